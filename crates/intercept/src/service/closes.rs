@@ -10,6 +10,7 @@ use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
+use crate::waiting::On;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -215,7 +216,7 @@ impl Server<'_> {
         if self.table.locks.has_records() {
             let closed = named.iter().map(|(_, id)| *id);
             if self.table.unlock(self.host.task(tid), closed, shares) {
-                self.retry_locks();
+                self.retry_on(On::Locks);
             }
         }
         let watched = |&(number, id): &(i32, FdIdentity)| {

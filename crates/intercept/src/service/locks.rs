@@ -10,7 +10,7 @@ use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Served, Server, Verdict};
 use crate::tree::field;
-use crate::waiting::{Kind, Waiting};
+use crate::waiting::{Kind, On, Waiting};
 
 /// The commands of fcntl for record locks.
 pub(crate) const COMMANDS: [i32; 6] = [
@@ -129,7 +129,7 @@ impl Server<'_> {
         }
         match done {
             Ok(()) => {
-                self.retry_locks();
+                self.retry_on(On::Locks);
                 Ok(Verdict::value(0))
             }
             Err(Errno(libc::EAGAIN)) if waits => {
@@ -213,7 +213,7 @@ impl Server<'_> {
     /// Records the end of a process or thread. If its descriptor table ends too, releases the table's locks.
     pub(crate) fn task_ended(&mut self, task: u32) {
         if self.table.ended(task) {
-            self.retry_locks();
+            self.retry_on(On::Locks);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::service::dispatch::reply;
 use crate::service::host::Host;
 use crate::service::serve::{How, Served, Server, Verdict};
 use crate::waiting::{
-    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
+    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
 };
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -17,9 +17,6 @@ use vb3_host::{CallId, FileId};
 impl Server<'_> {
     /// Retries the calls that wait for files or buffers that may have changed.
     pub(crate) fn retry_changed(&mut self) {
-        if core::mem::take(&mut self.pending.buffers_changed) {
-            self.retry_buffers();
-        }
         // A round that completes no call is the last one, so there are at most as many rounds as calls.
         for _ in 0..=MAX_WAITING {
             if self.pending.changed.is_empty() {
@@ -36,16 +33,9 @@ impl Server<'_> {
         }
     }
 
-    /// Retries waiting calls on buffers, and polls of buffers.
-    pub(crate) fn retry_buffers(&mut self) {
-        for slot in self.pending.on_buffers.clone() {
-            self.retry(slot);
-        }
-    }
-
-    /// Retries waiting locks, in their order of arrival.
-    pub(crate) fn retry_locks(&mut self) {
-        for slot in self.pending.on_locks.clone() {
+    /// Retries all calls that wait for a file, for buffers or for locks, in their order of arrival.
+    pub(crate) fn retry_on(&mut self, on: On) {
+        for slot in self.pending.slots_on(&[on]) {
             self.retry(slot);
         }
     }
@@ -285,7 +275,7 @@ impl Server<'_> {
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
             if waiting.is_under_way() {
-                self.pending.mark(file);
+                self.pending.mark(On::File(file));
             }
         }
     }
@@ -329,7 +319,7 @@ impl Server<'_> {
 
     /// Ends calls on a file that has ended, with EBADF.
     pub(crate) fn give_up_file(&mut self, file: FileId) {
-        for slot in self.pending.slots_on(&[file]) {
+        for slot in self.pending.slots_on(&[On::File(file)]) {
             let waiting = self.pending.slots.get(&slot);
             let Some(waiting) = waiting.filter(|w| w.file() == Some(file)) else {
                 continue;

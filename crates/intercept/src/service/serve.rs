@@ -16,7 +16,7 @@ use crate::service::leftover::Ending;
 use crate::service::signals::Undecided;
 use crate::service::wakes::WakeSet;
 use crate::tree::Monitors;
-use crate::waiting::{Cause, Changed, Control, Epolls, Pending, Sleep, Waiting};
+use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Sleep, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
@@ -443,7 +443,7 @@ impl Server<'_> {
                 Given::File(file) => {
                     self.epolls.forget(Watched::Device(file));
                     if self.table.last_closed(file) {
-                        self.retry_locks();
+                        self.retry_on(On::Locks);
                     }
                     self.release_file(file);
                 }
@@ -493,7 +493,7 @@ impl Server<'_> {
         }
         if moved {
             self.sync_wake_fds();
-            self.retry_buffers();
+            self.retry_on(On::Buffers);
         }
     }
 
@@ -502,7 +502,7 @@ impl Server<'_> {
         self.sync_wake_fds();
         self.backend_changed();
         self.retry_changed();
-        self.retry_buffers();
+        self.retry_on(On::Buffers);
     }
 
     /// Updates the backend's wake descriptors in the supervisor's epoll set.
@@ -522,11 +522,11 @@ impl Server<'_> {
         self.hotplug.extend(self.backend.take_hotplug());
         self.revoked.extend(self.backend.take_revoked());
         if self.backend.take_buffers_changed() {
-            self.pending.mark_buffers();
+            self.pending.mark(On::Buffers);
             self.epolls.update_buffers(self.backend);
         }
         for file in self.backend.take_changed() {
-            self.pending.mark(file);
+            self.pending.mark(On::File(file));
             self.epolls
                 .update(Watched::Device(file), Cause::Wake, self.backend);
         }

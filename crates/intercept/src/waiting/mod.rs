@@ -11,7 +11,7 @@ mod transfer;
 
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId, Sweep};
 pub(crate) use pending::{
-    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
+    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
 };
 pub(crate) use poll::{
     Asker, Entry, Form, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, buffer_poll,

@@ -45,6 +45,17 @@ pub(crate) enum Kind {
     Lock(LockCall),
 }
 
+/// What calls wait for, besides their descriptors in the supervisor's epoll set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum On {
+    /// A device file.
+    File(FileId),
+    /// Any buffer: an ioctl on it, or a poll.
+    Buffers,
+    /// Any lock of a node.
+    Locks,
+}
+
 /// A waiting call, and how its wait can end.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -76,11 +87,20 @@ impl Waiting {
         }
     }
 
-    /// Returns the device files that the call waits for.
-    pub(crate) fn files(&self) -> Vec<FileId> {
+    /// Returns what the call waits for, each once.
+    fn on(&self) -> Vec<On> {
         match &self.kind {
-            Kind::Poll(polling) => polling.files(),
-            _ => self.file().into_iter().collect(),
+            Kind::Poll(polling) => {
+                let buffers = polling.has_buffers().then_some(On::Buffers);
+                let files = polling.files().into_iter().map(On::File);
+                files.chain(buffers).collect()
+            }
+            Kind::Ioctl {
+                on: Watched::Buffer(_),
+                ..
+            } => vec![On::Buffers],
+            Kind::Lock(_) => vec![On::Locks],
+            _ => self.file().map(On::File).into_iter().collect(),
         }
     }
 
@@ -119,20 +139,15 @@ pub(crate) enum Tried {
 pub(crate) struct Pending {
     pub(crate) slots: HashMap<u32, Waiting>,
     pub(crate) by_tid: HashMap<u32, u32>,
-    pub(crate) by_file: HashMap<FileId, BTreeSet<u32>>,
-    /// Slots of ioctls on buffers, and of polls of buffers.
-    pub(crate) on_buffers: BTreeSet<u32>,
-    pub(crate) on_locks: BTreeSet<u32>,
+    on: HashMap<On, BTreeSet<u32>>,
     /// Slots of calls whose thread's end is not reported.
     pub(crate) unfollowed: BTreeSet<u32>,
     pub(crate) deadlines: BTreeSet<(Instant, u32)>,
     /// When each call's thread is next checked for signals.
     pub(crate) looks: BTreeSet<(Instant, u32)>,
     pub(crate) next: u32,
-    /// Files that may have changed since the calls on them were last tried.
-    pub(crate) changed: Vec<FileId>,
-    /// Whether buffers may have changed since the calls on them were last tried.
-    pub(crate) buffers_changed: bool,
+    /// What may have changed since the calls on it were last tried.
+    pub(crate) changed: Vec<On>,
     /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
     /// The signal states of threads whose last call waited, and whose end is reported.
@@ -171,19 +186,8 @@ impl Pending {
         if !followed {
             self.unfollowed.insert(slot);
         }
-        for file in waiting.files() {
-            self.by_file.entry(file).or_default().insert(slot);
-        }
-        match waiting.kind {
-            Kind::Ioctl {
-                on: Watched::Buffer(_),
-                ..
-            } => drop(self.on_buffers.insert(slot)),
-            Kind::Poll(ref polling) if polling.has_buffers() => {
-                self.on_buffers.insert(slot);
-            }
-            Kind::Lock(_) => drop(self.on_locks.insert(slot)),
-            _ => {}
+        for on in waiting.on() {
+            self.on.entry(on).or_default().insert(slot);
         }
         self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
         let tid = waiting.notif.tid;
@@ -199,7 +203,8 @@ impl Pending {
 
     /// Returns the locks that calls wait for, in order of arrival.
     pub(crate) fn locks(&self) -> impl Iterator<Item = &LockCall> {
-        let waiting = self.on_locks.iter().filter_map(|slot| self.slots.get(slot));
+        let slots = self.on.get(&On::Locks).into_iter().flatten();
+        let waiting = slots.filter_map(|slot| self.slots.get(slot));
         waiting.filter_map(|waiting| match &waiting.kind {
             Kind::Lock(lock) => Some(lock),
             _ => None,
@@ -216,16 +221,14 @@ impl Pending {
         if self.by_tid.get(&waiting.notif.tid) == Some(&slot) {
             self.by_tid.remove(&waiting.notif.tid);
         }
-        for file in waiting.files() {
-            if let Some(slots) = self.by_file.get_mut(&file) {
+        for on in waiting.on() {
+            if let Some(slots) = self.on.get_mut(&on) {
                 slots.remove(&slot);
                 if slots.is_empty() {
-                    self.by_file.remove(&file);
+                    self.on.remove(&on);
                 }
             }
         }
-        self.on_buffers.remove(&slot);
-        self.on_locks.remove(&slot);
         if !self.unfollowed.remove(&slot) && self.known.len() < MAX_KNOWN {
             let tid = waiting.notif.tid;
             let signals = core::mem::replace(&mut waiting.signals, Signals::new(tid));
@@ -292,16 +295,11 @@ impl Pending {
         self.interrupted.insert(tid, now);
     }
 
-    /// Records that a file may have changed, if calls wait for the file.
-    pub(crate) fn mark(&mut self, file: FileId) {
-        if self.by_file.contains_key(&file) && !self.changed.contains(&file) {
-            self.changed.push(file);
+    /// Records that a file, buffers or locks may have changed, if calls wait for them.
+    pub(crate) fn mark(&mut self, on: On) {
+        if self.on.contains_key(&on) && !self.changed.contains(&on) {
+            self.changed.push(on);
         }
-    }
-
-    /// Records that buffers may have changed, if calls wait for buffers.
-    pub(crate) fn mark_buffers(&mut self) {
-        self.buffers_changed = !self.on_buffers.is_empty();
     }
 
     /// Returns the time until the next deadline or check.
@@ -311,10 +309,10 @@ impl Pending {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Returns the slots of calls on these files, the oldest first.
-    pub(crate) fn slots_on(&self, files: &[FileId]) -> Vec<u32> {
-        let on = files.iter().filter_map(|file| self.by_file.get(file));
-        let slots: BTreeSet<u32> = on.flatten().copied().collect();
+    /// Returns the slots of calls that wait for one of these, the oldest first.
+    pub(crate) fn slots_on(&self, on: &[On]) -> Vec<u32> {
+        let slots = on.iter().filter_map(|on| self.on.get(on));
+        let slots: BTreeSet<u32> = slots.flatten().copied().collect();
         slots.into_iter().collect()
     }
 
