@@ -37,7 +37,6 @@ const TIME_SHARE: u32 = 20;
 /// The object that a description stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Given {
-    /// A device file.
     File(FileId),
     /// A mapping through a device file.
     Mapping(FileId, Tag),
@@ -64,7 +63,6 @@ pub(crate) enum CheckScope {
     /// As `Due`, and all files with a recent close that were last checked before this time, even if checks of
     /// them take long.
     Since(Instant),
-    /// All files.
     All,
 }
 
@@ -295,7 +293,6 @@ impl Held {
         }
     }
 
-    /// Returns whether programs hold a description of this file.
     pub(crate) fn knows(&self, id: FdIdentity) -> bool {
         self.inodes.contains_key(&id)
     }

@@ -8,7 +8,6 @@ use vb3_host::FdIdentity;
 
 use crate::kernel::{MayBlock, procs, raw};
 
-/// Returns the descriptor numbers of a process.
 fn numbers(pid: u32) -> Vec<i32> {
     let numbers = raw::proc_numbers(&format!("/proc/{pid}/fd"));
     numbers.into_iter().map(u32::cast_signed).collect()

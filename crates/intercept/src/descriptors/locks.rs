@@ -23,10 +23,8 @@ const MAX_WAIT_CHAIN: usize = 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableId(u64);
 
-/// The owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// A descriptor table.
     Table(TableId),
     /// An open file description.
     File(FileId),
@@ -86,14 +84,12 @@ impl Drop for Holder {
     }
 }
 
-/// The locks of one node.
 #[derive(Debug)]
 struct OfNode {
     file: OwnedFd,
     holders: Vec<Holder>,
 }
 
-/// The locks of all nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     nodes: HashMap<usize, OfNode>,

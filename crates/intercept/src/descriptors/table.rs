@@ -26,7 +26,6 @@ use vb3_host::{Errno, FdIdentity, FileId};
 
 use super::locks::Locks;
 
-/// Maximum number of entries.
 const MAX_ENTRIES: usize = 1 << 16;
 /// Time before the first check of a close, and between checks. The thread's next call ends the checks,
 /// because it shows that the close is over.
@@ -43,7 +42,6 @@ pub(crate) type Numbers = (u32, u32);
 /// The file that a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A device file.
     Device(FileId),
     /// A node, by its index. The descriptor was opened with O_PATH.
     Node(usize),
@@ -56,7 +54,6 @@ pub(crate) enum Target {
 /// A file that can be a member of programs' epoll sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
-    /// A device file.
     Device(FileId),
     /// A buffer of the backend.
     Buffer(FdIdentity),
@@ -132,7 +129,6 @@ struct DeviceFile {
     uses: u32,
 }
 
-/// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     /// The entries by number, then by thread.
@@ -151,14 +147,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds a device file with a descriptor.
     pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
         self.by_inode.insert(inode, file);
         let uses = 1;
         self.files.insert(file, DeviceFile { inode, node, uses });
     }
 
-    /// Adds a mapping of a device file.
     pub(crate) fn add_mapping(&mut self, file: FileId) {
         if let Some(file) = self.files.get_mut(&file) {
             file.uses = file.uses.saturating_add(1);
@@ -186,12 +180,10 @@ impl Table {
         is_gone
     }
 
-    /// Returns whether there is no device file.
     pub(crate) fn has_no_files(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Returns whether a device file exists.
     pub(crate) fn has_file(&self, file: FileId) -> bool {
         self.files.contains_key(&file)
     }

@@ -135,7 +135,6 @@ pub(crate) fn join<T>(_: &MayBlock, thread: ScopedJoinHandle<'_, T>) -> Option<T
     thread.join().ok()
 }
 
-/// Opens a path.
 pub(crate) fn open(_: &MayBlock, path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     raw::open_any(path, flags)
 }
@@ -160,7 +159,6 @@ pub(crate) fn stat(_: &MayBlock, path: impl Arg, flags: i32) -> Result<rustix::f
     raw::stat_any(path, flags)
 }
 
-/// Returns the metadata of a program's descriptor.
 pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
     raw::fstat(fd)
 }
@@ -174,12 +172,10 @@ pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(fd).ok()?.f_type.cast_unsigned())
 }
 
-/// Returns the target of a symbolic link.
 pub(crate) fn readlink(_: &MayBlock, path: impl Arg) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(rustix::fs::CWD, path)
 }
 
-/// Returns the target of a symbolic link in a directory.
 pub(crate) fn readlinkat(
     _: &MayBlock,
     dir: BorrowedFd<'_>,
@@ -193,7 +189,6 @@ pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
     raw::poll_all_now(files.iter().map(|(file, events)| (file.as_fd(), *events)))
 }
 
-/// An operation of `epoll_ctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EpollOp {
     Add,

@@ -28,11 +28,9 @@ const SEARCH_SHARE: u32 = 20;
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: u32,
-    /// The id of the thread's process.
     pub(crate) tgid: u32,
     /// A pidfd of the thread itself if the kernel supports it (Linux 6.9), else of the thread's process.
     pub(crate) pidfd: OwnedFd,
-    /// Whether the pidfd is of the thread itself.
     has_own_pidfd: bool,
     /// The reserved number at which the next search for a free one begins; 0 for none.
     pub(crate) next_fd: AtomicU32,
@@ -188,12 +186,10 @@ impl Procs {
         Some(gone)
     }
 
-    /// Returns how many threads are known.
     pub(crate) fn count(&self) -> usize {
         lock(&self.threads).all.len()
     }
 
-    /// Returns whether the thread with this id is remembered.
     pub(crate) fn remembers(&self, tid: u32) -> bool {
         let threads = lock(&self.threads);
         threads
@@ -290,7 +286,6 @@ pub(crate) fn may_be_of_ours(tid: u32, fd: i32) -> Option<bool> {
     link.ok().map(is_ours)
 }
 
-/// Returns how many descriptors a thread has open.
 pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     let path = format!("/proc/{tid}/fd");
     let stat = raw::stat(&path, 0).ok()?;

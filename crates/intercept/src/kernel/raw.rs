@@ -27,7 +27,6 @@ use vb3_host::{Errno, FdIdentity};
 /// The flag of `pidfd_open` for a single thread (Linux 6.9).
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 
-/// Returns the calling thread's errno.
 pub(crate) fn errno() -> Errno {
     Errno(
         std::io::Error::last_os_error()
@@ -36,12 +35,10 @@ pub(crate) fn errno() -> Errno {
     )
 }
 
-/// Converts rustix's errno to this crate's.
 pub(crate) fn err(e: rustix::io::Errno) -> Errno {
     Errno(e.raw_os_error())
 }
 
-/// Converts a process or thread id to rustix's `Pid`.
 pub(crate) fn pid_of(pid: u32) -> Result<Pid, Errno> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.ok_or(Errno(libc::ESRCH))
@@ -59,7 +56,6 @@ pub(crate) fn check(ret: libc::c_int) -> Result<libc::c_int, Errno> {
     if ret < 0 { Err(errno()) } else { Ok(ret) }
 }
 
-/// Turns −1 into the errno.
 pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
     if ret < 0 { Err(errno()) } else { Ok(ret) }
 }
@@ -76,12 +72,10 @@ pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid_of(tid)?, flags).map_err(err)
 }
 
-/// Duplicates another process's descriptor.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).map_err(err)
 }
 
-/// Makes two connected sockets.
 pub(crate) fn socket_pair(
     kind: SocketType,
     flags: SocketFlags,
@@ -210,7 +204,6 @@ pub(crate) fn stat_any(path: impl Arg, flags: i32) -> Result<Stat, Errno> {
     rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(err)
 }
 
-/// Returns the identity in a stat structure.
 pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     FdIdentity {
         dev: stat.st_dev,
@@ -235,7 +228,6 @@ pub(crate) fn open(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     open_any(path, flags)
 }
 
-/// Returns the text of a file in /proc.
 pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
     let file = open(path, libc::O_RDONLY)?;
     let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
@@ -263,9 +255,7 @@ pub(crate) fn link_of(fd: BorrowedFd<'_>) -> Vec<u8> {
     readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
-/// The link of an epoll set.
 pub(crate) const EPOLL_SET: &[u8] = b"anon_inode:[eventpoll]";
-/// The link of a signalfd.
 pub(crate) const SIGNALFD: &[u8] = b"anon_inode:[signalfd]";
 
 /// Returns the signals of a signalfd, a bit for each from 1.

@@ -35,7 +35,6 @@ type Released = (OwnedFd, Option<u32>);
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     fd: Option<OwnedFd>,
-    /// The file's type and permissions, if known.
     mode: Option<u32>,
 }
 
@@ -46,7 +45,6 @@ impl Borrowed {
         self
     }
 
-    /// Duplicates the descriptor.
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
         let fd = self.as_fd().try_clone_to_owned();
         let fd = Some(fd.map_err(|_| Errno(libc::EMFILE))?);
@@ -173,7 +171,6 @@ fn closes_at_once(fd: BorrowedFd<'_>, mode: Option<u32>) -> bool {
     raw::is_memfd(fd) || mode.is_none() && is_of_kernel() || is_dmabuf(fd)
 }
 
-/// Returns whether a file is a memfd or a dma-buf.
 fn is_memory(fd: BorrowedFd<'_>) -> bool {
     raw::is_memfd(fd) || is_dmabuf(fd)
 }

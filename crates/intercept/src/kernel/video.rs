@@ -28,7 +28,6 @@ const OF_CAPTURE: &[u32] = &[0xc0d0_5604, 0xc0d0_5640, 0xc0cc_5615];
 /// Ioctls whose structures contain no pointers if they have [`CAPTURE`] and [`MMAP`]: QBUF, DQBUF.
 const OF_MMAP: &[u32] = &[0xc058_560f, 0xc058_5611];
 
-/// Returns the word at an offset of a structure.
 fn word(arg: &[u8], at: usize) -> Option<u32> {
     let bytes = arg.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_ne_bytes(*bytes))

@@ -44,7 +44,6 @@ impl<'a> Mapping<'a> {
         })
     }
 
-    /// Returns MAP_SHARED or MAP_PRIVATE.
     pub(crate) fn kind(&self) -> i32 {
         match self.is_shared {
             true => libc::MAP_SHARED,
@@ -162,7 +161,6 @@ pub(crate) fn visit_text(
 /// Bytes for a mapping's name with its NUL. The kernel returns no path that is longer than this.
 const NAME_MAX: usize = 4096;
 
-/// The kernel's `struct procmap_query`.
 #[repr(C)]
 #[derive(Default)]
 struct Query {

@@ -184,7 +184,6 @@ impl CopyMethod {
     }
 }
 
-/// process_vm_readv or process_vm_writev.
 type VmCall = unsafe extern "C" fn(
     libc::pid_t,
     *const libc::iovec,

@@ -26,7 +26,6 @@ const AROUND: u64 = 768;
 /// The smallest page size.
 const PAGE: u64 = 4096;
 
-/// The error for a value that has not been copied yet.
 const MISSING: Errno = Errno::NOT_GATHERED;
 
 /// A copy of a part of a program's memory.
@@ -115,11 +114,8 @@ pub(crate) struct Data {
     attempts: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread sent for this call (see `process::lend`).
     lent: Vec<(i32, Borrowed)>,
-    /// Descriptors that the thread must send.
     wanted: Vec<i32>,
-    /// The thread cannot send descriptors.
     sends_none: bool,
-    /// The thread must also make and send a userfaultfd.
     pub(crate) wants_watch: bool,
     /// The call must not install a descriptor, because it could not return the number to the program.
     pub(crate) installs_none: bool,

@@ -40,7 +40,6 @@ const CHUNK: u64 = 256 << 10;
 pub(crate) enum Known {
     /// The process is not tracked yet: one of its threads must make a userfaultfd.
     Nothing,
-    /// The process is tracked.
     Followed(Arc<Space>),
     /// The process cannot be tracked: devices access its memory by address.
     Refused,
@@ -297,7 +296,6 @@ struct Reader {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The address spaces whose reports the thread reads.
 #[derive(Debug)]
 struct Follows {
     epoll: OwnedFd,

@@ -59,7 +59,6 @@ fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     }
 }
 
-/// Prepares the child and executes the program.
 pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {

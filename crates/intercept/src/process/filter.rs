@@ -14,7 +14,6 @@ pub(crate) struct FdRange {
 }
 
 impl FdRange {
-    /// Returns whether the range contains a descriptor's number.
     pub(crate) fn has(self, fd: i32) -> bool {
         u32::try_from(fd).is_ok_and(|fd| (self.start..self.end).contains(&fd))
     }
@@ -100,7 +99,6 @@ enum Test {
     Equal(u32, u32),
     /// Returns the verdict if the word differs from the value.
     Unless(u32, u32),
-    /// Returns the verdict if the word equals neither value.
     NoneOf(u32, u32, u32),
     /// Returns the verdict if the word is the value or more.
     AtLeast(u32, u32),

@@ -49,7 +49,6 @@ struct ThreadEntry {
 /// Memory that the supervisor and the guard share.
 #[derive(Debug)]
 struct Shared {
-    /// The threads of the run.
     threads: [ThreadEntry; PLACES as usize],
     guard: Noted,
     outsider: Noted,
@@ -77,7 +76,6 @@ impl Noted {
     }
 }
 
-/// The shared memory of a run.
 #[derive(Debug)]
 struct Table(&'static Shared);
 
@@ -200,7 +198,6 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Guard {
     table: Table,
-    /// The program's first process.
     main: u32,
     /// Once started: the guard process, and the writing end of its pipe. The guard waits until this end is
     /// closed.
@@ -229,7 +226,6 @@ impl Guard {
         }
     }
 
-    /// Forgets an ended thread.
     pub(crate) fn remove(&self, tid: u32) {
         self.table.remove(tid);
     }
@@ -342,7 +338,6 @@ fn start_outsider(noted: &Noted) -> libc::c_long {
     }
 }
 
-/// Runs the guard process.
 fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     // SAFETY: async-signal-safe calls with live arguments.
     unsafe {

@@ -92,7 +92,6 @@ impl Drop for Inherited {
     }
 }
 
-/// The settings for a child, see [`Inherited::for_child`].
 pub(crate) struct ForChild(libc::sigset_t);
 
 impl ForChild {

@@ -51,7 +51,6 @@ pub(crate) struct Lent {
 pub(crate) struct Asked<'a> {
     /// At most [`MAX_LENT`] descriptors of the thread.
     pub(crate) fds: &'a [i32],
-    /// Whether the thread also makes a userfaultfd.
     pub(crate) watch: bool,
 }
 

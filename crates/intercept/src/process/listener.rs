@@ -37,25 +37,20 @@ pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
 /// Makes the kernel repeat the call only if no handler ran.
 pub(crate) const ERESTARTNOHAND: i32 = 514;
 
-/// One notified call.
 #[derive(Clone, Debug)]
 pub(crate) struct Notif {
     /// The listener's identifier of the call.
     pub(crate) id: u64,
-    /// The calling thread.
     pub(crate) tid: u32,
     /// The call's architecture, as in `AUDIT_ARCH_*`.
     pub(crate) arch: u32,
-    /// The call's number.
     pub(crate) nr: i64,
-    /// The call's arguments.
     pub(crate) args: [u64; 6],
     /// Copies of the program's memory, and other data collected for this call.
     pub(crate) gathered: Arc<Gathered>,
 }
 
 impl Notif {
-    /// Returns argument `i` as a C int.
     pub(crate) fn int(&self, i: usize) -> i32 {
         // CAST: the kernel, too, uses only the lower half.
         self.arg(i) as u32 as i32
@@ -67,7 +62,6 @@ impl Notif {
     }
 }
 
-/// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// The call returns this value.
@@ -84,7 +78,6 @@ impl From<Errno> for Reply {
     }
 }
 
-/// The descriptor of a seccomp listener.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
@@ -224,7 +217,6 @@ impl Listener {
     }
 }
 
-/// Returns whether the kernel's notification structures have the expected sizes.
 pub(crate) fn sizes_fit() -> bool {
     let mut sizes = libc::seccomp_notif_sizes {
         seccomp_notif: 0,

@@ -16,12 +16,9 @@ pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
     by_exit.or_else(|| status.terminating_signal().map(Ended::Signal))
 }
 
-/// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The process exited.
     Status(i32),
-    /// A signal killed the process.
     Signal(i32),
 }
 
@@ -101,7 +98,6 @@ pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     filters(tid).is_none_or(|filters| filters > own + 1)
 }
 
-/// Returns how many seccomp filters a process has.
 fn filters(pid: impl Display) -> Option<u64> {
     procs::status(pid, "Seccomp_filters:").ok()
 }

@@ -220,7 +220,6 @@ const ENDING: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, lib
 pub(crate) struct Forward {
     reader: OwnedFd,
     _writer: OwnedFd,
-    /// The actions to restore.
     before: Vec<(libc::c_int, libc::sigaction)>,
 }
 

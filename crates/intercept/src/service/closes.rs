@@ -99,7 +99,6 @@ impl Server<'_> {
         Verdict::native()
     }
 
-    /// Serves dup2 and dup3.
     pub(crate) fn dup_onto(&mut self, n: &Notif) -> Served {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
@@ -131,7 +130,6 @@ impl Server<'_> {
         })
     }
 
-    /// Serves dup of a reserved number.
     pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
         self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
             self.note_copy(n, 0);

@@ -226,7 +226,6 @@ impl Server<'_> {
         Some(self.target(look.id))
     }
 
-    /// Retries a waiting ioctl.
     pub(crate) fn ioctl_again(
         &mut self,
         n: &Notif,

@@ -33,11 +33,9 @@ const MAX_MAPPING_CHECKS: u32 = 500;
 /// The source of an event in the supervisor's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A thread or process has ended.
     Thread(u32),
     /// A description given to a program may have ended.
     Held,
-    /// A signal arrived.
     Signal,
     /// The backend's wake descriptor with this number is readable.
     Wake(u32),
@@ -45,7 +43,6 @@ pub(crate) enum Event {
     Hangup,
     /// A descriptor of a waiting poll has changed.
     Poll(u32),
-    /// The program's first process has ended.
     Main,
 }
 
@@ -78,7 +75,6 @@ impl Event {
     }
 }
 
-/// The supervisor's own epoll set.
 #[derive(Debug)]
 pub(crate) struct Events(OwnedFd);
 
@@ -190,11 +186,9 @@ pub(crate) struct Host {
     pub(crate) closes: AtomicU64,
     /// Notes for the user who runs the program. A separate thread prints them, once there are any.
     pub(crate) notes: SyncSender<Note>,
-    /// Whether there was a note.
     pub(crate) has_notes: AtomicBool,
     /// The kinds of notes that are queued only once.
     pub(crate) noted: Mutex<HashSet<Discriminant<Note>>>,
-    /// Wakes the clock thread.
     pub(crate) alarm: OwnedFd,
 }
 
@@ -269,7 +263,6 @@ impl Host {
         process
     }
 
-    /// Queues a note for the user who runs the program.
     pub(crate) fn note(&self, note: Note) {
         // If the queue is full, there are more notes than a user can read.
         self.try_note(note);
@@ -291,7 +284,6 @@ impl Host {
         is_queued
     }
 
-    /// Wakes the clock thread.
     pub(crate) fn wake_clock(&self) {
         // The write fails only if the eventfd is full, and a full eventfd wakes the clock, too.
         rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
@@ -411,7 +403,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns the calling thread.
     pub(crate) fn thread(&self) -> Result<Arc<Thread>, Errno> {
         if let Some(thread) = self.thread.get() {
             return Ok(Arc::clone(thread));

@@ -39,7 +39,6 @@ pub(crate) struct Ending {
     next_look: Option<Instant>,
 }
 
-/// The treatment of a leftover process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Awaited,

@@ -59,7 +59,6 @@ impl Server<'_> {
         self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
     }
 
-    /// Serves fcntl with a lock command.
     pub(crate) fn record_lock(&mut self, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
         let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
@@ -199,7 +198,6 @@ impl Server<'_> {
         }
     }
 
-    /// Releases the locks of processes that have ended.
     fn forget_ended(&mut self) {
         self.process_ends();
         let has_ended = |task: &u32| {

@@ -10,31 +10,27 @@
 //!
 //! Modules in other folders import only the exports of this file.
 
-mod attributes;
 mod closes;
-mod cwd;
 mod dispatch;
 mod epolls;
 mod host;
 mod leftover;
-mod listings;
 mod locks;
 mod mmap;
 mod monitors;
 mod open;
+mod paths;
 mod places;
 mod polls;
 mod pool;
 mod retry;
 mod revoke;
-mod selects;
 mod serve;
 mod shows;
 mod signals;
 mod stat;
 mod supervisor;
 mod transfers;
-mod views;
 mod wakes;
 mod watch;
 

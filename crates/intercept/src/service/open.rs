@@ -112,7 +112,6 @@ impl Supervisor<'_> {
         Ok(Verdict::value(number.into()))
     }
 
-    /// Serves readlink and readlinkat.
     pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let (dir, path, rest) = path_args(n);
         let &[out, len, ..] = rest else {

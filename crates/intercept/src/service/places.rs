@@ -5,11 +5,12 @@ use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
-    Found, HOPS, Links, MAX, PathTarget, View, base_of, file_name, is_plain, normalise, real_dir,
-    split_last, through,
+    Found, HOPS, Links, MAX, PathTarget, View, base_link, base_of, file_name, is_plain, normalise,
+    of_dir, of_path, real_dir, split_last, through,
 };
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use vb3_host::{Caller as _, Errno};
+use vb3_host::{Caller as _, Errno, FdIdentity};
 
 /// A path that a call names, relative to a directory.
 pub(crate) struct Named<'a> {
@@ -21,7 +22,6 @@ pub(crate) struct Named<'a> {
 
 /// The target of a path, if the supervisor serves calls on it.
 pub(crate) enum Place {
-    /// A node, by index.
     Node(usize),
     /// A generated file, by its real path.
     Sys(Vec<u8>),
@@ -326,6 +326,68 @@ impl Supervisor<'_> {
         Some(match links {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),
+        })
+    }
+
+    /// Finds the target of a path in the program's own view of the file system.
+    pub(crate) fn place_in(
+        &self,
+        may: &mut MayBlock,
+        view: &View,
+        named: &Named<'_>,
+    ) -> PathTarget {
+        let &Named {
+            call, path, links, ..
+        } = named;
+        if path.first() == Some(&b'/') {
+            let whole = normalise(b"", path);
+            if let Some(place) = self.generated(may, call, &whole, links) {
+                return if view.shows(may, &whole) {
+                    place
+                } else {
+                    PathTarget::Native
+                };
+            }
+            if let Some(place) = self.descriptor(may, call, &whole, links) {
+                return place;
+            }
+        }
+        self.node_in(may, view, named)
+            .map_or(PathTarget::Native, |node| self.node_place(node))
+    }
+
+    /// Returns the index of the node behind a path. Follows links unless the call keeps them.
+    fn node_in(&self, may: &MayBlock, view: &View, named: &Named<'_>) -> Option<usize> {
+        let base = base_link(named.call.notif.tid, named.dir);
+        let mut from = match named.path.first() {
+            Some(b'/') => view.root.try_clone().ok()?,
+            _ => may_block::open(may, base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
+        };
+        let mut path = named.path.to_vec();
+        for _ in 0..HOPS {
+            let (parent, name) = match split_last(&path) {
+                (b"", name) if path.first() == Some(&b'/') => (&b"/"[..], name),
+                parts => parts,
+            };
+            let parent = view.dir(may, from.as_fd(), parent)?;
+            let id = of_dir(may, parent.as_fd())?;
+            if let Some(node) = self.node_at(may, id, name) {
+                return Some(node);
+            }
+            if named.links == Links::Keep {
+                return None;
+            }
+            path = may_block::readlinkat(may, parent.as_fd(), name).ok()?;
+            from = parent;
+        }
+        None
+    }
+
+    /// Returns the index of the node with this name in this directory.
+    fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
+        self.nodes.iter().position(|node| {
+            let parent = || of_path(may, node.path.parent()?.to_str()?);
+            file_name(&node.path) == name && parent() == Some(dir)
         })
     }
 }

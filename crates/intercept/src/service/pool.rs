@@ -52,11 +52,9 @@ impl Job {
 /// A thread's role, until it asks for the next one.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// Receives calls.
     Receive(Term),
     /// Does this job.
     Work(Work, Job),
-    /// Ends the thread.
     End,
 }
 
@@ -108,7 +106,6 @@ impl At {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Maximum number of threads.
     most: usize,
     threads: usize,
     idle: usize,
@@ -165,7 +162,6 @@ impl Inner {
     }
 }
 
-/// The pool; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
@@ -185,7 +181,6 @@ impl Pool {
         Self::of_at_most(MAX_THREADS)
     }
 
-    /// Returns a pool with at most `most` threads.
     pub(crate) fn of_at_most(most: usize) -> Self {
         let pool = Self::default();
         let mut inner = lock(&pool.inner);
@@ -410,7 +405,6 @@ impl Pool {
         }
     }
 
-    /// Returns whether `close` was called.
     pub(crate) fn is_closing(&self) -> bool {
         lock(&self.inner).closing
     }

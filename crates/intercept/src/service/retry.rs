@@ -332,7 +332,6 @@ impl Server<'_> {
         }
     }
 
-    /// Drops all waiting calls without an answer.
     pub(crate) fn give_up_all(&mut self) {
         for slot in self.pending.all() {
             self.give_up(slot);

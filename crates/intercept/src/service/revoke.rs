@@ -42,7 +42,6 @@ const MAX_SEARCHES: u32 = 16;
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3.
 const NOEXEC_SEAL: libc::c_uint = 8;
 
-/// The revocations under way.
 #[derive(Debug, Default)]
 pub(crate) struct Revoking {
     /// Threads that were asked to stop and are not released yet.

@@ -32,7 +32,6 @@ pub(crate) enum Verdict {
     Reply(Reply),
     /// The call needs no further work: it was answered, or waits in the table.
     Answered,
-    /// The call waits.
     Wait(Box<Waiting>),
     /// One step cannot handle all closed files. The supervisor applies the call again.
     Behind,
@@ -59,7 +58,6 @@ pub(crate) struct Answer {
     pub(crate) after: Changed,
 }
 
-/// The way to answer a call.
 #[derive(Debug)]
 pub(crate) enum How {
     /// Writes the call's stored data to the program, and answers with this result.
@@ -100,7 +98,6 @@ pub(crate) struct Server<'a> {
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Answer>,
-    /// When the clock thread wakes.
     pub(crate) sleep: Sleep,
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
@@ -299,7 +296,6 @@ impl Server<'_> {
         }
     }
 
-    /// Returns whether the devices need a tick before a call.
     pub(crate) fn is_tick_due(&self) -> bool {
         self.backend.is_due()
     }

@@ -136,7 +136,6 @@ impl Supervisor<'_> {
     }
 }
 
-/// Returns whether a device has a driver.
 fn is_bound(tree: &Tree, path: &str) -> bool {
     tree.link_at(&format!("{path}/driver")).is_some()
 }

@@ -27,7 +27,6 @@ fn bytes_of<T>(value: &T) -> &[u8] {
     unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// The arguments of a stat call.
 struct Asked {
     dir: i32,
     path: Option<u64>,
@@ -55,7 +54,6 @@ impl Asked {
 }
 
 impl Supervisor<'_> {
-    /// Serves stat, lstat, fstat, newfstatat and statx.
     pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
@@ -165,7 +163,6 @@ impl Supervisor<'_> {
         stat
     }
 
-    /// Serves access, faccessat and faccessat2.
     pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let (dir, path, rest) = path_args(n);
         let mode = int(rest, 0);

@@ -52,7 +52,6 @@ struct Rest {
     tick_is_due: bool,
 }
 
-/// The supervisor; see the module's comment.
 pub(crate) struct Supervisor<'a> {
     pub(crate) host: Arc<Host>,
     pub(crate) world: World<Server<'a>>,
@@ -60,12 +59,10 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) nodes: Vec<Node>,
     /// Per node, a memfd for descriptors opened with O_PATH. The first such open makes it.
     pub(crate) references: Vec<OnceLock<OwnedFd>>,
-    /// Process id of the program.
     pub(crate) main: u32,
     pub(crate) showing: Showing,
     /// Start time in seconds since the epoch: the time stamp of the nodes.
     pub(crate) started: i64,
-    /// Number of calls received.
     pub(crate) received: AtomicU64,
     /// Descriptors from threads that have not repeated their calls yet.
     pub(crate) lent: Lending,
@@ -117,7 +114,6 @@ impl<'a> Supervisor<'a> {
         done
     }
 
-    /// Returns whether no program holds any of the supervisor's files.
     pub(crate) fn holds_nothing(&self, may: &mut MayBlock) -> bool {
         self.server(may).holds_nothing()
     }
@@ -277,7 +273,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Runs a worker thread.
     fn work(&self) {
         let _guard = EndOnPanic(self);
         let mut may = MayBlock::of_this_thread();
@@ -457,7 +452,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Serves a call on a descriptor.
     fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
         // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);

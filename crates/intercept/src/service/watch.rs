@@ -12,7 +12,6 @@ use crate::kernel::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Watch {
     /// The receiver's term, and in the lower bits a count of its steps: odd while it serves a call.
     pub(crate) state: AtomicU64,
-    /// Whether the clock checks the receiver.
     watched: AtomicBool,
 }
 
@@ -24,7 +23,6 @@ impl Watch {
         !self.watched.swap(true, Ordering::AcqRel)
     }
 
-    /// Keeps the clock's checks running.
     pub(crate) fn keep(&self) {
         self.watched.store(true, Ordering::Release);
     }

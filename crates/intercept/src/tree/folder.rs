@@ -19,7 +19,6 @@ use crate::kernel::{MayBlock, may_block, raw};
 
 use vb3_host::Errno;
 
-/// Prefix of the directories' names.
 pub(crate) const PREFIX: &str = "vb3-sys-";
 /// Maximum number of attempts: another run may remove the new directory as abandoned before it is locked.
 const TRIES: u32 = 8;

@@ -113,7 +113,6 @@ pub(crate) struct Tree {
     /// The device number of the directory's file system.
     dev: u64,
     entries: BTreeMap<String, Entry>,
-    /// The devices above the nodes.
     devices: Vec<BusDevice>,
     /// The paths at which the generated part begins, even if they have no entry now.
     tops: Vec<String>,
@@ -327,7 +326,6 @@ impl Tree {
         }
     }
 
-    /// Checks whether a file system has room for the tree.
     fn check_room(&self, folder: &Folder) -> Result<(), Errno> {
         let room = rustix::fs::statvfs(folder.path()).map_err(raw::err)?;
         let count = self.entries.len() as u64;
@@ -460,7 +458,6 @@ impl Tree {
         rest.starts_with(b"/").then_some(rest)
     }
 
-    /// Returns the text of a generated file.
     pub(crate) fn text_at(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
             Entry::File(bytes) => std::str::from_utf8(bytes).ok(),
@@ -468,7 +465,6 @@ impl Tree {
         }
     }
 
-    /// Returns the target of a generated link.
     pub(crate) fn link_at(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
             Entry::Link(target) => Some(target),
@@ -640,7 +636,6 @@ fn is_shared(path: &str) -> bool {
     SHARED.iter().any(|shared| leads_to(shared))
 }
 
-/// Returns whether `path` is `top` or below it.
 fn is_below(path: &[u8], top: &str) -> bool {
     path.strip_prefix(top.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))

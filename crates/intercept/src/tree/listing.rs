@@ -74,7 +74,6 @@ impl Listings {
     }
 }
 
-/// Builds a `struct linux_dirent64`.
 pub(crate) fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
     let len = (19 + name.len() + 1).next_multiple_of(8);
     let mut out = Vec::with_capacity(len);

@@ -41,7 +41,6 @@ pub(crate) const CALLS: [i64; 7] = [
     libc::SYS_sendmsg,
 ];
 
-/// One monitor socket.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     /// The supervisor's end of the socket pair.
@@ -130,7 +129,6 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, at))
 }
 
-/// Builds a `struct sockaddr_nl`.
 pub(crate) fn address(port: u32, groups: u32) -> [u8; ADDRESS] {
     let mut out = [0; ADDRESS];
     let family = u32::from(libc::AF_NETLINK.unsigned_abs() as u16);

@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::kernel::{MayBlock, may_block, raw};
 use vb3_host::Errno;
 
-/// Maximum number of symbolic links followed.
 pub(crate) const HOPS: u32 = 16;
 /// Maximum number of bytes of a path, with its NUL (the kernel's PATH_MAX).
 pub(crate) const MAX: usize = 4096;
@@ -16,10 +15,8 @@ const PLAIN: [&[u8]; 7] = [
     b"/usr/", b"/lib/", b"/lib64/", b"/etc/", b"/bin/", b"/sbin/", b"/opt/",
 ];
 
-/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PathTarget {
-    /// A node, by index.
     Node(usize),
     /// A node that was unplugged (ENOENT), or that is used as a directory (ENOTDIR).
     Fails(Errno),

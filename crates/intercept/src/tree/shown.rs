@@ -8,7 +8,6 @@ use crate::tree::generated::Tree;
 use crate::tree::listing::Listings;
 use vb3_host::{Backend, Errno, Node, NodeId};
 
-/// Generated files and links of one node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
@@ -63,7 +62,6 @@ impl Shown {
         (this, failed)
     }
 
-    /// Returns whether the node with this index is present.
     pub(crate) fn has(&self, node: usize) -> bool {
         matches!(self.told.get(node), Some(Some(_)))
     }

@@ -20,7 +20,6 @@ pub(crate) struct Uevent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns the group to which a message was sent.
 pub(crate) fn group_of(bytes: &[u8]) -> u32 {
     if bytes.starts_with(PREFIX) {
         UDEV

@@ -63,11 +63,9 @@ const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
     | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLHUP).cast_unsigned()
     | libc::EPOLLWAKEUP.cast_unsigned();
 
-/// Identifies a program's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SetId(pub(crate) u64);
 
-/// A program's epoll set.
 #[derive(Debug)]
 struct Set {
     file: Arc<SetFile>,
@@ -91,7 +89,6 @@ struct Entry {
 pub(crate) enum Cause {
     /// A call may have changed the file's state.
     Call,
-    /// The device woke its waiters.
     Wake,
 }
 
@@ -175,7 +172,6 @@ pub(crate) struct Epolls {
     /// Entries that were removed from their sets because their file is about to be closed.
     parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
-    /// Number of `epoll_ctl` calls so far.
     changes: u64,
     sweep_at: usize,
     /// Whether a thread searches for abandoned sets.
@@ -212,7 +208,6 @@ impl Epolls {
         }
     }
 
-    /// Queues a change of a set.
     fn cause(&mut self, set: SetId, key: Key, change: Change) {
         let Some(set) = self.sets.get(&set) else {
             return;

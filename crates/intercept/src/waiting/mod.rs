@@ -5,7 +5,6 @@
 mod epoll;
 mod pending;
 mod poll;
-mod select;
 mod sleep;
 mod transfer;
 
@@ -14,9 +13,8 @@ pub(crate) use pending::{
     EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
 };
 pub(crate) use poll::{
-    Asker, Entry, Form, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, buffer_poll,
-    concerns_us, ready_bits,
+    Asker, Entry, FD_SETSIZE, Form, MAX_POLLED, MAX_SELECTED, Polling, REPORTED, SHORT, Sets,
+    Source, UNASKED, Wait, buffer_poll, concerns_us, ready_bits,
 };
-pub(crate) use select::{FD_SETSIZE, MAX_SELECTED, REPORTED, Sets};
 pub(crate) use sleep::Sleep;
 pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};

@@ -48,11 +48,9 @@ pub(crate) enum Kind {
 /// What calls wait for, besides their descriptors in the supervisor's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum On {
-    /// A device file.
     File(FileId),
     /// Any buffer: an ioctl on it, or a poll.
     Buffers,
-    /// Any lock of a node.
     Locks,
 }
 
@@ -157,12 +155,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Returns whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Returns how many calls wait.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -280,7 +276,6 @@ impl Pending {
         self.looks.insert((at, slot));
     }
 
-    /// Forgets a thread that has ended.
     pub(crate) fn forget(&mut self, tid: u32) {
         self.known.remove(&tid);
         self.interrupted.remove(&tid);

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::Borrowed;
 use crate::process::Notif;
-use crate::waiting::select::Sets;
-use vb3_host::{Backend, FdIdentity, FileId};
+use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
@@ -24,7 +23,6 @@ pub(crate) enum Source {
     Device(FileId, Option<OwnedFd>),
     /// A buffer of the backend. A poll that waits holds it open, too.
     Buffer(FdIdentity, Option<OwnedFd>),
-    /// A file that is always ready.
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
@@ -42,7 +40,6 @@ pub(crate) enum Source {
     Skip,
 }
 
-/// One polled descriptor.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) fd: i32,
@@ -58,7 +55,6 @@ pub(crate) struct Entry {
 pub(crate) enum Form {
     /// To an array of pollfd at this address.
     Poll(u64),
-    /// To three bit sets.
     Select(Sets),
 }
 
@@ -86,7 +82,6 @@ impl Polling {
         files
     }
 
-    /// Returns whether any polled file is a buffer.
     pub(crate) fn has_buffers(&self) -> bool {
         let mut sources = self.entries.iter().map(|entry| &entry.source);
         sources.any(|source| matches!(source, Source::Buffer(..)))
@@ -137,7 +132,6 @@ impl Polling {
     }
 }
 
-/// The time limit of a call, and its signal mask.
 pub(crate) struct Wait {
     /// How long the call waits at most; `None` for no limit.
     pub(crate) time: Option<Duration>,
@@ -203,4 +197,49 @@ pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
     entries
         .iter()
         .any(|e| matches!(e.source, Source::Device(..) | Source::Buffer(..)))
+}
+
+/// Maximum number of descriptors in a set: the kernel's NR_OPEN.
+pub(crate) const MAX_SELECTED: usize = 1 << 20;
+/// Bits in a program's usual `fd_set`.
+pub(crate) const FD_SETSIZE: usize = 1024;
+
+const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
+const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
+const PRI: i16 = libc::POLLPRI;
+/// The events that each of the three sets reports.
+pub(crate) const REPORTED: [i16; 3] = [IN, OUT, PRI];
+
+/// The sets' addresses, and the descriptor of each polled entry.
+#[derive(Debug)]
+pub(crate) struct Sets {
+    pub(crate) addrs: [u64; 3],
+    pub(crate) bytes: usize,
+    pub(crate) fds: Vec<usize>,
+    /// For each entry, in which of the three sets it is.
+    pub(crate) asked: Vec<[bool; 3]>,
+}
+
+impl Sets {
+    /// Writes the three result sets. Returns the number of bits set in them.
+    pub(crate) fn write(&self, call: &impl Caller, entries: &[Entry]) -> Result<usize, Errno> {
+        let mut count = 0;
+        for (i, (&addr, bits)) in self.addrs.iter().zip(REPORTED).enumerate() {
+            let mut set = vec![0u8; self.bytes];
+            for ((entry, &fd), asked) in entries.iter().zip(&self.fds).zip(&self.asked) {
+                let asked = asked.get(i).copied().unwrap_or(false);
+                if asked
+                    && entry.revents & bits != 0
+                    && let Some(byte) = set.get_mut(fd / 8)
+                {
+                    *byte |= 1 << (fd % 8);
+                    count += 1;
+                }
+            }
+            if addr != 0 {
+                call.write(addr, &set)?;
+            }
+        }
+        Ok(count)
+    }
 }

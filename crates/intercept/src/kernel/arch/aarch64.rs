@@ -12,14 +12,12 @@ pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 
 /// The instruction `svc #0`.
 pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
-/// Alignment of the instruction in bytes.
 pub(super) const CALL_ALIGN: usize = 4;
 
 /// Whether a call's result is in the register of its first argument. Here it is: the kernel saves the
 /// argument elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = true;
 
-/// The register that holds a call's number.
 const NUMBER: usize = 8;
 
 /// System calls that only some architectures have. Those that arm64 lacks get distinct numbers that no

@@ -45,7 +45,6 @@ impl Range {
     }
 }
 
-/// The ranges of one address space.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges {
     last: u64,

@@ -1,0 +1,175 @@
+//! Calls that change, watch or list files by path, or that set the working directory.
+
+use crate::kernel::may_block;
+use crate::process::rewrite;
+use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
+use rustix::fs::inotify::{self, WatchFlags};
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::kernel::{Borrowed, MayBlock, nr, raw};
+use crate::process::{Notif, Reply};
+use crate::service::host::Call;
+use crate::service::places::{Place, int, path_args};
+use crate::service::serve::{Served, Verdict};
+use crate::service::supervisor::Supervisor;
+use crate::tree::Links;
+use vb3_host::Errno;
+
+impl Supervisor<'_> {
+    /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Served {
+        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        self.place(may, &call, libc::AT_FDCWD, n.arg(0), links)?;
+        match n.nr {
+            libc::SYS_listxattr | libc::SYS_llistxattr => Ok(Verdict::value(0)),
+            _ => Err(Reply::Fail(libc::ENODATA)),
+        }
+    }
+
+    /// Serves chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them.
+    /// The calls change nothing: they succeed for root and fail with EPERM for others.
+    pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Notif) -> Served {
+        let (dir, path, rest) = path_args(n);
+        let flags = match n.nr {
+            nr::CHMOD | nr::CHOWN | libc::SYS_fchmodat => 0,
+            nr::LCHOWN => libc::AT_SYMLINK_NOFOLLOW,
+            libc::SYS_fchownat => int(rest, 2),
+            _ => int(rest, 1),
+        };
+        let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
+        let call = Call::new(&self.host, n);
+        self.place(may, &call, dir, path, links)?;
+        // The owner of the thread's directory in /proc is its effective user.
+        match raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid {
+            0 => Ok(Verdict::value(0)),
+            _ => Err(Reply::Fail(libc::EPERM)),
+        }
+    }
+
+    /// Serves inotify_add_watch. A node reports no events.
+    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Served {
+        // CAST: a 32-bit mask in the kernel.
+        let mask = n.arg(2) as u32;
+        let keep = if mask & libc::IN_DONT_FOLLOW == 0 {
+            Links::Follow
+        } else {
+            Links::Keep
+        };
+        let call = Call::new(&self.host, n);
+        let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep)? {
+            Place::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
+            Place::Node(node) => {
+                let reference = self.reference(may, node)?;
+                format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
+            }
+        };
+        let Some(set) = self.borrowed(may, &call, n.int(0))? else {
+            return Ok(Verdict::Answered);
+        };
+        let mask = WatchFlags::from_bits_retain(mask);
+        let watch = inotify::add_watch(&set, path, mask).map_err(raw::err)?;
+        Ok(Verdict::value(watch.into()))
+    }
+
+    /// Returns a duplicate of the caller's descriptor. Returns `None` if the thread was asked to send one:
+    /// its call has then been answered, and the thread repeats it.
+    ///
+    /// # Errors
+    /// EBADF; EPERM if the supervisor cannot get a duplicate.
+    pub(crate) fn borrowed(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        fd: i32,
+    ) -> Result<Option<Borrowed>, Errno> {
+        if let Some(fd) = call.look(fd)?.fd {
+            return Ok(Some(fd));
+        }
+        match call.lent(fd) {
+            Err(_) if self.lend(may, call.notif) => Ok(None),
+            lent => lent.map(Some).map_err(|_| Errno(libc::EPERM)),
+        }
+    }
+
+    /// Serves chdir. The kernel cannot resolve a generated path, so the thread makes an fchdir instead.
+    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Served {
+        let call = Call::new(&self.host, n);
+        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)? {
+            Place::Node(_) => Err(Reply::Fail(libc::ENOTDIR)),
+            Place::Sys(path) => {
+                let stopped = match rewrite::seize(n.tid) {
+                    Ok(stopped) => stopped,
+                    Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
+                    Err(_) => return Err(Reply::Fail(libc::EPERM)),
+                };
+                let opened = may_block::open(may, &path, libc::O_RDONLY | libc::O_DIRECTORY);
+                let installed =
+                    opened.and_then(|fd| self.host.listener.add_fd(n.id, fd.as_fd(), None, true));
+                self.call_instead(may, n, stopped, installed, |fd| {
+                    (libc::SYS_fchdir, [fd, 0, 0, 0, 0, 0])
+                });
+                Ok(Verdict::Answered)
+            }
+        }
+    }
+
+    /// Serves getcwd. For a generated directory, returns the path that programs know.
+    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Served {
+        let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
+        let known = real.ok().and_then(|real| self.as_programs_know(&real));
+        let mut known = known.ok_or(Reply::Native)?;
+        known.push(0);
+        if n.arg(1) < known.len() as u64 {
+            return Err(Reply::Fail(libc::ERANGE));
+        }
+        Call::new(&self.host, n).copy_out(may, n.arg(0), &known)?;
+        Ok(Verdict::value(known.len() as i64))
+    }
+
+    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Served {
+        let shown = self.shown(may);
+        let listings = &shown.listings;
+        if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
+        let ours = listings.by_dir.get(&look.id);
+        let hides_trees = listings.hides_trees == Some(look.id);
+        if ours.is_none() && !hides_trees {
+            return Ok(Verdict::native());
+        }
+        let fd = match self.borrowed(may, &call, n.int(0)) {
+            Ok(Some(fd)) => fd,
+            Ok(None) => return Ok(Verdict::Answered),
+            Err(_) => return Ok(Verdict::native()),
+        };
+        let at = rustix::fs::tell(&fd).ok();
+        // CAST: a C unsigned int in the kernel.
+        let room = u64::from(n.arg(2) as u32).min(MAX_LISTED) as usize;
+        let fits = |ours: &&Vec<u8>| at == Some(0) && room >= ours.len() + ROOM;
+        let mut out = ours.filter(fits).cloned().unwrap_or_default();
+        if out.is_empty() && !hides_trees {
+            return Ok(Verdict::native());
+        }
+        let begin = out.len();
+        // Continues to read if all names so far are hidden: an empty result would mean the directory's end.
+        while out.len() == begin {
+            let theirs = native_entries(may, &fd, room - begin)?;
+            if theirs.is_empty() {
+                break;
+            }
+            match hides_trees {
+                true => out.extend(entries(&theirs).filter(|entry| !is_tree(entry)).flatten()),
+                false => out.extend(theirs),
+            }
+        }
+        call.copy_out(may, n.arg(1), &out)?;
+        Ok(Verdict::value(out.len() as i64))
+    }
+}
