@@ -64,6 +64,11 @@ impl Error {
         }
     }
 
+    /// Returns a function that makes the error of a failed system call.
+    pub(crate) const fn of(call: &'static str) -> impl Fn(Errno) -> Self {
+        move |Errno(errno)| Self::System { call, errno }
+    }
+
     /// Returns the errno behind the error.
     #[must_use]
     pub const fn errno(self) -> i32 {

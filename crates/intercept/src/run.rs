@@ -18,7 +18,7 @@ use crate::tree::{Monitors, Showing};
 use crate::waiting::{Epolls, Pending, Sleep};
 use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
-use vb3_host::{Backend, Errno};
+use vb3_host::Backend;
 
 /// Maximum number of notes that wait to be shown.
 const REMARKS: usize = 64;
@@ -37,7 +37,6 @@ pub fn run(
     backend: &mut dyn Backend,
     options: Options<'_>,
 ) -> Result<ExitReport, Error> {
-    let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
     let mut may = MayBlock::of_this_thread();
     let inherited = Inherited::take(&signal::CAUGHT);
     if !listener::sizes_fit() {
@@ -47,7 +46,7 @@ pub fn run(
         });
     }
     let nodes = backend.nodes();
-    let events = Events::new().map_err(system("epoll_create"))?;
+    let events = Events::new().map_err(Error::of("epoll_create"))?;
     let references = nodes.iter().map(|_| OnceLock::new()).collect();
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
@@ -58,7 +57,7 @@ pub fn run(
         Forward::begin().ok()
     };
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let alarm = alarm.map_err(raw::err).map_err(system("eventfd"))?;
+    let alarm = alarm.map_err(raw::err).map_err(Error::of("eventfd"))?;
     let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {

@@ -12,6 +12,7 @@
 //! a QBUF or DQBUF of a streaming queue, it reads them only after the call has failed or would wait. It then
 //! repeats the call (`Backend::needs_fresh_closes`).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -44,15 +45,6 @@ pub(crate) enum Given {
     Buffer(Tag),
 }
 
-/// How the end of descriptions is detected.
-#[derive(Debug)]
-enum EndSignal {
-    /// A watch reports the end of the inode. The inode has only one description, and ends with it.
-    Inode,
-    /// The end of the description's lock, found by a query through this descriptor.
-    Locks(OwnedFd),
-}
-
 /// Selects the files whose locks [`Held::collect`] checks. Files whose inode has ended are always collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckScope {
@@ -76,7 +68,9 @@ struct Doubt {
 /// A file with descriptions given to programs.
 #[derive(Debug)]
 struct Inode {
-    end_signal: EndSignal,
+    /// Finds the end of descriptions by their locks, which it queries. `None` if a watch reports the end of the
+    /// inode: the inode has only one description, and ends with it.
+    probe: Option<OwnedFd>,
     watch: Option<i32>,
     given: BTreeMap<i64, Given>,
     doubt: Option<Doubt>,
@@ -208,7 +202,7 @@ impl Held {
         let by_lock = self
             .inodes
             .get(&id)
-            .is_some_and(|inode| matches!(inode.end_signal, EndSignal::Locks(_)));
+            .is_some_and(|inode| inode.probe.is_some());
         if by_lock && let Err(e) = lock(made.as_fd(), flags, byte) {
             self.drop_if_unused(id);
             return Err(e);
@@ -228,17 +222,16 @@ impl Held {
     ) -> Result<(), Errno> {
         let alone = matches!(given, Given::File(_));
         let watch = self.watch(fd, alone);
-        let end_signal = if alone && watch.is_some() {
-            EndSignal::Inode
-        } else {
-            EndSignal::Locks(raw::reopen(fd, libc::O_RDWR)?)
+        let probe = match alone && watch.is_some() {
+            true => None,
+            false => Some(raw::reopen(fd, libc::O_RDWR)?),
         };
         match watch {
             Some(watch) => drop(self.watches.insert(watch, id)),
             None => self.unwatched += 1,
         }
         let inode = Inode {
-            end_signal,
+            probe,
             watch,
             given: BTreeMap::new(),
             doubt: None,
@@ -271,16 +264,13 @@ impl Held {
     }
 
     fn drop_if_unused(&mut self, id: FdIdentity) {
-        if !self
-            .inodes
-            .get(&id)
-            .is_some_and(|inode| inode.given.is_empty())
-        {
-            return;
-        }
-        let Some(inode) = self.inodes.remove(&id) else {
+        let Entry::Occupied(inode) = self.inodes.entry(id) else {
             return;
         };
+        if !inode.get().given.is_empty() {
+            return;
+        }
+        let inode = inode.remove();
         self.doubtful.remove(&id);
         match (inode.watch, &self.inotify) {
             (Some(watch), Some(inotify)) => {
@@ -372,7 +362,7 @@ impl Held {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
-        let EndSignal::Locks(probe) = &inode.end_signal else {
+        let Some(probe) = &inode.probe else {
             return;
         };
         let is_large = inode.is_large();

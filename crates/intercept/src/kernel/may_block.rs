@@ -31,6 +31,11 @@
 //! supervisor's memfds, calls that never block. `clippy.toml` lists the calls that only a few modules may
 //! use.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the functions borrow a MayBlock token"
+)]
+
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -118,19 +123,11 @@ impl<T> World<T> {
 }
 
 /// Sleeps for a duration.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the function borrows a MayBlock token"
-)]
 pub fn sleep(_: &MayBlock, time: Duration) {
     std::thread::sleep(time);
 }
 
 /// Waits for a thread to end. Returns `None` if it panicked.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the function borrows a MayBlock token"
-)]
 pub(crate) fn join<T>(_: &MayBlock, thread: ScopedJoinHandle<'_, T>) -> Option<T> {
     thread.join().ok()
 }
@@ -140,10 +137,6 @@ pub(crate) fn open(_: &MayBlock, path: impl Arg, flags: i32) -> Result<OwnedFd, 
 }
 
 /// Opens a path with the options of `openat2`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the function borrows a MayBlock token"
-)]
 pub(crate) fn openat2(
     _: &MayBlock,
     dir: BorrowedFd<'_>,
@@ -164,10 +157,6 @@ pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat
 }
 
 /// Returns the magic number of an open file's file system.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the function borrows a MayBlock token"
-)]
 pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(fd).ok()?.f_type.cast_unsigned())
 }
@@ -198,7 +187,6 @@ pub(crate) enum EpollOp {
 
 /// Changes a program's epoll set. During a thread's epoll_wait, this blocks while the kernel polls the set's
 /// files or writes events to the thread's memory.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
 pub(crate) fn epoll_ctl(
     _: &MayBlock,
     set: impl AsFd,

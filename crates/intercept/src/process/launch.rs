@@ -32,10 +32,6 @@ pub(crate) struct Child {
     socket: OwnedFd,
 }
 
-fn system(call: &'static str) -> impl Fn(Errno) -> Error {
-    move |Errno(errno)| Error::System { call, errno }
-}
-
 fn c_string(s: &OsStr) -> Result<CString, Error> {
     CString::new(s.as_bytes()).map_err(|_| Error::Nul)
 }
@@ -114,11 +110,11 @@ pub(crate) fn start(
     let (ours, theirs) = socket_pair()?;
     // SAFETY: the child makes only async-signal-safe calls.
     let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
-    let pid = pid.map_err(system("fork"))?.cast_unsigned();
+    let pid = pid.map_err(Error::of("fork"))?.cast_unsigned();
     let their_socket = theirs.as_raw_fd();
     drop(theirs);
     let listens = || {
-        let pidfd = raw::pidfd_open(pid).map_err(system("pidfd_open"))?;
+        let pidfd = raw::pidfd_open(pid).map_err(Error::of("pidfd_open"))?;
         let (listener, wait_killable) = first_word(&ours)?.map_err(Error::of_filter)?;
         Ok((pidfd, Listener::new(listener), wait_killable))
     };
@@ -183,7 +179,7 @@ pub(crate) fn await_child(pid: libc::pid_t) {
 }
 
 fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
-    raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(system("socketpair"))
+    raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(Error::of("socketpair"))
 }
 
 /// Receives a message from the child: kind, number, optional descriptor. `None` if the socket was closed.
@@ -192,7 +188,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     let (len, mut fds) = loop {
         match raw::receive(socket.as_fd(), &mut text, 1, RecvFlags::empty()) {
             Err(Errno(libc::EINTR)) => {}
-            other => break other.map_err(system("recvmsg"))?,
+            other => break other.map_err(Error::of("recvmsg"))?,
         }
     };
     if len < text.len() {

@@ -132,19 +132,8 @@ impl Listener {
     /// # Errors
     /// Returns ENOENT if the calling thread was killed meanwhile, and EINTR for a signal.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
-        let data = libc::seccomp_data {
-            nr: 0,
-            arch: 0,
-            instruction_pointer: 0,
-            args: [0; 6],
-        };
-        let (id, pid, flags) = (0, 0, 0);
-        let mut n = libc::seccomp_notif {
-            id,
-            pid,
-            flags,
-            data,
-        };
+        // SAFETY: a structure of plain integers.
+        let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
         self.ioctl(RECV, &mut n)?;
         Ok(Notif {
             id: n.id,

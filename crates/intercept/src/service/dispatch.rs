@@ -7,6 +7,7 @@ use crate::note::Note;
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Served, Server, Verdict};
+use crate::service::transfers::Moves;
 use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
 use std::os::fd::AsFd as _;
@@ -15,23 +16,6 @@ use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
-
-/// Returns whether a call reads or writes a file.
-const fn moves_bytes(number: i64) -> bool {
-    matches!(
-        number,
-        libc::SYS_read
-            | libc::SYS_readv
-            | libc::SYS_pread64
-            | libc::SYS_preadv
-            | libc::SYS_preadv2
-            | libc::SYS_write
-            | libc::SYS_writev
-            | libc::SYS_pwrite64
-            | libc::SYS_pwritev
-            | libc::SYS_pwritev2
-    )
-}
 
 /// Returns whether the call's descriptor shows that its file is not the supervisor's.
 /// This check borrows no file, since closing a borrowed file could take long.
@@ -47,7 +31,7 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
             | libc::SYS_ftruncate
     );
     let fd = n.int(0);
-    (by_descriptor || moves_bytes(n.nr))
+    (by_descriptor || Moves::of(n.nr).is_some())
         && !host.range.has(fd)
         && procs::may_be_of_ours(n.tid, fd) == Some(false)
 }
@@ -77,7 +61,6 @@ impl Server<'_> {
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Served {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
-            number if moves_bytes(number) => self.transfer(n),
             nr::POLL | libc::SYS_ppoll => self.poll(n),
             nr::SELECT | libc::SYS_pselect6 => self.select(n),
             libc::SYS_epoll_ctl => self.epoll_ctl(n),
@@ -103,7 +86,10 @@ impl Server<'_> {
             number if monitor::CALLS.contains(&number) => self.monitor_call(n),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
-            _ => Ok(Verdict::native()),
+            number => match Moves::of(number) {
+                Some(moves) => self.transfer(n, moves),
+                None => Err(Reply::Native),
+            },
         }
     }
 

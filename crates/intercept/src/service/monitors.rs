@@ -6,8 +6,8 @@ use crate::service::host::Call;
 use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
-    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, MAX_VECTORS, MESSAGE,
-    Receive, SOL_NETLINK, address, field, uevent, word,
+    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MAX_VECTORS,
+    MESSAGE, Receive, SOL_NETLINK, address, field, uevent, word,
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
@@ -139,13 +139,13 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
         let mut vector = vec![0; count as usize * 16];
         call.read(at, &mut vector)?;
         let segments = vector.chunks_exact(16).map(|v| (word(v, 0), word(v, 8)));
-        let form = Form::Message {
+        let form = Form::Message(Header {
             at: n.arg(1),
             name: word(&header, 0),
             name_len: u32::from_ne_bytes(field(&header, 8)),
             control: word(&header, 32),
             control_len: word(&header, 40),
-        };
+        });
         (segments.collect(), n.int(2), form)
     };
     Ok(Receive {
@@ -182,7 +182,7 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
     let from = address(0, uevent::group_of(&bytes));
     match receive.form {
         Form::From { name, len } => write_name(call, name, len, &from)?,
-        Form::Message { .. } => write_header(call, receive, &from, truncated)?,
+        Form::Message(header) => write_header(call, receive, header, &from, truncated)?,
     }
     let told = if receive.flags & libc::MSG_TRUNC != 0 {
         len
@@ -196,19 +196,17 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
 fn write_header(
     call: &Call<'_>,
     receive: &Receive,
+    header: Header,
     from: &[u8],
     truncated: i32,
 ) -> Result<(), Errno> {
-    let Form::Message {
+    let Header {
         at,
         name,
         name_len,
         control,
         control_len,
-    } = receive.form
-    else {
-        return Ok(());
-    };
+    } = header;
     let mut flags = truncated | receive.flags & libc::MSG_CMSG_CLOEXEC;
     if name != 0 {
         let room = from.len().min(name_len as usize);

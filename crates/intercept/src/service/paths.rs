@@ -1,22 +1,20 @@
 //! Calls that change, watch or list files by path, or that set the working directory.
 
-use crate::kernel::may_block;
-use crate::process::rewrite;
-use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
-use rustix::fs::inotify::{self, WatchFlags};
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::kernel::{Borrowed, MayBlock, nr, raw};
-use crate::process::{Notif, Reply};
+use rustix::fs::inotify::{self, WatchFlags};
+use vb3_host::Errno;
+
+use crate::kernel::{Borrowed, MayBlock, may_block, nr, raw};
+use crate::process::{Notif, Reply, rewrite};
 use crate::service::host::Call;
 use crate::service::places::{Place, int, path_args};
 use crate::service::serve::{Served, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::Links;
-use vb3_host::Errno;
+use crate::tree::{Links, MAX_LISTED, ROOM, entries, is_tree, native_entries};
 
 impl Supervisor<'_> {
     /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
@@ -62,7 +60,7 @@ impl Supervisor<'_> {
         };
         let call = Call::new(&self.host, n);
         let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep)? {
-            Place::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
+            Place::Sys(real) => PathBuf::from(OsStr::from_bytes(&real)),
             Place::Node(node) => {
                 let reference = self.reference(may, node)?;
                 format!("/proc/self/fd/{}", reference.as_raw_fd()).into()

@@ -17,7 +17,7 @@ use crate::service::signals::Undecided;
 use crate::service::wakes::WakeSet;
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Sleep, Waiting};
-use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
+use vb3_host::{Backend, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
@@ -119,10 +119,7 @@ impl Server<'_> {
     pub(crate) fn watch_all(&self) -> Result<(), Error> {
         let add = |fd, events: i32, event| {
             let added = self.host.events.add(fd, events.cast_unsigned(), event);
-            added.map_err(|Errno(errno)| Error::System {
-                call: "epoll_ctl",
-                errno,
-            })
+            added.map_err(Error::of("epoll_ctl"))
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
         // Without EPOLLIN: calls wake the thread that receives them, not the clock thread.

@@ -178,10 +178,7 @@ impl<'a> Supervisor<'a> {
                     Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
             }
             let waited = self.host.events.wait(timeout, self.host.alarm.as_fd());
-            let has_events = waited.map_err(|Errno(errno)| Error::System {
-                call: "ppoll",
-                errno,
-            })?;
+            let has_events = waited.map_err(Error::of("ppoll"))?;
             self.read_locks_beside(may, scope);
             let is_wanted = || self.world.is_wanted();
             let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
@@ -480,40 +477,36 @@ impl<'a> Supervisor<'a> {
                 rest = self.see_to_rest(may, rest);
                 core::mem::take(&mut rest.changed).wait(may);
             }
-            // This call is answered before the calls that it completed.
-            let verdict = match verdict {
-                _ if again && self.lend(may, n) => Some(Verdict::Answered),
-                _ if again => None,
-                Verdict::Behind => {
-                    self.host.read_locks(may);
+            let mut is_over = true;
+            let reply = match verdict {
+                _ if again => {
+                    is_over = self.lend(may, n);
                     None
                 }
-                Verdict::Reply(reply) => {
-                    self.reply(may, n, reply);
-                    Some(Verdict::Answered)
+                Verdict::Behind => {
+                    self.host.read_locks(may);
+                    is_over = false;
+                    None
                 }
-                Verdict::InSet(control) => {
-                    let reply = self.end_change(may, &control);
-                    self.reply(may, n, reply);
-                    Some(Verdict::Answered)
-                }
+                Verdict::Reply(reply) => Some(reply),
+                Verdict::InSet(control) => Some(self.end_change(may, &control)),
                 Verdict::Copied {
                     copy,
                     number,
                     cloexec,
-                } => {
-                    let reply = match self.install_copy(n, &copy, (number, cloexec)) {
-                        Ok(number) => Reply::Value(number.into()),
-                        Err(e) => e.into(),
-                    };
-                    self.reply(may, n, reply);
-                    Some(Verdict::Answered)
-                }
-                other => Some(other),
+                } => Some(match self.install_copy(n, &copy, (number, cloexec)) {
+                    Ok(number) => Reply::Value(number.into()),
+                    Err(e) => e.into(),
+                }),
+                Verdict::Answered | Verdict::Wait(_) => None,
             };
+            // This call is answered before the calls that it completed.
+            if let Some(reply) = reply {
+                self.reply(may, n, reply);
+            }
             self.see_to_rest(may, rest);
-            if let Some(verdict) = verdict {
-                return verdict;
+            if is_over {
+                return Verdict::Answered;
             }
         }
     }

@@ -14,19 +14,53 @@ use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 /// Source: Linux 7.2 fs/read_write.c `do_loop_readv_writev`.
 const RWF_HIPRI: i32 = 1;
 
+/// How a call reads or writes a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Moves {
+    write: bool,
+    /// Whether the call has a list of segments.
+    is_vectored: bool,
+    /// The lowest position that the call permits; `None` if it has none.
+    lowest: Option<i64>,
+}
+
+/// preadv2 and pwritev2 also permit -1, the current position.
+const CURRENT: Option<i64> = Some(-1);
+
+impl Moves {
+    /// Returns `None` for a call that neither reads nor writes.
+    pub(crate) const fn of(number: i64) -> Option<Self> {
+        let (write, is_vectored, lowest) = match number {
+            libc::SYS_read => (false, false, None),
+            libc::SYS_readv => (false, true, None),
+            libc::SYS_pread64 => (false, false, Some(0)),
+            libc::SYS_preadv => (false, true, Some(0)),
+            libc::SYS_preadv2 => (false, true, CURRENT),
+            libc::SYS_write => (true, false, None),
+            libc::SYS_writev => (true, true, None),
+            libc::SYS_pwrite64 => (true, false, Some(0)),
+            libc::SYS_pwritev => (true, true, Some(0)),
+            libc::SYS_pwritev2 => (true, true, CURRENT),
+            _ => return None,
+        };
+        Some(Self {
+            write,
+            is_vectored,
+            lowest,
+        })
+    }
+}
+
 impl Server<'_> {
-    pub(crate) fn transfer(&mut self, n: &Notif) -> Served {
+    pub(crate) fn transfer(&mut self, n: &Notif, moves: Moves) -> Served {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let write = matches!(
-            n.nr,
-            libc::SYS_write
-                | libc::SYS_writev
-                | libc::SYS_pwrite64
-                | libc::SYS_pwritev
-                | libc::SYS_pwritev2
-        );
+        let Moves {
+            write,
+            is_vectored,
+            lowest,
+        } = moves;
         let call = Call::new(&self.host, n);
         let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
         let file = match self.target(look.id) {
@@ -44,24 +78,16 @@ impl Server<'_> {
         if flags & libc::O_ACCMODE == unwanted {
             return Err(Reply::Fail(libc::EBADF));
         }
-        let is_second = matches!(n.nr, libc::SYS_preadv2 | libc::SYS_pwritev2);
-        let positioned = is_second
-            || matches!(
-                n.nr,
-                libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_preadv | libc::SYS_pwritev
-            );
-        // preadv2 and pwritev2 also permit -1, the current position.
-        let lowest = if is_second { -1 } else { 0 };
-        if positioned && n.arg(3).cast_signed() < lowest {
+        if lowest.is_some_and(|lowest| n.arg(3).cast_signed() < lowest) {
             return Err(Reply::Fail(libc::EINVAL));
         }
-        let segments = segments(&call)?;
+        let segments = segments(&call, is_vectored)?;
         let is_empty = segments.iter().all(|(_, len)| *len == 0);
-        if is_empty && is_vectored(n) {
+        if is_empty && is_vectored {
             // Unlike read(), these calls do not reach a driver without a byte to move.
             return Ok(Verdict::value(0));
         }
-        if is_second && n.int(5) & !RWF_HIPRI != 0 {
+        if lowest == CURRENT && n.int(5) & !RWF_HIPRI != 0 {
             return Err(Reply::Fail(libc::EOPNOTSUPP));
         }
         let nonblocking = flags & libc::O_NONBLOCK != 0;
@@ -194,18 +220,10 @@ impl Server<'_> {
     }
 }
 
-/// Returns whether a call has a list of segments.
-fn is_vectored(n: &Notif) -> bool {
-    !matches!(
-        n.nr,
-        libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64
-    )
-}
-
 /// Returns the memory segments (address, length) of a read or write call. Fails with EINVAL like the kernel.
-fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
+fn segments(call: &Call<'_>, is_vectored: bool) -> Result<Vec<(u64, u64)>, Errno> {
     let n = call.notif;
-    if !is_vectored(n) {
+    if !is_vectored {
         if n.arg(2).cast_signed() < 0 {
             return Err(Errno(libc::EINVAL));
         }

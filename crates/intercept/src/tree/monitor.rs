@@ -109,14 +109,18 @@ pub(crate) struct Receive {
 pub(crate) enum Form {
     /// recvfrom: the addresses for the sender's name and for the name's length.
     From { name: u64, len: u64 },
-    /// recvmsg: the header's address and content.
-    Message {
-        at: u64,
-        name: u64,
-        name_len: u32,
-        control: u64,
-        control_len: u64,
-    },
+    /// recvmsg: the header.
+    Message(Header),
+}
+
+/// The address and content of a `struct msghdr`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) at: u64,
+    pub(crate) name: u64,
+    pub(crate) name_len: u32,
+    pub(crate) control: u64,
+    pub(crate) control_len: u64,
 }
 
 /// Returns the `N` bytes at offset `at` of a structure, or zeros if they are not there.

@@ -80,6 +80,8 @@ struct Entry {
     events: u32,
     /// The conditions that the entry must report at present.
     shown: u32,
+    /// Whether the entry is out of its set, because its file is about to be closed.
+    is_parked: bool,
     /// Whether the device has woken its waiters while the entry was out of its set.
     was_woken: bool,
 }
@@ -169,8 +171,6 @@ pub(crate) struct Epolls {
     order: Vec<SetId>,
     /// Entries by file, then by set and the program's descriptor number of the file.
     by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
-    /// Entries that were removed from their sets because their file is about to be closed.
-    parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
     changes: u64,
     sweep_at: usize,
@@ -186,9 +186,10 @@ pub(crate) struct Epolls {
 }
 
 impl Epolls {
-    /// Returns whether a file has an entry in any set.
+    /// Returns whether a file has an entry in any set, and is not about to be closed.
     pub(crate) fn has(&self, file: Watched) -> bool {
-        self.by_file.contains_key(&file)
+        let mut entries = self.by_file.get(&file).into_iter().flatten();
+        entries.any(|(_, entry)| !entry.is_parked)
     }
 
     /// Returns whether no file has an entry in any set.
@@ -233,11 +234,6 @@ impl Epolls {
 
     /// Updates the masks of a file's entries in all sets.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
-        if cause == Cause::Wake
-            && let Some(parked) = self.parked.get_mut(&file)
-        {
-            parked.values_mut().for_each(|entry| entry.was_woken = true);
-        }
         let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
@@ -245,6 +241,10 @@ impl Epolls {
         let mut known: Option<(i16, i16)> = None;
         let mut due = Vec::new();
         for ((set, number), entry) in entries {
+            if entry.is_parked {
+                entry.was_woken |= cause == Cause::Wake;
+                continue;
+            }
             let asked = entry.asked();
             let now = match known {
                 Some((of, now)) if of == asked => now,
@@ -262,8 +262,7 @@ impl Epolls {
 
     /// Returns all buffers that have entries in sets, or whose entries were removed before a close.
     pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
-        let known = self.by_file.keys().chain(self.parked.keys());
-        let buffers = known.filter_map(|file| match file {
+        let buffers = self.by_file.keys().filter_map(|file| match file {
             Watched::Buffer(id) => Some(*id),
             Watched::Device(_) => None,
         });
@@ -272,11 +271,10 @@ impl Epolls {
 
     /// Removes an ended file's entries from their sets, and forgets them.
     pub(crate) fn forget(&mut self, file: Watched) {
-        for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
-            for (set, number) in entries.unwrap_or_default().into_keys() {
-                self.cause(set, (file, number), Change::Forget);
-                self.count_down(set);
-            }
+        let entries = self.by_file.remove(&file).unwrap_or_default();
+        for (set, number) in entries.into_keys() {
+            self.cause(set, (file, number), Change::Forget);
+            self.count_down(set);
         }
     }
 
@@ -298,28 +296,31 @@ impl Epolls {
 
     /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
     pub(crate) fn park(&mut self, file: Watched) {
-        let Some(entries) = self.by_file.remove(&file) else {
-            return;
+        let entries = self.by_file.get_mut(&file).into_iter().flatten();
+        let park = |(key, entry): (&(SetId, i32), &mut Entry)| {
+            let was_parked = core::mem::replace(&mut entry.is_parked, true);
+            (!was_parked).then_some(*key)
         };
-        for &(set, number) in entries.keys() {
+        let parked: Vec<(SetId, i32)> = entries.filter_map(park).collect();
+        for (set, number) in parked {
             self.cause(set, (file, number), Change::Park);
         }
-        self.parked.insert(file, entries);
     }
 
     /// Adds a file's entries again, because a descriptor of it remains.
     pub(crate) fn unpark(&mut self, file: Watched, backend: &mut dyn Backend) {
-        let Some(mut entries) = self.parked.remove(&file) else {
-            return;
-        };
-        for (&(set, number), entry) in &mut entries {
+        let entries = self.by_file.get_mut(&file).into_iter().flatten();
+        let mut due = Vec::new();
+        for ((set, number), entry) in entries.filter(|(_, entry)| entry.is_parked) {
             let now = holds(backend, file, entry.asked(), Asker::Supervisor);
             entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
+            entry.is_parked = false;
             let is_edge = core::mem::take(&mut entry.was_woken);
-            let shown = Shown { now, is_edge };
+            due.push((*set, *number, Shown { now, is_edge }));
+        }
+        for (set, number, shown) in due {
             self.cause(set, (file, number), Change::Show(shown));
         }
-        self.by_file.entry(file).or_default().extend(entries);
     }
 
     /// Returns the set behind a duplicated descriptor, or adds a new set. `told` is the set that the
@@ -431,9 +432,11 @@ impl Epolls {
         };
         let entries = self.by_file.get_mut(&file);
         let known = entries.and_then(|entries| entries.get_mut(&(id, number)));
+        let known = known.filter(|entry| !entry.is_parked);
         let mut entry = Entry {
             events,
             shown: 0,
+            is_parked: false,
             was_woken: false,
         };
         let now = match (op, known) {
@@ -441,16 +444,15 @@ impl Epolls {
             (Op::Modify, Some(entry)) if entry.events & EXCLUSIVE != 0 => {
                 return Err(Errno(libc::EINVAL));
             }
-            (Op::Add, None) => {
-                set.entries += 1;
+            (Op::Add, None) | (Op::Modify, Some(_)) => {
                 holds(backend, file, entry.asked(), Asker::Program)
             }
-            (Op::Modify, Some(_)) => holds(backend, file, entry.asked(), Asker::Program),
             (Op::Modify, None) | (Op::Delete, _) => return Ok(0),
         };
         entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
         let entries = self.by_file.entry(file).or_default();
-        entries.insert((id, number), entry);
+        let is_new = entries.insert((id, number), entry).is_none();
+        set.entries += usize::from(is_new);
         Ok(now)
     }
 
@@ -462,19 +464,14 @@ impl Epolls {
             Op::Delete => made.is_ok(),
             Op::Modify => false,
         };
-        let was_there = is_gone
-            && [&mut self.by_file, &mut self.parked].into_iter().any(|of| {
-                let Some(entries) = of.get_mut(&file) else {
-                    return false;
-                };
-                let was_there = entries.remove(&(id, number)).is_some();
-                if entries.is_empty() {
-                    of.remove(&file);
-                }
-                was_there
-            });
-        if was_there {
-            return self.count_down(id);
+        if is_gone && let Some(entries) = self.by_file.get_mut(&file) {
+            let was_there = entries.remove(&(id, number)).is_some();
+            if entries.is_empty() {
+                self.by_file.remove(&file);
+            }
+            if was_there {
+                return self.count_down(id);
+            }
         }
         // The descriptor is no epoll set, or the set has no entry of the supervisor.
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {

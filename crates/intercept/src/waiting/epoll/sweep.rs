@@ -86,11 +86,10 @@ impl Epolls {
     pub(crate) fn end_sweep(&mut self, swept: Swept) {
         let Swept { mut gone, changes } = swept;
         gone.retain(|id| self.sets.get(id).is_some_and(|set| set.used <= changes));
-        for entries in self.by_file.values_mut().chain(self.parked.values_mut()) {
+        self.by_file.retain(|_, entries| {
             entries.retain(|(set, _), _| !gone.contains(set));
-        }
-        self.by_file.retain(|_, entries| !entries.is_empty());
-        self.parked.retain(|_, entries| !entries.is_empty());
+            !entries.is_empty()
+        });
         self.drop_sets(|id| gone.contains(&id));
         self.sweep_at = self.sets.len() * 2;
         self.is_swept = false;
