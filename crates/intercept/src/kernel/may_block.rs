@@ -48,9 +48,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::path::Arg;
 use vb3_host::Errno;
 
-use crate::kernel::lock::lock;
-use crate::kernel::raw;
-use crate::kernel::reaper::{Locked, Reaper};
+use crate::kernel::reaper::Reaper;
+use crate::kernel::{Locked, lock, raw};
 
 thread_local! {
     /// Whether the thread's token was taken and not returned.

@@ -7,9 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::kernel::lock::lock;
-use crate::kernel::raw;
-use crate::kernel::reaper::Borrowed;
+use crate::kernel::{Borrowed, lock, raw};
 use vb3_host::{Errno, FdIdentity};
 
 /// Maximum number of threads remembered. Further threads are looked up for every call.

@@ -14,8 +14,7 @@ use std::thread::Builder;
 
 use vb3_host::Errno;
 
-use crate::kernel::lock::lock;
-use crate::kernel::raw;
+use crate::kernel::{lock, raw};
 
 /// Maximum number of files in the reaper's queue. If it is full, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;

@@ -10,10 +10,8 @@ use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, waitpid};
 use crate::error::Error;
 use crate::kernel::{MayBlock, raw};
 use crate::process::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
-use crate::process::filter::{self, FdRange};
-use crate::process::inherited::Inherited;
-use crate::process::listener::Listener;
-use crate::process::probe::Powers;
+use crate::process::filter;
+use crate::process::{FdRange, Inherited, Listener, Powers};
 use crate::program::Program;
 use vb3_host::Errno;
 

@@ -16,9 +16,8 @@ use rustix::net::{RecvFlags, SocketFlags, SocketType};
 
 use crate::kernel::{MayBlock, arch, lock, raw};
 use crate::memory::CREATE_FLAGS;
-use crate::process::filter::PASS;
-use crate::process::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
-use crate::process::rewrite::{self, InStead, Left};
+use crate::process::rewrite;
+use crate::process::{ERESTARTNOINTR, InStead, Left, Listener, Notif, PASS, Reply};
 use vb3_host::Errno;
 
 /// Maximum number of descriptors in one message (the kernel's limit).

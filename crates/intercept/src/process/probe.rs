@@ -12,11 +12,8 @@ use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
-use crate::process::inherited::Inherited;
-use crate::process::launch;
 use crate::process::launch::Child;
-use crate::process::listener::{Notif, Reply};
-use crate::process::rewrite;
+use crate::process::{Inherited, Notif, Reply, launch, rewrite};
 use crate::program::Program;
 use vb3_host::Errno;
 

@@ -13,8 +13,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::kernel::{MayBlock, Regs, may_block, raw};
-use crate::process::filter::PASS;
-use crate::process::reap::Ended;
+use crate::process::{Ended, PASS};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use vb3_host::Errno;
 

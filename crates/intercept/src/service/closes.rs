@@ -6,10 +6,8 @@ use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holde
 use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
 use crate::note::Note;
 use crate::process::{FdRange, Notif, Reply, STANDARD};
-use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
-use crate::service::serve::{Served, Server, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::waiting::On;
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -3,9 +3,8 @@
 use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
-use crate::service::serve::{Answer, Served, Server, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::serve::Answer;
+use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
 use crate::waiting::{Changed, Control, SetId};
 use vb3_host::Errno;

@@ -6,8 +6,7 @@ use crate::kernel::{MayBlock, raw};
 use crate::note::Note;
 use crate::process::{LeftProcess as Left, reap};
 use crate::program::Leftover;
-use crate::service::serve::Server;
-use crate::service::supervisor::Supervisor;
+use crate::service::{Server, Supervisor};
 
 /// Time for leftover processes to end by themselves, before a note to the user names them.
 const EXIT_GRACE: Duration = Duration::from_millis(500);

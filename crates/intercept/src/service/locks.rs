@@ -7,8 +7,7 @@ use vb3_host::{Caller, Errno};
 use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::{Borrowed, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
-use crate::service::serve::{Served, Server, Verdict};
+use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::field;
 use crate::waiting::{Kind, On, Waiting};
 

@@ -11,9 +11,7 @@ use crate::descriptors::{Given, Target};
 use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Ended, Notif, PASS, Reply, Stopped, rewrite};
-use crate::service::host::Call;
-use crate::service::serve::{Served, Server, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {

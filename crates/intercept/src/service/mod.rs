@@ -34,10 +34,10 @@ mod transfers;
 mod wakes;
 mod watch;
 
-pub(crate) use host::{Events, Host};
+pub(crate) use host::{Call, Events, Host};
 pub(crate) use leftover::Ending;
 pub(crate) use pool::Pool;
 pub(crate) use revoke::Revoking;
-pub(crate) use serve::Server;
+pub(crate) use serve::{Served, Server, Verdict};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use wakes::WakeSet;

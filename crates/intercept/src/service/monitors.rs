@@ -2,9 +2,7 @@
 
 use crate::kernel::{MayBlock, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
-use crate::service::serve::{Served, Server, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{
     ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MAX_VECTORS,
     MESSAGE, Receive, SOL_NETLINK, address, field, uevent, word,

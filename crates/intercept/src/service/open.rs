@@ -5,10 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::descriptors::{Given, files};
 use crate::kernel::{MayBlock, lock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
 use crate::service::places::{Place, int, path_args};
-use crate::service::serve::{Served, Server, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{Links, MAX, PathTarget, word};
 use vb3_host::{Errno, NodeId};
 

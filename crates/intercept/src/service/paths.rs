@@ -10,10 +10,8 @@ use vb3_host::Errno;
 
 use crate::kernel::{Borrowed, MayBlock, may_block, nr, raw};
 use crate::process::{Notif, Reply, rewrite};
-use crate::service::host::Call;
 use crate::service::places::{Place, int, path_args};
-use crate::service::serve::{Served, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Supervisor, Verdict};
 use crate::tree::{Links, MAX_LISTED, ROOM, entries, is_tree, native_entries};
 
 impl Supervisor<'_> {

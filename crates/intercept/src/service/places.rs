@@ -2,8 +2,7 @@
 
 use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Supervisor};
 use crate::tree::{
     Found, HOPS, Links, MAX, PathTarget, View, base_link, base_of, file_name, is_plain, normalise,
     of_dir, of_path, real_dir, split_last, through,

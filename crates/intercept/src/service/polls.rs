@@ -3,8 +3,7 @@
 use crate::descriptors::{Known, Target};
 use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::{Call, Host};
-use crate::service::serve::{Served, Server, Verdict};
+use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
     Asker, Entry, FD_SETSIZE, Form, Kind, MAX_POLLED, MAX_SELECTED, Polling, REPORTED, SHORT, Sets,

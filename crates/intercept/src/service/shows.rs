@@ -5,8 +5,7 @@
 
 use crate::kernel::MayBlock;
 use crate::note::Note;
-use crate::service::serve::Server;
-use crate::service::supervisor::Supervisor;
+use crate::service::{Server, Supervisor};
 use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, may_be_shown, uevent};
 use std::sync::Arc;
 use vb3_host::{Errno, Hotplug, Node};

@@ -10,10 +10,8 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 use crate::descriptors::files;
 use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::Call;
 use crate::service::places::{Place, int, path_args};
-use crate::service::serve::{Served, Verdict};
-use crate::service::supervisor::Supervisor;
+use crate::service::{Call, Served, Supervisor, Verdict};
 use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, FdIdentity, NodeKind};
 

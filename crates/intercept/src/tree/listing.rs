@@ -11,8 +11,7 @@ use std::path::Path;
 
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, may_block, raw};
-use crate::tree::folder;
-use crate::tree::generated::Tree;
+use crate::tree::{Tree, folder};
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
 /// Maximum number of bytes of one answer to getdents64.

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use crate::descriptors::{LockCall, Watched};
 use crate::process::{Notif, Pace, Signals};
 use crate::tree::Receive;
-use crate::waiting::poll::Polling;
-use crate::waiting::transfer::Transfer;
+use crate::waiting::{Polling, Transfer};
 use vb3_host::FileId;
 
 /// Interval of checks of a waiting thread for signals.
