@@ -30,11 +30,11 @@ impl Supervisor<'_> {
     /// Installs a copy of a descriptor at a free number.
     pub(crate) fn install_copy(
         &self,
-        n: &Notif,
+        n: &Call<'_>,
         copy: &Borrowed,
         (number, cloexec): (u32, bool),
     ) -> Result<i32, Errno> {
-        let thread = Call::new(&self.host, n).thread()?;
+        let thread = n.thread()?;
         let _one = lock(&thread.installing);
         let listener = &self.host.listener;
         listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec)
@@ -43,7 +43,7 @@ impl Supervisor<'_> {
     /// Finds the files that are in epoll sets and whose last descriptor a call closes. The kernel keeps a
     /// file in its epoll sets while the file has any descriptor. So this searches the descriptors of all
     /// programs, without the lock.
-    pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
+    pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Call<'_>) {
         let Some((first, last)) = numbers_of(n) else {
             return;
         };
@@ -53,15 +53,14 @@ impl Supervisor<'_> {
             return;
         }
         let FdRange { start, end } = self.host.range;
-        let call = Call::new(&self.host, n);
         let copies = matches!(n.nr, nr::DUP2 | libc::SYS_dup3);
-        if copies && (n.int(0) == n.int(1) || call.look(n.int(0)).is_err()) {
+        if copies && (n.int(0) == n.int(1) || n.look(n.int(0)).is_err()) {
             return;
         }
         let kept = first.max(start)..=last.min(end.saturating_sub(1));
         let named = kept.filter_map(|number| {
             let number = number.cast_signed();
-            Some((number, call.look(number).ok()?.id))
+            Some((number, n.look(number).ok()?.id))
         });
         let named: Vec<(i32, FdIdentity)> = named.collect();
         let (mut ends, closing) = self.server(may).begin_close(n.tid, (first, last), &named);
@@ -79,14 +78,14 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    pub(crate) fn close(&mut self, n: &Notif) -> Verdict {
+    pub(crate) fn close(&mut self, n: &Call<'_>) -> Verdict {
         // CAST: a C unsigned int in the kernel.
         let number = n.arg(0) as u32;
         self.before_close(n, (number, number));
         Verdict::native()
     }
 
-    pub(crate) fn close_range(&mut self, n: &Notif) -> Verdict {
+    pub(crate) fn close_range(&mut self, n: &Call<'_>) -> Verdict {
         // CAST: C unsigned ints in the kernel.
         let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
         if n.int(2) & CLOSES_NOTHING != 0 {
@@ -97,12 +96,12 @@ impl Server<'_> {
         Verdict::native()
     }
 
-    pub(crate) fn dup_onto(&mut self, n: &Notif) -> Served {
+    pub(crate) fn dup_onto(&mut self, n: &Call<'_>) -> Served {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
         if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
-            let pid = Call::new(&self.host, n).pid();
+            let pid = n.pid();
             self.host
                 .note_once(Note::OrdinaryNumber { pid, number: new });
         }
@@ -110,13 +109,12 @@ impl Server<'_> {
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
         // Only the kernel may close the file that has this number. If the supervisor's installation closed it,
         // no call of any program could be answered meanwhile: the kernel installs with the listener locked.
         // Source: Linux 7.2 kernel/seccomp.c `seccomp_do_user_notification`.
         let is_free = |thread: &Arc<Thread>| Procs::is_free(thread, new);
-        let thread = call.thread().ok().filter(is_free);
-        let copy = thread.and_then(|_| call.borrow(old).ok());
+        let thread = n.thread().ok().filter(is_free);
+        let copy = thread.and_then(|_| n.borrow(old).ok());
         self.before_close(n, (new, new));
         Ok(match copy {
             Some(copy) => Verdict::Copied {
@@ -128,7 +126,7 @@ impl Server<'_> {
         })
     }
 
-    pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
+    pub(crate) fn dup(&mut self, n: &Call<'_>) -> Verdict {
         self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
             self.note_copy(n, 0);
             Verdict::native()
@@ -138,22 +136,21 @@ impl Server<'_> {
     /// Installs a copy of a reserved number at the next free reserved number. So the filter reports all calls
     /// on the copy. Lower free numbers from `from` on stay free. Returns `None` if no reserved number is
     /// free, or if a standard descriptor is closed: the copy is probably meant to replace that one.
-    fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
-        let call = Call::new(&self.host, n);
-        let thread = call.thread().ok()?;
+    fn copy_to_kept(&self, n: &Call<'_>, from: u32, cloexec: bool) -> Option<Verdict> {
+        let thread = n.thread().ok()?;
         if (from..3).any(|fd| Procs::is_free(&thread, fd)) {
             return None;
         }
-        let copy = call.borrow(n.int(0)).ok()?;
+        let copy = n.borrow(n.int(0)).ok()?;
         let _one = lock(&thread.installing);
-        let at = self.host.free_number(&call)?;
+        let at = self.host.free_number(n)?;
         let listener = &self.host.listener;
         let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec);
         made.ok().map(|number| Verdict::value(number.into()))
     }
 
     /// Records that a copy may get a number that is not reserved. Returns true if the file is a device's.
-    fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
+    fn note_copy(&mut self, n: &Call<'_>, number: u32) -> bool {
         let target = self.named(n, 0);
         if target.and_then(Watched::of).is_some() {
             self.host.note_number(number.cast_signed());
@@ -162,7 +159,7 @@ impl Server<'_> {
     }
 
     /// Serves fcntl of a reserved number, and fcntls that may return a reserved number.
-    pub(crate) fn fcntl(&mut self, n: &Notif) -> Served {
+    pub(crate) fn fcntl(&mut self, n: &Call<'_>) -> Served {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
             // Memfds support O_DIRECT, leases and seals, but devices and dma-bufs do not.
@@ -186,8 +183,7 @@ impl Server<'_> {
             return Ok(done);
         }
         self.note_copy(n, from);
-        let call = Call::new(&self.host, n);
-        let (Ok(copy), Ok(thread)) = (call.borrow(n.int(0)), call.thread()) else {
+        let (Ok(copy), Ok(thread)) = (n.borrow(n.int(0)), n.thread()) else {
             return Ok(Verdict::native());
         };
         let _one = lock(&thread.installing);
@@ -229,7 +225,7 @@ impl Server<'_> {
     }
 
     /// Before the kernel closes the files that `look_for_holders` found, removes them from all epoll sets.
-    fn before_close(&mut self, n: &Notif, numbers: Numbers) {
+    fn before_close(&mut self, n: &Call<'_>, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         let ends = n.gathered.data().ends.take();
         for closed in ends.iter().flatten() {
@@ -266,7 +262,7 @@ impl Server<'_> {
     ///
     /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
     /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.
-    pub(crate) fn not_for_devices(&mut self, n: &Notif) -> Served {
+    pub(crate) fn not_for_devices(&mut self, n: &Call<'_>) -> Served {
         let args: &[usize] = match n.nr {
             libc::SYS_sendfile => &[0, 1],
             libc::SYS_splice | libc::SYS_copy_file_range => &[0, 2],

@@ -57,7 +57,7 @@ pub(crate) fn look_ahead(n: &Notif) {
 
 impl Server<'_> {
     /// Calls the handler of a call on a descriptor. `Supervisor` handles calls on paths.
-    pub(crate) fn dispatch(&mut self, n: &Notif) -> Served {
+    pub(crate) fn dispatch(&mut self, n: &Call<'_>) -> Served {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
             nr::POLL | libc::SYS_ppoll => self.poll(n),
@@ -92,7 +92,7 @@ impl Server<'_> {
         }
     }
 
-    fn ioctl(&mut self, n: &Notif) -> Served {
+    fn ioctl(&mut self, n: &Call<'_>) -> Served {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
@@ -158,8 +158,8 @@ impl Server<'_> {
     }
 
     /// Serves execve and execveat. The kernel closes the descriptors with FD_CLOEXEC.
-    fn exec(&mut self, n: &Notif) -> Verdict {
-        let process = Call::new(&self.host, n).pid();
+    fn exec(&mut self, n: &Call<'_>) -> Verdict {
+        let process = n.pid();
         let threads = self.host.procs.threads_of(process);
         self.table.exec(n.tid, process, &threads);
         Verdict::native()
@@ -176,7 +176,7 @@ impl Server<'_> {
     /// Serves lseek. A device has no position; a buffer returns its size, as dma-bufs do.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
-    fn lseek(&mut self, n: &Notif) -> Served {
+    fn lseek(&mut self, n: &Call<'_>) -> Served {
         let target = self.named(n, 0).ok_or(Reply::Native)?;
         match (target, n.int(2), n.arg(1)) {
             (Target::Device(_), ..) => Err(Reply::Fail(libc::ESPIPE)),
@@ -190,7 +190,7 @@ impl Server<'_> {
         }
     }
 
-    fn ftruncate(&mut self, n: &Notif) -> Served {
+    fn ftruncate(&mut self, n: &Call<'_>) -> Served {
         match self.is_ours(n, 0) {
             true => Err(Reply::Fail(libc::EINVAL)),
             false => Ok(Verdict::native()),
@@ -198,22 +198,22 @@ impl Server<'_> {
     }
 
     /// Returns whether the descriptor in an argument refers to a device or a buffer.
-    pub(crate) fn is_ours(&self, n: &Notif, arg: usize) -> bool {
+    pub(crate) fn is_ours(&self, n: &Call<'_>, arg: usize) -> bool {
         self.named(n, arg).and_then(Watched::of).is_some()
     }
 
     /// Returns the file that the descriptor in an argument refers to, if it is open.
-    pub(crate) fn named(&self, n: &Notif, arg: usize) -> Option<Target> {
+    pub(crate) fn named(&self, n: &Call<'_>, arg: usize) -> Option<Target> {
         if self.holds_nothing() {
             return None;
         }
-        let look = Call::new(&self.host, n).look(n.int(arg)).ok()?;
+        let look = n.look(n.int(arg)).ok()?;
         Some(self.target(look.id))
     }
 
     pub(crate) fn ioctl_again(
         &mut self,
-        n: &Notif,
+        n: &Call<'_>,
         (on, request, arg): (Watched, u32, u64),
     ) -> Option<Reply> {
         let call = Call::with_table(&self.host, n, &self.table);

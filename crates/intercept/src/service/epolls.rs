@@ -40,7 +40,7 @@ impl Server<'_> {
         changed
     }
 
-    pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Served {
+    pub(crate) fn epoll_ctl(&mut self, n: &Call<'_>) -> Served {
         let file = self
             .named(n, 2)
             .and_then(Watched::of)
@@ -51,17 +51,16 @@ impl Server<'_> {
             libc::EPOLL_CTL_MOD => Op::Modify,
             _ => return Err(Reply::Fail(libc::EINVAL)),
         };
-        let call = Call::new(&self.host, n);
         let asked = if op == Op::Delete {
             (0, 0)
         } else {
-            let bytes: [u8; size_of::<libc::epoll_event>()] = call.read_bytes(n.arg(3))?;
+            let bytes: [u8; size_of::<libc::epoll_event>()] = n.read_bytes(n.arg(3))?;
             // The offset depends on the architecture: only x86-64 packs the structure.
             let data = word(&bytes, core::mem::offset_of!(libc::epoll_event, u64));
             (u32::from_ne_bytes(field(&bytes, 0)), data)
         };
         // A file whose close may wait is no epoll set.
-        let set = call.borrow(n.int(0))?.into_owned();
+        let set = n.borrow(n.int(0))?.into_owned();
         let set = set.ok_or(Errno(libc::EINVAL))?;
         let set = (set, n.gathered.data().set.map(SetId));
         let key = (file, n.int(2));

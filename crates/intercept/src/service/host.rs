@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::mem::{Discriminant, MaybeUninit, discriminant};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -383,6 +384,14 @@ pub(crate) struct Call<'a> {
     thread: OnceCell<Arc<Thread>>,
     /// The known descriptors, for [`Caller::identify`].
     table: Option<&'a Table>,
+}
+
+impl Deref for Call<'_> {
+    type Target = Notif;
+
+    fn deref(&self) -> &Notif {
+        self.notif
+    }
 }
 
 impl<'a> Call<'a> {

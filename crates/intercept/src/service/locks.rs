@@ -6,7 +6,7 @@ use vb3_host::{Caller, Errno};
 
 use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::{Borrowed, raw};
-use crate::process::{Notif, Reply};
+use crate::process::Reply;
 use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::field;
 use crate::waiting::{Kind, On, Waiting};
@@ -43,7 +43,7 @@ fn write_range(call: &Call<'_>, at: u64, range: &libc::flock) -> Result<(), Errn
 }
 
 impl Server<'_> {
-    pub(crate) fn flock(&mut self, n: &Notif) -> Served {
+    pub(crate) fn flock(&mut self, n: &Call<'_>) -> Served {
         let Some(Target::Device(file)) = self.named(n, 0) else {
             return Ok(Verdict::native());
         };
@@ -58,9 +58,8 @@ impl Server<'_> {
         self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
     }
 
-    pub(crate) fn record_lock(&mut self, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
+    pub(crate) fn record_lock(&mut self, n: &Call<'_>) -> Served {
+        let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
         let target = self.target(look.id);
         if !matches!(target, Target::Device(_) | Target::Buffer(_)) {
             return Ok(Verdict::native());
@@ -71,7 +70,7 @@ impl Server<'_> {
             libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW
         );
         let asks = matches!(command, libc::F_GETLK | libc::F_OFD_GETLK);
-        let mut range = read_range(&call, n.arg(2))?;
+        let mut range = read_range(n, n.arg(2))?;
         let kind = i32::from(range.l_type);
         if (by_file && range.l_pid != 0) || (asks && !by_file && kind == libc::F_UNLCK) {
             return Err(Reply::Fail(libc::EINVAL));
@@ -99,17 +98,17 @@ impl Server<'_> {
             };
             raw::ofd_lock(nobodys.as_fd(), like, &mut range)?;
             if asks {
-                write_range(&call, n.arg(2), &range)?;
+                write_range(n, n.arg(2), &range)?;
             }
             return Ok(Verdict::value(0));
         };
         let task = (!by_file).then(|| self.host.task(n.tid));
-        let pid = call.pid();
+        let pid = n.pid();
         if asks {
             self.forget_ended();
             let owner = self.owner_for(task, file);
             let found = self.table.locks.get((node, file), owner, range)?;
-            write_range(&Call::new(&self.host, n), n.arg(2), &found)?;
+            write_range(n, n.arg(2), &found)?;
             return Ok(Verdict::value(0));
         }
         let wanted = Wanted::Record { task, pid, range };
@@ -117,7 +116,7 @@ impl Server<'_> {
         self.lock(n, LockCall { node, file, wanted }, waits)
     }
 
-    fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Served {
+    fn lock(&mut self, n: &Call<'_>, lock: LockCall, waits: bool) -> Served {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
             // The conflicting lock's owner may have ended. So this releases the locks of ended processes, and
@@ -132,7 +131,7 @@ impl Server<'_> {
             }
             Err(Errno(libc::EAGAIN)) if waits => {
                 self.check_deadlock(&lock)?;
-                let hold = Call::new(&self.host, n).look(n.int(0))?.fd;
+                let hold = n.look(n.int(0))?.fd;
                 let hold = hold.and_then(Borrowed::into_memory);
                 let kind = Kind::Lock(lock);
                 Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))

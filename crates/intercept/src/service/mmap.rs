@@ -17,13 +17,12 @@ use vb3_host::{Caller as _, Errno, FileId, Mmap};
 impl Server<'_> {
     /// Returns the device file that a call maps, and its open flags. Returns `None` if the kernel must
     /// execute the call unchanged.
-    fn mapped_file(&mut self, n: &Notif, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
-        let call = Call::new(&self.host, n);
-        let Ok(look) = call.look(n.int(4)) else {
+    fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
+        let Ok(look) = n.look(n.int(4)) else {
             return Ok(None);
         };
         let flags = look.flags()?;
-        let (id, pid) = (look.id, call.pid());
+        let (id, pid) = (look.id, n.pid());
         // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a memfd
         // never blocks.
         let target = self.target(id);
@@ -60,7 +59,7 @@ impl Server<'_> {
     /// Returns a new open file of the memory that the device maps, and the offset in this memory.
     fn map(
         &mut self,
-        n: &Notif,
+        n: &Call<'_>,
         file: FileId,
         args: &Mmap,
         mode: i32,
@@ -69,8 +68,7 @@ impl Server<'_> {
         if !self.table.has_file(file) {
             return Err(Errno(libc::EBADF));
         }
-        let call = Call::new(&self.host, n);
-        let asked = self.backend.mmap(file, args, &call);
+        let asked = self.backend.mmap(file, args, n);
         self.refresh(file);
         let map = asked?;
         let given = Given::Mapping(file, map.tag);
@@ -92,7 +90,7 @@ impl Server<'_> {
 }
 
 impl Supervisor<'_> {
-    pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Notif) -> Served {
+    pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         if self.holds_nothing(may) {
             return Ok(Verdict::native());
         }
@@ -115,7 +113,7 @@ impl Supervisor<'_> {
     fn map_device(
         &self,
         may: &mut MayBlock,
-        n: &Notif,
+        n: &Call<'_>,
         file: FileId,
         args: &Mmap,
         mode: i32,

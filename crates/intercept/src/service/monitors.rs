@@ -1,7 +1,7 @@
 //! Calls on sockets that receive device events.
 
 use crate::kernel::{MayBlock, raw};
-use crate::process::{Notif, Reply};
+use crate::process::Reply;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{
     ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MAX_VECTORS,
@@ -17,7 +17,7 @@ use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
     /// Serves socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
-    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Served {
+    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
@@ -27,7 +27,7 @@ impl Supervisor<'_> {
             rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }
         let id = raw::identity(&raw::fstat(theirs.as_fd())?);
-        let port = Call::new(&self.host, n).pid();
+        let port = n.pid();
         let added = self.step(may, |server| server.monitors.add(id, ours, port));
         if !added {
             return Ok(Verdict::native());
@@ -38,13 +38,12 @@ impl Supervisor<'_> {
 
 impl Server<'_> {
     /// Serves a call on a socket. The kernel executes the call unless the supervisor made the socket.
-    pub(crate) fn monitor_call(&mut self, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        let id = call.identify(n.int(0)).map_err(|_| Reply::Native)?;
+    pub(crate) fn monitor_call(&mut self, n: &Call<'_>) -> Served {
+        let id = n.identify(n.int(0)).map_err(|_| Reply::Native)?;
         let monitor = self.monitors.all.get_mut(&id).ok_or(Reply::Native)?;
         match n.nr {
             libc::SYS_bind => {
-                let bytes: [u8; ADDRESS] = call.read_bytes(n.arg(1))?;
+                let bytes: [u8; ADDRESS] = n.read_bytes(n.arg(1))?;
                 let family = u16::from_ne_bytes(field(&bytes, 0));
                 if i32::from(family) != libc::AF_NETLINK || n.int(2) < ADDRESS as i32 {
                     return Err(Reply::Fail(libc::EINVAL));
@@ -56,11 +55,11 @@ impl Server<'_> {
             }
             libc::SYS_getsockname => {
                 let name = address(monitor.port, monitor.groups);
-                write_name(&call, n.arg(1), n.arg(2), &name)?;
+                write_name(n, n.arg(1), n.arg(2), &name)?;
                 Ok(Verdict::value(0))
             }
             libc::SYS_setsockopt if n.int(1) == SOL_NETLINK => {
-                let group = u32::from_ne_bytes(call.read_bytes(n.arg(3))?);
+                let group = u32::from_ne_bytes(n.read_bytes(n.arg(3))?);
                 let bit = group.checked_sub(1).and_then(|at| 1u32.checked_shl(at));
                 let bit = bit.ok_or(Errno(libc::EINVAL))?;
                 match n.int(2) {
@@ -79,12 +78,11 @@ impl Server<'_> {
         }
     }
 
-    fn receive_event(&mut self, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        let receive = asked(&call, n)?;
+    fn receive_event(&mut self, n: &Call<'_>) -> Served {
+        let receive = asked(n)?;
         let status = raw::status_flags(receive.socket.as_fd())?;
         let waits = (status & libc::O_NONBLOCK) | (receive.flags & libc::MSG_DONTWAIT) == 0;
-        match received(&call, &receive)? {
+        match received(n, &receive)? {
             Some(reply) => Ok(Verdict::Reply(reply)),
             None if !waits => Err(Reply::Fail(libc::EAGAIN)),
             None => {
@@ -102,12 +100,11 @@ impl Server<'_> {
     /// timeout (`SO_RCVTIMEO`).
     pub(crate) fn receive_again(
         &self,
-        n: &Notif,
+        n: &Call<'_>,
         receive: &Receive,
         deadline: Option<Instant>,
     ) -> Option<Reply> {
-        let call = Call::new(&self.host, n);
-        let reply = received(&call, receive).unwrap_or_else(|e| Some(e.into()));
+        let reply = received(n, receive).unwrap_or_else(|e| Some(e.into()));
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         reply.or_else(|| late.then_some(Reply::Fail(libc::EAGAIN)))
     }
@@ -121,7 +118,7 @@ fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), 
 }
 
 /// Parses the arguments of recvfrom or recvmsg.
-fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
+fn asked(n: &Call<'_>) -> Result<Receive, Errno> {
     let (segments, flags, form) = if n.nr == libc::SYS_recvfrom {
         let form = Form::From {
             name: n.arg(4),
@@ -129,13 +126,13 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
         };
         (vec![(n.arg(1), n.arg(2))], n.int(3), form)
     } else {
-        let header: [u8; HEADER] = call.read_bytes(n.arg(1))?;
+        let header: [u8; HEADER] = n.read_bytes(n.arg(1))?;
         let (at, count) = (word(&header, 16), word(&header, 24));
         if count > MAX_VECTORS {
             return Err(Errno(libc::EMSGSIZE));
         }
         let mut vector = vec![0; count as usize * 16];
-        call.read(at, &mut vector)?;
+        n.read(at, &mut vector)?;
         let segments = vector.chunks_exact(16).map(|v| (word(v, 0), word(v, 8)));
         let form = Form::Message(Header {
             at: n.arg(1),
@@ -147,7 +144,7 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
         (segments.collect(), n.int(2), form)
     };
     Ok(Receive {
-        socket: call.borrow(n.int(0))?.into(),
+        socket: n.borrow(n.int(0))?.into(),
         flags,
         segments,
         form,

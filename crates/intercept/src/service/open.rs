@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::descriptors::{Given, files};
 use crate::kernel::{MayBlock, lock, may_block, nr, raw};
-use crate::process::{Notif, Reply};
-use crate::service::places::{Place, int, path_args};
+use crate::process::Reply;
+use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{Links, MAX, PathTarget, word};
 use vb3_host::{Errno, NodeId};
@@ -16,19 +16,18 @@ const OPEN_HOW: u64 = 24;
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
 impl Supervisor<'_> {
-    pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        let (dir, addr, rest) = path_args(n);
+    pub(crate) fn open(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let flags = match n.nr {
             nr::CREAT => libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
-            libc::SYS_openat2 => match options_of(may, &call)? {
+            libc::SYS_openat2 => match options_of(may, n)? {
                 Some(flags) => flags,
                 None => return Ok(Verdict::native()),
             },
-            _ => int(rest, 0),
+            nr::OPEN => n.int(1),
+            _ => n.int(2),
         };
         let links = Links::of(flags, libc::O_NOFOLLOW);
-        match self.place(may, &call, dir, addr, links)? {
+        match self.place(may, n, links)? {
             Place::Sys(path) => {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
@@ -54,7 +53,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn open_node(&self, may: &mut MayBlock, n: &Notif, node: usize, flags: i32) -> Served {
+    fn open_node(&self, may: &mut MayBlock, n: &Call<'_>, node: usize, flags: i32) -> Served {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_DIRECTORY != 0 {
             return Err(Reply::Fail(libc::ENOTDIR));
@@ -62,8 +61,7 @@ impl Supervisor<'_> {
         if flags & libc::O_PATH != 0 {
             let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
             // The number is reserved for devices, so that the filter reports fstat.
-            let call = Call::new(&self.host, n);
-            let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+            let number = self.host.install(n, fd.as_fd(), cloexec)?;
             return Ok(Verdict::value(number.into()));
         }
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
@@ -80,7 +78,8 @@ impl Supervisor<'_> {
         self.step(may, Server::process_ends);
         self.host.read_locks(may);
         let opened = self.step(may, |server| {
-            server.open(n, (node, spec.id), memfd.as_fd(), flags)
+            let call = Call::new(&self.host, n);
+            server.open(&call, (node, spec.id), memfd.as_fd(), flags)
         });
         // If this fails, dropping the descriptor ends the device file.
         self.publish(n, opened?, cloexec)
@@ -104,20 +103,19 @@ impl Supervisor<'_> {
 
     /// Installs a descriptor at a reserved number: the last step of an open. The supervisor must hold no
     /// other reference to the file, since the program may close its descriptor immediately.
-    pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Served {
-        let call = Call::new(&self.host, n);
-        let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+    pub(crate) fn publish(&self, n: &Call<'_>, fd: OwnedFd, cloexec: bool) -> Served {
+        let number = self.host.install(n, fd.as_fd(), cloexec)?;
         Ok(Verdict::value(number.into()))
     }
 
-    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let (dir, path, rest) = path_args(n);
-        let &[out, len, ..] = rest else {
-            return Err(Reply::Native);
+    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        let (dir, path) = path_args(n);
+        let (out, len) = match n.nr {
+            nr::READLINK => (n.arg(1), n.int(2)),
+            _ => (n.arg(2), n.int(3)),
         };
-        let call = Call::new(&self.host, n);
-        let target = match self.target(may, &call, dir, path, Links::Keep) {
-            PathTarget::Native => match self.link_named(may, &call, dir, path) {
+        let target = match self.target(may, n, Links::Keep) {
+            PathTarget::Native => match self.link_named(may, n, dir, path) {
                 Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),
             },
@@ -130,11 +128,11 @@ impl Supervisor<'_> {
                 node.path.as_os_str().as_bytes().to_vec()
             }
         };
-        // CAST: a C int in the kernel, which refuses values below 1.
-        let len = usize::try_from(len as i32).ok().filter(|&len| len > 0);
+        // The kernel refuses values below 1.
+        let len = usize::try_from(len).ok().filter(|&len| len > 0);
         let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
-        call.copy_out(may, out, target.get(..cut).unwrap_or_default())?;
-        Ok(Verdict::Reply(Reply::Value(cut as i64)))
+        n.copy_out(may, out, target.get(..cut).unwrap_or_default())?;
+        Ok(Verdict::value(cut as i64))
     }
 
     /// Returns the generated link behind a descriptor, if the path at `addr` is empty.
@@ -149,13 +147,13 @@ impl Server<'_> {
     /// Opens a node's device file. Returns a new open file of `memfd`, which stands for the device file.
     fn open(
         &mut self,
-        n: &Notif,
+        n: &Call<'_>,
         (node, id): (usize, NodeId),
         memfd: BorrowedFd<'_>,
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
         self.process_lock_list();
-        let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
+        let file = self.backend.open(id, flags, n)?;
         let mut kept = flags & KEPT;
         if flags & libc::O_ACCMODE == libc::O_ACCMODE {
             kept = kept & !libc::O_ACCMODE | libc::O_RDWR;
@@ -175,22 +173,21 @@ impl Server<'_> {
 ///
 /// # Errors
 /// EFAULT.
-fn options_of(may: &MayBlock, call: &Call<'_>) -> Result<Option<i32>, Errno> {
+fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<i32>, Errno> {
     const BELOW: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
-    let n = call.notif;
     let size = n.arg(3);
     if !(OPEN_HOW..=crate::kernel::page_size()).contains(&size) {
         return Ok(None);
     }
     // CAST: at most a page.
     let mut how = vec![0; size as usize];
-    call.copy_in(may, n.arg(2), &mut how)?;
+    n.copy_in(may, n.arg(2), &mut how)?;
     if !raw::accepts_options(&how) {
         return Ok(None);
     }
     let (flags, resolve) = (word(&how, 0), word(&how, 16));
     if resolve & BELOW != 0 {
-        let path = call.read_str(may, n.arg(1), MAX)?;
+        let path = n.read_str(may, n.arg(1), MAX)?;
         if path.starts_with(b"/") || path.starts_with(b"..") {
             return Ok(None);
         }

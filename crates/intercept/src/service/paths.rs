@@ -9,18 +9,17 @@ use rustix::fs::inotify::{self, WatchFlags};
 use vb3_host::Errno;
 
 use crate::kernel::{Borrowed, MayBlock, may_block, nr, raw};
-use crate::process::{Notif, Reply, rewrite};
-use crate::service::places::{Place, int, path_args};
+use crate::process::{Reply, rewrite};
+use crate::service::places::Place;
 use crate::service::{Call, Served, Supervisor, Verdict};
 use crate::tree::{Links, MAX_LISTED, ROOM, entries, is_tree, native_entries};
 
 impl Supervisor<'_> {
     /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
-    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Served {
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
-        let call = Call::new(&self.host, n);
-        self.place(may, &call, libc::AT_FDCWD, n.arg(0), links)?;
+        self.place(may, n, links)?;
         match n.nr {
             libc::SYS_listxattr | libc::SYS_llistxattr => Ok(Verdict::value(0)),
             _ => Err(Reply::Fail(libc::ENODATA)),
@@ -29,17 +28,15 @@ impl Supervisor<'_> {
 
     /// Serves chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them.
     /// The calls change nothing: they succeed for root and fail with EPERM for others.
-    pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let (dir, path, rest) = path_args(n);
+    pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let flags = match n.nr {
             nr::CHMOD | nr::CHOWN | libc::SYS_fchmodat => 0,
             nr::LCHOWN => libc::AT_SYMLINK_NOFOLLOW,
-            libc::SYS_fchownat => int(rest, 2),
-            _ => int(rest, 1),
+            libc::SYS_fchownat => n.int(4),
+            _ => n.int(3),
         };
         let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
-        let call = Call::new(&self.host, n);
-        self.place(may, &call, dir, path, links)?;
+        self.place(may, n, links)?;
         // The owner of the thread's directory in /proc is its effective user.
         match raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid {
             0 => Ok(Verdict::value(0)),
@@ -48,7 +45,7 @@ impl Supervisor<'_> {
     }
 
     /// Serves inotify_add_watch. A node reports no events.
-    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Served {
+    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         // CAST: a 32-bit mask in the kernel.
         let mask = n.arg(2) as u32;
         let keep = if mask & libc::IN_DONT_FOLLOW == 0 {
@@ -56,15 +53,14 @@ impl Supervisor<'_> {
         } else {
             Links::Keep
         };
-        let call = Call::new(&self.host, n);
-        let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep)? {
+        let path = match self.place(may, n, keep)? {
             Place::Sys(real) => PathBuf::from(OsStr::from_bytes(&real)),
             Place::Node(node) => {
                 let reference = self.reference(may, node)?;
                 format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
             }
         };
-        let Some(set) = self.borrowed(may, &call, n.int(0))? else {
+        let Some(set) = self.borrowed(may, n, n.int(0))? else {
             return Ok(Verdict::Answered);
         };
         let mask = WatchFlags::from_bits_retain(mask);
@@ -93,9 +89,8 @@ impl Supervisor<'_> {
     }
 
     /// Serves chdir. The kernel cannot resolve a generated path, so the thread makes an fchdir instead.
-    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)? {
+    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        match self.place(may, n, Links::Follow)? {
             Place::Node(_) => Err(Reply::Fail(libc::ENOTDIR)),
             Place::Sys(path) => {
                 let stopped = match rewrite::seize(n.tid) {
@@ -115,7 +110,7 @@ impl Supervisor<'_> {
     }
 
     /// Serves getcwd. For a generated directory, returns the path that programs know.
-    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Served {
+    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Call<'_>) -> Served {
         let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
         let known = real.ok().and_then(|real| self.as_programs_know(&real));
         let mut known = known.ok_or(Reply::Native)?;
@@ -123,24 +118,23 @@ impl Supervisor<'_> {
         if n.arg(1) < known.len() as u64 {
             return Err(Reply::Fail(libc::ERANGE));
         }
-        Call::new(&self.host, n).copy_out(may, n.arg(0), &known)?;
+        n.copy_out(may, n.arg(0), &known)?;
         Ok(Verdict::value(known.len() as i64))
     }
 
-    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Served {
+    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let shown = self.shown(may);
         let listings = &shown.listings;
         if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
-        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
+        let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
         let ours = listings.by_dir.get(&look.id);
         let hides_trees = listings.hides_trees == Some(look.id);
         if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
         }
-        let fd = match self.borrowed(may, &call, n.int(0)) {
+        let fd = match self.borrowed(may, n, n.int(0)) {
             Ok(Some(fd)) => fd,
             Ok(None) => return Ok(Verdict::Answered),
             Err(_) => return Ok(Verdict::native()),
@@ -165,7 +159,7 @@ impl Supervisor<'_> {
                 false => out.extend(theirs),
             }
         }
-        call.copy_out(may, n.arg(1), &out)?;
+        n.copy_out(may, n.arg(1), &out)?;
         Ok(Verdict::value(out.len() as i64))
     }
 }

@@ -39,9 +39,9 @@ impl TryFrom<PathTarget> for Place {
     }
 }
 
-/// Returns the directory's descriptor, the path's address, and the arguments after them.
-pub(crate) fn path_args(n: &Notif) -> (i32, u64, &[u64]) {
-    let at = match n.nr {
+/// Returns the directory's descriptor and the path's address.
+pub(crate) fn path_args(n: &Notif) -> (i32, u64) {
+    let (dir, at) = match n.nr {
         nr::OPEN
         | nr::CREAT
         | nr::STAT
@@ -56,42 +56,28 @@ pub(crate) fn path_args(n: &Notif) -> (i32, u64, &[u64]) {
         | libc::SYS_getxattr
         | libc::SYS_lgetxattr
         | libc::SYS_listxattr
-        | libc::SYS_llistxattr => 0,
-        _ => 1,
+        | libc::SYS_llistxattr => (libc::AT_FDCWD, 0),
+        libc::SYS_inotify_add_watch => (libc::AT_FDCWD, 1),
+        _ => (n.int(0), 1),
     };
-    let dir = if at == 0 { libc::AT_FDCWD } else { n.int(0) };
-    (dir, n.arg(at), n.args.get(at + 1..).unwrap_or_default())
-}
-
-/// Returns argument `i` as a C int, or 0 if there is none.
-pub(crate) fn int(args: &[u64], i: usize) -> i32 {
-    // CAST: the kernel, too, uses only the lower half.
-    args.get(i).map_or(0, |arg| *arg as u32 as i32)
+    (dir, n.arg(at))
 }
 
 impl Supervisor<'_> {
-    /// Finds the target of a path like [`target`](Self::target), if the supervisor serves it.
+    /// Finds the target of a call's path like [`target`](Self::target), if the supervisor serves it.
     pub(crate) fn place(
         &self,
         may: &mut MayBlock,
-        call: &Call<'_>,
-        dir: i32,
-        addr: u64,
+        n: &Call<'_>,
         links: Links,
     ) -> Result<Place, Reply> {
-        self.target(may, call, dir, addr, links).try_into()
+        self.target(may, n, links).try_into()
     }
 
-    /// Finds the target of the path at `addr`, relative to `dir`. Returns `Native` if the path cannot be
-    /// read: the kernel then refuses the call.
-    pub(crate) fn target(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        dir: i32,
-        addr: u64,
-        links: Links,
-    ) -> PathTarget {
+    /// Finds the target of a call's path. Returns `Native` if the path cannot be read: the kernel then refuses
+    /// the call.
+    pub(crate) fn target(&self, may: &mut MayBlock, call: &Call<'_>, links: Links) -> PathTarget {
+        let (dir, addr) = path_args(call);
         let Ok(path) = call.read_str(may, addr, MAX) else {
             return PathTarget::Native;
         };

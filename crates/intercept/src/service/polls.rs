@@ -52,13 +52,12 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
 }
 
 /// Copies the time and the mask of a ppoll that may concern a device, so that the poll need not be repeated.
-fn gather_wait(may: &MayBlock, call: &Call<'_>, count: usize) {
-    let n = call.notif;
+fn gather_wait(may: &MayBlock, n: &Call<'_>, count: usize) {
     let mut bytes = vec![0u8; count * 8];
-    let is_read = call.read(n.arg(0), &mut bytes).is_ok();
-    if is_read && pollfds(&bytes).any(|(fd, _)| call.host.may_be_device(fd)) {
+    let is_read = n.read(n.arg(0), &mut bytes).is_ok();
+    if is_read && pollfds(&bytes).any(|(fd, _)| n.host.may_be_device(fd)) {
         let parts = [(n.arg(2), 16), (n.arg(3), 8)];
-        call.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
+        n.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
     }
 }
 
@@ -74,12 +73,12 @@ fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
 }
 
 impl Server<'_> {
-    pub(crate) fn poll(&mut self, n: &Notif) -> Served {
+    pub(crate) fn poll(&mut self, n: &Call<'_>) -> Served {
         self.poll_for(n, None)
     }
 
     /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
-    pub(crate) fn poll_for(&mut self, n: &Notif, left: Option<Option<Duration>>) -> Served {
+    pub(crate) fn poll_for(&mut self, n: &Call<'_>, left: Option<Option<Duration>>) -> Served {
         // CAST: a C unsigned int in the kernel.
         let count = n.arg(1) as u32 as usize;
         // The kernel refuses a list that is longer than the process's descriptor limit.
@@ -90,9 +89,8 @@ impl Server<'_> {
         if count > MAX_POLLED {
             return Err(Reply::Fail(libc::ENOMEM));
         }
-        let call = Call::new(&self.host, n);
         let mut bytes = vec![0u8; count * 8];
-        if call.read(n.arg(0), &mut bytes).is_err() {
+        if n.read(n.arg(0), &mut bytes).is_err() {
             return Ok(Verdict::native());
         }
         if count > SHORT && !pollfds(&bytes).any(|(fd, _)| self.host.may_be_device(fd)) {
@@ -103,7 +101,7 @@ impl Server<'_> {
             let source = if fd < 0 {
                 Source::Skip
             } else {
-                self.source(&call, fd)
+                self.source(n, fd)
             };
             entries.push(Entry {
                 fd,
@@ -118,9 +116,9 @@ impl Server<'_> {
         }
         let wait = if n.nr == libc::SYS_ppoll {
             Wait {
-                time: timespec(&call, n.arg(2))?,
+                time: timespec(n, n.arg(2))?,
                 remaining: (n.arg(2) != 0).then_some((n.arg(2), false)),
-                mask: mask(&call, n.arg(3), n.arg(4))?,
+                mask: mask(n, n.arg(3), n.arg(4))?,
             }
         } else {
             let time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
@@ -170,12 +168,12 @@ impl Server<'_> {
     /// Checks the entries once, and waits if none is ready.
     pub(crate) fn poll_entries(
         &mut self,
-        n: &Notif,
+        n: &Call<'_>,
         mut entries: Vec<Entry>,
         form: Form,
         wait: Wait,
     ) -> Served {
-        borrow(&Call::new(&self.host, n), &mut entries)?;
+        borrow(n, &mut entries)?;
         let mut polling = Polling {
             entries,
             form,
@@ -251,11 +249,10 @@ impl Server<'_> {
     }
 
     /// Writes the results of a poll to the program. Returns the call's answer.
-    fn poll_result(&self, n: &Notif, polling: &Polling, deadline: Option<Instant>) -> Reply {
-        let call = Call::new(&self.host, n);
+    fn poll_result(&self, n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Reply {
         let written = match &polling.form {
-            Form::Poll(addr) => write_pollfds(&call, *addr, &polling.entries),
-            Form::Select(sets) => sets.write(&call, &polling.entries),
+            Form::Poll(addr) => write_pollfds(n, *addr, &polling.entries),
+            Form::Select(sets) => sets.write(n, &polling.entries),
         };
         polling.write_remaining(n, deadline);
         written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
@@ -264,7 +261,7 @@ impl Server<'_> {
     /// Checks a waiting poll again. Returns the answer if an entry is ready or the time is over.
     pub(crate) fn poll_again(
         &mut self,
-        n: &Notif,
+        n: &Call<'_>,
         polling: &mut Polling,
         deadline: Option<Instant>,
     ) -> Option<Reply> {
@@ -378,14 +375,13 @@ const ASKED: [i16; 3] = [
 ];
 
 impl Server<'_> {
-    pub(crate) fn select(&mut self, n: &Notif) -> Served {
+    pub(crate) fn select(&mut self, n: &Call<'_>) -> Served {
         let Ok(count) = usize::try_from(n.int(0)) else {
             return Err(Reply::Fail(libc::EINVAL));
         };
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
         // Bits beyond the thread's descriptor table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,
@@ -396,7 +392,7 @@ impl Server<'_> {
         let mut sets = [const { Vec::new() }; 3];
         for (set, addr) in sets.iter_mut().zip(addrs) {
             *set = vec![0u8; bytes];
-            if addr != 0 && call.read(addr, set).is_err() {
+            if addr != 0 && n.read(addr, set).is_err() {
                 return Ok(Verdict::native());
             }
         }
@@ -411,7 +407,7 @@ impl Server<'_> {
                 continue;
             }
             let number = i32::try_from(fd).unwrap_or(-1);
-            let source = self.source(&call, number);
+            let source = self.source(n, number);
             if matches!(source, Source::Bad) {
                 count = count.min(table_size(n.tid)?);
                 if fd < count {
@@ -436,7 +432,7 @@ impl Server<'_> {
         if !concerns_us(&entries) {
             return Ok(Verdict::native());
         }
-        let wait = select_wait(&call)?;
+        let wait = select_wait(n)?;
         let sets = Sets {
             addrs,
             bytes: count.div_ceil(64) * 8,
@@ -457,12 +453,11 @@ fn table_size(tid: u32) -> Result<usize, Errno> {
         .min(MAX_SELECTED))
 }
 
-fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {
-    let n = call.notif;
+fn select_wait(n: &Call<'_>) -> Result<Wait, Errno> {
     let at = n.arg(4);
     if n.nr == nr::SELECT {
         // The kernel accepts any number of microseconds here.
-        let time = time(call, at, i64::from(u32::MAX))?;
+        let time = time(n, at, i64::from(u32::MAX))?;
         let time = time.and_then(|(secs, micros)| {
             Duration::from_secs(secs).checked_add(Duration::from_micros(micros.into()))
         });
@@ -476,12 +471,12 @@ fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {
         None
     } else {
         let [addr, size]: [[u8; 8]; 2] = [
-            call.read_bytes(n.arg(5))?,
-            call.read_bytes(n.arg(5).wrapping_add(8))?,
+            n.read_bytes(n.arg(5))?,
+            n.read_bytes(n.arg(5).wrapping_add(8))?,
         ];
-        mask(call, u64::from_ne_bytes(addr), u64::from_ne_bytes(size))?
+        mask(n, u64::from_ne_bytes(addr), u64::from_ne_bytes(size))?
     };
-    let time = timespec(call, at)?;
+    let time = timespec(n, at)?;
     Ok(Wait {
         time,
         remaining: (at != 0).then_some((at, false)),

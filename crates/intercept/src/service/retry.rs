@@ -5,12 +5,13 @@ use crate::process::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply, Verdict as Interrupt,
 };
 use crate::service::dispatch::reply;
-use crate::service::host::Host;
-use crate::service::serve::{How, Served, Server, Verdict};
+use crate::service::serve::How;
+use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::waiting::{
     EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
 };
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Instant;
 use vb3_host::{CallId, FileId};
 
@@ -80,11 +81,13 @@ impl Server<'_> {
         }
         let n = waiting.notif.clone();
         n.gathered.begin();
+        let host = Arc::clone(&self.host);
+        let call = Call::new(&host, &n);
         let done = match &mut waiting.kind {
-            Kind::Ioctl { on, request, arg } => self.ioctl_again(&n, (*on, *request, *arg)),
-            Kind::Transfer(transfer) => reply(self.move_some(&n, transfer)),
-            Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
-            Kind::Receive(receive) => self.receive_again(&n, receive, waiting.deadline),
+            Kind::Ioctl { on, request, arg } => self.ioctl_again(&call, (*on, *request, *arg)),
+            Kind::Transfer(transfer) => reply(self.move_some(&call, transfer)),
+            Kind::Poll(polling) => self.poll_again(&call, polling, waiting.deadline),
+            Kind::Receive(receive) => self.receive_again(&call, receive, waiting.deadline),
             Kind::Lock(lock) => self.lock_again(lock),
         };
         let is_under_way = waiting.is_under_way();
@@ -204,16 +207,16 @@ impl Server<'_> {
     }
 
     /// Serves restart_syscall: continues an interrupted poll until its original deadline.
-    pub(crate) fn restart(&mut self, n: &Notif) -> Served {
+    pub(crate) fn restart(&mut self, n: &Call<'_>) -> Served {
         // A handler may have ended the poll. The thread's registers are then those of another call.
         let poll = self.pending.suspended.get(&n.tid);
         let Some(&(nr, _, deadline)) = poll.filter(|(_, args, _)| *args == n.args) else {
             return Ok(Verdict::native());
         };
-        let mut again = n.clone();
+        let mut again = n.notif.clone();
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let done = self.poll_for(&again, Some(left));
+        let done = self.poll_for(&Call::new(n.host, &again), Some(left));
         // If memory must be gathered first, the supervisor serves the call again and needs this entry.
         if !n.gathered.lacks() {
             self.pending.suspended.remove(&n.tid);

@@ -13,7 +13,7 @@ use crate::process::{Ended, Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::Event;
 use crate::service::signals::Undecided;
-use crate::service::{Ending, Events, Host, WakeSet};
+use crate::service::{Call, Ending, Events, Host, WakeSet};
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Sleep, Waiting};
 use vb3_host::{Backend, FdIdentity, FileId, Hotplug};
@@ -204,7 +204,7 @@ impl Server<'_> {
     }
 
     /// Serves one call on a descriptor.
-    pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
+    pub(crate) fn call(&mut self, n: &Call<'_>) -> Verdict {
         n.gathered.begin();
         // If a file was closed or a process ended before the call, the call must see the effect. This
         // function looks for closes itself: epoll_wait may report none while the clock polls the same set.
@@ -271,7 +271,7 @@ impl Server<'_> {
         }
     }
 
-    fn dispatched(&mut self, n: &Notif) -> Verdict {
+    fn dispatched(&mut self, n: &Call<'_>) -> Verdict {
         self.dispatch(n).unwrap_or_else(Verdict::Reply)
     }
 

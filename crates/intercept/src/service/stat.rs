@@ -9,8 +9,8 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 
 use crate::descriptors::files;
 use crate::kernel::{MayBlock, may_block, nr, raw};
-use crate::process::{Notif, Reply};
-use crate::service::places::{Place, int, path_args};
+use crate::process::Reply;
+use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Supervisor, Verdict};
 use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, FdIdentity, NodeKind};
@@ -25,92 +25,57 @@ fn bytes_of<T>(value: &T) -> &[u8] {
     unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-struct Asked {
-    dir: i32,
-    path: Option<u64>,
-    out: u64,
-    flags: i32,
-}
-
-impl Asked {
-    fn of(n: &Notif) -> Self {
-        let (dir, path, rest) = path_args(n);
-        let (path, out, flags) = match n.nr {
-            libc::SYS_fstat => (None, n.arg(1), 0),
-            libc::SYS_statx => (Some(path), n.arg(4), int(rest, 0)),
-            libc::SYS_newfstatat => (Some(path), n.arg(2), int(rest, 1)),
-            nr::LSTAT => (Some(path), n.arg(1), libc::AT_SYMLINK_NOFOLLOW),
-            _ => (Some(path), n.arg(1), 0),
-        };
-        Self {
-            dir,
-            path,
-            out,
-            flags,
-        }
-    }
-}
-
 impl Supervisor<'_> {
-    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let mut asked = Asked::of(n);
-        let call = Call::new(&self.host, n);
-        match self.stat_place(may, &call, &mut asked).try_into()? {
+    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        let (dir, path) = path_args(n);
+        let (out, mut flags) = match n.nr {
+            libc::SYS_statx => (n.arg(4), n.int(2)),
+            libc::SYS_newfstatat => (n.arg(2), n.int(3)),
+            nr::LSTAT => (n.arg(1), libc::AT_SYMLINK_NOFOLLOW),
+            _ => (n.arg(1), 0),
+        };
+        let is_empty = |path| path == 0 || n.copy_in_bytes(may, path) == Ok([0]);
+        let by_fd = flags & libc::AT_EMPTY_PATH != 0 && is_empty(path);
+        let target = if n.nr == libc::SYS_fstat || by_fd {
+            // A descriptor that was opened on a link refers to the link, not to its target.
+            flags |= libc::AT_SYMLINK_NOFOLLOW;
+            self.place_of_fd(may, n, dir)
+        } else {
+            self.target(may, n, Links::of(flags, libc::AT_SYMLINK_NOFOLLOW))
+        };
+        match target.try_into()? {
             Place::Node(node) => {
                 let stat = self.node_stat(may, node);
                 if n.nr == libc::SYS_statx {
-                    call.copy_out(may, asked.out, bytes_of(&to_statx(&stat)))?;
+                    n.copy_out(may, out, bytes_of(&to_statx(&stat)))?;
                 } else {
-                    call.copy_out(may, asked.out, bytes_of(&stat))?;
+                    n.copy_out(may, out, bytes_of(&stat))?;
                 }
                 Ok(Verdict::value(0))
             }
             Place::Sys(path) if n.nr == libc::SYS_statx => {
-                let mut statx = statx(may, &path, asked.flags, n.int(3))?;
+                let mut statx = statx(may, &path, flags, n.int(3))?;
                 if let Some((major, minor)) = self.number_of(&path) {
                     // CAST: file type and permission bits fit 16.
                     statx.stx_mode = DEVICE_FILE as u16;
                     statx.stx_size = 0;
                     (statx.stx_rdev_major, statx.stx_rdev_minor) = (major, minor);
                 }
-                call.copy_out(may, asked.out, bytes_of(&statx))?;
+                n.copy_out(may, out, bytes_of(&statx))?;
                 Ok(Verdict::value(0))
             }
             Place::Sys(path) => {
-                let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
+                let flags = flags & libc::AT_SYMLINK_NOFOLLOW;
                 let mut stat = may_block::stat(may, &path, flags)?;
                 if let Some((major, minor)) = self.number_of(&path) {
                     stat.st_mode = DEVICE_FILE;
                     stat.st_rdev = libc::makedev(major, minor);
                     stat.st_size = 0;
                 }
-                call.copy_out(may, asked.out, bytes_of(&stat))?;
+                n.copy_out(may, out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
         }
-    }
-
-    fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> PathTarget {
-        let links = Links::of(asked.flags, libc::AT_SYMLINK_NOFOLLOW);
-        let by_fd = match asked.path {
-            None => true,
-            Some(0) => asked.flags & libc::AT_EMPTY_PATH != 0,
-            Some(path) => {
-                asked.flags & libc::AT_EMPTY_PATH != 0
-                    && call
-                        .copy_in_bytes::<1>(may, path)
-                        .is_ok_and(|[first]| first == 0)
-            }
-        };
-        if by_fd {
-            // A descriptor that was opened on a link refers to the link, not to its target.
-            asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
-            return self.place_of_fd(may, call, asked.dir);
-        }
-        let Some(path) = asked.path else {
-            return PathTarget::Native;
-        };
-        self.target(may, call, asked.dir, path, links)
     }
 
     fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> PathTarget {
@@ -161,14 +126,14 @@ impl Supervisor<'_> {
         stat
     }
 
-    pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let (dir, path, rest) = path_args(n);
-        let mode = int(rest, 0);
-        let has_flags = n.nr == libc::SYS_faccessat2;
-        let flags = if has_flags { int(rest, 1) } else { 0 };
+    pub(crate) fn access(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        let (mode, flags) = match n.nr {
+            nr::ACCESS => (n.int(1), 0),
+            libc::SYS_faccessat2 => (n.int(2), n.int(3)),
+            _ => (n.int(2), 0),
+        };
         let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
-        let call = Call::new(&self.host, n);
-        match self.place(may, &call, dir, path, links)? {
+        match self.place(may, n, links)? {
             Place::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Reply::Fail(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Reply::Fail(libc::EACCES)),
@@ -188,10 +153,8 @@ impl Supervisor<'_> {
 
     /// Serves statfs and fstatfs. A file generated under /sys reports sysfs, since device libraries check
     /// this. Other generated files report the file system of /run.
-    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Served {
-        let call = Call::new(&self.host, n);
-        let place = (n.nr == libc::SYS_statfs)
-            .then(|| self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow));
+    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        let place = (n.nr == libc::SYS_statfs).then(|| self.place(may, n, Links::Follow));
         let shown = self.showing.made();
         let known = shown.as_ref().and_then(|shown| {
             let tree = shown.tree.as_ref()?;
@@ -199,7 +162,7 @@ impl Supervisor<'_> {
                 Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
                 Some(_) => None,
                 None => {
-                    let look = call.look(n.int(0)).ok()?;
+                    let look = n.look(n.int(0)).ok()?;
                     tree.place_of(look.id, look.fd.as_ref())
                 }
             }
@@ -211,7 +174,7 @@ impl Supervisor<'_> {
             c"/run"
         };
         let statfs = rustix::fs::statfs(system).map_err(|_| Reply::Native)?;
-        call.copy_out(may, n.arg(1), bytes_of(&statfs))?;
+        n.copy_out(may, n.arg(1), bytes_of(&statfs))?;
         Ok(Verdict::value(0))
     }
 }

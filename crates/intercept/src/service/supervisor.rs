@@ -413,6 +413,7 @@ impl<'a> Supervisor<'a> {
             return self.host.listener.answer(n.id, Reply::Native);
         }
         self.take_lent(n);
+        let n = &Call::new(&self.host, n);
         let served = match n.nr {
             libc::SYS_mmap => self.mmap(may, n),
             nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(may, n),
@@ -446,7 +447,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
+    fn call(&self, may: &mut MayBlock, n: &Call<'_>) -> Verdict {
         // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
         if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
@@ -460,14 +461,16 @@ impl<'a> Supervisor<'a> {
         let mut has_looked = false;
         loop {
             if expected.is_some() || n.gathered.lacks() {
-                Call::new(&self.host, n).gather(may, expected.take());
+                n.gather(may, expected.take());
             }
             if !core::mem::replace(&mut has_looked, true) {
                 polls::look_ahead(may, &self.host, n);
                 dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
-            let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(n));
+            // The step must not use a thread that was looked up before, whose end it may find.
+            let step = Call::new(&self.host, n);
+            let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(&step));
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // Only this call waits for an epoll set, so the calls that it completed are answered now.

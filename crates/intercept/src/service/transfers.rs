@@ -2,7 +2,7 @@
 
 use crate::descriptors::Target;
 use crate::kernel::Borrowed;
-use crate::process::{Notif, Reply};
+use crate::process::Reply;
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Served, Server, Verdict};
@@ -52,7 +52,7 @@ impl Moves {
 }
 
 impl Server<'_> {
-    pub(crate) fn transfer(&mut self, n: &Notif, moves: Moves) -> Served {
+    pub(crate) fn transfer(&mut self, n: &Call<'_>, moves: Moves) -> Served {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
@@ -61,8 +61,7 @@ impl Server<'_> {
             is_vectored,
             lowest,
         } = moves;
-        let call = Call::new(&self.host, n);
-        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
+        let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
         let file = match self.target(look.id) {
             Target::Other => return Ok(Verdict::native()),
             Target::Node(_) => return Err(Reply::Fail(libc::EBADF)),
@@ -81,7 +80,7 @@ impl Server<'_> {
         if lowest.is_some_and(|lowest| n.arg(3).cast_signed() < lowest) {
             return Err(Reply::Fail(libc::EINVAL));
         }
-        let segments = segments(&call, is_vectored)?;
+        let segments = segments(n, is_vectored)?;
         let is_empty = segments.iter().all(|(_, len)| *len == 0);
         if is_empty && is_vectored {
             // Unlike read(), these calls do not reach a driver without a byte to move.
@@ -107,8 +106,7 @@ impl Server<'_> {
 
     /// Moves the segments in order, as the kernel does for drivers without `read_iter`: a segment that is
     /// moved only in part ends the call. Moves at most one step's bytes, and records the position in `t`.
-    pub(crate) fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> CallOutcome {
-        let call = Call::new(&self.host, n);
+    pub(crate) fn move_some(&mut self, n: &Call<'_>, t: &mut Transfer) -> CallOutcome {
         let Progress {
             segment,
             mut done,
@@ -117,7 +115,7 @@ impl Server<'_> {
         if t.write
             && t.segments.len() > 1
             && moved == 0
-            && let Err(missing) = t.prepare(&call)
+            && let Err(missing) = t.prepare(n)
         {
             return CallOutcome::Fail(missing);
         }
@@ -126,10 +124,10 @@ impl Server<'_> {
             let outcome = match (moved, t.write) {
                 (1.., _) => {
                     let addr = addr.saturating_add(moved);
-                    self.backend.resume(t.file, addr, &call)
+                    self.backend.resume(t.file, addr, n)
                 }
-                (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, &call),
-                (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, &call),
+                (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, n),
+                (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, n),
             };
             let at = |segment, done, moved| Progress {
                 segment,
@@ -172,7 +170,7 @@ impl Server<'_> {
                 CallOutcome::Fail(_) if i > 0 && done > 0 => break,
                 CallOutcome::Wait if i > 0 && done > 0 => {
                     // The backend made the call a waiting one, and it does not wait.
-                    self.backend.abandon(t.file, call.call());
+                    self.backend.abandon(t.file, n.call());
                     break;
                 }
                 refused => {
@@ -221,8 +219,7 @@ impl Server<'_> {
 }
 
 /// Returns the memory segments (address, length) of a read or write call. Fails with EINVAL like the kernel.
-fn segments(call: &Call<'_>, is_vectored: bool) -> Result<Vec<(u64, u64)>, Errno> {
-    let n = call.notif;
+fn segments(n: &Call<'_>, is_vectored: bool) -> Result<Vec<(u64, u64)>, Errno> {
     if !is_vectored {
         if n.arg(2).cast_signed() < 0 {
             return Err(Errno(libc::EINVAL));
@@ -237,7 +234,7 @@ fn segments(call: &Call<'_>, is_vectored: bool) -> Result<Vec<(u64, u64)>, Errno
     let mut left = MAX_BYTES;
     for i in 0..count {
         let at = n.arg(1).checked_add(i * 16).ok_or(Errno(libc::EFAULT))?;
-        let [a, b]: [[u8; 8]; 2] = [call.read_bytes(at)?, call.read_bytes(at + 8)?];
+        let [a, b]: [[u8; 8]; 2] = [n.read_bytes(at)?, n.read_bytes(at + 8)?];
         let (addr, len) = (u64::from_ne_bytes(a), u64::from_ne_bytes(b));
         if len.cast_signed() < 0 {
             return Err(Errno(libc::EINVAL));
