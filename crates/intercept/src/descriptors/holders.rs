@@ -55,7 +55,8 @@ pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     let mut held = HashSet::new();
     for pid in procs::descendants(|_| true) {
         for number in numbers(pid) {
-            if raw::is_epoll_set(pid, number) {
+            let link = raw::readlink(format!("/proc/{pid}/fd/{number}"));
+            if link.is_ok_and(|link| link == raw::EPOLL_SET) {
                 held.extend(find(pid, number));
             }
         }

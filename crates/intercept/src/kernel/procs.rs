@@ -298,8 +298,10 @@ pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
 pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
     let path = format!("/proc/{tid}/fdinfo/{fd}");
     let file = raw::open(path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
-    let text = raw::read_small(file.as_fd(), 512)?;
-    field(&text, key, radix).ok_or(Errno(libc::EBADF))
+    // The first lines are the same for all kinds of files.
+    let mut text = [0; 512];
+    let len = raw::read(file.as_fd(), &mut text)?;
+    field(text.get(..len).unwrap_or_default(), key, radix).ok_or(Errno(libc::EBADF))
 }
 
 /// Returns a number from a thread's status file.

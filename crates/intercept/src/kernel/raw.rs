@@ -9,7 +9,6 @@
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
-use std::fmt::Display;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -244,12 +243,6 @@ pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns whether a descriptor is an epoll set. `process` is its directory in /proc.
-pub(crate) fn is_epoll_set(process: impl Display, fd: i32) -> bool {
-    let link = readlink(format!("/proc/{process}/fd/{fd}"));
-    link.is_ok_and(|link| link == EPOLL_SET)
-}
-
 /// Returns the target of a descriptor's link in /proc, such as [`EPOLL_SET`]; empty if there is none.
 pub(crate) fn link_of(fd: BorrowedFd<'_>) -> Vec<u8> {
     readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
@@ -391,20 +384,6 @@ pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: impl Arg) -> Result<Vec<u8>,
 /// Reads from a descriptor. Returns 0 at the end, and the error EAGAIN if no data has come yet.
 pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::read(fd, out).map_err(err)
-}
-
-/// Reads a whole file of at most `max` bytes.
-pub(crate) fn read_small(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, Errno> {
-    let mut out = vec![0u8; max];
-    let mut len = 0;
-    while let Some(rest) = out.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match read(fd, rest)? {
-            0 => break,
-            n => len += n,
-        }
-    }
-    out.truncate(len);
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ pub(crate) struct Data {
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
     /// Writes whose failure does not fail the call.
-    attempts: Vec<(u64, Vec<u8>)>,
+    pub(crate) attempts: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread sent for this call (see `process::lend`).
     lent: Vec<(i32, Borrowed)>,
     wanted: Vec<i32>,
@@ -192,12 +192,6 @@ impl Gathered {
         let found = may_block::poll(may, &files.collect::<Vec<_>>());
         let found = asked.iter().map(|(at, _)| *at).zip(found);
         self.data().polled.extend(found);
-    }
-
-    /// Records that the thread must make a userfaultfd. Returns the error for the present attempt.
-    pub(crate) fn want_watch(&self) -> Errno {
-        self.data().wants_watch = true;
-        MISSING
     }
 
     /// Stores descriptors that the thread has sent. An empty list means that it cannot send descriptors.
@@ -296,11 +290,6 @@ impl Gathered {
     /// Stores data that `copy_out` later writes to the program's memory.
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
         self.data().writes.push((addr, data.to_vec()));
-    }
-
-    /// Like [`write`](Self::write), but the call succeeds even if the memory is not writable.
-    pub(crate) fn write_if_possible(&self, addr: u64, data: &[u8]) {
-        self.data().attempts.push((addr, data.to_vec()));
     }
 
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.

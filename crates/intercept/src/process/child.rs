@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use crate::kernel::raw;
 use crate::process::filter::PASS;
-use crate::process::inherited::ForChild;
+use crate::process::inherited::Inherited;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use vb3_host::Errno;
 
@@ -13,13 +13,13 @@ const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
 
 /// Everything that the child needs, made before the fork.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'a> {
     pub(crate) paths: Vec<CString>,
     pub(crate) argv: Vec<*const libc::c_char>,
     pub(crate) envp: Vec<*const libc::c_char>,
     pub(crate) filter: Vec<libc::sock_filter>,
     pub(crate) limit: Rlimit,
-    pub(crate) inherited: ForChild,
+    pub(crate) inherited: &'a Inherited,
     pub(crate) parent: libc::pid_t,
     /// Owns the strings that the pointers refer to.
     pub(crate) _strings: Vec<CString>,
@@ -59,7 +59,7 @@ fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     }
 }
 
-pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
+pub(crate) fn child(p: &Prepared<'_>, socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
         if let Err(e) = set_up(p) {
@@ -96,7 +96,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
 }
 
 /// Sets the program's limits and signals.
-fn set_up(p: &Prepared) -> Result<(), i32> {
+fn set_up(p: &Prepared<'_>) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.
     unsafe {
         let fail = |ret: libc::c_int| {

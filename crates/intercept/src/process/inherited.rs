@@ -73,9 +73,25 @@ impl Inherited {
         Self { mask }
     }
 
-    /// Returns the settings that a child applies before execve.
-    pub(crate) fn for_child(&self) -> ForChild {
-        ForChild(self.mask)
+    /// Applies the settings in a child, before execve. A signal from now on ends the child, as if the program ran already: the
+    /// supervisor's handler would discard the signal. Async-signal-safe.
+    pub(crate) fn set(&self) {
+        for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
+            set(signal, was_ignored.load(Ordering::Relaxed));
+        }
+        for signal in CAUGHT {
+            if !is_ignored(signal) {
+                set(signal, false);
+            }
+        }
+        // SAFETY: a live set.
+        unsafe {
+            libc::sigprocmask(
+                libc::SIG_SETMASK,
+                &raw const self.mask,
+                core::ptr::null_mut(),
+            );
+        }
     }
 }
 
@@ -92,27 +108,6 @@ impl Drop for Inherited {
     }
 }
 
-pub(crate) struct ForChild(libc::sigset_t);
-
-impl ForChild {
-    /// Applies the settings. A signal from now on ends the child, as if the program ran already: the
-    /// supervisor's handler would discard the signal. Async-signal-safe.
-    pub(crate) fn set(&self) {
-        for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
-            set(signal, was_ignored.load(Ordering::Relaxed));
-        }
-        for signal in CAUGHT {
-            if !is_ignored(signal) {
-                set(signal, false);
-            }
-        }
-        // SAFETY: a live set.
-        unsafe {
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +118,7 @@ mod tests {
     #[test]
     fn supervisors_handlers_do_not_run_in_a_child() {
         let _alone = alone();
-        let child = Inherited::take(&CAUGHT).for_child();
+        let child = Inherited::take(&CAUGHT);
         let _forward = Forward::begin().expect("a pipe");
         let mut status = 0;
         // SAFETY: async-signal-safe calls; our own child.

@@ -61,11 +61,11 @@ fn terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
         .collect()
 }
 
-fn prepare(
+fn prepare<'a>(
     program: &Program,
     (limit, range): (Rlimit, FdRange),
-    inherited: &Inherited,
-) -> Result<Prepared, Error> {
+    inherited: &'a Inherited,
+) -> Result<Prepared<'a>, Error> {
     let mut args = vec![c_string(&program.name)?];
     for arg in &program.args {
         args.push(c_string(arg)?);
@@ -85,7 +85,7 @@ fn prepare(
         envp,
         filter: filter::program(range),
         limit,
-        inherited: inherited.for_child(),
+        inherited,
         parent: std::process::id().cast_signed(),
         _strings: args,
     })

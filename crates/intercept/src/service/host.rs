@@ -297,13 +297,6 @@ impl Host {
         }
     }
 
-    /// Queues a note for each process with memory that the kernel refuses to watch.
-    pub(crate) fn note_unwatched(&self) {
-        for (pid, Errno(errno)) in self.pins.take_refusals() {
-            self.note(Note::NoPins { pid, errno });
-        }
-    }
-
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
     /// After the choice of a number, another thread may open a file, which gets the lowest free number. If
@@ -509,7 +502,8 @@ impl<'a> Call<'a> {
             Known::Refused => Ok(None),
             Known::Nothing => {
                 let Err(e) = self.host.may_direct(self.notif.tid) else {
-                    return Err(self.notif.gathered.want_watch());
+                    self.gathered.data().wants_watch = true;
+                    return Err(Errno::NOT_GATHERED);
                 };
                 self.host.follow(pid, Err(e));
                 Ok(None)

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::descriptors::{Given, Target};
 use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
-use crate::process::{ERESTARTNOINTR, Ended, Notif, PASS, Reply, Stopped, rewrite};
+use crate::process::{ERESTARTNOINTR, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
@@ -77,21 +77,11 @@ impl Server<'_> {
         self.table.add_mapping(file);
         Ok((fd, map.offset))
     }
-
-    /// Records the end of a thread that was traced. For the main program, `ended` is the exit status, which
-    /// only the tracer got.
-    pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
-        if let Some(ended) = ended
-            && tid == self.main.0
-        {
-            self.main_ended(ended);
-        }
-    }
 }
 
 impl Supervisor<'_> {
     pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        if self.holds_nothing(may) {
+        if self.server(may).holds_nothing() {
             return Ok(Verdict::native());
         }
         let fd = n.int(4);

@@ -279,7 +279,7 @@ impl Supervisor<'_> {
         path: &[u8],
         links: Links,
     ) -> Option<PathTarget> {
-        if self.holds_nothing(may) && !path.starts_with(b"/proc/") {
+        if self.server(may).holds_nothing() && !path.starts_with(b"/proc/") {
             return None;
         }
         let tgid = || call.pid().to_string();
@@ -307,7 +307,7 @@ impl Supervisor<'_> {
         let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
         // Does not ask the file's file system, which may never answer.
         let (id, _) = raw::known_at(&format!("/proc/{pid}/fd/{fd}")).ok()?;
-        let node = self.node_behind(may, id)?;
+        let node = self.server(may).node_behind(id)?;
         Some(match links {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),

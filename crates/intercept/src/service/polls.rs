@@ -83,7 +83,7 @@ impl Server<'_> {
         let count = n.arg(1) as u32 as usize;
         // The kernel refuses a list that is longer than the process's descriptor limit.
         let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
-        if self.holds_nothing() || count > SHORT && is_refused() {
+        if count > SHORT && is_refused() {
             return Ok(Verdict::native());
         }
         if count > MAX_POLLED {
@@ -379,9 +379,6 @@ impl Server<'_> {
         let Ok(count) = usize::try_from(n.int(0)) else {
             return Err(Reply::Fail(libc::EINVAL));
         };
-        if self.holds_nothing() {
-            return Ok(Verdict::native());
-        }
         // Bits beyond the thread's descriptor table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,

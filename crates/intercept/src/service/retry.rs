@@ -300,18 +300,8 @@ impl Server<'_> {
         }
     }
 
-    /// Drops calls whose threads no longer wait.
-    pub(crate) fn give_up_ended(&mut self) {
-        self.give_up_invalid(self.pending.all());
-    }
-
-    /// Drops calls of ended threads whose end is not reported, because such calls keep files open. Does not
-    /// query the kernel about other calls: for each query, the kernel searches all waiting calls.
-    pub(crate) fn give_up_unfollowed(&mut self) {
-        self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
-    }
-
-    fn give_up_invalid(&mut self, slots: Vec<u32>) {
+    /// Drops those of these calls whose threads no longer wait.
+    pub(crate) fn give_up_invalid(&mut self, slots: Vec<u32>) {
         for slot in slots {
             let waiting = self.pending.slots.get(&slot);
             if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
@@ -332,12 +322,6 @@ impl Server<'_> {
             if let Some(n) = notif {
                 self.answer(&n, How::Reply(Reply::Fail(libc::EBADF)));
             }
-        }
-    }
-
-    pub(crate) fn give_up_all(&mut self) {
-        for slot in self.pending.all() {
-            self.give_up(slot);
         }
     }
 }

@@ -209,7 +209,7 @@ impl Server<'_> {
         // If a file was closed or a process ended before the call, the call must see the effect. This
         // function looks for closes itself: epoll_wait may report none while the clock polls the same set.
         // The end of a thread matters if its waiting call keeps a file open.
-        if !self.pending.is_empty() {
+        if !self.pending.slots.is_empty() {
             self.take_events();
         }
         let needs_fresh_closes = self.needs_fresh_closes(n);
@@ -292,10 +292,6 @@ impl Server<'_> {
         }
     }
 
-    pub(crate) fn is_tick_due(&self) -> bool {
-        self.backend.is_due()
-    }
-
     /// Queues the answer to a call that waited. It is sent when the lock is free.
     pub(crate) fn answer(&mut self, n: &Notif, how: How) {
         let notif = n.clone();
@@ -341,13 +337,15 @@ impl Server<'_> {
     /// process's pidfd has an event by now.
     pub(crate) fn process_ends(&mut self) {
         // Some events stay pending and are returned again, so the number of rounds is limited.
-        let most = self.pending.len() + self.host.procs.count();
+        let most = self.pending.slots.len() + self.host.procs.count();
         for _ in 0..=most / Events::AT_ONCE {
             if self.take_events() < Events::AT_ONCE {
                 break;
             }
         }
-        self.give_up_unfollowed();
+        // A call of an ended thread keeps files open, and the end of these threads is not reported. Other calls are
+        // not queried: for each query, the kernel searches all waiting calls.
+        self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
         self.process_lock_list();
     }
 
@@ -393,7 +391,7 @@ impl Server<'_> {
         if self.ended.is_none() {
             self.ended = Some(ended);
             self.host.events.remove(self.main.1.as_raw_fd());
-            self.give_up_ended();
+            self.give_up_invalid(self.pending.all());
         }
     }
 
@@ -460,7 +458,7 @@ impl Server<'_> {
     }
 
     pub(crate) fn tick_if_due(&mut self) {
-        if self.is_tick_due() {
+        if self.backend.is_due() {
             self.tick();
         }
     }
@@ -515,7 +513,10 @@ impl Server<'_> {
         self.revoked.extend(self.backend.take_revoked());
         if self.backend.take_buffers_changed() {
             self.pending.mark(On::Buffers);
-            self.epolls.update_buffers(self.backend);
+            for id in self.epolls.buffers() {
+                self.epolls
+                    .update(Watched::Buffer(id), Cause::Call, self.backend);
+            }
         }
         for file in self.backend.take_changed() {
             self.pending.mark(On::File(file));
@@ -552,7 +553,9 @@ impl Server<'_> {
     /// Ends all remaining files and calls, and completes the report. A remaining file was passed to a process
     /// outside the run, or its end was not noticed yet.
     pub(crate) fn finish(&mut self) {
-        self.give_up_all();
+        for slot in self.pending.all() {
+            self.give_up(slot);
+        }
         let mut gone: Vec<Given> = self.gone.drain(..).collect();
         lock(&self.host.held).collect(CheckScope::All, &mut gone);
         self.release_ended(gone);

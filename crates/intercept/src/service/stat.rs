@@ -85,7 +85,7 @@ impl Supervisor<'_> {
         let Ok(look) = call.look(fd) else {
             return PathTarget::Native;
         };
-        match self.node_behind(may, look.id) {
+        match self.server(may).node_behind(look.id) {
             Some(node) => PathTarget::Node(node),
             None => self
                 .link_of(look.id)

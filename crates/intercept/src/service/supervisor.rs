@@ -89,13 +89,15 @@ impl<'a> Supervisor<'a> {
         let done = step(&mut server);
         let mut answers = core::mem::take(&mut server.answers);
         let changed = server.await_changes(&mut answers);
-        let tick_is_due = n.is_some() && server.is_tick_due();
+        let tick_is_due = n.is_some() && server.backend.is_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
         if wake {
             self.host.wake_clock();
         }
-        self.host.note_unwatched();
+        for (pid, Errno(errno)) in self.host.pins.take_refusals() {
+            self.host.note(Note::NoPins { pid, errno });
+        }
         let rest = Rest {
             answers,
             changed,
@@ -109,10 +111,6 @@ impl<'a> Supervisor<'a> {
         let (done, rest) = self.apply(may, None, step);
         self.answer_all(may, rest.answers);
         done
-    }
-
-    pub(crate) fn holds_nothing(&self, may: &mut MayBlock) -> bool {
-        self.server(may).holds_nothing()
     }
 
     /// Serves calls until the program's last process has ended. Calls `show_notes` when there are notes.
@@ -450,7 +448,7 @@ impl<'a> Supervisor<'a> {
     fn call(&self, may: &mut MayBlock, n: &Call<'_>) -> Verdict {
         // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
-        if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
+        if !always && (self.server(may).holds_nothing() || dispatch::is_of_another(&self.host, n)) {
             return Verdict::native();
         }
         if n.nr == libc::SYS_epoll_ctl {
@@ -635,19 +633,12 @@ impl<'a> Supervisor<'a> {
 
     /// Records the end of a released thread. Waits for and releases a thread that has not stopped yet.
     pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
-        let ended = left.wait(may);
-        if ended.is_some() {
-            self.step(may, |server| server.note_ended(tid, ended));
+        // Only the tracer gets the exit status of a thread that ends while it is traced.
+        if let Some(ended) = left.wait(may)
+            && tid == self.main
+        {
+            self.step(may, |server| server.main_ended(ended));
         }
-    }
-
-    /// Returns the index of an open file's node, if it has one.
-    pub(crate) fn node_behind(
-        &self,
-        may: &mut MayBlock,
-        id: vb3_host::FdIdentity,
-    ) -> Option<usize> {
-        self.server(may).node_behind(id)
     }
 }
 

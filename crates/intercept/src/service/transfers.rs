@@ -53,9 +53,6 @@ impl Moves {
 
 impl Server<'_> {
     pub(crate) fn transfer(&mut self, n: &Call<'_>, moves: Moves) -> Served {
-        if self.holds_nothing() {
-            return Ok(Verdict::native());
-        }
         let Moves {
             write,
             is_vectored,

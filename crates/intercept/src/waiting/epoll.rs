@@ -225,13 +225,6 @@ impl Epolls {
         }
     }
 
-    /// Updates the masks of all buffers' entries.
-    pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
-        for id in self.buffers() {
-            self.update(Watched::Buffer(id), Cause::Call, backend);
-        }
-    }
-
     /// Updates the masks of a file's entries in all sets.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
         let Some(entries) = self.by_file.get_mut(&file) else {

@@ -154,14 +154,6 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Adds a call, and returns its slot. Returns the call as error if there are too many. `followed` says
     /// whether the end of the call's thread is reported.
     pub(crate) fn insert(
@@ -365,6 +357,6 @@ mod tests {
         pending.pause(slot);
         pending.remove(slot).expect("it waits");
         pending.resume(slot);
-        assert!(pending.deadlines.is_empty() && pending.is_empty());
+        assert!(pending.deadlines.is_empty() && pending.slots.is_empty());
     }
 }

@@ -127,7 +127,7 @@ impl Polling {
             secs.copy_from_slice(&left.as_secs().to_ne_bytes());
             rest.copy_from_slice(&u64::from(part).to_ne_bytes());
             // Source: Linux 7.2 fs/select.c `poll_select_finish`.
-            n.gathered.write_if_possible(addr, &bytes);
+            n.gathered.data().attempts.push((addr, bytes.to_vec()));
         }
     }
 }

@@ -100,7 +100,7 @@ struct Standing {
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.numbers.remove(self.object.as_raw_fd());
+        lock(&self.numbers).remove(&self.object.as_raw_fd());
     }
 }
 
@@ -170,7 +170,7 @@ impl SetFile {
         match (op, entries.get_mut(&key)) {
             (Op::Add, _) => {
                 let object = self.objects.one(Object::Ready)?;
-                self.numbers.insert(object.as_raw_fd(), self.id);
+                lock(&self.numbers).insert(object.as_raw_fd(), self.id);
                 let mut entry = Standing {
                     events,
                     data,
@@ -239,8 +239,8 @@ impl SetFile {
         }
         if which != entry.which {
             let object = self.objects.one(which)?;
-            self.numbers.insert(object.as_raw_fd(), self.id);
-            self.numbers.remove(entry.object.as_raw_fd());
+            lock(&self.numbers).insert(object.as_raw_fd(), self.id);
+            lock(&self.numbers).remove(&entry.object.as_raw_fd());
             (entry.object, entry.which) = (object, which);
         }
         let (op, is_over) = match entry.is_in {

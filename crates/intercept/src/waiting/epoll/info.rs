@@ -12,18 +12,7 @@ use super::{ERR, SetId};
 use crate::kernel::{MayBlock, lock, may_block, raw};
 
 /// The set that contains each substitute object, by the object's descriptor number.
-#[derive(Debug, Default)]
-pub(super) struct Numbers(Mutex<HashMap<i32, SetId>>);
-
-impl Numbers {
-    pub(super) fn insert(&self, number: i32, set: SetId) {
-        lock(&self.0).insert(number, set);
-    }
-
-    pub(super) fn remove(&self, number: i32) {
-        lock(&self.0).remove(&number);
-    }
-}
+pub(super) type Numbers = Mutex<HashMap<i32, SetId>>;
 
 /// One entry in the kernel's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +52,7 @@ impl ObjectsInSets {
 
     fn set_in(&self, line: &str) -> Option<SetId> {
         let told = told(line)?;
-        let set = lock(&self.numbers.0).get(&told.number).copied();
+        let set = lock(&self.numbers).get(&told.number).copied();
         set.filter(|_| self.inodes.contains(&told.inode))
     }
 }
@@ -90,7 +79,7 @@ mod tests {
     fn sets_are_known_by_their_objects() {
         let numbers = HashMap::from([(7, SetId(1)), (8, SetId(2))]);
         let known = ObjectsInSets {
-            numbers: Arc::new(Numbers(numbers.into())),
+            numbers: Arc::new(Mutex::new(numbers)),
             inodes: [0x2af, 0x11, 0],
         };
         let line = |number: i32, inode: &str| {
