@@ -117,11 +117,7 @@ impl Server<'_> {
         let copy = thread.and_then(|_| n.borrow(old).ok());
         self.before_close(n, (new, new));
         Ok(match copy {
-            Some(copy) => Verdict::Copied {
-                copy,
-                number: new,
-                cloexec: flags & libc::O_CLOEXEC != 0,
-            },
+            Some(copy) => Verdict::Copied(copy, (new, flags & libc::O_CLOEXEC != 0)),
             None => Verdict::native(),
         })
     }

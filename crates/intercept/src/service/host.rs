@@ -178,7 +178,6 @@ pub(crate) struct Host {
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     /// Ids of the mmap calls for which a thread of the supervisor holds a buffer's descriptor.
     pub(crate) mapping: Mutex<HashSet<u64>>,
-    /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,
     /// Whether a device or a buffer may have a descriptor outside the reserved numbers.

@@ -195,23 +195,19 @@ fn write_header(
     from: &[u8],
     truncated: i32,
 ) -> Result<(), Errno> {
-    let Header {
-        at,
-        name,
-        name_len,
-        control,
-        control_len,
-    } = header;
     let mut flags = truncated | receive.flags & libc::MSG_CMSG_CLOEXEC;
-    if name != 0 {
-        let room = from.len().min(name_len as usize);
-        call.write(name, from.get(..room).unwrap_or_default())?;
-        call.write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes())?;
+    if header.name != 0 {
+        let room = from.len().min(header.name_len as usize);
+        call.write(header.name, from.get(..room).unwrap_or_default())?;
+        call.write(
+            header.at.wrapping_add(8),
+            &(from.len() as u32).to_ne_bytes(),
+        )?;
     }
     let mut filled = 0;
     if rustix::net::sockopt::socket_passcred(&receive.socket).unwrap_or(false) {
         let (len, space) = CREDENTIALS;
-        if control_len < len as u64 {
+        if header.control_len < len as u64 {
             flags |= libc::MSG_CTRUNC;
         } else {
             let mut message = (len as u64).to_ne_bytes().to_vec();
@@ -219,10 +215,10 @@ fn write_header(
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
             // Programs expect process 0 and user root as the sender, both from the kernel and from udev.
             message.resize(len, 0);
-            call.write(control, &message)?;
-            filled = control_len.min(space as u64);
+            call.write(header.control, &message)?;
+            filled = header.control_len.min(space as u64);
         }
     }
-    call.write(at.wrapping_add(40), &filled.to_ne_bytes())?;
-    call.write(at.wrapping_add(48), &flags.to_ne_bytes())
+    call.write(header.at.wrapping_add(40), &filled.to_ne_bytes())?;
+    call.write(header.at.wrapping_add(48), &flags.to_ne_bytes())
 }

@@ -167,7 +167,6 @@ pub(crate) struct Pool {
     inner: Mutex<Inner>,
     work: Condvar,
     closed: Condvar,
-    /// The receiver's progress, and whether the clock checks it.
     watch: Watch,
     /// The thread id and number of the call that the receiver serves.
     tid: AtomicU32,

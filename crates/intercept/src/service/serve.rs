@@ -36,12 +36,9 @@ pub(crate) enum Verdict {
     Behind,
     /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
-    /// The call gets a copy of a descriptor at this number, after its changes of epoll sets.
-    Copied {
-        copy: Borrowed,
-        number: u32,
-        cloexec: bool,
-    },
+    /// The call gets a copy of a descriptor at this number, with FD_CLOEXEC or not, after its changes of epoll
+    /// sets.
+    Copied(Borrowed, (u32, bool)),
 }
 
 /// The result of a call's handler. An error is an answer that ends the call early: a failure, or
@@ -87,7 +84,6 @@ pub(crate) struct Server<'a> {
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
     pub(crate) table: Table,
-    /// The backend's wake descriptors in the supervisor's epoll set.
     pub(crate) wakes: WakeSet,
     pub(crate) report: ExitReport,
     pub(crate) main: (u32, OwnedFd),
@@ -105,7 +101,6 @@ pub(crate) struct Server<'a> {
     pub(crate) has_closes: bool,
     /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
-    /// Sockets that report new and removed nodes to programs.
     pub(crate) monitors: Monitors,
     /// Added and removed nodes, until programs see the change.
     pub(crate) hotplug: Vec<Hotplug>,

@@ -61,9 +61,7 @@ pub(crate) struct Supervisor<'a> {
     /// Start time in seconds since the epoch: the time stamp of the nodes.
     pub(crate) started: i64,
     pub(crate) received: AtomicU64,
-    /// Descriptors from threads that have not repeated their calls yet.
     pub(crate) lent: Lending,
-    /// Memory that is being revoked.
     pub(crate) revoking: Revoking,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
@@ -472,7 +470,7 @@ impl<'a> Supervisor<'a> {
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // Only this call waits for an epoll set, so the calls that it completed are answered now.
-                rest = self.see_to_rest(may, rest);
+                self.see_to_rest(may, &mut rest);
                 core::mem::take(&mut rest.changed).wait(may);
             }
             let mut is_over = true;
@@ -488,11 +486,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Verdict::Reply(reply) => Some(reply),
                 Verdict::InSet(control) => Some(self.end_change(may, &control)),
-                Verdict::Copied {
-                    copy,
-                    number,
-                    cloexec,
-                } => Some(match self.install_copy(n, &copy, (number, cloexec)) {
+                Verdict::Copied(copy, at) => Some(match self.install_copy(n, &copy, at) {
                     Ok(number) => Reply::Value(number.into()),
                     Err(e) => e.into(),
                 }),
@@ -502,30 +496,22 @@ impl<'a> Supervisor<'a> {
             if let Some(reply) = reply {
                 self.reply(may, n, reply);
             }
-            self.see_to_rest(may, rest);
+            self.see_to_rest(may, &mut rest);
             if is_over {
                 return Verdict::Answered;
             }
         }
     }
 
-    /// Runs a due tick, and answers other calls. Returns the changes of sets that this call waits for.
-    fn see_to_rest(&self, may: &mut MayBlock, rest: Rest) -> Rest {
-        let Rest {
-            mut answers,
-            changed,
-            tick_is_due,
-        } = rest;
+    /// Runs a due tick, and answers other calls. The changes of sets that this call waits for remain.
+    fn see_to_rest(&self, may: &mut MayBlock, rest: &mut Rest) {
+        let mut answers = core::mem::take(&mut rest.answers);
         // This thread runs the tick, so the program does not wait for the clock's thread.
-        if tick_is_due {
+        if core::mem::take(&mut rest.tick_is_due) {
             let ((), more) = self.apply(may, None, Server::tick_if_due);
             answers.extend(more.answers);
         }
         self.answer_all(may, answers);
-        Rest {
-            changed,
-            ..Rest::default()
-        }
     }
 
     /// Copies a call's results out, and answers it.
@@ -560,13 +546,9 @@ impl<'a> Supervisor<'a> {
 
     /// Does the remaining work for a call that waited: usually its answer.
     fn answer(&self, may: &mut MayBlock, answer: Answer) {
-        let Answer {
-            notif: n,
-            how,
-            after,
-        } = answer;
-        after.wait(may);
-        match how {
+        answer.after.wait(may);
+        let n = answer.notif;
+        match answer.how {
             How::Reply(reply) => self.reply(may, &n, reply),
             How::Part(slot) => self.move_on(may, &n, slot),
             How::Again(slot) => {

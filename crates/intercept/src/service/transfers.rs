@@ -53,11 +53,6 @@ impl Moves {
 
 impl Server<'_> {
     pub(crate) fn transfer(&mut self, n: &Call<'_>, moves: Moves) -> Served {
-        let Moves {
-            write,
-            is_vectored,
-            lowest,
-        } = moves;
         let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
         let file = match self.target(look.id) {
             Target::Other => return Ok(Verdict::native()),
@@ -65,7 +60,7 @@ impl Server<'_> {
             Target::Device(file) => file,
             Target::Buffer(_) => return Err(Reply::Fail(libc::EINVAL)),
         };
-        let unwanted = if write {
+        let unwanted = if moves.write {
             libc::O_RDONLY
         } else {
             libc::O_WRONLY
@@ -74,22 +69,25 @@ impl Server<'_> {
         if flags & libc::O_ACCMODE == unwanted {
             return Err(Reply::Fail(libc::EBADF));
         }
-        if lowest.is_some_and(|lowest| n.arg(3).cast_signed() < lowest) {
+        if moves
+            .lowest
+            .is_some_and(|lowest| n.arg(3).cast_signed() < lowest)
+        {
             return Err(Reply::Fail(libc::EINVAL));
         }
-        let segments = segments(n, is_vectored)?;
+        let segments = segments(n, moves.is_vectored)?;
         let is_empty = segments.iter().all(|(_, len)| *len == 0);
-        if is_empty && is_vectored {
+        if is_empty && moves.is_vectored {
             // Unlike read(), these calls do not reach a driver without a byte to move.
             return Ok(Verdict::value(0));
         }
-        if lowest == CURRENT && n.int(5) & !RWF_HIPRI != 0 {
+        if moves.lowest == CURRENT && n.int(5) & !RWF_HIPRI != 0 {
             return Err(Reply::Fail(libc::EOPNOTSUPP));
         }
         let nonblocking = flags & libc::O_NONBLOCK != 0;
         let mut transfer = Transfer {
             file,
-            write,
+            write: moves.write,
             segments,
             nonblocking,
             progress: None,
