@@ -168,8 +168,7 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
     }
 }
 
-/// Returns whether a receive from the listener ends when all programs have ended (Linux 6.11). On older
-/// kernels, it would block for ever.
+/// Returns whether a receive ends when all programs have ended (Linux 6.11). Else it would block for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "reads /proc once, before the program starts"

@@ -26,8 +26,7 @@ pub(crate) fn empty_node(node: &Node) -> Result<OwnedFd, Errno> {
     empty_file(&name)
 }
 
-/// Makes a memfd that refuses writes. Reads and writes that the seccomp filter does not report act on this
-/// file.
+/// Makes a memfd that refuses writes. Calls that the seccomp filter does not report act on this file.
 pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
     let fd = raw::memfd(name)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;

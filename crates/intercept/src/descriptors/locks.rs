@@ -110,8 +110,7 @@ impl Locks {
         tasks.copied()
     }
 
-    /// Returns the id of a task's descriptor table, or 0 if no lock is set for the table. `shares` returns
-    /// whether two tasks share a table.
+    /// Returns the id of a task's descriptor table; 0 without locks. `shares`: whether two tasks share one.
     pub(crate) fn table_of(&self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let is_its = |other: &u32| *other == task || shares(task, *other);
         let mut tables = self.tables.iter();

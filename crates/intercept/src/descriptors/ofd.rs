@@ -33,8 +33,7 @@ impl LockTable {
     }
 }
 
-/// Returns the OFD locks of an open file description of a memfd, each with the file, and the first and last
-/// byte.
+/// Returns the OFD locks of a description of a memfd: for each the file, and the first and last byte.
 pub(super) fn own_locks(description: BorrowedFd<'_>) -> Vec<(FdIdentity, i64, i64)> {
     let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", description.as_raw_fd()));
     let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));

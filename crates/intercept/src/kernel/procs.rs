@@ -36,8 +36,7 @@ pub(crate) struct Thread {
     none_free: Mutex<Option<(Instant, u64)>>,
     /// The earliest time of the next [`search_sometimes`](Self::search_sometimes).
     next_search: Mutex<Option<Instant>>,
-    /// Locked while the supervisor searches a free number and installs a descriptor at this number.
-    /// One lock for each process.
+    /// Locked while the supervisor installs a descriptor at a free number. One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
 }
 
@@ -54,8 +53,7 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Returns the O_* flags of the open file description. This costs a system call, so callers ask
-    /// only when needed.
+    /// Returns the O_* flags of the open file description. This costs a system call.
     pub(crate) fn flags(&self) -> Result<i32, Errno> {
         match &self.fd {
             Some(fd) => raw::status_flags(fd.as_fd()),
@@ -67,8 +65,7 @@ impl OpenFile {
         }
     }
 
-    /// Opens the program's pipe again, or returns `None` for other files. The new description has the same
-    /// poll events.
+    /// Opens a pipe again; `None` for other files. The new description has the same poll events.
     pub(crate) fn reopened_pipe(&self) -> Option<OwnedFd> {
         if self.mode & libc::S_IFMT != libc::S_IFIFO {
             return None;
@@ -326,8 +323,7 @@ pub(crate) fn children(pid: impl Display) -> Vec<u32> {
 /// Maximum number of processes that a search visits.
 const MAX_PROCESSES: usize = 1 << 16;
 
-/// Returns the descendants of this process, parents first. Skips processes that `is_meant` rejects, and
-/// their descendants.
+/// Returns the descendants of this process, parents first, without those below one that `is_meant` rejects.
 pub(crate) fn descendants(mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
     let mut all = vec![std::process::id()];
     let mut at = 0;

@@ -83,8 +83,7 @@ pub(crate) fn socket_pair(
     rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(err)
 }
 
-/// Receives a message. Returns the length of its text, and its first `most` descriptors. The kernel drops
-/// further descriptors.
+/// Receives a message. Returns the length of its text, and its first `most` descriptors.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     text: &mut [u8],

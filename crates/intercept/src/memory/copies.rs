@@ -86,8 +86,7 @@ impl CopyMethod {
         )
     }
 
-    /// Reads a byte of every page of a range, up to the first missing page. Returns whether all pages
-    /// could be read.
+    /// Reads a byte of every page of a range. Stops at a missing page. Returns whether there was none.
     pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) -> bool {
         let page = crate::kernel::page_size();
         // The files in /proc are opened once for the whole range.

@@ -165,8 +165,7 @@ impl Gathered {
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
 
-    /// Takes the poll results of these files, once. If a result is missing, records that all files must
-    /// be polled, and returns `None`.
+    /// Takes the poll results of these files, once. `None` if one is missing: all must then be polled.
     pub(crate) fn take_polled<'a>(
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,

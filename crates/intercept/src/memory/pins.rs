@@ -91,8 +91,7 @@ impl Pins {
         failed.filter(|_| !followed).map_or(Ok(()), Err)
     }
 
-    /// Takes the processes with memory that the kernel refuses to watch, with the kernel's errno. Returns each
-    /// process once.
+    /// Takes the processes with memory that the kernel refuses to watch, each once, with the errno.
     pub(crate) fn take_refusals(&self) -> Vec<(u32, Errno)> {
         core::mem::take(&mut *lock(&self.refusals))
     }

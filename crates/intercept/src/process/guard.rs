@@ -64,8 +64,7 @@ struct Noted {
 }
 
 impl Noted {
-    /// Returns whether the process has got a signal within a time, or is about to handle it. `None` if the process
-    /// notes no signals yet.
+    /// Returns whether the process got a signal within a time, or is about to. `None` if it notes none yet.
     fn has_got(&self, signal: i32, within: Duration) -> Option<bool> {
         let pid = Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)?;
         let at = self.times.get(usize::try_from(signal).ok()?)?;
@@ -116,8 +115,7 @@ impl Table {
         }
     }
 
-    /// Kills the processes of all recorded threads that still run. Returns whether any was running.
-    /// Async-signal-safe.
+    /// Kills the recorded threads' processes. Returns whether any was running. Async-signal-safe.
     fn kill_all(&self) -> bool {
         let mut found = false;
         for place in &self.0.threads {
@@ -199,8 +197,7 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 pub(crate) struct Guard {
     table: Table,
     main: u32,
-    /// Once started: the guard process, and the writing end of its pipe. The guard waits until this end is
-    /// closed.
+    /// Once started: the guard process, and the writing end of its pipe, for whose close it waits.
     process: OnceLock<Mutex<Option<(libc::pid_t, OwnedFd)>>>,
 }
 
@@ -217,8 +214,7 @@ impl Guard {
         })
     }
 
-    /// Records a thread of the run that makes call number `call`. Starts the guard process if it is needed
-    /// now.
+    /// Records a thread that makes call number `call`. Starts the guard process if it is needed now.
     pub(crate) fn add(&self, tid: u32, call: u64) {
         self.table.add(tid);
         if tid != self.main || call > MAX_UNGUARDED {
@@ -236,8 +232,7 @@ impl Guard {
         self.table.add(tid);
     }
 
-    /// Returns whether this signal was sent to the supervisor's process group within a time; `None` if no
-    /// process notes signals.
+    /// Returns whether the process group got this signal within a time; `None` if no process notes signals.
     pub(crate) fn is_of_group(&self, signal: i32, within: Duration) -> Option<bool> {
         let in_group = self.table.0.guard.has_got(signal, within)?;
         let outside = self.table.0.outsider.has_got(signal, within)?;

@@ -128,8 +128,7 @@ pub(crate) fn start(
     })
 }
 
-/// Starts a child, finds out what the system lets the supervisor do, and executes the program. Returns once
-/// its execve has succeeded.
+/// Starts a child, tries the supervisor's powers on it, and waits until it has executed the program.
 pub(crate) fn spawn(
     may: &MayBlock,
     program: &Program,

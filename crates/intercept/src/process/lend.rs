@@ -188,8 +188,7 @@ const VECTOR: usize = 64;
 const BYTE: usize = 96;
 const CONTROL: usize = 128;
 
-/// Builds a page for address `at`: a `struct msghdr`, and the parts that it points to (one byte, and the
-/// descriptors).
+/// Builds a page for address `at`: a `struct msghdr` with its parts (one byte, and the descriptors).
 fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     let word = |value: u64| value.to_ne_bytes();
     let place = |offset: usize| word(at + offset as u64);

@@ -104,8 +104,7 @@ impl Powers {
         }
     }
 
-    /// Tries all powers on a child that waits in its first call. Answers the call, if the system permits
-    /// this.
+    /// Tries all powers on a child that waits in its first call. Answers the call if permitted.
     pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child) {
         let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
         self.wait_killable = lacks(child.wait_killable);

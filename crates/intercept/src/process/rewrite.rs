@@ -20,8 +20,7 @@ use vb3_host::Errno;
 /// How long a thread may take from one stop to the next. The time for which this process itself is
 /// stopped does not count.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest interval between two checks that counts towards the timeout. A longer one means that the
-/// supervisor itself was stopped.
+/// Longest interval of checks that counts towards the timeout. In a longer one, the supervisor was stopped.
 const STEP: Duration = Duration::from_millis(5);
 /// Time limit of a call that a pending signal should interrupt immediately. The call runs into the limit if
 /// another thread has taken the signal.
@@ -375,8 +374,7 @@ impl Stopped {
         })
     }
 
-    /// Waits for the first stop, blocks all signals, and releases the thread after `calls`. They get the registers
-    /// at the stop.
+    /// Makes `calls` at the first stop, with all signals blocked, and releases the thread.
     fn with_signals_held<T>(
         mut self,
         may: &MayBlock,

@@ -30,8 +30,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Takes the pending changes of epoll sets. All `answers`, and the answer to the present call, must wait
-    /// for them.
+    /// Takes the pending changes of epoll sets. All `answers`, and the present call's, must wait for them.
     pub(crate) fn await_changes(&mut self, answers: &mut [Answer]) -> Changed {
         let changed = self.epolls.take_caused();
         for answer in answers {

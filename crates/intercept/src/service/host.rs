@@ -193,8 +193,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Returns whether a descriptor can be a device's: its number is reserved, or some device has a
-    /// descriptor with another number.
+    /// Returns whether a descriptor can be a device's: it is reserved, or some device has another number.
     pub(crate) fn may_be_device(&self, fd: i32) -> bool {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }

@@ -52,8 +52,7 @@ impl Ending {
         }
     }
 
-    /// Returns how to treat leftover processes: wait for them, or end them. `in_session`: some belong to the
-    /// program's session.
+    /// Returns how to treat leftover processes. `in_session`: some belong to the program's session.
     fn fate(&self, in_session: bool) -> Fate {
         match self.wish {
             Leftover::Kill => Fate::Ended,
@@ -155,8 +154,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Records a signal for [`pass_signals_on`](Supervisor::pass_signals_on). A second SIGTERM or SIGINT
-    /// becomes SIGKILL.
+    /// Records a signal for all programs. A second SIGTERM or SIGINT becomes SIGKILL.
     pub(crate) fn pass_on(&mut self, signal: i32) {
         let ends = matches!(signal, libc::SIGTERM | libc::SIGINT);
         let again = ends && self.ending.asked;

@@ -15,8 +15,7 @@ use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file that a call maps, and its open flags. Returns `None` if the kernel must
-    /// execute the call unchanged.
+    /// Returns the device file that a call maps, and its open flags. `None`: the kernel executes the call.
     fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
         let Ok(look) = n.look(n.int(4)) else {
             return Ok(None);

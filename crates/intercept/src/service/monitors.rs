@@ -96,8 +96,7 @@ impl Server<'_> {
         }
     }
 
-    /// Retries a waiting receive. Returns `None` if there is still no message, and EAGAIN after the socket's
-    /// timeout (`SO_RCVTIMEO`).
+    /// Retries a waiting receive. `None` without a message; EAGAIN after the timeout (`SO_RCVTIMEO`).
     pub(crate) fn receive_again(
         &self,
         n: &Call<'_>,

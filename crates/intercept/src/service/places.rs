@@ -74,8 +74,7 @@ impl Supervisor<'_> {
         self.target(may, n, links).try_into()
     }
 
-    /// Finds the target of a call's path. Returns `Native` if the path cannot be read: the kernel then refuses
-    /// the call.
+    /// Finds the target of a call's path; `Native` if it is unreadable: the kernel then refuses the call.
     pub(crate) fn target(&self, may: &mut MayBlock, call: &Call<'_>, links: Links) -> PathTarget {
         let (dir, addr) = path_args(call);
         let Ok(path) = call.read_str(may, addr, MAX) else {

@@ -240,8 +240,7 @@ impl Pool {
         Term::of(self.watch.state.load(Ordering::Acquire)) == term
     }
 
-    /// Records that the receiver begins a call. Returns true if the caller must wake the clock, which then
-    /// checks the receiver.
+    /// Records that the receiver begins a call. Returns true if the caller must wake the clock.
     pub(crate) fn step_in(&self, n: &Notif) -> bool {
         self.tid.store(n.tid, Ordering::Relaxed);
         self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);

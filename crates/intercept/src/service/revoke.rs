@@ -82,8 +82,7 @@ enum TakeOutcome {
 }
 
 impl Revoking {
-    /// Records a revocation of files in a process. Returns whether the process is already being stopped. The
-    /// result is sent to `tell`.
+    /// Records a revocation in a process. `tell` gets the result. Returns whether a stop is under way.
     fn is_in_hand(
         &self,
         pid: u32,

@@ -36,8 +36,7 @@ pub(crate) enum Verdict {
     Behind,
     /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
-    /// The call gets a copy of a descriptor at this number, with FD_CLOEXEC or not, after its changes of epoll
-    /// sets.
+    /// After its changes of epoll sets, the call gets a copy at this number, with FD_CLOEXEC or not.
     Copied(Borrowed, (u32, bool)),
 }
 

@@ -411,8 +411,7 @@ impl Tree {
         met.then_some(at)
     }
 
-    /// Resolves an absolute path if it enters the generated part. Writes the tree's files before it returns
-    /// a path inside.
+    /// Resolves an absolute path if it enters the generated part. First writes the files of a path inside.
     pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
         let found = self.locate(path, links)?;
         if let (Found::Inside(_), Some(written)) = (&found, &self.written) {

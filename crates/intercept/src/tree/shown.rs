@@ -102,8 +102,7 @@ pub(crate) struct Showing {
 }
 
 impl Showing {
-    /// Returns the files and nodes that are shown now. `None` if no program has needed them yet: all nodes
-    /// are then present.
+    /// Returns what is shown now. `None` if no program has needed it yet: all nodes are then present.
     pub(crate) fn made(&self) -> Option<Arc<Shown>> {
         let now = self.now.read();
         now.unwrap_or_else(PoisonError::into_inner).clone()

@@ -28,8 +28,7 @@ pub(crate) fn group_of(bytes: &[u8]) -> u32 {
     }
 }
 
-/// Builds the kernel's and udev's message about a device of the tree. `device` is the device's path, below
-/// `/sys`.
+/// Builds the kernel's and udev's message about a device of the tree, given by its path below `/sys`.
 pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<(Uevent, Uevent)> {
     let path = device.strip_prefix("/sys")?;
     let subsystem = tree.link_at(&format!("{device}/subsystem"))?;

@@ -197,8 +197,7 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// Takes the changes since the last call, with all pending removals of ended files. Returns a waiter for
-    /// them.
+    /// Returns a waiter for the changes since the last call, and for all removals of ended files.
     pub(crate) fn take_caused(&mut self) -> Changed {
         self.queue.keep_awaited(&mut self.ends);
         let mut caused = core::mem::take(&mut self.caused);

@@ -101,8 +101,7 @@ impl Waiting {
         }
     }
 
-    /// Returns whether a piece of the call's transfer was moved. The call then continues without waiting
-    /// for the device.
+    /// Returns whether a piece was moved. The call then continues without waiting for the device.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }

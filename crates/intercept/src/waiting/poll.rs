@@ -172,8 +172,7 @@ pub(crate) fn buffer_poll(backend: &mut dyn Backend, id: FdIdentity, events: i16
     ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 
-/// Calls `poll` without normal-data bits, and adds the matching bits to the result. Devices do not know
-/// these bits.
+/// Polls without normal-data bits, which devices do not know, and adds the matching bits.
 pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {

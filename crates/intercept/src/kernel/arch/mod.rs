@@ -115,16 +115,14 @@ impl Regs {
         regs
     }
 
-    /// Returns registers with which the thread continues at `instruction`, where it makes calls for
-    /// the supervisor.
+    /// Returns registers with which the thread makes the supervisor's calls at `instruction`.
     pub(crate) fn at(&self, instruction: u64) -> Self {
         let mut regs = *self;
         this::go_to(&mut regs.0, instruction);
         regs
     }
 
-    /// Returns registers with which the thread makes another call, using its last call's
-    /// instruction.
+    /// Returns registers with which the thread makes another call by its last call's instruction.
     pub(crate) fn make_call(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::set_call(&mut regs.0, nr);

@@ -13,8 +13,7 @@ use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
 const FROM: usize = 64;
-/// A search is late at this many times the number of sets at which it is due. The threads that serve calls
-/// then search, too.
+/// From this many times the due number of sets on, the threads that serve calls search, too.
 const LATE_FACTOR: usize = 4;
 
 /// The sets to search for, and the state when the search began.
