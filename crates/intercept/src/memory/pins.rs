@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
@@ -104,10 +104,10 @@ impl Pins {
             is_refused: AtomicBool::new(false),
         });
         let mut reader = lock(&self.reader);
-        if reader.is_none() {
-            *reader = Some(Reader::start()?);
-        }
-        let reader = reader.as_ref().ok_or(Errno(libc::ENOMEM))?;
+        let reader = match &mut *reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::start()?),
+        };
         reader.follows.add(&space)?;
         Ok(space)
     }
@@ -124,11 +124,13 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Reads the reports so far, and applies them to the ranges.
-    fn look(&self, ranges: &mut Ranges) {
+    /// Reads the reports so far, applies them to the ranges, and returns these.
+    fn current(&self) -> MutexGuard<'_, Ranges> {
+        let mut ranges = lock(&self.ranges);
         while let Some(event) = self.fault.next() {
             ranges.apply(event);
         }
+        ranges
     }
 
     /// Watches the pages of `page` bytes that contain a range.
@@ -137,8 +139,7 @@ impl Space {
     /// EINVAL for memory of a file, or if the memory's pages are larger; EBUSY if the program's own userfaultfd
     /// watches the memory.
     fn watch(self: &Arc<Self>, addr: u64, len: u64, page: u64) -> Result<Watched, Errno> {
-        let mut ranges = lock(&self.ranges);
-        self.look(&mut ranges);
+        let mut ranges = self.current();
         let (start, end) = ranges::pages(addr, len, page).ok_or(Errno(libc::EINVAL))?;
         self.fault.register(start, end)?;
         Ok(Watched {
@@ -156,14 +157,11 @@ impl Space {
 
     /// Returns whether one watched range contains all of these bytes at their original addresses.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
-        let mut ranges = lock(&self.ranges);
-        self.look(&mut ranges);
-        ranges.has(addr, len)
+        self.current().has(addr, len)
     }
 
     fn release(&self, id: u64) {
-        let mut ranges = lock(&self.ranges);
-        self.look(&mut ranges);
+        let mut ranges = self.current();
         for (start, end) in ranges.remove(id) {
             self.fault.unregister(start, end);
         }
@@ -190,8 +188,7 @@ impl Watched {
         while done < len {
             let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
             let most = CHUNK.min((len - done) as u64);
-            let mut ranges = lock(&self.space.ranges);
-            self.space.look(&mut ranges);
+            let ranges = self.space.current();
             let (now, bytes) = ranges.find(self.id, at, most);
             let end = done + usize::try_from(bytes.max(1)).map_err(|_| Errno(libc::EFAULT))?;
             act(now, done..end.min(len))?;
@@ -280,11 +277,8 @@ impl ProcessMemory for Tracked {
     }
 
     fn is_where_it_was(&self) -> bool {
-        self.part.as_ref().is_none_or(|part| {
-            let mut ranges = lock(&self.space.ranges);
-            self.space.look(&mut ranges);
-            ranges.is_whole(part.id)
-        })
+        let part = self.part.as_ref();
+        part.is_none_or(|part| self.space.current().is_whole(part.id))
     }
 }
 
@@ -371,8 +365,7 @@ impl Follows {
                 }
                 let space = lock(&self.spaces).1.get(&event).and_then(Weak::upgrade);
                 if let Some(space) = space {
-                    let mut ranges = lock(&space.ranges);
-                    space.look(&mut ranges);
+                    drop(space.current());
                 }
             }
         }

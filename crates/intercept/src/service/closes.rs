@@ -78,20 +78,12 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
+    /// Serves close and close_range.
     pub(crate) fn close(&mut self, n: &Call<'_>) -> Verdict {
-        // CAST: a C unsigned int in the kernel.
-        let number = n.arg(0) as u32;
-        self.before_close(n, (number, number));
-        Verdict::native()
-    }
-
-    pub(crate) fn close_range(&mut self, n: &Call<'_>) -> Verdict {
-        // CAST: C unsigned ints in the kernel.
-        let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
-        if n.int(2) & CLOSES_NOTHING != 0 {
-            self.table.close(n.tid, (first, last), None, Vec::new());
-        } else {
-            self.before_close(n, (first, last));
+        match numbers_of(n) {
+            Some(numbers) => self.before_close(n, numbers),
+            // close_range only sets FD_CLOEXEC. CAST: C unsigned ints in the kernel.
+            None => (self.table).close(n.tid, (n.arg(0) as u32, n.arg(1) as u32), None, Vec::new()),
         }
         Verdict::native()
     }

@@ -4,8 +4,8 @@ use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Supervisor};
 use crate::tree::{
-    Found, HOPS, Links, MAX, PathTarget, View, base_link, base_of, file_name, is_plain, normalise,
-    of_dir, of_path, real_dir, split_last, through,
+    Found, HOPS, Links, MAX, PathTarget, Tree, View, base_link, base_of, file_name, is_plain,
+    normalise, of_dir, of_path, real_dir, split_last, through,
 };
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -213,9 +213,12 @@ impl Supervisor<'_> {
 
     /// Returns the path by which programs know a generated directory: its path under /sys, /dev or /run.
     pub(crate) fn as_programs_know(&self, real: &[u8]) -> Option<Vec<u8>> {
-        let shown = self.showing.made()?;
-        let known = shown.tree.as_ref()?.known_as(real)?;
-        Some(known.to_vec())
+        self.in_tree(|tree| tree.known_as(real).map(<[u8]>::to_vec))
+    }
+
+    /// Returns a result from the generated tree, or `None` if no program has needed the tree yet.
+    pub(crate) fn in_tree<T>(&self, find: impl FnOnce(&Tree) -> Option<T>) -> Option<T> {
+        find(self.showing.made()?.tree.as_ref()?)
     }
 
     /// Finds the target of an absolute path that enters the generated tree, if it does.

@@ -314,12 +314,9 @@ impl Server<'_> {
     pub(crate) fn give_up_file(&mut self, file: FileId) {
         for slot in self.pending.slots_on(&[On::File(file)]) {
             let waiting = self.pending.slots.get(&slot);
-            let Some(waiting) = waiting.filter(|w| w.file() == Some(file)) else {
-                continue;
-            };
-            let notif = Some(waiting.notif.clone());
-            self.give_up(slot);
-            if let Some(n) = notif {
+            let waiting = waiting.filter(|waiting| waiting.file() == Some(file));
+            if let Some(n) = waiting.map(|waiting| waiting.notif.clone()) {
+                self.give_up(slot);
                 self.answer(&n, How::Reply(Reply::Fail(libc::EBADF)));
             }
         }

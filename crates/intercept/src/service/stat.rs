@@ -95,15 +95,12 @@ impl Supervisor<'_> {
 
     /// Returns the device number (major, minor) that a generated file shows, if it stands for a device.
     fn number_of(&self, real: &[u8]) -> Option<(u32, u32)> {
-        let shown = self.showing.made()?;
-        let tree = shown.tree.as_ref()?;
-        let path = std::str::from_utf8(tree.known_as(real)?).ok()?;
-        tree.file_number(path)
+        self.in_tree(|tree| tree.file_number(std::str::from_utf8(tree.known_as(real)?).ok()?))
     }
 
     /// Returns the path of the generated link with this identity, if there is one.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
-        self.showing.made()?.tree.as_ref()?.link_of(id)
+        self.in_tree(|tree| tree.link_of(id))
     }
 
     fn node_stat(&self, may: &MayBlock, node: usize) -> libc::stat {
@@ -155,16 +152,12 @@ impl Supervisor<'_> {
     /// this. Other generated files report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let place = (n.nr == libc::SYS_statfs).then(|| self.place(may, n, Links::Follow));
-        let shown = self.showing.made();
-        let known = shown.as_ref().and_then(|shown| {
-            let tree = shown.tree.as_ref()?;
-            match place {
-                Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
-                Some(_) => None,
-                None => {
-                    let look = n.look(n.int(0)).ok()?;
-                    tree.place_of(look.id, look.fd.as_ref())
-                }
+        let known = self.in_tree(|tree| match place {
+            Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
+            Some(_) => None,
+            None => {
+                let look = n.look(n.int(0)).ok()?;
+                tree.place_of(look.id, look.fd.as_ref())
             }
         });
         let known = known.ok_or(Reply::Native)?;

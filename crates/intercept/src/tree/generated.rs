@@ -246,29 +246,21 @@ impl Tree {
         let name = node.path.file_name().unwrap_or_default();
         let name = name.to_string_lossy();
         let parent = node.devices.last().map(|device| &device.path);
-        let class = |class: &str| {
-            let all = format!("/sys/class/{class}");
-            (all.clone(), all)
+        let Some(class) = class_of(node) else {
+            return;
         };
-        let (here, (subsystem, all)) = match (node.kind, &parent) {
-            (NodeKind::Class { name: of, .. }, _) => {
-                (format!("/sys/devices/virtual/{of}/{name}"), class(of))
-            }
-            (NodeKind::Video, None) => (
-                format!("/sys/devices/virtual/video4linux/{name}"),
-                class("video4linux"),
+        let here = match (node.kind, parent) {
+            (NodeKind::Media { .. }, None) => return,
+            (NodeKind::Media { .. }, Some(parent)) => format!("{parent}/{name}"),
+            (NodeKind::Video, Some(parent)) => format!("{parent}/{class}/{name}"),
+            _ => format!("/sys/devices/virtual/{class}/{name}"),
+        };
+        let (subsystem, all) = match node.kind {
+            NodeKind::Media { .. } => (
+                "/sys/bus/media".to_owned(),
+                "/sys/bus/media/devices".to_owned(),
             ),
-            (NodeKind::Video, Some(parent)) => {
-                (format!("{parent}/video4linux/{name}"), class("video4linux"))
-            }
-            (NodeKind::Media { .. }, None) | (NodeKind::File, _) => return,
-            (NodeKind::Media { .. }, Some(parent)) => (
-                format!("{parent}/{name}"),
-                (
-                    "/sys/bus/media".to_owned(),
-                    "/sys/bus/media/devices".to_owned(),
-                ),
-            ),
+            _ => (format!("/sys/class/{class}"), format!("/sys/class/{class}")),
         };
         let (major, minor) = (node.major(), node.minor);
         self.file(&here, "dev", format!("{major}:{minor}\n"));
@@ -569,6 +561,16 @@ impl Drop for Tree {
             let entries = self.entries.iter().rev();
             entries.for_each(|(path, entry)| drop(remove_entry(&folder, path, entry)));
         }
+    }
+}
+
+/// Returns the class of a node's device; `None` for a regular file.
+fn class_of(node: &Node) -> Option<&'static str> {
+    match node.kind {
+        NodeKind::Video => Some("video4linux"),
+        NodeKind::Media { .. } => Some("media"),
+        NodeKind::Class { name, .. } => Some(name),
+        NodeKind::File => None,
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use vb3_host::{Node, NodeKind};
+use super::class_of;
+use vb3_host::Node;
 
 pub(super) const PATH: &str = "/proc/devices";
 
@@ -15,12 +16,7 @@ const USB: u32 = 189;
 /// Returns the driver of a node's major number. `None` for regular files. Also `None` for miscellaneous
 /// devices, because every kernel's own text already has their line (`10 misc`).
 fn driver(node: &Node) -> Option<&'static str> {
-    match node.kind {
-        NodeKind::Video => Some("video4linux"),
-        NodeKind::Media { .. } => Some("media"),
-        NodeKind::Class { name: "misc", .. } | NodeKind::File => None,
-        NodeKind::Class { name, .. } => Some(name),
-    }
+    class_of(node).filter(|class| *class != "misc")
 }
 
 /// Adds the nodes' drivers to the text of the kernel's file, in the order of major numbers.
@@ -50,6 +46,7 @@ pub(super) fn with_nodes(kernels: &str, nodes: &[Node]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vb3_host::NodeKind;
     use vb3_host::{BusDevice, NodeId};
 
     fn node(kind: NodeKind) -> Node {
