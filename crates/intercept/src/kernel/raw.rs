@@ -27,11 +27,12 @@ use vb3_host::{Errno, FdIdentity};
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 
 pub(crate) fn errno() -> Errno {
-    Errno(
-        std::io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::EIO),
-    )
+    of_io(&std::io::Error::last_os_error())
+}
+
+/// Returns the errno of an error of the standard library, or EIO if it has none.
+pub(crate) fn of_io(e: &std::io::Error) -> Errno {
+    Errno(e.raw_os_error().unwrap_or(libc::EIO))
 }
 
 pub(crate) fn err(e: rustix::io::Errno) -> Errno {
@@ -51,12 +52,12 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 }
 
 /// Turns −1 into the errno.
-pub(crate) fn check(ret: libc::c_int) -> Result<libc::c_int, Errno> {
-    if ret < 0 { Err(errno()) } else { Ok(ret) }
-}
-
-pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
-    if ret < 0 { Err(errno()) } else { Ok(ret) }
+pub(crate) fn check<T: PartialOrd + From<i8>>(ret: T) -> Result<T, Errno> {
+    if ret < T::from(0) {
+        Err(errno())
+    } else {
+        Ok(ret)
+    }
 }
 
 /// Opens a process's pidfd. Returns ESRCH if there is no such process, or EINVAL/ENOENT if `pid` is
@@ -157,7 +158,7 @@ pub(crate) fn kcmp(
     (of_a, of_b): (i32, i32),
 ) -> Result<libc::c_long, Errno> {
     // SAFETY: takes integers.
-    check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
+    check(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
 }
 
 /// Returns the metadata of an open file that no program serves.
@@ -263,7 +264,7 @@ pub(crate) fn pending_signals(tid: u32) -> u64 {
     signals("SigPnd:") | signals("ShdPnd:")
 }
 
-/// Returns whether a file is a character device that a program serves (CUSE).
+/// Returns whether a program serves this character device (CUSE).
 ///
 /// Source: Linux 7.2 fs/fuse/cuse.c `cuse_process_init_reply`, which adds the device to the class `cuse`.
 pub(crate) fn is_cuse(fd: BorrowedFd<'_>) -> bool {
@@ -271,9 +272,6 @@ pub(crate) fn is_cuse(fd: BorrowedFd<'_>) -> bool {
     let Ok(stat) = rustix::fs::statx(fd, "", flags, StatxFlags::TYPE) else {
         return false;
     };
-    if u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFCHR {
-        return false;
-    }
     let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
     let device = readlink(format!("/sys/dev/char/{major}:{minor}"));
     device.is_ok_and(|device| is_of_cuse(&device))
@@ -309,7 +307,7 @@ pub(crate) fn accepts_options(how: &[u8]) -> bool {
     let (at, len) = (how.as_ptr(), how.len());
     // SAFETY: the kernel reads `len` bytes of `how`, and refuses the path's address.
     let ret = unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path, at, len) };
-    check_long(ret) == Err(Errno(libc::EFAULT))
+    check(ret) == Err(Errno(libc::EFAULT))
 }
 
 /// Opens the file behind `fd` again, as a new open file description.

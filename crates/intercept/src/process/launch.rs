@@ -105,7 +105,8 @@ pub(crate) fn start(
     inherited: &Inherited,
 ) -> Result<Child, Error> {
     let prepared = prepare(program, limits, inherited)?;
-    let (ours, theirs) = socket_pair()?;
+    let pair = raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty());
+    let (ours, theirs) = pair.map_err(Error::of("socketpair"))?;
     // SAFETY: the child makes only async-signal-safe calls.
     let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
     let pid = pid.map_err(Error::of("fork"))?.cast_unsigned();
@@ -173,10 +174,6 @@ pub(crate) fn reap(pid: u32) {
 pub(crate) fn await_child(pid: libc::pid_t) {
     let pid = Pid::from_raw(pid);
     while waitpid(pid, WaitOptions::empty()).is_err_and(|e| e == rustix::io::Errno::INTR) {}
-}
-
-fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
-    raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(Error::of("socketpair"))
 }
 
 /// Receives a message from the child: kind, number, optional descriptor. `None` if the socket was closed.

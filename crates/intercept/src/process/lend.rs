@@ -88,7 +88,7 @@ pub(crate) fn ask(
     asked: Asked<'_>,
     keep: impl FnOnce(Lent),
 ) -> Result<Left, Errno> {
-    let (ours, theirs) = pair()?;
+    let (ours, theirs) = raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
     let page = raw::memfd(c"vb3-lend")?;
     let len = arch::page_size();
     rustix::fs::ftruncate(&page, len).map_err(raw::err)?;
@@ -162,7 +162,8 @@ fn send(
     );
     let mut sent = false;
     if let Ok(at) = thread.call(libc::SYS_mmap, [PLACE, len, rw, shared, file, 0])? {
-        if write(page, &message(at, fds)).is_some() {
+        let message = message(at, fds);
+        if rustix::io::pwrite(page, &message, 0) == Ok(message.len()) {
             let flags = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
             let args = [number(remote_socket), at, flags, 0, 0, 0];
             sent = thread.call(libc::SYS_sendmsg, args)?.is_ok();
@@ -172,15 +173,6 @@ fn send(
     thread.close(number(remote_page))?;
     thread.close(number(remote_socket))?;
     Some(sent)
-}
-
-/// Returns both ends of a socket: the receiving end, then the sending end.
-fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)
-}
-
-fn write(page: &OwnedFd, bytes: &[u8]) -> Option<()> {
-    (rustix::io::pwrite(page, bytes, 0) == Ok(bytes.len())).then_some(())
 }
 
 /// Offsets of the message's parts in the page.
@@ -227,7 +219,8 @@ mod tests {
 
     #[test]
     fn the_message_is_one_that_the_kernel_takes() {
-        let (ours, theirs) = pair().expect("sockets");
+        let pair = raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK);
+        let (ours, theirs) = pair.expect("sockets");
         let files = [raw::memfd(c"a").expect("a"), raw::memfd(c"b").expect("b")];
         let fds: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
         let mut page = vec![0u64; 512];

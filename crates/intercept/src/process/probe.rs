@@ -4,7 +4,7 @@
 //! can each forbid something. So the supervisor tries each operation once, at its start, on the program's
 //! process before its execve.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -127,7 +127,7 @@ impl Powers {
         // If nothing was installed, uses the child's end of the socket.
         let theirs = installed.unwrap_or(child.their_socket);
         self.getfd = raw::pidfd_getfd(child.pidfd.as_fd(), theirs).map(drop);
-        self.kcmp = compare(child.pid, theirs, listener.as_fd());
+        self.kcmp = raw::compare_with(listener.as_fd(), child.pid, theirs).map(drop);
         // The child stops when its call is over.
         let seized = rewrite::seize(child.pid);
         let sent = listener.send(call.id, Reply::Value(theirs.into()));
@@ -201,10 +201,6 @@ fn call_of(child: &Child) -> Result<Notif, Errno> {
             received => return received,
         }
     }
-}
-
-fn compare(pid: u32, theirs: i32, ours: BorrowedFd<'_>) -> Power {
-    raw::compare_with(ours, pid, theirs).map(drop)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ pub(crate) fn ptrace(
 ) -> Result<i64, Errno> {
     // SAFETY: every caller passes plain numbers, or addresses of live structures of the request's
     // size.
-    raw::check_long(unsafe { libc::ptrace(request, tid, addr, data) })
+    raw::check(unsafe { libc::ptrace(request, tid, addr, data) })
 }
 
 /// Seizes a thread that waits for an answer, and requests a stop.

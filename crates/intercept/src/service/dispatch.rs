@@ -143,7 +143,10 @@ impl Server<'_> {
                 done = backend.ioctl(file, request, arg, true, &call);
             }
         }
-        self.adopt();
+        let made = core::mem::take(&mut *lock(&self.host.made));
+        for (file, inode) in made {
+            self.table.add_file(file, inode, None);
+        }
         match on {
             Watched::Device(file) => self.refresh(file),
             Watched::Buffer(_) => self.backend_changed(),
@@ -159,14 +162,6 @@ impl Server<'_> {
         let threads = self.host.procs.threads_of(process);
         self.table.exec(n.tid, process, &threads);
         Verdict::native()
-    }
-
-    /// Adds to the table the files that the backend has made in this call.
-    fn adopt(&mut self) {
-        let made = core::mem::take(&mut *lock(&self.host.made));
-        for (file, inode) in made {
-            self.table.add_file(file, inode, None);
-        }
     }
 
     /// Serves lseek. A device has no position; a buffer returns its size, as dma-bufs do.

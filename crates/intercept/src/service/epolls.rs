@@ -3,10 +3,9 @@
 use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::process::{Notif, Reply};
-use crate::service::serve::Answer;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
-use crate::waiting::{Changed, Control, SetId};
+use crate::waiting::{Control, SetId};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
@@ -30,15 +29,6 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Takes the pending changes of epoll sets. All `answers`, and the present call's, must wait for them.
-    pub(crate) fn await_changes(&mut self, answers: &mut [Answer]) -> Changed {
-        let changed = self.epolls.take_caused();
-        for answer in answers {
-            answer.after = changed.clone();
-        }
-        changed
-    }
-
     pub(crate) fn epoll_ctl(&mut self, n: &Call<'_>) -> Served {
         let file = self
             .named(n, 2)

@@ -86,7 +86,11 @@ impl<'a> Supervisor<'a> {
         let mut server = self.server(may);
         let done = step(&mut server);
         let mut answers = core::mem::take(&mut server.answers);
-        let changed = server.await_changes(&mut answers);
+        // All these answers, and the answer to the present call, must wait for the changes of epoll sets.
+        let changed = server.epolls.take_caused();
+        for answer in &mut answers {
+            answer.after = changed.clone();
+        }
         let tick_is_due = n.is_some() && server.backend.is_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);

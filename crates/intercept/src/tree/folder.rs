@@ -88,8 +88,7 @@ impl Folder {
                 // Readable by all, since the program may run as another user.
                 let mode = fs::Permissions::from_mode(0o755);
                 let folder = Self { path, _lock: lock };
-                fs::set_permissions(&folder.path, mode)
-                    .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+                fs::set_permissions(&folder.path, mode).map_err(|e| raw::of_io(&e))?;
                 return Ok(folder);
             }
         }

@@ -120,10 +120,6 @@ pub(crate) struct Tree {
     link_files: Arc<Mutex<Vec<LinkFile>>>,
 }
 
-fn errno(e: io::Error) -> Errno {
-    Errno(e.raw_os_error().unwrap_or(libc::EIO))
-}
-
 impl Tree {
     /// Plans the tree for these nodes, and for files and links given by absolute paths. Its files are written
     /// when a program first uses one. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
@@ -143,7 +139,9 @@ impl Tree {
             this.add(majors::PATH.to_owned(), Entry::File(text.into()));
         }
         let folder = Folder::make(may, |folder| this.check_room(folder))?;
-        this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
+        this.dev = fs::metadata(folder.path())
+            .map_err(|e| raw::of_io(&e))?
+            .dev();
         let todo = Mutex::new(Some(this.entries.clone()));
         this.written = Some(Arc::new(Written { folder, todo }));
         this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
@@ -178,7 +176,9 @@ impl Tree {
         if let Some(written) = &self.written {
             match &mut *lock(&written.todo) {
                 Some(todo) => todo.clone_from(&next.entries),
-                None => self.rewrite(&written.folder, &next).map_err(errno)?,
+                None => self
+                    .rewrite(&written.folder, &next)
+                    .map_err(|e| raw::of_io(&e))?,
             }
         }
         Ok(next)

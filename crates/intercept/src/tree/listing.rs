@@ -113,7 +113,7 @@ pub(crate) fn native_entries(_: &MayBlock, fd: &Borrowed, room: usize) -> Result
             out.len(),
         )
     };
-    out.truncate(usize::try_from(raw::check_long(n)?).unwrap_or(0));
+    out.truncate(usize::try_from(raw::check(n)?).unwrap_or(0));
     Ok(out)
 }
 

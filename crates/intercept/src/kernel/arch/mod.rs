@@ -4,7 +4,7 @@
 //! Structures with other layouts (`stat`, `epoll_event`) come from libc. The page size is known at
 //! run time ([`page_size`]).
 
-use crate::kernel::raw::check_long;
+use crate::kernel::raw::check;
 use vb3_host::Errno;
 
 #[cfg(target_arch = "aarch64")]
@@ -143,6 +143,6 @@ fn transfer(
         iov_len: size_of::<libc::user_regs_struct>(),
     };
     // SAFETY: the vector names one live structure and its full length.
-    check_long(unsafe { libc::ptrace(request, tid, GENERAL, &raw mut iov) })?;
+    check(unsafe { libc::ptrace(request, tid, GENERAL, &raw mut iov) })?;
     Ok(())
 }

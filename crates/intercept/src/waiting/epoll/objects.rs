@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{SendFlags, SocketFlags, SocketType};
-use rustix::pipe::PipeFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
 use super::{ERR, HUP};
@@ -85,7 +85,12 @@ impl Objects {
         });
         let error = match file {
             Some(file) => file,
-            None => broken_pipe()?,
+            // Its reading end is closed: it polls as writable and in error.
+            None => {
+                pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+                    .map_err(raw::err)?
+                    .1
+            }
         };
         Ok(Self {
             ready,
@@ -107,14 +112,6 @@ impl Objects {
             Object::Error => &self.error,
             Object::HungUp => &self.hung_up,
         };
-        of.try_clone()
-            .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EMFILE)))
+        of.try_clone().map_err(|e| raw::of_io(&e))
     }
-}
-
-/// Returns the writing end of a pipe whose reading end is closed: it polls as writable and in error.
-fn broken_pipe() -> Result<OwnedFd, Errno> {
-    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-    let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;
-    Ok(writer)
 }
