@@ -1,13 +1,17 @@
 //! The child process between fork and execve: only async-signal-safe calls, no allocation, no locks.
 
 use std::ffi::CString;
-use std::os::fd::RawFd;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::thread::set_no_new_privs;
+use vb3_host::Errno;
 
 use crate::kernel::raw;
-use crate::process::filter::PASS;
-use crate::process::inherited::Inherited;
-use rustix::process::{Resource, Rlimit, setrlimit};
-use vb3_host::Errno;
+use crate::process::{Inherited, PASS};
 
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
@@ -32,38 +36,29 @@ pub(crate) const SAYS_NO_EXEC: u8 = 3;
 const SAYS_NO_SETUP: u8 = 4;
 
 /// Sends a message to the supervisor. Ignores errors, because the child could not report them.
-fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
+fn say(socket: BorrowedFd<'_>, kind: u8, number: i32, fd: Option<BorrowedFd<'_>>) {
     let [a, b, c, d] = number.to_ne_bytes();
-    let mut text = [kind, a, b, c, d];
-    let mut iov = libc::iovec {
-        iov_base: text.as_mut_ptr().cast(),
-        iov_len: text.len(),
-    };
-    let mut control = [0u64; 8];
-    // SAFETY: zero is a valid msghdr; the message names live buffers; the control buffer has room
-    // for one descriptor.
-    unsafe {
-        let mut msg: libc::msghdr = core::mem::zeroed();
-        msg.msg_iov = &raw mut iov;
-        msg.msg_iovlen = 1;
-        if let Some(fd) = fd {
-            msg.msg_control = control.as_mut_ptr().cast();
-            msg.msg_controllen = libc::CMSG_SPACE(4) as usize;
-            let head = libc::CMSG_FIRSTHDR(&raw const msg);
-            (*head).cmsg_level = libc::SOL_SOCKET;
-            (*head).cmsg_type = libc::SCM_RIGHTS;
-            (*head).cmsg_len = libc::CMSG_LEN(4) as usize;
-            core::ptr::write_unaligned(libc::CMSG_DATA(head).cast(), fd);
-        }
-        libc::sendmsg(socket, &raw const msg, libc::MSG_NOSIGNAL);
+    let text = [kind, a, b, c, d];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
+        control.push(SendAncillaryMessage::ScmRights(fds));
     }
+    sendmsg(
+        socket,
+        &[IoSlice::new(&text)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )
+    .ok();
 }
 
-pub(crate) fn child(p: &Prepared<'_>, socket: RawFd) -> ! {
+pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
         if let Err(e) = set_up(p) {
-            say(socket, SAYS_NO_SETUP, e, None);
+            say(socket, SAYS_NO_SETUP, e.raw_os_error(), None);
             libc::_exit(125);
         }
         let (listener, killable) = match install(&p.filter) {
@@ -73,8 +68,8 @@ pub(crate) fn child(p: &Prepared<'_>, socket: RawFd) -> ! {
                 libc::_exit(125);
             }
         };
-        say(socket, SAYS_READY, killable.into(), Some(listener));
-        libc::close(listener);
+        say(socket, SAYS_READY, killable.into(), Some(listener.as_fd()));
+        drop(listener);
         // On this call, the supervisor tries out its `Powers`. The kernel never executes the call.
         libc::syscall(libc::SYS_execve, 0, 0, 0, 0, 0, 0);
         let mut error = libc::ENOENT;
@@ -96,29 +91,22 @@ pub(crate) fn child(p: &Prepared<'_>, socket: RawFd) -> ! {
 }
 
 /// Sets the program's limits and signals.
-fn set_up(p: &Prepared<'_>) -> Result<(), i32> {
-    // SAFETY: async-signal-safe calls with valid arguments.
+fn set_up(p: &Prepared<'_>) -> rustix::io::Result<()> {
+    p.inherited.set();
+    setrlimit(Resource::Nofile, p.limit)?;
+    // Without the supervisor every open fails, so the program is killed when the supervisor ends.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // SAFETY: async-signal-safe calls without arguments in memory.
     unsafe {
-        let fail = |ret: libc::c_int| {
-            if ret < 0 {
-                Err(*libc::__errno_location())
-            } else {
-                Ok(())
-            }
-        };
-        p.inherited.set();
-        setrlimit(Resource::Nofile, p.limit).map_err(rustix::io::Errno::raw_os_error)?;
-        // Without the supervisor every open fails, so the program is killed when the supervisor ends.
-        fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != p.parent {
             libc::_exit(125);
         }
-        fail(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     }
+    set_no_new_privs(true)
 }
 
 /// Installs the filter. Returns the listener, and whether waiting calls ignore non-fatal signals.
-fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
+fn install(filter: &[libc::sock_filter]) -> Result<(OwnedFd, bool), i32> {
     let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
         return Err(libc::EINVAL);
     };
@@ -139,14 +127,14 @@ fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
                 core::ptr::from_ref(&prog),
             )
         };
-        if let Ok(fd) = RawFd::try_from(fd)
-            && fd >= 0
-        {
-            return Ok((fd, flags & FLAG_WAIT_KILLABLE_RECV != 0));
-        }
-        match raw::errno() {
-            Errno(libc::EINVAL) => {}
-            Errno(e) => return Err(e),
+        match raw::check(fd) {
+            Ok(fd) => {
+                // SAFETY: a new descriptor, which nothing else owns. CAST: descriptors are small.
+                let listener = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+                return Ok((listener, flags & FLAG_WAIT_KILLABLE_RECV != 0));
+            }
+            Err(Errno(libc::EINVAL)) => {}
+            Err(Errno(e)) => return Err(e),
         }
     }
     Err(libc::EINVAL)

@@ -108,7 +108,7 @@ pub(crate) fn start(
     let pair = raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty());
     let (ours, theirs) = pair.map_err(Error::of("socketpair"))?;
     // SAFETY: the child makes only async-signal-safe calls.
-    let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
+    let pid = unsafe { fork(|| child(&prepared, theirs.as_fd())) };
     let pid = pid.map_err(Error::of("fork"))?.cast_unsigned();
     let their_socket = theirs.as_raw_fd();
     drop(theirs);
