@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::SeekFrom;
+use rustix::ioctl::Opcode;
+use rustix::ioctl::opcode::read_write;
 
 use crate::kernel::raw;
 use vb3_host::{Access, Errno};
@@ -180,8 +182,7 @@ struct Query {
     build_id: u64,
 }
 
-const PROCMAP_QUERY: libc::c_ulong =
-    3 << 30 | (size_of::<Query>() as libc::c_ulong) << 16 | (b'f' as libc::c_ulong) << 8 | 17;
+const PROCMAP_QUERY: Opcode = read_write::<Query>(b'f', 17);
 /// The flag that asks for the mapping that contains an address, or the next mapping if there is none.
 const COVERING_OR_NEXT: u64 = 0x10;
 const SHARED: u64 = 8;
@@ -206,7 +207,7 @@ impl Query {
         };
         // SAFETY: the request contains the structure's size; the structure and the name's buffer
         // are live.
-        raw::check(unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) })?;
+        raw::check(unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY.into(), &raw mut query) })?;
         Ok(query)
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
 use crate::process::signal::CAUGHT;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
@@ -80,16 +81,12 @@ struct Table(&'static Shared);
 
 impl Table {
     fn new() -> Result<Self, Errno> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         let bytes = size_of::<Shared>();
-        let (prot, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-        );
         // SAFETY: a new mapping at an address that the kernel chooses.
-        let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
-        if at == libc::MAP_FAILED {
-            return Err(raw::errno());
-        }
+        let at = unsafe { mmap_anonymous(core::ptr::null_mut(), bytes, prot, flags) };
+        let at = at.map_err(raw::err)?;
         // SAFETY: zeroed, page-aligned memory of this size, which is unmapped with the table.
         Ok(Self(unsafe { &*at.cast::<Shared>() }))
     }

@@ -6,23 +6,15 @@ use std::sync::Arc;
 use crate::kernel::raw;
 use crate::memory::Gathered;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::ioctl::Opcode;
+use rustix::ioctl::opcode::{read_write, write};
 use vb3_host::Errno;
 
-const IOC_WRITE: u64 = 1;
-const IOC_READ: u64 = 2;
-const fn ioc(dir: u64, nr: u64, size: usize) -> u64 {
-    dir << 30 | (size as u64) << 16 | (b'!' as u64) << 8 | nr
-}
-
-const RECV: u64 = ioc(IOC_READ | IOC_WRITE, 0, size_of::<libc::seccomp_notif>());
-const SEND: u64 = ioc(
-    IOC_READ | IOC_WRITE,
-    1,
-    size_of::<libc::seccomp_notif_resp>(),
-);
-const ID_VALID: u64 = ioc(IOC_WRITE, 2, size_of::<u64>());
-const ADDFD: u64 = ioc(IOC_WRITE, 3, size_of::<libc::seccomp_notif_addfd>());
-const SET_FLAGS: u64 = ioc(IOC_WRITE, 4, size_of::<u64>());
+const RECV: Opcode = read_write::<libc::seccomp_notif>(b'!', 0);
+const SEND: Opcode = read_write::<libc::seccomp_notif_resp>(b'!', 1);
+const ID_VALID: Opcode = write::<u64>(b'!', 2);
+const ADDFD: Opcode = write::<libc::seccomp_notif_addfd>(b'!', 3);
+const SET_FLAGS: Opcode = write::<u64>(b'!', 4);
 
 const FLAG_SYNC_WAKE_UP: u64 = 1;
 const FLAG_CONTINUE: u32 = 1;
@@ -92,13 +84,16 @@ impl Listener {
     pub(crate) fn new(fd: OwnedFd) -> (Self, bool) {
         let this = Self(fd);
         // SAFETY: this request takes its flags by value.
-        let sync = unsafe { libc::ioctl(this.0.as_raw_fd(), SET_FLAGS, FLAG_SYNC_WAKE_UP) } == 0;
+        let sync =
+            unsafe { libc::ioctl(this.0.as_raw_fd(), SET_FLAGS.into(), FLAG_SYNC_WAKE_UP) } == 0;
         (this, sync)
     }
 
-    fn ioctl<T>(&self, request: u64, arg: &mut T) -> Result<i32, Errno> {
+    fn ioctl<T>(&self, request: Opcode, arg: &mut T) -> Result<i32, Errno> {
         // SAFETY: every request here contains the size of the structure that its callers pass.
-        raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
+        raw::check(unsafe {
+            libc::ioctl(self.0.as_raw_fd(), request.into(), core::ptr::from_mut(arg))
+        })
     }
 
     /// Waits until a call arrives (true), or no thread is left that could make one (false).

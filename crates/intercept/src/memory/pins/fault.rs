@@ -2,6 +2,9 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::ioctl::Opcode;
+use rustix::ioctl::opcode::{read, read_write};
+
 use crate::kernel::raw;
 use vb3_host::Errno;
 
@@ -17,13 +20,10 @@ const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;
 
-const fn ioctl(dir: u64, nr: u64, size: usize) -> libc::c_ulong {
-    dir << 30 | (size as u64) << 16 | 0xaa << 8 | nr
-}
-const UFFDIO_API: libc::c_ulong = ioctl(3, 0x3f, 24);
-const UFFDIO_REGISTER: libc::c_ulong = ioctl(3, 0, 32);
-const UFFDIO_UNREGISTER: libc::c_ulong = ioctl(2, 1, 16);
-const UFFDIO_WRITEPROTECT: libc::c_ulong = ioctl(3, 6, 24);
+const UFFDIO_API: Opcode = read_write::<[u64; 3]>(0xaa, 0x3f);
+const UFFDIO_REGISTER: Opcode = read_write::<[u64; 4]>(0xaa, 0);
+const UFFDIO_UNREGISTER: Opcode = read::<[u64; 2]>(0xaa, 1);
+const UFFDIO_WRITEPROTECT: Opcode = read_write::<[u64; 3]>(0xaa, 6);
 
 /// A change of watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +54,9 @@ impl Fault {
         &self.0
     }
 
-    fn control<const N: usize>(
-        &self,
-        request: libc::c_ulong,
-        arg: &mut [u64; N],
-    ) -> Result<(), Errno> {
+    fn control<const N: usize>(&self, request: Opcode, arg: &mut [u64; N]) -> Result<(), Errno> {
         // SAFETY: every caller passes as many words as the request's number says.
-        raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, arg.as_mut_ptr()) })?;
+        raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request.into(), arg.as_mut_ptr()) })?;
         Ok(())
     }
 
