@@ -83,7 +83,10 @@ impl Server<'_> {
         match numbers_of(n) {
             Some(numbers) => self.before_close(n, numbers),
             // close_range only sets FD_CLOEXEC. CAST: C unsigned ints in the kernel.
-            None => (self.table).close(n.tid, (n.arg(0) as u32, n.arg(1) as u32), None, Vec::new()),
+            None => {
+                let numbers = (n.arg(0) as u32, n.arg(1) as u32);
+                self.table.close(n.tid, numbers, None, Vec::new());
+            }
         }
         Verdict::native()
     }

@@ -490,7 +490,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Verdict::Reply(reply) => Some(reply),
                 Verdict::InSet(control) => Some(self.end_change(may, &control)),
-                Verdict::Copied(copy, at) => Some(match self.install_copy(n, &copy, at) {
+                Verdict::Copied(copy, at) => Some(match self.install_copy(&step, &copy, at) {
                     Ok(number) => Reply::Value(number.into()),
                     Err(e) => e.into(),
                 }),
