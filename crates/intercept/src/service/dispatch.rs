@@ -152,7 +152,7 @@ impl Server<'_> {
             Watched::Buffer(_) => self.backend_changed(),
         }
         Ok(verdict(done, || {
-            Waiting::new(n, Kind::Ioctl { on, request, arg }, hold)
+            Waiting::new(n, Kind::Ioctl(on, request, arg), hold)
         }))
     }
 

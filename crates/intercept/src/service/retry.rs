@@ -84,7 +84,7 @@ impl Server<'_> {
         let host = Arc::clone(&self.host);
         let call = Call::new(&host, &n);
         let done = match &mut waiting.kind {
-            Kind::Ioctl { on, request, arg } => self.ioctl_again(&call, (*on, *request, *arg)),
+            Kind::Ioctl(on, request, arg) => self.ioctl_again(&call, (*on, *request, *arg)),
             Kind::Transfer(transfer) => reply(self.move_some(&call, transfer)),
             Kind::Poll(polling) => self.poll_again(&call, polling, waiting.deadline),
             Kind::Receive(receive) => self.receive_again(&call, receive, waiting.deadline),

@@ -31,11 +31,8 @@ pub(crate) const MAX_WAITING: usize = 1 << 16;
 /// The kind of a waiting call, with its arguments and progress.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    Ioctl {
-        on: Watched,
-        request: u32,
-        arg: u64,
-    },
+    /// An ioctl: its file, request and argument.
+    Ioctl(Watched, u32, u64),
     Transfer(Transfer),
     Poll(Polling),
     /// recvmsg or recvfrom on a monitor socket.
@@ -92,10 +89,7 @@ impl Waiting {
                 let files = polling.files().into_iter().map(On::File);
                 files.chain(buffers).collect()
             }
-            Kind::Ioctl {
-                on: Watched::Buffer(_),
-                ..
-            } => vec![On::Buffers],
+            Kind::Ioctl(Watched::Buffer(_), ..) => vec![On::Buffers],
             Kind::Lock(_) => vec![On::Locks],
             _ => self.file().map(On::File).into_iter().collect(),
         }
@@ -109,12 +103,9 @@ impl Waiting {
     /// Returns the device file of an ioctl or a transfer. The backend must learn if such a call is abandoned.
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
-            Kind::Ioctl {
-                on: Watched::Device(file),
-                ..
-            } => Some(*file),
+            Kind::Ioctl(Watched::Device(file), ..) => Some(*file),
             Kind::Transfer(transfer) => Some(transfer.file),
-            Kind::Ioctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock(_) => None,
+            Kind::Ioctl(..) | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock(_) => None,
         }
     }
 }
