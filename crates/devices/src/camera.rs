@@ -533,10 +533,6 @@ impl<C> Engine<C> for Player<C> {
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         self.controls.volatile(id)
     }
-
-    fn camera(device: &mut Camera<C>) -> Option<&mut Camera<C>> {
-        Some(device)
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::sink::Collection;
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
 use crate::{Failure, HostSettings, PlayError};
+use std::any::Any;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
@@ -18,17 +19,7 @@ use vb3_v4l2::{
 };
 
 /// The interface between a device and its host, apart from the V4L2 driver.
-pub(crate) trait Outside: VideoDriver {
-    /// Returns the device if it is a camera.
-    fn camera(&mut self) -> Option<&mut Camera<Self::Cookie>> {
-        None
-    }
-
-    /// Returns the device if it is a display.
-    fn display(&mut self) -> Option<&mut Display<Self::Cookie>> {
-        None
-    }
-
+pub(crate) trait Outside: VideoDriver + Any {
     /// Makes the device work only within ticks from now on, except for the work of other processes.
     fn work_at_once(&mut self) {}
 
@@ -42,6 +33,18 @@ pub(crate) trait Outside: VideoDriver {
     /// is not preparing.
     fn is_preparing(&self) -> bool {
         false
+    }
+}
+
+impl<C: 'static> dyn Outside<Cookie = C> + Send {
+    /// Returns the device if it is a camera.
+    pub(crate) fn camera(&mut self) -> Option<&mut Camera<C>> {
+        (self as &mut dyn Any).downcast_mut()
+    }
+
+    /// Returns the device if it is a display.
+    pub(crate) fn display(&mut self) -> Option<&mut Display<C>> {
+        (self as &mut dyn Any).downcast_mut()
     }
 }
 

@@ -331,10 +331,6 @@ impl<C> Engine<C> for Screen<C> {
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         Some(ControlValue::Number(count.into()))
     }
-
-    fn display(device: &mut Display<C>) -> Option<&mut Display<C>> {
-        Some(device)
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub enum LastShown {
     Lost,
 }
 
-impl<C> Device<C> {
+impl<C: 'static> Device<C> {
     /// Returns the picture that a display showed last; `None` for other devices.
     ///
     /// From the first call on, the display reads each picture that it shows.

@@ -5,9 +5,7 @@
 //! belongs to one kind of device.
 
 use crate::Failure;
-use crate::camera::Camera;
 use crate::device::Outside;
-use crate::display::Display;
 use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
@@ -236,24 +234,6 @@ pub(crate) trait Engine<C> {
     /// Returns whether the device waits for its own process or thread, as [`Outside::is_preparing`].
     fn is_preparing(&self) -> bool {
         false
-    }
-
-    /// Returns the device if it is a camera.
-    fn camera(device: &mut StreamingDevice<Self, Self::Formats, C>) -> Option<&mut Camera<C>>
-    where
-        Self: Sized,
-    {
-        let _ = device;
-        None
-    }
-
-    /// Returns the device if it is a display.
-    fn display(device: &mut StreamingDevice<Self, Self::Formats, C>) -> Option<&mut Display<C>>
-    where
-        Self: Sized,
-    {
-        let _ = device;
-        None
     }
 }
 
@@ -671,18 +651,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 }
 
-impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
+impl<E: Engine<C> + 'static, C: 'static> Outside for StreamingDevice<E, E::Formats, C> {
     fn work_at_once(&mut self) {
         self.stream.piece = usize::MAX;
         self.engine.work_at_once();
-    }
-
-    fn camera(&mut self) -> Option<&mut Camera<C>> {
-        E::camera(self)
-    }
-
-    fn display(&mut self) -> Option<&mut Display<C>> {
-        E::display(self)
     }
 
     fn failure(&self) -> Option<&Failure> {

@@ -362,7 +362,7 @@ where
     }
 }
 
-impl<S, W, C> Outside for M2mDevice<S, W, C>
+impl<S: 'static, W: 'static, C: 'static> Outside for M2mDevice<S, W, C>
 where
     W: FrameWorker,
     Self: M2mEngine<C>,
