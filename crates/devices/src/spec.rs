@@ -22,8 +22,8 @@ pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
 pub use identity::{DeviceIdentity, UsbId, UsbNames};
-use offer::list;
 pub(crate) use offer::same;
+use offer::{list, unknown_format};
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
@@ -291,46 +291,50 @@ impl DeviceSpec {
             self.like = Some(Description::load(value).map_err(SpecError)?);
             return Ok((option, value));
         }
-        self.set(option, value).map_err(|why| {
-            let allowed = why.unwrap_or_else(|| format!("use {}", known.values));
-            SpecError::value(option, value, allowed)
-        })?;
+        if self.set(option, value).is_none() {
+            let unknown = match option {
+                "format" => Some("there is no such pixel format; ".to_owned()),
+                "formats" => unknown_format(value),
+                _ => None,
+            };
+            let allowed = match unknown {
+                Some(unknown) => unknown + &self.offered(),
+                None => format!("use {}", known.values),
+            };
+            return Err(SpecError::value(option, value, allowed));
+        }
         Ok((option, value))
     }
 
-    /// Sets one option.
-    /// The error has a message only if the option's list of values does not explain the error.
-    fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
+    /// Sets one option. Returns `None` for a value that the option does not have.
+    fn set(&mut self, option: &str, value: &str) -> Option<()> {
+        let power = |bytes: u64| bytes.is_power_of_two().then_some(bytes);
         match option {
-            "size" => self.size = Some(parse_size(value).ok_or(None)?),
-            "fps" => self.fps = Some(parse_fps(value).ok_or(None)?),
-            "format" => {
-                let unknown = || format!("there is no such pixel format; {}", self.offered());
-                let format = parse_format(value).ok_or_else(unknown)?;
-                self.format = Some(format);
-            }
+            "size" => self.size = Some(parse_size(value)?),
+            "fps" => self.fps = Some(parse_fps(value)?),
+            "format" => self.format = Some(parse_format(value)?),
             "profile" => {
                 let all = [("webcam", Profile::Webcam), ("sensor", Profile::Sensor)];
-                self.profile = Some(parse_word(value, &all).ok_or(None)?);
+                self.profile = Some(parse_word(value, &all)?);
             }
-            "sizes" => self.sizes = list(value, parse_size).ok_or(None)?,
-            "rates" => self.rates = list(value, parse_fps).ok_or(None)?,
-            "formats" => self.formats = self.parse_formats(value)?,
-            "identity" => self.identity = Some(self.parse_identity(value).ok_or(None)?),
-            "usb" => self.usb = Some(UsbId::parse(value).ok_or(None)?),
+            "sizes" => self.sizes = list(value, parse_size)?,
+            "rates" => self.rates = list(value, parse_fps)?,
+            "formats" => self.formats = list(value, parse_format)?,
+            "identity" => self.identity = Some(self.parse_identity(value)?),
+            "usb" => self.usb = Some(UsbId::parse(value)?),
             "readers" => {
                 if let DeviceKind::Loopback { readers, .. } = &mut self.kind {
-                    *readers = parse_in(value, 1, 8).ok_or(None)?;
+                    *readers = parse_in(value, 1, 8)?;
                 }
             }
             "exclusive-caps" => {
                 if let DeviceKind::Loopback { exclusive, .. } = &mut self.kind {
-                    *exclusive = parse_switch(value).ok_or(None)?;
+                    *exclusive = parse_switch(value)?;
                 }
             }
             "placeholder" => {
                 let chosen = match value {
-                    "" => return Err(None),
+                    "" => return None,
                     "black" => Placeholder::Black,
                     "hold" => Placeholder::Hold,
                     file => Placeholder::File(file.into()),
@@ -348,78 +352,69 @@ impl DeviceSpec {
                         ("stop", Stop),
                         ("unplug", Unplug),
                     ];
-                    *end = parse_word(value, &all).ok_or(None)?;
+                    *end = parse_word(value, &all)?;
                 }
             }
             "pace" => {
                 let all = [("real", Pace::Real), ("free", Pace::Free)];
-                self.pace = parse_word(value, &all).ok_or(None)?;
+                self.pace = parse_word(value, &all)?;
             }
-            "mplane" => self.mplane = parse_switch(value).ok_or(None)?,
+            "mplane" => self.mplane = parse_switch(value)?,
             "alloc" => {
                 use Allocator::{Contig, Sg, Vmalloc};
                 let all = [("contig", Contig), ("sg", Sg), ("vmalloc", Vmalloc)];
-                self.allocator = Some(parse_word(value, &all).ok_or(None)?);
+                self.allocator = Some(parse_word(value, &all)?);
             }
             "place" => {
                 let all = [("fixed", false), ("lazy", true)];
-                self.lazy = parse_word(value, &all).ok_or(None)?;
+                self.lazy = parse_word(value, &all)?;
             }
-            "admission" => self.admission = parse_switch(value).ok_or(None)?,
-            "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
-            "hints" => self.ignores_hints = !parse_switch(value).ok_or(None)?,
-            "inject" => self.inject = parse_switch(value).ok_or(None)?,
-            "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
-            "min-queued" => self.min_queued = parse_in(value, 0, 8).ok_or(None)?,
+            "admission" => self.admission = parse_switch(value)?,
+            "userptr" => self.userptr = Some(parse_switch(value)?),
+            "hints" => self.ignores_hints = !parse_switch(value)?,
+            "inject" => self.inject = parse_switch(value)?,
+            "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768)?),
+            "min-queued" => self.min_queued = parse_in(value, 0, 8)?,
             "stride" => {
                 let bytes = parse_in(value, 1, 4096).filter(|bytes| bytes.is_power_of_two());
-                self.stride = Some(bytes.ok_or(None)?);
+                self.stride = Some(bytes?);
             }
-            "align" => {
-                let bytes = parse_bytes(value, 1, 16 << 20).filter(|bytes| bytes.is_power_of_two());
-                self.align = Some(bytes.ok_or(None)?);
-            }
-            "max-segment" => {
-                self.max_segment = Some(parse_bytes(value, 4 << 10, 4 << 30).ok_or(None)?);
-            }
-            "boundary" => {
-                let bytes = parse_bytes(value, 4 << 10, 4 << 30);
-                let bytes = bytes.filter(|bytes| bytes.is_power_of_two());
-                self.boundary = Some(bytes.ok_or(None)?);
-            }
-            "contiguous" => self.contiguous = parse_switch(value).ok_or(None)?,
+            "align" => self.align = Some(power(parse_bytes(value, 1, 16 << 20)?)?),
+            "max-segment" => self.max_segment = Some(parse_bytes(value, 4 << 10, 4 << 30)?),
+            "boundary" => self.boundary = Some(power(parse_bytes(value, 4 << 10, 4 << 30)?)?),
+            "contiguous" => self.contiguous = parse_switch(value)?,
             "iommu" if !value.is_empty() => self.iommu = Some(value.to_owned()),
             "sram" => {
                 let bytes = parse_bytes(value, 4 << 10, 256 << 20);
                 let bytes = bytes.filter(|bytes| bytes.is_multiple_of(4 << 10));
-                self.sram = Some(bytes.ok_or(None)?);
+                self.sram = Some(bytes?);
             }
-            "coherent" => self.demands.coherent = Some(parse_switch(value).ok_or(None)?),
-            "sync" => self.demands.unsynced = !parse_switch(value).ok_or(None)?,
-            "pages" => self.demands.pages = parse_switch(value).ok_or(None)?,
+            "coherent" => self.demands.coherent = Some(parse_switch(value)?),
+            "sync" => self.demands.unsynced = !parse_switch(value)?,
+            "pages" => self.demands.pages = parse_switch(value)?,
             "protected" => {
                 use Protected::{Also, Never, Only};
                 let all = [("off", Never), ("on", Also), ("only", Only)];
-                self.demands.protected = parse_word(value, &all).ok_or(None)?;
+                self.demands.protected = parse_word(value, &all)?;
             }
-            "window" => self.window = Some(parse_window(value).ok_or(None)?),
-            "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),
+            "window" => self.window = Some(parse_window(value)?),
+            "mask" => self.mask = Some(parse_mask(value)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
                 if !printable || value.is_empty() || value.len() > 31 {
-                    return Err(None);
+                    return None;
                 }
                 self.name = Some(value.to_owned());
             }
             "node" => {
-                let number = value.strip_prefix("video").ok_or(None)?;
-                self.node = Some(parse_in(number, 0, MAX_DEVICES - 1).ok_or(None)?);
+                let number = value.strip_prefix("video")?;
+                self.node = Some(parse_in(number, 0, MAX_DEVICES - 1)?);
             }
-            "unplug" => self.presence.unplug_ns = Some(presence::parse(value).ok_or(None)?),
-            "plug" => self.presence.plug_ns = Some(presence::parse(value).ok_or(None)?),
-            _ => return Err(None),
+            "unplug" => self.presence.unplug_ns = Some(presence::parse(value)?),
+            "plug" => self.presence.plug_ns = Some(presence::parse(value)?),
+            _ => return None,
         }
-        Ok(())
+        Some(())
     }
 
     /// Checks that only `alloc=contig`, whose planes have one run of addresses, is placed lazily.

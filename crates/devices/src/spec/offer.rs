@@ -3,7 +3,7 @@
 use super::parse::parse_format;
 use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use vb3_picture::Size;
-use vb3_v4l2::{FourCc, Fraction};
+use vb3_v4l2::Fraction;
 
 /// Maximum number of entries in a list.
 const LIST_MAX: usize = 64;
@@ -21,6 +21,12 @@ pub(super) fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>)
     Some(found)
 }
 
+/// Returns a message about the first name of `formats=` that no pixel format has.
+pub(super) fn unknown_format(value: &str) -> Option<String> {
+    let unknown = value.split(':').find(|name| parse_format(name).is_none())?;
+    Some(format!("there is no pixel format \"{unknown}\"; use "))
+}
+
 impl DeviceSpec {
     /// Returns the profile of `profile=`, or the default of the device's kind.
     pub(crate) fn profile(&self) -> Profile {
@@ -28,19 +34,6 @@ impl DeviceSpec {
             Some(CameraInput::Sensor) => Profile::Webcam,
             _ => Profile::Sensor,
         })
-    }
-
-    /// Parses the pixel formats of `formats=`.
-    /// The error has a message only if the option's list of values does not explain the error.
-    pub(super) fn parse_formats(&self, value: &str) -> Result<Vec<FourCc>, Option<String>> {
-        let unknown = value.split(':').find(|name| parse_format(name).is_none());
-        if let Some(name) = unknown {
-            return Err(Some(format!(
-                "there is no pixel format \"{name}\"; use {}",
-                self.offered()
-            )));
-        }
-        list(value, parse_format).ok_or(None)
     }
 
     /// Checks that the options for a camera's sizes, rates and formats agree with each other.
