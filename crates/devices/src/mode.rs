@@ -316,8 +316,7 @@ impl Mode {
         let read = resume(&all, &mut cursor, &mut left, |run| {
             let component = frame.component_mut(run.component);
             let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
-            let read = bus.inspect(run.cookie, run.offset, bytes);
-            read.map_err(|_| Trouble::Fault)
+            Ok(bus.inspect(run.cookie, run.offset, bytes)?)
         });
         read.ok()?;
         frame.set_color(self.color());
@@ -335,16 +334,16 @@ impl Mode {
     ) -> Result<bool, Trouble> {
         let all = Surface(&self.format).lines(buffer, Flow::Output)?;
         resume(&all, cursor, left, |run| {
-            let read = match &mut frame {
+            match &mut frame {
                 Some(frame) => {
                     let component = frame.component_mut(run.component);
                     let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
-                    bus.read(run.cookie, run.offset, bytes)
+                    bus.read(run.cookie, run.offset, bytes)?;
                 }
                 // CAST: widening, on every target there is.
-                None => bus.note_read(run.cookie, run.offset, run.packed.len() as u64),
-            };
-            read.map_err(|_| Trouble::Fault)
+                None => bus.note_read(run.cookie, run.offset, run.packed.len() as u64)?,
+            }
+            Ok(())
         })
     }
 }

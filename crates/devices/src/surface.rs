@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
-use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt};
+use vb3_v4l2::{
+    Bus, BusFault, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt,
+};
 
 /// `V4L2_FIELD_ANY`: the program did not name a field order.
 pub(crate) const FIELD_ANY: u32 = 0;
@@ -24,6 +26,12 @@ pub(crate) enum Trouble {
     TooSmall,
     /// A bus access failed.
     Fault,
+}
+
+impl From<BusFault> for Trouble {
+    fn from(_: BusFault) -> Self {
+        Self::Fault
+    }
 }
 
 /// Maximum number of picture bytes in one step of the devices. A larger picture takes several steps. Every
@@ -245,8 +253,7 @@ impl Surface<'_> {
                 let bytes = bytes_of(run.component, range.clone());
                 let bytes = bytes.filter(|bytes| !bytes.is_empty());
                 let bytes = bytes.ok_or(Trouble::TooSmall)?;
-                let written = bus.write(run.cookie, offset, bytes);
-                written.map_err(|_| Trouble::Fault)?;
+                bus.write(run.cookie, offset, bytes)?;
                 offset += bytes.len() as u64;
                 range.start += bytes.len();
             }
@@ -388,8 +395,7 @@ impl Surface<'_> {
         let all = self.rect_lines(buffer, Flow::Output, rect)?;
         resume(&all, cursor, left, |run| {
             let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;
-            bus.read(run.cookie, run.offset, bytes)
-                .map_err(|_| Trouble::Fault)
+            Ok(bus.read(run.cookie, run.offset, bytes)?)
         })
     }
 
@@ -408,8 +414,7 @@ impl Surface<'_> {
         let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
         resume(&all, &mut cursor, &mut left, |run| {
             // CAST: widening, on every target there is.
-            let noted = bus.note_read(run.cookie, run.offset, run.packed.len() as u64);
-            noted.map_err(|_| Trouble::Fault)
+            Ok(bus.note_read(run.cookie, run.offset, run.packed.len() as u64)?)
         })?;
         let lent = readers
             .into_iter()
@@ -435,8 +440,7 @@ impl Surface<'_> {
         let all = self.rect_lines(buffer, Flow::Capture, rect)?;
         resume(&all, cursor, left, |run| {
             let bytes = from.get(run.in_all()).ok_or(Trouble::TooSmall)?;
-            bus.write(run.cookie, run.offset, bytes)
-                .map_err(|_| Trouble::Fault)
+            Ok(bus.write(run.cookie, run.offset, bytes)?)
         })
     }
 }
@@ -479,8 +483,7 @@ pub(crate) fn write_bytes<C>(
     if len > plane.length_bytes {
         return Err(Trouble::TooSmall);
     }
-    let written = bus.write(&plane.cookie, 0, bytes);
-    written.map_err(|_| Trouble::Fault)?;
+    bus.write(&plane.cookie, 0, bytes)?;
     let mut payloads = [0; MAX_PLANES];
     payloads[0] = len;
     Ok(payloads)

@@ -79,21 +79,21 @@ impl<C: Send + 'static> LoopbackNode<C> {
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_enum_framesizes`.
     fn is_fixed(&self) -> bool {
-        let own = [self.writer.engine.id(), self.reader.engine.id()];
+        let own = [self.writer.engine.id, self.reader.engine.id];
         let shared = self.link.lock();
         shared.keeps_format() || shared.is_used_beside(own)
     }
 
     fn is_writer(&self, shared: &Shared) -> bool {
-        shared.is_writer(self.writer.engine.id())
+        shared.is_writer(self.writer.engine.id)
     }
 }
 
 impl<C> Drop for LoopbackNode<C> {
     fn drop(&mut self) {
         let mut shared = self.link.lock();
-        shared.forget(self.writer.engine.id());
-        shared.forget(self.reader.engine.id());
+        shared.forget(self.writer.engine.id);
+        shared.forget(self.reader.engine.id);
         shared.close();
     }
 }
@@ -117,7 +117,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         let is_camera = shared.is_written || shared.keeps_format();
         !self.exclusive
             || match flow {
-                Flow::Capture => is_camera || shared.is_holder(self.reader.engine.id()),
+                Flow::Capture => is_camera || shared.is_holder(self.reader.engine.id),
                 Flow::Output => !is_camera || self.is_writer(&shared),
             }
     }

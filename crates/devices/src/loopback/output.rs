@@ -22,7 +22,7 @@ pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 pub(crate) struct Writer {
     waits: Waits,
     /// The writer's id among the loopback's writers and readers.
-    id: u32,
+    pub(super) id: u32,
     /// Whether the writer provides the timeout image instead of frames.
     is_image: bool,
 }
@@ -111,22 +111,15 @@ fn take<C>(
         .peer()
         .filter(|_| !is_read && !shared.fill.keeps_frames())
     {
-        let noted = bus.note_read(&plane.cookie, offset, len);
-        noted.map_err(|_| Trouble::Fault)?;
+        bus.note_read(&plane.cookie, offset, len)?;
         return Ok(Taken::Lent { peer, offset, len });
     }
     let mut bytes = shared.memory(len);
-    let read = bus.read(&plane.cookie, offset, &mut bytes);
-    read.map_err(|_| Trouble::Fault)?;
+    bus.read(&plane.cookie, offset, &mut bytes)?;
     Ok(Taken::Read(bytes))
 }
 
 impl Writer {
-    /// Returns the writer's id among the loopback's writers and readers.
-    pub(super) const fn id(&self) -> u32 {
-        self.id
-    }
-
     /// Gives the writer the buffers back that readers do not need.
     /// If there are none, and readers have had a tick since the writer began to wait, gives back a buffer
     /// that they still need.

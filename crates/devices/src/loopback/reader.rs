@@ -29,7 +29,7 @@ pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
     /// The reader's id among the loopback's writers and readers.
-    id: u32,
+    pub(super) id: u32,
     /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
     /// Number of the frame to take next.
@@ -108,24 +108,15 @@ fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     bus.is_same_memory(loan.peer, &whole, &plane.cookie)
 }
 
-/// How a frame reaches a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delivery {
-    /// The reader's buffer at this index of its queue has the writer's memory.
-    Reference(usize),
-    /// The frame must be copied to the reader's buffer at this index of its queue.
-    Copy(usize),
-    /// No buffer can be used: each shares its memory with a frame of the writer that a copy would overwrite.
-    None,
-}
-
-/// Determines how a frame reaches a reader. A copy never goes to memory that holds a frame of the writer.
+/// Finds the buffer in a reader's queue for a frame. Returns its index, and whether it has the writer's memory,
+/// so that nothing is copied. `None` if each buffer shares its memory with a frame of the writer that a copy
+/// would overwrite.
 fn delivery<C: 'static>(
     shared: &Shared,
     at: usize,
     tokens: &VecDeque<Active<C>>,
     bus: &mut dyn Bus<C>,
-) -> Delivery {
+) -> Option<(usize, bool)> {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
     // A reader expects a frame at the start of its buffer, so the writer's frame must begin there, too.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
@@ -133,12 +124,11 @@ fn delivery<C: 'static>(
         tokens.position(|token| is_same(loan, token, bus))
     });
     if let Some(place) = found {
-        return Delivery::Reference(place);
+        return Some((place, true));
     }
     let mut tokens = tokens.iter();
-    tokens
-        .position(|token| is_free(shared, token, bus))
-        .map_or(Delivery::None, Delivery::Copy)
+    let place = tokens.position(|token| is_free(shared, token, bus))?;
+    Some((place, false))
 }
 
 /// Returns whether a reader's buffer has memory in which the loopback keeps no frame.
@@ -147,8 +137,19 @@ fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>)
     !loans.any(|loan| is_same(loan, token, bus))
 }
 
-/// The error that the writer's buffer no longer has the frame.
-struct Lost;
+/// Why a frame does not reach a reader's buffer.
+enum Miss {
+    /// The writer's buffer no longer has the frame.
+    Lost,
+    /// The reader's buffer cannot get the frame.
+    Trouble(Trouble),
+}
+
+impl<E: Into<Trouble>> From<E> for Miss {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
 
 /// The length of a delivered frame in bytes, and the number of bytes moved in memory for it.
 struct Arrived {
@@ -157,18 +158,23 @@ struct Arrived {
 }
 
 /// Returns the length of a frame if it fits in a buffer.
-fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Trouble>, Lost> {
-    let plane = match only_plane(token) {
-        Ok(plane) => plane,
-        Err(trouble) => return Ok(Err(trouble)),
-    };
+fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<u64, Miss> {
+    let plane = only_plane(token)?;
     let len = match frame.own() {
         // CAST: widening.
         Some(bytes) => bytes.len() as u64,
-        None => frame.loan::<C>().and_then(Loan::span).ok_or(Lost)?.len,
+        None => {
+            frame
+                .loan::<C>()
+                .and_then(Loan::span)
+                .ok_or(Miss::Lost)?
+                .len
+        }
     };
-    let fits = len <= plane.length_bytes;
-    Ok(fits.then_some(len).ok_or(Trouble::TooSmall))
+    match len <= plane.length_bytes {
+        true => Ok(len),
+        false => Err(Trouble::TooSmall.into()),
+    }
 }
 
 /// Continues to copy a frame, at most `left` bytes. Returns the result once the copy is complete.
@@ -177,46 +183,36 @@ fn copy_on<C: 'static>(
     to: &mut Copying<C>,
     left: &mut usize,
     bus: &mut dyn Bus<C>,
-) -> Result<Result<Option<Arrived>, Trouble>, Lost> {
-    let len = match length(frame, &to.token)? {
-        Ok(len) => len,
-        Err(trouble) => return Ok(Err(trouble)),
-    };
-    let Ok(Some(plane)) = to.token.plane(0) else {
-        return Ok(Err(Trouble::Stale));
-    };
+) -> Result<Option<Arrived>, Miss> {
+    let len = length(frame, &to.token)?;
+    let plane = only_plane(&to.token)?;
     // CAST: the first widens; the part is not longer than `left`.
     let part = len.saturating_sub(to.done).min(*left as u64);
     let copied = match (frame.own(), frame.loan::<C>()) {
         (Some(bytes), _) => {
             let bytes = bytes.get(to.done as usize..(to.done + part) as usize);
-            let bytes = bytes.ok_or(Lost)?;
-            let written = bus.write(&plane.cookie, to.done, bytes);
-            written.map(|()| part).map_err(|_| Trouble::Fault)
+            bus.write(&plane.cookie, to.done, bytes.ok_or(Miss::Lost)?)?;
+            part
         }
         (_, Some(loan)) => {
-            let whole = loan.span().ok_or(Lost)?;
+            let whole = loan.span().ok_or(Miss::Lost)?;
             let span = Span {
                 offset: whole.offset.saturating_add(to.done),
                 len: part,
                 ..whole
             };
-            match bus.copy_from(loan.peer, &span, &plane.cookie, to.done) {
-                Err(CopyFault::From(_)) => return Err(Lost),
-                Err(CopyFault::To(_)) => Err(Trouble::Fault),
-                Ok(copied) => Ok(copied),
-            }
+            let copied = bus.copy_from(loan.peer, &span, &plane.cookie, to.done);
+            copied.map_err(|fault| match fault {
+                CopyFault::From(_) => Miss::Lost,
+                CopyFault::To(fault) => fault.into(),
+            })?
         }
-        (None, None) => return Err(Lost),
-    };
-    let copied = match copied {
-        Ok(copied) => copied,
-        Err(trouble) => return Ok(Err(trouble)),
+        (None, None) => return Err(Miss::Lost),
     };
     *left -= part as usize;
     (to.done, to.copied) = (to.done + part, to.copied + copied);
     let copied = to.copied;
-    Ok(Ok((to.done == len).then_some(Arrived { len, copied })))
+    Ok((to.done == len).then_some(Arrived { len, copied }))
 }
 
 impl<C: Send + 'static> Reader<C> {
@@ -242,21 +238,21 @@ impl<C: Send + 'static> Reader<C> {
             return tick.stream.tokens.push_front(copying.token);
         };
         let stamp = frame.stamp;
-        match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
-            Ok(Ok(None)) => {
+        let arrived = match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
+            Ok(None) => {
                 shared.note_copying(self.id, Some(copying.number));
                 self.copying = Some(copying);
+                return;
             }
-            Ok(done) => {
-                let Copying { number, token, .. } = copying;
-                let arrived = done.and_then(|arrived| arrived.ok_or(Trouble::Fault));
-                self.deliver(tick, shared, ((number, stamp), token, arrived));
-            }
-            Err(Lost) => {
+            Err(Miss::Lost) => {
                 tick.stream.tokens.push_front(copying.token);
-                shared.remove(at, DoneState::Error);
+                return shared.remove(at, DoneState::Error);
             }
-        }
+            Ok(Some(arrived)) => Ok(arrived),
+            Err(Miss::Trouble(trouble)) => Err(trouble),
+        };
+        let Copying { number, token, .. } = copying;
+        self.deliver(tick, shared, ((number, stamp), token, arrived));
     }
 
     /// Completes a buffer with its frame, the frame's number and the writer's stamp.
@@ -318,13 +314,6 @@ impl<C: Send + 'static> Reader<C> {
             shared.remove(at, DoneState::Done);
         }
         len
-    }
-}
-
-impl<C> Reader<C> {
-    /// Returns the reader's id among the loopback's writers and readers.
-    pub(super) const fn id(&self) -> u32 {
-        self.id
     }
 }
 
@@ -393,14 +382,11 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return false;
         };
         let delivery = delivery(shared, at, &tick.stream.tokens, tick.bus);
-        let (Some(frame), Delivery::Reference(place) | Delivery::Copy(place)) =
-            (shared.frames().get(at), delivery)
-        else {
+        let (Some(frame), Some((place, is_there))) = (shared.frames().get(at), delivery) else {
             self.pass_over(tick.stream, shared);
             return true;
         };
         let (number, stamp) = (frame.number, frame.stamp);
-        let is_there = delivery == Delivery::Reference(place);
         let Some(token) = tick.stream.tokens.remove(place) else {
             return false;
         };
@@ -414,15 +400,18 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             self.resume(tick, shared);
             return self.copying.is_none();
         }
-        let Ok(len) = length(frame, &token) else {
-            tick.stream.tokens.push_front(token);
-            shared.remove(at, DoneState::Error);
-            return true;
+        let arrived = match length(frame, &token) {
+            Ok(len) => {
+                let copied = self.give(shared, at, (&token, len), tick.bus);
+                Ok(Arrived { len, copied })
+            }
+            Err(Miss::Trouble(trouble)) => Err(trouble),
+            Err(Miss::Lost) => {
+                tick.stream.tokens.push_front(token);
+                shared.remove(at, DoneState::Error);
+                return true;
+            }
         };
-        let arrived = len.map(|len| {
-            let copied = self.give(shared, at, (&token, len), tick.bus);
-            Arrived { len, copied }
-        });
         self.deliver(tick, shared, ((number, stamp), token, arrived));
         true
     }

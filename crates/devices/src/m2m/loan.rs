@@ -46,9 +46,7 @@ pub(super) fn note_written<C>(
     let surface = Surface(format);
     surface.each_run(target, Flow::Capture, |run| {
         // CAST: widening, on every target there is.
-        let len = run.packed.len() as u64;
-        bus.note_written(run.cookie, run.offset, len)
-            .map_err(|_| Trouble::Fault)
+        Ok(bus.note_written(run.cookie, run.offset, run.packed.len() as u64)?)
     })?;
     surface.payloads()
 }

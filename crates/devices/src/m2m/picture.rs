@@ -71,8 +71,7 @@ impl Content {
         let all = Surface(format).lines(token, Flow::Capture)?;
         let is_written = resume(&all, cursor, left, |run| {
             let bytes = samples.part(run.component, run.packed, scratch);
-            bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
-                .map_err(|_| Trouble::Fault)
+            Ok(bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)?)
         })?;
         match is_written {
             true => Surface(format).payloads().map(Some),

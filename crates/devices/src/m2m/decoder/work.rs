@@ -245,8 +245,7 @@ impl<C> Decoder<C> {
         };
         let filled = match usize::try_from(bytes) {
             Ok(len) => worker.decode_with(tag, len, |to| {
-                bus.read(&plane.cookie, plane.data_offset, to)
-                    .map_err(|_| Trouble::Fault)
+                Ok::<_, Trouble>(bus.read(&plane.cookie, plane.data_offset, to)?)
             }),
             Err(_) => Err(Refused::Wrong("longer than memory")),
         };

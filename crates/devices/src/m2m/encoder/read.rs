@@ -20,10 +20,7 @@ pub(super) fn resume_read<C>(
     let [luma, u, v] = to.data;
     let all = Surface(format).rect_lines(token, Flow::Output, crop)?;
     resume(&all, cursor, left, |run| {
-        let mut read = |bytes: &mut [u8]| {
-            bus.read(run.cookie, run.offset, bytes)
-                .map_err(|_| Trouble::Fault)
-        };
+        let mut read = |bytes: &mut [u8]| bus.read(run.cookie, run.offset, bytes);
         if paired && run.component == 1 {
             scratch.resize(run.packed.len(), 0);
             read(scratch)?;
@@ -34,7 +31,7 @@ pub(super) fn resume_read<C>(
             1 => &mut *u,
             _ => &mut *v,
         };
-        read(plane.get_mut(run.packed).ok_or(Trouble::TooSmall)?)
+        Ok(read(plane.get_mut(run.packed).ok_or(Trouble::TooSmall)?)?)
     })
 }
 
