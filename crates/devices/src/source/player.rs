@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
-use crate::source::tool::{Killer, Stop, Tool, reason};
+use crate::source::tool::{Stop, Tool, reason};
 use crate::spec::ClipEnd;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
@@ -137,9 +137,8 @@ type Spare = Mutex<Vec<Frame>>;
 #[derive(Debug)]
 pub(super) struct Player {
     ring: Arc<Ring<Decoded>>,
-    killer: Arc<Killer>,
     spare: Arc<Spare>,
-    /// Dropping this closes the pipe, which ends the thread.
+    /// Dropping this closes the pipe, so that the thread kills ffmpeg and ends.
     _quit: PipeWriter,
 }
 
@@ -153,9 +152,8 @@ impl Player {
         let ring = Ring::new(READY)?;
         let lacks = |e| Failure::new(format!("cannot start a thread for a clip: {e}"));
         let (closed, quit) = std::io::pipe().map_err(lacks)?;
-        let killer = Arc::<Killer>::default();
         let spare = Arc::<Spare>::default();
-        let (of, kills, spares) = (Arc::clone(&ring), Arc::clone(&killer), Arc::clone(&spare));
+        let (of, spares) = (Arc::clone(&ring), Arc::clone(&spare));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
             // `_counted` must be dropped last, after everything that has a descriptor. Variables that stay
@@ -166,7 +164,6 @@ impl Player {
                 job: &job,
                 ring: &of,
                 quit: closed,
-                killer: kills,
                 spare: spares,
             };
             if let Err(Stop::Failed(failure)) = play.run() {
@@ -177,7 +174,6 @@ impl Player {
         drop(thread.map_err(lacks)?);
         Ok(Self {
             ring,
-            killer,
             spare,
             _quit: quit,
         })
@@ -200,7 +196,6 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         self.ring.close();
-        self.killer.kill();
     }
 }
 
@@ -209,7 +204,6 @@ struct Play<'a> {
     job: &'a Job,
     ring: &'a Ring<Decoded>,
     quit: PipeReader,
-    killer: Arc<Killer>,
     spare: Arc<Spare>,
 }
 
@@ -260,7 +254,7 @@ impl Play<'_> {
     /// rest.
     fn lap_again(&self, head: &[Arc<Frame>], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
-            true => Some(Decoder::start(self.job, head.len(), false, &self.killer)?),
+            true => Some(Decoder::start(self.job, head.len(), false)?),
             false => None,
         };
         for frame in head {
@@ -270,21 +264,21 @@ impl Play<'_> {
             while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
                 self.push(frame)?;
             }
-            decoder.end()?;
+            decoder.end(&self.quit)?;
         }
         Ok(())
     }
 
     /// Decodes the clip once. Calls `look` with each picture and its index. Returns the number of pictures.
     fn lap(&self, still: bool, mut look: impl FnMut(usize, &Arc<Frame>)) -> Result<usize, Stop> {
-        let mut decoder = Decoder::start(self.job, 0, still, &self.killer)?;
+        let mut decoder = Decoder::start(self.job, 0, still)?;
         let mut count = 0;
         while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
             look(count, &frame);
             count += 1;
             self.push(frame)?;
         }
-        decoder.end()?;
+        decoder.end(&self.quit)?;
         Ok(count)
     }
 
@@ -303,14 +297,9 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn start(
-        job: &'a Job,
-        skipped: usize,
-        still: bool,
-        killer: &Arc<Killer>,
-    ) -> Result<Self, Failure> {
+    fn start(job: &'a Job, skipped: usize, still: bool) -> Result<Self, Failure> {
         let mut command = job.command(skipped, still);
-        let tool = Tool::start("ffmpeg", &mut command, job.patience, killer)?;
+        let tool = Tool::start("ffmpeg", &mut command, job.patience)?;
         Ok(Self {
             job,
             tool,
@@ -340,15 +329,16 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// Fails, with a message for the user, if ffmpeg failed before the clip's end.
-    fn end(self) -> Result<(), Failure> {
+    fn end(self, quit: &PipeReader) -> Result<(), Stop> {
         let name = self.job.path.display();
-        let (status, said) = self.tool.end()?;
+        let (status, said) = self.tool.end(Some(quit.as_fd()))?;
         match status.success() {
             true => Ok(()),
             false => Err(Failure::new(format!(
                 "ffmpeg could not decode {name} to the end: {}",
                 reason(&said, &status)
-            ))),
+            ))
+            .into()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Determines the properties of a clip by ffprobe, before the clip plays.
 
-use super::tool::{PICTURE_TIMEOUT, Stop, Tool, reason};
+use super::tool::{PICTURE_TIMEOUT, Tool, reason};
 use crate::Failure;
 use crate::description::pair;
 use crate::mode::nearest_interval;
@@ -11,7 +11,6 @@ use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use vb3_picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use vb3_v4l2::Fraction;
 
@@ -44,19 +43,13 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
         .args(["-show_streams", "-show_format", "-of", "json"])
         .args(LOCAL)
         .arg(input(path));
-    let mut tool = Tool::start("ffprobe", &mut command, PICTURE_TIMEOUT, &Arc::default())?;
+    let mut tool = Tool::start("ffprobe", &mut command, PICTURE_TIMEOUT)?;
     let mut answer = vec![0; ANSWER_MAX];
-    let len = match tool.fill(&mut answer, None) {
-        Ok(len) => len,
-        Err(Stop::Failed(failure)) => {
-            return Err(Failure::new(format!(
-                "cannot play {name}: {failure}; {PLAYS}"
-            )));
-        }
-        Err(Stop::Quit) => 0,
-    };
+    let filled = tool.fill(&mut answer, None);
+    let ended = filled.and_then(|len| Ok((len, tool.end(None)?)));
+    let (len, (status, said)) =
+        ended.map_err(|stop| Failure::new(format!("cannot play {name}: {stop}; {PLAYS}")))?;
     answer.truncate(len);
-    let (status, said) = tool.end()?;
     if !status.success() {
         let reason = reason(&said, &status).replace(&format!("file:{name}: "), "");
         return Err(Failure::new(format!(

@@ -2,18 +2,16 @@
 //! module sends SIGKILL to its process group.
 
 use crate::Failure;
-use crate::lock::lock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{ErrorKind, Read};
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Maximum time to wait for one picture, or for ffprobe's answer. The system's clock measures this time,
 /// because the devices' clock may stand still meanwhile.
@@ -27,58 +25,15 @@ const PIPE_BYTES: usize = 512 << 10;
 /// Maximum bytes of a tool's messages that are kept.
 const MESSAGES_MAX: u64 = 4096;
 
-/// Reason why reading from a tool stopped.
-#[derive(Debug)]
+/// Reason why waiting for a tool stopped.
+#[derive(Debug, Error)]
 pub(super) enum Stop {
-    /// The owner wants no more output.
+    /// The owner needs the tool no more.
+    #[error("it was stopped")]
     Quit,
     /// The tool failed.
-    Failed(Failure),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-/// Kills the tool that a thread runs now, and each tool that it starts later. Does not wait for their ends.
-#[derive(Debug, Default)]
-pub(super) struct Killer(Mutex<Running>);
-
-#[derive(Debug, Default)]
-enum Running {
-    #[default]
-    None,
-    /// The tool's process group. Its leader is not reaped yet, so the group's number is not reused.
-    Group(Pid),
-    /// Each tool is killed as soon as it starts.
-    Killed,
-}
-
-impl Killer {
-    /// Kills the current tool, and each one that starts later.
-    pub(super) fn kill(&self) {
-        if let Running::Group(pid) = mem::replace(&mut *lock(&self.0), Running::Killed) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
-
-    fn started(&self, pid: Pid) {
-        let mut running = lock(&self.0);
-        match *running {
-            Running::Killed => drop(kill_process_group(pid, Signal::KILL)),
-            _ => *running = Running::Group(pid),
-        }
-    }
-
-    /// Forgets the current tool. Needed before the tool is reaped: its number may be reused after that.
-    fn forget(&self) {
-        let mut running = lock(&self.0);
-        if matches!(*running, Running::Group(_)) {
-            *running = Running::None;
-        }
-    }
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 /// A running ffmpeg or ffprobe. Dropping it kills the tool and waits for its end.
@@ -86,7 +41,6 @@ impl Killer {
 pub(super) struct Tool {
     name: &'static str,
     child: Child,
-    killer: Arc<Killer>,
     stdout: ChildStdout,
     messages: Option<JoinHandle<String>>,
     patience: Duration,
@@ -102,7 +56,6 @@ impl Tool {
         name: &'static str,
         command: &mut Command,
         patience: Duration,
-        killer: &Arc<Killer>,
     ) -> Result<Self, Failure> {
         let lacks = |e| Failure::new(format!("cannot start {name}: {e}"));
         let mut child = command
@@ -118,13 +71,11 @@ impl Tool {
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
         // If this fails, the pipe keeps the default size of 64 KiB.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
-        killer.started(Pid::from_child(&child));
         let stderr = child.stderr.take();
         // The tool is made before the thread, so that the child is killed if no thread can be started.
         let mut tool = Self {
             name,
             child,
-            killer: Arc::clone(killer),
             stdout,
             messages: None,
             patience,
@@ -145,20 +96,7 @@ impl Tool {
         let mut left = self.patience;
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let stdout = self.stdout.as_fd();
-            let mut fds = vec![PollFd::new(&stdout, PollFlags::IN)];
-            fds.extend(quit.as_ref().map(|quit| PollFd::new(quit, PollFlags::IN)));
-            match wait(&mut fds, &mut left) {
-                Ok(true) => {}
-                Ok(false) => return Err(self.stalled().into()),
-                Err(e) => {
-                    return Err(Failure::new(format!("cannot poll {}: {e}", self.name)).into());
-                }
-            }
-            if fds.get(1).is_some_and(|quit| !quit.revents().is_empty()) {
-                return Err(Stop::Quit);
-            }
-            drop(fds);
+            self.wait(self.stdout.as_fd(), quit, &mut left)?;
             match self.stdout.read(rest) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
@@ -169,6 +107,36 @@ impl Tool {
         Ok(filled)
     }
 
+    /// Waits until `fd` is readable, and takes the time that passes from `left`. Stops early when `quit` becomes
+    /// readable or closes.
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        quit: Option<BorrowedFd<'_>>,
+        left: &mut Duration,
+    ) -> Result<(), Stop> {
+        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds = vec![readable(fd)];
+        fds.extend(quit.map(readable));
+        loop {
+            let began = Instant::now();
+            let step = Timespec::try_from((*left).min(MAX_STEP)).unwrap_or_default();
+            let polled = poll(&mut fds, Some(&step));
+            pass(left, began.elapsed());
+            match polled {
+                Ok(0) | Err(Errno::INTR) if left.is_zero() => return Err(self.stalled().into()),
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) if fds.get(1).is_some_and(|quit| !quit.revents().is_empty()) => {
+                    return Err(Stop::Quit);
+                }
+                Ok(_) => return Ok(()),
+                Err(e) => {
+                    return Err(Failure::new(format!("cannot poll {}: {e}", self.name)).into());
+                }
+            }
+        }
+    }
+
     fn stalled(&self) -> Failure {
         Failure::new(format!(
             "{} gave nothing for {} seconds and was ended",
@@ -177,23 +145,25 @@ impl Tool {
         ))
     }
 
-    /// Waits for the tool's end, after its output has ended. Returns the tool's status and messages.
+    /// Waits for the tool's end, after its output has ended. Returns the tool's status and messages. Stops early
+    /// when `quit` becomes readable or closes.
     ///
     /// # Errors
     /// Fails, with a message for the user, if the tool does not end in time.
-    pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
+    pub(super) fn end(
+        mut self,
+        quit: Option<BorrowedFd<'_>>,
+    ) -> Result<(ExitStatus, String), Stop> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
             let mut left = self.patience;
-            let _ended = wait(&mut [PollFd::new(&pidfd, PollFlags::IN)], &mut left);
+            self.wait(pidfd.as_fd(), quit, &mut left)?;
         }
-        self.killer.forget();
-        let status = match self.child.try_wait() {
-            Ok(Some(status)) => status,
-            Ok(None) => return Err(self.stalled()),
-            Err(e) => return Err(Failure::new(format!("cannot wait for {}: {e}", self.name))),
-        };
-        Ok((status, self.join()))
+        match self.child.try_wait() {
+            Ok(Some(status)) => Ok((status, self.join())),
+            Ok(None) => Err(self.stalled().into()),
+            Err(e) => Err(Failure::new(format!("cannot wait for {}: {e}", self.name)).into()),
+        }
     }
 
     fn join(&mut self) -> String {
@@ -205,7 +175,6 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        self.killer.forget();
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
             // The child is not reaped yet, so its number is not reused. The signal reaches its children, too.
@@ -213,21 +182,6 @@ impl Drop for Tool {
             let _ = self.child.wait();
         }
         self.join();
-    }
-}
-
-/// Waits for an event, and takes the time that passes from `left`. Returns whether there is one in time.
-fn wait(fds: &mut [PollFd<'_>], left: &mut Duration) -> Result<bool, Errno> {
-    loop {
-        let began = Instant::now();
-        let step = Timespec::try_from((*left).min(MAX_STEP)).unwrap_or_default();
-        let polled = poll(fds, Some(&step));
-        pass(left, began.elapsed());
-        match polled {
-            Ok(0) | Err(Errno::INTR) if left.is_zero() => return Ok(false),
-            Ok(0) | Err(Errno::INTR) => {}
-            polled => return polled.map(|_| true),
-        }
     }
 }
 
@@ -290,8 +244,7 @@ mod tests {
 
     fn sh(script: &str, patience: Duration) -> Tool {
         let mut command = Command::new("sh");
-        let killer = Arc::default();
-        Tool::start("sh", command.args(["-c", script]), patience, &killer).expect("a shell")
+        Tool::start("sh", command.args(["-c", script]), patience).expect("a shell")
     }
 
     #[test]
@@ -310,7 +263,9 @@ mod tests {
         let mut tool = sh("echo hi; exec >&-; exec sleep 1000", Duration::from_secs(2));
         let mut data = [0; 8];
         assert!(matches!(tool.fill(&mut data, None), Ok(3)));
-        let failure = tool.end().expect_err("it sleeps");
+        let Err(Stop::Failed(failure)) = tool.end(None) else {
+            panic!("it sleeps");
+        };
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
     }
 
