@@ -3,7 +3,6 @@
 //! Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c, uvc_video.c `uvc_video_decode_meta`.
 //! Differs: each frame has one payload; a frame of a real webcam has many.
 
-use crate::Failure;
 use crate::camera;
 use crate::lock::lock;
 use crate::place::HostSettings;
@@ -95,13 +94,7 @@ pub(crate) struct Headers {
 
 impl<C> Metadata<C> {
     /// Makes the node for a specification that [`DeviceSpec::metadata_node`] returned.
-    ///
-    /// # Errors
-    /// Fails with a message for the user if `spec` is no metadata node.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::Metadata { link } = &spec.kind else {
-            return Err(Failure::new("this is no metadata node"));
-        };
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings, link: &MetadataLink) -> Self {
         let headers = Headers {
             link: link.clone(),
             frame_id: 0,
@@ -109,7 +102,7 @@ impl<C> Metadata<C> {
         let mut node = Self::with_engine(spec, place, "Webcam", MetadataFormats, headers);
         node.policy.file_io = false;
         node.policy.dmabuf = false;
-        Ok(node)
+        node
     }
 }
 

@@ -306,24 +306,30 @@ impl DeviceSpec {
         &self,
         place: &HostSettings,
     ) -> Result<Box<dyn Outside<Cookie = C> + Send>, Failure> {
-        Ok(match self.kind {
+        Ok(match &self.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(self, place)?),
             DeviceKind::Loopback { .. } => {
                 return Err(Failure::new("a loopback is several nodes"));
             }
-            DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
-            DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
-            DeviceKind::LoopbackNode { .. } => Box::new(LoopbackNode::new(self, place)?),
-            DeviceKind::Metadata { .. } => Box::new(Metadata::new(self, place)?),
+            DeviceKind::LoopbackOutput { link } => Box::new(LoopbackOutput::new(self, place, link)),
+            DeviceKind::LoopbackCapture { link, exclusive } => {
+                Box::new(LoopbackCapture::new(self, place, link, *exclusive))
+            }
+            DeviceKind::LoopbackNode { link, exclusive } => {
+                Box::new(LoopbackNode::new(self, place, link, *exclusive)?)
+            }
+            DeviceKind::Metadata { link } => Box::new(Metadata::new(self, place, link)),
             DeviceKind::Codec(kind) if kind.encodes() => Box::new(Encoder::new(self, place)?),
-            DeviceKind::Codec(kind) if m2m::is_stateless(kind) => {
+            DeviceKind::Codec(kind) if m2m::is_stateless(*kind) => {
                 Box::new(StatelessDecoder::new(self, place)?)
             }
             DeviceKind::Codec(_) => Box::new(Decoder::new(self, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
             DeviceKind::Graph(_) => return Err(Failure::new("a media graph is several nodes")),
-            DeviceKind::GraphNode { .. } => Box::new(GraphNode::new(self, place)?),
+            DeviceKind::GraphNode { graph, entity } => {
+                Box::new(GraphNode::new(self, place, (graph, *entity))?)
+            }
         })
     }
 }

@@ -201,12 +201,15 @@ pub(crate) struct Entity<C> {
 }
 
 impl<C> GraphNode<C> {
-    /// Makes a node of a graph.
+    /// Makes the node of the entity `index`.
     ///
     /// # Errors
-    /// Fails with a message for the user if the SPEC is for no node of a graph.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
+    /// Fails with a message for the user if there is no such entity.
+    pub(crate) fn new(
+        spec: &DeviceSpec,
+        place: &HostSettings,
+        (graph, index): (&MediaGraph, usize),
+    ) -> Result<Self, Failure> {
         let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;
         let topology = graph.topology();
         let default = topology.default;

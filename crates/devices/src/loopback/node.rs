@@ -7,7 +7,7 @@ use crate::Failure;
 use crate::device::Outside;
 use crate::disturb::NO_SIGNAL;
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -34,24 +34,23 @@ impl<C: Send + 'static> LoopbackNode<C> {
     /// Makes the part of the node for a new file.
     ///
     /// # Errors
-    /// EBUSY if the node has too many open files. Other failures if the SPEC is for no v4l2loopback.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::LoopbackNode { link, exclusive } = &spec.kind else {
-            return Err(Failure::new("this is no node of v4l2loopback"));
-        };
-        let writer = LoopbackOutput::new(spec, place)?;
-        let reader = LoopbackCapture::new(spec, place)?;
-        let link = link.clone();
+    /// EBUSY if the node has too many open files.
+    pub(crate) fn new(
+        spec: &DeviceSpec,
+        place: &HostSettings,
+        link: &Link,
+        exclusive: bool,
+    ) -> Result<Self, Failure> {
         let announced = link.lock().open().ok_or_else(|| {
             let limit =
                 "the loopback is open as often as max_openers in its sysfs directory allows";
             Failure::new(limit).with_errno(16)
         })?;
         Ok(Self {
-            writer,
-            reader,
-            link,
-            exclusive: *exclusive,
+            writer: LoopbackOutput::new(spec, place, link),
+            reader: LoopbackCapture::new(spec, place, link, exclusive),
+            link: link.clone(),
+            exclusive,
             announced,
         })
     }

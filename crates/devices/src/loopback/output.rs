@@ -2,10 +2,9 @@
 
 use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
-use crate::Failure;
 use crate::mode::{INTERVALS, SIZES, nearest_interval};
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec, MAX_FPS};
+use crate::spec::{DeviceSpec, MAX_FPS};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
 use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
@@ -56,15 +55,7 @@ pub(crate) struct WriterFormats {
 
 impl<C: Send + 'static> LoopbackOutput<C> {
     /// Makes the OUTPUT node for a specification that [`DeviceSpec::nodes`] returned.
-    ///
-    /// # Errors
-    /// Fails with a message for the user if `spec` is no OUTPUT node of a loopback.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) =
-            &spec.kind
-        else {
-            return Err(Failure::new("this is no OUTPUT node of a loopback"));
-        };
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings, link: &Link) -> Self {
         let shared = &mut *link.lock();
         let default_interval = shared.interval;
         let id = shared.new_party();
@@ -87,7 +78,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
         let mut node = Self::with_engine(spec, place, "Loopback", formats, engine);
         node.policy.timestamps = TimestampKind::Copy;
         node.policy.starts_empty = spec.is_v4l2loopback();
-        Ok(node)
+        node
     }
 }
 

@@ -3,10 +3,9 @@
 use super::file::FilePlayer;
 use super::link::{Frame, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats, only};
-use crate::Failure;
 use crate::disturb::RESOLUTION;
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
@@ -66,22 +65,19 @@ pub(crate) struct ReaderFormats {
 
 impl<C: Send + 'static> LoopbackCapture<C> {
     /// Makes the CAPTURE node for a specification that [`DeviceSpec::nodes`] returned.
-    ///
-    /// # Errors
-    /// Fails with a message for the user if `spec` is no CAPTURE node of a loopback.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let (DeviceKind::LoopbackCapture { link, exclusive }
-        | DeviceKind::LoopbackNode { link, exclusive }) = &spec.kind
-        else {
-            return Err(Failure::new("this is no CAPTURE node of a loopback"));
-        };
+    pub(crate) fn new(
+        spec: &DeviceSpec,
+        place: &HostSettings,
+        link: &Link,
+        exclusive: bool,
+    ) -> Self {
         let id = link.lock().new_party();
         let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
             reader: id,
             pixels: formats(),
-            exclusive: *exclusive,
+            exclusive,
         };
         let reader = Reader {
             id,
@@ -91,7 +87,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
             copying: None,
             file: FilePlayer::default(),
         };
-        Ok(Self::with_engine(spec, place, "Loopback", formats, reader))
+        Self::with_engine(spec, place, "Loopback", formats, reader)
     }
 }
 

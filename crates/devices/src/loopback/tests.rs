@@ -37,6 +37,23 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
     spec.nodes().expect("nodes")
 }
 
+fn output(node: &DeviceSpec) -> LoopbackOutput<u32> {
+    let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) = &node.kind
+    else {
+        panic!("{:?}", node.kind);
+    };
+    LoopbackOutput::new(node, &place(), link)
+}
+
+fn capture(node: &DeviceSpec) -> LoopbackCapture<u32> {
+    let (DeviceKind::LoopbackCapture { link, exclusive }
+    | DeviceKind::LoopbackNode { link, exclusive }) = &node.kind
+    else {
+        panic!("{:?}", node.kind);
+    };
+    LoopbackCapture::new(node, &place(), link, *exclusive)
+}
+
 /// A loopback whose nodes are on one machine, as on a host.
 struct Pair {
     writer: Writer,
@@ -48,13 +65,9 @@ struct Pair {
 impl Pair {
     fn new(options: &str, (written, read): (u32, u32)) -> Self {
         let nodes = nodes(options);
-        let output = LoopbackOutput::new(&nodes[0], &place()).expect("an OUTPUT node");
-        let reader = |node| {
-            let capture = LoopbackCapture::new(node, &place()).expect("a CAPTURE node");
-            Bench::new(capture, read)
-        };
+        let reader = |node| Bench::new(capture(node), read);
         Self {
-            writer: Bench::new(output, written),
+            writer: Bench::new(output(&nodes[0]), written),
             readers: nodes[1..].iter().map(reader).collect(),
             same: Vec::new(),
         }
@@ -292,10 +305,9 @@ fn line_lengths_left_from_g_fmt_are_forgotten() {
 fn exclusive_nodes_have_no_format_without_writer() {
     let nodes = nodes(",exclusive-caps=on,readers=2");
     assert_eq!(nodes.len(), 3);
-    let output = LoopbackOutput::<u32>::new(&nodes[0], &place()).expect("an OUTPUT node");
-    let mut writer = Bench::new(output, 1);
+    let mut writer = Bench::new(output(&nodes[0]), 1);
     for node in &nodes[1..] {
-        let reader = LoopbackCapture::<u32>::new(node, &place()).expect("a CAPTURE node");
+        let reader = capture(node);
         assert!(reader.formats(Flow::Capture).is_empty());
         writer.start();
         assert_eq!(reader.formats(Flow::Capture).len(), 1);

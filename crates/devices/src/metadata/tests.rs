@@ -22,7 +22,8 @@ fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
     let mut spec: DeviceSpec = spec.expect("a SPEC");
     let node = spec.metadata_node().expect("a webcam");
     let camera = Camera::new(&spec, &place()).expect("a camera");
-    let metadata = Metadata::new(&node, &place()).expect("a node");
+    let link = spec.metadata.as_ref().expect("a link");
+    let metadata = Metadata::new(&node, &place(), link);
     (Bench::new(camera, 2), Bench::new(metadata, buffers))
 }
 

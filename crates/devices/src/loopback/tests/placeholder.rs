@@ -91,11 +91,8 @@ fn reader_without_buffers_hands_the_file_on() {
 #[test]
 fn frames_of_an_earlier_format_are_not_shown() {
     let nodes = nodes(",size=32x16,placeholder=black,readers=2");
-    let mut output = LoopbackOutput::<u32>::new(&nodes[0], &place()).expect("an OUTPUT node");
-    let reader = |node| {
-        let capture = LoopbackCapture::new(node, &place()).expect("a CAPTURE node");
-        Reader::new(capture, 1)
-    };
+    let mut output = output(&nodes[0]);
+    let reader = |node| Reader::new(capture(node), 1);
     let mut first = reader(&nodes[1]);
     first.queue(0);
     first.start();

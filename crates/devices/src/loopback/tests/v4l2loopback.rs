@@ -16,9 +16,11 @@ fn files(options: &str) -> (Writer, Reader, Link) {
     let DeviceKind::LoopbackNode { link, .. } = &node.kind else {
         panic!("{:?}", node.kind);
     };
-    let output = LoopbackOutput::new(node, &place()).expect("a writer");
-    let capture = LoopbackCapture::new(node, &place()).expect("a reader");
-    (Bench::new(output, 2), Bench::new(capture, 2), link.clone())
+    (
+        Bench::new(output(node), 2),
+        Bench::new(capture(node), 2),
+        link.clone(),
+    )
 }
 
 /// Dequeues the reader's next frame. Returns sequence and first byte.
@@ -103,8 +105,7 @@ fn timeout_shows_an_image_once_in_its_time() {
         },
         ..node
     };
-    let output = LoopbackOutput::new(&of_link, &place()).expect("an image's writer");
-    let mut painter = Bench::new(output, 1);
+    let mut painter = Bench::new(output(&of_link), 1);
     assert_eq!(link.lock().settings, Some(settings), "one file provides it");
     painter.start();
     write(&mut painter, 99, START + 400 * MS);
@@ -269,7 +270,7 @@ fn a_second_file_cannot_write() {
         },
         ..node
     };
-    let mut other = LoopbackOutput::<u32>::new(&other, &place()).expect("a second file");
+    let mut other = output(&other);
     let format = other.format(Flow::Output);
     let setup = |other: &mut LoopbackOutput<u32>| {
         let mut driver = other.queue_driver(Flow::Output);
