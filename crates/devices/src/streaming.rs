@@ -39,16 +39,14 @@ pub(crate) trait Formats {
     fn sizes(&self, pixel: FourCc) -> FrameSizes<'_>;
 
     /// Returns the intervals (seconds per frame) that are offered for a pixel format and size.
-    fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_> {
-        let _ = (pixel, size);
+    fn intervals(&self, _pixel: FourCc, _size: (u32, u32)) -> FrameIntervals<'_> {
         FrameIntervals::One(self.interval())
     }
 
     fn format(&self) -> Format;
 
     /// Returns whether a pixel format is refused, as [`VideoDriver::refuses_format`].
-    fn refuses(&self, fourcc: FourCc) -> bool {
-        let _ = fourcc;
+    fn refuses(&self, _fourcc: FourCc) -> bool {
         false
     }
 
@@ -58,13 +56,11 @@ pub(crate) trait Formats {
     }
 
     /// Returns the format that would be set for `wanted`.
-    fn try_format(&self, wanted: &Format) -> Format {
-        let _ = wanted;
+    fn try_format(&self, _wanted: &Format) -> Format {
         self.format()
     }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        let _ = format;
+    fn set_format(&mut self, _format: &Format) -> Result<(), DriverError> {
         Ok(())
     }
 
@@ -72,14 +68,10 @@ pub(crate) trait Formats {
     fn interval(&self) -> Fraction;
 
     /// Sets the offered interval that is nearest. Sets the default if either part of `wanted` is zero.
-    fn set_interval(&mut self, wanted: Fraction) {
-        let _ = wanted;
-    }
+    fn set_interval(&mut self, _wanted: Fraction) {}
 
     /// Sets the mode of an HDMI source, after which only one size and one interval are offered.
-    fn set_timings(&mut self, mode: &Timings) {
-        let _ = mode;
-    }
+    fn set_timings(&mut self, _mode: &Timings) {}
 }
 
 /// Moves pictures between a device's buffers and their source or destination.
@@ -111,8 +103,7 @@ pub(crate) trait Engine<C> {
     }
 
     /// Converts a bus code to the pixel format that stores it, as [`VideoDriver::stored_as`].
-    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
-        let _ = code;
+    fn stored_as(&self, _code: u32) -> Option<Option<FourCc>> {
         None
     }
 
@@ -133,9 +124,7 @@ pub(crate) trait Engine<C> {
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
     /// Begins a tick, streaming or not. Called before the tick's frames are moved.
-    fn begin_tick(&mut self, tick: &mut Tick<'_, Self::Formats, C>) {
-        let _ = tick;
-    }
+    fn begin_tick(&mut self, _tick: &mut Tick<'_, Self::Formats, C>) {}
 
     /// Moves the stream's next picture if it is due. Returns whether to call this again in the same tick.
     fn step(&mut self, tick: &mut Tick<'_, Self::Formats, C>) -> bool;
@@ -144,8 +133,7 @@ pub(crate) trait Engine<C> {
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
     /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, streaming or not.
-    fn has_event(&self, formats: &Self::Formats) -> bool {
-        let _ = formats;
+    fn has_event(&self, _formats: &Self::Formats) -> bool {
         false
     }
 
@@ -155,9 +143,7 @@ pub(crate) trait Engine<C> {
     }
 
     /// Notes that a program's call, such as DQBUF or poll(), has found no finished buffer.
-    fn note_waiter(&mut self, waiter: Waiter) {
-        let _ = waiter;
-    }
+    fn note_waiter(&mut self, _waiter: Waiter) {}
 
     /// Returns a descriptor that is readable when an external event has occurred that the device awaits.
     fn wake_fd(&self) -> Option<WakeFd<'_>> {
@@ -168,21 +154,17 @@ pub(crate) trait Engine<C> {
     ///
     /// # Errors
     /// EBUSY for the program's call, if another file of the device has buffers that exclude these.
-    fn may_allocate(&self, formats: &Self::Formats) -> Result<(), DriverError> {
-        let _ = formats;
+    fn may_allocate(&self, _formats: &Self::Formats) -> Result<(), DriverError> {
         Ok(())
     }
 
     /// Notes that a buffer was allocated.
-    fn buf_init(&mut self, formats: &Self::Formats) -> Result<(), DriverError> {
-        let _ = formats;
+    fn buf_init(&mut self, _formats: &Self::Formats) -> Result<(), DriverError> {
         Ok(())
     }
 
     /// Notes that a buffer was freed.
-    fn buf_cleanup(&mut self, formats: &Self::Formats) {
-        let _ = formats;
-    }
+    fn buf_cleanup(&mut self, _formats: &Self::Formats) {}
 
     /// Returns the scaler between pictures and buffers, if the device has one.
     fn scaler(&self) -> Option<&Scaler> {
@@ -213,18 +195,15 @@ pub(crate) trait Engine<C> {
         Vec::new()
     }
 
-    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
-        let _ = (id, value);
+    fn set_control(&mut self, _id: u32, _value: i64) -> Result<(), DriverError> {
         Ok(())
     }
 
-    fn is_grabbed(&self, id: u32) -> bool {
-        let _ = id;
+    fn is_grabbed(&self, _id: u32) -> bool {
         false
     }
 
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        let _ = id;
+    fn volatile_control(&self, _id: u32) -> Option<ControlValue> {
         None
     }
 

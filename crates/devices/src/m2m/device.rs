@@ -88,28 +88,23 @@ pub(super) trait M2mEngine<C> {
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError>;
 
-    fn interval(&self, flow: Flow) -> Option<Fraction> {
-        let _ = flow;
+    fn interval(&self, _flow: Flow) -> Option<Fraction> {
         None
     }
 
-    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        let _ = (flow, wanted);
-    }
+    fn set_interval(&mut self, _flow: Flow, _wanted: Fraction) {}
 
-    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
-        let _ = (flow, target);
+    fn rect(&self, _flow: Flow, _target: SelectionTarget) -> Option<Rect> {
         None
     }
 
     fn set_rect(
         &mut self,
-        flow: Flow,
-        target: SelectionTarget,
-        wanted: Rect,
-        flags: SelectionFlags,
+        _flow: Flow,
+        _target: SelectionTarget,
+        _wanted: Rect,
+        _flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        let _ = (flow, target, wanted, flags);
         Err(EINVAL)
     }
 
@@ -126,13 +121,11 @@ pub(super) trait M2mEngine<C> {
     /// Handles the STREAMON and STREAMOFF calls since this method was last called.
     fn notice(&mut self) {}
 
-    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        let _ = (id, value);
+    fn try_control(&self, _id: u32, _value: &ControlValue) -> Result<(), DriverError> {
         Ok(())
     }
 
-    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        let _ = (id, value);
+    fn set_control(&mut self, _id: u32, _value: &ControlValue) -> Result<(), DriverError> {
         Ok(())
     }
 
