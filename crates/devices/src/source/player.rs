@@ -156,20 +156,18 @@ impl Player {
         let (of, spares) = (Arc::clone(&ring), Arc::clone(&spare));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
-            // `_counted` must be dropped last, after everything that has a descriptor. Variables that stay
-            // captured would be dropped after it, so `job` and `of` become local ones.
+            // Dropped last, after everything that has a descriptor.
             let _counted = counted;
-            let (job, of) = (job, of);
-            let mut play = Play {
-                job: &job,
-                ring: &of,
+            let play = Play {
+                job,
+                ring: of,
                 quit: closed,
                 spare: spares,
             };
             if let Err(Stop::Failed(failure)) = play.run() {
-                let _ = of.push_wait(Err(failure));
+                let _ = play.ring.push_wait(Err(failure));
             }
-            of.close();
+            play.ring.close();
         });
         drop(thread.map_err(lacks)?);
         Ok(Self {
@@ -200,16 +198,16 @@ impl Drop for Player {
 }
 
 /// The state of a clip's thread.
-struct Play<'a> {
-    job: &'a Job,
-    ring: &'a Ring<Decoded>,
+struct Play {
+    job: Job,
+    ring: Arc<Ring<Decoded>>,
     quit: PipeReader,
     spare: Arc<Spare>,
 }
 
-impl Play<'_> {
+impl Play {
     /// Plays until the clip ends, or until the owner stops it.
-    fn run(&mut self) -> Result<(), Stop> {
+    fn run(&self) -> Result<(), Stop> {
         let (mut head, mut head_bytes) = (Vec::new(), 0);
         let mut last = None;
         let ends = self.job.end;
@@ -254,7 +252,7 @@ impl Play<'_> {
     /// rest.
     fn lap_again(&self, head: &[Arc<Frame>], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
-            true => Some(Decoder::start(self.job, head.len(), false)?),
+            true => Some(Decoder::start(&self.job, head.len(), false)?),
             false => None,
         };
         for frame in head {
@@ -271,7 +269,7 @@ impl Play<'_> {
 
     /// Decodes the clip once. Calls `look` with each picture and its index. Returns the number of pictures.
     fn lap(&self, still: bool, mut look: impl FnMut(usize, &Arc<Frame>)) -> Result<usize, Stop> {
-        let mut decoder = Decoder::start(self.job, 0, still)?;
+        let mut decoder = Decoder::start(&self.job, 0, still)?;
         let mut count = 0;
         while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
             look(count, &frame);
