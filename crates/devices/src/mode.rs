@@ -11,7 +11,7 @@ use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, Timings, pixfmt, sys,
+    Planarity, Rect, Timings, pixfmt, sys,
 };
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
@@ -309,9 +309,9 @@ impl Mode {
     ) -> Option<Frame> {
         let mut frame = Frame::new(self.pixel(), self.size());
         let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
-        let all = Surface(&self.format)
-            .lines_in(plane_of, Flow::Output)
-            .ok()?;
+        let whole = Rect::whole(self.format.width, self.format.height);
+        let all = Surface(&self.format).rect_lines_in(plane_of, Flow::Output, whole);
+        let all = all.ok()?;
         let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
         let read = resume(&all, &mut cursor, &mut left, |run| {
             let component = frame.component_mut(run.component);

@@ -291,16 +291,6 @@ impl Surface<'_> {
         self.rect_lines(buffer, flow, Rect::whole(self.0.width, self.0.height))
     }
 
-    /// Returns the same as [`lines`](Self::lines). `plane_of` finds a plane of the buffer.
-    pub(crate) fn lines_in<'b, C: 'b>(
-        self,
-        plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
-        flow: Flow,
-    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
-        let whole = Rect::whole(self.0.width, self.0.height);
-        self.rect_lines_in(plane_of, flow, whole)
-    }
-
     /// Returns the location of each component's lines inside a rectangle with even edges.
     pub(crate) fn rect_lines<'b, C>(
         self,
@@ -312,7 +302,9 @@ impl Surface<'_> {
         self.rect_lines_in(plane_of, flow, rect)
     }
 
-    fn rect_lines_in<'b, C: 'b>(
+    /// Returns the same as [`rect_lines`](Self::rect_lines). `plane_of` finds a plane of the buffer, which must
+    /// have room for the whole picture.
+    pub(crate) fn rect_lines_in<'b, C: 'b>(
         self,
         plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
         flow: Flow,
@@ -328,48 +320,31 @@ impl Surface<'_> {
             return Err(Trouble::TooSmall);
         }
         let lines = (0..pixel.components.len()).map(|index| {
-            let (plane, first, bytesperline) = self.locate(pixel, &plane_of, flow, index)?;
+            let layout =
+                pixel.component_layout(index, self.0.width, self.0.height, self.0.layouts());
+            let layout = layout.ok_or(Trouble::TooSmall)?;
+            let plane = plane_of(layout.memory_plane)?.ok_or(Trouble::TooSmall)?;
+            let (start, filled) = match flow {
+                Flow::Output => (plane.data_offset, plane.payload_bytes),
+                Flow::Capture => (0, plane.length_bytes),
+            };
+            let whole = self.picture_bytes(layout.memory_plane);
+            let end = whole.and_then(|whole| start.checked_add(whole));
+            if end.is_none_or(|end| end > filled.min(plane.length_bytes)) {
+                return Err(Trouble::TooSmall);
+            }
             let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
             let above = u64::from(pixel.lines(index, top));
-            let pitch = u64::from(bytesperline);
+            let pitch = u64::from(layout.bytesperline);
             Ok(Lines {
                 cookie: &plane.cookie,
-                offset: first + above * pitch + u64::from(bytes(left)?),
+                offset: start + layout.offset + above * pitch + u64::from(bytes(left)?),
                 line_bytes: u64::from(bytes(rect.width)?),
                 count: u64::from(pixel.lines(index, rect.height)),
                 pitch,
             })
         });
         lines.collect()
-    }
-
-    /// Returns a component's plane, its offset there and its stride. The buffer must have room for the whole
-    /// picture.
-    fn locate<'b, C>(
-        self,
-        pixel: &PixelFormat,
-        plane_of: &impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
-        flow: Flow,
-        index: usize,
-    ) -> Result<(&'b PlaneView<C>, u64, u32), Trouble> {
-        let layout = pixel
-            .component_layout(index, self.0.width, self.0.height, self.0.layouts())
-            .ok_or(Trouble::TooSmall)?;
-        let plane = plane_of(layout.memory_plane)?.ok_or(Trouble::TooSmall)?;
-        let (start, filled) = match flow {
-            Flow::Output => (plane.data_offset, plane.payload_bytes),
-            Flow::Capture => (0, plane.length_bytes),
-        };
-        let bytes = self
-            .picture_bytes(layout.memory_plane)
-            .ok_or(Trouble::TooSmall)?;
-        if start
-            .checked_add(bytes)
-            .is_none_or(|end| end > filled.min(plane.length_bytes))
-        {
-            return Err(Trouble::TooSmall);
-        }
-        Ok((plane, start + layout.offset, layout.bytesperline))
     }
 
     /// Returns the bytes of all components inside a rectangle with even edges, without padding.
