@@ -54,11 +54,9 @@ use crate::Failure;
 use crate::graph;
 use crate::mode::COLOR;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::align_lines;
 use fill::Fill;
 use settings::Settings;
-use vb3_picture::Size;
-use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Port, pixfmt};
+use vb3_v4l2::{FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {
     name: "Loopback",
@@ -93,14 +91,7 @@ impl DeviceSpec {
             DeviceKind::Graph(topology) => return Ok(graph::nodes(self, topology)),
             _ => return Ok(vec![self.clone()]),
         };
-        let formats = formats();
-        let wanted = self.format.unwrap_or(pixfmt::YUYV.fourcc);
-        let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);
-        let size = self.size.unwrap_or(Size::nearest(640, 480));
-        let format = pixel
-            .and_then(|pixel| Format::new(pixel, size.width(), size.height()))
-            .and_then(|format| align_lines(format, &formats, self.stride.unwrap_or(1)));
-        let mut format = format.ok_or_else(|| self.no_such_format())?;
+        let mut format = self.first_format(&formats(), FourCc::YUYV)?;
         format.color = COLOR;
         let rate = self.fps.unwrap_or(Fraction::new(30, 1));
         let interval = Fraction::new(rate.denominator, rate.numerator);

@@ -16,7 +16,6 @@ use crate::place::HostSettings;
 use crate::select::{STEP, fit};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
-use vb3_picture::Size;
 use vb3_picture::convert::{self, Rotate};
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
@@ -78,14 +77,8 @@ impl<C> FrameConverter<C> {
     /// Fails for a SPEC with an unsupported format, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);
-        let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(Size::nearest(640, 480));
-        let wanted = spec.format.unwrap_or(FourCc::NV12);
-        let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);
-        let made = pixel.and_then(|pixel| Format::new(pixel, size.width(), size.height()));
         let raw = RawFormats::new(spec, formats.clone(), SIZES);
-        let format = made.and_then(|format| align_lines(format, &formats, raw.stride));
-        let mut format = format.ok_or_else(none)?;
+        let mut format = spec.first_format(&formats, FourCc::NV12)?;
         format.color = REC709;
         let whole = Rect::whole(format.width, format.height);
         let parts = Parts {

@@ -22,7 +22,6 @@ use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
-use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use table::{Input, Row};
@@ -78,7 +77,10 @@ pub(crate) struct Decoding<C> {
     /// JPEG: tag of the latest file that the worker has decoded to a picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
-    lent: Lending<C>,
+    /// Whether the process accepts loans now.
+    is_lending: bool,
+    /// Buffers that are lent to the codec process, by the numbers of their loans, oldest first.
+    lent: VecDeque<(u64, Active<C>)>,
     pending: Pending,
     /// Number of flushes that the worker has not answered.
     flushing: usize,
@@ -108,8 +110,8 @@ impl<C> Decoder<C> {
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let raw = RawFormats::new(spec, all.clone(), format::SIZES);
         let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(vb3_picture::Size::nearest(640, 480));
-        let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
+        let size = spec.first_size();
+        let start = raw::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
         let first = raw.first(spec.format).ok_or_else(none)?;
         let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
         let parts = Parts {
@@ -129,7 +131,8 @@ impl<C> Decoder<C> {
                 kept: None,
                 answered: 0,
                 decoded: VecDeque::new(),
-                lent: Lending::new(),
+                is_lending: false,
+                lent: VecDeque::new(),
                 pending: Pending::None,
                 flushing: 0,
                 draining: 0,

@@ -32,8 +32,8 @@ use vb3_codec::levels::Stream;
 use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction, FrameIntervals,
-    Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, FourCc, Fraction,
+    FrameIntervals, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 
 /// A picture's packet, which waits for a buffer.
@@ -92,8 +92,9 @@ impl<C> Encoder<C> {
         let pixels = raw::formats(row.kind, spec.mplane);
         let raw = RawFormats::new(spec, pixels, row.sizes());
         let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(vb3_picture::Size::nearest(640, 480));
-        let source = format::first(row, &raw, spec.format, size).ok_or_else(none)?;
+        let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
+        source.color = raw::REC709;
+        let source = format::try_source(row, &raw, &source).ok_or_else(none)?;
         let crop = Rect::whole(source.width, source.height);
         let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {

@@ -11,7 +11,8 @@ const MAX: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct PendingFrames {
     next_tag: u64,
-    metas: BTreeMap<u64, Meta>,
+    /// Tags continue when this is cleared, so late output of a dropped frame is ignored.
+    pub(super) metas: BTreeMap<u64, Meta>,
 }
 
 impl PendingFrames {
@@ -39,25 +40,5 @@ impl PendingFrames {
     /// Returns the metadata of a frame that may have more output. Unknown tags have the default.
     pub(crate) fn get(&self, tag: u64) -> Meta {
         self.metas.get(&tag).copied().unwrap_or_default()
-    }
-
-    /// Returns whether a frame's metadata is stored.
-    pub(crate) fn has(&self, tag: u64) -> bool {
-        self.metas.contains_key(&tag)
-    }
-
-    /// Removes and returns the metadata of a frame that has no further output.
-    pub(crate) fn take(&mut self, tag: u64) -> Option<Meta> {
-        self.metas.remove(&tag)
-    }
-
-    /// Returns the number of stored frames.
-    pub(crate) fn len(&self) -> usize {
-        self.metas.len()
-    }
-
-    /// Drops all metadata. Tags continue, so late output of a dropped frame is ignored.
-    pub(crate) fn clear(&mut self) {
-        self.metas.clear();
     }
 }

@@ -44,6 +44,22 @@ pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
+/// Returns a decoder's initial OUTPUT format at this size.
+pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {
+    let mut format = Format::new(coded.first()?, width, height)?;
+    format.color = coded_color(format.fourcc);
+    Some(format)
+}
+
+/// Returns the default colorimetry of a coded format.
+pub(super) const fn coded_color(fourcc: FourCc) -> Colorimetry {
+    if fourcc.0 == FourCc::JPEG.0 {
+        JPEG
+    } else {
+        REC709
+    }
+}
+
 /// The formats of raw pictures, with their limits.
 #[derive(Debug)]
 pub(crate) struct RawFormats {

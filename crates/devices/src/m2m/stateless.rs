@@ -36,7 +36,6 @@ pub use reader::RequestReader;
 use std::collections::BTreeMap;
 pub(crate) use syntax::is_stateless;
 use syntax::{Parameters, Syntax};
-use vb3_picture::Size;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress, pixfmt};
 use work::{FirstField, Job};
@@ -76,11 +75,9 @@ impl<C> StatelessDecoder<C> {
         let pixels = raw::formats(row.kind, spec.mplane);
         let raw = RawFormats::new(spec, pixels, row.sizes());
         let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(Size::nearest(640, 480));
+        let size = spec.first_size();
         let (width, height) = row.round_up((size.width(), size.height()));
-        let start = (coded.first()).and_then(|pixel| Format::new(pixel, width, height));
-        let mut start = start.ok_or_else(none)?;
-        start.color = raw::REC709;
+        let start = raw::coded_at(&coded, width, height).ok_or_else(none)?;
         let first = raw.first(spec.format).ok_or_else(none)?;
         let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
         let parts = Parts {

@@ -3,8 +3,10 @@
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
 use crate::sink::y4m_holds;
+use crate::surface::align_lines;
+use vb3_picture::Size;
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
-use vb3_v4l2::{FourCc, PixelFormat, Planarity};
+use vb3_v4l2::{Format, FourCc, PixelFormat, Planarity};
 
 impl DeviceSpec {
     /// Returns whether the device has the single-planar or the multi-planar API.
@@ -13,6 +15,26 @@ impl DeviceSpec {
             true => Planarity::Multi,
             false => Planarity::Single,
         }
+    }
+
+    /// Returns the size of `size=`; 640x480 without it.
+    pub(crate) fn first_size(&self) -> Size {
+        self.size.unwrap_or(Size::nearest(640, 480))
+    }
+
+    /// Returns the initial format, which is one of `formats`. Without `format=`, its pixel format is `default`.
+    pub(crate) fn first_format(
+        &self,
+        formats: &[&'static PixelFormat],
+        default: FourCc,
+    ) -> Result<Format, Failure> {
+        let wanted = self.format.unwrap_or(default);
+        let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);
+        let size = self.first_size();
+        let format = pixel
+            .and_then(|pixel| Format::new(pixel, size.width(), size.height()))
+            .and_then(|format| align_lines(format, formats, self.stride.unwrap_or(1)));
+        format.ok_or_else(|| self.no_such_format())
     }
 
     /// Returns the failure for a requested format that the device does not offer.

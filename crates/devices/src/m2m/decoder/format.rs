@@ -2,28 +2,13 @@
 
 use crate::m2m::raw;
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
-use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
+use vb3_v4l2::{Format, FrameSizes, PixelFormat};
 
 /// Sizes of pictures in pixels. The minimum is 2, because a stream may crop its pictures that far.
 pub(super) const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };
-
-/// Returns a decoder's stream format at this size.
-pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {
-    let mut format = Format::new(coded.first()?, width, height)?;
-    format.color = default_color(format.fourcc);
-    Some(format)
-}
-
-const fn default_color(fourcc: FourCc) -> Colorimetry {
-    if fourcc.0 == FourCc::JPEG.0 {
-        raw::JPEG
-    } else {
-        raw::REC709
-    }
-}
 
 /// Adjusts a format for OUTPUT.
 ///
@@ -38,7 +23,7 @@ pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &F
         let whole = pixel.compressed_layout(format.width, format.height, 0);
         plane.sizeimage = plane.sizeimage.max(whole.sizeimage);
     }
-    let own = default_color(format.fourcc);
+    let own = raw::coded_color(format.fourcc);
     let is_jpegs_own = own == raw::JPEG && wanted.color.colorspace == own.colorspace;
     if wanted.color.colorspace == 0 || is_jpegs_own {
         format.color = own;

@@ -18,50 +18,16 @@
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::loan;
-use std::collections::VecDeque;
 use vb3_codec::{MAX_LOANS, Refused};
 use vb3_queue::Active;
 use vb3_v4l2::Bus;
 
-/// Buffers that are lent to the codec process.
-#[derive(Debug)]
-pub(super) struct Lending<C> {
-    /// Whether the process accepts loans now.
-    pub(super) is_on: bool,
-    /// Buffers by the numbers of their loans, oldest first.
-    tokens: VecDeque<(u64, Active<C>)>,
-}
-
-impl<C> Lending<C> {
-    pub(super) const fn new() -> Self {
-        Self {
-            is_on: false,
-            tokens: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
-    /// Forgets all loans.
-    pub(super) fn clear(&mut self) {
-        self.tokens.clear();
-    }
-
-    /// Ends a loan that has been used, and returns its buffer.
-    pub(super) fn take(&mut self, loan: u64) -> Option<Active<C>> {
-        let at = self.tokens.iter().position(|(number, _)| *number == loan)?;
-        self.tokens.remove(at).map(|(_, token)| token)
-    }
-}
-
 impl<C> Decoder<C> {
     /// Returns whether a buffer may be lent now.
     pub(super) fn can_lend(&self) -> bool {
-        self.own.lent.is_on
+        self.own.is_lending
             && self.capture.is_ready()
-            && self.own.lent.tokens.len() < MAX_LOANS
+            && self.own.lent.len() < MAX_LOANS
             && matches!(self.own.pending, Pending::None)
             && self.drain != Drain::Ready
     }
@@ -73,7 +39,7 @@ impl<C> Decoder<C> {
                 return;
             };
             match self.lend_one(&token, bus) {
-                Ok(number) => self.own.lent.tokens.push_back((number, token)),
+                Ok(number) => self.own.lent.push_back((number, token)),
                 Err(_) => return self.capture.tokens.push_front(token),
             }
         }
@@ -89,6 +55,13 @@ impl<C> Decoder<C> {
         worker.lend(None)
     }
 
+    /// Ends a loan that has been used, and returns its buffer.
+    pub(super) fn end_loan(&mut self, loan: u64) -> Option<Active<C>> {
+        let mut lent = self.own.lent.iter();
+        let at = lent.position(|(number, _)| *number == loan)?;
+        self.own.lent.remove(at).map(|(_, token)| token)
+    }
+
     /// Takes all lent buffers back. The process does not write to them any more.
     pub(super) fn take_back(&mut self) {
         if self.own.lent.is_empty() {
@@ -100,7 +73,7 @@ impl<C> Decoder<C> {
 
     /// Returns lent buffers to the queue. The process no longer writes to them.
     pub(super) fn requeue_lent(&mut self) {
-        while let Some((_, token)) = self.own.lent.tokens.pop_back() {
+        while let Some((_, token)) = self.own.lent.pop_back() {
             self.capture.put_back(token);
         }
     }

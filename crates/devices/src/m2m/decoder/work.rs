@@ -29,7 +29,7 @@ impl<C> Decoder<C> {
         self.own.kept = None;
         self.take_back();
         self.forget_decoded();
-        self.frames.clear();
+        self.frames.metas.clear();
         self.own.pending = Pending::None;
         self.drain = Drain::Idle;
         match self.worker.submit(Job::Flush) {
@@ -45,7 +45,7 @@ impl<C> Decoder<C> {
     }
 
     fn forget_worker(&mut self) {
-        self.own.lent.is_on = false;
+        self.own.is_lending = false;
         self.take_back();
         (self.own.flushing, self.own.draining) = (0, 0);
         self.own.is_full = false;
@@ -87,7 +87,7 @@ impl<C> Decoder<C> {
             false => Job::ProceedByLoan(chroma),
         };
         match self.worker.running().map(|worker| worker.submit(job)) {
-            Some(Ok(())) => self.own.lent.is_on = !is_file,
+            Some(Ok(())) => self.own.is_lending = !is_file,
             Some(Err(refused)) => {
                 self.worker.fail(refused.to_string());
                 self.give_up();
@@ -146,7 +146,7 @@ impl<C> Decoder<C> {
 
     /// Adds a decoded picture, or an entry without content for a picture that could not be decoded.
     fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
-        let token = loan.and_then(|loan| self.own.lent.take(loan));
+        let token = loan.and_then(|loan| self.end_loan(loan));
         if token.is_none() && matches!(content, Content::Buffer(_)) {
             return;
         }

@@ -2,8 +2,7 @@
 
 use super::raw::{self, RawFormats};
 use super::table::Row;
-use vb3_picture::Size;
-use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
+use vb3_v4l2::{Format, Fraction, FrameIntervals, PixelFormat, Rect};
 
 /// Maximum number of pictures per second.
 pub(super) const MAX_FPS: u32 = 60;
@@ -12,19 +11,6 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
 };
-
-/// Returns the initial OUTPUT format.
-pub(super) fn first(
-    row: &Row,
-    formats: &RawFormats,
-    wanted: Option<FourCc>,
-    size: Size,
-) -> Option<Format> {
-    let pixel = formats.first(wanted)?;
-    let mut format = Format::new(pixel, size.width(), size.height())?;
-    format.color = raw::REC709;
-    try_source(row, formats, &format)
-}
 
 /// Adjusts a format for OUTPUT.
 pub(super) fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Option<Format> {

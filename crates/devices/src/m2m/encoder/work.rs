@@ -40,7 +40,7 @@ impl<C> Encoder<C> {
     fn reset(&mut self) {
         self.drain = Drain::Idle;
         self.own.packets.clear();
-        self.frames.clear();
+        self.frames.metas.clear();
         self.take_back();
         self.own.is_full = false;
         let is_flushed = self.worker.submit(Job::Flush).is_ok();
@@ -80,7 +80,7 @@ impl<C> Encoder<C> {
                 self.own.controls.force_key = true;
                 // Each picture counts once, even if a worker repeats the event.
                 let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
-                if self.frames.has(tag) && !is_told {
+                if self.frames.metas.contains_key(&tag) && !is_told {
                     self.own.packets.push_back(Coded {
                         tag,
                         packet: None,
@@ -90,7 +90,7 @@ impl<C> Encoder<C> {
             }
             Event::Died { .. } => {
                 self.own.configured = None;
-                self.frames.clear();
+                self.frames.metas.clear();
                 self.take_back();
                 progress.broken = true;
             }
@@ -110,7 +110,7 @@ impl<C> Encoder<C> {
         wanted
             && self.output.is_ready()
             && self.capture.streaming
-            && self.frames.len() < ahead
+            && self.frames.metas.len() < ahead
             && self.worker.has_room()
             && !self.own.is_full
             && self.own.reading.is_none()
@@ -268,7 +268,7 @@ impl<C> Encoder<C> {
                     (DoneState::Error, [0; MAX_PLANES])
                 }
             };
-            let Some(meta) = self.frames.take(coded.tag) else {
+            let Some(meta) = self.frames.metas.remove(&coded.tag) else {
                 // The packet's picture belongs to an earlier stream.
                 self.capture.tokens.push_front(token);
                 continue;
@@ -300,7 +300,7 @@ impl<C> Encoder<C> {
     /// Returns whether all packets of a drain have been delivered.
     pub(super) fn is_drained(&self) -> bool {
         let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
-        self.drain == Drain::Feeding(0) && self.frames.len() == 0 && is_idle
+        self.drain == Drain::Feeding(0) && self.frames.metas.is_empty() && is_idle
     }
 
     /// Ends a drain after its last buffer. If OUTPUT was restarted since the drain began, encoding continues.
