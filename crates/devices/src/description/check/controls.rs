@@ -14,28 +14,24 @@ pub(super) fn controls(
 ) -> Result<Vec<ControlSpec>> {
     let mut all: Vec<ControlSpec> = Vec::new();
     for table in tables {
-        let (span, control) = (table.span(), table.get_ref());
-        let id = control.id;
-        if all.len() >= MAX_CONTROLS {
-            let message = format!("a description has at most {MAX_CONTROLS} [[control]]");
-            return source.error(span, message);
-        }
+        let (at, control) = (table.span().start, table.get_ref());
+        let (id, name) = (control.id, &control.name);
+        let message = format_args!("a description has at most {MAX_CONTROLS} [[control]]");
+        source.expect(at, all.len() < MAX_CONTROLS, message)?;
+        // An id has a class and not too many bits. Only a class has the class's own id.
         let is_class = control.kind == ControlType::Class;
-        // Invalid ids have no class, are a class's own id unless it is one, or have too many bits.
-        if id.0 & 0x0fff_0000 == 0 || (id.0 & 0xffff == 1) != is_class || id.0 > 0x0fff_ffff {
-            return source.error(span, format!("id = \"{id}\" is no control's id"));
-        }
-        if all.iter().any(|known| known.id == id.0) {
-            return source.error(span, format!("there are two [[control]] {id}; remove one"));
-        }
-        if control.name.is_empty() || !is_plain(&control.name, 31) {
-            let message = format!("name = {:?}: allowed are 1 to 31 bytes", control.name);
-            return source.error(span, message);
-        }
+        let is_id = id.0 & 0x0fff_0000 != 0 && id.0 <= 0x0fff_ffff;
+        let is_id = is_id && (id.0 & 0xffff == 1) == is_class;
+        source.expect(at, is_id, format_args!("id = \"{id}\" is no control's id"))?;
+        let is_new = all.iter().all(|known| known.id != id.0);
+        let message = format_args!("there are two [[control]] {id}; remove one");
+        source.expect(at, is_new, message)?;
+        let message = format_args!("name = {name:?}: allowed are 1 to 31 bytes");
+        source.expect(at, !name.is_empty() && is_plain(name, 31), message)?;
         let kind = kind(source, table)?;
         all.push(ControlSpec {
             id: id.0,
-            name: keep(&control.name),
+            name: keep(name),
             kind,
             flags: (FLAGS.iter())
                 .filter(|(flag, _)| control.flags.contains(flag))
@@ -48,11 +44,10 @@ pub(super) fn controls(
         });
     }
     for table in tables {
-        let master = table.get_ref().active_if.map(|master| master.id);
-        let missing = master.filter(|id| !all.iter().any(|known| known.id == id.0));
-        if let Some(id) = missing {
-            let message = format!("active_if names {id}, and there is no such [[control]]");
-            return source.error(table.span(), message);
+        if let Some(master) = table.get_ref().active_if {
+            let (id, is_there) = (master.id, all.iter().any(|known| known.id == master.id.0));
+            let message = format_args!("active_if names {id}, and there is no such [[control]]");
+            source.expect(table.span().start, is_there, message)?;
         }
     }
     Ok(all)
@@ -181,7 +176,8 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
         ControlType::Button => Ok(ControlKind::Button),
         ControlType::Class => Ok(ControlKind::Class),
     };
-    made.or_else(|allowed| source.error(table.span(), format!("{}: {allowed}", control.name)))
+    let at = table.span().start;
+    made.or_else(|allowed| source.error(at, format_args!("{}: {allowed}", control.name)))
 }
 
 fn menu(control: &ControlTable, numbers: &Numbers) -> std::result::Result<ControlKind, String> {

@@ -19,46 +19,35 @@ const MAX_LINE: u32 = 1 << 16;
 pub(super) fn formats(source: &mut Source<'_>, file: &File) -> Result<Vec<Offered>> {
     let mut all: Vec<Offered> = Vec::new();
     if let Some(beyond) = file.formats.get(MAX_FORMATS) {
-        let message = format!("a description has at most {MAX_FORMATS} [[format]]");
-        return source.error(beyond.span(), message);
+        let message = format_args!("a description has at most {MAX_FORMATS} [[format]]");
+        return source.error(beyond.span().start, message);
     }
     for table in &file.formats {
-        let (span, format) = (table.span(), table.get_ref());
-        let code = format.code.0;
-        if all.iter().any(|known| known.pixel.fourcc == code) {
-            return source.error(span, format!("there are two [[format]] {code}; remove one"));
-        }
-        if !is_plain(&format.description, 31) {
-            let message = format!(
-                "description = {:?}: allowed are 31 printable bytes",
-                format.description
-            );
-            return source.error(span, message);
-        }
+        let (at, format) = (table.span().start, table.get_ref());
+        let (code, description) = (format.code.0, &format.description);
+        let is_new = all.iter().all(|known| known.pixel.fourcc != code);
+        let message = format_args!("there are two [[format]] {code}; remove one");
+        source.expect(at, is_new, message)?;
+        let message = format_args!("description = {description:?}: allowed are 31 printable bytes");
+        source.expect(at, is_plain(description, 31), message)?;
         let known = pixfmt::TABLE.iter().find(|pixel| pixel.fourcc == code);
         let pixel = known.filter(|pixel| {
             pixel.memory_planes == 1
                 && (!pixel.is_compressed() || pixel.fourcc == pixfmt::MJPEG.fourcc)
         });
         let Some(pixel) = pixel else {
-            source.note(
-                span,
-                &format!("{code} is left out: vb3 cannot make such pictures"),
-            );
+            let message = format_args!("{code} is left out: vb3 cannot make such pictures");
+            source.note(at, message);
             continue;
         };
-        if let Some(offered) = sizes(source, table, described(pixel, &format.description))? {
+        if let Some(offered) = sizes(source, table, described(pixel, description))? {
             all.push(offered);
         }
     }
-    if all.is_empty() {
-        let names: Vec<&str> = pixfmt::TABLE.iter().map(|pixel| pixel.name).collect();
-        let message = format!(
-            "there is no [[format]] that vb3 can make; it makes {}",
-            names.join(", ")
-        );
-        return source.error(file.device.span(), message);
-    }
+    let names: Vec<&str> = pixfmt::TABLE.iter().map(|pixel| pixel.name).collect();
+    let names = names.join(", ");
+    let message = format_args!("there is no [[format]] that vb3 can make; it makes {names}");
+    source.expect(file.device.span().start, !all.is_empty(), message)?;
     Ok(all)
 }
 
@@ -88,10 +77,9 @@ fn sizes(
         range: None,
         rows: Vec::new(),
     };
-    if format.sizes.is_empty() || format.sizes.len() > MAX_SIZES {
-        let message = format!("a [[format]] has 1 to {MAX_SIZES} [[format.size]]");
-        return source.error(table.span(), message);
-    }
+    let is_list = (1..=MAX_SIZES).contains(&format.sizes.len());
+    let message = format_args!("a [[format]] has 1 to {MAX_SIZES} [[format.size]]");
+    source.expect(table.span().start, is_list, message)?;
     for entry in &format.sizes {
         let size = entry.get_ref();
         match (size.size, size.range) {
@@ -102,7 +90,7 @@ fn sizes(
             _ => {
                 let message = "a [[format.size]] has either size = \"640x480\" or range = \
                                [\"MIN\", \"MAX\", \"STEP\"], and a range is the only one";
-                return source.error(entry.span(), message);
+                return source.error(entry.span().start, message);
             }
         }
     }
@@ -116,18 +104,18 @@ fn add_size(
     size: Pixels,
     offered: &mut Offered,
 ) -> Result<()> {
+    let at = entry.span().start;
     if size.size().is_none() {
-        let message =
-            format!("size {size} is left out: vb3 makes even sizes from 2x2 to 4096x2304");
-        source.note(entry.span(), &message);
+        let message = "is left out: vb3 makes even sizes from 2x2 to 4096x2304";
+        source.note(at, format_args!("size {size} {message}"));
         return Ok(());
     }
-    if offered.sizes.contains(&size.0) {
-        return source.error(
-            entry.span(),
-            format!("there are two sizes {size}; remove one"),
-        );
-    }
+    let is_new = !offered.sizes.contains(&size.0);
+    source.expect(
+        at,
+        is_new,
+        format_args!("there are two sizes {size}; remove one"),
+    )?;
     (offered.rows).push(row(source, entry, (offered.pixel, size.0))?);
     offered.sizes.push(size.0);
     Ok(())
@@ -145,7 +133,7 @@ fn set_range(
     let height = side(source, entry, asked[1], 2304)?;
     if [width, height] != asked {
         let message = "the range of sizes is reduced to vb3's: even sizes to 4096x2304";
-        source.note(entry.span(), message);
+        source.note(entry.span().start, message);
     }
     (offered.rows).push(row(source, entry, (offered.pixel, (width.0, height.0)))?);
     offered.range = Some([width, height]);
@@ -165,11 +153,11 @@ fn side(
         (min, max.min(most) & !1, step)
     });
     let Some(fitting) = fitting.filter(|(min, max, _)| min <= max) else {
-        let message = format!(
+        let message = format_args!(
             "range from {min} to {max} in steps of {step}: the smallest must be 1 or more and not \
              above the largest, which is at most {most}"
         );
-        return source.error(entry.span(), message);
+        return source.error(entry.span().start, message);
     };
     Ok(fitting)
 }
@@ -180,19 +168,15 @@ fn row(
     entry: &Spanned<SizeTable>,
     (pixel, (width, height)): (&PixelFormat, (u32, u32)),
 ) -> Result<Row> {
-    let table = entry.get_ref();
-    let (line_bytes, image_bytes) = (
-        table.line_bytes.unwrap_or(0),
-        table.image_bytes.unwrap_or(0),
+    let (at, table, code) = (entry.span().start, entry.get_ref(), pixel.fourcc);
+    let line_bytes = table.line_bytes.unwrap_or(0);
+    let image_bytes = table.image_bytes.unwrap_or(0);
+    let fits = line_bytes <= MAX_LINE && image_bytes <= MAX_COMPRESSED_BYTES;
+    let message = format_args!(
+        "line_bytes = {line_bytes}, image_bytes = {image_bytes} for {width}x{height} {code}: \
+         allowed are {MAX_LINE} and {MAX_COMPRESSED_BYTES}"
     );
-    if line_bytes > MAX_LINE || image_bytes > MAX_COMPRESSED_BYTES {
-        let message = format!(
-            "line_bytes = {line_bytes}, image_bytes = {image_bytes} for {width}x{height} {}: \
-             allowed are {MAX_LINE} and {MAX_COMPRESSED_BYTES}",
-            pixel.fourcc
-        );
-        return source.error(entry.span(), message);
-    }
+    source.expect(at, fits, message)?;
     let is_sane = |interval: &Fraction| {
         let ns = interval.as_nanos();
         ns.is_some_and(|ns| INTERVALS_NS.contains(&ns))
@@ -208,14 +192,11 @@ fn row(
         }
         _ => false,
     };
-    if !is_valid {
-        let message = format!(
-            "intervals of {width}x{height} {}: allowed are 1 to {MAX_INTERVALS} intervals, or \
-             interval_range = [SHORTEST, LONGEST, STEP], from 1/1000 to 60/1 seconds",
-            pixel.fourcc
-        );
-        return source.error(entry.span(), message);
-    }
+    let message = format_args!(
+        "intervals of {width}x{height} {code}: allowed are 1 to {MAX_INTERVALS} intervals, or \
+         interval_range = [SHORTEST, LONGEST, STEP], from 1/1000 to 60/1 seconds"
+    );
+    source.expect(at, is_valid, message)?;
     let range = match range[..] {
         [min, max] => Some((min, max, None)),
         [min, max, step] => Some((min, max, Some(step))),

@@ -8,7 +8,8 @@ use super::file::{File, StreamTable, UsbTable, VERSION};
 use controls::controls;
 use formats::formats;
 use serde::Deserialize;
-use std::ops::{Range, RangeInclusive};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use thiserror::Error;
 use toml::Spanned;
 use vb3_v4l2::Port;
@@ -45,22 +46,31 @@ impl Source<'_> {
         before.filter(|&byte| byte == b'\n').count() + 1
     }
 
-    fn error<T>(&self, span: Range<usize>, message: impl Into<String>) -> Result<T> {
+    /// Fails with a message about the text at byte `at`.
+    fn error<T>(&self, at: usize, message: impl Display) -> Result<T> {
         Err(DescriptionError {
-            line: self.line(span.start),
-            message: message.into(),
+            line: self.line(at),
+            message: message.to_string(),
         })
     }
 
-    fn note(&mut self, span: Range<usize>, message: &str) {
-        let line = self.line(span.start);
+    /// Fails as [`error`](Self::error) unless the text at byte `at` is correct.
+    fn expect(&self, at: usize, is_correct: bool, message: impl Display) -> Result<()> {
+        match is_correct {
+            true => Ok(()),
+            false => self.error(at, message),
+        }
+    }
+
+    fn note(&mut self, at: usize, message: impl Display) {
+        let line = self.line(at);
         self.notes.push(format!("{line}: {message}"));
     }
 
     fn toml<T: for<'de> Deserialize<'de>>(&self) -> Result<T> {
         toml::from_str(self.text).or_else(|e| {
             let at = e.span().map_or(0, |span| span.start);
-            self.error(at..at, e.message().trim().replace('\n', ", "))
+            self.error(at, e.message().trim().replace('\n', ", "))
         })
     }
 }
@@ -82,13 +92,11 @@ pub(super) fn parse(text: &str) -> Result<Description> {
         notes: Vec::new(),
     };
     let version = source.toml::<VersionOnly>()?.version;
-    if *version.get_ref() != VERSION {
-        let message = format!(
-            "version = {}: this vb3 reads version {VERSION}; clone the device again",
-            version.get_ref()
-        );
-        return source.error(version.span(), message);
-    }
+    let (at, version) = (version.span().start, version.into_inner());
+    let message = format_args!(
+        "version = {version}: this vb3 reads version {VERSION}; clone the device again"
+    );
+    source.expect(at, version == VERSION, message)?;
     let file: File = source.toml()?;
     identity(&source, &file)?;
     let formats = formats(&mut source, &file)?;
@@ -121,65 +129,56 @@ fn is_plain(text: &str, max: usize) -> bool {
 }
 
 fn identity(source: &Source<'_>, file: &File) -> Result<()> {
-    let device = file.device.get_ref();
+    let (at, device) = (file.device.span().start, file.device.get_ref());
     let bus_info = device.bus_info.as_ref();
     let texts = [("driver", &device.driver, 15), ("card", &device.card, 31)];
     for (name, text, max) in (texts.into_iter()).chain(bus_info.map(|text| ("bus_info", text, 31)))
     {
-        if text.is_empty() || !is_plain(text, max) {
-            let message = format!("{name} = {text:?}: allowed are 1 to {max} printable bytes");
-            return source.error(file.device.span(), message);
-        }
+        let message = format_args!("{name} = {text:?}: allowed are 1 to {max} printable bytes");
+        source.expect(at, !text.is_empty() && is_plain(text, max), message)?;
     }
     if let Some(usb) = &file.usb {
         check_usb(source, usb)?;
     }
-    let names = file.inputs.iter().map(|input| &input.name);
-    if file.inputs.len() > MAX_INPUTS || names.clone().any(|name| !is_plain(name, 31)) {
-        let message =
-            format!("allowed are {MAX_INPUTS} [[input]] with names of 31 printable bytes");
-        return source.error(file.device.span(), message);
-    }
-    Ok(())
+    let mut names = file.inputs.iter().map(|input| &input.name);
+    let are_inputs = names.len() <= MAX_INPUTS && names.all(|name| is_plain(name, 31));
+    let message =
+        format_args!("allowed are {MAX_INPUTS} [[input]] with names of 31 printable bytes");
+    source.expect(at, are_inputs, message)
 }
 
 fn check_usb(source: &Source<'_>, table: &Spanned<UsbTable>) -> Result<()> {
-    let usb = table.get_ref();
+    let (at, usb) = (table.span().start, table.get_ref());
     let texts = [&usb.manufacturer, &usb.product, &usb.serial];
     // A USB device's strings have at most 126 characters.
-    let mut texts = texts.into_iter().flatten();
-    let is_text = |text: &str| text.chars().count() <= 126 && is_plain(text, usize::MAX);
-    if let Some(text) = texts.find(|text| !is_text(text)) {
-        let message = format!("{text:?}: allowed are 126 printable characters");
-        return source.error(table.span(), message);
+    for text in texts.into_iter().flatten() {
+        let is_text = text.chars().count() <= 126 && is_plain(text, usize::MAX);
+        let message = format_args!("{text:?}: allowed are 126 printable characters");
+        source.expect(at, is_text, message)?;
     }
-    let is_revision = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    match usb.revision.as_ref().filter(|text| !is_revision(text)) {
-        Some(text) => {
-            let message = format!("revision = {text:?}: allowed are 4 hexadecimal digits");
-            source.error(table.span(), message)
-        }
-        None => Ok(()),
-    }
+    let Some(text) = &usb.revision else {
+        return Ok(());
+    };
+    let is_revision = text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let message = format_args!("revision = {text:?}: allowed are 4 hexadecimal digits");
+    source.expect(at, is_revision, message)
 }
 
 fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> {
     let Some(mode) = &description.file.mode else {
         return Ok(());
     };
-    let (span, mode) = (mode.span(), mode.get_ref());
+    let (at, mode) = (mode.span().start, mode.get_ref());
     let named = format!("[mode] {} {} at {}", mode.format, mode.size, mode.interval);
-    if mode.image_bytes > Some(MAX_COMPRESSED_BYTES) {
-        let message = format!("{named}: allowed are image_bytes up to {MAX_COMPRESSED_BYTES}");
-        return source.error(span, message);
-    }
-    let formats = description.file.formats.iter();
-    if !formats
-        .map(|format| format.get_ref().code)
-        .any(|code| code == mode.format)
-    {
-        return source.error(span, format!("{named}: no [[format]] has this code"));
-    }
+    let message = format_args!("{named}: allowed are image_bytes up to {MAX_COMPRESSED_BYTES}");
+    source.expect(at, mode.image_bytes <= Some(MAX_COMPRESSED_BYTES), message)?;
+    let mut formats = description.file.formats.iter();
+    let has_format = formats.any(|format| format.get_ref().code == mode.format);
+    source.expect(
+        at,
+        has_format,
+        format_args!("{named}: no [[format]] has this code"),
+    )?;
     let is_made = description
         .formats
         .iter()
@@ -188,18 +187,20 @@ fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> 
         .sizes(mode.format.0)
         .contains(mode.size.0.0, mode.size.0.1);
     if !is_made {
-        source.note(
-            span,
-            &format!("{named} is replaced by the nearest that vb3 can make"),
-        );
-    } else if !is_offered && mode.size.size().is_some() {
-        return source.error(span, format!("{named}: the format has no such size"));
+        let message = format_args!("{named} is replaced by the nearest that vb3 can make");
+        source.note(at, message);
+        return Ok(());
     }
-    Ok(())
+    let is_size = is_offered || mode.size.size().is_none();
+    source.expect(
+        at,
+        is_size,
+        format_args!("{named}: the format has no such size"),
+    )
 }
 
 fn check_stream(source: &Source<'_>, stream: &Spanned<StreamTable>) -> Result<()> {
-    let (span, stream) = (stream.span(), stream.get_ref());
+    let (at, stream) = (stream.span().start, stream.get_ref());
     let times = stream.intervals_us.iter();
     let frames = stream.intervals_us.len();
     let is_inside = |[index, count]: &[u32; 2]| {
@@ -219,5 +220,5 @@ fn check_stream(source: &Source<'_>, stream: &Spanned<StreamTable>) -> Result<()
     } else {
         return Ok(());
     };
-    source.error(span, format!("[stream]: {message}"))
+    source.error(at, format_args!("[stream]: {message}"))
 }
