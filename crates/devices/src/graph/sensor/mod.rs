@@ -238,7 +238,6 @@ impl Setting {
         };
         let (least, most) = self.sensor.lines;
         let vertical = (least.into(), i64::from(most) - i64::from(mode.size.1));
-        let horizontal = self.sensor.hblanks(mode);
         let (first, most) = (self.sensor.exposure, self.most_exposure());
         let rate = ControlKind::Integer64 {
             min: mode.pixel_rate,
@@ -259,37 +258,19 @@ impl Setting {
             master: None,
             initial: None,
         };
+        let (lines, default) = ((first.0.into(), most), i64::from(first.1).min(most));
+        let exposure = integer(cid::EXPOSURE, "Exposure", lines, default);
+        let vblank = integer(cid::VBLANK, "Vertical Blanking", vertical, mode.vblank());
+        let (pixels, default) = (self.sensor.hblanks(mode), mode.hblank());
+        let hblank = integer(cid::HBLANK, "Horizontal Blanking", pixels, default);
+        let rate = read_only(cid::PIXEL_RATE, "Pixel Rate", rate);
+        let frequency = read_only(cid::LINK_FREQ, "Link Frequency", frequency);
         vec![
-            (
-                integer(
-                    cid::EXPOSURE,
-                    "Exposure",
-                    (first.0.into(), most),
-                    i64::from(first.1).min(most),
-                ),
-                self.exposure(),
-            ),
-            (
-                integer(cid::VBLANK, "Vertical Blanking", vertical, mode.vblank()),
-                self.vblank(),
-            ),
-            (
-                integer(
-                    cid::HBLANK,
-                    "Horizontal Blanking",
-                    horizontal,
-                    mode.hblank(),
-                ),
-                self.hblank(),
-            ),
-            (
-                read_only(cid::PIXEL_RATE, "Pixel Rate", rate),
-                mode.pixel_rate,
-            ),
-            (
-                read_only(cid::LINK_FREQ, "Link Frequency", frequency),
-                mode.link.into(),
-            ),
+            (exposure, self.exposure()),
+            (vblank, self.vblank()),
+            (hblank, self.hblank()),
+            (rate, mode.pixel_rate),
+            (frequency, mode.link.into()),
         ]
     }
 
