@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
-use vb3_v4l2::{PixelFormat, Wake, WakeFd};
+use vb3_v4l2::{PixelFormat, Rect, Wake, WakeFd};
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
@@ -20,11 +20,21 @@ pub(crate) const LARGE: usize = 512 << 10;
 /// They fit into a core's cache.
 const STRIPE: usize = 256 << 10;
 
+/// The parameters of a conversion, which are fixed when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conversion {
+    pub(crate) job: Job,
+    /// Format and size of the source part, then of the target part.
+    pub(crate) shapes: [(&'static PixelFormat, Size); 2],
+    /// Bytes of the source part, then of the target part, without padding.
+    pub(crate) bytes: [usize; 2],
+    /// The rectangle of the target part in its buffer.
+    pub(crate) compose: Rect,
+}
+
 /// A picture to convert: source and target bytes, lines without padding.
 pub(crate) struct Task {
-    pub(crate) job: Job,
-    /// Format and size of the source, then of the target.
-    pub(crate) shapes: [(&'static PixelFormat, Size); 2],
+    pub(crate) conversion: Conversion,
     /// The source; `None` if `lent` or `source` has its bytes.
     pub(crate) frame: Option<Arc<Frame>>,
     /// The source's components in their buffer; empty if `frame` or `source` has the bytes.
@@ -44,8 +54,8 @@ impl Task {
     }
 
     fn convert(&mut self, engine: &mut Converter) -> Option<()> {
-        let (lines, job) = (self.stripe_lines(), self.job);
-        let [(from, size), (to, to_size)] = self.shapes;
+        let (lines, job) = (self.stripe_lines(), self.conversion.job);
+        let [(from, size), (to, to_size)] = self.conversion.shapes;
         let line = |format, size| plane(format, size, 0).map(|(line, _)| line);
         let pitch = line(to, to_size)?;
         let mut target = ViewMut::contiguous(to, to_size, &mut self.target, pitch).ok()?;
@@ -71,8 +81,8 @@ impl Task {
 
     /// Returns how many lines of the source to convert at once.
     fn stripe_lines(&self) -> u32 {
-        let [(from, size), to] = self.shapes;
-        if self.lent.is_empty() || self.job.scales((from, size), to) {
+        let [(from, size), to] = self.conversion.shapes;
+        if self.lent.is_empty() || self.conversion.job.scales((from, size), to) {
             return size.height();
         }
         let lines = [from, to.0].into_iter().flat_map(|format| {
@@ -107,7 +117,8 @@ fn read(
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Task");
-        shown.field("job", &self.job).finish_non_exhaustive()
+        shown.field("conversion", &self.conversion);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -127,8 +138,6 @@ pub(crate) struct Beside {
 
 impl Beside {
     /// Starts a thread that converts each picture.
-    ///
-    /// # Errors
     /// Fails as [`start`](Self::start) does.
     pub(crate) fn converting() -> Result<Self, Failure> {
         let mut engine = Converter::new();
@@ -136,8 +145,6 @@ impl Beside {
     }
 
     /// Starts a thread that calls `run` for each picture.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if no thread or descriptor is available.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
@@ -218,8 +225,12 @@ mod tests {
             range: Quantization::Limited,
         };
         Task {
-            job: Job::whole(size, size, color),
-            shapes: [(&pixfmt::GREY, size); 2],
+            conversion: Conversion {
+                job: Job::whole(size, size, color),
+                shapes: [(&pixfmt::GREY, size); 2],
+                bytes: [4; 2],
+                compose: Rect::whole(2, 2),
+            },
             frame: None,
             lent: Vec::new(),
             source: vec![7; 4],

@@ -1,29 +1,16 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
-use crate::beside::{Beside, LARGE, Task};
+use crate::beside::{Beside, Conversion, LARGE, Task};
 use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
 use std::sync::Arc;
-use vb3_picture::convert::{Converter, Job};
-use vb3_picture::{Frame, Size};
+use vb3_picture::Frame;
+use vb3_picture::convert::Converter;
 use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::{Bus, Format, PixelFormat, Rect, WakeFd};
-
-/// The parameters of a conversion, which are fixed when it begins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Conversion {
-    pub(crate) job: Job,
-    /// Format and size of the source part, then of the target part.
-    pub(crate) shapes: [(&'static PixelFormat, Size); 2],
-    /// Bytes of the source part, then of the target part, without padding.
-    pub(crate) bytes: [usize; 2],
-    /// The rectangle of the target part in its buffer.
-    pub(crate) compose: Rect,
-}
+use vb3_v4l2::{Bus, Format, WakeFd};
 
 /// A converted picture, and how much of it is written to its buffer.
 struct Converted {
     task: Task,
-    compose: Rect,
     cursor: PictureCursor,
 }
 
@@ -36,8 +23,8 @@ pub(crate) struct PictureConverter {
     target: Vec<u8>,
     /// The thread for large pictures. It starts with the first large picture.
     thread: Option<Beside>,
-    /// The target rectangle of the picture that the thread is converting.
-    under_way: Option<Rect>,
+    /// Whether the thread is converting a picture.
+    is_busy: bool,
     /// The picture that was converted last, until its memory is taken back.
     converted: Option<Converted>,
     /// Whether all pictures are converted within calls, none by the thread.
@@ -47,7 +34,7 @@ pub(crate) struct PictureConverter {
 impl std::fmt::Debug for PictureConverter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PictureConverter")
-            .field("under_way", &self.under_way)
+            .field("is_busy", &self.is_busy)
             .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
@@ -60,7 +47,7 @@ impl PictureConverter {
             source: Vec::new(),
             target: Vec::new(),
             thread: None,
-            under_way: None,
+            is_busy: false,
             converted: None,
             at_once: false,
         }
@@ -74,7 +61,7 @@ impl PictureConverter {
 
     /// Returns whether the thread has a picture, so that it accepts no other.
     pub(crate) const fn is_busy(&self) -> bool {
-        self.under_way.is_some()
+        self.is_busy
     }
 
     /// Returns a descriptor that becomes readable when the thread has converted its picture.
@@ -96,30 +83,30 @@ impl PictureConverter {
         self.thread.is_some()
     }
 
-    /// Passes a picture to the thread: `frame`, the `lent` lines, or `source` if there is neither.
-    /// If the thread refuses the picture, converts the picture within this call.
+    /// Converts a picture: `frame`, the `lent` lines, or `source` if there is neither. Does so within this call
+    /// unless the picture is for the thread, and the thread accepts it.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
         frame: Option<Arc<Frame>>,
         lent: Vec<LentLines>,
+        on_thread: bool,
     ) {
         let mut target = std::mem::take(&mut self.target);
         target.resize(conversion.bytes[1], 0);
         let task = Task {
-            job: conversion.job,
-            shapes: conversion.shapes,
+            conversion: *conversion,
             frame,
             lent,
             source: std::mem::take(&mut self.source),
             target,
             done: false,
         };
-        let given = match &self.thread {
+        let given = match self.thread.as_ref().filter(|_| on_thread) {
             Some(thread) => thread.give(task),
             None => Err(Box::new(task)),
         };
-        self.under_way = Some(conversion.compose);
+        self.is_busy = given.is_ok();
         if let Err(mut task) = given {
             task.run(&mut self.engine);
             self.keep(*task);
@@ -135,9 +122,9 @@ impl PictureConverter {
     }
 
     fn keep(&mut self, task: Task) {
-        self.converted = self.under_way.take().map(|compose| Converted {
+        self.is_busy = false;
+        self.converted = Some(Converted {
             task,
-            compose,
             cursor: PictureCursor::default(),
         });
     }
@@ -159,7 +146,8 @@ impl PictureConverter {
             return Err(Trouble::Fault);
         }
         let surface = Surface(format);
-        let (place, going) = ((buffer, converted.compose), (&mut converted.cursor, left));
+        let compose = converted.task.conversion.compose;
+        let (place, going) = ((buffer, compose), (&mut converted.cursor, left));
         match surface.write_rect_on(place, going, bus, &converted.task.target)? {
             true => surface.payloads().map(Some),
             false => Ok(None),
@@ -171,27 +159,5 @@ impl PictureConverter {
         if let Some(Converted { task, .. }) = self.converted.take() {
             (self.source, self.target) = (task.source, task.target);
         }
-    }
-
-    /// Converts `source`, or the converter's own source, into a buffer within this call.
-    pub(crate) fn write<C>(
-        &mut self,
-        conversion: &Conversion,
-        source: Option<&[u8]>,
-        format: &Format,
-        buffer: &Active<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let [(from, from_size), (to, to_size)] = conversion.shapes;
-        self.target.resize(conversion.bytes[1], 0);
-        let source = (from, from_size, source.unwrap_or(&self.source));
-        let target = (to, to_size, self.target.as_mut_slice());
-        let done = self.engine.run_unpadded(&conversion.job, source, target);
-        done.map_err(|_| Trouble::Fault)?;
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        let (place, going) = ((buffer, conversion.compose), (&mut cursor, &mut left));
-        let surface = Surface(format);
-        surface.write_rect_on(place, going, bus, &self.target)?;
-        surface.payloads()
     }
 }

@@ -2,8 +2,9 @@
 //! It crops the sensor's picture, scales it, and places it in the buffer. It imitates the capture side of the
 //! driver s5p-fimc.
 
+use crate::beside::Conversion;
 use crate::mode::color_of;
-use crate::picture_converter::{Conversion, PictureConverter};
+use crate::picture_converter::PictureConverter;
 use crate::select::{STEP, fit};
 use crate::surface::{EINVAL, Surface, Trouble};
 use vb3_picture::convert::Job;

@@ -38,25 +38,17 @@ impl<C> Player<C> {
         let stage = match (&mut self.scaler, frame) {
             _ if tick.stream.formats.pixel().is_compressed() => Stage::Filling(0),
             (Some(scaler), Some(frame)) => {
-                let format = &tick.stream.formats.format;
-                let plan = scaler.plan(frame, format);
-                match plan {
-                    Ok(plan) if scaler.wants_thread(&plan, frame) => {
-                        let frame = Some(Arc::clone(frame));
-                        scaler.converter.begin(&plan, frame, Vec::new());
-                        self.leave_picture();
-                        Stage::Scaling
-                    }
-                    _ => {
-                        let source = Some(frame.bytes());
-                        let converter = &mut scaler.converter;
-                        let written = plan.and_then(|plan| {
-                            converter.write(&plan, source, format, &token, tick.bus)
-                        });
-                        self.leave_picture();
-                        return finish(tick, stamp, token, written.map(Some));
-                    }
+                let planned = scaler.plan(frame, &tick.stream.formats.format);
+                let begun = planned.map(|plan| {
+                    let on_thread = scaler.wants_thread(&plan, frame);
+                    let frame = Some(Arc::clone(frame));
+                    (scaler.converter).begin(&plan, frame, Vec::new(), on_thread);
+                });
+                self.leave_picture();
+                if let Err(trouble) = begun {
+                    return finish(tick, stamp, token, Err(trouble));
                 }
+                Stage::Scaling
             }
             _ => Stage::Writing(PictureCursor::default()),
         };

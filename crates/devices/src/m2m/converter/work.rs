@@ -1,9 +1,9 @@
 //! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
 
 use super::FrameConverter;
+use crate::beside::Conversion;
 use crate::m2m::Meta;
 use crate::mode::color_of;
-use crate::picture_converter::Conversion;
 use crate::surface::{PictureCursor, Surface, Trouble};
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
@@ -17,22 +17,16 @@ struct Plan {
     crop: Rect,
 }
 
-/// A picture whose conversion takes several ticks and a thread.
+/// A picture that is being converted.
 #[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
     target: Active<C>,
     plan: Plan,
-    stage: Stage,
-}
-
-/// The step that a picture's conversion has reached.
-#[derive(Debug)]
-enum Stage {
-    /// Ticks read the picture from its buffer.
-    Reading(PictureCursor),
-    /// The thread converts the picture, or ticks write the converted picture to its buffer.
-    Converting,
+    /// Whether the thread converts the picture.
+    on_thread: bool,
+    /// How much of the source is read; `None` once it is converted, or the thread reads it.
+    reading: Option<PictureCursor>,
 }
 
 /// The result of a step: the bytes used in each plane, once the picture is in its buffer.
@@ -41,10 +35,8 @@ type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 impl<C> FrameConverter<C> {
     /// Converts the oldest picture into the oldest empty buffer, if both exist.
     pub(super) fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        let mut left = self.piece;
         if self.own.under_way.is_some() {
-            self.resume(&mut left, bus, progress);
-            return;
+            return self.resume(bus, progress);
         }
         if !self.output.is_ready() || !self.capture.is_ready() {
             return;
@@ -61,36 +53,42 @@ impl<C> FrameConverter<C> {
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
         let [source_bytes, target_bytes] = plan.conversion.bytes;
-        if !(self.worker).wants_thread(source_bytes.saturating_add(target_bytes)) {
-            let made = self.convert(&plan, &source, &target, bus);
+        let on_thread = (self.worker).wants_thread(source_bytes.saturating_add(target_bytes));
+        let mut reading = Some(PictureCursor::default());
+        if on_thread {
+            match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
+                Ok(Some(lent)) => {
+                    self.worker.begin(&plan.conversion, None, lent, on_thread);
+                    reading = None;
+                }
+                Ok(None) => {}
+                Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
+            }
+        } else if let Some(made) = self
+            .convert_in_place(&plan, &source, &target, bus)
+            .transpose()
+        {
             return self.give_back(source, target, made, progress);
         }
-        let stage = match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
-            Ok(Some(lent)) => {
-                self.worker.begin(&plan.conversion, None, lent);
-                Stage::Converting
-            }
-            Ok(None) => Stage::Reading(PictureCursor::default()),
-            Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
-        };
         self.own.under_way = Some(UnderWay {
             source,
             target,
             plan,
-            stage,
+            on_thread,
+            reading,
         });
         if !self.worker.is_busy() {
-            self.resume(&mut left, bus, progress);
+            self.resume(bus, progress);
         }
     }
 
-    /// Continues with a large picture: moves at most `left` bytes. Does not write to buffers of an ended
-    /// stream.
-    fn resume(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    /// Continues with a picture: moves a piece if it is for the thread, else all. Does not write to buffers of an
+    /// ended stream.
+    fn resume(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let Some(mut at) = self.own.under_way.take() else {
             return;
         };
-        let step = self.step_on(&mut at, left, bus);
+        let step = self.step_on(&mut at, bus);
         if step == Ok(None) {
             self.own.under_way = Some(at);
             return;
@@ -100,26 +98,35 @@ impl<C> FrameConverter<C> {
         self.give_back(at.source, at.target, made, progress);
     }
 
-    fn step_on(&mut self, at: &mut UnderWay<C>, left: &mut usize, bus: &mut dyn Bus<C>) -> Step {
-        match &mut at.stage {
-            // The format may be another one by now.
-            Stage::Reading(_) if at.source.is_stale() => Err(Trouble::Stale),
-            Stage::Reading(cursor) => {
-                let (place, going) = ((&at.source, at.plan.crop), (cursor, left));
-                let from = Surface(&self.output.format);
-                if from.read_rect_on(place, going, bus, &mut self.worker.source)? {
-                    self.worker.begin(&at.plan.conversion, None, Vec::new());
-                    at.stage = Stage::Converting;
-                }
-                Ok(None)
+    fn step_on(&mut self, at: &mut UnderWay<C>, bus: &mut dyn Bus<C>) -> Step {
+        let mut left = match at.on_thread {
+            true => self.piece,
+            false => usize::MAX,
+        };
+        if let Some(cursor) = &mut at.reading {
+            if at.source.is_stale() {
+                // The format may be another one by now.
+                return Err(Trouble::Stale);
             }
-            Stage::Converting if !self.worker.is_converted() => Ok(None),
-            Stage::Converting if at.source.is_stale() => Err(Trouble::Stale),
-            Stage::Converting => {
-                let format = &self.capture.format;
-                self.worker.resume_write(format, &at.target, left, bus)
+            let (place, going) = ((&at.source, at.plan.crop), (cursor, &mut left));
+            let from = Surface(&self.output.format);
+            if !from.read_rect_on(place, going, bus, &mut self.worker.source)? {
+                return Ok(None);
+            }
+            at.reading = None;
+            (self.worker).begin(&at.plan.conversion, None, Vec::new(), at.on_thread);
+            if at.on_thread {
+                return Ok(None);
             }
         }
+        if !self.worker.is_converted() {
+            return Ok(None);
+        }
+        if at.source.is_stale() {
+            return Err(Trouble::Stale);
+        }
+        let format = &self.capture.format;
+        (self.worker).resume_write(format, &at.target, &mut left, bus)
     }
 
     /// Completes both buffers with the result. If the device has lost one of them, keeps the other instead.
@@ -169,27 +176,23 @@ impl<C> FrameConverter<C> {
         Ok(Plan { conversion, crop })
     }
 
-    /// Converts a picture within this call, without the thread.
-    fn convert(
+    /// Converts a picture without a copy. `None` if the memory is not accessible in place.
+    fn convert_in_place(
         &mut self,
         plan: &Plan,
         source: &Active<C>,
         target: &Active<C>,
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
+    ) -> Step {
         let Plan { conversion, crop } = plan;
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let sources = from.rect_lines(source, Flow::Output, *crop)?;
         let targets = to.rect_lines(target, Flow::Capture, conversion.compose)?;
         match in_place(&mut self.worker.engine, conversion, &sources, &targets, bus) {
-            Some(true) => return to.payloads(),
-            Some(false) => return Err(Trouble::Fault),
-            None => {}
+            Some(true) => to.payloads().map(Some),
+            Some(false) => Err(Trouble::Fault),
+            None => Ok(None),
         }
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        let going = (&mut cursor, &mut left);
-        from.read_rect_on((source, *crop), going, bus, &mut self.worker.source)?;
-        self.worker.write(conversion, None, to.0, target, bus)
     }
 }
 
