@@ -106,15 +106,8 @@ pub struct Row {
     pub meaning: &'static str,
     /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
-    parse: Parse,
-}
-
-/// How the value after `=` is parsed.
-#[derive(Clone, Copy, Debug)]
-enum Parse {
-    /// A codec, which has no value.
-    Codec(Kind),
-    By(fn(&str) -> Result<DeviceKind, Option<&'static str>>),
+    /// Parses the value after `=`; `None` for a codec, which has no value.
+    parse: Option<fn(&str) -> Result<DeviceKind, Option<&'static str>>>,
 }
 
 const fn row(
@@ -129,7 +122,7 @@ const fn row(
         values,
         meaning,
         mplane,
-        parse: Parse::By(parse),
+        parse: Some(parse),
     }
 }
 
@@ -137,9 +130,10 @@ impl Row {
     /// Parses the value after `=`.
     /// The error has a message only if the list of kinds does not explain the error.
     pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
-        match &self.parse {
-            Parse::Codec(kind) => bare(value, DeviceKind::Codec(*kind)),
-            Parse::By(parse) => parse(value),
+        match (self.parse, Kind::from_word(self.name)) {
+            (Some(parse), _) => parse(value),
+            (None, Some(codec)) => bare(value, DeviceKind::Codec(codec)),
+            (None, None) => Err(None),
         }
     }
 }
@@ -154,28 +148,23 @@ pub const KINDS: &[Row] = &[
     row("display", SINKS, "a display that records what it is shown (default null)", false, display),
     row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
         |value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
-    codec("h264dec", Kind::H264Decoder, "a stateful H.264 decoder; needs libavcodec"),
-    codec("h264dec-stateless", Kind::H264StatelessDecoder,
-        "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("hevcdec-stateless", Kind::HevcStatelessDecoder,
-        "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec"),
-    codec("vp8dec-stateless", Kind::Vp8StatelessDecoder,
-        "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("vp9dec-stateless", Kind::Vp9StatelessDecoder,
-        "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("av1dec-stateless", Kind::Av1StatelessDecoder,
-        "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("hevcdec", Kind::HevcDecoder, "a stateful HEVC decoder; needs libavcodec"),
-    codec("vp8dec", Kind::Vp8Decoder, "a stateful VP8 decoder; needs libavcodec"),
-    codec("vp9dec", Kind::Vp9Decoder, "a stateful VP9 decoder; needs libavcodec"),
-    codec("av1dec", Kind::Av1Decoder, "a stateful AV1 decoder; needs libavcodec"),
-    codec("mpeg2dec", Kind::Mpeg2Decoder, "a stateful MPEG-2 decoder; needs libavcodec"),
-    codec("mpeg4dec", Kind::Mpeg4Decoder, "a stateful MPEG-4 part 2 decoder; needs libavcodec"),
-    codec("jpegdec", Kind::JpegDecoder, "a JPEG decoder, memory to memory"),
-    codec("h264enc", Kind::H264Encoder, "a stateful H.264 encoder; needs libavcodec with x264"),
-    codec("hevcenc", Kind::HevcEncoder, "a stateful HEVC encoder; needs libavcodec with x265"),
-    codec("vp8enc", Kind::Vp8Encoder, "a stateful VP8 encoder; needs libavcodec with libvpx"),
-    codec("jpegenc", Kind::JpegEncoder, "a JPEG encoder, memory to memory"),
+    codec("h264dec", "a stateful H.264 decoder; needs libavcodec"),
+    codec("h264dec-stateless", "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("hevcdec-stateless", "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec"),
+    codec("vp8dec-stateless", "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("vp9dec-stateless", "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("av1dec-stateless", "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("hevcdec", "a stateful HEVC decoder; needs libavcodec"),
+    codec("vp8dec", "a stateful VP8 decoder; needs libavcodec"),
+    codec("vp9dec", "a stateful VP9 decoder; needs libavcodec"),
+    codec("av1dec", "a stateful AV1 decoder; needs libavcodec"),
+    codec("mpeg2dec", "a stateful MPEG-2 decoder; needs libavcodec"),
+    codec("mpeg4dec", "a stateful MPEG-4 part 2 decoder; needs libavcodec"),
+    codec("jpegdec", "a JPEG decoder, memory to memory"),
+    codec("h264enc", "a stateful H.264 encoder; needs libavcodec with x264"),
+    codec("hevcenc", "a stateful HEVC encoder; needs libavcodec with x265"),
+    codec("vp8enc", "a stateful VP8 encoder; needs libavcodec with libvpx"),
+    codec("jpegenc", "a JPEG encoder, memory to memory"),
     row("capture-convert", SOURCES, "a camera with a scaler, which crops and scales", false,
         |value| camera(value, CameraInput::Scaler)),
     row("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false,
@@ -188,14 +177,14 @@ pub const KINDS: &[Row] = &[
         sensor),
 ];
 
-/// Makes a codec's entry. Codecs are multi-planar, as most of the kernel's codecs are.
-const fn codec(name: &'static str, kind: Kind, meaning: &'static str) -> Row {
+/// Makes the entry of the codec with this name. Codecs are multi-planar, as most of the kernel's codecs are.
+const fn codec(name: &'static str, meaning: &'static str) -> Row {
     Row {
         name,
         values: "",
         meaning,
         mplane: true,
-        parse: Parse::Codec(kind),
+        parse: None,
     }
 }
 
@@ -299,8 +288,6 @@ impl DeviceSpec {
     }
 
     /// Makes the device. For a memory-to-memory device, this is one open file's part.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
     pub(crate) fn make<C: Send + 'static>(
         &self,
