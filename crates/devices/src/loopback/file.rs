@@ -72,8 +72,6 @@ impl FilePlayer {
     }
 
     /// Shows the file's next picture if the picture is due.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if the file cannot be played further.
     pub(super) fn play(&mut self, shared: &mut Shared, now_ns: u64) -> Result<(), Failure> {
         let Some(due_ns) = shared.next_of_file() else {

@@ -53,8 +53,6 @@ pub(super) fn playable(format: &Format) -> Option<(&'static PixelFormat, Size)> 
 
 impl Fill {
     /// Opens the placeholder's file, if there is one. May wait for ffprobe, for at most 30 seconds.
-    ///
-    /// # Errors
     /// Fails for a file that cannot be played, with a message for the user.
     pub(super) fn new(placeholder: Option<&Placeholder>) -> Result<Self, Failure> {
         let file = match placeholder {

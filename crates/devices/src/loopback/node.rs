@@ -32,9 +32,7 @@ pub(crate) struct LoopbackNode<C> {
 
 impl<C: Send + 'static> LoopbackNode<C> {
     /// Makes the part of the node for a new file.
-    ///
-    /// # Errors
-    /// EBUSY if the node has too many open files.
+    /// Fails with EBUSY if the node has too many open files.
     pub(crate) fn new(
         spec: &DeviceSpec,
         place: &HostSettings,
@@ -78,21 +76,21 @@ impl<C: Send + 'static> LoopbackNode<C> {
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_enum_framesizes`.
     fn is_fixed(&self) -> bool {
-        let own = [self.writer.engine.id, self.reader.engine.id];
+        let own = [self.writer.stream.formats.id, self.reader.stream.formats.id];
         let shared = self.link.lock();
         shared.keeps_format() || shared.is_used_beside(own)
     }
 
     fn is_writer(&self, shared: &Shared) -> bool {
-        shared.is_writer(self.writer.engine.id)
+        shared.is_writer(self.writer.stream.formats.id)
     }
 }
 
 impl<C> Drop for LoopbackNode<C> {
     fn drop(&mut self) {
         let mut shared = self.link.lock();
-        shared.forget(self.writer.engine.id);
-        shared.forget(self.reader.engine.id);
+        shared.forget(self.writer.stream.formats.id);
+        shared.forget(self.reader.stream.formats.id);
         shared.close();
     }
 }
@@ -116,7 +114,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         let is_camera = shared.is_written || shared.keeps_format();
         !self.exclusive
             || match flow {
-                Flow::Capture => is_camera || shared.is_holder(self.reader.engine.id),
+                Flow::Capture => is_camera || shared.is_holder(self.reader.stream.formats.id),
                 Flow::Output => !is_camera || self.is_writer(&shared),
             }
     }

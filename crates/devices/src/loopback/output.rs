@@ -20,10 +20,6 @@ pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
-    /// The writer's id among the loopback's writers and readers.
-    pub(super) id: u32,
-    /// Whether the writer provides the timeout image instead of frames.
-    is_image: bool,
 }
 
 /// Whether the writing program waits for a buffer.
@@ -43,9 +39,9 @@ enum Waits {
 #[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
-    /// The same as [`Writer::id`].
-    id: u32,
-    /// The same as [`Writer::is_image`].
+    /// The writer's id among the loopback's writers and readers.
+    pub(super) id: u32,
+    /// Whether the writer provides the timeout image instead of frames.
     is_image: bool,
     pixels: Vec<&'static PixelFormat>,
     /// Line lengths are multiples of this many bytes.
@@ -70,11 +66,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
             stride: spec.stride.unwrap_or(1),
             default_interval,
         };
-        let engine = Writer {
-            waits: Waits::Nobody,
-            id,
-            is_image,
-        };
+        let engine = Writer::default();
         let mut node = Self::with_engine(spec, place, "Loopback", formats, engine);
         node.policy.timestamps = TimestampKind::Copy;
         node.policy.starts_empty = spec.is_v4l2loopback();
@@ -170,21 +162,22 @@ impl<C: Send + 'static> Engine<C> for Writer {
 
     fn start(&mut self, stream: &mut Stream<WriterFormats, C>) -> Result<(), DriverError> {
         self.waits = Waits::Nobody;
-        if !self.is_image {
+        if !stream.formats.is_image {
             stream.formats.link.lock().begin();
         }
         Ok(())
     }
 
     fn stop(&mut self, stream: &mut Stream<WriterFormats, C>) {
+        let WriterFormats { id, is_image, .. } = stream.formats;
         let mut shared = stream.formats.link.lock();
-        if !self.is_image && shared.is_writer(self.id) {
+        if !is_image && shared.is_writer(id) {
             shared.end();
         }
     }
 
     fn may_allocate(&self, formats: &WriterFormats) -> Result<(), DriverError> {
-        match formats.link.lock().is_taken(self.id) && !self.is_image {
+        match formats.is_taken(&formats.link.lock()) {
             true => Err(EBUSY),
             false => Ok(()),
         }
@@ -192,8 +185,8 @@ impl<C: Send + 'static> Engine<C> for Writer {
 
     fn buf_init(&mut self, formats: &WriterFormats) -> Result<(), DriverError> {
         let mut shared = formats.link.lock();
-        if !self.is_image {
-            return shared.claim(self.id).ok_or(EBUSY);
+        if !formats.is_image {
+            return shared.claim(formats.id).ok_or(EBUSY);
         }
         if let Some(settings) = &mut shared.settings {
             settings.timeout_image_io = false;
@@ -202,7 +195,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
     }
 
     fn buf_cleanup(&mut self, formats: &WriterFormats) {
-        formats.link.lock().unclaim(self.id);
+        formats.link.lock().unclaim(formats.id);
     }
 
     fn step(&mut self, tick: &mut Tick<'_, WriterFormats, C>) -> bool {
@@ -213,10 +206,11 @@ impl<C: Send + 'static> Engine<C> for Writer {
         if self.waits == Waits::Perhaps {
             self.waits = Waits::Nobody;
         }
+        let is_image = tick.stream.formats.is_image;
         let link = tick.stream.formats.link.clone();
         let mut shared = link.lock();
-        let taken = take(&token, &mut shared, self.is_image, tick.bus);
-        if !self.is_image {
+        let taken = take(&token, &mut shared, is_image, tick.bus);
+        if !is_image {
             shared.fill.note_written(tick.now_ns);
         }
         let Some((outcome, taken)) = tick.stream.outcome(taken) else {
@@ -227,7 +221,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
             given_ns => given_ns,
         };
         let sequence = match shared.settings {
-            Some(_) if !self.is_image => shared.count_written(),
+            Some(_) if !is_image => shared.count_written(),
             _ => tick.stream.next_sequence(),
         };
         let stamp = Stamp {
@@ -251,7 +245,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
             Some(Taken::Read(bytes)) => {
                 // CAST: widening.
                 tick.stream.count_copied(bytes.len() as u64);
-                match self.is_image {
+                match is_image {
                     true => shared.set_image(bytes),
                     false => shared.push(Body::Own(bytes), stamp),
                 }
@@ -281,6 +275,11 @@ impl<C: Send + 'static> Engine<C> for Writer {
 impl WriterFormats {
     fn is_v4l2loopback(&self) -> bool {
         self.link.lock().settings.is_some()
+    }
+
+    /// Returns whether another writer has buffers, so that this one cannot write.
+    fn is_taken(&self, shared: &Shared) -> bool {
+        shared.is_taken(self.id) && !self.is_image
     }
 
     /// Returns whether the format is fixed. With v4l2loopback, readers' buffers fix it.
@@ -395,7 +394,7 @@ impl Formats for WriterFormats {
     /// Readers with buffers of another format get an event, and no frames until they free these buffers.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
         let mut shared = self.link.lock();
-        if shared.is_taken(self.id) && !self.is_image {
+        if self.is_taken(&shared) {
             return Err(EBUSY);
         }
         shared.set_format(format);

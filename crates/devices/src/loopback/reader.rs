@@ -27,8 +27,6 @@ pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C
 /// Moves frames to a reader's buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
-    /// The reader's id among the loopback's writers and readers.
-    pub(super) id: u32,
     /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
     /// Number of the frame to take next.
@@ -56,8 +54,8 @@ struct Copying<C> {
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
-    /// The same as [`Reader::id`].
-    reader: u32,
+    /// The reader's id among the loopback's writers and readers.
+    pub(super) id: u32,
     pixels: Vec<&'static PixelFormat>,
     /// Whether there is a format only while a writer streams.
     exclusive: bool,
@@ -75,12 +73,11 @@ impl<C: Send + 'static> LoopbackCapture<C> {
         let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
-            reader: id,
+            id,
             pixels: formats(),
             exclusive,
         };
         let reader = Reader {
-            id,
             first: None,
             next: 0,
             announced,
@@ -218,7 +215,7 @@ impl<C: Send + 'static> Reader<C> {
         let at = shared.from(self.next);
         let number = at.and_then(|at| Some(shared.frames().get(at)?.number));
         self.next = number.unwrap_or(self.next).saturating_add(1);
-        shared.follow(self.id, self.next);
+        shared.follow(stream.formats.id, self.next);
     }
 
     /// Continues to copy the frame that was begun, within this tick's limit.
@@ -226,7 +223,8 @@ impl<C: Send + 'static> Reader<C> {
         let Some(mut copying) = self.copying.take() else {
             return;
         };
-        shared.note_copying(self.id, None);
+        let id = tick.stream.formats.id;
+        shared.note_copying(id, None);
         let at = shared.from(copying.number);
         let found = at.and_then(|at| Some((at, shared.frames().get(at)?)));
         let found = found.filter(|(_, frame)| frame.number == copying.number);
@@ -236,7 +234,7 @@ impl<C: Send + 'static> Reader<C> {
         let stamp = frame.stamp;
         let arrived = match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
             Ok(None) => {
-                shared.note_copying(self.id, Some(copying.number));
+                shared.note_copying(id, Some(copying.number));
                 self.copying = Some(copying);
                 return;
             }
@@ -265,7 +263,7 @@ impl<C: Send + 'static> Reader<C> {
         tick.stream
             .count_dropped(number.saturating_sub(self.next.max(first)));
         self.next = number.saturating_add(1);
-        shared.follow(self.id, self.next);
+        shared.follow(tick.stream.formats.id, self.next);
         let mut payloads = None;
         if let Some(Arrived { len, copied }) = arrived {
             tick.stream.count_copied(copied);
@@ -287,25 +285,25 @@ impl<C: Send + 'static> Reader<C> {
 
     /// Passes the writer's buffer with a frame to this reader. Copies the frame if other readers need it.
     fn give(
-        &self,
+        tick: &mut Tick<'_, ReaderFormats, C>,
         shared: &mut Shared,
         at: usize,
         (token, len): (&Active<C>, u64),
-        bus: &mut dyn Bus<C>,
     ) -> u64 {
+        let id = tick.stream.formats.id;
         let number = shared.frames().get(at).map(|frame| frame.number);
-        let is_wanted = |number| shared.is_wanted_beside(self.id, number);
+        let is_wanted = |number| shared.is_wanted_beside(id, number);
         if !number.is_some_and(is_wanted) {
-            shared.give(at, self.id, None);
+            shared.give(at, id, None);
             shared.remove(at, DoneState::Done);
             return 0;
         }
         let mut copy = shared.memory(len);
         let read = match token.plane(0) {
-            Ok(Some(plane)) => bus.inspect(&plane.cookie, 0, &mut copy).is_ok(),
+            Ok(Some(plane)) => tick.bus.inspect(&plane.cookie, 0, &mut copy).is_ok(),
             _ => false,
         };
-        shared.give(at, self.id, Some(copy));
+        shared.give(at, id, Some(copy));
         if !read {
             shared.remove(at, DoneState::Done);
         }
@@ -325,14 +323,14 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return Err(EIO);
         }
         self.first = None;
-        self.next = stream.formats.link.lock().join(self.id);
+        self.next = stream.formats.link.lock().join(stream.formats.id);
         Ok(())
     }
 
     fn stop(&mut self, stream: &mut Stream<ReaderFormats, C>) {
         self.copying = None;
         let mut shared = stream.formats.link.lock();
-        shared.leave(self.id);
+        shared.leave(stream.formats.id);
         self.file.put_back(&mut shared);
     }
 
@@ -354,24 +352,24 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         if self.copying.is_some() {
             return false;
         }
-        let link = tick.stream.formats.link.clone();
+        let (link, id) = (tick.stream.formats.link.clone(), tick.stream.formats.id);
         let shared = &mut *link.lock();
-        let is_outdated = shared.outdated(self.id).is_some();
+        let is_outdated = shared.outdated(id).is_some();
         if is_outdated {
-            shared.leave(self.id);
+            shared.leave(id);
         }
         if is_outdated || tick.stream.tokens.is_empty() {
             self.file.put_back(shared);
             return false;
         }
-        shared.follow(self.id, self.next);
+        shared.follow(id, self.next);
         shared.add_fill(tick.now_ns);
         if let Err(failure) = self.file.play(shared, tick.now_ns) {
             tick.stream.fail(failure, tick.progress);
             return false;
         }
         let tokens = &tick.stream.tokens;
-        shared.reclaim(self.id, |loan| {
+        shared.reclaim(id, |loan| {
             tokens.iter().any(|token| is_same(loan, token, tick.bus))
         });
         let Some(at) = shared.from(self.next) else {
@@ -398,7 +396,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         }
         let arrived = match length(frame, &token) {
             Ok(len) => {
-                let copied = self.give(shared, at, (&token, len), tick.bus);
+                let copied = Self::give(tick, shared, at, (&token, len));
                 Ok(Arrived { len, copied })
             }
             Err(Miss::Trouble(trouble)) => Err(trouble),
@@ -418,7 +416,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         }
         let has_buffer = !stream.tokens.is_empty();
         let shared = stream.formats.link.lock();
-        let takes_frames = has_buffer && shared.outdated(self.id).is_none();
+        let takes_frames = has_buffer && shared.outdated(stream.formats.id).is_none();
         if !takes_frames {
             // Another reader must be able to play the file.
             return self.file.is_playing().then_some(0);
@@ -445,11 +443,11 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     }
 
     fn buf_init(&mut self, formats: &ReaderFormats) -> Result<(), DriverError> {
-        formats.link.lock().hold(self.id).ok_or(EINVAL)
+        formats.link.lock().hold(formats.id).ok_or(EINVAL)
     }
 
     fn buf_cleanup(&mut self, formats: &ReaderFormats) {
-        formats.link.lock().unhold(self.id);
+        formats.link.lock().unhold(formats.id);
     }
 }
 
@@ -460,7 +458,7 @@ impl ReaderFormats {
     }
 
     fn is_there_in(&self, shared: &Shared) -> bool {
-        let holds = shared.settings.is_some() && shared.is_holder(self.reader);
+        let holds = shared.settings.is_some() && shared.is_holder(self.id);
         !self.exclusive || shared.is_written || shared.keeps_format() || holds
     }
 
@@ -493,11 +491,11 @@ impl Formats for ReaderFormats {
 
     fn format(&self) -> Format {
         let shared = self.link.lock();
-        shared.outdated(self.reader).unwrap_or(shared.format)
+        shared.outdated(self.id).unwrap_or(shared.format)
     }
 
     fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
-        self.link.lock().note_format(self.reader);
+        self.link.lock().note_format(self.id);
         Ok(())
     }
 

@@ -278,7 +278,7 @@ fn a_second_file_cannot_write() {
     };
     assert_eq!(setup(&mut other), Err(BUSY));
     assert_eq!(other.set_format(Flow::Output, &format, false), Err(BUSY));
-    (0..2).for_each(|_| link.lock().unclaim(writer.device.engine.id));
+    (0..2).for_each(|_| link.lock().unclaim(writer.device.stream.formats.id));
     assert_eq!(setup(&mut other), Ok(()));
 }
 
