@@ -125,34 +125,39 @@ impl Offer {
         native: Option<(Size, Fraction)>,
     ) -> Self {
         let measures = |size: Size| (size.width(), size.height());
-        let mut sizes: Vec<_> = spec.sizes.iter().copied().map(measures).collect();
-        if sizes.is_empty() && spec.size.is_some() {
-            sizes.push(measures(size));
-        } else if sizes.is_empty() {
-            let most = native.map_or(USUAL_SIZES[0], |(size, _)| measures(size));
-            let usual = USUAL_SIZES.into_iter();
-            let usual = usual.filter(|size| size.0 <= most.0 && size.1 <= most.1);
-            for size in core::iter::once(measures(size)).chain(usual) {
-                if !sizes.contains(&size) {
-                    sizes.push(size);
-                }
-            }
+        let most = native.map_or(USUAL_SIZES[0], |(size, _)| measures(size));
+        let mut sizes = USUAL_SIZES.to_vec();
+        sizes.retain(|size| size.0 <= most.0 && size.1 <= most.1);
+        let mut intervals = USUAL_RATES.map(|rate| Fraction::new(1, rate)).to_vec();
+        intervals.retain(|usual| usual.as_nanos() >= interval.as_nanos());
+        let listed_sizes = spec.sizes.iter().copied().map(measures).collect();
+        let listed_intervals = spec.rates.iter().copied().map(upside_down).collect();
+        let first = (measures(size), spec.size.is_some());
+        Self {
+            sizes: offered(listed_sizes, first, sizes, |a, b| a == b),
+            intervals: offered(
+                listed_intervals,
+                (interval, spec.fps.is_some()),
+                intervals,
+                same,
+            ),
         }
-        let mut intervals: Vec<_> = spec.rates.iter().copied().map(upside_down).collect();
-        if intervals.is_empty() && spec.fps.is_some() {
-            intervals.push(interval);
-        } else if intervals.is_empty() {
-            let least = interval.as_nanos();
-            let usual = USUAL_RATES.map(|rate| Fraction::new(1, rate)).into_iter();
-            let usual = usual.filter(|interval| interval.as_nanos() >= least);
-            for interval in core::iter::once(interval).chain(usual) {
-                if !intervals.iter().any(|known| same(*known, interval)) {
-                    intervals.push(interval);
-                }
-            }
-        }
-        Self { sizes, intervals }
     }
+}
+
+/// Returns the listed values. If there are none, returns `first`, followed by the usual ones unless `is_only`.
+fn offered<T: Copy>(
+    listed: Vec<T>,
+    (first, is_only): (T, bool),
+    mut usual: Vec<T>,
+    is_same: impl Fn(T, T) -> bool,
+) -> Vec<T> {
+    if !listed.is_empty() {
+        return listed;
+    }
+    usual.retain(|one| !is_only && !is_same(*one, first));
+    usual.insert(0, first);
+    usual
 }
 
 /// Returns the Y'CbCr encoding of a V4L2 colour description.
