@@ -113,8 +113,6 @@ enum State {
 
 impl<C> Camera<C> {
     /// Makes the camera of a SPEC.
-    ///
-    /// # Errors
     /// Fails for a clip that cannot be played, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Camera { source, end, input } = &spec.kind else {

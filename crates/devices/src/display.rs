@@ -69,8 +69,6 @@ pub(crate) struct Screen<C> {
 
 impl<C> Display<C> {
     /// Makes the display of a SPEC.
-    ///
-    /// # Errors
     /// Fails for a recording that cannot be written, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Display { sink } = &spec.kind else {

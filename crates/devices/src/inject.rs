@@ -90,9 +90,7 @@ impl Inject {
     }
 
     /// Fails if the fault is requested, and clears the request.
-    ///
-    /// # Errors
-    /// EINVAL; ENXIO for missing hardware.
+    /// The error is EINVAL, or ENXIO for missing hardware.
     pub(crate) fn check(&mut self, fault: Fault) -> Result<(), DriverError> {
         match fault {
             _ if !self.strikes(fault) => Ok(()),

@@ -150,10 +150,8 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Returns whether buffers may be allocated now.
-    ///
-    /// # Errors
-    /// EBUSY for the program's call, if another file of the device has buffers that exclude these.
+    /// Checks whether buffers may be allocated now. Fails with EBUSY for the program's call if another file of
+    /// the device has buffers that exclude these.
     fn may_allocate(&self, _formats: &Self::Formats) -> Result<(), DriverError> {
         Ok(())
     }

@@ -59,8 +59,6 @@ impl Program {
     }
 
     /// Returns whether no source's first picture is awaited, so that the host can go on.
-    ///
-    /// # Errors
     /// Fails once for a next source that was dropped, with the reason.
     pub(super) fn is_ready(&mut self) -> Result<bool, Failure> {
         if self.awaits_picture {
@@ -92,10 +90,8 @@ impl Program {
 
 impl<C> Player<C> {
     /// Accepts the command to play another source.
-    ///
-    /// # Errors
-    /// [`PlayError::Passed`] if the source's first frame is over already, or a failure if the system provides
-    /// no thread or descriptor.
+    /// Fails with [`PlayError::Passed`] if the source's first frame is over already, or with a failure if the
+    /// system provides no thread or descriptor.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,

@@ -202,8 +202,6 @@ pub(crate) struct Entity<C> {
 
 impl<C> GraphNode<C> {
     /// Makes the node of the entity `index`.
-    ///
-    /// # Errors
     /// Fails with a message for the user if there is no such entity.
     pub(crate) fn new(
         spec: &DeviceSpec,

@@ -72,8 +72,6 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
 
 impl<C> FrameConverter<C> {
     /// Makes the converter of a SPEC for one open file.
-    ///
-    /// # Errors
     /// Fails for a SPEC with an unsupported format, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);

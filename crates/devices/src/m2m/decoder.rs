@@ -96,8 +96,6 @@ pub(crate) struct Decoding<C> {
 
 impl<C> Decoder<C> {
     /// Makes the decoder of a SPEC for one open file.
-    ///
-    /// # Errors
     /// Fails with a message for the user if the SPEC is for no stateful decoder.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);

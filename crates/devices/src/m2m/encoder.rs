@@ -81,8 +81,6 @@ pub(crate) struct Encoding<C> {
 
 impl<C> Encoder<C> {
     /// Makes the encoder of a SPEC for one open file.
-    ///
-    /// # Errors
     /// Fails with a message for the user if the SPEC is for no encoder.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);

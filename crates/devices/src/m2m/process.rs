@@ -23,8 +23,6 @@ pub(crate) struct CodecProcess {
 
 impl CodecProcess {
     /// Makes a codec process that is started later.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if no available library has the codec.
     pub(crate) fn new(kind: Kind, place: &HostSettings) -> Result<Self, Failure> {
         place.codecs.describe(kind).map_err(Failure::new)?;
@@ -102,9 +100,7 @@ impl CodecProcess {
     }
 
     /// Passes a job to the worker.
-    ///
-    /// # Errors
-    /// [`Refused::Dead`] if the worker does not run, and the worker's own refusals.
+    /// Fails with [`Refused::Dead`] if the worker does not run, and with the worker's own refusals.
     pub(crate) fn submit(&mut self, job: Job<'_>) -> Result<(), Refused> {
         let worker = self.worker.as_mut().ok_or(Refused::Dead)?;
         worker.submit(job)

@@ -63,8 +63,6 @@ pub(crate) struct Stateless<C> {
 
 impl<C> StatelessDecoder<C> {
     /// Makes the decoder of a SPEC for one open file. The worker starts with the stream.
-    ///
-    /// # Errors
     /// Fails with a message for the user: no available library can decode for this device, or the SPEC names
     /// an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {

@@ -324,8 +324,6 @@ impl<'a> Decoder<'a> {
     }
 
     /// Waits until ffmpeg has ended.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if ffmpeg failed before the clip's end.
     fn end(self, quit: &PipeReader) -> Result<(), Stop> {
         let name = self.job.path.display();

@@ -48,8 +48,6 @@ pub(super) struct Tool {
 
 impl Tool {
     /// Starts a tool in a process group of its own, so that ^C at the terminal does not reach the tool.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if the tool is not installed, or if the system cannot start a
     /// process or a thread.
     pub(super) fn start(
@@ -147,8 +145,6 @@ impl Tool {
 
     /// Waits for the tool's end, after its output has ended. Returns the tool's status and messages. Stops early
     /// when `quit` becomes readable or closes.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if the tool does not end in time.
     pub(super) fn end(
         mut self,

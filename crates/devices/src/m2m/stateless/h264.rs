@@ -5,9 +5,6 @@ use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slic
 use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
 
 /// Puts the parameter sets in front of a picture's slices.
-///
-/// # Errors
-/// A message about a missing or unsupported part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
@@ -51,9 +48,6 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
 }
 
 /// Checks the value of a control.
-///
-/// # Errors
-/// A message about unsupported samples.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match H264Sps::read(value).filter(|_| id == cid::STATELESS_H264_SPS) {
         Some(sps) => check_samples(&sps),

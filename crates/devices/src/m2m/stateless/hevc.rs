@@ -11,9 +11,6 @@ pub(super) const SMALLEST_BLOCK: u32 = 8;
 
 /// Checks the value of a control.
 ///
-/// # Errors
-/// A message about unsupported samples.
-///
 /// As in Linux, a chroma format of 0 is accepted, since this is the control's initial value.
 /// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
@@ -30,9 +27,6 @@ fn check_samples(sps: &HevcSps, chroma_format_idc: u8) -> Result<(), String> {
 }
 
 /// Puts the parameter sets in front of a picture's slices.
-///
-/// # Errors
-/// A message about a missing or unsupported part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

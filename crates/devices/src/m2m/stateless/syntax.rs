@@ -18,7 +18,7 @@ pub(super) struct Syntax {
     pub(super) controls: &'static [ControlSpec],
     /// Width and height of a buffer are multiples of this number.
     pub(super) step: u32,
-    /// Checks the value of a control. Fails with a message about an unsupported value.
+    /// Checks the value of a control. Fails with a message about unsupported samples.
     pub(super) check: fn(u32, &[u8]) -> Result<(), String>,
     /// Makes the library's input from the controls, the size of the buffers and the bytes of an OUTPUT
     /// buffer. Fails with a message about a missing, wrong or unsupported part.
@@ -190,8 +190,6 @@ impl Parameters {
     }
 
     /// Returns the value of a control that must have been set.
-    ///
-    /// # Errors
     /// Fails with a message if the control was never set.
     pub(super) fn need<T>(&self, id: u32, read: impl Fn(&[u8]) -> Option<T>) -> Result<T, String> {
         let missing = || {

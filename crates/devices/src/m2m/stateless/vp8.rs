@@ -5,9 +5,6 @@ use vb3_codec::headers::Vp8Header;
 use vb3_v4l2::{Vp8FrameHeader, cid, sys};
 
 /// Checks a frame against its control, and makes the library's input.
-///
-/// # Errors
-/// A message about a difference or a missing part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

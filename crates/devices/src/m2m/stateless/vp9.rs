@@ -5,9 +5,6 @@ use vb3_codec::headers::Vp9Header;
 use vb3_v4l2::{Vp9FrameHeader, cid, sys};
 
 /// Checks the value of a control.
-///
-/// # Errors
-/// A message about unsupported samples.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match Vp9FrameHeader::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
         Some(frame) if frame.profile != 0 => Err(format!(
@@ -19,9 +16,6 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
 }
 
 /// Checks a frame against its control, and makes the library's input.
-///
-/// # Errors
-/// A message about a difference or a missing part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

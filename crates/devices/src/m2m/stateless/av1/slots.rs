@@ -100,9 +100,7 @@ impl Slots {
 }
 
 /// Checks that the slots in use have the frames that a program names.
-///
-/// # Errors
-/// A message about the first difference.
+/// Fails with a message about the first difference.
 pub(super) fn expect(
     slots: &[Option<Slot>; SLOTS],
     named: &[u64; SLOTS],
