@@ -3,12 +3,9 @@
 //! A SPEC is a kind with its source or destination, and options after commas. In a file's name, a comma
 //! is written `\,` and a backslash `\\`.
 
-mod demands;
-mod edit;
 mod formats;
 mod guess;
 mod identity;
-mod like;
 mod offer;
 mod options;
 pub(crate) mod parse;
@@ -18,13 +15,12 @@ use crate::description::Description;
 use crate::loopback::Placeholder;
 use crate::m2m::is_stateless;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
-pub use demands::Demands;
-pub use edit::with_option;
 pub use guess::did_you_mean;
 pub use identity::{DeviceIdentity, UsbId, UsbNames};
 pub(crate) use offer::same;
 use offer::{list, unknown_format};
 pub use options::{DeviceOption, Group, OPTIONS};
+pub use parse::with_option;
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
     parse_window, parse_word, split,
@@ -123,6 +119,19 @@ pub struct DeviceSpec {
     pub node: Option<u32>,
     /// When the device appears and disappears by itself.
     pub presence: Presence,
+}
+
+/// What a device and its driver demand of memory, apart from its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// Whether the device sees the CPU's caches; if `None`, the machine's default holds.
+    pub coherent: Option<bool>,
+    /// Whether the driver omits cache syncs. The memory must then work without them.
+    pub unsynced: bool,
+    /// Whether the driver needs memory with struct pages.
+    pub pages: bool,
+    /// Whether the device uses protected memory.
+    pub protected: Protected,
 }
 
 /// A camera's source.

@@ -5,7 +5,6 @@
 //! all entities between the two.
 
 mod develop;
-mod scene;
 mod sensor;
 #[cfg(test)]
 mod tests;
@@ -19,8 +18,10 @@ use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, PictureCursor, Surface, Trouble};
-use scene::Scene;
-use sensor::Setting;
+use develop::Chain;
+use sensor::{Raw, Setting};
+use std::fmt::Debug;
+use std::ops::Range;
 use vb3_picture::Size;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
@@ -177,6 +178,32 @@ impl Formats for Video {
     }
 }
 
+/// Renders the frames that reach a video node.
+trait Scene: Debug + Send {
+    /// Begins frame `sequence`, with the current values of controls.
+    fn begin(&mut self, sequence: u32, graph: &MediaGraph);
+
+    /// Returns how many samples of the sensor are read for a line. One tick reads a limited number of samples.
+    fn samples(&self) -> u32;
+
+    /// Returns the time from this frame to the next in nanoseconds, if the sensor determines it.
+    fn frame_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Renders lines of the frame and appends their bytes to `out`.
+    fn render(&self, lines: Range<u32>, out: &mut Vec<u8>);
+}
+
+/// Makes the scene of a path: raw frames as the sensor sends them, or frames that processing entities have
+/// changed. `None` for a path without a sensor.
+fn scene_of(graph: &MediaGraph, path: &[usize]) -> Option<Box<dyn Scene>> {
+    if let Some(raw) = Raw::new(graph, path) {
+        return Some(Box::new(raw));
+    }
+    Some(Box::new(Chain::new(graph, path)?))
+}
+
 /// A frame that is being rendered or written to its buffer.
 #[derive(Debug)]
 struct Work<C> {
@@ -323,7 +350,7 @@ impl<C> Engine<C> for Entity<C> {
             stream.failure = Some(Failure::asked_for(refused.sentence));
             DriverError(refused.errno)
         })?;
-        self.chain = scene::of(&self.graph, &path);
+        self.chain = scene_of(&self.graph, &path);
         if self.chain.is_none() {
             self.graph.stop(self.index);
             return Err(EINVAL);

@@ -1,8 +1,7 @@
 //! Plays the placeholder's file, which readers see without a writer. One reader plays it for all readers.
 
-use super::fill::playable;
+use super::fill::{padded, playable};
 use super::link::{Shared, has_same_layout};
-use super::placeholder::padded;
 use crate::Failure;
 use crate::source::{Ready, Source};
 use vb3_picture::Picture;

@@ -2,7 +2,7 @@
 //! wait for them.
 
 use super::fill::Fill;
-use super::settings::Settings;
+use super::state::Settings;
 use crate::lock::lock;
 use crate::streaming::Stamp;
 use std::any::Any;

@@ -38,15 +38,12 @@ mod fill;
 mod link;
 mod node;
 mod output;
-mod placeholder;
 mod reader;
-mod settings;
 mod state;
 
 pub use link::Link;
 pub(crate) use node::LoopbackNode;
 pub(crate) use output::LoopbackOutput;
-pub use placeholder::Placeholder;
 pub(crate) use reader::LoopbackCapture;
 pub use state::LoopbackAttribute;
 
@@ -55,7 +52,8 @@ use crate::graph;
 use crate::mode::COLOR;
 use crate::spec::{DeviceKind, DeviceSpec};
 use fill::Fill;
-use settings::Settings;
+pub use fill::Placeholder;
+use state::Settings;
 use vb3_v4l2::{FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {
@@ -97,19 +95,14 @@ impl DeviceSpec {
         let interval = Fraction::new(rate.denominator, rate.numerator);
         let settings = self.is_v4l2loopback().then(Settings::default);
         let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
-        if self.is_v4l2loopback() {
-            let kind = DeviceKind::LoopbackNode { link, exclusive };
-            let node = Self {
-                kind,
-                ..self.clone()
-            };
-            return Ok(vec![node]);
-        }
         let node = |number: u32, kind| Self {
             kind,
             node: self.node.map(|first| first.saturating_add(number)),
             ..self.clone()
         };
+        if self.is_v4l2loopback() {
+            return Ok(vec![node(0, DeviceKind::LoopbackNode { link, exclusive })]);
+        }
         let output = DeviceKind::LoopbackOutput { link: link.clone() };
         let capture = |number| {
             let link = link.clone();

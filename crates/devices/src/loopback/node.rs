@@ -1,7 +1,7 @@
 //! The node of v4l2loopback, which writers and readers share.
 
 use super::link::Shared;
-use super::settings::Settings;
+use super::state::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
 use crate::device::Outside;

@@ -8,7 +8,6 @@
 //! returned once the worker has its bytes, which may be before their picture is decoded. An OUTPUT buffer
 //! with a JPEG file is returned together with the picture.
 
-mod format;
 mod lend;
 pub(super) mod table;
 mod work;
@@ -26,10 +25,17 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use table::{Input, Row};
 use vb3_codec::StreamFormat;
+use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, CommandSet, EventKinds, Flow, Format, FormatFlags, PixelFormat, Progress, Rect,
-    SelectionFlags, SelectionTarget, pixfmt,
+    Bus, CommandSet, EventKinds, Flow, Format, FormatFlags, FrameSizes, PixelFormat, Progress,
+    Rect, SelectionFlags, SelectionTarget, pixfmt,
+};
+
+/// Sizes of pictures in pixels. The minimum is 2, because a stream may crop its pictures that far.
+const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
+    width: (2, WIDTH_MAX, 2),
+    height: (2, HEIGHT_MAX, 2),
 };
 
 /// A decoded picture that has no CAPTURE buffer yet, or whose buffer is not completed yet.
@@ -106,7 +112,7 @@ impl<C> Decoder<C> {
         // Formats with separate planes come first. Of two similar formats, GStreamer takes a decoder's first
         // one, but prefers separate planes when it imports.
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
-        let raw = RawFormats::new(spec, all.clone(), format::SIZES);
+        let raw = RawFormats::new(spec, all.clone(), SIZES);
         let none = || spec.no_such_format();
         let size = spec.first_size();
         let start = raw::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
@@ -150,6 +156,27 @@ impl<C> Decoder<C> {
         Ok(device)
     }
 
+    /// Adjusts a format for OUTPUT.
+    ///
+    /// Keeps any colorimetry, even for JPEG, whose pictures have only one colorimetry. GStreamer requests BT.601
+    /// for JPEG files and fails if it gets another.
+    fn try_coded(&self, wanted: &Format) -> Format {
+        let Some(mut format) = Format::negotiate(wanted, &self.coded, SIZES, true) else {
+            return self.output.format;
+        };
+        // Buffers hold the largest frame. ffmpeg requests half of that, and truncates longer frames.
+        if let (Some(pixel), Some(plane)) = (self.coded.first(), format.planes.first_mut()) {
+            let whole = pixel.compressed_layout(format.width, format.height, 0);
+            plane.sizeimage = plane.sizeimage.max(whole.sizeimage);
+        }
+        let own = raw::coded_color(format.fourcc);
+        let is_jpegs_own = own == raw::JPEG && wanted.color.colorspace == own.colorspace;
+        if wanted.color.colorspace == 0 || is_jpegs_own {
+            format.color = own;
+        }
+        format
+    }
+
     /// Returns the part of a CAPTURE buffer that the picture covers.
     fn shown(&self) -> Rect {
         let (format, visible) = (&self.capture.format, self.own.visible);
@@ -174,11 +201,10 @@ impl<C> M2mEngine<C> for Decoder<C> {
     const EVENTS: EventKinds = EventKinds::EOS.union(EventKinds::SOURCE_CHANGE);
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
-        let (coded, shown) = (&self.output.format, &self.capture.format);
         match flow {
-            Flow::Output => Some(format::try_coded(&self.coded, wanted, coded)),
+            Flow::Output => Some(self.try_coded(wanted)),
             // The stream determines size and colorimetry.
-            Flow::Capture => self.raw.negotiate_like(wanted, shown),
+            Flow::Capture => self.raw.negotiate_like(wanted, &self.capture.format),
         }
     }
 

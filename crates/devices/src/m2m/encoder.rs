@@ -10,7 +10,6 @@
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 
 mod controls;
-mod format;
 mod read;
 mod table;
 mod work;
@@ -33,7 +32,15 @@ use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, FourCc, Fraction,
-    FrameIntervals, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    FrameIntervals, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+};
+
+/// Maximum number of pictures per second.
+const MAX_FPS: u32 = 60;
+/// Intervals of a stream's pictures.
+const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
+    min: Fraction::new(1, MAX_FPS),
+    max: Fraction::new(1, 1),
 };
 
 /// A picture's packet, which waits for a buffer.
@@ -92,12 +99,12 @@ impl<C> Encoder<C> {
         let none = || spec.no_such_format();
         let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
         source.color = raw::REC709;
-        let source = format::try_source(row, &raw, &source).ok_or_else(none)?;
+        let source = try_source(row, &raw, &source).ok_or_else(none)?;
         let crop = Rect::whole(source.width, source.height);
-        let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
+        let made = coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
             let interval = Fraction::new(fps.denominator, fps.numerator);
-            nearest_interval(interval, format::MAX_FPS)
+            nearest_interval(interval, MAX_FPS)
         });
         let parts = Parts {
             worker,
@@ -133,7 +140,17 @@ impl<C> Encoder<C> {
     /// Returns the CAPTURE format for OUTPUT pictures of this format and crop rectangle.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
         let (row, formats) = (self.own.row, &self.coded);
-        format::coded_for(row, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
+        coded_for(row, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
+    }
+
+    /// Adjusts a format for CAPTURE. Size and colorimetry follow from OUTPUT.
+    fn try_coded(&self, wanted: &Format) -> Format {
+        let mut format = self.capture.format;
+        if let (Some(pixel), Some(plane)) = (self.coded.first(), format.planes.first_mut()) {
+            let asked = wanted.planes.first().map_or(0, |plane| plane.sizeimage);
+            *plane = pixel.compressed_layout(format.width, format.height, asked);
+        }
+        format
     }
 
     /// Returns the worker's set-up for the current formats and controls.
@@ -149,19 +166,63 @@ impl<C> Encoder<C> {
     }
 }
 
+/// Adjusts a format for OUTPUT.
+fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Option<Format> {
+    let mut format = formats.negotiate(wanted)?;
+    let model = formats.pixels.first()?.model();
+    format.color = match row.is_stream() {
+        true => wanted.color.sanitized(model),
+        // A JPEG file has no other colorimetry.
+        false => raw::JPEG_PICTURE,
+    };
+    Some(format)
+}
+
+/// Returns the CAPTURE format for pictures of a format and the encoded part `crop`.
+/// Its size is rounded up to whole blocks of the codec. `wanted_bytes` is a result of [`wish`].
+fn coded_for(
+    row: &Row,
+    formats: &[&'static PixelFormat],
+    source: &Format,
+    crop: Rect,
+    wanted_bytes: u32,
+) -> Option<Format> {
+    let pixel = *formats.first()?;
+    let width = crop.width.next_multiple_of(row.block);
+    let height = crop.height.next_multiple_of(row.block);
+    let mut format = Format::new(pixel, width, height)?;
+    let layout = pixel.compressed_layout(source.width, source.height, wanted_bytes);
+    *format.planes.first_mut()? = layout;
+    format.color = match row.is_stream() {
+        true => source.color,
+        false => raw::JPEG,
+    };
+    Some(format)
+}
+
+/// Returns the bytes that a program requested with a CAPTURE format; 0 for the default.
+fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
+    let bytes = format.planes.first().map_or(0, |plane| plane.sizeimage);
+    let offered = formats.first().map(|pixel| {
+        let layout = pixel.compressed_layout(format.width, format.height, 0);
+        layout.sizeimage
+    });
+    if offered == Some(bytes) { 0 } else { bytes }
+}
+
 impl<C> M2mEngine<C> for Encoder<C> {
     const RAW: Flow = Flow::Output;
     const COMMANDS: Option<CommandSet> = Some(CommandSet::Encoder);
     const EVENTS: EventKinds = EventKinds::EOS;
 
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
-        self.own.row.is_stream().then_some(format::INTERVALS)
+        self.own.row.is_stream().then_some(INTERVALS)
     }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
-            Flow::Output => format::try_source(self.own.row, &self.raw, wanted),
-            Flow::Capture => Some(format::try_coded(&self.coded, wanted, &self.capture.format)),
+            Flow::Output => try_source(self.own.row, &self.raw, wanted),
+            Flow::Capture => Some(self.try_coded(wanted)),
         }
     }
 
@@ -171,7 +232,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
                 if peer_busy && *format != self.capture.format {
                     return Err(EBUSY);
                 }
-                self.own.wanted_bytes = format::wish(&self.coded, format);
+                self.own.wanted_bytes = wish(&self.coded, format);
                 self.capture.format = *format;
             }
             Flow::Output => {
@@ -200,7 +261,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         self.own.coded_interval = if wanted.numerator == 0 || wanted.denominator == 0 {
             self.own.default_interval
         } else {
-            nearest_interval(wanted, format::MAX_FPS)
+            nearest_interval(wanted, MAX_FPS)
         };
         if flow == Flow::Output {
             self.own.interval = self.own.coded_interval;
@@ -232,13 +293,9 @@ impl<C> M2mEngine<C> for Encoder<C> {
             return Err(EBUSY);
         }
         let format = &self.output.format;
-        let crop = fit(
-            wanted,
-            self.own.row.least,
-            (format.width, format.height),
-            flags,
-        )?;
-        let made = self.coded_for(&self.output.format, crop)?;
+        let size = (format.width, format.height);
+        let crop = fit(wanted, self.own.row.least, size, flags)?;
+        let made = self.coded_for(format, crop)?;
         self.own.crop = crop;
         // Only width and height change. Existing buffers are large enough for the whole picture.
         (self.capture.format.width, self.capture.format.height) = (made.width, made.height);

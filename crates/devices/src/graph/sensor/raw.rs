@@ -1,7 +1,7 @@
 //! Raw frames of a sensor: a mosaic with light, exposure, gain, noise and black level.
 
 use super::Setting;
-use crate::graph::scene::Scene;
+use crate::graph::Scene;
 use std::ops::Range;
 use vb3_picture::{Pattern, Picture, Size};
 use vb3_v4l2::pixfmt::Sample;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::Entity;
-use crate::graph::scene::Scene as _;
+use crate::graph::Scene as _;
 use crate::streaming::Engine as _;
 use proptest::prelude::*;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Tests the identity v4l2loopback: sequence numbers, controls, and files in sysfs.
 
 use super::*;
-use crate::loopback::settings::Settings;
+use crate::loopback::state::Settings;
 use vb3_queue::DriverError;
 use vb3_v4l2::FrameSizes;
 
