@@ -5,7 +5,7 @@ mod probe;
 mod tool;
 
 pub use player::await_ended as await_ended_clips;
-pub use probe::ClipInfo;
+use probe::ClipInfo;
 
 use crate::Failure;
 use crate::ring::Ring;
@@ -47,7 +47,7 @@ impl NextSource {
 /// output into pictures and keeps a few of them ready. The camera takes pictures from the thread without
 /// waiting.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     clip: Option<Clip>,
     pattern: Pattern,
     /// Whether the last picture was the test pattern.
@@ -68,7 +68,7 @@ struct Clip {
 
 /// Whether a picture is available.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ready {
+pub(crate) enum Ready {
     /// A picture is available.
     Frame,
     /// There is no picture yet; `Source::wake_fd` becomes readable when there is one.
@@ -84,7 +84,7 @@ impl Source {
     ///
     /// # Errors
     /// Fails, with a message for the user, for a missing file, a file without pictures, or missing ffmpeg.
-    pub fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
+    pub(crate) fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
         let clip = match spec {
             SourceSpec::Pattern => None,
@@ -117,8 +117,7 @@ impl Source {
     }
 
     /// Returns the size and interval of a clip's file; `None` for the test pattern.
-    #[must_use]
-    pub fn native(&self) -> Option<ClipInfo> {
+    pub(crate) fn native(&self) -> Option<ClipInfo> {
         self.clip.as_ref().map(|clip| clip.info)
     }
 
@@ -126,7 +125,7 @@ impl Source {
     ///
     /// # Errors
     /// Fails, with a message for the user, if the system provides no thread or descriptor for a clip.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         format: &'static PixelFormat,
         size: Size,
@@ -145,26 +144,25 @@ impl Source {
     ///
     /// # Errors
     /// Fails as [`start`](Self::start) does.
-    pub fn start_like(&mut self, other: &Self, interval: Fraction) -> Result<(), Failure> {
+    pub(crate) fn start_like(&mut self, other: &Self, interval: Fraction) -> Result<(), Failure> {
         let (format, size) = other.shape;
         self.start(format, size, interval)
     }
 
     /// Returns whether the source is a clip.
-    #[must_use]
-    pub const fn is_clip(&self) -> bool {
+    pub(crate) const fn is_clip(&self) -> bool {
         self.clip.is_some()
     }
 
     /// Stops the source. Kills a clip's decoder without waiting for its end.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(clip) = &mut self.clip {
             (clip.current, clip.player) = (None, None);
         }
     }
 
     /// Returns whether there is a picture now. Does not wait.
-    pub fn ready(&mut self) -> Ready {
+    pub(crate) fn ready(&mut self) -> Ready {
         let Some(clip) = self.clip.as_mut().filter(|clip| clip.current.is_none()) else {
             return Ready::Frame;
         };
@@ -185,7 +183,7 @@ impl Source {
     ///
     /// The picture is the test pattern with number `sequence` if `pattern` selects a background or there is
     /// no clip. Otherwise it is the clip's picture.
-    pub fn picture(
+    pub(crate) fn picture(
         &mut self,
         sequence: u32,
         picture: &Picture,
@@ -211,7 +209,7 @@ impl Source {
 
     /// Returns the last result of [`picture`](Self::picture), unchanged. `None` if that was a clip's picture
     /// and [`advance`](Self::advance) was called.
-    pub fn picture_again(&self) -> Option<&Arc<Frame>> {
+    pub(crate) fn picture_again(&self) -> Option<&Arc<Frame>> {
         match &self.clip {
             Some(clip) if !self.shows_pattern => clip.current.as_ref(),
             _ => Some(self.pattern.last()),
@@ -231,7 +229,7 @@ impl Source {
     }
 
     /// Advances to the next picture.
-    pub fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         if let Some(clip) = &mut self.clip
             && let (Some(picture), Some(player)) = (clip.current.take(), &clip.player)
         {
@@ -240,13 +238,12 @@ impl Source {
     }
 
     /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`.
-    #[must_use]
-    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
+    pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.ring().map(Ring::wake_fd)
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
-    pub fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&self) {
         if let Some(ring) = self.ring() {
             ring.acknowledge();
         }

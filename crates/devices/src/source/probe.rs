@@ -16,13 +16,13 @@ use vb3_v4l2::Fraction;
 
 /// The size and rate of a clip, as a camera offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClipInfo {
+pub(crate) struct ClipInfo {
     /// Displayed size (after rotation), halved until it is at most the cameras' maximum, in even numbers.
-    pub size: Size,
+    pub(crate) size: Size,
     /// Seconds per frame, from 1/120 to 1; 1/30 for a still picture.
-    pub interval: Fraction,
+    pub(crate) interval: Fraction,
     /// Whether the file is one picture (PNG, JPEG) without a rate.
-    pub still: bool,
+    pub(crate) still: bool,
 }
 
 /// Maximum length of ffprobe's answer, in bytes.
