@@ -170,32 +170,26 @@ impl<C> Screen<C> {
         else {
             return;
         };
-        let outcome = tick.stream.outcome(read).map(|(outcome, _)| outcome);
-        let Some(outcome) = outcome else {
-            frame
-                .into_iter()
-                .for_each(|frame| self.sink.put_back(frame));
-            return;
+        let Some((outcome, _)) = tick.stream.outcome(read) else {
+            return self.sink.put_back(frame);
         };
         let sequence = tick.stream.next_sequence();
-        match (outcome, frame) {
+        let place = match (outcome, frame) {
             (DoneState::Done, Some(frame)) => {
                 self.sink.show(frame);
-                let place = PicturePlace::Sink;
-                self.last = Some(Last { sequence, place });
+                Some(PicturePlace::Sink)
             }
             (DoneState::Done, None) => {
                 self.sink.show_unseen();
-                let place = PicturePlace::Buffer(token.index());
-                self.last = Some(Last { sequence, place });
+                Some(PicturePlace::Buffer(token.index()))
             }
             (DoneState::Error, frame) => {
-                frame
-                    .into_iter()
-                    .for_each(|frame| self.sink.put_back(frame));
+                self.sink.put_back(frame);
                 tick.stream.count_dropped(1);
+                None
             }
-        }
+        };
+        self.last = place.map_or(self.last, |place| Some(Last { sequence, place }));
         tick.progress
             .events
             .push(DriverEvent::FrameSync { sequence });
@@ -239,9 +233,9 @@ impl<C> Engine<C> for Screen<C> {
         {
             last.place = PicturePlace::Lost;
         }
-        if let Some(frame) = self.reading.take().and_then(|reading| reading.frame) {
-            self.sink.put_back(frame);
-        }
+        let reading = self.reading.take();
+        self.sink
+            .put_back(reading.and_then(|reading| reading.frame));
     }
 
     fn begin_tick(&mut self, tick: &mut Tick<'_, Mode, C>) {

@@ -93,18 +93,17 @@ impl Sink {
     }
 
     /// Returns whether pictures of this format can be recorded exactly.
-    #[must_use]
-    pub fn accepts(&self, format: &PixelFormat) -> bool {
+    pub(crate) fn accepts(&self, format: &PixelFormat) -> bool {
         self.kind.accepts(format)
     }
 
     /// Makes the display read each picture, so that [`last`](Self::last) is the last one shown.
-    pub const fn read_all(&mut self) {
+    pub(crate) const fn read_all(&mut self) {
         self.reads_all = true;
     }
 
     /// Keeps thumbnails of the next pictures.
-    pub fn keep_thumbnails(&mut self) {
+    pub(crate) fn keep_thumbnails(&mut self) {
         self.thumbs.get_or_insert_default();
     }
 
@@ -135,8 +134,7 @@ impl Sink {
 
     /// Returns memory for the next picture, as [`take_frame`](Self::take_frame) does. Returns `None` if
     /// nothing would keep this picture, so that [`show_unseen`](Self::show_unseen) suffices.
-    #[must_use]
-    pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
+    pub(crate) fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
         let is_seen = self.writer.is_some() || self.reads_all || is_kept;
         is_seen.then(|| self.take_frame(format, size))
@@ -180,49 +178,45 @@ impl Sink {
     }
 
     /// Counts a shown picture that was not read.
-    pub fn show_unseen(&mut self) {
+    pub(crate) fn show_unseen(&mut self) {
         self.shown = self.shown.saturating_add(1);
         if let Some(thumbs) = &mut self.thumbs {
             thumbs.offer_frame(|| None);
         }
     }
 
-    /// Takes back the memory of a picture that was not shown.
-    pub fn put_back(&mut self, frame: Frame) {
-        self.spare = Some(frame);
+    /// Takes back the memory of a picture that was not shown, if there is one.
+    pub(crate) fn put_back(&mut self, frame: Option<Frame>) {
+        self.spare = frame.or_else(|| self.spare.take());
     }
 
     /// Returns the last picture that was shown and read.
-    #[must_use]
-    pub fn last(&self) -> Option<Arc<Frame>> {
+    pub(crate) fn last(&self) -> Option<Arc<Frame>> {
         self.last.clone()
     }
 
     /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since
     /// [`keep_thumbnails`](Self::keep_thumbnails), and are at most [`THUMBNAILS_MAX`].
-    #[must_use]
-    pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+    pub(crate) fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let thumbs = self.thumbs.as_ref();
         thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
     /// Returns a descriptor that becomes readable when there is room again. A display waits for it after
     /// [`has_room`](Self::has_room) has returned false.
-    #[must_use]
-    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
+    pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.writer.as_ref().map(Writer::wake_fd)
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
-    pub fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&self) {
         if let Some(writer) = &self.writer {
             writer.acknowledge();
         }
     }
 
     /// Returns the counters so far.
-    #[must_use]
-    pub fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         let mut record = Record {
             shown: self.shown,
             written: self.shown,

@@ -16,7 +16,6 @@ pub(crate) struct NumberedName {
 impl NumberedName {
     /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`. `None` for other
     /// names.
-    #[must_use]
     pub(crate) fn new(name: &str) -> Option<Self> {
         let (before, rest) = name.split_once('%')?;
         let (width, after) = rest.split_once('d')?;
@@ -34,7 +33,6 @@ impl NumberedName {
     }
 
     /// Returns the number in a file's name, if the name is one of these. Directories are not compared.
-    #[must_use]
     fn number_in(&self, path: &Path) -> Option<u64> {
         let before = self.before.rsplit_once('/');
         let before = before.map_or(&*self.before, |(_, name)| name);
@@ -45,7 +43,6 @@ impl NumberedName {
     }
 
     /// Returns the name that has this number.
-    #[must_use]
     pub(crate) fn with(&self, number: u64) -> PathBuf {
         let (before, width, after) = (&self.before, self.width, &self.after);
         PathBuf::from(format!("{before}{number:0width$}{after}"))

@@ -7,15 +7,20 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use vb3_picture::Frame;
 
-/// A recording in one file, or in several if the pictures' shape changes.
+/// A recording of pictures, one after the other, in one file, or in several if the pictures' shape changes.
 #[derive(Debug)]
-struct Files {
+pub(super) struct Recording {
     path: PathBuf,
     count: u32,
     current: PathBuf,
     file: File,
     /// Bytes of the complete pictures in the current file.
     len: u64,
+    /// Whether the files are y4m, and not only the pictures' bytes.
+    is_y4m: bool,
+    shape: Option<Shape>,
+    /// Memory for a picture in a file's layout.
+    out: Vec<u8>,
 }
 
 fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
@@ -31,10 +36,10 @@ fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-impl Files {
+impl Recording {
     /// Opens or creates the recording's first file. An earlier recording stays until the first picture, or
     /// until [`end`](Self::end): the run may not begin.
-    fn create(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
         let file = (File::options().write(true).create(true).truncate(false)).open(path);
         let file = file.map_err(|e| cannot("create", path, &e))?;
         Ok(Self {
@@ -43,29 +48,10 @@ impl Files {
             current: path.to_owned(),
             file,
             len: 0,
+            is_y4m,
+            shape: None,
+            out: Vec::new(),
         })
-    }
-
-    /// Creates and begins the recording's next file.
-    fn next(&mut self) -> Result<(), Failure> {
-        let count = self.count.saturating_add(1);
-        let path = name::nth(&self.path, count);
-        self.file = File::create(&path).map_err(|e| cannot("create", &path, &e))?;
-        (self.count, self.current, self.len) = (count, path, 0);
-        Ok(())
-    }
-
-    /// Returns whether the current file is still empty.
-    const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Makes the current file empty if it has no picture of this run: before the first one, and at the end.
-    fn end(&mut self) {
-        if self.len == 0 {
-            // A pipe cannot be truncated.
-            let _ = self.file.set_len(0);
-        }
     }
 
     /// Appends `data`. If this fails, removes the part that was written.
@@ -87,36 +73,17 @@ impl Files {
     }
 }
 
-/// A recording of pictures, one after the other.
-#[derive(Debug)]
-pub(super) struct Recording {
-    files: Files,
-    /// Whether the files are y4m, and not only the pictures' bytes.
-    is_y4m: bool,
-    shape: Option<Shape>,
-    /// Memory for a picture in a file's layout.
-    out: Vec<u8>,
-}
-
-impl Recording {
-    pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
-        Ok(Self {
-            files: Files::create(path)?,
-            is_y4m,
-            shape: None,
-            out: Vec::new(),
-        })
-    }
-}
-
 impl Recorder for Recording {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         let is_same = self.shape.is_some_and(|now| match self.is_y4m {
             true => now == shape,
             false => (now.format, now.size) == (shape.format, shape.size),
         });
-        if !is_same && !self.files.is_empty() {
-            self.files.next()?;
+        if !is_same && self.len > 0 {
+            let count = self.count.saturating_add(1);
+            let path = name::nth(&self.path, count);
+            self.file = File::create(&path).map_err(|e| cannot("create", &path, &e))?;
+            (self.count, self.current, self.len) = (count, path, 0);
         }
         self.shape = Some(shape);
         Ok(())
@@ -124,15 +91,22 @@ impl Recorder for Recording {
 
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         if !self.is_y4m {
-            return self.files.append(frame.bytes());
+            return self.append(frame.bytes());
         }
-        self.out.clear();
-        let first = self.shape.as_ref().filter(|_| self.files.is_empty());
-        y4m::append(&mut self.out, first, frame)?;
-        self.files.append(&self.out)
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let first = self.shape.as_ref().filter(|_| self.len == 0);
+        let made = y4m::append(&mut out, first, frame);
+        let written = made.and_then(|()| self.append(&out));
+        self.out = out;
+        written
     }
 
+    /// Makes the current file empty if it has no picture of this run: before the first one, and at the end.
     fn end(&mut self) {
-        self.files.end();
+        if self.len == 0 {
+            // A pipe cannot be truncated.
+            let _ = self.file.set_len(0);
+        }
     }
 }
