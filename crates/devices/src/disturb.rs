@@ -25,17 +25,17 @@ pub(crate) struct Plan<C> {
     is_free: bool,
 }
 
-/// `V4L2_EVENT_SRC_CH_RESOLUTION`.
-pub(crate) const RESOLUTION: u32 = 1;
+/// The event that the source has another size (`V4L2_EVENT_SRC_CH_RESOLUTION`).
+pub(crate) const RESIZED: DriverEvent = DriverEvent::SourceChange {
+    port: 0,
+    changes: 1,
+};
 /// `V4L2_IN_ST_NO_SIGNAL`.
 pub(crate) const NO_SIGNAL: u32 = 2;
 
 impl<C> Plan<C> {
     fn change_source(&mut self) {
-        self.events.push(DriverEvent::SourceChange {
-            port: 0,
-            changes: RESOLUTION,
-        });
+        self.events.push(RESIZED);
     }
 
     /// Returns whether there is an event that need not wait for a late frame.

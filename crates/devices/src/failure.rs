@@ -36,9 +36,8 @@ impl Failure {
     /// Makes a failure for a stream that ends as the user requested, such as by `end=stop`.
     pub(crate) fn asked_for(sentence: impl Into<String>) -> Self {
         Self {
-            sentence: sentence.into(),
             asked_for: true,
-            errno: None,
+            ..Self::new(sentence)
         }
     }
 

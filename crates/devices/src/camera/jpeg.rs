@@ -144,21 +144,13 @@ impl<C> JpegEncoder<C> {
                 _ => continue,
             };
             // Files are returned in the order of their pictures.
-            let is_next = |coding: &Coding<C>| u64::from(coding.stamp.sequence) == tag;
-            if !self.coding.front().is_some_and(is_next) {
+            let is_next = |coding: &mut Coding<C>| u64::from(coding.stamp.sequence) == tag;
+            let Some(coding) = self.coding.pop_front_if(is_next) else {
                 continue;
-            }
-            let coded = self.coding.pop_front();
-            let Some(Coding {
-                stamp,
-                token,
-                bytes,
-            }) = coded
-            else {
-                break;
             };
+            let Coding { stamp, token, .. } = coding;
             let written = match &file {
-                Some(file) => write((file.bytes(), bytes), &token, bus),
+                Some(file) => write((file.bytes(), coding.bytes), &token, bus),
                 None => Err(Trouble::TooSmall),
             };
             let (outcome, payloads) = match written {

@@ -3,7 +3,7 @@
 use super::file::FilePlayer;
 use super::link::{Frame, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats, only};
-use crate::disturb::RESOLUTION;
+use crate::disturb::RESIZED;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
@@ -11,8 +11,8 @@ use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes,
-    PixelFormat, Port, Span, WakeFd,
+    Bus, CopyFault, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Port,
+    Span, WakeFd,
 };
 
 /// A CAPTURE node of a loopback.
@@ -340,10 +340,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let shared = &mut *link.lock();
         if !has_same_layout(&self.announced, &shared.format) {
             self.announced = shared.format;
-            tick.progress.events.push(DriverEvent::SourceChange {
-                port: 0,
-                changes: RESOLUTION,
-            });
+            tick.progress.events.push(RESIZED);
         }
         self.resume(tick, shared);
     }

@@ -114,12 +114,8 @@ impl<C> M2mQueue<C> {
         if let Some(held) = waiting.find(|held| held.tag == tag) {
             held.outcome = Some(outcome);
         }
-        while let Some(held) = self.held.pop_front() {
-            let Some(outcome) = held.outcome else {
-                self.held.push_front(held);
-                return;
-            };
-            self.consume(held.token, outcome, progress);
+        while let Some(held) = self.held.pop_front_if(|held| held.outcome.is_some()) {
+            self.consume(held.token, held.outcome.unwrap_or(outcome), progress);
         }
     }
 

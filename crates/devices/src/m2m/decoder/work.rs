@@ -2,13 +2,13 @@
 
 use super::table::Input;
 use super::{Decoded, Decoder, Drain, Offered, Pending};
-use crate::disturb::RESOLUTION;
+use crate::disturb::RESIZED;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
 use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState};
-use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
+use vb3_v4l2::{Bus, Colorimetry, Flow, Format, FrameFlags, Progress, Rect};
 
 /// Maximum number of undecodable pictures that wait for a buffer. Further ones are dropped.
 const MAX_REFUSED: usize = 64;
@@ -383,10 +383,7 @@ impl<C> Decoder<C> {
                 false => made,
             };
         }
-        progress.events.push(DriverEvent::SourceChange {
-            port: 0,
-            changes: RESOLUTION,
-        });
+        progress.events.push(RESIZED);
         self.own.pending = Pending::Told(format);
     }
 
