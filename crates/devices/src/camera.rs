@@ -5,7 +5,7 @@ mod jpeg;
 mod moving;
 mod program;
 
-use crate::description::{FileSizes, Rhythm};
+use crate::description::Rhythm;
 use crate::hdmi::{Hdmi, Signal};
 use crate::m2m::CodecProcess;
 use crate::mode::Mode;
@@ -140,7 +140,7 @@ impl<C> Camera<C> {
             program: Program::default(),
             jpeg: JpegEncoder::new(
                 CodecProcess::new(vb3_codec::Kind::JpegEncoder, place)?,
-                spec.like.clone().map(FileSizes::new),
+                spec.like.as_ref().and_then(Rhythm::new),
             ),
             rhythm: spec.like.as_ref().and_then(Rhythm::new),
             controls: Controls::new(native.is_some(), spec),
@@ -250,7 +250,7 @@ impl<C> Player<C> {
     /// buffer, or if the encoder fails.
     fn give(&mut self, tick: &mut Tick<'_, Mode, C>, stamp: Stamp) -> bool {
         let background = self.controls.background(self.source.is_clip());
-        let picture = self.controls.picture();
+        let picture = &self.controls.picture;
         let number = self.program.number(stamp.sequence);
         let Some(frame) = self.source.picture(number, picture, background) else {
             return false;
@@ -278,7 +278,7 @@ impl<C> Player<C> {
         let next = self
             .rhythm
             .as_mut()
-            .and_then(|rhythm| rhythm.next(interval));
+            .and_then(|rhythm| rhythm.next_interval(interval));
         let (ns, lost) = next.unwrap_or((stream.interval_ns(), 0));
         stream.due_ns = Some(time_ns.saturating_add(ns));
         stream.sequence = stream.sequence.wrapping_add(lost);
@@ -329,7 +329,7 @@ impl<C> Engine<C> for Player<C> {
         };
         let size = match &self.scaler {
             None => mode.size(),
-            Some(scaler) => scaler.sensor(),
+            Some(scaler) => scaler.sensor,
         };
         self.state = State::Running;
         (self.owed, self.is_awaited) = (0, false);
@@ -512,7 +512,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn is_webcam(&self) -> bool {
-        self.controls.is_webcam()
+        self.controls.is_webcam
     }
 
     fn controls(&self) -> Vec<ControlSpec> {

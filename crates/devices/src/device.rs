@@ -37,12 +37,10 @@ pub(crate) trait Outside: VideoDriver + Any {
 }
 
 impl<C: 'static> dyn Outside<Cookie = C> + Send {
-    /// Returns the device if it is a camera.
     pub(crate) fn camera(&mut self) -> Option<&mut Camera<C>> {
         (self as &mut dyn Any).downcast_mut()
     }
 
-    /// Returns the device if it is a display.
     pub(crate) fn display(&mut self) -> Option<&mut Display<C>> {
         (self as &mut dyn Any).downcast_mut()
     }
@@ -257,7 +255,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             self.follow_source();
         }
         let inner = self.inner.queue_driver(flow);
-        if !self.inject.is_on() && self.plan.is_none() && self.notes.is_none() {
+        if !self.inject.offered && self.plan.is_none() && self.notes.is_none() {
             return inner;
         }
         Box::new(Faulty {

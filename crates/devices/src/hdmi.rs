@@ -282,7 +282,7 @@ impl FromStr for Signal {
 /// An HDMI receiver and the source at its cable.
 #[derive(Debug)]
 pub(crate) struct Hdmi {
-    receiver: Receiver,
+    pub(crate) receiver: Receiver,
     /// The mode that the source sends.
     source: Timings,
     /// Why the receiver does not detect the source's mode; `None` if it does.
@@ -304,17 +304,9 @@ impl Hdmi {
         }
     }
 
-    pub(crate) const fn receiver(&self) -> &Receiver {
-        &self.receiver
-    }
-
     /// Returns whether the detected mode is the one that the program has set.
     pub(crate) fn is_locked(&self) -> bool {
         self.receiver.found == Ok(self.receiver.timings)
-    }
-
-    pub(crate) const fn set_timings(&mut self, mode: &Timings) {
-        self.receiver.timings = *mode;
     }
 
     pub(crate) fn set_edid(&mut self, edid: Vec<u8>) {

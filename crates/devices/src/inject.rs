@@ -38,7 +38,8 @@ const FAULTS: [(Fault, &str); 5] = [
 /// Requested faults, which have not occurred yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inject {
-    offered: bool,
+    /// Whether the device has the buttons.
+    pub(crate) offered: bool,
     pending: [bool; FAULTS.len()],
 }
 
@@ -50,18 +51,12 @@ impl Inject {
         }
     }
 
-    /// Returns whether the device has the buttons.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.offered
-    }
-
     fn numbered() -> impl Iterator<Item = (u32, Fault, &'static str)> {
         (FIRST..)
             .zip(FAULTS)
             .map(|(id, (fault, name))| (id, fault, name))
     }
 
-    /// Returns the controls of the buttons.
     pub(crate) fn controls(&self) -> Vec<ControlSpec> {
         Self::numbered()
             .filter(|_| self.offered)

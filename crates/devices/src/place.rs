@@ -23,7 +23,7 @@ pub(crate) const UVC: &str = "uvcvideo";
 
 /// Returns the name of a device's driver.
 fn driver_name(spec: &DeviceSpec) -> &str {
-    let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
+    let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
     match (like, spec.usb_id(), spec.graph()) {
         _ if spec.is_v4l2loopback() => "v4l2 loopback",
         (Some(device), ..) => device.driver.as_str(),
@@ -40,7 +40,7 @@ pub(crate) fn is_uvc(spec: &DeviceSpec) -> bool {
 
 /// Returns a device's identity. `card` is the card's name unless the SPEC has one.
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
-    let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
+    let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
     let (serial, revision) = place.usb.clone().unwrap_or_default();
     let described = like.and_then(|device| device.other_capabilities);
     let other = match &spec.kind {
@@ -69,7 +69,7 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),
         cache_hints: !spec.ignores_hints,
         file_io: (spec.like.as_ref())
-            .map_or(defaults.file_io, |like| like.file().device.get_ref().read),
+            .map_or(defaults.file_io, |like| like.file.device.get_ref().read),
         admission: spec.admission,
         start_of_exposure: is_uvc(spec),
         fixes_interval: is_uvc(spec),

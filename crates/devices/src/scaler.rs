@@ -12,11 +12,10 @@ use vb3_picture::{Color, Frame, Quantization, Size};
 use vb3_queue::DriverError;
 use vb3_v4l2::{Format, Rect, SelectionFlags, SelectionTarget};
 
-/// A scaler with its settings.
 #[derive(Debug)]
 pub(crate) struct Scaler {
-    /// The size of the sensor's picture.
-    sensor: Size,
+    /// The size that the sensor's pictures must have.
+    pub(crate) sensor: Size,
     /// The part of the sensor's picture that is used.
     crop: Rect,
     /// The part of the buffer that receives the scaled picture.
@@ -33,11 +32,6 @@ impl Scaler {
             compose: Rect::whole(format.width, format.height),
             converter: PictureConverter::new(),
         }
-    }
-
-    /// Returns the size that the sensor's pictures must have.
-    pub(crate) const fn sensor(&self) -> Size {
-        self.sensor
     }
 
     /// Makes the scaled picture fill the whole buffer again, because the buffer's format has changed.

@@ -525,12 +525,12 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn receiver(&self) -> Option<&Receiver> {
-        self.engine.hdmi().map(Hdmi::receiver)
+        self.engine.hdmi().map(|hdmi| &hdmi.receiver)
     }
 
     fn set_timings(&mut self, mode: &Timings) {
         if let Some(hdmi) = self.engine.hdmi_mut() {
-            hdmi.set_timings(mode);
+            hdmi.receiver.timings = *mode;
             self.stream.formats.set_timings(mode);
         }
     }

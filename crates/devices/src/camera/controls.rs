@@ -43,7 +43,7 @@ pub(crate) const fn slider(
 /// The current values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
-    picture: Picture,
+    pub(super) picture: Picture,
     /// The value of the gain control. `picture` has the product of this gain and the exposure.
     gain: u8,
     /// The exposure time that was set, in units of 100 µs; `None` for automatic exposure.
@@ -52,7 +52,7 @@ pub(super) struct Controls {
     manual: i32,
     pattern: i64,
     has_clip: bool,
-    is_webcam: bool,
+    pub(super) is_webcam: bool,
     frames: u64,
     /// The description of the real camera that this camera imitates, if any.
     like: Option<Arc<Description>>,
@@ -83,12 +83,8 @@ impl Controls {
 
     /// Returns the inputs of the imitated camera; `None` without one, or if its description lists no inputs.
     pub(super) fn ports(&self) -> Option<&[Port]> {
-        let ports = self.like.as_ref().map(|like| like.ports());
+        let ports = self.like.as_ref().map(|like| &*like.ports);
         ports.filter(|ports| !ports.is_empty())
-    }
-
-    pub(super) const fn is_webcam(&self) -> bool {
-        self.is_webcam
     }
 
     /// Sets the picture's gain to the product of gain and exposure.
@@ -128,10 +124,6 @@ impl Controls {
         ]
     }
 
-    pub(super) const fn picture(&self) -> &Picture {
-        &self.picture
-    }
-
     /// Returns the test pattern to show; `None` to show the clip. `is_clip` is true if a clip plays now.
     pub(super) const fn background(&self, is_clip: bool) -> Option<Background> {
         match (self.has_clip, self.pattern) {
@@ -149,7 +141,7 @@ impl Controls {
 
     pub(super) fn declare(&self) -> Vec<ControlSpec> {
         if let Some(like) = &self.like {
-            return like.controls().to_vec();
+            return like.controls.clone();
         }
         let items = if self.has_clip {
             CLIP_MENU

@@ -1,7 +1,7 @@
 //! Makes JPEG files of a camera's pictures with a codec process, while the camera continues.
 
 use crate::Failure;
-use crate::description::{FileSizes, pad};
+use crate::description::{Rhythm, pad};
 use crate::m2m::{CodecProcess, FrameWorker as _, MAX_EVENTS};
 use crate::streaming::Stamp;
 use crate::surface::{Trouble, only_plane, write_bytes};
@@ -31,13 +31,13 @@ pub(super) struct JpegEncoder<C> {
     process: CodecProcess,
     coding: VecDeque<Coding<C>>,
     /// Sizes of a real camera's files, if a description has them.
-    sizes: Option<FileSizes>,
+    sizes: Option<Rhythm>,
     /// The size of the picture that is being copied to the encoder.
     size: Option<Size>,
 }
 
 impl<C> JpegEncoder<C> {
-    pub(super) const fn new(process: CodecProcess, sizes: Option<FileSizes>) -> Self {
+    pub(super) const fn new(process: CodecProcess, sizes: Option<Rhythm>) -> Self {
         Self {
             process,
             coding: VecDeque::new(),
@@ -102,7 +102,7 @@ impl<C> JpegEncoder<C> {
         let encode = |worker: &mut Worker| worker.encode_picture(stamp.sequence.into(), false);
         let taken = worker.and_then(encode);
         taken.map_err(|refused| self.refusal(refused))?;
-        let next = |(sizes, size): (&mut FileSizes, Size)| sizes.next(size);
+        let next = |(sizes, size): (&mut Rhythm, Size)| sizes.next_bytes(size);
         let bytes = self.sizes.as_mut().zip(self.size).and_then(next);
         self.coding.push_back(Coding {
             stamp,

@@ -474,7 +474,7 @@ fn manual_exposure_multiplies_gain() {
     for (id, value) in [(cid::EXPOSURE_ABSOLUTE, 312), (cid::GAIN, 32)] {
         assert_eq!(set(id, value), Ok(()), "it waits for the manual mode");
     }
-    let gain = |bench: &Bench<Camera<u32>>| bench.device.engine.controls.picture().gain;
+    let gain = |bench: &Bench<Camera<u32>>| bench.device.engine.controls.picture.gain;
     assert_eq!(gain(&bench), 32, "automatic");
     for (id, value, seen) in [
         (cid::EXPOSURE_AUTO, 1, 64),

@@ -199,16 +199,17 @@ fn size_table(
     interval: Option<Fraction>,
 ) -> Result<SizeTable, Errno> {
     let fourcc = table.code.0;
-    let (width, height) = match size {
-        OneOrRange::One(size) | OneOrRange::Range(size, ..) => size,
-    };
     let mut entry = SizeTable::default();
-    match size {
-        OneOrRange::One(size) => entry.size = Some(Pixels(size)),
+    let (width, height) = match size {
+        OneOrRange::One(size) => {
+            entry.size = Some(Pixels(size));
+            size
+        }
         OneOrRange::Range(min, max, step) => {
             entry.range = Some([min, max, step.unwrap_or((1, 1))].map(Pixels));
+            min
         }
-    }
+    };
     let mut wanted = Format {
         fourcc,
         width,
@@ -239,9 +240,8 @@ fn size_table(
     }
     if entry.intervals.is_empty() && entry.interval_range.is_empty() {
         // The device lists no intervals for this format and size.
-        entry
-            .intervals
-            .push(Seconds(interval.unwrap_or(Fraction::new(1, 30))));
+        let interval = interval.unwrap_or(Fraction::new(1, 30));
+        entry.intervals.push(Seconds(interval));
     }
     Ok(entry)
 }
@@ -278,10 +278,8 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
         .map(|control| (control.id.0, control.value.unwrap_or(control.default)))
         .collect();
     let value_of = |id| {
-        values
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, value)| *value)
+        let value = values.iter().find(|(known, _)| *known == id);
+        value.map(|(_, value)| *value)
     };
     let has_class = |class: &ControlTable| {
         let is_member = |id: u32| id != class.id.0 && id & !0xffff == class.id.0 & !0xffff;
@@ -290,7 +288,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
     all.retain(|control| control.kind != ControlType::Class || has_class(control));
     for control in &mut all {
         let master = MASTERS.iter().find(|(id, ..)| *id == control.id.0);
-        let Some((master, manual)) = master.map(|(_, master, manual)| (*master, *manual)) else {
+        let Some(&(_, master, manual)) = master else {
             continue;
         };
         let is_inactive = control.flags.contains(&Flag::Inactive);

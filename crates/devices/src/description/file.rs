@@ -69,7 +69,6 @@ pub(crate) struct ModeTable {
     pub(crate) image_bytes: Option<u32>,
 }
 
-/// An input of the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InputTable {
@@ -139,7 +138,6 @@ pub(crate) struct SizeTable {
     pub(crate) interval_range: Vec<Seconds>,
 }
 
-/// The kind of a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ControlType {

@@ -15,7 +15,7 @@ pub use clone::{Usb, describe, measure, print};
 pub use file::File;
 use file::StreamTable;
 pub(crate) use file::pair;
-pub(crate) use rhythm::{FileSizes, Rhythm, pad};
+pub(crate) use rhythm::{Rhythm, pad};
 pub use vb3_v4l2::{Errno, client::Client};
 
 use std::io::Read as _;
@@ -38,10 +38,10 @@ pub const SHIPPED: &[(&str, &str)] = &[(
 /// A checked description.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Description {
-    file: File,
+    pub(crate) file: File,
     formats: Vec<Offered>,
-    controls: Vec<ControlSpec>,
-    ports: Vec<Port>,
+    pub(crate) controls: Vec<ControlSpec>,
+    pub(crate) ports: Vec<Port>,
     notes: Vec<String>,
     path: Option<PathBuf>,
 }
@@ -138,25 +138,12 @@ impl Description {
         &self.file.device.get_ref().card
     }
 
-    /// Returns the contents of the description's file.
-    pub(crate) const fn file(&self) -> &File {
-        &self.file
-    }
-
     fn stream(&self) -> Option<&StreamTable> {
         self.file.stream.as_ref().map(toml::Spanned::get_ref)
     }
 
     pub(crate) fn pixels(&self) -> Vec<&'static PixelFormat> {
         self.formats.iter().map(|format| format.pixel).collect()
-    }
-
-    pub(crate) fn ports(&self) -> &[Port] {
-        &self.ports
-    }
-
-    pub(crate) fn controls(&self) -> &[ControlSpec] {
-        &self.controls
     }
 
     /// Returns a format that the camera offers; the first one for an unknown code.
@@ -201,7 +188,6 @@ impl Description {
         }
     }
 
-    /// Returns the initial format.
     pub(crate) fn first_format(&self) -> Option<Format> {
         let first = self.formats.first()?;
         let (fourcc, size) = match &self.file.mode {
@@ -221,13 +207,11 @@ impl Description {
         Some(format)
     }
 
-    /// Returns the initial interval.
     pub(crate) fn first_interval(&self) -> Option<Fraction> {
         let mode = self.file.mode.as_ref();
         mode.map(|mode| mode.get_ref().interval.0)
     }
 
-    /// Returns the offered interval nearest to the wanted one.
     pub(crate) fn nearest_interval(&self, format: &Format, wanted: Fraction) -> Option<Fraction> {
         let row = self.row(format.fourcc, (format.width, format.height))?;
         row.nearest_interval(wanted)

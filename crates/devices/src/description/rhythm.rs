@@ -5,11 +5,11 @@ use std::sync::Arc;
 use vb3_picture::Size;
 use vb3_v4l2::Fraction;
 
-/// Repeats a description's measured intervals.
+/// Repeats what a description's stream has measured: intervals, or sizes of compressed pictures.
 #[derive(Clone, Debug)]
 pub(crate) struct Rhythm {
     like: Arc<Description>,
-    /// Index of the next interval.
+    /// Index of the next frame.
     at: usize,
 }
 
@@ -29,7 +29,7 @@ impl Rhythm {
         stream.map_or(0, |stream| stream.first_frame_us) * 1000
     }
 
-    /// Starts with the first interval again.
+    /// Starts with the first frame again.
     pub(crate) const fn reset(&mut self) {
         self.at = 0;
     }
@@ -37,7 +37,7 @@ impl Rhythm {
     /// Returns the nanoseconds until the next frame, and how many frames are lost before it.
     ///
     /// The measured intervals are scaled to `interval`, the camera's current one.
-    pub(crate) fn next(&mut self, interval: Fraction) -> Option<(u64, u32)> {
+    pub(crate) fn next_interval(&mut self, interval: Fraction) -> Option<(u64, u32)> {
         let stream = self.like.stream()?;
         let at = self.at.checked_rem(stream.intervals_us.len())?;
         let measured_ns = u128::from(stream.interval.0.as_nanos()?.max(1));
@@ -52,28 +52,9 @@ impl Rhythm {
         self.at = at + 1;
         Some((u64::try_from(ns).unwrap_or(u64::MAX), lost))
     }
-}
-
-/// Repeats the sizes of a description's compressed pictures.
-#[derive(Clone, Debug)]
-pub(crate) struct FileSizes {
-    like: Arc<Description>,
-    /// Index of the next picture.
-    at: usize,
-}
-
-impl FileSizes {
-    pub(crate) const fn new(like: Arc<Description>) -> Self {
-        Self { like, at: 0 }
-    }
-
-    /// Starts with the first size again.
-    pub(crate) const fn reset(&mut self) {
-        self.at = 0;
-    }
 
     /// Returns the length of the next compressed picture in bytes, scaled to its size in pixels.
-    pub(crate) fn next(&mut self, size: Size) -> Option<usize> {
+    pub(crate) fn next_bytes(&mut self, size: Size) -> Option<usize> {
         let stream = self.like.stream()?;
         let at = self.at.checked_rem(stream.image_bytes.len())?;
         let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);

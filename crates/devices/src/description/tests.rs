@@ -219,7 +219,9 @@ fn rhythm_repeats_and_follows_the_rate() {
     let mut rhythm = Rhythm::new(&like).expect("a stream");
     assert_eq!(rhythm.first_ns(), 250_000_000);
     let measured = Fraction::new(1, 30);
-    let next: Vec<_> = (0..4).filter_map(|_| rhythm.next(measured)).collect();
+    let next: Vec<_> = (0..4)
+        .filter_map(|_| rhythm.next_interval(measured))
+        .collect();
     let want = [33_000_000, 67_000_000, 34_000_000, 33_000_000].map(|ns| (ns, 0));
     assert_eq!(
         next.iter().map(|(ns, _)| (*ns, 0)).collect::<Vec<_>>(),
@@ -230,12 +232,15 @@ fn rhythm_repeats_and_follows_the_rate() {
         [0, 1, 0, 0]
     );
     // 2/30 s per frame doubles the intervals. A quarter of the area has a quarter of the bytes.
-    assert_eq!(rhythm.next(Fraction::new(1, 15)), Some((134_000_000, 1)));
-    let mut sizes = super::FileSizes::new(like);
-    assert_eq!(sizes.next(Size::nearest(320, 240)), Some(4000));
-    assert_eq!(sizes.next(Size::nearest(160, 120)), Some(1250));
+    assert_eq!(
+        rhythm.next_interval(Fraction::new(1, 15)),
+        Some((134_000_000, 1))
+    );
+    let mut sizes = Rhythm::new(&like).expect("a stream");
+    assert_eq!(sizes.next_bytes(Size::nearest(320, 240)), Some(4000));
+    assert_eq!(sizes.next_bytes(Size::nearest(160, 120)), Some(1250));
     rhythm.reset();
-    assert_eq!(rhythm.next(measured), Some((33_000_000, 0)));
+    assert_eq!(rhythm.next_interval(measured), Some((33_000_000, 0)));
 }
 
 #[test]
@@ -264,11 +269,11 @@ fn jpeg_is_padded_by_comments() {
 fn shipped_descriptions_name_their_source() {
     for (name, _) in SHIPPED {
         let camera = Description::load(name).expect(name);
-        assert!(camera.file().source.is_some(), "{name}");
+        assert!(camera.file.source.is_some(), "{name}");
         let spec: DeviceSpec = format!("camera,like={name}").parse().expect(name);
         assert_eq!(
             spec.usb_id(),
-            camera.file().usb.as_ref().map(|usb| usb.get_ref().id.0)
+            camera.file.usb.as_ref().map(|usb| usb.get_ref().id.0)
         );
     }
 }

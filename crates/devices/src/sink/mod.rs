@@ -8,19 +8,21 @@
 mod name;
 mod png;
 mod raw;
-mod save;
 mod thumb;
 mod writer;
 mod y4m;
 
 pub(crate) use name::NumberedName;
 pub use name::further_file;
-pub use save::{FileFormat, save};
 pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
 use crate::spec::SinkSpec;
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use vb3_picture::{Color, Frame, Size};
 use vb3_v4l2::{Fraction, PixelFormat, WakeFd};
@@ -129,7 +131,9 @@ impl Sink {
     /// it can.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.writer.as_ref().is_none_or(Writer::has_room)
+        self.writer
+            .as_ref()
+            .is_none_or(|writer| writer.ring.has_room())
     }
 
     /// Returns memory for the next picture, as [`take_frame`](Self::take_frame) does. Returns `None` if
@@ -205,13 +209,13 @@ impl Sink {
     /// Returns a descriptor that becomes readable when there is room again. A display waits for it after
     /// [`has_room`](Self::has_room) has returned false.
     pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        self.writer.as_ref().map(Writer::wake_fd)
+        self.writer.as_ref().map(|writer| writer.ring.wake_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
     pub(crate) fn acknowledge(&self) {
         if let Some(writer) = &self.writer {
-            writer.acknowledge();
+            writer.ring.acknowledge();
         }
     }
 
@@ -235,6 +239,43 @@ impl Sink {
             writer.finish();
         }
         self.record()
+    }
+}
+
+/// The format of a file with one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// PNG, as in a display's `png` recording.
+    Png,
+    /// The picture's bytes without padding, component after component.
+    Raw,
+}
+
+/// Writes a picture to a regular file. Creates or replaces the file.
+///
+/// # Errors
+/// Fails with a message: the file cannot be written, or the path is a device, pipe or directory.
+pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failure> {
+    let cannot = |e: &dyn std::fmt::Display| {
+        Failure::new(format!(
+            "cannot write {}: {e}; choose another file",
+            path.display()
+        ))
+    };
+    // Without NONBLOCK, opening a pipe would wait.
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::from_raw_mode(0o666)).map_err(|e| cannot(&e))?;
+    let mut file = File::from(file);
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(cannot(&"it is not a regular file"));
+    }
+    file.set_len(0).map_err(|e| cannot(&e))?;
+    match format {
+        FileFormat::Png => {
+            png::write_png(file, frame.size(), &frame.to_rgb()).map_err(|e| cannot(&e))
+        }
+        FileFormat::Raw => file.write_all(frame.bytes()).map_err(|e| cannot(&e)),
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use vb3_picture::Frame;
-use vb3_v4l2::WakeFd;
 
 /// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
 /// `WAITING_MAX`. So a program that stops after a few small pictures does not wait for the disk.
@@ -25,7 +24,7 @@ pub(super) struct Progress {
 }
 
 #[derive(Debug)]
-struct Job {
+pub(super) struct Job {
     /// The shape of the picture, if it has changed.
     shape: Option<Shape>,
     frame: Arc<Frame>,
@@ -34,7 +33,7 @@ struct Job {
 /// The owner's handle of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    ring: Arc<Ring<Job>>,
+    pub(super) ring: Arc<Ring<Job>>,
     progress: Arc<Mutex<Progress>>,
     thread: Option<JoinHandle<()>>,
     /// Whether the recording ends, and is not only dropped.
@@ -89,10 +88,6 @@ impl Writer {
         self.shape = Some(shape);
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.ring.has_room()
-    }
-
     pub(super) fn write(&mut self, frame: Arc<Frame>) {
         if self.shape.is_some() {
             let fitting = WAITING_BYTES / frame.bytes().len().max(1);
@@ -122,14 +117,6 @@ impl Writer {
             .iter()
             .position(|frame| Arc::strong_count(frame) == 1)?;
         Arc::try_unwrap(self.spare.swap_remove(free)).ok()
-    }
-
-    pub(super) fn wake_fd(&self) -> WakeFd<'_> {
-        self.ring.wake_fd()
-    }
-
-    pub(super) fn acknowledge(&self) {
-        self.ring.acknowledge();
     }
 
     pub(super) fn progress(&self) -> Progress {

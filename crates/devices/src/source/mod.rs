@@ -149,7 +149,6 @@ impl Source {
         self.start(format, size, interval)
     }
 
-    /// Returns whether the source is a clip.
     pub(crate) const fn is_clip(&self) -> bool {
         self.clip.is_some()
     }
@@ -166,8 +165,8 @@ impl Source {
         let Some(clip) = self.clip.as_mut().filter(|clip| clip.current.is_none()) else {
             return Ready::Frame;
         };
-        let ring = clip.player.as_ref().map(Player::ring);
-        match ring.map_or(Err(true), Ring::try_pop) {
+        let player = clip.player.as_ref();
+        match player.map_or(Err(true), |player| player.ring.try_pop()) {
             Ok(Ok(frame)) => {
                 (clip.current, clip.adjusted) = (Some(frame), false);
                 Ready::Frame
@@ -251,7 +250,7 @@ impl Source {
 
     /// Returns the pictures that are ready; `None` unless a clip plays.
     fn ring(&self) -> Option<&Ring<Decoded>> {
-        self.clip.as_ref()?.player.as_ref().map(Player::ring)
+        Some(&self.clip.as_ref()?.player.as_ref()?.ring)
     }
 }
 

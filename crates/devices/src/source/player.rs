@@ -136,7 +136,8 @@ type Spare = Mutex<Vec<Frame>>;
 /// end, which a file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
-    ring: Arc<Ring<Decoded>>,
+    /// The queue of pictures that are ready.
+    pub(super) ring: Arc<Ring<Decoded>>,
     spare: Arc<Spare>,
     /// Dropping this closes the pipe, so that the thread kills ffmpeg and ends.
     _quit: PipeWriter,
@@ -175,11 +176,6 @@ impl Player {
             spare,
             _quit: quit,
         })
-    }
-
-    /// Returns the queue of pictures that are ready.
-    pub(super) fn ring(&self) -> &Ring<Decoded> {
-        &self.ring
     }
 
     /// Takes back a picture, to use its memory for a later one. Drops a picture that is still in use.

@@ -75,13 +75,12 @@ fn check_file(path: &Path) -> Result<(), Failure> {
     let name = path.display();
     let refuse = |what: &str| Err(Failure::new(format!("{name} {what}; {PLAYS}")));
     // Checks the kind before opening, because opening a named pipe would wait for a writer.
-    let readable = std::fs::metadata(path).and_then(|metadata| {
-        if metadata.is_file() {
-            File::open(path)?;
-        }
-        Ok(metadata)
+    let found = std::fs::metadata(path);
+    let opened = found.and_then(|found| match found.is_file() {
+        true => File::open(path).map(|_| found),
+        false => Ok(found),
     });
-    let metadata = match readable {
+    let metadata = match opened {
         Ok(metadata) => metadata,
         Err(_) if is_address(path) => {
             return Err(Failure::new(format!(
@@ -96,20 +95,13 @@ fn check_file(path: &Path) -> Result<(), Failure> {
         }
     };
     let kind = metadata.file_type();
-    if kind.is_file() {
-        return match metadata.len() {
-            0 => refuse("is empty"),
-            _ => Ok(()),
-        };
-    }
-    refuse(if kind.is_dir() {
-        "is a directory"
-    } else if kind.is_fifo() {
-        "is a named pipe"
-    } else if kind.is_socket() {
-        "is a socket"
-    } else {
-        "is a device"
+    refuse(match metadata.len() {
+        1.. if kind.is_file() => return Ok(()),
+        0 if kind.is_file() => "is empty",
+        _ if kind.is_dir() => "is a directory",
+        _ if kind.is_fifo() => "is a named pipe",
+        _ if kind.is_socket() => "is a socket",
+        _ => "is a device",
     })
 }
 

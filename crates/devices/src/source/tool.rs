@@ -31,7 +31,6 @@ pub(super) enum Stop {
     /// The owner needs the tool no more.
     #[error("it was stopped")]
     Quit,
-    /// The tool failed.
     #[error(transparent)]
     Failed(#[from] Failure),
 }

@@ -1,7 +1,8 @@
 //! Suggests names for unknown devices, options and values.
 
 use super::options::{DeviceOption, OPTIONS};
-use super::{KINDS, SpecError};
+use super::parse::parse_sink;
+use super::{KINDS, SinkSpec, SpecError};
 use crate::registry::DeviceKind;
 use std::fmt::Write as _;
 
@@ -11,17 +12,11 @@ const ALIKE: f64 = 0.75;
 /// Returns the name that is most similar to a word; `None` if no name is similar enough.
 fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
-    names
-        .into_iter()
-        .map(|name| {
-            (
-                strsim::jaro_winkler(&lower, &name.to_ascii_lowercase()),
-                name,
-            )
-        })
-        .filter(|(likeness, _)| *likeness > ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    let likeness = |name: &str| strsim::jaro_winkler(&lower, &name.to_ascii_lowercase());
+    let names = names.into_iter().map(|name| (likeness(name), name));
+    let similar = names.filter(|(likeness, _)| *likeness > ALIKE);
+    let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.map(|(_, name)| name)
 }
 
 /// Returns `; did you mean NAME?` for the nearest name, or `.` if no name is similar enough.
@@ -30,7 +25,6 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))
 }
 
-/// Returns the error for an unknown kind of device.
 pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
     let all = "`vb3 devices` lists all devices";
     if kind.is_empty() {
@@ -39,22 +33,17 @@ pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
         ));
     }
     if value.is_empty() && (kind.contains(['.', '/'])) {
-        let means = match is_recording(kind) {
-            true => format!("to play it: camera={kind}; to record to it: display={kind}"),
-            false => format!("to play it: camera={kind}"),
+        let means = match parse_sink(kind) {
+            Ok(SinkSpec::Y4m(_) | SinkSpec::Raw(_)) => {
+                format!("to play it: camera={kind}; to record to it: display={kind}")
+            }
+            _ => format!("to play it: camera={kind}"),
         };
         return SpecError(format!("\"{kind}\" is a file, not a device; {means}"));
     }
     let names = KINDS.iter().map(|known| known.name);
     let guess = did_you_mean(kind, names);
     SpecError(format!("there is no device \"{kind}\"{guess} {all}"))
-}
-
-fn is_recording(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    [".y4m", ".raw", ".yuv", ".rgb"]
-        .iter()
-        .any(|end| lower.ends_with(end))
 }
 
 /// Returns the error for an option that the device does not have.

@@ -102,7 +102,6 @@ impl DeviceSpec {
         self.identity == Some(DeviceIdentity::V4l2loopback)
     }
 
-    /// Parses the value of `identity=`.
     pub(super) fn parse_identity(&self, value: &str) -> Option<DeviceIdentity> {
         let is_loopback = matches!(self.kind, DeviceKind::Loopback { .. });
         match (value, is_loopback) {
@@ -143,7 +142,7 @@ impl DeviceSpec {
             let allowed = format!("the description has it; leave out {option}, or change its file");
             return Err(SpecError::value(option, value, allowed));
         }
-        let file = like.file();
+        let file = &like.file;
         let device = file.device.get_ref();
         let is_webcam = device.driver == "uvcvideo" && file.usb.is_some();
         self.identity = Some(match is_webcam {
@@ -163,7 +162,7 @@ impl DeviceSpec {
     /// Returns the strings of a USB webcam, from its description if it has one.
     #[must_use]
     pub fn usb_names(&self) -> UsbNames {
-        let usb = self.like.as_ref().and_then(|like| like.file().usb.clone());
+        let usb = self.like.as_ref().and_then(|like| like.file.usb.clone());
         usb.map_or_else(UsbNames::default, |usb| {
             let usb = usb.into_inner();
             UsbNames {

@@ -83,14 +83,13 @@ impl DeviceOption {
                 Some(CameraInput::Sensor | CameraInput::Scaler)
             ),
             Kinds::Describable => matches!(kind.input(), Some(CameraInput::Sensor)),
-            Kinds::Identified => matches!(
-                kind,
-                DeviceKind::Loopback { .. }
-                    | DeviceKind::Camera {
-                        input: CameraInput::Sensor | CameraInput::Scaler,
-                        ..
-                    }
-            ),
+            Kinds::Identified => {
+                matches!(kind, DeviceKind::Loopback { .. })
+                    || matches!(
+                        kind.input(),
+                        Some(CameraInput::Sensor | CameraInput::Scaler)
+                    )
+            }
             Kinds::CamerasAndDisplays => {
                 matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
             }
