@@ -52,7 +52,7 @@ fn is_mosaic(pixel: &PixelFormat) -> bool {
 }
 
 /// Returns the colour that a mosaic has at a pixel.
-fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
+pub(super) fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
     let cell = mosaic
         .components
         .first()
@@ -63,7 +63,7 @@ fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
 }
 
 /// Returns the index of a colour in an RGB pixel.
-const fn channel(sample: Sample) -> usize {
+pub(super) const fn channel(sample: Sample) -> usize {
     match sample {
         Sample::R => 0,
         Sample::B => 2,
@@ -240,9 +240,8 @@ impl Scene for Chain {
             let line = line.copied().unwrap_or_default();
             if is_mosaic(self.output) {
                 for x in 0..self.width {
-                    let sample = line.get((x & 1) as usize).copied();
                     let color = self.seen(x, y);
-                    self.push_raw(color[channel(sample.unwrap_or(Sample::G))], out);
+                    self.push_raw(color[channel(sample_at(self.output, x, y))], out);
                 }
                 continue;
             }

@@ -98,7 +98,6 @@ impl DeviceSpec {
     }
 }
 
-/// A node of a media graph.
 pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
 
 /// The current and the supported formats of a video node.
@@ -139,22 +138,14 @@ impl Formats for Video {
     }
 
     fn try_format(&self, wanted: &Format) -> Format {
-        let mut wanted = *wanted;
-        let default = self.graph.topology().default;
-        if !self
-            .pixels
-            .iter()
-            .any(|pixel| pixel.fourcc == wanted.fourcc)
-        {
-            let code = default.code;
-            wanted.fourcc = self
-                .graph
-                .topology()
-                .pixel_of(code)
-                .unwrap_or(wanted.fourcc);
+        let (mut wanted, topology) = (*wanted, self.graph.topology());
+        let default = topology.default;
+        let mut known = self.pixels.iter();
+        if known.all(|pixel| pixel.fourcc != wanted.fourcc) {
+            wanted.fourcc = topology.pixel_of(default.code).unwrap_or(wanted.fourcc);
         }
-        let size = (wanted.width, wanted.height);
-        (wanted.width, wanted.height) = self.graph.topology().nearest_size(size.0, size.1);
+        let size = topology.nearest_size(wanted.width, wanted.height);
+        (wanted.width, wanted.height) = size;
         // The width alone determines the line length.
         (wanted.planes.iter_mut()).for_each(|plane| plane.bytesperline = 0);
         let format = Format::negotiate(&wanted, &self.pixels, self.sizes(), false);

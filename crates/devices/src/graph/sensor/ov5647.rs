@@ -24,7 +24,6 @@ const SMALLEST: SensorMode = SensorMode {
     ..mode((640, 480), Rect::new(32, 6, 2560, 1920), (1852, 504))
 };
 
-/// The sensor.
 pub(super) static OV5647: Sensor = Sensor {
     model: "ov5647",
     native: (2624, 1956),

@@ -2,9 +2,9 @@
 
 use super::Setting;
 use crate::graph::Scene;
+use crate::graph::develop::{channel, sample_at};
 use std::ops::Range;
 use vb3_picture::{Pattern, Picture, Size};
-use vb3_v4l2::pixfmt::Sample;
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 
 /// Exposure in nanoseconds at which white saturates green with gain 1.
@@ -50,7 +50,7 @@ pub(crate) struct Raw {
     /// Lines of a frame.
     height: u32,
     /// The arrangement of colours on the sensor's array.
-    cell: &'static [&'static [Sample]],
+    mosaic: &'static PixelFormat,
     flips: Flips,
     storage: Storage,
     pattern: Pattern,
@@ -99,7 +99,7 @@ impl Raw {
             entity,
             size: Size::nearest(node.width, node.height),
             height: node.height,
-            cell: native.components.first()?.cell,
+            mosaic: native,
             flips: graph.flips(entity),
             storage: match pixel.components.first()?.across {
                 4 => Storage::Packed,
@@ -117,16 +117,11 @@ impl Raw {
 
     /// Returns the raw sample at a pixel of the array, with noise.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
-        // CAST: `x & 1` and `y & 1` are one bit each; the others widen.
-        let line = self.cell.get((y & 1) as usize).copied().unwrap_or_default();
-        let channel = match line.get((x & 1) as usize) {
-            Some(Sample::R) => 0,
-            Some(Sample::B) => 2,
-            _ => 1,
-        };
+        let channel = channel(sample_at(self.mosaic, x, y));
         match self.test_pattern {
             0 => {}
             COLOR_BARS => {
+                // CAST: widening, on every target there is, as all below.
                 let bar = (x * 8 / self.size.width().max(1)) as usize;
                 let color = BARS.get(bar).copied().unwrap_or_default();
                 return u16::from(color[channel]) << 2 | u16::from(color[channel]) >> 6;
