@@ -291,12 +291,10 @@ impl Mode {
         })
     }
 
-    /// Returns the current pixel format.
     pub(crate) fn pixel(&self) -> &'static PixelFormat {
         pixfmt::lookup(self.format.fourcc).unwrap_or(&pixfmt::YUYV)
     }
 
-    /// Returns the current size.
     pub(crate) fn size(&self) -> Size {
         Size::nearest(self.format.width, self.format.height)
     }
@@ -417,11 +415,9 @@ impl Formats for Mode {
     }
 
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        let known = self
-            .formats
-            .iter()
-            .any(|pixel| pixel.fourcc == format.fourcc);
-        if !known || Size::new(format.width, format.height).is_none() {
+        let mut formats = self.formats.iter();
+        let is_known = formats.any(|pixel| pixel.fourcc == format.fourcc);
+        if !is_known || Size::new(format.width, format.height).is_none() {
             return Err(EINVAL);
         }
         self.format = *format;

@@ -107,15 +107,18 @@ pub struct Row {
     /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
     /// Parses the value after `=`; `None` for a codec, which has no value.
-    parse: Option<fn(&str) -> Result<DeviceKind, Option<&'static str>>>,
+    parse: Option<Parse>,
 }
+
+/// The error has a message only if the list of kinds does not explain the error.
+type Parse = fn(&str) -> Result<DeviceKind, Option<&'static str>>;
 
 const fn row(
     name: &'static str,
     values: &'static str,
     meaning: &'static str,
     mplane: bool,
-    parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
+    parse: Parse,
 ) -> Row {
     Row {
         name,
@@ -127,8 +130,7 @@ const fn row(
 }
 
 impl Row {
-    /// Parses the value after `=`.
-    /// The error has a message only if the list of kinds does not explain the error.
+    /// Parses the value after `=`, as [`Parse`].
     pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
         match (self.parse, Kind::from_word(self.name)) {
             (Some(parse), _) => parse(value),

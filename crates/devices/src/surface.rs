@@ -161,12 +161,10 @@ impl Surface<'_> {
         match create {
             None => PlaneSizes::new(needed).ok_or(EINVAL),
             Some(asked) => {
-                let asked_sizes = asked.as_slice();
-                let fits = asked_sizes.len() == needed.len()
-                    && asked_sizes
-                        .iter()
-                        .zip(needed)
-                        .all(|(asked, needed)| asked >= needed);
+                let sizes = asked.as_slice();
+                let mut pairs = sizes.iter().zip(needed);
+                let is_large = pairs.all(|(asked, needed)| asked >= needed);
+                let fits = is_large && sizes.len() == needed.len();
                 if fits { Ok(*asked) } else { Err(EINVAL) }
             }
         }

@@ -281,14 +281,15 @@ impl<S, C> Coder<S, C> {
         }
     }
 
-    /// Keeps, completes or requeues an OUTPUT buffer, according to the process's answer.
+    /// Keeps, completes or requeues an OUTPUT buffer, according to the process's answer. The buffer's frame has
+    /// the next tag.
     pub(super) fn handle_offer(
         &mut self,
         token: Active<C>,
-        tag: u64,
         taken: Result<Result<(), Trouble>, Refused>,
         progress: &mut Progress<C>,
     ) -> Offered {
+        let tag = self.frames.next_tag();
         match taken {
             Ok(Ok(())) => {
                 self.frames.insert(Meta::of(&token));

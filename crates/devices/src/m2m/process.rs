@@ -59,7 +59,6 @@ impl CodecProcess {
         self.running()
     }
 
-    /// Returns the worker, if it runs.
     pub(crate) fn running(&mut self) -> Option<&mut Worker> {
         self.worker.as_deref_mut()
     }

@@ -21,7 +21,6 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
-    /// The name of the card.
     pub(crate) card: &'static str,
     pub(crate) fourcc: FourCc,
     pub(crate) input: Input,
@@ -45,7 +44,6 @@ const fn row(
     }
 }
 
-/// All decoders.
 #[rustfmt::skip]
 static ROWS: [Row; 8] = [
     row(Kind::H264Decoder, "H.264 Decoder", FourCc::H264, Input::Stream,
@@ -65,7 +63,6 @@ static ROWS: [Row; 8] = [
     row(Kind::JpegDecoder, "JPEG Decoder", FourCc::JPEG, Input::File, &[]),
 ];
 
-/// Returns the row of a decoder.
 pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
 }

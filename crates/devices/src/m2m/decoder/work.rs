@@ -249,7 +249,7 @@ impl<C> Decoder<C> {
             }),
             Err(_) => Err(Refused::Wrong("longer than memory")),
         };
-        match self.handle_offer(token, tag, filled, progress) {
+        match self.handle_offer(token, filled, progress) {
             Offered::Later => return false,
             Offered::Taken if is_stream => self.release_or_keep(tag, progress),
             Offered::Taken | Offered::Failed => {}

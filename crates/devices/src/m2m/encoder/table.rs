@@ -16,7 +16,6 @@ const MACROBLOCK: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) kind: Kind,
-    /// The name of the card.
     pub(super) card: &'static str,
     pub(super) fourcc: FourCc,
     /// Smallest width and height of pictures.
@@ -151,7 +150,6 @@ static ROWS: [Row; 4] = [
     },
 ];
 
-/// Returns the row of an encoder.
 pub(super) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
 }

@@ -228,8 +228,7 @@ impl<C> Encoder<C> {
         taken: Result<Result<(), Trouble>, Refused>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let tag = self.frames.next_tag();
-        match self.handle_offer(token, tag, taken, progress) {
+        match self.handle_offer(token, taken, progress) {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {

@@ -47,7 +47,6 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
     Ok((bytes, pps))
 }
 
-/// Checks the value of a control.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match H264Sps::read(value).filter(|_| id == cid::STATELESS_H264_SPS) {
         Some(sps) => check_samples(&sps),
@@ -55,7 +54,6 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Checks that samples are 8-bit 4:2:0.
 fn check_samples(sps: &H264Sps) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
     expect_samples(sps.chroma_format_idc, depths)

@@ -20,7 +20,6 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Checks that samples are 8-bit 4:2:0.
 fn check_samples(sps: &HevcSps, chroma_format_idc: u8) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
     expect_samples(chroma_format_idc, depths)

@@ -11,7 +11,6 @@ use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
 #[derive(Debug)]
 pub(super) struct Syntax {
     pub(super) kind: Kind,
-    /// The name of the card.
     pub(super) card: &'static str,
     pub(super) fourcc: FourCc,
     /// The controls for profile, level and parameters.

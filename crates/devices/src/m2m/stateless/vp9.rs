@@ -4,7 +4,6 @@ use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp9Header;
 use vb3_v4l2::{Vp9FrameHeader, cid, sys};
 
-/// Checks the value of a control.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match Vp9FrameHeader::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
         Some(frame) if frame.profile != 0 => Err(format!(

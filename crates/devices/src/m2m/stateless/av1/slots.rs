@@ -31,7 +31,6 @@ pub(in super::super) struct Update {
     pub(super) has_repeated: bool,
 }
 
-/// The state of all slots.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Slots {
     sequence: Sequence,
