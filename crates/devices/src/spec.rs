@@ -6,7 +6,6 @@
 mod formats;
 mod guess;
 mod identity;
-mod offer;
 mod options;
 pub(crate) mod parse;
 mod presence;
@@ -15,14 +14,14 @@ use crate::description::Description;
 use crate::loopback::Placeholder;
 use crate::m2m::is_stateless;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
+pub(crate) use formats::same;
+use formats::unknown_format;
 pub use guess::did_you_mean;
 pub use identity::{DeviceIdentity, UsbId, UsbNames};
-pub(crate) use offer::same;
-use offer::{list, unknown_format};
 pub use options::{DeviceOption, Group, OPTIONS};
 pub use parse::with_option;
 use parse::{
-    parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
+    list, parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
     parse_window, parse_word, split,
 };
 pub use presence::Presence;

@@ -1,12 +1,13 @@
-//! The pixel formats that the device of a SPEC offers.
+//! The sizes, rates and pixel formats that the device of a SPEC offers.
 
+use super::parse::parse_format;
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
 use crate::sink::y4m_holds;
 use crate::surface::align_lines;
 use vb3_picture::Size;
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
-use vb3_v4l2::{Format, FourCc, PixelFormat, Planarity};
+use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Planarity};
 
 impl DeviceSpec {
     /// Returns whether the device has the single-planar or the multi-planar API.
@@ -15,6 +16,44 @@ impl DeviceSpec {
             true => Planarity::Multi,
             false => Planarity::Single,
         }
+    }
+
+    /// Returns the profile of `profile=`, or the default of the device's kind.
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile.unwrap_or(match self.kind.input() {
+            Some(CameraInput::Sensor) => Profile::Webcam,
+            _ => Profile::Sensor,
+        })
+    }
+
+    /// Checks that the options for a camera's sizes, rates and formats agree with each other.
+    pub(super) fn check_offer(&self) -> Result<(), SpecError> {
+        let refuse = |option: &str, value: String, allowed: String| {
+            Err(SpecError::value(option, &value, allowed))
+        };
+        let sizes = join(&self.sizes, Size::to_string);
+        let rates = join(&self.rates, rate);
+        if self.profile() == Profile::Sensor {
+            let list = [("sizes", &sizes), ("rates", &rates)];
+            if let Some((option, value)) = list.into_iter().find(|(_, list)| !list.is_empty()) {
+                let allowed = "profile=sensor offers every one; leave out one of the two, or use \
+                               profile=webcam";
+                return refuse(option, value.clone(), allowed.to_owned());
+            }
+        }
+        if let Some(size) = self.size
+            && !self.sizes.is_empty()
+            && !self.sizes.contains(&size)
+        {
+            return refuse("size", size.to_string(), format!("sizes= has {sizes}"));
+        }
+        if let Some(fps) = self.fps
+            && !self.rates.is_empty()
+            && !self.rates.iter().any(|rate| same(*rate, fps))
+        {
+            return refuse("fps", rate(&fps), format!("rates= has {rates}"));
+        }
+        Ok(())
     }
 
     /// Returns the size of `size=`; 640x480 without it.
@@ -108,6 +147,30 @@ impl DeviceSpec {
         let allowed = format!("{}{hint}", self.offered());
         Err(SpecError::value("format", &name(format), allowed))
     }
+}
+
+/// Returns a message about the first name of `formats=` that no pixel format has.
+pub(super) fn unknown_format(value: &str) -> Option<String> {
+    let unknown = value.split(':').find(|name| parse_format(name).is_none())?;
+    Some(format!("there is no pixel format \"{unknown}\"; use "))
+}
+
+/// Returns whether two fractions have the same value.
+pub(crate) fn same(a: Fraction, b: Fraction) -> bool {
+    let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    cross(a.numerator, b.denominator) == cross(b.numerator, a.denominator)
+}
+
+fn rate(rate: &Fraction) -> String {
+    match rate.denominator {
+        1 => rate.numerator.to_string(),
+        _ => format!("{}/{}", rate.numerator, rate.denominator),
+    }
+}
+
+fn join<T>(list: &[T], word: impl Fn(&T) -> String) -> String {
+    let words: Vec<String> = list.iter().map(word).collect();
+    words.join(":")
 }
 
 /// Returns a format's name as users write it.

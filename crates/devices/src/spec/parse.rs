@@ -100,6 +100,22 @@ pub(super) fn parse_word<T: Copy>(word: &str, all: &[(&str, T)]) -> Option<T> {
     found.map(|(_, meaning)| *meaning)
 }
 
+/// Maximum number of entries in a list.
+const LIST_MAX: usize = 64;
+
+/// Parses a list whose entries are separated by colons. No entry may repeat.
+pub(super) fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for word in value.split(':') {
+        let one = entry(word)?;
+        if found.contains(&one) || found.len() >= LIST_MAX {
+            return None;
+        }
+        found.push(one);
+    }
+    Some(found)
+}
+
 pub(super) fn parse_switch(value: &str) -> Option<bool> {
     parse_word(value, &[("on", true), ("off", false)])
 }
