@@ -114,7 +114,7 @@ impl<C> JpegEncoder<C> {
 
     /// Returns why the encoder does not run, or else why it refused a picture.
     fn refusal(&self, refused: Refused) -> Failure {
-        let down = self.process.failure().filter(|_| self.process.is_down());
+        let down = self.process.failure().filter(|_| self.process.is_down);
         down.cloned().unwrap_or_else(|| {
             Failure::new(format!(
                 "the camera's JPEG encoder refused a picture: {refused}"

@@ -210,12 +210,6 @@ impl Shared {
         (kind == Kind::File).then_some(due_ns)
     }
 
-    /// Sets the timeout image. The caller guarantees that the image has the current format.
-    pub(super) fn set_image(&mut self, bytes: Vec<u8>) {
-        let format = self.format;
-        self.fill.set_picture(format, bytes);
-    }
-
     /// Adds a picture or a repetition if one is due.
     pub(super) fn add_fill(&mut self, now_ns: u64) {
         match self.next_fill() {

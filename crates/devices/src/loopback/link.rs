@@ -280,11 +280,6 @@ impl Shared {
         self.formatted.remove(&party);
     }
 
-    /// Returns whether any file has buffers or has set the format.
-    pub(super) fn is_used(&self) -> bool {
-        self.is_used_beside([])
-    }
-
     /// Returns whether a writer or reader that is not in `own` has buffers or has set the format.
     pub(super) fn is_used_beside<const N: usize>(&self, own: [u32; N]) -> bool {
         let writer = self.writer.iter().map(|(writer, _)| writer);

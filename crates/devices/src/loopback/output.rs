@@ -245,8 +245,9 @@ impl<C: Send + 'static> Engine<C> for Writer {
             Some(Taken::Read(bytes)) => {
                 // CAST: widening.
                 tick.stream.count_copied(bytes.len() as u64);
+                let format = shared.format;
                 match is_image {
-                    true => shared.set_image(bytes),
+                    true => shared.fill.set_picture(format, bytes),
                     false => shared.push(Body::Own(bytes), stamp),
                 }
             }

@@ -450,11 +450,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 
 impl ReaderFormats {
     /// Returns whether the node looks like a camera to programs.
-    fn is_there(&self) -> bool {
-        self.is_there_in(&self.link.lock())
-    }
-
-    fn is_there_in(&self, shared: &Shared) -> bool {
+    fn is_there(&self, shared: &Shared) -> bool {
         let holds = shared.settings.is_some() && shared.is_holder(self.id);
         !self.exclusive || shared.is_written || shared.keeps_format() || holds
     }
@@ -465,13 +461,13 @@ impl ReaderFormats {
     fn may_start(&self) -> bool {
         let shared = self.link.lock();
         let waits = shared.settings.is_none() || shared.fill.has_placeholder();
-        self.is_there_in(&shared) && (waits || shared.is_written || shared.keeps_format())
+        self.is_there(&shared) && (waits || shared.is_written || shared.keeps_format())
     }
 }
 
 impl Formats for ReaderFormats {
     fn pixels(&self) -> &[&'static PixelFormat] {
-        if !self.is_there() {
+        if !self.is_there(&self.link.lock()) {
             return &[];
         }
         only(&self.pixels, self.format().fourcc)

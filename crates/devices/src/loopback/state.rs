@@ -132,7 +132,7 @@ impl Shared {
     }
 
     fn format_text(&self) -> String {
-        if !self.is_used() && !self.keeps_format() {
+        if !self.is_used_beside([]) && !self.keeps_format() {
             return String::new();
         }
         let Fraction {

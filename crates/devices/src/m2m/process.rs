@@ -14,10 +14,11 @@ pub(crate) const MAX_EVENTS: usize = 64;
 /// [`stop`](Self::stop): the program must first stop streaming.
 #[derive(Debug)]
 pub(crate) struct CodecProcess {
-    kind: Kind,
+    pub(super) kind: Kind,
     launch: Launch,
     worker: Option<Wake<Worker>>,
-    is_down: bool,
+    /// Whether the worker has died or could not be started.
+    pub(crate) is_down: bool,
     failure: Option<Failure>,
 }
 
@@ -33,11 +34,6 @@ impl CodecProcess {
             is_down: false,
             failure: None,
         })
-    }
-
-    /// Returns the codec's kind.
-    pub(crate) const fn kind(&self) -> Kind {
-        self.kind
     }
 
     /// Returns the worker, started and set up if necessary. `None` if this fails, or if the worker has died.
@@ -91,11 +87,6 @@ impl CodecProcess {
     pub(crate) fn has_room(&self) -> bool {
         let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
         room && !self.is_down
-    }
-
-    /// Returns whether the worker has died or could not be started.
-    pub(crate) const fn is_down(&self) -> bool {
-        self.is_down
     }
 
     /// Passes a job to the worker.

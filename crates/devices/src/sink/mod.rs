@@ -94,11 +94,6 @@ impl Sink {
         })
     }
 
-    /// Returns whether pictures of this format can be recorded exactly.
-    pub(crate) fn accepts(&self, format: &PixelFormat) -> bool {
-        self.kind.accepts(format)
-    }
-
     /// Makes the display read each picture, so that [`last`](Self::last) is the last one shown.
     pub(crate) const fn read_all(&mut self) {
         self.reads_all = true;
@@ -116,7 +111,7 @@ impl Sink {
     /// # Errors
     /// Fails for an unsupported format, with a message for the user.
     pub fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
-        if !self.accepts(shape.format) {
+        if !self.kind.accepts(shape.format) {
             return Err(Failure::new(
                 "y4m holds no RGB; record RGB24 to NAME%04d.png or FILE.rgb, or stream NV12 or YUYV",
             ));

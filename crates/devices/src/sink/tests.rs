@@ -168,7 +168,7 @@ fn another_range_begins_another_y4m() {
 fn y4m_refuses_rgb() {
     let directory = TempDir::new().expect("a directory");
     let mut sink = Sink::open(&SinkSpec::Y4m(directory.path().join("a.y4m"))).expect("a sink");
-    assert!(!sink.accepts(&pixfmt::RGB24));
+    assert!(!sink.kind.accepts(&pixfmt::RGB24));
     let failure = sink.begin(shape(&pixfmt::RGB24)).expect_err("no RGB");
     assert!(failure.sentence().contains("png"), "{failure}");
 }

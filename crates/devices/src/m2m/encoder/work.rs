@@ -31,7 +31,7 @@ impl<C> Encoder<C> {
             Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
             other => other,
         };
-        if has_stopped && self.worker.is_down() {
+        if has_stopped && self.worker.is_down {
             self.stop_codec();
         }
     }
@@ -45,7 +45,7 @@ impl<C> Encoder<C> {
         self.own.is_full = false;
         let is_flushed = self.worker.submit(Job::Flush).is_ok();
         // A codec that is set up only once would continue the previous stream.
-        let is_new = self.worker.kind().is_set_up_once();
+        let is_new = self.worker.kind.is_set_up_once();
         if is_new || !is_flushed {
             // The next worker begins with a new stream.
             self.stop_codec();
@@ -144,7 +144,7 @@ impl<C> Encoder<C> {
     /// Stops the codec if `config` needs a new worker. If the codec still has pictures, only returns false.
     fn make_way(&mut self, config: Config) -> bool {
         let is_other = self.own.configured.is_some_and(|before| before != config);
-        if !is_other || !self.worker.kind().is_set_up_once() {
+        if !is_other || !self.worker.kind.is_set_up_once() {
             return true;
         }
         let is_idle = !self.worker.is_busy();

@@ -65,7 +65,7 @@ impl<C> StatelessDecoder<C> {
     /// It starts with the stream and not with a request, because GStreamer gives up a request that takes a
     /// second.
     pub(super) fn wants_worker(&self) -> bool {
-        self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down()
+        self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down
     }
 
     pub(super) fn can_begin(&self) -> bool {
