@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Kernels whose version begins with this; may be given more than once [default: all]
     #[arg(long = "kernel")]
     kernels: Vec<String>,
-    /// IOMMUs; may be given more than once [default: none]
+    /// IOMMUs; may be given more than once [default: the first that each scenario is about]
     #[arg(long = "iommu", value_enum)]
     iommus: Vec<Iommu>,
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
@@ -148,6 +148,20 @@ impl Known {
         all.remove(arch.name())
             .with_context(|| format!("{} has no scenarios", arch.name()))
     }
+
+    /// Returns a scenario with `iommus`. Without any, it gets the first that it is about: `links` needs one.
+    fn named(&self, name: &str, iommus: &[Iommu]) -> (String, Vec<Iommu>) {
+        let iommus = if iommus.is_empty() {
+            let own = self.everything.iter().find(|(own, _)| own == name);
+            vec![
+                own.and_then(|(_, own)| own.first().copied())
+                    .unwrap_or_default(),
+            ]
+        } else {
+            iommus.to_vec()
+        };
+        (name.to_owned(), iommus)
+    }
 }
 
 /// Returns the directory of the results.
@@ -253,20 +267,16 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
 
 /// Returns the cells that the arguments select.
 fn wanted(args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
-    let named = match args.iommus.as_slice() {
-        [] => vec![Iommu::None],
-        some => some.to_vec(),
-    };
     let mut cells = Vec::new();
     for arch in args.archs() {
         let known = Known::of(arch)?;
         let list: Scenarios = match args.scenarios.as_slice() {
             _ if args.everything || args.chosen => known.everything.clone(),
             [] if args.checked => known.checked,
-            [] => vec![("compliance".to_owned(), named.clone())],
+            [] => vec![known.named("compliance", &args.iommus)],
             some => some
                 .iter()
-                .map(|name| (name.clone(), named.clone()))
+                .map(|name| known.named(name, &args.iommus))
                 .collect(),
         };
         let newest = known.newest.unwrap_or(known.everything);
@@ -361,6 +371,19 @@ mod tests {
             let known = Known::of(lab::arch_of(&cell.kernel)).unwrap();
             assert!(known.iommus.contains(&cell.iommu));
         }
+    }
+
+    #[test]
+    fn a_named_scenario_gets_an_iommu_it_is_about() {
+        let mut args = Args::new(&["links", "edu"]);
+        let kernels = ["6.12.9-amd64".to_owned()];
+        let iommus = |args: &Args| -> Vec<Iommu> {
+            let cells = wanted(args, &kernels).unwrap();
+            cells.iter().map(|cell| cell.iommu).collect()
+        };
+        assert_eq!(iommus(&args), [Iommu::Intel, Iommu::None]);
+        args.iommus = vec![Iommu::Virtio];
+        assert_eq!(iommus(&args), [Iommu::Virtio; 2]);
     }
 
     #[test]
