@@ -168,12 +168,13 @@ fn a_large_picture_is_converted_while_calls_go_on() {
 }
 
 /// Converts a large picture, mirrored and turned by `(hflip, degrees)`; the thread reads the source itself if
-/// memory `maps`. Returns the result, the number of bytes that the device read, and the number of bytes that
-/// it only counted.
+/// memory `maps`. The source is the beginning of `bytes`. Returns the result, the number of bytes that the
+/// device read, and the number of bytes that it only counted.
 fn convert_large(
     case: &Case,
     (hflip, degrees): (bool, i64),
     maps: bool,
+    bytes: &[u8],
 ) -> (Vec<u8>, usize, usize) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.maps = maps;
@@ -196,8 +197,7 @@ fn convert_large(
         bench.device.set_control(id, &value).expect("its control");
     }
     bench.begin(1, 1);
-    let bytes = (0..from.planes[0].sizeimage).map(|i| (i / 3 * 7 % 253) as u8);
-    bench.send(0, &[&bytes.collect::<Vec<_>>()], 1);
+    bench.send(0, &[&bytes[..from.planes[0].sizeimage as usize]], 1);
     let source = bench.cookie(Flow::Output, 0);
     let (info, made) = bench.receive();
     assert!(!info.error);
@@ -240,13 +240,16 @@ fn thread_reads_lent_source_in_stripes() {
             ..whole((FourCc::YUV420, 1000, 486), (FourCc::YUYV, 1000, 486))
         },
     ];
+    let bytes: Vec<u8> = (0..1280 * 720 * 2)
+        .map(|i| (i / 3 * 7 % 253) as u8)
+        .collect();
     let turns = [0, 90, 180, 270].map(|degrees| [(false, degrees), (true, degrees)]);
     for (case, turn) in cases
         .iter()
         .flat_map(|case| turns.iter().flatten().map(move |turn| (case, *turn)))
     {
-        let lent = convert_large(case, turn, true);
-        let read = convert_large(case, turn, false);
+        let lent = convert_large(case, turn, true, &bytes);
+        let read = convert_large(case, turn, false, &bytes);
         assert!(
             lent.0 == read.0,
             "the same bytes from {:?} by {turn:?}",
