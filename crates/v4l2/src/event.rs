@@ -65,7 +65,7 @@ impl EventQueue {
         feedback: bool,
         merges: bool,
     ) -> Result<bool, Error> {
-        if self.subscriptions.iter().any(|s| s.topic == topic) {
+        if self.has(topic) {
             return Ok(false);
         }
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
@@ -80,6 +80,11 @@ impl EventQueue {
             merges,
         });
         Ok(true)
+    }
+
+    /// Whether the file has subscribed.
+    pub(crate) fn has(&self, topic: Topic) -> bool {
+        self.subscriptions.iter().any(|s| s.topic == topic)
     }
 
     /// Ends a subscription and drops its pending events.

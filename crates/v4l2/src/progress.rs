@@ -77,6 +77,9 @@ pub struct Progress<C> {
     pub events: Vec<DriverEvent>,
     /// Whether the device has failed. Its queues then fail until STREAMOFF (`vb2_queue_error`).
     pub broken: bool,
+    /// Whether the source's format no longer fits the stream's buffers, so that no frame follows. The queue of a
+    /// program without a subscription to `V4L2_EVENT_SOURCE_CHANGE` then fails until STREAMOFF.
+    pub outdated: bool,
 }
 
 impl<C> Progress<C> {
@@ -96,6 +99,7 @@ impl<C> Default for Progress<C> {
             finished: Vec::new(),
             events: Vec::new(),
             broken: false,
+            outdated: false,
         }
     }
 }

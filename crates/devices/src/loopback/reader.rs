@@ -20,8 +20,9 @@ use vb3_v4l2::{
 /// It offers only the writer's format. A reader starts with the newest frame and gets all later ones, unless
 /// it is slow. A slow reader misses frames, which are counted and leave a gap in the sequence. After the
 /// writer's end, readers wait for the next writer. If the next writer sets another format, each reader gets
-/// `V4L2_EVENT_SOURCE_CHANGE`, and no frames until it has freed its buffers. With `exclusive-caps=on`, there
-/// is no format and no streaming (EIO) without a writer, so that programs skip the node.
+/// `V4L2_EVENT_SOURCE_CHANGE`, or EIO without a subscription to it, and no frames until it has freed its
+/// buffers. With `exclusive-caps=on`, there is no format and no streaming (EIO) without a writer, so that
+/// programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
 /// Moves frames to a reader's buffers.
@@ -319,7 +320,8 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     const EVENTS: EventKinds = EventKinds::SOURCE_CHANGE;
 
     fn start(&mut self, stream: &mut Stream<ReaderFormats, C>) -> Result<(), DriverError> {
-        if !stream.formats.may_start() {
+        let is_outdated = stream.formats.link.lock().outdated(stream.formats.id).is_some();
+        if is_outdated || !stream.formats.may_start() {
             return Err(EIO);
         }
         self.first = None;
@@ -354,6 +356,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let is_outdated = shared.outdated(id).is_some();
         if is_outdated {
             shared.leave(id);
+            tick.progress.outdated = true;
         }
         if is_outdated || tick.stream.tokens.is_empty() {
             self.file.put_back(shared);

@@ -268,12 +268,15 @@ fn a_reader_follows_a_writer_of_another_size() {
         changes: 1,
     };
     assert_eq!(std::mem::take(&mut reader.events), [change]);
+    assert!(reader.outdated);
     writer.make(2);
     writer.start();
     writer.queue(0);
     assert_eq!((writer.tick(START), reader.tick(START)), (1, 0));
     assert_eq!(reader.device.next_tick(), None, "its buffers are too small");
     reader.stop();
+    let mut session = reader.queue.session(&reader.memory, &mut reader.device);
+    assert!(session.streamon().is_err(), "no frame would come");
     reader.release();
     assert_eq!(reader.device.format(Flow::Capture), larger);
     reader.make(2);
@@ -285,7 +288,7 @@ fn a_reader_follows_a_writer_of_another_size() {
         info.planes[0].map(|plane| plane.payload_bytes),
         Some(32 * 16 * 2)
     );
-    assert!(reader.events.is_empty());
+    assert!(reader.events.is_empty() && !reader.outdated);
 }
 
 #[test]

@@ -360,6 +360,8 @@ pub(crate) struct Bench<D> {
     pub(crate) memory: BenchMemory,
     /// Events since the test last took them.
     pub(crate) events: Vec<DriverEvent>,
+    /// What the last tick said about the buffers' format.
+    pub(crate) outdated: bool,
 }
 
 impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
@@ -381,6 +383,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             queue,
             memory: BenchMemory::default(),
             events: Vec::new(),
+            outdated: false,
         };
         bench.make(buffers);
         bench
@@ -493,6 +496,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
                 .expect("a token that counts");
         }
         self.events.append(&mut progress.events);
+        self.outdated = progress.outdated;
         if progress.broken {
             self.queue.set_error();
         }

@@ -3,13 +3,14 @@
 use crate::bytes::write_user;
 use crate::context::Context;
 use crate::driver::Role;
+use crate::event::Topic;
 use crate::file::FileHandle;
 use crate::flow::Flow;
 use crate::pixfmt;
 use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, PollLook};
 use crate::program::{CallContext, V4l2Outcome};
 use crate::progress::Progress;
-use crate::{Bus, Error, Program, VideoDriver, Waiter};
+use crate::{Bus, Error, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
@@ -373,9 +374,22 @@ where
                 .session(mem, &mut *driver)
                 .complete(finished.token, finished.completion);
         }
-        if progress.broken {
-            self.streams_mut()
-                .for_each(|stream| stream.queue.set_error());
+        if progress.broken || progress.outdated {
+            let changed = Topic {
+                kind: sys::V4L2_EVENT_SOURCE_CHANGE,
+                id: 0,
+            };
+            let files = &self.files;
+            let follows = |owner| {
+                files
+                    .get(&owner)
+                    .is_some_and(|file| file.events.has(changed))
+            };
+            for stream in self.capture.iter_mut().chain(&mut self.output) {
+                if progress.broken || !stream.owner.is_some_and(follows) {
+                    stream.queue.set_error();
+                }
+            }
         }
         self.settle_queues(mem);
         for event in progress.events {

@@ -38,6 +38,7 @@ pub(crate) struct TestDriver {
     pub(crate) control_errno: i32,
     pub(crate) grabbed: Vec<u32>,
     pub(crate) broken: bool,
+    pub(crate) outdated: bool,
     pub(crate) last: bool,
     /// Events that the next tick raises.
     pub(crate) pending: Vec<DriverEvent>,
@@ -97,6 +98,7 @@ impl TestDriver {
             control_errno: 0,
             grabbed: Vec::new(),
             broken: false,
+            outdated: false,
             last: false,
             pending: Vec::new(),
             written: Vec::new(),
@@ -383,6 +385,7 @@ impl VideoDriver for TestDriver {
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {
         progress.broken = core::mem::take(&mut self.broken);
+        progress.outdated = core::mem::take(&mut self.outdated);
         progress.events.append(&mut self.pending);
         let Some(token) = self.held.pop_front() else {
             return;

@@ -219,6 +219,31 @@ fn callers_can_wait_for_an_event() {
     b.close();
 }
 
+/// A program that waits for a frame after its source has changed would wait for ever.
+#[test]
+fn ignoring_a_changed_source_ends_the_stream() {
+    for follows in [false, true] {
+        let mut b = Bench::capture();
+        if follows {
+            let kind = sys::V4L2_EVENT_SOURCE_CHANGE;
+            assert_eq!(subscribe(&mut b, None, kind, 0, 0), 0);
+        }
+        assert_eq!(b.reqbufs(2, 1), 2);
+        assert_eq!((b.qbuf(0), b.stream(true)), (0, 0));
+        b.device.driver_mut().outdated = true;
+        b.tick();
+        let wanted = if follows { 0 } else { EIO };
+        assert_eq!(b.dqbuf(), wanted, "subscribed: {follows}");
+        assert_eq!(b.stream(false), 0);
+        assert_eq!(
+            (b.qbuf(0), b.stream(true)),
+            (0, 0),
+            "an error ends with the stream"
+        );
+        b.close();
+    }
+}
+
 #[test]
 fn devices_can_change_controls_and_source() {
     let mut b = Bench::capture();
