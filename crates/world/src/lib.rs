@@ -55,7 +55,6 @@ mod remedy;
 mod revoke;
 mod rig;
 mod room;
-mod runs;
 pub mod script;
 mod shares;
 mod standstill;

@@ -8,10 +8,9 @@
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
-use crate::runs::runs;
 use vb3_dma::{
     Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
-    Reason,
+    Reason, Segment,
 };
 use vb3_dmabuf::solve::{
     Heap, HeapKind, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve,
@@ -60,28 +59,56 @@ fn request(machine: &Machine, len_bytes: u64, count: u32) -> MemoryRequest {
     }
 }
 
+/// Converts free segments of at least `least` bytes to runs, which end at the address `last` at most.
+pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
+    let runs = free.iter().filter_map(|segment| {
+        let first = segment.addr.get();
+        let end = first
+            .saturating_add(segment.len)
+            .min(last.saturating_add(1));
+        (first < end && segment.len >= least).then(|| Run {
+            first,
+            len: end - first,
+        })
+    });
+    runs.collect()
+}
+
 /// A part of the machine's memory where buffers can be placed.
 #[derive(Clone)]
-struct Area {
-    kind: HeapKind,
-    free: Vec<Run>,
-    pages: bool,
-    align: u64,
-    cached: bool,
-    protected: bool,
+pub(super) struct Area {
+    pub(super) kind: HeapKind,
+    pub(super) free: Vec<Run>,
+    pub(super) pages: bool,
+    pub(super) align: u64,
+    pub(super) cached: bool,
+    pub(super) protected: bool,
 }
 
 impl Area {
-    fn heap(&self) -> Heap<'_> {
+    /// Returns the area for the solver. `directed`: whether the host chooses the place in it.
+    pub(super) fn heap(&self, directed: bool) -> Heap<'_> {
         Heap {
             kind: self.kind,
             free: &self.free,
-            directed: true,
+            directed,
             align: self.align,
             cached: self.cached,
             pages: self.pages,
             protected: self.protected,
         }
+    }
+}
+
+/// Returns an area of cached pages, which is not protected.
+pub(super) fn ordinary(machine: &Machine, kind: HeapKind, free: &[Segment]) -> Area {
+    Area {
+        kind,
+        free: runs(free, u64::MAX, 0),
+        pages: true,
+        align: machine.page_size(),
+        cached: true,
+        protected: false,
     }
 }
 
@@ -91,14 +118,7 @@ impl Area {
 /// memory on the chip, protected memory. The same areas follow a second time, as uncached memory.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
-    let area = |kind, free: &[_]| Area {
-        kind,
-        free: runs(free, u64::MAX, 0),
-        pages: true,
-        align: machine.page_size(),
-        cached: true,
-        protected: false,
-    };
+    let area = |kind, free: &[_]| ordinary(machine, kind, free);
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
     let mut areas = vec![area(pieces, &free.ordinary)];
     if len_bytes <= machine.profile().max_ordinary_run() {
@@ -129,7 +149,7 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
 /// Places the requested buffers for these devices. An error has the reason, such as the shortage.
 fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<Placement, Error> {
     let areas = areas(machine, request.len_bytes);
-    let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
+    let heaps: Vec<Heap<'_>> = areas.iter().map(|area| area.heap(true)).collect();
     let Some(mut placement) = solve(request, needs, &heaps) else {
         return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
     };
@@ -147,7 +167,7 @@ fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<
 /// Returns whether the machine has a place for these buffers that suits all devices.
 pub(super) fn suits(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> bool {
     let areas = areas(machine, request.len_bytes);
-    let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
+    let heaps: Vec<Heap<'_>> = areas.iter().map(|area| area.heap(true)).collect();
     solve(request, needs, &heaps).is_some()
 }
 
@@ -205,7 +225,7 @@ fn shortage(
 /// Returns the longest contiguous run of free memory, in bytes.
 fn longest(machine: &Machine) -> u64 {
     let free = machine.free_memory();
-    let longest = |runs: &[vb3_dma::Segment]| runs.iter().map(|run| run.len).max().unwrap_or(0);
+    let longest = |runs: &[Segment]| runs.iter().map(|run| run.len).max().unwrap_or(0);
     let ordinary = longest(&free.ordinary).min(machine.profile().max_ordinary_run());
     longest(&free.contiguous).max(ordinary)
 }

@@ -5,11 +5,10 @@
 
 use crate::memory::WorldMemory;
 use crate::node::Node;
-use crate::placer;
-use crate::runs::runs;
+use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, PageSource as _, Segment};
-use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, Run, conflict, solve};
+use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
@@ -99,11 +98,11 @@ pub(super) fn find(
     };
     let from_heap = solve(&request, &needs, &heap_views);
     let from_device = solve(&request, &needs, &own_views);
-    if let Some(place) = from_heap.and_then(|placed| heaps.get(placed.heap)) {
-        remedy.heap.clone_from(&place.name);
+    if let Some((name, _)) = from_heap.and_then(|placed| heaps.get(placed.heap)) {
+        remedy.heap.clone_from(name);
     }
-    if let Some(place) = from_device.and_then(|placed| own.get(placed.heap)) {
-        remedy.exporter.clone_from(&place.name);
+    if let Some((name, _)) = from_device.and_then(|placed| own.get(placed.heap)) {
+        remedy.exporter.clone_from(name);
     }
     let owner = nodes
         .iter()
@@ -178,63 +177,38 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
 }
 
 /// Memory where buffers can be allocated, with its name for the user.
-struct NamedHeap {
-    name: String,
-    kind: HeapKind,
-    free: Vec<Run>,
-    align: u64,
-    pages: bool,
-    cached: bool,
-    protected: bool,
-}
-
-impl NamedHeap {
-    fn view(&self) -> Heap<'_> {
-        Heap {
-            kind: self.kind,
-            free: &self.free,
-            directed: false,
-            align: self.align,
-            cached: self.cached,
-            pages: self.pages,
-            protected: self.protected,
-        }
-    }
-}
+type NamedHeap = (String, Area);
 
 fn views(places: &[NamedHeap]) -> Vec<Heap<'_>> {
-    places.iter().map(NamedHeap::view).collect()
+    places.iter().map(|(_, area)| area.heap(false)).collect()
 }
 
 /// Returns the heaps of the machine's RAM, without devices' own memory.
 fn heaps(machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let free = machine.free_memory();
     let profile = machine.profile();
-    let heap = |name: &str, kind, free: &[Segment]| NamedHeap {
-        name: name.to_owned(),
-        kind,
-        free: runs(free, u64::MAX, 0),
-        align: machine.page_size(),
-        pages: true,
-        cached: true,
+    let heap = |kind, free: &[Segment]| Area {
         // On a machine with private memory, devices reach only shared memory. This memory is not shared.
         protected: profile.private_memory,
+        ..placer::ordinary(machine, kind, free)
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
-    let mut heaps = vec![heap(SYSTEM_HEAP, pieces, &free.ordinary)];
+    let mut heaps = vec![(SYSTEM_HEAP.to_owned(), heap(pieces, &free.ordinary))];
     if profile.cma > 0 {
-        heaps.push(NamedHeap {
+        let pool = Area {
             align: machine.cma_align(request.len_bytes),
-            ..heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous)
-        });
+            ..heap(HeapKind::Contiguous, &free.contiguous)
+        };
+        heaps.push((CMA_HEAP.to_owned(), pool));
     }
-    for (area, free) in profile.areas.iter().zip(&free.areas) {
-        heaps.push(NamedHeap {
-            pages: area.pages,
-            cached: area.pages,
-            protected: profile.private_memory || area.protected,
-            ..heap(&area.name, HeapKind::Contiguous, free)
-        });
+    for (known, free) in profile.areas.iter().zip(&free.areas) {
+        let area = Area {
+            pages: known.pages,
+            cached: known.pages,
+            protected: profile.private_memory || known.protected,
+            ..heap(HeapKind::Contiguous, free)
+        };
+        heaps.push((known.name.clone(), area));
     }
     heaps
 }
@@ -272,13 +246,13 @@ fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option
         ),
         _ => return None,
     };
-    Some(NamedHeap {
-        name: node.path.display().to_string(),
+    let area = Area {
         kind,
         free,
         align,
         pages: true,
         cached: info.coherency == Coherency::Coherent,
         protected: false,
-    })
+    };
+    Some((node.path.display().to_string(), area))
 }

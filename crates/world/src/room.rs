@@ -2,7 +2,7 @@
 
 use crate::memory::WorldMemory;
 use crate::node::Node;
-use crate::runs::runs;
+use crate::placer::runs;
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, PageSource as _, PhysAddr, Segment};
 use vb3_report::{Refusal, Room};
