@@ -2,6 +2,7 @@
 //! for the module.
 
 use crate::World;
+use crate::files::PlainFile;
 use crate::node::Node;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,18 +48,15 @@ impl Attribute {
 
 /// An open file.
 #[derive(Debug)]
-struct Open {
+pub(super) struct OpenAttribute {
     attribute: Attribute,
     /// The text that is not read yet; `None` before the first read.
     rest: Option<Vec<u8>>,
 }
 
-/// The files by the ids of their nodes, and the open files of programs.
+/// The files by the ids of their nodes.
 #[derive(Debug, Default)]
-pub(super) struct Attributes {
-    all: BTreeMap<u32, (PathBuf, Attribute)>,
-    open: BTreeMap<FileId, Open>,
-}
+pub(super) struct Attributes(BTreeMap<u32, (PathBuf, Attribute)>);
 
 impl Attributes {
     /// Lists the files for the loopbacks among these nodes.
@@ -79,54 +77,45 @@ impl Attributes {
         if !all.is_empty() {
             all.insert(FIRST_ID - 1, (MODULES.into(), Attribute::Modules));
         }
-        let open = BTreeMap::new();
-        Self { all, open }
+        Self(all)
     }
 
     /// Returns a node for each file.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
-        self.all.iter().map(|(&id, (path, _))| vb3_host::Node {
+        self.0.iter().map(|(&id, (path, _))| vb3_host::Node {
             kind: NodeKind::File,
             ..vb3_host::Node::video(NodeId(id), path.clone(), id + 2 - FIRST_ID)
         })
     }
 
-    /// Opens the file of a node. Returns false if the node is none of these files.
-    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
-        let Some((_, attribute)) = self.all.get(&node.0) else {
-            return false;
-        };
-        let attribute = attribute.clone();
-        let rest = None;
-        self.open.insert(file, Open { attribute, rest });
-        true
+    /// Opens the file of a node. Returns `None` if the node is none of these files.
+    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
+        let (_, attribute) = self.0.get(&node.0)?;
+        Some(PlainFile::Attribute(OpenAttribute {
+            attribute: attribute.clone(),
+            rest: None,
+        }))
     }
+}
 
-    /// Forgets an open file. Returns whether it was one of these files.
-    pub(super) fn release(&mut self, file: FileId) -> bool {
-        self.open.remove(&file).is_some()
-    }
-
-    /// Returns whether an open file is one of these files.
-    pub(super) fn has(&self, file: FileId) -> bool {
-        self.open.contains_key(&file)
-    }
-
-    /// Returns how many of these files programs have open.
-    pub(super) fn open_files(&self) -> usize {
-        self.open.len()
-    }
-
-    fn read(&mut self, file: FileId, len: u64) -> Option<Vec<u8>> {
-        let Open { attribute, rest } = self.open.get_mut(&file)?;
+impl OpenAttribute {
+    fn read(&mut self, len: u64) -> Vec<u8> {
+        let Self { attribute, rest } = self;
         let text = rest.get_or_insert_with(|| attribute.text().into_bytes());
         // CAST: a page at most.
         let len = text.len().min(len.min(MAX_BYTES) as usize);
-        Some(text.drain(..len).collect())
+        text.drain(..len).collect()
     }
 }
 
 impl World {
+    fn attribute(&mut self, file: FileId) -> Option<&mut OpenAttribute> {
+        match self.plain_files.get_mut(&file)? {
+            PlainFile::Attribute(open) => Some(open),
+            _ => None,
+        }
+    }
+
     /// Answers a read of one of these files; `None` for other files.
     pub(super) fn read_attribute(
         &mut self,
@@ -134,7 +123,7 @@ impl World {
         (addr, len): (u64, u64),
         caller: &dyn Caller,
     ) -> Option<CallOutcome> {
-        let text = self.attributes.read(file, len)?;
+        let text = self.attribute(file)?.read(len);
         Some(match caller.write(addr, &text) {
             // CAST: a page at most.
             Ok(()) => CallOutcome::Done(text.len() as i64),
@@ -149,7 +138,7 @@ impl World {
         (addr, len): (u64, u64),
         caller: &dyn Caller,
     ) -> Option<CallOutcome> {
-        let attribute = self.attributes.open.get(&file)?.attribute.clone();
+        let attribute = self.attribute(file)?.attribute.clone();
         let len = len.min(MAX_BYTES);
         let set = || {
             caller.prepare_read(addr, len)?;

@@ -2,9 +2,9 @@
 
 use crate::World;
 use crate::control::Control;
-use crate::sw_sync::Timelines;
-use crate::udev;
+use crate::files::PlainFile;
 use crate::watch::Video;
+use crate::{sw_sync, udev};
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_host::{
@@ -25,7 +25,7 @@ impl Backend for World {
             .chain(self.media.nodes())
             .chain(self.heaps.nodes())
             .chain(self.udmabufs.node())
-            .chain([Timelines::node()])
+            .chain([sw_sync::node()])
             .chain(self.attributes.nodes())
             .collect()
     }
@@ -35,12 +35,15 @@ impl Backend for World {
             return Err(Errno::ENODEV);
         }
         let id = self.new_file();
-        let is_other = self.media.open(node, id)
-            || self.heaps.open(node, id)
-            || self.udmabufs.open(node, id)
-            || self.attributes.open(node, id)
-            || (self.timelines).open(node, id, &mut self.memory, caller);
-        if is_other {
+        if self.media.open(node, id) {
+            return Ok(id);
+        }
+        let plain = (self.heaps.open(node))
+            .or_else(|| self.udmabufs.open(node))
+            .or_else(|| self.attributes.open(node))
+            .or_else(|| self.open_timeline(node, id, caller));
+        if let Some(plain) = plain {
+            self.plain_files.insert(id, plain);
             return Ok(id);
         }
         let at = self
@@ -65,19 +68,12 @@ impl Backend for World {
 
     fn release(&mut self, file: FileId) {
         let now = self.set_now();
-        let is_other = self.release_media(file)
-            || self.heaps.release(file)
-            || self.udmabufs.release(file)
-            || self.attributes.release(file)
-            || self.release_sync_file(file);
-        if is_other {
-            return;
+        match self.plain_files.remove(&file) {
+            Some(PlainFile::Timeline(open)) => self.close_timeline(open),
+            Some(_) => {}
+            None if self.release_media(file) || self.release_sync_file(file) => {}
+            None => self.release_video(file, now),
         }
-        if self.timelines.release(file, &mut self.memory) {
-            self.after_call();
-            return;
-        }
-        self.release_video(file, now);
     }
 
     fn tag_ended(&mut self, tag: Tag) {

@@ -1,6 +1,7 @@
 //! Calls on dma-bufs that programs hold, both the machine's and those of other drivers.
 
 use crate::World;
+use crate::program::read;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{CallOutcome, Caller, Errno, FdIdentity};
@@ -24,21 +25,16 @@ impl World {
         self.is_accounted = false;
         let done = match request {
             IOCTL_SYNC => {
-                let mut flags = [0; 8];
-                let read = caller.read(arg, &mut flags);
-                let flags = u64::from_ne_bytes(flags);
-                if read.is_ok() && self.sync_waits(buf, flags, caller) {
+                let flags = read(caller, arg).map(u64::from_ne_bytes);
+                if flags.is_ok_and(|flags| self.sync_waits(buf, flags, caller)) {
                     self.waits_for_buffers = true;
                     self.want_buffers_back();
                     return CallOutcome::Wait;
                 }
-                let sync = |()| {
-                    self.memory
-                        .buffers()
-                        .sync(buf, flags)
-                        .map_err(|e| Errno(e.errno()))
-                };
-                read.and_then(sync)
+                flags.and_then(|flags| {
+                    let synced = self.memory.buffers().sync(buf, flags);
+                    synced.map_err(|e| Errno(e.errno()))
+                })
             }
             EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
             IMPORT_SYNC_FILE => {
@@ -46,10 +42,8 @@ impl World {
                 self.import_sync_file(buf, arg, caller)
             }
             request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
-                self.memory
-                    .buffers()
-                    .set_name(buf, name)
-                    .map_err(|e| Errno(e.errno()))
+                let named = self.memory.buffers().set_name(buf, name);
+                named.map_err(|e| Errno(e.errno()))
             }),
             _ => Err(Errno::ENOTTY),
         };
@@ -83,8 +77,9 @@ impl World {
             return;
         };
         self.set_now();
-        let mut flags = [0; 8];
-        if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
+        if request == IOCTL_SYNC
+            && let Ok(flags) = read(caller, arg)
+        {
             // The buffer's own driver checks the flags.
             let flags = u64::from_ne_bytes(flags);
             let _ = self.sync_waits(buf, flags, caller);
@@ -98,11 +93,8 @@ impl World {
 fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
     let mut bytes = [0u8; Name::MAX + 1];
     for (at, byte) in bytes.iter_mut().enumerate() {
-        let mut one = [0];
-        caller.read(addr.wrapping_add(at as u64), &mut one)?;
-        let [value] = one;
-        *byte = value;
-        if value == 0 {
+        [*byte] = read(caller, addr.wrapping_add(at as u64))?;
+        if *byte == 0 {
             return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
         }
     }

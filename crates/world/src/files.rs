@@ -1,7 +1,9 @@
 //! Calls on files of video devices.
 
+use crate::attributes::OpenAttribute;
 use crate::memory::WorldMemory;
 use crate::program::{Call, outcome};
+use crate::sw_sync::OpenTimeline;
 use crate::watch::Video;
 use crate::{World, lines, refusals, summary, usb};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Map, Mmap, PIECE_BYTES};
@@ -19,6 +21,19 @@ const MAP_TYPE: i32 = 0xf;
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
 
+/// An open file of a node that is neither a video device nor a media device. None has a poll operation.
+#[derive(Debug)]
+pub(super) enum PlainFile {
+    /// The heap with this number.
+    Heap(usize),
+    /// `/dev/udmabuf`.
+    Udmabuf,
+    /// A timeline of `sw_sync`.
+    Timeline(OpenTimeline),
+    /// A file that shows v4l2loopback.
+    Attribute(OpenAttribute),
+}
+
 /// The device, file and memory that a call uses.
 pub(super) struct Target<'a> {
     pub(super) video: &'a mut Video,
@@ -30,14 +45,6 @@ impl World {
     pub(super) fn new_file(&mut self) -> FileId {
         self.next_file = self.next_file.wrapping_add(1);
         FileId(self.next_file)
-    }
-
-    /// Returns whether a file is of a kind without a poll operation.
-    fn knows_no_poll(&self, file: FileId) -> bool {
-        self.heaps.has(file)
-            || self.udmabufs.has(file)
-            || self.timelines.has(file)
-            || self.attributes.has(file)
     }
 
     /// Returns a file's poll events. `ask` returns them for a video device's file.
@@ -60,7 +67,7 @@ impl World {
             }
             return found;
         }
-        if self.knows_no_poll(file) {
+        if self.plain_files.contains_key(&file) {
             // Linux reports files without a poll operation as ready.
             return (POLL_IN | POLL_OUT) & events;
         }
@@ -155,16 +162,15 @@ impl World {
         self.is_accounted = false;
         let outcome = if self.media.has(file) {
             self.media_ioctl(file, request, arg, caller)
-        } else if self.heaps.has(file) {
-            self.heap_ioctl(file, request, arg, caller)
-        } else if self.udmabufs.has(file) {
-            self.udmabuf_ioctl(request, arg, caller)
         } else if self.sync_files.has(file) {
             self.sync_file_ioctl(file, request, arg, caller)
-        } else if self.timelines.has(file) {
-            self.timeline_ioctl(file, request, arg, caller)
-        } else if self.attributes.has(file) {
-            CallOutcome::Fail(Errno::ENOTTY)
+        } else if let Some(plain) = self.plain_files.get(&file) {
+            match *plain {
+                PlainFile::Heap(number) => self.heap_ioctl(number, request, arg, caller),
+                PlainFile::Udmabuf => self.udmabuf_ioctl(request, arg, caller),
+                PlainFile::Timeline(_) => self.timeline_ioctl(file, request, arg, caller),
+                PlainFile::Attribute(_) => CallOutcome::Fail(Errno::ENOTTY),
+            }
         } else if self.plugs.is_gone_media(file) {
             return Some(CallOutcome::Fail(Errno::EIO));
         } else {
@@ -229,7 +235,7 @@ impl World {
         caller: &dyn Caller,
     ) -> CallOutcome {
         let has_no_read = self.media.has(file) || self.plugs.is_gone_media(file);
-        if has_no_read || self.sync_files.has(file) || self.knows_no_poll(file) {
+        if has_no_read || self.sync_files.has(file) || self.plain_files.contains_key(&file) {
             return CallOutcome::Fail(Errno::EINVAL);
         }
         let outcome = self.call(file, nonblocking, caller, |target, context, program| {

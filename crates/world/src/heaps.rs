@@ -5,16 +5,17 @@
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
 //! a call that cannot write the descriptor's number leaves no descriptor open.
 
+use crate::files::PlainFile;
 use crate::node::Node;
+use crate::program::{long, word};
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use crate::{World, refusals};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use vb3_dma::{
     Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
 };
 use vb3_dmabuf::{BufRef, Name};
-use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
+use vb3_host::{CallOutcome, Caller, Errno, NodeId, NodeKind};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
@@ -50,12 +51,9 @@ enum HeapSource {
     Own(Device),
 }
 
-/// The heaps of a run, and the files open on them.
+/// The heaps of a run.
 #[derive(Debug)]
-pub(super) struct Heaps {
-    all: Vec<Heap>,
-    files: BTreeMap<FileId, usize>,
-}
+pub(super) struct Heaps(Vec<Heap>);
 
 /// A program's allocation request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +66,12 @@ struct Wanted {
 impl Wanted {
     /// Reads `struct dma_heap_allocation_data`. Returns EINVAL where Linux does.
     fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
-        let (len, rest) = data.split_at(8);
-        let (fd, rest) = rest.split_at(4);
-        let (fd_flags, heap_flags) = rest.split_at(4);
-        let fd_flags = u32::from_ne_bytes(fd_flags.try_into().map_err(|_| Errno::EINVAL)?);
-        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-        if !is_zero(fd) || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || !is_zero(heap_flags) {
+        let (fd, fd_flags, heap_flags) = (word(&data, 8), word(&data, 12), long(&data, 16));
+        if fd != 0 || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || heap_flags != 0 {
             return Err(Errno::EINVAL);
         }
-        let len = u64::from_ne_bytes(len.try_into().map_err(|_| Errno::EINVAL)?);
         // Linux rounds an overflowing length to zero, which it refuses.
-        let len = len.checked_next_multiple_of(page).unwrap_or(0);
+        let len = long(&data, 0).checked_next_multiple_of(page).unwrap_or(0);
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -117,15 +110,12 @@ impl Heaps {
             name: node.sram_heap(),
             of: HeapSource::Own(node.dma),
         }));
-        Self {
-            all,
-            files: BTreeMap::new(),
-        }
+        Self(all)
     }
 
     /// Returns a node `/dev/dma_heap/NAME` for each heap.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
-        (0..).zip(&self.all).map(|(minor, heap)| vb3_host::Node {
+        (0..).zip(&self.0).map(|(minor, heap)| vb3_host::Node {
             kind: NodeKind::Class {
                 name: "dma_heap",
                 major: MAJOR,
@@ -134,38 +124,15 @@ impl Heaps {
         })
     }
 
-    /// Opens a heap's file. Returns false if the node is not a heap.
-    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
-        let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
-        let Some(number) = number.filter(|&n| n < self.all.len()) else {
-            return false;
-        };
-        self.files.insert(file, number);
-        true
+    /// Opens a heap's file. Returns `None` if the node is not a heap.
+    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
+        let number = node.0.checked_sub(FIRST_ID)? as usize;
+        (number < self.0.len()).then_some(PlainFile::Heap(number))
     }
 
-    /// Forgets a file. Returns whether it was open on a heap.
-    pub(super) fn release(&mut self, file: FileId) -> bool {
-        self.files.remove(&file).is_some()
-    }
-
-    /// Returns whether a file is open on a heap.
-    pub(super) fn has(&self, file: FileId) -> bool {
-        self.files.contains_key(&file)
-    }
-
-    /// Returns the number of open files of heaps.
-    pub(super) fn open_files(&self) -> usize {
-        self.files.len()
-    }
-
-    /// Returns the path of the heap that a file is open on.
-    pub(super) fn path(&self, file: FileId) -> Option<PathBuf> {
-        self.of(file).map(|heap| path(&heap))
-    }
-
-    fn of(&self, file: FileId) -> Option<Heap> {
-        self.all.get(*self.files.get(&file)?).cloned()
+    /// Returns the path of the heap with this number.
+    pub(super) fn path(&self, number: usize) -> Option<PathBuf> {
+        self.0.get(number).map(path)
     }
 }
 
@@ -174,17 +141,19 @@ fn path(heap: &Heap) -> PathBuf {
 }
 
 impl World {
-    /// Answers a call on a heap's file. As in Linux, only `_IOC_NR` of the request is checked.
+    /// Answers a call on a file of the heap with this number. As in Linux, only `_IOC_NR` of the request is
+    /// checked.
     pub(super) fn heap_ioctl(
         &mut self,
-        file: FileId,
+        number: usize,
         request: u32,
         arg: u64,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let Some(heap) = self.heaps.of(file).filter(|_| request & 0xff == 0) else {
+        let Some(heap) = self.heaps.0.get(number).filter(|_| request & 0xff == 0) else {
             return CallOutcome::Fail(Errno::EINVAL);
         };
+        let heap = heap.clone();
         self.set_now();
         let done = self.allocate_dmabuf(heap, request, arg, caller);
         self.after_call();

@@ -79,6 +79,7 @@ use clock::Clock;
 pub use clock::Pace;
 use control::Control;
 use deadlock::Deadlocks;
+use files::PlainFile;
 pub use fits::Fit;
 use heaps::Heaps;
 use hotplug::Plugs;
@@ -101,7 +102,6 @@ use standstill::Standstill;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use sw_sync::Timelines;
 use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
 use vb3_devices::spec::DeviceSpec;
@@ -138,8 +138,8 @@ pub struct World {
     lines: Lines,
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
-    timelines: Timelines,
     attributes: Attributes,
+    plain_files: BTreeMap<FileId, PlainFile>,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -262,8 +262,8 @@ impl World {
             lines: Lines::default(),
             udmabufs: Udmabufs::new(),
             sync_files: SyncFiles::default(),
-            timelines: Timelines::default(),
             attributes: Attributes::new(&nodes),
+            plain_files: BTreeMap::new(),
             nodes,
             next_turn: 0,
             files: BTreeMap::new(),
@@ -416,11 +416,8 @@ impl World {
         report.held = summary::held(&self.memory, &self.nodes, files);
         let others = [
             self.media.open_files(),
-            self.heaps.open_files(),
-            self.udmabufs.open_files(),
             self.sync_files.open_files(),
-            self.timelines.open_files(),
-            self.attributes.open_files(),
+            self.plain_files.len(),
         ];
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());

@@ -2,6 +2,7 @@
 //! cannot share buffers between the two.
 
 use crate::node::Node;
+use crate::program::read;
 use crate::{World, summary};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -28,8 +29,7 @@ pub(super) struct Lines(BTreeMap<usize, Widened>);
 /// Returns the line length that an OUTPUT format asks for in bytes, or `None` for other formats.
 pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     let number = |at: u64| {
-        let mut bytes = [0; 4];
-        caller.read(arg.checked_add(at)?, &mut bytes).ok()?;
+        let bytes = read(caller, arg.checked_add(at)?).ok()?;
         Some(u32::from_ne_bytes(bytes))
     };
     let at = match number(0)? {

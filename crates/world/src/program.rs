@@ -21,6 +21,28 @@ pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
     }
 }
 
+/// Reads a structure from the program's memory.
+pub(super) fn read<const N: usize>(
+    caller: &dyn Caller,
+    addr: u64,
+) -> Result<[u8; N], vb3_host::Errno> {
+    let mut data = [0; N];
+    caller.read(addr, &mut data)?;
+    Ok(data)
+}
+
+/// Returns the 32-bit word at offset `at` of a structure, or 0 beyond its end.
+pub(super) fn word(data: &[u8], at: usize) -> u32 {
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// Returns the 64-bit word at offset `at` of a structure, or 0 beyond its end.
+pub(super) fn long(data: &[u8], at: usize) -> u64 {
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
 /// One device's media requests, by file identity.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {

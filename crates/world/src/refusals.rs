@@ -1,5 +1,7 @@
 //! Decides which failed calls are refusals, and adds them to the report.
 
+use crate::files::PlainFile;
+use crate::program::read;
 use crate::{World, summary, udmabuf};
 use std::path::Path;
 use vb3_dma::Reason;
@@ -114,9 +116,8 @@ impl World {
         caller: &dyn Caller,
     ) {
         let asks = probe(request).is_some_and(|(at, value)| {
-            let mut number = [0; 4];
-            let read = arg.checked_add(at).map(|at| caller.read(at, &mut number));
-            matches!(read, Some(Ok(()))) && u32::from_ne_bytes(number) == value
+            let number = arg.checked_add(at).map(|at| read(caller, at));
+            number.is_some_and(|number| number == Ok(value.to_ne_bytes()))
         });
         if let Some(name) = short_name(request).filter(|_| !asks) {
             self.note_refusal(file, name, errno);
@@ -125,14 +126,14 @@ impl World {
 
     /// Counts a failed ioctl on a file of another kind than a video device.
     pub(super) fn note_refused_other(&mut self, file: FileId, request: u32, errno: Errno) {
-        let called = if let Some(path) = self.heaps.path(file) {
-            Some((path, "DMA_HEAP_IOCTL_ALLOC"))
-        } else if self.udmabufs.has(file) {
-            Some((udmabuf::PATH.into(), "UDMABUF_CREATE"))
-        } else if self.sync_files.has(file) {
-            Some(("sync_file".into(), "SYNC_IOC_MERGE"))
-        } else {
-            self.media_path(file).zip(short_name(request))
+        let called = match self.plain_files.get(&file) {
+            Some(PlainFile::Heap(number)) => {
+                self.heaps.path(*number).zip(Some("DMA_HEAP_IOCTL_ALLOC"))
+            }
+            Some(PlainFile::Udmabuf) => Some((udmabuf::PATH.into(), "UDMABUF_CREATE")),
+            Some(PlainFile::Timeline(_) | PlainFile::Attribute(_)) => None,
+            None if self.sync_files.has(file) => Some(("sync_file".into(), "SYNC_IOC_MERGE")),
+            None => self.media_path(file).zip(short_name(request)),
         };
         if let Some((path, name)) = called {
             self.note_refusal_by(path.display().to_string(), name, errno);

@@ -4,8 +4,8 @@
 //! number instead of the process's name; `SW_SYNC_GET_DEADLINE` returns no deadline.
 
 use crate::World;
-use crate::memory::WorldMemory;
-use std::collections::BTreeMap;
+use crate::files::PlainFile;
+use crate::program::{read, word};
 use std::path::PathBuf;
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
@@ -23,71 +23,52 @@ const FENCE_AT: u64 = 36;
 
 /// A timeline, and the program that made it.
 #[derive(Debug)]
-struct Open {
+pub(super) struct OpenTimeline {
     timeline: Timeline<Owner<vb3_machine::Device>>,
     name: String,
 }
 
-/// The timelines of programs.
-#[derive(Debug, Default)]
-pub(super) struct Timelines {
-    open: BTreeMap<FileId, Open>,
-}
-
-impl Timelines {
-    /// Returns the node `sw_sync`.
-    pub(super) fn node() -> Node {
-        Node {
-            kind: NodeKind::File,
-            ..Node::video(ID, PathBuf::from(PATH), 0)
-        }
-    }
-
-    /// Opens a timeline if `node` is `sw_sync`.
-    pub(super) fn open(
-        &mut self,
-        node: NodeId,
-        file: FileId,
-        memory: &mut WorldMemory,
-        caller: &dyn Caller,
-    ) -> bool {
-        if node != ID {
-            return false;
-        }
-        let timeline = memory.with_fences(|fences, _| fences.timeline(Owner::Program(file.0)));
-        let name = format!("process {}", caller.pid());
-        self.open.insert(file, Open { timeline, name });
-        true
-    }
-
-    /// Closes a timeline, which fails its pending fences. Returns whether the file was a timeline.
-    pub(super) fn release(&mut self, file: FileId, memory: &mut WorldMemory) -> bool {
-        let Some(open) = self.open.remove(&file) else {
-            return false;
-        };
-        let ending = FenceOutcome::Failed(Errno::ENOENT.0);
-        memory.with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
-        true
-    }
-
-    /// Returns whether a file is a timeline.
-    pub(super) fn has(&self, file: FileId) -> bool {
-        self.open.contains_key(&file)
-    }
-
-    /// Returns the number of open timelines.
-    pub(super) fn open_files(&self) -> usize {
-        self.open.len()
-    }
-
-    /// Returns a timeline's name, or an empty string if it is closed.
-    pub(super) fn name(&self, number: u64) -> String {
-        let open = self.open.get(&FileId(number));
-        open.map_or_else(String::new, |open| open.name.clone())
+/// Returns the node `sw_sync`.
+pub(super) fn node() -> Node {
+    Node {
+        kind: NodeKind::File,
+        ..Node::video(ID, PathBuf::from(PATH), 0)
     }
 }
 
 impl World {
+    /// Makes a timeline if `node` is `sw_sync`.
+    pub(super) fn open_timeline(
+        &self,
+        node: NodeId,
+        file: FileId,
+        caller: &dyn Caller,
+    ) -> Option<PlainFile> {
+        let owner = Owner::Program(file.0);
+        (node == ID).then(|| {
+            PlainFile::Timeline(OpenTimeline {
+                timeline: (self.memory).with_fences(|fences, _| fences.timeline(owner)),
+                name: format!("process {}", caller.pid()),
+            })
+        })
+    }
+
+    /// Closes a timeline, which fails its pending fences.
+    pub(super) fn close_timeline(&mut self, open: OpenTimeline) {
+        let ending = FenceOutcome::Failed(Errno::ENOENT.0);
+        self.memory
+            .with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
+        self.after_call();
+    }
+
+    /// Returns a timeline's name, or an empty string if it is closed.
+    pub(super) fn timeline_name(&self, number: u64) -> String {
+        match self.plain_files.get(&FileId(number)) {
+            Some(PlainFile::Timeline(open)) => open.name.clone(),
+            _ => String::new(),
+        }
+    }
+
     /// Answers a call on a timeline.
     pub(super) fn timeline_ioctl(
         &mut self,
@@ -109,10 +90,11 @@ impl World {
 
     /// Answers `SW_SYNC_IOC_CREATE_FENCE`.
     fn create_fence(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mut data = [0; CREATE_BYTES];
-        caller.read(arg, &mut data)?;
-        let value = data.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
-        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
+        let data: [u8; CREATE_BYTES] = read(caller, arg)?;
+        let value = word(&data, 0);
+        let Some(PlainFile::Timeline(open)) = self.plain_files.get_mut(&file) else {
+            return Err(Errno::ENOTTY);
+        };
         let made = self.memory.with_fences(|fences, now_ns| {
             fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
         });
@@ -123,10 +105,10 @@ impl World {
 
     /// Answers `SW_SYNC_IOC_INC`.
     fn increment(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mut value = [0; 4];
-        caller.read(arg, &mut value)?;
-        let mut left = u32::from_ne_bytes(value);
-        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
+        let mut left = u32::from_ne_bytes(read(caller, arg)?);
+        let Some(PlainFile::Timeline(open)) = self.plain_files.get_mut(&file) else {
+            return Err(Errno::ENOTTY);
+        };
         let timeline = &mut open.timeline;
         // Increments in steps: a step of over half the value range would be taken for a step backwards.
         while left > 0 {

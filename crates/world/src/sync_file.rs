@@ -7,6 +7,7 @@
 
 use crate::World;
 use crate::memory::WorldMemory;
+use crate::program::{long, read, word};
 use std::collections::{BTreeMap, HashMap};
 use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
 use vb3_dmabuf::{BufId, SyncFlags};
@@ -169,8 +170,7 @@ impl World {
         arg: u64,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        let mut data = [0; MERGE_BYTES];
-        caller.read(arg, &mut data)?;
+        let data: [u8; MERGE_BYTES] = read(caller, arg)?;
         let [fd2, _, flags, pad] = [32, 36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
             return Err(Errno::EINVAL);
@@ -190,8 +190,7 @@ impl World {
 
     /// Answers `SYNC_IOC_FILE_INFO`.
     fn sync_file_info(&self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mut data = [0; INFO_BYTES];
-        caller.read(arg, &mut data)?;
+        let mut data: [u8; INFO_BYTES] = read(caller, arg)?;
         let [flags, room, pad] = [36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
             return Err(Errno::EINVAL);
@@ -207,10 +206,7 @@ impl World {
             // As in Linux: the first status that is pending or failed, else 1.
             status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
             let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
-            let at = data
-                .last_chunk()
-                .map_or(0, |last| u64::from_ne_bytes(*last));
-            caller.write(at, &bytes)?;
+            caller.write(long(&data, INFO_BYTES - 8), &bytes)?;
         }
         let name = match open.name {
             [0, ..] => default_name(&facts),
@@ -243,7 +239,7 @@ impl World {
     fn fact(&self, info: &Info) -> Fact {
         let (driver, timeline) = match info.owner {
             Owner::Device(dma) => ("vb3", self.device_name(dma)),
-            Owner::Program(number) => ("sw_sync", self.timelines.name(number)),
+            Owner::Program(number) => ("sw_sync", self.timeline_name(number)),
             Owner::Driver => ("other", String::new()),
         };
         Fact {
@@ -268,8 +264,7 @@ impl World {
         arg: u64,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        let mut data = [0; 8];
-        caller.read(arg, &mut data)?;
+        let data: [u8; 8] = read(caller, arg)?;
         // A reader waits for writers, and a writer waits for all users.
         let usage = usage_of(word(&data, 0))?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
@@ -288,8 +283,7 @@ impl World {
         arg: u64,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        let mut data = [0; 8];
-        caller.read(arg, &mut data)?;
+        let data: [u8; 8] = read(caller, arg)?;
         let usage = usage_of(word(&data, 0))?;
         let identity = identify(caller, word(&data, 4), Errno::EINVAL)?;
         let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
@@ -414,10 +408,9 @@ fn usage_of(flags: u32) -> Result<Usage, Errno> {
 
 /// Answers `SYNC_IOC_SET_DEADLINE`, a hint for drivers. The simulated devices ignore it.
 fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-    let mut data = [0; 16];
-    caller.read(arg, &mut data)?;
-    match data {
-        [.., 0, 0, 0, 0, 0, 0, 0, 0] => Ok(()),
+    let data: [u8; 16] = read(caller, arg)?;
+    match long(&data, 8) {
+        0 => Ok(()),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -429,10 +422,4 @@ fn identify(caller: &dyn Caller, number: u32, none: Errno) -> Result<FdIdentity,
         Errno::NOT_GATHERED => e,
         _ => none,
     })
-}
-
-/// Returns the 32-bit word at offset `at` of a structure.
-fn word<const N: usize>(data: &[u8; N], at: usize) -> u32 {
-    let bytes = data.get(at..at + 4).and_then(|b| b.try_into().ok());
-    bytes.map_or(0, u32::from_ne_bytes)
 }

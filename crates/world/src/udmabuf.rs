@@ -7,14 +7,15 @@
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
 
 use crate::World;
+use crate::files::PlainFile;
+use crate::program::{long, read, word};
 use crate::shares::{Shown, ShownKind};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
-use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use vb3_dmabuf::Name;
-use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind};
+use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, Node, NodeId, NodeKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
@@ -48,43 +49,29 @@ struct Item {
 
 impl Item {
     fn parse(bytes: &[u8; ITEM]) -> (Self, u32) {
-        let word = |at: usize| {
-            let bytes = bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
-            u32::from_ne_bytes(bytes.unwrap_or_default())
-        };
-        let long = |at: usize| {
-            let bytes = bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
-            u64::from_ne_bytes(bytes.unwrap_or_default())
-        };
         let item = Self {
             // CAST: the kernel also takes descriptors as `i32`.
-            memfd: word(0) as i32,
-            offset: long(8),
-            size: long(16),
+            memfd: word(bytes, 0) as i32,
+            offset: long(bytes, 8),
+            size: long(bytes, 16),
         };
-        (item, word(4))
+        (item, word(bytes, 4))
     }
 }
 
-/// The node, if it is offered, and the files open on it.
+/// Whether the node is offered.
 #[derive(Debug)]
-pub(super) struct Udmabufs {
-    is_offered: bool,
-    files: BTreeSet<FileId>,
-}
+pub(super) struct Udmabufs(bool);
 
 impl Udmabufs {
     /// Offers the node if the host's own cannot be opened.
     pub(super) fn new() -> Self {
-        Self {
-            is_offered: Udmabuf::open().is_none(),
-            files: BTreeSet::new(),
-        }
+        Self(Udmabuf::open().is_none())
     }
 
     /// Returns the node if it is offered.
     pub(super) fn node(&self) -> Option<Node> {
-        self.is_offered.then(|| Node {
+        self.0.then(|| Node {
             kind: NodeKind::Class {
                 name: "misc",
                 major: MAJOR,
@@ -93,24 +80,9 @@ impl Udmabufs {
         })
     }
 
-    /// Opens a file of this node. Returns false for other nodes.
-    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
-        self.is_offered && node == ID && self.files.insert(file)
-    }
-
-    /// Forgets a file. Returns whether it was open on this node.
-    pub(super) fn release(&mut self, file: FileId) -> bool {
-        self.files.remove(&file)
-    }
-
-    /// Returns whether a file is open on this node.
-    pub(super) fn has(&self, file: FileId) -> bool {
-        self.files.contains(&file)
-    }
-
-    /// Returns the number of open files of `/dev/udmabuf`.
-    pub(super) fn open_files(&self) -> usize {
-        self.files.len()
+    /// Opens a file of this node. Returns `None` for other nodes.
+    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
+        (self.0 && node == ID).then_some(PlainFile::Udmabuf)
     }
 }
 
@@ -174,18 +146,13 @@ impl World {
     }
 
     fn create_udmabuf(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
-        let mut bytes = [0; ITEM];
-        caller.read(arg, &mut bytes)?;
-        let (item, flags) = Item::parse(&bytes);
+        let (item, flags) = Item::parse(&read(caller, arg)?);
         self.make_udmabuf(&[item], flags, caller)
     }
 
     fn create_udmabuf_of_list(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
-        let mut head = [0; 8];
-        caller.read(arg, &mut head)?;
-        let (flags, count) = head.split_at(4);
-        let word = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        let (flags, count) = (word(flags), word(count));
+        let head: [u8; 8] = read(caller, arg)?;
+        let (flags, count) = (word(&head, 0), word(&head, 4));
         if count > MAX_ITEMS {
             return Err(Errno::EINVAL);
         }

@@ -7,6 +7,7 @@
 
 mod descriptors;
 
+use crate::program::{long, read, word};
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
 use vb3_devices::spec::{UsbId, UsbNames};
@@ -35,9 +36,8 @@ const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
 pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Errno> {
-    let mut query = [0; 16];
     match request {
-        UVCIOC_CTRL_QUERY => Some(caller.read(arg, &mut query).err().unwrap_or(Errno(ENOENT))),
+        UVCIOC_CTRL_QUERY => Some(read::<16>(caller, arg).err().unwrap_or(Errno(ENOENT))),
         UVCIOC_CTRL_MAP => Some(map_refusal(arg, caller).unwrap_or_else(|e| e)),
         _ => None,
     }
@@ -58,17 +58,12 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
     const ITEM: usize = 36;
     /// `V4L2_CTRL_ID_MASK`.
     const ID_MASK: u32 = 0x0fff_ffff;
-    let mut map = [0; 96];
-    caller.read(arg, &mut map)?;
-    let word = |at: usize| {
-        let bytes = map.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u32::from_ne_bytes)
-    };
-    let (id, name) = (word(0), map.get(4));
-    let (control_type, data_type) = (word(56), word(60));
+    let map: [u8; 96] = read(caller, arg)?;
+    let (id, name) = (word(&map, 0), map[4]);
+    let (control_type, data_type) = (word(&map, 56), word(&map, 60));
     // V4L2 has names only for its own controls, so a mapping of another control must have a name.
     let is_drivers_own = id & 0xffff >= 0x1000;
-    if data_type > LAST_DATA_TYPE || is_drivers_own && name == Some(&0) {
+    if data_type > LAST_DATA_TYPE || is_drivers_own && name == 0 {
         return Err(Errno::EINVAL);
     }
     match control_type {
@@ -77,9 +72,9 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
         MENU => {
             let mut items = [0; MAX_MENU * ITEM];
             // CAST: 32 bits fit.
-            let len = (word(72) as usize).saturating_mul(ITEM);
+            let len = (word(&map, 72) as usize).saturating_mul(ITEM);
             let items = items.get_mut(..len).filter(|items| !items.is_empty());
-            let addr = u64::from(word(64)) | u64::from(word(68)) << 32;
+            let addr = long(&map, 64);
             caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
         }
         _ => return Err(Errno(ENOTTY)),
