@@ -133,8 +133,7 @@ impl Sps {
         bits.flag(self.gaps_in_frame_num_value_allowed);
         bits.ue(self.pic_width_in_mbs_minus1.into());
         bits.ue(self.pic_height_in_map_units_minus1.into());
-        bits.flag(self.frame_mbs_only);
-        if !self.frame_mbs_only {
+        if !bits.flag(self.frame_mbs_only) {
             bits.flag(self.mb_adaptive_frame_field);
         }
         bits.flag(self.direct_8x8_inference);

@@ -193,8 +193,7 @@ impl Header<'_> {
         // This header codes a new frame, and does not show an earlier one again.
         bits.put(0, 1);
         bits.put(frame.frame_type.into(), 2);
-        bits.flag(frame.has(frame_flag::SHOW_FRAME));
-        if !frame.has(frame_flag::SHOW_FRAME) {
+        if !bits.flag(frame.has(frame_flag::SHOW_FRAME)) {
             // The frame may be shown later.
             bits.flag(true);
         }
@@ -202,8 +201,7 @@ impl Header<'_> {
             bits.flag(frame.is_resilient());
         }
         bits.flag(frame.has(frame_flag::DISABLE_CDF_UPDATE));
-        bits.flag(frame.has(frame_flag::ALLOW_SCREEN_CONTENT_TOOLS));
-        if frame.has(frame_flag::ALLOW_SCREEN_CONTENT_TOOLS) {
+        if bits.flag(frame.has(frame_flag::ALLOW_SCREEN_CONTENT_TOOLS)) {
             bits.flag(frame.has(frame_flag::FORCE_INTEGER_MV));
         }
         let is_other_size = (frame.upscaled_width, frame.frame_height)
@@ -346,8 +344,7 @@ impl Header<'_> {
     fn put_quantization(&self, bits: &mut BitWriter) {
         let q = &self.frame.quantization;
         let delta = |bits: &mut BitWriter, value: i8| {
-            bits.flag(value != 0);
-            if value != 0 {
+            if bits.flag(value != 0) {
                 put_signed(bits, value.into(), 7);
             }
         };
@@ -364,9 +361,7 @@ impl Header<'_> {
             delta(bits, q.delta_q_v_dc);
             delta(bits, q.delta_q_v_ac);
         }
-        let has_matrices = q.flags & 2 != 0;
-        bits.flag(has_matrices);
-        if has_matrices {
+        if bits.flag(q.flags & 2 != 0) {
             bits.put(q.qm[0].into(), 4);
             bits.put(q.qm[1].into(), 4);
             if are_separate {
@@ -389,24 +384,18 @@ impl Header<'_> {
             (0, false),
         ];
         let segments = &self.frame.segmentation;
-        let is_enabled = segments.flags & 1 != 0;
-        bits.flag(is_enabled);
-        if !is_enabled {
+        if !bits.flag(segments.flags & 1 != 0) {
             return;
         }
         if !self.frame.has_no_primary() {
-            let has_map = segments.flags & 2 != 0;
-            bits.flag(has_map);
-            if has_map {
+            if bits.flag(segments.flags & 2 != 0) {
                 bits.flag(segments.flags & 4 != 0);
             }
             bits.flag(true);
         }
         for (enabled, data) in segments.feature_enabled.iter().zip(&segments.feature_data) {
             for (at, ((count, is_signed), value)) in BITS.iter().zip(data).enumerate() {
-                let is_enabled = enabled >> at & 1 != 0;
-                bits.flag(is_enabled);
-                if is_enabled {
+                if bits.flag(enabled >> at & 1 != 0) {
                     put_signed(bits, (*value).into(), count + u32::from(*is_signed));
                 }
             }
@@ -418,18 +407,14 @@ impl Header<'_> {
         if q.base_q_idx == 0 {
             return;
         }
-        let is_present = q.flags & 4 != 0;
-        bits.flag(is_present);
-        if !is_present {
+        if !bits.flag(q.flags & 4 != 0) {
             return;
         }
         bits.put(q.delta_q_res.into(), 2);
         if self.frame.has_block_copies() {
             return;
         }
-        let is_present = filter.flags & 4 != 0;
-        bits.flag(is_present);
-        if is_present {
+        if bits.flag(filter.flags & 4 != 0) {
             bits.put(filter.delta_lf_res.into(), 2);
             bits.flag(filter.flags & 8 != 0);
         }
@@ -451,9 +436,7 @@ impl Header<'_> {
                 bits.put(filter.level[3].into(), 6);
             }
             bits.put(filter.sharpness.into(), 3);
-            let has_deltas = filter.flags & 1 != 0;
-            bits.flag(has_deltas);
-            if has_deltas {
+            if bits.flag(filter.flags & 1 != 0) {
                 // Writes all differences, even those that are equal to a reference frame's.
                 bits.flag(true);
                 for delta in filter.ref_deltas.iter().chain(&filter.mode_deltas) {

@@ -6,7 +6,8 @@ use crate::parameter_sets::bits::BitWriter;
 /// Writes a frame's film grain with all parameters, even those that are equal to a reference frame's.
 pub(super) fn put(bits: &mut BitWriter, grain: Option<&FilmGrain>, may_refer: bool) {
     let Some(grain) = grain.filter(|grain| grain.flags & 1 != 0) else {
-        return bits.flag(false);
+        bits.flag(false);
+        return;
     };
     bits.flag(true);
     bits.put(grain.grain_seed.into(), 16);

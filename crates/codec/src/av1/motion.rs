@@ -144,9 +144,7 @@ fn put_subexp(bits: &mut BitWriter, value: i64, limit: i64) {
         if limit <= least + 3 * room {
             return put_below(bits, (value - least) as u32, (limit - least) as u32);
         }
-        let is_more = value >= least + room;
-        bits.flag(is_more);
-        if !is_more {
+        if !bits.flag(value >= least + room) {
             return bits.put((value - least) as u64, count);
         }
         least += room;

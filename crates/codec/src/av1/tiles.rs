@@ -88,7 +88,7 @@ fn put_uniform(
             sizes.len()
         )
     })?;
-    (least..found).for_each(|_| bits.flag(true));
+    bits.put(u64::MAX, found - least);
     if found < most {
         bits.flag(false);
     }

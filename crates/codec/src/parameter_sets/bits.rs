@@ -24,8 +24,10 @@ impl BitWriter {
         }
     }
 
-    pub(crate) fn flag(&mut self, value: bool) {
+    /// Writes a flag, and returns it.
+    pub(crate) fn flag(&mut self, value: bool) -> bool {
         self.put(value.into(), 1);
+        value
     }
 
     /// Writes an Exp-Golomb code, ITU-T H.264 9.1.

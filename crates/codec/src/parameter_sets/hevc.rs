@@ -206,15 +206,13 @@ impl SequenceSet {
         ] {
             bits.ue(value.into());
         }
-        bits.flag(self.has(sps_flag::SCALING_LIST_ENABLED));
-        if self.has(sps_flag::SCALING_LIST_ENABLED) {
+        if bits.flag(self.has(sps_flag::SCALING_LIST_ENABLED)) {
             // The scaling lists are in the picture parameter set.
             bits.flag(false);
         }
         bits.flag(self.has(sps_flag::AMP_ENABLED));
         bits.flag(self.has(sps_flag::SAMPLE_ADAPTIVE_OFFSET));
-        bits.flag(self.has(sps_flag::PCM_ENABLED));
-        if self.has(sps_flag::PCM_ENABLED) {
+        if bits.flag(self.has(sps_flag::PCM_ENABLED)) {
             bits.put(self.pcm_sample_bit_depth_luma_minus1.into(), 4);
             bits.put(self.pcm_sample_bit_depth_chroma_minus1.into(), 4);
             bits.ue(self.log2_min_pcm_luma_coding_block_size_minus3.into());
@@ -223,8 +221,7 @@ impl SequenceSet {
         }
         let sets_of_references = 0;
         bits.ue(sets_of_references);
-        bits.flag(self.has(sps_flag::LONG_TERM_REF_PICS_PRESENT));
-        if self.has(sps_flag::LONG_TERM_REF_PICS_PRESENT) {
+        if bits.flag(self.has(sps_flag::LONG_TERM_REF_PICS_PRESENT)) {
             bits.ue(sets_of_references);
         }
         bits.flag(self.has(sps_flag::TEMPORAL_MVP_ENABLED));
@@ -252,8 +249,7 @@ impl PictureSet {
         bits.se(self.init_qp_minus26.into());
         bits.flag(has(pps_flag::CONSTRAINED_INTRA_PRED));
         bits.flag(has(pps_flag::TRANSFORM_SKIP_ENABLED));
-        bits.flag(has(pps_flag::CU_QP_DELTA_ENABLED));
-        if has(pps_flag::CU_QP_DELTA_ENABLED) {
+        if bits.flag(has(pps_flag::CU_QP_DELTA_ENABLED)) {
             bits.ue(self.diff_cu_qp_delta_depth.into());
         }
         bits.se(self.pps_cb_qp_offset.into());
@@ -268,11 +264,9 @@ impl PictureSet {
             self.write_tiles(&mut bits);
         }
         bits.flag(has(pps_flag::LOOP_FILTER_ACROSS_SLICES_ENABLED));
-        bits.flag(has(pps_flag::DEBLOCKING_FILTER_CONTROL_PRESENT));
-        if has(pps_flag::DEBLOCKING_FILTER_CONTROL_PRESENT) {
+        if bits.flag(has(pps_flag::DEBLOCKING_FILTER_CONTROL_PRESENT)) {
             bits.flag(has(pps_flag::DEBLOCKING_FILTER_OVERRIDE_ENABLED));
-            bits.flag(has(pps_flag::DISABLE_DEBLOCKING_FILTER));
-            if !has(pps_flag::DISABLE_DEBLOCKING_FILTER) {
+            if !bits.flag(has(pps_flag::DISABLE_DEBLOCKING_FILTER)) {
                 bits.se(self.pps_beta_offset_div2.into());
                 bits.se(self.pps_tc_offset_div2.into());
             }
@@ -296,8 +290,7 @@ impl PictureSet {
             // CAST: widening, on all existing targets.
             bits.ue(side.len() as u64);
         }
-        bits.flag(has(pps_flag::UNIFORM_SPACING));
-        if !has(pps_flag::UNIFORM_SPACING) {
+        if !bits.flag(has(pps_flag::UNIFORM_SPACING)) {
             sides
                 .into_iter()
                 .flatten()

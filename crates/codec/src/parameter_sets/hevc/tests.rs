@@ -26,7 +26,9 @@ fn ue(value: u32) -> String {
 /// Makes a NAL unit, padded to whole bytes.
 fn nal(kind: u8, bits: &str) -> Vec<u8> {
     let mut writer = BitWriter::default();
-    bits.bytes().for_each(|bit| writer.flag(bit == b'1'));
+    for bit in bits.bytes() {
+        writer.flag(bit == b'1');
+    }
     while writer.len() % 8 != 0 {
         writer.flag(false);
     }
