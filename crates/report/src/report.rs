@@ -4,11 +4,9 @@
 //! Field names are part of the interface: later versions only add fields.
 
 mod buffers;
-mod picture;
 mod verdict;
 
 pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
-pub use picture::Picture;
 pub use verdict::Row;
 
 use anyhow::{Context as _, Result};
@@ -376,6 +374,22 @@ pub struct DeviceFailure {
     pub recording: bool,
     /// How often the same failure occurred.
     pub times: u64,
+}
+
+/// A small picture of one frame, for the contact sheet of the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The frame's number on its device.
+    pub number: u64,
+    /// The picture as a PNG file; empty if there is none.
+    pub png: Vec<u8>,
+}
+
+impl Picture {
+    /// Longest side, in pixels.
+    pub const MAX_EDGE: u32 = 160;
+    /// Number of pictures that the page shows for each device.
+    pub const PER_DEVICE: usize = 6;
 }
 
 /// Counts of resources held. All are zero after a run that released everything.

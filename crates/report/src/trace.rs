@@ -282,12 +282,27 @@ impl<'a, B: Backend> Traced<'a, B> {
         (name, watched.arguments().unwrap_or_else(unread))
     }
 
-    /// Returns the results that a successful call wrote to the program's structure.
-    fn answered(request: u32, done: &CallOutcome, watched: &Watched<'_>) -> Fields {
-        if !matches!(done, CallOutcome::Done(_)) || request & WRITES == 0 {
-            return Fields::new();
+    /// Makes and records an ioctl on a file, or on a dma-buf.
+    fn watched_ioctl(
+        &mut self,
+        file: Option<FileId>,
+        (request, arg): (u32, u64),
+        caller: &dyn Caller,
+        make: impl FnOnce(&mut B, &Watched<'_>) -> CallOutcome,
+    ) -> CallOutcome {
+        let watched = match Watched::new(caller, request, arg) {
+            Ok(watched) => watched,
+            Err(errno) => return CallOutcome::Fail(errno),
+        };
+        let begun = self.begin(caller, file, || Self::structure(request, arg, &watched));
+        let done = make(self.devices, &watched);
+        // If the caller lacks memory, the front end will repeat the call. The repeated call is recorded.
+        if !caller.lacks() {
+            let has_results = matches!(done, CallOutcome::Done(_)) && request & WRITES != 0;
+            let results = has_results.then(|| watched.results());
+            self.end(caller, begun, &done, results.unwrap_or_default());
         }
-        watched.results()
+        done
     }
 }
 
@@ -301,16 +316,10 @@ macro_rules! forward {
         })*
     };
 }
+use forward;
 
 fn number(name: &'static str, value: u64) -> (&'static str, Value) {
     (name, Value::Unsigned(value))
-}
-
-fn result<T>(result: &Result<T, Errno>, value: impl FnOnce(&T) -> i64) -> CallOutcome {
-    match result {
-        Ok(good) => CallOutcome::Done(value(good)),
-        Err(e) => CallOutcome::Fail(*e),
-    }
 }
 
 impl<B: Backend> Backend for Traced<'_, B> {
@@ -388,21 +397,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let watched = match Watched::new(caller, request, arg) {
-            Ok(watched) => watched,
-            Err(errno) => return CallOutcome::Fail(errno),
-        };
-        let describe = || Self::structure(request, arg, &watched);
-        let begun = self.begin(caller, Some(file), describe);
-        let devices = &mut self.devices;
-        let done = devices.ioctl(file, request, arg, nonblocking, &watched);
-        if caller.lacks() {
-            // The front end will repeat the call. The repeated call is recorded.
-            return done;
-        }
-        let results = Self::answered(request, &done, &watched);
-        self.end(caller, begun, &done, results);
-        done
+        self.watched_ioctl(Some(file), (request, arg), caller, |devices, watched| {
+            devices.ioctl(file, request, arg, nonblocking, watched)
+        })
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
@@ -423,7 +420,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
             ("mmap".to_owned(), arguments)
         });
         let map = self.devices.mmap(file, args, caller);
-        self.end(caller, begun, &result(&map, |_| 0), Fields::new());
+        let done = (map.as_ref()).map_or_else(|e| CallOutcome::Fail(*e), |_| CallOutcome::Done(0));
+        self.end(caller, begun, &done, Fields::new());
         map
     }
 
@@ -470,18 +468,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         arg: u64,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let watched = match Watched::new(caller, request, arg) {
-            Ok(watched) => watched,
-            Err(errno) => return CallOutcome::Fail(errno),
-        };
-        let describe = || Self::structure(request, arg, &watched);
-        let begun = self.begin(caller, None, describe);
-        let done = self.devices.buffer_ioctl(id, request, arg, &watched);
-        if caller.lacks() {
-            return done;
-        }
-        self.end(caller, begun, &done, Fields::new());
-        done
+        self.watched_ioctl(None, (request, arg), caller, |devices, watched| {
+            devices.buffer_ioctl(id, request, arg, watched)
+        })
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {

@@ -8,18 +8,15 @@ use std::time::Duration;
 /// A column: its title, and a function for its cells. A cell may be empty.
 type Column = (&'static str, fn(&QueueReport) -> String);
 
-fn unless_zero(count: u64) -> String {
+fn unless_zero(count: u64, show: fn(u64) -> String) -> String {
     match count {
         0 => String::new(),
-        count => count.to_string(),
+        count => show(count),
     }
 }
 
-fn bytes_unless_zero(count: u64) -> String {
-    match count {
-        0 => String::new(),
-        count => bytes(count),
-    }
+fn plain(count: u64) -> String {
+    count.to_string()
 }
 
 fn pair(first: u64, second: u64) -> String {
@@ -33,19 +30,19 @@ const COLUMNS: &[Column] = &[
     ("memory", |q| q.memory.clone()),
     ("frames", |q| q.frames.to_string()),
     ("per second", rate),
-    ("lost", |q| unless_zero(q.lost)),
-    ("without a buffer", |q| unless_zero(q.dropped)),
+    ("lost", |q| unless_zero(q.lost, plain)),
+    ("without a buffer", |q| unless_zero(q.dropped, plain)),
     ("copied", |q| bytes(q.bytes_copied)),
     ("copied by the codec", |q| {
-        bytes_unless_zero(q.bytes_copied_by_codec)
+        unless_zero(q.bytes_copied_by_codec, bytes)
     }),
-    ("bounced", |q| bytes_unless_zero(q.bytes_bounced)),
-    ("moved", |q| bytes_unless_zero(q.bytes_moved)),
+    ("bounced", |q| unless_zero(q.bytes_bounced, bytes)),
+    ("moved", |q| unless_zero(q.bytes_moved, bytes)),
     ("syncs (device, CPU)", |q| {
         pair(q.syncs_for_device, q.syncs_for_cpu)
     }),
     ("mapped, unmapped", |q| pair(q.maps, q.unmaps)),
-    ("peak memory", |q| bytes_unless_zero(q.peak_bytes)),
+    ("peak memory", |q| unless_zero(q.peak_bytes, bytes)),
 ];
 
 /// Returns the frames per second of the longest stream.

@@ -1,7 +1,7 @@
 //! A [`Caller`] that copies the structures of ioctls.
 //! A front end may write a device's answer to the program only after the call, too late for the trace.
 
-use super::{Fields, decode};
+use super::{Fields, decode, forward};
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -106,28 +106,21 @@ impl<'a> Watched<'a> {
 }
 
 impl Caller for Watched<'_> {
-    fn pid(&self) -> u32 {
-        self.caller.pid()
-    }
-
-    fn tid(&self) -> u32 {
-        self.caller.tid()
-    }
-
-    fn call(&self) -> CallId {
-        self.caller.call()
-    }
-
-    fn lacks(&self) -> bool {
-        self.caller.lacks()
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out)
-    }
-
-    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        self.caller.prepare_read(addr, len_bytes)
+    forward! { self.caller =>
+        fn pid(&self) -> u32;
+        fn tid(&self) -> u32;
+        fn call(&self) -> CallId;
+        fn lacks(&self) -> bool;
+        fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
+        fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno>;
+        fn identify(&self, fd: i32) -> Result<FdIdentity, Errno>;
+        fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno>;
+        fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno>;
+        fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
+        fn install_file(&self, file: FileId, name: &CStr, cloexec: bool)
+            -> Result<(i32, FdIdentity), Errno>;
+        fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
+        fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno>;
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
@@ -138,38 +131,5 @@ impl Caller for Watched<'_> {
             part.write(addr, data);
         }
         Ok(())
-    }
-
-    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        self.caller.identify(fd)
-    }
-
-    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.caller.borrow_fd(fd)
-    }
-
-    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
-        self.caller.tag_of(fd)
-    }
-
-    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
-        self.caller.install(fd, cloexec, tag)
-    }
-
-    fn install_file(
-        &self,
-        file: FileId,
-        name: &CStr,
-        cloexec: bool,
-    ) -> Result<(i32, FdIdentity), Errno> {
-        self.caller.install_file(file, name, cloexec)
-    }
-
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        self.caller.memory()
-    }
-
-    fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        self.caller.memory_to_pin(addr, len_bytes)
     }
 }
