@@ -111,6 +111,7 @@ pub enum CopyFault {
 ///
 /// # Context
 /// No method waits.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Bus<C> {
     /// Reads `out.len()` bytes from byte `offset` of the plane.
     ///
@@ -155,7 +156,6 @@ pub trait Bus<C> {
         to: &[Lines<'_, C>],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
-        let _ = (from, to, act);
         None
     }
 
@@ -168,7 +168,6 @@ pub trait Bus<C> {
     /// write. Examples are bounced or scattered memory, memory of a program or another driver, and memory
     /// that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
-        let _ = spans;
         None
     }
 
@@ -179,7 +178,6 @@ pub trait Bus<C> {
     ///
     /// Returns `None` if a read would fault, or for memory that [`host_spans`](Self::host_spans) refuses.
     fn readers(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<SpanReader>> {
-        let _ = spans;
         None
     }
 
@@ -188,7 +186,6 @@ pub trait Bus<C> {
     /// # Errors
     /// [`BusFault`] if the device could not write them now.
     fn note_written(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault> {
-        let _ = cookie;
         Err(BusFault::OutOfRange { offset, len })
     }
 
@@ -212,7 +209,6 @@ pub trait Bus<C> {
         to: &C,
         offset: u64,
     ) -> Result<u64, CopyFault> {
-        let (_, _, _) = (peer, to, offset);
         Err(CopyFault::From(BusFault::OutOfRange {
             offset: from.offset,
             len: from.len,
@@ -222,7 +218,6 @@ pub trait Bus<C> {
     /// Returns whether the writable plane `to` starts in the same memory that another device reads at `from`.
     /// The check does not count as an access.
     fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
-        let _ = (peer, from, to);
         false
     }
 }

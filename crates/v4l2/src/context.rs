@@ -1,7 +1,6 @@
 //! A device's context: driver, queues and controls, which one or all of the device's files use.
 
 use crate::file::{File, FileHandle};
-use crate::flow::Flow;
 use crate::gate::{Gate, GateDriver};
 use crate::handler::Handler;
 use crate::program::{CallContext, V4l2Outcome};
@@ -9,10 +8,10 @@ use crate::refusal::{Refusal, Refusals};
 use crate::request;
 use crate::requests::Scope;
 use crate::stream::Stream;
-use crate::{Error, Planarity, Program, VideoDriver, sys};
+use crate::{Error, Flow, Planarity, Program, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
-use vb3_queue::{Driver, Queue};
+use vb3_queue::{Driver, Queue, Session};
 
 /// A queue, and the driver's interface for this queue.
 pub(crate) type Parts<'a, M> = (
@@ -26,8 +25,8 @@ pub(crate) type Parts<'a, M> = (
 /// its own context.
 pub struct Context<M: MemOps, D> {
     pub(crate) driver: D,
-    pub(crate) capture: Option<Stream<M>>,
-    pub(crate) output: Option<Stream<M>>,
+    /// The queue of each direction.
+    pub(crate) streams: [Option<Stream<M>>; 2],
     /// Holds OUTPUT buffers of media requests until the driver gets them.
     pub(crate) gate: Gate<M::Cookie>,
     pub(crate) controls: Handler,
@@ -66,8 +65,7 @@ where
                 .transpose()
         };
         Ok(Self {
-            capture: stream(Flow::Capture)?,
-            output: stream(Flow::Output)?,
+            streams: [stream(Flow::Capture)?, stream(Flow::Output)?],
             gate: Gate::new(),
             controls: Handler::new(&driver.controls()),
             driver,
@@ -118,19 +116,12 @@ where
     }
 
     pub(crate) fn stream(&self, flow: Flow) -> Result<&Stream<M>, Error> {
-        let stream = match flow {
-            Flow::Capture => &self.capture,
-            Flow::Output => &self.output,
-        };
-        stream.as_ref().ok_or(Error::Invalid)
+        self.streams[flow.index()].as_ref().ok_or(Error::Invalid)
     }
 
     /// Returns a queue with its driver. EINVAL if there is no such queue.
     pub(crate) fn parts(&mut self, flow: Flow) -> Result<Parts<'_, M>, Error> {
-        let stream = match flow {
-            Flow::Capture => &mut self.capture,
-            Flow::Output => &mut self.output,
-        };
+        let stream = &mut self.streams[flow.index()];
         let stream = stream.as_mut().ok_or(Error::Invalid)?;
         let driver = self.driver.queue_driver(flow);
         if !stream.offers_requests() {
@@ -144,13 +135,24 @@ where
         Ok(self.parts(flow)?.0)
     }
 
+    /// Calls `act` with a session of a queue. EINVAL if there is no such queue.
+    pub(crate) fn in_session<T>(
+        &mut self,
+        mem: &M,
+        flow: Flow,
+        act: impl FnOnce(Session<'_, M>) -> T,
+    ) -> Result<T, Error> {
+        let (stream, mut driver) = self.parts(flow)?;
+        Ok(act(stream.queue.session(mem, &mut *driver)))
+    }
+
     /// All queues.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream<M>> {
-        self.capture.iter().chain(&self.output)
+        self.streams.iter().flatten()
     }
 
     pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream<M>> {
-        self.capture.iter_mut().chain(&mut self.output)
+        self.streams.iter_mut().flatten()
     }
 
     /// Whether a queue is in use.
@@ -179,13 +181,12 @@ where
     pub(crate) fn release(&mut self, mem: &mut M, file: FileHandle) {
         self.files.remove(&file);
         for &flow in self.driver.role().flows() {
-            let Ok((stream, mut driver)) = self.parts(flow) else {
+            let Ok(stream) = self.stream_mut(flow) else {
                 continue;
             };
             stream.end_wait_of(file);
-            if stream.owner == Some(file) {
-                stream.session(mem, &mut *driver).release();
-                stream.owner = None;
+            if stream.owner.take_if(|owner| *owner == file).is_some() {
+                let _ = self.in_session(mem, flow, |mut queue| queue.release());
             }
         }
         self.wake = true;
@@ -214,7 +215,7 @@ where
             return V4l2Outcome::Fail(Error::NotTty);
         };
         let result = self.run(mem, cx, request, arg, program, scope);
-        let streams = self.capture.iter_mut().chain(&mut self.output);
+        let streams = self.streams.iter_mut().flatten();
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
             Err(error) => {

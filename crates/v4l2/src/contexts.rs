@@ -3,10 +3,10 @@
 //! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
 //! does not grow with the number of open files, except for contexts that affect each other (`are_linked`).
 
+use crate::Flow;
 use crate::VideoDriver;
 use crate::context::Context;
 use crate::file::FileHandle;
-use crate::flow::Flow;
 use crate::refusal::{MAX_REFUSALS, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
@@ -57,16 +57,6 @@ pub(crate) struct Contexts<M: MemOps, D> {
     refusals: Vec<Refusal>,
     /// Whether a call of one context can cause work in others, as with a duplex device.
     pub(crate) are_linked: bool,
-}
-
-const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
-
-/// Returns the array index of a direction.
-pub(crate) const fn place(flow: Flow) -> usize {
-    match flow {
-        Flow::Capture => 0,
-        Flow::Output => 1,
-    }
 }
 
 impl<M: MemOps, D> Default for Contexts<M, D> {
@@ -169,8 +159,7 @@ where
     /// Returns the progress of all queues of one direction.
     pub(crate) fn progress(&mut self, flow: Flow) -> FlowProgress {
         self.update_sums();
-        let sums = self.progress.get(place(flow));
-        sums.copied().unwrap_or_default()
+        self.progress[flow.index()]
     }
 
     /// Returns files whose poll states or waiting calls may have changed since the last call.
@@ -200,11 +189,11 @@ where
                 ..Part::default()
             };
             self.unasked.insert(of);
-            for flow in FLOWS {
+            for flow in Flow::ALL {
                 let Some(queue) = context.queue(flow) else {
                     continue;
                 };
-                let at = place(flow);
+                let at = flow.index();
                 now.done[at] = queue.statistics().done;
                 now.streaming[at] = queue.is_streaming();
                 now.holds_back |= queue.is_streaming() && queue.queued_count() > 0;

@@ -1,24 +1,26 @@
 //! A video device with its files and contexts.
 
+use crate::calls::io::PollLook;
 use crate::context::Context;
-use crate::contexts::{Contexts, FlowProgress, place};
+use crate::contexts::{Contexts, FlowProgress};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
-use crate::flow::Flow;
-use crate::poll::PollLook;
 use crate::priority::Priorities;
 use crate::program::{CallContext, V4l2Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
 use crate::stream::Stream;
-use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver};
+use crate::{Bus, Error, Flow, Planarity, Program, Statistics, VideoDriver};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
 use vb3_queue::{MapAccess, Memory};
 
 /// Maximum number of files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
+
+/// The result of a call on an unknown file.
+const NO_FILE: V4l2Outcome = V4l2Outcome::Fail(Error::NoFile);
 
 /// Counters of a device's queue and its driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,9 +216,7 @@ where
             let driver = context.driver.statistics();
             for &flow in self.role.flows() {
                 let queue = context.queue(flow).map(vb3_queue::Queue::statistics);
-                if let Some(past) = self.past.get_mut(place(flow)) {
-                    past.add(queue, driver);
-                }
+                self.past[flow.index()].add(queue, driver);
             }
         }
     }
@@ -249,7 +249,7 @@ where
     /// Returns the counters of the queues of one direction, summed over all files.
     #[must_use]
     pub fn statistics(&self, flow: Flow) -> DeviceStatistics {
-        let mut sum = self.past.get(place(flow)).copied().unwrap_or_default();
+        let mut sum = self.past[flow.index()];
         for context in self.contexts() {
             let queue = context.queue(flow).map(vb3_queue::Queue::statistics);
             sum.add(queue, context.driver.statistics());
@@ -282,15 +282,23 @@ where
 
     /// Returns the context of a file.
     pub(crate) fn context_mut(&mut self, file: FileHandle) -> Option<&mut Context<M, D>> {
-        self.context_and_scope(file).map(|(context, _)| context)
+        self.contexts.get_mut(*self.files.get(&file)?)
     }
 
-    /// Returns the context of a file, and access to the device's requests.
-    fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
+    /// Calls `act` with the context of a file and access to the device's requests. Then updates the requests.
+    /// `None` for an unknown file.
+    fn in_context<T>(
+        &mut self,
+        file: FileHandle,
+        now_ns: u64,
+        act: impl FnOnce(&mut Context<M, D>, &mut Scope<'_>) -> T,
+    ) -> Option<T> {
         let of = *self.files.get(&file)?;
         let context = self.contexts.get_mut(of)?;
         let requests = &mut self.requests;
-        Some((context, Scope { requests, of }))
+        let done = act(context, &mut Scope { requests, of });
+        context.advance_requests(of, &mut self.requests, now_ns);
+        Some(done)
     }
 
     /// Returns whether an ioctl is QBUF or DQBUF, only this file uses the queues, and they stream.
@@ -337,12 +345,10 @@ where
             }
             _ => {}
         }
-        let Some((context, mut scope)) = self.context_and_scope(cx.file) else {
-            return V4l2Outcome::Fail(Error::NoFile);
-        };
-        let outcome = context.ioctl(mem, cx, request, arg, program, &mut scope);
-        context.advance_requests(scope.of, scope.requests, cx.now_ns);
-        outcome
+        self.in_context(cx.file, cx.now_ns, |context, scope| {
+            context.ioctl(mem, cx, request, arg, program, scope)
+        })
+        .unwrap_or(NO_FILE)
     }
 
     /// Describes the memory for an mmap of the device. Any file may map, not only the owner, as on Linux.
@@ -359,10 +365,10 @@ where
         access: MapAccess,
         now_ns: u64,
     ) -> Result<M::Mmap, Error> {
-        let (context, scope) = self.context_and_scope(file).ok_or(Error::NoFile)?;
-        let mapped = context.mmap(mem, offset, len_bytes, access);
-        context.advance_requests(scope.of, scope.requests, now_ns);
-        mapped
+        self.in_context(file, now_ns, |context, _| {
+            context.mmap(mem, offset, len_bytes, access)
+        })
+        .unwrap_or(Err(Error::NoFile))
     }
 
     /// Returns the pending poll events of a file.
@@ -386,12 +392,10 @@ where
         now_ns: u64,
         look: PollLook,
     ) -> i16 {
-        let Some((context, scope)) = self.context_and_scope(file) else {
-            return crate::POLL_ERR;
-        };
-        let found = context.poll(mem, file, events, look);
-        context.advance_requests(scope.of, scope.requests, now_ns);
-        found
+        self.in_context(file, now_ns, |context, _| {
+            context.poll(mem, file, events, look)
+        })
+        .unwrap_or(crate::POLL_ERR)
     }
 
     /// Records that a program waits for `events` of a file, after [`poll`](Self::poll) found none pending.
@@ -411,12 +415,10 @@ where
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
-        let Some((context, scope)) = self.context_and_scope(cx.file) else {
-            return V4l2Outcome::Fail(Error::NoFile);
-        };
-        let outcome = context.transfer(mem, cx, flow, (addr, len_bytes), program);
-        context.advance_requests(scope.of, scope.requests, cx.now_ns);
-        outcome
+        self.in_context(cx.file, cx.now_ns, |context, _| {
+            context.transfer(mem, cx, flow, (addr, len_bytes), program)
+        })
+        .unwrap_or(NO_FILE)
     }
 
     /// Continues the read() or write() `cx.call` after [`V4l2Outcome::Part`].
@@ -428,12 +430,10 @@ where
         addr: u64,
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
-        let Some((context, scope)) = self.context_and_scope(cx.file) else {
-            return V4l2Outcome::Fail(Error::NoFile);
-        };
-        let outcome = context.resume(mem, cx, addr, program);
-        context.advance_requests(scope.of, scope.requests, cx.now_ns);
-        outcome
+        self.in_context(cx.file, cx.now_ns, |context, _| {
+            context.resume(mem, cx, addr, program)
+        })
+        .unwrap_or(NO_FILE)
     }
 
     /// Cancels a waiting or unfinished call of a file.

@@ -2,14 +2,12 @@
 
 use crate::bytes::{Image, MAX_ARG, read_user, write_user};
 use crate::calls::{Answer, ExtOp};
-use crate::codec::CommandSet;
 use crate::context::Context;
-use crate::driver::Role;
-use crate::flow::Flow;
+use crate::driver::{CommandSet, Role};
 use crate::program::CallContext;
 use crate::request::{Call, CallSpec};
 use crate::requests::Scope;
-use crate::{Error, Planarity, Program, VideoDriver};
+use crate::{Error, Flow, Planarity, Program, VideoDriver};
 use vb3_plane::MemOps;
 
 impl<M, D> Context<M, D>

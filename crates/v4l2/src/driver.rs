@@ -1,6 +1,5 @@
 //! The interface to a video device's driver.
 
-use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -77,6 +76,24 @@ bitflags! {
         /// An encoder's CAPTURE frame interval is separate from the OUTPUT one.
         const ENC_CAP_FRAME_INTERVAL = 16;
     }
+}
+
+/// Which commands a codec takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandSet {
+    /// `VIDIOC_DECODER_CMD`.
+    Decoder,
+    /// `VIDIOC_ENCODER_CMD`.
+    Encoder,
+}
+
+/// A command to a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Processes the queued OUTPUT buffers, and marks the last CAPTURE buffer (`_CMD_STOP`).
+    Stop,
+    /// Continues after the buffer that `Stop` has marked as last (`_CMD_START`).
+    Start,
 }
 
 /// A device's settings for a queue.
@@ -162,6 +179,7 @@ pub enum Waiter {
 /// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides whether
 /// these values may be set now: not while buffers exist or another file has priority. A `flow` argument is
 /// always one of [`role`](Self::role).
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait VideoDriver {
     /// The location of a plane's memory for the device (`MemOps::Cookie`).
     type Cookie;
@@ -175,7 +193,6 @@ pub trait VideoDriver {
     /// Returns whether programs see a queue of [`role`](Self::role) now.
     /// A hidden queue has no capability, no buffer type and no ports. A queue with buffers must stay visible.
     fn announces(&self, flow: Flow) -> bool {
-        let _ = flow;
         true
     }
 
@@ -190,7 +207,6 @@ pub trait VideoDriver {
 
     /// Returns further flags of a format of [`formats`](Self::formats) for ENUM_FMT.
     fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags {
-        let _ = (flow, pixel);
         FormatFlags::empty()
     }
 
@@ -210,7 +226,6 @@ pub trait VideoDriver {
 
     /// Returns whether TRY_FMT and S_FMT fail with EINVAL for this pixel format, rather than adjust it.
     fn refuses_format(&self, flow: Flow, fourcc: FourCc) -> bool {
-        let _ = (flow, fourcc);
         false
     }
 
@@ -235,14 +250,11 @@ pub trait VideoDriver {
     fn interval(&self, flow: Flow) -> Option<Fraction>;
 
     /// Sets the nearest offered interval, if any. A zero numerator or denominator selects the default.
-    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        let _ = (flow, wanted);
-    }
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {}
 
     /// Returns the pixel format, if any, that stores a bus code (`V4L2_CAP_IO_MC`).
     /// The outer `None` means that the device has no media graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
-        let _ = code;
         None
     }
 
@@ -274,14 +286,10 @@ pub trait VideoDriver {
 
     /// Sets one of the receiver's modes, and changes the format accordingly.
     /// Never called while the queue has buffers.
-    fn set_timings(&mut self, mode: &Timings) {
-        let _ = mode;
-    }
+    fn set_timings(&mut self, mode: &Timings) {}
 
     /// Replaces the receiver's EDID; an empty one hides the receiver from the source.
-    fn set_edid(&mut self, edid: Vec<u8>) {
-        let _ = edid;
-    }
+    fn set_edid(&mut self, edid: Vec<u8>) {}
 
     /// Whether the selection calls are offered.
     fn has_selection(&self) -> bool {
@@ -295,7 +303,6 @@ pub trait VideoDriver {
 
     /// Returns a rectangle of the picture; `None` for an unsupported target.
     fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
-        let _ = (flow, target);
         None
     }
 
@@ -311,7 +318,6 @@ pub trait VideoDriver {
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        let _ = (flow, target, wanted, flags);
         Err(DriverError(22))
     }
 
@@ -325,7 +331,6 @@ pub trait VideoDriver {
     /// # Errors
     /// Passed to the caller: EBUSY while draining.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        let _ = command;
         Err(DriverError(25))
     }
 
@@ -341,7 +346,6 @@ pub trait VideoDriver {
     ///
     /// Source: Linux 7.2 `v4l2_ctrl_ops::try_ctrl`, differs: the value is not adjusted.
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        let _ = (id, value);
         Ok(())
     }
 
@@ -350,19 +354,16 @@ pub trait VideoDriver {
     /// # Errors
     /// Passed to the caller; the control keeps its old value.
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        let _ = (id, value);
         Ok(())
     }
 
     /// Returns whether the driver has grabbed a control: programs cannot set it now (EBUSY).
     fn is_grabbed(&self, id: u32) -> bool {
-        let _ = id;
         false
     }
 
     /// Returns the current value of a volatile control; `None` keeps the last value.
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        let _ = id;
         None
     }
 
@@ -373,7 +374,6 @@ pub trait VideoDriver {
 
     /// Returns the settings of a queue. Called once.
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        let _ = flow;
         QueuePolicy::default()
     }
 
@@ -393,9 +393,7 @@ pub trait VideoDriver {
     /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or a party that waits for the
     /// release of a buffer's memory. A device that keeps buffers longer than necessary can respond in a
     /// [`tick`](Self::tick).
-    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        let _ = (flow, waiter);
-    }
+    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {}
 
     /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
     ///

@@ -51,16 +51,20 @@ impl Colorimetry {
     /// Replaces unknown values, and values that raw pictures cannot have, by `model`'s.
     #[must_use]
     pub const fn sanitized(self, model: ColorModel) -> Self {
+        // Colour space 4 is obsolete (BT.878), and 7 is only for JPEG.
+        match self.colorspace {
+            1..=3 | 5 | 6 | 8..=12 => self.with_known_parts(),
+            _ => Self::for_model(model),
+        }
+    }
+
+    /// Replaces an unknown transfer function, encoding or range by the default.
+    pub(crate) const fn with_known_parts(self) -> Self {
         const fn known(value: u32, last: u32) -> u32 {
             if value <= last { value } else { 0 }
         }
-        // Colour space 4 is obsolete (BT.878), and 7 is only for JPEG.
-        let colorspace = match self.colorspace {
-            1..=3 | 5 | 6 | 8..=12 => self.colorspace,
-            _ => return Self::for_model(model),
-        };
         Self {
-            colorspace,
+            colorspace: self.colorspace,
             xfer_func: known(self.xfer_func, 7),
             ycbcr_enc: known(self.ycbcr_enc, 8),
             quantization: known(self.quantization, 2),
@@ -100,12 +104,8 @@ impl Format {
             planes: [PlaneLayout::default(); MAX_PLANES],
             num_planes: pixel.memory_planes.min(MAX_PLANES),
         };
-        for (index, plane) in format
-            .planes
-            .iter_mut()
-            .take(pixel.memory_planes)
-            .enumerate()
-        {
+        let planes = format.planes.iter_mut().take(pixel.memory_planes);
+        for (index, plane) in planes.enumerate() {
             *plane = pixel.plane_layout(index, width, height, 0, MAX_BYTESPERLINE)?;
         }
         Some(format)
@@ -158,13 +158,8 @@ impl Format {
             .or_else(|| formats.first())?;
         let (width, height) = sizes.nearest((wanted.width, wanted.height), pixel.align());
         let mut format = Self::new(pixel, width, height)?;
-        for (index, plane) in format
-            .planes
-            .iter_mut()
-            .take(pixel.memory_planes)
-            .enumerate()
-        {
-            let asked = wanted.planes.get(index).copied().unwrap_or_default();
+        let planes = format.planes.iter_mut().zip(&wanted.planes);
+        for (index, (plane, asked)) in planes.take(pixel.memory_planes).enumerate() {
             if pixel.is_compressed() {
                 *plane = pixel.compressed_layout(width, height, asked.sizeimage);
                 continue;

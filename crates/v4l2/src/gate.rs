@@ -93,7 +93,7 @@ where
     /// Removes finished buffers from their requests, and passes the next buffer to the driver.
     /// Called after every call and tick, and after fences end. `of` is this context's number.
     pub(crate) fn advance_requests(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
-        if !self.output.as_ref().is_some_and(Stream::offers_requests) {
+        if !self.stream(Flow::Output).is_ok_and(Stream::offers_requests) {
             return;
         }
         for (index, request) in core::mem::take(&mut self.gate.left) {
@@ -109,7 +109,7 @@ where
 
     /// Gives the driver the next buffer of a request, unless the driver has such a buffer now.
     fn hand_on(&mut self, of: u64, requests: &Requests, now_ns: u64) {
-        let capture = self.capture.as_ref().map(|s| &s.queue);
+        let capture = self.queue(Flow::Capture);
         let is_job = capture.is_some_and(|q| q.is_started() && q.active_count() != 0);
         if self.gate.out.is_some() || !is_job {
             return;

@@ -6,4 +6,6 @@ mod topology;
 
 pub use pipeline::{MediaGraph, Refused, clamp_colors};
 pub use sensor::{Flipping, Flips, Gain, Sensor, SensorMode};
-pub use topology::{EntityNode, EntitySpec, Follows, LinkSpec, PadSpec, Topology};
+pub use topology::{
+    EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Pads, Topology,
+};

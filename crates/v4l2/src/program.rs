@@ -8,6 +8,7 @@ use vb3_queue::RequestId;
 /// The program behind one call: its memory and its file descriptors.
 ///
 /// The memory can change at any time. So each byte is read only once, and the copy is checked.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Program<M: MemOps> {
     /// Copies from the program's memory. On an error, `out` may be partly written, and is not used.
     ///
@@ -20,7 +21,6 @@ pub trait Program<M: MemOps> {
     /// # Errors
     /// The memory cannot be read now. The call must end without changes; the host repeats it.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        let _ = (addr, len_bytes);
         Ok(())
     }
 
@@ -47,7 +47,6 @@ pub trait Program<M: MemOps> {
     /// Returns the media request of this device that a program's descriptor stands for.
     /// `None` for any other descriptor.
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
-        let _ = fd;
         None
     }
 

@@ -152,8 +152,8 @@ where
         act: impl FnOnce(&mut Session<'_, M>) -> T,
     ) -> Option<T> {
         let context = self.contexts.get_mut(buffer.queue)?;
-        let (stream, mut driver) = context.parts(Flow::Output).ok()?;
-        Some(act(&mut stream.session(self.mem, &mut *driver)))
+        let acted = context.in_session(self.mem, Flow::Output, |mut session| act(&mut session));
+        acted.ok()
     }
 }
 

@@ -2,20 +2,45 @@
 
 use crate::driver::{QueuePolicy, Role};
 use crate::file::FileHandle;
-use crate::flow::Flow;
 use crate::program::CallContext;
 use crate::{Error, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{
-    BufferInfo, Config, Driver, IoModes, Queue, QueueType, Requests, Session, TimestampKind, Wait,
-};
+use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, Requests, TimestampKind, Wait};
+
+/// The direction of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flow {
+    /// From the device to the program.
+    Capture,
+    /// From the program to the device.
+    Output,
+}
+
+impl Flow {
+    /// Both directions.
+    pub(crate) const ALL: [Self; 2] = [Self::Capture, Self::Output];
+
+    /// Returns the index of the direction in arrays.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the opposite direction.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Capture => Self::Output,
+            Self::Output => Self::Capture,
+        }
+    }
+}
 
 /// A queue of a device.
 ///
 /// # Invariants
 /// `owner`, if any, is an open file. A queue with buffers has an owner.
 pub(crate) struct Stream<M: MemOps> {
-    pub(crate) flow: Flow,
     pub(crate) queue: Queue<M>,
     pub(crate) owner: Option<FileHandle>,
     /// The call that waits in DQBUF, read() or write(), and its file.
@@ -66,7 +91,6 @@ impl<M: MemOps> Stream<M> {
         config.page_shift = mem.page_shift();
         config.admission = policy.admission;
         Ok(Self {
-            flow,
             queue: Queue::new(config)?,
             owner: None,
             waiting: None,
@@ -103,15 +127,6 @@ impl<M: MemOps> Stream<M> {
         } else if self.owner.is_none() {
             self.owner = Some(file);
         }
-    }
-
-    /// Returns the queue with its memory and its driver.
-    pub(crate) fn session<'a>(
-        &'a mut self,
-        mem: &'a mut M,
-        driver: &'a mut (dyn Driver<Cookie = M::Cookie> + 'a),
-    ) -> Session<'a, M> {
-        self.queue.session(mem, driver)
     }
 
     /// Ends the wait of a call, so that the caller can repeat the call.
@@ -174,10 +189,6 @@ impl<M: MemOps> Stream<M> {
         }
         self.waiting = Some((cx.call, cx.file, self.queue.wait()?));
         Ok(None)
-    }
-
-    pub(crate) fn is_output(&self) -> bool {
-        self.flow == Flow::Output
     }
 
     /// Returns the flags of a buffer that the device determines. The queue determines the others.

@@ -320,7 +320,12 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     const EVENTS: EventKinds = EventKinds::SOURCE_CHANGE;
 
     fn start(&mut self, stream: &mut Stream<ReaderFormats, C>) -> Result<(), DriverError> {
-        let is_outdated = stream.formats.link.lock().outdated(stream.formats.id).is_some();
+        let is_outdated = stream
+            .formats
+            .link
+            .lock()
+            .outdated(stream.formats.id)
+            .is_some();
         if is_outdated || !stream.formats.may_start() {
             return Err(EIO);
         }

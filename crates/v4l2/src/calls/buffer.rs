@@ -9,7 +9,7 @@ use crate::file::FileHandle;
 use crate::program::CallContext;
 use crate::request::Call;
 use crate::requests::Scope;
-use crate::{Errno, Error, Flow, Program, Role, VideoDriver, Waiter, sys};
+use crate::{Error, Flow, Program, Role, VideoDriver, Waiter, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
 use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory};
 
@@ -77,18 +77,15 @@ where
         let ty = arg.u32(field!(v4l2_requestbuffers.type_));
         let memory = arg.u32(field!(v4l2_requestbuffers.memory));
         let (flow, memory) = self.check_model(ty, memory)?;
-        let (stream, mut driver) = self.parts(flow)?;
-        stream.check_owner(file)?;
+        self.stream(flow)?.check_owner(file)?;
         let count = arg.u32(field!(v4l2_requestbuffers.count));
         let wish = coherency_from(arg.u8(field!(v4l2_requestbuffers.flags)).into());
-        let made = stream
-            .session(mem, &mut *driver)
-            .reqbufs(memory, count, wish);
+        let made = self.in_session(mem, flow, |mut queue| queue.reqbufs(memory, count, wish))?;
+        let stream = self.stream_mut(flow)?;
         stream.update_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
         arg.set_u32(field!(v4l2_requestbuffers.capabilities), stream.buf_caps());
-        drop(driver);
         self.wake = true;
         let flags = u8::try_from(coherency_flag(made.coherency)).unwrap_or(0);
         arg.set_u8(field!(v4l2_requestbuffers.flags), flags);
@@ -106,7 +103,7 @@ where
         let memory = arg.u32(field!(v4l2_create_buffers.memory));
         let (flow, memory) = self.check_model(ty, memory)?;
         let planarity = self.driver.planarity();
-        let (stream, mut driver) = self.parts(flow)?;
+        let stream = self.stream(flow)?;
         let count = arg.u32(field!(v4l2_create_buffers.count));
         let wish = coherency_from(arg.u32(field!(v4l2_create_buffers.flags)));
         let mut sizes: Vec<u64> = Vec::new();
@@ -118,24 +115,19 @@ where
             if format.num_planes > MAX_PLANES {
                 return Err(Error::Invalid);
             }
-            sizes.extend(
-                format
-                    .layouts()
-                    .iter()
-                    .map(|layout| u64::from(layout.sizeimage)),
-            );
+            let layouts = format.layouts().iter();
+            sizes.extend(layouts.map(|layout| u64::from(layout.sizeimage)));
         }
-        let made = stream
-            .session(mem, &mut *driver)
-            .create_bufs(memory, count, wish, &sizes);
+        let made = self.in_session(mem, flow, |mut queue| {
+            queue.create_bufs(memory, count, wish, &sizes)
+        })?;
+        let stream = self.stream_mut(flow)?;
         stream.update_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_create_buffers.index), made.first_index);
         arg.set_u32(field!(v4l2_create_buffers.count), made.count);
-        arg.set_u32(
-            field!(v4l2_create_buffers.flags),
-            coherency_flag(made.coherency),
-        );
+        let flags = coherency_flag(made.coherency);
+        arg.set_u32(field!(v4l2_create_buffers.flags), flags);
         let mut caps = stream.buf_caps();
         if count == 0 {
             // Only a query (count 0) reports the flag and the field. Before Linux 6.8, `max_num_buffers` was
@@ -145,7 +137,6 @@ where
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
         }
         arg.set_u32(field!(v4l2_create_buffers.capabilities), caps);
-        drop(driver);
         self.wake = true;
         Ok(())
     }
@@ -161,11 +152,10 @@ where
         if count == 0 {
             return Ok(());
         }
-        let (stream, mut driver) = self.parts(flow)?;
-        stream.check_owner(file)?;
+        self.stream(flow)?.check_owner(file)?;
         let first = arg.u32(field!(v4l2_remove_buffers.index));
-        let removed = stream.session(mem, &mut *driver).remove_bufs(first, count);
-        stream.update_owner(file);
+        let removed = self.in_session(mem, flow, |mut queue| queue.remove_bufs(first, count))?;
+        self.stream_mut(flow)?.update_owner(file);
         Ok(removed?)
     }
 
@@ -177,31 +167,26 @@ where
         on: bool,
     ) -> Result<(), Error> {
         let flow = self.owned_flow(file, ty)?;
-        let (stream, mut driver) = self.parts(flow)?;
+        let stream = self.stream(flow)?;
         if on && stream.starts_empty && !stream.queue.is_busy() {
             return Ok(());
         }
-        let done = if on {
-            stream.session(mem, &mut *driver).streamon()
-        } else {
-            stream.session(mem, &mut *driver).streamoff()
-        };
-        stream.update_owner(file);
-        drop(driver);
+        let done = self.in_session(mem, flow, |mut queue| match on {
+            true => queue.streamon(),
+            false => queue.streamoff(),
+        })?;
+        self.stream_mut(flow)?.update_owner(file);
         self.wake = true;
         Ok(done?)
     }
 
     fn query_buf(&mut self, mem: &mut M, user: &UserBuffer) -> Result<BufferInfo, Error> {
-        let (stream, mut driver) = self.parts(self.flow_of(user.ty)?)?;
-        let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
+        let flow = self.flow_of(user.ty)?;
+        let info = self.in_session(mem, flow, |mut queue| queue.querybuf(user.index))??;
         if user.max_planes() < info.num_planes() {
             return Err(Error::Invalid);
         }
-        let waits = info.state == BufferState::Active && !stream.queue.is_ready();
-        let flow = stream.flow;
-        drop(driver);
-        if waits {
+        if info.state == BufferState::Active && !self.stream(flow)?.queue.is_ready() {
             // Some programs call QUERYBUF repeatedly until the buffer is finished.
             self.driver.note_waiter(flow, Waiter::GoesOn);
         }
@@ -237,30 +222,25 @@ where
         // Unlike STREAMON, these calls check the type first.
         let flow = self.flow_of(user.ty)?;
         self.stream(flow)?.check_owner(file)?;
-        let default_field = self.default_field(flow);
-        let (stream, mut driver) = self.parts(flow)?;
         // As Linux, before the checks of the index, the memory model and the planes.
-        stream.queue.check_no_fileio()?;
-        let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
+        self.stream(flow)?.queue.check_no_fileio()?;
+        let info = self.in_session(mem, flow, |mut queue| queue.querybuf(user.index))??;
         let num_planes = info.num_planes();
         if user.max_planes() < num_planes {
             return Err(Error::Invalid);
         }
         let mut request = user.request(mem, num_planes, program)?;
-        if stream.is_output() && request.field == 0 {
-            request.field = default_field;
+        if flow == Flow::Output && request.field == 0 {
+            request.field = self.default_field(flow);
         }
-        let info = match (queue, user.request_fd) {
-            (None, _) => stream.session(mem, &mut *driver).prepare_buf(request)?,
-            (Some(_), None) => stream.session(mem, &mut *driver).qbuf(request)?,
+        let info = self.in_session(mem, flow, |mut session| match (queue, user.request_fd) {
+            (None, _) => session.prepare_buf(request),
+            (Some(_), None) => session.qbuf(request),
             (Some(scope), Some(fd)) => {
                 let binding = scope.binding(program.resolve_request(fd), fd);
-                stream
-                    .session(mem, &mut *driver)
-                    .qbuf_in_request(request, binding)?
+                session.qbuf_in_request(request, binding)
             }
-        };
-        drop(driver);
+        })??;
         self.wake = true;
         Ok(info)
     }
@@ -275,17 +255,12 @@ where
         let flow = self.flow_of(user.ty)?;
         self.stream_mut(flow)?.wake_up(cx.call);
         self.stream(flow)?.check_owner(cx.file)?;
-        let (stream, mut driver) = self.parts(flow)?;
-        match stream.session(mem, &mut *driver).dqbuf(user.max_planes()) {
+        match self.in_session(mem, flow, |mut queue| queue.dqbuf(user.max_planes()))? {
             Ok(info) => {
-                drop(driver);
                 self.wake = true;
                 Ok(Some(info))
             }
-            Err(error) => {
-                drop(driver);
-                self.wait_for(flow, cx, error)
-            }
+            Err(error) => self.wait_for(flow, cx, error),
         }
     }
 
@@ -326,18 +301,15 @@ where
         };
         let index = arg.u32(field!(v4l2_exportbuffer.index));
         let plane = arg.u32(field!(v4l2_exportbuffer.plane));
-        let (stream, mut driver) = self.parts(flow)?;
-        let buf = stream
-            .session(mem, &mut *driver)
-            .expbuf(index, plane, access)?;
+        let buf = self.in_session(mem, flow, |mut queue| queue.expbuf(index, plane, access))??;
         match program.install_dmabuf(mem, buf, flags & O_CLOEXEC != 0, access) {
             Ok(fd) => {
                 arg.set_i32(field!(v4l2_exportbuffer.fd), fd);
                 Ok(())
             }
-            Err((Errno(errno), buf)) => {
+            Err((errno, buf)) => {
                 mem.put_dmabuf(buf);
-                Err(Error::Host(Errno(errno)))
+                Err(Error::Host(errno))
             }
         }
     }

@@ -1,10 +1,8 @@
 //! DECODER_CMD, ENCODER_CMD and their TRY variants.
 
 use crate::bytes::Image;
-use crate::codec::Command;
 use crate::context::Context;
-use crate::flow::Flow;
-use crate::{Error, VideoDriver, sys};
+use crate::{Command, Error, Flow, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Offset of `cmd` in `v4l2_decoder_cmd` and `v4l2_encoder_cmd`.
@@ -70,7 +68,7 @@ where
     }
 
     fn holds_output_back(&self, mem: &M) -> bool {
-        let output = self.output.as_ref();
-        output.is_some_and(|output| output.queue.first_held_back(mem).is_some())
+        let output = self.queue(Flow::Output);
+        output.is_some_and(|output| output.first_held_back(mem).is_some())
     }
 }

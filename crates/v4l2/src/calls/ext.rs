@@ -12,7 +12,7 @@ use crate::handler::{Control, bits32, class_of};
 use crate::program::CallContext;
 use crate::requests::{Scope, Values};
 use crate::stream::Stream;
-use crate::{Error, Program, Role, VideoDriver, sys};
+use crate::{Error, Flow, Program, Role, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Maximum number of controls in one call (`V4L2_CID_MAX_CTRLS`).
@@ -234,7 +234,7 @@ where
         if !has_media_device || fd < 0 {
             return Err(Error::Invalid);
         }
-        if !self.output.as_ref().is_some_and(Stream::offers_requests) {
+        if !self.stream(Flow::Output).is_ok_and(Stream::offers_requests) {
             return Err(vb3_queue::Error::RequestUnsupported.into());
         }
         let id = program.resolve_request(fd).ok_or(Error::Invalid)?;

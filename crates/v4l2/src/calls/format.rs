@@ -2,11 +2,11 @@
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
-use crate::flow::Flow;
 use crate::format::{Colorimetry, FIELD_NONE};
 use crate::pixfmt::{FourCc, PixelFormat};
 use crate::{
-    Error, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout, VideoDriver, sys,
+    Error, Flow, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout, VideoDriver,
+    sys,
 };
 use vb3_plane::MemOps;
 use vb3_queue::MAX_PLANES;
@@ -38,61 +38,50 @@ const fn plane_at(index: usize) -> usize {
 
 /// Reads the `v4l2_format` at the start of `arg`. A multi-planar format's number of planes is not checked.
 pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
-    match planarity {
-        Planarity::Single => read_single(arg),
-        Planarity::Multi => read_multi(arg),
-        Planarity::Meta => Format::meta(
-            FourCc(arg.u32(meta!(dataformat))),
-            arg.u32(meta!(buffersize)),
-        ),
-    }
-}
-
-fn read_single(arg: &Image<'_>) -> Format {
-    // Without the magic number in `priv`, a program does not know the fields after `priv`.
-    let extended = arg.u32(pix!(priv_)) == sys::V4L2_PIX_FMT_PRIV_MAGIC;
-    let ext = |at| if extended { arg.u32(at) } else { 0 };
     let mut planes = [PlaneLayout::default(); MAX_PLANES];
-    if let Some(first) = planes.first_mut() {
-        first.bytesperline = arg.u32(pix!(bytesperline));
-        first.sizeimage = arg.u32(pix!(sizeimage));
-    }
+    let (color, num_planes) = match planarity {
+        Planarity::Single => {
+            // Without the magic number in `priv`, a program does not know the fields after `priv`.
+            let extended = arg.u32(pix!(priv_)) == sys::V4L2_PIX_FMT_PRIV_MAGIC;
+            let ext = |at| if extended { arg.u32(at) } else { 0 };
+            planes[0].bytesperline = arg.u32(pix!(bytesperline));
+            planes[0].sizeimage = arg.u32(pix!(sizeimage));
+            let color = Colorimetry {
+                colorspace: arg.u32(pix!(colorspace)),
+                xfer_func: ext(pix!(xfer_func)),
+                ycbcr_enc: ext(pix!(__bindgen_anon_1)),
+                quantization: ext(pix!(quantization)),
+            };
+            (color, 1)
+        }
+        Planarity::Multi => {
+            for (index, plane) in planes.iter_mut().enumerate() {
+                let at = plane_at(index);
+                plane.bytesperline = arg.u32(at + field!(v4l2_plane_pix_format.bytesperline));
+                plane.sizeimage = arg.u32(at + field!(v4l2_plane_pix_format.sizeimage));
+            }
+            let color = Colorimetry {
+                colorspace: arg.u32(pix_mp!(colorspace)),
+                xfer_func: arg.u8(pix_mp!(xfer_func)).into(),
+                ycbcr_enc: arg.u8(pix_mp!(__bindgen_anon_1)).into(),
+                quantization: arg.u8(pix_mp!(quantization)).into(),
+            };
+            (color, arg.u8(pix_mp!(num_planes)).into())
+        }
+        Planarity::Meta => {
+            let code = FourCc(arg.u32(meta!(dataformat)));
+            return Format::meta(code, arg.u32(meta!(buffersize)));
+        }
+    };
+    // Both kinds of pictures begin with the same fields.
     Format {
         width: arg.u32(pix!(width)),
         height: arg.u32(pix!(height)),
         fourcc: FourCc(arg.u32(pix!(pixelformat))),
         field: arg.u32(pix!(field)),
-        color: Colorimetry {
-            colorspace: arg.u32(pix!(colorspace)),
-            xfer_func: ext(pix!(xfer_func)),
-            ycbcr_enc: ext(pix!(__bindgen_anon_1)),
-            quantization: ext(pix!(quantization)),
-        },
+        color,
         planes,
-        num_planes: 1,
-    }
-}
-
-fn read_multi(arg: &Image<'_>) -> Format {
-    let mut planes = [PlaneLayout::default(); MAX_PLANES];
-    for (index, plane) in planes.iter_mut().enumerate() {
-        let at = plane_at(index);
-        plane.bytesperline = arg.u32(at + field!(v4l2_plane_pix_format.bytesperline));
-        plane.sizeimage = arg.u32(at + field!(v4l2_plane_pix_format.sizeimage));
-    }
-    Format {
-        width: arg.u32(pix_mp!(width)),
-        height: arg.u32(pix_mp!(height)),
-        fourcc: FourCc(arg.u32(pix_mp!(pixelformat))),
-        field: arg.u32(pix_mp!(field)),
-        color: Colorimetry {
-            colorspace: arg.u32(pix_mp!(colorspace)),
-            xfer_func: arg.u8(pix_mp!(xfer_func)).into(),
-            ycbcr_enc: arg.u8(pix_mp!(__bindgen_anon_1)).into(),
-            quantization: arg.u8(pix_mp!(quantization)).into(),
-        },
-        planes,
-        num_planes: usize::from(arg.u8(pix_mp!(num_planes))),
+        num_planes,
     }
 }
 
@@ -100,23 +89,21 @@ fn read_multi(arg: &Image<'_>) -> Format {
 pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
     let start = field!(v4l2_format.type_) + 4;
     arg.clear(start, size_of::<sys::v4l2_format>() - start);
-    match planarity {
-        Planarity::Single => write_single(arg, format),
-        Planarity::Multi => write_multi(arg, format),
-        Planarity::Meta => {
-            let layout = format.layouts().first().copied().unwrap_or_default();
-            arg.set_u32(meta!(dataformat), format.fourcc.0);
-            arg.set_u32(meta!(buffersize), layout.sizeimage);
-        }
-    }
-}
-
-fn write_single(arg: &mut Image<'_>, format: &Format) {
     let layout = format.layouts().first().copied().unwrap_or_default();
+    if planarity == Planarity::Meta {
+        arg.set_u32(meta!(dataformat), format.fourcc.0);
+        arg.set_u32(meta!(buffersize), layout.sizeimage);
+        return;
+    }
+    // Both kinds of pictures begin with the same fields.
     arg.set_u32(pix!(width), format.width);
     arg.set_u32(pix!(height), format.height);
     arg.set_u32(pix!(pixelformat), format.fourcc.0);
     arg.set_u32(pix!(field), format.field);
+    if planarity == Planarity::Multi {
+        write_planes(arg, format);
+        return;
+    }
     arg.set_u32(pix!(bytesperline), layout.bytesperline);
     arg.set_u32(pix!(sizeimage), layout.sizeimage);
     arg.set_u32(pix!(colorspace), format.color.colorspace);
@@ -126,28 +113,18 @@ fn write_single(arg: &mut Image<'_>, format: &Format) {
     arg.set_u32(pix!(xfer_func), format.color.xfer_func);
 }
 
-fn write_multi(arg: &mut Image<'_>, format: &Format) {
+/// Writes the fields of a multi-planar format after those that both kinds of pictures have.
+fn write_planes(arg: &mut Image<'_>, format: &Format) {
     let narrow = |value: u32| u8::try_from(value).unwrap_or(0);
-    arg.set_u32(pix_mp!(width), format.width);
-    arg.set_u32(pix_mp!(height), format.height);
-    arg.set_u32(pix_mp!(pixelformat), format.fourcc.0);
-    arg.set_u32(pix_mp!(field), format.field);
     arg.set_u32(pix_mp!(colorspace), format.color.colorspace);
     for (index, layout) in format.layouts().iter().enumerate() {
-        let at = plane_at(index);
-        arg.set_u32(
-            at + field!(v4l2_plane_pix_format.sizeimage),
-            layout.sizeimage,
-        );
-        arg.set_u32(
-            at + field!(v4l2_plane_pix_format.bytesperline),
-            layout.bytesperline,
-        );
+        let size = plane_at(index) + field!(v4l2_plane_pix_format.sizeimage);
+        arg.set_u32(size, layout.sizeimage);
+        let line = plane_at(index) + field!(v4l2_plane_pix_format.bytesperline);
+        arg.set_u32(line, layout.bytesperline);
     }
-    arg.set_u8(
-        pix_mp!(num_planes),
-        u8::try_from(format.layouts().len()).unwrap_or(0),
-    );
+    let count = u8::try_from(format.layouts().len()).unwrap_or(0);
+    arg.set_u8(pix_mp!(num_planes), count);
     arg.set_u8(pix_mp!(__bindgen_anon_1), narrow(format.color.ycbcr_enc));
     arg.set_u8(pix_mp!(quantization), narrow(format.color.quantization));
     arg.set_u8(pix_mp!(xfer_func), narrow(format.color.xfer_func));
@@ -277,30 +254,24 @@ where
         let base = field!(v4l2_frmivalenum.__bindgen_anon_1);
         let intervals = self.driver.frame_intervals(pixel, width, height);
         let intervals = intervals.ok_or(Error::Invalid)?;
-        let (kind, values): (u32, [Option<Fraction>; 3]) = match (intervals, index) {
+        let (kind, values) = match (intervals, index) {
             (FrameIntervals::Discrete(list), _) => {
                 let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
                 let one = list.get(index).copied().ok_or(Error::Invalid)?;
-                (sys::V4L2_FRMIVAL_TYPE_DISCRETE, [Some(one), None, None])
+                (sys::V4L2_FRMIVAL_TYPE_DISCRETE, vec![one])
             }
-            (FrameIntervals::One(one), 0) => {
-                (sys::V4L2_FRMIVAL_TYPE_DISCRETE, [Some(one), None, None])
+            (FrameIntervals::One(one), 0) => (sys::V4L2_FRMIVAL_TYPE_DISCRETE, vec![one]),
+            (FrameIntervals::Stepwise { min, max, step }, 0) => {
+                (sys::V4L2_FRMIVAL_TYPE_STEPWISE, vec![min, max, step])
             }
-            (FrameIntervals::Stepwise { min, max, step }, 0) => (
-                sys::V4L2_FRMIVAL_TYPE_STEPWISE,
-                [Some(min), Some(max), Some(step)],
-            ),
             (FrameIntervals::Continuous { min, max }, 0) => {
                 let step = Fraction::new(1, 1);
-                (
-                    sys::V4L2_FRMIVAL_TYPE_CONTINUOUS,
-                    [Some(min), Some(max), Some(step)],
-                )
+                (sys::V4L2_FRMIVAL_TYPE_CONTINUOUS, vec![min, max, step])
             }
             _ => return Err(Error::Invalid),
         };
         arg.set_u32(field!(v4l2_frmivalenum.type_), kind);
-        for (index, value) in values.into_iter().flatten().enumerate() {
+        for (index, value) in values.into_iter().enumerate() {
             write_fraction(arg, base + index * size_of::<sys::v4l2_fract>(), value);
         }
         Ok(())

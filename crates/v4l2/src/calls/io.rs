@@ -5,14 +5,30 @@ use crate::context::Context;
 use crate::driver::Role;
 use crate::event::Topic;
 use crate::file::FileHandle;
-use crate::flow::Flow;
 use crate::pixfmt;
-use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, PollLook};
 use crate::program::{CallContext, V4l2Outcome};
 use crate::progress::Progress;
-use crate::{Bus, Error, Program, VideoDriver, Waiter, sys};
+use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
+
+/// POLLIN and POLLRDNORM.
+pub const POLL_IN: i16 = 0x041;
+/// POLLOUT and POLLWRNORM.
+pub const POLL_OUT: i16 = 0x104;
+/// POLLPRI.
+pub const POLL_PRI: i16 = 0x002;
+/// POLLERR.
+pub const POLL_ERR: i16 = 0x008;
+
+/// The party that polls a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PollLook {
+    /// A program, whose poll may start read() or write().
+    Program,
+    /// The host for its own use, which starts nothing.
+    Host,
+}
 
 /// The program's memory that a read or write moves bytes to or from.
 struct Window<'a, M: MemOps> {
@@ -59,11 +75,8 @@ where
             Role::MemToMem | Role::Duplex => Flow::Output,
             Role::Subdevice => return Err(Error::Invalid),
         };
-        let (stream, mut driver) = self.parts(flow)?;
-        let mapped = stream
-            .session(mem, &mut *driver)
-            .mmap(offset, len_bytes, access);
-        drop(driver);
+        let mapped =
+            self.in_session(mem, flow, |mut queue| queue.mmap(offset, len_bytes, access))?;
         mapped.map_err(|error| {
             self.record("mmap", error.into());
             error.into()
@@ -123,16 +136,14 @@ where
             readable: events & POLL_IN != 0,
             writable: events & POLL_OUT != 0,
         };
-        let Ok((stream, mut driver)) = self.parts(flow) else {
-            return POLL_ERR;
-        };
-        let mut session = stream.session(mem, &mut *driver);
-        let found = match look {
+        let found = self.in_session(mem, flow, |mut session| match look {
             PollLook::Program => session.poll(interest),
             PollLook::Host => session.peek(interest),
+        });
+        let (Ok(found), Ok(stream)) = (found, self.stream_mut(flow)) else {
+            return POLL_ERR;
         };
         stream.update_owner(file);
-        drop(driver);
         match found {
             Readiness::Nothing => {
                 self.note_poll(events, flow, Waiter::GoesOn);
@@ -172,16 +183,14 @@ where
         }
         let mut useful = false;
         let mut found = 0;
-        for flow in [Flow::Capture, Flow::Output] {
-            let Ok((stream, mut driver)) = self.parts(flow) else {
+        for flow in Flow::ALL {
+            let _ = self.in_session(mem, flow, |mut queue| queue.reap());
+            let Some(queue) = self.queue(flow) else {
                 continue;
             };
-            stream.session(mem, &mut *driver).reap();
-            useful |= stream.queue.is_worth_waiting();
-            let is_ready = stream.queue.is_ready();
-            drop(driver);
+            useful |= queue.is_worth_waiting();
             match flow {
-                _ if !is_ready => self.note_poll(events, flow, Waiter::GoesOn),
+                _ if !queue.is_ready() => self.note_poll(events, flow, Waiter::GoesOn),
                 Flow::Output => found |= POLL_OUT,
                 Flow::Capture => found |= POLL_IN,
             }
@@ -264,8 +273,7 @@ where
             Flow::Capture => IoModes::READ,
             Flow::Output => IoModes::WRITE,
         };
-        let (stream, driver) = self.parts(flow)?;
-        drop(driver);
+        let stream = self.stream_mut(flow)?;
         stream.wake_up(cx.call);
         if !stream.queue.config().io_modes.contains(mode) {
             return Err(Error::Invalid);
@@ -302,12 +310,11 @@ where
             call: cx.call,
             most_bytes: cx.piece_bytes,
         };
-        let (stream, mut driver) = self.parts(flow)?;
-        let was_under_way = stream.queue.transfer_under_way().is_some();
-        let moved = piece(stream.session(mem, &mut *driver), pieces);
+        let was_under_way = self.stream(flow)?.queue.transfer_under_way().is_some();
+        let moved = self.in_session(mem, flow, |session| piece(session, pieces))?;
+        let stream = self.stream_mut(flow)?;
         stream.update_owner(cx.file);
         let has_ended = was_under_way && stream.queue.transfer_under_way().is_none();
-        drop(driver);
         let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         match moved {
             Ok(Moved::Part(bytes)) => Ok(V4l2Outcome::Part(value(bytes))),
@@ -326,10 +333,8 @@ where
 
     /// Completes buffers whose `Active` token was dropped. Passes on buffers whose fences have signalled.
     pub(crate) fn settle_queues(&mut self, mem: &mut M) {
-        for flow in [Flow::Capture, Flow::Output] {
-            if let Ok((stream, mut driver)) = self.parts(flow) {
-                stream.session(mem, &mut *driver).settle();
-            }
+        for flow in Flow::ALL {
+            let _ = self.in_session(mem, flow, |mut queue| queue.settle());
         }
         self.resume_stop(mem);
     }
@@ -348,10 +353,8 @@ where
 
     /// See [`VideoDevice::withdraw`](crate::VideoDevice::withdraw).
     pub(crate) fn withdraw(&mut self, mem: &mut M, is_lost: &impl Fn(&M, &M::Plane) -> bool) {
-        for flow in [Flow::Capture, Flow::Output] {
-            if let Ok((stream, mut driver)) = self.parts(flow) {
-                stream.session(mem, &mut *driver).withdraw(is_lost);
-            }
+        for flow in Flow::ALL {
+            let _ = self.in_session(mem, flow, |mut queue| queue.withdraw(is_lost));
         }
     }
 
@@ -365,14 +368,11 @@ where
         let driver = &mut self.driver;
         with_bus(mem, &mut |bus| driver.tick(now_ns, bus, &mut progress));
         for finished in progress.finished {
-            let Ok((stream, mut driver)) = self.parts(finished.flow) else {
-                continue;
-            };
             // An error means that the program took the buffer back (stale token). The queue counts such
             // tokens. They are not failures.
-            let _ = stream
-                .session(mem, &mut *driver)
-                .complete(finished.token, finished.completion);
+            let _ = self.in_session(mem, finished.flow, |mut queue| {
+                queue.complete(finished.token, finished.completion)
+            });
         }
         if progress.broken || progress.outdated {
             let changed = Topic {
@@ -385,7 +385,7 @@ where
                     .get(&owner)
                     .is_some_and(|file| file.events.has(changed))
             };
-            for stream in self.capture.iter_mut().chain(&mut self.output) {
+            for stream in self.streams.iter_mut().flatten() {
                 if progress.broken || !stream.owner.is_some_and(follows) {
                     stream.queue.set_error();
                 }

@@ -3,9 +3,8 @@
 use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::driver::{Port, Role};
-use crate::flow::Flow;
 use crate::receiver::NoTimings;
-use crate::{Error, Planarity, VideoDriver, sys};
+use crate::{Error, Flow, Planarity, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 impl<M, D> Context<M, D>

@@ -3,14 +3,13 @@
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::Answer;
 use crate::context::Context;
-use crate::flow::Flow;
 use crate::program::CallContext;
 use crate::progress::DriverEvent;
 use crate::receiver::{
     EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings, has_valid_address,
 };
 use crate::request::Call;
-use crate::{Error, Program, VideoDriver, sys};
+use crate::{Error, Flow, Program, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Maximum number of EDID blocks in one call.

@@ -2,9 +2,8 @@
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
-use crate::flow::Flow;
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
-use crate::{Error, VideoDriver, sys};
+use crate::{Error, Flow, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 pub(crate) fn read_rect(arg: &Image<'_>, at: usize) -> Rect {

@@ -6,10 +6,11 @@ use super::selection::{read_rect, write_rect};
 use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::file::FileHandle;
-use crate::pads::{MbusFormat, Pads};
 use crate::request::Call;
 use crate::selection::SelectionTarget;
-use crate::{Colorimetry, Error, Follows, MediaGraph, Rect, Sensor, VideoDriver, sys};
+use crate::{
+    Colorimetry, Error, Follows, MbusFormat, MediaGraph, Pads, Rect, Sensor, VideoDriver, sys,
+};
 use vb3_plane::MemOps;
 
 /// `V4L2_SEL_TGT_NATIVE_SIZE`, which only sensors have.

@@ -4,8 +4,7 @@
 //! drivers in drivers/media/test-drivers/vimc.
 
 use super::sensor::{Flipping, Flips, Sensor};
-use super::topology::{EntitySpec, Follows, LinkSpec, PadSpec, Topology};
-use crate::pads::{MbusFormat, Pads};
+use super::topology::{EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Pads, Topology};
 use crate::{Colorimetry, Error, Format, FourCc, Rect, cid, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -83,15 +82,9 @@ impl fmt::Display for Shown<'_> {
 /// Replaces unknown colorimetry by the default.
 #[must_use]
 pub fn clamp_colors(color: Colorimetry) -> Colorimetry {
-    if color.colorspace == 0 || color.colorspace > LAST_COLORSPACE {
-        return Colorimetry::default();
-    }
-    let known = |value: u32, last: u32| if value <= last { value } else { 0 };
-    Colorimetry {
-        colorspace: color.colorspace,
-        xfer_func: known(color.xfer_func, 7),
-        ycbcr_enc: known(color.ycbcr_enc, 8),
-        quantization: known(color.quantization, 2),
+    match color.colorspace {
+        1..=LAST_COLORSPACE => color.with_known_parts(),
+        _ => Colorimetry::default(),
     }
 }
 

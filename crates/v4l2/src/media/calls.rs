@@ -12,47 +12,26 @@ const LINK_DESC: usize = size_of::<sys::media_link_desc>();
 /// The flags of a link that never changes.
 const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// An array in the program, to write elements to.
-struct Array<'a, M: MemOps> {
-    program: &'a dyn Program<M>,
-    next: u64,
-    room: Option<u32>,
-}
-
-impl<'a, M: MemOps> Array<'a, M> {
-    fn new(program: &'a dyn Program<M>, addr: u64, room: Option<u32>) -> Option<Self> {
-        (addr != 0).then_some(Self {
-            program,
-            next: addr,
-            room,
-        })
-    }
-
-    /// Writes the next element. ENOSPC if the array is full.
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if let Some(room) = &mut self.room {
-            let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            *room = room.checked_sub(1).ok_or(Error::NoSpace { needed })?;
-        }
-        write_user(self.program, self.next, bytes)?;
-        self.next = self.next.wrapping_add(bytes.len() as u64);
-        Ok(())
-    }
-}
-
-/// Writes a whole list, if the program passed an array for it.
+/// Writes a whole list to the program's array at `addr`, unless it is NULL.
+/// ENOSPC if the array has room for fewer elements of `N` bytes.
 fn write_list<M: MemOps, const N: usize, T>(
-    array: Option<Array<'_, M>>,
+    program: &dyn Program<M>,
+    (mut addr, room): (u64, u32),
     all: impl IntoIterator<Item = T>,
     fill: impl Fn(&mut Image<'_>, T),
 ) -> Result<(), Error> {
-    let Some(mut array) = array else {
+    if addr == 0 {
         return Ok(());
-    };
-    for item in all {
+    }
+    for (index, item) in (0..).zip(all) {
+        if index >= room {
+            let needed = u32::try_from(N).unwrap_or(u32::MAX);
+            return Err(Error::NoSpace { needed });
+        }
         let mut bytes = [0; N];
         fill(&mut Image(&mut bytes), item);
-        array.push(&bytes)?;
+        write_user(program, addr, &bytes)?;
+        addr = addr.wrapping_add(N as u64);
     }
     Ok(())
 }
@@ -185,13 +164,15 @@ impl MediaDevice {
         let entity = self.find(out.u32(field!(media_links_enum.entity)))?;
         let pads = out.u64(field!(media_links_enum.pads));
         write_list::<M, PAD_DESC, _>(
-            Array::new(program, pads, None),
+            program,
+            (pads, u32::MAX),
             entity.pads.iter(),
             |image, pad| put_pad(image, 0, (entity, pad)),
         )?;
         let links = out.u64(field!(media_links_enum.links));
         write_list::<M, LINK_DESC, _>(
-            Array::new(program, links, None),
+            program,
+            (links, u32::MAX),
             self.graph.links_of(entity.id),
             |image, (link, source, sink)| {
                 put_pad(image, field!(media_link_desc.source), source);
@@ -238,53 +219,39 @@ impl MediaDevice {
         const PAD: usize = size_of::<sys::media_v2_pad>();
         const LINK: usize = size_of::<sys::media_v2_link>();
         let graph = &self.graph;
-        let array = |out: &Image<'_>, at: usize| {
-            // At `at`: the count, four reserved bytes, the pointer.
-            Array::new(program, out.u64(at + 8), Some(out.u32(at)))
-        };
         let counts = [
             field!(media_v2_topology.num_entities),
             field!(media_v2_topology.num_interfaces),
             field!(media_v2_topology.num_pads),
             field!(media_v2_topology.num_links),
         ];
-        let [entities, interfaces, pads, links] = counts;
-        write_list::<M, ENTITY, _>(
-            array(out, entities),
-            graph.entities.iter(),
-            |image, entity| {
-                image.set_u32(field!(media_v2_entity.id), entity.id);
-                image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
-                image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
-                image.set_u32(field!(media_v2_entity.flags), entity.flags);
-            },
-        )?;
+        // At each offset: the count, four reserved bytes, the pointer.
+        let arrays = counts.map(|at| (out.u64(at + 8), out.u32(at)));
+        let [entities, interfaces, pads, links] = arrays;
+        write_list::<M, ENTITY, _>(program, entities, graph.entities.iter(), |image, entity| {
+            image.set_u32(field!(media_v2_entity.id), entity.id);
+            image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
+            image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
+            image.set_u32(field!(media_v2_entity.flags), entity.flags);
+        })?;
         let all_interfaces = graph.interfaces.iter().zip(&self.minors);
-        write_list::<M, INTF, _>(
-            array(out, interfaces),
-            all_interfaces,
-            |image, (of, minor)| {
-                image.set_u32(field!(media_v2_interface.id), of.id);
-                image.set_u32(field!(media_v2_interface.intf_type), of.kind);
-                let node = field!(media_v2_interface.__bindgen_anon_1);
-                image.set_u32(node, VIDEO_MAJOR);
-                image.set_u32(node + 4, *minor);
-            },
-        )?;
+        write_list::<M, INTF, _>(program, interfaces, all_interfaces, |image, (of, minor)| {
+            image.set_u32(field!(media_v2_interface.id), of.id);
+            image.set_u32(field!(media_v2_interface.intf_type), of.kind);
+            let node = field!(media_v2_interface.__bindgen_anon_1);
+            image.set_u32(node, VIDEO_MAJOR);
+            image.set_u32(node + 4, *minor);
+        })?;
         let all_pads = graph
             .entities
             .iter()
             .flat_map(|entity| entity.pads.iter().map(move |pad| (entity, pad)));
-        write_list::<M, PAD, _>(
-            array(out, pads),
-            all_pads.clone(),
-            |image, (entity, pad)| {
-                image.set_u32(field!(media_v2_pad.id), pad.id);
-                image.set_u32(field!(media_v2_pad.entity_id), entity.id);
-                image.set_u32(field!(media_v2_pad.flags), pad.flags);
-                image.set_u32(field!(media_v2_pad.index), pad.index.into());
-            },
-        )?;
+        write_list::<M, PAD, _>(program, pads, all_pads.clone(), |image, (entity, pad)| {
+            image.set_u32(field!(media_v2_pad.id), pad.id);
+            image.set_u32(field!(media_v2_pad.entity_id), entity.id);
+            image.set_u32(field!(media_v2_pad.flags), pad.flags);
+            image.set_u32(field!(media_v2_pad.index), pad.index.into());
+        })?;
         let data = graph.links.iter().enumerate().filter_map(|(index, link)| {
             let (source, sink) = (graph.at(link.source)?, graph.at(link.sink)?);
             Some((link.id, source.1.id, sink.1.id, self.link_flags(index)))
@@ -300,7 +267,7 @@ impl MediaDevice {
         let mut all_links: Vec<_> = data.chain(ancillary).chain(nodes).collect();
         // As on Linux, in the order of registration.
         all_links.sort_unstable_by_key(|(id, ..)| *id);
-        write_list::<M, LINK, _>(array(out, links), &all_links, |image, link| {
+        write_list::<M, LINK, _>(program, links, &all_links, |image, link| {
             let &(id, source, sink, flags) = link;
             image.set_u32(field!(media_v2_link.id), id);
             image.set_u32(field!(media_v2_link.source_id), source);
