@@ -1,8 +1,8 @@
 //! Lists buffers and their holders for `vb3 ctl buffers`.
 
 use crate::World;
-use crate::holders::HeldBy;
 use crate::memory::Shared;
+use crate::shares::HeldBy;
 use crate::summary;
 use crate::users::UserPages;
 use std::fmt::Write as _;
@@ -16,8 +16,10 @@ use vb3_report::sentence::bytes;
 const MAX_LIST: usize = 64 << 10;
 
 impl World {
-    /// Returns all buffers with their holders. A buffer's first line has no indent.
-    pub(super) fn buffer_list(&self) -> String {
+    /// Returns all buffers with their holders, as `vb3 ctl buffers` prints them. A buffer's first line has no
+    /// indent.
+    #[must_use]
+    pub fn list_buffers(&self) -> String {
         let mut list = String::new();
         let mut left_out = 0u64;
         let users = self.user_pages();
@@ -124,10 +126,7 @@ impl World {
 
     pub(super) fn name_of(&self, dev: Device) -> String {
         let node = self.nodes.iter().find(|node| node.dma == dev);
-        node.map_or_else(
-            || "a device".to_owned(),
-            |node| node.path.display().to_string(),
-        )
+        node.map_or_else(|| "a device".to_owned(), |node| node.path.clone())
     }
 }
 

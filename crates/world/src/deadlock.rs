@@ -87,11 +87,7 @@ impl World {
         self.deadlocks.watching = self.memory.with_fences(|fences, _| fences.has_imports());
         let waits = self.fence_waits();
         for wait in self.deadlocks.take_new(waits, now_ns) {
-            let node = |at: usize| {
-                let node = self.nodes.get(at);
-                node.map_or_else(String::new, |node| node.path.display().to_string())
-            };
-            let (device, other) = (node(wait.at), node(wait.to));
+            let (device, other) = (self.path_of(wait.at), self.path_of(wait.to));
             let circle = match wait.at == wait.to {
                 true => "its own fence".to_owned(),
                 false => format!("a fence of {other}, which waits for one of {device}"),

@@ -43,7 +43,7 @@ impl World {
                     continue;
                 };
                 let mut fit = Fit {
-                    device: node.path.display().to_string(),
+                    device: node.path.clone(),
                     kind: node.kind.clone(),
                     queue: queue_name(flow, node.video.planarity()),
                     buffers: 0,

@@ -10,7 +10,6 @@ use crate::node::Node;
 use crate::program::{long, word};
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use crate::{World, refusals};
-use std::path::PathBuf;
 use vb3_dma::{
     Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
 };
@@ -131,13 +130,13 @@ impl Heaps {
     }
 
     /// Returns the path of the heap with this number.
-    pub(super) fn path(&self, number: usize) -> Option<PathBuf> {
+    pub(super) fn path(&self, number: usize) -> Option<String> {
         self.0.get(number).map(path)
     }
 }
 
-fn path(heap: &Heap) -> PathBuf {
-    PathBuf::from(format!("/dev/dma_heap/{}", heap.name))
+fn path(heap: &Heap) -> String {
+    format!("/dev/dma_heap/{}", heap.name)
 }
 
 impl World {

@@ -86,7 +86,7 @@ impl Plugs {
         let gone = nodes.iter().zip(&self.unplugged);
         gone.filter(|(_, times)| **times > 0)
             .map(|(node, times)| {
-                let path = node.path.display();
+                let path = &node.path;
                 let often = match times {
                     1 => "once".to_owned(),
                     times => format!("{times} times"),
@@ -200,8 +200,7 @@ impl World {
         if self.plug(at, comes) {
             return Ok(at);
         }
-        let path = self.nodes.get(at).map(|node| node.path.display());
-        let path = path.map_or_else(String::new, |path| path.to_string());
+        let path = self.path_of(at);
         Err(match comes {
             true => format!("{path} is plugged in already"),
             false => format!("{path} is unplugged already"),
@@ -217,8 +216,7 @@ impl World {
         let at = self.nodes.iter().position(is_it);
         at.ok_or_else(|| {
             let devices = self.nodes.iter().filter(|node| node.is_listed());
-            let paths = devices.map(|node| node.path.display());
-            let paths: Vec<String> = paths.map(|path| path.to_string()).collect();
+            let paths: Vec<&str> = devices.map(|node| &*node.path).collect();
             format!(
                 "\"{device}\" is not a video device of this run; the run has {}",
                 paths.join(", ")

@@ -34,7 +34,6 @@ mod fences;
 mod files;
 mod fits;
 mod heaps;
-mod holders;
 mod hotplug;
 mod imports;
 mod ledger;
@@ -368,7 +367,7 @@ impl World {
                 number: frame.number,
                 png: frame.within(Picture::MAX_EDGE).png(),
             });
-            (node.path.display().to_string(), all.collect())
+            (node.path.clone(), all.collect())
         };
         let found = self.nodes.iter_mut().map(of);
         found
@@ -468,7 +467,7 @@ impl World {
             unplugging.extend(news.unplugs.then_some(at));
             for refusal in node.video.take_refusals() {
                 let mut told = Refusal {
-                    device: node.path.display().to_string(),
+                    device: node.path.clone(),
                     call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
                     errno: refusal.errno,
                     constraint: refusal.constraint().to_owned(),

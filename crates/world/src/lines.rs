@@ -75,11 +75,10 @@ impl World {
         let Some(exporter) = self.nodes.iter().find(makes_such) else {
             return;
         };
-        let exporter = exporter.path.display().to_string();
         let widened = Widened {
             asked,
             taken,
-            exporter,
+            exporter: exporter.path.clone(),
         };
         self.lines.0.insert(at, widened);
     }
@@ -93,7 +92,7 @@ impl World {
             if outputs.any(|queue| queue.frames > 0) {
                 return None;
             }
-            let (path, align) = (node.path.display(), node.stride_align);
+            let (path, align) = (&node.path, node.stride_align);
             let Widened {
                 asked,
                 taken,

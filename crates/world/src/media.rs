@@ -207,9 +207,9 @@ impl World {
     }
 
     /// Returns the path of a file's media device, or of the video device if the file is a request.
-    pub(super) fn media_path(&self, file: FileId) -> Option<PathBuf> {
+    pub(super) fn media_path(&self, file: FileId) -> Option<String> {
         match *self.media.files.get(&file)? {
-            Opened::Device(number) => Some(PathBuf::from(format!("/dev/media{number}"))),
+            Opened::Device(number) => Some(format!("/dev/media{number}")),
             Opened::Request { at, .. } => Some(self.nodes.get(at)?.path.clone()),
         }
     }

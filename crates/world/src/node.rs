@@ -6,7 +6,6 @@ use crate::memory::{DeviceBus, WorldMemory};
 use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
-use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, Note};
@@ -163,7 +162,7 @@ pub(super) enum Part {
 pub(super) struct Node {
     number: u32,
     pub(super) part: Part,
-    pub(super) path: PathBuf,
+    pub(super) path: String,
     /// `name` in sysfs.
     pub(super) name: String,
     /// The node's number among the video nodes of its device.
@@ -213,9 +212,9 @@ impl Node {
             Some(number) => format!("v4l-subdev{number}"),
             None => format!("video{number}"),
         };
-        let path = PathBuf::from(format!("/dev/{file_name}"));
+        let path = format!("/dev/{file_name}");
         let allocator = allocator_of(spec, profile);
-        let further = further_iommu(spec, profile).with_context(|| path.display().to_string())?;
+        let further = further_iommu(spec, profile).with_context(|| path.clone())?;
         let iommu = match further {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
             None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
@@ -227,17 +226,15 @@ impl Node {
         });
         if iommu.is_some() && sram > 0 {
             bail!(
-                "{}: sram= needs a device without an IOMMU; contiguous=on removes the \
-                 machine's",
-                path.display()
+                "{path}: sram= needs a device without an IOMMU; contiguous=on removes the \
+                 machine's"
             );
         }
         let limits = DeviceLimits {
             mask: spec.mask,
             iommu: spec.contiguous.then_some(false),
             further_iommu: further,
-            window: window(spec, iommu.is_some() || sram > 0)
-                .with_context(|| path.display().to_string())?,
+            window: window(spec, iommu.is_some() || sram > 0).with_context(|| path.clone())?,
             align: spec.align,
             max_segment: spec.max_segment,
             boundary: spec.boundary.map(|bytes| bytes - 1),
@@ -251,13 +248,11 @@ impl Node {
                 && (spec.max_segment.is_some() || spec.boundary.is_some()))
             .then_some(1),
         };
-        let dma = memory
-            .ops_mut()
-            .platform_mut()
-            .add_device(&file_name, limits)
-            .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
-        own_ways(memory, iommu, sram, dma)
-            .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
+        let cannot_host = || format!("{path}: this machine cannot host the device");
+        let machine = memory.ops_mut().platform_mut();
+        let dma = machine.add_device(&file_name, limits);
+        let dma = dma.with_context(cannot_host)?;
+        own_ways(memory, iommu, sram, dma).with_context(cannot_host)?;
         let plane_device = plane_device((allocator, spec.lazy), dma);
         let location = match part {
             Part::Metadata { webcam } => Location::new(spec, webcam),
@@ -270,7 +265,7 @@ impl Node {
             codecs,
         };
         let device = Device::new(spec, &place)
-            .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
+            .map_err(|failure| anyhow!("{path}: {}", failure.sentence()))?;
         let function = match (device.role(), &location) {
             (Role::MemToMem, _) => Some(MediaFunction::of(&device)),
             (_, Location::Usb(_)) if part == Part::Device => Some(MediaFunction::Webcam),
@@ -284,7 +279,7 @@ impl Node {
                 VideoDevice::new(memory, device, plane_device)
             }
         };
-        let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
+        let video = video.with_context(|| format!("{path}: no queue can be made"))?;
         let name = spec.entity().map(|entity| entity.name);
         let index = match &part {
             Part::Device => 0,
@@ -342,9 +337,8 @@ impl Node {
     }
 
     /// Returns the name of the node's file in /dev.
-    pub(super) fn file_name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+    pub(super) fn file_name(&self) -> &str {
+        self.path.trim_start_matches("/dev/")
     }
 
     /// Returns whether the node is a subdevice, which has no buffers.
@@ -533,7 +527,7 @@ impl Node {
         });
         let (ends, failures): (Vec<_>, Vec<_>) =
             failures.into_iter().partition(Failure::is_asked_for);
-        let told = |end: &Failure| format!("{}: {}", self.path.display(), end.sentence());
+        let told = |end: &Failure| format!("{}: {}", self.path, end.sentence());
         News {
             failures: failures.iter().map(|failure| self.tell(failure)).collect(),
             ends: ends.iter().map(told).collect(),
@@ -549,7 +543,7 @@ impl Node {
 
     fn tell(&self, failure: &Failure) -> DeviceFailure {
         DeviceFailure {
-            device: self.path.display().to_string(),
+            device: self.path.clone(),
             sentence: failure.sentence().to_owned(),
             recording: false,
             times: 1,
@@ -567,9 +561,7 @@ pub(super) fn listed(nodes: &[Node]) -> Option<String> {
         return None;
     }
     let listed = interests().filter(|(_, interest)| interest.format_calls > 0);
-    let listed: Vec<String> = listed
-        .map(|(node, _)| node.path.display().to_string())
-        .collect();
+    let listed: Vec<&str> = listed.map(|(node, _)| &*node.path).collect();
     let was = if listed.len() == 1 { "was" } else { "were" };
     (!listed.is_empty()).then(|| format!("{} {was} listed but not used", listed.join(", ")))
 }

@@ -104,7 +104,7 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
         }
         return Ok(());
     };
-    let path = node.path.display();
+    let path = &node.path;
     let is_capture = node.video.role() == Role::Capture;
     let mut contexts = node.video.contexts();
     let is_hdmi = contexts.any(|context| context.driver().is_hdmi());
@@ -496,7 +496,7 @@ impl World {
         let device = playing.node.and_then(|node| self.nodes.get(node));
         self.report.play(ScriptEvent {
             line: playing.step.line as u64,
-            device: device.map_or_else(String::new, |node| node.path.display().to_string()),
+            device: device.map(|node| node.path.clone()).unwrap_or_default(),
             action: playing.step.action.name().to_owned(),
             value,
             at_ns,

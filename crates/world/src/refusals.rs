@@ -3,7 +3,6 @@
 use crate::files::PlainFile;
 use crate::program::read;
 use crate::{World, summary, udmabuf};
-use std::path::Path;
 use vb3_dma::Reason;
 use vb3_dmabuf::BufId;
 use vb3_host::{Caller, Errno, FileId};
@@ -58,9 +57,9 @@ const fn probe(request: u32) -> Option<(u64, u32)> {
 }
 
 /// Makes the report's entry of a call that was refused for a memory reason.
-pub(super) fn for_reason(device: &Path, call: &str, errno: Errno, reason: Reason) -> Refusal {
+pub(super) fn for_reason(device: &str, call: &str, errno: Errno, reason: Reason) -> Refusal {
     Refusal {
-        device: device.display().to_string(),
+        device: device.to_owned(),
         call: call.to_owned(),
         errno: errno.0,
         constraint: reason.constraint.name().to_owned(),
@@ -90,7 +89,7 @@ impl World {
     /// Counts a failed call on the device with this index, if the report does not have the refusal yet.
     pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
         if let Some(node) = self.nodes.get(at) {
-            let device = node.path.display().to_string();
+            let device = node.path.clone();
             self.note_refusal_by(device, call, errno);
         }
     }
@@ -136,7 +135,7 @@ impl World {
             None => self.media_path(file).zip(short_name(request)),
         };
         if let Some((path, name)) = called {
-            self.note_refusal_by(path.display().to_string(), name, errno);
+            self.note_refusal_by(path, name, errno);
         }
     }
 

@@ -44,12 +44,12 @@ pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Re
     let mut met = MET_ELSEWHERE.iter().map(|constraint| constraint.name());
     refusal.errno != 0
         && met.any(|name| name == refusal.constraint)
-        && node.is_some_and(|node| node.path.as_os_str() == &*refusal.device)
+        && node.is_some_and(|node| node.path == refusal.device)
 }
 
 /// Formats a device's kind and the path of its node.
 fn name(node: &Node) -> String {
-    format!("{} ({})", node.kind, node.path.display())
+    format!("{} ({})", node.kind, node.path)
 }
 
 /// Finds memory that suits the refusing device and all other devices that use the buffer.
@@ -115,7 +115,7 @@ pub(super) fn find(
         if owner.planes.lazy {
             remedy.pinned_by = pins(&attached, &users);
         } else {
-            remedy.lazy = owner.path.display().to_string();
+            remedy.lazy = owner.path.clone();
         }
     }
     if let Some(placement) = from_heap.or(from_device) {
@@ -254,5 +254,5 @@ fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option
         cached: info.coherency == Coherency::Coherent,
         protected: false,
     };
-    Some((node.path.display().to_string(), area))
+    Some((node.path.clone(), area))
 }

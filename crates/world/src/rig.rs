@@ -46,12 +46,6 @@ impl World {
         nodes.map(|node| (node.number(), node.kind.as_str()))
     }
 
-    /// Returns the list of buffers, as `vb3 ctl buffers` prints it.
-    #[must_use]
-    pub fn list_buffers(&self) -> String {
-        self.buffer_list()
-    }
-
     /// Plugs or unplugs the device of the node with this number.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl World {
             return false;
         }
         self.report.fail(DeviceFailure {
-            device: node.path.display().to_string(),
+            device: node.path.clone(),
             sentence: format!(
                 "it has prepared data for {} seconds without a result; the virtual clock continues \
                  without it",

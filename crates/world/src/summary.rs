@@ -80,7 +80,7 @@ pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
         first.peak_bytes = planes.peak_bytes;
     }
     DeviceReport {
-        node: node.path.display().to_string(),
+        node: node.path.clone(),
         kind: node.kind.clone(),
         allocator: match node.allocator {
             Allocator::Contig => "contig",
@@ -188,7 +188,7 @@ fn place_of(
         let (flow, (buffer, plane)) =
             queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(&is_it)?)))?;
         Some(PlaneName {
-            device: node.path.display().to_string(),
+            device: node.path.clone(),
             queue: queue_name(flow, node.video.planarity()),
             buffer,
             plane,

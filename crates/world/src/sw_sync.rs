@@ -6,7 +6,6 @@
 use crate::World;
 use crate::files::PlainFile;
 use crate::program::{read, word};
-use std::path::PathBuf;
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
 
@@ -32,7 +31,7 @@ pub(super) struct OpenTimeline {
 pub(super) fn node() -> Node {
     Node {
         kind: NodeKind::File,
-        ..Node::video(ID, PathBuf::from(PATH), 0)
+        ..Node::video(ID, PATH, 0)
     }
 }
 

@@ -66,7 +66,7 @@ fn link_names(node: &Node) -> Vec<String> {
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     let to_node = link_names(node).into_iter().map(|link| {
         let link = PathBuf::from(format!("/dev/v4l/{link}"));
-        (link, node.path.clone())
+        (link, node.path.clone().into())
     });
     let of_device = device_links(&node.location, node.video.identity());
     if node.is_subdevice() {

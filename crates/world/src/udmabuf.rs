@@ -12,7 +12,6 @@ use crate::program::{long, read, word};
 use crate::shares::{Shown, ShownKind};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use vb3_dmabuf::Name;
 use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, Node, NodeId, NodeKind};
@@ -76,7 +75,7 @@ impl Udmabufs {
                 name: "misc",
                 major: MAJOR,
             },
-            ..Node::video(ID, PathBuf::from(PATH), MINOR)
+            ..Node::video(ID, PATH, MINOR)
         })
     }
 

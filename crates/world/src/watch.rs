@@ -11,32 +11,23 @@ pub(super) type Video = VideoDevice<WorldMemory, Device<Cookie>>;
 
 /// Records when a device completes frames, per direction.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Watch {
-    capture: StreamWatch,
-    output: StreamWatch,
-}
+pub(super) struct Watch([StreamWatch; 2]);
 
 impl Watch {
     /// Updates the records after a tick or call.
     pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
         for &flow in video.role().flows() {
-            match flow {
-                Flow::Capture => self.capture.look(video, flow, now_ns),
-                Flow::Output => self.output.look(video, flow, now_ns),
-            }
+            self.0[flow.index()].look(video, flow, now_ns);
         }
     }
 
     /// Returns how many frames the device has completed, of both directions.
     pub(super) const fn done(&self) -> u64 {
-        self.capture.done + self.output.done
+        self.0[0].done + self.0[1].done
     }
 
     pub(super) const fn of(&self, flow: Flow) -> &StreamWatch {
-        match flow {
-            Flow::Capture => &self.capture,
-            Flow::Output => &self.output,
-        }
+        &self.0[flow.index()]
     }
 }
 

@@ -4,7 +4,6 @@ use crate::World;
 use crate::control::EventKind;
 use crate::node::Node;
 use serde_json::{Map, Value};
-use std::path::Path;
 use vb3_devices::Note;
 use vb3_report::Refusal;
 use vb3_report::sentence::errno_name;
@@ -59,15 +58,16 @@ impl World {
         }
     }
 
-    fn path_of(&self, at: usize) -> String {
-        let path = self.nodes.get(at).map(|node| node.path.display());
-        path.map(|path| path.to_string()).unwrap_or_default()
+    /// Returns the path of the node with this index, or an empty string without such a node.
+    pub(crate) fn path_of(&self, at: usize) -> String {
+        let node = self.nodes.get(at);
+        node.map(|node| node.path.clone()).unwrap_or_default()
     }
 
     /// Adds a refusal to the report, and sends its event.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        let path = Path::new(&refusal.device);
-        let at = self.nodes.iter().position(|node| node.path == path);
+        let mut nodes = self.nodes.iter();
+        let at = nodes.position(|node| node.path == refusal.device);
         if self.wants_event(EventKind::Refusal, at) {
             let errno = match refusal.errno {
                 // The call got fewer buffers.

@@ -284,7 +284,7 @@ impl World {
         match order {
             Order::State => return Ok(Done::Now(self.state())),
             Order::Buffers => {
-                return Ok(Done::Now(fields([("buffers", self.buffer_list().into())])));
+                return Ok(Done::Now(fields([("buffers", self.list_buffers().into())])));
             }
             Order::Plug(name) => {
                 self.plug_by_name(&name, true).map_err(device)?;
@@ -419,7 +419,7 @@ impl World {
         let own = nodes.filter(|(_, node)| node.is_listed());
         let devices = own.map(|(at, node)| {
             json!({
-                "path": node.path.display().to_string(),
+                "path": node.path,
                 "kind": node.kind,
                 "plugged": self.plugs.is_present(at),
                 "frames": self.finished_frames(at),

@@ -51,7 +51,7 @@ impl World {
     /// Returns a display's last picture, or whether to wait for the next one.
     fn last_shown(&mut self, at: usize) -> Result<Found, String> {
         let node = self.nodes.get_mut(at).ok_or("there is no such device")?;
-        let (path, dev) = (node.path.display().to_string(), node.dma);
+        let (path, dev) = (node.path.clone(), node.dma);
         let mut contexts = node.video.contexts_mut();
         let found =
             contexts.find_map(|context| Some((context.driver_mut().last_shown()?, context)));

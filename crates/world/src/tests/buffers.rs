@@ -11,7 +11,7 @@ const MAP_SHARED: i32 = 1;
 
 /// Returns a buffer's own line without its address, and its holders.
 fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
-    let list = bench.world.buffer_list();
+    let list = bench.world.list_buffers();
     // The buffer's number is the first word.
     let is_it = |line: &str| {
         line.split_once(' ')
@@ -38,7 +38,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         ],
     );
     let (camera, display) = (bench.open(0), bench.open(1));
-    assert_eq!(bench.world.buffer_list(), "");
+    assert_eq!(bench.world.list_buffers(), "");
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
     let first = "/dev/video0 video-capture buffer 0 plane 0: ";
     let (head, holders) = entry(&bench, first);
@@ -88,7 +88,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.world.tag_ended(map.tag);
     bench.close_all(&[camera, display]);
     bench.world.report();
-    assert_eq!(bench.world.buffer_list(), "");
+    assert_eq!(bench.world.list_buffers(), "");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_long_list_says_how_many_it_leaves_out() {
     let mut bench = Bench::new("pc", &["camera,sizes=64x48,max-buffers=2048"]);
     let camera = bench.open(0);
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2048), 2048);
-    let list = bench.world.buffer_list();
+    let list = bench.world.list_buffers();
     let last = list.lines().last().unwrap();
     let left_out: usize = last.strip_suffix(" more").unwrap().parse().unwrap();
     let listed = list.lines().filter(|line| line.contains(" plane ")).count();
