@@ -3,12 +3,12 @@
 use crate::file::{File, FileHandle};
 use crate::gate::{Gate, GateDriver};
 use crate::handler::Handler;
-use crate::program::{CallContext, V4l2Outcome};
+use crate::program::{Run, V4l2Outcome};
 use crate::refusal::{Refusal, Refusals};
 use crate::request;
 use crate::requests::Scope;
 use crate::stream::Stream;
-use crate::{Error, Flow, Planarity, Program, VideoDriver, sys};
+use crate::{Error, Flow, Planarity, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Driver, Queue, Session};
@@ -204,17 +204,15 @@ where
     /// Answers an ioctl. `arg` is an address in the program.
     pub(crate) fn ioctl(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         request: u32,
         arg: u64,
-        program: &dyn Program<M>,
         scope: &mut Scope<'_>,
     ) -> V4l2Outcome {
         let Some(request) = request::lookup(request) else {
             return V4l2Outcome::Fail(Error::NotTty);
         };
-        let result = self.run(mem, cx, request, arg, program, scope);
+        let result = self.run(run, request, arg, scope);
         let streams = self.streams.iter_mut().flatten();
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
@@ -228,7 +226,7 @@ where
                 shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
                 // Calls that change settings are those that check priorities.
                 if request.prio {
-                    self.change_ranges(cx.now_ns);
+                    self.change_ranges(run.cx.now_ns);
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::contexts::{Contexts, FlowProgress};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::priority::Priorities;
-use crate::program::{CallContext, V4l2Outcome};
+use crate::program::{CallContext, Run, V4l2Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
@@ -346,7 +346,7 @@ where
             _ => {}
         }
         self.in_context(cx.file, cx.now_ns, |context, scope| {
-            context.ioctl(mem, cx, request, arg, program, scope)
+            context.ioctl(&mut Run { mem, cx, program }, request, arg, scope)
         })
         .unwrap_or(NO_FILE)
     }
@@ -416,7 +416,7 @@ where
     ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         self.in_context(cx.file, cx.now_ns, |context, _| {
-            context.transfer(mem, cx, flow, (addr, len_bytes), program)
+            context.transfer(&mut Run { mem, cx, program }, flow, (addr, len_bytes))
         })
         .unwrap_or(NO_FILE)
     }
@@ -431,7 +431,7 @@ where
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
         self.in_context(cx.file, cx.now_ns, |context, _| {
-            context.resume(mem, cx, addr, program)
+            context.resume(&mut Run { mem, cx, program }, addr)
         })
         .unwrap_or(NO_FILE)
     }

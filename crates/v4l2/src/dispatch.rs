@@ -4,10 +4,10 @@ use crate::bytes::{Image, MAX_ARG, read_user, write_user};
 use crate::calls::{Answer, ExtOp};
 use crate::context::Context;
 use crate::driver::{CommandSet, Role};
-use crate::program::CallContext;
+use crate::program::{CallContext, Run};
 use crate::request::{Call, CallSpec};
 use crate::requests::Scope;
-use crate::{Error, Flow, Planarity, Program, VideoDriver};
+use crate::{Error, Flow, Planarity, VideoDriver};
 use vb3_plane::MemOps;
 
 impl<M, D> Context<M, D>
@@ -23,13 +23,12 @@ where
     /// Source: Linux `video_usercopy`, `__video_do_ioctl`.
     pub(crate) fn run(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         request: &CallSpec,
         arg: u64,
-        program: &dyn Program<M>,
         scope: &mut Scope<'_>,
     ) -> Result<Option<i64>, Error> {
+        let Run { cx, program, .. } = *run;
         let mut bytes = [0; MAX_ARG];
         let whole = bytes.get_mut(..request.size()).ok_or(Error::NotTty)?;
         if request.reads() {
@@ -61,21 +60,15 @@ where
             | Call::QueueBuf
             | Call::DequeueBuf
             | Call::StreamOn
-            | Call::StreamOff) => self.buffer_call(mem, cx, call, &mut image, program, scope)?,
-            Call::ExportBuf => self.export_buf(mem, cx.file, &mut image, program)?.into(),
-            Call::GetExtCtrls => {
-                self.ext_ctrls(&mut image, array, ExtOp::Get, cx, program, scope)?
-            }
-            Call::SetExtCtrls => {
-                self.ext_ctrls(&mut image, array, ExtOp::Set, cx, program, scope)?
-            }
-            Call::TryExtCtrls => {
-                self.ext_ctrls(&mut image, array, ExtOp::Try, cx, program, scope)?
-            }
+            | Call::StreamOff) => self.buffer_call(run, call, &mut image, scope)?,
+            Call::ExportBuf => self.export_buf(run, &mut image)?.into(),
+            Call::GetExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Get, run, scope)?,
+            Call::SetExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Set, run, scope)?,
+            Call::TryExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Try, run, scope)?,
             call @ (Call::GetEdid | Call::SetEdid) => {
-                self.edid_call(cx, &mut image, call == Call::SetEdid, program)?
+                self.edid_call(run, &mut image, call == Call::SetEdid)?
             }
-            Call::DecoderCmd | Call::EncoderCmd => self.codec_command(mem, &mut image)?.into(),
+            Call::DecoderCmd | Call::EncoderCmd => self.codec_command(run.mem, &mut image)?.into(),
             call => self.plain_call(cx, call, &mut image)?,
         };
         if answer == Answer::Wait {

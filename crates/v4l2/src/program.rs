@@ -78,6 +78,13 @@ pub struct CallContext {
     pub piece_bytes: u64,
 }
 
+/// A call, with what it reaches besides the device.
+pub(crate) struct Run<'a, M: MemOps> {
+    pub(crate) mem: &'a mut M,
+    pub(crate) cx: CallContext,
+    pub(crate) program: &'a dyn Program<M>,
+}
+
 /// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V4l2Outcome {

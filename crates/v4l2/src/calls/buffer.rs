@@ -6,10 +6,10 @@ use crate::calls::Answer;
 use crate::calls::format::read_format;
 use crate::context::Context;
 use crate::file::FileHandle;
-use crate::program::CallContext;
+use crate::program::{CallContext, Run};
 use crate::request::Call;
 use crate::requests::Scope;
-use crate::{Error, Flow, Program, Role, VideoDriver, Waiter, sys};
+use crate::{Error, Flow, Role, VideoDriver, Waiter, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
 use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory};
 
@@ -24,33 +24,31 @@ where
     /// Runs a queue call other than EXPBUF.
     pub(crate) fn buffer_call(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         call: Call,
         arg: &mut Image<'_>,
-        program: &dyn Program<M>,
         scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
         match call {
-            Call::ReqBufs => self.req_bufs(mem, cx.file, arg)?,
-            Call::CreateBufs => self.create_bufs(mem, cx.file, arg)?,
-            Call::RemoveBufs => self.remove_bufs(mem, cx.file, arg)?,
-            Call::StreamOn => self.set_streaming(mem, cx.file, arg.u32(0), true)?,
-            Call::StreamOff => self.set_streaming(mem, cx.file, arg.u32(0), false)?,
+            Call::ReqBufs => self.req_bufs(run, arg)?,
+            Call::CreateBufs => self.create_bufs(run, arg)?,
+            Call::RemoveBufs => self.remove_bufs(run, arg)?,
+            Call::StreamOn => self.set_streaming(run, arg.u32(0), true)?,
+            Call::StreamOff => self.set_streaming(run, arg.u32(0), false)?,
             _ => {
-                let mut user = UserBuffer::read(arg, program)?;
+                let mut user = UserBuffer::read(arg, run.program)?;
                 let info = match call {
-                    Call::QueryBuf => self.query_buf(mem, &user)?,
-                    Call::PrepareBuf => self.give_buf(mem, cx.file, &user, program, None)?,
-                    Call::QueueBuf => self.give_buf(mem, cx.file, &user, program, Some(scope))?,
-                    _ => match self.dequeue_buf(mem, cx, &user)? {
+                    Call::QueryBuf => self.query_buf(run, &user)?,
+                    Call::PrepareBuf => self.give_buf(run, &user, None)?,
+                    Call::QueueBuf => self.give_buf(run, &user, Some(scope))?,
+                    _ => match self.dequeue_buf(run, &user)? {
                         Some(info) => info,
                         None => return Ok(Answer::Wait),
                     },
                 };
                 let flags = self.stream(self.flow_of(user.ty)?)?.buffer_flags(&info);
                 user.fill(arg, &info, flags);
-                user.write_planes(program)?;
+                user.write_planes(run.program)?;
             }
         }
         Ok(Answer::Done)
@@ -68,21 +66,18 @@ where
         }
     }
 
-    fn req_bufs(
-        &mut self,
-        mem: &mut M,
-        file: FileHandle,
-        arg: &mut Image<'_>,
-    ) -> Result<(), Error> {
+    fn req_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
         let ty = arg.u32(field!(v4l2_requestbuffers.type_));
         let memory = arg.u32(field!(v4l2_requestbuffers.memory));
         let (flow, memory) = self.check_model(ty, memory)?;
-        self.stream(flow)?.check_owner(file)?;
+        self.stream(flow)?.check_owner(run.cx.file)?;
         let count = arg.u32(field!(v4l2_requestbuffers.count));
         let wish = coherency_from(arg.u8(field!(v4l2_requestbuffers.flags)).into());
-        let made = self.in_session(mem, flow, |mut queue| queue.reqbufs(memory, count, wish))?;
+        let made = self.in_session(run.mem, flow, |mut queue| {
+            queue.reqbufs(memory, count, wish)
+        })?;
         let stream = self.stream_mut(flow)?;
-        stream.update_owner(file);
+        stream.update_owner(run.cx.file);
         let made = made?;
         arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
         arg.set_u32(field!(v4l2_requestbuffers.capabilities), stream.buf_caps());
@@ -92,12 +87,7 @@ where
         Ok(())
     }
 
-    fn create_bufs(
-        &mut self,
-        mem: &mut M,
-        file: FileHandle,
-        arg: &mut Image<'_>,
-    ) -> Result<(), Error> {
+    fn create_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
         let format_at = field!(v4l2_create_buffers.format);
         let ty = arg.u32(format_at + field!(v4l2_format.type_));
         let memory = arg.u32(field!(v4l2_create_buffers.memory));
@@ -109,7 +99,7 @@ where
         let mut sizes: Vec<u64> = Vec::new();
         if count != 0 {
             stream.queue.check_no_fileio()?;
-            stream.check_owner(file)?;
+            stream.check_owner(run.cx.file)?;
             let format = Image(arg.0.get_mut(format_at..).unwrap_or_default());
             let format = read_format(&format, planarity);
             if format.num_planes > MAX_PLANES {
@@ -118,11 +108,11 @@ where
             let layouts = format.layouts().iter();
             sizes.extend(layouts.map(|layout| u64::from(layout.sizeimage)));
         }
-        let made = self.in_session(mem, flow, |mut queue| {
+        let made = self.in_session(run.mem, flow, |mut queue| {
             queue.create_bufs(memory, count, wish, &sizes)
         })?;
         let stream = self.stream_mut(flow)?;
-        stream.update_owner(file);
+        stream.update_owner(run.cx.file);
         let made = made?;
         arg.set_u32(field!(v4l2_create_buffers.index), made.first_index);
         arg.set_u32(field!(v4l2_create_buffers.count), made.count);
@@ -141,48 +131,38 @@ where
         Ok(())
     }
 
-    fn remove_bufs(
-        &mut self,
-        mem: &mut M,
-        file: FileHandle,
-        arg: &mut Image<'_>,
-    ) -> Result<(), Error> {
+    fn remove_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_remove_buffers.type_)))?;
         let count = arg.u32(field!(v4l2_remove_buffers.count));
         if count == 0 {
             return Ok(());
         }
-        self.stream(flow)?.check_owner(file)?;
+        self.stream(flow)?.check_owner(run.cx.file)?;
         let first = arg.u32(field!(v4l2_remove_buffers.index));
-        let removed = self.in_session(mem, flow, |mut queue| queue.remove_bufs(first, count))?;
-        self.stream_mut(flow)?.update_owner(file);
+        let removed =
+            self.in_session(run.mem, flow, |mut queue| queue.remove_bufs(first, count))?;
+        self.stream_mut(flow)?.update_owner(run.cx.file);
         Ok(removed?)
     }
 
-    fn set_streaming(
-        &mut self,
-        mem: &mut M,
-        file: FileHandle,
-        ty: u32,
-        on: bool,
-    ) -> Result<(), Error> {
-        let flow = self.owned_flow(file, ty)?;
+    fn set_streaming(&mut self, run: &mut Run<'_, M>, ty: u32, on: bool) -> Result<(), Error> {
+        let flow = self.owned_flow(run.cx.file, ty)?;
         let stream = self.stream(flow)?;
         if on && stream.starts_empty && !stream.queue.is_busy() {
             return Ok(());
         }
-        let done = self.in_session(mem, flow, |mut queue| match on {
+        let done = self.in_session(run.mem, flow, |mut queue| match on {
             true => queue.streamon(),
             false => queue.streamoff(),
         })?;
-        self.stream_mut(flow)?.update_owner(file);
+        self.stream_mut(flow)?.update_owner(run.cx.file);
         self.wake = true;
         Ok(done?)
     }
 
-    fn query_buf(&mut self, mem: &mut M, user: &UserBuffer) -> Result<BufferInfo, Error> {
+    fn query_buf(&mut self, run: &mut Run<'_, M>, user: &UserBuffer) -> Result<BufferInfo, Error> {
         let flow = self.flow_of(user.ty)?;
-        let info = self.in_session(mem, flow, |mut queue| queue.querybuf(user.index))??;
+        let info = self.in_session(run.mem, flow, |mut queue| queue.querybuf(user.index))??;
         if user.max_planes() < info.num_planes() {
             return Err(Error::Invalid);
         }
@@ -208,10 +188,8 @@ where
     /// PREPARE_BUF; QBUF if `queue` is given.
     fn give_buf(
         &mut self,
-        mem: &mut M,
-        file: FileHandle,
+        run: &mut Run<'_, M>,
         user: &UserBuffer,
-        program: &dyn Program<M>,
         queue: Option<&mut Scope<'_>>,
     ) -> Result<BufferInfo, Error> {
         let is_m2m = self.driver.role() == Role::MemToMem;
@@ -221,24 +199,26 @@ where
         }
         // Unlike STREAMON, these calls check the type first.
         let flow = self.flow_of(user.ty)?;
-        self.stream(flow)?.check_owner(file)?;
+        self.stream(flow)?.check_owner(run.cx.file)?;
         // As Linux, before the checks of the index, the memory model and the planes.
         self.stream(flow)?.queue.check_no_fileio()?;
-        let info = self.in_session(mem, flow, |mut queue| queue.querybuf(user.index))??;
+        let info = self.in_session(run.mem, flow, |mut queue| queue.querybuf(user.index))??;
         let num_planes = info.num_planes();
         if user.max_planes() < num_planes {
             return Err(Error::Invalid);
         }
-        let mut request = user.request(mem, num_planes, program)?;
+        let mut request = user.request(run.mem, num_planes, run.program)?;
         if flow == Flow::Output && request.field == 0 {
             request.field = self.default_field(flow);
         }
-        let info = self.in_session(mem, flow, |mut session| match (queue, user.request_fd) {
-            (None, _) => session.prepare_buf(request),
-            (Some(_), None) => session.qbuf(request),
-            (Some(scope), Some(fd)) => {
-                let binding = scope.binding(program.resolve_request(fd), fd);
-                session.qbuf_in_request(request, binding)
+        let info = self.in_session(run.mem, flow, |mut session| {
+            match (queue, user.request_fd) {
+                (None, _) => session.prepare_buf(request),
+                (Some(_), None) => session.qbuf(request),
+                (Some(scope), Some(fd)) => {
+                    let binding = scope.binding(run.program.resolve_request(fd), fd);
+                    session.qbuf_in_request(request, binding)
+                }
             }
         })??;
         self.wake = true;
@@ -248,19 +228,18 @@ where
     /// DQBUF. `None` if the call must be repeated.
     fn dequeue_buf(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         user: &UserBuffer,
     ) -> Result<Option<BufferInfo>, Error> {
         let flow = self.flow_of(user.ty)?;
-        self.stream_mut(flow)?.wake_up(cx.call);
-        self.stream(flow)?.check_owner(cx.file)?;
-        match self.in_session(mem, flow, |mut queue| queue.dqbuf(user.max_planes()))? {
+        self.stream_mut(flow)?.wake_up(run.cx.call);
+        self.stream(flow)?.check_owner(run.cx.file)?;
+        match self.in_session(run.mem, flow, |mut queue| queue.dqbuf(user.max_planes()))? {
             Ok(info) => {
                 self.wake = true;
                 Ok(Some(info))
             }
-            Err(error) => self.wait_for(flow, cx, error),
+            Err(error) => self.wait_for(flow, run.cx, error),
         }
     }
 
@@ -284,12 +263,10 @@ where
 
     pub(crate) fn export_buf(
         &mut self,
-        mem: &mut M,
-        file: FileHandle,
+        run: &mut Run<'_, M>,
         arg: &mut Image<'_>,
-        program: &dyn Program<M>,
     ) -> Result<(), Error> {
-        let flow = self.owned_flow(file, arg.u32(field!(v4l2_exportbuffer.type_)))?;
+        let flow = self.owned_flow(run.cx.file, arg.u32(field!(v4l2_exportbuffer.type_)))?;
         let flags = arg.u32(field!(v4l2_exportbuffer.flags));
         if flags & !(O_CLOEXEC | O_ACCMODE) != 0 {
             return Err(Error::Invalid);
@@ -301,14 +278,19 @@ where
         };
         let index = arg.u32(field!(v4l2_exportbuffer.index));
         let plane = arg.u32(field!(v4l2_exportbuffer.plane));
-        let buf = self.in_session(mem, flow, |mut queue| queue.expbuf(index, plane, access))??;
-        match program.install_dmabuf(mem, buf, flags & O_CLOEXEC != 0, access) {
+        let buf = self.in_session(run.mem, flow, |mut queue| {
+            queue.expbuf(index, plane, access)
+        })??;
+        match run
+            .program
+            .install_dmabuf(run.mem, buf, flags & O_CLOEXEC != 0, access)
+        {
             Ok(fd) => {
                 arg.set_i32(field!(v4l2_exportbuffer.fd), fd);
                 Ok(())
             }
             Err((errno, buf)) => {
-                mem.put_dmabuf(buf);
+                run.mem.put_dmabuf(buf);
                 Err(Error::Host(errno))
             }
         }

@@ -9,7 +9,7 @@ use crate::calls::control::widen;
 use crate::context::Context;
 use crate::control::{ControlFlags, ControlKind, ControlValue};
 use crate::handler::{Control, bits32, class_of};
-use crate::program::CallContext;
+use crate::program::Run;
 use crate::requests::{Scope, Values};
 use crate::stream::Stream;
 use crate::{Error, Flow, Program, Role, VideoDriver, sys};
@@ -190,28 +190,27 @@ where
         arg: &mut Image<'_>,
         mut array: Vec<u8>,
         op: ExtOp,
-        cx: CallContext,
-        program: &dyn Program<M>,
+        run: &Run<'_, M>,
         scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
         blame_no_entry(arg);
         arg.set_u32(field!(v4l2_ext_controls.reserved), 0);
         entries(&mut array).for_each(|(_, mut entry)| entry.clear_reserved());
         let done = if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
-            self.ext_request(arg, &mut array, op, cx, program, scope)
+            self.ext_request(arg, &mut array, op, run, scope)
         } else if op == ExtOp::Get {
             let which = arg.u32(WHICH);
-            self.ext_get(arg, &mut array, program, |control| match which {
+            self.ext_get(arg, &mut array, run.program, |control| match which {
                 sys::V4L2_CTRL_WHICH_DEF_VAL => Some(control.default_like_current()),
                 MIN_VAL => Some(ControlValue::Number(control.range().min)),
                 MAX_VAL => Some(ControlValue::Number(control.range().max)),
                 _ => None,
             })
         } else {
-            self.ext_set(arg, &mut array, op, cx, program, None)
+            self.ext_set(arg, &mut array, op, run, None)
         };
         if !array.is_empty() {
-            write_user(program, arg.u64(CONTROLS), &array)?;
+            write_user(run.program, arg.u64(CONTROLS), &array)?;
         }
         Ok(done.map_or_else(Answer::Failed, Answer::from))
     }
@@ -225,8 +224,7 @@ where
         arg: &mut Image<'_>,
         array: &mut [u8],
         op: ExtOp,
-        cx: CallContext,
-        program: &dyn Program<M>,
+        run: &Run<'_, M>,
         scope: &mut Scope<'_>,
     ) -> Result<(), Error> {
         let fd = arg.i32(field!(v4l2_ext_controls.request_fd));
@@ -237,17 +235,17 @@ where
         if !self.stream(Flow::Output).is_ok_and(Stream::offers_requests) {
             return Err(vb3_queue::Error::RequestUnsupported.into());
         }
-        let id = program.resolve_request(fd).ok_or(Error::Invalid)?;
+        let id = run.program.resolve_request(fd).ok_or(Error::Invalid)?;
         let entry = scope.requests.get_mut(id).ok_or(Error::Invalid)?;
         if op == ExtOp::Get {
             let known = entry.completed(scope.of)?;
-            return self.ext_get(arg, array, program, |control| {
+            return self.ext_get(arg, array, run.program, |control| {
                 known.get(&control.id).cloned()
             });
         }
         entry.request.check_idle()?;
         let values = (op == ExtOp::Set).then(|| entry.values_mut(scope.of));
-        self.ext_set(arg, array, op, cx, program, values)
+        self.ext_set(arg, array, op, run, values)
     }
 
     /// Reduces `which` to its class, checks that each entry selects a control, and adjusts the entries' sizes.
@@ -334,8 +332,7 @@ where
         arg: &mut Image<'_>,
         array: &mut [u8],
         op: ExtOp,
-        cx: CallContext,
-        program: &dyn Program<M>,
+        run: &Run<'_, M>,
         mut request: Option<&mut Values>,
     ) -> Result<(), Error> {
         if matches!(
@@ -354,7 +351,10 @@ where
         let mut fetched = Ok(());
         for (_, entry) in entries(array) {
             if self.ext_control(&entry)?.is_compound() {
-                fetched = fetched.and(program.prepare_read(entry.pointer(), entry.size().into()));
+                fetched = fetched.and(
+                    run.program
+                        .prepare_read(entry.pointer(), entry.size().into()),
+                );
             }
         }
         fetched?;
@@ -362,15 +362,15 @@ where
             arg.set_u32(ERROR_IDX, index);
             let control = self.ext_control(&entry)?;
             let id = control.id;
-            let value = entry.read(control, program)?;
+            let value = entry.read(control, run.program)?;
             self.driver.try_control(id, &value)?;
             match &mut request {
                 _ if op == ExtOp::Try => {}
                 Some(values) => drop(values.insert(id, value.clone())),
-                None => self.apply(id, value.clone(), cx.file, cx.now_ns)?,
+                None => self.apply(id, value.clone(), run.cx.file, run.cx.now_ns)?,
             }
             if let ControlValue::Compound(bytes) = value {
-                write_user(program, entry.pointer(), &bytes)?;
+                write_user(run.program, entry.pointer(), &bytes)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::driver::Role;
 use crate::event::Topic;
 use crate::file::FileHandle;
 use crate::pixfmt;
-use crate::program::{CallContext, V4l2Outcome};
+use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
@@ -202,38 +202,37 @@ where
     /// `window` is the address and length in the program's memory.
     pub(crate) fn transfer(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         flow: Flow,
         (addr, len_bytes): (u64, u64),
-        program: &dyn Program<M>,
     ) -> V4l2Outcome {
-        let window = &mut Window { program, addr };
-        let outcome = self.begin_transfer(mem, cx, flow, window, len_bytes);
+        let window = &mut Window {
+            program: run.program,
+            addr,
+        };
+        let outcome = self.begin_transfer(run, flow, window, len_bytes);
         self.transferred(flow, outcome)
     }
 
     /// Moves the next piece of an unfinished read() or write().
-    pub(crate) fn resume(
-        &mut self,
-        mem: &mut M,
-        cx: CallContext,
-        addr: u64,
-        program: &dyn Program<M>,
-    ) -> V4l2Outcome {
+    pub(crate) fn resume(&mut self, run: &mut Run<'_, M>, addr: u64) -> V4l2Outcome {
         let is_its = |flow| {
             let queue: Option<&vb3_queue::Queue<M>> = self.queue(flow);
-            queue.and_then(vb3_queue::Queue::transfer_under_way) == Some(cx.call)
+            queue.and_then(vb3_queue::Queue::transfer_under_way) == Some(run.cx.call)
         };
         let mut flows = self.driver.role().flows().iter();
         let Some(&flow) = flows.find(|flow| is_its(**flow)) else {
             // The queue has ended this transfer, because its buffers were freed meanwhile.
             return V4l2Outcome::Fail(Error::Busy);
         };
-        let window = &mut Window { program, addr };
-        let outcome = self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
+        let window = &mut Window {
+            program: run.program,
+            addr,
+        };
+        let now_ns = run.cx.now_ns;
+        let outcome = self.move_piece(run, flow, |mut session, pieces| match flow {
             Flow::Capture => session.resume_read(window, pieces),
-            Flow::Output => session.resume_write(window, cx.now_ns, pieces),
+            Flow::Output => session.resume_write(window, now_ns, pieces),
         });
         self.transferred(flow, outcome)
     }
@@ -263,8 +262,7 @@ where
 
     fn begin_transfer(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         flow: Flow,
         window: &mut Window<'_, M>,
         len_bytes: u64,
@@ -274,16 +272,16 @@ where
             Flow::Output => IoModes::WRITE,
         };
         let stream = self.stream_mut(flow)?;
-        stream.wake_up(cx.call);
+        stream.wake_up(run.cx.call);
         if !stream.queue.config().io_modes.contains(mode) {
             return Err(Error::Invalid);
         }
-        stream.check_owner(cx.file)?;
+        stream.check_owner(run.cx.file)?;
         if window.addr == 0 {
             return Err(Error::Invalid);
         }
         let under_way = stream.queue.transfer_under_way();
-        if under_way.is_some_and(|call| call != cx.call) {
+        if under_way.is_some_and(|call| call != run.cx.call) {
             // Waits even if the call must not wait for a frame: Linux waits here for the queue's lock.
             return Ok(V4l2Outcome::Wait);
         }
@@ -293,27 +291,27 @@ where
             let is_compressed = pixel.is_some_and(|pixel| pixel.is_compressed());
             self.stream_mut(flow)?.queue.queue_each_write(is_compressed);
         }
-        self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
+        let now_ns = run.cx.now_ns;
+        self.move_piece(run, flow, |mut session, pieces| match flow {
             Flow::Capture => session.begin_read(window, len_bytes, pieces),
-            Flow::Output => session.begin_write(window, len_bytes, cx.now_ns, pieces),
+            Flow::Output => session.begin_write(window, len_bytes, now_ns, pieces),
         })
     }
 
     fn move_piece(
         &mut self,
-        mem: &mut M,
-        cx: CallContext,
+        run: &mut Run<'_, M>,
         flow: Flow,
         piece: impl FnOnce(vb3_queue::Session<'_, M>, Pieces) -> Result<Moved, vb3_queue::Error>,
     ) -> Result<V4l2Outcome, Error> {
         let pieces = Pieces {
-            call: cx.call,
-            most_bytes: cx.piece_bytes,
+            call: run.cx.call,
+            most_bytes: run.cx.piece_bytes,
         };
         let was_under_way = self.stream(flow)?.queue.transfer_under_way().is_some();
-        let moved = self.in_session(mem, flow, |session| piece(session, pieces))?;
+        let moved = self.in_session(run.mem, flow, |session| piece(session, pieces))?;
         let stream = self.stream_mut(flow)?;
-        stream.update_owner(cx.file);
+        stream.update_owner(run.cx.file);
         let has_ended = was_under_way && stream.queue.transfer_under_way().is_none();
         let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         match moved {
@@ -325,7 +323,7 @@ where
             Err(error) => {
                 // Other calls may have waited for the end of this call.
                 self.wake |= has_ended;
-                let waits: Option<i64> = self.wait_for(flow, cx, error)?;
+                let waits: Option<i64> = self.wait_for(flow, run.cx, error)?;
                 Ok(Ok(waits).into())
             }
         }

@@ -3,13 +3,13 @@
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::Answer;
 use crate::context::Context;
-use crate::program::CallContext;
+use crate::program::Run;
 use crate::progress::DriverEvent;
 use crate::receiver::{
     EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings, has_valid_address,
 };
 use crate::request::Call;
-use crate::{Error, Flow, Program, VideoDriver, sys};
+use crate::{Error, Flow, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Maximum number of EDID blocks in one call.
@@ -175,10 +175,9 @@ where
     /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ioctl.c `check_array_args`.
     pub(crate) fn edid_call(
         &mut self,
-        cx: CallContext,
+        run: &Run<'_, M>,
         arg: &mut Image<'_>,
         set: bool,
-        program: &dyn Program<M>,
     ) -> Result<Answer, Error> {
         let blocks = arg.u32(field!(v4l2_edid.blocks));
         if blocks > MAX_BLOCKS {
@@ -188,17 +187,17 @@ where
         let mut bytes = vec![0; count * EDID_BLOCK];
         let pointer = arg.u64(field!(v4l2_edid.edid));
         if blocks != 0 {
-            read_user(program, pointer, &mut bytes)?;
+            read_user(run.program, pointer, &mut bytes)?;
         }
         arg.clear(field!(v4l2_edid.reserved), 5 * 4);
         let done = match set {
-            true => self.set_edid(cx, arg, bytes),
+            true => self.set_edid(run.cx.now_ns, arg, bytes),
             false => self.get_edid(arg, &mut bytes).and_then(|len| {
                 let used = bytes.get(..len).unwrap_or_default();
                 if used.is_empty() {
                     Ok(())
                 } else {
-                    write_user(program, pointer, used)
+                    write_user(run.program, pointer, used)
                 }
             }),
         };
@@ -233,12 +232,7 @@ where
     }
 
     /// Replaces the EDID. If the source then begins or stops to send a signal, programs get an event.
-    fn set_edid(
-        &mut self,
-        cx: CallContext,
-        arg: &mut Image<'_>,
-        edid: Vec<u8>,
-    ) -> Result<(), Error> {
+    fn set_edid(&mut self, now_ns: u64, arg: &mut Image<'_>, edid: Vec<u8>) -> Result<(), Error> {
         const TOO_BIG: Error = Error::Driver(vb3_queue::DriverError(7));
         let before = self.receiver()?.found;
         self.port_at(arg.u32(field!(v4l2_edid.pad)))?;
@@ -259,7 +253,7 @@ where
         self.driver.set_edid(edid);
         if self.receiver()?.found != before {
             let (port, changes) = (0, sys::V4L2_EVENT_SRC_CH_RESOLUTION);
-            self.raise_driver_event(DriverEvent::SourceChange { port, changes }, cx.now_ns);
+            self.raise_driver_event(DriverEvent::SourceChange { port, changes }, now_ns);
         }
         Ok(())
     }
