@@ -3,6 +3,7 @@
 use crate::World;
 use crate::control::Control;
 use crate::files::PlainFile;
+use crate::program::Ioctl;
 use crate::watch::Video;
 use crate::{sw_sync, udev};
 use std::path::PathBuf;
@@ -90,8 +91,13 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        self.other_ioctl(file, (request, arg), caller)
-            .unwrap_or_else(|| self.video_ioctl(file, (request, arg), nonblocking, caller))
+        let call = Ioctl {
+            request,
+            arg,
+            caller,
+        };
+        self.other_ioctl(file, call)
+            .unwrap_or_else(|| self.video_ioctl(file, call, nonblocking))
     }
 
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
@@ -194,7 +200,12 @@ impl Backend for World {
         arg: u64,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        self.dmabuf_ioctl(id, (request, arg), caller)
+        let call = Ioctl {
+            request,
+            arg,
+            caller,
+        };
+        self.dmabuf_ioctl(id, call)
     }
 
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
@@ -224,7 +235,12 @@ impl Backend for World {
     }
 
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        self.sync_foreign(id, (request, arg), caller);
+        let call = Ioctl {
+            request,
+            arg,
+            caller,
+        };
+        self.sync_foreign(id, call);
     }
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {

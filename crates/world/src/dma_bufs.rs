@@ -1,10 +1,10 @@
 //! Calls on dma-bufs that programs hold, both the machine's and those of other drivers.
 
 use crate::World;
-use crate::program::read;
+use crate::program::{Ioctl, read};
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use vb3_dmabuf::{IOCTL_SYNC, Name};
-use vb3_host::{CallOutcome, Caller, Errno, FdIdentity};
+use vb3_host::{CallOutcome, Errno, FdIdentity};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 /// The two numbers of `DMA_BUF_SET_NAME`, with an argument of 4 and of 8 bytes.
@@ -12,21 +12,16 @@ const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
 impl World {
     /// Answers an ioctl on a dma-buf of the machine.
-    pub(super) fn dmabuf_ioctl(
-        &mut self,
-        id: FdIdentity,
-        (request, arg): (u32, u64),
-        caller: &dyn Caller,
-    ) -> CallOutcome {
+    pub(super) fn dmabuf_ioctl(&mut self, id: FdIdentity, call: Ioctl<'_>) -> CallOutcome {
         let Some(buf) = self.shares.borrow().buf(id) else {
             return CallOutcome::Fail(Errno::ENOTTY);
         };
         self.set_now();
         self.is_accounted = false;
-        let done = match request {
+        let done = match call.request {
             IOCTL_SYNC => {
-                let flags = read(caller, arg).map(u64::from_ne_bytes);
-                if flags.is_ok_and(|flags| self.sync_waits(buf, flags, caller)) {
+                let flags = call.read().map(u64::from_ne_bytes);
+                if flags.is_ok_and(|flags| self.sync_waits(buf, flags, call.caller)) {
                     self.waits_for_buffers = true;
                     self.want_buffers_back();
                     return CallOutcome::Wait;
@@ -36,12 +31,12 @@ impl World {
                     synced.map_err(|e| Errno(e.errno()))
                 })
             }
-            EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
+            EXPORT_SYNC_FILE => self.export_sync_file(buf, call),
             IMPORT_SYNC_FILE => {
                 self.buffers_changed = true;
-                self.import_sync_file(buf, arg, caller)
+                self.import_sync_file(buf, call)
             }
-            request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
+            request if SET_NAME.contains(&request) => read_name(call).and_then(|name| {
                 let named = self.memory.buffers().set_name(buf, name);
                 named.map_err(|e| Errno(e.errno()))
             }),
@@ -49,7 +44,7 @@ impl World {
         };
         self.after_call();
         if let Err(errno) = done {
-            self.note_refused_buffer(buf, request, errno);
+            self.note_refused_buffer(buf, call.request, errno);
         }
         done.into()
     }
@@ -67,22 +62,17 @@ impl World {
     }
 
     /// Records a cache sync of another driver's buffer. That driver answers the call itself.
-    pub(super) fn sync_foreign(
-        &mut self,
-        id: FdIdentity,
-        (request, arg): (u32, u64),
-        caller: &dyn Caller,
-    ) {
+    pub(super) fn sync_foreign(&mut self, id: FdIdentity, call: Ioctl<'_>) {
         let Some(buf) = self.shares.borrow().imports.buf(id) else {
             return;
         };
         self.set_now();
-        if request == IOCTL_SYNC
-            && let Ok(flags) = read(caller, arg)
+        if call.request == IOCTL_SYNC
+            && let Ok(flags) = call.read()
         {
             // The buffer's own driver checks the flags.
             let flags = u64::from_ne_bytes(flags);
-            let _ = self.sync_waits(buf, flags, caller);
+            let _ = self.sync_waits(buf, flags, call.caller);
             let _ = self.memory.buffers().sync(buf, flags);
         }
         self.after_call();
@@ -90,10 +80,10 @@ impl World {
 }
 
 /// Reads a dma-buf's name from the program: at most 31 bytes before its NUL.
-fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
+fn read_name(call: Ioctl<'_>) -> Result<Name, Errno> {
     let mut bytes = [0u8; Name::MAX + 1];
     for (at, byte) in bytes.iter_mut().enumerate() {
-        [*byte] = read(caller, addr.wrapping_add(at as u64))?;
+        [*byte] = read(call.caller, call.arg.wrapping_add(at as u64))?;
         if *byte == 0 {
             return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
         }

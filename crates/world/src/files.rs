@@ -2,7 +2,7 @@
 
 use crate::attributes::OpenAttribute;
 use crate::memory::WorldMemory;
-use crate::program::{Call, outcome};
+use crate::program::{Call, Ioctl, outcome};
 use crate::sw_sync::OpenTimeline;
 use crate::watch::Video;
 use crate::{World, lines, refusals, summary, usb};
@@ -140,35 +140,24 @@ impl World {
 
     /// Returns the errno of an ioctl that only USB webcams support, or `None` for other ioctls and
     /// devices.
-    fn usb_refusal(
-        &self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Option<Errno> {
+    fn usb_refusal(&self, file: FileId, call: Ioctl<'_>) -> Option<Errno> {
         let (at, _) = self.file(file).ok()?;
         let is_usb = self.nodes.get(at)?.location.is_usb();
-        is_usb.then(|| usb::refusal(request, arg, caller)).flatten()
+        is_usb.then(|| usb::refusal(call)).flatten()
     }
 
     /// Answers an ioctl on a file of another kind than a video device.
-    pub(super) fn other_ioctl(
-        &mut self,
-        file: FileId,
-        (request, arg): (u32, u64),
-        caller: &dyn Caller,
-    ) -> Option<CallOutcome> {
+    pub(super) fn other_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> Option<CallOutcome> {
         self.is_accounted = false;
         let outcome = if self.media.has(file) {
-            self.media_ioctl(file, request, arg, caller)
+            self.media_ioctl(file, call)
         } else if self.sync_files.has(file) {
-            self.sync_file_ioctl(file, request, arg, caller)
+            self.sync_file_ioctl(file, call)
         } else if let Some(plain) = self.plain_files.get(&file) {
             match *plain {
-                PlainFile::Heap(number) => self.heap_ioctl(number, request, arg, caller),
-                PlainFile::Udmabuf => self.udmabuf_ioctl(request, arg, caller),
-                PlainFile::Timeline(_) => self.timeline_ioctl(file, request, arg, caller),
+                PlainFile::Heap(number) => self.heap_ioctl(number, call),
+                PlainFile::Udmabuf => self.udmabuf_ioctl(call),
+                PlainFile::Timeline(_) => self.timeline_ioctl(file, call),
                 PlainFile::Attribute(_) => CallOutcome::Fail(Errno::ENOTTY),
             }
         } else if self.plugs.is_gone_media(file) {
@@ -177,7 +166,7 @@ impl World {
             return None;
         };
         if let CallOutcome::Fail(errno) = outcome {
-            self.note_refused_other(file, request, errno);
+            self.note_refused_other(file, call.request, errno);
         }
         Some(outcome)
     }
@@ -186,16 +175,20 @@ impl World {
     pub(super) fn video_ioctl(
         &mut self,
         file: FileId,
-        (request, arg): (u32, u64),
+        call: Ioctl<'_>,
         nonblocking: bool,
-        caller: &dyn Caller,
     ) -> CallOutcome {
+        let Ioctl {
+            request,
+            arg,
+            caller,
+        } = call;
         if let Ok((at, _)) = self.file(file)
             && let Some(errno) = self.meet_call(at, request, caller.call())
         {
             return CallOutcome::Fail(errno);
         }
-        if let Some(errno) = self.usb_refusal(file, request, arg, caller) {
+        if let Some(errno) = self.usb_refusal(file, call) {
             return CallOutcome::Fail(errno);
         }
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
@@ -206,7 +199,7 @@ impl World {
             self.show_begun(file);
         }
         let asked = match request {
-            VIDIOC_S_FMT => lines::asked(arg, caller),
+            VIDIOC_S_FMT => lines::asked(call),
             _ => None,
         };
         let outcome = self.call(file, nonblocking, caller, |target, context, program| {
@@ -219,7 +212,7 @@ impl World {
             self.note_line(at, asked);
         }
         if let CallOutcome::Fail(errno) = outcome {
-            self.note_refused_ioctl(file, (request, arg), errno, caller);
+            self.note_refused_ioctl(file, call, errno);
         }
         outcome
     }

@@ -7,14 +7,14 @@
 
 use crate::files::PlainFile;
 use crate::node::Node;
-use crate::program::{long, word};
+use crate::program::{Ioctl, long, word};
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use crate::{World, refusals};
 use vb3_dma::{
     Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
 };
 use vb3_dmabuf::{BufRef, Name};
-use vb3_host::{CallOutcome, Caller, Errno, NodeId, NodeKind};
+use vb3_host::{CallOutcome, Errno, NodeId, NodeKind};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
@@ -142,34 +142,28 @@ fn path(heap: &Heap) -> String {
 impl World {
     /// Answers a call on a file of the heap with this number. As in Linux, only `_IOC_NR` of the request is
     /// checked.
-    pub(super) fn heap_ioctl(
-        &mut self,
-        number: usize,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        let Some(heap) = self.heaps.0.get(number).filter(|_| request & 0xff == 0) else {
+    pub(super) fn heap_ioctl(&mut self, number: usize, call: Ioctl<'_>) -> CallOutcome {
+        let Some(heap) = self
+            .heaps
+            .0
+            .get(number)
+            .filter(|_| call.request & 0xff == 0)
+        else {
             return CallOutcome::Fail(Errno::EINVAL);
         };
         let heap = heap.clone();
         self.set_now();
-        let done = self.allocate_dmabuf(heap, request, arg, caller);
+        let done = self.allocate_dmabuf(heap, call);
         self.after_call();
         done.into()
     }
 
     /// Answers `DMA_HEAP_IOCTL_ALLOC`.
-    fn allocate_dmabuf(
-        &mut self,
-        heap: Heap,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Result<(), Errno> {
+    fn allocate_dmabuf(&mut self, heap: Heap, call: Ioctl<'_>) -> Result<(), Errno> {
+        let Ioctl { arg, caller, .. } = call;
         let mut data = [0; DATA];
         // The request contains the size of the program's structure. The bytes beyond that size are zero.
-        let size = (request >> 16 & 0x3fff) as usize;
+        let size = (call.request >> 16 & 0x3fff) as usize;
         let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
         let page = self.memory.ops().page_size();

@@ -2,11 +2,10 @@
 //! cannot share buffers between the two.
 
 use crate::node::Node;
-use crate::program::read;
+use crate::program::{Ioctl, read};
 use crate::{World, summary};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
-use vb3_host::Caller;
 use vb3_v4l2::sys::{self, v4l2_pix_format, v4l2_pix_format_mplane, v4l2_plane_pix_format};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
@@ -27,9 +26,9 @@ struct Widened {
 pub(super) struct Lines(BTreeMap<usize, Widened>);
 
 /// Returns the line length that an OUTPUT format asks for in bytes, or `None` for other formats.
-pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
+pub(super) fn asked(call: Ioctl<'_>) -> Option<u32> {
     let number = |at: u64| {
-        let bytes = read(caller, arg.checked_add(at)?).ok()?;
+        let bytes = read(call.caller, call.arg.checked_add(at)?).ok()?;
         Some(u32::from_ne_bytes(bytes))
     };
     let at = match number(0)? {

@@ -3,11 +3,11 @@
 
 use crate::location::Location;
 use crate::node::Node;
-use crate::program::{Call, Names, outcome};
+use crate::program::{Call, Ioctl, Names, outcome};
 use crate::{World, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId, NodeId, NodeKind};
+use vb3_host::{CallOutcome, Errno, FdIdentity, FileId, NodeId, NodeKind};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
@@ -215,16 +215,15 @@ impl World {
     }
 
     /// Answers an ioctl on a file of a media device or of a request.
-    pub(super) fn media_ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
+    pub(super) fn media_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> CallOutcome {
+        let Ioctl {
+            request,
+            arg,
+            caller,
+        } = call;
         match self.media.files.get(&file).copied() {
             Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
-                self.alloc_request(number, arg, caller).into()
+                self.alloc_request(number, call).into()
             }
             Some(Opened::Device(number)) => {
                 let Some(entry) = self.media.devices.get(number) else {
@@ -249,7 +248,8 @@ impl World {
     }
 
     /// Answers `MEDIA_IOC_REQUEST_ALLOC`: makes a request, and writes its descriptor's number to `arg`.
-    fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+    fn alloc_request(&mut self, number: usize, call: Ioctl<'_>) -> Result<(), Errno> {
+        let Ioctl { arg, caller, .. } = call;
         let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let at = entry.at;
         let video = &mut self.nodes.get_mut(at).ok_or(Errno::ENODEV)?.video;

@@ -21,6 +21,21 @@ pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
     }
 }
 
+/// An ioctl of a program. `arg` is its argument: mostly the address of a structure.
+#[derive(Clone, Copy)]
+pub(super) struct Ioctl<'a> {
+    pub(super) request: u32,
+    pub(super) arg: u64,
+    pub(super) caller: &'a dyn Caller,
+}
+
+impl Ioctl<'_> {
+    /// Reads the structure that the argument points to.
+    pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], vb3_host::Errno> {
+        read(self.caller, self.arg)
+    }
+}
+
 /// Reads a structure from the program's memory.
 pub(super) fn read<const N: usize>(
     caller: &dyn Caller,

@@ -1,11 +1,11 @@
 //! Decides which failed calls are refusals, and adds them to the report.
 
 use crate::files::PlainFile;
-use crate::program::read;
+use crate::program::{Ioctl, read};
 use crate::{World, summary, udmabuf};
 use vb3_dma::Reason;
 use vb3_dmabuf::BufId;
-use vb3_host::{Caller, Errno, FileId};
+use vb3_host::{Errno, FileId};
 use vb3_report::Refusal;
 use vb3_v4l2::decode;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
@@ -107,13 +107,12 @@ impl World {
     }
 
     /// Counts a failed ioctl on a video device, unless the call only asked what the device supports.
-    pub(super) fn note_refused_ioctl(
-        &mut self,
-        file: FileId,
-        (request, arg): (u32, u64),
-        errno: Errno,
-        caller: &dyn Caller,
-    ) {
+    pub(super) fn note_refused_ioctl(&mut self, file: FileId, call: Ioctl<'_>, errno: Errno) {
+        let Ioctl {
+            request,
+            arg,
+            caller,
+        } = call;
         let asks = probe(request).is_some_and(|(at, value)| {
             let number = arg.checked_add(at).map(|at| read(caller, at));
             number.is_some_and(|number| number == Ok(value.to_ne_bytes()))

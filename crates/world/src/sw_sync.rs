@@ -5,7 +5,7 @@
 
 use crate::World;
 use crate::files::PlainFile;
-use crate::program::{read, word};
+use crate::program::{Ioctl, word};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
 
@@ -69,17 +69,11 @@ impl World {
     }
 
     /// Answers a call on a timeline.
-    pub(super) fn timeline_ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
+    pub(super) fn timeline_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> CallOutcome {
         self.set_now();
-        let done = match request {
-            CREATE_FENCE => self.create_fence(file, arg, caller),
-            INC => self.increment(file, arg, caller),
+        let done = match call.request {
+            CREATE_FENCE => self.create_fence(file, call),
+            INC => self.increment(file, call),
             GET_DEADLINE => Err(Errno::ENOENT),
             _ => Err(Errno::ENOTTY),
         };
@@ -88,8 +82,8 @@ impl World {
     }
 
     /// Answers `SW_SYNC_IOC_CREATE_FENCE`.
-    fn create_fence(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let data: [u8; CREATE_BYTES] = read(caller, arg)?;
+    fn create_fence(&mut self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let data: [u8; CREATE_BYTES] = call.read()?;
         let value = word(&data, 0);
         let Some(PlainFile::Timeline(open)) = self.plain_files.get_mut(&file) else {
             return Err(Errno::ENOTTY);
@@ -98,13 +92,12 @@ impl World {
             fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
         });
         let made = made.map_err(|e| Errno(e.errno()))?;
-        let number_at = arg.checked_add(FENCE_AT).ok_or(Errno::EFAULT);
-        self.install_sync_file(made, [0; 32], number_at, caller)
+        self.install_sync_file(made, [0; 32], FENCE_AT, call)
     }
 
     /// Answers `SW_SYNC_IOC_INC`.
-    fn increment(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mut left = u32::from_ne_bytes(read(caller, arg)?);
+    fn increment(&mut self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let mut left = u32::from_ne_bytes(call.read()?);
         let Some(PlainFile::Timeline(open)) = self.plain_files.get_mut(&file) else {
             return Err(Errno::ENOTTY);
         };

@@ -7,7 +7,7 @@
 
 use crate::World;
 use crate::memory::WorldMemory;
-use crate::program::{long, read, word};
+use crate::program::{Ioctl, long, word};
 use std::collections::{BTreeMap, HashMap};
 use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
 use vb3_dmabuf::{BufId, SyncFlags};
@@ -85,17 +85,17 @@ fn status(memory: &WorldMemory, file: &SyncFile) -> Status {
 }
 
 impl World {
-    /// Installs a descriptor of a sync file, and writes its number to `number_at`.
+    /// Installs a descriptor of a sync file, and writes its number to byte `offset` of the call's structure.
     pub(super) fn install_sync_file(
         &mut self,
         file: SyncFile,
         name: [u8; NAME],
-        number_at: Result<u64, Errno>,
-        caller: &dyn Caller,
+        offset: u64,
+        Ioctl { arg, caller, .. }: Ioctl<'_>,
     ) -> Result<(), Errno> {
         let id = self.new_file();
         // Checks that the descriptor's number can be written before the call makes the descriptor.
-        let installed = number_at
+        let installed = (arg.checked_add(offset).ok_or(Errno::EFAULT))
             .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
             .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
         match installed {
@@ -146,36 +146,25 @@ impl World {
     }
 
     /// Answers a call on a sync file.
-    pub(super) fn sync_file_ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
+    pub(super) fn sync_file_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> CallOutcome {
         self.set_now();
-        let done = match request {
-            SYNC_IOC_MERGE => self.merge_sync_files(file, arg, caller),
-            SYNC_IOC_FILE_INFO => self.sync_file_info(file, arg, caller),
-            SYNC_IOC_SET_DEADLINE => set_deadline(arg, caller),
+        let done = match call.request {
+            SYNC_IOC_MERGE => self.merge_sync_files(file, call),
+            SYNC_IOC_FILE_INFO => self.sync_file_info(file, call),
+            SYNC_IOC_SET_DEADLINE => set_deadline(call),
             _ => Err(Errno::ENOTTY),
         };
         done.into()
     }
 
     /// Answers `SYNC_IOC_MERGE`.
-    fn merge_sync_files(
-        &mut self,
-        file: FileId,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Result<(), Errno> {
-        let data: [u8; MERGE_BYTES] = read(caller, arg)?;
+    fn merge_sync_files(&mut self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let data: [u8; MERGE_BYTES] = call.read()?;
         let [fd2, _, flags, pad] = [32, 36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
             return Err(Errno::EINVAL);
         }
-        let other = identify(caller, fd2, Errno::ENOENT)?;
+        let other = identify(call.caller, fd2, Errno::ENOENT)?;
         let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
         let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
         let merged = self
@@ -184,13 +173,12 @@ impl World {
         let merged = merged.map_err(|e| Errno(e.errno()))?;
         let mut name = [0; NAME];
         name[..NAME - 1].copy_from_slice(&data[..NAME - 1]);
-        let number_at = arg.checked_add(36).ok_or(Errno::EFAULT);
-        self.install_sync_file(merged, name, number_at, caller)
+        self.install_sync_file(merged, name, 36, call)
     }
 
     /// Answers `SYNC_IOC_FILE_INFO`.
-    fn sync_file_info(&self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mut data: [u8; INFO_BYTES] = read(caller, arg)?;
+    fn sync_file_info(&self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let mut data: [u8; INFO_BYTES] = call.read()?;
         let [flags, room, pad] = [36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
             return Err(Errno::EINVAL);
@@ -206,7 +194,7 @@ impl World {
             // As in Linux: the first status that is pending or failed, else 1.
             status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
             let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
-            caller.write(long(&data, INFO_BYTES - 8), &bytes)?;
+            call.caller.write(long(&data, INFO_BYTES - 8), &bytes)?;
         }
         let name = match open.name {
             [0, ..] => default_name(&facts),
@@ -216,7 +204,7 @@ impl World {
         data[32..36].copy_from_slice(&status.to_ne_bytes());
         // CAST: a sync file has a limited number of fences.
         data[40..44].copy_from_slice(&(facts.len() as u32).to_ne_bytes());
-        caller.write(arg, &data)
+        call.caller.write(call.arg, &data)
     }
 
     /// Returns a sync file's fences. For a file without fences, returns one fence that has ended.
@@ -258,13 +246,8 @@ impl World {
     }
 
     /// Answers `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
-    pub(super) fn export_sync_file(
-        &mut self,
-        buf: BufId,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Result<(), Errno> {
-        let data: [u8; 8] = read(caller, arg)?;
+    pub(super) fn export_sync_file(&mut self, buf: BufId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let data: [u8; 8] = call.read()?;
         // A reader waits for writers, and a writer waits for all users.
         let usage = usage_of(word(&data, 0))?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
@@ -272,20 +255,14 @@ impl World {
             .memory
             .with_fences(|fences, now_ns| fences.export(memory, usage, now_ns));
         let file = file.map_err(|e| Errno(e.errno()))?;
-        let number_at = arg.checked_add(4).ok_or(Errno::EFAULT);
-        self.install_sync_file(file, [0; NAME], number_at, caller)
+        self.install_sync_file(file, [0; NAME], 4, call)
     }
 
     /// Answers `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
-    pub(super) fn import_sync_file(
-        &mut self,
-        buf: BufId,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Result<(), Errno> {
-        let data: [u8; 8] = read(caller, arg)?;
+    pub(super) fn import_sync_file(&mut self, buf: BufId, call: Ioctl<'_>) -> Result<(), Errno> {
+        let data: [u8; 8] = call.read()?;
         let usage = usage_of(word(&data, 0))?;
-        let identity = identify(caller, word(&data, 4), Errno::EINVAL)?;
+        let identity = identify(call.caller, word(&data, 4), Errno::EINVAL)?;
         let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
@@ -407,8 +384,8 @@ fn usage_of(flags: u32) -> Result<Usage, Errno> {
 }
 
 /// Answers `SYNC_IOC_SET_DEADLINE`, a hint for drivers. The simulated devices ignore it.
-fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-    let data: [u8; 16] = read(caller, arg)?;
+fn set_deadline(call: Ioctl<'_>) -> Result<(), Errno> {
+    let data: [u8; 16] = call.read()?;
     match long(&data, 8) {
         0 => Ok(()),
         _ => Err(Errno::EINVAL),

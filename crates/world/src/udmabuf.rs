@@ -8,7 +8,7 @@
 
 use crate::World;
 use crate::files::PlainFile;
-use crate::program::{long, read, word};
+use crate::program::{Ioctl, long, word};
 use crate::shares::{Shown, ShownKind};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -125,16 +125,11 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
 
 impl World {
     /// Answers a call on a file of `/dev/udmabuf`.
-    pub(super) fn udmabuf_ioctl(
-        &mut self,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
+    pub(super) fn udmabuf_ioctl(&mut self, call: Ioctl<'_>) -> CallOutcome {
         self.set_now();
-        let done = match request {
-            UDMABUF_CREATE => self.create_udmabuf(arg, caller),
-            UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(arg, caller),
+        let done = match call.request {
+            UDMABUF_CREATE => self.create_udmabuf(call),
+            UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(call),
             _ => Err(Errno::ENOTTY),
         };
         self.after_call();
@@ -144,22 +139,23 @@ impl World {
         }
     }
 
-    fn create_udmabuf(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
-        let (item, flags) = Item::parse(&read(caller, arg)?);
-        self.make_udmabuf(&[item], flags, caller)
+    fn create_udmabuf(&mut self, call: Ioctl<'_>) -> Result<i32, Errno> {
+        let (item, flags) = Item::parse(&call.read()?);
+        self.make_udmabuf(&[item], flags, call.caller)
     }
 
-    fn create_udmabuf_of_list(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
-        let head: [u8; 8] = read(caller, arg)?;
+    fn create_udmabuf_of_list(&mut self, call: Ioctl<'_>) -> Result<i32, Errno> {
+        let head: [u8; 8] = call.read()?;
         let (flags, count) = (word(&head, 0), word(&head, 4));
         if count > MAX_ITEMS {
             return Err(Errno::EINVAL);
         }
         let mut bytes = vec![0; ITEM * count as usize];
-        caller.read(arg.checked_add(8).ok_or(Errno::EINVAL)?, &mut bytes)?;
+        let list = call.arg.checked_add(8).ok_or(Errno::EINVAL)?;
+        call.caller.read(list, &mut bytes)?;
         let (items, _) = bytes.as_chunks::<ITEM>();
         let items: Vec<Item> = items.iter().map(|bytes| Item::parse(bytes).0).collect();
-        self.make_udmabuf(&items, flags, caller)
+        self.make_udmabuf(&items, flags, call.caller)
     }
 
     fn make_udmabuf(

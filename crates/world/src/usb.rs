@@ -7,11 +7,11 @@
 
 mod descriptors;
 
-use crate::program::{long, read, word};
+use crate::program::{Ioctl, long, word};
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
 use vb3_devices::spec::{UsbId, UsbNames};
-use vb3_host::{BusDevice, Caller, Errno};
+use vb3_host::{BusDevice, Errno};
 
 /// Number of ports of a bus.
 const PORTS: u32 = 16;
@@ -35,10 +35,10 @@ const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 /// units.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
-pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Errno> {
-    match request {
-        UVCIOC_CTRL_QUERY => Some(read::<16>(caller, arg).err().unwrap_or(Errno(ENOENT))),
-        UVCIOC_CTRL_MAP => Some(map_refusal(arg, caller).unwrap_or_else(|e| e)),
+pub(super) fn refusal(call: Ioctl<'_>) -> Option<Errno> {
+    match call.request {
+        UVCIOC_CTRL_QUERY => Some(call.read::<16>().err().unwrap_or(Errno(ENOENT))),
+        UVCIOC_CTRL_MAP => Some(map_refusal(call).unwrap_or_else(|e| e)),
         _ => None,
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Err
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_xu_ctrl_map`, uvc_ctrl.c
 /// `uvc_ctrl_add_mapping`.
-fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
+fn map_refusal(call: Ioctl<'_>) -> Result<Errno, Errno> {
     /// `UVC_CTRL_DATA_TYPE_BITMASK`, the last type that programs may map.
     const LAST_DATA_TYPE: u32 = 5;
     /// `V4L2_CTRL_TYPE_MENU`.
@@ -58,7 +58,7 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
     const ITEM: usize = 36;
     /// `V4L2_CTRL_ID_MASK`.
     const ID_MASK: u32 = 0x0fff_ffff;
-    let map: [u8; 96] = read(caller, arg)?;
+    let map: [u8; 96] = call.read()?;
     let (id, name) = (word(&map, 0), map[4]);
     let (control_type, data_type) = (word(&map, 56), word(&map, 60));
     // V4L2 has names only for its own controls, so a mapping of another control must have a name.
@@ -75,7 +75,7 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
             let len = (word(&map, 72) as usize).saturating_mul(ITEM);
             let items = items.get_mut(..len).filter(|items| !items.is_empty());
             let addr = long(&map, 64);
-            caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
+            call.caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
         }
         _ => return Err(Errno(ENOTTY)),
     }
