@@ -41,6 +41,7 @@ pub enum Stop {
 }
 
 /// A codec. It passes its pictures, packets and faults to `out`, in order.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Codec {
     /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config);
@@ -49,7 +50,6 @@ pub trait Codec {
     /// # Errors
     /// Only those that `out` returned.
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
-        let _ = data;
         out.corrupt(tag, "this codec takes pictures")
     }
     /// Encodes a picture.
@@ -63,7 +63,6 @@ pub trait Codec {
         force_key: bool,
         out: &mut Out,
     ) -> Result<(), Stop> {
-        let _ = (picture, force_key);
         out.corrupt(tag, "this codec takes streams")
     }
     /// Passes all pending output to `out`.

@@ -16,6 +16,7 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 ///
 /// For every codec, the bytes after a start code are called a NAL unit here. A NAL unit that contains a
 /// picture or a part of one is called a slice.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Syntax: Default {
     /// A picture's id, read from a slice: equal in all slices of one picture, different in the next picture.
     type SliceId: PartialEq + Debug;
@@ -29,8 +30,10 @@ pub trait Syntax: Default {
     /// Returns whether a picture is independent. `nal` is the beginning of the picture's first slice.
     fn is_key(&self, nal: &[u8]) -> bool;
 
-    /// Returns a slice's picture id; `None` if it is unreadable.
-    fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId>;
+    /// Returns a slice's picture id; `None` if it is unreadable, or the format has none.
+    fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId> {
+        None
+    }
 
     /// Returns whether the NAL unit that begins with `nal` ends the current access unit and starts the next.
     ///
@@ -46,7 +49,6 @@ pub trait Syntax: Default {
     /// # Errors
     /// Returns a message about a fault of the NAL unit.
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
-        let _ = nal;
         Ok(())
     }
 }

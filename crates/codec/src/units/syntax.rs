@@ -30,10 +30,6 @@ impl Syntax for Hevc {
         matches!(hevc_type(nal), 16..=20)
     }
 
-    fn slice_id(&self, _: &[u8]) -> Option<()> {
-        None
-    }
-
     fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
         match hevc_type(nal) {
             0..32 => is_first_segment(nal),
@@ -77,10 +73,6 @@ impl Syntax for Mpeg2 {
         self.is_key
     }
 
-    fn slice_id(&self, _: &[u8]) -> Option<()> {
-        None
-    }
-
     fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
         matches!(nal.first(), Some(&(PICTURE | SEQUENCE_HEADER | GROUP)))
     }
@@ -122,10 +114,6 @@ impl Syntax for Mpeg4 {
 
     fn is_key(&self, nal: &[u8]) -> bool {
         matches!(nal, [VOP, kind, ..] if kind >> 6 == 0)
-    }
-
-    fn slice_id(&self, _: &[u8]) -> Option<()> {
-        None
     }
 
     fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
