@@ -91,11 +91,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let call = Ioctl {
-            request,
-            arg,
-            caller,
-        };
+        let call = Ioctl::new(request, arg, caller);
         self.other_ioctl(file, call)
             .unwrap_or_else(|| self.video_ioctl(file, call, nonblocking))
     }
@@ -200,12 +196,7 @@ impl Backend for World {
         arg: u64,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let call = Ioctl {
-            request,
-            arg,
-            caller,
-        };
-        self.dmabuf_ioctl(id, call)
+        self.dmabuf_ioctl(id, Ioctl::new(request, arg, caller))
     }
 
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
@@ -235,12 +226,7 @@ impl Backend for World {
     }
 
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        let call = Ioctl {
-            request,
-            arg,
-            caller,
-        };
-        self.sync_foreign(id, call);
+        self.sync_foreign(id, Ioctl::new(request, arg, caller));
     }
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {

@@ -178,13 +178,9 @@ impl World {
         call: Ioctl<'_>,
         nonblocking: bool,
     ) -> CallOutcome {
-        let Ioctl {
-            request,
-            arg,
-            caller,
-        } = call;
+        let Ioctl { request, arg, .. } = call;
         if let Ok((at, _)) = self.file(file)
-            && let Some(errno) = self.meet_call(at, request, caller.call())
+            && let Some(errno) = self.meet_call(at, request, call.caller.call())
         {
             return CallOutcome::Fail(errno);
         }
@@ -202,11 +198,16 @@ impl World {
             VIDIOC_S_FMT => lines::asked(call),
             _ => None,
         };
-        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
-            target
-                .video
-                .ioctl(target.memory, context, request, arg, program)
-        });
+        let outcome = self.call(
+            file,
+            nonblocking,
+            call.caller,
+            |target, context, program| {
+                target
+                    .video
+                    .ioctl(target.memory, context, request, arg, program)
+            },
+        );
         if let (Some(asked), CallOutcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file))
         {
             self.note_line(at, asked);

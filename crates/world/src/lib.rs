@@ -474,8 +474,7 @@ impl World {
                     wanted: refusal.reason.wanted,
                     found: refusal.reason.found,
                     times: 1,
-                    remedy: None,
-                    room: None,
+                    ..Refusal::default()
                 };
                 if let Some(short) = refusal.shortage.filter(|_| node.admission) {
                     told.room = Some(room::find(node, &self.memory, &told, short));

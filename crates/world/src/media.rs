@@ -216,11 +216,7 @@ impl World {
 
     /// Answers an ioctl on a file of a media device or of a request.
     pub(super) fn media_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> CallOutcome {
-        let Ioctl {
-            request,
-            arg,
-            caller,
-        } = call;
+        let Ioctl { request, arg, .. } = call;
         match self.media.files.get(&file).copied() {
             Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
                 self.alloc_request(number, call).into()
@@ -230,7 +226,7 @@ impl World {
                     return CallOutcome::Fail(Errno::ENODEV);
                 };
                 let requests = self.media.names(entry.at);
-                let program = Call::new(caller, &self.shares, requests);
+                let program = Call::new(call.caller, &self.shares, requests);
                 outcome(entry.device.ioctl(request, arg, &program))
             }
             Some(Opened::Request { at, id, .. }) => {

@@ -29,7 +29,15 @@ pub(super) struct Ioctl<'a> {
     pub(super) caller: &'a dyn Caller,
 }
 
-impl Ioctl<'_> {
+impl<'a> Ioctl<'a> {
+    pub(super) const fn new(request: u32, arg: u64, caller: &'a dyn Caller) -> Self {
+        Self {
+            request,
+            arg,
+            caller,
+        }
+    }
+
     /// Reads the structure that the argument points to.
     pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], vb3_host::Errno> {
         read(self.caller, self.arg)

@@ -108,16 +108,11 @@ impl World {
 
     /// Counts a failed ioctl on a video device, unless the call only asked what the device supports.
     pub(super) fn note_refused_ioctl(&mut self, file: FileId, call: Ioctl<'_>, errno: Errno) {
-        let Ioctl {
-            request,
-            arg,
-            caller,
-        } = call;
-        let asks = probe(request).is_some_and(|(at, value)| {
-            let number = arg.checked_add(at).map(|at| read(caller, at));
+        let asks = probe(call.request).is_some_and(|(at, value)| {
+            let number = call.arg.checked_add(at).map(|at| read(call.caller, at));
             number.is_some_and(|number| number == Ok(value.to_ne_bytes()))
         });
-        if let Some(name) = short_name(request).filter(|_| !asks) {
+        if let Some(name) = short_name(call.request).filter(|_| !asks) {
             self.note_refusal(file, name, errno);
         }
     }

@@ -119,6 +119,10 @@ fn in_dir<'a>(
     files.into_iter().map(file)
 }
 
+fn owned<const N: usize>(files: [(&'static str, &str); N]) -> [(&'static str, String); N] {
+    files.map(|(name, text)| (name, text.to_owned()))
+}
+
 impl Webcam {
     /// Returns the webcam of a video node.
     pub(super) fn new(id: UsbId, names: UsbNames, number: u32, serial: String) -> Self {
@@ -328,18 +332,15 @@ impl Webcam {
 
     fn hub_files(&self) -> Vec<(&'static str, String)> {
         let mut files = self.usb_files((HUB, REVISION), 1, HUB_CLASS);
-        files.extend(
-            [
-                ("devpath", "0"),
-                ("manufacturer", MANUFACTURER),
-                ("product", "Simulated USB Host Controller"),
-                ("bNumInterfaces", " 1"),
-                ("bmAttributes", "e0"),
-                ("bMaxPower", "0mA"),
-                ("removable", "unknown"),
-            ]
-            .map(|(name, text)| (name, text.to_owned())),
-        );
+        files.extend(owned([
+            ("devpath", "0"),
+            ("manufacturer", MANUFACTURER),
+            ("product", "Simulated USB Host Controller"),
+            ("bNumInterfaces", " 1"),
+            ("bmAttributes", "e0"),
+            ("bMaxPower", "0mA"),
+            ("removable", "unknown"),
+        ]));
         files.push(("serial", self.host()));
         files.push(("maxchild", PORTS.to_string()));
         files
@@ -348,18 +349,15 @@ impl Webcam {
     fn device_files(&self, card: &str) -> Vec<(&'static str, String)> {
         let own = (self.id, self.revision());
         let mut files = self.usb_files(own, self.devnum(), CLASS);
-        files.extend(
-            [
-                ("product", self.product(card)),
-                ("serial", &self.serial),
-                ("bNumInterfaces", " 2"),
-                ("bmAttributes", "80"),
-                ("bMaxPower", "500mA"),
-                ("removable", "removable"),
-                ("maxchild", "0"),
-            ]
-            .map(|(name, text)| (name, text.to_owned())),
-        );
+        files.extend(owned([
+            ("product", self.product(card)),
+            ("serial", &self.serial),
+            ("bNumInterfaces", " 2"),
+            ("bmAttributes", "80"),
+            ("bMaxPower", "500mA"),
+            ("removable", "removable"),
+            ("maxchild", "0"),
+        ]));
         files.push(("devpath", self.port.to_string()));
         let manufacturer = self.names.manufacturer.clone();
         files.extend(manufacturer.map(|name| ("manufacturer", name)));
@@ -425,15 +423,12 @@ impl Webcam {
              TYPE=239/2/1\nINTERFACE=14/{subclass}/0\nMODALIAS={alias}"
         );
         let mut files = vec![("uevent", uevent), ("modalias", alias)];
-        files.extend(
-            [
-                ("bInterfaceClass", "0e"),
-                ("bInterfaceProtocol", "00"),
-                ("bAlternateSetting", " 0"),
-                ("bNumEndpoints", endpoints),
-            ]
-            .map(|(name, text)| (name, text.to_owned())),
-        );
+        files.extend(owned([
+            ("bInterfaceClass", "0e"),
+            ("bInterfaceProtocol", "00"),
+            ("bAlternateSetting", " 0"),
+            ("bNumEndpoints", endpoints),
+        ]));
         files.push(("bInterfaceNumber", format!("{number:02x}")));
         files.push(("bInterfaceSubClass", format!("{subclass:02x}")));
         files
