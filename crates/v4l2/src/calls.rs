@@ -6,7 +6,7 @@ pub(crate) mod control;
 mod event;
 mod ext;
 pub(crate) mod format;
-pub(crate) mod io;
+mod io;
 mod port;
 mod receiver;
 mod selection;

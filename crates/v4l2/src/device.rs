@@ -1,10 +1,10 @@
 //! A video device with its files and contexts.
 
-use crate::calls::io::PollLook;
 use crate::context::Context;
 use crate::contexts::{Contexts, FlowProgress};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
+use crate::poll::PollLook;
 use crate::priority::Priorities;
 use crate::program::{CallContext, Run, V4l2Outcome};
 use crate::refusal::Refusal;

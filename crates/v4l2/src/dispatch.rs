@@ -2,8 +2,9 @@
 
 use crate::bytes::{Image, MAX_ARG, read_user, write_user};
 use crate::calls::{Answer, ExtOp};
+use crate::codec::CommandSet;
 use crate::context::Context;
-use crate::driver::{CommandSet, Role};
+use crate::driver::Role;
 use crate::program::{CallContext, Run};
 use crate::request::{Call, CallSpec};
 use crate::requests::Scope;

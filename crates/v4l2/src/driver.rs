@@ -1,5 +1,6 @@
 //! The interface to a video device's driver.
 
+use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -76,24 +77,6 @@ bitflags! {
         /// An encoder's CAPTURE frame interval is separate from the OUTPUT one.
         const ENC_CAP_FRAME_INTERVAL = 16;
     }
-}
-
-/// Which commands a codec takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CommandSet {
-    /// `VIDIOC_DECODER_CMD`.
-    Decoder,
-    /// `VIDIOC_ENCODER_CMD`.
-    Encoder,
-}
-
-/// A command to a codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Processes the queued OUTPUT buffers, and marks the last CAPTURE buffer (`_CMD_STOP`).
-    Stop,
-    /// Continues after the buffer that `Stop` has marked as last (`_CMD_START`).
-    Start,
 }
 
 /// A device's settings for a queue.

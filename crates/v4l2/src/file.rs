@@ -1,7 +1,7 @@
 //! One open file of a device.
 
 use crate::event::EventQueue;
-use crate::graph::Pads;
+use crate::pads::Pads;
 use crate::priority::{Priorities, Priority};
 
 /// An open file of a [`VideoDevice`](crate::VideoDevice). Handles are never reused.

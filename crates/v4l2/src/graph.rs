@@ -6,6 +6,4 @@ mod topology;
 
 pub use pipeline::{MediaGraph, Refused, clamp_colors};
 pub use sensor::{Flipping, Flips, Gain, Sensor, SensorMode};
-pub use topology::{
-    EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Pads, Topology,
-};
+pub use topology::{EntityNode, EntitySpec, Follows, LinkSpec, PadSpec, Topology};

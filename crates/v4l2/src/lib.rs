@@ -6,6 +6,7 @@ mod bytes;
 mod calls;
 pub mod cid;
 pub mod client;
+mod codec;
 mod context;
 mod contexts;
 pub mod control;
@@ -16,12 +17,15 @@ mod driver;
 mod error;
 mod event;
 mod file;
+mod flow;
 mod format;
 mod gate;
 mod graph;
 mod handler;
 mod media;
+mod pads;
 pub mod pixfmt;
+mod poll;
 mod priority;
 mod program;
 mod progress;
@@ -36,7 +40,7 @@ pub mod sys;
 mod wake;
 
 pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
-pub use calls::io::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
+pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;
 pub use control::{
@@ -45,25 +49,25 @@ pub use control::{
     Vp8FrameHeader, Vp9FrameHeader,
 };
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
-pub use driver::{
-    Command, CommandSet, FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter,
-};
+pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};
 pub use error::{Errno, Error};
 pub use file::FileHandle;
+pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
 pub use graph::{
-    EntityNode, EntitySpec, Flipping, Flips, Follows, Gain, LinkSpec, MbusFormat, MediaGraph,
-    PadSpec, Pads, Refused, Sensor, SensorMode, Topology, clamp_colors,
+    EntityNode, EntitySpec, Flipping, Flips, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused,
+    Sensor, SensorMode, Topology, clamp_colors,
 };
 pub use handler::class_name;
 pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
+pub use pads::{MbusFormat, Pads};
 pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
+pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use program::{CallContext, Program, V4l2Outcome};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
-pub use stream::Flow;
 pub use wake::{Wake, WakeFd, WakeId};
 
 #[cfg(test)]

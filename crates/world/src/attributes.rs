@@ -2,11 +2,11 @@
 //! for the module.
 
 use crate::World;
-use crate::files::PlainFile;
 use crate::node::Node;
+use crate::plain::{Attribute, OpenAttribute, PlainFile};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use vb3_devices::{Link, LoopbackAttribute};
+use vb3_devices::LoopbackAttribute;
 use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
 
 /// First id of the nodes of these files, above the id of the node `sw_sync`.
@@ -17,15 +17,6 @@ const MAX_BYTES: u64 = 4096;
 /// The module's line in `/proc/modules`, as the kernel shows it without privileges.
 const MODULE: &str = "v4l2loopback 49152 0 - Live 0x0000000000000000 (O)\n";
 const MODULES: &str = "/proc/modules";
-
-/// The source of a file's contents.
-#[derive(Clone, Debug)]
-enum Attribute {
-    /// A sysfs file of a v4l2loopback node.
-    Loopback(Link, LoopbackAttribute),
-    /// `/proc/modules`: v4l2loopback and the system's own modules.
-    Modules,
-}
 
 impl Attribute {
     fn text(&self) -> String {
@@ -44,14 +35,6 @@ impl Attribute {
             Self::Modules => Err(Errno::EINVAL),
         }
     }
-}
-
-/// An open file.
-#[derive(Debug)]
-pub(super) struct OpenAttribute {
-    attribute: Attribute,
-    /// The text that is not read yet; `None` before the first read.
-    rest: Option<Vec<u8>>,
 }
 
 /// The files by the ids of their nodes.

@@ -2,7 +2,7 @@
 
 use crate::World;
 use crate::control::Control;
-use crate::files::PlainFile;
+use crate::plain::PlainFile;
 use crate::program::Ioctl;
 use crate::watch::Video;
 use crate::{sw_sync, udev};

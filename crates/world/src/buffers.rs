@@ -1,8 +1,8 @@
 //! Lists buffers and their holders for `vb3 ctl buffers`.
 
 use crate::World;
+use crate::holders::HeldBy;
 use crate::memory::Shared;
-use crate::shares::HeldBy;
 use crate::summary;
 use crate::users::UserPages;
 use std::fmt::Write as _;

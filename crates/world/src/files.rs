@@ -1,9 +1,8 @@
 //! Calls on files of video devices.
 
-use crate::attributes::OpenAttribute;
 use crate::memory::WorldMemory;
+use crate::plain::PlainFile;
 use crate::program::{Call, Ioctl, outcome};
-use crate::sw_sync::OpenTimeline;
 use crate::watch::Video;
 use crate::{World, lines, refusals, summary, usb};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Map, Mmap, PIECE_BYTES};
@@ -20,19 +19,6 @@ const MAP_SHARED: i32 = 1;
 const MAP_TYPE: i32 = 0xf;
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
-
-/// An open file of a node that is neither a video device nor a media device. None has a poll operation.
-#[derive(Debug)]
-pub(super) enum PlainFile {
-    /// The heap with this number.
-    Heap(usize),
-    /// `/dev/udmabuf`.
-    Udmabuf,
-    /// A timeline of `sw_sync`.
-    Timeline(OpenTimeline),
-    /// A file that shows v4l2loopback.
-    Attribute(OpenAttribute),
-}
 
 /// The device, file and memory that a call uses.
 pub(super) struct Target<'a> {

@@ -5,8 +5,8 @@
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
 //! a call that cannot write the descriptor's number leaves no descriptor open.
 
-use crate::files::PlainFile;
 use crate::node::Node;
+use crate::plain::PlainFile;
 use crate::program::{Ioctl, long, word};
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use crate::{World, refusals};

@@ -7,8 +7,8 @@
 //! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued, and
 //! again while work is pending. Meanwhile queues wait as they do for imported fences.
 
+use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::memory::WorldMemory;
-use crate::shares::{HeldBy, MAX_MAPPERS, mapped_by};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,7 +3,7 @@
 //! The ledger looks at a buffer's holders when a handle or an attachment was added or removed. Fences
 //! change with every frame, so the ledger only records the fences that exist at such a moment.
 
-use crate::shares::HeldBy;
+use crate::holders::HeldBy;
 use crate::users::UserPages;
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Decides which failed calls are refusals, and adds them to the report.
 
-use crate::files::PlainFile;
+use crate::plain::PlainFile;
 use crate::program::{Ioctl, read};
 use crate::{World, summary, udmabuf};
 use vb3_dma::Reason;

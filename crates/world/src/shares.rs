@@ -1,5 +1,6 @@
 //! The mappings and exported buffers by which programs use the devices' memory.
 
+use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
 use crate::memory::WorldMemory;
 use crate::turns::Turns;
@@ -10,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_host::{Caller, Errno, FdIdentity, Tag};
 use vb3_machine::profile::PAGE_SIZE;
-use vb3_machine::{Device, Udmabuf, dmabuf_holders};
+use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
 /// Maximum number of mappings and exports of programs at one time.
@@ -18,29 +19,6 @@ const MAX_GIVEN: usize = 1 << 20;
 
 /// Number of the kernel's dma-bufs to check at a time. Each check reads a file in /proc.
 const LOOKED_AT: usize = 64;
-
-/// Maximum number of processes that are recorded as mapping one file.
-pub(super) const MAX_MAPPERS: usize = 64;
-
-/// How a process holds memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum HeldBy {
-    /// The process with this id has mapped the memory.
-    Mapping(u32),
-    /// The process with this id received a descriptor.
-    Descriptor(u32),
-    /// This device has pinned pages of the process with this id.
-    Pages(u32, Device),
-}
-
-/// Returns the processes that have mapped a file, each as a holder of the file's memory.
-pub(super) fn mapped_by(
-    vma: &Vma,
-    pids: &BTreeSet<u32>,
-) -> impl Iterator<Item = (MemoryId, HeldBy)> {
-    let memory = vma.memory();
-    pids.iter().map(move |pid| (memory, HeldBy::Mapping(*pid)))
-}
 
 /// A mapping or descriptor that a program was given.
 #[derive(Debug)]

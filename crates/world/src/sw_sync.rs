@@ -4,9 +4,9 @@
 //! number instead of the process's name; `SW_SYNC_GET_DEADLINE` returns no deadline.
 
 use crate::World;
-use crate::files::PlainFile;
+use crate::plain::{OpenTimeline, PlainFile};
 use crate::program::{Ioctl, word};
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
+use vb3_dmabuf::fence::{FenceOutcome, Owner};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
 
 /// Id of this node, one above the id of `/dev/udmabuf`.
@@ -19,13 +19,6 @@ const GET_DEADLINE: u32 = 0xc010_5702;
 /// Size in bytes of `struct sw_sync_create_fence_data`, and the descriptor's offset in it.
 const CREATE_BYTES: usize = 40;
 const FENCE_AT: u64 = 36;
-
-/// A timeline, and the program that made it.
-#[derive(Debug)]
-pub(super) struct OpenTimeline {
-    timeline: Timeline<Owner<vb3_machine::Device>>,
-    name: String,
-}
 
 /// Returns the node `sw_sync`.
 pub(super) fn node() -> Node {

@@ -7,7 +7,7 @@
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
 
 use crate::World;
-use crate::files::PlainFile;
+use crate::plain::PlainFile;
 use crate::program::{Ioctl, long, word};
 use crate::shares::{Shown, ShownKind};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};

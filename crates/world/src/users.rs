@@ -1,6 +1,6 @@
 //! Programs' own memory that devices have pinned. It is apart from the buffers that programs share.
 
-use crate::shares::HeldBy;
+use crate::holders::HeldBy;
 use crate::{World, summary};
 use std::collections::BTreeMap;
 use vb3_dmabuf::MemoryId;

@@ -6,29 +6,12 @@ use crate::driver::Role;
 use crate::event::Topic;
 use crate::file::FileHandle;
 use crate::pixfmt;
+use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, PollLook};
 use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
-
-/// POLLIN and POLLRDNORM.
-pub const POLL_IN: i16 = 0x041;
-/// POLLOUT and POLLWRNORM.
-pub const POLL_OUT: i16 = 0x104;
-/// POLLPRI.
-pub const POLL_PRI: i16 = 0x002;
-/// POLLERR.
-pub const POLL_ERR: i16 = 0x008;
-
-/// The party that polls a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PollLook {
-    /// A program, whose poll may start read() or write().
-    Program,
-    /// The host for its own use, which starts nothing.
-    Host,
-}
 
 /// The program's memory that a read or write moves bytes to or from.
 struct Window<'a, M: MemOps> {

@@ -4,7 +4,8 @@
 //! drivers in drivers/media/test-drivers/vimc.
 
 use super::sensor::{Flipping, Flips, Sensor};
-use super::topology::{EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Pads, Topology};
+use super::topology::{EntitySpec, Follows, LinkSpec, PadSpec, Topology};
+use crate::pads::{MbusFormat, Pads};
 use crate::{Colorimetry, Error, Format, FourCc, Rect, cid, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
