@@ -169,12 +169,9 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
 }
 
 /// Returns whether a receive ends when all programs have ended (Linux 6.11). Else it would block for ever.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "reads /proc once, before the program starts"
-)]
 fn receive_ends() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     let mut number = || numbers.next().and_then(Result::ok).unwrap_or(0);
     (number(), number()) >= (6, 11)
