@@ -138,7 +138,7 @@ pub(crate) fn spawn(
 ) -> Result<(Child, Powers), Error> {
     let child = start(program, limits, inherited)?;
     let mut powers = Powers::untried();
-    powers.try_on(may, &child);
+    powers.try_on(may, &child, false);
     let executed = powers.suffice().and_then(|()| executed(&child.socket));
     executed.inspect_err(|_| reap(child.pid))?;
     Ok((child, powers))

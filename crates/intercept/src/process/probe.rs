@@ -63,7 +63,7 @@ pub fn probe() -> Powers {
     // The child never runs a program: a directory cannot be executed.
     match launch::start(&Program::new("/"), launch::limits(), &inherited) {
         Ok(child) => {
-            powers.try_on(&MayBlock::of_this_thread(), &child);
+            powers.try_on(&MayBlock::of_this_thread(), &child, true);
             launch::reap(child.pid);
         }
         Err(e) => powers.listener = Err(Errno(e.errno())),
@@ -104,8 +104,9 @@ impl Powers {
         }
     }
 
-    /// Tries all powers on a child that waits in its first call. Answers the call if permitted.
-    pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child) {
+    /// Tries powers on a child that waits in its first call: all of them, or only those that a run uses.
+    /// Answers the call, if the system permits this.
+    pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child, wants_all: bool) {
         let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
         self.wait_killable = lacks(child.wait_killable);
         self.sync_wake_up = lacks(child.sync);
@@ -120,7 +121,9 @@ impl Powers {
         let addr = (&raw const MARK).expose_provenance() as u64;
         let word = MARK.load(Ordering::Relaxed);
         self.process_vm = CopyMethod::Calls.try_on(may, child.pid, addr, word);
-        self.proc_mem = CopyMethod::Files.try_on(may, child.pid, addr, word);
+        if wants_all || self.process_vm.is_err() {
+            self.proc_mem = CopyMethod::Files.try_on(may, child.pid, addr, word);
+        }
         let listener = &child.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true);
         self.add_fd = installed.map(drop);
