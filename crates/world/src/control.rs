@@ -80,6 +80,10 @@ impl Control {
     pub fn open_at(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
         is_alive(&path);
+        Self::bind(path)
+    }
+
+    fn bind(path: PathBuf) -> Result<Self> {
         let listener = UnixListener::bind(&path).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
@@ -111,7 +115,7 @@ impl Control {
         living(dir);
         let path = dir.join(pid.to_string());
         let _ = std::fs::remove_file(&path);
-        let mut control = Self::open_at(&path)?;
+        let mut control = Self::bind(path)?;
         control.dir = Some(dir.to_owned());
         Ok(control)
     }
