@@ -583,13 +583,11 @@ impl Report {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).context("cannot convert the report to JSON")?;
-        let write = || -> std::io::Result<()> {
-            let mut file = create(path)?;
-            file.write_all(&text)?;
-            file.write_all(b"\n")
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_vec_pretty(self);
+        let mut text = text.context("cannot convert the report to JSON")?;
+        text.push(b'\n');
+        let written = create(path).and_then(|mut file| file.write_all(&text));
+        written.with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Returns the number of refused calls.
