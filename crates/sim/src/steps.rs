@@ -477,7 +477,11 @@ impl Sim<'_> {
         let queue = self.queue(at)?;
         let model = queue.model.unwrap_or(Model::Mmap);
         let place = queue.buffers.get(&index).map(|buffer| buffer.place);
-        let size = queue.picture.3;
+        // A JPEG of another size changes a decoder's format, and its buffers stay.
+        let size = match !queue.kind.output && self.is_decoder(at) {
+            true => 0,
+            false => queue.picture.3,
+        };
         let (mut arg, mut plane) = api::buffer(queue.kind, model, index, Source::Own, 0);
         let done = self.ioctl(at.0, VIDIOC_QUERYBUF, (&mut arg, plane.as_mut()), None)?;
         let told = api::told(&arg, plane.as_ref());
