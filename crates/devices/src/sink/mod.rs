@@ -1,9 +1,9 @@
 //! Records what a display shows, exactly as shown.
 //!
 //! A [`Sink`] passes pictures to a thread that writes them. On request, it keeps a few thumbnails for a
-//! contact sheet ([`Sink::keep_thumbnails`]), or the last picture ([`Sink::read_all`]). It
+//! contact sheet (`Sink::keep_thumbnails`), or the last picture (`Sink::read_all`). It
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
-//! The display does not read a picture that nothing needs ([`Sink::take_next`]).
+//! The display does not read a picture that nothing needs (`Sink::take_next`).
 
 mod name;
 mod png;
@@ -122,7 +122,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Returns whether a picture can be shown now. If not, [`wake_fd`](Self::wake_fd) becomes readable when
+    /// Returns whether a picture can be shown now. If not, `wake_fd` becomes readable when
     /// it can.
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -30,7 +30,7 @@ impl NextSource {
     /// Opens the source. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// Fails as [`Source::open`] does.
+    /// The clip cannot be played; the failure says why.
     pub fn open(spec: &SourceSpec, end: ClipEnd, at: Option<u32>) -> Result<Self, Failure> {
         let name = match spec {
             SourceSpec::Pattern => String::new(),
