@@ -52,6 +52,8 @@ pub(crate) enum BufferHolder {
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     pub(crate) place: BufferHolder,
+    /// Bytes of a picture in the format with which the buffer was made.
+    pub(crate) least: u32,
     /// The model's number of the buffer's memory; zero if the buffer has no memory yet.
     pub(crate) memory: u64,
     /// The memory's generation when the buffer was queued.

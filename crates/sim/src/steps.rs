@@ -383,6 +383,7 @@ impl Sim<'_> {
     }
 
     fn add(&mut self, at: At, model: Model, cached: bool, first: u32, count: u32) {
+        let least = self.queue(at).map_or(0, |queue| queue.picture.3);
         for index in first..first + count {
             let memory = if model == Model::Mmap {
                 self.number()
@@ -391,6 +392,7 @@ impl Sim<'_> {
             };
             let buffer = Buffer {
                 place: BufferHolder::Program,
+                least,
                 memory,
                 generation: 0,
                 used: 0,
@@ -476,24 +478,22 @@ impl Sim<'_> {
         let index = dice.below(6);
         let queue = self.queue(at)?;
         let model = queue.model.unwrap_or(Model::Mmap);
-        let place = queue.buffers.get(&index).map(|buffer| buffer.place);
         // A JPEG of another size changes a decoder's format, and its buffers stay.
-        let size = match !queue.kind.output && self.is_decoder(at) {
-            true => 0,
-            false => queue.picture.3,
-        };
+        let known = queue.buffers.get(&index).map(|b| (b.place, b.least));
         let (mut arg, mut plane) = api::buffer(queue.kind, model, index, Source::Own, 0);
         let done = self.ioctl(at.0, VIDIOC_QUERYBUF, (&mut arg, plane.as_mut()), None)?;
         let told = api::told(&arg, plane.as_ref());
-        match (done, place) {
-            (Ok(_), Some(_)) if model == Model::Mmap && told.length < size => Err(format!(
-                "QUERYBUF of buffer {index}: length {}, and a picture has {size}",
-                told.length
-            )),
+        match (done, known) {
+            (Ok(_), Some((_, least))) if model == Model::Mmap && told.length < least => {
+                Err(format!(
+                    "QUERYBUF of buffer {index}: length {}, and a picture has {least}",
+                    told.length
+                ))
+            }
             (Err(errno), Some(_)) => self.expect(at, "QUERYBUF", errno, &[]),
             (Err(errno), None) => self.expect(at, "QUERYBUF", errno, &[EINVAL]),
             (Ok(_), None) => Err(format!("QUERYBUF of buffer {index} that is not there")),
-            (Ok(_), Some(place)) => {
+            (Ok(_), Some((place, _))) => {
                 let is_out = told.flags & (QUEUED | DONE) != 0;
                 let is_right = is_out == (place == BufferHolder::Queue);
                 let flags = told.flags;

@@ -61,6 +61,7 @@ fn empty_result_needs_the_last_flag() {
     let at = queues.into_iter().find(|at| is_converted(&sim, *at));
     let buffer = Buffer {
         place: BufferHolder::Queue,
+        least: 0,
         memory: 0,
         generation: 0,
         used: 0,
