@@ -320,13 +320,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     const EVENTS: EventKinds = EventKinds::SOURCE_CHANGE;
 
     fn start(&mut self, stream: &mut Stream<ReaderFormats, C>) -> Result<(), DriverError> {
-        let is_outdated = stream
-            .formats
-            .link
-            .lock()
-            .outdated(stream.formats.id)
-            .is_some();
-        if is_outdated || !stream.formats.may_start() {
+        if !stream.formats.may_start() {
             return Err(EIO);
         }
         self.first = None;
@@ -463,13 +457,16 @@ impl ReaderFormats {
         !self.exclusive || shared.is_written || shared.keeps_format() || holds
     }
 
-    /// Returns whether a reader can start. v4l2loopback refuses readers that come before the writer.
+    /// Returns whether a reader can start: not with buffers of an old format, which get no frames. v4l2loopback
+    /// refuses readers that come before the writer.
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_streamon`.
     fn may_start(&self) -> bool {
         let shared = self.link.lock();
         let waits = shared.settings.is_none() || shared.fill.has_placeholder();
-        self.is_there(&shared) && (waits || shared.is_written || shared.keeps_format())
+        let is_current = shared.outdated(self.id).is_none();
+        let begins = waits || shared.is_written || shared.keeps_format();
+        is_current && begins && self.is_there(&shared)
     }
 }
 
