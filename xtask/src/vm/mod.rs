@@ -151,14 +151,11 @@ impl Known {
 
     /// Returns a scenario with `iommus`. Without any, it gets the first that it is about: `links` needs one.
     fn named(&self, name: &str, iommus: &[Iommu]) -> (String, Vec<Iommu>) {
-        let iommus = if iommus.is_empty() {
-            let own = self.everything.iter().find(|(own, _)| own == name);
-            vec![
-                own.and_then(|(_, own)| own.first().copied())
-                    .unwrap_or_default(),
-            ]
-        } else {
-            iommus.to_vec()
+        let mut known = self.everything.iter().filter(|(own, _)| own == name);
+        let mut first = || known.find_map(|(_, own)| own.first().copied());
+        let iommus = match iommus {
+            [] => vec![first().unwrap_or_default()],
+            some => some.to_vec(),
         };
         (name.to_owned(), iommus)
     }
