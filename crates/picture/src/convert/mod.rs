@@ -154,22 +154,6 @@ impl Converter {
         Self::default()
     }
 
-    /// Runs `job` on pictures without padding. Each picture is given by format, size and bytes.
-    ///
-    /// # Errors
-    /// Fails as [`View::contiguous`] and [`run`](Self::run) do.
-    pub fn run_unpadded(
-        &mut self,
-        job: &Job,
-        from: (&'static PixelFormat, Size, &[u8]),
-        to: (&'static PixelFormat, Size, &mut [u8]),
-    ) -> Result<(), ConvertError> {
-        let line = |format, size| plane(format, size, 0).map_or(0, |(line, _)| line);
-        let view = View::contiguous(from.0, from.1, from.2, line(from.0, from.1))?;
-        let mut made = ViewMut::contiguous(to.0, to.1, to.2, line(to.0, to.1))?;
-        self.run(job, &view, &mut made)
-    }
-
     /// Runs `job`. After an error, the compose rectangle may be partly written.
     ///
     /// # Errors
