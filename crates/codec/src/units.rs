@@ -40,8 +40,8 @@ pub trait Syntax: Default {
     /// `first` is the id of the current unit's first slice, or `None` if this id is unreadable.
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
-    /// Returns whether the NAL unit that begins with `nal` could be the first of an access unit, whatever
-    /// came before. A slice that continues a picture could not.
+    /// Returns whether the NAL unit that begins with `nal` can be the first of an access unit. A slice that
+    /// continues a picture cannot.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
     /// Processes a complete NAL unit, without start code.
@@ -157,7 +157,7 @@ const START: usize = 3;
 pub struct Unit {
     /// NAL units with start codes.
     pub bytes: Vec<u8>,
-    /// Tag of the piece in which the unit's first slice starts.
+    /// Tag of the piece that has the start of the unit's first slice.
     pub tag: u64,
     /// Whether the picture is independent: it refers to no other picture.
     pub key: bool,

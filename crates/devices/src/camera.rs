@@ -38,11 +38,11 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// A camera.
 ///
 /// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
-/// next frame is due, as in a sensor's line buffer. When that is due, the waiting frame is dropped and
-/// counted, and leaves a gap in the sequence. A late tick drops all frames but the newest one, which gets the
-/// time at which it was due. Frame 0 is taken when the first buffer is queued. If a clip's decoder is late,
-/// its pictures are shown later and none is skipped, but the frame numbers still follow the time. With
-/// [`Pace::Free`], each buffer gets a frame immediately, and no frame is dropped.
+/// next frame is due, as in a sensor's line buffer. It is then dropped and counted, and leaves a gap in the
+/// sequence. A late tick drops all frames but the newest, whose timestamp is the time when it was due. Frame 0
+/// is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown later and none
+/// is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer gets a frame
+/// immediately, and no frame is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.

@@ -8,7 +8,7 @@ const MAX_TILE_WIDTH: u32 = 4096;
 const MAX_TILE_AREA: u32 = 4096 * 2304;
 const MAX_TILES: u32 = 64;
 
-/// Returns the smallest `k` for which `size << k` is at least `target`.
+/// Returns the smallest `k` with `size << k >= target`.
 fn log2(size: u32, target: u32) -> u32 {
     (0..32)
         .find(|k| u64::from(size) << k >= target.into())

@@ -131,7 +131,7 @@ pub struct References {
     pub order: i32,
     /// The display order of each reference, and whether this picture may refer to it.
     pub short_term: Vec<(i32, bool)>,
-    /// `NumDeltaPocs` of the sequence parameter set's set from which slice headers predict their own.
+    /// `NumDeltaPocs` of the set of the sequence parameter set that slice headers predict from.
     pub num_delta_pocs_of_ref_rps_idx: u8,
 }
 
@@ -170,7 +170,7 @@ impl SequenceSet {
         bits.put(0, 48);
         bits.put(level, 8);
         if layers > 0 {
-            // Two bits for each of 8 temporal layers: none has a profile or level of its own.
+            // Two bits for each of 8 temporal layers: all have the stream's profile and level.
             bits.put(0, 16);
         }
     }

@@ -73,8 +73,8 @@ impl Inherited {
         Self { mask }
     }
 
-    /// Applies the settings in a child, before execve. A signal from now on ends the child, as if the program ran already: the
-    /// supervisor's handler would discard the signal. Async-signal-safe.
+    /// Applies the settings in a child, before execve. From now on a signal ends the child, as it ends the program;
+    /// the supervisor's handler would discard the signal. Async-signal-safe.
     pub(crate) fn set(&self) {
         for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
             set(signal, was_ignored.load(Ordering::Relaxed));
