@@ -13,14 +13,12 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(test, feature = "fake"))]
+#[cfg(test)]
 extern crate std;
 
 mod addr;
 mod counters;
 mod error;
-#[cfg(feature = "fake")]
-pub mod fake;
 pub mod iopt;
 #[cfg(feature = "alloc")]
 mod iova;
@@ -34,8 +32,6 @@ mod platform;
 #[cfg(feature = "alloc")]
 mod ranges;
 mod types;
-#[cfg(feature = "alloc")]
-pub mod wrap;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};

@@ -234,20 +234,17 @@ pub trait DmaOps {
     fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error>;
 }
 
-/// Forwards calls to another layer, and keeps the caller's source location. For example, `self => self.ops;`
-/// names that layer.
+/// Forwards calls to the layer behind a reference, and keeps the caller's source location.
 macro_rules! forward {
-    ($this:ident => $to:expr; $(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
+    ($(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(
             #[track_caller]
-            fn $name(&$this $(, $arg: $ty)*) $(-> $ret)? {
-                $to.$name($($arg),*)
+            fn $name(&self $(, $arg: $ty)*) $(-> $ret)? {
+                (**self).$name($($arg),*)
             }
         )*
     };
 }
-#[cfg(feature = "alloc")]
-pub(crate) use forward;
 
 impl<O: DmaOps + ?Sized> DmaOps for &O {
     type Device = O::Device;
@@ -259,7 +256,6 @@ impl<O: DmaOps + ?Sized> DmaOps for &O {
     type Mmap = O::Mmap;
 
     forward! {
-        self => **self;
         fn page_size(&self) -> u64;
         fn cache_alignment(&self, dev: O::Device) -> u64;
         fn coherency(&self, dev: O::Device) -> Coherency;

@@ -1,11 +1,11 @@
 //! Tests the bounce pool: which memory bounces and where to, which bytes the device sees, and the counters.
 
 use proptest::prelude::*;
-use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Constraint, Direction, DmaOps, DmaSegment, Error, Mapper, Mapping, PhysAddr, Segment,
     SyncFor,
 };
+use vb3_dma_test::fake::{DIRT, Fake, PAGE, POOL, Setup, ram, sram};
 
 const BOTH: Direction = Direction::Bidirectional;
 const SLOT: u64 = 2048;

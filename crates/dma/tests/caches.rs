@@ -2,8 +2,8 @@
 //! lose bytes, which these tests detect.
 
 use proptest::prelude::*;
-use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Caching, Direction, DmaOps as _, Error, Segment, SyncFor};
+use vb3_dma_test::fake::{DIRT, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 const WAYS: [Direction; 3] = [Direction::ToDevice, Direction::FromDevice, BOTH];

@@ -1,10 +1,10 @@
 //! A device's own memory without pages, and allocations of one run.
 
-use vb3_dma::fake::{PAGE, SRAM, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Limits, Prot, Segment,
     SegmentKind, contiguous_len,
 };
+use vb3_dma_test::fake::{PAGE, SRAM, Setup, ram, sram};
 
 const BOTH: Direction = Direction::Bidirectional;
 const ON_BUS: DmaAddr = DmaAddr::new(0x2000_0000);

@@ -2,13 +2,13 @@
 //! another context sleeps inside a call.
 
 use std::sync::{Barrier, Mutex, mpsc};
-use vb3_dma::fake::{Fake, Mutexes, PAGE, Setup, ram};
 use vb3_dma::mapped::{Cpu, Raw, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
     Iommu, Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment,
     SyncFor, UserPages,
 };
+use vb3_dma_test::fake::{Fake, Mutexes, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -59,18 +59,18 @@ fn public_types_are_send_and_sync_as_they_say() {
 /// As [`public_types_are_send_and_sync_as_they_say`], for plain values, wrappers and the fake host.
 #[test]
 fn types_say_which_threads_they_may_visit() {
-    use vb3_dma::fake::{
-        CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
-    };
     use vb3_dma::iopt::{Config, Fault, Format, Leaf};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
         OwnedMemory,
     };
-    use vb3_dma::wrap::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits, Live,
         Protected, RangeError, Reason, SegmentKind, SegmentMode,
+    };
+    use vb3_dma_test::check::{Checked, Report, Site, Tracked, Violation};
+    use vb3_dma_test::fake::{
+        CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
     };
     fn any_thread<T: Send + Sync>() {}
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
@@ -154,7 +154,7 @@ struct Sleepy {
 
 impl PageSource for Sleepy {
     type Device = u32;
-    type Pages = vb3_dma::fake::FakePages;
+    type Pages = vb3_dma_test::fake::FakePages;
 
     fn page_size(&self) -> u64 {
         self.fake.page_size()
@@ -215,7 +215,7 @@ impl UserPages for Sleepy {
 }
 
 impl KernelViews for Sleepy {
-    type Vmap = vb3_dma::fake::FakeVmap;
+    type Vmap = vb3_dma_test::fake::FakeVmap;
     type Mmap = ();
 
     fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error> {

@@ -1,7 +1,7 @@
 //! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
-use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy};
+use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 

@@ -2,11 +2,11 @@
 //! Also tests that this layer lacks some numbered defects of stock kernels, and some classes of CVEs.
 
 use std::cell::Cell;
-use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy,
     Layout, Limits, Live, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
 };
+use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 
 const BOTH: Direction = Direction::Bidirectional;
 

@@ -1,10 +1,10 @@
 //! No address is assigned again while a device may still use its old translation.
 
 use proptest::prelude::*;
-use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
 use vb3_dma::{
     Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Table,
 };
+use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use vb3_dma::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 use vb3_dma::{
     Alloc, Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, PageSource,
     Reason, Segment, SegmentMode, contiguous_len,
 };
+use vb3_dma_test::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 
 const BOTH: Direction = Direction::Bidirectional;
 const K: u64 = 1 << 10;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use vb3_dma::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, ToDevice};
 use vb3_dma::{
     Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu, KernelViews,
     Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
 };
+use vb3_dma_test::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 
 /// With any flush policy, the device no longer reaches the caller's memory after the drop.
 #[test]

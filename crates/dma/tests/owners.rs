@@ -1,10 +1,10 @@
 //! Who owns memory, and the limits of devices.
 
-use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaOps, Error, IommuInfo, Iova, Layout, Limits,
     PageRequest, PageSource, PhysAddr, SyncFor,
 };
+use vb3_dma_test::fake::{Fake, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 

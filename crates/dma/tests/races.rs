@@ -1,10 +1,10 @@
 //! A device is removed during another context's call, before each lock that the call takes.
 
 use std::cell::{Cell, RefCell};
-use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks, Mapper, SegmentMode,
 };
+use vb3_dma_test::fake::{Fake, PAGE, Setup, ram, sram};
 
 const BOTH: Direction = Direction::Bidirectional;
 

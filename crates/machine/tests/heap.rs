@@ -5,11 +5,11 @@ mod common;
 use common::{COHERENT, PAGE, mapper, with_iommu};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use vb3_dma::fake::{Fake, FakeUser, Setup, ram, sram};
 use vb3_dma::{
     Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
     Mapper, PageSource as _, PhysAddr, Segment,
 };
+use vb3_dma_test::fake::{Fake, FakeUser, Setup, ram, sram};
 use vb3_machine::Spot;
 
 /// The heap of this test. It can fail for one thread.

@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use vb3_dma::wrap::{Checked, Report};
 use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
+use vb3_dma_test::check::{Checked, Report};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine};
 
 const M: u64 = 1 << 20;

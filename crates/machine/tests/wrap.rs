@@ -5,8 +5,8 @@ mod common;
 use common::*;
 use std::cell::RefCell;
 use std::rc::Rc;
-use vb3_dma::wrap::{Checked, Report};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
+use vb3_dma_test::check::{Checked, Report};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, profile};
 
 /// Uses every call of `DmaOps` once. Frees everything, whether the calls succeed or not.

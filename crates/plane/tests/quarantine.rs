@@ -2,13 +2,13 @@
 //! the memory, so it is not allocated again.
 
 use std::collections::BTreeSet;
-use vb3_dma::fake::{Fake, FakeUser, Setup};
 use vb3_dma::{DmaAddr, Mapper};
+use vb3_dma_test::fake::{Fake, FakeUser, Setup};
 use vb3_plane::{
     AllocArgs, Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes,
 };
 
-const LEN: u64 = 2 * vb3_dma::fake::PAGE;
+const LEN: u64 = 2 * vb3_dma_test::fake::PAGE;
 const CAMERA: Device<u32> = Device::contig(0);
 const DISPLAY: Device<u32> = Device::contig(1);
 

@@ -5,10 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::thread;
-use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
     DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
 };
+use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{
     AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Planes,
 };

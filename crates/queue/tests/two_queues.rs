@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::thread;
-use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
     DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
 };
+use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
     Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MAX_PLANES,

@@ -2,9 +2,9 @@
 
 use crate::platform::{Devices, PAGE};
 use std::hint::black_box;
-use vb3_dma::fake::Mutexes;
 use vb3_dma::mapped::{FromDevice, ToDevice};
 use vb3_dma::{Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma_test::fake::Mutexes;
 
 const DEVICE: u32 = 0;
 

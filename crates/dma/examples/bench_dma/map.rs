@@ -5,8 +5,8 @@ use crate::platform::{BOUNCED, Bench, Devices, PAGE, RAM, TRANSLATED, Table};
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
-use vb3_dma::fake::Mutexes;
 use vb3_dma::{Attrs, Direction, DmaOps as _, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma_test::fake::Mutexes;
 
 const LIMIT: Duration = Duration::from_millis(1500);
 const K: u64 = 1 << 10;

@@ -4,12 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use vb3_dma::fake::MutexLock;
 use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
     Bounce, BounceMode, BouncePool, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits, Lock,
     PageRequest, PageSource, PhysAddr, Prot, Segment,
 };
+use vb3_dma_test::fake::MutexLock;
 
 pub(crate) const PAGE: u64 = 4096;
 /// The device behind the IOMMU, and the one that bounces everything.

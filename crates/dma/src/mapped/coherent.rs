@@ -16,7 +16,7 @@ use core::sync::atomic::AtomicU8;
 ///
 /// # Examples
 /// ```
-/// use vb3_dma::fake::Setup;
+/// use vb3_dma_test::fake::Setup;
 ///
 /// let dma = Setup::iommu(32).mapper();
 /// let ring = dma.device(0)?.alloc_coherent(4096)?;
@@ -29,7 +29,7 @@ use core::sync::atomic::AtomicU8;
 /// ```
 /// The memory does not outlive its mapper:
 /// ```compile_fail,E0505
-/// # use vb3_dma::fake::Setup;
+/// # use vb3_dma_test::fake::Setup;
 /// let dma = Setup::direct().mapper();
 /// let ring = dma.device(0).unwrap().alloc_coherent(4096).unwrap();
 /// drop(dma);
@@ -195,7 +195,7 @@ impl<H: MapperRef> Coherent<H> {
 ///
 /// # Examples
 /// ```
-/// use vb3_dma::fake::Setup;
+/// use vb3_dma_test::fake::Setup;
 ///
 /// let dma = Setup::direct().mapper();
 /// let pool = dma.device(0)?.coherent_pool(4096, 64)?;

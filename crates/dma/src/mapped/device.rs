@@ -16,7 +16,7 @@ use core::fmt;
 /// # Examples
 /// ```
 /// use std::sync::Arc;
-/// use vb3_dma::fake::{Fake, Mutexes, Setup};
+/// use vb3_dma_test::fake::{Fake, Mutexes, Setup};
 /// use vb3_dma::mapped::{Coherent, Cpu, DmaDevice, FromDevice, Mapped, OwnedMemory};
 /// use vb3_dma::{Error, Mapper};
 ///

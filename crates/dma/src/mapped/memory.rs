@@ -106,7 +106,7 @@ impl<P: Platform> sealed::Sealed<P> for &Table<P> {
 ///
 /// # Examples
 /// ```
-/// use vb3_dma::fake::Setup;
+/// use vb3_dma_test::fake::Setup;
 /// use vb3_dma::mapped::{FromDevice, ToDevice};
 ///
 /// let dma = Setup { devices: 2, ..Setup::direct() }.mapper();

@@ -8,7 +8,7 @@
 //!
 //! # Examples
 //! ```
-//! use vb3_dma::fake::Setup;
+//! use vb3_dma_test::fake::Setup;
 //! use vb3_dma::mapped::FromDevice;
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
@@ -25,7 +25,7 @@
 //! ```
 //! While the CPU owns the memory, the mapping has no address for the device:
 //! ```compile_fail,E0599
-//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma_test::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
 //! # let dma = Setup::direct().mapper();
 //! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), FromDevice).unwrap();
@@ -34,7 +34,7 @@
 //! ```
 //! While the device owns the memory, the CPU has no view:
 //! ```compile_fail,E0599
-//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma_test::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
 //! # let dma = Setup::direct().mapper();
 //! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), FromDevice).unwrap();
@@ -42,7 +42,7 @@
 //! ```
 //! The CPU cannot read back memory that the device only reads:
 //! ```compile_fail,E0277
-//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma_test::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
 //! # let dma = Setup::direct().mapper();
 //! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), ToDevice).unwrap();
@@ -61,7 +61,7 @@
 //! ```
 //! A mapping does not outlive its mapper:
 //! ```compile_fail,E0505
-//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma_test::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
 //! let dma = Setup::direct().mapper();
 //! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), ToDevice).unwrap();

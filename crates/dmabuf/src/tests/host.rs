@@ -1,14 +1,14 @@
-//! The mapping layer over the host of [`vb3_dma::fake`], with devices of several kinds. The tests of
+//! The mapping layer over the host of [`vb3_dma_test::fake`], with devices of several kinds. The tests of
 //! `vb3-plane` use this file, too.
 
 use super::{Placement, Placer, Spec};
 use alloc::vec;
 use alloc::vec::Vec;
 use std::sync::{Arc, Mutex};
-use vb3_dma::fake::{Fake, Mutexes, Setup};
 use vb3_dma::{Alloc, Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper};
+use vb3_dma_test::fake::{Fake, Mutexes, Setup};
 
-pub(crate) use vb3_dma::fake::PAGE;
+pub(crate) use vb3_dma_test::fake::PAGE;
 
 /// The DMA layer of all tests.
 pub(crate) type Ops = Mapper<Fake, Mutexes>;

@@ -16,8 +16,8 @@ use crate::{
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::fake::Fake;
 use vb3_dma::{Alloc, Attrs, Direction, DmaOps};
+use vb3_dma_test::fake::Fake;
 
 /// Records all events, and how many bytes are stale.
 #[derive(Debug, Default)]

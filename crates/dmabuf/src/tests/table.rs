@@ -4,7 +4,7 @@ use crate::{Slab, SlabKey, Store, Table};
 use alloc::vec::Vec;
 use std::thread;
 use vb3_dma::NoLocks;
-use vb3_dma::fake::Mutexes;
+use vb3_dma_test::fake::Mutexes;
 
 /// Adds, removes and looks up entries in both tables alike.
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
-use vb3_dma::fake::Mutexes;
+use vb3_dma_test::fake::Mutexes;
 
 type Attached = Slab<Attachment<Ops>>;
 

@@ -17,8 +17,8 @@ use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
-use vb3_dma::fake::{Fake, FakeUser};
 use vb3_dma::{Alloc, Coherency, Constraint, Direction, DmaAddr, Reason};
+use vb3_dma_test::fake::{Fake, FakeUser};
 use vb3_dmabuf::solve::Placement;
 use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec, SyncKind};
 

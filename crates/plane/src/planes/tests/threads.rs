@@ -6,7 +6,7 @@ use crate::{
     AllocArgs, Allocator, Cookie, Counters, CpuView, Device, Due, Live, MemoryKind, Plane,
     PlaneError, PlaneMmap, Planes, RefusedImport, SgView, UserId, UserMemory, UserRange,
 };
-use vb3_dma::fake::Mutexes;
+use vb3_dma_test::fake::Mutexes;
 
 #[test]
 fn types_say_which_threads_they_may_visit() {

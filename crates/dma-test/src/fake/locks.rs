@@ -1,8 +1,8 @@
 //! Locks for tests with threads.
 
-use crate::{Lock, Locks};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError, TryLockError};
+use vb3_dma::{Lock, Locks};
 
 /// The standard library's mutexes.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,9 @@
 //! Memory of programs, and pins of it.
 
 use super::{Fake, FakePages, PAGE, RAM, State};
-use crate::{Constraint, Error, PageSource as _, PhysAddr, Reason, Segment, UserPages};
 use std::vec;
 use std::vec::Vec;
+use vb3_dma::{Constraint, Error, PageSource as _, PhysAddr, Reason, Segment, UserPages};
 
 /// A program. The default program has RAM at every address. A program that [`Fake::add_user`] made has its
 /// memory at [`FakeUser::BASE`].

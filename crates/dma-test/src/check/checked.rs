@@ -2,13 +2,12 @@
 
 use super::book::{Book, Claim, Id};
 use super::{Report, Sink, Site};
-use crate::ops::forward;
-use crate::{
+use core::fmt;
+use core::panic::Location;
+use vb3_dma::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
     NoLocks, SyncFor,
 };
-use core::fmt;
-use core::panic::Location;
 
 /// Checks how a driver uses a [`DmaOps`] (the layer below), and reports each misuse. The wrapper passes every
 /// call to that layer unchanged.
@@ -17,12 +16,12 @@ use core::panic::Location;
 /// reports `TrackingEnded` and stops checking.
 ///
 /// `L` provides the lock around the list of live objects. The wrapper holds this lock also while it allocates
-/// memory for the list, and while the sink takes a report. The locks of a [`Mapper`](crate::Mapper) are never
+/// memory for the list, and while the sink takes a report. The locks of a [`Mapper`](vb3_dma::Mapper) are never
 /// held so long. The sink must not call the wrapper.
 ///
 /// # Examples
 /// ```
-/// use vb3_dma::wrap::{Checked, Report};
+/// use vb3_dma_test::check::{Checked, Report};
 /// # fn with<O: vb3_dma::DmaOps>(ops: O, dev: O::Device) {
 /// let sink = |report: Report<O::Device>| eprintln!("{report}");
 /// # extern crate std; use std::eprintln;
@@ -153,6 +152,18 @@ fn segments<O: DmaOps>(ops: &O, mapping: &O::Mapping) -> impl Iterator<Item = Dm
     (0..usize::MAX).map_while(|index| ops.segment(mapping, index))
 }
 
+/// Forwards calls to the layer below, and keeps the caller's source location.
+macro_rules! forward {
+    ($(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
+        $(
+            #[track_caller]
+            fn $name(&self $(, $arg: $ty)*) $(-> $ret)? {
+                self.ops.$name($($arg),*)
+            }
+        )*
+    };
+}
+
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L> {
     type Device = O::Device;
     type User = O::User;
@@ -163,7 +174,6 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     type Mmap = O::Mmap;
 
     forward! {
-        self => self.ops;
         fn page_size(&self) -> u64;
         fn cache_alignment(&self, dev: Self::Device) -> u64;
         fn coherency(&self, dev: Self::Device) -> Coherency;

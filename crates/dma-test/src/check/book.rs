@@ -1,10 +1,10 @@
 //! The checker's list of allocations, tables and mappings, and the rules of use that it checks.
 
 use super::{Report, Sink, Site, Violation};
-use crate::{Attrs, Direction, DmaSegment, Limits};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::panic::Location;
+use vb3_dma::{Attrs, Direction, DmaSegment, Limits};
 
 /// Number of ended entries to remember, so that a report of a later use can name the call that ended the
 /// entry.

@@ -1,6 +1,6 @@
-//! A wrapper around any [`DmaOps`](crate::DmaOps) that checks how a driver uses it.
+//! A wrapper around any [`DmaOps`](vb3_dma::DmaOps) that checks how a driver uses it.
 //!
-//! The wrapper implements [`DmaOps`](crate::DmaOps) itself, so generic code works with it unchanged. Layers
+//! The wrapper implements [`DmaOps`](vb3_dma::DmaOps) itself, so generic code works with it unchanged. Layers
 //! that are not wrapped have no extra cost.
 
 mod book;

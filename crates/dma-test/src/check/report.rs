@@ -1,8 +1,8 @@
 //! Reports of the checker: kinds of misuse, and the source lines involved.
 
-use crate::{Attrs, Direction, DmaAddr};
 use core::fmt;
 use core::panic::Location;
+use vb3_dma::{Attrs, Direction, DmaAddr};
 
 /// Origin of a call: its source line, and the tag set at the time of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

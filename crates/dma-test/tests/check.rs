@@ -2,11 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vb3_dma::fake::{FakeUser, PAGE, Setup};
-use vb3_dma::wrap::{Checked, Report, Tracked, Violation};
 use vb3_dma::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
 };
+use vb3_dma_test::check::{Checked, Report, Tracked, Violation};
+use vb3_dma_test::fake::{FakeUser, PAGE, Setup};
 
 type Dev = u8;
 type Log = Rc<RefCell<Vec<Report<Dev>>>>;
@@ -134,7 +134,7 @@ trait DmaOpsChecked:
     fn live(&self) -> usize;
 }
 
-impl<S: vb3_dma::wrap::Sink<Report<Dev>>> DmaOpsChecked for Checked<Toy, S> {
+impl<S: vb3_dma_test::check::Sink<Report<Dev>>> DmaOpsChecked for Checked<Toy, S> {
     fn limits(&self, dev: Dev, limits: Limits) {
         self.set_limits(dev, limits);
     }
@@ -153,7 +153,7 @@ fn only(log: &Log) -> Report<Dev> {
     let report = reports.pop().unwrap();
     let text = report.to_string();
     assert!(
-        text.starts_with("test at ") && text.contains("wrap.rs:"),
+        text.starts_with("test at ") && text.contains("check.rs:"),
         "{text}"
     );
     report

@@ -12,7 +12,7 @@
 //! # Examples
 //! Finding a driver that forgets a hand-over, without hardware:
 //! ```
-//! use vb3_dma::fake::{Setup, ram};
+//! use vb3_dma_test::fake::{Setup, ram};
 //! use vb3_dma::{Attrs, Direction, DmaOps, SyncFor};
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
@@ -41,14 +41,14 @@ pub use locks::{CountedLock, CountedLocks, MutexLock, Mutexes};
 pub use memory::{DIRT, LINE, PAGE};
 pub use user::{FakePinned, FakeUser};
 
-use crate::{
-    BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
-    Prot, Reason, Segment, SegmentKind,
-};
 use memory::CachedMemory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
+use vb3_dma::{
+    BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
+    Prot, Reason, Segment, SegmentKind,
+};
 
 /// Physical address at which RAM begins, unless a `Setup` sets another.
 pub const RAM: u64 = 0x1_0000_0000;
@@ -94,7 +94,7 @@ pub struct Setup {
     pub devices: u32,
     /// Numbers of the devices that share the page table of device 0.
     pub grouped: Vec<u32>,
-    /// The devices' indices for [`PageSource::device_number`](crate::PageSource::device_number). If empty,
+    /// The devices' indices for [`PageSource::device_number`](vb3_dma::PageSource::device_number). If empty,
     /// devices have no index.
     pub numbers: Vec<usize>,
     /// Setups of devices that differ from the others, by device number. Only fields that describe a device

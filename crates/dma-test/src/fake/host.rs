@@ -1,13 +1,13 @@
 //! Implementation of the host's traits for the fake.
 
 use super::{DIRT, Entry, Fake, PAGE};
-use crate::{
-    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
-    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
-};
 use std::collections::btree_map::Entry as Slot;
 use std::vec;
 use std::vec::Vec;
+use vb3_dma::{
+    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
+    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
+};
 
 /// Allocated pages: pieces that are not adjacent, or one run.
 #[derive(Debug)]
@@ -64,12 +64,13 @@ impl PageSource for Fake {
     fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
         let known = dev < self.setup.devices || self.setup.others.contains_key(&dev);
         let device = self.of(dev);
-        known.then_some(DeviceInfo {
-            limits: device.limits,
-            coherency: device.coherency,
-            cache_alignment: device.cache_alignment,
-            iommu: device.iommu,
-            bounce: device.bounce,
+        known.then(|| {
+            let mut info = DeviceInfo::new(device.limits)
+                .with_iommu(device.iommu)
+                .with_bounce(device.bounce);
+            info.coherency = device.coherency;
+            info.cache_alignment = device.cache_alignment;
+            info
         })
     }
 
