@@ -42,7 +42,8 @@ struct Entry<M: MemOps, D> {
 
 /// All contexts by number, with sums over them.
 pub(crate) struct Contexts<M: MemOps, D> {
-    all: BTreeMap<u64, Entry<M, D>>,
+    // Most devices have one context, of two kilobytes; a map's node has room for eleven values.
+    all: BTreeMap<u64, Box<Entry<M, D>>>,
     /// Contexts that were borrowed mutably since the last update of the sums.
     lent: BTreeSet<u64>,
     progress: [FlowProgress; 2],
@@ -107,14 +108,14 @@ where
 {
     pub(crate) fn insert(&mut self, of: u64, context: Context<M, D>) {
         let part = Part::default();
-        self.all.insert(of, Entry { context, part });
+        self.all.insert(of, Box::new(Entry { context, part }));
         self.lent.insert(of);
     }
 
     /// Removes a context. Its finished buffers stay counted.
     pub(crate) fn remove(&mut self, of: u64) -> Option<Context<M, D>> {
         self.update_sums();
-        let Entry { context, part } = self.all.remove(&of)?;
+        let Entry { context, part } = *self.all.remove(&of)?;
         let rest = Part {
             done: part.done,
             ..Part::default()
@@ -181,7 +182,7 @@ where
             return;
         }
         for of in core::mem::take(&mut self.lent) {
-            let Some(Entry { context, part }) = self.all.get_mut(&of) else {
+            let Some(Entry { context, part }) = self.all.get_mut(&of).map(Box::as_mut) else {
                 continue;
             };
             let mut now = Part {
