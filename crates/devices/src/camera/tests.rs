@@ -363,7 +363,7 @@ fn intervals_are_clamped_and_zero_is_the_default() {
 
 /// ffmpeg decodes a camera's JPEG files to the pattern. Each picture has its own number.
 #[test]
-fn motion_jpeg_is_the_pattern_in_files() {
+fn ffmpeg_decodes_motion_jpeg_to_the_pattern() {
     let size = Size::nearest(320, 240);
     let camera = camera("camera,format=MJPG,size=320x240,pace=free");
     let mut bench = Bench::new(camera, 4);
@@ -495,109 +495,6 @@ fn manual_exposure_multiplies_gain() {
     assert_eq!(names(",identity=plain"), [false; 2]);
 }
 
-#[test]
-fn a_stopped_clip_is_an_error_after_all_frames() {
-    let directory = tempfile::TempDir::new().expect("a directory");
-    let Some(path) = make_clip(&directory) else {
-        return;
-    };
-    let spec = format!("camera={},pace=free,end=stop", path.display());
-    let mut bench = Bench::new(camera(&spec), 4);
-    let format = bench.device.format(Flow::Capture);
-    assert_eq!((format.width, format.height), (16, 8));
-    assert_eq!(
-        bench.device.interval(Flow::Capture).unwrap(),
-        Fraction::new(1, 100)
-    );
-    for _ in 0..2 {
-        bench.start();
-        (0..4).for_each(|index| bench.queue(index));
-        while bench.device.engine.state != State::AtEnd {
-            if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
-                wait(&bench.device);
-            }
-        }
-        assert_eq!(bench.device.next_tick(), None, "frames are to be taken");
-        for sequence in 0..3 {
-            let info = bench.take().expect("a frame");
-            assert_eq!(
-                (info.sequence, info.last, info.error),
-                (sequence, false, false)
-            );
-        }
-        assert_eq!(bench.take().map(drop), Err(Error::WouldBlock));
-        bench.device.note_waiter(Flow::Capture, Waiter::Waits);
-        assert_eq!(bench.device.next_tick(), Some(0));
-        bench.tick(START);
-        let end = bench.take().map(drop).expect_err("no frame");
-        assert_eq!(end.errno(), 5, "EIO");
-        let failure = bench.device.failure().expect("a reason").sentence();
-        assert!(
-            failure.contains("clip.nut ended after 3 frames"),
-            "{failure}"
-        );
-        assert_eq!(bench.device.next_tick(), None);
-        assert!(!bench.device.take_unplug());
-        assert_eq!(bench.device.statistics().dropped, 0);
-        bench.stop();
-    }
-}
-
-#[test]
-fn an_unplugging_clip_asks_once() {
-    let directory = tempfile::TempDir::new().expect("a directory");
-    let Some(path) = make_clip(&directory) else {
-        return;
-    };
-    let spec = format!("camera={},pace=free,end=unplug", path.display());
-    let mut bench = Bench::new(camera(&spec), 4);
-    bench.start();
-    (0..4).for_each(|index| bench.queue(index));
-    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
-    while bench.device.engine.state != State::AtEnd {
-        if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
-            wait(&bench.device);
-        }
-    }
-    bench.tick(START);
-    assert!(!bench.device.take_unplug(), "three frames are to be taken");
-    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
-    bench.tick(START);
-    assert!(bench.device.take_unplug());
-    assert!(!bench.device.take_unplug());
-}
-
-/// However late the ticks are, frame n shows picture n modulo the clip's length.
-#[test]
-fn a_looping_clip_is_exact_where_time_stands_still() {
-    let directory = tempfile::TempDir::new().expect("a directory");
-    let Some(path) = make_clip(&directory) else {
-        return;
-    };
-    let mut camera = camera(&format!("camera={}", path.display()));
-    camera.work_at_once();
-    let mut bench = Bench::new(camera, 2);
-    bench.start();
-    let mut now = START;
-    let mut pictures = std::collections::BTreeMap::new();
-    for late in [0, 1, 2, 0, 7, 1, 500, 3, 0, 0, 1] {
-        now += (1 + late) * 10 * MS;
-        bench.queue(0);
-        while bench.tick(now) == 0 {
-            assert!(bench.device.is_preparing(), "it waits for ffmpeg alone");
-            wait(&bench.device);
-        }
-        let info = bench.take().expect("a frame");
-        let picture = bench.plane(0, 0).clone();
-        let same = pictures.entry(info.sequence % 3).or_insert(picture.clone());
-        assert!(*same == picture, "frame {}", info.sequence);
-    }
-    assert_eq!(pictures.len(), 3);
-    let different: std::collections::BTreeSet<_> = pictures.values().collect();
-    assert_eq!(different.len(), 3);
-    assert!(bench.device.statistics().dropped > 500);
-}
-
 /// Waits on the camera's descriptor, as a host does.
 fn wait(camera: &Camera<u32>) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -636,30 +533,6 @@ fn the_number_is_in_the_memory_of_every_format() {
     }
 }
 
-/// Makes a clip of three pictures. Without ffmpeg, prints the reason and returns `None`.
-fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
-    let path = directory.path().join("clip.nut");
-    let made = std::process::Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-v",
-            "error",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=size=16x8:rate=100",
-        ])
-        .args(["-frames:v", "3", "-c:v", "ffv1"])
-        .arg(&path)
-        .status();
-    let Ok(status) = made else {
-        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
-        return None;
-    };
-    assert!(status.success());
-    Some(path)
-}
-
+mod ffmpeg;
 mod formats;
 mod pieces;
-mod program;

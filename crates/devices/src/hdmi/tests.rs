@@ -151,7 +151,7 @@ fn frames_need_the_mode_that_is_set() {
 }
 
 #[test]
-fn clip_goes_on_after_a_lost_signal() {
+fn an_ffmpeg_clip_goes_on_after_a_lost_signal() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let path = directory.path().join("clip.nut");
     let words = "-nostdin -v error -f lavfi -i testsrc2=size=800x600 -frames:v 3 -c:v ffv1";

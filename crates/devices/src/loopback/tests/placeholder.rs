@@ -49,7 +49,7 @@ fn wait(reader: &Reader) {
 }
 
 #[test]
-fn reader_without_buffers_hands_the_file_on() {
+fn reader_without_buffers_hands_ffmpeg_on() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let path = directory.path().join("clip.nut");
     let words = "-nostdin -v error -f lavfi -i testsrc=size=16x8:rate=25 -frames:v 50 -c:v ffv1";

@@ -244,19 +244,20 @@ fn thread_reads_lent_source_in_stripes() {
         .map(|i| (i / 3 * 7 % 253) as u8)
         .collect();
     let turns = [0, 90, 180, 270].map(|degrees| [(false, degrees), (true, degrees)]);
-    for (case, turn) in cases
-        .iter()
-        .flat_map(|case| turns.iter().flatten().map(move |turn| (case, *turn)))
-    {
-        let lent = convert_large(case, turn, true, &bytes);
-        let read = convert_large(case, turn, false, &bytes);
-        assert!(
-            lent.0 == read.0,
-            "the same bytes from {:?} by {turn:?}",
-            case.from
-        );
-        assert_eq!((lent.1, read.2), (read.1, 0), "as much is read");
-        assert_eq!(lent.2, lent.1, "a tick moves none of it");
+    for (at, case) in cases.iter().enumerate() {
+        // The first case in all turns, each other case in two of them.
+        let turns = turns.as_flattened().iter().cycle().skip(3 * at);
+        for &turn in turns.take(if at == 0 { 8 } else { 2 }) {
+            let lent = convert_large(case, turn, true, &bytes);
+            let read = convert_large(case, turn, false, &bytes);
+            assert!(
+                lent.0 == read.0,
+                "the same bytes from {:?} by {turn:?}",
+                case.from
+            );
+            assert_eq!((lent.1, read.2), (read.1, 0), "as much is read");
+            assert_eq!(lent.2, lent.1, "a tick moves none of it");
+        }
     }
 }
 

@@ -1,0 +1,198 @@
+//! Clips that ffmpeg decodes. The quick tests leave these out.
+
+use super::*;
+
+#[test]
+fn a_stopped_clip_is_an_error_after_all_frames() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,end=stop", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
+    let format = bench.device.format(Flow::Capture);
+    assert_eq!((format.width, format.height), (16, 8));
+    assert_eq!(
+        bench.device.interval(Flow::Capture).unwrap(),
+        Fraction::new(1, 100)
+    );
+    for _ in 0..2 {
+        bench.start();
+        (0..4).for_each(|index| bench.queue(index));
+        while bench.device.engine.state != State::AtEnd {
+            if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
+                wait(&bench.device);
+            }
+        }
+        assert_eq!(bench.device.next_tick(), None, "frames are to be taken");
+        for sequence in 0..3 {
+            let info = bench.take().expect("a frame");
+            assert_eq!(
+                (info.sequence, info.last, info.error),
+                (sequence, false, false)
+            );
+        }
+        assert_eq!(bench.take().map(drop), Err(Error::WouldBlock));
+        bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+        assert_eq!(bench.device.next_tick(), Some(0));
+        bench.tick(START);
+        let end = bench.take().map(drop).expect_err("no frame");
+        assert_eq!(end.errno(), 5, "EIO");
+        let failure = bench.device.failure().expect("a reason").sentence();
+        assert!(
+            failure.contains("clip.nut ended after 3 frames"),
+            "{failure}"
+        );
+        assert_eq!(bench.device.next_tick(), None);
+        assert!(!bench.device.take_unplug());
+        assert_eq!(bench.device.statistics().dropped, 0);
+        bench.stop();
+    }
+}
+
+#[test]
+fn an_unplugging_clip_asks_once() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,end=unplug", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
+    bench.start();
+    (0..4).for_each(|index| bench.queue(index));
+    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+    while bench.device.engine.state != State::AtEnd {
+        if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
+            wait(&bench.device);
+        }
+    }
+    bench.tick(START);
+    assert!(!bench.device.take_unplug(), "three frames are to be taken");
+    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+    bench.tick(START);
+    assert!(bench.device.take_unplug());
+    assert!(!bench.device.take_unplug());
+}
+
+/// However late the ticks are, frame n shows picture n modulo the clip's length.
+#[test]
+fn a_looping_clip_is_exact_where_time_stands_still() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let mut camera = camera(&format!("camera={}", path.display()));
+    camera.work_at_once();
+    let mut bench = Bench::new(camera, 2);
+    bench.start();
+    let mut now = START;
+    let mut pictures = std::collections::BTreeMap::new();
+    for late in [0, 1, 2, 0, 7, 1, 500, 3, 0, 0, 1] {
+        now += (1 + late) * 10 * MS;
+        bench.queue(0);
+        while bench.tick(now) == 0 {
+            assert!(bench.device.is_preparing(), "it waits for ffmpeg alone");
+            wait(&bench.device);
+        }
+        let info = bench.take().expect("a frame");
+        let picture = bench.plane(0, 0).clone();
+        let same = pictures.entry(info.sequence % 3).or_insert(picture.clone());
+        assert!(*same == picture, "frame {}", info.sequence);
+    }
+    assert_eq!(pictures.len(), 3);
+    let different: std::collections::BTreeSet<_> = pictures.values().collect();
+    assert_eq!(different.len(), 3);
+    assert!(bench.device.statistics().dropped > 500);
+}
+
+/// Makes a clip of three pictures. Without ffmpeg, prints the reason and returns `None`.
+fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
+    let path = directory.path().join("clip.nut");
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=16x8:rate=100",
+        ])
+        .args(["-frames:v", "3", "-c:v", "ffv1"])
+        .arg(&path)
+        .status();
+    let Ok(status) = made else {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return None;
+    };
+    assert!(status.success());
+    Some(path)
+}
+#[test]
+fn next_source_that_fails_is_refused() {
+    for ticks in [false, true] {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let Some(path) = make_clip(&directory) else {
+            return;
+        };
+        let mut bench = bench(",pace=free", 1);
+        bench.start();
+        let clip = SourceSpec::Clip(path.clone());
+        let next = NextSource::open(&clip, ClipEnd::Loop, None).expect("a clip");
+        std::fs::remove_file(&path).expect("the clip is there");
+        bench.device.play(next).expect("it streams");
+        let mut frames = 0;
+        let mut take_frame = |bench: &mut Bench<Camera<u32>>| {
+            bench.queue(0);
+            assert_eq!(bench.tick(START), 1);
+            assert_eq!(bench.take().expect("a frame").sequence, frames);
+            frames += 1;
+        };
+        let failure = loop {
+            if ticks {
+                take_frame(&mut bench);
+            }
+            match bench.device.is_next_ready() {
+                Ok(false) => wait(&bench.device),
+                Ok(true) => panic!("there is no clip"),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(failure.sentence().contains("clip.nut"), "{failure}");
+        take_frame(&mut bench);
+        assert_eq!(bench.device.is_next_ready(), Ok(true));
+        assert_eq!(bench.device.failure(), None);
+    }
+}
+
+/// A clip that ends before the next source's first frame does not end the stream: the next source follows at once.
+#[test]
+fn next_source_follows_a_clip_that_ends_early() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,end=stop", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
+    bench.start();
+    (0..4).for_each(|index| bench.queue(index));
+    let next = NextSource::open(&SourceSpec::Pattern, ClipEnd::Loop, Some(10));
+    bench
+        .device
+        .play(next.expect("the pattern"))
+        .expect("it streams");
+    for sequence in 0..4 {
+        let info = loop {
+            match bench.take() {
+                Ok(info) => break info,
+                Err(error) => assert_eq!(error, Error::WouldBlock),
+            }
+            bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+            if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
+                wait(&bench.device);
+            }
+        };
+        assert_eq!((info.sequence, info.error), (sequence, false));
+    }
+    assert_eq!(bench.device.failure(), None);
+}
