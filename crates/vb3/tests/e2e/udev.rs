@@ -166,7 +166,8 @@ fn gstreamer_monitor_lists_camera_and_display() {
         assert!(said.contains(&format!("device.path = {node}")), "{said}");
     }
     assert!(said.contains("udev-probed = true"), "{said}");
-    assert_eq!(said.matches("Device found:").count(), 2, "{said}");
+    // Other plugins may list a graphics card.
+    assert_eq!(said.matches("device.api = v4l2").count(), 2, "{said}");
 }
 
 #[test]
