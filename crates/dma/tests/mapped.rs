@@ -147,6 +147,8 @@ fn pinned_memory_is_unpinned_and_keeps_its_direction() {
     let user = FakeUser::default();
     let memory = device.pin(&user, 0x1000_0000, PAGE, ToDevice).unwrap();
     assert_eq!(memory.len_bytes(), PAGE);
+    let lens: Vec<u64> = memory.segments().iter().map(|run| run.len).collect();
+    assert_eq!(lens, [PAGE]);
     assert_eq!(
         device.map(&memory, FromDevice).unwrap_err(),
         Error::Invalid,
