@@ -149,6 +149,7 @@ impl Sim<'_> {
             self.world.tick();
         }
         let left = self.world.left_over();
+        expect_unreached(&left, self.world.machine().held().iommu_pages)?;
         let mut rest = left;
         if self.plan.unmap_faults && left.mapper.quarantined_bytes > 0 {
             self.note(|| format!("{} bytes stay quarantined", left.mapper.quarantined_bytes));
@@ -163,6 +164,15 @@ impl Sim<'_> {
         }
         Ok(())
     }
+}
+
+/// Checks that all memory is not free again while devices still reach `pages` pages.
+fn expect_unreached(left: &LeftOver, pages: u64) -> Check {
+    let kept = left.machine.objects + left.machine.pins + left.mapper.bounce_bytes;
+    if pages > 0 && kept == 0 {
+        return Err(format!("devices still reach {pages} pages of freed memory"));
+    }
+    Ok(())
 }
 
 /// Returns what is left over without the memory that failed unmaps keep: pages, pins and bounce slots.

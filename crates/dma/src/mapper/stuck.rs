@@ -186,10 +186,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PhysAddr, Runs, Segment, Vec};
+    use super::{PhysAddr, Runs, Segment, Vec, in_granules};
 
     fn run(start: u64, end: u64) -> Segment {
         Segment::pages(PhysAddr::new(start), end - start)
+    }
+
+    #[test]
+    fn granules_begin_below_the_segment() {
+        let whole = in_granules(&run(0x1_3000, 0x1_4000), 0x1_0000);
+        assert_eq!(whole, run(0x1_0000, 0x2_0000));
     }
 
     #[test]
