@@ -155,11 +155,7 @@ fn gstreamer_monitor_lists_camera_and_display() {
     if lacks("gst-device-monitor-1.0") {
         return;
     }
-    // The monitor lists devices, then waits for changes until it is interrupted.
-    let outcome = devices()
-        .program(["timeout", "--signal=INT", "10"])
-        .and(["gst-device-monitor-1.0", "Video"])
-        .run();
+    let outcome = devices().program(["gst-device-monitor-1.0", "Video"]).run();
     let said = &outcome.stdout;
     for (class, node) in [("Source", "/dev/video0"), ("Sink", "/dev/video2")] {
         assert!(said.contains(&format!("class : Video/{class}")), "{said}");
