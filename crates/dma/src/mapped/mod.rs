@@ -51,8 +51,8 @@
 //! ```
 //! Memory is not freed while it is mapped:
 //! ```compile_fail,E0505
-//! # use vb3_dma::{DmaOps, fake::Setup};
-//! # use vb3_dma::mapped::ToDevice;
+//! # use vb3_dma_test::fake::Setup;
+//! # use vb3_dma::{DmaOps, mapped::ToDevice};
 //! # let dma = Setup::direct().mapper();
 //! let memory = dma.alloc_virtual(4096).unwrap();
 //! let frame = dma.device(0).unwrap().map(&memory, ToDevice).unwrap();
