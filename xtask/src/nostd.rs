@@ -52,8 +52,8 @@ pub(crate) fn run() -> Result<()> {
         sh::run(sh::cargo(&format!("check --target {name} {crates}")))?;
     }
     if sh::has_target(BARE) {
-        let checker = "check -p vb3-dma-test --no-default-features --target";
-        sh::run(sh::cargo(&format!("{checker} {BARE}")))?;
+        let check = format!("check -p vb3-dma-test --no-default-features --target {BARE}");
+        sh::run(sh::cargo(&check))?;
         let check = format!("check --manifest-path nostd/Cargo.toml --target {BARE}");
         sh::run(in_target(&check, &target))?;
     }

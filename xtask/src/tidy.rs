@@ -109,8 +109,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
             let on = text(dependency, "name");
             let Some(other) = rank(on) else { continue };
             let allowed = match text(dependency, "kind") {
-                // A crate's tests may depend on the crate itself, with other features.
-                "dev" => other <= own,
+                "dev" => other < own,
                 _ => may_use.iter().any(|name| name == on),
             };
             if !allowed {

@@ -107,7 +107,7 @@ fn planes_of(frame: &Frame) -> Vec<u8> {
 }
 
 #[test]
-fn y4m_comes_back_byte_for_byte() {
+fn ffmpeg_reads_y4m_byte_for_byte() {
     let directory = TempDir::new().expect("a directory");
     for (layout, chroma, name) in [
         (&pixfmt::NV12, "420jpeg", "nv12"),

@@ -2,10 +2,7 @@ mod ffmpeg;
 
 use super::*;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
 use tempfile::TempDir;
 use vb3_picture::{read_number, render};
 
@@ -68,7 +65,7 @@ fn numbers(clip: &mut Source, size: Size, count: u32) -> Vec<u32> {
 }
 
 #[test]
-fn what_cannot_be_played_is_one_sentence() {
+fn what_ffmpeg_cannot_play_is_one_sentence() {
     let directory = TempDir::new().expect("a directory");
     let sentence = |path: &Path| {
         let failure = open(path, ClipEnd::Stop).expect_err("no clip");

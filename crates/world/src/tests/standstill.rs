@@ -136,7 +136,7 @@ fn time_passes_while_all_frames_are_lost() {
 
 /// While time stands still, a call of another thread must not end the wait of the first.
 #[test]
-fn a_call_beside_a_wait_lets_the_waiter_look_again() {
+fn a_call_beside_a_wait_for_ffmpeg_wakes_it() {
     let dir = tempfile::tempdir().unwrap();
     let Some((mut bench, _now)) = stuck(dir.path()) else {
         return;

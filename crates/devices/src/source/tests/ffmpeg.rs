@@ -1,6 +1,10 @@
 //! Clips that ffmpeg decodes. The quick tests leave these out.
 
 use super::*;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Makes a lossless clip of test pictures. Without ffmpeg, prints the reason and returns `None`.
 fn make_clip(directory: &TempDir, size: Size, frames: u32, rate: &str) -> Option<PathBuf> {
