@@ -253,6 +253,16 @@ impl Machine {
         }
     }
 
+    /// Returns how many pages the devices' IOMMUs map that no allocation, range or pin owns.
+    #[must_use]
+    pub fn exposed_pages(&self) -> u64 {
+        let state = self.state.borrow();
+        let is_free = |phys: PhysAddr| state.memory.locate(phys.get(), 1).is_err();
+        let iommus = state.devices.iter().filter_map(|d| d.iommu.as_ref());
+        let pages = iommus.flat_map(|iommu| iommu.pages(&state.tables));
+        pages.filter(|page| is_free(page.phys)).count() as u64
+    }
+
     /// Overwrites a word of a page table, like a bug or an attacker; `false` outside the tables.
     pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         let state = self.state.get_mut();

@@ -82,6 +82,31 @@ fn a_changed_entry_changes_where_the_device_goes() {
 }
 
 #[test]
+fn entry_for_freed_memory_is_an_exposed_page() {
+    for (format, bits, _, below) in FORMATS {
+        let page = 1 << bits;
+        let mut mapper = mapper(&lines(format, bits));
+        let machine = mapper.platform_mut();
+        let dev = machine.add_device("dev", DeviceLimits::default()).unwrap();
+        let [freed, kept] = [(); 2].map(|()| mapper.alloc_coherent(dev, page, Attrs::empty()));
+        let (freed, kept) = (freed.unwrap(), kept.unwrap());
+        let addrs = [&freed, &kept].map(|alloc| mapper.alloc_dma_addr(alloc).unwrap());
+        let machine = mapper.platform_mut();
+        let root = machine.iommu_root(dev).unwrap();
+        let [of_freed, of_kept] = addrs.map(|a| last_entry(machine, root, a.get(), (bits, below)));
+        let [to_freed, to_kept] = [of_freed, of_kept].map(|at| machine.iommu_word(at).unwrap());
+        assert_eq!(machine.exposed_pages(), 0, "{format}");
+        mapper.free(freed);
+        let machine = mapper.platform_mut();
+        machine.set_iommu_word(of_kept, to_freed);
+        assert_eq!(machine.exposed_pages(), 1, "{format}");
+        machine.set_iommu_word(of_kept, to_kept);
+        mapper.free(kept);
+        assert_eq!(mapper.platform().exposed_pages(), 0, "{format}");
+    }
+}
+
+#[test]
 fn faults_name_the_level_at_which_the_walk_ended() {
     let tops = ["SS-PDPE", "level 1", "level 2", "level 2", "level 2"];
     for ((format, bits, last, _), top) in FORMATS.into_iter().zip(tops) {

@@ -92,10 +92,7 @@ impl World {
         let counts = self.memory.with_fences(|fences, _| fences.counts());
         LeftOver {
             held,
-            machine: vb3_machine::Held {
-                iommu_pages: 0,
-                ..self.machine().held()
-            },
+            machine: self.machine().held(),
             memories: self.memory.buffers().memories().count() as u64,
             fences: counts.begun.abs_diff(counts.ended),
             mapper: self.memory.ops().live(),
