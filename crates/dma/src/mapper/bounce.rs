@@ -145,11 +145,9 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>,
     };
     let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
     // Numbered by address, so that aligned slots are aligned for an IOMMU.
-    match RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT) {
-        Ok(slots) => Ok(Some(slots)),
-        Err(RangeError::Invalid) => Err(Error::Invalid),
-        Err(_) => Err(no_slots(SLOT, 0)),
-    }
+    let slots = RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT);
+    let slots = slots.map_err(|err| err.of(Constraint::BouncePool, SLOT, SLOT))?;
+    Ok(Some(slots))
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {
@@ -417,13 +415,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let taken = RangeRoom::retry(|room| {
             pool.with(|slots| slots.take_with(room, count, align, u64::MAX))
         });
-        let first = match taken {
-            Ok(slot) => slot,
-            Err(RangeError::Exhausted(found)) => {
-                return Err(no_slots(len, found.saturating_mul(SLOT)));
-            }
-            Err(_) => return Err(no_slots(len, 0)),
-        };
+        let first = taken.map_err(|err| match err {
+            RangeError::Exhausted(found) => no_slots(len, found.saturating_mul(SLOT)),
+            other => other.of(Constraint::BouncePool, len, SLOT),
+        })?;
         // No overflow: the whole run lies in the pool.
         let (start, bytes) = (first.saturating_mul(SLOT), count.saturating_mul(SLOT));
         let at = start.saturating_add(keep);

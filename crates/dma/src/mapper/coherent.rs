@@ -7,7 +7,7 @@
 //! devices can use it.
 
 use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push};
-use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
 };
@@ -73,8 +73,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Unmappable(reason));
         }
         // Numbered by bus address, so that aligned pages are aligned for the device.
-        let space =
-            RangeAllocator::new(addr.get() / page, last.get() / page).map_err(space_error)?;
+        let space = RangeAllocator::new(addr.get() / page, last.get() / page);
+        let space = space.map_err(|err| err.of(Constraint::CoherentRegion, memory.len, page))?;
         let memory = Segment {
             kind: SegmentKind::Physical,
             ..memory
@@ -110,7 +110,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
             let taken = region.space.take_with(room, len / page, align, u64::MAX);
-            let unit = taken.map_err(|err| no_pages_because(err, len, page))?;
+            let unit = taken.map_err(|err| err.of(Constraint::CoherentRegion, len, page))?;
             // No overflow: the unit lies in the region.
             let addr = DmaAddr::new(unit.saturating_mul(page));
             let offset = addr.get().saturating_sub(region.addr.get());
@@ -174,27 +174,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 })
             }
         }
-    }
-}
-
-fn space_error(err: RangeError) -> Error {
-    match err {
-        RangeError::Invalid => Error::Invalid,
-        RangeError::Exhausted(_) | RangeError::Heap => {
-            super::heap_exhausted(size_of::<RangeAllocator>())
-        }
-    }
-}
-
-/// Returns the error for a failed allocation of `len` bytes from a device's own memory.
-fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
-    match err {
-        RangeError::Exhausted(found) => Error::NoMemory(Reason::new(
-            Constraint::CoherentRegion,
-            len,
-            found.saturating_mul(page),
-        )),
-        other => space_error(other),
     }
 }
 

@@ -23,8 +23,8 @@ mod sync;
 pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
-    List, append, boxed, collect, copy_segments, fill, join_segment, push, push_segment,
-    push_within, reserve, room, room_for_runs, total_len,
+    List, append, boxed, collect, copy_segments, fill, join_segment, push, push_segment, reserve,
+    room, total_len,
 };
 pub(crate) use single::{Facts, Wanted};
 
@@ -64,7 +64,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     bounce: Option<L::Lock<crate::RangeAllocator>>,
     live: L::Lock<Live>,
     /// Memory that devices may still reach because unmapping failed.
-    stuck: L::Lock<stuck::Stuck<P>>,
+    stuck: L::Lock<stuck::Stuck>,
     now_ns: L::Lock<u64>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
@@ -334,7 +334,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             used: AtomicUsize::new(0),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
-            stuck: L::Lock::new(stuck::Stuck::new()),
+            stuck: L::Lock::new(stuck::Stuck::default()),
             now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
             refused: L::Lock::new(0),
@@ -681,7 +681,7 @@ impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
 /// Returns the error for a heap without room for `bytes` bytes.
 fn heap_exhausted(bytes: usize) -> Error {
     // CAST: usize has at most 64 bits on all supported targets.
-    Error::NoMemory(Reason::new(Constraint::Ram, bytes as u64, 0))
+    Error::no_ram(bytes as u64)
 }
 
 /// Returns the reason why an IOMMU cannot map memory that begins or ends `found` bytes into a granule.

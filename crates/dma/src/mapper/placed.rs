@@ -2,7 +2,7 @@
 
 use super::alloc::{are_pieces, shorten, whole_pieces};
 use super::coherent::Backing;
-use super::{Alloc, Mapper, fill, push_within, room_for_runs};
+use super::{Alloc, Mapper, fill, room};
 use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
@@ -75,12 +75,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let held = alloc.held_bytes();
         // Reserves list entries first, because nothing may fail after the pages have moved.
         let memory = &mut alloc.memory;
-        let mut segments = room_for_runs(held / memory.granule)?;
+        let most = usize::try_from(held / memory.granule).unwrap_or(usize::MAX);
+        let mut segments = room(most)?;
         let answer = place(&self.platform, pages)?;
         memory.caching = caching;
         memory.segments = Vec::new();
         let next = |index| self.platform.pages_segment(pages, index);
-        fill(&mut segments, held, next, push_within)?;
+        fill(&mut segments, held, next)?;
         if !are_pieces(&segments, held, memory.granule) {
             return Err(Error::Invalid);
         }

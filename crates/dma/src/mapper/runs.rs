@@ -50,26 +50,9 @@ pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
 
 /// Appends a physical run, or joins it to the last run if both are adjacent.
 pub(super) fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
-    if join_segment(list.last_mut(), segment)? {
-        return Ok(());
+    if !join_segment(list.last_mut(), segment)? {
+        push(list, segment)?;
     }
-    push(list, segment)
-}
-
-/// Returns an empty list with room for `most` runs.
-pub(super) fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
-    room(usize::try_from(most).map_err(|_| heap_exhausted(usize::MAX))?)
-}
-
-/// As [`push_segment`], but allocates nothing: fails if the list has no room.
-pub(super) fn push_within(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
-    if join_segment(list.last_mut(), segment)? {
-        return Ok(());
-    }
-    if list.len() == list.capacity() {
-        return Err(Error::Invalid);
-    }
-    list.push(segment);
     Ok(())
 }
 
@@ -102,54 +85,29 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
         .ok_or(Error::Invalid)
 }
 
-/// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`.
-///
-/// # Errors
-/// As [`fill`].
+/// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`. Fails as
+/// [`fill`] does.
 pub(super) fn collect(
     most: u64,
     next: impl Fn(usize) -> Option<Segment>,
 ) -> Result<Vec<Segment>, Error> {
     let mut list = Vec::new();
-    fill(&mut list, most, next, push_segment)?;
+    fill(&mut list, most, next)?;
     Ok(list)
 }
 
-/// Appends the physical runs that `next` returns to a list, by `push`.
-///
-/// # Errors
-/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further; the error of
-/// `push`.
+/// Appends the physical runs that `next` returns to a list. Fails with `Invalid` for more than `most` bytes, so
+/// that a host whose runs do not end is asked no further.
 pub(super) fn fill(
     list: &mut Vec<Segment>,
     most: u64,
     next: impl Fn(usize) -> Option<Segment>,
-    push: fn(&mut Vec<Segment>, Segment) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (mut index, mut left) = (0usize, most);
     while let Some(segment) = next(index) {
         left = left.checked_sub(segment.len).ok_or(Error::Invalid)?;
-        push(list, segment)?;
+        push_segment(list, segment)?;
         index = index.checked_add(1).ok_or(Error::Invalid)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{push_within, room_for_runs};
-    use crate::{Error, PhysAddr, Segment};
-
-    #[test]
-    fn full_list_takes_adjacent_runs_only() {
-        let run = |at: u64| Segment::pages(PhysAddr::new(at), 8);
-        let mut list = room_for_runs(1).unwrap();
-        list.shrink_to_fit();
-        assert_eq!(push_within(&mut list, run(0)), Err(Error::Invalid));
-        list.reserve_exact(1);
-        push_within(&mut list, run(0)).unwrap();
-        push_within(&mut list, run(8)).unwrap();
-        assert_eq!(push_within(&mut list, run(24)), Err(Error::Invalid));
-        assert_eq!(list, [Segment::pages(PhysAddr::new(0), 16)]);
-    }
 }

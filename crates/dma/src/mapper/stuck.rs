@@ -4,23 +4,27 @@
 use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
 
-/// The quarantine. It keeps memory as long as the mapper exists, because the platform has no call to report
-/// that a translation was removed later.
-#[derive(Debug)]
-pub(super) struct Stuck<P: Platform> {
+/// The quarantine. It keeps memory for good, because the platform has no call to report that a translation
+/// was removed later.
+#[derive(Debug, Default)]
+pub(super) struct Stuck {
     /// The quarantined runs, in whole granules of the IOMMU.
     runs: Runs,
     /// Set when there was no room to record a range. From then on, all memory is treated as quarantined.
     is_all: bool,
-    /// Quarantined pages, which stay allocated.
-    pages: Vec<P::Pages>,
-    /// Programs' memory that stays pinned, and its runs.
-    pins: Vec<P::Pinned>,
+    /// The quarantined runs of programs' memory that stays pinned.
     pinned: Runs,
+}
+
+impl Stuck {
+    fn has(&self, segment: &Segment) -> bool {
+        self.is_all || self.runs.has(segment)
+    }
 }
 
 /// Returns a segment's first address, and the address after its last.
@@ -30,7 +34,7 @@ const fn ends(segment: &Segment) -> (u64, u64) {
 }
 
 /// A list of runs that do not overlap, sorted by address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Runs(Vec<Segment>);
 
 impl Runs {
@@ -67,22 +71,6 @@ impl Runs {
     }
 }
 
-impl<P: Platform> Stuck<P> {
-    pub(super) const fn new() -> Self {
-        Self {
-            runs: Runs(Vec::new()),
-            is_all: false,
-            pages: Vec::new(),
-            pins: Vec::new(),
-            pinned: Runs(Vec::new()),
-        }
-    }
-
-    fn has(&self, segment: &Segment) -> bool {
-        self.is_all || self.runs.has(segment)
-    }
-}
-
 /// Returns the whole granules that contain a segment.
 fn in_granules(segment: &Segment, granule: u64) -> Segment {
     let first = segment.addr.get() & !(granule - 1);
@@ -99,25 +87,21 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
                 continue;
             }
-            let added = self.insert_stuck(|stuck| &mut stuck.runs.0, |stuck| stuck.runs.add(run));
-            if !added {
+            if !self.insert_stuck(run, |stuck| &mut stuck.runs) {
                 self.stuck.with(|stuck| stuck.is_all = true);
             }
         }
     }
 
-    /// Makes room for another item in the list, then calls `insert`. Returns false without a call if there is
-    /// no room. Allocates without holding the lock.
-    fn insert_stuck<T>(
-        &self,
-        list: fn(&mut Stuck<P>) -> &mut Vec<T>,
-        insert: impl FnOnce(&mut Stuck<P>),
-    ) -> bool {
-        let (mut insert, mut longer) = (Some(insert), Vec::new());
+    /// Adds a run to a list of the quarantine. Returns false if there is no room. Allocates without holding
+    /// the lock.
+    fn insert_stuck(&self, run: Segment, list: fn(&mut Stuck) -> &mut Runs) -> bool {
+        let mut longer = Vec::new();
         // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
             let lacks = self.stuck.with(|stuck| {
-                let items = list(stuck);
+                let list = list(stuck);
+                let items = &mut list.0;
                 if longer.capacity() > items.capacity() {
                     longer.append(items);
                     core::mem::swap(items, &mut longer);
@@ -125,9 +109,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 if items.len() == items.capacity() {
                     return items.len().saturating_mul(2).max(4);
                 }
-                if let Some(insert) = insert.take() {
-                    insert(stuck);
-                }
+                list.add(run);
                 0
             });
             if lacks == 0 {
@@ -152,8 +134,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
         self.count_quarantined(len);
-        // If there is no room to record the pages, dropping them also leaves them allocated.
-        self.insert_stuck(|stuck| &mut stuck.pages, |stuck| stuck.pages.push(pages));
+        let _ = ManuallyDrop::new(pages);
     }
 
     /// Adds `len` to the number of quarantined bytes.
@@ -172,15 +153,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Keeps a program's memory pinned as long as the mapper exists.
+    /// Keeps a program's memory pinned for good.
     pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
         for &run in segments {
             // If there is no room to record a run, later pins of it are also kept.
-            self.insert_stuck(|stuck| &mut stuck.pinned.0, |stuck| stuck.pinned.add(run));
+            self.insert_stuck(run, |stuck| &mut stuck.pinned);
         }
-        // If there is no room to record the pin, dropping it also leaves the memory pinned.
-        self.insert_stuck(|stuck| &mut stuck.pins, |stuck| stuck.pins.push(pinned));
+        let _ = ManuallyDrop::new(pinned);
     }
 }
 

@@ -24,12 +24,15 @@ pub enum RangeError {
 impl RangeError {
     /// Returns the error of a call that wanted `wanted` bytes of a space with units of `unit` bytes.
     pub(crate) fn of(self, constraint: Constraint, wanted: u64, unit: u64) -> Error {
-        let found = match self {
-            Self::Invalid => return Error::Invalid,
-            Self::Exhausted(units) => units.saturating_mul(unit),
-            Self::Heap => 0,
-        };
-        Error::NoMemory(Reason::new(constraint, wanted, found))
+        match self {
+            Self::Invalid => Error::Invalid,
+            Self::Exhausted(units) => {
+                let found = units.saturating_mul(unit);
+                Error::NoMemory(Reason::new(constraint, wanted, found))
+            }
+            // CAST: a small constant.
+            Self::Heap => Error::no_ram(size_of::<RangeAllocator>() as u64),
+        }
     }
 }
 
