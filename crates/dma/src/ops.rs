@@ -5,15 +5,18 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 /// The interface of a DMA layer for buffer code.
 ///
 /// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel implements it
-/// with its own DMA API. The values that callers store have associated types, so callers need no boxes for
-/// them. Each value of `Alloc`, `Table` and `Mapping` owns a resource. To release the resource, the caller
-/// passes the value to `free`, `free_table` or `unmap`, once.
+/// with its own DMA API. Each value of `Alloc`, `Table`, `Mapping` and `Vmap` owns a resource. To release it,
+/// the caller passes the value to `free`, `free_table`, `unmap` or `vunmap`.
 ///
 /// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
 /// its own locks, and holds none of them while it waits for memory.
 ///
 /// # Context
 /// All methods may sleep unless they say otherwise.
+#[expect(
+    unused_variables,
+    reason = "some default methods need not use their arguments"
+)]
 pub trait DmaOps {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
@@ -41,9 +44,7 @@ pub trait DmaOps {
     /// Returns whether `dev` sees the CPU's caches.
     fn coherency(&self, dev: Self::Device) -> Coherency;
 
-    /// Allocates zeroed memory that device and CPU see alike without syncs.
-    ///
-    /// The memory is one run of DMA addresses for `dev`.
+    /// Allocates zeroed memory that device and CPU see alike without syncs, one run of addresses for `dev`.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) with the pool that ran out; `Invalid` for size zero or overflow.
@@ -54,7 +55,7 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Alloc, Error>;
 
-    /// Allocates zeroed cached memory that is one run of DMA addresses for `dev` and needs syncs.
+    /// Allocates zeroed cached memory that is one run of addresses for `dev` and needs syncs.
     ///
     /// Source: Linux `dma_alloc_noncontiguous`, differs: always zeroed.
     ///
@@ -75,16 +76,12 @@ pub trait DmaOps {
     /// `NoMemory` (ENOMEM).
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error>;
 
-    /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches. Without an IOMMU,
-    /// these are pages below the device's mask. The memory is mapped for no device.
-    ///
-    /// Drivers of devices with short masks request such pages (`__GFP_DMA32`). The default
-    /// implementation allocates any pages.
+    /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: without an IOMMU, pages
+    /// below the device's mask (`__GFP_DMA32`). The default method allocates any pages.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
     fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
-        let _ = dev;
         self.alloc_virtual(len_bytes)
     }
 
@@ -94,10 +91,8 @@ pub trait DmaOps {
     /// Returns the allocation's address for the device that requested it; `None` for virtual memory.
     fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
 
-    /// Hands the whole allocation over to the device or the CPU (`sync`). Does nothing if both always see
-    /// the same bytes.
-    ///
-    /// Returns whether cache maintenance was necessary and done.
+    /// Hands the whole allocation over to the device or the CPU (`sync`). Returns whether cache maintenance was
+    /// necessary and done.
     ///
     /// # Context
     /// Does not sleep.
@@ -106,10 +101,8 @@ pub trait DmaOps {
     /// Returns how the CPU maps the allocation.
     fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
 
-    /// Makes a scatter table of the allocation's memory, to share it with other devices.
-    ///
-    /// The allocation must outlive the table. The table may consist of physical ranges without
-    /// pages.
+    /// Makes a scatter table of the allocation's memory, to share it with other devices. The allocation must
+    /// outlive the table. The table may consist of physical ranges without pages.
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` (ENXIO) if the memory cannot be described.
@@ -129,10 +122,8 @@ pub trait DmaOps {
         direction: Direction,
     ) -> Result<Self::Table, Error>;
 
-    /// Returns whether `table` still describes the memory at `addr` of `user`.
-    ///
-    /// A host that pins pages returns false after the program has mapped other memory at `addr`. A host that
-    /// does not pin, but looks up the address at each access, may always return true.
+    /// Returns whether `table` still describes the memory at `addr` of `user`: false after the program has
+    /// mapped other memory there. A host that looks up the address at each access may always return true.
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
     /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).
@@ -154,14 +145,11 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error>;
 
-    /// Ends a mapping. Behind an IOMMU, later accesses of the device fault.
-    ///
-    /// If a page table cannot remove a translation, the layer quarantines the memory that the device still
-    /// reaches; [`try_unmap`](Self::try_unmap) reports this failure.
+    /// Ends a mapping. Behind an IOMMU, later accesses of the device fault. If a translation cannot be removed,
+    /// the layer quarantines the memory; [`try_unmap`](Self::try_unmap) reports this failure.
     fn unmap(&self, mapping: Self::Mapping, attrs: Attrs);
 
-    /// Ends a mapping; returns an error if the device may still reach the memory. A layer whose unmaps
-    /// cannot fail need not implement this method.
+    /// Ends a mapping as [`unmap`](Self::unmap). The default method is for layers whose unmaps cannot fail.
     ///
     /// # Errors
     /// The hardware's error. The device may still reach the memory, so the memory's owner must not reuse
@@ -171,14 +159,12 @@ pub trait DmaOps {
         Ok(())
     }
 
-    /// Makes ended mappings unreachable for devices now. A layer that flushes I/O page tables later
-    /// implements this method.
+    /// Makes ended mappings unreachable for devices now, in a layer that flushes I/O page tables later.
     fn flush(&self) {}
 
     /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache maintenance or a
-    /// bounce copy was necessary and done.
-    ///
-    /// As in Linux, the CPU's writes between syncs to a `FromDevice` mapping that bounces are lost.
+    /// bounce copy was necessary and done. As in Linux, the CPU's writes between syncs to a `FromDevice` mapping
+    /// that bounces are lost.
     ///
     /// # Context
     /// Does not sleep.
@@ -189,7 +175,6 @@ pub trait DmaOps {
 
     /// Returns whether the device sees a copy (a bounce slot) of all or part of the mapping's memory.
     fn bounces(&self, mapping: &Self::Mapping) -> bool {
-        let _ = mapping;
         false
     }
 
@@ -214,7 +199,6 @@ pub trait DmaOps {
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
     /// through this interface.
     fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
 
@@ -223,7 +207,6 @@ pub trait DmaOps {
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
     fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        let _ = (vmap, offset, data);
         Err(Error::Unsupported)
     }
 
@@ -293,27 +276,21 @@ impl<O: DmaOps + ?Sized> DmaOps for &O {
 
 /// Returns the length of the contiguous run at the start of `mapping`, in bytes.
 ///
-/// Segments with adjacent addresses form one run, even if the layer did not merge them. The walk stops at
-/// the first gap, or once it has found `enough` bytes.
+/// Segments with adjacent addresses form one run. The walk stops at the first gap, or once it has found
+/// `enough` bytes.
 ///
 /// Source: Linux `vb2_dc_get_contiguous_size`.
 pub fn contiguous_len<D: DmaOps + ?Sized>(ops: &D, mapping: &D::Mapping, enough: u64) -> u64 {
-    let mut run = 0u64;
-    let mut index = 0usize;
-    let mut expected: Option<DmaAddr> = None;
-    while let Some(seg) = ops.segment(mapping, index) {
-        if expected.is_some_and(|at| at != seg.addr) {
+    let (mut run, mut expected) = (0u64, None);
+    for seg in (0..).map_while(|index| ops.segment(mapping, index)) {
+        if expected.is_some_and(|at| at != Some(seg.addr)) {
             break;
         }
         run = run.saturating_add(seg.len);
         if run >= enough {
             break;
         }
-        expected = seg.addr.checked_add(seg.len);
-        if expected.is_none() {
-            break;
-        }
-        index = index.saturating_add(1);
+        expected = Some(seg.addr.checked_add(seg.len));
     }
     run
 }

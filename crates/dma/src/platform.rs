@@ -1,12 +1,9 @@
-//! The lower interface: the traits that a host implements for the mapping layer, one for each ability of
-//! the host.
+//! The lower interface: the traits that a host implements for the mapping layer, one for each ability.
 //!
-//! Every host implements [`PageSource`], which has five required methods. Hosts with caches, IOMMUs and so
-//! on also implement [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`]; the default
-//! methods do nothing or refuse. [`without!`](crate::without) implements the traits that a host lacks.
-//!
+//! Every host implements [`PageSource`]; [`without!`](crate::without) implements the traits that it lacks.
 //! Every method takes `&self`. A host that several contexts call needs locks, as any page allocator does.
 //! The layer holds no lock while it calls the host.
+#![expect(unused_variables, reason = "the default methods do nothing or refuse")]
 
 use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
@@ -26,9 +23,8 @@ pub enum BounceMode {
 /// The I/O address space of a device behind an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IommuInfo {
-    /// Sizes that one page-table entry can map: bit `n` set for `2^n` bytes.
-    ///
-    /// The smallest is the granule, which may be larger than the CPU's page.
+    /// Sizes that one page-table entry can map: bit `n` set for `2^n` bytes. The smallest is the granule,
+    /// which may be larger than the CPU's page.
     pub page_sizes: u64,
     /// Lowest address that may be allocated. (Zero is never allocated.)
     pub first: Iova,
@@ -40,11 +36,7 @@ impl IommuInfo {
     /// Returns the size of the smallest page in bytes; `None` if `page_sizes` is zero.
     #[must_use]
     pub const fn granule(&self) -> Option<u64> {
-        if self.page_sizes == 0 {
-            None
-        } else {
-            Some(1 << self.page_sizes.trailing_zeros())
-        }
+        1u64.checked_shl(self.page_sizes.trailing_zeros())
     }
 }
 
@@ -65,8 +57,8 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// Returns the description of a device that sees the CPU's caches and uses physical addresses; memory
-    /// that the device does not reach is refused. For other devices, set fields of the result.
+    /// Returns the description of a device that sees the CPU's caches, uses physical addresses and never
+    /// bounces.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -78,8 +70,8 @@ impl DeviceInfo {
         }
     }
 
-    /// Returns the description changed for a device that does not see the CPU's caches. User memory handed to
-    /// the device must begin and end on multiples of `cache_alignment` bytes.
+    /// Returns the description of a device that does not see the CPU's caches. User memory handed to the
+    /// device must begin and end on multiples of `cache_alignment` bytes.
     #[must_use]
     pub const fn non_coherent(mut self, cache_alignment: u64) -> Self {
         self.coherency = Coherency::NonCoherent;
@@ -104,12 +96,8 @@ impl DeviceInfo {
     /// Returns whether memory can meet the limits at all: [`Limits::is_valid`] holds, and the IOMMU, if there
     /// is one, has at least one page size.
     #[must_use]
-    pub const fn is_valid(&self) -> bool {
-        self.limits.is_valid()
-            && match &self.iommu {
-                Some(iommu) => iommu.page_sizes != 0,
-                None => true,
-            }
+    pub fn is_valid(&self) -> bool {
+        self.limits.is_valid() && self.iommu.is_none_or(|iommu| iommu.page_sizes != 0)
     }
 }
 
@@ -136,9 +124,8 @@ pub struct PageRequest<D> {
     pub max_addr: PhysAddr,
     /// How the CPU maps the pages.
     pub caching: Caching,
-    /// The device that must reach the pages without bouncing; `None` if they are not allocated for a device.
-    ///
-    /// Unless this is `None`, a confidential machine makes the pages shared (unencrypted).
+    /// The device that must reach the pages without bouncing, if they are allocated for a device. A
+    /// confidential machine then makes them shared (unencrypted).
     pub device: Option<D>,
 }
 
@@ -166,11 +153,9 @@ pub struct BouncePool {
     pub len: u64,
 }
 
-/// Memory and devices, which every host has.
-///
-/// A simulated machine, an operating system's page allocator or a user-space driver over VFIO can implement
-/// this trait. A VFIO driver has no physical addresses. It uses its process's addresses instead, always
-/// behind an IOMMU.
+/// Memory and devices, which every host has: a simulated machine, an operating system's page allocator, or a
+/// user-space driver over VFIO. The last has no physical addresses; it uses its process's addresses instead,
+/// always behind an IOMMU.
 ///
 /// # What the implementer owes
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
@@ -183,8 +168,7 @@ pub struct BouncePool {
 pub trait PageSource {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// An allocation of pages. Only [`free_pages`](Self::free_pages) frees the pages; dropping this value
-    /// leaves them allocated.
+    /// An allocation of pages, which [`free_pages`](Self::free_pages) frees.
     type Pages;
 
     /// Returns the size of a CPU page in bytes, a power of two.
@@ -193,16 +177,14 @@ pub trait PageSource {
     /// Describes `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
-    /// Returns the device's stable, unique index, or `None`. The index is below the mapper's capacity
-    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). With an index, the mapper finds the device's
-    /// state without a shared lock. A host must return an index for all its devices, or `None`, the
-    /// default, for all. This includes devices that the mapper does not know yet.
+    /// Returns the device's stable, unique index, below the mapper's capacity
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). The mapper then finds the device's state without a
+    /// shared lock. A host returns an index for all its devices, or `None` for all.
     fn device_number(&self, dev: Self::Device) -> Option<usize> {
-        let _ = dev;
         None
     }
 
-    /// Allocates pages that are zeroed for the CPU and for every device.
+    /// Allocates zeroed pages.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) with the constraint that could not be met (`ContiguousPool`, `Contiguous`, `Ram`,
@@ -212,9 +194,8 @@ pub trait PageSource {
     /// Frees pages. The caller has removed all device mappings of the pages.
     fn free_pages(&self, pages: Self::Pages);
 
-    /// Returns physical run `index` of the pages, in order; `None` past the last.
-    ///
-    /// The runs must cover exactly the requested length, in whole granules; the layer refuses other runs.
+    /// Returns physical run `index` of the pages, in order; `None` past the last. The runs must cover exactly
+    /// the requested length, in whole granules; the layer refuses other runs.
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
 
     /// Returns the size of RAM, in bytes. The layer refuses larger requests without asking the host.
@@ -222,18 +203,15 @@ pub trait PageSource {
         u64::MAX
     }
 
-    /// Returns the granule in bytes of allocations for no device (`PageRequest::device` is `None`).
-    ///
-    /// The granule is a power of two, at least the page size. An IOMMU with pages larger than the CPU's
-    /// cannot map smaller pieces. A machine with such an IOMMU returns the IOMMU's granule, so that devices
-    /// behind it can share this memory.
+    /// Returns the granule in bytes of allocations for no device (`PageRequest::device` is `None`): a power of
+    /// two, at least the page size. A machine whose IOMMU has larger pages than the CPU returns the IOMMU's
+    /// granule, so that devices behind the IOMMU can share this memory.
     fn unmapped_granule(&self) -> u64 {
         self.page_size()
     }
 
     /// Returns the bus address at which a device without an IOMMU sees `addr`; `None` if there is none.
     fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
-        let _ = dev;
         Some(DmaAddr::new(addr.get()))
     }
 
@@ -242,41 +220,34 @@ pub trait PageSource {
     ///
     /// Source: Linux 7.2 kernel/dma/direct.c `dma_direct_optimal_gfp_mask`.
     fn phys_limit(&self, dev: Self::Device, mask: u64) -> PhysAddr {
-        let _ = dev;
         PhysAddr::new(mask)
     }
 
     /// Returns the alignment in bytes that `dev` needs for a mapping's address, a power of two.
     fn min_address_align(&self, dev: Self::Device) -> u64 {
-        let _ = dev;
         1
     }
 
-    /// Checks whether `dev` may use memory at all, with any kind of mapping. Reasons for a refusal: the
-    /// memory is protected, has no pages, or is cached while the device's driver never syncs.
+    /// Checks whether `dev` may use memory at all. Reasons for a refusal: the memory is protected, has no
+    /// pages, or is cached while the device's driver never syncs.
     ///
     /// # Errors
-    /// The [`Reason`] for the refusal. The call that maps then fails with EIO ([`Error::Unmappable`]).
+    /// The [`Reason`], with which the call that maps fails ([`Error::Unmappable`], EIO).
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
-        let _ = (dev, memory);
         Ok(())
     }
 }
 
-/// The CPU's caches. A host whose devices all see the caches need not implement the methods.
+/// The CPU's caches.
 ///
 /// # Context
 /// Does not sleep; may be called in interrupt context.
 pub trait Caches {
     /// Writes the CPU's dirty lines of `len` bytes at `addr` back, so that devices see them.
-    fn cache_clean(&self, addr: PhysAddr, len: u64) {
-        let _ = (addr, len);
-    }
+    fn cache_clean(&self, addr: PhysAddr, len: u64) {}
 
     /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees the devices' bytes.
-    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
-        let _ = (addr, len);
-    }
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {}
 }
 
 /// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
@@ -294,10 +265,8 @@ pub trait Iommu: PageSource {
         dev
     }
 
-    /// Maps `len` bytes at `iova` to `phys` in the device's page table. Addresses and length are multiples of
-    /// the granule.
-    ///
-    /// The layer guarantees that nothing is mapped in the range yet. The implementer chooses the entry sizes.
+    /// Maps `len` bytes at `iova` to `phys` in the device's page table, with entries of any size. Addresses and
+    /// length are multiples of the granule. Nothing is mapped in the range yet.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) if page-table memory ran out. An error leaves the whole range unmapped.
@@ -309,7 +278,6 @@ pub trait Iommu: PageSource {
         len: u64,
         prot: Prot,
     ) -> Result<(), Error> {
-        let _ = (dev, iova, phys, len, prot);
         Err(Error::Unsupported)
     }
 
@@ -317,19 +285,16 @@ pub trait Iommu: PageSource {
     /// have gaps.
     ///
     /// # Errors
-    /// The hardware's error. The device may still reach part of the range. The layer therefore never reuses
-    /// the range's addresses, and never frees or unpins memory that was mapped there
+    /// The hardware's error: the device may still reach part of the range. The layer then never reuses the
+    /// addresses, and never frees or unpins the memory
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
     fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
-        let _ = (dev, iova, len);
         Err(Error::Unsupported)
     }
 
     /// Flushes removed entries from the device's translation buffer. From then on, accesses to the removed
     /// addresses fault.
-    fn iommu_flush(&self, dev: Self::Device) {
-        let _ = dev;
-    }
+    fn iommu_flush(&self, dev: Self::Device) {}
 
     /// Makes the entries that were added since the last call visible to the device. Hardware that caches the
     /// absence of an entry needs this call.
@@ -337,7 +302,6 @@ pub trait Iommu: PageSource {
     /// # Errors
     /// The hardware's error. The entries stay in the page table.
     fn iommu_map_done(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
-        let _ = (dev, iova, len);
         Ok(())
     }
 
@@ -345,22 +309,21 @@ pub trait Iommu: PageSource {
     /// region. The layer never maps memory there, and refuses more than
     /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) separate regions. The answer never changes.
     fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
-        let _ = (dev, index);
         None
     }
 
-    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory. If
-    /// it is, memory that does not fill whole granules bounces, and unmaps of the device and its group are
-    /// always flushed at once. The answer never changes.
-    ///
-    /// If granules are larger than pages, the layer hides a granule's other pages even from trusted devices.
+    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory. Memory
+    /// that does not fill whole granules then bounces, and unmaps of the device and its group are always flushed
+    /// at once. The answer never changes. A granule's other pages are hidden even from trusted devices.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
-        let _ = dev;
         false
     }
 }
 
 /// Bouncing: copies of memory for devices that do not reach the memory itself.
+///
+/// # Context
+/// Does not sleep. `bounce_in` and `bounce_out` may be called in interrupt context.
 pub trait Bounce: PageSource {
     /// Returns the memory for bouncing; `None` if there is none. The answer never changes.
     fn bounce_pool(&self) -> Option<BouncePool> {
@@ -375,44 +338,30 @@ pub trait Bounce: PageSource {
     /// Returns true if `dev` cannot access a range although the mask of `dev` covers the range. An example is
     /// private memory of a confidential machine.
     fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
-        let _ = (dev, segment);
         false
     }
 
-    /// Copies `len` bytes from memory into a bounce slot. Reads and writes both as the CPU sees them.
+    /// Copies `len` bytes from memory into a bounce slot, as the CPU sees both.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) if the program's memory is gone.
-    ///
-    /// # Context
-    /// Does not sleep; may be called in interrupt context.
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
-        let _ = (slot, from, len);
         Err(Error::Unsupported)
     }
 
-    /// Copies `len` bytes from a bounce slot to memory. Reads and writes both as the CPU sees them.
+    /// Copies `len` bytes from a bounce slot to memory, as the CPU sees both.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
-    ///
-    /// # Context
-    /// Does not sleep; may be called in interrupt context.
     fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
-        let _ = (slot, to, len);
         Err(Error::Unsupported)
     }
 
     /// Zeroes `len` bytes of the bounce pool, for the CPU and for devices.
-    ///
-    /// # Context
-    /// Does not sleep.
-    fn bounce_zero(&self, slot: PhysAddr, len: u64) {
-        let _ = (slot, len);
-    }
+    fn bounce_zero(&self, slot: PhysAddr, len: u64) {}
 }
 
-/// The memory of programs. A host without programs writes `type User = (); type Pinned = ();`.
+/// The memory of programs.
 ///
 /// # Context
 /// May sleep.
@@ -433,33 +382,25 @@ pub trait UserPages {
         len: u64,
         device_writes: bool,
     ) -> Result<Self::Pinned, Error> {
-        let _ = (user, addr, len, device_writes);
         Err(Error::Unsupported)
     }
 
     /// Ends a pin. `dirty` means that a device wrote to the memory.
-    fn unpin_user(&self, pinned: Self::Pinned, dirty: bool) {
-        let _ = (pinned, dirty);
-    }
+    fn unpin_user(&self, pinned: Self::Pinned, dirty: bool) {}
 
-    /// Returns physical run `index` of pinned memory, in order; `None` past the last run.
-    ///
-    /// The first run starts at the same offset in its page as the pinned `addr`. All runs together have the
-    /// pinned length.
+    /// Returns physical run `index` of pinned memory, in order; `None` past the last. The first run starts at
+    /// the same offset in its page as the pinned `addr`. All runs together have the pinned length.
     fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment> {
-        let _ = (pinned, index);
         None
     }
 
     /// Returns whether `addr` of `user` still leads to the first pinned byte.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
-        let _ = (pinned, user, addr);
         false
     }
 }
 
-/// Mappings of memory for the CPU (views), and into programs. A host that makes neither writes
-/// `type Vmap = (); type Mmap = ();`.
+/// Mappings of memory for the CPU (views), and into programs.
 ///
 /// # Context
 /// May sleep.
@@ -475,20 +416,15 @@ pub trait KernelViews: PageSource + Caches {
     /// `NoMemory` (ENOMEM); `NoSuchMemory` (ENXIO) for runs that have no CPU address; `Unsupported`
     /// (EOPNOTSUPP).
     fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error> {
-        let _ = (segments, caching);
         Err(Error::Unsupported)
     }
 
     /// Removes a CPU mapping.
-    fn vunmap(&self, vmap: Self::Vmap) {
-        let _ = vmap;
-    }
+    fn vunmap(&self, vmap: Self::Vmap) {}
 
-    /// Returns the bytes of a CPU mapping without a copy; `None` unless they are contiguous and stay valid
-    /// while the mapping exists. The bytes are atomic because devices and programs may write them at any
-    /// time.
+    /// Returns the bytes of a CPU mapping without a copy, if they are contiguous and stay valid while the
+    /// mapping exists. They are atomic because devices and programs may write them at any time.
     fn vmap_bytes<'a>(&'a self, vmap: &'a Self::Vmap) -> Option<&'a [AtomicU8]> {
-        let _ = vmap;
         None
     }
 
@@ -498,7 +434,6 @@ pub trait KernelViews: PageSource + Caches {
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) if mappings cannot be read
     /// through this interface.
     fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
 
@@ -507,18 +442,15 @@ pub trait KernelViews: PageSource + Caches {
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
     fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        let _ = (vmap, offset, data);
         Err(Error::Unsupported)
     }
 
-    /// Describes `len` bytes at `offset` of an allocation, so that they can be mapped into a program.
-    ///
-    /// The layer guarantees that the range lies inside the allocation.
+    /// Describes `len` bytes at `offset` of an allocation, so that they can be mapped into a program. The range
+    /// lies inside the allocation.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
     fn mmap(&self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error> {
-        let _ = (pages, offset, len);
         Err(Error::Unsupported)
     }
 
@@ -527,7 +459,6 @@ pub trait KernelViews: PageSource + Caches {
     /// # Errors
     /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
     fn mmap_physical(&self, range: Segment) -> Result<Self::Mmap, Error> {
-        let _ = range;
         Err(Error::Unsupported)
     }
 
@@ -540,25 +471,15 @@ pub trait KernelViews: PageSource + Caches {
     }
 
     /// Ends the use of a claimed part of a device's coherent memory.
-    fn release_physical(&self, range: Segment) {
-        let _ = range;
-    }
+    fn release_physical(&self, range: Segment) {}
 
     /// Zeroes a physical range for the CPU and for devices.
     ///
     /// # Errors
     /// As [`vmap`](Self::vmap) and [`vmap_write`](Self::vmap_write).
     fn zero(&self, range: Segment, caching: Caching) -> Result<(), Error> {
-        const ZEROES: [u8; 512] = [0; 512];
         let vmap = self.vmap(&[range], caching)?;
-        let mut done = 0u64;
-        let mut result = Ok(());
-        while result.is_ok() && done < range.len {
-            // CAST: at most 512.
-            let part = range.len.saturating_sub(done).min(ZEROES.len() as u64) as usize;
-            result = self.vmap_write(&vmap, done, ZEROES.get(..part).unwrap_or(&[]));
-            done = done.saturating_add(part as u64);
-        }
+        let result = zero_with(range.len, |at, zeroes| self.vmap_write(&vmap, at, zeroes));
         self.vunmap(vmap);
         if result.is_ok() && caching == Caching::Cached {
             self.cache_clean(range.addr, range.len);
@@ -567,22 +488,37 @@ pub trait KernelViews: PageSource + Caches {
     }
 }
 
-/// A host of the mapping layer. Every type with all traits of this module is a `Platform`;
-/// [`without!`](crate::without) implements the traits that a host lacks.
+/// Zeroes `len` bytes by calls of `write`, which gets an offset and up to 512 zeroes.
+pub(crate) fn zero_with(
+    len: u64,
+    mut write: impl FnMut(u64, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    const ZEROES: [u8; 512] = [0; 512];
+    let mut done = 0;
+    while done < len {
+        // CAST: at most 512.
+        let part = (len - done).min(ZEROES.len() as u64) as usize;
+        write(done, ZEROES.get(..part).unwrap_or(&[]))?;
+        done += part as u64;
+    }
+    Ok(())
+}
+
+/// A host of the mapping layer: a type with all traits of this module.
 pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
 
 impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
 
 /// Declares which traits a host lacks: [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`], [`KernelViews`].
 ///
-/// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list and
-/// implement the trait. For `Caches`, `Iommu` and `Bounce`, [`PageSource::device_info`] must name the ability,
-/// too. Calls that need a missing ability are refused, or do nothing.
+/// A host begins with [`PageSource`] and lacks all five. To add one, implement the trait instead. For `Caches`,
+/// `Iommu` and `Bounce`, [`PageSource::device_info`] must name the ability, too. Calls that need a missing
+/// ability are refused, or do nothing.
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.
 /// ```
-/// # use vb3_dma::{DeviceInfo, Error, KernelViews, Mapper, PageRequest, PageSource, Segment};
+/// # use vb3_dma::{DeviceInfo, Error, KernelViews, PageRequest, PageSource, Segment};
 /// struct Host;
 ///
 /// impl PageSource for Host {
@@ -603,8 +539,6 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 /// }
 ///
 /// vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages);
-/// # Mapper::new(Host)?;
-/// # Ok::<(), Error>(())
 /// ```
 #[macro_export]
 macro_rules! without {

@@ -9,6 +9,7 @@ use crate::{Error, Iova, PhysAddr};
 /// # Requirements on the implementer
 /// * An allocated table is zeroed, for the CPU and for the walker, and aligned to its length.
 /// * Entries are read and written as one 64-bit access, little endian.
+#[expect(unused_variables, reason = "the default methods do nothing")]
 pub trait TableMemory {
     /// Allocates a table of `len` bytes: one granule, or up to sixteen at the root of Arm stage 2.
     ///
@@ -27,15 +28,11 @@ pub trait TableMemory {
 
     /// Makes written entries visible to a walker that does not snoop, before any later write. `len` is in
     /// bytes.
-    fn publish(&mut self, at: PhysAddr, len: u64) {
-        let _ = (at, len);
-    }
+    fn publish(&mut self, at: PhysAddr, len: u64) {}
 
     /// Makes a walker forget its cached translation of a block of `len` bytes. Called after the block's
     /// removal and before a table replaces the block, for architectures that require break-before-make.
-    fn break_block(&mut self, iova: Iova, len: u64) {
-        let _ = (iova, len);
-    }
+    fn break_block(&mut self, iova: Iova, len: u64) {}
 }
 
 /// A page table in memory.

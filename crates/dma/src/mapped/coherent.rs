@@ -2,6 +2,7 @@
 
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
+use crate::platform::zero_with;
 use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
@@ -291,15 +292,7 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
     }
 
     fn zero(&self) -> Result<(), Error> {
-        const ZEROES: [u8; 64] = [0; 64];
-        let mut done = 0;
-        while done < self.len {
-            // CAST: at most 64.
-            let part = (self.len - done).min(ZEROES.len() as u64) as usize;
-            self.write(done, ZEROES.get(..part).unwrap_or(&[]))?;
-            done = done.saturating_add(part as u64);
-        }
-        Ok(())
+        zero_with(self.len, |at, zeroes| self.write(at, zeroes))
     }
 
     /// Returns the device's address of the first byte.

@@ -151,12 +151,11 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
     #[inline]
-    pub fn map<M, D>(&self, memory: M, direction: D) -> Result<Mapped<H, M, D, Device>, Error>
+    pub fn map<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, M, D, Device>, Error>
     where
         M: Mappable<H::Platform>,
         D: MapDirection,
     {
-        let _ = direction;
         let mapping = memory
             .source()
             .map(self.mapper(), &self.facts, D::DIRECTION)?;
@@ -184,11 +183,10 @@ impl<H: MapperRef> DmaDevice<H> {
     pub fn map_raw<D: MapDirection>(
         &self,
         memory: Segment,
-        direction: D,
+        _direction: D,
     ) -> Result<Mapped<H, Raw, D, Device>, Error> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
-        let _ = direction;
         let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::empty());
         let mapping = self.mapper().map_run(&self.facts, (&memory, 1), wanted)?;
         Ok(Mapped::new(self.host.clone(), Raw(memory), mapping))
@@ -220,9 +218,8 @@ impl<H: MapperRef> DmaDevice<H> {
         user: &<H::Platform as crate::UserPages>::User,
         addr: u64,
         len_bytes: u64,
-        direction: D,
+        _direction: D,
     ) -> Result<OwnedMemory<H>, Error> {
-        let _ = direction;
         let mapper = self.mapper();
         let table = mapper.pin_user(user, addr, len_bytes, D::DIRECTION)?;
         Ok(OwnedMemory::pinned(self.host.clone(), table, D::DIRECTION))
