@@ -19,10 +19,8 @@ pub(crate) struct IovaAllocator {
 }
 
 impl IovaAllocator {
-    /// Makes an allocator of all addresses of an aperture except zero.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for an aperture that holds no whole granule; `NoMemory` (ENOMEM).
+    /// Makes an allocator of all addresses of an aperture except zero. Fails with `Invalid` (EINVAL) for an
+    /// aperture that holds no whole granule.
     pub(crate) fn new(info: &IommuInfo) -> Result<Self, Error> {
         let granule = info.granule().ok_or(Error::Invalid)?;
         let shift = granule.trailing_zeros();
@@ -33,13 +31,8 @@ impl IovaAllocator {
         Ok(Self { space, shift })
     }
 
-    /// Reserves addresses that must never be allocated: firmware's regions, bridge windows, interrupts.
-    ///
-    /// A granule that the region touches is reserved as a whole. Regions may overlap.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for an empty region, a region in use, or more than
-    /// [`RangeAllocator::MAX_RESERVED`] separate regions; `NoMemory` (ENOMEM). An error changes nothing.
+    /// Reserves all granules that a region touches: firmware's memory, bridge windows, interrupts. Fails as
+    /// [`RangeAllocator::reserve`] does, and with `Invalid` for an empty region.
     pub(crate) fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
         if first > last {
             return Err(Error::Invalid);
@@ -56,13 +49,10 @@ impl IovaAllocator {
 
     /// Allocates `len` bytes (rounded up to granules) at a multiple of `align` bytes, none above `limit`. If
     /// possible, the start is also a multiple of the length rounded up to a power of two. Allocates no heap
-    /// memory: if `room` is too small for the tree's new node, fails and records in `room` how much is
-    /// lacking.
+    /// memory: a new tree node uses `room`.
     ///
-    /// # Errors
-    /// * `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that
-    ///   is no power of two.
-    /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
+    /// Fails with `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment
+    /// that is no power of two; with `NoMemory` (ENOMEM) and the longest free run; or if `room` is too small.
     pub(crate) fn alloc_with(
         &mut self,
         room: &mut RangeRoom,
@@ -83,10 +73,7 @@ impl IovaAllocator {
         }
     }
 
-    /// Frees a range of `len` bytes, exactly as it was allocated.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for any other range, which changes nothing.
+    /// Frees a range of `len` bytes, exactly as it was allocated. Refuses any other range (EINVAL).
     pub(crate) fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
         if !at.is_aligned(self.granule()) {

@@ -184,8 +184,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Makes an allocation that is mapped for no device, and counts it.
     pub(super) fn unmapped(&self, pages: P::Pages, memory: Memory) -> Alloc<P> {
-        self.live
-            .with(|live| live.allocs = live.allocs.saturating_add(1));
+        self.live.with(|live| live.allocs += 1);
         Alloc {
             memory,
             backing: Backing::Pages(pages),
@@ -258,8 +257,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 state.live.allocs = state.live.allocs.saturating_sub(1);
             });
         } else {
-            self.live
-                .with(|live| live.allocs = live.allocs.saturating_sub(1));
+            self.live.with(|live| live.allocs -= 1);
         }
         // The memory may also have been mapped through a table, and that translation may wait for a flush.
         self.flush_all_lazy();

@@ -140,11 +140,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Removes a range from the page table. The range's addresses are freed after a flush, now or later.
-    ///
-    /// # Errors
-    /// The platform's error. The device may still reach the memory, and the addresses are
-    /// quarantined.
+    /// Removes a range from the page table. The range's addresses are freed after a flush, now or later. After
+    /// an error of the platform, the device may still reach the memory, and the addresses are quarantined.
     pub(super) fn unmap_iommu(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
         let removed = self
             .platform
@@ -179,9 +176,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once, because the caller reuses the memory next.
-    ///
-    /// # Errors
-    /// As [`unmap_iommu`](Self::unmap_iommu).
     pub(super) fn unmap_iommu_now(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
         let done = self.unmap_iommu(at, range);
         self.flush_slot(at.space);

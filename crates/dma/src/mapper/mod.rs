@@ -68,7 +68,8 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     now_ns: L::Lock<u64>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
-    refused: L::Lock<u64>,
+    /// How often a caller passed an object of another mapper.
+    refused: AtomicUsize,
 }
 
 /// Number of mappers made so far, which provides their ids.
@@ -157,16 +158,16 @@ impl<D> Slot<D> {
     /// Counts another device that uses this address space. If that device is untrusted, removed translations
     /// of this address space no longer wait for a flush.
     fn add_member(&mut self, untrusted: bool) {
-        self.members = self.members.saturating_add(1);
+        self.members += 1;
         if untrusted {
-            self.untrusted_members = self.untrusted_members.saturating_add(1);
+            self.untrusted_members += 1;
             self.queue.set_strict();
         }
     }
 
     fn drop_member(&mut self, untrusted: bool) {
-        self.members = self.members.saturating_sub(1);
-        self.untrusted_members = self.untrusted_members.saturating_sub(untrusted.into());
+        self.members -= 1;
+        self.untrusted_members -= u32::from(untrusted);
     }
 
     /// Returns whether removed translations of this address space may wait for a flush.
@@ -337,7 +338,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             stuck: L::Lock::new(stuck::Stuck::default()),
             now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
-            refused: L::Lock::new(0),
+            refused: AtomicUsize::new(0),
         })
     }
 
@@ -391,16 +392,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns how often a caller passed an object of another mapper. Such a call changes nothing, and the
     /// other mapper keeps the object's resources.
     #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused.with(|refused| *refused)
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Returns whether `owner` identifies this mapper; if not, counts a refusal.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {
         if owner != self.id {
-            self.refused
-                .with(|refused| *refused = refused.saturating_add(1));
+            self.refused.fetch_add(1, Ordering::Relaxed);
         }
         owner == self.id
     }
@@ -458,10 +458,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Returns the platform's description of `dev`.
-    ///
-    /// # Errors
-    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet.
+    /// Returns the platform's description of `dev`. Fails with `Invalid` for a nonexistent device, or for limits
+    /// or page sizes that no memory could meet.
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
         match self.platform.device_info(dev) {
             Some(info) if info.is_valid() => Ok(info),
@@ -474,10 +472,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.slots.get(slot).map(|state| state.0.with(act))
     }
 
-    /// As [`with_slot`](Self::with_slot), for the state of a device.
-    ///
-    /// # Errors
-    /// `Removed` (ENODEV) if the device was removed. Another device may already use the slot.
+    /// As [`with_slot`](Self::with_slot), for the state of a device. Fails with `Removed` (ENODEV) if the device
+    /// was removed; another device may already use the slot.
     #[inline]
     fn with_device<R>(
         &self,
@@ -491,10 +487,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         .ok_or(Error::Removed)
     }
 
-    /// Checks that the device was not removed.
-    ///
-    /// # Errors
-    /// `Removed` (ENODEV).
+    /// Fails with `Removed` (ENODEV) if the device was removed.
     pub(crate) fn check_present(&self, at: At<P::Device>) -> Result<(), Error> {
         self.with_device(at, |_| ())
     }
@@ -549,11 +542,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Some((slot, claims))
     }
 
-    /// Returns a device and the index of its state. Makes the state on first use.
-    ///
-    /// # Errors
-    /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it; `Removed` if another
-    /// context removes it or its group's representative meanwhile.
+    /// Returns a device and the index of its state. Makes the state on first use. Fails with `Invalid` for a
+    /// nonexistent device, with `Busy` if the mapper has no room for it, and with `Removed` if another context
+    /// removes it or its group's representative meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
         let (slot, claims) = self.place(dev)?;

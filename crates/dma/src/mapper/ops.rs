@@ -37,8 +37,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Makes a table, and counts it.
     fn table(&self, memory: Memory, owner: MemoryOwner<P::Pinned>) -> Table<P> {
-        self.live
-            .with(|live| live.tables = live.tables.saturating_add(1));
+        self.live.with(|live| live.tables += 1);
         Table { memory, owner }
     }
 
@@ -218,8 +217,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let host = self.platform.vmap(segments, caching)?;
-        self.live
-            .with(|live| live.vmaps = live.vmaps.saturating_add(1));
+        self.live.with(|live| live.vmaps += 1);
         let owner = self.id;
         Ok(Vmap { owner, host })
     }
@@ -371,8 +369,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         let next = |index| self.platform.pinned_segment(&pinned, index);
         match collect(len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
-                self.live
-                    .with(|live| live.pins = live.pins.saturating_add(1));
+                self.live.with(|live| live.pins += 1);
                 let memory = self.memory(segments, len_bytes, 1, Caching::Cached);
                 Ok(self.table(memory, MemoryOwner::Pinned(pinned)))
             }
@@ -405,12 +402,10 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
                 } else {
                     self.keep_pin(pinned, &memory.segments, memory.len);
                 }
-                self.live
-                    .with(|live| live.pins = live.pins.saturating_sub(1));
+                self.live.with(|live| live.pins -= 1);
             }
         }
-        self.live
-            .with(|live| live.tables = live.tables.saturating_sub(1));
+        self.live.with(|live| live.tables -= 1);
     }
 
     fn table_len(&self, table: &Table<P>) -> u64 {
@@ -466,8 +461,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             return;
         }
         self.platform.vunmap(vmap.host);
-        self.live
-            .with(|live| live.vmaps = live.vmaps.saturating_sub(1));
+        self.live.with(|live| live.vmaps -= 1);
     }
 
     fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {

@@ -70,11 +70,8 @@ impl Wanted {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns a device's `Facts`, which a mapping needs. Makes the device's state on first use.
-    ///
-    /// # Errors
-    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet; `Busy` if
-    /// the mapper has no room for the device.
+    /// Returns a device's `Facts`, which a mapping needs. Makes the device's state on first use. Fails as
+    /// [`at`](Self::at) and [`device_info`](Self::device_info) do.
     #[inline]
     pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts<P::Device>, Error> {
         self.facts_of(self.at(dev)?)
@@ -101,10 +98,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Maps one run that the device accepts unchanged, and returns its address. Returns `None` for any other
     /// run: [`map_list`](Self::map_list) then maps the run, or refuses it with the reason. `owned` is the
-    /// alignment described there.
-    ///
-    /// # Errors
-    /// `Removed`; the platform's error.
+    /// alignment described there. Fails with `Removed`, or with the platform's error.
     #[inline(always)]
     pub(super) fn map_one(
         &self,
@@ -229,10 +223,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Some(DmaAddr::new(base.saturating_add(offset))))
     }
 
-    /// Ends a mapping. Flushes at once if `now` is set or the range may not wait for a later flush.
-    ///
-    /// # Errors
-    /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap).
+    /// Ends a mapping. Flushes at once if `now` is set or the range may not wait for a later flush. Fails as
+    /// [`DmaOps::try_unmap`](crate::DmaOps::try_unmap) does.
     #[inline(always)]
     pub(crate) fn end_mapping(
         &self,

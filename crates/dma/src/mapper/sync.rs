@@ -16,10 +16,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.try_sync(mapping, direction, sync) == Ok(true)
     }
 
-    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary.
-    ///
-    /// # Errors
-    /// The platform's first error for a bounced run. All other runs are copied nevertheless.
+    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary, or the platform's
+    /// first error for a bounced run. All other runs are copied nevertheless.
     pub(crate) fn try_sync(
         &self,
         mapping: &Mapping<P>,

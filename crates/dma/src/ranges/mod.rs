@@ -173,14 +173,11 @@ impl RangeAllocator {
         Ok(())
     }
 
-    /// Reserves the units from `first` to `last`, both included, so that they are never allocated.
+    /// Reserves the units from `first` to `last`, both included, so that they are never allocated. The range may
+    /// overlap reserved ranges and reach outside the space.
     ///
-    /// The range may overlap reserved ranges and reach outside the space.
-    ///
-    /// # Errors
-    /// [`RangeError::Invalid`] for an empty region, a region with allocated units, or more than
-    /// [`MAX_RESERVED`](Self::MAX_RESERVED) separate regions; [`RangeError::Heap`]. An error changes
-    /// nothing.
+    /// Fails with `Invalid` for an empty region, a region with allocated units, or more than
+    /// [`MAX_RESERVED`](Self::MAX_RESERVED) separate regions. An error changes nothing.
     pub(crate) fn reserve(&mut self, first: u64, last: u64) -> Result<(), RangeError> {
         if first > last {
             return Err(RangeError::Invalid);
@@ -210,10 +207,8 @@ impl RangeAllocator {
         Ok(())
     }
 
-    /// Returns the lowest reserved range that overlaps the units from `first` to `last`, if any.
-    ///
-    /// # Errors
-    /// [`RangeError::Invalid`] if the first overlapping range is allocated.
+    /// Returns the lowest reserved range that overlaps the units from `first` to `last`, if any. Fails with
+    /// `Invalid` if the first overlapping range is allocated.
     fn overlap(&self, first: u64, last: u64) -> Result<Option<(u64, u64)>, RangeError> {
         let range = self.tree.range_from(first);
         match range.first <= last && first <= last {

@@ -22,9 +22,6 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// Makes an empty storage, with room for the list of all chunks.
-    ///
-    /// # Errors
-    /// [`RangeError::Heap`].
     pub(super) fn new() -> Result<Self, RangeError> {
         let mut chunks = Vec::new();
         chunks
@@ -76,10 +73,8 @@ impl Nodes {
         self.room.saturating_mul(size_of::<Node>())
     }
 
-    /// Makes sure that one more node fits. If all chunks are full, adds the chunk in `room`.
-    ///
-    /// # Errors
-    /// [`RangeError::Heap`] if the chunk in `room` is too short; `room.lacks` is then the necessary length.
+    /// Makes sure that one more node fits. If all chunks are full, adds the chunk in `room`. Fails if that is too
+    /// short; `room.lacks` is then the necessary length.
     pub(super) fn add(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
         if self.count < self.room {
             return Ok(());
