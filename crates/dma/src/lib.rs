@@ -20,8 +20,6 @@ mod addr;
 mod counters;
 mod error;
 pub mod iopt;
-#[cfg(feature = "alloc")]
-mod iova;
 mod lock;
 #[cfg(feature = "alloc")]
 pub mod mapped;
@@ -31,6 +29,8 @@ mod ops;
 mod platform;
 #[cfg(feature = "alloc")]
 mod ranges;
+#[cfg(feature = "alloc")]
+mod space;
 mod types;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};

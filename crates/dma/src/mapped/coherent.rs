@@ -3,7 +3,8 @@
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
 use crate::platform::zero_with;
-use crate::ranges::{RangeAllocator, RangeRoom};
+use crate::ranges::RangeRoom;
+use crate::space::Space;
 use crate::{
     Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
     Reason, Vmap,
@@ -120,9 +121,8 @@ impl<H: MapperRef> DmaDevice<H> {
             return Err(Error::Invalid);
         }
         let memory = self.alloc_coherent(len_bytes)?;
-        let last = (memory.len_bytes() / unit).saturating_sub(1);
-        let space = RangeAllocator::new(0, last)
-            .map_err(|err| err.of(Constraint::CoherentRegion, unit, unit))?;
+        let last = memory.len_bytes().saturating_sub(1);
+        let space = Space::new(Constraint::CoherentRegion, unit, 0, last)?;
         Ok(CoherentPool {
             memory,
             unit,
@@ -208,7 +208,8 @@ impl<H: MapperRef> Coherent<H> {
 pub struct CoherentPool<H: MapperRef> {
     memory: Coherent<H>,
     unit: u64,
-    space: <H::Locks as Locks>::Lock<RangeAllocator>,
+    /// Offsets in the memory.
+    space: <H::Locks as Locks>::Lock<Space>,
 }
 
 impl<H: MapperRef> fmt::Debug for CoherentPool<H> {
@@ -225,22 +226,20 @@ impl<H: MapperRef> CoherentPool<H> {
     /// rounded up to a power of two.
     ///
     /// # Errors
-    /// `Invalid` for length zero. `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and
+    /// `Invalid` for length zero or overflow. `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and
     /// the longest free block. Errors of [`Coherent::write`].
     ///
     /// # Context
     /// Does not sleep if neither the layer's heap nor the host's `vmap_write` sleeps.
     pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, H>, Error> {
-        let units = len.div_ceil(self.unit);
         let taken = RangeRoom::retry(|room| {
             self.space
-                .with(|space| space.take_with(room, units, 1, u64::MAX))
+                .with(|space| space.alloc_with(room, len, u64::MAX, 1))
         });
-        let first = taken.map_err(|err| err.of(Constraint::CoherentRegion, len, self.unit))?;
         let block = CoherentBlock {
             pool: self,
-            first,
-            len: units.saturating_mul(self.unit),
+            start: taken?,
+            len: len.next_multiple_of(self.unit),
         };
         // The new owner must not see the block's previous content.
         match self.memory.view {
@@ -255,7 +254,8 @@ impl<H: MapperRef> CoherentPool<H> {
 #[must_use = "goes back when it is dropped"]
 pub struct CoherentBlock<'a, H: MapperRef> {
     pool: &'a CoherentPool<H>,
-    first: u64,
+    /// Offset in the pool.
+    start: u64,
     len: u64,
 }
 
@@ -270,25 +270,16 @@ impl<H: MapperRef> fmt::Debug for CoherentBlock<'_, H> {
 
 impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
     fn drop(&mut self) {
-        let units = self.len / self.pool.unit;
         // If the range is not allocated, this fails and changes nothing.
-        let _ = self
-            .pool
-            .space
-            .with(|space| space.give_back(self.first, units));
+        let _ = (self.pool.space).with(|space| space.free(self.start, self.len));
     }
 }
 
 impl<H: MapperRef> CoherentBlock<'_, H> {
-    fn offset(&self) -> u64 {
-        // No overflow: the block lies in the memory.
-        self.first.saturating_mul(self.pool.unit)
-    }
-
     /// Returns the pool offset of `len` bytes at `offset` in the block.
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
         end_within(self.len, offset, len)?;
-        Ok(self.offset().saturating_add(offset))
+        Ok(self.start.saturating_add(offset))
     }
 
     fn zero(&self) -> Result<(), Error> {
@@ -299,7 +290,7 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
         let first = self.pool.memory.addr.get();
-        DmaAddr::new(first.saturating_add(self.offset()))
+        DmaAddr::new(first.saturating_add(self.start))
     }
 
     /// Returns the length in bytes, a multiple of the pool's unit.

@@ -266,13 +266,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
             Backing::Pages(pages) => self.keep_pages(pages, held),
             // This part of the region is never used again.
-            Backing::Region { .. } if !is_gone => self.count_quarantined(held),
-            Backing::Region { unit } => {
+            Backing::Region if !is_gone => self.count_quarantined(held),
+            Backing::Region => {
                 for &run in alloc.segments() {
                     self.platform.release_physical(run);
                 }
                 if let Some(own) = &alloc.own {
-                    self.give_to_region(own.at, unit, alloc.len_bytes());
+                    self.give_to_region(own.at, own.addr, alloc.len_bytes());
                 }
             }
         }

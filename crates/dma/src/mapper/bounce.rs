@@ -11,7 +11,8 @@
 
 use super::List;
 use super::{Facts, Mapper, granule_reason, join_segment, round_up, total_len};
-use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
+use crate::ranges::RangeRoom;
+use crate::space::Space;
 use crate::{
     Attrs, BounceMode, Constraint, Error, Lock, Locks, PhysAddr, Platform, Reason, Segment,
     SegmentKind,
@@ -31,14 +32,8 @@ pub(super) struct Bounced {
     pub(super) len: u64,
     /// Segments to copy, in order.
     pub(super) sources: List<Segment>,
-    slots: Slots,
-}
-
-/// A run of slots in use.
-#[derive(Clone, Copy, Debug)]
-struct Slots {
-    first: u64,
-    count: u64,
+    /// Address and length of the slots.
+    slots: (u64, u64),
 }
 
 /// The mapping plan of a table: which parts bounce and which do not.
@@ -131,8 +126,8 @@ impl Ends {
     }
 }
 
-/// Returns the allocator of slot numbers in the platform's pool; `None` if there is no pool.
-pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>, Error> {
+/// Returns the allocator of slots in the platform's pool; `None` if there is no pool.
+pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Space>, Error> {
     let Some(pool) = platform.bounce_pool() else {
         return Ok(None);
     };
@@ -143,11 +138,11 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>,
     let Some(last) = pool.len.checked_sub(1) else {
         return Ok(None);
     };
-    let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
-    // Numbered by address, so that aligned slots are aligned for an IOMMU.
-    let slots = RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT);
-    let slots = slots.map_err(|err| err.of(Constraint::BouncePool, SLOT, SLOT))?;
-    Ok(Some(slots))
+    let (first, last) = (
+        pool.base,
+        pool.base.checked_add(last).ok_or(Error::Invalid)?,
+    );
+    Space::new(Constraint::BouncePool, SLOT, first.get(), last.get()).map(Some)
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {
@@ -398,7 +393,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         facts: &Facts<P::Device>,
         (keep, mask): (u64, u64),
         len: u64,
-    ) -> Result<(PhysAddr, Slots), Error> {
+    ) -> Result<(PhysAddr, (u64, u64)), Error> {
         let Some(pool) = &self.bounce else {
             return Err(no_slots(len, 0));
         };
@@ -409,37 +404,38 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // Behind an IOMMU, the device sees whole granules, so a run consists of whole granules.
         let granule = facts.granule.map_or(SLOT, NonZeroU64::get).max(SLOT);
         // Without an IOMMU, the device sees the copy's own address.
-        let align = granule.max(mask.saturating_add(1)).max(facts.align) / SLOT;
+        let align = granule.max(mask.saturating_add(1)).max(facts.align);
         let whole = keep.checked_add(len).and_then(|n| round_up(n, granule));
-        let count = whole.ok_or(Error::Invalid)? / SLOT;
+        let whole = whole.ok_or(Error::Invalid)?;
         let taken = RangeRoom::retry(|room| {
-            pool.with(|slots| slots.take_with(room, count, align, u64::MAX))
+            pool.with(|slots| slots.alloc_with(room, whole, u64::MAX, align))
         });
-        let first = taken.map_err(|err| match err {
-            RangeError::Exhausted(found) => no_slots(len, found.saturating_mul(SLOT)),
-            other => other.of(Constraint::BouncePool, len, SLOT),
+        let start = taken.map_err(|err| match err.reason() {
+            Some(reason) if reason.constraint == Constraint::BouncePool => {
+                no_slots(len, reason.found)
+            }
+            _ => err,
         })?;
         // No overflow: the whole run lies in the pool.
-        let (start, bytes) = (first.saturating_mul(SLOT), count.saturating_mul(SLOT));
         let at = start.saturating_add(keep);
         if keep > 0 {
             self.platform.bounce_zero(PhysAddr::new(start), keep);
         }
-        let rest = bytes.saturating_sub(keep).saturating_sub(len);
+        let rest = whole.saturating_sub(keep).saturating_sub(len);
         if rest > 0 {
             let behind = at.saturating_add(len);
             self.platform.bounce_zero(PhysAddr::new(behind), rest);
         }
-        Ok((PhysAddr::new(at), Slots { first, count }))
+        Ok((PhysAddr::new(at), (start, whole)))
     }
 
     fn release_run(&self, bounced: &Bounced) {
         let Some(pool) = &self.bounce else {
             return;
         };
-        let Slots { first, count } = bounced.slots;
+        let (start, len) = bounced.slots;
         // If the slots are not taken, this fails and changes nothing.
-        let _ = pool.with(|slots| slots.give_back(first, count));
+        let _ = pool.with(|slots| slots.free(start, len));
     }
 
     /// Releases slots without copying their bytes back. Keeps slots that a device may still reach.

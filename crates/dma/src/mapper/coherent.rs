@@ -7,7 +7,8 @@
 //! devices can use it.
 
 use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push};
-use crate::ranges::{RangeAllocator, RangeRoom};
+use crate::ranges::RangeRoom;
+use crate::space::Space;
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
 };
@@ -18,9 +19,8 @@ use alloc::vec::Vec;
 pub(super) enum Backing<Pages> {
     /// Separately allocated pages.
     Pages(Pages),
-    /// Part of the coherent memory declared for the allocation's device. `unit` is the number of its first
-    /// page on the device's bus.
-    Region { unit: u64 },
+    /// Part of the coherent memory declared for the allocation's device.
+    Region,
 }
 
 /// Coherent memory declared for a device.
@@ -28,13 +28,14 @@ pub(super) enum Backing<Pages> {
 pub(super) struct Region {
     memory: Segment,
     addr: DmaAddr,
-    space: RangeAllocator,
+    /// The memory's addresses on the device's bus, so that aligned pages are aligned for the device.
+    space: Space,
 }
 
 impl Region {
     /// Returns whether part of the memory is allocated.
     pub(super) fn is_used(&self) -> bool {
-        self.space.used() > 0
+        self.space.used_bytes() > 0
     }
 }
 
@@ -72,9 +73,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let reason = Reason::new(Constraint::Mask, last.get(), info.limits.mask);
             return Err(Error::Unmappable(reason));
         }
-        // Numbered by bus address, so that aligned pages are aligned for the device.
-        let space = RangeAllocator::new(addr.get() / page, last.get() / page);
-        let space = space.map_err(|err| err.of(Constraint::CoherentRegion, memory.len, page))?;
+        let space = Space::new(Constraint::CoherentRegion, page, addr.get(), last.get())?;
         let memory = Segment {
             kind: SegmentKind::Physical,
             ..memory
@@ -106,36 +105,34 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         len: u64,
     ) -> Result<Alloc<P>, Error> {
         let (at, page) = (facts.at, self.platform.page_size());
-        let align = facts.placing(len).div_ceil(page);
+        let align = facts.placing(len);
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
-            let taken = region.space.take_with(room, len / page, align, u64::MAX);
-            let unit = taken.map_err(|err| err.of(Constraint::CoherentRegion, len, page))?;
-            // No overflow: the unit lies in the region.
-            let addr = DmaAddr::new(unit.saturating_mul(page));
-            let offset = addr.get().saturating_sub(region.addr.get());
+            let addr = region.space.alloc_with(room, len, u64::MAX, align)?;
+            // No overflow: the part lies in the region.
+            let offset = addr.saturating_sub(region.addr.get());
             let memory = Segment {
                 addr: PhysAddr::new(region.memory.addr.get().saturating_add(offset)),
                 len,
                 kind: SegmentKind::Physical,
             };
-            Ok((unit, memory, addr))
+            Ok((memory, DmaAddr::new(addr)))
         };
         let taken = RangeRoom::retry(|room| self.with_device(at, |state| take(state, room))?);
-        let (unit, memory, addr) = taken?;
+        let (memory, addr) = taken?;
         let mut segments = Vec::new();
         let ready = facts
             .check_one_address(addr, len)
             .map_err(as_shortage)
             .and_then(|()| push(&mut segments, memory));
         if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
-            self.give_to_region(at, unit, len);
+            self.give_to_region(at, addr, len);
             return Err(err);
         }
         self.count_bytes(at.slot, len);
         Ok(Alloc {
             memory: self.memory(segments, len, page, Caching::Uncached),
-            backing: Backing::Region { unit },
+            backing: Backing::Region,
             own: Some(OwnMapping {
                 at,
                 addr,
@@ -145,12 +142,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    pub(super) fn give_to_region(&self, at: At<P::Device>, unit: u64, len: u64) {
-        let page = self.platform.page_size();
+    pub(super) fn give_to_region(&self, at: At<P::Device>, addr: DmaAddr, len: u64) {
         self.with_slot(at.slot, |state| {
             // If the range is not allocated, this fails and changes nothing.
             let region = state.region.as_mut();
-            region.map(|region| region.space.give_back(unit, len / page))
+            region.map(|region| region.space.free(addr.get(), len))
         });
     }
 
@@ -164,7 +160,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<P::Mmap, Error> {
         match &alloc.backing {
             Backing::Pages(pages) => self.platform.mmap(pages, offset, len),
-            Backing::Region { .. } => {
+            Backing::Region => {
                 let memory = alloc.segments().first().ok_or(Error::Invalid)?;
                 let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
                 self.platform.mmap_physical(Segment {

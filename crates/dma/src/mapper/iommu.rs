@@ -12,11 +12,11 @@
 use super::List;
 use super::layout::{Layouter, Output, check_one_run, with_whole_length};
 use super::{At, Facts, IovaRange, Mapper, Slot, Wanted};
-use crate::iova::IovaAllocator;
 use crate::ranges::RangeRoom;
+use crate::space::Space;
 use crate::{
-    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova, Locks, Platform,
-    Prot, Segment, SegmentKind, SegmentMode,
+    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova, Locks,
+    Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
 
 /// Returns the accesses and the memory type of a mapping's entries. A snooping device would work with either
@@ -159,7 +159,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn free_spare(&self, at: At<P::Device>) -> bool {
         let freed = self.with_slot(at.space, |state| {
             let (base, len) = state.spares.pop()?;
-            state.iova.as_mut()?.free(Iova::new(base), len).ok()
+            state.iova.as_mut()?.free(base, len).ok()
         });
         freed.flatten().is_some()
     }
@@ -169,13 +169,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_slot(at.space, |state| state.queue.has_ranges()) == Some(true)
     }
 
-    fn new_space(&self, dev: P::Device) -> Result<IovaAllocator, Error> {
-        let info = self.device_info(dev)?;
-        let mut space = IovaAllocator::new(&info.iommu.ok_or(Error::Unsupported)?)?;
+    fn new_space(&self, dev: P::Device) -> Result<Space, Error> {
+        let info = self.device_info(dev)?.iommu.ok_or(Error::Unsupported)?;
+        let granule = info.granule().ok_or(Error::Invalid)?;
+        // Address zero is never allocated.
+        let (first, last) = (info.first.get().max(1), info.last.get());
+        let mut space = Space::new(Constraint::IovaSpace, granule, first, last)?;
         let mut index = 0usize;
         while let Some((first, last)) = self.platform.reserved_iova(dev, index) {
             // `reserve` refuses more than `MAX_RESERVED` regions, so this loop ends.
-            space.reserve(first, last)?;
+            space.reserve(first.get(), last.get())?;
             index = index.saturating_add(1);
         }
         Ok(space)
@@ -201,7 +204,7 @@ pub(super) fn take_range<D>(
     };
     let taken = match at_hand {
         Some(base) => Ok(base),
-        None => space.alloc_with(room, len, limit, align).map(Iova::get),
+        None => space.alloc_with(room, len, limit, align),
     };
     if taken.is_ok() {
         state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);

@@ -28,7 +28,7 @@ use runs::{
 };
 pub(crate) use single::{Facts, Wanted};
 
-use crate::iova::IovaAllocator;
+use crate::space::Space;
 use crate::{
     Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, Live, Lock, Locks, NoLocks,
     Platform, Reason, Segment, SegmentMode,
@@ -61,7 +61,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     /// One more than the highest device index used so far.
     used: AtomicUsize,
     /// Allocator of the bounce pool's slots.
-    bounce: Option<L::Lock<crate::RangeAllocator>>,
+    bounce: Option<L::Lock<Space>>,
     live: L::Lock<Live>,
     /// Memory that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck>,
@@ -96,7 +96,7 @@ struct Slot<D> {
     untrusted: bool,
     /// Number of `members` that are untrusted.
     untrusted_members: u32,
-    iova: Option<IovaAllocator>,
+    iova: Option<Space>,
     spares: spares::Spares,
     queue: flush::Queue,
     live: SlotLive,
@@ -236,7 +236,7 @@ impl<P: Platform> Alloc<P> {
     pub fn pages(&self) -> Option<&P::Pages> {
         match &self.backing {
             coherent::Backing::Pages(pages) => Some(pages),
-            coherent::Backing::Region { .. } => None,
+            coherent::Backing::Region => None,
         }
     }
 
@@ -383,8 +383,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .saturating_add(part.quarantined_bytes);
         }
         if let Some(pool) = &self.bounce {
-            let slots = pool.with(|slots| slots.used());
-            live.bounce_bytes = slots.saturating_mul(bounce::SLOT);
+            live.bounce_bytes = pool.with(|slots| slots.used_bytes());
         }
         live
     }

@@ -1,50 +1,60 @@
-//! Allocator for the addresses of one I/O address space, in bytes.
+//! Allocator of addresses: I/O virtual addresses, bounce slots, a device's coherent memory.
 //!
 //! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree also records free runs, so a search does not
 //! walk past live ranges and needs no cached node or remembered failed size. `free` checks that the range
 //! is allocated.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
-use crate::{Constraint, Error, IommuInfo, Iova};
+use crate::{Constraint, Error};
 
-/// Allocates I/O virtual addresses from the top of an aperture.
-///
-/// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
-/// ranges.
+/// Allocates addresses in whole granules, from the top. The cost of a call grows with the logarithm of the
+/// number of live ranges.
 #[derive(Debug)]
-pub(crate) struct IovaAllocator {
-    space: RangeAllocator,
+pub(crate) struct Space {
+    units: RangeAllocator,
     /// Base-2 logarithm of the granule.
     shift: u32,
+    /// The constraint of a request for which there is no room.
+    constraint: Constraint,
 }
 
-impl IovaAllocator {
-    /// Makes an allocator of all addresses of an aperture except zero. Fails with `Invalid` (EINVAL) for an
-    /// aperture that holds no whole granule.
-    pub(crate) fn new(info: &IommuInfo) -> Result<Self, Error> {
-        let granule = info.granule().ok_or(Error::Invalid)?;
+impl Space {
+    /// Makes an allocator of the whole granules from address `first` to `last`. Fails with `Invalid` (EINVAL) if
+    /// there are none. `granule` is a power of two.
+    pub(crate) fn new(
+        constraint: Constraint,
+        granule: u64,
+        first: u64,
+        last: u64,
+    ) -> Result<Self, Error> {
         let shift = granule.trailing_zeros();
-        let first = units_up(info.first.get(), shift).max(1);
-        let last = last_unit(info.last.get(), shift).ok_or(Error::Invalid)?;
-        let space = RangeAllocator::new(first, last);
-        let space = space.map_err(|err| err.of(Constraint::IovaSpace, granule, granule))?;
-        Ok(Self { space, shift })
+        let last = last_unit(last, shift).ok_or(Error::Invalid)?;
+        let units = RangeAllocator::new(units_up(first, shift), last);
+        Ok(Self {
+            units: units.map_err(|err| err.of(constraint, granule, granule))?,
+            shift,
+            constraint,
+        })
     }
 
     /// Reserves all granules that a region touches: firmware's memory, bridge windows, interrupts. Fails as
     /// [`RangeAllocator::reserve`] does, and with `Invalid` for an empty region.
-    pub(crate) fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
+    pub(crate) fn reserve(&mut self, first: u64, last: u64) -> Result<(), Error> {
         if first > last {
             return Err(Error::Invalid);
         }
-        let (first, last) = (first.get() >> self.shift, last.get() >> self.shift);
-        let (reserved, granule) = (self.space.reserve(first, last), self.granule());
-        reserved.map_err(|err| err.of(Constraint::IovaSpace, granule, granule))
+        let reserved = self.units.reserve(first >> self.shift, last >> self.shift);
+        reserved.map_err(|err| err.of(self.constraint, self.granule(), self.granule()))
     }
 
     /// Returns the size of the smallest range in bytes.
     pub(crate) const fn granule(&self) -> u64 {
         1 << self.shift
+    }
+
+    /// Returns the number of bytes allocated now.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.units.used() << self.shift
     }
 
     /// Allocates `len` bytes (rounded up to granules) at a multiple of `align` bytes, none above `limit`. If
@@ -59,28 +69,27 @@ impl IovaAllocator {
         len: u64,
         limit: u64,
         align: u64,
-    ) -> Result<Iova, Error> {
+    ) -> Result<u64, Error> {
         let units = self.units(len)?;
         let align = units_up(align, self.shift).max(1);
         let taken = match last_unit(limit, self.shift) {
-            Some(last) => self.space.take_with(room, units, align, last),
+            Some(last) => self.units.take_with(room, units, align, last),
             None => Err(RangeError::Exhausted(0)),
         };
-        match taken {
-            // No overflow: the unit lies within the aperture.
-            Ok(unit) => Ok(Iova::new(unit << self.shift)),
-            Err(err) => Err(err.of(Constraint::IovaSpace, len, self.granule())),
-        }
+        // No overflow: the unit lies within the space.
+        taken
+            .map(|unit| unit << self.shift)
+            .map_err(|err| err.of(self.constraint, len, self.granule()))
     }
 
     /// Frees a range of `len` bytes, exactly as it was allocated. Refuses any other range (EINVAL).
-    pub(crate) fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
+    pub(crate) fn free(&mut self, at: u64, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
-        if !at.is_aligned(self.granule()) {
+        if at & (self.granule() - 1) != 0 {
             return Err(Error::Invalid);
         }
-        self.space
-            .give_back(at.get() >> self.shift, units)
+        self.units
+            .give_back(at >> self.shift, units)
             .map_err(|_| Error::Invalid)
     }
 
