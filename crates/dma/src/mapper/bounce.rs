@@ -79,6 +79,18 @@ struct Guard {
     pool: bool,
 }
 
+/// How a segment gets to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    Direct,
+    /// As a copy with the same address bits in `mask`.
+    Copied {
+        mask: u64,
+    },
+    /// The ends, which do not fill a granule, as copies, and the middle directly.
+    Split(Ends),
+}
+
 /// Lengths of a segment's parts, divided at whole granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
@@ -183,18 +195,40 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Returns the number of a segment's bytes that bounce because they share a granule with other memory.
-    fn bounced_ends(&self, segment: Segment, guard: Option<Guard>) -> Result<u64, Error> {
-        let Some(guard) = guard else { return Ok(0) };
-        let ends = Ends::of(segment, guard);
-        let copies = guard.untrusted || guard.pool && segment.kind == SegmentKind::Pages;
-        if ends.bytes() == 0 || copies {
-            return Ok(ends.bytes());
+    /// Decides how a segment gets to the device. Refuses memory that would have to bounce, but cannot.
+    fn treatment(
+        &self,
+        facts: &Facts<P::Device>,
+        guard: Option<Guard>,
+        segment: Segment,
+    ) -> Result<Treatment, Error> {
+        let has_pages = segment.kind == SegmentKind::Pages;
+        if self.must_bounce(facts, segment) {
+            return Ok(Treatment::Copied { mask: 0 });
         }
-        let last = if ends.head > 0 { 0 } else { segment.len };
-        let found = segment.addr.get().wrapping_add(last) & (guard.granule - 1);
-        let reason = granule_reason(guard.granule, self.platform.page_size(), found);
-        Err(Error::Unmappable(reason))
+        if has_pages && self.platform.is_private(facts.at.dev, segment) {
+            return Err(refusal(segment.len));
+        }
+        let Some(guard) = guard else {
+            return Ok(Treatment::Direct);
+        };
+        let (ends, mask) = (Ends::of(segment, guard), guard.granule - 1);
+        let page = self.platform.page_size();
+        if ends.bytes() == 0 {
+            Ok(Treatment::Direct)
+        } else if !(guard.untrusted || guard.pool && has_pages) {
+            let last = if ends.head > 0 { 0 } else { segment.len };
+            let found = segment.addr.get().wrapping_add(last) & mask;
+            let reason = granule_reason(guard.granule, page, found);
+            Err(Error::Unmappable(reason))
+        } else if !has_pages {
+            // Memory without pages cannot be copied.
+            Err(refusal(ends.bytes()))
+        } else if ends.middle == 0 && guard.granule > page {
+            Ok(Treatment::Copied { mask })
+        } else {
+            Ok(Treatment::Split(ends))
+        }
     }
 
     /// Fills an empty plan: decides which parts bounce, and takes their slots. A failure releases all slots.
@@ -205,26 +239,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let dev = facts.at.dev;
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
         let guard = self.guard(facts, owned);
         let mut wanted = 0u64;
         for &segment in segments {
-            let usable = self.platform.check_use(dev, segment);
+            let usable = self.platform.check_use(facts.at.dev, segment);
             usable.map_err(Error::Unmappable)?;
-            let segment = as_mapped(segment, attrs);
-            let physical = segment.kind == SegmentKind::Physical;
-            let bounced = if self.must_bounce(facts, segment) {
-                segment.len
-            } else if !physical && self.platform.is_private(dev, segment) {
-                return Err(refusal(segment.len));
-            } else {
-                self.bounced_ends(segment, guard)?
+            let bounced = match self.treatment(facts, guard, as_mapped(segment, attrs))? {
+                Treatment::Direct => 0,
+                Treatment::Copied { .. } => segment.len,
+                Treatment::Split(ends) => ends.bytes(),
             };
-            if physical && bounced > 0 {
-                // Memory without pages cannot be copied.
-                return Err(refusal(bounced));
-            }
             wanted = wanted.saturating_add(bounced);
         }
         if wanted > 0 && refuses {
@@ -247,56 +272,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (segments, guard): (&[Segment], Option<Guard>),
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let mut rest = segments;
-        while let Some(&first) = rest.first() {
-            let bounces = self.must_bounce(facts, first);
-            let small = match guard {
-                Some(guard) if !bounces => self.small_segments(facts, (rest, guard)),
-                _ => 0,
-            };
-            let alike = |segment: &&Segment| self.must_bounce(facts, **segment) == bounces;
-            let count = if guard.is_none() || bounces {
-                // The first segment always matches itself.
-                1 + rest.iter().skip(1).take_while(alike).count()
-            } else {
-                small.max(1)
-            };
-            let Some((group, tail)) = rest.split_at_checked(count) else {
-                break;
-            };
-            match guard {
-                Some(guard) if small > 1 => {
-                    self.plan_group(facts, group, guard.granule - 1, plan)?;
-                }
-                Some(guard) if !bounces => {
-                    self.plan_ends(facts, first, guard, plan)?;
-                }
-                _ if !bounces => {
+        let treat = |segment: &Segment| self.treatment(facts, guard, *segment);
+        for group in segments.chunk_by(|one, next| treat(one) == treat(next)) {
+            match group.first().map_or(Err(Error::Invalid), treat)? {
+                Treatment::Direct => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
                     plan_direct(group, Attrs::empty(), plan.direct)?;
                 }
-                _ => self.plan_group(facts, group, 0, plan)?,
+                Treatment::Copied { mask } => self.plan_group(facts, group, mask, plan)?,
+                Treatment::Split(ends) => {
+                    for &segment in group {
+                        self.plan_ends(facts, segment, ends, plan)?;
+                    }
+                }
             }
-            rest = tail;
         }
         Ok(())
-    }
-
-    /// Returns how many segments at the list's start contain no whole granule; 0 if a granule fits a page.
-    /// These segments bounce completely, so they can share a run of slots.
-    fn small_segments(
-        &self,
-        facts: &Facts<P::Device>,
-        (segments, guard): (&[Segment], Guard),
-    ) -> usize {
-        let is_small = |segment: &&Segment| {
-            let ends = Ends::of(**segment, guard);
-            ends.middle == 0 && !self.must_bounce(facts, **segment)
-        };
-        if guard.granule <= self.platform.page_size() {
-            return 0;
-        }
-        segments.iter().take_while(is_small).count()
     }
 
     /// Bounces a group of segments in one run of slots, or else in one run for each segment.
@@ -313,12 +304,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if group.len() == 1 {
             return Err(err);
         }
-        for segment in group.chunks(1) {
-            // If a segment does not fit either, the error for the whole group is more useful.
-            self.bounce_run(facts, segment, mask, plan)
-                .map_err(|_| err)?;
-        }
-        Ok(())
+        // If a segment does not fit either, the error for the whole group is more useful.
+        group
+            .chunks(1)
+            .try_for_each(|segment| self.bounce_run(facts, segment, mask, plan))
+            .map_err(|_| err)
     }
 
     /// Bounces a segment's head and tail, which do not fill a granule. Maps its middle directly.
@@ -326,10 +316,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         facts: &Facts<P::Device>,
         segment: Segment,
-        guard: Guard,
+        ends: Ends,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let ends = Ends::of(segment, guard);
+        let mask = facts.granule.map_or(0, |granule| granule.get() - 1);
         let mut at = segment.addr;
         for (len, bounces) in [(ends.head, true), (ends.middle, false), (ends.tail, true)] {
             if len == 0 {
@@ -341,7 +331,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 kind: segment.kind,
             };
             if bounces {
-                self.bounce_run(facts, &[part], guard.granule - 1, plan)?;
+                self.bounce_run(facts, &[part], mask, plan)?;
             } else {
                 // Not joined to the copy of the head, even if the addresses are adjacent by chance.
                 super::append(&mut plan.targets, part)?;
@@ -429,20 +419,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok((PhysAddr::new(at), (start, whole)))
     }
 
-    fn release_run(&self, bounced: &Bounced) {
-        let Some(pool) = &self.bounce else {
-            return;
-        };
-        let (start, len) = bounced.slots;
-        // If the slots are not taken, this fails and changes nothing.
-        let _ = pool.with(|slots| slots.free(start, len));
-    }
-
     /// Releases slots without copying their bytes back. Keeps slots that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
+        let Some(pool) = &self.bounce else { return };
         for run in runs {
             if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
-                self.release_run(run);
+                let (start, len) = run.slots;
+                // If the slots are not taken, this fails and changes nothing.
+                let _ = pool.with(|slots| slots.free(start, len));
             }
         }
     }
