@@ -3,8 +3,8 @@
 //! Source: Arm Architecture Reference Manual for A-profile, chapter D8 (VMSAv8-64), without
 //! FEAT_LPA and FEAT_LPA2: addresses have at most 48 bits.
 
-use super::entry::Entry;
-use crate::{PhysAddr, Prot};
+use super::entry::Bits;
+use crate::Prot;
 
 /// Descriptor bit 0: the entry is valid.
 const VALID: u64 = 1 << 0;
@@ -53,70 +53,15 @@ const MEMATTR_NORMAL_NC: u64 = 0b0101;
 /// Stage 2 `MemAttr`: Normal, outer and inner write-back.
 const MEMATTR_NORMAL_WB: u64 = 0b1111;
 
-/// Position of the low byte of the used-entry count, in bits of a table descriptor that the hardware ignores.
-const COUNT_LOW_SHIFT: u32 = 2;
-/// Position of the high byte of this count, in other ignored bits.
-const COUNT_HIGH_SHIFT: u32 = 51;
-const COUNT: u64 = 0xff << COUNT_LOW_SHIFT | 0xff << COUNT_HIGH_SHIFT;
-
-/// Maximum height of a block entry, in levels above the last: that of 1 GiB, 32 MiB or 512 MiB blocks.
-pub(super) const fn max_leaf(granule_bits: u32) -> u32 {
-    if granule_bits == 12 { 2 } else { 1 }
-}
-
-pub(super) const fn is_empty(entry: u64) -> bool {
-    entry & VALID == 0
-}
-
-#[inline]
-pub(super) fn decode(height: u32, granule_bits: u32, entry: u64) -> Entry {
-    if is_empty(entry) {
-        return Entry::Empty;
-    }
-    let is_upper = entry & TABLE_OR_PAGE != 0;
-    let granule_mask = !((1u64 << granule_bits) - 1);
-    if height == 0 {
-        return if is_upper {
-            Entry::Leaf(entry & ADDR & granule_mask)
-        } else {
-            Entry::Malformed
-        };
-    }
-    if is_upper {
-        return Entry::Table(PhysAddr::new(entry & ADDR & granule_mask));
-    }
-    if height > max_leaf(granule_bits) {
-        return Entry::Malformed;
-    }
-    let shift = granule_bits + (granule_bits - 3) * height;
-    Entry::Leaf(entry & ADDR & !((1u64 << shift) - 1))
-}
-
-pub(super) const fn table(next: PhysAddr) -> u64 {
-    next.get() & ADDR | TABLE_OR_PAGE | VALID
-}
-
-pub(super) const fn count(entry: u64) -> u64 {
-    entry >> COUNT_LOW_SHIFT & 0xff | (entry >> COUNT_HIGH_SHIFT & 0xff) << 8
-}
-
-pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
-    entry & !COUNT | (count & 0xff) << COUNT_LOW_SHIFT | (count >> 8 & 0xff) << COUNT_HIGH_SHIFT
-}
-
-/// Returns the type bits of a leaf of this height.
-pub(super) const fn leaf_type(height: u32) -> u64 {
-    if height == 0 {
-        VALID | TABLE_OR_PAGE
-    } else {
-        VALID
-    }
-}
-
-/// Returns the attribute bits of a leaf.
-pub(super) const fn attributes(entry: u64) -> u64 {
-    entry & !ADDR & !(VALID | TABLE_OR_PAGE)
-}
+pub(super) const BITS: Bits = Bits {
+    used: VALID,
+    addr: ADDR,
+    kind: TABLE_OR_PAGE,
+    table: VALID | TABLE_OR_PAGE,
+    block: VALID,
+    page: VALID | TABLE_OR_PAGE,
+    count: (2, 51),
+};
 
 /// Returns a leaf's memory type, one of three, and its shareability.
 const fn memory(prot: Prot, device: u64, cached: u64, uncached: u64) -> u64 {

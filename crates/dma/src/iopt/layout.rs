@@ -1,6 +1,6 @@
 //! Layout of a page table: the geometry of its levels, and the entries of its format.
 
-use super::entry::{ENTRY_SHIFT, Entry};
+use super::entry::{Bits, ENTRY_SHIFT, Entry};
 use super::{arm, vtd};
 use crate::{Error, PhysAddr, Prot};
 
@@ -111,7 +111,11 @@ pub(super) struct Geometry {
     pub(super) index_bits: u32,
     pub(super) levels: u32,
     root_index_bits: u32,
-    max_leaf: u32,
+    /// Maximum height of a leaf that `map` writes.
+    pub(super) max_leaf: u32,
+    /// Maximum height of a leaf in this format.
+    max_block: u32,
+    pub(super) bits: &'static Bits,
     pub(super) input_bits: u32,
     pub(super) output_bits: u32,
 }
@@ -156,6 +160,11 @@ impl Geometry {
             levels,
             root_index_bits,
             max_leaf,
+            max_block: offered.count_ones() - 1,
+            bits: match format {
+                Format::ArmLpaeS1 | Format::ArmLpaeS2 => &arm::BITS,
+                Format::VtdSecondStage => &vtd::BITS,
+            },
             input_bits: config.input_bits,
             output_bits: config.output_bits,
         })
@@ -218,11 +227,6 @@ impl Geometry {
         height
     }
 
-    /// Returns the maximum height at which an entry may map a page.
-    pub(super) const fn max_leaf(&self) -> u32 {
-        self.max_leaf
-    }
-
     /// Returns the number of whole entries in `len` bytes from `iova` on, at most those of one table.
     #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
@@ -240,41 +244,28 @@ impl Geometry {
     }
 
     pub(super) const fn is_empty(&self, entry: u64) -> bool {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::is_empty(entry),
-            Format::VtdSecondStage => vtd::is_empty(entry),
-        }
+        entry & self.bits.used == 0
     }
 
     #[inline]
     pub(super) fn decode(&self, height: u32, entry: u64) -> Entry {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::decode(height, self.granule_bits, entry),
-            Format::VtdSecondStage => vtd::decode(height, entry),
+        let Bits {
+            kind, table, page, ..
+        } = *self.bits;
+        let addr = entry & self.bits.addr;
+        if self.is_empty(entry) {
+            Entry::Empty
+        } else if height > 0 && entry & kind == table & kind {
+            Entry::Table(PhysAddr::new(addr & !(self.granule() - 1)))
+        } else if height > self.max_block || height == 0 && entry & page != page {
+            Entry::Malformed
+        } else {
+            Entry::Leaf(addr & !(self.size(height) - 1))
         }
     }
 
     pub(super) const fn table(&self, next: PhysAddr) -> u64 {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::table(next),
-            Format::VtdSecondStage => vtd::table(next),
-        }
-    }
-
-    /// Returns the number of used entries of the table that `entry` points to.
-    pub(super) const fn count(&self, entry: u64) -> u64 {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::count(entry),
-            Format::VtdSecondStage => vtd::count(entry),
-        }
-    }
-
-    #[inline]
-    pub(super) const fn with_count(&self, entry: u64, count: u64) -> u64 {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::with_count(entry, count),
-            Format::VtdSecondStage => vtd::with_count(entry, count),
-        }
+        next.get() & self.bits.addr | self.bits.table
     }
 
     /// Returns the attributes of a leaf that allows `prot`.
@@ -287,19 +278,12 @@ impl Geometry {
         }
     }
 
-    /// Returns the attributes of a leaf entry.
-    pub(super) const fn attributes_of(&self, entry: u64) -> u64 {
-        match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::attributes(entry),
-            Format::VtdSecondStage => vtd::attributes(entry),
-        }
-    }
-
     #[inline]
     pub(super) const fn leaf(&self, height: u32, phys: u64, attributes: u64) -> u64 {
-        let kind = match self.format {
-            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::leaf_type(height),
-            Format::VtdSecondStage => vtd::leaf_type(height),
+        let kind = if height == 0 {
+            self.bits.page
+        } else {
+            self.bits.block
         };
         phys | attributes | kind
     }

@@ -268,8 +268,8 @@ impl PageTable {
         let geo = &self.geometry;
         let at = path.at(height + 1)?;
         let entry = mem.read_entry(at);
-        let count = change(geo.count(entry));
-        mem.write_entry(at, geo.with_count(entry, count));
+        let count = change(geo.bits.count(entry));
+        mem.write_entry(at, geo.bits.with_count(entry, count));
         mem.publish(at, 8);
         Some(count)
     }

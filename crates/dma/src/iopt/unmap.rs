@@ -74,7 +74,7 @@ impl PageTable {
         let mut missing = Missing::NONE;
         for cut in [start, end] {
             // A cut at a boundary of the largest block, or after the last address, splits nothing.
-            if cut >= geo.input_end() || cut & (geo.size(geo.max_leaf()) - 1) == 0 {
+            if cut >= geo.input_end() || cut & (geo.size(geo.max_leaf) - 1) == 0 {
                 continue;
             }
             let path = self.descend(mem, cut, 0);
@@ -98,7 +98,7 @@ impl PageTable {
         let geo = self.geometry;
         let below = path.height.checked_sub(1).ok_or(Error::Invalid)?;
         let table = spare.pop(mem).ok_or(Error::Invalid)?;
-        let attributes = geo.attributes_of(path.entry);
+        let attributes = geo.bits.attributes(path.entry);
         let entries = geo.entries(below);
         for index in 0..entries {
             let at = PhysAddr::new(table.get() + (index << ENTRY_SHIFT));
@@ -110,7 +110,7 @@ impl PageTable {
         mem.write_entry(at, 0);
         mem.publish(at, 8);
         mem.break_block(Iova::new(base), geo.size(path.height));
-        mem.write_entry(at, geo.with_count(geo.table(table), entries));
+        mem.write_entry(at, geo.bits.with_count(geo.table(table), entries));
         mem.publish(at, 8);
         self.tables += 1;
         self.leaves += entries - 1;

@@ -3,8 +3,8 @@
 //! Source: Intel Virtualization Technology for Directed I/O, chapter 9.8 (Second-Stage Paging
 //! Entries).
 
-use super::entry::Entry;
-use crate::{PhysAddr, Prot};
+use super::entry::Bits;
+use crate::Prot;
 
 /// `R`: reads.
 const READ: u64 = 1 << 0;
@@ -17,55 +17,17 @@ const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
 /// `IPAT`: the field `EMT` decides the memory type, and `EMT` 0 is uncached. The hardware ignores both for
 /// requests without PASID.
 const IPAT: u64 = 1 << 6;
-/// Ignored bits of an entry that points to a table. They hold the count of used entries.
-const COUNT_SHIFT: u32 = 52;
-const COUNT: u64 = 0x3ff << COUNT_SHIFT;
 
-/// Maximum height of an entry that maps a page: 1 GiB.
-pub(super) const MAX_LEAF: u32 = 2;
-
-pub(super) const fn is_empty(entry: u64) -> bool {
-    entry & (READ | WRITE) == 0
-}
-
-#[inline]
-pub(super) fn decode(height: u32, entry: u64) -> Entry {
-    if is_empty(entry) {
-        Entry::Empty
-    } else if height == 0 {
-        Entry::Leaf(entry & ADDR)
-    } else if entry & PAGE_SIZE == 0 {
-        Entry::Table(PhysAddr::new(entry & ADDR))
-    } else if height > MAX_LEAF {
-        Entry::Malformed
-    } else {
-        Entry::Leaf(entry & ADDR & !((1u64 << (12 + 9 * height)) - 1))
-    }
-}
-
-/// Returns the entry that points to a table. The entry allows all accesses: an access needs the right in all
-/// entries of a walk, so the leaf decides.
-pub(super) const fn table(next: PhysAddr) -> u64 {
-    next.get() & ADDR | READ | WRITE
-}
-
-pub(super) const fn count(entry: u64) -> u64 {
-    (entry & COUNT) >> COUNT_SHIFT
-}
-
-pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
-    entry & !COUNT | count << COUNT_SHIFT & COUNT
-}
-
-/// Returns the type bits of a leaf of this height.
-pub(super) const fn leaf_type(height: u32) -> u64 {
-    if height == 0 { 0 } else { PAGE_SIZE }
-}
-
-/// Returns the attribute bits of a leaf.
-pub(super) const fn attributes(entry: u64) -> u64 {
-    entry & !ADDR & !PAGE_SIZE
-}
+pub(super) const BITS: Bits = Bits {
+    used: READ | WRITE,
+    addr: ADDR,
+    kind: PAGE_SIZE,
+    // An access needs the right in all entries of a walk, so the leaf decides.
+    table: READ | WRITE,
+    block: PAGE_SIZE,
+    page: 0,
+    count: (52, 60),
+};
 
 #[inline]
 pub(super) fn from_prot(prot: Prot) -> u64 {
