@@ -249,9 +249,5 @@ impl Driver for Half {
         });
     }
 
-    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
-        Ok(())
-    }
-
     fn stop_streaming(&mut self) {}
 }

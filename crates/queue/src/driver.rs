@@ -158,12 +158,16 @@ pub trait Driver {
     /// Undoes `prepare_streaming`. The queue calls `stop_streaming` first if the driver was started.
     fn unprepare_streaming(&mut self) {}
 
-    /// Starts streaming. The queue has already passed `queued` buffers to `buf_queue`.
+    /// Starts streaming. The queue has already passed `queued` buffers to `buf_queue`. As in Linux, a device
+    /// whose buffers need no start may leave this out.
     ///
     /// # Errors
     /// The queue returns the error to its caller. Before that, the driver drops its tokens; the buffers
     /// stay queued.
-    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        let _ = queued;
+        Ok(())
+    }
 
     /// Stops streaming. The driver completes or drops all its tokens.
     fn stop_streaming(&mut self);

@@ -76,10 +76,6 @@ impl<C> Driver for Camera<C> {
         self.0.push(buffer);
     }
 
-    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
-        Ok(())
-    }
-
     fn stop_streaming(&mut self) {
         self.0.clear();
     }

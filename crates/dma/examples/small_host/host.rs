@@ -1,38 +1,75 @@
-// A complete host that uses only `core` and `alloc`: RAM, and devices that use physical addresses.
-use alloc::vec::Vec;
-use core::cell::RefCell;
+// A complete host that uses only `core` and `alloc`: RAM, and devices with or without an IOMMU. A real host would
+// use locks in place of `RefCell`.
+use alloc::{vec, vec::Vec};
+use core::cell::{RefCell, RefMut};
+use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Caching, DeviceInfo, DmaAddr, Error, KernelViews, Limits, PageRequest, PageSource, PhysAddr,
-    RangeAllocator, Segment,
+    Caching, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits, PageRequest,
+    PageSource, PhysAddr, Prot, RangeAllocator, Segment,
 };
 
 pub(crate) const PAGE: u64 = 4096;
 const PAGES: u64 = 512;
+const TABLES: Config = Config {
+    format: Format::VtdSecondStage,
+    page_sizes: PAGE,
+    input_bits: 39,
+    output_bits: 39,
+};
 
-/// The host. A real host would use locks in place of `RefCell`.
+type Result<T = ()> = core::result::Result<T, Error>;
+
+/// RAM and its allocator, also for page tables.
+pub(crate) struct Ram {
+    bytes: Vec<u8>,
+    pages: RangeAllocator,
+}
+
+impl Ram {
+    pub(crate) fn at(&mut self, addr: u64, len: usize) -> &mut [u8] {
+        &mut self.bytes[addr as usize..][..len]
+    }
+}
+
+impl TableMemory for Ram {
+    fn alloc_table(&mut self, len: u64) -> Result<PhysAddr> {
+        let first = self.pages.take(len / PAGE, 1, PAGES);
+        let addr = first.map_err(|_| Error::no_ram(len))? * PAGE;
+        self.at(addr, len as usize).fill(0);
+        Ok(PhysAddr::new(addr))
+    }
+    fn free_table(&mut self, table: PhysAddr, len: u64) {
+        let freed = self.pages.give_back(table.get() / PAGE, len / PAGE);
+        freed.expect("allocated above");
+    }
+    fn read_entry(&self, at: PhysAddr) -> u64 {
+        let word = self.bytes[at.get() as usize..].first_chunk();
+        u64::from_le_bytes(*word.unwrap_or(&[0; 8]))
+    }
+    fn write_entry(&mut self, at: PhysAddr, entry: u64) {
+        self.at(at.get(), 8).copy_from_slice(&entry.to_le_bytes());
+    }
+}
+
+/// The host. Each device behind the IOMMU has its own page table.
 pub(crate) struct Host {
-    pub(crate) ram: RefCell<Vec<u8>>,
-    pages: RefCell<RangeAllocator>,
+    pub(crate) ram: RefCell<Ram>,
+    pub(crate) tables: Vec<RefCell<PageTable>>,
 }
 
 impl Host {
-    pub(crate) fn new() -> Self {
-        let pages = RangeAllocator::new(1, PAGES - 1).expect("room for 512 pages");
-        let ram = RefCell::new(alloc::vec![0; (PAGES * PAGE) as usize]);
-        Self {
-            ram,
-            pages: RefCell::new(pages),
-        }
+    /// Makes a host whose first `translated` devices are behind an IOMMU.
+    pub(crate) fn new(translated: usize) -> Result<Self> {
+        let bytes = vec![0; (PAGES * PAGE) as usize];
+        let pages = RangeAllocator::new(1, PAGES - 1).map_err(|_| Error::Invalid)?;
+        let mut ram = Ram { bytes, pages };
+        let table = |_| PageTable::new(&mut ram, &TABLES).map(RefCell::new);
+        let tables = (0..translated).map(table).collect::<Result<_>>()?;
+        let ram = RefCell::new(ram);
+        Ok(Self { ram, tables })
     }
-    pub(crate) fn take(&self, len: u64) -> Result<Segment, Error> {
-        let taken = self.pages.borrow_mut().take(len / PAGE, 1, PAGES);
-        let first = taken.map_err(|_| Error::no_ram(len))? * PAGE;
-        self.ram.borrow_mut()[first as usize..][..len as usize].fill(0);
-        Ok(Segment::pages(PhysAddr::new(first), len))
-    }
-    /// Writes to a DMA address as a device does.
-    pub(crate) fn device_writes(&self, addr: DmaAddr, data: &[u8]) {
-        self.ram.borrow_mut()[addr.get() as usize..][..data.len()].copy_from_slice(data);
+    fn table(&self, dev: u8) -> RefMut<'_, PageTable> {
+        self.tables[usize::from(dev)].borrow_mut()
     }
 }
 
@@ -43,41 +80,58 @@ impl PageSource for Host {
     fn page_size(&self) -> u64 {
         PAGE
     }
-    fn device_info(&self, _device: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo::new(Limits::default()))
+    fn device_info(&self, dev: u8) -> Option<DeviceInfo> {
+        let table = self.tables.get(usize::from(dev));
+        let iommu = table.map(|_| IommuInfo::from(&TABLES));
+        Some(DeviceInfo::new(Limits::default()).with_iommu(iommu))
     }
-    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
-        self.take(request.len)
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment> {
+        let addr = self.ram.borrow_mut().alloc_table(request.len)?;
+        Ok(Segment::pages(addr, request.len))
     }
     fn free_pages(&self, pages: Segment) {
-        let (first, len) = (pages.addr.get() / PAGE, pages.len / PAGE);
-        let freed = self.pages.borrow_mut().give_back(first, len);
-        freed.expect("taken above");
+        self.ram.borrow_mut().free_table(pages.addr, pages.len);
     }
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
 }
 
+impl Iommu for Host {
+    fn iommu_map(&self, dev: u8, at: Iova, to: PhysAddr, len: u64, prot: Prot) -> Result {
+        let ram = &mut *self.ram.borrow_mut();
+        self.table(dev).map(ram, at, to, len, prot)
+    }
+    fn iommu_unmap(&self, dev: u8, at: Iova, len: u64) -> Result {
+        let ram = &mut *self.ram.borrow_mut();
+        self.table(dev).unmap(ram, at, len).map(|_removed| ())
+    }
+    fn iommu_flush(&self, dev: u8) {
+        let retired = self.table(dev).take_retired();
+        // Real hardware: flush the IOMMU's translation buffer here.
+        retired.free(&mut *self.ram.borrow_mut());
+    }
+}
+
 impl KernelViews for Host {
-    type Vmap = Segment;
+    type Vmap = u64;
     type Mmap = ();
 
-    fn vmap(&self, runs: &[Segment], _: Caching) -> Result<Segment, Error> {
+    fn vmap(&self, runs: &[Segment], _: Caching) -> Result<u64> {
         match runs {
-            &[run] => Ok(run),
+            [run] => Ok(run.addr.get()),
             _ => Err(Error::Unsupported),
         }
     }
-    fn vmap_read(&self, view: &Segment, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let first = (view.addr.get() + offset) as usize;
-        out.copy_from_slice(&self.ram.borrow()[first..][..out.len()]);
+    fn vmap_read(&self, view: &u64, offset: u64, out: &mut [u8]) -> Result {
+        out.copy_from_slice(self.ram.borrow_mut().at(view + offset, out.len()));
         Ok(())
     }
-    fn vmap_write(&self, view: &Segment, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.device_writes(DmaAddr::new(view.addr.get() + offset), data);
+    fn vmap_write(&self, view: &u64, offset: u64, data: &[u8]) -> Result {
+        let ram = &mut *self.ram.borrow_mut();
+        ram.at(view + offset, data.len()).copy_from_slice(data);
         Ok(())
     }
 }
 
-vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages);
+vb3_dma::without!(Host: Caches, Bounce, UserPages);

@@ -2,7 +2,7 @@
 
 use super::entry::{Bits, ENTRY_SHIFT, Entry};
 use super::{arm, vtd};
-use crate::{Error, PhysAddr, Prot};
+use crate::{Error, IommuInfo, Iova, PhysAddr, Prot};
 
 /// Maximum number of levels of any format.
 pub(super) const MAX_LEVELS: usize = 5;
@@ -99,6 +99,18 @@ pub struct Config {
     pub input_bits: u32,
     /// Number of bits of an output address.
     pub output_bits: u32,
+}
+
+impl From<&Config> for IommuInfo {
+    /// Returns the address space of all input addresses that a table has.
+    fn from(config: &Config) -> Self {
+        let end = 1u64.checked_shl(config.input_bits).unwrap_or(0);
+        Self {
+            page_sizes: config.page_sizes,
+            first: Iova::new(0),
+            last: Iova::new(end.wrapping_sub(1)),
+        }
+    }
 }
 
 /// The shape of a table.

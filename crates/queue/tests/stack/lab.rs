@@ -148,10 +148,6 @@ impl Driver for Engine {
         self.tokens.push(buffer);
     }
 
-    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
-        Ok(())
-    }
-
     fn stop_streaming(&mut self) {}
 }
 
