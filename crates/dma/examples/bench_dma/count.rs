@@ -3,17 +3,13 @@
 use crate::platform::{Devices, PAGE};
 use std::hint::black_box;
 use vb3_dma::mapped::{FromDevice, ToDevice};
-use vb3_dma::{Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{Mapper, PhysAddr, Segment};
 use vb3_dma_test::fake::Mutexes;
 
 const DEVICE: u32 = 0;
 
 const fn page(n: u64) -> Segment {
-    Segment {
-        addr: PhysAddr::new((1 << 40) + n * PAGE),
-        len: PAGE,
-        kind: SegmentKind::Pages,
-    }
+    Segment::pages(PhysAddr::new((1 << 40) + n * PAGE), PAGE)
 }
 
 /// Maps and unmaps `rounds` times, with an IOMMU or without.

@@ -5,7 +5,7 @@ use crate::platform::{BOUNCED, Bench, Devices, PAGE, RAM, TRANSLATED, Table};
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
-use vb3_dma::{Attrs, Direction, DmaOps as _, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{Attrs, Direction, DmaOps as _, FlushPolicy, Mapper, PhysAddr, Segment};
 use vb3_dma_test::fake::Mutexes;
 
 const LIMIT: Duration = Duration::from_millis(1500);
@@ -13,13 +13,10 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 
 fn pieces(len: u64, piece: u64) -> Vec<Segment> {
+    // Scattered pieces have gaps; each begins at a multiple of its length.
+    let at = |n| PhysAddr::new((1 << 40) + 2 * n * piece);
     (0..len / piece)
-        .map(|n| Segment {
-            // Scattered pieces have gaps; each begins at a multiple of its length.
-            addr: PhysAddr::new((1 << 40) + 2 * n * piece),
-            len: piece,
-            kind: SegmentKind::Pages,
-        })
+        .map(|n| Segment::pages(at(n), piece))
         .collect()
 }
 
@@ -158,11 +155,7 @@ pub(crate) fn bouncing(clock: f64) {
     println!("bouncing: map + unmap against a plain copy of the same bytes, ns (median, p99)");
     for (direction, copies) in [(Direction::ToDevice, 1), (Direction::Bidirectional, 2)] {
         for len in [4 * K, 64 * K, M, 8 * M] {
-            let memory = Segment {
-                addr: PhysAddr::new(RAM),
-                len,
-                kind: SegmentKind::Pages,
-            };
+            let memory = Segment::pages(PhysAddr::new(RAM), len);
             let mapper = Mapper::new(Bench::new(PAGE).with_memory()).expect("a mapper");
             let table = mapper.table_of_segments(&[memory]).expect("a table");
             let ours = time(20_000, LIMIT, clock, || {

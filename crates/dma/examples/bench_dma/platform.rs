@@ -56,6 +56,15 @@ impl TableMemory for Tables {
     }
 }
 
+const fn config(page_sizes: u64) -> Config {
+    Config {
+        format: Format::VtdSecondStage,
+        page_sizes,
+        input_bits: 48,
+        output_bits: 48,
+    }
+}
+
 /// A page table and its memory.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -66,13 +75,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(page_sizes: u64) -> Self {
         let mut memory = Tables::default();
-        let config = Config {
-            format: Format::VtdSecondStage,
-            page_sizes,
-            input_bits: 48,
-            output_bits: 48,
-        };
-        let table = PageTable::new(&mut memory, &config).expect("a table");
+        let table = PageTable::new(&mut memory, &config(page_sizes)).expect("a table");
         Self { memory, table }
     }
 
@@ -136,11 +139,7 @@ pub(crate) fn info(page_sizes: u64, dev: u32) -> DeviceInfo {
         ..Limits::default()
     });
     match dev {
-        TRANSLATED => info.with_iommu(Some(IommuInfo {
-            page_sizes,
-            first: Iova::new(0),
-            last: Iova::new((1 << 48) - 1),
-        })),
+        TRANSLATED => info.with_iommu(Some(IommuInfo::from(&config(page_sizes)))),
         BOUNCED => info.with_bounce(BounceMode::Always),
         _ => info,
     }

@@ -12,8 +12,8 @@ const NIL: u32 = 0;
 struct Node {
     low: u64,
     high: u64,
-    left: u32,
-    right: u32,
+    /// The subtrees of lower and of higher ranges.
+    kids: [u32; 2],
     parent: u32,
     red: bool,
 }
@@ -27,8 +27,6 @@ pub(crate) struct Tree {
     cached32: u32,
     limit32: u64,
     failed32: u64,
-    /// Number of nodes that searches have visited.
-    pub(crate) steps: u64,
 }
 
 const ANCHOR: u32 = 1;
@@ -38,8 +36,7 @@ impl Tree {
         let nil = Node {
             low: 0,
             high: 0,
-            left: NIL,
-            right: NIL,
+            kids: [NIL; 2],
             parent: NIL,
             red: false,
         };
@@ -56,7 +53,6 @@ impl Tree {
             cached32: ANCHOR,
             limit32,
             failed32: limit32,
-            steps: 0,
         }
     }
 
@@ -68,34 +64,18 @@ impl Tree {
         &mut self.nodes[at as usize]
     }
 
-    fn prev(&self, at: u32) -> u32 {
-        let mut at = at;
-        if self.n(at).left != NIL {
-            at = self.n(at).left;
-            while self.n(at).right != NIL {
-                at = self.n(at).right;
+    /// Returns the next node on one side: 0 for the lower one, 1 for the higher one.
+    #[inline]
+    fn neighbour(&self, at: u32, side: usize) -> u32 {
+        let mut below = self.n(at).kids[side];
+        if below != NIL {
+            while self.n(below).kids[side ^ 1] != NIL {
+                below = self.n(below).kids[side ^ 1];
             }
-            return at;
+            return below;
         }
-        let mut up = self.n(at).parent;
-        while up != NIL && self.n(up).left == at {
-            at = up;
-            up = self.n(at).parent;
-        }
-        up
-    }
-
-    fn next(&self, at: u32) -> u32 {
-        let mut at = at;
-        if self.n(at).right != NIL {
-            at = self.n(at).right;
-            while self.n(at).left != NIL {
-                at = self.n(at).left;
-            }
-            return at;
-        }
-        let mut up = self.n(at).parent;
-        while up != NIL && self.n(up).right == at {
+        let (mut at, mut up) = (at, self.n(at).parent);
+        while up != NIL && self.n(up).kids[side] == at {
             at = up;
             up = self.n(at).parent;
         }
@@ -108,9 +88,9 @@ impl Tree {
         while at != NIL {
             if self.n(at).low > limit {
                 best = at;
-                at = self.n(at).left;
+                at = self.n(at).kids[0];
             } else {
-                at = self.n(at).right;
+                at = self.n(at).kids[1];
             }
         }
         best
@@ -132,10 +112,9 @@ impl Tree {
         loop {
             let mut found;
             loop {
-                self.steps += 1;
                 ceiling = ceiling.min(self.n(curr).low);
                 found = ceiling.checked_sub(size).map(|at| at & align);
-                curr = self.prev(curr);
+                curr = self.neighbour(curr, 0);
                 let Some(at) = found else { break };
                 if curr == NIL || at > self.n(curr).high || at < floor {
                     break;
@@ -159,16 +138,12 @@ impl Tree {
     pub(crate) fn free(&mut self, low: u64) {
         let mut at = self.root;
         while at != NIL && self.n(at).low != low {
-            at = if low < self.n(at).low {
-                self.n(at).left
-            } else {
-                self.n(at).right
-            };
+            at = self.n(at).kids[usize::from(low > self.n(at).low)];
         }
         if at == NIL || at == ANCHOR {
             return;
         }
-        let next = self.next(at);
+        let next = self.neighbour(at, 1);
         let cached32 = self.n(self.cached32).low;
         if at == self.cached32 || (self.n(at).high < self.limit32 && low >= cached32) {
             self.cached32 = next;
@@ -187,8 +162,7 @@ impl Tree {
         let fresh = Node {
             low,
             high,
-            left: NIL,
-            right: NIL,
+            kids: [NIL; 2],
             parent: NIL,
             red: true,
         };
@@ -203,23 +177,15 @@ impl Tree {
             }
         };
         let mut up = self.root;
-        loop {
-            let next = if low < self.n(up).low {
-                self.n(up).left
-            } else {
-                self.n(up).right
-            };
-            if next == NIL {
-                break;
+        let side = loop {
+            let side = usize::from(low > self.n(up).low);
+            match self.n(up).kids[side] {
+                NIL => break side,
+                next => up = next,
             }
-            up = next;
-        }
+        };
         self.m(at).parent = up;
-        if low < self.n(up).low {
-            self.m(up).left = at;
-        } else {
-            self.m(up).right = at;
-        }
+        self.m(up).kids[side] = at;
         self.balance_insert(at);
         if high < self.limit32 {
             self.cached32 = at;
@@ -228,44 +194,33 @@ impl Tree {
         }
     }
 
-    fn rotate(&mut self, at: u32, left: bool) {
-        let up = if left {
-            self.n(at).right
-        } else {
-            self.n(at).left
-        };
-        let inner = if left {
-            self.n(up).left
-        } else {
-            self.n(up).right
-        };
-        if left {
-            self.m(at).right = inner;
-        } else {
-            self.m(at).left = inner;
-        }
+    /// Moves a node down on one side; its child on the other side takes its place.
+    fn rotate(&mut self, at: u32, side: usize) {
+        let up = self.n(at).kids[side ^ 1];
+        let inner = self.n(up).kids[side];
+        self.m(at).kids[side ^ 1] = inner;
         if inner != NIL {
             self.m(inner).parent = at;
         }
         let parent = self.n(at).parent;
         self.m(up).parent = parent;
         self.relink(parent, at, up);
-        if left {
-            self.m(up).left = at;
-        } else {
-            self.m(up).right = at;
-        }
+        self.m(up).kids[side] = at;
         self.m(at).parent = up;
+    }
+
+    /// Returns the side of `parent` on which `child` is.
+    fn side(&self, parent: u32, child: u32) -> usize {
+        usize::from(self.n(parent).kids[0] != child)
     }
 
     /// Replaces `old` by `new` as a child of `parent`.
     fn relink(&mut self, parent: u32, old: u32, new: u32) {
         if parent == NIL {
             self.root = new;
-        } else if self.n(parent).left == old {
-            self.m(parent).left = new;
         } else {
-            self.m(parent).right = new;
+            let side = self.side(parent, old);
+            self.m(parent).kids[side] = new;
         }
     }
 
@@ -274,12 +229,8 @@ impl Tree {
         while self.n(self.n(at).parent).red {
             let parent = self.n(at).parent;
             let grand = self.n(parent).parent;
-            let left = self.n(grand).left == parent;
-            let uncle = if left {
-                self.n(grand).right
-            } else {
-                self.n(grand).left
-            };
+            let side = self.side(grand, parent);
+            let uncle = self.n(grand).kids[side ^ 1];
             if self.n(uncle).red {
                 self.m(parent).red = false;
                 self.m(uncle).red = false;
@@ -287,49 +238,43 @@ impl Tree {
                 at = grand;
                 continue;
             }
-            if at
-                == (if left {
-                    self.n(parent).right
-                } else {
-                    self.n(parent).left
-                })
-            {
+            if at == self.n(parent).kids[side ^ 1] {
                 at = parent;
-                self.rotate(at, left);
+                self.rotate(at, side);
             }
             let parent = self.n(at).parent;
             self.m(parent).red = false;
             self.m(grand).red = true;
-            self.rotate(grand, !left);
+            self.rotate(grand, side ^ 1);
         }
         let root = self.root;
         self.m(root).red = false;
     }
 
     fn erase(&mut self, at: u32) {
-        let Node { left, right, .. } = *self.n(at);
+        let [left, right] = self.n(at).kids;
         let (child, parent, was_red);
         if left != NIL && right != NIL {
             // The next node takes the erased node's place.
-            let heir = self.next(at);
+            let heir = self.neighbour(at, 1);
             was_red = self.n(heir).red;
-            child = self.n(heir).right;
+            child = self.n(heir).kids[1];
             if self.n(heir).parent == at {
                 parent = heir;
             } else {
                 parent = self.n(heir).parent;
-                self.m(parent).left = child;
+                self.m(parent).kids[0] = child;
                 if child != NIL {
                     self.m(child).parent = parent;
                 }
-                self.m(heir).right = right;
+                self.m(heir).kids[1] = right;
                 self.m(right).parent = heir;
             }
             let (up, red) = (self.n(at).parent, self.n(at).red);
             self.relink(up, at, heir);
             self.m(heir).parent = up;
             self.m(heir).red = red;
-            self.m(heir).left = left;
+            self.m(heir).kids[0] = left;
             self.m(left).parent = heir;
         } else {
             child = if left == NIL { right } else { left };
@@ -348,27 +293,15 @@ impl Tree {
     fn balance_erase(&mut self, start: u32, above: u32) {
         let (mut at, mut parent) = (start, above);
         while at != self.root && !self.n(at).red && parent != NIL {
-            let left = self.n(parent).left == at;
-            let mut other = if left {
-                self.n(parent).right
-            } else {
-                self.n(parent).left
-            };
+            let side = self.side(parent, at);
+            let mut other = self.n(parent).kids[side ^ 1];
             if self.n(other).red {
                 self.m(other).red = false;
                 self.m(parent).red = true;
-                self.rotate(parent, left);
-                other = if left {
-                    self.n(parent).right
-                } else {
-                    self.n(parent).left
-                };
+                self.rotate(parent, side);
+                other = self.n(parent).kids[side ^ 1];
             }
-            let (near, far) = if left {
-                (self.n(other).left, self.n(other).right)
-            } else {
-                (self.n(other).right, self.n(other).left)
-            };
+            let (near, far) = (self.n(other).kids[side], self.n(other).kids[side ^ 1]);
             if !self.n(near).red && !self.n(far).red {
                 self.m(other).red = true;
                 at = parent;
@@ -378,22 +311,14 @@ impl Tree {
             if !self.n(far).red {
                 self.m(near).red = false;
                 self.m(other).red = true;
-                self.rotate(other, !left);
-                other = if left {
-                    self.n(parent).right
-                } else {
-                    self.n(parent).left
-                };
+                self.rotate(other, side ^ 1);
+                other = self.n(parent).kids[side ^ 1];
             }
-            let far = if left {
-                self.n(other).right
-            } else {
-                self.n(other).left
-            };
+            let far = self.n(other).kids[side ^ 1];
             self.m(other).red = self.n(parent).red;
             self.m(parent).red = false;
             self.m(far).red = false;
-            self.rotate(parent, left);
+            self.rotate(parent, side);
             at = self.root;
             break;
         }
@@ -408,9 +333,9 @@ impl Tree {
             }
             let node = *tree.n(at);
             assert!(node.low >= low && node.high <= high && node.low <= node.high);
-            assert!(!node.red || (!tree.n(node.left).red && !tree.n(node.right).red));
-            let left = below(tree, node.left, low, node.low.wrapping_sub(1));
-            let right = below(tree, node.right, node.high.saturating_add(1), high);
+            assert!(!node.red || !node.kids.iter().any(|&kid| tree.n(kid).red));
+            let left = below(tree, node.kids[0], low, node.low.wrapping_sub(1));
+            let right = below(tree, node.kids[1], node.high.saturating_add(1), high);
             assert_eq!(left, right);
             left + u32::from(!node.red)
         }
