@@ -178,9 +178,7 @@ impl Error {
             | Self::Unmappable(r)
             | Self::BadUserMemory(r)
             | Self::NoSuchMemory(r) => Some(r),
-            Self::Invalid | Self::Unsupported | Self::Busy | Self::Removed | Self::Pin { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 }
@@ -199,17 +197,24 @@ impl fmt::Display for Error {
             Self::Pin { .. } => "user memory cannot be pinned",
         };
         f.write_str(what)?;
-        match self.reason() {
-            Some(r) => write!(
-                f,
-                " ({}: wanted {}, found {})",
-                r.constraint.name(),
-                r.wanted,
-                r.found
-            ),
-            None => Ok(()),
-        }
+        let Some(reason) = self.reason() else {
+            return Ok(());
+        };
+        let (name, wanted, found) = (reason.constraint.name(), reason.wanted, reason.found);
+        write!(f, " ({name}: wanted {wanted}, found {found})")
     }
 }
 
 impl core::error::Error for Error {}
+
+/// Checks that `len` bytes at `offset` lie within `found` bytes.
+#[cfg(feature = "alloc")]
+pub(crate) fn check_within(found: u64, offset: u64, len: u64) -> Result<(), Error> {
+    match offset.checked_add(len) {
+        Some(end) if end <= found => Ok(()),
+        end => {
+            let reason = Reason::new(Constraint::BufferSize, end.unwrap_or(u64::MAX), found);
+            Err(Error::NoSuchMemory(reason))
+        }
+    }
+}

@@ -122,8 +122,9 @@ pub trait DmaOps {
         direction: Direction,
     ) -> Result<Self::Table, Error>;
 
-    /// Returns whether `table` still describes the memory at `addr` of `user`: false after the program has
-    /// mapped other memory there. A host that looks up the address at each access may always return true.
+    /// Returns whether `table` still describes the memory at `addr` of `user`. A host that pins pages returns
+    /// false after the program has mapped other memory there; a host that looks up the address at each access
+    /// may always return true.
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
     /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).

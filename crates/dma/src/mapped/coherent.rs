@@ -2,19 +2,19 @@
 
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
+use crate::error::check_within;
 use crate::platform::zero_with;
 use crate::ranges::RangeRoom;
 use crate::space::Space;
 use crate::{
     Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
-    Reason, Vmap,
+    Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
-/// Zeroed memory that a device and the CPU use without syncs. Dropping this value frees the memory.
-///
-/// It is `Send` and `Sync` if the reference to the mapper and the platform's memory are.
+/// Zeroed memory that a device and the CPU use without syncs. Dropping this value frees the memory. It is `Send`
+/// and `Sync` if the reference to the mapper and the platform's memory are.
 ///
 /// # Examples
 /// ```
@@ -67,10 +67,9 @@ impl<H: MapperRef> DmaDevice<H> {
     /// Allocates `len_bytes` of coherent memory, rounded up to pages.
     ///
     /// # Errors
-    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views of
-    /// memory, the allocation succeeds, but [`read`](Coherent::read) and [`write`](Coherent::write)
-    /// fail. A device with [its own memory](Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP) there,
-    /// because the memory cannot be zeroed.
+    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views, [`read`](Coherent::read)
+    /// and [`write`](Coherent::write) of the memory fail, and a device with
+    /// [its own memory](Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP), because that cannot be zeroed.
     ///
     /// # Context
     /// May sleep.
@@ -78,24 +77,19 @@ impl<H: MapperRef> DmaDevice<H> {
         self.alloc_coherent_with(len_bytes, Attrs::empty())
     }
 
-    /// Allocates as [`alloc_coherent`](Self::alloc_coherent), with attributes. An example is
+    /// Allocates as [`alloc_coherent`](Self::alloc_coherent), with attributes such as
     /// [`Attrs::FORCE_CONTIGUOUS`].
     ///
     /// # Errors
-    /// As [`alloc_coherent`](Self::alloc_coherent), such as `NoMemory` (ENOMEM).
+    /// As [`alloc_coherent`](Self::alloc_coherent).
     pub fn alloc_coherent_with(&self, len_bytes: u64, attrs: Attrs) -> Result<Coherent<H>, Error> {
         let host = self.host.clone();
         let mapper = host.mapper();
-        let alloc = mapper.alloc_for(
-            self.facts.at,
-            len_bytes,
-            attrs,
-            None,
-            Direction::Bidirectional,
-        )?;
+        let both = Direction::Bidirectional;
+        let alloc = mapper.alloc_for(self.facts.at, len_bytes, attrs, None, both)?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
         // From here on, dropping `memory` frees the allocation.
-        let memory = OwnedMemory::of(host.clone(), alloc);
+        let memory = OwnedMemory::allocated(host.clone(), alloc);
         let alloc = memory.as_alloc().ok_or(Error::Invalid)?;
         let view = match mapper.vmap_alloc(alloc) {
             Ok(view) => Some(view),
@@ -160,8 +154,7 @@ impl<H: MapperRef> Coherent<H> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
 
-    /// Returns the bytes without a copy, if the host supports that. They are atomic because the device may
-    /// write them at any time.
+    /// Returns the bytes without a copy, if the host supports that. The device may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper()
@@ -174,7 +167,7 @@ impl<H: MapperRef> Coherent<H> {
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` if the host has no views.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        end_within(self.len_bytes(), offset, out.len())?;
+        check_within(self.len_bytes(), offset, out.len() as u64)?;
         self.mapper().vmap_read(self.view()?, offset, out)
     }
 
@@ -184,7 +177,7 @@ impl<H: MapperRef> Coherent<H> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        end_within(self.len_bytes(), offset, data.len())?;
+        check_within(self.len_bytes(), offset, data.len() as u64)?;
         self.mapper().vmap_write(self.view()?, offset, data)
     }
 }
@@ -278,7 +271,7 @@ impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
 impl<H: MapperRef> CoherentBlock<'_, H> {
     /// Returns the pool offset of `len` bytes at `offset` in the block.
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
-        end_within(self.len, offset, len)?;
+        check_within(self.len, offset, len as u64)?;
         Ok(self.start.saturating_add(offset))
     }
 
@@ -315,17 +308,5 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let place = self.place(offset, data.len())?;
         self.pool.memory.write(place, data)
-    }
-}
-
-/// Checks that `len` bytes at `offset` lie within `found` bytes.
-fn end_within(found: u64, offset: u64, len: usize) -> Result<(), Error> {
-    // CAST: a slice's length fits 64 bits.
-    match offset.checked_add(len as u64) {
-        Some(end) if end <= found => Ok(()),
-        end => {
-            let reason = Reason::new(Constraint::BufferSize, end.unwrap_or(u64::MAX), found);
-            Err(Error::NoSuchMemory(reason))
-        }
     }
 }

@@ -27,21 +27,13 @@ use core::fmt;
 ///     frame: Mapped<Host, OwnedMemory<Host>, FromDevice, Cpu>,
 /// }
 ///
-/// impl Camera {
-///     fn new(host: Host) -> Result<Self, Error> {
-///         let device = DmaDevice::new(host, 0)?;
-///         let frame = device.map(device.alloc(4096)?, FromDevice)?;
-///         let frame = frame.into_cpu().map_err(|refused| refused.error)?;
-///         let ring = device.alloc_coherent(256)?;
-///         Ok(Self { ring, frame })
-///     }
-/// }
-///
 /// let host: Host = Arc::new(Mapper::with_locks(Fake::new(Setup::direct()), 1)?);
-/// let camera = Camera::new(Arc::clone(&host))?;
+/// let device = DmaDevice::new(Arc::clone(&host), 0)?;
+/// let frame = device.map(device.alloc(4096)?, FromDevice)?;
+/// let frame = frame.into_cpu().map_err(|refused| refused.error)?;
+/// let camera = Camera { ring: device.alloc_coherent(256)?, frame };
 /// std::thread::scope(|scope| scope.spawn(|| camera.ring.write(0, b"start")).join()).unwrap()?;
-/// camera.frame.unmap()?;
-/// drop(camera.ring);
+/// drop(camera);
 /// assert!(host.live().is_empty());
 /// # Ok::<(), Error>(())
 /// ```
@@ -107,11 +99,10 @@ impl<H: MapperRef> fmt::Debug for DmaDevice<H> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns a handle of `dev` that borrows this mapper; see [`DmaDevice::new`].
+    /// Returns a handle of `dev` that borrows this mapper.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
-    /// it.
+    /// As [`DmaDevice::new`].
     pub fn device(&self, dev: P::Device) -> Result<DmaDevice<&Self>, Error> {
         DmaDevice::new(self, dev)
     }
@@ -122,8 +113,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// need not query the host. A driver that changes the device's limits must get a new handle.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
-    /// it.
+    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for it.
     pub fn new(host: H, dev: DeviceOf<H>) -> Result<Self, Error> {
         let facts = host.mapper().facts(dev)?;
         Ok(Self { host, facts })
@@ -162,14 +152,12 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host.clone(), memory, mapping))
     }
 
-    /// Maps one run of physically contiguous, cached memory and hands it to the device.
-    /// If the device accepts the run as one segment without a bounce buffer, this method allocates heap
-    /// memory only for the I/O address space's record of live ranges.
+    /// Maps one run of physically contiguous, cached memory and hands it to the device. If the device accepts
+    /// the run unchanged, this allocates heap memory only for the record of live I/O addresses.
     ///
     /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses until
-    /// the mapping ends, and the caller guarantees that the memory there is not reused before.
-    /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always flushes, with
-    /// any flush policy.
+    /// the mapping ends, and the caller guarantees that the memory there is not reused before. The end of this
+    /// mapping therefore always flushes.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
@@ -192,8 +180,7 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host.clone(), Raw(memory), mapping))
     }
 
-    /// Allocates zeroed, cached memory in pages that the device reaches. The memory is not yet mapped for any
-    /// device.
+    /// Allocates zeroed, cached memory in pages that the device reaches, mapped for no device.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM); `Removed` (ENODEV).
@@ -203,7 +190,7 @@ impl<H: MapperRef> DmaDevice<H> {
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
         self.mapper().check_present(self.facts.at)?;
         let alloc = self.mapper().alloc_scattered(self.id(), len_bytes)?;
-        Ok(OwnedMemory::of(self.host.clone(), alloc))
+        Ok(OwnedMemory::allocated(self.host.clone(), alloc))
     }
 
     /// Pins `len_bytes` of a program's memory at `addr`.

@@ -112,12 +112,9 @@ impl<P: Platform> sealed::Sealed<P> for &Table<P> {
 /// let dma = Setup { devices: 2, ..Setup::direct() }.mapper();
 /// let (camera, display) = (dma.device(0)?, dma.device(1)?);
 /// let memory = camera.alloc(4096)?;
-/// let frame = camera.map(&memory, FromDevice)?;
-/// dma.platform().dev_write(frame.addr(), b"a frame");
-/// frame.unmap()?;
+/// camera.map(&memory, FromDevice)?.unmap()?;
 /// // A mapping can own its memory, and gives it back.
-/// let shown = display.map(memory, ToDevice)?;
-/// let memory = shown.unmap()?;
+/// let memory = display.map(memory, ToDevice)?.unmap()?;
 /// assert_eq!(memory.len_bytes(), 4096);
 /// drop(memory);
 /// assert!(dma.live().is_empty());
@@ -157,7 +154,7 @@ impl<H: MapperRef> Drop for OwnedMemory<H> {
 }
 
 impl<H: MapperRef> OwnedMemory<H> {
-    pub(super) const fn of(host: H, alloc: Alloc<H::Platform>) -> Self {
+    pub(super) const fn allocated(host: H, alloc: Alloc<H::Platform>) -> Self {
         let kind = Kind::Allocated(alloc);
         Self { host, kind }
     }

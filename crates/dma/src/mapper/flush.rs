@@ -23,7 +23,7 @@ const WAIT_NS: u64 = 10_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     policy: FlushPolicy,
-    ranges: VecDeque<IovaRange>,
+    pub(super) ranges: VecDeque<IovaRange>,
     /// Number of ranges that have left the queue since it was made.
     flushed: u64,
     /// Time in nanoseconds at which the queue last became non-empty.
@@ -34,10 +34,6 @@ impl Queue {
     /// Stops further ranges from waiting.
     pub(super) fn set_strict(&mut self) {
         self.policy = FlushPolicy::Strict;
-    }
-
-    pub(super) fn has_ranges(&self) -> bool {
-        !self.ranges.is_empty()
     }
 
     /// Returns the number of ranges ever queued.
@@ -121,12 +117,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(crate) fn flush_slot(&self, slot: usize) {
         let waiting = self.with_slot(slot, |state| {
             let waits = !state.queue.ranges.is_empty();
-            state
-                .dev
-                .filter(|_| waits)
-                .map(|dev| (dev, state.queue.queued()))
+            Some((state.dev.filter(|_| waits)?, state.queue.queued()))
         });
-        let Some(Some((dev, until))) = waiting else {
+        let Some((dev, until)) = waiting.flatten() else {
             return;
         };
         self.platform.iommu_flush(dev);

@@ -166,7 +166,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Returns whether ranges wait for a flush.
     fn has_queued(&self, at: At<P::Device>) -> bool {
-        self.with_slot(at.space, |state| state.queue.has_ranges()) == Some(true)
+        self.with_slot(at.space, |state| state.queue.ranges.is_empty()) == Some(false)
     }
 
     fn new_space(&self, dev: P::Device) -> Result<Space, Error> {

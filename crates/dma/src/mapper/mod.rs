@@ -48,11 +48,9 @@ const DEVICES: usize = 64;
 /// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
 /// that do not sleep. They may run in interrupt context if `L`'s locks disable interrupts.
 ///
-/// The mapper is `Send` if the platform and the values that the platform returns are `Send`, and `Sync` if
-/// the platform and `L`'s locks are `Sync`. [`NoLocks`], the default, makes it not `Sync`.
-///
-/// [`DmaOps`](crate::DmaOps) is implemented for `Mapper` and for `&Mapper`, so that each context can have
-/// its own `DmaOps`.
+/// The mapper is `Send` if the platform and its values are, and `Sync` if the platform and `L`'s locks are;
+/// [`NoLocks`], the default, makes it not `Sync`. `&Mapper` also implements [`DmaOps`](crate::DmaOps), so that
+/// each context can have its own.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
     /// The device at each index, for platforms that do not number their devices.
@@ -676,16 +674,12 @@ fn heap_exhausted(bytes: usize) -> Error {
 
 /// Returns the reason why an IOMMU cannot map memory that begins or ends `found` bytes into a granule.
 const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
-    Reason {
-        // If a granule is at most a page, only alignment is required.
-        constraint: if granule > page {
-            Constraint::IommuGranule
-        } else {
-            Constraint::Alignment
-        },
-        wanted: granule,
-        found,
-    }
+    // If a granule is at most a page, only alignment is required.
+    let constraint = match granule > page {
+        true => Constraint::IommuGranule,
+        false => Constraint::Alignment,
+    };
+    Reason::new(constraint, granule, found)
 }
 
 /// Rounds up to a multiple of a power of two.

@@ -6,9 +6,10 @@ use super::{
     Alloc, Facts, List, Mapper, Mapping, Memory, MemoryOwner, OneRun, Parts, Runs, Slot, Table,
     Vmap, Wanted, boxed, collect, copy_segments, push_segment, total_len,
 };
+use crate::error::check_within;
 use crate::{
-    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
-    Error, Lock, Locks, PhysAddr, Platform, Reason, Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment, Error, Lock,
+    Locks, PhysAddr, Platform, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
 use core::slice;
@@ -291,13 +292,8 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         len_bytes: u64,
         attrs: Attrs,
     ) -> Result<Alloc<P>, Error> {
-        self.alloc_for(
-            self.at(dev)?,
-            len_bytes,
-            attrs,
-            None,
-            Direction::Bidirectional,
-        )
+        let both = Direction::Bidirectional;
+        self.alloc_for(self.at(dev)?, len_bytes, attrs, None, both)
     }
 
     fn alloc_noncontiguous(
@@ -307,13 +303,8 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Alloc<P>, Error> {
-        self.alloc_for(
-            self.at(dev)?,
-            len_bytes,
-            attrs,
-            Some(Caching::Cached),
-            direction,
-        )
+        let cached = Some(Caching::Cached);
+        self.alloc_for(self.at(dev)?, len_bytes, attrs, cached, direction)
     }
 
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
@@ -481,13 +472,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         {
             return Err(Error::Invalid);
         }
-        let (end, len) = (offset.checked_add(len_bytes), alloc.len_bytes());
-        match end {
-            Some(end) if end <= len => self.mmap_part(alloc, offset, len_bytes),
-            _ => {
-                let reason = Reason::new(Constraint::BufferSize, end.unwrap_or(u64::MAX), len);
-                Err(Error::NoSuchMemory(reason))
-            }
-        }
+        check_within(alloc.len_bytes(), offset, len_bytes)?;
+        self.mmap_part(alloc, offset, len_bytes)
     }
 }
