@@ -5,7 +5,7 @@ use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, Tables};
 use crate::machine::{BusWindow, DeviceLimits, DeviceState, Held, MAX_DEVICES, Pages, State};
 use crate::memory::Object;
-use crate::profile::Profile;
+use crate::profile::{CACHE_LINE, Profile};
 use crate::ram::{FRAME, FreeMemory};
 use crate::trace::Trace;
 use std::cell::{Ref, RefCell};
@@ -178,14 +178,14 @@ impl Machine {
         let reserved = iommu.map_or_else(Vec::new, |iommu| iommu.reserved.clone());
         let coherency = limits.coherency.unwrap_or(profile.coherency());
         let mut info = DeviceInfo::new(all)
-            .with_bounce(profile.bounce)
+            .with_bounce(profile.bounce.mode)
             .with_iommu(iommu.map(|iommu| IommuInfo {
                 page_sizes: iommu.page_sizes,
                 first: Iova::new(0),
                 last: Iova::new(iommu.last()),
             }));
         if coherency == Coherency::NonCoherent {
-            info = info.non_coherent(profile.cache_line);
+            info = info.non_coherent(CACHE_LINE);
         }
         let mut mem = Tables {
             ram: &mut state.ram,

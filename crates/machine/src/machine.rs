@@ -185,7 +185,7 @@ impl State {
         let (ram, bounce_at) = Ram::new(profile, seed);
         let bounce = bounce_at.map(|base| BouncePool {
             base,
-            len: profile.bounce_pool,
+            len: profile.bounce.pool,
         });
         let boot_free = ram.free_bytes();
         let mut machine = Self {

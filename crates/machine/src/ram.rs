@@ -87,8 +87,8 @@ impl Ram {
         let mut cma = Runs::default();
         let cma_end = RESERVED + profile.cma;
         cma.give(RESERVED / FRAME, profile.cma / FRAME);
-        let bounce = (profile.bounce_pool > 0).then_some(PhysAddr::new(cma_end));
-        let mut start = cma_end + profile.bounce_pool;
+        let bounce = (profile.bounce.pool > 0).then_some(PhysAddr::new(cma_end));
+        let mut start = cma_end + profile.bounce.pool;
         let mut hole_start = HOLE;
         let areas = profile.areas.iter().map(|area| {
             let (from, kind) = match area.pages {

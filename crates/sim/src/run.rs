@@ -122,7 +122,7 @@ fn profile(name: &str) -> Check<Profile> {
     let mut profile = Profile::builtin(name).ok_or_else(|| format!("no machine {name}"))?;
     profile.ram = profile.ram.min(64 << 20);
     profile.cma = profile.cma.min(16 << 20);
-    profile.bounce_pool = profile.bounce_pool.min(8 << 20);
+    profile.bounce.pool = profile.bounce.pool.min(8 << 20);
     profile.sram = profile.sram.min(4 << 20);
     Ok(profile)
 }

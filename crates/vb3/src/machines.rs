@@ -11,7 +11,7 @@ use vb3_board::{BOARDS, Board};
 use vb3_devices::spec::did_you_mean;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
-use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
+use vb3_machine::profile::{Allocator, BUILTINS, CACHE_LINE, FIELDS, IommuProfile, PAGE_SIZE};
 use vb3_report::sentence::bytes;
 
 /// Maximum length of a TOML parser's message, in characters.
@@ -202,10 +202,10 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     } else {
         "caches that are not coherent"
     };
-    let bounce = match p.bounce {
+    let bounce = match p.bounce.mode {
         BounceMode::Never => String::new(),
-        BounceMode::WhenNeeded => format!(", bounces through {}", bytes(p.bounce_pool)),
-        BounceMode::Always => format!(", always bounces, through {}", bytes(p.bounce_pool)),
+        BounceMode::WhenNeeded => format!(", bounces through {}", bytes(p.bounce.pool)),
+        BounceMode::Always => format!(", always bounces, through {}", bytes(p.bounce.pool)),
     };
     let private = if p.private_memory {
         ", private memory"
@@ -258,7 +258,7 @@ fn print_fields(out: &mut dyn Write) -> Result<()> {
         "\nFields of a profile (`vb3 machines NAME > mine.toml`, edit the file, then"
     )?;
     writeln!(out, "`vb3 run --machine mine.toml -- PROGRAM`):")?;
-    for (name, meaning) in fields() {
+    for (name, meaning) in FIELDS {
         writeln!(out, "  {name}\n      {meaning}")?;
     }
     Ok(())
@@ -292,7 +292,7 @@ fn json_of(p: &Profile) -> Value {
         "ram": p.ram,
         "cma": p.cma,
         "coherent": p.coherent,
-        "cache_line": p.cache_line,
+        "cache_line": CACHE_LINE,
         "iommu": p.iommu.as_ref().map(json_of_iommu),
         "iommus": p
             .iommus
@@ -302,10 +302,10 @@ fn json_of(p: &Profile) -> Value {
         "dma_mask": p.dma_mask_bits,
         "max_segment": limit(p.max_segment),
         "boundary": limit(p.boundary).map(|mask| mask.saturating_add(1)),
-        "bounce": match p.bounce {
+        "bounce": match p.bounce.mode {
             BounceMode::Never => Value::Null,
-            BounceMode::WhenNeeded => json!({ "mode": "when-needed", "pool": p.bounce_pool }),
-            BounceMode::Always => json!({ "mode": "always", "pool": p.bounce_pool }),
+            BounceMode::WhenNeeded => json!({ "mode": "when-needed", "pool": p.bounce.pool }),
+            BounceMode::Always => json!({ "mode": "always", "pool": p.bounce.pool }),
         },
         "private_memory": p.private_memory,
         "untrusted": p.untrusted,
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(parse(name, text).unwrap().name, name);
             assert_eq!(printed(Some(name), false).unwrap(), text);
         }
-        for (field, _) in fields() {
+        for (field, _) in FIELDS {
             assert!(list.contains(field), "{field} is not explained");
         }
     }

@@ -388,7 +388,7 @@ fn what_fits_is_what_reqbufs_gives(seed: u64, size: &str) -> (u32, u32) {
         // RAM is small, so that the run soon runs out of memory.
         profile.ram = 64 << 20;
         profile.cma = profile.cma.min(12 << 20);
-        profile.bounce_pool = profile.bounce_pool.min(8 << 20);
+        profile.bounce.pool = profile.bounce.pool.min(8 << 20);
         let specs: Vec<_> = specs.iter().map(|s| s.parse().unwrap()).collect();
         Bench {
             world: World::new(profile, &specs, seed).unwrap(),

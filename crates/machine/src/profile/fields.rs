@@ -1,12 +1,7 @@
 //! Descriptions of a profile's fields, for users.
 
-/// Returns every field with its description, in the order of the built-in files.
-#[must_use]
-pub fn fields() -> &'static [(&'static str, &'static str)] {
-    FIELDS
-}
-
-const FIELDS: &[(&str, &str)] = &[
+/// Every field with its description, in the order of the built-in files.
+pub const FIELDS: &[(&str, &str)] = &[
     ("name", "a short name for the machine"),
     ("description", "one sentence about it"),
     (

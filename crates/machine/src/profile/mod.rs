@@ -1,10 +1,11 @@
 //! Machine profiles, which are built in or come from a TOML file.
 
+mod check;
 mod fields;
-mod raw;
+mod read;
 
-pub use fields::fields;
-pub use raw::Size;
+pub use fields::FIELDS;
+pub use read::{Size, parse_size};
 
 use serde::Deserialize;
 use std::fmt;
@@ -26,23 +27,30 @@ const PAGE_SIZES: [(u64, u64); 3] = [
 pub(crate) const RESERVED: u64 = 1 << 20;
 /// Start of the hole in RAM for devices' addresses.
 pub(crate) const HOLE: u64 = 3 << 30;
-/// Default cache line of machines without coherent caches, in bytes.
+/// Cache line of machines without coherent caches, in bytes.
 pub const CACHE_LINE: u64 = 64;
 
 /// The IOMMU of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct IommuProfile {
     /// Format of its page tables.
+    #[serde(default = "read::usual_format", deserialize_with = "read::format")]
     pub format: Format,
     /// Page sizes: bit `n` set for `2^n` bytes.
+    #[serde(deserialize_with = "read::page_sizes")]
     pub page_sizes: u64,
     /// Bits of an I/O virtual address.
+    #[serde(rename = "aperture")]
     pub aperture_bits: u32,
     /// Ranges of addresses that are never assigned, each with first and last address.
+    #[serde(default)]
     pub reserved: Vec<(u64, u64)>,
     /// When removed translations are flushed.
+    #[serde(default, with = "read::Flush")]
     pub flush: FlushPolicy,
     /// How scatter tables are laid out.
+    #[serde(default, with = "read::Segments")]
     pub segments: SegmentMode,
 }
 
@@ -74,6 +82,25 @@ pub struct AreaProfile {
     pub protected: bool,
 }
 
+/// The bounce pool of a machine, and its use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BounceProfile {
+    /// When devices use the pool.
+    #[serde(with = "read::Bounce")]
+    pub mode: BounceMode,
+    /// Bytes of the pool; zero for none.
+    #[serde(deserialize_with = "read::size")]
+    pub pool: u64,
+}
+
+impl Default for BounceProfile {
+    fn default() -> Self {
+        let (mode, pool) = (BounceMode::Never, 0);
+        Self { mode, pool }
+    }
+}
+
 /// A plane allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,52 +113,68 @@ pub enum Allocator {
 }
 
 /// The description of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// [`Profile::parse`] reads and checks it. Its `Deserialize` alone does not check values.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
     /// A short name.
     pub name: String,
     /// A description in one sentence.
+    #[serde(default)]
     pub description: String,
     /// Bytes of a page of the CPU: 4, 16 or 64 KiB. A program's own pages have the host's size.
+    #[serde(default = "read::usual_page", deserialize_with = "read::size")]
     pub page_size: u64,
     /// Bytes of RAM.
+    #[serde(deserialize_with = "read::size")]
     pub ram: u64,
     /// Bytes of RAM reserved for contiguous memory; zero for none.
+    #[serde(default, deserialize_with = "read::size")]
     pub cma: u64,
     /// Further reserved memory, by name. Devices do not allocate from it. Programs do, by dma-heaps, and lazy
     /// placement may choose it.
+    #[serde(default, deserialize_with = "read::areas")]
     pub areas: Vec<AreaProfile>,
-    /// Whether devices see the CPU's caches.
+    /// Whether devices see the CPU's caches. If not, a cache line has [`CACHE_LINE`] bytes.
     pub coherent: bool,
-    /// Bytes of a cache line, on machines without coherent caches.
-    pub cache_line: u64,
     /// The IOMMU; `None` if bus addresses are physical addresses.
+    #[serde(default, deserialize_with = "read::optional")]
     pub iommu: Option<IommuProfile>,
     /// Further IOMMUs by name, for devices that name one of them.
+    #[serde(default, deserialize_with = "read::iommus")]
     pub iommus: Vec<(String, IommuProfile)>,
     /// Address bits of a device.
+    #[serde(rename = "dma_mask")]
     pub dma_mask_bits: u32,
     /// Longest segment of a device, in bytes.
+    #[serde(default = "read::unlimited", deserialize_with = "read::size_or_none")]
     pub max_segment: u64,
     /// Boundary that segments do not cross, as a mask; all ones for none.
+    #[serde(default = "read::unlimited", deserialize_with = "read::boundary")]
     pub boundary: u64,
-    /// When devices use the bounce pool.
-    pub bounce: BounceMode,
-    /// Bytes of the bounce pool; zero for none.
-    pub bounce_pool: u64,
+    /// The bounce pool, and when devices use it.
+    #[serde(default, deserialize_with = "read::bounce")]
+    pub bounce: BounceProfile,
     /// Whether devices reach only memory that the confidential machine has shared with them.
+    #[serde(default)]
     pub private_memory: bool,
     /// Whether devices are untrusted: the pages of their memory must not contain other data.
+    #[serde(default)]
     pub untrusted: bool,
     /// Bytes of each device's own coherent memory; zero for none.
+    #[serde(default, deserialize_with = "read::size")]
     pub sram: u64,
     /// Whether the machine scatters single pages deliberately.
+    #[serde(default = "read::yes")]
     pub scattered: bool,
     /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
     pub userptr: Option<bool>,
     /// The default plane allocator of devices.
+    #[serde(default)]
     pub allocator: Allocator,
     /// The machine's devices, as in `vb3 run --device`; none if the user names them.
+    #[serde(default)]
     pub devices: Vec<String>,
 }
 
@@ -178,7 +221,7 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`] with the field and the line.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
-        raw::parse(text)
+        check::parse(text)
     }
 
     /// Returns the built-in profile with this name; `None` if there is none.
@@ -188,12 +231,6 @@ impl Profile {
         // A test parses every built-in profile.
         Self::parse(text).ok()
     }
-}
-
-/// Parses a number of bytes: a plain number, or a number with `KiB`, `MiB` or `GiB`.
-#[must_use]
-pub fn parse_size(text: &str) -> Option<u64> {
-    Size::parse(text)
 }
 
 /// Returns the line number of a byte position in a text, counted from 1.
@@ -254,6 +291,16 @@ const fn mask_of(bits: u32) -> u64 {
         Some(end) => end - 1,
         None => u64::MAX,
     }
+}
+
+/// Formats a size for people.
+fn show(bytes: u64) -> String {
+    for (shift, unit) in [(30u32, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes != 0 && bytes % (1 << shift) == 0 {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} bytes")
 }
 
 #[cfg(test)]

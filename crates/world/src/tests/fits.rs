@@ -34,7 +34,7 @@ impl Dice {
 fn machine(dice: &mut Dice) -> Profile {
     let at = usize::try_from(dice.below(BUILTINS.len() as u64)).unwrap();
     let mut profile = Profile::builtin(BUILTINS[at].0).unwrap();
-    profile.ram = (16 + dice.below(48)) * M + profile.bounce_pool;
+    profile.ram = (16 + dice.below(48)) * M + profile.bounce.pool;
     if profile.cma > 0 {
         profile.cma = (1 + dice.below(12)) * M;
     }

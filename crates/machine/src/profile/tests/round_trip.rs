@@ -1,7 +1,7 @@
 //! A profile that is written as TOML and read again is unchanged.
 
 use super::super::{
-    Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZES, Profile, mask_of,
+    Allocator, AreaProfile, BounceProfile, IommuProfile, PAGE_SIZES, Profile, mask_of,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ prop_compose! {
             bytes
         };
         // The pool needs at least a page, so its bytes are taken first.
-        let (bounce, bounce_pool) = match bounce {
+        let (mode, pool) = match bounce {
             (_, None) => (BounceMode::Never, 0),
             (pool, Some(true)) => (BounceMode::Always, take(pool, page_size)),
             (pool, Some(false)) => (BounceMode::WhenNeeded, take(pool, page_size)),
@@ -107,14 +107,12 @@ prop_compose! {
             cma,
             areas: areas.collect(),
             coherent: true,
-            cache_line: CACHE_LINE,
             iommu: None,
             iommus: Vec::new(),
             dma_mask_bits: 32,
             max_segment: u64::MAX,
             boundary: u64::MAX,
-            bounce,
-            bounce_pool,
+            bounce: BounceProfile { mode, pool },
             private_memory: false,
             untrusted: false,
             sram: part(sram, 256 * MIB, page_size),
@@ -147,7 +145,7 @@ prop_compose! {
         (profile.coherent, profile.scattered, profile.userptr) = (coherent, scattered, userptr);
         profile.allocator = if vmalloc { Allocator::Vmalloc } else { Allocator::Contig };
         // The reader requires these combinations of fields.
-        let has_pool = profile.bounce_pool > 0;
+        let has_pool = profile.bounce.pool > 0;
         let strict = iommu.as_ref().is_some_and(|iommu| iommu.flush == FlushPolicy::Strict);
         profile.private_memory = private && has_pool;
         profile.untrusted = untrusted && has_pool && strict;
@@ -240,13 +238,13 @@ fn print(p: &Profile, with_unit: bool) -> String {
     if p.allocator == Allocator::Vmalloc {
         out += "allocator = \"vmalloc\"\n";
     }
-    let mode = match p.bounce {
+    let mode = match p.bounce.mode {
         BounceMode::Never => None,
         BounceMode::WhenNeeded => Some("when-needed"),
         BounceMode::Always => Some("always"),
     };
     if let Some(mode) = mode {
-        let pool = bytes(p.bounce_pool);
+        let pool = bytes(p.bounce.pool);
         out += &format!("[bounce]\nmode = \"{mode}\"\npool = {pool}\n");
     }
     for area in &p.areas {

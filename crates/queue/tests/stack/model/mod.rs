@@ -149,7 +149,7 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(setup: Setup) -> Self {
         let profile = Profile::builtin(setup.machine).expect("built in");
-        assert_ne!(profile.bounce, BounceMode::Always);
+        assert_ne!(profile.bounce.mode, BounceMode::Always);
         Self {
             setup,
             coherent: profile.coherent,
