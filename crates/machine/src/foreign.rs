@@ -5,16 +5,15 @@
 //! truncated file). The access then fails without a signal.
 #![allow(unsafe_code, reason = "maps memory and lets the kernel copy it")]
 
+use crate::store::Mapped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FsWord, SeekFrom, fstatfs, seek};
 use rustix::io::Errno;
 use rustix::ioctl::{Setter, ioctl, opcode};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
 use std::cell::Cell;
-use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// `DMA_BUF_MAGIC` of `linux/magic.h`.
@@ -37,7 +36,8 @@ pub fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
 #[derive(Debug)]
 pub struct Foreign {
     fd: Arc<OwnedFd>,
-    window: Window,
+    /// Only the kernel reads and writes it. No reference to it exists, and this process never accesses it.
+    mapped: Mapped,
     /// Whether an access has been announced to the exporter and not ended.
     begun: Cell<bool>,
 }
@@ -45,28 +45,6 @@ pub struct Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// A mapping that only the kernel reads and writes.
-///
-/// # Invariants
-/// `base` is the start of a mapping of `len` bytes that stays in place while the value lives. It is
-/// never turned into a reference, nor read or written by this process.
-#[derive(Debug)]
-struct Window {
-    base: NonNull<c_void>,
-    len: usize,
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread, and the value is its only owner.
-unsafe impl Send for Window {}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        // SAFETY: by the invariant this is a whole mapping of `len` bytes, which no code uses after
-        // the value is dropped.
-        let _ = unsafe { munmap(self.base.as_ptr(), self.len) };
     }
 }
 
@@ -85,17 +63,13 @@ impl Foreign {
     /// # Errors
     /// As [`map`](Self::map).
     pub fn map_first(fd: Arc<OwnedFd>, len: u64) -> io::Result<Self> {
-        let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
-        if len == 0 {
-            return Err(Errno::INVAL.into());
-        }
-        let base = match map_shared(&fd, len, ProtFlags::READ | ProtFlags::WRITE) {
-            Err(Errno::ACCESS) => map_shared(&fd, len, ProtFlags::READ),
+        let mapped = match Mapped::new(len, ProtFlags::READ | ProtFlags::WRITE, Some(&fd)) {
+            Err(Errno::ACCESS) => Mapped::new(len, ProtFlags::READ, Some(&fd)),
             other => other,
         }?;
         Ok(Self {
             fd,
-            window: Window { base, len },
+            mapped,
             begun: Cell::new(false),
         })
     }
@@ -103,7 +77,7 @@ impl Foreign {
     /// Returns the length of the memory in bytes.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.window.len as u64
+        self.mapped.len_bytes()
     }
 
     /// Returns whether an access has begun since the last [`end`](Self::end).
@@ -143,63 +117,54 @@ impl Foreign {
         unsafe { ioctl(&*self.fd, request) }.is_ok()
     }
 
-    /// Returns the part of the mapping from `offset`, if `len` bytes from there lie inside.
-    fn part(&self, offset: u64, len: usize) -> Option<libc::iovec> {
-        let offset = usize::try_from(offset).ok()?;
-        if offset.checked_add(len)? > self.window.len {
-            return None;
-        }
-        let base = self.window.base.as_ptr().cast::<u8>().wrapping_add(offset);
-        Some(libc::iovec {
-            iov_base: base.cast(),
+    /// Lets the kernel copy between our bytes and those from `offset`, by `process_vm_writev` to ours or by
+    /// `process_vm_readv` from ours; `false` outside the memory, or if not all bytes were copied.
+    ///
+    /// # Safety
+    /// `ours` must be valid for `len` bytes of such accesses.
+    unsafe fn copy(&self, offset: u64, ours: *mut u8, len: usize, call: CopyCall) -> bool {
+        let Some(theirs) = self.mapped.at(offset, len) else {
+            return false;
+        };
+        self.begin();
+        let bytes_at = |at: *mut u8| libc::iovec {
+            iov_base: at.cast(),
             iov_len: len,
-        })
+        };
+        let (theirs, ours) = (bytes_at(theirs.as_ptr()), bytes_at(ours));
+        // SAFETY:
+        // 1. `ours` is valid, as the caller promises. `theirs` is mapped for that length; others may write it
+        //    at the same time, and no reference to it exists.
+        // 2. If a page of the mapping is unavailable or read-only, the kernel's copy stops there and returns
+        //    fewer bytes. This raises no signal, since no instruction of this process touched the page.
+        let copied = unsafe { call(own(), &raw const theirs, 1, &raw const ours, 1, 0) };
+        usize::try_from(copied) == Ok(len)
     }
 
     /// Copies bytes out; `false` outside the memory, or if the exporter has no page.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        let Some(window) = self.part(offset, out.len()) else {
-            return false;
-        };
-        self.begin();
-        let ours = libc::iovec {
-            iov_base: out.as_mut_ptr().cast(),
-            iov_len: out.len(),
-        };
-        // SAFETY:
-        // 1. The kernel writes to `ours` only, which is an exclusive slice of our own of that
-        //    length. It reads from the window, which is mapped for that length.
-        // 2. If a page of the window is unavailable, the kernel's copy stops there and returns
-        // fewer bytes. This raises no signal, since no instruction of this process touched the
-        // page.
-        let copied =
-            unsafe { libc::process_vm_writev(own(), &raw const window, 1, &raw const ours, 1, 0) };
-        usize::try_from(copied) == Ok(out.len())
+        let (ours, len) = (out.as_mut_ptr(), out.len());
+        // SAFETY: the call writes only `out`, an exclusive slice of our own.
+        unsafe { self.copy(offset, ours, len, libc::process_vm_writev) }
     }
 
     /// Copies bytes in; `false` outside the memory, if it is read-only, or if the exporter has no page.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> bool {
-        let Some(window) = self.part(offset, data.len()) else {
-            return false;
-        };
-        self.begin();
-        let ours = libc::iovec {
-            iov_base: data.as_ptr().cast_mut().cast(),
-            iov_len: data.len(),
-        };
-        // SAFETY: as in `read`, in the other direction: `ours` is only read. Others may write the window at
-        // the same time, too; no reference to it exists.
-        let copied =
-            unsafe { libc::process_vm_readv(own(), &raw const window, 1, &raw const ours, 1, 0) };
-        usize::try_from(copied) == Ok(data.len())
+        let (ours, len) = (data.as_ptr().cast_mut(), data.len());
+        // SAFETY: the call only reads `data`.
+        unsafe { self.copy(offset, ours, len, libc::process_vm_readv) }
     }
 }
 
-fn map_shared(fd: &OwnedFd, len: usize, prot: ProtFlags) -> Result<NonNull<c_void>, Errno> {
-    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-    let base = unsafe { mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd.as_fd(), 0) }?;
-    NonNull::new(base).ok_or(Errno::NOMEM)
-}
+/// The type of `process_vm_readv` and `process_vm_writev`.
+type CopyCall = unsafe extern "C" fn(
+    libc::pid_t,
+    *const libc::iovec,
+    libc::c_ulong,
+    *const libc::iovec,
+    libc::c_ulong,
+    libc::c_ulong,
+) -> libc::ssize_t;
 
 fn own() -> libc::pid_t {
     rustix::process::getpid().as_raw_nonzero().get()
@@ -209,6 +174,7 @@ fn own() -> libc::pid_t {
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::os::fd::AsFd;
 
     fn memfd(len: u64) -> Arc<OwnedFd> {
         let fd = memfd_create("foreign", MemfdFlags::CLOEXEC).unwrap();

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// Bytes per step of a copy. The C library copies more by one instruction (`rep movsb`), which is slower here,
 /// and may write past the cache, so that the bytes' next reader waits for memory.
 const STEP: usize = 2 << 10;
+const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 /// Copies bytes in steps.
 ///
@@ -32,10 +33,9 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 /// A mapping of this process, unmapped on drop.
 ///
 /// # Invariants
-/// `base` is the start of a readable and writable mapping of `len` bytes that stays in place while the
-/// value lives.
+/// `base` is the start of a mapping of `len` bytes that stays in place while the value lives.
 #[derive(Debug)]
-struct Mapped {
+pub(crate) struct Mapped {
     base: NonNull<u8>,
     len: usize,
 }
@@ -46,8 +46,29 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
+    /// Maps the first `len` bytes of a file, or zeroed private memory if there is none. `len` must not be zero.
+    pub(crate) fn new(len: u64, prot: ProtFlags, file: Option<&OwnedFd>) -> Result<Self, Errno> {
+        let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let base = unsafe {
+            match file {
+                Some(fd) => mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd, 0),
+                None => {
+                    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+                    mmap_anonymous(ptr::null_mut(), len, prot, flags)
+                }
+            }
+        }?;
+        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Self { base, len })
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.len as u64
+    }
+
     /// Returns the address of byte `offset`, if `len` bytes from there lie inside.
-    fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
         let offset = usize::try_from(offset).ok()?;
         if offset.checked_add(len)? > self.len {
             return None;
@@ -56,8 +77,11 @@ impl Mapped {
         Some(unsafe { self.base.add(offset) })
     }
 
-    /// Copies bytes out of shared memory; `false` outside the memory.
-    fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+    /// Copies bytes out; `false` outside the memory.
+    ///
+    /// # Safety
+    /// This process must be able to read every byte of the mapping, as those of [`Shared`].
+    unsafe fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(from) = self.at(offset, out.len()) else {
             return false;
         };
@@ -82,7 +106,8 @@ impl Drop for Mapped {
 
 /// Memory that programs may also map: a memfd of fixed size and its mapping.
 ///
-/// Its bytes are only copied and never borrowed, since a program may write them at any time.
+/// Its bytes are only copied and never borrowed, since a program may write them at any time. All of them can be
+/// read and written.
 #[derive(Debug)]
 pub(crate) struct Shared {
     fd: OwnedFd,
@@ -105,17 +130,17 @@ impl SharedBytes {
     #[must_use]
     pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let end = offset.checked_add(out.len() as u64);
-        let start = self.start.checked_add(offset);
-        start.is_some_and(|start| {
-            end.is_some_and(|end| end <= self.len) && self.mapped.read(start, out)
-        })
+        let Some(start) = self.start.checked_add(offset) else {
+            return false;
+        };
+        // SAFETY: the mapping is that of `Shared`.
+        end.is_some_and(|end| end <= self.len) && unsafe { self.mapped.read(start, out) }
     }
 }
 
 impl Shared {
     /// Makes a memfd of `len` zeroed bytes with a fixed size. `len` must not be zero.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
-        let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = match memfd_create("vb3", flags | MemfdFlags::NOEXEC_SEAL) {
             Err(Errno::INVAL) => memfd_create("vb3", flags)?,
@@ -124,23 +149,11 @@ impl Shared {
         ftruncate(&fd, len)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let stat = fstat(&fd)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         // The seals keep every byte of it backed.
-        let base = unsafe {
-            mmap(
-                ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &fd,
-                0,
-            )
-        }?;
-        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        let mapped = Arc::new(Mapped { base, len: bytes });
+        let mapped = Mapped::new(len, READ_WRITE, Some(&fd))?;
         Ok(Self {
             fd,
-            mapped,
+            mapped: Arc::new(mapped),
             identity: (stat.st_dev, stat.st_ino),
         })
     }
@@ -162,7 +175,8 @@ impl Shared {
 
     /// Copies bytes out; `false` outside the memory.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        self.mapped.read(offset, out)
+        // SAFETY: this process can read all of the mapping.
+        unsafe { self.mapped.read(offset, out) }
     }
 
     /// Copies bytes in; `false` outside the memory.
@@ -229,20 +243,8 @@ pub(crate) struct Private {
 impl Private {
     /// Makes private memory of `len` zeroed bytes. `len` must not be zero.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
-        let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe {
-            mmap_anonymous(
-                ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }?;
-        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self {
-            mapped: Mapped { base, len: bytes },
-        })
+        let mapped = Mapped::new(len, READ_WRITE, None)?;
+        Ok(Self { mapped })
     }
 
     pub(crate) fn all(&self) -> &[u8] {
