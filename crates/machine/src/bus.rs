@@ -16,6 +16,39 @@ use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 /// Maximum number of spans, or of sets of lines, in one call.
 const MAX_SPANS: usize = 16;
 
+/// An access of a device to a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) dev: Device,
+    pub(crate) span: BusSpan,
+    pub(crate) write: bool,
+}
+
+impl Access {
+    const fn read(dev: Device, span: BusSpan) -> Self {
+        let write = false;
+        Self { dev, span, write }
+    }
+
+    const fn write(dev: Device, span: BusSpan) -> Self {
+        let write = true;
+        Self { dev, span, write }
+    }
+
+    const fn fault(&self, kind: FaultKind) -> BusFault {
+        BusFault::new(self.dev, self.span.addr, self.write, kind)
+    }
+
+    /// Returns the rest of the access, after `done` bytes.
+    fn rest(&self, done: u64) -> Result<Self, BusFault> {
+        let addr = self.span.addr.checked_add(done);
+        let addr = addr.ok_or(self.fault(FaultKind::BeyondMask))?;
+        let len = self.span.len - done;
+        let span = BusSpan { addr, len };
+        Ok(Self { span, ..*self })
+    }
+}
+
 /// The target of an access: a piece of memory and its view.
 #[derive(Clone, Copy, Debug)]
 struct Target {
@@ -41,12 +74,10 @@ impl Machine {
     /// # Errors
     /// [`BusFault`]; `out` may be partly written.
     pub fn bus_read(&mut self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
-        let len = out.len();
-        self.state
-            .get_mut()
-            .access(dev, addr, len, false, |object, view, at, bytes| {
-                object.read(view, at, &mut out[bytes])
-            })
+        let len = out.len() as u64;
+        let access = Access::read(dev, BusSpan { addr, len });
+        let read = |object: &mut Object, view, at, bytes| object.read(view, at, &mut out[bytes]);
+        self.state.get_mut().access(&access, read)
     }
 
     /// Reads the bytes that `dev` would find if its mapping allowed reading. Counts and traces nothing,
@@ -56,20 +87,23 @@ impl Machine {
     /// [`BusFault`] if the device can neither read nor write there; `out` may be partly written.
     pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
         let state = self.state.borrow();
-        let mut done = 0usize;
-        while done < out.len() {
-            let (at, left) = (step(dev, addr, done, false)?, (out.len() - done) as u64);
-            let target = state
-                .target(dev, at, left, false, None)
-                .or_else(|_| state.target(dev, at, left, true, None))?;
+        let len = out.len() as u64;
+        let access = Access::read(dev, BusSpan { addr, len });
+        let mut done = 0;
+        while done < len {
+            let read = access.rest(done)?;
+            let target = state.target(&read, None);
+            let target = target.or_else(|_| state.target(&Access::write(dev, read.span), None))?;
             let piece = target.found.piece;
-            let end = done + piece.len as usize;
-            state
-                .memory
-                .get(piece.object)
+            let end = done + piece.len;
+            let object = state.memory.get(piece.object);
+            object
                 .ok_or(Miss::Nothing(target.phys.get()))
-                .and_then(|object| object.read(target.view, piece.offset, &mut out[done..end]))
-                .map_err(|miss| state.missed(dev, at, false, miss))?;
+                .and_then(|object| {
+                    let out = &mut out[done as usize..end as usize];
+                    object.read(target.view, piece.offset, out)
+                })
+                .map_err(|miss| state.missed(&read, miss))?;
             done = end;
         }
         Ok(())
@@ -80,12 +114,11 @@ impl Machine {
     /// # Errors
     /// [`BusFault`] if `dev` could not have read them.
     pub fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        self.state
-            .get_mut()
-            .access(dev, span.addr, len, false, |object, view, at, bytes| {
-                object.check_read(view, at, bytes.len() as u64)
-            })
+        let check = |object: &mut Object, view, at, bytes: Range<usize>| {
+            object.check_read(view, at, bytes.len() as u64)
+        };
+        let access = Access::read(dev, span);
+        self.state.get_mut().access(&access, check)
     }
 
     /// Writes memory as `dev` does.
@@ -93,12 +126,10 @@ impl Machine {
     /// # Errors
     /// [`BusFault`]; part of `data` may have arrived.
     pub fn bus_write(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
-        let len = data.len();
-        self.state
-            .get_mut()
-            .access(dev, addr, len, true, |object, view, at, bytes| {
-                object.write(view, at, &data[bytes])
-            })
+        let len = data.len() as u64;
+        let access = Access::write(dev, BusSpan { addr, len });
+        let write = |object: &mut Object, view, at, bytes| object.write(view, at, &data[bytes]);
+        self.state.get_mut().access(&access, write)
     }
 
     /// Runs `act` on memory in place: on the lines of `from` to read and the lines of `to` to write, as `dev`
@@ -123,19 +154,19 @@ impl Machine {
         if from.len() > MAX_SPANS || to.len() > MAX_SPANS || state.is_to_fault(dev) {
             return None;
         }
-        let places = |lines: &[BusLines], write| {
-            let places = lines.iter();
-            let places = places.map(|lines| state.place(dev, &lines.extent()?, write));
-            places.collect::<Option<Vec<Extent>>>()
+        let place = |lines: &BusLines, write| {
+            let span = lines.extent()?;
+            state.place(&Access { dev, span, write })
         };
-        let (sources, targets) = (places(from, false)?, places(to, true)?);
-        let done = state.memory.in_place(&sources, &targets, act)?;
+        let sources: Option<Vec<Extent>> = from.iter().map(|lines| place(lines, false)).collect();
+        let targets: Option<Vec<Extent>> = to.iter().map(|lines| place(lines, true)).collect();
+        let done = state.memory.in_place(&sources?, &targets?, act)?;
         for span in from.iter().flat_map(BusLines::accesses) {
-            let _ = state.account(dev, span, false, Ok(()));
+            let _ = state.account(&Access::read(dev, span), Ok(()));
         }
         if done {
             for span in to.iter().flat_map(BusLines::accesses) {
-                let _ = state.account(dev, span, true, Ok(()));
+                let _ = state.account(&Access::write(dev, span), Ok(()));
             }
         }
         Some(done)
@@ -177,11 +208,11 @@ impl Machine {
     /// [`BusFault`] if `dev` could not have written them now.
     pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         let state = self.state.get_mut();
-        if !state.is_to_fault(dev) && state.proven_place(dev, &span, true).is_some() {
-            return state.account(dev, span, true, Ok(()));
+        let access = Access::write(dev, span);
+        if !state.is_to_fault(dev) && state.proven_place(&access).is_some() {
+            return state.account(&access, Ok(()));
         }
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        state.access(dev, span.addr, len, true, |object, _, at, _| {
+        state.access(&access, |object, _, at, _| {
             // A write after the revocation must not be visible to any reader.
             if object.wipe_withdrawn() {
                 return Err(Miss::Nothing(at));
@@ -200,10 +231,12 @@ impl Machine {
         addr: DmaAddr,
         write: bool,
     ) -> Result<(PhysAddr, u64), BusFault> {
+        let len = u64::MAX;
+        let span = BusSpan { addr, len };
         let target = self
             .state
             .borrow()
-            .target(dev, addr, u64::MAX, write, None)?;
+            .target(&Access { dev, span, write }, None)?;
         Ok((target.phys, target.found.piece.len))
     }
 
@@ -228,7 +261,9 @@ impl State {
         if spans.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
-        let places = spans.iter().map(|span| self.proven_place(dev, span, write));
+        let places = spans
+            .iter()
+            .map(|&span| self.proven_place(&Access { dev, span, write }));
         let places: Vec<Extent> = places.collect::<Option<_>>()?;
         let found = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
@@ -247,13 +282,13 @@ impl State {
     }
 
     /// Returns the result of [`place`](Self::place), or the stored result if nothing has changed since.
-    fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
+    fn proven_place(&mut self, access: &Access) -> Option<Extent> {
         let changes = self.changes();
-        if let Some(place) = self.proven.find(changes, (dev, write), span) {
+        if let Some(place) = self.proven.find(changes, access) {
             return Some(place);
         }
-        let place = self.place(dev, span, write)?;
-        self.proven.put(changes, (dev, write), span, place);
+        let place = self.place(access)?;
+        self.proven.put(changes, access, place);
         Some(place)
     }
 
@@ -262,15 +297,14 @@ impl State {
         self.remapped + self.memory.changes()
     }
 
-    /// Returns the location of a span, if it is contiguous and `dev` reaches all of it.
-    fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
-        let first = self.target(dev, span.addr, span.len, write, None).ok()?;
+    /// Returns the location of an access, if it is contiguous and the device reaches all of it.
+    fn place(&self, access: &Access) -> Option<Extent> {
+        let first = self.target(access, None).ok()?;
         let (object, offset) = (first.found.piece.object, first.found.piece.offset);
         let (mut last, mut done) = (first.found, first.found.piece.len);
-        while done < span.len {
-            let at = span.addr.checked_add(done)?;
-            let target = self.target(dev, at, span.len - done, write, Some(&last));
-            last = target.ok()?.found;
+        while done < access.span.len {
+            let rest = access.rest(done).ok()?;
+            last = self.target(&rest, Some(&last)).ok()?.found;
             if (last.piece.object, last.piece.offset) != (object, offset.checked_add(done)?) {
                 return None;
             }
@@ -279,7 +313,7 @@ impl State {
         Some(Extent {
             object,
             offset,
-            len: span.len,
+            len: access.span.len,
             view: first.view,
         })
     }
@@ -295,13 +329,8 @@ impl State {
     }
 
     /// Counts and traces an access and its result.
-    fn account(
-        &mut self,
-        dev: Device,
-        span: BusSpan,
-        write: bool,
-        result: Result<(), BusFault>,
-    ) -> Result<(), BusFault> {
+    fn account(&mut self, access: &Access, result: Result<(), BusFault>) -> Result<(), BusFault> {
+        let &Access { dev, span, write } = access;
         if let Some(device) = self.device_mut(dev) {
             match result {
                 Ok(()) if write => device.stats.bytes_written += span.len,
@@ -321,88 +350,71 @@ impl State {
         result
     }
 
-    /// Calls `act` for each piece of an access of `dev`, and records the result.
+    /// Calls `act` for each piece of an access, and records the result.
     ///
     /// `act` gets the object, its view, the offset in the object, and the range of the access's bytes in this
     /// piece.
     fn access(
         &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        len: usize,
-        write: bool,
+        access: &Access,
         mut act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), BusFault> {
-        let span = BusSpan {
-            addr,
-            len: len as u64,
+        let result = match self.take_fault(access.dev) {
+            true => Err(access.fault(FaultKind::Unmapped)),
+            false if self.at_once(access, &mut act) => Ok(()),
+            false => self.pieces(access, act),
         };
-        let result = match self.take_fault(dev) {
-            true => Err(BusFault::new(dev, addr, write, FaultKind::Unmapped)),
-            false if self.at_once(dev, span, write, &mut act) => Ok(()),
-            false => self.pieces(dev, addr, len, write, act),
-        };
-        self.account(dev, span, write, result)
+        self.account(access, result)
     }
 
     /// Makes an access of more than a page by one call of `act`, if its memory is contiguous. Returns false
     /// if this is impossible or `act` fails; the caller then uses `pieces`, which finds the failing byte.
     fn at_once(
         &mut self,
-        dev: Device,
-        span: BusSpan,
-        write: bool,
+        access: &Access,
         act: &mut impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> bool {
-        if span.len <= FRAME {
+        if access.span.len <= FRAME {
             return false;
         }
-        let Some(place) = self.proven_place(dev, &span, write) else {
+        let Some(place) = self.proven_place(access) else {
             return false;
         };
         let object = self.memory.get_mut(place.object);
-        // CAST: the length of a slice in this process.
         object.is_some_and(|object| {
-            act(object, place.view, place.offset, 0..span.len as usize).is_ok()
+            let all = 0..access.span.len as usize;
+            act(object, place.view, place.offset, all).is_ok()
         })
     }
 
     fn pieces(
         &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        len: usize,
-        write: bool,
+        access: &Access,
         mut act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), BusFault> {
-        let (mut done, mut last) = (0usize, None);
-        while done < len {
-            let (at, left) = (step(dev, addr, done, write)?, len - done);
-            let target = self.target(dev, at, left as u64, write, last.as_ref())?;
+        let (mut done, mut last) = (0, None);
+        while done < access.span.len {
+            let rest = access.rest(done)?;
+            let target = self.target(&rest, last.as_ref())?;
             let piece = target.found.piece;
-            let end = done + piece.len as usize;
+            let end = done + piece.len;
+            let bytes = done as usize..end as usize;
             let object = self.memory.get_mut(piece.object);
             object
                 .ok_or(Miss::Nothing(target.phys.get()))
-                .and_then(|object| act(object, target.view, piece.offset, done..end))
-                .map_err(|miss| self.missed(dev, at, write, miss))?;
+                .and_then(|object| act(object, target.view, piece.offset, bytes))
+                .map_err(|miss| self.missed(&rest, miss))?;
             (done, last) = (end, Some(target.found));
         }
         Ok(())
     }
 
-    /// Finds the memory of up to `len` bytes from `addr`. The target has at least one byte. `before` is the
+    /// Finds the memory of an access, or of its beginning. The target has at least one byte. `before` is the
     /// target of the preceding bytes.
-    fn target(
-        &self,
-        dev: Device,
-        addr: DmaAddr,
-        len: u64,
-        write: bool,
-        before: Option<&Found>,
-    ) -> Result<Target, BusFault> {
-        let fault = |kind| BusFault::new(dev, addr, write, kind);
-        let device = self.device(dev).ok_or(fault(FaultKind::NoDevice))?;
+    fn target(&self, access: &Access, before: Option<&Found>) -> Result<Target, BusFault> {
+        let fault = |kind| access.fault(kind);
+        let BusSpan { addr, len } = access.span;
+        let device = self.device(access.dev).ok_or(fault(FaultKind::NoDevice))?;
         if addr.get() > device.info.limits.mask {
             return Err(fault(FaultKind::BeyondMask));
         }
@@ -418,7 +430,7 @@ impl State {
                     level: Some(level),
                     ..fault(FaultKind::Unmapped)
                 })?;
-                let (needed, refusal) = match write {
+                let (needed, refusal) = match access.write {
                     true => (Prot::WRITE, FaultKind::ReadOnly),
                     false => (Prot::READ, FaultKind::WriteOnly),
                 };
@@ -431,7 +443,7 @@ impl State {
         let found = self
             .memory
             .find(phys.get(), len.min(run).min(reach), before)
-            .map_err(|miss| self.missed(dev, addr, write, miss))?;
+            .map_err(|miss| self.missed(access, miss))?;
         let object = self
             .memory
             .get(found.piece.object)
@@ -449,19 +461,13 @@ impl State {
         Ok(Target { phys, found, view })
     }
 
-    fn missed(&self, dev: Device, addr: DmaAddr, write: bool, miss: Miss) -> BusFault {
-        let kind = match miss {
+    fn missed(&self, access: &Access, miss: Miss) -> BusFault {
+        access.fault(match miss {
             Miss::Nothing(at) if self.tables.holds(at) => FaultKind::PageTable,
             Miss::Nothing(_) => FaultKind::NoMemory,
             Miss::User(_) => FaultKind::UserGone,
-        };
-        BusFault::new(dev, addr, write, kind)
+        })
     }
-}
-
-fn step(dev: Device, addr: DmaAddr, done: usize, write: bool) -> Result<DmaAddr, BusFault> {
-    let past = BusFault::new(dev, addr, write, FaultKind::BeyondMask);
-    addr.checked_add(done as u64).ok_or(past)
 }
 
 #[cfg(test)]

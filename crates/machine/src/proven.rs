@@ -1,6 +1,6 @@
 //! Spans that devices were found to read or write, stored until translations or memory change.
 
-use crate::device::{BusSpan, Device};
+use crate::bus::Access;
 use crate::memory::Extent;
 use std::collections::BTreeMap;
 
@@ -17,16 +17,12 @@ pub(crate) struct Proven {
 }
 
 impl Proven {
-    /// Returns the place of a stored span that contains this one, if nothing has changed since.
-    pub(crate) fn find(
-        &self,
-        changes: u64,
-        (dev, write): (Device, bool),
-        span: &BusSpan,
-    ) -> Option<Extent> {
+    /// Returns the place of an access in a stored span, if nothing has changed since.
+    pub(crate) fn find(&self, changes: u64, access: &Access) -> Option<Extent> {
         if self.changes != changes {
             return None;
         }
+        let &Access { dev, span, write } = access;
         let addr = span.addr.get();
         let before = (dev.index(), write, 0)..=(dev.index(), write, addr);
         let (&(.., first), (len, place)) = self.places.range(before).next_back()?;
@@ -39,18 +35,13 @@ impl Proven {
         })
     }
 
-    /// Stores the place of a span.
-    pub(crate) fn put(
-        &mut self,
-        changes: u64,
-        (dev, write): (Device, bool),
-        span: &BusSpan,
-        place: Extent,
-    ) {
+    /// Stores the place of an access.
+    pub(crate) fn put(&mut self, changes: u64, access: &Access, place: Extent) {
         if self.changes != changes || self.places.len() >= MAX {
             self.places.clear();
             self.changes = changes;
         }
+        let &Access { dev, span, write } = access;
         let key = (dev.index(), write, span.addr.get());
         self.places.insert(key, (span.len, place));
     }

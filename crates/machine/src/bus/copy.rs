@@ -1,10 +1,10 @@
 //! Copies between two devices' memory, and comparison of their memory.
 
-use super::step;
+use super::Access;
 use crate::device::{BusFault, BusSpan, Device};
 use crate::front::Machine;
 use crate::machine::State;
-use crate::memory::CHUNK;
+use crate::memory::{CHUNK, Found};
 use vb3_dma::DmaAddr;
 
 impl Machine {
@@ -20,26 +20,23 @@ impl Machine {
         (reader, from): (Device, BusSpan),
         (writer, to): (Device, DmaAddr),
     ) -> Result<u64, BusFault> {
-        let into = BusSpan { addr: to, ..from };
+        let read = Access::read(reader, from);
+        let write = Access::write(writer, BusSpan { addr: to, ..from });
         let state = self.state.get_mut();
-        if state
-            .copy_straight((reader, from), (writer, into))
-            .is_some()
-        {
-            state.account(writer, into, true, Ok(()))?;
+        if state.copy_straight(&read, &write).is_some() {
+            state.account(&write, Ok(()))?;
             return Ok(from.len);
         }
         let mut chunk = vec![0; CHUNK.min(from.len) as usize];
         let mut done = 0;
         while done < from.len {
             let part = &mut chunk[..CHUNK.min(from.len - done) as usize];
-            // CAST: `done` is a number of bytes in this process.
-            let source = step(reader, from.addr, done as usize, false)?;
-            let target = step(writer, to, done as usize, true)?;
+            let source = read.rest(done)?.span.addr;
+            let target = write.rest(done)?.span.addr;
             if let Err(fault) = self.bus_inspect(reader, source, part) {
                 let write = false;
-                let state = self.state.get_mut();
-                state.account(reader, from, write, Err(BusFault { write, ..fault }))?;
+                let fault = Err(BusFault { write, ..fault });
+                self.state.get_mut().account(&read, fault)?;
             }
             self.bus_write(writer, target, part)?;
             done += part.len() as u64;
@@ -56,16 +53,17 @@ impl Machine {
         (writer, to): (Device, DmaAddr),
     ) -> bool {
         let state = self.state.borrow();
+        let read = Access::read(reader, from);
+        let write = Access::write(writer, BusSpan { addr: to, ..from });
         let (mut ours, mut theirs) = (None, None);
         let mut done = 0;
         while done < from.len {
-            let left = from.len - done;
-            let places = from.addr.checked_add(done).zip(to.checked_add(done));
-            let Some((source, target)) = places else {
-                return false;
+            let target = |access: &Access, before: Option<&Found>| {
+                let rest = access.rest(done)?;
+                state.target(&rest, before)
             };
-            let source = state.target(reader, source, left, false, ours.as_ref());
-            let target = state.target(writer, target, left, true, theirs.as_ref());
+            let source = target(&read, ours.as_ref());
+            let target = target(&write, theirs.as_ref());
             let (Ok(source), Ok(target)) = (source, target) else {
                 return false;
             };
@@ -86,16 +84,12 @@ impl Machine {
 impl State {
     /// Copies directly, without a buffer in between. Returns `None` if that is impossible; the target may be
     /// partly written even so.
-    fn copy_straight(
-        &mut self,
-        (reader, from): (Device, BusSpan),
-        (writer, into): (Device, BusSpan),
-    ) -> Option<()> {
-        if self.is_to_fault(writer) {
+    fn copy_straight(&mut self, read: &Access, write: &Access) -> Option<()> {
+        if self.is_to_fault(write.dev) {
             return None;
         }
-        let source = self.proven_place(reader, &from, false)?;
-        let target = self.proven_place(writer, &into, true)?;
+        let source = self.proven_place(read)?;
+        let target = self.proven_place(write)?;
         self.memory.copy_place(&source, &target)
     }
 }
