@@ -267,10 +267,10 @@ impl State {
         let places: Vec<Extent> = places.collect::<Option<_>>()?;
         let found = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
-            if object.withdrawn
-                || self.common.contains(&place.object)
-                || object.is_split(place.view)
-            {
+            // The bounce pool holds bytes of several owners.
+            let pool = self.bounce.map(|pool| pool.base.get());
+            let is_pool = pool == Some(object.first_addr());
+            if object.withdrawn || is_pool || object.is_split(place.view) {
                 return None;
             }
             let Backing::Shared(store) = &object.backing else {

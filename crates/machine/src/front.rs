@@ -11,8 +11,7 @@ use crate::trace::Trace;
 use std::cell::{Ref, RefCell};
 use std::io;
 use vb3_dma::{
-    BouncePool, Caching, Coherency, DeviceInfo, Error, IommuInfo, Iova, Limits, PhysAddr, Segment,
-    SegmentKind,
+    Coherency, DeviceInfo, Error, IommuInfo, Iova, Limits, PhysAddr, Segment, SegmentKind,
 };
 
 /// A machine of RAM, caches, an IOMMU and devices, in this process.
@@ -22,7 +21,6 @@ use vb3_dma::{
 #[derive(Debug)]
 pub struct Machine {
     pub(crate) profile: Profile,
-    pub(crate) bounce: Option<BouncePool>,
     pub(crate) state: RefCell<State>,
 }
 
@@ -32,11 +30,9 @@ impl Machine {
     /// # Errors
     /// The system's error if it has no memory for the bounce pool.
     pub fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
-        let state = State::new(profile, seed)?;
         Ok(Self {
             profile: profile.clone(),
-            bounce: state.bounce,
-            state: RefCell::new(state),
+            state: RefCell::new(State::new(profile, seed)?),
         })
     }
 
@@ -137,7 +133,7 @@ impl Machine {
     /// [`occupy_cma`](Self::occupy_cma) took does not count.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
-        self.state.borrow().ram.cma_peak()
+        self.state.borrow().ram.cma_peak
     }
 
     /// Adds a device.
@@ -154,11 +150,9 @@ impl Machine {
             boundary: limits.boundary.unwrap_or(profile.boundary),
             max_segments: limits.max_segments.unwrap_or(u32::MAX),
         };
-        if !all.is_valid() {
-            return Err(Error::Invalid);
-        }
         let align = limits.align.unwrap_or(1);
-        if state.devices.len() >= MAX_DEVICES || !align.is_power_of_two() {
+        let is_full = state.devices.len() >= MAX_DEVICES;
+        if !all.is_valid() || !align.is_power_of_two() || is_full {
             return Err(Error::Invalid);
         }
         let iommu = match limits.further_iommu {
@@ -247,7 +241,7 @@ impl Machine {
                 - state.ram.occupied_bytes(),
             cma_bytes: state.ram.cma_used(),
             objects: (state.memory.objects() - usize::from(state.bounce.is_some())) as u64,
-            pins: state.pins,
+            pins: state.memory.pins(),
             vmaps: state.vmaps,
             iommu_pages: iommus.map(|iommu| iommu.table.leaf_count()).sum(),
         }
@@ -298,27 +292,12 @@ impl Machine {
         object.map_or(0, Object::stale_bytes)
     }
 
-    /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
-    ///
-    /// # Errors
-    /// `NoMemory` when the hole for devices' addresses is full or the process has no memory; `Invalid` for a
-    /// length that is zero or not a multiple of the page size.
-    pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        let state = self.state.get_mut();
-        state.check_pages(len)?;
-        let frames = state.ram.take_hole(len)?;
-        let kind = SegmentKind::Physical;
-        let object = state.object_at(frames, (kind, Caching::Uncached), len, true)?;
-        let addr = PhysAddr::new(object.first_addr());
-        state.common.insert(state.memory.insert(object));
-        Ok(Segment { addr, len, kind })
-    }
-
     /// Reserves `len` bytes of addresses for a device's own memory, for the machine's lifetime. Only
-    /// claimed parts have bytes, each in a separate memfd.
+    /// [claimed](vb3_dma::KernelViews::claim_physical) parts have bytes, each in a separate memfd.
     ///
     /// # Errors
-    /// As [`add_physical`](Self::add_physical).
+    /// `NoMemory` when the hole for devices' addresses is full; `Invalid` for a length that is zero or not a
+    /// multiple of the page size.
     pub fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
         let state = self.state.get_mut();
         state.check_pages(len)?;

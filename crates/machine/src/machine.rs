@@ -157,12 +157,8 @@ pub(crate) struct State {
     pub(crate) memory: MachineMemory,
     /// Claimed parts of devices' own memory: address and object.
     pub(crate) claimed: BTreeMap<u64, u64>,
-    /// Objects that may hold more than one allocation.
-    pub(crate) common: BTreeSet<u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
-    /// Objects that were reserved before placement, and may be moved.
-    pub(crate) movable: BTreeSet<u64>,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -171,7 +167,6 @@ pub(crate) struct State {
     /// Number of changes of translations.
     pub(crate) remapped: u64,
     pub(crate) proven: Proven,
-    pub(crate) pins: u64,
     pub(crate) vmaps: u64,
     pub(crate) trace: Trace,
     pub(crate) now_ns: u64,
@@ -193,9 +188,7 @@ impl State {
             ram,
             memory: MachineMemory::default(),
             claimed: BTreeMap::new(),
-            common: BTreeSet::new(),
             imported: BTreeSet::new(),
-            movable: BTreeSet::new(),
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
@@ -203,7 +196,6 @@ impl State {
             bounce,
             remapped: 0,
             proven: Proven::default(),
-            pins: 0,
             vmaps: 0,
             trace: Trace::default(),
             now_ns: 0,
@@ -216,7 +208,7 @@ impl State {
             let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
             let kind = SegmentKind::Pages;
             let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
-            machine.common.insert(machine.memory.insert(object));
+            machine.memory.insert(object);
         }
         Ok(machine)
     }

@@ -37,6 +37,8 @@ pub(crate) struct Object {
     pub(crate) len: u64,
     /// Offset of the requested part in the object.
     pub(crate) head: u64,
+    /// Whether it was reserved before placement, and may be moved.
+    pub(crate) movable: bool,
     /// Whether it was revoked: devices and drivers then find no memory at its addresses.
     pub(crate) withdrawn: bool,
 }
@@ -60,6 +62,7 @@ impl Object {
             shared,
             len,
             head,
+            movable: false,
             withdrawn: false,
         }
     }
@@ -413,6 +416,12 @@ impl MachineMemory {
 
     pub(crate) fn objects(&self) -> usize {
         self.objects.len()
+    }
+
+    /// Counts the objects that are pinned memory of programs.
+    pub(crate) fn pins(&self) -> u64 {
+        let is_pin = |object: &&Object| matches!(object.backing, Backing::User { .. });
+        self.objects.values().filter(is_pin).count() as u64
     }
 
     /// Finds the object at `addr`, and how many of the `len` bytes from there are contiguous in it.

@@ -4,8 +4,7 @@
 //! other frames when it is moved.
 
 use crate::front::Machine;
-use crate::machine::{Pages, State};
-use crate::memory::Object;
+use crate::machine::Pages;
 use crate::ram::{FRAME, Ram, Spot};
 use crate::trace::Event;
 use vb3_dma::{Caching, Error, SegmentKind};
@@ -26,10 +25,10 @@ impl Machine {
         state.check_pages(len)?;
         state.ram.check_promise(len)?;
         let kind = SegmentKind::Pages;
-        let object = state.object_at(Vec::new(), (kind, caching), len, true)?;
+        let mut object = state.object_at(Vec::new(), (kind, caching), len, true)?;
+        object.movable = true;
         let id = state.memory.insert(object);
         state.ram.promised += len;
-        state.movable.insert(id);
         Ok(Pages { id })
     }
 
@@ -45,10 +44,9 @@ impl Machine {
     pub fn place_pages(&self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
-        let object = state.memory.get(pages.id).ok_or(Error::Invalid)?;
-        if !state.movable.contains(&pages.id) {
-            return Err(Error::Invalid);
-        }
+        let object = state.memory.get(pages.id);
+        let object = object.filter(|object| object.movable);
+        let object = object.ok_or(Error::Invalid)?;
         let len = object.len;
         let page = state.profile.page_size;
         let is_whole = match spot {
@@ -110,15 +108,6 @@ impl Machine {
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
         self.state.borrow().ram.promised
-    }
-}
-
-impl State {
-    /// Ends the reservation of freed pages.
-    pub(crate) fn release_promise(&mut self, id: u64, object: &Object) {
-        if self.movable.remove(&id) && object.frames.is_empty() {
-            self.ram.promised -= object.len;
-        }
     }
 }
 

@@ -115,7 +115,9 @@ impl PageSource for Machine {
             return;
         };
         state.imported.remove(&pages.id);
-        state.release_promise(pages.id, &object);
+        if object.movable && object.frames.is_empty() {
+            state.ram.promised -= object.len;
+        }
         state.ram.give(&object.frames);
         let (addr, len) = (object.first_addr(), object.len);
         state.note(Event::Free { addr, len });
@@ -127,7 +129,7 @@ impl PageSource for Machine {
     }
 
     fn ram_bytes(&self) -> u64 {
-        self.state.borrow().ram.bytes()
+        self.state.borrow().ram.bytes
     }
 
     fn unmapped_granule(&self) -> u64 {
@@ -256,7 +258,7 @@ impl Iommu for Machine {
 
 impl Bounce for Machine {
     fn bounce_pool(&self) -> Option<BouncePool> {
-        self.bounce
+        self.state.borrow().bounce
     }
 
     fn is_private(&self, _dev: Device, segment: Segment) -> bool {
@@ -336,7 +338,6 @@ impl UserPages for Machine {
         let kind = SegmentKind::Pages;
         let object = Object::new(backing, dram, frames, kind, (head, len), false);
         let id = state.memory.insert(object);
-        state.pins += 1;
         state.note(Event::Pin {
             user_addr: addr,
             len,
@@ -350,7 +351,6 @@ impl UserPages for Machine {
             return;
         };
         state.ram.give(&object.frames);
-        state.pins -= 1;
         if let Backing::User { base, .. } = object.backing {
             state.note(Event::Unpin {
                 user_addr: base + object.head,
@@ -456,12 +456,10 @@ impl KernelViews for Machine {
     }
 
     fn claim_physical(&self, range: Segment) -> Result<(), Error> {
-        let mut state = self.state.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         if state.memory.locate(range.addr.get(), range.len).is_ok() {
-            // Zeroing borrows the state again.
-            drop(state);
-            return self.zero(range, Caching::Uncached);
+            return Err(Error::Invalid);
         }
         let store = Shared::new(range.len).map_err(|_| Error::no_ram(range.len))?;
         let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];

@@ -39,12 +39,13 @@ const MAX_CMA_ORDER: u32 = 8;
 /// A frame's number is its address divided by its length. The hole is never free.
 #[derive(Debug)]
 pub(crate) struct Ram {
-    bytes: u64,
+    pub(crate) bytes: u64,
     page: u64,
     cma_bytes: u64,
     cma_end: u64,
     cma: Runs,
-    cma_peak: u64,
+    /// Largest simultaneous use of the contiguous area by devices, in bytes.
+    pub(crate) cma_peak: u64,
     /// Frames of the contiguous area that simulated other users occupy.
     occupied: FrameRuns,
     areas: Vec<Area>,
@@ -109,13 +110,10 @@ impl Ram {
         });
         let areas: Vec<Area> = areas.collect();
         let mut general = Runs::default();
-        let low_end = profile.ram.min(HOLE);
-        if start < low_end {
-            general.give(start / FRAME, (low_end - start) / FRAME);
-        }
-        if profile.ram > HOLE {
-            general.give(BEHIND_HOLE / FRAME, (profile.ram - HOLE) / FRAME);
-        }
+        let low = profile.ram.min(HOLE).saturating_sub(start);
+        general.give(start / FRAME, low / FRAME);
+        let high = profile.ram.saturating_sub(HOLE);
+        general.give(BEHIND_HOLE / FRAME, high / FRAME);
         let mut hole = Runs::default();
         hole.give(hole_start / FRAME, (BEHIND_HOLE - hole_start) / FRAME);
         let ram = Self {
@@ -137,10 +135,6 @@ impl Ram {
         (ram, bounce)
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Returns the bytes that the machine's devices use of the contiguous area.
     pub(crate) fn cma_used(&self) -> u64 {
         self.cma_bytes - self.cma.frames() * FRAME - self.occupied_bytes()
@@ -149,10 +143,6 @@ impl Ram {
     /// Returns the bytes that simulated other users occupy.
     pub(crate) fn occupied_bytes(&self) -> u64 {
         self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
-    }
-
-    pub(crate) fn cma_peak(&self) -> u64 {
-        self.cma_peak
     }
 
     pub(crate) fn free_bytes(&self) -> u64 {

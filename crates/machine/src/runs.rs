@@ -227,24 +227,19 @@ impl Runs {
         &mut self,
         len: u64,
         piece: u64,
-        within: Range<u64>,
+        mut within: Range<u64>,
     ) -> Option<Vec<u64>> {
-        let (mut parts, mut left) = (Vec::new(), len);
-        for (run, first, room) in self.pieces(piece, within) {
-            let part = room.min(left);
-            parts.push((run, first, part));
-            left -= part;
-            if left == 0 {
-                break;
-            }
-        }
-        if left > 0 {
+        if self.frames_within(piece, within.clone()) < len {
             return None;
         }
-        let mut frames = Vec::new();
-        for (run, first, part) in parts {
-            self.take_from(run, first, part);
-            frames.extend((first..first + part).step_by(piece as usize));
+        let (mut frames, mut left) = (Vec::new(), len);
+        while left > 0 {
+            let (run, first, room) = self.pieces(piece, within.clone()).next()?;
+            let end = first + room.min(left);
+            self.take_from(run, first, end - first);
+            frames.extend((first..end).step_by(piece as usize));
+            left -= end - first;
+            within.start = end;
         }
         Some(frames)
     }

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Layout, Mapper,
-    PageRequest, PageSource, PhysAddr, Reason, Segment, SegmentKind, contiguous_len,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Layout,
+    Mapper, PageRequest, PageSource, PhysAddr, Reason, Segment, SegmentKind, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 
@@ -311,7 +311,8 @@ fn memory_without_pages_maps_by_its_address() {
     for profile in [CMA.to_owned(), with_iommu(CMA)] {
         let mut mapper = mapper(&profile);
         let dev = device(&mut mapper, DeviceLimits::default());
-        let sram = mapper.platform_mut().add_physical(2 * PAGE).unwrap();
+        let sram = mapper.platform_mut().reserve_physical(2 * PAGE).unwrap();
+        mapper.platform().claim_physical(sram).unwrap();
         let table = mapper.table_of_segments(&[sram]).unwrap();
         let attrs = Attrs::MMIO | Attrs::NO_BOUNCE;
         let mapping = mapper

@@ -157,7 +157,7 @@ fn what_is_promised_is_kept_free() {
 #[test]
 fn page_tables_leave_promised_memory_free() {
     let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
-    let chip = mapper.platform_mut().add_physical(PAGE).unwrap();
+    let chip = mapper.platform_mut().reserve_physical(PAGE).unwrap();
     let machine = mapper.platform();
     let free = machine.free_memory().ordinary;
     let free = free.iter().map(|run| run.len).sum();
