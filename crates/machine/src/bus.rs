@@ -3,7 +3,7 @@
 mod copy;
 
 use crate::backing::{Backing, Miss};
-use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
+use crate::device::{BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};
 use crate::front::Machine;
 use crate::machine::State;
 use crate::memory::{Extent, Found, InPlace, Object, View};
@@ -80,8 +80,8 @@ impl Machine {
         self.state.get_mut().access(&access, read)
     }
 
-    /// Reads the bytes that `dev` would find if its mapping allowed reading. Counts and traces nothing,
-    /// because this is no access of the device.
+    /// Reads the bytes that `dev` would find if its mapping allowed reading. Traces nothing, because
+    /// this is no access of the device.
     ///
     /// # Errors
     /// [`BusFault`] if the device can neither read nor write there; `out` may be partly written.
@@ -109,7 +109,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Counts bytes as read, as [`bus_read`](Self::bus_read) does, without moving them.
+    /// Traces a read, as [`bus_read`](Self::bus_read) does, without moving bytes.
     ///
     /// # Errors
     /// [`BusFault`] if `dev` could not have read them.
@@ -135,8 +135,8 @@ impl Machine {
     /// Runs `act` on memory in place: on the lines of `from` to read and the lines of `to` to write, as `dev`
     /// sees them. Returns the result of `act`.
     ///
-    /// `act` also gets the bytes between lines, and must not change them. After `act`, the lines of `from`
-    /// count as read, and those of `to` as written if `act` returned true.
+    /// `act` also gets the bytes between lines, and must not change them. The trace then has the lines of `from`
+    /// as read, and those of `to` as written if `act` returned true.
     ///
     /// Returns `None`, without effect, in these cases:
     /// * `from` or `to` has more than 16 sets of lines.
@@ -162,11 +162,11 @@ impl Machine {
         let targets: Option<Vec<Extent>> = to.iter().map(|lines| place(lines, true)).collect();
         let done = state.memory.in_place(&sources?, &targets?, act)?;
         for span in from.iter().flat_map(BusLines::accesses) {
-            let _ = state.account(&Access::read(dev, span), Ok(()));
+            let _ = state.trace_access(&Access::read(dev, span), Ok(()));
         }
         if done {
             for span in to.iter().flat_map(BusLines::accesses) {
-                let _ = state.account(&Access::write(dev, span), Ok(()));
+                let _ = state.trace_access(&Access::write(dev, span), Ok(()));
             }
         }
         Some(done)
@@ -190,7 +190,7 @@ impl Machine {
     }
 
     /// Returns the bytes of spans that `dev` may read, so that other threads can read them. They may do so
-    /// while the device owns the memory. [`bus_note_read`](Self::bus_note_read) counts the read.
+    /// while the device owns the memory. [`bus_note_read`](Self::bus_note_read) traces the read.
     ///
     /// Returns `None` in the same cases as [`bus_host_spans`](Self::bus_host_spans).
     pub fn bus_shared_bytes(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<SharedBytes>> {
@@ -201,7 +201,7 @@ impl Machine {
         Some(bytes.collect())
     }
 
-    /// Counts bytes that another process wrote, as if [`bus_write`](Self::bus_write) had written them.
+    /// Traces bytes that another process wrote, as if [`bus_write`](Self::bus_write) had written them.
     /// [`bus_host_spans`](Self::bus_host_spans) has returned their location.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl Machine {
         let state = self.state.get_mut();
         let access = Access::write(dev, span);
         if !state.is_to_fault(dev) && state.proven_place(&access).is_some() {
-            return state.account(&access, Ok(()));
+            return state.trace_access(&access, Ok(()));
         }
         state.access(&access, |object, _, at, _| {
             // A write after the revocation must not be visible to any reader.
@@ -238,15 +238,6 @@ impl Machine {
             .borrow()
             .target(&Access { dev, span, write }, None)?;
         Ok((target.phys, target.found.piece.len))
-    }
-
-    /// Returns the bus counters of `dev`.
-    #[must_use]
-    pub fn bus_stats(&self, dev: Device) -> BusStats {
-        self.state
-            .borrow()
-            .device(dev)
-            .map_or_else(BusStats::default, |device| device.stats)
     }
 }
 
@@ -328,16 +319,13 @@ impl State {
         device.is_some_and(|device| std::mem::take(&mut device.faults_next))
     }
 
-    /// Counts and traces an access and its result.
-    fn account(&mut self, access: &Access, result: Result<(), BusFault>) -> Result<(), BusFault> {
+    /// Traces an access and its result.
+    fn trace_access(
+        &mut self,
+        access: &Access,
+        result: Result<(), BusFault>,
+    ) -> Result<(), BusFault> {
         let &Access { dev, span, write } = access;
-        if let Some(device) = self.device_mut(dev) {
-            match result {
-                Ok(()) if write => device.stats.bytes_written += span.len,
-                Ok(()) => device.stats.bytes_read += span.len,
-                Err(_) => device.stats.faults += 1,
-            }
-        }
         let (dev, addr, len) = (dev.index(), span.addr.get(), span.len);
         self.note(match result {
             Ok(()) if write => Event::BusWrite { dev, addr, len },
@@ -364,7 +352,7 @@ impl State {
             false if self.at_once(access, &mut act) => Ok(()),
             false => self.pieces(access, act),
         };
-        self.account(access, result)
+        self.trace_access(access, result)
     }
 
     /// Makes an access of more than a page by one call of `act`, if its memory is contiguous. Returns false

@@ -96,17 +96,6 @@ impl fmt::Display for BusFault {
 
 impl std::error::Error for BusFault {}
 
-/// Bus counters of a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BusStats {
-    /// Bytes read from memory.
-    pub bytes_read: u64,
-    /// Bytes written to memory.
-    pub bytes_written: u64,
-    /// Accesses that did not reach memory.
-    pub faults: u64,
-}
-
 /// Consecutive addresses of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusSpan {

@@ -1,6 +1,6 @@
 //! The machine: its parts in one `RefCell`, and the calls that report about them.
 
-use crate::device::{BusStats, Device};
+use crate::device::Device;
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, Tables};
 use crate::machine::{BusWindow, DeviceLimits, DeviceState, Held, MAX_DEVICES, Pages, State};
@@ -188,7 +188,6 @@ impl Machine {
         let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
         // CAST: at most MAX_DEVICES.
         let dev = Device(state.devices.len() as u32);
-        let stats = BusStats::default();
         state.devices.push(DeviceState {
             name: name.to_owned(),
             info,
@@ -197,7 +196,6 @@ impl Machine {
             reserved,
             window: limits.window,
             demands: limits.demands,
-            stats,
             faults_next: false,
         });
         Ok(dev)

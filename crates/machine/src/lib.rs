@@ -33,7 +33,7 @@ mod user;
 mod waste;
 mod withdraw;
 
-pub use device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
+pub use device::{BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;

@@ -1,7 +1,7 @@
 //! A machine's parts, devices and clock.
 
 use crate::backing::Backing;
-use crate::device::{BusStats, Device};
+use crate::device::Device;
 use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, TableFrames, Tables};
@@ -104,7 +104,6 @@ pub(crate) struct DeviceState {
     /// Its window of memory.
     pub(crate) window: Option<BusWindow>,
     pub(crate) demands: Demands,
-    pub(crate) stats: BusStats,
     /// Whether the device's next access faults, even if the address is mapped.
     pub(crate) faults_next: bool,
 }

@@ -285,7 +285,7 @@ impl Found {
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// Contiguous bytes of an object in one view.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) object: u64,
     pub(crate) offset: u64,

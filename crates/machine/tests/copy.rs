@@ -38,7 +38,7 @@ fn bytes_go_straight_from_one_device_to_another() {
         let machine = mapper.platform_mut();
         let data = pattern(LEN as usize);
         machine.bus_write(one, from, &data).unwrap();
-        let before = (machine.bus_stats(one), machine.bus_stats(other));
+        let before = (bus_stats(machine, one), bus_stats(machine, other));
         let into = span(to, 9, 0).addr;
         let part = span(from, 5, LEN - 100);
         let moved = machine.bus_copy((one, part), (other, into)).unwrap();
@@ -48,7 +48,7 @@ fn bytes_go_straight_from_one_device_to_another() {
         let moved = &data[5..data.len() - 95];
         assert_eq!(&seen[9..9 + moved.len()], moved, "{lines}");
         assert!(seen[..9].iter().all(|byte| *byte == 0));
-        let after = (machine.bus_stats(one), machine.bus_stats(other));
+        let after = (bus_stats(machine, one), bus_stats(machine, other));
         assert_eq!(after.0, before.0, "what is read was counted before");
         assert_eq!(
             after.1.bytes_written - before.1.bytes_written,
@@ -77,7 +77,7 @@ fn a_fault_says_whose_address_it_was() {
     let machine = mapper.platform_mut();
     let fault = machine.bus_copy((one, whole), (other, to)).unwrap_err();
     assert_eq!((fault.dev, fault.write), (one, false));
-    let faults = |dev| machine.bus_stats(dev).faults;
+    let faults = |dev| bus_stats(machine, dev).faults;
     assert_eq!((faults(one), faults(other)), (1, 1));
     assert!(!machine.bus_is_same((one, whole), (other, to)));
 }

@@ -67,7 +67,7 @@ fn one_access_faults_and_no_way_around_it_is_offered() {
     assert_eq!(in_place, None);
     let fault = machine.bus_write(dev, addr, b"lost").unwrap_err();
     assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));
-    assert_eq!(machine.bus_stats(dev).faults, 1);
+    assert_eq!(bus_stats(machine, dev).faults, 1);
     let mut seen = [1; 4];
     machine.bus_read(dev, addr, &mut seen).unwrap();
     assert_eq!(seen, [0; 4], "nothing of it has arrived");

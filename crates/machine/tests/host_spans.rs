@@ -47,7 +47,7 @@ fn what_is_written_there_is_what_the_device_writes() {
         assert_ne!(found[0].number, found[2].number);
         let file = File::from(found[0].fd.try_clone_to_owned().unwrap());
         file.write_all_at(b"written", found[0].offset).unwrap();
-        let before = machine.bus_stats(dev);
+        let before = bus_stats(machine, dev);
         machine.trace_mut().start(10);
         machine.bus_note_written(dev, span(addr, 7, 7)).unwrap();
         let events: Vec<Event> = machine.trace().events().iter().map(|(_, e)| *e).collect();
@@ -58,7 +58,7 @@ fn what_is_written_there_is_what_the_device_writes() {
             len: 7,
         };
         assert_eq!(events, [wanted], "{lines}");
-        let after = machine.bus_stats(dev);
+        let after = bus_stats(machine, dev);
         assert_eq!(after.bytes_written - before.bytes_written, 7);
         let mut bytes = [0; 7];
         machine
@@ -77,14 +77,14 @@ fn shared_bytes_are_what_the_device_reads() {
         let part = [span(addr, 7, 9000)];
         let machine = mapper.platform_mut();
         machine.bus_write(dev, part[0].addr, b"written").unwrap();
-        let before = machine.bus_stats(dev);
+        let before = bus_stats(machine, dev);
         let bytes = machine.bus_shared_bytes(dev, &part).unwrap().remove(0);
         let mut out = [0; 7];
         let read = std::thread::scope(|scope| scope.spawn(|| bytes.read(0, &mut out)).join());
         assert!(read.unwrap() && &out == b"written");
         assert!(bytes.read(8993, &mut out));
         assert!(!bytes.read(8994, &mut out) && !bytes.read(u64::MAX, &mut out));
-        assert_eq!(machine.bus_stats(dev), before, "nothing is counted");
+        assert_eq!(bus_stats(machine, dev), before, "nothing is counted");
         mapper.free(alloc);
         assert!(bytes.read(0, &mut out), "it stays mapped");
         let machine = mapper.platform_mut();
@@ -107,10 +107,10 @@ fn a_mapping_that_went_away_is_a_fault() {
     mapper.free(alloc);
     let machine = mapper.platform_mut();
     assert!(machine.bus_host_spans(dev, &[whole]).is_none());
-    assert_eq!(machine.bus_stats(dev).faults, 0, "nothing was accessed");
+    assert_eq!(bus_stats(machine, dev).faults, 0, "nothing was accessed");
     let fault = machine.bus_note_written(dev, whole).unwrap_err();
     assert_eq!((fault.addr, fault.kind), (addr, FaultKind::Unmapped));
-    let stats = machine.bus_stats(dev);
+    let stats = bus_stats(machine, dev);
     assert_eq!((stats.faults, stats.bytes_written), (1, 0));
 }
 
@@ -158,7 +158,7 @@ fn large_accesses_repeat_until_their_mapping_ends() {
         machine.bus_read(dev, addr, &mut bytes).unwrap();
         machine.bus_note_read(dev, span(addr, 0, LEN)).unwrap();
     }
-    assert_eq!(machine.bus_stats(dev).bytes_read, 7 * LEN);
+    assert_eq!(bus_stats(machine, dev).bytes_read, 7 * LEN);
     mapper.free(alloc);
     let machine = mapper.platform_mut();
     let fault = machine.bus_read(dev, addr, &mut bytes).unwrap_err();

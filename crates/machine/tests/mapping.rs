@@ -301,7 +301,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
         .bus_read(dev, addr, &mut byte)
         .unwrap_err();
     assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));
-    assert_eq!(mapper.platform().bus_stats(dev).faults, 3);
+    assert_eq!(bus_stats(mapper.platform(), dev).faults, 3);
     mapper.free_table(table, false);
     release(&mut mapper, pieces);
 }

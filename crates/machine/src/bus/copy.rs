@@ -4,13 +4,13 @@ use super::Access;
 use crate::device::{BusFault, BusSpan, Device};
 use crate::front::Machine;
 use crate::machine::State;
-use crate::memory::{CHUNK, Found};
+use crate::memory::CHUNK;
 use vb3_dma::DmaAddr;
 
 impl Machine {
     /// Copies from one device's memory to another's, each by its own addresses.
     ///
-    /// Only the write is counted; the read was counted before ([`bus_note_read`](Self::bus_note_read)).
+    /// Traces only the write; the read was traced before ([`bus_note_read`](Self::bus_note_read)).
     /// Returns how many bytes this process moved: each byte once if both spans are contiguous, else twice.
     ///
     /// # Errors
@@ -24,7 +24,7 @@ impl Machine {
         let write = Access::write(writer, BusSpan { addr: to, ..from });
         let state = self.state.get_mut();
         if state.copy_straight(&read, &write).is_some() {
-            state.account(&write, Ok(()))?;
+            state.trace_access(&write, Ok(()))?;
             return Ok(from.len);
         }
         let mut chunk = vec![0; CHUNK.min(from.len) as usize];
@@ -36,7 +36,7 @@ impl Machine {
             if let Err(fault) = self.bus_inspect(reader, source, part) {
                 let write = false;
                 let fault = Err(BusFault { write, ..fault });
-                self.state.get_mut().account(&read, fault)?;
+                self.state.get_mut().trace_access(&read, fault)?;
             }
             self.bus_write(writer, target, part)?;
             done += part.len() as u64;
@@ -44,8 +44,8 @@ impl Machine {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Returns whether two spans are the same bytes in the same view, and `reader` may read and `writer` may
-    /// write them. Counts no access.
+    /// Returns whether two contiguous spans are the same bytes in the same view, and `reader` may read and
+    /// `writer` may write them. Traces no access.
     #[must_use]
     pub fn bus_is_same(
         &self,
@@ -53,31 +53,10 @@ impl Machine {
         (writer, to): (Device, DmaAddr),
     ) -> bool {
         let state = self.state.borrow();
-        let read = Access::read(reader, from);
-        let write = Access::write(writer, BusSpan { addr: to, ..from });
-        let (mut ours, mut theirs) = (None, None);
-        let mut done = 0;
-        while done < from.len {
-            let target = |access: &Access, before: Option<&Found>| {
-                let rest = access.rest(done)?;
-                state.target(&rest, before)
-            };
-            let source = target(&read, ours.as_ref());
-            let target = target(&write, theirs.as_ref());
-            let (Ok(source), Ok(target)) = (source, target) else {
-                return false;
-            };
-            let (one, other) = (source.found.piece, target.found.piece);
-            if (one.object, one.offset, source.view) != (other.object, other.offset, target.view) {
-                return false;
-            }
-            let here = one.len.min(other.len);
-            // If the current segment ends here, the search for the next one starts from it.
-            ours = (one.len == here).then_some(source.found);
-            theirs = (other.len == here).then_some(target.found);
-            done += here;
-        }
-        from.len > 0
+        let to = BusSpan { addr: to, ..from };
+        let place = state.place(&Access::read(reader, from));
+        let is_same = place.is_some_and(|it| state.place(&Access::write(writer, to)) == Some(it));
+        from.len > 0 && is_same
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaOps, DmaSegment, Mapper};
-use vb3_machine::{Foreign, Machine, Profile, UserFault, UserMemory};
+use vb3_machine::{Device, Event, Foreign, Machine, Profile, UserFault, UserMemory};
 
 pub(crate) const PAGE: u64 = 4096;
 
@@ -12,7 +12,31 @@ pub(crate) const PAGE: u64 = 4096;
 pub(crate) fn machine(lines: &str) -> Machine {
     let text = format!("name = \"test\"\nram = \"64MiB\"\ndma_mask = 32\n{lines}\n");
     let profile = Profile::parse(&text).unwrap_or_else(|err| panic!("{err} in:\n{text}"));
-    Machine::new(&profile, 1).unwrap()
+    let mut machine = Machine::new(&profile, 1).unwrap();
+    machine.trace_mut().start(100_000);
+    machine
+}
+
+/// Bytes that a device read and wrote, and its faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BusStats {
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) faults: u64,
+}
+
+/// Counts a device's accesses since the start of the trace.
+pub(crate) fn bus_stats(machine: &Machine, device: Device) -> BusStats {
+    let mut stats = BusStats::default();
+    for (_, event) in machine.trace().events() {
+        match *event {
+            Event::BusRead { dev, len, .. } if dev == device.index() => stats.bytes_read += len,
+            Event::BusWrite { dev, len, .. } if dev == device.index() => stats.bytes_written += len,
+            Event::BusFault { dev, .. } if dev == device.index() => stats.faults += 1,
+            _ => {}
+        }
+    }
+    stats
 }
 
 pub(crate) fn mapper(lines: &str) -> Mapper<Machine> {
