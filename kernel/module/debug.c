@@ -152,8 +152,6 @@ static int counters_show(struct seq_file *file, void *unused)
 /* The last refusals. Their texts are constants of the Rust object. Devices are stored by name, since
  * they may be gone. */
 #define REFUSALS 32
-#define WHY "%.*s: wanted %llu, found %llu"
-#define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found
 #define TEXT_OF(text) (text).len, (text).at
 #define REFUSED VB3_NAME ": %.*s refused (%.*s%s); would do: %.*s\n"
 
@@ -227,35 +225,27 @@ static int refusals_show(struct seq_file *file, void *unused)
 		spin_lock(&refusals_lock);
 		r = refusals[at % REFUSALS];
 		spin_unlock(&refusals_lock);
-		seq_printf(file, "%llu %s, %s[%d], %llu s ago: %.*s, " WHY "; would do: %.*s\n", at + 1,
-			   r.device, r.comm, r.pid, seconds_since(r.at_ns), TEXT_OF(r.told.what),
-			   WHY_OF(&r.told), TEXT_OF(r.told.remedy));
+		seq_printf(file,
+			   "%llu %s, %s[%d], %llu s ago: %.*s, %.*s: wanted %llu, found %llu; would do: %.*s\n",
+			   at + 1, r.device, r.comm, r.pid, seconds_since(r.at_ns),
+			   TEXT_OF(r.told.what), TEXT_OF(r.told.constraint), r.told.wanted,
+			   r.told.found, TEXT_OF(r.told.remedy));
 	}
 	return 0;
 }
 
-/* A file's private data is the function that prints it. */
-static int open_file(struct inode *inode, struct file *file)
-{
-	return single_open(file, inode->i_private, NULL);
-}
-
-static const struct file_operations file_ops = {
-	.owner = THIS_MODULE,
-	.open = open_file,
-	.read = seq_read,
-	.llseek = seq_lseek,
-	.release = single_release,
-};
+DEFINE_SHOW_ATTRIBUTE(buffers);
+DEFINE_SHOW_ATTRIBUTE(counters);
+DEFINE_SHOW_ATTRIBUTE(refusals);
 
 static struct dentry *dir;
 
 int vb3_debug_init(void)
 {
 	dir = debugfs_create_dir(VB3_NAME, NULL);
-	debugfs_create_file("buffers", 0400, dir, buffers_show, &file_ops);
-	debugfs_create_file("counters", 0444, dir, counters_show, &file_ops);
-	debugfs_create_file("refusals", 0400, dir, refusals_show, &file_ops);
+	debugfs_create_file("buffers", 0400, dir, NULL, &buffers_fops);
+	debugfs_create_file("counters", 0444, dir, NULL, &counters_fops);
+	debugfs_create_file("refusals", 0400, dir, NULL, &refusals_fops);
 	return 0;
 }
 

@@ -39,17 +39,17 @@ impl Payload {
         self.0.as_ptr()
     }
 
-    fn allocated(&self) -> Option<&Allocated> {
+    fn allocated(&self) -> Result<&Allocated, Errno> {
         match self.object() {
-            Object::Allocated(a) => Some(a),
-            _ => None,
+            Object::Allocated(a) => Ok(a),
+            _ => Err(Errno::INVALID),
         }
     }
 
-    fn import(&self) -> Option<&Import> {
+    fn import(&self) -> Result<&Import, Errno> {
         match self.object() {
-            Object::Import(i) => Some(i),
-            _ => None,
+            Object::Import(i) => Ok(i),
+            _ => Err(Errno::INVALID),
         }
     }
 }
@@ -156,10 +156,7 @@ impl Request {
 
 /// Returns the result of a request to C.
 fn answer(made: Result<Payload, Errno>) -> c_int {
-    match made {
-        Ok(payload) => payload.object().syncs(),
-        Err(e) => e.to_c(),
-    }
+    made.map_or_else(Errno::to_c, |payload| payload.object().syncs())
 }
 
 /// Returns the size of a payload in bytes.
@@ -244,7 +241,7 @@ pub extern "C" fn vb3_rs_end(rust: Payload) {
 /// Implements `get_dmabuf`. Returns NULL on failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_export(rust: Payload, flags: c_ulong) -> *mut DmaBuf {
-    let Some(Ok(bytes)) = rust.allocated().map(Allocated::export) else {
+    let Ok(bytes) = rust.allocated().and_then(Allocated::export) else {
         return ptr::null_mut();
     };
     // SAFETY: the payload belongs to allocated memory, which the caller holds.
@@ -269,8 +266,7 @@ pub extern "C" fn vb3_rs_mmap(
     offset: u64,
     bytes: u64,
 ) -> c_int {
-    let allocated = rust.allocated().ok_or(Errno::INVALID);
-    match allocated.and_then(|a| a.mmap(offset, bytes)) {
+    match rust.allocated().and_then(|a| a.mmap(offset, bytes)) {
         // SAFETY: the kernel is mapping the VMA, and the caller holds the memory, so it exists.
         Ok(alloc) => unsafe { alloc.mmap(vma.as_ptr()) },
         Err(e) => e.to_c(),
@@ -285,8 +281,7 @@ pub extern "C" fn vb3_rs_import_map(
     addr: &mut u64,
     sgt: &mut *mut SgTable,
 ) -> c_int {
-    let import = rust.import().ok_or(Errno::INVALID);
-    match import.and_then(Import::map) {
+    match rust.import().and_then(Import::map) {
         Ok((table, at)) => {
             (*addr, *sgt) = (at.get(), table);
             0
@@ -298,7 +293,7 @@ pub extern "C" fn vb3_rs_import_map(
 /// Implements `unmap_dmabuf`.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_import_unmap(rust: Payload) {
-    if let Some(i) = rust.import() {
+    if let Ok(i) = rust.import() {
         i.unmap();
     }
 }
@@ -313,18 +308,16 @@ pub extern "C" fn vb3_rs_attachment_bytes() -> usize {
 /// address is the attachment's key.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, room: NonNull<c_void>) -> c_int {
-    let allocated = rust.allocated().ok_or(Errno::INVALID);
+    let allocated = rust.allocated();
     // SAFETY: C provides memory of `vb3_rs_attachment_bytes`, which outlives the attachment.
-    match allocated.and_then(|a| unsafe { a.attach(dev, room) }) {
-        Ok(()) => 0,
-        Err(e) => e.to_c(),
-    }
+    let attached = allocated.and_then(|a| unsafe { a.attach(dev, room) });
+    attached.map_or_else(Errno::to_c, |()| 0)
 }
 
 /// Detaches a device.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_detach(rust: Payload, key: Key) {
-    if let Some(a) = rust.allocated() {
+    if let Ok(a) = rust.allocated() {
         a.detach(key);
     }
 }
@@ -339,7 +332,7 @@ pub extern "C" fn vb3_rs_map(
     told: NonNull<Use>,
     direction: c_int,
 ) -> *mut SgTable {
-    let (Some(a), Some(direction)) = (rust.allocated(), direction_from_c(direction)) else {
+    let (Ok(a), Some(direction)) = (rust.allocated(), direction_from_c(direction)) else {
         return error_pointer(Errno::INVALID);
     };
     // SAFETY: `told` outlives the attachment.
@@ -349,7 +342,7 @@ pub extern "C" fn vb3_rs_map(
 /// Undoes one map for an attached device.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
-    if let Some(a) = rust.allocated() {
+    if let Ok(a) = rust.allocated() {
         a.unmap(key);
     }
 }
@@ -358,7 +351,7 @@ pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
     match (rust.allocated(), direction_from_c(direction)) {
-        (Some(a), Some(direction)) => a.cpu_access(direction, begin),
+        (Ok(a), Some(direction)) => a.cpu_access(direction, begin),
         _ => 0,
     }
 }

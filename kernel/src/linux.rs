@@ -90,30 +90,23 @@ pub struct Alloc {
     /// The `DMA_ATTR_*` flags, which fit in 32 bits.
     attrs: u32,
     direction: u8,
-    kind: AllocatedAs,
+    /// How the memory was allocated.
+    pub(crate) kind: AllocatedAs,
 }
 
 const _: () = assert!(size_of::<Alloc>() == 40 && offset_of!(Alloc, direction) == 36);
 
 impl Alloc {
-    /// Returns how the memory was allocated.
-    pub const fn kind(&self) -> AllocatedAs {
-        self.kind
-    }
-
     /// Returns the table of non-coherent memory, which is mapped for the device.
-    pub const fn sgt(&self) -> Option<NonNull<sys::SgTable>> {
-        match self.kind {
-            AllocatedAs::NonCoherent => Some(self.at.cast()),
-            AllocatedAs::Coherent | AllocatedAs::Virtual => None,
-        }
+    pub fn sgt(&self) -> Option<NonNull<sys::SgTable>> {
+        (self.kind == AllocatedAs::NonCoherent).then_some(self.at.cast())
     }
 
     /// Returns the kernel's address of the memory; NULL for non-coherent memory, which has no permanent one.
-    pub const fn vaddr(&self) -> *mut c_void {
-        match self.kind {
-            AllocatedAs::NonCoherent => ptr::null_mut(),
-            AllocatedAs::Coherent | AllocatedAs::Virtual => self.at.as_ptr(),
+    pub fn vaddr(&self) -> *mut c_void {
+        match self.sgt() {
+            Some(_) => ptr::null_mut(),
+            None => self.at.as_ptr(),
         }
     }
 
@@ -144,10 +137,6 @@ impl Alloc {
     pub unsafe fn mmap(&self, vma: *mut sys::Vma) -> c_int {
         // SAFETY: the kernel is mapping `vma`, and the allocation exists.
         unsafe { sys::vb3_memory_mmap(self, vma) }
-    }
-
-    fn len_bytes(&self) -> u64 {
-        u64::try_from(self.len).unwrap_or(u64::MAX)
     }
 }
 
@@ -348,11 +337,12 @@ impl DmaOps for Linux {
     }
 
     fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
-        if let Some(sgt) = alloc.sgt() {
-            // SAFETY: table and device are those of the allocation.
-            unsafe { sync_table(alloc.dev, sgt, direction, sync) };
-        }
-        alloc.sgt().is_some()
+        let Some(sgt) = alloc.sgt() else {
+            return false;
+        };
+        // SAFETY: table and device are those of the allocation.
+        unsafe { sync_table(alloc.dev, sgt, direction, sync) };
+        true
     }
 
     fn alloc_caching(&self, alloc: &Alloc) -> Caching {
@@ -363,7 +353,7 @@ impl DmaOps for Linux {
     }
 
     fn table_of(&self, alloc: &Alloc) -> Result<Table, Error> {
-        let len = alloc.len_bytes();
+        let len = u64::try_from(alloc.len).unwrap_or(u64::MAX);
         let mut phys = u64::MAX;
         // SAFETY: the allocation exists; `phys` can be written.
         let sgt = unsafe { sys::vb3_memory_table(alloc, &raw mut phys) };

@@ -92,7 +92,7 @@ impl Allocated {
             shared: unsafe { Locked::new(payload, shared) },
             vaddr: AtomicPtr::new(vaddr),
             no_vaddr,
-            kind: alloc.kind(),
+            kind: alloc.kind,
             direction: spec.direction,
         });
         // SAFETY: the payload is large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).

@@ -5,7 +5,7 @@ use crate::entry::Payload;
 use crate::linux::{Dev, Linux, direction_to_c};
 use crate::object::Object;
 use crate::sys;
-use core::ffi::{CStr, c_uint};
+use core::ffi::c_uint;
 use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaOps};
 
@@ -30,42 +30,34 @@ pub extern "C" fn vb3_rs_show(rust: Payload, file: NonNull<sys::SeqFile>) {
     match rust.object() {
         Object::Allocated(a) => {
             if a.is_vmapped() {
-                line(file, c"kernel mapping", None, None, u64::MAX);
+                line(file, None, None, u64::MAX);
             }
             a.each_attached(|attached| {
-                let direction = attached.direction();
-                let (dev, since_ns) = (attached.device(), attached.since_ns());
-                line(
-                    file,
-                    held(direction.is_some()),
-                    Some(dev),
-                    direction,
-                    since_ns,
-                );
+                let dev = Some(attached.device());
+                line(file, dev, attached.direction(), attached.since_ns());
             });
         }
         Object::Import(i) => {
             let (dev, is_mapped) = i.mapped();
             let direction = is_mapped.then_some(i.direction);
-            line(file, held(is_mapped), Some(dev), direction, u64::MAX);
+            line(file, Some(dev), direction, u64::MAX);
         }
         Object::User(_) => {}
     }
 }
 
-/// Returns how a device holds a buffer.
-const fn held(is_mapped: bool) -> &'static CStr {
-    if is_mapped { c"mapped" } else { c"attached" }
-}
-
-/// Prints a line about a holder to a file of debugfs.
+/// Prints a line about a holder to a file of debugfs: a device, with the direction of its mapping, or the kernel.
 fn line(
     file: NonNull<sys::SeqFile>,
-    name: &'static CStr,
     dev: Option<Dev>,
     direction: Option<Direction>,
     since_ns: u64,
 ) {
+    let name = match (dev, direction) {
+        (None, _) => c"kernel mapping",
+        (Some(_), None) => c"attached",
+        (Some(_), Some(_)) => c"mapped",
+    };
     // SAFETY: the file is being read, the device belongs to a holder, and the text is a constant.
     unsafe {
         sys::vb3_show_holder(
