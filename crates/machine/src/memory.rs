@@ -7,6 +7,7 @@
 use crate::backing::{Backing, Miss, reached};
 use crate::dram::Dram;
 use crate::ram::{FRAME, FrameRuns};
+use crate::store::Private;
 use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
 
@@ -71,14 +72,12 @@ impl Object {
         if self.withdrawn {
             return Err(Miss::Nothing(offset));
         }
-        match (view, &self.dram) {
-            (View::Dram, Some(dram)) => {
-                let from = dram.bytes.slice(offset, out.len() as u64);
-                out.copy_from_slice(from.ok_or(Miss::Nothing(offset))?);
-                Ok(())
-            }
-            _ => self.backing.read(offset, out),
-        }
+        let Some(store) = self.own_store(view) else {
+            return self.backing.read(offset, out);
+        };
+        let from = store.slice(offset, out.len() as u64);
+        out.copy_from_slice(from.ok_or(Miss::Nothing(offset))?);
+        Ok(())
     }
 
     /// Copies bytes from another object; `None` if they are not directly accessible.
@@ -86,31 +85,30 @@ impl Object {
         if self.withdrawn || from.withdrawn {
             return None;
         }
-        if let (View::Dram, Some(dram)) = (source.view, &from.dram) {
-            let bytes = dram.bytes.slice(source.offset, source.len)?;
+        if let Some(store) = from.own_store(source.view) {
+            let bytes = store.slice(source.offset, source.len)?;
             return self.write(to.view, to.offset, bytes).ok();
         }
-        match (to.view, &mut self.dram, &mut self.backing, &from.backing) {
-            (View::Dram, Some(dram), _, backing) => {
-                let bytes = dram.bytes.slice_mut(to.offset, source.len)?;
-                backing.read(source.offset, bytes).ok()
-            }
-            (.., Backing::Shared(store), Backing::Shared(other)) => {
-                let copied = store.copy_from(to.offset, other, source.offset, source.len);
-                copied.then(|| self.make_dirty(to.offset, source.len).ok())?
-            }
-            _ => None,
+        if let Some(store) = self.own_store_mut(to.view) {
+            let bytes = store.slice_mut(to.offset, source.len)?;
+            return from.backing.read(source.offset, bytes).ok();
         }
+        let (Backing::Shared(store), Backing::Shared(other)) = (&mut self.backing, &from.backing)
+        else {
+            return None;
+        };
+        let copied = store.copy_from(to.offset, other, source.offset, source.len);
+        copied.then(|| self.make_dirty(to.offset, source.len).ok())?
     }
 
     /// Checks whether bytes are readable. For memory of other owners, tries to read it.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
-        match (view, &self.dram, &self.backing) {
+        match (self.own_store(view), &self.backing) {
             _ if self.withdrawn => Err(Miss::Nothing(offset)),
-            (View::Dram, Some(dram), _) => reached(dram.bytes.slice(offset, len).is_some(), offset),
-            (.., Backing::Shared(_)) => reached(end <= self.bytes_of_frames(), offset),
-            (.., backing) => {
+            (Some(store), _) => reached(store.slice(offset, len).is_some(), offset),
+            (None, Backing::Shared(_)) => reached(end <= self.bytes_of_frames(), offset),
+            (None, backing) => {
                 let mut chunk = vec![0; CHUNK.min(len) as usize];
                 let mut at = offset;
                 while at < end {
@@ -138,37 +136,29 @@ impl Object {
         self.frames.iter().map(|&(_, count)| count * FRAME).sum()
     }
 
-    /// Returns all bytes if only devices reach them, else `None`. Memory that a program may write is never
-    /// borrowed as a slice, and no device reaches revoked memory.
-    fn bytes(&self, view: View) -> Option<&[u8]> {
-        match (view, &self.dram) {
-            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.bytes.all()),
-            _ => None,
-        }
+    /// Returns the view's own store, which only devices reach; `None` if the view shares the CPU's. Memory that
+    /// a program may write is never borrowed as a slice.
+    fn own_store(&self, view: View) -> Option<&Private> {
+        let dram = self.dram.as_ref().filter(|_| view == View::Dram);
+        dram.map(|dram| &dram.bytes)
     }
 
-    fn bytes_mut(&mut self, view: View) -> Option<&mut [u8]> {
-        match (view, &mut self.dram) {
-            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.bytes.all_mut()),
-            _ => None,
-        }
+    fn own_store_mut(&mut self, view: View) -> Option<&mut Private> {
+        let dram = self.dram.as_mut().filter(|_| view == View::Dram);
+        dram.map(|dram| &mut dram.bytes)
     }
 
     pub(crate) fn write(&mut self, view: View, offset: u64, data: &[u8]) -> Result<(), Miss> {
         if self.withdrawn {
             return Err(Miss::Nothing(offset));
         }
-        match (view, &mut self.dram) {
-            (View::Dram, Some(dram)) => {
-                let to = dram.bytes.slice_mut(offset, data.len() as u64);
-                to.ok_or(Miss::Nothing(offset))?.copy_from_slice(data);
-                Ok(())
-            }
-            _ => {
-                self.backing.write(offset, data)?;
-                self.make_dirty(offset, data.len() as u64)
-            }
-        }
+        let Some(store) = self.own_store_mut(view) else {
+            self.backing.write(offset, data)?;
+            return self.make_dirty(offset, data.len() as u64);
+        };
+        let to = store.slice_mut(offset, data.len() as u64);
+        to.ok_or(Miss::Nothing(offset))?.copy_from_slice(data);
+        Ok(())
     }
 
     /// Makes the CPU's lines dirty after a write through the CPU.
@@ -291,13 +281,6 @@ pub(crate) struct Extent {
     pub(crate) offset: u64,
     pub(crate) len: u64,
     pub(crate) view: View,
-}
-
-impl Extent {
-    fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        let start = usize::try_from(self.offset).ok()?;
-        bytes.get(start..)?.get(..usize::try_from(self.len).ok()?)
-    }
 }
 
 /// Splits an object's bytes into parts, in the order of `places`; `None` if they overlap or lie
@@ -424,6 +407,11 @@ impl MachineMemory {
         self.objects.values().filter(is_pin).count() as u64
     }
 
+    /// Returns the object that contains `addr`.
+    pub(crate) fn object_at(&self, addr: u64) -> Option<&Object> {
+        self.get(self.locate(addr, 1).ok()?.object)
+    }
+
     /// Finds the object at `addr`, and how many of the `len` bytes from there are contiguous in it.
     pub(crate) fn locate(&self, addr: u64, len: u64) -> Result<Piece, Miss> {
         self.find(addr, len, None).map(|found| found.piece)
@@ -522,17 +510,22 @@ impl MachineMemory {
             let mut read = from.iter().zip(&mut sources);
             let written = to.iter().zip(&mut targets);
             let mut written: Vec<_> = written.filter(|(place, _)| place.object == *id).collect();
+            let is_read = from.iter().any(|place| place.object == *id);
             if let Some(&(first, _)) = written.first() {
-                if from.iter().any(|place| place.object == *id) {
+                if is_read || object.withdrawn {
                     return None;
                 }
-                carve(&mut written, object.bytes_mut(first.view)?)?;
+                carve(&mut written, object.own_store_mut(first.view)?.all_mut())?;
                 continue;
             }
             let object = &*object;
+            if is_read && object.withdrawn {
+                return None;
+            }
             read.try_for_each(|(place, part)| {
                 if place.object == *id {
-                    *part = Some(place.of(object.bytes(place.view)?)?);
+                    let store = object.own_store(place.view)?;
+                    *part = Some(store.slice(place.offset, place.len)?);
                 }
                 Some(())
             })?;

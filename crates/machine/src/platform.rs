@@ -263,13 +263,8 @@ impl Bounce for Machine {
 
     fn is_private(&self, _dev: Device, segment: Segment) -> bool {
         let state = self.state.borrow();
-        state.profile.private_memory
-            && state
-                .memory
-                .locate(segment.addr.get(), segment.len)
-                .ok()
-                .and_then(|piece| state.memory.get(piece.object))
-                .is_none_or(|object| !object.shared)
+        let object = state.memory.object_at(segment.addr.get());
+        state.profile.private_memory && object.is_none_or(|object| !object.shared)
     }
 
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
@@ -504,8 +499,7 @@ impl State {
 
     /// Returns whether the CPU caches this memory. If so, non-snooping devices may see stale bytes.
     fn is_cached(&self, addr: u64) -> bool {
-        let piece = self.memory.locate(addr, 1).ok();
-        let object = piece.and_then(|piece| self.memory.get(piece.object));
+        let object = self.memory.object_at(addr);
         object.is_some_and(|object| object.is_split(View::Dram))
     }
 
