@@ -1,13 +1,15 @@
 //! The devices' store of cached memory, for machines whose devices do not snoop.
 
 use crate::backing::{Backing, Miss};
+use crate::memory::CHUNK;
+use crate::profile::CACHE_LINE;
 use crate::store::Private;
 use std::io;
 
 /// Bytes of a cache line.
-const LINE: usize = 64;
+const LINE: usize = CACHE_LINE as usize;
 /// Bytes that one step of a sync reads.
-const STEP: usize = 64 << 10;
+const STEP: usize = CHUNK as usize;
 
 /// The devices' bytes, and a copy of the CPU's bytes at the last sync.
 ///

@@ -5,7 +5,7 @@ use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, Tables};
 use crate::machine::{BusWindow, DeviceLimits, DeviceState, Held, MAX_DEVICES, Pages, State};
 use crate::memory::Object;
-use crate::profile::{CACHE_LINE, Profile};
+use crate::profile::{CACHE_LINE, Profile, RESERVED};
 use crate::ram::{FRAME, FreeMemory};
 use crate::trace::Trace;
 use std::cell::{Ref, RefCell};
@@ -123,10 +123,11 @@ impl Machine {
         self.state.borrow().ram.is_protected(addr.get())
     }
 
-    /// Returns the alignment of allocations of `len` bytes in the contiguous area, in bytes.
+    /// Returns the alignment that every address of `len` bytes in the contiguous area has, in bytes.
     #[must_use]
     pub fn cma_align(&self, len: u64) -> u64 {
-        self.state.borrow().ram.cma_address_align(len)
+        // The area's start has no larger alignment than this.
+        self.state.borrow().ram.cma_align(len).min(RESERVED)
     }
 
     /// Returns the largest simultaneous use of the contiguous area, in bytes. Memory that

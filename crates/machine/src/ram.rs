@@ -275,31 +275,19 @@ impl Ram {
             return Err(short(Constraint::Ram, frames, free));
         }
         let taken = if self.scattered {
-            self.general
-                .take_scattered(&mut self.rng, (frames, piece), within)
+            let size = (frames, piece);
+            let taken = self.general.take_scattered(&mut self.rng, size, within);
+            taken.map(|pieces| pieces.iter().map(|&first| (first, piece)).collect())
         } else {
             self.general.take_lowest(frames, piece, within)
         };
-        let taken = taken.ok_or(short(Constraint::Ram, frames, free))?;
-        let mut runs = FrameRuns::new();
-        for frame in taken {
-            match runs.last_mut() {
-                Some((first, count)) if *first + *count == frame => *count += piece,
-                _ => runs.push((frame, piece)),
-            }
-        }
-        Ok(runs)
+        taken.ok_or(short(Constraint::Ram, frames, free))
     }
 
     /// Returns the alignment of `len` bytes from the contiguous area's start, in bytes.
-    fn cma_align(&self, len: u64) -> u64 {
+    pub(crate) fn cma_align(&self, len: u64) -> u64 {
         let pages = len.div_ceil(self.page).next_power_of_two();
         pages.min(1 << MAX_CMA_ORDER) * self.page
-    }
-
-    /// Returns the alignment that every address of `len` bytes in the contiguous area has, in bytes.
-    pub(crate) fn cma_address_align(&self, len: u64) -> u64 {
-        self.cma_align(len).min(RESERVED)
     }
 
     /// Takes a run of the contiguous area, at a multiple of `align` frames.

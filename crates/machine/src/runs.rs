@@ -221,27 +221,26 @@ impl Runs {
         Some(frames)
     }
 
-    /// Takes the lowest `len` frames within a range in aligned pieces. Returns the first frame of each piece,
-    /// in order.
+    /// Takes the lowest `len` frames within a range in aligned pieces. Returns their runs, in order.
     pub(crate) fn take_lowest(
         &mut self,
         len: u64,
         piece: u64,
         mut within: Range<u64>,
-    ) -> Option<Vec<u64>> {
+    ) -> Option<Vec<(u64, u64)>> {
         if self.frames_within(piece, within.clone()) < len {
             return None;
         }
-        let (mut frames, mut left) = (Vec::new(), len);
+        let (mut runs, mut left) = (Vec::new(), len);
         while left > 0 {
             let (run, first, room) = self.pieces(piece, within.clone()).next()?;
-            let end = first + room.min(left);
-            self.take_from(run, first, end - first);
-            frames.extend((first..end).step_by(piece as usize));
-            left -= end - first;
-            within.start = end;
+            let part = room.min(left);
+            self.take_from(run, first, part);
+            runs.push((first, part));
+            left -= part;
+            within.start = first + part;
         }
-        Some(frames)
+        Some(runs)
     }
 }
 

@@ -72,8 +72,7 @@ impl Trace {
     pub fn start(&mut self, capacity: usize) {
         *self = Self {
             capacity,
-            events: Vec::new(),
-            dropped: 0,
+            ..Self::default()
         };
     }
 

@@ -101,6 +101,10 @@ proptest! {
                     expected.truncate((len / piece) as usize);
                     let room = expected.len() as u64 * piece == len;
                     let got = runs.take_lowest(len, piece, within.clone());
+                    let got: Option<Vec<u64>> = got.map(|runs| {
+                        let of = |(first, len)| (first..first + len).step_by(piece as usize);
+                        runs.into_iter().flat_map(of).collect()
+                    });
                     prop_assert_eq!(got.as_ref(), room.then_some(&expected));
                     (got.map(|firsts| frames_of(&firsts, piece)), (len, within), room)
                 }
