@@ -64,7 +64,8 @@ impl Import {
     ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
         let size = unsafe { sys::vb3_buf_size(buf.as_ptr()) };
-        contig::fits(size, len_bytes).map_err(|e| dev.refused("a dma-buf", e))?;
+        contig::fits(size, len_bytes)
+            .map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
         let mut attachment = ptr::null_mut();
         if reach != Reach::Cpu {
             // SAFETY: dma-buf, device and payload exist.
@@ -152,7 +153,7 @@ impl Import {
             Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
             _ => self.state.with(|state| self.map_into(&mut state.laid)),
         };
-        mapped.map_err(|e| self.dev.refused("a dma-buf", e))
+        mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
     }
 
     /// Returns the device, and whether the dma-buf is mapped: for the device, or else for the CPU.

@@ -77,7 +77,8 @@ impl Allocated {
         spec: Spec<Dev>,
     ) -> Result<(Option<DmaAddr>, *mut SgTable), Errno> {
         let made = with_request(ops, 0, |cx| Exporter::allocate(cx, spec, List::new()));
-        let shared = made.map_err(|e| dev.refused("an allocation", contig::alloc_error(e)))?;
+        let made = made.map_err(contig::alloc_error);
+        let shared = made.map_err(|e| dev.refused("an allocation", e.reason(), e.errno()))?;
         let alloc = *shared.alloc();
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
         let no_vaddr = sgt.is_null() && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
@@ -120,7 +121,7 @@ impl Allocated {
             with_cx(|cx| shared.prepare_export(cx))?;
             Ok(shared.len_bytes())
         });
-        done.map_err(|e| self.dev.refused_shared("an export", e))
+        done.map_err(|e: Error| self.dev.refused("an export", e.reason(), e.errno()))
     }
 
     /// Returns the memory to map into a program.
@@ -146,7 +147,7 @@ impl Allocated {
             unsafe { shared.attachments().provide(room) };
             with_request(&Linux::PLAIN, now_ns(), |cx| shared.attach(cx, dev))
         });
-        attached.map_err(|e| dev.refused_shared("an attachment", e))?;
+        attached.map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
         Count::Attachments.add(1);
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Allocated {
             let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
             Ok(mapping.sgt.as_ptr())
         });
-        mapped.map_err(|e| dev.refused_shared("a shared buffer", e))
+        mapped.map_err(|e: Error| dev.refused("a shared buffer", e.reason(), e.errno()))
     }
 
     /// Undoes one map for an attached device.

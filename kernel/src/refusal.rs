@@ -9,8 +9,6 @@ use core::ffi::c_int;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 use vb3_dma::{Constraint, Reason};
-use vb3_dmabuf::Error;
-use vb3_plane::PlaneError;
 
 /// `struct vb3_text` of module/buffer.h: a constant text, not ended by a zero.
 #[repr(C)]
@@ -82,21 +80,9 @@ const fn remedy(constraint: Constraint) -> &'static str {
 
 // Refusals are rare, so their code is not inlined.
 impl Dev {
-    /// Logs why a plane's memory was refused, at a limited rate. Returns the errno.
+    /// Logs why memory was refused, at a limited rate. Returns the errno.
     #[inline(never)]
-    pub fn refused(self, what: &'static str, e: PlaneError) -> Errno {
-        self.explain(what, e.reason());
-        Errno::new(e.errno())
-    }
-
-    /// As [`refused`](Self::refused), for memory that this module exports.
-    #[inline(never)]
-    pub fn refused_shared(self, what: &'static str, e: Error) -> Errno {
-        self.explain(what, e.reason());
-        Errno::new(e.errno())
-    }
-
-    fn explain(self, what: &'static str, reason: Option<Reason>) {
+    pub fn refused(self, what: &'static str, reason: Option<Reason>, errno: i32) -> Errno {
         if let Some(reason) = reason {
             self.tell(&Refusal {
                 what: Text::new(what),
@@ -107,6 +93,7 @@ impl Dev {
                 has_addresses: reason.constraint == Constraint::Mask,
             });
         }
+        Errno::new(errno)
     }
 
     /// Logs that another driver refused its dma-buf to this device. Only that driver knows the reason.

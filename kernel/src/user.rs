@@ -28,7 +28,7 @@ impl User {
         direction: Direction,
         made: Result<UserMemory<Linux>, PlaneError>,
     ) -> Result<Self, Errno> {
-        let memory = made.map_err(|e| dev.refused("user memory", e))?;
+        let memory = made.map_err(|e| dev.refused("user memory", e.reason(), e.errno()))?;
         Count::Objects.add(1);
         Ok(Self {
             memory,
