@@ -35,8 +35,15 @@ impl Access {
         Self { dev, span, write }
     }
 
+    /// Makes a fault that no walk caused.
     const fn fault(&self, kind: FaultKind) -> BusFault {
-        BusFault::new(self.dev, self.span.addr, self.write, kind)
+        BusFault {
+            dev: self.dev,
+            addr: self.span.addr,
+            write: self.write,
+            kind,
+            level: None,
+        }
     }
 
     /// Returns the rest of the access, after `done` bytes.

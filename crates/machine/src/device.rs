@@ -58,19 +58,6 @@ pub struct BusFault {
     pub level: Option<&'static str>,
 }
 
-impl BusFault {
-    /// Makes a fault that no walk caused.
-    pub(crate) const fn new(dev: Device, addr: DmaAddr, write: bool, kind: FaultKind) -> Self {
-        Self {
-            dev,
-            addr,
-            write,
-            kind,
-            level: None,
-        }
-    }
-}
-
 impl fmt::Display for BusFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
