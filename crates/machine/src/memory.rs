@@ -136,15 +136,16 @@ impl Object {
         self.frames.iter().map(|&(_, count)| count * FRAME).sum()
     }
 
-    /// Returns the view's own store, which only devices reach; `None` if the view shares the CPU's. Memory that
-    /// a program may write is never borrowed as a slice.
+    /// Returns the view's own store, which only devices reach; `None` if the view shares the CPU's, or for
+    /// revoked memory. Memory that a program may write is never borrowed as a slice.
     fn own_store(&self, view: View) -> Option<&Private> {
-        let dram = self.dram.as_ref().filter(|_| view == View::Dram);
-        dram.map(|dram| &dram.bytes)
+        let is_split = self.is_split(view) && !self.withdrawn;
+        self.dram.as_ref().filter(|_| is_split).map(|it| &it.bytes)
     }
 
     fn own_store_mut(&mut self, view: View) -> Option<&mut Private> {
-        let dram = self.dram.as_mut().filter(|_| view == View::Dram);
+        let is_split = self.is_split(view) && !self.withdrawn;
+        let dram = self.dram.as_mut().filter(|_| is_split);
         dram.map(|dram| &mut dram.bytes)
     }
 
@@ -507,28 +508,21 @@ impl MachineMemory {
         let mut sources: Vec<Option<&[u8]>> = from.iter().map(|_| None).collect();
         let mut targets: Vec<Option<&mut [u8]>> = to.iter().map(|_| None).collect();
         for (id, object) in &mut self.objects {
-            let mut read = from.iter().zip(&mut sources);
             let written = to.iter().zip(&mut targets);
             let mut written: Vec<_> = written.filter(|(place, _)| place.object == *id).collect();
-            let is_read = from.iter().any(|place| place.object == *id);
             if let Some(&(first, _)) = written.first() {
-                if is_read || object.withdrawn {
+                if from.iter().any(|place| place.object == *id) {
                     return None;
                 }
                 carve(&mut written, object.own_store_mut(first.view)?.all_mut())?;
                 continue;
             }
             let object = &*object;
-            if is_read && object.withdrawn {
-                return None;
+            let read = from.iter().zip(&mut sources);
+            for (place, part) in read.filter(|(place, _)| place.object == *id) {
+                let store = object.own_store(place.view)?;
+                *part = Some(store.slice(place.offset, place.len)?);
             }
-            read.try_for_each(|(place, part)| {
-                if place.object == *id {
-                    let store = object.own_store(place.view)?;
-                    *part = Some(store.slice(place.offset, place.len)?);
-                }
-                Some(())
-            })?;
         }
         let sources: Vec<&[u8]> = sources.into_iter().collect::<Option<_>>()?;
         let mut targets: Vec<&mut [u8]> = targets.into_iter().collect::<Option<_>>()?;
