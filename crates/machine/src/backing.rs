@@ -4,6 +4,9 @@ use crate::foreign::Foreign;
 use crate::store::Shared;
 use crate::user::{User, UserFault};
 
+/// Bytes per step of an indirect copy.
+pub(crate) const CHUNK: u64 = 64 << 10;
+
 /// The reason why an access did not reach memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Miss {

@@ -3,7 +3,7 @@
 mod copy;
 
 use crate::backing::{Backing, Miss};
-use crate::device::{BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};
+use crate::device::{Access, BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};
 use crate::front::Machine;
 use crate::machine::State;
 use crate::memory::{Extent, Found, InPlace, Object, View};
@@ -15,46 +15,6 @@ use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 
 /// Maximum number of spans, or of sets of lines, in one call.
 const MAX_SPANS: usize = 16;
-
-/// An access of a device to a span.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Access {
-    pub(crate) dev: Device,
-    pub(crate) span: BusSpan,
-    pub(crate) write: bool,
-}
-
-impl Access {
-    const fn read(dev: Device, span: BusSpan) -> Self {
-        let write = false;
-        Self { dev, span, write }
-    }
-
-    const fn write(dev: Device, span: BusSpan) -> Self {
-        let write = true;
-        Self { dev, span, write }
-    }
-
-    /// Makes a fault that no walk caused.
-    const fn fault(&self, kind: FaultKind) -> BusFault {
-        BusFault {
-            dev: self.dev,
-            addr: self.span.addr,
-            write: self.write,
-            kind,
-            level: None,
-        }
-    }
-
-    /// Returns the rest of the access, after `done` bytes.
-    fn rest(&self, done: u64) -> Result<Self, BusFault> {
-        let addr = self.span.addr.checked_add(done);
-        let addr = addr.ok_or(self.fault(FaultKind::BeyondMask))?;
-        let len = self.span.len - done;
-        let span = BusSpan { addr, len };
-        Ok(Self { span, ..*self })
-    }
-}
 
 /// The target of an access: a piece of memory and its view.
 #[derive(Clone, Copy, Debug)]

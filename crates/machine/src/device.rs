@@ -92,6 +92,46 @@ pub struct BusSpan {
     pub len: u64,
 }
 
+/// An access of a device to a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) dev: Device,
+    pub(crate) span: BusSpan,
+    pub(crate) write: bool,
+}
+
+impl Access {
+    pub(crate) const fn read(dev: Device, span: BusSpan) -> Self {
+        let write = false;
+        Self { dev, span, write }
+    }
+
+    pub(crate) const fn write(dev: Device, span: BusSpan) -> Self {
+        let write = true;
+        Self { dev, span, write }
+    }
+
+    /// Makes a fault that no walk caused.
+    pub(crate) const fn fault(&self, kind: FaultKind) -> BusFault {
+        BusFault {
+            dev: self.dev,
+            addr: self.span.addr,
+            write: self.write,
+            kind,
+            level: None,
+        }
+    }
+
+    /// Returns the rest of the access, after `done` bytes.
+    pub(crate) fn rest(&self, done: u64) -> Result<Self, BusFault> {
+        let addr = self.span.addr.checked_add(done);
+        let addr = addr.ok_or(self.fault(FaultKind::BeyondMask))?;
+        let len = self.span.len - done;
+        let span = BusSpan { addr, len };
+        Ok(Self { span, ..*self })
+    }
+}
+
 /// Equally spaced lines in a device's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusLines {

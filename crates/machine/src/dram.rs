@@ -1,7 +1,6 @@
 //! The devices' store of cached memory, for machines whose devices do not snoop.
 
-use crate::backing::{Backing, Miss};
-use crate::memory::CHUNK;
+use crate::backing::{Backing, CHUNK, Miss};
 use crate::profile::CACHE_LINE;
 use crate::store::Private;
 use std::io;

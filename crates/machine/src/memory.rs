@@ -4,15 +4,12 @@
 //! memory), and devices see the other. Only cache syncs move bytes between them. All other memory has
 //! one store.
 
-use crate::backing::{Backing, Miss, reached};
+use crate::backing::{Backing, CHUNK, Miss, reached};
 use crate::dram::Dram;
 use crate::ram::{FRAME, FrameRuns};
 use crate::store::Private;
 use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
-
-/// Bytes per step of an indirect copy.
-pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// The view of memory that an access uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

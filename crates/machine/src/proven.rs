@@ -1,6 +1,6 @@
 //! Spans that devices were found to read or write, stored until translations or memory change.
 
-use crate::bus::Access;
+use crate::device::Access;
 use crate::memory::Extent;
 use std::collections::BTreeMap;
 

@@ -1,10 +1,9 @@
 //! Copies between two devices' memory, and comparison of their memory.
 
-use super::Access;
-use crate::device::{BusFault, BusSpan, Device};
+use crate::backing::CHUNK;
+use crate::device::{Access, BusFault, BusSpan, Device};
 use crate::front::Machine;
 use crate::machine::State;
-use crate::memory::CHUNK;
 use vb3_dma::DmaAddr;
 
 impl Machine {
