@@ -14,7 +14,6 @@ use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
-/// Arguments of `dist`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Try what was made in an empty directory and in roots of Debian 12 and 13, which are made by
@@ -103,5 +102,5 @@ fn build(arch: Arch) -> Result<PathBuf> {
 
 /// Builds `vb3-codec` for Debian 13 on arm64, and puts it at a path.
 pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
-    codec::put(&Release::new()?, Arch::Arm64, "trixie", to).map(drop)
+    codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
 }

@@ -3,35 +3,17 @@
 use super::{Release, licences};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 
-/// Completions: the shell, the file's name, and its path in Debian.
-const COMPLETIONS: [[&str; 3]; 3] = [
-    [
-        "bash",
-        "vb3.bash",
-        "usr/share/bash-completion/completions/vb3",
-    ],
-    ["zsh", "_vb3", "usr/share/zsh/vendor-completions/_vb3"],
-    [
-        "fish",
-        "vb3.fish",
-        "usr/share/fish/vendor_completions.d/vb3.fish",
-    ],
-];
+/// Completions: the shell and the file's name.
+const COMPLETIONS: [[&str; 2]; 3] = [["bash", "vb3.bash"], ["zsh", "_vb3"], ["fish", "vb3.fish"]];
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 pub(super) const THIRD_PARTY: &str = "THIRD-PARTY-LICENSES.txt";
 
-/// The last fields of the control file, for the package with the binary.
-const FIELDS: &str = "Suggests: ffmpeg, vb3-codec
-Description: V4L2 cameras, codecs and displays for unmodified programs
- vb3 run puts cameras, codecs, converters and displays under a program that uses
- V4L2, on a machine of your choice, without a kernel module and without root.
- .
- With ffmpeg installed, cameras play clips; vb3-codec has the codecs but JPEG.
-";
+/// Directory of the files that packages have besides programs, below a build's target directory.
+pub(super) const FILES: &str = "release/deb";
 
 /// Copies a file, with a mode in octal digits. Replaces the file at `to`, which a process may still use.
 pub(super) fn copy(from: &Path, to: &Path, mode: &str) -> Result<()> {
@@ -50,7 +32,7 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     };
     let (completions, manual) = (dir.join("completions"), dir.join("man/man1"));
     fs::create_dir_all(&completions)?;
-    for [shell, name, _] in COMPLETIONS {
+    for [shell, name] in COMPLETIONS {
         let text = sh::quietly(cmd!("{speaks} completions {shell}"))?;
         fs::write(completions.join(name), text)?;
     }
@@ -62,7 +44,6 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     Ok(dir)
 }
 
-/// Returns the name of the release's directory for a processor.
 fn name(release: &Release, arch: Arch) -> String {
     format!("vb3-{}-{}-linux", release.version, arch.machine())
 }
@@ -78,76 +59,35 @@ pub(super) fn tarball(release: &Release, arch: Arch) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Makes the Debian package.
+/// Makes the binary's Debian package, as crates/vb3/Cargo.toml describes it.
 pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
-    let root = release.dir.join(format!("deb-{}", arch.debian()));
-    sh::fresh(&root)?;
-    copy(&stage.join("vb3"), &root.join("usr/bin/vb3"), "755")?;
-    for [_, name, place] in COMPLETIONS {
-        let from = stage.join("completions").join(name);
-        copy(&from, &root.join(place), "644")?;
-    }
-    for page in fs::read_dir(stage.join("man/man1"))? {
-        let page = page?;
-        let to = root.join("usr/share/man/man1").join(page.file_name());
-        copy(&page.path(), &to, "644")?;
-        sh::quietly(cmd!("gzip --no-name --best {to}"))?;
-    }
-    for name in ["README.md", "CHANGELOG.md", THIRD_PARTY] {
-        let to = root.join("usr/share/doc/vb3").join(name);
-        copy(&stage.join(name), &to, "644")?;
-    }
-    pack(release, &root, "vb3", &release.version, arch, FIELDS)
-}
-
-/// Packs the files below `root` as a Debian package, with its control file and its copyright.
-/// `fields` end the control file. Returns the package's path.
-pub(super) fn pack(
-    release: &Release,
-    root: &Path,
-    name: &str,
-    version: &str,
-    arch: Arch,
-    fields: &str,
-) -> Result<PathBuf> {
-    let doc = root.join("usr/share/doc").join(name);
-    fs::write(doc.join("copyright"), copyright()?)?;
-    let kib = sh::text(cmd!("du --summarize --block-size=1024 {root}"))?;
-    let kib = kib.split_whitespace().next().unwrap_or("0");
-    fs::create_dir_all(root.join("DEBIAN"))?;
-    let control = control(name, version, arch, kib, fields);
-    fs::write(root.join("DEBIAN/control"), control)?;
+    let (target, version) = (arch.target(), &release.version);
+    let files = sh::target().join(target).join(FILES);
+    sh::fresh(&files)?;
+    sh::copy_files(stage, &files)?;
+    sh::quietly(cmd!("gzip --no-name --best --recursive {files}/man"))?;
     let package = release
         .dir
-        .join(format!("{name}_{version}_{}.deb", arch.debian()));
-    // The format is xz, because dpkg of Debian 12 and of older releases can read it.
-    sh::quietly(cmd!(
-        "dpkg-deb --root-owner-group -Zxz --build {root} {package}"
-    ))?;
+        .join(format!("vb3_{version}_{}.deb", arch.debian()));
+    let deb = cargo_deb(release)?;
+    let mut deb = cmd!(
+        "{deb} --no-build --package vb3 --target {target} --deb-version {version} --output {package}"
+    );
+    sh::quietly(deb.current_dir(sh::root()))?;
     Ok(package)
 }
 
-pub(super) fn control(name: &str, version: &str, arch: Arch, kib: &str, fields: &str) -> String {
-    format!(
-        "Package: {name}\n\
-         Version: {version}\n\
-         Architecture: {}\n\
-         Maintainer: the videobuf3 project <https://github.com/videobuf3/videobuf3>\n\
-         Section: video\n\
-         Priority: optional\n\
-         Homepage: https://github.com/videobuf3/videobuf3\n\
-         Installed-Size: {kib}\n\
-         {fields}",
-        arch.debian()
-    )
-}
-
-fn copyright() -> Result<String> {
-    let mit = fs::read_to_string(sh::root().join("LICENSE-MIT"))?;
-    Ok(format!(
-        "videobuf3, https://github.com/videobuf3/videobuf3\n\n\
-         Licensed under the Apache License, Version 2.0 (on Debian systems in\n\
-         /usr/share/common-licenses/Apache-2.0) or the following, at your option:\n\n{mit}\n\
-         Licences of what is linked in are in {THIRD_PARTY}.\n"
-    ))
+/// Returns the path of cargo-deb, which makes Debian packages. It is installed once, and linked statically:
+/// it also runs in roots of other systems.
+pub(super) fn cargo_deb(release: &Release) -> Result<PathBuf> {
+    let tools = release.dir.join("cargo-deb");
+    let program = tools.join("bin/cargo-deb");
+    if !program.exists() {
+        let here = Arch::ALL.into_iter().find(|arch| arch.is_here());
+        let here = here.context("there are no packages of this processor")?;
+        let mut install = sh::cargo("install --quiet --locked cargo-deb@^3 --target");
+        here.linked_statically(install.arg(here.target()).arg("--root").arg(&tools));
+        sh::run(&mut install)?;
+    }
+    Ok(program)
 }
