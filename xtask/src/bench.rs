@@ -21,10 +21,6 @@ use std::time::Instant;
 /// A ratio clearly misses its aim if it is larger than the aim by this factor.
 const MAX_OVER_AIM: f64 = 1.05;
 
-/// Parts of the mapping layer (`vb3-dma`) that can be measured alone.
-const DMA_PARTS: &[&str] = &["iova", "threads", "map", "flush", "bounce", "memory"];
-
-/// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -55,11 +51,8 @@ struct On {
 enum What {
     /// The mapping layer alone: addresses, mapping, flushing, bouncing, bookkeeping
     Dma {
-        /// Parts to measure; all if none is named
-        #[arg(value_name = "PART", value_parser = clap::builder::PossibleValuesParser::new(DMA_PARTS.iter().copied()))]
-        parts: Vec<String>,
         /// Count the instructions of a map and unmap instead, with valgrind
-        #[arg(long, conflicts_with = "parts")]
+        #[arg(long)]
         count: bool,
     },
     /// Compare a pipeline of decoder, converter and display by dma-buf with direct calls of their
@@ -75,7 +68,6 @@ enum What {
     Kernel(vm::bench::Args),
 }
 
-/// Measures, and prints the table.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let save = &args.save;
     match &args.what {
@@ -91,7 +83,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             counts::run(args).map(|table| table::print(&table))
         }
         Some(What::Dma { count: true, .. }) => count_dma(),
-        Some(What::Dma { parts, .. }) => dma(parts),
+        Some(What::Dma { count: false }) => sh::run(sh::cargo(
+            "run --quiet --release -p vb3-dma --example bench_dma",
+        )),
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
         Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
         Some(What::Beside(on)) => save.table("bench beside", || beside::run(on)),
@@ -205,17 +199,6 @@ fn verdict(ratio: f64, aim: Option<f64>) -> String {
         ""
     };
     format!("{aim:.2}{loss}")
-}
-
-/// Measures the mapping layer, part by part.
-fn dma(parts: &[String]) -> Result<()> {
-    let example = || sh::cargo("run --quiet --release -p vb3-dma --example bench_dma --");
-    if parts.is_empty() {
-        return sh::run(&mut example());
-    }
-    parts
-        .iter()
-        .try_for_each(|part| sh::run(example().arg(part)))
 }
 
 /// Counts the instructions of a map and unmap of one segment, as the difference of two runs.

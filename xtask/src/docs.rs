@@ -37,10 +37,6 @@ const COMPARED: [(&str, &str); 5] = [
     ),
 ];
 
-/// Maximum number of lines of the old and of the new text that a message about a stale block shows.
-const MAX_SHOWN: usize = 3;
-
-/// Fills the blocks, and checks the links.
 pub(crate) fn run() -> Result<()> {
     sh::expect_none("docs", &faults(true)?)
 }
@@ -57,8 +53,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
         if write && new != old {
             fs::write(&path, &new)?;
         } else if new != old {
-            let lines = difference(&old, &new);
-            faults.push(format!("{page} is stale; run `cargo xtask docs`; {lines}"));
+            faults.push(format!("{page} is stale; run `cargo xtask docs`"));
         }
         faults.extend(dead_links(&path, &new).map(|fault| format!("{page}: {fault}")));
     }
@@ -98,7 +93,6 @@ struct Client {
 }
 
 impl Client {
-    /// Returns the heading of the client's kind of comparison.
     fn compared(&self) -> Option<&'static str> {
         let mut all = COMPARED.iter();
         let found = all.find(|(field, _)| self.others.contains_key(*field));
@@ -150,7 +144,6 @@ impl Clients {
     }
 }
 
-/// Returns a page with its blocks filled.
 fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<String> {
     let mut new = String::new();
     let mut lines = text.lines();
@@ -170,17 +163,6 @@ fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<S
         new.extend([block, "\n", END, "\n"]);
     }
     Ok(new)
-}
-
-/// Returns the lines of two texts from the first difference on.
-fn difference(old: &str, new: &str) -> String {
-    let pairs = old.lines().zip(new.lines());
-    let same = pairs.take_while(|(old, new)| old == new).count();
-    let lines = |sign, text: &str| -> String {
-        let lines = text.lines().skip(same).take(MAX_SHOWN);
-        lines.map(|line| format!("\n  {sign} {line}")).collect()
-    };
-    format!("line {}:{}{}", same + 1, lines('-', old), lines('+', new))
 }
 
 /// Returns a message for each link of a page that leads nowhere.
@@ -229,8 +211,6 @@ mod tests {
         let new = fill(PAGE).unwrap();
         assert_eq!(new, PAGE.replace("old", "new"));
         assert_eq!(fill(&new).unwrap(), new, "a second time changes nothing");
-        let lines = difference("a\nold\n", "a\nnew\nb\nc\nd\n");
-        assert_eq!(lines, "line 2:\n  - old\n  + new\n  + b\n  + c");
     }
 
     #[test]

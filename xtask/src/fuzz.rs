@@ -2,13 +2,12 @@
 
 use crate::sh::{self, cmd};
 use crate::{step, tidy};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-/// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Seconds for each target
@@ -17,23 +16,21 @@ pub(crate) struct Args {
     /// Only run the kept inputs, without fuzzing
     #[arg(long)]
     replay: bool,
-    /// Targets; all of them if none is named
-    targets: Vec<String>,
 }
 
 /// Fuzzes, or runs the stored inputs.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
-    let targets = targets(&dir, &args.targets)?;
+    let files = tidy::files(&dir.join("fuzz_targets"), "rs");
+    let targets = files.iter().filter_map(|file| file.file_stem()?.to_str());
+    let targets: Vec<&str> = targets.collect();
     let obstacle = if args.replay { None } else { obstacle(&dir) };
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
-    // The codec process is the ordinary program: the target's instrumentation does not cover it.
-    if targets.iter().any(|target| target == "decoder") {
-        let build = "build --quiet --release --package vb3 --bin vb3-codec";
-        sh::run(sh::cargo(build))?;
-    }
+    // The codec process of `decoder` is the ordinary program: the target's instrumentation does not cover it.
+    let build = "build --quiet --release --package vb3 --bin vb3-codec";
+    sh::run(sh::cargo(build))?;
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
     }
@@ -44,20 +41,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let faults = results.into_iter().filter_map(Result::err);
     let faults: Vec<String> = faults.map(|err| format!("{err:#}")).collect();
     sh::expect_none("fuzz", &faults)
-}
-
-/// Returns the targets with these names, or all, which are the files of `fuzz/fuzz_targets`.
-fn targets(dir: &Path, names: &[String]) -> Result<Vec<String>> {
-    let files = tidy::files(&dir.join("fuzz_targets"), "rs");
-    let all = files.iter().filter_map(|file| file.file_stem()?.to_str());
-    let all: Vec<String> = all.map(str::to_owned).collect();
-    if let Some(other) = names.iter().find(|name| !all.contains(name)) {
-        bail!("there is no target {other}; there are: {}", all.join(", "));
-    }
-    Ok(match names {
-        [] => all,
-        names => names.to_vec(),
-    })
 }
 
 /// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.
