@@ -12,7 +12,6 @@ use std::path::PathBuf;
 /// Parts of test names, which select all tests that run v4l2-compliance, libcamera or a newer GStreamer.
 const FILTERS: [&str; 5] = ["av1_streams", "compli", "libcamera::", "sensor::", "vimc::"];
 
-/// Arguments of `compliance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Debian's releases whose v4l-utils, libcamera and GStreamer are taken
@@ -60,9 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Returns the directory with the release's programs. Makes it if it is not kept.
 fn unpacked(suite: &str) -> Result<PathBuf> {
-    const SCRIPT: &str = "make-video-programs.sh";
-    let out = sh::cache("lab")?.join(format!("video-programs-{suite}-{}", lab::key(SCRIPT)?));
+    let name = format!("video-programs-{suite}");
     let what = format!("getting v4l-utils, libcamera and GStreamer of {suite}: about 100 MB");
-    lab::make(&out, &what, 10, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
+    let script = "make-video-programs.sh";
+    let out = lab::kept(&name, &what, 10, script, &[suite.as_ref()])?;
     Ok(out.join("wrappers"))
 }

@@ -28,7 +28,6 @@ pub(crate) struct Kind {
     pub(crate) refused: bool,
 }
 
-/// All guests.
 pub(crate) const ALL: &[Kind] = &[
     Kind {
         refused: true,
@@ -68,7 +67,6 @@ impl Guest {
         Ok(Self { kind, kernel, root })
     }
 
-    /// Returns the kernel's version.
     pub(crate) fn version(&self) -> String {
         let text = fs::read_to_string(self.kernel.join("version"));
         text.unwrap_or_default().trim().to_owned()
@@ -126,26 +124,18 @@ impl Guest {
     }
 }
 
-/// Returns the kernel with its initial RAM disk.
 fn kernel(kind: Kind) -> Result<PathBuf> {
-    const SCRIPT: &str = "make-kernel.sh";
-    let keys = [lab::key(SCRIPT)?, lab::key("guest-init")?].join("-");
-    let out = sh::cache("lab")?.join(format!("{}-{keys}", kind.name));
+    let name = format!("{}-{}", kind.name, lab::key("guest-init")?);
     let init = sh::root().join("lab/guest-init");
     let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
-    let words = [&words[..], &[init.as_ref(), out.as_ref()]].concat();
+    let words = [&words[..], &[init.as_ref()]].concat();
     let what = format!("getting {} of {}: about 90 MB", kind.image, kind.suite);
-    lab::make(&out, &what, 10, SCRIPT, &words)?;
-    Ok(out)
+    lab::kept(&name, &what, 10, "make-kernel.sh", &words)
 }
 
-/// Returns the root of an arm64 guest.
 fn arm64_root() -> Result<PathBuf> {
-    const SCRIPT: &str = "make-arm64-root.sh";
-    let out = sh::cache("lab")?.join(format!("arm64-root-{}", lab::key(SCRIPT)?));
     let what = "making the root of the arm64 guests, translated: about 400 MB to load";
-    lab::make(&out, what, 40, SCRIPT, &[out.as_ref()])?;
-    Ok(out)
+    lab::kept("arm64-root", what, 40, "make-arm64-root.sh", &[])
 }
 
 /// Builds `vb3` for a guest with optimisation. It is linked statically if the guest has another processor.

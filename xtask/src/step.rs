@@ -6,10 +6,9 @@ use fs_err::{self as fs, File};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,7 +53,6 @@ impl Running {
         cpu_time(&self.child.id().to_string(), 14)
     }
 
-    /// Returns the time since the start.
     pub(crate) fn took(&self) -> Duration {
         self.began.elapsed()
     }
@@ -151,23 +149,27 @@ impl Lines {
 }
 
 /// Does work on items, `jobs` of them at a time. Returns the results in the order of the items.
-pub(crate) fn at_a_time<T: Sync, R: Send>(
+pub(crate) fn at_a_time<T: Sync, R: Send + Sync>(
     jobs: usize,
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    let next = Mutex::new(items.iter().enumerate());
-    let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let done = |(number, item)| (number, work(item));
-    let mut all: Vec<(usize, R)> = thread::scope(|scope| {
-        let start = |_| scope.spawn(|| std::iter::from_fn(take).map(done).collect::<Vec<_>>());
-        let threads: Vec<_> = (0..jobs).map(start).collect();
-        let results = threads.into_iter().map(|thread| thread.join());
-        let results = results.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
-        results.flatten().collect()
+    let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
+    let open = Mutex::new(items.iter().zip(&results));
+    let next = || open.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some((item, result)) = next() {
+                    result.get_or_init(|| work(item));
+                }
+            });
+        }
     });
-    all.sort_by_key(|(number, _)| *number);
-    all.into_iter().map(|(_, result)| result).collect()
+    results
+        .into_iter()
+        .filter_map(OnceLock::into_inner)
+        .collect()
 }
 
 /// Returns the end of a log.

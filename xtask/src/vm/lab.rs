@@ -134,7 +134,6 @@ impl Lab {
         Ok(name)
     }
 
-    /// Returns the path of a kernel's file in the build root.
     pub(crate) fn kernel(&self, kernel: &str, file: &str) -> PathBuf {
         self.root.join("kernels").join(kernel).join(file)
     }
@@ -162,7 +161,6 @@ impl Lab {
         })
     }
 
-    /// Returns the image of an architecture's guests.
     pub(crate) fn guest(&self, arch: Arch) -> Result<PathBuf> {
         let name = format!("guest-{}-{}.cpio.gz", arch.name(), key("make-guest.sh")?);
         Ok(self.cache.join(name))
@@ -180,9 +178,6 @@ impl Lab {
 
     /// Runs a script of lab/ with arguments inside the build root, with a log of its own.
     /// `seconds` is the time limit. No argument may contain a blank.
-    ///
-    /// # Errors
-    /// The step fails. The message names the log.
     pub(crate) fn step(&self, what: &str, seconds: u64, line: &str) -> Result<()> {
         let script = format!("/work/src/lab/{line}");
         let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
@@ -212,7 +207,6 @@ fn is_stamped(file: &Path, stamp: &str) -> bool {
 /// The suffix of a checked kernel's version.
 const CHECKED: &str = "-checked";
 
-/// Returns whether this is the checked kernel.
 pub(crate) fn is_checked(kernel: &str) -> bool {
     kernel.ends_with(CHECKED)
 }
@@ -249,6 +243,26 @@ pub(crate) fn make(
     make.arg("sh").arg(sh::root().join("lab").join(script));
     make.arg(own_mirror()).args(words);
     step::run(what, minutes * 60, &mut make)
+}
+
+/// Returns a file or directory of the cache. A script of lab/ makes it once, as for [`make`], with its path as the
+/// last argument.
+pub(crate) fn kept(
+    name: &str,
+    what: &str,
+    minutes: u64,
+    script: &str,
+    words: &[&OsStr],
+) -> Result<PathBuf> {
+    let out = sh::cache("lab")?.join(format!("{name}-{}", key(script)?));
+    make(
+        &out,
+        what,
+        minutes,
+        script,
+        &[words, &[out.as_ref()]].concat(),
+    )?;
+    Ok(out)
 }
 
 /// Returns a command that runs its arguments at low priority in new namespaces.
