@@ -3,7 +3,6 @@
 use crate::sh::{self, cmd};
 use std::process::Command;
 
-/// A processor architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Arch {
     /// A PC.

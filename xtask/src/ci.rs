@@ -7,7 +7,6 @@ use std::num::NonZero;
 use std::process::{Command, Stdio};
 use std::thread::available_parallelism;
 
-/// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
     /// Run part K of N of the end-to-end tests of `full`, instead of a tier; the last part also runs the unit
@@ -43,9 +42,6 @@ pub(crate) fn needing_all(line: &str) -> Command {
 }
 
 /// Runs tests. If they run other programs, first installs what they need.
-///
-/// # Errors
-/// A test fails, or is skipped although its programs are installed, or an installation fails.
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if words == ["quick"] {
@@ -103,7 +99,6 @@ fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs everything that must pass, as CI does.
 pub(crate) fn run() -> Result<()> {
     let script = sh::root().join(".ci/run");
     sh::run(cmd!("{script}").current_dir(sh::root()))

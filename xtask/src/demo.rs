@@ -61,7 +61,6 @@ struct Demo {
     faults: Vec<String>,
 }
 
-/// Runs the demo.
 pub(crate) fn run() -> Result<()> {
     setup::install(&["demo"])?;
     let dir = sh::target().join("demo");

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// Arguments of `mutants`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Approximate number of mutants

@@ -83,7 +83,6 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns cargo's command with a target directory of its own.
 fn in_target(line: &str, target: &Path) -> Command {
     let mut cargo = sh::cargo(line);
     cargo.arg("--target-dir").arg(target);

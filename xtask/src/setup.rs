@@ -12,9 +12,6 @@ const PACKAGES: &str = include_str!("packages.toml");
 pub(crate) const ALL: &[&str] = &["demo", "tests"];
 
 /// Installs the missing packages of these groups and of these names. Prints their names and purposes.
-///
-/// # Errors
-/// A package is missing and cannot be installed here. The message says what to install.
 pub(crate) fn install(wanted: &[&str]) -> Result<()> {
     let known = toml::from_str(PACKAGES).context("packages.toml")?;
     let known: BTreeMap<String, Vec<(String, String)>> = known;

@@ -17,14 +17,12 @@ macro_rules! cmd {
 }
 pub(crate) use cmd;
 
-/// Returns the root of the tree.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Returns cargo's target directory.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
@@ -90,7 +88,6 @@ pub(crate) fn cargo(line: &str) -> Command {
     cargo
 }
 
-/// Returns whether a program is in the search path.
 pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
@@ -126,7 +123,6 @@ pub(crate) fn fresh(dir: &Path) -> Result<()> {
     Ok(fs::create_dir_all(dir)?)
 }
 
-/// Copies all files of a directory to another one.
 pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
     quietly(cmd!("cp -rT {from} {to}")).map(drop)
 }

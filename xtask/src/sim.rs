@@ -7,7 +7,6 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Arguments of `sim`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Break the stack by each patch of `crates/sim/planted`, and expect that a seed fails
@@ -29,9 +28,6 @@ const SEEDS: &str = "10000";
 const MAX_CHARS: usize = 100;
 
 /// Runs seeds, or the patches with planted errors.
-///
-/// # Errors
-/// A seed fails, a planted error is not found, or a build fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.planted {
         return planted(&args.rest);

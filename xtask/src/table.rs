@@ -28,7 +28,6 @@ pub(crate) fn format(header: &[impl AsRef<str>], rows: &[Vec<String>]) -> String
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a table.
 pub(crate) fn print((header, rows): &Table) {
     println!("{}", format(header, rows));
 }
@@ -45,7 +44,6 @@ pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns cells as a row.
 pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
 }

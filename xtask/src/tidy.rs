@@ -122,7 +122,6 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Returns the faults of one crate's files.
 fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
     let (src, name) = (dir.join("src"), &layer.name);
     let mut all = Vec::new();
@@ -209,7 +208,6 @@ fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<Strin
     faults
 }
 
-/// Returns faults of CONTRIBUTING.md.
 fn contributing_faults() -> Result<Vec<String>> {
     let contributing = fs::read_to_string(sh::root().join("CONTRIBUTING.md"))?;
     let mut faults = places::faults(&contributing, &sh::root());
@@ -238,7 +236,6 @@ fn is_test(path: &Path) -> bool {
         .any(|part| part == "tests" || part == "tests.rs")
 }
 
-/// Returns a fault if a file is too long.
 fn long_file(file: &Path, text: &str) -> Option<String> {
     let generated = file.file_name().is_some_and(|name| name == "bindings.rs");
     let (lines, name) = (text.lines().count(), shown(file));
@@ -246,7 +243,6 @@ fn long_file(file: &Path, text: &str) -> Option<String> {
     is_long.then(|| format!("{name} has {lines} lines; the limit is {MAX_LINES}"))
 }
 
-/// Returns the faults of a file of the Python module.
 fn python_faults(file: &Path, text: &str) -> Vec<String> {
     let (name, words) = (shown(file), RULES.words.forbidden_in_python.iter());
     let found = words.filter(|word| text.contains(*word));

@@ -20,7 +20,6 @@ const BETWEEN: &str = "960x540";
 const KEPT: &str = "48";
 const REMAPPED: &str = "128";
 
-/// Arguments of `bench pipeline`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -159,7 +158,6 @@ impl Tools<'_> {
         self.client(stream, "null", "8", &[SHOWN])
     }
 
-    /// Returns the command of the small client program.
     fn client(&self, stream: &Stream, sink: &str, buffers: &str, sizes: &[&str]) -> Command {
         let mut run = self.devices(sink);
         run.arg(&self.client)

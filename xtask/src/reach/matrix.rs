@@ -56,7 +56,6 @@ fn listed() -> Result<Table> {
     toml::from_str(include_str!("places.toml")).context("places.toml")
 }
 
-/// Returns the ways to use a device.
 pub(super) fn uses() -> Result<Vec<Use>> {
     Ok(listed()?.r#use)
 }

@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// Arguments of `reach`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these places, by name or a part of it
@@ -24,7 +23,6 @@ pub(crate) struct Args {
     tests: Vec<String>,
 }
 
-/// Makes the table.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.tests.is_empty() {
         matrix::run(&args.only, &args.save)
@@ -33,7 +31,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Arguments of `confine`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfineArgs {
     /// Profile; a wrong name lists all

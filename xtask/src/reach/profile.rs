@@ -68,7 +68,6 @@ const LOST: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::NET_ADMIN);
 
-/// All profiles.
 pub(crate) const ALL: &[Profile] = &[
     // Docker 20.10 (Debian 12), default profile.
     Profile {
@@ -93,7 +92,6 @@ pub(crate) const ALL: &[Profile] = &[
     },
 ];
 
-/// Returns the profile with this name.
 pub(crate) fn find(name: &str) -> Result<&'static Profile> {
     let found = ALL.iter().find(|profile| profile.name == name);
     found.with_context(|| {

@@ -52,7 +52,6 @@ pub(super) fn public_types(text: &str, all: bool) -> Vec<String> {
     items.unwrap_or_default().iter().filter_map(name).collect()
 }
 
-/// Returns the words of a text.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
@@ -192,7 +191,6 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// Returns the last name of a path.
 fn type_name(of: &Type) -> String {
     let Type::Path(path) = of else {
         return String::new();

@@ -18,7 +18,6 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Returns faults of a crate's files.
     pub(super) fn faults(&self, package: &str, files: &[Source<'_>]) -> Vec<String> {
         let modules: BTreeSet<String> = self.order.iter().cloned().collect();
         let rank = |name: &str| self.order.iter().position(|known| known == name);

@@ -16,7 +16,6 @@ pub(super) struct Rules {
 /// Maximum length of a function's name. Only names of tests come close to it.
 const MAX_NAME: usize = 50;
 
-/// Returns the faults of one file.
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let (name, mut faults) = (super::shown(file), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {

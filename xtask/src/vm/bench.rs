@@ -9,7 +9,6 @@ use anyhow::{Result, bail};
 use fs_err as fs;
 use serde_json::Value;
 
-/// Arguments of `bench kernel`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Kernel whose version begins with this [default: the newest]
@@ -71,7 +70,6 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     Ok((table::row(header), rows.collect()))
 }
 
-/// Returns the size of a module in the kernel's memory.
 fn bytes(steps: &[Value], module: &str) -> Option<u64> {
     let name = format!("{module}.module");
     steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()

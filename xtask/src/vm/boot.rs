@@ -103,7 +103,6 @@ fn last_words(qemu: &mut Running) -> Result<()> {
     qemu.wait(limit, || ()).map(drop)
 }
 
-/// Fills the overlay with the scenario's files.
 fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     let (from, to) = (sh::root().join("lab"), overlay.join("scenario"));
     let built = lab.work().join(&cell.kernel);

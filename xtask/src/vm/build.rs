@@ -18,7 +18,6 @@ cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/program
     "$1/lab/programs/"
 cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflags""#;
 
-/// Copies the sources into the build root.
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
     // bitflags is the only crate of another project that the module links.
@@ -77,7 +76,6 @@ pub(crate) fn process(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Returns the directory of our programs for guests.
 pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
     lab.work().join("process")
 }

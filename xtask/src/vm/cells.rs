@@ -27,7 +27,6 @@ impl Cell {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
 
-    /// Returns the file with the cell's results.
     pub(crate) fn file(&self) -> PathBuf {
         results().join(format!("{}.json", self.name()))
     }
@@ -47,13 +46,11 @@ impl Cell {
         self.wishes("needs").iter().any(|name| name == what)
     }
 
-    /// Returns the machine's memory in MiB.
     pub(crate) fn memory_mib(&self) -> usize {
         let wish = self.wishes("memory").pop();
         wish.and_then(|mib| mib.parse().ok()).unwrap_or(2048)
     }
 
-    /// Returns whether the machine has shared memory on PCI.
     pub(crate) fn has_ivshmem(&self) -> bool {
         self.wishes("device").iter().any(|name| name == "ivshmem")
     }

@@ -7,7 +7,6 @@ use crate::{setup, sh};
 use anyhow::Result;
 use fs_err as fs;
 
-/// Arguments of `dkms`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The architecture that they are for
@@ -18,7 +17,6 @@ pub(crate) struct Args {
     test: bool,
 }
 
-/// Builds the packages.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(&["x86-64", args.arch.name()])?;
     let lab = Lab::open(false)?;

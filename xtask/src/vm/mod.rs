@@ -25,7 +25,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Arguments of `vm`.
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
     /// Scenarios of lab/scenarios to run, in one boot each [default: compliance, or all that the
@@ -161,7 +160,6 @@ impl Known {
     }
 }
 
-/// Returns the directory of the results.
 pub(crate) fn results() -> PathBuf {
     sh::target().join("vm")
 }
@@ -205,7 +203,6 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     Ok(cells.iter().map(Cell::file).collect())
 }
 
-/// Builds everything that the cells need.
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     build::sources(lab)?;
     for arch in Arch::ALL {

@@ -20,7 +20,6 @@ fn name(step: &Value) -> &str {
     step["step"].as_str().unwrap_or("?")
 }
 
-/// Formats one step for a reader.
 pub(crate) fn line(step: &Value) -> String {
     let facts: Vec<String> = step
         .as_object()
@@ -68,7 +67,6 @@ fn not_reached(steps: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// Returns all faults among the steps.
 pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     let has_c = steps.iter().any(|step| name(step).starts_with("c."));
