@@ -15,21 +15,19 @@ use std::path::{Path, PathBuf};
 /// Sizes of the clip's pictures and of the converter's.
 const SIZE: (u32, u32) = (1280, 720);
 const CONVERTED: (u32, u32) = (640, 360);
-/// The clip's frames per second.
 const RATE: u32 = 25;
 /// Smallest allowed PSNR in decibels between a frame and its reference. The PSNR between the pictures of two
 /// good scalers is higher.
 const MIN_PSNR_DB: f64 = 40.0;
-/// Longest time that a machine may take in addition to the clip's length.
-const EXTRA_SECONDS: u32 = 120;
+/// Longest time of a pipeline in seconds.
+const LIMIT: &str = "120";
 
 /// Machines with both pipelines, and one with only the decoder's.
 const MACHINES: [&str; 3] = ["pc", "soc-cma", "soc-noncoherent"];
 const DECODER_MACHINE: &str = "soc-sram";
 /// Frames that each machine streams from the camera.
-const FRAMES: u32 = 60;
+const FRAMES: usize = 60;
 
-/// The table's columns.
 const COLUMNS: [&str; 10] = [
     "pipeline",
     "machine",
@@ -43,21 +41,13 @@ const COLUMNS: [&str; 10] = [
     "shown as it should be",
 ];
 
-/// A pipeline on a machine.
-struct Run {
-    pipeline: &'static str,
-    machine: &'static str,
-    /// File that the display records to.
-    recorded: PathBuf,
-}
-
-/// The settings of the demo, and its runs so far.
 struct Demo {
     vb3: PathBuf,
     dir: PathBuf,
     clip: PathBuf,
-    runs: Vec<Run>,
     rows: Vec<Vec<String>>,
+    /// Labels of the pipelines, and the files that their displays recorded to.
+    recorded: Vec<(String, PathBuf)>,
     faults: Vec<String>,
 }
 
@@ -69,8 +59,8 @@ pub(crate) fn run() -> Result<()> {
         clip: clip()?,
         vb3: sh::release_vb3()?,
         dir,
-        runs: Vec::new(),
         rows: Vec::new(),
+        recorded: Vec::new(),
         faults: Vec::new(),
     };
     let clip = frames::of_clip(&demo.clip, SIZE, RATE)?;
@@ -104,13 +94,15 @@ pub(crate) fn clip() -> Result<PathBuf> {
 
 impl Demo {
     /// Streams from a camera to a display, which must show the clip's frames bit by bit. `clip` has their hashes.
-    fn camera(&mut self, machine: &'static str, clip: &[String]) -> Result<()> {
+    fn camera(&mut self, machine: &str, clip: &[String]) -> Result<()> {
         let (width, height) = SIZE;
-        let run = self.run("camera > display", machine);
-        let (file, recorded) = (in_spec(&self.clip), in_spec(&run.recorded));
+        let recorded = self.dir.join(format!("camera-{machine}.y4m"));
         let devices = [
-            format!("camera={file},format=NV12,size={width}x{height},fps={RATE}/1"),
-            format!("display={recorded},format=NV12,fps={RATE}/1"),
+            format!(
+                "camera={},format=NV12,size={width}x{height},fps={RATE}/1",
+                in_spec(&self.clip)
+            ),
+            format!("display={},format=NV12,fps={RATE}/1", in_spec(&recorded)),
         ];
         // Without show-preroll-frame=false, the sink shows the first frame twice: the first time in the pause
         // before playing.
@@ -119,8 +111,8 @@ impl Demo {
              ! video/x-raw,format=NV12,width={width},height={height},framerate={RATE}/1 \
              ! v4l2sink show-preroll-frame=false device=/dev/video1 io-mode=dmabuf-import"
         );
-        let report = self.go(&run, &devices, &program, FRAMES.div_ceil(RATE))?;
-        let shown = hashes(&run.recorded, "null")?;
+        let report = self.go(machine, &recorded, &devices, &program)?;
+        let shown = hashes(&recorded, "null")?;
         let (wrong, skipped) = frames::compare(clip, &shown);
         if skipped > 0 {
             eprintln!("note: {skipped} frames of the clip found no buffer in time");
@@ -129,20 +121,25 @@ impl Demo {
         if wrong != 0 {
             faults.push(format!("{wrong} frames are not the clip's next ones"));
         }
-        if u32::try_from(shown) != Ok(FRAMES) {
+        if shown != FRAMES {
             faults.push(format!("{FRAMES} frames were sent and {shown} shown"));
         }
         let verdict = if wrong == 0 { "bit by bit" } else { "no" };
-        self.add(run, &report, shown, verdict.to_owned(), faults);
+        self.add(
+            ["camera > display", machine, verdict],
+            recorded,
+            shown,
+            judged(&report, shown, faults),
+        );
         Ok(())
     }
 
     /// Streams from a decoder through a converter to a display, by dma-bufs.
     /// ffmpeg decodes and scales the same stream.
-    fn decoder(&mut self, machine: &'static str, frames: usize) -> Result<()> {
+    fn decoder(&mut self, machine: &str, frames: usize) -> Result<()> {
         let (width, height) = CONVERTED;
-        let run = self.run("decoder > converter > display", machine);
-        let display = format!("display={},mplane=on,pace=free", in_spec(&run.recorded));
+        let recorded = self.dir.join(format!("decoder-{machine}.y4m"));
+        let display = format!("display={},mplane=on,pace=free", in_spec(&recorded));
         let devices = ["h264dec".to_owned(), "convert".to_owned(), display];
         let program = format!(
             "filesrc location={} ! qtdemux ! h264parse ! v4l2h264dec capture-io-mode=dmabuf \
@@ -151,83 +148,71 @@ impl Demo {
              ! v4l2sink device=/dev/video2 io-mode=dmabuf-import sync=false show-preroll-frame=false",
             self.clip.display()
         );
-        let report = self.go(&run, &devices, &program, 0)?;
-        let (shown, mut faults) = (hashes(&run.recorded, "null")?.len(), Vec::new());
+        let report = self.go(machine, &recorded, &devices, &program)?;
+        let (shown, mut faults) = (hashes(&recorded, "null")?.len(), Vec::new());
         if shown != frames {
             faults.push(format!("{shown} of {frames} frames were shown"));
         }
-        let worst = lowest_psnr(&run.recorded, &self.clip, CONVERTED)?;
+        let worst = lowest_psnr(&recorded, &self.clip, CONVERTED)?;
         if worst < MIN_PSNR_DB {
             faults.push(format!("a frame is only {worst:.1} dB near to ffmpeg's"));
         }
+        let verdict = format!("{worst:.1} dB at least");
         self.add(
-            run,
-            &report,
+            ["decoder > converter > display", machine, &verdict],
+            recorded,
             shown,
-            format!("{worst:.1} dB at least"),
-            faults,
+            judged(&report, shown, faults),
         );
         Ok(())
     }
 
-    fn run(&self, pipeline: &'static str, machine: &'static str) -> Run {
-        let device = pipeline.split(' ').next().unwrap_or_default();
-        let recorded = self.dir.join(format!("{device}-{machine}.y4m"));
-        Run {
-            pipeline,
-            machine,
-            recorded,
-        }
-    }
-
-    /// Runs gst-launch-1.0 with these devices. The clip lasts `seconds`. Returns the report.
-    fn go(&self, run: &Run, devices: &[String], program: &str, seconds: u32) -> Result<Value> {
-        let (vb3, machine, report) = (&self.vb3, run.machine, run.recorded.with_extension("json"));
-        let limit = (seconds + EXTRA_SECONDS).to_string();
+    /// Runs gst-launch-1.0 with these devices. Returns the report.
+    fn go(
+        &self,
+        machine: &str,
+        recorded: &Path,
+        devices: &[String],
+        program: &str,
+    ) -> Result<Value> {
+        let (vb3, report) = (&self.vb3, recorded.with_extension("json"));
         let devices = devices.iter().flat_map(|device| ["--device", device]);
         let program = program.split_whitespace();
         let mut command = cmd!(
-            "timeout {limit} {vb3} run --machine {machine} {devices...} --report {report} --
+            "timeout {LIMIT} {vb3} run --machine {machine} {devices...} --report {report} --
                  gst-launch-1.0 -q {program...}"
         );
         eprintln!("+ {}", sh::shown(&command));
         sh::quietly(&mut command)
-            .with_context(|| format!("it failed, or did not end in {limit} s"))?;
+            .with_context(|| format!("it failed, or did not end in {LIMIT} s"))?;
         serde_json::from_slice(&fs::read(&report)?).context("the report is not JSON")
     }
 
-    /// Adds a row to the table, and the run's and the report's faults to the list.
     fn add(
         &mut self,
-        run: Run,
-        report: &Value,
-        frames: usize,
-        verdict: String,
-        faults: Vec<String>,
+        [pipeline, machine, verdict]: [&str; 3],
+        recorded: PathBuf,
+        shown: usize,
+        (cells, faults): ([String; 6], Vec<String>),
     ) {
-        let (cells, more) = judged(report, frames);
-        let (pipeline, machine) = (run.pipeline, run.machine);
-        for fault in faults.iter().chain(&more) {
-            self.faults
-                .push(format!("{pipeline} on {machine}: {fault}"));
-        }
-        let mut row = table::row([pipeline, machine, &frames.to_string()]);
+        let fault = |fault| format!("{pipeline} on {machine}: {fault}");
+        self.faults.extend(faults.into_iter().map(fault));
+        let mut row = table::row([pipeline, machine, &shown.to_string()]);
         row.extend(cells);
-        row.push(verdict);
+        row.push(verdict.to_owned());
         self.rows.push(row);
-        self.runs.push(run);
+        let label = format!("{machine} - {pipeline}");
+        self.recorded.push((label, recorded));
     }
 
     /// Prints the table, draws the contact sheet, removes the recordings, and reports the faults.
     fn conclude(self) -> Result<()> {
         let sheet = self.dir.join("contact-sheet.png");
-        let label = |run: &Run| format!("{} - {}", run.machine, run.pipeline);
-        let runs = self.runs.iter();
-        frames::draw(&sheet, runs.map(|run| (label(run), &*run.recorded)))?;
+        frames::draw(&sheet, &self.recorded)?;
         println!("{}", table::format(&COLUMNS, &self.rows));
         println!("contact sheet: {}", sheet.display());
-        for run in &self.runs {
-            let _ = fs::remove_file(&run.recorded);
+        for (_, recorded) in &self.recorded {
+            let _ = fs::remove_file(recorded);
         }
         sh::expect_none("FAULT", &self.faults)
             .with_context(|| format!("the reports are in {}", self.dir.display()))?;
@@ -239,8 +224,8 @@ impl Demo {
 }
 
 /// Returns a report's cells for the columns from "fps" to "refusals", with counters summed over the queues.
-/// Also returns its faults: a copy, a display without dma-bufs, a resource that is still held.
-fn judged(report: &Value, frames: usize) -> ([String; 6], Vec<String>) {
+/// Adds its faults to the others: a copy, a display without dma-bufs, a resource that is still held.
+fn judged(report: &Value, frames: usize, mut faults: Vec<String>) -> ([String; 6], Vec<String>) {
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
     let devices = list(report, "devices");
     let queues: Vec<&Value> = devices.flat_map(|device| list(device, "queues")).collect();
@@ -256,7 +241,6 @@ fn judged(report: &Value, frames: usize) -> ([String; 6], Vec<String>) {
     let is_held = held.is_none_or(|held| held.values().any(|n| n.as_u64() != Some(0)));
     let (copied, bounced) = (sum("bytes_copied"), sum("bytes_bounced"));
     let syncs = sum("syncs_for_device") + sum("syncs_for_cpu");
-    let mut faults = Vec::new();
     if copied != 0 {
         faults.push(format!("{copied} bytes were copied"));
     }
@@ -305,10 +289,10 @@ mod tests {
             "refusals": [{"times": 3}],
             "refusals_left_out": 4
         });
-        let (cells, faults) = judged(&report, 101);
+        let (cells, faults) = judged(&report, 101, Vec::new());
         assert_eq!(cells, ["25.00", "3", "0", "0", "1.5 MiB", "7"]);
         assert_eq!(faults, ["3 bytes were copied"]);
-        let (_, faults) = judged(&json!({}), 0);
+        let (_, faults) = judged(&json!({}), 0, Vec::new());
         let wanted = [
             "the display was not fed by dma-buf",
             "something was still held at the end",

@@ -2,7 +2,7 @@
 
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Number of frames in a row of the contact sheet.
 const SHOTS: usize = 6;
@@ -66,10 +66,10 @@ pub(super) fn lowest_psnr(
 }
 
 /// Draws a row of frames for each recording, with its label.
-pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Path)>) -> Result<()> {
+pub(super) fn draw(sheet: &Path, rows: &[(String, PathBuf)]) -> Result<()> {
     let mut ffmpeg = cmd!("ffmpeg -nostdin -v error -y");
     let (mut graph, mut names) = (String::new(), String::new());
-    for (row, (label, recorded)) in rows.enumerate() {
+    for (row, (label, recorded)) in rows.iter().enumerate() {
         let every = (hashes(recorded, "null")?.len() / SHOTS).max(1);
         ffmpeg.arg("-i").arg(recorded);
         graph += &format!(
@@ -80,8 +80,7 @@ pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Pat
         );
         names += &format!("[{row}]");
     }
-    let inputs = names.matches('[').count();
-    graph += &format!("{names}vstack=inputs={inputs}");
+    graph += &format!("{names}vstack=inputs={}", rows.len());
     sh::quietly(ffmpeg.args(["-lavfi", &graph, "-frames:v", "1"]).arg(sheet))?;
     Ok(())
 }
