@@ -27,7 +27,6 @@ const SEEDS: &str = "10000";
 /// Maximum length of a failure's description in the table.
 const MAX_CHARS: usize = 100;
 
-/// Runs seeds, or the patches with planted errors.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.planted {
         return planted(&args.rest);
@@ -35,28 +34,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     sh::run(sh::cargo("run --release -q -p vb3-sim --").args(&args.rest))
 }
 
-/// A git worktree of the last commit. Dropping this value removes the worktree.
-struct Tree(PathBuf);
-
-impl Tree {
-    fn new(path: PathBuf) -> Result<Self> {
-        // Removes the worktree of an earlier run, if it is still there.
-        drop(Self(path.clone()));
-        let root = sh::root();
-        sh::quietly(cmd!("git -C {root} worktree add -q --detach {path} HEAD"))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let (root, path) = (sh::root(), &self.0);
-        // This fails if the worktree does not exist.
-        let _ = sh::quietly(cmd!("git -C {root} worktree remove --force {path}"));
-    }
-}
-
-/// Returns the patches with the given names, or all patches.
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
     let dir = sh::root().join("crates/sim/planted");
     let all = fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
@@ -78,14 +55,23 @@ fn stem(path: &Path) -> String {
 /// Applies each patch to the last commit's tree, and runs seeds with it.
 fn planted(names: &[String]) -> Result<()> {
     let patches = patches(names)?;
-    let tree = Tree::new(sh::target().join("sim-planted"))?;
-    let (place, sound) = (&tree.0, sh::target().join("vb3-sim-sound"));
+    let place = &sh::target().join("sim-planted");
+    let sound = sh::target().join("vb3-sim-sound");
+    sh::fresh(place)?;
+    let extract = "git archive HEAD | tar -x -C \"$1\"";
+    sh::quietly(cmd!("sh -euc {extract} sh {place}").current_dir(sh::root()))?;
+    // The tree lies in this repository, but git shall not look for one.
+    let apply = |how: &[&str], patch: &Path| {
+        let mut git = cmd!("git apply -C1 {how...} {patch}");
+        git.env("GIT_CEILING_DIRECTORIES", sh::target());
+        sh::quietly(git.current_dir(place))
+    };
     fs::copy(build(place)?, &sound)?;
     let (mut rows, mut missed) = (Vec::new(), 0);
     for patch in &patches {
-        sh::quietly(cmd!("git -C {place} apply -C1 {patch}"))?;
+        apply(&[], patch)?;
         let failure = failure(&build(place)?, &["--seeds", SEEDS])?;
-        sh::quietly(cmd!("git -C {place} checkout -q ."))?;
+        apply(&["--reverse"], patch)?;
         match &failure {
             Some(line) => expect_sound(&sound, line)?,
             None => missed += 1,
@@ -95,6 +81,7 @@ fn planted(names: &[String]) -> Result<()> {
         eprintln!("{}: {found}", stem(patch));
         rows.push(vec![stem(patch), found]);
     }
+    fs::remove_dir_all(place)?;
     println!("{}", table::format(&["planted error", "found by"], &rows));
     ensure!(
         missed == 0,
