@@ -7,7 +7,7 @@ mod places;
 mod rooms;
 mod words;
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::Result;
 use fs_err as fs;
 use serde::Deserialize;
@@ -62,7 +62,6 @@ struct Source<'a> {
     text: &'a str,
 }
 
-/// Checks the tree, and prints every fault.
 pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);
@@ -230,7 +229,6 @@ pub(crate) fn shown(path: &Path) -> String {
         .to_string()
 }
 
-/// Returns whether a file holds only tests.
 fn is_test(path: &Path) -> bool {
     path.iter()
         .any(|part| part == "tests" || part == "tests.rs")
@@ -264,21 +262,14 @@ pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
 
 /// Returns the files below a directory, sorted. Skips hidden files and cargo's output.
 pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut dirs = vec![dir.to_path_buf()];
-    while let Some(dir) = dirs.pop() {
-        for entry in dir.read_dir().into_iter().flatten().flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy();
-            if name.starts_with('.') || name == "target" || name.starts_with("target-") {
-                continue;
-            } else if path.is_dir() {
-                dirs.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
+    let found = sh::text(cmd!(
+        "find -L {dir} -mindepth 1 ( -name .* -o -name target -o -name target-* ) -prune -o -type f -print"
+    ));
+    let mut files: Vec<PathBuf> = found
+        .unwrap_or_default()
+        .lines()
+        .map(PathBuf::from)
+        .collect();
     files.sort();
     files
 }

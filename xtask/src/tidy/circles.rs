@@ -35,28 +35,25 @@ pub(super) fn imports<S: AsRef<str>>(files: &[(String, S)], exports: &Exports) -
     let modules = files.iter().map(|(module, _)| module.clone()).collect();
     let mut imports = Imports::new();
     for (module, text) in files {
-        add(&mut imports, &modules, exports, module, text.as_ref());
+        let mut named = named(text.as_ref(), &modules, exports);
+        named.remove(module);
+        imports.entry(module.clone()).or_default().extend(named);
     }
     imports
 }
 
-/// Adds the imports of one file. `modules` are all modules of the crate.
-pub(super) fn add(
-    imports: &mut Imports,
-    modules: &BTreeSet<String>,
-    exports: &Exports,
-    module: &str,
-    text: &str,
-) {
-    let own = imports.entry(module.to_owned()).or_default();
+/// Returns those of the crate's modules that a file names.
+pub(super) fn named(text: &str, modules: &BTreeSet<String>, exports: &Exports) -> BTreeSet<String> {
     let names = paths_after("crate", text).into_iter();
-    for name in names.filter_map(|path| path.into_iter().next()) {
-        let is_module = modules.contains(&name);
-        let named = exports.get(&name).filter(|_| !is_module).unwrap_or(&name);
-        if named != module && modules.contains(named) {
-            own.insert(named.clone());
-        }
-    }
+    let names = names.filter_map(|path| path.into_iter().next());
+    let module = |name: String| match modules.contains(&name) {
+        true => Some(name),
+        false => exports
+            .get(&name)
+            .filter(|&from| modules.contains(from))
+            .cloned(),
+    };
+    names.filter_map(module).collect()
 }
 
 /// Returns the modules that a file names directly although they are in a directory:

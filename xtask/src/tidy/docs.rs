@@ -12,7 +12,6 @@ use syn::{
     TraitItem, Type, Visibility,
 };
 
-/// The lists for documentation, as `rules.toml` explains them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
@@ -22,7 +21,6 @@ pub(super) struct Rules {
     passed_on: Vec<String>,
 }
 
-/// Returns the faults of one file of a library.
 pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     match syn::parse_file(text) {
@@ -201,7 +199,6 @@ fn type_name(of: &Type) -> String {
         .map_or_else(String::new, |segment| segment.ident.to_string())
 }
 
-/// Returns the documentation of an item, line by line.
 fn docs(attrs: &[Attribute]) -> String {
     let mut docs = String::new();
     for attribute in attrs {

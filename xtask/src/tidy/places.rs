@@ -5,7 +5,6 @@ use std::path::Path;
 /// Maximum number of files that one addition may need.
 const MAX_FILES: usize = 3;
 
-/// The heading above the table.
 const HEADING: &str = "## Where things are added";
 
 /// Returns faults of the table: a file that does not exist, files of two crates, or too many files.
@@ -14,10 +13,12 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
     let section = contributing.split(HEADING).nth(1).unwrap_or_default();
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter(|line| line.starts_with("| a"));
+    let rows: Vec<&str> = rows.collect();
     let mut faults = Vec::new();
-    let mut count = 0;
+    if rows.is_empty() {
+        faults.push(format!("CONTRIBUTING.md: no table below {HEADING:?}"));
+    }
     for row in rows {
-        count += 1;
         let mut cells = row.split('|').map(str::trim).skip(1);
         let what = cells.next().unwrap_or_default();
         let files = cells.next().unwrap_or_default();
@@ -39,18 +40,13 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
             faults.push(format!("CONTRIBUTING.md: {what} is of one crate: {crates}"));
         }
     }
-    if count == 0 {
-        faults.push(format!("CONTRIBUTING.md: no table below {HEADING:?}"));
-    }
     faults
 }
 
-/// Returns the crate that a file belongs to: `crates/dma`, `kernel`.
+/// Returns the crate that a file belongs to: `dma`, `kernel`.
 fn crate_of(file: &str) -> &str {
-    let parts = if file.starts_with("crates/") { 2 } else { 1 };
-    let end = file.match_indices('/').nth(parts - 1);
-    file.get(..end.map_or(file.len(), |(at, _)| at))
-        .unwrap_or(file)
+    let below = file.strip_prefix("crates/").unwrap_or(file);
+    below.split('/').next().unwrap_or(below)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use super::{Source, circles};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// The rooms of a crate, as `rules.toml` explains them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
@@ -32,9 +31,8 @@ impl Rules {
                 faults.push(format!("{package}: {shown} lies in no room"));
                 continue;
             };
-            let mut imports = circles::Imports::new();
-            circles::add(&mut imports, &modules, &circles::Exports::new(), &own, text);
-            for other in imports.into_values().flatten() {
+            let named = circles::named(text, &modules, &circles::Exports::new());
+            for other in named.into_iter().filter(|other| *other != own) {
                 if rank(&other) > Some(own_rank) {
                     faults.push(format!("{package}: {shown} imports upwards, from {other}"));
                 }

@@ -5,7 +5,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The lists of words, as `rules.toml` explains them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
