@@ -40,7 +40,6 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     )
 }
 
-/// Returns the directory of the programs for an architecture's guests.
 pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
     lab.work().join(format!("programs-{}", arch.name()))
 }

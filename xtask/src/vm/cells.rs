@@ -69,7 +69,6 @@ impl Cell {
     }
 }
 
-/// The result of a cell.
 #[derive(Debug, Default)]
 pub(crate) struct CellOutcome {
     pub(crate) cell: Cell,

@@ -7,7 +7,6 @@ use fs_err as fs;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The expected answer to each call.
 #[derive(Debug)]
 pub(crate) struct Expected {
     stock: BTreeMap<String, String>,

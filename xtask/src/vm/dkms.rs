@@ -20,8 +20,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(&["x86-64", args.arch.name()])?;
     let lab = Lab::open(false)?;
-    lab.add(args.arch)?;
     build::sources(&lab)?;
+    lab.add(args.arch)?;
     build::object(&lab, args.arch, None)?;
     match args.test {
         true => test(&lab, args.arch),

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The directories of this machine's lab.
 #[derive(Debug)]
 pub(crate) struct Lab {
     root: PathBuf,
@@ -38,7 +37,8 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Adds the packages that an architecture other than x86-64 needs, unless they were added before.
+    /// Adds the packages that an architecture other than x86-64 needs, unless they were added before. The build root
+    /// must have the sources.
     pub(crate) fn add(&self, arch: Arch) -> Result<()> {
         if arch == Arch::X86_64 {
             return Ok(());
@@ -51,17 +51,8 @@ impl Lab {
             return self.make_guest(arch);
         }
         let what = format!("adding {name} to the build root: compiler, headers, kernels; 300 MB");
-        let mut add = self.inside(&["sh", &self.share(&script)?, &stamp]);
-        step::run(&what, 1500, &mut add)?;
+        self.step(&what, 1500, &format!("{script} {stamp}"))?;
         self.make_guest(arch)
-    }
-
-    /// Copies a file of lab/ into the build root. Returns its name there.
-    fn share(&self, name: &str) -> Result<String> {
-        let dir = self.work().join("scripts");
-        fs::create_dir_all(&dir)?;
-        fs::copy(sh::root().join("lab").join(name), dir.join(name))?;
-        Ok(format!("/work/scripts/{name}"))
     }
 
     /// Returns the lab's directories, which need not exist yet.
@@ -112,7 +103,8 @@ impl Lab {
             .collect())
     }
 
-    /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already.
+    /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already. The build
+    /// root must have the sources.
     pub(crate) fn checked(&self) -> Result<String> {
         let stock = self.kernels(Arch::X86_64)?.into_iter().next();
         let stock = stock.context("the build root has no kernel")?;
@@ -124,13 +116,11 @@ impl Lab {
         if is_stamped(&self.kernel(&name, "stamp"), &stamp) {
             return Ok(name);
         }
-        let script = self.share("make-checked.sh")?;
-        let config = self.share("checked.config")?;
         let what =
             format!("building {name}: once, about 150 MB to load, and seven minutes of two cores");
-        let out = format!("/kernels/{name}");
-        let mut make = self.inside(&["sh", &script, &stock, &config, &stamp, &out]);
-        step::run(&what, 3600, &mut make)?;
+        let config = "/work/src/lab/checked.config";
+        let line = format!("make-checked.sh {stock} {config} {stamp} /kernels/{name}");
+        self.step(&what, 3600, &line)?;
         Ok(name)
     }
 
@@ -176,35 +166,27 @@ impl Lab {
         Ok(file)
     }
 
-    /// Runs a script of lab/ with arguments inside the build root, with a log of its own.
+    /// Runs a script of lab/ with arguments inside the build root, as root, with a log of its own.
     /// `seconds` is the time limit. No argument may contain a blank.
     pub(crate) fn step(&self, what: &str, seconds: u64, line: &str) -> Result<()> {
-        let script = format!("/work/src/lab/{line}");
-        let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
-        step::run(what, seconds, &mut self.inside(&words))
-    }
-
-    /// Returns a command that runs inside the build root as root.
-    pub(crate) fn inside(&self, words: &[&str]) -> Command {
         const SCRIPT: &str = r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
             mount -t proc proc "$root/proc" && mount --bind "$work" "$root/work" &&
-            exec chroot "$root" "$@""#;
+            exec chroot "$root" sh "$@""#;
         let mut command = namespace();
         // The caller's directory for temporary files need not exist in the build root.
         command
             .env_remove("TMPDIR")
             .args(["sh", "-c", SCRIPT, "sh"]);
-        command.args([&self.root, &self.work()]).args(words);
-        command
+        command.args([&self.root, &self.work()]);
+        command.args(format!("/work/src/lab/{line}").split(' '));
+        step::run(what, seconds, &mut command)
     }
 }
 
-/// Returns whether a file contains exactly this line.
 fn is_stamped(file: &Path, stamp: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.trim() == stamp)
 }
 
-/// The suffix of a checked kernel's version.
 const CHECKED: &str = "-checked";
 
 pub(crate) fn is_checked(kernel: &str) -> bool {

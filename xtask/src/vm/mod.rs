@@ -118,7 +118,6 @@ pub(crate) enum Iommu {
 }
 
 impl Iommu {
-    /// Returns the name of the option's value.
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
@@ -176,6 +175,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
         other => other?,
     }
     let lab = Lab::open(args.refresh)?;
+    build::sources(&lab)?;
     let kernels = kernels(&lab, args)?;
     let cells = wanted(args, &kernels)?;
     prepare(&lab, &kernels, &cells)?;
@@ -204,7 +204,6 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
 }
 
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
-    build::sources(lab)?;
     for arch in Arch::ALL {
         if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
             build::common(lab, arch)?;
@@ -259,7 +258,6 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     Ok(some)
 }
 
-/// Returns the cells that the arguments select.
 fn wanted(args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for arch in args.archs() {

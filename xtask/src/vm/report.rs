@@ -114,7 +114,6 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Number of passed checks, and of all checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score {
     passed: usize,
@@ -122,13 +121,11 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Counts checks, of which some failed.
     pub(crate) fn add(&mut self, made: usize, failed: usize) {
         self.passed += made.saturating_sub(failed);
         self.made += made.max(failed);
     }
 
-    /// Adds the checks of another score.
     pub(crate) fn join(&mut self, other: Self) {
         self.add(other.made, other.made.saturating_sub(other.passed));
     }
@@ -157,7 +154,6 @@ fn passed(step: &Value) -> Option<bool> {
     }
 }
 
-/// Counts the checks among the steps of one module.
 pub(crate) fn score(steps: &[Value], module: &str) -> Score {
     let mut score = Score::default();
     let own = steps.iter().filter(|step| {
