@@ -12,7 +12,6 @@ use std::time::Duration;
 /// Longest time for one use. Guests are slow, since QEMU translates their instructions.
 const USE: Duration = Duration::from_secs(300);
 
-/// Longest time for tests.
 const TESTS: Duration = Duration::from_secs(3 * 3600);
 
 /// Number of tests at a time. On an emulated processor, some tests keep their time limits only if they run
@@ -25,10 +24,8 @@ const SLOWNESS: &str = "10";
 /// The kernel's own limit, 4,096, is too low for some tests.
 const FILES: u32 = 524_288;
 
-/// The beginning of every script.
 const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n";
 
-/// Makes an empty directory for a guest's input and output.
 fn out(kind: Kind) -> Result<PathBuf> {
     let out = sh::target().join("reach").join(kind.name);
     sh::fresh(&out)?;
@@ -168,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_stops_half_way_is_a_fault() {
-        let uses = crate::reach::matrix::uses().unwrap();
+        let uses = crate::reach::matrix::Table::read().unwrap().r#use;
         let all: String = uses
             .iter()
             .map(|one| format!("ok {}\n", one.name))

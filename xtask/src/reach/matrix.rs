@@ -25,13 +25,12 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 /// The uses and containers, as `places.toml` lists and explains them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    r#use: Vec<Use>,
+pub(super) struct Table {
+    pub(super) r#use: Vec<Use>,
     container: Vec<Place>,
     parts: BTreeMap<String, String>,
 }
 
-/// A way to use a device.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Use {
@@ -39,7 +38,6 @@ pub(super) struct Use {
     pub(super) command: String,
 }
 
-/// A place where programs run.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
@@ -52,31 +50,26 @@ struct Place {
     incomplete: bool,
 }
 
-fn listed() -> Result<Table> {
-    toml::from_str(include_str!("places.toml")).context("places.toml")
-}
-
-pub(super) fn uses() -> Result<Vec<Use>> {
-    Ok(listed()?.r#use)
-}
-
-fn places() -> Result<Vec<Place>> {
-    let Table {
-        container, parts, ..
-    } = listed()?;
-    let filled = container.into_iter().map(|mut place| {
-        for (name, text) in &parts {
-            place.script = place.script.replace(&format!("@{name}@"), text);
+impl Table {
+    /// Reads the table, fills the parts in, and adds a place for each profile.
+    pub(super) fn read() -> Result<Self> {
+        let table = toml::from_str(include_str!("places.toml"));
+        let mut table: Self = table.context("places.toml")?;
+        for place in &mut table.container {
+            for (name, text) in &table.parts {
+                place.script = place.script.replace(&format!("@{name}@"), text);
+            }
         }
-        place
-    });
-    let profiles = profile::ALL.iter().map(|profile| Place {
-        name: format!("profile {}", profile.name),
-        needs: Vec::new(),
-        script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
-        incomplete: !profile.complete,
-    });
-    Ok(filled.chain(profiles).collect())
+        table
+            .container
+            .extend(profile::ALL.iter().map(|profile| Place {
+                name: format!("profile {}", profile.name),
+                needs: Vec::new(),
+                script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
+                incomplete: !profile.complete,
+            }));
+        Ok(table)
+    }
 }
 
 /// Tries all uses and makes the table.
@@ -85,16 +78,16 @@ fn places() -> Result<Vec<Place>> {
 /// `vb3` cannot be built, or a use fails without a container or under a profile that is `complete`. Other
 /// failures are results, not errors.
 pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
-    let mut lost = Vec::new();
+    let (table, mut lost) = (Table::read()?, Vec::new());
+    let mut header = table::row(["where"]);
+    header.extend(table.r#use.iter().map(|one| one.name.clone()));
     save.table("reach", || {
-        let rows = rows(only, &mut lost)?;
+        let rows = rows(table, only, &mut lost)?;
         let is_known = !rows.is_empty();
         ensure!(
             is_known,
             "there is no such place, or it is not available here"
         );
-        let mut header = table::row(["where"]);
-        header.extend(uses()?.into_iter().map(|one| one.name));
         Ok((header, rows))
     })?;
     let names = lost.join("; ");
@@ -103,8 +96,8 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
 }
 
 /// Tries every use in each place. Adds to `lost` the uses that fail although they must work.
-fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
-    let (uses, mut places, mut rows) = (uses()?, places()?, Vec::new());
+fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
+    let (uses, mut places, mut rows) = (table.r#use, table.container, Vec::new());
     let names = places.iter().map(|place| place.name.as_str());
     let names = names.chain(guest::ALL.iter().map(|kind| kind.name));
     let names: Vec<String> = names.map(str::to_owned).collect();
@@ -169,7 +162,6 @@ impl Place {
         needs.find(|name| !PATH.split(':').any(|dir| is_in(dir, name)))
     }
 
-    /// Tries every use in this place.
     fn uses(&self, vb3: &Path, uses: &[Use]) -> Result<Vec<bool>> {
         let mut all = Vec::new();
         for one in uses {

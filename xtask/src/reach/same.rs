@@ -7,7 +7,6 @@ use fs_err as fs;
 use serde_json::Value;
 use std::path::Path;
 
-/// Files that a run writes.
 const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
 const REPORT: &str = "same.json";
 
@@ -17,7 +16,6 @@ const FRAME: usize = 64 * 48 * 2;
 /// The faults that the script injects into the run.
 const SCRIPT: &str = include_str!("same.toml");
 
-/// Puts the files that the run needs into a directory.
 pub(super) fn prepare(dir: &Path) -> Result<()> {
     Ok(fs::write(dir.join("same.toml"), SCRIPT)?)
 }
