@@ -49,7 +49,6 @@ const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
 
-/// Builds the program, boots it in each way, and compares the disks.
 pub(crate) fn run() -> Result<()> {
     if !sh::has(QEMU) {
         eprintln!("adopt: skipped: {QEMU} is not installed");

@@ -130,7 +130,6 @@ impl<'a> Vb3<'a> {
     }
 }
 
-/// Names of the ratios that [`calls`] measures.
 const CALLS: [&str; 9] = [
     "a call that touches no memory / shortest notification",
     "QBUF / shortest notification",
@@ -226,7 +225,6 @@ fn count_dma() -> Result<()> {
     Ok(())
 }
 
-/// Compiles a client program in C, linked statically.
 fn client(name: &str) -> Result<PathBuf> {
     let dir = sh::target().join("bench");
     let source = sh::root().join("xtask/programs");
@@ -238,7 +236,6 @@ fn client(name: &str) -> Result<PathBuf> {
     Ok(client)
 }
 
-/// One measured run of the client.
 struct Run {
     command: String,
     values: HashMap<String, u64>,

@@ -6,7 +6,6 @@ use fs_err as fs;
 use quote::ToTokens as _;
 use std::collections::HashSet;
 
-/// The header that bindgen gets.
 const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
                       #include <linux/media.h>\n#include <linux/v4l2-subdev.h>\n";
 

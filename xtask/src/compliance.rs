@@ -28,7 +28,6 @@ pub(crate) struct Args {
     libcamera: bool,
 }
 
-/// Runs the tests once with the programs of each release.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("programs are taken for x86-64, which this machine is not");

@@ -22,7 +22,6 @@ pub(crate) struct Args {
     trial: bool,
 }
 
-/// The release: version and directory.
 struct Release {
     version: String,
     dir: PathBuf,
@@ -36,7 +35,6 @@ impl Release {
     }
 }
 
-/// Makes the packages, and tries them if asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(&["dist"])?;
     let release = Release::new()?;
@@ -59,7 +57,7 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     let stage = stage::stage(release, arch, &binary)?;
     let tarball = stage::tarball(release, arch)?;
     let package = stage::debian(release, arch, &stage)?;
-    let wheel = wheel::make(release, arch, &binary)?;
+    let wheel = wheel::make(release, arch, &stage, &binary)?;
     for file in [&tarball, &package, &wheel] {
         println!("{}", file.display());
     }
@@ -82,7 +80,6 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds the binary, and checks that it is linked statically.
 fn build(arch: Arch) -> Result<PathBuf> {
     let mut cargo = sh::cargo("build --release --package vb3 --bin vb3 --target");
     arch.linked_statically(cargo.arg(arch.target()));

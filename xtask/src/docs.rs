@@ -60,7 +60,6 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Returns the text of each block, by its name.
 fn blocks(root: &Path) -> Result<BTreeMap<String, String>> {
     let clients: Clients = read(&root.join(CLIENTS))?;
     let mut blocks = BTreeMap::from([("compatibility".to_owned(), clients.markdown())]);
@@ -76,7 +75,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&fs::read_to_string(path)?).with_context(|| tidy::shown(path))
 }
 
-/// The programs that tests run in `vb3 run`.
 #[derive(Deserialize)]
 struct Clients {
     client: Vec<Client>,

@@ -18,7 +18,6 @@ pub(crate) struct Args {
     replay: bool,
 }
 
-/// Fuzzes, or runs the stored inputs.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
     let files = tidy::files(&dir.join("fuzz_targets"), "rs");
@@ -75,7 +74,6 @@ fn longest(target: &str) -> u32 {
     }
 }
 
-/// Returns the path of the program that decodes for the target `decoder`.
 fn codec() -> PathBuf {
     sh::target().join("release/vb3-codec")
 }

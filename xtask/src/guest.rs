@@ -48,7 +48,6 @@ const fn kind(name: &'static str, suite: &'static str, image: &'static str, arch
     }
 }
 
-/// A guest that can be booted.
 pub(crate) struct Guest {
     pub(crate) kind: Kind,
     kernel: PathBuf,

@@ -5,7 +5,6 @@ use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
-/// Groups of packages.
 const PACKAGES: &str = include_str!("packages.toml");
 
 /// The groups that demo and tests need.

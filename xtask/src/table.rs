@@ -1,6 +1,5 @@
 //! Text tables.
 
-/// The header and the rows of a table.
 pub(crate) type Table = (Vec<String>, Vec<Vec<String>>);
 
 /// Formats rows under a header. The first column is left-aligned, the others are right-aligned.

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// Size of the display's pictures.
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
@@ -189,7 +188,6 @@ impl Tools<'_> {
         command
     }
 
-    /// Checks that both ways show the same pictures.
     fn compare_pictures(&self, stream: &Stream) -> Result<()> {
         let [devices, libraries] =
             ["devices.raw", "libraries.raw"].map(|name| sh::target().join("bench").join(name));

@@ -6,7 +6,6 @@ use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
 
 /// Returns the linked crates of a package with their licences, then each licence text with its crates.
@@ -47,7 +46,6 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
     Ok(list)
 }
 
-/// Returns whether a file has a licence, judged by its name.
 fn is_licence(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let name = name.to_lowercase();

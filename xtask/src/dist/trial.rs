@@ -44,7 +44,6 @@ struct Trial {
     script: String,
 }
 
-/// Scripts for a guest.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scripts {

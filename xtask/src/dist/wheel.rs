@@ -1,6 +1,7 @@
 //! Python wheels: the static binary, the module and the pytest plugin, packed by maturin.
 
-use super::{Release, licences, stage};
+use super::Release;
+use super::stage::THIRD_PARTY;
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result};
@@ -21,12 +22,9 @@ assert [wheel.read(name) for name in names] == [open(sys.argv[2], 'rb').read()],
 ";
 
 /// Makes the wheel for a processor. It contains exactly this binary, which is also tried without a wheel.
-pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
+pub(super) fn make(release: &Release, arch: Arch, stage: &Path, binary: &Path) -> Result<PathBuf> {
     let (python, target) = (sh::root().join("python"), arch.target());
-    fs::write(
-        python.join(stage::THIRD_PARTY),
-        licences::text("vb3", target)?,
-    )?;
+    fs::copy(stage.join(THIRD_PARTY), python.join(THIRD_PARTY))?;
     // maturin is installed once, in a virtual environment.
     let tools = release.dir.join("maturin");
     if !tools.join("bin/maturin").exists() {

@@ -8,11 +8,10 @@ use crate::table::{self, Table};
 use crate::tidy;
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// The directory of the tables, below the root.
 pub(super) const DIR: &str = "docs/data";
 
 /// The option of commands that measure.
@@ -24,7 +23,6 @@ pub(crate) struct Save {
 }
 
 impl Save {
-    /// Measures and prints a table, and stores it if asked to.
     pub(crate) fn table(&self, name: &str, measure: impl FnOnce() -> Result<Table>) -> Result<()> {
         let run = self.save.then(Run::here).transpose()?;
         let measured = measure()?;
@@ -37,7 +35,7 @@ impl Save {
             false => Measured::default(),
         };
         all.add(&header, Run { rows, ..run });
-        Ok(fs::write(&path, all.text())?)
+        Ok(fs::write(&path, all.text()?)?)
     }
 }
 
@@ -50,8 +48,7 @@ pub(super) struct Measured {
     run: Vec<Run>,
 }
 
-/// Rows that one run measured.
-#[derive(Debug, Default, Deserialize, PartialEq)]
+#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Run {
     date: String,
@@ -61,6 +58,7 @@ struct Run {
     /// Sentences for the page, written by hand.
     #[serde(default)]
     note: String,
+    #[serde(skip_serializing)]
     rows: Vec<Vec<String>>,
 }
 
@@ -128,24 +126,15 @@ impl Measured {
     }
 
     /// Returns the text of the file, with one line for each row.
-    fn text(&self) -> String {
+    fn text(&self) -> Result<String> {
         let mut text = format!("header = {}\n", serde_json::json!(self.header));
         for run in &self.run {
-            text += "\n[[run]]\n";
-            for (key, value) in [
-                ("date", &run.date),
-                ("commit", &run.commit),
-                ("machine", &run.machine),
-                ("command", &run.command),
-                ("note", &run.note),
-            ] {
-                text += &format!("{key} = {}\n", serde_json::json!(value));
-            }
             let line = |row| format!("    {},\n", serde_json::json!(row));
             let rows: String = run.rows.iter().map(line).collect();
-            text += &format!("rows = [\n{rows}]\n");
+            let fields = toml::to_string(run)?;
+            text += &format!("\n[[run]]\n{fields}rows = [\n{rows}]\n");
         }
-        text
+        Ok(text)
     }
 
     /// Returns the table and its origin, for a page. Rows of a run that have equal verdicts become one row.
@@ -215,7 +204,10 @@ mod tests {
             [run("c2", &["y (Linux 6.2)"]), run("c1", &["x"])]
         );
         assert!(table.markdown().contains("\n| x | 1 \\| \"2\" | `c1` |\n"));
-        assert_eq!(toml::from_str::<Measured>(&table.text()).unwrap(), table);
+        assert_eq!(
+            toml::from_str::<Measured>(&table.text().unwrap()).unwrap(),
+            table
+        );
         table.add(&table::row(["a", "b"]), run("c3", &["x", "y"]));
         assert_eq!(table.run, [run("c3", &["x", "y"])]);
         table.add(&table::row(["a", "c"]), run("c4", &["x"]));
@@ -245,7 +237,7 @@ mod tests {
         for (text, wanted) in [
             ("header = []\nrun = [\n", "line 2"),
             ("header = []\n\nrows = 1\n", "line 3"),
-            (&cells.text(), "2 cells and the header 1: [\"x\""),
+            (&cells.text().unwrap(), "2 cells and the header 1: [\"x\""),
         ] {
             let said = said(text);
             assert!(
