@@ -22,28 +22,21 @@ pub(crate) struct Args {
     trial: bool,
 }
 
-struct Release {
-    version: String,
-    dir: PathBuf,
-}
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-impl Release {
-    fn new() -> Result<Self> {
-        let version = sh::field("--no-deps", "vb3", "version")?;
-        let dir = sh::target().join("dist");
-        Ok(Self { version, dir })
-    }
+/// Returns the directory of the release.
+fn dir() -> PathBuf {
+    sh::target().join("dist")
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(&["dist"])?;
-    let release = Release::new()?;
     let mut made = 0;
     for arch in Arch::ALL {
         match arch.missing() {
             Some(why) => println!("{}: not made, {why}", arch.machine()),
             None => {
-                make(&release, arch, args.trial)?;
+                make(arch, args.trial)?;
                 made += 1;
             }
         }
@@ -52,29 +45,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
+fn make(arch: Arch, try_it: bool) -> Result<()> {
     let binary = build(arch)?;
-    let stage = stage::stage(release, arch, &binary)?;
-    let tarball = stage::tarball(release, arch)?;
-    let package = stage::debian(release, arch, &stage)?;
-    let wheel = wheel::make(release, arch, &stage, &binary)?;
+    let stage = stage::stage(arch, &binary)?;
+    let tarball = stage::tarball(arch)?;
+    let package = stage::debian(arch, &stage)?;
+    let wheel = wheel::make(arch, &stage, &binary)?;
     for file in [&tarball, &package, &wheel] {
         println!("{}", file.display());
     }
     let suites = root::SUITES.map(|(_, suite)| suite);
     if try_it && arch.is_here() {
-        trial::alone(release, &stage.join("vb3"))?;
-        trial::run(release, "package", &suites, &[package.clone(), tarball])?;
-        trial::run(release, "wheel", &suites, &trial::with_tests(&wheel))?;
+        trial::alone(&stage.join("vb3"))?;
+        trial::run("package", &suites, &[package.clone(), tarball])?;
+        trial::run("wheel", &suites, &trial::with_tests(&wheel))?;
     } else if try_it && arch == Arch::Arm64 {
-        trial::arm64(release, &stage.join("vb3"), &wheel)?;
+        trial::arm64(&stage.join("vb3"), &wheel)?;
     }
     for (number, suite) in root::SUITES {
-        let codec = codec::make(release, arch, number, suite)
+        let codec = codec::make(arch, number, suite)
             .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
         println!("{}", codec.display());
         if try_it && arch.is_here() {
-            trial::run(release, "codec", &[suite], &[package.clone(), codec])?;
+            trial::run("codec", &[suite], &[package.clone(), codec])?;
         }
     }
     Ok(())
@@ -99,5 +92,5 @@ fn build(arch: Arch) -> Result<PathBuf> {
 
 /// Builds `vb3-codec` for Debian 13 on arm64, and puts it at a path.
 pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
-    codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
+    codec::put(Arch::Arm64, "trixie", to)
 }

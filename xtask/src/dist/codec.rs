@@ -1,7 +1,7 @@
 //! Makes a package of `vb3-codec` for each Debian release, since it is linked with that release's libavcodec.
 //! The program is built in a root of that release, with this system's Rust.
 
-use super::{Release, licences, root, stage};
+use super::{VERSION, licences, root, stage};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, ensure};
@@ -23,7 +23,7 @@ fn packages(arch: Arch) -> String {
     format!("{tools},gcc-{machine}-linux-gnu,libc6-dev:{name},libavcodec-dev:{name}")
 }
 
-fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
+fn build_root(arch: Arch, suite: &str) -> Result<PathBuf> {
     let include = format!("--include={}", packages(arch));
     let mut options = vec!["--variant=apt".to_owned(), include];
     if !arch.is_here() {
@@ -31,7 +31,7 @@ fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
         options.push(format!("--architectures={own},{}", arch.debian()));
     }
     let kind = format!("codec-{}", arch.debian());
-    root::fresh(release, suite, &kind, &options)
+    root::fresh(suite, &kind, &options)
 }
 
 /// Builds the program in a root of Debian, and then runs the command `more` there. Returns the program's path.
@@ -64,28 +64,28 @@ fn build(root: &Path, arch: Arch, more: &str) -> Result<PathBuf> {
 }
 
 /// Builds the program for a Debian release and puts it at a path.
-pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<()> {
-    let root = build_root(release, arch, suite)?;
+pub(super) fn put(arch: Arch, suite: &str, to: &Path) -> Result<()> {
+    let root = build_root(arch, suite)?;
     stage::copy(&build(&root, arch, "")?, to, "755")?;
     Ok(fs::remove_dir_all(&root)?)
 }
 
 /// Builds the program for a Debian release and packs it, as crates/avcodec/Cargo.toml describes it.
-pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
-    let (root, target) = (build_root(release, arch, suite)?, arch.target());
+pub(super) fn make(arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
+    let (root, target) = (build_root(arch, suite)?, arch.target());
     let files = root.join(BUILD).join(target).join(stage::FILES);
     fs::create_dir_all(&files)?;
     let licences = licences::text("vb3-avcodec", target)?;
     fs::write(files.join(stage::THIRD_PARTY), licences)?;
-    let version = format!("{}+deb{number}", release.version);
+    let version = format!("{VERSION}+deb{number}");
     let name = format!("vb3-codec_{version}_{}.deb", arch.debian());
-    stage::copy(&stage::cargo_deb(release)?, &root.join("cargo-deb"), "755")?;
+    stage::copy(&stage::cargo_deb()?, &root.join("cargo-deb"), "755")?;
     let pack = format!(
         "/cargo-deb --no-build --locked --offline --package vb3-avcodec --target {target} \
              --deb-version {version} --output /{name}"
     );
     build(&root, arch, &pack)?;
-    let package = release.dir.join(&name);
+    let package = super::dir().join(&name);
     stage::copy(&root.join(&name), &package, "644")?;
     fs::remove_dir_all(&root)?;
     let depends = sh::text(cmd!("dpkg-deb --field {package} Depends"))?;

@@ -1,6 +1,5 @@
 //! Makes roots (root directories) of Debian releases by mmdebstrap, keeps them, and runs commands in them.
 
-use super::Release;
 use crate::sh::{self, cmd};
 use anyhow::Result;
 use fs_err as fs;
@@ -11,19 +10,14 @@ use std::process::Command;
 pub(super) const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
 
 /// Makes a fresh root of a Debian release with mmdebstrap's `options`. `kind` is part of its name.
-pub(super) fn fresh(
-    release: &Release,
-    suite: &str,
-    kind: &str,
-    options: &[String],
-) -> Result<PathBuf> {
+pub(super) fn fresh(suite: &str, kind: &str, options: &[String]) -> Result<PathBuf> {
     let archive = sh::cache("roots")?.join(format!("{suite}-{kind}.tar"));
     if !archive.exists() {
         let half = archive.with_extension("half.tar");
         sh::run(cmd!("mmdebstrap {options...} {suite} {half}"))?;
         fs::rename(&half, &archive)?;
     }
-    let root = release.dir.join(format!("root-{suite}-{kind}"));
+    let root = super::dir().join(format!("root-{suite}-{kind}"));
     sh::fresh(&root)?;
     sh::quietly(cmd!(
         "tar --extract --exclude=./dev/* --file {archive} --directory {root}"

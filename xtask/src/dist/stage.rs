@@ -1,6 +1,6 @@
 //! The files of a release, and the archives that contain them.
 
-use super::{Release, licences};
+use super::{VERSION, licences};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result};
@@ -22,8 +22,8 @@ pub(super) fn copy(from: &Path, to: &Path, mode: &str) -> Result<()> {
 
 /// Puts the files of a release into a directory.
 /// For another processor, this machine's binary writes the completions and manual pages.
-pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
-    let dir = release.dir.join(name(release, arch));
+pub(super) fn stage(arch: Arch, binary: &Path) -> Result<PathBuf> {
+    let dir = super::dir().join(name(arch));
     sh::fresh(&dir)?;
     copy(binary, &dir.join("vb3"), "755")?;
     let speaks = match arch.is_here() {
@@ -44,13 +44,13 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     Ok(dir)
 }
 
-fn name(release: &Release, arch: Arch) -> String {
-    format!("vb3-{}-{}-linux", release.version, arch.machine())
+fn name(arch: Arch) -> String {
+    format!("vb3-{VERSION}-{}-linux", arch.machine())
 }
 
 /// Packs the directory reproducibly: equal files make equal archives.
-pub(super) fn tarball(release: &Release, arch: Arch) -> Result<PathBuf> {
-    let (stage, dir) = (name(release, arch), &release.dir);
+pub(super) fn tarball(arch: Arch) -> Result<PathBuf> {
+    let (stage, dir) = (name(arch), super::dir());
     let archive = dir.join(format!("{stage}.tar.gz"));
     sh::quietly(cmd!(
         "tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0
@@ -60,18 +60,16 @@ pub(super) fn tarball(release: &Release, arch: Arch) -> Result<PathBuf> {
 }
 
 /// Makes the binary's Debian package, as crates/vb3/Cargo.toml describes it.
-pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
-    let (target, version) = (arch.target(), &release.version);
+pub(super) fn debian(arch: Arch, stage: &Path) -> Result<PathBuf> {
+    let target = arch.target();
     let files = sh::target().join(target).join(FILES);
     sh::fresh(&files)?;
     sh::copy_files(stage, &files)?;
     sh::quietly(cmd!("gzip --no-name --best --recursive {files}/man"))?;
-    let package = release
-        .dir
-        .join(format!("vb3_{version}_{}.deb", arch.debian()));
-    let deb = cargo_deb(release)?;
+    let package = super::dir().join(format!("vb3_{VERSION}_{}.deb", arch.debian()));
+    let deb = cargo_deb()?;
     let mut deb = cmd!(
-        "{deb} --no-build --package vb3 --target {target} --deb-version {version} --output {package}"
+        "{deb} --no-build --package vb3 --target {target} --deb-version {VERSION} --output {package}"
     );
     sh::quietly(deb.current_dir(sh::root()))?;
     Ok(package)
@@ -79,8 +77,8 @@ pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<Path
 
 /// Returns the path of cargo-deb, which makes Debian packages. It is installed once, and linked statically:
 /// it also runs in roots of other systems.
-pub(super) fn cargo_deb(release: &Release) -> Result<PathBuf> {
-    let tools = release.dir.join("cargo-deb");
+pub(super) fn cargo_deb() -> Result<PathBuf> {
+    let tools = super::dir().join("cargo-deb");
     let program = tools.join("bin/cargo-deb");
     if !program.exists() {
         let here = Arch::ALL.into_iter().find(|arch| arch.is_here());

@@ -1,7 +1,7 @@
 //! Tries the built packages in fresh roots of Debian, without anything that they could need by mistake.
 //! `trials.toml` has the trials.
 
-use super::{Release, root};
+use super::{VERSION, root};
 use crate::arch::Arch;
 use crate::guest::{self, Guest};
 use crate::sh::{self, cmd};
@@ -58,7 +58,7 @@ impl Trials {
 }
 
 /// Makes each trial whose field `of` has this value, on these releases of Debian, with these files.
-pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
+pub(super) fn run(of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
     let Trials { roots, trial, .. } = Trials::read()?;
     for trial in trial.iter().filter(|trial| trial.of == of) {
         let is_wanted = |suite: &str| {
@@ -70,7 +70,7 @@ pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf
             let options = roots
                 .get(&trial.root)
                 .context("a kind of root without options")?;
-            let root = root::fresh(release, suite, &trial.root, options)?;
+            let root = root::fresh(suite, &trial.root, options)?;
             put(&root, files)?;
             // apt in the root gets the same access to its mirror as this system has.
             for file in ["resolv.conf", "hosts"] {
@@ -79,7 +79,7 @@ pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf
                     fs::copy(from, root.join("etc").join(file))?;
                 }
             }
-            let script = in_work(&trial.script, release);
+            let script = in_work(&trial.script);
             let said = root::inside(&root, &[], &["bash", "-exc", &script])
                 .with_context(|| format!("{name} does not work on Debian {suite}"))?;
             fs::remove_dir_all(&root)?;
@@ -98,21 +98,20 @@ pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf
 }
 
 /// Returns a trial's script, which runs in /work.
-fn in_work(script: &str, release: &Release) -> String {
-    let version = &release.version;
-    format!("cd /work; export HOME=/work VERSION={version}; . ./pages.sh\n{script}")
+fn in_work(script: &str) -> String {
+    format!("cd /work; export HOME=/work VERSION={VERSION}; . ./pages.sh\n{script}")
 }
 
 /// Tries the binary in a directory without any other file.
-pub(super) fn alone(release: &Release, binary: &Path) -> Result<()> {
-    let root = release.dir.join("empty");
+pub(super) fn alone(binary: &Path) -> Result<()> {
+    let root = super::dir().join("empty");
     sh::fresh(&root)?;
     fs::copy(binary, root.join("vb3"))?;
     let said = root::inside(&root, &[], &["/vb3", "run", "--", "/vb3", "--version"])
         .context("the binary does not work alone")?;
     let said = String::from_utf8_lossy(&said);
     ensure!(
-        said.trim() == format!("vb3 {}", release.version),
+        said.trim() == format!("vb3 {VERSION}"),
         "alone it says {said:?}"
     );
     fs::remove_dir_all(&root)?;
@@ -128,18 +127,18 @@ pub(super) fn with_tests(wheel: &Path) -> Vec<PathBuf> {
 }
 
 /// Tries arm64's binary and wheel in a virtual machine.
-pub(super) fn arm64(release: &Release, binary: &Path, wheel: &Path) -> Result<()> {
+pub(super) fn arm64(binary: &Path, wheel: &Path) -> Result<()> {
     let Scripts {
         binary: script,
         wheel: checks,
     } = Trials::read()?.guest;
     let kind = guest::ALL.iter().find(|kind| kind.arch == Arch::Arm64);
     let guest = Guest::get(*kind.context("there is no guest of arm64")?)?;
-    let out = release.dir.join("arm64-guest");
+    let out = super::dir().join("arm64-guest");
     sh::fresh(&out)?;
     fs::copy(binary, out.join("vb3"))?;
     put(&out, &with_tests(wheel))?;
-    fs::write(out.join("wheel.sh"), in_work(&checks, release))?;
+    fs::write(out.join("wheel.sh"), in_work(&checks))?;
     fs::write(out.join("run.sh"), script)?;
     let works = guest.run(&out, GUEST_LIMIT)?;
     ensure!(works, "the arm64 files do not work: see {}", out.display());

@@ -1,6 +1,5 @@
 //! Python wheels: the static binary, the module and the pytest plugin, packed by maturin.
 
-use super::Release;
 use super::stage::THIRD_PARTY;
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
@@ -22,16 +21,16 @@ assert [wheel.read(name) for name in names] == [open(sys.argv[2], 'rb').read()],
 ";
 
 /// Makes the wheel for a processor. It contains exactly this binary, which is also tried without a wheel.
-pub(super) fn make(release: &Release, arch: Arch, stage: &Path, binary: &Path) -> Result<PathBuf> {
+pub(super) fn make(arch: Arch, stage: &Path, binary: &Path) -> Result<PathBuf> {
     let (python, target) = (sh::root().join("python"), arch.target());
     fs::copy(stage.join(THIRD_PARTY), python.join(THIRD_PARTY))?;
     // maturin is installed once, in a virtual environment.
-    let tools = release.dir.join("maturin");
+    let tools = super::dir().join("maturin");
     if !tools.join("bin/maturin").exists() {
         sh::quietly(cmd!("python3 -m venv {tools}"))?;
         sh::quietly(cmd!("{tools}/bin/pip install {MATURIN}"))?;
     }
-    let out = release.dir.join(format!("wheel-{}", arch.debian()));
+    let out = super::dir().join(format!("wheel-{}", arch.debian()));
     sh::fresh(&out)?;
     let mut build = cmd!(
         "{tools}/bin/maturin build --release --locked --target {target} --compatibility {PLATFORM} --out {out}"
@@ -41,7 +40,7 @@ pub(super) fn make(release: &Release, arch: Arch, stage: &Path, binary: &Path) -
     let wheel = fs::read_dir(&out)?
         .next()
         .context("maturin made no wheel")??;
-    let to = release.dir.join(wheel.file_name());
+    let to = super::dir().join(wheel.file_name());
     fs::rename(wheel.path(), &to)?;
     fs::remove_dir(&out)?;
     sh::quietly(cmd!("python3 -c {COMPARE} {to} {binary}"))

@@ -13,14 +13,10 @@ const REPORT: &str = "same.json";
 /// Length in bytes of each of the run's pictures.
 const FRAME: usize = 64 * 48 * 2;
 
-/// The faults that the script injects into the run.
-const SCRIPT: &str = include_str!("same.toml");
+/// The faults that are injected into the run. The file is called the same in the run's directory.
+pub(super) const SCRIPT: &str = include_str!("same.toml");
 
-pub(super) fn prepare(dir: &Path) -> Result<()> {
-    Ok(fs::write(dir.join("same.toml"), SCRIPT)?)
-}
-
-/// Returns a shell command that makes the run in a prepared directory.
+/// Returns a shell command that makes the run in a directory with the script.
 /// The program is dd: unlike v4l2-ctl, it makes the same calls in every version.
 pub(super) fn command(vb3: &Path, dir: &str) -> String {
     let [report, trace, pictures] = FILES;
@@ -37,7 +33,7 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
 pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let here = there.join("here");
     fs::create_dir_all(&here)?;
-    prepare(&here)?;
+    fs::write(here.join("same.toml"), SCRIPT)?;
     let line = command(vb3, here.to_str().context("the path is not UTF-8")?);
     sh::quietly(cmd!("sh -c {line}"))?;
     for name in FILES {
