@@ -10,7 +10,7 @@ mod scale;
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
 use crate::{docs, setup, vm};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -69,7 +69,6 @@ enum What {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let save = &args.save;
     match &args.what {
         Some(
             What::Dma { .. }

@@ -1,7 +1,7 @@
 //! Generates the V4L2 bindings from the system's headers, and compares them with the stored ones.
 
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use fs_err as fs;
 use quote::ToTokens as _;
 use std::collections::HashSet;
@@ -38,20 +38,16 @@ pub(crate) fn run() -> Result<()> {
     ))?;
     let stored = dir.join("bindings.rs");
     let missing = missing_items(&fs::read_to_string(&stored)?, &fs::read_to_string(&made)?)?;
-    if missing.is_empty() {
-        println!("bindings: every item checked in is what the system's headers give");
-        return Ok(());
-    }
-    for item in missing.iter().take(20) {
+    let fault = |item: &String| {
         let start: String = item.chars().take(60).collect();
-        eprintln!("bindings: the headers here give another {start}");
-    }
-    bail!(
-        "{} items of {} differ from {}; if the headers are newer, look at them and copy the file",
-        missing.len(),
-        stored.display(),
-        made.display()
-    )
+        format!("the headers here give another {start}")
+    };
+    let faults: Vec<String> = missing.iter().map(fault).collect();
+    let made = made.display();
+    sh::expect_none("bindings", &faults)
+        .with_context(|| format!("if the headers are newer, look at {made} and copy the file"))?;
+    println!("bindings: every item checked in is what the system's headers give");
+    Ok(())
 }
 
 /// Returns the items of `ours` that `theirs` lacks.

@@ -18,7 +18,7 @@ pub(super) const DIR: &str = "docs/data";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Save {
     /// Store the table in docs/data; `cargo xtask docs` then copies it into its page
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(crate) save: bool,
 }
 

@@ -162,12 +162,8 @@ fn docs_have_unit(docs: &str) -> bool {
         return true;
     }
     let mut words = docs.split(|c: char| !c.is_ascii_alphabetic());
-    words.any(|word| {
-        RULES
-            .documentation
-            .units
-            .contains(&word.to_ascii_lowercase())
-    })
+    let units = &RULES.documentation.units;
+    words.any(|word| units.contains(&word.to_ascii_lowercase()))
 }
 
 /// Returns whether a section names an errno, links to the item with these errors, or says that they
@@ -177,11 +173,8 @@ fn names_errno(section: &str) -> bool {
     let is_errno =
         |word: &str| word.len() >= 3 && word.starts_with('E') && word.bytes().all(is_capital);
     let mut words = section.split(|c: char| !c.is_ascii_alphanumeric());
-    let passes_on = RULES
-        .documentation
-        .passed_on
-        .iter()
-        .any(|words| section.contains(words.as_str()));
+    let mut passed_on = RULES.documentation.passed_on.iter();
+    let passes_on = passed_on.any(|words| section.contains(words));
     words.any(is_errno) || section.contains("[`") || passes_on
 }
 
@@ -190,13 +183,11 @@ fn is_public(visibility: &Visibility) -> bool {
 }
 
 fn type_name(of: &Type) -> String {
-    let Type::Path(path) = of else {
-        return String::new();
-    };
-    path.path
-        .segments
-        .last()
-        .map_or_else(String::new, |segment| segment.ident.to_string())
+    match of {
+        Type::Path(of) => of.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    }
+    .unwrap_or_default()
 }
 
 fn docs(attrs: &[Attribute]) -> String {

@@ -48,10 +48,8 @@ impl Expected {
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {
-            let wanted = self
-                .differing
-                .get(&(home.to_owned(), name.clone()))
-                .unwrap_or(stock);
+            let listed = self.differing.get(&(home.to_owned(), name.clone()));
+            let wanted = listed.unwrap_or(stock);
             match seen.get(name) {
                 Some(value) if value == wanted => {}
                 Some(value) => faults.push(format!("{home}: {name} gave {value}, not {wanted}")),

@@ -97,10 +97,8 @@ impl Lab {
             Arch::X86_64 => self.root.join("kernels.list"),
             other => self.kernel("", &format!("{}.list", other.name())),
         };
-        Ok(fs::read_to_string(list)?
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        let list = fs::read_to_string(list)?;
+        Ok(list.lines().map(str::to_owned).collect())
     }
 
     /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already. The build

@@ -79,15 +79,11 @@ impl Args {
         Self::parse_from([&["vm"], scenarios].concat())
     }
 
-    /// Returns the architectures, each once.
     fn archs(&self) -> Vec<Arch> {
         match self.archs.as_slice() {
             [] if self.chosen => Arch::ALL.to_vec(),
             [] => vec![Arch::default()],
-            some => Arch::ALL
-                .into_iter()
-                .filter(|arch| some.contains(arch))
-                .collect(),
+            some => some.to_vec(),
         }
     }
 
@@ -188,16 +184,19 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(results())?;
     let outcomes = cells::run(&lab, &cells, args);
     println!("{}", cells::table(&outcomes));
-    let faults = outcomes.iter().flat_map(|outcome| {
+    let mut faults = Vec::new();
+    for outcome in &outcomes {
         let name = outcome.cell.name();
-        outcome
-            .faults
-            .iter()
-            .map(move |fault| format!("{name}: {fault}"))
-    });
+        faults.extend(
+            outcome
+                .faults
+                .iter()
+                .map(|fault| format!("{name}: {fault}")),
+        );
+    }
     let (took, results) = (start.elapsed().as_secs(), results());
     let place = results.display();
-    sh::expect_none("vm", &faults.collect::<Vec<_>>())
+    sh::expect_none("vm", &faults)
         .with_context(|| format!("not in order after {took} s; results and logs: {place}"))?;
     println!("vm: all in order after {took} s; results: {place}");
     Ok(cells.iter().map(Cell::file).collect())
