@@ -63,7 +63,10 @@ pub(crate) fn run() -> Result<()> {
         recorded: Vec::new(),
         faults: Vec::new(),
     };
-    let clip = frames::of_clip(&demo.clip, SIZE, RATE)?;
+    // In the colours that V4L2 assumes, as the camera does.
+    let colours = "out_color_matrix=bt601:out_range=tv";
+    let filter = format!("fps={RATE},scale={}:{}:{colours}", SIZE.0, SIZE.1);
+    let clip = hashes(&demo.clip, &filter)?;
     for machine in MACHINES {
         demo.camera(machine, &clip)?;
     }

@@ -66,10 +66,8 @@ pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);
     for package in &packages {
-        let layer = RULES
-            .layer
-            .iter()
-            .find(|layer| layer.name == text(package, "name"));
+        let name = text(package, "name");
+        let layer = RULES.layer.iter().find(|layer| layer.name == name);
         let dir = Path::new(text(package, "manifest_path")).parent();
         if let (Some(layer), Some(dir)) = (layer, dir) {
             faults.extend(crate_faults(layer, dir)?);
@@ -265,11 +263,8 @@ pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
     let found = sh::text(cmd!(
         "find -L {dir} -mindepth 1 ( -name .* -o -name target -o -name target-* ) -prune -o -type f -print"
     ));
-    let mut files: Vec<PathBuf> = found
-        .unwrap_or_default()
-        .lines()
-        .map(PathBuf::from)
-        .collect();
+    let found = found.unwrap_or_default();
+    let mut files: Vec<PathBuf> = found.lines().map(PathBuf::from).collect();
     files.sort();
     files
 }

@@ -60,10 +60,6 @@ fn stock(built: &Path) -> Result<Results> {
 }
 
 /// Runs each test in each place. Prints the tests that do not pass everywhere.
-///
-/// # Errors
-/// A test fails with a simulated device, passes only without it, or passes only with the kernel's vimc;
-/// the topologies differ; or the build fails.
 pub(super) fn run() -> Result<()> {
     setup::install(&["libcamera"])?;
     let built = built()?;

@@ -9,13 +9,6 @@ const SHOTS: usize = 6;
 /// Maximum number of frames of the clip that may be missing in one place.
 const MAX_GAP: usize = 50;
 
-/// Returns a hash of each of the clip's frames, in the colours that V4L2 assumes, as the camera does.
-pub(super) fn of_clip(path: &Path, (width, height): (u32, u32), rate: u32) -> Result<Vec<String>> {
-    let colours = "out_color_matrix=bt601:out_range=tv";
-    let filter = format!("fps={rate},scale={width}:{height}:{colours}");
-    hashes(path, &filter)
-}
-
 /// Filters a file's frames, converts them to NV12, and returns a hash of each.
 pub(super) fn hashes(path: &Path, filter: &str) -> Result<Vec<String>> {
     let said = sh::text(cmd!(

@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Longest time of a boot with its scenario, unless the scenario sets another one (`seconds`).
-const LIMIT: Duration = Duration::from_secs(900);
+/// Longest time of a boot with its scenario in seconds, unless the scenario sets another one (`seconds`).
+const LIMIT: u64 = 900;
 
 /// Longest time between two results.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -65,11 +65,7 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let mut qemu = Running::start(&mut command, &dir.join("qemu.log"))?;
     let (mut heard, mut last) = (Heard::default(), Instant::now());
     let factor = if args.checked { CHECKED_FACTOR } else { 1 };
-    let seconds = cell.wishes("seconds").pop();
-    let limit = match seconds.and_then(|seconds| seconds.parse().ok()) {
-        Some(seconds) => Duration::from_secs(seconds),
-        None => LIMIT,
-    };
+    let limit = Duration::from_secs(cell.number("seconds", LIMIT));
     let is_silent = qemu.watch(|qemu| {
         let ended = qemu.ended()?;
         heard.cpu = qemu.cpu().unwrap_or(heard.cpu);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// MiB of memory that an emulator needs in addition to the memory of its virtual machine.
-const EMULATOR_MIB: usize = 256;
+const EMULATOR_MIB: u64 = 256;
 
 /// One virtual machine: a kernel, an IOMMU, and a scenario that runs on it.
 #[derive(Clone, Debug, Default)]
@@ -46,13 +46,19 @@ impl Cell {
         self.wishes("needs").iter().any(|name| name == what)
     }
 
-    pub(crate) fn memory_mib(&self) -> usize {
-        let wish = self.wishes("memory").pop();
-        wish.and_then(|mib| mib.parse().ok()).unwrap_or(2048)
+    pub(crate) fn has_ivshmem(&self) -> bool {
+        self.wishes("device") == ["ivshmem"]
     }
 
-    pub(crate) fn has_ivshmem(&self) -> bool {
-        self.wishes("device").iter().any(|name| name == "ivshmem")
+    pub(crate) fn memory_mib(&self) -> u64 {
+        self.number("memory", 2048)
+    }
+
+    /// Returns the number that the scenario wishes, if it does.
+    pub(crate) fn number(&self, key: &str, default: u64) -> u64 {
+        let wish = self.wishes(key).pop();
+        wish.and_then(|number| number.parse().ok())
+            .unwrap_or(default)
     }
 
     /// Returns the values of the scenario's lines `#KEY …`.
@@ -87,10 +93,10 @@ pub(crate) struct CellOutcome {
 fn room(cells: &[Cell]) -> usize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.split_once("MemAvailable:");
-    let kib = kib.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<usize>().ok());
+    let kib = kib.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u64>().ok());
     let largest = cells.iter().map(Cell::memory_mib).max().unwrap_or(0);
     let each = largest.saturating_add(EMULATOR_MIB);
-    (kib.unwrap_or(0) / 1024 / each).max(1)
+    usize::try_from(kib.unwrap_or(0) / 1024 / each).map_or(1, |room| room.max(1))
 }
 
 /// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
