@@ -166,10 +166,8 @@ pub(crate) fn at_a_time<T: Sync, R: Send + Sync>(
             });
         }
     });
-    results
-        .into_iter()
-        .filter_map(OnceLock::into_inner)
-        .collect()
+    let results = results.into_iter();
+    results.filter_map(OnceLock::into_inner).collect()
 }
 
 /// Returns the end of a log.

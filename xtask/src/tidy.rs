@@ -221,10 +221,8 @@ fn contributing_faults() -> Result<Vec<String>> {
 
 /// Returns a path relative to the root.
 pub(crate) fn shown(path: &Path) -> String {
-    path.strip_prefix(sh::root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    let below = path.strip_prefix(sh::root()).unwrap_or(path);
+    below.display().to_string()
 }
 
 fn is_test(path: &Path) -> bool {
@@ -245,10 +243,8 @@ fn python_faults(file: &Path, text: &str) -> Vec<String> {
     let found = found.map(|word| format!("{name} contains {word:?}"));
     let lacks_docs = !text.starts_with("\"\"\"");
     let lacks_docs = lacks_docs.then(|| format!("{name} does not begin with its documentation"));
-    found
-        .chain(lacks_docs)
-        .chain(long_file(file, text))
-        .collect()
+    let found = found.chain(lacks_docs);
+    found.chain(long_file(file, text)).collect()
 }
 
 /// Returns the files below a directory with an ending, sorted. Skips hidden files and cargo's output.

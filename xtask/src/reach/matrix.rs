@@ -102,10 +102,8 @@ fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec
     let names = names.chain(guest::ALL.iter().map(|kind| kind.name));
     let names: Vec<String> = names.map(str::to_owned).collect();
     let mut add = |name: String, complete: bool, works: Vec<bool>| {
-        let failed = works
-            .iter()
-            .zip(&uses)
-            .filter(|(works, _)| complete && !**works);
+        let failed = works.iter().zip(&uses);
+        let failed = failed.filter(|(works, _)| complete && !**works);
         lost.extend(failed.map(|(_, one)| format!("{name}: {}", one.name)));
         let verdicts = works.iter().map(|&works| verdict(works).to_owned());
         rows.push(std::iter::once(name).chain(verdicts).collect());
@@ -192,10 +190,8 @@ impl Place {
         }
         let text = [out.stdout, out.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let lines: Vec<&str> = lines.collect();
         let tail = &lines[lines.len().saturating_sub(3)..];
         Ok(Some(format!("{}: {}", out.status, tail.join(" | "))))
     }

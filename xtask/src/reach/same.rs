@@ -13,7 +13,7 @@ const REPORT: &str = "same.json";
 /// Length in bytes of each of the run's pictures.
 const FRAME: usize = 64 * 48 * 2;
 
-/// The faults that are injected into the run. The file is called the same in the run's directory.
+/// The faults that are injected into the run, whose directory has them as same.toml.
 pub(super) const SCRIPT: &str = include_str!("same.toml");
 
 /// Returns a shell command that makes the run in a directory with the script.

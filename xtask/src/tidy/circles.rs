@@ -46,12 +46,10 @@ pub(super) fn imports<S: AsRef<str>>(files: &[(String, S)], exports: &Exports) -
 pub(super) fn named(text: &str, modules: &BTreeSet<String>, exports: &Exports) -> BTreeSet<String> {
     let names = paths_after("crate", text).into_iter();
     let names = names.filter_map(|path| path.into_iter().next());
-    let module = |name: String| match modules.contains(&name) {
-        true => Some(name),
-        false => exports
-            .get(&name)
-            .filter(|&from| modules.contains(from))
-            .cloned(),
+    let module = |name: String| {
+        let from = exports.get(&name).filter(|_| !modules.contains(&name));
+        let from = from.unwrap_or(&name);
+        modules.contains(from).then(|| from.clone())
     };
     names.filter_map(module).collect()
 }

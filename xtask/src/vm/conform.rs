@@ -64,10 +64,9 @@ impl Expected {
 
 /// Parses lines of the form `NAME VALUE`.
 fn results(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| line.trim().split_once(' '))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let pairs = text.lines().filter_map(|line| line.trim().split_once(' '));
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pairs.collect()
 }
 
 /// Returns a sentence for each answer of our module that differs from the C module's in the same machine.
