@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -28,22 +28,6 @@ pub(crate) struct Args {
     what: Option<What>,
     #[command(flatten)]
     save: docs::Save,
-    #[command(flatten)]
-    on: On,
-    /// QBUF/DQBUF cycles in a run
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
-    cycles: u32,
-    /// Frames of 1920x1080 to capture
-    #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(10..=100_000))]
-    frames: u32,
-}
-
-/// The machine of a measurement.
-#[derive(Debug, clap::Args)]
-struct On {
-    /// Machine to measure on
-    #[arg(long, value_name = "NAME", default_value = "pc")]
-    machine: String,
 }
 
 /// What else can be measured.
@@ -59,73 +43,53 @@ enum What {
     /// libraries
     Pipeline(pipeline::Args),
     /// Measure many threads, descriptors, epoll sets and processes while a camera runs at 60 fps
-    Scale(scale::Args),
+    Scale(docs::Save),
     /// How long a call waits while another camera's frames are copied
-    Beside(On),
+    Beside(docs::Save),
     /// CPU time and memory of one more camera, beside ffmpeg that writes to a pipe
-    Camera(On),
+    Camera,
     /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(vm::bench::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
-        Some(
-            What::Dma { .. }
-            | What::Camera(_)
-            | What::Kernel(_)
-            | What::Pipeline(pipeline::Args { count: true, .. }),
-        ) if save.save => {
-            bail!("no page shows this table, so it is not saved")
-        }
-        Some(What::Pipeline(args)) if args.count => {
-            counts::run(args).map(|table| table::print(&table))
-        }
         Some(What::Dma { count: true, .. }) => count_dma(),
         Some(What::Dma { count: false }) => sh::run(sh::cargo(
             "run --quiet --release -p vb3-dma --example bench_dma",
         )),
-        Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
-        Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
-        Some(What::Beside(on)) => save.table("bench beside", || beside::run(on)),
-        Some(What::Camera(on)) => camera::run(on).map(|table| table::print(&table)),
+        Some(What::Pipeline(args)) if args.count => counts::run().map(|table| table::print(&table)),
+        Some(What::Pipeline(args)) => args.save.table("bench pipeline", || pipeline::run(args)),
+        Some(What::Scale(save)) => save.table("bench scale", scale::run),
+        Some(What::Beside(save)) => save.table("bench beside", beside::run),
+        Some(What::Camera) => camera::run().map(|table| table::print(&table)),
         Some(What::Kernel(args)) => vm::bench::run(args).map(|table| table::print(&table)),
         None => {
-            save.table("bench", || calls(args))?;
-            camera::run(&args.on).map(|table| table::print(&table))
+            args.save.table("bench", calls)?;
+            camera::run().map(|table| table::print(&table))
         }
     }
 }
 
-/// `vb3` with optimisation, on a machine.
-struct Vb3<'a> {
+/// `vb3` with optimisation, and options of `vb3 run`.
+struct Vb3 {
     program: PathBuf,
-    machine: &'a str,
-    /// Where runs write their report.
-    report: Option<PathBuf>,
+    options: Vec<String>,
 }
 
-impl<'a> Vb3<'a> {
+impl Vb3 {
     /// Installs a C compiler for the clients, and these packages. Builds `vb3`.
-    fn new(on: &'a On, packages: &[&str]) -> Result<Self> {
+    fn new(packages: &[&str]) -> Result<Self> {
         setup::install(&[packages, &["gcc", "libc6-dev"]].concat())?;
-        Ok(Self {
-            program: sh::release_vb3()?,
-            machine: &on.machine,
-            report: None,
-        })
+        let (program, options) = (sh::release_vb3()?, Vec::new());
+        Ok(Self { program, options })
     }
 
     /// Returns a `vb3 run` command with these devices. The caller adds the program to run.
     fn with(&self, devices: &[&str]) -> Command {
-        let Self {
-            program,
-            machine,
-            report,
-        } = self;
+        let Self { program, options } = self;
         let devices = devices.iter().flat_map(|device| ["--device", device]);
-        let report = report.iter().flat_map(|path| [Path::new("--report"), path]);
-        cmd!("{program} run --machine {machine} {report...} {devices...} --")
+        cmd!("{program} run {options...} {devices...} --")
     }
 }
 
@@ -141,22 +105,21 @@ const CALLS: [&str; 9] = [
     "a run with 20 devices / with one",
 ];
 
-/// Measures single calls, capture and start-up.
-fn calls(args: &Args) -> Result<Table> {
-    let vb3 = Vb3::new(&args.on, &[])?;
+/// QBUF/DQBUF cycles in a run.
+const CYCLES: &str = "20000";
+/// Frames of 1920x1080 to capture.
+const FRAMES: &str = "180";
+
+fn calls() -> Result<Table> {
+    let vb3 = Vb3::new(&[])?;
     let client = client("bench")?;
     let measured = |spec: &str, words: &[&str]| measure(vb3.with(&[spec]).arg(&client).args(words));
-    let (cycles, frames) = (args.cycles.to_string(), args.frames.to_string());
     let free = "camera=pattern,profile=sensor,pace=free";
-    let few = measured(free, &["cycles", "4", &cycles])?;
-    let many = measured(
-        &format!("{free},max-buffers=1024"),
-        &["cycles", "1024", &cycles],
-    )?;
-    let capture = measured(
-        "camera=pattern,profile=sensor,fps=60",
-        &["cameras", "1", &frames],
-    )?;
+    let few = measured(free, &["cycles", "4", CYCLES])?;
+    let free = format!("{free},max-buffers=1024");
+    let many = measured(&free, &["cycles", "1024", CYCLES])?;
+    let sensor = "camera=pattern,profile=sensor,fps=60";
+    let capture = measured(sensor, &["cameras", "1", FRAMES])?;
     let startup = alternating(vb3.with(&[]).arg("true"), &mut cmd!("true"))?;
     let [one, twenty] = [1, 20].map(|count| vec!["camera=pattern"; count]);
     let devices = alternating(vb3.with(&twenty).arg("true"), vb3.with(&one).arg("true"))?;

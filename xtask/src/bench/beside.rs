@@ -1,6 +1,6 @@
 //! Measures how long a call on a camera waits while another device's frames are copied.
 
-use super::{On, Vb3, client, measure};
+use super::{Vb3, client, measure};
 use crate::table::{self, Table};
 use anyhow::Result;
 
@@ -44,9 +44,8 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
 /// Seconds for which calls are measured with each workload. The workload's frames last as long.
 const SECONDS: &str = "3";
 
-/// Measures a row for each workload.
-pub(super) fn run(on: &On) -> Result<Table> {
-    let vb3 = Vb3::new(on, &["v4l-utils"])?;
+pub(super) fn run() -> Result<Table> {
+    let vb3 = Vb3::new(&["v4l-utils"])?;
     let client = client("bench")?;
     let mut rows = Vec::new();
     let client = client.display();
@@ -67,8 +66,7 @@ pub(super) fn run(on: &On) -> Result<Table> {
         rows.push(row);
     }
     println!(
-        "A call that changes nothing, on another camera every 0.2 ms: 99th percentile, longest; machine {}.",
-        on.machine
+        "A call that changes nothing, on another camera every 0.2 ms: 99th percentile, longest."
     );
     let header = ["frames moved by", "1920x1080", "3840x2160"];
     Ok((table::row(header), rows))

@@ -1,6 +1,6 @@
 //! Measures CPU time and memory of one more camera, compared with ffmpeg that writes frames to a pipe.
 
-use super::{On, Run, Vb3, client, measure};
+use super::{Run, Vb3, client, measure};
 use crate::sh::cmd;
 use crate::table::{self, Table};
 use anyhow::Result;
@@ -47,9 +47,8 @@ impl Cost {
     }
 }
 
-/// Measures a row for each way to provide a camera.
-pub(super) fn run(on: &On) -> Result<Table> {
-    let vb3 = Vb3::new(on, &["ffmpeg"])?;
+pub(super) fn run() -> Result<Table> {
+    let vb3 = Vb3::new(&["ffmpeg"])?;
     let client = client("bench")?;
     let of = |count: usize| {
         let mut run = vb3.with(&vec![CAMERA; count]);
@@ -69,10 +68,7 @@ pub(super) fn run(on: &On) -> Result<Table> {
         "exec ffmpeg -nostdin -v error -re -f lavfi -i {BARS} -frames:v {FRAMES} -pix_fmt yuv420p -f rawvideo pipe:1"
     );
     let piped = Cost::of(&measure(&mut cmd!("{client} piped {ffmpeg}"))?)?;
-    println!(
-        "What you would pay per camera, 1920x1080 at 30 fps, machine {}:",
-        on.machine
-    );
+    println!("What you would pay per camera, 1920x1080 at 30 fps:");
     let header = [
         "a camera by",
         "CPU of a core",

@@ -35,17 +35,15 @@ const HEADER: [&str; 9] = [
 ];
 
 /// Counts on every machine: the large stream by the small program, and by GStreamer.
-///
-/// # Errors
-/// perf is missing or may not count, or a part of the pipeline cannot be built or run.
-pub(super) fn run(args: &pipeline::Args) -> Result<Table> {
+pub(super) fn run() -> Result<Table> {
     setup::install(&["linux-perf"])?;
-    let (mut tools, [large, _]) = pipeline::prepare(&args.on)?;
+    let (mut tools, [large, _]) = pipeline::prepare()?;
     let report = sh::target().join("bench/report.json");
-    tools.vb3.report = Some(report.clone());
     let mut rows = Vec::new();
     for machine in MACHINES {
-        tools.vb3.machine = machine;
+        let options = ["--machine", machine, "--report"].map(str::to_owned);
+        tools.vb3.options = options.into();
+        tools.vb3.options.push(report.display().to_string());
         for (name, command) in [
             ("a small program", tools.small_program(&large)),
             ("GStreamer", tools.gstreamer(&large)),

@@ -1,11 +1,11 @@
 //! Compares two ways to show a stream: a pipeline of decoder, converter and display by dma-buf, and
 //! direct calls of their libraries. Both run alternately, on the same stream, and show the same pictures.
 
-use super::{On, Vb3, client, spread, time, verdict};
+use super::{Vb3, client, spread, time, verdict};
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
-use crate::{demo, setup, step};
-use anyhow::{Context as _, Result, ensure};
+use crate::{demo, docs, setup};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,9 +22,9 @@ const REMAPPED: &str = "128";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(super) on: On,
+    pub(super) save: docs::Save,
     /// Count system calls, switches, wake-ups, page faults and copies per frame instead, with perf
-    #[arg(long, conflicts_with = "runs")]
+    #[arg(long, conflicts_with_all = ["runs", "save"])]
     pub(super) count: bool,
     /// Number of rounds; each round runs everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -38,9 +38,8 @@ pub(super) struct Stream {
     bare: PathBuf,
 }
 
-/// The measured programs.
-pub(super) struct Tools<'a> {
-    pub(super) vb3: Vb3<'a>,
+pub(super) struct Tools {
+    pub(super) vb3: Vb3,
     client: PathBuf,
     libraries: PathBuf,
 }
@@ -69,9 +68,8 @@ fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command)
     }
 }
 
-/// Measures a row for each pair.
-pub(crate) fn run(args: &Args) -> Result<Table> {
-    let (tools, streams) = prepare(&args.on)?;
+pub(super) fn run(args: &Args) -> Result<Table> {
+    let (tools, streams) = prepare()?;
     for stream in &streams {
         tools.compare_pictures(stream)?;
     }
@@ -87,21 +85,18 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
         }
     }
     bar.finish_and_clear();
-    Ok(table(args, &pairs))
+    Ok(table(args.runs, &pairs))
 }
 
 /// Builds the programs and makes the streams, of 1080 and 720 lines.
-///
-/// # Errors
-/// A part cannot be built or made.
-pub(super) fn prepare(on: &On) -> Result<(Tools<'_>, [Stream; 2])> {
+pub(super) fn prepare() -> Result<(Tools, [Stream; 2])> {
     setup::install(&["demo"])?;
     // `vb3-codec`, and the program that calls the libraries directly: both decode with the installed libavcodec.
     sh::run(sh::cargo(
         "build --release --quiet -p vb3 -p vb3-devices --bins --example pipeline",
     ))?;
     let tools = Tools {
-        vb3: Vb3::new(on, &[])?,
+        vb3: Vb3::new(&[])?,
         client: client("pipeline")?,
         libraries: sh::target().join("release/examples/pipeline"),
     };
@@ -137,7 +132,7 @@ fn make(path: &Path, mut ffmpeg: Command) -> Result<()> {
     Ok(())
 }
 
-impl Tools<'_> {
+impl Tools {
     /// Returns `vb3 run` without the program: a decoder with a number of buffers, a converter, a display.
     fn devices(&self, sink: &str) -> Command {
         let decoder = format!("h264dec,max-buffers={REMAPPED}");
@@ -250,9 +245,10 @@ fn measure(command: &mut Command, by_wall: bool) -> Result<u64> {
 
 /// Returns the CPU time of all ended processes below this one.
 fn children_ns() -> Result<u64> {
-    // cutime and cstime.
-    let time = step::cpu_time("self", 16).context("/proc/self/stat is strange")?;
-    Ok(u64::try_from(time.as_nanos())?)
+    // The fields cutime and cstime count hundredths of a second, on all of Linux's current architectures.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let ticks = stat.split(' ').skip(15).take(2).map(str::parse::<u64>);
+    Ok(ticks.sum::<Result<u64, _>>()? * 10_000_000)
 }
 
 impl Pair {
@@ -263,11 +259,9 @@ impl Pair {
     }
 }
 
-/// Prints the commands, and returns the table.
-fn table(args: &Args, pairs: &[Pair]) -> Table {
+fn table(runs: u16, pairs: &[Pair]) -> Table {
     println!(
-        "machine {}, {} runs in turn, medians; both ways decode by libavcodec and show the same pictures",
-        args.on.machine, args.runs
+        "{runs} runs in turn, medians; both ways decode by libavcodec and show the same pictures"
     );
     let rows = pairs.iter().map(|pair| {
         let [least, middle, most] = pair.ratios();

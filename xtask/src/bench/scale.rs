@@ -1,18 +1,8 @@
 //! Measures whether the cost of many objects grows linearly: whether no object costs more than the first.
 
-use super::{On, Vb3, client, measure, verdict};
+use super::{Vb3, client, measure, verdict};
 use crate::table::{self, Table};
 use anyhow::Result;
-
-/// Arguments of `bench scale`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    on: On,
-    /// What to have many of; all if nothing is named
-    #[arg(value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(KINDS.iter().map(|kind| kind.0)))]
-    what: Vec<String>,
-}
 
 /// Kinds of objects: the name, a description for messages, and the largest number of them.
 const KINDS: &[(&str, &str, u32)] = &[
@@ -28,14 +18,11 @@ const KINDS: &[(&str, &str, u32)] = &[
 const PART: u32 = 8;
 
 /// Measures a row for each kind. A cell has two values, one for each number of objects.
-pub(super) fn run(args: &Args) -> Result<Table> {
-    let vb3 = Vb3::new(&args.on, &[])?;
+pub(super) fn run() -> Result<Table> {
+    let vb3 = Vb3::new(&[])?;
     let client = client("scale")?;
     let mut rows = Vec::new();
     for &(name, says, most) in KINDS {
-        if !args.what.is_empty() && !args.what.iter().any(|wanted| wanted == name) {
-            continue;
-        }
         let measure = |count: u32| {
             let mut run = vb3.with(&["convert", "camera=pattern,fps=60,size=640x480"]);
             measure(run.arg(&client).args([name, &count.to_string()]))
