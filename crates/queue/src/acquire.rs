@@ -6,9 +6,10 @@ use crate::session::DynDriver;
 use crate::{Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
-/// The buffer that acquires memory, and the direction of its queue.
+/// The buffer that acquires memory, and its queue's device and direction.
 #[derive(Clone, Copy)]
-pub(crate) struct Target {
+pub(crate) struct Target<Dev> {
+    pub(crate) device: Dev,
     pub(crate) direction: Direction,
     pub(crate) index: u32,
 }
@@ -22,7 +23,7 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target,
+        target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
         lengths: &[u64; MAX_PLANES],
     ) -> Result<(), Error> {
@@ -76,7 +77,7 @@ impl<M: MemOps> Buffer<M> {
     fn take_planes(
         &mut self,
         mem: &M,
-        target: Target,
+        target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
         lengths: &[u64; MAX_PLANES],
     ) -> Result<(), Error> {
@@ -134,12 +135,14 @@ impl<M: MemOps> Plane<M> {
     fn take(
         &mut self,
         mem: &M,
-        target: Target,
+        target: Target<M::Device>,
         number: usize,
         source: &mut PlaneSource<M>,
         length: u64,
     ) -> Result<(), Error> {
-        let (device, direction) = (self.device, target.direction);
+        let Target {
+            device, direction, ..
+        } = target;
         match source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
             PlaneSource::UserPtr { user, addr } => {

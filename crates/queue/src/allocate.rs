@@ -37,7 +37,6 @@ impl<M: MemOps> Session<'_, M> {
     /// * EBUSY: file I/O is active, the queue streams, or a caller waits in DQBUF and `count` is not 0.
     ///
     /// The queue has no buffers after these errors:
-    /// * EINVAL: [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
     /// * The error of the driver's `queue_setup` or `buffer_count`.
     /// * [`Error::NoMemory`] (ENOMEM): memory suffices only for fewer buffers than the driver needs. With
     ///   [`Config::admission`](crate::Config::admission): only for fewer buffers than requested.
@@ -88,27 +87,12 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Asks the driver for the planes of new buffers, and checks its answer.
-    fn set_up(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, Error> {
-        let sizes = self.driver.queue_setup(create)?;
-        if sizes.as_slice().is_empty() {
-            return Err(Invalid::NoPlanes.into());
-        }
-        for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
-            let wanted = sizes.alloc_dev(number);
-            if self.queue.config.alloc_dev(wanted).is_none() {
-                return Err(Invalid::AllocDev { plane, wanted }.into());
-            }
-        }
-        Ok(sizes)
-    }
-
     /// Makes buffers in an empty queue and returns their number. It differs from `count` if the driver needs
     /// more or memory is short.
     fn request(&mut self, count: u32) -> Result<u32, Error> {
         let least = self.queue.config.min_reqbufs_allocation;
         let max = self.queue.config.max_num_buffers;
-        let sizes = self.set_up(None)?;
+        let sizes = self.driver.queue_setup(None)?;
         let wanted = self
             .driver
             .buffer_count(count.max(least).min(max))?
@@ -131,8 +115,7 @@ impl<M: MemOps> Session<'_, M> {
     ///
     /// # Errors
     /// With `count` 0, only [`Invalid::ModelNotOffered`] (EINVAL). Otherwise also:
-    /// * EINVAL: [`Invalid::PlaneSizes`], [`Invalid::ModelMismatch`], [`Invalid::CoherencyMismatch`],
-    ///   [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
+    /// * EINVAL: [`Invalid::PlaneSizes`], [`Invalid::ModelMismatch`], [`Invalid::CoherencyMismatch`].
     /// * EBUSY: file I/O is active, a caller waits in DQBUF of a queue without buffers, or
     ///   [`Busy::ModelFixed`].
     /// * [`Error::QueueFull`] (ENOBUFS).
@@ -184,7 +167,7 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     fn create(&mut self, wanted: u32, sizes: &PlaneSizes) -> Result<NewBuffers, Error> {
-        let sizes = self.set_up(Some(sizes))?;
+        let sizes = self.driver.queue_setup(Some(sizes))?;
         let max = self.queue.config.max_num_buffers;
         let free = max.saturating_sub(self.queue.num_buffers);
         let wanted = self.driver.buffer_count(wanted)?.min(free);

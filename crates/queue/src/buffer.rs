@@ -243,8 +243,6 @@ impl BufferInfo {
 pub(crate) struct Plane<M: MemOps> {
     pub(crate) memory: Option<M::Plane>,
     pub(crate) dmabuf: Option<M::DmaBuf>,
-    /// Device whose constraints apply to the memory.
-    pub(crate) device: M::Device,
     /// The driver's view of the memory; `None` unless the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
     pub(crate) location: PlaneLocation,
@@ -284,9 +282,9 @@ pub(crate) struct Buffer<M: MemOps> {
 }
 
 impl<M: MemOps> Buffer<M> {
-    pub(crate) fn new(planes: Vec<Plane<M>>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            planes,
+            planes: Vec::new(),
             state: BufferState::Dequeued,
             prepared: false,
             synced: false,
@@ -383,16 +381,10 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    pub(crate) fn new(
-        device: M::Device,
-        setup_bytes: u64,
-        location: PlaneLocation,
-        memory: Option<M::Plane>,
-    ) -> Self {
+    pub(crate) fn new(setup_bytes: u64, location: PlaneLocation, memory: Option<M::Plane>) -> Self {
         Self {
             memory,
             dmabuf: None,
-            device,
             cookie: None,
             location,
             length_bytes: setup_bytes,

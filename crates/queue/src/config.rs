@@ -83,15 +83,10 @@ pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config<Dev> {
-    /// The device that planes are for unless the driver names another one.
+    /// The device that accesses the planes.
     pub device: Dev,
-    /// Other devices that planes may be for, for example the two memory ports of a codec. A
-    /// driver names them in [`PlaneSizes::with_alloc_dev`](crate::PlaneSizes::with_alloc_dev).
-    pub alloc_devs: [Option<Dev>; MAX_PLANES],
     /// Direction of the data.
     pub queue_type: QueueType,
-    /// Whether the device also reads CAPTURE buffers, or also writes to OUTPUT buffers.
-    pub bidirectional: bool,
     /// The I/O modes that the queue offers.
     pub io_modes: IoModes,
     /// Maximum number of buffers; 0 means 32, and values below 32 are refused.
@@ -107,9 +102,6 @@ pub struct Config<Dev> {
     pub timestamps: TimestampKind,
     /// OUTPUT: whether a payload of zero means zero instead of the full length.
     pub allow_zero_bytesused: bool,
-    /// CAPTURE: whether poll returns an error until the first QBUF after an allocation (as in
-    /// V4L2).
-    pub quirk_poll_must_check_waiting_for_buffers: bool,
     /// Whether this is the CAPTURE queue of a mem2mem device. Bit 30 of its mmap cookies is set.
     pub m2m_capture: bool,
     /// Whether media requests may queue buffers. Not allowed if `min_queued_buffers` is set, since
@@ -117,8 +109,6 @@ pub struct Config<Dev> {
     pub requests: Requests,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
     pub page_shift: u32,
-    /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
-    pub max_plane_bytes: u64,
     /// Whether a call makes all requested buffers or none (ENOMEM). If true, the call places all buffers
     /// where their devices reach them. The queue's maximum number of buffers still limits a call. If false, a
     /// call makes as many buffers as fit in memory, as vb2 does. vb2 has no such setting.
@@ -131,9 +121,7 @@ impl<Dev> Config<Dev> {
     pub const fn new(device: Dev, queue_type: QueueType) -> Self {
         Self {
             device,
-            alloc_devs: [const { None }; MAX_PLANES],
             queue_type,
-            bidirectional: false,
             io_modes: IoModes::MMAP.union(IoModes::DMABUF),
             max_num_buffers: MIN_MAX_BUFFERS,
             min_queued_buffers: 0,
@@ -141,11 +129,9 @@ impl<Dev> Config<Dev> {
             allow_cache_hints: false,
             timestamps: TimestampKind::Monotonic,
             allow_zero_bytesused: false,
-            quirk_poll_must_check_waiting_for_buffers: true,
             m2m_capture: false,
             requests: Requests::None,
             page_shift: 12,
-            max_plane_bytes: 0xffff_f000,
             admission: false,
         }
     }
@@ -211,23 +197,10 @@ impl<Dev> Config<Dev> {
 
     /// Returns the direction of the device's transfers.
     pub(crate) const fn direction(&self) -> Direction {
-        match (self.bidirectional, self.queue_type) {
-            (true, _) => Direction::Bidirectional,
-            (false, QueueType::Capture) => Direction::FromDevice,
-            (false, QueueType::Output) => Direction::ToDevice,
+        match self.queue_type {
+            QueueType::Capture => Direction::FromDevice,
+            QueueType::Output => Direction::ToDevice,
         }
-    }
-}
-
-impl<Dev: Copy> Config<Dev> {
-    /// Returns the device that a plane is for. Number 0 is the queue's own device; numbers from 1
-    /// on are those of `alloc_devs`. `None` if there is no such device.
-    pub(crate) fn alloc_dev(&self, number: u32) -> Option<Dev> {
-        let Some(other) = number.checked_sub(1) else {
-            return Some(self.device);
-        };
-        let other = usize::try_from(other).ok()?;
-        self.alloc_devs.get(other).copied().flatten()
     }
 }
 

@@ -5,12 +5,11 @@ use crate::{Active, MAX_PLANES, RequestId, Timecode};
 /// `V4L2_FIELD_NONE`.
 const FIELD_NONE: u32 = 1;
 
-/// Plane sizes of a buffer, in bytes, and the devices that the planes are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// Plane sizes of a buffer, in bytes. There is at least one plane, and no size is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneSizes {
     count: usize,
     bytes: [u64; MAX_PLANES],
-    alloc_devs: [u32; MAX_PLANES],
 }
 
 impl PlaneSizes {
@@ -20,33 +19,10 @@ impl PlaneSizes {
         if bytes.is_empty() || bytes.len() > MAX_PLANES || bytes.contains(&0) {
             return None;
         }
-        let mut sizes = Self {
+        Some(Self {
             count: bytes.len(),
-            bytes: [0; MAX_PLANES],
-            alloc_devs: [0; MAX_PLANES],
-        };
-        for (to, from) in sizes.bytes.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        Some(sizes)
-    }
-
-    /// Sets a plane's device: 0 for the queue's own ([`Config::device`](crate::Config::device)), n for the
-    /// nth of [`Config::alloc_devs`](crate::Config::alloc_devs). Does nothing if the plane does not exist.
-    ///
-    /// Source: Linux 7.2 `queue_setup`, argument `alloc_devs`, differs: devices have numbers, and
-    /// the choice applies to the buffers of this call only.
-    #[must_use]
-    pub fn with_alloc_dev(mut self, plane: usize, number: u32) -> Self {
-        if let Some(place) = self.alloc_devs.get_mut(plane) {
-            *place = number;
-        }
-        self
-    }
-
-    /// Returns the number of the device that a plane is for.
-    pub(crate) fn alloc_dev(&self, plane: usize) -> u32 {
-        self.alloc_devs.get(plane).copied().unwrap_or(0)
+            bytes: core::array::from_fn(|plane| bytes.get(plane).copied().unwrap_or(0)),
+        })
     }
 
     /// Returns the sizes in bytes, one for each plane.

@@ -81,15 +81,9 @@ pub enum Invalid {
     /// number of planes that the caller passed or has space for.
     #[error("{given} given, {planes} planes")]
     Planes { given: u32, planes: u32 },
-    /// The driver returned no planes.
-    #[error("the driver named no plane")]
-    NoPlanes,
     /// No plane, too many planes, or a size of zero.
     #[error("no plane, too many planes, or a size of zero")]
     PlaneSizes,
-    /// The driver named a plane's device by a number that the queue's configuration does not have.
-    #[error("the driver named device {wanted} for plane {plane}; there is none")]
-    AllocDev { plane: u32, wanted: u32 },
     /// A plane's source does not match the queue's memory model.
     #[error("plane {plane} has a wrong kind of source")]
     Source { plane: u32 },

@@ -3,9 +3,11 @@
 use crate::buffer::{Buffer, Plane};
 use crate::driver::PlaneSizes;
 use crate::{Error, Memory, PlaneLocation, Queue, Session};
-use alloc::vec::Vec;
 use core::ops::Range;
 use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
+
+/// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
+const MAX_PLANE_BYTES: u64 = 0xffff_f000;
 
 /// The buffers that one call made, with consecutive indices.
 pub(crate) struct NewBuffers {
@@ -43,22 +45,11 @@ impl<M: MemOps> Session<'_, M> {
             cause: None,
         };
         for index in first..first.saturating_add(free) {
-            if self.queue.reserve_place(index).is_none() {
+            if let Err(e) = self.make_buffer(index, sizes) {
+                made.cause = e.reason();
                 break;
             }
-            match self.make_buffer(index, sizes) {
-                Ok(buffer) => {
-                    if let Some(place) = self.queue.place_mut(index) {
-                        *place = Some(buffer);
-                        self.queue.num_buffers = self.queue.num_buffers.saturating_add(1);
-                        made.count = made.count.saturating_add(1);
-                    }
-                }
-                Err(e) => {
-                    made.cause = e.reason();
-                    break;
-                }
-            }
+            made.count = made.count.saturating_add(1);
         }
         if self.queue.config.admission {
             self.admit(&mut made, free);
@@ -70,86 +61,75 @@ impl<M: MemOps> Session<'_, M> {
     /// Frees all buffers of a call, unless all were made and placed where their devices reach them. Reserved
     /// but unplaced memory does not count as available.
     fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
-        let placed = made.range().try_fold(0_u32, |placed, index| {
+        let mut room = 0_u32;
+        for index in made.range() {
             let buffer = self.queue.buffer_mut(index);
             let mut memories = buffer.into_iter().flat_map(Buffer::memories_mut);
-            match memories.try_for_each(|memory| self.mem.place(memory)) {
-                Ok(()) => Ok(placed.saturating_add(1)),
-                Err(e) => Err((placed, e.reason())),
+            if let Err(e) = memories.try_for_each(|memory| self.mem.place(memory)) {
+                made.cause = e.reason();
+                break;
             }
-        });
-        let room = match placed {
-            Ok(all) if all >= wanted => return,
-            Ok(room) => room,
-            Err((room, reason)) => {
-                made.cause = reason;
-                room
-            }
-        };
-        self.free_range(made.range());
-        *made = NewBuffers {
-            count: 0,
-            room: Some(room),
-            ..*made
-        };
+            room = room.saturating_add(1);
+        }
+        if room < wanted {
+            self.free_range(made.range());
+            made.count = 0;
+            made.room = Some(room);
+        }
     }
 
-    fn make_buffer(&mut self, index: u32, sizes: &PlaneSizes) -> Result<Buffer<M>, Error> {
+    fn make_buffer(&mut self, index: u32, sizes: &PlaneSizes) -> Result<(), Error> {
+        let reserved = self.queue.reserve_place(index);
+        reserved.ok_or(Error::no_memory(1))?;
+        let mut buffer = Buffer::new();
+        let filled = self.add_planes(&mut buffer, index, sizes.as_slice());
+        filled.inspect_err(|_| buffer.put_planes(self.mem))?;
+        if let Some(place) = self.queue.place_mut(index) {
+            *place = Some(buffer);
+            self.queue.num_buffers = self.queue.num_buffers.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn add_planes(
+        &mut self,
+        buffer: &mut Buffer<M>,
+        index: u32,
+        sizes: &[u64],
+    ) -> Result<(), Error> {
         let memory = self.queue.memory.unwrap_or(Memory::Mmap);
-        let mut planes = Vec::new();
-        let count = sizes.as_slice().len();
-        let reserved = planes.try_reserve_exact(count);
-        reserved.map_err(|_| Error::no_memory(count as u64))?;
-        let mut buffer = Buffer::new(planes);
-        for plane in 0..count {
-            match self.make_plane(memory, index, plane, sizes) {
-                Ok(plane) => buffer.planes.push(plane),
-                Err(e) => {
-                    buffer.put_planes(self.mem);
-                    return Err(e);
+        let reserved = buffer.planes.try_reserve_exact(sizes.len());
+        reserved.map_err(|_| Error::no_memory(sizes.len() as u64))?;
+        for (plane, &bytes) in sizes.iter().enumerate() {
+            let (location, memory) = match memory {
+                Memory::UserPtr => (PlaneLocation::UserPtr(0), None),
+                Memory::DmaBuf => (PlaneLocation::Fd(0), None),
+                Memory::Mmap => {
+                    let cookie = self.queue.cookie_of(index, plane);
+                    (PlaneLocation::Cookie(cookie), Some(self.alloc(bytes)?))
                 }
-            }
+            };
+            buffer.planes.push(Plane::new(bytes, location, memory));
         }
         if memory == Memory::Mmap {
-            if let Err(e) = self.driver.buf_init(index) {
-                buffer.put_planes(self.mem);
-                return Err(e.into());
-            }
+            self.driver.buf_init(index)?;
             buffer.initialised = true;
         }
-        Ok(buffer)
+        Ok(())
     }
 
-    fn make_plane(
-        &mut self,
-        memory: Memory,
-        index: u32,
-        plane: usize,
-        sizes: &PlaneSizes,
-    ) -> Result<Plane<M>, Error> {
-        let size = sizes.as_slice().get(plane).copied().unwrap_or(0);
-        let device = self.queue.config.alloc_dev(sizes.alloc_dev(plane));
-        let device = device.unwrap_or(self.queue.config.device);
-        let location = match memory {
-            Memory::UserPtr => PlaneLocation::UserPtr(0),
-            Memory::DmaBuf => PlaneLocation::Fd(0),
-            Memory::Mmap => PlaneLocation::Cookie(self.queue.cookie_of(index, plane)),
-        };
-        if memory != Memory::Mmap {
-            return Ok(Plane::new(device, size, location, None));
+    fn alloc(&self, len_bytes: u64) -> Result<M::Plane, PlaneError> {
+        if len_bytes > MAX_PLANE_BYTES {
+            let reason = Reason::new(Constraint::SizeLimit, len_bytes, MAX_PLANE_BYTES);
+            return Err(PlaneError::NoMemory(Some(reason)));
         }
-        let most = self.queue.config.max_plane_bytes;
-        if size > most {
-            let reason = Reason::new(Constraint::SizeLimit, size, most);
-            return Err(PlaneError::NoMemory(Some(reason)).into());
-        }
+        let config = &self.queue.config;
         let args = AllocArgs {
-            len_bytes: size,
-            direction: self.queue.config.direction(),
+            len_bytes,
+            direction: config.direction(),
             coherency: self.queue.coherency,
         };
-        let allocated = self.mem.alloc(device, args)?;
-        Ok(Plane::new(device, size, location, Some(allocated)))
+        self.mem.alloc(config.device, args)
     }
 }
 

@@ -63,12 +63,7 @@ impl<M: MemOps> Session<'_, M> {
                 Readiness::Nothing
             };
         }
-        if !self.queue.streaming || self.queue.error {
-            return Readiness::Error;
-        }
-        if self.queue.config.quirk_poll_must_check_waiting_for_buffers
-            && self.queue.waiting_for_buffers
-        {
+        if !self.queue.streaming || self.queue.error || self.queue.waiting_for_buffers {
             return Readiness::Error;
         }
         let writable = is_output

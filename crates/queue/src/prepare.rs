@@ -28,6 +28,7 @@ impl<M: MemOps> Session<'_, M> {
         let is_output = self.queue.config.is_output();
         let hints = self.queue.granted_hints(request);
         let target = Target {
+            device: self.queue.config.device,
             direction: self.queue.config.direction(),
             index: request.index,
         };
@@ -176,7 +177,7 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target,
+        target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
         plan: &Plan,
         hints: HintSkip,

@@ -126,7 +126,7 @@ pub struct Queue<M: MemOps> {
     pub(crate) accesses_failed: bool,
     pub(crate) last_buffer_dequeued: bool,
     pub(crate) queues_each_write: bool,
-    /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF.
+    /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF. Poll then returns an error.
     pub(crate) waiting_for_buffers: bool,
     /// The reason why fewer buffers were made than requested.
     pub(crate) shortfall: Option<Reason>,
@@ -182,9 +182,7 @@ impl<M: MemOps> Queue<M> {
         self.num_buffers
     }
 
-    /// Returns whether the queue has buffers.
-    #[must_use]
-    pub fn has_buffers(&self) -> bool {
+    pub(crate) fn has_buffers(&self) -> bool {
         self.num_buffers != 0
     }
 
@@ -192,12 +190,6 @@ impl<M: MemOps> Queue<M> {
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
         self.memory
-    }
-
-    /// Returns the coherency of the memory of MMAP buffers.
-    #[must_use]
-    pub fn coherency(&self) -> Coherency {
-        self.coherency
     }
 
     /// Returns whether the queue has buffers or streams. While it does, the format cannot change
@@ -224,12 +216,6 @@ impl<M: MemOps> Queue<M> {
     #[must_use]
     pub fn fileio_active(&self) -> bool {
         self.fileio.is_some()
-    }
-
-    /// Returns whether the device has failed.
-    #[must_use]
-    pub fn has_error(&self) -> bool {
-        self.error
     }
 
     /// Returns the number of buffers that the queue or the device owns.

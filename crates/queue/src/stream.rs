@@ -137,10 +137,4 @@ impl<M: MemOps> Queue<M> {
     pub fn clear_last_buffer(&mut self) {
         self.last_buffer_dequeued = false;
     }
-
-    /// Returns whether the last buffer has been dequeued.
-    #[must_use]
-    pub fn last_buffer_dequeued(&self) -> bool {
-        self.last_buffer_dequeued
-    }
 }

@@ -4,7 +4,6 @@ use super::check::mmap_buffer;
 use super::fake::{FakeMem, done};
 use super::std::sync::{Arc, Condvar, Mutex};
 use super::std::thread;
-use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{
     Active, Completion, Completions, DoneState, Error, Finished, Memory, Queue, QueueType, Stale,
@@ -259,54 +258,6 @@ fn second_thread_completes_queued_buffers() {
     device.join().unwrap();
     assert!(b.queue.statistics().done >= u64::from(FRAMES));
     assert_eq!(b.queue.statistics().errors, 0);
-    b.finish();
-}
-
-#[test]
-fn queue_setup_chooses_devices_of_planes() {
-    for memory in [Memory::Mmap, Memory::UserPtr] {
-        let mut b = Bench::with(QueueType::Output, |c| {
-            c.alloc_devs[0] = Some(20);
-            c.alloc_devs[1] = Some(30);
-        });
-        b.driver.sizes = super::std::vec![4096, 4096, 4096];
-        b.driver.alloc_devs = super::std::vec![2, 0, 1];
-        b.reqbufs(memory, 1).unwrap();
-        if memory == Memory::UserPtr {
-            let mut request = crate::QueueBuffer::new(0, memory);
-            for addr in [0x1000, 0x2000, 0x3000] {
-                let plane = crate::PlaneRequest {
-                    length_bytes: 4096,
-                    source: crate::PlaneSource::UserPtr { user: 0, addr },
-                    ..crate::PlaneRequest::mmap(4096)
-                };
-                request.push_plane(plane).ok().unwrap();
-            }
-            b.qbuf_as(request).unwrap();
-        }
-        let devs: Vec<u32> = b
-            .mem
-            .get()
-            .planes
-            .values()
-            .map(|record| record.dev)
-            .collect();
-        assert_eq!(devs, [30, 7, 20], "{memory:?}");
-        b.finish();
-    }
-}
-
-#[test]
-fn a_device_that_is_not_there_is_refused() {
-    let mut b = Bench::with(QueueType::Output, |c| c.alloc_devs[0] = Some(20));
-    b.driver.alloc_devs = super::std::vec![2];
-    let refused = b.reqbufs(Memory::Mmap, 1).unwrap_err();
-    let wanted = crate::Invalid::AllocDev {
-        plane: 0,
-        wanted: 2,
-    };
-    assert_eq!(refused, wanted.into());
-    assert_eq!(refused.errno(), 22);
     b.finish();
 }
 

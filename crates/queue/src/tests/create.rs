@@ -54,7 +54,7 @@ fn coherency_is_granted_only_to_mmap_with_hints() {
     ] {
         let made = b.session().reqbufs(memory, 2, Coherency::NonCoherent);
         assert_eq!(made.unwrap().coherency, granted, "{memory:?}");
-        assert_eq!(b.queue.coherency(), granted);
+        assert_eq!(b.queue.coherency, granted);
     }
     b.session()
         .reqbufs(Memory::Mmap, 2, Coherency::NonCoherent)

@@ -147,7 +147,7 @@ fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
     let mut b = Bench::new(QueueType::Capture);
     b.reqbufs(Memory::Mmap, 2).unwrap();
     assert_eq!(seen(b.dqbuf()), EINVAL, "V1");
-    assert!(!b.queue.last_buffer_dequeued());
+    assert!(!b.queue.last_buffer_dequeued);
     b.qbuf(0).unwrap();
     b.qbuf(1).unwrap();
     b.streamon().unwrap();
@@ -161,9 +161,9 @@ fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
         EINVAL,
         "a failure with the last buffer in front"
     );
-    assert!(!b.queue.last_buffer_dequeued());
+    assert!(!b.queue.last_buffer_dequeued);
     assert_eq!(seen(b.dqbuf()), 0, "V2");
-    assert!(b.queue.last_buffer_dequeued());
+    assert!(b.queue.last_buffer_dequeued);
     b.finish();
 }
 

@@ -14,7 +14,7 @@ fn every_error_has_its_errno() {
     };
     let table = [
         (Error::Busy(Busy::FileIo), 16),
-        (Error::Invalid(Invalid::NoPlanes), 22),
+        (Error::Invalid(Invalid::PlaneSizes), 22),
         (Error::Config(ConfigError::NoMemoryModel), 22),
         (Error::WouldBlock, 11),
         (Error::QueueError, 5),

@@ -30,7 +30,6 @@ pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
     pub(crate) extra_users: u32,
     pub(crate) direction: Direction,
-    pub(crate) dev: u32,
 }
 
 #[derive(Debug)]
@@ -146,6 +145,7 @@ impl Books {
     }
 
     fn make(&mut self, dev: u32, kind: Kind, bytes: u64, direction: Direction) -> FakePlane {
+        assert_eq!(dev, 7, "the device of the tests' queues");
         let id = self.id();
         let record = Record {
             kind,
@@ -154,7 +154,6 @@ impl Books {
             bytes: vec![0; usize::try_from(bytes.min(1 << 17)).unwrap()],
             extra_users: 0,
             direction,
-            dev,
         };
         self.planes.insert(id, record);
         FakePlane(id)
@@ -464,8 +463,6 @@ pub(crate) struct FakeDriver {
     pub(crate) requests_complete: Vec<(u32, RequestId)>,
     /// CAPTURE: the data offset that `buf_prepare` sets.
     pub(crate) capture_offset: Option<u64>,
-    /// Number of the device of each plane, for `queue_setup`.
-    pub(crate) alloc_devs: Vec<u32>,
 }
 
 impl Default for FakeDriver {
@@ -487,7 +484,6 @@ impl Default for FakeDriver {
             streaming: false,
             requests_complete: Vec::new(),
             capture_offset: None,
-            alloc_devs: Vec::new(),
         }
     }
 }
@@ -531,16 +527,11 @@ impl Driver for FakeDriver {
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         self.call("queue_setup")?;
-        let Some(asked) = create else {
-            let sizes = PlaneSizes::new(&self.sizes).unwrap_or_default();
-            let devs = self.alloc_devs.iter().enumerate();
-            return Ok(devs.fold(sizes, |sizes, (plane, n)| sizes.with_alloc_dev(plane, *n)));
-        };
-        let asked = asked.as_slice();
+        let asked = create.map_or(self.sizes.as_slice(), PlaneSizes::as_slice);
         if asked.len() != self.sizes.len() || asked.iter().zip(&self.sizes).any(|(a, s)| a < s) {
             return Err(DriverError(22));
         }
-        Ok(PlaneSizes::new(asked).unwrap_or_default())
+        PlaneSizes::new(asked).ok_or(DriverError(22))
     }
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {

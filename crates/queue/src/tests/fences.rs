@@ -185,7 +185,7 @@ fn start_failing_after_fences_breaks_the_queue() {
     b.mem.get().held_back.clear();
     b.driver.fail.insert("start_streaming", 28);
     b.session().settle();
-    assert!(b.queue.has_error());
+    assert!(b.queue.error);
     b.streamoff().unwrap();
     assert_eq!(b.mem.get().outcomes, [CANCELED]);
     b.finish();

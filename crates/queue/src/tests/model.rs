@@ -666,8 +666,8 @@ impl Run {
         let model = &self.model;
         assert_eq!(queue.is_streaming(), model.streaming);
         assert_eq!(queue.is_started(), model.started);
-        assert_eq!(queue.has_error(), model.error);
-        assert_eq!(queue.last_buffer_dequeued(), model.ended);
+        assert_eq!(queue.error, model.error);
+        assert_eq!(queue.last_buffer_dequeued, model.ended);
         assert_eq!(queue.memory(), model.memory);
         assert_eq!(queue.queued_count(), model.out());
         assert_eq!(queue.is_waiting(), model.sleeper);

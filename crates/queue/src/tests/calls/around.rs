@@ -263,15 +263,6 @@ fn poll() {
             streaming(b);
             ask(b, ALL)
         }),
-        ("L1+ without the quirk", both(NOTHING), |b| {
-            let queue_type = b.queue.config().queue_type;
-            *b = Bench::with(queue_type, |c| {
-                c.quirk_poll_must_check_waiting_for_buffers = false
-            });
-            ready(b);
-            b.streamon().unwrap();
-            ask(b, ALL)
-        }),
         ("L2", both(NOTHING), |b| {
             streaming(b);
             b.frame();
@@ -433,7 +424,7 @@ fn streaming_calls() {
             streaming(b);
             b.queue.set_error();
             let result = seen(b.streamoff());
-            assert!(!b.queue.has_error());
+            assert!(!b.queue.error);
             result
         }),
         ("I1", both(EINVAL), |b| {

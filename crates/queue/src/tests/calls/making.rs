@@ -66,14 +66,6 @@ fn reqbufs() {
             assert_eq!(count(b.reqbufs(Memory::Mmap, 2)), EINVAL);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
-        ("R+ zero planes", both(EINVAL), |b| {
-            b.driver.sizes.clear();
-            count(b.reqbufs(Memory::Mmap, 2))
-        }),
-        ("R+ size zero", both(EINVAL), |b| {
-            b.driver.sizes = vec![0];
-            count(b.reqbufs(Memory::Mmap, 2))
-        }),
         ("R+ no memory", both(ENOMEM), |b| {
             b.mem.get().max_alloc = Some(0);
             count(b.reqbufs(Memory::Mmap, 2))

@@ -42,7 +42,6 @@ impl Model {
         assert_eq!(queue.memory(), stream.memory);
         assert_eq!(queue.is_streaming(), stream.streaming);
         assert_eq!(queue.is_started(), stream.started);
-        assert_eq!(queue.has_error(), stream.error);
         assert_eq!(queue.is_waiting(), stream.sleeper);
         let mut session = lab.sides[side].session(&lab.mem);
         for index in 0..MAX {
