@@ -1,10 +1,10 @@
 //! read() and write() on top of MMAP buffers.
 
 use crate::config::MAX_PLANES;
-use crate::queue::{Current, FileIo};
+use crate::queue::{Current, FileIo, UnderWay};
 use crate::{
-    BufferInfo, Busy, Error, Invalid, Memory, Moved, Pieces, PlaneRequest, Queue, QueueBuffer,
-    QueueType, Session,
+    Busy, Error, Invalid, Memory, Moved, Pieces, PlaneRequest, Queue, QueueBuffer, QueueType,
+    Session,
 };
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps};
@@ -48,31 +48,20 @@ pub trait Source {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The first call
-    /// starts streaming with all buffers queued, even for 0 bytes. The queue queues each buffer again when it is
-    /// empty.
+    /// Begins a read() of captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. Moves
+    /// the first piece; [`resume_read`](Self::resume_read) moves the rest. The first read() starts streaming
+    /// with all buffers queued, even for 0 bytes. The queue queues each buffer again when it is empty.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
-    /// * EBUSY: another caller waits; the queue already has buffers; the format has several planes;
-    ///   the memory has no CPU view.
+    /// * EBUSY: another caller waits, or another call is in progress ([`Queue::transfer_under_way`]); the
+    ///   queue already has buffers; the format has several planes; the memory has no CPU view.
     /// * [`Error::Fault`] (EFAULT): `sink` failed; the next call reads the bytes again.
     /// * [`Error::WouldBlock`] (EAGAIN): no buffer is ready. A caller that may sleep then calls
     ///   [`Queue::wait`].
     /// * Errors of the start of streaming: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).
-    pub fn read(&mut self, sink: &mut dyn Sink, len_bytes: u64) -> Result<u64, Error> {
-        let moved = self.begin_read(sink, len_bytes, Pieces::WHOLE)?;
-        Ok(moved.bytes())
-    }
-
-    /// Begins a read() as [`read`](Self::read) does, but moves only the first piece.
-    /// [`resume_read`](Self::resume_read) moves the rest.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read); EBUSY also while another call is in progress
-    /// ([`Queue::transfer_under_way`]).
     pub fn begin_read(
         &mut self,
         sink: &mut dyn Sink,
@@ -81,65 +70,46 @@ impl<M: MemOps> Session<'_, M> {
     ) -> Result<Moved, Error> {
         self.begin_fileio(QueueType::Capture, pieces.call)?;
         let current = self.buffer_to_read()?;
-        let count = len_bytes.min(current.left());
-        self.queue.begin_transfer(pieces.call, count);
+        self.queue.begin_transfer(pieces.call, current, len_bytes);
         self.resume_read(sink, pieces)
     }
 
     /// Moves the next piece of a read(). A call after the last piece confirms that all bytes have arrived.
     ///
     /// # Errors
-    /// As [`read`](Self::read). EBUSY: the read() that `pieces` names is not in progress. Any error ends that
-    /// read(), and its bytes count as not read.
+    /// As [`begin_read`](Self::begin_read). EBUSY: the read() that `pieces` names is not in progress. Any error
+    /// ends that read(), and its bytes count as not read.
     pub fn resume_read(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
-        let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
         // With several pieces, the read() ends only at a call that moves 0 bytes: until the host makes
         // that call, the last piece may not have reached the program.
         let is_over = bytes == 0 || under_way.count <= pieces.most_bytes;
-        if let Err(error) = self.copy_out(from, bytes, sink) {
-            self.queue.end_transfer(pieces.call);
-            return Err(error);
+        self.queue
+            .move_piece(current, under_way, bytes, |memory, from, offset, chunk| {
+                self.mem.copy_from(memory, from, chunk)?;
+                sink.put(offset, chunk).map_err(|Fault| Error::Fault)
+            })?;
+        if !is_over {
+            return Ok(Moved::Part(bytes));
         }
-        if let Some(part) = self.queue.note_piece(under_way, bytes, is_over) {
-            return Ok(part);
+        self.queue.end_transfer(pieces.call);
+        let read = current.after(under_way.count);
+        self.queue.set_current(Some(read));
+        if read.left() == 0 && under_way.count > 0 {
+            // If the buffer cannot be queued, the next read() tries again and returns the error.
+            let _ = self.queue_current(read, 0);
         }
-        self.finish_read(current.after(under_way.count), under_way.count);
         Ok(Moved::Last(bytes))
     }
 
-    fn finish_read(&mut self, current: Current, count: u64) {
-        self.queue.set_current(Some(current));
-        if current.left() == 0 && count > 0 {
-            // If the buffer could not be queued, the next read() tries again and returns the error.
-            if self.queue_current(current, 0).is_ok() {
-                self.queue.set_current(None);
-            }
-        }
-    }
-
-    /// Writes bytes from `source` to the device: at most `len_bytes`, and not past the end of a buffer.
-    /// Queues the buffer when it is full; its payload is the bytes written. `now_ns` is the timestamp for
-    /// queues that copy timestamps.
+    /// Begins a write() of bytes from `source` to the device: at most `len_bytes`, and not past the end of a
+    /// buffer. Moves the first piece; [`resume_write`](Self::resume_write) moves the rest. The queue queues the
+    /// buffer when it is full; its payload is the bytes written. `now_ns` is the timestamp for queues that
+    /// copy timestamps.
     ///
     /// # Errors
-    /// As [`read`](Self::read). After an error, this call's bytes count as not written.
-    pub fn write(
-        &mut self,
-        source: &mut dyn Source,
-        len_bytes: u64,
-        now_ns: u64,
-    ) -> Result<u64, Error> {
-        let moved = self.begin_write(source, len_bytes, now_ns, Pieces::WHOLE)?;
-        Ok(moved.bytes())
-    }
-
-    /// Begins a write() as [`write`](Self::write) does, but moves only the first piece.
-    /// [`resume_write`](Self::resume_write) moves the rest.
-    ///
-    /// # Errors
-    /// As [`begin_read`](Self::begin_read).
+    /// As [`begin_read`](Self::begin_read). After an error, this call's bytes count as not written.
     pub fn begin_write(
         &mut self,
         source: &mut dyn Source,
@@ -149,14 +119,9 @@ impl<M: MemOps> Session<'_, M> {
     ) -> Result<Moved, Error> {
         self.begin_fileio(QueueType::Output, pieces.call)?;
         let current = self.buffer_to_write()?;
-        self.queue.set_current(Some(current));
-        self.queue
-            .begin_transfer(pieces.call, len_bytes.min(current.left()));
-        let moved = self.resume_write(source, now_ns, pieces);
-        if moved.is_err() {
-            self.queue.end_transfer(pieces.call);
-        }
-        moved
+        self.queue.begin_transfer(pieces.call, current, len_bytes);
+        self.resume_write(source, now_ns, pieces)
+            .inspect_err(|_| self.queue.end_transfer(pieces.call))
     }
 
     /// Moves the next piece of a write().
@@ -172,32 +137,23 @@ impl<M: MemOps> Session<'_, M> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let bytes = under_way.piece(pieces);
         source.prepare(bytes).map_err(|Fault| Error::Fault)?;
-        if let Err(error) = self.copy_in(current.after(under_way.done), bytes, source) {
-            self.queue.end_transfer(pieces.call);
-            return Err(error);
+        self.queue
+            .move_piece(current, under_way, bytes, |memory, to, offset, chunk| {
+                source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
+                Ok(self.mem.copy_to(memory, to, chunk)?)
+            })?;
+        if under_way.done.saturating_add(bytes) < under_way.count {
+            return Ok(Moved::Part(bytes));
         }
-        let is_over = under_way.done.saturating_add(bytes) >= under_way.count;
-        if let Some(part) = self.queue.note_piece(under_way, bytes, is_over) {
-            return Ok(part);
-        }
-        self.finish_write(current.after(under_way.count), now_ns)?;
-        Ok(Moved::Last(bytes))
-    }
-
-    fn finish_write(&mut self, written: Current, now_ns: u64) -> Result<(), Error> {
+        self.queue.end_transfer(pieces.call);
+        let written = current.after(under_way.count);
         let is_frame = self.queue.queues_each_write && written.pos > 0;
-        if written.left() > 0 && !is_frame {
+        if written.left() == 0 || is_frame {
+            self.queue_current(written, now_ns)?;
+        } else {
             self.queue.set_current(Some(written));
-            return Ok(());
         }
-        self.queue_current(written, now_ns)?;
-        self.queue.set_current(None);
-        if let Some(fileio) = &mut self.queue.fileio {
-            if fileio.fresh == written.index {
-                fileio.fresh = fileio.fresh.saturating_add(1);
-            }
-        }
-        Ok(())
+        Ok(Moved::Last(bytes))
     }
 
     /// Checks a read() or write(), and starts the emulation at the first one.
@@ -207,10 +163,10 @@ impl<M: MemOps> Session<'_, M> {
         if queue_type != config.queue_type || !config.io_modes.contains(config.fileio_mode()) {
             return Err(Invalid::FileIoNotOffered.into());
         }
-        if self.queue.is_waiting() {
+        let other = self.queue.transfer_under_way().filter(|it| *it != call);
+        if self.queue.is_waiting() || other.is_some() {
             return Err(Busy::Waiting.into());
         }
-        self.queue.check_under_way(call)?;
         match self.queue.fileio {
             Some(_) => Ok(()),
             None => self.start_fileio(),
@@ -223,11 +179,10 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Busy::HasBuffers.into());
         }
         self.core_reqbufs(Memory::Mmap, 1, Coherency::Coherent)?;
-        let started = self.run_fileio();
-        if started.is_err() {
-            self.stop_fileio();
-        }
-        started
+        self.run_fileio().inspect_err(|_| {
+            self.queue.fileio = None;
+            self.free_all();
+        })
     }
 
     fn run_fileio(&mut self) -> Result<(), Error> {
@@ -265,12 +220,6 @@ impl<M: MemOps> Session<'_, M> {
         self.core_streamon()
     }
 
-    /// Ends emulation: stops streaming and frees all buffers.
-    fn stop_fileio(&mut self) {
-        self.queue.fileio = None;
-        self.free_all();
-    }
-
     /// Returns the buffer to read from: the current one, or the next done one that is not empty. Also returns
     /// the stream's last buffer if it is empty: that is the end of the file.
     fn buffer_to_read(&mut self) -> Result<Current, Error> {
@@ -281,12 +230,16 @@ impl<M: MemOps> Session<'_, M> {
                     return Ok(current);
                 }
                 self.queue_current(current, 0)?;
-                self.queue.set_current(None);
             }
             let info = self.core_dqbuf(MAX_PLANES)?;
-            let current = filled(&info);
+            let plane = info.planes.first().copied().flatten();
+            let current = Current {
+                index: info.index,
+                pos: plane.map_or(0, |plane| plane.data_offset),
+                end: plane.map_or(0, |plane| plane.payload_bytes),
+            };
             self.queue.set_current(Some(current));
-            if current.left() > 0 || current.last {
+            if current.left() > 0 || info.last {
                 return Ok(current);
             }
         }
@@ -306,15 +259,10 @@ impl<M: MemOps> Session<'_, M> {
         };
         let plane = self.queue.buffer(index)?.planes.first();
         let end = plane.map_or(0, |plane| plane.length_bytes);
-        Ok(Current {
-            index,
-            pos: 0,
-            end,
-            last: false,
-        })
+        Ok(Current { index, pos: 0, end })
     }
 
-    /// Queues the buffer with its content. After a failure the program owns it, unprepared.
+    /// Queues the current buffer with its content. After a failure the program owns it, unprepared.
     fn queue_current(&mut self, current: Current, now_ns: u64) -> Result<(), Error> {
         let index = current.index;
         let is_output = self.queue.config.is_output();
@@ -324,28 +272,14 @@ impl<M: MemOps> Session<'_, M> {
             if let Ok(buffer) = self.queue.buffer_mut(index) {
                 buffer.unprepare(self.mem, self.driver, index);
             }
-        })
-    }
-
-    fn copy_out(&mut self, current: Current, count: u64, sink: &mut dyn Sink) -> Result<(), Error> {
-        self.queue
-            .copy(current, count, |memory, from, offset, chunk| {
-                self.mem.copy_from(memory, from, chunk)?;
-                sink.put(offset, chunk).map_err(|Fault| Error::Fault)
-            })
-    }
-
-    fn copy_in(
-        &mut self,
-        current: Current,
-        count: u64,
-        source: &mut dyn Source,
-    ) -> Result<(), Error> {
-        self.queue
-            .copy(current, count, |memory, to, offset, chunk| {
-                source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
-                Ok(self.mem.copy_to(memory, to, chunk)?)
-            })
+        })?;
+        if let Some(fileio) = &mut self.queue.fileio {
+            fileio.current = None;
+            if fileio.fresh == index {
+                fileio.fresh = fileio.fresh.saturating_add(1);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -370,33 +304,32 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Moves `count` bytes in chunks. `each` gets the plane, the chunk's position in the plane and in the
-    /// program's memory, and the chunk.
-    fn copy(
+    /// Moves the next `bytes` of a transfer, in chunks; a failure ends the transfer. `each` gets the plane, the
+    /// chunk's position in the plane and in the program's memory, and the chunk.
+    fn move_piece(
         &mut self,
         current: Current,
-        count: u64,
+        under_way: UnderWay,
+        bytes: u64,
         mut each: impl FnMut(&mut M::Plane, u64, u64, &mut [u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let Some(mut fileio) = self.fileio.take() else {
             return Ok(());
         };
+        let start = current.after(under_way.done).pos;
         let moved = self.buffer_mut(current.index).and_then(|buffer| {
-            let memory = buffer.planes.first_mut().and_then(|p| p.memory.as_mut());
-            let memory = memory.ok_or(Error::Fault)?;
-            let mut offset = 0;
-            while offset < count {
-                let bytes = (fileio.chunk.len() as u64).min(count.saturating_sub(offset));
+            let memory = buffer.memories_mut().next().ok_or(Error::Fault)?;
+            let most = fileio.chunk.len().max(1);
+            for offset in (0..bytes).step_by(most) {
                 // CAST: not more than the length of the chunk.
-                let chunk = fileio.chunk.get_mut(..bytes as usize).unwrap_or(&mut []);
-                if chunk.is_empty() {
-                    break;
-                }
-                each(memory, current.pos.saturating_add(offset), offset, chunk)?;
-                offset = offset.saturating_add(bytes);
+                let len = bytes.saturating_sub(offset).min(most as u64) as usize;
+                let chunk = fileio.chunk.get_mut(..len).ok_or(Error::Fault)?;
+                each(memory, start.saturating_add(offset), offset, chunk)?;
             }
             Ok(())
         });
+        let done = under_way.done.saturating_add(bytes);
+        fileio.under_way = moved.is_ok().then_some(UnderWay { done, ..under_way });
         self.fileio = Some(fileio);
         moved
     }
@@ -410,17 +343,4 @@ fn request<M: MemOps>(index: u32, payload_bytes: u64, timestamp_ns: u64) -> Queu
     }
     request.timestamp_ns = timestamp_ns;
     request
-}
-
-fn filled(info: &BufferInfo) -> Current {
-    let plane = info.planes.first().copied().flatten();
-    let (pos, end) = plane.map_or((0, 0), |p| {
-        (p.data_offset.min(p.payload_bytes), p.payload_bytes)
-    });
-    Current {
-        index: info.index,
-        pos,
-        end,
-        last: info.last,
-    }
 }

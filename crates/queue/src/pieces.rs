@@ -17,14 +17,6 @@ pub struct Pieces {
     pub most_bytes: u64,
 }
 
-impl Pieces {
-    /// Moves all bytes in one piece.
-    pub(crate) const WHOLE: Self = Self {
-        call: 0,
-        most_bytes: u64::MAX,
-    };
-}
-
 /// The result of a piece of a read() or write().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
@@ -32,14 +24,6 @@ pub enum Moved {
     Last(u64),
     /// A piece of this many bytes was moved, and more pieces follow.
     Part(u64),
-}
-
-impl Moved {
-    pub(crate) const fn bytes(self) -> u64 {
-        match self {
-            Self::Last(bytes) | Self::Part(bytes) => bytes,
-        }
-    }
 }
 
 impl UnderWay {
@@ -65,18 +49,13 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    pub(crate) fn check_under_way(&self, call: u64) -> Result<(), Error> {
-        match self.transfer_under_way() {
-            Some(other) if other != call => Err(Busy::Waiting.into()),
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn begin_transfer(&mut self, call: u64, count: u64) {
+    /// Begins a transfer of `len_bytes`, but not past the end of the buffer `current`.
+    pub(crate) fn begin_transfer(&mut self, call: u64, current: Current, len_bytes: u64) {
         if let Some(fileio) = &mut self.fileio {
+            fileio.current = Some(current);
             fileio.under_way = Some(UnderWay {
                 call,
-                count,
+                count: len_bytes.min(current.left()),
                 done: 0,
             });
         }
@@ -89,19 +68,5 @@ impl<M: MemOps> Queue<M> {
             .and_then(|fileio| fileio.current.zip(fileio.under_way))
             .filter(|(_, under_way)| under_way.call == call)
             .ok_or(Busy::Waiting.into())
-    }
-
-    /// Records a moved piece. Returns `None` if it ends the call.
-    pub(crate) fn note_piece(
-        &mut self,
-        mut under_way: UnderWay,
-        bytes: u64,
-        is_over: bool,
-    ) -> Option<Moved> {
-        under_way.done = under_way.done.saturating_add(bytes);
-        if let Some(fileio) = &mut self.fileio {
-            fileio.under_way = (!is_over).then_some(under_way);
-        }
-        (!is_over).then_some(Moved::Part(bytes))
     }
 }

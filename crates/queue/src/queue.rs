@@ -23,7 +23,6 @@ pub(crate) struct Current {
     pub(crate) index: u32,
     pub(crate) pos: u64,
     pub(crate) end: u64,
-    pub(crate) last: bool,
 }
 
 impl Current {

@@ -4,7 +4,7 @@ use super::calls::{EAGAIN, EBUSY, EFAULT, EINVAL, seen};
 use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
-use super::{BOTH, Bench};
+use super::{BOTH, Bench, WHOLE, whole};
 use crate::{
     Busy, Completion, DoneState, Error, Fault, Interest, IoModes, MAX_PLANES, Memory, QueueType,
     Readiness, Sink, Source, TimestampKind,
@@ -54,13 +54,13 @@ fn bench(queue_type: QueueType) -> Bench {
 }
 
 fn read(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
-    let result = b.session().read(user, len);
+    let result = b.session().begin_read(user, len, WHOLE).map(whole);
     b.check();
     result
 }
 
 fn write(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
-    let result = b.session().write(user, len, 77);
+    let result = b.session().begin_write(user, len, 77, WHOLE).map(whole);
     b.check();
     result
 }

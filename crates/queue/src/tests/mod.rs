@@ -20,7 +20,7 @@ mod stream;
 mod stream_io;
 mod tokens;
 
-use crate::{Coherency, Config, Memory, Queue, QueueType, Session, Wait};
+use crate::{Coherency, Config, Memory, Moved, Pieces, Queue, QueueType, Session, Wait};
 use fake::{FakeDriver, FakeMem};
 
 /// A queue with a fake memory and a fake driver.
@@ -90,6 +90,20 @@ impl Bench {
         self.driver.tokens.clear();
         self.mem.assert_empty();
         self.driver.assert_balanced();
+    }
+}
+
+/// A read() or write() in one piece.
+pub(crate) const WHOLE: Pieces = Pieces {
+    call: 0,
+    most_bytes: u64::MAX,
+};
+
+/// Returns the number of bytes that a transfer in one piece moved.
+pub(crate) fn whole(moved: Moved) -> u64 {
+    match moved {
+        Moved::Last(bytes) => bytes,
+        Moved::Part(_) => panic!("more pieces follow"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! read() and write() as streams of bytes: with any sizes of calls and any failure, no
 //! byte is lost, doubled or out of order.
 
-use super::Bench;
 use super::fake::done;
 use super::std::vec;
 use super::std::vec::Vec;
+use super::{Bench, WHOLE, whole};
 use crate::{Completion, DoneState, Error, Fault, MAX_PLANES, QueueType, Sink, Source};
 use proptest::prelude::*;
 
@@ -117,12 +117,13 @@ impl Run {
 
     fn call(&mut self, len: u64) -> Result<u64, Error> {
         let mut session = self.bench.session();
-        if self.output {
-            session.write(&mut self.program, len, 0)
+        let moved = if self.output {
+            session.begin_write(&mut self.program, len, 0, WHOLE)
         } else {
             self.program.got.clear();
-            session.read(&mut self.program, len)
-        }
+            session.begin_read(&mut self.program, len, WHOLE)
+        };
+        moved.map(whole)
     }
 
     fn took(&mut self, len: u64, result: Result<u64, Error>) {

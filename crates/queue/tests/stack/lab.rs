@@ -13,9 +13,9 @@ use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, Fault, HintSkip, Interest, IoModes, MAX_PLANES, MapAccess, Memory, PlaneLocation,
-    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness,
-    Session, Sink, Source, Wait,
+    ExportAccess, Fault, HintSkip, Interest, IoModes, MAX_PLANES, MapAccess, Memory, Moved, Pieces,
+    PlaneLocation, PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
+    Readiness, Session, Sink, Source, Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -439,12 +439,16 @@ impl Lab {
     fn file(&mut self, side: usize, stamp: u32) -> Result<Reply, i32> {
         let mut session = self.sides[side].session(&self.mem);
         let mut bytes = Bytes(bytes_of(stamp));
-        let moved = if side == OUTPUT {
-            session.write(&mut bytes, LEN, self.clock)
-        } else {
-            session.read(&mut bytes, LEN)
+        let whole = Pieces {
+            call: 0,
+            most_bytes: u64::MAX,
         };
-        let moved = moved.map_err(Error::errno)?;
+        let moved = if side == OUTPUT {
+            session.begin_write(&mut bytes, LEN, self.clock, whole)
+        } else {
+            session.begin_read(&mut bytes, LEN, whole)
+        };
+        let (Moved::Last(moved) | Moved::Part(moved)) = moved.map_err(Error::errno)?;
         bytes.0.truncate(moved as usize);
         Ok(Reply::Bytes(Frame(bytes.0)))
     }
