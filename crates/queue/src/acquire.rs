@@ -3,7 +3,7 @@
 use crate::buffer::{Buffer, Plane};
 use crate::config::MAX_PLANES;
 use crate::session::DynDriver;
-use crate::{Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
+use crate::{Error, Invalid, Memory, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
 /// The buffer that acquires memory, and its queue's device and direction.
@@ -15,7 +15,7 @@ pub(crate) struct Target<Dev> {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Gives each plane the memory that `request` names, with the plane's length from `lengths` (bytes).
+    /// Gives each plane the memory and length that `request` names.
     ///
     /// Does nothing if every plane already has that memory. Calls `buf_cleanup` before memory is
     /// replaced and `buf_init` after. After an error the buffer has either its old memory or none.
@@ -25,52 +25,33 @@ impl<M: MemOps> Buffer<M> {
         driver: &mut DynDriver<'_, M>,
         target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
-        lengths: &[u64; MAX_PLANES],
     ) -> Result<(), Error> {
-        let stale = self.stale_planes(mem, request, lengths);
+        let stale: [bool; MAX_PLANES] =
+            core::array::from_fn(|i| match (self.planes.get(i), request.planes.get(i)) {
+                (Some(plane), Some(Some(wanted))) => !plane.has(mem, wanted),
+                _ => false,
+            });
         if !stale.contains(&true) {
             return Ok(());
         }
         self.cleanup(driver, target.index);
-        match request.memory {
-            Memory::Mmap => return Err(PlaneError::Invalid(None).into()),
-            Memory::UserPtr => {
-                for (plane, stale) in self.planes.iter_mut().zip(stale) {
-                    if stale {
-                        plane.put(mem);
-                    }
-                }
-            }
-            Memory::DmaBuf => self.put_planes(mem),
-        }
-        let taken = self.take_planes(mem, target, request, lengths);
-        let taken = taken.and_then(|()| driver.buf_init(target.index).map_err(Error::from));
-        match taken {
-            Ok(()) => {
-                self.initialised = true;
-                Ok(())
-            }
-            Err(e) => {
-                self.put_planes(mem);
-                Err(e)
+        if request.memory == Memory::DmaBuf {
+            self.put_planes(mem);
+        } else {
+            for (plane, _) in self
+                .planes
+                .iter_mut()
+                .zip(stale)
+                .filter(|(_, stale)| *stale)
+            {
+                plane.put(mem);
             }
         }
-    }
-
-    /// Returns, for each plane, whether its memory differs from the memory that `request` names.
-    fn stale_planes(
-        &self,
-        mem: &M,
-        request: &QueueBuffer<M>,
-        lengths: &[u64; MAX_PLANES],
-    ) -> [bool; MAX_PLANES] {
-        core::array::from_fn(|i| match (self.planes.get(i), request.planes.get(i)) {
-            (Some(plane), Some(Some(wanted))) => {
-                let length = lengths.get(i).copied().unwrap_or(0);
-                !plane.has(mem, &wanted.source, length)
-            }
-            _ => false,
-        })
+        let taken = self.take_planes(mem, target, request);
+        let taken = taken.and_then(|()| Ok(driver.buf_init(target.index)?));
+        taken.inspect_err(|_| self.put_planes(mem))?;
+        self.initialised = true;
+        Ok(())
     }
 
     /// Acquires memory for all planes without memory.
@@ -79,12 +60,11 @@ impl<M: MemOps> Buffer<M> {
         mem: &M,
         target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
-        lengths: &[u64; MAX_PLANES],
     ) -> Result<(), Error> {
-        let wanted = request.planes.iter_mut().flatten().zip(lengths);
-        for (i, (plane, (wanted, length))) in self.planes.iter_mut().zip(wanted).enumerate() {
+        let wanted = request.planes.iter_mut().flatten();
+        for (number, (plane, wanted)) in (0_u32..).zip(self.planes.iter_mut().zip(wanted)) {
             if plane.memory.is_none() {
-                plane.take(mem, target, i, &mut wanted.source, *length)?;
+                plane.take(mem, target, number, wanted)?;
             }
         }
         // An exporter may place memory at its first map, for the devices attached by then. So all planes are
@@ -112,38 +92,37 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    /// Returns whether the plane already has the memory that `source` names.
-    fn has(&self, mem: &M, source: &PlaneSource<M>, length: u64) -> bool {
+    /// Returns whether the plane already has the wanted memory and length.
+    fn has(&self, mem: &M, wanted: &PlaneRequest<M>) -> bool {
         let Some(memory) = &self.memory else {
             return false;
         };
-        match source {
-            PlaneSource::Mmap => true,
-            PlaneSource::UserPtr { user, addr } => {
+        let same_length = self.length_bytes == wanted.length_bytes;
+        match (&wanted.source, &self.dmabuf) {
+            (PlaneSource::Mmap, _) => true,
+            (PlaneSource::UserPtr { user, addr }, _) => {
                 self.location == PlaneLocation::UserPtr(*addr)
-                    && self.length_bytes == length
+                    && same_length
                     && mem.is_current(memory, user, *addr)
             }
-            PlaneSource::DmaBuf { buf, .. } => match (buf, &self.dmabuf) {
-                (Some(new), Some(old)) => self.length_bytes == length && mem.same_dmabuf(new, old),
-                _ => false,
-            },
+            (PlaneSource::DmaBuf { buf: Some(new), .. }, Some(old)) => {
+                same_length && mem.same_dmabuf(new, old)
+            }
+            (PlaneSource::DmaBuf { .. }, _) => false,
         }
     }
 
-    /// Acquires the memory that `source` names. The caller guarantees that the plane has no memory.
+    /// Acquires the wanted memory. The caller guarantees that the plane has no memory.
     fn take(
         &mut self,
         mem: &M,
         target: Target<M::Device>,
-        number: usize,
-        source: &mut PlaneSource<M>,
-        length: u64,
+        number: u32,
+        wanted: &mut PlaneRequest<M>,
     ) -> Result<(), Error> {
-        let Target {
-            device, direction, ..
-        } = target;
-        match source {
+        let (device, direction) = (target.device, target.direction);
+        let length = wanted.length_bytes;
+        match &mut wanted.source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
             PlaneSource::UserPtr { user, addr } => {
                 let memory = mem.get_userptr(device, user, *addr, length, direction)?;
@@ -151,17 +130,13 @@ impl<M: MemOps> Plane<M> {
                 self.location = PlaneLocation::UserPtr(*addr);
             }
             PlaneSource::DmaBuf { buf, fd } => {
-                // CAST: a plane's number is below MAX_PLANES.
-                let missing = Invalid::NoDmaBuf {
-                    plane: number as u32,
-                    fd: *fd,
-                };
-                let named = buf.as_ref().ok_or(missing)?;
+                let (plane, fd) = (number, *fd);
+                let named = buf.as_ref().ok_or(Invalid::NoDmaBuf { plane, fd })?;
                 // Attaches each plane separately, even if several name the same dma-buf, so that each
                 // plane's length is checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
                 self.dmabuf = buf.take();
-                self.location = PlaneLocation::Fd(*fd);
+                self.location = PlaneLocation::Fd(fd);
             }
         }
         self.length_bytes = length;

@@ -5,7 +5,7 @@ use crate::{Memory, PlaneView, RequestId, Timecode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
-use vb3_plane::{HintSkip, MemOps};
+use vb3_plane::{HintSkip, MemOps, PlaneError};
 
 /// The holder of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,8 +15,6 @@ pub enum BufferState {
     Dequeued,
     /// A media request that is not queued yet.
     InRequest,
-    /// The call that prepares the buffer.
-    Preparing,
     /// The queue: the driver has not been started, or the buffer waits for fences.
     Queued,
     /// The device: an [`Active`](crate::Active) token exists.
@@ -48,12 +46,18 @@ pub enum PlaneSource<M: MemOps> {
 }
 
 impl<M: MemOps> PlaneSource<M> {
-    /// Returns the dma-buf reference; `None` for another kind of source.
-    pub(crate) fn buf_mut(&mut self) -> Option<&mut Option<M::DmaBuf>> {
-        match self {
-            Self::DmaBuf { buf, .. } => Some(buf),
-            Self::Mmap | Self::UserPtr { .. } => None,
-        }
+    fn try_clone(&self, mem: &M) -> Result<Self, PlaneError> {
+        Ok(match self {
+            Self::Mmap => Self::Mmap,
+            Self::UserPtr { user, addr } => Self::UserPtr {
+                user: user.clone(),
+                addr: *addr,
+            },
+            Self::DmaBuf { buf, fd } => Self::DmaBuf {
+                buf: buf.as_ref().map(|buf| mem.clone_dmabuf(buf)).transpose()?,
+                fd: *fd,
+            },
+        })
     }
 }
 
@@ -143,11 +147,28 @@ impl<M: MemOps> QueueBuffer<M> {
         self.planes.iter().take_while(|p| p.is_some()).count()
     }
 
+    /// Clones the buffer with all its dma-buf references.
+    pub(crate) fn try_clone(&self, mem: &M) -> Result<Self, PlaneError> {
+        let mut clone = Self {
+            planes: core::array::from_fn(|_| None),
+            ..*self
+        };
+        for plane in self.planes.iter().flatten() {
+            let source = plane.source.try_clone(mem);
+            let source = source.inspect_err(|_| clone.release(mem))?;
+            // The clone has no more planes than `self`.
+            let _ = clone.push_plane(PlaneRequest { source, ..*plane });
+        }
+        Ok(clone)
+    }
+
     /// Releases the dma-buf references that are still in the planes.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
-            if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
-                mem.put_dmabuf(buf);
+            if let PlaneSource::DmaBuf { buf, .. } = &mut plane.source {
+                if let Some(buf) = buf.take() {
+                    mem.put_dmabuf(buf);
+                }
             }
         }
     }

@@ -2,29 +2,20 @@
 
 use crate::acquire::Target;
 use crate::buffer::Buffer;
-use crate::config::MAX_PLANES;
 use crate::session::DynDriver;
 use crate::{
-    BufferState, Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session,
-    TimestampKind,
+    Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session, TimestampKind,
 };
 use vb3_plane::{HintSkip, MemOps, PlaneError};
 
 /// `V4L2_FIELD_ALTERNATE`.
 const FIELD_ALTERNATE: u32 = 7;
 
-/// Lengths, payloads and data offsets, in bytes, that planes get from a request.
-pub(crate) struct Plan {
-    lengths: [u64; MAX_PLANES],
-    payloads: [u64; MAX_PLANES],
-    offsets: [u64; MAX_PLANES],
-}
-
 impl<M: MemOps> Session<'_, M> {
     /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing, except
     /// that the buffer may lose its former memory.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
-        let plan = self.plan(request)?;
+        self.resolve(request)?;
         let is_output = self.queue.config.is_output();
         let hints = self.queue.granted_hints(request);
         let target = Target {
@@ -33,10 +24,7 @@ impl<M: MemOps> Session<'_, M> {
             index: request.index,
         };
         let buffer = self.queue.buffer_mut(request.index)?;
-        buffer.state = BufferState::Preparing;
-        let prepared = buffer.prepare(self.mem, self.driver, target, request, &plan, hints);
-        buffer.state = BufferState::Dequeued;
-        prepared?;
+        buffer.prepare(self.mem, self.driver, target, request, hints)?;
         buffer.prepared = true;
         // The timestamp is stored when the buffer is queued.
         buffer.timestamp_ns = 0;
@@ -47,38 +35,27 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Checks the planes of the request. Uses the lengths of the request's memory, not those of the
-    /// buffer's former memory.
-    pub(crate) fn plan(&self, request: &QueueBuffer<M>) -> Result<Plan, Error> {
+    /// Checks the planes of the request, and replaces defaults by the values that they stand for. Uses the
+    /// lengths of the request's memory, not those of the buffer's former memory.
+    pub(crate) fn resolve(&self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         let is_output = self.queue.config.is_output();
         if is_output && request.field == FIELD_ALTERNATE {
             return Err(Invalid::FieldAlternate.into());
         }
-        let buffer = self.queue.buffer(request.index)?;
-        let mut plan = Plan {
-            lengths: [0; MAX_PLANES],
-            payloads: [0; MAX_PLANES],
-            offsets: [0; MAX_PLANES],
-        };
-        let slots = plan
-            .lengths
-            .iter_mut()
-            .zip(&mut plan.payloads)
-            .zip(&mut plan.offsets);
-        let planes = buffer.planes.iter().zip(request.planes.iter().flatten());
-        for (number, ((plane, wanted), ((length, payload), offset))) in
-            (0_u32..).zip(planes.zip(slots))
-        {
-            *length = match &wanted.source {
+        let planes = &self.queue.buffer(request.index)?.planes;
+        let wanted = request.planes.iter_mut().flatten();
+        for (number, (plane, wanted)) in (0_u32..).zip(planes.iter().zip(wanted)) {
+            wanted.length_bytes = match &wanted.source {
                 PlaneSource::Mmap => plane.length_bytes,
                 _ => given_length(self.mem, number, wanted, plane.setup_bytes)?,
             };
             if is_output {
-                *payload = self.queue.given_payload(number, wanted, *length)?;
-                *offset = wanted.data_offset;
+                wanted.payload_bytes = self.queue.given_payload(number, wanted)?;
+            } else {
+                (wanted.payload_bytes, wanted.data_offset) = (0, 0);
             }
         }
-        Ok(plan)
+        Ok(())
     }
 }
 
@@ -97,13 +74,8 @@ impl<M: MemOps> Queue<M> {
         if copied { request.timestamp_ns } else { 0 }
     }
 
-    fn given_payload(
-        &self,
-        plane: u32,
-        wanted: &PlaneRequest<M>,
-        length: u64,
-    ) -> Result<u64, Error> {
-        let given = wanted.payload_bytes;
+    fn given_payload(&self, plane: u32, wanted: &PlaneRequest<M>) -> Result<u64, Error> {
+        let (given, length) = (wanted.payload_bytes, wanted.length_bytes);
         if given > length {
             return Err(Invalid::PayloadAboveLength {
                 plane,
@@ -160,7 +132,6 @@ fn given_length<M: MemOps>(
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
     /// Finds out where the device sees each plane.
     pub(crate) fn place(&mut self, mem: &M) -> Result<(), Error> {
         for plane in &mut self.planes {
@@ -173,27 +144,32 @@ impl<M: MemOps> Buffer<M> {
         Ok(())
     }
 
+    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
     fn prepare(
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
         target: Target<M::Device>,
         request: &mut QueueBuffer<M>,
-        plan: &Plan,
         hints: HintSkip,
     ) -> Result<(), Error> {
-        self.acquire(mem, driver, target, request, &plan.lengths)?;
+        self.acquire(mem, driver, target, request)?;
         self.place(mem)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
             plane.rename(&wanted.source);
         }
-        let planes = self.planes.len();
-        let mut payloads = plan.payloads;
-        let mut offsets = plan.offsets;
+        let values = |of: fn(&PlaneRequest<M>) -> u64| {
+            let planes = request.planes.each_ref();
+            planes.map(|plane| plane.as_ref().map_or(0, of))
+        };
+        let lengths = values(|plane| plane.length_bytes);
+        let mut payloads = values(|plane| plane.payload_bytes);
+        let mut offsets = values(|plane| plane.data_offset);
         let mut field = request.field;
+        let planes = self.planes.len();
         driver.buf_prepare(Prepare {
             index: target.index,
-            lengths: plan.lengths.get(..planes).unwrap_or(&[]),
+            lengths: lengths.get(..planes).unwrap_or(&[]),
             payloads: payloads.get_mut(..planes).unwrap_or(&mut []),
             data_offsets: offsets.get_mut(..planes).unwrap_or(&mut []),
             field: &mut field,
@@ -202,9 +178,11 @@ impl<M: MemOps> Buffer<M> {
             driver.buf_finish(target.index);
             return Err(e.into());
         }
-        for (i, plane) in self.planes.iter_mut().enumerate() {
-            let payload = payloads.get(i).copied().unwrap_or(0);
-            let offset = offsets.get(i).copied().unwrap_or(0);
+        for (plane, (payload, offset)) in self
+            .planes
+            .iter_mut()
+            .zip(payloads.into_iter().zip(offsets))
+        {
             plane.set_payload(payload, offset);
         }
         self.field = field;

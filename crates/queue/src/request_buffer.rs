@@ -3,8 +3,8 @@
 use crate::buffer::RequestEntry;
 use crate::queue::QueuedBy;
 use crate::{
-    BoundBuffer, BufferInfo, BufferState, Busy, Error, Invalid, PlaneSource, QueueBuffer, Request,
-    RequestId, Requests, Session,
+    BoundBuffer, BufferInfo, BufferState, Busy, Error, Invalid, QueueBuffer, Request, RequestId,
+    Requests, Session,
 };
 use vb3_plane::MemOps;
 
@@ -36,11 +36,9 @@ impl<M: MemOps> Session<'_, M> {
         binding: Binding<'_>,
     ) -> Result<BufferInfo, Error> {
         self.reap();
-        let index = wanted.index;
-        if let Err(e) = self.bind(&wanted, binding) {
-            wanted.release(self.mem);
-            return Err(e);
-        }
+        let (index, fd) = (wanted.index, binding.fd);
+        let bound = self.bind(&mut wanted, binding);
+        let request = bound.inspect_err(|_| wanted.release(self.mem))?;
         // The request contains the buffer now. Nothing fails from here on.
         self.queue.set_frame_info(&wanted)?;
         self.queue.queued_by = Some(QueuedBy::Requests);
@@ -50,14 +48,22 @@ impl<M: MemOps> Session<'_, M> {
             buffer.frame_flags = wanted.frame_flags;
         }
         buffer.state = BufferState::InRequest;
-        if let Some(entry) = buffer.in_request.front_mut() {
-            entry.wanted = wanted;
-        }
+        buffer.request_fd = Some(fd);
+        // `bind` has reserved the place.
+        buffer.in_request.push_back(RequestEntry {
+            request,
+            wanted,
+            prepared: false,
+        });
         self.querybuf(index)
     }
 
     /// Checks the call, and puts the buffer into the request if it is allowed.
-    fn bind(&mut self, wanted: &QueueBuffer<M>, binding: Binding<'_>) -> Result<(), Error> {
+    fn bind(
+        &mut self,
+        wanted: &mut QueueBuffer<M>,
+        binding: Binding<'_>,
+    ) -> Result<RequestId, Error> {
         self.queue.check_no_fileio()?;
         self.queue.check_planes(wanted)?;
         let index = wanted.index;
@@ -66,7 +72,7 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::State { index }.into());
         }
         if !buffer.prepared {
-            self.plan(wanted)?;
+            self.resolve(wanted)?;
         }
         if self.queue.config.requests == Requests::None {
             return Err(Error::RequestUnsupported);
@@ -80,21 +86,13 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.error {
             return Err(Error::QueueError);
         }
-        let memory = wanted.memory;
-        let buffer = self.queue.buffer_mut(index)?;
-        let reserved = buffer.in_request.try_reserve(1);
+        let reserved = self.queue.buffer_mut(index)?.in_request.try_reserve(1);
         reserved.map_err(|_| Error::no_memory(1))?;
         request.bind(BoundBuffer {
             queue: binding.queue,
             index,
         })?;
-        buffer.in_request.push_back(RequestEntry {
-            request: id,
-            wanted: QueueBuffer::new(index, memory),
-            prepared: false,
-        });
-        buffer.request_fd = Some(fd);
-        Ok(())
+        Ok(id)
     }
 
     /// Prepares a buffer whose request is being queued. Does nothing if PREPARE_BUF has prepared the buffer.
@@ -108,41 +106,21 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Error::QueueError);
         }
         let buffer = self.queue.buffer_mut(index)?;
-        if buffer.state != BufferState::InRequest {
-            return Err(Invalid::State { index }.into());
-        }
+        let entry = buffer.in_request.front();
+        let entry = entry.ok_or(Invalid::State { index })?;
         if buffer.prepared {
             // The memory may have moved, or been revoked, since it was prepared.
             return buffer.place(self.mem);
         }
-        let Some(mut entry) = buffer.in_request.pop_front() else {
-            return Err(Invalid::State { index }.into());
-        };
-        let prepared = self.prepare_again(&mut entry.wanted);
-        entry.prepared = prepared.is_ok();
-        let buffer = self.queue.buffer_mut(index)?;
-        buffer.state = BufferState::InRequest;
-        // `in_request` has room, because an entry was popped above.
-        buffer.in_request.push_back(entry);
-        prepared
-    }
-
-    /// Prepares the buffer with cloned references, so that `wanted` keeps its references for another attempt.
-    fn prepare_again(&mut self, wanted: &mut QueueBuffer<M>) -> Result<(), Error> {
-        let mut spare = QueueBuffer::new(wanted.index, wanted.memory);
-        let cloned = clone_references(self.mem, wanted, &mut spare);
-        let prepared = cloned.and_then(|()| self.prepare(wanted));
-        for (plane, spare) in wanted.planes.iter_mut().zip(&mut spare.planes) {
-            let (Some(plane), Some(spare)) = (plane, spare) else {
-                continue;
-            };
-            let kept = spare.source.buf_mut();
-            if let (Some(buf @ None), Some(kept)) = (plane.source.buf_mut(), kept) {
-                *buf = kept.take();
-            }
+        // The request keeps its references for another attempt.
+        let mut wanted = entry.wanted.try_clone(self.mem)?;
+        let prepared = self.prepare(&mut wanted);
+        wanted.release(self.mem);
+        prepared?;
+        if let Some(entry) = self.queue.buffer_mut(index)?.in_request.front_mut() {
+            entry.prepared = true;
         }
-        spare.release(self.mem);
-        prepared
+        Ok(())
     }
 
     /// Undoes [`req_prepare`](Self::req_prepare).
@@ -162,7 +140,7 @@ impl<M: MemOps> Session<'_, M> {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        if buffer.state != BufferState::InRequest || !buffer.prepared {
+        if !buffer.prepared {
             return;
         }
         let Some(mut entry) = buffer.in_request.pop_front() else {
@@ -188,25 +166,4 @@ impl<M: MemOps> Session<'_, M> {
             let _ = buffer.leave_request(self.mem);
         }
     }
-}
-
-/// Clones the references to dma-bufs in `from`, all or none.
-fn clone_references<M: MemOps>(
-    mem: &M,
-    from: &QueueBuffer<M>,
-    to: &mut QueueBuffer<M>,
-) -> Result<(), Error> {
-    for (plane, copy) in from.planes.iter().zip(&mut to.planes) {
-        let Some(plane) = plane else { continue };
-        let PlaneSource::DmaBuf { buf: Some(buf), fd } = &plane.source else {
-            continue;
-        };
-        let mut made = crate::PlaneRequest::mmap(0);
-        made.source = PlaneSource::DmaBuf {
-            buf: Some(mem.clone_dmabuf(buf)?),
-            fd: *fd,
-        };
-        *copy = Some(made);
-    }
-    Ok(())
 }

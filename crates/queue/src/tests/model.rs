@@ -686,7 +686,6 @@ impl Run {
                     error: true,
                     last: info.last,
                 },
-                BufferState::Preparing => panic!("left preparing"),
                 BufferState::InRequest => panic!("in a request"),
             });
             assert_eq!(
