@@ -135,12 +135,10 @@ impl Request {
         if self.buffers.is_empty() {
             return Err(Error::RequestEmpty);
         }
-        self.state = RequestState::Validating;
         for (at, buffer) in self.buffers.iter().enumerate() {
             if let Err(e) = host.prepare(*buffer) {
                 let before = self.buffers.iter().take(at);
                 before.rev().for_each(|buffer| host.unprepare(*buffer));
-                self.state = RequestState::Idle;
                 return Err(e);
             }
         }
@@ -155,10 +153,9 @@ impl Request {
     /// # Errors
     /// [`Busy::Request`] (EBUSY): the request is queued.
     pub fn reinit<H: RequestHost + ?Sized>(&mut self, host: &mut H) -> Result<(), Error> {
-        if !matches!(self.state, RequestState::Idle | RequestState::Complete) {
+        if self.state == RequestState::Queued {
             return Err(Busy::Request { state: self.state }.into());
         }
-        self.state = RequestState::Cleaning;
         self.buffers.iter().for_each(|buffer| host.free(*buffer));
         self.buffers.clear();
         self.state = RequestState::Idle;

@@ -10,12 +10,8 @@ pub enum RequestState {
     /// Idle: buffers may be added.
     #[default]
     Idle,
-    /// Being checked, so that queueing the request cannot fail.
-    Validating,
     /// Its buffers are queued.
     Queued,
     /// The device has finished all of them.
     Complete,
-    /// Being emptied.
-    Cleaning,
 }
