@@ -1,9 +1,8 @@
 //! Completes buffers that return from the device.
 
-use crate::active::TokenFacts;
 use crate::config::MAX_PLANES;
 use crate::fences::EIO;
-use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, Session, Stale};
+use crate::{Active, BufferState, Completion, DoneState, Finished, Session, Stale};
 use vb3_plane::{FenceOutcome, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
@@ -25,24 +24,17 @@ impl<M: MemOps> Session<'_, M> {
     ) -> Result<(), Stale> {
         self.reap();
         let taken = token.surrender(&self.queue.ownership);
-        let taken = taken.and_then(|(index, generation)| {
-            let buffer = self.queue.buffer_mut(index).map_err(|_| Stale)?;
-            if buffer.state != BufferState::Active || buffer.generation != generation {
-                return Err(Stale);
-            }
-            Ok(index)
+        let taken = taken.ok().filter(|&(index, generation)| {
+            let buffer = self.queue.buffer(index);
+            buffer.is_ok_and(|b| b.state == BufferState::Active && b.generation == generation)
         });
-        match taken {
-            Ok(index) => {
-                self.buffer_done(index, &completion);
-                Ok(())
-            }
-            Err(stale) => {
-                self.queue.statistics.stale_tokens =
-                    self.queue.statistics.stale_tokens.saturating_add(1);
-                Err(stale)
-            }
-        }
+        let Some((index, _)) = taken else {
+            let stale = &mut self.queue.statistics.stale_tokens;
+            *stale = stale.saturating_add(1);
+            return Err(Stale);
+        };
+        self.buffer_done(index, &completion);
+        Ok(())
     }
 
     /// Completes the buffers that another context has finished. `next` locks the host's
@@ -65,25 +57,21 @@ impl<M: MemOps> Session<'_, M> {
     /// this first, except those that continue or undo an earlier call (`resume_read`, `resume_write`,
     /// `req_unprepare`, `req_release`).
     pub fn reap(&mut self) {
-        let Some(first) = self.queue.ownership.take_dropped() else {
-            return;
-        };
-        let mut next = Some(first);
+        let mut next = self.queue.ownership.take_dropped();
         // Each index is in the list at most once.
         for _ in 0..self.queue.config.max_num_buffers {
             let Some(index) = next else { break };
             next = self.queue.ownership.unlist(index);
-            let Ok(buffer) = self.queue.buffer(index) else {
-                continue;
-            };
-            if buffer.state != BufferState::Active
-                || !self.queue.ownership.was_dropped(index, buffer.generation)
-            {
-                continue;
+            let was_dropped = self.queue.buffer(index).is_ok_and(|buffer| {
+                let ownership = &self.queue.ownership;
+                buffer.state == BufferState::Active
+                    && ownership.was_dropped(index, buffer.generation)
+            });
+            if was_dropped {
+                let dropped = &mut self.queue.statistics.dropped_tokens;
+                *dropped = dropped.saturating_add(1);
+                self.fail(index);
             }
-            self.queue.statistics.dropped_tokens =
-                self.queue.statistics.dropped_tokens.saturating_add(1);
-            self.fail(index);
         }
     }
 
@@ -99,11 +87,8 @@ impl<M: MemOps> Session<'_, M> {
             };
             let mut loses = false;
             for plane in &mut buffer.planes {
-                if plane
-                    .memory
-                    .as_ref()
-                    .is_some_and(|memory| is_lost(self.mem, memory))
-                {
+                let memory = plane.memory.as_ref();
+                if memory.is_some_and(|memory| is_lost(self.mem, memory)) {
                     plane.cookie = None;
                     loses = true;
                 }
@@ -138,35 +123,25 @@ impl<M: MemOps> Session<'_, M> {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        buffer.end_access(
-            self.mem,
-            match completion.outcome {
-                DoneState::Done => FenceOutcome::Done,
-                DoneState::Error => FenceOutcome::Failed(EIO),
-            },
-        );
+        let fence = match completion.outcome {
+            DoneState::Done => FenceOutcome::Done,
+            DoneState::Error => FenceOutcome::Failed(EIO),
+        };
+        buffer.end_access(self.mem, fence);
         buffer.finish(self.mem);
+        let offsets = completion.data_offsets.filter(|_| !is_output);
         for (i, plane) in buffer.planes.iter_mut().enumerate() {
             let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();
             let payload = given(&completion.payloads).unwrap_or(plane.payload_bytes);
-            let offset = match given(&completion.data_offsets) {
-                Some(offset) if !is_output => offset,
-                _ => plane.data_offset,
-            };
+            let offset = given(&offsets).unwrap_or(plane.data_offset);
             plane.set_payload(payload, offset);
         }
-        if let Some(ns) = completion.timestamp_ns {
-            buffer.timestamp_ns = ns;
-        }
+        buffer.timestamp_ns = completion.timestamp_ns.unwrap_or(buffer.timestamp_ns);
         buffer.sequence = completion.sequence;
         buffer.field = completion.field;
         buffer.last = completion.last;
-        if completion.timecode.is_some() {
-            buffer.timecode = completion.timecode;
-        }
-        if let Some(flags) = completion.frame_flags {
-            buffer.frame_flags = flags;
-        }
+        buffer.timecode = completion.timecode.or(buffer.timecode);
+        buffer.frame_flags = completion.frame_flags.unwrap_or(buffer.frame_flags);
         buffer.generation = 0;
         let request = buffer.request.take();
         let counter = match completion.outcome {
@@ -185,30 +160,5 @@ impl<M: MemOps> Session<'_, M> {
         }
         self.queue.done.push_back(index);
         self.queue.ownership.note_event();
-    }
-}
-
-impl<M: MemOps> Queue<M> {
-    /// Moves a buffer from Queued to Active and makes its token. The caller removes the buffer from the list
-    /// of queued ones.
-    pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
-        let generation = self.next_generation;
-        // Generations cannot overflow: no queue passes 2^63 buffers to its driver.
-        self.next_generation = generation.wrapping_add(1);
-        let buffer = self.buffer_mut(index)?;
-        buffer.state = BufferState::Active;
-        buffer.generation = generation;
-        let facts = TokenFacts {
-            index,
-            generation,
-            timestamp_ns: buffer.timestamp_ns,
-            field: buffer.field,
-            timecode: buffer.timecode,
-            frame_flags: buffer.frame_flags,
-            request: buffer.request,
-            armed: true,
-        };
-        let views = buffer.views();
-        Ok(Active::new(&self.ownership, facts, views))
     }
 }

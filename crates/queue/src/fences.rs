@@ -7,6 +7,7 @@
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
 //! for none. There, the device owns a buffer from QBUF on.
 
+use crate::active::TokenFacts;
 use crate::buffer::Buffer;
 use crate::{Active, BufferState, Error, Queue, Session};
 use vb3_plane::{FenceOutcome, MemOps};
@@ -69,13 +70,30 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Marks a buffer active: makes its token, and the fences that signal when the device's access ends.
+    /// Moves a buffer from Queued to Active. Makes its token, and the fences that signal when the device's access
+    /// ends. The caller removes the buffer from the list of queued ones.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
-        let token = self.queue.activate(index)?;
-        for memory in self.queue.buffer_mut(index)?.memories_mut() {
+        let generation = self.queue.next_generation;
+        // Generations cannot overflow: no queue passes 2^63 buffers to its driver.
+        self.queue.next_generation = generation.wrapping_add(1);
+        let buffer = self.queue.buffer_mut(index)?;
+        buffer.state = BufferState::Active;
+        buffer.generation = generation;
+        for memory in buffer.memories_mut() {
             self.mem.begin_access(memory);
         }
-        Ok(token)
+        let facts = TokenFacts {
+            index,
+            generation,
+            timestamp_ns: buffer.timestamp_ns,
+            field: buffer.field,
+            timecode: buffer.timecode,
+            frame_flags: buffer.frame_flags,
+            request: buffer.request,
+            armed: true,
+        };
+        let views = buffer.views();
+        Ok(Active::new(&self.queue.ownership, facts, views))
     }
 
     /// Returns whether enough buffers are queued to start the driver.

@@ -1,5 +1,6 @@
 //! Maps planes into a program, and exports them.
 
+use crate::buffer::Plane;
 use crate::config::MAX_PLANES;
 use crate::{Error, Invalid, Memory, Queue, Session};
 use vb3_plane::{ExportAccess, MemOps};
@@ -59,18 +60,11 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::NotMmap.into());
         }
         self.queue.check_no_fileio()?;
-        let (index, plane) = self.queue.find_cookie(cookie)?;
-        let plane = self
-            .queue
-            .buffer(index)?
-            .planes
-            .get(plane)
-            .ok_or(Invalid::Cookie { cookie })?;
+        let plane = self.queue.find_cookie(cookie);
+        let plane = plane.ok_or(Invalid::Cookie { cookie })?;
         let page = 1_u64 << self.queue.config.page_shift;
-        let found = plane
-            .length_bytes
-            .checked_next_multiple_of(page)
-            .unwrap_or(u64::MAX);
+        let found = plane.length_bytes.checked_next_multiple_of(page);
+        let found = found.unwrap_or(u64::MAX);
         if len_bytes > found || len_bytes == 0 {
             return Err(Invalid::MapLength {
                 wanted: len_bytes,
@@ -130,18 +124,13 @@ impl<M: MemOps> Queue<M> {
         self.cookie_base() | (u64::from(index) << (shift + PLANE_BITS)) | plane
     }
 
-    /// Returns the buffer and plane at an mmap offset.
-    fn find_cookie(&self, cookie: u64) -> Result<(u32, usize), Error> {
-        let bad = Error::from(Invalid::Cookie { cookie });
+    /// Returns the plane at an mmap offset.
+    fn find_cookie(&self, cookie: u64) -> Option<&Plane<M>> {
         let shift = self.config.page_shift;
         let offset = cookie ^ self.cookie_base();
-        let index = u32::try_from(offset >> (shift + PLANE_BITS)).map_err(|_| bad)?;
-        let plane =
-            usize::try_from((offset >> shift) & (MAX_PLANES as u64 - 1)).map_err(|_| bad)?;
-        let buffer = self.buffer(index).map_err(|_| bad)?;
-        if plane >= buffer.planes.len() || self.cookie_of(index, plane) != cookie {
-            return Err(bad);
-        }
-        Ok((index, plane))
+        let index = u32::try_from(offset >> (shift + PLANE_BITS)).ok()?;
+        let number = usize::try_from((offset >> shift) & (MAX_PLANES as u64 - 1)).ok()?;
+        let plane = self.buffer(index).ok()?.planes.get(number)?;
+        (self.cookie_of(index, number) == cookie).then_some(plane)
     }
 }
