@@ -37,7 +37,6 @@ const DROPPED: u64 = 1 << 63;
 /// `live` holds the generation of the valid token of this index, and 0 if there is none. Dropping
 /// that token sets the bit [`DROPPED`]. While `listed` is set, and only then, the slot is in the
 /// list of dropped tokens or is being added to it.
-#[derive(Debug)]
 struct Slot {
     live: AtomicU64,
     next: AtomicU32,
@@ -45,7 +44,6 @@ struct Slot {
 }
 
 /// State that a queue shares with all its tokens.
-#[derive(Debug)]
 pub(crate) struct Ownership {
     epoch: AtomicU64,
     first_dropped: AtomicU32,
@@ -208,6 +206,15 @@ impl Ownership {
     }
 }
 
+impl fmt::Debug for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ownership")
+            .field("epoch", &self.epoch)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A buffer that the device owns.
 ///
 /// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver returns it with
@@ -230,31 +237,12 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// It cannot be used after completion:
-///
-/// ```compile_fail,E0382
-/// use vb3_queue::{Active, Completion, MemOps, Session};
-/// fn after<M: MemOps>(s: &mut Session<'_, M>, a: Active<M::Cookie>, c: Completion) {
-///     let _ = s.complete(a, c);
-///     let _ = a.plane(0);
-/// }
-/// ```
-///
 /// It cannot be copied:
 ///
 /// ```compile_fail,E0277
 /// use vb3_queue::Active;
 /// fn copy(a: &Active<u64>) -> Active<u64> {
 ///     Active::clone(a)
-/// }
-/// ```
-///
-/// No code except the queue can make a stale token valid again:
-///
-/// ```compile_fail,E0616
-/// use vb3_queue::Active;
-/// fn revive(a: &mut Active<u64>, epoch: u64) {
-///     a.epoch = epoch;
 /// }
 /// ```
 ///
@@ -267,11 +255,12 @@ impl Ownership {
 ///     let _ = s.complete(a, c);
 /// }
 /// ```
+#[derive(Debug)]
 #[must_use = "dropping the token returns the buffer with an error"]
 pub struct Active<C> {
     ownership: Arc<Ownership>,
     facts: TokenFacts,
-    epoch: u64,
+    pub(crate) epoch: u64,
     planes: [Option<PlaneView<C>>; MAX_PLANES],
 }
 
@@ -310,12 +299,6 @@ impl<C> Active<C> {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.facts.index
-    }
-
-    /// Returns the epoch in which the token was made. A cancel or a failed start begins a new epoch.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
     }
 
     /// Returns whether the device no longer owns the buffer.
@@ -406,16 +389,5 @@ impl<C> Drop for Active<C> {
             self.ownership
                 .drop_token(self.facts.index, self.facts.generation);
         }
-    }
-}
-
-impl<C: fmt::Debug> fmt::Debug for Active<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Active")
-            .field("index", &self.facts.index)
-            .field("epoch", &self.epoch)
-            .field("generation", &self.facts.generation)
-            .field("stale", &self.is_stale())
-            .finish_non_exhaustive()
     }
 }

@@ -6,23 +6,14 @@ use crate::{BufferState, Busy, Error, Invalid, Memory, Queue, Session};
 use core::ops::Range;
 use vb3_plane::{Coherency, MemOps};
 
-/// The result of REQBUFS.
+/// The result of REQBUFS or CREATE_BUFS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocated {
-    /// Number of buffers in the queue.
-    pub count: u32,
-    /// Coherency of the buffers' memory: as requested if the queue allows cache hints, else coherent.
-    pub coherency: Coherency,
-}
-
-/// The result of CREATE_BUFS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Created {
     /// Index of the first new buffer. If 0 buffers were requested: the number of buffers in the queue.
     pub first_index: u32,
     /// Number of new buffers.
     pub count: u32,
-    /// Coherency of the buffers' memory, as in [`Allocated`].
+    /// Coherency of the buffers' memory: as requested if the queue allows cache hints, else coherent.
     pub coherency: Coherency,
 }
 
@@ -66,45 +57,48 @@ impl<M: MemOps> Session<'_, M> {
         }
         let coherency = self.queue.granted(memory, coherency);
         self.free_all();
-        if count == 0 {
-            return Ok(Allocated {
-                count: 0,
-                coherency,
-            });
+        if count > 0 {
+            self.queue.memory = Some(memory);
+            self.queue.coherency = coherency;
+            self.make(count, None).inspect_err(|_| self.free_all())?;
+            self.queue.waiting_for_buffers = !self.queue.config.is_output();
         }
-        self.queue.memory = Some(memory);
-        self.queue.coherency = coherency;
-        let made = self.request(count);
-        match made {
-            Ok(count) => {
-                self.queue.waiting_for_buffers = !self.queue.config.is_output();
-                Ok(Allocated { count, coherency })
-            }
-            Err(e) => {
-                self.free_all();
-                Err(e)
-            }
-        }
+        Ok(Allocated {
+            first_index: 0,
+            count: self.queue.num_buffers,
+            coherency,
+        })
     }
 
-    /// Makes buffers in an empty queue and returns their number. It differs from `count` if the driver needs
-    /// more or memory is short.
-    fn request(&mut self, count: u32) -> Result<u32, Error> {
-        let least = self.queue.config.min_reqbufs_allocation;
-        let max = self.queue.config.max_num_buffers;
-        let sizes = self.driver.queue_setup(None)?;
-        let wanted = self
-            .driver
-            .buffer_count(count.max(least).min(max))?
-            .min(max);
+    /// Makes buffers for REQBUFS, or with sizes of `create` for CREATE_BUFS. Their number differs from `count` if
+    /// the driver needs more or memory is short.
+    fn make(&mut self, count: u32, create: Option<&PlaneSizes>) -> Result<NewBuffers, Error> {
+        let config = &self.queue.config;
+        let least = match create {
+            None => config.min_reqbufs_allocation,
+            Some(_) => 0,
+        };
+        let free = config
+            .max_num_buffers
+            .saturating_sub(self.queue.num_buffers);
+        let sizes = self.driver.queue_setup(create)?;
+        let offered = count.max(least).min(free);
+        let wanted = self.driver.buffer_count(offered)?.min(free);
         let made = self.make_buffers(wanted, &sizes);
-        if made.count == 0 || made.count < least {
+        let mut suffices = made.count != 0 && made.count >= least;
+        if suffices && made.count < wanted {
+            // The driver decides whether fewer suffice, even if only the gap of indices was too short.
+            suffices = match self.driver.buffer_count(made.count) {
+                Err(e) if create.is_none() => return Err(e.into()),
+                // In CREATE_BUFS, an error means that the driver needs more buffers.
+                needed => needed.is_ok_and(|needed| needed <= made.count),
+            };
+        }
+        if !suffices {
+            self.free_range(made.range());
             return Err(made.shortfall(wanted.max(least)));
         }
-        if made.count < wanted && self.driver.buffer_count(made.count)? > made.count {
-            return Err(made.shortfall(wanted));
-        }
-        Ok(made.count)
+        Ok(made)
     }
 
     /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have consecutive
@@ -129,12 +123,12 @@ impl<M: MemOps> Session<'_, M> {
         count: u32,
         coherency: Coherency,
         sizes: &[u64],
-    ) -> Result<Created, Error> {
+    ) -> Result<Allocated, Error> {
         self.reap();
         self.queue.check_model(self.mem, memory)?;
         let coherency = self.queue.granted(memory, coherency);
         if count == 0 {
-            return Ok(Created {
+            return Ok(Allocated {
                 first_index: self.queue.num_buffers,
                 count: 0,
                 coherency,
@@ -146,46 +140,23 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.num_buffers >= max {
             return Err(Error::QueueFull { max });
         }
-        if !self.queue.has_buffers() && self.queue.is_waiting() {
+        let first_ones = !self.queue.has_buffers();
+        if first_ones && self.queue.is_waiting() {
             return Err(Busy::Waiting.into());
         }
         self.queue.check_same_model(memory, coherency)?;
-        let first_ones = !self.queue.has_buffers();
         self.queue.memory = Some(memory);
         self.queue.coherency = coherency;
-        let wanted = count.min(max.saturating_sub(self.queue.num_buffers));
-        let made = self.create(wanted, &sizes);
+        let made = self.make(count, Some(&sizes));
         if made.is_ok() && first_ones {
             self.queue.waiting_for_buffers = !self.queue.config.is_output();
         }
         self.queue.reset_unused_model();
-        made.map(|made| Created {
+        made.map(|made| Allocated {
             first_index: made.first,
             count: made.count,
             coherency,
         })
-    }
-
-    fn create(&mut self, wanted: u32, sizes: &PlaneSizes) -> Result<NewBuffers, Error> {
-        let sizes = self.driver.queue_setup(Some(sizes))?;
-        let max = self.queue.config.max_num_buffers;
-        let free = max.saturating_sub(self.queue.num_buffers);
-        let wanted = self.driver.buffer_count(wanted)?.min(free);
-        let made = self.make_buffers(wanted, &sizes);
-        if made.count == 0 {
-            return Err(made.shortfall(wanted));
-        }
-        if made.count < wanted {
-            // An error of the driver here means that it needs more buffers. The call then returns ENOMEM.
-            let needed = self.driver.buffer_count(made.count);
-            let enough = needed.is_ok_and(|needed| needed <= made.count);
-            // The driver decides whether fewer suffice, even if only the gap of indices was too short.
-            if !enough {
-                self.free_range(made.range());
-                return Err(made.shortfall(wanted));
-            }
-        }
-        Ok(made)
     }
 
     /// Removes `count` buffers from index `first` on, all or none (REMOVE_BUFS). May be called while

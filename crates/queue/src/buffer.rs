@@ -4,7 +4,6 @@ use crate::config::MAX_PLANES;
 use crate::{Memory, PlaneView, RequestId, Timecode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 use vb3_plane::{HintSkip, MemOps, PlaneError};
 
 /// The holder of a buffer.
@@ -171,16 +170,6 @@ impl<M: MemOps> QueueBuffer<M> {
                 }
             }
         }
-    }
-}
-
-impl<M: MemOps> fmt::Debug for QueueBuffer<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueBuffer")
-            .field("index", &self.index)
-            .field("memory", &self.memory)
-            .field("num_planes", &self.num_planes())
-            .finish_non_exhaustive()
     }
 }
 

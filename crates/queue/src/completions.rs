@@ -2,7 +2,6 @@
 
 use crate::{Active, Completion, Error, Stale};
 use alloc::collections::VecDeque;
-use core::fmt;
 
 /// A buffer that the device has finished, before its queue has collected it.
 #[derive(Debug)]
@@ -24,6 +23,7 @@ pub struct Finished<C> {
 ///
 /// Source: Linux 7.2 `vb2_queue`, `done_list` and `done_lock`, differs: caches are synced for the
 /// CPU when the buffer is collected, not in the interrupt handler.
+#[derive(Debug)]
 pub struct Completions<C> {
     list: VecDeque<Finished<C>>,
     limit: usize,
@@ -71,18 +71,6 @@ impl<C> Completions<C> {
         Some(finished)
     }
 
-    /// Returns the number of buffers in the list.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Returns whether the list is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Removes buffers whose streaming was stopped while they waited, to make room.
     fn drop_stale(&mut self) {
         self.list.retain(|finished| {
@@ -99,14 +87,5 @@ impl<C> Drop for Completions<C> {
     fn drop(&mut self) {
         // Uncollected buffers return with an error, like every dropped token.
         while self.pop().is_some() {}
-    }
-}
-
-impl<C> fmt::Debug for Completions<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completions")
-            .field("len", &self.list.len())
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
     }
 }

@@ -26,12 +26,11 @@ impl<M: MemOps> Session<'_, M> {
         if request.with_request {
             return Err(Invalid::Request.into());
         }
+        self.queue.check_planes(request)?;
         self.queue.check_request(request)?;
-        if self.queue.buffer(request.index)?.prepared {
-            return Err(Invalid::State {
-                index: request.index,
-            }
-            .into());
+        let index = request.index;
+        if self.queue.buffer(index)?.prepared {
+            return Err(Invalid::State { index }.into());
         }
         self.prepare(request)
     }
@@ -66,6 +65,7 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     pub(crate) fn core_qbuf(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
+        self.queue.check_planes(request)?;
         self.queue.check_queued_by(request)?;
         self.queue.check_request(request)?;
         let index = request.index;
@@ -186,10 +186,9 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks that buffers may be queued without a media request. Checks index, memory model and planes
-    /// first, because Linux reports their errors first.
+    /// Checks that buffers may be queued without a media request. The caller has checked index, memory model and
+    /// planes, because Linux reports their errors first.
     fn check_queued_by(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
-        self.check_planes(request)?;
         if request.with_request && self.config.requests == Requests::None {
             return Err(Error::RequestUnsupported);
         }
@@ -205,7 +204,6 @@ impl<M: MemOps> Queue<M> {
     /// Makes the checks that are common to PREPARE_BUF and QBUF.
     fn check_request(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
-        self.check_planes(request)?;
         if request.with_request {
             return Err(Invalid::Request.into());
         }

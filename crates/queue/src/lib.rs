@@ -79,7 +79,7 @@ mod tests;
 mod wait;
 
 pub use active::{Active, PlaneView, Stale, Timecode};
-pub use allocate::{Allocated, Created};
+pub use allocate::Allocated;
 pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
 };

@@ -1,7 +1,6 @@
 //! The context of one or more calls on a queue: its memory and its device.
 
 use crate::{BufferInfo, Driver, Error, Memory, Queue};
-use core::fmt;
 use vb3_plane::MemOps;
 
 /// The driver of a queue whose memory is `M`.
@@ -20,14 +19,6 @@ pub struct Session<'a, M: MemOps> {
     pub(crate) queue: &'a mut Queue<M>,
     pub(crate) mem: &'a M,
     pub(crate) driver: &'a mut DynDriver<'a, M>,
-}
-
-impl<M: MemOps> fmt::Debug for Session<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("num_buffers", &self.queue.num_buffers())
-            .finish_non_exhaustive()
-    }
 }
 
 impl<M: MemOps> Queue<M> {

@@ -3,7 +3,6 @@
 use crate::active::Ownership;
 use crate::sync::Arc;
 use crate::{Busy, Error, Queue};
-use core::fmt;
 use vb3_plane::MemOps;
 
 /// A caller that sleeps in DQBUF, read() or write().
@@ -14,6 +13,7 @@ use vb3_plane::MemOps;
 ///
 /// # Context
 /// `Send` and `Sync`. Its methods may run in any context and need no access to the queue.
+#[derive(Debug)]
 #[must_use = "dropping it ends the wait"]
 pub struct Wait {
     ownership: Arc<Ownership>,
@@ -37,14 +37,6 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         self.ownership.end_wait(self.number);
-    }
-}
-
-impl fmt::Debug for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait")
-            .field("is_over", &self.is_over())
-            .finish_non_exhaustive()
     }
 }
 

@@ -104,7 +104,7 @@ mod sync {
 }
 
 pub use active::{Active, PlaneView, Stale, Timecode};
-pub use allocate::{Allocated, Created};
+pub use allocate::Allocated;
 pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
 };

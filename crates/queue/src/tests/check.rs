@@ -178,7 +178,7 @@ impl Bench {
                 .driver
                 .tokens
                 .iter()
-                .filter(|t| t.index() == index && t.epoch() == queue.ownership.epoch())
+                .filter(|t| t.index() == index && t.epoch == queue.ownership.epoch())
                 .filter(|t| !t.is_stale())
                 .count();
             let dropped = queue.ownership.was_dropped(index, buffer.generation);

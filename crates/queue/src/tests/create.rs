@@ -3,9 +3,9 @@
 use super::fake::SIZE;
 use super::std::vec;
 use super::{BOTH, Bench};
-use crate::{Coherency, Constraint, Created, Error, Invalid, Memory, QueueType, Reason};
+use crate::{Allocated, Coherency, Constraint, Error, Invalid, Memory, QueueType, Reason};
 
-fn create(b: &mut Bench, count: u32) -> Result<Created, Error> {
+fn create(b: &mut Bench, count: u32) -> Result<Allocated, Error> {
     let made = b
         .session()
         .create_bufs(Memory::Mmap, count, Coherency::Coherent, &[SIZE]);

@@ -185,7 +185,7 @@ fn a_stale_token_cannot_touch_the_buffers_next_use() {
 #[test]
 fn every_end_of_ownership_raises_the_epoch() {
     let mut b = streaming(QueueType::Capture);
-    let mut epochs = super::std::vec![b.driver.tokens[0].epoch()];
+    let mut epochs = super::std::vec![b.driver.tokens[0].epoch];
     b.streamoff().unwrap();
     epochs.push(b.queue.ownership.epoch());
     b.reqbufs(Memory::Mmap, 2).unwrap();
