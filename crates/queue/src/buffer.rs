@@ -208,16 +208,10 @@ pub struct BufferInfo {
     pub state: BufferState,
     /// Whether any of its planes is mapped into a program or exported.
     pub mapped: bool,
-    /// Whether its state is Queued or Active.
-    pub queued: bool,
-    /// Whether it is in a media request that is not queued yet.
-    pub in_request: bool,
     /// The descriptor with which QBUF named the media request, until DQBUF.
     pub request_fd: Option<i32>,
     /// Whether it is prepared, and owned by the program or by a request that is not queued yet.
     pub prepared: bool,
-    /// Whether it is done and not dequeued yet.
-    pub done: bool,
     /// Whether the device reported an error, so that the data is unreliable.
     pub error: bool,
     /// Whether it is the last buffer of the stream.
@@ -371,12 +365,9 @@ impl<M: MemOps> Buffer<M> {
             memory,
             state: self.state,
             mapped,
-            queued: matches!(self.state, BufferState::Queued | BufferState::Active),
-            in_request: self.state == BufferState::InRequest,
             request_fd: self.request_fd,
             prepared: self.prepared
                 && matches!(self.state, BufferState::Dequeued | BufferState::InRequest),
-            done: matches!(self.state, BufferState::Done | BufferState::Error),
             error: self.state == BufferState::Error,
             last: self.last,
             hints: self.hints,

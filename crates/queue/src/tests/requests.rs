@@ -63,7 +63,7 @@ impl Lab {
         };
         Self {
             queues: (0..queues).map(queue).collect(),
-            requests: (0..requests).map(|_| Request::new()).collect(),
+            requests: (0..requests).map(|_| Request::default()).collect(),
             story: Vec::new(),
         }
     }
@@ -142,7 +142,7 @@ fn a_request_goes_its_way() {
     let info = lab.put_as(0, wanted, Some(0)).unwrap();
     let said = |info: BufferInfo| (info.frame_flags, info.timecode);
     assert_eq!(said(info), (8, Some([7; 16])));
-    assert!(info.in_request && !info.queued && !info.prepared);
+    assert!(info.state == BufferState::InRequest && !info.prepared);
     assert_eq!(
         (info.state, info.request_fd),
         (BufferState::InRequest, Some(30))
@@ -151,7 +151,7 @@ fn a_request_goes_its_way() {
     lab.enqueue(0).unwrap();
     assert_eq!(lab.state(0), RequestState::Queued);
     let info = lab.queues[0].query(2).unwrap();
-    assert!(info.queued && !info.in_request);
+    assert_eq!(info.state, BufferState::Queued);
     assert_eq!(info.request_fd, Some(30));
     lab.queues[0].streamon().unwrap();
     let token = lab.queues[0].driver.tokens.first().unwrap();
@@ -251,7 +251,7 @@ fn all_buffers_are_prepared_or_none() {
     assert_eq!(lab.state(0), RequestState::Idle);
     for bench in &mut lab.queues {
         let info = bench.query(1).unwrap();
-        assert!(info.in_request && !info.prepared && !info.queued);
+        assert!(info.state == BufferState::InRequest && !info.prepared);
     }
     lab.enqueue(0).unwrap();
     for (done_so_far, queue) in (0..3).enumerate() {
@@ -270,14 +270,14 @@ fn emptied_request_returns_buffers_unchanged() {
     let mut lab = Lab::new(1, 1, Requests::Optional);
     lab.queues[0].prepare(0).unwrap();
     let info = lab.put(0, 0, 0).unwrap();
-    assert!(info.in_request && info.prepared);
+    assert!(info.state == BufferState::InRequest && info.prepared);
     lab.reinit(0).unwrap();
     let info = lab.queues[0].query(0).unwrap();
     assert_eq!((info.state, info.request_fd), (BufferState::Dequeued, None));
     assert!(info.prepared, "by PREPARE_BUF");
     lab.put(0, 0, 0).unwrap();
     lab.enqueue(0).unwrap();
-    assert!(lab.queues[0].query(0).unwrap().queued);
+    assert_eq!(lab.queues[0].query(0).unwrap().state, BufferState::Queued);
     lab.finish();
 }
 

@@ -42,7 +42,7 @@ fn a_buffer_goes_through_its_states() {
         .unwrap();
         assert_eq!(state(&mut b), BufferState::Error);
         let info = b.query(0).unwrap();
-        assert!(info.done && info.error);
+        assert!(info.error);
         assert!(b.dqbuf().unwrap().error);
         let expected = Statistics {
             queued: 2,
@@ -75,7 +75,7 @@ fn streamoff_takes_buffers_back_from_every_state() {
         for index in 0..6 {
             let info = b.query(index).unwrap();
             assert_eq!(info.state, BufferState::Dequeued);
-            assert!(!info.prepared && !info.error && !info.queued, "{index}");
+            assert!(!info.prepared && !info.error, "{index}");
         }
         assert_eq!(
             b.driver.called("buf_finish"),
@@ -114,7 +114,7 @@ fn the_driver_starts_when_enough_is_queued() {
         b.driver.fail.insert("start_streaming", 6);
         assert_eq!(seen(b.qbuf(2)), ENXIO, "MQ5");
         let info = b.query(2).unwrap();
-        assert!(info.prepared && !info.queued, "MQ6");
+        assert!(info.prepared && info.state == BufferState::Dequeued, "MQ6");
         for index in [0, 1] {
             assert_eq!(b.query(index).unwrap().state, BufferState::Queued);
         }

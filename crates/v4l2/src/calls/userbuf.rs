@@ -5,8 +5,8 @@ use crate::shown::is_mplane;
 use crate::{Error, Program, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{
-    BufferInfo, HintSkip, MAX_PLANES, Memory, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource,
-    QueueBuffer, Timecode,
+    BufferInfo, BufferState, HintSkip, MAX_PLANES, Memory, PlaneInfo, PlaneLocation, PlaneRequest,
+    PlaneSource, QueueBuffer, Timecode,
 };
 
 const PLANE: usize = size_of::<sys::v4l2_plane>();
@@ -285,14 +285,16 @@ fn narrow(value: u64) -> u32 {
 
 /// Returns the `V4L2_BUF_FLAG_*` that the queue decides.
 fn state_flags(info: &BufferInfo) -> u32 {
-    let mut flags = 0;
+    let mut flags = match info.state {
+        BufferState::Queued | BufferState::Active => sys::V4L2_BUF_FLAG_QUEUED,
+        BufferState::Done | BufferState::Error => sys::V4L2_BUF_FLAG_DONE,
+        BufferState::InRequest => sys::V4L2_BUF_FLAG_IN_REQUEST,
+        _ => 0,
+    };
     for (set, flag) in [
         (info.mapped, sys::V4L2_BUF_FLAG_MAPPED),
-        (info.queued, sys::V4L2_BUF_FLAG_QUEUED),
-        (info.done, sys::V4L2_BUF_FLAG_DONE),
         (info.prepared, sys::V4L2_BUF_FLAG_PREPARED),
         (info.error, sys::V4L2_BUF_FLAG_ERROR),
-        (info.in_request, sys::V4L2_BUF_FLAG_IN_REQUEST),
         (info.request_fd.is_some(), sys::V4L2_BUF_FLAG_REQUEST_FD),
         (info.last, sys::V4L2_BUF_FLAG_LAST),
         (info.timecode.is_some(), sys::V4L2_BUF_FLAG_TIMECODE),

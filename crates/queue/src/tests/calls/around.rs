@@ -446,7 +446,7 @@ fn streaming_calls() {
             b.driver.fail.insert("start_streaming", 22);
             assert_eq!(seen(b.streamon()), EINVAL);
             let info = b.query(0).unwrap();
-            assert!(info.queued && info.state == BufferState::Queued);
+            assert_eq!(info.state, BufferState::Queued);
             0
         }),
         ("I4", both(0), |b| {

@@ -110,7 +110,7 @@ fn querybuf() {
             ready(b);
             let info = b.query(3).unwrap();
             assert_eq!(info.state, BufferState::Dequeued);
-            assert!(!info.queued && !info.prepared && !info.done && !info.mapped);
+            assert!(!info.prepared && !info.mapped);
             let plane = info.planes[0].unwrap();
             assert_eq!(plane.length_bytes, SIZE, "not rounded to pages");
             assert_eq!(plane.location, PlaneLocation::Cookie(3 << 15));

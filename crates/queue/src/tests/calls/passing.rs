@@ -18,7 +18,7 @@ fn prepare_buf() {
         ("P4", both(0), |b| {
             ready(b);
             let info = b.prepare(0).unwrap();
-            assert!(info.prepared && !info.queued);
+            assert!(info.prepared && info.state == BufferState::Dequeued);
             0
         }),
         ("P5", both(EINVAL), |b| {
@@ -84,7 +84,7 @@ fn qbuf() {
         ("B4", both(0), |b| {
             ready(b);
             let info = b.qbuf(0).unwrap();
-            assert!(info.queued && !info.prepared);
+            assert!(info.state == BufferState::Queued && !info.prepared);
             0
         }),
         ("B5", both(EINVAL), |b| {
@@ -254,9 +254,9 @@ fn dqbuf() {
             })
             .unwrap();
             let info = b.query(0).unwrap();
-            assert!(info.done && !info.queued && !info.error);
+            assert!(info.state == BufferState::Done && !info.error);
             let info = b.dqbuf().unwrap();
-            assert!(!info.done && !info.queued && !info.error);
+            assert!(info.state == BufferState::Dequeued && !info.error);
             assert_eq!((info.sequence, info.timestamp_ns), (9, 1_000));
             assert_eq!(info.state, BufferState::Dequeued);
             0
