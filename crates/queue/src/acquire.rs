@@ -38,13 +38,10 @@ impl<M: MemOps> Buffer<M> {
         if request.memory == Memory::DmaBuf {
             self.put_planes(mem);
         } else {
-            for (plane, _) in self
-                .planes
-                .iter_mut()
-                .zip(stale)
-                .filter(|(_, stale)| *stale)
-            {
-                plane.put(mem);
+            for (plane, stale) in self.planes.iter_mut().zip(stale) {
+                if stale {
+                    plane.put(mem);
+                }
             }
         }
         let taken = self.take_planes(mem, target, request);
@@ -141,14 +138,5 @@ impl<M: MemOps> Plane<M> {
         }
         self.length_bytes = length;
         Ok(())
-    }
-
-    /// Stores the descriptor number of this call. It can be new although the dma-buf is the same.
-    pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
-        if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
-            (&mut self.location, source)
-        {
-            *known = *fd;
-        }
     }
 }

@@ -102,10 +102,6 @@ impl Ownership {
         self.events.fetch_add(1, SeqCst);
     }
 
-    pub(crate) fn has_pending(&self) -> bool {
-        self.pending.load(SeqCst) != 0
-    }
-
     /// Counts a completion that was pushed, until it is popped.
     pub(crate) fn add_pending(&self) {
         self.pending.fetch_add(1, SeqCst);
@@ -127,6 +123,14 @@ impl Ownership {
         let number = self.last_waiter.fetch_add(1, SeqCst).wrapping_add(1);
         let free = self.waiter.compare_exchange(0, number, SeqCst, SeqCst);
         free.is_ok().then_some(number)
+    }
+
+    /// Returns whether the wait of the caller with this number is over, which began after `seen` events.
+    pub(crate) fn is_wait_over(&self, number: u64, seen: u64) -> bool {
+        self.events() != seen
+            || self.pending.load(SeqCst) != 0
+            || self.first_dropped.load(SeqCst) != NO_SLOT
+            || self.waiter() != number
     }
 
     /// Ends the wait of the caller with this number.
@@ -160,11 +164,6 @@ impl Ownership {
     /// Returns whether the token of `generation` was dropped and is still the latest of its index.
     pub(crate) fn was_dropped(&self, index: u32, generation: u64) -> bool {
         self.is_live(index, generation | DROPPED)
-    }
-
-    /// Returns whether tokens were dropped since the list was last taken.
-    pub(crate) fn any_dropped(&self) -> bool {
-        self.first_dropped.load(SeqCst) != NO_SLOT
     }
 
     /// Takes the list of dropped tokens; returns its first index.

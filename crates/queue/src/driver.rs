@@ -65,6 +65,7 @@ pub struct Prepare<'a> {
 /// Methods may sleep, unless the host calls the queue in a context that forbids its `MemOps` to sleep.
 ///
 /// Source: Linux `struct vb2_ops`, differs: a token stands for the ownership of a buffer.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Driver {
     /// How the driver reaches a plane's memory (`MemOps::Cookie`).
     type Cookie;
@@ -91,7 +92,6 @@ pub trait Driver {
     /// # Errors
     /// The queue releases the memory without `buf_cleanup`, and returns the error to its caller.
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        let _ = index;
         Ok(())
     }
 
@@ -102,14 +102,10 @@ pub trait Driver {
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
 
     /// Finishes a prepared buffer that returns to the program.
-    fn buf_finish(&mut self, index: u32) {
-        let _ = index;
-    }
+    fn buf_finish(&mut self, index: u32) {}
 
     /// Cleans up a buffer before it loses its memory. Pairs with `buf_init`.
-    fn buf_cleanup(&mut self, index: u32) {
-        let _ = index;
-    }
+    fn buf_cleanup(&mut self, index: u32) {}
 
     /// Passes a buffer to the device.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
@@ -118,9 +114,7 @@ pub trait Driver {
     /// was cancelled. The host removes the buffer from its [`Request`](crate::Request) with
     /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for buffers that
     /// [`Session::req_release`](crate::Session::req_release) returns.
-    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
-        let _ = (index, request);
-    }
+    fn buf_request_complete(&mut self, index: u32, request: RequestId) {}
 
     /// Prepares for streaming (STREAMON). At this call, fewer buffers may be queued than the driver
     /// needs to start.

@@ -39,21 +39,16 @@ impl<M: MemOps> Session<'_, M> {
     pub fn settle(&mut self) {
         self.reap();
         if self.queue.error {
-            self.fail_accesses();
+            if !core::mem::replace(&mut self.queue.accesses_failed, true) {
+                for buffer in self.queue.buffers.iter_mut().flatten() {
+                    buffer.end_access(self.mem, FenceOutcome::Failed(EIO));
+                }
+            }
         } else if self.queue.started {
             // Queued indices name existing buffers, so this does not fail.
             let _listed = self.give_queued();
         } else if self.queue.streaming && self.can_start() && self.start().is_err() {
             self.queue.set_error();
-        }
-    }
-
-    fn fail_accesses(&mut self) {
-        if core::mem::replace(&mut self.queue.accesses_failed, true) {
-            return;
-        }
-        for buffer in self.queue.buffers.iter_mut().flatten() {
-            buffer.end_access(self.mem, FenceOutcome::Failed(EIO));
         }
     }
 

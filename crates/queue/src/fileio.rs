@@ -95,7 +95,7 @@ impl<M: MemOps> Session<'_, M> {
         }
         self.queue.end_transfer(pieces.call);
         let read = current.after(under_way.count);
-        self.queue.set_current(Some(read));
+        self.queue.set_current(read);
         if read.left() == 0 && under_way.count > 0 {
             // If the buffer cannot be queued, the next read() tries again and returns the error.
             let _ = self.queue_current(read, 0);
@@ -151,7 +151,7 @@ impl<M: MemOps> Session<'_, M> {
         if written.left() == 0 || is_frame {
             self.queue_current(written, now_ns)?;
         } else {
-            self.queue.set_current(Some(written));
+            self.queue.set_current(written);
         }
         Ok(Moved::Last(bytes))
     }
@@ -238,7 +238,7 @@ impl<M: MemOps> Session<'_, M> {
                 pos: plane.map_or(0, |plane| plane.data_offset),
                 end: plane.map_or(0, |plane| plane.payload_bytes),
             };
-            self.queue.set_current(Some(current));
+            self.queue.set_current(current);
             if current.left() > 0 || info.last {
                 return Ok(current);
             }
@@ -298,9 +298,9 @@ impl<M: MemOps> Queue<M> {
         self.fileio.as_ref()?.current
     }
 
-    fn set_current(&mut self, current: Option<Current>) {
+    fn set_current(&mut self, current: Current) {
         if let Some(fileio) = &mut self.fileio {
-            fileio.current = current;
+            fileio.current = Some(current);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::queue::QueuedBy;
 use crate::{
     BufferInfo, BufferState, Busy, Error, Invalid, Memory, PlaneSource, Queue, QueueBuffer,
-    Requests, Session,
+    Requests, Session, TimestampKind,
 };
 use vb3_plane::{HintSkip, MemOps};
 
@@ -94,22 +94,17 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.started {
             self.give_queued()?;
         } else if self.queue.streaming && self.can_start() {
-            self.start_with_last(index)?;
+            // This buffer completes the minimum. If the start fails, the program owns it again.
+            self.start().inspect_err(|_| {
+                self.queue.queued.pop_back();
+                self.queue.queued_count = self.queue.queued_count.saturating_sub(1);
+                if let Ok(buffer) = self.queue.buffer_mut(index) {
+                    buffer.state = BufferState::Dequeued;
+                }
+            })?;
         }
         self.queue.statistics.queued = self.queue.statistics.queued.saturating_add(1);
         Ok(())
-    }
-
-    /// Starts the driver because the buffer just queued completes the minimum. Returns that buffer
-    /// to the program if the start fails.
-    fn start_with_last(&mut self, index: u32) -> Result<(), Error> {
-        self.start().inspect_err(|_| {
-            self.queue.queued.pop_back();
-            self.queue.queued_count = self.queue.queued_count.saturating_sub(1);
-            if let Ok(buffer) = self.queue.buffer_mut(index) {
-                buffer.state = BufferState::Dequeued;
-            }
-        })
     }
 
     /// Takes the next done buffer. `max_planes` is the number of planes that the caller has space
@@ -178,9 +173,13 @@ impl<M: MemOps> Queue<M> {
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
         if self.config.is_output() {
-            let timestamp_ns = self.given_timestamp(request);
+            let copies_timestamps = self.config.timestamps == TimestampKind::Copy;
             let buffer = self.buffer_mut(request.index)?;
-            buffer.timestamp_ns = timestamp_ns;
+            buffer.timestamp_ns = if copies_timestamps {
+                request.timestamp_ns
+            } else {
+                0
+            };
             buffer.timecode = request.timecode;
         }
         Ok(())

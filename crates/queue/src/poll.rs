@@ -55,12 +55,10 @@ impl<M: MemOps> Session<'_, M> {
             return Readiness::Nothing;
         }
         if self.would_start_fileio(interest) {
-            return if self.queue.streaming {
-                Readiness::Error
-            } else if is_output {
-                Readiness::Ready
-            } else {
-                Readiness::Nothing
+            return match (self.queue.streaming, is_output) {
+                (true, _) => Readiness::Error,
+                (false, true) => Readiness::Ready,
+                (false, false) => Readiness::Nothing,
             };
         }
         if !self.queue.streaming || self.queue.error || self.queue.waiting_for_buffers {

@@ -4,7 +4,7 @@ use crate::acquire::Target;
 use crate::buffer::Buffer;
 use crate::session::DynDriver;
 use crate::{
-    Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session, TimestampKind,
+    Error, Invalid, PlaneLocation, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session,
 };
 use vb3_plane::{HintSkip, MemOps, PlaneError};
 
@@ -67,11 +67,6 @@ impl<M: MemOps> Queue<M> {
         } else {
             HintSkip::empty()
         }
-    }
-
-    pub(crate) fn given_timestamp(&self, request: &QueueBuffer<M>) -> u64 {
-        let copied = self.config.timestamps == TimestampKind::Copy && self.config.is_output();
-        if copied { request.timestamp_ns } else { 0 }
     }
 
     fn given_payload(&self, plane: u32, wanted: &PlaneRequest<M>) -> Result<u64, Error> {
@@ -156,7 +151,12 @@ impl<M: MemOps> Buffer<M> {
         self.acquire(mem, driver, target, request)?;
         self.place(mem)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
-            plane.rename(&wanted.source);
+            // The descriptor's number can be new although the dma-buf is the same.
+            if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
+                (&mut plane.location, &wanted.source)
+            {
+                *known = *fd;
+            }
         }
         let values = |of: fn(&PlaneRequest<M>) -> u64| {
             let planes = request.planes.each_ref();
@@ -178,11 +178,8 @@ impl<M: MemOps> Buffer<M> {
             driver.buf_finish(target.index);
             return Err(e.into());
         }
-        for (plane, (payload, offset)) in self
-            .planes
-            .iter_mut()
-            .zip(payloads.into_iter().zip(offsets))
-        {
+        let set = payloads.into_iter().zip(offsets);
+        for (plane, (payload, offset)) in self.planes.iter_mut().zip(set) {
             plane.set_payload(payload, offset);
         }
         self.field = field;

@@ -53,15 +53,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// Makes an empty request.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            state: RequestState::Idle,
-            buffers: Vec::new(),
-        }
-    }
-
     /// Returns the request's state.
     #[must_use]
     pub const fn state(&self) -> RequestState {

@@ -26,11 +26,7 @@ impl Wait {
     /// token was dropped, the device failed, or streaming ended. Once true, it stays true.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let shared = &*self.ownership;
-        shared.events() != self.seen
-            || shared.has_pending()
-            || shared.any_dropped()
-            || shared.waiter() != self.number
+        self.ownership.is_wait_over(self.number, self.seen)
     }
 }
 
