@@ -49,6 +49,11 @@ impl Kind {
 pub(crate) struct Arg(pub(crate) Vec<u8>);
 
 impl Arg {
+    /// Makes a structure of zeroes, except for fields at these offsets.
+    pub(crate) fn of<T>(fields: &[(usize, u32)]) -> Self {
+        Self::new(size_of::<T>(), fields)
+    }
+
     pub(crate) fn new(size: usize, fields: &[(usize, u32)]) -> Self {
         let mut arg = Self(vec![0; size]);
         for &(at, value) in fields {
@@ -101,15 +106,12 @@ pub(crate) fn buffer(
     from: Source,
     used: u32,
 ) -> (Arg, Option<Arg>) {
-    let mut arg = Arg::new(
-        size_of::<v4l2_buffer>(),
-        &[
-            (offset_of!(v4l2_buffer, index), index),
-            (offset_of!(v4l2_buffer, type_), kind.number()),
-            (offset_of!(v4l2_buffer, memory), model as u32),
-            (offset_of!(v4l2_buffer, field), 1),
-        ],
-    );
+    let mut arg = Arg::of::<v4l2_buffer>(&[
+        (offset_of!(v4l2_buffer, index), index),
+        (offset_of!(v4l2_buffer, type_), kind.number()),
+        (offset_of!(v4l2_buffer, memory), model as u32),
+        (offset_of!(v4l2_buffer, field), 1),
+    ]);
     let (m, len) = from.value();
     if !kind.mplane {
         arg.put(offset_of!(v4l2_buffer, m), &m.to_ne_bytes());
@@ -119,13 +121,10 @@ pub(crate) fn buffer(
     }
     arg.put(offset_of!(v4l2_buffer, m), &PLANES.to_ne_bytes());
     arg.put(offset_of!(v4l2_buffer, length), &1u32.to_ne_bytes());
-    let mut plane = Arg::new(
-        size_of::<v4l2_plane>(),
-        &[
-            (offset_of!(v4l2_plane, bytesused), used),
-            (offset_of!(v4l2_plane, length), len),
-        ],
-    );
+    let mut plane = Arg::of::<v4l2_plane>(&[
+        (offset_of!(v4l2_plane, bytesused), used),
+        (offset_of!(v4l2_plane, length), len),
+    ]);
     plane.put(offset_of!(v4l2_plane, m), &m.to_ne_bytes());
     (arg, Some(plane))
 }
@@ -191,15 +190,12 @@ const NON_COHERENT: u32 = 1;
 
 pub(crate) fn reqbufs(kind: Kind, model: Model, count: u32, cached: bool) -> Arg {
     let flags = if cached { NON_COHERENT } else { 0 };
-    Arg::new(
-        size_of::<v4l2_requestbuffers>(),
-        &[
-            (offset_of!(v4l2_requestbuffers, count), count),
-            (offset_of!(v4l2_requestbuffers, type_), kind.number()),
-            (offset_of!(v4l2_requestbuffers, memory), model as u32),
-            (offset_of!(v4l2_requestbuffers, flags), flags),
-        ],
-    )
+    Arg::of::<v4l2_requestbuffers>(&[
+        (offset_of!(v4l2_requestbuffers, count), count),
+        (offset_of!(v4l2_requestbuffers, type_), kind.number()),
+        (offset_of!(v4l2_requestbuffers, memory), model as u32),
+        (offset_of!(v4l2_requestbuffers, flags), flags),
+    ])
 }
 
 pub(crate) fn granted(arg: &Arg) -> u32 {
@@ -230,26 +226,20 @@ pub(crate) fn created(arg: &Arg) -> (u32, u32) {
 }
 
 pub(crate) fn remove(kind: Kind, first: u32, count: u32) -> Arg {
-    Arg::new(
-        size_of::<v4l2_remove_buffers>(),
-        &[
-            (offset_of!(v4l2_remove_buffers, index), first),
-            (offset_of!(v4l2_remove_buffers, count), count),
-            (offset_of!(v4l2_remove_buffers, type_), kind.number()),
-        ],
-    )
+    Arg::of::<v4l2_remove_buffers>(&[
+        (offset_of!(v4l2_remove_buffers, index), first),
+        (offset_of!(v4l2_remove_buffers, count), count),
+        (offset_of!(v4l2_remove_buffers, type_), kind.number()),
+    ])
 }
 
 pub(crate) fn export(kind: Kind, index: u32) -> Arg {
     const RDWR: u32 = 2;
-    Arg::new(
-        size_of::<v4l2_exportbuffer>(),
-        &[
-            (offset_of!(v4l2_exportbuffer, type_), kind.number()),
-            (offset_of!(v4l2_exportbuffer, index), index),
-            (offset_of!(v4l2_exportbuffer, flags), RDWR),
-        ],
-    )
+    Arg::of::<v4l2_exportbuffer>(&[
+        (offset_of!(v4l2_exportbuffer, type_), kind.number()),
+        (offset_of!(v4l2_exportbuffer, index), index),
+        (offset_of!(v4l2_exportbuffer, flags), RDWR),
+    ])
 }
 
 pub(crate) fn exported(arg: &Arg) -> i32 {
@@ -258,7 +248,7 @@ pub(crate) fn exported(arg: &Arg) -> i32 {
 }
 
 pub(crate) fn format(kind: Kind) -> Arg {
-    Arg::new(size_of::<v4l2_format>(), &[(0, kind.number())])
+    Arg::of::<v4l2_format>(&[(0, kind.number())])
 }
 
 const WIDTH: usize = offset_of!(v4l2_format, fmt);

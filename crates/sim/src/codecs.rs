@@ -4,11 +4,10 @@
 //! CAPTURE buffer therefore names the input whose result it has.
 
 use crate::api::{ERROR, Told};
-use crate::model::{Buffer, Content, Input, Node};
-use crate::pixels::{NV12, YUYV};
-use crate::run::{Check, Sim};
+use crate::model::{At, Buffer, Content, Input, Node};
+use crate::pixels::{NV12, YUYV, picture};
+use crate::run::{Check, LOST, Sim};
 use crate::slices;
-use crate::steps::At;
 
 /// The pixel format of JPEG files.
 const JPEG: u32 = u32::from_le_bytes(*b"JPEG");
@@ -41,20 +40,9 @@ pub(crate) fn jpeg(width: u32, height: u32, number: u32) -> Vec<u8> {
 }
 
 impl Sim<'_> {
-    fn node_of(&self, at: At) -> Option<&Node> {
-        self.nodes.get(self.files.get(at.0)?.node)
-    }
-
-    pub(crate) fn is_mem2mem(&self, at: At) -> bool {
-        self.node_of(at).is_some_and(Node::is_mem2mem)
-    }
-
-    pub(crate) fn is_decoder(&self, at: At) -> bool {
-        self.node_of(at).is_some_and(Node::is_decoder)
-    }
-
-    pub(crate) fn is_stateless(&self, at: At) -> bool {
-        self.node_of(at).is_some_and(Node::is_stateless)
+    /// Returns the node of a queue's file.
+    pub(crate) fn node_of(&self, at: At) -> Check<&Node> {
+        Ok(&self.nodes[self.file(at.0)?.node])
     }
 
     /// Records a queued OUTPUT buffer as an input, with its content if the content suits the queue's format.
@@ -67,9 +55,8 @@ impl Sim<'_> {
         let (_, _, pixel, size) = self.queue(at)?.picture;
         let is_coded = [JPEG, slices::S264].contains(&pixel);
         let content = content.filter(|c| c.pixel == pixel && (is_coded || c.len == size));
-        if let Some(file) = self.files.get_mut(at.0) {
-            file.inputs.insert(time_us, Input { memory, content });
-        }
+        let file = self.files.get_mut(at.0).ok_or(LOST)?;
+        file.inputs.insert(time_us, Input { memory, content });
         Ok(())
     }
 
@@ -79,9 +66,10 @@ impl Sim<'_> {
         // A buffer without bytes also comes back when its memory is revoked.
         let is_revoked = is_error && told.used == 0 && self.revoked && told.time_us == 0;
         let has_no_result = is_revoked || told.is_last() && !is_error;
-        let Some(file) = self.files.get_mut(at.0).filter(|_| !has_no_result) else {
+        if has_no_result {
             return Ok(());
-        };
+        }
+        let file = self.files.get_mut(at.0).ok_or(LOST)?;
         let (node, program, time) = (file.node, file.program, told.time_us);
         let Some(input) = file.inputs.remove(&time) else {
             return Err(format!(
@@ -101,7 +89,7 @@ impl Sim<'_> {
             return Ok(());
         };
         let sum = crc32fast::hash(&bytes);
-        let name = (self.nodes.get(node)).map_or_else(String::new, |node| node.name.clone());
+        let name = self.nodes[node].name.clone();
         let wanted = match name.as_str() {
             "convert" => content.sum,
             _ => *self.results.entry((node, content.sum)).or_insert(sum),
@@ -123,33 +111,25 @@ impl Sim<'_> {
     /// Records the expected result if it is known in advance.
     pub(crate) fn painting(&mut self, at: At, number: u32) -> Check<Option<Vec<u8>>> {
         let (width, height, pixel, _) = self.queue(at)?.picture;
+        let size = (width, height);
         // There are only eight different inputs, so that each comes several times.
         let few = 1 + number % 8;
         Ok(match pixel {
             JPEG => Some(jpeg(width, height, few)),
             slices::S264 => {
                 let bytes = slices::slice(width, height, few as u8);
-                let node = self.files.get(at.0).map_or(0, |file| file.node);
+                let node = self.file(at.0)?.node;
                 let result = crc32fast::hash(&slices::nv12(width, height, few as u8));
                 let sum = crc32fast::hash(&bytes);
                 self.results.insert((node, sum), result);
                 Some(bytes)
             }
-            NV12 => Some(crate::pixels::picture(
-                pixel,
-                (width, height),
-                few,
-                <[u8]>::to_vec,
-            )),
+            NV12 => Some(picture(pixel, size, few, <[u8]>::to_vec)),
             YUYV => {
-                let size = (width, height);
-                let mut bytes = crate::pixels::picture(pixel, size, number % 512, <[u8]>::to_vec);
+                let mut bytes = picture(pixel, size, number % 512, <[u8]>::to_vec);
                 // The number makes every picture different.
-                let unique = number.to_ne_bytes();
-                bytes
-                    .iter_mut()
-                    .zip(unique)
-                    .for_each(|(to, byte)| *to = byte);
+                let unique = bytes.iter_mut().zip(number.to_ne_bytes());
+                unique.for_each(|(to, byte)| *to = byte);
                 Some(bytes)
             }
             _ => None,

@@ -1,10 +1,9 @@
 //! The end of a simulation: faults stop, every device must return frames, and no memory or file may remain.
 
 use crate::api::Model;
-use crate::model::BufferHolder;
+use crate::model::{At, BufferHolder};
 use crate::plan::{Dice, Pace};
 use crate::run::{Check, Sim};
-use crate::steps::At;
 use vb3_host::Backend as _;
 use vb3_machine::Faults;
 use vb3_world::LeftOver;
@@ -23,7 +22,7 @@ impl Sim<'_> {
         self.world.machine_mut().set_faults(Faults::Off);
         self.world.machine_mut().set_unmap_faults(Faults::Off);
         for at in 0..self.nodes.len() {
-            if self.nodes.get(at).is_some_and(|node| !node.present) {
+            if !self.nodes[at].present {
                 self.plug(at, true)?;
             }
         }
@@ -36,9 +35,8 @@ impl Sim<'_> {
     fn progress(&mut self) -> Check {
         let mut dice = Dice::new(self.plan.seed, 2);
         for file in 0..self.files.len() {
-            let open = self.files.get(file).filter(|file| !file.dead);
-            let is_camera = open.is_some_and(|file| self.is_camera(file));
             let at = (file, 0);
+            let is_camera = self.node_of(at)?.is_camera() && !self.file(file)?.dead;
             let goes = |sim: &Self| {
                 let queue = sim.queue(at).ok()?;
                 (queue.streaming && queue.queued() >= 3).then_some(queue.taken)
@@ -63,10 +61,7 @@ impl Sim<'_> {
 
     /// Checks that every device but a loopback works for a program that starts now.
     fn start_anew(&mut self) -> Check {
-        let programs: Vec<u32> = self.programs.keys().copied().collect();
-        for program in programs {
-            self.kill(program)?;
-        }
+        self.kill_all()?;
         self.run_due_work()?;
         let Some(&program) = self.programs.keys().next() else {
             return Ok(());
@@ -74,14 +69,19 @@ impl Sim<'_> {
         self.revoked = false;
         self.disturbed = false;
         for node in 0..self.nodes.len() {
-            let is_tested = self.nodes.get(node).is_some_and(|node| {
-                matches!(node.name.as_str(), "camera" | "display") || node.is_mem2mem()
-            });
-            if is_tested {
+            let tested = &self.nodes[node];
+            if tested.is_camera() || tested.name == "display" || tested.is_mem2mem() {
                 self.expect_frames(program, node)?;
             }
         }
         Ok(())
+    }
+
+    fn kill_all(&mut self) -> Check {
+        let programs: Vec<u32> = self.programs.keys().copied().collect();
+        programs
+            .into_iter()
+            .try_for_each(|program| self.kill(program))
     }
 
     fn expect_frames(&mut self, program: u32, node: usize) -> Check {
@@ -89,8 +89,7 @@ impl Sim<'_> {
             return Err("a device that is plugged in cannot be opened".to_owned());
         };
         let mut dice = Dice::new(self.plan.seed, 3);
-        let count = self.files.get(file).map_or(0, |file| file.queues.len());
-        let queues: Vec<At> = (0..count).map(|queue| (file, queue)).collect();
+        let queues = self.queues_of(file)?;
         for &at in &queues {
             if !self.request(at, Model::Mmap, 4, false)? || !self.fill(at, &mut dice)? {
                 return Err(format!("no buffers for node {node} after all faults"));
@@ -102,8 +101,7 @@ impl Sim<'_> {
         for _ in 0..MOST_TICKS {
             let has_enough = |at: &At| self.queue(*at).is_ok_and(|queue| queue.taken >= ENOUGH);
             if queues.iter().all(has_enough) {
-                self.close(file);
-                return Ok(());
+                return self.close(file);
             }
             for &at in &queues {
                 self.dequeue(at, &mut dice)?;
@@ -118,18 +116,14 @@ impl Sim<'_> {
         }
         Err(format!(
             "node {node} gives no buffers after all faults: {:?}",
-            self.files.get(file).map(|file| &file.queues)
+            self.file(file)?.queues
         ))
     }
 
     /// Queues all buffers that the program holds. Returns whether the queue has buffers.
     fn fill(&mut self, at: At, dice: &mut Dice) -> Check<bool> {
         for _ in 0..8 {
-            if !self
-                .buffers(at)
-                .values()
-                .any(|place| *place == BufferHolder::Program)
-            {
+            if self.queue(at)?.at(BufferHolder::Program).is_empty() {
                 return Ok(true);
             }
             self.enqueue(at, dice, false)?;
@@ -140,10 +134,7 @@ impl Sim<'_> {
 
     /// Closes all files, and checks that the stack then holds no memory or other resource.
     fn close_everything(&mut self) -> Check {
-        let programs: Vec<u32> = self.programs.keys().copied().collect();
-        for program in programs {
-            self.kill(program)?;
-        }
+        self.kill_all()?;
         // In these ticks, lazy flushes and delayed frees complete.
         for _ in 0..4 {
             self.world.tick();

@@ -2,7 +2,7 @@
 
 use crate::api::Arg;
 use crate::plan::Dice;
-use crate::run::{Check, Sim};
+use crate::run::{Check, LOST, Sim};
 use crate::steps::ENOMEM;
 use rustix::io::pread;
 use vb3_host::Backend as _;
@@ -19,10 +19,10 @@ const EMFILE: i32 = 24;
 impl Sim<'_> {
     /// Lets a program allocate a buffer from a heap. The buffer's bytes are zero.
     pub(crate) fn allocate(&mut self, program: u32, dice: &mut Dice) -> Check {
-        let heap = dice.pick(&self.heaps).copied();
-        let (Some(heap), Some(process)) = (heap, self.programs.get(&program)) else {
+        let Some(&heap) = dice.pick(&self.heaps) else {
             return Ok(());
         };
+        let process = self.programs.get(&program).ok_or(LOST)?;
         let file = self.world.open(heap, 2, process);
         let file = file.map_err(|e| format!("open of a heap: errno {}", e.0))?;
         let len = 4096 << dice.below(5);
@@ -41,8 +41,7 @@ impl Sim<'_> {
         // CAST: keeps the descriptor's bits.
         let fd = arg.u32(FD) as i32;
         let memory = self.number();
-        let process = self.programs.get(&program);
-        let shared = process.and_then(|process| process.shared(fd));
+        let shared = self.process(program)?.shared(fd);
         let shared = shared.ok_or("a heap gave a number that is no descriptor")?;
         shared.memory.set(memory);
         let mut bytes = vec![1; len as usize];

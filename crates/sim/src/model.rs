@@ -29,6 +29,10 @@ impl Node {
         has(false) && has(true)
     }
 
+    pub(crate) fn is_camera(&self) -> bool {
+        self.name == "camera"
+    }
+
     /// Returns whether the device may refuse the contents of its OUTPUT buffers.
     pub(crate) fn is_decoder(&self) -> bool {
         self.name.contains("dec")
@@ -91,6 +95,9 @@ pub(crate) struct Input {
 /// A picture's width, height, pixel format, and length in bytes.
 pub(crate) type Picture = (u32, u32, u32, u32);
 
+/// A queue: the index of its file, and its own index in this file.
+pub(crate) type At = (usize, usize);
+
 /// A queue of a file.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -129,9 +136,11 @@ impl Queue {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        let all = self.buffers.values();
-        all.filter(|buffer| buffer.place == BufferHolder::Queue)
-            .count()
+        self.at(BufferHolder::Queue).len()
+    }
+
+    pub(crate) fn holder(&self, index: u32) -> Option<BufferHolder> {
+        self.buffers.get(&index).map(|buffer| buffer.place)
     }
 
     /// Records that the stream has stopped, and the program has all buffers back.

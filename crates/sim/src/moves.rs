@@ -2,13 +2,12 @@
 
 use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
 use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
-use crate::model::{Buffer, BufferHolder, Content, Mapping};
+use crate::model::{At, Buffer, BufferHolder, Content, Mapping};
 use crate::pixels::{self, YUYV};
 use crate::plan::Dice;
-use crate::run::{Check, Sim};
-use crate::steps::{At, EBUSY, EIO, ENOMEM};
+use crate::run::{Check, LOST, Sim};
+use crate::steps::{EBUSY, EIO, ENOMEM};
 use rustix::io::{pread, pwrite};
-use std::collections::BTreeMap;
 use vb3_host::{Backend as _, CallId, ProcessMemory as _};
 use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
 
@@ -18,44 +17,36 @@ const END: u64 = 4;
 
 const EPIPE: i32 = 32;
 
-/// Converts the result of [`Sim::queue_by_request`] to the request's descriptor; zero for none.
-fn request_of(value: Option<i64>) -> i32 {
-    value.and_then(|fd| i32::try_from(fd).ok()).unwrap_or(0)
-}
-
 impl Sim<'_> {
     /// Takes all buffers of a queue back from the device.
-    pub(crate) fn stop(&mut self, at: At) {
-        let Ok(queue) = self.queue(at) else { return };
+    pub(crate) fn stop(&mut self, at: At) -> Check {
+        let queue = self.queue(at)?;
         let mut handed = queue.at(BufferHolder::Queue);
         handed.extend(queue.at(BufferHolder::Prepared));
         for index in handed {
-            self.take_back(at, index);
+            self.take_back(at, index)?;
         }
-        if let Some(queue) = self.queue_mut(at) {
-            queue.stop();
-        }
+        self.queue_mut(at)?.stop();
+        Ok(())
     }
 
     /// Takes one buffer back from the device.
-    pub(crate) fn take_back(&mut self, (file, queue): At, index: u32) {
-        let node = self.files.get(file).map_or(0, |file| file.node);
-        let Ok(of) = self.queue((file, queue)) else {
-            return;
-        };
-        let (output, buffer) = (of.kind.output, of.buffers.get(&index));
+    pub(crate) fn take_back(&mut self, at: At, index: u32) -> Check {
+        let queue = self.queue(at)?;
+        let (output, buffer) = (queue.kind.output, queue.buffers.get(&index));
         let (memory, time_us) = buffer.map_or((0, 0), |b| (b.memory, b.time_us));
-        let file = self.files.get_mut(file).filter(|_| output);
-        if let Some(input) = file.and_then(|file| file.inputs.get_mut(&time_us)) {
+        let file = self.files.get_mut(at.0).ok_or(LOST)?;
+        if let Some(input) = file.inputs.get_mut(&time_us).filter(|_| output) {
             input.memory = 0;
         }
         if let Some(memory) = self.memories.get_mut(&memory) {
             if output {
-                memory.readers.remove(&node);
+                memory.readers.remove(&file.node);
             } else {
                 memory.writers = memory.writers.saturating_sub(1);
             }
         }
+        Ok(())
     }
 
     /// Records a write to a memory. If a device reads the memory now, the bytes that it reads become unknown.
@@ -73,9 +64,7 @@ impl Sim<'_> {
         memory.generation += 1;
         memory.content = None;
         for &node in &memory.readers {
-            if let Some(node) = self.nodes.get_mut(node) {
-                node.unknown = true;
-            }
+            self.nodes[node].unknown = true;
         }
     }
 
@@ -91,14 +80,10 @@ impl Sim<'_> {
         let Some(buffer) = queue.buffers.get(&index).cloned() else {
             return Ok(None);
         };
-        let program = self.files.get(at.0).map_or(0, |file| file.program);
-        let pid = self.pid(program);
-        let Some(process) = self.programs.get(&program) else {
-            return Ok(None);
-        };
+        let process = self.process_of(at)?;
         match model {
             Some(Model::DmaBuf) => {
-                let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
+                let fds = process.numbers();
                 let fd = match fds.contains(&buffer.fd) && dice.percent(80) {
                     true => buffer.fd,
                     false => dice.pick(&fds).copied().unwrap_or(77),
@@ -112,7 +97,7 @@ impl Sim<'_> {
                     false => 1 + dice.below(SLOTS - 1),
                 };
                 // User memories have numbers far above those of other memories.
-                let memory = (u64::from(pid) << 32) + u64::from(slot);
+                let memory = (u64::from(process.pid) << 32) + u64::from(slot);
                 self.memories.entry(memory).or_default();
                 let len = size.max(1).min(u32::try_from(SLOT_BYTES).unwrap_or(0));
                 let source = Source::User(slot_at(slot), len);
@@ -131,7 +116,7 @@ impl Sim<'_> {
             false => dice.pick(&free).copied().unwrap_or(0),
         };
         let (kind, model) = (queue.kind, queue.model.unwrap_or(Model::Mmap));
-        let (size, place) = (queue.picture.3, queue.buffers.get(&index).map(|b| b.place));
+        let (size, place) = (queue.picture.3, queue.holder(index));
         let Some((source, memory, buffer)) = self.source(at, index, dice)? else {
             return Ok(());
         };
@@ -145,7 +130,7 @@ impl Sim<'_> {
         }
         let (mut arg, mut plane) = api::buffer(kind, model, index, source, used);
         let mut buffer = Buffer { used, ..buffer };
-        if kind.output && self.is_mem2mem(at) {
+        if kind.output && self.node_of(at)?.is_mem2mem() {
             let seconds = i64::try_from(self.next_call).unwrap_or(0);
             api::put_time(&mut arg, seconds);
             buffer.time_us = seconds * 1_000_000;
@@ -153,7 +138,7 @@ impl Sim<'_> {
         let args = (&mut arg, plane.as_mut());
         let done = match only_prepare {
             true => self.ioctl(at.0, VIDIOC_PREPARE_BUF, args, None)?,
-            false if kind.output && self.is_stateless(at) => {
+            false if kind.output && self.node_of(at)?.is_stateless() => {
                 self.queue_by_request(at, index, args, dice)?
             }
             false => self.ioctl(at.0, VIDIOC_QBUF, args, None)?,
@@ -170,7 +155,7 @@ impl Sim<'_> {
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
                     // A JPEG file of another size has changed the format, and the buffer is too small for it.
-                    Model::Mmap if !kind.output && self.is_decoder(at) => &[EINVAL],
+                    Model::Mmap if !kind.output && self.node_of(at)?.is_decoder() => &[EINVAL],
                     // `expect` allows the errnos of faults, which may prevent lazy placement.
                     Model::Mmap => &[],
                     Model::UserPtr => &[EINVAL, 14],
@@ -181,74 +166,58 @@ impl Sim<'_> {
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
             // The program dropped the buffer's media request, and so has the buffer again.
             (Ok(None), _) => Ok(()),
-            (Ok(value), Some(BufferHolder::Program)) => {
-                buffer.request = request_of(value);
+            (Ok(Some(value)), Some(BufferHolder::Program | BufferHolder::Prepared))
+                if !only_prepare || place == Some(BufferHolder::Program) =>
+            {
+                // QBUF without a request returns 0.
+                buffer.request = i32::try_from(value).unwrap_or(0);
                 self.queued(at, index, (memory, buffer), only_prepare)
-            }
-            (Ok(value), Some(BufferHolder::Prepared)) if !only_prepare => {
-                buffer.request = request_of(value);
-                self.queued(at, index, (memory, buffer), false)
             }
             (Ok(_), place) => Err(format!("QBUF took buffer {index} that is {place:?}")),
         }
     }
 
     fn queued(&mut self, at: At, index: u32, (memory, buffer): (u64, Buffer), only: bool) -> Check {
-        let node = self.files.get(at.0).map_or(0, |file| file.node);
+        let node = self.file(at.0)?.node;
         let queue = self.queue(at)?;
         let output = queue.kind.output;
-        // PREPARE_BUF passes the memory to the driver. A later QBUF keeps it, even if it names another.
-        let was = queue
-            .buffers
-            .get(&index)
-            .filter(|b| b.place == BufferHolder::Prepared)
-            .cloned();
-        let (memory, generation, buffer) = match was {
-            Some(was) => {
-                let (time_us, request) = (buffer.time_us, buffer.request);
-                (
-                    was.memory,
-                    was.generation,
-                    Buffer {
-                        time_us,
-                        request,
-                        ..was
-                    },
-                )
-            }
-            None => (memory, self.hand_over(memory, output), buffer),
+        let known = queue.buffers.get(&index).cloned();
+        let mut buffer = match known.filter(|b| b.place == BufferHolder::Prepared) {
+            // PREPARE_BUF passes the memory to the driver. A later QBUF keeps it, even if it names another.
+            Some(was) => Buffer {
+                time_us: buffer.time_us,
+                request: buffer.request,
+                ..was
+            },
+            None => Buffer {
+                memory,
+                generation: self.hand_over(memory, output),
+                ..buffer
+            },
         };
         if output {
-            let of = self.memories.entry(memory).or_default();
+            let of = self.memories.entry(buffer.memory).or_default();
             of.readers.insert(node);
             // If the length differs, the buffer lacks bytes of the picture, or has bytes after it.
             let content = of
                 .content
                 .filter(|c| of.writers == 0 && c.len == buffer.used);
-            let same = content.filter(|_| of.generation == generation);
-            if let Some(node) = self.nodes.get_mut(node) {
-                match content {
-                    Some(content) => _ = node.written.insert(content.sum),
-                    None => node.unknown = true,
-                }
+            let same = content.filter(|_| of.generation == buffer.generation);
+            let node = &mut self.nodes[node];
+            match content {
+                Some(content) => _ = node.written.insert(content.sum),
+                None => node.unknown = true,
             }
-            if !only && self.is_mem2mem(at) {
-                self.note_input(at, buffer.time_us, (memory, same))?;
+            if !only && node.is_mem2mem() {
+                self.note_input(at, buffer.time_us, (buffer.memory, same))?;
             }
         }
-        let place = if only {
+        buffer.place = if only {
             BufferHolder::Prepared
         } else {
             BufferHolder::Queue
         };
-        let buffer = Buffer {
-            place,
-            memory,
-            generation,
-            ..buffer
-        };
-        let queue = self.queue_mut(at);
-        queue.map(|queue| queue.buffers.insert(index, buffer));
+        self.queue_mut(at)?.buffers.insert(index, buffer);
         Ok(())
     }
 
@@ -269,15 +238,13 @@ impl Sim<'_> {
         let queue = self.queue(at)?;
         let (kind, model) = (queue.kind, queue.model.unwrap_or(Model::Mmap));
         let streaming = queue.streaming;
-        let file = self.files.get(at.0).map(|file| file.id);
-        if let (Some(call), Some(file)) = (queue.blocked, file)
+        let file = self.file(at.0)?.id;
+        if let Some(call) = queue.blocked
             && dice.percent(10)
         {
             self.note(|| format!("{at:?} DQBUF is interrupted"));
             self.world.abandon(file, call);
-            if let Some(queue) = self.queue_mut(at) {
-                queue.blocked = None;
-            }
+            self.queue_mut(at)?.blocked = None;
             return Ok(());
         }
         let waits = queue.blocked.or_else(|| {
@@ -288,9 +255,7 @@ impl Sim<'_> {
         let done = self.ioctl(at.0, VIDIOC_DQBUF, (&mut arg, plane.as_mut()), waits)?;
         let told = api::told(&arg, plane.as_ref());
         self.note(|| format!("{at:?} DQBUF: {done:?} {}", done.map_or(0, |_| told.index)));
-        let Some(queue) = self.queue_mut(at) else {
-            return Ok(());
-        };
+        let queue = self.queue_mut(at)?;
         queue.waits = matches!(done, Ok(None) | Err(EAGAIN));
         queue.blocked = waits.filter(|_| done == Ok(None));
         match done {
@@ -304,7 +269,7 @@ impl Sim<'_> {
     /// Checks the errno of a failed DQBUF.
     fn not_dequeued(&mut self, at: At, errno: i32) -> Check {
         let queue = self.queue(at)?;
-        let may_end = self.is_mem2mem(at) && !queue.kind.output;
+        let may_end = self.node_of(at)?.is_mem2mem() && !queue.kind.output;
         let has_buffers = queue.model.is_some() && !queue.buffers.is_empty();
         match errno {
             // After the last buffer of a stream, the program starts a new one.
@@ -322,16 +287,15 @@ impl Sim<'_> {
             return Err(format!("DQBUF gave buffer {index}, which is not there"));
         };
         if buffer.place != BufferHolder::Queue || !queue.streaming {
-            return Err(format!(
-                "DQBUF gave buffer {index}, which is {:?}",
-                buffer.place
-            ));
+            let place = buffer.place;
+            return Err(format!("DQBUF gave buffer {index}, which is {place:?}"));
         }
         let is_error = told.flags & ERROR != 0;
-        let is_mem2mem = self.is_mem2mem(at);
+        let node = self.node_of(at)?;
+        let is_mem2mem = node.is_mem2mem();
         let output = queue.kind.output;
         let is_last = is_mem2mem && told.is_last();
-        if is_error && !self.disturbed && !self.is_decoder(at) {
+        if is_error && !self.disturbed && !node.is_decoder() {
             return Err(format!(
                 "DQBUF gave buffer {index} with an error, and nothing failed"
             ));
@@ -347,8 +311,7 @@ impl Sim<'_> {
         }
         match output {
             true if is_mem2mem => {
-                let program = self.files.get(at.0).map_or(0, |file| file.program);
-                self.check_complete(program, buffer.request)?;
+                self.check_complete(self.file(at.0)?.program, buffer.request)?;
             }
             false if is_mem2mem => self.check_result(at, &buffer, told)?,
             false if !is_error => {
@@ -357,16 +320,15 @@ impl Sim<'_> {
             }
             _ => {}
         }
-        self.take_back(at, index);
+        self.take_back(at, index)?;
         self.counts.cycles += 1;
-        if let Some(queue) = self.queue_mut(at) {
-            queue.taken += 1;
-            if !is_error && !is_last {
-                queue.last = Some(last);
-            }
-            if let Some(buffer) = queue.buffers.get_mut(&index) {
-                buffer.place = BufferHolder::Program;
-            }
+        let queue = self.queue_mut(at)?;
+        queue.taken += 1;
+        if !is_error && !is_last {
+            queue.last = Some(last);
+        }
+        if let Some(buffer) = queue.buffers.get_mut(&index) {
+            buffer.place = BufferHolder::Program;
         }
         Ok(())
     }
@@ -377,7 +339,7 @@ impl Sim<'_> {
         const INTERVAL_NS: u64 = 1_000_000_000 / 60;
         let queue = self.queue(at)?;
         let most = self.now_ns().saturating_sub(queue.began_ns) / INTERVAL_NS + 1;
-        let is_timed = self.files.get(at.0).is_some_and(|file| file.node == 0);
+        let is_timed = self.file(at.0)?.node == 0;
         if is_timed && u64::from(told.sequence) > most {
             return Err(format!(
                 "DQBUF: sequence {} of a stream that had time for {most}",
@@ -388,42 +350,36 @@ impl Sim<'_> {
     }
 
     /// Compares a captured picture with the picture that the model expects.
-    fn compare(&mut self, (file, queue): At, buffer: &Buffer, told: Told) -> Check {
-        let (width, height, pixel, _) = self.queue((file, queue))?.picture;
-        let Some(file) = self.files.get(file) else {
-            return Ok(());
-        };
+    fn compare(&mut self, at: At, buffer: &Buffer, told: Told) -> Check {
+        let (width, height, pixel, _) = self.queue(at)?.picture;
         let len = width * height * 2;
-        let is_camera = self.is_camera(file);
-        if is_camera && pixel == YUYV && told.used != len {
+        let Told { index, used, .. } = told;
+        let is_camera = self.node_of(at)?.is_camera();
+        if is_camera && pixel == YUYV && used != len {
             return Err(format!(
-                "buffer {}: {} bytes of a picture of {len}",
-                told.index, told.used
+                "buffer {index}: {used} bytes of a picture of {len}"
             ));
         }
-        if self.revoked || pixel != YUYV || told.used != len {
+        if self.revoked || pixel != YUYV || used != len {
             return Ok(());
         }
-        let (program, node) = (file.program, file.node);
+        let program = self.file(at.0)?.program;
         let Some(bytes) = self.bytes_alone(program, buffer, len)? else {
             return Ok(());
         };
-        let Some(node) = self.nodes.get(node) else {
-            return Ok(());
-        };
         let sum = crc32fast::hash(&bytes);
-        if node.name == "camera" {
-            let size = (width, height);
-            let is_right = pixels::picture(YUYV, size, told.sequence, |right| right == bytes);
+        if is_camera {
+            let (size, sequence) = ((width, height), told.sequence);
+            let is_right = pixels::picture(YUYV, size, sequence, |right| right == bytes);
             if !is_right {
                 return Err(format!(
-                    "buffer {}: not the bytes of picture {}",
-                    told.index, told.sequence
+                    "buffer {index}: not the bytes of picture {sequence}"
                 ));
             }
-        } else if let Some(writer) = node.writer.and_then(|at| self.nodes.get(at)) {
+        } else if let Some(writer) = self.node_of(at)?.writer {
+            let writer = &self.nodes[writer];
             if !writer.unknown && !writer.written.contains(&sum) {
-                return Err(format!("buffer {}: bytes that nobody wrote", told.index));
+                return Err(format!("buffer {index}: bytes that nobody wrote"));
             }
         } else {
             return Ok(());
@@ -459,10 +415,8 @@ impl Sim<'_> {
     fn bytes(&mut self, program: u32, buffer: &Buffer, len: u32) -> Check<Option<Vec<u8>>> {
         let mut bytes = vec![0; len as usize];
         if buffer.memory >> 32 != 0 {
-            let Some(process) = self.programs.get(&program) else {
-                return Ok(None);
-            };
-            let read = process.space.read(slot_at(buffer.slot), &mut bytes);
+            let space = &self.process(program)?.space;
+            let read = space.read(slot_at(buffer.slot), &mut bytes);
             return Ok(read.is_ok().then_some(bytes));
         }
         let mapping = self.mappings.iter().find(|m| m.memory == buffer.memory);
@@ -470,8 +424,7 @@ impl Sim<'_> {
             let read = pread(&mapping.fd, &mut bytes, mapping.offset);
             return Ok((read == Ok(bytes.len())).then_some(bytes));
         }
-        let process = self.programs.get(&program);
-        let Some(shared) = process.and_then(|process| process.shared(buffer.fd)) else {
+        let Some(shared) = self.process(program)?.shared(buffer.fd) else {
             return Ok(None);
         };
         if shared.memory.get() != buffer.memory || !self.sync(program, buffer.fd, 1)? {
@@ -485,9 +438,7 @@ impl Sim<'_> {
     /// Begins or ends a program's access to a dma-buf. Returns whether the call succeeded.
     fn sync(&mut self, program: u32, fd: i32, flags: u64) -> Check<bool> {
         use crate::memory::ARG;
-        let Some(process) = self.programs.get(&program) else {
-            return Ok(false);
-        };
+        let process = self.programs.get(&program).ok_or(LOST)?;
         let Some(shared) = process.shared(fd) else {
             return Ok(false);
         };
@@ -501,7 +452,7 @@ impl Sim<'_> {
     /// Lets a program write a picture if it has access. Returns the length if all bytes were written.
     fn paint(&mut self, at: At, source: Source, memory: u64) -> Check<Option<u32>> {
         let pixel = self.queue(at)?.picture.2;
-        let program = self.files.get(at.0).map_or(0, |file| file.program);
+        let program = self.file(at.0)?.program;
         let number = self.next_picture;
         self.next_picture += 1;
         let Some(bytes) = self.painting(at, number)? else {
@@ -513,22 +464,17 @@ impl Sim<'_> {
                 mapping.map_or(0, |m| pwrite(&m.fd, &bytes, m.offset).unwrap_or(0))
             }
             Source::User(addr, _) => {
-                let process = self.programs.get(&program);
-                let done = process.map(|process| process.space.write(addr, &bytes));
-                done.and_then(Result::ok).map_or(0, |()| bytes.len())
+                let done = self.process(program)?.space.write(addr, &bytes);
+                done.map_or(0, |()| bytes.len())
             }
-            Source::Fd(fd) => {
-                let process = self.programs.get(&program);
-                let shared = process.and_then(|process| process.shared(fd));
-                match shared {
-                    Some(shared) if self.sync(program, fd, 2)? => {
-                        let written = pwrite(&shared.fd, &bytes, 0).unwrap_or(0);
-                        self.sync(program, fd, 2 | END)?;
-                        written
-                    }
-                    _ => 0,
+            Source::Fd(fd) => match self.process(program)?.shared(fd) {
+                Some(shared) if self.sync(program, fd, 2)? => {
+                    let written = pwrite(&shared.fd, &bytes, 0).unwrap_or(0);
+                    self.sync(program, fd, 2 | END)?;
+                    written
                 }
-            }
+                _ => 0,
+            },
         };
         // A dma-buf that is smaller than the picture gets only the picture's beginning.
         if written > 0 {
@@ -537,10 +483,8 @@ impl Sim<'_> {
         if written != bytes.len() {
             return Ok(None);
         }
-        let (sum, len) = (
-            crc32fast::hash(&bytes),
-            u32::try_from(bytes.len()).unwrap_or(0),
-        );
+        let sum = crc32fast::hash(&bytes);
+        let len = u32::try_from(bytes.len()).unwrap_or(0);
         if let Some(memory) = self.memories.get_mut(&memory)
             && memory.writers == 0
             && !(memory.is_device_written && source == Source::Own)
@@ -548,13 +492,6 @@ impl Sim<'_> {
             memory.content = Some(Content { sum, len, pixel });
         }
         Ok(Some(len))
-    }
-
-    /// Returns the holder of each buffer in the model, by the buffer's index.
-    pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, BufferHolder> {
-        let queue = self.queue(at).ok();
-        let all = queue.into_iter().flat_map(|queue| &queue.buffers);
-        all.map(|(index, buffer)| (*index, buffer.place)).collect()
     }
 }
 

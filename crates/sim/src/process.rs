@@ -50,6 +50,11 @@ impl Process {
         self.requests.borrow().get(&fd).copied()
     }
 
+    /// Returns the numbers of the descriptors, except those of requests.
+    pub(crate) fn numbers(&self) -> Vec<i32> {
+        self.fds.borrow().keys().copied().collect()
+    }
+
     /// Gives a file the lowest free descriptor.
     pub(crate) fn adopt(&self, shared: Rc<Shared>) -> Result<i32, Errno> {
         const EMFILE: Errno = Errno(24);

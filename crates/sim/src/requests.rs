@@ -1,11 +1,10 @@
 //! Media requests, which stateless decoders need for each OUTPUT buffer.
 
 use crate::api::{self, Arg};
-use crate::model::BufferHolder;
+use crate::model::{At, BufferHolder};
 use crate::plan::Dice;
-use crate::run::{Check, Sim};
+use crate::run::{Check, LOST, Sim};
 use crate::slices;
-use crate::steps::At;
 use vb3_host::{Backend as _, FileId};
 use vb3_v4l2::sys::{
     MEDIA_IOC_REQUEST_ALLOC, MEDIA_REQUEST_IOC_QUEUE, MEDIA_REQUEST_IOC_REINIT, VIDIOC_QBUF,
@@ -30,13 +29,13 @@ impl Sim<'_> {
         (arg, plane): (&mut Arg, Option<&mut Arg>),
         dice: &mut Dice,
     ) -> Check<Done> {
-        let program = self.files.get(at.0).map_or(0, |file| file.program);
+        let program = self.file(at.0)?.program;
         let (fd, request) = match self.new_request(at, program)? {
             Ok(made) => made,
             Err(errno) => return Ok(Err(errno)),
         };
         api::put_request(arg, fd);
-        let is_programs = self.buffers(at).get(&index) == Some(&BufferHolder::Program);
+        let is_programs = self.queue(at)?.holder(index) == Some(BufferHolder::Program);
         let is_dropped = is_programs && dice.percent(5);
         let done = self.fill_request(at, fd, (arg, plane))?;
         let done = match done {
@@ -79,11 +78,11 @@ impl Sim<'_> {
 
     /// Allocates a request from the media device of a file's node.
     fn new_request(&mut self, at: At, program: u32) -> Check<Result<(i32, FileId), i32>> {
-        let node = self.files.get(at.0).and_then(|f| self.nodes.get(f.node));
-        let media = node.and_then(|node| node.media);
-        let (Some(media), Some(process)) = (media, self.programs.get(&program)) else {
-            return Err("the simulation has lost a media device".to_owned());
-        };
+        let media = self
+            .node_of(at)?
+            .media
+            .ok_or("the node has no media device")?;
+        let process = self.programs.get(&program).ok_or(LOST)?;
         let oldest = process.requests.borrow().keys().next().copied();
         let is_full = process.requests.borrow().len() >= MOST_KEPT;
         let opened = self.world.open(media, 2, process);
@@ -100,8 +99,7 @@ impl Sim<'_> {
         self.world.release(file);
         // CAST: keeps the descriptor's bits.
         let fd = arg.u32(0) as i32;
-        let process = self.programs.get(&program);
-        let request = process.and_then(|process| process.request(fd));
+        let request = self.process(program)?.request(fd);
         self.note(|| format!("program {program} makes request {fd}: {made:?}"));
         match (made, request) {
             (Ok(_), Some(request)) => Ok(Ok((fd, request))),
@@ -122,8 +120,7 @@ impl Sim<'_> {
 
     /// Checks that a request is complete and reusable, because the program has its OUTPUT buffer back.
     pub(crate) fn check_complete(&mut self, program: u32, fd: i32) -> Check {
-        let process = self.programs.get(&program);
-        let Some(file) = process.and_then(|process| process.request(fd)) else {
+        let Some(file) = self.process(program)?.request(fd) else {
             return Ok(());
         };
         if self.world.poll(file, COMPLETE) != COMPLETE {

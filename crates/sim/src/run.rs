@@ -2,8 +2,8 @@
 
 use crate::api::{self, Arg, Kind};
 use crate::memory::{ARG, PLANES};
-use crate::model::{File, Mapping, ModelMemory, Node};
-use crate::plan::{Dice, Pace, Plan};
+use crate::model::{At, File, Mapping, ModelMemory, Node, Queue};
+use crate::plan::{Pace, Plan};
 use crate::process::Process;
 use crate::slices;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,6 +50,9 @@ pub struct SimOutcome {
 /// The result of a check. An error says what went wrong.
 pub(crate) type Check<T = ()> = Result<T, String>;
 
+/// The reference model has no such program, file or queue.
+pub(crate) const LOST: &str = "the simulation has lost a program, a file or a queue";
+
 /// Start time in nanoseconds of the clock that the simulation moves (`Pace::Given`).
 const START_NS: u64 = 1_000_000_000;
 
@@ -93,24 +96,18 @@ pub fn simulate(plan: &Plan, with_trace: bool) -> SimOutcome {
         }
     };
     let ran = catch_unwind(AssertUnwindSafe(|| sim.run()));
-    let failure = match ran {
-        Ok(done) => done.err(),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-            Some(format!("panic: {}", said.unwrap_or("without a message")))
-        }
-    };
+    let has_panicked = ran.is_err();
+    let done = ran.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", said.unwrap_or("without a message")))
+    });
     let outcome = SimOutcome {
-        failure,
+        failure: done.err(),
         trace: sim.log.take().unwrap_or_default(),
         counts: sim.counts,
     };
-    if outcome
-        .failure
-        .as_ref()
-        .is_some_and(|why| why.starts_with("panic"))
-    {
+    if has_panicked {
         // A value that panicked may panic again when it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(sim)));
     }
@@ -252,7 +249,9 @@ impl<'a> Sim<'a> {
             done.map_err(|why| format!("step {step}: {why}"))?;
         }
         self.end().map_err(|why| format!("at the end: {why}"))?;
-        self.note_machine();
+        if let Some(log) = &mut self.log {
+            let _ = write!(log, "{}", self.world.machine().trace());
+        }
         Ok(())
     }
 
@@ -269,13 +268,6 @@ impl<'a> Sim<'a> {
         own.unwrap_or_else(|| self.clock.load(Ordering::Relaxed))
     }
 
-    /// Appends the machine's events to the trace.
-    fn note_machine(&mut self) {
-        if let Some(log) = &mut self.log {
-            let _ = write!(log, "{}", self.world.machine().trace());
-        }
-    }
-
     /// Makes an ioctl for a program. Returns `Ok(None)` if the call has to wait.
     pub(crate) fn ioctl(
         &mut self,
@@ -284,9 +276,7 @@ impl<'a> Sim<'a> {
         args: (&mut Arg, Option<&mut Arg>),
         wait: Option<CallId>,
     ) -> Check<Result<Option<i64>, i32>> {
-        let Some(file) = self.files.get(file) else {
-            return Err("the simulation has lost a file".to_owned());
-        };
+        let file = self.file(file)?;
         let (id, is_dead) = (file.id, file.dead);
         let done = self.call((id, file.program), request, args, wait)?;
         if is_dead && done.is_ok() {
@@ -305,9 +295,7 @@ impl<'a> Sim<'a> {
         (arg, plane): (&mut Arg, Option<&mut Arg>),
         wait: Option<CallId>,
     ) -> Check<Result<Option<i64>, i32>> {
-        let Some(process) = self.programs.get(&program) else {
-            return Err("the simulation has lost a program".to_owned());
-        };
+        let process = self.programs.get(&program).ok_or(LOST)?;
         self.counts.calls += 1;
         let call = wait.unwrap_or(CallId(self.next_call));
         self.next_call += 1;
@@ -389,22 +377,20 @@ impl<'a> Sim<'a> {
             ));
         }
         for at in 0..self.files.len() {
-            for queue in 0..self.files.get(at).map_or(0, |file| file.queues.len()) {
-                self.wake_queue(at, queue, &changed)?;
+            for queue in self.queues_of(at)? {
+                self.wake_queue(queue, &changed)?;
             }
         }
         Ok(())
     }
 
-    fn wake_queue(&mut self, at: usize, nth: usize, changed: &[vb3_host::FileId]) -> Check {
+    fn wake_queue(&mut self, at: At, changed: &[FileId]) -> Check {
         const READY: [i16; 2] = [1, 4];
-        let Some(file) = self.files.get_mut(at) else {
+        let id = self.file(at.0)?.id;
+        let queue = self.queue_mut(at)?;
+        if !queue.waits {
             return Ok(());
-        };
-        let id = file.id;
-        let Some(queue) = file.queues.get_mut(nth).filter(|queue| queue.waits) else {
-            return Ok(());
-        };
+        }
         if changed.contains(&id) {
             queue.waits = false;
             return Ok(());
@@ -428,14 +414,30 @@ impl<'a> Sim<'a> {
         number
     }
 
-    pub(crate) fn picks(&self, dice: &mut Dice) -> Option<u32> {
-        let all: Vec<u32> = self.programs.keys().copied().collect();
-        dice.pick(&all).copied()
+    pub(crate) fn process(&self, program: u32) -> Check<&Process> {
+        Ok(self.programs.get(&program).ok_or(LOST)?)
     }
 
-    pub(crate) fn pid(&self, program: u32) -> u32 {
-        self.programs
-            .get(&program)
-            .map_or(0, |process| process.pid())
+    /// Returns the process that has a queue's file open.
+    pub(crate) fn process_of(&self, at: At) -> Check<&Process> {
+        self.process(self.file(at.0)?.program)
+    }
+
+    pub(crate) fn file(&self, file: usize) -> Check<&File> {
+        Ok(self.files.get(file).ok_or(LOST)?)
+    }
+
+    pub(crate) fn queues_of(&self, file: usize) -> Check<Vec<At>> {
+        let count = self.file(file)?.queues.len();
+        Ok((0..count).map(|queue| (file, queue)).collect())
+    }
+
+    pub(crate) fn queue(&self, (file, queue): At) -> Check<&Queue> {
+        Ok(self.file(file)?.queues.get(queue).ok_or(LOST)?)
+    }
+
+    pub(crate) fn queue_mut(&mut self, (file, queue): At) -> Check<&mut Queue> {
+        let file = self.files.get_mut(file).ok_or(LOST)?;
+        Ok(file.queues.get_mut(queue).ok_or(LOST)?)
     }
 }

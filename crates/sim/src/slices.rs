@@ -103,15 +103,12 @@ impl Codec for Slices {
 pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
     const CONTROL: usize = size_of::<v4l2_ext_control>();
     const SPS: usize = size_of::<v4l2_ctrl_h264_sps>();
-    let mut arg = Arg::new(
-        size_of::<v4l2_ext_controls>(),
-        &[
-            (0, V4L2_CTRL_WHICH_REQUEST_VAL),
-            (offset_of!(v4l2_ext_controls, count), 1),
-            // CAST: keeps the descriptor's bits.
-            (offset_of!(v4l2_ext_controls, request_fd), request as u32),
-        ],
-    );
+    let mut arg = Arg::of::<v4l2_ext_controls>(&[
+        (0, V4L2_CTRL_WHICH_REQUEST_VAL),
+        (offset_of!(v4l2_ext_controls, count), 1),
+        // CAST: keeps the descriptor's bits.
+        (offset_of!(v4l2_ext_controls, request_fd), request as u32),
+    ]);
     arg.put(
         offset_of!(v4l2_ext_controls, controls),
         &PLANES.to_ne_bytes(),

@@ -1,17 +1,14 @@
 //! One step of a simulation: a call of a program, or another event, with its expected result.
 
 use crate::api::{self, Arg, DONE, EINVAL, ENODEV, ENOTTY, Model, QUEUED, Source};
-use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
+use crate::model::{At, Buffer, BufferHolder, File, Mapping, Queue};
 use crate::plan::Dice;
-use crate::run::{Check, Sim};
+use crate::run::{Check, LOST, Sim};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use vb3_host::{Backend as _, Mmap, NodeId};
 use vb3_machine::Faults;
 use vb3_v4l2::sys::*;
-
-/// A queue: the index of its file, and its own index in this file.
-pub(crate) type At = (usize, usize);
 
 pub(crate) const EIO: i32 = 5;
 pub(crate) const ENOMEM: i32 = 12;
@@ -24,7 +21,8 @@ impl Sim<'_> {
         if dice.percent(25) {
             return self.pass(u64::from(dice.below(50)) * 1_000_000);
         }
-        let Some(program) = self.picks(dice) else {
+        let programs: Vec<u32> = self.programs.keys().copied().collect();
+        let Some(&program) = dice.pick(&programs) else {
             return Ok(());
         };
         match dice.below(100) {
@@ -35,16 +33,20 @@ impl Sim<'_> {
             6..8 => self.unmap(program, dice),
             8 if self.files.len() < 6 => self.open(program, dice),
             _ => {
-                let own = |(_, file): &(usize, &File)| file.program == program;
-                let own: Vec<usize> = (self.files.iter().enumerate().filter(own))
-                    .map(|(at, _)| at)
-                    .collect();
-                match dice.pick(&own).copied() {
-                    Some(file) => self.on_file(file, dice),
+                let own = self.files_with(|file| file.program == program);
+                match dice.pick(&own) {
+                    Some(&file) => self.on_file(file, dice),
                     None => self.open(program, dice),
                 }
             }
         }
+    }
+
+    /// Returns the indices of the files that `is_wanted` accepts.
+    fn files_with(&self, is_wanted: impl Fn(&File) -> bool) -> Vec<usize> {
+        let files = (0..).zip(&self.files);
+        let wanted = files.filter(|(_, file)| is_wanted(file));
+        wanted.map(|(at, _)| at).collect()
     }
 
     /// Sets faults, revokes a buffer, or plugs or unplugs a device.
@@ -80,39 +82,27 @@ impl Sim<'_> {
             }
             _ => {
                 let at = dice.below(u32::try_from(self.nodes.len()).unwrap_or(1)) as usize;
-                let is_present = self.nodes.get(at).is_some_and(|node| node.present);
-                self.plug(at, !is_present)
+                self.plug(at, !self.nodes[at].present)
             }
         }
     }
 
-    /// Returns whether a file's device is a camera.
-    pub(crate) fn is_camera(&self, file: &File) -> bool {
-        (self.nodes.get(file.node)).is_some_and(|node| node.name == "camera")
-    }
-
     /// Plugs or unplugs a device. The files of an unplugged device stay dead.
     pub(crate) fn plug(&mut self, at: usize, comes: bool) -> Check {
-        let Some(node) = self.nodes.get_mut(at) else {
-            return Ok(());
-        };
+        let node = &mut self.nodes[at];
         node.present = comes;
         let number = node.number;
         self.world.plug_device(number, comes)?;
         let shown = self.world.take_hotplug().len();
         self.world.hotplug_shown(shown);
         self.disturbed = true;
-        let dead: Vec<usize> = (self.files.iter().enumerate())
-            .filter(|(_, file)| file.node == at && !comes)
-            .map(|(at, _)| at)
-            .collect();
-        for file in dead {
-            for queue in 0..self.files.get(file).map_or(0, |file| file.queues.len()) {
-                self.note_wait((file, queue));
-            }
-            self.forget_queues(file);
-            if let Some(file) = self.files.get_mut(file) {
-                file.dead = true;
+        if !comes {
+            for file in self.files_with(|file| file.node == at) {
+                for queue in self.queues_of(file)? {
+                    self.note_wait(queue)?;
+                }
+                self.forget_queues(file)?;
+                self.files[file].dead = true;
             }
         }
         self.note(|| format!("{} {number}", if comes { "plug" } else { "unplug" }));
@@ -120,32 +110,21 @@ impl Sim<'_> {
     }
 
     /// Expects that a program which waits for a queue is woken, because its stream ends.
-    fn note_wait(&mut self, (file, queue): At) {
-        let Some(file) = self.files.get(file) else {
-            return;
-        };
-        if file.queues.get(queue).is_some_and(|queue| queue.waits) {
-            self.ended_waits.push(file.id);
+    fn note_wait(&mut self, at: At) -> Check {
+        if self.queue(at)?.waits {
+            self.ended_waits.push(self.file(at.0)?.id);
         }
+        Ok(())
     }
 
     /// Takes all buffers of a file back from the device, and forgets the file's buffers.
-    fn forget_queues(&mut self, file: usize) {
-        for queue in 0..self.files.get(file).map_or(0, |file| file.queues.len()) {
-            self.stop((file, queue));
-            if let Some(queue) = self.queue_mut((file, queue)) {
-                *queue = Queue::new(queue.kind);
-            }
+    fn forget_queues(&mut self, file: usize) -> Check {
+        for at in self.queues_of(file)? {
+            self.stop(at)?;
+            let queue = self.queue_mut(at)?;
+            *queue = Queue::new(queue.kind);
         }
-    }
-
-    pub(crate) fn queue_mut(&mut self, (file, queue): At) -> Option<&mut Queue> {
-        self.files.get_mut(file)?.queues.get_mut(queue)
-    }
-
-    pub(crate) fn queue(&self, (file, queue): At) -> Check<&Queue> {
-        let found = self.files.get(file).and_then(|file| file.queues.get(queue));
-        found.ok_or_else(|| "the simulation has lost a queue".to_owned())
+        Ok(())
     }
 
     fn open(&mut self, program: u32, dice: &mut Dice) -> Check {
@@ -154,23 +133,20 @@ impl Sim<'_> {
     }
 
     pub(crate) fn open_node(&mut self, program: u32, nth: usize) -> Check<Option<usize>> {
-        let (Some(node), Some(process)) = (self.nodes.get(nth), self.programs.get(&program)) else {
-            return Ok(None);
-        };
+        let node = &self.nodes[nth];
+        let process = self.programs.get(&program).ok_or(LOST)?;
         let opened = self.world.open(NodeId(node.number), 2, process);
         let (number, present) = (node.number, node.present);
         let kinds = node.kinds.clone();
         self.note(|| format!("program {program} opens {number}: {opened:?}"));
         match opened {
             Ok(id) if present => {
-                let queues = kinds.into_iter().map(Queue::new).collect();
-                let (node, dead) = (nth, false);
                 self.files.push(File {
                     id,
-                    node,
+                    node: nth,
                     program,
-                    dead,
-                    queues,
+                    dead: false,
+                    queues: kinds.into_iter().map(Queue::new).collect(),
                     inputs: BTreeMap::new(),
                 });
                 let file = self.files.len() - 1;
@@ -183,35 +159,32 @@ impl Sim<'_> {
         }
     }
 
-    pub(crate) fn close(&mut self, file: usize) {
-        self.forget_queues(file);
+    pub(crate) fn close(&mut self, file: usize) -> Check {
+        self.forget_queues(file)?;
         let file = self.files.remove(file);
         self.note(|| format!("program {} closes {:?}", file.program, file.id));
         self.world.release(file.id);
+        Ok(())
     }
 
     /// Kills a program. Its files, descriptors and mappings close in the kernel's order.
     pub(crate) fn kill(&mut self, program: u32) -> Check {
         self.note(|| format!("program {program} is killed"));
-        if let Some(process) = self.programs.get(&program) {
-            process.space.end();
-        }
+        self.process(program)?.space.end();
         self.mappings
             .iter()
             .filter(|m| m.program == program)
             .for_each(|m| self.world.tag_ended(m.tag));
         self.mappings.retain(|mapping| mapping.program != program);
         while let Some(at) = self.files.iter().position(|file| file.program == program) {
-            self.close(at);
+            self.close(at)?;
         }
-        let process = self.programs.get(&program);
-        let requests = process.map(|process| process.requests.take());
-        for file in requests.into_iter().flat_map(BTreeMap::into_values) {
+        for file in self.process(program)?.requests.take().into_values() {
             self.world.release(file);
         }
         if let Some(process) = self.programs.remove(&program) {
-            let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
-            let last = fds.into_iter().filter_map(|fd| process.close(fd));
+            let fds = process.numbers().into_iter();
+            let last = fds.filter_map(|fd| process.close(fd));
             last.for_each(|tag| self.world.tag_ended(tag));
         }
         self.start(program);
@@ -219,20 +192,13 @@ impl Sim<'_> {
     }
 
     fn close_one(&mut self, program: u32, dice: &mut Dice) -> Check {
-        let Some(process) = self.programs.get(&program) else {
-            return Ok(());
-        };
-        let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
-        let Some(&fd) = dice.pick(&fds) else {
+        let process = self.process(program)?;
+        let Some(&fd) = dice.pick(&process.numbers()) else {
             return Ok(());
         };
         let last = process.close(fd);
-        self.note(|| {
-            format!(
-                "program {program} closes descriptor {fd}, last: {}",
-                last.is_some()
-            )
-        });
+        let is_last = last.is_some();
+        self.note(|| format!("program {program} closes descriptor {fd}, last: {is_last}"));
         if let Some(tag) = last {
             self.world.tag_ended(tag);
         }
@@ -244,22 +210,18 @@ impl Sim<'_> {
         let others: Vec<Rc<_>> = (self.programs.values())
             .flat_map(|process| process.fds.borrow().values().cloned().collect::<Vec<_>>())
             .collect();
-        let got = dice.pick(&others).cloned();
-        if let (Some(shared), Some(process)) = (got, self.programs.get(&program)) {
+        if let Some(shared) = dice.pick(&others).cloned() {
             drop(others);
             let memory = shared.memory.get();
-            let fd = process.adopt(shared);
+            let fd = self.process(program)?.adopt(shared);
             self.note(|| format!("program {program} receives memory {memory}: {fd:?}"));
         }
         Ok(())
     }
 
     fn unmap(&mut self, program: u32, dice: &mut Dice) -> Check {
-        let own = self.mappings.iter().enumerate();
-        let own: Vec<usize> = own
-            .filter(|(_, m)| m.program == program)
-            .map(|(at, _)| at)
-            .collect();
+        let is_own = |at: &usize| self.mappings[*at].program == program;
+        let own: Vec<usize> = (0..self.mappings.len()).filter(is_own).collect();
         if let Some(&at) = dice.pick(&own) {
             let mapping = self.mappings.remove(at);
             self.note(|| format!("program {program} unmaps memory {}", mapping.memory));
@@ -270,7 +232,7 @@ impl Sim<'_> {
 
     /// Makes a call on a file. In most cases, the call suits the state of the file's queues.
     fn on_file(&mut self, file: usize, dice: &mut Dice) -> Check {
-        let count = self.files.get(file).map_or(0, |file| file.queues.len());
+        let count = self.file(file)?.queues.len();
         let mut at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
         if self.plan.codecs && count > 1 && dice.percent(50) {
             // A codec does nothing until both of its queues stream.
@@ -283,12 +245,9 @@ impl Sim<'_> {
         }
         if queue.buffers.is_empty() {
             return match dice.below(20) {
-                0 => self.stream(at, true).map(|_| ()),
+                0 => self.stream(at, true).map(drop),
                 1 => self.dequeue(at, dice),
-                2 => {
-                    self.close(file);
-                    Ok(())
-                }
+                2 => self.close(file),
                 3..6 => self.create(at, dice),
                 _ => self.set_up(at, dice),
             };
@@ -300,27 +259,24 @@ impl Sim<'_> {
                 self.enqueue(at, dice, false)
             }
             0..60 if streaming => self.dequeue(at, dice),
-            35..60 => self.stream(at, true).map(|_| ()),
+            35..60 => self.stream(at, true).map(drop),
             60..68 => self.export(at, dice),
             68..74 => self.map(at, dice),
             74..78 => self.query(at, dice),
             78..81 => self.enqueue(at, dice, true),
-            81..83 => self.stream(at, false).map(|_| ()),
+            81..83 => self.stream(at, false).map(drop),
             83 => self.request(at, Model::Mmap, 0, false).map(|_| ()),
             84 => self.set_up(at, dice),
             85..87 => self.create(at, dice),
             87 => self.remove(at, dice),
-            88 => {
-                self.close(file);
-                Ok(())
-            }
+            88 => self.close(file),
             _ => self.dequeue(at, dice),
         }
     }
 
     /// Checks that the call may fail with this errno: `allowed` has it, or an injected event explains it.
     pub(crate) fn expect(&self, at: At, call: &str, errno: i32, allowed: &[i32]) -> Check {
-        let is_dead = self.files.get(at.0).is_some_and(|file| file.dead);
+        let is_dead = self.file(at.0)?.dead;
         let is_right = match errno {
             ENODEV if is_dead => true,
             // The memory may have been revoked.
@@ -361,38 +317,38 @@ impl Sim<'_> {
             self.expect(at, "REQBUFS", errno, &[EINVAL, EBUSY, ENOMEM])?;
             // The old buffers may be gone, since REQBUFS frees before it allocates, as in Linux.
             if errno == ENOMEM {
-                self.empty(at);
+                self.empty(at)?;
             }
             return Ok(false);
         }
-        self.empty(at);
+        self.empty(at)?;
         let granted = api::granted(&arg);
-        self.add(at, model, cached, 0, granted);
+        self.add(at, model, cached, 0, granted)?;
         if granted == 0 && count > 0 {
             return Err("REQBUFS made no buffer, and no error".to_owned());
         }
         Ok(granted > 0)
     }
 
-    fn empty(&mut self, at: At) {
-        self.stop(at);
-        if let Some(queue) = self.queue_mut(at) {
-            queue.buffers.clear();
-            queue.model = None;
-        }
+    fn empty(&mut self, at: At) -> Check {
+        self.stop(at)?;
+        let queue = self.queue_mut(at)?;
+        queue.buffers.clear();
+        queue.model = None;
+        Ok(())
     }
 
-    fn add(&mut self, at: At, model: Model, cached: bool, first: u32, count: u32) {
-        let least = self.queue(at).map_or(0, |queue| queue.picture.3);
+    fn add(&mut self, at: At, model: Model, cached: bool, first: u32, count: u32) -> Check {
         for index in first..first + count {
             let memory = if model == Model::Mmap {
                 self.number()
             } else {
                 0
             };
+            let queue = self.queue_mut(at)?;
             let buffer = Buffer {
                 place: BufferHolder::Program,
-                least,
+                least: queue.picture.3,
                 memory,
                 generation: 0,
                 used: 0,
@@ -401,11 +357,10 @@ impl Sim<'_> {
                 time_us: 0,
                 request: 0,
             };
-            if let Some(queue) = self.queue_mut(at) {
-                queue.buffers.insert(index, buffer);
-                (queue.model, queue.cached) = (Some(model), cached);
-            }
+            queue.buffers.insert(index, buffer);
+            (queue.model, queue.cached) = (Some(model), cached);
         }
+        Ok(())
     }
 
     fn ask_format(&mut self, at: At) -> Check<bool> {
@@ -415,9 +370,7 @@ impl Sim<'_> {
             self.expect(at, "G_FMT", errno, &[])?;
             return Ok(false);
         }
-        if let Some(queue) = self.queue_mut(at) {
-            queue.picture = api::picture_of(&format);
-        }
+        self.queue_mut(at)?.picture = api::picture_of(&format);
         Ok(true)
     }
 
@@ -442,8 +395,7 @@ impl Sim<'_> {
                 if (first..first + count).any(|index| taken.contains_key(&index)) {
                     return Err(format!("CREATE_BUFS gave index {first} again"));
                 }
-                self.add(at, model, cached, first, count);
-                Ok(())
+                self.add(at, model, cached, first, count)
             }
         }
     }
@@ -452,24 +404,22 @@ impl Sim<'_> {
         let queue = self.queue(at)?;
         let all: Vec<u32> = queue.buffers.keys().copied().collect();
         let index = dice.pick(&all).copied().unwrap_or(99);
-        let is_out = queue.buffers.get(&index).map(|b| b.place) == Some(BufferHolder::Queue);
+        let holder = queue.holder(index);
+        let is_out = holder == Some(BufferHolder::Queue);
         let mut arg = api::remove(queue.kind, index, 1);
         let done = self.ioctl(at.0, VIDIOC_REMOVE_BUFS, (&mut arg, None), None)?;
         self.note(|| format!("{at:?} REMOVE_BUFS {index}: {done:?}"));
         match done {
             Ok(_) if is_out => Err(format!("REMOVE_BUFS took buffer {index} from the queue")),
             Ok(_) => {
-                if self.buffers(at).get(&index) == Some(&BufferHolder::Prepared) {
-                    self.take_back(at, index);
+                if holder == Some(BufferHolder::Prepared) {
+                    self.take_back(at, index)?;
                 }
-                let queue = self.queue_mut(at);
-                queue.map(|queue| queue.buffers.remove(&index));
+                self.queue_mut(at)?.buffers.remove(&index);
                 Ok(())
             }
             // A webcam's driver has no REMOVE_BUFS.
-            Err(ENOTTY) if (self.files.get(at.0)).is_some_and(|file| self.is_camera(file)) => {
-                Ok(())
-            }
+            Err(ENOTTY) if self.node_of(at)?.is_camera() => Ok(()),
             Err(errno) => self.expect(at, "REMOVE_BUFS", errno, &[EINVAL, EBUSY]),
         }
     }
@@ -516,9 +466,7 @@ impl Sim<'_> {
         self.note(|| format!("{at:?} EXPBUF {index}: {done:?}"));
         match done {
             Ok(_) if is_own => {
-                let program = self.files.get(at.0).map_or(0, |file| file.program);
-                let process = self.programs.get(&program);
-                let shared = process.and_then(|process| process.shared(fd));
+                let shared = self.process_of(at)?.shared(fd);
                 let shared = shared.ok_or("EXPBUF gave a number that is no descriptor")?;
                 shared.memory.set(memory);
                 Ok(())
@@ -553,16 +501,9 @@ impl Sim<'_> {
             prot: 3,
             flags: 1,
         };
-        let file = self
-            .files
-            .get(at.0)
-            .map(|file| (file.id, file.program, file.dead));
-        let Some((id, program, is_dead)) = file else {
-            return Ok(());
-        };
-        let Some(process) = self.programs.get(&program) else {
-            return Ok(());
-        };
+        let file = self.file(at.0)?;
+        let (id, program, is_dead) = (file.id, file.program, file.dead);
+        let process = self.programs.get(&program).ok_or(LOST)?;
         match self.world.mmap(id, &args, process) {
             Ok(_) if is_dead => return Err(format!("mmap of the unplugged {id:?} succeeded")),
             Ok(map) => self.mappings.push(Mapping {
@@ -610,13 +551,12 @@ impl Sim<'_> {
             Ok(_) if on && is_empty => Err("STREAMON without buffers".to_owned()),
             Ok(_) => {
                 if !on {
-                    self.note_wait(at);
-                    self.stop(at);
-                } else {
-                    let now_ns = self.now_ns();
-                    if let Some(queue) = self.queue_mut(at).filter(|queue| !queue.streaming) {
-                        (queue.streaming, queue.began_ns) = (true, now_ns);
-                    }
+                    self.note_wait(at)?;
+                    self.stop(at)?;
+                } else if !self.queue(at)?.streaming {
+                    let began_ns = self.now_ns();
+                    let queue = self.queue_mut(at)?;
+                    (queue.streaming, queue.began_ns) = (true, began_ns);
                 }
                 Ok(true)
             }

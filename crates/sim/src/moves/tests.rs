@@ -2,10 +2,9 @@
 
 use super::EPIPE;
 use crate::api::{LAST, Told};
-use crate::model::{Buffer, BufferHolder};
+use crate::model::{At, Buffer, BufferHolder};
 use crate::plan::Plan;
 use crate::run::Sim;
-use crate::steps::At;
 
 fn plan() -> Plan {
     let devices = ["camera,size=32x16", "convert,size=32x16"];
@@ -34,7 +33,7 @@ fn stream_all(sim: &mut Sim<'_>) -> Vec<At> {
 }
 
 fn is_converted(sim: &Sim<'_>, at: At) -> bool {
-    sim.is_mem2mem(at) && !sim.queue(at).unwrap().kind.output
+    sim.node_of(at).unwrap().is_mem2mem() && !sim.queue(at).unwrap().kind.output
 }
 
 #[test]
