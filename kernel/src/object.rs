@@ -13,7 +13,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
-use vb3_dmabuf::{Attachment, Cx, Error, Shared, Spec};
+use vb3_dmabuf::{AttachKind, Attachment, Cx, Error, Shared, Spec};
 use vb3_plane::{Due, HintSkip, MemoryKind, contig, due};
 
 /// Allocated memory, with the devices attached to it.
@@ -145,7 +145,9 @@ impl Allocated {
         let attached = self.shared.with(|shared| {
             // SAFETY: the caller guarantees this.
             unsafe { shared.attachments().provide(room) };
-            with_request(&Linux::PLAIN, now_ns(), |cx| shared.attach(cx, dev))
+            with_request(&Linux::PLAIN, now_ns(), |cx| {
+                shared.attach(cx, dev, AttachKind::Static)
+            })
         });
         attached.map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
         Count::Attachments.add(1);

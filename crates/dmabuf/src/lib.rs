@@ -32,7 +32,7 @@
 //! unmaps.
 //!
 //! A mapped device *pins* the memory: its addresses cannot change. A device that was attached
-//! [dynamically](Shared::attach_dynamic) pins the memory only during a use. At other times
+//! [dynamically](AttachKind::Dynamic) pins the memory only during a use. At other times
 //! [`Shared::place`] may remove its mapping and move the memory. The device must then be mapped again,
 //! at other addresses, before its next use.
 //!
@@ -118,7 +118,7 @@ pub use observer::{Cx, MissingSync, Observer, SyncKind};
 #[cfg(feature = "managed")]
 pub use shared::Placer;
 pub use shared::{
-    Attachment, Backing, Closed, Holder, HolderKind, Shared, Spec, UserKind, intersect,
+    AttachKind, Attachment, Backing, Closed, Holder, HolderKind, Shared, Spec, UserKind, intersect,
 };
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};

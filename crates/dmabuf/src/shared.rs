@@ -12,7 +12,7 @@ mod placing;
 mod state;
 
 pub use access::intersect;
-pub use attach::Attachment;
+pub use attach::{AttachKind, Attachment};
 pub use holders::{Holder, HolderKind};
 #[cfg(feature = "managed")]
 pub use placing::Placer;

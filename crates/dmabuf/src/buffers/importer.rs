@@ -1,7 +1,7 @@
 //! Implements the importer's interface ([`Importer`]) for the registry.
 
 use super::{AttachRef, BufRef, Buffers};
-use crate::{Error, Importer, Observer, Shared};
+use crate::{AttachKind, Error, Importer, Observer, Shared};
 use vb3_dma::{Direction, DmaOps, DmaSegment, Locks};
 
 impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
@@ -14,7 +14,9 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn attach(&self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        let key = self.with_memory(buf.memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
+        let key = self.with_memory(buf.memory, |memory, cx| {
+            memory.attach(cx, dev, AttachKind::Dynamic)
+        })?;
         self.note_change(buf.memory);
         Ok(AttachRef {
             memory: buf.memory,
@@ -49,14 +51,14 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
 
     fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error> {
         self.with_memory(attachment.memory, |memory, cx| {
-            memory.hand_to_device(cx, attachment.key)
+            memory.hand_to_device(cx, attachment.key, false)
         })
     }
 
     fn take_from_device(&self, attachment: &AttachRef) {
         let (cx, key) = (self.cx(), attachment.key);
         self.memories.with(attachment.memory.0, |memory| {
-            memory.take_from_device(&cx, key)
+            memory.take_from_device(&cx, key, false)
         });
     }
 

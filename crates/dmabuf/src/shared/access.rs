@@ -53,27 +53,26 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, direction, SyncFor::Device, None);
     }
 
-    /// Syncs between the CPU and the device that the memory was made for. Returns whether work was done.
+    /// Syncs between the CPU and the device that the memory was made for.
     pub(super) fn sync_own<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
-    ) -> bool {
+    ) {
         let Backing::NonCoherent(dev) = self.spec.backing else {
-            return false;
+            return;
         };
         let Some(part) = part_of(direction, self.spec.direction, sync) else {
-            return false;
+            return;
         };
-        let done = cx.ops.sync_alloc(&self.alloc, part, sync);
-        if done {
-            cx.observer.synced(dev, sync);
+        if !cx.ops.sync_alloc(&self.alloc, part, sync) {
+            return;
         }
-        if done && sync == SyncFor::Cpu && part.device_writes() {
+        cx.observer.synced(dev, sync);
+        if sync == SyncFor::Cpu && part.device_writes() {
             self.state.synced();
         }
-        done
     }
 
     /// Syncs the mappings of all attachments except `except`: those that bounce if `bounced` is set, else the

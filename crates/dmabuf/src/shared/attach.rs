@@ -13,16 +13,21 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) maybe_written: bool,
 }
 
-/// When a device may access shared memory.
+/// When an attached device may access the memory, and whether it follows moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AttachKind {
-    /// At any time from the map to the unmap.
+pub enum AttachKind {
+    /// At any time from the map to the unmap. The memory is pinned meanwhile.
     Static,
+    /// From each [`Shared::hand_to_device`] to its [`Shared::take_from_device`]. The memory is pinned while
+    /// the device is mapped.
     #[cfg(feature = "managed")]
-    /// After each [`Shared::attached_owner_to_device`], as the device that the memory was allocated for.
-    Owner,
+    Announced,
+    /// As `Announced`, but the memory is pinned only during each use. Before a use, the caller checks whether
+    /// the device is still mapped, and maps it again if not.
+    ///
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`; the importer finds
+    /// that its mapping is gone.
     #[cfg(feature = "managed")]
-    /// After each [`Shared::hand_to_device`]. Follows moves.
     Dynamic,
 }
 
@@ -32,7 +37,7 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
     pub(crate) held: Option<HeldMapping<O::Mapping>>,
-    pub(super) kind: AttachKind,
+    pub(crate) kind: AttachKind,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
 }
@@ -69,21 +74,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Attaches a device that does not follow moves, without mapping the memory. While the memory is mapped
-    /// for the device, it is pinned.
+    /// Attaches a device without mapping the memory.
     ///
     /// # Errors
     /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; the DMA layer's error if
     /// it cannot describe the memory.
     pub fn attach<W: Observer<O>>(
-        &mut self,
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-    ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, AttachKind::Static)
-    }
-
-    pub(super) fn attach_as<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,

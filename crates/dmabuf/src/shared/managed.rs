@@ -1,7 +1,6 @@
 //! Users, revocation and quarantine of memory that the host manages itself.
 
-use super::attach::AttachKind;
-use crate::{Attachment, Cx, Error, Observer, Shared, Store, UserKind};
+use crate::{AttachKind, Attachment, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{DmaOps, SyncFor};
 
 impl<O: DmaOps> Attachment<O> {
@@ -99,36 +98,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Sets a number that the host chooses, for reports ([`crate::MissingSync`]).
     pub fn set_tag(&mut self, tag: u64) {
         self.state.tag = tag;
-    }
-
-    /// Attaches the device that the memory was allocated for. Differs from [`attach`](Self::attach) in that
-    /// each use begins with [`attached_owner_to_device`](Self::attached_owner_to_device).
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach).
-    pub fn attach_owner<W: Observer<O>>(
-        &mut self,
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-    ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, AttachKind::Owner)
-    }
-
-    /// Attaches a device that follows moves: before each use, the caller checks whether the device is still
-    /// mapped, and maps it again if not. The memory is pinned only from each
-    /// [`hand_to_device`](Self::hand_to_device) to its [`take_from_device`](Self::take_from_device).
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach).
-    ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`; the importer finds
-    /// that its mapping is gone.
-    pub fn attach_dynamic<W: Observer<O>>(
-        &mut self,
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-    ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, AttachKind::Dynamic)
     }
 
     /// Whether an unmap failed, so that a device may still reach the memory. The crate's documentation lists

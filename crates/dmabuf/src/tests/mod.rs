@@ -16,7 +16,7 @@ use crate::{
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::{Alloc, Attrs, Direction, DmaOps};
+use vb3_dma::{Alloc, Attrs, Direction, DmaOps, SyncFor};
 use vb3_dma_test::fake::Fake;
 
 /// Records all events, and how many bytes are stale.
@@ -33,12 +33,17 @@ impl Log {
 pub(super) struct Heard {
     pub(super) missing: Vec<MissingSync<u32>>,
     pub(super) maps: i64,
+    pub(super) syncs_for_cpu: u32,
     pub(super) bytes: i64,
     pub(super) moved: u64,
     pub(super) quarantined: Vec<(u32, u64)>,
 }
 
 impl Observer<Ops> for Log {
+    fn synced(&self, _: u32, sync: SyncFor) {
+        self.get().syncs_for_cpu += u32::from(sync == SyncFor::Cpu);
+    }
+
     fn mapped(&self, _: u32) {
         self.get().maps += 1;
     }

@@ -11,9 +11,9 @@ use crate::solve::{
     Relief, Rule, Run, Translation,
 };
 use crate::{
-    Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
-    Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec, SyncKind,
-    Table, UserKind, Vma,
+    Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed,
+    Cx, Error, Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
+    SyncKind, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -34,7 +34,8 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.
-    any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef, Closed, Error)>();
+    any_thread::<(Access, AttachKind, AttachRef, BufId, BufInfo, BufRef)>();
+    any_thread::<(Closed, Error)>();
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
     any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();

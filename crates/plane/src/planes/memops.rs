@@ -12,7 +12,8 @@ use crate::{
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{
-    BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey, UserKind,
+    AttachKind, BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey,
+    UserKind,
 };
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
@@ -187,7 +188,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let own = match dev.allocator {
             Allocator::Contig if dev.lazy => self
                 .buffers
-                .with_memory(memory, |shared, cx| shared.attach_dynamic(cx, dev.dma))
+                .with_memory(memory, |shared, cx| {
+                    shared.attach(cx, dev.dma, AttachKind::Dynamic)
+                })
                 .map(Some),
             Allocator::Contig => Ok(None),
             Allocator::Sg => self.map_own(memory, dev.dma, args.direction).map(Some),

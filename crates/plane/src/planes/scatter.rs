@@ -4,7 +4,7 @@ use super::lazy::own_error;
 use super::{Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey};
+use vb3_dmabuf::{AttachKind, Error, MemoryId, Observer, SharedMemory, SlabKey};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for, and maps the memory.
@@ -15,7 +15,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         direction: Direction,
     ) -> Result<SlabKey, Error> {
         self.buffers.with_memory(memory, |shared, cx| {
-            let key = shared.attach_owner(cx, dev)?;
+            let key = shared.attach(cx, dev, AttachKind::Announced)?;
             shared.map(cx, key, direction)?;
             Ok(key)
         })
@@ -37,13 +37,15 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         sync_for: SyncFor,
         sync: bool,
     ) -> Result<(), PlaneError> {
-        let handed = self.buffers.with_memory(memory, |shared, cx| {
-            match sync_for {
-                SyncFor::Device => shared.attached_owner_to_device(cx, key, sync)?,
-                SyncFor::Cpu => shared.attached_owner_from_device(cx, key, sync),
-            };
-            Ok(())
-        });
+        let handed = self
+            .buffers
+            .with_memory(memory, |shared, cx| match sync_for {
+                SyncFor::Device => shared.hand_to_device(cx, key, sync),
+                SyncFor::Cpu => {
+                    shared.take_from_device(cx, key, sync);
+                    Ok(())
+                }
+            });
         handed.map_err(|e| match e {
             // The device uses bounce buffers, and the memory could not be copied to or from them.
             Error::Dma(vb3_dma::Error::NoSuchMemory(_)) => PlaneError::Io(e.reason()),
