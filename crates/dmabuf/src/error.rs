@@ -25,11 +25,6 @@ pub enum Error {
         /// Number of entries in the table.
         entries: u64,
     },
-    /// The errno of an exporter outside this crate.
-    Exporter {
-        /// Linux errno, positive.
-        errno: i32,
-    },
     /// The error of the DMA layer.
     Dma(vb3_dma::Error),
 }
@@ -51,7 +46,6 @@ impl Error {
             Self::Revoked => 19,
             Self::Quarantined => 5,
             Self::TableFull { .. } => 12,
-            Self::Exporter { errno } => errno,
             Self::Dma(e) => e.errno(),
         }
     }
@@ -67,8 +61,7 @@ impl Error {
             | Self::Unplaced
             | Self::Pinned
             | Self::Quarantined
-            | Self::TableFull { .. }
-            | Self::Exporter { .. } => None,
+            | Self::TableFull { .. } => None,
         }
     }
 }
@@ -91,7 +84,6 @@ impl fmt::Display for Error {
                 f.write_str("a device may still reach the memory, because an unmap failed")
             }
             Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
-            Self::Exporter { errno } => write!(f, "the exporter refused (errno {errno})"),
             Self::Dma(e) => e.fmt(f),
         }
     }

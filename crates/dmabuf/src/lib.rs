@@ -3,9 +3,8 @@
 //!
 //! [`Shared`] is the exporter: one memory, its handles, and the devices attached to it. Handles are a
 //! queue's plane, program mappings and exported dma-bufs. The memory exists as long as any handle does.
-//! [`Importer`] is the interface that an importing queue calls. [`Buffers`] (feature `alloc`) is the
-//! registry for a host without a kernel. It numbers memories and dma-bufs, and implements the file
-//! operations of a dma-buf.
+//! [`Buffers`] (feature `alloc`) is the registry for a host without a kernel. It numbers memories and
+//! dma-bufs, and implements the file operations of a dma-buf.
 //!
 //! # Who syncs when
 //!
@@ -95,7 +94,6 @@ pub mod fence;
 mod file;
 #[cfg(feature = "alloc")]
 mod ids;
-mod importer;
 mod observer;
 mod shared;
 #[cfg(feature = "alloc")]
@@ -113,7 +111,6 @@ pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
-pub use importer::Importer;
 pub use observer::{Cx, MissingSync, Observer, SyncKind};
 #[cfg(feature = "managed")]
 pub use shared::Placer;

@@ -10,7 +10,7 @@ use vb3_dma::{
     PhysAddr, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
-use vb3_dmabuf::{Access, Backing, Buffers, Importer as _, Live, MemoryId, Name, Spec, UserKind};
+use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
 
 const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
@@ -152,9 +152,17 @@ fn show(buffers: &Shared, id: MemoryId) {
     let Ok(buf) = buffers.export(id, Access::ReadWrite, Name::default()) else {
         return;
     };
-    if let Ok(mut shown) = buffers.attach(&buf, DISPLAY) {
-        match buffers.map(&mut shown, Direction::ToDevice) {
-            Ok(()) => buffers.unmap(&mut shown),
+    if let Ok(shown) = buffers.attach(id, DISPLAY, AttachKind::Dynamic) {
+        let key = shown.key();
+        let mapped = buffers.with_memory(id, |memory, cx| memory.map(cx, key, Direction::ToDevice));
+        match mapped {
+            Ok(()) => {
+                let unmapped = buffers.with_memory(id, |memory, cx| {
+                    memory.unmap(cx, key);
+                    Ok(())
+                });
+                unmapped.unwrap();
+            }
             Err(err) => assert_eq!(err.errno(), 19, "revoked"),
         }
         buffers.detach(shown);

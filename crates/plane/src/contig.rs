@@ -4,8 +4,8 @@
 //! refused, with the length wanted and the length found.
 
 use crate::{AllocArgs, PlaneError};
-use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
-use vb3_dmabuf::{Backing, Importer, Spec};
+use vb3_dma::{Attrs, Coherency, Constraint, DmaAddr, DmaSegment, Error, Reason};
+use vb3_dmabuf::{Backing, Spec};
 
 /// Attributes that apply to non-coherent allocations. The other attributes describe kernel mappings that such
 /// memory does not have, so [`spec`] drops them.
@@ -86,21 +86,6 @@ pub fn one_run(
     }
 }
 
-/// Attaches a dma-buf if it is large enough.
-///
-/// # Errors
-/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, checked first; `NoMemory`; `Invalid`;
-/// the errno of an exporter outside this crate, unchanged.
-pub fn attach<I: Importer>(
-    importer: &I,
-    buf: &I::Buf,
-    dev: I::Device,
-    len_bytes: u64,
-) -> Result<I::Attachment, PlaneError> {
-    fits(importer.size(buf), len_bytes)?;
-    importer.attach(buf, dev).map_err(attach_error)
-}
-
 /// Checks that a buffer of `size` bytes has room for a plane.
 ///
 /// # Errors
@@ -117,35 +102,6 @@ pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
         return Err(PlaneError::Invalid(None));
     }
     Ok(())
-}
-
-/// Maps an attached dma-buf and returns the address of its one run.
-///
-/// # Errors
-/// `Invalid` (EINVAL) when mapping fails for any cause. `Fault` (EFAULT) when the mapping is scattered or too
-/// short; this call then unmaps the buffer again.
-pub fn map<I: Importer>(
-    importer: &I,
-    attachment: &mut I::Attachment,
-    direction: Direction,
-    len_bytes: u64,
-) -> Result<DmaAddr, PlaneError> {
-    importer.map(attachment, direction)?;
-    let found = one_run(|index| importer.segment(attachment, index), len_bytes);
-    if found.is_err() {
-        importer.unmap(attachment);
-    }
-    found
-}
-
-fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
-    match e {
-        vb3_dmabuf::Error::TableFull { .. } | vb3_dmabuf::Error::Dma(Error::NoMemory(_)) => {
-            PlaneError::NoMemory(e.reason())
-        }
-        vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
-        _ => PlaneError::from(e),
-    }
 }
 
 /// Converts the error of an allocation: ENOMEM, or EINVAL for invalid arguments.

@@ -42,7 +42,8 @@
 //!
 //! | order | lock of | held during |
 //! |---|---|---|
-//! | 1 | one import; one pinned range | its map, unmap, hand-over and copy |
+//! | 1 | one import | a few instructions, and a look at its dma-buf |
+//! | 1 | one pinned range | its sync and copy |
 //! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
 //! | 3 | the counters; the state of all planes together | a few instructions |
 //!

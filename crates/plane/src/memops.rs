@@ -45,8 +45,6 @@ pub enum PlaneError {
     Busy,
     /// ENODEV: the exporter has revoked the memory.
     Revoked,
-    /// The errno of an exporter outside this crate.
-    Exporter(i32),
     /// The host's errno when it failed to pin user memory.
     Pin(i32),
 }
@@ -62,7 +60,7 @@ impl PlaneError {
             Self::Io(_) => 5,
             Self::Busy => 16,
             Self::Revoked => vb3_dmabuf::Error::Revoked.errno(),
-            Self::Exporter(errno) | Self::Pin(errno) => errno,
+            Self::Pin(errno) => errno,
         }
     }
 
@@ -72,7 +70,7 @@ impl PlaneError {
         match self {
             Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
             Self::Revoked => vb3_dmabuf::Error::Revoked.reason(),
-            Self::Busy | Self::Exporter(_) | Self::Pin(_) => None,
+            Self::Busy | Self::Pin(_) => None,
         }
     }
 }
@@ -98,7 +96,6 @@ impl fmt::Display for PlaneError {
             Self::Io(_) => "plane memory cannot be mapped for the device",
             Self::Busy => "plane memory is in use",
             Self::Revoked => "the exporter has taken the plane's memory back",
-            Self::Exporter(_) => "the exporter of the plane's memory refused",
             Self::Pin(_) => "user memory cannot be pinned",
         })
     }

@@ -3,9 +3,9 @@
 //! This allocator is for devices that accept scatter lists. The memory need not be contiguous, with or
 //! without an IOMMU.
 
-use crate::{AllocArgs, PlaneError};
-use vb3_dma::{Attrs, Direction};
-use vb3_dmabuf::{Backing, Importer, Spec};
+use crate::AllocArgs;
+use vb3_dma::Attrs;
+use vb3_dmabuf::{Backing, Spec};
 
 /// Returns the allocation request for a plane: cached pages that the device can address. The plane's own
 /// device is then attached like any other device that shares the pages. The requested coherency is ignored:
@@ -21,20 +21,4 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
         direction: args.direction,
         attrs: Attrs::empty(),
     }
-}
-
-/// Maps an attached dma-buf as any number of segments.
-///
-/// # Errors
-/// `Invalid` (EINVAL) when mapping fails for any cause.
-///
-/// Source: Linux 7.2 `vb2_dma_sg_map_dmabuf`.
-pub fn map<I: Importer>(
-    importer: &I,
-    attachment: &mut I::Attachment,
-    direction: Direction,
-) -> Result<(), PlaneError> {
-    importer
-        .map(attachment, direction)
-        .map_err(PlaneError::from)
 }

@@ -120,7 +120,7 @@ impl World {
                 };
                 let held = queue.first_held_back(memory);
                 let Some((buffer, id)) =
-                    held.and_then(|(buffer, plane)| Some((buffer, memory.memory_of(plane)?)))
+                    held.and_then(|(buffer, plane)| Some((buffer, plane.used_memory()?)))
                 else {
                     continue;
                 };

@@ -65,8 +65,7 @@ impl World {
         let (mut place, mut owner) = (summary::place(&self.nodes, early.memory.get()), None);
         if let Owner::Device(dma) = early.owner {
             owner = Some(node(dma));
-            place = place
-                .or_else(|| summary::import_place(&self.nodes, &self.memory, early.memory, dma));
+            place = place.or_else(|| summary::import_place(&self.nodes, early.memory, dma));
         }
         let (by, process, call) = match early.by {
             By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),

@@ -154,8 +154,8 @@ impl World {
         // The devices' addresses of the memory may be given to other memory.
         let now_ns = self.clock.now_ns();
         for node in &mut self.nodes {
-            let is_lost = |memory: &WorldMemory, plane: &vb3_plane::Plane<_>| {
-                plane.memory().is_none() && memory.memory_of(plane) == Some(id)
+            let is_lost = |_: &WorldMemory, plane: &vb3_plane::Plane<_>| {
+                plane.memory().is_none() && plane.used_memory() == Some(id)
             };
             node.video.withdraw(&mut self.memory, now_ns, is_lost);
         }

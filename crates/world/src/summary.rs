@@ -158,13 +158,12 @@ impl PlaneName {
 /// Finds a device's plane that imports this memory.
 pub(super) fn import_place(
     nodes: &[Node],
-    memory: &WorldMemory,
     id: MemoryId,
     dma: vb3_machine::Device,
 ) -> Option<PlaneName> {
     let node = nodes.iter().find(|node| node.dma == dma)?;
     place_of(std::slice::from_ref(node), |plane| {
-        memory.memory_of(plane) == Some(id)
+        plane.used_memory() == Some(id)
     })
 }
 

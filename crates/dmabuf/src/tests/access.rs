@@ -2,7 +2,7 @@
 
 use super::host::{OTHER, PC};
 use super::*;
-use crate::{AttachKind, AttachRef, Importer, SyncKind, intersect};
+use crate::{AttachKind, AttachRef, SyncKind, intersect};
 use vb3_dma::Direction::{Bidirectional, FromDevice, ToDevice};
 use vb3_dma::DmaAddr;
 
@@ -18,8 +18,8 @@ fn set(backing: Backing<u32>, own: Direction, dev: u32, dir: Direction) -> Set {
     let b = buffers();
     let id = memory(&b, backing, own, 2);
     let buf = export(&b, id);
-    let mut a = b.attach(&buf, dev).unwrap();
-    b.map(&mut a, dir).unwrap();
+    let a = b.import(&buf, dev).unwrap();
+    b.map(&a, dir).unwrap();
     // From here on, the CPU's cache holds all of the memory.
     cpu_read(&b, id, 0, 2 * PAGE);
     Set { b, id, buf, a }
@@ -89,13 +89,13 @@ fn defect_05_mapping_a_cached_export_syncs_it() {
         let b = buffers();
         let id = memory(&b, Backing::NonCoherent(CAMERA), Bidirectional, 1);
         let buf = export(&b, id);
-        let mut a = b.attach(&buf, dev).unwrap();
+        let a = b.import(&buf, dev).unwrap();
         for byte in [22, 33] {
             cpu_write(&b, id, 0, &[byte; 8]);
-            b.map(&mut a, ToDevice).unwrap();
+            b.map(&a, ToDevice).unwrap();
             let addr = b.segment(&a, 0).unwrap().addr;
             assert_eq!(b.ops().dev_read(dev, addr, 8).unwrap(), [byte; 8]);
-            b.unmap(&mut a);
+            b.unmap(&a);
         }
         b.detach(a);
         b.put_buf(buf);
@@ -128,9 +128,9 @@ fn defect_06_sync_reaches_all_attachments() {
         DISPLAY,
         ToDevice,
     );
-    let mut second = s.b.attach(&s.buf, OTHER).unwrap();
-    s.b.map(&mut second, Bidirectional).unwrap();
-    let third = s.b.attach(&s.buf, BOUNCER).unwrap();
+    let second = s.b.import(&s.buf, OTHER).unwrap();
+    s.b.map(&second, Bidirectional).unwrap();
+    let third = s.b.import(&s.buf, BOUNCER).unwrap();
     // Counts, for each of these devices, the syncs for the device and the syncs for the CPU.
     let devices = [CAMERA, DISPLAY, OTHER];
     let counts = |s: &Set| {
@@ -191,9 +191,9 @@ fn device_to_device_through_a_bounced_copy() {
 #[test]
 fn new_bounced_mapping_shows_last_device_write() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, BOUNCER, ToDevice);
-    s.b.unmap(&mut s.a);
+    s.b.unmap(&s.a);
     s.capture(7, false);
-    s.b.map(&mut s.a, ToDevice).unwrap();
+    s.b.map(&s.a, ToDevice).unwrap();
     assert_eq!(s.seen_by(BOUNCER), [7; 8]);
     s.end();
 }
@@ -219,19 +219,19 @@ fn bounced_write_reaches_cpu_and_other_devices() {
 #[test]
 fn a_bounced_writer_reaches_other_mapped_devices() {
     for unmap in [false, true] {
-        let mut s = set(
+        let s = set(
             Backing::NonCoherent(CAMERA),
             FromDevice,
             BOUNCER,
             FromDevice,
         );
-        let mut reader = s.b.attach(&s.buf, DISPLAY).unwrap();
-        s.b.map(&mut reader, ToDevice).unwrap();
+        let reader = s.b.import(&s.buf, DISPLAY).unwrap();
+        s.b.map(&reader, ToDevice).unwrap();
         let (from, to) = (s.addr(), s.b.segment(&reader, 0).unwrap().addr);
         s.b.hand_to_device(&s.a).unwrap();
         assert!(s.b.ops().dev_write(BOUNCER, from, &[6; 8]));
         if unmap {
-            s.b.unmap(&mut s.a);
+            s.b.unmap(&s.a);
         } else {
             s.b.take_from_device(&s.a);
         }
@@ -258,7 +258,7 @@ fn unwritten_bounce_copy_overwrites_nothing() {
         s.capture(5, true);
         s.b.sync(s.buf.id(), 1).unwrap();
         assert_eq!(s.cpu(), [5; 8]);
-        s.b.unmap(&mut s.a);
+        s.b.unmap(&s.a);
         assert_eq!(s.cpu(), [5; 8]);
         s.end();
     }
@@ -350,7 +350,7 @@ fn a_cpu_that_writes_keeps_the_bytes_around() {
 fn a_coherent_device_keeps_the_note_of_a_write() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, PC, FromDevice);
     s.capture(5, false);
-    s.b.unmap(&mut s.a);
+    s.b.unmap(&s.a);
     s.b.sync(s.buf.id(), 2).unwrap();
     cpu_write(&s.b, s.id, 0, &[9; 4]);
     s.b.sync(s.buf.id(), 6).unwrap();

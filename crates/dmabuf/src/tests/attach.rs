@@ -2,7 +2,7 @@
 
 use super::host::DIRECT;
 use super::*;
-use crate::{AttachRef, Error, Importer};
+use crate::{AttachRef, Error};
 use vb3_dma::{DmaAddr, FlushPolicy};
 
 fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
@@ -14,28 +14,28 @@ fn defect_10_second_direction_keeps_first_mapping() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
     let buf = export(&b, id);
-    let mut a = b.attach(&buf, DISPLAY).unwrap();
-    b.map(&mut a, Direction::ToDevice).unwrap();
+    let a = b.import(&buf, DISPLAY).unwrap();
+    b.map(&a, Direction::ToDevice).unwrap();
     let first = addr(&b, &a);
     for other in [Direction::FromDevice, Direction::Bidirectional] {
-        assert_eq!(b.map(&mut a, other), Err(Error::Busy));
+        assert_eq!(b.map(&a, other), Err(Error::Busy));
         assert_eq!(addr(&b, &a), first);
         assert!(b.ops().dev_read(DISPLAY, first, 1).is_some());
     }
-    b.map(&mut a, Direction::ToDevice).unwrap();
+    b.map(&a, Direction::ToDevice).unwrap();
     assert_eq!(addr(&b, &a), first, "shared");
-    b.unmap(&mut a);
+    b.unmap(&a);
     assert!(
         b.ops().dev_read(DISPLAY, first, 1).is_some(),
         "still held once"
     );
-    b.unmap(&mut a);
+    b.unmap(&a);
     assert!(b.ops().dev_read(DISPLAY, first, 1).is_none(), "not cached");
-    b.map(&mut a, Direction::Bidirectional).unwrap();
-    b.map(&mut a, Direction::FromDevice).unwrap();
-    b.unmap(&mut a);
-    b.unmap(&mut a);
-    b.unmap(&mut a);
+    b.map(&a, Direction::Bidirectional).unwrap();
+    b.map(&a, Direction::FromDevice).unwrap();
+    b.unmap(&a);
+    b.unmap(&a);
+    b.unmap(&a);
     b.detach(a);
     b.put_buf(buf);
     end(b, id);
@@ -48,8 +48,8 @@ fn defect_20_address_zero_is_an_address() {
     let b = Buffers::new(host::ops(setup), Log::default());
     let id = memory(&b, Backing::Coherent(DIRECT), Direction::FromDevice, 1);
     let buf = export(&b, id);
-    let mut a = b.attach(&buf, DIRECT).unwrap();
-    b.map(&mut a, Direction::ToDevice).unwrap();
+    let a = b.import(&buf, DIRECT).unwrap();
+    b.map(&a, Direction::ToDevice).unwrap();
     assert_eq!(addr(&b, &a), DmaAddr::new(0));
     b.detach(a);
     assert_eq!(b.ops().live().mappings, 0, "detach unmapped it");
@@ -65,10 +65,10 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     }
     let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);
-    let mut one = b.attach(&buf, DISPLAY).unwrap();
-    let mut two = b.attach(&buf, BOUNCER).unwrap();
-    b.map(&mut one, Direction::ToDevice).unwrap();
-    b.map(&mut two, Direction::FromDevice).unwrap();
+    let one = b.import(&buf, DISPLAY).unwrap();
+    let two = b.import(&buf, BOUNCER).unwrap();
+    b.map(&one, Direction::ToDevice).unwrap();
+    b.map(&two, Direction::FromDevice).unwrap();
     let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
     let is_revoked = || b.inspect(id, |shared| shared.is_revoked());
     assert_eq!(is_revoked(), Some(false));
@@ -77,11 +77,11 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);
-    assert_eq!(b.map(&mut one, Direction::ToDevice), Err(Error::Revoked));
+    assert_eq!(b.map(&one, Direction::ToDevice), Err(Error::Revoked));
     assert_eq!(b.hand_to_device(&two), Err(Error::Revoked));
-    assert_eq!(b.attach(&buf, DISPLAY), Err(Error::Revoked));
-    assert_eq!(b.vmap(&buf), Err(Error::Revoked));
-    b.unmap(&mut one);
+    assert_eq!(b.import(&buf, DISPLAY), Err(Error::Revoked));
+    assert_eq!(b.vmap(id), Err(Error::Revoked));
+    b.unmap(&one);
     b.detach(one);
     b.detach(two);
     b.put_buf(buf);
@@ -93,14 +93,14 @@ fn what_is_gone_is_refused_without_harm() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);
-    let mut a = b.attach(&buf, DISPLAY).unwrap();
-    b.map(&mut a, Direction::ToDevice).unwrap();
+    let a = b.import(&buf, DISPLAY).unwrap();
+    b.map(&a, Direction::ToDevice).unwrap();
     b.drop_user(id, UserKind::Plane);
     b.put_buf(buf);
     assert_nothing(&b);
-    assert_eq!(b.map(&mut a, Direction::ToDevice), Err(Error::Invalid));
+    assert_eq!(b.map(&a, Direction::ToDevice), Err(Error::Invalid));
     assert_eq!(b.segment(&a, 0), None);
-    b.unmap(&mut a);
+    b.unmap(&a);
     b.take_from_device(&a);
     b.detach(a);
     assert_nothing(&b);
@@ -112,20 +112,20 @@ fn memory_whose_unmap_failed_is_quarantined() {
     let b = buffers();
     let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);
-    let mut one = b.attach(&buf, DISPLAY).unwrap();
-    let mut two = b.attach(&buf, BOUNCER).unwrap();
-    b.map(&mut one, Direction::ToDevice).unwrap();
+    let one = b.import(&buf, DISPLAY).unwrap();
+    let two = b.import(&buf, BOUNCER).unwrap();
+    b.map(&one, Direction::ToDevice).unwrap();
     let at = addr(&b, &one);
     b.ops().platform().fail_unmaps(true);
-    b.unmap(&mut one);
+    b.unmap(&one);
     b.ops().platform().fail_unmaps(false);
     assert!(b.ops().dev_read(DISPLAY, at, 1).is_some(), "in reach");
     assert!(b.inspect(id, |m| m.is_quarantined()).unwrap());
     assert_eq!(b.observer().get().quarantined, [(DISPLAY, PAGE)]);
     let refused = Err(Error::Quarantined);
-    assert_eq!(b.map(&mut one, Direction::ToDevice), refused);
-    assert_eq!(b.map(&mut two, Direction::ToDevice), refused);
-    assert_eq!(b.attach(&buf, DISPLAY).unwrap_err().errno(), 5);
+    assert_eq!(b.map(&one, Direction::ToDevice), refused);
+    assert_eq!(b.map(&two, Direction::ToDevice), refused);
+    assert_eq!(b.import(&buf, DISPLAY).unwrap_err().errno(), 5);
     let exported = b.export(id, Access::ReadWrite, Name::default());
     assert_eq!(exported.unwrap_err(), Error::Quarantined);
     assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok(), "the CPU goes on");
@@ -151,16 +151,16 @@ fn life(n: u32) -> bool {
     };
     if let Ok(id) = b.allocate(spec) {
         if let Ok(buf) = b.export(id, Access::ReadWrite, Name::default()) {
-            if let Ok(mut a) = b.attach(&buf, DISPLAY) {
+            if let Ok(a) = b.import(&buf, DISPLAY) {
                 for direction in [Direction::ToDevice, Direction::FromDevice] {
-                    if b.map(&mut a, direction).is_ok() {
-                        b.unmap(&mut a);
+                    if b.map(&a, direction).is_ok() {
+                        b.unmap(&a);
                     }
                 }
                 b.detach(a);
             }
-            if b.vmap(&buf).is_ok() {
-                b.vunmap(&buf);
+            if b.vmap(id).is_ok() {
+                b.vunmap(id);
             }
             let _ = b.mmap_buf(buf.id(), 0, PAGE);
             b.put_buf(buf);

@@ -1,7 +1,7 @@
 //! Handles, orphans, names, mmap, SYNC flags, errors.
 
 use super::*;
-use crate::{Error, HolderKind, Importer, Slab, SlabKey, Store, SyncFlags, SyncKind};
+use crate::{Error, HolderKind, Slab, SlabKey, Store, SyncFlags, SyncKind};
 use alloc::vec;
 
 fn num_users(b: &Bufs, id: MemoryId) -> u32 {
@@ -37,9 +37,9 @@ fn foreign_memory_lives_as_long_as_its_dma_buf() {
     let id = buf.memory();
     let seen = b.inspect(id, |m| (m.num_users(), m.device(), m.backing()));
     assert_eq!(seen, Some((1, None, Backing::Foreign)));
-    assert_eq!(b.size(&buf), 2 * PAGE);
-    let mut attachment = b.attach(&buf, DISPLAY).unwrap();
-    b.map(&mut attachment, Direction::ToDevice).unwrap();
+    assert_eq!(b.buf(buf.id()).unwrap().len_bytes, 2 * PAGE);
+    let attachment = b.import(&buf, DISPLAY).unwrap();
+    b.map(&attachment, Direction::ToDevice).unwrap();
     let kinds = b.inspect(id, |m| m.holders().map(|h| h.kind).collect::<Vec<_>>());
     let mapped = HolderKind::Mapped(Direction::ToDevice);
     assert_eq!(kinds.unwrap(), [HolderKind::User(UserKind::Export), mapped]);
@@ -196,12 +196,12 @@ fn holders_say_who_and_since_when() {
     b.set_now(20);
     let buf = export(&b, id);
     b.set_now(30);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
-    let camera = b.attach(&buf, BOUNCER).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
+    let camera = b.import(&buf, BOUNCER).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
     b.set_now(40);
     let vma = b.vma_open(id).unwrap();
-    b.vmap(&buf).unwrap();
+    b.vmap(id).unwrap();
     let seen = b.inspect(id, |memory| {
         let holders = memory.holders();
         holders
@@ -219,7 +219,7 @@ fn holders_say_who_and_since_when() {
             (HolderKind::Attached, 1, Some(3), 30),
         ]
     );
-    b.vunmap(&buf);
+    b.vunmap(id);
     b.vma_close(vma);
     b.detach(display);
     b.detach(camera);
@@ -232,17 +232,17 @@ fn defect_19_a_cpu_mapping_is_made_once_and_counted() {
     let b = buffers();
     let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);
-    b.vmap(&buf).unwrap();
-    b.vmap(&buf).unwrap();
+    b.vmap(id).unwrap();
+    b.vmap(id).unwrap();
     assert_eq!(b.ops().live().vmaps, 1);
-    b.vunmap(&buf);
+    b.vunmap(id);
     assert_eq!(b.ops().live().vmaps, 1);
-    b.vunmap(&buf);
-    b.vunmap(&buf);
+    b.vunmap(id);
+    b.vunmap(id);
     assert_eq!(b.ops().live().vmaps, 0);
     b.ops().fail_after(0);
-    assert_eq!(b.vmap(&buf).unwrap_err().errno(), 12);
-    b.vmap(&buf).unwrap();
+    assert_eq!(b.vmap(id).unwrap_err().errno(), 12);
+    b.vmap(id).unwrap();
     assert_eq!(b.ops().live().vmaps, 1, "a failed call counts nothing");
     b.put_buf(buf);
     end(b, id);

@@ -10,13 +10,13 @@ mod threads;
 
 use crate::solve::Placement;
 use crate::{
-    Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Observer, Placer, Spec,
-    UserKind,
+    Access, AttachKind, AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync,
+    Name, Observer, Placer, Spec, UserKind,
 };
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::{Alloc, Attrs, Direction, DmaOps, SyncFor};
+use vb3_dma::{Alloc, Attrs, Direction, DmaOps, DmaSegment, SyncFor};
 use vb3_dma_test::fake::Fake;
 
 /// Records all events, and how many bytes are stale.
@@ -101,6 +101,61 @@ pub(super) fn memory(
 pub(super) fn export(b: &Bufs, id: MemoryId) -> BufRef {
     b.export(id, Access::ReadWrite, Name::default())
         .expect("export")
+}
+
+/// Calls on one attachment or CPU mapping of a memory.
+pub(super) trait Calls {
+    fn import(&self, buf: &BufRef, dev: u32) -> Result<AttachRef, Error>;
+    fn map(&self, attachment: &AttachRef, direction: Direction) -> Result<(), Error>;
+    fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment>;
+    fn unmap(&self, attachment: &AttachRef);
+    fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error>;
+    fn take_from_device(&self, attachment: &AttachRef);
+    fn vmap(&self, id: MemoryId) -> Result<(), Error>;
+    fn vunmap(&self, id: MemoryId);
+}
+
+impl Calls for Bufs {
+    fn import(&self, buf: &BufRef, dev: u32) -> Result<AttachRef, Error> {
+        self.attach(buf.memory(), dev, AttachKind::Dynamic)
+    }
+
+    fn map(&self, at: &AttachRef, direction: Direction) -> Result<(), Error> {
+        self.with_memory(at.memory(), |m, cx| m.map(cx, at.key(), direction))
+    }
+
+    fn segment(&self, at: &AttachRef, index: usize) -> Option<DmaSegment> {
+        self.inspect(at.memory(), |m| m.segment(self.ops(), at.key(), index))?
+    }
+
+    fn unmap(&self, at: &AttachRef) {
+        let _gone = self.with_memory(at.memory(), |m, cx| {
+            m.unmap(cx, at.key());
+            Ok(())
+        });
+    }
+
+    fn hand_to_device(&self, at: &AttachRef) -> Result<(), Error> {
+        self.with_memory(at.memory(), |m, cx| m.hand_to_device(cx, at.key(), false))
+    }
+
+    fn take_from_device(&self, at: &AttachRef) {
+        let _gone = self.with_memory(at.memory(), |m, cx| {
+            m.take_from_device(cx, at.key(), false);
+            Ok(())
+        });
+    }
+
+    fn vmap(&self, id: MemoryId) -> Result<(), Error> {
+        self.with_memory(id, |m, cx| m.vmap(cx.ops, cx.now_ns).map(|_| ()))
+    }
+
+    fn vunmap(&self, id: MemoryId) {
+        let _gone = self.with_memory(id, |m, cx| {
+            m.vunmap(cx.ops);
+            Ok(())
+        });
+    }
 }
 
 pub(super) fn cpu_read(b: &Bufs, id: MemoryId, offset: u64, len: u64) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Memory that is placed when it is first mapped, and that moves.
 
 use super::host::{CAMERA, DIRECT, DISPLAY, FakePlacer, PAGE, TestOps as _};
-use super::{Bufs, assert_nothing, buffers, cpu_read, cpu_write, end, export, memory};
-use crate::{AttachKind, Backing, Error, Importer, MemoryId, UserKind};
+use super::{Bufs, Calls, assert_nothing, buffers, cpu_read, cpu_write, end, export, memory};
+use crate::{AttachKind, Backing, Error, MemoryId, UserKind};
 use alloc::boxed::Box;
 use std::sync::Arc;
 use vb3_dma::{Coherency, Direction};
@@ -40,16 +40,13 @@ fn there_is_none_without_a_placer() {
 fn what_lies_nowhere_is_mapped_for_nobody() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
-    assert_eq!(
-        b.map(&mut display, Direction::ToDevice),
-        Err(Error::Unplaced)
-    );
-    assert_eq!(b.vmap(&buf), Err(Error::Unplaced));
+    let display = b.import(&buf, DISPLAY).unwrap();
+    assert_eq!(b.map(&display, Direction::ToDevice), Err(Error::Unplaced));
+    assert_eq!(b.vmap(id), Err(Error::Unplaced));
     // A program may keep the memory mapped meanwhile.
     assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok());
     assert_eq!(b.place(id), Ok(0));
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
     b.detach(display);
     b.put_buf(buf);
     end(b, id);
@@ -79,18 +76,18 @@ fn a_search_is_told_of_mappings() {
 fn it_moves_once_for_whom_it_does_not_suit() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
     cpu_write(&b, id, 0, b"kept");
-    let mut direct = b.attach(&buf, DIRECT).unwrap();
-    b.map(&mut direct, Direction::ToDevice).unwrap();
+    let direct = b.import(&buf, DIRECT).unwrap();
+    b.map(&direct, Direction::ToDevice).unwrap();
     assert!(b.segment(&direct, 1).is_some(), "in pages");
-    b.unmap(&mut direct);
+    b.unmap(&direct);
     assert_eq!(b.place(id), Ok(2 * PAGE));
     assert_eq!(b.observer().get().moved, 2 * PAGE);
     assert_eq!(b.segment(&display, 0), None, "the mapping went");
-    for attachment in [&mut display, &mut direct] {
+    for attachment in [&display, &direct] {
         b.map(attachment, Direction::ToDevice).unwrap();
         assert!(b.segment(attachment, 0).is_some());
         assert!(b.segment(attachment, 1).is_none(), "one run");
@@ -108,21 +105,21 @@ fn it_moves_once_for_whom_it_does_not_suit() {
 fn a_device_pins_it_while_it_uses_it() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
     b.hand_to_device(&display).unwrap();
-    let direct = b.attach(&buf, DIRECT).unwrap();
+    let direct = b.import(&buf, DIRECT).unwrap();
     let at = b.segment(&display, 0);
     assert_eq!(b.place(id), Err(Error::Pinned));
     assert_eq!(b.segment(&display, 0), at, "it stays");
     b.take_from_device(&display);
     assert_eq!(b.place(id), Ok(2 * PAGE));
     // A CPU mapping of a driver pins it as well.
-    b.vmap(&buf).unwrap();
-    let third = b.attach(&buf, DISPLAY).unwrap();
+    b.vmap(id).unwrap();
+    let third = b.import(&buf, DISPLAY).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned));
-    b.vunmap(&buf);
+    b.vunmap(id);
     assert_eq!(b.place(id), Ok(2 * PAGE));
     for attachment in [display, direct, third] {
         b.detach(attachment);
@@ -136,10 +133,10 @@ fn a_device_pins_it_while_it_uses_it() {
 fn each_use_of_an_attachment_pins_its_memory() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
-    let direct = b.attach(&buf, DIRECT).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
+    let direct = b.import(&buf, DIRECT).unwrap();
     b.hand_to_device(&display).unwrap();
     b.hand_to_device(&display).unwrap();
     b.take_from_device(&display);
@@ -182,23 +179,23 @@ fn device_that_does_not_follow_pins_while_mapped() {
 fn where_there_is_no_better_place_it_stays() {
     let (b, id) = lazy(false);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
     let at = b.segment(&display, 0);
-    let direct = b.attach(&buf, DIRECT).unwrap();
+    let direct = b.import(&buf, DIRECT).unwrap();
     assert!(matches!(b.place(id), Err(Error::Dma(_))));
     assert_eq!(b.place(id), Err(Error::Invalid), "asked once");
     assert_eq!(b.segment(&display, 0), at);
     b.detach(direct);
     // If a placer fails half-way, the memory stays at its place, and can be mapped again.
-    let other = b.attach(&buf, DISPLAY).unwrap();
+    let other = b.import(&buf, DISPLAY).unwrap();
     b.ops().fail_after(0);
     assert!(matches!(b.place(id), Err(Error::Dma(_))));
     assert_eq!(b.observer().get().moved, 0);
     b.detach(other);
-    b.unmap(&mut display);
-    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.unmap(&display);
+    b.map(&display, Direction::ToDevice).unwrap();
     b.detach(display);
     b.put_buf(buf);
     b.revoke(id).unwrap();
@@ -212,13 +209,13 @@ fn where_there_is_no_better_place_it_stays() {
 fn a_mapping_that_fails_after_a_move_is_made_later() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    let mut direct = b.attach(&buf, DIRECT).unwrap();
+    let direct = b.import(&buf, DIRECT).unwrap();
     assert_eq!(b.place(id), Ok(2 * PAGE));
     b.ops().fail_after(0);
-    assert!(b.map(&mut display, Direction::ToDevice).is_err());
-    for attachment in [&mut display, &mut direct] {
+    assert!(b.map(&display, Direction::ToDevice).is_err());
+    for attachment in [&display, &direct] {
         b.map(attachment, Direction::ToDevice).unwrap();
         assert!(b.segment(attachment, 1).is_none(), "one run");
     }
@@ -233,10 +230,10 @@ fn a_mapping_that_fails_after_a_move_is_made_later() {
 fn what_a_device_may_still_reach_is_not_moved() {
     let (b, id) = lazy(true);
     let buf = export(&b, id);
-    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let display = b.import(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
-    b.map(&mut display, Direction::ToDevice).unwrap();
-    let other = b.attach(&buf, DIRECT).unwrap();
+    b.map(&display, Direction::ToDevice).unwrap();
+    let other = b.import(&buf, DIRECT).unwrap();
     b.ops().platform().fail_unmaps(true);
     assert_eq!(b.place(id), Err(Error::Quarantined));
     b.ops().platform().fail_unmaps(false);

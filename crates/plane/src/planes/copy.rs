@@ -1,6 +1,6 @@
 //! The CPU's view of planes: read() and write() emulation, and drivers that use the CPU.
 
-use super::lazy::own_error;
+use super::mapping::{Attached, memory_error};
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
 use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
@@ -65,16 +65,17 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if end.is_none_or(|end| end > plane.len_bytes) {
             return Err(PlaneError::Invalid(None));
         }
-        match plane.kind {
+        match &plane.kind {
             Kind::Allocated { memory, own, .. } => {
                 let own = usize::from(own.is_some());
-                self.copy_memory(memory, offset, bytes, Some(own))?;
+                self.copy_memory(*memory, offset, bytes, Some(own))?;
             }
-            Kind::Imported { .. } | Kind::ImportedVirtual { .. } => {
-                let memory = self.memory_of(plane).ok_or(PlaneError::Invalid(None))?;
-                self.copy_memory(memory, offset, bytes, Some(0))?;
+            Kind::Imported {
+                at: Attached { memory, .. },
+                ..
             }
-            Kind::User(key) => self.copy_user(key, offset, bytes)?,
+            | Kind::Virtual { memory, .. } => self.copy_memory(*memory, offset, bytes, Some(0))?,
+            Kind::User(key) => self.copy_user(*key, offset, bytes)?,
         }
         self.buffers.observer().copied(plane.dev.dma, len);
         Ok(())
@@ -89,7 +90,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         bytes: Bytes<'_>,
         own: Option<usize>,
     ) -> Result<(), PlaneError> {
-        self.ensure_placed(id).map_err(own_error)?;
+        self.ensure_placed(id).map_err(memory_error)?;
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = own.is_some_and(|own| memory.is_shared(own));

@@ -3,10 +3,10 @@
 //! A queue may finish its buffers in any order. On a shared timeline, fences would end out of order.
 //! Therefore each plane has its own timeline.
 
-use super::{Kind, Plane, Planes};
+use super::{Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
+use vb3_dmabuf::Observer;
 use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner};
-use vb3_dmabuf::{MemoryId, Observer};
 
 /// `ECANCELED`: the plane was released during its device's access.
 const CANCELED: i32 = 125;
@@ -15,15 +15,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Calls `act` with exclusive access to all fences, and with the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
         self.buffers.with_fences(act)
-    }
-
-    /// Returns the memory that a plane owns or imports; `None` for a program's memory.
-    pub fn memory_of(&self, plane: &Plane<O::Device>) -> Option<MemoryId> {
-        match plane.kind {
-            Kind::Allocated { memory, .. } | Kind::ImportedVirtual { memory, .. } => Some(memory),
-            Kind::Imported { import, .. } => self.import_memory(import),
-            Kind::User(_) => None,
-        }
     }
 
     pub(super) fn close_access(&self, plane: &mut Plane<O::Device>) {

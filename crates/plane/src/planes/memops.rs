@@ -1,7 +1,7 @@
 //! Implements [`MemOps`] for a process.
 
 use super::copy::Bytes;
-use super::lazy::own_error;
+use super::mapping::memory_error;
 use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
@@ -12,33 +12,19 @@ use crate::{
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{
-    AttachKind, BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey,
-    UserKind,
+    AttachKind, BufRef, Error, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey, UserKind,
 };
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
-        let memory = match (&plane.kind, plane.dev.allocator) {
-            (Kind::Allocated { coherency, .. }, Allocator::Contig) => {
-                MemoryKind::Allocated(*coherency)
-            }
-            (Kind::Allocated { .. }, Allocator::Sg) => MemoryKind::Scattered,
-            (Kind::User(_), Allocator::Contig | Allocator::Sg) => MemoryKind::User,
-            (Kind::User(_), Allocator::Vmalloc) => MemoryKind::UserVirtual,
-            (Kind::Imported { .. }, _) => MemoryKind::Imported,
-            (Kind::Allocated { .. }, Allocator::Vmalloc) | (Kind::ImportedVirtual { .. }, _) => {
-                MemoryKind::Virtual
-            }
-        };
-        due(memory, plane.direction, skip)
-    }
-
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
         let access = vmalloc::cpu_access(plane.direction);
-        let is_own = matches!(plane.kind, Kind::Allocated { .. });
-        let (Kind::Allocated { memory, open, .. } | Kind::ImportedVirtual { memory, open, .. }) =
-            &mut plane.kind
+        let Kind::Virtual {
+            memory,
+            is_own,
+            open,
+            ..
+        } = &mut plane.kind
         else {
             return Ok(());
         };
@@ -48,7 +34,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         *open = begin;
         self.buffers.with_memory(*memory, |memory, cx| {
             if begin {
-                if is_own {
+                if *is_own {
                     // A program writes to its mapping without a sync; QBUF ends the write.
                     memory.write_back(cx);
                 }
@@ -66,84 +52,88 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         synced.unwrap_or(Ok(()))
     }
 
-    /// Passes memory to the device that it was allocated for, or back to the CPU.
-    fn owner(&self, id: MemoryId, sync_for: SyncFor, sync: bool) {
-        // The plane uses the memory, so the memory exists.
-        let _there = self.buffers.with_memory(id, |memory, cx| {
-            match sync_for {
-                SyncFor::Device => memory.owner_to_device(cx, sync),
-                SyncFor::Cpu => memory.owner_from_device(cx, sync),
-            };
-            Ok(())
-        });
-    }
-
     fn hand_over(
         &self,
         plane: &mut Plane<O::Device>,
-        step: Due,
+        skip: HintSkip,
         sync_for: SyncFor,
     ) -> Result<(), PlaneError> {
+        let memory = match (&plane.kind, plane.dev.allocator) {
+            (Kind::Allocated { .. }, Allocator::Sg) => MemoryKind::Scattered,
+            (Kind::Allocated { coherency, .. }, _) => MemoryKind::Allocated(*coherency),
+            (Kind::User(_), Allocator::Vmalloc) => MemoryKind::UserVirtual,
+            (Kind::User(_), _) => MemoryKind::User,
+            (Kind::Imported { .. }, _) => MemoryKind::Imported,
+            (Kind::Virtual { .. }, _) => MemoryKind::Virtual,
+        };
+        let (prepare, finish) = due(memory, plane.direction, skip);
+        let step = match sync_for {
+            SyncFor::Device => prepare,
+            SyncFor::Cpu => finish,
+        };
         if step == Due::Skipped {
             self.count_skip(plane.dev.dma, sync_for);
         }
-        match (&mut plane.kind, step) {
-            (Kind::Imported { mapped: None, .. }, _) => Err(PlaneError::Invalid(None)),
-            (
-                Kind::Imported {
-                    import,
-                    handed,
-                    mapped: Some(addr),
-                },
-                _,
-            ) => {
-                // The import counts the accesses of its planes, and refuses revoked memory.
+        match &mut plane.kind {
+            Kind::Allocated { memory, own, .. } => {
+                self.hand_own((*memory, own.as_ref()), sync_for, step == Due::Sync)
+            }
+            Kind::User(key) if step == Due::Sync => self.sync_user(*key, sync_for),
+            Kind::User(_) => Ok(()),
+            Kind::Imported {
+                at, mapped, handed, ..
+            } => {
+                // The memory counts the accesses of its devices, and refuses them once it is revoked.
+                let addr = mapped.ok_or(PlaneError::Invalid(None))?;
                 match sync_for {
                     SyncFor::Device => {
-                        self.hand_import(*import, *addr)?;
+                        self.hand_import(*at, addr)?;
                         *handed = handed.saturating_add(1);
                     }
-                    SyncFor::Cpu => {
-                        (0..core::mem::take(handed)).for_each(|_| self.take_back(*import));
-                    }
+                    SyncFor::Cpu => self.take_import(*at, handed),
                 }
                 Ok(())
             }
-            (_, Due::CpuAccess) => self
+            Kind::Virtual { .. } => self
                 .bracket(plane, sync_for == SyncFor::Device)
-                .map_err(own_error),
-            (
-                Kind::Allocated {
-                    memory,
-                    own: Some(key),
-                    ..
-                },
-                step,
-            ) => self.hand_own((*memory, *key), sync_for, step == Due::Sync),
-            (Kind::Allocated { memory, .. }, step) => {
-                self.owner(*memory, sync_for, step == Due::Sync);
-                Ok(())
-            }
-            (Kind::User(key), Due::Sync) => self.sync_user(*key, sync_for),
-            (Kind::User(_) | Kind::ImportedVirtual { .. }, _) => Ok(()),
+                .map_err(memory_error),
         }
     }
 
-    /// Attaches without a device: a vmalloc plane only needs a CPU mapping.
-    fn import_virtual(
+    /// Prepares new memory for the device that it was allocated for.
+    fn own(
         &self,
+        memory: MemoryId,
         dev: Device<O::Device>,
-        buf: &BufRef,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Plane<O::Device>, PlaneError> {
-        contig::fits(self.buffers.size(buf), len_bytes)?;
-        let kind = Kind::ImportedVirtual {
-            memory: buf.memory(),
-            mapped: false,
-            open: false,
+        args: AllocArgs,
+    ) -> Result<Kind, Error> {
+        let own = match dev.allocator {
+            Allocator::Contig if dev.lazy => {
+                Some((self.buffers).attach(memory, dev.dma, AttachKind::Dynamic)?)
+            }
+            Allocator::Contig => None,
+            Allocator::Sg => {
+                let own = (self.buffers).attach(memory, dev.dma, AttachKind::Announced)?;
+                self.buffers.with_memory(memory, |shared, cx| {
+                    shared.map(cx, own.key(), args.direction)
+                })?;
+                Some(own)
+            }
+            Allocator::Vmalloc => {
+                self.vmap(memory)?;
+                return Ok(Kind::Virtual {
+                    memory,
+                    is_own: true,
+                    mapped: true,
+                    open: false,
+                });
+            }
         };
-        Ok(Plane::new(dev, direction, len_bytes, kind))
+        Ok(Kind::Allocated {
+            memory,
+            coherency: args.coherency,
+            own,
+        })
     }
 
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {
@@ -185,27 +175,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
-        let own = match dev.allocator {
-            Allocator::Contig if dev.lazy => self
-                .buffers
-                .with_memory(memory, |shared, cx| {
-                    shared.attach(cx, dev.dma, AttachKind::Dynamic)
-                })
-                .map(Some),
-            Allocator::Contig => Ok(None),
-            Allocator::Sg => self.map_own(memory, dev.dma, args.direction).map(Some),
-            Allocator::Vmalloc => self.vmap(memory).map(|()| None),
-        };
-        let own = own.map_err(|e| {
+        let kind = self.own(memory, dev, args).map_err(|e| {
             self.buffers.drop_user(memory, UserKind::Plane);
             PlaneError::NoMemory(e.reason())
         })?;
-        let kind = Kind::Allocated {
-            memory,
-            coherency: args.coherency,
-            open: false,
-            own,
-        };
         Ok(Plane::new(dev, args.direction, args.len_bytes, kind))
     }
 
@@ -243,33 +216,26 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
-        let plane = match dev.allocator {
-            Allocator::Contig | Allocator::Sg => self.import(dev, buf, len_bytes, direction),
-            Allocator::Vmalloc => self.import_virtual(dev, buf, len_bytes, direction),
-        };
-        if plane.is_err() {
-            self.note_refused(dev.dma, buf.memory(), len_bytes);
+        match self.import(dev, buf, len_bytes, direction) {
+            Ok(kind) => Ok(Plane::new(dev, direction, len_bytes, kind)),
+            Err(e) => {
+                self.note_refused(dev.dma, buf.memory(), len_bytes);
+                Err(e)
+            }
         }
-        plane
     }
 
     fn map_dmabuf(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
-        let len_bytes = plane.len_bytes;
         match &mut plane.kind {
             Kind::Imported {
-                import,
-                mapped: mapped @ None,
-                ..
+                at, mapped: None, ..
             } => {
-                let addr = self.map_import(*import, plane.dev.allocator, len_bytes);
-                if addr.is_err() {
-                    self.note_refused_import(*import, plane.dev.dma, len_bytes);
-                }
-                *mapped = Some(addr?);
-                Ok(())
+                let at = *at;
+                self.map_plane(plane, at, None)
             }
-            Kind::ImportedVirtual {
+            Kind::Virtual {
                 memory,
+                is_own: false,
                 mapped: mapped @ false,
                 ..
             } => {
@@ -280,8 +246,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 *mapped = true;
                 Ok(())
             }
-            Kind::Imported { .. } | Kind::ImportedVirtual { .. } => Ok(()),
-            Kind::Allocated { .. } | Kind::User(_) => Err(PlaneError::Invalid(None)),
+            Kind::Imported { .. } | Kind::Virtual { is_own: false, .. } => Ok(()),
+            Kind::Allocated { .. } | Kind::Virtual { .. } | Kind::User(_) => {
+                Err(PlaneError::Invalid(None))
+            }
         }
     }
 
@@ -291,19 +259,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
             Kind::Imported {
-                import,
-                mapped,
-                handed,
+                at, mapped, handed, ..
             } => {
-                (0..core::mem::take(handed)).for_each(|_| self.take_back(*import));
+                self.take_import(*at, handed);
                 *mapped = None;
             }
-            Kind::ImportedVirtual { memory, mapped, .. } => {
+            Kind::Virtual {
+                memory,
+                is_own: false,
+                mapped,
+                ..
+            } => {
                 if core::mem::take(mapped) {
                     self.vunmap(*memory);
                 }
             }
-            Kind::Allocated { .. } | Kind::User(_) => {}
+            Kind::Allocated { .. } | Kind::Virtual { .. } | Kind::User(_) => {}
         }
     }
 
@@ -312,22 +283,24 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.close_access(&mut plane);
         match plane.kind {
             Kind::Allocated { memory, own, .. } => {
-                if plane.dev.allocator == Allocator::Vmalloc {
-                    self.vunmap(memory);
-                }
-                if let Some(key) = own {
-                    self.unmap_own(memory, key);
+                if let Some(own) = own {
+                    self.buffers.detach(own);
                 }
                 self.buffers.drop_user(memory, UserKind::Plane);
             }
+            Kind::Virtual { memory, is_own, .. } => {
+                if is_own {
+                    self.vunmap(memory);
+                    self.buffers.drop_user(memory, UserKind::Plane);
+                }
+            }
             Kind::User(key) => self.put_user(key),
             Kind::Imported { import, .. } => self.put_import(import),
-            Kind::ImportedVirtual { .. } => {}
         }
     }
 
     fn place(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
-        let memory = self.memory_of(plane);
+        let memory = plane.used_memory();
         if memory.and_then(|id| self.buffers.inspect(id, Shared::is_revoked)) == Some(true) {
             return Err(PlaneError::Revoked);
         }
@@ -335,18 +308,16 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
-        let (step, _) = Self::due(plane, skip);
-        self.hand_over(plane, step, SyncFor::Device)
+        self.hand_over(plane, skip, SyncFor::Device)
     }
 
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) {
-        let (_, step) = Self::due(plane, skip);
         // This fails only for a plane that is no longer mapped, which needs no work.
-        let _unmapped = self.hand_over(plane, step, SyncFor::Cpu);
+        let _unmapped = self.hand_over(plane, skip, SyncFor::Cpu);
     }
 
     fn begin_access(&self, plane: &mut Self::Plane) {
-        let Some(memory) = self.memory_of(plane) else {
+        let Some(memory) = plane.used_memory() else {
             return;
         };
         let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
@@ -365,54 +336,41 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn is_held_back(&self, plane: &Self::Plane) -> bool {
-        self.memory_of(plane).is_some_and(|memory| {
+        plane.used_memory().is_some_and(|memory| {
             self.with_fences(|fences, _| fences.is_held_back(memory, Usage::of(plane.direction)))
         })
     }
 
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie> {
-        match plane.kind {
-            Kind::Allocated { memory, .. } if plane.dev.allocator == Allocator::Vmalloc => {
-                Some(Cookie::Cpu(CpuView(View::Memory(memory))))
-            }
+        let is_sg = plane.dev.allocator == Allocator::Sg;
+        let sg = |segments| Some(Cookie::Sg(SgView(segments)));
+        match &plane.kind {
             Kind::Allocated {
-                memory,
-                own: Some(key),
-                ..
-            } if plane.dev.lazy => self.own_addr(memory, key).map(Cookie::Dma),
-            Kind::Allocated {
-                memory,
-                own: Some(key),
-                ..
-            } => Some(Cookie::Sg(SgView(Segments::Own(memory, key)))),
-            Kind::Allocated { memory, .. } => {
+                memory, own: None, ..
+            } => {
                 let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.alloc());
-                self.buffers.inspect(memory, addr)?.map(Cookie::Dma)
+                self.buffers.inspect(*memory, addr)?.map(Cookie::Dma)
             }
-            Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
-                Some(Cookie::Sg(SgView(Segments::User(key))))
+            Kind::Allocated { own: Some(own), .. } if is_sg => sg(Segments::Attached(own.into())),
+            Kind::Allocated { own: Some(own), .. } => {
+                let first = self.attached_segment(own.into(), 0)?;
+                Some(Cookie::Dma(first.addr))
             }
-            Kind::User(key) => match self.with_user(key, UserMemory::dma_addr)? {
+            Kind::User(key) if is_sg => sg(Segments::User(*key)),
+            Kind::User(key) => match self.with_user(*key, UserMemory::dma_addr)? {
                 Some(addr) => Some(Cookie::Dma(addr)),
-                None => Some(Cookie::Cpu(CpuView(View::User(key)))),
+                None => Some(Cookie::Cpu(CpuView(View::User(*key)))),
             },
-            Kind::Imported { import, mapped, .. } if plane.dev.allocator == Allocator::Sg => {
-                mapped.map(|_| Cookie::Sg(SgView(Segments::Import(import))))
-            }
+            Kind::Imported { mapped: None, .. } | Kind::Virtual { mapped: false, .. } => None,
+            Kind::Imported { at, .. } if is_sg => sg(Segments::Attached(*at)),
             Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),
-            Kind::ImportedVirtual { memory, mapped, .. } => {
-                mapped.then_some(Cookie::Cpu(CpuView(View::Memory(memory))))
-            }
+            Kind::Virtual { memory, .. } => Some(Cookie::Cpu(CpuView(View::Memory(*memory)))),
         }
     }
 
     fn num_users(&self, plane: &Self::Plane) -> u32 {
-        match plane.kind {
-            Kind::Allocated { memory, .. } => {
-                self.buffers.inspect(memory, Shared::num_users).unwrap_or(0)
-            }
-            _ => 1,
-        }
+        let users = |id| self.buffers.inspect(id, Shared::num_users).unwrap_or(0);
+        plane.memory().map_or(1, users)
     }
 
     fn mmap(&self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError> {
@@ -420,7 +378,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let mmap = self
             .buffers
             .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes));
-        let mmap = mmap.map_err(own_error)?;
+        let mmap = mmap.map_err(memory_error)?;
         Ok(PlaneMmap { memory, mmap })
     }
 
@@ -436,7 +394,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64 {
-        self.buffers.size(buf)
+        let size = self.buffers.inspect(buf.memory(), Shared::len_bytes);
+        size.unwrap_or(0)
     }
 
     fn same_dmabuf(&self, a: &Self::DmaBuf, b: &Self::DmaBuf) -> bool {

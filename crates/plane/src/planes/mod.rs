@@ -4,9 +4,8 @@ mod copy;
 mod counters;
 mod fences;
 mod imports;
-mod lazy;
+mod mapping;
 mod memops;
-mod scatter;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -18,10 +17,11 @@ use crate::PlaneError;
 use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
-use imports::{Import, ImportKey};
+use imports::Import;
+use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Timeline};
-use vb3_dmabuf::{Buffers, Cx, MemoryId, SlabKey};
+use vb3_dmabuf::{AttachRef, Buffers, Cx, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
 /// The allocator that serves a device.
@@ -102,10 +102,8 @@ pub struct SgView(Segments);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segments {
-    /// Allocated memory, and the attachment of the device that it was allocated for.
-    Own(MemoryId, SlabKey),
+    Attached(Attached),
     User(SlabKey),
-    Import(ImportKey),
 }
 
 /// How to map a plane into a program, and the memory that must count the mapping.
@@ -131,25 +129,30 @@ pub struct Plane<D> {
 
 #[derive(Debug)]
 enum Kind {
+    /// Allocated for the device.
     Allocated {
         memory: MemoryId,
         coherency: Coherency,
-        /// Whether a driver's CPU access is in progress (vmalloc).
-        open: bool,
-        /// The attachment of the plane's device (sg and lazily placed planes).
-        own: Option<SlabKey>,
+        /// The device's attachment (sg and lazily placed planes).
+        own: Option<AttachRef>,
     },
     User(SlabKey),
+    /// Imported for the device.
     Imported {
-        import: ImportKey,
-        /// The import's first address for the device; `None` before it is mapped.
+        import: SlabKey,
+        at: Attached,
+        /// The memory's first address for the device; `None` before it is mapped.
         mapped: Option<DmaAddr>,
         /// Number of hand-overs to the device that have not ended.
         handed: u32,
     },
-    ImportedVirtual {
+    /// Memory for a driver that uses the CPU (vmalloc).
+    Virtual {
         memory: MemoryId,
+        /// Whether the memory was allocated for the plane, not imported.
+        is_own: bool,
         mapped: bool,
+        /// Whether the driver's access is in progress.
         open: bool,
     },
 }
@@ -175,8 +178,23 @@ impl<D> Plane<D> {
     #[must_use]
     pub const fn memory(&self) -> Option<MemoryId> {
         match self.kind {
-            Kind::Allocated { memory, .. } => Some(memory),
+            Kind::Allocated { memory, .. }
+            | Kind::Virtual {
+                memory,
+                is_own: true,
+                ..
+            } => Some(memory),
             _ => None,
+        }
+    }
+
+    /// Returns the memory that the plane owns or imports; `None` for a program's memory.
+    #[must_use]
+    pub const fn used_memory(&self) -> Option<MemoryId> {
+        match self.kind {
+            Kind::Allocated { memory, .. } | Kind::Virtual { memory, .. } => Some(memory),
+            Kind::Imported { at, .. } => Some(at.memory),
+            Kind::User(_) => None,
         }
     }
 }

@@ -32,8 +32,8 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
     let two = mapped(&t, &buf);
     assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
     assert_eq!(dma(&t, &one), dma(&t, &two));
-    let memory = t.memory_of(&owner);
-    assert!(memory.is_some() && t.memory_of(&one) == memory);
+    let memory = owner.used_memory();
+    assert!(memory.is_some() && one.used_memory() == memory);
     t.put(one);
     assert!(t.cookie(&two).is_some());
     t.put(two);

@@ -1,12 +1,11 @@
 //! The registry of memories and dma-bufs for a host without a kernel below it.
 
-mod importer;
-
 use crate::fence::{FenceOutcome, Fences, Owner};
 use crate::file::{Access, Name, SyncFlags};
 use crate::ids::{BufId, MemoryId};
 use crate::{
-    Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Table, UserKind,
+    AttachKind, Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec,
+    Table, UserKind,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -64,12 +63,26 @@ impl Vma {
     }
 }
 
-/// A device attached to a dma-buf of the registry.
+/// A device attached to a memory of the registry.
 #[must_use = "an attachment goes back through `detach`"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct AttachRef {
     memory: MemoryId,
     key: SlabKey,
+}
+
+impl AttachRef {
+    /// The id of the memory.
+    #[must_use]
+    pub const fn memory(&self) -> MemoryId {
+        self.memory
+    }
+
+    /// The attachment's key in the memory ([`Shared::attachments`]).
+    #[must_use]
+    pub const fn key(&self) -> SlabKey {
+        self.key
+    }
 }
 
 /// The description of a dma-buf.
@@ -279,7 +292,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Records a change that was made. A caller that sees the record then sees the change.
-    pub(super) fn note_change(&self, id: MemoryId) {
+    fn note_change(&self, id: MemoryId) {
         self.changes.with(|changes| changes.note(id));
     }
 
@@ -352,6 +365,30 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             self.with_fences(|fences, _| fences.forget_memory(id));
             memory.release(&self.cx());
         }
+    }
+
+    /// Attaches a device to a memory. The caller maps the attachment and passes it to the device in
+    /// [`with_memory`](Self::with_memory).
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a memory that does not exist; as [`Shared::attach`].
+    pub fn attach(
+        &self,
+        memory: MemoryId,
+        dev: O::Device,
+        kind: AttachKind,
+    ) -> Result<AttachRef, Error> {
+        let key = self.with_memory(memory, |memory, cx| memory.attach(cx, dev, kind))?;
+        self.note_change(memory);
+        Ok(AttachRef { memory, key })
+    }
+
+    /// Detaches a device, and removes its mapping if there still is one.
+    pub fn detach(&self, attachment: AttachRef) {
+        let AttachRef { memory: id, key } = attachment;
+        let cx = self.cx();
+        self.memories.with(id.0, |memory| memory.detach(&cx, key));
+        self.note_change(id);
     }
 
     /// Drops one user of a memory. Dropping the last user frees the memory.
