@@ -126,7 +126,7 @@ pub struct Live {
 struct Changes {
     count: u64,
     memories: Vec<MemoryId>,
-    /// Whether more memories have changed than fit into the list.
+    /// Whether there were changes that are not in the list.
     more: bool,
 }
 
@@ -286,9 +286,17 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 
     /// Returns the ids of memories that changed since the last call; an id may repeat. Changes of a memory
     /// are its creation, its removal, and changes of its handles or attachments. `None` after more than 64
-    /// changes; any memory may have changed then.
+    /// changes or a change elsewhere; any memory may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         self.changes.with(Changes::take)
+    }
+
+    /// Records a change of the users of memory outside the registry, such as a program's.
+    pub fn note_change_elsewhere(&self) {
+        self.changes.with(|changes| {
+            changes.count = changes.count.wrapping_add(1);
+            changes.more = true;
+        });
     }
 
     /// Records a change that was made. A caller that sees the record then sees the change.

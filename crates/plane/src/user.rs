@@ -56,35 +56,23 @@ impl<O: DmaOps> UserMemory<O> {
                 1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
             ))));
         }
-        let table = pin(cx.ops, user, addr, len_bytes, direction)?;
-        let mapping = match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
-            Ok(mapping) => mapping,
-            Err(e) => {
-                cx.ops.free_table(table, false);
+        Self::new(cx, dev, user, addr, len_bytes, direction, |table| {
+            let mapped = cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC);
+            let mapping = mapped.map_err(|e| {
                 let reason = e.reason();
-                return Err(match reason.map(|reason| reason.constraint) {
+                match reason.map(|reason| reason.constraint) {
                     Some(Constraint::IommuGranule) => PlaneError::Fault(reason),
                     _ => PlaneError::Io(reason),
-                });
+                }
+            })?;
+            match contig::one_run(|index| cx.ops.segment(&mapping, index), len_bytes) {
+                Ok(at) => Ok(Reached::Mapped(mapping, Some(at))),
+                Err(e) => {
+                    end_mapping(cx, dev, mapping, table);
+                    Err(e)
+                }
             }
-        };
-        let ops = cx.ops;
-        match contig::one_run(|index| ops.segment(&mapping, index), len_bytes) {
-            Ok(at) => {
-                cx.observer.mapped(dev);
-                Ok(Self {
-                    table,
-                    reached: Reached::Mapped(mapping, Some(at)),
-                    dev,
-                    direction,
-                })
-            }
-            Err(e) => {
-                end_mapping(cx, dev, mapping, &table);
-                cx.ops.free_table(table, false);
-                Err(e)
-            }
-        }
+        })
     }
 
     /// Pins a program's memory and maps it for `dev` as any number of segments. Does no cache maintenance
@@ -102,23 +90,19 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let table = pin(cx.ops, user, addr, len_bytes, direction);
-        let table = table.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-        match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
-            Ok(mapping) => {
-                cx.observer.mapped(dev);
-                Ok(Self {
-                    table,
-                    reached: Reached::Mapped(mapping, None),
-                    dev,
-                    direction,
-                })
-            }
-            Err(e) => {
-                cx.ops.free_table(table, false);
-                Err(PlaneError::NoMemory(e.reason()))
-            }
-        }
+        let pinned = Self::new(
+            cx,
+            dev,
+            user,
+            addr,
+            len_bytes,
+            direction,
+            |table| match cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC) {
+                Ok(mapping) => Ok(Reached::Mapped(mapping, None)),
+                Err(e) => Err(PlaneError::NoMemory(e.reason())),
+            },
+        );
+        pinned.map_err(|e| PlaneError::NoMemory(e.reason()))
     }
 
     /// Pins `len_bytes` at `addr` and maps them for the CPU. A failed call keeps no resource.
@@ -135,17 +119,58 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let table = pin(cx.ops, user, addr, len_bytes, direction)?;
-        match cx.ops.vmap_table(&table) {
-            Ok(vmap) => Ok(Self {
-                table,
-                reached: Reached::Virtual(vmap),
-                dev,
-                direction,
-            }),
+        Self::new(
+            cx,
+            dev,
+            user,
+            addr,
+            len_bytes,
+            direction,
+            |table| match cx.ops.vmap_table(table) {
+                Ok(vmap) => Ok(Reached::Virtual(vmap)),
+                Err(e) => Err(PlaneError::NoMemory(e.reason())),
+            },
+        )
+    }
+
+    /// Pins a program's memory, and lets `reach` map it.
+    fn new<W: Observer<O>>(
+        cx: &Cx<'_, O, W>,
+        dev: O::Device,
+        user: &O::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+        reach: impl FnOnce(&O::Table) -> Result<Reached<O::Mapping, O::Vmap>, PlaneError>,
+    ) -> Result<Self, PlaneError> {
+        if len_bytes == 0 {
+            return Err(PlaneError::Invalid(None));
+        }
+        if addr.checked_add(len_bytes).is_none() {
+            return Err(user_pages(len_bytes));
+        }
+        let pinned = cx.ops.pin_user(user, addr, len_bytes, direction);
+        let table = pinned.map_err(|e| match e {
+            Error::NoMemory(reason) => PlaneError::NoMemory(Some(reason)),
+            Error::Invalid => user_pages(len_bytes),
+            Error::Pin { errno } => PlaneError::Pin(errno),
+            e => PlaneError::Fault(e.reason()),
+        })?;
+        match reach(&table) {
+            Ok(reached) => {
+                if let Reached::Mapped(..) = reached {
+                    cx.observer.mapped(dev);
+                }
+                Ok(Self {
+                    table,
+                    reached,
+                    dev,
+                    direction,
+                })
+            }
             Err(e) => {
                 cx.ops.free_table(table, false);
-                Err(PlaneError::NoMemory(e.reason()))
+                Err(e)
             }
         }
     }
@@ -193,11 +218,6 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Returns the device that the memory was pinned for.
-    pub const fn device(&self) -> O::Device {
-        self.dev
-    }
-
     /// Returns the pinned memory.
     pub const fn table(&self) -> &O::Table {
         &self.table
@@ -242,27 +262,5 @@ fn end_mapping<O: DmaOps, W: Observer<O>>(
 ) {
     if cx.ops.try_unmap(mapping, Attrs::SKIP_CPU_SYNC).is_err() {
         cx.observer.quarantined(dev, cx.ops.table_len(table));
-    }
-}
-
-fn pin<O: DmaOps>(
-    ops: &O,
-    user: &O::User,
-    addr: u64,
-    len_bytes: u64,
-    direction: Direction,
-) -> Result<O::Table, PlaneError> {
-    if len_bytes == 0 {
-        return Err(PlaneError::Invalid(None));
-    }
-    if addr.checked_add(len_bytes).is_none() {
-        return Err(user_pages(len_bytes));
-    }
-    match ops.pin_user(user, addr, len_bytes, direction) {
-        Ok(table) => Ok(table),
-        Err(Error::NoMemory(reason)) => Err(PlaneError::NoMemory(Some(reason))),
-        Err(Error::Invalid) => Err(user_pages(len_bytes)),
-        Err(Error::Pin { errno }) => Err(PlaneError::Pin(errno)),
-        Err(e) => Err(PlaneError::Fault(e.reason())),
     }
 }

@@ -184,13 +184,13 @@ impl World {
     /// Records who holds which buffer, if that has changed. Unchanged buffers cost nothing.
     pub(super) fn follow_holders(&mut self) {
         let touched = self.shares.get_mut().take_touched();
-        let changes = self.memory.changes();
+        let changes = self.memory.buffers().changes();
         let unchanged = core::mem::replace(&mut self.ledger.changes, changes) == changes;
         if unchanged && touched.is_empty() {
             return;
         }
         let now_ns = self.clock.now_ns();
-        let changed = self.memory.take_changed();
+        let changed = self.memory.buffers().take_changed();
         let mut ledger = core::mem::take(&mut self.ledger);
         // A dma-buf may have been made of a program's own memory. The memory's own row then ends.
         if changed.is_none() || ledger.users > 0 {

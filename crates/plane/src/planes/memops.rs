@@ -2,6 +2,7 @@
 
 use super::copy::Bytes;
 use super::mapping::memory_error;
+use super::users::{Pinned, UserRange};
 use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
@@ -197,7 +198,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Allocator::Vmalloc => UserMemory::vmalloc,
         };
         let memory = pin(&cx, dev.dma, user, addr, len_bytes, direction)?;
-        let key = self.keep_user(memory, user, (addr, len_bytes))?;
+        let range = UserRange {
+            user: user.clone(),
+            device: dev.dma,
+            addr,
+            len_bytes,
+        };
+        let key = self.keep_user(Pinned { memory, range })?;
         Ok(Plane::new(dev, direction, len_bytes, Kind::User(key)))
     }
 

@@ -242,10 +242,6 @@ pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
 
 /// State of all planes together.
 struct Facts<D> {
-    /// How often a range was pinned or unpinned.
-    user_changes: u64,
-    /// Value of `user_changes` at the last [`take_changed`](Planes::take_changed).
-    user_changes_seen: u64,
     /// Counts uses of imports, to find the least recently used one.
     import_uses: u64,
     refused: Option<RefusedImport<D>>,
@@ -275,8 +271,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
             imports: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
             facts: L::Lock::new(Facts {
-                user_changes: 0,
-                user_changes_seen: 0,
                 import_uses: 0,
                 refused: None,
             }),

@@ -13,7 +13,7 @@ fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     fn one_thread<T: Send>() {}
     // All parameters that a host provides.
-    any_thread::<(UserMemory<Ops>, UserRange<Ops>)>();
+    any_thread::<(UserMemory<Ops>, UserRange<u32, u32>)>();
     // The host's lock type decides whether several threads may share the value.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
