@@ -276,7 +276,7 @@ impl Import {
         memory.with_fences(|fences, now_ns| {
             let mut timeline = fences.timeline(Owner::Driver);
             let fence = fences.begin(&mut timeline);
-            let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
+            let imported = fence.and_then(|f| fences.import(self.buf.memory(), &[f], usage));
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
                 // There is no room for the fence, so no caller can wait for it.

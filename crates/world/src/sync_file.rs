@@ -267,7 +267,7 @@ impl World {
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
         self.memory
-            .with_fences(|fences, _| fences.import(memory, file, usage))
+            .with_fences(|fences, _| fences.import(memory, file.fences(), usage))
             .map_err(|e| Errno(e.errno()))
     }
 

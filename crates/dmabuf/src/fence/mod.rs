@@ -30,8 +30,8 @@ pub use kinds::{FenceOutcome, Owner, Status, Usage};
 #[cfg(feature = "alloc")]
 pub use reservation::{Early, EarlyAccess};
 #[cfg(feature = "alloc")]
-pub use sync_file::{FenceInfo, SyncFile};
+pub use sync_file::SyncFile;
 #[cfg(feature = "alloc")]
-pub use table::{FenceCounts, FenceId, Fences};
+pub use table::{FenceCounts, FenceId, FenceInfo, Fences};
 #[cfg(feature = "alloc")]
 pub use timeline::Timeline;

@@ -1,7 +1,7 @@
 //! Sync files: sets of fences that programs hold.
 
 use super::table::is_later;
-use super::{FenceId, FenceOutcome, Fences, Status, Timeline, Usage};
+use super::{FenceId, FenceInfo, FenceOutcome, Fences, Status, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
@@ -20,31 +20,15 @@ use alloc::vec::Vec;
 pub struct SyncFile {
     /// The fences, in the order of their contexts.
     fences: Vec<FenceId>,
+    /// When the sync file was made.
     since_ns: u64,
 }
 
-/// The state of a fence in a sync file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FenceInfo<T> {
-    /// The number of the fence's context.
-    pub context: u64,
-    /// The fence's sequence number in the context.
-    pub seqno: u64,
-    /// The party that ends the fence.
-    pub owner: T,
-    /// Whether the fence has ended, and how.
-    pub status: Status,
-}
-
 impl SyncFile {
-    pub(super) fn fences(&self) -> &[FenceId] {
-        &self.fences
-    }
-
-    /// Returns the time at which the sync file was made, in nanoseconds of the host's clock.
+    /// Returns the fences, in the order of their contexts.
     #[must_use]
-    pub const fn since_ns(&self) -> u64 {
-        self.since_ns
+    pub fn fences(&self) -> &[FenceId] {
+        &self.fences
     }
 
     /// Returns the number of fences, including ended ones.
@@ -75,7 +59,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         now_ns: u64,
     ) -> Result<SyncFile, Error> {
         let mut fences = Vec::new();
-        fences.try_reserve_exact(1).map_err(|_| self.full())?;
+        fences.try_reserve_exact(1).map_err(|_| self.table.full())?;
         fences.push(self.begin_at(timeline, seqno, now_ns)?);
         Ok(SyncFile {
             fences,
@@ -95,9 +79,10 @@ impl<T: Copy + PartialEq> Fences<T> {
         now_ns: u64,
     ) -> Result<SyncFile, Error> {
         let mut found = Vec::new();
-        let count = self.waited_for(memory, usage).count();
-        found.try_reserve_exact(count).map_err(|_| self.full())?;
-        found.extend(self.waited_for(memory, usage));
+        let count = self.conflicts(memory, usage).count();
+        let reserved = found.try_reserve_exact(count);
+        reserved.map_err(|_| self.table.full())?;
+        found.extend(self.conflicts(memory, usage).map(|entry| entry.fence));
         self.sync_file_of(found, now_ns)
     }
 
@@ -108,16 +93,18 @@ impl<T: Copy + PartialEq> Fences<T> {
     pub fn merge(&mut self, a: &SyncFile, b: &SyncFile, now_ns: u64) -> Result<SyncFile, Error> {
         let mut found = Vec::new();
         let both = a.fences.len().saturating_add(b.fences.len());
-        found.try_reserve_exact(both).map_err(|_| self.full())?;
+        found
+            .try_reserve_exact(both)
+            .map_err(|_| self.table.full())?;
         let all = a.fences.iter().chain(&b.fences);
-        found.extend(all.copied().filter(|fence| self.is_pending(*fence)));
+        found.extend(all.copied().filter(|fence| self.table.is_pending(*fence)));
         self.sync_file_of(found, now_ns)
     }
 
     /// Makes a sync file of the latest fence of each context, and takes a reference to each.
     fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
         let place = |fence: &FenceId| {
-            let found = self.get(*fence);
+            let found = self.table.get(*fence);
             found.map_or((0, 0), |f| (f.context, f.seqno))
         };
         fences.sort_unstable_by_key(|fence| place(fence).0);
@@ -129,11 +116,11 @@ impl<T: Copy + PartialEq> Fences<T> {
             context == kept_context
         });
         if fences.len() > Self::SYNC_FILE_LIMIT {
-            return Err(self.full());
+            return Err(self.table.full());
         }
         for (held, fence) in fences.iter().enumerate() {
-            if let Err(e) = self.hold(*fence) {
-                fences.iter().take(held).for_each(|f| self.put(*f));
+            if let Err(e) = self.table.hold(*fence) {
+                fences.iter().take(held).for_each(|f| self.table.put(*f));
                 return Err(e);
             }
         }
@@ -146,7 +133,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Drops a sync file and its references to its fences.
     pub fn put_sync_file(&mut self, file: SyncFile) {
         for fence in file.fences {
-            self.put(fence);
+            self.table.put(fence);
         }
     }
 
@@ -170,12 +157,6 @@ impl<T: Copy + PartialEq> Fences<T> {
 
     /// Returns the state of each fence of a sync file, in the order of their contexts.
     pub fn sync_file_info(&self, file: &SyncFile) -> impl Iterator<Item = FenceInfo<T>> {
-        let found = file.fences.iter().filter_map(|f| self.get(*f));
-        found.map(|fence| FenceInfo {
-            context: fence.context,
-            seqno: fence.seqno,
-            owner: fence.owner,
-            status: fence.status,
-        })
+        file.fences.iter().filter_map(|f| self.table.get(*f))
     }
 }

@@ -1,20 +1,30 @@
 //! The table of fences.
 
-use super::reservation::Reservations;
+use super::reservation::{Early, Reservation};
 use super::{FenceOutcome, Status};
 use crate::{Error, Slab, SlabKey, Store};
+use alloc::vec::Vec;
 
 /// Names a fence without keeping it. If the fence is gone, its work has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FenceId(pub(super) SlabKey);
 
-/// One fence. `T` names the party that ends it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fence<T> {
-    pub(super) context: u64,
-    pub(super) seqno: u64,
-    pub(super) owner: T,
-    pub(super) status: Status,
+/// The state of a fence. `T` names the party that ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceInfo<T> {
+    /// The number of the fence's context.
+    pub context: u64,
+    /// The fence's sequence number in the context.
+    pub seqno: u64,
+    /// The party that ends the fence.
+    pub owner: T,
+    /// Whether the fence has ended, and how.
+    pub status: Status,
+}
+
+#[derive(Debug)]
+struct Fence<T> {
+    info: FenceInfo<T>,
     /// Number of references. When the last one is dropped, the table removes the fence.
     holders: u32,
 }
@@ -33,9 +43,17 @@ pub struct FenceCounts {
 /// `T` names the party that ends a fence: a device or a program's timeline.
 #[derive(Debug)]
 pub struct Fences<T> {
-    pub(super) table: Slab<Fence<T>>,
-    pub(super) reservations: Reservations<T>,
+    pub(super) table: FenceTable<T>,
+    /// The reservations of all memories that have one, in the order of their ids.
+    pub(super) reservations: Vec<Reservation>,
+    pub(super) early: Vec<Early<T>>,
     pub(super) last_context: u64,
+}
+
+/// All fences, with their references.
+#[derive(Debug)]
+pub(super) struct FenceTable<T> {
+    fences: Slab<Fence<T>>,
     counts: FenceCounts,
 }
 
@@ -61,72 +79,73 @@ impl<T: Copy> Fences<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            table: Slab::new(Self::LIMIT),
-            reservations: Reservations::new(),
+            table: FenceTable {
+                fences: Slab::new(Self::LIMIT),
+                counts: FenceCounts { begun: 0, ended: 0 },
+            },
+            reservations: Vec::new(),
+            early: Vec::new(),
             last_context: 0,
-            counts: FenceCounts { begun: 0, ended: 0 },
         }
     }
 
     /// Returns the number of fences, including ended ones that a sync file still refers to.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.table.fences.len()
     }
 
     /// Returns whether the table has no fences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.table.fences.is_empty()
     }
 
     /// Returns how many fences have begun, and how many have ended. The counts are equal when no fence is
     /// pending. A waiter checks its fences again when the counts have changed.
     #[must_use]
     pub const fn counts(&self) -> FenceCounts {
-        self.counts
+        self.table.counts
     }
+}
 
-    /// Returns a fence's status; `None` if the fence is gone.
-    #[must_use]
-    pub fn status(&self, fence: FenceId) -> Option<Status> {
-        self.get(fence).map(|f| f.status)
-    }
-
-    pub(super) fn get(&self, fence: FenceId) -> Option<&Fence<T>> {
-        self.table.get(fence.0)
+impl<T: Copy> FenceTable<T> {
+    /// Returns a fence's state; `None` if the fence is gone.
+    pub(super) fn get(&self, fence: FenceId) -> Option<FenceInfo<T>> {
+        Some(self.fences.get(fence.0)?.info)
     }
 
     pub(super) fn is_pending(&self, fence: FenceId) -> bool {
-        self.status(fence) == Some(Status::Pending)
+        let found = self.fences.get(fence.0);
+        found.is_some_and(|found| found.info.status == Status::Pending)
     }
 
     pub(super) fn insert(&mut self, context: u64, seqno: u64, owner: T) -> Result<FenceId, Error> {
-        let fence = Fence {
+        let info = FenceInfo {
             context,
             seqno,
             owner,
             status: Status::Pending,
-            holders: 1,
         };
-        let key = self.table.insert(fence).map_err(|_| self.full())?;
+        let inserted = self.fences.insert(Fence { info, holders: 1 });
+        let key = inserted.map_err(|_| self.full())?;
         self.counts.begun = self.counts.begun.saturating_add(1);
         Ok(FenceId(key))
     }
 
     pub(super) fn full(&self) -> Error {
-        Error::table_full(self.table.len())
+        Error::table_full(self.fences.len())
     }
 
     /// Ends a fence if it is pending. Returns whether it was pending.
     pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) -> bool {
-        let Some(found) = self.table.get_mut(fence.0) else {
+        let Some(found) = self.fences.get_mut(fence.0) else {
             return false;
         };
-        if found.status != Status::Pending {
+        if found.info.status != Status::Pending {
             return false;
         }
-        found.status = Status::Ended { outcome, at_ns };
+        found.info.status = Status::Ended { outcome, at_ns };
         self.counts.ended = self.counts.ended.saturating_add(1);
         true
     }
@@ -136,7 +155,7 @@ impl<T: Copy> Fences<T> {
     /// # Errors
     /// `Invalid` for a fence that is gone, `TableFull` when the count is at its maximum.
     pub(super) fn hold(&mut self, fence: FenceId) -> Result<(), Error> {
-        let found = self.table.get_mut(fence.0).ok_or(Error::Invalid)?;
+        let found = self.fences.get_mut(fence.0).ok_or(Error::Invalid)?;
         found.holders = found.holders.checked_add(1).ok_or(Error::TableFull {
             entries: u64::from(u32::MAX),
         })?;
@@ -146,16 +165,16 @@ impl<T: Copy> Fences<T> {
     /// Drops one reference to the fence. If it was the last one, the table removes the fence, without
     /// reporting an end.
     pub(super) fn put(&mut self, fence: FenceId) {
-        let Some(found) = self.table.get_mut(fence.0) else {
+        let Some(found) = self.fences.get_mut(fence.0) else {
             return;
         };
         found.holders = found.holders.saturating_sub(1);
         if found.holders > 0 {
             return;
         }
-        if found.status == Status::Pending {
+        if found.info.status == Status::Pending {
             self.counts.ended = self.counts.ended.saturating_add(1);
         }
-        self.table.remove(fence.0);
+        self.fences.remove(fence.0);
     }
 }

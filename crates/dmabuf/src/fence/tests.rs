@@ -46,7 +46,7 @@ fn device_fence_blocks_only_after_import() {
     assert!(!fences.is_held_back(MEMORY, Usage::Read));
     let file = fences.export(MEMORY, Usage::Read, 0).unwrap();
     assert!(!fences.has_imports());
-    fences.import(MEMORY, &file, Usage::Write).unwrap();
+    fences.import(MEMORY, file.fences(), Usage::Write).unwrap();
     assert!(fences.has_imports() && fences.is_held_back(MEMORY, Usage::Read));
     let by = fences
         .held_back_by(MEMORY, Usage::Read)
@@ -124,8 +124,8 @@ fn cyclic_sequence_numbers_are_safe() {
     for seqno in [0x6000_0000, 0x1, 0x7fff_ffff, 0xc000_0000, 0x3000_0000] {
         let one = fences.sync_file_at(&mut timeline, seqno, 0).unwrap();
         let merged = fences.merge(&all, &one, 0).unwrap();
-        fences.import(MEMORY, &one, Usage::Write).unwrap();
-        fences.import(MEMORY, &merged, Usage::Read).unwrap();
+        fences.import(MEMORY, one.fences(), Usage::Write).unwrap();
+        fences.import(MEMORY, merged.fences(), Usage::Read).unwrap();
         fences.put_sync_file(one);
         fences.put_sync_file(core::mem::replace(&mut all, merged));
     }
@@ -147,7 +147,8 @@ fn a_fence_that_nobody_looks_at_is_forgotten() {
         fences.put_sync_file(file);
     }
     assert!(fences.is_empty());
-    assert!(timeline.points_len() <= 8, "{}", timeline.points_len());
+    let room = timeline.points.capacity();
+    assert!(room <= 8, "{room}");
     fences.close(timeline, FenceOutcome::Done, 0);
 }
 
@@ -215,14 +216,14 @@ fn a_reservation_is_bounded() {
     for _ in 0..limit {
         let mut timeline = fences.timeline(1);
         let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
-        fences.import(MEMORY, &file, Usage::Read).unwrap();
+        fences.import(MEMORY, file.fences(), Usage::Read).unwrap();
         fences.put_sync_file(file);
         timelines.push(timeline);
     }
     let mut more = fences.timeline(1);
     let file = fences.sync_file_at(&mut more, 1, 0).unwrap();
-    assert!(fences.import(MEMORY, &file, Usage::Read).is_err());
+    assert!(fences.import(MEMORY, file.fences(), Usage::Read).is_err());
     let first = timelines.pop().unwrap();
     fences.close(first, FenceOutcome::Done, 0);
-    fences.import(MEMORY, &file, Usage::Read).unwrap();
+    fences.import(MEMORY, file.fences(), Usage::Read).unwrap();
 }

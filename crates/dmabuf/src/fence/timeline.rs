@@ -1,13 +1,13 @@
 //! Contexts, whose fences end in order.
 
-use super::table::is_later;
+use super::table::{FenceTable, is_later};
 use super::{FenceId, FenceOutcome, Fences};
 use crate::Error;
 use alloc::vec::Vec;
 
 /// A fence on its timeline.
 #[derive(Clone, Copy, Debug)]
-struct Point {
+pub(super) struct Point {
     seqno: u64,
     fence: FenceId,
     /// Whether the timeline itself holds a reference to the fence, which it drops when the fence ends.
@@ -28,44 +28,21 @@ struct Point {
 #[must_use = "its fences end through `Fences::close`"]
 #[derive(Debug)]
 pub struct Timeline<T> {
-    context: u64,
-    owner: T,
+    /// The number of the context, which no other timeline has.
+    pub(super) context: u64,
+    /// The party that ends the fences.
+    pub(super) owner: T,
     /// All fences up to this sequence number have ended.
     value: u64,
     /// The later fences, in order.
-    points: Vec<Point>,
+    pub(super) points: Vec<Point>,
 }
 
-impl<T: Copy> Timeline<T> {
-    /// Returns the number of the timeline's context, which no other timeline has.
-    #[must_use]
-    pub const fn context(&self) -> u64 {
-        self.context
-    }
-
+impl<T> Timeline<T> {
     /// Returns the sequence number up to which all work has ended.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
-    }
-
-    /// Returns the party that ends the timeline's fences.
-    #[must_use]
-    pub const fn owner(&self) -> T {
-        self.owner
-    }
-
-    /// Returns the number of fences that have not ended.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.points.len()
-    }
-}
-
-#[cfg(test)]
-impl<T> Timeline<T> {
-    pub(super) fn points_len(&self) -> usize {
-        self.points.capacity()
     }
 }
 
@@ -87,10 +64,7 @@ impl<T: Copy> Fences<T> {
     /// # Errors
     /// `TableFull` (ENOMEM).
     pub fn begin(&mut self, timeline: &mut Timeline<T>) -> Result<FenceId, Error> {
-        let last = timeline.points.last().map_or(timeline.value, |p| p.seqno);
-        let seqno = last.wrapping_add(1);
-        let at = timeline.points.len();
-        self.add_point(timeline, at, seqno, true)
+        self.table.begin(timeline)
     }
 
     /// Makes a fence with this sequence number, already ended if the timeline has reached it. The caller gets
@@ -105,39 +79,26 @@ impl<T: Copy> Fences<T> {
         now_ns: u64,
     ) -> Result<FenceId, Error> {
         if !is_later(seqno, timeline.value) {
-            let fence = self.insert(timeline.context, seqno, timeline.owner)?;
-            self.end(fence, FenceOutcome::Done, now_ns);
+            let fence = self.table.insert(timeline.context, seqno, timeline.owner)?;
+            self.table.end(fence, FenceOutcome::Done, now_ns);
             return Ok(fence);
         }
         if timeline.points.len() == timeline.points.capacity() {
-            timeline.points.retain(|p| self.is_pending(p.fence));
+            timeline.points.retain(|p| self.table.is_pending(p.fence));
         }
         let at = timeline
             .points
             .partition_point(|p| is_later(seqno, p.seqno));
         let same = timeline.points.get_mut(at).filter(|p| p.seqno == seqno);
         if let Some(point) = same {
-            if self.is_pending(point.fence) {
-                self.hold(point.fence)?;
+            if self.table.is_pending(point.fence) {
+                self.table.hold(point.fence)?;
             } else {
-                point.fence = self.insert(timeline.context, seqno, timeline.owner)?;
+                point.fence = self.table.insert(timeline.context, seqno, timeline.owner)?;
             }
             return Ok(point.fence);
         }
-        self.add_point(timeline, at, seqno, false)
-    }
-
-    fn add_point(
-        &mut self,
-        timeline: &mut Timeline<T>,
-        at: usize,
-        seqno: u64,
-        kept: bool,
-    ) -> Result<FenceId, Error> {
-        timeline.points.try_reserve(1).map_err(|_| self.full())?;
-        let fence = self.insert(timeline.context, seqno, timeline.owner)?;
-        timeline.points.insert(at, Point { seqno, fence, kept });
-        Ok(fence)
+        self.table.add_point(timeline, at, seqno, false)
     }
 
     /// Ends all fences of a timeline up to a sequence number, in order. Numbers that the timeline has passed
@@ -181,12 +142,35 @@ impl<T: Copy> Fences<T> {
     ) -> usize {
         let mut ended = 0_usize;
         for point in timeline.points.drain(..count) {
-            let is_first_end = self.end(point.fence, outcome, now_ns);
+            let is_first_end = self.table.end(point.fence, outcome, now_ns);
             ended = ended.saturating_add(usize::from(is_first_end));
             if point.kept {
-                self.put(point.fence);
+                self.table.put(point.fence);
             }
         }
         ended
+    }
+}
+
+impl<T: Copy> FenceTable<T> {
+    /// Begins the next fence of a timeline.
+    pub(super) fn begin(&mut self, timeline: &mut Timeline<T>) -> Result<FenceId, Error> {
+        let last = timeline.points.last().map_or(timeline.value, |p| p.seqno);
+        let seqno = last.wrapping_add(1);
+        let at = timeline.points.len();
+        self.add_point(timeline, at, seqno, true)
+    }
+
+    fn add_point(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        at: usize,
+        seqno: u64,
+        kept: bool,
+    ) -> Result<FenceId, Error> {
+        timeline.points.try_reserve(1).map_err(|_| self.full())?;
+        let fence = self.insert(timeline.context, seqno, timeline.owner)?;
+        timeline.points.insert(at, Point { seqno, fence, kept });
+        Ok(fence)
     }
 }

@@ -137,13 +137,13 @@ impl Both {
         match step {
             Step::Begin(d, m, write) => {
                 let timeline = &mut self.devices[d];
-                if timeline.pending() > 0 {
+                if !timeline.points.is_empty() {
                     return;
                 }
                 let fence = self.fences.begin_access(memory(m), timeline, usage(write));
                 let place = (
-                    timeline.context(),
-                    self.fences.get(fence.unwrap()).unwrap().seqno,
+                    timeline.context,
+                    self.fences.table.get(fence.unwrap()).unwrap().seqno,
                 );
                 assert!(self.model.pending.insert(place), "a number used twice");
                 self.model.reservations[m].push((place, usage(write), false));
@@ -157,13 +157,13 @@ impl Both {
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
                 self.model
-                    .end_all(timeline.context(), timeline.value(), outcome);
+                    .end_all(timeline.context, timeline.value(), outcome);
             }
             Step::StreamOff(d) => {
                 let outcome = FenceOutcome::Failed(125);
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
-                self.model.end_all(timeline.context(), u64::MAX, outcome);
+                self.model.end_all(timeline.context, u64::MAX, outcome);
             }
             Step::Kill(d) => {
                 let fresh = self.fences.timeline(d as u32);
@@ -179,7 +179,7 @@ impl Both {
                 let timeline = &mut self.programs[p];
                 let seqno = timeline.value() + ahead;
                 let file = self.fences.sync_file_at(timeline, seqno, 0).unwrap();
-                let place = (timeline.context(), seqno);
+                let place = (timeline.context, seqno);
                 self.model.pending.insert(place);
                 self.files.push((file, BTreeSet::from([place])));
             }
@@ -187,8 +187,7 @@ impl Both {
                 let timeline = &mut self.programs[p];
                 let to = timeline.value() + by;
                 self.fences.advance(timeline, to, FenceOutcome::Done, 0);
-                self.model
-                    .end_all(timeline.context(), to, FenceOutcome::Done);
+                self.model.end_all(timeline.context, to, FenceOutcome::Done);
             }
             Step::Export(m, write) => {
                 let file = self.fences.export(memory(m), usage(write), 0).unwrap();
@@ -199,7 +198,9 @@ impl Both {
                 let Some((file, places)) = self.files.get(f) else {
                     return;
                 };
-                self.fences.import(memory(m), file, usage(write)).unwrap();
+                self.fences
+                    .import(memory(m), file.fences(), usage(write))
+                    .unwrap();
                 let pending = places.intersection(&self.model.pending);
                 let new = pending.map(|place| (*place, usage(write), true));
                 self.model.reservations[m].extend(new);
@@ -230,7 +231,7 @@ impl Both {
 
     fn close(&mut self, timeline: Timeline<u32>) {
         let outcome = FenceOutcome::Failed(125);
-        self.model.end_all(timeline.context(), u64::MAX, outcome);
+        self.model.end_all(timeline.context, u64::MAX, outcome);
         self.fences.close(timeline, outcome, 0);
     }
 
@@ -316,7 +317,7 @@ fn fence_memory_is_bounded_by_pending_fences() {
             .unwrap();
         let file = fences.export(m, Usage::Write, 0).unwrap();
         fences
-            .import(memory((round + 1) % MEMORIES), &file, Usage::Read)
+            .import(memory((round + 1) % MEMORIES), file.fences(), Usage::Read)
             .unwrap();
         let merged = fences.merge(&kept, &file, 0).unwrap();
         fences.put_sync_file(file);
