@@ -112,11 +112,9 @@ pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
 pub use observer::{Cx, MissingSync, Observer, SyncKind};
+pub use shared::{AttachKind, Attachment, Backing, Closed, Shared, Spec, UserKind, intersect};
 #[cfg(feature = "managed")]
-pub use shared::Placer;
-pub use shared::{
-    AttachKind, Attachment, Backing, Closed, Holder, HolderKind, Shared, Spec, UserKind, intersect,
-};
+pub use shared::{Holder, HolderKind, Placer};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;

@@ -4,21 +4,29 @@ mod access;
 mod attach;
 #[cfg(feature = "managed")]
 mod handover;
+#[cfg(feature = "managed")]
 mod holders;
 #[cfg(feature = "managed")]
 mod managed;
 #[cfg(feature = "managed")]
 mod placing;
+#[cfg(feature = "managed")]
 mod state;
+#[cfg(not(feature = "managed"))]
+mod unmanaged;
 
 pub use access::intersect;
 pub use attach::{AttachKind, Attachment};
+#[cfg(feature = "managed")]
 pub use holders::{Holder, HolderKind};
 #[cfg(feature = "managed")]
 pub use placing::Placer;
 
 use crate::{Cx, Error, Observer, Store};
+#[cfg(feature = "managed")]
 use state::State;
+#[cfg(not(feature = "managed"))]
+use unmanaged::State;
 use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.
@@ -219,7 +227,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 break;
             }
         }
-        if let Some(vmap) = self.state.take_vmap() {
+        #[cfg(feature = "managed")]
+        if let Some((vmap, _)) = self.state.vmap.take() {
             cx.ops.vunmap(vmap);
         }
         if let Some(table) = self.table.take() {

@@ -243,4 +243,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.drop_mapping(cx, key);
         self.list.discard(key)
     }
+
+    /// The keys of the attached devices.
+    pub(super) fn keys(&self) -> impl Iterator<Item = L::Key> {
+        let list = &self.list;
+        core::iter::successors(list.next(None), |key| list.next(Some(*key)))
+    }
+
+    /// The attached devices.
+    #[cfg(feature = "managed")]
+    pub(super) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
+        self.keys().filter_map(|key| self.list.get(key))
+    }
 }

@@ -34,8 +34,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     pub fn holders(&self) -> impl Iterator<Item = Holder<O::Device>> {
         let kinds = [UserKind::Plane, UserKind::Mapping, UserKind::Export];
         let handles = kinds.map(|kind| (HolderKind::User(kind), self.state.users(kind)));
-        let vmap = (HolderKind::Vmap, self.state.vmaps());
-        let handles = handles.into_iter().chain([vmap]);
+        let vmap = self.state.vmap.iter();
+        let vmap = vmap.map(|(_, users)| (HolderKind::Vmap, *users));
+        let handles = handles.into_iter().chain(vmap);
         let held = handles.filter(|(_, users)| users.count > 0);
         let owner = self.device();
         let held = held.map(move |(kind, users)| Holder {
@@ -53,16 +54,5 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             device: Some(attachment.device()),
             since_ns: attachment.since_ns(),
         }))
-    }
-
-    /// The keys of the attached devices.
-    pub(super) fn keys(&self) -> impl Iterator<Item = L::Key> {
-        let list = &self.list;
-        core::iter::successors(list.next(None), |key| list.next(Some(*key)))
-    }
-
-    /// The attached devices.
-    pub(super) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
-        self.keys().filter_map(|key| self.list.get(key))
     }
 }

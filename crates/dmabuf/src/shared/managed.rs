@@ -1,5 +1,6 @@
 //! Users, revocation and quarantine of memory that the host manages itself.
 
+use super::state::UserCount;
 use crate::{AttachKind, Attachment, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{DmaOps, SyncFor};
 
@@ -14,7 +15,8 @@ impl<O: DmaOps> Attachment<O> {
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Number of handles: its queue's plane, mappings in programs, exports.
     pub fn num_users(&self) -> u32 {
-        self.state.num_users()
+        let counts = self.state.users.iter().map(|users| users.count);
+        counts.fold(0, u32::saturating_add)
     }
 
     /// Whether anything but the queue's plane uses the memory. `own` is the plane's own attachments.
@@ -37,8 +39,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             users.since_ns = now_ns;
         }
         users.count = count;
-        if kind == UserKind::Mapping {
-            self.state.exposed();
+        if let Some(wrote) = self.state.wrote.as_mut() {
+            wrote.exposed |= kind == UserKind::Mapping;
         }
         Ok(())
     }
@@ -68,30 +70,32 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if !self.state.is_placed() {
             return Err(Error::Unplaced);
         }
-        let count = self.state.vmaps.count.checked_add(1).ok_or(Error::Busy)?;
-        let vmap = match self.state.vmap.take() {
-            Some(vmap) => vmap,
-            None => {
-                self.state.vmaps.since_ns = now_ns;
-                ops.vmap_alloc(&self.alloc)?
-            }
-        };
-        self.state.vmaps.count = count;
-        Ok(self.state.vmap.insert(vmap))
+        let vmap = &mut self.state.vmap;
+        if vmap.is_none() {
+            let users = UserCount {
+                count: 0,
+                since_ns: now_ns,
+            };
+            *vmap = Some((ops.vmap_alloc(&self.alloc)?, users));
+        }
+        let (vmap, users) = vmap.as_mut().ok_or(Error::Invalid)?;
+        users.count = users.count.checked_add(1).ok_or(Error::Busy)?;
+        Ok(vmap)
     }
 
     /// Returns the CPU mapping; `None` while there is none.
     pub fn vmapped(&self) -> Option<&O::Vmap> {
-        self.state.vmap.as_ref()
+        self.state.vmap.as_ref().map(|(vmap, _)| vmap)
     }
 
     /// Undoes one [`vmap`](Self::vmap); the last call removes the mapping.
     pub fn vunmap(&mut self, ops: &O) {
-        self.state.vmaps.count = self.state.vmaps.count.saturating_sub(1);
-        if self.state.vmaps.count == 0 {
-            if let Some(vmap) = self.state.vmap.take() {
-                ops.vunmap(vmap);
-            }
+        let last = self.state.vmap.take_if(|(_, users)| {
+            users.count = users.count.saturating_sub(1);
+            users.count == 0
+        });
+        if let Some((vmap, _)) = last {
+            ops.vunmap(vmap);
         }
     }
 

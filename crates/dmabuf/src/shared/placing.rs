@@ -67,7 +67,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Returns whether the memory is placed. Only lazily placed memory can be unplaced.
     pub fn is_placed(&self) -> bool {
-        self.state.place != PlaceState::Nowhere
+        self.state.is_placed()
     }
 
     /// Returns whether the memory cannot be moved: a device uses it now, a device that does not follow moves

@@ -1,209 +1,118 @@
-//! State that feature `managed` adds to shared memory.
-
-#[cfg(feature = "managed")]
-pub(crate) use managed::{PlaceState, State, Wrote};
-#[cfg(not(feature = "managed"))]
-pub(crate) use unmanaged::State;
+//! State of shared memory that the host manages itself (feature `managed`).
 
 use crate::UserKind;
 
 /// Number of handles of one kind, and when the oldest began.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UserCount {
     pub(crate) count: u32,
     pub(crate) since_ns: u64,
 }
 
-const NO_USERS: UserCount = UserCount {
-    count: 0,
-    since_ns: 0,
-};
+/// A device's write that no sync for the CPU has followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wrote<D> {
+    pub(crate) device: D,
+    pub(crate) at_ns: u64,
+    /// A program has had the memory mapped since the write.
+    pub(crate) exposed: bool,
+}
 
-#[cfg(feature = "managed")]
-mod managed {
-    use super::{NO_USERS, UserCount, UserKind};
+/// Whether memory is placed, and whether another place could be better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceState {
+    /// Not placed yet.
+    Nowhere,
+    /// Placed; the devices attached now need no other place.
+    Settled,
+    /// Placed, but devices have attached since, and another place may suit them.
+    Outgrown,
+}
 
-    /// A device's write that no sync for the CPU has followed.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Wrote<D> {
-        pub(crate) device: D,
-        pub(crate) at_ns: u64,
-        /// A program has had the memory mapped since the write.
-        pub(crate) exposed: bool,
-    }
+/// Handles, place, revocation and unseen writes of a memory.
+#[derive(Debug)]
+pub(crate) struct State<D, V> {
+    pub(crate) revoked: bool,
+    /// An unmap failed, so a device may still reach the memory.
+    pub(crate) quarantined: bool,
+    pub(crate) place: PlaceState,
+    pub(crate) wrote: Option<Wrote<D>>,
+    /// Number of the CPU's write accesses that have begun and not ended.
+    pub(crate) open_writes: u32,
+    pub(crate) tag: u64,
+    /// The CPU's mapping for drivers, and its users.
+    pub(crate) vmap: Option<(V, UserCount)>,
+    /// The handles of each kind.
+    pub(crate) users: [UserCount; 3],
+}
 
-    /// Whether memory is placed, and whether another place could be better.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum PlaceState {
-        /// Not placed yet.
-        Nowhere,
-        /// Placed; the devices attached now need no other place.
-        Settled,
-        /// Placed, but devices have attached since, and another place may suit them.
-        Outgrown,
-    }
-
-    /// Handles, place, revocation and unseen writes of a memory.
-    #[derive(Debug)]
-    pub(crate) struct State<D, V> {
-        pub(crate) revoked: bool,
-        /// An unmap failed, so a device may still reach the memory.
-        pub(crate) quarantined: bool,
-        pub(crate) place: PlaceState,
-        pub(crate) wrote: Option<Wrote<D>>,
-        /// Number of the CPU's write accesses that have begun and not ended.
-        pub(crate) open_writes: u32,
-        pub(crate) tag: u64,
-        /// The CPU's mapping for drivers.
-        pub(crate) vmap: Option<V>,
-        pub(crate) vmaps: UserCount,
-        /// The handles of each kind.
-        users: [UserCount; 3],
-    }
-
-    impl<D, V> Default for State<D, V> {
-        fn default() -> Self {
-            Self {
-                revoked: false,
-                quarantined: false,
-                place: PlaceState::Settled,
-                wrote: None,
-                open_writes: 0,
-                tag: 0,
-                vmap: None,
-                vmaps: NO_USERS,
-                users: [NO_USERS; 3],
-            }
-        }
-    }
-
-    impl<D, V> State<D, V> {
-        pub(crate) const fn is_revoked(&self) -> bool {
-            self.revoked
-        }
-
-        pub(crate) const fn is_quarantined(&self) -> bool {
-            self.quarantined
-        }
-
-        pub(crate) fn quarantine(&mut self) {
-            self.quarantined = true;
-        }
-
-        pub(crate) fn is_placed(&self) -> bool {
-            self.place != PlaceState::Nowhere
-        }
-
-        /// Records that a device was attached: another place may suit all devices better.
-        pub(crate) fn attached(&mut self) {
-            if self.place == PlaceState::Settled {
-                self.place = PlaceState::Outgrown;
-            }
-        }
-
-        /// Returns whether a device's write is missing from the CPU's view.
-        pub(crate) const fn has_unread(&self) -> bool {
-            self.wrote.is_some()
-        }
-
-        /// Records that the CPU's view shows all that devices wrote.
-        pub(crate) fn synced(&mut self) {
-            self.wrote = None;
-        }
-
-        pub(crate) fn take_vmap(&mut self) -> Option<V> {
-            self.vmap.take()
-        }
-
-        pub(crate) const fn vmaps(&self) -> UserCount {
-            self.vmaps
-        }
-
-        /// Records that a write access by the CPU begins.
-        pub(crate) fn begin_write(&mut self) {
-            self.open_writes = self.open_writes.saturating_add(1);
-        }
-
-        /// Records that a write access by the CPU ends.
-        pub(crate) fn end_write(&mut self) {
-            self.open_writes = self.open_writes.saturating_sub(1);
-        }
-
-        /// Records that a program has mapped the memory.
-        pub(crate) fn exposed(&mut self) {
-            if let Some(wrote) = self.wrote.as_mut() {
-                wrote.exposed = true;
-            }
-        }
-
-        pub(crate) fn num_users(&self) -> u32 {
-            let counts = self.users.iter().map(|users| users.count);
-            counts.fold(0, u32::saturating_add)
-        }
-
-        pub(crate) const fn users(&self, kind: UserKind) -> UserCount {
-            self.users[kind as usize]
-        }
-
-        pub(crate) const fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
-            &mut self.users[kind as usize]
+impl<D, V> Default for State<D, V> {
+    fn default() -> Self {
+        Self {
+            revoked: false,
+            quarantined: false,
+            place: PlaceState::Settled,
+            wrote: None,
+            open_writes: 0,
+            tag: 0,
+            vmap: None,
+            users: Default::default(),
         }
     }
 }
 
-/// A state without size. Its methods return constants, so that the compiler removes code that needs
-/// `managed`.
-#[cfg(not(feature = "managed"))]
-mod unmanaged {
-    use super::{NO_USERS, UserCount, UserKind};
-    use core::marker::PhantomData;
+impl<D, V> State<D, V> {
+    pub(crate) const fn users(&self, kind: UserKind) -> UserCount {
+        self.users[kind as usize]
+    }
 
-    #[derive(Debug)]
-    pub(crate) struct State<D, V>(PhantomData<fn(D, V)>);
+    pub(crate) const fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
+        &mut self.users[kind as usize]
+    }
+}
 
-    impl<D, V> Default for State<D, V> {
-        fn default() -> Self {
-            Self(PhantomData)
+/// What hosts with and without `managed` ask for, as in `unmanaged.rs`.
+impl<D, V> State<D, V> {
+    pub(crate) const fn is_revoked(&self) -> bool {
+        self.revoked
+    }
+
+    pub(crate) const fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
+    pub(crate) fn quarantine(&mut self) {
+        self.quarantined = true;
+    }
+
+    pub(crate) fn is_placed(&self) -> bool {
+        self.place != PlaceState::Nowhere
+    }
+
+    /// Records that a device was attached: another place may suit all devices better.
+    pub(crate) fn attached(&mut self) {
+        if self.place == PlaceState::Settled {
+            self.place = PlaceState::Outgrown;
         }
     }
 
-    impl<D, V> State<D, V> {
-        pub(crate) const fn is_revoked(&self) -> bool {
-            false
-        }
+    /// Returns whether a device's write is missing from the CPU's view.
+    pub(crate) const fn has_unread(&self) -> bool {
+        self.wrote.is_some()
+    }
 
-        pub(crate) const fn is_quarantined(&self) -> bool {
-            false
-        }
+    /// Records that the CPU's view shows all that devices wrote.
+    pub(crate) fn synced(&mut self) {
+        self.wrote = None;
+    }
 
-        pub(crate) fn quarantine(&mut self) {}
+    /// Records that a write access by the CPU begins.
+    pub(crate) fn begin_write(&mut self) {
+        self.open_writes = self.open_writes.saturating_add(1);
+    }
 
-        pub(crate) const fn is_placed(&self) -> bool {
-            true
-        }
-
-        pub(crate) fn attached(&mut self) {}
-
-        pub(crate) const fn has_unread(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn synced(&mut self) {}
-
-        pub(crate) fn take_vmap(&mut self) -> Option<V> {
-            None
-        }
-
-        pub(crate) const fn vmaps(&self) -> UserCount {
-            NO_USERS
-        }
-
-        pub(crate) fn begin_write(&mut self) {}
-
-        pub(crate) fn end_write(&mut self) {}
-
-        pub(crate) const fn users(&self, _kind: UserKind) -> UserCount {
-            NO_USERS
-        }
+    /// Records that a write access by the CPU ends.
+    pub(crate) fn end_write(&mut self) {
+        self.open_writes = self.open_writes.saturating_sub(1);
     }
 }

@@ -1,0 +1,41 @@
+//! The state of shared memory without feature `managed`: none. Its methods return constants, so that the compiler
+//! removes code that needs `managed`.
+
+use core::marker::PhantomData;
+
+#[derive(Debug)]
+pub(crate) struct State<D, V>(PhantomData<fn(D, V)>);
+
+impl<D, V> Default for State<D, V> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<D, V> State<D, V> {
+    pub(crate) const fn is_revoked(&self) -> bool {
+        false
+    }
+
+    pub(crate) const fn is_quarantined(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn quarantine(&mut self) {}
+
+    pub(crate) const fn is_placed(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn attached(&mut self) {}
+
+    pub(crate) const fn has_unread(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn synced(&mut self) {}
+
+    pub(crate) fn begin_write(&mut self) {}
+
+    pub(crate) fn end_write(&mut self) {}
+}
