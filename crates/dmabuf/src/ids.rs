@@ -12,11 +12,6 @@ pub struct MemoryId(pub(crate) SlabKey);
 pub struct BufId(pub(crate) SlabKey);
 
 impl MemoryId {
-    #[cfg(test)]
-    pub(crate) const fn from_raw(raw: u64) -> Self {
-        Self(SlabKey::from_raw(raw))
-    }
-
     /// The id as a number, never zero.
     #[must_use]
     pub const fn get(self) -> u64 {

@@ -17,15 +17,6 @@ impl SlabKey {
     pub const fn get(self) -> u64 {
         ((self.generation as u64) << 32) | self.index as u64
     }
-
-    /// Makes a key from its number. The key may name no entry of a table.
-    #[must_use]
-    pub const fn from_raw(raw: u64) -> Self {
-        Self {
-            generation: (raw >> 32) as u32,
-            index: (raw & u32::MAX as u64) as u32,
-        }
-    }
 }
 
 impl fmt::Debug for SlabKey {

@@ -194,9 +194,7 @@ fn shortage(
     let Some(blamed) = blamed else {
         return ram;
     };
-    let enough = blamed
-        .relief
-        .map_or(request.len_bytes, |relief| relief.enough);
+    let enough = blamed.enough.unwrap_or(request.len_bytes);
     let (value, longest) = (blamed.demand.value, longest(machine));
     let (constraint, wanted, found) = match blamed.demand.rule {
         Rule::Last => (Constraint::Mask, enough, value),

@@ -129,7 +129,7 @@ pub(super) fn find(
             device: (users.get(blamed.demand.device)).map_or_else(String::new, |node| name(node)),
             constraint: blamed.demand.rule.name().to_owned(),
             value: blamed.demand.value,
-            enough: blamed.relief.map(|relief| relief.enough),
+            enough: blamed.enough,
         };
         remedy.conflict = refused.demands().map(demand).collect();
     }

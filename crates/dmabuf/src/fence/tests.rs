@@ -3,10 +3,15 @@
 mod model;
 
 use super::*;
-use crate::{Error, MemoryId};
+use crate::{Error, MemoryId, SlabKey};
 use alloc::vec::Vec;
 
-const MEMORY: MemoryId = MemoryId::from_raw(1 << 32 | 7);
+const MEMORY: MemoryId = memory(7);
+
+const fn memory(index: u32) -> MemoryId {
+    let generation = 1;
+    MemoryId(SlabKey { generation, index })
+}
 
 fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<FenceOutcome> {
     match fences.sync_file_status(file) {

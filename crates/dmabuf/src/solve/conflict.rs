@@ -4,23 +4,14 @@ use super::needs::{Heap, MemoryRequest, Needs, Placement};
 use super::place::place;
 use super::rule::{Demand, RULES, Rule, Rules, Strictest};
 
-/// A change of one demand that resolves a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Relief {
-    /// The value that would suffice for the demand's rule, in the rule's unit; 0 for demands
-    /// without a numeric value.
-    pub enough: u64,
-    /// Placement of the buffers after the change.
-    pub placement: Placement,
-}
-
 /// A demand that takes part in a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blamed {
     /// The demand.
     pub demand: Demand,
-    /// The change of this demand alone that resolves the conflict; `None` if there is none.
-    pub relief: Option<Relief>,
+    /// The value of this demand alone that resolves the conflict, in the rule's unit; 0 for a demand without a
+    /// numeric value. `None` if no value resolves it.
+    pub enough: Option<u64>,
 }
 
 /// Demands that no heap can meet together.
@@ -50,14 +41,18 @@ pub(super) fn first_fit(
     heaps.find_map(|heap| place(request, all, among, heap))
 }
 
-/// Returns the reason why no placement exists. The caller guarantees that no heap meets `all`.
-pub(super) fn conflict(
+/// Finds the fewest demands that exclude each other; `None` if [`solve`](super::solve) finds a placement.
+#[must_use]
+pub fn conflict(
     request: &MemoryRequest,
     devices: &[Needs],
     heaps: &[Heap<'_>],
-    all: &Strictest,
-) -> Conflict {
-    let excludes = |rules: Rules| first_fit(request, all, rules, heaps).is_none();
+) -> Option<Conflict> {
+    let all = Strictest::of(devices, request, None);
+    let excludes = |rules: Rules| first_fit(request, &all, rules, heaps).is_none();
+    if !excludes(all.rules()) {
+        return None;
+    }
     // Leaves out each demand without which the rest still excludes every heap. The remaining demands
     // conflict, and their number limits the search for a smaller set. A smaller set may contain other
     // demands.
@@ -77,13 +72,10 @@ pub(super) fn conflict(
         };
         let others = Strictest::of(devices, request, Some(demand));
         let placement = first_fit(request, &others, others.rules(), heaps);
-        let relief = placement.map(|placement| Relief {
-            enough: enough(rule, request, &others, &placement),
-            placement,
-        });
-        *slot = Some(Blamed { demand, relief });
+        let enough = placement.map(|placement| enough(rule, request, &others, &placement));
+        *slot = Some(Blamed { demand, enough });
     }
-    Conflict { blamed }
+    Some(Conflict { blamed })
 }
 
 /// Returns the value of `rule` that would suffice for placement `at`; 0 for rules without a numeric value.

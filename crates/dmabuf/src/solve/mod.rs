@@ -62,7 +62,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use conflict::{Blamed, Conflict, Relief};
+pub use conflict::{Blamed, Conflict, conflict};
 pub use needs::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Run, Translation};
 pub use rule::{Demand, Rule};
 
@@ -75,16 +75,4 @@ pub use rule::{Demand, Rule};
 pub fn solve(request: &MemoryRequest, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Placement> {
     let all = rule::Strictest::of(devices, request, None);
     conflict::first_fit(request, &all, all.rules(), heaps)
-}
-
-/// Finds the fewest demands that exclude each other; `None` if [`solve`] finds a placement.
-#[must_use]
-pub fn conflict(
-    request: &MemoryRequest,
-    devices: &[Needs],
-    heaps: &[Heap<'_>],
-) -> Option<Conflict> {
-    let all = rule::Strictest::of(devices, request, None);
-    let is_placed = conflict::first_fit(request, &all, all.rules(), heaps).is_some();
-    (!is_placed).then(|| conflict::conflict(request, devices, heaps, &all))
 }

@@ -7,8 +7,8 @@ use crate::fence::{
     SyncFile, Timeline, Usage,
 };
 use crate::solve::{
-    Blamed, Conflict, Demand, Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement,
-    Relief, Rule, Run, Translation,
+    Blamed, Conflict, Demand, Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Rule,
+    Run, Translation,
 };
 use crate::{
     Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed,
@@ -39,6 +39,6 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
     any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
-    any_thread::<(PictureNeeds, Placement, Relief, MemoryRequest, Rule)>();
+    any_thread::<(PictureNeeds, Placement, MemoryRequest, Rule)>();
     any_thread::<(Run, Translation)>();
 }

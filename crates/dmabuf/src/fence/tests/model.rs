@@ -12,7 +12,7 @@ const DEVICES: usize = 6;
 const PROGRAMS: usize = 3;
 
 fn memory(number: usize) -> MemoryId {
-    MemoryId::from_raw(1 << 32 | number as u64)
+    super::memory(number as u32)
 }
 
 #[derive(Clone, Copy, Debug)]
