@@ -18,8 +18,8 @@ use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr};
-use vb3_dmabuf::{Attachment, Cx, Spec};
-use vb3_plane::{AllocArgs, PlaneError, UserMemory, contig, vmalloc};
+use vb3_dmabuf::{Attachment, Backing, Cx, Spec};
+use vb3_plane::{AllocArgs, PlaneError, UserMemory, contig};
 
 // A C buffer, with its payload, takes at most 320 bytes.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
@@ -188,7 +188,9 @@ pub extern "C" fn vb3_rs_alloc_sg(request: &mut Request) -> c_int {
 /// Implements `alloc` of vmalloc.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_alloc_virtual(request: &mut Request) -> c_int {
-    answer(request.alloc(true, Coherency::Coherent, vmalloc::spec))
+    answer(request.alloc(true, Coherency::Coherent, |dev, args| {
+        args.spec(Backing::Virtual(dev), Attrs::empty())
+    }))
 }
 
 /// Implements `get_userptr` of dma-contig.

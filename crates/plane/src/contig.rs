@@ -21,26 +21,7 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
             attrs.intersection(NON_COHERENT_ATTRS),
         ),
     };
-    Spec {
-        backing,
-        len_bytes: args.len_bytes,
-        direction: args.direction,
-        attrs,
-    }
-}
-
-/// Returns the allocation request for a plane that is placed at its first use.
-#[must_use]
-pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
-    Spec {
-        backing: Backing::Lazy {
-            device,
-            coherency: args.coherency,
-        },
-        len_bytes: args.len_bytes,
-        direction: args.direction,
-        attrs: Attrs::empty(),
-    }
+    args.spec(backing, attrs)
 }
 
 /// Returns the address and length of the run that begins at the first segment. Stops counting at

@@ -1,10 +1,9 @@
 #![doc = include_str!("../README.md")]
 //! # How the parts work together
 //!
-//! [`MemOps`] is the interface that a queue calls (vb2's `mem_ops`). [`contig`], [`sg`], [`vmalloc`] and
-//! [`UserMemory`] are the allocators. They keep no list of buffers and use no heap, so a kernel module can
-//! use them with its own objects. [`Planes`] (feature `alloc`) combines them with a registry of dma-bufs and
-//! implements [`MemOps`] for a process.
+//! [`MemOps`] is the interface that a queue calls (vb2's `mem_ops`). [`contig`] and [`UserMemory`] keep
+//! no list of buffers and use no heap, so a kernel module can use them with its own objects. [`Planes`]
+//! (feature `alloc`) combines them with a registry of dma-bufs and implements [`MemOps`] for a process.
 //!
 //! # Who syncs when
 //!
@@ -22,11 +21,8 @@
 //! | vmalloc, a program's | nothing | nothing | has no effect |
 //!
 //! *Imported* memory stays mapped while it is queued many times. If its mapping bounces, the exporter copies
-//! the data at each hand-over. No hand-over does cache maintenance: if one device writes to memory and
-//! another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
-//! buffer with the CPU must announce the access (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all
-//! mapped attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
-//! here and fail on a board. Mapping does sync, but an import is mapped only before its first use.
+//! the data at each hand-over. No hand-over does cache maintenance ([reason](vb3_dmabuf#who-syncs-when)).
+//! Mapping does sync, but an import is mapped only before its first use.
 //!
 //! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have mapped
 //! the memory. So prepare begins a CPU access and finish ends it. The driver of an OUTPUT queue
@@ -63,9 +59,7 @@ mod due;
 mod memops;
 #[cfg(feature = "alloc")]
 mod planes;
-pub mod sg;
 mod user;
-pub mod vmalloc;
 
 pub use due::{Due, MemoryKind, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};

@@ -2,8 +2,9 @@
 
 use bitflags::bitflags;
 use core::fmt;
-use vb3_dma::{Coherency, Direction, Reason};
+use vb3_dma::{Attrs, Coherency, Direction, Reason};
 use vb3_dmabuf::fence::FenceOutcome;
+use vb3_dmabuf::{Backing, Spec};
 
 pub use vb3_dmabuf::Access as ExportAccess;
 
@@ -16,6 +17,19 @@ pub struct AllocArgs {
     pub direction: Direction,
     /// `NonCoherent` for `V4L2_MEMORY_FLAG_NON_COHERENT`.
     pub coherency: Coherency,
+}
+
+impl AllocArgs {
+    /// Returns the request for memory of this kind. `contig::spec` chooses the kind for contiguous planes.
+    #[must_use]
+    pub const fn spec<D>(self, backing: Backing<D>, attrs: Attrs) -> Spec<D> {
+        Spec {
+            backing,
+            len_bytes: self.len_bytes,
+            direction: self.direction,
+            attrs,
+        }
+    }
 }
 
 bitflags! {

@@ -88,26 +88,31 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         });
     }
 
+    /// Adds to the counter that `which` selects.
+    fn add(&self, dev: D, count: u64, which: impl Fn(&mut Counters) -> &mut u64) {
+        self.count(dev, |c| {
+            let counter = which(c);
+            *counter = counter.saturating_add(count);
+        });
+    }
+
     pub(super) fn copied(&self, dev: D, len: u64) {
-        self.count(dev, |c| c.copied_bytes = c.copied_bytes.saturating_add(len));
+        self.add(dev, len, |c| &mut c.copied_bytes);
     }
 
     pub(super) fn skipped(&self, dev: D, sync: SyncFor) {
-        self.count(dev, |c| {
-            let counter = match sync {
-                SyncFor::Device => &mut c.skipped_for_device,
-                SyncFor::Cpu => &mut c.skipped_for_cpu,
-            };
-            *counter = counter.saturating_add(1);
+        self.add(dev, 1, |c| match sync {
+            SyncFor::Device => &mut c.skipped_for_device,
+            SyncFor::Cpu => &mut c.skipped_for_cpu,
         });
     }
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device, H, L> {
     fn synced(&self, dev: O::Device, sync: SyncFor) {
-        self.count(dev, |c| match sync {
-            SyncFor::Device => c.syncs_for_device = c.syncs_for_device.saturating_add(1),
-            SyncFor::Cpu => c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(1),
+        self.add(dev, 1, |c| match sync {
+            SyncFor::Device => &mut c.syncs_for_device,
+            SyncFor::Cpu => &mut c.syncs_for_cpu,
         });
         self.host.synced(dev, sync);
     }
@@ -126,26 +131,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device
     }
 
     fn mapped(&self, dev: O::Device) {
-        self.count(dev, |c| c.maps = c.maps.saturating_add(1));
+        self.add(dev, 1, |c| &mut c.maps);
         self.host.mapped(dev);
     }
 
     fn unmapped(&self, dev: O::Device) {
-        self.count(dev, |c| c.unmaps = c.unmaps.saturating_add(1));
+        self.add(dev, 1, |c| &mut c.unmaps);
         self.host.unmapped(dev);
     }
 
     fn quarantined(&self, dev: O::Device, len_bytes: u64) {
-        self.count(dev, |c| {
-            c.quarantined_bytes = c.quarantined_bytes.saturating_add(len_bytes);
-        });
+        self.add(dev, len_bytes, |c| &mut c.quarantined_bytes);
         self.host.quarantined(dev, len_bytes);
     }
 
     fn moved(&self, dev: O::Device, len_bytes: u64) {
-        self.count(dev, |c| {
-            c.moved_bytes = c.moved_bytes.saturating_add(len_bytes);
-        });
+        self.add(dev, len_bytes, |c| &mut c.moved_bytes);
         self.host.moved(dev, len_bytes);
     }
 

@@ -7,19 +7,24 @@ use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
 use crate::{
-    AllocArgs, Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig,
-    due, sg, vmalloc,
+    AllocArgs, Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due,
 };
-use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
+use vb3_dma::{Attrs, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{
-    AttachKind, BufRef, Error, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey, UserKind,
+    AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey,
+    UserKind,
 };
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
-        let access = vmalloc::cpu_access(plane.direction);
+        // A driver reads a TO_DEVICE plane, which for the CPU is the direction `FromDevice`.
+        let access = match plane.direction {
+            Direction::ToDevice => Direction::FromDevice,
+            Direction::FromDevice => Direction::ToDevice,
+            Direction::Bidirectional => Direction::Bidirectional,
+        };
         let Kind::Virtual {
             memory,
             is_own,
@@ -169,11 +174,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
+        let (device, coherency) = (dev.dma, args.coherency);
+        let spec = |backing| args.spec(backing, Attrs::empty());
         let spec = match dev.allocator {
-            Allocator::Contig if dev.lazy => contig::lazy_spec(dev.dma, args),
-            Allocator::Contig => contig::spec(dev.dma, args, dev.attrs),
-            Allocator::Sg => sg::spec(dev.dma, args),
-            Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
+            Allocator::Contig if dev.lazy => spec(Backing::Lazy { device, coherency }),
+            Allocator::Contig => contig::spec(device, args, dev.attrs),
+            Allocator::Sg => spec(Backing::Scattered(device)),
+            Allocator::Vmalloc => spec(Backing::Virtual(device)),
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
         let kind = self.own(memory, dev, args).map_err(|e| {
