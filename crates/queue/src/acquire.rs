@@ -6,10 +6,9 @@ use crate::session::DynDriver;
 use crate::{Error, Invalid, Memory, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
-/// The buffer that acquires memory, and its queue's device and direction.
+/// The buffer that acquires memory, and the direction of its queue.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<Dev> {
-    pub(crate) device: Dev,
+pub(crate) struct Target {
     pub(crate) direction: Direction,
     pub(crate) index: u32,
 }
@@ -23,7 +22,7 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target<M::Device>,
+        target: Target,
         request: &mut QueueBuffer<M>,
     ) -> Result<(), Error> {
         let stale: [bool; MAX_PLANES] =
@@ -55,7 +54,7 @@ impl<M: MemOps> Buffer<M> {
     fn take_planes(
         &mut self,
         mem: &M,
-        target: Target<M::Device>,
+        target: Target,
         request: &mut QueueBuffer<M>,
     ) -> Result<(), Error> {
         let wanted = request.planes.iter_mut().flatten();
@@ -113,11 +112,11 @@ impl<M: MemOps> Plane<M> {
     fn take(
         &mut self,
         mem: &M,
-        target: Target<M::Device>,
+        target: Target,
         number: u32,
         wanted: &mut PlaneRequest<M>,
     ) -> Result<(), Error> {
-        let (device, direction) = (target.device, target.direction);
+        let (device, direction) = (self.device, target.direction);
         let length = wanted.length_bytes;
         match &mut wanted.source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),

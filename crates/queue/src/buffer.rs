@@ -245,6 +245,8 @@ impl BufferInfo {
 /// # Invariants
 /// `dmabuf` is set exactly when `memory` is an attachment to that dma-buf.
 pub(crate) struct Plane<M: MemOps> {
+    /// Device whose constraints apply to the memory.
+    pub(crate) device: M::Device,
     pub(crate) memory: Option<M::Plane>,
     pub(crate) dmabuf: Option<M::DmaBuf>,
     /// The driver's view of the memory; `None` unless the buffer is prepared.
@@ -382,8 +384,14 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    pub(crate) fn new(setup_bytes: u64, location: PlaneLocation, memory: Option<M::Plane>) -> Self {
+    pub(crate) fn new(
+        device: M::Device,
+        setup_bytes: u64,
+        location: PlaneLocation,
+        memory: Option<M::Plane>,
+    ) -> Self {
         Self {
+            device,
             memory,
             dmabuf: None,
             cookie: None,

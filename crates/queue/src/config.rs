@@ -85,6 +85,10 @@ pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 pub struct Config<Dev> {
     /// The device that accesses the planes.
     pub device: Dev,
+    /// Other devices that access single planes, for example the second memory port of a codec.
+    pub alloc_devs: [Option<Dev>; MAX_PLANES],
+    /// Whether the device also reads CAPTURE buffers, or also writes to OUTPUT buffers.
+    pub bidirectional: bool,
     /// Direction of the data.
     pub queue_type: QueueType,
     /// The I/O modes that the queue offers.
@@ -121,6 +125,8 @@ impl<Dev> Config<Dev> {
     pub const fn new(device: Dev, queue_type: QueueType) -> Self {
         Self {
             device,
+            alloc_devs: [const { None }; MAX_PLANES],
+            bidirectional: false,
             queue_type,
             io_modes: IoModes::MMAP.union(IoModes::DMABUF),
             max_num_buffers: MIN_MAX_BUFFERS,
@@ -191,6 +197,15 @@ impl<Dev> Config<Dev> {
         Ok(self)
     }
 
+    /// Returns the device that accesses a plane.
+    pub(crate) fn device_of(&self, plane: usize) -> Dev
+    where
+        Dev: Copy,
+    {
+        let own = self.alloc_devs.get(plane).copied().flatten();
+        own.unwrap_or(self.device)
+    }
+
     pub(crate) const fn is_output(&self) -> bool {
         matches!(self.queue_type, QueueType::Output)
     }
@@ -198,6 +213,7 @@ impl<Dev> Config<Dev> {
     /// Returns the direction of the device's transfers.
     pub(crate) const fn direction(&self) -> Direction {
         match self.queue_type {
+            _ if self.bidirectional => Direction::Bidirectional,
             QueueType::Capture => Direction::FromDevice,
             QueueType::Output => Direction::ToDevice,
         }

@@ -101,15 +101,21 @@ impl<M: MemOps> Session<'_, M> {
         let reserved = buffer.planes.try_reserve_exact(sizes.len());
         reserved.map_err(|_| Error::no_memory(sizes.len() as u64))?;
         for (plane, &bytes) in sizes.iter().enumerate() {
+            let device = self.queue.config.device_of(plane);
             let (location, memory) = match memory {
                 Memory::UserPtr => (PlaneLocation::UserPtr(0), None),
                 Memory::DmaBuf => (PlaneLocation::Fd(0), None),
                 Memory::Mmap => {
                     let cookie = self.queue.cookie_of(index, plane);
-                    (PlaneLocation::Cookie(cookie), Some(self.alloc(bytes)?))
+                    (
+                        PlaneLocation::Cookie(cookie),
+                        Some(self.alloc(device, bytes)?),
+                    )
                 }
             };
-            buffer.planes.push(Plane::new(bytes, location, memory));
+            buffer
+                .planes
+                .push(Plane::new(device, bytes, location, memory));
         }
         if memory == Memory::Mmap {
             self.driver.buf_init(index)?;
@@ -118,7 +124,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    fn alloc(&self, len_bytes: u64) -> Result<M::Plane, PlaneError> {
+    fn alloc(&self, device: M::Device, len_bytes: u64) -> Result<M::Plane, PlaneError> {
         if len_bytes > MAX_PLANE_BYTES {
             let reason = Reason::new(Constraint::SizeLimit, len_bytes, MAX_PLANE_BYTES);
             return Err(PlaneError::NoMemory(Some(reason)));
@@ -129,7 +135,7 @@ impl<M: MemOps> Session<'_, M> {
             direction: config.direction(),
             coherency: self.queue.coherency,
         };
-        self.mem.alloc(config.device, args)
+        self.mem.alloc(device, args)
     }
 }
 

@@ -19,7 +19,6 @@ impl<M: MemOps> Session<'_, M> {
         let is_output = self.queue.config.is_output();
         let hints = self.queue.granted_hints(request);
         let target = Target {
-            device: self.queue.config.device,
             direction: self.queue.config.direction(),
             index: request.index,
         };
@@ -144,7 +143,7 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target<M::Device>,
+        target: Target,
         request: &mut QueueBuffer<M>,
         hints: HintSkip,
     ) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use super::check::mmap_buffer;
 use super::fake::{FakeMem, done};
 use super::std::sync::{Arc, Condvar, Mutex};
 use super::std::thread;
+use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{
     Active, Completion, Completions, DoneState, Error, Finished, Memory, Queue, QueueType, Stale,
@@ -202,6 +203,37 @@ fn dropped_completions_return_as_errors() {
 
 /// A device in another thread, a program that sleeps in DQBUF: 2,000 frames, no lost
 /// wake-up, every frame in order.
+#[test]
+fn planes_have_devices_and_a_direction_of_their_own() {
+    for memory in [Memory::Mmap, Memory::UserPtr] {
+        let mut b = Bench::with(QueueType::Output, |c| {
+            c.alloc_devs[0] = Some(20);
+            c.alloc_devs[2] = Some(30);
+            c.bidirectional = true;
+        });
+        b.driver.sizes = super::std::vec![4096, 4096, 4096];
+        b.reqbufs(memory, 1).unwrap();
+        if memory == Memory::UserPtr {
+            let mut request = crate::QueueBuffer::new(0, memory);
+            for addr in [0x1000, 0x2000, 0x3000] {
+                let plane = crate::PlaneRequest {
+                    length_bytes: 4096,
+                    source: crate::PlaneSource::UserPtr { user: 0, addr },
+                    ..crate::PlaneRequest::mmap(4096)
+                };
+                request.push_plane(plane).ok().unwrap();
+            }
+            b.qbuf_as(request).unwrap();
+        }
+        let planes: Vec<_> = (b.mem.get().planes.values())
+            .map(|record| (record.dev, record.direction))
+            .collect();
+        let both = vb3_plane::Direction::Bidirectional;
+        assert_eq!(planes, [20, 7, 30].map(|dev| (dev, both)), "{memory:?}");
+        b.finish();
+    }
+}
+
 #[test]
 fn second_thread_completes_queued_buffers() {
     struct Line {
