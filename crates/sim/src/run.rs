@@ -21,6 +21,15 @@ use vb3_machine::{Profile, Staleness};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 use vb3_world::{Outside, World};
 
+/// Maximum number of ticks after a step without those for results of codecs.
+const MAX_TICKS: usize = 64;
+/// Maximum number of ticks after a step.
+const MAX_RESULTS: usize = 10_000;
+const CODEC_TIMEOUT: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
+
 /// Counters of one or more runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -323,35 +332,31 @@ impl<'a> Sim<'a> {
 
     /// Does the device work that is due after a step, and checks that waiting programs were woken.
     pub(crate) fn run_due_work(&mut self) -> Check {
-        for _ in 0..64 {
+        let mut ticks = 0;
+        for _ in 0..MAX_RESULTS {
             self.wake()?;
-            if !self.world.is_due() && !self.await_codecs()? {
+            let awaited = self.await_codecs()?;
+            if !awaited && (ticks == MAX_TICKS || !self.world.is_due()) {
                 return Ok(());
             }
+            ticks += usize::from(!awaited);
             self.world.tick();
         }
-        self.wake()
+        Err("a codec has results without end".to_owned())
     }
 
-    /// Waits until a codec has a result. Codecs work in threads, and all runs of a plan must see the same
-    /// results at the same step. Returns false if no codec is working.
+    /// Waits until each working codec has a result. Codecs work in threads, and all runs of a plan must see
+    /// the same results at the same step. Returns false if no codec is working.
     fn await_codecs(&self) -> Check<bool> {
-        const LONGEST: Timespec = Timespec {
-            tv_sec: 60,
-            tv_nsec: 0,
-        };
-        if !self.world.is_preparing() {
-            return Ok(false);
+        let mut is_any = false;
+        for fd in self.world.preparing() {
+            let fd = PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            if poll(&mut [fd], Some(&CODEC_TIMEOUT)) == Ok(0) {
+                return Err("a codec does not answer".to_owned());
+            }
+            is_any = true;
         }
-        let fds = self.world.wake_fds();
-        let mut fds: Vec<_> = fds
-            .iter()
-            .map(|wake| PollFd::new(&wake.fd, PollFlags::IN))
-            .collect();
-        match poll(&mut fds, Some(&LONGEST)) {
-            Ok(0) => Err("a codec does not answer".to_owned()),
-            _ => Ok(true),
-        }
+        Ok(is_any)
     }
 
     /// Lets time pass until the next device work is due, but at most `ns`.

@@ -79,11 +79,14 @@ fn seeds_use_codecs_requests_and_heaps() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..10 {
+    // In the runs of the last five seeds, a codec's thread has several results at a time.
+    for seed in (0..10).chain([90, 128, 227, 241, 298]) {
         let plan = Plan::of(seed);
         let first = simulate(&plan, true);
         assert!(first.trace.lines().count() > 20, "{plan}");
-        assert!(first == simulate(&plan, true), "{plan}");
+        for _ in 0..3 {
+            assert!(first == simulate(&plan, true), "{plan}");
+        }
     }
     assert_ne!(
         simulate(&Plan::of(1), true).trace,

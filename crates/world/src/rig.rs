@@ -2,10 +2,11 @@
 
 use crate::World;
 use crate::memory::Shared;
-use crate::node::Node;
+use std::os::fd::BorrowedFd;
 use vb3_dmabuf::HolderKind;
 use vb3_machine::Machine;
 use vb3_report::Held;
+use vb3_v4l2::{Context, VideoDriver as _};
 
 /// Memory and mappings that are still held. All fields are zero if a run has released everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +77,17 @@ impl World {
         all.any(|id| buffers.inspect(id, is_mapped) == Some(true))
     }
 
-    /// Returns whether a device prepares data in another process or thread. When the data is ready, one of
-    /// [`wake_fds`](vb3_host::Backend::wake_fds) becomes readable.
-    #[must_use]
-    pub fn is_preparing(&self) -> bool {
-        self.nodes.iter().any(Node::is_preparing)
+    /// Returns a descriptor for each process or thread that prepares data for a device. It becomes readable
+    /// when the data is ready.
+    pub fn preparing(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let contexts = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.video.contexts_at_work());
+        let drivers = contexts
+            .map(Context::driver)
+            .filter(|driver| driver.is_preparing());
+        drivers.filter_map(|driver| Some(driver.wake_fd()?.fd))
     }
 
     /// Returns what is still held. Call this once the last program is gone.

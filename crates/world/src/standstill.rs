@@ -2,6 +2,7 @@
 //! is never late.
 
 use crate::World;
+use crate::node::Node;
 use crate::summary;
 use std::time::Duration;
 use vb3_report::DeviceFailure;
@@ -25,8 +26,8 @@ impl Standstill {
 impl World {
     /// Returns how long virtual time still waits for devices, or `None` if none prepares data.
     pub(super) fn standstill(&self) -> Option<Duration> {
-        self.is_preparing()
-            .then(|| self.standstill.left(self.clock.real_ns()))
+        let is_preparing = self.nodes.iter().any(Node::is_preparing);
+        is_preparing.then(|| self.standstill.left(self.clock.real_ns()))
     }
 
     /// Returns whether virtual time may advance: no device prepares data, or one has stopped
