@@ -1,6 +1,6 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
-use super::coherent::{Backing, as_shortage};
+use super::coherent::as_shortage;
 use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, Lock, Locks,
@@ -44,13 +44,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Alloc<P>, Error> {
         let facts = &self.facts_of(at)?;
         let len = self.checked_len(len_bytes)?;
-        let make = || {
-            if caching.is_none() && self.has_region(at) {
-                return self.alloc_from_region(facts, len);
-            }
+        // Counts the allocation first, so that the device is not removed meanwhile.
+        let has_region = self.with_device(at, |state| {
+            state.live.allocs = state.live.allocs.saturating_add(1);
+            state.region.is_some()
+        })?;
+        let made = if caching.is_none() && has_region {
+            self.alloc_from_region(facts, len)
+        } else {
             self.alloc_pages_for(facts, len, attrs, caching, direction)
         };
-        self.holding(at, |live| &mut live.allocs, make)
+        if made.is_err() {
+            self.with_slot(at.slot, |state| {
+                state.live.allocs = state.live.allocs.saturating_sub(1);
+            });
+        }
+        made
     }
 
     /// As [`alloc_for`](Self::alloc_for), but always from the host's pages.
@@ -91,7 +100,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 self.count_bytes(at.slot, request.len);
                 Ok(Alloc {
                     memory: self.memory(segments, len, granule, caching),
-                    backing: Backing::Pages(pages),
+                    pages: Some(pages),
                     own: Some(own),
                 })
             }
@@ -122,9 +131,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let how = (wanted, SegmentMode::Contiguous);
             let (output, range) = self.map_iommu(facts, segments, how)?;
             let Some(first) = output.first() else {
-                if self.unmap_iommu_now(at, range).is_err() {
-                    self.set_stuck(segments, range.granule);
-                }
+                self.unmap_now(at, range, (range.base, range.len), segments);
                 return Err(Error::Invalid);
             };
             (first.addr, Some(range))
@@ -187,7 +194,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.live.with(|live| live.allocs += 1);
         Alloc {
             memory,
-            backing: Backing::Pages(pages),
+            pages: Some(pages),
             own: None,
         }
     }
@@ -246,10 +253,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// memory.
     pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
         let held = alloc.held_bytes();
-        let mut is_gone = true;
         if let Some(own) = &alloc.own {
             if let Some(range) = own.iova {
-                is_gone = self.unmap_iommu_now(own.at, range).is_ok();
+                self.unmap_now(own.at, range, (range.base, range.len), alloc.segments());
             }
             self.with_slot(own.at.slot, |state| {
                 let c = &mut state.counters;
@@ -261,13 +267,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         // The memory may also have been mapped through a table, and that translation may wait for a flush.
         self.flush_all_lazy();
-        let is_gone = is_gone && !self.is_stuck(alloc.segments());
-        match alloc.backing {
-            Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
-            Backing::Pages(pages) => self.keep_pages(pages, held),
+        let is_gone = !self.is_stuck(alloc.segments());
+        match alloc.pages {
+            Some(pages) if is_gone => self.give_pages(pages, held),
+            Some(pages) => self.keep_pages(pages, held),
             // This part of the region is never used again.
-            Backing::Region if !is_gone => self.count_quarantined(held),
-            Backing::Region => {
+            None if !is_gone => self.count_quarantined(held),
+            None => {
                 for &run in alloc.segments() {
                     self.platform.release_physical(run);
                 }

@@ -14,15 +14,6 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Source of an allocation's memory.
-#[derive(Debug)]
-pub(super) enum Backing<Pages> {
-    /// Separately allocated pages.
-    Pages(Pages),
-    /// Part of the coherent memory declared for the allocation's device.
-    Region,
-}
-
 /// Coherent memory declared for a device.
 #[derive(Debug)]
 pub(super) struct Region {
@@ -93,11 +84,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         declared?
     }
 
-    /// Returns whether a device has its own memory region.
-    pub(super) fn has_region(&self, at: At<P::Device>) -> bool {
-        self.with_slot(at.slot, |state| state.region.is_some()) == Some(true)
-    }
-
     /// Allocates `len` bytes, whole pages, of the device's own memory.
     pub(super) fn alloc_from_region(
         &self,
@@ -132,7 +118,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.count_bytes(at.slot, len);
         Ok(Alloc {
             memory: self.memory(segments, len, page, Caching::Uncached),
-            backing: Backing::Region,
+            pages: None,
             own: Some(OwnMapping {
                 at,
                 addr,
@@ -148,28 +134,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let region = state.region.as_mut();
             region.map(|region| region.space.free(addr.get(), len))
         });
-    }
-
-    /// Describes part of an allocation for mapping into a program. The program's mapping keeps the memory
-    /// alive.
-    pub(super) fn mmap_part(
-        &self,
-        alloc: &Alloc<P>,
-        offset: u64,
-        len: u64,
-    ) -> Result<P::Mmap, Error> {
-        match &alloc.backing {
-            Backing::Pages(pages) => self.platform.mmap(pages, offset, len),
-            Backing::Region => {
-                let memory = alloc.segments().first().ok_or(Error::Invalid)?;
-                let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
-                self.platform.mmap_physical(Segment {
-                    addr,
-                    len,
-                    kind: memory.kind,
-                })
-            }
-        }
     }
 }
 

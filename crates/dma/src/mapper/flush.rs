@@ -8,7 +8,7 @@
 //! devices are always flushed at once.
 
 use super::{At, IovaRange, Mapper, Slot};
-use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
+use crate::{Error, FlushPolicy, Lock, Locks, Platform};
 use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
@@ -133,16 +133,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Removes a range from the page table. The range's addresses are freed after a flush, now or later. After
-    /// an error of the platform, the device may still reach the memory, and the addresses are quarantined.
-    pub(super) fn unmap_iommu(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
-        let removed = self
-            .platform
-            .iommu_unmap(at.group, Iova::new(range.base), range.len);
-        if let Err(err) = removed {
-            self.quarantine(at, range);
-            return Err(err);
-        }
+    /// Lets a range wait for a flush; returns false if it may not wait.
+    #[inline(never)]
+    pub(super) fn enqueue(&self, at: At<P::Device>, range: IovaRange) -> bool {
         let now = self.now_ns.with(|now| *now);
         let queued = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
@@ -157,22 +150,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             queue.ranges.push_back(range);
             Some(queue.ranges.len())
         });
-        match queued.flatten() {
-            Some(count) if count < QUEUE => {}
-            Some(_) => self.flush_slot(at.space),
-            None => {
-                self.platform.iommu_flush(at.group);
-                self.give_iova(at, range);
-            }
+        if queued.flatten() == Some(QUEUE) {
+            self.flush_slot(at.space);
         }
-        Ok(())
-    }
-
-    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once, because the caller reuses the memory next.
-    pub(super) fn unmap_iommu_now(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
-        let done = self.unmap_iommu(at, range);
-        self.flush_slot(at.space);
-        done
+        queued.flatten().is_some()
     }
 
     /// Quarantines addresses that a device may still use.

@@ -70,15 +70,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match self.map_targets(facts, range, targets, (wanted, mode), &mut done) {
             Ok(output) => Ok((output, range)),
             Err(err) => {
-                self.undo_map(at, range, (range.base, done), targets);
+                self.unmap_now(at, range, (range.base, done), targets);
                 Err(with_whole_length(err, targets))
             }
         }
     }
 
-    /// Unmaps the `len` bytes at `first` that a failed call had mapped, and frees the whole range. If the
+    /// Unmaps the mapped part of a range, `len` bytes at `first`, flushes, and frees the whole range. If the
     /// unmap fails, quarantines the range and its memory.
-    pub(super) fn undo_map(
+    pub(super) fn unmap_now(
         &self,
         at: At<P::Device>,
         range: IovaRange,
@@ -158,8 +158,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Frees a spare range to the allocator; returns whether there was one.
     fn free_spare(&self, at: At<P::Device>) -> bool {
         let freed = self.with_slot(at.space, |state| {
-            let (base, len) = state.spares.pop()?;
-            state.iova.as_mut()?.free(base, len).ok()
+            let spare = state.spares.pop()?;
+            state.iova.as_mut()?.free(spare.base, spare.len).ok()
         });
         freed.flatten().is_some()
     }
@@ -197,15 +197,9 @@ pub(super) fn take_range<D>(
     let space = state.iova.as_mut()?;
     // A spare range is aligned to its length rounded up to a power of two. That power must be a multiple of
     // `align`.
-    let at_hand = if align / 2 < len {
-        state.spares.take(len, limit)
-    } else {
-        None
-    };
-    let taken = match at_hand {
-        Some(base) => Ok(base),
-        None => space.alloc_with(room, len, limit, align),
-    };
+    let suits = align / 2 < len;
+    let at_hand = suits.then(|| state.spares.take(len, limit)).flatten();
+    let taken = at_hand.map_or_else(|| space.alloc_with(room, len, limit, align), Ok);
     if taken.is_ok() {
         state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
     }

@@ -143,14 +143,9 @@ impl<D> Slot<D> {
 
     /// Makes the slot vacant, and returns its former state.
     fn vacate(&mut self) -> Self {
-        let claims = self.claims;
-        core::mem::replace(
-            self,
-            Self {
-                claims,
-                ..Self::vacant()
-            },
-        )
+        let former = core::mem::replace(self, Self::vacant());
+        self.claims = former.claims;
+        former
     }
 
     /// Counts another device that uses this address space. If that device is untrusted, removed translations
@@ -187,7 +182,7 @@ pub(crate) struct At<D> {
 }
 
 /// A range of I/O virtual addresses, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct IovaRange {
     base: u64,
     len: u64,
@@ -214,7 +209,8 @@ pub(crate) struct Memory {
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
     pub(crate) memory: Memory,
-    backing: coherent::Backing<P::Pages>,
+    /// `None` if the memory is part of the [coherent memory](coherent::Region) of the allocation's device.
+    pages: Option<P::Pages>,
     own: Option<OwnMapping<P::Device>>,
 }
 
@@ -232,10 +228,7 @@ impl<P: Platform> Alloc<P> {
     /// pages.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
-        match &self.backing {
-            coherent::Backing::Pages(pages) => Some(pages),
-            coherent::Backing::Region => None,
-        }
+        self.pages.as_ref()
     }
 
     /// Returns the physical runs, in order.
@@ -440,13 +433,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         self.flush_slot(slot);
         let gone = self.with_slot(slot, |state| {
-            if state.live != SlotLive::default() || state.mappings() > 0 || state.members > 0 {
-                return Err(Error::Busy);
-            }
-            if state.region.as_ref().is_some_and(coherent::Region::is_used) {
-                return Err(Error::Busy);
-            }
-            Ok(state.vacate())
+            let region = state.region.as_ref();
+            let is_used = state.live != SlotLive::default()
+                || state.mappings() > 0
+                || state.members > 0
+                || region.is_some_and(coherent::Region::is_used);
+            (!is_used).then(|| state.vacate()).ok_or(Error::Busy)
         });
         let gone = gone.ok_or(Error::Invalid)??;
         if gone.space != slot {
@@ -501,29 +493,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
         .flatten()
         .ok_or(Error::Removed)
-    }
-
-    /// Runs `make`, which makes an object for a device. Counts the object first, in the field that `count`
-    /// selects, so that the device is not removed meanwhile. A failure undoes the count.
-    #[inline]
-    fn holding<R>(
-        &self,
-        at: At<P::Device>,
-        count: fn(&mut SlotLive) -> &mut u64,
-        make: impl FnOnce() -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        self.with_device(at, |state| {
-            let held = count(&mut state.live);
-            *held = held.saturating_add(1);
-        })?;
-        let made = make();
-        if made.is_err() {
-            self.with_slot(at.slot, |state| {
-                let held = count(&mut state.live);
-                *held = held.saturating_sub(1);
-            });
-        }
-        made
     }
 
     /// Returns the index and [`Slot::claims`] of the state of `dev`, if it has one.
@@ -636,19 +605,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if untrusted {
             self.flush_slot(space);
         }
-        let joins = self.with_slot(slot, |state| {
-            let is_its = state.dev == Some(dev);
-            (
-                is_its,
-                is_its && core::mem::replace(&mut state.space, space) != space,
-            )
+        let former = self.with_slot(slot, |state| {
+            (state.dev == Some(dev)).then(|| core::mem::replace(&mut state.space, space))
         });
-        let (is_its, joins) = joins.unwrap_or_default();
-        if !joins {
+        let former = former.flatten();
+        if former.is_none_or(|former| former == space) {
             // Another context joined the device first, or removed it.
             self.with_slot(space, |state| state.drop_member(untrusted));
         }
-        is_its.then_some(space).ok_or(Error::Removed)
+        former.map(|_| space).ok_or(Error::Removed)
     }
 
     #[inline]

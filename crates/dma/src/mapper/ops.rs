@@ -222,43 +222,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let owner = self.id;
         Ok(Vmap { owner, host })
     }
-
-    /// As [`end_mapping`](Self::end_mapping), for mappings that bounce, or whose IOTLB flush may be postponed.
-    #[inline(never)]
-    pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        // Removes the device's view before the copy out of the bounce slots, so that the copy has the
-        // device's last writes.
-        let ended = match mapping.runs.iova() {
-            Some(range) if mapping.runs.bounced().is_empty() => {
-                self.unmap_iommu(mapping.at(), range)
-            }
-            // Flushes at once, because other mappings may reuse the slots next.
-            Some(range) => self.unmap_iommu_now(mapping.at(), range),
-            None => Ok(()),
-        };
-        self.end_view_of(mapping, attrs, ended)
-    }
-
-    /// Finishes a mapping after the device's view was removed: syncs for the CPU, updates the counters, and
-    /// releases bounce slots. `ended` tells whether the removal succeeded. If not, keeps the slots, and
-    /// quarantines the memory.
-    #[inline(never)]
-    pub(super) fn end_view_of(
-        &self,
-        mapping: &Mapping<P>,
-        attrs: Attrs,
-        ended: Result<(), Error>,
-    ) -> Result<(), Error> {
-        if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
-        }
-        self.with_slot(mapping.slot, Slot::count_unmap);
-        match mapping.runs.iova() {
-            Some(range) if ended.is_err() => self.set_stuck(mapping.runs.direct(), range.granule),
-            _ => self.release_slots(mapping.runs.bounced()),
-        }
-        ended
-    }
 }
 
 impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
@@ -327,7 +290,13 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
-        self.is_own(alloc.memory.owner) && self.sync_allocation(alloc, direction, sync)
+        let is_own = self.is_own(alloc.memory.owner);
+        let own = alloc.own.as_ref().filter(|own| is_own && own.needs_sync);
+        let synced = own.filter(|_| maintain(&self.platform, alloc.segments(), direction, sync));
+        if let Some(own) = synced {
+            self.count_sync(own.at.slot, sync);
+        }
+        synced.is_some()
     }
 
     fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
@@ -428,7 +397,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
-        self.is_own(mapping.owner) && self.sync_mapping(mapping, direction, sync)
+        self.is_own(mapping.owner) && self.try_sync(mapping, direction, sync) == Ok(true)
     }
 
     fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
@@ -473,6 +442,15 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             return Err(Error::Invalid);
         }
         check_within(alloc.len_bytes(), offset, len_bytes)?;
-        self.mmap_part(alloc, offset, len_bytes)
+        if let Some(pages) = alloc.pages() {
+            return self.platform.mmap(pages, offset, len_bytes);
+        }
+        let memory = *alloc.segments().first().ok_or(Error::Invalid)?;
+        let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
+        self.platform.mmap_physical(Segment {
+            addr,
+            len: len_bytes,
+            ..memory
+        })
     }
 }

@@ -1,7 +1,6 @@
 //! Allocations that get their physical pages later, and that can be moved.
 
 use super::alloc::{are_pieces, shorten, whole_pieces};
-use super::coherent::Backing;
 use super::{Alloc, Mapper, fill, room};
 use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
@@ -61,7 +60,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         caching: Caching,
         place: impl FnOnce(&P, &P::Pages) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let Backing::Pages(pages) = &alloc.backing else {
+        let Some(pages) = &alloc.pages else {
             return Err(Error::Invalid);
         };
         if !self.is_own(alloc.memory.owner) || alloc.own.is_some() {

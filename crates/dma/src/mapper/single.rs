@@ -5,7 +5,6 @@
 use super::flush::give_back;
 use super::iommu::{prot, take_range};
 use super::layout::to_boundary;
-use super::sync::maintain;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
 use crate::ranges::RangeRoom;
 use crate::{
@@ -212,7 +211,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mapped = mapped.and_then(|()| self.platform.iommu_map_done(at.group, iova, len));
         if let Err(err) = mapped {
             let range = IovaRange { base, len, granule };
-            self.undo_map(at, range, (base, done), slice::from_ref(segment));
+            self.unmap_now(at, range, (base, done), slice::from_ref(segment));
             self.with_slot(at.slot, |state| {
                 state.undo_count_map();
                 let syncs = &mut state.counters.syncs_for_device;
@@ -244,26 +243,27 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`end_mapping`](Self::end_mapping), for mappings with an IOMMU, with several runs, or with syncs.
     #[inline(never)]
     fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
-        let at = mapping.at();
-        if !mapping.runs.bounced().is_empty() {
-            return self.end_any(mapping, attrs);
-        }
-        let iova = mapping.runs.iova();
+        let (at, bounces) = (mapping.at(), !mapping.runs.bounced().is_empty());
+        // The range, unless its addresses are freed after a later flush.
+        let mut iova = mapping.runs.iova();
         // Removes the device's view first, so that the CPU sees the device's last writes.
         if let Some(range) = iova {
-            if !now && !self.is_strict(at) {
-                return self.end_any(mapping, attrs);
-            }
             let first = Iova::new(range.base);
             if let Err(err) = self.platform.iommu_unmap(at.group, first, range.len) {
-                self.quarantine(at, range);
-                return self.end_view_of(mapping, attrs, Err(err));
+                self.end_failed(mapping, attrs, range);
+                return Err(err);
             }
-            self.platform.iommu_flush(at.group);
+            // Flushes now if other mappings may reuse the bounce slots next.
+            let waits = !now && !bounces && !self.is_strict(at);
+            if waits && self.enqueue(at, range) {
+                iova = None;
+            } else {
+                self.platform.iommu_flush(at.group);
+            }
         }
-        let syncs = mapping.needs_sync && !attrs.contains(Attrs::SKIP_CPU_SYNC);
-        let runs = mapping.runs.direct();
-        let synced = syncs && maintain(&self.platform, runs, mapping.direction, SyncFor::Cpu);
+        let synced = (mapping.needs_sync || bounces)
+            && !attrs.contains(Attrs::SKIP_CPU_SYNC)
+            && self.sync_runs(mapping, mapping.direction, SyncFor::Cpu).0;
         let own = iova.filter(|_| at.space == at.slot);
         self.with_slot(at.slot, |state| {
             state.count_unmap();
@@ -277,7 +277,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if let (Some(range), None) = (iova, own) {
             self.give_iova(at, range);
         }
+        if bounces {
+            self.release_slots(mapping.runs.bounced());
+        }
         Ok(())
+    }
+
+    /// Ends a mapping whose device may still reach the memory and the bounce slots, and quarantines both.
+    #[cold]
+    fn end_failed(&self, mapping: &Mapping<P>, attrs: Attrs, range: IovaRange) {
+        self.quarantine(mapping.at(), range);
+        if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
+            // A failed copy is no reason to stop.
+            let _ = self.try_sync(mapping, mapping.direction, SyncFor::Cpu);
+        }
+        self.with_slot(mapping.slot, Slot::count_unmap);
+        self.set_stuck(mapping.runs.direct(), range.granule);
     }
 }
 

@@ -11,17 +11,11 @@ const MAX_SPARES: usize = 16;
 /// Length of the longest cached range, in granules.
 const MAX_GRANULES: u64 = 32;
 
-/// A cached range: free for callers, but still allocated in the address allocator.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spare {
-    base: u64,
-    len: u64,
-}
-
-/// Cached ranges, each aligned to its length rounded up to a power of two.
+/// Cached ranges, each aligned to its length rounded up to a power of two. They are free for callers, but still
+/// allocated in the address allocator.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
-    ranges: [Spare; MAX_SPARES],
+    ranges: [IovaRange; MAX_SPARES],
     count: usize,
     /// Index of the entry to replace when all are used.
     next: usize,
@@ -32,13 +26,12 @@ impl Spares {
     #[inline]
     pub(super) fn take(&mut self, len: u64, limit: u64) -> Option<u64> {
         let kept = self.ranges.get_mut(..self.count)?;
+        let last = *kept.last()?;
         // No overflow: the range lies inside the space.
-        let suits = |spare: &Spare| spare.len == len && spare.base + (len - 1) <= limit;
-        let place = kept.iter().rposition(suits)?;
-        let base = kept.get(place)?.base;
-        kept.swap(place, self.count - 1);
+        let suits = |spare: &&mut IovaRange| spare.len == len && spare.base + (len - 1) <= limit;
+        let spare = kept.iter_mut().rfind(suits)?;
         self.count -= 1;
-        Some(base)
+        Some(core::mem::replace(spare, last).base)
     }
 
     /// Caches a range. Returns a range that the caller must free, if any: this one, or an older one that it
@@ -53,22 +46,19 @@ impl Spares {
             return Some(range);
         }
         if let Some(free) = self.ranges.get_mut(self.count) {
-            *free = Spare { base, len };
+            *free = range;
             self.count += 1;
             return None;
         }
         let old = self.ranges.get_mut(self.next)?;
-        let Spare { base, len } = core::mem::replace(old, Spare { base, len });
         self.next = (self.next + 1) % MAX_SPARES;
-        Some(IovaRange { base, len, granule })
+        Some(core::mem::replace(old, range))
     }
 
-    /// Removes any range; returns its base and length.
-    pub(super) fn pop(&mut self) -> Option<(u64, u64)> {
-        let last = self.count.checked_sub(1)?;
-        let Spare { base, len } = *self.ranges.get(last)?;
-        self.count = last;
-        Some((base, len))
+    /// Removes any range.
+    pub(super) fn pop(&mut self) -> Option<IovaRange> {
+        self.count = self.count.checked_sub(1)?;
+        self.ranges.get(self.count).copied()
     }
 }
 
@@ -90,7 +80,7 @@ mod tests {
         assert_eq!(spares.take(1 << 12, 0x10_0ffe), None, "ends above");
         assert_eq!(spares.take(1 << 12, 0x10_0fff), Some(0x10_0000));
         assert_eq!(spares.take(1 << 12, u64::MAX), None, "taken");
-        assert_eq!(spares.pop(), Some((0x8000, 3 << 12)));
+        assert_eq!(spares.pop(), Some(range(0x8000, 3)));
         assert_eq!(spares.pop(), None);
     }
 

@@ -1,29 +1,34 @@
 //! Hands memory over between the CPU and devices: cache maintenance and bounce copies.
 
 use super::bounce::Bounced;
-use super::{Alloc, Mapper, Mapping};
+use super::{Mapper, Mapping};
 use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary and all of it
-    /// succeeded.
-    pub(super) fn sync_mapping(
-        &self,
-        mapping: &Mapping<P>,
-        direction: Direction,
-        sync: SyncFor,
-    ) -> bool {
-        self.try_sync(mapping, direction, sync) == Ok(true)
-    }
-
-    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary, or the platform's
-    /// first error for a bounced run. All other runs are copied nevertheless.
+    /// Hands a mapping over to the CPU or the device, and counts that. Returns whether work was necessary, or the
+    /// error of [`sync_runs`](Self::sync_runs).
     pub(crate) fn try_sync(
         &self,
         mapping: &Mapping<P>,
         direction: Direction,
         sync: SyncFor,
     ) -> Result<bool, Error> {
+        let (due, result) = self.sync_runs(mapping, direction, sync);
+        if due {
+            self.count_sync(mapping.slot, sync);
+        }
+        result.map(|()| due)
+    }
+
+    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary, and the platform's
+    /// first error for a bounced run. All other runs are copied nevertheless.
+    #[inline(never)]
+    pub(super) fn sync_runs(
+        &self,
+        mapping: &Mapping<P>,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> (bool, Result<(), Error>) {
         let mut due =
             mapping.needs_sync && maintain(&self.platform, mapping.runs.direct(), direction, sync);
         let mut result = Ok(());
@@ -31,16 +36,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             SyncFor::Device => direction.device_reads(),
             SyncFor::Cpu => direction.device_writes(),
         };
-        if copies && !mapping.runs.bounced().is_empty() {
+        for run in mapping.runs.bounced().iter().filter(|_| copies) {
             due = true;
-            for run in mapping.runs.bounced() {
-                result = result.and(self.copy_run(mapping.slot, run, sync));
-            }
+            result = result.and(self.copy_run(mapping.slot, run, sync));
         }
-        if due {
-            self.count_sync(mapping.slot, sync);
-        }
-        result.map(|()| due)
+        (due, result)
     }
 
     /// Copies one bounced run into the bounce pool, or back to its memory.
@@ -68,22 +68,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
         });
         result
-    }
-
-    pub(super) fn sync_allocation(
-        &self,
-        alloc: &Alloc<P>,
-        direction: Direction,
-        sync: SyncFor,
-    ) -> bool {
-        let Some(own) = &alloc.own else {
-            return false;
-        };
-        if !own.needs_sync || !maintain(&self.platform, alloc.segments(), direction, sync) {
-            return false;
-        }
-        self.count_sync(own.at.slot, sync);
-        true
     }
 
     pub(super) fn count_sync(&self, slot: usize, sync: SyncFor) {
