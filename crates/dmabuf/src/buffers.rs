@@ -122,7 +122,7 @@ pub struct Live {
 }
 
 /// The memories that have changed since the host's last query.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Changes {
     count: u64,
     memories: Vec<MemoryId>,
@@ -133,14 +133,6 @@ struct Changes {
 impl Changes {
     /// Maximum number of memories in the list.
     const MAX_MEMORIES: usize = 64;
-
-    const fn new() -> Self {
-        Self {
-            count: 0,
-            memories: Vec::new(),
-            more: false,
-        }
-    }
 
     fn note(&mut self, id: MemoryId) {
         self.count = self.count.wrapping_add(1);
@@ -200,7 +192,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             memories: Table::new(Self::LIMIT),
             bufs: Table::new(Self::LIMIT),
             fences: L::Lock::new(Fences::new()),
-            changes: L::Lock::new(Changes::new()),
+            changes: L::Lock::new(Changes::default()),
             placer: None,
         }
     }
@@ -486,10 +478,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` (EINVAL) for a dma-buf that is gone, `TableFull` (ENOMEM) when the count is at its maximum.
     pub fn get_buf(&self, id: BufId) -> Result<BufRef, Error> {
         let counted = self.bufs.with(id.0, |buf| {
-            let counted = buf.refs.checked_add(1).ok_or(Error::TableFull {
-                entries: u64::from(buf.refs),
-            });
-            buf.refs = counted?;
+            let full = Error::table_full(buf.refs);
+            buf.refs = buf.refs.checked_add(1).ok_or(full)?;
             Ok(buf.memory)
         });
         let memory = counted.unwrap_or(Err(Error::Invalid))?;

@@ -31,10 +31,9 @@ pub enum Error {
 
 impl Error {
     /// Returns the error of a full table.
-    pub(crate) fn table_full(entries: usize) -> Self {
-        Self::TableFull {
-            entries: u64::try_from(entries).unwrap_or(u64::MAX),
-        }
+    pub(crate) fn table_full(entries: impl TryInto<u64>) -> Self {
+        let entries = entries.try_into().unwrap_or(u64::MAX);
+        Self::TableFull { entries }
     }
 
     /// The Linux errno, positive.
@@ -56,12 +55,7 @@ impl Error {
         match self {
             Self::Dma(e) => e.reason(),
             Self::Revoked => Some(Reason::new(Constraint::Revoked, 1, 0)),
-            Self::Invalid
-            | Self::Busy
-            | Self::Unplaced
-            | Self::Pinned
-            | Self::Quarantined
-            | Self::TableFull { .. } => None,
+            _ => None,
         }
     }
 }

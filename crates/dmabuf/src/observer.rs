@@ -36,53 +36,37 @@ pub struct MissingSync<D> {
 ///
 /// # Context
 /// Called by the thread that called this crate. A method must not call this crate.
+#[expect(unused_variables, reason = "the default methods observe nothing")]
 pub trait Observer<O: DmaOps> {
     /// Cache maintenance or a bounce copy was done for `dev`.
-    fn synced(&self, dev: O::Device, sync: SyncFor) {
-        let _ = (dev, sync);
-    }
+    fn synced(&self, dev: O::Device, sync: SyncFor) {}
 
     /// Memory was allocated for `dev`.
-    fn allocated(&self, dev: O::Device, len_bytes: u64) {
-        let _ = (dev, len_bytes);
-    }
+    fn allocated(&self, dev: O::Device, len_bytes: u64) {}
 
     /// Memory that was allocated for `dev` was freed.
-    fn freed(&self, dev: O::Device, len_bytes: u64) {
-        let _ = (dev, len_bytes);
-    }
+    fn freed(&self, dev: O::Device, len_bytes: u64) {}
 
     /// Memory was mapped for `dev`.
-    fn mapped(&self, dev: O::Device) {
-        let _ = dev;
-    }
+    fn mapped(&self, dev: O::Device) {}
 
     /// Memory was unmapped from `dev`.
-    fn unmapped(&self, dev: O::Device) {
-        let _ = dev;
-    }
+    fn unmapped(&self, dev: O::Device) {}
 
     /// An unmap failed: `dev` may still reach `len_bytes` of memory, which is never used again.
-    fn quarantined(&self, dev: O::Device, len_bytes: u64) {
-        let _ = (dev, len_bytes);
-    }
+    fn quarantined(&self, dev: O::Device, len_bytes: u64) {}
 
     /// Memory of `dev` was moved by a copy of `len_bytes`.
-    fn moved(&self, dev: O::Device, len_bytes: u64) {
-        let _ = (dev, len_bytes);
-    }
+    fn moved(&self, dev: O::Device, len_bytes: u64) {}
 
     /// Counts the bytes of `alloc` that differ between the CPU's view and the devices'; `None` if
     /// the host cannot know, as on real hardware.
     fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
-        let _ = (ops, alloc);
         None
     }
 
     /// A CPU access lacked a necessary sync.
-    fn missing_sync(&self, fact: MissingSync<O::Device>) {
-        let _ = fact;
-    }
+    fn missing_sync(&self, fact: MissingSync<O::Device>) {}
 }
 
 impl<O: DmaOps> Observer<O> for () {}

@@ -134,14 +134,9 @@ fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
         return Err(Error::Invalid);
     }
     let mask = page.wrapping_sub(1);
-    match len_bytes.checked_add(mask) {
-        Some(sum) => Ok(sum & !mask),
-        None => Err(Error::Dma(vb3_dma::Error::NoMemory(Reason::new(
-            Constraint::SizeLimit,
-            len_bytes,
-            !mask,
-        )))),
-    }
+    let reason = Reason::new(Constraint::SizeLimit, len_bytes, !mask);
+    let sum = len_bytes.checked_add(mask);
+    Ok(sum.ok_or(vb3_dma::Error::NoMemory(reason))? & !mask)
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {

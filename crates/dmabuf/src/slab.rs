@@ -44,6 +44,12 @@ impl<T> Slot<T> {
         SlabKey { generation, index }
     }
 
+    /// Returns the value of a key, whose index is that of this slot.
+    pub(crate) fn get_mut(&mut self, key: SlabKey) -> Option<&mut T> {
+        let is_it = self.generation == key.generation;
+        self.value.as_mut().filter(|_| is_it)
+    }
+
     /// Takes the value out of the slot.
     pub(crate) fn take(&mut self) -> Option<T> {
         let value = self.value.take()?;
@@ -79,16 +85,6 @@ impl<T> Slab<T> {
             .filter_map(|(slot, index)| Some((slot.key(index), slot.value.as_ref()?)))
     }
 
-    fn slot(&self, key: SlabKey) -> Option<&Slot<T>> {
-        let slot = self.slots.get(usize::try_from(key.index).ok()?)?;
-        (slot.generation == key.generation).then_some(slot)
-    }
-
-    fn slot_mut(&mut self, key: SlabKey) -> Option<&mut Slot<T>> {
-        let slot = self.slots.get_mut(usize::try_from(key.index).ok()?)?;
-        (slot.generation == key.generation).then_some(slot)
-    }
-
     /// Returns the index of a free slot, and adds a slot if none is free. `None` if that is impossible.
     fn vacancy(&mut self) -> Option<u32> {
         if let Some(index) = self.free.pop() {
@@ -113,26 +109,29 @@ impl<T> Store<T> for Slab<T> {
 
     fn insert(&mut self, value: T) -> Result<SlabKey, T> {
         let vacancy = self.vacancy();
-        let place = vacancy.and_then(|index| usize::try_from(index).ok());
-        match (vacancy, place.and_then(|at| self.slots.get_mut(at))) {
-            (Some(index), Some(slot)) => {
-                slot.value = Some(value);
-                Ok(slot.key(index))
-            }
-            _ => Err(value),
-        }
+        let found = vacancy.and_then(|index| Some((index, self.slots.get_mut(index as usize)?)));
+        let Some((index, slot)) = found else {
+            return Err(value);
+        };
+        slot.value = Some(value);
+        Ok(slot.key(index))
     }
 
     fn get(&self, key: SlabKey) -> Option<&T> {
-        self.slot(key)?.value.as_ref()
+        let slot = self.slots.get(key.index as usize)?;
+        slot.value
+            .as_ref()
+            .filter(|_| slot.generation == key.generation)
     }
 
     fn get_mut(&mut self, key: SlabKey) -> Option<&mut T> {
-        self.slot_mut(key)?.value.as_mut()
+        self.slots.get_mut(key.index as usize)?.get_mut(key)
     }
 
     fn remove(&mut self, key: SlabKey) -> Option<T> {
-        let value = self.slot_mut(key)?.take()?;
+        let slot = self.slots.get_mut(key.index as usize)?;
+        slot.get_mut(key)?;
+        let value = slot.take()?;
         self.free.push(key.index);
         Some(value)
     }

@@ -19,6 +19,7 @@ const CHUNKS: usize = 17;
 type Chunk<T, L> = [Box<[<L as Locks>::Lock<Slot<T>>]>; 1];
 
 /// Which slots are vacant.
+#[derive(Default)]
 struct Vacant {
     /// Slots that were used and are vacant. Its capacity is enough for all slots, so removing never
     /// allocates.
@@ -71,11 +72,7 @@ impl<T, L: Locks> Table<T, L> {
     pub fn new(limit: u32) -> Self {
         Self {
             chunks: [const { OnceBox::new() }; CHUNKS],
-            vacant: L::Lock::new(Vacant {
-                free: Vec::new(),
-                next: 0,
-                end: 0,
-            }),
+            vacant: L::Lock::new(Vacant::default()),
             limit: limit.min(Self::LIMIT),
         }
     }
@@ -97,10 +94,8 @@ impl<T, L: Locks> Table<T, L> {
 
     /// Calls `act` with an entry, which stays locked meanwhile; `None` if the entry does not exist.
     pub fn with<R>(&self, key: SlabKey, act: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.slot(key.index)?.with(|slot| {
-            let is_it = slot.generation == key.generation;
-            slot.value.as_mut().filter(|_| is_it).map(act)
-        })
+        self.slot(key.index)?
+            .with(|slot| slot.get_mut(key).map(act))
     }
 
     /// Takes an entry out of the table and returns its value.
@@ -111,8 +106,7 @@ impl<T, L: Locks> Table<T, L> {
     /// Takes an entry out if `decide` returns true for it. The entry stays locked from decision to removal.
     pub fn remove_if(&self, key: SlabKey, decide: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let value = self.slot(key.index)?.with(|slot| {
-            let is_it = slot.generation == key.generation;
-            let is_wanted = slot.value.as_mut().filter(|_| is_it).is_some_and(decide);
+            let is_wanted = slot.get_mut(key).is_some_and(decide);
             is_wanted.then(|| slot.take())?
         })?;
         self.vacant.with(|vacant| vacant.free.push(key.index));

@@ -128,6 +128,7 @@ impl core::error::Error for PlaneError {}
 /// # Context
 /// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only if they wait for
 /// one of the implementation's locks.
+#[expect(unused_variables, reason = "the default methods do nothing")]
 pub trait MemOps {
     /// The host's identifier of a device that planes are allocated for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
@@ -209,7 +210,6 @@ pub trait MemOps {
     /// # Errors
     /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` if the memory cannot be placed.
     fn place(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
-        let _ = plane;
         Ok(())
     }
 
@@ -224,20 +224,15 @@ pub trait MemOps {
 
     /// Begins the driver's access. Until the access ends, a fence in the memory's reservation stands for it.
     /// If no fence can be made, the access continues without one.
-    fn begin_access(&self, plane: &mut Self::Plane) {
-        let _ = plane;
-    }
+    fn begin_access(&self, plane: &mut Self::Plane) {}
 
     /// Ends the driver's access. Does nothing without an earlier
     /// [`begin_access`](Self::begin_access).
-    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {
-        let _ = (plane, outcome);
-    }
+    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {}
 
     /// Returns whether the driver must wait for fences that a program imported for the plane's
     /// memory.
     fn is_held_back(&self, plane: &Self::Plane) -> bool {
-        let _ = plane;
         false
     }
 

@@ -58,8 +58,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         seqno: u64,
         now_ns: u64,
     ) -> Result<SyncFile, Error> {
-        let mut fences = Vec::new();
-        fences.try_reserve_exact(1).map_err(|_| self.table.full())?;
+        let mut fences = self.room(1)?;
         fences.push(self.begin_at(timeline, seqno, now_ns)?);
         Ok(SyncFile {
             fences,
@@ -78,10 +77,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         usage: Usage,
         now_ns: u64,
     ) -> Result<SyncFile, Error> {
-        let mut found = Vec::new();
-        let count = self.conflicts(memory, usage).count();
-        let reserved = found.try_reserve_exact(count);
-        reserved.map_err(|_| self.table.full())?;
+        let mut found = self.room(self.conflicts(memory, usage).count())?;
         found.extend(self.conflicts(memory, usage).map(|entry| entry.fence));
         self.sync_file_of(found, now_ns)
     }
@@ -91,14 +87,17 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// # Errors
     /// `TableFull` (ENOMEM).
     pub fn merge(&mut self, a: &SyncFile, b: &SyncFile, now_ns: u64) -> Result<SyncFile, Error> {
-        let mut found = Vec::new();
-        let both = a.fences.len().saturating_add(b.fences.len());
-        found
-            .try_reserve_exact(both)
-            .map_err(|_| self.table.full())?;
+        let mut found = self.room(a.fences.len().saturating_add(b.fences.len()))?;
         let all = a.fences.iter().chain(&b.fences);
         found.extend(all.copied().filter(|fence| self.table.is_pending(*fence)));
         self.sync_file_of(found, now_ns)
+    }
+
+    /// Returns an empty list with room for `count` fences.
+    fn room(&self, count: usize) -> Result<Vec<FenceId>, Error> {
+        let mut list = Vec::new();
+        let reserved = list.try_reserve_exact(count);
+        reserved.map_err(|_| self.table.full()).map(|()| list)
     }
 
     /// Makes a sync file of the latest fence of each context, and takes a reference to each.

@@ -156,9 +156,8 @@ impl<T: Copy> FenceTable<T> {
     /// `Invalid` for a fence that is gone, `TableFull` when the count is at its maximum.
     pub(super) fn hold(&mut self, fence: FenceId) -> Result<(), Error> {
         let found = self.fences.get_mut(fence.0).ok_or(Error::Invalid)?;
-        found.holders = found.holders.checked_add(1).ok_or(Error::TableFull {
-            entries: u64::from(u32::MAX),
-        })?;
+        let full = Error::table_full(found.holders);
+        found.holders = found.holders.checked_add(1).ok_or(full)?;
         Ok(())
     }
 

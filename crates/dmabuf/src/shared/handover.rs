@@ -92,12 +92,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             let copied = self.sync_mapping(cx, key, SyncFor::Device);
             if !copied && direction.device_reads() {
                 // Without the copy, the device would read the slots' previous content.
-                let len_bytes = self.spec.len_bytes;
-                return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason::new(
-                    Constraint::BouncePool,
-                    len_bytes,
-                    0,
-                ))));
+                let reason = Reason::new(Constraint::BouncePool, self.spec.len_bytes, 0);
+                return Err(vb3_dma::Error::NoSuchMemory(reason).into());
             }
         } else {
             self.report_unread(cx);

@@ -30,11 +30,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// `TableFull` (ENOMEM) when the count is at its maximum.
     pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
         let users = self.state.users_mut(kind);
-        let Some(count) = users.count.checked_add(1) else {
-            return Err(Error::TableFull {
-                entries: u64::from(users.count),
-            });
-        };
+        let full = Error::table_full(users.count);
+        let count = users.count.checked_add(1).ok_or(full)?;
         if users.count == 0 {
             users.since_ns = now_ns;
         }

@@ -150,6 +150,13 @@ fn plane_moved_since_its_place_is_refused() {
     // Another queue moves the memory before the first queue's device gets it.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
+    // The owner's attachment belongs to one plane, so only that plane maps it again.
+    assert_eq!(
+        t.prepare(&mut camera, HintSkip::empty())
+            .unwrap_err()
+            .errno(),
+        22
+    );
     // Another allocation takes the old addresses.
     let other = alloc(
         &t,
