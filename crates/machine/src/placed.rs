@@ -5,7 +5,7 @@
 
 use crate::front::Machine;
 use crate::machine::Pages;
-use crate::ram::{FRAME, Ram, Spot};
+use crate::ram::Spot;
 use crate::trace::Event;
 use vb3_dma::{Caching, Error, SegmentKind};
 
@@ -60,12 +60,12 @@ impl Machine {
         }
         let is_new = object.frames.is_empty();
         let from = object.first_addr();
-        let is_in_area = matches!(spot, Spot::Run(at) if state.ram.is_in_area(at.get()));
+        let is_in_area = matches!(spot, Spot::Run(at) if state.ram.area_at(at.get()).is_some());
         if !is_new && !is_in_area {
             state.ram.check_free(len)?;
         }
         let frames = state.ram.take_at(len, spot)?;
-        let kind = kind_of(&state.ram, &frames);
+        let kind = state.ram.kind_of(&frames);
         let dram = state.dram_at(&frames, caching_of(kind, caching), len)?;
         let place = (frames, kind, dram);
         let old = state.memory.relocate(pages.id, place).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Machine {
         state.may_fail()?;
         state.check_pages(len)?;
         let frames = state.ram.take_area(area, len)?;
-        let kind = kind_of(&state.ram, &frames);
+        let kind = state.ram.kind_of(&frames);
         let caching = caching_of(kind, Caching::Cached);
         let shared = kind == SegmentKind::Physical;
         let object = state.object_at(frames, (kind, caching), len, shared)?;
@@ -109,12 +109,6 @@ impl Machine {
     pub fn promised_bytes(&self) -> u64 {
         self.state.borrow().ram.promised
     }
-}
-
-/// Returns the kind of memory of frames, which must all be in one area.
-fn kind_of(ram: &Ram, frames: &[(u64, u64)]) -> SegmentKind {
-    let first = frames.first().map_or(0, |&(first, _)| first);
-    ram.kind_at(first.saturating_mul(FRAME))
 }
 
 /// Returns the actual caching of memory, given the caching that it would have with struct pages.

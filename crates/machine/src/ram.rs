@@ -60,9 +60,8 @@ pub(crate) struct Ram {
 
 /// A named reserved part of RAM or of the chip's memory.
 #[derive(Debug)]
-struct Area {
-    first: u64,
-    end: u64,
+pub(crate) struct Area {
+    bytes: Range<u64>,
     runs: Runs,
     kind: SegmentKind,
     protected: bool,
@@ -101,8 +100,7 @@ impl Ram {
             let first = *from;
             *from += area.bytes;
             Area {
-                first,
-                end: *from,
+                bytes: first..*from,
                 runs,
                 kind,
                 protected: area.protected,
@@ -183,18 +181,15 @@ impl Ram {
         take_anywhere(runs, frames)
     }
 
-    fn area_at(&self, addr: u64) -> Option<&Area> {
-        let mut areas = self.areas.iter();
-        areas.find(|area| (area.first..area.end).contains(&addr))
+    pub(crate) fn area_at(&self, addr: u64) -> Option<&Area> {
+        self.areas.iter().find(|area| area.bytes.contains(&addr))
     }
 
-    pub(crate) fn is_in_area(&self, addr: u64) -> bool {
-        self.area_at(addr).is_some()
-    }
-
-    /// Returns the kind of memory at an address. Outside areas, all memory has struct pages.
-    pub(crate) fn kind_at(&self, addr: u64) -> SegmentKind {
-        (self.area_at(addr)).map_or(SegmentKind::Pages, |area| area.kind)
+    /// Returns the kind of frames, which must all be in one area. Outside areas, all memory has struct pages.
+    pub(crate) fn kind_of(&self, frames: &[(u64, u64)]) -> SegmentKind {
+        let first = frames.first();
+        let area = first.and_then(|&(first, _)| self.area_at(first * FRAME));
+        area.map_or(SegmentKind::Pages, |area| area.kind)
     }
 
     /// Returns whether the memory at an address is protected.
@@ -204,7 +199,7 @@ impl Ram {
 
     /// Returns the free frames of the part of memory that contains this address.
     fn part_of(&mut self, addr: u64) -> &mut Runs {
-        let is_in = |area: &&mut Area| (area.first..area.end).contains(&addr);
+        let is_in = |area: &&mut Area| area.bytes.contains(&addr);
         if addr < self.cma_end {
             &mut self.cma
         } else if let Some(area) = self.areas.iter_mut().find(is_in) {
@@ -300,7 +295,7 @@ impl Ram {
         // The area's start has a device's usual alignment, but not any alignment.
         let origin = if align <= start { start } else { 0 };
         let size = (frames, align.max(own));
-        if let Some(first) = self.cma.take_run_from(origin, size, end) {
+        if let Some(first) = self.cma.take_run(origin, size, end) {
             self.cma_peak = self.cma_peak.max(self.cma_used());
             return Ok(vec![(first, frames)]);
         }
@@ -310,7 +305,7 @@ impl Ram {
         }
         // There may be free memory that is out of the device's reach.
         let anywhere = u64::MAX / FRAME;
-        Err(match self.cma.take_run_from(origin, size, anywhere) {
+        Err(match self.cma.take_run(origin, size, anywhere) {
             Some(first) => {
                 self.cma.give(first, frames);
                 Error::NoMemory(Reason::new(
@@ -320,12 +315,12 @@ impl Ram {
                 ))
             }
             // Only the device's alignment is a reason of its own.
-            None if align > own => unplaced((frames, align), self.cma.largest(end)),
+            None if align > own => unplaced((frames, align), self.cma.largest(0, 1, end)),
             None => {
                 // An allocation of fewer pages may start at smaller multiples.
                 let fits = (0..=MAX_CMA_ORDER).map(|order| {
                     let own = (self.page / FRAME) << order;
-                    let longest = self.cma.largest_from(origin, align.max(own), end);
+                    let longest = self.cma.largest(origin, align.max(own), end);
                     longest.min(if order < MAX_CMA_ORDER { own } else { u64::MAX })
                 });
                 short(Constraint::Contiguous, frames, fits.max().unwrap_or(0))
@@ -355,12 +350,13 @@ impl Ram {
         piece: u64,
         end: u64,
     ) -> Result<FrameRuns, Error> {
-        let longest = self.general.largest(end).min(self.longest_run / FRAME);
+        let longest = self.general.largest(0, 1, end);
+        let longest = longest.min(self.longest_run / FRAME);
         if frames <= longest {
             if frames == piece && align <= piece {
                 return self.take_scattered(piece, piece, 0..end);
             }
-            if let Some(first) = self.general.take_run((frames, align), end) {
+            if let Some(first) = self.general.take_run(0, (frames, align), end) {
                 return Ok(vec![(first, frames)]);
             }
         }
@@ -413,9 +409,9 @@ fn end_of(max_addr: PhysAddr) -> u64 {
 
 fn take_anywhere(runs: &mut Runs, frames: u64) -> Result<FrameRuns, Error> {
     let end = u64::MAX / FRAME;
-    match runs.take_run((frames, 1), end) {
+    match runs.take_run(0, (frames, 1), end) {
         Some(first) => Ok(vec![(first, frames)]),
-        None => Err(short(Constraint::Contiguous, frames, runs.largest(end))),
+        None => Err(unplaced((frames, 1), runs.largest(0, 1, end))),
     }
 }
 

@@ -43,13 +43,9 @@ impl Runs {
         })
     }
 
-    /// Returns the number of frames of the longest run below frame `end`.
-    pub(crate) fn largest(&self, end: u64) -> u64 {
-        self.largest_from(0, 1, end)
-    }
-
-    /// As [`largest`](Self::largest), for runs that start a multiple of `align` frames after frame `origin`.
-    pub(crate) fn largest_from(&self, origin: u64, align: u64, end: u64) -> u64 {
+    /// Returns the number of frames of the longest run below frame `end` that starts a multiple of `align` frames
+    /// after frame `origin`.
+    pub(crate) fn largest(&self, origin: u64, align: u64, end: u64) -> u64 {
         let lens = self.runs.range(origin.min(end)..end).map(|(&start, &run)| {
             let at = origin + (start - origin).next_multiple_of(align);
             (start + run).min(end).saturating_sub(at)
@@ -103,14 +99,9 @@ impl Runs {
         fits
     }
 
-    /// Takes `len` frames at a multiple of `align` from the best-fitting run below frame `end`. Among
-    /// equal runs, the lowest is used.
-    pub(crate) fn take_run(&mut self, size: (u64, u64), end: u64) -> Option<u64> {
-        self.take_run_from(0, size, end)
-    }
-
-    /// As [`take_run`](Self::take_run), at a multiple of `align` frames after frame `origin`.
-    pub(crate) fn take_run_from(
+    /// Takes `len` frames a multiple of `align` frames after frame `origin`, from the best-fitting run below
+    /// frame `end`. Among equal runs, the lowest is used.
+    pub(crate) fn take_run(
         &mut self,
         origin: u64,
         (len, align): (u64, u64),
@@ -148,15 +139,10 @@ impl Runs {
                 taken.push((run, len));
                 continue;
             }
-            let step = longest + 1;
-            for at in (run + longest..run + len).step_by(step as usize) {
-                // The frames before the taken ones are now a separate run.
-                let rest = if at == run + longest {
-                    run
-                } else {
-                    at - longest
-                };
-                self.take_from(rest, at, 1);
+            let step = longest as usize + 1;
+            for at in (run + longest..run + len).step_by(step) {
+                // The frames between two taken ones are a separate run.
+                self.take_from(at - longest, at, 1);
                 taken.push((at, 1));
             }
         }

@@ -81,7 +81,7 @@ proptest! {
         for op in ops {
             let (frames, wanted, room) = match op {
                 Op::Run(len, align, end) => {
-                    let got = runs.take_run((len, align), end);
+                    let got = runs.take_run(0, (len, align), end);
                     let room = longest(&free, align, end) >= len;
                     prop_assert!(got.is_none_or(|at| at % align == 0));
                     (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, 0..end), room)
@@ -126,7 +126,7 @@ proptest! {
                 taken.push(frames);
             }
             prop_assert_eq!(runs.frames(), free.len() as u64);
-            prop_assert_eq!(runs.largest(u64::MAX), longest(&free, 1, u64::MAX));
+            prop_assert_eq!(runs.largest(0, 1, u64::MAX), longest(&free, 1, u64::MAX));
         }
     }
 }
@@ -146,7 +146,7 @@ fn the_highest_aligned_run_is_taken_and_comes_back() {
     for (start, len) in [(20, 4), (8, 4), (4, 4), (24, 1)] {
         runs.give(start, len);
     }
-    assert_eq!((runs.frames(), runs.largest(u64::MAX)), (15, 10));
+    assert_eq!((runs.frames(), runs.largest(0, 1, u64::MAX)), (15, 10));
 }
 
 /// Positions depend only on the seed, not on how often the set is searched for its ends.
