@@ -69,16 +69,21 @@ impl IommuProfile {
 }
 
 /// A named part of memory that is reserved for physically contiguous buffers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AreaProfile {
-    /// The area's name, which is also the name of its dma-heap.
+    /// The area's name, which is also the name of its dma-heap. It is the key of the area's table.
+    #[serde(skip)]
     pub name: String,
     /// Length in bytes.
+    #[serde(rename = "size", deserialize_with = "read::size")]
     pub bytes: u64,
     /// Whether the area has struct pages. If not, it is on-chip memory (SRAM) among devices' addresses, and
     /// uncached.
+    #[serde(default = "read::yes")]
     pub pages: bool,
     /// Whether the memory is protected: the CPU and devices without permission cannot access it.
+    #[serde(default)]
     pub protected: bool,
 }
 

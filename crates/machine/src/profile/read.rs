@@ -167,27 +167,17 @@ pub(super) fn bounce<'de, D: Deserializer<'de>>(
 }
 
 /// A reserved area, written as a table or as its size.
-struct Area(AreaTable);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AreaTable {
-    #[serde(deserialize_with = "size")]
-    size: u64,
-    #[serde(default = "yes")]
-    pages: bool,
-    #[serde(default)]
-    protected: bool,
-}
+struct Area(AreaProfile);
 
 impl<'de> Deserialize<'de> for Area {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a number of bytes, a size like \"8MiB\", or a table with size";
         read(deserializer, expected, |value| match value {
             Notation::Table(table) => Some(Self(table)),
-            value => value.bytes().map(|size| {
-                Self(AreaTable {
-                    size,
+            value => value.bytes().map(|bytes| {
+                Self(AreaProfile {
+                    name: String::new(),
+                    bytes,
                     pages: true,
                     protected: false,
                 })
@@ -200,12 +190,7 @@ pub(super) fn areas<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<AreaProfile>, D::Error> {
     let areas = BTreeMap::deserialize(deserializer)?.into_iter();
-    let areas = areas.map(|(name, Area(area))| AreaProfile {
-        name,
-        bytes: area.size,
-        pages: area.pages,
-        protected: area.protected,
-    });
+    let areas = areas.map(|(name, Area(area))| AreaProfile { name, ..area });
     Ok(areas.collect())
 }
 
