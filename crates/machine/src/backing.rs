@@ -28,31 +28,31 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
+    /// Returns the memfd of the machine's own memory.
+    pub(crate) fn own(&self) -> Option<&Shared> {
+        match self {
+            Self::Shared(store) => Some(store),
+            Self::User { .. } | Self::Foreign(_) => None,
+        }
+    }
+
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
         match self {
-            Self::Shared(store) => reached(store.read(offset, out), offset),
+            Self::Shared(store) => store.read(offset, out).ok_or(Miss::Nothing(offset)),
             Self::User { user, base } => user
                 .read(base.saturating_add(offset), out)
                 .map_err(Miss::User),
-            Self::Foreign(foreign) => reached(foreign.read(offset, out), offset),
+            Self::Foreign(foreign) => foreign.read(offset, out).ok_or(Miss::Nothing(offset)),
         }
     }
 
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
         match self {
-            Self::Shared(store) => reached(store.write(offset, data), offset),
+            Self::Shared(store) => store.write(offset, data).ok_or(Miss::Nothing(offset)),
             Self::User { user, base } => user
                 .write(base.saturating_add(offset), data)
                 .map_err(Miss::User),
-            Self::Foreign(foreign) => reached(foreign.write(offset, data), offset),
+            Self::Foreign(foreign) => foreign.write(offset, data).ok_or(Miss::Nothing(offset)),
         }
-    }
-}
-
-pub(crate) fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
-    if inside {
-        Ok(())
-    } else {
-        Err(Miss::Nothing(offset))
     }
 }

@@ -2,7 +2,7 @@
 
 mod copy;
 
-use crate::backing::{Backing, Miss};
+use crate::backing::Miss;
 use crate::device::{Access, BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};
 use crate::front::Machine;
 use crate::machine::State;
@@ -231,10 +231,7 @@ impl State {
             if object.withdrawn || is_pool || object.is_split(place.view) {
                 return None;
             }
-            let Backing::Shared(store) = &object.backing else {
-                return None;
-            };
-            Some((place, object, store))
+            Some((place, object, object.backing.own()?))
         });
         found.collect()
     }

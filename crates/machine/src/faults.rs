@@ -25,8 +25,10 @@ pub enum Faults {
 #[derive(Debug)]
 pub(crate) struct Injector {
     plan: Faults,
-    calls: u64,
-    hits: u64,
+    /// Calls since the plan was set.
+    pub(crate) calls: u64,
+    /// Faults since the plan was set.
+    pub(crate) hits: u64,
     dice: Pcg32,
 }
 
@@ -42,16 +44,6 @@ impl Injector {
             hits: 0,
             dice: Pcg32::new(seed, 0x6661_756c),
         }
-    }
-
-    /// Calls since the plan was set.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls
-    }
-
-    /// Faults since the plan was set.
-    pub(crate) fn hits(&self) -> u64 {
-        self.hits
     }
 
     /// Decides whether the current call fails. Every fallible call begins with this.

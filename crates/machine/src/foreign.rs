@@ -118,14 +118,12 @@ impl Foreign {
     }
 
     /// Lets the kernel copy between our bytes and those from `offset`, by `process_vm_writev` to ours or by
-    /// `process_vm_readv` from ours; `false` outside the memory, or if not all bytes were copied.
+    /// `process_vm_readv` from ours; `None` outside the memory, or if not all bytes were copied.
     ///
     /// # Safety
     /// `ours` must be valid for `len` bytes of such accesses.
-    unsafe fn copy(&self, offset: u64, ours: *mut u8, len: usize, call: CopyCall) -> bool {
-        let Some(theirs) = self.mapped.at(offset, len) else {
-            return false;
-        };
+    unsafe fn copy(&self, offset: u64, ours: *mut u8, len: usize, call: CopyCall) -> Option<()> {
+        let theirs = self.mapped.at(offset, len)?;
         self.begin();
         let bytes_at = |at: *mut u8| libc::iovec {
             iov_base: at.cast(),
@@ -138,18 +136,18 @@ impl Foreign {
         // 2. If a page of the mapping is unavailable or read-only, the kernel's copy stops there and returns
         //    fewer bytes. This raises no signal, since no instruction of this process touched the page.
         let copied = unsafe { call(own(), &raw const theirs, 1, &raw const ours, 1, 0) };
-        usize::try_from(copied) == Ok(len)
+        (usize::try_from(copied) == Ok(len)).then_some(())
     }
 
-    /// Copies bytes out; `false` outside the memory, or if the exporter has no page.
-    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+    /// Copies bytes out; `None` outside the memory, or if the exporter has no page.
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Option<()> {
         let (ours, len) = (out.as_mut_ptr(), out.len());
         // SAFETY: the call writes only `out`, an exclusive slice of our own.
         unsafe { self.copy(offset, ours, len, libc::process_vm_writev) }
     }
 
-    /// Copies bytes in; `false` outside the memory, if it is read-only, or if the exporter has no page.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> bool {
+    /// Copies bytes in; `None` outside the memory, if it is read-only, or if the exporter has no page.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Option<()> {
         let (ours, len) = (data.as_ptr().cast_mut(), data.len());
         // SAFETY: the call only reads `data`.
         unsafe { self.copy(offset, ours, len, libc::process_vm_readv) }
@@ -187,15 +185,15 @@ mod tests {
         let fd = memfd(8192);
         let foreign = Foreign::map(fd.clone()).unwrap();
         assert_eq!(foreign.len_bytes(), 8192);
-        assert!(foreign.write(4094, &[1, 2, 3, 4]));
+        assert!(foreign.write(4094, &[1, 2, 3, 4]).is_some());
         let mut seen = [0; 4];
         rustix::io::pread(&*fd, &mut seen, 4094).unwrap();
         assert_eq!(seen, [1, 2, 3, 4]);
         let mut out = [9; 2];
-        assert!(foreign.read(4096, &mut out));
+        assert!(foreign.read(4096, &mut out).is_some());
         assert_eq!(out, [3, 4]);
-        assert!(!foreign.read(8191, &mut out) && !foreign.write(u64::MAX, &[1]));
-        assert!(foreign.write(8192, &[]), "nothing fits anywhere");
+        assert!(foreign.read(8191, &mut out).is_none() && foreign.write(u64::MAX, &[1]).is_none());
+        assert!(foreign.write(8192, &[]).is_some(), "nothing fits anywhere");
     }
 
     #[test]
@@ -204,9 +202,9 @@ mod tests {
         let foreign = Foreign::map(fd.clone()).unwrap();
         ftruncate(&*fd, 4096).unwrap();
         let mut out = [9; 8];
-        assert!(foreign.read(4088, &mut out) && foreign.write(0, &[1]));
-        assert!(!foreign.read(4096, &mut out) && !foreign.write(4096, &[1]));
-        assert!(!foreign.read(4092, &mut out) && !foreign.write(4092, &[1; 8]));
+        assert!(foreign.read(4088, &mut out).is_some() && foreign.write(0, &[1]).is_some());
+        assert!(foreign.read(4096, &mut out).is_none() && foreign.write(4096, &[1]).is_none());
+        assert!(foreign.read(4092, &mut out).is_none() && foreign.write(4092, &[1; 8]).is_none());
     }
 
     #[test]
@@ -218,7 +216,7 @@ mod tests {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*fd));
         let read_only = OwnedFd::from(std::fs::File::open(path).unwrap());
         let foreign = Foreign::map(Arc::new(read_only)).unwrap();
-        assert!(foreign.read(0, &mut [0; 16]) && !foreign.write(0, &[1]));
+        assert!(foreign.read(0, &mut [0; 16]).is_some() && foreign.write(0, &[1]).is_none());
     }
 
     #[test]
@@ -226,7 +224,7 @@ mod tests {
         let fd = memfd(4096);
         assert!(!is_dmabuf(fd.as_fd()));
         let foreign = Foreign::map(fd).unwrap();
-        assert!(foreign.read(0, &mut [0; 1]) && !foreign.is_begun());
+        assert!(foreign.read(0, &mut [0; 1]).is_some() && !foreign.is_begun());
     }
 
     #[test]
@@ -242,7 +240,7 @@ mod tests {
         let fd = Arc::new(udmabuf.export(memfd.as_fd(), 8192).unwrap());
         assert!(is_dmabuf(fd.as_fd()));
         let foreign = Foreign::map(fd.clone()).unwrap();
-        assert!(foreign.write(4096, b"seen") && foreign.is_begun());
+        assert!(foreign.write(4096, b"seen").is_some() && foreign.is_begun());
         foreign.end();
         let mut seen = [0; 4];
         rustix::io::pread(&memfd, &mut seen, 4096).unwrap();

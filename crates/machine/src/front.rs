@@ -76,7 +76,7 @@ impl Machine {
     #[must_use]
     pub fn injected_faults(&self) -> u64 {
         let state = self.state.borrow();
-        state.faults.hits() + state.unmap_faults.hits()
+        state.faults.hits + state.unmap_faults.hits
     }
 
     /// Returns the event trace.

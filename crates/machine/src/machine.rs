@@ -14,7 +14,7 @@ use crate::trace::{Event, Trace};
 use crate::waste::Disposal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use vb3_dma::{
     BouncePool, Caching, Coherency, DeviceInfo, DmaAddr, Error, PhysAddr, Protected, SegmentKind,
 };
@@ -212,15 +212,6 @@ impl State {
         Ok(machine)
     }
 
-    /// Returns the memfd of pages, which is the CPU's view of them, in the order of their runs. `None` for
-    /// memory of other kinds.
-    pub(crate) fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
-        match &self.memory.get(pages.id)?.backing {
-            Backing::Shared(store) => Some(store.fd()),
-            Backing::User { .. } | Backing::Foreign(_) => None,
-        }
-    }
-
     /// Checks that a length is not zero and a multiple of pages.
     pub(crate) fn check_pages(&self, len: u64) -> Result<(), Error> {
         if len == 0 || len % self.profile.page_size != 0 {
@@ -285,7 +276,7 @@ impl State {
     pub(crate) fn may_fail(&mut self) -> Result<(), Error> {
         let result = self.faults.check();
         if result.is_err() {
-            let call = self.faults.calls() - 1;
+            let call = self.faults.calls - 1;
             self.note(Event::Injected { call });
         }
         result

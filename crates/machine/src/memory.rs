@@ -4,11 +4,12 @@
 //! memory), and devices see the other. Only cache syncs move bytes between them. All other memory has
 //! one store.
 
-use crate::backing::{Backing, CHUNK, Miss, reached};
+use crate::backing::{Backing, CHUNK, Miss};
 use crate::dram::Dram;
 use crate::ram::{FRAME, FrameRuns};
 use crate::store::Private;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
 
 /// The view of memory that an access uses.
@@ -94,8 +95,8 @@ impl Object {
         else {
             return None;
         };
-        let copied = store.copy_from(to.offset, other, source.offset, source.len);
-        copied.then(|| self.make_dirty(to.offset, source.len).ok())?
+        store.copy_from(to.offset, other, source.offset, source.len)?;
+        self.make_dirty(to.offset, source.len).ok()
     }
 
     /// Checks whether bytes are readable. For memory of other owners, tries to read it.
@@ -103,8 +104,12 @@ impl Object {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
         match (self.own_store(view), &self.backing) {
             _ if self.withdrawn => Err(Miss::Nothing(offset)),
-            (Some(store), _) => reached(store.slice(offset, len).is_some(), offset),
-            (None, Backing::Shared(_)) => reached(end <= self.bytes_of_frames(), offset),
+            (Some(store), _) => store
+                .slice(offset, len)
+                .map(|_| ())
+                .ok_or(Miss::Nothing(offset)),
+            (None, Backing::Shared(_)) if end <= self.bytes_of_frames() => Ok(()),
+            (None, Backing::Shared(_)) => Err(Miss::Nothing(offset)),
             (None, backing) => {
                 let mut chunk = vec![0; CHUNK.min(len) as usize];
                 let mut at = offset;
@@ -227,15 +232,6 @@ fn segments_of(frames: &[(u64, u64)], kind: SegmentKind, (head, len): (u64, u64)
     segments
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Placement {
-    len: u64,
-    object: u64,
-    offset: u64,
-    /// Index of the run of frames in the object.
-    run: usize,
-}
-
 /// A piece of an object at a physical address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -303,10 +299,11 @@ fn carve<'a>(
 #[derive(Debug, Default)]
 pub(crate) struct MachineMemory {
     objects: BTreeMap<u64, Object>,
-    places: BTreeMap<u64, Placement>,
+    /// Each run of frames by its address: its bytes in its object, and its index there.
+    places: BTreeMap<u64, (Piece, usize)>,
     next: u64,
-    removed: u64,
-    moved: u64,
+    /// Number of changes other than insertions.
+    changed: u64,
     /// Number of searches in `places`.
     #[cfg(test)]
     pub(crate) looked: std::sync::atomic::AtomicU64,
@@ -326,15 +323,12 @@ impl MachineMemory {
         let mut offset = 0;
         for (run, &(first, count)) in frames.iter().enumerate() {
             let len = count * FRAME;
-            self.places.insert(
-                first * FRAME,
-                Placement {
-                    len,
-                    object: id,
-                    offset,
-                    run,
-                },
-            );
+            let piece = Piece {
+                object: id,
+                offset,
+                len,
+            };
+            self.places.insert(first * FRAME, (piece, run));
             offset += len;
         }
     }
@@ -359,23 +353,23 @@ impl MachineMemory {
             self.places.remove(&(first * FRAME));
         }
         self.put_at(id, &frames);
-        self.moved += 1;
+        self.note_change();
         Some(old)
     }
 
     /// Invalidates earlier search results.
     pub(crate) const fn note_change(&mut self) {
-        self.moved += 1;
+        self.changed += 1;
     }
 
     /// Returns how often objects were added, removed and moved.
     pub(crate) fn changes(&self) -> u64 {
-        self.next + self.removed + self.moved
+        self.next + self.changed
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {
         let object = self.objects.remove(&id)?;
-        self.removed += 1;
+        self.note_change();
         for &(first, _) in &object.frames {
             self.places.remove(&(first * FRAME));
         }
@@ -424,21 +418,18 @@ impl MachineMemory {
         #[cfg(test)]
         self.looked
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (&start, place) = self
-            .places
-            .range(..=addr)
-            .next_back()
-            .ok_or(Miss::Nothing(addr))?;
+        let before = self.places.range(..=addr).next_back();
+        let (&start, &(place, run)) = before.ok_or(Miss::Nothing(addr))?;
         let inside = addr - start;
         let left = place.len.checked_sub(inside).filter(|left| *left > 0);
         let left = left.ok_or(Miss::Nothing(addr))?;
-        let (object, offset) = (place.object, place.offset + inside);
+        let offset = place.offset + inside;
         let piece = Piece {
-            object,
             offset,
             len,
+            ..place
         };
-        Ok(Found::new(addr, piece, (place.run, left)))
+        Ok(Found::new(addr, piece, (run, left)))
     }
 
     fn find_next(&self, addr: u64, len: u64, before: &Found) -> Option<Found> {
@@ -459,39 +450,24 @@ impl MachineMemory {
         Some(Found::new(addr, piece, (run, there)))
     }
 
-    /// Calls `act` for each piece of a physical range, with the piece's offset in the range.
+    /// Calls `act` for each piece of a physical range, with the piece's bytes in the range.
     fn for_pieces(
         &mut self,
         addr: PhysAddr,
         len: u64,
-        mut act: impl FnMut(&mut Object, Piece, u64) -> Result<(), Miss>,
+        mut act: impl FnMut(&mut Object, Piece, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), Miss> {
         let mut done = 0;
         while done < len {
             let at = addr.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?.get();
             let piece = self.locate(at, len - done)?;
-            let object = self
-                .objects
-                .get_mut(&piece.object)
-                .ok_or(Miss::Nothing(at))?;
-            act(object, piece, done)?;
-            done += piece.len;
+            let object = self.objects.get_mut(&piece.object);
+            let end = done + piece.len;
+            let bytes = done as usize..end as usize;
+            act(object.ok_or(Miss::Nothing(at))?, piece, bytes)?;
+            done = end;
         }
         Ok(())
-    }
-
-    fn read(&mut self, view: View, addr: PhysAddr, out: &mut [u8]) -> Result<(), Miss> {
-        self.for_pieces(addr, out.len() as u64, |object, piece, done| {
-            let (start, end) = (done as usize, (done + piece.len) as usize);
-            object.read(view, piece.offset, &mut out[start..end])
-        })
-    }
-
-    fn write(&mut self, view: View, addr: PhysAddr, data: &[u8]) -> Result<(), Miss> {
-        self.for_pieces(addr, data.len() as u64, |object, piece, done| {
-            let (start, end) = (done as usize, (done + piece.len) as usize);
-            object.write(view, piece.offset, &data[start..end])
-        })
     }
 
     /// Runs `act` on bytes in place; `None` if a program can reach them, too, or if bytes to write overlap
@@ -555,7 +531,8 @@ impl MachineMemory {
     pub(crate) fn zero(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
         self.for_pieces(addr, len, |object, piece, _| match &mut object.backing {
             Backing::Shared(store) => {
-                reached(store.zero(piece.offset, piece.len), piece.offset)?;
+                let zeroed = store.zero(piece.offset, piece.len);
+                zeroed.ok_or(Miss::Nothing(piece.offset))?;
                 object.make_dirty(piece.offset, piece.len)
             }
             Backing::User { .. } | Backing::Foreign(_) => Err(Miss::Nothing(piece.offset)),
@@ -567,12 +544,16 @@ impl MachineMemory {
         let mut chunk = vec![0u8; CHUNK.min(len) as usize];
         let mut done = 0;
         while done < len {
-            let part = &mut chunk[..CHUNK.min(len - done) as usize];
+            let part = CHUNK.min(len - done);
             let source = from.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
             let target = to.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
-            self.read(View::Cpu, source, part)?;
-            self.write(View::Cpu, target, part)?;
-            done += part.len() as u64;
+            self.for_pieces(source, part, |object, piece, bytes| {
+                object.read(View::Cpu, piece.offset, &mut chunk[bytes])
+            })?;
+            self.for_pieces(target, part, |object, piece, bytes| {
+                object.write(View::Cpu, piece.offset, &chunk[bytes])
+            })?;
+            done += part;
         }
         Ok(())
     }

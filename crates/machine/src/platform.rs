@@ -396,12 +396,11 @@ impl KernelViews for Machine {
     fn mmap(&self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
-        let frames = state.memory.get(pages.id).map(|object| &object.frames);
-        let first = frames.and_then(|frames| frames.first());
-        if first.is_some_and(|&(first, _)| state.ram.is_protected(first * FRAME)) {
+        let object = state.memory.get(pages.id);
+        if object.is_some_and(|object| state.ram.is_protected(object.first_addr())) {
             return Err(Error::Invalid);
         }
-        state.map_file(pages, offset, len)
+        state.map_file(pages.id, offset, len)
     }
 
     fn mmap_physical(&self, range: Segment) -> Result<Mmap, Error> {
@@ -414,8 +413,7 @@ impl KernelViews for Machine {
         if piece.len < range.len {
             return Err(gone(range.len));
         }
-        let id = piece.object;
-        state.map_file(&Pages { id }, piece.offset, range.len)
+        state.map_file(piece.object, piece.offset, range.len)
     }
 
     fn release_physical(&self, range: Segment) {
@@ -477,9 +475,11 @@ impl State {
     }
 
     /// Describes the mapping of memory into a program. Memory of other owners cannot be mapped.
-    fn map_file(&self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
-        let fd = self.pages_fd(pages).ok_or(gone(len))?;
-        let fd = fd.try_clone_to_owned().map_err(|_| Error::no_ram(len))?;
+    fn map_file(&self, id: u64, offset: u64, len: u64) -> Result<Mmap, Error> {
+        let object = self.memory.get(id);
+        let store = object.and_then(|object| object.backing.own());
+        let fd = store.ok_or(gone(len))?.fd().try_clone_to_owned();
+        let fd = fd.map_err(|_| Error::no_ram(len))?;
         Ok(Mmap { fd, offset, len })
     }
 

@@ -10,6 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -77,14 +78,12 @@ impl Mapped {
         Some(unsafe { self.base.add(offset) })
     }
 
-    /// Copies bytes out; `false` outside the memory.
+    /// Copies bytes out; `None` outside the memory.
     ///
     /// # Safety
     /// This process must be able to read every byte of the mapping, as those of [`Shared`].
-    unsafe fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        let Some(from) = self.at(offset, out.len()) else {
-            return false;
-        };
+    unsafe fn read(&self, offset: u64, out: &mut [u8]) -> Option<()> {
+        let from = self.at(offset, out.len())?;
         // SAFETY:
         // 1. `from` is valid for `out.len()` bytes of reads; `out` is an exclusive slice of our
         //    own, so the two do not overlap.
@@ -92,7 +91,7 @@ impl Mapped {
         //    exists, and bytes of any value are valid: the copy may then be a mixture, as on
         //    real hardware.
         unsafe { copy(from.as_ptr(), out.as_mut_ptr(), out.len()) };
-        true
+        Some(())
     }
 }
 
@@ -134,7 +133,7 @@ impl SharedBytes {
             return false;
         };
         // SAFETY: the mapping is that of `Shared`.
-        end.is_some_and(|end| end <= self.len) && unsafe { self.mapped.read(start, out) }
+        end.is_some_and(|end| end <= self.len) && unsafe { self.mapped.read(start, out) }.is_some()
     }
 }
 
@@ -173,35 +172,34 @@ impl Shared {
         SharedBytes { mapped, start, len }
     }
 
-    /// Copies bytes out; `false` outside the memory.
-    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+    /// Copies bytes out; `None` outside the memory.
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Option<()> {
         // SAFETY: this process can read all of the mapping.
         unsafe { self.mapped.read(offset, out) }
     }
 
-    /// Copies bytes in; `false` outside the memory.
-    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> bool {
-        let Some(to) = self.mapped.at(offset, data.len()) else {
-            return false;
-        };
+    /// Copies bytes in; `None` outside the memory.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Option<()> {
+        let to = self.mapped.at(offset, data.len())?;
         // SAFETY: as in `Mapped::read`, in the other direction.
         unsafe { copy(data.as_ptr(), to.as_ptr(), data.len()) };
-        true
+        Some(())
     }
 
-    /// Copies from other shared memory; `false` if a range is outside its memory.
-    pub(crate) fn copy_from(&mut self, offset: u64, from: &Self, start: u64, len: u64) -> bool {
-        let Ok(len) = usize::try_from(len) else {
-            return false;
-        };
-        let (Some(to), Some(source)) = (self.mapped.at(offset, len), from.mapped.at(start, len))
-        else {
-            return false;
-        };
+    /// Copies from other shared memory; `None` if a range is outside its memory.
+    pub(crate) fn copy_from(
+        &mut self,
+        offset: u64,
+        from: &Self,
+        start: u64,
+        len: u64,
+    ) -> Option<()> {
+        let len = usize::try_from(len).ok()?;
+        let (to, source) = (self.mapped.at(offset, len)?, from.mapped.at(start, len)?);
         // SAFETY: `source` is valid for `len` bytes of reads and `to` for `len` bytes of writes, and `copy`
         // allows them to overlap. Concurrent writes by others are as in `Mapped::read`.
         unsafe { ptr::copy(source.as_ptr(), to.as_ptr(), len) };
-        true
+        Some(())
     }
 
     /// Zeroes all of the memory and returns its pages to the system.
@@ -220,55 +218,49 @@ impl Shared {
         );
     }
 
-    /// Zeroes a range; `false` outside the memory.
-    pub(crate) fn zero(&mut self, offset: u64, len: u64) -> bool {
-        let Ok(len) = usize::try_from(len) else {
-            return false;
-        };
-        let Some(to) = self.mapped.at(offset, len) else {
-            return false;
-        };
+    /// Zeroes a range; `None` outside the memory.
+    pub(crate) fn zero(&mut self, offset: u64, len: u64) -> Option<()> {
+        let len = usize::try_from(len).ok()?;
+        let to = self.mapped.at(offset, len)?;
         // SAFETY: `to` is valid for `len` bytes of writes; no reference to them exists.
         unsafe { ptr::write_bytes(to.as_ptr(), 0, len) };
-        true
+        Some(())
     }
 }
 
 /// Zeroed private memory of this process, for the devices' view.
 #[derive(Debug)]
-pub(crate) struct Private {
-    mapped: Mapped,
-}
+pub(crate) struct Private(Mapped);
 
 impl Private {
     /// Makes private memory of `len` zeroed bytes. `len` must not be zero.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
-        let mapped = Mapped::new(len, READ_WRITE, None)?;
-        Ok(Self { mapped })
+        Ok(Self(Mapped::new(len, READ_WRITE, None)?))
     }
 
     pub(crate) fn all(&self) -> &[u8] {
         // SAFETY: the mapping is private, readable for `len` bytes, and borrowed with `self`.
-        unsafe { std::slice::from_raw_parts(self.mapped.base.as_ptr(), self.mapped.len) }
+        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
     }
 
     pub(crate) fn all_mut(&mut self) -> &mut [u8] {
         // SAFETY: the mapping is private, writable for `len` bytes, and exclusively borrowed
         // with `self`.
-        unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
     }
 
     /// Returns `len` bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(len).ok()?)?;
-        self.all().get(start..end)
+        self.all().get(range(offset, len)?)
     }
 
     /// Returns `len` writable bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(len).ok()?)?;
-        self.all_mut().get_mut(start..end)
+        self.all_mut().get_mut(range(offset, len)?)
     }
+}
+
+fn range(offset: u64, len: u64) -> Option<Range<usize>> {
+    let start = usize::try_from(offset).ok()?;
+    Some(start..start.checked_add(usize::try_from(len).ok()?)?)
 }

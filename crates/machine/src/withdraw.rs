@@ -21,21 +21,15 @@ impl Machine {
             (None, [part, ..]) => *state.claimed.get(&part.addr.get())?,
             (None, []) => return None,
         };
-        let is_own = |object: &Object| matches!(object.backing, Backing::Shared(_));
-        state
-            .memory
-            .get(id)
-            .is_some_and(is_own)
-            .then_some(OwnMemory(id))
+        state.memory.get(id)?.backing.own().map(|_| OwnMemory(id))
     }
 
     /// Returns the device and inode number of the file that programs map; `None` for freed memory.
     #[must_use]
     pub fn identity_of(&self, memory: OwnMemory) -> Option<(u64, u64)> {
-        match &self.state.borrow().memory.get(memory.0)?.backing {
-            Backing::Shared(store) => Some(store.identity()),
-            Backing::User { .. } | Backing::Foreign(_) => None,
-        }
+        let state = self.state.borrow();
+        let store = state.memory.get(memory.0)?.backing.own()?;
+        Some(store.identity())
     }
 
     /// Zeroes memory for the CPU, programs and devices.

@@ -25,7 +25,7 @@ pub enum Staleness {
 #[derive(Debug)]
 pub(super) struct Tlb {
     staleness: Staleness,
-    slots: Box<[Cell<Option<Leaf>>]>,
+    slots: Box<[Cell<Option<Leaf>>; SLOTS]>,
     removed: Vec<Leaf>,
     shift: u32,
 }
@@ -34,7 +34,7 @@ impl Tlb {
     pub(super) fn new(granule: u64) -> Self {
         Self {
             staleness: Staleness::default(),
-            slots: (0..SLOTS).map(|_| Cell::new(None)).collect(),
+            slots: Box::new([const { Cell::new(None) }; SLOTS]),
             removed: Vec::new(),
             shift: granule.trailing_zeros(),
         }
@@ -45,23 +45,20 @@ impl Tlb {
         self.staleness = staleness;
     }
 
-    fn slot(&self, iova: u64) -> Option<&Cell<Option<Leaf>>> {
-        // CAST: masked to the number of slots.
-        self.slots
-            .get((iova >> self.shift) as usize & (self.slots.len() - 1))
+    fn slot(&self, iova: u64) -> &Cell<Option<Leaf>> {
+        // CAST: below the number of slots.
+        &self.slots[(iova >> self.shift) as usize % SLOTS]
     }
 
     /// Finds the stored translation of an address.
     pub(super) fn find(&self, iova: u64) -> Option<Leaf> {
-        let held = self.slot(iova)?.get()?;
+        let held = self.slot(iova).get()?;
         held.at(Iova::new(iova)).map(|_| held)
     }
 
     /// Stores the result of a walk for `iova`.
     pub(super) fn fill(&self, iova: u64, leaf: Leaf) {
-        if let Some(slot) = self.slot(iova) {
-            slot.set(Some(leaf));
-        }
+        self.slot(iova).set(Some(leaf));
     }
 
     /// Records pages of a range that are about to be removed, if the device may still use them.
@@ -70,7 +67,7 @@ impl Tlb {
             return;
         }
         let end = iova.saturating_add(len);
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             let overlaps = slot.get().is_some_and(|held| {
                 held.iova.get() < end && iova < held.iova.get().saturating_add(held.len)
             });
@@ -94,8 +91,6 @@ impl Tlb {
 
     pub(super) fn flush(&mut self) {
         self.removed.clear();
-        for slot in &self.slots {
-            slot.set(None);
-        }
+        self.slots.iter().for_each(|slot| slot.set(None));
     }
 }
