@@ -3,16 +3,14 @@
 
 use crate::sys;
 use core::ffi::{c_int, c_ulong};
+use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use vb3_dma::{Attrs, Direction};
 
-/// Converts to `enum dma_data_direction`.
+/// Converts to `enum dma_data_direction`, which has the same numbers (checked here and in module/shim.c).
 pub const fn direction_to_c(direction: Direction) -> c_int {
-    match direction {
-        Direction::Bidirectional => 0,
-        Direction::ToDevice => 1,
-        Direction::FromDevice => 2,
-    }
+    const { assert!(Direction::ToDevice as c_int == 1 && Direction::FromDevice as c_int == 2) };
+    direction as c_int
 }
 
 /// Converts from `enum dma_data_direction`, or returns `None` for `DMA_NONE`.
@@ -78,18 +76,14 @@ impl Use {
 }
 
 /// A device. It is NULL for a queue without a device, whose memory only the CPU uses.
+/// C passes devices, which outlive all values made with them (condition 5 of SOUNDNESS.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Dev(*mut sys::Device);
 
 impl Dev {
-    /// Wraps a device. If it is NULL, the caller must not allocate or map memory for the device.
-    ///
-    /// # Safety
-    /// The device must outlive all values made with this one.
-    pub const unsafe fn new(at: *mut sys::Device) -> Self {
-        Self(at)
-    }
+    /// No device.
+    pub const NONE: Self = Self(ptr::null_mut());
 
     pub(crate) const fn raw(self) -> *mut sys::Device {
         self.0
@@ -97,7 +91,7 @@ impl Dev {
 
     /// Returns whether the device's addresses are an IOMMU's.
     pub(crate) fn is_translated(self) -> bool {
-        // SAFETY: the device exists, as `new` requires.
+        // SAFETY: the device exists.
         unsafe { sys::vb3_is_translated(self.0) }
     }
 }

@@ -101,7 +101,7 @@ impl Import {
     fn map_into(&self, laid: &mut Option<Laid>) -> Result<(*mut SgTable, DmaAddr), PlaneError> {
         let sgt = self.table.load(Ordering::Acquire);
         if let Some(laid) = laid {
-            return Ok((sgt, laid.first().addr));
+            return Ok((sgt, laid.first.addr));
         }
         let (attachment, direction) = (self.attachment, direction_to_c(self.direction));
         // SAFETY: the attachment exists and is not mapped.
@@ -115,7 +115,7 @@ impl Import {
         };
         // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
         let made = unsafe { Laid::new(self.dev, attachment, sgt, wanted, self.direction) };
-        let first = made.first();
+        let first = made.first;
         Count::Mappings.add(1);
         *laid = Some(made);
         self.table.store(sgt.as_ptr(), Ordering::Release);

@@ -22,11 +22,6 @@ impl Errno {
     /// EINVAL.
     pub const INVALID: Self = Self(22);
 
-    /// Converts the return value of a C function that failed.
-    pub const fn from_c(ret: c_int) -> Self {
-        Self(if ret < 0 { ret.wrapping_neg() } else { ret })
-    }
-
     /// Wraps the errno of an error of the `dma`, `dmabuf` and `plane` crates.
     pub const fn new(errno: i32) -> Self {
         Self(errno)

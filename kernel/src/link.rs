@@ -35,9 +35,10 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaS
     contig::run_of(next, enough).map(|(addr, len)| DmaSegment { addr, len })
 }
 
-/// The layout of a mapped table: its first contiguous run, or one range laid over scattered pieces.
+/// The layout of a mapped table.
 pub struct Laid {
-    first: DmaSegment,
+    /// The first contiguous run, or one range laid over scattered pieces.
+    pub first: DmaSegment,
     link: *mut sys::Link,
 }
 
@@ -89,11 +90,6 @@ impl Laid {
             };
         }
         laid
-    }
-
-    /// Returns the contiguous bytes at the beginning.
-    pub const fn first(&self) -> DmaSegment {
-        self.first
     }
 
     /// Removes the range, if there is one. The mapping stays.

@@ -311,15 +311,13 @@ impl DmaOps for Linux {
     }
 
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc, Error> {
-        // SAFETY: nothing is allocated for a device.
-        let dev = unsafe { Dev::new(ptr::null_mut()) };
-        let len = size(dev, len_bytes)?;
+        let len = size(Dev::NONE, len_bytes)?;
         // SAFETY: the length is not zero.
         let at = unsafe { sys::vb3_virtual_alloc(len) };
         Ok(Alloc {
-            dev,
+            dev: Dev::NONE,
             len,
-            at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?,
+            at: NonNull::new(at).ok_or(Error::no_ram(len_bytes))?,
             addr: 0,
             attrs: 0,
             direction: 0,
@@ -361,7 +359,7 @@ impl DmaOps for Linux {
             AllocatedAs::Coherent => {
                 Error::NoSuchMemory(Reason::new(Constraint::PagesBehind, len, 0))
             }
-            _ => no_memory(Constraint::Ram, len, 0),
+            _ => Error::no_ram(len),
         };
         Ok(Table {
             sgt: NonNull::new(sgt).ok_or(missing)?,
@@ -444,11 +442,8 @@ impl DmaOps for Linux {
             table.sgt
         } else {
             // SAFETY: the table exists.
-            NonNull::new(unsafe { sys::vb3_sgt_copy(table.sgt.as_ptr()) }).ok_or(no_memory(
-                Constraint::Ram,
-                table.len,
-                0,
-            ))?
+            let copy = NonNull::new(unsafe { sys::vb3_sgt_copy(table.sgt.as_ptr()) });
+            copy.ok_or(Error::no_ram(table.len))?
         };
         let mut mapping = Mapping {
             dev,
@@ -496,7 +491,7 @@ impl DmaOps for Linux {
             // SAFETY: the table is the copy made above, and is not mapped.
             unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
         }
-        Err(match Errno::from_c(ret) {
+        Err(match Errno::new(ret.wrapping_neg()) {
             Errno::NO_MEMORY => Error::NoMemory(reason),
             Errno::INVALID => Error::Invalid,
             _ => Error::Unmappable(reason),
@@ -543,7 +538,7 @@ impl DmaOps for Linux {
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
         // Callers need only the first run. A device that accepts pieces gets the whole table.
         let laid = mapping.laid.as_ref().filter(|_| index == 0);
-        laid.map(Laid::first)
+        laid.map(|laid| laid.first)
     }
 
     fn vmap_alloc(&self, _alloc: &Alloc) -> Result<Vmap, Error> {
@@ -558,7 +553,7 @@ impl DmaOps for Linux {
         // SAFETY: `pin_user` made both.
         let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
         Ok(Vmap {
-            at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, table.len, 0))?,
+            at: NonNull::new(at).ok_or(Error::no_ram(table.len))?,
             pinned,
         })
     }
