@@ -13,72 +13,17 @@
 #include "older.h"
 #include "vb3.h"
 
-/*
- * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. A
- * free buffer has an unlocked mutex. On kernels that clear allocated memory, caches with a constructor
- * are exempt.
- */
+/* Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. */
 static struct kmem_cache *buffers;
-
-static void construct(void *buf)
-{
-	mutex_init(&((struct vb3_buf *)buf)->lock);
-}
-
-#ifdef CONFIG_KASAN
-/*
- * Every field except the mutex must be written before it is read. A kernel with KASAN checks that: fields
- * not written yet, payload included, have this value. (Slab's own poison does not work for objects with
- * a constructor.)
- */
-#define POISON 0xa5
-
-static void poison(struct vb3_buf *buf)
-{
-	size_t rest = offsetofend(struct vb3_buf, lock);
-
-	memset(buf, POISON, offsetof(struct vb3_buf, lock));
-	memset((u8 *)buf + rest, POISON, kmem_cache_size(buffers) - rest);
-}
-
-/* Fields have no gap of four bytes between them. A valid pointer or number rarely equals the pattern. */
-static void check_written(const struct vb3_buf *buf)
-{
-	size_t at;
-
-	for (at = 0; at < offsetofend(struct vb3_buf, skipped); at += sizeof(u32)) {
-		if (at == offsetof(struct vb3_buf, lock))
-			at = offsetofend(struct vb3_buf, lock);
-		WARN(*(const u32 *)((const u8 *)buf + at) == POISON * 0x01010101u,
-		     VB3_NAME ": byte %zu of a buffer was not written\n", at);
-	}
-}
-#else
-static void poison(struct vb3_buf *buf)
-{
-}
-
-static void check_written(const struct vb3_buf *buf)
-{
-}
-#endif
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	/* All other fields are written before they are read: by vb3_made, vb3_list, and the payload's
-	 * maker. */
-	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_zalloc(buffers, GFP_KERNEL);
 
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
-	poison(buf);
+	mutex_init(&buf->lock);
 	buf->vb = vb;
-	buf->dma_addr = 0;
-	refcount_set(&buf->users, 0);
-	buf->use = NULL;
-	memset(buf->kinds, 0, sizeof(buf->kinds));
-	atomic_set(&buf->synced, 0);
-	atomic_set(&buf->skipped, 0);
 	return buf;
 }
 
@@ -91,7 +36,6 @@ void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request)
 	buf->syncs = ret;
 	buf->sgt = request->sgt;
 	vb3_list(buf, request->dev, request->addr);
-	check_written(buf);
 	return buf;
 }
 
@@ -184,7 +128,7 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 static int __init vb3_init(void)
 {
 	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf) + vb3_rs_bytes(),
-				    __alignof__(struct vb3_buf), 0, construct);
+				    __alignof__(struct vb3_buf), 0, NULL);
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 
