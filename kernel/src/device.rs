@@ -4,7 +4,7 @@
 use crate::sys;
 use core::ffi::{c_int, c_ulong};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 use vb3_dma::{Attrs, Direction};
 
 /// Converts to `enum dma_data_direction`, which has the same numbers (checked here and in module/shim.c).
@@ -57,23 +57,13 @@ pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Use {
-    in_use: AtomicU32,
-    bounces: AtomicU32,
+    /// Zero if the device certainly has not written since the importer's last sync.
+    pub(crate) in_use: AtomicU32,
+    /// Whether the device has a bounced copy, which the importer must then sync.
+    pub(crate) bounces: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Use>() == 8);
-
-impl Use {
-    /// Returns true if the device certainly has not written since the importer's last sync.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.in_use.load(Ordering::Acquire) == 0
-    }
-
-    /// Records whether the device has a bounced copy, which the importer must then sync.
-    pub(crate) fn set_bounces(&self, bounces: bool) {
-        self.bounces.store(u32::from(bounces), Ordering::Relaxed);
-    }
-}
 
 /// A device. It is NULL for a queue without a device, whose memory only the CPU uses.
 /// C passes devices, which outlive all values made with them (condition 5 of SOUNDNESS.md).

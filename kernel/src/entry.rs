@@ -270,7 +270,7 @@ pub extern "C" fn vb3_rs_mmap(
 ) -> c_int {
     match rust.allocated().and_then(|a| a.mmap(offset, bytes)) {
         // SAFETY: the kernel is mapping the VMA, and the caller holds the memory, so it exists.
-        Ok(alloc) => unsafe { alloc.mmap(vma.as_ptr()) },
+        Ok(alloc) => unsafe { sys::vb3_memory_mmap(&raw const alloc, vma.as_ptr()) },
         Err(e) => e.to_c(),
     }
 }

@@ -119,9 +119,3 @@ impl<T> Locked<T> {
         self.value.into_inner()
     }
 }
-
-/// Returns the time in nanoseconds since boot.
-pub fn now_ns() -> u64 {
-    // SAFETY: the call has no condition.
-    unsafe { sys::vb3_now_ns() }
-}

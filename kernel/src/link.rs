@@ -9,11 +9,12 @@ use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
 use vb3_plane::contig;
 
-/// Returns the contiguous bytes at the beginning of a mapped table. Counting stops at `enough` bytes or more.
+/// Returns the contiguous bytes at the beginning of a mapped table, which may have none. Counting stops at `enough`
+/// bytes or more.
 ///
 /// # Safety
 /// The table must be mapped.
-pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaSegment> {
+pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> DmaSegment {
     let mut at = ptr::null_mut();
     let next = |index| {
         let (mut addr, mut len) = (0, 0);
@@ -32,7 +33,8 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaS
             len: u64::from(len),
         })
     };
-    contig::run_of(next, enough).map(|(addr, len)| DmaSegment { addr, len })
+    let (addr, len) = contig::run_of(next, enough).unwrap_or((DmaAddr::new(0), 0));
+    DmaSegment { addr, len }
 }
 
 /// The layout of a mapped table.
@@ -58,13 +60,9 @@ impl Laid {
         len_bytes: u64,
         direction: Direction,
     ) -> Self {
-        let nothing = DmaSegment {
-            addr: DmaAddr::new(0),
-            len: 0,
-        };
         let mut laid = Self {
             // SAFETY: the table is mapped.
-            first: unsafe { run(sgt, len_bytes) }.unwrap_or(nothing),
+            first: unsafe { run(sgt, len_bytes) },
             link: ptr::null_mut(),
         };
         if laid.first.len >= len_bytes {

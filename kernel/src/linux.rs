@@ -9,9 +9,10 @@ use crate::sys;
 pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
 use crate::device::{Use, attrs_to_c};
 use core::cell::Cell;
-use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::ffi::{c_uint, c_ulong, c_void};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
 use vb3_dma::{
     Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
     SyncFor,
@@ -85,7 +86,7 @@ pub struct Alloc {
     dev: Dev,
     len: usize,
     /// The memory's address for the kernel. For non-coherent memory, the address of its table.
-    at: NonNull<c_void>,
+    pub(crate) at: NonNull<c_void>,
     addr: u64,
     /// The `DMA_ATTR_*` flags, which fit in 32 bits.
     attrs: u32,
@@ -100,43 +101,6 @@ impl Alloc {
     /// Returns the table of non-coherent memory, which is mapped for the device.
     pub fn sgt(&self) -> Option<NonNull<sys::SgTable>> {
         (self.kind == AllocatedAs::NonCoherent).then_some(self.at.cast())
-    }
-
-    /// Returns the kernel's address of the memory; NULL for non-coherent memory, which has no permanent one.
-    pub fn vaddr(&self) -> *mut c_void {
-        match self.sgt() {
-            Some(_) => ptr::null_mut(),
-            None => self.at.as_ptr(),
-        }
-    }
-
-    /// Maps non-coherent memory for the kernel. Returns the address, or NULL on failure.
-    pub fn vmap(&self) -> *mut c_void {
-        // SAFETY: the allocation exists.
-        unsafe { sys::vb3_memory_vmap(self) }
-    }
-
-    /// Removes a mapping for the kernel.
-    ///
-    /// # Safety
-    /// [`vmap`](Self::vmap) must have made the mapping, and no other code may use it any more.
-    pub unsafe fn vunmap(&self, vaddr: *mut c_void) {
-        if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
-            // SAFETY: `vmap` made this mapping, and no code uses it any more.
-            unsafe { sys::vb3_memory_vunmap(self, vaddr) };
-        }
-    }
-
-    /// Maps the memory into a program. The VMA's offset is that of the first byte.
-    ///
-    /// # Errors
-    /// Returns the DMA layer's error, or ENXIO for a range beyond the memory.
-    ///
-    /// # Safety
-    /// The kernel must be mapping `vma`, and the allocation must exist.
-    pub unsafe fn mmap(&self, vma: *mut sys::Vma) -> c_int {
-        // SAFETY: the kernel is mapping `vma`, and the allocation exists.
-        unsafe { sys::vb3_memory_mmap(self, vma) }
     }
 }
 
@@ -202,7 +166,8 @@ impl Mapping {
     fn tell(&self, bounces: bool) {
         if let Some(told) = self.told {
             // SAFETY: the record outlives the importer's attachment, and so this mapping.
-            unsafe { told.as_ref() }.set_bounces(bounces);
+            let told = unsafe { told.as_ref() };
+            told.bounces.store(u32::from(bounces), Ordering::Relaxed);
         }
     }
 
@@ -210,7 +175,8 @@ impl Mapping {
     /// The memory itself may be newer than the copy.
     fn is_up_to_date(&self) -> bool {
         // SAFETY: the record outlives the importer's attachment, and so this mapping.
-        self.bounces && self.told.is_some_and(|at| unsafe { at.as_ref() }.is_idle())
+        let told = self.told.map(|told| unsafe { told.as_ref() });
+        self.bounces && told.is_some_and(|told| told.in_use.load(Ordering::Acquire) == 0)
     }
 }
 
@@ -303,7 +269,7 @@ impl DmaOps for Linux {
             len,
             at: sgt.cast(),
             // SAFETY: the table is mapped.
-            addr: unsafe { run(sgt, 0) }.map_or(0, |first| first.addr.get()),
+            addr: unsafe { run(sgt, 0) }.addr.get(),
             attrs: 0,
             direction: u8::try_from(raw).unwrap_or(0),
             kind: AllocatedAs::NonCoherent,
@@ -542,7 +508,7 @@ impl DmaOps for Linux {
     }
 
     fn vmap_alloc(&self, _alloc: &Alloc) -> Result<Vmap, Error> {
-        // Objects map their allocations themselves, by `Alloc::vmap`.
+        // Objects map their allocations themselves.
         Err(Error::Unsupported)
     }
 

@@ -4,10 +4,10 @@
 use crate::attachments::{Key, List};
 use crate::device::Use;
 use crate::import::{Import, Reach};
-use crate::kernel::{Errno, Locked, now_ns};
+use crate::kernel::{Errno, Locked};
 use crate::ledger::{Count, Ledger};
 use crate::linux::{Alloc, AllocatedAs, Dev, Linux};
-use crate::sys::SgTable;
+use crate::sys::{self, SgTable};
 use crate::user::User;
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
@@ -80,12 +80,11 @@ impl Allocated {
         let made = made.map_err(contig::alloc_error);
         let shared = made.map_err(|e| dev.refused("an allocation", e.reason(), e.errno()))?;
         let alloc = *shared.alloc();
-        let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
-        let no_vaddr = sgt.is_null() && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
-        let vaddr = if no_vaddr {
-            ptr::null_mut()
-        } else {
-            alloc.vaddr()
+        let is_mapped = alloc.kind != AllocatedAs::NonCoherent;
+        let no_vaddr = is_mapped && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
+        let vaddr = match is_mapped && !no_vaddr {
+            true => alloc.at.as_ptr(),
+            false => ptr::null_mut(),
         };
         let object = Object::Allocated(Self {
             dev,
@@ -99,6 +98,7 @@ impl Allocated {
         // SAFETY: the payload is large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
         unsafe { payload.cast::<Object>().write(object) };
         Count::Objects.add(1);
+        let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
         Ok((Linux::PLAIN.alloc_dma_addr(&alloc), sgt))
     }
 
@@ -107,9 +107,11 @@ impl Allocated {
         if self.no_vaddr {
             return ptr::null_mut();
         }
-        // Only non-coherent memory gets here: other memory is always mapped.
-        let make = |shared: &mut Exporter| shared.alloc().vmap();
-        self.shared.mapped_once(&self.vaddr, make)
+        self.shared.mapped_once(&self.vaddr, |shared| {
+            // Only non-coherent memory gets here: other memory is always mapped.
+            // SAFETY: the allocation exists.
+            unsafe { sys::vb3_memory_vmap(shared.alloc()) }
+        })
     }
 
     /// Prepares an export. Returns the length in bytes.
@@ -145,7 +147,8 @@ impl Allocated {
         let attached = self.shared.with(|shared| {
             // SAFETY: the caller guarantees this.
             unsafe { shared.attachments().provide(room) };
-            with_request(&Linux::PLAIN, now_ns(), |cx| {
+            // SAFETY: the call has no condition.
+            with_request(&Linux::PLAIN, unsafe { sys::vb3_now_ns() }, |cx| {
                 shared.attach(cx, dev, AttachKind::Static)
             })
         });
@@ -237,8 +240,10 @@ impl Allocated {
             let vaddr = *self.vaddr.get_mut();
             let shared = self.shared.get_mut();
             let closed = shared.close(cx);
-            // SAFETY: `vaddr` made this mapping, which ends here.
-            unsafe { shared.alloc().vunmap(vaddr) };
+            if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
+                // SAFETY: `vaddr` made this mapping, which ends here.
+                unsafe { sys::vb3_memory_vunmap(shared.alloc(), vaddr) };
+            }
             // SAFETY: nothing uses the object after the move.
             let gone = unsafe { ptr::read(self) };
             gone.shared.into_inner().free(cx, closed);
@@ -248,8 +253,10 @@ impl Allocated {
 }
 
 impl Object {
-    fn memory(&self) -> (MemoryKind, Direction) {
-        match self {
+    /// Returns the steps whose sync is due, unless a cache hint omits it: 1 for prepare, 2 for finish.
+    /// Neither memory nor direction ever changes.
+    pub fn syncs(&self) -> c_int {
+        let (memory, direction) = match self {
             Self::Allocated(a) => {
                 let memory = match a.kind {
                     AllocatedAs::Coherent => MemoryKind::Allocated(Coherency::Coherent),
@@ -264,13 +271,7 @@ impl Object {
                 Reach::Cpu => (MemoryKind::Virtual, i.direction),
                 Reach::Pieces | Reach::Contiguous => (MemoryKind::Imported, i.direction),
             },
-        }
-    }
-
-    /// Returns the steps whose sync is due, unless a cache hint omits it: 1 for prepare, 2 for finish.
-    /// Neither memory nor direction ever changes.
-    pub fn syncs(&self) -> c_int {
-        let (memory, direction) = self.memory();
+        };
         let (prepare, finish) = due(memory, direction, HintSkip::empty());
         c_int::from(prepare == Due::Sync) | (c_int::from(finish == Due::Sync) << 1)
     }
