@@ -52,13 +52,6 @@ static const char *const kind_names[] = {
 
 static const char *const direction_names[] = { "both ways", "to device", "from device" };
 
-static const char *name_in(const char *const *names, unsigned int count, unsigned int at)
-{
-	return at < count ? names[at] : "?";
-}
-
-#define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
-
 /* Queues whose memory only the CPU uses may have no device. */
 static const char *name_of(struct device *dev)
 {
@@ -80,7 +73,7 @@ void vb3_show_holder(struct seq_file *file, const char *kind, u32 count, struct 
 	if (dev)
 		seq_printf(file, " %s", dev_name(dev));
 	if (direction >= 0)
-		seq_printf(file, " %s", NAME(direction_names, direction));
+		seq_printf(file, " %s", direction_names[direction]);
 	if (count != 1)
 		seq_printf(file, " x%u", count);
 	if (since_ns != U64_MAX)
@@ -116,8 +109,8 @@ void vb3_show_buffer(struct seq_file *file, const void *payload, u64 bytes, unsi
 	struct vb3_buf *buf = BUF(payload);
 
 	seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
-		   buf->number, name_of(buf->dev), NAME(kind_names, kind), bytes,
-		   (u64)READ_ONCE(buf->dma_addr), NAME(direction_names, direction), buf->comm,
+		   buf->number, name_of(buf->dev), kind_names[kind], bytes,
+		   (u64)READ_ONCE(buf->dma_addr), direction_names[direction], buf->comm,
 		   buf->pid, atomic_read(&buf->synced), atomic_read(&buf->skipped));
 	if (import)
 		seq_printf(file, "  of %s, inode %llu, %zu bytes\n", import->exp_name,
