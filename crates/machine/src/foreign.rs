@@ -77,7 +77,7 @@ impl Foreign {
     /// Returns the length of the memory in bytes.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.mapped.len_bytes()
+        self.mapped.len as u64
     }
 
     /// Returns whether an access has begun since the last [`end`](Self::end).
@@ -93,12 +93,8 @@ impl Foreign {
         if self.begun.get() {
             return;
         }
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
         let mut fds = [PollFd::new(&*self.fd, PollFlags::OUT)];
-        if poll(&mut fds, Some(&now)) == Ok(1) {
+        if poll(&mut fds, Some(&Timespec::default())) == Ok(1) {
             self.begun.set(self.sync(SYNC_START_RW));
         }
     }

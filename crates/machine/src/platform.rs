@@ -2,12 +2,11 @@
 
 use crate::backing::{Backing, Miss};
 use crate::device::Device;
-use crate::dram::Dram;
 use crate::foreign::Foreign;
 use crate::front::Machine;
 use crate::machine::{Mmap, Pages, Pinned, State};
 use crate::memory::{Object, Piece, View};
-use crate::ram::{FRAME, FrameRuns};
+use crate::ram::FRAME;
 use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
@@ -22,14 +21,6 @@ use vb3_dma::{
 pub struct Vmap {
     pieces: Vec<Piece>,
     len: u64,
-}
-
-impl Vmap {
-    /// Returns the length in bytes.
-    #[must_use]
-    pub fn len_bytes(&self) -> u64 {
-        self.len
-    }
 }
 
 impl Machine {
@@ -53,9 +44,7 @@ impl Machine {
         // The driver's memory consists of the host's pages, which may be smaller than this machine's.
         let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
-        let (frames, dram) = state.room(size)?;
-        let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
-        let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
+        let mut object = state.place_foreign(Backing::Foreign(foreign), size, (0, len))?;
         // Copies the bytes to the devices' store, if there is one, as if the CPU had written its caches back.
         if let Err(miss) = object.clean(0, len) {
             state.ram.give(&object.frames);
@@ -327,11 +316,8 @@ impl UserPages for Machine {
         let head = addr & (page - 1);
         let base = addr - head;
         let size = end.checked_next_multiple_of(page).ok_or(Error::Invalid)? - base;
-        let (frames, dram) = state.room(size)?;
         let user = user.pin(addr, len).unwrap_or_else(|| user.clone());
-        let backing = Backing::User { user, base };
-        let kind = SegmentKind::Pages;
-        let object = Object::new(backing, dram, frames, kind, (head, len), false);
+        let object = state.place_foreign(Backing::User { user, base }, size, (head, len))?;
         let id = state.memory.insert(object);
         state.note(Event::Pin {
             user_addr: addr,
@@ -465,13 +451,20 @@ impl KernelViews for Machine {
 }
 
 impl State {
-    /// Takes scattered frames for `len` bytes of another owner, and makes the devices' store if necessary.
-    fn room(&mut self, len: u64) -> Result<(FrameRuns, Option<Dram>), Error> {
+    /// Places memory of another owner at scattered frames of `len` bytes. `part` is the requested offset and
+    /// length in them.
+    fn place_foreign(
+        &mut self,
+        backing: Backing,
+        len: u64,
+        part: (u64, u64),
+    ) -> Result<Object, Error> {
         self.ram.check_free(len)?;
         let (size, everywhere) = ((len, self.profile.page_size), PhysAddr::new(u64::MAX));
         let frames = self.ram.take(size, (Layout::Scattered, 1), everywhere)?;
         let dram = self.dram_at(&frames, Caching::Cached, len)?;
-        Ok((frames, dram))
+        let kind = SegmentKind::Pages;
+        Ok(Object::new(backing, dram, frames, kind, part, false))
     }
 
     /// Describes the mapping of memory into a program. Memory of other owners cannot be mapped.

@@ -38,7 +38,7 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     base: NonNull<u8>,
-    len: usize,
+    pub(crate) len: usize,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread, and its last owner unmaps it.
@@ -62,10 +62,6 @@ impl Mapped {
         }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { base, len })
-    }
-
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.len as u64
     }
 
     /// Returns the address of byte `offset`, if `len` bytes from there lie inside.
@@ -111,7 +107,8 @@ impl Drop for Mapped {
 pub(crate) struct Shared {
     fd: OwnedFd,
     mapped: Arc<Mapped>,
-    identity: (u64, u64),
+    /// The memfd's device and inode number, by which a descriptor of it is recognised.
+    pub(crate) identity: (u64, u64),
 }
 
 /// Bytes of shared memory that any thread may read.
@@ -159,11 +156,6 @@ impl Shared {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-
-    /// Returns the memfd's device and inode number, by which a descriptor of it is recognised.
-    pub(crate) fn identity(&self) -> (u64, u64) {
-        self.identity
     }
 
     /// Returns `len` bytes from `start`, which any thread may read.

@@ -28,8 +28,7 @@ impl Machine {
     #[must_use]
     pub fn identity_of(&self, memory: OwnMemory) -> Option<(u64, u64)> {
         let state = self.state.borrow();
-        let store = state.memory.get(memory.0)?.backing.own()?;
-        Some(store.identity())
+        Some(state.memory.get(memory.0)?.backing.own()?.identity)
     }
 
     /// Zeroes memory for the CPU, programs and devices.

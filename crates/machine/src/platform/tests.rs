@@ -42,7 +42,7 @@ fn lookups(machine: &Machine, segments: &[Segment]) -> u64 {
     let vmap = machine.vmap(segments, Caching::Cached).unwrap();
     let looked = machine.state.borrow().memory.looked.load(Ordering::Relaxed) - before;
     assert_eq!(
-        vmap.len_bytes(),
+        vmap.len,
         segments.iter().map(|segment| segment.len).sum::<u64>()
     );
     for (at, segment) in segments.iter().enumerate() {
@@ -91,5 +91,5 @@ fn vmap_refuses_runs_longer_than_the_object() {
         .collect();
     assert!(machine.vmap(&longer, Caching::Cached).is_err());
     assert!(machine.vmap(&longer[..1], Caching::Cached).is_err());
-    assert_eq!(machine.vmap(&[], Caching::Cached).unwrap().len_bytes(), 0);
+    assert_eq!(machine.vmap(&[], Caching::Cached).unwrap().len, 0);
 }
