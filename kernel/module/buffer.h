@@ -45,6 +45,11 @@ struct vb3_users {
 /* Kinds of users of allocated memory. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT, VB3_KINDS };
 
+/* Room for Rust's values, which src/entry.rs checks: a buffer's object, and the exporter's entry for an
+ * attachment. */
+#define VB3_OBJECT_BYTES 152
+#define VB3_ENTRY_BYTES 104
+
 /* mem_priv: fields that the kernel or the shim reads, and after them the Rust object. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
@@ -63,11 +68,11 @@ struct vb3_buf {
 	struct vb3_users kinds[VB3_KINDS];
 	atomic_t synced;
 	atomic_t skipped;
-	u64 rust[];
+	u64 rust[VB3_OBJECT_BYTES / sizeof(u64)];
 };
 
-/* With its payload (src/entry.rs), a buffer takes at most 320 bytes, unless the kernel checks its locks. */
-static_assert(sizeof(struct vb3_buf) <= 168 || IS_ENABLED(CONFIG_DEBUG_SPINLOCK) ||
+/* Unless the kernel checks its locks. */
+static_assert(sizeof(struct vb3_buf) <= 320 || IS_ENABLED(CONFIG_DEBUG_SPINLOCK) ||
 	      IS_ENABLED(CONFIG_PREEMPT_RT));
 
 /* Steps of a hand-over, as in src/object.rs. */
@@ -136,7 +141,6 @@ enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_VIRTUAL, VB3_USERPTR, VB3_DMABUF };
  * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
  * returns the steps whose sync is due.
  */
-size_t vb3_rs_bytes(void);
 int vb3_rs_alloc(struct vb3_request *request);
 int vb3_rs_alloc_sg(struct vb3_request *request);
 int vb3_rs_alloc_virtual(struct vb3_request *request);
@@ -151,7 +155,6 @@ void *vb3_rs_vaddr(void *rust);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
 int vb3_rs_import_map(void *rust, u64 *addr, struct sg_table **sgt);
 void vb3_rs_import_unmap(void *rust);
-size_t vb3_rs_attachment_bytes(void);
 int vb3_rs_attach(void *rust, struct device *dev, void *attachment);
 void vb3_rs_detach(void *rust, const void *attachment);
 struct sg_table *vb3_rs_map(void *rust, struct device *dev, const void *attachment,

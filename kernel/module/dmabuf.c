@@ -66,13 +66,12 @@ void *vb3_buf_vmap(struct dma_buf *buf, bool *is_iomem)
 /* A device's attachment to a dma-buf of this module, and after it the Rust object's entry. */
 struct attached {
 	struct vb3_use use;
-	u64 rust[];
+	u64 rust[VB3_ENTRY_BYTES / sizeof(u64)];
 };
 
 static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
-	size_t bytes = sizeof(struct attached) + vb3_rs_attachment_bytes();
-	struct attached *attached = vb3_fails() ? NULL : kzalloc(bytes, GFP_KERNEL);
+	struct attached *attached = vb3_fails() ? NULL : kzalloc(sizeof(*attached), GFP_KERNEL);
 	struct vb3_buf *buf = dbuf->priv;
 	int ret;
 

@@ -127,8 +127,8 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 
 static int __init vb3_init(void)
 {
-	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf) + vb3_rs_bytes(),
-				    __alignof__(struct vb3_buf), 0, NULL);
+	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf), __alignof__(struct vb3_buf), 0,
+				    NULL);
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 

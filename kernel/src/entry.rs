@@ -21,8 +21,9 @@ use vb3_dma::{Attrs, Coherency, Direction, DmaAddr};
 use vb3_dmabuf::{Attachment, Backing, Cx, Spec};
 use vb3_plane::{AllocArgs, PlaneError, UserMemory, contig};
 
-// A C buffer, with its payload, takes at most 320 bytes.
+// VB3_OBJECT_BYTES and VB3_ENTRY_BYTES of module/buffer.h.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
+const _: () = assert!(size_of::<Node<Attachment<Linux>>>() <= 104);
 
 /// The payload of a C buffer that contains an object. Only C and [`Request`] make payloads.
 #[repr(transparent)]
@@ -148,7 +149,7 @@ impl Request {
 
     /// Puts an object into the payload.
     fn put(&self, object: Object) -> Payload {
-        // SAFETY: the payload is empty, large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+        // SAFETY: the payload is empty, large enough and aligned like u64 (asserted above).
         unsafe { self.to.cast().write(object) };
         Payload(self.to)
     }
@@ -157,12 +158,6 @@ impl Request {
 /// Returns the result of a request to C.
 fn answer(made: Result<Payload, Errno>) -> c_int {
     made.map_or_else(Errno::to_c, |payload| payload.object().syncs())
-}
-
-/// Returns the size of a payload in bytes.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_bytes() -> usize {
-    size_of::<Object>()
 }
 
 /// Implements `alloc` of dma-contig.
@@ -300,18 +295,12 @@ pub extern "C" fn vb3_rs_import_unmap(rust: Payload) {
     }
 }
 
-/// Returns the size in bytes of the memory for an attachment.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_attachment_bytes() -> usize {
-    size_of::<Node<Attachment<Linux>>>()
-}
-
 /// Attaches a device to a dma-buf that this module exported. `room` is the memory for the attachment. Its
 /// address is the attachment's key.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, room: NonNull<c_void>) -> c_int {
     let allocated = rust.allocated();
-    // SAFETY: C provides memory of `vb3_rs_attachment_bytes`, which outlives the attachment.
+    // SAFETY: C provides VB3_ENTRY_BYTES of memory, which outlive the attachment.
     let attached = allocated.and_then(|a| unsafe { a.attach(dev, room) });
     attached.map_or_else(Errno::to_c, |()| 0)
 }

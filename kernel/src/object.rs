@@ -95,7 +95,7 @@ impl Allocated {
             kind: alloc.kind,
             direction: spec.direction,
         });
-        // SAFETY: the payload is large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
+        // SAFETY: the payload is large enough and aligned like u64 (asserted in `entry.rs`).
         unsafe { payload.cast::<Object>().write(object) };
         Count::Objects.add(1);
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
