@@ -238,18 +238,14 @@ impl State {
 
     /// Returns the result of [`place`](Self::place), or the stored result if nothing has changed since.
     fn proven_place(&mut self, access: &Access) -> Option<Extent> {
-        let changes = self.changes();
+        // Changes of translations and of memory.
+        let changes = self.remapped + self.memory.changes();
         if let Some(place) = self.proven.find(changes, access) {
             return Some(place);
         }
         let place = self.place(access)?;
         self.proven.put(changes, access, place);
         Some(place)
-    }
-
-    /// Returns the number of changes to translations and memory so far.
-    fn changes(&self) -> u64 {
-        self.remapped + self.memory.changes()
     }
 
     /// Returns the location of an access, if it is contiguous and the device reaches all of it.
@@ -275,12 +271,6 @@ impl State {
 
     fn is_to_fault(&self, dev: Device) -> bool {
         self.device(dev).is_some_and(|device| device.faults_next)
-    }
-
-    /// Returns whether `fault_next_access` demands a fault for this access, and clears that demand.
-    fn take_fault(&mut self, dev: Device) -> bool {
-        let device = self.device_mut(dev);
-        device.is_some_and(|device| std::mem::take(&mut device.faults_next))
     }
 
     /// Traces an access and its result.
@@ -311,7 +301,8 @@ impl State {
         access: &Access,
         mut act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), BusFault> {
-        let result = match self.take_fault(access.dev) {
+        let device = self.device_mut(access.dev);
+        let result = match device.is_some_and(|it| std::mem::take(&mut it.faults_next)) {
             true => Err(access.fault(FaultKind::Unmapped)),
             false if self.at_once(access, &mut act) => Ok(()),
             false => self.pieces(access, act),

@@ -170,17 +170,6 @@ impl BusLines {
     }
 }
 
-impl From<BusSpan> for BusLines {
-    fn from(span: BusSpan) -> Self {
-        Self {
-            addr: span.addr,
-            line_bytes: span.len,
-            count: 1,
-            pitch: span.len,
-        }
-    }
-}
-
 /// The location of a span, with which another process can access it.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {

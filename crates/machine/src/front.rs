@@ -252,7 +252,8 @@ impl Machine {
         let state = self.state.borrow();
         let is_free = |phys: PhysAddr| state.memory.locate(phys.get(), 1).is_err();
         let iommus = state.devices.iter().filter_map(|d| d.iommu.as_ref());
-        let pages = iommus.flat_map(|iommu| iommu.pages(&state.tables));
+        let (first, last) = (Iova::new(0), Iova::new(u64::MAX));
+        let pages = iommus.flat_map(|iommu| iommu.table.leaves(&state.tables, first, last));
         pages.filter(|page| is_free(page.phys)).count() as u64
     }
 

@@ -8,7 +8,7 @@ pub use tlb::Staleness;
 
 use crate::profile::IommuProfile;
 use tlb::Tlb;
-use vb3_dma::iopt::{Config, Leaf, PageTable};
+use vb3_dma::iopt::{Config, PageTable};
 use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 /// Bits of a physical address of the machine.
@@ -62,11 +62,6 @@ impl Iommu {
         let pages = self.table.leaves(&*mem.frames, iova, last);
         self.tlb.remove(iova.get(), len, pages);
         self.table.unmap(mem, iova, len).map(|_| ())
-    }
-
-    /// Iterates over all pages that are mapped.
-    pub(crate) fn pages<'a>(&'a self, frames: &'a TableFrames) -> impl Iterator<Item = Leaf> + 'a {
-        self.table.leaves(frames, Iova::new(0), Iova::new(u64::MAX))
     }
 
     /// Ends the device's use of removed mappings, and frees empty tables.

@@ -87,14 +87,23 @@ impl PageSource for Machine {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         let granule = request.granule;
-        if !granule.is_power_of_two() || granule < state.profile.page_size {
-            return Err(Error::Invalid);
-        }
-        if request.len == 0 || request.len % granule != 0 {
+        let is_valid = granule.is_power_of_two() && granule >= state.profile.page_size;
+        if !is_valid || request.len == 0 || request.len % granule != 0 {
             return Err(Error::Invalid);
         }
         state.ram.check_free(request.len)?;
-        let object = state.new_pages(&request)?;
+        let device = request.device.and_then(|dev| state.device(dev));
+        let align = device.map_or(1, |device| {
+            let whole = device.info.limits.block_align(request.len);
+            device.align.max(whole)
+        });
+        let size = (request.len, granule);
+        let frames = state
+            .ram
+            .take(size, (request.layout, align), request.max_addr)?;
+        let memory = (SegmentKind::Pages, request.caching);
+        let shared = request.device.is_some();
+        let object = state.object_at(frames, memory, request.len, shared)?;
         Ok(state.insert_new(object))
     }
 
@@ -164,7 +173,9 @@ impl PageSource for Machine {
             return because(Constraint::PagesBehind);
         }
         let snoops = device.info.coherency == Coherency::Coherent;
-        if demands.coherent && !snoops && state.is_cached(at) {
+        // If the CPU caches memory, non-snooping devices may see stale bytes.
+        let is_cached = |object: &Object| object.is_split(View::Dram);
+        if demands.coherent && !snoops && state.memory.object_at(at).is_some_and(is_cached) {
             return because(Constraint::Coherent);
         }
         Ok(())
@@ -474,26 +485,6 @@ impl State {
         let fd = store.ok_or(gone(len))?.fd().try_clone_to_owned();
         let fd = fd.map_err(|_| Error::no_ram(len))?;
         Ok(Mmap { fd, offset, len })
-    }
-
-    fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
-        let device = request.device.and_then(|dev| self.device(dev));
-        let align = device.map_or(1, |device| {
-            let whole = device.info.limits.block_align(request.len);
-            device.align.max(whole)
-        });
-        let (len, shared) = (request.len, request.device.is_some());
-        let layout = (request.layout, align);
-        let frames = self
-            .ram
-            .take((len, request.granule), layout, request.max_addr)?;
-        self.object_at(frames, (SegmentKind::Pages, request.caching), len, shared)
-    }
-
-    /// Returns whether the CPU caches this memory. If so, non-snooping devices may see stale bytes.
-    fn is_cached(&self, addr: u64) -> bool {
-        let object = self.memory.object_at(addr);
-        object.is_some_and(|object| object.is_split(View::Dram))
     }
 
     /// Returns `segments` as a single piece, with one lookup, if they are the first runs of one object. This

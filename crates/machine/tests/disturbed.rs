@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use vb3_dma::{Attrs, Constraint, DmaOps as _};
-use vb3_machine::{BusSpan, DeviceLimits, FaultKind, Held};
+use vb3_machine::{BusLines, BusSpan, DeviceLimits, FaultKind, Held};
 
 #[test]
 fn occupied_memory_leaves_short_runs_and_is_not_held() {
@@ -63,7 +63,13 @@ fn one_access_faults_and_no_way_around_it_is_offered() {
     assert!(machine.fault_next_access(dev));
     assert!(machine.bus_host_spans(dev, &[span]).is_none());
     let mut untouched = |_: &[&[u8]], _: &mut [&mut [u8]]| true;
-    let in_place = machine.bus_in_place(dev, &[], &[span.into()], &mut untouched);
+    let lines = BusLines {
+        addr,
+        line_bytes: 8,
+        count: 1,
+        pitch: 8,
+    };
+    let in_place = machine.bus_in_place(dev, &[], &[lines], &mut untouched);
     assert_eq!(in_place, None);
     let fault = machine.bus_write(dev, addr, b"lost").unwrap_err();
     assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));

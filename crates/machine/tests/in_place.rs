@@ -24,8 +24,12 @@ fn at(addr: DmaAddr, offset: u64) -> DmaAddr {
 }
 
 fn span(addr: DmaAddr, offset: u64, len: u64) -> BusLines {
-    let addr = at(addr, offset);
-    BusSpan { addr, len }.into()
+    BusLines {
+        addr: at(addr, offset),
+        line_bytes: len,
+        count: 1,
+        pitch: len,
+    }
 }
 
 /// Returns the bus events during `run`, and what the device did.
