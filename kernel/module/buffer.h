@@ -172,7 +172,7 @@ void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_count_user(struct vb3_buf *buf, int kind);	/* if `users` has it already */
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
-/* Makes a buffer of zeroes, with a mutex whose class the caller sets, or returns an error pointer. In
+/* Makes a buffer of zeroes, with a mutex whose class the caller may set, or returns an error pointer. In
  * memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
 /* Completes a new buffer, given the Rust object's return value. */
