@@ -43,11 +43,7 @@ pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, Sp
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;
-pub use control::{
-    CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix,
-    H264Sps, HevcDecodeParams, HevcPps, HevcReference, HevcScalingMatrix, HevcSps, Master,
-    Vp8FrameHeader, Vp9FrameHeader,
-};
+pub use control::{CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, Master};
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};
 pub use error::{Errno, Error};

@@ -17,6 +17,7 @@
 //! FLUSH is missing: v4l2-compliance before 1.24 wants STOP of any decoder that has commands.
 
 mod av1;
+mod control;
 mod h264;
 mod hevc;
 mod reader;

@@ -112,46 +112,6 @@ fn any(_: &mut Image<'_>) -> bool {
     true
 }
 
-/// Returns a copy of a control's bytes if they have the size of its structure.
-pub(super) fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
-    (bytes.len() == of.size()).then(|| bytes.to_vec())
-}
-
-/// Defines a structure with some of a control's fields, and its parser.
-macro_rules! structure {
-    (
-        $(#[$attribute:meta])*
-        $name:ident, $of:ident, $from:ident {
-            $($field:ident: $ty:ident,)*
-            $(; $($list:ident: [$item:ident; $len:literal],)*)?
-        }
-    ) => {
-        $(#[$attribute])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "fields are syntax elements of the standard")]
-        pub struct $name {
-            $(pub $field: $ty,)*
-            $($(pub $list: [$item; $len],)*)?
-        }
-
-        impl $name {
-            /// Parses a control's value; `None` if its size is wrong.
-            #[must_use]
-            pub fn read(bytes: &[u8]) -> Option<Self> {
-                let mut copy = $crate::control::compound::sized(bytes, CompoundType::$of)?;
-                let image = Image(&mut copy);
-                Some(Self {
-                    $($field: image.$ty(field!($from.$field)),)*
-                    $($($list: core::array::from_fn(|at| {
-                        image.$item(field!($from.$list) + at * size_of::<$item>())
-                    }),)*)?
-                })
-            }
-        }
-    };
-}
-pub(super) use structure;
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

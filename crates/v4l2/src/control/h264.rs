@@ -3,7 +3,6 @@
 //! Source: Linux 7.2 include/uapi/linux/v4l2-controls.h, differs: slice controls are left out, since
 //! decoders of whole frames parse slice headers themselves.
 
-use super::compound::{CompoundType, sized, structure};
 use crate::bytes::{Image, field};
 use crate::sys;
 
@@ -92,78 +91,9 @@ pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
     params.u16(field!(v4l2_ctrl_h264_decode_params.nal_ref_idc)) <= 3
 }
 
-structure! {
-    /// A sequence parameter set. Names are those of the standard; `flags` are `V4L2_H264_SPS_FLAG_*`.
-    ///
-    /// `constraint_set0_flag` is the lowest bit of `constraint_set_flags`. The first
-    /// `num_ref_frames_in_pic_order_cnt_cycle` elements of `offset_for_ref_frame` are used.
-    H264Sps, H264Sps, v4l2_ctrl_h264_sps {
-        profile_idc: u8,
-        constraint_set_flags: u8,
-        level_idc: u8,
-        seq_parameter_set_id: u8,
-        chroma_format_idc: u8,
-        bit_depth_luma_minus8: u8,
-        bit_depth_chroma_minus8: u8,
-        log2_max_frame_num_minus4: u8,
-        pic_order_cnt_type: u8,
-        log2_max_pic_order_cnt_lsb_minus4: u8,
-        max_num_ref_frames: u8,
-        num_ref_frames_in_pic_order_cnt_cycle: u8,
-        offset_for_non_ref_pic: i32,
-        offset_for_top_to_bottom_field: i32,
-        pic_width_in_mbs_minus1: u16,
-        pic_height_in_map_units_minus1: u16,
-        flags: u32,
-        ;
-        offset_for_ref_frame: [i32; 255],
-    }
-}
-
-structure! {
-    /// A picture parameter set. Names are those of the standard; `flags` are `V4L2_H264_PPS_FLAG_*`.
-    #[derive(Default)]
-    H264Pps, H264Pps, v4l2_ctrl_h264_pps {
-        pic_parameter_set_id: u8,
-        seq_parameter_set_id: u8,
-        num_slice_groups_minus1: u8,
-        num_ref_idx_l0_default_active_minus1: u8,
-        num_ref_idx_l1_default_active_minus1: u8,
-        weighted_bipred_idc: u8,
-        pic_init_qp_minus26: i8,
-        pic_init_qs_minus26: i8,
-        chroma_qp_index_offset: i8,
-        second_chroma_qp_index_offset: i8,
-        flags: u16,
-    }
-}
-
-/// Scaling lists, row by row, in the order of the standard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct H264ScalingMatrix {
-    /// For 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
-    pub lists_4x4: [[u8; 16]; 6],
-    /// For 8x8 blocks: intra Y, inter Y, intra Cb, inter Cb, intra Cr, inter Cr.
-    pub lists_8x8: [[u8; 64]; 6],
-}
-
-impl H264ScalingMatrix {
-    /// Parses a control's value; `None` if its size is wrong.
-    #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut copy = sized(bytes, CompoundType::H264ScalingMatrix)?;
-        let image = Image(&mut copy);
-        let small = field!(v4l2_ctrl_h264_scaling_matrix.scaling_list_4x4);
-        let large = field!(v4l2_ctrl_h264_scaling_matrix.scaling_list_8x8);
-        Some(Self {
-            lists_4x4: core::array::from_fn(|list| image.bytes(small + 16 * list)),
-            lists_8x8: core::array::from_fn(|list| image.bytes(large + 64 * list)),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::compound::CompoundType;
     use super::super::compound::tests::judged;
     use super::*;
 
@@ -208,12 +138,18 @@ mod tests {
             sps.set_i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic), -1);
             sps.set_u32(field!(v4l2_ctrl_h264_sps.flags), 0x7f);
         });
-        let sps = H264Sps::read(&sps.unwrap()).unwrap();
-        assert_eq!(sps.log2_max_pic_order_cnt_lsb_minus4, 0);
-        assert_eq!((sps.chroma_format_idc, sps.bit_depth_luma_minus8), (1, 0));
-        assert_eq!(sps.offset_for_non_ref_pic, 0);
+        let mut sps = sps.unwrap();
+        let sps = Image(&mut sps);
+        let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
+        assert_eq!(sps.u8(lsb), 0);
+        assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)), 1);
+        assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)), 0);
+        assert_eq!(
+            sps.i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic)),
+            0
+        );
         // Neither separate planes, nor lossless coding, nor field macroblocks.
-        assert_eq!(sps.flags, 0x5c);
+        assert_eq!(sps.u32(field!(v4l2_ctrl_h264_sps.flags)), 0x5c);
         let params = judged(CompoundType::H264DecodeParams, |params| params.0.fill(1));
         assert_eq!(params, None, "nal_ref_idc is 0x101");
         let params = judged(CompoundType::H264DecodeParams, |params| {

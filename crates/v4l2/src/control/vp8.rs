@@ -1,6 +1,5 @@
 //! The control that describes a frame to a stateless VP8 decoder.
 
-use super::compound::{CompoundType, structure};
 use crate::bytes::{Image, field};
 
 /// Offset and length of the padding at the end of each part.
@@ -18,24 +17,9 @@ pub(super) fn validate(frame: &mut Image<'_>) -> bool {
     matches!(parts, 1 | 2 | 4 | 8)
 }
 
-structure! {
-    /// A frame's header. `flags` are `V4L2_VP8_FRAME_FLAG_*`. Timestamps are in nanoseconds.
-    Vp8FrameHeader, Vp8Frame, v4l2_ctrl_vp8_frame {
-        width: u16,
-        height: u16,
-        num_dct_parts: u8,
-        first_part_size: u32,
-        last_frame_ts: u64,
-        golden_frame_ts: u64,
-        alt_frame_ts: u64,
-        flags: u64,
-        ;
-        dct_part_sizes: [u32; 8],
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::compound::CompoundType;
     use super::super::compound::tests::{expect, judged};
     use super::*;
 
@@ -55,7 +39,5 @@ mod tests {
         let bytes = bytes.unwrap();
         // The only non-zero bytes are the number of partitions and the version.
         assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 2);
-        assert_eq!(Vp8FrameHeader::read(&bytes).unwrap().num_dct_parts, 1);
-        assert_eq!(Vp8FrameHeader::read(&bytes[1..]), None);
     }
 }

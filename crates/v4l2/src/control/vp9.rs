@@ -1,6 +1,5 @@
 //! The controls that describe a frame to a stateless VP9 decoder.
 
-use super::compound::{CompoundType, structure};
 use crate::bytes::{Image, field};
 use crate::sys;
 
@@ -102,23 +101,9 @@ fn has_valid_segmentation(frame: &Image<'_>) -> bool {
             .all(|(limit, value)| value.unsigned_abs() <= limit)
 }
 
-structure! {
-    /// A frame's header. `flags` are `V4L2_VP9_FRAME_FLAG_*`. Timestamps are in nanoseconds.
-    Vp9FrameHeader, Vp9Frame, v4l2_ctrl_vp9_frame {
-        flags: u32,
-        compressed_header_size: u16,
-        uncompressed_header_size: u16,
-        frame_width_minus_1: u16,
-        frame_height_minus_1: u16,
-        last_frame_ts: u64,
-        golden_frame_ts: u64,
-        alt_frame_ts: u64,
-        profile: u8,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::compound::CompoundType;
     use super::super::compound::tests::{expect, judged};
     use super::*;
 
@@ -191,7 +176,7 @@ mod tests {
             frame.set_u8(field!(v4l2_ctrl_vp9_frame.bit_depth), 12);
             frame.set_u32(field!(v4l2_ctrl_vp9_frame.flags), 0);
         });
-        assert_eq!(Vp9FrameHeader::read(&deep.unwrap()).unwrap().profile, 3);
+        assert!(deep.is_some(), "12 bits");
         let mode = field!(v4l2_ctrl_vp9_compressed_hdr.tx_mode);
         expect(
             CompoundType::Vp9CompressedHdr,

@@ -1,8 +1,14 @@
 //! H.264: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
-use super::syntax::{Input, Parameters, copied, expect_samples, expect_size};
+use super::control::{Bytes, fields};
+use super::syntax::{Input, Parameters, expect_samples, expect_size};
+use core::mem::offset_of;
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
-use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
+use vb3_v4l2::{cid, sys};
+
+use sys::v4l2_ctrl_h264_pps as PpsControl;
+use sys::v4l2_ctrl_h264_scaling_matrix as MatrixControl;
+use sys::v4l2_ctrl_h264_sps as SpsControl;
 
 /// Puts the parameter sets in front of a picture's slices.
 pub(super) fn describe(
@@ -18,9 +24,11 @@ pub(super) fn describe(
 
 /// Returns the next picture's parameter sets. Fails if their size is not the format's.
 fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), String> {
-    let sps = parameters.need(cid::STATELESS_H264_SPS, H264Sps::read)?;
-    let pps = parameters.get(cid::STATELESS_H264_PPS, H264Pps::read);
-    let pps = pps.unwrap_or_default();
+    let sps = parameters.need(cid::STATELESS_H264_SPS, Bytes::of::<SpsControl>)?;
+    let sps = sequence_set(&sps);
+    let control = parameters.get(cid::STATELESS_H264_PPS, Bytes::of::<PpsControl>);
+    let control = control.unwrap_or_default();
+    let mut pps = picture_set(&control);
     check_samples(&sps)?;
     expect_size(coded_size(&sps), size)?;
     if pps.seq_parameter_set_id != sps.seq_parameter_set_id {
@@ -30,57 +38,63 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
             pps.seq_parameter_set_id, sps.seq_parameter_set_id
         ));
     }
-    if pps.num_slice_groups_minus1 > 0 {
+    let groups: u8 = control.get(offset_of!(PpsControl, num_slice_groups_minus1));
+    if groups > 0 {
         return Err(format!(
             "the picture has {} slice groups, whose map no control holds; only pictures of one are \
              decoded",
-            u32::from(pps.num_slice_groups_minus1) + 1
+            u32::from(groups) + 1
         ));
     }
-    let scaling = match u32::from(pps.flags) & sys::V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT {
-        0 => None,
-        _ => Some(parameters.need(cid::STATELESS_H264_SCALING_MATRIX, H264ScalingMatrix::read)?),
-    };
-    let pps = picture_set(&pps, scaling.as_ref());
-    let mut bytes = sequence_set(&sps).write();
+    let flags: u16 = control.get(offset_of!(PpsControl, flags));
+    if u32::from(flags) & sys::V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT != 0 {
+        let id = cid::STATELESS_H264_SCALING_MATRIX;
+        let matrix = parameters.need(id, Bytes::of::<MatrixControl>)?;
+        pps.scaling = Some(ScalingLists {
+            lists_4x4: matrix.get(offset_of!(MatrixControl, scaling_list_4x4)),
+            lists_8x8: matrix.get(offset_of!(MatrixControl, scaling_list_8x8)),
+        });
+    }
+    let mut bytes = sps.write();
     bytes.extend(pps.write()?);
     Ok((bytes, pps))
 }
 
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
-    match H264Sps::read(value).filter(|_| id == cid::STATELESS_H264_SPS) {
-        Some(sps) => check_samples(&sps),
+    match Bytes::of::<SpsControl>(value).filter(|_| id == cid::STATELESS_H264_SPS) {
+        Some(sps) => check_samples(&sequence_set(&sps)),
         None => Ok(()),
     }
 }
 
-fn check_samples(sps: &H264Sps) -> Result<(), String> {
+fn check_samples(sps: &Sps) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
     expect_samples(sps.chroma_format_idc, depths)
 }
 
 /// Returns a frame's size in pixels before cropping.
-fn coded_size(sps: &H264Sps) -> (u32, u32) {
-    let fields = match sps.flags & sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY {
-        0 => 2,
-        _ => 1,
-    };
+fn coded_size(sps: &Sps) -> (u32, u32) {
+    let fields = if sps.frame_mbs_only { 1 } else { 2 };
     let width = (u32::from(sps.pic_width_in_mbs_minus1) + 1) * 16;
     let height = (u32::from(sps.pic_height_in_map_units_minus1) + 1) * 16 * fields;
     (width, height)
 }
 
-fn sequence_set(sps: &H264Sps) -> Sps {
-    let flag = |flag| sps.flags & flag != 0;
-    copied!(
-        Sps from sps:
+fn sequence_set(control: &Bytes<'_>) -> Sps {
+    let flags: u32 = control.get(offset_of!(SpsControl, flags));
+    let flag = |flag| flags & flag != 0;
+    fields!(
+        Sps from control, v4l2_ctrl_h264_sps:
         profile_idc, constraint_set_flags, level_idc, seq_parameter_set_id, chroma_format_idc,
         bit_depth_luma_minus8, bit_depth_chroma_minus8, log2_max_frame_num_minus4,
         max_num_ref_frames, pic_width_in_mbs_minus1, pic_height_in_map_units_minus1;
         qpprime_y_zero_transform_bypass: flag(
             sys::V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS,
         ),
-        order: picture_order(sps),
+        order: picture_order(
+            control,
+            flag(sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO),
+        ),
         gaps_in_frame_num_value_allowed: flag(
             sys::V4L2_H264_SPS_FLAG_GAPS_IN_FRAME_NUM_VALUE_ALLOWED,
         ),
@@ -90,28 +104,35 @@ fn sequence_set(sps: &H264Sps) -> Sps {
     )
 }
 
-fn picture_order(sps: &H264Sps) -> PictureOrder {
-    let cycle = usize::from(sps.num_ref_frames_in_pic_order_cnt_cycle);
-    match sps.pic_order_cnt_type {
+fn picture_order(sps: &Bytes<'_>, delta_pic_order_always_zero: bool) -> PictureOrder {
+    let log2_max_pic_order_cnt_lsb_minus4 =
+        sps.get(offset_of!(SpsControl, log2_max_pic_order_cnt_lsb_minus4));
+    let cycle: u8 = sps.get(offset_of!(
+        SpsControl,
+        num_ref_frames_in_pic_order_cnt_cycle
+    ));
+    let offsets: [i32; 255] = sps.get(offset_of!(SpsControl, offset_for_ref_frame));
+    match sps.get::<u8>(offset_of!(SpsControl, pic_order_cnt_type)) {
         0 => PictureOrder::Lsb {
-            log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
+            log2_max_pic_order_cnt_lsb_minus4,
         },
         1 => PictureOrder::Expected {
-            delta_pic_order_always_zero: sps.flags
-                & sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO
-                != 0,
-            offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
-            offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
-            offset_for_ref_frame: sps.offset_for_ref_frame.into_iter().take(cycle).collect(),
+            delta_pic_order_always_zero,
+            offset_for_non_ref_pic: sps.get(offset_of!(SpsControl, offset_for_non_ref_pic)),
+            offset_for_top_to_bottom_field: sps
+                .get(offset_of!(SpsControl, offset_for_top_to_bottom_field)),
+            offset_for_ref_frame: offsets.into_iter().take(cycle.into()).collect(),
         },
         _ => PictureOrder::Decoding,
     }
 }
 
-fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
-    let flag = |flag: u32| u32::from(pps.flags) & flag != 0;
-    copied!(
-        Pps from pps:
+/// Returns a picture parameter set without scaling lists.
+fn picture_set(control: &Bytes<'_>) -> Pps {
+    let flags: u16 = control.get(offset_of!(PpsControl, flags));
+    let flag = |flag| u32::from(flags) & flag != 0;
+    fields!(
+        Pps from control, v4l2_ctrl_h264_pps:
         pic_parameter_set_id, seq_parameter_set_id, num_ref_idx_l0_default_active_minus1,
         num_ref_idx_l1_default_active_minus1, weighted_bipred_idc, pic_init_qp_minus26,
         pic_init_qs_minus26, chroma_qp_index_offset, second_chroma_qp_index_offset;
@@ -126,10 +147,7 @@ fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
         constrained_intra_pred: flag(sys::V4L2_H264_PPS_FLAG_CONSTRAINED_INTRA_PRED),
         redundant_pic_cnt_present: flag(sys::V4L2_H264_PPS_FLAG_REDUNDANT_PIC_CNT_PRESENT),
         transform_8x8_mode: flag(sys::V4L2_H264_PPS_FLAG_TRANSFORM_8X8_MODE),
-        scaling: scaling.map(|lists| ScalingLists {
-            lists_4x4: lists.lists_4x4,
-            lists_8x8: [lists.lists_8x8[0], lists.lists_8x8[1]],
-        }),
+        scaling: None,
     )
 }
 

@@ -184,13 +184,17 @@ impl Parameters {
     }
 
     /// Returns a control's value; `None` if it was never set.
-    pub(super) fn get<T>(&self, id: u32, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    pub(super) fn get<'a, T>(&'a self, id: u32, read: impl Fn(&'a [u8]) -> Option<T>) -> Option<T> {
         self.controls.get(&id).and_then(|value| read(value))
     }
 
     /// Returns the value of a control that must have been set.
     /// Fails with a message if the control was never set.
-    pub(super) fn need<T>(&self, id: u32, read: impl Fn(&[u8]) -> Option<T>) -> Result<T, String> {
+    pub(super) fn need<'a, T>(
+        &'a self,
+        id: u32,
+        read: impl Fn(&'a [u8]) -> Option<T>,
+    ) -> Result<T, String> {
         let missing = || {
             let name = cid::name(id).unwrap_or_default();
             format!("the control V4L2_CID_{name} was never set")
@@ -198,14 +202,6 @@ impl Parameters {
         self.get(id, read).ok_or_else(missing)
     }
 }
-
-/// Makes a structure from fields with the same names in another structure, and from further fields.
-macro_rules! copied {
-    ($to:ident from $from:ident: $($field:ident),*; $($rest:tt)*) => {
-        $to { $($field: $from.$field,)* $($rest)* }
-    };
-}
-pub(super) use copied;
 
 /// Checks that samples of H.264 or HEVC are 8-bit 4:2:0.
 pub(super) fn expect_samples(chroma_format_idc: u8, depths_minus8: [u8; 2]) -> Result<(), String> {

@@ -1,8 +1,24 @@
 //! VP8: an OUTPUT buffer has a whole frame, and a control has the frame's header.
 
+use super::control::{Bytes, fields, structure};
 use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp8Header;
-use vb3_v4l2::{Vp8FrameHeader, cid, sys};
+use vb3_v4l2::{cid, sys};
+
+structure! {
+    /// A frame's header. Timestamps are in nanoseconds.
+    FrameControl from v4l2_ctrl_vp8_frame {
+        width: u16,
+        height: u16,
+        num_dct_parts: u8,
+        first_part_size: u32,
+        last_frame_ts: u64,
+        golden_frame_ts: u64,
+        alt_frame_ts: u64,
+        flags: u64,
+        dct_part_sizes: [u32; 8],
+    }
+}
 
 /// Checks a frame against its control, and makes the library's input.
 pub(super) fn describe(
@@ -10,7 +26,7 @@ pub(super) fn describe(
     size: (u32, u32),
     frame: Vec<u8>,
 ) -> Result<Input, String> {
-    let control = parameters.need(cid::STATELESS_VP8_FRAME, Vp8FrameHeader::read)?;
+    let control = parameters.need(cid::STATELESS_VP8_FRAME, FrameControl::read)?;
     expect_size((control.width.into(), control.height.into()), size)?;
     let header = Vp8Header::read(&frame);
     let header = header.ok_or("the buffer does not begin with a VP8 frame's header")?;

@@ -1,11 +1,27 @@
 //! VP9: an OUTPUT buffer has a whole frame, and controls have its headers.
 
+use super::control::{Bytes, fields, structure};
 use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp9Header;
-use vb3_v4l2::{Vp9FrameHeader, cid, sys};
+use vb3_v4l2::{cid, sys};
+
+structure! {
+    /// A frame's header. Timestamps are in nanoseconds.
+    FrameControl from v4l2_ctrl_vp9_frame {
+        flags: u32,
+        compressed_header_size: u16,
+        uncompressed_header_size: u16,
+        frame_width_minus_1: u16,
+        frame_height_minus_1: u16,
+        last_frame_ts: u64,
+        golden_frame_ts: u64,
+        alt_frame_ts: u64,
+        profile: u8,
+    }
+}
 
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
-    match Vp9FrameHeader::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
+    match FrameControl::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
         Some(frame) if frame.profile != 0 => Err(format!(
             "the device decodes 8-bit 4:2:0 (profile 0), and the frame has profile {}",
             frame.profile
@@ -20,7 +36,7 @@ pub(super) fn describe(
     size: (u32, u32),
     frame: Vec<u8>,
 ) -> Result<Input, String> {
-    let control = parameters.need(cid::STATELESS_VP9_FRAME, Vp9FrameHeader::read)?;
+    let control = parameters.need(cid::STATELESS_VP9_FRAME, FrameControl::read)?;
     let pixels = |less_one: u16| u32::from(less_one) + 1;
     let found = (
         pixels(control.frame_width_minus_1),

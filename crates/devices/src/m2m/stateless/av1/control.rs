@@ -1,55 +1,12 @@
 //! Converts the values of AV1's controls to headers.
 
+use crate::m2m::stateless::control::{Bytes, Value, fields};
 use core::mem::offset_of;
 use vb3_codec::av1::{
     Cdef, FilmGrain, FrameHeader, GrainPoints, LoopFilter, Motion, Quantization, Restoration,
     Segmentation, Sequence, Tiles,
 };
 use vb3_v4l2::sys;
-
-/// A value of a field: a number or an array.
-trait Value {
-    /// Reads the value at the start of `bytes`. Missing bytes give 0.
-    fn read(bytes: &[u8]) -> Self;
-}
-
-macro_rules! numbers {
-    ($($number:ident)*) => {$(
-        impl Value for $number {
-            fn read(bytes: &[u8]) -> Self {
-                let raw = bytes.first_chunk();
-                raw.map_or(0, |raw| Self::from_ne_bytes(*raw))
-            }
-        }
-    )*};
-}
-numbers!(u8 i8 u16 i16 u32 i32 u64);
-
-impl<T: Value, const N: usize> Value for [T; N] {
-    fn read(bytes: &[u8]) -> Self {
-        let at = |index: usize| bytes.get(index * size_of::<T>()..);
-        std::array::from_fn(|index| T::read(at(index).unwrap_or_default()))
-    }
-}
-
-/// The bytes of a control's value.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    /// Returns the bytes of a control with this structure; `None` if their number is wrong.
-    fn of<Control>(bytes: &'a [u8]) -> Option<Self> {
-        (bytes.len() == size_of::<Control>()).then_some(Self(bytes))
-    }
-
-    /// Returns the bytes from offset `at` on.
-    fn part(&self, at: usize) -> Self {
-        Self(self.0.get(at..).unwrap_or_default())
-    }
-
-    fn get<T: Value>(&self, at: usize) -> T {
-        T::read(self.part(at).0)
-    }
-}
 
 /// Returns the offset of a field in the frame control.
 macro_rules! at {
@@ -59,14 +16,6 @@ macro_rules! at {
 }
 #[cfg(test)]
 pub(super) use at;
-
-/// Makes a structure from the bytes of fields with the same names in Linux's structure, and from further
-/// fields.
-macro_rules! fields {
-    ($to:ident from $bytes:expr, $of:ident: $($field:ident),*; $($rest:tt)*) => {
-        $to { $($field: $bytes.get(offset_of!(sys::$of, $field)),)* $($rest)* }
-    };
-}
 
 /// A sequence header, and the format of its samples.
 #[derive(Clone, Copy, Debug)]
