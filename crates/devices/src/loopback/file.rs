@@ -64,7 +64,7 @@ impl FilePlayer {
                 ..playing
             });
         }
-        let is_needed = shared.is_read() && shared.next_of_file().is_some();
+        let is_needed = !shared.readers.is_empty() && shared.next_of_file().is_some();
         if let Some(playing) = shared.fill.file.as_mut().filter(|_| !is_needed) {
             playing.stop();
         }

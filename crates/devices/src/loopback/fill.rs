@@ -192,7 +192,7 @@ impl Shared {
             true => interval_ns,
             false => interval_ns.saturating_add(interval_ns / 2),
         };
-        let repeats = settings.sustain_framerate && self.is_written && !self.frames().is_empty();
+        let repeats = settings.sustain_framerate && self.is_written && !self.frames.is_empty();
         let repeated = repeats.then(|| (fill.shown_ns.saturating_add(pause_ns), Kind::Repeated));
         let all = [placeholder, timeout, repeated].into_iter().flatten();
         all.min_by_key(|(due_ns, _)| *due_ns)

@@ -112,7 +112,7 @@ pub(super) struct Shared {
     /// Id of the writer that has buffers, and the number of these buffers.
     writer: Option<(u32, u32)>,
     /// Writers and readers whose files are open and have set a format.
-    formatted: BTreeSet<u32>,
+    pub(super) formatted: BTreeSet<u32>,
     /// Whether a writer has set the format since the first open.
     pub(super) has_format: bool,
     /// The controls' values of the identity v4l2loopback; `None` for separate OUTPUT and CAPTURE nodes.
@@ -120,17 +120,17 @@ pub(super) struct Shared {
     /// Number of open files of the identity v4l2loopback, and its limit.
     pub(super) openers: (u32, u32),
     /// For each reader with buffers: their number, and the format for which they were made.
-    held: BTreeMap<u32, (u32, Format)>,
+    pub(super) held: BTreeMap<u32, (u32, Format)>,
     /// The frames kept for readers, oldest first.
-    frames: VecDeque<Frame>,
+    pub(super) frames: VecDeque<Frame>,
     /// Number that the next frame gets.
     next: u64,
     /// Number of frames that writers have written, modulo 2^32.
     written: u32,
     /// For each streaming reader: the number of the frame that it gets next.
-    readers: BTreeMap<u32, u64>,
+    pub(super) readers: BTreeMap<u32, u64>,
     /// For each reader that is copying a frame: the number of that frame.
-    copying: BTreeMap<u32, u64>,
+    pub(super) copying: BTreeMap<u32, u64>,
     /// Number of writers and readers so far, which is also the id of the newest one.
     parties: u32,
     /// Writer's buffers that readers use directly, oldest first.
@@ -219,11 +219,6 @@ impl Shared {
         bytes
     }
 
-    /// Returns the frames that are kept, oldest first.
-    pub(super) fn frames(&self) -> &VecDeque<Frame> {
-        &self.frames
-    }
-
     /// Returns the index of the oldest kept frame that has at least this number.
     pub(super) fn from(&self, number: u64) -> Option<usize> {
         self.frames.iter().position(|frame| frame.number >= number)
@@ -258,26 +253,6 @@ impl Shared {
             *count = count.saturating_sub(1);
         }
         self.writer.take_if(|(_, count)| *count == 0);
-    }
-
-    /// Returns whether any reader has buffers.
-    pub(super) fn is_held(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    /// Returns whether this reader has buffers.
-    pub(super) fn is_holder(&self, reader: u32) -> bool {
-        self.held.contains_key(&reader)
-    }
-
-    /// Records that a writer or reader has set the format.
-    pub(super) fn note_format(&mut self, party: u32) {
-        self.formatted.insert(party);
-    }
-
-    /// Forgets a writer or reader whose file was closed.
-    pub(super) fn forget(&mut self, party: u32) {
-        self.formatted.remove(&party);
     }
 
     /// Returns whether a writer or reader that is not in `own` has buffers or has set the format.
@@ -317,11 +292,6 @@ impl Shared {
         newest
     }
 
-    /// Records that a reader needs no frames with lower numbers than `next`.
-    pub(super) fn follow(&mut self, reader: u32, next: u64) {
-        self.readers.insert(reader, next);
-    }
-
     /// Removes a reader that has stopped streaming.
     pub(super) fn leave(&mut self, reader: u32) {
         self.readers.remove(&reader);
@@ -329,24 +299,6 @@ impl Shared {
         for given in &mut self.given {
             given.reader.take_if(|had| *had == reader);
         }
-    }
-
-    /// Returns whether any reader streams.
-    pub(super) fn is_read(&self) -> bool {
-        !self.readers.is_empty()
-    }
-
-    /// Records which frame a reader is copying now; `None` if the reader is copying none.
-    pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
-        match number {
-            Some(number) => self.copying.insert(reader, number),
-            None => self.copying.remove(&reader),
-        };
-    }
-
-    /// Returns whether any reader is in the middle of copying a frame.
-    pub(super) fn is_copied(&self) -> bool {
-        !self.copying.is_empty()
     }
 
     /// Returns whether another reader than `reader` still needs the frame with this number.

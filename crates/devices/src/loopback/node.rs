@@ -84,13 +84,17 @@ impl<C: Send + 'static> LoopbackNode<C> {
     fn is_writer(&self, shared: &Shared) -> bool {
         shared.is_writer(self.writer.stream.formats.id)
     }
+
+    fn is_reader(&self, shared: &Shared) -> bool {
+        shared.held.contains_key(&self.reader.stream.formats.id)
+    }
 }
 
 impl<C> Drop for LoopbackNode<C> {
     fn drop(&mut self) {
         let mut shared = self.link.lock();
-        shared.forget(self.writer.stream.formats.id);
-        shared.forget(self.reader.stream.formats.id);
+        shared.formatted.remove(&self.writer.stream.formats.id);
+        shared.formatted.remove(&self.reader.stream.formats.id);
         shared.close();
     }
 }
@@ -114,7 +118,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         let is_camera = shared.is_written || shared.keeps_format();
         !self.exclusive
             || match flow {
-                Flow::Capture => is_camera || shared.is_holder(self.reader.stream.formats.id),
+                Flow::Capture => is_camera || self.is_reader(&shared),
                 Flow::Output => !is_camera || self.is_writer(&shared),
             }
     }

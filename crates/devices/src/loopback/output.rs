@@ -114,7 +114,7 @@ impl Writer {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
             // Readers are still copying. A copy made now would copy their frame a second time.
-            _ if shared.is_copied() => {}
+            _ if !shared.copying.is_empty() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
                 back.extend(shared.relieve(|loan, bytes| copy(tick.stream, loan, bytes, tick.bus)));
@@ -286,7 +286,9 @@ impl WriterFormats {
     /// Returns whether the format is fixed. With v4l2loopback, readers' buffers fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
-        self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
+        self.is_image
+            || shared.keeps_format()
+            || (shared.settings.is_some() && !shared.held.is_empty())
     }
 
     /// Removes the current format's line length from `wanted`, if `wanted` has another width or pixel format.
@@ -399,7 +401,7 @@ impl Formats for WriterFormats {
             return Err(EBUSY);
         }
         shared.set_format(format);
-        shared.note_format(self.id);
+        shared.formatted.insert(self.id);
         Ok(())
     }
 

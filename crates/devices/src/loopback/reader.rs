@@ -111,7 +111,7 @@ fn delivery<C: 'static>(
     tokens: &VecDeque<Active<C>>,
     bus: &mut dyn Bus<C>,
 ) -> Option<(usize, bool)> {
-    let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
+    let loan = shared.frames.get(at).and_then(Frame::loan::<C>);
     // A reader expects a frame at the start of its buffer, so the writer's frame must begin there, too.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
         let mut tokens = tokens.iter();
@@ -127,7 +127,7 @@ fn delivery<C: 'static>(
 
 /// Returns whether a reader's buffer has memory in which the loopback keeps no frame.
 fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
-    let mut loans = shared.frames().iter().filter_map(Frame::loan);
+    let mut loans = shared.frames.iter().filter_map(Frame::loan);
     !loans.any(|loan| is_same(loan, token, bus))
 }
 
@@ -214,9 +214,9 @@ impl<C: Send + 'static> Reader<C> {
     fn pass_over(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
         stream.count_dropped(u64::from(self.first.is_some()));
         let at = shared.from(self.next);
-        let number = at.and_then(|at| Some(shared.frames().get(at)?.number));
+        let number = at.and_then(|at| Some(shared.frames.get(at)?.number));
         self.next = number.unwrap_or(self.next).saturating_add(1);
-        shared.follow(stream.formats.id, self.next);
+        shared.readers.insert(stream.formats.id, self.next);
     }
 
     /// Continues to copy the frame that was begun, within this tick's limit.
@@ -225,9 +225,9 @@ impl<C: Send + 'static> Reader<C> {
             return;
         };
         let id = tick.stream.formats.id;
-        shared.note_copying(id, None);
+        shared.copying.remove(&id);
         let at = shared.from(copying.number);
-        let found = at.and_then(|at| Some((at, shared.frames().get(at)?)));
+        let found = at.and_then(|at| Some((at, shared.frames.get(at)?)));
         let found = found.filter(|(_, frame)| frame.number == copying.number);
         let (Some((at, frame)), true) = (found, is_free(shared, &copying.token, tick.bus)) else {
             return tick.stream.tokens.push_front(copying.token);
@@ -235,7 +235,7 @@ impl<C: Send + 'static> Reader<C> {
         let stamp = frame.stamp;
         let arrived = match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
             Ok(None) => {
-                shared.note_copying(id, Some(copying.number));
+                shared.copying.insert(id, copying.number);
                 self.copying = Some(copying);
                 return;
             }
@@ -264,7 +264,7 @@ impl<C: Send + 'static> Reader<C> {
         tick.stream
             .count_dropped(number.saturating_sub(self.next.max(first)));
         self.next = number.saturating_add(1);
-        shared.follow(tick.stream.formats.id, self.next);
+        shared.readers.insert(tick.stream.formats.id, self.next);
         let mut payloads = None;
         if let Some(Arrived { len, copied }) = arrived {
             tick.stream.count_copied(copied);
@@ -292,7 +292,7 @@ impl<C: Send + 'static> Reader<C> {
         (token, len): (&Active<C>, u64),
     ) -> u64 {
         let id = tick.stream.formats.id;
-        let number = shared.frames().get(at).map(|frame| frame.number);
+        let number = shared.frames.get(at).map(|frame| frame.number);
         let is_wanted = |number| shared.is_wanted_beside(id, number);
         if !number.is_some_and(is_wanted) {
             shared.give(at, id, None);
@@ -361,7 +361,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             self.file.put_back(shared);
             return false;
         }
-        shared.follow(id, self.next);
+        shared.readers.insert(id, self.next);
         shared.add_fill(tick.now_ns);
         if let Err(failure) = self.file.play(shared, tick.now_ns) {
             tick.stream.fail(failure, tick.progress);
@@ -375,7 +375,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return false;
         };
         let delivery = delivery(shared, at, &tick.stream.tokens, tick.bus);
-        let (Some(frame), Some((place, is_there))) = (shared.frames().get(at), delivery) else {
+        let (Some(frame), Some((place, is_there))) = (shared.frames.get(at), delivery) else {
             self.pass_over(tick.stream, shared);
             return true;
         };
@@ -453,7 +453,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 impl ReaderFormats {
     /// Returns whether the node looks like a camera to programs.
     fn is_there(&self, shared: &Shared) -> bool {
-        let holds = shared.settings.is_some() && shared.is_holder(self.id);
+        let holds = shared.settings.is_some() && shared.held.contains_key(&self.id);
         !self.exclusive || shared.is_written || shared.keeps_format() || holds
     }
 
@@ -493,7 +493,7 @@ impl Formats for ReaderFormats {
     }
 
     fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
-        self.link.lock().note_format(self.id);
+        self.link.lock().formatted.insert(self.id);
         Ok(())
     }
 
