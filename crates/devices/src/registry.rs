@@ -106,12 +106,12 @@ pub struct Row {
     pub meaning: &'static str,
     /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
-    /// Parses the value after `=`; `None` for a codec, which has no value.
-    parse: Option<Parse>,
+    pub(crate) parse: Parse,
 }
 
+/// Parses a kind's name and the value after `=`.
 /// The error has a message only if the list of kinds does not explain the error.
-type Parse = fn(&str) -> Result<DeviceKind, Option<&'static str>>;
+type Parse = fn(&str, &str) -> Result<DeviceKind, Option<&'static str>>;
 
 const fn row(
     name: &'static str,
@@ -125,18 +125,7 @@ const fn row(
         values,
         meaning,
         mplane,
-        parse: Some(parse),
-    }
-}
-
-impl Row {
-    /// Parses the value after `=`, as [`Parse`].
-    pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
-        match (self.parse, Kind::from_word(self.name)) {
-            (Some(parse), _) => parse(value),
-            (None, Some(codec)) => bare(value, DeviceKind::Codec(codec)),
-            (None, None) => Err(None),
-        }
+        parse,
     }
 }
 
@@ -146,48 +135,44 @@ const SOURCES: &str = "pattern or FILE";
 #[rustfmt::skip]
 pub const KINDS: &[Row] = &[
     row("camera", SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)", false,
-        |value| camera(value, CameraInput::Sensor)),
-    row("display", SINKS, "a display that records what it is shown (default null)", false, display),
+        |_, value| camera(value, CameraInput::Sensor)),
+    row("display", SINKS, "a display that records what it is shown (default null)", false,
+        |_, value| display(value)),
     row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
-        |value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
-    codec("h264dec", "a stateful H.264 decoder; needs libavcodec"),
-    codec("h264dec-stateless", "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("hevcdec-stateless", "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec"),
-    codec("vp8dec-stateless", "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("vp9dec-stateless", "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("av1dec-stateless", "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec"),
-    codec("hevcdec", "a stateful HEVC decoder; needs libavcodec"),
-    codec("vp8dec", "a stateful VP8 decoder; needs libavcodec"),
-    codec("vp9dec", "a stateful VP9 decoder; needs libavcodec"),
-    codec("av1dec", "a stateful AV1 decoder; needs libavcodec"),
-    codec("mpeg2dec", "a stateful MPEG-2 decoder; needs libavcodec"),
-    codec("mpeg4dec", "a stateful MPEG-4 part 2 decoder; needs libavcodec"),
-    codec("jpegdec", "a JPEG decoder, memory to memory"),
-    codec("h264enc", "a stateful H.264 encoder; needs libavcodec with x264"),
-    codec("hevcenc", "a stateful HEVC encoder; needs libavcodec with x265"),
-    codec("vp8enc", "a stateful VP8 encoder; needs libavcodec with libvpx"),
-    codec("jpegenc", "a JPEG encoder, memory to memory"),
+        |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
+    row("h264dec", "", "a stateful H.264 decoder; needs libavcodec", true, codec),
+    row("h264dec-stateless", "", "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec", true, codec),
+    row("hevcdec-stateless", "", "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec", true, codec),
+    row("vp8dec-stateless", "", "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec", true, codec),
+    row("vp9dec-stateless", "", "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec", true, codec),
+    row("av1dec-stateless", "", "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec", true, codec),
+    row("hevcdec", "", "a stateful HEVC decoder; needs libavcodec", true, codec),
+    row("vp8dec", "", "a stateful VP8 decoder; needs libavcodec", true, codec),
+    row("vp9dec", "", "a stateful VP9 decoder; needs libavcodec", true, codec),
+    row("av1dec", "", "a stateful AV1 decoder; needs libavcodec", true, codec),
+    row("mpeg2dec", "", "a stateful MPEG-2 decoder; needs libavcodec", true, codec),
+    row("mpeg4dec", "", "a stateful MPEG-4 part 2 decoder; needs libavcodec", true, codec),
+    row("jpegdec", "", "a JPEG decoder, memory to memory", true, codec),
+    row("h264enc", "", "a stateful H.264 encoder; needs libavcodec with x264", true, codec),
+    row("hevcenc", "", "a stateful HEVC encoder; needs libavcodec with x265", true, codec),
+    row("vp8enc", "", "a stateful VP8 encoder; needs libavcodec with libvpx", true, codec),
+    row("jpegenc", "", "a JPEG encoder, memory to memory", true, codec),
     row("capture-convert", SOURCES, "a camera with a scaler, which crops and scales", false,
-        |value| camera(value, CameraInput::Scaler)),
+        |_, value| camera(value, CameraInput::Scaler)),
     row("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false,
-        |value| camera(value, CameraInput::Hdmi)),
+        |_, value| camera(value, CameraInput::Hdmi)),
     row("convert", "", "crops, scales, turns and converts pictures, memory to memory", true,
-        |value| bare(value, DeviceKind::Converter)),
+        |_, value| bare(value, DeviceKind::Converter)),
     row("vimc", "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures", false,
-        |value| bare(value, DeviceKind::Graph(&graph::VIMC))),
+        |_, value| bare(value, DeviceKind::Graph(&graph::VIMC))),
     row("sensor", graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)", true,
-        sensor),
+        |_, value| sensor(value)),
 ];
 
-/// Makes the entry of the codec with this name. Codecs are multi-planar, as most of the kernel's codecs are.
-const fn codec(name: &'static str, meaning: &'static str) -> Row {
-    Row {
-        name,
-        values: "",
-        meaning,
-        mplane: true,
-        parse: None,
-    }
+/// Codecs are multi-planar, as most of the kernel's codecs are.
+fn codec(name: &str, value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let kind = Kind::from_word(name).ok_or(None)?;
+    bare(value, DeviceKind::Codec(kind))
 }
 
 fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static str>> {
@@ -350,7 +335,7 @@ mod tests {
         assert!(Kind::all().all(|codec| named(&codec)));
         for row in KINDS {
             let codec = Kind::from_word(row.name);
-            let kind = row.parse("").expect(row.name);
+            let kind = (row.parse)(row.name, "").expect(row.name);
             assert_eq!(kind.codec(), codec, "{}", row.name);
         }
     }

@@ -241,7 +241,7 @@ impl FromStr for DeviceSpec {
         };
         let row = KINDS.iter().find(|row| row.name == kind);
         let row = row.ok_or_else(|| guess::unknown_kind(kind, value))?;
-        let made = row.parse(value).map_err(|why| match why {
+        let made = (row.parse)(kind, value).map_err(|why| match why {
             Some(allowed) => SpecError::value(kind, value, allowed),
             None => SpecError(format!(
                 "{kind} takes no file; write {kind} without ={value}"
