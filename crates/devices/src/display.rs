@@ -93,14 +93,14 @@ impl<C> Display<C> {
 
     /// Returns the picture that was shown last. From the first call on, each picture is read.
     pub(crate) fn last_shown(&mut self) -> LastShown {
-        self.engine.sink.read_all();
+        self.engine.sink.reads_all = true;
         let Some(Last { sequence, place }) = self.engine.last else {
             return LastShown::Nothing;
         };
         match place {
             PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
             PicturePlace::Lost => LastShown::Lost,
-            PicturePlace::Sink => match self.engine.sink.last() {
+            PicturePlace::Sink => match self.engine.sink.last.clone() {
                 Some(frame) => LastShown::Picture { sequence, frame },
                 None => LastShown::Lost,
             },

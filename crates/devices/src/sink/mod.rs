@@ -1,7 +1,7 @@
 //! Records what a display shows, exactly as shown.
 //!
 //! A [`Sink`] passes pictures to a thread that writes them. On request, it keeps a few thumbnails for a
-//! contact sheet (`Sink::keep_thumbnails`), or the last picture (`Sink::read_all`). It
+//! contact sheet (`Sink::keep_thumbnails`), or the last picture (`Sink::reads_all`). It
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
 //! The display does not read a picture that nothing needs (`Sink::take_next`).
 
@@ -59,9 +59,10 @@ pub struct Record {
 pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
-    /// Whether every picture must be read, even if nothing keeps it.
-    reads_all: bool,
-    last: Option<Arc<Frame>>,
+    /// Whether the display must read every picture, so that `last` is the last one shown.
+    pub(crate) reads_all: bool,
+    /// The last picture that was shown and read.
+    pub(crate) last: Option<Arc<Frame>>,
     /// Memory that the next picture can use.
     spare: Option<Frame>,
     /// Thumbnails, if they are requested.
@@ -94,11 +95,6 @@ impl Sink {
         })
     }
 
-    /// Makes the display read each picture, so that [`last`](Self::last) is the last one shown.
-    pub(crate) const fn read_all(&mut self) {
-        self.reads_all = true;
-    }
-
     /// Keeps thumbnails of the next pictures.
     pub(crate) fn keep_thumbnails(&mut self) {
         self.thumbs.get_or_insert_default();
@@ -117,7 +113,7 @@ impl Sink {
             ));
         }
         if let Some(writer) = &mut self.writer {
-            writer.begin(shape);
+            writer.shape = Some(shape);
         }
         Ok(())
     }
@@ -189,11 +185,6 @@ impl Sink {
         self.spare = frame.or_else(|| self.spare.take());
     }
 
-    /// Returns the last picture that was shown and read.
-    pub(crate) fn last(&self) -> Option<Arc<Frame>> {
-        self.last.clone()
-    }
-
     /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since
     /// [`keep_thumbnails`](Self::keep_thumbnails), and are at most [`THUMBNAILS_MAX`].
     pub(crate) fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
@@ -216,16 +207,18 @@ impl Sink {
 
     /// Returns the counters so far.
     pub(crate) fn record(&self) -> Record {
-        let mut record = Record {
-            shown: self.shown,
-            written: self.shown,
-            ..Record::default()
-        };
-        if let Some(writer) = &self.writer {
-            let done = writer.progress();
-            (record.written, record.lost, record.failure) = (done.written, done.lost, done.failure);
+        let shown = self.shown;
+        match &self.writer {
+            Some(writer) => Record {
+                shown,
+                ..writer.record()
+            },
+            None => Record {
+                shown,
+                written: shown,
+                ..Record::default()
+            },
         }
-        record
     }
 
     /// Waits until everything is written. Returns the counters. Pictures shown later are lost.

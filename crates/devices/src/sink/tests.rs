@@ -387,7 +387,7 @@ fn the_last_picture_stays_at_hand() {
     let shape = shape(&pixfmt::RGB24);
     let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
     sink.begin(shape).expect("a layout it takes");
-    assert!(sink.last().is_none());
+    assert!(sink.last.is_none());
     for number in 0..4 {
         sink.show(render(
             shape.format,
@@ -398,7 +398,10 @@ fn the_last_picture_stays_at_hand() {
         ));
         let spare = sink.take_frame(&pixfmt::YUYV, Size::nearest(4, 4));
         assert_eq!(spare.bytes().len(), 32);
-        assert_eq!(sink.last().map(|frame| read_number(&frame).0), Some(number));
+        assert_eq!(
+            sink.last.as_ref().map(|frame| read_number(&frame).0),
+            Some(number)
+        );
         sink.put_back(Some(spare));
     }
     assert_eq!(

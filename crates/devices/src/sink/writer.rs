@@ -1,6 +1,6 @@
 //! The thread that writes a recording's pictures.
 
-use super::{Recorder, Shape};
+use super::{Record, Recorder, Shape};
 use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
@@ -15,14 +15,6 @@ const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;
 
-/// The results of the thread so far.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
-    pub(super) written: u64,
-    pub(super) lost: u64,
-    pub(super) failure: Option<Failure>,
-}
-
 #[derive(Debug)]
 pub(super) struct Job {
     /// The shape of the picture, if it has changed.
@@ -34,11 +26,13 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) ring: Arc<Ring<Job>>,
-    progress: Arc<Mutex<Progress>>,
+    /// The counters so far, except for `shown`.
+    record: Arc<Mutex<Record>>,
     thread: Option<JoinHandle<()>>,
     /// Whether the recording ends, and is not only dropped.
     ends: Arc<AtomicBool>,
-    shape: Option<Shape>,
+    /// The shape of the next picture, if it has changed.
+    pub(super) shape: Option<Shape>,
     /// Memory of shown pictures, for reuse once the thread has released it.
     spare: Vec<Arc<Frame>>,
 }
@@ -46,9 +40,9 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(mut recorder: Box<dyn Recorder>) -> Result<Self, Failure> {
         let ring = Ring::<Job>::new(WAITING)?;
-        let progress = Arc::new(Mutex::new(Progress::default()));
+        let record = Arc::new(Mutex::new(Record::default()));
         let ends = Arc::new(AtomicBool::new(false));
-        let (ring_there, progress_there) = (Arc::clone(&ring), Arc::clone(&progress));
+        let (ring_there, record_there) = (Arc::clone(&ring), Arc::clone(&record));
         let ends_there = Arc::clone(&ends);
         let thread = std::thread::Builder::new()
             .name("vb3-record".to_owned())
@@ -60,12 +54,12 @@ impl Writer {
                         begun = recorder.begin(shape);
                     }
                     let done = begun.clone().and_then(|()| recorder.write(&job.frame));
-                    let mut progress = lock(&progress_there);
+                    let mut record = lock(&record_there);
                     match done {
-                        Ok(()) => progress.written = progress.written.saturating_add(1),
+                        Ok(()) => record.written = record.written.saturating_add(1),
                         Err(failure) => {
-                            progress.lost = progress.lost.saturating_add(1);
-                            progress.failure.get_or_insert(failure);
+                            record.lost = record.lost.saturating_add(1);
+                            record.failure.get_or_insert(failure);
                         }
                     }
                 }
@@ -76,16 +70,12 @@ impl Writer {
             .map_err(|e| Failure::new(format!("cannot start a thread for recording: {e}")))?;
         Ok(Self {
             ring,
-            progress,
+            record,
             thread: Some(thread),
             ends,
             shape: None,
             spare: Vec::new(),
         })
-    }
-
-    pub(super) fn begin(&mut self, shape: Shape) {
-        self.shape = Some(shape);
     }
 
     pub(super) fn write(&mut self, frame: Arc<Frame>) {
@@ -98,8 +88,8 @@ impl Writer {
             frame,
         }) {
             drop(job);
-            let mut progress = lock(&self.progress);
-            progress.lost = progress.lost.saturating_add(1);
+            let mut record = lock(&self.record);
+            record.lost = record.lost.saturating_add(1);
         } else {
             self.shape = None;
         }
@@ -119,8 +109,8 @@ impl Writer {
         Arc::try_unwrap(self.spare.swap_remove(free)).ok()
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        lock(&self.progress).clone()
+    pub(super) fn record(&self) -> Record {
+        lock(&self.record).clone()
     }
 
     /// Ends the recording, and waits until all is written.
@@ -135,7 +125,7 @@ impl Writer {
             && thread.join().is_err()
         {
             let failure = Failure::new("the recording thread broke down");
-            lock(&self.progress).failure.get_or_insert(failure);
+            lock(&self.record).failure.get_or_insert(failure);
         }
     }
 }
