@@ -113,11 +113,8 @@ impl<C> Decoder<C> {
         // one, but prefers separate planes when it imports.
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let raw = RawFormats::new(spec, all.clone(), SIZES);
-        let none = || spec.no_such_format();
         let size = spec.first_size();
-        let start = raw::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
-        let first = raw.first(spec.format).ok_or_else(none)?;
-        let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
+        let (start, shown) = raw.first_formats(spec, &coded, (size.width(), size.height()))?;
         let parts = Parts {
             worker,
             card: row.card,

@@ -96,12 +96,8 @@ impl<C> Encoder<C> {
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let pixels = raw::formats(row.kind, spec.mplane);
         let raw = RawFormats::new(spec, pixels, row.sizes());
-        let none = || spec.no_such_format();
         let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
         source.color = raw::REC709;
-        let source = try_source(row, &raw, &source).ok_or_else(none)?;
-        let crop = Rect::whole(source.width, source.height);
-        let made = coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
             let interval = Fraction::new(fps.denominator, fps.numerator);
             nearest_interval(interval, MAX_FPS)
@@ -113,10 +109,10 @@ impl<C> Encoder<C> {
             raw,
             controls: row.controls,
             output: source,
-            capture: made,
+            capture: source,
             own: Encoding {
                 row,
-                crop,
+                crop: Rect::default(),
                 wanted_bytes: 0,
                 interval,
                 coded_interval: interval,
@@ -130,6 +126,10 @@ impl<C> Encoder<C> {
             },
         };
         let mut device = Self::with_parts(spec, place, parts);
+        // CAPTURE's format follows from OUTPUT's.
+        let made = device.negotiate(Flow::Output, &source).ok_or(EINVAL);
+        let set = made.and_then(|source| device.set(Flow::Output, &source, false));
+        set.map_err(|_| spec.no_such_format())?;
         device.output.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
         if row.is_stream() {
             device.capture.flags = FormatFlags::ENC_CAP_FRAME_INTERVAL;
@@ -137,10 +137,20 @@ impl<C> Encoder<C> {
         Ok(device)
     }
 
-    /// Returns the CAPTURE format for OUTPUT pictures of this format and crop rectangle.
-    fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
-        let (row, formats) = (self.own.row, &self.coded);
-        coded_for(row, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
+    /// Returns the CAPTURE format for OUTPUT pictures of this format and the encoded part `crop`.
+    /// Its size is rounded up to whole blocks of the codec.
+    fn coded_for(&self, source: &Format, crop: Rect) -> Option<Format> {
+        let (row, pixel) = (self.own.row, *self.coded.first()?);
+        let width = crop.width.next_multiple_of(row.block);
+        let height = crop.height.next_multiple_of(row.block);
+        let mut format = Format::new(pixel, width, height)?;
+        let layout = pixel.compressed_layout(source.width, source.height, self.own.wanted_bytes);
+        *format.planes.first_mut()? = layout;
+        format.color = match row.is_stream() {
+            true => source.color,
+            false => raw::JPEG,
+        };
+        Some(format)
     }
 
     /// Adjusts a format for CAPTURE. Size and colorimetry follow from OUTPUT.
@@ -166,40 +176,6 @@ impl<C> Encoder<C> {
     }
 }
 
-/// Adjusts a format for OUTPUT.
-fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Option<Format> {
-    let mut format = formats.negotiate(wanted)?;
-    let model = formats.pixels.first()?.model();
-    format.color = match row.is_stream() {
-        true => wanted.color.sanitized(model),
-        // A JPEG file has no other colorimetry.
-        false => raw::JPEG_PICTURE,
-    };
-    Some(format)
-}
-
-/// Returns the CAPTURE format for pictures of a format and the encoded part `crop`.
-/// Its size is rounded up to whole blocks of the codec. `wanted_bytes` is a result of [`wish`].
-fn coded_for(
-    row: &Row,
-    formats: &[&'static PixelFormat],
-    source: &Format,
-    crop: Rect,
-    wanted_bytes: u32,
-) -> Option<Format> {
-    let pixel = *formats.first()?;
-    let width = crop.width.next_multiple_of(row.block);
-    let height = crop.height.next_multiple_of(row.block);
-    let mut format = Format::new(pixel, width, height)?;
-    let layout = pixel.compressed_layout(source.width, source.height, wanted_bytes);
-    *format.planes.first_mut()? = layout;
-    format.color = match row.is_stream() {
-        true => source.color,
-        false => raw::JPEG,
-    };
-    Some(format)
-}
-
 /// Returns the bytes that a program requested with a CAPTURE format; 0 for the default.
 fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
     let bytes = format.planes.first().map_or(0, |plane| plane.sizeimage);
@@ -221,7 +197,16 @@ impl<C> M2mEngine<C> for Encoder<C> {
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
-            Flow::Output => try_source(self.own.row, &self.raw, wanted),
+            Flow::Output => {
+                let mut format = self.raw.negotiate(wanted)?;
+                let model = self.raw.pixels.first()?.model();
+                format.color = match self.own.row.is_stream() {
+                    true => wanted.color.sanitized(model),
+                    // A JPEG file has no other colorimetry.
+                    false => raw::JPEG_PICTURE,
+                };
+                Some(format)
+            }
             Flow::Capture => Some(self.try_coded(wanted)),
         }
     }
@@ -237,7 +222,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
             }
             Flow::Output => {
                 let crop = Rect::whole(format.width, format.height);
-                let made = self.coded_for(format, crop)?;
+                let made = self.coded_for(format, crop).ok_or(EINVAL)?;
                 let (now, then) = (self.capture.format, made);
                 if peer_busy && (now.width, now.height) != (then.width, then.height) {
                     return Err(EBUSY);
@@ -295,7 +280,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         let format = &self.output.format;
         let size = (format.width, format.height);
         let crop = fit(wanted, self.own.row.least, size, flags)?;
-        let made = self.coded_for(format, crop)?;
+        let made = self.coded_for(format, crop).ok_or(EINVAL)?;
         self.own.crop = crop;
         // Only width and height change. Existing buffers are large enough for the whole picture.
         (self.capture.format.width, self.capture.format.height) = (made.width, made.height);

@@ -1,6 +1,7 @@
 //! Formats of raw pictures on one side of a codec.
 
 use super::stateless::is_stateless;
+use crate::Failure;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
@@ -44,13 +45,6 @@ pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
-/// Returns a decoder's initial OUTPUT format at this size.
-pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {
-    let mut format = Format::new(coded.first()?, width, height)?;
-    format.color = coded_color(format.fourcc);
-    Some(format)
-}
-
 /// Returns the default colorimetry of a coded format.
 pub(super) const fn coded_color(fourcc: FourCc) -> Colorimetry {
     if fourcc.0 == FourCc::JPEG.0 {
@@ -82,10 +76,23 @@ impl RawFormats {
         }
     }
 
-    /// Returns the format that a SPEC names, if it is supported; the first format if the SPEC names none.
-    pub(crate) fn first(&self, wanted: Option<FourCc>) -> Option<&'static PixelFormat> {
-        let mut pixels = self.pixels.iter().copied();
-        pixels.find(|pixel| wanted.is_none_or(|wanted| pixel.fourcc == wanted))
+    /// Returns the initial formats of a decoder: OUTPUT's at this size, and CAPTURE's.
+    /// Fails, with a message for the user, if the SPEC names an unsupported format.
+    pub(super) fn first_formats(
+        &self,
+        spec: &DeviceSpec,
+        coded: &[&'static PixelFormat],
+        (width, height): (u32, u32),
+    ) -> Result<(Format, Format), Failure> {
+        let find = || {
+            let mut start = Format::new(coded.first()?, width, height)?;
+            start.color = coded_color(start.fourcc);
+            let mut fourccs = self.pixels.iter().map(|pixel| pixel.fourcc);
+            let fourcc =
+                fourccs.find(|fourcc| spec.format.is_none_or(|wanted| *fourcc == wanted))?;
+            Some((start, self.like(fourcc, &start)?))
+        };
+        find().ok_or_else(|| spec.no_such_format())
     }
 
     /// Returns the format `fourcc` with the size and picture colorimetry of `like`. Odd sizes are rounded up.

@@ -73,12 +73,9 @@ impl<C> StatelessDecoder<C> {
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let pixels = raw::formats(row.kind, spec.mplane);
         let raw = RawFormats::new(spec, pixels, row.sizes());
-        let none = || spec.no_such_format();
         let size = spec.first_size();
-        let (width, height) = row.round_up((size.width(), size.height()));
-        let start = raw::coded_at(&coded, width, height).ok_or_else(none)?;
-        let first = raw.first(spec.format).ok_or_else(none)?;
-        let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
+        let size = row.round_up((size.width(), size.height()));
+        let (start, shown) = raw.first_formats(spec, &coded, size)?;
         let parts = Parts {
             card: row.card,
             coded,
