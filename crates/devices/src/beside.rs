@@ -4,7 +4,6 @@ use crate::Failure;
 use crate::lock::lock;
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
-use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
@@ -129,7 +128,7 @@ pub(crate) struct Beside {
     todo: SyncSender<Task>,
     done: Receiver<Task>,
     /// Whether the thread is busy: from [`give`](Self::give) to [`take`](Self::take).
-    has_picture: Cell<bool>,
+    pub(crate) has_picture: bool,
     wake: Wake<Arc<OwnedFd>>,
     /// The thread's reference to `wake`. The descriptor closes when the owner drops its handle, even during a
     /// conversion. The thread writes under this lock, so dropping the handle waits only for this write.
@@ -171,29 +170,29 @@ impl Beside {
         Ok(Self {
             todo,
             done,
-            has_picture: Cell::new(false),
+            has_picture: false,
             wake: Wake::new(wake),
             lent,
         })
     }
 
     /// Passes a picture to the thread. Returns the picture if the thread is busy.
-    pub(crate) fn give(&self, task: Task) -> Result<(), Box<Task>> {
-        if self.has_picture.get() {
+    pub(crate) fn give(&mut self, task: Task) -> Result<(), Box<Task>> {
+        if self.has_picture {
             return Err(Box::new(task));
         }
         let sent = self.todo.try_send(task);
-        self.has_picture.set(sent.is_ok());
+        self.has_picture = sent.is_ok();
         sent.map_err(|refused| match refused {
             TrySendError::Full(task) | TrySendError::Disconnected(task) => Box::new(task),
         })
     }
 
     /// Returns the picture if the thread has converted it.
-    pub(crate) fn take(&self) -> Option<Task> {
+    pub(crate) fn take(&mut self) -> Option<Task> {
         let _lent = lock(&self.lent);
         let task = self.done.try_recv().ok()?;
-        self.has_picture.set(false);
+        self.has_picture = false;
         // The thread wrote to the descriptor when the picture was done.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         Some(task)
@@ -246,7 +245,7 @@ mod tests {
             may_go.recv().ok();
             task.done = true;
         });
-        let beside = beside.expect("a thread");
+        let mut beside = beside.expect("a thread");
         assert!(beside.give(task()).is_ok());
         assert!(beside.give(task()).is_err() && beside.take().is_none());
         go.send(()).expect("it waits");
@@ -268,7 +267,7 @@ mod tests {
             may_go.recv().ok();
             say.send("done").ok();
         });
-        let beside = beside.expect("a thread");
+        let mut beside = beside.expect("a thread");
         let wake = Arc::downgrade(&beside.wake);
         assert!(beside.give(task()).is_ok());
         assert_eq!(said.recv(), Ok("begun"));

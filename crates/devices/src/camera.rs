@@ -24,7 +24,7 @@ use program::Program;
 use vb3_picture::Size;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
-    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, WakeFd, cid,
+    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, WakeFd,
     pixfmt,
 };
 
@@ -74,8 +74,6 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
 pub(crate) struct Player<C> {
     /// The scaler between sensor and buffer, if the camera has one.
     scaler: Option<Scaler>,
-    /// The HDMI input, if the camera has one instead of a sensor.
-    hdmi: Option<Hdmi>,
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
@@ -134,7 +132,6 @@ impl<C> Camera<C> {
         let has_scaler = *input == CameraInput::Scaler;
         let player = Player {
             scaler: has_scaler.then(|| Scaler::new(sensor, &mode.format)),
-            hdmi: timings.map(Hdmi::new),
             moving: None,
             source,
             program: Program::default(),
@@ -152,7 +149,9 @@ impl<C> Camera<C> {
             is_awaited: false,
             wants_unplug: false,
         };
-        Ok(Self::with_engine(spec, place, card, mode, player))
+        let mut camera = Self::with_engine(spec, place, card, mode, player);
+        camera.stream.hdmi = timings.map(Hdmi::new);
+        Ok(camera)
     }
 
     /// Returns whether the device must be unplugged now. Returns true only once.
@@ -181,7 +180,7 @@ impl<C> Camera<C> {
     /// Changes the signal of an HDMI input. Returns whether the new signal differs from the earlier one;
     /// `None` if the camera has no HDMI input.
     pub(crate) fn set_signal(&mut self, signal: Signal) -> Option<bool> {
-        let hdmi = self.engine.hdmi.as_mut();
+        let hdmi = self.stream.hdmi.as_mut();
         hdmi.map(|hdmi| hdmi.set_signal(signal))
     }
 }
@@ -190,11 +189,6 @@ impl<C> Player<C> {
     /// Returns whether a frame can be put into a buffer now.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
         !stream.tokens.is_empty() && self.jpeg.has_room() && self.moving.is_none()
-    }
-
-    /// Returns whether the source sends a signal that has the mode which the program has set.
-    fn has_signal(&self) -> bool {
-        self.hdmi.as_ref().is_none_or(Hdmi::is_locked)
     }
 
     /// Returns whether a frame is being moved or encoded.
@@ -310,6 +304,11 @@ impl<C> Player<C> {
     }
 }
 
+/// Returns whether the source sends a signal that has the mode which the program has set.
+fn has_signal<C>(stream: &Stream<Mode, C>) -> bool {
+    stream.hdmi.as_ref().is_none_or(Hdmi::is_locked)
+}
+
 impl<C> Engine<C> for Player<C> {
     type Formats = Mode;
 
@@ -357,12 +356,9 @@ impl<C> Engine<C> for Player<C> {
         self.source.acknowledge();
         self.program.acknowledge();
         self.resume(tick);
-        match self.jpeg.finish(tick.bus, tick.progress) {
-            Ok(faults) => tick.stream.count_faults(faults),
-            Err(failure) => {
-                self.stop_moving();
-                tick.stream.fail(failure, tick.progress);
-            }
+        if let Err(failure) = self.jpeg.finish(tick) {
+            self.stop_moving();
+            tick.stream.fail(failure, tick.progress);
         }
         // A waiting program first gets the frames that are finished now, so it does not wait for the end yet.
         self.is_awaited &= tick.progress.finished.is_empty();
@@ -376,7 +372,7 @@ impl<C> Engine<C> for Player<C> {
         if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
             self.end_stream(tick.stream, tick.progress);
         }
-        if !self.has_signal() {
+        if !has_signal(tick.stream) {
             // The frames' times start again when the signal returns.
             tick.stream.due_ns = None;
             if self.state == State::AwaitsSource {
@@ -437,7 +433,7 @@ impl<C> Engine<C> for Player<C> {
         if self.has_begun() {
             return Some(0);
         }
-        if !self.has_signal() {
+        if !has_signal(stream) {
             return None;
         }
         let at_once = self.has_buffer(stream).then_some(0);
@@ -493,22 +489,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn ports(&self) -> &[Port] {
-        const HDMI: &[Port] = &[Port {
-            name: "HDMI",
-            kind: 2,
-        }];
-        match self.hdmi {
-            Some(_) => HDMI,
-            None => self.controls.ports().unwrap_or(Self::PORTS),
-        }
-    }
-
-    fn hdmi(&self) -> Option<&Hdmi> {
-        self.hdmi.as_ref()
-    }
-
-    fn hdmi_mut(&mut self) -> Option<&mut Hdmi> {
-        self.hdmi.as_mut()
+        self.controls.ports().unwrap_or(Self::PORTS)
     }
 
     fn is_webcam(&self) -> bool {
@@ -516,12 +497,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        let mut all = self.controls.declare();
-        if self.hdmi.is_some() {
-            all.retain(|control| ![cid::GAIN, cid::HFLIP, cid::VFLIP].contains(&control.id));
-            all.extend(Hdmi::controls());
-        }
-        all
+        self.controls.declare()
     }
 
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {

@@ -302,7 +302,7 @@ impl<C: 'static> VideoDriver for Device<C> {
 
     fn input_status(&self) -> u32 {
         match &self.plan {
-            Some(plan) if !plan.frames.has_signal() => NO_SIGNAL,
+            Some(plan) if !plan.frames.has_signal => NO_SIGNAL,
             _ => self.inner.input_status(),
         }
     }

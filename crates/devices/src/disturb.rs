@@ -34,10 +34,6 @@ pub(crate) const RESIZED: DriverEvent = DriverEvent::SourceChange {
 pub(crate) const NO_SIGNAL: u32 = 2;
 
 impl<C> Plan<C> {
-    fn change_source(&mut self) {
-        self.events.push(RESIZED);
-    }
-
     /// Returns whether there is an event that need not wait for a late frame.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.behind.is_empty() && self.frames.next_tick().is_none()
@@ -111,10 +107,13 @@ impl<C: 'static> Device<C> {
                 plan.events.push(Hdmi::power_event(signal));
                 is_new
             }
-            None => plan.frames.set_signal(signal != Signal::Lost),
+            None => {
+                let has_signal = signal != Signal::Lost;
+                std::mem::replace(&mut plan.frames.has_signal, has_signal) != has_signal
+            }
         };
         if is_new {
-            plan.change_source();
+            plan.events.push(RESIZED);
         }
     }
 
@@ -131,7 +130,7 @@ impl<C: 'static> Device<C> {
             return;
         };
         plan.source = Some((width, height));
-        plan.change_source();
+        plan.events.push(RESIZED);
     }
 
     /// Returns whether the source supports this size.

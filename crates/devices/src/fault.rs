@@ -148,7 +148,8 @@ pub(crate) struct FaultPlan<C> {
     before: Option<Bytes>,
     /// The frame that the next buffer repeats.
     again: Option<(Bytes, Completion)>,
-    has_signal: bool,
+    /// Whether the source has a signal. Without a signal, frames are lost.
+    pub(crate) has_signal: bool,
 }
 
 impl<C> FaultPlan<C> {
@@ -161,16 +162,6 @@ impl<C> FaultPlan<C> {
             again: None,
             has_signal: true,
         }
-    }
-
-    /// Returns whether the source has a signal. Without a signal, frames are lost.
-    pub(crate) const fn has_signal(&self) -> bool {
-        self.has_signal
-    }
-
-    /// Sets whether the source has a signal. Returns whether this changes anything.
-    pub(crate) const fn set_signal(&mut self, has_signal: bool) -> bool {
-        std::mem::replace(&mut self.has_signal, has_signal) != has_signal
     }
 
     /// Returns the delivery time of the first late frame.

@@ -147,9 +147,7 @@ impl<C> Engine<C> for Headers {
         };
         self.frame_id ^= 1;
         let written = write_bytes(&token, &contents(stamp, self.frame_id), tick.bus);
-        if let Some((outcome, payloads)) = tick.stream.outcome(written) {
-            stamp.finish(Flow::Capture, token, outcome, payloads, tick.progress);
-        }
+        tick.complete(stamp, token, written);
         true
     }
 

@@ -5,7 +5,7 @@ use crate::place::is_uvc;
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
-use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
+use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, each_run, resume};
 use std::sync::Arc;
 use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
@@ -314,9 +314,7 @@ impl Mode {
         let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
         let whole = Rect::whole(self.format.width, self.format.height);
         let all = Surface(&self.format).rect_lines_in(plane_of, Flow::Output, whole);
-        let all = all.ok()?;
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        let read = resume(&all, &mut cursor, &mut left, |run| {
+        let read = each_run(&all.ok()?, |run| {
             let component = frame.component_mut(run.component);
             let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
             Ok(bus.inspect(run.cookie, run.offset, bytes)?)

@@ -1,11 +1,11 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
 use crate::beside::{Beside, Conversion, LARGE, Task};
-use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
+use crate::surface::{LentLines, PictureCursor, Step, Surface, Trouble};
 use std::sync::Arc;
 use vb3_picture::Frame;
 use vb3_picture::convert::Converter;
-use vb3_queue::{Active, MAX_PLANES};
+use vb3_queue::Active;
 use vb3_v4l2::{Bus, Format, WakeFd};
 
 /// A converted picture, and how much of it is written to its buffer.
@@ -23,8 +23,6 @@ pub(crate) struct PictureConverter {
     target: Vec<u8>,
     /// The thread for large pictures. It starts with the first large picture.
     thread: Option<Beside>,
-    /// Whether the thread is converting a picture.
-    is_busy: bool,
     /// The picture that was converted last, until its memory is taken back.
     converted: Option<Converted>,
     /// Whether all pictures are converted within calls, none by the thread.
@@ -34,7 +32,7 @@ pub(crate) struct PictureConverter {
 impl std::fmt::Debug for PictureConverter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PictureConverter")
-            .field("is_busy", &self.is_busy)
+            .field("is_busy", &self.is_busy())
             .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
@@ -47,7 +45,6 @@ impl PictureConverter {
             source: Vec::new(),
             target: Vec::new(),
             thread: None,
-            is_busy: false,
             converted: None,
             at_once: false,
         }
@@ -60,8 +57,8 @@ impl PictureConverter {
     }
 
     /// Returns whether the thread has a picture, so that it accepts no other.
-    pub(crate) const fn is_busy(&self) -> bool {
-        self.is_busy
+    pub(crate) fn is_busy(&self) -> bool {
+        (self.thread.as_ref()).is_some_and(|thread| thread.has_picture)
     }
 
     /// Returns a descriptor that becomes readable when the thread has converted its picture.
@@ -102,11 +99,10 @@ impl PictureConverter {
             target,
             done: false,
         };
-        let given = match self.thread.as_ref().filter(|_| on_thread) {
+        let given = match self.thread.as_mut().filter(|_| on_thread) {
             Some(thread) => thread.give(task),
             None => Err(Box::new(task)),
         };
-        self.is_busy = given.is_ok();
         if let Err(mut task) = given {
             task.run(&mut self.engine);
             self.keep(*task);
@@ -115,22 +111,20 @@ impl PictureConverter {
 
     /// Returns whether the picture is converted, and can be written.
     pub(crate) fn is_converted(&mut self) -> bool {
-        if let Some(task) = self.thread.as_ref().and_then(Beside::take) {
+        if let Some(task) = self.thread.as_mut().and_then(Beside::take) {
             self.keep(task);
         }
         self.converted.is_some()
     }
 
     fn keep(&mut self, task: Task) {
-        self.is_busy = false;
         self.converted = Some(Converted {
             task,
             cursor: PictureCursor::default(),
         });
     }
 
-    /// Continues to write the converted picture, at most `left` bytes. Returns the bytes used in each plane
-    /// once the picture is complete. Fails if there is no converted picture, if the device no longer owns the
+    /// Continues to write the converted picture, at most `left` bytes. Fails if there is no converted picture, if the device no longer owns the
     /// buffer, or if the conversion failed.
     pub(crate) fn resume_write<C>(
         &mut self,
@@ -138,20 +132,16 @@ impl PictureConverter {
         buffer: &Active<C>,
         left: &mut usize,
         bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+    ) -> Step {
         let Some(converted) = self.converted.as_mut().filter(|_| !buffer.is_stale()) else {
             return Err(Trouble::Stale);
         };
         if !converted.task.done {
             return Err(Trouble::Fault);
         }
-        let surface = Surface(format);
         let compose = converted.task.conversion.compose;
         let (place, going) = ((buffer, compose), (&mut converted.cursor, left));
-        match surface.write_rect_on(place, going, bus, &converted.task.target)? {
-            true => surface.payloads().map(Some),
-            false => Ok(None),
-        }
+        Surface(format).write_rect_on(place, going, bus, &converted.task.target)
     }
 
     /// Takes back the memory of the converted picture for reuse.

@@ -1,11 +1,59 @@
 //! Fits the crop and compose rectangles that programs set.
 
-use crate::surface::ERANGE;
+use crate::surface::{EINVAL, ERANGE};
 use vb3_queue::DriverError;
-use vb3_v4l2::{Rect, SelectionFlags};
+use vb3_v4l2::{Format, Rect, SelectionFlags, SelectionTarget};
 
 /// Step of positions and lengths: a pair of columns or lines shares its chroma.
-pub(crate) const STEP: u32 = 2;
+const STEP: u32 = 2;
+
+/// The rectangles of a device that scales.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selection {
+    /// The part of the source that is used.
+    pub(crate) crop: Rect,
+    /// The part of the buffer that receives the picture.
+    pub(crate) compose: Rect,
+}
+
+impl Selection {
+    /// Returns a rectangle, for a source of this size.
+    pub(crate) fn rect(
+        &self,
+        target: SelectionTarget,
+        source: (u32, u32),
+        buffer: &Format,
+    ) -> Rect {
+        match target {
+            SelectionTarget::Crop => self.crop,
+            SelectionTarget::CropDefault | SelectionTarget::CropBounds => {
+                Rect::whole(source.0, source.1)
+            }
+            SelectionTarget::Compose | SelectionTarget::ComposePadded => self.compose,
+            SelectionTarget::ComposeDefault | SelectionTarget::ComposeBounds => {
+                Rect::whole(buffer.width, buffer.height)
+            }
+        }
+    }
+
+    /// Sets the crop or compose rectangle to the nearest possible one, and returns it.
+    /// Fails with ERANGE if the flags forbid this, and with EINVAL for another target.
+    pub(crate) fn set_rect(
+        &mut self,
+        (target, flags): (SelectionTarget, SelectionFlags),
+        wanted: Rect,
+        source: (u32, u32),
+        buffer: &Format,
+    ) -> Result<Rect, DriverError> {
+        let (slot, bounds) = match target {
+            SelectionTarget::Crop => (&mut self.crop, source),
+            SelectionTarget::Compose => (&mut self.compose, (buffer.width, buffer.height)),
+            _ => return Err(EINVAL),
+        };
+        *slot = fit(wanted, STEP, bounds, flags)?;
+        Ok(*slot)
+    }
+}
 
 /// Returns the nearest rectangle with even edges inside a picture.
 /// Its sides are at least `least`, which is even.

@@ -10,11 +10,10 @@ use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
 use crate::spec::{DeviceSpec, Pace};
-use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Surface, Trouble};
+use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble};
 use std::collections::VecDeque;
 use vb3_queue::{
-    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, Timecode,
-    forward,
+    Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, Timecode, forward,
 };
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -173,15 +172,6 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Returns the HDMI input, if the device has one.
-    fn hdmi(&self) -> Option<&Hdmi> {
-        None
-    }
-
-    fn hdmi_mut(&mut self) -> Option<&mut Hdmi> {
-        None
-    }
-
     /// Returns whether the device is a USB webcam, which shows the bounds of its picture and cannot crop.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_g_selection`.
@@ -223,6 +213,20 @@ pub(crate) struct Tick<'a, F, C> {
     pub(crate) progress: &'a mut Progress<C>,
 }
 
+impl<F: Formats, C> Tick<'_, F, C> {
+    /// Completes a CAPTURE buffer after its frame was moved, unless the device has lost the buffer.
+    pub(crate) fn complete(
+        &mut self,
+        stamp: Stamp,
+        token: Active<C>,
+        moved: Result<Payloads, Trouble>,
+    ) {
+        if let Some((outcome, payloads)) = self.stream.outcome(moved) {
+            stamp.finish(Flow::Capture, token, outcome, payloads, self.progress);
+        }
+    }
+}
+
 /// The stream of a device, as its engine sees it.
 #[derive(Debug)]
 pub(crate) struct Stream<F, C> {
@@ -239,6 +243,8 @@ pub(crate) struct Stream<F, C> {
     pub(crate) statistics: Statistics,
     /// The last failure of something outside the device.
     pub(crate) failure: Option<Failure>,
+    /// The HDMI input of a camera that has one instead of a sensor.
+    pub(crate) hdmi: Option<Hdmi>,
     /// Maximum number of picture bytes that one tick moves.
     piece: usize,
     /// Number of picture bytes that this tick may still move.
@@ -343,7 +349,7 @@ impl Stamp {
         flow: Flow,
         token: Active<C>,
         outcome: DoneState,
-        payloads: Option<[u64; MAX_PLANES]>,
+        payloads: Option<Payloads>,
         progress: &mut Progress<C>,
     ) {
         let completion = Completion {
@@ -388,6 +394,7 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
                 due_ns: None,
                 statistics: Statistics::default(),
                 failure: None,
+                hdmi: None,
                 piece: PIECE,
                 left: 0,
             },
@@ -525,18 +532,18 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn receiver(&self) -> Option<&Receiver> {
-        self.engine.hdmi().map(|hdmi| &hdmi.receiver)
+        self.stream.hdmi.as_ref().map(|hdmi| &hdmi.receiver)
     }
 
     fn set_timings(&mut self, mode: &Timings) {
-        if let Some(hdmi) = self.engine.hdmi_mut() {
+        if let Some(hdmi) = &mut self.stream.hdmi {
             hdmi.receiver.timings = *mode;
             self.stream.formats.set_timings(mode);
         }
     }
 
     fn set_edid(&mut self, edid: Vec<u8>) {
-        if let Some(hdmi) = self.engine.hdmi_mut() {
+        if let Some(hdmi) = &mut self.stream.hdmi {
             hdmi.set_edid(edid);
         }
     }
@@ -570,7 +577,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         let scaler = self.engine.scaler_mut().ok_or(EINVAL)?;
-        scaler.set_rect(target, wanted, flags, &self.stream.formats.format())
+        scaler.set_rect((target, flags), wanted, &self.stream.formats.format())
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -578,7 +585,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn events(&self) -> EventKinds {
-        match self.engine.hdmi() {
+        match self.stream.hdmi {
             Some(_) => E::EVENTS | EventKinds::SOURCE_CHANGE,
             None => E::EVENTS,
         }

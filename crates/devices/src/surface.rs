@@ -34,6 +34,12 @@ impl From<BusFault> for Trouble {
     }
 }
 
+/// The bytes used in each plane of a buffer.
+pub(crate) type Payloads = [u64; MAX_PLANES];
+
+/// The result of moving a part of a picture to a buffer: the bytes used, once the picture is complete.
+pub(crate) type Step = Result<Option<Payloads>, Trouble>;
+
 /// Maximum number of picture bytes in one step of the devices. A larger picture takes several steps. Every
 /// call of a program may wait for a step.
 pub(crate) const PIECE: usize = 512 << 10;
@@ -110,6 +116,15 @@ pub(crate) fn resume<'b, C>(
     Ok(true)
 }
 
+/// Calls `copy` with each contiguous run of a buffer.
+pub(crate) fn each_run<'b, C>(
+    all: &[Lines<'b, C>],
+    copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+    resume(all, &mut cursor, &mut left, copy).map(drop)
+}
+
 /// Lines of a component in a buffer, which another thread can read.
 pub(crate) struct LentLines {
     reader: SpanReader,
@@ -174,10 +189,12 @@ impl Surface<'_> {
     /// those of an OUTPUT buffer. A compressed picture may have any length.
     pub(crate) fn prepare(self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
         *buffer.field = FIELD_NONE;
+        if buffer.lengths.len() < self.0.num_planes {
+            return Err(EINVAL);
+        }
         let compressed = self.is_compressed();
         let used = buffer.payloads.iter_mut().zip(buffer.data_offsets.iter());
         let planes = buffer.lengths.iter().zip(used);
-        let mut checked = 0;
         for (index, (length, (payload, offset))) in planes.enumerate().take(self.0.num_planes) {
             if compressed {
                 if flow == Flow::Capture {
@@ -197,13 +214,8 @@ impl Surface<'_> {
                     return Err(EINVAL);
                 }
             }
-            checked += 1;
         }
-        if checked == self.0.num_planes {
-            Ok(())
-        } else {
-            Err(EINVAL)
-        }
+        Ok(())
     }
 
     /// Limits the payloads of an OUTPUT buffer to whole pictures.
@@ -231,8 +243,7 @@ impl Surface<'_> {
         }
     }
 
-    /// Continues to write a picture, at most `left` bytes. Returns whether everything is written. Does not
-    /// touch padding.
+    /// Continues to write a picture, at most `left` bytes. Does not touch padding.
     ///
     /// `bytes_of` returns bytes of a component without padding: the given range, or its beginning (at least
     /// one byte).
@@ -242,9 +253,9 @@ impl Surface<'_> {
         (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
         bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
-    ) -> Result<bool, Trouble> {
+    ) -> Step {
         let all = self.lines(buffer, Flow::Capture)?;
-        resume(&all, cursor, left, |run| {
+        let is_complete = resume(&all, cursor, left, |run| {
             let mut offset = run.offset;
             let mut range = run.packed;
             while !range.is_empty() {
@@ -256,28 +267,25 @@ impl Surface<'_> {
                 range.start += bytes.len();
             }
             Ok(())
-        })
+        })?;
+        self.step(is_complete)
+    }
+
+    /// Returns the result of a step after which the picture is complete, or not.
+    pub(crate) fn step(self, is_complete: bool) -> Step {
+        match is_complete {
+            true => self.payloads().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Returns the bytes that a picture uses in each plane of a buffer.
-    pub(crate) fn payloads(self) -> Result<[u64; MAX_PLANES], Trouble> {
+    pub(crate) fn payloads(self) -> Result<Payloads, Trouble> {
         let mut payloads = [0; MAX_PLANES];
         for (index, payload) in payloads.iter_mut().enumerate().take(self.0.num_planes) {
             *payload = self.picture_bytes(index).ok_or(Trouble::TooSmall)?;
         }
         Ok(payloads)
-    }
-
-    /// Calls `copy` with each contiguous run of the picture's bytes in the buffer.
-    pub(crate) fn each_run<C>(
-        self,
-        buffer: &Active<C>,
-        flow: Flow,
-        copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let all = self.lines(buffer, flow)?;
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        resume(&all, &mut cursor, &mut left, copy).map(drop)
     }
 
     /// Returns the location of each component's lines in a buffer.
@@ -384,8 +392,7 @@ impl Surface<'_> {
         let Some(readers) = spans(&all).and_then(|spans| bus.readers(&spans)) else {
             return Ok(None);
         };
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        resume(&all, &mut cursor, &mut left, |run| {
+        each_run(&all, |run| {
             // CAST: widening, on every target there is.
             Ok(bus.note_read(run.cookie, run.offset, run.packed.len() as u64)?)
         })?;
@@ -401,20 +408,20 @@ impl Surface<'_> {
         Ok(Some(lent.collect()))
     }
 
-    /// Continues to write a rectangle that is laid out as by [`read_rect_on`](Self::read_rect_on). Returns
-    /// whether everything is written.
+    /// Continues to write a rectangle that is laid out as by [`read_rect_on`](Self::read_rect_on).
     pub(crate) fn write_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
         (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
         from: &[u8],
-    ) -> Result<bool, Trouble> {
+    ) -> Step {
         let all = self.rect_lines(buffer, Flow::Capture, rect)?;
-        resume(&all, cursor, left, |run| {
+        let is_complete = resume(&all, cursor, left, |run| {
             let bytes = from.get(run.in_all()).ok_or(Trouble::TooSmall)?;
             Ok(bus.write(run.cookie, run.offset, bytes)?)
-        })
+        })?;
+        self.step(is_complete)
     }
 }
 
@@ -449,7 +456,7 @@ pub(crate) fn write_bytes<C>(
     token: &Active<C>,
     bytes: &[u8],
     bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
+) -> Result<Payloads, Trouble> {
     let plane = only_plane(token)?;
     // CAST: widening, on every target there is.
     let len = bytes.len() as u64;

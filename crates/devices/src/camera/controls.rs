@@ -1,7 +1,8 @@
 //! The controls of a camera.
 
 use crate::description::Description;
-use crate::spec::DeviceSpec;
+use crate::hdmi::Hdmi;
+use crate::spec::{CameraInput, DeviceSpec};
 use crate::surface::EINVAL;
 use std::sync::Arc;
 use vb3_picture::{Background, Picture};
@@ -53,6 +54,7 @@ pub(super) struct Controls {
     pattern: i64,
     has_clip: bool,
     pub(super) is_webcam: bool,
+    is_hdmi: bool,
     frames: u64,
     /// The description of the real camera that this camera imitates, if any.
     like: Option<Arc<Description>>,
@@ -69,6 +71,7 @@ impl Controls {
             pattern: 0,
             has_clip,
             is_webcam: spec.usb_id().is_some(),
+            is_hdmi: spec.kind.input() == Some(CameraInput::Hdmi),
             frames: 0,
             like: spec.like.clone(),
         };
@@ -81,8 +84,14 @@ impl Controls {
         controls
     }
 
-    /// Returns the inputs of the imitated camera; `None` without one, or if its description lists no inputs.
+    /// Returns an HDMI input, or the inputs of the imitated camera; `None` for a camera's usual input.
     pub(super) fn ports(&self) -> Option<&[Port]> {
+        if self.is_hdmi {
+            return Some(&[Port {
+                name: "HDMI",
+                kind: 2,
+            }]);
+        }
         let ports = self.like.as_ref().map(|like| &*like.ports);
         ports.filter(|ports| !ports.is_empty())
     }
@@ -168,6 +177,10 @@ impl Controls {
                 |control: &&mut ControlSpec| matches!(control.kind, ControlKind::Integer { .. });
             let numbers = all.iter_mut().filter(is_number);
             numbers.for_each(|control| control.flags = control.flags.union(bounded));
+        }
+        if self.is_hdmi {
+            all.retain(|control| ![cid::GAIN, cid::HFLIP, cid::VFLIP].contains(&control.id));
+            all.extend(Hdmi::controls());
         }
         all
     }

@@ -3,13 +3,14 @@
 use crate::Failure;
 use crate::description::{Rhythm, pad};
 use crate::m2m::{CodecProcess, FrameWorker as _, MAX_EVENTS};
-use crate::streaming::Stamp;
-use crate::surface::{Trouble, only_plane, write_bytes};
+use crate::mode::Mode;
+use crate::streaming::{Stamp, Tick};
+use crate::surface::{Payloads, Trouble, only_plane, write_bytes};
 use std::collections::VecDeque;
 use vb3_codec::{Config, Event, Job, PlanesMut, Refused, Subsampling, Worker};
 use vb3_picture::{Frame, Size};
-use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Progress, WakeFd};
+use vb3_queue::Active;
+use vb3_v4l2::{Bus, WakeFd};
 
 /// Maximum number of pictures that are being encoded at one time.
 const MAX_AHEAD: usize = 3;
@@ -122,14 +123,8 @@ impl<C> JpegEncoder<C> {
         })
     }
 
-    /// Completes the buffers whose files are ready, and returns the number of bad ones.
-    /// An error says how the encoder ended.
-    pub(super) fn finish(
-        &mut self,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> Result<u64, Failure> {
-        let mut faults = 0;
+    /// Completes the buffers whose files are ready. An error says how the encoder ended.
+    pub(super) fn finish(&mut self, tick: &mut Tick<'_, Mode, C>) -> Result<(), Failure> {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.process.poll() else {
                 break;
@@ -148,22 +143,13 @@ impl<C> JpegEncoder<C> {
             let Some(coding) = self.coding.pop_front_if(is_next) else {
                 continue;
             };
-            let Coding { stamp, token, .. } = coding;
             let written = match &file {
-                Some(file) => write((file.bytes(), coding.bytes), &token, bus),
+                Some(file) => write((file.bytes(), coding.bytes), &coding.token, tick.bus),
                 None => Err(Trouble::TooSmall),
             };
-            let (outcome, payloads) = match written {
-                Ok(payloads) => (DoneState::Done, Some(payloads)),
-                Err(Trouble::Stale) => continue,
-                Err(Trouble::Fault | Trouble::TooSmall) => {
-                    faults += 1;
-                    (DoneState::Error, None)
-                }
-            };
-            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+            tick.complete(coding.stamp, coding.token, written);
         }
-        Ok(faults)
+        Ok(())
     }
 }
 
@@ -212,7 +198,7 @@ fn write<C>(
     (file, padded_bytes): (&[u8], Option<usize>),
     token: &Active<C>,
     bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
+) -> Result<Payloads, Trouble> {
     let room = usize::try_from(only_plane(token)?.length_bytes).unwrap_or(usize::MAX);
     let padded = padded_bytes.map(|bytes| pad(file, bytes.min(room)));
     write_bytes(token, padded.as_deref().unwrap_or(file), bus)

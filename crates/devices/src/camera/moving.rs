@@ -4,10 +4,9 @@
 use super::Player;
 use crate::mode::Mode;
 use crate::streaming::{Stamp, Tick};
-use crate::surface::{PictureCursor, Surface, Trouble};
+use crate::surface::{PictureCursor, Step, Surface, Trouble};
 use std::sync::Arc;
-use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::Flow;
+use vb3_queue::Active;
 
 /// A frame that is being moved to a buffer.
 #[derive(Debug)]
@@ -28,9 +27,6 @@ enum Stage {
     Scaling,
 }
 
-/// The result of a step: the bytes used in each plane, once the frame is in its buffer.
-type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
-
 impl<C> Player<C> {
     /// Begins to write the source's picture to a buffer.
     pub(super) fn begin(&mut self, tick: &mut Tick<'_, Mode, C>, stamp: Stamp, token: Active<C>) {
@@ -46,7 +42,7 @@ impl<C> Player<C> {
                 });
                 self.leave_picture();
                 if let Err(trouble) = begun {
-                    return finish(tick, stamp, token, Err(trouble));
+                    return tick.complete(stamp, token, Err(trouble));
                 }
                 Stage::Scaling
             }
@@ -79,7 +75,8 @@ impl<C> Player<C> {
         } else if let Some(scaler) = &mut self.scaler {
             scaler.converter.take_back();
         }
-        finish(tick, moving.stamp, moving.token, step);
+        let moved = step.map(Option::unwrap_or_default);
+        tick.complete(moving.stamp, moving.token, moved);
     }
 
     /// Continues to copy a picture to the JPEG encoder, which has `filled` samples of it already.
@@ -110,11 +107,7 @@ impl<C> Player<C> {
             Stage::Writing(cursor) => {
                 let going = (cursor, &mut tick.stream.left);
                 let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
-                let surface = Surface(&mode.format);
-                match surface.resume_write(token, going, tick.bus, bytes_of)? {
-                    true => surface.payloads().map(Some),
-                    false => Ok(None),
-                }
+                Surface(&mode.format).resume_write(token, going, tick.bus, bytes_of)
             }
             Stage::Scaling => {
                 let converter = &mut self.scaler.as_mut().ok_or(Trouble::Fault)?.converter;
@@ -159,12 +152,5 @@ impl<C> Player<C> {
 impl<C> Moving<C> {
     fn needs_picture(&self) -> bool {
         matches!(self.stage, Stage::Filling(_) | Stage::Writing(_))
-    }
-}
-
-/// Completes a buffer with the result of its frame's last step.
-fn finish<C>(tick: &mut Tick<'_, Mode, C>, stamp: Stamp, token: Active<C>, step: Step) {
-    if let Some((outcome, payloads)) = tick.stream.outcome(step.map(Option::unwrap_or_default)) {
-        stamp.finish(Flow::Capture, token, outcome, payloads, tick.progress);
     }
 }

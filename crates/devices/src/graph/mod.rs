@@ -17,13 +17,13 @@ use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
-use crate::surface::{EBUSY, EINVAL, PictureCursor, Surface, Trouble};
+use crate::surface::{EBUSY, EINVAL, Payloads, PictureCursor, Surface, Trouble};
 use develop::Chain;
 use sensor::{Raw, Setting};
 use std::fmt::Debug;
 use std::ops::Range;
 use vb3_picture::Size;
-use vb3_queue::{Active, DoneState, DriverError};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     ControlSpec, EntityNode, EntitySpec, Flipping, Flow, Format, FourCc, Fraction, FrameSizes,
     MediaGraph, PixelFormat, Planarity, Port, Role, Topology, cid, pixfmt,
@@ -263,7 +263,7 @@ impl<C> GraphNode<C> {
 
 impl<C> Entity<C> {
     /// Continues to render and write a frame. Returns the buffer's result when the frame is complete.
-    fn resume(&mut self, tick: &mut Tick<'_, Video, C>) -> Option<Result<(), Trouble>> {
+    fn resume(&mut self, tick: &mut Tick<'_, Video, C>) -> Option<Result<Payloads, Trouble>> {
         let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
         let format = tick.stream.formats.format;
         if work.lines < format.height {
@@ -279,11 +279,7 @@ impl<C> Entity<C> {
         let picture = &self.picture;
         let bytes_of = |_, range| picture.get(range);
         let moved = Surface(&format).resume_write(&work.token, going, tick.bus, bytes_of);
-        match moved {
-            Ok(false) => None,
-            Ok(true) => Some(Ok(())),
-            Err(trouble) => Some(Err(trouble)),
-        }
+        moved.transpose()
     }
 }
 
@@ -357,18 +353,11 @@ impl<C> Engine<C> for Entity<C> {
     }
 
     fn begin_tick(&mut self, tick: &mut Tick<'_, Video, C>) {
-        let Some(moved) = self.resume(tick) else {
-            return;
-        };
-        let payloads = Surface(&tick.stream.formats.format).payloads().ok();
-        let outcome = tick.stream.outcome(moved);
-        let (Some(work), Some((state, _))) = (self.work.take(), outcome) else {
-            return;
-        };
-        let payloads = payloads.filter(|_| state == DoneState::Done);
-        let flow = Flow::Capture;
-        work.stamp
-            .finish(flow, work.token, state, payloads, tick.progress);
+        if let Some(moved) = self.resume(tick)
+            && let Some(work) = self.work.take()
+        {
+            tick.complete(work.stamp, work.token, moved);
+        }
     }
 
     /// Takes the next frame if it is due. Renders nothing without a buffer.

@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::mode::SIZES;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
-use crate::select::{STEP, fit};
+use crate::select::Selection;
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
 use vb3_picture::convert::{self, Rotate};
@@ -30,10 +30,8 @@ pub(crate) type FrameConverter<C> = M2mDevice<Converting<C>, PictureConverter, C
 /// The state that only a converter has.
 #[derive(Debug)]
 pub(crate) struct Converting<C> {
-    /// The part of OUTPUT pictures that is converted.
-    crop: Rect,
-    /// The part of CAPTURE pictures that receives the converted picture.
-    compose: Rect,
+    /// The part of OUTPUT pictures that is converted, and the part of CAPTURE pictures that receives it.
+    selection: Selection,
     hflip: bool,
     vflip: bool,
     rotate: Rotate,
@@ -88,8 +86,10 @@ impl<C> FrameConverter<C> {
             capture: format,
             worker: PictureConverter::new(),
             own: Converting {
-                crop: whole,
-                compose: whole,
+                selection: Selection {
+                    crop: whole,
+                    compose: whole,
+                },
                 hflip: false,
                 vflip: false,
                 rotate: Rotate::None,
@@ -122,10 +122,10 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
     fn set(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         let before = std::mem::replace(&mut self.queue_mut(flow).format, *format);
         let part = match flow {
-            Flow::Capture => &mut self.own.compose,
+            Flow::Capture => &mut self.own.selection.compose,
             Flow::Output => {
                 self.capture.format.color = format.color;
-                &mut self.own.crop
+                &mut self.own.selection.crop
             }
         };
         // Some programs set the same size again while streaming. Their rectangles then stay.
@@ -136,19 +136,16 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
     }
 
     fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
-        let whole = |format: &Format| Rect::whole(format.width, format.height);
-        match (flow, target) {
-            (Flow::Output, SelectionTarget::Crop) => Some(self.own.crop),
-            (Flow::Output, SelectionTarget::CropDefault | SelectionTarget::CropBounds) => {
-                Some(whole(&self.output.format))
-            }
-            (Flow::Capture, SelectionTarget::Compose) => Some(self.own.compose),
-            (Flow::Capture, SelectionTarget::ComposePadded) => Some(self.own.compose),
-            (Flow::Capture, SelectionTarget::ComposeDefault | SelectionTarget::ComposeBounds) => {
-                Some(whole(&self.capture.format))
-            }
-            _ => None,
-        }
+        let is_crop = matches!(
+            target,
+            SelectionTarget::Crop | SelectionTarget::CropDefault | SelectionTarget::CropBounds
+        );
+        let source = (self.output.format.width, self.output.format.height);
+        let rect = self
+            .own
+            .selection
+            .rect(target, source, &self.capture.format);
+        (is_crop == (flow == Flow::Output)).then_some(rect)
     }
 
     fn set_rect(
@@ -158,15 +155,10 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        let (slot, format) = match (flow, target) {
-            (Flow::Output, SelectionTarget::Crop) => (&mut self.own.crop, &self.output.format),
-            (Flow::Capture, SelectionTarget::Compose) => {
-                (&mut self.own.compose, &self.capture.format)
-            }
-            _ => return Err(EINVAL),
-        };
-        *slot = fit(wanted, STEP, (format.width, format.height), flags)?;
-        Ok(*slot)
+        self.rect(flow, target).ok_or(EINVAL)?;
+        let source = (self.output.format.width, self.output.format.height);
+        let (selection, buffer) = (&mut self.own.selection, &self.capture.format);
+        selection.set_rect((target, flags), wanted, source, buffer)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::device::Outside;
 use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, EINVAL, PIECE, Surface, Trouble};
+use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble};
 use vb3_codec::{Event, Refused};
 use vb3_queue::{
     Active, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, TimestampKind,
@@ -46,9 +46,6 @@ pub(super) enum Offered {
     /// The buffer waits until the process accepts it.
     Later,
 }
-
-/// The bytes used in each plane of a buffer.
-pub(super) type Payloads = [u64; MAX_PLANES];
 
 /// The state of a finished buffer, and the bytes used in each plane.
 pub(super) type Outcome = (DoneState, Payloads);

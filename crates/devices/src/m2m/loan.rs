@@ -1,9 +1,9 @@
 //! Lends CAPTURE buffers, which the codec process writes directly.
 
 use super::picture::chroma_of;
-use crate::surface::{Surface, Trouble, spans};
+use crate::surface::{Payloads, Surface, Trouble, each_run, spans};
 use vb3_codec::{Lent, LentPlane, Refused, Worker};
-use vb3_queue::{Active, MAX_PLANES};
+use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format};
 
 /// Lends a buffer for one picture. If the process cannot map the memory, lends only the buffer's number.
@@ -42,9 +42,9 @@ pub(super) fn note_written<C>(
     format: &Format,
     target: &Active<C>,
     bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
+) -> Result<Payloads, Trouble> {
     let surface = Surface(format);
-    surface.each_run(target, Flow::Capture, |run| {
+    each_run(&surface.lines(target, Flow::Capture)?, |run| {
         // CAST: widening, on every target there is.
         Ok(bus.note_written(run.cookie, run.offset, run.packed.len() as u64)?)
     })?;

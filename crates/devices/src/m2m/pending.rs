@@ -1,7 +1,8 @@
 //! A program's metadata of OUTPUT frames, which is copied to the CAPTURE frames.
 
+use crate::surface::Payloads;
 use std::collections::BTreeMap;
-use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};
+use vb3_queue::{Active, Completion, DoneState, Timecode};
 use vb3_v4l2::FrameFlags;
 
 /// Timestamp, timecode and flags of a frame.
@@ -32,7 +33,7 @@ impl Meta {
     pub(crate) const fn completion(
         &self,
         outcome: DoneState,
-        payloads: [u64; MAX_PLANES],
+        payloads: Payloads,
         sequence: u32,
         last: bool,
     ) -> Completion {

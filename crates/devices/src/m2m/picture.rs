@@ -1,7 +1,7 @@
 //! Moves decoded pictures from the codec process to buffers in pieces, one in each tick.
 
 use super::loan;
-use crate::surface::{PictureCursor, Surface, Trouble, resume};
+use crate::surface::{PictureCursor, Step, Surface, Trouble, resume};
 use std::ops::Range;
 use vb3_codec::{Chroma, Field, Picture, Planes};
 use vb3_queue::{Active, MAX_PLANES};
@@ -44,15 +44,14 @@ impl Content {
         }
     }
 
-    /// Continues to write a picture to a buffer of this format, at most `left` bytes. Returns the bytes used
-    /// in each plane once all is written.
+    /// Continues to write a picture to a buffer of this format, at most `left` bytes.
     pub(super) fn resume_write<C>(
         &mut self,
         format: &Format,
         token: &Active<C>,
         (left, scratch): (&mut usize, &mut Vec<u8>),
         bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+    ) -> Step {
         let (picture, cursor) = match self {
             Self::None => return Ok(Some([0; MAX_PLANES])),
             Self::Slot(picture, cursor) => (picture, cursor),
@@ -73,10 +72,7 @@ impl Content {
             let bytes = samples.part(run.component, run.packed, scratch);
             Ok(bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)?)
         })?;
-        match is_written {
-            true => Surface(format).payloads().map(Some),
-            false => Ok(None),
-        }
+        Surface(format).step(is_written)
     }
 }
 

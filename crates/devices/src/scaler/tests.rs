@@ -4,6 +4,7 @@ use crate::beside::Beside;
 use crate::camera::Camera;
 use crate::device::Outside as _;
 use crate::streaming::Engine as _;
+use crate::surface::EINVAL;
 use crate::tests::bench::{Bench, FILLER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};

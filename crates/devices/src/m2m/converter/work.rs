@@ -4,10 +4,11 @@ use super::FrameConverter;
 use crate::beside::Conversion;
 use crate::m2m::Meta;
 use crate::mode::color_of;
-use crate::surface::{PictureCursor, Surface, Trouble};
+use crate::select::Selection;
+use crate::surface::{Payloads, PictureCursor, Step, Surface, Trouble};
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
-use vb3_queue::{Active, DoneState, MAX_PLANES};
+use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
 /// The parameters of a conversion, and the part of the source that it reads.
@@ -28,9 +29,6 @@ pub(super) struct UnderWay<C> {
     /// How much of the source is read; `None` once it is converted, or the thread reads it.
     reading: Option<PictureCursor>,
 }
-
-/// The result of a step: the bytes used in each plane, once the picture is in its buffer.
-type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 
 impl<C> FrameConverter<C> {
     /// Converts the oldest picture into the oldest empty buffer, if both exist.
@@ -134,7 +132,7 @@ impl<C> FrameConverter<C> {
         &mut self,
         source: Active<C>,
         target: Active<C>,
-        made: Result<[u64; MAX_PLANES], Trouble>,
+        made: Result<Payloads, Trouble>,
         progress: &mut Progress<C>,
     ) {
         let Some((outcome, payloads)) = self.outcome(made) else {
@@ -154,7 +152,7 @@ impl<C> FrameConverter<C> {
     /// Returns the parameters of the next conversion.
     fn plan(&self) -> Result<Plan, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
-        let (crop, compose) = (self.own.crop, self.own.compose);
+        let Selection { crop, compose } = self.own.selection;
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
         let size_of = |rect: Rect| Size::new(rect.width, rect.height).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(crop)?, size_of(compose)?);
