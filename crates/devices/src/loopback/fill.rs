@@ -72,7 +72,8 @@ pub(super) fn padded(format: &Format, frame: &Frame) -> Option<Vec<u8>> {
 /// The state of the frames that the loopback adds.
 #[derive(Debug, Default)]
 pub(super) struct Fill {
-    placeholder: Option<Placeholder>,
+    /// The pictures that readers get while no writer streams.
+    pub(super) placeholder: Option<Placeholder>,
     /// The picture to show next, and its format.
     picture: Option<(Format, Arc<[u8]>)>,
     /// The placeholder's file, unless a reader plays it.
@@ -122,11 +123,6 @@ impl Fill {
             file,
             ..Self::default()
         })
-    }
-
-    /// Returns whether readers get a placeholder's frames while no writer streams.
-    pub(super) fn has_placeholder(&self) -> bool {
-        self.placeholder.is_some()
     }
 
     /// With `placeholder=hold`, keeps a writer's last frame, to repeat it from now on.

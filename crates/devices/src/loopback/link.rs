@@ -72,6 +72,11 @@ impl Frame {
         }
     }
 
+    /// Returns whether no reader is copying the frame.
+    fn is_idle(&self, copying: &BTreeMap<u32, u64>) -> bool {
+        copying.values().all(|copied| *copied != self.number)
+    }
+
     /// Returns the bytes of a frame in the loopback's own memory.
     pub(super) fn own(&self) -> Option<&[u8]> {
         match &self.body {
@@ -178,8 +183,11 @@ impl Shared {
     /// Repeats the newest frame under a new number, unless a reader is copying it.
     pub(super) fn repeat(&mut self) {
         let copying = &self.copying;
-        let is_idle = |frame: &&mut Frame| copying.values().all(|copied| *copied != frame.number);
-        if let Some(frame) = self.frames.back_mut().filter(is_idle) {
+        if let Some(frame) = self
+            .frames
+            .back_mut()
+            .filter(|frame| frame.is_idle(copying))
+        {
             frame.number = self.next;
             self.next = self.next.saturating_add(1);
         }
@@ -189,9 +197,8 @@ impl Shared {
     /// readers get some frames even if the writer is faster than copying.
     pub(super) fn push(&mut self, body: Body, stamp: Stamp) {
         while self.frames.len() >= FRAMES_MAX {
-            let is_idle =
-                |frame: &Frame| self.copying.values().all(|copied| *copied != frame.number);
-            let oldest = self.frames.iter().position(is_idle);
+            let mut frames = self.frames.iter();
+            let oldest = frames.position(|frame| frame.is_idle(&self.copying));
             self.remove(oldest.unwrap_or(0), DoneState::Done);
         }
         self.frames.push_back(Frame {
@@ -276,13 +283,18 @@ impl Shared {
         self.has_format && self.settings.is_some_and(|settings| settings.keep_format)
     }
 
+    /// Returns whether there are frames to capture, or will be: a writer streams, or the format is fixed.
+    pub(super) fn is_camera(&self) -> bool {
+        self.is_written || self.keeps_format()
+    }
+
     /// Returns whether S_FMT fails for a pixel format that is not in `known`: as v4l2loopback, while the format
     /// is not fixed.
     ///
     /// Source: v4l2loopback 0.13.2 `inner_try_setfmt`, `v4l2l_fill_format`.
     pub(super) fn refuses(&self, known: &[&'static PixelFormat], fourcc: FourCc) -> bool {
-        let is_free = !self.is_written && !self.keeps_format();
-        self.settings.is_some() && is_free && known.iter().all(|pixel| pixel.fourcc != fourcc)
+        let is_known = known.iter().any(|pixel| pixel.fourcc == fourcc);
+        self.settings.is_some() && !self.is_camera() && !is_known
     }
 
     /// Adds a streaming reader. Returns the number of its first frame: the newest one kept, or the next.

@@ -24,8 +24,6 @@ pub(crate) struct LoopbackNode<C> {
     writer: LoopbackOutput<C>,
     reader: LoopbackCapture<C>,
     link: Link,
-    /// Whether the node shows programs only one direction at a time.
-    exclusive: bool,
     /// The controls' values that the program knows: those at its open(), or those in the latest event.
     announced: Settings,
 }
@@ -48,7 +46,6 @@ impl<C: Send + 'static> LoopbackNode<C> {
             writer: LoopbackOutput::new(spec, place, link),
             reader: LoopbackCapture::new(spec, place, link, exclusive),
             link: link.clone(),
-            exclusive,
             announced,
         })
     }
@@ -115,8 +112,8 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
     /// Source: v4l2loopback 0.13.2 `check_buffer_capability`.
     fn announces(&self, flow: Flow) -> bool {
         let shared = self.link.lock();
-        let is_camera = shared.is_written || shared.keeps_format();
-        !self.exclusive
+        let is_camera = shared.is_camera();
+        !self.reader.stream.formats.exclusive
             || match flow {
                 Flow::Capture => is_camera || self.is_reader(&shared),
                 Flow::Output => !is_camera || self.is_writer(&shared),
@@ -162,8 +159,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
 
     /// Source: v4l2loopback 0.13.2 `vidioc_enum_input`.
     fn input_status(&self) -> u32 {
-        let shared = self.link.lock();
-        match shared.is_written || shared.keeps_format() {
+        match self.link.lock().is_camera() {
             true => 0,
             false => NO_SIGNAL,
         }

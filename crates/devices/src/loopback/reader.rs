@@ -59,7 +59,7 @@ pub(crate) struct ReaderFormats {
     pub(super) id: u32,
     pixels: Vec<&'static PixelFormat>,
     /// Whether there is a format only while a writer streams.
-    exclusive: bool,
+    pub(super) exclusive: bool,
 }
 
 impl<C: Send + 'static> LoopbackCapture<C> {
@@ -454,7 +454,7 @@ impl ReaderFormats {
     /// Returns whether the node looks like a camera to programs.
     fn is_there(&self, shared: &Shared) -> bool {
         let holds = shared.settings.is_some() && shared.held.contains_key(&self.id);
-        !self.exclusive || shared.is_written || shared.keeps_format() || holds
+        !self.exclusive || shared.is_camera() || holds
     }
 
     /// Returns whether a reader can start: not with buffers of an old format, which get no frames. v4l2loopback
@@ -463,10 +463,9 @@ impl ReaderFormats {
     /// Source: v4l2loopback 0.13.2 `vidioc_streamon`.
     fn may_start(&self) -> bool {
         let shared = self.link.lock();
-        let waits = shared.settings.is_none() || shared.fill.has_placeholder();
+        let waits = shared.settings.is_none() || shared.fill.placeholder.is_some();
         let is_current = shared.outdated(self.id).is_none();
-        let begins = waits || shared.is_written || shared.keeps_format();
-        is_current && begins && self.is_there(&shared)
+        is_current && (waits || shared.is_camera()) && self.is_there(&shared)
     }
 }
 

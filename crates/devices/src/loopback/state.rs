@@ -157,9 +157,7 @@ impl Link {
             LoopbackAttribute::Format => shared.format_text(),
             LoopbackAttribute::Buffers => format!("{}\n", shared.buffer_count()),
             LoopbackAttribute::MaxOpeners => format!("{}\n", shared.openers.1),
-            LoopbackAttribute::State if shared.is_written || shared.keeps_format() => {
-                "capture\n".to_owned()
-            }
+            LoopbackAttribute::State if shared.is_camera() => "capture\n".to_owned(),
             LoopbackAttribute::State => "output\n".to_owned(),
         }
     }
