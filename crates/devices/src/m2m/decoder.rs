@@ -92,8 +92,6 @@ pub(crate) struct Decoding<C> {
     flushing: usize,
     /// Number of drains that the worker has not answered.
     draining: usize,
-    /// Whether the worker has refused a drain, and accepts none until it has sent an event.
-    is_full: bool,
     /// Whether the worker has ended, and the next tick must break the queues.
     is_broken: bool,
     /// Memory for reordering chroma, and for luma of an odd-sized picture.
@@ -137,7 +135,6 @@ impl<C> Decoder<C> {
                 pending: Pending::None,
                 flushing: 0,
                 draining: 0,
-                is_full: false,
                 is_broken: false,
                 scratch: Vec::new(),
             },
@@ -302,7 +299,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let room = self.worker.has_room();
         let feeds = match self.drain {
             Drain::Idle => self.output.is_ready() && room,
-            Drain::Feeding(0) => !self.own.is_full,
+            Drain::Feeding(0) => !self.worker.is_full,
             Drain::Feeding(_) => room,
             Drain::Asked | Drain::Ready | Drain::Stopped => false,
         };

@@ -78,8 +78,6 @@ pub(crate) struct Encoding<C> {
     controls: Controls,
     /// The worker's set-up; `None` before it is set up.
     configured: Option<Config>,
-    /// Whether the worker has refused work, and accepts none until it has sent an event.
-    is_full: bool,
     packets: VecDeque<Coded>,
     reading: Option<Reading<C>>,
     /// Memory for reordering chroma pairs.
@@ -119,7 +117,6 @@ impl<C> Encoder<C> {
                 default_interval: interval,
                 controls: Controls::new(row.controls),
                 configured: None,
-                is_full: false,
                 packets: VecDeque::new(),
                 reading: None,
                 scratch: Vec::new(),

@@ -19,6 +19,8 @@ pub(crate) struct CodecProcess {
     worker: Option<Wake<Worker>>,
     /// Whether the worker has died or could not be started.
     pub(crate) is_down: bool,
+    /// Whether the worker has refused work, and accepts none until it has sent an event.
+    pub(super) is_full: bool,
     failure: Option<Failure>,
 }
 
@@ -32,6 +34,7 @@ impl CodecProcess {
             launch: place.codecs.launch(kind),
             worker: None,
             is_down: false,
+            is_full: false,
             failure: None,
         })
     }
@@ -62,6 +65,7 @@ impl CodecProcess {
     /// Returns the worker's next event. [`Event::Died`] is the last one.
     pub(crate) fn poll(&mut self) -> Option<Event> {
         let event = self.worker.as_mut()?.poll()?;
+        self.is_full = false;
         if let Event::Died { sentence } = &event {
             let sentence = sentence.clone();
             self.fail(sentence);
@@ -113,7 +117,7 @@ impl CodecProcess {
     /// Stops the worker. The next worker starts without the state of this one.
     pub(crate) fn stop(&mut self) {
         self.worker = None;
-        self.is_down = false;
+        (self.is_down, self.is_full) = (false, false);
     }
 }
 

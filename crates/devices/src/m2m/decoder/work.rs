@@ -48,7 +48,6 @@ impl<C> Decoder<C> {
         self.own.is_lending = false;
         self.take_back();
         (self.own.flushing, self.own.draining) = (0, 0);
-        self.own.is_full = false;
     }
 
     /// Takes all OUTPUT buffers back, because the worker has ended. The queues break.
@@ -97,7 +96,6 @@ impl<C> Decoder<C> {
     }
 
     pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
-        self.own.is_full = false;
         match event {
             Event::Format(format) => self.own.pending = Pending::Found(format),
             Event::Picture {
@@ -208,7 +206,7 @@ impl<C> Decoder<C> {
             Err(Refused::Dead) => Drain::Ready,
             // The worker accepts no more jobs now. The drain is requested again after its next event.
             Err(_) => {
-                self.own.is_full = true;
+                self.worker.is_full = true;
                 Drain::Feeding(0)
             }
         };

@@ -42,7 +42,7 @@ impl<C> Encoder<C> {
         self.own.packets.clear();
         self.frames.metas.clear();
         self.take_back();
-        self.own.is_full = false;
+        self.worker.is_full = false;
         let is_flushed = self.worker.submit(Job::Flush).is_ok();
         // A codec that is set up only once would continue the previous stream.
         let is_new = self.worker.kind.is_set_up_once();
@@ -65,9 +65,7 @@ impl<C> Encoder<C> {
         self.own.configured = None;
     }
 
-    /// Handles an event of the worker. After an event, the worker may accept pictures again.
     pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
-        self.own.is_full = false;
         match event {
             Event::Packet { tag, data, key } => self.own.packets.push_back(Coded {
                 tag,
@@ -112,7 +110,7 @@ impl<C> Encoder<C> {
             && self.capture.streaming
             && self.frames.metas.len() < ahead
             && self.worker.has_room()
-            && !self.own.is_full
+            && !self.worker.is_full
             && self.own.reading.is_none()
     }
 
@@ -160,7 +158,7 @@ impl<C> Encoder<C> {
         let config = self.config();
         if !self.make_way(config) {
             self.output.tokens.push_front(token);
-            self.own.is_full = true;
+            self.worker.is_full = true;
             return false;
         }
         let configured = &mut self.own.configured;
@@ -233,7 +231,7 @@ impl<C> Encoder<C> {
             Offered::Failed => {}
             Offered::Later => {
                 // The worker's next event, from a picture or from the worker's end, clears `is_full`.
-                self.own.is_full = true;
+                self.worker.is_full = true;
                 if let Drain::Feeding(left) = &mut self.drain {
                     *left += 1;
                 }

@@ -42,7 +42,6 @@ impl<C> Job<C> {
 #[derive(Debug)]
 pub(super) struct FirstField<C> {
     target: Active<C>,
-    timestamp_ns: u64,
     completion: Completion,
 }
 
@@ -246,7 +245,6 @@ impl<C> StatelessDecoder<C> {
             said => said,
         };
         let waits = source.frame_flags() & sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF != 0;
-        let timestamp_ns = source.timestamp_ns();
         let meta = Meta::of(&source);
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
@@ -259,11 +257,7 @@ impl<C> StatelessDecoder<C> {
             field,
             ..meta.completion(outcome, payloads, 0, false)
         };
-        let held = FirstField {
-            target,
-            timestamp_ns,
-            completion,
-        };
+        let held = FirstField { target, completion };
         // Also after an error: the second field uses the same buffer.
         if waits {
             self.own.held = Some(held);
@@ -288,7 +282,9 @@ impl<C> StatelessDecoder<C> {
         progress: &mut Progress<C>,
     ) -> Option<(Active<C>, bool)> {
         if let Some(held) = self.own.held.take() {
-            if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
+            if held.completion.timestamp_ns == Some(source.timestamp_ns())
+                && !held.target.is_stale()
+            {
                 return Some((held.target, held.completion.outcome == DoneState::Error));
             }
             self.give(held, progress);
