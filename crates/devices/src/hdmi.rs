@@ -182,32 +182,29 @@ fn first_edid() -> Vec<u8> {
     edid
 }
 
-/// Prints a mode as v4l2-ctl does, such as `1920x1080p60` or `640x480p59.94`.
-struct ModeName<'a>(&'a Timings);
-
-impl fmt::Display for ModeName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mode, rate) = (self.0, self.0.centihertz());
-        write!(f, "{}x{}p{}", mode.width, mode.height, rate / 100)?;
-        match rate % 100 {
-            0 => Ok(()),
-            rest => write!(f, ".{rest:02}"),
-        }
-    }
+/// Returns a mode's name as v4l2-ctl prints it, such as `1920x1080p60` or `640x480p59.94`.
+fn name_of(mode: &Timings) -> String {
+    let rate = mode.centihertz();
+    let (whole, rest) = (rate / 100, rate % 100);
+    let part = if rest == 0 {
+        String::new()
+    } else {
+        format!(".{rest:02}")
+    };
+    format!("{}x{}p{whole}{part}", mode.width, mode.height)
 }
 
 /// Returns the mode with this name. The name's rate may be rounded to a whole number.
 fn mode_named(name: &str) -> Option<&'static Timings> {
     MODES.iter().find(|mode| {
         let rate = (mode.centihertz() + 50) / 100;
-        ModeName(mode).to_string() == name
-            || format!("{}x{}p{rate}", mode.width, mode.height) == name
+        name_of(mode) == name || format!("{}x{}p{rate}", mode.width, mode.height) == name
     })
 }
 
 /// Lists the modes of a size such as `1280x720`. If the size has none, lists the sizes.
 fn modes_of(size: &str) -> String {
-    let names = MODES.iter().map(|mode| ModeName(mode).to_string());
+    let names = MODES.iter().map(name_of);
     let fit: Vec<String> = names
         .clone()
         .filter(|name| name.split('p').next() == Some(size))
@@ -252,7 +249,7 @@ impl fmt::Display for Signal {
             Self::Back => f.write_str("back"),
             Self::NoLock => f.write_str("no-lock"),
             Self::OutOfRange => f.write_str("out-of-range"),
-            Self::Mode(mode) => ModeName(mode).fmt(f),
+            Self::Mode(mode) => f.write_str(&name_of(mode)),
         }
     }
 }
@@ -366,9 +363,12 @@ impl Hdmi {
 }
 
 impl DeviceSpec {
-    /// Returns the initial mode of an HDMI source for `size=` and `fps=`. Without a rate, returns the fastest
-    /// mode up to 60 frames per second.
+    /// Returns the initial mode of an HDMI source for `size=` and `fps=`; `None` for other devices. Without a
+    /// rate, returns the fastest mode up to 60 frames per second.
     pub(crate) fn hdmi_mode(&self) -> Option<&'static Timings> {
+        self.kind
+            .input()
+            .filter(|input| *input == CameraInput::Hdmi)?;
         let size = self
             .size
             .map_or((1920, 1080), |size| (size.width(), size.height()));

@@ -27,12 +27,13 @@ pub(crate) enum Fault {
 /// First id of the buttons, above the user-class ids that devices of this crate use.
 const FIRST: u32 = cid::DRIVERS_OWN + 0x10;
 
-const FAULTS: [(Fault, &str); 5] = [
-    (Fault::Setup, "Inject Setup Error"),
-    (Fault::Prepare, "Inject Prepare Error"),
-    (Fault::Start, "Inject Start Error"),
-    (Fault::Queue, "Inject Fatal Queue Error"),
-    (Fault::Absent, "Inject Absent Hardware"),
+/// The buttons' names, in the order of [`Fault`].
+const BUTTONS: [&str; 5] = [
+    "Inject Setup Error",
+    "Inject Prepare Error",
+    "Inject Start Error",
+    "Inject Fatal Queue Error",
+    "Inject Absent Hardware",
 ];
 
 /// Requested faults, which have not occurred yet.
@@ -40,7 +41,7 @@ const FAULTS: [(Fault, &str); 5] = [
 pub(crate) struct Inject {
     /// Whether the device has the buttons.
     pub(crate) offered: bool,
-    pending: [bool; FAULTS.len()],
+    pending: [bool; BUTTONS.len()],
 }
 
 impl Inject {
@@ -51,27 +52,18 @@ impl Inject {
         }
     }
 
-    fn numbered() -> impl Iterator<Item = (u32, Fault, &'static str)> {
-        (FIRST..)
-            .zip(FAULTS)
-            .map(|(id, (fault, name))| (id, fault, name))
-    }
-
     pub(crate) fn controls(&self) -> Vec<ControlSpec> {
-        Self::numbered()
-            .filter(|_| self.offered)
-            .map(|(id, _, name)| ControlSpec::button(id, name))
+        let buttons = (FIRST..).zip(BUTTONS).filter(|_| self.offered);
+        buttons
+            .map(|(id, name)| ControlSpec::button(id, name))
             .collect()
     }
 
     /// Requests the fault of a button. Returns whether `id` is the id of a button.
     pub(crate) fn press(&mut self, id: u32) -> bool {
-        let found = Self::numbered().find(|(known, ..)| self.offered && *known == id);
-        let Some((_, fault, _)) = found else {
-            return false;
-        };
-        self.pending[fault as usize] = true;
-        true
+        let mut faults = (FIRST..).zip(&mut self.pending).filter(|_| self.offered);
+        let found = faults.find(|(known, _)| *known == id);
+        found.map(|(_, pending)| *pending = true).is_some()
     }
 
     /// Returns whether a fault is requested.
@@ -102,7 +94,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_once_and_only_where_offered() {
         let mut inject = Inject::new(true);
-        assert_eq!(inject.controls().len(), FAULTS.len());
+        assert_eq!(inject.controls().len(), BUTTONS.len());
         assert!(inject.press(FIRST) && !inject.press(FIRST + 5));
         assert_eq!(inject.check(Fault::Prepare), Ok(()));
         assert_eq!(inject.check(Fault::Setup), Err(EINVAL));

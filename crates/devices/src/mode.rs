@@ -11,17 +11,14 @@ use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, Rect, Timings, pixfmt, sys,
+    Planarity, Rect, Timings,
+    pixfmt::{self, ColorModel},
+    sys,
 };
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
 /// [`vb3_picture`] uses.
-pub(crate) const COLOR: Colorimetry = Colorimetry {
-    colorspace: sys::V4L2_COLORSPACE_SRGB,
-    xfer_func: 0,
-    ycbcr_enc: 0,
-    quantization: 0,
-};
+pub(crate) const COLOR: Colorimetry = Colorimetry::for_model(ColorModel::Rgb);
 
 /// The sizes that all devices support.
 pub(crate) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {

@@ -112,7 +112,7 @@ pub(crate) fn check(
     let inputs = inputs.iter().map(|(what, path)| reads(path, what));
     let mut uses: Vec<Use<'_>> = inputs.collect();
     for spec in specs {
-        let like = spec.like.as_ref().and_then(|like| like.path());
+        let like = spec.like.as_ref().and_then(|like| like.path.as_deref());
         uses.extend(like.map(|path| reads(path, "the description of a camera")));
         uses.extend(match &spec.kind {
             DeviceKind::Camera {

@@ -129,7 +129,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     } = plan;
     outputs::check(&specs, &inputs, options)?;
     let described = specs.iter().filter_map(|spec| spec.like.as_ref());
-    for note in described.flat_map(|like| like.notes()) {
+    for note in described.flat_map(|like| &like.notes) {
         if !options.quiet {
             say(note);
         }

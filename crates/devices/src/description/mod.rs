@@ -42,8 +42,10 @@ pub struct Description {
     formats: Vec<Offered>,
     pub(crate) controls: Vec<ControlSpec>,
     pub(crate) ports: Vec<Port>,
-    notes: Vec<String>,
-    path: Option<PathBuf>,
+    /// Notes, with their lines, on parts that this crate's cameras cannot imitate.
+    pub notes: Vec<String>,
+    /// The file that the description was loaded from; `None` if it ships with this crate.
+    pub path: Option<PathBuf>,
 }
 
 /// A pixel format that the camera offers, with its sizes.
@@ -118,18 +120,6 @@ impl Description {
     /// Fails with a message that names the line and the allowed values.
     pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
         check::parse(text).map(Arc::new)
-    }
-
-    /// Returns the file that the description was loaded from; `None` if it ships with this crate.
-    #[must_use]
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// Returns notes, with their lines, on parts of the description that this crate's cameras cannot imitate.
-    #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// Returns the camera's name.

@@ -161,7 +161,7 @@ fn errors_name_the_line_and_what_is_allowed() {
 #[test]
 fn formats_and_sizes_follow_the_description() {
     let camera = parsed(TEXT);
-    assert!(camera.notes().is_empty(), "{:?}", camera.notes());
+    assert!(camera.notes.is_empty(), "{:?}", camera.notes);
     let (yuyv, mjpeg) = (FourCc::YUYV, FourCc::MJPEG);
     let range = FrameSizes::Stepwise {
         width: (32, 640, 16),
@@ -203,7 +203,7 @@ fn what_cannot_be_made_is_left_out_with_a_note() {
     ];
     for (from, to, note) in rows {
         let camera = parsed(&TEXT.replacen(from, to, 1));
-        assert!(camera.notes()[0].starts_with(note), "{:?}", camera.notes());
+        assert!(camera.notes[0].starts_with(note), "{:?}", camera.notes);
     }
     let range = parsed(&TEXT.replacen(rows[2].0, rows[2].1, 1));
     let reduced = FrameSizes::Stepwise {

@@ -48,10 +48,7 @@ fn signal(name: &str) -> Signal {
 
 #[test]
 fn modes_have_unique_names() {
-    let names: Vec<String> = MODES
-        .iter()
-        .map(|mode| ModeName(mode).to_string())
-        .collect();
+    let names: Vec<String> = MODES.iter().map(|mode| name_of(mode)).collect();
     let all = "640x480p59.94 720x480p59.94 720x576p50 1280x720p24 1280x720p25 1280x720p30 \
                1280x720p50 1280x720p60 1920x1080p24 1920x1080p25 1920x1080p30 1920x1080p50 \
                1920x1080p60 800x600p60.32 848x480p60 1024x768p60 1280x768p59.87 1280x800p59.81 \
@@ -82,7 +79,7 @@ fn first_mode_comes_from_size_and_rate() {
         ("hdmi,size=640x480,fps=60000/1001", "640x480p59.94"),
     ] {
         let mode = spec.parse::<DeviceSpec>().unwrap().hdmi_mode();
-        assert_eq!(ModeName(mode.unwrap()).to_string(), name, "{spec}");
+        assert_eq!(name_of(mode.unwrap()).to_string(), name, "{spec}");
     }
     for (spec, part) in [
         (
@@ -124,7 +121,7 @@ fn first_edid_has_checksums_and_an_address() {
         let (vic, native) = (mode.cea861_vic, mode.cea861_vic | 0x80);
         let known = blocks[1][5..22].contains(&vic) || blocks[1][5..22].contains(&native);
         let is_tv = vic != 0 && (vic < 96 || vic == 98);
-        assert_eq!(known, is_tv, "{}", ModeName(mode));
+        assert_eq!(known, is_tv, "{}", name_of(mode));
     }
 }
 

@@ -5,15 +5,11 @@ use crate::Failure;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
-use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt, sys};
+use vb3_v4l2::pixfmt::{self, ColorModel};
+use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, sys};
 
 /// The default colorimetry.
-pub(crate) const REC709: Colorimetry = Colorimetry {
-    colorspace: sys::V4L2_COLORSPACE_REC709,
-    xfer_func: 0,
-    ycbcr_enc: 0,
-    quantization: 0,
-};
+pub(crate) const REC709: Colorimetry = Colorimetry::for_model(ColorModel::Yuv);
 /// The colorimetry of JPEG files. The colorspace implies all other parts.
 pub(crate) const JPEG: Colorimetry = Colorimetry {
     colorspace: sys::V4L2_COLORSPACE_JPEG,

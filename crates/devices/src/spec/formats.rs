@@ -117,20 +117,17 @@ impl DeviceSpec {
     /// Checks that the device offers the formats that the SPEC names.
     pub(super) fn check_format(&self) -> Result<(), SpecError> {
         let found = self.pixel_formats();
-        let missing = |format: &&FourCc| !found.iter().any(|one| one.fourcc == **format);
-        if let Some(format) = self.formats.iter().find(missing) {
+        let is_missing = |format: &FourCc| found.iter().all(|one| one.fourcc != *format);
+        if let Some(format) = self.formats.iter().find(|format| is_missing(format)) {
             let all = Self {
                 formats: Vec::new(),
                 ..self.clone()
             };
             return Err(SpecError::value("formats", &name(*format), all.offered()));
         }
-        let Some(format) = self.format else {
+        let Some(format) = self.format.filter(is_missing) else {
             return Ok(());
         };
-        if self.pixel_formats().iter().any(|one| one.fourcc == format) {
-            return Ok(());
-        }
         let hint = match &self.kind {
             DeviceKind::Camera { .. } | DeviceKind::Display { .. }
                 if format == FourCc::NV12M && !self.mplane =>

@@ -75,25 +75,17 @@ impl DeviceOption {
     /// Returns whether devices of a kind have the option.
     #[must_use]
     pub const fn is_of(&self, kind: &DeviceKind) -> bool {
+        let is_camera = matches!(kind, DeviceKind::Camera { .. });
+        let is_hdmi = matches!(kind.input(), Some(CameraInput::Hdmi));
+        let is_loopback = matches!(kind, DeviceKind::Loopback { .. });
         match self.kinds {
             Kinds::All => true,
-            Kinds::Cameras => matches!(kind, DeviceKind::Camera { .. }),
-            Kinds::Sensors => matches!(
-                kind.input(),
-                Some(CameraInput::Sensor | CameraInput::Scaler)
-            ),
+            Kinds::Cameras => is_camera,
+            Kinds::Sensors => is_camera && !is_hdmi,
             Kinds::Describable => matches!(kind.input(), Some(CameraInput::Sensor)),
-            Kinds::Identified => {
-                matches!(kind, DeviceKind::Loopback { .. })
-                    || matches!(
-                        kind.input(),
-                        Some(CameraInput::Sensor | CameraInput::Scaler)
-                    )
-            }
-            Kinds::CamerasAndDisplays => {
-                matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
-            }
-            Kinds::Loopbacks => matches!(kind, DeviceKind::Loopback { .. }),
+            Kinds::CamerasAndDisplays => is_camera || matches!(kind, DeviceKind::Display { .. }),
+            Kinds::Loopbacks => is_loopback,
+            Kinds::Identified => is_loopback || is_camera && !is_hdmi,
         }
     }
 

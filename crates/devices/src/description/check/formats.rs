@@ -111,11 +111,8 @@ fn add_size(
         return Ok(());
     }
     let is_new = !offered.sizes.contains(&size.0);
-    source.expect(
-        at,
-        is_new,
-        format_args!("there are two sizes {size}; remove one"),
-    )?;
+    let message = format_args!("there are two sizes {size}; remove one");
+    source.expect(at, is_new, message)?;
     (offered.rows).push(row(source, entry, (offered.pixel, size.0))?);
     offered.sizes.push(size.0);
     Ok(())
@@ -177,18 +174,15 @@ fn row(
          allowed are {MAX_LINE} and {MAX_COMPRESSED_BYTES}"
     );
     source.expect(at, fits, message)?;
-    let is_sane = |interval: &Fraction| {
-        let ns = interval.as_nanos();
-        ns.is_some_and(|ns| INTERVALS_NS.contains(&ns))
-    };
+    let ns = |interval: Fraction| interval.as_nanos().unwrap_or(0);
+    let is_sane = |interval: &Fraction| INTERVALS_NS.contains(&ns(*interval));
     let of = |list: &[Seconds]| list.iter().map(|one| one.0).collect::<Vec<_>>();
     let (intervals, range) = (of(&table.intervals), of(&table.interval_range));
-    let ns = |interval: Fraction| interval.as_nanos();
     let is_valid = match (intervals.len(), &range[..]) {
         (1..=MAX_INTERVALS, []) => intervals.iter().all(is_sane),
-        (0, [min, max]) => is_sane(min) && is_sane(max) && ns(*min) <= ns(*max),
-        (0, [min, max, step]) => {
-            is_sane(min) && is_sane(max) && ns(*min) <= ns(*max) && ns(*step) > Some(0)
+        (0, [min, max, step @ ..]) if step.len() <= 1 => {
+            let has_step = step.iter().all(|step| ns(*step) > 0);
+            is_sane(min) && is_sane(max) && ns(*min) <= ns(*max) && has_step
         }
         _ => false,
     };

@@ -174,29 +174,19 @@ fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> 
     source.expect(at, mode.image_bytes <= Some(MAX_COMPRESSED_BYTES), message)?;
     let mut formats = description.file.formats.iter();
     let has_format = formats.any(|format| format.get_ref().code == mode.format);
-    source.expect(
-        at,
-        has_format,
-        format_args!("{named}: no [[format]] has this code"),
-    )?;
-    let is_made = description
-        .formats
-        .iter()
-        .any(|one| one.pixel.fourcc == mode.format.0);
-    let is_offered = description
-        .sizes(mode.format.0)
-        .contains(mode.size.0.0, mode.size.0.1);
-    if !is_made {
+    let message = format_args!("{named}: no [[format]] has this code");
+    source.expect(at, has_format, message)?;
+    let mut made = description.formats.iter();
+    if made.all(|one| one.pixel.fourcc != mode.format.0) {
         let message = format_args!("{named} is replaced by the nearest that vb3 can make");
         source.note(at, message);
         return Ok(());
     }
+    let (width, height) = mode.size.0;
+    let is_offered = description.sizes(mode.format.0).contains(width, height);
     let is_size = is_offered || mode.size.size().is_none();
-    source.expect(
-        at,
-        is_size,
-        format_args!("{named}: the format has no such size"),
-    )
+    let message = format_args!("{named}: the format has no such size");
+    source.expect(at, is_size, message)
 }
 
 fn check_stream(source: &Source<'_>, stream: &Spanned<StreamTable>) -> Result<()> {
