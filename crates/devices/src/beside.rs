@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::lock::lock;
+use crate::select::Selection;
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
@@ -9,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
-use vb3_v4l2::{PixelFormat, Rect, Wake, WakeFd};
+use vb3_v4l2::{PixelFormat, Wake, WakeFd};
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
@@ -27,8 +28,8 @@ pub(crate) struct Conversion {
     pub(crate) shapes: [(&'static PixelFormat, Size); 2],
     /// Bytes of the source part, then of the target part, without padding.
     pub(crate) bytes: [usize; 2],
-    /// The rectangle of the target part in its buffer.
-    pub(crate) compose: Rect,
+    /// The rectangles of both parts in their pictures.
+    pub(crate) selection: Selection,
 }
 
 /// A picture to convert: source and target bytes, lines without padding.
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
     use vb3_picture::{Color, Matrix, Quantization};
-    use vb3_v4l2::pixfmt;
+    use vb3_v4l2::{Rect, pixfmt};
 
     fn task() -> Task {
         let size = Size::nearest(2, 2);
@@ -228,7 +229,10 @@ mod tests {
                 job: Job::whole(size, size, color),
                 shapes: [(&pixfmt::GREY, size); 2],
                 bytes: [4; 2],
-                compose: Rect::whole(2, 2),
+                selection: Selection {
+                    crop: Rect::whole(2, 2),
+                    compose: Rect::whole(2, 2),
+                },
             },
             frame: None,
             lent: Vec::new(),

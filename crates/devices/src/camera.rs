@@ -7,7 +7,7 @@ mod program;
 
 use crate::description::Rhythm;
 use crate::hdmi::{Hdmi, Signal};
-use crate::m2m::CodecProcess;
+use crate::m2m::{CodecProcess, FrameWorker as _};
 use crate::mode::Mode;
 use crate::place::HostSettings;
 use crate::scaler::Scaler;
@@ -17,7 +17,7 @@ use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tic
 use crate::surface::EIO;
 use crate::{Failure, MetadataLink, PlayError};
 use controls::Controls;
-pub(crate) use controls::slider;
+pub(crate) use controls::{counted, counter, slider};
 use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;
@@ -87,8 +87,6 @@ pub(crate) struct Player<C> {
     state: State,
     /// Number of pictures to skip before the next one is shown.
     owed: u64,
-    /// Whether a late tick may skip any number of pictures, as in virtual time.
-    at_once: bool,
     /// The behaviour at the end of the clip, and the clip's name.
     end: (ClipEnd, String),
     /// Whether a program has taken all frames and waits for another.
@@ -122,10 +120,7 @@ impl<C> Camera<C> {
         let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
         let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
-        let timings = match input {
-            CameraInput::Hdmi => spec.hdmi_mode(),
-            _ => None,
-        };
+        let timings = spec.hdmi_mode();
         if let Some(timings) = timings {
             mode.set_timings(timings);
         }
@@ -144,7 +139,6 @@ impl<C> Camera<C> {
             metadata: spec.metadata.clone(),
             state: State::default(),
             owed: 0,
-            at_once: false,
             end: (*end, name),
             is_awaited: false,
             wants_unplug: false,
@@ -166,7 +160,7 @@ impl<C> Camera<C> {
 
     /// Returns whether the next source is ready, as [`Device::is_next_ready`](crate::Device::is_next_ready).
     pub(crate) fn is_next_ready(&mut self) -> Result<bool, Failure> {
-        match self.stream.is_on() {
+        match self.stream.is_on {
             true => self.engine.program.is_ready(),
             false => Ok(true),
         }
@@ -219,7 +213,7 @@ impl<C> Player<C> {
                 .events
                 .push(DriverEvent::FrameSync { sequence });
         }
-        self.owed += match (was_waiting, self.at_once) {
+        self.owed += match (was_waiting, tick.stream.at_once) {
             // If the pictures of missed frames were skipped, too, a late decoder would never catch up.
             (true, false) => 0,
             (_, true) => missed,
@@ -474,9 +468,8 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn work_at_once(&mut self) {
-        self.at_once = true;
         if let Some(scaler) = &mut self.scaler {
-            scaler.converter.at_once = true;
+            scaler.converter.work_at_once();
         }
     }
 

@@ -98,7 +98,7 @@ impl<C: Send + 'static> Device<C> {
     /// Finishes the device's recording and waits until it is written.
     /// Returns the failure if the recording failed. Call this once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
-        self.inner.display()?.finish()
+        self.inner.display()?.engine.sink.finish().failure
     }
 
     /// Returns whether the device waits for its own process or thread. If so, a virtual clock stands still.

@@ -1,18 +1,17 @@
 //! A display: shows its buffers, and records them.
 
 use crate::Failure;
+use crate::camera::{counted, counter};
 use crate::mode::Mode;
 use crate::place::HostSettings;
-use crate::shown::{BufferPlanes, LastShown};
-use crate::sink::{Shape, Sink, Thumbnail};
+use crate::shown::LastShown;
+use crate::sink::{Shape, Sink};
 use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use vb3_picture::Frame;
 use vb3_queue::{Active, DoneState, DriverError};
-use vb3_v4l2::{
-    Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, WakeFd, cid,
-};
+use vb3_v4l2::{ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, WakeFd, cid};
 
 /// The first free control ids for drivers in the user class.
 const FRAMES_SHOWN: u32 = cid::DRIVERS_OWN;
@@ -56,7 +55,7 @@ enum PicturePlace {
 /// Shows buffers, and repeats the last one if none is new.
 #[derive(Debug)]
 pub(crate) struct Screen<C> {
-    sink: Sink,
+    pub(crate) sink: Sink,
     reading: Option<Reading<C>>,
     last: Option<Last>,
     /// Whether no buffer was left at the last tick.
@@ -86,11 +85,6 @@ impl<C> Display<C> {
         Ok(Self::with_engine(spec, place, "Display", mode, screen))
     }
 
-    /// Finishes the recording. Returns the failure if the recording failed.
-    pub(crate) fn finish(&mut self) -> Option<Failure> {
-        self.engine.sink.finish().failure
-    }
-
     /// Returns the picture that was shown last. From the first call on, each picture is read.
     pub(crate) fn last_shown(&mut self) -> LastShown {
         self.engine.sink.reads_all = true;
@@ -105,25 +99,6 @@ impl<C> Display<C> {
                 None => LastShown::Lost,
             },
         }
-    }
-
-    /// Reads a shown picture from its buffer. Counts no access.
-    pub(crate) fn read_shown(
-        &self,
-        planes: &BufferPlanes<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Option<Frame> {
-        self.stream.formats.inspect(planes, bus)
-    }
-
-    /// Keeps thumbnails of the pictures that are shown from now on.
-    pub(crate) fn keep_thumbnails(&mut self) {
-        self.engine.sink.keep_thumbnails();
-    }
-
-    /// Returns thumbnails of at most `count` pictures.
-    pub(crate) fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        self.engine.sink.thumbnails(count)
     }
 }
 
@@ -304,13 +279,9 @@ impl<C> Engine<C> for Screen<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        let count = |id, name| {
-            ControlSpec::integer(id, name, (0, i32::MAX, 1), 0)
-                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE))
-        };
         vec![
-            count(FRAMES_SHOWN, "Frames Shown"),
-            count(FRAMES_REPEATED, "Frames Repeated"),
+            counter(FRAMES_SHOWN, "Frames Shown"),
+            counter(FRAMES_REPEATED, "Frames Repeated"),
         ]
     }
 
@@ -320,8 +291,7 @@ impl<C> Engine<C> for Screen<C> {
             FRAMES_REPEATED => self.repeated,
             _ => return None,
         };
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        Some(ControlValue::Number(count.into()))
+        Some(counted(count))
     }
 }
 

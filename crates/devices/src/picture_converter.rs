@@ -1,6 +1,7 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
 use crate::beside::{Beside, Conversion, LARGE, Task};
+use crate::m2m::FrameWorker;
 use crate::surface::{LentLines, PictureCursor, Step, Surface, Trouble};
 use std::sync::Arc;
 use vb3_picture::Frame;
@@ -26,7 +27,7 @@ pub(crate) struct PictureConverter {
     /// The picture that was converted last, until its memory is taken back.
     converted: Option<Converted>,
     /// Whether all pictures are converted within calls, none by the thread.
-    pub(crate) at_once: bool,
+    at_once: bool,
 }
 
 impl std::fmt::Debug for PictureConverter {
@@ -35,6 +36,21 @@ impl std::fmt::Debug for PictureConverter {
             .field("is_busy", &self.is_busy())
             .field("at_once", &self.at_once)
             .finish_non_exhaustive()
+    }
+}
+
+impl FrameWorker for PictureConverter {
+    fn is_busy(&self) -> bool {
+        (self.thread.as_ref()).is_some_and(|thread| thread.has_picture)
+    }
+
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
+        let thread = self.thread.as_ref().filter(|thread| thread.has_picture);
+        thread.map(Beside::wake_fd)
+    }
+
+    fn work_at_once(&mut self) {
+        self.at_once = true;
     }
 }
 
@@ -54,18 +70,6 @@ impl PictureConverter {
     #[cfg(test)]
     pub(crate) fn convert_by(&mut self, thread: Beside) {
         self.thread = Some(thread);
-    }
-
-    /// Returns whether the thread has a picture, so that it accepts no other.
-    pub(crate) fn is_busy(&self) -> bool {
-        (self.thread.as_ref()).is_some_and(|thread| thread.has_picture)
-    }
-
-    /// Returns a descriptor that becomes readable when the thread has converted its picture.
-    /// `None` if the thread has no picture.
-    pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        let thread = self.thread.as_ref().filter(|_| self.is_busy());
-        thread.map(Beside::wake_fd)
     }
 
     /// Returns whether the thread must convert a picture and can begin now. `bytes` counts source and target
@@ -139,7 +143,7 @@ impl PictureConverter {
         if !converted.task.done {
             return Err(Trouble::Fault);
         }
-        let compose = converted.task.conversion.compose;
+        let compose = converted.task.conversion.selection.compose;
         let (place, going) = ((buffer, compose), (&mut converted.cursor, left));
         Surface(format).write_rect_on(place, going, bus, &converted.task.target)
     }

@@ -9,14 +9,13 @@ use crate::select::Selection;
 use crate::surface::{Surface, Trouble};
 use vb3_picture::convert::Job;
 use vb3_picture::{Color, Frame, Quantization, Size};
-use vb3_queue::DriverError;
-use vb3_v4l2::{Format, Rect, SelectionFlags, SelectionTarget};
+use vb3_v4l2::{Format, Rect};
 
 #[derive(Debug)]
 pub(crate) struct Scaler {
     /// The size that the sensor's pictures must have.
     pub(crate) sensor: Size,
-    selection: Selection,
+    pub(crate) selection: Selection,
     pub(crate) converter: PictureConverter,
 }
 
@@ -33,26 +32,7 @@ impl Scaler {
         }
     }
 
-    /// Makes the scaled picture fill the whole buffer again, because the buffer's format has changed.
-    pub(crate) fn fill(&mut self, format: &Format) {
-        self.selection.compose = Rect::whole(format.width, format.height);
-    }
-
-    pub(crate) fn rect(&self, target: SelectionTarget, format: &Format) -> Rect {
-        self.selection.rect(target, self.sensor_size(), format)
-    }
-
-    pub(crate) fn set_rect(
-        &mut self,
-        target: (SelectionTarget, SelectionFlags),
-        wanted: Rect,
-        format: &Format,
-    ) -> Result<Rect, DriverError> {
-        let sensor = self.sensor_size();
-        self.selection.set_rect(target, wanted, sensor, format)
-    }
-
-    const fn sensor_size(&self) -> (u32, u32) {
+    pub(crate) const fn sensor_size(&self) -> (u32, u32) {
         (self.sensor.width(), self.sensor.height())
     }
 
@@ -79,7 +59,7 @@ impl Scaler {
             job,
             shapes: [(frame.format(), frame.size()), (frame.format(), to)],
             bytes: [frame.bytes().len(), bytes],
-            compose,
+            selection: self.selection,
         })
     }
 

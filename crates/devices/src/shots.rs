@@ -12,7 +12,7 @@ impl<C: 'static> Device<C> {
     /// Keeps thumbnails of the frames that the device delivers or shows from now on.
     pub fn keep_thumbnails(&mut self) {
         if let Some(display) = self.inner.display() {
-            display.keep_thumbnails();
+            display.engine.sink.keep_thumbnails();
         } else if self.inner.role() == Role::Capture {
             self.shots.get_or_insert_default();
         }
@@ -26,7 +26,7 @@ impl<C: 'static> Device<C> {
     pub fn thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
         match (&self.shots, self.inner.display()) {
             (Some(shots), _) => shots.spread(count),
-            (None, Some(display)) => display.thumbnails(count),
+            (None, Some(display)) => display.engine.sink.thumbnails(count),
             (None, None) => Vec::new(),
         }
     }

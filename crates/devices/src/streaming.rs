@@ -88,7 +88,6 @@ pub(crate) trait Engine<C> {
     /// Events that the device has besides those of controls.
     const EVENTS: EventKinds = EventKinds::empty();
 
-    /// Returns the device's role.
     fn role(&self) -> Role {
         match Self::FLOW {
             Flow::Capture => Role::Capture,
@@ -235,7 +234,7 @@ pub(crate) struct Stream<F, C> {
     /// The device's buffers, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// Whether the stream is between STREAMON and STREAMOFF.
-    is_on: bool,
+    pub(crate) is_on: bool,
     /// Number of the next frame.
     pub(crate) sequence: u32,
     /// Time of the next frame, in nanoseconds of the host's clock; `None` before the first frame.
@@ -245,18 +244,13 @@ pub(crate) struct Stream<F, C> {
     pub(crate) failure: Option<Failure>,
     /// The HDMI input of a camera that has one instead of a sensor.
     pub(crate) hdmi: Option<Hdmi>,
-    /// Maximum number of picture bytes that one tick moves.
-    piece: usize,
+    /// Whether each tick moves whole pictures, as in virtual time, and not pieces.
+    pub(crate) at_once: bool,
     /// Number of picture bytes that this tick may still move.
     pub(crate) left: usize,
 }
 
 impl<F: Formats, C> Stream<F, C> {
-    /// Returns whether the stream is between STREAMON and STREAMOFF.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.is_on
-    }
-
     /// Returns the current interval in nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
@@ -395,7 +389,7 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
                 statistics: Statistics::default(),
                 failure: None,
                 hdmi: None,
-                piece: PIECE,
+                at_once: false,
                 left: 0,
             },
             engine,
@@ -518,7 +512,8 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         self.stream.formats.set_format(format)?;
         if let Some(scaler) = self.engine.scaler_mut() {
-            scaler.fill(format);
+            // The scaled picture fills the whole buffer again.
+            scaler.selection.compose = Rect::whole(format.width, format.height);
         }
         Ok(())
     }
@@ -559,7 +554,8 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
         let format = self.stream.formats.format();
         if let Some(scaler) = self.engine.scaler() {
-            return Some(scaler.rect(target, &format));
+            let sensor = scaler.sensor_size();
+            return Some(scaler.selection.rect(target, sensor, &format));
         }
         let is_fixed = self.engine.is_webcam()
             && matches!(
@@ -577,7 +573,9 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         let scaler = self.engine.scaler_mut().ok_or(EINVAL)?;
-        scaler.set_rect((target, flags), wanted, &self.stream.formats.format())
+        let (sensor, format) = (scaler.sensor_size(), self.stream.formats.format());
+        let selection = &mut scaler.selection;
+        selection.set_rect((target, flags), wanted, sensor, &format)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -598,7 +596,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let (stream, engine) = (&mut self.stream, &mut self.engine);
         stream.tokens.retain(|token| !token.is_stale());
-        stream.left = stream.piece;
+        stream.left = if stream.at_once { usize::MAX } else { PIECE };
         let mut tick = Tick {
             stream,
             now_ns,
@@ -637,7 +635,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
 impl<E: Engine<C> + 'static, C: 'static> Outside for StreamingDevice<E, E::Formats, C> {
     fn work_at_once(&mut self) {
-        self.stream.piece = usize::MAX;
+        self.stream.at_once = true;
         self.engine.work_at_once();
     }
 

@@ -41,6 +41,17 @@ pub(crate) const fn slider(
     ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
 }
 
+/// Declares a number that the device counts.
+pub(crate) const fn counter(id: u32, name: &'static str) -> ControlSpec {
+    let flags = ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE);
+    ControlSpec::integer(id, name, (0, i32::MAX, 1), 0).with(flags)
+}
+
+/// Returns the value of a counter.
+pub(crate) fn counted(count: u64) -> ControlValue {
+    ControlValue::Number(i32::try_from(count).unwrap_or(i32::MAX).into())
+}
+
 /// The current values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
@@ -165,8 +176,7 @@ impl Controls {
             slider(cid::GAIN, "Gain", (0, 255, 1), 64),
             ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
             ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
-            ControlSpec::integer(FRAMES, "Frames Produced", (0, i32::MAX, 1), 0)
-                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
+            counter(FRAMES, "Frames Produced"),
             ControlSpec::menu(cid::TEST_PATTERN, "Test Pattern", items, 0),
         ];
         if self.is_webcam {
@@ -233,8 +243,7 @@ impl Controls {
     }
 
     pub(super) fn volatile(&self, id: u32) -> Option<ControlValue> {
-        let frames = i32::try_from(self.frames).unwrap_or(i32::MAX);
         let is_own = id == FRAMES && self.like.is_none();
-        is_own.then_some(ControlValue::Number(frames.into()))
+        is_own.then(|| counted(self.frames))
     }
 }

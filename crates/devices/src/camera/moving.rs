@@ -2,6 +2,7 @@
 //! program's call waits for a large frame.
 
 use super::Player;
+use crate::m2m::FrameWorker as _;
 use crate::mode::Mode;
 use crate::streaming::{Stamp, Tick};
 use crate::surface::{PictureCursor, Step, Surface, Trouble};

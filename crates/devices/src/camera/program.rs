@@ -97,14 +97,14 @@ impl<C> Player<C> {
         stream: &mut Stream<Mode, C>,
         mut next: NextSource,
     ) -> Result<(), PlayError> {
-        if stream.is_on() && next.at.is_some_and(|at| at < stream.sequence) {
+        if stream.is_on && next.at.is_some_and(|at| at < stream.sequence) {
             return Err(PlayError::Passed {
                 next: stream.sequence,
             });
         }
         self.program.stop();
         self.program.failure = None;
-        if !stream.is_on() {
+        if !stream.is_on {
             self.program.next = Some(next);
             self.take_program_before_start();
             return Ok(());

@@ -127,7 +127,7 @@ fn what_nobody_wants_is_read_but_not_looked_at() {
 #[test]
 fn only_pictures_of_a_contact_sheet_are_read() {
     let mut display = unwatched("display,size=16x8,pace=free");
-    display.keep_thumbnails();
+    display.engine.sink.keep_thumbnails();
     let mut bench = Bench::new(display, 1);
     show_101(&mut bench);
     // The first 32 pictures, then every second one, then every fourth.

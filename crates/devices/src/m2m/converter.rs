@@ -7,7 +7,7 @@
 
 mod work;
 
-use super::device::{FrameWorker, M2mDevice, M2mEngine, Parts};
+use super::device::{FrameWorker as _, M2mDevice, M2mEngine, Parts};
 use super::raw::{REC709, RawFormats};
 use crate::Failure;
 use crate::mode::SIZES;
@@ -20,7 +20,7 @@ use vb3_picture::convert::{self, Rotate};
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
-    SelectionFlags, SelectionTarget, WakeFd, cid, pixfmt,
+    SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 use work::UnderWay;
 
@@ -36,20 +36,6 @@ pub(crate) struct Converting<C> {
     vflip: bool,
     rotate: Rotate,
     under_way: Option<UnderWay<C>>,
-}
-
-impl FrameWorker for PictureConverter {
-    fn is_busy(&self) -> bool {
-        self.is_busy()
-    }
-
-    fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        self.wake_fd()
-    }
-
-    fn work_at_once(&mut self) {
-        self.at_once = true;
-    }
 }
 
 const CONTROLS: [ControlSpec; 3] = [

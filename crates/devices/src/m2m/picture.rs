@@ -170,11 +170,9 @@ fn interleave<'s>(
     let pairs = bytes.start / 2..bytes.end.div_ceil(2);
     let (u, v) = (u.get(pairs.clone())?, v.get(pairs)?);
     to.resize(u.len() + v.len(), 0);
-    for (pair, (u, v)) in to.chunks_exact_mut(2).zip(u.iter().zip(v)) {
-        if let [first, second] = pair {
-            *first = *u;
-            *second = *v;
-        }
+    let (all, _) = to.as_chunks_mut();
+    for ([first, second], (u, v)) in all.iter_mut().zip(u.iter().zip(v)) {
+        (*first, *second) = (*u, *v);
     }
     let skipped = bytes.start % 2;
     to.get(skipped..skipped + bytes.len())

@@ -399,7 +399,7 @@ fn the_last_picture_stays_at_hand() {
         let spare = sink.take_frame(&pixfmt::YUYV, Size::nearest(4, 4));
         assert_eq!(spare.bytes().len(), 32);
         assert_eq!(
-            sink.last.as_ref().map(|frame| read_number(&frame).0),
+            sink.last.as_ref().map(|frame| read_number(frame).0),
             Some(number)
         );
         sink.put_back(Some(spare));

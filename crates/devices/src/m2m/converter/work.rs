@@ -2,7 +2,7 @@
 
 use super::FrameConverter;
 use crate::beside::Conversion;
-use crate::m2m::Meta;
+use crate::m2m::{FrameWorker as _, Meta};
 use crate::mode::color_of;
 use crate::select::Selection;
 use crate::surface::{Payloads, PictureCursor, Step, Surface, Trouble};
@@ -11,19 +11,12 @@ use vb3_picture::convert::{self, Job, View, ViewMut};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
-/// The parameters of a conversion, and the part of the source that it reads.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    conversion: Conversion,
-    crop: Rect,
-}
-
 /// A picture that is being converted.
 #[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
     target: Active<C>,
-    plan: Plan,
+    plan: Conversion,
     /// Whether the thread converts the picture.
     on_thread: bool,
     /// How much of the source is read; `None` once it is converted, or the thread reads it.
@@ -50,13 +43,13 @@ impl<C> FrameConverter<C> {
             Ok(plan) => plan,
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
-        let [source_bytes, target_bytes] = plan.conversion.bytes;
+        let [source_bytes, target_bytes] = plan.bytes;
         let on_thread = (self.worker).wants_thread(source_bytes.saturating_add(target_bytes));
         let mut reading = Some(PictureCursor::default());
         if on_thread {
-            match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
+            match Surface(&self.output.format).lend_rect(&source, plan.selection.crop, bus) {
                 Ok(Some(lent)) => {
-                    self.worker.begin(&plan.conversion, None, lent, on_thread);
+                    self.worker.begin(&plan, None, lent, on_thread);
                     reading = None;
                 }
                 Ok(None) => {}
@@ -106,13 +99,13 @@ impl<C> FrameConverter<C> {
                 // The format may be another one by now.
                 return Err(Trouble::Stale);
             }
-            let (place, going) = ((&at.source, at.plan.crop), (cursor, &mut left));
+            let (place, going) = ((&at.source, at.plan.selection.crop), (cursor, &mut left));
             let from = Surface(&self.output.format);
             if !from.read_rect_on(place, going, bus, &mut self.worker.source)? {
                 return Ok(None);
             }
             at.reading = None;
-            (self.worker).begin(&at.plan.conversion, None, Vec::new(), at.on_thread);
+            (self.worker).begin(&at.plan, None, Vec::new(), at.on_thread);
             if at.on_thread {
                 return Ok(None);
             }
@@ -150,7 +143,7 @@ impl<C> FrameConverter<C> {
     }
 
     /// Returns the parameters of the next conversion.
-    fn plan(&self) -> Result<Plan, Trouble> {
+    fn plan(&self) -> Result<Conversion, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let Selection { crop, compose } = self.own.selection;
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
@@ -165,28 +158,27 @@ impl<C> FrameConverter<C> {
         };
         let source_bytes = from.rect_bytes(crop).ok_or(Trouble::TooSmall)?;
         let target_bytes = to.rect_bytes(compose).ok_or(Trouble::TooSmall)?;
-        let conversion = Conversion {
+        Ok(Conversion {
             job,
             shapes: [(pixel_of(from.0)?, from_size), (pixel_of(to.0)?, to_size)],
             bytes: [source_bytes, target_bytes],
-            compose,
-        };
-        Ok(Plan { conversion, crop })
+            selection: self.own.selection,
+        })
     }
 
     /// Converts a picture without a copy. `None` if the memory is not accessible in place.
     fn convert_in_place(
         &mut self,
-        plan: &Plan,
+        plan: &Conversion,
         source: &Active<C>,
         target: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Step {
-        let Plan { conversion, crop } = plan;
+        let Selection { crop, compose } = plan.selection;
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
-        let sources = from.rect_lines(source, Flow::Output, *crop)?;
-        let targets = to.rect_lines(target, Flow::Capture, conversion.compose)?;
-        match in_place(&mut self.worker.engine, conversion, &sources, &targets, bus) {
+        let sources = from.rect_lines(source, Flow::Output, crop)?;
+        let targets = to.rect_lines(target, Flow::Capture, compose)?;
+        match in_place(&mut self.worker.engine, plan, &sources, &targets, bus) {
             Some(true) => to.payloads().map(Some),
             Some(false) => Err(Trouble::Fault),
             None => Ok(None),
