@@ -5,8 +5,8 @@
 use arbitrary::Arbitrary;
 use vb3_codec::{
     Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
-    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Subsampling,
-    Vp8Settings, Worker,
+    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, StreamSettings,
+    Subsampling, Vp8Settings, Worker,
 };
 use vb3_fuzz::random::Steps;
 use vb3_fuzz::wire::{CONFIG_WORDS, End, Op, WORDS, played, taken};
@@ -257,34 +257,29 @@ impl Owner {
             true => (width * 16, height * 16),
             false => (width, height),
         };
+        let stream = StreamSettings {
+            width,
+            height,
+            rate: (25, 1),
+            bitrate: 1_000_000,
+            gop: 10,
+        };
         let config = match self.kind {
             Kind::H264Encoder => Config::H264Encoder(H264Settings {
-                width,
-                height,
-                rate: (25, 1),
-                bitrate: 1_000_000,
-                gop: 10,
+                stream,
                 profile: H264Profile::Main,
                 level: None,
                 colour: Colour::default(),
             }),
             Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
-                width,
-                height,
-                rate: (25, 1),
-                bitrate: 1_000_000,
+                stream,
                 constant: false,
-                gop: 10,
                 profile: 0,
                 qp: (0, 127),
             }),
             Kind::HevcEncoder => Config::HevcEncoder(HevcSettings {
-                width,
-                height,
-                rate: (25, 1),
-                bitrate: 1_000_000,
+                stream,
                 constant: false,
-                gop: 10,
                 level: 31,
                 most_kilobits: 10_000,
                 qp: (0, 51),

@@ -4,7 +4,7 @@
 use crate::library::{Error, error, text};
 use std::ffi::{c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Kind, Planes};
+use vb3_codec::{Colour, Kind, Planes, StreamSettings};
 
 /// The encoded format, as `enum vb3_av_encoder_codec`.
 #[derive(Clone, Copy, Debug)]
@@ -66,32 +66,32 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns settings that are all zero, except an unspecified colour description (H.273: 2).
-    pub(crate) const fn of(codec: Codec) -> Self {
+    /// Returns the settings of a stream. Those of one codec are zero.
+    pub(crate) fn of(codec: Codec, stream: &StreamSettings, colour: Colour) -> Self {
         Self {
             codec,
-            width: 0,
-            height: 0,
-            frames: 0,
-            seconds: 0,
-            bitrate: 0,
+            width: stream.width,
+            height: stream.height,
+            frames: stream.rate.0,
+            seconds: stream.rate.1,
+            bitrate: stream.bitrate,
             constant: 0,
-            gop: 0,
+            gop: most_pictures(stream.gop),
             profile: 0,
             level: 0,
             most_kilobits: 0,
             least_quantizer: 0,
             greatest_quantizer: 0,
-            primaries: 2,
-            transfer: 2,
-            matrix: 2,
-            full_range: 0,
+            primaries: colour.primaries,
+            transfer: colour.transfer,
+            matrix: colour.matrix,
+            full_range: colour.full_range.into(),
         }
     }
 }
 
 /// Converts a distance of key frames to the library's number. 0 means no limit.
-pub(crate) const fn most_pictures(gop: u32) -> u32 {
+const fn most_pictures(gop: u32) -> u32 {
     match gop {
         0 => i32::MAX.unsigned_abs(),
         gop => gop,

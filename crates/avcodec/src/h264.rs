@@ -1,8 +1,8 @@
 //! H.264 by x264: one access unit for each picture.
 
 use crate::encoder::Coding;
-use crate::encoders::{Codec, Settings, most_pictures};
-use vb3_codec::{Config, H264Profile, H264Settings};
+use crate::encoders::{Codec, Settings};
+use vb3_codec::{Config, H264Profile, H264Settings, StreamSettings};
 
 /// Types of NAL units (ITU-T H.264, table 7-1): slices, and supplemental enhancement information.
 const SLICES: [u8; 2] = [1, 5];
@@ -49,23 +49,13 @@ impl Coding for H264Settings {
 
     fn settings(&self) -> Settings {
         Settings {
-            width: self.width,
-            height: self.height,
-            frames: self.rate.0,
-            seconds: self.rate.1,
-            bitrate: self.bitrate,
-            gop: most_pictures(self.gop),
             profile: match self.profile {
                 H264Profile::ConstrainedBaseline => 0,
                 H264Profile::Main => 1,
                 H264Profile::High => 2,
             },
             level: self.level.map_or(0, u32::from),
-            primaries: self.colour.primaries,
-            transfer: self.colour.transfer,
-            matrix: self.colour.matrix,
-            full_range: self.colour.full_range.into(),
-            ..Settings::of(Codec::H264)
+            ..Settings::of(Codec::H264, &self.stream, self.colour)
         }
     }
 
@@ -77,8 +67,12 @@ impl Coding for H264Settings {
     }
 
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
-        let bitrate = self.bitrate;
-        (*self == Self { bitrate, ..*before }).then_some(bitrate)
+        let bitrate = self.stream.bitrate;
+        let stream = StreamSettings {
+            bitrate,
+            ..before.stream
+        };
+        (*self == Self { stream, ..*before }).then_some(bitrate)
     }
 }
 

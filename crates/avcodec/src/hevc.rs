@@ -1,7 +1,7 @@
 //! HEVC by x265: one access unit for each picture.
 
 use crate::encoder::Coding;
-use crate::encoders::{Codec, Settings, most_pictures};
+use crate::encoders::{Codec, Settings};
 use vb3_codec::{Config, HevcSettings};
 
 impl Coding for HevcSettings {
@@ -18,22 +18,12 @@ impl Coding for HevcSettings {
 
     fn settings(&self) -> Settings {
         Settings {
-            width: self.width,
-            height: self.height,
-            frames: self.rate.0,
-            seconds: self.rate.1,
-            bitrate: self.bitrate,
             constant: self.constant.into(),
-            gop: most_pictures(self.gop),
             level: self.level.into(),
             most_kilobits: self.most_kilobits,
             least_quantizer: self.qp.0.into(),
             greatest_quantizer: self.qp.1.into(),
-            primaries: self.colour.primaries,
-            transfer: self.colour.transfer,
-            matrix: self.colour.matrix,
-            full_range: self.colour.full_range.into(),
-            ..Settings::of(Codec::Hevc)
+            ..Settings::of(Codec::Hevc, &self.stream, self.colour)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! VP8 by libvpx: one frame for each picture.
 
 use crate::encoder::Coding;
-use crate::encoders::{Codec, Settings, most_pictures};
-use vb3_codec::{Config, Vp8Settings};
+use crate::encoders::{Codec, Settings};
+use vb3_codec::{Colour, Config, Vp8Settings};
 
 /// Lists the stream's quantizer index for each of libvpx's quantizers, 0 to 63.
 ///
@@ -37,17 +37,11 @@ impl Coding for Vp8Settings {
     fn settings(&self) -> Settings {
         let (least_quantizer, greatest_quantizer) = quantizers(self.qp);
         Settings {
-            width: self.width,
-            height: self.height,
-            frames: self.rate.0,
-            seconds: self.rate.1,
-            bitrate: self.bitrate,
             constant: self.constant.into(),
-            gop: most_pictures(self.gop),
             profile: self.profile.into(),
             least_quantizer,
             greatest_quantizer,
-            ..Settings::of(Codec::Vp8)
+            ..Settings::of(Codec::Vp8, &self.stream, Colour::default())
         }
     }
 }

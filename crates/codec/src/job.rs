@@ -238,19 +238,26 @@ pub enum Framing {
     Stream,
 }
 
-/// Settings of an H.264 encoder.
+/// Settings that all encoders of streams have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct H264Settings {
-    /// Width in pixels; even, at least 16.
+pub struct StreamSettings {
+    /// Width in pixels. For H.264 and HEVC, it is even, and at least 16 or 32.
     pub width: u32,
-    /// Height in pixels; even, at least 16.
+    /// Height in pixels, with the same limits.
     pub height: u32,
     /// Pictures per second, as numerator and denominator; both at least 1.
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Distance of IDR pictures, in pictures. With 0, only the first picture is an IDR picture.
+    /// Largest distance of key pictures (H.264 and HEVC: IDR pictures), in pictures; 0 for no limit.
     pub gop: u32,
+}
+
+/// Settings of an H.264 encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct H264Settings {
+    /// Size, rates and key pictures.
+    pub stream: StreamSettings,
     /// Coding tools that the encoder may use.
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
@@ -262,18 +269,10 @@ pub struct H264Settings {
 /// Settings of an HEVC encoder. It makes profile Main and predicts from earlier pictures only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HevcSettings {
-    /// Width in pixels; even, at least 32.
-    pub width: u32,
-    /// Height in pixels; even, at least 32.
-    pub height: u32,
-    /// Pictures per second, as numerator and denominator; both at least 1.
-    pub rate: (u32, u32),
-    /// Bits per second.
-    pub bitrate: u32,
+    /// Size, rates and key pictures.
+    pub stream: StreamSettings,
     /// Whether the bitrate is constant, rather than an average.
     pub constant: bool,
-    /// Largest distance of IDR pictures, in pictures; 0 for no limit.
-    pub gop: u32,
     /// Level, times 10: 10 to 62.
     pub level: u8,
     /// Largest bitrate that the level allows, in kbit/s.
@@ -288,18 +287,10 @@ pub struct HevcSettings {
 /// Settings of a VP8 encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Settings {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Pictures per second, as numerator and denominator; both at least 1.
-    pub rate: (u32, u32),
-    /// Bits per second.
-    pub bitrate: u32,
+    /// Size, rates and key pictures.
+    pub stream: StreamSettings,
     /// Whether the bitrate is constant, rather than an average.
     pub constant: bool,
-    /// Largest distance of key frames, in frames; 0 for no limit.
-    pub gop: u32,
     /// Profile 0 to 3: the allowed filters (RFC 6386, section 9.1).
     pub profile: u8,
     /// Smallest and largest quantizer index, 0 to 127.

@@ -1,5 +1,7 @@
 //! Limits of H.264's and HEVC's levels, and the lowest level that allows a stream.
 
+use crate::StreamSettings;
+
 /// Names of H.264's levels, the lowest first.
 pub const H264: &[&str] = &[
     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
@@ -10,23 +12,10 @@ pub const HEVC: &[&str] = &[
     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
-/// The properties of a stream that levels limit.
-#[derive(Clone, Copy, Debug)]
-pub struct Stream {
-    /// Width and height in pixels.
-    pub size: (u32, u32),
-    /// Number of pictures, and the number of seconds that they take together.
-    pub rate: (u32, u32),
-    /// Bits per second.
-    pub bitrate: u32,
-}
-
-impl Stream {
-    /// Returns the number of units per second if a picture has `area` units, such as macroblocks.
-    fn units(&self, area: u64) -> u64 {
-        let (frames, seconds) = self.rate;
-        area * u64::from(frames) / u64::from(seconds.max(1))
-    }
+/// Returns the number of units per second if a picture has `area` units, such as macroblocks.
+fn units(stream: &StreamSettings, area: u64) -> u64 {
+    let (frames, seconds) = stream.rate;
+    area * u64::from(frames) / u64::from(seconds.max(1))
 }
 
 /// Limits of a level of H.264 (ITU-T H.264, table A-1).
@@ -73,11 +62,11 @@ const H264_LIMITS: [Limits; 17] = [
 /// Returns the `level_idc` of the lowest level that allows the stream, or of the highest level if none does.
 /// The search begins at index `wanted` of [`H264`].
 #[must_use]
-pub fn h264(wanted: usize, stream: &Stream) -> u8 {
+pub fn h264(wanted: usize, stream: &StreamSettings) -> u8 {
     let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
-    let (wide, high) = (blocks(stream.size.0), blocks(stream.size.1));
+    let (wide, high) = (blocks(stream.width), blocks(stream.height));
     let picture = wide * high;
-    let rate = stream.units(picture);
+    let rate = units(stream, picture);
     let longest = wide.max(high).pow(2);
     let allows = |limits: &&Limits| {
         limits.picture >= picture
@@ -131,10 +120,10 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
 /// Returns the lowest level that allows the stream, times 10, and its maximum bitrate in kbit/s in the tier.
 /// Returns the highest level if none allows the stream. The search begins at index `wanted` of [`HEVC`].
 #[must_use]
-pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
-    let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
+pub fn hevc(wanted: usize, is_high_tier: bool, stream: &StreamSettings) -> (u8, u32) {
+    let (wide, high) = (u64::from(stream.width), u64::from(stream.height));
     let picture = wide * high;
-    let rate = stream.units(picture);
+    let rate = units(stream, picture);
     let longest = wide.max(high).pow(2);
     let kilobits = |limits: &HevcLimits| {
         let [main, high] = limits.kilobits;
@@ -156,11 +145,13 @@ pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
 mod tests {
     use super::*;
 
-    const fn stream(size: (u32, u32), frames: u32, bitrate: u32) -> Stream {
-        Stream {
-            size,
+    const fn stream(size: (u32, u32), frames: u32, bitrate: u32) -> StreamSettings {
+        StreamSettings {
+            width: size.0,
+            height: size.1,
             rate: (frames, 1),
             bitrate,
+            gop: 0,
         }
     }
 

@@ -71,7 +71,7 @@ mod worker;
 
 pub use job::{
     Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,
-    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, Subsampling, Vp8Settings,
+    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, StreamSettings, Subsampling, Vp8Settings,
 };
 pub use launch::{Failure, Launch};
 pub use library::{Codecs, Library};

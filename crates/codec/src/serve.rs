@@ -9,7 +9,7 @@ use crate::slots::{Layout, NO_SLOT, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op, VERSION};
 use crate::words::{
-    CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word,
+    CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word, layout_of,
 };
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
@@ -230,18 +230,7 @@ impl Server {
         match message.op {
             Op::Configure => {
                 let config = config_from_words(&message.words[..CONFIG_WORDS]).ok_or(Stop::Gone)?;
-                self.layout = match config {
-                    Config::Decoder(_) => None,
-                    Config::H264Encoder(s) => Layout::new(s.width, s.height),
-                    Config::HevcEncoder(s) => Layout::new(s.width, s.height),
-                    Config::Vp8Encoder(s) => Layout::new(s.width, s.height),
-                    Config::JpegEncoder {
-                        width,
-                        height,
-                        sampling,
-                        ..
-                    } => Layout::sampled(width, height, sampling),
-                };
+                self.layout = layout_of(&config);
                 self.codec.configure(config);
                 self.confine()?;
                 let [generation, slot_len] = message.words[CONFIG_WORDS..CONFIG_WORDS + 2] else {

@@ -2,7 +2,7 @@
 
 use crate::job::{
     Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
-    StreamFormat, Subsampling, Vp8Settings,
+    StreamFormat, StreamSettings, Subsampling, Vp8Settings,
 };
 use crate::slots::Layout;
 
@@ -72,8 +72,22 @@ const fn colour_from_word(word: u32) -> Colour {
 const HEVC_LEAST: u32 = 32;
 
 /// Returns whether width and height are even and at least `least`.
-const fn is_even(width: u32, height: u32, least: u32) -> bool {
-    width.is_multiple_of(2) && height.is_multiple_of(2) && width >= least && height >= least
+fn is_even(stream: &StreamSettings, least: u32) -> bool {
+    let sides = [stream.width, stream.height];
+    sides
+        .iter()
+        .all(|side| side.is_multiple_of(2) && *side >= least)
+}
+
+/// Converts the settings that all encoders of streams have to words, with the encoder's number in front.
+fn stream_to_words(number: u64, s: &StreamSettings) -> Result<[u64; 7], &'static str> {
+    let (frames, seconds) = s.rate;
+    if frames == 0 || seconds == 0 || s.bitrate == 0 {
+        return Err("frame rate and bitrate must not be 0");
+    }
+    let words = [s.width, s.height, frames, seconds, s.bitrate, s.gop].map(u64::from);
+    let [width, height, frames, seconds, bitrate, gop] = words;
+    Ok([number, width, height, frames, seconds, bitrate, gop])
 }
 
 /// A configuration as words, and for an encoder also the layout of its input pictures.
@@ -82,85 +96,57 @@ type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 /// Converts a configuration to words. If the configuration is invalid, returns a message about the fault.
 pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'static str> {
     let mut words = [0; CONFIG_WORDS];
-    let mut set = |given: &[u64]| {
-        for (word, given) in words.iter_mut().zip(given) {
+    let mut set = |given: &[&[u64]]| {
+        for (word, given) in words.iter_mut().zip(given.iter().copied().flatten()) {
             *word = *given;
         }
     };
-    let layout = match (kind, config) {
+    match (kind, config) {
         (kind, Config::Decoder(framing)) if !kind.encodes() => {
-            set(&[0, framing as u64]);
-            return Ok((words, None));
+            set(&[&[0, framing as u64]]);
         }
         (Kind::H264Encoder, Config::H264Encoder(s)) => {
-            if !is_even(s.width, s.height, 16) {
+            if !is_even(&s.stream, 16) {
                 return Err("an H.264 encoder needs an even width and height of at least 16");
             }
-            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
-                return Err("frame rate and bitrate must not be 0");
-            }
-            set(&[
-                1,
-                s.width.into(),
-                s.height.into(),
-                s.rate.0.into(),
-                s.rate.1.into(),
-                s.bitrate.into(),
-                s.gop.into(),
+            let own = [
                 s.profile as u64,
                 s.level.map_or(0, u64::from),
                 colour_to_word(s.colour),
-            ]);
-            Layout::new(s.width, s.height)
+            ];
+            set(&[&stream_to_words(1, &s.stream)?[..], &own]);
         }
         (Kind::HevcEncoder, Config::HevcEncoder(s)) => {
-            if !is_even(s.width, s.height, HEVC_LEAST) {
+            if !is_even(&s.stream, HEVC_LEAST) {
                 return Err("an HEVC encoder needs an even width and height of at least 32");
             }
-            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 || s.most_kilobits == 0 {
-                return Err("frame rate and bitrates must not be 0");
+            if s.most_kilobits == 0 {
+                return Err("a level's bitrate must not be 0");
             }
             if !(10..=62).contains(&s.level) || s.qp.0 > s.qp.1 || s.qp.1 > 51 {
                 return Err("HEVC has levels 1 to 6.2 and quantizers 0 to 51, the least first");
             }
-            set(&[
-                4,
-                s.width.into(),
-                s.height.into(),
-                s.rate.0.into(),
-                s.rate.1.into(),
-                s.bitrate.into(),
-                s.gop.into(),
+            let own = [
                 s.level.into(),
                 s.most_kilobits.into(),
                 s.qp.0.into(),
                 s.qp.1.into(),
                 s.constant.into(),
                 colour_to_word(s.colour),
-            ]);
-            Layout::new(s.width, s.height)
+            ];
+            set(&[&stream_to_words(4, &s.stream)?[..], &own]);
         }
         (Kind::Vp8Encoder, Config::Vp8Encoder(s)) => {
-            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
-                return Err("frame rate and bitrate must not be 0");
-            }
             if s.profile > 3 || s.qp.0 > s.qp.1 || s.qp.1 > 127 {
                 return Err("VP8 has profiles 0 to 3 and quantizers 0 to 127, the least first");
             }
-            set(&[
-                3,
-                s.width.into(),
-                s.height.into(),
-                s.rate.0.into(),
-                s.rate.1.into(),
-                s.bitrate.into(),
-                s.gop.into(),
+            let own = [
                 s.profile.into(),
                 s.qp.0.into(),
                 s.qp.1.into(),
                 s.constant.into(),
-            ]);
-            Layout::new(s.width, s.height)
+            ];
+            set(&[&stream_to_words(3, &s.stream)?[..], &own]);
         }
         (
             Kind::JpegEncoder,
@@ -175,25 +161,52 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 return Err("JPEG quality is 1 to 100");
             }
             let is_422 = sampling == Subsampling::Yuv422;
-            set(&[
+            set(&[&[
                 2,
                 width.into(),
                 height.into(),
                 quality.into(),
                 is_422.into(),
-            ]);
-            Layout::sampled(width, height, sampling)
+            ]]);
         }
         _ => return Err("the configuration is for another kind of codec"),
+    }
+    let layout = layout_of(&config);
+    match layout.is_none() && kind.encodes() {
+        true => Err("the picture is larger than 4096x2304"),
+        false => Ok((words, layout)),
+    }
+}
+
+/// Returns the layout of an encoder's input pictures; `None` for a decoder, or for pictures that are too large.
+pub(crate) fn layout_of(config: &Config) -> Option<Layout> {
+    let stream = match config {
+        Config::Decoder(_) => return None,
+        Config::H264Encoder(s) => s.stream,
+        Config::HevcEncoder(s) => s.stream,
+        Config::Vp8Encoder(s) => s.stream,
+        Config::JpegEncoder {
+            width,
+            height,
+            sampling,
+            ..
+        } => return Layout::sampled(*width, *height, *sampling),
     };
-    layout
-        .map(|layout| (words, Some(layout)))
-        .ok_or("the picture is larger than 4096x2304")
+    Layout::new(stream.width, stream.height)
 }
 
 /// Reads the output of `config_to_words`.
 pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
     let small = |i: usize| u32::try_from(*words.get(i)?).ok();
+    let stream = || {
+        Some(StreamSettings {
+            width: small(1)?,
+            height: small(2)?,
+            rate: (small(3)?, small(4)?),
+            bitrate: small(5)?,
+            gop: small(6)?,
+        })
+    };
     match words.first()? {
         0 => Some(Config::Decoder(match small(1)? {
             0 => Framing::Auto,
@@ -201,11 +214,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
             _ => Framing::Stream,
         })),
         1 => Some(Config::H264Encoder(H264Settings {
-            width: small(1)?,
-            height: small(2)?,
-            rate: (small(3)?, small(4)?),
-            bitrate: small(5)?,
-            gop: small(6)?,
+            stream: stream()?,
             profile: match small(7)? {
                 0 => H264Profile::ConstrainedBaseline,
                 1 => H264Profile::Main,
@@ -215,21 +224,13 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
             colour: colour_from_word(small(9)?),
         })),
         3 => Some(Config::Vp8Encoder(Vp8Settings {
-            width: small(1)?,
-            height: small(2)?,
-            rate: (small(3)?, small(4)?),
-            bitrate: small(5)?,
-            gop: small(6)?,
+            stream: stream()?,
             profile: u8::try_from(small(7)?).ok()?,
             qp: (u8::try_from(small(8)?).ok()?, u8::try_from(small(9)?).ok()?),
             constant: small(10)? != 0,
         })),
         4 => Some(Config::HevcEncoder(HevcSettings {
-            width: small(1)?,
-            height: small(2)?,
-            rate: (small(3)?, small(4)?),
-            bitrate: small(5)?,
-            gop: small(6)?,
+            stream: stream()?,
             level: u8::try_from(small(7)?).ok()?,
             most_kilobits: small(8)?,
             qp: (

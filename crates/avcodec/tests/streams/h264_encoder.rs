@@ -5,18 +5,23 @@ use crate::tools::Driven;
 use crate::{decode, encoders, has_encoder, launch};
 use std::process::Command;
 use vb3_codec::{
-    Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, Subsampling,
+    Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, StreamSettings,
+    Subsampling,
 };
 
 const KIND: Kind = Kind::H264Encoder;
 
+const STREAM: StreamSettings = StreamSettings {
+    width: WIDTH,
+    height: HEIGHT,
+    rate: (25, 1),
+    bitrate: 1_500_000,
+    gop: 16,
+};
+
 fn settings(profile: H264Profile) -> H264Settings {
     H264Settings {
-        width: WIDTH,
-        height: HEIGHT,
-        rate: (25, 1),
-        bitrate: 1_500_000,
-        gop: 16,
+        stream: STREAM,
         profile,
         level: None,
         colour: Colour::default(),
@@ -112,7 +117,7 @@ fn the_bitrate_is_kept() {
     let pictures = source();
     let len = |bitrate| {
         let settings = H264Settings {
-            bitrate,
+            stream: StreamSettings { bitrate, ..STREAM },
             ..settings(H264Profile::Main)
         };
         packet_bytes(&encode(settings, &pictures))
@@ -133,8 +138,11 @@ fn new_set_up_begins_stream_of_new_size() {
     let picture = |width: u32, height: u32| &grey[..(width * height * 3 / 2) as usize];
     for (i, (width, height)) in [(64, 64), (32, 48), (64, 64)].into_iter().enumerate() {
         driven.submit(Job::Configure(Config::H264Encoder(H264Settings {
-            width,
-            height,
+            stream: StreamSettings {
+                width,
+                height,
+                ..STREAM
+            },
             ..settings(H264Profile::Main)
         })));
         for tag in [1, 2] {
@@ -208,18 +216,31 @@ fn invalid_settings_are_refused_at_once() {
     let mut driven = Driven::new(KIND, &launch());
     let good = settings(H264Profile::Main);
     for bad in [
-        H264Settings { width: 321, ..good },
-        H264Settings { height: 8, ..good },
-        H264Settings {
+        StreamSettings {
+            width: 321,
+            ..STREAM
+        },
+        StreamSettings {
+            height: 8,
+            ..STREAM
+        },
+        StreamSettings {
             width: 4098,
-            ..good
+            ..STREAM
         },
-        H264Settings {
+        StreamSettings {
             rate: (0, 1),
-            ..good
+            ..STREAM
         },
-        H264Settings { bitrate: 0, ..good },
+        StreamSettings {
+            bitrate: 0,
+            ..STREAM
+        },
     ] {
+        let bad = H264Settings {
+            stream: bad,
+            ..good
+        };
         let refused = driven
             .worker
             .submit(Job::Configure(Config::H264Encoder(bad)));

@@ -6,15 +6,19 @@ use crate::encoders::{
 };
 use crate::tools::{Driven, TestEvent, decoded_by_ffmpeg, psnr};
 use crate::{encoders, has_encoder};
-use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused};
+use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused, StreamSettings};
 
-const SETTINGS: HevcSettings = HevcSettings {
+const STREAM: StreamSettings = StreamSettings {
     width: WIDTH,
     height: HEIGHT,
     rate: (25, 1),
     bitrate: 3_000_000,
-    constant: false,
     gop: 16,
+};
+
+const SETTINGS: HevcSettings = HevcSettings {
+    stream: STREAM,
+    constant: false,
     level: 40,
     most_kilobits: 12_000,
     qp: (0, 51),
@@ -101,7 +105,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
         (tier_and_level(packets(&driven)[0].2), packet_bytes(&driven))
     };
     let bits = |bitrate| HevcSettings {
-        bitrate,
+        stream: StreamSettings { bitrate, ..STREAM },
         constant: true,
         ..SETTINGS
     };
@@ -121,7 +125,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
     let high = HevcSettings {
         level: 62,
         most_kilobits: 800_000,
-        gop: 0,
+        stream: StreamSettings { gop: 0, ..STREAM },
         ..SETTINGS
     };
     assert_eq!(of(high).0, (1, 186));
@@ -136,8 +140,11 @@ fn extreme_sizes_survive_encoding() {
     // At a level where the library uses larger blocks.
     for (width, height) in [(32, 32), (34, 50), (250, 32), (4096, 2304)] {
         let settings = HevcSettings {
-            width,
-            height,
+            stream: StreamSettings {
+                width,
+                height,
+                ..STREAM
+            },
             level: 60,
             ..SETTINGS
         };
@@ -170,8 +177,9 @@ fn flush_restarts_and_second_set_up_is_refused() {
     }
     let keys: Vec<bool> = packets(&driven).iter().map(|p| p.1).collect();
     assert_eq!(keys, [true, false, true, false]);
+    let bitrate = 1_000_000;
     let other = HevcSettings {
-        bitrate: 1_000_000,
+        stream: StreamSettings { bitrate, ..STREAM },
         ..SETTINGS
     };
     let refused = driven

@@ -3,15 +3,19 @@
 use crate::encoders::*;
 use crate::tools::{Driven, TestEvent};
 use crate::{encoders, launch, library};
-use vb3_codec::{Config, Framing, Job, Kind, Vp8Settings};
+use vb3_codec::{Config, Framing, Job, Kind, StreamSettings, Vp8Settings};
 
-const SETTINGS: Vp8Settings = Vp8Settings {
+const STREAM: StreamSettings = StreamSettings {
     width: WIDTH,
     height: HEIGHT,
     rate: (25, 1),
     bitrate: 3_000_000,
-    constant: false,
     gop: 16,
+};
+
+const SETTINGS: Vp8Settings = Vp8Settings {
+    stream: STREAM,
+    constant: false,
     profile: 0,
     qp: (0, 127),
 };
@@ -69,7 +73,7 @@ fn bitrate_and_quantizers_are_kept() {
     let pictures = source();
     let len = |settings| packet_bytes(&encode(settings, &pictures));
     let bits = |bitrate| Vp8Settings {
-        bitrate,
+        stream: StreamSettings { bitrate, ..STREAM },
         constant: true,
         ..SETTINGS
     };
@@ -80,9 +84,9 @@ fn bitrate_and_quantizers_are_kept() {
         ..SETTINGS
     });
     let fine = len(Vp8Settings {
-        bitrate: 200_000,
         qp: (0, 10),
-        ..SETTINGS
+        constant: false,
+        ..bits(200_000)
     });
     assert!(coarse * 4 < fine, "{coarse} and {fine} bytes");
 }
@@ -97,8 +101,11 @@ fn a_new_size_and_a_flush_begin_a_stream() {
     let mut tag = 0;
     for (width, height) in [(64, 48), (32, 16), (64, 48)] {
         let settings = Vp8Settings {
-            width,
-            height,
+            stream: StreamSettings {
+                width,
+                height,
+                ..STREAM
+            },
             ..SETTINGS
         };
         let picture = &grey[..(width * height * 3 / 2) as usize];

@@ -27,8 +27,7 @@ use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
 use std::collections::VecDeque;
 use table::Row;
-use vb3_codec::levels::Stream;
-use vb3_codec::{Config, Packet};
+use vb3_codec::{Config, Packet, StreamSettings};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, FourCc, Fraction,
@@ -163,10 +162,12 @@ impl<C> Encoder<C> {
     /// Returns the worker's set-up for the current formats and controls.
     fn config(&self) -> Config {
         let (crop, interval) = (self.own.crop, self.own.coded_interval);
-        let stream = Stream {
-            size: (crop.width, crop.height),
+        let stream = StreamSettings {
+            width: crop.width,
+            height: crop.height,
             rate: (interval.denominator, interval.numerator),
             bitrate: self.own.controls.number(cid::MPEG_VIDEO_BITRATE),
+            gop: self.own.controls.number(cid::MPEG_VIDEO_GOP_SIZE),
         };
         let colour = color::colour_of(self.output.format.color);
         (self.own.row.config)(&self.own.controls, &stream, colour)

@@ -2,9 +2,10 @@
 
 use super::controls::Controls;
 use crate::m2m::codec_controls as all;
-use vb3_codec::levels::{self, Stream};
+use vb3_codec::levels;
 use vb3_codec::{
-    Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, Subsampling, Vp8Settings,
+    Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, StreamSettings, Subsampling,
+    Vp8Settings,
 };
 use vb3_picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
@@ -24,7 +25,7 @@ pub(super) struct Row {
     pub(super) block: u32,
     pub(super) controls: &'static [ControlSpec],
     /// Returns the worker's set-up for a stream.
-    pub(super) config: fn(&Controls, &Stream, Colour) -> Config,
+    pub(super) config: fn(&Controls, &StreamSettings, Colour) -> Config,
 }
 
 const LEAST_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_OUTPUT);
@@ -49,11 +50,7 @@ static ROWS: [Row; 4] = [
         ],
         config: |controls, stream, colour| {
             Config::H264Encoder(H264Settings {
-                width: stream.size.0,
-                height: stream.size.1,
-                rate: stream.rate,
-                bitrate: stream.bitrate,
-                gop: controls.number(cid::MPEG_VIDEO_GOP_SIZE),
+                stream: *stream,
                 profile: match controls.number(cid::MPEG_VIDEO_H264_PROFILE) {
                     2 => H264Profile::Main,
                     4 => H264Profile::High,
@@ -92,12 +89,8 @@ static ROWS: [Row; 4] = [
             let is_high_tier = controls.is_on(cid::MPEG_VIDEO_HEVC_TIER);
             let (level, most_kilobits) = levels::hevc(level, is_high_tier, stream);
             Config::HevcEncoder(HevcSettings {
-                width: stream.size.0,
-                height: stream.size.1,
-                rate: stream.rate,
-                bitrate: stream.bitrate,
+                stream: *stream,
                 constant: controls.is_on(cid::MPEG_VIDEO_BITRATE_MODE),
-                gop: controls.number(cid::MPEG_VIDEO_GOP_SIZE),
                 level,
                 most_kilobits,
                 qp: controls.qp(cid::MPEG_VIDEO_HEVC_MIN_QP, cid::MPEG_VIDEO_HEVC_MAX_QP),
@@ -123,12 +116,8 @@ static ROWS: [Row; 4] = [
         ],
         config: |controls, stream, _| {
             Config::Vp8Encoder(Vp8Settings {
-                width: stream.size.0,
-                height: stream.size.1,
-                rate: stream.rate,
-                bitrate: stream.bitrate,
+                stream: *stream,
                 constant: controls.is_on(cid::MPEG_VIDEO_BITRATE_MODE),
-                gop: controls.number(cid::MPEG_VIDEO_GOP_SIZE),
                 profile: controls.number(cid::MPEG_VIDEO_VP8_PROFILE),
                 qp: controls.qp(cid::MPEG_VIDEO_VPX_MIN_QP, cid::MPEG_VIDEO_VPX_MAX_QP),
             })
@@ -142,8 +131,8 @@ static ROWS: [Row; 4] = [
         block: 1,
         controls: &[all::JPEG_COMPRESSION_QUALITY],
         config: |controls, stream, _| Config::JpegEncoder {
-            width: stream.size.0,
-            height: stream.size.1,
+            width: stream.width,
+            height: stream.height,
             quality: controls.number(cid::JPEG_COMPRESSION_QUALITY),
             sampling: Subsampling::Yuv420,
         },
