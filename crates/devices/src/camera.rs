@@ -9,6 +9,7 @@ use crate::description::Rhythm;
 use crate::hdmi::{Hdmi, Signal};
 use crate::m2m::{CodecProcess, FrameWorker as _};
 use crate::mode::Mode;
+use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
 use crate::scaler::Scaler;
 use crate::source::{NextSource, Ready, Source};
@@ -72,8 +73,8 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
 /// Plays a source into buffers.
 #[derive(Debug)]
 pub(crate) struct Player<C> {
-    /// The scaler between sensor and buffer, if the camera has one.
-    scaler: Option<Scaler>,
+    /// Scales pictures, if the stream has a scaler.
+    pub(crate) converter: PictureConverter,
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
@@ -125,8 +126,9 @@ impl<C> Camera<C> {
             mode.set_timings(timings);
         }
         let has_scaler = *input == CameraInput::Scaler;
+        let scaler = has_scaler.then(|| Scaler::new(sensor, &mode.format));
         let player = Player {
-            scaler: has_scaler.then(|| Scaler::new(sensor, &mode.format)),
+            converter: PictureConverter::new(),
             moving: None,
             source,
             program: Program::default(),
@@ -144,6 +146,7 @@ impl<C> Camera<C> {
             wants_unplug: false,
         };
         let mut camera = Self::with_engine(spec, place, card, mode, player);
+        camera.stream.scaler = scaler;
         camera.stream.hdmi = timings.map(Hdmi::new);
         Ok(camera)
     }
@@ -320,7 +323,7 @@ impl<C> Engine<C> for Player<C> {
             pixel if pixel.is_compressed() => &pixfmt::YUYV,
             pixel => pixel,
         };
-        let size = match &self.scaler {
+        let size = match &stream.scaler {
             None => mode.size(),
             Some(scaler) => scaler.sensor,
         };
@@ -450,10 +453,7 @@ impl<C> Engine<C> for Player<C> {
     fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();
-        let scaled = || {
-            let scaler = self.scaler.as_ref();
-            scaler.and_then(|scaler| scaler.converter.wake_fd())
-        };
+        let scaled = || self.converter.wake_fd();
         let next = || self.program.wake_fd();
         let own = self.jpeg.wake_fd().or_else(scaled).or_else(source);
         own.or_else(next)
@@ -468,17 +468,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn work_at_once(&mut self) {
-        if let Some(scaler) = &mut self.scaler {
-            scaler.converter.work_at_once();
-        }
-    }
-
-    fn scaler(&self) -> Option<&Scaler> {
-        self.scaler.as_ref()
-    }
-
-    fn scaler_mut(&mut self) -> Option<&mut Scaler> {
-        self.scaler.as_mut()
+        self.converter.work_at_once();
     }
 
     fn ports(&self) -> &[Port] {

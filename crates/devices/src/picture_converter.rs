@@ -72,10 +72,11 @@ impl PictureConverter {
         self.thread = Some(thread);
     }
 
-    /// Returns whether the thread must convert a picture and can begin now. `bytes` counts source and target
-    /// together. If no thread can be started, calls convert all pictures.
-    pub(crate) fn wants_thread(&mut self, bytes: usize) -> bool {
-        if bytes < LARGE || self.at_once || self.is_busy() {
+    /// Returns whether the thread must convert a picture and can begin now. If no thread can be started, calls
+    /// convert all pictures.
+    pub(crate) fn wants_thread(&mut self, conversion: &Conversion) -> bool {
+        let [source, target] = conversion.bytes;
+        if source.saturating_add(target) < LARGE || self.at_once || self.is_busy() {
             return false;
         }
         if self.thread.is_none() {

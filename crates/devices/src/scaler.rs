@@ -4,7 +4,6 @@
 
 use crate::beside::Conversion;
 use crate::mode::color_of;
-use crate::picture_converter::PictureConverter;
 use crate::select::Selection;
 use crate::surface::{Surface, Trouble};
 use vb3_picture::convert::Job;
@@ -16,7 +15,6 @@ pub(crate) struct Scaler {
     /// The size that the sensor's pictures must have.
     pub(crate) sensor: Size,
     pub(crate) selection: Selection,
-    pub(crate) converter: PictureConverter,
 }
 
 impl Scaler {
@@ -28,7 +26,6 @@ impl Scaler {
                 crop: Rect::whole(sensor.width(), sensor.height()),
                 compose: Rect::whole(format.width, format.height),
             },
-            converter: PictureConverter::new(),
         }
     }
 
@@ -39,8 +36,7 @@ impl Scaler {
     /// Returns the parameters of a conversion by the current settings. Fails for rectangles that do not fit.
     pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Conversion, Trouble> {
         let Selection { crop, compose } = self.selection;
-        let bytes = Surface(format).rect_bytes(compose);
-        let bytes = bytes.ok_or(Trouble::TooSmall)?;
+        let bytes = |rect| Surface(format).rect_bytes(rect).ok_or(Trouble::TooSmall);
         let color = Color {
             range: Quantization::Limited,
             ..color_of(&format.color)
@@ -58,19 +54,9 @@ impl Scaler {
         Ok(Conversion {
             job,
             shapes: [(frame.format(), frame.size()), (frame.format(), to)],
-            bytes: [frame.bytes().len(), bytes],
+            bytes: [bytes(crop)?, bytes(compose)?],
             selection: self.selection,
         })
-    }
-
-    /// Returns whether the thread must scale this picture, and is free to begin.
-    pub(crate) fn wants_thread(&mut self, plan: &Conversion, frame: &Frame) -> bool {
-        let Rect { width, height, .. } = self.selection.crop;
-        let used = Format::new(frame.format(), width, height)
-            .and_then(|format| Surface(&format).rect_bytes(Rect::whole(width, height)));
-        let [source, target] = plan.bytes;
-        let bytes = used.unwrap_or(source).saturating_add(target);
-        self.converter.wants_thread(bytes)
     }
 }
 

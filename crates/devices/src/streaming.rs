@@ -162,15 +162,6 @@ pub(crate) trait Engine<C> {
     /// Notes that a buffer was freed.
     fn buf_cleanup(&mut self, _formats: &Self::Formats) {}
 
-    /// Returns the scaler between pictures and buffers, if the device has one.
-    fn scaler(&self) -> Option<&Scaler> {
-        None
-    }
-
-    fn scaler_mut(&mut self) -> Option<&mut Scaler> {
-        None
-    }
-
     /// Returns whether the device is a USB webcam, which shows the bounds of its picture and cannot crop.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_g_selection`.
@@ -242,6 +233,8 @@ pub(crate) struct Stream<F, C> {
     pub(crate) statistics: Statistics,
     /// The last failure of something outside the device.
     pub(crate) failure: Option<Failure>,
+    /// The scaler between pictures and buffers, if the device has one.
+    pub(crate) scaler: Option<Scaler>,
     /// The HDMI input of a camera that has one instead of a sensor.
     pub(crate) hdmi: Option<Hdmi>,
     /// Whether each tick moves whole pictures, as in virtual time, and not pieces.
@@ -388,6 +381,7 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
                 due_ns: None,
                 statistics: Statistics::default(),
                 failure: None,
+                scaler: None,
                 hdmi: None,
                 at_once: false,
                 left: 0,
@@ -511,7 +505,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
     fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         self.stream.formats.set_format(format)?;
-        if let Some(scaler) = self.engine.scaler_mut() {
+        if let Some(scaler) = &mut self.stream.scaler {
             // The scaled picture fills the whole buffer again.
             scaler.selection.compose = Rect::whole(format.width, format.height);
         }
@@ -548,12 +542,12 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn sets_selection(&self) -> bool {
-        self.engine.scaler().is_some()
+        self.stream.scaler.is_some()
     }
 
     fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
         let format = self.stream.formats.format();
-        if let Some(scaler) = self.engine.scaler() {
+        if let Some(scaler) = &self.stream.scaler {
             let sensor = scaler.sensor_size();
             return Some(scaler.selection.rect(target, sensor, &format));
         }
@@ -572,8 +566,9 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        let scaler = self.engine.scaler_mut().ok_or(EINVAL)?;
-        let (sensor, format) = (scaler.sensor_size(), self.stream.formats.format());
+        let format = self.stream.formats.format();
+        let scaler = self.stream.scaler.as_mut().ok_or(EINVAL)?;
+        let sensor = scaler.sensor_size();
         let selection = &mut scaler.selection;
         selection.set_rect((target, flags), wanted, sensor, &format)
     }

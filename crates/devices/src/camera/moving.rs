@@ -5,7 +5,7 @@ use super::Player;
 use crate::m2m::FrameWorker as _;
 use crate::mode::Mode;
 use crate::streaming::{Stamp, Tick};
-use crate::surface::{PictureCursor, Step, Surface, Trouble};
+use crate::surface::{PictureCursor, Step, Surface};
 use std::sync::Arc;
 use vb3_queue::Active;
 
@@ -32,14 +32,14 @@ impl<C> Player<C> {
     /// Begins to write the source's picture to a buffer.
     pub(super) fn begin(&mut self, tick: &mut Tick<'_, Mode, C>, stamp: Stamp, token: Active<C>) {
         let frame = self.source.picture_again();
-        let stage = match (&mut self.scaler, frame) {
+        let stage = match (&tick.stream.scaler, frame) {
             _ if tick.stream.formats.pixel().is_compressed() => Stage::Filling(0),
             (Some(scaler), Some(frame)) => {
                 let planned = scaler.plan(frame, &tick.stream.formats.format);
                 let begun = planned.map(|plan| {
-                    let on_thread = scaler.wants_thread(&plan, frame);
+                    let on_thread = self.converter.wants_thread(&plan);
                     let frame = Some(Arc::clone(frame));
-                    (scaler.converter).begin(&plan, frame, Vec::new(), on_thread);
+                    (self.converter).begin(&plan, frame, Vec::new(), on_thread);
                 });
                 self.leave_picture();
                 if let Err(trouble) = begun {
@@ -73,8 +73,8 @@ impl<C> Player<C> {
         }
         if had_picture {
             self.leave_picture();
-        } else if let Some(scaler) = &mut self.scaler {
-            scaler.converter.take_back();
+        } else {
+            self.converter.take_back();
         }
         let moved = step.map(Option::unwrap_or_default);
         tick.complete(moving.stamp, moving.token, moved);
@@ -110,15 +110,11 @@ impl<C> Player<C> {
                 let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
                 Surface(&mode.format).resume_write(token, going, tick.bus, bytes_of)
             }
-            Stage::Scaling => {
-                let converter = &mut self.scaler.as_mut().ok_or(Trouble::Fault)?.converter;
-                match converter.is_converted() {
-                    true => {
-                        converter.resume_write(&mode.format, token, &mut tick.stream.left, tick.bus)
-                    }
-                    false => Ok(None),
-                }
+            Stage::Scaling if self.converter.is_converted() => {
+                let left = &mut tick.stream.left;
+                (self.converter).resume_write(&mode.format, token, left, tick.bus)
             }
+            Stage::Scaling => Ok(None),
         }
     }
 
@@ -129,23 +125,14 @@ impl<C> Player<C> {
 
     /// Returns whether another piece could be moved now.
     pub(super) fn can_go_on(&self) -> bool {
-        self.moving.is_some() && !self.is_scaling()
-    }
-
-    /// Returns whether a thread scales a picture now.
-    fn is_scaling(&self) -> bool {
-        let scaler = self.scaler.as_ref();
-        scaler.is_some_and(|scaler| scaler.converter.is_busy())
+        self.moving.is_some() && !self.converter.is_busy()
     }
 
     /// Stops moving, because streaming ends. A picture that a thread scales is dropped when it is ready.
     pub(super) fn stop_moving(&mut self) {
-        if self.is_scaling() {
-            return;
-        }
-        self.moving = None;
-        if let Some(scaler) = &mut self.scaler {
-            scaler.converter.take_back();
+        if !self.converter.is_busy() {
+            self.moving = None;
+            self.converter.take_back();
         }
     }
 }

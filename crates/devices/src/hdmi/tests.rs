@@ -48,7 +48,7 @@ fn signal(name: &str) -> Signal {
 
 #[test]
 fn modes_have_unique_names() {
-    let names: Vec<String> = MODES.iter().map(|mode| name_of(mode)).collect();
+    let names: Vec<String> = MODES.iter().map(name_of).collect();
     let all = "640x480p59.94 720x480p59.94 720x576p50 1280x720p24 1280x720p25 1280x720p30 \
                1280x720p50 1280x720p60 1920x1080p24 1920x1080p25 1920x1080p30 1920x1080p50 \
                1920x1080p60 800x600p60.32 848x480p60 1024x768p60 1280x768p59.87 1280x800p59.81 \

@@ -3,7 +3,6 @@ use crate::HostSettings;
 use crate::beside::Beside;
 use crate::camera::Camera;
 use crate::device::Outside as _;
-use crate::streaming::Engine as _;
 use crate::surface::EINVAL;
 use crate::tests::bench::{Bench, FILLER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -113,8 +112,8 @@ fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
         may_go.recv().ok();
         task.run(&mut engine);
     });
-    let scaler = camera.engine.scaler_mut().expect("it has one");
-    scaler.converter.convert_by(beside.expect("a thread"));
+    let converter = &mut camera.engine.converter;
+    converter.convert_by(beside.expect("a thread"));
     (Bench::new(camera, buffers), go)
 }
 

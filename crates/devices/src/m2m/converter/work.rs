@@ -43,8 +43,7 @@ impl<C> FrameConverter<C> {
             Ok(plan) => plan,
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
-        let [source_bytes, target_bytes] = plan.bytes;
-        let on_thread = (self.worker).wants_thread(source_bytes.saturating_add(target_bytes));
+        let on_thread = self.worker.wants_thread(&plan);
         let mut reading = Some(PictureCursor::default());
         if on_thread {
             match Surface(&self.output.format).lend_rect(&source, plan.selection.crop, bus) {
