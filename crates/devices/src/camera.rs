@@ -88,8 +88,6 @@ pub(crate) struct Player<C> {
     state: State,
     /// Number of pictures to skip before the next one is shown.
     owed: u64,
-    /// The behaviour at the end of the clip, and the clip's name.
-    end: (ClipEnd, String),
     /// Whether a program has taken all frames and waits for another.
     is_awaited: bool,
     /// Whether the clip has ended and the device must be unplugged.
@@ -116,7 +114,7 @@ impl<C> Camera<C> {
             return Err(Failure::new("a display is no camera"));
         };
         let card = default_card(&spec.kind).unwrap_or_default();
-        let NextSource { source, name, .. } = NextSource::open(source, *end, None)?;
+        let source = Source::open(source, *end)?;
         let native = source.native();
         let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
@@ -141,7 +139,6 @@ impl<C> Camera<C> {
             metadata: spec.metadata.clone(),
             state: State::default(),
             owed: 0,
-            end: (*end, name),
             is_awaited: false,
             wants_unplug: false,
         };
@@ -287,12 +284,14 @@ impl<C> Player<C> {
     /// Ends the stream after the clip: unplugs the device, or fails the stream, as the user chose.
     fn end_stream(&mut self, stream: &mut Stream<Mode, C>, progress: &mut Progress<C>) {
         self.state = State::Ended;
-        let (end, name) = &self.end;
-        if *end == ClipEnd::Unplug {
+        let Some((path, end)) = self.source.end() else {
+            return;
+        };
+        if end == ClipEnd::Unplug {
             self.wants_unplug = true;
             return;
         }
-        let frames = stream.sequence;
+        let (name, frames) = (path.display(), stream.sequence);
         let sentence = format!(
             "{name} ended after {frames} frames, and the stream with it (end=stop): calls fail with \
              EIO until the program streams anew; end=loop plays on"

@@ -9,7 +9,7 @@ use thiserror::Error;
 pub struct Failure {
     sentence: String,
     asked_for: bool,
-    errno: Option<i32>,
+    errno: i32,
 }
 
 impl Failure {
@@ -17,20 +17,20 @@ impl Failure {
         Self {
             sentence: sentence.into(),
             asked_for: false,
-            errno: None,
+            errno: 5,
         }
     }
 
     /// Sets the errno of the call that failed.
     pub(crate) fn with_errno(mut self, errno: i32) -> Self {
-        self.errno = Some(errno);
+        self.errno = errno;
         self
     }
 
     /// Returns the errno of the call that failed. This is EIO unless a more precise one is set.
     #[must_use]
-    pub fn errno(&self) -> i32 {
-        self.errno.unwrap_or(5)
+    pub const fn errno(&self) -> i32 {
+        self.errno
     }
 
     /// Makes a failure for a stream that ends as the user requested, such as by `end=stop`.

@@ -283,9 +283,6 @@ impl DeviceSpec {
         Ok(match &self.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(self, place)?),
-            DeviceKind::Loopback { .. } => {
-                return Err(Failure::new("a loopback is several nodes"));
-            }
             DeviceKind::LoopbackOutput { link } => Box::new(LoopbackOutput::new(self, place, link)),
             DeviceKind::LoopbackCapture { link, exclusive } => {
                 Box::new(LoopbackCapture::new(self, place, link, *exclusive))
@@ -300,7 +297,9 @@ impl DeviceSpec {
             }
             DeviceKind::Codec(_) => Box::new(Decoder::new(self, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
-            DeviceKind::Graph(_) => return Err(Failure::new("a media graph is several nodes")),
+            DeviceKind::Loopback { .. } | DeviceKind::Graph(_) => {
+                return Err(Failure::new("the device has several nodes"));
+            }
             DeviceKind::GraphNode { graph, entity } => {
                 Box::new(GraphNode::new(self, place, (graph, *entity))?)
             }

@@ -407,20 +407,15 @@ impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
         self.engine.buf_cleanup(&self.stream.formats);
     }
 
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        let Prepare { field, .. } = buffer;
-        let given = *field;
-        let buffer = Prepare {
-            field: &mut *field,
-            ..buffer
-        };
+    fn buf_prepare(&mut self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
+        let given = *buffer.field;
         let format = self.stream.formats.format();
         match self.stream.formats.takes_short_frames() {
-            true => Surface(&format).limit_payloads(buffer),
-            false => Surface(&format).prepare(buffer, E::FLOW)?,
+            true => Surface(&format).limit_payloads(&mut buffer),
+            false => Surface(&format).prepare(&mut buffer, E::FLOW)?,
         }
         if E::KEEPS_FIELD && given != FIELD_ANY {
-            *field = given;
+            *buffer.field = given;
         }
         Ok(())
     }

@@ -187,7 +187,7 @@ impl Surface<'_> {
 
     /// Checks that a buffer is large enough for a picture. Sets the payloads of a CAPTURE buffer, and checks
     /// those of an OUTPUT buffer. A compressed picture may have any length.
-    pub(crate) fn prepare(self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
+    pub(crate) fn prepare(self, buffer: &mut Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
         *buffer.field = FIELD_NONE;
         if buffer.lengths.len() < self.0.num_planes {
             return Err(EINVAL);
@@ -219,7 +219,7 @@ impl Surface<'_> {
     }
 
     /// Limits the payloads of an OUTPUT buffer to whole pictures.
-    pub(crate) fn limit_payloads(self, buffer: Prepare<'_>) {
+    pub(crate) fn limit_payloads(self, buffer: &mut Prepare<'_>) {
         *buffer.field = FIELD_NONE;
         if self.is_compressed() {
             return;

@@ -145,7 +145,6 @@ impl<C> Player<C> {
         if let Some(next) = self.program.next.take() {
             self.program.awaits_picture = false;
             self.source.stop();
-            self.end.1 = next.name;
             self.source = next.source;
             (self.owed, self.state) = (0, State::Running);
         }

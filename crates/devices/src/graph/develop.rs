@@ -51,14 +51,19 @@ fn is_mosaic(pixel: &PixelFormat) -> bool {
     pixel.components.iter().any(|plane| plane.cell.len() > 1)
 }
 
+/// Returns the smallest repeated part of a format's first component: its lines of samples.
+fn cell(pixel: &PixelFormat) -> &'static [&'static [Sample]] {
+    let first = pixel.components.first();
+    first.map_or(&[], |plane| plane.cell)
+}
+
 /// Returns the colour that a mosaic has at a pixel.
 pub(super) fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
-    let cell = mosaic
-        .components
-        .first()
-        .map_or(&[][..], |plane| plane.cell);
     // CAST: `y & 1` is one bit.
-    let line = cell.get((y & 1) as usize).copied().unwrap_or_default();
+    let line = cell(mosaic)
+        .get((y & 1) as usize)
+        .copied()
+        .unwrap_or_default();
     line.get((x & 1) as usize).copied().unwrap_or(Sample::G)
 }
 
@@ -229,13 +234,9 @@ impl Scene for Chain {
     }
 
     fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
-        let cell = self
-            .output
-            .components
-            .first()
-            .map_or(&[][..], |plane| plane.cell);
+        let cell = cell(self.output);
         for y in lines {
-            // A mosaic's cell, its smallest repeated part, has two lines. CAST: the remainder is at most 2.
+            // A mosaic's cell has two lines. CAST: the remainder is at most 2.
             let line = cell.get((y % cell.len().max(1) as u32) as usize);
             let line = line.copied().unwrap_or_default();
             if is_mosaic(self.output) {

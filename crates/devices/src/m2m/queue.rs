@@ -149,7 +149,7 @@ impl<C> M2mQueue<C> {
         if self.flow == Flow::Output {
             Surface(format).extend_payloads(&mut buffer);
         }
-        Surface(format).prepare(buffer, self.flow)
+        Surface(format).prepare(&mut buffer, self.flow)
     }
 
     /// Records a STREAMON.

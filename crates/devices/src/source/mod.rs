@@ -12,6 +12,7 @@ use crate::ring::Ring;
 use crate::spec::{ClipEnd, SourceSpec};
 use player::{Decoded, Job, Player};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use vb3_picture::{Background, Frame, Pattern, Picture, Size};
 use vb3_v4l2::{Fraction, PixelFormat, WakeFd, pixfmt};
@@ -20,24 +21,19 @@ use vb3_v4l2::{Fraction, PixelFormat, WakeFd, pixfmt};
 #[derive(Debug)]
 pub struct NextSource {
     pub(crate) source: Source,
-    pub(crate) name: String,
     /// The sequence number of the frame that shows the source's first picture. Without a number, this is the
     /// first frame for which the source has a picture.
     pub(crate) at: Option<u32>,
 }
 
 impl NextSource {
-    /// Opens the source. May wait for ffprobe, for at most 30 seconds.
+    /// Opens the source. A clip is played in a loop. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
     /// The clip cannot be played; the failure says why.
-    pub fn open(spec: &SourceSpec, end: ClipEnd, at: Option<u32>) -> Result<Self, Failure> {
-        let name = match spec {
-            SourceSpec::Pattern => String::new(),
-            SourceSpec::Clip(path) => path.display().to_string(),
-        };
-        let source = Source::open(spec, end)?;
-        Ok(Self { source, name, at })
+    pub fn open(spec: &SourceSpec, at: Option<u32>) -> Result<Self, Failure> {
+        let source = Source::open(spec, ClipEnd::Loop)?;
+        Ok(Self { source, at })
     }
 }
 
@@ -119,6 +115,12 @@ impl Source {
     /// Returns the size and interval of a clip's file; `None` for the test pattern.
     pub(crate) fn native(&self) -> Option<ClipInfo> {
         self.clip.as_ref().map(|clip| clip.info)
+    }
+
+    /// Returns a clip's file, and what happens at its end; `None` for the test pattern.
+    pub(crate) fn end(&self) -> Option<(&Path, ClipEnd)> {
+        let job = &self.clip.as_ref()?.job;
+        Some((&job.path, job.end))
     }
 
     /// Starts to play from the first picture. A clip shows a new picture every `interval` seconds.

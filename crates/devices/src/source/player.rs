@@ -207,7 +207,7 @@ impl Play {
         let (mut head, mut head_bytes) = (Vec::new(), 0);
         let mut last = None;
         let ends = self.job.end;
-        let mut count = self.lap(self.job.still, |number, frame| {
+        let mut look = |number, frame: &Arc<Frame>| {
             let bytes = frame.bytes().len();
             let fits = number < HEAD_MIN || head_bytes + bytes <= HEAD_BYTES;
             if ends == ClipEnd::Loop && head.len() == number && fits {
@@ -215,15 +215,11 @@ impl Play {
                 head.push(Arc::clone(frame));
             }
             last = Some(Arc::clone(frame));
-        })?;
+        };
+        let mut count = self.lap(self.job.still, &mut look)?;
         if count == 0 && !self.job.still {
             // The clip is shorter than half of a slow camera's interval, so it is played as a single picture.
-            count = self.lap(true, |_, frame| {
-                last = Some(Arc::clone(frame));
-                if ends == ClipEnd::Loop {
-                    head.push(Arc::clone(frame));
-                }
-            })?;
+            count = self.lap(true, &mut look)?;
         }
         if count == 0 {
             let name = self.job.path.display();

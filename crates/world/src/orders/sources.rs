@@ -5,7 +5,7 @@ use super::{Awaited, Refused, of};
 use crate::World;
 use vb3_devices::PlayError;
 use vb3_devices::source::NextSource;
-use vb3_devices::spec::{ClipEnd, SourceSpec};
+use vb3_devices::spec::SourceSpec;
 
 impl World {
     /// Starts to open a camera's next source on a thread.
@@ -17,7 +17,7 @@ impl World {
     ) -> Result<Awaited, Refused> {
         let at = self.named(name).map_err(of("device"))?;
         let opening = Job::start(&self.orders.running, "vb3-source", move || {
-            let opened = NextSource::open(&source, ClipEnd::Loop, frame);
+            let opened = NextSource::open(&source, frame);
             opened.map_err(|e| e.sentence().to_owned())
         });
         let opening = opening.map_err(of("source"))?;

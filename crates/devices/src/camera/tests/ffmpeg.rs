@@ -138,7 +138,7 @@ fn next_source_that_fails_is_refused() {
         let mut bench = bench(",pace=free", 1);
         bench.start();
         let clip = SourceSpec::Clip(path.clone());
-        let next = NextSource::open(&clip, ClipEnd::Loop, None).expect("a clip");
+        let next = NextSource::open(&clip, None).expect("a clip");
         std::fs::remove_file(&path).expect("the clip is there");
         bench.device.play(next).expect("it streams");
         let mut frames = 0;
@@ -176,7 +176,7 @@ fn next_source_follows_a_clip_that_ends_early() {
     let mut bench = Bench::new(camera(&spec), 4);
     bench.start();
     (0..4).for_each(|index| bench.queue(index));
-    let next = NextSource::open(&SourceSpec::Pattern, ClipEnd::Loop, Some(10));
+    let next = NextSource::open(&SourceSpec::Pattern, Some(10));
     bench
         .device
         .play(next.expect("the pattern"))
