@@ -115,13 +115,17 @@ pub mod pps_flag {
     pub const UNIFORM_SPACING: u64 = 1 << 20;
 }
 
-/// Scaling lists, row by row, as in ITU-T H.265 7.3.4.
+/// Scaling lists, row by row, as in ITU-T H.265 7.3.4. Names are those of Linux. `dc_coef` is the first factor
+/// of each list.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "names tell sizes of blocks")]
 pub struct ScalingFactors {
-    /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each kind of block.
-    pub lists: [Vec<Vec<u8>>; 4],
-    /// The first factor of each list for 16x16 and 32x32.
-    pub first: [Vec<u8>; 2],
+    pub scaling_list_4x4: [[u8; 16]; 6],
+    pub scaling_list_8x8: [[u8; 64]; 6],
+    pub scaling_list_16x16: [[u8; 64]; 6],
+    pub scaling_list_32x32: [[u8; 64]; 2],
+    pub scaling_list_dc_coef_16x16: [u8; 6],
+    pub scaling_list_dc_coef_32x32: [u8; 2],
 }
 
 /// The short-term references of a picture.
@@ -302,37 +306,50 @@ impl PictureSet {
 
 impl ScalingFactors {
     fn write(&self, bits: &mut BitWriter) -> Result<(), String> {
-        for (size, lists) in self.lists.iter().enumerate() {
-            let side = if size == 0 { 4 } else { 8 };
-            let first = size.checked_sub(2).and_then(|large| self.first.get(large));
-            for (kind, list) in lists.iter().enumerate() {
-                // The list itself follows, not the number of an earlier list.
-                bits.flag(true);
-                let mut last = 8;
-                if let Some(value) = first.and_then(|first| first.get(kind)) {
-                    bits.se(i32::from(*value) - 8);
-                    last = *value;
-                }
-                if last == 0 {
-                    return Err(zero_factor(size));
-                }
-                for at in upward_diagonals(side).flatten() {
-                    let value = list.get(at).copied().unwrap_or_default();
-                    if value == 0 {
-                        return Err(zero_factor(size));
-                    }
-                    bits.se(value.wrapping_sub(last).cast_signed().into());
-                    last = value;
-                }
-            }
+        for list in &self.scaling_list_4x4 {
+            write_list(4, list, None, bits)?;
+        }
+        for list in &self.scaling_list_8x8 {
+            write_list(8, list, None, bits)?;
+        }
+        let firsts = self.scaling_list_dc_coef_16x16;
+        for (list, first) in self.scaling_list_16x16.iter().zip(firsts) {
+            write_list(16, list, Some(first), bits)?;
+        }
+        let firsts = self.scaling_list_dc_coef_32x32;
+        for (list, first) in self.scaling_list_32x32.iter().zip(firsts) {
+            write_list(32, list, Some(first), bits)?;
         }
         Ok(())
     }
 }
 
-fn zero_factor(size: usize) -> String {
-    let side = 4 << size;
-    format!("a scaling list of {side}x{side} blocks has a 0; factors are 1 to 255")
+/// Writes the factors of blocks with this many pixels on each side.
+fn write_list(
+    side: usize,
+    list: &[u8],
+    first: Option<u8>,
+    bits: &mut BitWriter,
+) -> Result<(), String> {
+    // The list itself follows, not the number of an earlier list.
+    bits.flag(true);
+    let mut last = 8;
+    if let Some(value) = first {
+        bits.se(i32::from(value) - 8);
+        last = value;
+    }
+    let in_order = upward_diagonals(side.min(8)).flatten();
+    let factors = in_order.map(|at| list.get(at).copied().unwrap_or_default());
+    for value in factors {
+        if value == 0 || last == 0 {
+            return Err(format!(
+                "a scaling list of {side}x{side} blocks has a 0; factors are 1 to 255"
+            ));
+        }
+        bits.se(value.wrapping_sub(last).cast_signed().into());
+        last = value;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -256,8 +256,12 @@ fn what_is_no_hevc_picture_is_named() {
                 &sps(4),
                 &PictureSet {
                     scaling: Some(ScalingFactors {
-                        lists: [vec![vec![9; 16]], vec![vec![0; 64]], vec![], vec![]],
-                        first: [vec![], vec![]],
+                        scaling_list_4x4: [[9; 16]; 6],
+                        scaling_list_8x8: [[0; 64]; 6],
+                        scaling_list_16x16: [[9; 64]; 6],
+                        scaling_list_32x32: [[9; 64]; 2],
+                        scaling_list_dc_coef_16x16: [9; 6],
+                        scaling_list_dc_coef_32x32: [9; 2],
                     }),
                     ..PictureSet::default()
                 },

@@ -61,7 +61,11 @@ pub(super) fn describe(
     if sps.flags & sps_flag::SCALING_LIST_ENABLED != 0 {
         let id = cid::STATELESS_HEVC_SCALING_MATRIX;
         let matrix = parameters.need(id, Bytes::of::<MatrixControl>)?;
-        pps.scaling = Some(scaling_factors(&matrix));
+        pps.scaling = Some(fields!(
+            ScalingFactors from matrix, v4l2_ctrl_hevc_scaling_matrix:
+            scaling_list_4x4, scaling_list_8x8, scaling_list_16x16, scaling_list_32x32,
+            scaling_list_dc_coef_16x16, scaling_list_dc_coef_32x32;
+        ));
     }
     let params = parameters.get(
         cid::STATELESS_HEVC_DECODE_PARAMS,
@@ -114,30 +118,6 @@ fn picture_set(control: &Bytes<'_>) -> Result<PictureSet, String> {
         row_height_minus1: heights.to_vec(),
         scaling: None,
     ))
-}
-
-fn scaling_factors(control: &Bytes<'_>) -> ScalingFactors {
-    fn lists<const LEN: usize>(lists: &[[u8; LEN]]) -> Vec<Vec<u8>> {
-        lists.iter().map(|list| list.to_vec()).collect()
-    }
-    let small: [[u8; 16]; 6] = control.get(offset_of!(MatrixControl, scaling_list_4x4));
-    let [middle, large]: [[[u8; 64]; 6]; 2] = [
-        control.get(offset_of!(MatrixControl, scaling_list_8x8)),
-        control.get(offset_of!(MatrixControl, scaling_list_16x16)),
-    ];
-    let largest: [[u8; 64]; 2] = control.get(offset_of!(MatrixControl, scaling_list_32x32));
-    let first: [u8; 6] = control.get(offset_of!(MatrixControl, scaling_list_dc_coef_16x16));
-    let first_of_largest: [u8; 2] =
-        control.get(offset_of!(MatrixControl, scaling_list_dc_coef_32x32));
-    ScalingFactors {
-        lists: [
-            lists(&small),
-            lists(&middle),
-            lists(&large),
-            lists(&largest),
-        ],
-        first: [first.to_vec(), first_of_largest.to_vec()],
-    }
 }
 
 /// Returns a picture's references, and the timestamps of their CAPTURE buffers in nanoseconds.
