@@ -21,8 +21,5 @@ mod bindings;
 
 pub use bindings::*;
 
-/// The arguments of bindgen, one per line. Lines that begin with `#` are comments.
-pub const BINDGEN_ARGS: &str = include_str!("sys/BINDGEN.args");
-
 /// The version in QUERYCAP: that of the headers, 6.12.0.
 pub const API_VERSION: u32 = 6 << 16 | 12 << 8;
