@@ -95,7 +95,7 @@ impl Inode {
 }
 
 /// All descriptions given to programs and not known to have ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Held {
     inotify: Option<OwnedFd>,
     inodes: HashMap<FdIdentity, Inode>,
@@ -116,18 +116,11 @@ impl Held {
     pub(crate) fn new() -> Self {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let made = inotify::init(flags).map_err(raw::err);
-        let refused = made.as_ref().err().copied();
         Self {
+            refused: made.as_ref().err().copied(),
             inotify: made.ok(),
-            inodes: HashMap::new(),
-            watches: HashMap::new(),
-            ended: Vec::new(),
-            doubtful: HashSet::new(),
             next_byte: 1,
-            unwatched: 0,
-            wants_locks: false,
-            locks: None,
-            refused,
+            ..Self::default()
         }
     }
 
@@ -190,7 +183,7 @@ impl Held {
         flags: i32,
         given: Given,
     ) -> Result<(OwnedFd, FdIdentity, i64), Errno> {
-        let id = raw::identity(&raw::fstat(fd)?);
+        let (id, _) = raw::known(fd)?;
         let made = raw::reopen(fd, flags)?;
         if !matches!(given, Given::Mapping(..)) {
             raw::seek_past_all(made.as_fd())?;
@@ -410,20 +403,16 @@ impl Held {
     /// Finds ended inodes by their missing watches, after the kernel has lost events.
     fn find_ended(&mut self) {
         let Some(inotify) = &self.inotify else { return };
-        let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
-        let Ok(text) = raw::proc_text(&path) else {
+        let text = raw::proc_string(&format!("/proc/self/fdinfo/{}", inotify.as_raw_fd()));
+        if text.is_empty() {
             return;
+        }
+        let watch = |line: &str| {
+            let watch = line.strip_prefix("inotify wd:")?.split(' ').next()?;
+            i32::from_str_radix(watch, 16).ok()
         };
-        let text = String::from_utf8_lossy(&text);
-        let left: HashSet<i32> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("inotify wd:")?.split(' ').next())
-            .filter_map(|watch| i32::from_str_radix(watch, 16).ok())
-            .collect();
-        let gone = self
-            .watches
-            .iter()
-            .filter(|(watch, _)| !left.contains(watch));
+        let left: HashSet<i32> = text.lines().filter_map(watch).collect();
+        let gone = self.watches.iter().filter(|(at, _)| !left.contains(at));
         self.ended.extend(gone.map(|(_, id)| *id));
     }
 

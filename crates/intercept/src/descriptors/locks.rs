@@ -7,7 +7,7 @@
 //!
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FlockOperation;
@@ -20,10 +20,10 @@ use crate::kernel::raw;
 const MAX_WAIT_CHAIN: usize = 10;
 
 /// Id of a descriptor table that holds locks; 0 stands for all tables without locks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TableId(u64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Table(TableId),
     /// An open file description.
@@ -54,7 +54,6 @@ pub(crate) enum Wanted {
 /// An owner of locks on a node, with its own open file of the node's lock file.
 #[derive(Debug)]
 struct Holder {
-    owner: Owner,
     /// The process that last set a lock for this owner.
     pid: u32,
     locks: OwnedFd,
@@ -84,10 +83,13 @@ impl Drop for Holder {
     }
 }
 
+/// The owner of a conflicting lock.
+type Blocker<'a> = (&'a Owner, &'a Holder);
+
 #[derive(Debug)]
 struct OfNode {
     file: OwnedFd,
-    holders: Vec<Holder>,
+    holders: BTreeMap<Owner, Holder>,
 }
 
 #[derive(Debug, Default)]
@@ -143,25 +145,20 @@ impl Locks {
         owner: Owner,
     ) -> Result<&mut Holder, Errno> {
         let of = match self.nodes.entry(node) {
-            std::collections::hash_map::Entry::Occupied(of) => of.into_mut(),
-            std::collections::hash_map::Entry::Vacant(of) => of.insert(OfNode {
+            hash_map::Entry::Occupied(of) => of.into_mut(),
+            hash_map::Entry::Vacant(of) => of.insert(OfNode {
                 file: raw::memfd(c"vb3-locks")?,
-                holders: Vec::new(),
+                holders: BTreeMap::new(),
             }),
         };
-        let at = match of.holders.iter().position(|holder| holder.owner == owner) {
-            Some(at) => at,
-            None => {
-                of.holders.push(Holder {
-                    owner,
-                    pid: 0,
-                    locks: raw::reopen(of.file.as_fd(), libc::O_RDWR)?,
-                    through: Vec::new(),
-                });
-                of.holders.len() - 1
-            }
+        let holder = match of.holders.entry(owner) {
+            btree_map::Entry::Occupied(holder) => holder.into_mut(),
+            btree_map::Entry::Vacant(holder) => holder.insert(Holder {
+                pid: 0,
+                locks: raw::reopen(of.file.as_fd(), libc::O_RDWR)?,
+                through: Vec::new(),
+            }),
         };
-        let holder = of.holders.get_mut(at).ok_or(Errno(libc::ENOLCK))?;
         if !holder.through.contains(&file) {
             holder.through.push(file);
         }
@@ -208,13 +205,8 @@ impl Locks {
     ) -> Result<libc::flock, Errno> {
         self.holder(at, owner)?;
         let (mut found, blocker) = self.conflict(at.0, owner, range)?;
-        if let Some(Holder {
-            owner: Owner::Table(_),
-            pid,
-            ..
-        }) = blocker
-        {
-            found.l_pid = pid.cast_signed();
+        if let Some((Owner::Table(_), holder)) = blocker {
+            found.l_pid = holder.pid.cast_signed();
         }
         Ok(found)
     }
@@ -222,7 +214,7 @@ impl Locks {
     /// Returns the owner of a lock that conflicts with the lock `range` of `owner`.
     pub(crate) fn blocker(&self, node: usize, owner: Owner, range: libc::flock) -> Option<Owner> {
         let (_, blocker) = self.conflict(node, owner, range).ok()?;
-        blocker.map(|holder| holder.owner)
+        blocker.map(|(owner, _)| *owner)
     }
 
     fn conflict(
@@ -230,14 +222,13 @@ impl Locks {
         node: usize,
         owner: Owner,
         mut range: libc::flock,
-    ) -> Result<(libc::flock, Option<&Holder>), Errno> {
+    ) -> Result<(libc::flock, Option<Blocker<'_>>), Errno> {
         let of = self.nodes.get(&node).ok_or(Errno(libc::ENOLCK))?;
-        let own = of.holders.iter().find(|holder| holder.owner == owner);
-        let own = own.ok_or(Errno(libc::ENOLCK))?;
+        let own = of.holders.get(&owner).ok_or(Errno(libc::ENOLCK))?;
         raw::ofd_lock(own.locks.as_fd(), libc::F_OFD_GETLK, &mut range)?;
         let is_free = i32::from(range.l_type) == libc::F_UNLCK;
-        let mut others = of.holders.iter().filter(|holder| holder.owner != owner);
-        let blocker = others.find(|holder| !is_free && holder.has(&range));
+        let mut others = of.holders.iter().filter(|(other, _)| **other != owner);
+        let blocker = others.find(|(_, holder)| !is_free && holder.has(&range));
         Ok((range, blocker))
     }
 
@@ -245,13 +236,13 @@ impl Locks {
     /// locks set through other opens of the node end, too. Returns true if the table may have held locks
     /// there: it has set or queried one before.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
-        self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
+        self.drop_holders(|of, owner, _| of == node && owner == Owner::Table(table))
     }
 
     /// Releases the locks of owners that have set or queried a lock through a file. Its last descriptor was
     /// closed. Returns whether there were such owners.
     pub(crate) fn file_ended(&mut self, file: FileId) -> bool {
-        self.drop_holders(|_, holder| holder.through.contains(&file))
+        self.drop_holders(|_, _, holder| holder.through.contains(&file))
     }
 
     /// Removes an ended process or thread, and releases the locks of a table that no task uses any more.
@@ -264,23 +255,24 @@ impl Locks {
                 ended.push(Owner::Table(*id));
             }
         }
-        self.drop_holders(|_, holder| ended.contains(&holder.owner))
+        self.drop_holders(|_, owner, _| ended.contains(&owner))
     }
 
     /// Drops owners for which `is_gone` is true, with their locks. Returns whether there were any.
     /// Forgets nodes and tables without owners.
-    fn drop_holders(&mut self, is_gone: impl Fn(usize, &Holder) -> bool) -> bool {
+    fn drop_holders(&mut self, is_gone: impl Fn(usize, Owner, &Holder) -> bool) -> bool {
         let mut changed = false;
         for (node, of) in &mut self.nodes {
             let before = of.holders.len();
-            of.holders.retain(|holder| !is_gone(*node, holder));
+            of.holders
+                .retain(|owner, holder| !is_gone(*node, *owner, holder));
             changed |= of.holders.len() != before;
         }
         self.nodes.retain(|_, of| !of.holders.is_empty());
         let nodes = &self.nodes;
         self.tables.retain(|(id, _)| {
-            let mut holders = nodes.values().flat_map(|of| &of.holders);
-            holders.any(|holder| holder.owner == Owner::Table(*id))
+            let owner = Owner::Table(*id);
+            nodes.values().any(|of| of.holders.contains_key(&owner))
         });
         changed
     }

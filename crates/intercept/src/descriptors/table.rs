@@ -211,10 +211,8 @@ impl Table {
         let files = closed.filter_map(|id| self.by_inode.get(&id));
         let nodes: HashSet<usize> = files.filter_map(|file| self.node_of(*file)).collect();
         let table = self.locks.table_of(task, shares);
-        let had = nodes
-            .into_iter()
-            .filter(|node| self.locks.close(table, *node));
-        had.count() > 0
+        let close = |had, node| self.locks.close(table, node) || had;
+        nodes.into_iter().fold(false, close)
     }
 
     /// Returns the entry of a thread's descriptor, or why there is none.
@@ -255,14 +253,10 @@ impl Table {
         }
         let id = look()?;
         if known == Known::Nothing && may_be_kept() && !self.unkept.contains(&pid()) {
-            let before = self
-                .known
-                .borrow_mut()
-                .entry(fd)
-                .or_default()
-                .insert(tid, id);
-            self.count
-                .update(|count| count + usize::from(before.is_none()));
+            let mut known = self.known.borrow_mut();
+            let before = known.entry(fd).or_default().insert(tid, id);
+            let added = usize::from(before.is_none());
+            self.count.update(|count| count + added);
         }
         Ok(id)
     }

@@ -58,9 +58,8 @@ impl OpenFile {
         match &self.fd {
             Some(fd) => raw::status_flags(fd.as_fd()),
             None => {
-                let (tid, fd) = self.place;
-                let flags = fd_info(tid, fd, "flags:", 8)?;
-                i32::try_from(flags).map_err(|_| Errno(libc::EBADF))
+                let flags = listed_flags(self.place).and_then(|flags| i32::try_from(flags).ok());
+                flags.ok_or(Errno(libc::EBADF))
             }
         }
     }
@@ -109,12 +108,9 @@ impl Threads {
 
     /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
     fn with_siblings(&self, tid: u32) -> Vec<u32> {
-        let alone = self.all.contains_key(&tid).then_some(tid);
-        let of = self.of.get(&tid).into_iter().flatten().copied();
-        of.chain(alone)
-            .collect::<BTreeSet<u32>>()
-            .into_iter()
-            .collect()
+        let mut all = self.of.get(&tid).cloned().unwrap_or_default();
+        all.extend(self.all.contains_key(&tid).then_some(tid));
+        all.into_iter().collect()
     }
 }
 
@@ -148,8 +144,7 @@ impl Procs {
         on_reuse: impl FnOnce(),
         watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
     ) -> Result<Arc<Thread>, Errno> {
-        let known = lock(&self.threads).all.get(&tid).map(Arc::clone);
-        match known {
+        match self.known(tid) {
             Some(thread) if thread.is_current() => return Ok(thread),
             Some(_) => {
                 self.forget(tid);
@@ -185,21 +180,17 @@ impl Procs {
         lock(&self.threads).all.len()
     }
 
+    fn known(&self, tid: u32) -> Option<Arc<Thread>> {
+        lock(&self.threads).all.get(&tid).map(Arc::clone)
+    }
+
     pub(crate) fn remembers(&self, tid: u32) -> bool {
-        let threads = lock(&self.threads);
-        threads
-            .all
-            .get(&tid)
-            .is_some_and(|thread| thread.is_current())
+        self.known(tid).is_some_and(|thread| thread.is_current())
     }
 
     /// Returns whether the thread's end is noticed even if its process continues.
     pub(crate) fn tells_end_of(&self, tid: u32) -> bool {
-        let threads = lock(&self.threads);
-        threads
-            .all
-            .get(&tid)
-            .is_some_and(|thread| thread.has_own_pidfd)
+        self.known(tid).is_some_and(|thread| thread.has_own_pidfd)
     }
 
     /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
@@ -291,14 +282,13 @@ pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     u32::try_from(raw::proc_numbers(&path).len()).ok()
 }
 
-/// Returns a number from a descriptor's fdinfo file.
-pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
-    let path = format!("/proc/{tid}/fdinfo/{fd}");
-    let file = raw::open(path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
+/// Returns the open flags in a descriptor's fdinfo file.
+fn listed_flags((tid, fd): (u32, i32)) -> Option<u64> {
+    let file = raw::open(format!("/proc/{tid}/fdinfo/{fd}"), libc::O_RDONLY).ok()?;
     // The first lines are the same for all kinds of files.
     let mut text = [0; 512];
-    let len = raw::read(file.as_fd(), &mut text)?;
-    field(text.get(..len).unwrap_or_default(), key, radix).ok_or(Errno(libc::EBADF))
+    let len = raw::read(file.as_fd(), &mut text).ok()?;
+    field(text.get(..len)?, "flags:", 8)
 }
 
 /// Returns a number from a thread's status file.

@@ -107,10 +107,7 @@ pub(crate) fn receive(
 
 /// Returns the present poll events of a descriptor whose poll no program serves.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
-    poll_all_now([(fd, events)].into_iter())
-        .first()
-        .copied()
-        .unwrap_or(0)
+    poll_all_now([(fd, events)].into_iter()).pop().unwrap_or(0)
 }
 
 /// Returns the present poll events of several descriptors whose poll no program serves.
@@ -243,9 +240,9 @@ pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns the target of a descriptor's link in /proc, such as [`EPOLL_SET`]; empty if there is none.
-pub(crate) fn link_of(fd: BorrowedFd<'_>) -> Vec<u8> {
-    readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+/// Returns the target of a descriptor's link in /proc: the file's path, or a name such as [`EPOLL_SET`].
+pub(crate) fn link_of(fd: impl AsFd) -> Option<Vec<u8>> {
+    readlink(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()
 }
 
 pub(crate) const EPOLL_SET: &[u8] = b"anon_inode:[eventpoll]";

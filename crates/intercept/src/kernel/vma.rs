@@ -7,7 +7,7 @@ use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::read_write;
 
 use crate::kernel::raw;
-use vb3_host::{Access, Errno};
+use vb3_host::{Access, Errno, FdIdentity};
 
 /// One mapping: a line of a process's `maps` file.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +16,9 @@ pub(crate) struct Mapping<'a> {
     pub(crate) end: u64,
     /// The mapping's permissions as PROT_* bits.
     pub(crate) prot: i32,
-    is_shared: bool,
-    pub(crate) dev: u64,
-    pub(crate) ino: u64,
+    /// `MAP_SHARED` or `MAP_PRIVATE`.
+    pub(crate) kind: i32,
+    pub(crate) file: FdIdentity,
     pub(crate) name: &'a [u8],
 }
 
@@ -39,18 +39,10 @@ impl<'a> Mapping<'a> {
             start,
             end,
             prot: given.fold(0, |all, (_, bit)| all | bit),
-            is_shared: perms.get(3) == Some(&b's'),
-            dev,
-            ino,
+            kind: kind(perms.get(3) == Some(&b's')),
+            file: FdIdentity { dev, ino },
             name,
         })
-    }
-
-    pub(crate) fn kind(&self) -> i32 {
-        match self.is_shared {
-            true => libc::MAP_SHARED,
-            false => libc::MAP_PRIVATE,
-        }
     }
 
     pub(crate) fn allows(&self, access: Access) -> bool {
@@ -59,6 +51,13 @@ impl<'a> Mapping<'a> {
             Access::Write => libc::PROT_WRITE,
         };
         self.prot & needed != 0
+    }
+}
+
+const fn kind(is_shared: bool) -> i32 {
+    match is_shared {
+        true => libc::MAP_SHARED,
+        false => libc::MAP_PRIVATE,
     }
 }
 
@@ -219,9 +218,11 @@ impl Query {
             end: self.end,
             // CAST: three bits.
             prot: (self.vma_flags & PERMISSIONS) as i32,
-            is_shared: self.vma_flags & SHARED != 0,
-            dev: libc::makedev(major, minor),
-            ino: self.inode,
+            kind: kind(self.vma_flags & SHARED != 0),
+            file: FdIdentity {
+                dev: libc::makedev(major, minor),
+                ino: self.inode,
+            },
             // The kernel's length counts the NUL.
             name: name.get(..name_len.saturating_sub(1)).unwrap_or_default(),
         }
@@ -309,8 +310,8 @@ mod tests {
         let code = (queries_and_text_name_the_same_mappings as fn()) as usize as u64;
         let seen = |map: &Mapping<'_>| {
             let name = map.name.split(|&b| b == b' ').next().unwrap_or_default();
-            let of = (map.start, map.end, map.prot, map.kind());
-            (of, map.dev, map.ino, name.to_vec())
+            let of = (map.start, map.end, map.prot, map.kind);
+            (of, map.file, name.to_vec())
         };
         // Compares only the mapping of this code, since other threads change other mappings.
         let (mut by_query, mut by_text) = (Vec::new(), Vec::new());

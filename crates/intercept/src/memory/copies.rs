@@ -71,19 +71,14 @@ impl CopyMethod {
         if out.is_empty() {
             return Ok(0);
         }
+        let remote = remote(addr, out.len())?;
         if self == Self::Files {
-            remote(addr, out.len())?;
             let file = Opened::new(tid, addr, out.len(), Access::Read)?;
             let part = out.get_mut(..file.len).unwrap_or_default();
             return Ok(read_at(&file.mem, addr, part));
         }
         let local = local(out.as_mut_ptr(), out.len());
-        vm_call(
-            libc::process_vm_readv,
-            tid,
-            &[local],
-            &[remote(addr, out.len())?],
-        )
+        vm_call(libc::process_vm_readv, tid, &[local], &[remote])
     }
 
     /// Reads a byte of every page of a range. Stops at a missing page. Returns whether there was none.
@@ -121,18 +116,13 @@ impl CopyMethod {
         if data.is_empty() {
             return Ok(());
         }
+        let remote = remote(addr, data.len())?;
         let n = if self == Self::Files {
-            remote(addr, data.len())?;
             let file = Opened::new(tid, addr, data.len(), Access::Write)?;
             write_at(&file.mem, addr, data.get(..file.len).unwrap_or_default())
         } else {
             let local = local(data.as_ptr().cast_mut(), data.len());
-            vm_call(
-                libc::process_vm_writev,
-                tid,
-                &[local],
-                &[remote(addr, data.len())?],
-            )?
+            vm_call(libc::process_vm_writev, tid, &[local], &[remote])?
         };
         (n == data.len()).then_some(()).ok_or(Errno(libc::EFAULT))
     }
@@ -144,11 +134,10 @@ impl CopyMethod {
         let (Self::Calls, Ok(to)) = (self, to.collect::<Result<Vec<_>, Errno>>()) else {
             return false;
         };
-        let from = pieces
-            .iter()
-            .map(|(_, data)| local(data.as_ptr().cast_mut(), data.len()));
+        let data = || pieces.iter().map(|(_, data)| data);
+        let from = data().map(|data| local(data.as_ptr().cast_mut(), data.len()));
         let from: Vec<_> = from.collect();
-        let bytes = pieces.iter().map(|(_, data)| data.len()).sum();
+        let bytes = data().map(Vec::len).sum();
         vm_call(libc::process_vm_writev, tid, &from, &to) == Ok(bytes)
     }
 
@@ -285,10 +274,11 @@ fn local(at: *mut u8, iov_len: usize) -> libc::iovec {
 /// EFAULT for a range that no program can have.
 fn remote(addr: u64, iov_len: usize) -> Result<libc::iovec, Errno> {
     let end = addr.checked_add(iov_len as u64);
-    let at = usize::try_from(addr)
-        .ok()
-        .filter(|_| end.is_some_and(|end| end <= 1 << 56));
-    let iov_base = core::ptr::without_provenance_mut(at.ok_or(Errno(libc::EFAULT))?);
+    if end.is_none_or(|end| end > 1 << 56) {
+        return Err(Errno(libc::EFAULT));
+    }
+    // CAST: addresses have the size of pointers.
+    let iov_base = core::ptr::without_provenance_mut(addr as usize);
     Ok(libc::iovec { iov_base, iov_len })
 }
 
@@ -322,10 +312,6 @@ impl ProcFiles {
     }
 
     fn is_device(&self, map: &Mapping<'_>) -> bool {
-        let id = FdIdentity {
-            dev: map.dev,
-            ino: map.ino,
-        };
         let special = map.name.starts_with(b"/dev/")
             && !map.name.starts_with(b"/dev/zero")
             && !map.name.starts_with(b"/dev/shm/")
@@ -334,7 +320,7 @@ impl ProcFiles {
             || map.name.starts_with(b"[v")
             || map.name.starts_with(b"/dmabuf:")
             || map.name.starts_with(b"anon_inode:")
-            || (map.ino != 0 && lock(&self.held).knows(id))
+            || (map.file.ino != 0 && lock(&self.held).knows(map.file))
     }
 }
 
@@ -362,9 +348,8 @@ impl ProcessMemory for ProcFiles {
     fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
         let file = Cell::new(None);
         let is_same = |map: &Mapping<'_>| {
-            let (dev, ino) = (map.dev, map.ino);
-            let id = FdIdentity { dev, ino };
-            ino != 0 && file.replace(Some(id)).is_none_or(|before| before == id)
+            let id = map.file;
+            id.ino != 0 && file.replace(Some(id)).is_none_or(|before| before == id)
         };
         let covered = vma::covered(&self.maps, addr, len, is_same).ok()?;
         file.get().filter(|_| covered == len)
@@ -374,7 +359,7 @@ impl ProcessMemory for ProcFiles {
         let mut is_mapped = false;
         // Reads the list as text, which is cheaper than one query per mapping.
         let visited = vma::visit_text(self.maps.as_fd(), 0, |map| {
-            is_mapped = map.ino == id.ino && map.dev == id.dev;
+            is_mapped = map.file == id;
             !is_mapped
         });
         visited.is_ok() && is_mapped
@@ -436,7 +421,7 @@ mod tests {
             .collect();
         assert_eq!(maps.len(), 2);
         assert!(maps[0].allows(Access::Write) && !maps[1].allows(Access::Write));
-        assert_eq!((maps[1].ino, maps[1].name), (77, &b"/memfd:x"[..]));
+        assert_eq!((maps[1].file.ino, maps[1].name), (77, &b"/memfd:x"[..]));
         let stack = 0u64;
         let addr = (&raw const stack).expose_provenance() as u64;
         assert_eq!(own().probe(addr, 8, Access::Write), Ok(8));

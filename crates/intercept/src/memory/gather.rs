@@ -7,7 +7,7 @@
 //! answered.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -56,32 +56,16 @@ impl Part {
         bytes.truncate(got.unwrap_or(0));
         let fault = bytes.len() < wanted;
         // For a missing page, reports the fault at the requested address.
-        let addr = if bytes.is_empty() {
-            addr
-        } else {
-            addr - before
-        };
+        let addr = addr - if bytes.is_empty() { 0 } else { before };
         let refused = got.err().filter(|e| *e == Errno(libc::EPERM));
         (Self { addr, bytes, fault }, refused.map_or(Ok(()), Err))
     }
 
-    /// Returns whether the part contains these bytes, or shows that one of them cannot be read.
-    fn answers(&self, addr: u64, len: usize) -> bool {
-        let at = addr
-            .checked_sub(self.addr)
-            .and_then(|at| usize::try_from(at).ok());
-        at.is_some_and(|at| {
-            let has = self.bytes.len();
-            at.checked_add(len).is_some_and(|end| end <= has) || self.fault && at <= has
-        })
-    }
-
-    fn copy(&self, addr: u64, out: &mut [u8]) -> Option<Result<(), Errno>> {
+    /// Returns these bytes, or EFAULT if one of them cannot be read. `None` if the part does not show this.
+    fn get(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
         let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
-        let end = at.checked_add(out.len())?;
-        if let Some(bytes) = self.bytes.get(at..end) {
-            out.copy_from_slice(bytes);
-            return Some(Ok(()));
+        if let Some(bytes) = self.bytes.get(at..at.checked_add(len)?) {
+            return Some(Ok(bytes));
         }
         (self.fault && at <= self.bytes.len()).then_some(Err(Errno(libc::EFAULT)))
     }
@@ -122,6 +106,13 @@ pub(crate) struct Data {
     /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
     polled: HashMap<Polled, i16>,
+}
+
+impl Data {
+    /// Returns whether the copies contain these bytes, or show that one of them cannot be read.
+    fn has(&self, addr: u64, len: usize) -> bool {
+        self.parts.iter().any(|part| part.get(addr, len).is_some())
+    }
 }
 
 /// The data collected for one call. See the module's documentation.
@@ -185,9 +176,7 @@ impl Gathered {
         if asked.is_empty() {
             return;
         }
-        let files = asked
-            .iter()
-            .map(|((_, events), file)| (file.as_fd(), *events));
+        let files = asked.iter().map(|((_, events), file)| (file, *events));
         let found = may_block::poll(may, &files.collect::<Vec<_>>());
         let found = asked.iter().map(|(at, _)| *at).zip(found);
         self.data().polled.extend(found);
@@ -237,8 +226,10 @@ impl Gathered {
             return Ok(());
         }
         let mut inner = self.data();
-        if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
-            return done;
+        let mut parts = inner.parts.iter();
+        if let Some(bytes) = parts.find_map(|part| part.get(addr, out.len())) {
+            out.copy_from_slice(bytes?);
+            return Ok(());
         }
         if inner.bytes.saturating_add(out.len()) > MAX_BYTES || inner.rounds >= ROUNDS {
             return Err(Errno(libc::ENOMEM));
@@ -260,7 +251,7 @@ impl Gathered {
         let noted = inner.missing.iter().map(|&(_, len)| len);
         let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
         let fits = bytes <= MAX_BYTES && inner.rounds < ROUNDS;
-        if len == 0 || !fits || inner.parts.iter().any(|p| p.answers(addr, len)) {
+        if len == 0 || !fits || inner.has(addr, len) {
             return Ok(());
         }
         inner.missing.push((addr, len));
@@ -323,7 +314,7 @@ impl Gathered {
         }
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            if self.data().parts.iter().any(|part| part.answers(addr, len)) {
+            if self.data().has(addr, len) {
                 continue;
             }
             let (part, got) = Part::copied(may, method, tid, addr, len);

@@ -26,7 +26,7 @@ impl Supervisor<'_> {
         if kind & libc::SOCK_NONBLOCK != 0 {
             rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }
-        let id = raw::identity(&raw::fstat(theirs.as_fd())?);
+        let (id, _) = raw::known(theirs.as_fd())?;
         let port = n.pid();
         let added = self.step(may, |server| server.monitors.add(id, ours, port));
         if !added {

@@ -373,7 +373,7 @@ impl Supervisor<'_> {
     /// Returns the index of the node with this name in this directory.
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
         self.nodes.iter().position(|node| {
-            let parent = || of_path(may, node.path.parent()?.to_str()?);
+            let parent = || of_path(may, node.path.parent()?);
             file_name(&node.path) == name && parent() == Some(dir)
         })
     }

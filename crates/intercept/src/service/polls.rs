@@ -282,13 +282,13 @@ fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
         libc::S_IFCHR => raw::is_cuse(file.as_fd()),
         libc::S_IFSOCK | libc::S_IFIFO => return Source::Other(file),
         _ => {
-            let link = raw::link_of(file.as_fd());
-            if link == raw::SIGNALFD
+            let link = raw::link_of(&file);
+            if link.as_deref() == Some(raw::SIGNALFD)
                 && let Some(signals) = raw::signals_of(file.as_fd())
             {
                 return Source::Signals(signals);
             }
-            link == raw::EPOLL_SET
+            link.as_deref() == Some(raw::EPOLL_SET)
         }
     };
     match is_slow {

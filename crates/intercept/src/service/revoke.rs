@@ -355,7 +355,7 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
     let maps = raw::proc_text(&format!("/proc/{}/maps", thread.tid()));
     let maps = maps.map_err(|_| Errno(libc::ESRCH))?;
     let all = || maps.split(|&b| b == b'\n').filter_map(Mapping::parse);
-    let lost: Vec<Mapping<'_>> = all().filter(|map| is_of(map, files)).collect();
+    let lost: Vec<Mapping<'_>> = all().filter(|map| files.contains(&map.file)).collect();
     if lost.is_empty() {
         return Ok(());
     }
@@ -401,7 +401,7 @@ fn map_nothing(
     let mut mapped = Ok(());
     for map in lost {
         let prot = u64::from(map.prot.cast_unsigned());
-        let kind = u64::from((map.kind() | libc::MAP_FIXED).cast_unsigned());
+        let kind = u64::from((map.kind | libc::MAP_FIXED).cast_unsigned());
         let fd = file | u64::from(PASS) << 32;
         let args = [map.start, map.end - map.start, prot, kind, fd, 0];
         mapped = mapped.and(thread.call(libc::SYS_mmap, args)?.map(drop));
@@ -413,11 +413,6 @@ fn map_nothing(
 /// Returns the settings of a supervisor thread that stops a program's threads.
 fn thread() -> Builder {
     Builder::new().name("vb3-revoke".into()).stack_size(STACK)
-}
-
-fn is_of(map: &Mapping<'_>, files: &[FdIdentity]) -> bool {
-    let is = |file: &FdIdentity| (file.dev, file.ino) == (map.dev, map.ino);
-    files.iter().any(is)
 }
 
 fn threads_of(pid: u32) -> Vec<u32> {
@@ -433,5 +428,5 @@ fn maps_any(pid: u32, files: &[FdIdentity]) -> bool {
     });
     let maps = maps.unwrap_or_default();
     let mut all = maps.split(|&b| b == b'\n').filter_map(Mapping::parse);
-    all.any(|map| is_of(&map, files))
+    all.any(|map| files.contains(&map.file))
 }

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::descriptors::files;
-use crate::kernel::{Borrowed, MayBlock, lock, may_block, raw};
+use crate::kernel::{Borrowed, MayBlock, lock, raw};
 use crate::tree::folder::Folder;
-use crate::tree::path::{HOPS, Links, descriptor_path, normalise};
+use crate::tree::path::{HOPS, Links, normalise};
+use crate::tree::view::of_path;
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
 /// The path by which clients of libudev check whether udev runs.
@@ -78,7 +79,7 @@ struct LinkFile {
 impl LinkFile {
     fn new(path: &str) -> Result<Self, Errno> {
         let fd = files::empty_file(c"link")?;
-        let id = raw::identity(&raw::fstat(fd.as_fd())?);
+        let (id, _) = raw::known(fd.as_fd())?;
         let path = path.to_owned();
         Ok(Self { path, fd, id })
     }
@@ -437,9 +438,7 @@ impl Tree {
 
     /// Returns the system directory that contains the tree.
     pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
-        let above = self.written.as_ref()?.folder.path().parent()?;
-        let stat = may_block::stat(may, above, 0).ok()?;
-        Some(raw::identity(&stat))
+        of_path(may, self.written.as_ref()?.folder.path().parent()?)
     }
 
     /// Returns the path by which programs know a real path; `None` if it is not in the tree's directory.
@@ -506,7 +505,7 @@ impl Tree {
         if id.dev != self.dev {
             return None;
         }
-        let real = descriptor_path(fd?)?;
+        let real = raw::link_of(fd?)?;
         self.known_as(&real).map(<[u8]>::to_vec)
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, may_block, raw};
-use crate::tree::{Tree, folder};
+use crate::tree::{Tree, folder, of_path};
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
 /// Maximum number of bytes of one answer to getdents64.
@@ -61,14 +61,14 @@ impl Listings {
             return;
         };
         let dir = generated.as_deref().unwrap_or(dir.as_os_str().as_bytes());
-        let Ok(stat) = may_block::stat(may, dir, 0) else {
+        let Some(dir) = of_path(may, dir) else {
             return;
         };
         // Adds no name that exists, since the directory itself lists it.
         if may_block::stat(may, path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
             return;
         }
-        let entries = self.by_dir.entry(raw::identity(&stat)).or_default();
+        let entries = self.by_dir.entry(dir).or_default();
         entries.extend(entry(name.as_bytes(), kind, ino));
     }
 }

@@ -1,6 +1,5 @@
 //! Targets of programs' paths (a node, a generated file, or neither), and functions on paths.
 
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -127,12 +126,7 @@ pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
         return Some(path.to_vec());
     }
     let fd = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
-    descriptor_path(&fd)
-}
-
-/// Returns the real path of an open file.
-pub(crate) fn descriptor_path(fd: &impl AsRawFd) -> Option<Vec<u8>> {
-    raw::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
+    raw::link_of(fd)
 }
 
 #[cfg(test)]

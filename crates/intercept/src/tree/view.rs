@@ -4,9 +4,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{OFlags, ResolveFlags};
+use rustix::path::Arg;
 
 use crate::kernel::{MayBlock, may_block, raw};
-use crate::tree::path::descriptor_path;
 use vb3_host::FdIdentity;
 
 /// SYSFS_MAGIC. Each network namespace has its own sysfs, with the same devices but another identity.
@@ -17,7 +17,7 @@ pub(crate) struct View {
     pub(crate) root: OwnedFd,
 }
 
-pub(crate) fn of_path(may: &MayBlock, path: &str) -> Option<FdIdentity> {
+pub(crate) fn of_path(may: &MayBlock, path: impl Arg) -> Option<FdIdentity> {
     let stat = may_block::stat(may, path, 0).ok()?;
     Some(raw::identity(&stat))
 }
@@ -32,7 +32,7 @@ impl View {
     /// Returns thread `tid`'s view, or `None` if the view is the supervisor's or cannot be opened.
     pub(crate) fn of(may: &MayBlock, tid: u32) -> Option<Self> {
         let differs = |theirs: &str, ours: &str| {
-            let theirs = of_path(may, &format!("/proc/{tid}/{theirs}"));
+            let theirs = of_path(may, format!("/proc/{tid}/{theirs}"));
             theirs.is_some() && theirs != of_path(may, ours)
         };
         if !differs("root", "/") && !differs("ns/mnt", "/proc/self/ns/mnt") {
@@ -61,7 +61,7 @@ impl View {
 
     /// Returns the path of a directory below the view's root; `None` for a directory outside.
     fn place_of(&self, dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
-        let (root, dir) = (descriptor_path(&self.root)?, descriptor_path(&dir)?);
+        let (root, dir) = (raw::link_of(&self.root)?, raw::link_of(dir)?);
         let rest = dir.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root))?;
         (rest.is_empty() || rest.first() == Some(&b'/')).then(|| rest.to_owned())
     }
@@ -78,9 +78,6 @@ impl View {
         if first == b"sys" {
             return may_block::kind_of_system(may, &dir) == Some(SYSFS);
         }
-        let ours = std::str::from_utf8(&top)
-            .ok()
-            .and_then(|top| of_path(may, top));
-        of_dir(may, dir.as_fd()) == ours
+        of_dir(may, dir.as_fd()) == of_path(may, top)
     }
 }

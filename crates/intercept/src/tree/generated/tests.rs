@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernel::may_block;
 use vb3_host::NodeId;
 
 fn video(device: Option<&str>) -> Node {
