@@ -52,10 +52,11 @@ pub enum Feature {
 
 impl Error {
     /// Returns the error for a refused filter: `Nested` for EBUSY, which means that another supervisor
-    /// listens.
+    /// listens, and `Waits` for EINVAL, since the kernel does not know an option.
     pub(crate) const fn of_filter(e: Errno) -> Self {
         let feature = match e {
             Errno(libc::EBUSY) => Feature::Nested,
+            Errno(libc::EINVAL) => Feature::Waits,
             _ => Feature::Listener,
         };
         Self::Kernel {

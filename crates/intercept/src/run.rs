@@ -7,11 +7,11 @@ use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::descriptors::{Held, Table};
-use crate::error::{Error, Feature};
+use crate::error::Error;
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
 use crate::note::Note;
-use crate::process::{Forward, Guard, Inherited, Lending, launch, listener, signal};
+use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
@@ -39,12 +39,6 @@ pub fn run(
 ) -> Result<ExitReport, Error> {
     let mut may = MayBlock::of_this_thread();
     let inherited = Inherited::take(&signal::CAUGHT);
-    if !listener::sizes_fit() {
-        return Err(Error::Kernel {
-            feature: Feature::Listener,
-            errno: libc::ENOSYS,
-        });
-    }
     let nodes = backend.nodes();
     let events = Events::new().map_err(Error::of("epoll_create"))?;
     let references = nodes.iter().map(|_| OnceLock::new()).collect();

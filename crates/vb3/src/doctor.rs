@@ -245,7 +245,6 @@ fn parts(facts: &Facts) -> Vec<Row> {
             },
         ),
         plain("filters around this process", true, filters.to_string(), ""),
-        power("WAIT_KILLABLE", powers.wait_killable, "Linux 5.19 or newer"),
         power(
             "SYNC_WAKE_UP",
             powers.sync_wake_up,
@@ -336,15 +335,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
         row("epoll on devices", borrow, ptrace),
         row("poll of devices with other files", borrow, ptrace),
         row("listing of /dev and /sys", borrow, ptrace),
-        row(
-            "signals that come during calls",
-            run && powers.wait_killable.is_ok(),
-            if run {
-                "Linux 5.19 or newer"
-            } else {
-                "see above"
-            },
-        ),
+        row("signals that come during calls", run, "see above"),
         row("many buffers and files at once", enough, "ulimit -n 1024"),
     ]
 }

@@ -13,9 +13,6 @@ use vb3_host::Errno;
 use crate::kernel::raw;
 use crate::process::{Inherited, PASS};
 
-const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
-const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
-
 /// Everything that the child needs, made before the fork.
 pub(crate) struct Prepared<'a> {
     pub(crate) paths: Vec<CString>,
@@ -61,14 +58,14 @@ pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
             say(socket, SAYS_NO_SETUP, e.raw_os_error(), None);
             libc::_exit(125);
         }
-        let (listener, killable) = match install(&p.filter) {
-            Ok(installed) => installed,
-            Err(e) => {
+        let listener = match install(&p.filter) {
+            Ok(listener) => listener,
+            Err(Errno(e)) => {
                 say(socket, SAYS_NO_FILTER, e, None);
                 libc::_exit(125);
             }
         };
-        say(socket, SAYS_READY, killable.into(), Some(listener.as_fd()));
+        say(socket, SAYS_READY, 0, Some(listener.as_fd()));
         drop(listener);
         // On this call, the supervisor tries out its `Powers`. The kernel never executes the call.
         libc::syscall(libc::SYS_execve, 0, 0, 0, 0, 0, 0);
@@ -105,37 +102,22 @@ fn set_up(p: &Prepared<'_>) -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
-/// Installs the filter. Returns the listener, and whether waiting calls ignore non-fatal signals.
-fn install(filter: &[libc::sock_filter]) -> Result<(OwnedFd, bool), i32> {
-    let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
-        return Err(libc::EINVAL);
-    };
+/// Installs the filter, and returns the listener. While a call waits for its answer, only fatal signals
+/// interrupt it. Returns EINVAL before Linux 5.19, which lacks this option.
+fn install(filter: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
     let prog = libc::sock_fprog {
-        len,
+        len: libc::c_ushort::try_from(filter.len()).map_err(|_| Errno(libc::EINVAL))?,
         filter: filter.as_ptr().cast_mut(),
     };
-    for flags in [
-        FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,
-        FLAG_NEW_LISTENER,
-    ] {
-        // SAFETY: `prog` names a live program, which the kernel copies.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                flags,
-                core::ptr::from_ref(&prog),
-            )
-        };
-        match raw::check(fd) {
-            Ok(fd) => {
-                // SAFETY: a new descriptor, which nothing else owns. CAST: descriptors are small.
-                let listener = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-                return Ok((listener, flags & FLAG_WAIT_KILLABLE_RECV != 0));
-            }
-            Err(Errno(libc::EINVAL)) => {}
-            Err(Errno(e)) => return Err(e),
-        }
-    }
-    Err(libc::EINVAL)
+    // SAFETY: `prog` names a live program, which the kernel copies.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+            core::ptr::from_ref(&prog),
+        )
+    };
+    // SAFETY: a new descriptor, which nothing else owns. CAST: descriptors are small.
+    raw::check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

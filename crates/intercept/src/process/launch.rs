@@ -20,8 +20,6 @@ pub(crate) struct Child {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) listener: Listener,
-    /// Whether waiting calls ignore non-fatal signals.
-    pub(crate) wait_killable: bool,
     /// Whether answers wake the caller on its own CPU.
     pub(crate) sync: bool,
     /// The child's end of the socket, as a number in the child.
@@ -114,15 +112,13 @@ pub(crate) fn start(
     drop(theirs);
     let listens = || {
         let pidfd = raw::pidfd_open(pid).map_err(Error::of("pidfd_open"))?;
-        let (listener, wait_killable) = first_word(&ours)?.map_err(Error::of_filter)?;
-        Ok((pidfd, Listener::new(listener), wait_killable))
+        Ok((pidfd, Listener::new(first_word(&ours)?)))
     };
-    let (pidfd, (listener, sync), wait_killable) = listens().inspect_err(|_| reap(pid))?;
+    let (pidfd, (listener, sync)) = listens().inspect_err(|_| reap(pid))?;
     Ok(Child {
         pid,
         pidfd,
         listener,
-        wait_killable,
         sync,
         their_socket,
         socket: ours,
@@ -192,16 +188,15 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     Ok(Some((kind, i32::from_ne_bytes(number), fds.pop())))
 }
 
-/// Receives a child's first message: its listener and whether its waiting calls ignore non-fatal
-/// signals, or the errno with which the kernel refused the filter.
-fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Error> {
+/// Receives a child's first message: its listener, or why it has none.
+fn first_word(socket: &OwnedFd) -> Result<OwnedFd, Error> {
     let failed = |errno| Error::System {
         call: "start of the child",
         errno,
     };
     match receive(socket)?.ok_or(failed(libc::ECHILD))? {
-        (SAYS_READY, killable, Some(listener)) => Ok(Ok((listener, killable != 0))),
-        (SAYS_NO_FILTER, errno, _) => Ok(Err(Errno(errno))),
+        (SAYS_READY, _, Some(listener)) => Ok(listener),
+        (SAYS_NO_FILTER, errno, _) => Err(Error::of_filter(Errno(errno))),
         (_, errno, _) => Err(failed(errno)),
     }
 }

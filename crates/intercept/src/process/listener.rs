@@ -17,8 +17,9 @@ const ADDFD: Opcode = write::<libc::seccomp_notif_addfd>(b'!', 3);
 const SET_FLAGS: Opcode = write::<u64>(b'!', 4);
 
 const FLAG_SYNC_WAKE_UP: u64 = 1;
-const FLAG_CONTINUE: u32 = 1;
-const ADDFD_FLAG_SETFD: u32 = 1;
+// CAST: the flags of seccomp's structures are 32-bit.
+const FLAG_CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+const FLAG_SETFD: u32 = libc::SECCOMP_ADDFD_FLAG_SETFD as u32;
 
 /// Makes the kernel repeat the interrupted call, whether or not a handler ran.
 pub(crate) const ERESTARTNOINTR: i32 = 513;
@@ -188,7 +189,7 @@ impl Listener {
     ) -> Result<i32, Errno> {
         let mut add = libc::seccomp_notif_addfd {
             id,
-            flags: if at.is_some() { ADDFD_FLAG_SETFD } else { 0 },
+            flags: if at.is_some() { FLAG_SETFD } else { 0 },
             srcfd: fd.as_raw_fd().cast_unsigned(),
             newfd: at.unwrap_or(0),
             newfd_flags: if cloexec {
@@ -199,24 +200,4 @@ impl Listener {
         };
         self.ioctl(ADDFD, &mut add)
     }
-}
-
-pub(crate) fn sizes_fit() -> bool {
-    let mut sizes = libc::seccomp_notif_sizes {
-        seccomp_notif: 0,
-        seccomp_notif_resp: 0,
-        seccomp_data: 0,
-    };
-    // SAFETY: the kernel fills three 16-bit words.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_GET_NOTIF_SIZES,
-            0,
-            core::ptr::from_mut(&mut sizes),
-        )
-    };
-    ret == 0
-        && usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
-        && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>()
 }

@@ -31,10 +31,9 @@ const UNTRIED: Power = Err(Powers::NOT_TRIED);
 pub struct Powers {
     /// Reading files of `/proc`.
     pub proc: Power,
-    /// Receiving a child's calls (Linux 5.0); EBUSY inside another supervisor.
+    /// Receiving a child's calls, which only a fatal signal interrupts while they wait for an answer (Linux
+    /// 5.19; EINVAL before); EBUSY inside another supervisor.
     pub listener: Power,
-    /// Calls that only a fatal signal interrupts while they wait for an answer (Linux 5.19).
-    pub wait_killable: Power,
     /// Waking a caller on its own CPU (Linux 6.6).
     pub sync_wake_up: Power,
     /// Installing descriptors in the caller (Linux 5.9).
@@ -93,7 +92,6 @@ impl Powers {
         Self {
             proc: power,
             listener: power,
-            wait_killable: power,
             sync_wake_up: power,
             add_fd: power,
             process_vm: power,
@@ -107,9 +105,7 @@ impl Powers {
     /// Tries powers on a child that waits in its first call: all of them, or only those that a run uses.
     /// Answers the call, if the system permits this.
     pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child, wants_all: bool) {
-        let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
-        self.wait_killable = lacks(child.wait_killable);
-        self.sync_wake_up = lacks(child.sync);
+        self.sync_wake_up = child.sync.then_some(()).ok_or(Errno(libc::EINVAL));
         let call = match call_of(child) {
             Ok(call) => call,
             Err(e) => {
@@ -164,8 +160,7 @@ impl Powers {
         };
         self.proc.map_err(without(Feature::Proc))?;
         self.listener.map_err(Error::of_filter)?;
-        let serves = self.add_fd.and(self.wait_killable);
-        serves.map_err(without(Feature::Waits))?;
+        self.add_fd.map_err(without(Feature::Waits))?;
         if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
             return Err(without(Feature::Memory)(e));
         }
@@ -251,9 +246,9 @@ mod tests {
                 &["/proc", "mount"],
             ),
             (
-                "Linux 4.19",
+                "a profile",
                 Powers {
-                    listener: Err(Errno(libc::EINVAL)),
+                    listener: Err(Errno(libc::EPERM)),
                     ..all()
                 },
                 &["user notification", "Linux 5.19"],
@@ -269,10 +264,10 @@ mod tests {
             (
                 "Linux 5.15",
                 Powers {
-                    wait_killable: Err(Errno(libc::EINVAL)),
+                    listener: Err(Errno(libc::EINVAL)),
                     ..all()
                 },
-                &["5.19"],
+                &["too old", "5.19"],
             ),
             (
                 "no memory",
