@@ -13,7 +13,7 @@ mod sync;
 mod video;
 pub(crate) mod vma;
 
-pub(crate) use arch::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
+pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
 pub(crate) use lock::lock;
 pub(crate) use may_block::{EpollOp, MayBlock, World};
 pub(crate) use procs::{OpenFile, Procs, Thread, field};

@@ -4,7 +4,7 @@
 //! calls are always allowed. For other calls the filter checks the integer arguments: device
 //! descriptors have numbers in a reserved [`FdRange`].
 
-use crate::kernel::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
+use crate::kernel::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, nr};
 
 /// Descriptor numbers reserved for devices and buffers: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +61,7 @@ const MEMORY_IOCTLS: [u32; 6] = [
 ];
 
 /// The flag with which C libraries make fstat: `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
-const AT_EMPTY_PATH: u32 = 0x1000;
-
-const SOL_NETLINK: u32 = 270;
-const F_DUPFD: u32 = libc::F_DUPFD.cast_unsigned();
-const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.cast_unsigned();
-const F_SETLEASE: u32 = libc::F_SETLEASE.cast_unsigned();
-const F_ADD_SEALS: u32 = libc::F_ADD_SEALS.cast_unsigned();
-const F_GET_SEALS: u32 = libc::F_GET_SEALS.cast_unsigned();
+const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH.cast_unsigned();
 
 const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
@@ -78,8 +71,8 @@ const JGE: u16 = 0x35;
 const JSET: u16 = 0x45;
 const RET: u16 = 0x06;
 
-const ALLOW: u32 = 0x7fff_0000;
-const NOTIFY: u32 = 0x7fc0_0000;
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
 /// Offsets in `struct seccomp_data`, little endian.
 const NR: u32 = 0;
@@ -99,7 +92,7 @@ enum Test {
     Equal(u32, u32),
     /// Returns the verdict if the word differs from the value.
     Unless(u32, u32),
-    NoneOf(u32, u32, u32),
+    NoneOf([i32; 2], u32),
     /// Returns the verdict if the word is the value or more.
     AtLeast(u32, u32),
     /// Returns the verdict if the word is less than the value.
@@ -127,9 +120,9 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
         Test::AtLeast(k, verdict) => (JGE, k, true, verdict),
         Test::Below(k, verdict) => (JGE, k, false, verdict),
         Test::AnyBit(k, verdict) => (JSET, k, true, verdict),
-        Test::NoneOf(a, b, verdict) => {
-            out.push(op(JEQ, a, 2, 0));
-            (JEQ, b, false, verdict)
+        Test::NoneOf([a, b], verdict) => {
+            out.push(op(JEQ, a.cast_unsigned(), 2, 0));
+            (JEQ, b.cast_unsigned(), false, verdict)
         }
         Test::InRange => {
             out.push(op(JGE, range.start, 0, 2));
@@ -156,16 +149,13 @@ fn word(nr: libc::c_long) -> u32 {
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Kept, Load, NoneOf, TypeByte, Unless};
     let mut out = vec![op(LD, ARCH, 0, 0)];
-    if let Some((other, [open, openat])) = OTHER_OPENS {
-        out.extend([
-            op(JEQ, other, 0, 4),
-            op(LD, NR, 0, 0),
-            op(JEQ, open, 1, 0),
-            op(JEQ, openat, 0, 2),
-            op(RET, NOTIFY, 0, 0),
-        ]);
-    }
+    let (other, [open, openat]) = OTHER_OPENS;
     out.extend([
+        op(JEQ, other, 0, 4),
+        op(LD, NR, 0, 0),
+        op(JEQ, open, 1, 0),
+        op(JEQ, openat, 0, 2),
+        op(RET, NOTIFY, 0, 0),
         op(JEQ, AUDIT_ARCH, 1, 0),
         op(RET, ALLOW, 0, 0),
         op(LD, NR, 0, 0),
@@ -259,11 +249,11 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Kept(0),
             Load(low(1)),
             // Commands that work on a memfd, and that a device refuses.
-            Equal(F_SETLEASE, NOTIFY),
-            Equal(F_ADD_SEALS, NOTIFY),
-            Equal(F_GET_SEALS, NOTIFY),
+            Equal(libc::F_SETLEASE.cast_unsigned(), NOTIFY),
+            Equal(libc::F_ADD_SEALS.cast_unsigned(), NOTIFY),
+            Equal(libc::F_GET_SEALS.cast_unsigned(), NOTIFY),
             // The copy may get a number of the reserved range.
-            NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
+            NoneOf([libc::F_DUPFD, libc::F_DUPFD_CLOEXEC], ALLOW),
             Load(low(2)),
             Below(range.start, ALLOW),
             AtLeast(range.end, ALLOW),
@@ -330,7 +320,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Load(low(0)),
             Below(STANDARD, NOTIFY),
             InRange,
-            Equal((-100i32).cast_unsigned(), NOTIFY),
+            Equal(libc::AT_FDCWD.cast_unsigned(), NOTIFY),
             Load(low(3)),
             Equal(AT_EMPTY_PATH, ALLOW),
             End(NOTIFY),
@@ -362,7 +352,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             nr::CHOWN,
             nr::LCHOWN,
             libc::SYS_fchmodat,
-            nr::FCHMODAT2,
+            FCHMODAT2,
             libc::SYS_fchownat,
             libc::SYS_utimensat,
             libc::SYS_inotify_add_watch,
@@ -388,7 +378,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[libc::SYS_setsockopt],
         &[
             Load(low(1)),
-            Unless(SOL_NETLINK, ALLOW),
+            Unless(libc::SOL_NETLINK.cast_unsigned(), ALLOW),
             Kept(0),
             End(ALLOW),
         ],

@@ -18,7 +18,9 @@
     reason = "waits only for the supervisor's own children"
 )]
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -144,29 +146,12 @@ fn now() -> u64 {
 
 /// Returns a running thread's start time in ticks since boot. Async-signal-safe: allocates nothing.
 fn start_of(tid: u32) -> Option<u64> {
-    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
-    let (mut digits, mut left) = ([b'0'; 10], tid);
-    for digit in digits.iter_mut().rev() {
-        *digit += (left % 10) as u8;
-        left /= 10;
-    }
-    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
-    let rest = digits.iter().skip(zeros).chain(b"/stat\0");
-    for (to, from) in path.iter_mut().skip(6).zip(rest) {
-        *to = *from;
-    }
-    let mut text = [0u8; 1024];
-    // SAFETY: a NUL-terminated path; the length is the buffer's; the descriptor is closed once.
-    let len = unsafe {
-        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return None;
-        }
-        let len = libc::read(fd, text.as_mut_ptr().cast(), text.len());
-        libc::close(fd);
-        len
-    };
-    stat_field(text.get(..usize::try_from(len).ok()?)?, START)
+    let mut path = [0; 32];
+    write!(path.as_mut_slice(), "/proc/{tid}/stat").ok()?;
+    let file = raw::open_any(CStr::from_bytes_until_nul(&path).ok()?, libc::O_RDONLY).ok()?;
+    let mut text = [0; 1024];
+    let len = raw::read(file.as_fd(), &mut text).ok()?;
+    stat_field(text.get(..len)?, START)
 }
 
 /// Positions of fields in a stat file, counted from the field after the state.

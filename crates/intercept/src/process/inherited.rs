@@ -84,27 +84,20 @@ impl Inherited {
                 set(signal, false);
             }
         }
+        self.restore_mask();
+    }
+
+    /// Restores the mask of the calling thread. Async-signal-safe.
+    fn restore_mask(&self) {
+        let none = core::ptr::null_mut();
         // SAFETY: a live set.
-        unsafe {
-            libc::sigprocmask(
-                libc::SIG_SETMASK,
-                &raw const self.mask,
-                core::ptr::null_mut(),
-            );
-        }
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.mask, none) };
     }
 }
 
 impl Drop for Inherited {
     fn drop(&mut self) {
-        // SAFETY: a live set.
-        unsafe {
-            libc::pthread_sigmask(
-                libc::SIG_SETMASK,
-                &raw const self.mask,
-                core::ptr::null_mut(),
-            );
-        }
+        self.restore_mask();
     }
 }
 

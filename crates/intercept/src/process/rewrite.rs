@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::kernel::{MayBlock, Regs, may_block, raw};
 use crate::process::{Ended, PASS};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 use vb3_host::Errno;
 
 /// How long a thread may take from one stop to the next. The time for which this process itself is
@@ -32,12 +32,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum number of stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
 /// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
-
-const PTRACE_SEIZE: libc::c_uint = 0x4206;
-const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
-const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
-const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
-const EVENT_STOP: i32 = 128;
 
 /// How a thread was released.
 #[derive(Debug)]
@@ -101,12 +95,17 @@ enum Stop {
     Signal(i32),
 }
 
-pub(crate) fn ptrace(
-    request: libc::c_uint,
-    tid: libc::pid_t,
-    addr: usize,
-    data: usize,
-) -> Result<i64, Errno> {
+impl Stop {
+    /// Returns the signal at which the thread stopped; 0 for none.
+    const fn signal(self) -> i32 {
+        match self {
+            Self::Signal(signal) => signal,
+            Self::Call | Self::Event => 0,
+        }
+    }
+}
+
+fn ptrace(request: libc::c_uint, tid: libc::pid_t, addr: usize, data: usize) -> Result<i64, Errno> {
     // SAFETY: every caller passes plain numbers, or addresses of live structures of the request's
     // size.
     raw::check(unsafe { libc::ptrace(request, tid, addr, data) })
@@ -119,7 +118,7 @@ pub(crate) fn ptrace(
 pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);
-    ptrace(PTRACE_SEIZE, tid, 0, options)?;
+    ptrace(libc::PTRACE_SEIZE, tid, 0, options)?;
     let stopped = Stopped {
         tid,
         done: false,
@@ -127,7 +126,7 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
         mask: None,
         due: 0,
     };
-    ptrace(PTRACE_INTERRUPT, tid, 0, 0)?;
+    ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
     Ok(stopped)
 }
 
@@ -142,10 +141,10 @@ pub(crate) struct InStead<'a> {
 impl InStead<'_> {
     /// Makes the thread execute a call. Returns the call's result, or `None` if the thread ended.
     pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<Result<u64, Errno>> {
-        self.thread.set_regs(&self.again.make_call(nr, args))?;
+        self.again.make_call(nr, args).give(self.thread.tid)?;
         self.thread.run_to_call(self.may)?;
         self.thread.run_to_call(self.may)?;
-        Some(self.thread.regs()?.result())
+        Some(Regs::of(self.thread.tid)?.result())
     }
 
     /// Makes the thread close a descriptor. Returns `None` if the thread ended.
@@ -189,7 +188,7 @@ impl Stopped {
         // CAST: a flag in the sign bit.
         let all = WaitOptions::from_bits_retain(libc::__WALL as u32);
         match waitpid(Pid::from_raw(self.tid), all | WaitOptions::NOHANG) {
-            Ok(Some((_, status))) => self.understand(status.as_raw()),
+            Ok(Some((_, status))) => self.understand(status),
             Ok(None) | Err(rustix::io::Errno::INTR) => TraceeState::Nothing,
             Err(_) => {
                 self.done = true;
@@ -198,42 +197,26 @@ impl Stopped {
         }
     }
 
-    fn understand(&mut self, status: i32) -> TraceeState {
-        if libc::WIFEXITED(status) {
-            return self.end(Ended::Status(libc::WEXITSTATUS(status)));
+    fn understand(&mut self, status: WaitStatus) -> TraceeState {
+        const CALL: i32 = libc::SIGTRAP | 0x80;
+        let by_exit = status.exit_status().map(Ended::Status);
+        self.ended = by_exit.or_else(|| status.terminating_signal().map(Ended::Signal));
+        match status.stopping_signal() {
+            Some(_) if status.as_raw() >> 16 == libc::PTRACE_EVENT_STOP => {
+                TraceeState::Stop(Stop::Event)
+            }
+            Some(CALL) => TraceeState::Stop(Stop::Call),
+            Some(signal) => TraceeState::Stop(Stop::Signal(signal)),
+            None => {
+                self.done = true;
+                TraceeState::Gone
+            }
         }
-        if libc::WIFSIGNALED(status) {
-            return self.end(Ended::Signal(libc::WTERMSIG(status)));
-        }
-        if status >> 16 == EVENT_STOP {
-            return TraceeState::Stop(Stop::Event);
-        }
-        TraceeState::Stop(match libc::WSTOPSIG(status) {
-            signal if signal == libc::SIGTRAP | 0x80 => Stop::Call,
-            signal => Stop::Signal(signal),
-        })
-    }
-
-    fn end(&mut self, ended: Ended) -> TraceeState {
-        self.ended = Some(ended);
-        self.done = true;
-        TraceeState::Gone
     }
 
     fn resume(&mut self, request: libc::c_uint, signal: i32) -> Option<()> {
         let signal = usize::try_from(signal).unwrap_or(0);
         ptrace(request, self.tid, 0, signal).ok().map(drop)
-    }
-
-    /// Waits for the first stop. The caller then blocks all signals. So if the thread stopped at a signal,
-    /// the kernel queues this signal again when the thread continues, and delivers it after the call.
-    ///
-    /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
-    fn first_stop(&mut self, may: &MayBlock) -> Option<()> {
-        if let Stop::Signal(signal) = self.next_stop(may)? {
-            self.due = signal;
-        }
-        Some(())
     }
 
     /// Lets the thread run to the next entry or exit of a call.
@@ -244,36 +227,24 @@ impl Stopped {
         for _ in 0..STOPS {
             match self.next_stop(may)? {
                 Stop::Call => return Some(()),
-                Stop::Event => self.resume(libc::PTRACE_SYSCALL, 0)?,
-                Stop::Signal(signal) => self.resume(libc::PTRACE_SYSCALL, signal)?,
+                stop => self.resume(libc::PTRACE_SYSCALL, stop.signal())?,
             }
         }
         None
     }
 
-    fn regs(&self) -> Option<Regs> {
-        Regs::of(self.tid).ok()
-    }
-
-    fn set_regs(&self, regs: &Regs) -> Option<()> {
-        regs.give(self.tid).ok()
-    }
-
-    fn mask(&self) -> Option<u64> {
-        let mut mask = 0u64;
-        let at = (&raw mut mask).expose_provenance();
-        ptrace(PTRACE_GETSIGMASK, self.tid, 8, at).ok()?;
-        Some(mask)
-    }
-
     fn set_mask(&self, mask: u64) -> Option<()> {
         let at = (&raw const mask).expose_provenance();
-        ptrace(PTRACE_SETSIGMASK, self.tid, 8, at).ok().map(drop)
+        ptrace(libc::PTRACE_SETSIGMASK, self.tid, 8, at)
+            .ok()
+            .map(drop)
     }
 
     /// Blocks all signals of the thread.
     fn hold_signals(&mut self) -> Option<()> {
-        let mask = self.mask()?;
+        let mut mask = 0u64;
+        let at = (&raw mut mask).expose_provenance();
+        ptrace(libc::PTRACE_GETSIGMASK, self.tid, 8, at).ok()?;
         self.set_mask(u64::MAX)?;
         self.mask = Some(mask);
         Some(())
@@ -294,9 +265,8 @@ impl Stopped {
         if !self.done {
             // A signal is still due if the thread has not run since it stopped for that signal.
             let signal = if self.due == 0 { signal } else { self.due };
-            let signal = usize::try_from(signal).unwrap_or(0);
             // This fails while the thread runs.
-            self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
+            self.done = self.resume(libc::PTRACE_DETACH, signal).is_some();
         }
     }
 
@@ -314,8 +284,7 @@ impl Stopped {
     fn free_stray(mut self) -> Result<Option<Ended>, Self> {
         match self.look() {
             TraceeState::Nothing => return Err(self),
-            TraceeState::Stop(Stop::Signal(signal)) => self.detach(signal),
-            TraceeState::Stop(_) => self.detach(0),
+            TraceeState::Stop(stop) => self.detach(stop.signal()),
             TraceeState::Gone => {}
         }
         Ok(self.ended)
@@ -323,10 +292,7 @@ impl Stopped {
 
     /// Waits for the first stop and releases the thread unchanged.
     pub(crate) fn release(mut self, may: &MayBlock) -> Left {
-        let signal = match self.next_stop(may) {
-            Some(Stop::Signal(signal)) => signal,
-            _ => 0,
-        };
+        let signal = self.next_stop(may).map_or(0, Stop::signal);
         self.leave(signal)
     }
 
@@ -340,13 +306,13 @@ impl Stopped {
     ) -> (Option<Result<u64, Errno>>, Left) {
         self.with_signals_held(may, |thread, before| {
             let result = thread.call(nr, args)?;
-            let mut after = thread.thread.regs()?;
+            let mut after = Regs::of(thread.thread.tid)?;
             thread.close(fd.cast_unsigned().into())?;
             for i in 0..6 {
                 after.put_back(before, i);
             }
             after.forget_call();
-            thread.thread.set_regs(&after)?;
+            after.give(thread.thread.tid)?;
             Some(result)
         })
     }
@@ -369,19 +335,24 @@ impl Stopped {
         self.with_signals_held(may, |thread, _| {
             let done = calls(thread);
             // Whether or not the calls succeeded, the thread then repeats its own call.
-            let _ended = thread.thread.set_regs(&thread.again);
+            let _ended = thread.again.give(thread.thread.tid);
             done
         })
     }
 
-    /// Makes `calls` at the first stop, with all signals blocked, and releases the thread.
+    /// Makes `calls` at the first stop, with all signals blocked, and releases the thread. If the thread stopped
+    /// at a signal, the kernel queues this signal again when the thread continues, and delivers it after the
+    /// calls.
+    ///
+    /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
     fn with_signals_held<T>(
         mut self,
         may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>, &Regs) -> Option<T>,
     ) -> (Option<T>, Left) {
-        let done = self.first_stop(may).and_then(|()| {
-            let before = self.regs()?;
+        let done = self.next_stop(may).and_then(|stop| {
+            self.due = stop.signal();
+            let before = Regs::of(self.tid)?;
             self.hold_signals()?;
             let (thread, again) = (&mut self, before.again());
             calls(&mut InStead { thread, may, again }, &before)
@@ -401,14 +372,13 @@ impl Stopped {
             return Some(signal);
         }
         self.resume(libc::PTRACE_SYSCALL, 0)?;
-        match self.next_stop(may)? {
-            Stop::Call => {}
+        let stop = self.next_stop(may)?;
+        if stop != Stop::Call {
             // The thread stopped before the call's entry: the call restarts unchanged.
-            Stop::Signal(signal) => return Some(signal),
-            Stop::Event => return Some(0),
+            return Some(stop.signal());
         }
         // A change at the entry affects no restart: the kernel has already saved the first argument.
-        let before = self.regs()?;
+        let before = Regs::of(self.tid)?;
         let mut regs = before;
         regs.set_arg(i, 0);
         if i == 0 {
@@ -416,25 +386,21 @@ impl Stopped {
             // does not use the address of the first set.
             regs.set_arg(1, u64::from(PASS) << 32);
         }
-        self.set_regs(&regs)?;
+        regs.give(self.tid)?;
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
             // Another thread took the signal. Without descriptors, nothing else ends this call soon. The
             // interrupt makes the thread repeat the original call.
-            ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
+            ptrace(libc::PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }
         let stop = stop?;
-        let mut now = self.regs()?;
+        let mut now = Regs::of(self.tid)?;
         now.put_back(&before, 0);
         now.put_back(&before, 1);
-        self.set_regs(&now)?;
-        Some(if let Stop::Signal(signal) = stop {
-            signal
-        } else {
-            0
-        })
+        now.give(self.tid)?;
+        Some(stop.signal())
     }
 
     /// Returns the thread's state. If the thread stopped at a signal, lets it run to the requested stop.
@@ -464,7 +430,7 @@ impl Stopped {
         instruction: u64,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
     ) -> Option<T> {
-        let before = self.regs()?;
+        let before = Regs::of(self.tid)?;
         self.hold_signals()?;
         let again = before.at(instruction);
         let done = calls(&mut InStead {
@@ -478,18 +444,17 @@ impl Stopped {
         for _ in 0..STOPS {
             match self.next_stop(may)? {
                 Stop::Event => break,
-                Stop::Signal(signal) => self.go_on_to_a_stop(signal),
-                Stop::Call => self.go_on_to_a_stop(0),
+                stop => self.go_on_to_a_stop(stop.signal()),
             }
         }
-        self.set_regs(&before)?;
+        before.give(self.tid)?;
         done
     }
 
     fn go_on_to_a_stop(&mut self, signal: i32) {
         // This fails if the thread has ended, and the next look reports its end. If the thread stops
         // for another reason first, the caller requests this stop again.
-        let _asked = ptrace(PTRACE_INTERRUPT, self.tid, 0, 0);
+        let _asked = ptrace(libc::PTRACE_INTERRUPT, self.tid, 0, 0);
         let _gone_on = self.resume(libc::PTRACE_CONT, signal);
     }
 

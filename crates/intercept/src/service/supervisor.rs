@@ -21,7 +21,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::kernel::{AUDIT_ARCH, Locked, MayBlock, World, lock, nr};
+use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, World, lock, nr};
 use crate::note::Note;
 use crate::process::{Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite};
 use crate::service::pool::{Admission, Job, Part, Term, Work};
@@ -435,7 +435,7 @@ impl<'a> Supervisor<'a> {
             | nr::CHOWN
             | nr::LCHOWN
             | libc::SYS_fchmodat
-            | nr::FCHMODAT2
+            | FCHMODAT2
             | libc::SYS_fchownat
             | libc::SYS_utimensat => self.change_attributes(may, n),
             libc::SYS_inotify_add_watch => self.add_watch(may, n),

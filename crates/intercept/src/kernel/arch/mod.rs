@@ -29,10 +29,14 @@ compile_error!(
 );
 
 pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
+
+/// fchmodat2. libc has its number for some architectures only.
+pub(crate) const FCHMODAT2: libc::c_long = 452;
+
 use this::{CALL, CALL_ALIGN};
 
-/// NT_PRSTATUS: the set of general registers in PTRACE_GETREGSET and PTRACE_SETREGSET.
-const GENERAL: usize = 1;
+/// The set of general registers in PTRACE_GETREGSET and PTRACE_SETREGSET.
+const GENERAL: usize = libc::NT_PRSTATUS as usize;
 
 /// Returns the page size in bytes: 4 KiB on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
 pub(crate) fn page_size() -> u64 {
@@ -51,22 +55,16 @@ pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
 pub(crate) struct Regs(libc::user_regs_struct);
 
 impl Regs {
-    /// Reads the registers.
-    ///
-    /// # Errors
-    /// Returns ESRCH if the thread is not stopped or not traced by this thread.
-    pub(crate) fn of(tid: libc::pid_t) -> Result<Self, Errno> {
+    /// Reads the registers. Returns `None` if the thread is not stopped or not traced by this thread.
+    pub(crate) fn of(tid: libc::pid_t) -> Option<Self> {
         // SAFETY: a structure of plain integers.
         let mut regs: libc::user_regs_struct = unsafe { core::mem::zeroed() };
         transfer(libc::PTRACE_GETREGSET, tid, &mut regs)?;
-        Ok(Self(regs))
+        Some(Self(regs))
     }
 
-    /// Writes the registers.
-    ///
-    /// # Errors
-    /// Returns ESRCH if the thread is not stopped or not traced by this thread.
-    pub(crate) fn give(&self, tid: libc::pid_t) -> Result<(), Errno> {
+    /// Writes the registers. Returns `None` if the thread is not stopped or not traced by this thread.
+    pub(crate) fn give(&self, tid: libc::pid_t) -> Option<()> {
         let mut regs = self.0;
         transfer(libc::PTRACE_SETREGSET, tid, &mut regs)
     }
@@ -137,12 +135,12 @@ fn transfer(
     request: libc::c_uint,
     tid: libc::pid_t,
     regs: &mut libc::user_regs_struct,
-) -> Result<(), Errno> {
+) -> Option<()> {
     let mut iov = libc::iovec {
         iov_base: core::ptr::from_mut(regs).cast(),
         iov_len: size_of::<libc::user_regs_struct>(),
     };
     // SAFETY: the vector names one live structure and its full length.
-    check(unsafe { libc::ptrace(request, tid, GENERAL, &raw mut iov) })?;
-    Ok(())
+    let done = check(unsafe { libc::ptrace(request, tid, GENERAL, &raw mut iov) });
+    done.ok().map(drop)
 }

@@ -5,7 +5,7 @@ pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
 /// `AUDIT_ARCH_I386` and its numbers of open and openat. The seccomp filter reports these calls, so that a
 /// message to the user can name the 32-bit program, which is not supported.
-pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
+pub(crate) const OTHER_OPENS: (u32, [u32; 2]) = (0x4000_0003, [5, 295]);
 
 /// First call number of another architecture with the same `AUDIT_ARCH` (x32).
 pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
@@ -35,8 +35,6 @@ pub(crate) mod nr {
     pub(crate) const CHMOD: libc::c_long = libc::SYS_chmod;
     pub(crate) const CHOWN: libc::c_long = libc::SYS_chown;
     pub(crate) const LCHOWN: libc::c_long = libc::SYS_lchown;
-    /// fchmodat2. libc has its number for some architectures only.
-    pub(crate) const FCHMODAT2: libc::c_long = 452;
 }
 
 type Regs = libc::user_regs_struct;

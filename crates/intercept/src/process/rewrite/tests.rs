@@ -58,7 +58,7 @@ fn a_due_signal_leaves_no_descriptor_behind() {
     assert_eq!(heard(), b's');
     await_call(child, libc::SYS_read);
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).expect("a bit");
-    ptrace(PTRACE_SEIZE, child, 0, options).expect("seized");
+    ptrace(libc::PTRACE_SEIZE, child, 0, options).expect("seized");
     raw::kill(child.cast_unsigned(), libc::SIGUSR1);
     let stopped = Stopped {
         tid: child,
