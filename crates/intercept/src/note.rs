@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::kernel::nr;
+use vb3_host::Errno;
 
 /// A note about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +12,7 @@ pub enum Note {
     /// Each reported call costs two wake-ups of another CPU (before Linux 6.6).
     NoSyncWakeUp,
     /// Threads cannot be stopped (PTRACE_SEIZE refused), so buffers cannot be mapped.
-    NoStop {
-        /// The kernel's errno.
-        errno: i32,
-    },
+    NoStop(Errno),
     /// The supervisor is not allowed to read a process's memory, so the process sees no devices.
     Unreadable {
         /// The process.
@@ -22,24 +20,21 @@ pub enum Note {
     },
     /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
     /// work on device files. A poll of device files and other descriptors sees the device files only.
-    NoBorrow {
-        /// The kernel's errno.
-        errno: i32,
-    },
+    NoBorrow(Errno),
     /// The supervisor cannot track how a process changes all or some memory that a device uses. The device
     /// accesses what is mapped at the address at the time of the access.
     NoPins {
         /// The process.
         pid: u32,
         /// The kernel's errno.
-        errno: i32,
+        errno: Errno,
     },
     /// A buffer could not be mapped, since the calling thread cannot be stopped.
     MapRefused {
         /// The thread.
         tid: u32,
         /// The errno of PTRACE_SEIZE; EPERM if strace or a debugger is attached.
-        errno: i32,
+        errno: Errno,
     },
     /// A thread did not reach the expected ptrace stop while its mmap was rewritten.
     MapLost {
@@ -51,13 +46,10 @@ pub enum Note {
         /// The process.
         pid: u32,
         /// The kernel's errno; EPERM also for a process with its own seccomp filter.
-        errno: i32,
+        errno: Errno,
     },
     /// The directory with the generated files for /sys could not be made.
-    NoSysfs {
-        /// The system's errno.
-        errno: i32,
-    },
+    NoSysfs(Errno),
     /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
     /// A program copies a device's descriptor to a number that is not reserved. At this number, read and
@@ -101,10 +93,7 @@ pub enum Note {
         is_ended: bool,
     },
     /// Close events cannot be received, so closes are noticed by regular checks.
-    NoInotify {
-        /// The kernel's errno.
-        errno: i32,
-    },
+    NoInotify(Errno),
 }
 
 impl Note {
@@ -118,19 +107,13 @@ impl Note {
     /// Returns whether the note matters to a user who only wants the program to run.
     #[must_use]
     pub const fn is_warning(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::LeftOver { .. }
-                | Self::OtherCalls { .. }
-                | Self::Stalled { .. }
-                | Self::NobodyServes { .. }
-                | Self::MapRefused { .. }
-                | Self::MapLost { .. }
-                | Self::MappingsStay { .. }
-                | Self::NoStop { .. }
-                | Self::NoBorrow { .. }
-                | Self::NoSysfs { .. }
-                | Self::Unreadable { .. }
+            Self::NoSyncWakeUp
+                | Self::NoPins { .. }
+                | Self::NoIoUring
+                | Self::OrdinaryNumber { .. }
+                | Self::NoInotify(_)
         )
     }
 }
@@ -138,7 +121,7 @@ impl Note {
 /// `{:#}` leaves the numbers of processes and threads out. They differ in equal runs.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |errno| std::io::Error::from_raw_os_error(errno);
+        let text = |Errno(errno)| std::io::Error::from_raw_os_error(errno);
         let is_general = f.alternate();
         let who = |what: &str, id: u32| match is_general {
             true => format!("a {what}"),
@@ -148,13 +131,13 @@ impl fmt::Display for Note {
             Self::NoSyncWakeUp => f.write_str(
                 "calls on devices are slow: Linux 6.6 or newer makes them ten times faster",
             ),
-            Self::NoBorrow { errno } => write!(
+            Self::NoBorrow(errno) => write!(
                 f,
                 "epoll on devices, and polls of devices together with sockets or other events, do \
                  not work here: pidfd_getfd is refused: {} (in a container, --cap-add SYS_PTRACE)",
                 text(errno)
             ),
-            Self::NoStop { errno } => write!(
+            Self::NoStop(errno) => write!(
                 f,
                 "buffers of devices cannot be mapped here: ptrace is refused: {} (in a container, \
                  --cap-add SYS_PTRACE; or let the program use read() or user pointers)",
@@ -197,7 +180,7 @@ impl fmt::Display for Note {
                 who("process", pid),
                 text(errno)
             ),
-            Self::NoSysfs { errno } => write!(
+            Self::NoSysfs(errno) => write!(
                 f,
                 "programs find no devices with udev or in /sys: no directory for generated files can \
                  be made in TMPDIR or elsewhere: {} (set TMPDIR to a writable directory)",
@@ -248,7 +231,7 @@ impl fmt::Display for Note {
                     who("process", pid)
                 )
             }
-            Self::NoInotify { errno } => {
+            Self::NoInotify(errno) => {
                 write!(
                     f,
                     "closed files are noticed late: inotify is refused: {}",

@@ -171,15 +171,11 @@ impl Powers {
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         let mut notes = Vec::new();
-        let mut add = |power: Power, note: fn(i32) -> Note| {
-            if let Err(e) = power {
-                notes.push(note(e.0));
-            }
-        };
+        let mut add = |power: Power, note: fn(Errno) -> Note| notes.extend(power.err().map(note));
         add(self.sync_wake_up, |_| Note::NoSyncWakeUp);
-        add(self.ptrace, |errno| Note::NoStop { errno });
+        add(self.ptrace, Note::NoStop);
         if self.ptrace.is_err() {
-            add(self.getfd, |errno| Note::NoBorrow { errno });
+            add(self.getfd, Note::NoBorrow);
         }
         notes
     }

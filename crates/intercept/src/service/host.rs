@@ -290,8 +290,8 @@ impl Host {
 
     /// Tracks a process's memory with the userfaultfd `made`, or queues one note if that fails.
     pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
-        if let Err(e) = self.pins.add(pid, made) {
-            self.note(Note::NoPins { pid, errno: e.0 });
+        if let Err(errno) = self.pins.add(pid, made) {
+            self.note(Note::NoPins { pid, errno });
         }
     }
 
@@ -531,7 +531,7 @@ impl<'a> Call<'a> {
     /// Queues one note if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.no_borrow {
-            self.host.note_once(Note::NoBorrow { errno: e.0 });
+            self.host.note_once(Note::NoBorrow(e));
         }
     }
 

@@ -110,11 +110,9 @@ impl Supervisor<'_> {
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
             Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
-            Err(e) => {
-                self.host.note(Note::MapRefused {
-                    tid: n.tid,
-                    errno: e.0,
-                });
+            Err(errno) => {
+                let tid = n.tid;
+                self.host.note(Note::MapRefused { tid, errno });
                 return Err(Reply::Fail(libc::EPERM));
             }
         };

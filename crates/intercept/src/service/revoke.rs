@@ -211,7 +211,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn say_refused(&self, pid: u32, Errno(errno): Errno) {
+    fn say_refused(&self, pid: u32, errno: Errno) {
         self.host.note_once(Note::MappingsStay { pid, errno });
     }
 

@@ -125,7 +125,7 @@ impl Server<'_> {
             add(forward.event_fd(), libc::EPOLLIN, Event::Signal)?;
         }
         if let Some(e) = held.refused {
-            self.host.note(Note::NoInotify { errno: e.0 });
+            self.host.note(Note::NoInotify(e));
         }
         Ok(())
     }

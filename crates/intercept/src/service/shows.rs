@@ -24,8 +24,8 @@ impl Supervisor<'_> {
             failed = error;
             shown
         });
-        if let Some(Errno(errno)) = failed {
-            self.host.note(Note::NoSysfs { errno });
+        if let Some(e) = failed {
+            self.host.note(Note::NoSysfs(e));
         }
         shown
     }
@@ -74,7 +74,7 @@ impl Supervisor<'_> {
             .then(|| Told::by(self.server(may).backend, change.node));
         let now = match before.with(may, &self.nodes, at, told) {
             Ok(shown) => self.showing.set(shown),
-            Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
+            Err(e) => return self.host.note(Note::NoSysfs(e)),
         };
         let node = self.nodes.get(at);
         if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &now.tree) {

@@ -97,7 +97,7 @@ impl<'a> Supervisor<'a> {
         if wake {
             self.host.wake_clock();
         }
-        for (pid, Errno(errno)) in self.host.pins.take_refusals() {
+        for (pid, errno) in self.host.pins.take_refusals() {
             self.host.note(Note::NoPins { pid, errno });
         }
         let rest = Rest {
@@ -407,9 +407,8 @@ impl<'a> Supervisor<'a> {
     /// Serves one call from its receipt to its answer, or until it waits.
     fn serve(&self, may: &mut MayBlock, n: &Notif) {
         if n.arch != AUDIT_ARCH {
-            self.host.note(Note::OtherCalls {
-                pid: self.host.pid_of(n.tid),
-            });
+            let pid = self.host.pid_of(n.tid);
+            self.host.note(Note::OtherCalls { pid });
             return self.host.listener.answer(n.id, Reply::Native);
         }
         self.take_lent(n);

@@ -1,6 +1,7 @@
 //! Tests unmodified tools.
 
 use crate::{run_program, run_shell};
+use vb3_host::Errno;
 use vb3_intercept::{Note, Program};
 
 fn has(tool: &str) -> bool {
@@ -55,7 +56,7 @@ fn under_strace_a_mapping_is_refused_and_said() {
     assert!(notes.iter().any(|note| matches!(
         note,
         Note::MapRefused {
-            errno: libc::EPERM,
+            errno: Errno::EPERM,
             ..
         }
     )));
