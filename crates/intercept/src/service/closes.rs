@@ -248,8 +248,8 @@ impl Server<'_> {
         }
     }
 
-    /// Serves fsync, fdatasync, fallocate, sendfile, splice and copy_file_range. Devices and dma-bufs support
-    /// none of them.
+    /// Serves fsync, fdatasync, fallocate, ftruncate, sendfile, splice and copy_file_range. Devices and dma-bufs
+    /// support none of them.
     ///
     /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
     /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.

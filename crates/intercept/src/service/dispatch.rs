@@ -1,5 +1,4 @@
-//! Selects the handler of each call. Contains the handlers of ioctl, lseek and ftruncate, which are too short
-//! for a module of their own.
+//! Selects the handler of each call. Contains the handlers of ioctl and lseek.
 
 use crate::descriptors::{Target, Watched};
 use crate::kernel::{lock, nr, procs, raw, vma};
@@ -71,6 +70,7 @@ impl Server<'_> {
             libc::SYS_fsync
             | libc::SYS_fdatasync
             | libc::SYS_fallocate
+            | libc::SYS_ftruncate
             | libc::SYS_sendfile
             | libc::SYS_splice
             | libc::SYS_copy_file_range => self.not_for_devices(n),
@@ -83,7 +83,6 @@ impl Server<'_> {
             libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
             number if monitor::CALLS.contains(&number) => self.monitor_call(n),
             libc::SYS_lseek => self.lseek(n),
-            libc::SYS_ftruncate => self.ftruncate(n),
             number => match Moves::of(number) {
                 Some(moves) => self.transfer(n, moves),
                 None => Err(Reply::Native),
@@ -178,13 +177,6 @@ impl Server<'_> {
             }
             (Target::Buffer(_), ..) => Err(Reply::Fail(libc::EINVAL)),
             (Target::Node(_) | Target::Other, ..) => Ok(Verdict::native()),
-        }
-    }
-
-    fn ftruncate(&mut self, n: &Call<'_>) -> Served {
-        match self.is_ours(n, 0) {
-            true => Err(Reply::Fail(libc::EINVAL)),
-            false => Ok(Verdict::native()),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block
 use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
+use crate::tree::word;
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Between
@@ -156,12 +157,6 @@ impl Events {
             return;
         };
         out.extend(events.iter().filter_map(|e| Event::decode(e.data.u64())));
-    }
-}
-
-impl AsFd for Events {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
@@ -567,6 +562,14 @@ impl<'a> Call<'a> {
         let method = self.host.powers.memory();
         let done = method.copy_out(may, self.notif.tid, addr, data);
         done.map_err(|e| self.unreadable(e))
+    }
+
+    /// Reads an array of `struct iovec`: addresses and lengths. The caller limits `count`.
+    pub(crate) fn read_vector(&self, addr: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
+        let mut bytes = vec![0; count as usize * 16];
+        self.read(addr, &mut bytes)?;
+        let segments = bytes.chunks_exact(16).map(|v| (word(v, 0), word(v, 8)));
+        Ok(segments.collect())
     }
 
     /// Reads a value of plain integers from the gathered memory.

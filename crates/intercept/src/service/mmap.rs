@@ -37,15 +37,10 @@ impl Server<'_> {
             }
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Buffer(id) => {
-                let end = args
-                    .offset
-                    .checked_add(args.len)
-                    .ok_or(Errno(libc::EOVERFLOW))?;
-                let len = self
-                    .backend
-                    .buffer_len(id)
-                    .next_multiple_of(arch::page_size());
-                if end > len {
+                let end = args.offset.checked_add(args.len);
+                let len = self.backend.buffer_len(id);
+                let len = len.next_multiple_of(arch::page_size());
+                if end.ok_or(Errno(libc::EOVERFLOW))? > len {
                     return Err(Errno(libc::EINVAL));
                 }
                 self.backend.buffer_mapped(id, pid)?;

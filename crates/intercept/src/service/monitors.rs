@@ -4,10 +4,10 @@ use crate::kernel::{MayBlock, raw};
 use crate::process::Reply;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{
-    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MAX_VECTORS,
-    MESSAGE, Receive, SOL_NETLINK, address, field, uevent, word,
+    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MESSAGE, Receive,
+    address, field, uevent, word,
 };
-use crate::waiting::{Kind, Waiting};
+use crate::waiting::{Kind, MAX_SEGMENTS, Waiting};
 use rustix::fs::OFlags;
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
@@ -58,7 +58,7 @@ impl Server<'_> {
                 write_name(n, n.arg(1), n.arg(2), &name)?;
                 Ok(Verdict::value(0))
             }
-            libc::SYS_setsockopt if n.int(1) == SOL_NETLINK => {
+            libc::SYS_setsockopt if n.int(1) == libc::SOL_NETLINK => {
                 let group = u32::from_ne_bytes(n.read_bytes(n.arg(3))?);
                 let bit = group.checked_sub(1).and_then(|at| 1u32.checked_shl(at));
                 let bit = bit.ok_or(Errno(libc::EINVAL))?;
@@ -127,12 +127,10 @@ fn asked(n: &Call<'_>) -> Result<Receive, Errno> {
     } else {
         let header: [u8; HEADER] = n.read_bytes(n.arg(1))?;
         let (at, count) = (word(&header, 16), word(&header, 24));
-        if count > MAX_VECTORS {
+        if count > MAX_SEGMENTS {
             return Err(Errno(libc::EMSGSIZE));
         }
-        let mut vector = vec![0; count as usize * 16];
-        n.read(at, &mut vector)?;
-        let segments = vector.chunks_exact(16).map(|v| (word(v, 0), word(v, 8)));
+        let segments = n.read_vector(at, count)?;
         let form = Form::Message(Header {
             at: n.arg(1),
             name: word(&header, 0),
@@ -140,7 +138,7 @@ fn asked(n: &Call<'_>) -> Result<Receive, Errno> {
             control: word(&header, 32),
             control_len: word(&header, 40),
         });
-        (segments.collect(), n.int(2), form)
+        (segments, n.int(2), form)
     };
     Ok(Receive {
         socket: n.borrow(n.int(0))?.into(),

@@ -32,11 +32,7 @@ impl Supervisor<'_> {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
-                    && let Some(fd) = self
-                        .shown(may)
-                        .tree
-                        .as_ref()
-                        .and_then(|tree| tree.link_file(&path))
+                    && let Some(fd) = self.in_tree(|tree| tree.link_file(&path))
                 {
                     return self.publish(n, fd?, cloexec);
                 }
@@ -61,8 +57,7 @@ impl Supervisor<'_> {
         if flags & libc::O_PATH != 0 {
             let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
             // The number is reserved for devices, so that the filter reports fstat.
-            let number = self.host.install(n, fd.as_fd(), cloexec)?;
-            return Ok(Verdict::value(number.into()));
+            return self.publish(n, fd, cloexec);
         }
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
             return Err(Reply::Fail(libc::EEXIST));

@@ -46,14 +46,8 @@ impl Supervisor<'_> {
 
     /// Serves inotify_add_watch. A node reports no events.
     pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        // CAST: a 32-bit mask in the kernel.
-        let mask = n.arg(2) as u32;
-        let keep = if mask & libc::IN_DONT_FOLLOW == 0 {
-            Links::Follow
-        } else {
-            Links::Keep
-        };
-        let path = match self.place(may, n, keep)? {
+        let links = Links::of(n.int(2), libc::IN_DONT_FOLLOW.cast_signed());
+        let path = match self.place(may, n, links)? {
             Place::Sys(real) => PathBuf::from(OsStr::from_bytes(&real)),
             Place::Node(node) => {
                 let reference = self.reference(may, node)?;
@@ -63,7 +57,7 @@ impl Supervisor<'_> {
         let Some(set) = self.borrowed(may, n, n.int(0))? else {
             return Ok(Verdict::Answered);
         };
-        let mask = WatchFlags::from_bits_retain(mask);
+        let mask = WatchFlags::from_bits_retain(n.int(2).cast_unsigned());
         let watch = inotify::add_watch(&set, path, mask).map_err(raw::err)?;
         Ok(Verdict::value(watch.into()))
     }

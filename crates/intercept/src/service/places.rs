@@ -9,6 +9,7 @@ use crate::tree::{
 };
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
 use vb3_host::{Caller as _, Errno, FdIdentity};
 
 /// A path that a call names, relative to a directory.
@@ -61,6 +62,10 @@ pub(crate) fn path_args(n: &Notif) -> (i32, u64) {
         _ => (n.int(0), 1),
     };
     (dir, n.arg(at))
+}
+
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 impl Supervisor<'_> {
@@ -141,13 +146,8 @@ impl Supervisor<'_> {
         if let Some(place) = self.generated(may, call, &seen, links) {
             return Some(place);
         }
-        let whole = if seen.is_empty() {
-            seen
-        } else {
-            normalise(b"", &seen)
-        };
-        if !whole.is_empty()
-            && let Some(place) = self.known(may, call, &whole, links)
+        if !seen.is_empty()
+            && let Some(place) = self.known(may, call, &normalise(b"", &seen), links)
         {
             return Some(place);
         }
@@ -296,17 +296,13 @@ impl Supervisor<'_> {
                     b"/proc/thread-self/fd" => call.notif.tid.to_string(),
                     _ => {
                         let pid = parent.strip_prefix(b"/proc/")?.strip_suffix(b"/fd")?;
-                        std::str::from_utf8(split_last(pid).1)
-                            .ok()?
-                            .parse::<u32>()
-                            .ok()?
-                            .to_string()
+                        number::<u32>(split_last(pid).1)?.to_string()
                     }
                 };
                 (pid, fd)
             }
         };
-        let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
+        let fd: i32 = number(fd)?;
         // Does not ask the file's file system, which may never answer.
         let (id, _) = raw::known_at(&format!("/proc/{pid}/fd/{fd}")).ok()?;
         let node = self.server(may).node_behind(id)?;
@@ -329,11 +325,8 @@ impl Supervisor<'_> {
         if path.first() == Some(&b'/') {
             let whole = normalise(b"", path);
             if let Some(place) = self.generated(may, call, &whole, links) {
-                return if view.shows(may, &whole) {
-                    place
-                } else {
-                    PathTarget::Native
-                };
+                let is_shown = view.shows(may, &whole);
+                return if is_shown { place } else { PathTarget::Native };
             }
             if let Some(place) = self.descriptor(may, call, &whole, links) {
                 return place;

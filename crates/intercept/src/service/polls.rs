@@ -114,22 +114,14 @@ impl Server<'_> {
         if !concerns_us(&entries) {
             return Ok(Verdict::native());
         }
-        let wait = if n.nr == libc::SYS_ppoll {
-            Wait {
-                time: timespec(n, n.arg(2))?,
-                remaining: (n.arg(2) != 0).then_some((n.arg(2), false)),
-                mask: mask(n, n.arg(3), n.arg(4))?,
-            }
+        let mut wait = Wait::default();
+        if n.nr == libc::SYS_ppoll {
+            wait = time(n, n.arg(2), false)?;
+            wait.mask = mask(n, n.arg(3), n.arg(4))?;
         } else {
-            let time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
-            Wait {
-                time,
-                remaining: None,
-                mask: None,
-            }
-        };
-        let time = left.unwrap_or(wait.time);
-        let wait = Wait { time, ..wait };
+            wait.time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
+        }
+        wait.time = left.unwrap_or(wait.time);
         self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
     }
 
@@ -331,26 +323,28 @@ fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize,
     Ok(ready)
 }
 
-/// Reads a timespec; returns `None` if the pointer is null.
-///
-/// # Errors
-/// EFAULT, EINVAL.
-pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, Errno> {
-    time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
-}
-
-/// Reads two 64-bit numbers at `addr`: seconds, and units of 1/`parts` second; `None` if `addr` is null.
-pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
+/// Reads how long a call waits: a timeval if `micros`, else a timespec. A null pointer means without a limit.
+/// Fails with EFAULT or EINVAL.
+fn time(call: &Call<'_>, addr: u64, micros: bool) -> Result<Wait, Errno> {
     if addr == 0 {
-        return Ok(None);
+        return Ok(Wait::default());
     }
     let bytes: [u8; 16] = call.read_bytes(addr)?;
-    let [secs, part] = [0, 8].map(|at| word(&bytes, at).cast_signed());
-    if secs < 0 || part < 0 || part >= parts {
+    let [secs, part] = [0, 8].map(|at| word(&bytes, at));
+    // The kernel accepts more microseconds than a second has.
+    let parts = if micros { u32::MAX } else { 1_000_000_000 };
+    if secs.cast_signed() < 0 || part >= parts.into() {
         return Err(Errno(libc::EINVAL));
     }
-    let part = u32::try_from(part).map_err(|_| Errno(libc::EINVAL))?;
-    Ok(Some((secs.unsigned_abs(), part)))
+    let part = match micros {
+        true => Duration::from_micros(part),
+        false => Duration::from_nanos(part),
+    };
+    Ok(Wait {
+        time: Duration::from_secs(secs).checked_add(part),
+        remaining: Some((addr, micros)),
+        mask: None,
+    })
 }
 
 /// Reads a signal mask; returns `None` if the pointer is null.
@@ -444,25 +438,14 @@ impl Server<'_> {
 ///
 /// Source: Linux 7.2 fs/select.c `core_sys_select`, fs/proc/array.c `task_state`.
 fn table_size(tid: u32) -> Result<usize, Errno> {
-    let size = procs::status(tid, "FDSize:")?;
-    Ok(usize::try_from(size)
-        .unwrap_or(MAX_SELECTED)
-        .min(MAX_SELECTED))
+    let size = procs::status(tid, "FDSize:")?.min(MAX_SELECTED as u64);
+    // CAST: at most `MAX_SELECTED`.
+    Ok(size as usize)
 }
 
 fn select_wait(n: &Call<'_>) -> Result<Wait, Errno> {
-    let at = n.arg(4);
     if n.nr == nr::SELECT {
-        // The kernel accepts any number of microseconds here.
-        let time = time(n, at, i64::from(u32::MAX))?;
-        let time = time.and_then(|(secs, micros)| {
-            Duration::from_secs(secs).checked_add(Duration::from_micros(micros.into()))
-        });
-        return Ok(Wait {
-            time,
-            remaining: (at != 0).then_some((at, true)),
-            mask: None,
-        });
+        return time(n, n.arg(4), true);
     }
     let mask = if n.arg(5) == 0 {
         None
@@ -473,10 +456,6 @@ fn select_wait(n: &Call<'_>) -> Result<Wait, Errno> {
         ];
         mask(n, u64::from_ne_bytes(addr), u64::from_ne_bytes(size))?
     };
-    let time = timespec(n, at)?;
-    Ok(Wait {
-        time,
-        remaining: (at != 0).then_some((at, false)),
-        mask,
-    })
+    let wait = time(n, n.arg(4), false)?;
+    Ok(Wait { mask, ..wait })
 }

@@ -2,14 +2,12 @@
 
 use crate::kernel::nr;
 use crate::process::{
-    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply, Verdict as Interrupt,
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply, Verdict as Interrupt,
 };
 use crate::service::dispatch::reply;
 use crate::service::serve::How;
 use crate::service::{Call, Host, Served, Server, Verdict};
-use crate::waiting::{
-    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
-};
+use crate::waiting::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -130,7 +128,6 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        let tid = waiting.notif.tid;
         // If the end of the call's thread is reported, no query is needed. The kernel searches all waiting
         // calls for each query.
         let told = !self.pending.unfollowed.contains(&slot);
@@ -140,24 +137,17 @@ impl Server<'_> {
         }
         // A transfer that has moved a piece is not interrupted by signals. It is over soon.
         if waiting.is_under_way() || waiting.is_stopping {
-            return self.pending.plan_look(slot, tid, LOOK);
+            return self.pending.plan_look(slot, LOOK);
         }
-        if let Kind::Poll(polling) = &waiting.kind
-            && polling.needs_look
-        {
+        if waiting.needs_look() {
             self.retry(slot);
         }
         let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
         };
         let found = waiting.signals.look();
-        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
-        let pause = match waiting.signals.pace() {
-            Pace::Soon => LOOK_OFTEN,
-            Pace::Seldom if !needs_look => LOOK_SELDOM,
-            Pace::Seldom | Pace::Often => LOOK,
-        };
-        self.pending.plan_look(slot, tid, pause);
+        let pause = waiting.look_interval();
+        self.pending.plan_look(slot, pause);
         match found {
             Interrupt::None => {}
             Interrupt::Certain => {

@@ -294,14 +294,8 @@ impl<'a> Supervisor<'a> {
                 }
                 looked = Instant::now();
             }
-            may_block::sleep(
-                may,
-                if waits {
-                    STOP_INTERVAL
-                } else {
-                    STOP_INTERVAL / 10
-                },
-            );
+            let share = if waits { 1 } else { 10 };
+            may_block::sleep(may, STOP_INTERVAL / share);
         }
     }
 

@@ -225,18 +225,14 @@ fn segments(n: &Call<'_>, is_vectored: bool) -> Result<Vec<(u64, u64)>, Errno> {
     if count > MAX_SEGMENTS {
         return Err(Errno(libc::EINVAL));
     }
-    let mut out = Vec::new();
+    let mut segments = n.read_vector(n.arg(1), count)?;
     let mut left = MAX_BYTES;
-    for i in 0..count {
-        let at = n.arg(1).checked_add(i * 16).ok_or(Errno(libc::EFAULT))?;
-        let [a, b]: [[u8; 8]; 2] = [n.read_bytes(at)?, n.read_bytes(at + 8)?];
-        let (addr, len) = (u64::from_ne_bytes(a), u64::from_ne_bytes(b));
+    for (_, len) in &mut segments {
         if len.cast_signed() < 0 {
             return Err(Errno(libc::EINVAL));
         }
-        let len = len.min(left);
-        left -= len;
-        out.push((addr, len));
+        *len = (*len).min(left);
+        left -= *len;
     }
-    Ok(out)
+    Ok(segments)
 }

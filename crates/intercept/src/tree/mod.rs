@@ -14,8 +14,8 @@ mod view;
 pub(crate) use generated::{Found, Tree};
 pub(crate) use listing::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
 pub(crate) use monitor::{
-    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MAX_VECTORS,
-    MESSAGE, Monitors, Receive, SOL_NETLINK, address, field, word,
+    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MESSAGE, Monitors,
+    Receive, address, field, word,
 };
 pub(crate) use path::{
     HOPS, Links, MAX, PathTarget, base_link, base_of, file_name, is_plain, may_be_shown, normalise,

@@ -18,15 +18,12 @@ use vb3_host::FdIdentity;
 pub(crate) const MAX_MONITORS: usize = 1024;
 /// Maximum number of bytes of a received message. The supervisor's messages are smaller.
 pub(crate) const MESSAGE: usize = 16 << 10;
-/// Maximum number of buffers of one recvmsg (the kernel's UIO_MAXIOV).
-pub(crate) const MAX_VECTORS: u64 = 1024;
 /// Size in bytes of `struct sockaddr_nl`.
 pub(crate) const ADDRESS: usize = 12;
 /// Size in bytes of `struct msghdr`.
 pub(crate) const HEADER: usize = 56;
 /// Size in bytes of a control message with `struct ucred`, without and with padding.
 pub(crate) const CREDENTIALS: (usize, usize) = (28, 32);
-pub(crate) const SOL_NETLINK: i32 = 270;
 pub(crate) const ADD_MEMBERSHIP: i32 = 1;
 pub(crate) const DROP_MEMBERSHIP: i32 = 2;
 

@@ -82,13 +82,9 @@ pub(crate) fn is_plain(path: &[u8]) -> bool {
 }
 
 pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(at) => (
-            path.get(..at).unwrap_or_default(),
-            path.get(at + 1..).unwrap_or_default(),
-        ),
-        None => (b"", path),
-    }
+    let mut parts = path.rsplitn(2, |&b| b == b'/');
+    let name = parts.next().unwrap_or_default();
+    (parts.next().unwrap_or_default(), name)
 }
 
 pub(crate) fn file_name(path: &Path) -> &[u8] {

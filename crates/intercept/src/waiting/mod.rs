@@ -9,9 +9,7 @@ mod sleep;
 mod transfer;
 
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId, Sweep};
-pub(crate) use pending::{
-    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, On, Pending, Tried, Waiting,
-};
+pub(crate) use pending::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
 pub(crate) use poll::{
     Asker, Entry, FD_SETSIZE, Form, MAX_POLLED, MAX_SELECTED, Polling, REPORTED, SHORT, Sets,
     Source, UNASKED, Wait, buffer_poll, concerns_us, ready_bits,

@@ -13,13 +13,13 @@ use vb3_host::FileId;
 /// Interval of checks of a waiting thread for signals.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
 /// Interval if a signal is pending, or has recently interrupted the thread.
-pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
+const LOOK_OFTEN: Duration = Duration::from_micros(500);
 /// A check may be this early if the clock is awake, to save a wake-up.
 pub(crate) const EARLY: Duration = Duration::from_micros(400);
 /// How long after a signal its thread is checked often.
 const RECENTLY: Duration = Duration::from_millis(200);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
-pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
+const LOOK_SELDOM: Duration = Duration::from_millis(50);
 /// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
 /// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
 const A_LOOK: Duration = Duration::from_micros(100);
@@ -100,6 +100,20 @@ impl Waiting {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
 
+    /// Returns whether the call must be retried at intervals.
+    pub(crate) fn needs_look(&self) -> bool {
+        matches!(&self.kind, Kind::Poll(polling) if polling.needs_look)
+    }
+
+    /// Returns the time until the next check of the call's thread for signals.
+    pub(crate) fn look_interval(&self) -> Duration {
+        match self.signals.pace() {
+            Pace::Soon => LOOK_OFTEN,
+            Pace::Seldom if !self.needs_look() => LOOK_SELDOM,
+            Pace::Seldom | Pace::Often => LOOK,
+        }
+    }
+
     /// Returns the device file of an ioctl or a transfer. The backend must learn if such a call is abandoned.
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
@@ -167,14 +181,9 @@ impl Pending {
             self.on.entry(on).or_default().insert(slot);
         }
         self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
-        let tid = waiting.notif.tid;
-        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
-        let pause = match waiting.signals.pace() {
-            Pace::Seldom if !needs_look => LOOK_SELDOM,
-            _ => LOOK,
-        };
+        let pause = waiting.look_interval();
         self.slots.insert(slot, waiting);
-        self.plan_look(slot, tid, pause);
+        self.plan_look(slot, pause);
         Ok(slot)
     }
 
@@ -240,18 +249,17 @@ impl Pending {
 
     /// Plans the next check of a call's thread after `pause`. The check comes sooner if a signal recently
     /// interrupted the thread, and later if all checks together would take too much time.
-    pub(crate) fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
-        let now = Instant::now();
-        let recent = self
-            .interrupted
-            .get(&tid)
-            .is_some_and(|at| now - *at < RECENTLY);
-        let pause = if recent { LOOK_OFTEN } else { pause };
+    pub(crate) fn plan_look(&mut self, slot: u32, pause: Duration) {
         let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let Some(waiting) = self.slots.get_mut(&slot) else {
+            return;
+        };
+        let now = Instant::now();
+        let interrupted = self.interrupted.get(&waiting.notif.tid);
+        let recent = interrupted.is_some_and(|at| now - *at < RECENTLY);
+        let pause = if recent { LOOK_OFTEN } else { pause };
         let at = now + pause.max(A_LOOK.saturating_mul(count));
-        if let Some(waiting) = self.slots.get_mut(&slot)
-            && let Some(before) = waiting.look.replace(at)
-        {
+        if let Some(before) = waiting.look.replace(at) {
             self.looks.remove(&(before, slot));
         }
         self.looks.insert((at, slot));

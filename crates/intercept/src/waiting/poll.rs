@@ -117,21 +117,19 @@ impl Polling {
     pub(crate) fn write_remaining(&self, n: &Notif, deadline: Option<Instant>) {
         if let (Some((addr, micros)), Some(deadline)) = (self.remaining, deadline) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let part = if micros {
-                left.subsec_micros()
-            } else {
-                left.subsec_nanos()
+            let part = match micros {
+                true => left.subsec_micros(),
+                false => left.subsec_nanos(),
             };
-            let mut bytes = [0u8; 16];
-            let (secs, rest) = bytes.split_at_mut(8);
-            secs.copy_from_slice(&left.as_secs().to_ne_bytes());
-            rest.copy_from_slice(&u64::from(part).to_ne_bytes());
+            let words = [left.as_secs(), part.into()].map(u64::to_ne_bytes);
             // Source: Linux 7.2 fs/select.c `poll_select_finish`.
-            n.gathered.data().attempts.push((addr, bytes.to_vec()));
+            n.gathered.data().attempts.push((addr, words.concat()));
         }
     }
 }
 
+/// How a poll or select waits.
+#[derive(Default)]
 pub(crate) struct Wait {
     /// How long the call waits at most; `None` for no limit.
     pub(crate) time: Option<Duration>,

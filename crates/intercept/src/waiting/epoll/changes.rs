@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -362,7 +362,8 @@ impl Shared {
                     return;
                 }
                 queue.idle += 1;
-                queue = wait(&self.has_work, queue);
+                let waited = self.has_work.wait(queue);
+                queue = waited.unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
             };
@@ -380,10 +381,6 @@ impl Shared {
             }
         }
     }
-}
-
-fn wait<'q>(condvar: &Condvar, queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
-    condvar.wait(queue).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The pending changes, and the threads that make them.
