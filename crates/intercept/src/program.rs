@@ -73,19 +73,13 @@ impl core::fmt::Debug for Options<'_> {
     }
 }
 
-/// How a program ended, and how many calls were answered.
+/// How a program ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitReport {
     /// Exit status, or 128 plus the signal's number, as in a shell.
     pub status: i32,
     /// The signal that ended the program.
     pub signal: Option<i32>,
-    /// Number of system calls that were reported to the supervisor.
-    pub notifications: u64,
-    /// Number of successful opens of nodes.
-    pub opens: u64,
-    /// Number of mappings of device files.
-    pub maps: u64,
 }
 
 /// What happens to processes that outlive the program.

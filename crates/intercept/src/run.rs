@@ -1,7 +1,7 @@
 //! Runs a program from start to end.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
 use crate::note::Note;
-use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
+use crate::process::{Ended, Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
@@ -89,7 +89,6 @@ pub fn run(
         epolls: Epolls::default(),
         table: Table::default(),
         wakes: WakeSet::default(),
-        report: ExitReport::default(),
         main: (main, child.pidfd),
         ended: None,
         forward,
@@ -140,16 +139,17 @@ pub fn run(
                 launch::reap(main);
             }
         }
-        let report = ExitReport {
-            notifications: supervisor.received.load(Ordering::Relaxed),
-            ..supervisor.server(&mut may).report
+        let (status, signal) = match ended {
+            Some(Ended::Status(status)) => (status, None),
+            Some(Ended::Signal(signal)) => (128 + signal, Some(signal)),
+            None => (0, None),
         };
         // This closes the channel of notes, so that the notes' thread ends.
         drop(supervisor);
         if let Some((remarks, notes)) = unshown {
             say(remarks, notes);
         }
-        served.map(|()| report)
+        served.map(|()| ExitReport { status, signal })
     })
 }
 

@@ -126,10 +126,8 @@ impl Supervisor<'_> {
             let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];
             (libc::SYS_mmap, args)
         });
-        match done {
-            Some(Some(Ok(_))) => self.server(may).report.maps += 1,
-            Some(None) => self.host.note(Note::MapLost { tid: n.tid }),
-            Some(Some(Err(_))) | None => {}
+        if done == Some(None) {
+            self.host.note(Note::MapLost { tid: n.tid });
         }
         Ok(Verdict::Answered)
     }

@@ -156,7 +156,6 @@ impl Server<'_> {
         let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
         let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
         self.table.add_file(file, inode, Some(node));
-        self.report.opens += 1;
         self.sync_wake_fds();
         self.refresh(file);
         Ok(fd)

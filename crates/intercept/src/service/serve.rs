@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::kernel::{Borrowed, lock};
 use crate::note::Note;
 use crate::process::{Ended, Forward, Notif, Reply, reap};
-use crate::program::ExitReport;
 use crate::service::host::Event;
 use crate::service::signals::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet};
@@ -84,7 +83,6 @@ pub(crate) struct Server<'a> {
     pub(crate) epolls: Epolls,
     pub(crate) table: Table,
     pub(crate) wakes: WakeSet,
-    pub(crate) report: ExitReport,
     pub(crate) main: (u32, OwnedFd),
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
@@ -544,7 +542,7 @@ impl Server<'_> {
         self.table.has_no_files() && lock(&self.host.held).is_empty()
     }
 
-    /// Ends all remaining files and calls, and completes the report. A remaining file was passed to a process
+    /// Ends all remaining files and calls. A remaining file was passed to a process
     /// outside the run, or its end was not noticed yet.
     pub(crate) fn finish(&mut self) {
         for slot in self.pending.all() {
@@ -555,13 +553,5 @@ impl Server<'_> {
         self.release_ended(gone);
         let rest = lock(&self.host.held).take_all();
         self.release_ended(rest);
-        match self.ended {
-            Some(Ended::Status(status)) => self.report.status = status,
-            Some(Ended::Signal(signal)) => {
-                self.report.signal = Some(signal);
-                self.report.status = 128 + signal;
-            }
-            None => {}
-        }
     }
 }
