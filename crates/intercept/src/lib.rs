@@ -88,6 +88,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may block"))]
 
+// Modules import only the exports of another directory's `mod.rs`; `cargo xtask tidy` checks this.
 mod descriptors;
 mod error;
 mod kernel;

@@ -78,9 +78,8 @@ pub fn run(
     for note in host.powers.notes() {
         host.note(note);
     }
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |t| t.as_secs());
+    let started = SystemTime::now().duration_since(UNIX_EPOCH);
+    let started = started.map_or(0, |time| time.as_secs());
     let main = child.pid;
     let server = Server {
         host: Arc::clone(&host),

@@ -172,11 +172,8 @@ impl Held {
     }
 
     /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
-    /// reports the description's end, no matter which processes have got it. A device file does not end
-    /// before the caller closes `fd`.
-    ///
-    /// # Errors
-    /// Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
+    /// reports the description's end, no matter which processes have got it. A device file does not end before
+    /// the caller closes `fd`. Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
     pub(crate) fn make(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -192,10 +189,8 @@ impl Held {
         if !self.inodes.contains_key(&id) {
             self.watch_inode(fd, id, given)?;
         }
-        let by_lock = self
-            .inodes
-            .get(&id)
-            .is_some_and(|inode| inode.probe.is_some());
+        let inode = self.inodes.get(&id);
+        let by_lock = inode.is_some_and(|inode| inode.probe.is_some());
         if by_lock && let Err(e) = lock(made.as_fd(), flags, byte) {
             self.drop_if_unused(id);
             return Err(e);

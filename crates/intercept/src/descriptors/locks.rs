@@ -165,10 +165,8 @@ impl Locks {
         Ok(holder)
     }
 
-    /// Applies a flock. The operation must be a non-blocking one.
-    ///
-    /// # Errors
-    /// EAGAIN if another file's flock conflicts.
+    /// Applies a flock. The operation must be a non-blocking one. Fails with EAGAIN if another file's flock
+    /// conflicts.
     pub(crate) fn flock(
         &mut self,
         at: (usize, FileId),
@@ -178,10 +176,8 @@ impl Locks {
         rustix::fs::flock(&holder.locks, operation).map_err(raw::err)
     }
 
-    /// Locks or unlocks a range for an owner. `pid` is the calling process.
-    ///
-    /// # Errors
-    /// EAGAIN if another owner's lock conflicts; EINVAL, EOVERFLOW for a wrong range.
+    /// Locks or unlocks a range for an owner. `pid` is the calling process. Fails with EAGAIN if another
+    /// owner's lock conflicts; EINVAL, EOVERFLOW for a wrong range.
     pub(crate) fn set(
         &mut self,
         at: (usize, FileId),
@@ -193,9 +189,7 @@ impl Locks {
         raw::ofd_lock(holder.locks.as_fd(), libc::F_OFD_SETLK, &mut range)
     }
 
-    /// Returns the answer of `F_GETLK`: a conflicting lock, or the range with the type `F_UNLCK`.
-    ///
-    /// # Errors
+    /// Returns the answer of `F_GETLK`: a conflicting lock, or the range with the type `F_UNLCK`. Fails with
     /// EINVAL, EOVERFLOW for a wrong range.
     pub(crate) fn get(
         &mut self,

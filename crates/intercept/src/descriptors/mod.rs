@@ -1,6 +1,4 @@
 //! Programs' descriptors: the table of known numbers, and searches for the holders and ends of files.
-//!
-//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod files;
 mod held;

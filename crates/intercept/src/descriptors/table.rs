@@ -236,10 +236,7 @@ impl Table {
         })
     }
 
-    /// Returns the file that the caller's descriptor refers to. `look` asks the kernel.
-    ///
-    /// # Errors
-    /// EBADF.
+    /// Returns the file that the caller's descriptor refers to. `look` asks the kernel. Fails with EBADF.
     pub(crate) fn identify(
         &self,
         (tid, pid): (u32, impl FnOnce() -> u32),

@@ -1,7 +1,5 @@
 //! System calls, /proc, threads' CPU registers, the locks of the supervisor (`vb3 run`'s process), and
 //! `MayBlock`.
-//!
-//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod arch;
 mod lock;

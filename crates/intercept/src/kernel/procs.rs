@@ -198,10 +198,7 @@ impl Procs {
         lock(&self.threads).with_siblings(tid)
     }
 
-    /// Returns the file behind descriptor `fd` of a thread.
-    ///
-    /// # Errors
-    /// Returns EBADF if there is none.
+    /// Returns the file behind descriptor `fd` of a thread. Returns EBADF if there is none.
     pub(crate) fn look(&self, thread: &Thread, fd: i32) -> Result<OpenFile, Errno> {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
@@ -291,10 +288,7 @@ fn listed_flags((tid, fd): (u32, i32)) -> Option<u64> {
     field(text.get(..len)?, "flags:", 8)
 }
 
-/// Returns a number from a thread's status file.
-///
-/// # Errors
-/// Returns ENOENT or ESRCH if the thread has ended.
+/// Returns a number from a thread's status file. Returns ENOENT or ESRCH if the thread has ended.
 pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
     let text = raw::proc_text(&format!("/proc/{tid}/status"))?;
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
@@ -328,11 +322,9 @@ pub(crate) fn descendants(mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
 
 /// Parses the number after `key` at the start of a line.
 pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
-    let line = text
-        .split(|&b| b == b'\n')
-        .find(|line| line.starts_with(key.as_bytes()))?;
-    let value = std::str::from_utf8(line.get(key.len()..)?).ok()?.trim();
-    u64::from_str_radix(value, radix).ok()
+    let mut lines = text.split(|&b| b == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(key.as_bytes()))?;
+    u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), radix).ok()
 }
 
 impl Thread {

@@ -68,18 +68,14 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
 }
 
 /// Returns how many of the `len` bytes at `addr`, up to the first gap, the thread may access in this way.
-///
-/// # Errors
 /// Returns ESRCH or EACCES if the list of mappings cannot be read.
 pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
     let maps = raw::open(format!("/proc/{tid}/maps"), libc::O_RDONLY)?;
     covered(&maps, addr, len, |map| map.allows(access))
 }
 
-/// Returns how many of the `len` bytes at `addr`, up to the first gap, are mapped as `is_good` accepts.
-///
-/// # Errors
-/// Returns ESRCH if the process has ended.
+/// Returns how many of the `len` bytes at `addr`, up to the first gap, are mapped as `is_good` accepts. Returns
+/// ESRCH if the process has ended.
 pub(crate) fn covered(
     maps: &impl AsFd,
     addr: u64,
@@ -102,11 +98,9 @@ pub(crate) fn covered(
     Ok(at.min(end) - addr)
 }
 
-/// Visits the mappings that end after `at`, in order, until `visit` returns false. `maps` is a
-/// process's `maps` file. Before Linux 6.11, reads the file's text, which lists every mapping.
-///
-/// # Errors
-/// Returns ESRCH if the process has ended.
+/// Visits the mappings that end after `at`, in order, until `visit` returns false. `maps` is a process's `maps`
+/// file. Before Linux 6.11, reads the file's text, which lists every mapping. Returns ESRCH if the process has
+/// ended.
 pub(crate) fn visit(
     maps: BorrowedFd<'_>,
     mut at: u64,
@@ -128,10 +122,8 @@ pub(crate) fn visit(
     }
 }
 
-/// Returns the size in bytes of the pages of the mapping at `addr`, or of the next mapping.
-///
-/// # Errors
-/// Returns ENOENT if there is neither, and ENOTTY before Linux 6.11.
+/// Returns the size in bytes of the pages of the mapping at `addr`, or of the next mapping. Returns ENOENT if
+/// there is neither, and ENOTTY before Linux 6.11.
 pub(crate) fn page_size_at(maps: BorrowedFd<'_>, addr: u64) -> Result<u64, Errno> {
     Ok(Query::next(maps, addr, &mut [0; NAME_MAX])?.page_size)
 }
@@ -190,10 +182,8 @@ const SHARED: u64 = 8;
 const PERMISSIONS: u64 = 7;
 
 impl Query {
-    /// Returns the mapping that contains `at`, or the next mapping.
-    ///
-    /// # Errors
-    /// Returns ENOENT if there is neither, and ENOTTY before Linux 6.11.
+    /// Returns the mapping that contains `at`, or the next mapping. Returns ENOENT if there is neither, and
+    /// ENOTTY before Linux 6.11.
     fn next(maps: BorrowedFd<'_>, at: u64, name: &mut [u8; NAME_MAX]) -> Result<Self, Errno> {
         let mut query = Self {
             size: size_of::<Self>() as u64,

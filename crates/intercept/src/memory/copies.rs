@@ -24,10 +24,8 @@ pub(crate) enum CopyMethod {
 }
 
 impl CopyMethod {
-    /// Tests the method on a word in a process's memory, by reading and rewriting its value.
-    ///
-    /// # Errors
-    /// Returns the kernel's error, or EIO if the word read is not `word`.
+    /// Tests the method on a word in a process's memory, by reading and rewriting its value. Returns the
+    /// kernel's error, or EIO if the word read is not `word`.
     pub(crate) fn try_on(
         self,
         may: &MayBlock,
@@ -141,10 +139,8 @@ impl CopyMethod {
         vm_call(libc::process_vm_writev, tid, &from, &to) == Ok(bytes)
     }
 
-    /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
-    ///
-    /// # Errors
-    /// EFAULT, EPERM, and ENAMETOOLONG if the first `max` bytes contain no NUL.
+    /// Reads a NUL-terminated string of at most `max` bytes, without the NUL. Fails with EFAULT, EPERM, and
+    /// ENAMETOOLONG if the first `max` bytes contain no NUL.
     pub(crate) fn copy_in_str(
         self,
         may: &MayBlock,
@@ -268,10 +264,7 @@ fn local(at: *mut u8, iov_len: usize) -> libc::iovec {
     libc::iovec { iov_base, iov_len }
 }
 
-/// Returns a range of a program's memory.
-///
-/// # Errors
-/// EFAULT for a range that no program can have.
+/// Returns a range of a program's memory. Fails with EFAULT for a range that no program can have.
 fn remote(addr: u64, iov_len: usize) -> Result<libc::iovec, Errno> {
     let end = addr.checked_add(iov_len as u64);
     if end.is_none_or(|end| end > 1 << 56) {
@@ -303,10 +296,7 @@ impl ProcFiles {
         })
     }
 
-    /// Returns the size in bytes of the pages of the mapping at `addr`.
-    ///
-    /// # Errors
-    /// ENOTTY before Linux 6.11.
+    /// Returns the size in bytes of the pages of the mapping at `addr`. Fails with ENOTTY before Linux 6.11.
     pub(crate) fn page_size_at(&self, addr: u64) -> Result<u64, Errno> {
         vma::page_size_at(self.maps.as_fd(), addr)
     }

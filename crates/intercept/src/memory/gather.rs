@@ -191,11 +191,9 @@ impl Gathered {
         inner.wanted.clear();
     }
 
-    /// Duplicates a descriptor that the thread has sent, or records that the thread must send it.
-    ///
-    /// # Errors
-    /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
-    /// and `MISSING` until the thread has sent this descriptor.
+    /// Duplicates a descriptor that the thread has sent, or records that the thread must send it. Returns EPERM
+    /// if the thread cannot send descriptors, EMFILE if the supervisor has no number left, and `MISSING` until
+    /// the thread has sent this descriptor.
     pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
         let mut inner = self.data();
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
@@ -238,11 +236,9 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Records a range that the call will read in pieces, so that one copy serves them all. Ignores a
-    /// range that is too large: its pieces are copied one by one.
-    ///
-    /// # Errors
-    /// `MISSING` if the range is not copied yet.
+    /// Records a range that the call will read in pieces, so that one copy serves them all. Ignores a range
+    /// that is too large: its pieces are copied one by one. Fails with `MISSING` if the range is not copied
+    /// yet.
     pub(crate) fn prepare(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let Ok(len) = usize::try_from(len) else {
             return Ok(());
@@ -258,12 +254,9 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Records a range that a device will use, so that its pages are read first. Otherwise a missing page
-    /// would block the device and all programs. Returns whether all pages could be read, and true for a range
-    /// that is too large.
-    ///
-    /// # Errors
-    /// `MISSING` if the pages were not touched yet.
+    /// Records a range that a device will use, so that its pages are read first. Otherwise a missing page would
+    /// block the device and all programs. Returns whether all pages could be read, and true for a range that is
+    /// too large. Fails with `MISSING` if the pages were not touched yet.
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<bool, Errno> {
         let mut inner = self.data();
         let range = (addr, len);
@@ -282,11 +275,8 @@ impl Gathered {
         self.data().writes.push((addr, data.to_vec()));
     }
 
-    /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.
-    ///
-    /// # Errors
-    /// Returns EPERM if the kernel forbids reads of the program's memory: the call then treats this memory as
-    /// missing.
+    /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program. Returns
+    /// EPERM if the kernel forbids reads of the program's memory: the call then treats this memory as missing.
     pub(crate) fn gather(
         &self,
         may: &MayBlock,
@@ -326,10 +316,8 @@ impl Gathered {
         refused
     }
 
-    /// Writes the stored data to the program's memory. May block on the program.
-    ///
-    /// # Errors
-    /// EFAULT or EPERM if some could not be written.
+    /// Writes the stored data to the program's memory. May block on the program. Fails with EFAULT or EPERM if
+    /// some could not be written.
     pub(crate) fn copy_out(
         &self,
         may: &MayBlock,

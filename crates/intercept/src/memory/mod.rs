@@ -1,6 +1,4 @@
 //! Programs' memory: copies for a call, and the pages that devices use.
-//!
-//! Modules in other folders import only the exports of this file.
 
 mod copies;
 mod gather;

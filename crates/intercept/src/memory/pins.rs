@@ -73,8 +73,6 @@ impl Pins {
     }
 
     /// Starts to track a process with the userfaultfd that one of its threads made, or records a failure.
-    ///
-    /// # Errors
     /// Returns why the process cannot be tracked, once per process.
     pub(crate) fn add(&self, pid: u32, made: Result<OwnedFd, Errno>) -> Result<(), Errno> {
         let space = made
@@ -133,11 +131,8 @@ impl Space {
         ranges
     }
 
-    /// Watches the pages of `page` bytes that contain a range.
-    ///
-    /// # Errors
-    /// EINVAL for memory of a file, or if the memory's pages are larger; EBUSY if the program's own userfaultfd
-    /// watches the memory.
+    /// Watches the pages of `page` bytes that contain a range. Fails with EINVAL for memory of a file, or if
+    /// the memory's pages are larger; EBUSY if the program's own userfaultfd watches the memory.
     fn watch(self: &Arc<Self>, addr: u64, len: u64, page: u64) -> Result<Watched, Errno> {
         let mut ranges = self.current();
         let (start, end) = ranges::pages(addr, len, page).ok_or(Errno(libc::EINVAL))?;

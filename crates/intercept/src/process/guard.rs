@@ -184,10 +184,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Prepares a guard for a program with this first process.
-    ///
-    /// # Errors
-    /// Fails if the system has no memory left.
+    /// Prepares a guard for a program with this first process. Fails if the system has no memory left.
     pub(crate) fn of(main: u32) -> Result<Self, Errno> {
         Ok(Self {
             table: Table::new()?,
@@ -221,10 +218,7 @@ impl Guard {
         Some(in_group && !outside)
     }
 
-    /// Starts the guard process.
-    ///
-    /// # Errors
-    /// Fails if the system has no descriptor or process left.
+    /// Starts the guard process. Fails if the system has no descriptor or process left.
     fn start(&self) -> Result<(libc::pid_t, OwnedFd), Errno> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
         // The child gets no signal before it can note it. SAFETY: live sets; the child makes only

@@ -52,11 +52,8 @@ fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
 }
 
 fn terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings
-        .iter()
-        .map(|s| s.as_ptr())
-        .chain([core::ptr::null()])
-        .collect()
+    let pointers = strings.iter().map(|s| s.as_ptr());
+    pointers.chain([core::ptr::null()]).collect()
 }
 
 fn prepare<'a>(

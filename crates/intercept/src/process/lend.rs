@@ -77,8 +77,6 @@ impl Lending {
 /// Requests descriptors from the calling thread, and answers its call so that the thread repeats it later. If
 /// the message's page cannot be installed, the call fails instead. `keep` gets the descriptors before the
 /// thread continues. `keep` is not called if the call fails, the thread ends, or a signal arrives first.
-///
-/// # Errors
 /// Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the supervisor. The
 /// thread's call then still waits for its answer.
 pub(crate) fn ask(
@@ -206,9 +204,8 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
 /// Receives the descriptors of one message, or `None` if their count is not `wanted`.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
     let fds = raw::receive(socket.as_fd(), &mut [0], MESSAGE, RecvFlags::DONTWAIT);
-    fds.ok()
-        .map(|(_, fds)| fds)
-        .filter(|fds| fds.len() == wanted)
+    let (_, fds) = fds.ok()?;
+    (fds.len() == wanted).then_some(fds)
 }
 
 #[cfg(test)]

@@ -123,10 +123,8 @@ impl Listener {
         polled.map_or(0, |_| fd.revents().bits().cast_signed())
     }
 
-    /// Receives the oldest new call. Blocks if there is none.
-    ///
-    /// # Errors
-    /// Returns ENOENT if the calling thread was killed meanwhile, and EINTR for a signal.
+    /// Receives the oldest new call. Blocks if there is none. Returns ENOENT if the calling thread was killed
+    /// meanwhile, and EINTR for a signal.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
         // SAFETY: a structure of plain integers.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
@@ -141,10 +139,7 @@ impl Listener {
         })
     }
 
-    /// Answers a call.
-    ///
-    /// # Errors
-    /// Returns ENOENT if the thread no longer waits for the answer.
+    /// Answers a call. Returns ENOENT if the thread no longer waits for the answer.
     pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
         let (val, error, flags) = match reply {
             Reply::Value(val) => (val, 0, 0),

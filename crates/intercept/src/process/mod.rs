@@ -1,6 +1,4 @@
 //! Programs' processes: start under the seccomp filter, stops by ptrace, signals and ends.
-//!
-//! Modules in other folders import only the exports of this file.
 
 mod child;
 mod filter;

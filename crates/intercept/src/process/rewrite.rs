@@ -111,10 +111,8 @@ fn ptrace(request: libc::c_uint, tid: libc::pid_t, addr: usize, data: usize) -> 
     raw::check(unsafe { libc::ptrace(request, tid, addr, data) })
 }
 
-/// Seizes a thread that waits for an answer, and requests a stop.
-///
-/// # Errors
-/// Returns EPERM if the thread is traced already or tracing it is forbidden, and ESRCH if it has ended.
+/// Seizes a thread that waits for an answer, and requests a stop. Returns EPERM if the thread is traced already
+/// or tracing it is forbidden, and ESRCH if it has ended.
 pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);

@@ -255,10 +255,8 @@ impl Forward {
             _writer: writer,
             before: Vec::new(),
         };
-        let free = PIPE
-            .compare_exchange(-1, number, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok();
-        if !free {
+        let order = Ordering::Relaxed;
+        if PIPE.compare_exchange(-1, number, order, order).is_err() {
             return Ok(this);
         }
         for signal in CAUGHT {

@@ -30,10 +30,8 @@ impl Supervisor<'_> {
 
 impl Server<'_> {
     pub(crate) fn epoll_ctl(&mut self, n: &Call<'_>) -> Served {
-        let file = self
-            .named(n, 2)
-            .and_then(Watched::of)
-            .ok_or(Reply::Native)?;
+        let file = self.named(n, 2).and_then(Watched::of);
+        let file = file.ok_or(Reply::Native)?;
         let op = match n.int(1) {
             libc::EPOLL_CTL_ADD => Op::Add,
             libc::EPOLL_CTL_DEL => Op::Delete,

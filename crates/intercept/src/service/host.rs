@@ -118,11 +118,8 @@ impl Events {
         };
     }
 
-    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether
-    /// there is an event to [`take`](Self::take).
-    ///
-    /// # Errors
-    /// Errors of ppoll except EINTR.
+    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether there
+    /// is an event to [`take`](Self::take). Errors of ppoll except EINTR.
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptors"
@@ -231,10 +228,8 @@ impl Host {
         }
     }
 
-    /// Checks that the supervisor may make a thread execute calls.
-    ///
-    /// # Errors
-    /// EPERM if the thread has its own seccomp filter, which may kill it for such calls; the errno of ptrace.
+    /// Checks that the supervisor may make a thread execute calls. Fails with EPERM if the thread has its own
+    /// seccomp filter, which may kill it for such calls; the errno of ptrace.
     pub(crate) fn may_direct(&self, tid: u32) -> Result<(), Errno> {
         self.powers.ptrace?;
         let is_filtered = reap::has_filter_of_its_own(tid);
@@ -428,24 +423,19 @@ impl<'a> Call<'a> {
         let is_known = self
             .table
             .is_some_and(|table| matches!(table.get(thread.tid, fd), descriptors::Known::Names(_)));
-        let held = is_known
-            .then(|| self.host.procs.hold(&thread, fd))
-            .flatten();
-        held.or_else(|| self.look(fd).ok()?.fd.and_then(Borrowed::into_memory))
+        let held = is_known.then(|| self.host.procs.hold(&thread, fd));
+        let look = || self.look(fd).ok()?.fd.and_then(Borrowed::into_memory);
+        held.flatten().or_else(look)
     }
 
-    /// Returns a duplicate of the caller's descriptor.
-    ///
-    /// # Errors
-    /// EBADF, and the errors of [`lent`](Self::lent).
+    /// Returns a duplicate of the caller's descriptor. Fails with EBADF, and the errors of
+    /// [`lent`](Self::lent).
     pub(crate) fn borrow(&self, fd: i32) -> Result<Borrowed, Errno> {
         self.look(fd)?.fd.map_or_else(|| self.lent(fd), Ok)
     }
 
-    /// Reads a NUL-terminated string of at most `max` bytes. Returns it without the NUL.
-    ///
-    /// # Errors
-    /// EFAULT, ENAMETOOLONG.
+    /// Reads a NUL-terminated string of at most `max` bytes. Returns it without the NUL. Fails with EFAULT,
+    /// ENAMETOOLONG.
     pub(crate) fn read_str(&self, may: &MayBlock, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let (method, tid) = (self.host.powers.memory(), self.notif.tid);
         let done = method.copy_in_str(may, tid, addr, max);
@@ -469,11 +459,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none.
-    ///
-    /// # Errors
-    /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for the
-    /// necessary calls. NOT_GATHERED, which programs never see, until the thread has sent the descriptor.
+    /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none. Fails
+    /// with EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for
+    /// the necessary calls. NOT_GATHERED, which programs never see, until the thread has sent the descriptor.
     pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());
@@ -485,10 +473,8 @@ impl<'a> Call<'a> {
         lent
     }
 
-    /// Returns the tracked address space of a process, or `None` if its memory cannot be tracked.
-    ///
-    /// # Errors
-    /// Fails if the thread must first make a userfaultfd, and then repeat its call.
+    /// Returns the tracked address space of a process, or `None` if its memory cannot be tracked. Fails if the
+    /// thread must first make a userfaultfd, and then repeat its call.
     fn space(&self, pid: u32) -> Result<Option<Arc<Space>>, Errno> {
         match self.host.pins.of(pid) {
             Known::Followed(space) => Ok(Some(space)),
@@ -530,20 +516,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Copies from the program's memory.
-    ///
-    /// # Errors
-    /// EFAULT.
+    /// Copies from the program's memory. Fails with EFAULT.
     pub(crate) fn copy_in(&self, may: &MayBlock, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         let method = self.host.powers.memory();
         let done = method.copy_in(may, self.notif.tid, addr, out);
         done.map_err(|e| self.unreadable(e))
     }
 
-    /// Copies a value of plain integers from the program's memory.
-    ///
-    /// # Errors
-    /// EFAULT.
+    /// Copies a value of plain integers from the program's memory. Fails with EFAULT.
     pub(crate) fn copy_in_bytes<const N: usize>(
         &self,
         may: &MayBlock,
@@ -554,10 +534,7 @@ impl<'a> Call<'a> {
         Ok(out)
     }
 
-    /// Copies to the program's memory.
-    ///
-    /// # Errors
-    /// EFAULT.
+    /// Copies to the program's memory. Fails with EFAULT.
     pub(crate) fn copy_out(&self, may: &MayBlock, addr: u64, data: &[u8]) -> Result<(), Errno> {
         let method = self.host.powers.memory();
         let done = method.copy_out(may, self.notif.tid, addr, data);

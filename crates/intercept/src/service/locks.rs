@@ -169,9 +169,7 @@ impl Server<'_> {
         }
     }
 
-    /// Checks that a wait for this lock would not complete a cycle of waiting descriptor tables.
-    ///
-    /// # Errors
+    /// Checks that a wait for this lock would not complete a cycle of waiting descriptor tables. Fails with
     /// EDEADLK if the tables would wait for each other forever.
     fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
         let locks = &self.table.locks;

@@ -7,8 +7,6 @@
 //! | `vb3-sets`, up to 64 | change programs' epoll sets; the changes of one set stay in order |
 //! | one thread per clip, recording, large converter | decodes, writes, converts |
 //! | one codec process per stream | runs a codec library, confined |
-//!
-//! Modules in other folders import only the exports of this file.
 
 mod closes;
 mod dispatch;

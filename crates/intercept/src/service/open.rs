@@ -163,10 +163,7 @@ impl Server<'_> {
 }
 
 /// Returns the flags of an openat2. Returns `None` if the kernel must serve the call: it refuses the options,
-/// or the path leaves the directory to which `resolve` limits it.
-///
-/// # Errors
-/// EFAULT.
+/// or the path leaves the directory to which `resolve` limits it. Fails with EFAULT.
 fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<i32>, Errno> {
     const BELOW: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
     let size = n.arg(3);

@@ -62,11 +62,9 @@ impl Supervisor<'_> {
         Ok(Verdict::value(watch.into()))
     }
 
-    /// Returns a duplicate of the caller's descriptor. Returns `None` if the thread was asked to send one:
-    /// its call has then been answered, and the thread repeats it.
-    ///
-    /// # Errors
-    /// EBADF; EPERM if the supervisor cannot get a duplicate.
+    /// Returns a duplicate of the caller's descriptor. Returns `None` if the thread was asked to send one: its
+    /// call has then been answered, and the thread repeats it. Fails with EBADF; EPERM if the supervisor cannot
+    /// get a duplicate.
     pub(crate) fn borrowed(
         &self,
         may: &mut MayBlock,

@@ -289,10 +289,8 @@ fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
     }
 }
 
-/// Takes the files whose descriptors only the calling thread can send, so that the poll can watch them.
-///
-/// # Errors
-/// Fails if the thread must first send descriptors, and then repeat the call.
+/// Takes the files whose descriptors only the calling thread can send, so that the poll can watch them. Fails
+/// if the thread must first send descriptors, and then repeat the call.
 fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     for entry in entries {
@@ -315,10 +313,9 @@ fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize,
     let mut ready = 0;
     for (i, entry) in entries.iter().enumerate() {
         ready += usize::from(entry.revents != 0);
-        let at = addr
-            .checked_add(i as u64 * 8 + 6)
-            .ok_or(Errno(libc::EFAULT))?;
-        call.write(at, &entry.revents.to_ne_bytes())?;
+        let at = addr.checked_add(i as u64 * 8 + 6);
+        let revents = entry.revents.to_ne_bytes();
+        call.write(at.ok_or(Errno(libc::EFAULT))?, &revents)?;
     }
     Ok(ready)
 }
@@ -347,10 +344,8 @@ fn time(call: &Call<'_>, addr: u64, micros: bool) -> Result<Wait, Errno> {
     })
 }
 
-/// Reads a signal mask; returns `None` if the pointer is null.
-///
-/// # Errors
-/// EFAULT, and EINVAL if `size` is not that of the kernel's signal set.
+/// Reads a signal mask; returns `None` if the pointer is null. Fails with EFAULT, and EINVAL if `size` is not
+/// that of the kernel's signal set.
 pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
     if addr == 0 {
         return Ok(None);

@@ -236,10 +236,8 @@ impl<'a> Supervisor<'a> {
         owed.unwrap_or_default().tell(pid, outcome);
     }
 
-    /// Stops a process, replaces its mappings of the files in `owed`, and releases it.
-    ///
-    /// # Errors
-    /// EPERM if all stopped threads have their own seccomp filters.
+    /// Stops a process, replaces its mappings of the files in `owed`, and releases it. Fails with EPERM if all
+    /// stopped threads have their own seccomp filters.
     fn stop_and_take(&self, may: &MayBlock, pid: u32, threads: &mut Threads) -> Result<(), Errno> {
         let may_direct = |tid| self.host.may_direct(tid);
         let all = threads_of(pid).into_iter();
@@ -367,9 +365,8 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
 fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
-    CopyMethod::Files
-        .copy_in(may, tid, code.start, &mut bytes)
-        .ok()?;
+    let copied = CopyMethod::Files.copy_in(may, tid, code.start, &mut bytes);
+    copied.ok()?;
     let call = arch::find_call(&bytes)?;
     let zero = bytes.iter().position(|&byte| byte == 0)?;
     Some((code.start + call as u64, code.start + zero as u64))

@@ -232,10 +232,8 @@ impl Server<'_> {
         let verdict = match verdict {
             Verdict::Wait(waiting) => {
                 let is_under_way = waiting.is_under_way();
-                match self
-                    .pending
-                    .insert(*waiting, self.host.procs.tells_end_of(n.tid))
-                {
+                let is_followed = self.host.procs.tells_end_of(n.tid);
+                match self.pending.insert(*waiting, is_followed) {
                     Ok(slot) => {
                         if is_under_way {
                             self.answer(n, How::Part(slot));
@@ -313,9 +311,8 @@ impl Server<'_> {
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;
-                    self.host
-                        .events
-                        .remove(self.host.listener.as_fd().as_raw_fd());
+                    let listener = self.host.listener.as_fd().as_raw_fd();
+                    self.host.events.remove(listener);
                 }
             }
         }
@@ -351,9 +348,9 @@ impl Server<'_> {
         let Some(thread) = self.host.procs.forget(tid) else {
             return;
         };
-        threads
-            .into_iter()
-            .for_each(|tid| self.give_up_ended_thread(tid));
+        for tid in threads {
+            self.give_up_ended_thread(tid);
+        }
         // An orphan is now the supervisor's child and must be reaped. For any other process, this fails.
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);

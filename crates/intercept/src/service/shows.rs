@@ -69,9 +69,8 @@ impl Supervisor<'_> {
         if before.has(at) == change.present {
             return;
         }
-        let told = change
-            .present
-            .then(|| Told::by(self.server(may).backend, change.node));
+        let told = || Told::by(self.server(may).backend, change.node);
+        let told = change.present.then(told);
         let now = match before.with(may, &self.nodes, at, told) {
             Ok(shown) => self.showing.set(shown),
             Err(e) => return self.host.note(Note::NoSysfs(e)),

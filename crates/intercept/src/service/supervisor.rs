@@ -197,10 +197,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the threads that the pool wants. Returns whether the system refused to start some of them.
-    ///
-    /// # Errors
-    /// Fails if the pool has no thread at all.
+    /// Starts the threads that the pool wants. Returns whether the system refused to start some of them. Fails
+    /// if the pool has no thread at all.
     fn start_workers<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,

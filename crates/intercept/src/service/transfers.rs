@@ -60,19 +60,16 @@ impl Server<'_> {
             Target::Device(file) => file,
             Target::Buffer(_) => return Err(Reply::Fail(libc::EINVAL)),
         };
-        let unwanted = if moves.write {
-            libc::O_RDONLY
-        } else {
-            libc::O_WRONLY
+        let unwanted = match moves.write {
+            true => libc::O_RDONLY,
+            false => libc::O_WRONLY,
         };
         let flags = look.flags()?;
         if flags & libc::O_ACCMODE == unwanted {
             return Err(Reply::Fail(libc::EBADF));
         }
-        if moves
-            .lowest
-            .is_some_and(|lowest| n.arg(3).cast_signed() < lowest)
-        {
+        let position = n.arg(3).cast_signed();
+        if moves.lowest.is_some_and(|lowest| position < lowest) {
             return Err(Reply::Fail(libc::EINVAL));
         }
         let segments = segments(n, moves.is_vectored)?;

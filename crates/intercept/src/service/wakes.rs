@@ -56,11 +56,8 @@ impl WakeSet {
             };
         }
         for number in self.unwanted.drain(..) {
-            if self
-                .known
-                .get(&number)
-                .is_some_and(|known| !known.is_listed)
-            {
+            let known = self.known.get(&number);
+            if known.is_some_and(|known| !known.is_listed) {
                 self.known.remove(&number);
                 set.remove(number.cast_signed());
             }

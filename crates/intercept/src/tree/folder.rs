@@ -42,10 +42,8 @@ fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Makes a directory in the first location where making it and `fill` both succeed.
-    ///
-    /// # Errors
-    /// Returns the first location's error if no location works.
+    /// Makes a directory in the first location where making it and `fill` both succeed. Returns the first
+    /// location's error if no location works.
     pub(crate) fn make(
         may: &MayBlock,
         fill: impl FnMut(&Self) -> Result<(), Errno>,

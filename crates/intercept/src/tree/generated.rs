@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, lock, raw};
 use crate::tree::folder::Folder;
-use crate::tree::path::{HOPS, Links, normalise};
+use crate::tree::path::{HOPS, Links, normalise, split_last};
 use crate::tree::view::of_path;
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
@@ -140,9 +140,8 @@ impl Tree {
             this.add(majors::PATH.to_owned(), Entry::File(text.into()));
         }
         let folder = Folder::make(may, |folder| this.check_room(folder))?;
-        this.dev = fs::metadata(folder.path())
-            .map_err(|e| raw::of_io(&e))?
-            .dev();
+        let stat = fs::metadata(folder.path()).map_err(|e| raw::of_io(&e))?;
+        this.dev = stat.dev();
         let todo = Mutex::new(Some(this.entries.clone()));
         this.written = Some(Arc::new(Written { folder, todo }));
         this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
@@ -368,10 +367,9 @@ impl Tree {
     /// Resolves a path. Follows the tree's links, and treats other parts as text. Returns the result if
     /// `counts` returns true for the path or for any path on the way.
     fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-        let links = if path.ends_with(b"/") {
-            Links::Follow
-        } else {
-            links
+        let links = match path.ends_with(b"/") {
+            true => Links::Follow,
+            false => links,
         };
         let mut todo: Vec<&[u8]> = path.split(|&b| b == b'/').rev().collect();
         let mut at: Vec<u8> = Vec::new();
@@ -490,14 +488,11 @@ impl Tree {
 
     /// Returns whether a path that contains this name may enter the tree, or leave the tree by a link.
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {
-        let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
-        self.tops
-            .iter()
-            .any(|top| last(top).is_some_and(|top| top.as_bytes() == name))
-            || self.entries.iter().any(|(path, entry)| {
-                matches!(entry, Entry::Link(target) if !self.covers(target.as_bytes()))
-                    && last(path).is_some_and(|link| link.as_bytes() == name)
-            })
+        let has = |path: &String| split_last(path.as_bytes()).1 == name;
+        let leaves =
+            |entry: &Entry| matches!(entry, Entry::Link(to) if !self.covers(to.as_bytes()));
+        let mut entries = self.entries.iter();
+        self.tops.iter().any(has) || entries.any(|(path, entry)| leaves(entry) && has(path))
     }
 
     /// Returns the path by which programs know an open file, if the file is in the tree.
@@ -611,20 +606,16 @@ fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> io::Result<()> {
 
 /// Returns whether a sysfs directory exists even without devices: one of a class, a bus or a driver.
 fn outlives_devices(path: &str) -> bool {
-    ["/sys/class", "/sys/bus", "/sys/dev"]
-        .iter()
-        .any(|dir| is_below(path.as_bytes(), dir))
+    let mut dirs = ["/sys/class", "/sys/bus", "/sys/dev"].iter();
+    dirs.any(|dir| is_below(path.as_bytes(), dir))
 }
 
 /// Returns the normalised path if it is below /sys, /run/udev or /dev, where files may be generated.
 fn allowed(path: &Path) -> Option<String> {
     let path = normalise(b"", path.as_os_str().as_bytes());
     let path = String::from_utf8(path).ok()?;
-    let inside = ["/sys/", "/run/udev/", "/dev/"];
-    inside
-        .iter()
-        .any(|dir| path.starts_with(dir))
-        .then_some(path)
+    let mut dirs = ["/sys/", "/run/udev/", "/dev/"].iter();
+    dirs.any(|dir| path.starts_with(dir)).then_some(path)
 }
 
 /// Returns whether a directory is one of `SHARED`, or above one.

@@ -1,6 +1,4 @@
 //! Programs' view of /dev, /sys and udev: paths, the generated tree, directory listings, uevents.
-//!
-//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod folder;
 mod generated;

@@ -106,10 +106,8 @@ fn murmur(bytes: &[u8]) -> u32 {
     let mut hash = bytes.len() as u32;
     let mut words = bytes.chunks_exact(4);
     for word in &mut words {
-        let word = word
-            .try_into()
-            .map_or(0, u32::from_le_bytes)
-            .wrapping_mul(M);
+        let word = word.try_into().map_or(0, u32::from_le_bytes);
+        let word = word.wrapping_mul(M);
         hash = hash.wrapping_mul(M) ^ (word ^ word >> 24).wrapping_mul(M);
     }
     let rest = words.remainder();

@@ -23,9 +23,8 @@ pub(crate) fn of_path(may: &MayBlock, path: impl Arg) -> Option<FdIdentity> {
 }
 
 pub(crate) fn of_dir(may: &MayBlock, dir: BorrowedFd<'_>) -> Option<FdIdentity> {
-    may_block::fstat(may, dir)
-        .ok()
-        .map(|stat| raw::identity(&stat))
+    let stat = may_block::fstat(may, dir).ok()?;
+    Some(raw::identity(&stat))
 }
 
 impl View {

@@ -372,11 +372,8 @@ impl Epolls {
         Err(low)
     }
 
-    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, and the set that the kernel's
-    /// list shows, for use if kcmp is refused.
-    ///
-    /// # Errors
-    /// Returns EINVAL, EEXIST, and the errors of descriptors.
+    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, and the set that the kernel's list
+    /// shows, for use if kcmp is refused. Returns EINVAL, EEXIST, and the errors of descriptors.
     pub(crate) fn change(
         &mut self,
         key: Key,

@@ -1,6 +1,4 @@
 //! The state of calls that wait (poll, select, ioctl, read, write, locks), and programs' epoll sets.
-//!
-//! Modules in other folders import only the exports of this file.
 
 mod epoll;
 mod pending;

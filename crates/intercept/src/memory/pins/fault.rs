@@ -39,11 +39,7 @@ pub(crate) enum Event {
 pub(crate) struct Fault(OwnedFd);
 
 impl Fault {
-    /// Initialises the userfaultfd.
-    ///
-    /// # Errors
-    ///
-    /// Returns EINVAL if the kernel lacks one of the features.
+    /// Initialises the userfaultfd. Returns EINVAL if the kernel lacks one of the features.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self, Errno> {
         let fault = Self(fd);
         fault.control(UFFDIO_API, &mut [API, FEATURES, 0])?;
