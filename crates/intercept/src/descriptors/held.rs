@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::inotify::{self, ReadFlags};
+use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
 use super::ofd::{LockTable, find_unlocked, lock, own_locks};
@@ -209,7 +209,15 @@ impl Held {
         given: Given,
     ) -> Result<(), Errno> {
         let alone = matches!(given, Given::File(_));
-        let watch = self.watch(fd, alone);
+        let events = match alone {
+            true => WatchFlags::DELETE_SELF,
+            false => WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE,
+        };
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let watch = self.inotify.as_ref().and_then(|inotify| {
+            let watch = inotify::add_watch(inotify, path, events);
+            watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
+        });
         let probe = match alone && watch.is_some() {
             true => None,
             false => Some(raw::reopen(fd, libc::O_RDWR)?),
@@ -228,19 +236,6 @@ impl Held {
         };
         self.inodes.insert(id, inode);
         Ok(())
-    }
-
-    fn watch(&mut self, fd: BorrowedFd<'_>, alone: bool) -> Option<i32> {
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let inotify = self.inotify.as_ref()?;
-        let events = if alone {
-            libc::IN_DELETE_SELF
-        } else {
-            libc::IN_CLOSE
-        };
-        let events = inotify::WatchFlags::from_bits_retain(events);
-        let watch = inotify::add_watch(inotify, path, events);
-        watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
     }
 
     /// Forgets a description that no program received, so that its end is not reported.
@@ -300,6 +295,7 @@ impl Held {
         }
         let now = Instant::now();
         let all = look == CheckScope::All;
+        let is_too_old = |at: Instant| matches!(look, CheckScope::Since(then) if at < then);
         let due: Vec<FdIdentity> = if overflow || all || self.unwatched > 0 {
             self.inodes.keys().copied().collect()
         } else {
@@ -307,21 +303,17 @@ impl Held {
                 let is_time = inode.doubt.is_none_or(|doubt| doubt.next <= now);
                 is_time && inode.affordable() <= now
             };
-            let is_wanted =
-                |inode: &Inode| matches!(look, CheckScope::Since(then) if inode.looked < then);
             let due = self.doubtful.iter().filter(|id| {
                 let inode = self.inodes.get(id);
-                inode.is_some_and(|inode| is_due(inode) || is_wanted(inode))
+                inode.is_some_and(|inode| is_due(inode) || is_too_old(inode.looked))
             });
             due.copied().collect()
         };
-        let is_old =
-            |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
         // The list is read only for large files: the read waits for an RCU grace period, some milliseconds.
         let is_large = |id: &FdIdentity| self.inodes.get(id).is_some_and(Inode::is_large);
         let locks = match self.locks.take() {
             None if all && due.iter().any(is_large) => Some(LockTable::read()),
-            other => other.filter(|locks| !is_old(locks)),
+            other => other.filter(|locks| !is_too_old(locks.begun)),
         };
         self.wants_locks = false;
         for id in due {
@@ -369,13 +361,8 @@ impl Held {
         for run in bytes.split(is_listed) {
             find_unlocked(probe.as_fd(), run, &mut ended);
         }
-        inode.given.retain(|byte, given| {
-            let held = !ended.contains(byte);
-            if !held {
-                gone.push(*given);
-            }
-            held
-        });
+        let ended = inode.given.extract_if(.., |byte, _| ended.contains(byte));
+        gone.extend(ended.map(|(_, given)| given));
         let now = Instant::now();
         // The list may contain locks that were released while it was read, so the check counts as made when
         // the reading began.

@@ -270,11 +270,10 @@ impl Table {
         // CAST: no descriptor number is higher.
         let last_fd = last.min(i32::MAX as u32) as i32;
         let first_fd = i32::try_from(first).ok().filter(|first| *first <= last_fd);
-        let known = self.known.get_mut();
-        let closed = first_fd.map(|first| known.range(first..=last_fd));
-        let closed: Vec<i32> = closed.into_iter().flatten().map(|(&fd, _)| fd).collect();
-        for fd in closed {
-            let gone = known.remove(&fd).map_or(0, |of| of.len());
+        if let Some(first) = first_fd {
+            let known = self.known.get_mut();
+            let gone = known.extract_if(first..=last_fd, |_, _| true);
+            let gone: usize = gone.map(|(_, of)| of.len()).sum();
             self.count.update(|count| count - gone);
         }
         self.begin(tid, numbers, task, files);

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::kernel::raw;
 use crate::memory::Gathered;
@@ -99,24 +100,21 @@ impl Listener {
 
     /// Waits until a call arrives (true), or no thread is left that could make one (false).
     pub(crate) fn wait(&self) -> bool {
-        self.look(-1) & libc::POLLIN != 0
+        self.look(None) & libc::POLLIN != 0
     }
 
     /// Returns whether no thread is left that could make a call.
     pub(crate) fn is_over(&self) -> bool {
-        self.look(0) & (libc::POLLHUP | libc::POLLERR) != 0
+        self.look(Some(Duration::ZERO)) & (libc::POLLHUP | libc::POLLERR) != 0
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptor"
     )]
-    /// Waits for a call at most `timeout_ms`, or without limit if -1, and returns the poll events.
-    pub(crate) fn look(&self, timeout_ms: i32) -> i16 {
-        let timeout = u32::try_from(timeout_ms).ok().map(|ms| Timespec {
-            tv_sec: i64::from(ms / 1000),
-            tv_nsec: i64::from(ms % 1000) * 1_000_000,
-        });
+    /// Waits for a call at most `timeout`, or without limit if `None`, and returns the poll events.
+    pub(crate) fn look(&self, timeout: Option<Duration>) -> i16 {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
         let polled = poll(&mut fds, timeout.as_ref());
         let [fd] = fds;

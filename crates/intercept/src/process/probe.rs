@@ -17,8 +17,8 @@ use crate::process::{Inherited, Notif, Reply, launch, rewrite};
 use crate::program::Program;
 use vb3_host::Errno;
 
-/// How long the probe waits for the child's call, in milliseconds.
-const CALL_TIMEOUT_MS: i32 = 2000;
+/// How long the probe waits for the child's call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `Ok` if the system permits an operation, otherwise the errno of the refusal.
 pub type Power = Result<(), Errno>;
@@ -183,9 +183,9 @@ impl Powers {
 
 /// Receives the child's call. Continues after signals.
 fn call_of(child: &Child) -> Result<Notif, Errno> {
-    let until = Instant::now() + Duration::from_millis(CALL_TIMEOUT_MS as u64);
+    let until = Instant::now() + CALL_TIMEOUT;
     loop {
-        let received = match child.listener.look(CALL_TIMEOUT_MS) {
+        let received = match child.listener.look(Some(CALL_TIMEOUT)) {
             0 => Err(Errno(libc::EINTR)),
             _ => child.listener.recv(),
         };

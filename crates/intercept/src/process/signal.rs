@@ -143,7 +143,8 @@ fn is_stopped(leader: u64) -> bool {
 ///
 /// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h `SIG_KERNEL_IGNORE_MASK`.
 /// Differs: SIGCONT is not in this list, so a call is repeated after it.
-const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH];
+const UNHEEDED: u64 =
+    1 << (libc::SIGCHLD - 1) | 1 << (libc::SIGURG - 1) | 1 << (libc::SIGWINCH - 1);
 
 /// The signal lines of a thread's status file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,14 +161,11 @@ impl SignalState {
     fn parse(text: &[u8]) -> Self {
         let hex = |key| field(text, key, 16).unwrap_or(0);
         let handled = hex("SigCgt:");
-        let unheeded = UNHEEDED
-            .iter()
-            .fold(0, |all, signal| all | 1u64 << (signal - 1));
         Self {
             own: hex("SigPnd:"),
             shared: hex("ShdPnd:"),
             blocked: hex("SigBlk:"),
-            ignored: hex("SigIgn:") | unheeded & !handled,
+            ignored: hex("SigIgn:") | UNHEEDED & !handled,
             handled,
             threads: field(text, "Threads:", 10).unwrap_or(1),
         }

@@ -176,10 +176,9 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
         Form::From { name, len } => write_name(call, name, len, &from)?,
         Form::Message(header) => write_header(call, receive, header, &from, truncated)?,
     }
-    let told = if receive.flags & libc::MSG_TRUNC != 0 {
-        len
-    } else {
-        len - rest.len()
+    let told = match receive.flags & libc::MSG_TRUNC {
+        0 => len - rest.len(),
+        _ => len,
     };
     Ok(Some(Reply::Value(told as i64)))
 }

@@ -206,10 +206,8 @@ impl Pool {
                 return Part::Work(work, job);
             }
             inner.idle += 1;
-            let (again, timeout) = self
-                .work
-                .wait_timeout(inner, IDLE_TIMEOUT)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self.work.wait_timeout(inner, IDLE_TIMEOUT);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             inner = again;
             inner.idle -= 1;
             let nothing = inner.jobs.is_empty() && !inner.receiver_wanted;
@@ -291,12 +289,8 @@ impl Pool {
     fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
-        if self
-            .watch
-            .state
-            .compare_exchange(state, next, done, seen)
-            .is_err()
-        {
+        let now = &self.watch.state;
+        if now.compare_exchange(state, next, done, seen).is_err() {
             return;
         }
         let work = inner.begin(pid, nr);

@@ -122,10 +122,9 @@ fn remove_stale(may: &MayBlock, place: &Path) {
         return;
     };
     for entry in entries.flatten() {
+        let is_ours = |meta: fs::Metadata| meta.is_dir() && meta.uid() == user;
         let stale = entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
-            && entry
-                .metadata()
-                .is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
+            && entry.metadata().is_ok_and(is_ours);
         if stale && let Some(_lock) = lock(may, &entry.path()) {
             drop(fs::remove_dir_all(entry.path()));
         }

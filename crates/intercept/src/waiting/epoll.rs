@@ -26,6 +26,7 @@ mod info;
 mod objects;
 mod sweep;
 
+use core::cmp::Ordering;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -349,27 +350,18 @@ impl Epolls {
 
     /// Returns the set behind `fd`, or as error the position in `order` for a new set.
     fn find(&self, fd: BorrowedFd<'_>, told: Option<SetId>) -> Result<SetId, usize> {
-        let (mut low, mut high) = (0, self.order.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let Some((&id, set)) = self
-                .order
-                .get(middle)
-                .and_then(|id| Some((id, self.sets.get(id)?)))
-            else {
-                return Err(low);
-            };
-            match raw::compare_files(set.file.fd.as_fd(), fd) {
-                Ok(core::cmp::Ordering::Equal) => return Ok(id),
-                Ok(core::cmp::Ordering::Less) => low = middle + 1,
-                Ok(core::cmp::Ordering::Greater) => high = middle,
-                Err(_) => {
-                    let known = told.filter(|set| self.sets.contains_key(set));
-                    return known.ok_or(self.order.len());
-                }
-            }
+        let mut compares = true;
+        let found = self.order.binary_search_by(|id| {
+            let set = self.sets.get(id);
+            let order = set.map(|set| raw::compare_files(set.file.fd.as_fd(), fd));
+            compares &= order.as_ref().is_none_or(Result::is_ok);
+            order.and_then(Result::ok).unwrap_or(Ordering::Equal)
+        });
+        if !compares {
+            let known = told.filter(|set| self.sets.contains_key(set));
+            return known.ok_or(self.order.len());
         }
-        Err(low)
+        found.and_then(|at| self.order.get(at).copied().ok_or(at))
     }
 
     /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, and the set that the kernel's list

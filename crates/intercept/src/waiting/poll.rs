@@ -191,9 +191,8 @@ pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
 
 /// Returns whether a list contains a device file or a buffer, for which the kernel would answer wrongly.
 pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
-    entries
-        .iter()
-        .any(|e| matches!(e.source, Source::Device(..) | Source::Buffer(..)))
+    let mut entries = entries.iter();
+    entries.any(|e| matches!(e.source, Source::Device(..) | Source::Buffer(..)))
 }
 
 /// Maximum number of descriptors in a set: the kernel's NR_OPEN.

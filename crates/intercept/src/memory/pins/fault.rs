@@ -84,28 +84,23 @@ impl Fault {
                 _ => return None,
             }
             let (words, _) = msg.as_chunks::<8>();
-            let [kind, first, second, third] = *words else {
+            let [kind, a, b, c] = *words else {
                 return None;
             };
-            let [first, second, third] = [first, second, third].map(u64::from_ne_bytes);
+            let [a, b, len] = [a, b, c].map(u64::from_ne_bytes);
             match kind[0] {
                 0x14 => {
                     return Some(Event::Moved {
-                        from: first,
-                        to: second,
-                        len: third,
+                        from: a,
+                        to: b,
+                        len,
                     });
                 }
-                0x15 | 0x16 => {
-                    return Some(Event::Gone {
-                        start: first,
-                        end: second,
-                    });
-                }
+                0x15 | 0x16 => return Some(Event::Gone { start: a, end: b }),
                 // A fault on a page that other code has protected: removes the protection.
                 0x12 => {
                     let page = crate::kernel::page_size();
-                    let at = second & !(page - 1);
+                    let at = b & !(page - 1);
                     self.control(UFFDIO_WRITEPROTECT, &mut [at, page, 0]).ok();
                 }
                 _ => {}

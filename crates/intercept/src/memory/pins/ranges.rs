@@ -87,26 +87,19 @@ impl Ranges {
     }
 
     pub(crate) fn apply(&mut self, event: Event) {
+        let (start, end, to) = match event {
+            Event::Moved { from, to, len } => (from, from.saturating_add(len), Some(to)),
+            Event::Gone { start, end } => (start, end, None),
+        };
+        let split = |piece: &Piece| {
+            let moved = piece.part(start, end).zip(to).map(|(part, to)| Piece {
+                now: to.saturating_add(part.now - start),
+                ..part
+            });
+            [piece.part(0, start), moved, piece.part(end, u64::MAX)]
+        };
         for range in self.by_id.values_mut() {
-            let pieces = core::mem::take(&mut range.pieces);
-            for piece in pieces {
-                let (start, end) = match event {
-                    Event::Moved { from, len, .. } => (from, from.saturating_add(len)),
-                    Event::Gone { start, end } => (start, end),
-                };
-                let before = piece.part(0, start);
-                let after = piece.part(end, u64::MAX);
-                let moved = match event {
-                    Event::Moved { to, .. } => piece.part(start, end).map(|part| Piece {
-                        now: to.saturating_add(part.now - start),
-                        ..part
-                    }),
-                    Event::Gone { .. } => None,
-                };
-                range
-                    .pieces
-                    .extend([before, moved, after].into_iter().flatten());
-            }
+            range.pieces = range.pieces.iter().flat_map(split).flatten().collect();
         }
     }
 

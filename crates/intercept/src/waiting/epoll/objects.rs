@@ -83,15 +83,9 @@ impl Objects {
             let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
             (raw::poll_now(fd.as_fd(), all) & all == all).then_some(fd)
         });
-        let error = match file {
-            Some(file) => file,
-            // Its reading end is closed: it polls as writable and in error.
-            None => {
-                pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-                    .map_err(raw::err)?
-                    .1
-            }
-        };
+        // The pipe's reading end is closed: it polls as writable and in error.
+        let pipe = || pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map(|(_, writer)| writer);
+        let error = file.map_or_else(pipe, Ok).map_err(raw::err)?;
         Ok(Self {
             ready,
             _peer: peer,
