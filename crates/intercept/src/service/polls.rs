@@ -6,7 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, FD_SETSIZE, Form, Kind, MAX_POLLED, MAX_SELECTED, Polling, REPORTED, SHORT, Sets,
+    Asker, Entry, FD_SETSIZE, Form, Kind, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Sets,
     Source, UNASKED, Wait, Waiting, buffer_poll, concerns_us, ready_bits,
 };
 use std::os::fd::AsFd;
@@ -138,7 +138,7 @@ impl Server<'_> {
         let look = match kept.unwrap_or_else(|| call.look(fd)) {
             Ok(look) => look,
             Err(Errno(libc::EBADF)) => return Source::Bad,
-            Err(_) => return Source::Unknown(fd),
+            Err(_) => return Source::Unknown,
         };
         let hold = |fd: Option<Borrowed>| fd.and_then(Borrowed::into_memory);
         match (self.target(look.id), &look.fd) {
@@ -148,11 +148,10 @@ impl Server<'_> {
             (Target::Other, None) if look.is_always_ready() => Source::Ready,
             (Target::Other, None) => look
                 .reopened_pipe()
-                .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
+                .map_or(Source::Unknown, |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => {
                 let mode = look.mode;
-                look.fd
-                    .map_or(Source::Unknown(fd), |file| polled(fd, file, mode))
+                look.fd.map_or(Source::Unknown, |file| polled(file, mode))
             }
         }
     }
@@ -199,7 +198,7 @@ impl Server<'_> {
             }
             // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked. A
             // signalfd cannot wake the supervisor.
-            polling.needs_look |= matches!(entry.source, Source::Slow(..) | Source::Signals(_));
+            polling.needs_look |= matches!(entry.source, Source::Slow(_) | Source::Signals(_));
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
         waiting.deadline = deadline;
@@ -229,10 +228,10 @@ impl Server<'_> {
                     entry.events & both
                 }
                 Source::Other(_) => others.next().unwrap_or(0),
-                Source::Slow(..) => entry.revents,
+                Source::Slow(_) => entry.revents,
                 Source::Signals(wanted) if raw::pending_signals(tid) & wanted != 0 => libc::POLLIN,
                 Source::Bad => libc::POLLNVAL,
-                Source::Signals(_) | Source::Unknown(_) | Source::Skip => 0,
+                Source::Signals(_) | Source::Unknown | Source::Skip => 0,
             };
             entry.revents &= entry.ends_at;
             ready += usize::from(entry.revents != 0);
@@ -268,7 +267,7 @@ impl Server<'_> {
 
 /// Returns the source for a borrowed file of a mode. The poll of a regular file, a directory, an epoll set or a
 /// device that a program serves may block.
-fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
+fn polled(file: Borrowed, mode: libc::mode_t) -> Source {
     let is_slow = match mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR => true,
         libc::S_IFCHR => raw::is_cuse(file.as_fd()),
@@ -284,7 +283,7 @@ fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
         }
     };
     match is_slow {
-        true => Source::Slow(fd, Arc::new(file)),
+        true => Source::Slow(Arc::new(file)),
         false => Source::Other(file),
     }
 }
@@ -294,11 +293,11 @@ fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
 fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     for entry in entries {
-        if let Source::Unknown(fd) = entry.source {
-            match call.lent(fd) {
+        if let Source::Unknown = entry.source {
+            match call.lent(entry.fd) {
                 Ok(file) => {
                     let mode = raw::known(file.as_fd()).map_or(0, |(_, mode)| mode);
-                    entry.source = polled(fd, file, mode);
+                    entry.source = polled(file, mode);
                 }
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),
@@ -356,13 +355,6 @@ pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>,
     Ok(Some(u64::from_ne_bytes(call.read_bytes(addr)?)))
 }
 
-/// The events that each of the three sets asks for.
-const ASKED: [i16; 3] = [
-    libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND,
-    libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND,
-    libc::POLLPRI,
-];
-
 impl Server<'_> {
     pub(crate) fn select(&mut self, n: &Call<'_>) -> Served {
         let Ok(count) = usize::try_from(n.int(0)) else {
@@ -382,14 +374,19 @@ impl Server<'_> {
                 return Ok(Verdict::native());
             }
         }
-        let (mut entries, mut fds, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut entries = Vec::new();
         for fd in 0.. {
             if fd >= count {
                 break;
             }
             let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
-            let wanted = [0, 1, 2].map(|i: usize| sets.get(i).is_some_and(has));
-            if wanted == [false; 3] {
+            let of_sets = sets.iter().zip(SETS).filter(|(set, _)| has(set));
+            let (mut events, mut ends_at) = (0, 0);
+            for (_, (asked, reported)) in of_sets {
+                events |= asked;
+                ends_at |= reported;
+            }
+            if events == 0 {
                 continue;
             }
             let number = i32::try_from(fd).unwrap_or(-1);
@@ -401,19 +398,13 @@ impl Server<'_> {
                 }
                 break;
             }
-            let union = |of: [i16; 3]| {
-                let of = wanted.into_iter().zip(of).filter(|(is_in, _)| *is_in);
-                of.fold(0, |all, (_, bits)| all | bits)
-            };
             entries.push(Entry {
                 fd: number,
-                events: union(ASKED),
-                ends_at: union(REPORTED),
+                events,
+                ends_at,
                 source,
                 revents: 0,
             });
-            fds.push(fd);
-            asked.push(wanted);
         }
         if !concerns_us(&entries) {
             return Ok(Verdict::native());
@@ -422,8 +413,6 @@ impl Server<'_> {
         let sets = Sets {
             addrs,
             bytes: count.div_ceil(64) * 8,
-            fds,
-            asked,
         };
         self.poll_entries(n, entries, Form::Select(sets), wait)
     }

@@ -19,6 +19,7 @@ use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, lock, raw};
 use crate::tree::folder::Folder;
 use crate::tree::path::{HOPS, Links, normalise, split_last};
+use crate::tree::shown::Told;
 use crate::tree::view::of_path;
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
@@ -122,19 +123,14 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Plans the tree for these nodes, and for files and links given by absolute paths. Its files are written
+    /// Plans the tree for these nodes, and for what the backend told of them. Its files are written
     /// when a program first uses one. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
     )]
-    pub(crate) fn make(
-        may: &MayBlock,
-        nodes: &[Node],
-        files: &[(PathBuf, Vec<u8>)],
-        links: &[(PathBuf, PathBuf)],
-    ) -> Result<Self, Errno> {
-        let mut this = Self::plan(nodes, files, links);
+    pub(crate) fn make(may: &MayBlock, nodes: &[Node], told: &Told) -> Result<Self, Errno> {
+        let mut this = Self::plan(nodes, told);
         if let Ok(kernels) = fs::read_to_string(majors::PATH) {
             let text = majors::with_nodes(&kernels, nodes);
             this.add(majors::PATH.to_owned(), Entry::File(text.into()));
@@ -150,13 +146,8 @@ impl Tree {
 
     /// Returns a tree with other nodes, files and links, and changes the written files. The generated part
     /// still begins at the same paths. Programs can still use open directories that are in both trees.
-    pub(crate) fn change(
-        &self,
-        nodes: &[Node],
-        files: &[(PathBuf, Vec<u8>)],
-        links: &[(PathBuf, PathBuf)],
-    ) -> Result<Self, Errno> {
-        let mut next = Self::plan(nodes, files, links);
+    pub(crate) fn change(&self, nodes: &[Node], told: &Told) -> Result<Self, Errno> {
+        let mut next = Self::plan(nodes, told);
         for (path, entry) in &self.entries {
             let is_class = *entry == Entry::Dir && outlives_devices(path);
             let stays = path == majors::PATH || is_class || self.stays(path, entry);
@@ -185,7 +176,7 @@ impl Tree {
     }
 
     /// Plans a tree without writing it.
-    fn plan(nodes: &[Node], files: &[(PathBuf, Vec<u8>)], links: &[(PathBuf, PathBuf)]) -> Self {
+    fn plan(nodes: &[Node], told: &Told) -> Self {
         let mut this = Self {
             written: None,
             dev: 0,
@@ -197,7 +188,7 @@ impl Tree {
         for node in nodes {
             this.add_node(node);
         }
-        for (path, bytes) in files {
+        for (path, bytes) in &told.files {
             if let Some(path) = allowed(path) {
                 let path = this.through_links(path);
                 this.add(path, Entry::File(bytes.clone()));
@@ -208,7 +199,7 @@ impl Tree {
         if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
             this.add(UDEV_SOCKET.to_owned(), Entry::File(Vec::new()));
         }
-        for (path, target) in links {
+        for (path, target) in &told.links {
             if let (Some(path), Some(target)) = (allowed(path), target.to_str()) {
                 this.add(path, Entry::Link(target.to_owned()));
             }

@@ -8,6 +8,7 @@ use crate::tree::generated::Tree;
 use crate::tree::listing::Listings;
 use vb3_host::{Backend, Errno, Node, NodeId};
 
+/// Files and links for nodes, by absolute paths, as the backend names them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
@@ -50,7 +51,7 @@ impl Shown {
         told: Vec<Option<Told>>,
     ) -> (Self, Option<Errno>) {
         let joined = Told::joined(&told);
-        let tree = Tree::make(may, nodes, &joined.files, &joined.links);
+        let tree = Tree::make(may, nodes, &joined);
         let failed = tree.as_ref().err().copied();
         let tree = tree.ok();
         let listings = Listings::new(may, nodes, tree.as_ref());
@@ -82,7 +83,7 @@ impl Shown {
         let there = nodes.iter().zip(&all).filter(|(_, told)| told.is_some());
         let there: Vec<Node> = there.map(|(node, _)| node.clone()).collect();
         let tree = self.tree.as_ref();
-        let tree = tree.map(|tree| tree.change(&there, &joined.files, &joined.links));
+        let tree = tree.map(|tree| tree.change(&there, &joined));
         let tree = tree.transpose()?;
         let listings = Listings::new(may, &there, tree.as_ref());
         Ok(Self {

@@ -125,6 +125,7 @@ fn murmur(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
     use crate::kernel::MayBlock;
+    use crate::tree::Told;
     use std::path::PathBuf;
     use vb3_host::{BusDevice, Node, NodeId};
 
@@ -145,7 +146,15 @@ mod tests {
         };
         let record = "S:v4l/by-path/x\nI:12\nE:ID_V4L_CAPABILITIES=:capture:\nV:1\n";
         let record = (PathBuf::from("/run/udev/data/c81:7"), record.into());
-        let tree = Tree::make(&may, &[node], &[record], &[]).expect("a tree");
+        let tree = Tree::make(
+            &may,
+            &[node],
+            &Told {
+                files: vec![record],
+                ..Told::default()
+            },
+        )
+        .expect("a tree");
         let device = tree.device_of(81, 7).expect("a device").to_owned();
         let path = "/devices/platform/vb3-007/video4linux/video7";
         assert_eq!(device, format!("/sys{path}"));
@@ -187,7 +196,15 @@ mod tests {
             ("/run/udev/data/+usb:1-1:1.0".to_owned(), "E:ID_BUS=usb\n"),
         ]
         .map(|(path, text)| (PathBuf::from(path), text.into()));
-        let tree = Tree::make(&may, &[node], &files, &[]).expect("a tree");
+        let tree = Tree::make(
+            &may,
+            &[node],
+            &Told {
+                files: files.to_vec(),
+                ..Told::default()
+            },
+        )
+        .expect("a tree");
         let (kernel, udev) = of(&tree, path, "add", 3).expect("messages");
         let said = String::from_utf8_lossy(&kernel.bytes);
         assert!(

@@ -26,14 +26,14 @@ pub(crate) enum Source {
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
-    /// A borrowed regular file, directory, epoll set or CUSE device, by descriptor. It is polled without the lock:
-    /// a program may serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
-    Slow(i32, Arc<Borrowed>),
+    /// A borrowed regular file, directory, epoll set or CUSE device. It is polled without the lock: a program may
+    /// serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
+    Slow(Arc<Borrowed>),
     /// A signalfd with these signals. The kernel would poll it for the supervisor's own signals.
     Signals(u64),
-    /// A file that could not be borrowed, by descriptor. The calling thread must send the descriptor; if it
-    /// cannot, the entry is never ready.
-    Unknown(i32),
+    /// A file that could not be borrowed. The calling thread must send the descriptor; if it cannot, the entry
+    /// is never ready.
+    Unknown,
     /// A number without an open file: POLLNVAL.
     Bad,
     /// A negative number, which poll skips.
@@ -98,15 +98,15 @@ impl Polling {
     /// without the lock before the call is tried again.
     pub(crate) fn take_slow(&mut self, n: &Notif) -> bool {
         let slow = self.entries.iter().filter_map(|entry| match &entry.source {
-            Source::Slow(number, file) => Some(((*number, entry.events), file)),
+            Source::Slow(file) => Some(((entry.fd, entry.events), file)),
             _ => None,
         });
         let Some(found) = n.gathered.take_polled(slow) else {
             return false;
         };
         for entry in &mut self.entries {
-            if let Source::Slow(number, _) = &entry.source {
-                let known = found.get(&(*number, entry.events));
+            if let Source::Slow(_) = &entry.source {
+                let known = found.get(&(entry.fd, entry.events));
                 entry.revents = known.copied().unwrap_or(0);
             }
         }
@@ -200,32 +200,32 @@ pub(crate) const MAX_SELECTED: usize = 1 << 20;
 /// Bits in a program's usual `fd_set`.
 pub(crate) const FD_SETSIZE: usize = 1024;
 
-const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
-const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
-const PRI: i16 = libc::POLLPRI;
-/// The events that each of the three sets reports.
-pub(crate) const REPORTED: [i16; 3] = [IN, OUT, PRI];
+const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND;
+const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
+/// The events that each of the three sets asks for, which no other set does, and those that it reports.
+pub(crate) const SETS: [(i16, i16); 3] = [
+    (IN, IN | libc::POLLHUP | libc::POLLERR),
+    (OUT, OUT | libc::POLLERR),
+    (libc::POLLPRI, libc::POLLPRI),
+];
 
-/// The sets' addresses, and the descriptor of each polled entry.
+/// The sets' addresses and length.
 #[derive(Debug)]
 pub(crate) struct Sets {
     pub(crate) addrs: [u64; 3],
     pub(crate) bytes: usize,
-    pub(crate) fds: Vec<usize>,
-    /// For each entry, in which of the three sets it is.
-    pub(crate) asked: Vec<[bool; 3]>,
 }
 
 impl Sets {
     /// Writes the three result sets. Returns the number of bits set in them.
     pub(crate) fn write(&self, call: &impl Caller, entries: &[Entry]) -> Result<usize, Errno> {
         let mut count = 0;
-        for (i, (&addr, bits)) in self.addrs.iter().zip(REPORTED).enumerate() {
+        for (&addr, (asked, reported)) in self.addrs.iter().zip(SETS) {
             let mut set = vec![0u8; self.bytes];
-            for ((entry, &fd), asked) in entries.iter().zip(&self.fds).zip(&self.asked) {
-                let asked = asked.get(i).copied().unwrap_or(false);
-                if asked
-                    && entry.revents & bits != 0
+            for entry in entries {
+                let fd = entry.fd.unsigned_abs() as usize;
+                if entry.events & asked != 0
+                    && entry.revents & reported != 0
                     && let Some(byte) = set.get_mut(fd / 8)
                 {
                     *byte |= 1 << (fd % 8);

@@ -9,6 +9,22 @@ fn video(device: Option<&str>) -> Node {
     }
 }
 
+type Files = [(PathBuf, Vec<u8>)];
+type NamedLinks = [(PathBuf, PathBuf)];
+
+fn told(files: &Files, links: &NamedLinks) -> Told {
+    let (files, links) = (files.to_vec(), links.to_vec());
+    Told { files, links }
+}
+
+fn make(may: &MayBlock, nodes: &[Node], files: &Files, links: &NamedLinks) -> Result<Tree, Errno> {
+    Tree::make(may, nodes, &told(files, links))
+}
+
+fn change(tree: &Tree, nodes: &[Node], files: &Files, links: &NamedLinks) -> Result<Tree, Errno> {
+    tree.change(nodes, &told(files, links))
+}
+
 fn real(tree: &Tree, path: &str) -> String {
     match tree.find(path.as_bytes(), Links::Follow) {
         Some(Found::Inside(real)) => String::from_utf8(real).expect("utf-8"),
@@ -36,13 +52,13 @@ fn tree_is_written_for_first_path_inside() {
             text.as_bytes().to_vec(),
         )]
     };
-    let first = Tree::make(&may, &[video(None)], &record("I:1\n"), &[]).expect("a tree");
+    let first = make(&may, &[video(None)], &record("I:1\n"), &[]).expect("a tree");
     let folder = first.written.as_ref().expect("a folder").folder.path();
     let written = || fs::read_dir(folder).expect("a folder").count();
     assert_eq!(outside(&first, "/dev/char/81:7"), "/dev/video7");
     assert_eq!(first.find(b"/usr/lib", Links::Follow), None);
     assert_eq!(written(), 0);
-    let next = first.change(&[video(None)], &record("I:2\n"), &[]);
+    let next = change(&first, &[video(None)], &record("I:2\n"), &[]);
     let next = next.expect("a tree");
     assert_eq!(written(), 0);
     // A call that uses the old tree after the change writes the new tree's files.
@@ -54,7 +70,7 @@ fn tree_is_written_for_first_path_inside() {
 fn the_tree_is_like_sysfs_and_goes_away() {
     let may = MayBlock::of_this_thread();
     let name = PathBuf::from("/sys/class/video4linux/video7/name");
-    let tree = Tree::make(&may, &[video(None)], &[(name, "cam\n".into())], &[]).expect("a tree");
+    let tree = make(&may, &[video(None)], &[(name, "cam\n".into())], &[]).expect("a tree");
     assert_eq!(read(&tree, "/sys/class/video4linux/video7/name"), "cam\n");
     let uevent = "MAJOR=81\nMINOR=7\nDEVNAME=video7\n";
     assert_eq!(read(&tree, "/sys/dev/char/81:7/uevent"), uevent);
@@ -79,7 +95,7 @@ fn video_node_links_to_device_and_media_node() {
         devices: vec![BusDevice::platform("vb3-007")],
         ..Node::video(NodeId(1), "/dev/media1", 1)
     };
-    let tree = Tree::make(&may, &[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
+    let tree = make(&may, &[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
     let uevent = "MAJOR=384\nMINOR=1\nDEVNAME=media1\n";
     for path in [
         "/sys/dev/char/81:7/device/media1/uevent",
@@ -130,22 +146,22 @@ fn a_controller_stays_when_its_camera_goes() {
         file(format!("{hub}/speed"), "480\n"),
         file(format!("{hub}/1-1/speed"), "12\n"),
     ];
-    let mut all = Tree::make(&may, std::slice::from_ref(&node), &files, &[]).expect("a tree");
+    let mut all = make(&may, std::slice::from_ref(&node), &files, &[]).expect("a tree");
     all.begin_at(|path| path == "/sys");
     let interface = "/sys/class/video4linux/video7/device";
     assert_eq!(read(&all, &format!("{interface}/../speed")), "12\n");
     assert_eq!(read(&all, &format!("{interface}/../../speed")), "480\n");
     assert_eq!(read(&all, "/sys/bus/usb/devices/1-1/speed"), "12\n");
 
-    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let none = change(&all, &[], &[], &[]).expect("an emptier tree");
     assert_eq!(read(&none, "/sys/bus/usb/devices/usb1/speed"), "480\n");
     for path in ["/sys/bus/usb/devices/1-1", &format!("{hub}/1-1")] {
         let at = real(&none, path);
         assert!(Path::new(&at).symlink_metadata().is_err(), "{path}");
     }
-    let still = none.change(&[], &[], &[]).expect("the same tree");
+    let still = change(&none, &[], &[], &[]).expect("the same tree");
     assert_eq!(read(&still, "/sys/bus/usb/devices/usb1/speed"), "480\n");
-    let back = still.change(&[node], &files, &[]).expect("a tree");
+    let back = change(&still, &[node], &files, &[]).expect("a tree");
     assert_eq!(read(&back, &format!("{interface}/../speed")), "12\n");
 }
 
@@ -158,7 +174,7 @@ fn a_webcam_stands_beside_the_systems_usb_devices() {
     };
     let interface = PathBuf::from("/sys/devices/platform/hcd/usb1/1-1/1-1:1.0");
     let link = PathBuf::from("/sys/bus/usb/drivers/uvcvideo/1-1:1.0");
-    let mut tree = Tree::make(&may, &[node], &[], &[(link, interface)]).expect("a tree");
+    let mut tree = make(&may, &[node], &[], &[(link, interface)]).expect("a tree");
     let system = ["/sys/bus/usb/devices", "/sys/bus/usb/drivers/uvcvideo"];
     tree.begin_at(|path| system.iter().any(|dir| dir.starts_with(path)));
     assert_eq!(tree.find(b"/sys/bus/usb/devices", Links::Follow), None);
@@ -172,7 +188,7 @@ fn a_webcam_stands_beside_the_systems_usb_devices() {
 #[test]
 fn links_are_written_as_the_kernel_writes_them() {
     let may = MayBlock::of_this_thread();
-    let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[], &[]).expect("a tree");
+    let tree = make(&may, &[video(Some("vb3-007"))], &[], &[]).expect("a tree");
     let link = |path: &str| match tree.find(path.as_bytes(), Links::Keep) {
         Some(Found::Inside(real)) => {
             String::from_utf8(may_block::readlink(&may, &real).expect(path)).expect("utf-8")
@@ -199,7 +215,7 @@ fn a_node_of_a_class_has_its_directory_below_dev() {
         },
         ..Node::video(NodeId(2), "/dev/dma_heap/system", 0)
     };
-    let mut tree = Tree::make(&may, &[heap], &[], &[]).expect("a tree");
+    let mut tree = make(&may, &[heap], &[], &[]).expect("a tree");
     tree.begin_at(|path| matches!(path, "/dev" | "/sys"));
     let uevent = "MAJOR=511\nMINOR=0\nDEVNAME=dma_heap/system\n";
     assert_eq!(read(&tree, "/sys/class/dma_heap/system/uevent"), uevent);
@@ -222,7 +238,7 @@ fn a_way_out_of_the_tree_is_found() {
         PathBuf::from("/dev/video7"),
     );
     let record = (PathBuf::from("/run/udev/data/c81:7"), b"I:1\n".to_vec());
-    let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
+    let tree = make(&may, &[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
     let by_path = "/dev/v4l/by-path/platform-vb3-007-video-index0";
     assert_eq!(outside(&tree, by_path), "/dev/video7");
     assert_eq!(outside(&tree, "/dev/char/81:7"), "/dev/video7");
@@ -245,7 +261,7 @@ fn a_way_out_of_the_tree_is_found() {
 fn generated_part_begins_below_existing_folders() {
     let may = MayBlock::of_this_thread();
     let record = (PathBuf::from("/run/udev/data/c81:7"), Vec::new());
-    let mut tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
+    let mut tree = make(&may, &[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
     let system = [
         "/dev",
         "/proc",
@@ -295,7 +311,7 @@ fn removed_entry_reappears_at_its_place() {
         PathBuf::from("/dev/video7"),
     );
     let node = video(Some("vb3-007"));
-    let all = Tree::make(
+    let all = make(
         &may,
         std::slice::from_ref(&node),
         &[],
@@ -310,7 +326,7 @@ fn removed_entry_reappears_at_its_place() {
     };
     let class = fs::metadata(real(&all, "/sys/class/video4linux")).expect("a class");
 
-    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let none = change(&all, &[], &[], &[]).expect("an emptier tree");
     let want = ["/sys/bus", "/sys/class/video4linux", "/sys/dev"];
     let tops = tops(&none);
     assert_eq!(tops, [&["/proc/devices"], &want[..]].concat());
@@ -326,7 +342,7 @@ fn removed_entry_reappears_at_its_place() {
     let left = real(&none, "/sys/class/video4linux");
     assert_eq!(fs::read_dir(&left).expect("a class").count(), 0);
 
-    let back = none.change(&[node], &[], &[link]).expect("a tree");
+    let back = change(&none, &[node], &[], &[link]).expect("a tree");
     drop((all, none));
     assert_eq!(read(&back, "/sys/class/video4linux/video7/dev"), "81:7\n");
     assert_eq!(
@@ -341,21 +357,21 @@ fn removed_entry_reappears_at_its_place() {
 fn a_failed_change_can_be_repeated_and_undone() {
     let may = MayBlock::of_this_thread();
     let node = || [video(Some("vb3-007"))];
-    let all = Tree::make(&may, &node(), &[], &[]).expect("a tree");
+    let all = make(&may, &node(), &[], &[]).expect("a tree");
     let folder = &all.written.as_ref().expect("a folder").folder;
     let link = place(folder, "/sys/dev/char/81:7");
     real(&all, "/sys/class/video4linux");
-    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let none = change(&all, &[], &[], &[]).expect("an emptier tree");
     // Stands for a file system that is full.
     fs::create_dir_all(&link).expect("a directory");
-    none.change(&node(), &[], &[]).expect_err("no room");
+    change(&none, &node(), &[], &[]).expect_err("no room");
     fs::remove_dir(&link).expect("it is empty");
-    let back = none.change(&node(), &[], &[]).expect("a tree");
+    let back = change(&none, &node(), &[], &[]).expect("a tree");
     let number = "/sys/class/video4linux/video7/dev";
     assert_eq!(read(&back, number), "81:7\n");
     // An entry that could never be written is none that must be removed.
     fs::remove_file(real(&back, number)).expect("a file");
-    back.change(&[], &[], &[]).expect("an emptier tree");
+    change(&back, &[], &[], &[]).expect("an emptier tree");
 }
 
 #[test]
@@ -372,7 +388,7 @@ fn a_file_below_dev_has_its_links_number() {
         ("/dev/char/189:0", "/dev/bus/usb/001/001"),
     ];
     let links = links.map(|(link, target)| (path(link), path(target)));
-    let all = Tree::make(&may, &[node], &files, &links).expect("a tree");
+    let all = make(&may, &[node], &files, &links).expect("a tree");
     let is_there = |tree: &Tree| {
         assert_eq!(tree.file_number("/dev/bus/usb/001/001"), Some((189, 0)));
         let bytes = fs::read(real(tree, "/dev/char/189:0")).expect("a file");
@@ -382,7 +398,7 @@ fn a_file_below_dev_has_its_links_number() {
     assert_eq!(all.file_number("/dev/char/189:0"), None, "it is a link");
     assert_eq!(all.file_number("/dev/char/81:7"), None);
     // The node disappears, and the hub stays.
-    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let none = change(&all, &[], &[], &[]).expect("an emptier tree");
     is_there(&none);
     assert_eq!(none.link_at("/dev/char/81:7"), None);
 }
@@ -390,8 +406,8 @@ fn a_file_below_dev_has_its_links_number() {
 #[test]
 fn proc_devices_names_drivers_for_the_whole_run() {
     let may = MayBlock::of_this_thread();
-    let all = Tree::make(&may, &[video(None)], &[], &[]).expect("a tree");
-    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let all = make(&may, &[video(None)], &[], &[]).expect("a tree");
+    let none = change(&all, &[], &[], &[]).expect("an emptier tree");
     for tree in [&all, &none] {
         let text = read(tree, "/proc/devices");
         let drivers = text.lines().filter(|line| line.ends_with("video4linux"));
