@@ -146,7 +146,6 @@ impl Held {
             .map(|next| next.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns whether programs hold no description.
     pub(crate) fn is_empty(&self) -> bool {
         self.inodes.is_empty()
     }

@@ -26,7 +26,6 @@ pub(crate) struct TableId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Table(TableId),
-    /// An open file description.
     File(FileId),
 }
 

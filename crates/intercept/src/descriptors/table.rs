@@ -45,7 +45,6 @@ pub(crate) enum Target {
     Device(FileId),
     /// A node, by its index. The descriptor was opened with O_PATH.
     Node(usize),
-    /// A buffer of the backend.
     Buffer(FdIdentity),
     /// A file that is not the supervisor's.
     Other,
@@ -55,7 +54,6 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
     Device(FileId),
-    /// A buffer of the backend.
     Buffer(FdIdentity),
 }
 

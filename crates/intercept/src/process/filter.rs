@@ -84,20 +84,16 @@ const fn high(arg: u32) -> u32 {
     low(arg) + 4
 }
 
-/// A step of the filter after the call's number has matched. Every list of steps ends with `End`.
+/// A step of the filter after the call's number has matched. Every list of steps ends with `End`. Comparisons of
+/// the loaded word have a value and a verdict, which the filter returns if the comparison holds.
 enum Test {
     /// Loads a word of the call's data.
     Load(u32),
-    /// Returns the verdict if the loaded word equals the value.
     Equal(u32, u32),
-    /// Returns the verdict if the word differs from the value.
     Unless(u32, u32),
     NoneOf([i32; 2], u32),
-    /// Returns the verdict if the word is the value or more.
     AtLeast(u32, u32),
-    /// Returns the verdict if the word is less than the value.
     Below(u32, u32),
-    /// Returns the verdict if the word has any bit of the value.
     AnyBit(u32, u32),
     /// Reports the call if the word is in the range of device descriptors.
     InRange,

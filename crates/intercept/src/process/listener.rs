@@ -58,7 +58,6 @@ impl Notif {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The call returns this value.
     Value(i64),
     /// The call fails with this errno, or one of the kernel's restart codes.
     Fail(i32),

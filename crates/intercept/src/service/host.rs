@@ -41,7 +41,6 @@ pub(crate) enum Event {
     Signal,
     /// The backend's wake descriptor with this number is readable.
     Wake(u32),
-    /// No thread that could make a call is left.
     Hangup,
     /// A descriptor of a waiting poll has changed.
     Poll(u32),

@@ -26,8 +26,9 @@ impl Supervisor<'_> {
             nr::OPEN => n.int(1),
             _ => n.int(2),
         };
+        let (dir, path, _) = path_args(n);
         let links = Links::of(flags, libc::O_NOFOLLOW);
-        match self.place(may, n, links)? {
+        match self.target_by(may, n, (dir, path, links)).try_into()? {
             Place::Sys(path) => {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
@@ -104,12 +105,12 @@ impl Supervisor<'_> {
     }
 
     pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let (dir, path) = path_args(n);
+        let (dir, path, _) = path_args(n);
         let (out, len) = match n.nr {
             nr::READLINK => (n.arg(1), n.int(2)),
             _ => (n.arg(2), n.int(3)),
         };
-        let target = match self.target(may, n, Links::Keep) {
+        let target = match self.target(may, n) {
             PathTarget::Native => match self.link_named(may, n, dir, path) {
                 Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),

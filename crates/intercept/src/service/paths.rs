@@ -8,18 +8,16 @@ use std::path::PathBuf;
 use rustix::fs::inotify::{self, WatchFlags};
 use vb3_host::Errno;
 
-use crate::kernel::{Borrowed, MayBlock, may_block, nr, raw};
+use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::process::{Reply, rewrite};
 use crate::service::places::Place;
 use crate::service::{Call, Served, Supervisor, Verdict};
-use crate::tree::{Links, MAX_LISTED, ROOM, entries, is_tree, native_entries};
+use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
 
 impl Supervisor<'_> {
     /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
     pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
-        let links = if keep { Links::Keep } else { Links::Follow };
-        self.place(may, n, links)?;
+        self.place(may, n)?;
         match n.nr {
             libc::SYS_listxattr | libc::SYS_llistxattr => Ok(Verdict::value(0)),
             _ => Err(Reply::Fail(libc::ENODATA)),
@@ -29,14 +27,7 @@ impl Supervisor<'_> {
     /// Serves chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them.
     /// The calls change nothing: they succeed for root and fail with EPERM for others.
     pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let flags = match n.nr {
-            nr::CHMOD | nr::CHOWN | libc::SYS_fchmodat => 0,
-            nr::LCHOWN => libc::AT_SYMLINK_NOFOLLOW,
-            libc::SYS_fchownat => n.int(4),
-            _ => n.int(3),
-        };
-        let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
-        self.place(may, n, links)?;
+        self.place(may, n)?;
         // The owner of the thread's directory in /proc is its effective user.
         match raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid {
             0 => Ok(Verdict::value(0)),
@@ -46,8 +37,7 @@ impl Supervisor<'_> {
 
     /// Serves inotify_add_watch. A node reports no events.
     pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let links = Links::of(n.int(2), libc::IN_DONT_FOLLOW.cast_signed());
-        let path = match self.place(may, n, links)? {
+        let path = match self.place(may, n)? {
             Place::Sys(real) => PathBuf::from(OsStr::from_bytes(&real)),
             Place::Node(node) => {
                 let reference = self.reference(may, node)?;
@@ -82,7 +72,7 @@ impl Supervisor<'_> {
 
     /// Serves chdir. The kernel cannot resolve a generated path, so the thread makes an fchdir instead.
     pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        match self.place(may, n, Links::Follow)? {
+        match self.place(may, n)? {
             Place::Node(_) => Err(Reply::Fail(libc::ENOTDIR)),
             Place::Sys(path) => {
                 let stopped = match rewrite::seize(n.tid) {

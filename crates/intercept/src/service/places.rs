@@ -1,6 +1,6 @@
 //! Maps a program's path to a node or a generated file.
 
-use crate::kernel::{MayBlock, may_block, nr, raw};
+use crate::kernel::{FCHMODAT2, MayBlock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Supervisor};
 use crate::tree::{
@@ -40,28 +40,37 @@ impl TryFrom<PathTarget> for Place {
     }
 }
 
-/// Returns the directory's descriptor and the path's address.
-pub(crate) fn path_args(n: &Notif) -> (i32, u64) {
-    let (dir, at) = match n.nr {
+/// Returns the directory's descriptor, the path's address, and whether a final link is followed, except for opens.
+pub(crate) fn path_args(n: &Notif) -> (i32, u64, Links) {
+    let by_flags = |arg| Links::of(n.int(arg), libc::AT_SYMLINK_NOFOLLOW);
+    let (at, links) = match n.nr {
         nr::OPEN
         | nr::CREAT
         | nr::STAT
-        | nr::LSTAT
         | nr::ACCESS
-        | nr::READLINK
         | nr::CHMOD
         | nr::CHOWN
-        | nr::LCHOWN
         | libc::SYS_chdir
         | libc::SYS_statfs
         | libc::SYS_getxattr
-        | libc::SYS_lgetxattr
-        | libc::SYS_listxattr
-        | libc::SYS_llistxattr => (libc::AT_FDCWD, 0),
-        libc::SYS_inotify_add_watch => (libc::AT_FDCWD, 1),
-        _ => (n.int(0), 1),
+        | libc::SYS_listxattr => (0, Links::Follow),
+        nr::LSTAT | nr::READLINK | nr::LCHOWN | libc::SYS_lgetxattr | libc::SYS_llistxattr => {
+            (0, Links::Keep)
+        }
+        libc::SYS_inotify_add_watch => {
+            let links = Links::of(n.int(2), libc::IN_DONT_FOLLOW.cast_signed());
+            return (libc::AT_FDCWD, n.arg(1), links);
+        }
+        libc::SYS_readlinkat => (1, Links::Keep),
+        libc::SYS_statx => (1, by_flags(2)),
+        libc::SYS_newfstatat | libc::SYS_faccessat2 | libc::SYS_utimensat | FCHMODAT2 => {
+            (1, by_flags(3))
+        }
+        libc::SYS_fchownat => (1, by_flags(4)),
+        _ => (1, Links::Follow),
     };
-    (dir, n.arg(at))
+    let dir = if at == 0 { libc::AT_FDCWD } else { n.int(0) };
+    (dir, n.arg(at), links)
 }
 
 fn number<T: FromStr>(text: &[u8]) -> Option<T> {
@@ -70,18 +79,22 @@ fn number<T: FromStr>(text: &[u8]) -> Option<T> {
 
 impl Supervisor<'_> {
     /// Finds the target of a call's path like [`target`](Self::target), if the supervisor serves it.
-    pub(crate) fn place(
-        &self,
-        may: &mut MayBlock,
-        n: &Call<'_>,
-        links: Links,
-    ) -> Result<Place, Reply> {
-        self.target(may, n, links).try_into()
+    pub(crate) fn place(&self, may: &mut MayBlock, n: &Call<'_>) -> Result<Place, Reply> {
+        self.target(may, n).try_into()
     }
 
     /// Finds the target of a call's path; `Native` if it is unreadable: the kernel then refuses the call.
-    pub(crate) fn target(&self, may: &mut MayBlock, call: &Call<'_>, links: Links) -> PathTarget {
-        let (dir, addr) = path_args(call);
+    pub(crate) fn target(&self, may: &mut MayBlock, call: &Call<'_>) -> PathTarget {
+        self.target_by(may, call, path_args(call))
+    }
+
+    /// As [`target`](Self::target), with these values of `path_args`.
+    pub(crate) fn target_by(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        (dir, addr, links): (i32, u64, Links),
+    ) -> PathTarget {
         let Ok(path) = call.read_str(may, addr, MAX) else {
             return PathTarget::Native;
         };

@@ -53,7 +53,6 @@ impl Job {
 #[derive(Debug)]
 pub(crate) enum Part {
     Receive(Term),
-    /// Does this job.
     Work(Work, Job),
     End,
 }

@@ -26,7 +26,6 @@ const MAX_PIECES: usize = 8;
 
 /// The result of a notified call.
 pub(crate) enum Verdict {
-    /// The call gets this answer.
     Reply(Reply),
     /// The call needs no further work: it was answered, or waits in the table.
     Answered,

@@ -12,7 +12,7 @@ use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::Reply;
 use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Supervisor, Verdict};
-use crate::tree::{Links, PathTarget};
+use crate::tree::PathTarget;
 use vb3_host::{Errno, FdIdentity, NodeKind};
 
 /// The mode of a generated file that stands for a device: programs can read it.
@@ -27,7 +27,7 @@ fn bytes_of<T>(value: &T) -> &[u8] {
 
 impl Supervisor<'_> {
     pub(crate) fn stat(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let (dir, path) = path_args(n);
+        let (dir, path, _) = path_args(n);
         let (out, mut flags) = match n.nr {
             libc::SYS_statx => (n.arg(4), n.int(2)),
             libc::SYS_newfstatat => (n.arg(2), n.int(3)),
@@ -41,7 +41,7 @@ impl Supervisor<'_> {
             flags |= libc::AT_SYMLINK_NOFOLLOW;
             self.place_of_fd(may, n, dir)
         } else {
-            self.target(may, n, Links::of(flags, libc::AT_SYMLINK_NOFOLLOW))
+            self.target(may, n)
         };
         match target.try_into()? {
             Place::Node(node) => {
@@ -124,13 +124,8 @@ impl Supervisor<'_> {
     }
 
     pub(crate) fn access(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let (mode, flags) = match n.nr {
-            nr::ACCESS => (n.int(1), 0),
-            libc::SYS_faccessat2 => (n.int(2), n.int(3)),
-            _ => (n.int(2), 0),
-        };
-        let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
-        match self.place(may, n, links)? {
+        let mode = n.int(if n.nr == nr::ACCESS { 1 } else { 2 });
+        match self.place(may, n)? {
             Place::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Reply::Fail(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Reply::Fail(libc::EACCES)),
@@ -151,7 +146,7 @@ impl Supervisor<'_> {
     /// Serves statfs and fstatfs. A file generated under /sys reports sysfs, since device libraries check
     /// this. Other generated files report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let place = (n.nr == libc::SYS_statfs).then(|| self.place(may, n, Links::Follow));
+        let place = (n.nr == libc::SYS_statfs).then(|| self.place(may, n));
         let known = self.in_tree(|tree| match place {
             Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
             Some(_) => None,

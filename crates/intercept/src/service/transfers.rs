@@ -18,7 +18,6 @@ const RWF_HIPRI: i32 = 1;
 #[derive(Clone, Copy)]
 pub(crate) struct Moves {
     write: bool,
-    /// Whether the call has a list of segments.
     is_vectored: bool,
     /// The lowest position that the call permits; `None` if it has none.
     lowest: Option<i64>,

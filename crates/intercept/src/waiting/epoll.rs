@@ -193,7 +193,6 @@ impl Epolls {
         entries.any(|(_, entry)| !entry.is_parked)
     }
 
-    /// Returns whether no file has an entry in any set.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_file.is_empty()
     }

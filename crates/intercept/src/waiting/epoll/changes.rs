@@ -48,7 +48,6 @@ impl Shown {
     }
 }
 
-/// One change of an entry.
 #[derive(Debug)]
 pub(super) enum Change {
     /// Makes the program's own `epoll_ctl`, and sends its result to the thread that answers the call.
@@ -120,7 +119,6 @@ impl SetFile {
         }
     }
 
-    /// Makes one change.
     fn make(&self, may: &MayBlock, key: Key, change: Change) {
         let mut entries = lock(&self.entries);
         match change {
