@@ -47,13 +47,9 @@ impl Backend for Null {
             return CallOutcome::Done(0);
         }
         let mut bytes = [0; 104];
-        match caller
-            .read(arg, &mut bytes)
-            .and_then(|()| caller.write(arg, &bytes))
-        {
-            Ok(()) => CallOutcome::Done(0),
-            Err(e) => CallOutcome::Fail(e),
-        }
+        let read = caller.read(arg, &mut bytes);
+        let done = read.and_then(|()| caller.write(arg, &bytes));
+        done.map_or_else(CallOutcome::Fail, |()| CallOutcome::Done(0))
     }
     fn abandon(&mut self, _: FileId, _: CallId) {}
     fn mmap(&mut self, _: FileId, _: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {

@@ -42,14 +42,10 @@ pub fn run(
     let nodes = backend.nodes();
     let events = Events::new().map_err(Error::of("epoll_create"))?;
     let references = nodes.iter().map(|_| OnceLock::new()).collect();
-    let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
-    let _limit = RaisedLimit::begin(limit);
-    let forward = if options.keep_signals {
-        None
-    } else {
-        Forward::begin().ok()
-    };
+    let _settings = Settings::begin(limit);
+    let forward = (!options.keep_signals).then(Forward::begin);
+    let forward = forward.and_then(Result::ok);
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let alarm = alarm.map_err(raw::err).map_err(Error::of("eventfd"))?;
     let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
@@ -170,41 +166,30 @@ fn receive_ends() -> bool {
     (number(), number()) >= (6, 11)
 }
 
-/// Makes orphans of the program children of this process, as long as this value exists.
-struct Subreaper(Option<Pid>);
+/// Settings of this process during a run: it becomes the parent of the program's orphans, and may have more
+/// descriptors, since it holds some for every program.
+struct Settings {
+    subreaper: Option<Pid>,
+    limit: Rlimit,
+}
 
-impl Subreaper {
-    fn begin() -> Self {
-        let before = child_subreaper().ok().flatten();
-        // If the kernel refuses this, orphans are not reaped.
+impl Settings {
+    fn begin(limit: Rlimit) -> Self {
+        let subreaper = child_subreaper().ok().flatten();
+        // If the kernel refuses these, orphans are not reaped, and the supervisor remembers fewer threads.
         set_child_subreaper(Some(rustix::process::getpid())).ok();
-        Self(before)
-    }
-}
-
-impl Drop for Subreaper {
-    fn drop(&mut self) {
-        set_child_subreaper(self.0).ok();
-    }
-}
-
-/// A raised descriptor limit for the supervisor, which holds descriptors for every program.
-struct RaisedLimit(Rlimit);
-
-impl RaisedLimit {
-    fn begin(before: Rlimit) -> Self {
         let raised = Rlimit {
-            current: before.maximum,
-            ..before
+            current: limit.maximum,
+            ..limit
         };
-        // If the kernel refuses this, the supervisor remembers fewer threads.
         setrlimit(Resource::Nofile, raised).ok();
-        Self(before)
+        Self { subreaper, limit }
     }
 }
 
-impl Drop for RaisedLimit {
+impl Drop for Settings {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.0).ok();
+        set_child_subreaper(self.subreaper).ok();
+        setrlimit(Resource::Nofile, self.limit).ok();
     }
 }

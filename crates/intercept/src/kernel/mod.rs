@@ -2,7 +2,6 @@
 //! `MayBlock`.
 
 pub(crate) mod arch;
-mod lock;
 pub mod may_block;
 pub(crate) mod procs;
 pub(crate) mod raw;
@@ -12,12 +11,11 @@ mod video;
 pub(crate) mod vma;
 
 pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
-pub(crate) use lock::lock;
 pub(crate) use may_block::{EpollOp, MayBlock, World};
 pub(crate) use procs::{OpenFile, Procs, Thread, field};
 pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock,
 };
 pub use video::video_call;
 pub(crate) use vma::Mapping;

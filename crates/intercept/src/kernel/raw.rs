@@ -166,26 +166,26 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
 /// Returns the identity and mode of an open file from the kernel's cache. Calls no file system in user space.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(fd, "", flags, KNOWN);
-    stat.map(|stat| of_statx(&stat)).map_err(err)
+    of_statx(rustix::fs::statx(fd, "", flags, KNOWN))
 }
 
 /// Returns the identity and mode of the file at a path, like [`known`].
 pub(crate) fn known_at(path: &str) -> Result<(FdIdentity, u32), Errno> {
-    let stat = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN);
-    stat.map(|stat| of_statx(&stat)).map_err(err)
+    let flags = AtFlags::STATX_DONT_SYNC;
+    of_statx(rustix::fs::statx(rustix::fs::CWD, path, flags, KNOWN))
 }
 
 const KNOWN: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::MODE)
     .union(StatxFlags::INO);
 
-fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
+fn of_statx(stat: rustix::io::Result<rustix::fs::Statx>) -> Result<(FdIdentity, u32), Errno> {
+    let stat = stat.map_err(err)?;
     let id = FdIdentity {
         dev: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
     };
-    (id, stat.stx_mode.into())
+    Ok((id, stat.stx_mode.into()))
 }
 
 /// Returns the metadata of a path in a file system that no program serves.

@@ -306,10 +306,8 @@ impl Reader {
         follows.listen(&follows.end, END)?;
         let reads = Arc::clone(&follows);
         let thread = std::thread::Builder::new().name("vb3-pins".into());
-        let thread = thread
-            .spawn(move || reads.read())
-            .map_err(|_| Errno(libc::EAGAIN))?;
-        let thread = Some(thread);
+        let thread = thread.spawn(move || reads.read());
+        let thread = Some(thread.map_err(|_| Errno(libc::EAGAIN))?);
         Ok(Self { follows, thread })
     }
 }

@@ -626,9 +626,9 @@ impl Caller for Call<'_> {
     ) -> Result<(i32, FdIdentity), Errno> {
         let memfd = files::empty_file(name)?;
         let given = Given::File(file);
-        let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given);
-        let (made, id, byte) = made?;
-        let fd = self.install_made((made, id, byte), cloexec)?;
+        let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given)?;
+        let id = made.1;
+        let fd = self.install_made(made, cloexec)?;
         lock(&self.host.made).push((file, id));
         Ok((fd, id))
     }

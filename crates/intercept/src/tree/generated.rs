@@ -5,7 +5,7 @@
 
 mod majors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -72,17 +72,15 @@ pub(crate) enum Found {
 /// supervisor cannot install a descriptor of the link itself.
 #[derive(Debug)]
 struct LinkFile {
-    path: String,
     fd: OwnedFd,
     id: FdIdentity,
 }
 
 impl LinkFile {
-    fn new(path: &str) -> Result<Self, Errno> {
+    fn new() -> Result<Self, Errno> {
         let fd = files::empty_file(c"link")?;
         let (id, _) = raw::known(fd.as_fd())?;
-        let path = path.to_owned();
-        Ok(Self { path, fd, id })
+        Ok(Self { fd, id })
     }
 }
 
@@ -118,8 +116,8 @@ pub(crate) struct Tree {
     devices: Vec<BusDevice>,
     /// The paths at which the generated part begins, even if they have no entry now.
     tops: Vec<String>,
-    /// Link files requested so far, at most one per link.
-    link_files: Arc<Mutex<Vec<LinkFile>>>,
+    /// Link files requested so far, by the links' paths.
+    link_files: Arc<Mutex<BTreeMap<String, LinkFile>>>,
 }
 
 impl Tree {
@@ -500,14 +498,10 @@ impl Tree {
         let path = std::str::from_utf8(self.known_as(real)?).ok()?;
         matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
             let mut files = lock(&self.link_files);
-            let at = match files.iter().position(|file| file.path == path) {
-                Some(at) => at,
-                None => {
-                    files.push(LinkFile::new(path)?);
-                    files.len() - 1
-                }
+            let file = match files.entry(path.to_owned()) {
+                btree_map::Entry::Occupied(file) => file.into_mut(),
+                btree_map::Entry::Vacant(place) => place.insert(LinkFile::new()?),
             };
-            let file = files.get(at).ok_or(Errno(libc::ENOENT))?;
             raw::reopen(file.fd.as_fd(), libc::O_RDONLY)
         })
     }
@@ -515,8 +509,8 @@ impl Tree {
     /// Returns the real path of the link that a descriptor represents.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
         let files = lock(&self.link_files);
-        let file = files.iter().find(|file| file.id == id)?;
-        match self.find(file.path.as_bytes(), Links::Keep)? {
+        let (path, _) = files.iter().find(|(_, file)| file.id == id)?;
+        match self.find(path.as_bytes(), Links::Keep)? {
             Found::Inside(real) => Some(real),
             Found::Outside(_) => None,
         }

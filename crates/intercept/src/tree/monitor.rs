@@ -130,11 +130,8 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, at))
 }
 
-pub(crate) fn address(port: u32, groups: u32) -> [u8; ADDRESS] {
-    let mut out = [0; ADDRESS];
-    let family = u32::from(libc::AF_NETLINK.unsigned_abs() as u16);
-    for (place, value) in out.chunks_exact_mut(4).zip([family, port, groups]) {
-        place.copy_from_slice(&value.to_ne_bytes());
-    }
-    out
+/// Returns a `struct sockaddr_nl`. The family has 16 bits, followed by 16 bits of padding.
+pub(crate) fn address(port: u32, groups: u32) -> Vec<u8> {
+    let words = [libc::AF_NETLINK.cast_unsigned(), port, groups];
+    words.map(u32::to_ne_bytes).concat()
 }
