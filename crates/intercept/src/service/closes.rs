@@ -16,8 +16,7 @@ use vb3_host::{Caller, Errno, FdIdentity};
 
 /// Returns the first and the last number of the range that a call closes.
 fn numbers_of(n: &Notif) -> Option<Numbers> {
-    // CAST: C unsigned ints in the kernel.
-    let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
+    let (first, second) = (n.uint(0), n.uint(1));
     match n.nr {
         libc::SYS_close => Some((first, first)),
         libc::SYS_close_range => (n.int(2) & CLOSES_NOTHING == 0).then_some((first, second)),
@@ -82,9 +81,9 @@ impl Server<'_> {
     pub(crate) fn close(&mut self, n: &Call<'_>) -> Verdict {
         match numbers_of(n) {
             Some(numbers) => self.before_close(n, numbers),
-            // close_range only sets FD_CLOEXEC. CAST: C unsigned ints in the kernel.
+            // close_range only sets FD_CLOEXEC.
             None => {
-                let numbers = (n.arg(0) as u32, n.arg(1) as u32);
+                let numbers = (n.uint(0), n.uint(1));
                 self.table.close(n.tid, numbers, None, Vec::new());
             }
         }
@@ -92,7 +91,7 @@ impl Server<'_> {
     }
 
     pub(crate) fn dup_onto(&mut self, n: &Call<'_>) -> Served {
-        let (old, new) = (n.int(0), n.arg(1) as u32);
+        let (old, new) = (n.int(0), n.uint(1));
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
         if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
@@ -163,8 +162,7 @@ impl Server<'_> {
             command if COMMANDS.contains(&command) => return self.record_lock(n),
             _ => return Ok(Verdict::native()),
         }
-        // CAST: a C unsigned int in the kernel.
-        let from = n.arg(2) as u32;
+        let from = n.uint(2);
         let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
         let FdRange { start, end } = self.host.range;
         if self.host.range.has(n.int(0))

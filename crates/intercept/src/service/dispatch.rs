@@ -41,8 +41,7 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
 /// `sync_file_ioctl_merge`.
 pub(crate) fn look_ahead(n: &Notif) {
     const READS_AND_WRITES: u32 = 3;
-    // CAST: a C unsigned int in the kernel.
-    let request = n.arg(1) as u32;
+    let request = n.uint(1);
     let (direction, len) = (request >> 30, u64::from(request >> 16 & 0x3fff));
     let of_buffers = matches!((request >> 8) as u8, b'b' | b'>');
     if n.nr == libc::SYS_ioctl
@@ -92,8 +91,7 @@ impl Server<'_> {
 
     fn ioctl(&mut self, n: &Call<'_>) -> Served {
         let fd = n.int(0);
-        // CAST: a C unsigned int in the kernel.
-        let (request, arg) = (n.arg(1) as u32, n.arg(2));
+        let (request, arg) = (n.uint(1), n.arg(2));
         if matches!(request, FIOCLEX | FIONCLEX) {
             return Ok(Verdict::native());
         }

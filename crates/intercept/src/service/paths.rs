@@ -122,8 +122,7 @@ impl Supervisor<'_> {
             Err(_) => return Ok(Verdict::native()),
         };
         let at = rustix::fs::tell(&fd).ok();
-        // CAST: a C unsigned int in the kernel.
-        let room = u64::from(n.arg(2) as u32).min(MAX_LISTED) as usize;
+        let room = u64::from(n.uint(2)).min(MAX_LISTED) as usize;
         let fits = |ours: &&Vec<u8>| at == Some(0) && room >= ours.len() + ROOM;
         let mut out = ours.filter(fits).cloned().unwrap_or_default();
         if out.is_empty() && !hides_trees {

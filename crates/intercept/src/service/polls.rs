@@ -25,8 +25,7 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
 /// Copies the times and masks of a short ppoll. Looks up the files of a long poll's descriptors before the lock
 /// is taken: each look-up costs two system calls.
 pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
-    // CAST: a C unsigned int in the kernel.
-    let count = n.arg(1) as u32 as usize;
+    let count = n.uint(1) as usize;
     let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
     let call = Call::new(host, n);
     if n.nr == libc::SYS_ppoll && count <= SHORT {
@@ -79,8 +78,7 @@ impl Server<'_> {
 
     /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
     pub(crate) fn poll_for(&mut self, n: &Call<'_>, left: Option<Option<Duration>>) -> Served {
-        // CAST: a C unsigned int in the kernel.
-        let count = n.arg(1) as u32 as usize;
+        let count = n.uint(1) as usize;
         // The kernel refuses a list that is longer than the process's descriptor limit.
         let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
         if count > SHORT && is_refused() {

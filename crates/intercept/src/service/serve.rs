@@ -253,8 +253,7 @@ impl Server<'_> {
 
     /// Returns which files are checked for their end before a call.
     fn look_of(&self, n: &Notif) -> CheckScope {
-        // CAST: a C unsigned int in the kernel.
-        match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
+        match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.uint(1)) {
             true => CheckScope::Since(n.gathered.came()),
             false => CheckScope::Due,
         }
@@ -275,8 +274,7 @@ impl Server<'_> {
             return true;
         };
         match self.table.find(id) {
-            // CAST: a C unsigned int in the kernel.
-            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.arg(1) as u32),
+            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.uint(1)),
             _ => true,
         }
     }

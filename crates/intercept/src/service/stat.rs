@@ -46,12 +46,10 @@ impl Supervisor<'_> {
         match target.try_into()? {
             Place::Node(node) => {
                 let stat = self.node_stat(may, node);
-                if n.nr == libc::SYS_statx {
-                    n.copy_out(may, out, bytes_of(&to_statx(&stat)))?;
-                } else {
-                    n.copy_out(may, out, bytes_of(&stat))?;
+                match n.nr {
+                    libc::SYS_statx => n.copy_out(may, out, bytes_of(&to_statx(&stat)))?,
+                    _ => n.copy_out(may, out, bytes_of(&stat))?,
                 }
-                Ok(Verdict::value(0))
             }
             Place::Sys(path) if n.nr == libc::SYS_statx => {
                 let mut statx = statx(may, &path, flags, n.int(3))?;
@@ -62,7 +60,6 @@ impl Supervisor<'_> {
                     (statx.stx_rdev_major, statx.stx_rdev_minor) = (major, minor);
                 }
                 n.copy_out(may, out, bytes_of(&statx))?;
-                Ok(Verdict::value(0))
             }
             Place::Sys(path) => {
                 let flags = flags & libc::AT_SYMLINK_NOFOLLOW;
@@ -73,9 +70,9 @@ impl Supervisor<'_> {
                     stat.st_size = 0;
                 }
                 n.copy_out(may, out, bytes_of(&stat))?;
-                Ok(Verdict::value(0))
             }
         }
+        Ok(Verdict::value(0))
     }
 
     fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> PathTarget {

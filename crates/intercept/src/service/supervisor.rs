@@ -641,8 +641,7 @@ impl Drop for EndOnPanic<'_, '_> {
 fn expected(n: &Notif) -> Option<(u64, usize)> {
     match n.nr {
         libc::SYS_ioctl => {
-            // CAST: a C unsigned int in the kernel.
-            let request = n.arg(1) as u32;
+            let request = n.uint(1);
             let (writes, size) = (request >> 30 & 1 != 0, request >> 16 & 0x3fff);
             writes.then_some((n.arg(2), size as usize))
         }

@@ -1,5 +1,6 @@
 //! poll, ppoll, select and pselect6 with any mix of device files and other files.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,15 +72,12 @@ pub(crate) struct Polling {
 
 impl Polling {
     /// Returns the polled device files, each once.
-    pub(crate) fn files(&self) -> Vec<FileId> {
+    pub(crate) fn files(&self) -> BTreeSet<FileId> {
         let files = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::Device(file, _) => Some(*file),
             _ => None,
         });
-        let mut files: Vec<FileId> = files.collect();
-        files.sort_unstable();
-        files.dedup();
-        files
+        files.collect()
     }
 
     pub(crate) fn has_buffers(&self) -> bool {
