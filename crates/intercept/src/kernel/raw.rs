@@ -95,7 +95,8 @@ pub(crate) fn receive(
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let mut text = [IoSliceMut::new(text)];
-    let message = rustix::net::recvmsg(socket, &mut text, &mut control, flags).map_err(err)?;
+    let receive = || rustix::net::recvmsg(socket, &mut text, &mut control, flags);
+    let message = rustix::io::retry_on_intr(receive).map_err(err)?;
     let mut fds = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {

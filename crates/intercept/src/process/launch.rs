@@ -172,12 +172,8 @@ pub(crate) fn await_child(pid: libc::pid_t) {
 /// Receives a message from the child: kind, number, optional descriptor. `None` if the socket was closed.
 fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error> {
     let mut text = [0u8; 5];
-    let (len, mut fds) = loop {
-        match raw::receive(socket.as_fd(), &mut text, 1, RecvFlags::empty()) {
-            Err(Errno(libc::EINTR)) => {}
-            other => break other.map_err(Error::of("recvmsg"))?,
-        }
-    };
+    let received = raw::receive(socket.as_fd(), &mut text, 1, RecvFlags::empty());
+    let (len, mut fds) = received.map_err(Error::of("recvmsg"))?;
     if len < text.len() {
         return Ok(None);
     }

@@ -73,28 +73,23 @@ impl Ending {
         let signal = match self.sent {
             // Sent again and again: a process forked since the last signal did not get it.
             Some((_, at)) if is_over(at, STEP_TIMEOUT) => libc::SIGKILL,
-            Some(_) => return Due::Nothing,
+            Some(_) => return (None, None),
             None if self.wish == Leftover::Kill => libc::SIGTERM,
             None if fate == Fate::Ended && is_over(since, STEP_TIMEOUT) => libc::SIGTERM,
             None if self.named != Some(fate) && is_over(since, EXIT_GRACE) => {
                 self.named = Some(fate);
-                return Due::Name(fate);
+                return (Some(fate), None);
             }
-            None => return Due::Nothing,
+            None => return (None, None),
         };
         let is_named = self.named.replace(fate) == Some(fate);
         self.sent = Some((signal, now));
-        Due::Send(signal, (!is_named).then_some(fate))
+        ((!is_named).then_some(fate), Some(signal))
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    Nothing,
-    Name(Fate),
-    /// Send this signal. If a treatment is given, first tell the user the processes and the treatment.
-    Send(i32, Option<Fate>),
-}
+/// The treatment to tell the user with the processes' names, and then the signal to send.
+type Due = (Option<Fate>, Option<i32>);
 
 impl Supervisor<'_> {
     /// After the main program's end, names leftover processes to the user, or signals them to end.
@@ -111,22 +106,16 @@ impl Supervisor<'_> {
         let session = reap::session("self");
         let in_session = |left: &Left| Some(left.session) == session || left.session == self.main;
         let now = Instant::now();
-        let due = {
+        let (unnamed, signal) = {
             let ending = &mut self.server(may).ending;
             ending.next_look = Some(now + CHECK_INTERVAL.max((now - start) * TIME_SHARE));
             match left.is_empty() {
-                true => Due::Nothing,
+                true => (None, None),
                 false => ending.take_due(now, left.iter().any(in_session)),
             }
         };
-        match due {
-            Due::Nothing => {}
-            Due::Name(fate) => self.name(&left, fate),
-            Due::Send(signal, unnamed) => {
-                unnamed.into_iter().for_each(|fate| self.name(&left, fate));
-                send(&left, signal);
-            }
-        }
+        unnamed.into_iter().for_each(|fate| self.name(&left, fate));
+        signal.into_iter().for_each(|signal| send(&left, signal));
     }
 
     /// Sends the signals recorded by `pass_on` to every process of the run.
@@ -185,16 +174,16 @@ mod tests {
         for in_session in [true, false] {
             let mut waits = Ending::new(Leftover::Wait);
             let mut due = |ms| waits.take_due(after(ms), in_session);
-            assert_eq!((due(0), due(499)), (Due::Nothing, Due::Nothing));
-            assert_eq!(due(500), Due::Name(Fate::Awaited));
-            assert_eq!(due(60_000), Due::Nothing);
+            assert_eq!((due(0), due(499)), ((None, None), (None, None)));
+            assert_eq!(due(500), (Some(Fate::Awaited), None));
+            assert_eq!(due(60_000), (None, None));
             let mut kills = Ending::new(Leftover::Kill);
             let mut due = |ms| kills.take_due(after(ms), in_session);
-            assert_eq!(due(0), Due::Send(libc::SIGTERM, Some(Fate::Ended)));
-            assert_eq!(due(1999), Due::Nothing);
-            assert_eq!(due(2000), Due::Send(libc::SIGKILL, None));
-            assert_eq!(due(3999), Due::Nothing);
-            assert_eq!(due(4000), Due::Send(libc::SIGKILL, None));
+            assert_eq!(due(0), (Some(Fate::Ended), Some(libc::SIGTERM)));
+            assert_eq!(due(1999), (None, None));
+            assert_eq!(due(2000), (None, Some(libc::SIGKILL)));
+            assert_eq!(due(3999), (None, None));
+            assert_eq!(due(4000), (None, Some(libc::SIGKILL)));
         }
     }
 
@@ -204,13 +193,13 @@ mod tests {
         let mut ending = Ending::new(Leftover::Session);
         let mut due =
             |ms, in_session| ending.take_due(start + Duration::from_millis(ms), in_session);
-        assert_eq!(due(0, true), Due::Nothing);
-        assert_eq!(due(9000, true), Due::Name(Fate::Awaited));
-        assert_eq!(due(9100, true), Due::Nothing);
-        assert_eq!(due(9200, false), Due::Nothing);
-        assert_eq!(due(9700, false), Due::Name(Fate::Ended));
-        assert_eq!(due(11_199, false), Due::Nothing);
-        assert_eq!(due(11_200, false), Due::Send(libc::SIGTERM, None));
-        assert_eq!(due(13_200, false), Due::Send(libc::SIGKILL, None));
+        assert_eq!(due(0, true), (None, None));
+        assert_eq!(due(9000, true), (Some(Fate::Awaited), None));
+        assert_eq!(due(9100, true), (None, None));
+        assert_eq!(due(9200, false), (None, None));
+        assert_eq!(due(9700, false), (Some(Fate::Ended), None));
+        assert_eq!(due(11_199, false), (None, None));
+        assert_eq!(due(11_200, false), (None, Some(libc::SIGTERM)));
+        assert_eq!(due(13_200, false), (None, Some(libc::SIGKILL)));
     }
 }

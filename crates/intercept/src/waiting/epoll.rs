@@ -11,9 +11,7 @@
 //! The mask changes with the device's state. With EPOLLET the mask changes only when the device wakes
 //! its waiters, since each change is an edge. For buffers, EPOLLET has no effect: a dma-buf that polls
 //! as ready wakes its own waiters, so every wait reports its state. The masks are decided under the
-//! lock of all devices. [Threads](changes) then change the sets without that lock. A call that
-//! changes a file's state or closes its last descriptor is answered after the resulting changes of
-//! sets, or after 200 ms if a program holds a set's lock for longer.
+//! lock of all devices. [Threads](changes) then change the sets without that lock.
 //!
 //! Before a close that may end a file, its entries leave their sets. If the file stays, for example in a
 //! socket's queue, they return. If the set had an event then, EPOLLET may report their state once more.

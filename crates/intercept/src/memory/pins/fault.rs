@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::io::retry_on_intr;
 use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::{read, read_write};
 
@@ -78,10 +79,8 @@ impl Fault {
         loop {
             // struct uffd_msg: one word with the event in its first byte, then three words.
             let mut msg = [0u8; 32];
-            match rustix::io::read(&self.0, &mut msg) {
-                Err(rustix::io::Errno::INTR) => continue,
-                Ok(32) => {}
-                _ => return None,
+            if retry_on_intr(|| rustix::io::read(&self.0, &mut msg)) != Ok(32) {
+                return None;
             }
             let (words, _) = msg.as_chunks::<8>();
             let [kind, a, b, c] = *words else {
