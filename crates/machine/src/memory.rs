@@ -102,25 +102,20 @@ impl Object {
     /// Checks whether bytes are readable. For memory of other owners, tries to read it.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
-        match (self.own_store(view), &self.backing) {
-            _ if self.withdrawn => Err(Miss::Nothing(offset)),
-            (Some(store), _) => store
-                .slice(offset, len)
-                .map(|_| ())
-                .ok_or(Miss::Nothing(offset)),
-            (None, Backing::Shared(_)) if end <= self.bytes_of_frames() => Ok(()),
-            (None, Backing::Shared(_)) => Err(Miss::Nothing(offset)),
-            (None, backing) => {
-                let mut chunk = vec![0; CHUNK.min(len) as usize];
-                let mut at = offset;
-                while at < end {
-                    let part = &mut chunk[..CHUNK.min(end - at) as usize];
-                    backing.read(at, part)?;
-                    at += part.len() as u64;
-                }
-                Ok(())
-            }
+        if self.withdrawn || end > self.bytes_of_frames() {
+            return Err(Miss::Nothing(offset));
         }
+        if self.is_split(view) || self.backing.own().is_some() {
+            return Ok(());
+        }
+        let mut chunk = vec![0; CHUNK.min(len) as usize];
+        let mut at = offset;
+        while at < end {
+            let part = &mut chunk[..CHUNK.min(end - at) as usize];
+            self.backing.read(at, part)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Returns the address of the object's first byte; zero if the object is not placed.

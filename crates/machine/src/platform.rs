@@ -513,11 +513,8 @@ impl State {
         let (mut total, mut before) = (0u64, None);
         for segment in segments {
             if self.ram.is_protected(segment.addr.get()) {
-                return Err(Error::NoSuchMemory(Reason::new(
-                    Constraint::Unprotected,
-                    1,
-                    0,
-                )));
+                let reason = Reason::new(Constraint::Unprotected, 1, 0);
+                return Err(Error::NoSuchMemory(reason));
             }
             let mut done = 0;
             while done < segment.len {
