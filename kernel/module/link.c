@@ -18,17 +18,11 @@
 
 #include "buffer.h"
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0) && IS_ENABLED(CONFIG_IOMMU_DMA)
-#define HAS_LINKS 1
-#else
-#define HAS_LINKS 0
-#endif
-
 static bool link_foreign;
 module_param(link_foreign, bool, 0600);
 MODULE_PARM_DESC(link_foreign, "also link dma-bufs of other drivers, without their IOMMU attributes");
 
-#if HAS_LINKS
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0) && IS_ENABLED(CONFIG_IOMMU_DMA)
 
 struct vb3_link {
 	struct device *dev;
