@@ -57,17 +57,14 @@ pub(crate) fn nodes(spec: &DeviceSpec, topology: &'static Topology) -> Vec<Devic
     let entities = topology.entities.iter().enumerate();
     let (videos, subdevs): (Vec<_>, Vec<_>) =
         entities.partition(|(_, entity)| entity.node == EntityNode::Video);
-    let first = spec.node;
-    let numbers = (0..).map(|number| Some(first?.saturating_add(number)));
-    let numbers: Vec<_> = numbers.take(videos.len()).collect();
-    let numbers = numbers.into_iter().chain(std::iter::repeat(None));
-    let all = videos.into_iter().chain(subdevs).zip(numbers);
-    all.map(|((entity, _), node)| DeviceSpec {
+    let first = |entity: &EntitySpec| spec.node.filter(|_| entity.node == EntityNode::Video);
+    let all = videos.into_iter().chain(subdevs).zip(0..);
+    all.map(|((entity, known), number)| DeviceSpec {
         kind: DeviceKind::GraphNode {
             graph: graph.clone(),
             entity,
         },
-        node,
+        node: first(known).map(|first| first.saturating_add(number)),
         ..spec.clone()
     })
     .collect()

@@ -77,8 +77,6 @@ pub(crate) enum Ready {
 
 impl Source {
     /// Opens the source that a device's SPEC names. May wait for ffprobe, for at most 30 seconds.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, for a missing file, a file without pictures, or missing ffmpeg.
     pub(crate) fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
@@ -124,8 +122,6 @@ impl Source {
     }
 
     /// Starts to play from the first picture. A clip shows a new picture every `interval` seconds.
-    ///
-    /// # Errors
     /// Fails, with a message for the user, if the system provides no thread or descriptor for a clip.
     pub(crate) fn start(
         &mut self,
@@ -142,10 +138,7 @@ impl Source {
         Ok(())
     }
 
-    /// Starts to play from the first picture, in the format and size of another source.
-    ///
-    /// # Errors
-    /// Fails as [`start`](Self::start) does.
+    /// Starts to play, as [`start`](Self::start), in the format and size of another source.
     pub(crate) fn start_like(&mut self, other: &Self, interval: Fraction) -> Result<(), Failure> {
         let (format, size) = other.shape;
         self.start(format, size, interval)

@@ -8,30 +8,19 @@ use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Splits a SPEC at its commas. `\,` stands for a comma and `\\` for a backslash.
 pub(super) fn split(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut chars = text.chars();
+    let (mut words, mut word) = (Vec::new(), String::new());
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let c = match c {
-            ',' => {
-                words.push(String::new());
-                continue;
+        match c {
+            ',' => words.push(std::mem::take(&mut word)),
+            '\\' => {
+                let escaped = chars.next_if(|next| matches!(next, ',' | '\\'));
+                word.push(escaped.unwrap_or('\\'));
             }
-            '\\' => match chars.next() {
-                Some(c @ (',' | '\\')) => c,
-                Some(c) => {
-                    if let Some(word) = words.last_mut() {
-                        word.push('\\');
-                    }
-                    c
-                }
-                None => '\\',
-            },
-            c => c,
-        };
-        if let Some(word) = words.last_mut() {
-            word.push(c);
+            c => word.push(c),
         }
     }
+    words.push(word);
     words
 }
 
@@ -137,13 +126,9 @@ pub(super) fn parse_with_unit(value: &str, units: &[(&str, u64)]) -> Option<u64>
 
 /// Parses a number that has only digits and lies within limits.
 pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
-    if !value.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    value
-        .parse()
-        .ok()
-        .filter(|number| (min..=max).contains(number))
+    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| is_number);
+    number.filter(|number| (min..=max).contains(number))
 }
 
 /// Parses a DMA mask: its number of bits, 20 to 64, or the highest address in hexadecimal.

@@ -136,10 +136,8 @@ fn tiles<'a>(
         ));
     }
     let in_order = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-    let tile = |([offset, size, row, column], (wanted_row, wanted_column)): (
-        &[u32; 4],
-        (u8, u8),
-    )| {
+    let mut found = Vec::new();
+    for ([offset, size, row, column], (wanted_row, wanted_column)) in entries.iter().zip(in_order) {
         if (*row, *column) != (wanted_row.into(), wanted_column.into()) {
             return Err(format!(
                 "an entry is for the tile in row {row} and column {column}, and the next tile in \
@@ -148,20 +146,15 @@ fn tiles<'a>(
         }
         let from = usize::try_from(*offset).ok();
         let end = from.and_then(|from| from.checked_add(usize::try_from(*size).ok()?));
-        let found = from.zip(end).and_then(|(from, end)| content.get(from..end));
-        found.ok_or_else(|| {
+        let tile = from.zip(end).and_then(|(from, end)| content.get(from..end));
+        found.push(tile.ok_or_else(|| {
             format!(
                 "the tile in row {row} and column {column} has {size} bytes from byte {offset} on, \
                  and the buffer has {}",
                 content.len()
             )
-        })
-    };
-    let found: Vec<&[u8]> = entries
-        .iter()
-        .zip(in_order)
-        .map(tile)
-        .collect::<Result<_, _>>()?;
+        })?);
+    }
     // Each tile is copied, so tiles that overlap could take much more memory than the buffer.
     if found.iter().map(|tile| tile.len()).sum::<usize>() > content.len() {
         return Err("tiles overlap: together they are longer than the buffer's content".to_owned());
