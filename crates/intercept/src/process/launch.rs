@@ -67,10 +67,7 @@ fn prepare<'a>(
     }
     let mut env = Vec::new();
     for (name, value) in &program.env {
-        let mut entry = name.clone();
-        entry.push("=");
-        entry.push(value);
-        env.push(c_string(&entry)?);
+        env.push(c_string(&[&**name, value].join(OsStr::new("=")))?);
     }
     let (argv, envp) = (terminated(&args), terminated(&env));
     args.append(&mut env);

@@ -295,23 +295,22 @@ impl Stopped {
     }
 
     /// Makes the thread execute another call instead of its own, and then close a descriptor. The thread's
-    /// own call returns the other call's result. This function also returns it, if the call was made.
+    /// own call returns the other call's result. Returns `None` if the thread did not reach an expected stop.
     pub(crate) fn replace(
         self,
         may: &MayBlock,
         (nr, args): (libc::c_long, [u64; 6]),
         fd: i32,
-    ) -> (Option<Result<u64, Errno>>, Left) {
+    ) -> (Option<()>, Left) {
         self.with_signals_held(may, |thread, before| {
-            let result = thread.call(nr, args)?;
+            let _in_registers = thread.call(nr, args)?;
             let mut after = Regs::of(thread.thread.tid)?;
             thread.close(fd.cast_unsigned().into())?;
             for i in 0..6 {
                 after.put_back(before, i);
             }
             after.forget_call();
-            after.give(thread.thread.tid)?;
-            Some(result)
+            after.give(thread.thread.tid)
         })
     }
 

@@ -121,19 +121,19 @@ impl Supervisor<'_> {
             self.host.listener.add_fd(n.id, fd.as_fd(), None, true)
         });
         lock(&self.host.mapping).remove(&n.id);
-        let done = self.call_instead(may, n, stopped, installed, |fd| {
+        let is_lost = self.call_instead(may, n, stopped, installed, |fd| {
             let file = fd | u64::from(PASS) << 32;
             let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];
             (libc::SYS_mmap, args)
         });
-        if done == Some(None) {
+        if is_lost {
             self.host.note(Note::MapLost { tid: n.tid });
         }
         Ok(Verdict::Answered)
     }
 
     /// Makes a seized thread execute `call` instead of its own, with a descriptor that was installed for it.
-    /// If that failed, the thread's call fails. Returns the result of [`Stopped::replace`], if it was reached.
+    /// If that failed, the thread's call fails. Returns true if the thread did not reach an expected stop.
     pub(crate) fn call_instead(
         &self,
         may: &mut MayBlock,
@@ -141,9 +141,9 @@ impl Supervisor<'_> {
         stopped: Stopped,
         installed: Result<i32, Errno>,
         call: impl FnOnce(u64) -> (libc::c_long, [u64; 6]),
-    ) -> Option<Option<Result<u64, Errno>>> {
+    ) -> bool {
         let listener = &self.host.listener;
-        let mut done = None;
+        let mut is_lost = false;
         let left = match installed {
             Err(e) => {
                 // The thread stops only after the answer.
@@ -154,13 +154,13 @@ impl Supervisor<'_> {
                 stopped.close(may, &[fd])
             }
             Ok(fd) => {
-                let (result, left) = stopped.replace(may, call(fd.cast_unsigned().into()), fd);
-                done = Some(result);
+                let (done, left) = stopped.replace(may, call(fd.cast_unsigned().into()), fd);
+                is_lost = done.is_none();
                 left
             }
         };
         self.left(may, n.tid, left);
-        done
+        is_lost
     }
 }
 

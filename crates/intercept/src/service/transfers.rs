@@ -6,7 +6,7 @@ use crate::process::Reply;
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Served, Server, Verdict};
-use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Progress, Transfer, Tried, Waiting};
+use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Transfer, Tried, Waiting};
 use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 
 /// The only flag of preadv2 and pwritev2 that the kernel permits for a driver without `read_iter`.
@@ -98,68 +98,61 @@ impl Server<'_> {
     /// Moves the segments in order, as the kernel does for drivers without `read_iter`: a segment that is
     /// moved only in part ends the call. Moves at most one step's bytes, and records the position in `t`.
     pub(crate) fn move_some(&mut self, n: &Call<'_>, t: &mut Transfer) -> CallOutcome {
-        let Progress {
-            segment,
-            mut done,
-            mut moved,
-        } = t.progress.unwrap_or_default();
+        let mut at = t.progress.unwrap_or_default();
         if t.write
             && t.segments.len() > 1
-            && moved == 0
+            && at.moved == 0
             && let Err(missing) = t.prepare(n)
         {
             return CallOutcome::Fail(missing);
         }
         let mut step = 0u64;
-        for (i, &(addr, len)) in t.segments.iter().enumerate().skip(segment) {
-            let outcome = match (moved, t.write) {
-                (1.., _) => {
+        for (i, &(addr, len)) in t.segments.iter().enumerate().skip(at.segment) {
+            at.segment = i;
+            let outcome = match (at.moved, t.write) {
+                (moved @ 1.., _) => {
                     let addr = addr.saturating_add(moved);
                     self.backend.resume(t.file, addr, n)
                 }
                 (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, n),
                 (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, n),
             };
-            let at = |segment, done, moved| Progress {
-                segment,
-                done,
-                moved,
-            };
             match outcome {
                 CallOutcome::Part(bytes) => {
-                    moved = moved.saturating_add(bytes.unsigned_abs());
-                    t.progress = Some(at(i, done, moved));
+                    at.moved = at.moved.saturating_add(bytes.unsigned_abs());
+                    t.progress = Some(at);
                     self.refresh(t.file);
                     return outcome;
                 }
                 CallOutcome::Done(part) => {
-                    let part = part.saturating_add(moved.cast_signed());
-                    moved = 0;
-                    done = done.saturating_add(part);
+                    let part = part.saturating_add(at.moved.cast_signed());
+                    at.moved = 0;
+                    at.done = at.done.saturating_add(part);
                     step = step.saturating_add(part.unsigned_abs());
                     if u64::try_from(part) != Ok(len) {
                         break;
                     }
                     if step >= PIECE_BYTES && i + 1 < t.segments.len() {
-                        t.progress = Some(at(i + 1, done, 0));
+                        at.segment = i + 1;
+                        t.progress = Some(at);
                         self.refresh(t.file);
                         return CallOutcome::Part(part);
                     }
                 }
                 CallOutcome::Fail(_) if t.is_under_way() && n.gathered.lacks() => {
-                    t.progress = Some(at(i, done, moved));
+                    t.progress = Some(at);
                     return outcome;
                 }
                 // Repeating the whole call would write the earlier segments twice, so the call continues
                 // at this segment.
-                CallOutcome::Fail(_) if done > 0 && n.gathered.lacks() => {
+                CallOutcome::Fail(_) if at.done > 0 && n.gathered.lacks() => {
                     n.gathered.begin();
-                    t.progress = Some(at(i, done, 0));
+                    t.progress = Some(at);
                     self.refresh(t.file);
-                    return CallOutcome::Part(done);
+                    return CallOutcome::Part(at.done);
                 }
-                CallOutcome::Fail(_) if i > 0 && done > 0 => break,
-                CallOutcome::Wait if i > 0 && done > 0 => {
+                CallOutcome::Fail(_) if i > 0 && at.done > 0 => break,
+                CallOutcome::Wait if i > 0 && at.done > 0 => {
                     // The backend made the call a waiting one, and it does not wait.
                     self.backend.abandon(t.file, n.call());
                     break;
@@ -173,7 +166,7 @@ impl Server<'_> {
         }
         t.progress = None;
         self.refresh(t.file);
-        CallOutcome::Done(done)
+        CallOutcome::Done(at.done)
     }
 
     /// Continues a call with its next piece. Returns whether the call needs another round.

@@ -245,11 +245,8 @@ impl Tree {
             _ => format!("/sys/devices/virtual/{class}/{name}"),
         };
         let (subsystem, all) = match node.kind {
-            NodeKind::Media { .. } => (
-                "/sys/bus/media".to_owned(),
-                "/sys/bus/media/devices".to_owned(),
-            ),
-            _ => (format!("/sys/class/{class}"), format!("/sys/class/{class}")),
+            NodeKind::Media { .. } => ("/sys/bus/media".to_owned(), "/devices"),
+            _ => (format!("/sys/class/{class}"), ""),
         };
         let (major, minor) = (node.major(), node.minor);
         self.file(&here, "dev", format!("{major}:{minor}\n"));
@@ -257,8 +254,8 @@ impl Tree {
         let below = below.display();
         let uevent = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={below}\n");
         self.file(&here, "uevent", uevent);
+        self.link(format!("{subsystem}{all}/{name}"), here.clone());
         self.link(format!("{here}/subsystem"), subsystem);
-        self.link(format!("{all}/{name}"), here.clone());
         self.link(format!("/sys/dev/char/{major}:{minor}"), here.clone());
         if let Some(path) = allowed(&node.path) {
             self.link(format!("/dev/char/{major}:{minor}"), path);

@@ -74,7 +74,7 @@ struct Set {
 }
 
 /// One descriptor of a file in one set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     events: u32,
     /// The conditions that the entry must report at present.
@@ -413,9 +413,7 @@ impl Epolls {
         let known = known.filter(|entry| !entry.is_parked);
         let mut entry = Entry {
             events,
-            shown: 0,
-            is_parked: false,
-            was_woken: false,
+            ..Entry::default()
         };
         let now = match (op, known) {
             (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),

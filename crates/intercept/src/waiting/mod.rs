@@ -13,4 +13,4 @@ pub(crate) use poll::{
     UNASKED, Wait, buffer_poll, concerns_us, ready_bits,
 };
 pub(crate) use sleep::Sleep;
-pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};
+pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Transfer};
