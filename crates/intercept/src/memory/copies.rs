@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "copies borrow a MayBlock token; pages for a device were touched before"
+    reason = "a Copier borrows a MayBlock token; pages for a device were touched before"
 )]
 
 use std::cell::Cell;
@@ -23,68 +23,66 @@ pub(crate) enum CopyMethod {
     Files,
 }
 
-impl CopyMethod {
+/// Copies from and to the memory of thread `tid`. Each copy may wait for the program.
+#[derive(Clone, Copy)]
+pub(crate) struct Copier<'m> {
+    _may: &'m MayBlock,
+    method: CopyMethod,
+    tid: u32,
+}
+
+impl<'m> Copier<'m> {
+    pub(crate) const fn new(may: &'m MayBlock, method: CopyMethod, tid: u32) -> Self {
+        Self {
+            _may: may,
+            method,
+            tid,
+        }
+    }
+
     /// Tests the method on a word in a process's memory, by reading and rewriting its value. Returns the
     /// kernel's error, or EIO if the word read is not `word`.
-    pub(crate) fn try_on(
-        self,
-        may: &MayBlock,
-        pid: u32,
-        addr: u64,
-        word: u64,
-    ) -> Result<(), Errno> {
+    pub(crate) fn try_on(self, addr: u64, word: u64) -> Result<(), Errno> {
         let mut bytes = [0; 8];
-        if self == Self::Files {
+        if self.method == CopyMethod::Files {
             // Opens the file only to return the open's own errno.
-            raw::open(format!("/proc/{pid}/mem"), libc::O_RDWR)?;
+            raw::open(format!("/proc/{}/mem", self.tid), libc::O_RDWR)?;
         }
-        self.copy_in(may, pid, addr, &mut bytes)?;
+        self.copy_in(addr, &mut bytes)?;
         if u64::from_ne_bytes(bytes) != word {
             return Err(Errno(libc::EIO));
         }
-        self.copy_out(may, pid, addr, &bytes)
+        self.copy_out(addr, &bytes)
     }
 
-    /// Copies from the memory of thread `tid`. Returns EFAULT unless all of it is readable, and EPERM if the
-    /// kernel forbids reads of the program's memory.
-    pub(crate) fn copy_in(
-        self,
-        may: &MayBlock,
-        tid: u32,
-        addr: u64,
-        out: &mut [u8],
-    ) -> Result<(), Errno> {
-        let is_whole = self.copy_in_some(may, tid, addr, out)? == out.len();
+    /// Copies from the memory. Returns EFAULT unless all of it is readable, and EPERM if the kernel forbids reads
+    /// of the program's memory.
+    pub(crate) fn copy_in(self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let is_whole = self.copy_in_some(addr, out)? == out.len();
         is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     /// Copies up to the first unreadable byte. Returns the number of bytes copied. Errors: see `copy_in`.
-    pub(crate) fn copy_in_some(
-        self,
-        _: &MayBlock,
-        tid: u32,
-        addr: u64,
-        out: &mut [u8],
-    ) -> Result<usize, Errno> {
+    pub(crate) fn copy_in_some(self, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
         if out.is_empty() {
             return Ok(0);
         }
         let remote = remote(addr, out.len())?;
-        if self == Self::Files {
-            let file = Opened::new(tid, addr, out.len(), Access::Read)?;
+        if self.method == CopyMethod::Files {
+            let file = Opened::new(self.tid, addr, out.len(), Access::Read)?;
             let part = out.get_mut(..file.len).unwrap_or_default();
             return Ok(read_at(&file.mem, addr, part));
         }
         let local = local(out.as_mut_ptr(), out.len());
-        vm_call(libc::process_vm_readv, tid, &[local], &[remote])
+        vm_call(libc::process_vm_readv, self.tid, &[local], &[remote])
     }
 
     /// Reads a byte of every page of a range. Stops at a missing page. Returns whether there was none.
-    pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) -> bool {
+    pub(crate) fn touch(self, addr: u64, len: u64) -> bool {
         let page = crate::kernel::page_size();
         // The files in /proc are opened once for the whole range.
-        let file = match (self, usize::try_from(len)) {
-            (Self::Files, Ok(len)) => match Opened::new(tid, addr, len, Access::Read) {
+        let file = match (self.method, usize::try_from(len)) {
+            (CopyMethod::Files, Ok(len)) => match Opened::new(self.tid, addr, len, Access::Read) {
                 Ok(file) if file.len == len => Some(file),
                 _ => return len == 0,
             },
@@ -94,7 +92,7 @@ impl CopyMethod {
         let (mut at, mut byte) = (addr, [0]);
         let mut is_read = |at| match &file {
             Some(file) => read_at(&file.mem, at, &mut byte) == 1,
-            None => self.copy_in(may, tid, at, &mut byte).is_ok(),
+            None => self.copy_in(at, &mut byte).is_ok(),
         };
         while at < end && is_read(at) {
             at = (at & !(page - 1)).saturating_add(page);
@@ -102,52 +100,41 @@ impl CopyMethod {
         at >= end
     }
 
-    /// Copies to the memory of thread `tid`. Returns EFAULT unless all of it is writable, and EPERM if the
-    /// kernel forbids writes to the program's memory.
-    pub(crate) fn copy_out(
-        self,
-        _: &MayBlock,
-        tid: u32,
-        addr: u64,
-        data: &[u8],
-    ) -> Result<(), Errno> {
+    /// Copies to the memory. Returns EFAULT unless all of it is writable, and EPERM if the kernel forbids writes to
+    /// the program's memory.
+    pub(crate) fn copy_out(self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         if data.is_empty() {
             return Ok(());
         }
         let remote = remote(addr, data.len())?;
-        let n = if self == Self::Files {
-            let file = Opened::new(tid, addr, data.len(), Access::Write)?;
+        let n = if self.method == CopyMethod::Files {
+            let file = Opened::new(self.tid, addr, data.len(), Access::Write)?;
             write_at(&file.mem, addr, data.get(..file.len).unwrap_or_default())
         } else {
             let local = local(data.as_ptr().cast_mut(), data.len());
-            vm_call(libc::process_vm_writev, tid, &[local], &[remote])?
+            vm_call(libc::process_vm_writev, self.tid, &[local], &[remote])?
         };
         (n == data.len()).then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
-    /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false if
-    /// the call did not copy all of them. It may still have copied some pieces, and a part of one.
-    pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
+    /// Copies several pieces to the memory in order, with one system call. Returns false if the call did not copy
+    /// all of them. It may still have copied some pieces, and a part of one.
+    pub(crate) fn copy_all_out(self, pieces: &[(u64, Vec<u8>)]) -> bool {
         let to = pieces.iter().map(|(addr, data)| remote(*addr, data.len()));
-        let (Self::Calls, Ok(to)) = (self, to.collect::<Result<Vec<_>, Errno>>()) else {
+        let to = to.collect::<Result<Vec<_>, Errno>>();
+        let (CopyMethod::Calls, Ok(to)) = (self.method, to) else {
             return false;
         };
         let data = || pieces.iter().map(|(_, data)| data);
         let from = data().map(|data| local(data.as_ptr().cast_mut(), data.len()));
         let from: Vec<_> = from.collect();
         let bytes = data().map(Vec::len).sum();
-        vm_call(libc::process_vm_writev, tid, &from, &to) == Ok(bytes)
+        vm_call(libc::process_vm_writev, self.tid, &from, &to) == Ok(bytes)
     }
 
     /// Reads a NUL-terminated string of at most `max` bytes, without the NUL. Fails with EFAULT, EPERM, and
     /// ENAMETOOLONG if the first `max` bytes contain no NUL.
-    pub(crate) fn copy_in_str(
-        self,
-        may: &MayBlock,
-        tid: u32,
-        addr: u64,
-        max: usize,
-    ) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn copy_in_str(self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let mut out = Vec::new();
         let mut at = addr;
         let mut chunk = [0u8; 256];
@@ -156,7 +143,7 @@ impl CopyMethod {
             let to_page_end = 4096 - (at & 4095);
             let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
             let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
-            self.copy_in(may, tid, at, part)?;
+            self.copy_in(at, part)?;
             if let Some(end) = part.iter().position(|&b| b == 0) {
                 out.extend_from_slice(part.get(..end).unwrap_or_default());
                 return Ok(out);
@@ -445,7 +432,8 @@ mod tests {
         let data = vec![1u8; 3 * 4096];
         let addr = data.as_ptr().expose_provenance() as u64;
         for method in [CopyMethod::Calls, CopyMethod::Files] {
-            let touch = |addr, len| method.touch(&may, std::process::id(), addr, len);
+            let own = Copier::new(&may, method, std::process::id());
+            let touch = |addr, len| own.touch(addr, len);
             assert!(touch(addr, data.len() as u64) && touch(addr, 1));
             assert!(!touch(16, 8) && !touch(addr, 1 << 50));
         }

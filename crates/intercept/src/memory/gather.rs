@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::descriptors::Closed;
 use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
-use crate::memory::copies::CopyMethod;
+use crate::memory::copies::Copier;
 use vb3_host::Errno;
 
 /// Maximum number of bytes copied for one call.
@@ -40,19 +40,13 @@ struct Part {
 impl Part {
     /// Copies `len` bytes at `addr`, and bytes around them. Also returns EPERM if the kernel forbids reads of
     /// the program's memory.
-    fn copied(
-        may: &MayBlock,
-        method: CopyMethod,
-        tid: u32,
-        addr: u64,
-        len: usize,
-    ) -> (Self, Result<(), Errno>) {
+    fn copied(memory: Copier<'_>, addr: u64, len: usize) -> (Self, Result<(), Errno>) {
         let in_page = addr % PAGE;
         let (before, after) = (AROUND.min(in_page), AROUND.min(PAGE - in_page));
         let small = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
         let wanted = small(before).saturating_add(len.max(small(after)));
         let mut bytes = vec![0; wanted];
-        let got = method.copy_in_some(may, tid, addr - before, &mut bytes);
+        let got = memory.copy_in_some(addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
         let fault = bytes.len() < wanted;
         // For a missing page, reports the fault at the requested address.
@@ -280,8 +274,7 @@ impl Gathered {
     pub(crate) fn gather(
         &self,
         may: &MayBlock,
-        method: CopyMethod,
-        tid: u32,
+        memory: Copier<'_>,
         expected: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<(), Errno> {
         let expected: Vec<_> = expected.into_iter().collect();
@@ -299,7 +292,7 @@ impl Gathered {
         };
         let absent = core::mem::take(&mut self.data().absent);
         for (addr, len) in absent {
-            let is_whole = method.touch(may, tid, addr, len);
+            let is_whole = memory.touch(addr, len);
             self.data().touched.insert((addr, len), is_whole);
         }
         let mut refused = Ok(());
@@ -307,7 +300,7 @@ impl Gathered {
             if self.data().has(addr, len) {
                 continue;
             }
-            let (part, got) = Part::copied(may, method, tid, addr, len);
+            let (part, got) = Part::copied(memory, addr, len);
             refused = refused.and(got);
             let mut inner = self.data();
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
@@ -318,24 +311,19 @@ impl Gathered {
 
     /// Writes the stored data to the program's memory. May block on the program. Fails with EFAULT or EPERM if
     /// some could not be written.
-    pub(crate) fn copy_out(
-        &self,
-        may: &MayBlock,
-        method: CopyMethod,
-        tid: u32,
-    ) -> Result<(), Errno> {
+    pub(crate) fn copy_out(&self, memory: Copier<'_>) -> Result<(), Errno> {
         let mut inner = self.data();
         let mut writes = core::mem::take(&mut inner.writes);
         let needed = writes.len();
         writes.append(&mut inner.attempts);
         drop(inner);
-        if writes.is_empty() || method.copy_all_out(may, tid, &writes) {
+        if writes.is_empty() || memory.copy_all_out(&writes) {
             return Ok(());
         }
         let mut done = Ok(());
         // As the kernel does, writes everything that is writable.
         for (i, (addr, data)) in writes.iter().enumerate() {
-            let made = method.copy_out(may, tid, *addr, data);
+            let made = memory.copy_out(*addr, data);
             done = if i < needed { done.and(made) } else { done };
         }
         done
@@ -345,6 +333,11 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::CopyMethod;
+
+    fn own(may: &MayBlock) -> Copier<'_> {
+        Copier::new(may, CopyMethod::Calls, std::process::id())
+    }
 
     fn addr(data: &[u8]) -> u64 {
         data.as_ptr().expose_provenance() as u64
@@ -352,23 +345,19 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_gathered_and_then_there() {
-        let (tid, data) = (std::process::id(), *b"0123456789");
+        let data = *b"0123456789";
         let may = MayBlock::of_this_thread();
         let gathered = Gathered::default();
         gathered.begin();
         let mut out = [0; 4];
         assert_eq!(gathered.read(addr(&data) + 2, &mut out), Err(MISSING));
         assert!(gathered.lacks());
-        gathered
-            .gather(&may, CopyMethod::Calls, tid, None)
-            .expect("readable");
+        gathered.gather(&may, own(&may), None).expect("readable");
         gathered.begin();
         assert_eq!(gathered.read(addr(&data) + 2, &mut out), Ok(()));
         assert_eq!((out, gathered.lacks()), (*b"2345", false));
         assert_eq!(gathered.read(8, &mut out), Err(MISSING));
-        gathered
-            .gather(&may, CopyMethod::Calls, tid, None)
-            .expect("readable");
+        gathered.gather(&may, own(&may), None).expect("readable");
         gathered.begin();
         let fault = Err(Errno(libc::EFAULT));
         assert_eq!(gathered.read(8, &mut out), fault);
@@ -378,7 +367,6 @@ mod tests {
     #[test]
     fn only_last_round_writes_are_copied_out() {
         let may = MayBlock::of_this_thread();
-        let tid = std::process::id();
         let mut data = [0u8; 4];
         let at = data.as_mut_ptr().expose_provenance() as u64;
         let gathered = Gathered::default();
@@ -387,13 +375,10 @@ mod tests {
         gathered.begin();
         gathered.write(at + 1, &[2, 3]);
         assert_eq!(std::hint::black_box(data), [0; 4]);
-        assert_eq!(gathered.copy_out(&may, CopyMethod::Calls, tid), Ok(()));
+        assert_eq!(gathered.copy_out(own(&may)), Ok(()));
         assert_eq!(std::hint::black_box(&data), &[0, 2, 3, 0]);
         gathered.write(8, &[1]);
-        assert_eq!(
-            gathered.copy_out(&may, CopyMethod::Calls, tid),
-            Err(Errno(libc::EFAULT))
-        );
+        assert_eq!(gathered.copy_out(own(&may)), Err(Errno(libc::EFAULT)));
     }
 
     #[test]
@@ -408,7 +393,6 @@ mod tests {
             libc::mprotect(at.byte_add(PAGE as usize), PAGE as usize, libc::PROT_NONE);
             at.expose_provenance() as u64
         };
-        let tid = std::process::id();
         let read = |gathered: &Gathered, addr| {
             let mut out = [9; 2];
             gathered.read(addr, &mut out).map(|()| out)
@@ -418,9 +402,7 @@ mod tests {
         gathered.begin();
         let middle = pages + 1000;
         assert_eq!(read(&gathered, middle), Err(MISSING));
-        gathered
-            .gather(&may, CopyMethod::Calls, tid, None)
-            .expect("readable");
+        gathered.gather(&may, own(&may), None).expect("readable");
         gathered.begin();
         for near in [middle - AROUND, middle, middle + AROUND - 2] {
             assert_eq!(read(&gathered, near), Ok([0; 2]));
@@ -430,9 +412,7 @@ mod tests {
         let fault = Err(Errno(libc::EFAULT));
         for beyond in [pages + PAGE, pages + PAGE + 100, pages + PAGE - 1] {
             assert_eq!(read(&gathered, beyond), Err(MISSING));
-            gathered
-                .gather(&may, CopyMethod::Calls, tid, None)
-                .expect("readable");
+            gathered.gather(&may, own(&may), None).expect("readable");
             gathered.begin();
             assert_eq!(read(&gathered, beyond), fault);
             assert!(!gathered.lacks());
@@ -443,7 +423,6 @@ mod tests {
     #[test]
     fn of_several_writes_all_are_made_that_can_be() {
         let may = MayBlock::of_this_thread();
-        let tid = std::process::id();
         let mut data = [0u8; 4];
         let at = data.as_mut_ptr().expose_provenance() as u64;
         for (bad, wanted) in [(None, Ok(())), (Some(8), Err(Errno(libc::EFAULT)))] {
@@ -456,7 +435,7 @@ mod tests {
             }
             // Of two writes to one place, the later one counts.
             write(at + 1, &[3, 4]);
-            assert_eq!(gathered.copy_out(&may, CopyMethod::Calls, tid), wanted);
+            assert_eq!(gathered.copy_out(own(&may)), wanted);
             assert_eq!(std::hint::black_box(&data), &[1, 3, 4, 0]);
             data = [0; 4];
         }

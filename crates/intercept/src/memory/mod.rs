@@ -4,6 +4,6 @@ mod copies;
 mod gather;
 mod pins;
 
-pub(crate) use copies::{CopyMethod, ProcFiles};
+pub(crate) use copies::{Copier, CopyMethod, ProcFiles};
 pub(crate) use gather::Gathered;
 pub(crate) use pins::{CREATE_FLAGS, Known, Pins, Space, Tracked};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, raw};
-use crate::memory::CopyMethod;
+use crate::memory::{Copier, CopyMethod};
 use crate::note::Note;
 use crate::process::launch::Child;
 use crate::process::{Inherited, Notif, Reply, launch, rewrite};
@@ -116,9 +116,10 @@ impl Powers {
         self.listener = Ok(());
         let addr = (&raw const MARK).expose_provenance() as u64;
         let word = MARK.load(Ordering::Relaxed);
-        self.process_vm = CopyMethod::Calls.try_on(may, child.pid, addr, word);
+        let copy = |method| Copier::new(may, method, child.pid).try_on(addr, word);
+        self.process_vm = copy(CopyMethod::Calls);
         if wants_all || self.process_vm.is_err() {
-            self.proc_mem = CopyMethod::Files.try_on(may, child.pid, addr, word);
+            self.proc_mem = copy(CopyMethod::Files);
         }
         let listener = &child.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true);

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{self, Given, Held, LockTable, Table, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
-use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
+use crate::memory::{Copier, Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use crate::tree::word;
@@ -187,6 +187,11 @@ impl Host {
     /// Returns whether a descriptor can be a device's: it is reserved, or some device has another number.
     pub(crate) fn may_be_device(&self, fd: i32) -> bool {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
+    }
+
+    /// Returns the way to copy from and to a thread's memory.
+    pub(crate) fn memory_of<'m>(&self, may: &'m MayBlock, tid: u32) -> Copier<'m> {
+        Copier::new(may, self.powers.memory(), tid)
     }
 
     /// Waits until no thread of the supervisor holds a descriptor for the mmap of an ended thread. After a
@@ -436,8 +441,7 @@ impl<'a> Call<'a> {
     /// Reads a NUL-terminated string of at most `max` bytes. Returns it without the NUL. Fails with EFAULT,
     /// ENAMETOOLONG.
     pub(crate) fn read_str(&self, may: &MayBlock, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
-        let (method, tid) = (self.host.powers.memory(), self.notif.tid);
-        let done = method.copy_in_str(may, tid, addr, max);
+        let done = self.host.memory_of(may, self.tid).copy_in_str(addr, max);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -452,8 +456,8 @@ impl<'a> Call<'a> {
 
     /// Copies in the `expected` memory, and the memory that the call has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
-        let (method, tid) = (self.host.powers.memory(), self.notif.tid);
-        if let Err(e) = self.notif.gathered.gather(may, method, tid, expected) {
+        let memory = self.host.memory_of(may, self.tid);
+        if let Err(e) = self.gathered.gather(may, memory, expected) {
             self.unreadable(e);
         }
     }
@@ -517,8 +521,7 @@ impl<'a> Call<'a> {
 
     /// Copies from the program's memory. Fails with EFAULT.
     pub(crate) fn copy_in(&self, may: &MayBlock, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let method = self.host.powers.memory();
-        let done = method.copy_in(may, self.notif.tid, addr, out);
+        let done = self.host.memory_of(may, self.tid).copy_in(addr, out);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -535,8 +538,7 @@ impl<'a> Call<'a> {
 
     /// Copies to the program's memory. Fails with EFAULT.
     pub(crate) fn copy_out(&self, may: &MayBlock, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let method = self.host.powers.memory();
-        let done = method.copy_out(may, self.notif.tid, addr, data);
+        let done = self.host.memory_of(may, self.tid).copy_out(addr, data);
         done.map_err(|e| self.unreadable(e))
     }
 

@@ -18,7 +18,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, procs, raw};
-use crate::memory::CopyMethod;
+use crate::memory::{Copier, CopyMethod};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::supervisor::Supervisor;
@@ -365,8 +365,8 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
 fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
-    let copied = CopyMethod::Files.copy_in(may, tid, code.start, &mut bytes);
-    copied.ok()?;
+    let memory = Copier::new(may, CopyMethod::Files, tid);
+    memory.copy_in(code.start, &mut bytes).ok()?;
     let call = arch::find_call(&bytes)?;
     let zero = bytes.iter().position(|&byte| byte == 0)?;
     Some((code.start + call as u64, code.start + zero as u64))

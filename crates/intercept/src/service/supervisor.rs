@@ -523,7 +523,7 @@ impl<'a> Supervisor<'a> {
 
     /// Copies a call's results out. Returns the answer: the error if a successful call's copy failed.
     fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
-        match n.gathered.copy_out(may, self.host.powers.memory(), n.tid) {
+        match n.gathered.copy_out(self.host.memory_of(may, n.tid)) {
             Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
             _ => reply,
         }
@@ -564,7 +564,7 @@ impl<'a> Supervisor<'a> {
     /// program without the lock, and lets the devices move the piece under the lock.
     fn move_on(&self, may: &mut MayBlock, n: &Notif, slot: u32) {
         loop {
-            let copied = n.gathered.copy_out(may, self.host.powers.memory(), n.tid);
+            let copied = n.gathered.copy_out(self.host.memory_of(may, n.tid));
             if n.gathered.lacks() {
                 Call::new(&self.host, n).gather(may, None);
             }
