@@ -13,11 +13,19 @@ use std::str::FromStr;
 use vb3_host::{Caller as _, Errno, FdIdentity};
 
 /// A path that a call names, relative to a directory.
-pub(crate) struct Named<'a> {
-    pub(crate) call: &'a Call<'a>,
-    pub(crate) dir: i32,
-    pub(crate) path: &'a [u8],
-    pub(crate) links: Links,
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    call: &'a Call<'a>,
+    dir: i32,
+    path: &'a [u8],
+    links: Links,
+}
+
+impl<'a> Named<'a> {
+    /// Returns the same for another path.
+    const fn at(self, path: &'a [u8]) -> Self {
+        Self { path, ..self }
+    }
 }
 
 /// The target of a path, if the supervisor serves calls on it.
@@ -106,7 +114,7 @@ impl Supervisor<'_> {
             path,
             links,
         };
-        match self.place_of(may, &named) {
+        match self.place_of(may, named) {
             PathTarget::Node(_) if wants_directory => PathTarget::Fails(Errno(libc::ENOTDIR)),
             place => place,
         }
@@ -114,7 +122,7 @@ impl Supervisor<'_> {
 
     /// Finds the target of a path. Compares its text first, and looks into the program's own view of the file
     /// system only for links, and for paths that may name a node.
-    fn place_of(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
+    fn place_of(&self, may: &mut MayBlock, named: Named<'_>) -> PathTarget {
         let place = self.place_here(may, named);
         if place == Some(PathTarget::Native) {
             return PathTarget::Native;
@@ -128,8 +136,8 @@ impl Supervisor<'_> {
 
     /// Finds the target of a path in the supervisor's view. Returns `None` if the path is a link that must be
     /// followed, or if it ends with a node's name but lies, in this view, outside the node's directory.
-    fn place_here(&self, may: &mut MayBlock, named: &Named<'_>) -> Option<PathTarget> {
-        let &Named {
+    fn place_here(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
+        let Named {
             call,
             dir,
             path,
@@ -156,11 +164,11 @@ impl Supervisor<'_> {
         } else {
             Vec::new()
         };
-        if let Some(place) = self.generated(may, call, &seen, links) {
+        if let Some(place) = self.generated(may, named.at(&seen)) {
             return Some(place);
         }
         if !seen.is_empty()
-            && let Some(place) = self.known(may, call, &normalise(b"", &seen), links)
+            && let Some(place) = self.known(may, named.at(&normalise(b"", &seen)))
         {
             return Some(place);
         }
@@ -178,19 +186,24 @@ impl Supervisor<'_> {
     }
 
     /// Finds the target of a link that the program or the system has made.
-    fn place_behind(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
+    fn place_behind(&self, may: &mut MayBlock, named: Named<'_>) -> PathTarget {
         // A relative path is looked up through the program's directory under /proc.
         let seen = if named.path.first() == Some(&b'/') {
             normalise(b"", named.path)
         } else {
             through(named.call.notif.tid, named.dir, named.path)
         };
-        let place = self.follow(may, named.call, seen);
+        let place = self.follow(may, named, seen);
         place.unwrap_or(PathTarget::Native)
     }
 
     /// Follows a chain of links to a node or a generated file. Returns `None` if the chain ends elsewhere.
-    fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<PathTarget> {
+    fn follow(
+        &self,
+        may: &mut MayBlock,
+        named: Named<'_>,
+        mut path: Vec<u8>,
+    ) -> Option<PathTarget> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &path).ok()?;
             let next = if target.first() == Some(&b'/') {
@@ -198,7 +211,7 @@ impl Supervisor<'_> {
             } else {
                 normalise(&real_dir(may, split_last(&path).0)?, &target)
             };
-            if let Some(place) = self.known(may, call, &next, Links::Follow) {
+            if let Some(place) = self.known(may, named.at(&next)) {
                 return Some(place);
             }
             path = next;
@@ -235,16 +248,10 @@ impl Supervisor<'_> {
     }
 
     /// Finds the target of an absolute path that enters the generated tree, if it does.
-    pub(crate) fn generated(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        path: &[u8],
-        links: Links,
-    ) -> Option<PathTarget> {
-        let shown = self.shown_at(may, path)?;
+    fn generated(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
+        let shown = self.shown_at(may, named.path)?;
         let tree = shown.tree.as_ref()?;
-        match tree.find(path, links)? {
+        match tree.find(named.path, named.links)? {
             Found::Inside(real) => {
                 // The generated directories on disk contain no files for nodes.
                 let known = tree.known_as(&real);
@@ -253,30 +260,26 @@ impl Supervisor<'_> {
             }
             // The kernel cannot resolve a path through the generated tree, so the supervisor resolved it
             // to a real path.
-            Found::Outside(path) => self
-                .known(may, call, &path, links)
-                .or(Some(PathTarget::Sys(path))),
+            Found::Outside(path) => {
+                let known = self.known(may, named.at(&path));
+                known.or(Some(PathTarget::Sys(path)))
+            }
         }
     }
 
     /// Finds the node or generated file at a normalised absolute path, if there is one.
-    fn known(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        path: &[u8],
-        links: Links,
-    ) -> Option<PathTarget> {
+    fn known(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
+        let path = named.path;
         if let Some(node) = self.node_named(path) {
             return Some(self.node_place(node));
         }
         if let Some(shown) = self.shown_at(may, path)
             && let Some(tree) = &shown.tree
-            && let Some(Found::Inside(real)) = tree.find(path, links)
+            && let Some(Found::Inside(real)) = tree.find(path, named.links)
         {
             return Some(PathTarget::Sys(real));
         }
-        if let Some(place) = self.descriptor(may, call, path, links) {
+        if let Some(place) = self.descriptor(may, named) {
             return Some(place);
         }
         let (parent, name) = split_last(path);
@@ -287,13 +290,8 @@ impl Supervisor<'_> {
     }
 
     /// Finds the node of a device file behind a path of a descriptor (/proc/PID/fd, /dev/fd, /dev/stdin).
-    pub(crate) fn descriptor(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        path: &[u8],
-        links: Links,
-    ) -> Option<PathTarget> {
+    fn descriptor(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
+        let (call, path) = (named.call, named.path);
         if self.server(may).holds_nothing() && !path.starts_with(b"/proc/") {
             return None;
         }
@@ -319,29 +317,21 @@ impl Supervisor<'_> {
         // Does not ask the file's file system, which may never answer.
         let (id, _) = raw::known_at(&format!("/proc/{pid}/fd/{fd}")).ok()?;
         let node = self.server(may).node_behind(id)?;
-        Some(match links {
+        Some(match named.links {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),
         })
     }
 
     /// Finds the target of a path in the program's own view of the file system.
-    pub(crate) fn place_in(
-        &self,
-        may: &mut MayBlock,
-        view: &View,
-        named: &Named<'_>,
-    ) -> PathTarget {
-        let &Named {
-            call, path, links, ..
-        } = named;
-        if path.first() == Some(&b'/') {
-            let whole = normalise(b"", path);
-            if let Some(place) = self.generated(may, call, &whole, links) {
+    fn place_in(&self, may: &mut MayBlock, view: &View, named: Named<'_>) -> PathTarget {
+        if named.path.first() == Some(&b'/') {
+            let whole = normalise(b"", named.path);
+            if let Some(place) = self.generated(may, named.at(&whole)) {
                 let is_shown = view.shows(may, &whole);
                 return if is_shown { place } else { PathTarget::Native };
             }
-            if let Some(place) = self.descriptor(may, call, &whole, links) {
+            if let Some(place) = self.descriptor(may, named.at(&whole)) {
                 return place;
             }
         }
@@ -350,7 +340,7 @@ impl Supervisor<'_> {
     }
 
     /// Returns the index of the node behind a path. Follows links unless the call keeps them.
-    fn node_in(&self, may: &MayBlock, view: &View, named: &Named<'_>) -> Option<usize> {
+    fn node_in(&self, may: &MayBlock, view: &View, named: Named<'_>) -> Option<usize> {
         let base = base_link(named.call.notif.tid, named.dir);
         let mut from = match named.path.first() {
             Some(b'/') => view.root.try_clone().ok()?,
