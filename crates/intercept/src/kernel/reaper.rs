@@ -59,7 +59,8 @@ impl Borrowed {
 
     /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
     pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
-        self.fd.take_if(|fd| is_memory(fd.as_fd()))
+        self.fd
+            .take_if(|fd| raw::is_memfd(fd.as_fd()) || is_dmabuf(fd.as_fd()))
     }
 }
 
@@ -168,10 +169,6 @@ fn closes_at_once(fd: BorrowedFd<'_>, mode: Option<u32>) -> bool {
     }
     let is_of_kernel = || raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode));
     raw::is_memfd(fd) || mode.is_none() && is_of_kernel() || is_dmabuf(fd)
-}
-
-fn is_memory(fd: BorrowedFd<'_>) -> bool {
-    raw::is_memfd(fd) || is_dmabuf(fd)
 }
 
 /// Returns whether a file is a dma-buf. Asks only the kernel, never the file's file system.

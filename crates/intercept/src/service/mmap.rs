@@ -91,17 +91,6 @@ impl Supervisor<'_> {
         let file = self.step(may, |server| server.mapped_file(n, &args));
         let (file, flags) = file?.ok_or(Reply::Native)?;
         check(&args, flags)?;
-        self.map_device(may, n, file, &args, flags & libc::O_ACCMODE)
-    }
-
-    fn map_device(
-        &self,
-        may: &mut MayBlock,
-        n: &Call<'_>,
-        file: FileId,
-        args: &Mmap,
-        mode: i32,
-    ) -> Served {
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
             Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
@@ -112,7 +101,9 @@ impl Supervisor<'_> {
             }
         };
         lock(&self.host.mapping).insert(n.id);
-        let asked = self.step(may, |server| server.map(n, file, args, mode));
+        let asked = self.step(may, |server| {
+            server.map(n, file, &args, flags & libc::O_ACCMODE)
+        });
         // On a failure, dropping `fd` ends the open file, and its end is reported. In the kernel, the calling
         // thread itself installs the descriptor, so `add_fd` may wait for the thread.
         let mut offset = 0;

@@ -44,7 +44,7 @@ impl Supervisor<'_> {
                 format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
             }
         };
-        let Some(set) = self.borrowed(may, n, n.int(0))? else {
+        let Some(set) = self.borrowed(may, n)? else {
             return Ok(Verdict::Answered);
         };
         let mask = WatchFlags::from_bits_retain(n.int(2).cast_unsigned());
@@ -52,20 +52,15 @@ impl Supervisor<'_> {
         Ok(Verdict::value(watch.into()))
     }
 
-    /// Returns a duplicate of the caller's descriptor. Returns `None` if the thread was asked to send one: its
+    /// Returns a duplicate of the descriptor in the first argument. Returns `None` if the thread was asked to send one: its
     /// call has then been answered, and the thread repeats it. Fails with EBADF; EPERM if the supervisor cannot
     /// get a duplicate.
-    pub(crate) fn borrowed(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        fd: i32,
-    ) -> Result<Option<Borrowed>, Errno> {
-        if let Some(fd) = call.look(fd)?.fd {
+    fn borrowed(&self, may: &mut MayBlock, n: &Call<'_>) -> Result<Option<Borrowed>, Errno> {
+        if let Some(fd) = n.look(n.int(0))?.fd {
             return Ok(Some(fd));
         }
-        match call.lent(fd) {
-            Err(_) if self.lend(may, call.notif) => Ok(None),
+        match n.lent(n.int(0)) {
+            Err(_) if self.lend(may, n) => Ok(None),
             lent => lent.map(Some).map_err(|_| Errno(libc::EPERM)),
         }
     }
@@ -116,7 +111,7 @@ impl Supervisor<'_> {
         if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
         }
-        let fd = match self.borrowed(may, n, n.int(0)) {
+        let fd = match self.borrowed(may, n) {
             Ok(Some(fd)) => fd,
             Ok(None) => return Ok(Verdict::Answered),
             Err(_) => return Ok(Verdict::native()),

@@ -130,7 +130,10 @@ impl Supervisor<'_> {
         match View::of(may, named.call.notif.tid) {
             Some(view) => self.place_in(may, &view, named),
             None if named.links == Links::Keep => place.unwrap_or(PathTarget::Native),
-            None => place.unwrap_or_else(|| self.place_behind(may, named)),
+            None => {
+                let place = place.or_else(|| self.follow(may, named));
+                place.unwrap_or(PathTarget::Native)
+            }
         }
     }
 
@@ -185,25 +188,14 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of a link that the program or the system has made.
-    fn place_behind(&self, may: &mut MayBlock, named: Named<'_>) -> PathTarget {
+    /// Follows a chain of links, which the program or the system has made, to a node or a generated file. Returns
+    /// `None` if the chain ends elsewhere.
+    fn follow(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
         // A relative path is looked up through the program's directory under /proc.
-        let seen = if named.path.first() == Some(&b'/') {
-            normalise(b"", named.path)
-        } else {
-            through(named.call.notif.tid, named.dir, named.path)
+        let mut path = match named.path.first() {
+            Some(b'/') => normalise(b"", named.path),
+            _ => through(named.call.notif.tid, named.dir, named.path),
         };
-        let place = self.follow(may, named, seen);
-        place.unwrap_or(PathTarget::Native)
-    }
-
-    /// Follows a chain of links to a node or a generated file. Returns `None` if the chain ends elsewhere.
-    fn follow(
-        &self,
-        may: &mut MayBlock,
-        named: Named<'_>,
-        mut path: Vec<u8>,
-    ) -> Option<PathTarget> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &path).ok()?;
             let next = if target.first() == Some(&b'/') {
