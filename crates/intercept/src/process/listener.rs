@@ -103,11 +103,6 @@ impl Listener {
         })
     }
 
-    /// Waits until a call arrives (true), or no thread is left that could make one (false).
-    pub(crate) fn wait(&self) -> bool {
-        self.look(None) & libc::POLLIN != 0
-    }
-
     /// Returns whether no thread is left that could make a call.
     pub(crate) fn is_over(&self) -> bool {
         self.look(Some(Duration::ZERO)) & (libc::POLLHUP | libc::POLLERR) != 0

@@ -93,14 +93,14 @@ impl Server<'_> {
     pub(crate) fn dup_onto(&mut self, n: &Call<'_>) -> Served {
         let (old, new) = (n.int(0), n.uint(1));
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
-        let FdRange { start, end } = self.host.range;
-        if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
+        let is_kept = self.host.range.has(n.int(1));
+        if self.note_copy(n, new) && new >= STANDARD && !is_kept {
             let pid = n.pid();
             self.host
                 .note_once(Note::OrdinaryNumber { pid, number: new });
         }
         // The kernel executes all other calls: equal numbers, wrong flags, or a copy at an unreserved number.
-        if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
+        if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !is_kept {
             return Ok(Verdict::native());
         }
         // Only the kernel may close the file that has this number. If the supervisor's installation closed it,

@@ -58,7 +58,7 @@ impl Server<'_> {
     pub(crate) fn dispatch(&mut self, n: &Call<'_>) -> Served {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
-            nr::POLL | libc::SYS_ppoll => self.poll(n),
+            nr::POLL | libc::SYS_ppoll => self.poll(n, None),
             nr::SELECT | libc::SYS_pselect6 => self.select(n),
             libc::SYS_epoll_ctl => self.epoll_ctl(n),
             libc::SYS_close | libc::SYS_close_range => Ok(self.close(n)),

@@ -72,12 +72,8 @@ fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
 }
 
 impl Server<'_> {
-    pub(crate) fn poll(&mut self, n: &Call<'_>) -> Served {
-        self.poll_for(n, None)
-    }
-
     /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
-    pub(crate) fn poll_for(&mut self, n: &Call<'_>, left: Option<Option<Duration>>) -> Served {
+    pub(crate) fn poll(&mut self, n: &Call<'_>, left: Option<Option<Duration>>) -> Served {
         let count = n.uint(1) as usize;
         // The kernel refuses a list that is longer than the process's descriptor limit.
         let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);

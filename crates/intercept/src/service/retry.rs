@@ -206,7 +206,7 @@ impl Server<'_> {
         let mut again = n.notif.clone();
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let done = self.poll_for(&Call::new(n.host, &again), Some(left));
+        let done = self.poll(&Call::new(n.host, &again), Some(left));
         // If memory must be gathered first, the supervisor serves the call again and needs this entry.
         if !n.gathered.lacks() {
             self.pending.suspended.remove(&n.tid);

@@ -290,13 +290,14 @@ impl<'a> Supervisor<'a> {
     fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
             // Before Linux 6.11, a receive after the end of the last thread never returns.
-            let received = match self.receive_ends || self.host.listener.wait() {
-                true => self.host.listener.recv(),
+            let listener = &self.host.listener;
+            let received = match self.receive_ends || listener.look(None) & libc::POLLIN != 0 {
+                true => listener.recv(),
                 false => Err(Errno(libc::ENOENT)),
             };
             let n = match received {
                 Ok(n) => n,
-                Err(Errno(libc::ENOENT)) if self.host.listener.is_over() => {
+                Err(Errno(libc::ENOENT)) if listener.is_over() => {
                     if self.pool.is_closing() {
                         return;
                     }
