@@ -15,8 +15,6 @@ pub struct Counters {
     pub bytes_bounced: u64,
     /// Bytes allocated for the device now.
     pub allocated_bytes: u64,
-    /// Mappings and allocations that could not be unmapped from the device.
-    pub failed_unmaps: u64,
     /// Maximum number of bytes allocated for the device at one time.
     pub peak_bytes: u64,
 }

@@ -31,7 +31,6 @@ fn what_could_not_be_unmapped_is_quarantined() {
             2 * PAGE + PAGE + PAGE,
             "addresses and a page"
         );
-        assert_eq!(mapper.counters(0).failed_unmaps, 2);
         assert_eq!(mapper.platform().freed_in_reach(), [], "the page was kept");
         assert_eq!(mapper.platform().pages_out(), 1);
         // All other addresses are assigned again, but never the quarantined ones.

@@ -25,11 +25,3 @@ impl fmt::Display for MemoryId {
         fmt::Debug::fmt(&self.0, f)
     }
 }
-
-impl BufId {
-    /// The id as a number, never zero.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}

@@ -45,9 +45,7 @@ impl Format {
     #[must_use]
     pub const fn page_sizes(self, granule_bits: u32) -> u64 {
         match (self, granule_bits) {
-            (Self::ArmLpaeS1 | Self::ArmLpaeS2 | Self::VtdSecondStage, 12) => {
-                1 << 12 | 1 << 21 | 1 << 30
-            }
+            (_, 12) => 1 << 12 | 1 << 21 | 1 << 30,
             (Self::ArmLpaeS1 | Self::ArmLpaeS2, 14) => 1 << 14 | 1 << 25,
             (Self::ArmLpaeS1 | Self::ArmLpaeS2, 16) => 1 << 16 | 1 << 29,
             _ => 0,

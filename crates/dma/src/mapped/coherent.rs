@@ -7,8 +7,7 @@ use crate::platform::zero_with;
 use crate::ranges::RangeRoom;
 use crate::space::Space;
 use crate::{
-    Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
-    Vmap,
+    Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper, Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;
@@ -142,14 +141,6 @@ impl<H: MapperRef> Coherent<H> {
         self.memory.len_bytes()
     }
 
-    /// Returns the allocation, for calls that need one.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL), but only during drop.
-    pub fn alloc(&self) -> Result<&Alloc<H::Platform>, Error> {
-        self.memory.as_alloc().ok_or(Error::Invalid)
-    }
-
     fn view(&self) -> Result<&Vmap<H::Platform>, Error> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
@@ -235,10 +226,7 @@ impl<H: MapperRef> CoherentPool<H> {
             len: len.next_multiple_of(self.unit),
         };
         // The new owner must not see the block's previous content.
-        match self.memory.view {
-            Some(_) => block.zero()?,
-            None => return Err(Error::Unsupported),
-        }
+        zero_with(block.len, |at, zeroes| block.write(at, zeroes))?;
         Ok(block)
     }
 }
@@ -273,10 +261,6 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
         check_within(self.len, offset, len as u64)?;
         Ok(self.start.saturating_add(offset))
-    }
-
-    fn zero(&self) -> Result<(), Error> {
-        zero_with(self.len, |at, zeroes| self.write(at, zeroes))
     }
 
     /// Returns the device's address of the first byte.

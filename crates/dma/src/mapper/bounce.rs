@@ -10,7 +10,7 @@
 //! sets a limit, and every copied byte is counted.
 
 use super::List;
-use super::{Facts, Mapper, granule_reason, join_segment, round_up, total_len};
+use super::{Facts, Mapper, granule_error, join_segment, round_up, total_len};
 use crate::ranges::RangeRoom;
 use crate::space::Space;
 use crate::{
@@ -219,8 +219,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         } else if !(guard.untrusted || guard.pool && has_pages) {
             let last = if ends.head > 0 { 0 } else { segment.len };
             let found = segment.addr.get().wrapping_add(last) & mask;
-            let reason = granule_reason(guard.granule, page, found);
-            Err(Error::Unmappable(reason))
+            Err(granule_error(guard.granule, page, found))
         } else if !has_pages {
             // Memory without pages cannot be copied.
             Err(refusal(ends.bytes()))

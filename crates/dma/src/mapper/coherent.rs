@@ -6,7 +6,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.
 
-use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push};
+use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push_segment};
 use crate::ranges::RangeRoom;
 use crate::space::Space;
 use crate::{
@@ -110,7 +110,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let ready = facts
             .check_one_address(addr, len)
             .map_err(as_shortage)
-            .and_then(|()| push(&mut segments, memory));
+            .and_then(|()| push_segment(&mut segments, memory));
         if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
             self.give_to_region(at, addr, len);
             return Err(err);

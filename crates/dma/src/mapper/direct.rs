@@ -1,7 +1,7 @@
 //! Mapping without an IOMMU, and checks of bus addresses.
 
 use super::List;
-use super::layout::{Output, one_segment_refusal, push_counted, with_whole_length};
+use super::layout::{Output, check_one_segment, push_counted, with_whole_length};
 use super::{Facts, Mapper, Wanted, total_len};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentMode,
@@ -22,10 +22,7 @@ impl<D> Facts<D> {
     /// If the device takes only one segment, also checks the run against the device's limits.
     pub(super) fn check_one_address(&self, addr: DmaAddr, len: u64) -> Result<(), Error> {
         self.check_align(addr)?;
-        match one_segment_refusal(&self.info.limits, None, addr, len) {
-            Some(reason) => Err(Error::Unmappable(reason)),
-            None => Ok(()),
-        }
+        check_one_segment(&self.info.limits, None, addr, len)
     }
 
     /// Returns the alignment in bytes that the device and its limits require for a run of `len` bytes.

@@ -22,7 +22,7 @@ const WAIT_NS: u64 = 10_000_000;
 /// Ranges of a device that are unmapped but not flushed.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    policy: FlushPolicy,
+    pub(super) policy: FlushPolicy,
     pub(super) ranges: VecDeque<IovaRange>,
     /// Number of ranges that have left the queue since it was made.
     flushed: u64,
@@ -31,11 +31,6 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Stops further ranges from waiting.
-    pub(super) fn set_strict(&mut self) {
-        self.policy = FlushPolicy::Strict;
-    }
-
     /// Returns the number of ranges ever queued.
     fn queued(&self) -> u64 {
         // CAST: a vector's length fits 64 bits.
@@ -55,7 +50,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         // Makes the queue strict first, so that no context queues another range after the flush.
-        self.with_space(at, |state| state.queue.set_strict())?;
+        self.with_space(at, |state| state.queue.policy = FlushPolicy::Strict)?;
         self.flush_slot(at.space);
         if policy == FlushPolicy::Strict {
             return Ok(());
@@ -162,9 +157,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let live = &mut state.live;
             live.iova_bytes = live.iova_bytes.saturating_sub(range.len);
             live.quarantined_bytes = live.quarantined_bytes.saturating_add(range.len);
-        });
-        self.count(at.slot, |c| {
-            c.failed_unmaps = c.failed_unmaps.saturating_add(1);
         });
     }
 

@@ -9,7 +9,7 @@
 //! memory to the device.
 
 use super::List;
-use super::{granule_reason, round_up, total_len};
+use super::{granule_error, round_up, total_len};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
 };
@@ -202,7 +202,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
         // Reports the end of the first run, or the start of the second if the end is aligned.
         let found = if end != 0 { end } else { start };
         if found != 0 {
-            return Err(Error::Unmappable(granule_reason(granule, page, found)));
+            return Err(granule_error(granule, page, found));
         }
     }
     Ok(())
@@ -223,15 +223,15 @@ const fn compatible_room(max_segment: u64, len: u64) -> u64 {
     max.wrapping_sub(len as u32) as u64
 }
 
-/// Returns why a device that accepts only one segment refuses `len` bytes at `addr` after segment `before`.
-pub(super) fn one_segment_refusal(
+/// Fails if a device that accepts only one segment refuses `len` bytes at `addr` after segment `before`.
+pub(super) fn check_one_segment(
     limits: &Limits,
     before: Option<&DmaSegment>,
     addr: DmaAddr,
     len: u64,
-) -> Option<Reason> {
+) -> Result<(), Error> {
     if limits.max_segments != 1 {
-        return None;
+        return Ok(());
     }
     let first = before.map_or(addr, |before| before.addr).get();
     let touches = before.is_none_or(|before| before.addr.checked_add(before.len) == Some(addr));
@@ -246,9 +246,10 @@ pub(super) fn one_segment_refusal(
         let mask = u64::MAX.checked_shr(differing.leading_zeros());
         (Constraint::Boundary, mask.unwrap_or(0), limits.boundary)
     } else {
-        return None;
+        return Ok(());
     };
-    Some(Reason::new(constraint, wanted, found))
+    let reason = Reason::new(constraint, wanted, found);
+    Err(Error::Unmappable(reason))
 }
 
 /// Sets the wanted bytes of a one-segment error to the length of the whole memory.
@@ -270,13 +271,11 @@ pub(super) fn push_counted(
     addr: DmaAddr,
     len: u64,
 ) -> Result<(), Error> {
+    check_one_segment(limits, list.last(), addr, len)?;
     // CAST: a vector's length fits 64 bits.
     let count = (list.len() as u64).saturating_add(1);
-    if let Some(reason) = one_segment_refusal(limits, list.last(), addr, len) {
-        return Err(Error::Unmappable(reason));
-    }
-    if count > u64::from(limits.max_segments) {
-        let most = u64::from(limits.max_segments);
+    let most = u64::from(limits.max_segments);
+    if count > most {
         let reason = Reason::new(Constraint::SegmentCount, count, most);
         return Err(Error::Unmappable(reason));
     }

@@ -23,15 +23,15 @@ mod sync;
 pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
-    List, append, boxed, collect, copy_segments, fill, join_segment, push, push_segment, reserve,
-    room, total_len,
+    List, append, boxed, collect, copy_segments, fill, join_segment, push_segment, reserve, room,
+    total_len,
 };
 pub(crate) use single::{Facts, Wanted};
 
 use crate::space::Space;
 use crate::{
-    Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, Live, Lock, Locks, NoLocks,
-    Platform, Reason, Segment, SegmentMode,
+    Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, FlushPolicy, Live, Lock, Locks,
+    NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::fmt;
@@ -66,8 +66,6 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     now_ns: L::Lock<u64>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
-    /// How often a caller passed an object of another mapper.
-    refused: AtomicUsize,
 }
 
 /// Number of mappers made so far, which provides their ids.
@@ -154,7 +152,7 @@ impl<D> Slot<D> {
         self.members += 1;
         if untrusted {
             self.untrusted_members += 1;
-            self.queue.set_strict();
+            self.queue.policy = FlushPolicy::Strict;
         }
     }
 
@@ -329,7 +327,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             stuck: L::Lock::new(stuck::Stuck::default()),
             now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
-            refused: AtomicUsize::new(0),
         })
     }
 
@@ -379,19 +376,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         live
     }
 
-    /// Returns how often a caller passed an object of another mapper. Such a call changes nothing, and the
-    /// other mapper keeps the object's resources.
-    #[must_use]
-    pub fn refused(&self) -> usize {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether `owner` identifies this mapper; if not, counts a refusal.
+    /// Returns whether `owner` identifies this mapper. It refuses objects of others.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {
-        if owner != self.id {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
         owner == self.id
     }
 
@@ -637,14 +624,14 @@ fn heap_exhausted(bytes: usize) -> Error {
     Error::no_ram(bytes as u64)
 }
 
-/// Returns the reason why an IOMMU cannot map memory that begins or ends `found` bytes into a granule.
-const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
+/// Returns the error of memory that an IOMMU cannot map, since it begins or ends `found` bytes into a granule.
+const fn granule_error(granule: u64, page: u64, found: u64) -> Error {
     // If a granule is at most a page, only alignment is required.
     let constraint = match granule > page {
         true => Constraint::IommuGranule,
         false => Constraint::Alignment,
     };
-    Reason::new(constraint, granule, found)
+    Error::Unmappable(Reason::new(constraint, granule, found))
 }
 
 /// Rounds up to a multiple of a power of two.

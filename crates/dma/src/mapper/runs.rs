@@ -24,14 +24,6 @@ pub(super) fn append<T>(list: &mut List<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// Appends an item; returns an error if memory runs out.
-pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
-    list.try_reserve(1)
-        .map_err(|_| heap_exhausted(size_of::<T>()))?;
-    list.push(item);
-    Ok(())
-}
-
 /// Returns an empty list with room for `len` items; an error if memory runs out.
 pub(super) fn room<T>(len: usize) -> Result<Vec<T>, Error> {
     let mut list = Vec::new();
@@ -51,7 +43,9 @@ pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
 /// Appends a physical run, or joins it to the last run if both are adjacent.
 pub(super) fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
     if !join_segment(list.last_mut(), segment)? {
-        push(list, segment)?;
+        list.try_reserve(1)
+            .map_err(|_| heap_exhausted(size_of::<Segment>()))?;
+        list.push(segment);
     }
     Ok(())
 }

@@ -86,7 +86,7 @@ impl RangeAllocator {
     /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
-        self.tree.metadata_bytes()
+        self.tree.nodes.bytes()
     }
 
     /// Returns the length in units of the longest free run at or below `limit`.
@@ -120,9 +120,8 @@ impl RangeAllocator {
         if limit < self.first {
             return Err(RangeError::Exhausted(0));
         }
-        let at = match self.highest(units, align, limit) {
-            Some(at) => at,
-            None => return Err(RangeError::Exhausted(self.largest_free(limit))),
+        let Some(at) = self.highest(units, align, limit) else {
+            return Err(RangeError::Exhausted(self.largest_free(limit)));
         };
         self.tree.add_room(room)?;
         self.tree.insert(at, at.saturating_add(units - 1), false);

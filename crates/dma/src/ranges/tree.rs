@@ -57,7 +57,7 @@ const fn order_below(end: u64, len: u64) -> i8 {
 /// A tree of ranges that do not overlap.
 #[derive(Debug)]
 pub(super) struct Tree {
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     root: u32,
     /// Number of the first unused node.
     spare: u32,
@@ -81,10 +81,6 @@ impl Tree {
         });
         tree.update(END);
         Ok(tree)
-    }
-
-    pub(super) const fn metadata_bytes(&self) -> usize {
-        self.nodes.bytes()
     }
 
     #[inline]

@@ -72,7 +72,7 @@ fn each_export_is_a_dma_buf_of_its_own() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
     let (one, two) = (export(&b, id), export(&b, id));
-    assert_ne!(one.id().get(), two.id().get());
+    assert_ne!(one.id(), two.id());
     assert_eq!(one.memory(), two.memory());
     b.put_buf(one);
     assert_eq!(num_users(&b, id), 2);
