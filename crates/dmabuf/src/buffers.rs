@@ -403,15 +403,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
-    pub fn vma_open(&self, id: MemoryId) -> Result<Vma, Error> {
-        self.with_memory(id, |memory, cx| {
+    pub fn vma_open(&self, memory: MemoryId) -> Result<Vma, Error> {
+        self.with_memory(memory, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
         })?;
-        self.note_change(id);
-        Ok(Vma {
-            memory: id,
-            buf: None,
-        })
+        self.note_change(memory);
+        Ok(Vma { memory, buf: None })
     }
 
     /// Ends a mapping. A mapping of a dma-buf has a reference to it, which this call drops. Returns true if
@@ -428,16 +425,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
     pub fn vma_open_buf(&self, id: BufId) -> Result<Vma, Error> {
         let reference = self.get_buf(id)?;
-        match self.vma_open(reference.memory) {
-            Ok(vma) => Ok(Vma {
-                buf: Some(id),
-                ..vma
-            }),
-            Err(e) => {
-                self.put_buf(reference);
-                Err(e)
-            }
+        let opened = self.vma_open(reference.memory);
+        if opened.is_err() {
+            self.put_buf(reference);
         }
+        let buf = Some(id);
+        opened.map(|vma| Vma { buf, ..vma })
     }
 
     /// Exports a memory as a new dma-buf.
@@ -460,16 +453,11 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             refs: 1,
             since_ns: self.cx().now_ns,
         });
-        match inserted {
-            Ok(key) => Ok(BufRef {
-                id: BufId(key),
-                memory,
-            }),
-            Err(_refused) => {
-                self.drop_user(memory, UserKind::Export);
-                Err(Error::table_full(self.bufs.len()))
-            }
-        }
+        let Ok(id) = inserted.map(BufId) else {
+            self.drop_user(memory, UserKind::Export);
+            return Err(Error::table_full(self.bufs.len()));
+        };
+        Ok(BufRef { id, memory })
     }
 
     /// Takes a reference to a dma-buf (`dma_buf_get`).

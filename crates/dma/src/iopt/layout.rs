@@ -132,9 +132,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let Config {
-            format, page_sizes, ..
-        } = *config;
+        let (format, page_sizes) = (config.format, config.page_sizes);
         let granule_bits = page_sizes.trailing_zeros();
         let offered = format.page_sizes(granule_bits);
         // Must equal `whole`: all sizes of the format up to the largest requested one.
@@ -185,13 +183,9 @@ impl Geometry {
     }
 
     /// Returns the size of the root in bytes: a granule, or several if tables are concatenated.
-    pub(super) const fn root_bytes(&self) -> u64 {
-        let bytes = 1u64 << (self.root_index_bits + ENTRY_SHIFT);
-        if bytes > self.granule() {
-            bytes
-        } else {
-            self.granule()
-        }
+    pub(super) fn root_bytes(&self) -> u64 {
+        self.granule()
+            .max(1 << (self.root_index_bits + ENTRY_SHIFT))
     }
 
     /// Returns the first address beyond the input addresses.
@@ -259,15 +253,13 @@ impl Geometry {
 
     #[inline]
     pub(super) fn decode(&self, height: u32, entry: u64) -> Entry {
-        let Bits {
-            kind, table, page, ..
-        } = *self.bits;
-        let addr = entry & self.bits.addr;
+        let bits = self.bits;
+        let addr = entry & bits.addr;
         if self.is_empty(entry) {
             Entry::Empty
-        } else if height > 0 && entry & kind == table & kind {
+        } else if height > 0 && entry & bits.kind == bits.table & bits.kind {
             Entry::Table(PhysAddr::new(addr & !(self.granule() - 1)))
-        } else if height > self.max_block || height == 0 && entry & page != page {
+        } else if height > self.max_block || height == 0 && entry & bits.page != bits.page {
             Entry::Malformed
         } else {
             Entry::Leaf(addr & !(self.size(height) - 1))

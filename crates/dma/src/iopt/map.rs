@@ -21,7 +21,7 @@ impl MapRange {
             iova: self.iova + done,
             phys: self.phys + done,
             len: self.len - done,
-            attributes: self.attributes,
+            ..*self
         }
     }
 }

@@ -29,26 +29,16 @@ pub(super) const BITS: Bits = Bits {
     count: (52, 60),
 };
 
+/// Each attribute and its bit. A target that is not RAM has its own memory type.
+const ATTRIBUTES: [(Prot, u64); 3] = [(Prot::READ, READ), (Prot::WRITE, WRITE), (Prot::MMIO, IPAT)];
+
 #[inline]
 pub(super) fn from_prot(prot: Prot) -> u64 {
-    let mut entry = 0;
-    if prot.contains(Prot::READ) {
-        entry |= READ;
-    }
-    if prot.contains(Prot::WRITE) {
-        entry |= WRITE;
-    }
-    // A target that is not RAM has its own memory type.
-    if prot.contains(Prot::MMIO) {
-        entry |= IPAT;
-    }
-    entry
+    let set = ATTRIBUTES.iter().filter(|(it, _)| prot.contains(*it));
+    set.fold(0, |entry, (_, bit)| entry | bit)
 }
 
 pub(super) fn prot(entry: u64) -> Prot {
-    let mut prot = Prot::empty();
-    prot.set(Prot::READ, entry & READ != 0);
-    prot.set(Prot::WRITE, entry & WRITE != 0);
-    prot.set(Prot::MMIO, entry & IPAT != 0);
-    prot
+    let set = ATTRIBUTES.iter().filter(|(_, bit)| entry & bit != 0);
+    set.map(|(it, _)| *it).collect()
 }

@@ -150,11 +150,8 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Space>, Error> {
     let Some(last) = pool.len.checked_sub(1) else {
         return Ok(None);
     };
-    let (first, last) = (
-        pool.base,
-        pool.base.checked_add(last).ok_or(Error::Invalid)?,
-    );
-    Space::new(Constraint::BouncePool, SLOT, first.get(), last.get()).map(Some)
+    let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
+    Space::new(Constraint::BouncePool, SLOT, pool.base.get(), last.get()).map(Some)
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {
@@ -324,11 +321,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if len == 0 {
                 continue;
             }
-            let part = Segment {
-                addr: at,
-                len,
-                kind: segment.kind,
-            };
+            let (addr, kind) = (at, segment.kind);
+            let part = Segment { addr, len, kind };
             if bounces {
                 self.bounce_run(facts, &[part], mask, plan)?;
             } else {
@@ -407,13 +401,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })?;
         // No overflow: the whole run lies in the pool.
         let at = start.saturating_add(keep);
-        if keep > 0 {
-            self.platform.bounce_zero(PhysAddr::new(start), keep);
-        }
         let rest = whole.saturating_sub(keep).saturating_sub(len);
-        if rest > 0 {
-            let behind = at.saturating_add(len);
-            self.platform.bounce_zero(PhysAddr::new(behind), rest);
+        for (from, len) in [(start, keep), (at.saturating_add(len), rest)] {
+            if len > 0 {
+                self.platform.bounce_zero(PhysAddr::new(from), len);
+            }
         }
         Ok((PhysAddr::new(at), (start, whole)))
     }
@@ -444,12 +436,9 @@ fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> 
 }
 
 /// Returns a segment as a physical range if `attrs` has `MMIO`.
-const fn as_mapped(segment: Segment, attrs: Attrs) -> Segment {
-    match attrs.contains(Attrs::MMIO) {
-        true => Segment {
-            kind: SegmentKind::Physical,
-            ..segment
-        },
-        false => segment,
+fn as_mapped(mut segment: Segment, attrs: Attrs) -> Segment {
+    if attrs.contains(Attrs::MMIO) {
+        segment.kind = SegmentKind::Physical;
     }
+    segment
 }

@@ -212,15 +212,10 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
 ///
 /// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len`. Both are `unsigned int`, so the difference
 /// wraps, and a segment longer than the device's maximum may grow further.
-const fn compatible_room(max_segment: u64, len: u64) -> u64 {
-    let max = if max_segment > u32::MAX as u64 {
-        u32::MAX
-    } else {
-        // CAST: at most 32 bits.
-        max_segment as u32
-    };
+fn compatible_room(max_segment: u64, len: u64) -> u64 {
+    let max = u32::try_from(max_segment).unwrap_or(u32::MAX);
     // CAST: truncated like Linux's counter.
-    max.wrapping_sub(len as u32) as u64
+    u64::from(max.wrapping_sub(len as u32))
 }
 
 /// Fails if a device that accepts only one segment refuses `len` bytes at `addr` after segment `before`.

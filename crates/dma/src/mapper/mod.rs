@@ -437,10 +437,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns the platform's description of `dev`. Fails with `Invalid` for a nonexistent device, or for limits
     /// or page sizes that no memory could meet.
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
-        match self.platform.device_info(dev) {
-            Some(info) if info.is_valid() => Ok(info),
-            _ => Err(Error::Invalid),
-        }
+        let info = self.platform.device_info(dev);
+        info.filter(DeviceInfo::is_valid).ok_or(Error::Invalid)
     }
 
     #[inline]
@@ -635,9 +633,6 @@ const fn granule_error(granule: u64, page: u64, found: u64) -> Error {
 }
 
 /// Rounds up to a multiple of a power of two.
-const fn round_up(value: u64, align: u64) -> Option<u64> {
-    match value.checked_add(align - 1) {
-        Some(sum) => Some(sum & !(align - 1)),
-        None => None,
-    }
+fn round_up(value: u64, align: u64) -> Option<u64> {
+    Some(value.checked_add(align - 1)? & !(align - 1))
 }

@@ -8,7 +8,7 @@ mod tree;
 
 use crate::{Constraint, Error, Reason};
 pub(crate) use nodes::RangeRoom;
-use tree::Tree;
+use tree::{Node, Tree};
 
 /// Reason why a call on a range allocator failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,25 +131,24 @@ impl RangeAllocator {
 
     /// Returns the start of the highest free aligned block; without one, the highest start in a free run.
     fn highest(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
+        let tree = &self.tree;
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
         let block = block.and_then(|size| {
             // CAST: below 64.
             let order = size.trailing_zeros() as i8;
-            self.tree.highest(
-                limit,
-                |subtree| subtree.order >= order,
-                |first, last| place(first, last, size, size),
-            )
+            let may = |subtree: &Node| subtree.order >= order;
+            tree.highest(tree.root, limit, &may, &|first, last| {
+                place(first, last, size, size)
+            })
         });
         block.or_else(|| {
             // A suitable run that begins at a multiple of `align` contains an aligned block of this order.
             // CAST: below 64.
             let order = align.trailing_zeros().min(units.ilog2()) as i8;
-            self.tree.highest(
-                limit,
-                |subtree| subtree.longest >= units && subtree.order >= order,
-                |first, last| place(first, last, units, align),
-            )
+            let may = |subtree: &Node| subtree.longest >= units && subtree.order >= order;
+            tree.highest(tree.root, limit, &may, &|first, last| {
+                place(first, last, units, align)
+            })
         })
     }
 

@@ -58,7 +58,7 @@ const fn order_below(end: u64, len: u64) -> i8 {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Nodes,
-    root: u32,
+    pub(super) root: u32,
     /// Number of the first unused node.
     spare: u32,
 }
@@ -131,18 +131,9 @@ impl Tree {
         longest
     }
 
-    /// Returns the highest unit that `place` finds in a free run. `place` gets the run's first unit, and
-    /// its last unit at or below `limit`. Visits only subtrees for which `may` returns true.
+    /// Returns the highest unit that `place` finds in a free run of the subtree `at`. `place` gets the run's first
+    /// unit, and its last unit at or below `limit`. Visits only subtrees for which `may` returns true.
     pub(super) fn highest(
-        &self,
-        limit: u64,
-        may: impl Fn(&Node) -> bool,
-        place: impl Fn(u64, u64) -> Option<u64>,
-    ) -> Option<u64> {
-        self.highest_in(self.root, limit, &may, &place)
-    }
-
-    fn highest_in(
         &self,
         at: u32,
         limit: u64,
@@ -155,7 +146,7 @@ impl Tree {
         }
         let [below, above] = node.children;
         if node.last < limit {
-            let found = self.highest_in(above, limit, may, place);
+            let found = self.highest(above, limit, may, place);
             if found.is_some() {
                 return found;
             }
@@ -167,7 +158,7 @@ impl Tree {
                 return found;
             }
         }
-        self.highest_in(below, limit, may, place)
+        self.highest(below, limit, may, place)
     }
 
     /// Makes sure that one more range fits, as [`Nodes::add`] does.
@@ -210,13 +201,9 @@ impl Tree {
             self.update(new);
             return new;
         }
-        let Node {
-            first: own,
-            children,
-            ..
-        } = *self.get(at);
-        let side = usize::from(first > own);
-        let child = self.insert_in(children[side], new, first);
+        let node = *self.get(at);
+        let side = usize::from(first > node.first);
+        let child = self.insert_in(node.children[side], new, first);
         self.change(at, |node| node.children[side] = child);
         self.balance(at)
     }
@@ -238,17 +225,14 @@ impl Tree {
     }
 
     fn remove_in(&mut self, at: u32, first: u64) -> u32 {
-        let Node {
-            first: own,
-            children: [below, above],
-            ..
-        } = *self.get(at);
         if at == NONE {
             return NONE;
         }
-        if own != first {
-            let side = usize::from(first > own);
-            let child = self.remove_in([below, above][side], first);
+        let node = *self.get(at);
+        let [below, above] = node.children;
+        if node.first != first {
+            let side = usize::from(first > node.first);
+            let child = self.remove_in(node.children[side], first);
             self.change(at, |node| node.children[side] = child);
             return self.balance(at);
         }

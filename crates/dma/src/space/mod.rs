@@ -94,11 +94,9 @@ impl Space {
     }
 
     fn units(&self, len: u64) -> Result<u64, Error> {
-        match units_up(len, self.shift) {
-            0 => Err(Error::Invalid),
-            units if units > u64::MAX >> self.shift => Err(Error::Invalid),
-            units => Ok(units),
-        }
+        let units = units_up(len, self.shift);
+        let is_valid = units > 0 && units <= u64::MAX >> self.shift;
+        is_valid.then_some(units).ok_or(Error::Invalid)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::state::PlaceState;
 use crate::solve::Placement;
-use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store};
+use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store, UserKind};
 use vb3_dma::DmaOps;
 
 /// Interface through which the host chooses the place of lazily placed memory.
@@ -100,7 +100,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.is_pinned() {
             return Err(Error::Pinned);
         }
-        let placement = self.find(cx.ops, placer)?;
+        let is_mapped = self.state.users(UserKind::Mapping).count > 0;
+        let mut devices = self.attached().map(Attachment::device);
+        let found = placer.find(cx.ops, self.spec.len_bytes, &mut devices, is_mapped);
+        drop(devices);
+        if found.is_err() && self.state.place == PlaceState::Outgrown {
+            // The next attachment of a device starts a new attempt.
+            self.state.place = PlaceState::Settled;
+        }
+        let placement = found?;
         let mut at = self.list.next(None);
         while let Some(key) = at {
             self.drop_mapping(cx, key);
@@ -123,17 +131,5 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         // table.
         let _no_room = self.prepare_export(cx);
         Ok(placed?)
-    }
-
-    fn find(&mut self, ops: &O, placer: &(impl Placer<O> + ?Sized)) -> Result<Placement, Error> {
-        let is_mapped = self.state.users(crate::UserKind::Mapping).count > 0;
-        let mut devices = self.attached().map(Attachment::device);
-        let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
-        drop(devices);
-        if found.is_err() && self.state.place == PlaceState::Outgrown {
-            // The next attachment of a device starts a new attempt.
-            self.state.place = PlaceState::Settled;
-        }
-        Ok(found?)
     }
 }
