@@ -141,10 +141,7 @@ impl<T> Store<T> for Slab<T> {
     }
 
     fn next(&self, after: Option<SlabKey>) -> Option<SlabKey> {
-        let from = match after {
-            Some(key) => usize::try_from(key.index).ok()?.checked_add(1)?,
-            None => 0,
-        };
+        let from = after.map_or(0, |key| (key.index as usize).saturating_add(1));
         let rest = self.slots.get(from..)?;
         let step = rest.iter().position(|slot| slot.value.is_some())?;
         let index = u32::try_from(from.checked_add(step)?).ok()?;

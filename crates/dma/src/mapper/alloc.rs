@@ -127,9 +127,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let at = facts.at;
         let wanted = Wanted::new(caching, direction, Attrs::ONE_RUN);
         let (addr, iova) = if facts.granule.is_some() {
-            let facts = &facts.as_one_address();
+            // The memory has one address instead of a table, so the number of segments does not matter.
+            //
+            // Source: Linux 7.2 `dma_alloc_attrs`, differs: a device that accepts only one segment keeps this limit.
+            let mut facts = *facts;
+            if facts.info.limits.max_segments != 1 {
+                facts.info.limits.max_segments = u32::MAX;
+            }
             let how = (wanted, SegmentMode::Contiguous);
-            let (output, range) = self.map_iommu(facts, segments, how)?;
+            let (output, range) = self.map_iommu(&facts, segments, how)?;
             let Some(first) = output.first() else {
                 self.unmap_now(at, range, (range.base, range.len), segments);
                 return Err(Error::Invalid);
@@ -282,21 +288,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 }
             }
         }
-    }
-}
-
-impl<D: Copy> Facts<D> {
-    /// Returns the facts for memory that has one address instead of a table. The maximum number of segments
-    /// does not apply, unless the device accepts only one segment.
-    ///
-    /// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
-    /// segment keeps its limit on the number of segments.
-    fn as_one_address(&self) -> Self {
-        let mut facts = *self;
-        if facts.info.limits.max_segments != 1 {
-            facts.info.limits.max_segments = u32::MAX;
-        }
-        facts
     }
 }
 

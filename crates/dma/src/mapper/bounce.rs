@@ -40,23 +40,14 @@ pub(super) struct Bounced {
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     /// Segments for the device, in order; used only if a part bounces.
-    targets: List<Segment>,
+    pub(super) targets: List<Segment>,
     /// The parts that do not bounce.
     pub(super) direct: &'a mut List<Segment>,
     /// The parts that bounce.
     pub(super) bounced: &'a mut Vec<Bounced>,
 }
 
-impl<'a> Plan<'a> {
-    /// Makes a plan with two empty lists.
-    pub(super) fn new(direct: &'a mut List<Segment>, bounced: &'a mut Vec<Bounced>) -> Self {
-        Self {
-            targets: List::new(),
-            direct,
-            bounced,
-        }
-    }
-
+impl Plan<'_> {
     /// Returns the segments for the device, in order.
     pub(super) fn targets(&self) -> &[Segment] {
         if self.bounced.is_empty() {

@@ -20,14 +20,7 @@ pub(super) struct Region {
     memory: Segment,
     addr: DmaAddr,
     /// The memory's addresses on the device's bus, so that aligned pages are aligned for the device.
-    space: Space,
-}
-
-impl Region {
-    /// Returns whether part of the memory is allocated.
-    pub(super) fn is_used(&self) -> bool {
-        self.space.used_bytes() > 0
-    }
+    pub(super) space: Space,
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {

@@ -175,11 +175,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // Address zero is never allocated.
         let (first, last) = (info.first.get().max(1), info.last.get());
         let mut space = Space::new(Constraint::IovaSpace, granule, first, last)?;
-        let mut index = 0usize;
-        while let Some((first, last)) = self.platform.reserved_iova(dev, index) {
-            // `reserve` refuses more than `MAX_RESERVED` regions, so this loop ends.
+        // `reserve` refuses more than `MAX_RESERVED` separate regions.
+        for (first, last) in (0..).map_while(|index| self.platform.reserved_iova(dev, index)) {
             space.reserve(first.get(), last.get())?;
-            index = index.saturating_add(1);
         }
         Ok(space)
     }

@@ -424,7 +424,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let is_used = state.live != SlotLive::default()
                 || state.mappings() > 0
                 || state.members > 0
-                || region.is_some_and(coherent::Region::is_used);
+                || region.is_some_and(|region| region.space.used_bytes() > 0);
             (!is_used).then(|| state.vacate()).ok_or(Error::Busy)
         });
         let gone = gone.ok_or(Error::Invalid)??;

@@ -55,7 +55,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if wanted.needs_sync(info) && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
-        let mut plan = Plan::new(&mut parts.direct, &mut parts.bounced);
+        let mut plan = Plan {
+            targets: List::new(),
+            direct: &mut parts.direct,
+            bounced: &mut parts.bounced,
+        };
         self.plan(facts, memory, attrs, &mut plan)?;
         let prepared = self.prepare(facts.at.slot, info, &plan, wanted);
         let addressed = prepared.and_then(|synced| match facts.granule {

@@ -5,19 +5,16 @@ use vb3_dma::{Direction, DmaOps, SyncFor};
 
 /// Returns the part of direction `wanted` that a mapping for `allowed` permits; `None` if it permits no part.
 #[must_use]
-pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
+pub fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
     match (wanted, allowed) {
         (Direction::Bidirectional, other) | (other, Direction::Bidirectional) => Some(other),
-        (Direction::ToDevice, Direction::ToDevice) => Some(Direction::ToDevice),
-        (Direction::FromDevice, Direction::FromDevice) => Some(Direction::FromDevice),
-        (Direction::ToDevice, Direction::FromDevice)
-        | (Direction::FromDevice, Direction::ToDevice) => None,
+        _ => (wanted == allowed).then_some(wanted),
     }
 }
 
 /// Returns the direction in which to sync a mapping that does not bounce. Bytes that the CPU wrote leave the
 /// CPU's cache whatever the mapping allows, because a later sync for the CPU would otherwise drop them.
-const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
+fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
     match (intersect(wanted, allowed), sync) {
         (None, SyncFor::Device) if wanted.device_reads() => Some(allowed),
         (part, _) => part,
