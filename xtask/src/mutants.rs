@@ -3,7 +3,7 @@
 use crate::{sh, table};
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
-use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -23,32 +23,6 @@ pub(crate) struct Args {
     packages: Vec<String>,
 }
 
-/// A mutant, as cargo-mutants describes it.
-#[derive(Deserialize)]
-struct Mutant {
-    name: String,
-    package: String,
-}
-
-/// The content of cargo-mutants' file `outcomes.json`.
-#[derive(Deserialize)]
-struct Outcomes {
-    outcomes: Vec<Outcome>,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    scenario: Scenario,
-    summary: String,
-}
-
-/// The unchanged code, or a mutant.
-#[derive(Deserialize)]
-enum Scenario {
-    Baseline,
-    Mutant(Mutant),
-}
-
 /// Tests a sample of the packages' mutants with each package's tests. Prints the survivors and a table.
 ///
 /// # Errors
@@ -58,9 +32,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         sh::has("cargo-mutants"),
         "cargo-mutants is not installed: cargo install --locked cargo-mutants"
     );
-    let all: Vec<Mutant> =
-        serde_json::from_slice(&sh::quietly(mutants("--list --json", &args.packages))?)
-            .context("cargo mutants --list")?;
+    let all = sh::quietly(mutants("--list --json", &args.packages))?;
+    let all: Vec<Value> = serde_json::from_slice(&all).context("cargo mutants --list")?;
     ensure!(!all.is_empty(), "the packages have no mutants");
     let out = sh::target().join("mutants");
     sh::fresh(&out)?;
@@ -87,8 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "cargo-mutants failed: {status}"
     );
     let text = fs::read_to_string(out.join("mutants.out/outcomes.json"))?;
-    let outcomes: Outcomes = serde_json::from_str(&text).context("outcomes.json")?;
-    show(&outcomes.outcomes);
+    let outcomes: Value = serde_json::from_str(&text).context("outcomes.json")?;
+    let rows = rows(&outcomes).context("outcomes.json has no such outcomes")?;
+    let header = ["package", "caught", "tested", "share"];
+    println!("{}", table::format(&header, &rows));
     Ok(())
 }
 
@@ -106,40 +81,32 @@ fn shard(all: usize, sample: usize, seed: u64) -> String {
     format!("{}/{every}", seed % every)
 }
 
-/// Prints the survivors, and the number of caught mutants of each package. Mutants that do not compile are
-/// not counted. Mutants whose tests hang count as caught.
-fn show(outcomes: &[Outcome]) {
+/// Prints the survivors. Returns the number of caught mutants of each package, or `None` if the outcomes are not as
+/// cargo-mutants writes them. Mutants that do not compile are not counted. Mutants whose tests hang count as caught.
+fn rows(outcomes: &Value) -> Option<Vec<Vec<String>>> {
     let mut packages: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
-    for outcome in outcomes {
-        let Scenario::Mutant(mutant) = &outcome.scenario else {
+    for outcome in outcomes["outcomes"].as_array()? {
+        // The other scenario is the unchanged code.
+        let Some(mutant) = outcome["scenario"].get("Mutant") else {
             continue;
         };
-        let count = packages.entry(&mutant.package).or_default();
-        match outcome.summary.as_str() {
+        let count = packages.entry(mutant["package"].as_str()?).or_default();
+        match outcome["summary"].as_str()? {
             "CaughtMutant" | "Timeout" => count[0] += 1,
             "MissedMutant" => {
-                println!("survived: {}", mutant.name);
+                println!("survived: {}", mutant["name"].as_str()?);
                 count[1] += 1;
             }
             _ => {}
         }
     }
-    let row = |(name, [caught, missed]): (&&str, &[usize; 2])| {
+    let row = |(name, [caught, missed]): (&str, [usize; 2])| {
         let tested = caught + missed;
         let percent = (100 * caught).checked_div(tested).unwrap_or(0);
-        [
-            name.to_string(),
-            caught.to_string(),
-            tested.to_string(),
-            format!("{percent} %"),
-        ]
-        .into()
+        let [caught, tested] = [caught, tested].map(|count| count.to_string());
+        table::row([name, &caught, &tested, &format!("{percent} %")])
     };
-    let rows: Vec<Vec<String>> = packages.iter().map(row).collect();
-    println!(
-        "{}",
-        table::format(&["package", "caught", "tested", "share"], &rows)
-    );
+    Some(packages.into_iter().map(row).collect())
 }
 
 #[cfg(test)]
@@ -159,7 +126,8 @@ mod tests {
             {"scenario": "Baseline", "summary": "Success", "log_path": "a.log"},
             {"scenario": {"Mutant": {"name": "a.rs:1:2: replace f with ()", "package": "p", "file": "a.rs"}},
              "summary": "MissedMutant"}], "total_mutants": 1}"#;
-        let read: Outcomes = serde_json::from_str(text).unwrap();
-        assert!(matches!(&read.outcomes[1].scenario, Scenario::Mutant(m) if m.package == "p"));
+        let read = serde_json::from_str(text).unwrap();
+        assert_eq!(rows(&read).unwrap(), [["p", "0", "1", "0 %"]]);
+        assert_eq!(rows(&Value::Null), None);
     }
 }
