@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A ratio clearly misses its aim if it is larger than the aim by this factor.
 const MAX_OVER_AIM: f64 = 1.05;
@@ -151,15 +151,11 @@ fn calls() -> Result<Table> {
 
 /// Returns a ratio's aim, and whether the ratio clearly misses it.
 fn verdict(ratio: f64, aim: Option<f64>) -> String {
-    let Some(aim) = aim else {
-        return String::new();
-    };
-    let loss = if ratio > aim * MAX_OVER_AIM {
-        ": **loss**"
-    } else {
-        ""
-    };
-    format!("{aim:.2}{loss}")
+    match aim {
+        None => String::new(),
+        Some(aim) if ratio > aim * MAX_OVER_AIM => format!("{aim:.2}: **loss**"),
+        Some(aim) => format!("{aim:.2}"),
+    }
 }
 
 /// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
@@ -235,7 +231,7 @@ fn alternating(one: &mut Command, other: &mut Command) -> Result<(u64, u64)> {
     let timed = |command: &mut Command| {
         let start = Instant::now();
         sh::quietly(command)?;
-        u64::try_from(start.elapsed().as_nanos()).context("a run of centuries")
+        nanoseconds(start.elapsed())
     };
     let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for _ in 0..21 {
@@ -245,11 +241,15 @@ fn alternating(one: &mut Command, other: &mut Command) -> Result<(u64, u64)> {
     Ok((spread(of_one, u64::cmp)[1], spread(of_other, u64::cmp)[1]))
 }
 
+fn nanoseconds(time: Duration) -> Result<u64> {
+    u64::try_from(time.as_nanos()).context("a run of centuries")
+}
+
 /// Returns the smallest value, the middle one, and the largest.
 fn spread<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -> [T; 3] {
     values.sort_by(order);
-    let at = |index: usize| values[index.min(values.len() - 1)];
-    [at(0), at(values.len() / 2), at(values.len())]
+    let last = values.len() - 1;
+    [0, values.len() / 2, last].map(|index| values[index])
 }
 
 fn time(ns: u64) -> String {

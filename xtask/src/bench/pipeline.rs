@@ -1,15 +1,15 @@
 //! Compares two ways to show a stream: a pipeline of decoder, converter and display by dma-buf, and
 //! direct calls of their libraries. Both run alternately, on the same stream, and show the same pictures.
 
-use super::{Vb3, client, spread, time, verdict};
+use super::{Vb3, client, nanoseconds, spread, time, verdict};
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
-use crate::{demo, docs, setup};
-use anyhow::{Result, ensure};
+use crate::{demo, docs, setup, step};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
@@ -53,18 +53,17 @@ struct Pair {
     this: Command,
     over: Command,
     /// Nanoseconds of both commands in each round.
-    costs: Vec<(u64, u64)>,
+    costs: Vec<[u64; 2]>,
 }
 
 fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command) -> Pair {
-    let (what, costs) = (what.into(), Vec::new());
     Pair {
-        what,
+        what: what.into(),
         by_wall: false,
         aim,
         this,
         over,
-        costs,
+        costs: Vec::new(),
     }
 }
 
@@ -80,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         for pair in &mut pairs {
             let this = measure(&mut pair.this, pair.by_wall)?;
             let over = measure(&mut pair.over, pair.by_wall)?;
-            pair.costs.push((this, over));
+            pair.costs.push([this, over]);
             bar.inc(1);
         }
     }
@@ -230,31 +229,28 @@ impl Tools {
 
 /// Runs a command. Returns its CPU time with all its processes, or the elapsed time.
 fn measure(command: &mut Command, by_wall: bool) -> Result<u64> {
-    let (cpu, start) = (children_ns()?, Instant::now());
+    let (cpu, start) = (of_children()?, Instant::now());
     let said = sh::text(command)?;
     let wall = start.elapsed();
     if !by_wall {
-        return Ok(children_ns()? - cpu);
+        return nanoseconds(of_children()? - cpu);
     }
     // A time that the program reports itself is better: it excludes the program's start and end.
-    let own = said
-        .lines()
-        .find_map(|line| line.strip_prefix("wall_ns ")?.parse().ok());
-    Ok(own.unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)))
+    let mut lines = said.lines();
+    let own = lines.find_map(|line| line.strip_prefix("wall_ns ")?.parse().ok());
+    own.map_or_else(|| nanoseconds(wall), Ok)
 }
 
 /// Returns the CPU time of all ended processes below this one.
-fn children_ns() -> Result<u64> {
-    // The fields cutime and cstime count hundredths of a second, on all of Linux's current architectures.
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let ticks = stat.split(' ').skip(15).take(2).map(str::parse::<u64>);
-    Ok(ticks.sum::<Result<u64, _>>()? * 10_000_000)
+fn of_children() -> Result<Duration> {
+    // cutime and cstime.
+    step::cpu_time("self", 16).context("/proc/self/stat cannot be read")
 }
 
 impl Pair {
     /// Returns the spread of the ratios of both commands' costs, one ratio for each round.
     fn ratios(&self) -> [f64; 3] {
-        let ratio = |&(this, over): &(u64, u64)| this as f64 / over.max(1) as f64;
+        let ratio = |&[this, over]: &[u64; 2]| this as f64 / over.max(1) as f64;
         spread(self.costs.iter().map(ratio).collect(), f64::total_cmp)
     }
 }
@@ -266,16 +262,15 @@ fn table(runs: u16, pairs: &[Pair]) -> Table {
     let rows = pairs.iter().map(|pair| {
         let [least, middle, most] = pair.ratios();
         println!("{}:", pair.what);
-        for (command, of) in [(&pair.this, 0), (&pair.over, 1)] {
-            let costs = pair.costs.iter().map(|cost| [cost.0, cost.1][of]);
+        for (of, command) in [&pair.this, &pair.over].into_iter().enumerate() {
+            let costs = pair.costs.iter().map(|costs| costs[of]);
             let [_, median, _] = spread(costs.collect(), u64::cmp);
             println!("  {}: {}", time(median), sh::shown(command));
         }
         let ratio = format!("{middle:.2} ({least:.2} to {most:.2})");
         table::row([&pair.what, &ratio, &verdict(middle, pair.aim)])
     });
-    let rows = rows.collect();
-    (table::row(["ratio of", "ratio", "aim"]), rows)
+    (table::row(["ratio of", "ratio", "aim"]), rows.collect())
 }
 
 #[cfg(test)]
@@ -285,7 +280,7 @@ mod tests {
     #[test]
     fn ratios_are_of_runs_side_by_side() {
         // In the second pair of runs, the machine was half as fast.
-        let costs = vec![(11, 10), (22, 20)];
+        let costs = vec![[11, 10], [22, 20]];
         assert_eq!(
             Pair {
                 costs,
@@ -298,9 +293,9 @@ mod tests {
 
     #[test]
     fn time_of_children_grows() {
-        let before = children_ns().unwrap();
+        let before = of_children().unwrap();
         let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
         sh::quietly(cmd!("sh -c {busy}")).unwrap();
-        assert!(children_ns().unwrap() > before);
+        assert!(of_children().unwrap() > before);
     }
 }
