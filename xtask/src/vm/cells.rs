@@ -161,17 +161,12 @@ impl CellOutcome {
         self.rust.join(report::score(&steps, "vb3"));
         self.faults = report::faults(&steps);
         let [c, rust] = ["c", "rust"].map(|module| conform::of_module(&steps, module));
-        if self.cell.scenario != "conformance" {
+        let expected = match self.cell.scenario.as_str() {
+            "conformance" => conform::Expected::read()?.on(self.cell.arch().name()),
+            _ if c.is_empty() || rust.is_empty() => return Ok(()),
             // The table of right answers is for one kind of memory. For others, the C module's answers count.
-            if !c.is_empty() && !rust.is_empty() {
-                self.c.add(c.len(), 0);
-                let found = conform::differences(&c, &rust);
-                self.rust.add(rust.len(), found.len());
-                self.faults.extend(found);
-            }
-            return Ok(());
-        }
-        let expected = conform::Expected::read()?.on(self.cell.arch().name());
+            _ => conform::Expected::of(c.clone()),
+        };
         let modules = [
             ("c", "stock", c, &mut self.c),
             ("rust", "kernel", rust, &mut self.rust),
@@ -192,19 +187,16 @@ impl CellOutcome {
             (true, true) => "2nd time",
             (false, _) => "FAULTY",
         };
-        let cell = &self.cell;
-        let (c, rust) = (self.c.to_string(), self.rust.to_string());
-        let [took, cpu] = [self.took, self.cpu].map(|time| time.as_secs().to_string());
-        table::row([
-            &cell.scenario,
-            &cell.kernel,
-            &cell.iommu.name(),
-            &c,
-            &rust,
-            verdict,
-            &took,
-            &cpu,
-        ])
+        vec![
+            self.cell.scenario.clone(),
+            self.cell.kernel.clone(),
+            self.cell.iommu.name(),
+            self.c.to_string(),
+            self.rust.to_string(),
+            verdict.to_owned(),
+            self.took.as_secs().to_string(),
+            self.cpu.as_secs().to_string(),
+        ]
     }
 }
 
