@@ -5,7 +5,7 @@ use super::{Cell, Iommu, boot, build, results};
 use crate::arch::Arch;
 use crate::setup;
 use crate::table::{self, Table};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 use fs_err as fs;
 use serde_json::Value;
 
@@ -29,30 +29,27 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(&["x86-64"])?;
     let lab = Lab::open(false)?;
-    let wanted = args.kernel.as_deref().unwrap_or_default();
-    let kernels = lab.kernels(Arch::X86_64)?;
-    let Some(kernel) = kernels.iter().rev().find(|k| k.starts_with(wanted)) else {
-        bail!("no such kernel; there are: {}", kernels.join(" "));
-    };
-    build::sources(&lab)?;
-    build::common(&lab, Arch::X86_64)?;
-    build::modules(&lab, kernel, false)?;
-    fs::create_dir_all(results())?;
+    let mut how = super::Args::new(&["bench"]);
+    how.kernels.extend(args.kernel.clone());
+    how.kvm = args.kvm;
+    how.count = args.count;
+    let kernel = super::kernels(&lab, &how)?.pop();
     let cell = Cell {
-        kernel: kernel.clone(),
+        kernel: kernel.context("the lab has no kernel")?,
         iommu: args.iommu,
         scenario: "bench".to_owned(),
     };
-    let mut how = super::Args::new(&["bench"]);
-    how.kvm = args.kvm;
-    how.count = args.count;
+    build::sources(&lab)?;
+    build::common(&lab, Arch::X86_64)?;
+    build::modules(&lab, &cell.kernel, false)?;
+    fs::create_dir_all(results())?;
     let steps = boot::run(&lab, &cell, &how)?.steps;
+    let (kernel, iommu) = (&cell.kernel, cell.iommu.name());
     println!(
-        "{kernel}, IOMMU {}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each",
-        args.iommu.name()
+        "{kernel}, IOMMU {iommu}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each"
     );
     let mut pairs = pairs(&steps);
-    if let (Some(c), Some(rust)) = (bytes(&steps, "c"), bytes(&steps, "rust")) {
+    if let [Some(c), Some(rust)] = ["c.module", "rust.module"].map(|name| bytes(&steps, name)) {
         pairs.push(("bytes when loaded".to_owned(), c, rust));
     }
     let rows = pairs.into_iter().map(|(name, c, rust)| {
@@ -61,17 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
         vec![name, c.to_string(), rust.to_string(), ratio]
     });
     let unit = if args.count { "instr." } else { "ns" };
-    let header = [
-        "operation",
-        &format!("C {unit}"),
-        &format!("Rust {unit}"),
-        "ratio",
-    ];
-    Ok((table::row(header), rows.collect()))
+    let [c, rust] = ["C", "Rust"].map(|module| format!("{module} {unit}"));
+    let header = table::row(["operation", &c, &rust, "ratio"]);
+    Ok((header, rows.collect()))
 }
 
-fn bytes(steps: &[Value], module: &str) -> Option<u64> {
-    let name = format!("{module}.module");
+fn bytes(steps: &[Value], name: &str) -> Option<u64> {
     steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()
 }
 
@@ -83,19 +75,14 @@ fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
         let runs = steps.iter().filter(|step| step["step"] == name);
         runs.filter_map(|step| step["ns"].as_u64()).min()
     };
-    let mut found: Vec<(String, u64, u64)> = Vec::new();
+    let mut names = Vec::new();
     for step in steps {
-        let name = step["step"]
-            .as_str()
-            .and_then(|s| s.strip_prefix("c.bench."));
-        let Some(name) = name.filter(|name| found.iter().all(|(known, ..)| known != name)) else {
-            continue;
-        };
-        if let (Some(c), Some(rust)) = (fastest("c", name), fastest("rust", name)) {
-            found.push((name.to_owned(), c, rust));
-        }
+        let name = step["step"].as_str().unwrap_or_default();
+        let name = name.strip_prefix("c.bench.");
+        names.extend(name.filter(|name| !names.contains(name)));
     }
-    found
+    let pair = |name: &str| Some((name.to_owned(), fastest("c", name)?, fastest("rust", name)?));
+    names.into_iter().filter_map(pair).collect()
 }
 
 #[cfg(test)]

@@ -47,24 +47,22 @@ impl Lab {
         let script = format!("make-{name}.sh");
         let stamp = key(&script)?;
         let _lock = self.lock()?;
-        if is_stamped(&self.kernel("", &format!("{name}.stamp")), &stamp) {
-            return self.make_guest(arch);
+        if !is_stamped(&self.kernel("", &format!("{name}.stamp")), &stamp) {
+            let what =
+                format!("adding {name} to the build root: compiler, headers, kernels; 300 MB");
+            self.step(&what, 1500, &format!("{script} {stamp}"))?;
         }
-        let what = format!("adding {name} to the build root: compiler, headers, kernels; 300 MB");
-        self.step(&what, 1500, &format!("{script} {stamp}"))?;
         self.make_guest(arch)
     }
 
     /// Returns the lab's directories, which need not exist yet.
     fn find() -> Result<Self> {
         let cache = sh::cache("lab")?;
-        let root = cache.join(format!("root-{}", key("make-root.sh")?));
-        let lab = Self {
-            root,
+        Ok(Self {
+            root: cache.join(format!("root-{}", key("make-root.sh")?)),
             cache,
             tsc_khz: OnceLock::new(),
-        };
-        Ok(lab)
+        })
     }
 
     /// Checks that this machine has the lab, or can make it.
@@ -172,9 +170,8 @@ impl Lab {
             exec chroot "$root" sh "$@""#;
         let mut command = namespace();
         // The caller's directory for temporary files need not exist in the build root.
-        command
-            .env_remove("TMPDIR")
-            .args(["sh", "-c", SCRIPT, "sh"]);
+        command.env_remove("TMPDIR");
+        command.args(["sh", "-c", SCRIPT, "sh"]);
         command.args([&self.root, &self.work()]);
         command.args(format!("/work/src/lab/{line}").split(' '));
         step::run(what, seconds, &mut command)
@@ -235,13 +232,8 @@ pub(crate) fn kept(
     words: &[&OsStr],
 ) -> Result<PathBuf> {
     let out = sh::cache("lab")?.join(format!("{name}-{}", key(script)?));
-    make(
-        &out,
-        what,
-        minutes,
-        script,
-        &[words, &[out.as_ref()]].concat(),
-    )?;
+    let words = [words, &[out.as_ref()]].concat();
+    make(&out, what, minutes, script, &words)?;
     Ok(out)
 }
 
@@ -258,8 +250,7 @@ pub(crate) fn namespace() -> Command {
 /// Returns the Debian mirror in this system's apt sources, or else Debian's public one.
 fn own_mirror() -> String {
     let sites = sh::text(cmd!("apt-get indextargets --format $(SITE)")).unwrap_or_default();
-    let mirror = sites
-        .lines()
-        .find(|site| site.trim_end_matches('/').ends_with("/debian"));
+    let is_debian = |site: &&str| site.trim_end_matches('/').ends_with("/debian");
+    let mirror = sites.lines().find(is_debian);
     mirror.unwrap_or("http://deb.debian.org/debian").to_owned()
 }

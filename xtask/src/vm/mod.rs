@@ -184,19 +184,13 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(results())?;
     let outcomes = cells::run(&lab, &cells, args);
     println!("{}", cells::table(&outcomes));
-    let mut faults = Vec::new();
-    for outcome in &outcomes {
-        let name = outcome.cell.name();
-        faults.extend(
-            outcome
-                .faults
-                .iter()
-                .map(|fault| format!("{name}: {fault}")),
-        );
-    }
+    let faults = outcomes.iter().flat_map(|outcome| {
+        let (name, faults) = (outcome.cell.name(), outcome.faults.iter());
+        faults.map(move |fault| format!("{name}: {fault}"))
+    });
     let (took, results) = (start.elapsed().as_secs(), results());
     let place = results.display();
-    sh::expect_none("vm", &faults)
+    sh::expect_none("vm", &faults.collect::<Vec<_>>())
         .with_context(|| format!("not in order after {took} s; results and logs: {place}"))?;
     println!("vm: all in order after {took} s; results: {place}");
     Ok(cells.iter().map(Cell::file).collect())
@@ -248,10 +242,10 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
         lab.add(arch)?;
         all.extend(lab.kernels(arch)?);
     }
-    let is_wanted = |kernel: &&String| {
+    let mut some = all.clone();
+    some.retain(|kernel| {
         args.kernels.is_empty() || args.kernels.iter().any(|w| kernel.starts_with(w))
-    };
-    let some: Vec<String> = all.iter().filter(is_wanted).cloned().collect();
+    });
     let all = all.join(" ");
     ensure!(!some.is_empty(), "no such kernel; there are: {all}");
     Ok(some)
