@@ -1,7 +1,7 @@
 //! `cargo xtask sim`: runs the simulation, and shows that it finds planted errors.
 
 use crate::sh::{self, cmd};
-use crate::table;
+use crate::{table, tidy};
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -36,11 +36,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
     let dir = sh::root().join("crates/sim/planted");
-    let all = fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
-    let is_named = |path: &PathBuf| names.is_empty() || names.contains(&stem(path));
-    let all = all.filter(|path| path.extension().is_some_and(|ext| ext == "patch"));
-    let mut all: Vec<PathBuf> = all.filter(is_named).collect();
-    all.sort();
+    let mut all = tidy::files(&dir, "patch");
+    all.retain(|path| names.is_empty() || names.contains(&stem(path)));
     ensure!(!all.is_empty(), "{} has no such patch", dir.display());
     Ok(all)
 }

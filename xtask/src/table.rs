@@ -4,19 +4,16 @@ pub(crate) type Table = (Vec<String>, Vec<Vec<String>>);
 
 /// Formats rows under a header. The first column is left-aligned, the others are right-aligned.
 pub(crate) fn format(header: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
-    let header: Vec<&str> = header.iter().map(AsRef::as_ref).collect();
-    let rows = rows
-        .iter()
-        .map(|row| row.iter().map(String::as_str).collect());
-    let mut lines: Vec<Vec<&str>> = std::iter::once(header.clone()).chain(rows).collect();
+    let header = header.iter().map(|cell| cell.as_ref().to_owned());
+    let mut lines: Vec<Vec<String>> = vec![header.collect()];
+    lines.extend_from_slice(rows);
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    lines.insert(1, rules.iter().map(String::as_str).collect());
-    let line = |cells: &Vec<&str>| {
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    lines.insert(1, widths.iter().map(|width| "-".repeat(*width)).collect());
+    let line = |cells: &Vec<String>| {
         let cells = cells.iter().zip(&widths).enumerate();
         let cells = cells.map(|(column, (cell, width))| match column {
             0 => format!("{cell:<width$}"),
