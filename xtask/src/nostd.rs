@@ -11,53 +11,38 @@ const WITHOUT_QUEUE: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane";
 
 const FLOOR: &str = "1.85";
 
-/// The crate that simulates a machine for the crates' tests. Its own tests run with the same compiler.
-const MACHINE: &str = "vb3-machine";
-
-/// Targets that are checked if their core library is installed, and their crates: 32 bits, big endian, both, and
-/// two without any std.
-const TARGETS: [(&str, &str); 5] = [
+/// Targets that are checked if their core library is installed, and what of the tree is checked for them. They have
+/// 32 bits, big endian, both, or no std. The front end (`vb3-intercept`) needs std.
+const TARGETS: [(&str, &str); 8] = [
     ("i686-unknown-linux-gnu", CRATES),
     ("s390x-unknown-linux-gnu", CRATES),
     ("powerpc-unknown-linux-gnu", WITHOUT_QUEUE),
     ("thumbv7em-none-eabi", WITHOUT_QUEUE),
     (BARE, CRATES),
+    (BARE, "-p vb3-dma-test --no-default-features"),
+    (BARE, "--manifest-path nostd/Cargo.toml"),
+    ("aarch64-unknown-linux-gnu", "-p vb3-intercept"),
 ];
 
-/// A target without an operating system. The sample host is built for it, too.
 const BARE: &str = "x86_64-unknown-none";
-
-/// The target besides this machine's that the front end (`vb3-intercept`) must build for, with std.
-const OTHER: &str = "aarch64-unknown-linux-gnu";
 
 /// Builds the sample library without std, calls it from C, and checks the other targets that are installed.
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
     let mut missing = Vec::new();
-    for (name, crates) in TARGETS {
-        if !sh::has_target(name) {
+    for (name, what) in TARGETS {
+        if sh::has_target(name) {
+            sh::run(in_target(&format!("check --target {name} {what}"), &target))?;
+        } else {
             missing.push(name);
-            continue;
         }
-        sh::run(sh::cargo(&format!("check --target {name} {crates}")))?;
     }
-    if sh::has_target(BARE) {
-        let check = format!("check -p vb3-dma-test --no-default-features --target {BARE}");
-        sh::run(sh::cargo(&check))?;
-        let check = format!("check --manifest-path nostd/Cargo.toml --target {BARE}");
-        sh::run(in_target(&check, &target))?;
-    }
-    if sh::has_target(OTHER) {
-        let check = format!("check -p vb3-intercept --target {OTHER}");
-        sh::run(in_target(&check, &target))?;
-    } else {
-        missing.push(OTHER);
-    }
+    missing.dedup();
     let toolchains = sh::text(cmd!("rustup toolchain list")).unwrap_or_default();
     if toolchains.lines().any(|line| line.starts_with(FLOOR)) {
-        let test = format!("test --quiet -p {MACHINE}");
-        for line in ["check", &test] {
+        // vb3-machine simulates a machine for the crates' tests.
+        for line in ["check", "test --quiet -p vb3-machine"] {
             let line = format!("{line} {CRATES}");
             let words = line.split(' ');
             // `+VERSION` works with rustup's cargo, which chooses the toolchain.
