@@ -128,12 +128,8 @@ impl Demo {
             faults.push(format!("{FRAMES} frames were sent and {shown} shown"));
         }
         let verdict = if wrong == 0 { "bit by bit" } else { "no" };
-        self.add(
-            ["camera > display", machine, verdict],
-            recorded,
-            shown,
-            judged(&report, shown, faults),
-        );
+        let judged = judged(&report, shown, faults);
+        self.add(["camera > display", machine, verdict], recorded, judged);
         Ok(())
     }
 
@@ -161,12 +157,8 @@ impl Demo {
             faults.push(format!("a frame is only {worst:.1} dB near to ffmpeg's"));
         }
         let verdict = format!("{worst:.1} dB at least");
-        self.add(
-            ["decoder > converter > display", machine, &verdict],
-            recorded,
-            shown,
-            judged(&report, shown, faults),
-        );
+        let names = ["decoder > converter > display", machine, &verdict];
+        self.add(names, recorded, judged(&report, shown, faults));
         Ok(())
     }
 
@@ -195,12 +187,11 @@ impl Demo {
         &mut self,
         [pipeline, machine, verdict]: [&str; 3],
         recorded: PathBuf,
-        shown: usize,
-        (cells, faults): ([String; 6], Vec<String>),
+        (cells, faults): ([String; 7], Vec<String>),
     ) {
         let fault = |fault| format!("{pipeline} on {machine}: {fault}");
         self.faults.extend(faults.into_iter().map(fault));
-        let mut row = table::row([pipeline, machine, &shown.to_string()]);
+        let mut row = table::row([pipeline, machine]);
         row.extend(cells);
         row.push(verdict.to_owned());
         self.rows.push(row);
@@ -226,12 +217,11 @@ impl Demo {
     }
 }
 
-/// Returns a report's cells for the columns from "fps" to "refusals", with counters summed over the queues.
+/// Returns a report's cells for the columns from "frames" to "refusals", with counters summed over the queues.
 /// Adds its faults to the others: a copy, a display without dma-bufs, a resource that is still held.
-fn judged(report: &Value, frames: usize, mut faults: Vec<String>) -> ([String; 6], Vec<String>) {
+fn judged(report: &Value, frames: usize, mut faults: Vec<String>) -> ([String; 7], Vec<String>) {
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
-    let devices = list(report, "devices");
-    let queues: Vec<&Value> = devices.flat_map(|device| list(device, "queues")).collect();
+    let queues = queues(report);
     let sum = |key: &str| queues.iter().map(|queue| number(queue, key)).sum::<u64>();
     // The display is the last device, so its queue is the last OUTPUT queue.
     let is_output = |name: &str| name.contains("output");
@@ -260,8 +250,15 @@ fn judged(report: &Value, frames: usize, mut faults: Vec<String>) -> ([String; 6
     let peak = peak.map_or_else(|| "-".to_owned(), mib);
     let [copied, bounced, syncs, refusals] =
         [copied, bounced, syncs, refusals].map(|n| n.to_string());
-    let fps = format!("{fps:.2}");
-    ([fps, copied, bounced, syncs, peak, refusals], faults)
+    let (frames, fps) = (frames.to_string(), format!("{fps:.2}"));
+    let cells = [frames, fps, copied, bounced, syncs, peak, refusals];
+    (cells, faults)
+}
+
+/// Returns the queues of all devices in a report.
+pub(crate) fn queues(report: &Value) -> Vec<&Value> {
+    let devices = list(report, "devices");
+    devices.flat_map(|device| list(device, "queues")).collect()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -293,7 +290,7 @@ mod tests {
             "refusals_left_out": 4
         });
         let (cells, faults) = judged(&report, 101, Vec::new());
-        assert_eq!(cells, ["25.00", "3", "0", "0", "1.5 MiB", "7"]);
+        assert_eq!(cells, ["101", "25.00", "3", "0", "0", "1.5 MiB", "7"]);
         assert_eq!(faults, ["3 bytes were copied"]);
         let (_, faults) = judged(&json!({}), 0, Vec::new());
         let wanted = [

@@ -14,37 +14,23 @@ const FRAMES: &str = "150";
 /// The source that ffmpeg plays: colour bars, which ffmpeg paints only once.
 const BARS: &str = "smptebars=size=1920x1080:rate=30";
 
-/// CPU time as a fraction of the run's time, and memory in KiB.
-#[derive(Clone, Copy)]
-struct Cost {
-    program: f64,
-    rest: f64,
-    kib: f64,
+/// CPU time of the program and of the rest as fractions of the run's time, and memory in KiB.
+type Cost = [f64; 3];
+
+fn cost(run: &Run) -> Result<Cost> {
+    let keys = ["wall_ns", "client_cpu_ns", "supervisor_cpu_ns", "peak_kib"];
+    let [wall, program, rest, kib] = keys.map(|key| run.value(key).map(|value| value as f64));
+    let wall = wall?;
+    Ok([program? / wall, rest? / wall, kib?])
 }
 
-impl Cost {
-    fn of(run: &Run) -> Result<Self> {
-        let wall = run.value("wall_ns")? as f64;
-        Ok(Self {
-            program: run.value("client_cpu_ns")? as f64 / wall,
-            rest: run.value("supervisor_cpu_ns")? as f64 / wall,
-            kib: run.value("peak_kib")? as f64,
-        })
-    }
-
-    fn row(self, what: &str) -> Vec<String> {
-        let percent = |part: f64| format!("{:.1} %", part * 100.0);
-        let all = self.program + self.rest;
-        let memory = format!("{:.1} MiB", self.kib / 1024.0);
-        let per_core = format!("{:.0}", 1.0 / all.max(0.001));
-        table::row([
-            what,
-            &percent(all),
-            &percent(self.program),
-            &memory,
-            &per_core,
-        ])
-    }
+fn row(what: &str, [program, rest, kib]: Cost) -> Vec<String> {
+    let percent = |part: f64| format!("{:.1} %", part * 100.0);
+    let all = program + rest;
+    let memory = format!("{:.1} MiB", kib / 1024.0);
+    let per_core = format!("{:.0}", 1.0 / all.max(0.001));
+    let (all, program) = (percent(all), percent(program));
+    table::row([what, &all, &program, &memory, &per_core])
 }
 
 pub(super) fn run() -> Result<Table> {
@@ -54,20 +40,16 @@ pub(super) fn run() -> Result<Table> {
         let mut run = vb3.with(&vec![CAMERA; count]);
         run.arg(&client)
             .args(["cameras", &count.to_string(), FRAMES]);
-        Cost::of(&measure(&mut run)?)
+        cost(&measure(&mut run)?)
     };
     let [few, many] = COUNTS;
     let (one, all) = (of(few)?, of(many)?);
     let more = (many - few) as f64;
-    let each = Cost {
-        program: (all.program - one.program) / more,
-        rest: (all.rest - one.rest) / more,
-        kib: (all.kib - one.kib) / more,
-    };
+    let each = std::array::from_fn(|part| (all[part] - one[part]) / more);
     let ffmpeg = format!(
         "exec ffmpeg -nostdin -v error -re -f lavfi -i {BARS} -frames:v {FRAMES} -pix_fmt yuv420p -f rawvideo pipe:1"
     );
-    let piped = Cost::of(&measure(&mut cmd!("{client} piped {ffmpeg}"))?)?;
+    let piped = cost(&measure(&mut cmd!("{client} piped {ffmpeg}"))?)?;
     println!("What you would pay per camera, 1920x1080 at 30 fps:");
     let header = [
         "a camera by",
@@ -77,9 +59,9 @@ pub(super) fn run() -> Result<Table> {
         "cameras per core",
     ];
     let rows = vec![
-        each.row("vb3, one of several"),
-        one.row("vb3, a run with one"),
-        piped.row("ffmpeg, writing to a pipe"),
+        row("vb3, one of several", each),
+        row("vb3, a run with one", one),
+        row("ffmpeg, writing to a pipe", piped),
     ];
     Ok((table::row(header), rows))
 }

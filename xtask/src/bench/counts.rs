@@ -2,9 +2,9 @@
 //! on other work of this computer.
 
 use super::pipeline;
-use crate::setup;
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
+use crate::{demo, setup};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use serde_json::Value;
@@ -38,18 +38,17 @@ const HEADER: [&str; 9] = [
 pub(super) fn run() -> Result<Table> {
     setup::install(&["linux-perf"])?;
     let (mut tools, [large, _]) = pipeline::prepare()?;
-    let report = sh::target().join("bench/report.json");
+    let file = sh::target().join("bench/report.json");
     let mut rows = Vec::new();
     for machine in MACHINES {
-        let options = ["--machine", machine, "--report"].map(str::to_owned);
-        tools.vb3.options = options.into();
-        tools.vb3.options.push(report.display().to_string());
+        let report = file.to_string_lossy();
+        tools.vb3.options = table::row(["--machine", machine, "--report", &report]);
         for (name, command) in [
             ("a small program", tools.small_program(&large)),
             ("GStreamer", tools.gstreamer(&large)),
         ] {
             let mut row = vec![name.to_owned(), machine.to_owned()];
-            row.extend(counts(&command, &report)?);
+            row.extend(counts(&command, &file)?);
             rows.push(row);
         }
     }
@@ -67,8 +66,8 @@ fn counts(command: &Command, report: &Path) -> Result<Vec<String>> {
     // The first run also fills caches, such as GStreamer's list of plugins.
     sh::quietly(&mut perf)?;
     sh::quietly(&mut perf)?;
-    let report: Value = serde_json::from_str(&fs::read_to_string(report)?)?;
-    let queues = queues(&report);
+    let report: Value = serde_json::from_slice(&fs::read(report)?)?;
+    let queues = demo::queues(&report);
     let of = |field: &'static str| queues.iter().filter_map(move |queue| queue[field].as_u64());
     let frames = of("frames").max().filter(|frames| *frames > 0);
     let frames = frames.context("no frame was shown")?;
@@ -77,21 +76,11 @@ fn counts(command: &Command, report: &Path) -> Result<Vec<String>> {
     let mut cells = vec![frames.to_string()];
     for event in EVENTS {
         let count = count_of(&counts, event);
-        cells.push(each(
-            count.with_context(|| format!("perf did not count {event}"))?,
-        ));
+        let count = count.with_context(|| format!("perf did not count {event}"))?;
+        cells.push(each(count));
     }
     cells.extend(["bytes_copied", "bytes_copied_by_codec"].map(|field| each(of(field).sum())));
     Ok(cells)
-}
-
-/// Returns the queues of all devices in a report.
-fn queues(report: &Value) -> Vec<&Value> {
-    let devices = report["devices"].as_array().into_iter().flatten();
-    devices
-        .filter_map(|device| device["queues"].as_array())
-        .flatten()
-        .collect()
 }
 
 /// Returns an event's count in the output of `perf stat -x ,`.

@@ -29,10 +29,9 @@ pub(super) fn run() -> Result<Table> {
         };
         let (few, all) = (measure(most / PART)?, measure(most)?);
         // An object of `pollfds` is an entry of the measured call, so the call's time per entry counts.
-        let cost = if name == "pollfds" {
-            "call_ns"
-        } else {
-            "add_cpu_ns"
+        let cost = match name {
+            "pollfds" => "call_ns",
+            _ => "add_cpu_ns",
         };
         let cost = all.value(cost)? as f64 / few.value(cost)?.max(1) as f64;
         let both = |key| Ok::<_, anyhow::Error>(format!("{}, {}", few.time(key)?, all.time(key)?));
