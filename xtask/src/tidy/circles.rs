@@ -145,19 +145,12 @@ fn reached<'a>(imports: &'a Imports, start: &'a str) -> BTreeSet<&'a str> {
 
 /// Returns the circles. Each is a set of modules that reach one another.
 pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
-    let all = imports
-        .keys()
-        .map(|module| (module.as_str(), reached(imports, module)));
-    let all: BTreeMap<&str, _> = all.collect();
-    let reaches = |from: &str, to: &str| all.get(from).is_some_and(|seen| seen.contains(to));
-    let circle = |module: &&str| {
-        let both = |other: &&&str| reaches(module, other) && reaches(other, module);
-        all.keys().filter(both).copied().collect()
-    };
-    all.keys()
-        .filter(|module| reaches(module, module))
-        .map(circle)
-        .collect()
+    let circles = imports.keys().map(|module| {
+        let mut circle = Vec::from_iter(reached(imports, module));
+        circle.retain(|other| reached(imports, other).contains(module.as_str()));
+        circle
+    });
+    circles.filter(|circle| !circle.is_empty()).collect()
 }
 
 /// Returns the circles of a package that are not allowed, and the allowed ones that no longer exist.

@@ -27,11 +27,8 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
         Ok(file) => items(&file.items, &mut found),
         Err(e) => found.push(format!("is not valid Rust: {e}")),
     }
-    let path = super::shown(path);
-    found
-        .iter()
-        .map(|fault| format!("{path}: {fault}"))
-        .collect()
+    let (path, found) = (super::shown(path), found.iter());
+    found.map(|fault| format!("{path}: {fault}")).collect()
 }
 
 /// Returns the public structs and enums of a file; with `all`, its public traits and type aliases, too.
@@ -149,8 +146,9 @@ fn fields<'a>(
 fn wants_unit(name: &str, of: &Type) -> bool {
     let is_number = matches!(type_name(of).as_str(), "u16" | "u32" | "u64" | "usize");
     let has = |words: &[String]| {
-        name.split('_')
-            .any(|word| words.iter().any(|one| one == word))
+        words
+            .iter()
+            .any(|one| name.split('_').any(|word| one == word))
     };
     let rules = &RULES.documentation;
     is_number && has(&rules.quantities) && !has(&rules.units_in_names)
@@ -172,10 +170,9 @@ fn names_errno(section: &str) -> bool {
     let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     let is_errno =
         |word: &str| word.len() >= 3 && word.starts_with('E') && word.bytes().all(is_capital);
-    let mut words = section.split(|c: char| !c.is_ascii_alphanumeric());
-    let mut passed_on = RULES.documentation.passed_on.iter();
-    let passes_on = passed_on.any(|words| section.contains(words));
-    words.any(is_errno) || section.contains("[`") || passes_on
+    let passed_on = &RULES.documentation.passed_on;
+    let passes_on = passed_on.iter().any(|words| section.contains(words));
+    words(section).any(is_errno) || section.contains("[`") || passes_on
 }
 
 fn is_public(visibility: &Visibility) -> bool {

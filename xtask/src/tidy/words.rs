@@ -18,8 +18,7 @@ const MAX_NAME: usize = 50;
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let (name, mut faults) = (super::shown(file), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
-        let found = [long_name(line), vague_constant(line)];
-        let found = found.into_iter().flatten();
+        let found = long_name(line).into_iter().chain(vague_constant(line));
         faults.extend(found.map(|fault| format!("{name}:{number}: {fault}")));
     }
     faults
@@ -49,10 +48,8 @@ pub(super) fn repeated_types(package: &str, files: &[Source<'_>]) -> Vec<String>
     }
     let repeated = types.into_iter().filter(|(_, files)| files.len() > 1);
     let sentence = |(name, files): (String, Vec<String>)| {
-        format!(
-            "{package}: several public types are called {name}: {}",
-            files.join(", ")
-        )
+        let files = files.join(", ");
+        format!("{package}: several public types are called {name}: {files}")
     };
     repeated.map(sentence).collect()
 }
