@@ -61,12 +61,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
             sh::run(needing_all(UNIT).args(["--no-fail-fast", "--", "--ignored"]))?;
         }
         let names = names_of(number, of)?;
-        let mut cargo = needing_all(E2E);
-        return sh::run(
-            cargo
-                .args(["--", "--include-ignored", "--exact"])
-                .args(names),
-        );
+        let options = ["--", "--include-ignored", "--exact"];
+        return sh::run(needing_all(E2E).args(options).args(names));
     }
     match words.as_slice() {
         [] => sh::run(needing_all("test --workspace --no-fail-fast")),
@@ -90,9 +86,8 @@ fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
     ensure!(number <= of, "the parts of {of} are 1 to {of}");
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
     let listed = sh::text(sh::cargo(E2E).args(list))?;
-    let names = listed
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"));
+    let listed = listed.lines();
+    let names = listed.filter_map(|line| line.strip_suffix(": test"));
     let names = names.skip(usize::from(number - 1)).step_by(of.into());
     let names: Vec<String> = names.map(str::to_owned).collect();
     ensure!(!names.is_empty(), "there are no tests in this part");

@@ -84,8 +84,7 @@ struct Clients {
 struct Client {
     name: String,
     command: String,
-    #[serde(default)]
-    limit: String,
+    limit: Option<String>,
     #[serde(flatten)]
     others: toml::Table,
 }
@@ -116,28 +115,30 @@ impl Clients {
     fn markdown(&self) -> String {
         let mut text = String::new();
         for (_, compared) in COMPARED {
+            text += &format!("**{compared}:**\n\n");
             let all = self.client.iter();
             let all = all.filter(|client| client.compared() == Some(compared));
             let (short, long): (Vec<&Client>, Vec<_>) =
                 all.partition(|client| client.item().is_some());
-            text += &format!("**{compared}:**\n\n");
             text.extend(short.iter().filter_map(|client| client.item()));
-            if !long.is_empty() {
-                let names: Vec<&str> = long.iter().map(|client| &*client.name).collect();
+            let names: Vec<&str> = long.iter().map(|client| &*client.name).collect();
+            if !names.is_empty() {
                 text += &format!("- longer commands: {}\n", names.join(", "));
             }
             text += "\n";
         }
-        let mut limits: Vec<&str> = Vec::new();
-        for client in &self.client {
-            if !client.limit.is_empty() && !limits.contains(&&*client.limit) {
-                limits.push(&client.limit);
+        text += "Limits of the programs:\n\n";
+        let mut limits = Vec::new();
+        for limit in self
+            .client
+            .iter()
+            .filter_map(|client| client.limit.as_ref())
+        {
+            if !limits.contains(&limit) {
+                text += &format!("- {limit}\n");
+                limits.push(limit);
             }
         }
-        if !limits.is_empty() {
-            text += "Limits of the programs:\n\n";
-        }
-        text.extend(limits.iter().map(|limit| format!("- {limit}\n")));
         text.trim_end().to_owned()
     }
 }

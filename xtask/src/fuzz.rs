@@ -66,14 +66,6 @@ fn cargo_fuzz(dir: &Path, what: &str) -> Command {
     cargo
 }
 
-/// Returns the length of the longest input in bytes. Streams need long inputs.
-fn longest(target: &str) -> u32 {
-    match target {
-        "stream" | "decoder" => 8192,
-        _ => 1024,
-    }
-}
-
 fn codec() -> PathBuf {
     sh::target().join("release/vb3-codec")
 }
@@ -81,10 +73,15 @@ fn codec() -> PathBuf {
 fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     let corpus = dir.join("corpus").join(target);
     fs::create_dir_all(&corpus)?;
+    // Bytes of the longest input. Streams need long inputs.
+    let longest = match target {
+        "stream" | "decoder" => 8192,
+        _ => 1024,
+    };
     let mut cargo = cargo_fuzz(dir, "run");
     cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
-    cargo.arg(format!("-max_len={}", longest(target)));
+    cargo.arg(format!("-max_len={longest}"));
     // Inputs may be long from the start, because even a simple use of a driver takes many steps.
     sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");

@@ -59,9 +59,10 @@ impl Guest {
     pub(crate) fn get(kind: Kind) -> Result<Self> {
         crate::setup::install(&[kind.arch.name()])?;
         let kernel = kernel(kind)?;
+        let what = "making the root of the arm64 guests, translated: about 400 MB to load";
         let root = match kind.arch {
             Arch::X86_64 => PathBuf::from("/"),
-            Arch::Arm64 => arm64_root()?,
+            Arch::Arm64 => lab::kept("arm64-root", what, 40, "make-arm64-root.sh", &[])?,
         };
         Ok(Self { kind, kernel, root })
     }
@@ -132,11 +133,6 @@ fn kernel(kind: Kind) -> Result<PathBuf> {
     lab::kept(&name, &what, 10, "make-kernel.sh", &words)
 }
 
-fn arm64_root() -> Result<PathBuf> {
-    let what = "making the root of the arm64 guests, translated: about 400 MB to load";
-    lab::kept("arm64-root", what, 40, "make-arm64-root.sh", &[])
-}
-
 /// Builds `vb3` for a guest with optimisation. It is linked statically if the guest has another processor.
 pub(crate) fn vb3(kind: Kind) -> Result<PathBuf> {
     program(kind, "build --package vb3", "vb3")
@@ -157,10 +153,7 @@ fn program(kind: Kind, line: &str, name: &str) -> Result<PathBuf> {
     eprintln!("+ {}", sh::shown(&cargo));
     let out = cargo.stderr(Stdio::inherit()).output();
     let Output { status, stdout, .. } = out.context("cargo does not start")?;
-    ensure!(
-        status.success(),
-        "the guest's programs cannot be built: {status}"
-    );
+    ensure!(status.success(), "cargo failed: {status}");
     let said = String::from_utf8_lossy(&stdout);
     let built = |name: &str| {
         let file = said.lines().find_map(|line| {

@@ -24,10 +24,8 @@ pub(crate) fn root() -> PathBuf {
 }
 
 pub(crate) fn target() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => root().join(dir),
-        None => root().join("target"),
-    }
+    let dir = std::env::var_os("CARGO_TARGET_DIR");
+    root().join(dir.unwrap_or_else(|| "target".into()))
 }
 
 /// Makes a directory for downloads, and returns it. It is outside the tree, so that downloads outlive the

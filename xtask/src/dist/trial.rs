@@ -67,9 +67,8 @@ pub(super) fn run(of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
         };
         for suite in suites.iter().filter(|suite| is_wanted(suite)) {
             let (name, began) = (&trial.name, Instant::now());
-            let options = roots
-                .get(&trial.root)
-                .context("a kind of root without options")?;
+            let options = roots.get(&trial.root);
+            let options = options.context("a kind of root without options")?;
             let root = root::fresh(suite, &trial.root, options)?;
             put(&root, files)?;
             // apt in the root gets the same access to its mirror as this system has.
@@ -83,11 +82,8 @@ pub(super) fn run(of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
             let said = root::inside(&root, &[], &["bash", "-exc", &script])
                 .with_context(|| format!("{name} does not work on Debian {suite}"))?;
             fs::remove_dir_all(&root)?;
-            let seconds = began.elapsed().as_secs();
-            println!(
-                "tried {name} on Debian {suite}: {} ({seconds} s)",
-                trial.done
-            );
+            let (done, seconds) = (&trial.done, began.elapsed().as_secs());
+            println!("tried {name} on Debian {suite}: {done} ({seconds} s)");
             // pytest prints these lines about durations.
             let said = String::from_utf8_lossy(&said);
             let times = said.lines().filter(|line| line.contains("s call "));
@@ -128,18 +124,15 @@ pub(super) fn with_tests(wheel: &Path) -> Vec<PathBuf> {
 
 /// Tries arm64's binary and wheel in a virtual machine.
 pub(super) fn arm64(binary: &Path, wheel: &Path) -> Result<()> {
-    let Scripts {
-        binary: script,
-        wheel: checks,
-    } = Trials::read()?.guest;
+    let scripts = Trials::read()?.guest;
     let kind = guest::ALL.iter().find(|kind| kind.arch == Arch::Arm64);
     let guest = Guest::get(*kind.context("there is no guest of arm64")?)?;
     let out = super::dir().join("arm64-guest");
     sh::fresh(&out)?;
     fs::copy(binary, out.join("vb3"))?;
     put(&out, &with_tests(wheel))?;
-    fs::write(out.join("wheel.sh"), in_work(&checks))?;
-    fs::write(out.join("run.sh"), script)?;
+    fs::write(out.join("wheel.sh"), in_work(&scripts.wheel))?;
+    fs::write(out.join("run.sh"), scripts.binary)?;
     let works = guest.run(&out, GUEST_LIMIT)?;
     ensure!(works, "the arm64 files do not work: see {}", out.display());
     println!(

@@ -60,14 +60,13 @@ impl Table {
                 place.script = place.script.replace(&format!("@{name}@"), text);
             }
         }
-        table
-            .container
-            .extend(profile::ALL.iter().map(|profile| Place {
-                name: format!("profile {}", profile.name),
-                needs: Vec::new(),
-                script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
-                incomplete: !profile.complete,
-            }));
+        let profiles = profile::ALL.iter().map(|profile| Place {
+            name: format!("profile {}", profile.name),
+            needs: Vec::new(),
+            script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
+            incomplete: !profile.complete,
+        });
+        table.container.extend(profiles);
         Ok(table)
     }
 }
@@ -84,10 +83,7 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     save.table("reach", || {
         let rows = rows(table, only, &mut lost)?;
         let is_known = !rows.is_empty();
-        ensure!(
-            is_known,
-            "there is no such place, or it is not available here"
-        );
+        ensure!(is_known, "no such place is available here");
         Ok((header, rows))
     })?;
     let names = lost.join("; ");
@@ -112,16 +108,13 @@ fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec
     if !places.is_empty() {
         let vb3 = sh::release_vb3()?;
         for place in places {
-            match place.missing() {
-                None => add(
-                    place.name.clone(),
-                    !place.incomplete,
-                    place.uses(&vb3, &uses)?,
-                ),
-                Some(name) => {
-                    eprintln!("reach: {} is left out: {name} is not installed", place.name);
-                }
+            if let Some(program) = place.missing() {
+                let name = &place.name;
+                eprintln!("reach: {name} is left out: {program} is not installed");
+                continue;
             }
+            let works = place.uses(&vb3, &uses)?;
+            add(place.name, !place.incomplete, works);
         }
     }
     let mut kinds = guest::ALL.to_vec();
@@ -161,17 +154,16 @@ impl Place {
     }
 
     fn uses(&self, vb3: &Path, uses: &[Use]) -> Result<Vec<bool>> {
-        let mut all = Vec::new();
-        for one in uses {
+        let works = |one: &Use| {
             let began = Instant::now();
             let failure = self.run(vb3, &one.command)?;
             let (time, works) = (began.elapsed().as_secs_f32(), failure.is_none());
             let said = failure.unwrap_or_default();
             let (place, name, verdict) = (&self.name, &one.name, verdict(works));
             eprintln!("reach: {place}: {name}: {verdict} ({time:.1} s) {said}");
-            all.push(works);
-        }
-        Ok(all)
+            Ok(works)
+        };
+        uses.iter().map(works).collect()
     }
 
     /// Runs a command in this place, under `vb3 run`. Returns the end of the output if the command fails.

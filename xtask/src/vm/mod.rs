@@ -176,8 +176,8 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let cells = wanted(args, &kernels)?;
     prepare(&lab, &kernels, &cells)?;
     for arch in args.archs() {
-        let mut own = kernels.iter().filter(|kernel| lab::arch_of(kernel) == arch);
-        if own.any(|kernel| needs(&cells, kernel, "package")) {
+        let mut own = cells.iter().filter(|cell| cell.arch() == arch);
+        if own.any(|cell| cell.needs("package")) {
             dkms::test(&lab, arch)?;
         }
     }
