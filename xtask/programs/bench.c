@@ -27,18 +27,18 @@ static void cycles(struct queue q, unsigned buffers, unsigned count)
 		bare[i] = t1 - t0;
 		refused[i] = t2 - t1;
 	}
-	set_format(&q, V4L2_PIX_FMT_YUYV, 64, 64, 0);
-	allocate(&q, buffers);
+	set_format(q, V4L2_PIX_FMT_YUYV, 64, 64, 0);
+	allocate(q, buffers);
 	for (unsigned i = 0; i < buffers; i++)
-		put(&q, i, -1, 0);
-	stream(&q, VIDIOC_STREAMON);
+		put(q, i, -1, 0);
+	stream(q, VIDIOC_STREAMON);
 	uint64_t begin = 0;
 	for (unsigned i = 0; i < count + count / 10; i++) {
 		// The first tenth warms up.
 		unsigned slot = i < count / 10 ? 0 : i - count / 10;
 		if (i == count / 10)
 			begin = now_ns();
-		struct v4l2_buffer b = buffer(&q, 0, &none);
+		struct v4l2_buffer b = buffer(q, 0, &none);
 		// The camera fills the next buffer meanwhile, outside the measured time.
 		(void)!ioctl(-1, _IO('V', 199), 0);
 		uint64_t t0 = now_ns();
@@ -50,7 +50,7 @@ static void cycles(struct queue q, unsigned buffers, unsigned count)
 		queue[slot] = t2 - t1;
 	}
 	uint64_t cycle_ns = (now_ns() - begin) / count, bare_ns = median(bare, count);
-	stream(&q, VIDIOC_STREAMOFF);
+	stream(q, VIDIOC_STREAMOFF);
 	say("bare_ns", bare_ns);
 	say("refused_ns", median(refused, count));
 	say("qbuf_ns", median(queue, count));
@@ -63,11 +63,11 @@ static size_t prepare(struct queue q)
 {
 	size_t length = 0;
 	unsigned char *mapped;
-	set_format(&q, V4L2_PIX_FMT_NV12, 1920, 1080, 0);
-	allocate(&q, 4);
+	set_format(q, V4L2_PIX_FMT_NV12, 1920, 1080, 0);
+	allocate(q, 4);
 	for (unsigned i = 0; i < 4; i++) {
-		length = map(&q, i, &mapped);
-		put(&q, i, -1, 0);
+		length = map(q, i, &mapped);
+		put(q, i, -1, 0);
 	}
 	return length;
 }
@@ -75,7 +75,7 @@ static size_t prepare(struct queue q)
 static void dequeue_and_queue(struct queue q)
 {
 	struct v4l2_plane none;
-	put(&q, take(&q, &none).index, -1, 0);
+	put(q, take(q, &none).index, -1, 0);
 }
 
 // CPU time of copying `bytes` bytes again and again, between buffers that hold `room` bytes in all. With
@@ -130,7 +130,7 @@ static void cameras(unsigned count, unsigned frames)
 	}
 	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), theirs = cpu_of(getppid()), begin = now_ns();
 	for (unsigned i = 0; i < count; i++)
-		stream(&queues[i], VIDIOC_STREAMON);
+		stream(queues[i], VIDIOC_STREAMON);
 	while (streaming) {
 		// One camera waits in DQBUF.
 		if (count > 1)
@@ -140,7 +140,7 @@ static void cameras(unsigned count, unsigned frames)
 				continue;
 			dequeue_and_queue(queues[i]);
 			if (!--left[i]) {
-				stream(&queues[i], VIDIOC_STREAMOFF);
+				stream(queues[i], VIDIOC_STREAMOFF);
 				fds[i].fd = -1;
 				streaming--;
 			}

@@ -77,15 +77,15 @@ struct queue {
 	unsigned memory;
 };
 
-static inline struct v4l2_buffer buffer(const struct queue *q, unsigned index, struct v4l2_plane *plane)
+static inline struct v4l2_buffer buffer(struct queue q, unsigned index, struct v4l2_plane *plane)
 {
 	struct v4l2_buffer b;
 	memset(&b, 0, sizeof(b));
 	memset(plane, 0, sizeof(*plane));
 	b.index = index;
-	b.type = q->type;
-	b.memory = q->memory;
-	if (V4L2_TYPE_IS_MULTIPLANAR(q->type)) {
+	b.type = q.type;
+	b.memory = q.memory;
+	if (V4L2_TYPE_IS_MULTIPLANAR(q.type)) {
 		b.m.planes = plane;
 		b.length = 1;
 	}
@@ -93,32 +93,31 @@ static inline struct v4l2_buffer buffer(const struct queue *q, unsigned index, s
 }
 
 // Sets a format with one plane, which the device must take as it is. `bytes` of 0 leaves the length to it.
-static inline void set_format(const struct queue *q, unsigned fourcc, unsigned width, unsigned height,
-			      unsigned bytes)
+static inline void set_format(struct queue q, unsigned fourcc, unsigned width, unsigned height, unsigned bytes)
 {
-	struct v4l2_format f = { .type = q->type };
+	struct v4l2_format f = { .type = q.type };
 	// Width, height and format have the same places in both structures.
 	struct v4l2_pix_format_mplane *pix = &f.fmt.pix_mp;
 	pix->pixelformat = fourcc;
 	pix->width = width;
 	pix->height = height;
-	if (V4L2_TYPE_IS_MULTIPLANAR(q->type)) {
+	if (V4L2_TYPE_IS_MULTIPLANAR(q.type)) {
 		pix->field = V4L2_FIELD_NONE;
 		pix->colorspace = V4L2_COLORSPACE_REC709;
 		pix->num_planes = 1;
 		pix->plane_fmt[0].sizeimage = bytes;
 	}
-	must(ioctl(q->fd, VIDIOC_S_FMT, &f), "VIDIOC_S_FMT");
+	must(ioctl(q.fd, VIDIOC_S_FMT, &f), "VIDIOC_S_FMT");
 	if (pix->pixelformat != fourcc || pix->width != width || pix->height != height) {
 		fprintf(stderr, "%ux%u is not offered\n", width, height);
 		exit(1);
 	}
 }
 
-static inline void allocate(const struct queue *q, unsigned count)
+static inline void allocate(struct queue q, unsigned count)
 {
-	struct v4l2_requestbuffers r = { .count = count, .type = q->type, .memory = q->memory };
-	must(ioctl(q->fd, VIDIOC_REQBUFS, &r), "VIDIOC_REQBUFS");
+	struct v4l2_requestbuffers r = { .count = count, .type = q.type, .memory = q.memory };
+	must(ioctl(q.fd, VIDIOC_REQBUFS, &r), "VIDIOC_REQBUFS");
 	if (r.count != count) {
 		fprintf(stderr, "%u buffers were asked for and %u made\n", count, r.count);
 		exit(1);
@@ -126,47 +125,47 @@ static inline void allocate(const struct queue *q, unsigned count)
 }
 
 // Maps a buffer. Returns its length.
-static inline size_t map(const struct queue *q, unsigned index, unsigned char **mapped)
+static inline size_t map(struct queue q, unsigned index, unsigned char **mapped)
 {
 	struct v4l2_plane plane;
 	struct v4l2_buffer b = buffer(q, index, &plane);
-	must(ioctl(q->fd, VIDIOC_QUERYBUF, &b), "VIDIOC_QUERYBUF");
+	must(ioctl(q.fd, VIDIOC_QUERYBUF, &b), "VIDIOC_QUERYBUF");
 	size_t length = b.m.planes == &plane ? plane.length : b.length;
 	off_t offset = b.m.planes == &plane ? plane.m.mem_offset : b.m.offset;
-	*mapped = got(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, q->fd, offset));
+	*mapped = got(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, q.fd, offset));
 	return length;
 }
 
-static inline int export(const struct queue *q, unsigned index)
+static inline int export(struct queue q, unsigned index)
 {
-	struct v4l2_exportbuffer e = { .type = q->type, .index = index, .flags = O_RDWR | O_CLOEXEC };
-	must(ioctl(q->fd, VIDIOC_EXPBUF, &e), "VIDIOC_EXPBUF");
+	struct v4l2_exportbuffer e = { .type = q.type, .index = index, .flags = O_RDWR | O_CLOEXEC };
+	must(ioctl(q.fd, VIDIOC_EXPBUF, &e), "VIDIOC_EXPBUF");
 	return e.fd;
 }
 
-static inline void stream(const struct queue *q, unsigned long request)
+static inline void stream(struct queue q, unsigned long request)
 {
-	int type = (int)q->type;
-	must(ioctl(q->fd, request, &type), "VIDIOC_STREAMON or VIDIOC_STREAMOFF");
+	int type = (int)q.type;
+	must(ioctl(q.fd, request, &type), "VIDIOC_STREAMON or VIDIOC_STREAMOFF");
 }
 
 // Queues a buffer: a dma-buf, if the queue imports, with `bytes` of data, if it is an OUTPUT queue.
-static inline void put(const struct queue *q, unsigned index, int dmabuf, unsigned bytes)
+static inline void put(struct queue q, unsigned index, int dmabuf, unsigned bytes)
 {
 	struct v4l2_plane plane;
 	struct v4l2_buffer b = buffer(q, index, &plane);
 	plane.bytesused = bytes;
-	if (q->memory == V4L2_MEMORY_DMABUF)
+	if (q.memory == V4L2_MEMORY_DMABUF)
 		plane.m.fd = dmabuf;
-	must(ioctl(q->fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+	must(ioctl(q.fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
 }
 
 // Takes a completed buffer, and waits for it.
-static inline struct v4l2_buffer take(const struct queue *q, struct v4l2_plane *plane)
+static inline struct v4l2_buffer take(struct queue q, struct v4l2_plane *plane)
 {
 	struct v4l2_buffer b = buffer(q, 0, plane);
-	while (ioctl(q->fd, VIDIOC_DQBUF, &b) < 0) {
-		struct pollfd p = { .fd = q->fd, .events = V4L2_TYPE_IS_OUTPUT(q->type) ? POLLOUT : POLLIN };
+	while (ioctl(q.fd, VIDIOC_DQBUF, &b) < 0) {
+		struct pollfd p = { .fd = q.fd, .events = V4L2_TYPE_IS_OUTPUT(q.type) ? POLLOUT : POLLIN };
 		if (errno != EAGAIN || poll(&p, 1, 10000) <= 0)
 			must(-1, "VIDIOC_DQBUF");
 	}

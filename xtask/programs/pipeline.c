@@ -12,7 +12,7 @@
 #define FEW 4
 
 // Waits for a completed buffer; returns its index.
-static unsigned finish(const struct queue *q, unsigned *bytes, unsigned *flags)
+static unsigned finish(struct queue q, unsigned *bytes, unsigned *flags)
 {
 	struct v4l2_plane plane;
 	struct v4l2_buffer b = take(q, &plane);
@@ -25,7 +25,7 @@ static unsigned finish(const struct queue *q, unsigned *bytes, unsigned *flags)
 	return b.index;
 }
 
-static unsigned finish_one(const struct queue *q)
+static unsigned finish_one(struct queue q)
 {
 	unsigned bytes, flags;
 	return finish(q, &bytes, &flags);
@@ -37,7 +37,7 @@ static int open_node(const char *path)
 }
 
 // Allocates the buffers of a CAPTURE queue, and exports them.
-static void export_all(const struct queue *q, unsigned count, int *exported)
+static void export_all(struct queue q, unsigned count, int *exported)
 {
 	allocate(q, count);
 	for (unsigned i = 0; i < count; i++)
@@ -58,7 +58,7 @@ static void feed_one(struct decoder *d, unsigned index)
 {
 	size_t bytes = fread(d->pieces[index], 1, PIECE, d->stream);
 	if (bytes > 0) {
-		put(&d->in, index, -1, (unsigned)bytes);
+		put(d->in, index, -1, (unsigned)bytes);
 		return;
 	}
 	if (!d->drained) {
@@ -77,7 +77,7 @@ static void feed_until(struct decoder *d, short wanted)
 		if (p.revents & wanted)
 			return;
 		if (p.revents & POLLOUT)
-			feed_one(d, finish_one(&d->in));
+			feed_one(d, finish_one(d->in));
 	}
 }
 
@@ -91,24 +91,24 @@ static void start_decoder(struct decoder *d, const char *path, unsigned buffers)
 	must(d->stream ? 0 : -1, path);
 	d->in = (struct queue){ .fd = fd, .type = OUTPUT, .memory = V4L2_MEMORY_MMAP };
 	d->out = (struct queue){ .fd = fd, .type = CAPTURE, .memory = V4L2_MEMORY_MMAP };
-	set_format(&d->in, V4L2_PIX_FMT_H264, 640, 480, PIECE);
+	set_format(d->in, V4L2_PIX_FMT_H264, 640, 480, PIECE);
 	must(ioctl(fd, VIDIOC_SUBSCRIBE_EVENT, &wish), "VIDIOC_SUBSCRIBE_EVENT");
-	allocate(&d->in, PIECES);
+	allocate(d->in, PIECES);
 	for (unsigned i = 0; i < PIECES; i++) {
-		must(map(&d->in, i, &d->pieces[i]) < PIECE ? -1 : 0, "a short buffer");
+		must(map(d->in, i, &d->pieces[i]) < PIECE ? -1 : 0, "a short buffer");
 		feed_one(d, i);
 	}
-	stream(&d->in, VIDIOC_STREAMON);
+	stream(d->in, VIDIOC_STREAMON);
 	feed_until(d, POLLPRI);
 	must(ioctl(fd, VIDIOC_DQEVENT, &event), "VIDIOC_DQEVENT");
 	must(ioctl(fd, VIDIOC_G_FMT, &f), "VIDIOC_G_FMT");
 	d->width = f.fmt.pix_mp.width;
 	d->height = f.fmt.pix_mp.height;
-	set_format(&d->out, V4L2_PIX_FMT_NV12, d->width, d->height, 0);
-	export_all(&d->out, buffers, d->exported);
+	set_format(d->out, V4L2_PIX_FMT_NV12, d->width, d->height, 0);
+	export_all(d->out, buffers, d->exported);
 	for (unsigned i = 0; i < buffers; i++)
-		put(&d->out, i, -1, 0);
-	stream(&d->out, VIDIOC_STREAMON);
+		put(d->out, i, -1, 0);
+	stream(d->out, VIDIOC_STREAMON);
 }
 
 // A converter, or a display without `out`.
@@ -118,38 +118,39 @@ struct stage {
 	unsigned turn;
 };
 
-static void start_input(struct queue *q, int fd, unsigned width, unsigned height)
+static struct queue start_input(int fd, unsigned width, unsigned height)
 {
-	*q = (struct queue){ .fd = fd, .type = OUTPUT, .memory = V4L2_MEMORY_DMABUF };
+	struct queue q = { .fd = fd, .type = OUTPUT, .memory = V4L2_MEMORY_DMABUF };
 	set_format(q, V4L2_PIX_FMT_NV12, width, height, 0);
 	allocate(q, FEW);
+	return q;
 }
 
 static void start_converter(struct stage *s, unsigned from[2], unsigned to[2])
 {
 	int fd = open_node("/dev/video1");
-	start_input(&s->in, fd, from[0], from[1]);
+	s->in = start_input(fd, from[0], from[1]);
 	s->out = (struct queue){ .fd = fd, .type = CAPTURE, .memory = V4L2_MEMORY_MMAP };
-	set_format(&s->out, V4L2_PIX_FMT_NV12, to[0], to[1], 0);
-	export_all(&s->out, FEW, s->exported);
-	stream(&s->in, VIDIOC_STREAMON);
-	stream(&s->out, VIDIOC_STREAMON);
+	set_format(s->out, V4L2_PIX_FMT_NV12, to[0], to[1], 0);
+	export_all(s->out, FEW, s->exported);
+	stream(s->in, VIDIOC_STREAMON);
+	stream(s->out, VIDIOC_STREAMON);
 }
 
 // Queues a picture in the next buffer.
 static void show(struct stage *s, int dmabuf, unsigned bytes)
 {
-	put(&s->in, s->turn++ % FEW, dmabuf, bytes);
+	put(s->in, s->turn++ % FEW, dmabuf, bytes);
 }
 
 // Converts a picture; returns the dma-buf of the result.
 static int convert(struct stage *s, int dmabuf, unsigned *bytes)
 {
 	unsigned flags;
-	put(&s->out, s->turn % FEW, -1, 0);
+	put(s->out, s->turn % FEW, -1, 0);
 	show(s, dmabuf, *bytes);
-	unsigned index = finish(&s->out, bytes, &flags);
-	finish_one(&s->in);
+	unsigned index = finish(s->out, bytes, &flags);
+	finish_one(s->in);
 	return s->exported[index];
 }
 
@@ -172,23 +173,23 @@ int main(int argc, char **argv)
 		start_converter(&hops[i], size, to);
 		memcpy(size, to, sizeof(size));
 	}
-	start_input(&display.in, open_node("/dev/video2"), size[0], size[1]);
-	stream(&display.in, VIDIOC_STREAMON);
+	display.in = start_input(open_node("/dev/video2"), size[0], size[1]);
+	stream(display.in, VIDIOC_STREAMON);
 
 	uint64_t start = now_ns();
 	unsigned flags = 0;
 	while (!(flags & V4L2_BUF_FLAG_LAST)) {
 		unsigned bytes;
 		feed_until(&decoder, POLLIN);
-		unsigned index = finish(&decoder.out, &bytes, &flags);
+		unsigned index = finish(decoder.out, &bytes, &flags);
 		if (bytes == 0)
 			continue;
 		int picture = decoder.exported[index];
 		for (unsigned i = 0; i < count; i++)
 			picture = convert(&hops[i], picture, &bytes);
 		show(&display, picture, bytes);
-		finish_one(&display.in);
-		put(&decoder.out, index, -1, 0);
+		finish_one(display.in);
+		put(decoder.out, index, -1, 0);
 	}
 	say("wall_ns", now_ns() - start);
 	return 0;

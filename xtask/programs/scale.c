@@ -27,19 +27,17 @@ static int converter(void)
 	int fd = (int)must(open("/dev/video0", O_RDWR), "/dev/video0");
 	for (unsigned i = 0; i < 2; i++) {
 		struct queue q = queue(fd, types[i]);
-		set_format(&q, V4L2_PIX_FMT_YUYV, SIDE, SIDE, 0);
-		allocate(&q, 1);
-		stream(&q, VIDIOC_STREAMON);
+		set_format(q, V4L2_PIX_FMT_YUYV, SIDE, SIDE, 0);
+		allocate(q, 1);
+		stream(q, VIDIOC_STREAMON);
 	}
-	struct queue capture = queue(fd, CAPTURE);
-	put(&capture, 0, -1, 0);
+	put(queue(fd, CAPTURE), 0, -1, 0);
 	return fd;
 }
 
 static void convert_one(int fd)
 {
-	struct queue output = queue(fd, OUTPUT);
-	put(&output, 0, -1, SIDE * SIDE * 2);
+	put(queue(fd, OUTPUT), 0, -1, SIDE * SIDE * 2);
 }
 
 // A thread that waits for a converter: by DQBUF for its own, since a queue has at most one such
@@ -56,9 +54,8 @@ static atomic_ullong heard_ns;
 static void *wait_there(void *given)
 {
 	struct waiter *w = given;
-	struct queue q = queue(w->fd, CAPTURE);
 	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(&q, 0, &plane);
+	struct v4l2_buffer b = buffer(queue(w->fd, CAPTURE), 0, &plane);
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 	atomic_store(&w->tid, (int)syscall(SYS_gettid));
 	if (w->polls)
@@ -145,10 +142,8 @@ static void threads(unsigned count, int polls)
 		sched_yield();
 	say("wake_ns", atomic_load(&heard_ns) - start);
 	start = now_ns();
-	for (unsigned i = 0; i < (polls ? 1 : count); i++) {
-		struct queue q = queue(all[i].fd, CAPTURE);
-		stream(&q, VIDIOC_STREAMOFF);
-	}
+	for (unsigned i = 0; i < (polls ? 1 : count); i++)
+		stream(queue(all[i].fd, CAPTURE), VIDIOC_STREAMOFF);
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(all[i].thread, NULL);
 	say("end_ns", (now_ns() - start) / count);
@@ -177,10 +172,9 @@ static void objects(unsigned count, int (*make)(int fd), void (*wake)(int fd, in
 
 static void by_dqbuf(int fd, int last)
 {
-	struct queue q = queue(fd, CAPTURE);
 	struct v4l2_plane plane;
 	(void)last;
-	take(&q, &plane);
+	take(queue(fd, CAPTURE), &plane);
 }
 
 static void close_all(int *all, unsigned count)
@@ -192,8 +186,7 @@ static void close_all(int *all, unsigned count)
 // One more descriptor of the same buffer.
 static int one_export(int fd)
 {
-	struct queue q = queue(fd, CAPTURE);
-	return export(&q, 0);
+	return export(queue(fd, CAPTURE), 0);
 }
 
 // One more epoll set with the same file.
@@ -281,15 +274,15 @@ static void watch(int to)
 {
 	enum { BUFFERS = 4 };
 	struct queue q = queue((int)must(open("/dev/video1", O_RDWR), "/dev/video1"), CAMERA);
-	allocate(&q, BUFFERS);
+	allocate(q, BUFFERS);
 	for (unsigned i = 0; i < BUFFERS; i++)
-		put(&q, i, -1, 0);
-	stream(&q, VIDIOC_STREAMON);
+		put(q, i, -1, 0);
+	stream(q, VIDIOC_STREAMON);
 	uint64_t lost = 0, longest = 0, last = 0, taken = 0;
 	unsigned next = 0;
 	while (!enough) {
 		struct v4l2_plane none;
-		struct v4l2_buffer b = buffer(&q, 0, &none);
+		struct v4l2_buffer b = buffer(q, 0, &none);
 		if (ioctl(q.fd, VIDIOC_DQBUF, &b) < 0)
 			break;
 		uint64_t at = now_ns();
@@ -302,7 +295,7 @@ static void watch(int to)
 		}
 		next = b.sequence + 1;
 		last = at;
-		put(&q, b.index, -1, 0);
+		put(q, b.index, -1, 0);
 	}
 	say("camera_frames", taken);
 	say("camera_lost", lost);
