@@ -33,11 +33,9 @@ pub(crate) fn sources(lab: &Lab) -> Result<()> {
 pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     object(lab, arch, None)?;
     let name = arch.name();
-    lab.step(
-        &format!("building the programs of {name}'s guests"),
-        120,
-        &format!("programs.sh /work/src/lab {name} /work/programs-{name}"),
-    )
+    let what = format!("building the programs of {name}'s guests");
+    let line = format!("programs.sh /work/src/lab {name} /work/programs-{name}");
+    lab.step(&what, 120, &line)
 }
 
 pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
@@ -55,11 +53,9 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
     let out = object_dir(arch, checker);
     let name = [arch.name(), checker.unwrap_or_default()].join(" ");
     let name = name.trim_end();
-    lab.step(
-        &format!("building the Rust object of {name}"),
-        600,
-        &format!("rust-object.sh /work/src {out} {name}"),
-    )
+    let what = format!("building the Rust object of {name}");
+    let line = format!("rust-object.sh /work/src {out} {name}");
+    lab.step(&what, 600, &line)
 }
 
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
@@ -86,16 +82,12 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     let object = object_dir(arch_of(kernel), is_checked(kernel).then_some("kasan"));
     let arch = arch_of(kernel).name();
     let flags = if fails { " -DVB3_FAILS" } else { "" };
-    lab.step(
-        &format!("building the modules for {kernel}"),
-        300,
-        &format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}"),
-    )?;
-    lab.step(
-        &format!("building the test driver for {kernel}"),
-        300,
-        &format!("driver.sh /work/src/lab {out} {arch} {kernel}"),
-    )?;
+    let what = format!("building the modules for {kernel}");
+    let line = format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}");
+    lab.step(&what, 300, &line)?;
+    let what = format!("building the test driver for {kernel}");
+    let line = format!("driver.sh /work/src/lab {out} {arch} {kernel}");
+    lab.step(&what, 300, &line)?;
     let name = lab.packed()?;
     // The lock is needed only if the modules are not packed yet.
     let is_packed = || lab.kernel(kernel, &name).exists();
@@ -106,20 +98,16 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     if is_packed() {
         return Ok(());
     }
-    lab.step(
-        &format!("packing the modules of {kernel}"),
-        300,
-        &format!("make-modules.sh {kernel} /kernels/{kernel}/{name}"),
-    )
+    let what = format!("packing the modules of {kernel}");
+    let line = format!("make-modules.sh {kernel} /kernels/{kernel}/{name}");
+    lab.step(&what, 300, &line)
 }
 
 /// Builds the C modules with the patches of docs/upstream.
 pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
-    lab.step(
-        &format!("building the C modules with patches for {kernel}: about 160 MB to load"),
-        600,
-        &format!("patched.sh /work/src/upstream {kernel} /work/{kernel}"),
-    )
+    let what = format!("building the C modules with patches for {kernel}: about 160 MB to load");
+    let line = format!("patched.sh /work/src/upstream {kernel} /work/{kernel}");
+    lab.step(&what, 600, &line)
 }
 
 /// Builds the drivers that Debian's kernels leave out, from the kernel's source.
@@ -131,9 +119,7 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     }
     let arch = arch_of(kernel).name();
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    lab.step(
-        &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),
-        600,
-        &format!("peers.sh /work/src/lab {arch} {kernel} /kernels/{kernel}/{name}"),
-    )
+    let what = format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load");
+    let line = format!("peers.sh /work/src/lab {arch} {kernel} /kernels/{kernel}/{name}");
+    lab.step(&what, 600, &line)
 }

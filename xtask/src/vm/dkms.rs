@@ -36,16 +36,12 @@ const VMALLOC: (&str, &str) = ("vmalloc", "vmalloc");
 /// The version that a test upgrades a package to.
 const NEXT_VERSION: &str = "99";
 
-/// Builds the archive of the Rust object's source, for all architectures, and the packages of one. Returns the
-/// names of the archive and the packages.
+/// Builds the archive of the Rust object's source, and an architecture's packages. Returns the files' names.
 fn packages(lab: &Lab, arch: Arch) -> Result<(String, Vec<String>)> {
     let version = &sh::field(build::KERNEL, "vb3-kernel", "version")?;
     let archive = format!("videobuf3-kernel_{version}_source.tar.xz");
-    lab.step(
-        "packing the Rust object's source",
-        60,
-        &format!("source.sh /work/src {version} /work/{archive}"),
-    )?;
+    let line = format!("source.sh /work/src {version} /work/{archive}");
+    lab.step("packing the Rust object's source", 60, &line)?;
     let package = |module| package(lab, arch, module, version, &archive);
     let names: Vec<String> = MODULES.into_iter().map(package).collect::<Result<_>>()?;
     fs::create_dir_all(results())?;
@@ -66,13 +62,11 @@ fn package(
 ) -> Result<String> {
     let (object, arch, debian) = (build::object_dir(arch, None), arch.name(), arch.debian());
     let name = format!("videobuf3-{kind}-dkms_{version}_{debian}.deb");
-    lab.step(
-        &format!("building the package of {kind} for {arch}"),
-        60,
-        &format!(
-            "package.sh /work/src {object} {arch} {debian} {version} {module} /work/{archive} /work/{name}"
-        ),
-    )?;
+    let what = format!("building the package of {kind} for {arch}");
+    let line = format!(
+        "package.sh /work/src {object} {arch} {debian} {version} {module} /work/{archive} /work/{name}"
+    );
+    lab.step(&what, 60, &line)?;
     Ok(name)
 }
 
@@ -84,19 +78,15 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let inside: String = names.iter().map(|name| format!(" /work/{name}")).collect();
     let arch = arch.name();
     let _lock = lab.lock()?;
-    lab.step(
-        &format!("installing and removing the packages of {arch} in the build root"),
-        3600,
-        &format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}"),
-    )?;
+    let what = format!("installing and removing the packages of {arch} in the build root");
+    let line = format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}");
+    lab.step(&what, 3600, &line)?;
     if arch == Arch::X86_64.name() {
         let object = build::object_dir(Arch::X86_64, None);
         let line = format!("older.sh /work/src {object} /work/older");
         lab.step("compiling the modules for Linux 6.1", 600, &line)?;
     }
-    lab.step(
-        &format!("rebuilding the Rust object of {arch} from its source"),
-        900,
-        &format!("rebuild-test.sh {arch} /work/{archive}{inside}"),
-    )
+    let what = format!("rebuilding the Rust object of {arch} from its source");
+    let line = format!("rebuild-test.sh {arch} /work/{archive}{inside}");
+    lab.step(&what, 900, &line)
 }

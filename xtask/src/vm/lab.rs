@@ -37,8 +37,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Adds the packages that an architecture other than x86-64 needs, unless they were added before. The build root
-    /// must have the sources.
+    /// Adds the packages of an architecture other than x86-64 once. The build root must have the sources.
     pub(crate) fn add(&self, arch: Arch) -> Result<()> {
         if arch == Arch::X86_64 {
             return Ok(());
@@ -99,8 +98,7 @@ impl Lab {
         Ok(list.lines().map(str::to_owned).collect())
     }
 
-    /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already. The build
-    /// root must have the sources.
+    /// Returns the checked kernel (with KASAN and others). Builds it once. The build root must have the sources.
     pub(crate) fn checked(&self) -> Result<String> {
         let stock = self.kernels(Arch::X86_64)?.into_iter().next();
         let stock = stock.context("the build root has no kernel")?;
