@@ -1,7 +1,7 @@
 //! Builds what users install: packages of a static binary, and a package with the codecs.
 //! The binary's packages are a tarball, a Debian package and a Python wheel.
 
-mod codec;
+pub(crate) mod codec;
 mod licences;
 mod root;
 mod stage;
@@ -12,7 +12,7 @@ use crate::arch::Arch;
 use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -88,9 +88,4 @@ fn build(arch: Arch) -> Result<PathBuf> {
     let mib = binary.metadata()?.len() as f64 / f64::from(1 << 20);
     println!("{name}: {mib:.1} MiB, needs no file of the system");
     Ok(binary)
-}
-
-/// Builds `vb3-codec` for Debian 13 on arm64, and puts it at a path.
-pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
-    codec::put(Arch::Arm64, "trixie", to)
 }

@@ -2,6 +2,7 @@
 //! Debian kernel. Programs come from this system, or from a root that is made once and kept.
 
 use crate::arch::Arch;
+use crate::dist;
 use crate::sh;
 use crate::step::{Lines, Running, tail};
 use crate::vm::lab;
@@ -165,7 +166,8 @@ fn program(kind: Kind, line: &str, name: &str) -> Result<PathBuf> {
     };
     if kind.arch == Arch::Arm64 {
         // The `vb3-codec` that cargo built has no codecs, because there was no libavcodec for arm64.
-        crate::dist::arm64_codec(&built("vb3")?.with_file_name("vb3-codec"))?;
+        let codec = built("vb3")?.with_file_name("vb3-codec");
+        dist::codec::put(kind.arch, kind.suite, &codec)?;
     }
     built(name)
 }

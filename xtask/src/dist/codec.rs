@@ -64,7 +64,7 @@ fn build(root: &Path, arch: Arch, more: &str) -> Result<PathBuf> {
 }
 
 /// Builds the program for a Debian release and puts it at a path.
-pub(super) fn put(arch: Arch, suite: &str, to: &Path) -> Result<()> {
+pub(crate) fn put(arch: Arch, suite: &str, to: &Path) -> Result<()> {
     let root = build_root(arch, suite)?;
     stage::copy(&build(&root, arch, "")?, to, "755")?;
     Ok(fs::remove_dir_all(&root)?)
