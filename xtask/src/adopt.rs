@@ -43,8 +43,7 @@ const VIRTIO_TRANSLATED: &str = "\
 
 const NVME: &str = "-device nvme,drive=disk,serial=adopt";
 
-/// Each transfer of the device `edu` takes 100 ms of machine time. With `sleep=off`, QEMU skips the time in
-/// which the machine's processor sleeps.
+/// Each transfer of `edu` takes 100 ms. With `sleep=off`, QEMU skips the time in which the processor sleeps.
 const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
@@ -110,8 +109,7 @@ fn numbers() -> Vec<u8> {
     (0..HALF / 8).flat_map(usize::to_le_bytes).collect()
 }
 
-/// Checks that the disk holds the `written` bytes, then the same bytes inverted.
-/// Returns the number of sectors.
+/// Checks that the disk has the `written` bytes, then these inverted. Returns the number of sectors.
 fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
     let inverted = written.iter().map(|byte| !byte);
     let expected = written.iter().copied().chain(inverted);

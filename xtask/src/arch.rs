@@ -89,8 +89,7 @@ impl Arch {
         let program = format!("qemu-system-{}", self.machine());
         let (machine, cpu) = match self {
             Self::X86_64 => ("q35", "max"),
-            // In emulation, the architecture's own algorithm for signing pointers takes most of the kernel's
-            // time.
+            // In emulation, the architecture's own algorithm for signing pointers takes most of the time.
             Self::Arm64 => ("virt,gic-version=3", "max,pauth-impdef=on"),
         };
         cmd!("nice {program} -M {machine} -cpu {cpu} -nodefaults -no-reboot -display none")

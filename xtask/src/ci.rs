@@ -23,8 +23,7 @@ pub(crate) struct TestArgs {
 pub(crate) const E2E: &str = "test --workspace --test e2e";
 /// Unit and model tests: all tests except the files `e2e` and `program` (of `vb3-intercept`).
 const UNIT: &str = "test --workspace --lib --bins --test [!ep]* --test p[!r]*";
-/// The quick ones of these: no files `seeds`, `stack` or `streams`, and no tests that need ffmpeg, whose names
-/// have this word.
+/// The quick ones of these: no files `seeds`, `stack` or `streams`, and no tests with ffmpeg in their names.
 const QUICK: &str = "test --workspace --exclude vb3-avcodec --no-fail-fast --lib --bins --test [!eps]* \
     --test p[!r]* --test s[!et]* -- --skip ffmpeg";
 const DOC: &str = "test --workspace --doc";

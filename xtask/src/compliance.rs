@@ -45,10 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(programs).chain(std::env::split_paths(&path));
         cargo.env("PATH", std::env::join_paths(path)?);
-        cargo
-            .arg("--")
-            .args(args.full.then_some("--include-ignored"));
-        if sh::run(cargo.args(&args.filter)).is_err() {
+        let full = args.full.then_some("--include-ignored");
+        if sh::run(cargo.arg("--").args(full).args(&args.filter)).is_err() {
             failed.push(suite.as_str());
         }
     }

@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 const SIZE: (u32, u32) = (1280, 720);
 const CONVERTED: (u32, u32) = (640, 360);
 const RATE: u32 = 25;
-/// Smallest allowed PSNR in decibels between a frame and its reference. The PSNR between the pictures of two
-/// good scalers is higher.
+/// Smallest allowed PSNR in decibels between a frame and its reference. That of two good scalers is higher.
 const MIN_PSNR_DB: f64 = 40.0;
 /// Longest time of a pipeline in seconds.
 const LIMIT: &str = "120";
@@ -100,15 +99,12 @@ impl Demo {
     fn camera(&mut self, machine: &str, clip: &[String]) -> Result<()> {
         let (width, height) = SIZE;
         let recorded = self.dir.join(format!("camera-{machine}.y4m"));
+        let (from, to) = (in_spec(&self.clip), in_spec(&recorded));
         let devices = [
-            format!(
-                "camera={},format=NV12,size={width}x{height},fps={RATE}/1",
-                in_spec(&self.clip)
-            ),
-            format!("display={},format=NV12,fps={RATE}/1", in_spec(&recorded)),
+            format!("camera={from},format=NV12,size={width}x{height},fps={RATE}/1"),
+            format!("display={to},format=NV12,fps={RATE}/1"),
         ];
-        // Without show-preroll-frame=false, the sink shows the first frame twice: the first time in the pause
-        // before playing.
+        // Without show-preroll-frame=false, the sink also shows the first frame before it plays.
         let program = format!(
             "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={FRAMES} \
              ! video/x-raw,format=NV12,width={width},height={height},framerate={RATE}/1 \

@@ -28,8 +28,7 @@ pub(crate) fn target() -> PathBuf {
     root().join(dir.unwrap_or_else(|| "target".into()))
 }
 
-/// Makes a directory for downloads, and returns it. It is outside the tree, so that downloads outlive the
-/// tree.
+/// Makes a directory for downloads, and returns it. It is outside the tree, and outlives it.
 pub(crate) fn cache(part: &str) -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(std::env::home_dir()?.join(".cache")));

@@ -101,10 +101,8 @@ pub(crate) fn cpu_time(pid: &str, first: usize) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may contain any character.
     let words = stat.rsplit_once(')')?.1.split_whitespace().skip(first - 3);
-    let ticks: Option<Vec<u64>> = words.take(2).map(|word| word.parse().ok()).collect();
-    Some(Duration::from_millis(
-        ticks?.iter().sum::<u64>() * MS_PER_TICK,
-    ))
+    let ticks: Option<u64> = words.take(2).map(|word| word.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks? * MS_PER_TICK))
 }
 
 /// Runs a step to its end. Its log is named after `what`, up to a colon.

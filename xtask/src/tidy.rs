@@ -25,21 +25,15 @@ struct Rules {
 }
 
 /// The rules of a crate: its place in the layers, and its exceptions.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Layer {
     name: String,
-    #[serde(default)]
     may_use: Vec<String>,
-    #[serde(default)]
     may_unsafe: bool,
-    #[serde(default)]
     teaches: bool,
-    #[serde(default)]
     tangled: bool,
-    #[serde(default)]
     circles: Vec<circles::Allowed>,
-    #[serde(default)]
     inside: Vec<String>,
     rooms: Option<rooms::Rules>,
 }

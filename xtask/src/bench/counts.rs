@@ -1,5 +1,4 @@
-//! Counts what a frame costs in the pipeline of devices, on several machines. Unlike times, counts hardly depend
-//! on other work of this computer.
+//! Counts what a frame costs in the pipeline of devices. Other work of this computer hardly changes the counts.
 
 use super::pipeline;
 use crate::sh::{self, cmd};

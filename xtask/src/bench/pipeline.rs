@@ -104,17 +104,14 @@ pub(super) fn prepare() -> Result<(Tools, [Stream; 2])> {
 
 /// Returns the clip, scaled to a size, and repeated so that the start matters little. Makes it once.
 fn stream(size: &'static str, again: &str) -> Result<Stream> {
-    let file =
-        |end: &str| Ok::<_, anyhow::Error>(sh::cache("")?.join(format!("pipeline-p-{size}.{end}")));
-    let (mp4, bare, clip) = (file("mp4")?, file("h264")?, demo::clip()?);
+    let mp4 = sh::cache("")?.join(format!("pipeline-p-{size}.mp4"));
+    let (bare, clip) = (mp4.with_extension("h264"), demo::clip()?);
     let scale = format!("scale={}", size.replace('x', ":"));
-    let start = "-nostdin -v error -y".split(' ');
-    let begin = start.clone();
     make(&mp4, cmd!(
-        "ffmpeg {begin...} -stream_loop {again} -i {clip} -an -vf {scale} -c:v libx264 -preset medium
+        "ffmpeg -nostdin -v error -y -stream_loop {again} -i {clip} -an -vf {scale} -c:v libx264 -preset medium
              -bf 0 -crf 23 -f mp4"
     ))?;
-    let copy = cmd!("ffmpeg {start...} -i {mp4} -c copy -bsf:v h264_mp4toannexb -f h264");
+    let copy = cmd!("ffmpeg -nostdin -v error -y -i {mp4} -c copy -bsf:v h264_mp4toannexb -f h264");
     make(&bare, copy)?;
     Ok(Stream { size, mp4, bare })
 }
@@ -153,10 +150,8 @@ impl Tools {
 
     fn client(&self, stream: &Stream, sink: &str, buffers: &str, sizes: &[&str]) -> Command {
         let mut run = self.devices(sink);
-        run.arg(&self.client)
-            .arg(&stream.bare)
-            .arg(buffers)
-            .args(sizes);
+        run.arg(&self.client).arg(&stream.bare);
+        run.arg(buffers).args(sizes);
         run
     }
 

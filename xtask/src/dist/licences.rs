@@ -3,7 +3,7 @@
 use crate::{sh, tidy};
 use anyhow::Result;
 use fs_err as fs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
@@ -18,7 +18,7 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
             .any(|line| format!("{line} ").starts_with(name))
     };
     let mut list = String::from("The program is made of these crates:\n\n");
-    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for part in sh::packages(&format!("--filter-platform {target}"))? {
         let field = |name: &str| part[name].as_str().unwrap_or_default();
         let name = format!("{} v{}", field("name"), field("version"));
@@ -35,13 +35,12 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
                 continue;
             };
             let crates = texts.entry(text.trim().to_owned()).or_default();
-            if !crates.contains(&name) {
-                crates.push(name.clone());
-            }
+            crates.insert(name.clone());
         }
     }
     for (text, crates) in texts {
-        list += &format!("\n{}\n\n{}:\n\n{text}\n", "-".repeat(78), crates.join(", "));
+        let crates = Vec::from_iter(crates).join(", ");
+        list += &format!("\n{}\n\n{crates}:\n\n{text}\n", "-".repeat(78));
     }
     Ok(list)
 }

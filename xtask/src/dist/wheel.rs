@@ -37,9 +37,8 @@ pub(super) fn make(arch: Arch, stage: &Path, binary: &Path) -> Result<PathBuf> {
     );
     arch.linked_statically(build.current_dir(&python));
     sh::quietly(&mut build)?;
-    let wheel = fs::read_dir(&out)?
-        .next()
-        .context("maturin made no wheel")??;
+    let wheel = fs::read_dir(&out)?.next();
+    let wheel = wheel.context("maturin made no wheel")??;
     let to = super::dir().join(wheel.file_name());
     fs::rename(wheel.path(), &to)?;
     fs::remove_dir(&out)?;

@@ -14,8 +14,7 @@ const USE: Duration = Duration::from_secs(300);
 
 const TESTS: Duration = Duration::from_secs(3 * 3600);
 
-/// Number of tests at a time. On an emulated processor, some tests keep their time limits only if they run
-/// alone.
+/// Number of tests at a time. On an emulated processor, some keep their time limits only if they run alone.
 const THREADS: &str = "1";
 /// Factor by which programs may take longer in a guest.
 const SLOWNESS: &str = "10";

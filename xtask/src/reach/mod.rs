@@ -6,7 +6,7 @@ mod matrix;
 mod profile;
 mod same;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -43,9 +43,8 @@ pub(crate) struct ConfineArgs {
 /// Runs a command under a profile, in place of this process.
 pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
     let profile = profile::find(&args.profile)?;
-    let Some((name, rest)) = args.command.split_first() else {
-        bail!("there is no command to run");
-    };
+    let command = args.command.split_first();
+    let (name, rest) = command.context("there is no command to run")?;
     profile.apply()?;
     Err(Command::new(name).args(rest).exec().into())
 }

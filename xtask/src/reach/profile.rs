@@ -40,13 +40,9 @@ const ADMIN: &[libc::c_long] = calls![
 ];
 
 /// System calls on other processes that need CAP_SYS_PTRACE in the profiles of all engine versions.
-const TRACING: &[libc::c_long] = calls![
-    SYS_kcmp SYS_pidfd_getfd SYS_process_madvise
-];
+const TRACING: &[libc::c_long] = calls![SYS_kcmp SYS_pidfd_getfd SYS_process_madvise];
 
-const MEMORY: &[libc::c_long] = calls![
-    SYS_process_vm_readv SYS_process_vm_writev
-];
+const MEMORY: &[libc::c_long] = calls![SYS_process_vm_readv SYS_process_vm_writev];
 
 const IO_URING: &[libc::c_long] = calls![
     SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register

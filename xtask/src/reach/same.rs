@@ -36,15 +36,15 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     fs::write(here.join("same.toml"), SCRIPT)?;
     let line = command(vb3, here.to_str().context("the path is not UTF-8")?);
     sh::quietly(cmd!("sh -c {line}"))?;
+    let read = |dir: &Path, name: &str| match name {
+        REPORT => without_place(&fs::read(dir.join(name))?),
+        _ => Ok(fs::read(dir.join(name))?),
+    };
     for name in FILES {
-        let paths = [here.join(name), there.join(name)];
-        let [mut own, mut other] = [fs::read(&paths[0])?, fs::read(&paths[1])?];
-        if name == REPORT {
-            (own, other) = (without_place(&own)?, without_place(&other)?);
-        }
+        let (own, other) = (read(&here, name)?, read(there, name)?);
         if own.is_empty() || own != other {
-            let [own, other] = paths.map(|path| path.display().to_string());
-            bail!("{own}, made here, is empty or differs from {other}");
+            let there = there.display();
+            bail!("{name}, made here, is empty or differs from that in {there}");
         }
     }
     Ok(())
