@@ -68,7 +68,7 @@ impl Driven {
         // Physically contiguous, too, since the CPU uses physical addresses.
         let attrs = Attrs::FORCE_CONTIGUOUS;
         let memory = self.device.alloc_coherent_with(len as u64, attrs).ok()?;
-        let seen = view_of(memory.alloc().ok()?.segments().first()?)?;
+        let seen = view_of(memory.segments().first()?)?;
         let addr = memory.addr().get();
         self.memory.with(|list| list.push((addr, memory)));
         Some((addr, seen))

@@ -7,7 +7,8 @@ use crate::platform::zero_with;
 use crate::ranges::RangeRoom;
 use crate::space::Space;
 use crate::{
-    Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper, Vmap,
+    Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
+    Segment, Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;
@@ -139,6 +140,12 @@ impl<H: MapperRef> Coherent<H> {
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.memory.len_bytes()
+    }
+
+    /// Returns the physical runs of the memory.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        self.memory.as_alloc().map_or(&[], Alloc::segments)
     }
 
     fn view(&self) -> Result<&Vmap<H::Platform>, Error> {
