@@ -42,21 +42,26 @@ pub(crate) fn frames() -> u32 {
     if is_full() { 60 } else { 20 }
 }
 
+/// Returns v4l2-compliance with patience: on a busy machine, a frame can take longer than the program waits for
+/// it. `None` if there is no C compiler.
+pub(crate) fn program() -> Option<[String; 3]> {
+    let patient = compiled("patient.so.c")?;
+    let preload = format!("LD_PRELOAD={}", patient.display());
+    Some(["env".into(), preload, "v4l2-compliance".into()])
+}
+
 /// Runs v4l2-compliance on the first device. Returns failures and warnings.
 fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     if lacks("v4l2-compliance") {
         return None;
     }
-    // On a busy machine, a frame can take longer than v4l2-compliance waits for it.
-    let patient = compiled("patient.so.c")?;
+    let program = program()?;
     let mut run = Run::on(machine).real_time("its polls have timeouts");
     for spec in specs {
         run = run.device(*spec);
     }
     let outcome = run
-        .program(["env"])
-        .and([format!("LD_PRELOAD={}", patient.display())])
-        .and(["v4l2-compliance"])
+        .program(program)
         .and(words)
         .and(["-d".into(), "/dev/video0".into(), format!("-s{}", frames())])
         .run();
