@@ -90,18 +90,12 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let pinned = Self::new(
-            cx,
-            dev,
-            user,
-            addr,
-            len_bytes,
-            direction,
-            |table| match cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC) {
-                Ok(mapping) => Ok(Reached::Mapped(mapping, None)),
-                Err(e) => Err(PlaneError::NoMemory(e.reason())),
-            },
-        );
+        let map = |table: &O::Table| {
+            let mapped = cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC);
+            let mapping = mapped.map_err(|e| PlaneError::NoMemory(e.reason()))?;
+            Ok(Reached::Mapped(mapping, None))
+        };
+        let pinned = Self::new(cx, dev, user, addr, len_bytes, direction, map);
         pinned.map_err(|e| PlaneError::NoMemory(e.reason()))
     }
 
@@ -119,18 +113,12 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        Self::new(
-            cx,
-            dev,
-            user,
-            addr,
-            len_bytes,
-            direction,
-            |table| match cx.ops.vmap_table(table) {
-                Ok(vmap) => Ok(Reached::Virtual(vmap)),
-                Err(e) => Err(PlaneError::NoMemory(e.reason())),
-            },
-        )
+        let map = |table: &O::Table| {
+            let vmap = cx.ops.vmap_table(table);
+            let vmap = vmap.map_err(|e| PlaneError::NoMemory(e.reason()))?;
+            Ok(Reached::Virtual(vmap))
+        };
+        Self::new(cx, dev, user, addr, len_bytes, direction, map)
     }
 
     /// Pins a program's memory, and lets `reach` map it.
