@@ -297,7 +297,7 @@ pub struct Vp8Settings {
     pub qp: (u8, u8),
 }
 
-/// Profile of an H.264 encoder. The encoder makes no B pictures, whatever the profile.
+/// Profile of an H.264 encoder. The encoder makes no B pictures in any profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum H264Profile {
     /// Codes with CAVLC.
@@ -322,7 +322,7 @@ pub struct Rect {
     pub height: u32,
 }
 
-/// The order in which a picture's lines were captured.
+/// The order of capture of a picture's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field {
     /// All lines at the same time.
@@ -442,7 +442,7 @@ pub enum Event {
     Format(StreamFormat),
     /// A decoded picture.
     Picture {
-        /// Tag of the piece in which the picture's first slice starts.
+        /// Tag of the piece with the start of the picture's first slice.
         tag: u64,
         /// The picture's pixels.
         picture: Picture,
@@ -453,11 +453,11 @@ pub enum Event {
     },
     /// A decoded picture is in the memory that was lent for it.
     Filled {
-        /// Tag of the piece in which the picture's first slice starts.
+        /// Tag of the piece with the start of the picture's first slice.
         tag: u64,
         /// Number of the loan, from [`Worker::lend`](crate::Worker::lend).
         loan: u64,
-        /// The order in which the picture's lines were captured.
+        /// The order of capture of the picture's lines.
         field: Field,
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,

@@ -25,6 +25,7 @@ use vb3_world::{Outside, World};
 const MAX_TICKS: usize = 64;
 /// Maximum number of ticks after a step.
 const MAX_RESULTS: usize = 10_000;
+/// Maximum wait for a codec's result.
 const CODEC_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,

@@ -22,7 +22,7 @@ const QUALITY: u8 = 85;
 struct Coding<C> {
     stamp: Stamp,
     token: Active<C>,
-    /// The length of a real camera's file, to which this file is padded; `None` for no padding.
+    /// The file is padded to this length, that of a real camera's file; `None` for no padding.
     bytes: Option<usize>,
 }
 
