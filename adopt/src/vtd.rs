@@ -125,11 +125,7 @@ impl Vtd {
 
     /// Describes the IOMMU for the mapping layer.
     pub(crate) fn info(&self) -> IommuInfo {
-        IommuInfo {
-            page_sizes: self.page_sizes(),
-            first: Iova::new(4096),
-            last: Iova::new((1 << self.input().0) - 1),
-        }
+        IommuInfo::new(self.page_sizes(), self.input().0)
     }
 
     pub(crate) fn map(

@@ -8,8 +8,6 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
-#[path = "../../crates/dma/examples/small_host/host.rs"]
-mod host;
 mod sample;
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -63,17 +61,17 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-fn run_on(devices_behind_iommu: usize) -> Result<(), i32> {
-    let dma = host::Host::new(devices_behind_iommu).and_then(Mapper::new);
+fn run_on(first_device: u8) -> Result<(), i32> {
+    let dma = sample::Host::new().and_then(Mapper::new);
     let dma = dma.map_err(Error::errno)?;
-    sample::ring(&dma).map_err(Error::errno)?;
-    sample::capture(dma).map_err(|err| err.errno())
+    sample::ring(&dma, first_device).map_err(Error::errno)?;
+    sample::capture(dma, first_device).map_err(|err| err.errno())
 }
 
-/// Runs the sample on both hosts, without and with an IOMMU. Returns zero, or an errno.
+/// Runs the sample on devices without and with an IOMMU. Returns zero, or an errno.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_nostd_run() -> i32 {
-    let both = run_on(0).and_then(|()| run_on(2));
+    let both = run_on(0).and_then(|()| run_on(sample::FIRST_BEHIND_IOMMU));
     both.map_or_else(|errno| errno, |()| 0)
 }

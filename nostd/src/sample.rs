@@ -1,20 +1,96 @@
-//! A sample that was written only from the crates' documentation: two devices, a ring, and a capture queue whose
-//! buffers an interrupt completes.
+//! A complete host, a driver that maps a frame and writes a ring, and one whose queue an interrupt completes. The file
+//! is kept below 150 lines. A real host would use locks in place of `RefCell`.
 
-use crate::host::{Host, PAGE};
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{collections::BTreeMap, rc::Rc, vec, vec::Vec};
 use core::cell::RefCell;
 use vb3_dma::mapped::{FromDevice, ToDevice};
-use vb3_dma::{DmaOps, Error, Mapper};
+use vb3_dma::{
+    Caching, DeviceInfo, DmaOps, Error, Iommu, IommuInfo, Iova, KernelViews, Limits, Mapper,
+    PageRequest, PageSource, PhysAddr, Prot, RangeAllocator, Segment,
+};
 use vb3_plane::{Cookie, Device, Planes};
 use vb3_queue::{
     Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MAX_PLANES,
     Memory, PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
 };
 
+const PAGE: u64 = 4096;
+const PAGES: u64 = 512;
+pub(crate) const FIRST_BEHIND_IOMMU: u8 = 2;
+
+pub(crate) struct Host {
+    ram: RefCell<Vec<u8>>,
+    free: RefCell<RangeAllocator>,
+    iommu: RefCell<BTreeMap<(u8, Iova), PhysAddr>>,
+}
+
+impl Host {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let ram = RefCell::new(vec![0; (PAGES * PAGE) as usize]);
+        let free = RangeAllocator::new(1, PAGES - 1).map_err(|_| Error::Invalid)?;
+        let (free, iommu) = (free.into(), RefCell::default());
+        Ok(Self { ram, free, iommu })
+    }
+}
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = Segment;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+    fn device_info(&self, dev: u8) -> Option<DeviceInfo> {
+        let iommu = (dev >= FIRST_BEHIND_IOMMU).then_some(IommuInfo::new(PAGE, 32));
+        Some(DeviceInfo::new(Limits::default()).with_iommu(iommu))
+    }
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
+        let first = self.free.borrow_mut().take(request.len / PAGE, 1, PAGES);
+        let addr = first.map_err(|_| Error::no_ram(request.len))? * PAGE;
+        self.ram.borrow_mut()[addr as usize..][..request.len as usize].fill(0);
+        Ok(Segment::pages(PhysAddr::new(addr), request.len))
+    }
+    fn free_pages(&self, pages: Segment) {
+        let first = pages.addr.get() / PAGE;
+        let _freed = self.free.borrow_mut().give_back(first, pages.len / PAGE);
+    }
+    fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
+        (index == 0).then_some(*pages)
+    }
+}
+
+impl Iommu for Host {
+    fn iommu_map(&self, dev: u8, at: Iova, to: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+        self.iommu.borrow_mut().insert((dev, at), to);
+        Ok(())
+    }
+    fn iommu_unmap(&self, dev: u8, at: Iova, _: u64) -> Result<(), Error> {
+        let removed = self.iommu.borrow_mut().remove(&(dev, at));
+        removed.map(|_| ()).ok_or(Error::Invalid)
+    }
+    fn iommu_flush(&self, _: u8) {}
+}
+
+impl KernelViews for Host {
+    type Vmap = u64;
+    type Mmap = ();
+
+    fn vmap(&self, runs: &[Segment], _: Caching) -> Result<u64, Error> {
+        let only = runs.first().filter(|_| runs.len() == 1);
+        only.map(|run| run.addr.get()).ok_or(Error::Unsupported)
+    }
+    fn vmap_write(&self, view: &u64, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let at = (view + offset) as usize;
+        self.ram.borrow_mut()[at..][..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+vb3_dma::without!(Host: Caches, Bounce, UserPages);
+
 /// Maps a frame for two devices, and writes its address into a ring of one device.
-pub(crate) fn ring(dma: &Mapper<Host>) -> Result<(), Error> {
-    let (camera, display) = (dma.device(0)?, dma.device(1)?);
+pub(crate) fn ring(dma: &Mapper<Host>, first: u8) -> Result<(), Error> {
+    let (camera, display) = (dma.device(first)?, dma.device(first + 1)?);
     let ring = camera.alloc_coherent(PAGE)?;
     let frame = dma.alloc_virtual(4 * PAGE)?;
     let filled = camera.map(&frame, FromDevice)?;
@@ -47,9 +123,9 @@ impl Driver for Camera {
 }
 
 /// Captures a frame, which an interrupt completes.
-pub(crate) fn capture(dma: Mapper<Host>) -> Result<(), vb3_queue::Error> {
+pub(crate) fn capture(dma: Mapper<Host>, device: u8) -> Result<(), vb3_queue::Error> {
     let memory = Planes::new(dma, ());
-    let mut queue = Queue::new(Config::new(Device::contig(0), QueueType::Capture))?;
+    let mut queue = Queue::new(Config::new(Device::contig(device), QueueType::Capture))?;
     let finished = RefCell::new(Completions::new(queue.config().max_num_buffers)?);
     let hardware = Rc::default();
     let mut camera = Camera(Rc::clone(&hardware));

@@ -1,7 +1,8 @@
 //! Checks the `no_std` crates without std, on other targets, and with the oldest supported compiler.
 
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -66,6 +67,12 @@ fn in_target(line: &str, target: &Path) -> Command {
 }
 
 fn link(target: &Path) -> Result<()> {
+    let sample = fs::read_to_string(sh::root().join("nostd/src/sample.rs"))?;
+    let lines = sample.lines().count();
+    ensure!(
+        lines < 150,
+        "nostd/src/sample.rs has {lines} lines, must have fewer than 150"
+    );
     const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
     sh::run(in_target(BUILD, target))?;
     // The control program links std, so its build must fail, with E0152 (a lang item is defined twice).

@@ -46,8 +46,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 use vb3_dma::{
-    BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
-    Prot, Reason, Segment, SegmentKind,
+    BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Limits, Mapper, PhysAddr, Prot,
+    Reason, Segment, SegmentKind,
 };
 
 /// Physical address at which RAM begins, unless a `Setup` sets another.
@@ -153,11 +153,7 @@ impl Setup {
     #[must_use]
     pub fn iommu(bits: u32) -> Self {
         Self {
-            iommu: Some(IommuInfo {
-                page_sizes: PAGE,
-                first: Iova::new(0),
-                last: Iova::new((1 << bits) - 1),
-            }),
+            iommu: Some(IommuInfo::new(PAGE, bits)),
             ..Self::direct()
         }
     }

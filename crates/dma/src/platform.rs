@@ -33,6 +33,20 @@ pub struct IommuInfo {
 }
 
 impl IommuInfo {
+    /// Describes a space that has all addresses of `bits` bits.
+    #[must_use]
+    pub const fn new(page_sizes: u64, bits: u32) -> Self {
+        let last = match 1u64.checked_shl(bits) {
+            Some(end) => end.wrapping_sub(1),
+            None => u64::MAX,
+        };
+        Self {
+            page_sizes,
+            first: Iova::new(0),
+            last: Iova::new(last),
+        }
+    }
+
     /// Returns the size of the smallest page in bytes; `None` if `page_sizes` is zero.
     #[must_use]
     pub const fn granule(&self) -> Option<u64> {

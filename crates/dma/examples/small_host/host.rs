@@ -85,6 +85,7 @@ impl PageSource for Host {
         let iommu = table.map(|_| IommuInfo::from(&TABLES));
         Some(DeviceInfo::new(Limits::default()).with_iommu(iommu))
     }
+    // Each page of this RAM lies below 2 MiB, so it meets every `max_addr`; whole pages meet the granule.
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment> {
         let addr = self.ram.borrow_mut().alloc_table(request.len)?;
         Ok(Segment::pages(addr, request.len))

@@ -2,7 +2,7 @@
 
 use super::entry::{Bits, ENTRY_SHIFT, Entry};
 use super::{arm, vtd};
-use crate::{Error, IommuInfo, Iova, PhysAddr, Prot};
+use crate::{Error, IommuInfo, PhysAddr, Prot};
 
 /// Maximum number of levels of any format.
 pub(super) const MAX_LEVELS: usize = 5;
@@ -102,12 +102,7 @@ pub struct Config {
 impl From<&Config> for IommuInfo {
     /// Returns the address space of all input addresses that a table has.
     fn from(config: &Config) -> Self {
-        let end = 1u64.checked_shl(config.input_bits).unwrap_or(0);
-        Self {
-            page_sizes: config.page_sizes,
-            first: Iova::new(0),
-            last: Iova::new(end.wrapping_sub(1)),
-        }
+        Self::new(config.page_sizes, config.input_bits)
     }
 }
 
