@@ -118,6 +118,13 @@ impl Reason {
     }
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, wanted, found) = (self.constraint.name(), self.wanted, self.found);
+        write!(f, "{name}: wanted {wanted}, found {found}")
+    }
+}
+
 /// Errors of the DMA layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -196,12 +203,10 @@ impl fmt::Display for Error {
             Self::Removed => "the device was removed",
             Self::Pin { .. } => "user memory cannot be pinned",
         };
-        f.write_str(what)?;
-        let Some(reason) = self.reason() else {
-            return Ok(());
-        };
-        let (name, wanted, found) = (reason.constraint.name(), reason.wanted, reason.found);
-        write!(f, " ({name}: wanted {wanted}, found {found})")
+        match self.reason() {
+            Some(reason) => write!(f, "{what} ({reason})"),
+            None => f.write_str(what),
+        }
     }
 }
 

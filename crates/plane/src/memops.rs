@@ -103,7 +103,7 @@ impl From<vb3_dmabuf::Error> for PlaneError {
 
 impl fmt::Display for PlaneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let what = match self {
             Self::Invalid(_) => "plane memory cannot be used this way",
             Self::NoMemory(_) => "no memory for the plane",
             Self::Fault(_) => "plane memory is missing, read-only, too small or scattered",
@@ -111,7 +111,11 @@ impl fmt::Display for PlaneError {
             Self::Busy => "plane memory is in use",
             Self::Revoked => "the exporter has taken the plane's memory back",
             Self::Pin(_) => "user memory cannot be pinned",
-        })
+        };
+        match self.reason() {
+            Some(reason) => write!(f, "{what} ({reason})"),
+            None => f.write_str(what),
+        }
     }
 }
 

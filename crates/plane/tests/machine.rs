@@ -277,6 +277,8 @@ fn iommu_or_bounce_makes_user_memory_one_run() {
                 assert_eq!(reason.constraint, Constraint::Contiguous);
                 assert_eq!(reason.wanted, FRAME);
                 assert!(reason.found < FRAME && reason.found >= PAGE);
+                let text = format!("(contiguous: wanted {FRAME}, found {})", reason.found);
+                assert!(e.to_string().ends_with(&text), "{e}");
                 assert!(matches!(name, "soc-cma" | "soc-sram"), "{name}");
             }
         }
