@@ -172,8 +172,8 @@ void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_count_user(struct vb3_buf *buf, int kind);	/* if `users` has it already */
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
-/* Makes a buffer of zeroes, with a mutex whose class the caller may set, or returns an error pointer. In
- * memops.c. */
+/* Makes a buffer without a payload, or returns an error pointer. The caller may set the class of the
+ * buffer's mutex. In memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
 /* Completes a new buffer, given the Rust object's return value. */
 void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request);

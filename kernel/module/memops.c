@@ -13,17 +13,32 @@
 #include "older.h"
 #include "vb3.h"
 
-/* Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. */
+/*
+ * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. A
+ * free buffer has an unlocked mutex. Kernels that clear allocated memory leave caches with a constructor
+ * out, which saves 80 instructions.
+ */
 static struct kmem_cache *buffers;
+
+static void construct(void *buf)
+{
+	mutex_init(&((struct vb3_buf *)buf)->lock);
+}
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_zalloc(buffers, GFP_KERNEL);
+	/* vb3_made, vb3_list and the payload's maker write the fields that are not written here. */
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
 
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
-	mutex_init(&buf->lock);
 	buf->vb = vb;
+	buf->dma_addr = 0;
+	refcount_set(&buf->users, 0);
+	buf->use = NULL;
+	memset(buf->kinds, 0, sizeof(buf->kinds));
+	atomic_set(&buf->synced, 0);
+	atomic_set(&buf->skipped, 0);
 	return buf;
 }
 
@@ -128,7 +143,7 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 static int __init vb3_init(void)
 {
 	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf), __alignof__(struct vb3_buf), 0,
-				    NULL);
+				    construct);
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 
