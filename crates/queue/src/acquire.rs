@@ -17,7 +17,7 @@ impl<M: MemOps> Buffer<M> {
     /// Gives each plane the memory and length that `request` names.
     ///
     /// Does nothing if every plane already has that memory. Calls `buf_cleanup` before memory is
-    /// replaced and `buf_init` after. After an error the buffer has either its old memory or none.
+    /// replaced and `buf_init` after. After an error, the caller releases what the buffer has.
     pub(crate) fn acquire(
         &mut self,
         mem: &M,
@@ -43,9 +43,8 @@ impl<M: MemOps> Buffer<M> {
                 }
             }
         }
-        let taken = self.take_planes(mem, target, request);
-        let taken = taken.and_then(|()| Ok(driver.buf_init(target.index)?));
-        taken.inspect_err(|_| self.put_planes(mem))?;
+        self.take_planes(mem, target, request)?;
+        driver.buf_init(target.index)?;
         self.initialised = true;
         Ok(())
     }

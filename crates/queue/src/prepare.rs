@@ -4,7 +4,8 @@ use crate::acquire::Target;
 use crate::buffer::Buffer;
 use crate::session::DynDriver;
 use crate::{
-    Error, Invalid, PlaneLocation, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session,
+    Error, Invalid, Memory, PlaneLocation, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer,
+    Session,
 };
 use vb3_plane::{HintSkip, MemOps, PlaneError};
 
@@ -138,8 +139,24 @@ impl<M: MemOps> Buffer<M> {
         Ok(())
     }
 
-    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
+    /// Prepares the buffer. If that fails, releases memory that is not the queue's own, as Linux does.
     fn prepare(
+        &mut self,
+        mem: &M,
+        driver: &mut DynDriver<'_, M>,
+        target: Target,
+        request: &mut QueueBuffer<M>,
+        hints: HintSkip,
+    ) -> Result<(), Error> {
+        let prepared = self.prepare_all(mem, driver, target, request, hints);
+        if prepared.is_err() && request.memory != Memory::Mmap {
+            self.lose_memory(mem, driver, target.index);
+        }
+        prepared
+    }
+
+    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
+    fn prepare_all(
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,

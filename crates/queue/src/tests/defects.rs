@@ -456,6 +456,23 @@ fn defect_n7_new_memory_at_an_old_address_is_noticed() {
 }
 
 #[test]
+fn refused_preparation_releases_foreign_memory() {
+    for queue_type in BOTH {
+        for (memory, kept) in [(Memory::Mmap, 2), (Memory::UserPtr, 0), (Memory::DmaBuf, 0)] {
+            let mut b = Bench::new(queue_type);
+            b.reqbufs(memory, 2).unwrap();
+            b.driver.fail.insert("buf_prepare", 22);
+            assert_eq!(seen(b.qbuf(0)), EINVAL);
+            assert_eq!(b.mem.get().planes.len(), kept, "{memory:?}");
+            let ends = u64::from(memory != Memory::Mmap);
+            assert_eq!(b.driver.called("buf_cleanup"), ends, "{memory:?}");
+            b.qbuf(0).unwrap();
+            b.finish();
+        }
+    }
+}
+
+#[test]
 fn a_dmabuf_stays_mapped_while_it_comes_back() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
