@@ -8,11 +8,14 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
+#[path = "../../crates/dma/examples/readme/host.rs"]
+mod host;
 mod sample;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use vb3_dma::mapped::ToDevice;
 use vb3_dma::{Error, Mapper};
 
 const HEAP: usize = 8 << 20;
@@ -68,10 +71,18 @@ fn run_on(first_device: u8) -> Result<(), i32> {
     sample::capture(dma, first_device).map_err(|err| err.errno())
 }
 
+/// Maps a page on the host of the READMEs' examples.
+fn run_on_plain_host() -> Result<(), Error> {
+    let dma = Mapper::new(host::Host::default())?;
+    let device = dma.device(0)?;
+    device.map(device.alloc(4096)?, ToDevice).map(drop)
+}
+
 /// Runs the sample on devices without and with an IOMMU. Returns zero, or an errno.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_nostd_run() -> i32 {
     let both = run_on(0).and_then(|()| run_on(sample::FIRST_BEHIND_IOMMU));
+    let both = both.and_then(|()| run_on_plain_host().map_err(Error::errno));
     both.map_or_else(|errno| errno, |()| 0)
 }
