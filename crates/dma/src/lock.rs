@@ -7,35 +7,13 @@ use core::cell::RefCell;
 /// While the layer holds a lock, it does not call the host, and does not allocate or free. It takes a second
 /// lock only to give an index to a device that the host does not number: the list's, then a device's. So
 /// `with` of one value may run inside `with` of another. The layer splits long work, so that it holds a lock for
-/// a few hundred instructions at a time, or a few thousand if an address space has many thousands of ranges. Two operations take longer. A search
-/// for aligned addresses may visit all free runs that are long enough, if the space has no aligned free
-/// block. When the list of quarantined memory grows, the whole list is copied. A host whose interrupt
-/// handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.
+/// a few hundred instructions at a time, or a few thousand if an address space has many thousands of ranges. Two
+/// operations take longer. A search for aligned addresses may visit all free runs that are long enough, if the space
+/// has no aligned free block. When the list of quarantined memory grows, the whole list is copied. A host whose
+/// interrupt handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes
 /// `with` runs `act` exactly once. Two calls for one value never run `act` at the same time.
-///
-/// # Examples
-/// ```
-/// use std::sync::{Mutex, PoisonError};
-/// use vb3_dma::{Lock, Locks};
-///
-/// struct Mutexes;
-/// struct Guarded<T>(Mutex<T>);
-///
-/// impl Locks for Mutexes {
-///     type Lock<T> = Guarded<T>;
-/// }
-///
-/// impl<T> Lock<T> for Guarded<T> {
-///     fn new(value: T) -> Self {
-///         Self(Mutex::new(value))
-///     }
-///     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-///         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-///     }
-/// }
-/// ```
 pub trait Lock<T> {
     /// Makes a lock around a value.
     fn new(value: T) -> Self;
