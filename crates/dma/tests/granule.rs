@@ -71,6 +71,22 @@ fn lens(granule: u64) -> [u64; 9] {
 }
 
 #[test]
+fn parts_of_granules_without_pages_are_refused() {
+    let granule = 64 * K;
+    let registers = sram(PAGE, granule);
+    for (setup, constraint) in [
+        (trusted(granule), Constraint::IommuGranule),
+        (with_pool(granule, false), Constraint::IommuGranule),
+        (with_pool(granule, true), Constraint::NoBounce),
+    ] {
+        let mut mapper = setup.mapper();
+        let err = map(&mut mapper, &[registers], Attrs::empty()).unwrap_err();
+        assert_eq!(err.reason().unwrap().constraint, constraint);
+        done(&mapper);
+    }
+}
+
+#[test]
 fn allocations_fill_whole_pieces() {
     type Take = fn(&mut Mapper<Fake>, u64) -> Result<Alloc<Fake>, Error>;
     let kinds: [(&str, Take); 4] = [

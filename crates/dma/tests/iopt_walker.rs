@@ -757,6 +757,10 @@ fn what_is_written_is_published_before_it_is_linked() {
     bench.map(4 * K, 4 * K, 3 * M, Prot::READ);
     bench.unmap(8 * K, 4 * K);
     bench.unmap(0, 4 * M);
+    // A block that becomes a table.
+    bench.map(2 * M, 2 * M, 2 * M, Prot::READ);
+    bench.unmap(3 * M, 4 * K);
+    bench.unmap(2 * M, 2 * M);
     assert_eq!(bench.mem.unpublished(), 0, "entries a walker may not see");
     bench.finish();
 }
