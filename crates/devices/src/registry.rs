@@ -189,7 +189,7 @@ fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
 }
 
 fn sensor(value: &str) -> Result<DeviceKind, Option<&'static str>> {
-    let unknown = Some("sensor= takes imx219 or ov5647");
+    let unknown = Some("sensor= takes imx219, imx219-4lane or ov5647");
     let topology = graph::sensor_topology(value);
     topology.map(DeviceKind::Graph).ok_or(unknown)
 }

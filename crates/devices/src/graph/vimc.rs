@@ -237,6 +237,7 @@ pub(crate) static VIMC: Topology = Topology {
         LinkSpec::new((INPUT, 0), (SCALER, 0), 0),
         LinkSpec::new((SCALER, 1), (CAPTURE, 0), FIXED),
     ],
+    exclusive_pads: false,
     ancillary: &[(SENSOR_A, LENS_A), (SENSOR_B, LENS_B)],
     pixels: PIXELS,
     compares_colors: true,

@@ -308,9 +308,9 @@ impl MediaGraph {
     ///
     /// # Errors
     /// EINVAL for flags that cannot change. EBUSY while the pipeline of either entity streams, unless the
-    /// link is dynamic.
+    /// link is dynamic, and for a second link at a pad, if the topology's pads are exclusive.
     ///
-    /// Source: Linux 7.2 `__media_entity_setup_link`.
+    /// Source: Linux 7.2 `__media_entity_setup_link`; `csid_link_setup` and the like for exclusive pads.
     pub fn set_link(&self, link: usize, flags: u32) -> Result<(), Error> {
         let now = self.link_flags(link).ok_or(Error::Invalid)?;
         if flags == now {
@@ -325,7 +325,12 @@ impl MediaGraph {
         let is_busy = |running: &Running| {
             running.members.contains(&spec.source.0) || running.members.contains(&spec.sink.0)
         };
-        if now & sys::MEDIA_LNK_FL_DYNAMIC == 0 && state.running.iter().any(is_busy) {
+        let mut enabled = state.enabled(self.topology);
+        let is_taken = self.topology.exclusive_pads
+            && flags & sys::MEDIA_LNK_FL_ENABLED != 0
+            && enabled.any(|other| other.source == spec.source || other.sink == spec.sink);
+        drop(enabled);
+        if is_taken || now & sys::MEDIA_LNK_FL_DYNAMIC == 0 && state.running.iter().any(is_busy) {
             return Err(Error::Busy);
         }
         if let Some(enabled) = state.enabled.get_mut(link) {

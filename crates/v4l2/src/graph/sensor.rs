@@ -1,7 +1,7 @@
 //! Tables of image sensors: pixel arrays, modes, timings and ranges of controls.
 
 use crate::selection::Rect;
-use crate::sys;
+use crate::{ControlSpec, sys};
 
 /// Bus codes of colour mosaics: rows for 8 and 10 bits, with the colours' orders BGGR, GBRG, GRBG, RGGB.
 const MOSAICS: [[u32; 4]; 2] = [
@@ -148,16 +148,15 @@ pub struct Sensor {
     pub gain_codes: (i32, i32, i32),
     /// How the sensor turns such a code into a gain.
     pub gain: Gain,
-    /// Maximum code of the digital gain, in units of 1/256; `None` without one.
-    pub digital: Option<i32>,
+    /// Further controls, whose ranges never change.
+    pub controls: &'static [ControlSpec],
     /// Value of a dark pixel's sample, with ten bits.
     pub black: u16,
     /// Frequencies of the sensor's link, in Hz.
     pub links: &'static [Option<i64>],
     /// How controls mirror the sensor's frames.
     pub flipping: Flipping,
-    /// Names of the test patterns. The first means no pattern. An empty name stands for a
-    /// pattern that the sensor lacks.
+    /// Names of the test patterns. The first means no pattern.
     pub patterns: &'static [&'static str],
 }
 

@@ -22,6 +22,8 @@ pub struct Topology {
     pub entities: &'static [EntitySpec],
     /// Data links, in the order of their creation.
     pub links: &'static [LinkSpec],
+    /// Whether a pad has at most one enabled link. Enabling another fails with EBUSY.
+    pub exclusive_pads: bool,
     /// Ancillary links: indices of the first and of the second entity.
     pub ancillary: &'static [(usize, usize)],
     /// Pixel formats of video nodes, each with the bus codes that it stores.

@@ -1,7 +1,6 @@
 //! Image sensors behind Qualcomm's camera receiver (CAMSS): topologies, controls and timings.
 //!
-//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one receiver of each kind;
-//! initially, the video node and the pads have the sensor's format; pads accept only what a sensor sends, and
+//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one line of one VFE; initially, the video node and the pads have the sensor's format; pads accept only what a sensor sends, and
 //! keep its colours.
 //!
 //! docs/exposure.svg shows the mean samples while libcamera 0.4's software ISP sets exposure and gain.
@@ -15,7 +14,7 @@ mod tests;
 pub(super) use raw::Raw;
 
 use crate::mode::COLOR;
-use imx219::IMX219;
+use imx219::{IMX219, IMX219_4LANE};
 use ov5647::OV5647;
 use vb3_v4l2::{
     Colorimetry, ControlFlags, ControlKind, ControlSpec, EntityNode, EntitySpec, Flipping, Follows,
@@ -83,7 +82,9 @@ macro_rules! behind_receiver {
                 device: "ac6a000.camss",
                 entities: &[
                     EntitySpec::subdevice("msm_csiphy0", sys::MEDIA_ENT_F_VID_IF_BRIDGE, RECEIVER),
+                    EntitySpec::subdevice("msm_csiphy1", sys::MEDIA_ENT_F_VID_IF_BRIDGE, RECEIVER),
                     EntitySpec::subdevice("msm_csid0", FORMATTER, RECEIVER),
+                    EntitySpec::subdevice("msm_csid1", FORMATTER, RECEIVER),
                     EntitySpec::subdevice("msm_vfe0_rdi0", FORMATTER, RECEIVER),
                     EntitySpec {
                         node: EntityNode::Video,
@@ -95,11 +96,16 @@ macro_rules! behind_receiver {
                     },
                 ],
                 links: &[
-                    LinkSpec::new((0, 1), (1, 0), 0),
+                    LinkSpec::new((0, 1), (2, 0), 0),
+                    LinkSpec::new((0, 1), (3, 0), 0),
                     LinkSpec::new((1, 1), (2, 0), 0),
-                    LinkSpec::new((2, 1), (3, 0), FIXED),
-                    LinkSpec::new((4, 0), (0, 0), FIXED),
+                    LinkSpec::new((1, 1), (3, 0), 0),
+                    LinkSpec::new((2, 1), (4, 0), 0),
+                    LinkSpec::new((3, 1), (4, 0), 0),
+                    LinkSpec::new((4, 1), (5, 0), FIXED),
+                    LinkSpec::new((6, 0), (0, 0), FIXED),
                 ],
+                exclusive_pads: true,
                 ancillary: &[],
                 pixels: PIXELS,
                 compares_colors: false,
@@ -120,14 +126,22 @@ macro_rules! behind_receiver {
     };
 }
 
+const IMX219_CODES: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SRGGB10_1X10,
+    sys::MEDIA_BUS_FMT_SRGGB8_1X8,
+];
 behind_receiver!(
     BEHIND_IMX219,
     IMX219,
     "imx219 10-0010",
-    &[
-        sys::MEDIA_BUS_FMT_SRGGB10_1X10,
-        sys::MEDIA_BUS_FMT_SRGGB8_1X8
-    ],
+    IMX219_CODES,
+    FourCc::SRGGB10P
+);
+behind_receiver!(
+    BEHIND_IMX219_4LANE,
+    IMX219_4LANE,
+    "imx219 10-0010",
+    IMX219_CODES,
     FourCc::SRGGB10P
 );
 behind_receiver!(
@@ -139,16 +153,25 @@ behind_receiver!(
 );
 
 /// The models of sensors, as the help for a SPEC names them.
-pub(crate) const MODELS: &str = "imx219 or ov5647";
+pub(crate) const MODELS: &str = "imx219, imx219-4lane or ov5647";
 
 /// Returns the topology of a model. An empty name stands for the first model.
 pub(crate) fn topology(model: &str) -> Option<&'static Topology> {
-    let all = [&BEHIND_IMX219, &BEHIND_OV5647];
+    let all = [&BEHIND_IMX219, &BEHIND_IMX219_4LANE, &BEHIND_OV5647];
     all.into_iter().find(|topology| {
         let mut sensors = topology.entities.iter().filter_map(|entity| entity.sensor);
         model.is_empty() || sensors.any(|sensor| sensor.model == model)
     })
 }
+
+/// `V4L2_EXPOSURE_MANUAL`, whose neighbours are automatic modes.
+const MANUAL: i64 = 1;
+/// Exposure in nanoseconds at which white saturates green with gain 1.
+const WHITE_NS: f64 = 10e6;
+/// The mean of light that automatic exposure and gain reach, where white is 1.
+///
+/// Source: Linux 7.2 `ov5647_common_regs`: the middle of registers 0x3a0f and 0x3a10.
+const TARGET: f64 = 84.0 / 255.0;
 
 /// A sensor in its current mode.
 pub(super) struct Setting {
@@ -229,6 +252,32 @@ impl Setting {
         analogue.saturating_mul(u64::try_from(digital).unwrap_or(256)) / 256
     }
 
+    /// Returns exposure in lines and gain in units of 1/256. Automatic modes choose them for this mean of light,
+    /// where white is 1.
+    fn exposed(&self, mean: Option<f64>) -> (i64, u64) {
+        let (mut lines, mut gain) = (self.exposure(), self.gain());
+        let is_auto = |id, manual| self.value(id, manual) != manual;
+        // Exposure in nanoseconds with gain 1.
+        if let Some(wanted) = mean.map(|mean| TARGET / mean.max(1e-3) * WHITE_NS) {
+            if is_auto(cid::EXPOSURE_AUTO, MANUAL) {
+                let one = self.exposure_ns(1).max(1) as f64;
+                // CAST: a conversion from a float saturates.
+                let least = self.sensor.exposure.0.into();
+                lines = ((wanted * 256.0 / gain.max(1) as f64 / one) as i64)
+                    .clamp(least, self.most_exposure());
+            }
+            if is_auto(cid::AUTOGAIN, 0) {
+                let (least, most, _) = self.sensor.gain_codes;
+                // CAST: as above.
+                gain = ((wanted * 256.0 / self.exposure_ns(lines).max(1) as f64) as u64).clamp(
+                    self.sensor.gain.of(least.into()),
+                    self.sensor.gain.of(most.into()),
+                );
+            }
+        }
+        (lines, gain)
+    }
+
     /// Returns the controls whose ranges depend on the mode and on other controls, with their values.
     fn ranges(&self) -> Vec<(ControlSpec, i64)> {
         let mode = self.mode;
@@ -296,10 +345,7 @@ impl Setting {
             )
             .with(ControlFlags::READ_ONLY),
         ]);
-        let digital = self.sensor.digital.map(|most| {
-            ControlSpec::integer(cid::DIGITAL_GAIN, "Digital Gain", (256, most, 1), 256)
-        });
-        all.extend(digital);
+        all.extend_from_slice(self.sensor.controls);
         if self.sensor.flipping != Flipping::Never {
             let flags = match self.sensor.flipping {
                 Flipping::AtFormat => ControlFlags::MODIFY_LAYOUT,

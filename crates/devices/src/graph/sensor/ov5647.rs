@@ -1,9 +1,9 @@
 //! OmniVision's OV5647.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/ov5647.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: automatic modes are missing.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: automatic exposure and gain need no time to settle.
 
-use vb3_v4l2::{Flipping, Gain, Rect, Sensor, SensorMode};
+use vb3_v4l2::{ControlSpec, Flipping, Gain, Rect, Sensor, SensorMode, cid};
 
 const FULL: i64 = 87_500_000;
 
@@ -42,9 +42,18 @@ pub(super) static OV5647: Sensor = Sensor {
     margin: 4,
     gain_codes: (16, 1023, 32),
     gain: Gain::Linear { unit: 16 },
-    digital: None,
+    controls: &[
+        ControlSpec::boolean(cid::AUTOGAIN, "Gain, Automatic", false),
+        ControlSpec::boolean(cid::AUTO_WHITE_BALANCE, "White Balance, Automatic", false),
+        ControlSpec::menu(
+            cid::EXPOSURE_AUTO,
+            "Auto Exposure",
+            &["Auto Mode", "Manual Mode"],
+            1,
+        ),
+    ],
     black: 16,
     links: &[Some(218_750_000), Some(145_833_300)],
     flipping: Flipping::AtOnce,
-    patterns: &["Disabled", "Color Bars", "", ""],
+    patterns: &["Disabled", "Color Bars", "Color Squares", "Random Data"],
 };

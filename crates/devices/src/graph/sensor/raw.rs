@@ -1,24 +1,22 @@
 //! Raw frames of a sensor: a mosaic with light, exposure, gain, noise and black level.
 
-use super::Setting;
+use super::{Setting, WHITE_NS};
 use crate::graph::Scene;
 use crate::graph::develop::{channel, sample_at};
 use std::ops::Range;
 use vb3_picture::{Pattern, Picture, Size};
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 
-/// Exposure in nanoseconds at which white saturates green with gain 1.
-const WHITE_NS: f64 = 10e6;
 /// How the sensor responds to white light: red, green, blue. Green is strongest, as with most sensors.
 const RESPONSE: [f64; 3] = [0.6, 1.0, 0.75];
 /// Exponent that converts a picture's samples to light.
 const GAMMA: f64 = 2.2;
 /// Largest sample of ten bits.
 const FULL: u16 = 1023;
-/// The value of the control for bars; each other pattern is of one colour.
-const COLOR_BARS: i64 = 1;
-/// The colour of a solid pattern in ten bits. The driver's controls for it are not offered; they begin with white.
-const SOLID: [u16; 3] = [FULL; 3];
+/// Width and height of a test pattern's squares.
+const SQUARE: u32 = 64;
+/// State of the generator of pattern PN9 at the start of each line.
+const PN9_SEED: u32 = 0x1ff;
 /// Colours of the bars, from left to right.
 const BARS: [[u8; 3]; 8] = [
     [255, 255, 255],
@@ -60,7 +58,10 @@ pub(crate) struct Raw {
     levels: [[u16; 256]; 3],
     /// The exposure that was set when the last frame began, in lines. It takes effect in the next frame.
     exposure: Option<i64>,
-    test_pattern: i64,
+    /// Name of the test pattern; empty without one.
+    test_pattern: &'static str,
+    /// Red, green of red lines, blue, green of blue lines: the samples of a solid test pattern.
+    solid: [u16; 4],
     sequence: u32,
     /// Nanoseconds from one frame to the next.
     frame_ns: u64,
@@ -79,6 +80,16 @@ const fn noise(state: &mut u32) -> i32 {
     *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     // CAST: both values have two bits.
     (*state >> 30) as i32 + ((*state >> 28) & 3) as i32 - 3
+}
+
+/// Returns ten bits of the sequence of x^9 + x^5 + 1, and advances it.
+fn pn9(state: &mut u32) -> u16 {
+    // CAST: ten bits.
+    (0..10).fold(0, |bits, _| {
+        let bit = (*state >> 8 ^ *state >> 4) & 1;
+        *state = *state << 1 & 0x1ff | bit;
+        bits << 1 | bit as u16
+    })
 }
 
 impl Raw {
@@ -109,7 +120,8 @@ impl Raw {
             light,
             levels: [[0; 256]; 3],
             exposure: None,
-            test_pattern: 0,
+            test_pattern: "",
+            solid: [0; 4],
             sequence: 0,
             frame_ns: setting.frame_ns(),
         })
@@ -117,18 +129,12 @@ impl Raw {
 
     /// Returns the raw sample at a pixel of the array, with noise.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
-        let channel = channel(sample_at(self.mosaic, x, y));
-        match self.test_pattern {
-            0 => {}
-            COLOR_BARS => {
-                // CAST: widening, on every target there is, as all below.
-                let bar = (x * 8 / self.size.width().max(1)) as usize;
-                let color = BARS.get(bar).copied().unwrap_or_default();
-                return u16::from(color[channel]) << 2 | u16::from(color[channel]) >> 6;
-            }
-            _ => return SOLID[channel],
+        if !self.test_pattern.is_empty() {
+            return self.test_sample(x, y, state);
         }
+        let channel = channel(sample_at(self.mosaic, x, y));
         let y = u64::from(y) * u64::from(self.size.height()) / u64::from(self.height.max(1));
+        // CAST: widening, on every target there is.
         let at = (y as usize * self.size.width() as usize + x as usize) * 3 + channel;
         let seen = self.pattern.last().bytes().get(at).copied();
         let value = self.levels[channel][usize::from(seen.unwrap_or_default())];
@@ -139,6 +145,47 @@ impl Raw {
         noisy.clamp(0, FULL.into()) as u16
     }
 
+    /// Returns the sample of the test pattern at a pixel of the array.
+    fn test_sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
+        let channel = channel(sample_at(self.mosaic, x, y));
+        let of = |color: u32| {
+            // CAST: below eight.
+            let value = u16::from(BARS[(color % 8) as usize][channel]);
+            value << 2 | value >> 6
+        };
+        let bar = of(x * 8 / self.size.width().max(1));
+        match self.test_pattern {
+            "Color Bars" => bar,
+            "Grey Color Bars" => {
+                let (y, height) = (u64::from(y), u64::from(self.height.max(1)));
+                let grey = u64::from(FULL / 2) * y + u64::from(bar) * height.saturating_sub(y);
+                u16::try_from(grey / height).unwrap_or(FULL)
+            }
+            "Color Squares" => of(x / SQUARE + y / SQUARE),
+            "PN9" => pn9(state),
+            "Random Data" => {
+                noise(state);
+                // CAST: ten bits.
+                (*state >> 22) as u16
+            }
+            _ => {
+                let of_blue_line =
+                    channel == 1 && self::channel(sample_at(self.mosaic, x ^ 1, y)) == 2;
+                self.solid[channel + 2 * usize::from(of_blue_line)]
+            }
+        }
+    }
+
+    /// Returns the mean of light of the last picture, where white is 1; `None` before the first picture.
+    fn mean(&self) -> Option<f64> {
+        // A prime step meets all columns and channels.
+        let some = self.pattern.last().bytes().iter().step_by(997);
+        let (sum, count) = some.fold((0.0, 0.0), |(sum, count), value| {
+            (sum + self.light[usize::from(*value)], count + 1.0)
+        });
+        (count > 0.0).then(|| sum / count)
+    }
+
     /// Reads a line of the frame from the array into `line`, flipped if the sensor flips.
     fn read_line(&self, y: u32, line: &mut Vec<u16>) {
         let last = self.height.saturating_sub(1);
@@ -146,7 +193,10 @@ impl Raw {
             true => last.saturating_sub(y),
             false => y,
         };
-        let mut state = (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761);
+        let mut state = match self.test_pattern {
+            "PN9" => PN9_SEED,
+            _ => (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761),
+        };
         line.clear();
         line.extend((0..self.size.width()).map(|x| self.sample(x, y, &mut state)));
         if self.flips.horizontal {
@@ -161,22 +211,30 @@ impl Scene for Raw {
         let Some(setting) = Setting::of(graph, self.entity) else {
             return;
         };
-        let next = setting.exposure();
+        let (next, gain) = setting.exposed(self.mean());
         let lines = self.exposure.replace(next).unwrap_or(next);
         // CAST: exposures are far below 2^52 ns.
-        let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
-        for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
+        let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * gain as f64 / 256.0;
+        let response = match setting.value(cid::AUTO_WHITE_BALANCE, 0) {
+            0 => RESPONSE,
+            _ => [1.0; 3],
+        };
+        for (levels, response) in self.levels.iter_mut().zip(response) {
             for (to, light) in levels.iter_mut().zip(self.light) {
                 *to = level(light * response * amount, self.sensor.black);
             }
         }
-        self.test_pattern = graph
-            .control(self.entity, cid::TEST_PATTERN)
-            .unwrap_or_default();
+        let index = usize::try_from(setting.value(cid::TEST_PATTERN, 0)).unwrap_or(0);
+        let name = self.sensor.patterns.get(index).filter(|_| index != 0);
+        self.test_pattern = name.copied().unwrap_or_default();
+        for (id, to) in (cid::TEST_PATTERN_RED..).zip(&mut self.solid) {
+            *to =
+                u16::try_from(setting.value(id, FULL.into()).clamp(0, FULL.into())).unwrap_or(FULL);
+        }
         self.flips = graph.flips(self.entity);
         self.sequence = sequence;
         self.frame_ns = setting.frame_ns();
-        if self.test_pattern == 0 {
+        if self.test_pattern.is_empty() {
             let picture = Picture::default();
             self.pattern
                 .frame(&pixfmt::RGB24, self.size, sequence, &picture);

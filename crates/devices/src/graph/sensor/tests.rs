@@ -8,13 +8,16 @@ use proptest::prelude::*;
 use std::ops::Range;
 use vb3_v4l2::{Format, Port, pixfmt};
 
-const VIDEO: usize = 3;
-const SENSOR: usize = 4;
+const VIDEO: usize = 5;
+const SENSOR: usize = 6;
+/// The entities between sensor and video node, and the links between them that a test enables.
+const STAGES: [usize; 3] = [0, 2, 4];
+const LINKS: [usize; 2] = [0, 4];
 
 /// Returns a graph with all links enabled, and a mode of the sensor on all pads.
 fn linked(topology: &'static Topology, (width, height): (u32, u32)) -> MediaGraph {
     let graph = MediaGraph::new(topology);
-    for link in [0, 1] {
+    for link in LINKS {
         graph.set_link(link, ENABLED).expect("no stream");
     }
     let wanted = MbusFormat {
@@ -22,7 +25,7 @@ fn linked(topology: &'static Topology, (width, height): (u32, u32)) -> MediaGrap
         height,
         ..topology.default
     };
-    for entity in [SENSOR, 0, 1, 2] {
+    for entity in [SENSOR].into_iter().chain(STAGES) {
         let mut pads = graph.pads(entity).expect("an entity");
         let set = graph.set_format(entity, &mut pads, (0, wanted));
         assert_eq!(set, Some(wanted));
@@ -38,7 +41,7 @@ fn linked(topology: &'static Topology, (width, height): (u32, u32)) -> MediaGrap
 
 fn streaming(graph: &MediaGraph) -> Raw {
     let path = graph.start(VIDEO).expect("a pipeline that can stream");
-    assert_eq!(path, [SENSOR, 0, 1, 2, VIDEO]);
+    assert_eq!(path, [SENSOR, 0, 2, 4, VIDEO]);
     Raw::new(graph, &path).expect("a sensor")
 }
 
@@ -69,6 +72,7 @@ fn range(graph: &MediaGraph, id: u32) -> (i64, ControlSpec) {
 fn every_mode_streams_at_the_rate_of_its_driver() {
     for (topology, rates) in [
         (&BEHIND_IMX219, vec![15.0, 30.0, 60.0, 60.0]),
+        (&BEHIND_IMX219_4LANE, vec![23.16, 46.33, 92.68, 92.68]),
         (&BEHIND_OV5647, vec![15.63, 32.8, 32.2, 62.5]),
     ] {
         let sensor = topology.entities[SENSOR].sensor.expect("a sensor");
@@ -248,7 +252,7 @@ fn frames_have_noise_that_a_sequence_repeats() {
 proptest! {
     /// No control values cause a panic, and all frames end.
     #[test]
-    fn any_values_give_frames(values in proptest::collection::vec(any::<i64>(), 6), sequence: u32) {
+    fn any_values_give_frames(values in proptest::collection::vec(any::<i64>(), 9), sequence: u32) {
         let graph = linked(&BEHIND_OV5647, (640, 480));
         let ids = [
             cid::EXPOSURE,
@@ -257,6 +261,9 @@ proptest! {
             cid::ANALOGUE_GAIN,
             cid::DIGITAL_GAIN,
             cid::TEST_PATTERN,
+            cid::AUTOGAIN,
+            cid::EXPOSURE_AUTO,
+            cid::AUTO_WHITE_BALANCE,
         ];
         let mut raw = streaming(&graph);
         for (id, value) in ids.into_iter().zip(values) {
@@ -279,7 +286,7 @@ fn flip(graph: &MediaGraph, horizontal: bool, vertical: bool) {
         .set_format(SENSOR, &mut pads, (0, wanted))
         .expect("a pad");
     graph.set_pads(SENSOR, pads).expect("no stream");
-    for entity in [0, 1, 2] {
+    for entity in STAGES {
         let mut pads = graph.pads(entity).expect("an entity");
         assert_eq!(graph.set_format(entity, &mut pads, (0, set)), Some(set));
         graph.set_pads(entity, pads).expect("no stream");
@@ -339,14 +346,137 @@ fn the_largest_mode_shows_the_whole_pattern() {
     assert!(shown(true, 0..2) == end, "mirrored");
 }
 
-#[test]
-fn a_solid_pattern_is_white() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+/// Returns two lines with this test pattern.
+fn tested(topology: &'static Topology, index: i64, lines: Range<u32>) -> Vec<u16> {
+    let graph = linked(topology, (640, 480));
     let mut raw = streaming(&graph);
-    graph.set_control(SENSOR, cid::TEST_PATTERN, 2);
+    graph.set_control(SENSOR, cid::TEST_PATTERN, index);
+    for (id, value) in (cid::TEST_PATTERN_GREENR..).zip([100, 200, 300]) {
+        graph.set_control(SENSOR, id, value);
+    }
     raw.begin(0, &graph);
-    let samples = frame(&raw, 0..2);
-    assert!(!samples.is_empty() && samples.iter().all(|sample| *sample == 1023));
+    frame(&raw, lines)
+}
+
+/// Source: Linux 7.2 `imx219_init_controls`: each colour begins with its largest value.
+#[test]
+fn a_solid_pattern_has_its_controls_colours() {
+    let cells = |at: &[u16]| at.chunks_exact(2).all(|pair| pair == [1023, 100]);
+    let samples = tested(&BEHIND_IMX219, 2, 0..2);
+    assert!(cells(&samples[..640]), "red lines");
+    assert!(
+        samples[640..]
+            .chunks_exact(2)
+            .all(|pair| pair == [300, 200])
+    );
+}
+
+/// Source: Linux 7.2 `imx219_test_pattern_menu`, `ov5647_test_pattern_menu`.
+#[test]
+fn each_test_pattern_has_its_own_samples() {
+    for topology in [&BEHIND_IMX219, &BEHIND_OV5647] {
+        let patterns = topology.entities[SENSOR].sensor.expect("a sensor").patterns;
+        assert!(patterns.iter().all(|name| !name.is_empty()));
+        let frames: Vec<_> = (0..)
+            .zip(patterns)
+            .map(|(index, _)| tested(topology, index, 240..242))
+            .collect();
+        for (index, frame) in frames.iter().enumerate() {
+            assert_eq!(frame.len(), 1280);
+            assert!(!frames[..index].contains(frame), "{}", patterns[index]);
+        }
+    }
+    // Bars fade to grey from top to bottom. The last but one is blue.
+    let [top, end] = [0..2, 478..480].map(|lines| tested(&BEHIND_IMX219, 3, lines));
+    assert!(top[640 + 481] > 1020 && top[480] < 2, "blue");
+    assert!(end[640 + 481].abs_diff(511) < 8 && end[480].abs_diff(511) < 8);
+    // The generator starts with nine ones.
+    let noise = tested(&BEHIND_IMX219, 4, 0..1);
+    assert_eq!(noise[..2], [0b00_0001_1110, 0b11_1110_0010]);
+}
+
+/// Source: Linux 7.2 `ov5647_init_controls`, `ov5647_common_regs`.
+#[test]
+fn automatic_modes_reach_the_target_and_grey() {
+    let mean = |ids: &[(u32, i64)]| {
+        let graph = linked(&BEHIND_OV5647, (640, 480));
+        graph.set_control(SENSOR, cid::EXPOSURE, 10);
+        ids.iter()
+            .for_each(|(id, value)| graph.set_control(SENSOR, *id, *value));
+        let mut raw = streaming(&graph);
+        for sequence in 0..4 {
+            raw.begin(sequence, &graph);
+        }
+        let light = frame(&raw, 0..480)
+            .iter()
+            .map(|s| f64::from(*s))
+            .sum::<f64>()
+            / 640.0
+            / 480.0;
+        let lines = frame(&raw, 300..340);
+        let colors = [(0, 1), (0, 0), (1, 0)].map(|at| super::tests::mean(&lines, at) - 16.0);
+        ((light - 16.0) / 1007.0, colors)
+    };
+    let manual = mean(&[]);
+    assert!(manual.0 < 0.1, "{manual:?}");
+    for ids in [
+        [(cid::EXPOSURE_AUTO, 0)].as_slice(),
+        &[(cid::AUTOGAIN, 1)],
+        &[(cid::AUTOGAIN, 1), (cid::EXPOSURE_AUTO, 0)],
+    ] {
+        let (light, _) = mean(ids);
+        assert!((0.2..0.4).contains(&light), "{ids:?}: {light}");
+    }
+    let (_, [red, green, blue]) = mean(&[(cid::AUTO_WHITE_BALANCE, 1), (cid::EXPOSURE, 150)]);
+    assert!(
+        (red - green).abs() < 6.0 && (blue - green).abs() < 6.0,
+        "{red} {green} {blue}"
+    );
+    let controls = setting(&linked(&BEHIND_OV5647, (640, 480))).controls();
+    let find = |id| {
+        controls
+            .iter()
+            .find(|spec| spec.id == id)
+            .expect("a control")
+            .kind
+    };
+    let items = &["Auto Mode", "Manual Mode"];
+    assert_eq!(
+        find(cid::EXPOSURE_AUTO),
+        ControlKind::Menu {
+            first: 0,
+            items,
+            default: 1
+        }
+    );
+    assert_eq!(find(cid::AUTOGAIN), ControlKind::Boolean { default: false });
+}
+
+/// Source: Linux 7.2 `csid_link_setup`.
+#[test]
+fn a_second_csid_takes_the_sensors_place() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    assert_eq!(
+        graph.set_link(1, ENABLED),
+        Err(vb3_v4l2::Error::Busy),
+        "one csid at a time"
+    );
+    assert_eq!(
+        graph.set_link(5, ENABLED),
+        Err(vb3_v4l2::Error::Busy),
+        "one csid at the VFE"
+    );
+    let set = |links: [usize; 2], flags| {
+        links
+            .map(|link| graph.set_link(link, flags))
+            .map(|set| set.expect("no stream"))
+    };
+    assert_eq!([set(LINKS, 0), set([1, 5], ENABLED)], [[(); 2]; 2]);
+    let sensor = graph.pads(SENSOR).expect("a sensor").formats[0];
+    let mut pads = graph.pads(3).expect("a csid");
+    graph.set_format(3, &mut pads, (0, sensor));
+    graph.set_pads(3, pads).expect("no stream");
+    assert_eq!(graph.start(VIDEO), Ok(vec![SENSOR, 0, 3, 4, VIDEO]));
 }
 
 /// Source: Linux drivers/media/i2c/imx219.c `imx219_start_streaming`.
@@ -438,12 +568,15 @@ fn an_ov5647_flips_its_code_at_once() {
 #[test]
 fn models_are_found_by_name() {
     assert_eq!(topology("imx219"), Some(&BEHIND_IMX219));
+    assert_eq!(topology("imx219-4lane"), Some(&BEHIND_IMX219_4LANE));
     assert_eq!(topology("ov5647"), Some(&BEHIND_OV5647));
     assert_eq!(topology(""), Some(&BEHIND_IMX219));
     assert!(topology("imx").is_none());
     for topology in [&BEHIND_IMX219, &BEHIND_OV5647] {
         let graph = MediaGraph::new(topology);
-        (0..2).for_each(|link| graph.set_link(link, ENABLED).expect("no stream"));
+        for link in LINKS {
+            graph.set_link(link, ENABLED).expect("no stream");
+        }
         assert!(graph.start(VIDEO).is_ok(), "all formats are alike at first");
         for (fourcc, codes) in topology.pixels {
             assert!(pixfmt::lookup(*fourcc).is_some());
