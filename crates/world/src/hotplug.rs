@@ -2,11 +2,12 @@
 //!
 //! An unplugged device closes all its files, as a driver does on disconnect: streams stop and buffers are
 //! freed. Programs keep their descriptors, mappings, dma-bufs and imports until they close them. Every call
-//! on a descriptor of the device's files fails with ENODEV, and an ioctl on its media device with EIO.
+//! on a descriptor of the device's files fails with ENODEV, and an ioctl on its media device with EIO. Media
+//! requests lose their buffers and answer as before: a queued one is complete, an idle one empty.
 //!
 //! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
 //! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`,
-//! drivers/media/mc/mc-devnode.c `__media_ioctl`. Differs: a
+//! drivers/media/mc/mc-devnode.c `__media_ioctl`, mc-request.c `request_fops`. Differs: a
 //! waiting call ends with ENODEV, where a vb2 driver ends DQBUF with EINVAL or EIO. The device gets
 //! its number again while files from before are still open. Controls and formats keep their values.
 
@@ -183,7 +184,7 @@ impl World {
     fn disconnect(&mut self, at: usize) {
         let own = self.files.iter().filter(|(_, (of, _))| *of == at);
         let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();
-        files.extend(self.media.files_of(at));
+        files.extend(self.media.disconnect(at));
         for file in files {
             let is_media = self.media.is_device(file);
             self.release(file);

@@ -125,14 +125,13 @@ impl Media {
         files
     }
 
-    /// Returns the open files of a media device and of its requests, by the index of the video device.
-    pub(super) fn files_of(&self, device: usize) -> Vec<FileId> {
-        let at = |opened: &Opened| match opened {
-            Opened::Device(number) => self.devices.get(*number).map(|entry| entry.at),
-            Opened::Request { at, .. } => Some(*at),
-        };
-        let of = |(_, opened): &(&FileId, &Opened)| at(opened) == Some(device);
-        self.files.iter().filter(of).map(|(id, _)| *id).collect()
+    /// Returns the open files of an unplugged media device, by the index of the video device. No buffer can
+    /// join the device's requests any more.
+    pub(super) fn disconnect(&mut self, device: usize) -> Vec<FileId> {
+        self.requests.retain(|_, (at, _)| *at != device);
+        let is_of = |opened: &Opened| matches!(opened, Opened::Device(number) if self.devices.get(*number).is_some_and(|of| of.at == device));
+        let files = self.files.iter().filter(|(_, opened)| is_of(opened));
+        files.map(|(id, _)| *id).collect()
     }
 
     /// Returns the index of the video device that a media node belongs to.

@@ -4,10 +4,13 @@ use super::*;
 use crate::script::Script;
 use std::path::Path;
 use vb3_report::DeviceReport;
+use vb3_v4l2::POLL_ERR;
 
 const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
 const EINVAL: i32 = 22;
+/// `V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE`.
+const OUTPUTS: u32 = 10;
 const ENOTTY: i32 = 25;
 const MEDIA_IOC_G_TOPOLOGY: u32 = 0xc048_7c04;
 const VIDIOC_G_PRIORITY: u32 = 0x8004_5643;
@@ -70,6 +73,67 @@ fn an_unplugged_media_device_answers_eio() {
     assert_eq!(topology(&mut bench, media), Err(5));
     assert_eq!(topology(&mut bench, video), Err(19));
     bench.close_all(&[media, video]);
+}
+
+/// Queues an OUTPUT buffer in the request with this descriptor.
+fn queue_in(bench: &mut Bench, video: FileId, index: u32, request: u32) -> Result<i64, i32> {
+    const REQUEST_FD: u32 = 0x0080_0000;
+    let mut plane = Arg::new(size_of::<v4l2_plane>(), &[]);
+    let mut buffer = Bench::buffer(OUTPUTS, MMAP, index);
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, flags), REQUEST_FD),
+        (offset_of!(v4l2_buffer, length), 1),
+        (offset_of!(v4l2_buffer, __bindgen_anon_1), request),
+    ] {
+        buffer.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    let planes = (plane.0.as_mut_ptr() as u64).to_ne_bytes();
+    buffer.0[offset_of!(v4l2_buffer, m)..][..8].copy_from_slice(&planes);
+    bench.try_ioctl(video, VIDIOC_QBUF, &mut buffer)
+}
+
+/// Source: Linux 7.2 `media_request_ioctl_queue`, `media_request_ioctl_reinit`, `media_request_poll`,
+/// `__vb2_queue_cancel`.
+#[test]
+fn requests_outlive_their_unplugged_device() {
+    const PRI: i16 = 2;
+    let mut bench = Bench::new("pc", &["convert"]);
+    let nodes = bench.world.nodes();
+    let node = nodes.iter().find(|node| node.path.ends_with("media0"));
+    let node = node.expect("a media device").id;
+    let media = bench.world.open(node, 0, &bench.program).unwrap();
+    let video = bench.open(0);
+    assert_eq!(bench.reqbufs(video, OUTPUTS, MMAP, 3), 3);
+    let fds = [(); 3].map(|()| {
+        let made = bench.ioctl(media, MEDIA_IOC_REQUEST_ALLOC, Arg::new(4, &[]));
+        made.u32(0)
+    });
+    for index in [0, 1] {
+        assert_eq!(
+            queue_in(&mut bench, video, index, fds[index as usize]),
+            Ok(0)
+        );
+    }
+    let [queued, idle, empty] = [0, 1, 2].map(|at| bench.program.made.borrow()[at].0);
+    let call =
+        |bench: &mut Bench, file, request| bench.try_ioctl(file, request, &mut Arg::new(0, &[]));
+    assert_eq!(call(&mut bench, queued, MEDIA_REQUEST_IOC_QUEUE), Ok(0));
+    assert_eq!(bench.world.poll(queued, PRI), 0);
+    assert!(bench.world.plug(0, false));
+    let polled = [queued, idle, empty].map(|file| bench.world.poll(file, PRI));
+    assert_eq!(polled, [PRI, POLL_ERR, POLL_ERR]);
+    for (file, errno) in [(queued, 16), (idle, ENOENT), (empty, ENOENT)] {
+        assert_eq!(call(&mut bench, file, MEDIA_REQUEST_IOC_QUEUE), Err(errno));
+        assert_eq!(call(&mut bench, file, MEDIA_IOC_REQUEST_ALLOC), Err(ENOTTY));
+        assert_eq!(call(&mut bench, file, MEDIA_REQUEST_IOC_REINIT), Ok(0));
+    }
+    assert_eq!(bench.world.poll(queued, PRI), POLL_ERR, "it is idle again");
+    // The next device knows nothing of these requests.
+    assert!(bench.world.plug(0, true));
+    let again = bench.open(0);
+    bench.reqbufs(again, OUTPUTS, MMAP, 1);
+    assert_eq!(queue_in(&mut bench, again, 0, fds[0]), Err(EINVAL));
+    bench.close_all(&[queued, media, video, idle, empty, again]);
 }
 
 /// A webcam's nodes for video and metadata are one device.
