@@ -1,6 +1,7 @@
 //! Control ioctls.
 
 use crate::bytes::{Image, field};
+use crate::calls::ExtOp;
 use crate::context::Context;
 use crate::control::{ControlKind, ControlValue};
 use crate::file::FileHandle;
@@ -123,8 +124,14 @@ where
         let control = self.simple(arg.u32(field!(v4l2_control.id)))?;
         let id = control.id;
         let wanted = widen(control, arg.i32(field!(v4l2_control.value)));
-        let value = control.validate(ControlValue::Number(wanted))?;
-        self.driver.try_control(id, &value)?;
+        let value = if self.is_uvc() {
+            let which = sys::V4L2_CTRL_WHICH_CUR_VAL;
+            self.uvc_value(id, wanted, ExtOp::Set, which)?
+        } else {
+            let value = control.validate(ControlValue::Number(wanted))?;
+            self.driver.try_control(id, &value)?;
+            value
+        };
         arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
         self.apply(id, value, file, now_ns)
     }

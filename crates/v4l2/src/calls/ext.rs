@@ -1,7 +1,6 @@
 //! G_EXT_CTRLS, S_EXT_CTRLS and TRY_EXT_CTRLS, in the order of Linux's control handler.
-//!
-//! Differs for uvcvideo, which has no handler: it compares `which` exactly, checks access to all controls
-//! first, sets nothing if one value is refused, and sets `error_idx` to 0 on success.
+
+mod uvc;
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::Answer;
@@ -196,7 +195,9 @@ where
         blame_no_entry(arg);
         arg.set_u32(field!(v4l2_ext_controls.reserved), 0);
         entries(&mut array).for_each(|(_, mut entry)| entry.clear_reserved());
-        let done = if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
+        let done = if self.is_uvc() {
+            self.uvc_ext_ctrls(arg, &mut array, op, run.cx)
+        } else if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
             self.ext_request(arg, &mut array, op, run, scope)
         } else if op == ExtOp::Get {
             let which = arg.u32(WHICH);

@@ -555,6 +555,54 @@ fn drivers_grab_controls() {
     b.close();
 }
 
+/// Source: Linux 7.2 `check_ext_ctrls`, `uvc_ctrl_check_access`, `uvc_ioctl_s_try_ext_ctrls`.
+#[test]
+fn webcams_check_access_before_values() {
+    const DEF: u32 = sys::V4L2_CTRL_WHICH_DEF_VAL;
+    const USER: u32 = sys::V4L2_CTRL_CLASS_USER;
+    let mut b = Bench::capture();
+    b.device.driver_mut().identity.driver = "uvcvideo".into();
+    let (light, odd, unknown) = ((BRIGHTNESS, 0, 3), (EFFECT, 0, 7), (0x0098_0999, 0, 0));
+    let (fixed, class, push) = ((EXPOSURE, 0, 1), (USER_CLASS, 0, 0), (BUTTON, 0, 0));
+    for (request, which, entries, errno, index) in [
+        // `which` is a class, of which all controls are; or it is one of four numbers.
+        (S, DEF, vec![light], EINVAL, 1),
+        (T, 0x0f01_0000, vec![light], EINVAL, 1),
+        (G, 0x0f01_0000, vec![], EINVAL, 0),
+        (S, USER | 1, vec![light], EINVAL, 1),
+        (T, USER, vec![light, fixed], EINVAL, 1),
+        (S, USER, vec![light, fixed], EINVAL, 2),
+        (S, USER, vec![], 0, 0),
+        // Access comes before values.
+        (S, 0, vec![odd, fixed], EACCES, 2),
+        (T, 0, vec![odd, fixed], EACCES, 1),
+        (S, 0, vec![light, unknown], EINVAL, 2),
+        (T, 0, vec![class, unknown], EACCES, 0),
+        (S, 0, vec![light, odd], ERANGE, 2),
+        (T, 0, vec![light, odd], ERANGE, 1),
+        // The first readable control ends the check of access.
+        (G, 0, vec![class, light], EACCES, 2),
+        (G, 0, vec![unknown, light], EINVAL, 2),
+        (G, 0, vec![light, class], EACCES, 1),
+        (G, 0, vec![light, push], EACCES, 1),
+        (G, 0, vec![push, unknown], EINVAL, 2),
+        (G, 0x0f02_0000, vec![light], EINVAL, 1),
+        (G, DEF, vec![light, odd], 0, 0),
+        (S, 0, vec![light], 0, 0),
+    ] {
+        let (found, error_idx, _) = ext(&mut b, request, which, &entries);
+        let asked = format!("{request:#x} {which:#x} {entries:x?}");
+        assert_eq!((found, error_idx), (errno, index), "{asked}");
+        let (_, _, now) = ext(&mut b, G, 0, &[light]);
+        let is_last = entries == [light] && found == 0;
+        assert_eq!(now[0].2, if is_last { 3 } else { 128 }, "{asked}");
+    }
+    assert_eq!(set_ctrl(&mut b, AUTO, -5), Ok(0), "the nearest value");
+    assert_eq!(set_ctrl(&mut b, AUTO, 5), Ok(1));
+    assert_eq!(set_ctrl(&mut b, EXPOSURE, 4), Err(EACCES));
+    b.close();
+}
+
 #[test]
 fn drivers_refusal_sets_the_error_index() {
     let mut b = Bench::capture();

@@ -23,7 +23,7 @@ pub(crate) const GOVERNED: u32 = sys::V4L2_CID_WHITE_BALANCE_TEMPERATURE;
 pub(crate) const GRABBED: u32 = sys::V4L2_CID_USER_BASE | 0x1006;
 
 pub(crate) struct TestDriver {
-    identity: Identity,
+    pub(super) identity: Identity,
     flow: Flow,
     formats: Vec<&'static PixelFormat>,
     planarity: Planarity,
