@@ -300,9 +300,9 @@ impl<C> Player<C> {
     }
 }
 
-/// Returns whether the source sends a signal that has the mode which the program has set.
+/// Returns whether frames arrive from the source.
 fn has_signal<C>(stream: &Stream<Mode, C>) -> bool {
-    stream.hdmi.as_ref().is_none_or(Hdmi::is_locked)
+    stream.hdmi.as_ref().is_none_or(Hdmi::sends)
 }
 
 impl<C> Engine<C> for Player<C> {
@@ -326,6 +326,9 @@ impl<C> Engine<C> for Player<C> {
             None => mode.size(),
             Some(scaler) => scaler.sensor,
         };
+        if let Some(hdmi) = &mut stream.hdmi {
+            hdmi.start();
+        }
         self.state = State::Running;
         (self.owed, self.is_awaited) = (0, false);
         if let Some(rhythm) = &mut self.rhythm {

@@ -284,6 +284,8 @@ pub(crate) struct Hdmi {
     source: Timings,
     /// Why the receiver does not detect the source's mode; `None` if it does.
     fault: Option<NoTimings>,
+    /// Whether the receiver passes frames on. It stops when it detects another mode than the set one, or none.
+    is_on: bool,
 }
 
 impl Hdmi {
@@ -298,12 +300,21 @@ impl Hdmi {
             receiver,
             source: *mode,
             fault: None,
+            is_on: false,
         }
     }
 
-    /// Returns whether the detected mode is the one that the program has set.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.receiver.found == Ok(self.receiver.timings)
+    /// Switches the receiver on, because a stream starts.
+    ///
+    /// Source: Linux 7.2 drivers/media/i2c/tc358743.c `tc358743_s_stream`, `tc358743_format_change`. There, too,
+    /// only a new stream brings frames back: no call fails, DQBUF waits, and poll() reports nothing.
+    pub(crate) const fn start(&mut self) {
+        self.is_on = true;
+    }
+
+    /// Returns whether frames arrive: the receiver is on, and detects the mode that the program has set.
+    pub(crate) fn sends(&self) -> bool {
+        self.is_on && self.receiver.found == Ok(self.receiver.timings)
     }
 
     pub(crate) fn set_edid(&mut self, edid: Vec<u8>) {
@@ -334,6 +345,7 @@ impl Hdmi {
             false => self.fault,
         };
         self.receiver.found = fault.map_or(Ok(self.source), Err);
+        self.is_on = self.sends();
     }
 
     /// Returns the event that says whether the cable carries 5 V while the source sends this signal.
