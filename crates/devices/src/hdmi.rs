@@ -59,56 +59,17 @@ const fn cea(
     }
 }
 
-/// Returns a mode of 480 or 576 lines, whose picture is 4:3.
-const fn sd(
-    size: (u32, u32, u32),
-    horizontal: [u32; 3],
-    vertical: [u32; 3],
-    cea861_vic: u8,
-) -> Timings {
-    Timings {
-        aspect: [4, 3],
-        ..cea(
-            size,
-            27_000_000,
-            horizontal,
-            vertical,
-            (0, CE_VIDEO | HAS_ASPECT),
-            cea861_vic,
-        )
-    }
-}
-
-/// Returns a mode of 2160 lines. Some of these modes have a number in HDMI's own list.
-const fn uhd(
-    width: u32,
-    pixelclock: u64,
-    horizontal: [u32; 3],
-    flags: u32,
-    (cea861_vic, hdmi_vic): (u8, u8),
-) -> Timings {
-    let flags = match hdmi_vic {
-        0 => CE_VIDEO | flags,
-        _ => CE_VIDEO | HAS_HDMI_VIC | flags,
-    };
-    Timings {
-        hdmi_vic,
-        ..cea(
-            (width, 2160, H | V),
-            pixelclock,
-            horizontal,
-            [8, 10, 72],
-            (0, flags),
-            cea861_vic,
-        )
-    }
-}
-
 const FULL_HD: (u32, u32, u32) = (1920, 1080, H | V);
 const HD: (u32, u32, u32) = (1280, 720, H | V);
 /// Flags of a mode that may run at 1000/1001 of its rate.
 const NTSC: u32 = CE_VIDEO | CAN_REDUCE_FPS;
 const RB: (u32, u32) = (CVT, REDUCED);
+const UHD: (u32, u32, u32) = (3840, 2160, H | V);
+const DCI_4K: (u32, u32, u32) = (4096, 2160, H | V);
+/// Lines of blanking of a mode of 2160 lines.
+const BLANK: [u32; 3] = [8, 10, 72];
+/// Flags of a mode with a number in HDMI's own list.
+const HDMI_4K: u32 = CE_VIDEO | HAS_HDMI_VIC;
 
 /// The progressive modes of CEA-861 and the usual modes of VESA, in Linux's order.
 ///
@@ -116,8 +77,8 @@ const RB: (u32, u32) = (CVT, REDUCED);
 #[rustfmt::skip]
 static MODES: [Timings; 36] = [
     cea((640, 480, 0), 25_175_000, [16, 96, 48], [10, 2, 33], (DMT, 0), 1),
-    sd((720, 480, 0), [16, 62, 60], [9, 6, 30], 2),
-    sd((720, 576, 0), [12, 64, 68], [5, 5, 39], 17),
+    Timings { aspect: [4, 3], ..cea((720, 480, 0), 27_000_000, [16, 62, 60], [9, 6, 30], (0, CE_VIDEO | HAS_ASPECT), 2) },
+    Timings { aspect: [4, 3], ..cea((720, 576, 0), 27_000_000, [12, 64, 68], [5, 5, 39], (0, CE_VIDEO | HAS_ASPECT), 17) },
     cea(HD, 59_400_000, [1760, 40, 220], [5, 5, 20], (DMT, CAN_REDUCE_FPS), 60),
     cea(HD, 74_250_000, [2420, 40, 220], [5, 5, 20], (0, CE_VIDEO), 61),
     cea(HD, 74_250_000, [1760, 40, 220], [5, 5, 20], (0, NTSC), 62),
@@ -143,14 +104,14 @@ static MODES: [Timings; 36] = [
     dmt((1680, 1050, V), 146_250_000, [104, 176, 280], [3, 6, 30], (CVT, 0)),
     dmt((1920, 1200, H), 154_000_000, [48, 32, 80], [3, 6, 26], RB),
     dmt((2560, 1600, H), 268_500_000, [48, 32, 80], [3, 6, 37], RB),
-    uhd(3840, 297_000_000, [1276, 88, 296], CAN_REDUCE_FPS, (93, 3)),
-    uhd(3840, 297_000_000, [1056, 88, 296], 0, (94, 2)),
-    uhd(3840, 297_000_000, [176, 88, 296], CAN_REDUCE_FPS, (95, 1)),
-    uhd(3840, 594_000_000, [1056, 88, 296], 0, (96, 0)),
-    uhd(3840, 594_000_000, [176, 88, 296], CAN_REDUCE_FPS, (97, 0)),
-    uhd(4096, 297_000_000, [1020, 88, 296], CAN_REDUCE_FPS, (98, 4)),
-    uhd(4096, 297_000_000, [968, 88, 128], 0, (99, 0)),
-    uhd(4096, 297_000_000, [88, 88, 128], CAN_REDUCE_FPS, (100, 0)),
+    Timings { hdmi_vic: 3, ..cea(UHD, 297_000_000, [1276, 88, 296], BLANK, (0, HDMI_4K | CAN_REDUCE_FPS), 93) },
+    Timings { hdmi_vic: 2, ..cea(UHD, 297_000_000, [1056, 88, 296], BLANK, (0, HDMI_4K), 94) },
+    Timings { hdmi_vic: 1, ..cea(UHD, 297_000_000, [176, 88, 296], BLANK, (0, HDMI_4K | CAN_REDUCE_FPS), 95) },
+    cea(UHD, 594_000_000, [1056, 88, 296], BLANK, (0, CE_VIDEO), 96),
+    cea(UHD, 594_000_000, [176, 88, 296], BLANK, (0, NTSC), 97),
+    Timings { hdmi_vic: 4, ..cea(DCI_4K, 297_000_000, [1020, 88, 296], BLANK, (0, HDMI_4K | CAN_REDUCE_FPS), 98) },
+    cea(DCI_4K, 297_000_000, [968, 88, 128], BLANK, (0, CE_VIDEO), 99),
+    cea(DCI_4K, 297_000_000, [88, 88, 128], BLANK, (0, NTSC), 100),
 ];
 
 /// The initial EDID of a sink "HDMI capture" at the physical address 1.0.0.0. The blocks lack padding and
