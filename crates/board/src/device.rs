@@ -23,6 +23,8 @@ pub struct Iommu {
 pub struct Sensor {
     /// Full path of the sensor's node.
     pub path: String,
+    /// The sensor's name in a SPEC, which depends on its data lanes.
+    pub model: &'static str,
     /// The row of the sensor in the table of drivers.
     pub driver: &'static SensorDriver,
 }
@@ -79,7 +81,15 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
         let compatible = || tree.texts(id, "compatible");
         if let Some(driver) = drivers::sensor_of(compatible()) {
             let path = tree.path(id).to_owned();
-            sensors.push(Sensor { path, driver });
+            let model = match (data_lanes(tree, id), &driver.four_lanes) {
+                (4, Some(model)) => model,
+                _ => &driver.model,
+            };
+            sensors.push(Sensor {
+                path,
+                model,
+                driver,
+            });
             continue;
         }
         match drivers::of(compatible()) {
@@ -90,6 +100,14 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     }
     attach(sensors, &mut out, not_taken);
     out
+}
+
+/// Returns the number of data lanes of a device's first endpoint; 0 if the tree does not tell.
+fn data_lanes(tree: &Tree, device: Id) -> usize {
+    let is_below = |id: &Id| tree.ancestors(*id).any(|above| above == device);
+    let mut below = tree.all().filter(is_below);
+    let endpoint = below.find(|id| tree.has(*id, "data-lanes"));
+    endpoint.map_or(0, |id| tree.cells(id, "data-lanes").count())
 }
 
 /// Attaches the first sensor to the first camera receiver, since a run of `vb3` has at most one sensor.

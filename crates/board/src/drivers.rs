@@ -188,6 +188,8 @@ pub struct SensorDriver {
     pub compatible: String,
     /// The sensor's name in a SPEC: `sensor=MODEL`.
     pub model: String,
+    /// That name for a sensor with four data lanes, if it is another.
+    pub four_lanes: Option<String>,
     /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,
 }

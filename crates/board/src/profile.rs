@@ -262,7 +262,7 @@ impl Device {
         let memory = self.memory_options(ram_start);
         // A board's camera is no USB webcam, so it does not identify itself as one.
         let kind = |kind: &str| match (kind, &self.sensor) {
-            ("camera", Some(sensor)) => format!("sensor={}", sensor.driver.model),
+            ("camera", Some(sensor)) => format!("sensor={}", sensor.model),
             ("camera", None) => "camera,identity=plain".to_owned(),
             _ => kind.to_owned(),
         };
@@ -319,7 +319,7 @@ impl Device {
         let alloc = &self.alloc;
         let (is, file, says) = (alloc.is.name(), &alloc.file, &alloc.says);
         line(format_args!("#   {is} buffers: {file}: {says}"));
-        if let Some(Sensor { path, driver }) = &self.sensor {
+        if let Some(Sensor { path, driver, .. }) = &self.sensor {
             let (path, compatible) = (plain(path), &driver.compatible);
             let received = "behind qcom-camss instead of this receiver";
             line(format_args!(

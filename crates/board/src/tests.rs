@@ -149,6 +149,18 @@ fn the_first_receiver_gets_the_first_sensor() {
         "#   sensor: /soc/camera@10 (sony,imx219), behind qcom-camss instead of this receiver";
     assert!(both.profile(None).contains(said));
 
+    let port = |lanes: &[u32]| {
+        let endpoint = node("endpoint", &[("data-lanes", cells(lanes))], vec![]);
+        node("port", &[], vec![endpoint])
+    };
+    for (lanes, spec) in [
+        (&[1, 2, 3, 4][..], "sensor=imx219-4lane,name=csi@1000"),
+        (&[1, 2], "sensor=imx219,name=csi@1000"),
+    ] {
+        let compatible = [("compatible", text("sony,imx219"))];
+        let wired = node("camera@10", &compatible, vec![port(lanes)]);
+        assert_eq!(with(vec![wired]).specs()[0], spec);
+    }
     let unknown = with(sensors("maker,sensor", &[]));
     assert_eq!(unknown.specs()[0], "sensor=ov5647,name=csi@1000");
     assert_eq!(unknown.not_taken.len(), 1, "{:?}", unknown.not_taken);
@@ -163,9 +175,17 @@ fn the_first_receiver_gets_the_first_sensor() {
 #[test]
 fn sensors_of_the_table_are_simulated() {
     assert!(!sensors().is_empty());
-    for SensorDriver { model, source, .. } in sensors() {
-        let spec = format!("sensor={model}").parse::<vb3_devices::spec::DeviceSpec>();
-        assert!(spec.is_ok(), "{spec:?}");
+    for SensorDriver {
+        model,
+        four_lanes,
+        source,
+        ..
+    } in sensors()
+    {
+        for model in four_lanes.iter().chain([model]) {
+            let spec = format!("sensor={model}").parse::<vb3_devices::spec::DeviceSpec>();
+            assert!(spec.is_ok(), "{spec:?}");
+        }
         assert_eq!(*source, format!("drivers/media/i2c/{model}.c"));
     }
 }
