@@ -51,8 +51,8 @@ pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
 pub use graph::{
-    EntityNode, EntitySpec, Flipping, Flips, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused,
-    Sensor, SensorMode, Topology, clamp_colors,
+    EntityNode, EntitySpec, Flipping, Flips, Follows, Gain, LinkSpec, MOSAICS, MediaGraph, PadSpec,
+    Refused, Sensor, SensorMode, Topology, clamp_colors,
 };
 pub use handler::class_name;
 pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};

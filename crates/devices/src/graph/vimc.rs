@@ -39,18 +39,8 @@ const RGB: &[u32] = &[
 ];
 const GBR: &[u32] = &[sys::MEDIA_BUS_FMT_GBR888_1X24];
 const ARGB: &[u32] = &[sys::MEDIA_BUS_FMT_ARGB8888_1X32];
-const RAW8: &[u32] = &[
-    sys::MEDIA_BUS_FMT_SBGGR8_1X8,
-    sys::MEDIA_BUS_FMT_SGBRG8_1X8,
-    sys::MEDIA_BUS_FMT_SGRBG8_1X8,
-    sys::MEDIA_BUS_FMT_SRGGB8_1X8,
-];
-const RAW10: &[u32] = &[
-    sys::MEDIA_BUS_FMT_SBGGR10_1X10,
-    sys::MEDIA_BUS_FMT_SGBRG10_1X10,
-    sys::MEDIA_BUS_FMT_SGRBG10_1X10,
-    sys::MEDIA_BUS_FMT_SRGGB10_1X10,
-];
+const RAW8: &[u32] = &vb3_v4l2::MOSAICS[0];
+const RAW10: &[u32] = &vb3_v4l2::MOSAICS[1];
 const ALAW: &[u32] = &[
     sys::MEDIA_BUS_FMT_SBGGR10_ALAW8_1X8,
     sys::MEDIA_BUS_FMT_SGBRG10_ALAW8_1X8,

@@ -4,7 +4,7 @@ use crate::selection::Rect;
 use crate::{ControlSpec, sys};
 
 /// Bus codes of colour mosaics: rows for 8 and 10 bits, with the colours' orders BGGR, GBRG, GRBG, RGGB.
-const MOSAICS: [[u32; 4]; 2] = [
+pub const MOSAICS: [[u32; 4]; 2] = [
     [
         sys::MEDIA_BUS_FMT_SBGGR8_1X8,
         sys::MEDIA_BUS_FMT_SGBRG8_1X8,

@@ -4,27 +4,13 @@
 //! src/ipa/libipa/camera_sensor_helper.cpp. Differs: no event reports that the sensor grabs its flips while it
 //! streams.
 
+use super::mode;
 use vb3_v4l2::{ControlSpec, Flipping, Gain, Rect, Sensor, SensorMode, cid};
 
 const ACTIVE: Rect = Rect::new(8, 8, 3280, 2464);
 
 /// Returns the modes for a rate of pixels per second. A mode that bins 2x2 pixels reads two lines at once.
 const fn modes(pixel_rate: i64) -> [SensorMode; 4] {
-    const fn mode(
-        pixel_rate: i64,
-        size: (u32, u32),
-        crop: Rect,
-        (line, frame): (u32, u32),
-    ) -> SensorMode {
-        SensorMode {
-            size,
-            crop,
-            pixel_rate,
-            line,
-            frame,
-            link: 0,
-        }
-    }
     let centre = Rect::new(688, 700, 1920, 1080);
     let (half, binned) = (Rect::new(1008, 760, 1280, 960), (3560, 1707));
     [

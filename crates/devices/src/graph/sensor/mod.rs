@@ -1,7 +1,8 @@
 //! Image sensors behind Qualcomm's camera receiver (CAMSS): topologies, controls and timings.
 //!
-//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one line of one VFE; initially, the video node and the pads have the sensor's format; pads accept only what a sensor sends, and
-//! keep its colours.
+//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one line of one VFE; initially,
+//! the video node and the pads have the sensor's format; pads accept only what a sensor sends, and keep its
+//! colours.
 //!
 //! docs/exposure.svg shows the mean samples while libcamera 0.4's software ISP sets exposure and gain.
 
@@ -18,7 +19,8 @@ use imx219::{IMX219, IMX219_4LANE};
 use ov5647::OV5647;
 use vb3_v4l2::{
     Colorimetry, ControlFlags, ControlKind, ControlSpec, EntityNode, EntitySpec, Flipping, Follows,
-    FourCc, LinkSpec, MbusFormat, MediaGraph, PadSpec, Sensor, SensorMode, Topology, cid, sys,
+    FourCc, LinkSpec, MOSAICS, MbusFormat, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology,
+    cid, sys,
 };
 
 /// Pixel formats, each with the bus codes that it can store, in Linux's order.
@@ -34,15 +36,7 @@ const PIXELS: &[(FourCc, &[u32])] = &[
 ];
 
 /// Bus codes that the receiver passes on unchanged.
-const RAW: &[u32] = &{
-    let mut codes = [0; PIXELS.len()];
-    let mut index = 0;
-    while index < codes.len() {
-        codes[index] = PIXELS[index].1[0];
-        index += 1;
-    }
-    codes
-};
+const RAW: &[u32] = MOSAICS.as_flattened();
 
 const ENABLED: u32 = sys::MEDIA_LNK_FL_ENABLED;
 const FIXED: u32 = ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
@@ -124,6 +118,23 @@ macro_rules! behind_receiver {
             }
         };
     };
+}
+
+/// Returns a mode that uses the sensor's first link.
+const fn mode(
+    pixel_rate: i64,
+    size: (u32, u32),
+    crop: Rect,
+    (line, frame): (u32, u32),
+) -> SensorMode {
+    SensorMode {
+        size,
+        crop,
+        pixel_rate,
+        line,
+        frame,
+        link: 0,
+    }
 }
 
 const IMX219_CODES: &[u32] = &[

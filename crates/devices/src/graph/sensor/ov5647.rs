@@ -3,35 +3,27 @@
 //! Source: Linux 7.2 drivers/media/i2c/ov5647.c; black level and gain: libcamera 0.4
 //! src/ipa/libipa/camera_sensor_helper.cpp. Differs: automatic exposure and gain need no time to settle.
 
+use super::mode;
 use vb3_v4l2::{ControlSpec, Flipping, Gain, Rect, Sensor, SensorMode, cid};
 
 const FULL: i64 = 87_500_000;
-
-const fn mode(size: (u32, u32), crop: Rect, (line, frame): (u32, u32)) -> SensorMode {
-    SensorMode {
-        size,
-        crop,
-        pixel_rate: FULL,
-        line,
-        frame,
-        link: 0,
-    }
-}
+const ACTIVE: Rect = Rect::new(16, 6, 2592, 1944);
+const CENTRE: Rect = Rect::new(364, 440, 1928, 1080);
+const BINNED: Rect = Rect::new(32, 6, 2560, 1920);
 
 const SMALLEST: SensorMode = SensorMode {
-    pixel_rate: 58_333_000,
     link: 1,
-    ..mode((640, 480), Rect::new(32, 6, 2560, 1920), (1852, 504))
+    ..mode(58_333_000, (640, 480), BINNED, (1852, 504))
 };
 
 pub(super) static OV5647: Sensor = Sensor {
     model: "ov5647",
     native: (2624, 1956),
-    active: Rect::new(16, 6, 2592, 1944),
+    active: ACTIVE,
     modes: &[
-        mode((2592, 1944), Rect::new(16, 6, 2592, 1944), (2844, 1968)),
-        mode((1920, 1080), Rect::new(364, 440, 1928, 1080), (2416, 1104)),
-        mode((1296, 972), Rect::new(16, 6, 2592, 1944), (1896, 1435)),
+        mode(FULL, (2592, 1944), ACTIVE, (2844, 1968)),
+        mode(FULL, (1920, 1080), CENTRE, (2416, 1104)),
+        mode(FULL, (1296, 972), ACTIVE, (1896, 1435)),
         SMALLEST,
     ],
     initial: SMALLEST,
