@@ -129,7 +129,10 @@ impl Media {
     /// join the device's requests any more.
     pub(super) fn disconnect(&mut self, device: usize) -> Vec<FileId> {
         self.requests.retain(|_, (at, _)| *at != device);
-        let is_of = |opened: &Opened| matches!(opened, Opened::Device(number) if self.devices.get(*number).is_some_and(|of| of.at == device));
+        let is_of = |opened: &Opened| match opened {
+            Opened::Device(number) => (self.devices.get(*number)).is_some_and(|of| of.at == device),
+            Opened::Request { .. } => false,
+        };
         let files = self.files.iter().filter(|(_, opened)| is_of(opened));
         files.map(|(id, _)| *id).collect()
     }
