@@ -106,7 +106,8 @@ impl fmt::Display for PlaneError {
         let what = match self {
             Self::Invalid(_) => "plane memory cannot be used this way",
             Self::NoMemory(_) => "no memory for the plane",
-            Self::Fault(_) => "plane memory is missing, read-only, too small or scattered",
+            Self::Fault(Some(_)) => "plane memory does not suit the device",
+            Self::Fault(None) => "plane memory is missing, read-only, too small or scattered",
             Self::Io(_) => "plane memory cannot be mapped for the device",
             Self::Busy => "plane memory is in use",
             Self::Revoked => "the exporter has taken the plane's memory back",
