@@ -209,7 +209,7 @@ impl World {
 
     /// Returns a sync file's fences. For a file without fences, returns one fence that has ended.
     fn facts(&self, file: &SyncFile) -> Vec<Fact> {
-        if file.is_empty() {
+        if file.fences().is_empty() {
             return vec![Fact {
                 driver: "stub",
                 timeline: "stub".to_owned(),

@@ -25,22 +25,11 @@ pub struct SyncFile {
 }
 
 impl SyncFile {
-    /// Returns the fences, in the order of their contexts.
+    /// Returns the fences, in the order of their contexts, including ended ones. There are none if no work was
+    /// pending when the sync file was made.
     #[must_use]
     pub fn fences(&self) -> &[FenceId] {
         &self.fences
-    }
-
-    /// Returns the number of fences, including ended ones.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.fences.len()
-    }
-
-    /// Returns whether the sync file has no fences, because no work was pending when it was made.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fences.is_empty()
     }
 }
 

@@ -96,7 +96,7 @@ fn merge_keeps_last_pending_fence_of_each_context() {
     );
     fences.advance(&mut b, 2, FenceOutcome::Done, 1);
     let left = fences.merge(&all, &b2, 2).unwrap();
-    assert_eq!(left.len(), 1, "what has ended is left out");
+    assert_eq!(left.fences().len(), 1, "what has ended is left out");
     fences.close(a, FenceOutcome::Failed(2), 4);
     for file in [a1, a3, b2, both, all, left] {
         assert!(ended(&fences, &file).is_some());
@@ -135,7 +135,7 @@ fn cyclic_sequence_numbers_are_safe() {
         fences.put_sync_file(core::mem::replace(&mut all, merged));
     }
     let exported = fences.export(MEMORY, Usage::Write, 0).unwrap();
-    assert!(exported.len() <= 1);
+    assert!(exported.fences().len() <= 1);
     fences.put_sync_file(exported);
     fences.put_sync_file(all);
     fences.close(timeline, FenceOutcome::Done, 0);

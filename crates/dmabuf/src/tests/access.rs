@@ -112,6 +112,11 @@ fn defect_05_begin_and_end_sync_while_mapped() {
             s.b.sync(buf, 2).unwrap();
             cpu_write(&s.b, at, 0, &[byte; 8]);
             s.b.sync(buf, 6).unwrap();
+            assert_eq!(
+                s.seen_by(dev),
+                [byte; 8],
+                "{dev:?}, which reads all the time"
+            );
             s.b.hand_to_device(&s.a).unwrap();
             assert_eq!(s.seen_by(dev), [byte; 8], "{dev:?}");
         }

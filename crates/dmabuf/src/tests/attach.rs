@@ -3,7 +3,7 @@
 use super::host::DIRECT;
 use super::*;
 use crate::{AttachRef, Error};
-use vb3_dma::{DmaAddr, FlushPolicy};
+use vb3_dma::{Constraint, DmaAddr, FlushPolicy};
 
 fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
     b.segment(attachment, 0).expect("mapped").addr
@@ -77,7 +77,12 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);
-    assert_eq!(b.map(&one, Direction::ToDevice), Err(Error::Revoked));
+    let refused = b.map(&one, Direction::ToDevice).unwrap_err();
+    let constraint = refused.reason().map(|reason| reason.constraint);
+    assert_eq!(
+        (refused, constraint),
+        (Error::Revoked, Some(Constraint::Revoked))
+    );
     assert_eq!(b.hand_to_device(&two), Err(Error::Revoked));
     assert_eq!(b.import(&buf, DISPLAY), Err(Error::Revoked));
     assert_eq!(b.vmap(id), Err(Error::Revoked));

@@ -12,7 +12,9 @@ fn num_users(b: &Bufs, id: MemoryId) -> u32 {
 fn memory_lives_as_long_as_its_last_handle() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
+    assert_eq!(b.inspect(id, |memory| memory.is_shared(0)), Some(false));
     let buf = export(&b, id);
+    assert_eq!(b.inspect(id, |memory| memory.is_shared(0)), Some(true));
     let of_memory = b.vma_open(id).unwrap();
     let of_buf = b.vma_open_buf(buf.id()).unwrap();
     assert_eq!(num_users(&b, id), 4);

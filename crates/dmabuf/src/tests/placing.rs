@@ -45,7 +45,9 @@ fn what_lies_nowhere_is_mapped_for_nobody() {
     assert_eq!(b.vmap(id), Err(Error::Unplaced));
     // A program may keep the memory mapped meanwhile.
     assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok());
+    assert_eq!(b.inspect(id, |memory| memory.is_placed()), Some(false));
     assert_eq!(b.place(id), Ok(0));
+    assert_eq!(b.inspect(id, |memory| memory.is_placed()), Some(true));
     b.map(&display, Direction::ToDevice).unwrap();
     b.detach(display);
     b.put_buf(buf);
