@@ -39,9 +39,10 @@ pub enum Error {
 pub enum Feature {
     /// seccomp filters with a listener (Linux 5.0).
     Listener,
-    /// Installing descriptors in a program, and calls that no signal interrupts while the supervisor
-    /// answers them (Linux 5.19).
+    /// Calls that no signal interrupts while the supervisor answers them (Linux 5.19).
     Waits,
+    /// Installing descriptors in a program (Linux 5.9).
+    Install,
     /// Files of /proc.
     Proc,
     /// Access to programs' memory with process_vm_readv or /proc/PID/mem.
@@ -109,6 +110,13 @@ impl fmt::Display for Error {
                     "this kernel is too old: a signal can cancel a call that is being answered, so \
                      that a buffer could be queued twice or stay unmapped (Linux \
                      5.19 or newer)",
+                ),
+                Feature::Install => write!(
+                    f,
+                    "no descriptor can be installed in the program: the ioctl SECCOMP_IOCTL_NOTIF_ADDFD is \
+                     refused: {} (let the seccomp profile of the container or service allow this ioctl; in a \
+                     container, --security-opt seccomp=unconfined)",
+                    text(errno)
                 ),
                 Feature::Proc => write!(
                     f,

@@ -161,7 +161,7 @@ impl Powers {
         };
         self.proc.map_err(without(Feature::Proc))?;
         self.listener.map_err(Error::of_filter)?;
-        self.add_fd.map_err(without(Feature::Waits))?;
+        self.add_fd.map_err(without(Feature::Install))?;
         if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
             return Err(without(Feature::Memory)(e));
         }
@@ -265,6 +265,14 @@ mod tests {
                     ..all()
                 },
                 &["too old", "5.19"],
+            ),
+            (
+                "no ADDFD",
+                Powers {
+                    add_fd: REFUSED,
+                    ..all()
+                },
+                &["SECCOMP_IOCTL_NOTIF_ADDFD", "not permitted", "profile"],
             ),
             (
                 "no memory",
