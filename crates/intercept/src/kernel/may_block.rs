@@ -134,15 +134,17 @@ pub(crate) fn open(_: &MayBlock, path: impl Arg, flags: i32) -> Result<OwnedFd, 
     raw::open_any(path, flags)
 }
 
-/// Opens a path with the options of `openat2`.
+/// Makes a descriptor with O_PATH, with the options of `openat2`. An empty path names the directory itself.
 pub(crate) fn openat2(
     _: &MayBlock,
     dir: BorrowedFd<'_>,
     path: &[u8],
     flags: OFlags,
     how: ResolveFlags,
-) -> Option<OwnedFd> {
-    rustix::fs::openat2(dir, path, flags, Mode::empty(), how).ok()
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+    let path = if path.is_empty() { b"." } else { path };
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), how).map_err(raw::err)
 }
 
 /// Returns the metadata of a path, with `flags` of `fstatat`.

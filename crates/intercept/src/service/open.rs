@@ -7,7 +7,8 @@ use crate::kernel::{MayBlock, lock, may_block, nr, raw};
 use crate::process::Reply;
 use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
-use crate::tree::{Links, MAX, PathTarget, word};
+use crate::tree::{Links, PathTarget, word};
+use rustix::fs::ResolveFlags;
 use vb3_host::{Errno, NodeId};
 
 /// Size in bytes of the kernel's `struct open_how`: flags, mode and `resolve`. In a longer one, the rest is 0.
@@ -17,18 +18,25 @@ const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_
 
 impl Supervisor<'_> {
     pub(crate) fn open(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        let flags = match n.nr {
-            nr::CREAT => libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+        let (flags, how) = match n.nr {
+            nr::CREAT => (
+                libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+                ResolveFlags::empty(),
+            ),
             libc::SYS_openat2 => match options_of(may, n)? {
-                Some(flags) => flags,
+                Some(options) => options,
                 None => return Ok(Verdict::native()),
             },
-            nr::OPEN => n.int(1),
-            _ => n.int(2),
+            nr::OPEN => (n.int(1), ResolveFlags::empty()),
+            _ => (n.int(2), ResolveFlags::empty()),
         };
         let (dir, path, _) = path_args(n);
-        let links = Links::of(flags, libc::O_NOFOLLOW);
-        match self.target_by(may, n, (dir, path, links)).try_into()? {
+        let args = (dir, path, Links::of(flags, libc::O_NOFOLLOW));
+        let target = match how.difference(ResolveFlags::CACHED).is_empty() {
+            true => self.target_by(may, n, args),
+            false => self.target_under(may, n, args, how),
+        };
+        match target.try_into()? {
             Place::Sys(path) => {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
@@ -163,10 +171,9 @@ impl Server<'_> {
     }
 }
 
-/// Returns the flags of an openat2. Returns `None` if the kernel must serve the call: it refuses the options,
-/// or the path leaves the directory to which `resolve` limits it. Fails with EFAULT.
-fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<i32>, Errno> {
-    const BELOW: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
+/// Returns the flags of an openat2, and its `resolve`. Returns `None` if the kernel refuses the options. Fails
+/// with EFAULT.
+fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<(i32, ResolveFlags)>, Errno> {
     let size = n.arg(3);
     if !(OPEN_HOW..=crate::kernel::page_size()).contains(&size) {
         return Ok(None);
@@ -177,19 +184,9 @@ fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<i32>, Errno> {
     if !raw::accepts_options(&how) {
         return Ok(None);
     }
-    let (flags, resolve) = (word(&how, 0), word(&how, 16));
-    if resolve & BELOW != 0 {
-        let path = n.read_str(may, n.arg(1), MAX)?;
-        if path.starts_with(b"/") || path.starts_with(b"..") {
-            return Ok(None);
-        }
-    }
-    let no_follow = match resolve & libc::RESOLVE_NO_SYMLINKS {
-        0 => 0,
-        _ => libc::O_NOFOLLOW,
-    };
+    let resolve = ResolveFlags::from_bits_retain(word(&how, 16));
     // CAST: the kernel refuses flags in the high half.
-    Ok(Some(flags as i32 | no_follow))
+    Ok(Some((word(&how, 0) as i32, resolve)))
 }
 
 /// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the

@@ -7,9 +7,11 @@ use crate::tree::{
     Found, HOPS, Links, MAX, PathTarget, Tree, View, base_link, base_of, file_name, is_plain,
     normalise, of_dir, of_path, real_dir, split_last, through,
 };
-use std::os::fd::AsFd;
+use rustix::fs::{OFlags, ResolveFlags};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
+use std::sync::Arc;
 use vb3_host::{Caller as _, Errno, FdIdentity};
 
 /// A path that a call names, relative to a directory.
@@ -26,6 +28,43 @@ impl<'a> Named<'a> {
     const fn at(self, path: &'a [u8]) -> Self {
         Self { path, ..self }
     }
+}
+
+/// The directory where the kernel begins to resolve a path, and the options of `openat2`.
+#[derive(Clone)]
+struct Start {
+    base: Arc<OwnedFd>,
+    how: ResolveFlags,
+}
+
+impl Start {
+    fn at(may: &MayBlock, path: String, how: ResolveFlags) -> Option<Self> {
+        let base = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        let base = base.into();
+        Some(Self { base, how })
+    }
+
+    /// Starts at a thread's root directory, which the path does not leave.
+    fn at_root(may: &MayBlock, tid: u32, how: ResolveFlags) -> Option<Self> {
+        Self::at(
+            may,
+            format!("/proc/{tid}/root"),
+            how | ResolveFlags::IN_ROOT,
+        )
+    }
+
+    fn open(&self, may: &MayBlock, path: &[u8], links: Links) -> Result<OwnedFd, Errno> {
+        let flags = match links {
+            Links::Follow => OFlags::empty(),
+            Links::Keep => OFlags::NOFOLLOW,
+        };
+        may_block::openat2(may, self.base.as_fd(), path, flags, self.how)
+    }
+}
+
+/// Returns whether this is an error of `resolve`.
+fn is_forbidden(e: Errno) -> bool {
+    matches!(e, Errno(libc::EXDEV | libc::ELOOP))
 }
 
 /// The target of a path, if the supervisor serves calls on it.
@@ -117,6 +156,103 @@ impl Supervisor<'_> {
         match self.place_of(may, named) {
             PathTarget::Node(_) if wants_directory => PathTarget::Fails(Errno(libc::ENOTDIR)),
             place => place,
+        }
+    }
+
+    /// Finds the target of an openat2's path under its `resolve`. Returns `Native` if `resolve` forbids the way: the
+    /// kernel then refuses the call.
+    pub(crate) fn target_under(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        (dir, addr, links): (i32, u64, Links),
+        how: ResolveFlags,
+    ) -> PathTarget {
+        let Ok(path) = call.read_str(may, addr, MAX) else {
+            return PathTarget::Native;
+        };
+        let is_scoped = how.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
+        let start = match path.starts_with(b"/") && !is_scoped {
+            true => Start::at_root(may, call.notif.tid, how),
+            false => Start::at(may, base_link(call.notif.tid, dir), how),
+        };
+        let Some(start) = start else {
+            return PathTarget::Native;
+        };
+        let named = Named {
+            call,
+            dir,
+            path: &path,
+            links,
+        };
+        // A forbidden way is found here even if the kernel does not know the way's end.
+        if start.open(may, &path, links).is_err_and(is_forbidden) {
+            return PathTarget::Native;
+        }
+        match self.node_under(may, &start, named) {
+            Some(_) if path.ends_with(b"/") => PathTarget::Fails(Errno(libc::ENOTDIR)),
+            Some(node) => self.node_place(node),
+            None => (self.generated_under(may, &start, named)).unwrap_or(PathTarget::Native),
+        }
+    }
+
+    /// Returns the index of the node behind a path. The kernel resolves the path up to its last part.
+    fn node_under(&self, may: &MayBlock, start: &Start, named: Named<'_>) -> Option<usize> {
+        let (mut start, mut path) = (start.clone(), named.path.to_vec());
+        for _ in 0..HOPS {
+            while path.ends_with(b"/") {
+                path.pop();
+            }
+            let (parent, name) = match split_last(&path) {
+                (b"", name) if path.starts_with(b"/") => (&b"/"[..], name),
+                parts => parts,
+            };
+            let dir = start.open(may, parent, Links::Follow).ok()?;
+            if let Some(node) = self.node_at(may, of_dir(may, dir.as_fd())?, name) {
+                return Some(node);
+            }
+            if named.links == Links::Keep {
+                return None;
+            }
+            let target = may_block::readlinkat(may, dir.as_fd(), name).ok()?;
+            path = match target.starts_with(b"/") {
+                true if start.how.contains(ResolveFlags::IN_ROOT) => target,
+                true => {
+                    start = Start::at_root(may, named.call.notif.tid, start.how)?;
+                    target
+                }
+                false if parent.is_empty() => target,
+                false => [parent, &target].join(&b'/'),
+            };
+        }
+        None
+    }
+
+    /// Finds the target of a path in the generated tree, whose directory on disk has the same links.
+    fn generated_under(
+        &self,
+        may: &mut MayBlock,
+        start: &Start,
+        named: Named<'_>,
+    ) -> Option<PathTarget> {
+        let base = raw::link_of(&start.base)?;
+        let base = self.as_programs_know(&base).unwrap_or(base);
+        let whole = [base.as_slice(), named.path].join(&b'/');
+        let is_shown = View::of(may, named.call.notif.tid)
+            .is_none_or(|view| view.shows(may, &normalise(b"", &whole)));
+        let place = self.generated(may, named.at(&whole)).filter(|_| is_shown)?;
+        let real = self.in_tree(|tree| tree.real_of(&base))?;
+        let real = may_block::open(may, real, libc::O_PATH | libc::O_DIRECTORY);
+        let opened = real.and_then(|base| {
+            let start = Start {
+                base: base.into(),
+                how: start.how,
+            };
+            start.open(may, named.path, named.links)
+        });
+        match opened {
+            Err(e) if is_forbidden(e) => Some(PathTarget::Fails(e)),
+            _ => Some(place),
         }
     }
 

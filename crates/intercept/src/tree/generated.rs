@@ -403,10 +403,15 @@ impl Tree {
         if !self.covers(&end) {
             return Some(Found::Outside(normalise(b"", &end)));
         }
-        let inside = end.strip_prefix(b"/").unwrap_or(&end);
+        self.real_of(&end).map(Found::Inside)
+    }
+
+    /// Returns the real path of a path by which programs know a generated file or the directory of one.
+    pub(crate) fn real_of(&self, known: &[u8]) -> Option<Vec<u8>> {
+        let inside = known.strip_prefix(b"/").unwrap_or(known);
         let folder = &self.written.as_ref()?.folder;
         let real = folder.path().join(OsStr::from_bytes(inside));
-        Some(Found::Inside(real.into_os_string().into_encoded_bytes()))
+        Some(real.into_os_string().into_encoded_bytes())
     }
 
     /// Returns the real path of a path's directory, if this directory is generated. Makes it if necessary.

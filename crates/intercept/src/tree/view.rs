@@ -44,7 +44,6 @@ impl View {
 
     /// Opens a directory by an absolute path in the view, or by a path relative to `from`.
     pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let in_root = if path.first() == Some(&b'/') {
             Some(path.to_owned())
         } else {
@@ -54,8 +53,7 @@ impl View {
             Some(path) => (self.root.as_fd(), path.as_slice(), ResolveFlags::IN_ROOT),
             None => (from, path, ResolveFlags::empty()),
         };
-        let path = if path.is_empty() { b"." } else { path };
-        may_block::openat2(may, from, path, flags, how)
+        may_block::openat2(may, from, path, OFlags::DIRECTORY, how).ok()
     }
 
     /// Returns the path of a directory below the view's root; `None` for a directory outside.

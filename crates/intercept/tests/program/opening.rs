@@ -212,6 +212,60 @@ inside! {
         assert_eq!(error(c"/sys/class/video4linux/video90", &[0, 0, no_links[2]]), Some(libc::ELOOP));
     }
 
+    /// Compares each way to the device with the same way to /dev/null, which the kernel serves.
+    fn openat2_forbids_ways_as_the_kernel_does() {
+        let folder = Dir::new("ways");
+        symlink("/dev", folder.0.join("devices")).expect("link");
+        let (device, null) = (device(), File::open("/dev/null").expect("null"));
+        let wants = |dir: &File, path: &str, resolve: u64| {
+            let (path, how) = (CString::new(path).expect("a path"), [0, 0, resolve]);
+            // SAFETY: a NUL-terminated path, and a live structure.
+            let fd = unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), 24) };
+            // SAFETY: a new descriptor of our own.
+            (fd >= 0).then(|| unsafe { File::from_raw_fd(fd as i32) }).ok_or_else(errno)
+        };
+        let dirs = ["/", "/dev", folder.0.to_str().expect("utf-8")].map(|dir| File::open(dir).expect(dir));
+        let ways = [
+            "/dev/NAME", "dev/NAME", "NAME", "./NAME", "../dev/NAME", "shm/../NAME", "shm/../../dev/NAME",
+            "devices/NAME", "link-NAME", "again-NAME", "/proc/self/fd/FD", "/dev/fd/FD", "proc/self/fd/FD",
+        ];
+        let resolve = [
+            libc::RESOLVE_NO_XDEV, libc::RESOLVE_NO_MAGICLINKS, libc::RESOLVE_NO_SYMLINKS, libc::RESOLVE_BENEATH,
+            libc::RESOLVE_IN_ROOT, libc::RESOLVE_NO_XDEV | libc::RESOLVE_IN_ROOT,
+        ];
+        for name in ["null", "video90"] {
+            symlink(format!("/dev/{name}"), folder.0.join(format!("link-{name}"))).expect("link");
+            symlink(format!("link-{name}"), folder.0.join(format!("again-{name}"))).expect("link");
+        }
+        let mut opened = 0;
+        for (dir, way, resolve) in dirs.iter().flat_map(|dir| ways.map(|way| (dir, way)))
+            .flat_map(|(dir, way)| resolve.map(|resolve| (dir, way, resolve)))
+        {
+            let path = |name, file: &File| way.replace("NAME", name).replace("FD", &file.as_raw_fd().to_string());
+            let wanted = wants(dir, &path("null", &null), resolve).map(drop);
+            let found = wants(dir, &path("video90", &device), resolve);
+            if let Ok(file) = &found {
+                assert_eq!(call(file, OPENS, 0), Ok(2), "{dir:?} {way} {resolve}");
+                opened += 1;
+            }
+            assert_eq!(found.map(drop), wanted, "{dir:?} {way} {resolve}");
+        }
+        assert!(opened > 20, "only {opened} ways are open");
+        let sys = File::open("/sys").expect("/sys");
+        let class = File::open("/sys/class").expect("/sys/class");
+        let error = |dir, path, resolve| wants(dir, path, resolve).err();
+        let (real, by_link) = ("devices/virtual/video4linux/video90/name", "class/video4linux/video90/name");
+        for (path, resolve) in [
+            (real, libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS),
+            (by_link, libc::RESOLVE_NO_XDEV | libc::RESOLVE_BENEATH),
+        ] {
+            assert_eq!(error(&sys, path, resolve), None, "{path}");
+        }
+        assert_eq!(error(&sys, by_link, libc::RESOLVE_NO_SYMLINKS), Some(libc::ELOOP));
+        assert_eq!(error(&class, "video4linux/video90/name", libc::RESOLVE_BENEATH), Some(libc::EXDEV));
+        assert_eq!(error(&sys, "/sys/dev/char/81:90/dev", libc::RESOLVE_NO_XDEV), Some(libc::EXDEV));
+    }
+
     fn a_device_looks_like_one() {
         let file = device();
         for meta in [file.metadata().expect("fstat"), fs::metadata("/dev/video90").expect("stat")] {
