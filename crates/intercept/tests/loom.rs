@@ -59,7 +59,23 @@ mod kernel {
         }
     }
 
+    /// Thread 1 never waits for a program, and thread 2 always does.
+    mod procs {
+        use std::cell::Cell;
+
+        thread_local!(pub(crate) static TID: Cell<u32> = const { Cell::new(2) });
+
+        pub(crate) fn own_tid() -> u32 {
+            TID.get()
+        }
+
+        pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
+            (tid == 2).then_some(1)
+        }
+    }
+
     pub(crate) use lock::lock;
+    pub(crate) use procs::{TID, blocked_waits, own_tid};
     pub(crate) use sync::*;
 }
 
@@ -394,6 +410,7 @@ fn missing_receiver_is_noted_once() {
         begin(9);
         assert!(!is_said(), "one receives still");
         pool.step_in(&CALL);
+        assert!(!is_said(), "its wait has just begun");
         assert!(is_said());
         assert!(!is_said());
         pool.unsaid(&Note::NobodyServes {
@@ -405,5 +422,34 @@ fn missing_receiver_is_noted_once() {
         let work = pool.step_out(term).expect("its part is another's");
         assert!(pool.done(work).is_none());
         assert!(matches!(pool.next(), Part::Receive(_)));
+    });
+}
+
+/// The machine may have no CPU for a thread, or the thread may do much work.
+#[test]
+fn thread_that_waits_for_no_program_does_not_stall() {
+    loom::model(|| {
+        let pool = Pool::of_at_most(3);
+        assert!(matches!(pool.next(), Part::Receive(_)));
+        let begin = |tid, pid| {
+            kernel::TID.set(tid);
+            pool.hand_over(pid, Job::Call(CALL));
+            assert!(matches!(pool.next(), Part::Work(..)));
+        };
+        begin(1, 7);
+        begin(2, 8);
+        let said: Vec<Note> = (0..4).flat_map(|_| pool.look(false, |tid| tid).1).collect();
+        assert!(
+            matches!(
+                said[..],
+                [Note::Stalled {
+                    pid: 8,
+                    calls: 1,
+                    ..
+                }]
+            ),
+            "{said:?}"
+        );
+        kernel::TID.set(2);
     });
 }

@@ -294,6 +294,23 @@ pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
 }
 
+/// Returns the calling thread's id.
+pub(crate) fn own_tid() -> u32 {
+    let tid = rustix::thread::gettid().as_raw_nonzero().get();
+    tid.cast_unsigned()
+}
+
+/// Returns how often a thread of this process has waited, if it waits now, and not for another thread of this
+/// process.
+pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
+    // Of a thread that runs, or could run on a free CPU, the file says "running".
+    let call = raw::proc_text(&format!("/proc/self/task/{tid}/syscall")).ok()?;
+    let number = call.split(|&byte| byte == b' ').next()?;
+    let number: i64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let waits = || status(format_args!("self/task/{tid}"), "voluntary_ctxt_switches:").ok();
+    (number != libc::SYS_futex).then(waits)?
+}
+
 /// Returns the children of all threads of a process.
 pub(crate) fn children(pid: impl Display) -> Vec<u32> {
     let threads = raw::proc_numbers(&format!("/proc/{pid}/task")).into_iter();
@@ -390,6 +407,7 @@ impl Thread {
 mod tests {
     use std::os::fd::AsRawFd;
     use std::sync::Barrier;
+    use std::sync::atomic::Ordering;
 
     use super::*;
 
@@ -406,6 +424,46 @@ mod tests {
             next_search: Mutex::new(None),
             installing: Arc::default(),
         }
+    }
+
+    #[test]
+    fn only_threads_that_wait_for_others_are_blocked() {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let (held, spins) = (Mutex::new(()), std::sync::atomic::AtomicBool::new(true));
+        let (tell, told) = std::sync::mpsc::channel();
+        let say = || tell.send(own_tid()).expect("it hears");
+        let guard = lock(&held);
+        std::thread::scope(|scope| {
+            let tid = || told.recv().expect("it tells");
+            scope.spawn(|| {
+                say();
+                while spins.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let spinner = tid();
+            scope.spawn(|| {
+                say();
+                drop(lock(&held));
+            });
+            let waiter = tid();
+            scope.spawn(|| {
+                say();
+                std::io::Read::read_to_end(&mut reader, &mut Vec::new()).expect("it reads");
+            });
+            let blocked = tid();
+            let sleeps = |tid| {
+                let stat = raw::proc_string(&format!("/proc/self/task/{tid}/stat"));
+                stat.contains(") S")
+            };
+            while !sleeps(waiter) || !sleeps(blocked) {
+                std::thread::yield_now();
+            }
+            let found = [blocked, blocked, waiter, spinner].map(blocked_waits);
+            spins.store(false, Ordering::Relaxed);
+            drop((guard, writer));
+            assert!(matches!(found, [Some(waits), Some(again), None, None] if waits == again));
+        });
     }
 
     #[test]

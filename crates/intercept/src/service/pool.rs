@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use super::serve::Answer;
 use super::watch::Watch;
-use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock};
+use crate::kernel::{
+    AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, blocked_waits, lock,
+    own_tid,
+};
 use crate::note::Note;
 use crate::process::Notif;
 
@@ -26,8 +29,6 @@ pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
 /// Duration of a stall after which the user gets a note. A busy disk can take a second.
 const REMARK_AFTER: Duration = Duration::from_secs(3);
-/// A longer time between two checks is no stall of a call: the supervisor was stopped, or got no CPU.
-const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
 /// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -93,13 +94,27 @@ pub(crate) enum Admission {
 struct At {
     pid: u32,
     nr: i64,
+    /// The supervisor's thread that does the job.
+    tid: u32,
     since: Instant,
+    /// The thread's number of waits, if the last check found it blocked outside the supervisor.
+    waits: Option<u64>,
+    /// Whether the job takes so long that the user gets a note.
+    stalls: bool,
 }
 
 impl At {
-    /// Returns whether the job takes so long that the user gets a note.
-    fn stalls(&self) -> bool {
-        self.since.elapsed() >= REMARK_AFTER
+    /// Checks whether the thread has waited in one call since the last check. A thread that runs, lacks CPU time
+    /// or waits for another thread of the supervisor does not stall.
+    fn look(&mut self) {
+        if self.stalls || self.since.elapsed() < REMARK_AFTER {
+            return;
+        }
+        let before = core::mem::replace(&mut self.waits, blocked_waits(self.tid));
+        match self.waits {
+            None => self.since = Instant::now(),
+            waits => self.stalls = before == waits,
+        }
     }
 }
 
@@ -109,6 +124,8 @@ struct Inner {
     threads: usize,
     idle: usize,
     receiver_wanted: bool,
+    /// The thread that receives, or did so last.
+    receiver: u32,
     jobs: VecDeque<(u32, Job)>,
     /// The present jobs of all threads but the receiver.
     at: HashMap<u64, At>,
@@ -122,8 +139,6 @@ struct Inner {
     /// The receiver's state at the last check that found a change, and the time of this check.
     seen: u64,
     seen_at: Option<Instant>,
-    /// The time of the last check.
-    looked: Option<Instant>,
     closing: bool,
 }
 
@@ -143,10 +158,18 @@ impl Inner {
         self.busy(pid) < (left / 4).max(1)
     }
 
-    fn begin(&mut self, pid: u32, nr: i64) -> Work {
+    /// Records that thread `tid` of the supervisor begins a job.
+    fn begin(&mut self, tid: u32, pid: u32, nr: i64) -> Work {
         self.next += 1;
-        let since = Instant::now();
-        self.at.insert(self.next, At { pid, nr, since });
+        let at = At {
+            pid,
+            nr,
+            tid,
+            since: Instant::now(),
+            waits: None,
+            stalls: false,
+        };
+        self.at.insert(self.next, at);
         Work(self.next)
     }
 
@@ -197,10 +220,11 @@ impl Pool {
                 return Part::End;
             }
             if core::mem::take(&mut inner.receiver_wanted) {
+                inner.receiver = own_tid();
                 return Part::Receive(Term::of(self.watch.state.load(Ordering::Acquire)));
             }
             if let Some((pid, job)) = inner.jobs.pop_front() {
-                let work = inner.begin(pid, job.notif().nr);
+                let work = inner.begin(own_tid(), pid, job.notif().nr);
                 self.busy.store(inner.at.len(), Ordering::Release);
                 return Part::Work(work, job);
             }
@@ -223,7 +247,7 @@ impl Pool {
         let at = inner.at.remove(&work.0);
         let next = at.and_then(|at| {
             let (pid, job) = inner.next_after(at.pid)?;
-            Some((inner.begin(pid, job.notif().nr), job))
+            Some((inner.begin(at.tid, pid, job.notif().nr), job))
         });
         self.busy.store(inner.at.len(), Ordering::Release);
         if !inner.jobs.is_empty() {
@@ -292,7 +316,7 @@ impl Pool {
         if now.compare_exchange(state, next, done, seen).is_err() {
             return;
         }
-        let work = inner.begin(pid, nr);
+        let work = inner.begin(inner.receiver, pid, nr);
         inner.left.insert(Term::of(state).0, work);
         inner.receiver_wanted = true;
         self.busy.store(inner.at.len(), Ordering::Release);
@@ -323,7 +347,6 @@ impl Pool {
         pid_of: impl Fn(u32) -> u32,
     ) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
-        inner.forgive(Instant::now());
         let state = self.watch.state.load(Ordering::Acquire);
         let moved = state != inner.seen;
         if moved {
@@ -402,20 +425,10 @@ impl Pool {
 }
 
 impl Inner {
-    /// Subtracts a long time without checks from the jobs' stalls: the supervisor itself did not run then.
-    fn forgive(&mut self, now: Instant) {
-        let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
-        self.looked = Some(now);
-        if lost > MAX_CHECK_GAP {
-            for at in self.at.values_mut() {
-                at.since = (at.since + lost).min(now);
-            }
-        }
-    }
-
     /// Collects notes for the user. Those that concern all programs come first, because the queue is short.
     fn remarks(&mut self) -> Vec<Note> {
-        let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
+        self.at.values_mut().for_each(At::look);
+        let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls).collect();
         late.sort_by_key(|at| at.since);
         let mut remarks = Vec::new();
         if let Some(&&At { pid, nr, .. }) = late.first()
@@ -440,6 +453,6 @@ impl Inner {
 
     /// Returns whether the maximum number of threads is reached and each of them stalls.
     fn is_full(&self) -> bool {
-        self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(At::stalls)
+        self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(|at| at.stalls)
     }
 }
