@@ -71,8 +71,9 @@
 //! * The kernel holds an epoll set's lock while it writes events to a page that the program serves. If a
 //!   device in this set changes then, answers to other programs may be 200 ms late, once.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why. A signal that
-//!   only the mask of a ppoll or pselect6 admits does not end the call. A signal to the process that a thread
-//!   handles ends the thread's wait with EINTR, despite SA_RESTART.
+//!   only the mask of a ppoll or pselect6 admits does not end the call. At a signal to the process, the tracer may
+//!   also see a SIGURG or SIGWINCH from `vb3`, which does nothing. If ptrace is refused, or the program handles
+//!   both, such a signal ends a thread's wait with EINTR, despite SA_RESTART.
 //! * A signal that is sent to all processes (by a service manager, or kill -1) reaches programs twice. So does one
 //!   to the process group, if the program has one thread and made few calls.
 //! * If the supervisor is killed, every process that has made a reported call is killed, too. Other

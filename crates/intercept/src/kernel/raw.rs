@@ -51,6 +51,12 @@ pub(crate) fn kill(pid: u32, signal: i32) {
     }
 }
 
+/// Sends a signal to one thread of a process. Ignores errors: the thread may have ended.
+pub(crate) fn kill_thread(pid: u32, tid: u32, signal: i32) {
+    // SAFETY: takes integers.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) };
+}
+
 /// Turns −1 into the errno.
 pub(crate) fn check<T: PartialOrd + From<i8>>(ret: T) -> Result<T, Errno> {
     if ret < T::from(0) {

@@ -25,4 +25,4 @@ pub use probe::{Power, Powers, probe};
 pub(crate) use reap::{Ended, Left as LeftProcess};
 pub(crate) use rewrite::{Found, InStead, Left, Stopped};
 pub use signal::end_by_interrupt;
-pub(crate) use signal::{Forward, Pace, Signals, Verdict};
+pub(crate) use signal::{Forward, Pace, Signals, Verdict, nudge};

@@ -2,7 +2,9 @@
 //!
 //! While a call waits for the supervisor's answer, the kernel withholds all but fatal signals from
 //! the thread, so that no call runs twice. The supervisor must therefore check for signals, and end
-//! the wait when the kernel would.
+//! the wait when the kernel would. No event announces a signal to another process: a listener and a pidfd report
+//! ends only, waitid reports stops only, and a tracer would keep debuggers away. So the supervisor reads
+//! `/proc/TID/status` at intervals (`Pace`).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -190,6 +192,26 @@ impl SignalState {
             Verdict::None
         }
     }
+}
+
+/// Makes the kernel look for signals when the call of a thread with a debugger or strace ends. Sends the thread a
+/// signal that does nothing. For a traced thread, the kernel keeps such a signal; from any other, it drops it.
+/// Returns whether it was kept.
+///
+/// Source: Linux 7.2 kernel/signal.c `sig_ignored`.
+pub(crate) fn nudge(pid: u32, tid: u32) -> bool {
+    let state = || {
+        let text = raw::proc_text(&format!("/proc/{tid}/status"));
+        SignalState::parse(&text.unwrap_or_default())
+    };
+    let has = |set: u64, signal: i32| set >> (signal - 1) & 1 != 0;
+    let before = state();
+    let mut harmless = [libc::SIGURG, libc::SIGWINCH].into_iter();
+    let signal = harmless.find(|signal| !has(before.handled | before.blocked, *signal));
+    signal.is_some_and(|signal| {
+        raw::kill_thread(pid, tid, signal);
+        has(state().own, signal)
+    })
 }
 
 /// The end of the pipe that the handler writes to, or -1 if no run reads it.

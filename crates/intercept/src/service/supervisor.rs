@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, World, lock, nr};
 use crate::note::Note;
-use crate::process::{Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite};
+use crate::process::{
+    Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, nudge, rewrite,
+};
 use crate::service::pool::{Admission, Job, Part, Term, Work};
 use crate::service::serve::{Answer, How};
 use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
@@ -597,10 +599,11 @@ impl<'a> Supervisor<'a> {
         }
         let given_up = self.step(may, |server| server.give_up_for_signal(slot));
         let restarted = given_up.is_some_and(|(n, code)| {
+            let pid = self.host.pid_of(n.tid);
             let code = match count {
                 Some(_) => ERESTARTNOINTR,
                 // The kernel offers most signals to the first thread first.
-                None if stops || self.host.pid_of(n.tid) == n.tid => code,
+                None if stops || nudge(pid, n.tid) || pid == n.tid => code,
                 None => libc::EINTR,
             };
             let reply = self.copied_out(may, &n, Reply::Fail(code));

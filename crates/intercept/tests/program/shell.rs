@@ -34,25 +34,28 @@ fn v4l2_ctl_finds_the_device() {
     toy.assert_nothing_held();
 }
 
-#[test]
-fn under_strace_a_mapping_is_refused_and_said() {
+/// Runs a test's function as a program under strace. It must succeed. Returns `None` if strace is missing.
+fn run_under_strace(name: &str) -> Option<Vec<Note>> {
     if !has("strace") {
         eprintln!("skipped: strace is not installed");
-        return;
+        return None;
     }
-    let exe = std::env::current_exe().expect("own path");
     let program = Program::new("strace")
         .args(["-f", "-o", "/dev/null"])
-        .arg(exe)
-        .args([
-            "shell::traced::maps",
-            "--exact",
-            "--ignored",
-            "--test-threads=1",
-        ])
+        .arg(std::env::current_exe().expect("own path"))
+        .args([name, "--exact", "--ignored", "--test-threads=1"])
         .env("VB3_INSIDE", "1");
     let (report, toy, notes) = run_program(&program);
-    assert_eq!(report.status, 0);
+    assert_eq!(report.status, 0, "{name} failed");
+    toy.assert_nothing_held();
+    Some(notes)
+}
+
+#[test]
+fn under_strace_a_mapping_is_refused_and_said() {
+    let Some(notes) = run_under_strace("shell::traced::maps") else {
+        return;
+    };
     assert!(notes.iter().any(|note| matches!(
         note,
         Note::MapRefused {
@@ -60,7 +63,17 @@ fn under_strace_a_mapping_is_refused_and_said() {
             ..
         }
     )));
-    toy.assert_nothing_held();
+}
+
+/// strace keeps the supervisor from stopping the threads.
+#[test]
+fn under_strace_sa_restart_restarts_waits() {
+    for name in [
+        "sa_restart_restarts_a_threads_wait",
+        "signal_for_another_thread_restarts_no_wait",
+    ] {
+        run_under_strace(&format!("signals::inside::{name}"));
+    }
 }
 
 mod traced {
