@@ -467,31 +467,18 @@ impl Supervisor<'_> {
             .map_or(PathTarget::Native, |node| self.node_place(node))
     }
 
-    /// Returns the index of the node behind a path. Follows links unless the call keeps them.
+    /// Returns the index of the node behind a path. The path does not leave the view's root.
     fn node_in(&self, may: &MayBlock, view: &View, named: Named<'_>) -> Option<usize> {
-        let base = base_link(named.call.notif.tid, named.dir);
-        let mut from = match named.path.first() {
-            Some(b'/') => view.root.try_clone().ok()?,
-            _ => may_block::open(may, base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
-        };
-        let mut path = named.path.to_vec();
-        for _ in 0..HOPS {
-            let (parent, name) = match split_last(&path) {
-                (b"", name) if path.first() == Some(&b'/') => (&b"/"[..], name),
-                parts => parts,
-            };
-            let parent = view.dir(may, from.as_fd(), parent)?;
-            let id = of_dir(may, parent.as_fd())?;
-            if let Some(node) = self.node_at(may, id, name) {
-                return Some(node);
-            }
-            if named.links == Links::Keep {
-                return None;
-            }
-            path = may_block::readlinkat(may, parent.as_fd(), name).ok()?;
-            from = parent;
+        let (tid, how) = (named.call.notif.tid, ResolveFlags::empty());
+        let root = Start::at_root(may, tid, how)?;
+        if named.path.starts_with(b"/") {
+            return self.node_under(may, &root, named);
         }
-        None
+        let start = Start::at(may, base_link(tid, named.dir), how)?;
+        match view.place_of(start.base.as_fd()) {
+            Some(at) => self.node_under(may, &root, named.at(&[&at, named.path].join(&b'/'))),
+            None => self.node_under(may, &start, named),
+        }
     }
 
     /// Returns the index of the node with this name in this directory.

@@ -14,7 +14,7 @@ const SYSFS: u64 = 0x6265_6572;
 
 /// A view that differs from the supervisor's, by its root directory.
 pub(crate) struct View {
-    pub(crate) root: OwnedFd,
+    root: OwnedFd,
 }
 
 pub(crate) fn of_path(may: &MayBlock, path: impl Arg) -> Option<FdIdentity> {
@@ -42,22 +42,8 @@ impl View {
         Some(Self { root })
     }
 
-    /// Opens a directory by an absolute path in the view, or by a path relative to `from`.
-    pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
-        let in_root = if path.first() == Some(&b'/') {
-            Some(path.to_owned())
-        } else {
-            self.place_of(from).map(|at| [&at, path].join(&b'/'))
-        };
-        let (from, path, how) = match &in_root {
-            Some(path) => (self.root.as_fd(), path.as_slice(), ResolveFlags::IN_ROOT),
-            None => (from, path, ResolveFlags::empty()),
-        };
-        may_block::openat2(may, from, path, OFlags::DIRECTORY, how).ok()
-    }
-
     /// Returns the path of a directory below the view's root; `None` for a directory outside.
-    fn place_of(&self, dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn place_of(&self, dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
         let (root, dir) = (raw::link_of(&self.root)?, raw::link_of(dir)?);
         let rest = dir.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root))?;
         (rest.is_empty() || rest.first() == Some(&b'/')).then(|| rest.to_owned())
@@ -69,7 +55,8 @@ impl View {
             return false;
         };
         let top = [b"/", first].concat();
-        let Some(dir) = self.dir(may, self.root.as_fd(), &top) else {
+        let (root, how) = (self.root.as_fd(), ResolveFlags::IN_ROOT);
+        let Ok(dir) = may_block::openat2(may, root, &top, OFlags::DIRECTORY, how) else {
             return false;
         };
         if first == b"sys" {
