@@ -47,32 +47,20 @@ pub(crate) enum Pace {
 #[derive(Debug)]
 pub(crate) struct Signals {
     tid: u32,
-    status: Option<OwnedFd>,
     /// Blocked signals during this call, if the call has its own mask (ppoll, pselect6).
     pub(crate) mask: Option<u64>,
     seen: u8,
-    handles: bool,
+    /// Whether the thread may have a handler for an unblocked signal.
+    pub(crate) handles: bool,
 }
 
 impl Signals {
     pub(crate) fn new(tid: u32) -> Self {
         Self {
             tid,
-            status: None,
             mask: None,
             seen: 0,
             handles: true,
-        }
-    }
-
-    /// Returns the state for the thread's next call. A call with its own mask is checked as if nothing were
-    /// known of the thread's handlers.
-    pub(crate) fn with_mask(self, mask: Option<u64>) -> Self {
-        Self {
-            mask,
-            seen: 0,
-            handles: self.handles || mask.is_some() || self.mask.is_some(),
-            ..self
         }
     }
 
@@ -86,7 +74,7 @@ impl Signals {
     }
 
     pub(crate) fn look(&mut self) -> Verdict {
-        let Some(text) = self.read() else {
+        let Ok(text) = raw::proc_text(&format!("/proc/{}/status", self.tid)) else {
             return Verdict::None;
         };
         let mut look = SignalState::parse(&text);
@@ -102,28 +90,6 @@ impl Signals {
             look.blocked |= mask;
         }
         look.verdict(&mut self.seen)
-    }
-
-    fn read(&mut self) -> Option<Vec<u8>> {
-        if self.status.is_none() {
-            let path = format!("/proc/{}/status", self.tid);
-            self.status = raw::open(path, libc::O_RDONLY).ok();
-        }
-        let fd = self.status.as_ref()?;
-        // The list of the user's groups may be long.
-        let mut text = vec![0u8; 4096];
-        loop {
-            let Ok(n) = rustix::io::pread(fd, &mut text, 0) else {
-                // The file is that of an ended thread, whose number a new thread may have.
-                self.status = None;
-                return None;
-            };
-            if n < text.len() {
-                text.truncate(n);
-                return Some(text);
-            }
-            text.resize(2 * n, 0);
-        }
     }
 }
 
@@ -394,42 +360,5 @@ mod tests {
                 threads: 3,
             }
         );
-    }
-
-    #[test]
-    fn next_call_is_checked_as_often_as_the_last() {
-        let idle = || Signals {
-            handles: false,
-            ..Signals::new(1)
-        };
-        assert_eq!(idle().with_mask(None).pace(), Pace::Seldom);
-        let masked = idle().with_mask(Some(0));
-        assert_eq!(masked.pace(), Pace::Often);
-        let masked = Signals {
-            handles: false,
-            ..masked
-        };
-        assert_eq!(masked.with_mask(None).pace(), Pace::Often);
-    }
-
-    #[test]
-    fn status_of_an_ended_thread_is_not_kept() {
-        let (end, ends) = std::sync::mpsc::channel::<()>();
-        let (say, said) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            // SAFETY: the call has no arguments and no effect.
-            say.send(unsafe { libc::gettid() }.cast_unsigned()).ok();
-            ends.recv().ok();
-        });
-        let mut signals = Signals::new(said.recv().expect("its id"));
-        signals.look();
-        assert!(signals.status.is_some());
-        drop(end);
-        thread.join().expect("it ends");
-        // The kernel removes the thread shortly after that.
-        while signals.status.is_some() {
-            signals.look();
-            std::thread::yield_now();
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of waiting calls, and when their threads are checked for signals.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,6 @@ const LOOK_SELDOM: Duration = Duration::from_millis(50);
 /// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
 /// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
 const A_LOOK: Duration = Duration::from_micros(100);
-/// Maximum number of threads whose signal state is kept between calls. Each uses a descriptor.
-const MAX_KNOWN: usize = 64;
 /// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
@@ -151,8 +149,9 @@ pub(crate) struct Pending {
     pub(crate) changed: Vec<On>,
     /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
-    /// The signal states of threads whose last call waited, and whose end is reported.
-    known: HashMap<u32, Signals>,
+    /// Threads whose end is reported and whose last waiting call found no handler. Their next calls are checked
+    /// seldom.
+    unhandled: HashSet<u32>,
     /// Interrupted polls, by thread: number, arguments and deadline. restart_syscall continues them.
     pub(crate) suspended: HashMap<u32, (i64, [u64; 6], Option<Instant>)>,
 }
@@ -168,9 +167,8 @@ impl Pending {
         if self.slots.len() >= MAX_WAITING {
             return Err(Box::new(waiting));
         }
-        if let Some(known) = self.known.remove(&waiting.notif.tid) {
-            waiting.signals = known.with_mask(waiting.signals.mask);
-        }
+        let signals = &mut waiting.signals;
+        signals.handles &= !self.unhandled.remove(&waiting.notif.tid) || signals.mask.is_some();
         self.next = self.next.wrapping_add(1);
         let slot = self.next;
         self.by_tid.insert(waiting.notif.tid, slot);
@@ -203,7 +201,7 @@ impl Pending {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Waiting> {
-        let mut waiting = self.slots.remove(&slot)?;
+        let waiting = self.slots.remove(&slot)?;
         if self.by_tid.get(&waiting.notif.tid) == Some(&slot) {
             self.by_tid.remove(&waiting.notif.tid);
         }
@@ -215,10 +213,9 @@ impl Pending {
                 }
             }
         }
-        if !self.unfollowed.remove(&slot) && self.known.len() < MAX_KNOWN {
-            let tid = waiting.notif.tid;
-            let signals = core::mem::replace(&mut waiting.signals, Signals::new(tid));
-            self.known.insert(tid, signals);
+        let is_unhandled = !waiting.signals.handles && waiting.signals.mask.is_none();
+        if !self.unfollowed.remove(&slot) && is_unhandled && self.unhandled.len() < MAX_WAITING {
+            self.unhandled.insert(waiting.notif.tid);
         }
         if let Some(at) = waiting.deadline {
             self.deadlines.remove(&(at, slot));
@@ -266,7 +263,7 @@ impl Pending {
     }
 
     pub(crate) fn forget(&mut self, tid: u32) {
-        self.known.remove(&tid);
+        self.unhandled.remove(&tid);
         self.interrupted.remove(&tid);
         self.suspended.remove(&tid);
     }
@@ -337,6 +334,25 @@ mod tests {
         let mut waiting = Waiting::new(&n, Kind::Poll(polling), None);
         waiting.deadline = Some(Instant::now());
         waiting
+    }
+
+    #[test]
+    fn next_call_is_checked_as_often_as_the_last() {
+        let mut pending = Pending::default();
+        let mut handles = |mask, next_mask| {
+            let mut waiting = late_poll();
+            (waiting.signals.handles, waiting.signals.mask) = (false, mask);
+            let slot = pending.insert(waiting, true).expect("room");
+            pending.remove(slot).expect("it waits");
+            let mut waiting = late_poll();
+            waiting.signals.mask = next_mask;
+            let slot = pending.insert(waiting, true).expect("room");
+            let next = pending.remove(slot).expect("it waits");
+            pending.forget(next.notif.tid);
+            next.signals.handles
+        };
+        assert!(!handles(None, None));
+        assert!(handles(None, Some(0)) && handles(Some(0), None));
     }
 
     #[test]
