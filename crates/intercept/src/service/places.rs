@@ -189,17 +189,29 @@ impl Supervisor<'_> {
         if start.open(may, &path, links).is_err_and(is_forbidden) {
             return PathTarget::Native;
         }
-        match self.node_under(may, &start, named) {
+        match self.search(may, start.clone(), named, |_, _| None) {
             Some(_) if path.ends_with(b"/") => PathTarget::Fails(Errno(libc::ENOTDIR)),
-            Some(node) => self.node_place(node),
+            Some(place) => place,
             None => (self.generated_under(may, &start, named)).unwrap_or(PathTarget::Native),
         }
     }
 
-    /// Returns the index of the node behind a path. The kernel resolves the path up to its last part.
-    fn node_under(&self, may: &MayBlock, start: &Start, named: Named<'_>) -> Option<usize> {
-        let (mut start, mut path) = (start.clone(), named.path.to_vec());
+    /// Finds the node behind a path, or what `elsewhere` finds at an absolute path. The kernel resolves the path
+    /// up to its last part, which may be a link.
+    fn search(
+        &self,
+        may: &mut MayBlock,
+        mut start: Start,
+        named: Named<'_>,
+        mut elsewhere: impl FnMut(&mut MayBlock, &[u8]) -> Option<PathTarget>,
+    ) -> Option<PathTarget> {
+        let mut path = named.path.to_vec();
         for _ in 0..HOPS {
+            if path.starts_with(b"/")
+                && let Some(place) = elsewhere(may, &normalise(b"", &path))
+            {
+                return Some(place);
+            }
             while path.ends_with(b"/") {
                 path.pop();
             }
@@ -209,7 +221,7 @@ impl Supervisor<'_> {
             };
             let dir = start.open(may, parent, Links::Follow).ok()?;
             if let Some(node) = self.node_at(may, of_dir(may, dir.as_fd())?, name) {
-                return Some(node);
+                return Some(self.node_place(node));
             }
             if named.links == Links::Keep {
                 return None;
@@ -263,13 +275,42 @@ impl Supervisor<'_> {
         if place == Some(PathTarget::Native) {
             return PathTarget::Native;
         }
-        match View::of(may, named.call.notif.tid) {
-            Some(view) => self.place_in(may, &view, named),
-            None if named.links == Links::Keep => place.unwrap_or(PathTarget::Native),
-            None => {
-                let place = place.or_else(|| self.follow(may, named));
-                place.unwrap_or(PathTarget::Native)
+        let tid = named.call.notif.tid;
+        let view = View::of(may, tid);
+        if let (None, Some(place)) = (&view, place) {
+            return place;
+        }
+        let elsewhere = |may: &mut MayBlock, whole: &[u8]| {
+            let Some(place) = self.generated(may, named.at(whole)) else {
+                return self.descriptor(may, named.at(whole));
+            };
+            let is_shown = view.as_ref().is_none_or(|view| view.shows(may, whole));
+            Some(if is_shown { place } else { PathTarget::Native })
+        };
+        let found = self.start(may, view.as_ref(), named);
+        let found =
+            found.and_then(|(start, path)| self.search(may, start, named.at(&path), elsewhere));
+        found.unwrap_or(PathTarget::Native)
+    }
+
+    /// Returns where a path starts. A path that starts below a view's root does not leave it.
+    fn start(
+        &self,
+        may: &MayBlock,
+        view: Option<&View>,
+        named: Named<'_>,
+    ) -> Option<(Start, Vec<u8>)> {
+        let (tid, how) = (named.call.notif.tid, ResolveFlags::empty());
+        if named.path.starts_with(b"/") {
+            return Some((Start::at_root(may, tid, how)?, named.path.to_vec()));
+        }
+        let start = Start::at(may, base_link(tid, named.dir), how)?;
+        match view.and_then(|view| view.place_of(start.base.as_fd())) {
+            Some(at) => {
+                let path = [&at, named.path].join(&b'/');
+                Some((Start::at_root(may, tid, how)?, path))
             }
+            None => Some((start, named.path.to_vec())),
         }
     }
 
@@ -322,29 +363,6 @@ impl Supervisor<'_> {
             Ok(_) => None,
             Err(_) => Some(PathTarget::Native),
         }
-    }
-
-    /// Follows a chain of links, which the program or the system has made, to a node or a generated file. Returns
-    /// `None` if the chain ends elsewhere.
-    fn follow(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
-        // A relative path is looked up through the program's directory under /proc.
-        let mut path = match named.path.first() {
-            Some(b'/') => normalise(b"", named.path),
-            _ => through(named.call.notif.tid, named.dir, named.path),
-        };
-        for _ in 0..HOPS {
-            let target = may_block::readlink(may, &path).ok()?;
-            let next = if target.first() == Some(&b'/') {
-                normalise(b"", &target)
-            } else {
-                normalise(&real_dir(may, split_last(&path).0)?, &target)
-            };
-            if let Some(place) = self.known(may, named.at(&next)) {
-                return Some(place);
-            }
-            path = next;
-        }
-        None
     }
 
     /// Returns whether a relative path contains a name that occurs in the supervisor's paths.
@@ -449,36 +467,6 @@ impl Supervisor<'_> {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),
         })
-    }
-
-    /// Finds the target of a path in the program's own view of the file system.
-    fn place_in(&self, may: &mut MayBlock, view: &View, named: Named<'_>) -> PathTarget {
-        if named.path.first() == Some(&b'/') {
-            let whole = normalise(b"", named.path);
-            if let Some(place) = self.generated(may, named.at(&whole)) {
-                let is_shown = view.shows(may, &whole);
-                return if is_shown { place } else { PathTarget::Native };
-            }
-            if let Some(place) = self.descriptor(may, named.at(&whole)) {
-                return place;
-            }
-        }
-        self.node_in(may, view, named)
-            .map_or(PathTarget::Native, |node| self.node_place(node))
-    }
-
-    /// Returns the index of the node behind a path. The path does not leave the view's root.
-    fn node_in(&self, may: &MayBlock, view: &View, named: Named<'_>) -> Option<usize> {
-        let (tid, how) = (named.call.notif.tid, ResolveFlags::empty());
-        let root = Start::at_root(may, tid, how)?;
-        if named.path.starts_with(b"/") {
-            return self.node_under(may, &root, named);
-        }
-        let start = Start::at(may, base_link(tid, named.dir), how)?;
-        match view.place_of(start.base.as_fd()) {
-            Some(at) => self.node_under(may, &root, named.at(&[&at, named.path].join(&b'/'))),
-            None => self.node_under(may, &start, named),
-        }
     }
 
     /// Returns the index of the node with this name in this directory.
