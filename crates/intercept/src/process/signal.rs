@@ -52,6 +52,8 @@ pub(crate) struct Signals {
     seen: u8,
     /// Whether the thread may have a handler for an unblocked signal.
     pub(crate) handles: bool,
+    /// The process that traces the thread, other than the supervisor; 0 for none.
+    pub(crate) tracer: u64,
 }
 
 impl Signals {
@@ -61,6 +63,7 @@ impl Signals {
             mask: None,
             seen: 0,
             handles: true,
+            tracer: 0,
         }
     }
 
@@ -77,6 +80,9 @@ impl Signals {
         let Ok(text) = raw::proc_text(&format!("/proc/{}/status", self.tid)) else {
             return Verdict::None;
         };
+        let tracer = field(&text, "TracerPid:", 10).filter(|tracer| *tracer != 0);
+        let is_own = |tid: &u64| raw::known_at(&format!("/proc/self/task/{tid}")).is_ok();
+        self.tracer = tracer.filter(|tid| !is_own(tid)).unwrap_or(0);
         let mut look = SignalState::parse(&text);
         let leader = field(&text, "Tgid:", 10).filter(|leader| *leader != self.tid.into());
         if leader.is_some_and(is_stopped) {

@@ -2,7 +2,7 @@
 
 use crate::kernel::nr;
 use crate::process::{
-    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply, Verdict as Interrupt,
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply, Verdict as Interrupt, nudge,
 };
 use crate::service::dispatch::reply;
 use crate::service::serve::How;
@@ -146,11 +146,14 @@ impl Server<'_> {
             return;
         };
         let found = waiting.signals.look();
+        let (tid, tracer) = (waiting.notif.tid, waiting.signals.tracer);
         let pause = waiting.look_interval();
         self.pending.plan_look(slot, pause);
+        // A new tracer waits for the thread's stop, which no signal announces.
+        let is_traced = found == Interrupt::None && self.pending.note_tracer(tid, tracer);
         match found {
-            Interrupt::None => {}
-            Interrupt::Certain => {
+            Interrupt::None if !is_traced || !nudge(self.host.pid_of(tid), tid) => {}
+            Interrupt::None | Interrupt::Certain => {
                 if let Some((n, code)) = self.give_up_for_signal(slot) {
                     self.answer(&n, How::Reply(Reply::Fail(code)));
                 }

@@ -152,6 +152,8 @@ pub(crate) struct Pending {
     /// Threads whose end is reported and whose last waiting call found no handler. Their next calls are checked
     /// seldom.
     unhandled: HashSet<u32>,
+    /// The tracers of threads, as the last checks found them.
+    tracers: HashMap<u32, u64>,
     /// Interrupted polls, by thread: number, arguments and deadline. restart_syscall continues them.
     pub(crate) suspended: HashMap<u32, (i64, [u64; 6], Option<Instant>)>,
 }
@@ -264,8 +266,21 @@ impl Pending {
 
     pub(crate) fn forget(&mut self, tid: u32) {
         self.unhandled.remove(&tid);
+        self.tracers.remove(&tid);
         self.interrupted.remove(&tid);
         self.suspended.remove(&tid);
+    }
+
+    /// Records a thread's tracer, 0 for none. Returns whether a tracer has attached since the last check.
+    pub(crate) fn note_tracer(&mut self, tid: u32, tracer: u64) -> bool {
+        match tracer {
+            0 => {
+                self.tracers.remove(&tid);
+                false
+            }
+            _ if self.tracers.len() >= MAX_WAITING => false,
+            _ => self.tracers.insert(tid, tracer) != Some(tracer),
+        }
     }
 
     pub(crate) fn note_interrupted(&mut self, tid: u32) {

@@ -303,6 +303,34 @@ inside! {
         assert_eq!(status, 0, "the child failed");
     }
 
+    /// As strace -p does. The call then goes on.
+    fn tracer_can_stop_a_waiting_call() {
+        let file = device();
+        // SAFETY: the harness's other thread sleeps and holds no lock.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let done = call(&file, WAIT, 3_600_000);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(done != Ok(3_600_000))) };
+        }
+        assert!(becomes(|| call(&file, WAITING, 0) == Ok(1)), "no call waits");
+        let ptrace = |request| {
+            // SAFETY: our own child, and no data.
+            unsafe { libc::ptrace(request, child, 0, 0) }
+        };
+        let mut status = 0;
+        let mut wait = |flags| {
+            // SAFETY: our own child.
+            unsafe { libc::waitpid(child, &raw mut status, flags) == child }
+        };
+        assert_eq!([libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT].map(ptrace), [0, 0]);
+        assert!(becomes(|| wait(libc::WNOHANG)), "the child did not stop");
+        assert_eq!(ptrace(libc::PTRACE_DETACH), 0);
+        assert!(becomes(|| call(&file, FREE, 0) == Ok(1)), "the wait goes on");
+        assert!(wait(0));
+        assert_eq!(status, 0, "the child failed");
+    }
+
     /// The kernel restarts a reported call that a signal interrupts: no call may run twice.
     fn ten_thousand_signals_a_second_double_nothing() {
         alone(|| {
