@@ -53,8 +53,11 @@ impl ImageBuffer for Rows<'_> {
         };
         for (plane, buffer) in [(1, cb), (2, cr)] {
             let row = self.row(plane, usize::from(line), width.div_ceil(2));
-            let twice = row.iter().flat_map(|value| [*value, *value]);
-            buffer.extend(twice.take(width));
+            let start = buffer.len();
+            buffer.resize(start + width, 0);
+            for (pair, value) in buffer[start..].chunks_mut(2).zip(row) {
+                pair.fill(*value);
+            }
         }
     }
 }
