@@ -347,7 +347,7 @@ fn checksums_are_those_of_ffmpeg() {
 #[test]
 fn small_pictures_are_few_and_evenly_spread() {
     let shape = Shape {
-        size: Size::nearest(640, 480),
+        size: Size::nearest(640, 32),
         ..shape(&pixfmt::YUYV)
     };
     let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
@@ -369,9 +369,9 @@ fn small_pictures_are_few_and_evenly_spread() {
     assert_eq!(numbers, (0..100).step_by(4).collect::<Vec<u64>>());
     assert!(
         all.iter()
-            .all(|thumb| (thumb.width, thumb.height) == (320, 240))
+            .all(|thumb| (thumb.width, thumb.height) == (320, 16))
     );
-    assert!(all.iter().all(|thumb| thumb.rgb.len() == 320 * 240 * 3));
+    assert!(all.iter().all(|thumb| thumb.rgb.len() == 320 * 16 * 3));
     let some: Vec<u64> = sink
         .thumbnails(3)
         .iter()

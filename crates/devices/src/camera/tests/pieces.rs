@@ -3,14 +3,14 @@
 use super::*;
 use crate::surface::PIECE;
 
-const LARGE: &str = "camera,size=1920x1080,fps=100,format=NV12";
+const LARGE: &str = "camera,size=1280x720,fps=100,format=NV12";
 
 fn large() -> Bench<Camera<u32>> {
     Bench::new(camera(LARGE), 2)
 }
 
 fn picture(sequence: u32) -> Frame {
-    let size = Size::nearest(1920, 1080);
+    let size = Size::nearest(1280, 720);
     let (background, plain) = (Background::Bars, Picture::default());
     render(&pixfmt::NV12, size, sequence, background, &plain)
 }
@@ -133,7 +133,7 @@ fn where_time_stands_still_a_frame_takes_one_tick() {
 
 /// Returns a JPEG file of the large picture, and the number of ticks in which its samples are copied.
 fn file(at_once: bool) -> (Vec<u8>, usize) {
-    let spec = "camera,size=1920x1080,fps=100,format=MJPG";
+    let spec = "camera,size=1280x720,fps=100,format=MJPG";
     let mut bench = Bench::new(camera(spec), 1);
     if at_once {
         crate::device::Outside::work_at_once(&mut bench.device);
@@ -163,13 +163,13 @@ fn file(at_once: bool) -> (Vec<u8>, usize) {
 fn tick_hands_one_piece_to_the_file_maker() {
     let ((whole, once), (in_pieces, ticks)) = (file(true), file(false));
     // The number of samples of 4:2:2.
-    assert_eq!((once, ticks), (1, (1920 * 1080 * 2_usize).div_ceil(PIECE)));
+    assert_eq!((once, ticks), (1, (1280 * 720 * 2_usize).div_ceil(PIECE)));
     assert!(whole == in_pieces, "the same file");
 }
 
 #[test]
 fn stream_end_forgets_unfinished_file() {
-    let mut bench = Bench::new(camera("camera,size=1920x1080,format=MJPG"), 1);
+    let mut bench = Bench::new(camera("camera,size=1280x720,format=MJPG"), 1);
     bench.queue(0);
     bench.start();
     bench.tick(START);

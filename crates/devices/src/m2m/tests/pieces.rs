@@ -6,13 +6,14 @@ use crate::device::Outside;
 use crate::surface::PIECE;
 use crate::{Decoder, Encoder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::sync::LazyLock;
 use vb3_codec::{Kind, Launch};
 use vb3_queue::Error;
-use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, VideoDriver as _};
+use vb3_v4l2::{Command, DriverEvent, Flow, FourCc, VideoDriver as _};
 
-const WIDTH: u32 = 1280;
-const HEIGHT: u32 = 1024;
-/// Bytes of a large NV12 picture.
+const WIDTH: u32 = 1024;
+const HEIGHT: u32 = 704;
+/// Bytes of a large NV12 picture: two whole pieces and a part.
 const BYTES: usize = (WIDTH * HEIGHT) as usize * 3 / 2;
 
 /// JPEG files, or the pictures in them.
@@ -60,12 +61,12 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     }
 }
 
-/// Makes JPEG files of the pictures with these numbers.
-fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+/// JPEG files of the pictures 0 and 1.
+static FILES: LazyLock<Files> = LazyLock::new(|| {
     let spec = format!("jpegenc,size={WIDTH}x{HEIGHT}");
     let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
     bench.begin(1, 1);
-    let files = numbers.map(|number| {
+    let files = (0..2).map(|number| {
         let planes = scene(number).laid_out(&bench.device.format(Flow::Output));
         bench.send(0, &[&planes[0]], 0);
         let (info, file) = bench.receive();
@@ -74,42 +75,37 @@ fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
         file
     });
     files.collect()
-}
+});
 
-/// Returns the bytes of an NV12 buffer that are expected for a file.
-fn picture(file: &[u8], format: &Format) -> Vec<u8> {
-    let [scene] = &decoded(Kind::JpegDecoder, &[file.to_vec()])[..] else {
-        panic!("one picture");
-    };
-    scene.laid_out(format).remove(0)
-}
+/// The decoded pictures of these files.
+static DECODED: LazyLock<Vec<Scene>> = LazyLock::new(|| decoded(Kind::JpegDecoder, &FILES));
 
 /// Makes a decoder of large pictures that has got the first file and announced the format. Two CAPTURE
-/// buffers are queued. Returns the files and the expected pictures, too.
-fn decoder() -> (Bench<Decoder<u32>>, Files, Files) {
-    let files = files(0..2);
+/// buffers are queued. Returns the expected bytes of both pictures, too.
+fn decoder() -> (Bench<Decoder<u32>>, Files) {
     let spec = "jpegdec,format=NV12";
     let mut bench = Bench::new(device(spec, Launch::in_thread(), Decoder::new));
     bench.make(Flow::Output, 2);
     bench.start(Flow::Output);
-    bench.send(0, &[&files[0]], 1);
+    bench.send(0, &[&FILES[0]], 1);
     bench.until("the format", |bench| !bench.events.is_empty());
     let format = bench.device.format(Flow::Capture);
     assert_eq!(
         (format.fourcc, format.width, format.height),
         (FourCc::NV12, WIDTH, HEIGHT)
     );
-    let pictures = files.iter().map(|file| picture(file, &format)).collect();
+    let laid_out = |scene: &Scene| scene.laid_out(&format).remove(0);
+    let pictures = DECODED.iter().map(laid_out).collect();
     bench.make(Flow::Capture, 2);
     bench.start(Flow::Capture);
     (0..2).for_each(|index| bench.queue_empty(index));
-    (bench, files, pictures)
+    (bench, pictures)
 }
 
 #[test]
 fn a_tick_writes_a_piece_of_a_decoded_picture() {
-    let (mut bench, files, pictures) = decoder();
-    bench.send(1, &[&files[1]], 2);
+    let (mut bench, pictures) = decoder();
+    bench.send(1, &[&FILES[1]], 2);
     for (stamp, picture) in (1..).zip(&pictures) {
         let mut bytes = bench.until_moved(Flow::Capture);
         for piece in pieces() {
@@ -130,7 +126,7 @@ fn a_tick_writes_a_piece_of_a_decoded_picture() {
 
 #[test]
 fn a_picture_being_written_is_not_yet_out() {
-    let (mut bench, _, pictures) = decoder();
+    let (mut bench, pictures) = decoder();
     assert_eq!(bench.until_moved(Flow::Capture), PIECE);
     assert_eq!(bench.command(Command::Stop), Ok(()));
     bench.events.clear();
@@ -149,7 +145,7 @@ fn a_picture_being_written_is_not_yet_out() {
 
 #[test]
 fn a_picture_whose_buffers_go_begins_again_in_others() {
-    let (mut bench, _, pictures) = decoder();
+    let (mut bench, pictures) = decoder();
     assert_eq!(bench.until_moved(Flow::Capture), PIECE);
     bench.stop(Flow::Capture);
     assert!(!bench.device.has_begun());
@@ -164,11 +160,11 @@ fn a_picture_whose_buffers_go_begins_again_in_others() {
 
 #[test]
 fn a_seek_in_the_middle_of_a_picture_forgets_it() {
-    let (mut bench, files, pictures) = decoder();
+    let (mut bench, pictures) = decoder();
     assert_eq!(bench.until_moved(Flow::Capture), PIECE);
     bench.stop(Flow::Output);
     bench.start(Flow::Output);
-    bench.send(1, &[&files[1]], 2);
+    bench.send(1, &[&FILES[1]], 2);
     let (info, seen) = bench.receive();
     assert_eq!((info.index, info.timestamp_ns, info.error), (0, 2, false));
     assert!(seen == pictures[1]);
@@ -178,7 +174,7 @@ fn a_seek_in_the_middle_of_a_picture_forgets_it() {
 
 #[test]
 fn where_time_stands_still_a_picture_takes_one_tick() {
-    let (mut bench, _, pictures) = decoder();
+    let (mut bench, pictures) = decoder();
     bench.device.work_at_once();
     assert_eq!(bench.until_moved(Flow::Capture), BYTES);
     assert!(bench.receive().1 == pictures[0]);
@@ -196,9 +192,8 @@ fn encoder() -> (Bench<Encoder<u32>>, Files) {
 
 #[test]
 fn a_tick_reads_a_piece_of_a_picture_to_encode() {
-    let files = files(0..2);
     let (mut bench, pictures) = encoder();
-    for ((index, picture), file) in (0..).zip(&pictures).zip(&files) {
+    for ((index, picture), file) in (0..).zip(&pictures).zip(&*FILES) {
         bench.send(index, &[picture], 1);
         for piece in pieces() {
             assert_eq!(bench.moved(Flow::Output), piece);
@@ -224,7 +219,7 @@ fn a_picture_being_read_is_part_of_a_drain() {
         (info.timestamp_ns, info.last, info.error),
         (1, false, false)
     );
-    assert!(seen == files(0..1)[0]);
+    assert!(seen == FILES[0]);
     let (info, seen) = bench.receive();
     assert_eq!((info.last, seen.len()), (true, 0));
     assert_eq!(bench.device.next_tick(), None, "the other one waits");
@@ -232,7 +227,6 @@ fn a_picture_being_read_is_part_of_a_drain() {
 
 #[test]
 fn a_picture_of_a_stream_that_ends_is_not_read_on() {
-    let file = files(1..2).remove(0);
     for ended in [Flow::Output, Flow::Capture] {
         let (mut bench, pictures) = encoder();
         bench.send(0, &[&pictures[1]], 1);
@@ -247,6 +241,6 @@ fn a_picture_of_a_stream_that_ends_is_not_read_on() {
         }
         assert_eq!(bench.moved(Flow::Output), PIECE, "from its start");
         let (info, seen) = bench.receive();
-        assert!(!info.error && seen == file);
+        assert!(!info.error && seen == FILES[1]);
     }
 }
