@@ -221,11 +221,16 @@ fn search(
         if !suits_heap(all, heap) {
             continue;
         }
+        // The stride does not matter for these answers.
+        let mut rooms = [None; END as usize + 1];
         for stride in strides.clone() {
             let least = request.len_bytes.max(stride * request.lines).max(1);
             let lens = (least..=END).filter(|len| len % PAGE == 0);
             for len in lens {
-                if suits_layout(request, all, len, stride) && has_room(request, all, heap, len) {
+                let room = &mut rooms[len as usize];
+                let mut has_room =
+                    || *room.get_or_insert_with(|| has_room(request, all, heap, len));
+                if suits_layout(request, all, len, stride) && has_room() {
                     return Some((index, len, stride));
                 }
             }

@@ -135,10 +135,9 @@ fn one_memory_is_divided_as_v4l2_does() {
     }
 }
 
-/// Scales to the largest pictures and by the largest ratios.
-fn expect_extremes(rotate: Rotate) {
-    let (small, large) = (size(2, 2), size(4096, 2304));
-    let (tall, wide) = (size(2, 2304), size(4096, 2));
+/// Scales between a very small picture and a large, a tall and a wide one.
+fn expect_extremes(rotate: Rotate, large: Size, [tall, wide]: [Size; 2]) {
+    let small = size(2, 2);
     let mut converter = Converter::new();
     for (a, b, source, target) in [
         (small, large, &pixfmt::NV12, &pixfmt::YUV420),
@@ -167,12 +166,14 @@ fn expect_extremes(rotate: Rotate) {
 
 #[test]
 fn extremes_can_be_scaled() {
-    expect_extremes(Rotate::None);
+    let narrow = [size(2, 2304), size(1024, 2)];
+    expect_extremes(Rotate::None, size(4096, 288), narrow);
 }
 
 #[test]
 fn extremes_can_be_turned() {
-    expect_extremes(Rotate::Quarter);
+    let narrow = [size(2, 2304), size(4096, 2)];
+    expect_extremes(Rotate::Quarter, size(1024, 576), narrow);
 }
 
 fn even(most: u32) -> impl Strategy<Value = u32> {
