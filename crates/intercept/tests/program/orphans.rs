@@ -80,7 +80,7 @@ left() {
 i=0
 while [ -n \"$(left)\" ]; do
     i=$((i + 1))
-    [ $i -lt 200 ] || exit 9
+    [ $i -lt 6000 ] || exit 9
     sleep 0.05
 done
 ";

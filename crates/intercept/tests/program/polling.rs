@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::lifetime::{pass, take};
 use crate::signals::signal_when;
+use crate::stalling::becomes;
 use crate::toy::{ARM, ASKED, OPENS, STATE};
 use crate::waiting::is_in_poll;
 use crate::{alone, call, device, errno, inside};
@@ -48,12 +49,12 @@ inside! {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
         crate::filter_itself(libc::SYS_sendmsg, TRAP);
         let mut list = [(file.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
-        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(poll(&mut list, 60_000), 1);
         assert_eq!(list[0].2, IN);
         // SAFETY: an eventfd without a write.
         let event = unsafe { libc::eventfd(0, 0) };
         let mut list = [(file.as_raw_fd(), IN, 0), (event, IN, 0)];
-        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(poll(&mut list, 60_000), 1);
     }
 
     fn the_state_is_reported_at_once() {
@@ -84,7 +85,7 @@ inside! {
         let began = Instant::now();
         call(&file, ARM, 40).expect("armed");
         let mut list = [(file.as_raw_fd(), IN, 0)];
-        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(poll(&mut list, 60_000), 1);
         assert_eq!(list[0].2, IN);
         assert!(began.elapsed() >= Duration::from_millis(40));
     }
@@ -97,25 +98,28 @@ inside! {
     }
 
     fn other_files_count_in_the_same_poll() {
+        alone(|| {
         let file = device();
         let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+        let own = std::process::id();
         let sender = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(30));
+            assert!(becomes(|| is_in_poll(own)), "it does not poll");
             writer.write_all(b"x").expect("sent");
             writer
         });
         let mut list = [(file.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
-        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(poll(&mut list, 60_000), 1);
         assert_eq!((list[0].2, list[1].2), (0, IN));
         let writer = sender.join().expect("joined");
         let mut byte = [0];
         reader.read_exact(&mut byte).expect("read");
         call(&file, ARM, 20).expect("armed");
-        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(poll(&mut list, 60_000), 1);
         assert_eq!((list[0].2, list[1].2), (IN, 0));
         drop(writer);
-        assert_eq!(poll(&mut list, 10_000), 2);
+        assert_eq!(poll(&mut list, 60_000), 2);
         assert_eq!(list[1].2, libc::POLLHUP);
+        });
     }
 
     fn a_signalfd_reports_the_programs_signals() {
@@ -140,32 +144,42 @@ inside! {
     }
 
     fn another_thread_changes_the_state() {
+        alone(|| {
         let file = device();
+        let own = std::process::id();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(30));
+                assert!(becomes(|| is_in_poll(own)), "it does not poll");
                 call(&file, STATE, OUT as u32).expect("set");
             });
             let mut list = [(file.as_raw_fd(), OUT, 0)];
             // A call changes the state, and every waiter on the file checks again.
-            assert_eq!(poll(&mut list, 10_000), 1);
+            assert_eq!(poll(&mut list, 60_000), 1);
             assert_eq!(list[0].2, OUT);
+        });
         });
     }
 
     fn a_poll_keeps_the_file_open() {
-        let file = device();
-        let fd = device();
-        let raw = fd.as_raw_fd();
+        alone(|| {
+        let (file, fd) = (device(), device());
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let mut list = [(fd.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
+        let own = std::process::id();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(30));
+            scope.spawn(move || {
+                assert!(becomes(|| is_in_poll(own)), "it does not poll");
+                // Calls are served in order, so the supervisor has the poll before this call's answer.
+                assert_eq!(call(&file, OPENS, 0), Ok(2));
                 drop(fd);
                 assert_eq!(call(&file, OPENS, 0), Ok(2));
+                writer.write_all(b"x").expect("sent");
             });
-            assert_eq!(poll(&mut [(raw, IN, 0)], 200), 0);
+            assert_eq!(poll(&mut list, -1), 1);
         });
-        assert_eq!(call(&file, OPENS, 0), Ok(1));
+        assert_eq!(list[1].2, IN);
+        assert_eq!(call(&device(), OPENS, 0), Ok(1));
+        });
     }
 
     /// Such a descriptor has the lowest free number, and no call has shown its file.
@@ -178,7 +192,7 @@ inside! {
         list[70] = (file.as_raw_fd(), IN, 0);
         assert_eq!((poll(&mut list, 0), list[70].2), (0, 0));
         call(&file, STATE, IN as u32).expect("set");
-        assert_eq!((poll(&mut list, 10_000), list[70].2), (1, IN));
+        assert_eq!((poll(&mut list, 60_000), list[70].2), (1, IN));
     }
 
     fn ppoll_writes_the_time_left() {

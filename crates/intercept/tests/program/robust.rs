@@ -1,8 +1,8 @@
 //! Tests malicious programs, and many calls at one time.
 
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
+use crate::stalling::{becomes, in_ioctl};
 use crate::toy::{COUNT, WAIT};
 use crate::{call, device, inside};
 
@@ -108,7 +108,8 @@ inside! {
         if child == 0 {
             let file = device();
             std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(20));
+                let own = std::process::id().cast_signed();
+                assert!(becomes(|| in_ioctl(own) == 1), "it does not wait");
                 // SAFETY: ends the child while its other thread waits.
                 unsafe { libc::_exit(5) };
             });

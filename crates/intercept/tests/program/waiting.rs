@@ -105,9 +105,9 @@ inside! {
         fds[4321] = entry(&file);
         assert_eq!((poll(&mut fds, 30), fds[4321].revents), (0, 0));
         call(&file, ARM, 20).expect("armed");
-        assert_eq!((poll(&mut fds, 10_000), fds[4321].revents), (1, libc::POLLIN));
+        assert_eq!((poll(&mut fds, 60_000), fds[4321].revents), (1, libc::POLLIN));
         writer.write_all(b"x").expect("room");
-        assert_eq!(poll(&mut fds, 10_000), 5000);
+        assert_eq!(poll(&mut fds, 60_000), 5000);
     }
 
     /// A closed descriptor of the backend must not end another one's wake-ups.
@@ -117,7 +117,7 @@ inside! {
             let (reader, mut writer) = std::io::pipe().expect("pipe");
             call(&file, WAKE_FD, 1).expect("made");
             call(&other, ARM, 1).expect("armed");
-            assert_eq!(poll(&mut [entry(&other)], 10_000), 1);
+            assert_eq!(poll(&mut [entry(&other)], 60_000), 1);
             call(&file, WAKE_FD, 0).expect("closed");
             // The next tick comes while the poll waits.
             call(&other, ARM, 5).expect("armed");
@@ -127,7 +127,7 @@ inside! {
                 writer
             });
             let mut fds = [entry(&reader), entry(&file)];
-            assert_eq!((poll(&mut fds, 5000), fds[0].revents), (1, libc::POLLIN));
+            assert_eq!((poll(&mut fds, 60_000), fds[0].revents), (1, libc::POLLIN));
             writes.join().expect("written");
         }
     }

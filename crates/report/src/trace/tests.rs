@@ -101,15 +101,9 @@ fn slow_reader_loses_calls_and_they_are_counted() {
     );
     let sink = Sink::file(&path, Format::Text).unwrap();
     let call = event("VIDIOC_QBUF");
-    let start = Instant::now();
     for _ in 0..20_000 {
         sink.write(&call);
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
     let left = sink.finish();
     assert!(left.dropped >= 20_000 - 16_384 - 1, "{}", left.dropped);
     assert!(left.error.unwrap().contains("too slow"));

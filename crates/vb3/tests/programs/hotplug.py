@@ -16,7 +16,7 @@ for source in ("udev", "kernel"):
     for order in ("unplug", "plug"):
         subprocess.run([sys.argv[1], "ctl", order, "video0"], check=True)
         for _ in ("video", "metadata"):
-            device = monitor.poll(timeout=20)
+            device = monitor.poll(timeout=250)
             there = [found.device_node for found in context.list_devices(subsystem="video4linux")]
             print(json.dumps({
                 "source": source,
@@ -30,5 +30,5 @@ monitor.start()
 for order in ("unplug", "plug"):
     subprocess.run([sys.argv[1], "ctl", order, "video0"], check=True)
     for _ in range(9):
-        device = monitor.poll(timeout=20)
+        device = monitor.poll(timeout=250)
         print(json.dumps(f"{device.action} {device.sys_name}"))
