@@ -25,7 +25,7 @@ pub(crate) const E2E: &str = "test --workspace --test e2e";
 const UNIT: &str = "test --workspace --lib --bins --test [!ep]* --test p[!r]*";
 /// The quick ones of these: no files `seeds`, `stack` or `streams`, and no tests with ffmpeg in their names.
 const QUICK: &str = "test --workspace --exclude vb3-avcodec --no-fail-fast --lib --bins --test [!eps]* \
-    --test p[!r]* --test s[!et]* -- --skip ffmpeg";
+    --test p[!r]* -- --skip ffmpeg";
 const DOC: &str = "test --workspace --doc";
 
 /// Returns cargo's command for tests. None may be skipped, because all programs that they need are installed.
@@ -114,7 +114,7 @@ mod tests {
                 let is_apart = name.starts_with('e') || name.starts_with("pr");
                 let is_known = ["e2e", "program", "programs"].contains(&name.as_str());
                 assert_eq!(is_apart, is_known, "{UNIT}: {name}");
-                let is_slow = name.starts_with("se") || name.starts_with("st");
+                let is_slow = name.starts_with('s');
                 let is_known = ["seeds.rs", "stack", "streams"].contains(&name.as_str());
                 assert_eq!(is_slow, is_known, "{QUICK}: {name}");
             }

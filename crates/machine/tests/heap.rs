@@ -1,5 +1,6 @@
 //! Heap allocation: paths that must not need it, and contexts that must not use it.
 
+#[path = "layer/common.rs"]
 mod common;
 
 use common::{COHERENT, PAGE, mapper, with_iommu};

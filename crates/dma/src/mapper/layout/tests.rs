@@ -116,7 +116,7 @@ fn compatible_vectors(g: u64) {
         [16 * k, 64 * k]
     );
     assert_eq!(output[1].addr.get() - base, 64 * k, "a gap of 48 KiB");
-    // Defect 4 of `tests/faults.rs`: the gap must not map memory after the first segment.
+    // Defect 4 of `tests/mapper/faults.rs`: the gap must not map memory after the first segment.
     assert_eq!((placed[0].base, placed[0].mapped), (0, 16 * k));
     assert_eq!(
         compatible(&whole(&[32 * k, 32 * k]), &block),

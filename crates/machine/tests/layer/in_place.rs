@@ -1,8 +1,6 @@
 //! Access in place gives the same bytes, counters and events as copying, or has no effect.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, SyncFor};
 use vb3_machine::{BusLines, BusSpan, Device, DeviceLimits, Event, Machine, User};
 

@@ -1,8 +1,6 @@
 //! Memory that another process writes for a device: its location, and how the machine counts the writes.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _};

@@ -1,8 +1,6 @@
 //! Bounce copies, stale caches and user memory: the bytes that each party sees.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::sync::Arc;
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor, contiguous_len};
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, User};

@@ -1,8 +1,6 @@
 //! A fault at any fallible call leaves nothing behind, and a run depends only on its seed.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Event, Faults, Machine, Profile, User};

@@ -1,8 +1,6 @@
 //! Every built-in machine under the checking wrapper: it reports no misuse, even if calls fail.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};

@@ -1,8 +1,6 @@
 //! Machines whose CPU has pages of 4, 16 and 64 KiB: rounding, alignment and refusals.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{
     Alloc, Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Layout, Mapper, PageRequest,
     PageSource as _, PhysAddr,

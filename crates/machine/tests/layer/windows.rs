@@ -1,8 +1,6 @@
 //! Devices whose bus reaches only a part of memory, at other addresses.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, PhysAddr};
 use vb3_machine::{BusWindow, Device, DeviceLimits, FaultKind, Machine};
 

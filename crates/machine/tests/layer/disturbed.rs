@@ -1,8 +1,6 @@
 //! Disturbances of a machine: occupied contiguous memory, and an injected access fault.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Constraint, DmaOps as _};
 use vb3_machine::{BusLines, BusSpan, DeviceLimits, FaultKind, Held};
 

@@ -1,8 +1,6 @@
 //! Memory that is reserved first, placed later and moved.
 
-mod common;
-
-use common::{COHERENT, PAGE, Program, machine, mapper, other_drivers, pattern, with_iommu};
+use crate::common::{COHERENT, PAGE, Program, machine, mapper, other_drivers, pattern, with_iommu};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Mapper,
     PageSource, PhysAddr, UserPages as _,

@@ -1,8 +1,6 @@
 //! Allocations: their requirements, exhausted resources, and initial content.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
 use vb3_dma_test::check::{Checked, Report};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine};

@@ -1,8 +1,6 @@
 //! Copies from one device's memory to another's, and memory that two devices share.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _};
 use vb3_machine::{BusSpan, Device, DeviceLimits, Machine};
 

@@ -1,8 +1,6 @@
 //! The DMA addresses of devices: without an IOMMU, behind one, and at the limits.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Layout,
     Mapper, PageRequest, PageSource, PhysAddr, Reason, Segment, SegmentKind, contiguous_len,

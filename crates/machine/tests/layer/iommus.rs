@@ -1,8 +1,6 @@
 //! Several IOMMUs in a machine, and devices outside them.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Constraint, DmaOps as _};
 use vb3_machine::{DeviceLimits, Held};
 

@@ -1,8 +1,6 @@
 //! A device's own memory: only claimed parts have bytes, and no owner sees another's.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Constraint, DmaAddr, DmaOps as _};
 use vb3_machine::{DeviceLimits, Faults, Held};
 

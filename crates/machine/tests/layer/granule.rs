@@ -1,8 +1,6 @@
 //! A machine whose IOMMU has larger pages than the CPU: devices reach no other owner's bytes.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{
     Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Layout, Mapper, PageRequest,
     PageSource, PhysAddr, contiguous_len,

@@ -1,8 +1,6 @@
 //! Devices that support only one segment, with limits of length, boundary and alignment.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{
     Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, Reason, Segment,
     SegmentKind, SegmentMode,

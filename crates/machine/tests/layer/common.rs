@@ -1,5 +1,5 @@
 //! Shared parts of the tests: machines from a few lines, and a program's memory.
-#![allow(dead_code, reason = "each test binary uses only a part")]
+#![allow(dead_code, reason = "`heap.rs` uses only a part")]
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,8 +1,6 @@
 //! Devices follow the bytes of their page table, and a fault names the level at which the walk ended.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, Mapper, PhysAddr};
 use vb3_machine::{DeviceLimits, FaultKind, Machine};
 

@@ -1,0 +1,13 @@
+//! Tests of the mapping layer on the simulated host.
+
+mod bounce;
+mod caches;
+mod coherent;
+mod contexts;
+mod devices;
+mod faults;
+mod flush;
+mod granule;
+mod mapped;
+mod owners;
+mod races;
