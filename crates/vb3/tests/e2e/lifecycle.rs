@@ -204,14 +204,16 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     assert!(!pids.iter().any(|&pid| lives(pid)));
 }
 
-/// The background jobs run for longer than daemons may run after the session's end.
+/// The background jobs run until they are named, and then for longer than daemons may run after the session's end.
 #[test]
 fn background_jobs_are_named_and_awaited() {
+    let script = "sh -c 'sleep infinity & until grep -q waits stderr; do sleep 0.05; done
+                         sleep 3; kill $!; touch late' & exit 3";
     for options in [&[][..], &["--wait"]] {
         let outcome = Run::on("pc")
             .device("camera=pattern")
             .options(options)
-            .program(["sh", "-c", "sh -c 'sleep 3; touch late' & exit 3"])
+            .program(["sh", "-c", script])
             .run();
         assert_eq!(outcome.status, 3);
         outcome.read("late");
