@@ -162,11 +162,9 @@ impl RangeAllocator {
             .checked_sub(1)
             .and_then(|n| at.checked_add(n))
             .ok_or(RangeError::Invalid)?;
-        let range = self.tree.range_from(at);
-        if (range.first, range.last, range.is_reserved) != (at, end, false) {
+        if !self.tree.remove(at, end, false) {
             return Err(RangeError::Invalid);
         }
-        self.tree.remove(at);
         self.used = self.used.saturating_sub(units);
         Ok(())
     }
@@ -197,8 +195,8 @@ impl RangeAllocator {
             return Err(RangeError::Invalid);
         }
         RangeRoom::retry(|room| self.tree.add_room(room))?;
-        while let Some((start, _)) = self.overlap(first, last)? {
-            self.tree.remove(start);
+        while let Some((start, end)) = self.overlap(first, last)? {
+            self.tree.remove(start, end, true);
         }
         self.tree.insert(joined.0, joined.1, true);
         self.reserved = reserved;

@@ -27,6 +27,19 @@ pub(super) struct Node {
     pub(super) is_reserved: bool,
 }
 
+/// What a parent's summary depends on: the longest gap, the order and the height.
+type Summary = (u64, i8, u8);
+
+impl Node {
+    const fn summary(&self) -> Summary {
+        (self.longest, self.order, self.height)
+    }
+
+    const fn set_summary(&mut self, summary: Summary) {
+        (self.longest, self.order, self.height) = summary;
+    }
+}
+
 /// The node of an empty subtree.
 const VACANT: Node = Node {
     first: 0,
@@ -51,6 +64,51 @@ const fn order_below(end: u64, len: u64) -> i8 {
         // CAST: below 64.
         Some(start) if start >= end - len => order as i8,
         _ => order as i8 - 1,
+    }
+}
+
+/// Indices of a node's children.
+const BELOW: usize = 0;
+const ABOVE: usize = 1;
+/// No tree is higher: it would have more nodes than 32 bits can number.
+const MAX_HEIGHT: usize = 48;
+
+/// Nodes from the root downwards, each with the side to which the path continues.
+struct Path {
+    nodes: [u32; MAX_HEIGHT],
+    /// Bit `n` is the side of node `n`.
+    sides: u64,
+    len: usize,
+}
+
+impl Path {
+    const fn new() -> Self {
+        Self {
+            nodes: [NONE; MAX_HEIGHT],
+            sides: 0,
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, at: u32, side: usize) {
+        if let Some(node) = self.nodes.get_mut(self.len) {
+            *node = at;
+            self.sides |= (side as u64) << self.len;
+            self.len += 1;
+        }
+    }
+
+    fn replace(&mut self, place: usize, at: u32) {
+        if let Some(node) = self.nodes.get_mut(place) {
+            *node = at;
+        }
+    }
+
+    /// Returns the nodes and their sides, from the last to the root.
+    fn upward(&self) -> impl Iterator<Item = (u32, usize)> {
+        let nodes = self.nodes.iter().enumerate().take(self.len).rev();
+        // CAST: a single bit.
+        nodes.map(|(place, &at)| (at, (self.sides >> place & 1) as usize))
     }
 }
 
@@ -171,7 +229,17 @@ impl Tree {
 
     /// Adds a range. The caller guarantees that its units are free, and that `add_room` has succeeded.
     pub(super) fn insert(&mut self, first: u64, last: u64, is_reserved: bool) {
-        let next = self.number_from(last);
+        let mut path = Path::new();
+        let (mut at, mut next) = (self.root, END);
+        while at != NONE {
+            let node = self.get(at);
+            let side = usize::from(first > node.first);
+            if side == BELOW {
+                next = at;
+            }
+            path.push(at, side);
+            at = node.children[side];
+        }
         let mut gap = 0;
         self.change(next, |next| {
             let start = next.first - next.gap;
@@ -192,78 +260,89 @@ impl Tree {
             self.change(new, |vacant| *vacant = node);
             new
         };
-        // The next range, whose gap changed, is on the path to the new node, so its summary is updated, too.
-        self.root = self.insert_in(self.root, new, first);
+        self.update(new);
+        self.repair(&path, new, next);
     }
 
-    fn insert_in(&mut self, at: u32, new: u32, first: u64) -> u32 {
-        if at == NONE {
-            self.update(new);
-            return new;
+    /// Removes the range from `first` to `last`. Returns false if there is no such range, or if it is reserved
+    /// and `is_reserved` is false.
+    pub(super) fn remove(&mut self, first: u64, last: u64, is_reserved: bool) -> bool {
+        let mut path = Path::new();
+        let (mut old, mut next) = (self.root, END);
+        loop {
+            let node = self.get(old);
+            if old == NONE || node.first == first {
+                break;
+            }
+            let side = usize::from(first > node.first);
+            if side == BELOW {
+                next = old;
+            }
+            path.push(old, side);
+            old = node.children[side];
         }
-        let node = *self.get(at);
-        let side = usize::from(first > node.first);
-        let child = self.insert_in(node.children[side], new, first);
-        self.change(at, |node| node.children[side] = child);
-        self.balance(at)
-    }
-
-    /// Removes the range that begins at `first`, if there is one.
-    pub(super) fn remove(&mut self, first: u64) {
-        let old = self.number_from(first);
         let node = *self.get(old);
-        if node.first != first || old == END {
-            return;
+        let is_wanted = (node.last, node.is_reserved) == (last, is_reserved);
+        if !is_wanted || old == NONE || old == END {
+            return false;
         }
-        let freed = node.gap.saturating_add(node.last - first + 1);
-        let next = self.number_from(node.last + 1);
+        let [below, above] = node.children;
+        let mut rest = below;
+        if above != NONE {
+            // The lowest range above takes the removed one's place.
+            let place = path.len;
+            path.push(old, ABOVE);
+            next = above;
+            loop {
+                let [lower, higher] = self.get(next).children;
+                if lower == NONE {
+                    rest = higher;
+                    break;
+                }
+                path.push(next, BELOW);
+                next = lower;
+            }
+            self.change(next, |next| next.children = node.children);
+            path.replace(place, next);
+        }
+        let freed = node.gap.saturating_add(last - first + 1);
         self.change(next, |next| next.gap = next.gap.saturating_add(freed));
-        // The next range, whose gap changed, is on the path or replaces `old`; its summary is updated, too.
-        self.root = self.remove_in(self.root, first);
+        self.repair(&path, rest, next);
         let spare = core::mem::replace(&mut self.spare, old);
         self.change(old, |old| old.children = [spare, NONE]);
+        true
     }
 
-    fn remove_in(&mut self, at: u32, first: u64) -> u32 {
-        if at == NONE {
-            return NONE;
+    /// Makes `child` the subtree at the end of a path, and updates and balances the nodes of the path from there to
+    /// the root. Stops above `changed`, a node of the path with a new gap or place, once nothing changes.
+    fn repair(&mut self, path: &Path, mut child: u32, changed: u32) {
+        let mut is_passed = false;
+        for (at, side) in path.upward() {
+            let node = self.get(at);
+            let (mut children, before) = (node.children, node.summary());
+            let is_same = children[side] == child;
+            children[side] = child;
+            let (summary, is_balanced) = self.summarise(node, children);
+            if is_passed && is_same && is_balanced && summary == before {
+                return;
+            }
+            self.change(at, |node| {
+                node.children[side] = child;
+                node.set_summary(summary);
+            });
+            child = if is_balanced {
+                at
+            } else {
+                self.balance(at, children)
+            };
+            is_passed |= at == changed;
         }
-        let node = *self.get(at);
-        let [below, above] = node.children;
-        if node.first != first {
-            let side = usize::from(first > node.first);
-            let child = self.remove_in(node.children[side], first);
-            self.change(at, |node| node.children[side] = child);
-            return self.balance(at);
-        }
-        if above == NONE {
-            return below;
-        }
-        let (next, rest) = self.remove_lowest(above);
-        self.change(next, |next| next.children = [below, rest]);
-        self.balance(next)
+        self.root = child;
     }
 
-    /// Removes the lowest range from a subtree. Returns the range's node, and the remaining subtree's root.
-    fn remove_lowest(&mut self, at: u32) -> (u32, u32) {
-        let [below, above] = self.get(at).children;
-        if below == NONE {
-            return (at, above);
-        }
-        let (lowest, rest) = self.remove_lowest(below);
-        self.change(at, |node| node.children[0] = rest);
-        (lowest, self.balance(at))
-    }
-
-    /// Updates a node's summary after a change in its subtree, and balances the subtree. Returns the new
-    /// root.
-    fn balance(&mut self, at: u32) -> u32 {
-        let children = self.get(at).children;
+    /// Rotates a subtree whose children's heights differ by two. Returns the new root.
+    fn balance(&mut self, at: u32, children: [u32; 2]) -> u32 {
         let [below, above] = children.map(|child| self.get(child).height);
-        if below.abs_diff(above) < 2 {
-            self.update(at);
-            return at;
-        }
         let side = usize::from(above > below);
         let child = children[side];
         let inner = self.get(child).children;
@@ -287,14 +366,20 @@ impl Tree {
 
     fn update(&mut self, at: u32) {
         let node = self.get(at);
-        let [below, above] = node.children.map(|child| self.get(child));
+        let (summary, _) = self.summarise(node, node.children);
+        self.change(at, |node| node.set_summary(summary));
+    }
+
+    /// Returns the summary of a node with these children, and whether the children are balanced.
+    #[inline]
+    fn summarise(&self, node: &Node, children: [u32; 2]) -> (Summary, bool) {
+        let [below, above] = children.map(|child| self.get(child));
         let longest = node.gap.max(below.longest).max(above.longest);
         let order = order_below(node.first, node.gap);
         let order = order.max(below.order).max(above.order);
         let height = below.height.max(above.height) + 1;
-        self.change(at, |node| {
-            (node.longest, node.order, node.height) = (longest, order, height);
-        });
+        let is_balanced = below.height.abs_diff(above.height) < 2;
+        ((longest, order, height), is_balanced)
     }
 
     /// Panics if a summary, a gap or the balance is wrong.
