@@ -575,3 +575,20 @@ macro_rules! without {
         impl $crate::$lacks for $host {}
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::zero_with;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn zeroes_end_where_the_range_ends() {
+        let mut parts = Vec::new();
+        let write = |at, zeroes: &[u8]| {
+            parts.push((at, zeroes.len()));
+            Ok(())
+        };
+        assert_eq!(zero_with(1_100, write), Ok(()));
+        assert_eq!(parts, [(0, 512), (512, 512), (1_024, 76)]);
+    }
+}

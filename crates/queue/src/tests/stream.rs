@@ -223,10 +223,17 @@ fn timestamps_are_copied_if_the_queue_says_so() {
             let mut request = b.request(index);
             request.timestamp_ns = 99;
             request.timecode = Some([3; 16]);
+            request.frame_flags = 8;
             b.qbuf_as(request).unwrap();
         }
         b.streamon().unwrap();
         for token in &b.driver.tokens {
+            let flags = if token.index() == 1 { 0 } else { 8 };
+            assert_eq!(
+                token.frame_flags(),
+                flags,
+                "a prepared buffer keeps its own"
+            );
             assert_eq!(token.timestamp_ns(), expected);
             assert_eq!(token.timecode(), Some([3; 16]));
         }

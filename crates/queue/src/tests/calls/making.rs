@@ -117,6 +117,13 @@ fn querybuf() {
             assert_eq!(info.num_planes(), 1);
             0
         }),
+        ("Q+ second plane", both(0), |b| {
+            b.driver.sizes.push(SIZE);
+            ready(b);
+            let plane = b.query(3).unwrap().planes[1].unwrap();
+            assert_eq!(plane.location, PlaneLocation::Cookie(3 << 15 | 1 << 12));
+            0
+        }),
         ("Q+ mapped", both(0), |b| {
             ready(b);
             let access = MapAccess {
