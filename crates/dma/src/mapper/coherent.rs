@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 /// Coherent memory declared for a device.
 #[derive(Debug)]
 pub(super) struct Region {
-    memory: Segment,
+    start: PhysAddr,
     addr: DmaAddr,
     /// The memory's addresses on the device's bus, so that aligned pages are aligned for the device.
     pub(super) space: Space,
@@ -58,17 +58,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Unmappable(reason));
         }
         let space = Space::new(Constraint::CoherentRegion, page, addr.get(), last.get())?;
-        let memory = Segment {
-            kind: SegmentKind::Physical,
-            ..memory
-        };
         let at = self.at(dev)?;
         let declared = self.with_device(at, |state| {
             if state.region.is_some() {
                 return Err(Error::Busy);
             }
             state.region = Some(Region {
-                memory,
+                start: memory.addr,
                 addr,
                 space,
             });
@@ -91,7 +87,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             // No overflow: the part lies in the region.
             let offset = addr.saturating_sub(region.addr.get());
             let memory = Segment {
-                addr: PhysAddr::new(region.memory.addr.get().saturating_add(offset)),
+                addr: PhysAddr::new(region.start.get().saturating_add(offset)),
                 len,
                 kind: SegmentKind::Physical,
             };

@@ -12,9 +12,16 @@ fn num_users(b: &Bufs, id: MemoryId) -> u32 {
 fn memory_lives_as_long_as_its_last_handle() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
-    assert_eq!(b.inspect(id, |memory| memory.is_shared(0)), Some(false));
+    let is_shared = |own| {
+        b.inspect(id, |memory| memory.is_shared(own))
+            .expect("memory")
+    };
+    assert!(!is_shared(0));
+    let attachment = b.attach(id, DISPLAY, AttachKind::Static).unwrap();
+    assert!(is_shared(0) && !is_shared(1), "the plane's own attachment");
+    b.detach(attachment);
     let buf = export(&b, id);
-    assert_eq!(b.inspect(id, |memory| memory.is_shared(0)), Some(true));
+    assert!(is_shared(0));
     let of_memory = b.vma_open(id).unwrap();
     let of_buf = b.vma_open_buf(buf.id()).unwrap();
     assert_eq!(num_users(&b, id), 4);
