@@ -103,7 +103,7 @@ impl Ready {
     }
 
     /// Returns whether the process still has its end of the socket.
-    fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         matches!(self.socket.receive(false), Received::Nothing)
     }
 }

@@ -369,6 +369,11 @@ mod tests {
     #[test]
     fn process_that_closed_its_socket_serves_no_worker() {
         let (codecs, listed) = codecs_of("exec < /dev/null; exec sleep 1000 > /dev/null");
+        let found = codecs.other.get().unwrap().as_ref().unwrap();
+        // The thread that started the process, or a fork elsewhere, may still hold the process's end.
+        while found.spare.lock().unwrap().as_ref().unwrap().waits() {
+            std::thread::yield_now();
+        }
         let first = codecs.launch(Kind::H264Decoder).start().unwrap();
         assert_ne!(first.running.id(), Some(listed));
     }
