@@ -153,8 +153,8 @@ impl Tree {
         }
     }
 
-    /// Returns the node number of the lowest range that ends at or above `unit`.
-    fn number_from(&self, unit: u64) -> u32 {
+    /// Returns the lowest range that ends at or above `unit`; if none does, the end of the space.
+    pub(super) fn range_from(&self, unit: u64) -> &Node {
         let (mut at, mut found) = (self.root, END);
         while at != NONE {
             let Node { last, children, .. } = *self.get(at);
@@ -163,12 +163,26 @@ impl Tree {
             }
             at = children[usize::from(last < unit)];
         }
-        found
+        self.get(found)
     }
 
-    /// Returns the lowest range that ends at or above `unit`; if none does, the end of the space.
-    pub(super) fn range_from(&self, unit: u64) -> &Node {
-        self.get(self.number_from(unit))
+    /// Returns the path to the range that begins at `first`, its node, and the next range above on the path. The
+    /// node is `NONE` if there is no such range; the path then ends where it belongs.
+    fn find(&self, first: u64) -> (Path, u32, u32) {
+        let mut path = Path::new();
+        let (mut at, mut next) = (self.root, END);
+        loop {
+            let node = self.get(at);
+            if at == NONE || node.first == first {
+                return (path, at, next);
+            }
+            let side = usize::from(first > node.first);
+            if side == BELOW {
+                next = at;
+            }
+            path.push(at, side);
+            at = node.children[side];
+        }
     }
 
     /// Returns the length of the longest free run at or below `limit`.
@@ -229,17 +243,7 @@ impl Tree {
 
     /// Adds a range. The caller guarantees that its units are free, and that `add_room` has succeeded.
     pub(super) fn insert(&mut self, first: u64, last: u64, is_reserved: bool) {
-        let mut path = Path::new();
-        let (mut at, mut next) = (self.root, END);
-        while at != NONE {
-            let node = self.get(at);
-            let side = usize::from(first > node.first);
-            if side == BELOW {
-                next = at;
-            }
-            path.push(at, side);
-            at = node.children[side];
-        }
+        let (path, _, next) = self.find(first);
         let mut gap = 0;
         self.change(next, |next| {
             let start = next.first - next.gap;
@@ -264,23 +268,10 @@ impl Tree {
         self.repair(&path, new, next);
     }
 
-    /// Removes the range from `first` to `last`. Returns false if there is no such range, or if it is reserved
-    /// and `is_reserved` is false.
+    /// Removes the range from `first` to `last`. Returns false if there is no such range, reserved or allocated as
+    /// `is_reserved` says.
     pub(super) fn remove(&mut self, first: u64, last: u64, is_reserved: bool) -> bool {
-        let mut path = Path::new();
-        let (mut old, mut next) = (self.root, END);
-        loop {
-            let node = self.get(old);
-            if old == NONE || node.first == first {
-                break;
-            }
-            let side = usize::from(first > node.first);
-            if side == BELOW {
-                next = old;
-            }
-            path.push(old, side);
-            old = node.children[side];
-        }
+        let (mut path, old, mut next) = self.find(first);
         let node = *self.get(old);
         let is_wanted = (node.last, node.is_reserved) == (last, is_reserved);
         if !is_wanted || old == NONE || old == END {
