@@ -1,14 +1,20 @@
 //! An allocator of ranges of integers (units), for I/O virtual addresses and bounce slots.
 //!
-//! The ranges that are not free form a balanced tree. The root of each subtree stores the subtree's longest
-//! free run and largest aligned free block, so a search follows one path. Freeing never allocates.
+//! The units form a tree with 64 children a node. Each node stores the largest aligned free block of each
+//! child, so a search follows one path. The tree counts *places* from the top, where ranges are allocated
+//! first: so it needs only a few levels. Freeing never allocates.
 
+mod bits;
+mod node;
 mod nodes;
+mod runs;
 mod tree;
 
 use crate::{Constraint, Error, Reason};
+use alloc::vec::Vec;
 pub(crate) use nodes::RangeRoom;
-use tree::{Node, Tree};
+use runs::Search;
+use tree::Tree;
 
 /// Reason why a call on a range allocator failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +49,18 @@ impl RangeError {
 /// free run that is long enough. A request fails only if there is no such run.
 ///
 /// # Cost
-/// `take` and `give_back` visit a few paths of a balanced tree: the number of steps grows with the
-/// logarithm of the number of ranges. If the alignment is above one and no aligned block of that size is
-/// free, `take` may also visit runs that are long enough but not suitably aligned.
+/// `take` and `give_back` visit one path of a tree, or two if the range is not inside one node: at most ten
+/// nodes each, and two if fewer than 262,144 units were ever in use. If no aligned block is free, `take` visits
+/// each node up to the run that it finds; a node has 4,096 units or more.
 #[derive(Debug)]
 pub struct RangeAllocator {
     first: u64,
     last: u64,
+    /// Each unit and its place add up to this: all ones. So aligned blocks of units are aligned blocks of places.
+    flip: u64,
     tree: Tree,
-    reserved: usize,
+    /// Reserved regions (first and last unit), which do not overlap, from the lowest.
+    reserved: Vec<(u64, u64)>,
     used: u64,
 }
 
@@ -68,11 +77,13 @@ impl RangeAllocator {
         if first > last || last == u64::MAX {
             return Err(RangeError::Invalid);
         }
+        let flip = u64::MAX >> last.leading_zeros().min(63);
         Ok(Self {
             first,
             last,
-            tree: Tree::new(first, last)?,
-            reserved: 0,
+            flip,
+            tree: Tree::new(flip - last, flip - first)?,
+            reserved: Vec::new(),
             used: 0,
         })
     }
@@ -86,12 +97,12 @@ impl RangeAllocator {
     /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
-        self.tree.nodes.bytes()
-    }
-
-    /// Returns the length in units of the longest free run at or below `limit`.
-    fn largest_free(&self, limit: u64) -> u64 {
-        self.tree.longest_below(limit.min(self.last))
+        let reserved = self
+            .reserved
+            .capacity()
+            .saturating_mul(size_of::<(u64, u64)>());
+        let nodes = self.tree.nodes.bytes();
+        nodes.saturating_add(reserved)
     }
 
     /// Allocates `units` units, none above `limit`; returns the first, a multiple of `align`.
@@ -120,36 +131,30 @@ impl RangeAllocator {
         if limit < self.first {
             return Err(RangeError::Exhausted(0));
         }
-        let Some(at) = self.highest(units, align, limit) else {
-            return Err(RangeError::Exhausted(self.largest_free(limit)));
-        };
-        self.tree.add_room(room)?;
-        self.tree.insert(at, at.saturating_add(units - 1), false);
-        self.used = self.used.saturating_add(units);
-        Ok(at)
-    }
-
-    /// Returns the start of the highest free aligned block; without one, the highest start in a free run.
-    fn highest(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
-        let tree = &self.tree;
+        let low = self.flip - limit;
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
-        let block = block.and_then(|size| {
-            // CAST: below 64.
-            let order = size.trailing_zeros() as i8;
-            let may = |subtree: &Node| subtree.order >= order;
-            tree.highest(tree.root, limit, &may, &|first, last| {
-                place(first, last, size, size)
-            })
+        self.tree.nodes.add(room, self.tree.need(low, 2))?;
+        let taken = block.and_then(|size| {
+            let order = size.trailing_zeros();
+            self.tree.take_block(order, units, low)
         });
-        block.or_else(|| {
-            // A suitable run that begins at a multiple of `align` contains an aligned block of this order.
-            // CAST: below 64.
-            let order = align.trailing_zeros().min(units.ilog2()) as i8;
-            let may = |subtree: &Node| subtree.longest >= units && subtree.order >= order;
-            tree.highest(tree.root, limit, &may, &|first, last| {
-                place(first, last, units, align)
-            })
-        })
+        let last = match taken {
+            Some(last) => last,
+            None => {
+                let open = block.and_then(|size| {
+                    let first = self.tree.open_block(size.trailing_zeros(), low)?;
+                    Some(first + (size - 1))
+                });
+                let mut search = Search::new(units, align, self.flip);
+                let found = open.or_else(|| self.tree.lowest_run(&mut search, low));
+                let last = found.ok_or(RangeError::Exhausted(search.longest))?;
+                self.tree.nodes.add(room, self.tree.need(last, 2))?;
+                self.tree.take(last - (units - 1), last);
+                last
+            }
+        };
+        self.used = self.used.saturating_add(units);
+        Ok(self.flip - last)
     }
 
     /// Frees a range, exactly as it was allocated.
@@ -162,7 +167,8 @@ impl RangeAllocator {
             .checked_sub(1)
             .and_then(|n| at.checked_add(n))
             .ok_or(RangeError::Invalid)?;
-        if !self.tree.remove(at, end, false) {
+        let is_inside = at >= self.first && end <= self.last && !self.is_reserved(at);
+        if !is_inside || !self.tree.free(self.flip - end, self.flip - at) {
             return Err(RangeError::Invalid);
         }
         self.used = self.used.saturating_sub(units);
@@ -182,44 +188,48 @@ impl RangeAllocator {
         if first > last {
             return Ok(());
         }
-        // The region is joined with the reserved ranges that it overlaps.
-        let (mut joined, mut known) = ((first, last), 0usize);
-        let mut from = first;
-        while let Some((start, end)) = self.overlap(from, last)? {
-            joined = (joined.0.min(start), joined.1.max(end));
-            known = known.saturating_add(1);
-            from = end.saturating_add(1);
-        }
-        let reserved = self.reserved.saturating_sub(known).saturating_add(1);
-        if reserved > Self::MAX_RESERVED {
+        // The region is joined with the reserved ones that it overlaps. Their gaps must be free.
+        let begin = self.reserved.partition_point(|region| region.1 < first);
+        let end = self.reserved.partition_point(|region| region.0 <= last);
+        if self.reserved.len() - (end - begin) >= Self::MAX_RESERVED {
             return Err(RangeError::Invalid);
         }
-        RangeRoom::retry(|room| self.tree.add_room(room))?;
-        while let Some((start, end)) = self.overlap(first, last)? {
-            self.tree.remove(start, end, true);
+        let (mut joined, mut from) = ((first, last), first);
+        let mut gaps = Vec::new();
+        gaps.try_reserve_exact(end - begin + 1)
+            .and_then(|()| self.reserved.try_reserve_exact(1))
+            .map_err(|_| RangeError::Heap)?;
+        for &(start, end) in self.reserved.get(begin..end).unwrap_or_default() {
+            gaps.push((from, start));
+            joined = (joined.0.min(start), joined.1.max(end));
+            from = end + 1;
         }
-        self.tree.insert(joined.0, joined.1, true);
-        self.reserved = reserved;
+        gaps.push((from, last + 1));
+        gaps.retain(|(from, end)| from < end);
+        for &(from, end) in &gaps {
+            let last = self.flip - from;
+            let mut search = Search::new(end - from, 1, self.flip);
+            let found = self.tree.lowest_run(&mut search, self.flip - (end - 1));
+            if found != Some(last) {
+                return Err(RangeError::Invalid);
+            }
+        }
+        let need = self.tree.need(self.flip - first, 2 * gaps.len());
+        RangeRoom::retry(|room| self.tree.nodes.add(room, need))?;
+        for (from, end) in gaps {
+            self.tree.take(self.flip - (end - 1), self.flip - from);
+        }
+        self.reserved.drain(begin..end);
+        self.reserved.insert(begin, joined);
         Ok(())
     }
 
-    /// Returns the lowest reserved range that overlaps the units from `first` to `last`, if any. Fails with
-    /// `Invalid` if the first overlapping range is allocated.
-    fn overlap(&self, first: u64, last: u64) -> Result<Option<(u64, u64)>, RangeError> {
-        let range = self.tree.range_from(first);
-        match range.first <= last && first <= last {
-            true if range.is_reserved => Ok(Some((range.first, range.last))),
-            true => Err(RangeError::Invalid),
-            false => Ok(None),
-        }
+    fn is_reserved(&self, unit: u64) -> bool {
+        let next = self.reserved.partition_point(|region| region.1 < unit);
+        self.reserved
+            .get(next)
+            .is_some_and(|region| region.0 <= unit)
     }
-}
-
-/// Returns the highest aligned start of `units` units within `first` to `last`; `None` if they do not fit.
-fn place(first: u64, last: u64, units: u64, align: u64) -> Option<u64> {
-    // No overflow: a space ends below `u64::MAX`.
-    let start = (last + 1).checked_sub(units)? & !(align - 1);
-    (start >= first).then_some(start)
 }
 
 #[cfg(test)]

@@ -2,13 +2,16 @@
 //! moves, and a new chunk can be allocated before a lock is taken.
 
 use super::RangeError;
-use super::tree::Node;
+use super::node::Node;
+use super::tree::NONE;
 use alloc::vec::Vec;
 
 /// Maximum number of chunks.
-const MAX_CHUNKS: usize = 24;
-/// The first `2^FIRST` nodes are one chunk.
-const FIRST: u32 = 3;
+const MAX_CHUNKS: usize = 25;
+/// Number of nodes in the first chunk.
+const FIRST: usize = 4;
+/// A node's number has the number of its chunk above these bits, and its index in the chunk in them.
+const INDEX_BITS: u32 = 27;
 /// Maximum number of attempts to add room in one call: other contexts may use the added room first.
 const MAX_ROUNDS: u32 = 32;
 
@@ -16,8 +19,11 @@ const MAX_ROUNDS: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Nodes {
     chunks: Vec<Vec<Node>>,
-    count: usize,
     room: usize,
+    /// Number of the first unused node.
+    unused: u32,
+    /// Number of nodes that still fit.
+    vacant: usize,
 }
 
 impl Nodes {
@@ -29,20 +35,18 @@ impl Nodes {
             .map_err(|_| RangeError::Heap)?;
         Ok(Self {
             chunks,
-            count: 0,
             room: 0,
+            unused: NONE,
+            vacant: 0,
         })
     }
 
     /// Returns the number of a node's chunk, and the node's index in the chunk.
     #[inline]
-    const fn place(index: u32) -> (usize, usize) {
-        let low = (1 << FIRST) - 1;
-        let bits = (index | low).ilog2();
-        // `& !low` makes this zero for the first chunk.
-        let start = (1 << bits) & !low;
+    const fn place(number: u32) -> (usize, usize) {
         // CAST: 32 bits.
-        ((bits + 1 - FIRST) as usize, (index - start) as usize)
+        let index = number & ((1 << INDEX_BITS) - 1);
+        ((number >> INDEX_BITS) as usize, index as usize)
     }
 
     #[inline]
@@ -57,15 +61,40 @@ impl Nodes {
         self.chunks.get_mut(chunk)?.get_mut(place)
     }
 
-    /// Appends a node and returns its number. The caller must have made [room](Self::add) for the node.
-    pub(super) fn push(&mut self, node: Node) -> u32 {
-        // CAST: the chunks hold fewer than 2^32 nodes.
-        let index = self.count as u32;
-        if let Some(chunk) = self.chunks.get_mut(Self::place(index).0) {
-            chunk.push(node);
+    /// Stores a node and returns its number. The caller must have made [room](Self::add) for the node.
+    pub(super) fn acquire(&mut self, node: Node) -> u32 {
+        self.vacant = self.vacant.saturating_sub(1);
+        let unused = self.unused;
+        if let Some(vacant) = self.get_mut(unused) {
+            let next = vacant.next_unused();
+            *vacant = node;
+            self.unused = next;
+            return unused;
         }
-        self.count = self.count.saturating_add(1);
-        index
+        let mut chunks = (0u32..).zip(&mut self.chunks);
+        let Some((number, chunk)) = chunks.find(|(_, chunk)| chunk.len() < chunk.capacity()) else {
+            return NONE;
+        };
+        // CAST: a chunk has fewer than `2^INDEX_BITS` nodes.
+        let index = chunk.len() as u32;
+        chunk.push(node);
+        number << INDEX_BITS | index
+    }
+
+    /// Makes a node unused.
+    pub(super) fn release(&mut self, index: u32) {
+        let next = self.unused;
+        if let Some(node) = self.get_mut(index) {
+            node.set_next_unused(next);
+            self.unused = index;
+            self.vacant = self.vacant.saturating_add(1);
+        }
+    }
+
+    /// Returns the number of nodes in use.
+    #[cfg(test)]
+    pub(super) const fn used(&self) -> usize {
+        self.room - self.vacant
     }
 
     /// Returns the size of all chunks in bytes.
@@ -73,19 +102,20 @@ impl Nodes {
         self.room.saturating_mul(size_of::<Node>())
     }
 
-    /// Makes sure that one more node fits. If all chunks are full, adds the chunk in `room`. Fails if that is too
-    /// short; `room.lacks` is then the necessary length.
-    pub(super) fn add(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
-        if self.count < self.room {
-            return Ok(());
+    /// Makes sure that `count` more nodes fit. If not, adds the chunk in `room`. Fails if that is too short;
+    /// `room.lacks` is then the necessary length.
+    #[inline]
+    pub(super) fn add(&mut self, room: &mut RangeRoom, count: usize) -> Result<(), RangeError> {
+        while self.vacant < count {
+            let len = self.room.max(FIRST);
+            if self.chunks.len() >= MAX_CHUNKS || room.chunk.capacity() < len {
+                room.lacks = len;
+                return Err(RangeError::Heap);
+            }
+            self.chunks.push(core::mem::take(&mut room.chunk));
+            self.room = self.room.saturating_add(len);
+            self.vacant = self.vacant.saturating_add(len);
         }
-        let len = self.room.max(1 << FIRST);
-        if self.chunks.len() >= MAX_CHUNKS || room.chunk.capacity() < len {
-            room.lacks = len;
-            return Err(RangeError::Heap);
-        }
-        self.chunks.push(core::mem::take(&mut room.chunk));
-        self.room = self.room.saturating_add(len);
         Ok(())
     }
 }

@@ -1,406 +1,353 @@
-//! A balanced tree (AVL) of the ranges that are not free, by address. Each node stores the number of free
-//! units right below its range (the gap). It also stores its subtree's longest gap, and the largest aligned
-//! block in any of these gaps.
+//! A tree with 64 children a node, down to words of 64 places.
+//!
+//! The places of a node of level 1 are stored in it; a node of level 2 has 64 of those as children, and so on.
+//! For each child, a node stores the order of the largest aligned free block. The root covers the places from
+//! 0 that were ever used. The places above are free.
 
 use super::RangeError;
+use super::bits::FAN_BITS;
+use super::node::{Best, Change, Marks, Node, lowest_group, whole};
 use super::nodes::{Nodes, RangeRoom};
+use core::ops::Range;
 
 /// Stands for "no node" in place of a node's number.
-const NONE: u32 = u32::MAX;
-/// Number of a node that is always there: a range after the end of the space. So each gap has a range above.
-const END: u32 = 0;
+pub(super) const NONE: u32 = u32::MAX;
+/// The highest level of a root. It has 16 children, because places have 64 bits.
+pub(super) const MAX_HEIGHT: u32 = 10;
 
-/// A range, and a summary of the subtree of which it is the root.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// Free units right below `first`.
-    gap: u64,
-    /// The longest gap in the subtree.
-    pub(super) longest: u64,
-    /// Roots of the subtrees below and above the range. In an unused node, the first is the next unused node.
-    children: [u32; 2],
-    height: u8,
-    /// The largest `k` for which the subtree has an aligned free block of `2^k` units; -1 if none.
-    pub(super) order: i8,
-    pub(super) is_reserved: bool,
+/// Returns the base-2 logarithm of the number of places of a child of a node.
+#[inline]
+pub(super) const fn child_bits(level: u32) -> u32 {
+    FAN_BITS * level
 }
 
-/// What a parent's summary depends on: the longest gap, the order and the height.
-type Summary = (u64, i8, u8);
-
-impl Node {
-    const fn summary(&self) -> Summary {
-        (self.longest, self.order, self.height)
-    }
-
-    const fn set_summary(&mut self, summary: Summary) {
-        (self.longest, self.order, self.height) = summary;
+/// Returns the last place of a child of a node at `level`, counted from the child's first place.
+#[inline]
+pub(super) const fn inside(level: u32) -> u64 {
+    match 1u64.checked_shl(child_bits(level)) {
+        Some(size) => size - 1,
+        None => u64::MAX,
     }
 }
 
-/// The node of an empty subtree.
-const VACANT: Node = Node {
-    first: 0,
-    last: 0,
-    gap: 0,
-    longest: 0,
-    children: [NONE; 2],
-    height: 0,
-    order: -1,
-    is_reserved: false,
-};
+/// Returns the index of the child that has a place, in its node at `level`.
+#[inline]
+pub(super) const fn index_of(place: u64, level: u32) -> u32 {
+    // CAST: six bits.
+    (place >> child_bits(level)) as u32 & 63
+}
 
-/// Returns the order of the largest aligned block in the `len` units below `end`; -1 if `len` is zero.
-const fn order_below(end: u64, len: u64) -> i8 {
-    let Some(order) = len.checked_ilog2() else {
-        return -1;
-    };
-    // Start of the highest block of this order below `end`. If that block begins too low, one of half its
-    // size fits.
-    let start = ((end >> order) << order).checked_sub(1 << order);
-    match start {
-        // CAST: below 64.
-        Some(start) if start >= end - len => order as i8,
-        _ => order as i8 - 1,
+/// Places of a child: the child's index, and the first and last of the places, from the child's first.
+type Part = (u32, u64, u64);
+
+/// Returns the part of the only child that has places of a node from `low` to `high`, but not all of the child's.
+#[inline]
+const fn one_child(low: u64, high: u64, level: u32) -> Option<Part> {
+    let (index, inside) = (index_of(low, level), inside(level));
+    let is_one = index == index_of(high, level) && high - low != inside;
+    if is_one {
+        Some((index, low & inside, high & inside))
+    } else {
+        None
     }
 }
 
-/// Indices of a node's children.
-const BELOW: usize = 0;
-const ABOVE: usize = 1;
-/// No tree is higher: it would have more nodes than 32 bits can number.
-const MAX_HEIGHT: usize = 48;
-
-/// Nodes from the root downwards, each with the side to which the path continues.
-struct Path {
-    nodes: [u32; MAX_HEIGHT],
-    /// Bit `n` is the side of node `n`.
-    sides: u64,
-    len: usize,
+/// Divides the places of a node from `low` to `high` among its children. Returns the parts of children that are
+/// covered in part, and the children that are covered as a whole.
+#[inline]
+fn cut(low: u64, high: u64, level: u32) -> ([Option<Part>; 2], Range<u32>) {
+    let inside = inside(level);
+    let (first, last) = (index_of(low, level), index_of(high, level));
+    let (from, to) = (low & inside, high & inside);
+    let is_single = first == last;
+    let head_to = if is_single { to } else { inside };
+    let has_head = (from, head_to) != (0, inside);
+    let has_tail = !is_single && to != inside;
+    let head = has_head.then_some((first, from, head_to));
+    let whole = first + u32::from(has_head)..last + 1 - u32::from(has_tail);
+    ([head, has_tail.then_some((last, 0, to))], whole)
 }
 
-impl Path {
-    const fn new() -> Self {
-        Self {
-            nodes: [NONE; MAX_HEIGHT],
-            sides: 0,
-            len: 0,
-        }
-    }
-
-    fn push(&mut self, at: u32, side: usize) {
-        if let Some(node) = self.nodes.get_mut(self.len) {
-            *node = at;
-            self.sides |= (side as u64) << self.len;
-            self.len += 1;
-        }
-    }
-
-    fn replace(&mut self, place: usize, at: u32) {
-        if let Some(node) = self.nodes.get_mut(place) {
-            *node = at;
-        }
-    }
-
-    /// Returns the nodes and their sides, from the last to the root.
-    fn upward(&self) -> impl Iterator<Item = (u32, usize)> {
-        let nodes = self.nodes.iter().enumerate().take(self.len).rev();
-        // CAST: a single bit.
-        nodes.map(|(place, &at)| (at, (self.sides >> place & 1) as usize))
-    }
-}
-
-/// A tree of ranges that do not overlap.
+/// A tree of places that are free or taken.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Nodes,
     pub(super) root: u32,
-    /// Number of the first unused node.
-    spare: u32,
+    /// The root's level.
+    pub(super) height: u32,
+    /// The root's best block.
+    pub(super) best: Best,
+    /// The last place.
+    pub(super) end: u64,
 }
 
 impl Tree {
-    /// Makes a tree of the units from `first` to `last`, all free. `last` must be less than `u64::MAX`.
-    pub(super) fn new(first: u64, last: u64) -> Result<Self, RangeError> {
+    /// Makes a tree of which the places from `start` to `end` are free. `end` must be less than `u64::MAX`.
+    pub(super) fn new(start: u64, end: u64) -> Result<Self, RangeError> {
         let mut tree = Self {
             nodes: Nodes::new()?,
-            root: END,
-            spare: NONE,
+            root: 0,
+            height: 1,
+            best: whole(2),
+            end,
         };
-        RangeRoom::retry(|room| tree.nodes.add(room))?;
-        tree.nodes.push(Node {
-            first: last.saturating_add(1),
-            last: last.saturating_add(1),
-            gap: last.saturating_sub(first).saturating_add(1),
-            is_reserved: true,
-            ..VACANT
-        });
-        tree.update(END);
+        RangeRoom::retry(|room| tree.nodes.add(room, 1))?;
+        tree.root = tree.nodes.acquire(Node::new(1));
+        RangeRoom::retry(|room| tree.nodes.add(room, tree.need(start, 1)))?;
+        if end < tree.covered() {
+            tree.set(end + 1, tree.covered(), Change::TAKE);
+        }
+        if let Some(last) = start.checked_sub(1) {
+            tree.take(0, last);
+        }
         Ok(tree)
     }
 
+    /// Returns the last place that the root covers.
+    pub(super) const fn covered(&self) -> u64 {
+        inside(self.height + 1)
+    }
+
+    /// Returns the largest number of nodes that ranges up to `place` need which begin or end inside other nodes than
+    /// the root `ends` times together.
     #[inline]
-    fn get(&self, at: u32) -> &Node {
-        self.nodes.get(at).unwrap_or(&VACANT)
+    pub(super) fn need(&self, place: u64, ends: usize) -> usize {
+        let height = self.height.max((place | 1).ilog2() / FAN_BITS);
+        // CAST: at most ten.
+        let new = (height - self.height) as usize;
+        // Each end needs a path of nodes below the root. So does the end of the space below a new root.
+        let paths = ends + usize::from(new > 0);
+        paths * (height as usize - 1) + new
     }
 
+    /// Adds roots until they cover a place. The caller must have made [room](Self::need).
     #[inline]
-    fn change(&mut self, at: u32, act: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.get_mut(at) {
-            act(node);
-        }
-    }
-
-    /// Returns the lowest range that ends at or above `unit`; if none does, the end of the space.
-    pub(super) fn range_from(&self, unit: u64) -> &Node {
-        let (mut at, mut found) = (self.root, END);
-        while at != NONE {
-            let Node { last, children, .. } = *self.get(at);
-            if last >= unit {
-                found = at;
-            }
-            at = children[usize::from(last < unit)];
-        }
-        self.get(found)
-    }
-
-    /// Returns the path to the range that begins at `first`, its node, and the next range above on the path. The
-    /// node is `NONE` if there is no such range; the path then ends where it belongs.
-    fn find(&self, first: u64) -> (Path, u32, u32) {
-        let mut path = Path::new();
-        let (mut at, mut next) = (self.root, END);
-        loop {
-            let node = self.get(at);
-            if at == NONE || node.first == first {
-                return (path, at, next);
-            }
-            let side = usize::from(first > node.first);
-            if side == BELOW {
-                next = at;
-            }
-            path.push(at, side);
-            at = node.children[side];
-        }
-    }
-
-    /// Returns the length of the longest free run at or below `limit`.
-    pub(super) fn longest_below(&self, limit: u64) -> u64 {
-        let (mut at, mut longest) = (self.root, 0u64);
-        while at != NONE {
-            let node = self.get(at);
-            let [below, above] = node.children;
-            if node.first > limit {
-                let start = node.first - node.gap;
-                longest = longest.max((limit + 1).saturating_sub(start));
-                at = below;
+    fn grow(&mut self, place: u64) {
+        while place > self.covered() {
+            let (below, level) = (self.covered(), self.height + 1);
+            let mut root = Node::new(level);
+            if self.best == whole(level) {
+                self.nodes.release(self.root);
+                self.best = whole(level + 1);
             } else {
-                longest = longest.max(node.gap).max(self.get(below).longest);
-                at = above;
+                root.set_child(0, self.root);
+                self.best = root.update(level, whole(level + 1), 0, self.best);
+            }
+            self.root = self.nodes.acquire(root);
+            self.height = level;
+            if (below..self.covered()).contains(&self.end) {
+                self.set(self.end + 1, self.covered(), Change::TAKE);
             }
         }
-        longest
     }
 
-    /// Returns the highest unit that `place` finds in a free run of the subtree `at`. `place` gets the run's first
-    /// unit, and its last unit at or below `limit`. Visits only subtrees for which `may` returns true.
-    pub(super) fn highest(
-        &self,
-        at: u32,
-        limit: u64,
-        may: &impl Fn(&Node) -> bool,
-        place: &impl Fn(u64, u64) -> Option<u64>,
-    ) -> Option<u64> {
-        let node = self.get(at);
-        if at == NONE || !may(node) {
+    /// Takes free places as one range. The caller must have made [room](Self::need).
+    #[inline]
+    pub(super) fn take(&mut self, first: u64, last: u64) {
+        self.grow(last);
+        self.set(first, last, Change::TAKE);
+    }
+
+    /// Frees a range. Returns false if the places from `first` to `last` are not exactly one range.
+    #[inline]
+    pub(super) fn free(&mut self, first: u64, last: u64) -> bool {
+        last <= self.covered()
+            && (first % 64 != 0 || self.is_border(first))
+            && self.set(first, last, Change::FREE)
+    }
+
+    #[inline]
+    fn set(&mut self, first: u64, last: u64, change: Change) -> bool {
+        let best = self.change(self.root, self.height, self.best, (first, last), change);
+        self.best = best.unwrap_or(self.best);
+        best.is_some()
+    }
+
+    /// Makes a part of a node free or taken. Returns the node's best block, which was `before`. Returns `None`
+    /// and changes nothing if the part should be freed, but is not a part of one range.
+    fn change(
+        &mut self,
+        node: u32,
+        level: u32,
+        before: Best,
+        (low, high): (u64, u64),
+        change: Change,
+    ) -> Option<Best> {
+        if level == 1 {
+            return self
+                .nodes
+                .get_mut(node)?
+                .change_words(before, low, high, change);
+        }
+        if let Some(part) = one_child(low, high, level) {
+            return self.change_child((node, level), before, part, change);
+        }
+        if change.free && !self.is_part(node, level, (low, high), change.ends) {
             return None;
         }
-        let [below, above] = node.children;
-        if node.last < limit {
-            let found = self.highest(above, limit, may, place);
-            if found.is_some() {
-                return found;
-            }
+        let (last, (parts, covered)) = (index_of(high, level), cut(low, high, level));
+        let mut best = before;
+        for part in parts.into_iter().flatten() {
+            let change = change.part(part.0 == last);
+            best = self.change_child((node, level), best, part, change)?;
         }
-        let start = node.first - node.gap;
-        if node.gap > 0 && start <= limit {
-            let found = place(start, limit.min(node.first - 1));
-            if found.is_some() {
-                return found;
-            }
+        if covered.is_empty() {
+            return Some(best);
         }
-        self.highest(below, limit, may, place)
+        let change = change.part(covered.end > last);
+        Some(self.nodes.get_mut(node)?.cover(level, covered, change))
     }
 
-    /// Makes sure that one more range fits, as [`Nodes::add`] does.
-    pub(super) fn add_room(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
-        if self.spare == NONE {
-            self.nodes.add(room)?;
-        }
-        Ok(())
-    }
-
-    /// Adds a range. The caller guarantees that its units are free, and that `add_room` has succeeded.
-    pub(super) fn insert(&mut self, first: u64, last: u64, is_reserved: bool) {
-        let (path, _, next) = self.find(first);
-        let mut gap = 0;
-        self.change(next, |next| {
-            let start = next.first - next.gap;
-            (gap, next.gap) = (first - start, next.first - last - 1);
-        });
-        let node = Node {
-            first,
-            last,
-            gap,
-            is_reserved,
-            ..VACANT
-        };
-        let new = if self.spare == NONE {
-            self.nodes.push(node)
-        } else {
-            let [next, _] = self.get(self.spare).children;
-            let new = core::mem::replace(&mut self.spare, next);
-            self.change(new, |vacant| *vacant = node);
-            new
-        };
-        self.update(new);
-        self.repair(&path, new, next);
-    }
-
-    /// Removes the range from `first` to `last`. Returns false if there is no such range, reserved or allocated as
-    /// `is_reserved` says.
-    pub(super) fn remove(&mut self, first: u64, last: u64, is_reserved: bool) -> bool {
-        let (mut path, old, mut next) = self.find(first);
-        let node = *self.get(old);
-        let is_wanted = (node.last, node.is_reserved) == (last, is_reserved);
-        if !is_wanted || old == NONE || old == END {
-            return false;
-        }
-        let [below, above] = node.children;
-        let mut rest = below;
-        if above != NONE {
-            // The lowest range above takes the removed one's place.
-            let place = path.len;
-            path.push(old, ABOVE);
-            next = above;
-            loop {
-                let [lower, higher] = self.get(next).children;
-                if lower == NONE {
-                    rest = higher;
-                    break;
-                }
-                path.push(next, BELOW);
-                next = lower;
-            }
-            self.change(next, |next| next.children = node.children);
-            path.replace(place, next);
-        }
-        let freed = node.gap.saturating_add(last - first + 1);
-        self.change(next, |next| next.gap = next.gap.saturating_add(freed));
-        self.repair(&path, rest, next);
-        let spare = core::mem::replace(&mut self.spare, old);
-        self.change(old, |old| old.children = [spare, NONE]);
-        true
-    }
-
-    /// Makes `child` the subtree at the end of a path, and updates and balances the nodes of the path from there to
-    /// the root. Stops above `changed`, a node of the path with a new gap or place, once nothing changes.
-    fn repair(&mut self, path: &Path, mut child: u32, changed: u32) {
-        let mut is_passed = false;
-        for (at, side) in path.upward() {
-            let node = self.get(at);
-            let (mut children, before) = (node.children, node.summary());
-            let is_same = children[side] == child;
-            children[side] = child;
-            let (summary, is_balanced) = self.summarise(node, children);
-            if is_passed && is_same && is_balanced && summary == before {
-                return;
-            }
-            self.change(at, |node| {
-                node.children[side] = child;
-                node.set_summary(summary);
-            });
-            child = if is_balanced {
-                at
-            } else {
-                self.balance(at, children)
-            };
-            is_passed |= at == changed;
-        }
-        self.root = child;
-    }
-
-    /// Rotates a subtree whose children's heights differ by two. Returns the new root.
-    fn balance(&mut self, at: u32, children: [u32; 2]) -> u32 {
-        let [below, above] = children.map(|child| self.get(child).height);
-        let side = usize::from(above > below);
-        let child = children[side];
-        let inner = self.get(child).children;
-        if self.get(inner[side ^ 1]).height > self.get(inner[side]).height {
-            let lifted = self.lift(child, side ^ 1);
-            self.change(at, |node| node.children[side] = lifted);
-        }
-        self.lift(at, side)
-    }
-
-    /// Rotates a subtree so that a child replaces its parent. Returns the child.
-    fn lift(&mut self, at: u32, side: usize) -> u32 {
-        let child = self.get(at).children[side];
-        let between = self.get(child).children[side ^ 1];
-        self.change(at, |node| node.children[side] = between);
-        self.change(child, |node| node.children[side ^ 1] = at);
-        self.update(at);
-        self.update(child);
-        child
-    }
-
-    fn update(&mut self, at: u32) {
-        let node = self.get(at);
-        let (summary, _) = self.summarise(node, node.children);
-        self.change(at, |node| node.set_summary(summary));
-    }
-
-    /// Returns the summary of a node with these children, and whether the children are balanced.
+    /// As [`change`](Self::change), for a part of a child, which is not the whole child.
     #[inline]
-    fn summarise(&self, node: &Node, children: [u32; 2]) -> (Summary, bool) {
-        let [below, above] = children.map(|child| self.get(child));
-        let longest = node.gap.max(below.longest).max(above.longest);
-        let order = order_below(node.first, node.gap);
-        let order = order.max(below.order).max(above.order);
-        let height = below.height.max(above.height) + 1;
-        let is_balanced = below.height.abs_diff(above.height) < 2;
-        ((longest, order, height), is_balanced)
-    }
-
-    /// Panics if a summary, a gap or the balance is wrong.
-    #[cfg(test)]
-    pub(super) fn check(&self, first: u64) {
-        let end = self.check_in(self.root, first);
-        assert_eq!(end, self.get(END).last + 1);
-    }
-
-    /// Checks a subtree whose free units begin at `start`. Returns the unit after its last range.
-    #[cfg(test)]
-    fn check_in(&self, at: u32, start: u64) -> u64 {
-        if at == NONE {
-            return start;
+    fn change_child(
+        &mut self,
+        (node, level): (u32, u32),
+        before: Best,
+        (index, low, high): Part,
+        change: Change,
+    ) -> Option<Best> {
+        let inner = self.nodes.get(node)?;
+        let (old_child, old) = (inner.child(index), inner.best_of(index));
+        let mut child = old_child;
+        if child == NONE {
+            if change.free {
+                return None;
+            }
+            child = self.nodes.acquire(Node::new(level - 1));
         }
-        let node = self.get(at);
-        let [below, above] = node.children.map(|child| *self.get(child));
-        let free = self.check_in(node.children[0], start);
-        assert_eq!(node.first - node.gap, free, "{node:?}");
-        assert!(below.height.abs_diff(above.height) < 2, "{node:?}");
-        assert_eq!(node.height, below.height.max(above.height) + 1);
-        assert_eq!(node.longest, node.gap.max(below.longest).max(above.longest));
-        let blocks = (0..63i8).rev().find(|&order| {
-            let size = 1 << order;
-            free.next_multiple_of(size)
-                .checked_add(size)
-                .is_some_and(|end| end <= node.first)
-        });
-        let order = blocks.unwrap_or(-1).max(below.order).max(above.order);
-        assert_eq!(node.order, order, "{node:?}");
-        self.check_in(node.children[1], node.last + 1)
+        let best = self.change(child, level - 1, old, (low, high), change)?;
+        if best == whole(level) {
+            self.nodes.release(child);
+            child = NONE;
+        }
+        let inner = self.nodes.get_mut(node)?;
+        if child != old_child {
+            inner.set_child(index, child);
+        }
+        Some(inner.update(level, before, index, best))
+    }
+
+    /// Returns whether a part of a node is taken, and only the last place is the end of a range, or none if
+    /// `ends` is false. The place below must be free or an end, unless it is in another word.
+    fn is_part(&self, node: u32, level: u32, (low, high): (u64, u64), ends: bool) -> bool {
+        let Some(inner) = self.nodes.get(node) else {
+            return false;
+        };
+        if level == 1 {
+            return inner.is_part_of_words(low, high, ends);
+        }
+        let (last, (parts, covered)) = (index_of(high, level), cut(low, high, level));
+        let ends_at = |index: u32| ends && index == last;
+        parts.into_iter().flatten().all(|(index, from, to)| {
+            self.is_part(inner.child(index), level - 1, (from, to), ends_at(index))
+        }) && (covered.is_empty() || inner.is_part(covered.clone(), ends_at(covered.end - 1)))
+    }
+
+    /// Returns whether a range can begin at `place`: the one below is free, or the end of another range.
+    fn is_border(&self, place: u64) -> bool {
+        let Some(below) = place.checked_sub(1) else {
+            return true;
+        };
+        let (mut node, mut level) = (self.root, self.height);
+        while let Some(inner) = self.nodes.get(node) {
+            let index = index_of(below, level);
+            let (child, is_last) = (inner.child(index), below & inside(level) == inside(level));
+            let (Marks { free, ends }, bit) = match level {
+                1 => (inner.word(index), below & 63),
+                _ => (inner.marks, u64::from(index)),
+            };
+            if child == NONE {
+                return (free | if is_last || level == 1 { ends } else { 0 }) >> bit & 1 == 1;
+            }
+            (node, level) = (child, level - 1);
+        }
+        false
+    }
+
+    /// Takes the last `places` places of the lowest aligned free block of `2^order` places at or above `low`, if
+    /// the root covers one. Returns the last place. The caller must have made [room](Self::need).
+    #[inline]
+    pub(super) fn take_block(&mut self, order: u32, places: u64, low: u64) -> Option<u64> {
+        if low > self.covered() || u32::from(self.best) <= order {
+            return None;
+        }
+        let wanted = (order, places);
+        let (last, best) = self.take_in(self.root, self.height, self.best, wanted, low)?;
+        self.best = best;
+        Some(last)
+    }
+
+    /// As [`take_block`](Self::take_block), in a node; `low` and the result count from its first place. Returns
+    /// also the node's best block, which was `before`.
+    fn take_in(
+        &mut self,
+        node: u32,
+        level: u32,
+        before: Best,
+        (order, places): (u32, u64),
+        low: u64,
+    ) -> Option<(u64, Best)> {
+        // The range, if the block begins here.
+        let range = |at: u64| {
+            let last = at + ((1 << order) - 1);
+            (last - (places - 1), last)
+        };
+        if level == 1 {
+            let words = self.nodes.get_mut(node)?;
+            let (first, last) = range(words.block_of_words(order, low)?);
+            return Some((last, words.change_words(before, first, last, Change::TAKE)?));
+        }
+        let (bits, inside) = (child_bits(level), inside(level));
+        let first = index_of(low, level);
+        if order >= bits {
+            // The first child counts only as a whole.
+            let from = first + u32::from(low & inside != 0);
+            let free = self.nodes.get(node)?.marks.free;
+            let range = range(u64::from(lowest_group(free, order - bits, from)?) << bits);
+            return Some((
+                range.1,
+                self.change(node, level, before, range, Change::TAKE)?,
+            ));
+        }
+        let mut from = first;
+        loop {
+            let inner = self.nodes.get(node)?;
+            // CAST: at most 61.
+            let index = inner.lowest(from, order as u8 + 1)?;
+            let (child, old) = (inner.child(index), inner.best_of(index));
+            let low = if index == first { low & inside } else { 0 };
+            let base = u64::from(index) << bits;
+            if child == NONE {
+                let at = low.next_multiple_of(1 << order);
+                if at <= inside {
+                    let range = range(base | at);
+                    return Some((
+                        range.1,
+                        self.change(node, level, before, range, Change::TAKE)?,
+                    ));
+                }
+            } else if let Some((last, best)) =
+                self.take_in(child, level - 1, old, (order, places), low)
+            {
+                let inner = self.nodes.get_mut(node)?;
+                return Some((base | last, inner.update(level, before, index, best)));
+            }
+            // The search can fail only in the first child.
+            from = index + 1;
+        }
+    }
+
+    /// Returns the first place of the lowest aligned free block of `2^order` places at or above `low`, above
+    /// those that the root covers.
+    pub(super) fn open_block(&self, order: u32, low: u64) -> Option<u64> {
+        let first = match self.best {
+            // The block contains the root's places.
+            best if best == whole(self.height + 1) => low,
+            _ => low.max(self.covered().checked_add(1)?),
+        };
+        let size = 1u64.checked_shl(order)?;
+        let first = first.checked_next_multiple_of(size)?;
+        (first.checked_add(size - 1)? <= self.end).then_some(first)
     }
 }

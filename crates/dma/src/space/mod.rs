@@ -1,14 +1,12 @@
 //! Allocator of addresses: I/O virtual addresses, bounce slots, a device's coherent memory.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree also records free runs, so a search does not
-//! walk past live ranges and needs no cached node or remembered failed size. `free` checks that the range
-//! is allocated.
+//! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree stores what is free, so a search does not walk past
+//! live ranges and needs no cached node or remembered failed size. `free` checks that the range is allocated.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error};
 
-/// Allocates addresses in whole granules, from the top. The cost of a call grows with the logarithm of the
-/// number of live ranges.
+/// Allocates addresses in whole granules, from the top, at the cost of a [`RangeAllocator`].
 #[derive(Debug)]
 pub(crate) struct Space {
     units: RangeAllocator,

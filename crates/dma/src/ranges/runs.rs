@@ -1,0 +1,85 @@
+//! Searches for free runs that no aligned block shows.
+
+use super::tree::{MAX_HEIGHT, NONE, Tree, child_bits, index_of, inside};
+
+/// A search for the lowest `places` free places in a row of which the last is `flip` minus a multiple of `align`.
+pub(super) struct Search {
+    places: u64,
+    align: u64,
+    flip: u64,
+    /// The run that was visited last: its first place, and the place after the last.
+    run: (u64, u64),
+    /// The longest run so far.
+    pub(super) longest: u64,
+}
+
+impl Search {
+    pub(super) const fn new(places: u64, align: u64, flip: u64) -> Self {
+        Self {
+            places,
+            align,
+            flip,
+            run: (0, 0),
+            longest: 0,
+        }
+    }
+
+    /// Continues over `len` free places from `first`. Returns the last place of the result.
+    fn pass(&mut self, first: u64, len: u64) -> Option<u64> {
+        let start = if self.run.1 == first {
+            self.run.0
+        } else {
+            first
+        };
+        self.run = (start, first + len);
+        self.longest = self.longest.max(first + len - start);
+        let lowest = start.checked_add(self.places - 1)?;
+        let last = self.flip - (self.flip.checked_sub(lowest)? & !(self.align - 1));
+        (last < first + len).then_some(last)
+    }
+}
+
+impl Tree {
+    /// Returns the last place of the lowest run that suits, at or above `low`.
+    pub(super) fn lowest_run(&self, search: &mut Search, low: u64) -> Option<u64> {
+        let covered = self.covered();
+        let found = (low <= covered).then(|| self.search(search, self.root, self.height, 0, low));
+        found.flatten().or_else(|| {
+            let first = low.max(covered.checked_add(1)?);
+            let len = (self.end + 1).checked_sub(first).filter(|&len| len > 0)?;
+            search.pass(first, len)
+        })
+    }
+
+    /// Continues a search above, over a node whose first place is `base`, from its place `low`.
+    fn search(
+        &self,
+        search: &mut Search,
+        node: u32,
+        level: u32,
+        base: u64,
+        low: u64,
+    ) -> Option<u64> {
+        let (node, first, inside) = (self.nodes.get(node)?, index_of(low, level), inside(level));
+        let end = if level == MAX_HEIGHT { 16 } else { 64 };
+        (first..end).find_map(|index| {
+            let low = if index == first { low & inside } else { 0 };
+            let base = base + (u64::from(index) << child_bits(level));
+            if node.child(index) != NONE {
+                return self.search(search, node.child(index), level - 1, base, low);
+            }
+            if node.marks.free >> index & 1 == 1 {
+                return search.pass(base + low, inside - low + 1);
+            }
+            let mut free = node.word(index).free & u64::MAX.checked_shl(low as u32)?;
+            core::iter::from_fn(|| {
+                // The lowest run of the word.
+                let first = free.checked_ilog2().map(|_| free.trailing_zeros())?;
+                let len = (free >> first).trailing_ones();
+                free &= free.wrapping_add(1 << first);
+                Some((first, len))
+            })
+            .find_map(|(first, len)| search.pass(base + u64::from(first), len.into()))
+        })
+    }
+}
