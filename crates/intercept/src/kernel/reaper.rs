@@ -7,10 +7,10 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::Builder;
+use std::time::Duration;
 
 use vb3_host::Errno;
 
@@ -21,6 +21,9 @@ const MAX_WAITING: usize = 1024;
 
 /// Maximum number of threads that close files.
 const MAX_THREADS: usize = 16;
+
+/// Longest time for which the end of a run waits for threads that a process or file system blocks.
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
@@ -114,8 +117,37 @@ struct Droppers<T> {
     queue: SyncSender<T>,
     values: Arc<Mutex<Receiver<T>>>,
     threads: Mutex<usize>,
-    /// Number of values that wait or are being dropped.
-    undropped: Arc<AtomicUsize>,
+    undropped: Arc<Undropped>,
+}
+
+/// The number of values that wait or are being dropped, and the signal that there are none.
+#[derive(Debug, Default)]
+struct Undropped(Mutex<usize>, Condvar);
+
+impl Undropped {
+    /// Adds a value. Returns the number of values.
+    fn add(&self) -> usize {
+        let mut values = lock(&self.0);
+        *values += 1;
+        *values
+    }
+
+    fn remove(&self) {
+        let mut values = lock(&self.0);
+        *values -= 1;
+        if *values == 0 {
+            self.1.notify_all();
+        }
+    }
+}
+
+/// Waits until all values are dropped, at most for [`END_TIMEOUT`].
+impl<T> Drop for Droppers<T> {
+    fn drop(&mut self) {
+        let Undropped(values, none) = &*self.undropped;
+        let is_some = |values: &mut usize| *values > 0;
+        drop(none.wait_timeout_while(lock(values), END_TIMEOUT, is_some));
+    }
 }
 
 impl<T: Send + 'static> Droppers<T> {
@@ -131,9 +163,9 @@ impl<T: Send + 'static> Droppers<T> {
 
     /// Passes the value to a thread. Drops it here if the queue is full or no thread can be started.
     fn drop_later(&self, value: T) {
-        let before = self.undropped.fetch_add(1, Ordering::Relaxed);
-        if self.threads_for(before + 1) == 0 || self.queue.try_send(value).is_err() {
-            self.undropped.fetch_sub(1, Ordering::Relaxed);
+        let values = self.undropped.add();
+        if self.threads_for(values) == 0 || self.queue.try_send(value).is_err() {
+            self.undropped.remove();
         }
     }
 
@@ -153,7 +185,7 @@ impl<T: Send + 'static> Droppers<T> {
         let work = move || {
             while let Some(value) = next() {
                 drop(value);
-                undropped.fetch_sub(1, Ordering::Relaxed);
+                undropped.remove();
             }
         };
         let thread = Builder::new().name("vb3-reaper".into());
@@ -273,6 +305,8 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, [Some(0), Some(1), Some(2)]);
         drop(held);
+        drop(droppers);
+        assert_eq!(Arc::strong_count(&gate), 1, "the end waits for all drops");
     }
 
     #[test]

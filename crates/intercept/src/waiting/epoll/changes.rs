@@ -22,7 +22,7 @@ use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
 use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
-use crate::kernel::{MayBlock, lock, may_block};
+use crate::kernel::{END_TIMEOUT, MayBlock, lock, may_block};
 
 /// Maximum number of threads that make changes.
 const MAX_THREADS: usize = 64;
@@ -345,7 +345,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Signalled when a change is added, or no more will come.
     has_work: Condvar,
-    /// Signalled when all changes of a set are made.
+    /// Signalled when all changes of a set are made, or a thread ends.
     made: Condvar,
 }
 
@@ -357,6 +357,8 @@ impl Shared {
         loop {
             let Some(id) = queue.ready.pop_front() else {
                 if queue.is_over {
+                    queue.threads -= 1;
+                    self.made.notify_all();
                     return;
                 }
                 queue.idle += 1;
@@ -385,10 +387,15 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Changes(Arc<Shared>);
 
+/// Makes the pending changes and ends the threads, which hold descriptors of sets. Waits for them at most for
+/// [`END_TIMEOUT`], since a process outside the run may hold a set's lock.
 impl Drop for Changes {
     fn drop(&mut self) {
-        lock(&self.0.queue).is_over = true;
+        let mut queue = lock(&self.0.queue);
+        queue.is_over = true;
         self.0.has_work.notify_all();
+        let made = &self.0.made;
+        drop(made.wait_timeout_while(queue, END_TIMEOUT, |queue| queue.threads > 0));
     }
 }
 
@@ -545,6 +552,22 @@ mod tests {
         drop(queue);
         assert!(waiting.is_some_and(|n| n <= 3), "{waiting:?}");
         go.send(()).expect("it waits");
+    }
+
+    #[test]
+    fn end_waits_for_pending_changes() {
+        let (changes, [held, _]) = two_sets();
+        let (go, until) = std::sync::mpsc::channel();
+        changes.add(&held, FILE, Change::Hold(until));
+        let shared = Arc::clone(&changes.0);
+        let release = std::thread::spawn(move || {
+            let is_running = |queue: &mut Queue| !queue.is_over;
+            drop(shared.has_work.wait_while(lock(&shared.queue), is_running));
+            go.send(()).expect("it waits");
+        });
+        drop(changes);
+        assert_eq!(Arc::strong_count(&held), 1, "no thread holds the set");
+        assert!(release.join().is_ok());
     }
 
     #[test]
