@@ -67,9 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Returns a command of cargo-mutants about the packages without their tests.
+/// Returns a command of cargo-mutants about the packages without their tests and generated bindings.
 fn mutants(line: &str, packages: &[String]) -> Command {
-    let mut cargo = sh::cargo("mutants --exclude tests --exclude tests.rs");
+    let mut cargo = sh::cargo("mutants --exclude tests --exclude tests.rs --exclude bindings.rs");
     cargo.args(line.split(' '));
     cargo.args(packages.iter().flat_map(|name| ["-p", name]));
     cargo

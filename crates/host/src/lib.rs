@@ -14,6 +14,8 @@ mod caller;
 mod errno;
 mod id;
 mod node;
+#[cfg(test)]
+mod tests;
 
 pub use backend::{Backend, CallOutcome, Map, Mmap, PIECE_BYTES, WakeFd};
 pub use caller::{Access, Caller, ProcessMemory};

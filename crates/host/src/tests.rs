@@ -1,0 +1,215 @@
+//! The answers of backends, callers and memory that implement only the required methods.
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+const ID: FdIdentity = FdIdentity { dev: 1, ino: 2 };
+const FILE: FileId = FileId(1);
+
+/// A backend without devices. It counts its ticks.
+#[derive(Debug, Default)]
+struct Plain {
+    ticks: usize,
+    next_tick: Option<Duration>,
+}
+
+fn refused() -> CallOutcome {
+    CallOutcome::Fail(Errno::ENOTTY)
+}
+
+impl Backend for Plain {
+    fn nodes(&self) -> Vec<Node> {
+        Vec::new()
+    }
+    fn open(&mut self, _: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+        Err(Errno::ENODEV)
+    }
+    fn release(&mut self, _: FileId) {}
+    fn tag_ended(&mut self, _: Tag) {}
+    fn ioctl(&mut self, _: FileId, _: u32, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
+        refused()
+    }
+    fn abandon(&mut self, _: FileId, _: CallId) {}
+    fn mmap(&mut self, _: FileId, _: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+        Err(Errno::EINVAL)
+    }
+    fn poll(&mut self, _: FileId, _: i16) -> i16 {
+        0
+    }
+    fn peek(&mut self, _: FileId, _: i16) -> i16 {
+        0
+    }
+    fn read(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
+        refused()
+    }
+    fn write(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
+        refused()
+    }
+    fn is_buffer(&self, _: FdIdentity) -> bool {
+        false
+    }
+    fn buffer_ioctl(&mut self, _: FdIdentity, _: u32, _: u64, _: &dyn Caller) -> CallOutcome {
+        refused()
+    }
+    fn buffer_len(&self, _: FdIdentity) -> u64 {
+        0
+    }
+    fn files(&self, _: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
+        Vec::new()
+    }
+    fn next_tick(&self) -> Option<Duration> {
+        self.next_tick
+    }
+    fn tick(&mut self) {
+        self.ticks += 1;
+    }
+    fn wake_fds(&self) -> Vec<WakeFd<'_>> {
+        Vec::new()
+    }
+    fn take_changed(&mut self) -> Vec<FileId> {
+        Vec::new()
+    }
+}
+
+/// A process without memory and descriptors.
+#[derive(Debug)]
+struct Process(u32);
+
+impl Caller for Process {
+    fn pid(&self) -> u32 {
+        self.0
+    }
+    fn call(&self) -> CallId {
+        CallId(1)
+    }
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+    fn identify(&self, _: i32) -> Result<FdIdentity, Errno> {
+        Ok(ID)
+    }
+    fn tag_of(&self, _: i32) -> Result<Option<Tag>, Errno> {
+        Ok(None)
+    }
+    fn install(&self, _: BorrowedFd<'_>, _: bool, _: Tag) -> Result<i32, Errno> {
+        Ok(3)
+    }
+    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        Ok(Arc::new(Self(self.0)))
+    }
+}
+
+impl ProcessMemory for Process {
+    fn pid(&self) -> u32 {
+        self.0
+    }
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+    fn probe(&self, _: u64, _: u64, _: Access) -> Result<u64, Errno> {
+        Ok(0)
+    }
+    fn maps_file(&self, _: FdIdentity) -> bool {
+        false
+    }
+}
+
+#[test]
+fn results_become_outcomes() {
+    assert!(matches!(CallOutcome::from(Ok(())), CallOutcome::Done(0)));
+    let failed = CallOutcome::from(Err(Errno::EIO));
+    assert!(matches!(failed, CallOutcome::Fail(Errno::EIO)));
+    let frame: u64 = 640 * 480 * 2;
+    assert_eq!(frame.min(PIECE_BYTES), frame, "a frame is one piece");
+}
+
+#[test]
+fn plain_backend_reports_no_changes() {
+    let mut plain = Plain::default();
+    assert!(plain.take_hotplug().is_empty() && plain.take_revoked().is_empty());
+    assert!(plain.links(NodeId(1)).is_empty());
+    assert!(!plain.take_buffers_changed() && !plain.is_own_child(1));
+    assert!(!plain.is_foreign(ID) && !plain.takes_memory(0));
+    assert!(plain.needs_fresh_closes(FILE, 0), "closes may matter");
+    assert_eq!(plain.buffer_mapped(ID, 1), Ok(()));
+    let resumed = plain.resume(FILE, 0, &Process(1));
+    assert!(matches!(resumed, CallOutcome::Fail(Errno::EINVAL)));
+}
+
+#[test]
+fn plain_buffer_is_ready_as_asked() {
+    let mut plain = Plain::default();
+    for (events, ready) in [(1, 1), (4, 4), (5, 5), (7, 5), (2, 0)] {
+        assert_eq!(plain.buffer_poll(ID, events), ready, "{events}");
+    }
+}
+
+#[test]
+fn tick_is_due_once_its_time_has_come() {
+    let mut plain = Plain::default();
+    let mut due = |next_tick| {
+        plain.next_tick = next_tick;
+        plain.is_due()
+    };
+    let later = Duration::from_nanos(1);
+    assert_eq!(
+        [None, Some(later), Some(Duration::ZERO)].map(&mut due),
+        [false, false, true]
+    );
+    plain.continue_work(&|| false);
+    assert_eq!(plain.ticks, 1);
+}
+
+#[test]
+fn plain_caller_offers_memory_only() {
+    let caller = Process(7);
+    assert_eq!((caller.tid(), caller.lacks()), (7, false));
+    assert_eq!(caller.prepare_read(0, 1), Ok(()));
+    let borrowed: Result<OwnedFd, Errno> = caller.borrow_fd(3);
+    assert_eq!(borrowed.err(), Some(Errno::EPERM));
+    let name: &CStr = c"file";
+    assert_eq!(caller.install_file(FILE, name, true), Err(Errno::ENOSYS));
+    let memory = caller.memory_to_pin(0, 1).expect("memory");
+    assert_eq!(memory.pid(), 7);
+    assert!(memory.pin(0, 1).is_none() && memory.file_at(0, 1).is_none());
+    assert!(memory.is_where_it_was());
+}
+
+#[test]
+fn nodes_have_majors_and_devices_names() {
+    let video = Node::video(NodeId(3), "/dev/video3", 4);
+    assert_eq!((video.id, video.minor, video.major()), (NodeId(3), 4, 81));
+    let major = |kind| {
+        Node {
+            kind,
+            ..video.clone()
+        }
+        .major()
+    };
+    assert_eq!(major(NodeKind::Media { major: 240 }), 240);
+    assert_eq!(
+        major(NodeKind::Class {
+            name: "dma_heap",
+            major: 250
+        }),
+        250
+    );
+    assert_eq!(major(NodeKind::File), 0);
+    let device = BusDevice::platform("vb3-000");
+    assert_eq!(
+        (device.name(), device.bus, device.stays),
+        ("vb3-000", "platform", false)
+    );
+    assert_eq!(device.path, "/sys/devices/platform/vb3-000");
+}
