@@ -167,8 +167,9 @@ fn early_access_note_names_both_sides() {
     fences
         .begin_access(MEMORY, &mut display, Usage::Read)
         .unwrap();
-    fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
-    fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
+    for _ in 0..3 {
+        fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
+    }
     let early = fences.take_early();
     let seen: Vec<_> = early
         .iter()
@@ -178,7 +179,7 @@ fn early_access_note_names_both_sides() {
         seen,
         [
             (EarlyAccess::Device(2), Usage::Read, 1, 1),
-            (EarlyAccess::Program(77), Usage::Read, 1, 2),
+            (EarlyAccess::Program(77), Usage::Read, 1, 3),
         ]
     );
     fences.end_oldest(&mut camera, FenceOutcome::Done, 0);

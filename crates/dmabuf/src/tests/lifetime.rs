@@ -25,6 +25,15 @@ fn memory_lives_as_long_as_its_last_handle() {
     let of_memory = b.vma_open(id).unwrap();
     let of_buf = b.vma_open_buf(buf.id()).unwrap();
     assert_eq!(num_users(&b, id), 4);
+    let live = Live {
+        memories: 1,
+        bytes: 2 * PAGE,
+        bufs: 1,
+        buf_refs: 2,
+        program_mappings: 2,
+        ..Live::default()
+    };
+    assert_eq!(b.live(), live);
     b.drop_user(id, UserKind::Plane);
     assert_eq!(num_users(&b, id), 3, "orphaned");
     assert!(!b.vma_close(of_memory));
@@ -100,18 +109,23 @@ fn a_handle_dropped_too_often_frees_nothing() {
 }
 
 #[test]
-fn sizes_that_overflow_are_refused() {
+fn sizes_are_whole_pages_and_may_not_overflow() {
     let b = buffers();
+    let spec = |len_bytes| Spec {
+        backing: Backing::Coherent(CAMERA),
+        len_bytes,
+        direction: Direction::FromDevice,
+        attrs: Attrs::empty(),
+    };
     for (len_bytes, errno) in [(0, 22), (u64::MAX, 12), (u64::MAX - PAGE + 2, 12)] {
-        let spec = Spec {
-            backing: Backing::Coherent(CAMERA),
-            len_bytes,
-            direction: Direction::FromDevice,
-            attrs: Attrs::empty(),
-        };
-        assert_eq!(b.allocate(spec).unwrap_err().errno(), errno, "{len_bytes}");
+        let refused = b.allocate(spec(len_bytes)).unwrap_err();
+        assert_eq!(refused.errno(), errno, "{len_bytes}");
     }
     assert_nothing(&b);
+    let id = b.allocate(spec(PAGE + 1)).unwrap();
+    let len_bytes = b.inspect(id, |memory| memory.len_bytes());
+    assert_eq!(len_bytes, Some(2 * PAGE));
+    end(b, id);
 }
 
 #[test]

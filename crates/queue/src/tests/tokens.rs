@@ -51,24 +51,33 @@ fn a_token_shows_its_planes() {
 fn a_dropped_token_returns_its_buffer_as_an_error() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
+        b.frame();
+        assert_eq!(b.dqbuf().unwrap().index, 0);
+        b.driver.capture_payload = (queue_type == QueueType::Capture).then_some(7);
+        let mut request = b.request(0);
+        request.field = 3;
+        b.qbuf_as(request).unwrap();
         let _ = b.take_wake();
         assert!(!b.take_wake(), "nothing has happened since");
-        drop(b.driver.tokens.remove(1));
+        drop(b.driver.tokens.pop());
         assert!(b.take_wake(), "waiters are told");
         let info = b.dqbuf().unwrap();
-        assert_eq!((info.index, info.error), (1, true));
-        let payload = info.planes[0].unwrap().payload_bytes;
-        if queue_type == QueueType::Capture {
-            assert_eq!(payload, 0, "nothing was captured");
-        }
+        assert_eq!((info.index, info.error, info.field), (0, true, 3));
+        let plane = info.planes[0].unwrap();
+        let left = match queue_type {
+            QueueType::Capture => 0,
+            QueueType::Output => plane.length_bytes,
+        };
+        assert_eq!(plane.payload_bytes, left, "only a program's data stays");
         let expected = Statistics {
-            queued: 3,
+            queued: 4,
+            done: 1,
             errors: 1,
             dropped_tokens: 1,
             ..Statistics::default()
         };
         assert_eq!(b.queue.statistics(), expected);
-        b.qbuf(1).unwrap();
+        b.qbuf(0).unwrap();
         b.finish();
     }
 }
