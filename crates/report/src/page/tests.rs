@@ -3,6 +3,7 @@ use crate::report::{
     BufferReport, DeviceReport, HolderReport, MissedStep, QueueReport, Refusal, ScriptEvent,
 };
 use crate::timeline::{Plug, Stay, Stream};
+use std::collections::BTreeSet;
 
 const MADE: &str = "2026-01-02 03:04 UTC";
 
@@ -120,6 +121,27 @@ fn long_runs_stay_small_and_keep_their_peaks() {
         .filter_map(|line| line.trim().parse::<f64>().ok());
     let highest = numbers.fold(0.0, f64::max);
     assert!((600.0..1100.0).contains(&highest), "{highest}");
+    // Each bar is beside its buffer's label, and within the picture.
+    let plot = page.split("<svg").find(|svg| svg.contains("buffer 3"));
+    let plot = plot.unwrap();
+    let all = |begin: &str, attribute: &str| -> BTreeSet<i32> {
+        let marks = plot.split(begin).skip(1);
+        let value = |mark: &str| {
+            mark.split(attribute)
+                .nth(1)?
+                .split('"')
+                .next()?
+                .parse()
+                .ok()
+        };
+        marks.map(|mark| value(mark).unwrap()).collect()
+    };
+    let labels = all("<text x=\"2\"", "y=\"");
+    let bars = all("<rect", "y=\"");
+    assert_eq!(bars.len(), 4);
+    assert!(labels.iter().map(|y| y - 9).eq(bars.iter().copied()));
+    let bottom = all("xmlns", " height=\"");
+    assert_eq!(bottom, [bars.last().unwrap() + 18].into());
     assert_eq!(page.matches("<svg").count(), 3);
     let name_space = "http://www.w3.org/2000/svg";
     assert_eq!(
