@@ -315,6 +315,15 @@ fn memory_and_reservations_match_the_tree() {
                 ],
                 vec![],
             ),
+            node(
+                "frames@9800000",
+                &[
+                    ("reg", cells(&[0, 0x980_0000, 0, 0x2000])),
+                    ("no-map", vec![]),
+                    ("phandle", cells(&[7])),
+                ],
+                vec![],
+            ),
             pool("vpu@a000000", 0xa00_0000, 0x80_0000),
             pool("cam,fw", 0xb00_0000, 0x1000),
             // This pool is one page larger than half of the RAM that remains.
@@ -330,7 +339,8 @@ fn memory_and_reservations_match_the_tree() {
         ];
         node(name, &all, vec![])
     };
-    let srams = vec![
+    let on_bus = vec![
+        csi(&[("memory-region", cells(&[7]))]),
         sram("sram@900000", 0x9_0800, "okay"),
         sram("sram@1", 0x1000, "disabled"),
         sram("sram@2", 0x800, "okay"),
@@ -346,7 +356,7 @@ fn memory_and_reservations_match_the_tree() {
         ],
         vec![],
     );
-    let board = board(vec![memory, reserved, bus(&[], srams)]);
+    let board = board(vec![memory, reserved, bus(&[], on_bus)]);
     assert_eq!(board.ram(), Some(2 << 30));
     let [cma, carveout, ..] = board.reserved.as_slice() else {
         panic!("{:?}", board.reserved);
@@ -368,7 +378,8 @@ fn memory_and_reservations_match_the_tree() {
     );
     let profile = is_taken(&board);
     assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
-    // Pools become areas. Firmware memory and ranges of less than a page do not.
+    // Pools become areas, and so does memory of a video device. Firmware memory and ranges of less than a
+    // page do not.
     let areas = profile.areas.iter();
     let areas: Vec<_> = areas
         .map(|area| (&*area.name, area.bytes, area.pages))
@@ -377,6 +388,7 @@ fn memory_and_reservations_match_the_tree() {
         areas,
         [
             ("cam-fw", 4096, true),
+            ("frames@9800000", 0x2000, false),
             ("sram@900000", 0x9_0000, false),
             ("vpu@a000000", 8 << 20, true),
         ]
