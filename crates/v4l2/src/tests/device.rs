@@ -3,7 +3,7 @@
 use super::*;
 use crate::bytes::field;
 use crate::request::REQUESTS;
-use crate::{Error, sys};
+use crate::{Bus as _, BusFault, CopyFault, Error, Peer, Span, sys};
 
 #[test]
 fn capabilities() {
@@ -267,4 +267,19 @@ fn statistics_count_frames() {
     let flags = get(&buf, field!(v4l2_buffer.flags));
     assert_eq!(flags & sys::V4L2_BUF_FLAG_ERROR, sys::V4L2_BUF_FLAG_ERROR);
     b.close();
+}
+
+#[test]
+fn plain_bus_copies_nothing_from_other_devices() {
+    let mut memory = TestMemory::default();
+    let (cookie, offset, len) = (&1, 2, 3);
+    let from = Span {
+        cookie,
+        offset,
+        len,
+    };
+    let fault = CopyFault::From(BusFault::OutOfRange { offset, len });
+    assert_eq!(memory.copy_from(Peer(1), &from, &4, 0), Err(fault));
+    assert!(!memory.is_same_memory(Peer(1), &from, &4));
+    assert_eq!(memory.peer(), None);
 }

@@ -4,8 +4,8 @@ use crate::pixfmt::lookup;
 use crate::{
     Bus, CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent,
     EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph,
-    NoTimings, PixelFormat, Planarity, Port, Progress, QueuePolicy, Receiver, Role, Timings,
-    VideoDriver, Waiter, sys,
+    NoTimings, PixelFormat, Planarity, Port, Progress, QueuePolicy, Receiver, Rect, Role,
+    SelectionFlags, SelectionTarget, Timings, VideoDriver, Waiter, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -58,6 +58,8 @@ pub(crate) struct TestDriver {
     pub(crate) subdevice: Option<(MediaGraph, usize)>,
     /// The pixel format that S_FMT refuses.
     pub(crate) refused: Option<FourCc>,
+    /// The rectangle that the selection calls set: crop of CAPTURE, compose of OUTPUT.
+    pub(crate) selected: Option<Rect>,
 }
 
 impl TestDriver {
@@ -109,6 +111,7 @@ impl TestDriver {
             withdrawn: 0,
             subdevice: None,
             refused: None,
+            selected: None,
             receiver: None,
             policy: QueuePolicy {
                 max_buffers: 32,
@@ -287,6 +290,33 @@ impl VideoDriver for TestDriver {
 
     fn receiver(&self) -> Option<&Receiver> {
         self.receiver.as_ref()
+    }
+
+    fn has_selection(&self) -> bool {
+        self.selected.is_some()
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        use SelectionTarget as Target;
+        match (flow, target) {
+            (Flow::Capture, Target::Crop) | (Flow::Output, Target::Compose) => self.selected,
+            (Flow::Capture, Target::CropDefault | Target::CropBounds)
+            | (Flow::Output, Target::ComposeDefault | Target::ComposeBounds) => {
+                Some(Rect::whole(64, 32))
+            }
+            _ => None,
+        }
+    }
+
+    fn set_selection(
+        &mut self,
+        _: Flow,
+        _: SelectionTarget,
+        wanted: Rect,
+        _: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        self.selected = Some(wanted);
+        Ok(wanted)
     }
 
     fn set_timings(&mut self, mode: &Timings) {

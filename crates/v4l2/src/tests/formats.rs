@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bytes::field;
-use crate::{FourCc, sys};
+use crate::{FourCc, Rect, sys};
 
 const PIX: usize = field!(v4l2_format.fmt);
 
@@ -263,6 +263,45 @@ fn streaming_webcam_keeps_its_interval() {
         let mut parm: [u8; 204] = record(&[(0, b.ty())]);
         assert_eq!(b.call(sys::VIDIOC_S_PARM, &mut parm), want);
         assert_eq!(b.call(sys::VIDIOC_G_PARM, &mut parm), 0);
+        b.close();
+    }
+}
+
+#[test]
+fn rectangles_are_selected_by_either_buffer_type() {
+    for (flow, planarity) in four() {
+        let mut driver = TestDriver::new(flow, planarity);
+        driver.selected = Some(Rect::whole(64, 32));
+        let mut b = Bench::with(driver);
+        let (types, other, active) = match flow {
+            Flow::Capture => ([1, 9], 2, 0),
+            Flow::Output => ([2, 10], 1, 0x100),
+        };
+        for (ty, left) in types.into_iter().zip([6, 8]) {
+            let rect = [left, 4, 16, 8];
+            let set = [ty, active, 0].into_iter().chain(rect);
+            let set: Vec<_> = (0..).step_by(4).zip(set).collect();
+            let mut arg: [u8; size_of::<sys::v4l2_selection>()] = record(&set);
+            assert_eq!(b.call(sys::VIDIOC_S_SELECTION, &mut arg), 0);
+            let mut arg: [u8; size_of::<sys::v4l2_selection>()] = record(&set[..2]);
+            assert_eq!(b.call(sys::VIDIOC_G_SELECTION, &mut arg), 0);
+            assert_eq!([12, 16, 20, 24].map(|at| get(&arg, at)), rect);
+            let mut arg: [u8; size_of::<sys::v4l2_crop>()] = record(&[(0, ty)]);
+            assert_eq!(b.call(sys::VIDIOC_G_CROP, &mut arg), 0);
+            assert_eq!([4, 8, 12, 16].map(|at| get(&arg, at)), rect);
+            arg[4] += 1;
+            assert_eq!(b.call(sys::VIDIOC_S_CROP, &mut arg), 0);
+            let moved = b.device.driver().selected;
+            assert_eq!(moved, Some(Rect::new(left as i32 + 1, 4, 16, 8)));
+            let mut arg: [u8; size_of::<sys::v4l2_cropcap>()] = record(&[(0, ty)]);
+            assert_eq!(b.call(sys::VIDIOC_CROPCAP, &mut arg), 0);
+            let words: Vec<_> = (4..44).step_by(4).map(|at| get(&arg, at)).collect();
+            assert_eq!(words, [0, 0, 64, 32, 0, 0, 64, 32, 1, 1]);
+        }
+        for ty in [other, 4] {
+            let mut arg: [u8; size_of::<sys::v4l2_crop>()] = record(&[(0, ty)]);
+            assert_eq!(b.call(sys::VIDIOC_G_CROP, &mut arg), EINVAL, "{ty}");
+        }
         b.close();
     }
 }

@@ -425,6 +425,23 @@ fn ids_follow_the_order_of_registration() {
     }
     let minors = [128, 129, 0, 1];
     assert_eq!(found, IDS.into_iter().zip(minors).collect::<Vec<_>>());
+    // The ancillary link follows three links between pads, which have two ids each.
+    let (at, links) = (field!(media_v2_topology.num_links), 8);
+    let mut topology: [u8; size_of::<sys::media_v2_topology>()] = record(&[(at, links)]);
+    Image(&mut topology).set_u64(at + 8, ARRAY);
+    program.poke(ARG, &topology);
+    let done = device.ioctl::<TestMemory>(sys::MEDIA_IOC_G_TOPOLOGY, ARG, &program);
+    assert_eq!(code(done), 0);
+    let mut all = [0; 8 * size_of::<sys::media_v2_link>()];
+    program.peek(ARRAY, &mut all);
+    let all = all.chunks(size_of::<sys::media_v2_link>());
+    let mut all = all.map(|link| [0, 4, 8, 12].map(|at| get(link, at)));
+    let flags = FIXED | sys::MEDIA_LNK_FL_ANCILLARY_LINK;
+    let ancillary = all.find(|[.., of]| *of == flags);
+    assert_eq!(
+        ancillary,
+        Some([2 << 24 | 20, IDS[SENSOR], IDS[SCALER], flags])
+    );
 }
 
 #[test]
