@@ -455,6 +455,12 @@ fn large_buffers_are_what_reqbufs_gives() {
 fn memory_without_pages_is_shared_by_address() {
     use vb3_machine::Event;
     let (bench, report) = camera_to_display("soc-sram", 12);
+    let nodes = bench.world.nodes().into_iter();
+    let heaps = nodes.filter_map(|node| {
+        let path = node.path.to_str()?;
+        path.strip_prefix("/dev/dma_heap/video").map(str::to_owned)
+    });
+    assert_eq!(heaps.collect::<Vec<_>>(), ["0-sram", "1-sram"]);
     assert_eq!(report.total(|q| q.bytes_copied + q.bytes_bounced), 0);
     assert_eq!(report.total(|q| q.syncs_for_device + q.syncs_for_cpu), 0);
     let ops = bench.world.memory.ops();

@@ -262,3 +262,29 @@ fn loopback_returns_a_buffer_being_polled() {
     assert_eq!(copied, 64 * 48 * 2);
     bench.close_all(&[writer]);
 }
+
+#[test]
+fn access_during_a_write_is_reported_as_early() {
+    const SYNC: u32 = 0x4008_6200;
+    let mut lab = Lab::new("pc");
+    lab.queue(lab.camera, 0);
+    lab.call_buf(0, SYNC, &mut [1, 0]);
+    assert_eq!(lab.bench.world.report().early_accesses, []);
+    lab.stream(lab.camera, true);
+    (0..2).for_each(|_| lab.call_buf(0, SYNC, &mut [1, 0]));
+    let told = lab.bench.world.report().early_accesses;
+    let [early] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&*early.device, early.buffer), ("/dev/video0", 0));
+    assert_eq!(
+        (&*early.owner, &*early.owner_access),
+        ("/dev/video0", "write")
+    );
+    assert_eq!(
+        (&*early.access, early.process),
+        ("read", std::process::id())
+    );
+    assert_eq!((&*early.call, early.times), ("DMA_BUF_IOCTL_SYNC", 2));
+    lab.finish();
+}

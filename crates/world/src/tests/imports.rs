@@ -413,7 +413,13 @@ fn exporter_fence_delays_only_its_buffer() {
     let buffer = other_buffer(&bench, LEN);
     READY.store(0, Ordering::Relaxed);
     queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
+    let begun = |bench: &Bench| {
+        let memory = &bench.world.memory;
+        memory.with_fences(|fences, _| fences.counts().begun)
+    };
+    let before = begun(&bench);
     assert!(!comes(&mut bench, display, OUTPUT));
+    assert_eq!(begun(&bench), before, "one fence waits for the driver");
     let due = bench.world.next_tick().unwrap();
     assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
     // The driver has written the buffer. Other devices read it, and a display may read it, too.

@@ -226,6 +226,36 @@ fn own_buffers_lie_in_the_device_window() {
     }
 }
 
+fn two_buffers(bench: &mut Bench, camera: FileId) -> Result<i64, i32> {
+    let (count, kind, memory) = (
+        offset_of!(v4l2_requestbuffers, count),
+        offset_of!(v4l2_requestbuffers, type_),
+        offset_of!(v4l2_requestbuffers, memory),
+    );
+    let fields = [(count, 2), (kind, CAPTURE), (memory, MMAP)];
+    let mut arg = Arg::new(size_of::<v4l2_requestbuffers>(), &fields);
+    bench.try_ioctl(camera, VIDIOC_REQBUFS, &mut arg)
+}
+
+/// A buffer is longer than any contiguous allocation of a machine without a contiguous area.
+#[test]
+fn machine_without_cma_names_its_longest_run() {
+    let text = "name = \"test\"\nram = \"64MiB\"\ndma_mask = 32\ncoherent = true\n";
+    let profile = Profile::parse(text).unwrap();
+    let longest = profile.max_ordinary_run();
+    let camera = "camera,size=2560x1440,format=YUYV,place=lazy";
+    let mut bench = Bench {
+        world: World::new(profile, &[camera.parse().unwrap()], 1).unwrap(),
+        program: Local::new(),
+    };
+    let camera = bench.open(0);
+    assert_eq!(two_buffers(&mut bench, camera), Err(ENOMEM));
+    let report = bench.world.report();
+    let refused = report.refusals.last().expect("a refusal");
+    let seen = (&*refused.constraint, refused.wanted, refused.found);
+    assert_eq!(seen, ("contiguous", 2560 * 1440 * 2, longest));
+}
+
 /// If a device's bus shows only memory on the chip, the device's buffers are placed there. A device that
 /// needs struct pages is refused instead.
 #[test]
@@ -241,13 +271,5 @@ fn pages_only_device_avoids_pageless_memory() {
 
     let mut refuses = bench_of(&format!("{spec},pages=on"));
     let camera = refuses.open(0);
-    let (count, kind, memory) = (
-        offset_of!(v4l2_requestbuffers, count),
-        offset_of!(v4l2_requestbuffers, type_),
-        offset_of!(v4l2_requestbuffers, memory),
-    );
-    let fields = [(count, 2), (kind, CAPTURE), (memory, MMAP)];
-    let mut arg = Arg::new(size_of::<v4l2_requestbuffers>(), &fields);
-    let asked = refuses.try_ioctl(camera, VIDIOC_REQBUFS, &mut arg);
-    assert_eq!(asked, Err(ENOMEM));
+    assert_eq!(two_buffers(&mut refuses, camera), Err(ENOMEM));
 }
