@@ -207,13 +207,14 @@ fn picture_in_scaler_at_stream_end_is_not_written() {
     bench.start();
     assert_eq!(tick(&mut bench, START), 0);
     bench.stop();
-    drop(go);
+    go.send(()).expect("it waits");
     assert_eq!(wait(&mut bench, START + 10 * MS), 0);
     assert!(bench.memory.accesses.is_empty(), "no byte was written");
     // The next stream begins as usual.
     bench.queue(0);
     bench.start();
     assert_eq!(tick(&mut bench, START + 20 * MS), 0);
+    go.send(()).expect("it waits");
     assert_eq!(wait(&mut bench, START + 21 * MS), 1);
     let info = bench.take().expect("a frame");
     assert_eq!((info.sequence, info.error), (0, false));
