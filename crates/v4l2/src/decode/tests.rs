@@ -104,6 +104,36 @@ fn formats_of_one_and_of_several_planes() {
 }
 
 #[test]
+fn sizes_and_intervals_are_shown_by_their_type() {
+    let show = |request, type_at, of_type| {
+        let mut bytes = [0; size_of::<sys::v4l2_frmivalenum>()];
+        put(&mut bytes, type_at, of_type);
+        for (at, value) in (type_at + 4..).step_by(4).zip(1..=6) {
+            put(&mut bytes, at, value);
+        }
+        said(&results(request, &bytes))
+    };
+    let sizes = |of| {
+        show(
+            sys::VIDIOC_ENUM_FRAMESIZES,
+            field!(v4l2_frmsizeenum.type_),
+            of,
+        )
+    };
+    let intervals = |of| {
+        let at = field!(v4l2_frmivalenum.type_);
+        show(sys::VIDIOC_ENUM_FRAMEINTERVALS, at, of)
+    };
+    assert_eq!(sizes(1), "type=DISCRETE width=1 height=2");
+    assert_eq!(
+        sizes(3),
+        "type=STEPWISE min_width=1 max_width=2 step_width=3 min_height=4 max_height=5 step_height=6"
+    );
+    assert_eq!(intervals(1), "type=DISCRETE discrete=1/2");
+    assert_eq!(intervals(3), "type=STEPWISE min=1/2 max=3/4 step=5/6");
+}
+
+#[test]
 fn any_bytes_of_any_length_are_decoded() {
     for known in REQUESTS {
         for bytes in [&[][..], &[0xff; 7], &[0xff; MAX_STRUCTURE]] {

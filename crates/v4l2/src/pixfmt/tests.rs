@@ -166,3 +166,16 @@ fn sizes_are_those_of_linux() {
     let chroma = chroma.map(|c| (c.offset, c.bytesperline, c.lines, c.line_bytes));
     assert_eq!(chroma, Some((80 * 32, 80, 32, 64)));
 }
+
+#[test]
+fn samples_tell_colors_from_opaque_and_compressed() {
+    let facts = |format: &PixelFormat| {
+        let has = [Sample::Y, Sample::R].map(|sample| format.has(sample));
+        (has, format.is_opaque())
+    };
+    let of = |fourcc| facts(lookup(fourcc).unwrap());
+    assert_eq!(of(FourCc::YUYV), ([true, false], false));
+    assert_eq!(of(FourCc::RGB24), ([false, true], false));
+    assert_eq!(of(FourCc::new(*b"RGBP")), ([false, false], true));
+    assert_eq!(of(FourCc::new(*b"JPEG")), ([false, false], false));
+}

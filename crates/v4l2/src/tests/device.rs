@@ -283,3 +283,24 @@ fn plain_bus_copies_nothing_from_other_devices() {
     assert!(!memory.is_same_memory(Peer(1), &from, &4));
     assert_eq!(memory.peer(), None);
 }
+
+#[test]
+fn devices_without_controls_and_events_lack_the_calls() {
+    let calls = [
+        sys::VIDIOC_QUERYCTRL,
+        sys::VIDIOC_G_CTRL,
+        sys::VIDIOC_S_EXT_CTRLS,
+        sys::VIDIOC_SUBSCRIBE_EVENT,
+        sys::VIDIOC_DQEVENT,
+    ];
+    for is_plain in [true, false] {
+        let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
+        driver.is_plain = is_plain;
+        let mut b = Bench::with(driver);
+        for request in calls {
+            let errno = b.call_at(b.file, request, ARG, false);
+            assert_eq!(errno == ENOTTY, is_plain, "{request:#x}: {errno}");
+        }
+        b.close();
+    }
+}

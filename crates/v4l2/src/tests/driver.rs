@@ -60,6 +60,8 @@ pub(crate) struct TestDriver {
     pub(crate) refused: Option<FourCc>,
     /// The rectangle that the selection calls set: crop of CAPTURE, compose of OUTPUT.
     pub(crate) selected: Option<Rect>,
+    /// Whether there are no controls and no events.
+    pub(crate) is_plain: bool,
 }
 
 impl TestDriver {
@@ -112,6 +114,7 @@ impl TestDriver {
             subdevice: None,
             refused: None,
             selected: None,
+            is_plain: false,
             receiver: None,
             policy: QueuePolicy {
                 max_buffers: 32,
@@ -336,6 +339,9 @@ impl VideoDriver for TestDriver {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
+        if self.is_plain {
+            return Vec::new();
+        }
         let of = ControlSpec::new;
         let exposure =
             ControlSpec::integer(sys::V4L2_CID_EXPOSURE_ABSOLUTE, "Exposure", (1, 99, 1), 5);
@@ -397,7 +403,10 @@ impl VideoDriver for TestDriver {
     }
 
     fn events(&self) -> EventKinds {
-        EventKinds::FRAME_SYNC | EventKinds::EOS | EventKinds::SOURCE_CHANGE
+        match self.is_plain {
+            true => EventKinds::empty(),
+            false => EventKinds::FRAME_SYNC | EventKinds::EOS | EventKinds::SOURCE_CHANGE,
+        }
     }
 
     fn refuses_format(&self, _: Flow, fourcc: FourCc) -> bool {
