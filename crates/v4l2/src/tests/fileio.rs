@@ -150,8 +150,11 @@ fn reads_wait_for_frames() {
     assert_eq!(read(&mut b, 8), WAIT);
     assert_eq!(read(&mut b, 8), EBUSY, "a second reader");
     b.device.take_woken();
+    assert_eq!(read_by(&mut b, None, ARRAY, 8, true), WAIT);
+    let none = crate::Woken::default();
+    assert_eq!(b.device.take_woken(), none, "a call that waits wakes none");
     b.tick();
-    assert_ne!(b.device.take_woken(), crate::Woken::default());
+    assert_ne!(b.device.take_woken(), none);
     assert_eq!(read_by(&mut b, None, ARRAY, 8, true), 8);
     b.close();
 }
