@@ -66,6 +66,7 @@ const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH.cast_unsigned();
 const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
 const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const JA: u16 = 0x05;
 const JEQ: u16 = 0x15;
 const JGE: u16 = 0x35;
 const JSET: u16 = 0x45;
@@ -141,6 +142,38 @@ fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
+/// Numbers that the search compares one by one.
+const LEAF: usize = 12;
+
+/// Emits a binary search for the call's number among `cases`, which are sorted numbers and the ends of their
+/// bodies in `reversed`. A filter jumps only forwards, so instructions are emitted from the last to the first.
+///
+/// A list of all numbers would cost more than the search: at its installation, the kernel runs the filter once for
+/// each of its about 450 calls, to find those that are always allowed.
+fn search(reversed: &mut Vec<libc::sock_filter>, cases: &[(u32, usize)]) {
+    // CAST: a filter has at most 4096 instructions.
+    let jump =
+        |reversed: &mut Vec<_>, end| reversed.push(op(JA, (reversed.len() - end) as u32, 0, 0));
+    if cases.len() > LEAF {
+        let (low, high) = cases.split_at(cases.len() / 2);
+        search(reversed, high);
+        let right = reversed.len();
+        search(reversed, low);
+        jump(reversed, right);
+        return reversed.push(op(JGE, high[0].0, 0, 1));
+    }
+    reversed.push(op(RET, ALLOW, 0, 0));
+    let mut cases = cases.to_vec();
+    cases.sort_by_key(|&(_, body)| body);
+    for same in cases.chunk_by(|a, b| a.1 == b.1) {
+        jump(reversed, same[0].1);
+        for (left, (nr, _)) in (0..).zip(same) {
+            // A match skips the group's remaining numbers.
+            reversed.push(op(JEQ, *nr, left, u8::from(left == 0)));
+        }
+    }
+}
+
 /// Returns the filter for the programs of a run, whose devices get descriptors in `range`.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Kept, Load, NoneOf, TypeByte, Unless};
@@ -159,22 +192,16 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     if let Some(first) = FOREIGN_CALLS {
         out.extend([op(JGE, first, 0, 1), op(RET, ALLOW, 0, 0)]);
     }
+    let (mut reversed, mut cases) = (Vec::new(), Vec::new());
     let mut block = |nrs: &[libc::c_long], tests: &[Test]| {
         let mut body = Vec::new();
         for test in tests {
             emit(&mut body, test, range);
         }
-        let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        reversed.extend(body.into_iter().rev());
         // Negative numbers stand for calls that this architecture does not have.
-        let nrs: Vec<libc::c_long> = nrs.iter().copied().filter(|&nr| nr >= 0).collect();
-        for (i, &nr) in nrs.iter().enumerate() {
-            // A match jumps over the group's remaining numbers to the body.
-            let left = u8::try_from(nrs.len() - 1 - i).unwrap_or(u8::MAX);
-            out.push(op(JEQ, word(nr), left, if left == 0 { skip } else { 0 }));
-        }
-        if !nrs.is_empty() {
-            out.extend(body);
-        }
+        let nrs = nrs.iter().filter(|&&nr| nr >= 0);
+        cases.extend(nrs.map(|&nr| (word(nr), reversed.len())));
     };
     let mut ioctl = vec![
         Load(low(1)),
@@ -379,7 +406,9 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(ALLOW),
         ],
     );
-    out.push(op(RET, ALLOW, 0, 0));
+    cases.sort_unstable();
+    search(&mut reversed, &cases);
+    out.extend(reversed.into_iter().rev());
     out
 }
 
