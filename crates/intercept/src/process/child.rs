@@ -1,4 +1,5 @@
-//! The child process between fork and execve: only async-signal-safe calls, no allocation, no locks.
+//! The child process before its execve: only async-signal-safe calls, no allocation, no locks. It shares the
+//! supervisor's memory.
 
 use std::ffi::CString;
 use std::io::IoSlice;
@@ -13,7 +14,7 @@ use vb3_host::Errno;
 use crate::kernel::raw;
 use crate::process::{Inherited, PASS};
 
-/// Everything that the child needs, made before the fork.
+/// Everything that the child needs, made before its start.
 pub(crate) struct Prepared<'a> {
     pub(crate) paths: Vec<CString>,
     pub(crate) argv: Vec<*const libc::c_char>,
@@ -52,7 +53,7 @@ fn say(socket: BorrowedFd<'_>, kind: u8, number: i32, fd: Option<BorrowedFd<'_>>
 }
 
 pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
-    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
+    // SAFETY: only async-signal-safe calls, on memory that was made before the child's start.
     unsafe {
         if let Err(e) = set_up(p) {
             say(socket, SAYS_NO_SETUP, e.raw_os_error(), None);
@@ -67,8 +68,9 @@ pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
         };
         say(socket, SAYS_READY, 0, Some(listener.as_fd()));
         drop(listener);
-        // On this call, the supervisor tries out its `Powers`. The kernel never executes the call.
-        libc::syscall(libc::SYS_execve, 0, 0, 0, 0, 0, 0);
+        // On this call, the supervisor tries out its `Powers`. The kernel never executes the call. A shorter
+        // zero would leave the upper half of the last argument undefined, and it could be PASS.
+        libc::syscall(libc::SYS_execve, 0u64, 0u64, 0u64, 0u64, 0u64, 0u64);
         let mut error = libc::ENOENT;
         for path in &p.paths {
             // The supervisor answers no further call before the program runs, so PASS makes the filter

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
-use crate::process::signal::CAUGHT;
+use crate::process::signal::{CAUGHT, with_signals_blocked};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
@@ -221,16 +221,11 @@ impl Guard {
     /// Starts the guard process. Fails if the system has no descriptor or process left.
     fn start(&self) -> Result<(libc::pid_t, OwnedFd), Errno> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
-        // The child gets no signal before it can note it. SAFETY: live sets; the child makes only
-        // async-signal-safe calls.
-        let pid = unsafe {
-            let (mut all, mut before) = (core::mem::zeroed(), core::mem::zeroed());
-            libc::sigfillset(&raw mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-            let pid = fork(|| wait_for_end(&self.table, reader.as_raw_fd()));
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut());
-            pid
-        };
+        // The child gets no signal before it can note it.
+        let pid = with_signals_blocked(|| {
+            // SAFETY: the child makes only async-signal-safe calls.
+            unsafe { fork(|| wait_for_end(&self.table, reader.as_raw_fd())) }
+        });
         Ok((pid?, writer))
     }
 

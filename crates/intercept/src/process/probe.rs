@@ -51,7 +51,7 @@ pub struct Powers {
     pub kcmp: Power,
 }
 
-/// A value that the forked child has at the same address. The probe tries access to memory on this value.
+/// A value that the child has at the same address. The probe tries access to memory on this value.
 static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 
 /// Tries all powers on a new child process.
@@ -104,7 +104,7 @@ impl Powers {
 
     /// Tries powers on a child that waits in its first call: all of them, or only those that a run uses.
     /// Answers the call, if the system permits this.
-    pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child, wants_all: bool) {
+    pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child<'_>, wants_all: bool) {
         self.sync_wake_up = child.sync.then_some(()).ok_or(Errno(libc::EINVAL));
         let call = match call_of(child) {
             Ok(call) => call,
@@ -183,7 +183,7 @@ impl Powers {
 }
 
 /// Receives the child's call. Continues after signals.
-fn call_of(child: &Child) -> Result<Notif, Errno> {
+fn call_of(child: &Child<'_>) -> Result<Notif, Errno> {
     let until = Instant::now() + CALL_TIMEOUT;
     loop {
         let received = match child.listener.look(Some(CALL_TIMEOUT)) {

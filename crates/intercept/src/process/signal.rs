@@ -186,6 +186,19 @@ pub(crate) fn nudge(pid: u32, tid: u32) -> bool {
     })
 }
 
+/// Calls a function while all signals of this thread are blocked, and then restores the mask.
+pub(crate) fn with_signals_blocked<T>(call: impl FnOnce() -> T) -> T {
+    // SAFETY: live sets of this thread.
+    unsafe {
+        let (mut all, mut before) = (core::mem::zeroed(), core::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let result = call();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut());
+        result
+    }
+}
+
 /// The end of the pipe that the handler writes to, or -1 if no run reads it.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
