@@ -55,7 +55,8 @@ impl Cells {
 /// Scales planes, and keeps memory for this.
 #[derive(Debug, Default)]
 pub struct Resizer {
-    inner: fast_image_resize::Resizer,
+    /// Made for the first plane: it looks at the processor, which takes long on virtual machines.
+    inner: Option<fast_image_resize::Resizer>,
     /// A part of each cell, before and after scaling.
     parts: [Vec<u8>; 2],
 }
@@ -142,6 +143,7 @@ impl Resizer {
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false);
-        self.inner.resize_typed(&source, &mut target, &options).ok()
+        let inner = self.inner.get_or_insert_default();
+        inner.resize_typed(&source, &mut target, &options).ok()
     }
 }
