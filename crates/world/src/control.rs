@@ -9,6 +9,7 @@ pub(crate) use subscription::{EventKind, Subscription};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, access};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -98,23 +99,24 @@ impl Control {
     }
 
     fn open_in(dir: &Path, pid: u32) -> Result<Self> {
+        let path = dir.join(pid.to_string());
         let mut made = std::fs::DirBuilder::new();
         match made.mode(0o700).create(dir) {
-            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-                return Err(e).with_context(|| format!("cannot make {}", dir.display()));
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                let found = std::fs::symlink_metadata(dir)?;
+                let is_own = found.is_dir() && found.uid() == geteuid().as_raw();
+                if !is_own || found.mode() & 0o077 != 0 {
+                    bail!(
+                        "{} is not a directory for this user alone (mode 700)",
+                        dir.display()
+                    );
+                }
+                living(dir);
+                let _ = std::fs::remove_file(&path);
             }
-            _ => {}
+            Err(e) => return Err(e).with_context(|| format!("cannot make {}", dir.display())),
         }
-        let found = std::fs::symlink_metadata(dir)?;
-        if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-            bail!(
-                "{} is not a directory for this user alone (mode 700)",
-                dir.display()
-            );
-        }
-        living(dir);
-        let path = dir.join(pid.to_string());
-        let _ = std::fs::remove_file(&path);
         let mut control = Self::bind(path)?;
         control.dir = Some(dir.to_owned());
         Ok(control)
@@ -371,11 +373,22 @@ impl Client {
 /// Returns the directory with the sockets of this user's runs, each named by the run's process id.
 #[must_use]
 pub fn directory() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match runtime.filter(|dir| dir.is_absolute() && dir.is_dir()) {
-        Some(dir) => dir.join("vb3"),
-        None => std::env::temp_dir().join(format!("vb3-{}", geteuid().as_raw())),
+    directory_by(|name| std::env::var_os(name).map(PathBuf::from))
+}
+
+/// Returns this directory. `var` reads environment variables.
+fn directory_by(var: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let runtime = var("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute() && dir.is_dir());
+    if let Some(dir) = runtime {
+        return dir.join("vb3");
     }
+    // On a disk, a directory and a socket take many times as long as in memory.
+    let memory =
+        || Some(PathBuf::from("/dev/shm")).filter(|dir| access(dir, Access::WRITE_OK).is_ok());
+    let dir = var("TMPDIR")
+        .or_else(memory)
+        .unwrap_or_else(|| "/tmp".into());
+    dir.join(format!("vb3-{}", geteuid().as_raw()))
 }
 
 /// Lists the sockets in `dir` at which a run listens. Removes those whose run has ended.
@@ -463,6 +476,23 @@ mod tests {
         assert!(!runs.join("6").exists());
         drop(control);
         assert!(!runs.exists(), "the last one removes the directory");
+    }
+
+    #[test]
+    fn sockets_are_in_memory_unless_the_user_chooses() {
+        let [runtime, temporary] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let vars = [("XDG_RUNTIME_DIR", &runtime), ("TMPDIR", &temporary)];
+        let chosen = |known: &[(&str, &tempfile::TempDir)]| {
+            directory_by(|name| {
+                let value = known.iter().find(|(var, _)| *var == name)?;
+                Some(value.1.path().to_owned())
+            })
+        };
+        assert_eq!(chosen(&vars), runtime.path().join("vb3"));
+        assert_eq!(chosen(&vars[1..]).parent(), Some(temporary.path()));
+        let memory = access("/dev/shm", Access::WRITE_OK).is_ok();
+        let usual = if memory { "/dev/shm" } else { "/tmp" };
+        assert_eq!(chosen(&[]).parent(), Some(Path::new(usual)));
     }
 
     #[test]
