@@ -28,6 +28,9 @@ pub(super) fn groups(mask: u64, order: u32) -> u64 {
 /// Returns the order of the largest aligned group of set bits. The mask must not be zero.
 #[inline]
 pub(super) fn largest_group(mask: u64) -> u32 {
+    if mask == u64::MAX {
+        return FAN_BITS;
+    }
     let mut groups = mask;
     for (order, lowest) in (0..).zip(GROUPS) {
         groups &= (groups >> (1 << order)) & lowest;

@@ -56,7 +56,8 @@ impl RangeError {
 pub struct RangeAllocator {
     first: u64,
     last: u64,
-    /// Each unit and its place add up to this: all ones. So aligned blocks of units are aligned blocks of places.
+    /// The sum of a unit and its place. The next number is a multiple of a power of two that is not below the number
+    /// of units, so aligned blocks of units are aligned blocks of places.
     flip: u64,
     tree: Tree,
     /// Reserved regions (first and last unit), which do not overlap, from the lowest.
@@ -77,7 +78,7 @@ impl RangeAllocator {
         if first > last || last == u64::MAX {
             return Err(RangeError::Invalid);
         }
-        let flip = u64::MAX >> last.leading_zeros().min(63);
+        let flip = last | (u64::MAX >> (last - first).leading_zeros().min(63));
         Ok(Self {
             first,
             last,

@@ -46,8 +46,7 @@ impl Tree {
         let found = (low <= covered).then(|| self.search(search, self.root, self.height, 0, low));
         found.flatten().or_else(|| {
             let first = low.max(covered.checked_add(1)?);
-            let len = (self.end + 1).checked_sub(first).filter(|&len| len > 0)?;
-            search.pass(first, len)
+            search.pass(first, self.end.checked_sub(first)? + 1)
         })
     }
 

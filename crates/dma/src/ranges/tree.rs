@@ -82,7 +82,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes a tree of which the places from `start` to `end` are free. `end` must be less than `u64::MAX`.
+    /// Makes a tree of which the places from `start` to `end` are free.
     pub(super) fn new(start: u64, end: u64) -> Result<Self, RangeError> {
         let mut tree = Self {
             nodes: Nodes::new()?,
