@@ -28,8 +28,9 @@ pub(super) fn groups(mask: u64, order: u32) -> u64 {
 /// Returns the order of the largest aligned group of set bits. The mask must not be zero.
 #[inline]
 pub(super) fn largest_group(mask: u64) -> u32 {
-    if mask == u64::MAX {
-        return FAN_BITS;
+    // The lower neighbours are taken first, so the upper half is often free.
+    if mask >> 32 == u64::MAX >> 32 {
+        return FAN_BITS - u32::from(mask != u64::MAX);
     }
     let mut groups = mask;
     for (order, lowest) in (0..).zip(GROUPS) {
