@@ -246,7 +246,7 @@ pub trait PageSource {
     /// pages, or is cached while the device's driver never syncs.
     ///
     /// # Errors
-    /// The [`Reason`], with which the call that maps fails ([`Error::Unmappable`], EIO).
+    /// The reason. The call that maps then fails with [`Error::Unmappable`] (EIO).
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
         Ok(())
     }
@@ -267,8 +267,7 @@ pub trait Caches {
 /// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
 ///
 /// # Context
-/// The host decides which methods may sleep. The layer calls them in the context of its own caller, also to
-/// unmap.
+/// The host decides which methods may sleep. The layer calls them in its caller's context, also to unmap.
 pub trait Iommu: PageSource {
     /// Returns the device whose page table `dev` uses: itself, or the representative of a group of devices
     /// that the IOMMU cannot tell apart. The layer passes the returned device to the methods that map, unmap

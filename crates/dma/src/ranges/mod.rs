@@ -2,7 +2,7 @@
 //!
 //! The units form a tree with 64 children a node. Each node stores the largest aligned free block of each
 //! child, so a search follows one path. The tree counts *places* from the top, where ranges are allocated
-//! first: so it needs only a few levels. Freeing never allocates.
+//! first, so it needs few levels. Freeing never allocates.
 
 mod bits;
 mod node;
@@ -49,9 +49,9 @@ impl RangeError {
 /// free run that is long enough. A request fails only if there is no such run.
 ///
 /// # Cost
-/// `take` and `give_back` visit one path of a tree, or two if the range is not inside one node: at most ten
-/// nodes each, and two if fewer than 262,144 units were ever in use. If no aligned block is free, `take` visits
-/// each node up to the run that it finds; a node has 4,096 units or more.
+/// `take` and `give_back` visit one path of a tree, or two if the range is not inside one node. A path has at most
+/// ten nodes, and two as long as no more than the highest 262,144 units were in use. If no aligned block is free,
+/// `take` visits each node up to the run that it finds. A node has 4,096 units or more.
 #[derive(Debug)]
 pub struct RangeAllocator {
     first: u64,
@@ -135,27 +135,31 @@ impl RangeAllocator {
         let low = self.flip - limit;
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
         self.tree.nodes.add(room, self.tree.need(low, 2))?;
-        let taken = block.and_then(|size| {
-            let order = size.trailing_zeros();
-            self.tree.take_block(order, units, low)
-        });
-        let last = match taken {
+        let order = block.map_or(64, u64::trailing_zeros);
+        let last = match self.tree.take_block(order, units, low) {
             Some(last) => last,
-            None => {
-                let open = block.and_then(|size| {
-                    let first = self.tree.open_block(size.trailing_zeros(), low)?;
-                    Some(first + (size - 1))
-                });
-                let mut search = Search::new(units, align, self.flip);
-                let found = open.or_else(|| self.tree.lowest_run(&mut search, low));
-                let last = found.ok_or(RangeError::Exhausted(search.longest))?;
-                self.tree.nodes.add(room, self.tree.need(last, 2))?;
-                self.tree.take(last - (units - 1), last);
-                last
-            }
+            None => self.take_elsewhere(room, (order, units), align, low)?,
         };
         self.used = self.used.saturating_add(units);
         Ok(self.flip - last)
+    }
+
+    /// Takes a range where the tree has no block of `2^order` places: above the root, or in a run. Returns its last
+    /// place.
+    fn take_elsewhere(
+        &mut self,
+        room: &mut RangeRoom,
+        (order, units): (u32, u64),
+        align: u64,
+        low: u64,
+    ) -> Result<u64, RangeError> {
+        let mut search = Search::new(units, align, self.flip);
+        let found = self.tree.open_block(order, low);
+        let found = found.or_else(|| self.tree.lowest_run(&mut search, low));
+        let last = found.ok_or(RangeError::Exhausted(search.longest))?;
+        self.tree.nodes.add(room, self.tree.need(last, 2))?;
+        self.tree.take(last - (units - 1), last);
+        Ok(last)
     }
 
     /// Frees a range, exactly as it was allocated.

@@ -4,8 +4,7 @@ use super::bits::{FAN, groups, largest_group, span};
 use super::tree::{MAX_HEIGHT, NONE, child_bits};
 use core::ops::Range;
 
-/// What a part of the space is worth to a search: 1 + the order of the largest aligned free block; 0 if nothing
-/// is free.
+/// The best block of a part of the space: 1 + the order of the largest aligned free block, or 0 if nothing is free.
 pub(super) type Best = u8;
 
 /// Returns the [`Best`] of a child of a node at `level`, if it is wholly free.
@@ -70,7 +69,7 @@ impl Marks {
     }
 }
 
-/// What a node has for its children.
+/// The children of a node.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,

@@ -15,7 +15,7 @@ const INDEX_BITS: u32 = 27;
 /// Maximum number of attempts to add room in one call: other contexts may use the added room first.
 const MAX_ROUNDS: u32 = 32;
 
-/// Tree nodes, each of which has a number.
+/// Tree nodes. Each has a number.
 #[derive(Debug)]
 pub(super) struct Nodes {
     chunks: Vec<Vec<Node>>,

@@ -2,7 +2,7 @@
 
 use super::tree::{MAX_HEIGHT, NONE, Tree, child_bits, index_of, inside};
 
-/// A search for the lowest `places` free places in a row of which the last is `flip` minus a multiple of `align`.
+/// A search for the lowest run of `places` free places. `flip` minus its last place must be a multiple of `align`.
 pub(super) struct Search {
     places: u64,
     align: u64,

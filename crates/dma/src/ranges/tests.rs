@@ -500,37 +500,6 @@ fn a_limit_cuts_the_last_unit_of_a_leaf() {
     assert_eq!(space.take(1, 1, 4095), Ok(4095));
 }
 
-#[test]
-fn runs_change_without_the_largest_block() {
-    const ALL: u64 = 1 << 24;
-    let mut space = RangeAllocator::new(0, 2 * ALL - 1).unwrap();
-    assert_eq!(space.take(ALL, 1, u64::MAX), Ok(ALL));
-    for n in 1..4 {
-        assert_eq!(space.take(1, 1, u64::MAX), Ok(ALL - n));
-        assert_eq!(largest_free(&mut space, u64::MAX), ALL - n);
-    }
-    space.give_back(ALL - 3, 1).unwrap();
-    assert_eq!(largest_free(&mut space, u64::MAX), ALL - 2);
-    check::free_runs(&space);
-}
-
-/// A take with a low limit, then one without, and back: what one search finds, the next must not believe.
-#[test]
-fn searches_with_different_limits_agree() {
-    let mut space = RangeAllocator::new(0, (1 << 20) - 1).unwrap();
-    for limit in [70_000, u64::MAX, 5000, 70_000, 4999, u64::MAX, 100, 9000] {
-        let mut most = limit.min((1 << 20) - 1);
-        let free = check::free_runs(&space);
-        let run = free.iter().rev().find(|run| run.0 <= most).unwrap();
-        most = most.min(run.1);
-        assert_eq!(space.take(1, 1, limit), Ok(most), "{limit}");
-        check::free_runs(&space);
-        space.give_back(most, 1).unwrap();
-        check::free_runs(&space);
-        assert_eq!(space.take(1, 1, limit), Ok(most), "{limit}");
-    }
-}
-
 /// Places above 2^64 do not exist.
 #[test]
 fn the_largest_space_has_no_more_than_its_units() {

@@ -108,8 +108,8 @@ impl Tree {
         inside(self.height + 1)
     }
 
-    /// Returns the largest number of nodes that ranges up to `place` need which begin or end inside other nodes than
-    /// the root `ends` times together.
+    /// Returns how many new nodes ranges up to `place` need at most. `ends` counts their first and last places, as far
+    /// as these may be inside nodes below the root.
     #[inline]
     pub(super) fn need(&self, place: u64, ends: usize) -> usize {
         let height = self.height.max((place | 1).ilog2() / FAN_BITS);
@@ -338,8 +338,8 @@ impl Tree {
         }
     }
 
-    /// Returns the first place of the lowest aligned free block of `2^order` places at or above `low`, above
-    /// those that the root covers.
+    /// Returns the last place of the lowest aligned free block of `2^order` places at or above `low`, above those
+    /// that the root covers.
     pub(super) fn open_block(&self, order: u32, low: u64) -> Option<u64> {
         let first = match self.best {
             // The block contains the root's places.
@@ -348,6 +348,7 @@ impl Tree {
         };
         let size = 1u64.checked_shl(order)?;
         let first = first.checked_next_multiple_of(size)?;
-        (first.checked_add(size - 1)? <= self.end).then_some(first)
+        let last = first.checked_add(size - 1)?;
+        (last <= self.end).then_some(last)
     }
 }
