@@ -226,22 +226,23 @@ fn background_jobs_are_named_and_awaited() {
     }
 }
 
+/// The programs wait until their daemons run, because `setsid` has a process of its own until then.
 #[test]
 fn daemons_are_named_and_ended() {
-    let deaf = "setsid -f sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'; exit 4";
-    for (script, status, name) in [
-        ("setsid -f sleep 300; exit 3", 3, "sleep ("),
-        (deaf, 4, "sh ("),
-    ] {
+    for (ready, status) in [("touch up", 3), ("trap \"\" TERM; touch up", 4)] {
+        let script = format!(
+            "setsid -f sh -c '{ready}; while :; do sleep 0.1; done'
+             until [ -e up ]; do sleep 0.05; done; exit {status}"
+        );
         let outcome = Run::on("pc")
             .device("camera=pattern")
-            .program(["sh", "-c", script])
+            .program(["sh", "-c", &script])
             .run();
         let said = &outcome.stderr;
         assert_eq!(outcome.status, status, "{said}");
-        let named = format!("the program has ended; {name}");
         assert!(
-            said.contains(&named) && said.contains("vb3 ends it (--wait keeps it)"),
+            said.contains("the program has ended; sh (")
+                && said.contains("vb3 ends it (--wait keeps it)"),
             "{said}"
         );
     }
