@@ -48,9 +48,10 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
 {
     #[inline]
     fn drop(&mut self) {
-        if let Some((_, mapping)) = &self.held {
+        if let Some((memory, mapping)) = self.held.take() {
             // On failure, the layer quarantines the memory and counts it.
             let _ = self.end(mapping);
+            drop(memory);
         }
     }
 }
@@ -73,7 +74,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     }
 
     #[inline]
-    fn end(&self, mapping: &Mapping<H::Platform>) -> Result<(), Error> {
+    fn end(&self, mapping: Mapping<H::Platform>) -> Result<(), Error> {
         // After `map_raw`, the caller may reuse the memory at once, so this must flush. Other memory is
         // flushed when it is freed.
         let now = M::IS_RAW;
@@ -87,7 +88,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     /// quarantined.
     pub fn unmap(mut self) -> Result<M, Error> {
         let (memory, mapping) = self.held.take().ok_or(Error::Invalid)?;
-        self.end(&mapping)?;
+        self.end(mapping)?;
         Ok(memory)
     }
 

@@ -17,7 +17,6 @@ use crate::{
     Attrs, BounceMode, Constraint, Error, Lock, Locks, PhysAddr, Platform, Reason, Segment,
     SegmentKind,
 };
-use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 /// Size of a slot in bytes.
@@ -44,7 +43,7 @@ pub(super) struct Plan<'a> {
     /// The parts that do not bounce.
     pub(super) direct: &'a mut List<Segment>,
     /// The parts that bounce.
-    pub(super) bounced: &'a mut Vec<Bounced>,
+    pub(super) bounced: &'a mut List<Bounced>,
 }
 
 impl Plan<'_> {
@@ -345,9 +344,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
         // Reserves list entries first, so that a failure need not release slots.
         super::reserve(&mut plan.targets, 1)?;
-        let bytes = size_of::<Bounced>();
-        let room = plan.bounced.try_reserve(1);
-        room.map_err(|_| super::heap_exhausted(bytes))?;
+        super::reserve(plan.bounced, 1)?;
         let (at, slots) = self.take_slots(facts, (keep, mask), len)?;
         // Not joined to a previous run: another device's slots must never be part of a segment.
         super::append(&mut plan.targets, Segment::pages(at, len))?;

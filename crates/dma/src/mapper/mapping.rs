@@ -4,7 +4,6 @@ use super::bounce::Bounced;
 use super::{At, IovaRange, List};
 use crate::{Direction, DmaSegment, Platform, Segment};
 use ::alloc::boxed::Box;
-use ::alloc::vec::Vec;
 use core::num::NonZeroU64;
 use core::slice;
 
@@ -36,7 +35,7 @@ pub(super) struct Parts<D> {
     pub(super) output: List<DmaSegment>,
     /// The parts that do not bounce, for cache maintenance.
     pub(super) direct: List<Segment>,
-    pub(super) bounced: Vec<Bounced>,
+    pub(super) bounced: List<Bounced>,
     pub(super) iova: Option<IovaRange>,
 }
 

@@ -130,9 +130,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
         let Some(addr) = self.map_one(facts, (segment, owned), wanted)? else {
-            // This returns early, so that the compiler need not copy the short path's result.
-            let mapping = self.map_list(facts, (slice::from_ref(segment), owned), wanted)?;
-            return Ok(mapping);
+            return self.map_list(facts, (slice::from_ref(segment), owned), wanted);
         };
         let len = segment.len;
         Ok(Mapping {
@@ -159,11 +157,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
         let (at, info) = (facts.at, &facts.info);
-        let mut parts = boxed(Parts {
+        let mut parts = boxed(|| Parts {
             at,
             output: List::new(),
             direct: List::new(),
-            bounced: Vec::new(),
+            bounced: List::new(),
             iova: None,
         })?;
         // Counted first, so that the device cannot be removed meanwhile.
@@ -393,7 +391,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
 
     fn try_unmap(&self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         self.check_own(mapping.owner)?;
-        self.end_mapping(&mapping, attrs, false)
+        self.end_mapping(mapping, attrs, false)
     }
 
     fn flush(&self) {

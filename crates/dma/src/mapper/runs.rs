@@ -32,12 +32,15 @@ pub(super) fn room<T>(len: usize) -> Result<Vec<T>, Error> {
     Ok(list)
 }
 
-/// Moves a value to the heap; returns an error if memory runs out, where `Box::new` would abort. The box
+/// Makes a value on the heap; returns an error if memory runs out, where `Box::new` would abort. The box
 /// holds an array because only vectors allocate fallibly in stable Rust.
-pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
-    let mut list = room(1)?;
-    list.push(value);
-    Box::try_from(list).map_err(|_| heap_exhausted(size_of::<T>()))
+#[inline]
+pub(super) fn boxed<T>(make: impl FnOnce() -> T) -> Result<Box<[T; 1]>, Error> {
+    let full = || heap_exhausted(size_of::<T>());
+    let mut list = Vec::new();
+    list.try_reserve_exact(1).map_err(|_| full())?;
+    list.push(make());
+    Box::try_from(list).map_err(|_| full())
 }
 
 /// Appends a physical run, or joins it to the last run if both are adjacent.

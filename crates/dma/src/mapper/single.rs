@@ -11,6 +11,7 @@ use crate::{
     Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Iova, Locks,
     PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
 };
+use core::mem::ManuallyDrop;
 use core::num::NonZeroU64;
 use core::slice;
 
@@ -227,16 +228,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     #[inline(always)]
     pub(crate) fn end_mapping(
         &self,
-        mapping: &Mapping<P>,
+        mapping: Mapping<P>,
         attrs: Attrs,
         now: bool,
     ) -> Result<(), Error> {
         match &mapping.runs {
             Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
                 self.with_slot(mapping.slot, Slot::count_unmap);
+                // One run owns no heap memory, so the short path need not check for it.
+                let _ = ManuallyDrop::new(mapping);
                 Ok(())
             }
-            _ => self.end_runs(mapping, attrs, now),
+            _ => self.end_runs(&mapping, attrs, now),
         }
     }
 

@@ -67,6 +67,13 @@ impl Marks {
         let mask = span(low, high);
         self.free & mask == 0 && self.ends & mask == (ends as u64) << high
     }
+
+    /// As [`are_one`](Self::are_one). The neighbour below must be free or an end, too, if there is one.
+    #[inline]
+    const fn is_part(self, low: u32, high: u32, ends: bool) -> bool {
+        let is_border = low == 0 || (self.free | self.ends) >> (low - 1) & 1 == 1;
+        is_border && self.are_one(low, high, ends)
+    }
 }
 
 /// The children of a node.
@@ -209,26 +216,41 @@ impl Node {
         high: u64,
         change: Change,
     ) -> Option<Best> {
+        // CAST: six bits.
+        let last = (high >> 6) as u32;
+        if low >> 6 == high >> 6 {
+            // CAST: six bits.
+            let (from, to) = ((low & 63) as u32, (high & 63) as u32);
+            let best = self.change_word(last, from, to, change)?;
+            return Some(self.update(1, before, last, best));
+        }
         if change.free && !self.is_part_of_words(low, high, change.ends) {
             return None;
         }
         for (index, from, to) in words(low, high) {
-            let Children::Words(words) = &mut self.children else {
-                return None;
-            };
-            let word = &mut words[(index & 63) as usize];
-            word.set(from, to, change.part(u64::from(index) == high >> 6));
-            // CAST: at most seven.
-            let best = match word.free {
-                0 => 0,
-                free => largest_group(free) as u8 + 1,
-            };
-            if low >> 6 == high >> 6 {
-                return Some(self.update(1, before, index, best));
-            }
+            let best = self.change_word(index, from, to, change.part(index == last))?;
             self.store(1, index, best);
         }
         Some(self.best(1))
+    }
+
+    /// As [`change_words`](Self::change_words), for the places of a word from `low` to `high`. Returns the word's
+    /// best block.
+    #[inline]
+    fn change_word(&mut self, index: u32, low: u32, high: u32, change: Change) -> Option<Best> {
+        let Children::Words(words) = &mut self.children else {
+            return None;
+        };
+        let word = &mut words[(index & 63) as usize];
+        if change.free && !word.is_part(low, high, change.ends) {
+            return None;
+        }
+        word.set(low, high, change);
+        // CAST: at most six.
+        Some(match word.free {
+            0 => 0,
+            free => largest_group(free) as u8 + 1,
+        })
     }
 
     /// Returns whether places of words are taken, and only the last one is the end of a range, or none if `ends` is
@@ -236,9 +258,8 @@ impl Node {
     #[inline]
     pub(super) fn is_part_of_words(&self, low: u64, high: u64, ends: bool) -> bool {
         words(low, high).all(|(index, from, to)| {
-            let word = self.word(index);
-            let is_border = from == 0 || (word.free | word.ends) >> (from - 1) & 1 == 1;
-            is_border && word.are_one(from, to, ends && u64::from(index) == high >> 6)
+            let ends = ends && u64::from(index) == high >> 6;
+            self.word(index).is_part(from, to, ends)
         })
     }
 

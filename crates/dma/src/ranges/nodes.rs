@@ -142,12 +142,13 @@ impl RangeRoom {
     }
 
     /// Repeats a call as long as the call lacks room and the heap can provide it.
+    #[inline(always)]
     pub(crate) fn retry<R, E>(mut call: impl FnMut(&mut Self) -> Result<R, E>) -> Result<R, E> {
         let mut room = Self::new();
         loop {
-            match call(&mut room) {
-                Err(_) if room.fill() => {}
-                done => return done,
+            let done = call(&mut room);
+            if done.is_ok() || !room.fill() {
+                return done;
             }
         }
     }
