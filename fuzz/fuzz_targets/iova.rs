@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use std::collections::BTreeMap;
-use vb3_dma::{RangeAllocator, RangeError};
+use vb3_dma::{Constraint, Error, RangeAllocator};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -36,7 +36,8 @@ struct Input {
 }
 
 vb3_fuzz::target!(|input: Input| {
-    let Ok(mut space) = RangeAllocator::new(input.first, input.last) else {
+    let Ok(mut space) = RangeAllocator::new(Constraint::IovaSpace, 1, input.first, input.last)
+    else {
         return;
     };
     // Length by first unit.
@@ -79,15 +80,15 @@ vb3_fuzz::target!(|input: Input| {
             }
             Step::Bad { at, units } => {
                 if live.get(&at) != Some(&units) {
-                    assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+                    assert_eq!(space.give_back(at, units), Err(Error::Invalid));
                 }
             }
         }
         let sum: u64 = live.values().sum();
-        assert_eq!(space.used(), sum);
+        assert_eq!(space.used_bytes(), sum);
     }
     for (at, units) in live {
         space.give_back(at, units).expect("was taken");
     }
-    assert_eq!(space.used(), 0);
+    assert_eq!(space.used_bytes(), 0);
 });

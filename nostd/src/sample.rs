@@ -5,8 +5,8 @@ use alloc::{collections::BTreeMap, rc::Rc, vec, vec::Vec};
 use core::cell::RefCell;
 use vb3_dma::mapped::{FromDevice, ToDevice};
 use vb3_dma::{
-    Caching, DeviceInfo, DmaOps, Error, Iommu, IommuInfo, Iova, KernelViews, Limits, Mapper,
-    PageRequest, PageSource, PhysAddr, Prot, RangeAllocator, Segment,
+    Caching, Constraint, DeviceInfo, DmaOps, Error, Iommu, IommuInfo, Iova, KernelViews, Limits,
+    Mapper, PageRequest, PageSource, PhysAddr, Prot, RangeAllocator, Segment,
 };
 use vb3_plane::{Cookie, Device, Planes};
 use vb3_queue::{
@@ -27,7 +27,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new() -> Result<Self, Error> {
         let ram = RefCell::new(vec![0; (PAGES * PAGE) as usize]);
-        let free = RangeAllocator::new(1, PAGES - 1).map_err(|_| Error::Invalid)?;
+        let free = RangeAllocator::new(Constraint::Ram, PAGE, PAGE, PAGES * PAGE - 1)?;
         let (free, iommu) = (free.into(), RefCell::default());
         Ok(Self { ram, free, iommu })
     }
@@ -45,14 +45,13 @@ impl PageSource for Host {
         Some(DeviceInfo::new(Limits::default()).with_iommu(iommu))
     }
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
-        let first = self.free.borrow_mut().take(request.len / PAGE, 1, PAGES);
-        let addr = first.map_err(|_| Error::no_ram(request.len))? * PAGE;
+        let addr = self.free.borrow_mut().take(request.len, 1, u64::MAX)?;
         self.ram.borrow_mut()[addr as usize..][..request.len as usize].fill(0);
         Ok(Segment::pages(PhysAddr::new(addr), request.len))
     }
     fn free_pages(&self, pages: Segment) {
-        let first = pages.addr.get() / PAGE;
-        let _freed = self.free.borrow_mut().give_back(first, pages.len / PAGE);
+        let (addr, len) = (pages.addr.get(), pages.len);
+        let _freed = self.free.borrow_mut().give_back(addr, len);
     }
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)

@@ -212,6 +212,13 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// Returns the error for a heap without room for `bytes` bytes.
+#[cfg(feature = "alloc")]
+pub(crate) fn heap_exhausted(bytes: usize) -> Error {
+    // CAST: usize has at most 64 bits on all supported targets.
+    Error::no_ram(bytes as u64)
+}
+
 /// Checks that `len` bytes at `offset` lie within `found` bytes.
 #[cfg(feature = "alloc")]
 pub(crate) fn check_within(found: u64, offset: u64, len: u64) -> Result<(), Error> {

@@ -29,8 +29,6 @@ mod ops;
 mod platform;
 #[cfg(feature = "alloc")]
 mod ranges;
-#[cfg(feature = "alloc")]
-mod space;
 mod types;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
@@ -45,7 +43,7 @@ pub use platform::{
     PageRequest, PageSource, Platform, Prot, UserPages,
 };
 #[cfg(feature = "alloc")]
-pub use ranges::{RangeAllocator, RangeError};
+pub use ranges::RangeAllocator;
 pub use types::{
     Attrs, Caching, Coherency, Direction, DmaSegment, FlushPolicy, Limits, Protected, Segment,
     SegmentKind, SegmentMode, SyncFor,

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
-use vb3_dma::RangeAllocator;
+use vb3_dma::{Constraint, RangeAllocator};
 use vm_allocator::{AddressAllocator, AllocPolicy, RangeInclusive};
 
 /// 48-bit addresses in granules of 4 KiB.
@@ -20,7 +20,7 @@ trait Contender {
 }
 
 fn ours() -> RangeAllocator {
-    RangeAllocator::new(1, LAST).expect("a space")
+    RangeAllocator::new(Constraint::IovaSpace, 1, 1, LAST).expect("a space")
 }
 
 impl Contender for RangeAllocator {

@@ -4,8 +4,8 @@ use alloc::{vec, vec::Vec};
 use core::cell::{RefCell, RefMut};
 use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Caching, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits, PageRequest,
-    PageSource, PhysAddr, Prot, RangeAllocator, Segment,
+    Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits,
+    PageRequest, PageSource, PhysAddr, Prot, RangeAllocator, Segment,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -33,13 +33,12 @@ impl Ram {
 
 impl TableMemory for Ram {
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr> {
-        let first = self.pages.take(len / PAGE, 1, PAGES);
-        let addr = first.map_err(|_| Error::no_ram(len))? * PAGE;
+        let addr = self.pages.take(len, 1, u64::MAX)?;
         self.at(addr, len as usize).fill(0);
         Ok(PhysAddr::new(addr))
     }
     fn free_table(&mut self, table: PhysAddr, len: u64) {
-        let freed = self.pages.give_back(table.get() / PAGE, len / PAGE);
+        let freed = self.pages.give_back(table.get(), len);
         freed.expect("allocated above");
     }
     fn read_entry(&self, at: PhysAddr) -> u64 {
@@ -61,7 +60,7 @@ impl Host {
     /// Makes a host whose first `translated` devices are behind an IOMMU.
     pub(crate) fn new(translated: usize) -> Result<Self> {
         let bytes = vec![0; (PAGES * PAGE) as usize];
-        let pages = RangeAllocator::new(1, PAGES - 1).map_err(|_| Error::Invalid)?;
+        let pages = RangeAllocator::new(Constraint::Ram, PAGE, PAGE, PAGES * PAGE - 1)?;
         let mut ram = Ram { bytes, pages };
         let table = |_| PageTable::new(&mut ram, &TABLES).map(RefCell::new);
         let tables = (0..translated).map(table).collect::<Result<_>>()?;

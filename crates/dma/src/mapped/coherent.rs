@@ -4,8 +4,7 @@ use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
 use crate::error::check_within;
 use crate::platform::zero_with;
-use crate::ranges::RangeRoom;
-use crate::space::Space;
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
     Segment, Vmap,
@@ -116,7 +115,7 @@ impl<H: MapperRef> DmaDevice<H> {
         }
         let memory = self.alloc_coherent(len_bytes)?;
         let last = memory.len_bytes().saturating_sub(1);
-        let space = Space::new(Constraint::CoherentRegion, unit, 0, last)?;
+        let space = RangeAllocator::new(Constraint::CoherentRegion, unit, 0, last)?;
         Ok(CoherentPool {
             memory,
             unit,
@@ -200,7 +199,7 @@ pub struct CoherentPool<H: MapperRef> {
     memory: Coherent<H>,
     unit: u64,
     /// Offsets in the memory.
-    space: <H::Locks as Locks>::Lock<Space>,
+    space: <H::Locks as Locks>::Lock<RangeAllocator>,
 }
 
 impl<H: MapperRef> fmt::Debug for CoherentPool<H> {
@@ -225,7 +224,7 @@ impl<H: MapperRef> CoherentPool<H> {
     pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, H>, Error> {
         let taken = RangeRoom::retry(|room| {
             self.space
-                .with(|space| space.alloc_with(room, len, u64::MAX, 1))
+                .with(|space| space.take_with(room, len, 1, u64::MAX))
         });
         let block = CoherentBlock {
             pool: self,
@@ -259,7 +258,7 @@ impl<H: MapperRef> fmt::Debug for CoherentBlock<'_, H> {
 impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
     fn drop(&mut self) {
         // If the range is not allocated, this fails and changes nothing.
-        let _ = (self.pool.space).with(|space| space.free(self.start, self.len));
+        let _ = (self.pool.space).with(|space| space.give_back(self.start, self.len));
     }
 }
 

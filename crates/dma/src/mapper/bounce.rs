@@ -11,8 +11,7 @@
 
 use super::List;
 use super::{Facts, Mapper, granule_error, join_segment, round_up, total_len};
-use crate::ranges::RangeRoom;
-use crate::space::Space;
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Attrs, BounceMode, Constraint, Error, Lock, Locks, PhysAddr, Platform, Reason, Segment,
     SegmentKind,
@@ -129,7 +128,7 @@ impl Ends {
 }
 
 /// Returns the allocator of slots in the platform's pool; `None` if there is no pool.
-pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Space>, Error> {
+pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>, Error> {
     let Some(pool) = platform.bounce_pool() else {
         return Ok(None);
     };
@@ -141,7 +140,7 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Space>, Error> {
         return Ok(None);
     };
     let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
-    Space::new(Constraint::BouncePool, SLOT, pool.base.get(), last.get()).map(Some)
+    RangeAllocator::new(Constraint::BouncePool, SLOT, pool.base.get(), last.get()).map(Some)
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {
@@ -379,7 +378,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let whole = keep.checked_add(len).and_then(|n| round_up(n, granule));
         let whole = whole.ok_or(Error::Invalid)?;
         let taken = RangeRoom::retry(|room| {
-            pool.with(|slots| slots.alloc_with(room, whole, u64::MAX, align))
+            pool.with(|slots| slots.take_with(room, whole, align, u64::MAX))
         });
         let start = taken.map_err(|err| match err.reason() {
             Some(reason) if reason.constraint == Constraint::BouncePool => {
@@ -405,7 +404,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
                 let (start, len) = run.slots;
                 // If the slots are not taken, this fails and changes nothing.
-                let _ = pool.with(|slots| slots.free(start, len));
+                let _ = pool.with(|slots| slots.give_back(start, len));
             }
         }
     }

@@ -7,8 +7,7 @@
 //! devices can use it.
 
 use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push_segment};
-use crate::ranges::RangeRoom;
-use crate::space::Space;
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
 };
@@ -20,7 +19,7 @@ pub(super) struct Region {
     start: PhysAddr,
     addr: DmaAddr,
     /// The memory's addresses on the device's bus, so that aligned pages are aligned for the device.
-    pub(super) space: Space,
+    pub(super) space: RangeAllocator,
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -57,7 +56,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let reason = Reason::new(Constraint::Mask, last.get(), info.limits.mask);
             return Err(Error::Unmappable(reason));
         }
-        let space = Space::new(Constraint::CoherentRegion, page, addr.get(), last.get())?;
+        let space = RangeAllocator::new(Constraint::CoherentRegion, page, addr.get(), last.get())?;
         let at = self.at(dev)?;
         let declared = self.with_device(at, |state| {
             if state.region.is_some() {
@@ -83,7 +82,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let align = facts.placing(len);
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
-            let addr = region.space.alloc_with(room, len, u64::MAX, align)?;
+            let addr = region.space.take_with(room, len, align, u64::MAX)?;
             // No overflow: the part lies in the region.
             let offset = addr.saturating_sub(region.addr.get());
             let memory = Segment {
@@ -121,7 +120,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_slot(at.slot, |state| {
             // If the range is not allocated, this fails and changes nothing.
             let region = state.region.as_mut();
-            region.map(|region| region.space.free(addr.get(), len))
+            region.map(|region| region.space.give_back(addr.get(), len))
         });
     }
 }

@@ -191,6 +191,6 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
         // The allocator refuses a range that is not allocated, and changes nothing.
-        let _ = space.free(range.base, range.len);
+        let _ = space.give_back(range.base, range.len);
     }
 }

@@ -12,8 +12,7 @@
 use super::List;
 use super::layout::{Layouter, Output, check_one_run, with_whole_length};
 use super::{At, Facts, IovaRange, Mapper, Slot, Wanted};
-use crate::ranges::RangeRoom;
-use crate::space::Space;
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova, Locks,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
@@ -131,7 +130,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         limit: u64,
         align: u64,
     ) -> Result<IovaRange, Error> {
-        let mut room = RangeRoom::new();
+        let mut room = RangeRoom::default();
         let (mut new, mut has_flushed) = (None, false);
         loop {
             let found = self.with_space(at, |state| {
@@ -159,7 +158,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn free_spare(&self, at: At<P::Device>) -> bool {
         let freed = self.with_slot(at.space, |state| {
             let spare = state.spares.pop()?;
-            state.iova.as_mut()?.free(spare.base, spare.len).ok()
+            state.iova.as_mut()?.give_back(spare.base, spare.len).ok()
         });
         freed.flatten().is_some()
     }
@@ -169,12 +168,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_slot(at.space, |state| state.queue.ranges.is_empty()) == Some(false)
     }
 
-    fn new_space(&self, dev: P::Device) -> Result<Space, Error> {
+    fn new_space(&self, dev: P::Device) -> Result<RangeAllocator, Error> {
         let info = self.device_info(dev)?.iommu.ok_or(Error::Unsupported)?;
         let granule = info.granule().ok_or(Error::Invalid)?;
         // Address zero is never allocated.
         let (first, last) = (info.first.get().max(1), info.last.get());
-        let mut space = Space::new(Constraint::IovaSpace, granule, first, last)?;
+        let mut space = RangeAllocator::new(Constraint::IovaSpace, granule, first, last)?;
         // `reserve` refuses more than `MAX_RESERVED` separate regions.
         for (first, last) in (0..).map_while(|index| self.platform.reserved_iova(dev, index)) {
             space.reserve(first.get(), last.get())?;
@@ -197,7 +196,7 @@ pub(super) fn take_range<D>(
     // `align`.
     let suits = align / 2 < len;
     let at_hand = suits.then(|| state.spares.take(len, limit)).flatten();
-    let taken = at_hand.map_or_else(|| space.alloc_with(room, len, limit, align), Ok);
+    let taken = at_hand.map_or_else(|| space.take_with(room, len, align, limit), Ok);
     if taken.is_ok() {
         state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
     }

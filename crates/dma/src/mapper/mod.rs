@@ -28,7 +28,8 @@ use runs::{
 };
 pub(crate) use single::{Facts, Wanted};
 
-use crate::space::Space;
+use crate::error::heap_exhausted;
+use crate::ranges::RangeAllocator;
 use crate::{
     Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, FlushPolicy, Live, Lock, Locks,
     NoLocks, Platform, Reason, Segment, SegmentMode,
@@ -59,7 +60,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     /// One more than the highest device index used so far.
     used: AtomicUsize,
     /// Allocator of the bounce pool's slots.
-    bounce: Option<L::Lock<Space>>,
+    bounce: Option<L::Lock<RangeAllocator>>,
     live: L::Lock<Live>,
     /// Memory that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck>,
@@ -92,7 +93,7 @@ struct Slot<D> {
     untrusted: bool,
     /// Number of `members` that are untrusted.
     untrusted_members: u32,
-    iova: Option<Space>,
+    iova: Option<RangeAllocator>,
     spares: spares::Spares,
     queue: flush::Queue,
     live: SlotLive,
@@ -614,12 +615,6 @@ impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
             .field("live", &self.live())
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the error for a heap without room for `bytes` bytes.
-fn heap_exhausted(bytes: usize) -> Error {
-    // CAST: usize has at most 64 bits on all supported targets.
-    Error::no_ram(bytes as u64)
 }
 
 /// Returns the error of memory that an IOMMU cannot map, since it begins or ends `found` bytes into a granule.

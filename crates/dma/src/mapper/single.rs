@@ -184,7 +184,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if state.mode != SegmentMode::Contiguous {
                 return None;
             }
-            let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, 1)?.ok()?;
+            let base = take_range(state, &mut RangeRoom::default(), len, limits.mask, 1)?.ok()?;
             // A run that crosses the device's boundary becomes several segments, which only `map_list` can
             // return.
             if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)

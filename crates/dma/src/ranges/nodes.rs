@@ -1,9 +1,10 @@
 //! Storage of tree nodes in chunks. Each chunk is as long as all chunks before it together. A node never
 //! moves, and a new chunk can be allocated before a lock is taken.
 
-use super::RangeError;
 use super::node::Node;
 use super::tree::NONE;
+use crate::Error;
+use crate::error::heap_exhausted;
 use alloc::vec::Vec;
 
 /// Maximum number of chunks.
@@ -28,11 +29,10 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// Makes an empty storage, with room for the list of all chunks.
-    pub(super) fn new() -> Result<Self, RangeError> {
+    pub(super) fn new() -> Result<Self, Error> {
         let mut chunks = Vec::new();
-        chunks
-            .try_reserve_exact(MAX_CHUNKS)
-            .map_err(|_| RangeError::Heap)?;
+        let room = chunks.try_reserve_exact(MAX_CHUNKS);
+        room.map_err(|_| heap_exhausted(MAX_CHUNKS * size_of::<Vec<Node>>()))?;
         Ok(Self {
             chunks,
             room: 0,
@@ -105,12 +105,12 @@ impl Nodes {
     /// Makes sure that `count` more nodes fit. If not, adds the chunk in `room`. Fails if that is too short;
     /// `room.lacks` is then the necessary length.
     #[inline]
-    pub(super) fn add(&mut self, room: &mut RangeRoom, count: usize) -> Result<(), RangeError> {
+    pub(super) fn add(&mut self, room: &mut RangeRoom, count: usize) -> Result<(), Error> {
         while self.vacant < count {
             let len = self.room.max(FIRST);
             if self.chunks.len() >= MAX_CHUNKS || room.chunk.capacity() < len {
                 room.lacks = len;
-                return Err(RangeError::Heap);
+                return Err(heap_exhausted(len.saturating_mul(size_of::<Node>())));
             }
             self.chunks.push(core::mem::take(&mut room.chunk));
             self.room = self.room.saturating_add(len);
@@ -122,7 +122,7 @@ impl Nodes {
 
 /// Heap memory for nodes of a [`RangeAllocator`](super::RangeAllocator), allocated while no lock is held.
 ///
-/// The room is empty at first. A call that lacks room fails with [`RangeError::Heap`], and records here how
+/// The room is empty at first. A call that lacks room fails with `NoMemory`, and records here how
 /// much it lacks. The caller fills the room and calls again.
 #[derive(Debug, Default)]
 pub(crate) struct RangeRoom {
@@ -133,18 +133,10 @@ pub(crate) struct RangeRoom {
 }
 
 impl RangeRoom {
-    pub(crate) const fn new() -> Self {
-        Self {
-            chunk: Vec::new(),
-            lacks: 0,
-            rounds: 0,
-        }
-    }
-
     /// Repeats a call as long as the call lacks room and the heap can provide it.
     #[inline(always)]
     pub(crate) fn retry<R, E>(mut call: impl FnMut(&mut Self) -> Result<R, E>) -> Result<R, E> {
-        let mut room = Self::new();
+        let mut room = Self::default();
         loop {
             let done = call(&mut room);
             if done.is_ok() || !room.fill() {

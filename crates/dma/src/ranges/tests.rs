@@ -1,8 +1,10 @@
 //! Tests of the allocator against a map of single units.
 
+mod bytes;
 mod check;
 
-use super::{RangeAllocator, RangeError};
+use super::RangeAllocator;
+use crate::{Constraint, Error, Reason};
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -71,10 +73,21 @@ impl Model {
     }
 }
 
+/// Makes an allocator of granules of one byte.
+fn units_of(first: u64, last: u64) -> Result<RangeAllocator, Error> {
+    RangeAllocator::new(Constraint::IovaSpace, 1, first, last)
+}
+
+/// Returns the result of a call that finds no free run of `wanted` bytes.
+fn exhausted(wanted: u64, found: u64) -> Result<u64, Error> {
+    let reason = Reason::new(Constraint::IovaSpace, wanted, found);
+    Err(Error::NoMemory(reason))
+}
+
 /// Returns the longest free run at or below a limit.
 fn largest_free(space: &mut RangeAllocator, limit: u64) -> u64 {
     match space.take(u64::MAX, 1, limit) {
-        Err(RangeError::Exhausted(units)) => units,
+        Err(Error::NoMemory(reason)) => reason.found,
         other => panic!("{other:?}"),
     }
 }
@@ -89,7 +102,7 @@ struct Pair {
 impl Pair {
     fn new(first: u64, last: u64) -> Self {
         Self {
-            space: RangeAllocator::new(first, last).unwrap(),
+            space: units_of(first, last).unwrap(),
             model: Model::new(first, last),
             live: Vec::new(),
         }
@@ -108,7 +121,7 @@ impl Pair {
                 self.model.set(at, units, true);
                 self.live.push((at, units));
             }
-            Err(RangeError::Exhausted(found)) => {
+            Err(Error::NoMemory(Reason { found, .. })) => {
                 assert!(
                     !any,
                     "{units} units aligned to {align} would fit below {limit}"
@@ -130,7 +143,7 @@ impl Pair {
         self.compare();
         assert_eq!(
             self.space.give_back(at, units),
-            Err(RangeError::Invalid),
+            Err(Error::Invalid),
             "given back twice"
         );
         self.compare();
@@ -147,13 +160,13 @@ impl Pair {
         if self.live.contains(&(at, units)) {
             return;
         }
-        assert_eq!(self.space.give_back(at, units), Err(RangeError::Invalid));
+        assert_eq!(self.space.give_back(at, units), Err(Error::Invalid));
         self.compare();
     }
 
     fn compare(&self) {
         let used: u64 = self.live.iter().map(|&(_, units)| units).sum();
-        assert_eq!(self.space.used(), used);
+        assert_eq!(self.space.used_bytes(), used);
         let mut expected = Vec::new();
         let mut at = self.model.first;
         for run in self.model.taken.chunk_by(|a, b| a == b) {
@@ -227,7 +240,7 @@ proptest! {
     fn large_units_agree_with_small_ones(ops in prop::collection::vec(op(300), 1..60)) {
         // Each unit of the model is a block of 1024: all numbers are scaled, and nothing else changes.
         let mut pair = Pair::new(1, 300);
-        let mut large = RangeAllocator::new(1024, 301 * 1024 - 1).unwrap();
+        let mut large = units_of(1024, 301 * 1024 - 1).unwrap();
         for op in ops {
             match op {
                 Op::Take(units, align_bits, limit) => {
@@ -248,7 +261,7 @@ proptest! {
                 }
                 _ => {}
             }
-            prop_assert_eq!(large.used(), pair.space.used() * 1024);
+            prop_assert_eq!(large.used_bytes(), pair.space.used_bytes() * 1024);
         }
     }
 }
@@ -314,25 +327,16 @@ fn every_order_of_a_few_operations_agrees() {
 fn the_ends_of_the_number_space_hold() {
     let top = (1u64 << 54) - 1;
     for (first, last) in [(2, 1), (0, u64::MAX), (u64::MAX, u64::MAX)] {
-        assert_eq!(
-            RangeAllocator::new(first, last).err(),
-            Some(RangeError::Invalid)
-        );
+        assert_eq!(units_of(first, last).err(), Some(Error::Invalid));
     }
-    let mut space = RangeAllocator::new(1, top).unwrap();
+    let mut space = units_of(1, top).unwrap();
     for (units, align) in [(0, 1), (1, 0), (1, 3), (0, 0)] {
-        assert_eq!(space.take(units, align, u64::MAX), Err(RangeError::Invalid));
+        assert_eq!(space.take(units, align, u64::MAX), Err(Error::Invalid));
     }
     for units in [u64::MAX, 1 << 63, top + 1] {
-        assert_eq!(
-            space.take(units, 1, u64::MAX),
-            Err(RangeError::Exhausted(top))
-        );
+        assert_eq!(space.take(units, 1, u64::MAX), exhausted(units, top));
     }
-    assert_eq!(
-        space.take(1, 1 << 63, u64::MAX),
-        Err(RangeError::Exhausted(top))
-    );
+    assert_eq!(space.take(1, 1 << 63, u64::MAX), exhausted(1, top));
     for (at, units) in [
         (0, 1),
         (u64::MAX, 1),
@@ -341,14 +345,14 @@ fn the_ends_of_the_number_space_hold() {
         (1, 0),
         (top, 2),
     ] {
-        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+        assert_eq!(space.give_back(at, units), Err(Error::Invalid));
     }
     assert_eq!(space.take(1, 1, u64::MAX), Ok(top));
     assert_eq!(space.take(top - 1, 1, u64::MAX), Ok(1), "all that is left");
-    assert_eq!(space.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
+    assert_eq!(space.take(1, 1, u64::MAX), exhausted(1, 0));
     space.give_back(1, top - 1).unwrap();
     space.give_back(top, 1).unwrap();
-    assert_eq!(space.used(), 0);
+    assert_eq!(space.used_bytes(), 0);
     assert_eq!(largest_free(&mut space, u64::MAX), top);
     assert_eq!(largest_free(&mut space, 0), 0);
     assert_eq!(largest_free(&mut space, 5), 5);
@@ -356,19 +360,19 @@ fn the_ends_of_the_number_space_hold() {
 
 #[test]
 fn limits_cut_blocks_short() {
-    let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();
+    let mut space = units_of(1, (1 << 36) - 1).unwrap();
     for bits in 1..36 {
         let limit = (1u64 << bits) - 1;
         let at = space.take(1, 1, limit).unwrap();
         assert_eq!(at, limit);
         assert_eq!(space.take(2, 1, limit).is_ok(), bits > 2, "{bits}");
     }
-    assert_eq!(space.take(1, 1, 0), Err(RangeError::Exhausted(0)));
+    assert_eq!(space.take(1, 1, 0), exhausted(1, 0));
 }
 
 #[test]
 fn only_what_was_handed_out_comes_back() {
-    let mut space = RangeAllocator::new(0, 1 << 20).unwrap();
+    let mut space = units_of(0, 1 << 20).unwrap();
     let first = space.take(4, 4, u64::MAX).unwrap();
     let second = space.take(4, 4, u64::MAX).unwrap();
     assert_eq!(second + 4, first, "neighbours");
@@ -380,11 +384,7 @@ fn only_what_was_handed_out_comes_back() {
         (second + 2, 4, "over a joint"),
         (first, 5, "with a free one"),
     ] {
-        assert_eq!(
-            space.give_back(at, units),
-            Err(RangeError::Invalid),
-            "{what}"
-        );
+        assert_eq!(space.give_back(at, units), Err(Error::Invalid), "{what}");
     }
     let large = space.take(3 << 12, 1 << 12, u64::MAX).unwrap();
     for (at, units) in [
@@ -393,50 +393,50 @@ fn only_what_was_handed_out_comes_back() {
         (large + (1 << 12), 2 << 12),
         (large + 64, 3 << 12),
     ] {
-        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+        assert_eq!(space.give_back(at, units), Err(Error::Invalid));
     }
     space.give_back(large, 3 << 12).unwrap();
     space.give_back(first, 4).unwrap();
     space.give_back(second, 4).unwrap();
-    assert_eq!(space.used(), 0);
+    assert_eq!(space.used_bytes(), 0);
 }
 
 #[test]
 fn reserved_regions_are_never_allocated_or_freed() {
-    let mut space = RangeAllocator::new(1, 999).unwrap();
+    let mut space = units_of(1, 999).unwrap();
     space.reserve(900, 5000).unwrap();
     // Regions may overlap: firmware's and a bridge's window.
     space.reserve(890, 910).unwrap();
     space.reserve(0, 10).unwrap();
     space.reserve(2000, 3000).unwrap();
-    assert_eq!(space.reserve(20, 19), Err(RangeError::Invalid));
+    assert_eq!(space.reserve(20, 19), Err(Error::Invalid));
     assert_eq!(largest_free(&mut space, u64::MAX), 879);
     for at in 11..890 {
         let _ = at;
         let got = space.take(1, 1, u64::MAX).unwrap();
         assert!((11..890).contains(&got));
     }
-    assert_eq!(space.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
-    assert_eq!(space.reserve(500, 501), Err(RangeError::Invalid), "in use");
+    assert_eq!(space.take(1, 1, u64::MAX), exhausted(1, 0));
+    assert_eq!(space.reserve(500, 501), Err(Error::Invalid), "in use");
     for (at, units) in [(900, 100), (890, 10), (890, 1), (1, 10), (1, 1), (10, 2)] {
-        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+        assert_eq!(space.give_back(at, units), Err(Error::Invalid));
     }
     for at in 11..890 {
         space.give_back(at, 1).unwrap();
     }
-    assert_eq!(space.used(), 0);
-    let mut many = RangeAllocator::new(1, 999).unwrap();
+    assert_eq!(space.used_bytes(), 0);
+    let mut many = units_of(1, 999).unwrap();
     for n in 0..RangeAllocator::MAX_RESERVED as u64 {
         many.reserve(2 * n + 1, 2 * n + 1).unwrap();
     }
-    assert_eq!(many.reserve(500, 500), Err(RangeError::Invalid), "bounded");
+    assert_eq!(many.reserve(500, 500), Err(Error::Invalid), "bounded");
     many.reserve(3, 3).unwrap();
 }
 
 /// Nodes are reused, so their number depends on the maximum number of live ranges.
 #[test]
 fn bookkeeping_does_not_grow_with_time() {
-    let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();
+    let mut space = units_of(1, (1 << 36) - 1).unwrap();
     let mut sizes = Vec::new();
     for _ in 0..20 {
         let held: Vec<u64> = (0..5000)
@@ -453,7 +453,7 @@ fn bookkeeping_does_not_grow_with_time() {
 #[test]
 fn a_space_with_one_range_takes_little_memory() {
     for bits in [10, 36, 52] {
-        let mut space = RangeAllocator::new(1, (1 << bits) - 1).unwrap();
+        let mut space = units_of(1, (1 << bits) - 1).unwrap();
         space.take(1, 1, u64::MAX).unwrap();
         let bytes = space.metadata_bytes();
         assert!((1000..5 << 10).contains(&bytes), "{bits}: {bytes}");
@@ -465,7 +465,7 @@ fn a_space_with_one_range_takes_little_memory() {
 fn ranges_over_borders_of_nodes_agree() {
     for bits in [12u32, 18, 24] {
         let middle = 1u64 << bits;
-        let mut space = RangeAllocator::new(0, 2 * middle - 1).unwrap();
+        let mut space = units_of(0, 2 * middle - 1).unwrap();
         // All but ten units on both sides of the border.
         let above = space.take(middle - 10, 1, u64::MAX);
         let upper = match above {
@@ -482,7 +482,7 @@ fn ranges_over_borders_of_nodes_agree() {
         assert_eq!(run, middle - 10, "{bits}");
         check::free_runs(&space);
         for (at, units) in [(run, middle + 9), (run + 1, middle + 9), (middle, middle)] {
-            assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+            assert_eq!(space.give_back(at, units), Err(Error::Invalid));
         }
         space.give_back(run, middle + 10).unwrap();
         space.give_back(lower, middle - 10).unwrap();
@@ -492,7 +492,7 @@ fn ranges_over_borders_of_nodes_agree() {
 
 #[test]
 fn a_limit_cuts_the_last_unit_of_a_leaf() {
-    let mut space = RangeAllocator::new(0, 2 * 4096 - 1).unwrap();
+    let mut space = units_of(0, 2 * 4096 - 1).unwrap();
     assert_eq!(space.take(4096, 1, u64::MAX), Ok(4096));
     assert_eq!(space.take(1, 1, u64::MAX), Ok(4095));
     space.give_back(4095, 1).unwrap();
@@ -504,12 +504,9 @@ fn a_limit_cuts_the_last_unit_of_a_leaf() {
 #[test]
 fn the_largest_space_has_no_more_than_its_units() {
     const HALF: u64 = 1 << 63;
-    let mut space = RangeAllocator::new(0, u64::MAX - 1).unwrap();
+    let mut space = units_of(0, u64::MAX - 1).unwrap();
     assert_eq!(space.take(HALF, 1, u64::MAX), Ok(0));
-    assert_eq!(
-        space.take(HALF, 1, u64::MAX),
-        Err(RangeError::Exhausted(HALF - 1))
-    );
+    assert_eq!(space.take(HALF, 1, u64::MAX), exhausted(HALF, HALF - 1));
     assert_eq!(space.take(HALF - 1, 1, u64::MAX), Ok(HALF));
     assert_eq!(check::free_runs(&space), []);
     space.give_back(0, HALF).unwrap();
@@ -518,12 +515,12 @@ fn the_largest_space_has_no_more_than_its_units() {
 
 #[test]
 fn a_range_and_many_others_are_not_one_range() {
-    let mut space = RangeAllocator::new(0, 4 * 4096 - 1).unwrap();
+    let mut space = units_of(0, 4 * 4096 - 1).unwrap();
     for _ in 0..4096 {
         space.take(1, 1, u64::MAX).unwrap();
     }
     let at = space.take(4096, 1, u64::MAX).unwrap();
-    assert_eq!(space.give_back(at, 8192), Err(RangeError::Invalid));
+    assert_eq!(space.give_back(at, 8192), Err(Error::Invalid));
     space.give_back(at, 4096).unwrap();
 }
 
@@ -538,7 +535,7 @@ fn a_range_needs_no_more_nodes_than_expected() {
         ((1 << 36) - 2, (1 << 35) + 5, (1 << 35) + (1 << 34) - 3),
         ((1 << 24) + 77, 300, (1 << 24) - 3),
     ] {
-        let [mut probe, mut space] = [0, 1].map(|_| RangeAllocator::new(1, last).unwrap());
+        let [mut probe, mut space] = [0, 1].map(|_| units_of(1, last).unwrap());
         let at = probe.take(units, 1, limit).unwrap();
         let (need, before) = (space.tree.need(space.flip - at, 2), space.tree.nodes.used());
         assert_eq!(space.take(units, 1, limit), Ok(at));

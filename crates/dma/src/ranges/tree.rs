@@ -4,10 +4,10 @@
 //! For each child, a node stores the order of the largest aligned free block. The root covers the places from
 //! 0 that were ever used. The places above are free.
 
-use super::RangeError;
 use super::bits::FAN_BITS;
 use super::node::{Best, Change, Marks, Node, lowest_group, whole};
 use super::nodes::{Nodes, RangeRoom};
+use crate::Error;
 use core::ops::Range;
 
 /// Stands for "no node" in place of a node's number.
@@ -83,7 +83,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Makes a tree of which the places from `start` to `end` are free.
-    pub(super) fn new(start: u64, end: u64) -> Result<Self, RangeError> {
+    pub(super) fn new(start: u64, end: u64) -> Result<Self, Error> {
         let mut tree = Self {
             nodes: Nodes::new()?,
             root: 0,

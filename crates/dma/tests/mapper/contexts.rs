@@ -66,7 +66,7 @@ fn types_say_which_threads_they_may_visit() {
     };
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits, Live,
-        Protected, RangeError, Reason, SegmentKind, SegmentMode,
+        Protected, Reason, SegmentKind, SegmentMode,
     };
     use vb3_dma_test::check::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma_test::fake::{
@@ -94,7 +94,7 @@ fn types_say_which_threads_they_may_visit() {
         Counters,
     )>();
     any_thread::<(DeviceInfo, Direction, DmaSegment, FlushPolicy, IommuInfo)>();
-    any_thread::<(Layout, Limits, Live, Protected, RangeError, Reason, Segment)>();
+    any_thread::<(Layout, Limits, Live, Protected, Reason, Segment)>();
     any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
 }
 
