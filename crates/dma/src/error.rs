@@ -2,97 +2,81 @@
 
 use core::fmt;
 
-/// The constraint that made an operation fail.
-///
-/// `wanted` and `found` of [`Reason`] are in the unit that the variant names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Constraint {
-    /// Bytes in one run of DMA addresses.
-    Contiguous,
-    /// Bytes free in the contiguous memory area.
-    ContiguousPool,
-    /// Bytes of free RAM.
-    Ram,
-    /// Highest address the device reaches.
-    Mask,
-    /// Bytes in the longest segment.
-    MaxSegment,
-    /// Segments in one table.
-    SegmentCount,
-    /// Segment boundary mask.
-    Boundary,
-    /// Bytes of free I/O virtual addresses.
-    IovaSpace,
-    /// Bytes free in the bounce pool.
-    BouncePool,
-    /// Bytes that would have to bounce, although the caller forbids it or the memory cannot be copied.
-    NoBounce,
-    /// Bytes of user memory that could be pinned.
-    UserPages,
-    /// Address alignment in bytes.
-    Alignment,
-    /// Size in bytes of an imported buffer.
-    BufferSize,
-    /// Largest size in bytes that the layer tries to allocate.
-    SizeLimit,
-    /// Pages behind a physical range. Wanted: 1, or the address that has no memory. Found: 0.
-    PagesBehind,
-    /// A fault injected for a test.
-    InjectedFault,
-    /// Bytes free in a device's own coherent memory.
-    CoherentRegion,
-    /// Bytes of a buffer that its exporter lets the CPU map.
-    CpuMapping,
-    /// Imported buffers held at one time.
-    Imports,
-    /// Wanted: bytes of an IOMMU's page that is larger than the CPU's. Found: the offset in such a page at
-    /// which the memory begins or ends.
-    IommuGranule,
-    /// Buffers whose exporter has not revoked their memory.
-    Revoked,
-    /// Physical address that the device must reach through its bus.
-    BusWindow,
-    /// Protected memory, for a device that uses only protected memory. Wanted: 1. Found: 0.
-    Protected,
-    /// Unprotected memory, for a device that cannot use protected memory. Wanted: 1. Found: 0.
-    Unprotected,
-    /// Memory that device and CPU see alike without a sync. Wanted: 1. Found: 0.
-    Coherent,
+macro_rules! constraints {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The constraint that made an operation fail.
+        ///
+        /// `wanted` and `found` of [`Reason`] are in the unit that the variant names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Constraint {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Constraint {
+            /// Returns a short stable name, as used in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Constraint {
-    /// Returns a short stable name, as used in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Contiguous => "contiguous",
-            Self::ContiguousPool => "cma-size",
-            Self::Ram => "ram",
-            Self::Mask => "dma-mask",
-            Self::MaxSegment => "max-segment",
-            Self::SegmentCount => "segment-count",
-            Self::Boundary => "boundary",
-            Self::IovaSpace => "iova-space",
-            Self::BouncePool => "bounce-pool",
-            Self::NoBounce => "no-bounce",
-            Self::UserPages => "user-pages",
-            Self::Alignment => "alignment",
-            Self::BufferSize => "buffer-size",
-            Self::SizeLimit => "size-limit",
-            Self::PagesBehind => "pages",
-            Self::InjectedFault => "injected-fault",
-            Self::CoherentRegion => "coherent-region",
-            Self::CpuMapping => "cpu-mapping",
-            Self::Imports => "imports",
-            Self::IommuGranule => "iommu-granule",
-            Self::Revoked => "revoked",
-            Self::BusWindow => "bus-window",
-            Self::Protected => "protected",
-            Self::Unprotected => "unprotected",
-            Self::Coherent => "coherent",
-        }
-    }
+constraints! {
+    /// Bytes in one run of DMA addresses.
+    Contiguous = "contiguous",
+    /// Bytes free in the contiguous memory area.
+    ContiguousPool = "cma-size",
+    /// Bytes of free RAM.
+    Ram = "ram",
+    /// Highest address the device reaches.
+    Mask = "dma-mask",
+    /// Bytes in the longest segment.
+    MaxSegment = "max-segment",
+    /// Segments in one table.
+    SegmentCount = "segment-count",
+    /// Segment boundary mask.
+    Boundary = "boundary",
+    /// Bytes of free I/O virtual addresses.
+    IovaSpace = "iova-space",
+    /// Bytes free in the bounce pool.
+    BouncePool = "bounce-pool",
+    /// Bytes that would have to bounce, although the caller forbids it or the memory cannot be copied.
+    NoBounce = "no-bounce",
+    /// Bytes of user memory that could be pinned.
+    UserPages = "user-pages",
+    /// Address alignment in bytes.
+    Alignment = "alignment",
+    /// Size in bytes of an imported buffer.
+    BufferSize = "buffer-size",
+    /// Largest size in bytes that the layer tries to allocate.
+    SizeLimit = "size-limit",
+    /// Pages behind a physical range. Wanted: 1, or the address that has no memory. Found: 0.
+    PagesBehind = "pages",
+    /// A fault injected for a test.
+    InjectedFault = "injected-fault",
+    /// Bytes free in a device's own coherent memory.
+    CoherentRegion = "coherent-region",
+    /// Bytes of a buffer that its exporter lets the CPU map.
+    CpuMapping = "cpu-mapping",
+    /// Imported buffers held at one time.
+    Imports = "imports",
+    /// Wanted: bytes of an IOMMU's page that is larger than the CPU's. Found: the offset in such a page at
+    /// which the memory begins or ends.
+    IommuGranule = "iommu-granule",
+    /// Buffers whose exporter has not revoked their memory.
+    Revoked = "revoked",
+    /// Physical address that the device must reach through its bus.
+    BusWindow = "bus-window",
+    /// Protected memory, for a device that uses only protected memory. Wanted: 1. Found: 0.
+    Protected = "protected",
+    /// Unprotected memory, for a device that cannot use protected memory. Wanted: 1. Found: 0.
+    Unprotected = "unprotected",
+    /// Memory that device and CPU see alike without a sync. Wanted: 1. Found: 0.
+    Coherent = "coherent",
 }
 
 /// The constraint behind a refusal, with the value wanted and the value found.
@@ -162,18 +146,26 @@ impl Error {
     /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
+        self.facts().0
+    }
+
+    /// Returns the Linux errno, and a description.
+    const fn facts(self) -> (i32, &'static str) {
         match self {
-            Self::Invalid => 22,
-            Self::NoMemory(_) => 12,
-            Self::Unmappable(_) => 5,
-            Self::BadUserMemory(_) => 14,
-            Self::NoSuchMemory(_) => 6,
-            Self::Unsupported => 95,
-            Self::Busy => 16,
-            Self::Removed => 19,
-            Self::Pin { errno } if errno >= 1 && errno <= 4095 => errno,
-            // A value that is not an errno must not look like success.
-            Self::Pin { .. } => 14,
+            Self::Invalid => (22, "invalid argument"),
+            Self::NoMemory(_) => (12, "out of memory"),
+            Self::Unmappable(_) => (5, "not mappable for the device"),
+            Self::BadUserMemory(_) => (14, "bad user memory"),
+            Self::NoSuchMemory(_) => (6, "outside the memory"),
+            Self::Unsupported => (95, "not supported"),
+            Self::Busy => (16, "busy"),
+            Self::Removed => (19, "the device was removed"),
+            Self::Pin { errno } => {
+                // A value that is not an errno must not look like success.
+                let is_errno = errno >= 1 && errno <= 4095;
+                let errno = if is_errno { errno } else { 14 };
+                (errno, "user memory cannot be pinned")
+            }
         }
     }
 
@@ -192,17 +184,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self {
-            Self::Invalid => "invalid argument",
-            Self::NoMemory(_) => "out of memory",
-            Self::Unmappable(_) => "not mappable for the device",
-            Self::BadUserMemory(_) => "bad user memory",
-            Self::NoSuchMemory(_) => "outside the memory",
-            Self::Unsupported => "not supported",
-            Self::Busy => "busy",
-            Self::Removed => "the device was removed",
-            Self::Pin { .. } => "user memory cannot be pinned",
-        };
+        let what = self.facts().1;
         match self.reason() {
             Some(reason) => write!(f, "{what} ({reason})"),
             None => f.write_str(what),
