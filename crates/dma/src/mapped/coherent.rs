@@ -1,14 +1,13 @@
 //! Coherent memory for a device and the CPU, such as a descriptor ring: whole pages, or blocks of a pool.
 
+use super::Bidirectional;
 use super::device::{DmaDevice, MapperRef};
+use super::guard::CpuView;
 use super::memory::OwnedMemory;
 use crate::error::check_within;
 use crate::platform::zero_with;
 use crate::ranges::{RangeAllocator, RangeRoom};
-use crate::{
-    Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
-    Segment, Vmap,
-};
+use crate::{Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Lock, Locks, Segment};
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
@@ -38,9 +37,8 @@ use core::sync::atomic::AtomicU8;
 /// ```
 #[must_use = "is freed when it is dropped"]
 pub struct Coherent<H: MapperRef> {
-    host: H,
-    /// `None` if the host has no CPU views.
-    view: Option<Vmap<H::Platform>>,
+    /// `None` if the host has no CPU views. Dropped before the memory.
+    view: Option<CpuView<H, Bidirectional>>,
     memory: OwnedMemory<H>,
     addr: DmaAddr,
 }
@@ -54,21 +52,13 @@ impl<H: MapperRef> fmt::Debug for Coherent<H> {
     }
 }
 
-impl<H: MapperRef> Drop for Coherent<H> {
-    fn drop(&mut self) {
-        if let Some(view) = self.view.take() {
-            self.mapper().vunmap(view);
-        }
-    }
-}
-
 impl<H: MapperRef> DmaDevice<H> {
     /// Allocates `len_bytes` of coherent memory, rounded up to pages.
     ///
     /// # Errors
     /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views, [`read`](Coherent::read)
     /// and [`write`](Coherent::write) of the memory fail, and a device with
-    /// [its own memory](Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP), because that cannot be zeroed.
+    /// [its own memory](crate::Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP), because that cannot be zeroed.
     ///
     /// # Context
     /// May sleep.
@@ -82,8 +72,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent).
     pub fn alloc_coherent_with(&self, len_bytes: u64, attrs: Attrs) -> Result<Coherent<H>, Error> {
-        let host = self.host.clone();
-        let mapper = host.mapper();
+        let (host, mapper) = (&self.host, self.mapper());
         let both = Direction::Bidirectional;
         let alloc = mapper.alloc_for(self.facts.at, len_bytes, attrs, None, both)?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
@@ -91,16 +80,11 @@ impl<H: MapperRef> DmaDevice<H> {
         let memory = OwnedMemory::allocated(host.clone(), alloc);
         let alloc = memory.as_alloc().ok_or(Error::Invalid)?;
         let view = match mapper.vmap_alloc(alloc) {
-            Ok(view) => Some(view),
+            Ok(vmap) => Some(CpuView::new(host.clone(), vmap)),
             Err(Error::Unsupported) => None,
             Err(err) => return Err(err),
         };
-        Ok(Coherent {
-            host,
-            view,
-            memory,
-            addr,
-        })
+        Ok(Coherent { view, memory, addr })
     }
 
     /// Allocates `len_bytes` of coherent memory, to be divided into blocks. `unit` is the smallest block in
@@ -125,10 +109,6 @@ impl<H: MapperRef> DmaDevice<H> {
 }
 
 impl<H: MapperRef> Coherent<H> {
-    fn mapper(&self) -> &Mapper<H::Platform, H::Locks> {
-        self.host.mapper()
-    }
-
     /// Returns the device's address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
@@ -147,16 +127,14 @@ impl<H: MapperRef> Coherent<H> {
         self.memory.as_alloc().map_or(&[], Alloc::segments)
     }
 
-    fn view(&self) -> Result<&Vmap<H::Platform>, Error> {
+    fn view(&self) -> Result<&CpuView<H, Bidirectional>, Error> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
 
     /// Returns the bytes without a copy, if the host supports that. The device may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
-        self.mapper()
-            .platform()
-            .vmap_bytes(self.view.as_ref()?.host())
+        self.view.as_ref()?.bytes()
     }
 
     /// Copies bytes out, starting at byte `offset`.
@@ -165,7 +143,7 @@ impl<H: MapperRef> Coherent<H> {
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` if the host has no views.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         check_within(self.len_bytes(), offset, out.len() as u64)?;
-        self.mapper().vmap_read(self.view()?, offset, out)
+        self.view()?.read(offset, out)
     }
 
     /// Copies bytes in, starting at byte `offset`. Gives no order to several writes: use a barrier before the one that
@@ -175,7 +153,7 @@ impl<H: MapperRef> Coherent<H> {
     /// As [`read`](Self::read).
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         check_within(self.len_bytes(), offset, data.len() as u64)?;
-        self.mapper().vmap_write(self.view()?, offset, data)
+        self.view()?.write(offset, data)
     }
 }
 

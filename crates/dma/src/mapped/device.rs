@@ -70,25 +70,18 @@ impl<P: Platform, L: Locks> MapperRef for Arc<Mapper<P, L>> {
 /// The host's identifier of a device.
 pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>::Device;
 
+/// The mapper that a reference refers to.
+pub(super) type MapperOf<H> = Mapper<<H as MapperRef>::Platform, <H as MapperRef>::Locks>;
+
 /// A driver's handle of one device of a mapper.
 ///
 /// It is `Send` and `Sync` if the reference to the mapper is. After the device was
 /// [removed](Mapper::remove_device), the handle's calls fail with [`Error::Removed`].
+#[derive(Clone, Copy)]
 pub struct DmaDevice<H: MapperRef> {
     pub(super) host: H,
     pub(super) facts: Facts<DeviceOf<H>>,
 }
-
-impl<H: MapperRef> Clone for DmaDevice<H> {
-    fn clone(&self) -> Self {
-        Self {
-            host: self.host.clone(),
-            facts: self.facts,
-        }
-    }
-}
-
-impl<H: MapperRef + Copy> Copy for DmaDevice<H> {}
 
 impl<H: MapperRef> fmt::Debug for DmaDevice<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +120,7 @@ impl<H: MapperRef> DmaDevice<H> {
 
     /// Returns the mapper that manages the device.
     #[must_use]
-    pub fn mapper(&self) -> &Mapper<H::Platform, H::Locks> {
+    pub fn mapper(&self) -> &MapperOf<H> {
         self.host.mapper()
     }
 

@@ -1,9 +1,9 @@
 //! Mapped memory with its direction and owner.
 
-use super::device::MapperRef;
+use super::device::{MapperOf, MapperRef};
 use super::memory::Mappable;
 use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
-use crate::{DmaAddr, DmaOps, DmaSegment, Error, Locks, Mapper, Mapping, Platform, SyncFor, Vmap};
+use crate::{DmaAddr, DmaOps, DmaSegment, Error, KernelViews, Mapping, SyncFor, Vmap};
 use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicU8;
@@ -84,7 +84,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     /// Unmaps, and returns the memory.
     ///
     /// # Errors
-    /// As [`Mapper::try_unmap`]: the device may still reach the memory. Owned memory is then
+    /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap): the device may still reach the memory. Owned memory is then
     /// quarantined.
     pub fn unmap(mut self) -> Result<M, Error> {
         let (memory, mapping) = self.held.take().ok_or(Error::Invalid)?;
@@ -161,46 +161,50 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cp
     ///
     /// # Context
     /// May sleep.
-    pub fn view(&self) -> Result<CpuView<'_, H::Platform, H::Locks, D>, Error> {
+    pub fn view(&self) -> Result<CpuView<&MapperOf<H>, D>, Error> {
         let mapper = self.host.mapper();
         let (memory, _) = self.held.as_ref().ok_or(Error::Invalid)?;
-        Ok(CpuView {
-            mapper,
-            vmap: Some(memory.source().view(mapper)?),
-            kind: PhantomData,
-        })
+        Ok(CpuView::new(mapper, memory.source().view(mapper)?))
     }
 }
 
 /// The CPU's view of mapped memory that the CPU owns. Dropping this value removes the view.
-pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
-    mapper: &'a Mapper<P, L>,
-    vmap: Option<Vmap<P>>,
+pub struct CpuView<H: MapperRef, D: MapDirection> {
+    host: H,
+    /// `None` only during the drop.
+    vmap: Option<Vmap<H::Platform>>,
     kind: PhantomData<fn() -> D>,
 }
 
-impl<P: Platform, L: Locks, D: MapDirection> fmt::Debug for CpuView<'_, P, L, D> {
+impl<H: MapperRef, D: MapDirection> fmt::Debug for CpuView<H, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CpuView").finish_non_exhaustive()
     }
 }
 
-impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
+impl<H: MapperRef, D: MapDirection> Drop for CpuView<H, D> {
     fn drop(&mut self) {
         if let Some(vmap) = self.vmap.take() {
-            self.mapper.vunmap(vmap);
+            self.host.mapper().vunmap(vmap);
         }
     }
 }
 
-impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
+impl<H: MapperRef, D: MapDirection> CpuView<H, D> {
+    pub(super) const fn new(host: H, vmap: Vmap<H::Platform>) -> Self {
+        Self {
+            host,
+            vmap: Some(vmap),
+            kind: PhantomData,
+        }
+    }
+
     /// Returns the bytes without a copy, if the host supports that. They are atomic because programs that
     /// have mapped the memory may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
-        self.mapper
-            .platform()
-            .vmap_bytes(self.vmap.as_ref()?.host())
+        let platform = self.host.mapper().platform();
+        platform.vmap_bytes(self.vmap.as_ref()?.host())
     }
 
     /// Copies bytes out of the memory, starting at byte `offset`.
@@ -212,7 +216,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
         D: CpuReads,
     {
         let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
-        self.mapper.vmap_read(vmap, offset, out)
+        self.host.mapper().vmap_read(vmap, offset, out)
     }
 
     /// Copies bytes into the memory for the device, starting at byte `offset`.
@@ -224,6 +228,6 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
         D: CpuWrites,
     {
         let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
-        self.mapper.vmap_write(vmap, offset, data)
+        self.host.mapper().vmap_write(vmap, offset, data)
     }
 }

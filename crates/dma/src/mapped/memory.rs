@@ -1,7 +1,7 @@
 //! Memory that a guard owns or borrows while the memory is mapped.
 
 use super::device::MapperRef;
-use crate::mapper::{Facts, Wanted};
+use crate::mapper::{Facts, Memory, Wanted};
 use crate::{
     Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
     SegmentKind, Table, Vmap,
@@ -10,16 +10,15 @@ use core::fmt;
 
 mod sealed {
     use crate::mapper::Memory;
-    use crate::{Direction, Platform, Segment};
+    use crate::{Platform, Segment};
 
     /// The memory behind a [`Mappable`](super::Mappable).
     #[derive(Debug)]
     #[expect(private_interfaces, reason = "only this crate names the type")]
     pub enum Source<'a> {
         Run(Segment),
-        Memory(&'a Memory),
-        /// Memory of a program, pinned for this direction.
-        Pinned(&'a Memory, Direction),
+        /// Memory, and whether a device may write to it.
+        Memory(&'a Memory, bool),
         Freed,
     }
 
@@ -46,13 +45,10 @@ impl Source<'_> {
                 let wanted = Wanted::new(Caching::Cached, direction, attrs);
                 mapper.map_segments(facts, (&[run], 1), wanted)
             }
-            Self::Pinned(_, pinned) if direction.device_writes() && !pinned.device_writes() => {
-                Err(Error::Invalid)
-            }
-            Self::Memory(memory) | Self::Pinned(memory, _) => {
+            Self::Memory(memory, writable) if writable || !direction.device_writes() => {
                 mapper.map_memory(facts, memory, direction, attrs)
             }
-            Self::Freed => Err(Error::Invalid),
+            Self::Memory(..) | Self::Freed => Err(Error::Invalid),
         }
     }
 
@@ -65,7 +61,7 @@ impl Source<'_> {
                 mapper.vmap_segments(&[run], Caching::Cached)
             }
             Self::Run(_) => Err(Error::Unsupported),
-            Self::Memory(memory) | Self::Pinned(memory, _) => mapper.vmap_memory(memory),
+            Self::Memory(memory, _) => mapper.vmap_memory(memory),
             Self::Freed => Err(Error::Invalid),
         }
     }
@@ -92,13 +88,13 @@ impl<P: Platform> sealed::Sealed<P> for Raw {
 
 impl<P: Platform> sealed::Sealed<P> for &Alloc<P> {
     fn source(&self) -> Source<'_> {
-        Source::Memory(&self.memory)
+        Source::Memory(&self.memory, true)
     }
 }
 
 impl<P: Platform> sealed::Sealed<P> for &Table<P> {
     fn source(&self) -> Source<'_> {
-        Source::Memory(&self.memory)
+        Source::Memory(&self.memory, true)
     }
 }
 
@@ -164,24 +160,24 @@ impl<H: MapperRef> OwnedMemory<H> {
         Self { host, kind }
     }
 
+    fn memory(&self) -> Option<&Memory> {
+        match &self.kind {
+            Kind::Allocated(alloc) => Some(&alloc.memory),
+            Kind::Pinned(table, _) => Some(&table.memory),
+            Kind::Freed => None,
+        }
+    }
+
     /// Returns the length in bytes. Allocated memory consists of whole pages.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        match &self.kind {
-            Kind::Allocated(alloc) => alloc.len_bytes(),
-            Kind::Pinned(table, _) => table.memory.len,
-            Kind::Freed => 0,
-        }
+        self.memory().map_or(0, |memory| memory.len)
     }
 
     /// Returns the physical runs, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        match &self.kind {
-            Kind::Allocated(alloc) => alloc.segments(),
-            Kind::Pinned(table, _) => table.segments(),
-            Kind::Freed => &[],
-        }
+        self.memory().map_or(&[], |memory| &memory.segments)
     }
 
     /// Returns the allocation; `None` for pinned memory.
@@ -196,8 +192,10 @@ impl<H: MapperRef> OwnedMemory<H> {
 impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
     fn source(&self) -> Source<'_> {
         match &self.kind {
-            Kind::Allocated(alloc) => Source::Memory(&alloc.memory),
-            Kind::Pinned(table, direction) => Source::Pinned(&table.memory, *direction),
+            Kind::Allocated(alloc) => Source::Memory(&alloc.memory, true),
+            Kind::Pinned(table, direction) => {
+                Source::Memory(&table.memory, direction.device_writes())
+            }
             Kind::Freed => Source::Freed,
         }
     }

@@ -193,7 +193,7 @@ struct IovaRange {
 pub(crate) struct Memory {
     /// [`Mapper::id`] of the mapper that made it.
     owner: usize,
-    segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
     pub(crate) len: u64,
     /// Alignment in bytes. Each run starts at a multiple of the alignment, and the bytes from the run's end
     /// to the next multiple have the same owner. 1 if unknown.

@@ -45,7 +45,7 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::mapped::DmaDevice<Host<'_>>>();
     is_send::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
     is_sync::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
-    is_send::<vb3_dma::mapped::CpuView<'_, Fake, Mutexes, ToDevice>>();
+    is_send::<vb3_dma::mapped::CpuView<Host<'_>, ToDevice>>();
     is_send::<Fake>();
     is_sync::<Fake>();
     is_send::<vb3_dma::RangeAllocator>();
@@ -79,7 +79,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Config, Fault, Format, Leaf)>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
-    any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
+    any_thread::<CpuView<Host<'_>, ToDevice>>();
     any_thread::<Coherent<Host<'_>>>();
     any_thread::<CoherentPool<Host<'_>>>();
     any_thread::<(CoherentBlock<'_, Arced>, OwnedMemory<Arced>)>();
