@@ -10,7 +10,7 @@ use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Rounds a caller's size up to pages; refuses zero, and more than the machine's RAM.
-    pub(super) fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
+    fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
         if len_bytes == 0 {
             return Err(Error::Invalid);
         }
@@ -166,12 +166,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Returns the host's granule for memory of no device; `Invalid` if it is not a power of two of at least a
-    /// page.
-    pub(super) fn unmapped_granule(&self) -> Result<u64, Error> {
+    /// Returns a size for memory of no device in whole pages, the host's granule for such memory, and the size in
+    /// whole granules. Fails with `Invalid` if the granule is not a power of two of at least a page.
+    pub(super) fn unmapped_lens(&self, len_bytes: u64) -> Result<(u64, u64, u64), Error> {
+        let len = self.checked_len(len_bytes)?;
         let granule = self.platform.unmapped_granule();
-        let is_valid = granule.is_power_of_two() && granule >= self.platform.page_size();
-        is_valid.then_some(granule).ok_or(Error::Invalid)
+        if !granule.is_power_of_two() || granule < self.platform.page_size() {
+            return Err(Error::Invalid);
+        }
+        Ok((len, granule, whole_pieces(len, granule)?))
     }
 
     /// Allocates memory at physical addresses up to `max_addr`, and maps it for no device.
@@ -180,10 +183,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         len_bytes: u64,
         max_addr: PhysAddr,
     ) -> Result<Alloc<P>, Error> {
-        let len = self.checked_len(len_bytes)?;
-        let granule = self.unmapped_granule()?;
+        let (len, granule, held) = self.unmapped_lens(len_bytes)?;
         let request = PageRequest {
-            len: whole_pieces(len, granule)?,
+            len: held,
             granule,
             layout: Layout::Scattered,
             max_addr,
@@ -212,7 +214,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `Invalid` (EINVAL) for no pages, or more than RAM; `NoMemory` (ENOMEM). An error also frees the pages.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let next = |index| self.platform.pages_segment(&pages, index);
-        let runs = collect(self.platform.ram_bytes(), next)
+        let runs = collect(Vec::new(), self.platform.ram_bytes(), next)
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
         let (len, segments) = match runs {
             Ok((len, segments)) if len > 0 => (len, segments),
@@ -237,7 +239,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
         let next = |index| self.platform.pages_segment(&pages, index);
-        match collect(request.len, next) {
+        match collect(Vec::new(), request.len, next) {
             Ok(mut segments) if are_pieces(&segments, request.len, request.granule) => {
                 shorten(&mut segments, len);
                 Ok((pages, segments))
@@ -292,7 +294,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 /// Rounds a length up to whole pieces.
-pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
+fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
     let reason = Reason::new(Constraint::SizeLimit, len, u64::MAX - (piece - 1));
     round_up(len, piece).ok_or(Error::NoMemory(reason))
 }

@@ -23,7 +23,7 @@ mod sync;
 pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
-    List, append, boxed, collect, copy_segments, fill, join_segment, push_segment, reserve, room,
+    List, append, boxed, collect, copy_segments, join_segment, push_segment, reserve, room,
     total_len,
 };
 pub(crate) use single::{Facts, Wanted};

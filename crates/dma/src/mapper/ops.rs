@@ -329,7 +329,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             .platform
             .pin_user(user, addr, len_bytes, direction.device_writes())?;
         let next = |index| self.platform.pinned_segment(&pinned, index);
-        match collect(len_bytes, next) {
+        match collect(Vec::new(), len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
                 self.live.with(|live| live.pins += 1);
                 let memory = self.memory(segments, len_bytes, 1, Caching::Cached);

@@ -1,7 +1,7 @@
 //! Allocations that get their physical pages later, and that can be moved.
 
-use super::alloc::{are_pieces, shorten, whole_pieces};
-use super::{Alloc, Mapper, fill, room};
+use super::alloc::{are_pieces, shorten};
+use super::{Alloc, Mapper, collect, room};
 use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
@@ -24,12 +24,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         len_bytes: u64,
         caching: Caching,
     ) -> Result<Alloc<P>, Error> {
-        let lens = || {
-            let len = self.checked_len(len_bytes)?;
-            let granule = self.unmapped_granule()?;
-            Ok((len, granule, whole_pieces(len, granule)?))
-        };
-        let (len, granule, held) = match lens() {
+        let (len, granule, held) = match self.unmapped_lens(len_bytes) {
             Ok(lens) => lens,
             Err(err) => {
                 self.platform.free_pages(pages);
@@ -75,12 +70,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // Reserves list entries first, because nothing may fail after the pages have moved.
         let memory = &mut alloc.memory;
         let most = usize::try_from(held / memory.granule).unwrap_or(usize::MAX);
-        let mut segments = room(most)?;
+        let segments = room(most)?;
         let answer = place(&self.platform, pages)?;
         memory.caching = caching;
         memory.segments = Vec::new();
         let next = |index| self.platform.pages_segment(pages, index);
-        fill(&mut segments, held, next)?;
+        let mut segments = collect(segments, held, next)?;
         if !are_pieces(&segments, held, memory.granule) {
             return Err(Error::Invalid);
         }

@@ -82,29 +82,18 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
         .ok_or(Error::Invalid)
 }
 
-/// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`. Fails as
-/// [`fill`] does.
+/// Appends the physical runs that `next` returns for the indexes from 0 on, up to the first `None`. Fails with
+/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further.
 pub(super) fn collect(
+    mut list: Vec<Segment>,
     most: u64,
     next: impl Fn(usize) -> Option<Segment>,
 ) -> Result<Vec<Segment>, Error> {
-    let mut list = Vec::new();
-    fill(&mut list, most, next)?;
-    Ok(list)
-}
-
-/// Appends the physical runs that `next` returns to a list. Fails with `Invalid` for more than `most` bytes, so
-/// that a host whose runs do not end is asked no further.
-pub(super) fn fill(
-    list: &mut Vec<Segment>,
-    most: u64,
-    next: impl Fn(usize) -> Option<Segment>,
-) -> Result<(), Error> {
     let (mut index, mut left) = (0usize, most);
     while let Some(segment) = next(index) {
         left = left.checked_sub(segment.len).ok_or(Error::Invalid)?;
-        push_segment(list, segment)?;
+        push_segment(&mut list, segment)?;
         index = index.checked_add(1).ok_or(Error::Invalid)?;
     }
-    Ok(())
+    Ok(list)
 }
