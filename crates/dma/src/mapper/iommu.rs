@@ -56,15 +56,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             // Only the offset in the first granule is fixed; the layer chooses all other bits of the address.
             facts.check_align(DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
-        let needed = facts.placing(plan.total());
+        let needed = facts.placing(plan.total);
         let align = match mode {
             SegmentMode::Contiguous => needed,
             SegmentMode::Compatible => {
-                let natural = plan.total().checked_next_power_of_two();
+                let natural = plan.total.checked_next_power_of_two();
                 needed.max(natural.unwrap_or(1 << 63))
             }
         };
-        let range = self.take_iova(at, plan.total(), limits.mask, align)?;
+        let range = self.take_iova(at, plan.total, limits.mask, align)?;
         let mut done = 0u64;
         match self.map_targets(facts, range, targets, (wanted, mode), &mut done) {
             Ok(output) => Ok((output, range)),

@@ -140,7 +140,8 @@ pub(super) struct Layouter {
     granule: u64,
     /// The device's boundary mask in compatible mode; `None` in contiguous mode.
     boundary: Option<u64>,
-    total: u64,
+    /// Length of the range so far, in bytes.
+    pub(super) total: u64,
     end: Option<u64>,
 }
 
@@ -184,11 +185,6 @@ impl Layouter {
             len: segment.len,
             after_gap,
         })
-    }
-
-    /// Returns the length of the whole range in bytes.
-    pub(super) fn total(&self) -> u64 {
-        self.total
     }
 }
 

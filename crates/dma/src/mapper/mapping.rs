@@ -40,15 +40,6 @@ pub(super) struct Parts<D> {
 }
 
 impl<D> Runs<D> {
-    /// Returns the runs as the device sees them, in order.
-    #[inline]
-    pub(super) fn output(&self) -> &[DmaSegment] {
-        match self {
-            Self::One(run) => slice::from_ref(&run.output),
-            Self::List(parts) => &parts[0].output,
-        }
-    }
-
     /// Returns the parts that do not bounce.
     #[inline]
     pub(super) fn direct(&self) -> &[Segment] {
@@ -123,7 +114,10 @@ impl<P: Platform> Mapping<P> {
     /// Returns the runs as the device sees them, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
-        self.runs.output()
+        match &self.runs {
+            Runs::One(run) => slice::from_ref(&run.output),
+            Runs::List(parts) => &parts[0].output,
+        }
     }
 
     /// Returns the number of bytes that go through the bounce pool.

@@ -38,9 +38,6 @@ use ::alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Default maximum number of devices of a mapper.
-const DEVICES: usize = 64;
-
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
@@ -96,6 +93,7 @@ struct Slot<D> {
     iova: Option<RangeAllocator>,
     spares: spares::Spares,
     queue: flush::Queue,
+    /// The device's allocations, and its bytes of I/O virtual addresses, in use and quarantined.
     live: SlotLive,
 }
 
@@ -301,7 +299,7 @@ impl<P: Platform> Mapper<P> {
     /// # Errors
     /// As [`with_locks`](Self::with_locks).
     pub fn new(platform: P) -> Result<Self, Error> {
-        Self::with_locks(platform, DEVICES)
+        Self::with_locks(platform, 64)
     }
 }
 
@@ -600,11 +598,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.with_slot(space, |state| state.drop_member(untrusted));
         }
         former.map(|_| space).ok_or(Error::Removed)
-    }
-
-    #[inline]
-    fn count(&self, slot: usize, change: impl FnOnce(&mut Counters)) {
-        self.with_slot(slot, |state| change(&mut state.counters));
     }
 }
 

@@ -64,8 +64,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if sync == SyncFor::Device && result.is_ok() {
             self.platform.cache_clean(run.at, run.len);
         }
-        self.count(slot, |c| {
-            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
+        self.with_slot(slot, |state| {
+            let bounced = &mut state.counters.bytes_bounced;
+            *bounced = bounced.saturating_add(copied);
         });
         result
     }

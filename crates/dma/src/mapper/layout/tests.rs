@@ -47,7 +47,7 @@ fn lay_out(
 ) -> (Vec<DmaSegment>, Vec<Placed>, u64) {
     let mut plan = Layouter::new(g, mode, limits);
     let placed: Vec<Placed> = list.iter().map(|&s| plan.place(s).unwrap()).collect();
-    let base = plan.total().next_power_of_two() * 4;
+    let base = plan.total.next_power_of_two() * 4;
     let mut output = Output::new(mode, *limits);
     placed
         .iter()
