@@ -3,8 +3,8 @@
 use super::coherent::as_shortage;
 use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len};
 use crate::{
-    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, Lock, Locks,
-    PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Layout, Lock,
+    Locks, PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 
@@ -274,7 +274,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.live.with(|live| live.allocs -= 1);
         }
         // The memory may also have been mapped through a table, and that translation may wait for a flush.
-        self.flush_all_lazy();
+        self.flush();
         let is_gone = !self.is_stuck(alloc.segments());
         match alloc.pages {
             Some(pages) if is_gone => self.give_pages(pages, held),

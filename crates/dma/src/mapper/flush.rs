@@ -96,7 +96,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         policy == Some(FlushPolicy::Strict)
     }
 
-    fn used_slots(&self) -> usize {
+    pub(super) fn used_slots(&self) -> usize {
         self.used.load(Ordering::Relaxed).min(self.slots.len())
     }
 
@@ -119,13 +119,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         self.platform.iommu_flush(dev);
         while self.with_slot(slot, |state| give_batch(state, until)) == Some(true) {}
-    }
-
-    /// Flushes the waiting ranges of all devices, before memory returns to its owner.
-    pub(super) fn flush_all_lazy(&self) {
-        for slot in 0..self.used_slots() {
-            self.flush_slot(slot);
-        }
     }
 
     /// Lets a range wait for a flush; returns false if it may not wait.

@@ -343,10 +343,10 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
-        match &table.owner {
-            MemoryOwner::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
-            MemoryOwner::Allocated | MemoryOwner::Callers => false,
-        }
+        let MemoryOwner::Pinned(pinned) = &table.owner else {
+            return false;
+        };
+        self.platform.pin_is_current(pinned, user, addr)
     }
 
     fn free_table(&self, table: Table<P>, device_wrote: bool) {
@@ -354,18 +354,16 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         if !self.is_own(memory.owner) {
             return;
         }
-        match owner {
-            MemoryOwner::Allocated => {}
-            MemoryOwner::Callers => self.flush_all_lazy(),
-            MemoryOwner::Pinned(pinned) => {
-                self.flush_all_lazy();
-                if self.may_unpin(&memory.segments) {
-                    self.platform.unpin_user(pinned, device_wrote);
-                } else {
-                    self.keep_pin(pinned, &memory.segments, memory.len);
-                }
-                self.live.with(|live| live.pins -= 1);
+        if !matches!(owner, MemoryOwner::Allocated) {
+            self.flush();
+        }
+        if let MemoryOwner::Pinned(pinned) = owner {
+            if self.may_unpin(&memory.segments) {
+                self.platform.unpin_user(pinned, device_wrote);
+            } else {
+                self.keep_pin(pinned, &memory.segments, memory.len);
             }
+            self.live.with(|live| live.pins -= 1);
         }
         self.live.with(|live| live.tables -= 1);
     }
@@ -395,7 +393,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn flush(&self) {
-        self.flush_all_lazy();
+        (0..self.used_slots()).for_each(|slot| self.flush_slot(slot));
     }
 
     fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {

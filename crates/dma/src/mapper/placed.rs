@@ -2,7 +2,7 @@
 
 use super::alloc::{are_pieces, shorten};
 use super::{Alloc, Mapper, collect, room};
-use crate::{Caching, Error, Lock, Locks, Platform};
+use crate::{Caching, DmaOps, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -62,7 +62,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         // Flushes removed translations, so that no device reaches the old pages through them.
-        self.flush_all_lazy();
+        self.flush();
         if self.is_stuck(alloc.segments()) {
             return Err(Error::Busy);
         }
