@@ -72,9 +72,9 @@ impl PageTable {
     /// format, nothing is mapped in the range, and `prot` allows an access. `Unmappable` (EIO) for
     /// physical addresses beyond the format. The error of `mem` if it has no more tables. An error
     /// changes nothing.
-    pub fn map<M: TableMemory + ?Sized>(
+    pub fn map(
         &mut self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         iova: Iova,
         phys: PhysAddr,
         len: u64,
@@ -109,11 +109,7 @@ impl PageTable {
 
     /// As [`map`](Self::map), for a request that spans several tables or needs tables that do not exist yet.
     #[inline(never)]
-    fn map_any<M: TableMemory + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        request: &MapRange,
-    ) -> Result<(), Error> {
+    fn map_any(&mut self, mem: &mut impl TableMemory, request: &MapRange) -> Result<(), Error> {
         let missing = self.survey(mem, request)?;
         let mut spare = self.take_tables(mem, missing)?;
         self.enter(mem, request, &mut spare)
@@ -125,11 +121,7 @@ impl PageTable {
     }
 
     /// Returns the entries for the first part of a request. Fails if something is mapped there.
-    fn place<M: TableMemory + ?Sized>(
-        &self,
-        mem: &M,
-        request: &MapRange,
-    ) -> Result<FirstPart, Error> {
+    fn place(&self, mem: &impl TableMemory, request: &MapRange) -> Result<FirstPart, Error> {
         let geo = &self.geometry;
         let height = geo.leaf_height(request.iova, request.phys, request.len);
         let path = self.descend(mem, request.iova, height);
@@ -146,7 +138,7 @@ impl PageTable {
 
     /// Returns the number of empty entries from `at` on, at most `most`. The caller has checked that the
     /// first is empty.
-    fn empty_run<M: TableMemory + ?Sized>(&self, mem: &M, at: PhysAddr, most: u64) -> u64 {
+    fn empty_run(&self, mem: &impl TableMemory, at: PhysAddr, most: u64) -> u64 {
         let is_empty = |index: &u64| {
             let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));
             self.geometry.is_empty(mem.read_entry(next))
@@ -155,7 +147,7 @@ impl PageTable {
     }
 
     /// Fails if anything is mapped in the range. Returns how many tables are missing.
-    fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &MapRange) -> Result<u64, Error> {
+    fn survey(&self, mem: &impl TableMemory, request: &MapRange) -> Result<u64, Error> {
         let mut missing = Missing::NONE;
         let mut done = 0u64;
         while done < request.len {
@@ -168,9 +160,9 @@ impl PageTable {
     }
 
     /// Maps a request that `survey` has checked. `spare` has as many tables as `survey` found missing.
-    fn enter<M: TableMemory + ?Sized>(
+    fn enter(
         &mut self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         request: &MapRange,
         spare: &mut Chain,
     ) -> Result<(), Error> {
@@ -194,12 +186,7 @@ impl PageTable {
     }
 
     /// Writes the entries of a part whose table exists.
-    fn fill<M: TableMemory + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        place: &FirstPart,
-        request: &MapRange,
-    ) {
+    fn fill(&mut self, mem: &mut impl TableMemory, place: &FirstPart, request: &MapRange) {
         let geo = self.geometry;
         let first = place.path.end();
         let mut phys = request.phys;

@@ -64,7 +64,7 @@ pub struct Retired {
 impl Retired {
     /// Frees the tables. The caller must have flushed the translation buffers since
     /// [`take_retired`](PageTable::take_retired).
-    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+    pub fn free(mut self, mem: &mut impl TableMemory) {
         self.tables.free(mem, self.bytes);
     }
 }
@@ -77,14 +77,14 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn push<M: TableMemory + ?Sized>(&mut self, mem: &mut M, table: PhysAddr) {
+    pub(super) fn push(&mut self, mem: &mut impl TableMemory, table: PhysAddr) {
         mem.write_entry(table, self.first);
         mem.publish(table, 8);
         self.first = table.get();
         self.len += 1;
     }
 
-    pub(super) fn pop<M: TableMemory + ?Sized>(&mut self, mem: &mut M) -> Option<PhysAddr> {
+    pub(super) fn pop(&mut self, mem: &mut impl TableMemory) -> Option<PhysAddr> {
         if self.len == 0 {
             return None;
         }
@@ -96,7 +96,7 @@ impl Chain {
         Some(table)
     }
 
-    fn free<M: TableMemory + ?Sized>(&mut self, mem: &mut M, bytes: u64) {
+    fn free(&mut self, mem: &mut impl TableMemory, bytes: u64) {
         while let Some(table) = self.pop(mem) {
             mem.free_table(table, bytes);
         }
@@ -134,7 +134,7 @@ impl PageTable {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a configuration that the format does not support; the error of `mem`.
-    pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
+    pub fn new(mem: &mut impl TableMemory, config: &Config) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
         let root = mem.alloc_table(geometry.root_bytes())?;
         Ok(Self {
@@ -179,7 +179,7 @@ impl PageTable {
     }
 
     /// Frees all tables. The caller must make sure that no walker uses them.
-    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+    pub fn free(mut self, mem: &mut impl TableMemory) {
         self.take_retired().free(mem);
         let geo = self.geometry;
         // Frees from the bottom up, one whole height at a time.
@@ -202,7 +202,7 @@ impl PageTable {
 
     /// Walks down to the entry for `iova` at height `stop`, or to an earlier entry that points to no table.
     /// `iova` must be below the table's `input_end`.
-    pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
+    pub(super) fn descend(&self, mem: &impl TableMemory, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {
             entries: [PhysAddr::new(u64::MAX); MAX_LEVELS],
@@ -234,9 +234,9 @@ impl PageTable {
 
     /// Allocates this number of tables, or none.
     #[inline]
-    pub(super) fn take_tables<M: TableMemory + ?Sized>(
+    pub(super) fn take_tables(
         &self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         tables: u64,
     ) -> Result<Chain, Error> {
         let mut spare = Chain::default();
@@ -258,9 +258,9 @@ impl PageTable {
 
     /// Changes the number of used entries of the path's table at `height`. Returns the new number; `None` for
     /// the root, which has no such count.
-    pub(super) fn recount<M: TableMemory + ?Sized>(
+    pub(super) fn recount(
         &self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         path: &Path,
         height: u32,
         change: impl FnOnce(u64) -> u64,

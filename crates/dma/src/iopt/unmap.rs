@@ -15,9 +15,9 @@ impl PageTable {
     /// `Invalid` (EINVAL) unless the range is whole granules of input addresses. The error of `mem` if it
     /// lacks tables for splitting (at most two for each level). An error changes nothing. A range that
     /// splits no block never needs memory.
-    pub fn unmap<M: TableMemory + ?Sized>(
+    pub fn unmap(
         &mut self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         iova: Iova,
         len: u64,
     ) -> Result<u64, Error> {
@@ -38,9 +38,9 @@ impl PageTable {
 
     /// As [`unmap`](Self::unmap), for a range with blocks or in several tables.
     #[inline(never)]
-    fn unmap_any<M: TableMemory + ?Sized>(
+    fn unmap_any(
         &mut self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         start: u64,
         end: u64,
     ) -> Result<u64, Error> {
@@ -69,7 +69,7 @@ impl PageTable {
     }
 
     /// Returns the number of tables needed to split blocks at both ends of a range.
-    fn tables_to_split<M: TableMemory + ?Sized>(&self, mem: &M, start: u64, end: u64) -> u64 {
+    fn tables_to_split(&self, mem: &impl TableMemory, start: u64, end: u64) -> u64 {
         let geo = &self.geometry;
         let mut missing = Missing::NONE;
         for cut in [start, end] {
@@ -88,9 +88,9 @@ impl PageTable {
     }
 
     /// Replaces a block by a table of smaller entries.
-    fn split<M: TableMemory + ?Sized>(
+    fn split(
         &mut self,
-        mem: &mut M,
+        mem: &mut impl TableMemory,
         path: &Path,
         (base, phys): (u64, u64),
         spare: &mut Chain,
@@ -119,12 +119,7 @@ impl PageTable {
 
     /// Clears up to `most` entries of one table, but stops at an entry that points to a table. Unlinks the
     /// table if it is then empty. Returns the number of entries visited, and how many of them were leaves.
-    fn clear<M: TableMemory + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        path: &Path,
-        most: u64,
-    ) -> (u64, u64) {
+    fn clear(&mut self, mem: &mut impl TableMemory, path: &Path, most: u64) -> (u64, u64) {
         let geo = self.geometry;
         let first = path.end();
         let (mut passed, mut leaves) = (0u64, 0u64);
@@ -150,7 +145,7 @@ impl PageTable {
     }
 
     /// Unlinks the empty table at the end of a path, and each higher table that becomes empty as a result.
-    fn take_out<M: TableMemory + ?Sized>(&mut self, mem: &mut M, path: &Path) {
+    fn take_out(&mut self, mem: &mut impl TableMemory, path: &Path) {
         let geo = self.geometry;
         let mut height = path.height;
         while let Some(at) = path.at(height + 1) {

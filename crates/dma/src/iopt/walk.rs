@@ -43,7 +43,7 @@ impl PageTable {
     ///
     /// # Errors
     /// [`Fault`] with the level at which the walk ended.
-    pub fn translate<M: TableMemory + ?Sized>(&self, mem: &M, iova: Iova) -> Result<Leaf, Fault> {
+    pub fn translate(&self, mem: &impl TableMemory, iova: Iova) -> Result<Leaf, Fault> {
         let geo = &self.geometry;
         let fault = |level| Fault {
             level,
@@ -63,12 +63,12 @@ impl PageTable {
     }
 
     /// Iterates in order over all pages and blocks that overlap the addresses `first` to `last`.
-    pub fn leaves<'a, M: TableMemory + ?Sized>(
-        &'a self,
-        mem: &'a M,
+    pub fn leaves(
+        &self,
+        mem: &impl TableMemory,
         first: Iova,
         last: Iova,
-    ) -> impl Iterator<Item = Leaf> + 'a {
+    ) -> impl Iterator<Item = Leaf> {
         let geo = &self.geometry;
         let mut next = first.get();
         // No overflow below: the last input address lies below 2^57.
