@@ -93,7 +93,6 @@ struct Slot<D> {
     iova: Option<RangeAllocator>,
     spares: spares::Spares,
     queue: flush::Queue,
-    /// The device's allocations, and its bytes of I/O virtual addresses, in use and quarantined.
     live: SlotLive,
 }
 

@@ -95,10 +95,7 @@ impl RangeAllocator {
     /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
-        let reserved = self
-            .reserved
-            .capacity()
-            .saturating_mul(size_of::<(u64, u64)>());
+        let reserved = self.reserved.capacity() * size_of::<(u64, u64)>();
         self.tree.nodes.bytes().saturating_add(reserved)
     }
 
@@ -152,7 +149,12 @@ impl RangeAllocator {
         align: u64,
         low: u64,
     ) -> Result<u64, Error> {
-        let mut search = Search::new(units, align, self.flip);
+        let mut search = Search {
+            places: units,
+            align,
+            flip: self.flip,
+            ..Search::default()
+        };
         let found = self.tree.open_block(order, low);
         let found = found.or_else(|| self.tree.lowest_run(&mut search, low));
         let last = found.ok_or_else(|| self.exhausted(len, search.longest))?;

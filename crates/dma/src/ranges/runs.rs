@@ -3,27 +3,18 @@
 use super::tree::{MAX_HEIGHT, NONE, Tree, child_bits, index_of, inside};
 
 /// A search for the lowest run of `places` free places. `flip` minus its last place must be a multiple of `align`.
+#[derive(Default)]
 pub(super) struct Search {
-    places: u64,
-    align: u64,
-    flip: u64,
+    pub(super) places: u64,
+    pub(super) align: u64,
+    pub(super) flip: u64,
     /// The run that was visited last: its first place, and the place after the last.
-    run: (u64, u64),
+    pub(super) run: (u64, u64),
     /// The longest run so far.
     pub(super) longest: u64,
 }
 
 impl Search {
-    pub(super) const fn new(places: u64, align: u64, flip: u64) -> Self {
-        Self {
-            places,
-            align,
-            flip,
-            run: (0, 0),
-            longest: 0,
-        }
-    }
-
     /// Continues over `len` free places from `first`. Returns the last place of the result.
     fn pass(&mut self, first: u64, len: u64) -> Option<u64> {
         let start = if self.run.1 == first {
