@@ -6,15 +6,8 @@ use crate::session::DynDriver;
 use crate::{Error, Invalid, Memory, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
-/// The buffer that acquires memory, and the direction of its queue.
-#[derive(Clone, Copy)]
-pub(crate) struct Target {
-    pub(crate) direction: Direction,
-    pub(crate) index: u32,
-}
-
 impl<M: MemOps> Buffer<M> {
-    /// Gives each plane the memory and length that `request` names.
+    /// Gives each plane the memory and length that `request` names, for transfers in `direction`.
     ///
     /// Does nothing if every plane already has that memory. Calls `buf_cleanup` before memory is
     /// replaced and `buf_init` after. After an error, the caller releases what the buffer has.
@@ -22,7 +15,7 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target,
+        direction: Direction,
         request: &mut QueueBuffer<M>,
     ) -> Result<(), Error> {
         let stale: [bool; MAX_PLANES] =
@@ -33,7 +26,7 @@ impl<M: MemOps> Buffer<M> {
         if !stale.contains(&true) {
             return Ok(());
         }
-        self.cleanup(driver, target.index);
+        self.cleanup(driver, request.index);
         if request.memory == Memory::DmaBuf {
             self.put_planes(mem);
         } else {
@@ -43,8 +36,8 @@ impl<M: MemOps> Buffer<M> {
                 }
             }
         }
-        self.take_planes(mem, target, request)?;
-        driver.buf_init(target.index)?;
+        self.take_planes(mem, direction, request)?;
+        driver.buf_init(request.index)?;
         self.initialised = true;
         Ok(())
     }
@@ -53,13 +46,13 @@ impl<M: MemOps> Buffer<M> {
     fn take_planes(
         &mut self,
         mem: &M,
-        target: Target,
+        direction: Direction,
         request: &mut QueueBuffer<M>,
     ) -> Result<(), Error> {
         let wanted = request.planes.iter_mut().flatten();
         for (number, (plane, wanted)) in (0_u32..).zip(self.planes.iter_mut().zip(wanted)) {
             if plane.memory.is_none() {
-                plane.take(mem, target, number, wanted)?;
+                plane.take(mem, direction, number, wanted)?;
             }
         }
         // An exporter may place memory at its first map, for the devices attached by then. So all planes are
@@ -111,12 +104,11 @@ impl<M: MemOps> Plane<M> {
     fn take(
         &mut self,
         mem: &M,
-        target: Target,
+        direction: Direction,
         number: u32,
         wanted: &mut PlaneRequest<M>,
     ) -> Result<(), Error> {
-        let (device, direction) = (self.device, target.direction);
-        let length = wanted.length_bytes;
+        let (device, length) = (self.device, wanted.length_bytes);
         match &mut wanted.source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
             PlaneSource::UserPtr { user, addr } => {

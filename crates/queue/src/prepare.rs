@@ -1,30 +1,31 @@
 //! Prepares a buffer for the device, and undoes the preparation.
 
-use crate::acquire::Target;
 use crate::buffer::Buffer;
 use crate::session::DynDriver;
 use crate::{
     Error, Invalid, Memory, PlaneLocation, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer,
     Session,
 };
-use vb3_plane::{HintSkip, MemOps, PlaneError};
+use vb3_plane::{Direction, HintSkip, MemOps, PlaneError};
 
 /// `V4L2_FIELD_ALTERNATE`.
 const FIELD_ALTERNATE: u32 = 7;
 
 impl<M: MemOps> Session<'_, M> {
     /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing, except
-    /// that the buffer may lose its former memory.
+    /// that the buffer may lose its former memory: memory that is not the queue's own, as in Linux.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         self.resolve(request)?;
         let is_output = self.queue.config.is_output();
         let hints = self.queue.granted_hints(request);
-        let target = Target {
-            direction: self.queue.config.direction(),
-            index: request.index,
-        };
-        let buffer = self.queue.buffer_mut(request.index)?;
-        buffer.prepare(self.mem, self.driver, target, request, hints)?;
+        let direction = self.queue.config.direction();
+        let index = request.index;
+        let buffer = self.queue.buffer_mut(index)?;
+        let prepared = buffer.prepare(self.mem, self.driver, direction, request, hints);
+        if prepared.is_err() && request.memory != Memory::Mmap {
+            buffer.lose_memory(self.mem, self.driver, index);
+        }
+        prepared?;
         buffer.prepared = true;
         // The timestamp is stored when the buffer is queued.
         buffer.timestamp_ns = 0;
@@ -45,10 +46,25 @@ impl<M: MemOps> Session<'_, M> {
         let planes = &self.queue.buffer(request.index)?.planes;
         let wanted = request.planes.iter_mut().flatten();
         for (number, (plane, wanted)) in (0_u32..).zip(planes.iter().zip(wanted)) {
-            wanted.length_bytes = match &wanted.source {
-                PlaneSource::Mmap => plane.length_bytes,
-                _ => given_length(self.mem, number, wanted, plane.setup_bytes)?,
-            };
+            match &wanted.source {
+                PlaneSource::Mmap => wanted.length_bytes = plane.length_bytes,
+                PlaneSource::UserPtr { .. } => {}
+                PlaneSource::DmaBuf { buf, fd } => {
+                    let (plane, fd) = (number, *fd);
+                    let buf = buf.as_ref().ok_or(Invalid::NoDmaBuf { plane, fd })?;
+                    if wanted.length_bytes == 0 {
+                        wanted.length_bytes = self.mem.dmabuf_len(buf);
+                    }
+                }
+            }
+            if wanted.length_bytes < plane.setup_bytes {
+                return Err(Invalid::LengthBelowSetup {
+                    plane: number,
+                    wanted: plane.setup_bytes,
+                    found: wanted.length_bytes,
+                }
+                .into());
+            }
             if is_output {
                 wanted.payload_bytes = self.queue.given_payload(number, wanted)?;
             } else {
@@ -97,35 +113,6 @@ impl<M: MemOps> Queue<M> {
     }
 }
 
-/// Returns the length of memory that a program provides.
-fn given_length<M: MemOps>(
-    mem: &M,
-    plane: u32,
-    wanted: &PlaneRequest<M>,
-    setup_bytes: u64,
-) -> Result<u64, Error> {
-    let length = match &wanted.source {
-        PlaneSource::DmaBuf { buf, fd } => {
-            let buf = buf.as_ref().ok_or(Invalid::NoDmaBuf { plane, fd: *fd })?;
-            if wanted.length_bytes == 0 {
-                mem.dmabuf_len(buf)
-            } else {
-                wanted.length_bytes
-            }
-        }
-        _ => wanted.length_bytes,
-    };
-    if length < setup_bytes {
-        return Err(Invalid::LengthBelowSetup {
-            plane,
-            wanted: setup_bytes,
-            found: length,
-        }
-        .into());
-    }
-    Ok(length)
-}
-
 impl<M: MemOps> Buffer<M> {
     /// Finds out where the device sees each plane.
     pub(crate) fn place(&mut self, mem: &M) -> Result<(), Error> {
@@ -139,32 +126,16 @@ impl<M: MemOps> Buffer<M> {
         Ok(())
     }
 
-    /// Prepares the buffer. If that fails, releases memory that is not the queue's own, as Linux does.
+    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
     fn prepare(
         &mut self,
         mem: &M,
         driver: &mut DynDriver<'_, M>,
-        target: Target,
+        direction: Direction,
         request: &mut QueueBuffer<M>,
         hints: HintSkip,
     ) -> Result<(), Error> {
-        let prepared = self.prepare_all(mem, driver, target, request, hints);
-        if prepared.is_err() && request.memory != Memory::Mmap {
-            self.lose_memory(mem, driver, target.index);
-        }
-        prepared
-    }
-
-    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
-    fn prepare_all(
-        &mut self,
-        mem: &M,
-        driver: &mut DynDriver<'_, M>,
-        target: Target,
-        request: &mut QueueBuffer<M>,
-        hints: HintSkip,
-    ) -> Result<(), Error> {
-        self.acquire(mem, driver, target, request)?;
+        self.acquire(mem, driver, direction, request)?;
         self.place(mem)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
             // The descriptor's number can be new although the dma-buf is the same.
@@ -184,14 +155,14 @@ impl<M: MemOps> Buffer<M> {
         let mut field = request.field;
         let planes = self.planes.len();
         driver.buf_prepare(Prepare {
-            index: target.index,
+            index: request.index,
             lengths: lengths.get(..planes).unwrap_or(&[]),
             payloads: payloads.get_mut(..planes).unwrap_or(&mut []),
             data_offsets: offsets.get_mut(..planes).unwrap_or(&mut []),
             field: &mut field,
         })?;
         if let Err(e) = self.hand_over(mem, hints) {
-            driver.buf_finish(target.index);
+            driver.buf_finish(request.index);
             return Err(e.into());
         }
         let set = payloads.into_iter().zip(offsets);
