@@ -16,7 +16,7 @@ impl<M: MemOps> Buffer<M> {
         mem: &M,
         driver: &mut DynDriver<'_, M>,
         direction: Direction,
-        request: &mut QueueBuffer<M>,
+        request: &QueueBuffer<M>,
     ) -> Result<(), Error> {
         let stale: [bool; MAX_PLANES] =
             core::array::from_fn(|i| match (self.planes.get(i), request.planes.get(i)) {
@@ -47,9 +47,9 @@ impl<M: MemOps> Buffer<M> {
         &mut self,
         mem: &M,
         direction: Direction,
-        request: &mut QueueBuffer<M>,
+        request: &QueueBuffer<M>,
     ) -> Result<(), Error> {
-        let wanted = request.planes.iter_mut().flatten();
+        let wanted = request.planes.iter().flatten();
         for (number, (plane, wanted)) in (0_u32..).zip(self.planes.iter_mut().zip(wanted)) {
             if plane.memory.is_none() {
                 plane.take(mem, direction, number, wanted)?;
@@ -100,16 +100,17 @@ impl<M: MemOps> Plane<M> {
         }
     }
 
-    /// Acquires the wanted memory. The caller guarantees that the plane has no memory.
+    /// Acquires the wanted memory, and a reference of the plane's own to a dma-buf. The caller guarantees that
+    /// the plane has no memory.
     fn take(
         &mut self,
         mem: &M,
         direction: Direction,
         number: u32,
-        wanted: &mut PlaneRequest<M>,
+        wanted: &PlaneRequest<M>,
     ) -> Result<(), Error> {
         let (device, length) = (self.device, wanted.length_bytes);
-        match &mut wanted.source {
+        match &wanted.source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
             PlaneSource::UserPtr { user, addr } => {
                 let memory = mem.get_userptr(device, user, *addr, length, direction)?;
@@ -119,10 +120,10 @@ impl<M: MemOps> Plane<M> {
             PlaneSource::DmaBuf { buf, fd } => {
                 let (plane, fd) = (number, *fd);
                 let named = buf.as_ref().ok_or(Invalid::NoDmaBuf { plane, fd })?;
+                self.dmabuf = Some(mem.clone_dmabuf(named)?);
                 // Attaches each plane separately, even if several name the same dma-buf, so that each
                 // plane's length is checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
-                self.dmabuf = buf.take();
                 self.location = PlaneLocation::Fd(fd);
             }
         }

@@ -4,7 +4,7 @@ use crate::config::MAX_PLANES;
 use crate::{Memory, PlaneView, RequestId, Timecode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use vb3_plane::{HintSkip, MemOps, PlaneError};
+use vb3_plane::{HintSkip, MemOps};
 
 /// The holder of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,22 +42,6 @@ pub enum PlaneSource<M: MemOps> {
         /// The program's descriptor number, which QUERYBUF returns.
         fd: i32,
     },
-}
-
-impl<M: MemOps> PlaneSource<M> {
-    fn try_clone(&self, mem: &M) -> Result<Self, PlaneError> {
-        Ok(match self {
-            Self::Mmap => Self::Mmap,
-            Self::UserPtr { user, addr } => Self::UserPtr {
-                user: user.clone(),
-                addr: *addr,
-            },
-            Self::DmaBuf { buf, fd } => Self::DmaBuf {
-                buf: buf.as_ref().map(|buf| mem.clone_dmabuf(buf)).transpose()?,
-                fd: *fd,
-            },
-        })
-    }
 }
 
 /// One plane of a buffer that a program queues or prepares.
@@ -146,22 +130,7 @@ impl<M: MemOps> QueueBuffer<M> {
         self.planes.iter().take_while(|p| p.is_some()).count()
     }
 
-    /// Clones the buffer with all its dma-buf references.
-    pub(crate) fn try_clone(&self, mem: &M) -> Result<Self, PlaneError> {
-        let mut clone = Self {
-            planes: core::array::from_fn(|_| None),
-            ..*self
-        };
-        for plane in self.planes.iter().flatten() {
-            let source = plane.source.try_clone(mem);
-            let source = source.inspect_err(|_| clone.release(mem))?;
-            // The clone has no more planes than `self`.
-            let _ = clone.push_plane(PlaneRequest { source, ..*plane });
-        }
-        Ok(clone)
-    }
-
-    /// Releases the dma-buf references that are still in the planes.
+    /// Releases the dma-buf references in the planes.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
             if let PlaneSource::DmaBuf { buf, .. } = &mut plane.source {

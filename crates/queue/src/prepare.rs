@@ -132,7 +132,7 @@ impl<M: MemOps> Buffer<M> {
         mem: &M,
         driver: &mut DynDriver<'_, M>,
         direction: Direction,
-        request: &mut QueueBuffer<M>,
+        request: &QueueBuffer<M>,
         hints: HintSkip,
     ) -> Result<(), Error> {
         self.acquire(mem, driver, direction, request)?;

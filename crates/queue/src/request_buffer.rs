@@ -106,21 +106,17 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Error::QueueError);
         }
         let buffer = self.queue.buffer_mut(index)?;
-        let entry = buffer.in_request.front();
-        let entry = entry.ok_or(Invalid::State { index })?;
-        if buffer.prepared {
+        if buffer.prepared && !buffer.in_request.is_empty() {
             // The memory may have moved, or been revoked, since it was prepared.
             return buffer.place(self.mem);
         }
-        // The request keeps its references for another attempt.
-        let mut wanted = entry.wanted.try_clone(self.mem)?;
-        let prepared = self.prepare(&mut wanted);
-        wanted.release(self.mem);
-        prepared?;
-        if let Some(entry) = self.queue.buffer_mut(index)?.in_request.front_mut() {
-            entry.prepared = true;
-        }
-        Ok(())
+        let entry = buffer.in_request.pop_front();
+        let mut entry = entry.ok_or(Invalid::State { index })?;
+        let prepared = self.prepare(&mut entry.wanted);
+        entry.prepared = prepared.is_ok();
+        // The entry's place is free, and its references serve another attempt.
+        self.queue.buffer_mut(index)?.in_request.push_back(entry);
+        prepared
     }
 
     /// Undoes [`req_prepare`](Self::req_prepare).
