@@ -72,7 +72,7 @@ impl<M: MemOps> Session<'_, M> {
 
     /// Makes buffers for REQBUFS, or with sizes of `create` for CREATE_BUFS. Their number differs from `count` if
     /// the driver needs more or memory is short.
-    fn make(&mut self, count: u32, create: Option<&PlaneSizes>) -> Result<NewBuffers, Error> {
+    fn make(&mut self, count: u32, create: Option<&PlaneSizes>) -> Result<Range<u32>, Error> {
         let config = &self.queue.config;
         let least = match create {
             None => config.min_reqbufs_allocation,
@@ -84,21 +84,27 @@ impl<M: MemOps> Session<'_, M> {
         let sizes = self.driver.queue_setup(create)?;
         let offered = count.max(least).min(free);
         let wanted = self.driver.buffer_count(offered)?.min(free);
-        let made = self.make_buffers(wanted, &sizes);
-        let mut suffices = made.count != 0 && made.count >= least;
-        if suffices && made.count < wanted {
+        let NewBuffers { range, room, cause } = self.make_buffers(wanted, &sizes);
+        // CAST: at most `max_num_buffers`.
+        let made = range.len() as u32;
+        let mut suffices = made != 0 && made >= least;
+        if suffices && made < wanted {
             // The driver decides whether fewer suffice, even if only the gap of indices was too short.
-            suffices = match self.driver.buffer_count(made.count) {
+            suffices = match self.driver.buffer_count(made) {
                 Err(e) if create.is_none() => return Err(e.into()),
                 // In CREATE_BUFS, an error means that the driver needs more buffers.
-                needed => needed.is_ok_and(|needed| needed <= made.count),
+                needed => needed.is_ok_and(|needed| needed <= made),
             };
         }
         if !suffices {
-            self.free_range(made.range());
-            return Err(made.shortfall(wanted.max(least)));
+            self.free_range(range);
+            return Err(Error::NoMemory {
+                wanted: wanted.max(least).into(),
+                found: room.into(),
+                cause,
+            });
         }
-        Ok(made)
+        Ok(range)
     }
 
     /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have consecutive
@@ -153,8 +159,9 @@ impl<M: MemOps> Session<'_, M> {
         }
         self.queue.reset_unused_model();
         made.map(|made| Allocated {
-            first_index: made.first,
-            count: made.count,
+            first_index: made.start,
+            // CAST: at most `max_num_buffers`.
+            count: made.len() as u32,
             coherency,
         })
     }
@@ -244,18 +251,14 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    fn check_same_model(&self, memory: Memory, coherency: Coherency) -> Result<(), Error> {
+    fn check_same_model(&self, wanted: Memory, coherency: Coherency) -> Result<(), Error> {
         match self.memory {
-            Some(found) if found != memory && !self.has_buffers() => Err(Busy::ModelFixed {
-                wanted: memory,
-                found,
+            Some(found) if found != wanted && !self.has_buffers() => {
+                Err(Busy::ModelFixed { wanted, found }.into())
             }
-            .into()),
-            Some(found) if found != memory => Err(Invalid::ModelMismatch {
-                wanted: memory,
-                found: Some(found),
+            found if found.is_some_and(|found| found != wanted) => {
+                Err(Invalid::ModelMismatch { wanted, found }.into())
             }
-            .into()),
             Some(_) if self.coherency != coherency => Err(Invalid::CoherencyMismatch.into()),
             _ => Ok(()),
         }

@@ -11,25 +11,10 @@ const MAX_PLANE_BYTES: u64 = 0xffff_f000;
 
 /// The buffers that one call made, with consecutive indices.
 pub(crate) struct NewBuffers {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-    /// Number of buffers that fit in memory; set if admission freed them because not all fit.
-    room: Option<u32>,
+    pub(crate) range: Range<u32>,
+    /// Number of buffers that fit in memory; more than were made if admission freed them because not all fit.
+    pub(crate) room: u32,
     pub(crate) cause: Option<Reason>,
-}
-
-impl NewBuffers {
-    pub(crate) fn range(&self) -> Range<u32> {
-        self.first..self.first.saturating_add(self.count)
-    }
-
-    pub(crate) fn shortfall(&self, wanted: u32) -> Error {
-        Error::NoMemory {
-            wanted: u64::from(wanted),
-            found: u64::from(self.room.unwrap_or(self.count)),
-            cause: self.cause,
-        }
-    }
 }
 
 impl<M: MemOps> Session<'_, M> {
@@ -37,22 +22,19 @@ impl<M: MemOps> Session<'_, M> {
     /// has free indices, or none.
     pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
         self.queue.shortfall = None;
-        let (first, free) = self.queue.find_hole(wanted);
+        let hole = self.queue.find_hole(wanted);
+        let failed = hole.clone().find_map(|index| {
+            let error = self.make_buffer(index, sizes).err()?;
+            Some((index, error.reason()))
+        });
+        let (end, cause) = failed.unwrap_or((hole.end, None));
         let mut made = NewBuffers {
-            first,
-            count: 0,
-            room: None,
-            cause: None,
+            range: hole.start..end,
+            room: end.saturating_sub(hole.start),
+            cause,
         };
-        for index in first..first.saturating_add(free) {
-            if let Err(e) = self.make_buffer(index, sizes) {
-                made.cause = e.reason();
-                break;
-            }
-            made.count = made.count.saturating_add(1);
-        }
         if self.queue.config.admission {
-            self.admit(&mut made, free);
+            self.admit(&mut made, hole);
         }
         self.queue.shortfall = made.cause;
         made
@@ -60,21 +42,20 @@ impl<M: MemOps> Session<'_, M> {
 
     /// Frees all buffers of a call, unless all were made and placed where their devices reach them. Reserved
     /// but unplaced memory does not count as available.
-    fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
-        let mut room = 0_u32;
-        for index in made.range() {
+    fn admit(&mut self, made: &mut NewBuffers, wanted: Range<u32>) {
+        let failed = made.range.clone().find_map(|index| {
             let buffer = self.queue.buffer_mut(index);
             let mut memories = buffer.into_iter().flat_map(Buffer::memories_mut);
-            if let Err(e) = memories.try_for_each(|memory| self.mem.place(memory)) {
-                made.cause = e.reason();
-                break;
-            }
-            room = room.saturating_add(1);
+            let error = memories.find_map(|memory| self.mem.place(memory).err())?;
+            Some((index, error.reason()))
+        });
+        if let Some((index, cause)) = failed {
+            made.room = index.saturating_sub(wanted.start);
+            made.cause = cause;
         }
-        if room < wanted {
-            self.free_range(made.range());
-            made.count = 0;
-            made.room = Some(room);
+        if failed.is_some() || made.range != wanted {
+            self.free_range(made.range.clone());
+            made.range.end = made.range.start;
         }
     }
 
@@ -140,28 +121,22 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns first index and length of the gap for `wanted` buffers: the first sufficient gap, or else the
-    /// first of the longest.
-    fn find_hole(&self, wanted: u32) -> (u32, u32) {
-        let (mut best_first, mut best) = (0, 0);
-        let (mut first, mut run) = (0_u32, 0_u32);
-        for index in 0..self.config.max_num_buffers {
-            if self.buffer(index).is_ok() {
-                run = 0;
-                continue;
-            }
-            if run == 0 {
-                first = index;
-            }
-            run = run.saturating_add(1);
-            if run > best {
-                (best_first, best) = (first, run);
-            }
-            if best >= wanted {
+    /// Returns the indices for `wanted` buffers: those of the first sufficient gap, or else of the first of the
+    /// longest gaps.
+    fn find_hole(&self, wanted: u32) -> Range<u32> {
+        let (mut first, mut best) = (0, 0..0);
+        for (index, end) in (0..).zip(1..=self.config.max_num_buffers) {
+            // CAST: a gap is not longer than the queue.
+            if best.len() as u32 == wanted {
                 break;
             }
+            if self.buffer(index).is_ok() {
+                first = end;
+            } else if (first..end).len() > best.len() {
+                best = first..end;
+            }
         }
-        (best_first, best.min(wanted))
+        best
     }
 
     /// Reserves capacity in every list for a buffer at `index`; `None` if memory runs out.
