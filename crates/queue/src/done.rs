@@ -123,9 +123,9 @@ impl<M: MemOps> Session<'_, M> {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        let fence = match completion.outcome {
-            DoneState::Done => FenceOutcome::Done,
-            DoneState::Error => FenceOutcome::Failed(EIO),
+        let (state, fence) = match completion.outcome {
+            DoneState::Done => (BufferState::Done, FenceOutcome::Done),
+            DoneState::Error => (BufferState::Error, FenceOutcome::Failed(EIO)),
         };
         buffer.end_access(self.mem, fence);
         buffer.finish(self.mem);
@@ -142,17 +142,11 @@ impl<M: MemOps> Session<'_, M> {
         buffer.last = completion.last;
         buffer.timecode = completion.timecode.or(buffer.timecode);
         buffer.frame_flags = completion.frame_flags.unwrap_or(buffer.frame_flags);
-        buffer.generation = 0;
+        buffer.state = state;
         let request = buffer.request.take();
         let counter = match completion.outcome {
-            DoneState::Done => {
-                buffer.state = BufferState::Done;
-                &mut self.queue.statistics.done
-            }
-            DoneState::Error => {
-                buffer.state = BufferState::Error;
-                &mut self.queue.statistics.errors
-            }
+            DoneState::Done => &mut self.queue.statistics.done,
+            DoneState::Error => &mut self.queue.statistics.errors,
         };
         *counter = counter.saturating_add(1);
         if let Some(request) = request {

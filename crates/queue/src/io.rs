@@ -150,17 +150,15 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::planes(max_planes, planes).into());
         }
         buffer.unprepare(self.mem, self.driver, index);
-        let error = buffer.state == BufferState::Error;
-        buffer.state = BufferState::Dequeued;
-        let last = buffer.last;
         let info = BufferInfo {
-            error,
+            state: BufferState::Dequeued,
             ..buffer.info(self.mem, index, memory)
         };
+        buffer.state = info.state;
         buffer.request_fd = None;
         self.queue.done.pop_front();
         self.queue.queued_count = self.queue.queued_count.saturating_sub(1);
-        if last && !is_output {
+        if info.last && !is_output {
             self.queue.last_buffer_dequeued = true;
         }
         Ok(info)

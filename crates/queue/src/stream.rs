@@ -59,19 +59,21 @@ impl<M: MemOps> Session<'_, M> {
                 Ok(())
             }
             Err(e) => {
-                self.queue.ownership.raise_epoch();
-                for place in 0..ready {
-                    let Some(index) = self.queue.queued.get(place).copied() else {
-                        break;
-                    };
-                    self.queue.ownership.revoke(index);
-                    if let Ok(buffer) = self.queue.buffer_mut(index) {
-                        buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
-                        buffer.state = BufferState::Queued;
-                        buffer.generation = 0;
-                    }
-                }
+                self.take_back();
                 Err(e.into())
+            }
+        }
+    }
+
+    /// Moves the device's buffers to Queued. Tokens become stale.
+    fn take_back(&mut self) {
+        self.queue.ownership.raise_epoch();
+        for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
+            let Some(buffer) = place else { continue };
+            self.queue.ownership.revoke(index);
+            if buffer.state == BufferState::Active {
+                buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
+                buffer.state = BufferState::Queued;
             }
         }
     }
@@ -98,18 +100,15 @@ impl<M: MemOps> Session<'_, M> {
         if core::mem::take(&mut self.queue.streaming) {
             self.driver.unprepare_streaming();
         }
-        self.queue.ownership.raise_epoch();
+        self.take_back();
         for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
             let Some(buffer) = place else { continue };
-            self.queue.ownership.revoke(index);
-            buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
             buffer.unprepare(self.mem, self.driver, index);
             if let Some(request) = buffer.leave_request(self.mem) {
                 self.driver.buf_request_complete(index, request);
             }
             buffer.request_fd = None;
             buffer.state = BufferState::Dequeued;
-            buffer.generation = 0;
             buffer.last = false;
         }
         self.queue.queued.clear();
