@@ -150,53 +150,6 @@ impl<Dev> Config<Dev> {
         }
     }
 
-    /// Checks the configuration and fills in defaults.
-    ///
-    /// Source: Linux 7.2 `vb2_core_queue_init`, differs: this also checks the limits of mmap
-    /// cookies.
-    pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
-        if self.max_num_buffers == 0 {
-            self.max_num_buffers = MIN_MAX_BUFFERS;
-        }
-        if !self
-            .io_modes
-            .intersects(IoModes::MMAP | IoModes::USERPTR | IoModes::DMABUF)
-        {
-            return Err(ConfigError::NoMemoryModel);
-        }
-        if !(12..=16).contains(&self.page_shift) {
-            return Err(ConfigError::PageShift {
-                shift: self.page_shift,
-            });
-        }
-        let most = 1_u32 << (27 - self.page_shift);
-        if self.max_num_buffers < MIN_MAX_BUFFERS || self.max_num_buffers > most {
-            return Err(ConfigError::MaxBuffers {
-                max: self.max_num_buffers,
-                least: MIN_MAX_BUFFERS,
-                most,
-            });
-        }
-        if self.min_queued_buffers != 0 && self.requests != Requests::None {
-            return Err(ConfigError::RequestsWithMinBuffers {
-                min: self.min_queued_buffers,
-            });
-        }
-        if self.min_queued_buffers != 0 {
-            let least = self.min_queued_buffers.saturating_add(1);
-            self.min_reqbufs_allocation = self.min_reqbufs_allocation.max(least);
-        }
-        if self.min_queued_buffers > self.max_num_buffers
-            || self.min_reqbufs_allocation > self.max_num_buffers
-        {
-            return Err(ConfigError::MinBuffers {
-                min: self.min_queued_buffers.max(self.min_reqbufs_allocation),
-                max: self.max_num_buffers,
-            });
-        }
-        Ok(self)
-    }
-
     /// Returns the device that accesses a plane.
     pub(crate) fn device_of(&self, plane: usize) -> Dev
     where
@@ -218,30 +171,4 @@ impl<Dev> Config<Dev> {
             QueueType::Output => Direction::ToDevice,
         }
     }
-}
-
-/// The error in a [`Config`] (EINVAL).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-#[allow(
-    missing_docs,
-    reason = "the errors' texts explain the fields: numbers of buffers, and their bounds"
-)]
-pub enum ConfigError {
-    /// No memory model is offered.
-    #[error("no memory model offered")]
-    NoMemoryModel,
-    /// The page size is not supported.
-    #[error("page shift {shift} is not supported")]
-    PageShift { shift: u32 },
-    /// `max_num_buffers` is out of range.
-    #[error("limit of {max} buffers is not in {least} to {most}")]
-    MaxBuffers { max: u32, least: u32, most: u32 },
-    /// Media requests are allowed, but a minimum number of buffers must be queued before the driver
-    /// starts.
-    #[error("media requests, and {min} buffers needed before starting")]
-    RequestsWithMinBuffers { min: u32 },
-    /// The queue needs more buffers than it may have.
-    #[error("{min} buffers needed, {max} possible")]
-    MinBuffers { min: u32, max: u32 },
 }

@@ -1,6 +1,6 @@
 //! The error type of a queue's calls, with the numbers that explain a refusal.
 
-use crate::{ConfigError, DriverError, Memory, RequestState};
+use crate::{DriverError, Memory, RequestState};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
@@ -47,7 +47,7 @@ pub enum Busy {
     RequestHasBuffer { index: u32 },
 }
 
-/// A wrong argument, or a call in the wrong state (EINVAL).
+/// A wrong argument or configuration, or a call in the wrong state (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[allow(
@@ -136,6 +136,22 @@ pub enum Invalid {
     /// The queue does not offer read() or write().
     #[error("read() or write() is not offered")]
     FileIoNotOffered,
+    /// Configuration: no memory model is offered.
+    #[error("no memory model offered")]
+    NoMemoryModel,
+    /// Configuration: the page size is not supported.
+    #[error("page shift {shift} is not supported")]
+    PageShift { shift: u32 },
+    /// Configuration: `max_num_buffers` is out of range.
+    #[error("limit of {max} buffers is not in {least} to {most}")]
+    MaxBuffers { max: u32, least: u32, most: u32 },
+    /// Configuration: media requests are allowed, but a minimum number of buffers must be queued before the
+    /// driver starts.
+    #[error("media requests, and {min} buffers needed before starting")]
+    RequestsWithMinBuffers { min: u32 },
+    /// Configuration: the queue needs more buffers than it may have.
+    #[error("{min} buffers needed, {max} possible")]
+    MinBuffers { min: u32, max: u32 },
 }
 
 /// Error of a call on a queue.
@@ -145,12 +161,9 @@ pub enum Error {
     /// EBUSY: another activity prevents the call for now.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// EINVAL: an argument is wrong, or the call is not allowed in this state.
+    /// EINVAL: an argument or the configuration is wrong, or the call is not allowed in this state.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// EINVAL: the configuration is invalid.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// EAGAIN: no buffer is done yet.
     #[error("no buffer is done yet")]
     WouldBlock,
@@ -228,7 +241,7 @@ impl Error {
     pub const fn errno(self) -> i32 {
         match self {
             Self::Busy(_) => 16,
-            Self::Invalid(_) | Self::Config(_) => 22,
+            Self::Invalid(_) => 22,
             Self::WouldBlock => 11,
             Self::QueueError => 5,
             Self::LastBuffer => 32,
@@ -239,14 +252,9 @@ impl Error {
             Self::TooManyForFileIo { .. } => 28,
             Self::Fault => 14,
             Self::Plane(e) => e.errno(),
+            Self::Driver(DriverError(e @ 1..=4095)) => e,
             // An invalid errno must not look like success.
-            Self::Driver(DriverError(e)) => {
-                if e >= 1 && e <= 4095 {
-                    e
-                } else {
-                    5
-                }
-            }
+            Self::Driver(_) => 5,
         }
     }
 

@@ -2,8 +2,9 @@
 
 use crate::active::Ownership;
 use crate::buffer::{Buffer, BufferState};
+use crate::config::MIN_MAX_BUFFERS;
 use crate::sync::Arc;
-use crate::{Busy, Config, Error, Invalid, MAX_PLANES, Memory, PlaneView};
+use crate::{Busy, Config, Error, Invalid, IoModes, MAX_PLANES, Memory, PlaneView, Requests};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps, Reason};
@@ -137,8 +138,8 @@ impl<M: MemOps> Queue<M> {
     /// Makes an empty queue.
     ///
     /// # Errors
-    /// * [`Error::Config`] (EINVAL): no memory model offered, `max_num_buffers` below 32 or above
-    ///   the limit of mmap cookies, more buffers needed than allowed.
+    /// * EINVAL: [`Invalid::NoMemoryModel`], [`Invalid::PageShift`], [`Invalid::MaxBuffers`] (below 32 or above
+    ///   the limit of mmap cookies), [`Invalid::RequestsWithMinBuffers`], [`Invalid::MinBuffers`].
     /// * [`Error::NoMemory`] (ENOMEM): no memory for the tables.
     pub fn new(config: Config<M::Device>) -> Result<Self, Error> {
         let config = config.checked()?;
@@ -311,6 +312,45 @@ impl<M: MemOps> Queue<M> {
         let none = self.no_such(index);
         let buffer = self.place_mut(index).and_then(Option::as_mut);
         buffer.ok_or(none)
+    }
+}
+
+impl<Dev> Config<Dev> {
+    /// Checks the configuration and fills in defaults.
+    ///
+    /// Source: Linux 7.2 `vb2_core_queue_init`, differs: this also checks the limits of mmap
+    /// cookies.
+    fn checked(mut self) -> Result<Self, Invalid> {
+        if self.max_num_buffers == 0 {
+            self.max_num_buffers = MIN_MAX_BUFFERS;
+        }
+        if !self
+            .io_modes
+            .intersects(IoModes::MMAP | IoModes::USERPTR | IoModes::DMABUF)
+        {
+            return Err(Invalid::NoMemoryModel);
+        }
+        let shift = self.page_shift;
+        if !(12..=16).contains(&shift) {
+            return Err(Invalid::PageShift { shift });
+        }
+        let (max, least, most) = (self.max_num_buffers, MIN_MAX_BUFFERS, 1 << (27 - shift));
+        if !(least..=most).contains(&max) {
+            return Err(Invalid::MaxBuffers { max, least, most });
+        }
+        let min = self.min_queued_buffers;
+        if min != 0 {
+            if self.requests != Requests::None {
+                return Err(Invalid::RequestsWithMinBuffers { min });
+            }
+            let least = min.saturating_add(1);
+            self.min_reqbufs_allocation = self.min_reqbufs_allocation.max(least);
+        }
+        let min = self.min_reqbufs_allocation;
+        if min > max {
+            return Err(Invalid::MinBuffers { min, max });
+        }
+        Ok(self)
     }
 }
 

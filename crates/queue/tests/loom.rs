@@ -109,9 +109,7 @@ pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
 };
 pub use completions::{Completions, Finished};
-pub use config::{
-    Config, ConfigError, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind,
-};
+pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
 pub use error::{Busy, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};

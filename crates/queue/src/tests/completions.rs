@@ -48,7 +48,6 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(
         crate::BufferState,
         crate::Busy,
-        crate::ConfigError,
         crate::Invalid,
         Memory,
         crate::PlaneLocation,

@@ -1,13 +1,13 @@
 //! Settings of a queue.
 
 use super::fake::FakeMem;
-use crate::{Config, ConfigError, Error, IoModes, Memory, Queue, QueueType};
+use crate::{Config, Error, Invalid, IoModes, Memory, Queue, QueueType};
 
-fn make(change: impl FnOnce(&mut Config<u32>)) -> Result<Queue<FakeMem>, ConfigError> {
+fn make(change: impl FnOnce(&mut Config<u32>)) -> Result<Queue<FakeMem>, Invalid> {
     let mut config = Config::new(0, QueueType::Capture);
     change(&mut config);
     Queue::new(config).map_err(|e| match e {
-        Error::Config(c) => {
+        Error::Invalid(c) => {
             assert_eq!(e.errno(), 22);
             c
         }
@@ -29,7 +29,7 @@ fn defaults_are_filled_in() {
 
 #[test]
 fn limits_are_checked() {
-    let too = |max| ConfigError::MaxBuffers {
+    let too = |max| Invalid::MaxBuffers {
         max,
         least: 32,
         most: 32_768,
@@ -42,7 +42,7 @@ fn limits_are_checked() {
     assert!(make(|c| c.max_num_buffers = 32_768).is_ok());
     assert_eq!(
         make(|c| (c.max_num_buffers, c.page_shift) = (4096, 16)).err(),
-        Some(ConfigError::MaxBuffers {
+        Some(Invalid::MaxBuffers {
             max: 4096,
             least: 32,
             most: 2048
@@ -50,26 +50,26 @@ fn limits_are_checked() {
     );
     assert_eq!(
         make(|c| c.min_queued_buffers = 33).err(),
-        Some(ConfigError::MinBuffers { min: 34, max: 32 })
+        Some(Invalid::MinBuffers { min: 34, max: 32 })
     );
     assert_eq!(
         make(|c| c.min_queued_buffers = u32::MAX).err(),
-        Some(ConfigError::MinBuffers {
+        Some(Invalid::MinBuffers {
             min: u32::MAX,
             max: 32
         })
     );
     assert_eq!(
         make(|c| c.min_reqbufs_allocation = 40).err(),
-        Some(ConfigError::MinBuffers { min: 40, max: 32 })
+        Some(Invalid::MinBuffers { min: 40, max: 32 })
     );
     assert_eq!(
         make(|c| c.page_shift = 11).err(),
-        Some(ConfigError::PageShift { shift: 11 })
+        Some(Invalid::PageShift { shift: 11 })
     );
     assert_eq!(
         make(|c| c.io_modes = IoModes::READ).err(),
-        Some(ConfigError::NoMemoryModel)
+        Some(Invalid::NoMemoryModel)
     );
 }
 

@@ -1,9 +1,7 @@
 //! Tests that every error has a valid errno and a sentence.
 
 use super::std::string::ToString;
-use crate::{
-    Busy, ConfigError, Constraint, DriverError, Error, Invalid, Memory, PlaneError, Reason, Stale,
-};
+use crate::{Busy, Constraint, DriverError, Error, Invalid, Memory, PlaneError, Reason, Stale};
 
 #[test]
 fn every_error_has_its_errno() {
@@ -15,7 +13,7 @@ fn every_error_has_its_errno() {
     let table = [
         (Error::Busy(Busy::FileIo), 16),
         (Error::Invalid(Invalid::PlaneSizes), 22),
-        (Error::Config(ConfigError::NoMemoryModel), 22),
+        (Error::Invalid(Invalid::NoMemoryModel), 22),
         (Error::WouldBlock, 11),
         (Error::QueueError, 5),
         (Error::LastBuffer, 32),

@@ -7,8 +7,8 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
 use crate::{
-    Binding, BoundBuffer, BufferInfo, BufferState, Busy, Config, ConfigError, Error, Invalid,
-    Memory, Queue, QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
+    Binding, BoundBuffer, BufferInfo, BufferState, Busy, Config, Error, Invalid, Memory, Queue,
+    QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
 };
 
 /// Queues that accept media requests, and the requests by number.
@@ -228,8 +228,8 @@ fn requests_may_be_refused_or_required() {
     config.requests = Requests::Optional;
     config.min_queued_buffers = 2;
     let refused = Queue::<super::fake::FakeMem>::new(config).map(|_| ());
-    let why = ConfigError::RequestsWithMinBuffers { min: 2 };
-    assert_eq!(refused, Err(Error::Config(why)));
+    let why = Invalid::RequestsWithMinBuffers { min: 2 };
+    assert_eq!(refused, Err(why.into()));
 }
 
 #[test]
