@@ -135,7 +135,6 @@ pub trait Driver {
     /// The queue returns the error to its caller. Before that, the driver drops its tokens; the buffers
     /// stay queued.
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        let _ = queued;
         Ok(())
     }
 

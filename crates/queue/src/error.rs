@@ -218,7 +218,7 @@ pub enum Error {
 }
 
 impl Invalid {
-    /// Makes [`Invalid::Planes`] from numbers that are at most [`MAX_PLANES`](crate::MAX_PLANES).
+    /// Makes [`Invalid::Planes`] from numbers that fit in 32 bits.
     pub(crate) const fn planes(given: usize, planes: usize) -> Self {
         // CAST: see above.
         let (given, planes) = (given as u32, planes as u32);

@@ -186,19 +186,15 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     fn run_fileio(&mut self) -> Result<(), Error> {
-        if self.queue.num_buffers > MAX_BUFFERS {
-            return Err(Error::TooManyForFileIo {
-                wanted: self.queue.num_buffers,
-                max: MAX_BUFFERS,
-            });
+        let (wanted, max) = (self.queue.num_buffers, MAX_BUFFERS);
+        if wanted > max {
+            return Err(Error::TooManyForFileIo { wanted, max });
         }
         let planes = &self.queue.buffer(0)?.planes;
         let [plane] = planes.as_slice() else {
             // CAST: at most MAX_PLANES.
-            return Err(Busy::SeveralPlanes {
-                planes: planes.len() as u32,
-            }
-            .into());
+            let planes = planes.len() as u32;
+            return Err(Busy::SeveralPlanes { planes }.into());
         };
         let bytes = plane.length_bytes.min(CHUNK_BYTES);
         let none = Error::no_memory(bytes);
@@ -338,9 +334,7 @@ impl<M: MemOps> Queue<M> {
 /// Describes an MMAP buffer that the queue itself queues.
 fn request<M: MemOps>(index: u32, payload_bytes: u64, timestamp_ns: u64) -> QueueBuffer<M> {
     let mut request = QueueBuffer::new(index, Memory::Mmap);
-    if let Some(plane) = request.planes.first_mut() {
-        *plane = Some(PlaneRequest::mmap(payload_bytes));
-    }
+    let _first = request.push_plane(PlaneRequest::mmap(payload_bytes));
     request.timestamp_ns = timestamp_ns;
     request
 }

@@ -2,11 +2,11 @@
 
 use crate::buffer::Plane;
 use crate::config::MAX_PLANES;
-use crate::{Error, Invalid, Memory, Queue, Session};
+use crate::{Error, Invalid, Memory, Queue, QueueType, Session};
 use vb3_plane::{ExportAccess, MemOps};
 
-/// Bit of all mmap offsets (cookies) of a mem2mem device's CAPTURE queue.
-const M2M_CAPTURE: u64 = 1 << 30;
+/// Number of the bit that is set in all mmap offsets (cookies) of a mem2mem device's CAPTURE queue.
+const M2M_CAPTURE_BIT: u32 = 30;
 /// Number of bits of a plane's index in a cookie.
 const PLANE_BITS: u32 = 3;
 const _: () = assert!(
@@ -18,7 +18,7 @@ const _: () = assert!(
 /// its OUTPUT queue.
 #[must_use]
 pub const fn is_m2m_capture(cookie: u64) -> bool {
-    cookie & M2M_CAPTURE != 0
+    cookie & (1 << M2M_CAPTURE_BIT) != 0
 }
 
 /// Access that a program requests for a mapping.
@@ -48,10 +48,9 @@ impl<M: MemOps> Session<'_, M> {
         access: MapAccess,
     ) -> Result<M::Mmap, Error> {
         self.reap();
-        let allowed = if self.queue.config.is_output() {
-            access.write
-        } else {
-            access.read
+        let allowed = match self.queue.config.queue_type {
+            QueueType::Output => access.write,
+            QueueType::Capture => access.read,
         };
         if !access.shared || !allowed {
             return Err(Invalid::MapAccess.into());
@@ -64,13 +63,9 @@ impl<M: MemOps> Session<'_, M> {
         let plane = plane.ok_or(Invalid::Cookie { cookie })?;
         let page = 1_u64 << self.queue.config.page_shift;
         let found = plane.length_bytes.checked_next_multiple_of(page);
-        let found = found.unwrap_or(u64::MAX);
-        if len_bytes > found || len_bytes == 0 {
-            return Err(Invalid::MapLength {
-                wanted: len_bytes,
-                found,
-            }
-            .into());
+        let (wanted, found) = (len_bytes, found.unwrap_or(u64::MAX));
+        if wanted > found || wanted == 0 {
+            return Err(Invalid::MapLength { wanted, found }.into());
         }
         let memory = plane.memory.as_ref().ok_or(Invalid::Cookie { cookie })?;
         Ok(self.mem.mmap(memory, len_bytes)?)
@@ -93,41 +88,29 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.memory != Some(Memory::Mmap) {
             return Err(Invalid::NotMmap.into());
         }
-        let planes = buffer.planes.len();
-        let memory = usize::try_from(plane)
-            .ok()
-            .and_then(|p| buffer.planes.get(p))
-            .and_then(|p| p.memory.as_ref())
-            // CAST: at most MAX_PLANES.
-            .ok_or(Invalid::Planes {
-                given: plane,
-                planes: planes as u32,
-            })?;
+        // CAST: `usize` has 32 bits or more.
+        let plane = plane as usize;
+        let memory = buffer.planes.get(plane).and_then(|p| p.memory.as_ref());
+        let memory = memory.ok_or(Invalid::planes(plane, buffer.planes.len()))?;
         self.queue.check_no_fileio()?;
         Ok(self.mem.export(memory, access)?)
     }
 }
 
 impl<M: MemOps> Queue<M> {
-    fn cookie_base(&self) -> u64 {
-        match self.config.m2m_capture {
-            true => M2M_CAPTURE,
-            false => 0,
-        }
-    }
-
     /// Returns the mmap offset of a plane.
     pub(crate) fn cookie_of(&self, index: u32, plane: usize) -> u64 {
         let shift = self.config.page_shift;
         // CAST: a plane's number is below MAX_PLANES.
         let plane = (plane as u64) << shift;
-        self.cookie_base() | (u64::from(index) << (shift + PLANE_BITS)) | plane
+        let base = u64::from(self.config.m2m_capture) << M2M_CAPTURE_BIT;
+        base | (u64::from(index) << (shift + PLANE_BITS)) | plane
     }
 
     /// Returns the plane at an mmap offset.
     fn find_cookie(&self, cookie: u64) -> Option<&Plane<M>> {
         let shift = self.config.page_shift;
-        let offset = cookie ^ self.cookie_base();
+        let offset = cookie & !(1 << M2M_CAPTURE_BIT);
         let index = u32::try_from(offset >> (shift + PLANE_BITS)).ok()?;
         let number = usize::try_from((offset >> shift) & (MAX_PLANES as u64 - 1)).ok()?;
         let plane = self.buffer(index).ok()?.planes.get(number)?;

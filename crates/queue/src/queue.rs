@@ -280,19 +280,15 @@ impl<M: MemOps> Queue<M> {
     /// # Errors
     /// EBUSY: [`Busy::FileIo`].
     pub fn check_no_fileio(&self) -> Result<(), Error> {
-        if self.fileio.is_some() {
-            Err(Busy::FileIo.into())
-        } else {
-            Ok(())
+        match self.fileio {
+            Some(_) => Err(Busy::FileIo.into()),
+            None => Ok(()),
         }
     }
 
     fn no_such(&self, index: u32) -> Error {
-        Invalid::Index {
-            index,
-            buffers: self.num_buffers,
-        }
-        .into()
+        let buffers = self.num_buffers;
+        Invalid::Index { index, buffers }.into()
     }
 
     pub(crate) fn buffer(&self, index: u32) -> Result<&Buffer<M>, Error> {

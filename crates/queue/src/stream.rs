@@ -23,13 +23,10 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.streaming {
             return Ok(());
         }
-        let least = self.queue.config.min_queued_buffers.max(1);
-        if self.queue.num_buffers < least {
-            return Err(Invalid::TooFewBuffers {
-                wanted: least,
-                found: self.queue.num_buffers,
-            }
-            .into());
+        let wanted = self.queue.config.min_queued_buffers.max(1);
+        let found = self.queue.num_buffers;
+        if found < wanted {
+            return Err(Invalid::TooFewBuffers { wanted, found }.into());
         }
         self.driver.prepare_streaming()?;
         if self.can_start() {
