@@ -125,11 +125,6 @@ impl<M: MemOps> QueueBuffer<M> {
         }
     }
 
-    /// Returns the number of planes that the program passed.
-    pub(crate) fn num_planes(&self) -> usize {
-        self.planes.iter().take_while(|p| p.is_some()).count()
-    }
-
     /// Releases the dma-buf references in the planes.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {

@@ -171,13 +171,12 @@ impl<M: MemOps> Queue<M> {
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
         if self.config.is_output() {
-            let copies_timestamps = self.config.timestamps == TimestampKind::Copy;
-            let buffer = self.buffer_mut(request.index)?;
-            buffer.timestamp_ns = if copies_timestamps {
-                request.timestamp_ns
-            } else {
-                0
+            let timestamp_ns = match self.config.timestamps {
+                TimestampKind::Copy => request.timestamp_ns,
+                TimestampKind::Monotonic => 0,
             };
+            let buffer = self.buffer_mut(request.index)?;
+            buffer.timestamp_ns = timestamp_ns;
             buffer.timecode = request.timecode;
         }
         Ok(())
@@ -215,27 +214,22 @@ impl<M: MemOps> Queue<M> {
 
     /// Checks the request's planes as far as possible without their memory.
     pub(crate) fn check_planes(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
-        let index = request.index;
-        let buffer = self.buffer(index)?;
-        if self.memory != Some(request.memory) {
-            let mismatch = Invalid::ModelMismatch {
-                wanted: request.memory,
-                found: self.memory,
-            };
-            return Err(mismatch.into());
+        let planes = self.buffer(request.index)?.planes.len();
+        let (wanted, found) = (request.memory, self.memory);
+        if found != Some(wanted) {
+            return Err(Invalid::ModelMismatch { wanted, found }.into());
         }
-        let planes = buffer.planes.len();
-        let given = request.num_planes();
+        let given = request.planes.iter().take_while(|p| p.is_some()).count();
         if given < planes {
             return Err(Invalid::planes(given, planes).into());
         }
         for (number, plane) in (0_u32..).zip(request.planes.iter().flatten().take(planes)) {
-            let fits = match plane.source {
-                PlaneSource::Mmap => request.memory == Memory::Mmap,
-                PlaneSource::UserPtr { .. } => request.memory == Memory::UserPtr,
-                PlaneSource::DmaBuf { .. } => request.memory == Memory::DmaBuf,
+            let given = match plane.source {
+                PlaneSource::Mmap => Memory::Mmap,
+                PlaneSource::UserPtr { .. } => Memory::UserPtr,
+                PlaneSource::DmaBuf { .. } => Memory::DmaBuf,
             };
-            if !fits {
+            if given != wanted {
                 return Err(Invalid::Source { plane: number }.into());
             }
         }

@@ -13,7 +13,7 @@ use crate::{Busy, Error, RequestState};
 use alloc::vec::Vec;
 
 /// Maximum number of buffers in a request. No two of them belong to the same queue.
-pub const MAX_REQUEST_BUFFERS: usize = 64;
+const MAX_REQUEST_BUFFERS: usize = 64;
 
 /// A buffer in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,10 +70,9 @@ impl Request {
     /// # Errors
     /// [`Busy::Request`] (EBUSY): the request is not Idle.
     pub fn check_idle(&self) -> Result<(), Error> {
-        if self.state == RequestState::Idle {
-            Ok(())
-        } else {
-            Err(Busy::Request { state: self.state }.into())
+        match self.state {
+            RequestState::Idle => Ok(()),
+            state => Err(Busy::Request { state }.into()),
         }
     }
 

@@ -117,7 +117,7 @@ pub use mmap::{MapAccess, is_m2m_capture};
 pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
-pub use request::{BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost};
+pub use request::{BoundBuffer, Request, RequestHost};
 pub use request_buffer::Binding;
 pub use request_state::{RequestId, RequestState};
 pub use session::Session;
