@@ -85,11 +85,11 @@ impl<M: MemOps> Plane<M> {
         let Some(memory) = &self.memory else {
             return false;
         };
-        let same_length = self.length_bytes == wanted.length_bytes;
+        let same_length = self.info.length_bytes == wanted.length_bytes;
         match (&wanted.source, &self.dmabuf) {
             (PlaneSource::Mmap, _) => true,
             (PlaneSource::UserPtr { user, addr }, _) => {
-                self.location == PlaneLocation::UserPtr(*addr)
+                self.info.location == PlaneLocation::UserPtr(*addr)
                     && same_length
                     && mem.is_current(memory, user, *addr)
             }
@@ -115,7 +115,7 @@ impl<M: MemOps> Plane<M> {
             PlaneSource::UserPtr { user, addr } => {
                 let memory = mem.get_userptr(device, user, *addr, length, direction)?;
                 self.memory = Some(memory);
-                self.location = PlaneLocation::UserPtr(*addr);
+                self.info.location = PlaneLocation::UserPtr(*addr);
             }
             PlaneSource::DmaBuf { buf, fd } => {
                 let (plane, fd) = (number, *fd);
@@ -124,10 +124,10 @@ impl<M: MemOps> Plane<M> {
                 // Attaches each plane separately, even if several name the same dma-buf, so that each
                 // plane's length is checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
-                self.location = PlaneLocation::Fd(fd);
+                self.info.location = PlaneLocation::Fd(fd);
             }
         }
-        self.length_bytes = length;
+        self.info.length_bytes = length;
         Ok(())
     }
 }

@@ -215,12 +215,9 @@ pub(crate) struct Plane<M: MemOps> {
     pub(crate) dmabuf: Option<M::DmaBuf>,
     /// The driver's view of the memory; `None` unless the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
-    pub(crate) location: PlaneLocation,
-    pub(crate) length_bytes: u64,
     /// Bytes that the format needs.
     pub(crate) setup_bytes: u64,
-    pub(crate) payload_bytes: u64,
-    pub(crate) data_offset: u64,
+    pub(crate) info: PlaneInfo,
 }
 
 /// A buffer.
@@ -316,9 +313,9 @@ impl<M: MemOps> Buffer<M> {
             let plane = self.planes.get(i)?;
             Some(PlaneView {
                 cookie: plane.cookie.clone()?,
-                length_bytes: plane.length_bytes,
-                payload_bytes: plane.payload_bytes,
-                data_offset: plane.data_offset,
+                length_bytes: plane.info.length_bytes,
+                payload_bytes: plane.info.payload_bytes,
+                data_offset: plane.info.data_offset,
             })
         })
     }
@@ -342,7 +339,7 @@ impl<M: MemOps> Buffer<M> {
             field: self.field,
             timecode: self.timecode,
             frame_flags: self.frame_flags,
-            planes: core::array::from_fn(|i| self.planes.get(i).map(Plane::info)),
+            planes: core::array::from_fn(|i| self.planes.get(i).map(|plane| plane.info)),
         }
     }
 }
@@ -359,24 +356,25 @@ impl<M: MemOps> Plane<M> {
             memory,
             dmabuf: None,
             cookie: None,
-            location,
-            length_bytes: setup_bytes,
             setup_bytes,
-            payload_bytes: 0,
-            data_offset: 0,
+            info: PlaneInfo {
+                length_bytes: setup_bytes,
+                payload_bytes: 0,
+                data_offset: 0,
+                location,
+            },
         }
     }
 
     /// Sets payload and data offset. Limits the payload to the length, and the offset to the
     /// payload.
     pub(crate) fn set_payload(&mut self, payload_bytes: u64, data_offset: u64) {
-        self.payload_bytes = payload_bytes.min(self.length_bytes);
-        self.data_offset = data_offset.min(self.payload_bytes);
+        self.info.payload_bytes = payload_bytes.min(self.info.length_bytes);
+        self.info.data_offset = data_offset.min(self.info.payload_bytes);
     }
 
     /// Releases the memory, and resets the plane.
     pub(crate) fn put(&mut self, mem: &M) {
-        self.cookie = None;
         let dmabuf = self.dmabuf.take();
         if let Some(mut memory) = self.memory.take() {
             if dmabuf.is_some() {
@@ -387,23 +385,12 @@ impl<M: MemOps> Plane<M> {
         if let Some(dmabuf) = dmabuf {
             mem.put_dmabuf(dmabuf);
         }
-        self.location = match self.location {
+        let location = match self.info.location {
             PlaneLocation::Cookie(cookie) => PlaneLocation::Cookie(cookie),
             PlaneLocation::UserPtr(_) => PlaneLocation::UserPtr(0),
             PlaneLocation::Fd(_) => PlaneLocation::Fd(0),
         };
-        self.length_bytes = self.setup_bytes;
-        self.payload_bytes = 0;
-        self.data_offset = 0;
-    }
-
-    fn info(&self) -> PlaneInfo {
-        PlaneInfo {
-            length_bytes: self.length_bytes,
-            payload_bytes: self.payload_bytes,
-            data_offset: self.data_offset,
-            location: self.location,
-        }
+        *self = Self::new(self.device, self.setup_bytes, location, None);
     }
 }
 

@@ -132,8 +132,8 @@ impl<M: MemOps> Session<'_, M> {
         let offsets = completion.data_offsets.filter(|_| !is_output);
         for (i, plane) in buffer.planes.iter_mut().enumerate() {
             let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();
-            let payload = given(&completion.payloads).unwrap_or(plane.payload_bytes);
-            let offset = given(&offsets).unwrap_or(plane.data_offset);
+            let payload = given(&completion.payloads).unwrap_or(plane.info.payload_bytes);
+            let offset = given(&offsets).unwrap_or(plane.info.data_offset);
             plane.set_payload(payload, offset);
         }
         buffer.timestamp_ns = completion.timestamp_ns.unwrap_or(buffer.timestamp_ns);

@@ -196,7 +196,7 @@ impl<M: MemOps> Session<'_, M> {
             let planes = planes.len() as u32;
             return Err(Busy::SeveralPlanes { planes }.into());
         };
-        let bytes = plane.length_bytes.min(CHUNK_BYTES);
+        let bytes = plane.info.length_bytes.min(CHUNK_BYTES);
         let none = Error::no_memory(bytes);
         let bytes = usize::try_from(bytes).map_err(|_| none)?;
         let mut chunk = Vec::new();
@@ -254,7 +254,7 @@ impl<M: MemOps> Session<'_, M> {
             self.core_dqbuf(MAX_PLANES)?.index
         };
         let plane = self.queue.buffer(index)?.planes.first();
-        let end = plane.map_or(0, |plane| plane.length_bytes);
+        let end = plane.map_or(0, |plane| plane.info.length_bytes);
         Ok(Current { index, pos: 0, end })
     }
 

@@ -62,7 +62,7 @@ impl<M: MemOps> Session<'_, M> {
         let plane = self.queue.find_cookie(cookie);
         let plane = plane.ok_or(Invalid::Cookie { cookie })?;
         let page = 1_u64 << self.queue.config.page_shift;
-        let found = plane.length_bytes.checked_next_multiple_of(page);
+        let found = plane.info.length_bytes.checked_next_multiple_of(page);
         let (wanted, found) = (len_bytes, found.unwrap_or(u64::MAX));
         if wanted > found || wanted == 0 {
             return Err(Invalid::MapLength { wanted, found }.into());

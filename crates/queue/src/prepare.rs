@@ -47,7 +47,7 @@ impl<M: MemOps> Session<'_, M> {
         let wanted = request.planes.iter_mut().flatten();
         for (number, (plane, wanted)) in (0_u32..).zip(planes.iter().zip(wanted)) {
             match &wanted.source {
-                PlaneSource::Mmap => wanted.length_bytes = plane.length_bytes,
+                PlaneSource::Mmap => wanted.length_bytes = plane.info.length_bytes,
                 PlaneSource::UserPtr { .. } => {}
                 PlaneSource::DmaBuf { buf, fd } => {
                     let (plane, fd) = (number, *fd);
@@ -140,7 +140,7 @@ impl<M: MemOps> Buffer<M> {
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
             // The descriptor's number can be new although the dma-buf is the same.
             if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
-                (&mut plane.location, &wanted.source)
+                (&mut plane.info.location, &wanted.source)
             {
                 *known = *fd;
             }

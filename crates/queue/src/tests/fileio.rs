@@ -194,7 +194,7 @@ fn data_before_the_offset_is_not_read() {
     read(&mut b, &mut user, SIZE).unwrap_err();
     capture(&mut b, 9, 1000);
     if let Some(Some(buffer)) = b.queue.buffers.first_mut() {
-        buffer.planes[0].data_offset = 200;
+        buffer.planes[0].info.data_offset = 200;
     }
     assert_eq!(read(&mut b, &mut user, SIZE), Ok(800));
     b.finish();
