@@ -257,15 +257,9 @@ impl fmt::Debug for Ownership {
 #[derive(Debug)]
 #[must_use = "dropping the token returns the buffer with an error"]
 pub struct Active<C> {
-    ownership: Arc<Ownership>,
-    facts: TokenFacts,
+    pub(crate) ownership: Arc<Ownership>,
     pub(crate) epoch: u64,
-    planes: [Option<PlaneView<C>>; MAX_PLANES],
-}
-
-/// Values of a token's buffer, without the planes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TokenFacts {
+    pub(crate) planes: [Option<PlaneView<C>>; MAX_PLANES],
     pub(crate) index: u32,
     pub(crate) generation: u64,
     pub(crate) timestamp_ns: u64,
@@ -273,40 +267,21 @@ pub(crate) struct TokenFacts {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
-    /// True until the queue takes the token. While it is true, dropping the token returns the buffer. Stored
-    /// here because padding leaves room for it.
+    /// True until the queue takes the token. While it is true, dropping the token returns the buffer.
     pub(crate) armed: bool,
 }
 
 impl<C> Active<C> {
-    /// Makes the valid token of a buffer.
-    pub(crate) fn new(
-        ownership: &Arc<Ownership>,
-        facts: TokenFacts,
-        planes: [Option<PlaneView<C>>; MAX_PLANES],
-    ) -> Self {
-        ownership.grant(facts.index, facts.generation);
-        Self {
-            ownership: Arc::clone(ownership),
-            facts,
-            epoch: ownership.epoch(),
-            planes,
-        }
-    }
-
     /// Returns the buffer's index.
     #[must_use]
     pub fn index(&self) -> u32 {
-        self.facts.index
+        self.index
     }
 
     /// Returns whether the device no longer owns the buffer.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.ownership.epoch() != self.epoch
-            || !self
-                .ownership
-                .is_live(self.facts.index, self.facts.generation)
+        self.ownership.epoch() != self.epoch || !self.ownership.is_live(self.index, self.generation)
     }
 
     /// Returns the planes of the buffer, in order.
@@ -334,37 +309,32 @@ impl<C> Active<C> {
     /// Returns the program's timestamp in nanoseconds on OUTPUT queues that copy timestamps, else 0.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {
-        self.facts.timestamp_ns
+        self.timestamp_ns
     }
 
     /// Returns `V4L2_FIELD_*`: the program's value on OUTPUT, or the value that the driver set in
     /// `buf_prepare`.
     #[must_use]
     pub fn field(&self) -> u32 {
-        self.facts.field
+        self.field
     }
 
     /// Returns the program's timecode (OUTPUT).
     #[must_use]
     pub fn timecode(&self) -> Option<Timecode> {
-        self.facts.timecode
+        self.timecode
     }
 
     /// Returns the program's frame flags (OUTPUT).
     #[must_use]
     pub fn frame_flags(&self) -> u32 {
-        self.facts.frame_flags
+        self.frame_flags
     }
 
     /// Returns the media request that queued the buffer.
     #[must_use]
     pub fn request(&self) -> Option<RequestId> {
-        self.facts.request
-    }
-
-    /// Returns the state that the token shares with its queue.
-    pub(crate) fn ownership(&self) -> &Ownership {
-        &self.ownership
+        self.request
     }
 
     /// Consumes the token for the queue that has `ownership`. Returns the buffer's index and the token's
@@ -376,17 +346,16 @@ impl<C> Active<C> {
         if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
             return Err(Stale);
         }
-        self.facts.armed = false;
-        self.ownership.revoke(self.facts.index);
-        Ok((self.facts.index, self.facts.generation))
+        self.armed = false;
+        self.ownership.revoke(self.index);
+        Ok((self.index, self.generation))
     }
 }
 
 impl<C> Drop for Active<C> {
     fn drop(&mut self) {
-        if self.facts.armed {
-            self.ownership
-                .drop_token(self.facts.index, self.facts.generation);
+        if self.armed {
+            self.ownership.drop_token(self.index, self.generation);
         }
     }
 }

@@ -59,7 +59,7 @@ impl<C> Completions<C> {
         if self.list.len() >= self.limit {
             return Err(Stale);
         }
-        token.ownership().add_pending();
+        token.ownership.add_pending();
         self.list.push_back(Finished { token, completion });
         Ok(())
     }
@@ -67,7 +67,7 @@ impl<C> Completions<C> {
     /// Removes and returns the oldest buffer.
     pub fn pop(&mut self) -> Option<Finished<C>> {
         let finished = self.list.pop_front()?;
-        finished.token.ownership().sub_pending();
+        finished.token.ownership.sub_pending();
         Some(finished)
     }
 
@@ -76,7 +76,7 @@ impl<C> Completions<C> {
         self.list.retain(|finished| {
             let is_live = !finished.token.is_stale();
             if !is_live {
-                finished.token.ownership().sub_pending();
+                finished.token.ownership.sub_pending();
             }
             is_live
         });

@@ -7,8 +7,8 @@
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
 //! for none. There, the device owns a buffer from QBUF on.
 
-use crate::active::TokenFacts;
 use crate::buffer::Buffer;
+use crate::sync::Arc;
 use crate::{Active, BufferState, Error, Queue, Session};
 use vb3_plane::{FenceOutcome, MemOps};
 
@@ -71,13 +71,18 @@ impl<M: MemOps> Session<'_, M> {
         let generation = self.queue.next_generation;
         // Generations cannot overflow: no queue passes 2^63 buffers to its driver.
         self.queue.next_generation = generation.wrapping_add(1);
+        let ownership = Arc::clone(&self.queue.ownership);
         let buffer = self.queue.buffer_mut(index)?;
         buffer.state = BufferState::Active;
         buffer.generation = generation;
         for memory in buffer.memories_mut() {
             self.mem.begin_access(memory);
         }
-        let facts = TokenFacts {
+        ownership.grant(index, generation);
+        Ok(Active {
+            epoch: ownership.epoch(),
+            ownership,
+            planes: buffer.views(),
             index,
             generation,
             timestamp_ns: buffer.timestamp_ns,
@@ -86,9 +91,7 @@ impl<M: MemOps> Session<'_, M> {
             frame_flags: buffer.frame_flags,
             request: buffer.request,
             armed: true,
-        };
-        let views = buffer.views();
-        Ok(Active::new(&self.queue.ownership, facts, views))
+        })
     }
 
     /// Returns whether enough buffers are queued to start the driver.

@@ -4,7 +4,7 @@ use super::check::mmap_buffer;
 use super::fake::done;
 use super::std::thread;
 use super::{BOTH, Bench};
-use crate::active::{Ownership, TokenFacts};
+use crate::active::Ownership;
 use crate::{Active, BufferState, MemOps as _, Memory, QueueType, Stale, Statistics};
 
 fn streaming(queue_type: QueueType) -> Bench {
@@ -214,7 +214,11 @@ fn every_end_of_ownership_raises_the_epoch() {
 fn repeatedly_dropped_index_is_listed_once() {
     let ownership = Ownership::new(4).unwrap();
     let token = |index, generation| {
-        let facts = TokenFacts {
+        ownership.grant(index, generation);
+        Active::<u64> {
+            ownership: ownership.clone(),
+            epoch: ownership.epoch(),
+            planes: Default::default(),
             index,
             generation,
             timestamp_ns: 0,
@@ -223,8 +227,7 @@ fn repeatedly_dropped_index_is_listed_once() {
             frame_flags: 0,
             request: None,
             armed: true,
-        };
-        Active::<u64>::new(&ownership, facts, Default::default())
+        }
     };
     for (generation, index) in [(1, 0), (2, 1), (3, 0), (4, 3), (5, 0)] {
         drop(token(index, generation));
