@@ -1,8 +1,8 @@
 //! The CPU's view of planes: read() and write() emulation, and drivers that use the CPU.
 
-use super::mapping::{Attached, memory_error};
+use super::mapping::memory_error;
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
-use crate::{PlaneError, UserMemory};
+use crate::PlaneError;
 use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
 
@@ -65,17 +65,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if end.is_none_or(|end| end > plane.len_bytes) {
             return Err(PlaneError::Invalid(None));
         }
-        match &plane.kind {
-            Kind::Allocated { memory, own, .. } => {
-                let own = usize::from(own.is_some());
-                self.copy_memory(*memory, offset, bytes, Some(own))?;
-            }
-            Kind::Imported {
-                at: Attached { memory, .. },
-                ..
-            }
-            | Kind::Virtual { memory, .. } => self.copy_memory(*memory, offset, bytes, Some(0))?,
-            Kind::User(key) => self.copy_user(*key, offset, bytes)?,
+        if let Kind::User(key) = plane.kind {
+            self.copy_user(key, offset, bytes)?;
+        } else if let Some(memory) = plane.used_memory() {
+            let is_attached = matches!(plane.kind, Kind::Allocated { own: Some(_), .. });
+            self.copy_memory(memory, offset, bytes, Some(usize::from(is_attached)))?;
         }
         self.buffers.observer().copied(plane.dev.dma, len);
         Ok(())
@@ -112,7 +106,16 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn copy_user(&self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
-        let copied = self.with_user(key, |user| copy_pinned(self.ops(), user, offset, bytes));
+        let ops = self.ops();
+        let copied = self.with_user(key, |user| {
+            if let Some(vmap) = user.vmap() {
+                return bytes.transfer(ops, vmap, offset);
+            }
+            let vmap = ops.vmap_table(user.table())?;
+            let copied = bytes.transfer(ops, &vmap, offset);
+            ops.vunmap(vmap);
+            copied
+        });
         let copied = copied.ok_or(PlaneError::Invalid(None))?;
         copied.map_err(|e| view_error(Error::Dma(e)))
     }
@@ -163,19 +166,4 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().copied(dev, len);
         Ok(())
     }
-}
-
-fn copy_pinned<O: DmaOps>(
-    ops: &O,
-    user: &UserMemory<O>,
-    offset: u64,
-    bytes: Bytes<'_>,
-) -> Result<(), vb3_dma::Error> {
-    if let Some(vmap) = user.vmap() {
-        return bytes.transfer(ops, vmap, offset);
-    }
-    let vmap = ops.vmap_table(user.table())?;
-    let copied = bytes.transfer(ops, &vmap, offset);
-    ops.vunmap(vmap);
-    copied
 }
