@@ -21,31 +21,28 @@ pub enum MemoryKind {
     UserVirtual,
 }
 
-/// Work that is due when memory passes to the device (prepare) or back (finish).
+/// Cache maintenance that is due when memory passes to the device (prepare) or back (finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
-    /// No work.
+    /// None by this crate. The exporter of imported memory, and the CPU access of virtual memory, do their own.
     Nothing,
-    /// Cache maintenance by this crate, through the DMA layer.
+    /// By this crate, through the DMA layer.
     Sync,
-    /// Cache maintenance that is necessary, but that the user asked to omit.
+    /// Necessary, but the user asked to omit it.
     Skipped,
-    /// Work of the exporter, which owns the imported memory.
-    Exporter,
-    /// A CPU access begins (prepare) or ends (finish).
-    CpuAccess,
 }
 
-/// Returns the work before the device uses the memory (prepare), and after it (finish).
+/// Returns the maintenance before the device uses the memory (prepare), and after it (finish).
 ///
 /// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`, `vb2_dma_sg_finish`, differs:
-/// stores no cache hints, and also returns the work for imported and virtual memory.
+/// stores no cache hints.
 #[must_use]
 pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (Due, Due) {
     match memory {
-        MemoryKind::Allocated(Coherency::Coherent) | MemoryKind::UserVirtual => {
-            (Due::Nothing, Due::Nothing)
-        }
+        MemoryKind::Allocated(Coherency::Coherent)
+        | MemoryKind::Imported
+        | MemoryKind::Virtual
+        | MemoryKind::UserVirtual => (Due::Nothing, Due::Nothing),
         MemoryKind::Allocated(Coherency::NonCoherent)
         | MemoryKind::Scattered
         | MemoryKind::User => {
@@ -63,7 +60,5 @@ pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (D
             };
             (prepare, finish)
         }
-        MemoryKind::Imported => (Due::Exporter, Due::Exporter),
-        MemoryKind::Virtual => (Due::CpuAccess, Due::CpuAccess),
     }
 }

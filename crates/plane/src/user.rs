@@ -211,7 +211,7 @@ impl<O: DmaOps> UserMemory<O> {
         &self.table
     }
 
-    /// Does the cache maintenance before or after a device's use; returns whether any was done.
+    /// Does the cache maintenance before or after a device's use.
     ///
     /// # Errors
     /// `Fault` (EFAULT) when the program has unmapped its memory, so the memory cannot be copied to the
@@ -219,16 +219,11 @@ impl<O: DmaOps> UserMemory<O> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn sync<W: Observer<O>>(
-        &self,
-        cx: &Cx<'_, O, W>,
-        sync: SyncFor,
-    ) -> Result<bool, PlaneError> {
+    pub fn sync<W: Observer<O>>(&self, cx: &Cx<'_, O, W>, sync: SyncFor) -> Result<(), PlaneError> {
         let Reached::Mapped(mapping, _) = &self.reached else {
-            return Ok(false);
+            return Ok(());
         };
-        let done = cx.ops.sync(mapping, self.direction, sync);
-        if done {
+        if cx.ops.sync(mapping, self.direction, sync) {
             cx.observer.synced(self.dev, sync);
         } else if sync == SyncFor::Device
             && self.direction.device_reads()
@@ -237,7 +232,7 @@ impl<O: DmaOps> UserMemory<O> {
             // A bounced mapping always needs a copy. Nothing was done, so the copy failed.
             return Err(user_pages(cx.ops.table_len(&self.table)));
         }
-        Ok(done)
+        Ok(())
     }
 }
 

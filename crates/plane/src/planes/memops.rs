@@ -34,10 +34,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         else {
             return Ok(());
         };
-        if *open == begin {
+        if core::mem::replace(open, begin) == begin {
             return Ok(());
         }
-        *open = begin;
         self.buffers.with_memory(*memory, |memory, cx| {
             if begin {
                 if *is_own {
@@ -54,8 +53,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     fn sync_user(&self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
         let cx = self.cx();
-        let synced = self.with_user(key, |user| user.sync(&cx, sync).map(|_due| ()));
-        synced.unwrap_or(Ok(()))
+        self.with_user(key, |user| user.sync(&cx, sync))
+            .unwrap_or(Ok(()))
     }
 
     fn hand_over(
@@ -278,17 +277,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 self.take_import(*at, handed);
                 *mapped = None;
             }
-            Kind::Virtual {
-                memory,
-                is_own: false,
-                mapped,
-                ..
-            } => {
+            Kind::Virtual { memory, mapped, .. } => {
                 if core::mem::take(mapped) {
                     self.vunmap(*memory);
                 }
             }
-            Kind::Allocated { .. } | Kind::Virtual { .. } | Kind::User(_) => {}
+            Kind::Allocated { .. } | Kind::User(_) => {}
         }
     }
 
@@ -304,7 +298,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             }
             Kind::Virtual { memory, is_own, .. } => {
                 if is_own {
-                    self.vunmap(memory);
                     self.buffers.drop_user(memory, UserKind::Plane);
                 }
             }
