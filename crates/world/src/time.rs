@@ -21,7 +21,7 @@ impl World {
     /// Passes the current time to all parts that need it.
     pub(super) fn set_now(&mut self) -> u64 {
         let now = self.clock.now_ns();
-        self.memory.set_now(now);
+        self.memory.buffers().set_now(now);
         self.memory.ops_mut().platform_mut().set_now_ns(now);
         now
     }

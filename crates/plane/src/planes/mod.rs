@@ -301,11 +301,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         &self.buffers.observer().host
     }
 
-    /// Sets the time for later records, in nanoseconds.
-    pub fn set_now(&self, now_ns: u64) {
-        self.buffers.set_now(now_ns);
-    }
-
     /// Returns the counters of a device.
     pub fn counters(&self, dev: O::Device) -> Counters {
         self.buffers.observer().get(dev)
@@ -326,7 +321,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Returns the registry of memories and dma-bufs, for their holders, names, references and mappings
-    /// in programs. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
+    /// in programs, and for the time of records. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
     /// [`put_dmabuf`](crate::MemOps::put_dmabuf).
     pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
         &self.buffers

@@ -408,7 +408,7 @@ impl Lab {
     pub(crate) fn apply(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
         self.clock += 1000;
         let now = self.clock;
-        self.mem.set_now(now);
+        self.mem.buffers().set_now(now);
         self.machine().set_now_ns(now);
         match op {
             Op::Prepare(side, index, offer) | Op::Queue(side, index, offer) => {
