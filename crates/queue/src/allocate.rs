@@ -244,11 +244,10 @@ impl<M: MemOps> Queue<M> {
     fn check_model(&self, mem: &M, memory: Memory) -> Result<(), Error> {
         let offered = self.config.io_modes.contains(memory.io_mode())
             && (memory != Memory::UserPtr || mem.supports_userptr());
-        if offered {
-            Ok(())
-        } else {
-            Err(Invalid::ModelNotOffered { wanted: memory }.into())
+        if !offered {
+            return Err(Invalid::ModelNotOffered { wanted: memory }.into());
         }
+        Ok(())
     }
 
     fn check_same_model(&self, wanted: Memory, coherency: Coherency) -> Result<(), Error> {

@@ -150,15 +150,6 @@ impl<Dev> Config<Dev> {
         }
     }
 
-    /// Returns the device that accesses a plane.
-    pub(crate) fn device_of(&self, plane: usize) -> Dev
-    where
-        Dev: Copy,
-    {
-        let own = self.alloc_devs.get(plane).copied().flatten();
-        own.unwrap_or(self.device)
-    }
-
     pub(crate) const fn is_output(&self) -> bool {
         matches!(self.queue_type, QueueType::Output)
     }

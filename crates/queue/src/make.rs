@@ -81,8 +81,9 @@ impl<M: MemOps> Session<'_, M> {
         let memory = self.queue.memory.unwrap_or(Memory::Mmap);
         let reserved = buffer.planes.try_reserve_exact(sizes.len());
         reserved.map_err(|_| Error::no_memory(sizes.len() as u64))?;
-        for (plane, &bytes) in sizes.iter().enumerate() {
-            let device = self.queue.config.device_of(plane);
+        let config = &self.queue.config;
+        for ((plane, &bytes), own) in sizes.iter().enumerate().zip(config.alloc_devs) {
+            let device = own.unwrap_or(config.device);
             let (location, memory) = match memory {
                 Memory::UserPtr => (PlaneLocation::UserPtr(0), None),
                 Memory::DmaBuf => (PlaneLocation::Fd(0), None),
