@@ -34,23 +34,14 @@ const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
 
 /// Converts those `DMA_ATTR_*` bits that [`Attrs`] supports.
 pub fn attrs_from_c(raw: c_ulong) -> Attrs {
-    let mut attrs = Attrs::empty();
-    for (attr, bit) in ATTR_TABLE {
-        if raw & bit != 0 {
-            attrs |= attr;
-        }
-    }
-    attrs
+    let set = ATTR_TABLE.into_iter().filter(|(_, bit)| raw & bit != 0);
+    set.map(|(attr, _)| attr).collect()
 }
 
 pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
-    let mut raw = 0;
-    for (attr, bit) in ATTR_TABLE {
-        if attrs.contains(attr) {
-            raw |= bit;
-        }
-    }
-    raw
+    let set = ATTR_TABLE.into_iter();
+    let set = set.filter(|(attr, _)| attrs.contains(*attr));
+    set.fold(0, |raw, (_, bit)| raw | bit)
 }
 
 /// A device's use of a dma-buf of this module: `struct vb3_use` of module/buffer.h.
@@ -75,13 +66,9 @@ impl Dev {
     /// No device.
     pub const NONE: Self = Self(ptr::null_mut());
 
-    pub(crate) const fn raw(self) -> *mut sys::Device {
-        self.0
-    }
-
     /// Returns whether the device's addresses are an IOMMU's.
     pub(crate) fn is_translated(self) -> bool {
         // SAFETY: the device exists.
-        unsafe { sys::vb3_is_translated(self.0) }
+        unsafe { sys::vb3_is_translated(self) }
     }
 }

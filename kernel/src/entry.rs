@@ -6,11 +6,11 @@
 //! payload. On success, it returns the steps of a hand-over whose sync is due ([`Object::syncs`]).
 
 use crate::attachments::{Key, Node};
-use crate::device::Use;
+use crate::device::{Dev, Use, attrs_from_c, direction_from_c};
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, error_pointer};
 use crate::ledger::Ledger;
-use crate::linux::{Dev, Linux, attrs_from_c, direction_from_c};
+use crate::linux::Linux;
 use crate::object::{Allocated, Object, with_request};
 use crate::sys::{self, DmaBuf, SgTable};
 use crate::user::User;
@@ -36,21 +36,21 @@ impl Payload {
         unsafe { self.0.cast().as_ref() }
     }
 
-    pub(crate) const fn raw(&self) -> *const c_void {
-        self.0.as_ptr()
+    pub(crate) const fn raw(&self) -> NonNull<c_void> {
+        self.0
     }
 
     fn allocated(&self) -> Result<&Allocated, Errno> {
         match self.object() {
             Object::Allocated(a) => Ok(a),
-            _ => Err(Errno::INVALID),
+            _ => Err(Errno::EINVAL),
         }
     }
 
     fn import(&self) -> Result<&Import, Errno> {
         match self.object() {
             Object::Import(i) => Ok(i),
-            _ => Err(Errno::INVALID),
+            _ => Err(Errno::EINVAL),
         }
     }
 }
@@ -81,7 +81,7 @@ const _: () = assert!(size_of::<Request>() == 80 && offset_of!(Request, sgt) == 
 
 impl Request {
     fn direction(&self) -> Result<Direction, Errno> {
-        direction_from_c(self.direction).ok_or(Errno::INVALID)
+        direction_from_c(self.direction).ok_or(Errno::EINVAL)
     }
 
     /// Allocates memory, as `spec` describes it.
@@ -140,7 +140,7 @@ impl Request {
     // Inlined because each module links only one of the callers.
     #[inline(always)]
     fn import(&self, reach: Reach) -> Result<Payload, Errno> {
-        let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
+        let buf = NonNull::new(self.buf).ok_or(Errno::EINVAL)?;
         let asked = (self.bytes, self.direction()?);
         // SAFETY: the object is put into the payload; its device and dma-buf outlive it.
         let made = unsafe { Import::new(self.to, self.dev, buf, asked, reach) }?;
@@ -242,7 +242,7 @@ pub extern "C" fn vb3_rs_export(rust: Payload, flags: c_ulong) -> *mut DmaBuf {
         return ptr::null_mut();
     };
     // SAFETY: the payload belongs to allocated memory, which the caller holds.
-    unsafe { sys::vb3_export(rust.0.as_ptr(), bytes, flags) }
+    unsafe { sys::vb3_export(rust.0, bytes, flags) }
 }
 
 /// Implements `vaddr`.
@@ -265,7 +265,7 @@ pub extern "C" fn vb3_rs_mmap(
 ) -> c_int {
     match rust.allocated().and_then(|a| a.mmap(offset, bytes)) {
         // SAFETY: the kernel is mapping the VMA, and the caller holds the memory, so it exists.
-        Ok(alloc) => unsafe { sys::vb3_memory_mmap(&raw const alloc, vma.as_ptr()) },
+        Ok(alloc) => unsafe { sys::vb3_memory_mmap(&alloc, vma) },
         Err(e) => e.to_c(),
     }
 }
@@ -278,13 +278,9 @@ pub extern "C" fn vb3_rs_import_map(
     addr: &mut u64,
     sgt: &mut *mut SgTable,
 ) -> c_int {
-    match rust.import().and_then(Import::map) {
-        Ok((table, at)) => {
-            (*addr, *sgt) = (at.get(), table);
-            0
-        }
-        Err(e) => e.to_c(),
-    }
+    let mapped = rust.import().and_then(Import::map);
+    let mapped = mapped.map(|(table, at)| (*addr, *sgt) = (at.get(), table));
+    mapped.map_or_else(Errno::to_c, |()| 0)
 }
 
 /// Implements `unmap_dmabuf`.
@@ -324,7 +320,7 @@ pub extern "C" fn vb3_rs_map(
     direction: c_int,
 ) -> *mut SgTable {
     let (Ok(a), Some(direction)) = (rust.allocated(), direction_from_c(direction)) else {
-        return error_pointer(Errno::INVALID);
+        return error_pointer(Errno::EINVAL);
     };
     // SAFETY: `told` outlives the attachment.
     unsafe { a.map(dev, key, told, direction) }.unwrap_or_else(error_pointer)

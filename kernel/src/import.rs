@@ -1,10 +1,10 @@
 //! A plane with the memory of a dma-buf, through the kernel's own calls.
 // UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
+use crate::device::{Dev, direction_to_c};
 use crate::kernel::{Errno, Locked, pointer};
 use crate::ledger::Count;
 use crate::link::Laid;
-use crate::linux::{Dev, direction_to_c};
 use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -63,13 +63,13 @@ impl Import {
         reach: Reach,
     ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
-        let size = unsafe { sys::vb3_buf_size(buf.as_ptr()) };
-        contig::fits(size, len_bytes)
-            .map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
+        let size = unsafe { sys::vb3_buf_size(buf) };
+        let fits = contig::fits(size, len_bytes);
+        fits.map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
         let mut attachment = ptr::null_mut();
         if reach != Reach::Cpu {
             // SAFETY: dma-buf, device and payload exist.
-            let made = unsafe { sys::vb3_buf_attach(buf.as_ptr(), dev.raw(), payload.as_ptr()) };
+            let made = unsafe { sys::vb3_buf_attach(buf, dev, payload) };
             let made = pointer(made).inspect_err(|errno| dev.refused_by_exporter(buf, *errno));
             attachment = made?.as_ptr();
             Count::Attachments.add(1);
@@ -171,7 +171,7 @@ impl Import {
             let at = self.vaddr.swap(ptr::null_mut(), Ordering::Relaxed);
             if !at.is_null() {
                 // SAFETY: `vaddr` made this mapping, which ends here.
-                unsafe { sys::vb3_buf_vunmap(self.buf.as_ptr(), at, state.is_iomem) };
+                unsafe { sys::vb3_buf_vunmap(self.buf, at, state.is_iomem) };
             }
             self.unmap_from(&mut state.laid);
         });
@@ -180,8 +180,8 @@ impl Import {
     /// Returns the kernel's mapping, or NULL. The first call makes it.
     pub fn vaddr(&self) -> *mut c_void {
         self.state.mapped_once(&self.vaddr, |state| {
-            // SAFETY: the dma-buf exists, and `is_iomem` can be written.
-            unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), &raw mut state.is_iomem) }
+            // SAFETY: the dma-buf exists.
+            unsafe { sys::vb3_buf_vmap(self.buf, &mut state.is_iomem) }
         })
     }
 

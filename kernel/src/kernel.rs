@@ -10,31 +10,17 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// A Linux errno, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(c_int);
+pub struct Errno(pub c_int);
 
 impl Errno {
-    /// ENXIO.
-    pub const NO_SUCH: Self = Self(6);
-    /// ENOMEM.
-    pub const NO_MEMORY: Self = Self(12);
-    /// EFAULT.
-    pub const FAULT: Self = Self(14);
-    /// EINVAL.
-    pub const INVALID: Self = Self(22);
-
-    /// Wraps the errno of an error of the `dma`, `dmabuf` and `plane` crates.
-    pub const fn new(errno: i32) -> Self {
-        Self(errno)
-    }
+    pub const ENXIO: Self = Self(6);
+    pub const ENOMEM: Self = Self(12);
+    pub const EFAULT: Self = Self(14);
+    pub const EINVAL: Self = Self(22);
 
     /// Returns the negative errno for C.
     pub const fn to_c(self) -> c_int {
         self.0.wrapping_neg()
-    }
-
-    /// Returns the positive errno.
-    pub const fn get(self) -> i32 {
-        self.0
     }
 }
 
@@ -45,7 +31,7 @@ const MAX_ERRNO: usize = 4095;
 pub fn pointer<T>(at: *mut T) -> Result<NonNull<T>, Errno> {
     let errno = at.addr().wrapping_neg();
     match NonNull::new(at) {
-        None => Err(Errno::NO_MEMORY),
+        None => Err(Errno::ENOMEM),
         Some(_) if errno <= MAX_ERRNO => Err(Errno(c_int::try_from(errno).unwrap_or(22))),
         Some(at) => Ok(at),
     }
@@ -79,12 +65,12 @@ impl<T> Locked<T> {
     /// Locks the mutex and passes the value to `f`. May sleep. `f` must not lock the mutex again.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the buffer exists, since it contains the value.
-        unsafe { sys::vb3_lock(self.payload.as_ptr()) };
+        unsafe { sys::vb3_lock(self.payload) };
         // SAFETY: no other thread is between lock and unlock.
         let value = unsafe { &mut *self.value.get() };
         let result = f(value);
         // SAFETY: this thread locked it above.
-        unsafe { sys::vb3_unlock(self.payload.as_ptr()) };
+        unsafe { sys::vb3_unlock(self.payload) };
         result
     }
 
@@ -112,10 +98,5 @@ impl<T> Locked<T> {
     /// Returns the value in place, without the mutex. The caller guarantees that only it uses the buffer.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
-    }
-
-    /// Returns the value itself. The caller guarantees that only it uses the buffer.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
     }
 }

@@ -1,6 +1,7 @@
 //! Counters of the module's memory and calls, for all devices together.
 
-use crate::linux::{Dev, Linux};
+use crate::device::Dev;
+use crate::linux::Linux;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;

@@ -2,8 +2,8 @@
 //! If it is not, lays one range of addresses over the mapping, where the kernel lets drivers do so.
 // UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
+use crate::device::{Dev, direction_to_c};
 use crate::ledger::Count;
-use crate::linux::{Dev, direction_to_c};
 use crate::sys;
 use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
@@ -18,16 +18,8 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> DmaSegment 
     let mut at = ptr::null_mut();
     let next = |index| {
         let (mut addr, mut len) = (0, 0);
-        // SAFETY: the table exists, `at` is the entry before `index`, and the results can be written.
-        let found = unsafe {
-            sys::vb3_sgt_next(
-                sgt.as_ptr(),
-                index,
-                &raw mut at,
-                &raw mut addr,
-                &raw mut len,
-            )
-        };
+        // SAFETY: the table exists, and `at` is the entry before `index`.
+        let found = unsafe { sys::vb3_sgt_next(sgt, index, &mut at, &mut addr, &mut len) };
         found.then_some(DmaSegment {
             addr: DmaAddr::new(addr),
             len: u64::from(len),
@@ -68,18 +60,9 @@ impl Laid {
         if laid.first.len >= len_bytes {
             return laid;
         }
-        let mut addr = 0;
-        // SAFETY: device, attachment and table exist, and `addr` can be written.
-        laid.link = unsafe {
-            sys::vb3_link(
-                dev.raw(),
-                attachment,
-                sgt.as_ptr(),
-                len_bytes,
-                direction_to_c(direction),
-                &raw mut addr,
-            )
-        };
+        let (raw, mut addr) = (direction_to_c(direction), 0);
+        // SAFETY: device, attachment and table exist.
+        laid.link = unsafe { sys::vb3_link(dev, attachment, sgt, len_bytes, raw, &mut addr) };
         if !laid.link.is_null() {
             Count::Links.add(1);
             laid.first = DmaSegment {

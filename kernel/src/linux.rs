@@ -2,12 +2,10 @@
 // UNSAFETY: this file, `kernel.rs` and `entry.rs` call the kernel. SOUNDNESS.md lists the
 // conditions.
 
+use crate::device::{Dev, Use, attrs_to_c, direction_to_c};
 use crate::kernel::{Errno, pointer};
 use crate::link::{Laid, run};
 use crate::sys;
-
-pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
-use crate::device::{Use, attrs_to_c};
 use core::cell::Cell;
 use core::ffi::{c_uint, c_ulong, c_void};
 use core::mem::offset_of;
@@ -43,7 +41,7 @@ impl Linux {
     /// Returns the likely reason why the kernel did not allocate memory for a device.
     fn exhausted(&self, dev: Dev, len_bytes: u64) -> Error {
         // SAFETY: the device exists.
-        let available = unsafe { sys::vb3_size_limit(dev.raw(), u64::MAX) };
+        let available = unsafe { sys::vb3_size_limit(dev, u64::MAX) };
         if self.in_pieces || available < len_bytes {
             no_memory(Constraint::Ram, len_bytes, available)
         } else if dev.is_translated() {
@@ -64,7 +62,7 @@ impl Linux {
 unsafe fn sync_table(dev: Dev, sgt: NonNull<sys::SgTable>, direction: Direction, sync: SyncFor) {
     let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
     // SAFETY: the caller has the table mapped for this device and direction.
-    unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu) };
+    unsafe { sys::vb3_sync(dev, sgt, raw, for_cpu) };
 }
 
 /// How memory was allocated: the first values of the kinds in module/buffer.h.
@@ -196,7 +194,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
         return Err(Error::Invalid);
     }
     // SAFETY: the device exists, or is NULL.
-    let limit = unsafe { sys::vb3_size_limit(dev.raw(), len_bytes) };
+    let limit = unsafe { sys::vb3_size_limit(dev, len_bytes) };
     match usize::try_from(len_bytes) {
         Ok(len) if len_bytes <= limit => Ok(len),
         _ => Err(no_memory(Constraint::SizeLimit, len_bytes, limit)),
@@ -235,11 +233,11 @@ impl DmaOps for Linux {
         let attrs = kept | (self.attrs & !attrs_to_c(Attrs::all()));
         let mut addr = 0;
         // SAFETY: the device exists; the length is not zero.
-        let at = unsafe { sys::vb3_alloc_coherent(dev.raw(), len, self.gfp, attrs, &raw mut addr) };
+        let at = unsafe { sys::vb3_alloc_coherent(dev, len, self.gfp, attrs, &mut addr) };
         Ok(Alloc {
             dev,
             len,
-            at: NonNull::new(at).ok_or_else(|| self.exhausted(dev, len_bytes))?,
+            at: at.ok_or_else(|| self.exhausted(dev, len_bytes))?,
             addr,
             attrs: u32::try_from(attrs).unwrap_or(u32::MAX),
             direction: 0,
@@ -259,9 +257,9 @@ impl DmaOps for Linux {
         let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
         let raw = direction_to_c(direction);
         // SAFETY: the device exists; the length is not zero.
-        let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev.raw(), len, raw, self.gfp, attrs) };
+        let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev, len, raw, self.gfp, attrs) };
         let sgt = pointer(sgt).map_err(|errno| match errno {
-            Errno::NO_MEMORY => self.exhausted(dev, len_bytes),
+            Errno::ENOMEM => self.exhausted(dev, len_bytes),
             _ => no_memory(no_room(dev), len_bytes, 0),
         })?;
         Ok(Alloc {
@@ -283,7 +281,7 @@ impl DmaOps for Linux {
         Ok(Alloc {
             dev: Dev::NONE,
             len,
-            at: NonNull::new(at).ok_or(Error::no_ram(len_bytes))?,
+            at: at.ok_or(Error::no_ram(len_bytes))?,
             addr: 0,
             attrs: 0,
             direction: 0,
@@ -293,7 +291,7 @@ impl DmaOps for Linux {
 
     fn free(&self, alloc: Alloc) {
         // SAFETY: this is the end of the allocation.
-        unsafe { sys::vb3_memory_free(&raw const alloc) };
+        unsafe { sys::vb3_memory_free(&alloc) };
     }
 
     fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
@@ -319,8 +317,8 @@ impl DmaOps for Linux {
     fn table_of(&self, alloc: &Alloc) -> Result<Table, Error> {
         let len = u64::try_from(alloc.len).unwrap_or(u64::MAX);
         let mut phys = u64::MAX;
-        // SAFETY: the allocation exists; `phys` can be written.
-        let sgt = unsafe { sys::vb3_memory_table(alloc, &raw mut phys) };
+        // SAFETY: the allocation exists.
+        let sgt = unsafe { sys::vb3_memory_table(alloc, &mut phys) };
         let missing = match alloc.kind {
             AllocatedAs::Coherent => {
                 Error::NoSuchMemory(Reason::new(Constraint::PagesBehind, len, 0))
@@ -328,15 +326,13 @@ impl DmaOps for Linux {
             _ => Error::no_ram(len),
         };
         Ok(Table {
-            sgt: NonNull::new(sgt).ok_or(missing)?,
+            sgt: sgt.ok_or(missing)?,
             len,
             kind: match (alloc.kind, phys) {
                 (AllocatedAs::NonCoherent, _) => TableKind::Borrowed,
                 (AllocatedAs::Virtual, _) => TableKind::Owned,
                 // SAFETY: the device exists.
-                (_, u64::MAX) if unsafe { sys::vb3_caches_coherent(alloc.dev.raw()) } => {
-                    TableKind::Owned
-                }
+                (_, u64::MAX) if unsafe { sys::vb3_caches_coherent(alloc.dev) } => TableKind::Owned,
                 (_, u64::MAX) => TableKind::Uncached,
                 (_, phys) => TableKind::PageLess(phys),
             },
@@ -351,18 +347,16 @@ impl DmaOps for Linux {
         direction: Direction,
     ) -> Result<Table, Error> {
         let bad = Reason::new(Constraint::UserPages, len_bytes, 0);
-        let mut sgt = ptr::null_mut();
+        let mut sgt = None;
         // SAFETY: the call checks the range, and writes `sgt` on success.
-        let pinned =
-            unsafe { sys::vb3_pin(addr, len_bytes, direction.device_writes(), &raw mut sgt) };
-        let pinned = match pointer(pinned) {
-            Ok(pinned) => pinned,
-            Err(Errno::NO_MEMORY) => return Err(Error::NoMemory(bad)),
-            Err(Errno::FAULT) => return Err(Error::BadUserMemory(bad)),
-            Err(e) => return Err(Error::Pin { errno: e.get() }),
-        };
+        let pinned = unsafe { sys::vb3_pin(addr, len_bytes, direction.device_writes(), &mut sgt) };
+        let pinned = pointer(pinned).map_err(|errno| match errno {
+            Errno::ENOMEM => Error::NoMemory(bad),
+            Errno::EFAULT => Error::BadUserMemory(bad),
+            Errno(errno) => Error::Pin { errno },
+        })?;
         Ok(Table {
-            sgt: NonNull::new(sgt).ok_or(Error::BadUserMemory(bad))?,
+            sgt: sgt.ok_or(Error::BadUserMemory(bad))?,
             len: len_bytes,
             kind: TableKind::Pinned(pinned, Cell::new(false)),
         })
@@ -377,12 +371,12 @@ impl DmaOps for Linux {
         match table.kind {
             // SAFETY: `table_of` made the table, which ends here.
             TableKind::Owned | TableKind::Uncached | TableKind::PageLess(_) => unsafe {
-                sys::vb3_sgt_free(table.sgt.as_ptr());
+                sys::vb3_sgt_free(table.sgt);
             },
             TableKind::Borrowed => {}
             // SAFETY: `pin_user` made both, and they end here.
             TableKind::Pinned(pinned, _) => unsafe {
-                sys::vb3_unpin(pinned.as_ptr(), table.sgt.as_ptr(), device_wrote);
+                sys::vb3_unpin(pinned, table.sgt, device_wrote);
             },
         }
     }
@@ -408,8 +402,7 @@ impl DmaOps for Linux {
             table.sgt
         } else {
             // SAFETY: the table exists.
-            let copy = NonNull::new(unsafe { sys::vb3_sgt_copy(table.sgt.as_ptr()) });
-            copy.ok_or(Error::no_ram(table.len))?
+            unsafe { sys::vb3_sgt_copy(table.sgt) }.ok_or(Error::no_ram(table.len))?
         };
         let mut mapping = Mapping {
             dev,
@@ -425,16 +418,14 @@ impl DmaOps for Linux {
         let raw = direction_to_c(direction);
         let ret = match table.kind {
             // SAFETY: no other code maps this table, which has one entry.
-            TableKind::PageLess(phys) => unsafe {
-                sys::vb3_map_resource(dev.raw(), sgt.as_ptr(), phys, raw)
-            },
+            TableKind::PageLess(phys) => unsafe { sys::vb3_map_resource(dev, sgt, phys, raw) },
             // SAFETY: no other code maps this table.
-            _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
+            _ => unsafe { sys::vb3_sgt_map(dev, sgt, raw, skip) },
         };
         if ret == 0 {
             // SAFETY: the table was mapped above, and all of it has struct pages.
-            mapping.bounces = kind != MappingKind::PageLess
-                && unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) };
+            mapping.bounces =
+                kind != MappingKind::PageLess && unsafe { sys::vb3_sgt_bounces(dev, sgt) };
             mapping.tell(mapping.bounces);
             match table.kind {
                 TableKind::Pinned(..) if !self.in_pieces => {
@@ -455,11 +446,11 @@ impl DmaOps for Linux {
         let reason = unmappable(dev, table);
         if kind != MappingKind::Own {
             // SAFETY: the table is the copy made above, and is not mapped.
-            unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
+            unsafe { sys::vb3_sgt_free(sgt) };
         }
-        Err(match Errno::new(ret.wrapping_neg()) {
-            Errno::NO_MEMORY => Error::NoMemory(reason),
-            Errno::INVALID => Error::Invalid,
+        Err(match Errno(ret.wrapping_neg()) {
+            Errno::ENOMEM => Error::NoMemory(reason),
+            Errno::EINVAL => Error::Invalid,
             _ => Error::Unmappable(reason),
         })
     }
@@ -475,7 +466,7 @@ impl DmaOps for Linux {
         if let Some(laid) = mapping.laid {
             laid.remove();
         }
-        let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
+        let (dev, sgt) = (mapping.dev, mapping.sgt);
         match mapping.kind {
             // SAFETY: `map` mapped the table with these values, and the mapping ends here.
             MappingKind::PageLess => unsafe { sys::vb3_unmap_resource(dev, sgt, direction) },
@@ -517,16 +508,16 @@ impl DmaOps for Linux {
             return Err(Error::Unsupported);
         };
         // SAFETY: `pin_user` made both.
-        let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
+        let at = unsafe { sys::vb3_pinned_map(pinned, table.sgt) };
         Ok(Vmap {
-            at: NonNull::new(at).ok_or(Error::no_ram(table.len))?,
+            at: at.ok_or(Error::no_ram(table.len))?,
             pinned,
         })
     }
 
     fn vunmap(&self, vmap: Vmap) {
         // SAFETY: `vmap_table` made this mapping, which ends here, before the memory is unpinned.
-        unsafe { sys::vb3_pinned_unmap(vmap.pinned.as_ptr(), vmap.at.as_ptr()) };
+        unsafe { sys::vb3_pinned_unmap(vmap.pinned, vmap.at) };
     }
 
     fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Alloc, Error> {
@@ -537,12 +528,12 @@ impl DmaOps for Linux {
 /// Returns the likely reason for a table that could not be mapped.
 fn unmappable(dev: Dev, table: &Table) -> Reason {
     // SAFETY: the device exists.
-    let last = unsafe { sys::vb3_last_address(dev.raw()) };
+    let last = unsafe { sys::vb3_last_address(dev) };
     let len = table.len;
     let top = match table.kind {
         TableKind::PageLess(phys) => phys.saturating_add(len.saturating_sub(1)),
         // SAFETY: the table exists, and all of it has struct pages.
-        _ => unsafe { sys::vb3_sgt_top(table.sgt.as_ptr()) },
+        _ => unsafe { sys::vb3_sgt_top(table.sgt) },
     };
     if top > last {
         return Reason::new(Constraint::Mask, top, last);

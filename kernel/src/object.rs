@@ -2,11 +2,11 @@
 // UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
 use crate::attachments::{Key, List};
-use crate::device::Use;
+use crate::device::{Dev, Use};
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, Locked};
 use crate::ledger::{Count, Ledger};
-use crate::linux::{Alloc, AllocatedAs, Dev, Linux};
+use crate::linux::{Alloc, AllocatedAs, Linux};
 use crate::sys::{self, SgTable};
 use crate::user::User;
 use core::ffi::{c_int, c_void};
@@ -133,7 +133,7 @@ impl Allocated {
     pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Alloc, Errno> {
         self.shared
             .with(|shared| shared.mmap(&Linux::PLAIN, offset, len_bytes))
-            .map_err(|_| Errno::NO_SUCH)
+            .map_err(|_| Errno::ENXIO)
     }
 
     /// Attaches a device.
@@ -244,9 +244,8 @@ impl Allocated {
                 // SAFETY: `vaddr` made this mapping, which ends here.
                 unsafe { sys::vb3_memory_vunmap(shared.alloc(), vaddr) };
             }
-            // SAFETY: nothing uses the object after the move.
-            let gone = unsafe { ptr::read(self) };
-            gone.shared.into_inner().free(cx, closed);
+            // SAFETY: nothing uses the object after the move, and its other fields need no drop.
+            unsafe { ptr::read(shared) }.free(cx, closed);
         });
         Count::Objects.add(-1);
     }

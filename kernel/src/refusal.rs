@@ -1,9 +1,9 @@
 //! Log messages about refusals: the device, its request, the reason, and the remedy.
 // UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
+use crate::device::Dev;
 use crate::kernel::Errno;
 use crate::ledger::Count;
-use crate::linux::Dev;
 use crate::sys::{self, DmaBuf};
 use core::ffi::c_int;
 use core::mem::offset_of;
@@ -93,7 +93,7 @@ impl Dev {
                 has_addresses: reason.constraint == Constraint::Mask,
             });
         }
-        Errno::new(errno)
+        Errno(errno)
     }
 
     /// Logs that another driver refused its dma-buf to this device. Only that driver knows the reason.
@@ -101,14 +101,14 @@ impl Dev {
     #[inline(never)]
     pub fn refused_by_exporter(self, buf: NonNull<DmaBuf>, errno: Errno) {
         // SAFETY: the importer has a reference to the dma-buf.
-        if unsafe { sys::vb3_buf_is_own(buf.as_ptr()) } {
+        if unsafe { sys::vb3_buf_is_own(buf) } {
             return;
         }
         self.tell(&Refusal {
             what: Text::new("a dma-buf"),
             constraint: Text::new("exporter-errno"),
             wanted: 0,
-            found: u64::from(errno.get().unsigned_abs()),
+            found: u64::from(errno.0.unsigned_abs()),
             remedy: Text::new("memory that this device reaches: a buffer that it allocates"),
             has_addresses: false,
         });
@@ -117,6 +117,6 @@ impl Dev {
     fn tell(self, refusal: &Refusal) {
         Count::Refusals.add(1);
         // SAFETY: the device exists, or is NULL. The texts are constants with these lengths.
-        unsafe { sys::vb3_refused(self.raw(), refusal) };
+        unsafe { sys::vb3_refused(self, refusal) };
     }
 }

@@ -1,8 +1,9 @@
 //! A buffer's description and holders, for debugfs.
 // UNSAFETY: pointers come from C, as in `entry.rs`. SOUNDNESS.md lists the conditions.
 
+use crate::device::{Dev, direction_to_c};
 use crate::entry::Payload;
-use crate::linux::{Dev, Linux, direction_to_c};
+use crate::linux::Linux;
 use crate::object::Object;
 use crate::sys;
 use core::ffi::c_uint;
@@ -24,9 +25,7 @@ pub extern "C" fn vb3_rs_show(rust: Payload, file: NonNull<sys::SeqFile>) {
     };
     let direction = direction_to_c(direction);
     // SAFETY: the file is being read, and the payload and its dma-buf exist.
-    unsafe {
-        sys::vb3_show_buffer(file.as_ptr(), rust.raw(), bytes, kind, direction, import);
-    }
+    unsafe { sys::vb3_show_buffer(file, rust.raw(), bytes, kind, direction, import) };
     match rust.object() {
         Object::Allocated(a) => {
             if a.is_vmapped() {
@@ -61,10 +60,10 @@ fn line(
     // SAFETY: the file is being read, the device belongs to a holder, and the text is a constant.
     unsafe {
         sys::vb3_show_holder(
-            file.as_ptr(),
+            file,
             name.as_ptr(),
             1,
-            dev.map_or(ptr::null_mut(), Dev::raw),
+            dev.unwrap_or(Dev::NONE),
             direction.map_or(-1, direction_to_c),
             since_ns,
         );

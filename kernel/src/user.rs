@@ -1,12 +1,14 @@
 //! A plane with a program's memory.
 
+use crate::device::Dev;
 use crate::kernel::Errno;
 use crate::ledger::Count;
-use crate::linux::{Dev, Linux};
+use crate::linux::Linux;
 use crate::object::with_cx;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
 use vb3_dma::{Direction, DmaOps};
 use vb3_plane::{PlaneError, UserMemory};
 
@@ -42,33 +44,27 @@ impl User {
         if let Some(vmap) = self.memory.vmap() {
             return vmap.at.as_ptr();
         }
-        let known = self.view.load(Ordering::Acquire);
+        let known = self.view.load(Acquire);
         if !known.is_null() {
             return known;
         }
         let Ok(made) = Linux::PLAIN.vmap_table(self.memory.table()) else {
             return ptr::null_mut();
         };
-        let at = made.at.as_ptr();
-        let order = (Ordering::AcqRel, Ordering::Acquire);
-        match self
-            .view
-            .compare_exchange(ptr::null_mut(), at, order.0, order.1)
-        {
-            Ok(_) => at,
-            Err(first) => {
-                // Another caller has made a mapping in the meantime, which is used instead.
-                DmaOps::vunmap(&Linux::PLAIN, made);
-                first
-            }
+        let (none, at) = (ptr::null_mut(), made.at.as_ptr());
+        if let Err(first) = self.view.compare_exchange(none, at, AcqRel, Acquire) {
+            // Another caller has made a mapping in the meantime, which is used instead.
+            Linux::PLAIN.vunmap(made);
+            return first;
         }
+        at
     }
 
     /// Unmaps and unpins the memory.
     pub fn put(self) {
-        let at = NonNull::new(self.view.load(Ordering::Acquire));
+        let at = NonNull::new(self.view.load(Acquire));
         if let Some(view) = at.and_then(|at| self.memory.table().vmapped(at)) {
-            DmaOps::vunmap(&Linux::PLAIN, view);
+            Linux::PLAIN.vunmap(view);
         }
         with_cx(|cx| self.memory.put(cx));
         Count::Objects.add(-1);
