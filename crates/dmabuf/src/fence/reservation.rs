@@ -223,12 +223,6 @@ impl<T: Copy + PartialEq> Fences<T> {
         all.any(|entry| !entry.of_device && self.table.is_pending(entry.fence))
     }
 
-    /// Returns the number of memories that have a reservation.
-    #[must_use]
-    pub fn reservations(&self) -> usize {
-        self.reservations.len()
-    }
-
     /// Removes ended fences from a reservation, and makes room for `more` fences. Returns the reservation's
     /// entries.
     fn make_room(

@@ -95,10 +95,10 @@ impl<T: Copy> Fences<T> {
         self.table.fences.len()
     }
 
-    /// Returns whether the table has no fences.
+    /// Returns whether there are neither fences nor reservations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.fences.is_empty()
+        self.table.fences.is_empty() && self.reservations.is_empty()
     }
 
     /// Returns how many fences have begun, and how many have ended. The counts are equal when no fence is
@@ -116,8 +116,8 @@ impl<T: Copy> FenceTable<T> {
     }
 
     pub(super) fn is_pending(&self, fence: FenceId) -> bool {
-        let found = self.fences.get(fence.0);
-        found.is_some_and(|found| found.info.status == Status::Pending)
+        self.get(fence)
+            .is_some_and(|info| info.status == Status::Pending)
     }
 
     pub(super) fn insert(&mut self, context: u64, seqno: u64, owner: T) -> Result<FenceId, Error> {
@@ -137,17 +137,13 @@ impl<T: Copy> FenceTable<T> {
         Error::table_full(self.fences.len())
     }
 
-    /// Ends a fence if it is pending. Returns whether it was pending.
-    pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) -> bool {
-        let Some(found) = self.fences.get_mut(fence.0) else {
-            return false;
-        };
-        if found.info.status != Status::Pending {
-            return false;
+    /// Ends a fence if it is pending.
+    pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) {
+        let found = self.fences.get_mut(fence.0);
+        if let Some(found) = found.filter(|found| found.info.status == Status::Pending) {
+            found.info.status = Status::Ended { outcome, at_ns };
+            self.counts.ended = self.counts.ended.saturating_add(1);
         }
-        found.info.status = Status::Ended { outcome, at_ns };
-        self.counts.ended = self.counts.ended.saturating_add(1);
-        true
     }
 
     /// Takes one more reference to the fence.

@@ -86,10 +86,9 @@ impl<T: Copy> Fences<T> {
         if timeline.points.len() == timeline.points.capacity() {
             timeline.points.retain(|p| self.table.is_pending(p.fence));
         }
-        let at = timeline
-            .points
-            .partition_point(|p| is_later(seqno, p.seqno));
-        let same = timeline.points.get_mut(at).filter(|p| p.seqno == seqno);
+        let points = &mut timeline.points;
+        let at = points.partition_point(|p| is_later(seqno, p.seqno));
+        let same = points.get_mut(at).filter(|p| p.seqno == seqno);
         if let Some(point) = same {
             if self.table.is_pending(point.fence) {
                 self.table.hold(point.fence)?;
@@ -102,22 +101,20 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Ends all fences of a timeline up to a sequence number, in order. Numbers that the timeline has passed
-    /// change nothing. Returns how many fences ended.
+    /// change nothing.
     pub fn advance(
         &mut self,
         timeline: &mut Timeline<T>,
         to: u64,
         outcome: FenceOutcome,
         now_ns: u64,
-    ) -> usize {
+    ) {
         if is_later(to, timeline.value) {
             timeline.value = to;
         }
-        let value = timeline.value;
-        let due = timeline
-            .points
-            .partition_point(|p| !is_later(p.seqno, value));
-        self.end_first(timeline, due, outcome, now_ns)
+        let points = &mut timeline.points;
+        let due = points.partition_point(|p| !is_later(p.seqno, timeline.value));
+        self.end_all(points.drain(..due), outcome, now_ns);
     }
 
     /// Ends the oldest fence of a timeline, if one is pending.
@@ -128,27 +125,22 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Ends a timeline with all its fences, in order.
-    pub fn close(&mut self, mut timeline: Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
-        let all = timeline.points.len();
-        self.end_first(&mut timeline, all, outcome, now_ns);
+    pub fn close(&mut self, timeline: Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
+        self.end_all(timeline.points, outcome, now_ns);
     }
 
-    fn end_first(
+    fn end_all(
         &mut self,
-        timeline: &mut Timeline<T>,
-        count: usize,
+        points: impl IntoIterator<Item = Point>,
         outcome: FenceOutcome,
         now_ns: u64,
-    ) -> usize {
-        let mut ended = 0_usize;
-        for point in timeline.points.drain(..count) {
-            let is_first_end = self.table.end(point.fence, outcome, now_ns);
-            ended = ended.saturating_add(usize::from(is_first_end));
+    ) {
+        for point in points {
+            self.table.end(point.fence, outcome, now_ns);
             if point.kept {
                 self.table.put(point.fence);
             }
         }
-        ended
     }
 }
 
