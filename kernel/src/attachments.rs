@@ -113,13 +113,8 @@ impl<T> Store<T> for List<T> {
             .map(|mut node| unsafe { &mut node.as_mut().value })
     }
 
-    fn remove(&mut self, key: Key) -> Option<T> {
-        // SAFETY: the entry is no longer in the list, so nothing uses the value in place again.
-        self.unlink(key).map(|node| unsafe { node.read() }.value)
-    }
-
-    fn discard(&mut self, key: Key) -> bool {
-        // SAFETY: as in `remove`.
+    fn remove(&mut self, key: Key) -> bool {
+        // SAFETY: the entry is no longer in the list, so nothing uses the value again.
         self.unlink(key)
             .map(|node| unsafe { ptr::drop_in_place(node.as_ptr()) })
             .is_some()

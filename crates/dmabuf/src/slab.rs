@@ -50,11 +50,17 @@ impl<T> Slot<T> {
         self.value.as_mut().filter(|_| is_it)
     }
 
-    /// Takes the value out of the slot.
-    pub(crate) fn take(&mut self) -> Option<T> {
-        let value = self.value.take()?;
+    /// Takes the value of a key out of the slot if `decide` returns true for it.
+    pub(crate) fn take_if(
+        &mut self,
+        key: SlabKey,
+        decide: impl FnOnce(&mut T) -> bool,
+    ) -> Option<T> {
+        if !self.get_mut(key).is_some_and(decide) {
+            return None;
+        }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
-        Some(value)
+        self.value.take()
     }
 }
 
@@ -128,12 +134,13 @@ impl<T> Store<T> for Slab<T> {
         self.slots.get_mut(key.index as usize)?.get_mut(key)
     }
 
-    fn remove(&mut self, key: SlabKey) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        slot.get_mut(key)?;
-        let value = slot.take()?;
-        self.free.push(key.index);
-        Some(value)
+    fn remove(&mut self, key: SlabKey) -> bool {
+        let slot = self.slots.get_mut(key.index as usize);
+        let removed = slot.and_then(|slot| slot.take_if(key, |_| true));
+        if removed.is_some() {
+            self.free.push(key.index);
+        }
+        removed.is_some()
     }
 
     fn len(&self) -> usize {

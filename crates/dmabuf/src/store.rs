@@ -22,13 +22,8 @@ pub trait Store<T> {
     /// Returns the object of a key for changing it.
     fn get_mut(&mut self, key: Self::Key) -> Option<&mut T>;
 
-    /// Takes an object out of the table and returns it.
-    fn remove(&mut self, key: Self::Key) -> Option<T>;
-
     /// Drops an object, without moving it if the table can. Returns false if the key names no object.
-    fn discard(&mut self, key: Self::Key) -> bool {
-        self.remove(key).is_some()
-    }
+    fn remove(&mut self, key: Self::Key) -> bool;
 
     /// Number of objects.
     fn len(&self) -> usize;

@@ -4,7 +4,6 @@ use crate::SlabKey;
 use crate::slab::Slot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
 use once_cell::race::OnceBox;
 use vb3_dma::{Lock, Locks};
 
@@ -55,14 +54,6 @@ pub struct Table<T, L: Locks> {
     limit: u32,
 }
 
-impl<T, L: Locks> fmt::Debug for Table<T, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<T, L: Locks> Table<T, L> {
     /// Maximum number of entries of any table.
     pub const LIMIT: u32 = 1 << 20;
@@ -105,10 +96,8 @@ impl<T, L: Locks> Table<T, L> {
 
     /// Takes an entry out if `decide` returns true for it. The entry stays locked from decision to removal.
     pub fn remove_if(&self, key: SlabKey, decide: impl FnOnce(&mut T) -> bool) -> Option<T> {
-        let value = self.slot(key.index)?.with(|slot| {
-            let is_wanted = slot.get_mut(key).is_some_and(decide);
-            is_wanted.then(|| slot.take())?
-        })?;
+        let slot = self.slot(key.index)?;
+        let value = slot.with(|slot| slot.take_if(key, decide))?;
         self.vacant.with(|vacant| vacant.free.push(key.index));
         Some(value)
     }

@@ -241,7 +241,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Detaches a device and removes its mapping if there still is one; false without such an attachment.
     pub fn detach<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
-        self.list.discard(key)
+        self.list.remove(key)
     }
 
     /// The keys of the attached devices.
