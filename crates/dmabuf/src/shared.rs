@@ -280,9 +280,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// `Invalid` (EINVAL) for an offset that is not page-aligned, a length of zero, or a range outside the
     /// memory; `Revoked` (ENODEV).
     pub fn mmap(&self, ops: &O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
-        if self.state.is_revoked() {
-            return Err(Error::Revoked);
-        }
+        self.state.check_revoked()?;
         let end = page_align(len_bytes, ops.page_size())
             .ok()
             .and_then(|len| offset.checked_add(len))

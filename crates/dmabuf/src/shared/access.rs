@@ -72,32 +72,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Syncs the mappings of all attachments except `except`: those that bounce if `bounced` is set, else the
-    /// others.
-    fn sync_attached<W: Observer<O>>(
-        &self,
-        cx: &Cx<'_, O, W>,
-        direction: Direction,
-        sync: SyncFor,
-        except: Option<L::Key>,
-        bounced: bool,
-    ) {
-        for key in self.keys().filter(|&key| except != Some(key)) {
-            let Some((dev, held)) = self.held(key) else {
-                continue;
-            };
-            let part = match bounced {
-                true if sync == SyncFor::Cpu && !held.maybe_written => None,
-                true => intersect(direction, held.direction),
-                false => part_of(direction, held.direction, sync),
-            };
-            let part = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced);
-            if part.is_some_and(|part| cx.ops.sync(&held.mapping, part, sync)) {
-                cx.observer.synced(dev, sync);
-            }
-        }
-    }
-
     /// Syncs the owner and all mappings except that of `except`. Bounced mappings are last, because a
     /// cache invalidation after their copy to the memory would drop the copied bytes.
     pub(crate) fn sync_all<W: Observer<O>>(
@@ -109,7 +83,18 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ) {
         self.sync_own(cx, direction, sync);
         for bounced in [false, true] {
-            self.sync_attached(cx, direction, sync, except, bounced);
+            let others = self.keys().filter(|&key| except != Some(key));
+            for (dev, held) in others.filter_map(|key| self.held(key)) {
+                let part = match bounced {
+                    true if sync == SyncFor::Cpu && !held.maybe_written => None,
+                    true => intersect(direction, held.direction),
+                    false => part_of(direction, held.direction, sync),
+                };
+                let part = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced);
+                if part.is_some_and(|part| cx.ops.sync(&held.mapping, part, sync)) {
+                    cx.observer.synced(dev, sync);
+                }
+            }
         }
         if sync == SyncFor::Cpu && direction.device_writes() {
             self.state.synced();

@@ -114,9 +114,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         direction: Direction,
     ) -> Result<(), Error> {
-        if self.state.is_revoked() {
-            return Err(Error::Revoked);
-        }
+        self.state.check_revoked()?;
         if !self.state.is_placed() {
             return Err(Error::Unplaced);
         }
@@ -229,13 +227,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Fails for memory that was revoked or is quarantined.
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
-        if self.state.is_revoked() {
-            Err(Error::Revoked)
-        } else if self.state.is_quarantined() {
-            Err(Error::Quarantined)
-        } else {
-            Ok(())
-        }
+        self.state.check_revoked()?;
+        self.state.check_quarantined()
     }
 
     /// Detaches a device and removes its mapping if there still is one; false without such an attachment.

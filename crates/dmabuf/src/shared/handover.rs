@@ -80,9 +80,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         sync: bool,
     ) -> Result<(), Error> {
-        if self.state.revoked {
-            return Err(Error::Revoked);
-        }
+        self.state.check_revoked()?;
         let (dev, held) = self.held(key).ok_or(Error::Invalid)?;
         let direction = held.direction;
         if cx.ops.bounces(&held.mapping) {

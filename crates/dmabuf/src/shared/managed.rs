@@ -61,9 +61,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Revoked` (ENODEV); `Unplaced` (EINVAL); the DMA layer's errors.
     pub fn vmap(&mut self, ops: &O, now_ns: u64) -> Result<&O::Vmap, Error> {
-        if self.state.revoked {
-            return Err(Error::Revoked);
-        }
+        self.state.check_revoked()?;
         if !self.state.is_placed() {
             return Err(Error::Unplaced);
         }
@@ -136,10 +134,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx.ops.flush();
         // The CPU must not get bytes that devices wrote, so no sync is missing any more.
         self.state.synced();
-        if self.state.quarantined {
-            return Err(Error::Quarantined);
-        }
-        Ok(())
+        self.state.check_quarantined()
     }
 
     /// Whether the memory was revoked.

@@ -114,9 +114,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        if self.state.quarantined {
-            return Err(Error::Quarantined);
-        }
+        self.state.check_quarantined()?;
         if let Some(table) = self.table.take() {
             cx.ops.free_table(table, false);
         }

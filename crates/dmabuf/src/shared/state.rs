@@ -1,6 +1,6 @@
 //! State of shared memory that the host manages itself (feature `managed`).
 
-use crate::UserKind;
+use crate::{Error, UserKind};
 
 /// Number of handles of one kind, and when the oldest began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,12 +73,12 @@ impl<D, V> State<D, V> {
 
 /// What hosts with and without `managed` ask for, as in `unmanaged.rs`.
 impl<D, V> State<D, V> {
-    pub(crate) const fn is_revoked(&self) -> bool {
-        self.revoked
+    pub(crate) fn check_revoked(&self) -> Result<(), Error> {
+        (!self.revoked).then_some(()).ok_or(Error::Revoked)
     }
 
-    pub(crate) const fn is_quarantined(&self) -> bool {
-        self.quarantined
+    pub(crate) fn check_quarantined(&self) -> Result<(), Error> {
+        (!self.quarantined).then_some(()).ok_or(Error::Quarantined)
     }
 
     pub(crate) fn quarantine(&mut self) {

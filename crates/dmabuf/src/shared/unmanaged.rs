@@ -1,6 +1,7 @@
 //! The state of shared memory without feature `managed`: none. Its methods return constants, so that the compiler
 //! removes code that needs `managed`.
 
+use crate::Error;
 use core::marker::PhantomData;
 
 #[derive(Debug)]
@@ -13,12 +14,12 @@ impl<D, V> Default for State<D, V> {
 }
 
 impl<D, V> State<D, V> {
-    pub(crate) const fn is_revoked(&self) -> bool {
-        false
+    pub(crate) fn check_revoked(&self) -> Result<(), Error> {
+        Ok(())
     }
 
-    pub(crate) const fn is_quarantined(&self) -> bool {
-        false
+    pub(crate) fn check_quarantined(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     pub(crate) fn quarantine(&mut self) {}

@@ -61,7 +61,7 @@ pub(super) fn place(
         let block = Block { len, align, taken };
         window.runs(heap.free, block, boundary, request.count)
     };
-    let (first, last) = match heap.kind {
+    let used = match heap.kind {
         HeapKind::Contiguous if heap.directed => runs(align, len, boundary),
         HeapKind::Contiguous => {
             let given = heap.align.max(request.page_bytes);
@@ -82,11 +82,8 @@ pub(super) fn place(
             window.pieces(heap.free, piece, pieces)
         }
     }?;
-    let (first, last) = if heap.directed {
-        (first, last)
-    } else {
-        extent(heap.free)?
-    };
+    let used = heap.directed.then_some(used);
+    let (first, last) = used.or_else(|| extent(heap.free))?;
     Some(Placement {
         heap: index,
         len_bytes: len,
