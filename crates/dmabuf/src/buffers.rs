@@ -134,21 +134,17 @@ impl Changes {
     /// Maximum number of memories in the list.
     const MAX_MEMORIES: usize = 64;
 
-    fn note(&mut self, id: MemoryId) {
+    /// Records a change of a memory, or elsewhere.
+    fn note(&mut self, id: Option<MemoryId>) {
         self.count = self.count.wrapping_add(1);
-        if self.memories.last() == Some(&id) {
-            return;
+        let list = &mut self.memories;
+        match id {
+            Some(id) if list.last() == Some(&id) => {}
+            Some(id) if list.len() < Self::MAX_MEMORIES && list.try_reserve(1).is_ok() => {
+                list.push(id);
+            }
+            _ => self.more = true,
         }
-        if self.memories.len() < Self::MAX_MEMORIES && self.memories.try_reserve(1).is_ok() {
-            self.memories.push(id);
-        } else {
-            self.more = true;
-        }
-    }
-
-    fn take(&mut self) -> Option<Vec<MemoryId>> {
-        let memories = core::mem::take(&mut self.memories);
-        (!core::mem::take(&mut self.more)).then_some(memories)
     }
 }
 
@@ -280,20 +276,20 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// are its creation, its removal, and changes of its handles or attachments. `None` after more than 64
     /// changes or a change elsewhere; any memory may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
-        self.changes.with(Changes::take)
+        self.changes.with(|changes| {
+            let memories = core::mem::take(&mut changes.memories);
+            (!core::mem::take(&mut changes.more)).then_some(memories)
+        })
     }
 
     /// Records a change of the users of memory outside the registry, such as a program's.
     pub fn note_change_elsewhere(&self) {
-        self.changes.with(|changes| {
-            changes.count = changes.count.wrapping_add(1);
-            changes.more = true;
-        });
+        self.changes.with(|changes| changes.note(None));
     }
 
     /// Records a change that was made. A caller that sees the record then sees the change.
     fn note_change(&self, id: MemoryId) {
-        self.changes.with(|changes| changes.note(id));
+        self.changes.with(|changes| changes.note(Some(id)));
     }
 
     /// Allocates a memory with one user: a queue's plane.
@@ -487,10 +483,6 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         gone.is_some()
     }
 
-    fn memory_of(&self, id: BufId) -> Result<MemoryId, Error> {
-        self.bufs.with(id.0, |buf| buf.memory).ok_or(Error::Invalid)
-    }
-
     /// Describes a dma-buf; `None` if it does not exist.
     #[must_use]
     pub fn buf(&self, id: BufId) -> Option<BufInfo> {
@@ -502,7 +494,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.
     pub fn mmap_buf(&self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
-        let memory = self.memory_of(id)?;
+        let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
         self.with_memory(memory, |memory, cx| memory.mmap(cx.ops, offset, len_bytes))
     }
 
@@ -512,7 +504,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone.
     pub fn sync(&self, id: BufId, flags: u64) -> Result<(), Error> {
         let (direction, end) = SyncFlags::decode(flags)?;
-        let memory = self.memory_of(id)?;
+        let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
         self.with_memory(memory, |memory, cx| {
             if end {
                 memory.end_cpu_access(cx, direction);
@@ -556,26 +548,22 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             bufs: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
             ..Live::default()
         };
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         for key in self.bufs.keys() {
             let refs = self.bufs.with(key, |buf| u64::from(buf.refs));
-            live.buf_refs = live.buf_refs.saturating_add(refs.unwrap_or(0));
+            add(&mut live.buf_refs, refs.unwrap_or(0));
         }
-        for id in self.memories() {
-            self.inspect(id, |memory| live.add(memory));
+        for key in self.memories.keys() {
+            self.memories.with(key, |memory| {
+                let mappings = memory.state.users(UserKind::Mapping).count;
+                add(&mut live.bytes, memory.len_bytes());
+                add(&mut live.program_mappings, mappings.into());
+                for attachment in memory.attached() {
+                    add(&mut live.attachments, 1);
+                    add(&mut live.mapped, attachment.direction().is_some().into());
+                }
+            });
         }
         live
-    }
-}
-
-impl Live {
-    fn add<O: DmaOps>(&mut self, memory: &SharedMemory<O>) {
-        self.bytes = self.bytes.saturating_add(memory.len_bytes());
-        let mappings = memory.state.users(UserKind::Mapping).count;
-        self.program_mappings = self.program_mappings.saturating_add(u64::from(mappings));
-        for (_, attachment) in memory.attachments().iter() {
-            self.attachments = self.attachments.saturating_add(1);
-            let mapped = u64::from(attachment.direction().is_some());
-            self.mapped = self.mapped.saturating_add(mapped);
-        }
     }
 }

@@ -29,10 +29,8 @@ impl SyncFlags {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits or no direction.
-    pub const fn decode(raw: u64) -> Result<(Direction, bool), Error> {
-        let Some(flags) = Self::from_bits(raw) else {
-            return Err(Error::Invalid);
-        };
+    pub fn decode(raw: u64) -> Result<(Direction, bool), Error> {
+        let flags = Self::from_bits(raw).ok_or(Error::Invalid)?;
         let direction = match (flags.contains(Self::READ), flags.contains(Self::WRITE)) {
             (true, true) => Direction::Bidirectional,
             (true, false) => Direction::FromDevice,

@@ -245,7 +245,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// The attached devices.
     #[cfg(feature = "managed")]
-    pub(super) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
+    pub(crate) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
         self.keys().filter_map(|key| self.list.get(key))
     }
 }
