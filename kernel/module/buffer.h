@@ -137,6 +137,9 @@ static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, w
 /* Kinds of buffers. Those of allocated memory come first, as in AllocatedAs in src/linux.rs. */
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_VIRTUAL, VB3_USERPTR, VB3_DMABUF };
 
+/* How a driver reaches an import: by its device, which may accept pieces, or by the CPU. Reach in src/import.rs. */
+enum vb3_reach { VB3_CONTIGUOUS, VB3_PIECES, VB3_CPU };
+
 /*
  * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
  * returns the steps whose sync is due.
@@ -147,8 +150,7 @@ int vb3_rs_alloc_virtual(struct vb3_request *request);
 int vb3_rs_get_userptr(struct vb3_request *request);
 int vb3_rs_get_userptr_sg(struct vb3_request *request);
 int vb3_rs_get_userptr_virtual(struct vb3_request *request);
-int vb3_rs_import(struct vb3_request *request, bool in_pieces);
-int vb3_rs_import_virtual(struct vb3_request *request);
+int vb3_rs_import(struct vb3_request *request, enum vb3_reach reach);
 void vb3_rs_end(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);

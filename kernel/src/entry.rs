@@ -1,9 +1,9 @@
 //! Functions that the C shim calls.
 // UNSAFETY: pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references, and
-//! a payload only while it has an object. A function that gets a request puts an object into the request's
-//! payload. On success, it returns the steps of a hand-over whose sync is due ([`Object::syncs`]).
+//! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references and
+//! [`Reach`]es, and a payload only while it has an object. A function that gets a request puts an object into the
+//! request's payload. On success, it returns the steps of a hand-over whose sync is due ([`Object::syncs`]).
 
 use crate::attachments::{Key, Node};
 use crate::device::{Dev, Use, attrs_from_c, direction_from_c};
@@ -137,8 +137,6 @@ impl Request {
     }
 
     /// Imports the request's dma-buf.
-    // Inlined because each module links only one of the callers.
-    #[inline(always)]
     fn import(&self, reach: Reach) -> Result<Payload, Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::EINVAL)?;
         let asked = (self.bytes, self.direction()?);
@@ -206,20 +204,10 @@ pub extern "C" fn vb3_rs_get_userptr_virtual(request: &mut Request) -> c_int {
     answer(request.user(false, UserMemory::vmalloc))
 }
 
-/// Implements `attach_dmabuf` of dma-contig and dma-sg.
+/// Implements `attach_dmabuf`.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_import(request: &mut Request, in_pieces: bool) -> c_int {
-    let reach = match in_pieces {
-        true => Reach::Pieces,
-        false => Reach::Contiguous,
-    };
+pub extern "C" fn vb3_rs_import(request: &mut Request, reach: Reach) -> c_int {
     answer(request.import(reach))
-}
-
-/// Implements `attach_dmabuf` of vmalloc.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_import_virtual(request: &mut Request) -> c_int {
-    answer(request.import(Reach::Cpu))
 }
 
 /// Ends the object: frees, unpins or detaches its memory. The last user of the object calls this once.

@@ -12,9 +12,10 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Constraint, Direction, DmaAddr, Reason};
 use vb3_plane::{PlaneError, contig};
 
-/// How the queue's driver reaches the memory.
+/// How the queue's driver reaches the memory: `enum vb3_reach` of module/buffer.h.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+#[repr(C)]
+pub enum Reach {
     /// By its device, which needs contiguous addresses.
     Contiguous,
     /// By its device, which accepts scattered memory.
