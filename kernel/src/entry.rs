@@ -9,7 +9,7 @@ use crate::attachments::{Key, Node};
 use crate::device::{Dev, Use, attrs_from_c, direction_from_c};
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, error_pointer};
-use crate::ledger::Ledger;
+use crate::ledger::{Count, Ledger};
 use crate::linux::Linux;
 use crate::object::{Allocated, Object, with_request};
 use crate::sys::{self, DmaBuf, SgTable};
@@ -155,7 +155,10 @@ impl Request {
 
 /// Returns the result of a request to C.
 fn answer(made: Result<Payload, Errno>) -> c_int {
-    made.map_or_else(Errno::to_c, |payload| payload.object().syncs())
+    made.map_or_else(Errno::to_c, |payload| {
+        Count::Objects.add(1);
+        payload.object().syncs()
+    })
 }
 
 /// Implements `alloc` of dma-contig.
@@ -221,6 +224,7 @@ pub extern "C" fn vb3_rs_end(rust: Payload) {
             Object::User(u) => ptr::read(u).put(),
         }
     }
+    Count::Objects.add(-1);
 }
 
 /// Implements `get_dmabuf`. Returns NULL on failure.

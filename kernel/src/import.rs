@@ -75,7 +75,6 @@ impl Import {
             attachment = made?.as_ptr();
             Count::Attachments.add(1);
         }
-        Count::Objects.add(1);
         let state = State {
             laid: None,
             is_iomem: false,
@@ -194,6 +193,5 @@ impl Import {
             unsafe { sys::vb3_buf_detach(self.attachment) };
             Count::Attachments.add(-1);
         }
-        Count::Objects.add(-1);
     }
 }

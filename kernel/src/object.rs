@@ -97,7 +97,6 @@ impl Allocated {
         });
         // SAFETY: the payload is large enough and aligned like u64 (asserted in `entry.rs`).
         unsafe { payload.cast::<Object>().write(object) };
-        Count::Objects.add(1);
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
         Ok((Linux::PLAIN.alloc_dma_addr(&alloc), sgt))
     }
@@ -247,7 +246,6 @@ impl Allocated {
             // SAFETY: nothing uses the object after the move, and its other fields need no drop.
             unsafe { ptr::read(shared) }.free(cx, closed);
         });
-        Count::Objects.add(-1);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::device::Dev;
 use crate::kernel::Errno;
-use crate::ledger::Count;
 use crate::linux::Linux;
 use crate::object::with_cx;
 use core::ffi::c_void;
@@ -31,7 +30,6 @@ impl User {
         made: Result<UserMemory<Linux>, PlaneError>,
     ) -> Result<Self, Errno> {
         let memory = made.map_err(|e| dev.refused("user memory", e.reason(), e.errno()))?;
-        Count::Objects.add(1);
         Ok(Self {
             memory,
             direction,
@@ -67,6 +65,5 @@ impl User {
             Linux::PLAIN.vunmap(view);
         }
         with_cx(|cx| self.memory.put(cx));
-        Count::Objects.add(-1);
     }
 }
