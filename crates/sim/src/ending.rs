@@ -180,3 +180,6 @@ fn without_quarantine(left: LeftOver) -> Check<LeftOver> {
     rest.machine.iommu_pages = 0;
     Ok(rest)
 }
+
+#[cfg(test)]
+mod tests;

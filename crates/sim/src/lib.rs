@@ -29,6 +29,8 @@ mod run;
 mod shrink;
 mod slices;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use plan::{Pace, Plan};
 pub use run::{Counts, SimOutcome, simulate};

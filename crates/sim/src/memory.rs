@@ -106,3 +106,6 @@ impl ProcessMemory for Space {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

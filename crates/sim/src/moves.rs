@@ -280,7 +280,7 @@ impl Sim<'_> {
         }
     }
 
-    fn dequeued(&mut self, at: At, told: Told) -> Check {
+    pub(crate) fn dequeued(&mut self, at: At, told: Told) -> Check {
         let index = told.index;
         let queue = self.queue(at)?;
         let Some(buffer) = queue.buffers.get(&index).cloned() else {

@@ -137,3 +137,6 @@ impl Caller for Process {
         Ok(Arc::clone(&self.space) as _)
     }
 }
+
+#[cfg(test)]
+mod tests;

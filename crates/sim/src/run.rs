@@ -447,3 +447,6 @@ impl<'a> Sim<'a> {
         Ok(file.queues.get_mut(queue).ok_or(LOST)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,14 +16,19 @@ fn kind(why: &str) -> String {
 /// Drops programs, then steps, as long as the smaller plan fails in the same way.
 #[must_use]
 pub fn shrink(plan: &Plan) -> Plan {
-    let Some(why) = simulate(plan, false).failure else {
+    shrink_by(plan, |plan| simulate(plan, false).failure)
+}
+
+/// Shrinks a plan as [`shrink`] does. `run` returns a plan's failure.
+fn shrink_by(plan: &Plan, mut run: impl FnMut(&Plan) -> Option<String>) -> Plan {
+    let Some(why) = run(plan) else {
         return plan.clone();
     };
     let mut runs = 0;
     let mut fails = |plan: &Plan| {
         runs += 1;
         let same = |other: String| kind(&other) == kind(&why);
-        runs <= MOST_RUNS && simulate(plan, false).failure.is_some_and(same)
+        runs <= MOST_RUNS && run(plan).is_some_and(same)
     };
     let mut least = plan.clone();
     for program in plan.programs.iter().skip(1) {
@@ -50,3 +55,6 @@ pub fn shrink(plan: &Plan) -> Plan {
     }
     least
 }
+
+#[cfg(test)]
+mod tests;

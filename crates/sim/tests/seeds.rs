@@ -1,6 +1,6 @@
 //! Seeds that run in the default tests.
 
-use vb3_sim::{Plan, simulate};
+use vb3_sim::{Counts, Plan, simulate};
 
 /// Runs plans, and expects that they did at least so much: cycles of buffers, compared pictures, faults.
 fn run(plans: impl Iterator<Item = Plan>, least: [u64; 3]) {
@@ -59,21 +59,81 @@ fn seeds_that_failed_once_pass() {
     run(plans, [100, 5, 5]);
 }
 
+/// Returns the traces of the first 60 seeds.
+fn traces() -> String {
+    let outcomes = (0..60).map(|seed| simulate(&Plan::of(seed), true));
+    outcomes.map(|outcome| outcome.trace).collect()
+}
+
 #[test]
-fn seeds_use_codecs_requests_and_heaps() {
-    let plans = (0..60).map(Plan::of).filter(|plan| plan.codecs);
-    let traces: Vec<String> = plans.map(|plan| simulate(&plan, true).trace).collect();
-    let has = |what: &str| traces.iter().any(|trace| trace.contains(what));
-    for what in [
-        "allocates 4096 bytes",
-        "makes request",
-        "result of convert",
-        "result of h264dec-stateless",
-        "result of jpegdec",
-        "result of jpegenc",
-        "bytes stay quarantined",
+fn seeds_reach_all_kinds_of_steps_and_results() {
+    let traces = traces();
+    let has = |words: &[&str]| {
+        let mut lines = traces.lines();
+        lines.any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    let ok = "Ok(Some(";
+    for words in [
+        // Programs, descriptors and mappings.
+        &["opens", "Ok("][..],
+        &["opens", "Err("],
+        &["closes FileId"],
+        &["is killed"],
+        &["closes descriptor", "last: true"],
+        &["closes descriptor", "last: false"],
+        &["receives memory", "Ok("],
+        &["unmaps memory"],
+        &[" maps "],
+        // Buffers.
+        &["REQBUFS Mmap", "cached false", ok],
+        &["REQBUFS Mmap", "cached true", ok],
+        &["REQBUFS DmaBuf", ok],
+        &["REQBUFS UserPtr", ok],
+        &["REQBUFS Mmap 0", ok],
+        &["REQBUFS", "Err("],
+        &["CREATE_BUFS Mmap 1", ok],
+        &["CREATE_BUFS Mmap 2", ok],
+        &["CREATE_BUFS DmaBuf", ok],
+        &["CREATE_BUFS UserPtr", ok],
+        &["REMOVE_BUFS", ok],
+        &["REMOVE_BUFS", "Err(16)"],
+        &["EXPBUF", ok],
+        &["EXPBUF", "Err("],
+        &["STREAM true", ok],
+        &["STREAM true", "Err("],
+        &["STREAM false", ok],
+        &["QBUF", "prepare false", "Own", ok],
+        &["QBUF", "prepare false", "User", ok],
+        &["QBUF", "prepare false", "Fd", ok],
+        &["QBUF", "prepare true", ok],
+        &["QBUF", "prepare true", "Err(22)"],
+        &["QBUF", "Fd(77)", "Err("],
+        &["QBUF", "Own", "Ok(None)"],
+        &["DQBUF", ok],
+        &["DQBUF", "Ok(None)"],
+        &["DQBUF", "Err(11)"],
+        &["DQBUF is interrupted"],
+        // Codecs, requests and heaps.
+        &["allocates 4096 bytes", ok],
+        &["allocates 65536 bytes"],
+        &["makes request", ok],
+        &["closes request"],
+        &["result of convert"],
+        &["result of h264dec-stateless"],
+        &["result of jpegdec"],
+        &["result of jpegenc"],
+        // Faults.
+        &["faults 0"],
+        &["faults 20000"],
+        &["faults 200000"],
+        &["Err(12)"],
+        &["revoke ", ": true"],
+        &[" plug "],
+        &[" unplug "],
+        &["Err(19)"],
+        &["bytes stay quarantined"],
     ] {
-        assert!(has(what), "{what}");
+        assert!(has(words), "{words:?}");
     }
 }
 
@@ -92,6 +152,51 @@ fn the_same_seed_gives_the_same_trace() {
         simulate(&Plan::of(1), true).trace,
         simulate(&Plan::of(2), true).trace
     );
+}
+
+/// Runs `vb3-sim`. Returns its output if it succeeds.
+fn vb3_sim(args: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3-sim"));
+    let out = command.args(args).output().unwrap();
+    assert!(out.status.success(), "{args:?}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn one_seed_prints_its_plan_and_trace() {
+    let plan = Plan::of(3);
+    let trace = simulate(&plan, true).trace;
+    assert_eq!(vb3_sim(&["--seed", "3"]), format!("{plan}\n{trace}\n"));
+}
+
+#[test]
+fn many_seeds_print_the_sums_of_their_counts() {
+    let said = vb3_sim(&["--from", "40", "--seeds", "12"]);
+    let counts = (40..52).map(|seed| simulate(&Plan::of(seed), false).counts);
+    let counts: Vec<_> = counts.collect();
+    let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+    let (pictures, faults) = (sum(|c| c.pictures), sum(|c| c.faults));
+    let hours = sum(|c| c.time_ns) as f64 / 3.6e12;
+    let tail = format!(
+        "; {pictures} pictures compared, {faults} injected faults, {hours:.1} hours of simulated time; 0 failed\n"
+    );
+    assert!(
+        said.starts_with("12 seeds in ") && said.ends_with(&tail),
+        "{said}"
+    );
+    assert!(pictures > 0 && faults > 0);
+    // All rates refer to the same time.
+    let rates = said.split_once(" on one core: ").unwrap().1;
+    let rates: Vec<f64> = (rates.split([' ', ';']))
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let per_seed = |rate: f64| rate / rates[0];
+    for (rate, total) in [(rates[1], sum(|c| c.calls)), (rates[2], sum(|c| c.cycles))] {
+        let wanted = total as f64 / 12.0;
+        let wrong = (per_seed(rate) - wanted).abs() / wanted;
+        // The printed rates are rounded.
+        assert!(wrong < 0.6 / rates[0] + 0.6 / rate, "{said}");
+    }
 }
 
 #[test]
