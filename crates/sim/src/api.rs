@@ -265,3 +265,6 @@ pub(crate) fn picture_of(format: &Arg) -> (u32, u32, u32, u32) {
         format.u32(WIDTH + 20),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,3 +136,6 @@ impl Sim<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,6 @@ pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
     }
     (arg, control)
 }
+
+#[cfg(test)]
+mod tests;
