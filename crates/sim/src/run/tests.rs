@@ -108,9 +108,17 @@ fn given_clock_moves_to_the_next_work() {
 
 #[test]
 fn machines_are_small_and_nodes_known() {
-    let small = profile("pc").unwrap();
-    assert!(small.ram <= 64 << 20 && small.cma <= 16 << 20);
-    assert!(small.bounce.pool <= 8 << 20 && small.sram <= 4 << 20);
+    for (name, _) in vb3_machine::profile::BUILTINS {
+        let (whole, small) = (Profile::builtin(name).unwrap(), profile(name).unwrap());
+        for (whole, small, most_mib) in [
+            (whole.ram, small.ram, 64),
+            (whole.cma, small.cma, 16),
+            (whole.bounce.pool, small.bounce.pool, 8),
+            (whole.sram, small.sram, 4),
+        ] {
+            assert_eq!(small >> 20, (whole >> 20).min(most_mib), "{name}");
+        }
+    }
     expect_refusal(profile("none"), "no machine none");
     let devices = [
         CAMERA,

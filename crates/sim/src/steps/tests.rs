@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::At;
+use crate::plan::Plan;
 use crate::tests::{CAMERA, expect_refusal, plan, stream, take};
 use std::collections::BTreeSet;
 
@@ -236,4 +237,23 @@ fn revoked_buffers_and_faults_are_recorded() {
         revoked += u32::from(is_revoked);
     }
     assert!(revoked > 0);
+}
+
+#[test]
+fn programs_open_several_files() {
+    let mut most = Vec::new();
+    for seed in 0..10 {
+        let plan = Plan::of(seed);
+        let mut sim = Sim::new(&plan, false).unwrap();
+        let mut files = 0;
+        for &step in &plan.steps {
+            sim.step(&mut plan.dice(step)).unwrap();
+            sim.run_due_work().unwrap();
+            files = files.max(sim.files.len());
+        }
+        // A program without a file may open one more.
+        assert!(files < 6 + plan.programs.len());
+        most.push(files);
+    }
+    assert!(most.iter().any(|files| *files > 3), "{most:?}");
 }
