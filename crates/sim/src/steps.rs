@@ -433,6 +433,7 @@ impl Sim<'_> {
         let (mut arg, mut plane) = api::buffer(queue.kind, model, index, Source::Own, 0);
         let done = self.ioctl(at.0, VIDIOC_QUERYBUF, (&mut arg, plane.as_mut()), None)?;
         let told = api::told(&arg, plane.as_ref());
+        self.note(|| format!("{at:?} QUERYBUF {index}: {done:?}"));
         match (done, known) {
             (Ok(_), Some((_, least))) if model == Model::Mmap && told.length < least => {
                 Err(format!(

@@ -83,7 +83,7 @@ fn seeds_reach_all_kinds_of_steps_and_results() {
         &["closes descriptor", "last: false"],
         &["receives memory", "Ok("],
         &["unmaps memory"],
-        &[" maps "],
+        &["(0, 0) maps "],
         // Buffers.
         &["REQBUFS Mmap", "cached false", ok],
         &["REQBUFS Mmap", "cached true", ok],
@@ -97,6 +97,8 @@ fn seeds_reach_all_kinds_of_steps_and_results() {
         &["CREATE_BUFS UserPtr", ok],
         &["REMOVE_BUFS", ok],
         &["REMOVE_BUFS", "Err(16)"],
+        &["QUERYBUF", ok],
+        &["QUERYBUF", "Err(22)"],
         &["EXPBUF", ok],
         &["EXPBUF", "Err("],
         &["STREAM true", ok],
