@@ -402,6 +402,11 @@ fn the_last_picture_stays_at_hand() {
             sink.last.as_ref().map(|frame| read_number(frame).0),
             Some(number)
         );
+        let memory = spare.bytes().as_ptr();
+        sink.put_back(Some(spare));
+        sink.put_back(None);
+        let spare = sink.take_frame(&pixfmt::YUYV, Size::nearest(4, 4));
+        assert_eq!(spare.bytes().as_ptr(), memory, "used again");
         sink.put_back(Some(spare));
     }
     assert_eq!(

@@ -202,3 +202,22 @@ fn a_webcam_has_bounds_and_keeps_its_buffers() {
         assert_eq!([cid::BRIGHTNESS, cid::HFLIP].map(has), [is_webcam, false]);
     }
 }
+
+#[test]
+fn camera_refuses_formats_that_it_does_not_list() {
+    let mut camera = camera("camera,format=NV12");
+    let listed = camera.format(Flow::Capture);
+    for (fourcc, width, wanted) in [
+        (FourCc::NV12, listed.width, Ok(())),
+        (FourCc::YUYV, listed.width, Err(DriverError(22))),
+        (FourCc::NV12, 0, Err(DriverError(22))),
+    ] {
+        let format = Format {
+            fourcc,
+            width,
+            ..listed
+        };
+        assert_eq!(camera.set_format(Flow::Capture, &format, false), wanted);
+        assert_eq!(camera.format(Flow::Capture), listed);
+    }
+}

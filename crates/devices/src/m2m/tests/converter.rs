@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
 use vb3_picture::convert::Converter;
-use vb3_queue::Error;
+use vb3_queue::{Error, PlaneRequest};
 use vb3_v4l2::{
     ControlValue, Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, VideoDriver as _,
     cid, pixfmt,
@@ -355,4 +355,20 @@ fn a_tick_moves_a_piece_of_a_large_picture() {
     let wanted: Vec<_> = once.clone().chain(once).collect();
     assert_eq!(pieces, wanted, "read, then written");
     assert!(!done.error && *bench.plane(Flow::Capture, 0, 0) == bytes);
+}
+
+#[test]
+fn buffer_needs_a_whole_picture() {
+    let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+    let from = bench.set_format(Flow::Output, &format((FourCc::YUYV, 16, 8)));
+    bench.make(Flow::Output, 1);
+    let size = u64::from(from.layouts()[0].sizeimage);
+    for (offset, wanted) in [(64, Err(22)), (0, Ok(()))] {
+        let queued = bench.queue(Flow::Output, 0, &[], |request| {
+            let mut plane = PlaneRequest::mmap(size);
+            plane.data_offset = offset;
+            assert!(request.push_plane(plane).is_ok());
+        });
+        assert_eq!(queued.map(drop).map_err(|e| e.errno()), wanted);
+    }
 }
