@@ -154,7 +154,6 @@ impl Sim<'_> {
                 Ok(Some(file))
             }
             Err(e) if !present && e.0 == ENODEV => Ok(None),
-            Err(e) if self.disturbed && e.0 == ENOMEM => Ok(None),
             other => Err(format!("open of {number} (present: {present}): {other:?}")),
         }
     }

@@ -24,6 +24,9 @@ fn codecs() -> Plan {
 fn jpeg_file_has_its_size_and_few_contents() {
     let files: BTreeSet<_> = (0..40).map(|number| jpeg(64, 48, number)).collect();
     assert_eq!(files.len(), 16);
+    // Each of the 11 more macroblocks has six blocks of two bits.
+    let longer = jpeg(64, 48, 1).len() - jpeg(16, 16, 1).len();
+    assert_eq!(longer, (11 * 6 * 2_usize).div_ceil(8));
     for file in files {
         assert!(file.starts_with(&[0xff, 0xd8]) && file.ends_with(&[0xff, 0xd9]));
         let frame = file

@@ -153,6 +153,12 @@ fn captured_picture_must_be_right() {
     ] {
         expect_refusal(sim.dequeued(at, wrong), words);
     }
+    let elapsed_ns = sim.now_ns() - sim.queue(at).unwrap().began_ns;
+    let most = (elapsed_ns / (1_000_000_000 / 60) + 1) as u32;
+    for (sequence, is_right) in [(most, true), (most + 1, false)] {
+        let told = Told { sequence, ..told };
+        assert_eq!(sim.check_sequence(at, told).is_ok(), is_right);
+    }
     sim.queue_mut(at).unwrap().streaming = false;
     expect_refusal(sim.dequeued(at, told), "which is Queue");
     sim.queue_mut(at).unwrap().streaming = true;
@@ -446,4 +452,50 @@ fn programs_write_only_where_they_have_access() {
     sim.mappings.clear();
     assert_eq!(sim.paint(at, Source::Own, memory), Ok(None));
     assert_eq!(sim.paint((9, 0), Source::Own, memory), Err(LOST.to_owned()));
+}
+
+#[test]
+fn buffer_is_mapped_once_and_only_for_codecs() {
+    let mut plan = plan();
+    for (codecs, maps) in [(false, 0), (true, 4)] {
+        plan.codecs = codecs;
+        let mut sim = Sim::new(&plan, false).unwrap();
+        let at = stream(&mut sim, 0)[0];
+        let told = take(&mut sim, at);
+        sim.dequeued(at, told).unwrap();
+        fill(&mut sim, at);
+        assert_eq!(sim.mappings.len(), maps);
+    }
+}
+
+#[test]
+fn only_a_stream_may_have_no_buffer_yet() {
+    let plan = plan();
+    let mut sim = Sim::new(&plan, false).unwrap();
+    let at = stream(&mut sim, 0)[0];
+    let mut dice = Dice::new(1, 1);
+    assert_eq!(sim.dequeue(at, &mut dice), Ok(()));
+    assert!(sim.queue(at).unwrap().waits);
+    sim.queue_mut(at).unwrap().blocked = None;
+    sim.queue_mut(at).unwrap().streaming = false;
+    expect_refusal(sim.dequeue(at, &mut dice), "DQBUF gave errno 11");
+}
+
+#[test]
+fn only_a_revoked_buffer_may_not_be_queued() {
+    let plan = plan();
+    let mut sim = Sim::new(&plan, false).unwrap();
+    let at = stream(&mut sim, 0)[0];
+    sim.stream(at, false).unwrap();
+    let list = sim.world.list_buffers();
+    let starts = list.lines().filter(|line| !line.starts_with(' '));
+    for line in starts {
+        let id = line.split(' ').next().unwrap();
+        sim.world.revoke_buffer(id).unwrap();
+    }
+    let mut dice = Dice::new(1, 1);
+    expect_refusal(sim.enqueue(at, &mut dice, false), "QBUF gave errno");
+    sim.revoked = true;
+    assert_eq!(sim.enqueue(at, &mut dice, false), Ok(()));
+    assert_eq!(sim.queue(at).unwrap().queued(), 0);
 }

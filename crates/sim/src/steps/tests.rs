@@ -241,10 +241,10 @@ fn revoked_buffers_and_faults_are_recorded() {
 
 #[test]
 fn programs_open_several_files() {
-    let mut most = Vec::new();
+    let (mut most, mut time_ns) = (Vec::new(), 0);
     for seed in 0..10 {
         let plan = Plan::of(seed);
-        let mut sim = Sim::new(&plan, false).unwrap();
+        let mut sim = Sim::new(&plan, true).unwrap();
         let mut files = 0;
         for &step in &plan.steps {
             sim.step(&mut plan.dice(step)).unwrap();
@@ -254,6 +254,62 @@ fn programs_open_several_files() {
         // A program without a file may open one more.
         assert!(files < 6 + plan.programs.len());
         most.push(files);
+        let log = sim.log.take().unwrap();
+        assert!(plan.codecs || !log.contains(" allocates "), "{plan}");
+        time_ns += sim.counts.time_ns;
     }
+    // Only a given clock adds to this time. A pass waits for milliseconds.
+    assert!(time_ns > 1_000_000_000, "{time_ns}");
     assert!(most.iter().any(|files| *files > 3), "{most:?}");
+}
+
+#[test]
+fn faults_of_memory_fail_no_open() {
+    let devices = [CAMERA, DISPLAY, "convert,size=32x16", "jpegdec", "loopback"];
+    let plan = plan(&devices);
+    let mut sim = Sim::new(&plan, false).unwrap();
+    let (per_million, seed) = (1_000_000, 1);
+    let faults = Faults::Random { per_million, seed };
+    sim.world.machine_mut().set_faults(faults);
+    sim.disturbed = true;
+    for node in 0..sim.nodes.len() {
+        assert_eq!(sim.open_node(0, node), Ok(Some(node)));
+    }
+}
+
+#[test]
+fn programs_make_all_calls_on_buffers() {
+    let mut plan = plan(&[DISPLAY]);
+    plan.codecs = false;
+    let mut sim = Sim::new(&plan, true).unwrap();
+    let (at, mut calls) = ((0, 0), String::new());
+    for number in 0..600 {
+        if sim.files.is_empty() {
+            sim.open_node(0, 0).unwrap();
+        }
+        if sim.queue(at).unwrap().buffers.is_empty() {
+            sim.request(at, Model::Mmap, 3, false).unwrap();
+        }
+        sim.log = Some(String::new());
+        sim.on_file(0, &mut Dice::new(number, 9)).unwrap();
+        calls += &sim.log.take().unwrap();
+        sim.run_due_work().unwrap();
+    }
+    for call in [
+        " STREAM true",
+        " STREAM false",
+        " EXPBUF",
+        " maps ",
+        " QUERYBUF",
+        " DQBUF:",
+        " prepare false",
+        " prepare true",
+        " REQBUFS Mmap 0",
+        " REQBUFS DmaBuf",
+        " CREATE_BUFS",
+        " REMOVE_BUFS",
+        " closes ",
+    ] {
+        assert!(calls.contains(call), "{call}");
+    }
 }
