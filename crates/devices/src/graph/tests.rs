@@ -386,3 +386,22 @@ fn every_sensor_code_has_a_pixel_format() {
         assert!(pixfmt::lookup(fourcc).is_some());
     }
 }
+
+#[test]
+fn video_nodes_come_first_and_are_numbered() {
+    let spec: DeviceSpec = "vimc,node=video7".parse().expect("a SPEC");
+    assert!(spec.graph().is_none() && !spec.is_subdevice());
+    let nodes = spec.nodes().expect("a graph");
+    let videos = nodes.iter().position(DeviceSpec::is_subdevice);
+    let videos = videos.expect("a subdevice");
+    assert!(videos > 0 && nodes[videos..].iter().all(DeviceSpec::is_subdevice));
+    let mut entities = BTreeSet::new();
+    for (number, node) in (0..).zip(&nodes) {
+        let is_video = !node.is_subdevice();
+        assert_eq!(node.node, is_video.then_some(7 + number));
+        let (graph, entity) = node.graph().expect("a graph");
+        assert_eq!(graph.entity(entity), node.entity());
+        entities.insert(entity);
+    }
+    assert_eq!(entities.len(), nodes.len());
+}

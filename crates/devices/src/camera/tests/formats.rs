@@ -221,3 +221,15 @@ fn camera_refuses_formats_that_it_does_not_list() {
         assert_eq!(camera.format(Flow::Capture), listed);
     }
 }
+
+#[test]
+fn webcam_shows_its_selection_and_keeps_it() {
+    for (spec, shows, sets) in [
+        ("camera", true, false),
+        ("camera,profile=sensor", false, false),
+    ] {
+        let camera = camera(spec);
+        let found = (camera.has_selection(), camera.sets_selection());
+        assert_eq!(found, (shows, sets), "{spec}");
+    }
+}

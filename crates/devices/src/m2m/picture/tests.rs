@@ -74,3 +74,11 @@ fn a_picture_that_is_too_short_has_no_piece() {
     let short = samples([&[], &[1], &[]], (4, 4), [Chroma::Planar, Chroma::Pairs]);
     assert_eq!(short.part(1, 0..2, &mut scratch), None);
 }
+
+#[test]
+fn even_luma_is_not_copied() {
+    let mut scratch = Vec::new();
+    let even = samples([&[1, 2, 3, 4], &[], &[]], (2, 2), [Chroma::Planar; 2]);
+    assert_eq!(even.part(0, 1..3, &mut scratch), Some(&[2, 3][..]));
+    assert!(scratch.is_empty());
+}
