@@ -277,8 +277,8 @@ fn faults_of_memory_fail_no_open() {
     }
 }
 
-#[test]
-fn programs_make_all_calls_on_buffers() {
+/// Makes 600 calls on a display's queue with or without buffers. Returns their trace.
+fn calls(has_buffers: bool) -> String {
     let mut plan = plan(&[DISPLAY]);
     plan.codecs = false;
     let mut sim = Sim::new(&plan, true).unwrap();
@@ -287,29 +287,59 @@ fn programs_make_all_calls_on_buffers() {
         if sim.files.is_empty() {
             sim.open_node(0, 0).unwrap();
         }
-        if sim.queue(at).unwrap().buffers.is_empty() {
-            sim.request(at, Model::Mmap, 3, false).unwrap();
+        if sim.queue(at).unwrap().buffers.is_empty() == has_buffers {
+            let count = if has_buffers { 3 } else { 0 };
+            sim.stream(at, false).unwrap();
+            sim.request(at, Model::Mmap, count, false).unwrap();
         }
         sim.log = Some(String::new());
         sim.on_file(0, &mut Dice::new(number, 9)).unwrap();
         calls += &sim.log.take().unwrap();
         sim.run_due_work().unwrap();
     }
-    for call in [
+    calls
+}
+
+#[test]
+fn programs_make_all_calls() {
+    let both = [
         " STREAM true",
+        " DQBUF:",
+        " REQBUFS DmaBuf",
+        " CREATE_BUFS",
+        " closes ",
+    ];
+    let with_buffers = [
         " STREAM false",
         " EXPBUF",
         " maps ",
         " QUERYBUF",
-        " DQBUF:",
         " prepare false",
         " prepare true",
         " REQBUFS Mmap 0",
-        " REQBUFS DmaBuf",
-        " CREATE_BUFS",
         " REMOVE_BUFS",
-        " closes ",
-    ] {
-        assert!(calls.contains(call), "{call}");
+    ];
+    let calls = [calls(false), calls(true)];
+    for call in both {
+        assert!(calls.iter().all(|calls| calls.contains(call)), "{call}");
     }
+    for call in with_buffers {
+        assert!(calls[1].contains(call), "{call}");
+    }
+}
+
+#[test]
+fn only_a_revoked_buffer_may_not_be_exported() {
+    let plan = plan(&[DISPLAY]);
+    let mut sim = Sim::new(&plan, false).unwrap();
+    let file = sim.open_node(0, 0).unwrap().unwrap();
+    let at = (file, 0);
+    assert_eq!(sim.request(at, Model::DmaBuf, 2, false), Ok(true));
+    let mut dice = Dice::new(1, 1);
+    // The kernel exports no imported buffer.
+    assert_eq!(sim.export(at, &mut dice), Ok(()));
+    sim.queue_mut(at).unwrap().model = Some(Model::Mmap);
+    expect_refusal(sim.export(at, &mut dice), "EXPBUF gave errno 22");
+    sim.revoked = true;
+    assert_eq!(sim.export(at, &mut dice), Ok(()));
 }
