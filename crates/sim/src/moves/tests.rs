@@ -351,6 +351,10 @@ fn call_must_suit_the_holder_of_the_buffer() {
     hold(&mut sim, BufferHolder::Queue);
     expect_refusal(sim.enqueue(at, &mut dice, false), "is Some(Queue)");
     sim.stream(at, false).unwrap();
+    sim.stream(at, false).unwrap();
+    hold(&mut sim, BufferHolder::Prepared);
+    expect_refusal(sim.enqueue(at, &mut dice, true), "is Some(Prepared)");
+    sim.stream(at, false).unwrap();
     hold(&mut sim, BufferHolder::Program);
     fill(&mut sim, at);
     assert_eq!(sim.queue(at).unwrap().queued(), 4);
