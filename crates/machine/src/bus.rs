@@ -174,12 +174,8 @@ impl Machine {
     /// # Errors
     /// [`BusFault`] if `dev` could not have written them now.
     pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        let state = self.state.get_mut();
         let access = Access::write(dev, span);
-        if !state.is_to_fault(dev) && state.proven_place(&access).is_some() {
-            return state.trace_access(&access, Ok(()));
-        }
-        state.access(&access, |object, _, at, _| {
+        self.state.get_mut().access(&access, |object, _, at, _| {
             // A write after the revocation must not be visible to any reader.
             if object.wipe_withdrawn() {
                 return Err(Miss::Nothing(at));

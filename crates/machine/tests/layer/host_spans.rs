@@ -112,6 +112,27 @@ fn a_mapping_that_went_away_is_a_fault() {
     assert_eq!((stats.faults, stats.bytes_written), (1, 0));
 }
 
+/// Another process still has the file, and may write it after the revocation.
+#[test]
+fn late_write_to_revoked_memory_faults_and_is_wiped() {
+    let (mut mapper, dev) = with_device(CMA);
+    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let file = File::from(mapper.mmap(&alloc, 0, LEN).unwrap().fd);
+    let machine = mapper.platform_mut();
+    let own = machine.own_memory(alloc.pages(), alloc.segments()).unwrap();
+    machine.withdraw(own);
+    for len in [LEN, 7] {
+        file.write_all_at(b"written", 0).unwrap();
+        let fault = machine.bus_note_written(dev, span(addr, 0, len));
+        assert_eq!(fault.unwrap_err().kind, FaultKind::NoMemory, "{len} bytes");
+        let mut seen = [1; 7];
+        file.read_exact_at(&mut seen, 0).unwrap();
+        assert_eq!(seen, [0; 7], "{len} bytes");
+    }
+    mapper.free(alloc);
+}
+
 /// The result of a lookup is stored, and used until translations change.
 #[test]
 fn a_rewritten_page_table_is_noticed() {
