@@ -51,29 +51,15 @@ impl Machine {
     /// this is no access of the device.
     ///
     /// # Errors
-    /// [`BusFault`] if the device can neither read nor write there; `out` may be partly written.
+    /// [`BusFault`] if the device can neither read nor write all of them; `out` may be partly written.
     pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
-        let state = self.state.borrow();
+        let state = &mut *self.state.borrow_mut();
         let len = out.len() as u64;
-        let access = Access::read(dev, BusSpan { addr, len });
-        let mut done = 0;
-        while done < len {
-            let read = access.rest(done)?;
-            let target = state.target(&read, None);
-            let target = target.or_else(|_| state.target(&Access::write(dev, read.span), None))?;
-            let piece = target.found.piece;
-            let end = done + piece.len;
-            let object = state.memory.get(piece.object);
-            object
-                .ok_or(Miss::Nothing(target.phys.get()))
-                .and_then(|object| {
-                    let out = &mut out[done as usize..end as usize];
-                    object.read(target.view, piece.offset, out)
-                })
-                .map_err(|miss| state.missed(&read, miss))?;
-            done = end;
-        }
-        Ok(())
+        let span = BusSpan { addr, len };
+        let mut read =
+            |object: &mut Object, view, at, bytes| object.read(view, at, &mut out[bytes]);
+        let seen = state.pieces(&Access::read(dev, span), &mut read);
+        seen.or_else(|_| state.pieces(&Access::write(dev, span), read))
     }
 
     /// Traces a read, as [`bus_read`](Self::bus_read) does, without moving bytes.
@@ -300,30 +286,26 @@ impl State {
         let device = self.device_mut(access.dev);
         let result = match device.is_some_and(|it| std::mem::take(&mut it.faults_next)) {
             true => Err(access.fault(FaultKind::Unmapped)),
-            false if self.at_once(access, &mut act) => Ok(()),
+            false if self.at_once(access, &mut act).is_some() => Ok(()),
             false => self.pieces(access, act),
         };
         self.trace_access(access, result)
     }
 
-    /// Makes an access of more than a page by one call of `act`, if its memory is contiguous. Returns false
+    /// Makes an access of more than a page by one call of `act`, if its memory is contiguous. Returns `None`
     /// if this is impossible or `act` fails; the caller then uses `pieces`, which finds the failing byte.
     fn at_once(
         &mut self,
         access: &Access,
         act: &mut impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
-    ) -> bool {
+    ) -> Option<()> {
         if access.span.len <= FRAME {
-            return false;
+            return None;
         }
-        let Some(place) = self.proven_place(access) else {
-            return false;
-        };
-        let object = self.memory.get_mut(place.object);
-        object.is_some_and(|object| {
-            let all = 0..access.span.len as usize;
-            act(object, place.view, place.offset, all).is_ok()
-        })
+        let place = self.proven_place(access)?;
+        let object = self.memory.get_mut(place.object)?;
+        let all = 0..access.span.len as usize;
+        act(object, place.view, place.offset, all).ok()
     }
 
     fn pieces(
