@@ -11,7 +11,7 @@ use crate::ram::FRAME;
 use crate::store::{Shared, SharedBytes};
 use crate::trace::Event;
 use std::ops::Range;
-use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
+use vb3_dma::{Coherency, DmaAddr, Iova, PhysAddr, Prot, Protected};
 
 /// Maximum number of spans, or of sets of lines, in one call.
 const MAX_SPANS: usize = 16;
@@ -346,8 +346,9 @@ impl State {
                 Some(window) => window.physical(addr).ok_or(fault(FaultKind::NoMemory))?,
             },
             Some(iommu) => {
-                let found = iommu.translate(&self.tables, addr.get());
-                let found = found.map_err(|level| BusFault {
+                let iova = Iova::new(addr.get());
+                let leaf = iommu.translate(&self.ram, iova);
+                let leaf = leaf.map_err(|level| BusFault {
                     level: Some(level),
                     ..fault(FaultKind::Unmapped)
                 })?;
@@ -355,10 +356,10 @@ impl State {
                     true => (Prot::WRITE, FaultKind::ReadOnly),
                     false => (Prot::READ, FaultKind::WriteOnly),
                 };
-                if !found.prot.contains(needed) {
+                if !leaf.prot.contains(needed) {
                     return Err(fault(refusal));
                 }
-                (found.phys, found.len)
+                leaf.at(iova).ok_or(fault(FaultKind::Unmapped))?
             }
         };
         let found = self
@@ -384,7 +385,7 @@ impl State {
 
     fn missed(&self, access: &Access, miss: Miss) -> BusFault {
         access.fault(match miss {
-            Miss::Nothing(at) if self.tables.holds(at) => FaultKind::PageTable,
+            Miss::Nothing(at) if self.ram.tables.holds(at) => FaultKind::PageTable,
             Miss::Nothing(_) => FaultKind::NoMemory,
             Miss::User(_) => FaultKind::UserGone,
         })

@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::faults::{Faults, Injector};
-use crate::iommu::{Iommu, Staleness, Tables};
+use crate::iommu::{Iommu, Staleness};
 use crate::machine::{BusWindow, DeviceLimits, DeviceState, Held, MAX_DEVICES, Pages, State};
 use crate::memory::Object;
 use crate::profile::{CACHE_LINE, Profile, RESERVED};
@@ -108,7 +108,7 @@ impl Machine {
     /// tables.
     #[must_use]
     pub fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
-        self.state.borrow().tables.word(addr.get())
+        self.state.borrow().ram.tables.word(addr.get())
     }
 
     /// Returns the free memory by areas.
@@ -182,11 +182,8 @@ impl Machine {
         if coherency == Coherency::NonCoherent {
             info = info.non_coherent(CACHE_LINE);
         }
-        let mut mem = Tables {
-            ram: &mut state.ram,
-            frames: &mut state.tables,
-        };
-        let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
+        let ram = &mut state.ram;
+        let iommu = iommu.map(|iommu| Iommu::new(ram, iommu)).transpose()?;
         // CAST: at most MAX_DEVICES.
         let dev = Device(state.devices.len() as u32);
         state.devices.push(DeviceState {
@@ -236,7 +233,7 @@ impl Machine {
         Held {
             ram_bytes: state.boot_free
                 - state.ram.free_bytes()
-                - state.tables.bytes()
+                - state.ram.tables.bytes()
                 - state.ram.occupied_bytes(),
             cma_bytes: state.ram.cma_used(),
             objects: (state.memory.objects() - usize::from(state.bounce.is_some())) as u64,
@@ -253,7 +250,7 @@ impl Machine {
         let is_free = |phys: PhysAddr| state.memory.locate(phys.get(), 1).is_err();
         let iommus = state.devices.iter().filter_map(|d| d.iommu.as_ref());
         let (first, last) = (Iova::new(0), Iova::new(u64::MAX));
-        let pages = iommus.flat_map(|iommu| iommu.table.leaves(&state.tables, first, last));
+        let pages = iommus.flat_map(|iommu| iommu.table.leaves(&state.ram, first, last));
         pages.filter(|page| is_free(page.phys)).count() as u64
     }
 
@@ -261,15 +258,13 @@ impl Machine {
     pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         let state = self.state.get_mut();
         state.remapped += 1;
-        state.tables.set_word(addr.get(), word)
+        state.ram.tables.set_word(addr.get(), word)
     }
 
     /// Sets which removed translations `dev` may use before the flush, and flushes.
     pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
-        let state = self.state.get_mut();
-        state.remapped += 1;
-        if let Some(iommu) = state.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
-            iommu.set_staleness(staleness);
+        if let Some((iommu, _)) = self.state.get_mut().iommu_parts(dev) {
+            iommu.tlb.set_staleness(staleness);
         }
     }
 

@@ -1,98 +1,72 @@
 //! A device's IOMMU. It walks page tables in memory, entry by entry, and caches translations.
 
-mod memory;
 mod tlb;
 
-pub(crate) use memory::{TableFrames, Tables};
 pub use tlb::Staleness;
 
 use crate::profile::IommuProfile;
+use crate::ram::Ram;
 use tlb::Tlb;
-use vb3_dma::iopt::{Config, PageTable};
-use vb3_dma::{Error, Iova, PhysAddr, Prot};
+use vb3_dma::iopt::{Config, Leaf, PageTable};
+use vb3_dma::{Error, Iova};
 
 /// Bits of a physical address of the machine.
 const OUTPUT_BITS: u32 = 48;
-
-/// The result of a translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Translation {
-    pub(crate) phys: PhysAddr,
-    /// Bytes from the address to the end of the page.
-    pub(crate) len: u64,
-    pub(crate) prot: Prot,
-}
 
 /// One device's view of the IOMMU.
 #[derive(Debug)]
 pub(crate) struct Iommu {
     pub(crate) table: PageTable,
-    tlb: Tlb,
+    pub(crate) tlb: Tlb,
 }
 
 impl Iommu {
     /// Makes an IOMMU that maps nothing.
-    pub(crate) fn new(mem: &mut Tables<'_>, profile: &IommuProfile) -> Result<Self, Error> {
+    pub(crate) fn new(ram: &mut Ram, profile: &IommuProfile) -> Result<Self, Error> {
         let config = Config {
             format: profile.format,
             page_sizes: without_gaps(profile),
             input_bits: profile.aperture_bits,
             output_bits: OUTPUT_BITS,
         };
-        let table = PageTable::new(mem, &config)?;
+        let table = PageTable::new(ram, &config)?;
         let tlb = Tlb::new(1 << config.page_sizes.trailing_zeros());
         Ok(Self { table, tlb })
-    }
-
-    pub(crate) fn set_staleness(&mut self, staleness: Staleness) {
-        self.tlb.set_staleness(staleness);
     }
 
     /// Removes the mappings of a range. The device may use them until a flush.
     ///
     /// # Errors
     /// As [`PageTable::unmap`]. Memory can run out only if a large page extends beyond the range.
-    pub(crate) fn unmap(
-        &mut self,
-        mem: &mut Tables<'_>,
-        iova: Iova,
-        len: u64,
-    ) -> Result<(), Error> {
+    pub(crate) fn unmap(&mut self, ram: &mut Ram, iova: Iova, len: u64) -> Result<(), Error> {
         let last = Iova::new(iova.get().saturating_add(len.saturating_sub(1)));
-        let pages = self.table.leaves(&*mem.frames, iova, last);
+        let pages = self.table.leaves(ram, iova, last);
         self.tlb.remove(iova.get(), len, pages);
-        self.table.unmap(mem, iova, len).map(|_| ())
+        self.table.unmap(ram, iova, len).map(|_| ())
     }
 
     /// Ends the device's use of removed mappings, and frees empty tables.
-    pub(crate) fn flush(&mut self, mem: &mut Tables<'_>) {
+    pub(crate) fn flush(&mut self, ram: &mut Ram) {
         let retired = self.table.take_retired();
         self.tlb.flush();
-        retired.free(mem);
+        retired.free(ram);
     }
 
-    /// Translates an address as the device sees it now.
+    /// Finds the page of an address as the device sees it now.
     ///
     /// # Errors
     /// The name of the entry that ended the walk.
-    pub(crate) fn translate(
-        &self,
-        frames: &TableFrames,
-        iova: u64,
-    ) -> Result<Translation, &'static str> {
-        let leaf = match self.tlb.find(iova) {
-            Some(leaf) => leaf,
-            None => match self.table.translate(frames, Iova::new(iova)) {
-                Ok(leaf) => {
-                    self.tlb.fill(iova, leaf);
-                    leaf
-                }
-                Err(fault) => self.tlb.find_removed(iova).ok_or(fault.name)?,
-            },
-        };
-        let (phys, len) = leaf.at(Iova::new(iova)).ok_or("")?;
-        let prot = leaf.prot;
-        Ok(Translation { phys, len, prot })
+    pub(crate) fn translate(&self, ram: &Ram, iova: Iova) -> Result<Leaf, &'static str> {
+        if let Some(leaf) = self.tlb.find(iova) {
+            return Ok(leaf);
+        }
+        match self.table.translate(ram, iova) {
+            Ok(leaf) => {
+                self.tlb.fill(iova, leaf);
+                Ok(leaf)
+            }
+            Err(fault) => self.tlb.find_removed(iova).ok_or(fault.name),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::backing::Backing;
 use crate::device::Device;
 use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
-use crate::iommu::{Iommu, TableFrames, Tables};
+use crate::iommu::Iommu;
 use crate::memory::{MachineMemory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
@@ -158,7 +158,6 @@ pub(crate) struct State {
     pub(crate) claimed: BTreeMap<u64, u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
-    pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) unmap_faults: Injector,
@@ -188,7 +187,6 @@ impl State {
             memory: MachineMemory::default(),
             claimed: BTreeMap::new(),
             imported: BTreeSet::new(),
-            tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
             unmap_faults: Injector::new(Faults::Off),
@@ -257,15 +255,11 @@ impl State {
         self.devices.get_mut(dev.0 as usize)
     }
 
-    /// Returns the IOMMU of a device, with the memory for its tables.
-    pub(crate) fn iommu_parts(&mut self, dev: Device) -> Option<(&mut Iommu, Tables<'_>)> {
+    /// Returns the IOMMU of a device, with the memory for its tables, to change translations.
+    pub(crate) fn iommu_parts(&mut self, dev: Device) -> Option<(&mut Iommu, &mut Ram)> {
         self.remapped += 1;
         let iommu = self.devices.get_mut(dev.0 as usize)?.iommu.as_mut()?;
-        let mem = Tables {
-            ram: &mut self.ram,
-            frames: &mut self.tables,
-        };
-        Some((iommu, mem))
+        Some((iommu, &mut self.ram))
     }
 
     pub(crate) fn note(&mut self, event: Event) {

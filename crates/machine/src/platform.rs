@@ -214,8 +214,8 @@ impl Iommu for Machine {
     ) -> Result<(), Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
-        let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
-        iommu.table.map(&mut mem, iova, phys, len, prot)?;
+        let (iommu, ram) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.table.map(ram, iova, phys, len, prot)?;
         state.note(Event::IommuMap {
             dev: dev.0,
             iova: iova.get(),
@@ -228,8 +228,8 @@ impl Iommu for Machine {
     fn iommu_unmap(&self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
         let state = &mut *self.state.borrow_mut();
         state.unmap_faults.check()?;
-        let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
-        iommu.unmap(&mut mem, iova, len)?;
+        let (iommu, ram) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.unmap(ram, iova, len)?;
         state.note(Event::IommuUnmap {
             dev: dev.0,
             iova: iova.get(),
@@ -240,8 +240,8 @@ impl Iommu for Machine {
 
     fn iommu_flush(&self, dev: Device) {
         let state = &mut *self.state.borrow_mut();
-        if let Some((iommu, mut mem)) = state.iommu_parts(dev) {
-            iommu.flush(&mut mem);
+        if let Some((iommu, ram)) = state.iommu_parts(dev) {
+            iommu.flush(ram);
         }
         state.note(Event::IommuFlush { dev: dev.0 });
     }

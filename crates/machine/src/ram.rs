@@ -4,10 +4,13 @@
 //! bounce pool; reserved areas; the rest. At 3 GiB is a hole of 1 GiB, and RAM continues after it. The hole
 //! contains the chip's memory: areas without struct pages first, then devices' own memory.
 
+mod tables;
+
 use crate::profile::{HOLE, Profile, RESERVED};
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
 use std::ops::Range;
+use tables::TableFrames;
 use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
 
 /// Where memory is to be placed.
@@ -50,6 +53,8 @@ pub(crate) struct Ram {
     occupied: FrameRuns,
     areas: Vec<Area>,
     general: Runs,
+    /// The frames of ordinary RAM that hold page tables.
+    pub(crate) tables: TableFrames,
     hole: Runs,
     longest_run: u64,
     scattered: bool,
@@ -124,6 +129,7 @@ impl Ram {
             occupied: FrameRuns::new(),
             areas,
             general,
+            tables: TableFrames::default(),
             hole,
             longest_run: profile.max_ordinary_run(),
             scattered: profile.scattered,

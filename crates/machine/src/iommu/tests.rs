@@ -1,6 +1,6 @@
 //! Compares the IOMMU with a map of single pages.
 
-use super::{Iommu, Staleness, TableFrames, Tables, Translation};
+use super::{Iommu, Staleness};
 use crate::profile::{IommuProfile, Profile};
 use crate::ram::Ram;
 use proptest::prelude::*;
@@ -14,7 +14,6 @@ const SIZES: u64 = 1 << 12 | 1 << 21 | 1 << 30;
 /// One IOMMU, with RAM for its tables.
 struct Bench {
     ram: Ram,
-    frames: TableFrames,
     iommu: Iommu,
 }
 
@@ -22,7 +21,6 @@ impl Bench {
     fn new(format: Format, aperture_bits: u32, page_sizes: u64) -> Self {
         let text = "name = \"t\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
         let (mut ram, _) = Ram::new(&Profile::parse(text).unwrap(), 1);
-        let mut frames = TableFrames::default();
         let profile = IommuProfile {
             format,
             page_sizes,
@@ -31,40 +29,30 @@ impl Bench {
             flush: vb3_dma::FlushPolicy::Strict,
             segments: vb3_dma::SegmentMode::Contiguous,
         };
-        let mut mem = Tables {
-            ram: &mut ram,
-            frames: &mut frames,
-        };
-        let iommu = Iommu::new(&mut mem, &profile).unwrap();
-        Self { ram, frames, iommu }
-    }
-
-    fn mem(&mut self) -> (&mut Iommu, Tables<'_>) {
-        let mem = Tables {
-            ram: &mut self.ram,
-            frames: &mut self.frames,
-        };
-        (&mut self.iommu, mem)
+        let iommu = Iommu::new(&mut ram, &profile).unwrap();
+        Self { ram, iommu }
     }
 
     fn map(&mut self, iova: u64, phys: u64, len: u64) -> Result<(), Error> {
-        let (iommu, mut mem) = self.mem();
         let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
-        iommu.table.map(&mut mem, iova, phys, len, Prot::READ)
+        let table = &mut self.iommu.table;
+        table.map(&mut self.ram, iova, phys, len, Prot::READ)
     }
 
     fn unmap(&mut self, iova: u64, len: u64) {
-        let (iommu, mut mem) = self.mem();
-        iommu.unmap(&mut mem, Iova::new(iova), len).unwrap();
+        let iova = Iova::new(iova);
+        self.iommu.unmap(&mut self.ram, iova, len).unwrap();
     }
 
     fn flush(&mut self) {
-        let (iommu, mut mem) = self.mem();
-        iommu.flush(&mut mem);
+        self.iommu.flush(&mut self.ram);
     }
 
-    fn translate(&self, iova: u64) -> Option<Translation> {
-        self.iommu.translate(&self.frames, iova).ok()
+    /// Returns the physical address, and the bytes from there to the end of the page.
+    fn translate(&self, iova: u64) -> Option<(u64, u64)> {
+        let iova = Iova::new(iova);
+        let (phys, len) = self.iommu.translate(&self.ram, iova).ok()?.at(iova)?;
+        Some((phys.get(), len))
     }
 }
 
@@ -141,14 +129,14 @@ proptest! {
             }
             for (&iova, &phys) in model.iter().step_by(17) {
                 let found = table.translate(iova + 5).unwrap();
-                prop_assert_eq!(found.phys.get(), phys + 5);
-                prop_assert!(found.len <= (1 << 30) && found.len % page == page - 5);
+                prop_assert_eq!(found.0, phys + 5);
+                prop_assert!(found.1 <= (1 << 30) && found.1 % page == page - 5);
             }
         }
         table.flush();
         for n in 0..3072 {
             let (iova, expected) = (n * page, model.get(&(n * page)));
-            let found = table.translate(iova).map(|t| t.phys.get());
+            let found = table.translate(iova).map(|(phys, _)| phys);
             prop_assert_eq!(found, expected.copied());
         }
         for (iova, pages) in live {
@@ -171,15 +159,15 @@ fn large_pages_are_used_where_both_addresses_allow() {
     table.map(0x80_0000, 0x1000, 0x20_0000).unwrap();
     assert_eq!(table.iommu.table.leaf_count(), 3 + 512);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
-    assert_eq!(found.phys.get(), (2 << 30) + 0x1234_5678);
-    assert_eq!(found.len, (1 << 30) - 0x1234_5678);
+    assert_eq!(found.0, (2 << 30) + 0x1234_5678);
+    assert_eq!(found.1, (1 << 30) - 0x1234_5678);
 
     let mut table = Bench::new(Format::ArmLpaeS1, 48, 1 << 16 | 1 << 29);
     table.map(1 << 30, 3 << 29, (1 << 29) + (1 << 16)).unwrap();
     assert_eq!(table.iommu.table.leaf_count(), 2);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
-    assert_eq!(found.phys.get(), (3 << 29) + 0x1234_5678);
-    assert_eq!(found.len, (1 << 29) - 0x1234_5678);
+    assert_eq!(found.0, (3 << 29) + 0x1234_5678);
+    assert_eq!(found.1, (1 << 29) - 0x1234_5678);
     for (iova, phys, len) in [(PAGE, 0, 1 << 16), (0, PAGE, 1 << 16), (0, 0, PAGE)] {
         assert_eq!(table.map(iova, phys, len), Err(Error::Invalid));
     }
@@ -192,7 +180,7 @@ fn a_removed_page_works_until_the_flush() {
     table.map(PAGE, 9 * PAGE, PAGE).unwrap();
     table.unmap(PAGE, PAGE);
     assert_eq!(
-        table.translate(PAGE + 1).map(|t| t.phys.get()),
+        table.translate(PAGE + 1).map(|(phys, _)| phys),
         Some(9 * PAGE + 1)
     );
     assert_eq!(table.iommu.table.leaf_count(), 0);
@@ -203,19 +191,19 @@ fn a_removed_page_works_until_the_flush() {
 #[test]
 fn used_iotlb_entries_outlive_table_changes() {
     let mut table = Bench::new(Format::VtdSecondStage, 32, SIZES);
-    table.iommu.set_staleness(Staleness::Cached);
+    table.iommu.tlb.set_staleness(Staleness::Cached);
     table.map(PAGE, 9 * PAGE, 2 * PAGE).unwrap();
     table.translate(PAGE).unwrap();
     table.unmap(PAGE, 2 * PAGE);
     // The second page was never used, so the translation buffer does not have it.
     assert_eq!(table.translate(2 * PAGE), None);
     table.map(PAGE, 20 * PAGE, PAGE).unwrap();
-    let phys = |table: &Bench| table.translate(PAGE).map(|t| t.phys.get() / PAGE);
+    let phys = |table: &Bench| table.translate(PAGE).map(|(phys, _)| phys / PAGE);
     assert_eq!(phys(&table), Some(9), "the new page is not seen yet");
     table.flush();
     assert_eq!(phys(&table), Some(20));
     // With `Everything`, the device uses every removed page until another is mapped there.
-    table.iommu.set_staleness(Staleness::Everything);
+    table.iommu.tlb.set_staleness(Staleness::Everything);
     table.translate(PAGE).unwrap();
     table.unmap(PAGE, PAGE);
     assert_eq!(phys(&table), Some(20));
@@ -265,7 +253,7 @@ fn table_without_ram_changes_nothing() {
     let err = table.map(PAGE, PAGE, PAGE).unwrap_err();
     assert_eq!(err.errno(), 12);
     assert_eq!(
-        (table.ram.free_bytes(), table.frames.bytes()),
+        (table.ram.free_bytes(), table.ram.tables.bytes()),
         (2 * PAGE, PAGE)
     );
     for frame in hoard {

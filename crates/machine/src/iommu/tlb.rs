@@ -23,7 +23,7 @@ pub enum Staleness {
 
 /// The translation buffer of one device.
 #[derive(Debug)]
-pub(super) struct Tlb {
+pub(crate) struct Tlb {
     staleness: Staleness,
     slots: Box<[Cell<Option<Leaf>>; SLOTS]>,
     removed: Vec<Leaf>,
@@ -40,24 +40,24 @@ impl Tlb {
         }
     }
 
-    pub(super) fn set_staleness(&mut self, staleness: Staleness) {
+    pub(crate) fn set_staleness(&mut self, staleness: Staleness) {
         self.flush();
         self.staleness = staleness;
     }
 
-    fn slot(&self, iova: u64) -> &Cell<Option<Leaf>> {
+    fn slot(&self, iova: Iova) -> &Cell<Option<Leaf>> {
         // CAST: below the number of slots.
-        &self.slots[(iova >> self.shift) as usize % SLOTS]
+        &self.slots[(iova.get() >> self.shift) as usize % SLOTS]
     }
 
     /// Finds the stored translation of an address.
-    pub(super) fn find(&self, iova: u64) -> Option<Leaf> {
+    pub(super) fn find(&self, iova: Iova) -> Option<Leaf> {
         let held = self.slot(iova).get()?;
-        held.at(Iova::new(iova)).map(|_| held)
+        held.at(iova).map(|_| held)
     }
 
     /// Stores the result of a walk for `iova`.
-    pub(super) fn fill(&self, iova: u64, leaf: Leaf) {
+    pub(super) fn fill(&self, iova: Iova, leaf: Leaf) {
         self.slot(iova).set(Some(leaf));
     }
 
@@ -84,8 +84,8 @@ impl Tlb {
     }
 
     /// Finds a removed page that the device may still use.
-    pub(super) fn find_removed(&self, iova: u64) -> Option<Leaf> {
-        let reaches = |page: &&Leaf| page.at(Iova::new(iova)).is_some();
+    pub(super) fn find_removed(&self, iova: Iova) -> Option<Leaf> {
+        let reaches = |page: &&Leaf| page.at(iova).is_some();
         self.removed.iter().rev().find(reaches).copied()
     }
 

@@ -1,6 +1,6 @@
 //! Memory of page tables: frames of RAM that only the walker and the IOMMU's driver access.
 
-use crate::ram::{FRAME, Ram};
+use super::{FRAME, Ram};
 use std::collections::HashMap;
 use vb3_dma::iopt::TableMemory;
 use vb3_dma::{Error, PhysAddr};
@@ -38,18 +38,12 @@ impl TableFrames {
     }
 }
 
-/// Memory for tables during a call: the frames in use, and the RAM that new frames come from.
-pub(crate) struct Tables<'a> {
-    pub(crate) ram: &'a mut Ram,
-    pub(crate) frames: &'a mut TableFrames,
-}
-
-impl TableMemory for Tables<'_> {
+impl TableMemory for Ram {
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error> {
-        self.ram.check_free(len)?;
-        let first = self.ram.take_table(len / FRAME)?;
+        self.check_free(len)?;
+        let first = self.take_table(len / FRAME)?;
         for frame in first..first + len / FRAME {
-            self.frames.frames.insert(frame, Box::new([0; WORDS]));
+            self.tables.frames.insert(frame, Box::new([0; WORDS]));
         }
         Ok(PhysAddr::new(first * FRAME))
     }
@@ -57,34 +51,17 @@ impl TableMemory for Tables<'_> {
     fn free_table(&mut self, table: PhysAddr, len: u64) {
         let (first, count) = (table.get() / FRAME, len / FRAME);
         for frame in first..first + count {
-            self.frames.frames.remove(&frame);
+            self.tables.frames.remove(&frame);
         }
-        self.ram.give(&[(first, count)]);
+        self.give(&[(first, count)]);
     }
-
-    fn read_entry(&self, at: PhysAddr) -> u64 {
-        self.frames.read_entry(at)
-    }
-
-    fn write_entry(&mut self, at: PhysAddr, entry: u64) {
-        self.frames.set_word(at.get(), entry);
-    }
-}
-
-/// Allows walking. Tables cannot be allocated.
-impl TableMemory for TableFrames {
-    fn alloc_table(&mut self, _len: u64) -> Result<PhysAddr, Error> {
-        Err(Error::Unsupported)
-    }
-
-    fn free_table(&mut self, _table: PhysAddr, _len: u64) {}
 
     fn read_entry(&self, at: PhysAddr) -> u64 {
         // A pointer to an address outside the tables reads as an empty entry.
-        self.word(at.get()).unwrap_or(0)
+        self.tables.word(at.get()).unwrap_or(0)
     }
 
     fn write_entry(&mut self, at: PhysAddr, entry: u64) {
-        self.set_word(at.get(), entry);
+        self.tables.set_word(at.get(), entry);
     }
 }
