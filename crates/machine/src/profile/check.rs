@@ -29,7 +29,11 @@ const MAX_CHIP: u64 = 512 << 20;
 /// The keys that lead to a field with a wrong value, and the message.
 type Mistake = (Vec<String>, String);
 
-fn wrong<T>(path: &[&str], message: impl Into<String>) -> Result<T, Mistake> {
+/// Fails with a message on a field, unless its condition holds.
+fn require(holds: bool, path: &[&str], message: impl Into<String>) -> Result<(), Mistake> {
+    if holds {
+        return Ok(());
+    }
     let path = path.iter().map(ToString::to_string);
     Err((path.collect(), message.into()))
 }
@@ -90,14 +94,11 @@ fn line_of_field(text: &str, path: &[String]) -> usize {
 
 fn check(profile: &Profile) -> Result<(), Mistake> {
     let page = profile.page_size;
-    if PAGE_SIZES.iter().all(|(known, _)| *known != page) {
-        let sizes = either(PAGE_SIZES.iter().map(|(page, _)| *page));
-        let message = format!("a page has {sizes}, not {}", show(page));
-        return wrong(&["page_size"], message);
-    }
-    if profile.name.is_empty() {
-        return wrong(&["name"], "must not be empty");
-    }
+    let is_known = PAGE_SIZES.iter().any(|(known, _)| *known == page);
+    let sizes = either(PAGE_SIZES.iter().map(|(page, _)| *page));
+    let message = format!("a page has {sizes}, not {}", show(page));
+    require(is_known, &["page_size"], message)?;
+    require(!profile.name.is_empty(), &["name"], "must not be empty")?;
     let pages = |path: &[&str], bytes, range| check_pages(path, bytes, page, range);
     pages(&["ram"], profile.ram, MIN_RAM..=MAX_RAM)?;
     // The contiguous area, the bounce pool and the areas lie below the hole.
@@ -108,23 +109,21 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
         pages(&["bounce", "pool"], pool, page..=room)?;
     }
     check_areas(profile, room - pool)?;
-    if profile.private_memory && pool == 0 {
-        let message = "needs a bounce pool, or devices reach no streaming memory";
-        return wrong(&["private_memory"], message);
-    }
+    let has_streaming = !profile.private_memory || pool > 0;
+    let message = "needs a bounce pool, or devices reach no streaming memory";
+    require(has_streaming, &["private_memory"], message)?;
     check_untrusted(profile)?;
-    if profile.iommu.is_some() && profile.sram > 0 {
-        return wrong(&["sram"], "is for devices that are not behind an IOMMU");
-    }
+    let can_have_sram = profile.iommu.is_none() || profile.sram == 0;
+    let message = "is for devices that are not behind an IOMMU";
+    require(can_have_sram, &["sram"], message)?;
     pages(&["sram"], profile.sram, 0..=MAX_SRAM)?;
     let limits = [
         ("max_segment", profile.max_segment),
         ("boundary", profile.boundary.saturating_add(1)),
     ];
     for (field, bytes) in limits {
-        if bytes < page {
-            return wrong(&[field], format!("{} is less than a page", show(bytes)));
-        }
+        let message = format!("{} is less than a page", show(bytes));
+        require(bytes >= page, &[field], message)?;
     }
     check_bits(&["dma_mask"], profile.dma_mask_bits, 20..=64)?;
     if let Some(iommu) = &profile.iommu {
@@ -132,11 +131,8 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     }
     check_iommus(&profile.iommus)?;
     let devices = profile.devices.len();
-    if devices > MAX_DEVICES {
-        let message = format!("{devices} are more than {MAX_DEVICES}");
-        return wrong(&["devices"], message);
-    }
-    Ok(())
+    let message = format!("{devices} are more than {MAX_DEVICES}");
+    require(devices <= MAX_DEVICES, &["devices"], message)
 }
 
 /// Checks a size, which must be a multiple of the page size within bounds.
@@ -147,28 +143,19 @@ fn check_pages(
     range: RangeInclusive<u64>,
 ) -> Result<(), Mistake> {
     let (least, most) = range.into_inner();
-    let message = if bytes % page != 0 {
-        format!("{bytes} is no multiple of the page size {page}")
-    } else if bytes < least {
-        format!("{} is less than {}", show(bytes), show(least))
-    } else if bytes > most {
-        let (bytes, most) = (show(bytes), show(most));
-        format!("{bytes} is more than the {most} there is room for")
-    } else {
-        return Ok(());
-    };
-    wrong(path, message)
+    let message = format!("{bytes} is no multiple of the page size {page}");
+    require(bytes % page == 0, path, message)?;
+    let message = format!("{} is less than {}", show(bytes), show(least));
+    require(bytes >= least, path, message)?;
+    let (found, room) = (show(bytes), show(most));
+    let message = format!("{found} is more than the {room} there is room for");
+    require(bytes <= most, path, message)
 }
 
 fn check_bits(path: &[&str], found: u32, range: RangeInclusive<u32>) -> Result<(), Mistake> {
-    if range.contains(&found) {
-        return Ok(());
-    }
-    let (least, most) = range.into_inner();
-    wrong(
-        path,
-        format!("{found} is not between {least} and {most} bits"),
-    )
+    let (least, most) = (range.start(), range.end());
+    let message = format!("{found} is not between {least} and {most} bits");
+    require(range.contains(&found), path, message)
 }
 
 /// Checks areas. Each area becomes a dma-heap with the area's name, so names must be unique.
@@ -183,18 +170,13 @@ fn check_areas(profile: &Profile, room: u64) -> Result<(), Mistake> {
             && !name.starts_with('.');
         let is_taken = matches!(name.as_str(), "system" | "default_cma_region")
             || name.ends_with("-sram") && name.starts_with("video");
-        if index >= MAX_AREAS {
-            return wrong(&path, format!("there are more than {MAX_AREAS}"));
-        }
-        if is_taken {
-            let message = format!("{name} is a heap of every machine that has such memory");
-            return wrong(&path, message);
-        }
-        if !is_file {
-            let message =
-                format!("\"{name}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.");
-            return wrong(&path, message);
-        }
+        let message = format!("there are more than {MAX_AREAS}");
+        require(index < MAX_AREAS, &path, message)?;
+        let message = format!("{name} is a heap of every machine that has such memory");
+        require(!is_taken, &path, message)?;
+        let message =
+            format!("\"{name}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.");
+        require(is_file, &path, message)?;
         let left = match area.pages {
             true => &mut left,
             false => &mut left_on_chip,
@@ -209,15 +191,13 @@ fn check_areas(profile: &Profile, room: u64) -> Result<(), Mistake> {
 fn check_iommus(iommus: &[(String, IommuProfile)]) -> Result<(), Mistake> {
     for (index, (name, iommu)) in iommus.iter().enumerate() {
         let path = ["iommus", name.as_str()];
-        if index >= MAX_IOMMUS {
-            return wrong(&path, format!("there are more than {MAX_IOMMUS}"));
-        }
+        let message = format!("there are more than {MAX_IOMMUS}");
+        require(index < MAX_IOMMUS, &path, message)?;
         let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, ',' | '\\' | '"');
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
-            let message =
-                format!("a name has 1 to {MAX_NAME} letters, digits and signs, and no commas");
-            return wrong(&path, message);
-        }
+        let is_name = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
+        let message =
+            format!("a name has 1 to {MAX_NAME} letters, digits and signs, and no commas");
+        require(is_name, &path, message)?;
         check_iommu(&path, iommu)?;
     }
     Ok(())
@@ -233,36 +213,31 @@ fn check_iommu(path: &[&str], iommu: &IommuProfile) -> Result<(), Mistake> {
     let granule = smallest.checked_ilog2().unwrap_or(0);
     // `page_sizes` returns 0 if the format lacks this granule. Each granule of a format fits in the aperture.
     let offered = format.page_sizes(granule) & mask_of(iommu.aperture_bits);
-    if offered == 0 {
-        let all = [12, 14, 16].into_iter();
-        let granules = all.filter(|&bits| format.page_sizes(bits) != 0);
-        let granules = either(granules.map(|bits| 1 << bits));
-        let message = format!("the smallest must be {granules}, not {}", show(smallest));
-        return wrong(&path_of("page_sizes"), message);
-    }
+    let all = [12, 14, 16].into_iter();
+    let granules = all.filter(|&bits| format.page_sizes(bits) != 0);
+    let granules = either(granules.map(|bits| 1 << bits));
+    let message = format!("the smallest must be {granules}, not {}", show(smallest));
+    require(offered != 0, &path_of("page_sizes"), message)?;
     let extra = lowest(iommu.page_sizes & !offered);
-    if extra != 0 {
-        let all = (0..64).map(|bit| 1u64 << bit);
-        let sizes = either(all.filter(|size| size & offered != 0));
-        let (extra, smallest) = (show(extra), show(smallest));
-        let message = format!("{extra} is no page size beside {smallest}: {sizes}");
-        return wrong(&path_of("page_sizes"), message);
-    }
+    let all = (0..64).map(|bit| 1u64 << bit);
+    let sizes = either(all.filter(|size| size & offered != 0));
+    let (first, smallest) = (show(extra), show(smallest));
+    let message = format!("{first} is no page size beside {smallest}: {sizes}");
+    require(extra == 0, &path_of("page_sizes"), message)?;
     check_reserved(&path_of("reserved"), &iommu.reserved)
 }
 
 fn check_reserved(path: &[&str], reserved: &[(u64, u64)]) -> Result<(), Mistake> {
     let most = RangeAllocator::MAX_RESERVED;
-    if reserved.len() > most {
-        return wrong(path, format!("more than {most} ranges"));
-    }
-    match reserved.iter().find(|(first, last)| first > last) {
-        None => Ok(()),
-        Some((first, last)) => {
-            let message = format!("a range begins at {first:#x}, behind its end {last:#x}");
-            wrong(path, message)
-        }
-    }
+    require(
+        reserved.len() <= most,
+        path,
+        format!("more than {most} ranges"),
+    )?;
+    reserved.iter().try_for_each(|(first, last)| {
+        let message = format!("a range begins at {first:#x}, behind its end {last:#x}");
+        require(first <= last, path, message)
+    })
 }
 
 /// Checks that untrusted devices have the properties that they require.
@@ -270,19 +245,14 @@ fn check_untrusted(profile: &Profile) -> Result<(), Mistake> {
     if !profile.untrusted {
         return Ok(());
     }
-    let Some(iommu) = &profile.iommu else {
-        let message = "needs an IOMMU: without one, a device reaches everything";
-        return wrong(&["untrusted"], message);
-    };
-    if profile.bounce.pool == 0 {
-        let message = "needs a bounce pool for what does not fill pages";
-        return wrong(&["untrusted"], message);
-    }
-    if iommu.flush == FlushPolicy::Lazy {
-        let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
-        return wrong(&["iommu", "flush"], message);
-    }
-    Ok(())
+    let iommu = profile.iommu.as_ref();
+    let message = "needs an IOMMU: without one, a device reaches everything";
+    require(iommu.is_some(), &["untrusted"], message)?;
+    let message = "needs a bounce pool for what does not fill pages";
+    require(profile.bounce.pool > 0, &["untrusted"], message)?;
+    let is_lazy = iommu.is_some_and(|iommu| iommu.flush == FlushPolicy::Lazy);
+    let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
+    require(!is_lazy, &["iommu", "flush"], message)
 }
 
 /// Formats sizes as alternatives for people.
