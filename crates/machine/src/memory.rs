@@ -109,11 +109,9 @@ impl Object {
             return Ok(());
         }
         let mut chunk = vec![0; CHUNK.min(len) as usize];
-        let mut at = offset;
-        while at < end {
-            let part = &mut chunk[..CHUNK.min(end - at) as usize];
-            self.backing.read(at, part)?;
-            at += part.len() as u64;
+        for at in (offset..end).step_by(CHUNK as usize) {
+            let part = CHUNK.min(end - at) as usize;
+            self.backing.read(at, &mut chunk[..part])?;
         }
         Ok(())
     }
@@ -188,8 +186,8 @@ impl Object {
         let placed = self.dram.as_ref().filter(|_| !self.segments.is_empty());
         let Some(dram) = placed else { return 0 };
         let mut seen = vec![0u8; CHUNK.min(self.len) as usize];
-        let (mut at, end, mut differing) = (self.head, self.head + self.len, 0u64);
-        while at < end {
+        let (end, mut differing) = (self.head + self.len, 0u64);
+        for at in (self.head..end).step_by(CHUNK as usize) {
             let part = CHUNK.min(end - at);
             let Some(device) = dram.bytes.slice(at, part) else {
                 break;
@@ -201,7 +199,6 @@ impl Object {
             if cpu != device {
                 differing += cpu.iter().zip(device).filter(|(a, b)| a != b).count() as u64;
             }
-            at += part;
         }
         differing
     }
@@ -247,14 +244,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Limits a piece at `addr` to the bytes that are left in its run.
-    fn new(addr: u64, piece: Piece, (run, left): (usize, u64)) -> Self {
-        let len = piece.len.min(left);
+    /// Makes a piece of at most `len` bytes at `addr`, where the rest of a run begins.
+    fn new(addr: u64, len: u64, (rest, run): (Piece, usize)) -> Self {
+        let len = len.min(rest.len);
         Self {
-            piece: Piece { len, ..piece },
+            piece: Piece { len, ..rest },
             end: addr + len,
             run,
-            left: left - len,
+            left: rest.len - len,
         }
     }
 }
@@ -414,21 +411,16 @@ impl MachineMemory {
         self.looked
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let before = self.places.range(..=addr).next_back();
-        let (&start, &(place, run)) = before.ok_or(Miss::Nothing(addr))?;
+        let (&start, &(mut rest, run)) = before.ok_or(Miss::Nothing(addr))?;
         let inside = addr - start;
-        let left = place.len.checked_sub(inside).filter(|left| *left > 0);
-        let left = left.ok_or(Miss::Nothing(addr))?;
-        let offset = place.offset + inside;
-        let piece = Piece {
-            offset,
-            len,
-            ..place
-        };
-        Ok(Found::new(addr, piece, (run, left)))
+        let left = rest.len.checked_sub(inside).filter(|left| *left > 0);
+        rest.len = left.ok_or(Miss::Nothing(addr))?;
+        rest.offset += inside;
+        Ok(Found::new(addr, len, (rest, run)))
     }
 
     fn find_next(&self, addr: u64, len: u64, before: &Found) -> Option<Found> {
-        let (run, there) = if before.left > 0 {
+        let (run, left) = if before.left > 0 {
             (addr == before.end).then_some((before.run, before.left))?
         } else {
             let run = before.run + 1;
@@ -436,13 +428,10 @@ impl MachineMemory {
             let &(first, count) = frames.get(run)?;
             (addr == first * FRAME).then_some((run, count * FRAME))?
         };
-        let offset = before.piece.offset + before.piece.len;
-        let piece = Piece {
-            offset,
-            len,
-            ..before.piece
-        };
-        Some(Found::new(addr, piece, (run, there)))
+        let mut rest = before.piece;
+        rest.offset += rest.len;
+        rest.len = left;
+        Some(Found::new(addr, len, (rest, run)))
     }
 
     /// Calls `act` for each piece of a physical range, with the piece's bytes in the range.
@@ -537,8 +526,7 @@ impl MachineMemory {
     /// Copies between physical ranges in the CPU's view.
     pub(crate) fn copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Miss> {
         let mut chunk = vec![0u8; CHUNK.min(len) as usize];
-        let mut done = 0;
-        while done < len {
+        for done in (0..len).step_by(CHUNK as usize) {
             let part = CHUNK.min(len - done);
             let source = from.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
             let target = to.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
@@ -548,7 +536,6 @@ impl MachineMemory {
             self.for_pieces(target, part, |object, piece, bytes| {
                 object.write(View::Cpu, piece.offset, &chunk[bytes])
             })?;
-            done += part;
         }
         Ok(())
     }

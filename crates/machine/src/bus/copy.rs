@@ -27,8 +27,7 @@ impl Machine {
             return Ok(from.len);
         }
         let mut chunk = vec![0; CHUNK.min(from.len) as usize];
-        let mut done = 0;
-        while done < from.len {
+        for done in (0..from.len).step_by(CHUNK as usize) {
             let part = &mut chunk[..CHUNK.min(from.len - done) as usize];
             let source = read.rest(done)?.span.addr;
             let target = write.rest(done)?.span.addr;
@@ -38,7 +37,6 @@ impl Machine {
                 self.state.get_mut().trace_access(&read, fault)?;
             }
             self.bus_write(writer, target, part)?;
-            done += part.len() as u64;
         }
         Ok(from.len.saturating_mul(2))
     }
