@@ -201,7 +201,8 @@ impl State {
         };
         if let Some(pool) = bounce {
             let backing = Backing::Shared(Shared::new(pool.len)?);
-            let dram = machine.dram_for(Caching::Cached, pool.len)?;
+            let two_stores = !profile.coherent;
+            let dram = two_stores.then(|| Dram::new(pool.len)).transpose()?;
             let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
             let kind = SegmentKind::Pages;
             let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
@@ -276,26 +277,22 @@ impl State {
         result
     }
 
-    /// Makes the devices' store of memory at `frames` ([`dram_for`](Self::dram_for)). Frees the frames if that
-    /// fails.
+    /// Makes the devices' store of memory at `frames`, if this machine needs a separate one. Frees the frames
+    /// if that fails.
     pub(crate) fn dram_at(
         &mut self,
         frames: &[(u64, u64)],
         caching: Caching,
         len: u64,
     ) -> Result<Option<Dram>, Error> {
-        self.dram_for(caching, len).map_err(|_| {
-            self.ram.give(frames);
-            Error::no_ram(len)
-        })
-    }
-
-    /// Makes the devices' store of memory, if this machine needs a separate one.
-    pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Dram>> {
         let mut devices = self.devices.iter();
         let snoop_all = devices.all(|device| device.info.coherency == Coherency::Coherent);
         let is_coherent = self.profile.coherent && snoop_all;
         let two_stores = !is_coherent && caching == Caching::Cached;
-        two_stores.then(|| Dram::new(len)).transpose()
+        let dram = two_stores.then(|| Dram::new(len)).transpose();
+        dram.map_err(|_| {
+            self.ram.give(frames);
+            Error::no_ram(len)
+        })
     }
 }
