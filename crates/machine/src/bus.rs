@@ -366,10 +366,8 @@ impl State {
             .memory
             .find(phys.get(), len.min(run).min(reach), before)
             .map_err(|miss| self.missed(access, miss))?;
-        let object = self
-            .memory
-            .get(found.piece.object)
-            .ok_or(fault(FaultKind::NoMemory))?;
+        let object = self.memory.get(found.piece.object);
+        let object = object.ok_or(fault(FaultKind::NoMemory))?;
         if self.profile.private_memory && !object.shared {
             return Err(fault(FaultKind::Private));
         }

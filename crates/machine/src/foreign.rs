@@ -80,11 +80,6 @@ impl Foreign {
         self.mapped.len as u64
     }
 
-    /// Returns whether an access has begun since the last [`end`](Self::end).
-    pub(crate) fn is_begun(&self) -> bool {
-        self.begun.get()
-    }
-
     /// Announces CPU accesses to the exporter, once for all accesses until `end`.
     ///
     /// The kernel's call waits until other devices have finished with the buffer. V4L2 importers do not wait
@@ -220,7 +215,7 @@ mod tests {
         let fd = memfd(4096);
         assert!(!is_dmabuf(fd.as_fd()));
         let foreign = Foreign::map(fd).unwrap();
-        assert!(foreign.read(0, &mut [0; 1]).is_some() && !foreign.is_begun());
+        assert!(foreign.read(0, &mut [0; 1]).is_some() && !foreign.begun.get());
     }
 
     #[test]
@@ -236,11 +231,11 @@ mod tests {
         let fd = Arc::new(udmabuf.export(memfd.as_fd(), 8192).unwrap());
         assert!(is_dmabuf(fd.as_fd()));
         let foreign = Foreign::map(fd.clone()).unwrap();
-        assert!(foreign.write(4096, b"seen").is_some() && foreign.is_begun());
+        assert!(foreign.write(4096, b"seen").is_some() && foreign.begun.get());
         foreign.end();
         let mut seen = [0; 4];
         rustix::io::pread(&memfd, &mut seen, 4096).unwrap();
-        assert_eq!((&seen, foreign.is_begun()), (b"seen", false));
+        assert_eq!((&seen, foreign.begun.get()), (b"seen", false));
         assert_eq!(crate::dmabuf_holders(fd.as_fd()), Some(2));
     }
 }

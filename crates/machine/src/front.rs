@@ -272,10 +272,8 @@ impl Machine {
     #[must_use]
     pub fn claimed_bytes(&self) -> u64 {
         let state = self.state.borrow();
-        let objects = state
-            .claimed
-            .values()
-            .filter_map(|id| state.memory.get(*id));
+        let ids = state.claimed.values();
+        let objects = ids.filter_map(|id| state.memory.get(*id));
         objects.map(|object| object.len).sum()
     }
 
@@ -296,8 +294,7 @@ impl Machine {
     pub fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
         let state = self.state.get_mut();
         state.check_pages(len)?;
-        let frames = state.ram.take_hole(len)?;
-        let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
+        let addr = PhysAddr::new(state.ram.take_hole(len)? * FRAME);
         let kind = SegmentKind::Physical;
         Ok(Segment { addr, len, kind })
     }

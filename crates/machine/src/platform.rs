@@ -63,9 +63,8 @@ impl Machine {
         let state = self.state.borrow();
         let objects = state.imported.iter().filter_map(|id| state.memory.get(*id));
         for object in objects {
-            match &object.backing {
-                Backing::Foreign(foreign) if foreign.is_begun() => foreign.end(),
-                _ => {}
+            if let Backing::Foreign(foreign) = &object.backing {
+                foreign.end();
             }
         }
     }
@@ -98,9 +97,8 @@ impl PageSource for Machine {
             device.align.max(whole)
         });
         let size = (request.len, granule);
-        let frames = state
-            .ram
-            .take(size, (request.layout, align), request.max_addr)?;
+        let wanted = (request.layout, align);
+        let frames = state.ram.take(size, wanted, request.max_addr)?;
         let memory = (SegmentKind::Pages, request.caching);
         let shared = request.device.is_some();
         let object = state.object_at(frames, memory, request.len, shared)?;
@@ -149,10 +147,8 @@ impl PageSource for Machine {
     }
 
     fn min_address_align(&self, dev: Device) -> u64 {
-        self.state
-            .borrow()
-            .device(dev)
-            .map_or(1, |device| device.align)
+        let state = self.state.borrow();
+        state.device(dev).map_or(1, |device| device.align)
     }
 
     fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
@@ -185,21 +181,17 @@ impl PageSource for Machine {
 impl Caches for Machine {
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         let state = &mut *self.state.borrow_mut();
-        state.note(Event::Clean {
-            addr: addr.get(),
-            len,
-        });
         // Memory of a program that is gone has nothing to sync.
         let _ = state.memory.clean(addr, len);
+        let addr = addr.get();
+        state.note(Event::Clean { addr, len });
     }
 
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         let state = &mut *self.state.borrow_mut();
-        state.note(Event::Invalidate {
-            addr: addr.get(),
-            len,
-        });
         let _ = state.memory.invalidate(addr, len);
+        let addr = addr.get();
+        state.note(Event::Invalidate { addr, len });
     }
 }
 
@@ -230,11 +222,8 @@ impl Iommu for Machine {
         state.unmap_faults.check()?;
         let (iommu, ram) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
         iommu.unmap(ram, iova, len)?;
-        state.note(Event::IommuUnmap {
-            dev: dev.0,
-            iova: iova.get(),
-            len,
-        });
+        let (dev, iova) = (dev.0, iova.get());
+        state.note(Event::IommuUnmap { dev, iova, len });
         Ok(())
     }
 
@@ -271,11 +260,8 @@ impl Bounce for Machine {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         state.memory.copy(slot, from, len).map_err(missed)?;
-        state.note(Event::BounceIn {
-            slot: slot.get(),
-            addr: from.get(),
-            len,
-        });
+        let (slot, addr) = (slot.get(), from.get());
+        state.note(Event::BounceIn { slot, addr, len });
         Ok(())
     }
 
@@ -284,11 +270,8 @@ impl Bounce for Machine {
         // Fault injection does not make this copy fail: no caller could be notified, and a failed
         // copy loses data.
         state.memory.copy(to, slot, len).map_err(missed)?;
-        state.note(Event::BounceOut {
-            slot: slot.get(),
-            addr: to.get(),
-            len,
-        });
+        let (slot, addr) = (slot.get(), to.get());
+        state.note(Event::BounceOut { slot, addr, len });
         Ok(())
     }
 
@@ -359,14 +342,11 @@ impl UserPages for Machine {
     fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
         let state = self.state.borrow();
         let object = state.memory.get(pinned.id);
-        object.is_some_and(|object| match &object.backing {
-            Backing::User { user: known, base } => {
-                known.id() == user.id()
-                    && base.checked_add(object.head) == Some(addr)
-                    && known.is_where_it_was()
-            }
-            Backing::Shared(_) | Backing::Foreign(_) => false,
-        })
+        let backing = object.map(|object| (&object.backing, object.head));
+        let Some((Backing::User { user: known, base }, head)) = backing else {
+            return false;
+        };
+        known.id() == user.id() && base.checked_add(head) == Some(addr) && known.is_where_it_was()
     }
 }
 
@@ -403,10 +383,8 @@ impl KernelViews for Machine {
     fn mmap_physical(&self, range: Segment) -> Result<Mmap, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
-        let piece = state
-            .memory
-            .locate(range.addr.get(), range.len)
-            .map_err(missed)?;
+        let piece = state.memory.locate(range.addr.get(), range.len);
+        let piece = piece.map_err(missed)?;
         if piece.len < range.len {
             return Err(gone(range.len));
         }

@@ -184,7 +184,7 @@ impl Ram {
         if runs.frames() < frames {
             return Err(short(Constraint::ContiguousPool, frames, runs.frames()));
         }
-        take_anywhere(runs, frames)
+        Ok(vec![(take_anywhere(runs, frames)?, frames)])
     }
 
     pub(crate) fn area_at(&self, addr: u64) -> Option<&Area> {
@@ -377,8 +377,8 @@ impl Ram {
             .ok_or(short(Constraint::Ram, frames, found))
     }
 
-    /// Takes a run of the hole, for memory of the chip.
-    pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
+    /// Takes a run of the hole, for memory of the chip. Returns its first frame.
+    pub(crate) fn take_hole(&mut self, len: u64) -> Result<u64, Error> {
         take_anywhere(&mut self.hole, len / FRAME)
     }
 
@@ -413,12 +413,10 @@ fn end_of(max_addr: PhysAddr) -> u64 {
     end.map_or(u64::MAX / FRAME, |end| end.get() / FRAME)
 }
 
-fn take_anywhere(runs: &mut Runs, frames: u64) -> Result<FrameRuns, Error> {
+fn take_anywhere(runs: &mut Runs, frames: u64) -> Result<u64, Error> {
     let end = u64::MAX / FRAME;
-    match runs.take_run(0, (frames, 1), end) {
-        Some(first) => Ok(vec![(first, frames)]),
-        None => Err(unplaced((frames, 1), runs.largest(0, 1, end))),
-    }
+    let first = runs.take_run(0, (frames, 1), end);
+    first.ok_or_else(|| unplaced((frames, 1), runs.largest(0, 1, end)))
 }
 
 /// Returns ENOMEM with the reason: too few contiguous frames, or no run with this alignment.

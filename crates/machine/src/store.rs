@@ -202,12 +202,8 @@ impl Shared {
         let len = self.mapped.len as u64;
         self.zero(0, len);
         // The bytes are zero now, even if the pages cannot be returned.
-        let _ = fallocate(
-            &self.fd,
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            0,
-            len,
-        );
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = fallocate(&self.fd, punch, 0, len);
     }
 
     /// Zeroes a range; `None` outside the memory.
