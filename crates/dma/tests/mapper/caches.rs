@@ -237,6 +237,7 @@ proptest! {
             fake.poke(addr.get(), &vec![0; len as usize]);
         }
         let table = mapper.table_of_segments(&[first, second]).unwrap();
+        assert_eq!(table.segments(), &[first, second]);
         let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
         let segments = mapping.segments().to_vec();
         let bus = |at: u64| {
