@@ -2,6 +2,7 @@
 
 use super::host::DIRECT;
 use super::*;
+use crate::fence::{FenceOutcome, Owner, Usage};
 use crate::{AttachRef, Error};
 use vb3_dma::{Constraint, DmaAddr, FlushPolicy};
 
@@ -72,8 +73,15 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
     let is_revoked = || b.inspect(id, |shared| shared.is_revoked());
     assert_eq!(is_revoked(), Some(false));
+    let mut camera = b.with_fences(|fences, _| fences.timeline(Owner::Device(CAMERA)));
+    let begun = b.with_fences(|fences, _| fences.begin_access(id, &mut camera, Usage::Write));
+    begun.unwrap();
+    let is_busy = || b.with_fences(|fences, _| fences.is_busy(id, Usage::Read));
+    assert!(is_busy());
     b.revoke(id).unwrap();
     assert_eq!(is_revoked(), Some(true));
+    assert!(!is_busy());
+    b.with_fences(|fences, now_ns| fences.close(camera, FenceOutcome::Done, now_ns));
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);

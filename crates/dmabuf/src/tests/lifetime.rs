@@ -76,6 +76,10 @@ fn changed_memories_are_listed_up_to_a_limit() {
     assert!(b.changes() > before);
     assert_eq!(b.take_changed(), Some(vec![two]));
     b.put_buf(buf);
+    for id in [one].repeat(66) {
+        b.put_buf(export(&b, id));
+    }
+    assert_eq!(b.take_changed(), Some(vec![two, one]), "each once");
     for id in [one, two].repeat(33) {
         b.put_buf(export(&b, id));
     }
