@@ -350,3 +350,15 @@ proptest! {
         done(&mapper);
     }
 }
+
+#[test]
+fn pools_that_are_no_whole_pages_are_refused() {
+    for (pool_base, pool_bytes) in [(POOL + 2048, 16 * PAGE), (POOL, 16 * PAGE + 2048)] {
+        let setup = Setup {
+            pool_bytes,
+            pool_base,
+            ..Setup::narrow(40 * SLOT)
+        };
+        assert_eq!(Mapper::new(Fake::new(setup)).err(), Some(Error::Invalid));
+    }
+}

@@ -70,6 +70,13 @@ fn sentences_name_the_numbers() {
             "plane 1 needs 4096 bytes, has 100",
         ),
         (
+            Error::from(Invalid::ModelMismatch {
+                wanted: Memory::UserPtr,
+                found: Some(Memory::Mmap),
+            }),
+            "the buffers are Mmap, wanted UserPtr",
+        ),
+        (
             Error::from(Invalid::Index {
                 index: 9,
                 buffers: 4,
