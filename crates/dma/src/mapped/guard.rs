@@ -48,10 +48,10 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
 {
     #[inline]
     fn drop(&mut self) {
-        if let Some((memory, mapping)) = self.held.take() {
+        // The memory is dropped last.
+        if let Some((_memory, mapping)) = self.held.take() {
             // On failure, the layer quarantines the memory and counts it.
             let _ = self.end(mapping);
-            drop(memory);
         }
     }
 }

@@ -119,10 +119,10 @@ impl RangeAllocator {
         align: u64,
         limit: u64,
     ) -> Result<u64, Error> {
-        let (units, align) = (self.units(len)?, units_up(align, self.shift));
         if !align.is_power_of_two() {
             return Err(Error::Invalid);
         }
+        let (units, align) = (self.units(len)?, units_up(align, self.shift));
         let limit = last_unit(limit, self.shift).map(|limit| limit.min(self.last));
         let Some(limit) = limit.filter(|&limit| limit >= self.first) else {
             return Err(self.exhausted(len, 0));

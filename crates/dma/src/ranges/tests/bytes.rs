@@ -89,6 +89,9 @@ fn natural_alignment_is_kept_or_refused() {
     let err = space.take(17 * G, natural(17 * G), u64::MAX);
     assert!(err.is_err(), "no place on a multiple of 32 is left");
     space.take(9 * G, 1, u64::MAX).unwrap();
+    for align in [0, 3] {
+        assert_eq!(space.take(G, align, u64::MAX), Err(Error::Invalid));
+    }
 }
 
 #[test]
