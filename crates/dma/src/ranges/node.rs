@@ -221,6 +221,9 @@ impl Node {
         if low >> 6 == high >> 6 {
             // CAST: six bits.
             let (from, to) = ((low & 63) as u32, (high & 63) as u32);
+            if change.free && !self.word(last).is_part(from, to, change.ends) {
+                return None;
+            }
             let best = self.change_word(last, from, to, change)?;
             return Some(self.update(1, before, last, best));
         }
@@ -234,17 +237,13 @@ impl Node {
         Some(self.best(1))
     }
 
-    /// As [`change_words`](Self::change_words), for the places of a word from `low` to `high`. Returns the word's
-    /// best block.
+    /// Makes the places of a word from `low` to `high` free or taken. Returns the word's best block.
     #[inline]
     fn change_word(&mut self, index: u32, low: u32, high: u32, change: Change) -> Option<Best> {
         let Children::Words(words) = &mut self.children else {
             return None;
         };
         let word = &mut words[(index & 63) as usize];
-        if change.free && !word.is_part(low, high, change.ends) {
-            return None;
-        }
         word.set(low, high, change);
         // CAST: at most six.
         Some(match word.free {
