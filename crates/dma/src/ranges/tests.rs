@@ -431,6 +431,10 @@ fn reserved_regions_are_never_allocated_or_freed() {
     }
     assert_eq!(many.reserve(500, 500), Err(Error::Invalid), "bounded");
     many.reserve(3, 3).unwrap();
+    // A region that joins others makes room for one more.
+    many.reserve(3, 5).unwrap();
+    many.reserve(500, 500).unwrap();
+    assert_eq!(many.reserve(600, 600), Err(Error::Invalid), "bounded");
 }
 
 /// Nodes are reused, so their number depends on the maximum number of live ranges.

@@ -18,6 +18,17 @@ fn setups() -> [Setup; 4] {
     .map(Setup::non_coherent)
 }
 
+#[test]
+fn a_device_has_the_hosts_line_size() {
+    let mapper = Setup {
+        cache_alignment: 64,
+        ..Setup::direct()
+    }
+    .mapper();
+    assert_eq!(mapper.cache_alignment(0), 64);
+    assert_eq!(mapper.cache_alignment(9), 1, "a device that is not there");
+}
+
 /// After the map, the device sees what the CPU wrote before. After the unmap, the CPU sees what the device
 /// wrote before. The CPU's cache holds lines of the memory at both times.
 #[test]

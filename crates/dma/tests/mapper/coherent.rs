@@ -221,6 +221,32 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     assert!(direct.live().is_empty());
 }
 
+/// An allocation is one segment for a device that takes only one.
+#[test]
+fn a_device_of_one_segment_limits_allocations() {
+    let limited = |setup: Setup| {
+        let limits = Limits {
+            max_segment: 2 * PAGE,
+            max_segments: 1,
+            ..setup.limits
+        };
+        Setup { limits, ..setup }.mapper()
+    };
+    let own = limited(Setup::direct());
+    own.declare_coherent(0, sram(0, 8 * PAGE), ON_BUS).unwrap();
+    for mapper in [limited(Setup::direct()), limited(Setup::iommu(32)), own] {
+        let err = mapper.alloc_coherent(0, 3 * PAGE, Attrs::empty());
+        let reason = err.unwrap_err().reason().unwrap();
+        assert_eq!(
+            (reason.constraint, reason.wanted, reason.found),
+            (Constraint::MaxSegment, 3 * PAGE, 2 * PAGE)
+        );
+        let alloc = mapper.alloc_coherent(0, 2 * PAGE, Attrs::empty()).unwrap();
+        mapper.free(alloc);
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+}
+
 /// An allocation has one address, with or without an IOMMU. The maximum number of segments in a table does
 /// not limit it.
 #[test]

@@ -275,6 +275,25 @@ fn reused_addresses_are_aligned_for_each_device() {
     assert!(mapper.live().is_empty());
 }
 
+/// The range that was freed last is used first, because its translations are in the caches.
+#[test]
+fn the_last_freed_range_is_used_next() {
+    let mapper = Setup::iommu(32).mapper();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let map = || mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let mappings = [map(), map(), map()];
+    let addrs = [0, 1, 2].map(|n: usize| mappings[n].segments()[0].addr);
+    let [high, middle, low] = mappings;
+    for freed in [high, low, middle] {
+        mapper.unmap(freed, Attrs::empty());
+    }
+    let again = map();
+    assert_eq!(again.segments()[0].addr, addrs[1]);
+    mapper.unmap(again, Attrs::empty());
+    mapper.free_table(table, false);
+    assert!(mapper.live().is_empty());
+}
+
 #[test]
 fn a_pin_counts_until_it_ends() {
     let mapper = Setup::direct().mapper();

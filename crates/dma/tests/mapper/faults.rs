@@ -3,8 +3,9 @@
 
 use std::cell::Cell;
 use vb3_dma::{
-    Attrs, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy,
-    Layout, Limits, Live, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
+    Attrs, Bounce as _, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error,
+    FlushPolicy, Iommu as _, Iova, Layout, Limits, Live, Mapper, PageRequest, PageSource, PhysAddr,
+    Prot, Segment, SegmentMode, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 
@@ -494,6 +495,16 @@ impl PageSource for Endless {
 }
 
 vb3_dma::without!(Endless: Caches, Iommu, Bounce, UserPages, KernelViews);
+
+#[test]
+fn a_host_does_nothing_that_it_does_not_define() {
+    let host = Endless::default();
+    let at = PhysAddr::new(0);
+    let mapped = host.iommu_map(0, Iova::new(0), at, PAGE, Prot::READ);
+    let copies = [host.bounce_in(at, at, PAGE), host.bounce_out(at, at, PAGE)];
+    assert_eq!(mapped, Err(Error::Unsupported));
+    assert_eq!(copies, [Err(Error::Unsupported); 2]);
+}
 
 #[test]
 fn runs_without_end_are_refused() {

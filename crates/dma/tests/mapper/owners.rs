@@ -2,7 +2,7 @@
 
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaOps, Error, IommuInfo, Iova, Layout, Limits,
-    PageRequest, PageSource, PhysAddr, SyncFor,
+    PageRequest, PageSource, PhysAddr, Segment, SegmentKind, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, PAGE, Setup, ram};
 
@@ -84,6 +84,41 @@ fn a_single_segment_ends_at_the_boundary() {
         mapper.free_table(table, false);
     }
     assert!(mapper.live().is_empty());
+}
+
+/// Adjacent runs of one kind are one run. Memory without pages stays apart from pages.
+#[test]
+fn runs_of_two_kinds_are_never_joined() {
+    let mapper = Setup::direct().mapper();
+    let behind = ram(PAGE, PAGE);
+    let physical = Segment {
+        kind: SegmentKind::Physical,
+        ..behind
+    };
+    for (second, runs) in [(behind, 1), (physical, 2)] {
+        let table = mapper.table_of_segments(&[ram(0, PAGE), second]).unwrap();
+        assert_eq!(table.segments().len(), runs);
+        mapper.free_table(table, false);
+    }
+}
+
+/// The layer chooses an I/O address, but not the offset in the first page.
+#[test]
+fn an_offset_off_the_alignment_is_refused() {
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let mapper = Setup { align: 64, ..setup }.mapper();
+        for (offset, refused) in [(0, None), (64, None), (16, Some((64, 16)))] {
+            let table = mapper.table_of_segments(&[ram(offset, 128)]).unwrap();
+            let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+            let reason = mapped.map(|it| mapper.unmap(it, Attrs::empty())).err();
+            let reason = reason.map(|err| err.reason().unwrap());
+            let found = reason.map(|r| (r.constraint, r.wanted, r.found));
+            let wanted = refused.map(|(wanted, found)| (Constraint::Alignment, wanted, found));
+            assert_eq!(found, wanted, "{offset}");
+            mapper.free_table(table, false);
+        }
+        assert!(mapper.live().is_empty());
+    }
 }
 
 /// The mapper owns adopted pages, and gives them back with the allocation.

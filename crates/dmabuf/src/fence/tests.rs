@@ -215,6 +215,27 @@ fn a_full_table_refuses_and_gets_over_it() {
 }
 
 #[test]
+fn a_sync_file_is_bounded() {
+    let mut fences = Fences::new();
+    let limit = Fences::<u32>::SYNC_FILE_LIMIT;
+    // The timelines keep their fences pending.
+    let mut timelines: Vec<_> = (0..=limit).map(|_| fences.timeline(1)).collect();
+    let files = timelines.iter_mut();
+    let mut files: Vec<SyncFile> = files
+        .map(|timeline| fences.sync_file_at(timeline, 1, 0).unwrap())
+        .collect();
+    let more = files.pop().unwrap();
+    while files.len() > 1 {
+        let pairs = files.chunks(2);
+        files = pairs
+            .map(|pair| fences.merge(&pair[0], &pair[pair.len() - 1], 0).unwrap())
+            .collect();
+    }
+    assert_eq!(files[0].fences().len(), limit);
+    assert!(fences.merge(&files[0], &more, 0).is_err());
+}
+
+#[test]
 fn a_reservation_is_bounded() {
     let mut fences = Fences::new();
     let limit = Fences::<u32>::RESERVATION_LIMIT;

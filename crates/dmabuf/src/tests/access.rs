@@ -299,6 +299,21 @@ fn reading_without_begin_is_stale_and_told() {
     s.end();
 }
 
+/// A program that maps the memory after the device's write sees the stale bytes, too.
+#[test]
+fn a_mapping_made_after_the_write_is_told_of() {
+    let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
+    s.b.hand_to_device(&s.a).unwrap();
+    let addr = s.addr();
+    assert!(s.b.ops().dev_write(CAMERA, addr, &[3; 8]));
+    s.b.take_from_device(&s.a);
+    let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
+    s.b.hand_to_device(&s.a).unwrap();
+    assert_eq!(s.b.observer().get().missing.len(), 1);
+    s.b.vma_close(vma);
+    s.end();
+}
+
 #[test]
 fn reading_with_begin_is_right_and_nothing_is_told() {
     let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);

@@ -129,6 +129,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
     let two = b.import(&buf, BOUNCER).unwrap();
     b.map(&one, Direction::ToDevice).unwrap();
     let at = addr(&b, &one);
+    assert!(!b.inspect(id, |m| m.is_quarantined()).unwrap());
     b.ops().platform().fail_unmaps(true);
     b.unmap(&one);
     b.ops().platform().fail_unmaps(false);

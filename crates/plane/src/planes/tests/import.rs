@@ -4,6 +4,7 @@ use super::super::imports::IDLE_LIMIT;
 use super::*;
 use Coherency::{Coherent, NonCoherent};
 use Direction::{Bidirectional, FromDevice, ToDevice};
+use vb3_dmabuf::fence::FenceOutcome;
 
 const HERE: Device<u32> = Device::contig(DISPLAY);
 
@@ -39,6 +40,22 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
     t.put(two);
     t.put_dmabuf(buf);
     t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn an_access_lasts_from_its_begin_to_its_end() {
+    let t = planes();
+    let mut plane = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
+    let counts = || t.with_fences(|fences, _| fences.counts());
+    let before = counts();
+    t.begin_access(&mut plane);
+    let during = counts();
+    t.end_access(&mut plane, FenceOutcome::Done);
+    let after = counts();
+    assert_eq!(during.begun, before.begun + 1);
+    assert_eq!((during.ended, after.ended), (before.ended, during.begun));
+    t.put(plane);
     assert_nothing(&t);
 }
 
