@@ -102,6 +102,22 @@ fn a_refusal_names_its_reason() {
     b.finish();
 }
 
+/// If a driver refuses the few buffers that memory had room for, REQBUFS returns its error, and CREATE_BUFS
+/// ENOMEM.
+#[test]
+fn a_driver_may_refuse_too_few_buffers() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.mem.get().max_alloc = Some(2);
+    b.driver.refused_below = 3;
+    assert_eq!(b.reqbufs(Memory::Mmap, 4).unwrap_err().errno(), 22);
+    let made = create(&mut b, 4).map(|made| made.count);
+    assert_eq!(made.unwrap_err().errno(), 12);
+    assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
+    b.driver.refused_below = 2;
+    assert_eq!(b.reqbufs(Memory::Mmap, 4), Ok(2));
+    b.finish();
+}
+
 #[test]
 fn a_buffer_whose_second_plane_fails_leaves_nothing() {
     for queue_type in BOTH {

@@ -455,6 +455,8 @@ pub(crate) struct FakeDriver {
     /// Drops each token in `buf_queue`.
     pub(crate) drops_tokens: bool,
     pub(crate) least_buffers: u32,
+    /// `buffer_count` fails for fewer buffers.
+    pub(crate) refused_below: u32,
     pub(crate) given_at_start: u32,
     /// Calls of `buf_init` without `buf_cleanup`, for each buffer.
     pub(crate) initialised: BTreeMap<u32, i32>,
@@ -479,6 +481,7 @@ impl Default for FakeDriver {
             keeps_tokens: false,
             drops_tokens: false,
             least_buffers: 0,
+            refused_below: 0,
             given_at_start: 0,
             initialised: BTreeMap::new(),
             prepared: BTreeMap::new(),
@@ -537,6 +540,9 @@ impl Driver for FakeDriver {
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
         self.call("buffer_count")?;
+        if offered < self.refused_below {
+            return Err(DriverError(22));
+        }
         Ok(offered.max(self.least_buffers))
     }
 
