@@ -261,10 +261,19 @@ impl<T> Drop for Locked<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags};
 
     /// Returns whether the reading end of a pipe is closed.
     fn is_closed(writer: &impl AsFd) -> bool {
         raw::poll_now(writer.as_fd(), libc::POLLOUT) & libc::POLLERR != 0
+    }
+
+    /// Waits until the reading end of a pipe is closed. A process that another test starts has a copy of that
+    /// end until it runs its program.
+    fn closes(writer: &impl AsFd) -> bool {
+        let watchdog = Duration::from_secs(60).try_into().expect("short");
+        let mut ends = [PollFd::new(writer, PollFlags::empty())];
+        rustix::event::poll(&mut ends, Some(&watchdog)) == Ok(1)
     }
 
     #[test]
@@ -275,10 +284,10 @@ mod tests {
         drop(Borrowed::from(OwnedFd::from(reader)));
         assert!(!is_closed(&writer) && *locked == 7);
         drop(locked);
-        assert!(is_closed(&writer));
+        assert!(closes(&writer));
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(Borrowed::from(OwnedFd::from(reader)));
-        assert!(is_closed(&writer), "nobody has the lock");
+        assert!(closes(&writer), "nobody has the lock");
     }
 
     /// A value whose drop tells its number, and then waits until the test ends.
