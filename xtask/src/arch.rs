@@ -85,6 +85,7 @@ impl Arch {
     }
 
     /// Returns QEMU's command for a machine of this architecture that boots a kernel with an initial RAM disk.
+    /// QEMU ends with the thread that starts it.
     pub(crate) fn qemu(self) -> Command {
         let program = format!("qemu-system-{}", self.machine());
         let (machine, cpu) = match self {
@@ -92,6 +93,8 @@ impl Arch {
             // In emulation, the architecture's own algorithm for signing pointers takes most of the time.
             Self::Arm64 => ("virt,gic-version=3", "max,pauth-impdef=on"),
         };
-        cmd!("nice {program} -M {machine} -cpu {cpu} -nodefaults -no-reboot -display none")
+        cmd!(
+            "setpriv --pdeathsig KILL nice {program} -M {machine} -cpu {cpu} -nodefaults -no-reboot -display none"
+        )
     }
 }
