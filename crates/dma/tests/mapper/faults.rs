@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use vb3_dma::{
     Attrs, Bounce as _, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error,
-    FlushPolicy, Iommu as _, Iova, Layout, Limits, Live, Mapper, PageRequest, PageSource, PhysAddr,
-    Prot, Segment, SegmentMode, SyncFor,
+    FlushPolicy, Iommu as _, Iova, KernelViews as _, Layout, Limits, Live, Mapper, PageRequest,
+    PageSource, PhysAddr, Prot, Segment, SegmentMode, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 
@@ -500,10 +500,16 @@ vb3_dma::without!(Endless: Caches, Iommu, Bounce, UserPages, KernelViews);
 fn a_host_does_nothing_that_it_does_not_define() {
     let host = Endless::default();
     let at = PhysAddr::new(0);
-    let mapped = host.iommu_map(0, Iova::new(0), at, PAGE, Prot::READ);
-    let copies = [host.bounce_in(at, at, PAGE), host.bounce_out(at, at, PAGE)];
-    assert_eq!(mapped, Err(Error::Unsupported));
-    assert_eq!(copies, [Err(Error::Unsupported); 2]);
+    let iova = Iova::new(0);
+    let done = [
+        host.iommu_map(0, iova, at, PAGE, Prot::READ),
+        host.iommu_unmap(0, iova, PAGE),
+        host.bounce_in(at, at, PAGE),
+        host.bounce_out(at, at, PAGE),
+        host.vmap_read(&(), 0, &mut []),
+        host.vmap_write(&(), 0, &[]),
+    ];
+    assert_eq!(done, [Err(Error::Unsupported); 6]);
 }
 
 #[test]

@@ -344,6 +344,39 @@ fn coherent_memory_is_seen_alike_and_freed_on_drop() {
     }
 }
 
+/// A driver's log shows the objects that it holds.
+#[test]
+fn debug_texts_say_what_an_object_is() {
+    let dma = Setup::direct().mapper();
+    let device = dma.device(0).unwrap();
+    let ring = device.alloc_coherent(100).unwrap();
+    let pool = device.coherent_pool(PAGE, 64).unwrap();
+    let block = pool.take(33).unwrap();
+    let mapped = device.map_raw(ram(0, 8), FromDevice).unwrap();
+    let cpu = mapped.into_cpu().unwrap();
+    let view = cpu.view().unwrap();
+    let (ring_at, block_at) = (ring.addr(), block.addr());
+    for (text, says) in [
+        (format!("{dma:?}"), "Mapper { id: ".to_owned()),
+        (format!("{device:?}"), "DmaDevice(0)".to_owned()),
+        (
+            format!("{ring:?}"),
+            format!("Coherent {{ addr: {ring_at:?}, len: {PAGE}"),
+        ),
+        (
+            format!("{pool:?}"),
+            "CoherentPool { memory: Coherent {".to_owned(),
+        ),
+        (
+            format!("{block:?}"),
+            format!("CoherentBlock {{ addr: {block_at:?}, len: 64"),
+        ),
+        (format!("{view:?}"), "CpuView".to_owned()),
+    ] {
+        assert!(text.starts_with(&says), "{text}, not {says}");
+    }
+}
+
 #[test]
 fn pool_blocks_are_apart_zeroed_and_given_back() {
     let dma = Setup::direct().mapper();
