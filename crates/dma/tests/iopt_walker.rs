@@ -12,7 +12,7 @@ mod iopt {
 use iopt::manual::{Kind, Seen, Walker};
 use iopt::memory::Tables;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use vb3_dma::iopt::{Config, Format, PageTable};
 use vb3_dma::{Constraint, Error, Iova, PhysAddr, Prot};
 
@@ -636,6 +636,13 @@ fn configurations_no_manual_has_are_refused() {
         assert!(matches!(result, Err(Error::Invalid)), "{config:?}");
         assert_eq!(mem.live(), 0);
     }
+}
+
+#[test]
+fn each_format_has_a_name_of_its_own() {
+    let names: BTreeSet<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+    assert_eq!(names.len(), Format::ALL.len());
+    assert!(names.iter().all(|name| name.len() > 3), "{names:?}");
 }
 
 #[test]

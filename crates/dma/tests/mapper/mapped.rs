@@ -353,6 +353,7 @@ fn debug_texts_say_what_an_object_is() {
     let pool = device.coherent_pool(PAGE, 64).unwrap();
     let block = pool.take(33).unwrap();
     let mapped = device.map_raw(ram(0, 8), FromDevice).unwrap();
+    let text_of_mapped = format!("{mapped:?}");
     let cpu = mapped.into_cpu().unwrap();
     let view = cpu.view().unwrap();
     let (ring_at, block_at) = (ring.addr(), block.addr());
@@ -370,6 +371,10 @@ fn debug_texts_say_what_an_object_is() {
         (
             format!("{block:?}"),
             format!("CoherentBlock {{ addr: {block_at:?}, len: 64"),
+        ),
+        (
+            text_of_mapped,
+            "Mapped { device: Some(0), direction: FromDevice".to_owned(),
         ),
         (format!("{view:?}"), "CpuView".to_owned()),
     ] {
