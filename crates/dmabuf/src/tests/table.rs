@@ -27,6 +27,7 @@ fn table_agrees_with_slab() {
             }
         }
         assert_eq!(table.len(), slab.len());
+        assert_eq!(table.is_empty(), keys.is_empty());
         for (ours, theirs) in &keys {
             assert_eq!(
                 table.with(*ours, |value| *value),

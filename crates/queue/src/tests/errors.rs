@@ -56,6 +56,16 @@ fn every_error_has_its_errno() {
         Some(reason)
     );
     assert_eq!(Error::WouldBlock.reason(), None);
+    let (plane, wanted, found) = (1, 4096, 100);
+    let short = Error::from(Invalid::LengthBelowSetup {
+        plane,
+        wanted,
+        found,
+    });
+    assert_eq!(
+        short.reason(),
+        Some(Reason::new(Constraint::BufferSize, wanted, found))
+    );
 }
 
 #[test]

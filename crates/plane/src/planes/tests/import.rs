@@ -4,7 +4,7 @@ use super::super::imports::IDLE_LIMIT;
 use super::*;
 use Coherency::{Coherent, NonCoherent};
 use Direction::{Bidirectional, FromDevice, ToDevice};
-use vb3_dmabuf::fence::FenceOutcome;
+use vb3_dmabuf::fence::{FenceOutcome, Usage};
 
 const HERE: Device<u32> = Device::contig(DISPLAY);
 
@@ -30,6 +30,10 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
         .unwrap_err();
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::BufferSize, 2 * PAGE + 1, 2 * PAGE));
+    let refused = t.take_refused_import().expect("it was refused");
+    assert_eq!((refused.device, refused.len_bytes), (DISPLAY, 2 * PAGE + 1));
+    assert_eq!(Some(refused.memory), owner.used_memory());
+    assert_eq!(t.take_refused_import(), None, "told once");
     let two = mapped(&t, &buf);
     assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
     assert_eq!(dma(&t, &one), dma(&t, &two));
@@ -51,10 +55,24 @@ fn an_access_lasts_from_its_begin_to_its_end() {
     let before = counts();
     t.begin_access(&mut plane);
     let during = counts();
+    let memory = plane.used_memory().unwrap();
+    // Whoever imports the fence waits for the access.
+    let buf = export(&t, &plane);
+    let reader = mapped(&t, &buf);
+    assert!(!t.is_held_back(&reader));
+    t.with_fences(|fences, now_ns| {
+        let file = fences.export(memory, Usage::Read, now_ns).unwrap();
+        fences.import(memory, file.fences(), Usage::Write).unwrap();
+        fences.put_sync_file(file);
+    });
+    assert!(t.is_held_back(&reader));
     t.end_access(&mut plane, FenceOutcome::Done);
+    assert!(!t.is_held_back(&reader));
     let after = counts();
     assert_eq!(during.begun, before.begun + 1);
     assert_eq!((during.ended, after.ended), (before.ended, during.begun));
+    t.put(reader);
+    t.put_dmabuf(buf);
     t.put(plane);
     assert_nothing(&t);
 }
