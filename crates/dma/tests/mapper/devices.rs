@@ -252,27 +252,29 @@ fn has_one_address_space(numbers: Vec<usize>) {
 /// device, too.
 #[test]
 fn reused_addresses_are_aligned_for_each_device() {
-    let strict = Setup {
-        align: 4 * PAGE,
-        ..Setup::iommu(32)
-    };
-    let setup = Setup {
-        grouped: vec![1],
-        ..Setup::iommu(32).with_device(1, strict)
-    };
-    let mapper = setup.mapper();
-    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
-    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
-    // The three highest pages of the space. None of them is at a multiple of four pages.
-    for freed in [(); 3].map(|()| map(0)) {
-        mapper.unmap(freed, Attrs::empty());
+    for align in [2 * PAGE, 4 * PAGE] {
+        let strict = Setup {
+            align,
+            ..Setup::iommu(32)
+        };
+        let setup = Setup {
+            grouped: vec![1],
+            ..Setup::iommu(32).with_device(1, strict)
+        };
+        let mapper = setup.mapper();
+        let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+        let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+        // The three highest pages of the space. The last one is at a multiple of neither alignment.
+        for freed in [(); 3].map(|()| map(0)) {
+            mapper.unmap(freed, Attrs::empty());
+        }
+        let mapping = map(1);
+        let addr = mapping.segments()[0].addr;
+        assert!(addr.is_aligned(align), "{addr}");
+        mapper.unmap(mapping, Attrs::empty());
+        mapper.free_table(table, false);
+        assert!(mapper.live().is_empty());
     }
-    let mapping = map(1);
-    let addr = mapping.segments()[0].addr;
-    assert!(addr.is_aligned(4 * PAGE), "{addr}");
-    mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
-    assert!(mapper.live().is_empty());
 }
 
 /// The range that was freed last is used first, because its translations are in the caches.
