@@ -1,12 +1,9 @@
 //! Calls on sockets that receive device events.
 
-use crate::kernel::{MayBlock, raw};
-use crate::process::Reply;
+use crate::kernel::{Borrowed, MayBlock, raw};
+use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
-use crate::tree::{
-    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MESSAGE, Receive,
-    address, field, uevent, word,
-};
+use crate::tree::{field, uevent, word};
 use crate::waiting::{Kind, MAX_SEGMENTS, Waiting};
 use rustix::fs::OFlags;
 use rustix::net::sockopt::{Timeout, socket_timeout};
@@ -14,6 +11,15 @@ use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use std::os::fd::AsFd;
 use std::time::Instant;
 use vb3_host::{Caller as _, Errno};
+
+/// Maximum number of bytes of a received message. The supervisor's messages are smaller.
+const MESSAGE: usize = 16 << 10;
+/// Size in bytes of `struct sockaddr_nl`.
+const ADDRESS: usize = 12;
+/// Size in bytes of `struct msghdr`.
+const HEADER: usize = 56;
+/// Size in bytes of a control message with `struct ucred`, without and with padding.
+const CREDENTIALS: (usize, usize) = (28, 32);
 
 impl Supervisor<'_> {
     /// Serves socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
@@ -63,8 +69,8 @@ impl Server<'_> {
                 let bit = group.checked_sub(1).and_then(|at| 1u32.checked_shl(at));
                 let bit = bit.ok_or(Errno(libc::EINVAL))?;
                 match n.int(2) {
-                    ADD_MEMBERSHIP => monitor.groups |= bit,
-                    DROP_MEMBERSHIP => monitor.groups &= !bit,
+                    libc::NETLINK_ADD_MEMBERSHIP => monitor.groups |= bit,
+                    libc::NETLINK_DROP_MEMBERSHIP => monitor.groups &= !bit,
                     _ => {}
                 }
                 Ok(Verdict::value(0))
@@ -79,34 +85,45 @@ impl Server<'_> {
     }
 
     fn receive_event(&mut self, n: &Call<'_>) -> Served {
-        let receive = asked(n)?;
-        let status = raw::status_flags(receive.socket.as_fd())?;
-        let waits = (status & libc::O_NONBLOCK) | (receive.flags & libc::MSG_DONTWAIT) == 0;
-        match received(n, &receive)? {
-            Some(reply) => Ok(Verdict::Reply(reply)),
-            None if !waits => Err(Reply::Fail(libc::EAGAIN)),
-            None => {
-                let (slot, socket) = (self.pending.next_slot(), receive.socket.as_fd());
-                self.host.events.add_changes(socket, libc::POLLIN, slot)?;
-                let timeout = socket_timeout(socket, Timeout::Recv).ok().flatten();
-                let mut waiting = Waiting::new(n, Kind::Receive(receive), None);
-                waiting.deadline = timeout.and_then(|time| Instant::now().checked_add(time));
-                Ok(Verdict::Wait(Box::new(waiting)))
-            }
+        let socket = n.borrow(n.int(0))?;
+        if let Some(reply) = received(n, &socket)? {
+            return Ok(Verdict::Reply(reply));
         }
+        let status = raw::status_flags(socket.as_fd())?;
+        if (status & libc::O_NONBLOCK) | (flags_of(n) & libc::MSG_DONTWAIT) != 0 {
+            return Err(Reply::Fail(libc::EAGAIN));
+        }
+        let slot = self.pending.next_slot();
+        let events = &self.host.events;
+        events.add_changes(socket.as_fd(), libc::POLLIN, slot)?;
+        let timeout = socket_timeout(&socket, Timeout::Recv).ok().flatten();
+        let mut waiting = Waiting::new(n, Kind::Receive(socket), None);
+        waiting.deadline = timeout.and_then(|time| Instant::now().checked_add(time));
+        Ok(Verdict::Wait(Box::new(waiting)))
     }
 
     /// Retries a waiting receive. `None` without a message; EAGAIN after the timeout (`SO_RCVTIMEO`).
     pub(crate) fn receive_again(
         &self,
         n: &Call<'_>,
-        receive: &Receive,
+        socket: &Borrowed,
         deadline: Option<Instant>,
     ) -> Option<Reply> {
-        let reply = received(n, receive).unwrap_or_else(|e| Some(e.into()));
+        let reply = received(n, socket).unwrap_or_else(|e| Some(e.into()));
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         reply.or_else(|| late.then_some(Reply::Fail(libc::EAGAIN)))
     }
+}
+
+/// Returns a `struct sockaddr_nl`. The family has 16 bits, followed by 16 bits of padding.
+fn address(port: u32, groups: u32) -> Vec<u8> {
+    let words = [libc::AF_NETLINK.cast_unsigned(), port, groups];
+    words.map(u32::to_ne_bytes).concat()
+}
+
+/// Returns the flags of recvfrom or recvmsg.
+fn flags_of(n: &Notif) -> i32 {
+    n.int(if n.nr == libc::SYS_recvfrom { 3 } else { 2 })
 }
 
 /// Writes a socket address as the kernel does: the bytes that fit, and the address's full length.
@@ -116,67 +133,48 @@ fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), 
     call.write(len_at, &(name.len() as u32).to_ne_bytes())
 }
 
-/// Parses the arguments of recvfrom or recvmsg.
-fn asked(n: &Call<'_>) -> Result<Receive, Errno> {
-    let (segments, flags, form) = if n.nr == libc::SYS_recvfrom {
-        let form = Form::From {
-            name: n.arg(4),
-            len: n.arg(5),
-        };
-        (vec![(n.arg(1), n.arg(2))], n.int(3), form)
+/// Receives a pending message for recvfrom or recvmsg, and writes it as if the kernel or udev had sent it.
+fn received(n: &Call<'_>, socket: &Borrowed) -> Result<Option<Reply>, Errno> {
+    let mut header = None;
+    let segments = if n.nr == libc::SYS_recvfrom {
+        // Checks the address before the receive, so that a fault does not lose the message.
+        n.read_bytes::<4>(n.arg(5))?;
+        vec![(n.arg(1), n.arg(2))]
     } else {
-        let header: [u8; HEADER] = n.read_bytes(n.arg(1))?;
-        let (at, count) = (word(&header, 16), word(&header, 24));
+        let bytes = header.insert(n.read_bytes::<HEADER>(n.arg(1))?);
+        let (at, count) = (word(bytes, 16), word(bytes, 24));
         if count > MAX_SEGMENTS {
             return Err(Errno(libc::EMSGSIZE));
         }
-        let segments = n.read_vector(at, count)?;
-        let form = Form::Message(Header {
-            at: n.arg(1),
-            name: word(&header, 0),
-            name_len: u32::from_ne_bytes(field(&header, 8)),
-            control: word(&header, 32),
-            control_len: word(&header, 40),
-        });
-        (segments, n.int(2), form)
+        n.read_vector(at, count)?
     };
-    Ok(Receive {
-        socket: n.borrow(n.int(0))?.into(),
-        flags,
-        segments,
-        form,
-    })
-}
-
-/// Receives a pending message, and writes it as if the kernel or udev had sent it.
-fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> {
     let mut bytes = vec![0; MESSAGE];
+    let asked = flags_of(n);
     let mut flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-    flags.set(RecvFlags::PEEK, receive.flags & libc::MSG_PEEK != 0);
-    if let Form::From { len, .. } = receive.form {
-        // Checks this address before the receive, so that a fault does not lose the message.
-        call.read_bytes::<4>(len)?;
-    }
-    let len = match rustix::net::recv(&receive.socket, bytes.as_mut_slice(), flags) {
+    flags.set(RecvFlags::PEEK, asked & libc::MSG_PEEK != 0);
+    let len = match rustix::net::recv(socket, bytes.as_mut_slice(), flags) {
         Ok((len, _)) => len,
         Err(rustix::io::Errno::AGAIN) => return Ok(None),
         Err(e) => return Err(raw::err(e)),
     };
     bytes.truncate(len);
     let mut rest = bytes.as_slice();
-    for &(at, room) in &receive.segments {
+    for (at, room) in segments {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let (now, later) = rest.split_at(rest.len().min(room));
-        call.write(at, now)?;
+        n.write(at, now)?;
         rest = later;
     }
-    let truncated = if rest.is_empty() { 0 } else { libc::MSG_TRUNC };
     let from = address(0, uevent::group_of(&bytes));
-    match receive.form {
-        Form::From { name, len } => write_name(call, name, len, &from)?,
-        Form::Message(header) => write_header(call, receive, header, &from, truncated)?,
+    match header {
+        None => write_name(n, n.arg(4), n.arg(5), &from)?,
+        Some(header) => {
+            let truncated = if rest.is_empty() { 0 } else { libc::MSG_TRUNC };
+            let flags = truncated | asked & libc::MSG_CMSG_CLOEXEC;
+            write_header(n, socket, &header, &from, flags)?;
+        }
     }
-    let told = match receive.flags & libc::MSG_TRUNC {
+    let told = match asked & libc::MSG_TRUNC {
         0 => len - rest.len(),
         _ => len,
     };
@@ -185,25 +183,23 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
 
 /// Writes the parts of recvmsg's header: the sender's address, its credentials, and flags.
 fn write_header(
-    call: &Call<'_>,
-    receive: &Receive,
-    header: Header,
+    n: &Call<'_>,
+    socket: &Borrowed,
+    header: &[u8; HEADER],
     from: &[u8],
-    truncated: i32,
+    mut flags: i32,
 ) -> Result<(), Errno> {
-    let mut flags = truncated | receive.flags & libc::MSG_CMSG_CLOEXEC;
-    if header.name != 0 {
-        let room = from.len().min(header.name_len as usize);
-        call.write(header.name, from.get(..room).unwrap_or_default())?;
-        call.write(
-            header.at.wrapping_add(8),
-            &(from.len() as u32).to_ne_bytes(),
-        )?;
+    let (at, name) = (n.arg(1), word(header, 0));
+    if name != 0 {
+        let room = u32::from_ne_bytes(field(header, 8)) as usize;
+        n.write(name, from.get(..room.min(from.len())).unwrap_or_default())?;
+        n.write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes())?;
     }
     let mut filled = 0;
-    if rustix::net::sockopt::socket_passcred(&receive.socket).unwrap_or(false) {
+    if rustix::net::sockopt::socket_passcred(socket).unwrap_or(false) {
         let (len, space) = CREDENTIALS;
-        if header.control_len < len as u64 {
+        let room = word(header, 40);
+        if room < len as u64 {
             flags |= libc::MSG_CTRUNC;
         } else {
             let mut message = (len as u64).to_ne_bytes().to_vec();
@@ -211,10 +207,10 @@ fn write_header(
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
             // Programs expect process 0 and user root as the sender, both from the kernel and from udev.
             message.resize(len, 0);
-            call.write(header.control, &message)?;
-            filled = header.control_len.min(space as u64);
+            n.write(word(header, 32), &message)?;
+            filled = room.min(space as u64);
         }
     }
-    call.write(header.at.wrapping_add(40), &filled.to_ne_bytes())?;
-    call.write(header.at.wrapping_add(48), &flags.to_ne_bytes())
+    n.write(at.wrapping_add(40), &filled.to_ne_bytes())?;
+    n.write(at.wrapping_add(48), &flags.to_ne_bytes())
 }

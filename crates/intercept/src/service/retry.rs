@@ -85,7 +85,7 @@ impl Server<'_> {
             Kind::Ioctl(on, request, arg) => self.ioctl_again(&call, (*on, *request, *arg)),
             Kind::Transfer(transfer) => reply(self.move_some(&call, transfer)),
             Kind::Poll(polling) => self.poll_again(&call, polling, waiting.deadline),
-            Kind::Receive(receive) => self.receive_again(&call, receive, waiting.deadline),
+            Kind::Receive(socket) => self.receive_again(&call, socket, waiting.deadline),
             Kind::Lock(lock) => self.lock_again(lock),
         };
         let is_under_way = waiting.is_under_way();
@@ -322,7 +322,7 @@ fn unregister(host: &Host, waiting: &Waiting) {
         Kind::Poll(polling) => polling
             .borrowed()
             .for_each(|fd| host.events.remove(fd.as_raw_fd())),
-        Kind::Receive(receive) => host.events.remove(receive.socket.as_raw_fd()),
+        Kind::Receive(socket) => host.events.remove(socket.as_raw_fd()),
         _ => {}
     }
 }

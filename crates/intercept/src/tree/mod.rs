@@ -11,10 +11,7 @@ mod view;
 
 pub(crate) use generated::{Found, Tree};
 pub(crate) use listing::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
-pub(crate) use monitor::{
-    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, Header, MESSAGE, Monitors,
-    Receive, address, field, word,
-};
+pub(crate) use monitor::{Monitors, field, word};
 pub(crate) use path::{
     HOPS, Links, MAX, PathTarget, base_link, base_of, file_name, is_plain, may_be_shown, normalise,
     real_dir, split_last, through,

@@ -7,25 +7,14 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
-use crate::kernel::{Borrowed, raw};
+use crate::kernel::raw;
 use crate::tree::uevent::Uevent;
 use rustix::net::SendFlags;
 use vb3_host::FdIdentity;
 
 /// Maximum number of monitor sockets at one time. Further sockets are real netlink sockets.
 pub(crate) const MAX_MONITORS: usize = 1024;
-/// Maximum number of bytes of a received message. The supervisor's messages are smaller.
-pub(crate) const MESSAGE: usize = 16 << 10;
-/// Size in bytes of `struct sockaddr_nl`.
-pub(crate) const ADDRESS: usize = 12;
-/// Size in bytes of `struct msghdr`.
-pub(crate) const HEADER: usize = 56;
-/// Size in bytes of a control message with `struct ucred`, without and with padding.
-pub(crate) const CREDENTIALS: (usize, usize) = (28, 32);
-pub(crate) const ADD_MEMBERSHIP: i32 = 1;
-pub(crate) const DROP_MEMBERSHIP: i32 = 2;
 
 /// Calls on descriptors that may be monitor sockets.
 pub(crate) const CALLS: [i64; 7] = [
@@ -93,33 +82,6 @@ impl Monitors {
     }
 }
 
-/// A receive on a monitor socket, and the addresses for the message.
-#[derive(Clone, Debug)]
-pub(crate) struct Receive {
-    pub(crate) socket: Arc<Borrowed>,
-    pub(crate) flags: i32,
-    pub(crate) segments: Vec<(u64, u64)>,
-    pub(crate) form: Form,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Form {
-    /// recvfrom: the addresses for the sender's name and for the name's length.
-    From { name: u64, len: u64 },
-    /// recvmsg: the header.
-    Message(Header),
-}
-
-/// The address and content of a `struct msghdr`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    pub(crate) at: u64,
-    pub(crate) name: u64,
-    pub(crate) name_len: u32,
-    pub(crate) control: u64,
-    pub(crate) control_len: u64,
-}
-
 /// Returns the `N` bytes at offset `at` of a structure, or zeros if they are not there.
 pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let part = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
@@ -128,10 +90,4 @@ pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 
 pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, at))
-}
-
-/// Returns a `struct sockaddr_nl`. The family has 16 bits, followed by 16 bits of padding.
-pub(crate) fn address(port: u32, groups: u32) -> Vec<u8> {
-    let words = [libc::AF_NETLINK.cast_unsigned(), port, groups];
-    words.map(u32::to_ne_bytes).concat()
 }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::descriptors::{LockCall, Watched};
+use crate::kernel::Borrowed;
 use crate::process::{Notif, Pace, Signals};
-use crate::tree::Receive;
 use crate::waiting::{Polling, Transfer};
 use vb3_host::FileId;
 
@@ -33,8 +33,8 @@ pub(crate) enum Kind {
     Ioctl(Watched, u32, u64),
     Transfer(Transfer),
     Poll(Polling),
-    /// recvmsg or recvfrom on a monitor socket.
-    Receive(Receive),
+    /// recvmsg or recvfrom on this monitor socket.
+    Receive(Borrowed),
     /// flock, or fcntl with F_SETLKW or F_OFD_SETLKW.
     Lock(LockCall),
 }
