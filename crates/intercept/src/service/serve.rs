@@ -137,7 +137,7 @@ impl Server<'_> {
             lock(&self.host.held).look_again(),
             self.ended.map(|_| LEFTOVER_INTERVAL),
             (self.undecided.front()).map(|(_, until)| until.saturating_duration_since(now)),
-            (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
+            (!self.gone.is_empty()).then_some(Duration::ZERO),
         ]
         .into_iter()
         .flatten()

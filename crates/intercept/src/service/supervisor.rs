@@ -30,7 +30,7 @@ use crate::service::pool::{Admission, Job, Part, Term, Work};
 use crate::service::serve::{Answer, How};
 use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
-use crate::waiting::{Changed, Sweep};
+use crate::waiting::Changed;
 use vb3_host::{Errno, Node};
 
 /// Stack size in bytes of a thread that serves calls.
@@ -164,13 +164,7 @@ impl<'a> Supervisor<'a> {
             if self.pool.is_short() && !is_refused {
                 continue;
             }
-            let (until, sweep) = {
-                let mut server = self.server(may);
-                (server.plan(look_again), server.epolls.begin_sweep())
-            };
-            if let Some(sweep) = sweep {
-                self.sweep_beside(may, sweep, scope);
-            }
+            let until = self.server(may).plan(look_again);
             let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             if is_refused {
                 timeout =
@@ -240,30 +234,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Searches for epoll sets that no program holds, if the search thread is too slow for the new sets.
-    fn sweep_if_late(&self, may: &mut MayBlock) {
-        let sweep = self.server(may).epolls.begin_late_sweep();
+    /// Drops epoll sets that no program holds, if a search for them is due.
+    fn sweep_sets(&self, may: &mut MayBlock) {
+        let sweep = self.server(may).epolls.begin_sweep();
         if let Some(sweep) = sweep {
             let swept = sweep.look(may);
             self.server(may).epolls.end_sweep(swept);
-        }
-    }
-
-    /// Starts a thread that searches for epoll sets that no program holds.
-    fn sweep_beside<'scope>(
-        &'scope self,
-        may: &mut MayBlock,
-        sweep: Sweep,
-        scope: &'scope Scope<'scope, '_>,
-    ) {
-        let look = || {
-            let mut may = MayBlock::of_this_thread();
-            let swept = sweep.look(&may);
-            self.server(&mut may).epolls.end_sweep(swept);
-        };
-        let thread = Builder::new().name("vb3-sweep".into()).stack_size(STACK);
-        if thread.spawn_scoped(scope, look).is_err() {
-            self.server(may).epolls.give_up_sweep();
         }
     }
 
@@ -454,7 +430,7 @@ impl<'a> Supervisor<'a> {
             return Verdict::native();
         }
         if n.nr == libc::SYS_epoll_ctl {
-            self.sweep_if_late(may);
+            self.sweep_sets(may);
             self.look_for_set(may, n);
         }
         let mut expected = expected(n);

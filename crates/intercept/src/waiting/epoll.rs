@@ -40,7 +40,6 @@ use changes::{Change, Changes, Key, SetFile, Shown, WorkId};
 use info::Numbers;
 pub(crate) use info::ObjectsInSets;
 use objects::Objects;
-pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
 const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
@@ -173,8 +172,6 @@ pub(crate) struct Epolls {
     next: u64,
     changes: u64,
     sweep_at: usize,
-    /// Whether a thread searches for abandoned sets.
-    is_swept: bool,
     /// The changes of sets that threads have yet to make.
     queue: Changes,
     /// Changes since the last query.

@@ -6,7 +6,7 @@ mod poll;
 mod sleep;
 mod transfer;
 
-pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId, Sweep};
+pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
 pub(crate) use pending::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
 pub(crate) use poll::{
     Asker, Entry, FD_SETSIZE, Form, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Sets, Source,

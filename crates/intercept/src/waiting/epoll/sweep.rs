@@ -1,7 +1,8 @@
 //! Drops epoll sets that no program holds any more.
 //!
-//! The kernel does not report when a program closes its set. A separate thread searches the descriptors
-//! of all programs without the lock, which takes tens of milliseconds with thousands of sets.
+//! The kernel does not report when a program closes its set. Each time their number has doubled, the thread that
+//! serves an `epoll_ctl` first searches the descriptors of all programs. It does so without the lock, since this
+//! takes tens of milliseconds with thousands of sets.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -13,8 +14,6 @@ use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
 const FROM: usize = 64;
-/// From this many times the due number of sets on, the threads that serve calls search, too.
-const LATE_FACTOR: usize = 4;
 
 /// The sets to search for, and the state when the search began.
 #[derive(Debug)]
@@ -47,38 +46,18 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Returns whether the number of sets is at least `times` times the number at which a search is due.
-    fn is_sweep_due(&self, times: usize) -> bool {
-        self.sets.len() >= self.sweep_at.max(FROM) * times
-    }
-
-    /// Returns whether a search is due and no thread searches.
-    pub(crate) fn wants_sweep(&self) -> bool {
-        !self.is_swept && self.is_sweep_due(1)
-    }
-
-    /// Begins a search in a thread if one is due. The caller must start the thread.
+    /// Begins a search if one is due. The caller makes it. Meanwhile, no other search is due.
     pub(crate) fn begin_sweep(&mut self) -> Option<Sweep> {
-        if !self.wants_sweep() {
+        if self.sets.len() < self.sweep_at.max(FROM) {
             return None;
         }
-        self.is_swept = true;
-        Some(self.sweep())
-    }
-
-    /// Records that no thread could be started for the search. Delays the next search.
-    pub(crate) fn give_up_sweep(&mut self) {
-        self.is_swept = false;
         self.sweep_at = self.sets.len() * 2;
-    }
-
-    fn sweep(&self) -> Sweep {
         let sets = self.sets.iter();
-        Sweep {
+        Some(Sweep {
             sets: sets.map(|(id, set)| (*id, Arc::clone(&set.file))).collect(),
             objects: self.objects_in_sets(),
             changes: self.changes,
-        }
+        })
     }
 
     /// Ends a search: drops the sets that no program holds, unless they were used since the search began.
@@ -91,12 +70,6 @@ impl Epolls {
         });
         self.drop_sets(|id| gone.contains(&id));
         self.sweep_at = self.sets.len() * 2;
-        self.is_swept = false;
-    }
-
-    /// Returns a search for the caller to make, if the search thread is too slow for the new sets.
-    pub(crate) fn begin_late_sweep(&self) -> Option<Sweep> {
-        self.is_sweep_due(LATE_FACTOR).then(|| self.sweep())
     }
 }
 
@@ -126,14 +99,10 @@ mod tests {
     #[test]
     fn what_was_used_since_the_look_began_stays() {
         let mut epolls = sets(FROM as u64 - 1);
-        assert!(!epolls.wants_sweep() && epolls.begin_sweep().is_none());
+        assert!(epolls.begin_sweep().is_none());
         let mut epolls = sets(FROM as u64);
-        assert!(epolls.wants_sweep());
         let sweep = epolls.begin_sweep().expect("it is time");
-        assert!(
-            !epolls.wants_sweep() && epolls.begin_sweep().is_none(),
-            "one at a time"
-        );
+        assert!(epolls.begin_sweep().is_none(), "one at a time");
         let swept = Swept {
             gone: epolls.sets.keys().copied().collect(),
             changes: sweep.changes,
@@ -144,6 +113,6 @@ mod tests {
         }
         epolls.end_sweep(swept);
         assert!(epolls.sets.keys().eq([&SetId(7)]));
-        assert!(!epolls.wants_sweep() && epolls.sweep_at == 2);
+        assert!(epolls.begin_sweep().is_none() && epolls.sweep_at == 2);
     }
 }
