@@ -1,6 +1,6 @@
 //! The threads that make calls, and the files behind their descriptors.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
@@ -82,42 +82,10 @@ impl OpenFile {
     }
 }
 
-/// The known threads, by their ids and by their processes.
-#[derive(Debug, Default)]
-struct Threads {
-    all: HashMap<u32, Arc<Thread>>,
-    of: HashMap<u32, BTreeSet<u32>>,
-}
-
-impl Threads {
-    fn insert(&mut self, thread: &Arc<Thread>) {
-        self.of.entry(thread.tgid).or_default().insert(thread.tid);
-        self.all.insert(thread.tid, Arc::clone(thread));
-    }
-
-    fn remove(&mut self, tid: u32) -> Option<Arc<Thread>> {
-        let gone = self.all.remove(&tid)?;
-        if let Some(of) = self.of.get_mut(&gone.tgid) {
-            of.remove(&tid);
-            if of.is_empty() {
-                self.of.remove(&gone.tgid);
-            }
-        }
-        Some(gone)
-    }
-
-    /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
-    fn with_siblings(&self, tid: u32) -> Vec<u32> {
-        let mut all = self.of.get(&tid).cloned().unwrap_or_default();
-        all.extend(self.all.contains_key(&tid).then_some(tid));
-        all.into_iter().collect()
-    }
-}
-
 /// The known threads, and how their descriptors are looked up.
 #[derive(Debug)]
 pub(crate) struct Procs {
-    threads: Mutex<Threads>,
+    threads: Mutex<HashMap<u32, Arc<Thread>>>,
     /// Maximum number of threads remembered. Each one uses a descriptor of the supervisor.
     most: usize,
     /// The errno with which this system refuses to duplicate descriptors of any program, if it does.
@@ -154,14 +122,13 @@ impl Procs {
         }
         let mut thread = Thread::new(tid)?;
         let mut threads = lock(&self.threads);
-        let siblings = threads.of.get(&thread.tgid);
-        let sibling = siblings.and_then(|of| threads.all.get(of.first()?));
-        if let Some(sibling) = sibling {
+        let mut known = threads.values();
+        if let Some(sibling) = known.find(|known| known.tgid == thread.tgid) {
             thread.installing = Arc::clone(&sibling.installing);
         }
         let thread = Arc::new(thread);
-        if threads.all.len() < self.most && watch(thread.pidfd.as_fd(), tid).is_ok() {
-            threads.insert(&thread);
+        if threads.len() < self.most && watch(thread.pidfd.as_fd(), tid).is_ok() {
+            threads.insert(tid, Arc::clone(&thread));
         }
         Ok(thread)
     }
@@ -169,19 +136,17 @@ impl Procs {
     /// Drops an ended thread, and for a process's leader all threads of the process.
     pub(crate) fn forget(&self, tid: u32) -> Option<Arc<Thread>> {
         let mut threads = lock(&self.threads);
-        let gone = threads.remove(tid)?;
-        for sibling in threads.with_siblings(tid) {
-            threads.remove(sibling);
-        }
+        let gone = threads.remove(&tid)?;
+        threads.retain(|_, thread| thread.tgid != tid);
         Some(gone)
     }
 
     pub(crate) fn count(&self) -> usize {
-        lock(&self.threads).all.len()
+        lock(&self.threads).len()
     }
 
     fn known(&self, tid: u32) -> Option<Arc<Thread>> {
-        lock(&self.threads).all.get(&tid).map(Arc::clone)
+        lock(&self.threads).get(&tid).map(Arc::clone)
     }
 
     pub(crate) fn remembers(&self, tid: u32) -> bool {
@@ -195,7 +160,10 @@ impl Procs {
 
     /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
     pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
-        lock(&self.threads).with_siblings(tid)
+        let threads = lock(&self.threads);
+        let meant = threads.values();
+        let meant = meant.filter(|thread| thread.tid == tid || thread.tgid == tid);
+        meant.map(|thread| thread.tid).collect()
     }
 
     /// Returns the file behind descriptor `fd` of a thread. Returns EBADF if there is none.
@@ -477,7 +445,7 @@ mod tests {
         }
         let [ended, runs] = [tid.cast_unsigned(), std::process::id()];
         for tid in [ended, runs] {
-            lock(&procs.threads).insert(&Arc::new(of_process(tid)));
+            lock(&procs.threads).insert(tid, Arc::new(of_process(tid)));
         }
         assert!(procs.remembers(runs) && !procs.remembers(ended));
         let mut reused = Vec::new();
