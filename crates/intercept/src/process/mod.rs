@@ -23,6 +23,6 @@ pub(crate) use listener::{
 };
 pub use probe::{Power, Powers, probe};
 pub(crate) use reap::{Ended, Left as LeftProcess};
-pub(crate) use rewrite::{Found, InStead, Left, Stopped};
+pub(crate) use rewrite::{InStead, Left, Stopped, TraceeState};
 pub use signal::end_by_interrupt;
 pub(crate) use signal::{Forward, Pace, Signals, Verdict, nudge};

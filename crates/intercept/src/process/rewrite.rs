@@ -69,26 +69,17 @@ pub(crate) struct Stopped {
     due: i32,
 }
 
-/// The state of a thread at one moment.
-enum TraceeState {
-    Nothing,
+/// The state of a thread that was asked to stop.
+pub(crate) enum TraceeState {
+    /// The thread has not stopped yet. It cannot run the program's code before it stops.
+    OnItsWay,
     Stop(Stop),
     Gone,
 }
 
-/// The state of a thread that was asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The thread has not stopped yet. It cannot run the program's code before it stops.
-    OnItsWay,
-    Stopped,
-    /// The thread has ended. The exit status is missing if another thread has reaped it.
-    Gone(Option<Ended>),
-}
-
 /// The reason for a thread's stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     Call,
     /// A requested stop, or a group stop.
     Event,
@@ -165,8 +156,8 @@ impl Stopped {
             match self.look() {
                 TraceeState::Stop(stop) => return Some(stop),
                 TraceeState::Gone => return None,
-                TraceeState::Nothing if waited >= patience => return None,
-                TraceeState::Nothing => {}
+                TraceeState::OnItsWay if waited >= patience => return None,
+                TraceeState::OnItsWay => {}
             }
             // A stop takes microseconds, so the first 200 checks come without a sleep in between.
             tries += 1;
@@ -187,7 +178,7 @@ impl Stopped {
         let all = WaitOptions::from_bits_retain(libc::__WALL as u32);
         match waitpid(Pid::from_raw(self.tid), all | WaitOptions::NOHANG) {
             Ok(Some((_, status))) => self.understand(status),
-            Ok(None) | Err(rustix::io::Errno::INTR) => TraceeState::Nothing,
+            Ok(None) | Err(rustix::io::Errno::INTR) => TraceeState::OnItsWay,
             Err(_) => {
                 self.done = true;
                 TraceeState::Gone
@@ -281,7 +272,7 @@ impl Stopped {
     /// Releases a stray thread that has stopped or ended by now. Returns a thread that still runs as error.
     fn free_stray(mut self) -> Result<Option<Ended>, Self> {
         match self.look() {
-            TraceeState::Nothing => return Err(self),
+            TraceeState::OnItsWay => return Err(self),
             TraceeState::Stop(stop) => self.detach(stop.signal()),
             TraceeState::Gone => {}
         }
@@ -401,15 +392,13 @@ impl Stopped {
     }
 
     /// Returns the thread's state. If the thread stopped at a signal, lets it run to the requested stop.
-    pub(crate) fn find(&mut self) -> Found {
+    pub(crate) fn find(&mut self) -> TraceeState {
         match self.look() {
-            TraceeState::Nothing => Found::OnItsWay,
-            TraceeState::Gone => Found::Gone(self.ended),
             TraceeState::Stop(Stop::Signal(signal)) => {
                 self.go_on_to_a_stop(signal);
-                Found::OnItsWay
+                TraceeState::OnItsWay
             }
-            TraceeState::Stop(_) => Found::Stopped,
+            state => state,
         }
     }
 

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, procs, raw};
 use crate::memory::{Copier, CopyMethod};
 use crate::note::Note;
-use crate::process::{ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, rewrite};
+use crate::process::{
+    ERESTARTNOINTR, InStead, Left, Notif, PASS, Reply, Stopped, TraceeState, rewrite,
+};
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 
@@ -334,9 +336,9 @@ impl Threads {
     fn look(&mut self) {
         for mut thread in core::mem::take(&mut self.on_their_way) {
             match thread.find() {
-                Found::OnItsWay => self.on_their_way.push(thread),
-                Found::Stopped => self.stopped.push(thread),
-                Found::Gone(how) => self.gone.push((thread.tid(), Left::Free(how))),
+                TraceeState::OnItsWay => self.on_their_way.push(thread),
+                TraceeState::Stop(_) => self.stopped.push(thread),
+                TraceeState::Gone => self.gone.push((thread.tid(), thread.free())),
             }
         }
     }
