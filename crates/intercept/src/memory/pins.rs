@@ -16,15 +16,11 @@ mod fault;
 mod ranges;
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::event::{EventfdFlags, epoll, eventfd};
-
-use crate::kernel::{lock, page_size, raw};
+use crate::kernel::{lock, page_size};
 use crate::memory::copies::ProcFiles;
 pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
@@ -53,7 +49,6 @@ type Refusals = Mutex<Vec<(u32, Errno)>>;
 pub(crate) struct Pins {
     spaces: Mutex<HashMap<u32, Option<Arc<Space>>>>,
     refusals: Arc<Refusals>,
-    reader: Mutex<Option<Reader>>,
 }
 
 impl Pins {
@@ -72,12 +67,24 @@ impl Pins {
         }
     }
 
-    /// Starts to track a process with the userfaultfd that one of its threads made, or records a failure.
-    /// Returns why the process cannot be tracked, once per process.
-    pub(crate) fn add(&self, pid: u32, made: Result<OwnedFd, Errno>) -> Result<(), Errno> {
-        let space = made
-            .and_then(Fault::new)
-            .and_then(|fault| self.follow(fault));
+    /// Starts to track a process with the userfaultfd that one of its threads made, or records a failure. When
+    /// the userfaultfd, which `watch` gets, is readable, the caller must call [`read`](Self::read). Returns why
+    /// the process cannot be tracked, once per process.
+    pub(crate) fn add(
+        &self,
+        pid: u32,
+        made: Result<OwnedFd, Errno>,
+        watch: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let space = made.and_then(Fault::new).and_then(|fault| {
+            watch(fault.fd().as_fd())?;
+            Ok(Arc::new(Space {
+                fault,
+                ranges: Mutex::default(),
+                refusals: Arc::clone(&self.refusals),
+                is_refused: AtomicBool::new(false),
+            }))
+        });
         let mut spaces = lock(&self.spaces);
         spaces.retain(|_, space| space.as_ref().is_none_or(|space| space.fault.is_alive()));
         // Another thread of the process may have made a userfaultfd first.
@@ -94,20 +101,11 @@ impl Pins {
         core::mem::take(&mut *lock(&self.refusals))
     }
 
-    fn follow(&self, fault: Fault) -> Result<Arc<Space>, Errno> {
-        let space = Arc::new(Space {
-            fault,
-            ranges: Mutex::default(),
-            refusals: Arc::clone(&self.refusals),
-            is_refused: AtomicBool::new(false),
-        });
-        let mut reader = lock(&self.reader);
-        let reader = match &mut *reader {
-            Some(reader) => reader,
-            none => none.insert(Reader::start()?),
-        };
-        reader.follows.add(&space)?;
-        Ok(space)
+    /// Applies the reports of a process, which waits in munmap or mremap until they are read.
+    pub(crate) fn read(&self, pid: u32) {
+        if let Some(Some(space)) = lock(&self.spaces).get(&pid) {
+            drop(space.current());
+        }
     }
 }
 
@@ -274,93 +272,5 @@ impl ProcessMemory for Tracked {
     fn is_where_it_was(&self) -> bool {
         let part = self.part.as_ref();
         part.is_none_or(|part| self.space.current().is_whole(part.id))
-    }
-}
-
-/// The thread that reads all reports, so that no program waits in munmap or mremap for long.
-#[derive(Debug)]
-struct Reader {
-    follows: Arc<Follows>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Follows {
-    epoll: OwnedFd,
-    end: OwnedFd,
-    spaces: Mutex<(u64, HashMap<u64, Weak<Space>>)>,
-}
-
-/// The event number that stands for [`Follows::end`].
-const END: u64 = 0;
-
-impl Reader {
-    fn start() -> Result<Self, Errno> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(raw::err)?;
-        let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(raw::err)?;
-        let follows = Arc::new(Follows {
-            epoll,
-            end,
-            spaces: Mutex::default(),
-        });
-        follows.listen(&follows.end, END)?;
-        let reads = Arc::clone(&follows);
-        let thread = std::thread::Builder::new().name("vb3-pins".into());
-        let thread = thread.spawn(move || reads.read());
-        let thread = Some(thread.map_err(|_| Errno(libc::EAGAIN))?);
-        Ok(Self { follows, thread })
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waits only at the end of the run"
-)]
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // The counter was zero, so the write does not block.
-        rustix::io::write(&self.follows.end, &1u64.to_ne_bytes()).ok();
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
-    }
-}
-
-impl Follows {
-    #[expect(clippy::disallowed_methods, reason = "a set of our own")]
-    fn listen(&self, fd: &OwnedFd, event: u64) -> Result<(), Errno> {
-        let data = epoll::EventData::new_u64(event);
-        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).map_err(raw::err)
-    }
-
-    fn add(&self, space: &Arc<Space>) -> Result<(), Errno> {
-        let mut spaces = lock(&self.spaces);
-        spaces.1.retain(|_, space| space.strong_count() > 0);
-        spaces.0 += 1;
-        let event = spaces.0;
-        spaces.1.insert(event, Arc::downgrade(space));
-        self.listen(space.fault.fd(), event)
-    }
-
-    /// Reads reports until `end` is written. A userfaultfd leaves the epoll set when its space is dropped.
-    fn read(&self) {
-        loop {
-            let mut events = [const { MaybeUninit::uninit() }; 16];
-            let events = match epoll::wait(&self.epoll, &mut events, None) {
-                Ok((events, _)) => events,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => return,
-            };
-            for event in events {
-                let event = event.data.u64();
-                if event == END {
-                    return;
-                }
-                let space = lock(&self.spaces).1.get(&event).and_then(Weak::upgrade);
-                if let Some(space) = space {
-                    drop(space.current());
-                }
-            }
-        }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Event {
     /// A descriptor of a waiting poll has changed.
     Poll(u32),
     Main,
+    /// This process has changed memory that a device uses.
+    Memory(u32),
 }
 
 impl Event {
@@ -56,6 +58,7 @@ impl Event {
             Self::Wake(number) => 4 << 32 | number as u64,
             Self::Poll(slot) => 5 << 32 | slot as u64,
             Self::Main => 6 << 32,
+            Self::Memory(pid) => 7 << 32 | pid as u64,
             Self::Hangup => 8 << 32,
         }
     }
@@ -70,6 +73,7 @@ impl Event {
             4 => Self::Wake(value),
             5 => Self::Poll(value),
             6 => Self::Main,
+            7 => Self::Memory(value),
             8 => Self::Hangup,
             _ => return None,
         })
@@ -284,7 +288,11 @@ impl Host {
 
     /// Tracks a process's memory with the userfaultfd `made`, or queues one note if that fails.
     pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
-        if let Err(errno) = self.pins.add(pid, made) {
+        let watch = |fault: BorrowedFd<'_>| {
+            let readable = libc::EPOLLIN.cast_unsigned();
+            self.events.add(fault, readable, Event::Memory(pid))
+        };
+        if let Err(errno) = self.pins.add(pid, made, watch) {
             self.note(Note::NoPins { pid, errno });
         }
     }

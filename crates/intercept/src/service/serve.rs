@@ -304,6 +304,7 @@ impl Server<'_> {
                     tick = true;
                 }
                 Event::Poll(slot) => self.retry(slot),
+                Event::Memory(pid) => self.host.pins.read(pid),
                 Event::Held => self.has_closes = true,
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
