@@ -9,13 +9,15 @@ mod reaper;
 mod sync;
 mod video;
 pub(crate) mod vma;
+mod workers;
 
 pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
 pub(crate) use may_block::{EpollOp, MayBlock, World};
 pub(crate) use procs::{OpenFile, Procs, Thread, blocked_waits, field, own_tid};
-pub(crate) use reaper::{Borrowed, END_TIMEOUT, Locked};
+pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock,
 };
 pub use video::video_call;
 pub(crate) use vma::Mapping;
+pub(crate) use workers::Workers;

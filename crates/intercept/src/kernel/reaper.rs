@@ -7,23 +7,18 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::thread::Builder;
-use std::time::Duration;
+use std::sync::MutexGuard;
 
 use vb3_host::Errno;
 
-use crate::kernel::{lock, raw};
+use crate::kernel::raw;
+use crate::kernel::workers::Workers;
 
 /// Maximum number of files in the reaper's queue. If it is full, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;
 
-/// Maximum number of threads that close files.
+/// Maximum number of threads that close files. Each close that hangs occupies one.
 const MAX_THREADS: usize = 16;
-
-/// Longest time for which the end of a run waits for threads that a process or file system blocks.
-pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
@@ -100,96 +95,20 @@ impl Drop for Borrowed {
 }
 
 /// Closes files whose close may wait, in threads. The first such file starts the first thread.
-#[derive(Debug, Default)]
-pub(crate) struct Reaper(OnceLock<Droppers<OwnedFd>>);
+#[derive(Debug)]
+pub(crate) struct Reaper(Workers);
+
+impl Default for Reaper {
+    fn default() -> Self {
+        Self(Workers::new("vb3-reaper", MAX_THREADS))
+    }
+}
 
 impl Reaper {
     fn close(&self, (fd, mode): Released) {
         if !closes_at_once(fd.as_fd(), mode) {
-            self.0.get_or_init(Droppers::new).drop_later(fd);
+            self.0.add(MAX_WAITING, move |_| drop(fd));
         }
-    }
-}
-
-/// Threads that drop values. Each drop that hangs occupies one of at most [`MAX_THREADS`] threads.
-#[derive(Debug)]
-struct Droppers<T> {
-    queue: SyncSender<T>,
-    values: Arc<Mutex<Receiver<T>>>,
-    threads: Mutex<usize>,
-    undropped: Arc<Undropped>,
-}
-
-/// The number of values that wait or are being dropped, and the signal that there are none.
-#[derive(Debug, Default)]
-struct Undropped(Mutex<usize>, Condvar);
-
-impl Undropped {
-    /// Adds a value. Returns the number of values.
-    fn add(&self) -> usize {
-        let mut values = lock(&self.0);
-        *values += 1;
-        *values
-    }
-
-    fn remove(&self) {
-        let mut values = lock(&self.0);
-        *values -= 1;
-        if *values == 0 {
-            self.1.notify_all();
-        }
-    }
-}
-
-/// Waits until all values are dropped, at most for [`END_TIMEOUT`].
-impl<T> Drop for Droppers<T> {
-    fn drop(&mut self) {
-        let Undropped(values, none) = &*self.undropped;
-        let is_some = |values: &mut usize| *values > 0;
-        drop(none.wait_timeout_while(lock(values), END_TIMEOUT, is_some));
-    }
-}
-
-impl<T: Send + 'static> Droppers<T> {
-    fn new() -> Self {
-        let (queue, values) = mpsc::sync_channel(MAX_WAITING);
-        Self {
-            queue,
-            values: Arc::new(Mutex::new(values)),
-            threads: Mutex::new(0),
-            undropped: Arc::default(),
-        }
-    }
-
-    /// Passes the value to a thread. Drops it here if the queue is full or no thread can be started.
-    fn drop_later(&self, value: T) {
-        let values = self.undropped.add();
-        if self.threads_for(values) == 0 || self.queue.try_send(value).is_err() {
-            self.undropped.remove();
-        }
-    }
-
-    /// Starts a thread if there are fewer than values. Returns the number of threads.
-    fn threads_for(&self, values: usize) -> usize {
-        let mut threads = lock(&self.threads);
-        if *threads < values.min(MAX_THREADS) && self.start().is_ok() {
-            *threads += 1;
-        }
-        *threads
-    }
-
-    /// Starts a thread. It ends when the queue is dropped, unless the drop of a value hangs.
-    fn start(&self) -> std::io::Result<()> {
-        let (values, undropped) = (Arc::clone(&self.values), Arc::clone(&self.undropped));
-        let next = move || lock(&values).recv().ok();
-        let work = move || {
-            while let Some(value) = next() {
-                drop(value);
-                undropped.remove();
-            }
-        };
-        let thread = Builder::new().name("vb3-reaper".into());
-        thread.spawn(work).map(drop)
     }
 }
 
@@ -262,6 +181,8 @@ impl<T> Drop for Locked<'_, T> {
 mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags};
+    use std::sync::Mutex;
+    use std::time::Duration;
 
     /// Returns whether the reading end of a pipe is closed.
     fn is_closed(writer: &impl AsFd) -> bool {
@@ -288,34 +209,6 @@ mod tests {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(Borrowed::from(OwnedFd::from(reader)));
         assert!(closes(&writer), "nobody has the lock");
-    }
-
-    /// A value whose drop tells its number, and then waits until the test ends.
-    struct Waits(u32, mpsc::Sender<u32>, Arc<Mutex<()>>);
-
-    impl Drop for Waits {
-        fn drop(&mut self) {
-            self.1.send(self.0).expect("the test waits");
-            drop(lock(&self.2));
-        }
-    }
-
-    #[test]
-    fn close_that_waits_delays_no_other() {
-        let (closed, order) = mpsc::channel();
-        let gate = Arc::new(Mutex::new(()));
-        let droppers = Droppers::new();
-        let held = lock(&gate);
-        for n in 0..3 {
-            droppers.drop_later(Waits(n, closed.clone(), Arc::clone(&gate)));
-        }
-        let watchdog = std::time::Duration::from_secs(60);
-        let mut all: Vec<_> = (0..3).map(|_| order.recv_timeout(watchdog).ok()).collect();
-        all.sort_unstable();
-        assert_eq!(all, [Some(0), Some(1), Some(2)]);
-        drop(held);
-        drop(droppers);
-        assert_eq!(Arc::strong_count(&gate), 1, "the end waits for all drops");
     }
 
     #[test]

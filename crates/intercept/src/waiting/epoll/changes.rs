@@ -12,7 +12,6 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{EventData, EventFlags};
@@ -22,14 +21,12 @@ use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
 use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
-use crate::kernel::{END_TIMEOUT, MayBlock, lock, may_block};
+use crate::kernel::{MayBlock, Workers, lock, may_block};
 
 /// Maximum number of threads that make changes.
 const MAX_THREADS: usize = 64;
 /// Longest time for which an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
-/// Stack size in bytes of a thread that makes changes.
-const STACK: usize = 256 << 10;
 
 /// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
@@ -275,36 +272,39 @@ struct Work {
     id: WorkId,
     file: Arc<SetFile>,
     changes: VecDeque<(Key, Change)>,
+    /// Whether a thread makes these changes, or will.
+    is_taken: bool,
     /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
     is_late: bool,
+}
+
+impl Work {
+    /// Drops a program's `epoll_ctl` that was added last, so that it fails with ENOMEM. Other changes wait
+    /// for the next attempt to start a thread.
+    fn refuse(&mut self) {
+        let is_call = |(_, change): &mut (Key, Change)| matches!(change, Change::Control { .. });
+        self.changes.pop_back_if(is_call);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     /// The sets with changes that are pending or in progress.
     works: HashMap<SetId, Work>,
-    /// The sets in `works` that no thread has taken yet.
-    ready: VecDeque<SetId>,
-    threads: usize,
-    idle: usize,
     next: WorkId,
-    is_over: bool,
 }
 
 impl Queue {
     /// Adds a change. A `Show` or `Park` replaces the entry's last pending change if that is also a `Show` or
     /// `Park`, so that a blocked set's queue does not grow.
-    fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
-        let Self {
-            works, ready, next, ..
-        } = self;
-        let work = works.entry(file.id).or_insert_with(|| {
-            ready.push_back(file.id);
-            *next += 1;
+    fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> &mut Work {
+        let work = self.works.entry(file.id).or_insert_with(|| {
+            self.next += 1;
             Work {
-                id: *next,
+                id: self.next,
                 file: Arc::clone(file),
                 changes: VecDeque::new(),
+                is_taken: false,
                 is_late: false,
             }
         });
@@ -320,17 +320,7 @@ impl Queue {
             ) => *last = change,
             _ => work.changes.push_back((key, change)),
         }
-        work.id
-    }
-
-    /// Drops a program's `epoll_ctl` that was added last, so that it fails with ENOMEM. Other changes wait
-    /// for the next attempt to start a thread.
-    fn refuse(&mut self, set: SetId) {
-        if let Some(work) = self.works.get_mut(&set) {
-            let is_call =
-                |(_, change): &mut (Key, Change)| matches!(change, Change::Control { .. });
-            work.changes.pop_back_if(is_call);
-        }
+        work
     }
 
     /// Returns whether the answer to a call must still wait for one of these series.
@@ -343,59 +333,36 @@ impl Queue {
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Signalled when a change is added, or no more will come.
-    has_work: Condvar,
-    /// Signalled when all changes of a set are made, or a thread ends.
+    /// Signalled when all changes of a set are made.
     made: Condvar,
 }
 
 impl Shared {
-    /// Runs a thread that makes changes until no more will come.
-    fn work(&self) {
-        let may = MayBlock::of_this_thread();
+    /// Makes all changes of a set.
+    fn work_on(&self, set: SetId, may: &MayBlock) {
         let mut queue = lock(&self.queue);
-        loop {
-            let Some(id) = queue.ready.pop_front() else {
-                if queue.is_over {
-                    queue.threads -= 1;
-                    self.made.notify_all();
-                    return;
-                }
-                queue.idle += 1;
-                let waited = self.has_work.wait(queue);
-                queue = waited.unwrap_or_else(PoisonError::into_inner);
-                queue.idle -= 1;
-                continue;
+        while let Some(work) = queue.works.get_mut(&set) {
+            let Some((key, change)) = work.changes.pop_front() else {
+                queue.works.remove(&set);
+                return self.made.notify_all();
             };
-            while let Some(work) = queue.works.get_mut(&id) {
-                let Some((key, change)) = work.changes.pop_front() else {
-                    queue.works.remove(&id);
-                    self.made.notify_all();
-                    break;
-                };
-                let file = Arc::clone(&work.file);
-                drop(queue);
-                file.make(&may, key, change);
-                drop(file);
-                queue = lock(&self.queue);
-            }
+            let file = Arc::clone(&work.file);
+            drop(queue);
+            file.make(may, key, change);
+            drop(file);
+            queue = lock(&self.queue);
         }
     }
 }
 
-/// The pending changes, and the threads that make them.
-#[derive(Debug, Default)]
-pub(super) struct Changes(Arc<Shared>);
+/// The pending changes, and the threads that make them. Its drop makes the changes and ends the threads, which
+/// hold descriptors of sets.
+#[derive(Debug)]
+pub(super) struct Changes(Arc<Shared>, Workers);
 
-/// Makes the pending changes and ends the threads, which hold descriptors of sets. Waits for them at most for
-/// [`END_TIMEOUT`], since a process outside the run may hold a set's lock.
-impl Drop for Changes {
-    fn drop(&mut self) {
-        let mut queue = lock(&self.0.queue);
-        queue.is_over = true;
-        self.0.has_work.notify_all();
-        let made = &self.0.made;
-        drop(made.wait_timeout_while(queue, END_TIMEOUT, |queue| queue.threads > 0));
+impl Default for Changes {
+    fn default() -> Self {
+        Self(Arc::default(), Workers::new("vb3-sets", MAX_THREADS))
     }
 }
 
@@ -403,19 +370,15 @@ impl Changes {
     /// Adds a change, and starts a thread for it if none is idle. Returns the change's series.
     pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let mut queue = lock(&self.0.queue);
-        let id = queue.add(file, key, change);
-        if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
-            let shared = Arc::clone(&self.0);
-            let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
-            queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
-            // If the system refuses a thread, the existing threads make the change.
-            if queue.threads == 0 {
-                queue.refuse(file.id);
+        let work = queue.add(file, key, change);
+        if !work.is_taken {
+            let (shared, set) = (Arc::clone(&self.0), file.id);
+            work.is_taken = self.1.add(usize::MAX, move |may| shared.work_on(set, may));
+            if !work.is_taken {
+                work.refuse();
             }
         }
-        drop(queue);
-        self.0.has_work.notify_one();
-        id
+        work.id
     }
 
     /// Keeps only the series that an answer must still wait for.
@@ -531,11 +494,11 @@ mod tests {
         let (add, made) = control(Op::Add, 0);
         let mut queue = lock(&changes.0.queue);
         queue.add(&set, FILE, Change::Park);
-        queue.add(&set, OTHER, add);
-        queue.refuse(set.id);
+        queue.add(&set, OTHER, add).refuse();
         assert!(made.recv().is_err(), "nobody makes it");
-        queue.refuse(set.id);
-        assert_eq!(queue.works[&set.id].changes.len(), 1, "it is made later");
+        let work = queue.works.get_mut(&set.id).expect("it waits");
+        work.refuse();
+        assert_eq!(work.changes.len(), 1, "it is made later");
     }
 
     #[test]
@@ -559,15 +522,9 @@ mod tests {
         let (changes, [held, _]) = two_sets();
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&held, FILE, Change::Hold(until));
-        let shared = Arc::clone(&changes.0);
-        let release = std::thread::spawn(move || {
-            let is_running = |queue: &mut Queue| !queue.is_over;
-            drop(shared.has_work.wait_while(lock(&shared.queue), is_running));
-            go.send(()).expect("it waits");
-        });
+        go.send(()).expect("it waits");
         drop(changes);
         assert_eq!(Arc::strong_count(&held), 1, "no thread holds the set");
-        assert!(release.join().is_ok());
     }
 
     #[test]
