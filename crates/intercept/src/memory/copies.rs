@@ -5,13 +5,12 @@
     reason = "a Copier borrows a MayBlock token; pages for a device were touched before"
 )]
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use crate::descriptors::Held;
 use crate::kernel::{Mapping, MayBlock, lock, raw, vma};
-use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
+use vb3_host::{Access, Errno};
 
 /// How the supervisor accesses programs' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,12 +261,12 @@ fn remote(addr: u64, iov_len: usize) -> Result<libc::iovec, Errno> {
     Ok(libc::iovec { iov_base, iov_len })
 }
 
-/// A process's memory through its files in /proc. After an exec, they still refer to the old memory.
+/// A process's files in /proc. After an exec, they still refer to the old memory.
 #[derive(Debug)]
 pub(crate) struct ProcFiles {
-    pid: u32,
+    pub(super) pid: u32,
     mem: OwnedFd,
-    maps: OwnedFd,
+    pub(super) maps: OwnedFd,
     /// The files given to programs. Mappings of them are device memory.
     held: Arc<Mutex<Held>>,
 }
@@ -283,12 +282,17 @@ impl ProcFiles {
         })
     }
 
-    /// Returns the size in bytes of the pages of the mapping at `addr`. Fails with ENOTTY before Linux 6.11.
-    pub(crate) fn page_size_at(&self, addr: u64) -> Result<u64, Errno> {
-        vma::page_size_at(self.maps.as_fd(), addr)
+    pub(super) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let is_whole = read_at(&self.mem, addr, out) == out.len();
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
-    fn is_device(&self, map: &Mapping<'_>) -> bool {
+    pub(super) fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let is_whole = write_at(&self.mem, addr, data) == data.len();
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
+    }
+
+    pub(super) fn is_device(&self, map: &Mapping<'_>) -> bool {
         let special = map.name.starts_with(b"/dev/")
             && !map.name.starts_with(b"/dev/zero")
             && !map.name.starts_with(b"/dev/shm/")
@@ -301,55 +305,19 @@ impl ProcFiles {
     }
 }
 
-impl ProcessMemory for ProcFiles {
-    fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let is_whole = read_at(&self.mem, addr, out) == out.len();
-        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let is_whole = write_at(&self.mem, addr, data) == data.len();
-        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
-    }
-
-    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
-        vma::covered(&self.maps, addr, len, |map| {
-            map.allows(access) && !self.is_device(map)
-        })
-    }
-
-    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
-        let file = Cell::new(None);
-        let is_same = |map: &Mapping<'_>| {
-            let id = map.file;
-            id.ino != 0 && file.replace(Some(id)).is_none_or(|before| before == id)
-        };
-        let covered = vma::covered(&self.maps, addr, len, is_same).ok()?;
-        file.get().filter(|_| covered == len)
-    }
-
-    fn maps_file(&self, id: FdIdentity) -> bool {
-        let mut is_mapped = false;
-        // Reads the list as text, which is cheaper than one query per mapping.
-        let visited = vma::visit_text(self.maps.as_fd(), 0, |map| {
-            is_mapped = map.file == id;
-            !is_mapped
-        });
-        visited.is_ok() && is_mapped
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::UserMemory;
     use std::os::fd::AsRawFd;
+    use vb3_host::ProcessMemory;
 
-    fn own() -> ProcFiles {
+    fn files() -> ProcFiles {
         ProcFiles::open(std::process::id(), Arc::new(Held::new().into())).expect("own memory")
+    }
+
+    fn own() -> UserMemory {
+        UserMemory::new(files(), None)
     }
 
     #[test]
@@ -413,7 +381,7 @@ mod tests {
     fn large_pages_are_memory_and_device_files_are_not() {
         let is_device = |name: &str| {
             let line = format!("00001000-00003000 rw-s 00000000 00:20 77 {name}");
-            own().is_device(&Mapping::parse(line.as_bytes()).expect("a mapping"))
+            files().is_device(&Mapping::parse(line.as_bytes()).expect("a mapping"))
         };
         for name in [
             "/dev/hugepages/pool",
@@ -442,7 +410,8 @@ mod tests {
     /// A program may have 65,000 mappings, and all devices wait while the supervisor looks one up.
     #[test]
     fn a_look_at_a_range_reads_no_list_of_mappings() {
-        let own = own();
+        let files = Arc::new(files());
+        let own = UserMemory::new(Arc::clone(&files), None);
         let memory = [0u8; 16];
         let addr = memory.as_ptr().expose_provenance() as u64;
         assert_eq!(own.probe(addr, 16, Access::Read), Ok(16));
@@ -455,6 +424,6 @@ mod tests {
             eprintln!("skipped: before Linux 6.11");
             return;
         }
-        assert_eq!(rustix::fs::tell(&own.maps), Ok(0));
+        assert_eq!(rustix::fs::tell(&files.maps), Ok(0));
     }
 }

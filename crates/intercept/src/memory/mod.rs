@@ -6,4 +6,4 @@ mod pins;
 
 pub(crate) use copies::{Copier, CopyMethod, ProcFiles};
 pub(crate) use gather::Gathered;
-pub(crate) use pins::{CREATE_FLAGS, Known, Pins, Space, Tracked};
+pub(crate) use pins::{CREATE_FLAGS, Known, Pins, Space, UserMemory};

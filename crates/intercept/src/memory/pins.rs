@@ -15,12 +15,13 @@
 mod fault;
 mod ranges;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::kernel::{lock, page_size};
+use crate::kernel::{Mapping, lock, page_size, vma};
 use crate::memory::copies::ProcFiles;
 pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
@@ -197,28 +198,29 @@ impl Drop for Watched {
     }
 }
 
-/// The memory of a tracked program, or one watched part of it.
+/// The memory of a process, or one watched part of it.
 #[derive(Debug)]
-pub(crate) struct Tracked {
+pub(crate) struct UserMemory {
     files: Arc<ProcFiles>,
-    space: Arc<Space>,
+    /// `None` if the process is not tracked.
+    space: Option<Arc<Space>>,
     /// The part, or `None` for all of the memory.
     part: Option<Watched>,
 }
 
-impl Tracked {
-    pub(crate) fn new(files: ProcFiles, space: Arc<Space>) -> Self {
+impl UserMemory {
+    pub(crate) fn new(files: impl Into<Arc<ProcFiles>>, space: Option<Arc<Space>>) -> Self {
         Self {
-            files: Arc::new(files),
+            files: files.into(),
             space,
             part: None,
         }
     }
 }
 
-impl ProcessMemory for Tracked {
+impl ProcessMemory for UserMemory {
     fn pid(&self) -> u32 {
-        self.files.pid()
+        self.files.pid
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
@@ -243,34 +245,47 @@ impl ProcessMemory for Tracked {
     }
 
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
-        self.files.probe(addr, len, access)
+        vma::covered(&self.files.maps, addr, len, |map| {
+            map.allows(access) && !self.files.is_device(map)
+        })
     }
 
     fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
-        self.files.file_at(addr, len)
+        let file = Cell::new(None);
+        let is_same = |map: &Mapping<'_>| {
+            let id = map.file;
+            id.ino != 0 && file.replace(Some(id)).is_none_or(|before| before == id)
+        };
+        let covered = vma::covered(&self.files.maps, addr, len, is_same).ok()?;
+        file.get().filter(|_| covered == len)
     }
 
     fn maps_file(&self, id: FdIdentity) -> bool {
-        self.files.maps_file(id)
+        let mut is_mapped = false;
+        // Reads the list as text, which is cheaper than one query per mapping.
+        let visited = vma::visit_text(self.files.maps.as_fd(), 0, |map| {
+            is_mapped = map.file == id;
+            !is_mapped
+        });
+        visited.is_ok() && is_mapped
     }
 
     fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
-        if self.part.is_some() {
-            return None;
-        }
-        let (files, space) = (Arc::clone(&self.files), Arc::clone(&self.space));
+        let (files, space) = (Arc::clone(&self.files), self.space.as_ref()?);
         let watched = space.watch(addr, len, page_size()).or_else(|e| match e {
             // The kernel watches only whole pages of hugetlb memory.
-            Errno(libc::EINVAL) => space.watch(addr, len, files.page_size_at(addr)?),
+            Errno(libc::EINVAL) => {
+                space.watch(addr, len, vma::page_size_at(files.maps.as_fd(), addr)?)
+            }
             e => Err(e),
         });
-        let watched = watched.inspect_err(|e| space.note_refusal(files.pid(), *e));
-        let part = Some(watched.ok()?);
+        let watched = watched.inspect_err(|e| space.note_refusal(files.pid, *e));
+        let (space, part) = (None, Some(watched.ok()?));
         Some(Arc::new(Self { files, space, part }))
     }
 
     fn is_where_it_was(&self) -> bool {
         let part = self.part.as_ref();
-        part.is_none_or(|part| self.space.current().is_whole(part.id))
+        part.is_none_or(|part| part.space.current().is_whole(part.id))
     }
 }

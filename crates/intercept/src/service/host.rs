@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{self, Given, Held, LockTable, Table, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
-use crate::memory::{Copier, Known, Pins, ProcFiles, Space, Tracked};
+use crate::memory::{Copier, Known, Pins, ProcFiles, Space, UserMemory};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use crate::tree::word;
@@ -644,7 +644,7 @@ impl Caller for Call<'_> {
     }
 
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Ok(Arc::new(self.proc_files()?))
+        Ok(Arc::new(UserMemory::new(self.proc_files()?, None)))
     }
 
     fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
@@ -653,14 +653,11 @@ impl Caller for Call<'_> {
         let is_known = |space: &Arc<Space>| space.has(addr, len_bytes);
         let is_whole =
             space.as_ref().is_some_and(is_known) || self.notif.gathered.touch(addr, len_bytes)?;
-        let files = self.proc_files()?;
+        let memory = UserMemory::new(self.proc_files()?, space);
         // The range is mapped, but no kernel could pin it: memfd_secret, or memory past a file's end.
-        if !is_whole && files.probe(addr, len_bytes, Access::Read) == Ok(len_bytes) {
+        if !is_whole && memory.probe(addr, len_bytes, Access::Read) == Ok(len_bytes) {
             return Err(Errno(libc::EFAULT));
         }
-        Ok(match space {
-            Some(space) => Arc::new(Tracked::new(files, space)),
-            None => Arc::new(files),
-        })
+        Ok(Arc::new(memory))
     }
 }
