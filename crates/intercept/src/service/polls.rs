@@ -1,13 +1,13 @@
 //! Serves poll, ppoll, select and pselect6, with device files and other files mixed.
 
-use crate::descriptors::{Known, Target};
+use crate::descriptors::{Known, Target, Watched};
 use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, FD_SETSIZE, Form, Kind, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Sets,
-    Source, UNASKED, Wait, Waiting, buffer_poll, concerns_us, ready_bits,
+    Asker, Entry, FD_SETSIZE, Kind, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source,
+    UNASKED, Waiting, poll_ours,
 };
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -105,28 +105,22 @@ impl Server<'_> {
                 revents: 0,
             });
         }
-        if !concerns_us(&entries) {
+        if !has_ours(&entries) {
             return Ok(Verdict::native());
         }
-        let mut wait = Wait::default();
-        if n.nr == libc::SYS_ppoll {
-            wait = time(n, n.arg(2), false)?;
-            wait.mask = mask(n, n.arg(3), n.arg(4))?;
-        } else {
-            wait.time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
-        }
-        wait.time = left.unwrap_or(wait.time);
-        self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
+        let (time, mask) = match n.nr {
+            libc::SYS_ppoll => (time(n)?, mask(n, n.arg(3), n.arg(4))?),
+            _ => (time(n)?, None),
+        };
+        self.poll_entries(n, entries, None, (left.unwrap_or(time), mask))
     }
 
     /// Returns the file behind a descriptor of a poll.
-    pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
-        if let Known::Names(id) = self.table.get(call.notif.tid, fd) {
-            match self.target(id) {
-                Target::Device(file) => return Source::Device(file, None),
-                Target::Buffer(id) => return Source::Buffer(id, None),
-                Target::Node(_) | Target::Other => {}
-            }
+    fn source(&self, call: &Call<'_>, fd: i32) -> Source {
+        if let Known::Names(id) = self.table.get(call.notif.tid, fd)
+            && let Some(file) = Watched::of(self.target(id))
+        {
+            return Source::Ours(file, None);
         }
         let kept = call.notif.gathered.data().found.remove(&fd);
         let look = match kept.unwrap_or_else(|| call.look(fd)) {
@@ -134,56 +128,58 @@ impl Server<'_> {
             Err(Errno(libc::EBADF)) => return Source::Bad,
             Err(_) => return Source::Unknown,
         };
-        let hold = |fd: Option<Borrowed>| fd.and_then(Borrowed::into_memory);
-        match (self.target(look.id), &look.fd) {
-            (Target::Device(file), _) => Source::Device(file, hold(look.fd)),
-            (Target::Buffer(id), _) => Source::Buffer(id, hold(look.fd)),
-            (Target::Node(_), _) => Source::Bad,
-            (Target::Other, None) if look.is_always_ready() => Source::Ready,
-            (Target::Other, None) => look
-                .reopened_pipe()
-                .map_or(Source::Unknown, |pipe| Source::Other(pipe.into())),
-            (Target::Other, Some(_)) => {
-                let mode = look.mode;
-                look.fd.map_or(Source::Unknown, |file| polled(file, mode))
-            }
+        let target = self.target(look.id);
+        if let Some(file) = Watched::of(target) {
+            return Source::Ours(file, look.fd.and_then(Borrowed::into_memory));
         }
+        if matches!(target, Target::Node(_)) {
+            return Source::Bad;
+        }
+        if let Some(file) = look.fd {
+            return polled(file, look.mode);
+        }
+        if look.is_always_ready() {
+            return Source::Ready;
+        }
+        let pipe = look.reopened_pipe();
+        pipe.map_or(Source::Unknown, |pipe| Source::Other(pipe.into()))
     }
 
-    /// Checks the entries once, and waits if none is ready.
-    pub(crate) fn poll_entries(
+    /// Checks the entries once. If none is ready, waits for a time, or without limit if `None`, with the given
+    /// signals blocked.
+    fn poll_entries(
         &mut self,
         n: &Call<'_>,
         mut entries: Vec<Entry>,
-        form: Form,
-        wait: Wait,
+        set_len: Option<usize>,
+        (time, mask): (Option<Duration>, Option<u64>),
     ) -> Served {
         borrow(n, &mut entries)?;
         let mut polling = Polling {
             entries,
-            form,
-            // The kernel does not write a time of zero back.
-            remaining: wait.remaining.filter(|_| wait.time != Some(Duration::ZERO)),
+            set_len,
             needs_look: false,
         };
         if !polling.take_slow(n) {
             return Err(Errno::NOT_GATHERED.into());
         }
         let ready = self.look_once(&mut polling.entries, Asker::Program, n.tid);
+        if time == Some(Duration::ZERO) {
+            // The kernel does not write a time of zero back.
+            return Ok(Verdict::Reply(poll_result(n, &polling, None)));
+        }
         // A timeout that the clock cannot represent is infinite.
-        let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
-        if ready > 0 || wait.time == Some(Duration::ZERO) {
-            return Ok(Verdict::Reply(self.poll_result(n, &polling, deadline)));
+        let deadline = time.and_then(|time| Instant::now().checked_add(time));
+        if ready > 0 {
+            return Ok(Verdict::Reply(poll_result(n, &polling, deadline)));
         }
         let slot = self.pending.next_slot();
         let call = Call::with_table(&self.host, n, &self.table);
         for entry in &mut polling.entries {
-            if let Source::Device(_, hold @ None) | Source::Buffer(_, hold @ None) =
-                &mut entry.source
-            {
+            if let Source::Ours(_, hold @ None) = &mut entry.source {
                 *hold = call.hold(entry.fd);
             }
-            if let Source::Device(file, _) = entry.source {
+            if let Source::Ours(Watched::Device(file), _) = entry.source {
                 self.backend.poll_waits(file, entry.events);
             }
             if let Source::Other(fd) = &entry.source {
@@ -196,7 +192,7 @@ impl Server<'_> {
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
         waiting.deadline = deadline;
-        waiting.signals.mask = wait.mask;
+        waiting.signals.mask = mask;
         Ok(Verdict::Wait(Box::new(waiting)))
     }
 
@@ -212,11 +208,7 @@ impl Server<'_> {
         let mut ready = 0;
         for entry in entries {
             entry.revents = match &entry.source {
-                Source::Device(file, _) => {
-                    let backend = &mut *self.backend;
-                    ready_bits(entry.events, |events| by.ask(backend, *file, events))
-                }
-                Source::Buffer(id, _) => buffer_poll(self.backend, *id, entry.events),
+                Source::Ours(file, _) => poll_ours(self.backend, *file, entry.events, by),
                 Source::Ready => {
                     let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
                     entry.events & both
@@ -233,16 +225,6 @@ impl Server<'_> {
         ready
     }
 
-    /// Writes the results of a poll to the program. Returns the call's answer.
-    fn poll_result(&self, n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Reply {
-        let written = match &polling.form {
-            Form::Poll(addr) => write_pollfds(n, *addr, &polling.entries),
-            Form::Select(sets) => sets.write(n, &polling.entries),
-        };
-        polling.write_remaining(n, deadline);
-        written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
-    }
-
     /// Checks a waiting poll again. Returns the answer if an entry is ready or the time is over.
     pub(crate) fn poll_again(
         &mut self,
@@ -255,8 +237,22 @@ impl Server<'_> {
         }
         let ready = self.look_once(&mut polling.entries, Asker::Supervisor, n.tid);
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
+        (ready > 0 || late).then(|| poll_result(n, polling, deadline))
     }
+}
+
+fn has_ours(entries: &[Entry]) -> bool {
+    entries.iter().any(|e| matches!(e.source, Source::Ours(..)))
+}
+
+/// Writes the results of a poll or select to the program. Returns the call's answer.
+fn poll_result(n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Reply {
+    let written = match polling.set_len {
+        None => write_pollfds(n, n.arg(0), &polling.entries),
+        Some(set_len) => write_sets(n, set_len, &polling.entries),
+    };
+    write_remaining(n, deadline);
+    written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
 }
 
 /// Returns the source for a borrowed file of a mode. The poll of a regular file, a directory, an epoll set or a
@@ -313,13 +309,64 @@ fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize,
     Ok(ready)
 }
 
-/// Reads how long a call waits: a timeval if `micros`, else a timespec. A null pointer means without a limit.
-/// Fails with EFAULT or EINVAL.
-fn time(call: &Call<'_>, addr: u64, micros: bool) -> Result<Wait, Errno> {
-    if addr == 0 {
-        return Ok(Wait::default());
+/// Writes a select's three result sets. Returns the number of bits set in them.
+fn write_sets(n: &Call<'_>, set_len: usize, entries: &[Entry]) -> Result<usize, Errno> {
+    let mut count = 0;
+    for (addr, (asked, reported)) in [n.arg(1), n.arg(2), n.arg(3)].into_iter().zip(SETS) {
+        let mut set = vec![0u8; set_len];
+        for entry in entries {
+            let fd = entry.fd.unsigned_abs() as usize;
+            if entry.events & asked != 0
+                && entry.revents & reported != 0
+                && let Some(byte) = set.get_mut(fd / 8)
+            {
+                *byte |= 1 << (fd % 8);
+                count += 1;
+            }
+        }
+        if addr != 0 {
+            n.write(addr, &set)?;
+        }
     }
-    let bytes: [u8; 16] = call.read_bytes(addr)?;
+    Ok(count)
+}
+
+/// Returns the address of a call's timeout, and whether this is a timeval (else a timespec). `None` without a
+/// timeout in memory.
+fn time_at(n: &Notif) -> Option<(u64, bool)> {
+    let (addr, micros) = match n.nr {
+        libc::SYS_ppoll => (n.arg(2), false),
+        nr::SELECT => (n.arg(4), true),
+        libc::SYS_pselect6 => (n.arg(4), false),
+        _ => return None,
+    };
+    (addr != 0).then_some((addr, micros))
+}
+
+/// Writes the remaining time to the program, if this kind of call returns it.
+///
+/// Source: Linux 7.2 fs/select.c `poll_select_finish`.
+pub(crate) fn write_remaining(n: &Notif, deadline: Option<Instant>) {
+    if let (Some((addr, micros)), Some(deadline)) = (time_at(n), deadline) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let part = match micros {
+            true => left.subsec_micros(),
+            false => left.subsec_nanos(),
+        };
+        let words = [left.as_secs(), part.into()].map(u64::to_ne_bytes);
+        n.gathered.data().attempts.push((addr, words.concat()));
+    }
+}
+
+/// Reads how long a call waits; `None` without a limit. Fails with EFAULT or EINVAL.
+fn time(n: &Call<'_>) -> Result<Option<Duration>, Errno> {
+    let Some((addr, micros)) = time_at(n) else {
+        let millis = u64::try_from(n.int(2)).ok();
+        return Ok(millis
+            .filter(|_| n.nr == nr::POLL)
+            .map(Duration::from_millis));
+    };
+    let bytes: [u8; 16] = n.read_bytes(addr)?;
     let [secs, part] = [0, 8].map(|at| word(&bytes, at));
     // The kernel accepts more microseconds than a second has.
     let parts = if micros { u32::MAX } else { 1_000_000_000 };
@@ -330,16 +377,12 @@ fn time(call: &Call<'_>, addr: u64, micros: bool) -> Result<Wait, Errno> {
         true => Duration::from_micros(part),
         false => Duration::from_nanos(part),
     };
-    Ok(Wait {
-        time: Duration::from_secs(secs).checked_add(part),
-        remaining: Some((addr, micros)),
-        mask: None,
-    })
+    Ok(Duration::from_secs(secs).checked_add(part))
 }
 
 /// Reads a signal mask; returns `None` if the pointer is null. Fails with EFAULT, and EINVAL if `size` is not
 /// that of the kernel's signal set.
-pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
+fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
     if addr == 0 {
         return Ok(None);
     }
@@ -400,15 +443,18 @@ impl Server<'_> {
                 revents: 0,
             });
         }
-        if !concerns_us(&entries) {
+        if !has_ours(&entries) {
             return Ok(Verdict::native());
         }
-        let wait = select_wait(n)?;
-        let sets = Sets {
-            addrs,
-            bytes: count.div_ceil(64) * 8,
+        let mask = match n.nr {
+            libc::SYS_pselect6 if n.arg(5) != 0 => {
+                let read = |at| n.read_bytes(at).map(u64::from_ne_bytes);
+                mask(n, read(n.arg(5))?, read(n.arg(5).wrapping_add(8))?)?
+            }
+            _ => None,
         };
-        self.poll_entries(n, entries, Form::Select(sets), wait)
+        let set_len = Some(count.div_ceil(64) * 8);
+        self.poll_entries(n, entries, set_len, (time(n)?, mask))
     }
 }
 
@@ -419,21 +465,4 @@ fn table_size(tid: u32) -> Result<usize, Errno> {
     let size = procs::status(tid, "FDSize:")?.min(MAX_SELECTED as u64);
     // CAST: at most `MAX_SELECTED`.
     Ok(size as usize)
-}
-
-fn select_wait(n: &Call<'_>) -> Result<Wait, Errno> {
-    if n.nr == nr::SELECT {
-        return time(n, n.arg(4), true);
-    }
-    let mask = if n.arg(5) == 0 {
-        None
-    } else {
-        let [addr, size]: [[u8; 8]; 2] = [
-            n.read_bytes(n.arg(5))?,
-            n.read_bytes(n.arg(5).wrapping_add(8))?,
-        ];
-        mask(n, u64::from_ne_bytes(addr), u64::from_ne_bytes(size))?
-    };
-    let wait = time(n, n.arg(4), false)?;
-    Ok(Wait { mask, ..wait })
 }

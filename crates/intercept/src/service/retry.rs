@@ -5,6 +5,7 @@ use crate::process::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply, Verdict as Interrupt, nudge,
 };
 use crate::service::dispatch::reply;
+use crate::service::polls::write_remaining;
 use crate::service::serve::How;
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::waiting::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
@@ -170,10 +171,10 @@ impl Server<'_> {
         let waiting = self.pending.slots.get(&slot)?;
         let (n, deadline) = (waiting.notif.clone(), waiting.deadline);
         let code = match &waiting.kind {
-            Kind::Poll(polling) => {
+            Kind::Poll(_) => {
                 // The kernel may restart the call, which then uses the remaining time.
                 n.gathered.begin();
-                polling.write_remaining(&n, deadline);
+                write_remaining(&n, deadline);
                 self.restart_of_poll(&n, deadline)
             }
             // Source: Linux 7.2 include/net/sock.h `sock_intr_errno`.

@@ -34,7 +34,7 @@ use vb3_host::{Backend, Errno, FdIdentity};
 
 use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock, raw};
-use crate::waiting::poll::{Asker, buffer_poll, device_poll};
+use crate::waiting::poll::{Asker, poll_ours};
 pub(crate) use changes::Changed;
 use changes::{Change, Changes, Key, SetFile, Shown, WorkId};
 use info::Numbers;
@@ -129,12 +129,13 @@ const fn unknown_ways(file: Watched) -> u32 {
     }
 }
 
-/// Returns which of the conditions in `asked` a file meets.
+/// Returns which of the conditions in `asked` a file meets. If a device file meets none, the backend records
+/// that the program waits.
 fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16 {
-    let now = match file {
-        Watched::Device(file) => device_poll(backend, file, asked, by),
-        Watched::Buffer(id) => buffer_poll(backend, id, asked),
-    };
+    let now = poll_ours(backend, file, asked, by);
+    if let (0, Watched::Device(file)) = (now, file) {
+        backend.poll_waits(file, asked);
+    }
     // The object for POLLHUP is also in error, so the mask has both.
     if now & libc::POLLHUP != 0 {
         now | libc::POLLERR

@@ -9,8 +9,8 @@ mod transfer;
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
 pub(crate) use pending::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
 pub(crate) use poll::{
-    Asker, Entry, FD_SETSIZE, Form, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Sets, Source,
-    UNASKED, Wait, buffer_poll, concerns_us, ready_bits,
+    Asker, Entry, FD_SETSIZE, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source, UNASKED,
+    poll_ours,
 };
 pub(crate) use sleep::Sleep;
 pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Transfer};

@@ -48,6 +48,15 @@ pub(crate) enum On {
     Locks,
 }
 
+impl From<Watched> for On {
+    fn from(file: Watched) -> Self {
+        match file {
+            Watched::Device(file) => Self::File(file),
+            Watched::Buffer(_) => Self::Buffers,
+        }
+    }
+}
+
 /// A waiting call, and how its wait can end.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -79,17 +88,14 @@ impl Waiting {
         }
     }
 
-    /// Returns what the call waits for, each once.
-    fn on(&self) -> Vec<On> {
+    /// Returns what the call waits for.
+    fn on(&self) -> HashSet<On> {
         match &self.kind {
-            Kind::Poll(polling) => {
-                let buffers = polling.has_buffers().then_some(On::Buffers);
-                let files = polling.files().into_iter().map(On::File);
-                files.chain(buffers).collect()
-            }
-            Kind::Ioctl(Watched::Buffer(_), ..) => vec![On::Buffers],
-            Kind::Lock(_) => vec![On::Locks],
-            _ => self.file().map(On::File).into_iter().collect(),
+            Kind::Poll(polling) => polling.ours().map(On::from).collect(),
+            Kind::Ioctl(file, ..) => [On::from(*file)].into(),
+            Kind::Transfer(transfer) => [On::File(transfer.file)].into(),
+            Kind::Receive(_) => HashSet::new(),
+            Kind::Lock(_) => [On::Locks].into(),
         }
     }
 
@@ -328,8 +334,6 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::waiting::Form;
-
     /// Makes a poll of no file, whose time is over.
     fn late_poll() -> Waiting {
         let n = Notif {
@@ -342,8 +346,7 @@ mod tests {
         };
         let polling = Polling {
             entries: Vec::new(),
-            form: Form::Poll(0),
-            remaining: None,
+            set_len: None,
             needs_look: false,
         };
         let mut waiting = Waiting::new(&n, Kind::Poll(polling), None);
