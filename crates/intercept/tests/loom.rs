@@ -89,9 +89,17 @@ mod process {
 }
 
 mod serve {
+    use crate::process::Notif;
+
     #[derive(Debug)]
-    pub(crate) struct Answer {
-        pub(crate) notif: crate::process::Notif,
+    pub(crate) struct Job {
+        pub(crate) notif: Notif,
+    }
+
+    impl Job {
+        pub(crate) fn serve(notif: Notif) -> Self {
+            Self { notif }
+        }
     }
 }
 
@@ -108,8 +116,9 @@ use kernel::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
 use note::Note;
-use pool::{Admission, Job, Part, Pool};
+use pool::{Admission, Part, Pool};
 use process::Notif;
+use serve::Job;
 use watch::Watch;
 
 const CALL: Notif = Notif { tid: 7, nr: 16 };
@@ -248,7 +257,7 @@ fn held_back_call_runs_after_its_predecessor() {
         let pool = Arc::new(Pool::of_at_most(2));
         let served = Arc::new(AtomicUsize::new(0));
         assert!(matches!(pool.next(), Part::Receive(_)));
-        pool.hand_over(7, Job::Call(CALL));
+        pool.hand_over(7, Job::serve(CALL));
         let worker = thread::spawn({
             let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
             move || {
@@ -267,7 +276,7 @@ fn held_back_call_runs_after_its_predecessor() {
             }
         });
         // This comes before the first call begins, during it, or after it.
-        pool.hand_over(7, Job::Call(CALL));
+        pool.hand_over(7, Job::serve(CALL));
         worker.join().unwrap();
         assert_eq!(served.load(Ordering::Acquire), 2);
         assert!(!pool.is_busy());
@@ -282,7 +291,7 @@ fn a_call_is_admitted_or_held_back_and_served_once() {
         let Part::Receive(term) = pool.next() else {
             panic!("a receiver is wanted first");
         };
-        pool.hand_over(7, Job::Call(CALL));
+        pool.hand_over(7, Job::serve(CALL));
         let Part::Work(work, _) = pool.next() else {
             panic!("a call was handed over");
         };
@@ -314,7 +323,7 @@ fn a_receiver_that_was_replaced_passes_nothing_on() {
         let Part::Receive(term) = pool.next() else {
             panic!("a receiver is wanted first");
         };
-        pool.hand_over(7, Job::Call(CALL));
+        pool.hand_over(7, Job::serve(CALL));
         let Part::Work(stalled, _) = pool.next() else {
             panic!("a call was handed over");
         };
@@ -340,7 +349,7 @@ fn a_receiver_that_was_replaced_passes_nothing_on() {
 fn pool_starts_enough_threads_and_ends_them() {
     model(3, || {
         let pool = Arc::new(Pool::of_at_most(4));
-        pool.hand_over(7, Job::Call(CALL));
+        pool.hand_over(7, Job::serve(CALL));
         let wanted = pool.wanted() + pool.wanted();
         assert_eq!(wanted, 3, "one receives, one works, one is free");
         assert_eq!(pool.wanted(), 0, "new threads are free");
@@ -396,7 +405,7 @@ fn missing_receiver_is_noted_once() {
             panic!("a receiver is wanted first");
         };
         let begin = |pid| {
-            pool.hand_over(pid, Job::Call(CALL));
+            pool.hand_over(pid, Job::serve(CALL));
             assert!(matches!(pool.next(), Part::Work(..)));
         };
         let is_said = || {
@@ -432,7 +441,7 @@ fn thread_that_waits_for_no_program_does_not_stall() {
         assert!(matches!(pool.next(), Part::Receive(_)));
         let begin = |tid, pid| {
             kernel::TID.set(tid);
-            pool.hand_over(pid, Job::Call(CALL));
+            pool.hand_over(pid, Job::serve(CALL));
             assert!(matches!(pool.next(), Part::Work(..)));
         };
         begin(1, 7);

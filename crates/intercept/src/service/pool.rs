@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::serve::Answer;
+use super::serve::Job;
 use super::watch::Watch;
 use crate::kernel::{
     AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, blocked_waits, lock,
@@ -31,24 +31,6 @@ const STALLED_INTERVAL: Duration = Duration::from_millis(100);
 const REMARK_AFTER: Duration = Duration::from_secs(3);
 /// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A call that any thread can serve or answer.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Serve a call that was received.
-    Call(Notif),
-    /// Answer a call that was applied.
-    Answer(Answer),
-}
-
-impl Job {
-    pub(crate) fn notif(&self) -> &Notif {
-        match self {
-            Self::Call(n) => n,
-            Self::Answer(answer) => &answer.notif,
-        }
-    }
-}
 
 /// A thread's role, until it asks for the next one.
 #[derive(Debug)]
@@ -224,7 +206,7 @@ impl Pool {
                 return Part::Receive(Term::of(self.watch.state.load(Ordering::Acquire)));
             }
             if let Some((pid, job)) = inner.jobs.pop_front() {
-                let work = inner.begin(own_tid(), pid, job.notif().nr);
+                let work = inner.begin(own_tid(), pid, job.notif.nr);
                 self.busy.store(inner.at.len(), Ordering::Release);
                 return Part::Work(work, job);
             }
@@ -247,7 +229,7 @@ impl Pool {
         let at = inner.at.remove(&work.0);
         let next = at.and_then(|at| {
             let (pid, job) = inner.next_after(at.pid)?;
-            Some((inner.begin(at.tid, pid, job.notif().nr), job))
+            Some((inner.begin(at.tid, pid, job.notif.nr), job))
         });
         self.busy.store(inner.at.len(), Ordering::Release);
         if !inner.jobs.is_empty() {
@@ -297,7 +279,7 @@ impl Pool {
         }
         if !inner.may_begin(pid) {
             let held = inner.held_back.entry(pid).or_default();
-            held.push_back(Job::Call(n.clone()));
+            held.push_back(Job::serve(n.clone()));
             return Admission::HeldBack;
         }
         self.pass_on(&mut inner, state, pid, n.nr);

@@ -42,17 +42,31 @@ pub(crate) enum Verdict {
 /// [`Reply::Native`] for a call that does not concern the devices.
 pub(crate) type Served = Result<Verdict, Reply>;
 
-/// The remaining work for a call that waited.
+/// Work for a call, which any thread can do.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Job {
     pub(crate) notif: Notif,
     pub(crate) how: How,
-    /// Changes of epoll sets that must precede the answer.
+    /// Changes of epoll sets that must precede the work.
     pub(crate) after: Changed,
+}
+
+impl Job {
+    pub(crate) fn new(notif: Notif, how: How) -> Self {
+        let after = Changed::default();
+        Self { notif, how, after }
+    }
+
+    /// Returns the work for a call that was just received.
+    pub(crate) fn serve(notif: Notif) -> Self {
+        Self::new(notif, How::Serve)
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum How {
+    /// Serves the call.
+    Serve,
     /// Writes the call's stored data to the program, and answers with this result.
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
@@ -88,7 +102,7 @@ pub(crate) struct Server<'a> {
     pub(crate) undecided: Undecided,
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<Job>,
     pub(crate) sleep: Sleep,
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
@@ -281,9 +295,7 @@ impl Server<'_> {
 
     /// Queues the answer to a call that waited. It is sent when the lock is free.
     pub(crate) fn answer(&mut self, n: &Notif, how: How) {
-        let notif = n.clone();
-        let after = Changed::default();
-        self.answers.push(Answer { notif, how, after });
+        self.answers.push(Job::new(n.clone(), how));
     }
 
     /// Handles pending events of the supervisor's epoll set. Returns their number.

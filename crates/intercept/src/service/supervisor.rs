@@ -26,8 +26,8 @@ use crate::note::Note;
 use crate::process::{
     Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, nudge, rewrite,
 };
-use crate::service::pool::{Admission, Job, Part, Term, Work};
-use crate::service::serve::{Answer, How};
+use crate::service::pool::{Admission, Part, Term, Work};
+use crate::service::serve::{How, Job};
 use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
@@ -44,7 +44,7 @@ const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Default)]
 struct Rest {
     /// Answers to other calls that the step has completed.
-    answers: Vec<Answer>,
+    answers: Vec<Job>,
     /// Changes of epoll sets that must precede the answer to the step's own call.
     changed: Changed,
     /// Whether this thread must run a tick. The clock is not woken for this tick.
@@ -179,7 +179,7 @@ impl<'a> Supervisor<'a> {
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
                 // The result is not needed: the clock itself starts missing workers.
-                let _ = self.pool.hand_over(pid, Job::Answer(answer));
+                let _ = self.pool.hand_over(pid, answer);
             }
             self.pass_signals_on(may);
             if !over {
@@ -314,24 +314,17 @@ impl<'a> Supervisor<'a> {
 
     /// Does a job. Returns the job that waited for the end of this one, if any.
     fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
-        match job {
-            Job::Answer(Answer {
-                notif: n,
-                how: How::Reply(reply),
-                after,
-            }) => {
-                after.wait(may);
-                let reply = self.copied_out(may, &n, reply);
-                // The part that may stall is over. A program calls again as soon as it has its answer.
-                // If this thread were still recorded as busy, another thread would have to receive that call.
-                let next = self.pool.done(work);
-                self.host.listener.answer(n.id, reply);
-                return next;
-            }
-            Job::Call(n) => self.serve(may, &n),
-            Job::Answer(answer) => self.answer(may, answer),
-        }
-        self.pool.done(work)
+        let How::Reply(reply) = job.how else {
+            self.do_part(may, job);
+            return self.pool.done(work);
+        };
+        job.after.wait(may);
+        let reply = self.copied_out(may, &job.notif, reply);
+        // The part that may stall is over. A program calls again as soon as it has its answer.
+        // If this thread were still recorded as busy, another thread would have to receive that call.
+        let next = self.pool.done(work);
+        self.host.listener.answer(job.notif.id, reply);
+        next
     }
 
     /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
@@ -509,26 +502,27 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Answers calls that a step has completed, in other threads if an answer may take long.
-    pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
+    pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Job>) {
         for answer in answers {
             // While calls stall, this answer may stall, too. Long answers must not occupy the receiver.
             let is_long = matches!(answer.how, How::Part(_)) || answer.after.is_awaited();
             if self.pool.is_busy() || is_long {
                 let pid = self.host.pid_of(answer.notif.tid);
-                if self.pool.hand_over(pid, Job::Answer(answer)) {
+                if self.pool.hand_over(pid, answer) {
                     self.host.wake_clock();
                 }
             } else {
-                self.answer(may, answer);
+                self.do_part(may, answer);
             }
         }
     }
 
-    /// Does the remaining work for a call that waited: usually its answer.
-    fn answer(&self, may: &mut MayBlock, answer: Answer) {
-        answer.after.wait(may);
-        let n = answer.notif;
-        match answer.how {
+    /// Does a job in the calling thread: for a call that waited, this is usually its answer.
+    fn do_part(&self, may: &mut MayBlock, job: Job) {
+        job.after.wait(may);
+        let n = job.notif;
+        match job.how {
+            How::Serve => self.serve(may, &n),
             How::Reply(reply) => self.reply(may, &n, reply),
             How::Part(slot) => self.move_on(may, &n, slot),
             How::Again(slot) => {
@@ -549,10 +543,9 @@ impl<'a> Supervisor<'a> {
             }
             let next = |server: &mut Server<'a>| server.next_piece(slot, copied);
             let (goes_on, rest) = self.apply(may, None, next);
-            let is_own = |answer: &Answer| answer.notif.id == n.id;
-            let (own, others) = rest.answers.into_iter().partition(is_own);
-            let own: Vec<Answer> = own;
-            own.into_iter().for_each(|own| self.answer(may, own));
+            let is_own = |job: &Job| job.notif.id == n.id;
+            let (own, others): (Vec<_>, _) = rest.answers.into_iter().partition(is_own);
+            own.into_iter().for_each(|own| self.do_part(may, own));
             self.answer_all(may, others);
             if !goes_on {
                 return;
