@@ -6,8 +6,6 @@
 #[path = "../src/service/pool.rs"]
 #[expect(dead_code, reason = "only the supervisor calls the rest")]
 mod pool;
-#[path = "../src/service/watch.rs"]
-mod watch;
 
 /// Replaces the exports of `src/kernel`.
 mod kernel {
@@ -116,10 +114,9 @@ use kernel::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
 use note::Note;
-use pool::{Admission, Part, Pool};
+use pool::{Admission, Part, Pool, Watch};
 use process::Notif;
 use serve::Job;
-use watch::Watch;
 
 const CALL: Notif = Notif { tid: 7, nr: 16 };
 

@@ -30,7 +30,6 @@ mod stat;
 mod supervisor;
 mod transfers;
 mod wakes;
-mod watch;
 
 pub(crate) use host::{Call, Events, Host};
 pub(crate) use leftover::Ending;
