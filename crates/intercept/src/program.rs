@@ -82,6 +82,14 @@ pub struct ExitReport {
     pub signal: Option<i32>,
 }
 
+impl ExitReport {
+    /// Returns the report for an exit status or the signal that ended the program.
+    pub(crate) fn of(status: Option<i32>, signal: Option<i32>) -> Option<Self> {
+        let status = status.or(signal.map(|signal| 128 + signal))?;
+        Some(Self { status, signal })
+    }
+}
+
 /// What happens to processes that outlive the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leftover {

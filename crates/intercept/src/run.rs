@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
 use crate::note::Note;
-use crate::process::{Ended, Forward, Guard, Inherited, Lending, launch, signal};
+use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
@@ -134,17 +134,12 @@ pub fn run(
                 launch::reap(main);
             }
         }
-        let (status, signal) = match ended {
-            Some(Ended::Status(status)) => (status, None),
-            Some(Ended::Signal(signal)) => (128 + signal, Some(signal)),
-            None => (0, None),
-        };
         // This closes the channel of notes, so that the notes' thread ends.
         drop(supervisor);
         if let Some((remarks, notes)) = unshown {
             say(remarks, notes);
         }
-        served.map(|()| ExitReport { status, signal })
+        served.map(|()| ended.unwrap_or_default())
     })
 }
 

@@ -22,7 +22,7 @@ pub(crate) use listener::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Listener, Notif, Reply,
 };
 pub use probe::{Power, Powers, probe};
-pub(crate) use reap::{Ended, Left as LeftProcess};
+pub(crate) use reap::Left as LeftProcess;
 pub(crate) use rewrite::{InStead, Left, Stopped, TraceeState};
 pub use signal::end_by_interrupt;
 pub(crate) use signal::{Forward, Pace, Signals, Verdict, nudge};

@@ -7,19 +7,13 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::kernel::{MayBlock, procs, raw};
 use crate::process::guard::{SESSION, stat_field};
+use crate::program::ExitReport;
 
 /// Reaps `pidfd`'s process, and returns how it ended; `None` if it still runs or is not a child.
-pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
+pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<ExitReport> {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), ended).ok()??;
-    let by_exit = status.exit_status().map(Ended::Status);
-    by_exit.or_else(|| status.terminating_signal().map(Ended::Signal))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Status(i32),
-    Signal(i32),
+    ExitReport::of(status.exit_status(), status.terminating_signal())
 }
 
 /// Reaps ended children that ran under the run's seccomp filter, except those for which `spares` is true.

@@ -13,7 +13,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::kernel::{MayBlock, Regs, may_block, raw};
-use crate::process::{Ended, PASS};
+use crate::process::PASS;
+use crate::program::ExitReport;
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 use vb3_host::Errno;
 
@@ -37,14 +38,14 @@ const STOPS: u32 = 10_000;
 #[derive(Debug)]
 pub(crate) enum Left {
     /// The thread continues (`None`), or has ended.
-    Free(Option<Ended>),
+    Free(Option<ExitReport>),
     /// The thread has not stopped yet, and cannot be released before it stops.
     Stray(Stopped),
 }
 
 impl Left {
     /// Waits for a thread that has not stopped yet, and releases it. Returns how the thread ended, if it did.
-    pub(crate) fn wait(mut self, may: &MayBlock) -> Option<Ended> {
+    pub(crate) fn wait(mut self, may: &MayBlock) -> Option<ExitReport> {
         loop {
             match self {
                 Self::Free(ended) => return ended,
@@ -62,7 +63,7 @@ impl Left {
 pub(crate) struct Stopped {
     tid: libc::pid_t,
     done: bool,
-    ended: Option<Ended>,
+    ended: Option<ExitReport>,
     /// The thread's own signal mask, while the supervisor blocks all signals.
     mask: Option<u64>,
     /// The signal at which the thread stopped first, until it is delivered; 0 for none.
@@ -188,8 +189,7 @@ impl Stopped {
 
     fn understand(&mut self, status: WaitStatus) -> TraceeState {
         const CALL: i32 = libc::SIGTRAP | 0x80;
-        let by_exit = status.exit_status().map(Ended::Status);
-        self.ended = by_exit.or_else(|| status.terminating_signal().map(Ended::Signal));
+        self.ended = ExitReport::of(status.exit_status(), status.terminating_signal());
         match status.stopping_signal() {
             Some(_) if status.as_raw() >> 16 == libc::PTRACE_EVENT_STOP => {
                 TraceeState::Stop(Stop::Event)
@@ -270,7 +270,7 @@ impl Stopped {
     }
 
     /// Releases a stray thread that has stopped or ended by now. Returns a thread that still runs as error.
-    fn free_stray(mut self) -> Result<Option<Ended>, Self> {
+    fn free_stray(mut self) -> Result<Option<ExitReport>, Self> {
         match self.look() {
             TraceeState::OnItsWay => return Err(self),
             TraceeState::Stop(stop) => self.detach(stop.signal()),

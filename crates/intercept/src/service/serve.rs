@@ -9,7 +9,8 @@ use crate::descriptors::{CheckScope, Given, Known, Table, Target, Watched};
 use crate::error::Error;
 use crate::kernel::{Borrowed, lock};
 use crate::note::Note;
-use crate::process::{Ended, Forward, Notif, Reply, reap};
+use crate::process::{Forward, Notif, Reply, reap};
+use crate::program::ExitReport;
 use crate::service::host::Event;
 use crate::service::signals::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet};
@@ -97,7 +98,7 @@ pub(crate) struct Server<'a> {
     pub(crate) table: Table,
     pub(crate) wakes: WakeSet,
     pub(crate) main: (u32, OwnedFd),
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<ExitReport>,
     pub(crate) forward: Option<Forward>,
     pub(crate) undecided: Undecided,
     pub(crate) swept: Instant,
@@ -386,7 +387,7 @@ impl Server<'_> {
         }
     }
 
-    pub(crate) fn main_ended(&mut self, ended: Ended) {
+    pub(crate) fn main_ended(&mut self, ended: ExitReport) {
         if self.ended.is_none() {
             self.ended = Some(ended);
             self.host.events.remove(self.main.1.as_raw_fd());
