@@ -93,7 +93,6 @@ pub fn run(
         sleep: Sleep::default(),
         hung_up: false,
         ending: Ending::new(options.leftover),
-        has_closes: false,
         gone: VecDeque::new(),
         monitors: Monitors::default(),
         hotplug: Vec::new(),

@@ -50,8 +50,6 @@ pub(crate) enum Given {
 pub(crate) enum CheckScope {
     /// Files with a recent close whose next check is due.
     Due,
-    /// As `Due`, but without reading events, since none is pending.
-    Timed,
     /// As `Due`, and all files with a recent close that were last checked before this time, even if checks of
     /// them take long.
     Since(Instant),
@@ -282,7 +280,7 @@ impl Held {
 
     /// Checks files, and appends to `gone` the object of each description that has ended.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
-        let overflow = look != CheckScope::Timed && self.read_events();
+        let overflow = self.read_events();
         if overflow {
             self.find_ended();
         }

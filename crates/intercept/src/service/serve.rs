@@ -108,8 +108,6 @@ pub(crate) struct Server<'a> {
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
-    /// Whether a description may have ended since the clock's last check.
-    pub(crate) has_closes: bool,
     /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
     pub(crate) monitors: Monitors,
@@ -186,11 +184,7 @@ impl Server<'_> {
             self.take_events();
         }
         self.pass_signals();
-        let look = match core::mem::take(&mut self.has_closes) {
-            true => CheckScope::Due,
-            false => CheckScope::Timed,
-        };
-        self.collect_at_most(MAX_ENDS_PER_STEP, look);
+        self.collect();
         self.after_close(None);
         if self.has_tick() {
             self.tick();
@@ -318,7 +312,8 @@ impl Server<'_> {
                 }
                 Event::Poll(slot) => self.retry(slot),
                 Event::Memory(pid) => self.host.pins.read(pid),
-                Event::Held => self.has_closes = true,
+                // Each pass of the clock reads these events.
+                Event::Held => {}
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;
