@@ -5,7 +5,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Supervisor};
 use crate::tree::{
     Found, HOPS, Links, MAX, PathTarget, Tree, View, base_link, base_of, file_name, is_plain,
-    normalise, of_dir, of_path, real_dir, split_last, through,
+    normalise, of_dir, of_path, split_last, through,
 };
 use rustix::fs::{OFlags, ResolveFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -425,14 +425,7 @@ impl Supervisor<'_> {
         {
             return Some(PathTarget::Sys(real));
         }
-        if let Some(place) = self.descriptor(may, named) {
-            return Some(place);
-        }
-        let (parent, name) = split_last(path);
-        let mut nodes = self.nodes.iter().enumerate();
-        let (i, node) = nodes.find(|(_, node)| file_name(&node.path) == name)?;
-        let parent = real_dir(may, parent)?;
-        (node.path.parent()?.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
+        self.descriptor(may, named)
     }
 
     /// Finds the node of a device file behind a path of a descriptor (/proc/PID/fd, /dev/fd, /dev/stdin).

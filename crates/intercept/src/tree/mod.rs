@@ -14,7 +14,7 @@ pub(crate) use listing::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
 pub(crate) use monitor::{Monitors, field, word};
 pub(crate) use path::{
     HOPS, Links, MAX, PathTarget, base_link, base_of, file_name, is_plain, may_be_shown, normalise,
-    real_dir, split_last, through,
+    split_last, through,
 };
 pub(crate) use shown::{Showing, Shown, Told};
 pub(crate) use uevent::Uevent;

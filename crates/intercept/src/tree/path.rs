@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::kernel::{MayBlock, may_block, raw};
+use crate::kernel::raw;
 use vb3_host::Errno;
 
 pub(crate) const HOPS: u32 = 16;
@@ -113,16 +113,6 @@ pub(crate) fn base_link(tid: u32, dir: i32) -> String {
 
 pub(crate) fn base_of(tid: u32, dir: i32) -> Option<Vec<u8>> {
     raw::readlink(base_link(tid, dir)).ok()
-}
-
-/// Returns a directory's path with all links resolved.
-pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
-    if path == b"/dev" || path.is_empty() {
-        let path = if path.is_empty() { b"/" } else { path };
-        return Some(path.to_vec());
-    }
-    let fd = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
-    raw::link_of(fd)
 }
 
 #[cfg(test)]
