@@ -8,7 +8,7 @@ use crate::service::dispatch::reply;
 use crate::service::polls::write_remaining;
 use crate::service::serve::How;
 use crate::service::{Call, Host, Served, Server, Verdict};
-use crate::waiting::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Tried, Waiting};
+use crate::waiting::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Waiting};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,13 +50,11 @@ impl Server<'_> {
             return;
         }
         let n = waiting.notif.clone();
-        match self.try_once(slot) {
-            Tried::Over => {}
-            Tried::Lacks => {
+        if let Some(how) = self.try_once(slot) {
+            if let How::Again(slot) = how {
                 self.pending.pause(slot);
-                self.answer(&n, How::Again(slot));
             }
-            Tried::Part => self.answer(&n, How::Part(slot)),
+            self.answer(&n, how);
         }
     }
 
@@ -66,17 +64,16 @@ impl Server<'_> {
         self.retry(slot);
     }
 
-    /// Retries a call and answers it if it is complete. Returns whether it lacks memory or moved a piece.
-    pub(crate) fn try_once(&mut self, slot: u32) -> Tried {
-        let Some(mut waiting) = self.pending.slots.remove(&slot) else {
-            return Tried::Over;
-        };
+    /// Retries a call and answers it if it is complete. Returns the next work for a call that lacks memory or has
+    /// moved a piece.
+    pub(crate) fn try_once(&mut self, slot: u32) -> Option<How> {
+        let mut waiting = self.pending.slots.remove(&slot)?;
         // A poll takes no frame or lock, so it may run even if its thread has ended and the result is lost.
         let takes = !matches!(waiting.kind, Kind::Poll(_));
         if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
             self.give_up(slot);
-            return Tried::Over;
+            return None;
         }
         let n = waiting.notif.clone();
         n.gathered.begin();
@@ -94,12 +91,12 @@ impl Server<'_> {
         if n.gathered.lacks() {
             if !takes && !self.host.listener.is_valid(n.id) {
                 self.give_up(slot);
-                return Tried::Over;
+                return None;
             }
-            return Tried::Lacks;
+            return Some(How::Again(slot));
         }
         if is_under_way {
-            return Tried::Part;
+            return Some(How::Part(slot));
         }
         if let Some(reply) = done {
             // The call must leave the epoll set and the table before its thread can make a new call.
@@ -108,7 +105,7 @@ impl Server<'_> {
             }
             self.answer(&n, How::Reply(reply));
         }
-        Tried::Over
+        None
     }
 
     /// Ends waits whose timeout has expired, and waits of threads that have a signal to handle.

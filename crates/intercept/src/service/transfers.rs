@@ -6,7 +6,7 @@ use crate::process::Reply;
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Served, Server, Verdict};
-use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Transfer, Tried, Waiting};
+use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Transfer, Waiting};
 use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 
 /// The only flag of preadv2 and pwritev2 that the kernel permits for a driver without `read_iter`.
@@ -191,14 +191,14 @@ impl Server<'_> {
                     e.into()
                 };
                 self.answer(&n, How::Reply(reply));
-                Tried::Over
+                None
             }
         };
-        if tried == Tried::Part {
+        if let Some(How::Part(_)) = tried {
             n.gathered.forget_parts();
         }
         self.retry_changed();
-        tried != Tried::Over
+        tried.is_some()
     }
 }
 

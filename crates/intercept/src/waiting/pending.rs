@@ -128,17 +128,6 @@ impl Waiting {
     }
 }
 
-/// The result of another attempt at a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tried {
-    /// The call is answered, has ended, or still waits.
-    Over,
-    /// A part of the program's memory must be copied first.
-    Lacks,
-    /// A piece was transferred, and more remain.
-    Part,
-}
-
 /// All waiting calls, by slot, with indices.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
