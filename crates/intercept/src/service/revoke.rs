@@ -60,44 +60,31 @@ struct Owed {
     /// Whether all threads of the process wait for answers.
     waits: bool,
     /// The revocations that wait for the result.
-    tell: Vec<mpsc::Sender<(u32, TakeOutcome)>>,
+    tell: Vec<mpsc::Sender<Outcome>>,
 }
 
+/// A process, and whether its mappings stay: it cannot be stopped, or all of its threads wait for answers.
+type Outcome = (u32, bool);
+
 impl Owed {
-    fn tell(&self, pid: u32, outcome: TakeOutcome) {
+    fn tell(&self, outcome: Outcome) {
         for tell in &self.tell {
             // The receiver of an earlier result has ended.
-            let _ = tell.send((pid, outcome));
+            let _ = tell.send(outcome);
         }
     }
 }
 
-/// The result of replacing the mappings of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TakeOutcome {
-    /// The process no longer maps the files.
-    Done,
-    /// All threads of the process wait for answers.
-    Waits,
-    /// The process cannot be stopped.
-    Refused(Errno),
-}
-
 impl Revoking {
     /// Records a revocation in a process. `tell` gets the result. Returns whether a stop is under way.
-    fn is_in_hand(
-        &self,
-        pid: u32,
-        files: &[FdIdentity],
-        tell: &mpsc::Sender<(u32, TakeOutcome)>,
-    ) -> bool {
+    fn is_in_hand(&self, pid: u32, files: &[FdIdentity], tell: &mpsc::Sender<Outcome>) -> bool {
         let mut all = lock(&self.owed);
         let is_in_hand = all.contains_key(&pid);
         let owed = all.entry(pid).or_default();
         owed.files.extend_from_slice(files);
         owed.tell.push(tell.clone());
         if owed.waits {
-            let _ = tell.send((pid, TakeOutcome::Waits));
+            let _ = tell.send((pid, true));
         }
         is_in_hand
     }
@@ -106,7 +93,7 @@ impl Revoking {
     fn waits(&self, pid: u32) {
         if let Some(owed) = lock(&self.owed).get_mut(&pid) {
             owed.waits = true;
-            owed.tell(pid, TakeOutcome::Waits);
+            owed.tell((pid, true));
         }
     }
 
@@ -198,17 +185,10 @@ impl<'a> Supervisor<'a> {
             let mut open: HashSet<u32> = pids.iter().copied().collect();
             open.retain(|pid| !left.contains(pid));
             while !open.is_empty()
-                && let Ok((pid, what)) = told.recv()
+                && let Ok((pid, stays)) = told.recv()
             {
                 open.remove(&pid);
-                match what {
-                    TakeOutcome::Done => {}
-                    TakeOutcome::Waits => drop(left.insert(pid)),
-                    TakeOutcome::Refused(errno) => {
-                        left.insert(pid);
-                        self.say_refused(pid, errno);
-                    }
-                }
+                left.extend(stays.then_some(pid));
             }
         }
     }
@@ -234,8 +214,8 @@ impl<'a> Supervisor<'a> {
         }
         let owed = threads.owed;
         let owed = owed.or_else(|| lock(&self.revoking.owed).remove(&pid));
-        let outcome = taken.map_or_else(TakeOutcome::Refused, |()| TakeOutcome::Done);
-        owed.unwrap_or_default().tell(pid, outcome);
+        let refused = taken.inspect_err(|errno| self.say_refused(pid, *errno));
+        owed.unwrap_or_default().tell((pid, refused.is_err()));
     }
 
     /// Stops a process, replaces its mappings of the files in `owed`, and releases it. Fails with EPERM if all
