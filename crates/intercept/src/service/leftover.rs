@@ -1,5 +1,6 @@
-//! Processes that outlive the program, and the end of a run.
+//! Signals that are sent to the supervisor, processes that outlive the program, and the end of a run.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::kernel::{MayBlock, raw};
@@ -18,6 +19,18 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const TIME_SHARE: u32 = 20;
 /// Maximum number of leftover processes that notes name.
 const MAX_NAMED: usize = 8;
+
+/// How long a signal waits before it is passed on. A sender such as pkill needs this time at most to signal other
+/// processes, before the supervisor or after it.
+const GROUP_TIME: Duration = Duration::from_millis(50);
+
+/// Signals that wait until it is known whether the process group has got them, each with the end of its wait.
+pub(crate) type Undecided = VecDeque<(i32, Instant)>;
+
+/// Returns whether a signal is passed on to the main program only.
+const fn is_for_main(signal: i32) -> bool {
+    matches!(signal, libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGALRM)
+}
 
 /// The progress of a run's end.
 #[derive(Debug, Default)]
@@ -143,8 +156,54 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
+    /// Takes the signals that the supervisor has caught. For SIGCHLD, reaps ended children.
+    pub(crate) fn take_signals(&mut self) {
+        let Some(forward) = &self.forward else { return };
+        let (children, mut signals): (Vec<_>, Vec<_>) = forward
+            .take()
+            .into_iter()
+            .partition(|(signal, _)| *signal == libc::SIGCHLD);
+        if !children.is_empty() {
+            self.sweep();
+        }
+        // A signal of the terminal reaches the programs, too, but not their daemons, which may be all
+        // that is left after the main program's end.
+        let is_over = self.ended.is_some();
+        signals.retain(|(signal, from_process)| {
+            if is_for_main(*signal) {
+                !is_over
+            } else {
+                *from_process || is_over
+            }
+        });
+        let until = Instant::now() + GROUP_TIME;
+        let signals = signals.into_iter().map(|(signal, _)| (signal, until));
+        self.undecided.extend(signals);
+    }
+
+    /// Passes signals on, except those that the whole process group has got.
+    pub(crate) fn pass_signals(&mut self) {
+        while let Some(&(signal, until)) = self.undecided.front() {
+            let guard = self.host.guard.as_ref();
+            let is_of_group = guard.and_then(|guard| guard.is_of_group(signal, 2 * GROUP_TIME));
+            let is_over = self.ended.is_some();
+            if !is_over && is_of_group.is_some() && Instant::now() < until {
+                return;
+            }
+            self.undecided.pop_front();
+            if is_of_group == Some(true) && !is_over {
+                continue;
+            }
+            match is_for_main(signal) {
+                true if is_over => {}
+                true => raw::kill(self.main.0, signal),
+                false => self.pass_on(signal),
+            }
+        }
+    }
+
     /// Records a signal for all programs. A second SIGTERM or SIGINT becomes SIGKILL.
-    pub(crate) fn pass_on(&mut self, signal: i32) {
+    fn pass_on(&mut self, signal: i32) {
         let ends = matches!(signal, libc::SIGTERM | libc::SIGINT);
         let again = ends && self.ending.asked;
         self.ending.asked |= ends;

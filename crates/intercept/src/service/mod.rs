@@ -25,7 +25,6 @@ mod retry;
 mod revoke;
 mod serve;
 mod shows;
-mod signals;
 mod stat;
 mod supervisor;
 mod transfers;

@@ -12,7 +12,7 @@ use crate::note::Note;
 use crate::process::{Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::Event;
-use crate::service::signals::Undecided;
+use crate::service::leftover::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet};
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Sleep, Waiting};
