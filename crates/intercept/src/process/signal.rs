@@ -4,10 +4,11 @@
 //! the thread, so that no call runs twice. The supervisor must therefore check for signals, and end
 //! the wait when the kernel would. No event announces a signal to another process: a listener and a pidfd report
 //! ends only, waitid reports stops only, and a tracer would keep debuggers away. So the supervisor reads
-//! `/proc/TID/status` at intervals (`Pace`).
+//! `/proc/TID/status` at intervals.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -32,16 +33,12 @@ pub(crate) enum Verdict {
     Masked,
 }
 
-/// How soon a thread should be checked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// A signal is pending. Another thread may take it soon.
-    Soon,
-    /// The thread has a handler for an unblocked signal.
-    Often,
-    /// The thread has no handler for an unblocked signal. A signal can still stop it or dump its core.
-    Seldom,
-}
+/// Interval of checks of a waiting thread for signals.
+pub(crate) const LOOK: Duration = Duration::from_millis(4);
+/// Interval if a signal is pending, or has recently interrupted the thread. Another thread may take it soon.
+pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
+/// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
+const LOOK_SELDOM: Duration = Duration::from_millis(50);
 
 /// The signals of one waiting thread.
 #[derive(Debug)]
@@ -67,12 +64,12 @@ impl Signals {
         }
     }
 
-    /// Returns how soon the thread should be checked again.
-    pub(crate) fn pace(&self) -> Pace {
+    /// Returns the time until the thread's next check.
+    pub(crate) fn look_interval(&self) -> Duration {
         match (self.seen, self.handles) {
-            (0, true) => Pace::Often,
-            (0, false) => Pace::Seldom,
-            _ => Pace::Soon,
+            (0, true) => LOOK,
+            (0, false) => LOOK_SELDOM,
+            _ => LOOK_OFTEN,
         }
     }
 

@@ -2,13 +2,14 @@
 
 use crate::kernel::nr;
 use crate::process::{
-    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply, Verdict as Interrupt, nudge,
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, LOOK, Notif, Reply, Verdict as Interrupt,
+    nudge,
 };
 use crate::service::dispatch::reply;
 use crate::service::polls::write_remaining;
 use crate::service::serve::How;
 use crate::service::{Call, Host, Served, Server, Verdict};
-use crate::waiting::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Waiting};
+use crate::waiting::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;

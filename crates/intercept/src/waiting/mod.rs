@@ -7,7 +7,7 @@ mod sleep;
 mod transfer;
 
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
-pub(crate) use pending::{EARLY, Kind, LOOK, MAX_WAITING, On, Pending, Waiting};
+pub(crate) use pending::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 pub(crate) use poll::{
     Asker, Entry, FD_SETSIZE, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source, UNASKED,
     poll_ours,

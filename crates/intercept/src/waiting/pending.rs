@@ -6,20 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::descriptors::{LockCall, Watched};
 use crate::kernel::Borrowed;
-use crate::process::{Notif, Pace, Signals};
+use crate::process::{LOOK, LOOK_OFTEN, Notif, Signals};
 use crate::waiting::{Polling, Transfer};
 use vb3_host::FileId;
 
-/// Interval of checks of a waiting thread for signals.
-pub(crate) const LOOK: Duration = Duration::from_millis(4);
-/// Interval if a signal is pending, or has recently interrupted the thread.
-const LOOK_OFTEN: Duration = Duration::from_micros(500);
 /// A check may be this early if the clock is awake, to save a wake-up.
 pub(crate) const EARLY: Duration = Duration::from_micros(400);
 /// How long after a signal its thread is checked often.
 const RECENTLY: Duration = Duration::from_millis(200);
-/// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
-const LOOK_SELDOM: Duration = Duration::from_millis(50);
 /// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
 /// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
 const A_LOOK: Duration = Duration::from_micros(100);
@@ -111,10 +105,10 @@ impl Waiting {
 
     /// Returns the time until the next check of the call's thread for signals.
     pub(crate) fn look_interval(&self) -> Duration {
-        match self.signals.pace() {
-            Pace::Soon => LOOK_OFTEN,
-            Pace::Seldom if !self.needs_look() => LOOK_SELDOM,
-            Pace::Seldom | Pace::Often => LOOK,
+        let interval = self.signals.look_interval();
+        match self.needs_look() {
+            true => interval.min(LOOK),
+            false => interval,
         }
     }
 
