@@ -72,9 +72,10 @@ impl Supervisor<'_> {
         let told = || Told::by(self.server(may).backend, change.node);
         let told = change.present.then(told);
         let now = match before.with(may, &self.nodes, at, told) {
-            Ok(shown) => self.showing.set(shown),
+            Ok(shown) => Arc::new(shown),
             Err(e) => return self.host.note(Note::NoSysfs(e)),
         };
+        self.showing.set(&now);
         let node = self.nodes.get(at);
         if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &now.tree) {
             self.tell(may, node, before, now);

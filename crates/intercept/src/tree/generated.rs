@@ -68,22 +68,6 @@ pub(crate) enum Found {
     Outside(Vec<u8>),
 }
 
-/// An empty memfd that stands for a generated link that a program has opened (O_PATH, O_NOFOLLOW). The
-/// supervisor cannot install a descriptor of the link itself.
-#[derive(Debug)]
-struct LinkFile {
-    fd: OwnedFd,
-    id: FdIdentity,
-}
-
-impl LinkFile {
-    fn new() -> Result<Self, Errno> {
-        let fd = files::empty_file(c"link")?;
-        let (id, _) = raw::known(fd.as_fd())?;
-        Ok(Self { fd, id })
-    }
-}
-
 /// Bytes that one entry needs on a file system, at most.
 const ENTRY_BYTES: u64 = 4096;
 
@@ -116,8 +100,9 @@ pub(crate) struct Tree {
     devices: Vec<BusDevice>,
     /// The paths at which the generated part begins, even if they have no entry now.
     tops: Vec<String>,
-    /// Link files requested so far, by the links' paths.
-    link_files: Arc<Mutex<BTreeMap<String, LinkFile>>>,
+    /// Empty memfds that stand for links that programs have opened (O_PATH, O_NOFOLLOW), by the links' paths. The
+    /// supervisor cannot install a descriptor of the link itself.
+    link_files: Arc<Mutex<BTreeMap<String, OwnedFd>>>,
 }
 
 impl Tree {
@@ -499,19 +484,20 @@ impl Tree {
     pub(crate) fn link_file(&self, real: &[u8]) -> Option<Result<OwnedFd, Errno>> {
         let path = std::str::from_utf8(self.known_as(real)?).ok()?;
         matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
-            let mut files = lock(&self.link_files);
-            let file = match files.entry(path.to_owned()) {
+            let mut known = lock(&self.link_files);
+            let file = match known.entry(path.to_owned()) {
                 btree_map::Entry::Occupied(file) => file.into_mut(),
-                btree_map::Entry::Vacant(place) => place.insert(LinkFile::new()?),
+                btree_map::Entry::Vacant(place) => place.insert(files::empty_file(c"link")?),
             };
-            raw::reopen(file.fd.as_fd(), libc::O_RDONLY)
+            raw::reopen(file.as_fd(), libc::O_RDONLY)
         })
     }
 
     /// Returns the real path of the link that a descriptor represents.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
         let files = lock(&self.link_files);
-        let (path, _) = files.iter().find(|(_, file)| file.id == id)?;
+        let is_it = |file: &OwnedFd| raw::known(file.as_fd()).is_ok_and(|(known, _)| known == id);
+        let (path, _) = files.iter().find(|(_, file)| is_it(file))?;
         match self.find(path.as_bytes(), Links::Keep)? {
             Found::Inside(real) => Some(real),
             Found::Outside(_) => None,

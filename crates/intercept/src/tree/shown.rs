@@ -1,9 +1,9 @@
 //! The nodes' paths as programs see them, and their changes when a device is plugged or unplugged.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::kernel::{MayBlock, lock};
+use crate::kernel::MayBlock;
 use crate::tree::generated::Tree;
 use crate::tree::listing::Listings;
 use vb3_host::{Backend, Errno, Node, NodeId};
@@ -96,29 +96,26 @@ impl Shown {
 
 /// The files and nodes that are shown now. They are made when a program first needs them: many never do.
 #[derive(Debug, Default)]
-pub(crate) struct Showing {
-    now: RwLock<Option<Arc<Shown>>>,
-    /// Held while the first value is made, which takes the lock of all devices and writes files.
-    making: Mutex<()>,
-}
+pub(crate) struct Showing(OnceLock<RwLock<Arc<Shown>>>);
 
 impl Showing {
     /// Returns what is shown now. `None` if no program has needed it yet: all nodes are then present.
     pub(crate) fn made(&self) -> Option<Arc<Shown>> {
-        let now = self.now.read();
-        now.unwrap_or_else(PoisonError::into_inner).clone()
+        let now = self.0.get()?.read();
+        Some(Arc::clone(&now.unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Returns the files and nodes that are shown now, and makes them if no program has needed them yet.
     /// Meanwhile, other threads do not wait in [`made`](Self::made).
     pub(crate) fn made_by(&self, make: impl FnOnce() -> Shown) -> Arc<Shown> {
-        let _alone = lock(&self.making);
-        self.made().unwrap_or_else(|| self.set(make()))
+        let now = self.0.get_or_init(|| RwLock::new(make().into())).read();
+        Arc::clone(&now.unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set(&self, shown: Shown) -> Arc<Shown> {
-        let shown = Arc::new(shown);
-        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(now.insert(shown))
+    /// Replaces what is shown, after it was made.
+    pub(crate) fn set(&self, shown: &Arc<Shown>) {
+        if let Some(now) = self.0.get() {
+            *now.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(shown);
+        }
     }
 }
