@@ -238,8 +238,8 @@ impl<'a> Supervisor<'a> {
     fn sweep_sets(&self, may: &mut MayBlock) {
         let sweep = self.server(may).epolls.begin_sweep();
         if let Some(sweep) = sweep {
-            let swept = sweep.look(may);
-            self.server(may).epolls.end_sweep(swept);
+            let gone = sweep.look(may);
+            self.server(may).epolls.end_sweep(&sweep, gone);
         }
     }
 

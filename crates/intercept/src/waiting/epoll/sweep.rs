@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{Epolls, ObjectsInSets, SetFile, SetId};
+use super::{Epolls, ObjectsInSets, Set, SetFile, SetId};
 use crate::descriptors::holders;
 use crate::kernel::MayBlock;
 
@@ -24,24 +24,14 @@ pub(crate) struct Sweep {
     changes: u64,
 }
 
-/// Sets that no program holds.
-#[derive(Debug)]
-pub(crate) struct Swept {
-    gone: HashSet<SetId>,
-    changes: u64,
-}
-
 impl Sweep {
     /// Searches the descriptors of all programs, and returns the sets that no program holds.
-    pub(crate) fn look(self, may: &MayBlock) -> Swept {
+    pub(crate) fn look(&self, may: &MayBlock) -> HashSet<SetId> {
         let sets = self.sets.iter().map(|(id, set)| (id, set.fd.as_fd()));
         let objects = &self.objects;
         let held = holders::epoll_sets(may, sets, |pid, fd| objects.set_of(may, pid, fd));
         let all = self.sets.iter().map(|(id, _)| *id);
-        Swept {
-            gone: all.filter(|id| !held.contains(id)).collect(),
-            changes: self.changes,
-        }
+        all.filter(|id| !held.contains(id)).collect()
     }
 }
 
@@ -61,9 +51,9 @@ impl Epolls {
     }
 
     /// Ends a search: drops the sets that no program holds, unless they were used since the search began.
-    pub(crate) fn end_sweep(&mut self, swept: Swept) {
-        let Swept { mut gone, changes } = swept;
-        gone.retain(|id| self.sets.get(id).is_some_and(|set| set.used <= changes));
+    pub(crate) fn end_sweep(&mut self, sweep: &Sweep, mut gone: HashSet<SetId>) {
+        let is_unused = |set: &Set| set.used <= sweep.changes;
+        gone.retain(|id| self.sets.get(id).is_some_and(is_unused));
         self.by_file.retain(|_, entries| {
             entries.retain(|(set, _), _| !gone.contains(set));
             !entries.is_empty()
@@ -75,8 +65,8 @@ impl Epolls {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Objects;
     use super::super::tests::a_set;
-    use super::super::{Objects, Set};
     use super::*;
 
     /// Makes sets that only this process holds.
@@ -103,15 +93,12 @@ mod tests {
         let mut epolls = sets(FROM as u64);
         let sweep = epolls.begin_sweep().expect("it is time");
         assert!(epolls.begin_sweep().is_none(), "one at a time");
-        let swept = Swept {
-            gone: epolls.sets.keys().copied().collect(),
-            changes: sweep.changes,
-        };
+        let gone = epolls.sets.keys().copied().collect();
         epolls.changes += 1;
         if let Some(set) = epolls.sets.get_mut(&SetId(7)) {
             set.used = epolls.changes;
         }
-        epolls.end_sweep(swept);
+        epolls.end_sweep(&sweep, gone);
         assert!(epolls.sets.keys().eq([&SetId(7)]));
         assert!(epolls.begin_sweep().is_none() && epolls.sweep_at == 2);
     }
