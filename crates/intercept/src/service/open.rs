@@ -32,11 +32,7 @@ impl Supervisor<'_> {
         };
         let (dir, path, _) = path_args(n);
         let args = (dir, path, Links::of(flags, libc::O_NOFOLLOW));
-        let target = match how.difference(ResolveFlags::CACHED).is_empty() {
-            true => self.target_by(may, n, args),
-            false => self.target_under(may, n, args, how),
-        };
-        match target.try_into()? {
+        match self.target_by(may, n, args, how).try_into()? {
             Place::Sys(path) => {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;

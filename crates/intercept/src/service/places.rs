@@ -132,15 +132,16 @@ impl Supervisor<'_> {
 
     /// Finds the target of a call's path; `Native` if it is unreadable: the kernel then refuses the call.
     pub(crate) fn target(&self, may: &mut MayBlock, call: &Call<'_>) -> PathTarget {
-        self.target_by(may, call, path_args(call))
+        self.target_by(may, call, path_args(call), ResolveFlags::empty())
     }
 
-    /// As [`target`](Self::target), with these values of `path_args`.
+    /// As [`target`](Self::target), with these values of `path_args` and this `resolve` of openat2.
     pub(crate) fn target_by(
         &self,
         may: &mut MayBlock,
         call: &Call<'_>,
         (dir, addr, links): (i32, u64, Links),
+        how: ResolveFlags,
     ) -> PathTarget {
         let Ok(path) = call.read_str(may, addr, MAX) else {
             return PathTarget::Native;
@@ -153,7 +154,11 @@ impl Supervisor<'_> {
             path,
             links,
         };
-        match self.place_of(may, named) {
+        let place = match how.difference(ResolveFlags::CACHED).is_empty() {
+            true => self.place_of(may, named),
+            false => self.place_under(may, named, how),
+        };
+        match place {
             PathTarget::Node(_) if wants_directory => PathTarget::Fails(Errno(libc::ENOTDIR)),
             place => place,
         }
@@ -161,39 +166,18 @@ impl Supervisor<'_> {
 
     /// Finds the target of an openat2's path under its `resolve`. Returns `Native` if `resolve` forbids the way: the
     /// kernel then refuses the call.
-    pub(crate) fn target_under(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        (dir, addr, links): (i32, u64, Links),
-        how: ResolveFlags,
-    ) -> PathTarget {
-        let Ok(path) = call.read_str(may, addr, MAX) else {
+    fn place_under(&self, may: &mut MayBlock, named: Named<'_>, how: ResolveFlags) -> PathTarget {
+        let Some((start, _)) = self.start(may, None, named, how) else {
             return PathTarget::Native;
-        };
-        let is_scoped = how.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
-        let start = match path.starts_with(b"/") && !is_scoped {
-            true => Start::at_root(may, call.notif.tid, how),
-            false => Start::at(may, base_link(call.notif.tid, dir), how),
-        };
-        let Some(start) = start else {
-            return PathTarget::Native;
-        };
-        let named = Named {
-            call,
-            dir,
-            path: &path,
-            links,
         };
         // A forbidden way is found here even if the kernel does not know the way's end.
-        if start.open(may, &path, links).is_err_and(is_forbidden) {
+        let opened = start.open(may, named.path, named.links);
+        if opened.is_err_and(is_forbidden) {
             return PathTarget::Native;
         }
-        match self.search(may, start.clone(), named, |_, _| None) {
-            Some(_) if path.ends_with(b"/") => PathTarget::Fails(Errno(libc::ENOTDIR)),
-            Some(place) => place,
-            None => (self.generated_under(may, &start, named)).unwrap_or(PathTarget::Native),
-        }
+        let node = self.search(may, start.clone(), named, |_, _| None);
+        node.or_else(|| self.generated_under(may, &start, named))
+            .unwrap_or(PathTarget::Native)
     }
 
     /// Finds the node behind a path, or what `elsewhere` finds at an absolute path. The kernel resolves the path
@@ -287,7 +271,7 @@ impl Supervisor<'_> {
             let is_shown = view.as_ref().is_none_or(|view| view.shows(may, whole));
             Some(if is_shown { place } else { PathTarget::Native })
         };
-        let found = self.start(may, view.as_ref(), named);
+        let found = self.start(may, view.as_ref(), named, ResolveFlags::empty());
         let found =
             found.and_then(|(start, path)| self.search(may, start, named.at(&path), elsewhere));
         found.unwrap_or(PathTarget::Native)
@@ -299,9 +283,11 @@ impl Supervisor<'_> {
         may: &MayBlock,
         view: Option<&View>,
         named: Named<'_>,
+        how: ResolveFlags,
     ) -> Option<(Start, Vec<u8>)> {
-        let (tid, how) = (named.call.notif.tid, ResolveFlags::empty());
-        if named.path.starts_with(b"/") {
+        let tid = named.call.notif.tid;
+        let is_scoped = how.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT);
+        if named.path.starts_with(b"/") && !is_scoped {
             return Some((Start::at_root(may, tid, how)?, named.path.to_vec()));
         }
         let start = Start::at(may, base_link(tid, named.dir), how)?;
