@@ -5,7 +5,10 @@
     reason = "a Copier borrows a MayBlock token; pages for a device were touched before"
 )]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
 use crate::descriptors::Held;
@@ -106,14 +109,15 @@ impl<'m> Copier<'m> {
             return Ok(());
         }
         let remote = remote(addr, data.len())?;
-        let n = if self.method == CopyMethod::Files {
+        let is_whole = if self.method == CopyMethod::Files {
             let file = Opened::new(self.tid, addr, data.len(), Access::Write)?;
-            write_at(&file.mem, addr, data.get(..file.len).unwrap_or_default())
+            let allowed = data.get(..file.len).unwrap_or_default();
+            file.mem.write_all_at(allowed, addr).is_ok() && file.len == data.len()
         } else {
             let local = local(data.as_ptr().cast_mut(), data.len());
-            vm_call(libc::process_vm_writev, self.tid, &[local], &[remote])?
+            vm_call(libc::process_vm_writev, self.tid, &[local], &[remote])? == data.len()
         };
-        (n == data.len()).then_some(()).ok_or(Errno(libc::EFAULT))
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     /// Copies several pieces to the memory in order, with one system call. Returns false if the call did not copy
@@ -185,7 +189,7 @@ fn vm_call(
 /// A `mem` file, opened for one access only. After an exec, an open file would still refer to the old memory,
 /// which another process may use: a parent that waits in vfork.
 struct Opened {
-    mem: OwnedFd,
+    mem: File,
     /// Number of bytes from the requested address on that the program itself may read or write.
     len: usize,
 }
@@ -203,41 +207,18 @@ impl Opened {
         };
         let mem = raw::open(format!("/proc/{tid}/mem"), flags);
         Ok(Self {
-            mem: mem.map_err(fault)?,
+            mem: mem.map_err(fault)?.into(),
             len: usize::try_from(allowed).unwrap_or(len).min(len),
         })
     }
 }
 
 /// Reads from a `mem` file up to the first unreadable page. Returns how many bytes were read.
-fn read_at(mem: impl AsFd, addr: u64, out: &mut [u8]) -> usize {
-    all(addr, out.len(), |done, at| {
-        rustix::io::pread(&mem, out.get_mut(done..).unwrap_or_default(), at)
-    })
-}
-
-/// Writes to a `mem` file up to the first unwritable page. Returns how many bytes were written.
-fn write_at(mem: impl AsFd, addr: u64, data: &[u8]) -> usize {
-    all(addr, data.len(), |done, at| {
-        rustix::io::pwrite(&mem, data.get(done..).unwrap_or_default(), at)
-    })
-}
-
-/// Repeats `some` until `len` bytes are transferred or it fails. `some` gets the number of bytes done
-/// so far and the address of the next one. Returns the total.
-fn all(
-    addr: u64,
-    len: usize,
-    mut some: impl FnMut(usize, u64) -> Result<usize, rustix::io::Errno>,
-) -> usize {
+fn read_at(mem: &File, addr: u64, out: &mut [u8]) -> usize {
     let mut done = 0;
-    while done < len {
-        let at = addr.checked_add(done as u64);
-        let Some(at) = at.filter(|at| i64::try_from(*at).is_ok()) else {
-            break;
-        };
-        match some(done, at) {
-            Err(rustix::io::Errno::INTR) => {}
+    while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match mem.read_at(rest, addr.saturating_add(done as u64)) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(n) => done += n,
         }
@@ -265,7 +246,7 @@ fn remote(addr: u64, iov_len: usize) -> Result<libc::iovec, Errno> {
 #[derive(Debug)]
 pub(crate) struct ProcFiles {
     pub(super) pid: u32,
-    mem: OwnedFd,
+    mem: File,
     pub(super) maps: OwnedFd,
     /// The files given to programs. Mappings of them are device memory.
     held: Arc<Mutex<Held>>,
@@ -276,20 +257,20 @@ impl ProcFiles {
         let open = |name: &str, flags| raw::open(format!("/proc/{pid}/{name}"), flags);
         Ok(Self {
             pid,
-            mem: open("mem", libc::O_RDWR)?,
+            mem: open("mem", libc::O_RDWR)?.into(),
             maps: open("maps", libc::O_RDONLY)?,
             held,
         })
     }
 
     pub(super) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let is_whole = read_at(&self.mem, addr, out) == out.len();
-        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
+        let read = self.mem.read_exact_at(out, addr);
+        read.map_err(|_| Errno(libc::EFAULT))
     }
 
     pub(super) fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let is_whole = write_at(&self.mem, addr, data) == data.len();
-        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
+        let written = self.mem.write_all_at(data, addr);
+        written.map_err(|_| Errno(libc::EFAULT))
     }
 
     pub(super) fn is_device(&self, map: &Mapping<'_>) -> bool {
