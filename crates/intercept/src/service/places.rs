@@ -312,21 +312,16 @@ impl Supervisor<'_> {
         if path.is_empty() {
             return Some(PathTarget::Native);
         }
-        let absolute = path.first() == Some(&b'/');
-        let may_be_ours = !absolute && self.may_be_ours(may, path);
         // In a generated directory, `..` can lead to a directory of the system.
         let goes_up = || path.split(|&b| b == b'/').any(|part| part == b"..");
-        let seen = if absolute {
+        let seen = if path.starts_with(b"/") {
             path.to_vec()
-        } else if may_be_ours || goes_up() {
+        } else if self.may_be_ours(may, path) || goes_up() {
             let Some(base) = base_of(call.notif.tid, dir) else {
                 return Some(PathTarget::Native);
             };
-            match self.as_programs_know(&base) {
-                Some(known) => [known.as_slice(), path].join(&b'/'),
-                None if may_be_ours => [base.as_slice(), path].join(&b'/'),
-                None => Vec::new(),
-            }
+            let base = self.as_programs_know(&base).unwrap_or(base);
+            [base.as_slice(), path].join(&b'/')
         } else {
             Vec::new()
         };
@@ -399,19 +394,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the node or generated file at a normalised absolute path, if there is one.
+    /// Finds the node at a normalised absolute path outside the generated tree, if there is one.
     fn known(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
-        let path = named.path;
-        if let Some(node) = self.node_named(path) {
-            return Some(self.node_place(node));
+        match self.node_named(named.path) {
+            Some(node) => Some(self.node_place(node)),
+            None => self.descriptor(may, named),
         }
-        if let Some(shown) = self.shown_at(may, path)
-            && let Some(tree) = &shown.tree
-            && let Some(Found::Inside(real)) = tree.find(path, named.links)
-        {
-            return Some(PathTarget::Sys(real));
-        }
-        self.descriptor(may, named)
     }
 
     /// Finds the node of a device file behind a path of a descriptor (/proc/PID/fd, /dev/fd, /dev/stdin).
