@@ -193,12 +193,6 @@ impl Procs {
         }
     }
 
-    /// Returns a duplicate of a thread's descriptor. `None` if the kernel refuses to borrow it.
-    pub(crate) fn hold(&self, thread: &Thread, fd: i32) -> Option<OwnedFd> {
-        let may = self.no_borrow.is_none() && thread.has_own_pidfd;
-        may.then(|| raw::pidfd_getfd(thread.pidfd.as_fd(), fd).ok())?
-    }
-
     /// Looks up a descriptor's file by its path in /proc. `copy` is a duplicate of the process's descriptor
     /// with this number. The duplicate is dropped if the thread has another file at the number.
     fn look_by_path(place: (u32, i32), copy: Option<Borrowed>) -> Result<OpenFile, Errno> {

@@ -1,14 +1,13 @@
 //! Selects the handler of each call. Contains the handlers of ioctl and lseek.
 
 use crate::descriptors::{Target, Watched};
-use crate::kernel::{lock, nr, procs, raw, vma};
+use crate::kernel::{Borrowed, lock, nr, procs, vma};
 use crate::note::Note;
 use crate::process::{Notif, Reply};
 use crate::service::transfers::Moves;
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
-use std::os::fd::AsFd as _;
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
@@ -124,16 +123,13 @@ impl Server<'_> {
         // Borrows the file, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
-            hold = call.hold(fd);
-            let flags = match &hold {
-                Some(hold) => raw::status_flags(hold.as_fd()),
-                None => call.look(fd).and_then(|look| look.flags()),
-            };
-            let flags = flags.inspect_err(|_| {
+            let look = call.look(fd).and_then(|look| Ok((look.flags()?, look.fd)));
+            let (flags, file) = look.inspect_err(|_| {
                 if let Watched::Device(file) = on {
                     backend.abandon(file, call.call());
                 }
             })?;
+            hold = file.and_then(Borrowed::into_memory);
             if let Watched::Device(file) = on
                 && flags & libc::O_NONBLOCK != 0
             {

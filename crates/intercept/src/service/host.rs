@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::{self, Given, Held, LockTable, Table, files};
+use crate::descriptors::{Given, Held, LockTable, Table, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
 use crate::memory::{Copier, Known, Pins, ProcFiles, Space, UserMemory};
 use crate::note::Note;
@@ -430,14 +430,7 @@ impl<'a> Call<'a> {
 
     /// Returns a duplicate of the caller's descriptor of a device or a buffer, or `None` if it cannot be borrowed.
     pub(crate) fn hold(&self, fd: i32) -> Option<OwnedFd> {
-        let thread = self.thread().ok()?;
-        // Without an entry, the number may belong to another file by now, whose close may wait.
-        let is_known = self
-            .table
-            .is_some_and(|table| matches!(table.get(thread.tid, fd), descriptors::Known::Names(_)));
-        let held = is_known.then(|| self.host.procs.hold(&thread, fd));
-        let look = || self.look(fd).ok()?.fd.and_then(Borrowed::into_memory);
-        held.flatten().or_else(look)
+        self.look(fd).ok()?.fd.and_then(Borrowed::into_memory)
     }
 
     /// Returns a duplicate of the caller's descriptor. Fails with EBADF, and the errors of

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use vb3_host::{Caller, Errno};
 
 use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
-use crate::kernel::{Borrowed, raw};
+use crate::kernel::raw;
 use crate::process::Reply;
 use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::field;
@@ -131,10 +131,8 @@ impl Server<'_> {
             }
             Err(Errno(libc::EAGAIN)) if waits => {
                 self.check_deadlock(&lock)?;
-                let hold = n.look(n.int(0))?.fd;
-                let hold = hold.and_then(Borrowed::into_memory);
-                let kind = Kind::Lock(lock);
-                Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))
+                let waiting = Waiting::new(n, Kind::Lock(lock), n.hold(n.int(0)));
+                Ok(Verdict::Wait(Box::new(waiting)))
             }
             Err(e) => Err(e.into()),
         }
