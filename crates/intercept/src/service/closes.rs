@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
-/// Returns the first and the last number of the range that a call closes.
+/// Returns the first and the last number of the range that a call closes. `None` if it only sets FD_CLOEXEC.
 fn numbers_of(n: &Notif) -> Option<Numbers> {
     let (first, second) = (n.uint(0), n.uint(1));
     match n.nr {
@@ -79,13 +79,8 @@ impl Supervisor<'_> {
 impl Server<'_> {
     /// Serves close and close_range.
     pub(crate) fn close(&mut self, n: &Call<'_>) -> Verdict {
-        match numbers_of(n) {
-            Some(numbers) => self.before_close(n, numbers),
-            // close_range only sets FD_CLOEXEC.
-            None => {
-                let numbers = (n.uint(0), n.uint(1));
-                self.table.close(n.tid, numbers, None, Vec::new());
-            }
+        if let Some(numbers) = numbers_of(n) {
+            self.before_close(n, numbers);
         }
         Verdict::native()
     }
