@@ -17,7 +17,8 @@ use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use crate::kernel::{MayBlock, arch, lock, raw};
 use crate::memory::CREATE_FLAGS;
 use crate::process::rewrite;
-use crate::process::{ERESTARTNOINTR, InStead, Left, Listener, Notif, PASS, Reply};
+use crate::process::{ERESTARTNOINTR, InStead, Listener, Notif, PASS, Reply};
+use crate::program::ExitReport;
 use vb3_host::Errno;
 
 /// Maximum number of descriptors in one message (the kernel's limit).
@@ -85,7 +86,7 @@ pub(crate) fn ask(
     n: &Notif,
     asked: Asked<'_>,
     keep: impl FnOnce(Lent),
-) -> Result<Left, Errno> {
+) -> Result<Option<ExitReport>, Errno> {
     let (ours, theirs) = raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
     let page = raw::memfd(c"vb3-lend")?;
     let len = arch::page_size();
@@ -118,7 +119,7 @@ pub(crate) fn ask(
     if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
         return Ok(stopped.close(may, &[remote_page, remote_socket]));
     }
-    let (_, left) = stopped.in_its_stead(may, |thread| {
+    let (_, ended) = stopped.in_its_stead(may, |thread| {
         let made = match asked.watch {
             true => Some(thread.call(libc::SYS_userfaultfd, [CREATE_FLAGS, 0, 0, 0, 0, 0])?),
             false => None,
@@ -137,7 +138,7 @@ pub(crate) fn ask(
         keep(lent(files, watch));
         Some(())
     });
-    Ok(left)
+    Ok(ended)
 }
 
 fn number(fd: i32) -> u64 {

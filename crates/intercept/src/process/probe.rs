@@ -135,7 +135,7 @@ impl Powers {
         self.ptrace = seized.map(|stopped| {
             // If the answer failed, `suffice` fails, and the child is killed.
             if sent.is_ok() {
-                stopped.release(may).wait(may);
+                stopped.release(may);
             }
         });
     }

@@ -34,30 +34,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
 
-/// How a thread was released.
-#[derive(Debug)]
-pub(crate) enum Left {
-    /// The thread continues (`None`), or has ended.
-    Free(Option<ExitReport>),
-    /// The thread has not stopped yet, and cannot be released before it stops.
-    Stray(Stopped),
-}
-
-impl Left {
-    /// Waits for a thread that has not stopped yet, and releases it. Returns how the thread ended, if it did.
-    pub(crate) fn wait(mut self, may: &MayBlock) -> Option<ExitReport> {
-        loop {
-            match self {
-                Self::Free(ended) => return ended,
-                Self::Stray(stray) => {
-                    self = stray.free_stray().map_or_else(Self::Stray, Self::Free);
-                }
-            }
-            may_block::sleep(may, RETRY_INTERVAL);
-        }
-    }
-}
-
 /// A seized thread that stops before its call restarts.
 #[derive(Debug)]
 pub(crate) struct Stopped {
@@ -259,30 +235,23 @@ impl Stopped {
         }
     }
 
-    fn leave(mut self, signal: i32) -> Left {
+    /// Releases the thread, once it has stopped. Returns how it ended, if it did.
+    fn leave(mut self, may: &MayBlock, signal: i32) -> Option<ExitReport> {
         self.detach(signal);
-        if self.done {
-            Left::Free(self.ended)
-        } else {
-            self.due = 0;
-            Left::Stray(self)
+        self.due = 0;
+        while !self.done {
+            may_block::sleep(may, RETRY_INTERVAL);
+            if let TraceeState::Stop(stop) = self.look() {
+                self.detach(stop.signal());
+            }
         }
-    }
-
-    /// Releases a stray thread that has stopped or ended by now. Returns a thread that still runs as error.
-    fn free_stray(mut self) -> Result<Option<ExitReport>, Self> {
-        match self.look() {
-            TraceeState::OnItsWay => return Err(self),
-            TraceeState::Stop(stop) => self.detach(stop.signal()),
-            TraceeState::Gone => {}
-        }
-        Ok(self.ended)
+        self.ended
     }
 
     /// Waits for the first stop and releases the thread unchanged.
-    pub(crate) fn release(mut self, may: &MayBlock) -> Left {
+    pub(crate) fn release(mut self, may: &MayBlock) -> Option<ExitReport> {
         let signal = self.next_stop(may).map_or(0, Stop::signal);
-        self.leave(signal)
+        self.leave(may, signal)
     }
 
     /// Makes the thread execute another call instead of its own, and then close a descriptor. The thread's
@@ -292,7 +261,7 @@ impl Stopped {
         may: &MayBlock,
         (nr, args): (libc::c_long, [u64; 6]),
         fd: i32,
-    ) -> (Option<()>, Left) {
+    ) -> (Option<()>, Option<ExitReport>) {
         self.with_signals_held(may, |thread, before| {
             let _in_registers = thread.call(nr, args)?;
             let mut after = Regs::of(thread.thread.tid)?;
@@ -306,12 +275,12 @@ impl Stopped {
     }
 
     /// Makes the thread close descriptors, and then repeat its call.
-    pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
-        let (_, left) = self.in_its_stead(may, |thread| {
+    pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Option<ExitReport> {
+        let (_, ended) = self.in_its_stead(may, |thread| {
             let mut fds = fds.iter();
             fds.try_for_each(|fd| thread.close(fd.cast_unsigned().into()))
         });
-        left
+        ended
     }
 
     /// Makes the thread execute other calls before it repeats its own, with all signals blocked.
@@ -319,7 +288,7 @@ impl Stopped {
         self,
         may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
-    ) -> (Option<T>, Left) {
+    ) -> (Option<T>, Option<ExitReport>) {
         self.with_signals_held(may, |thread, _| {
             let done = calls(thread);
             // Whether or not the calls succeeded, the thread then repeats its own call.
@@ -337,7 +306,7 @@ impl Stopped {
         mut self,
         may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>, &Regs) -> Option<T>,
-    ) -> (Option<T>, Left) {
+    ) -> (Option<T>, Option<ExitReport>) {
         let done = self.next_stop(may).and_then(|stop| {
             self.due = stop.signal();
             let before = Regs::of(self.tid)?;
@@ -345,14 +314,14 @@ impl Stopped {
             let (thread, again) = (&mut self, before.again());
             calls(&mut InStead { thread, may, again }, &before)
         });
-        (done, self.leave(0))
+        (done, self.leave(may, 0))
     }
 
     /// Runs the restarted ppoll or pselect6 without descriptors: argument `i`, their count, is zero. Restores
     /// the arguments at the call's exit, before the kernel delivers a signal.
-    pub(crate) fn run_without(mut self, may: &MayBlock, i: usize) -> Left {
+    pub(crate) fn run_without(mut self, may: &MayBlock, i: usize) -> Option<ExitReport> {
         let signal = self.run_without_at_stop(may, i).unwrap_or(0);
-        self.leave(signal)
+        self.leave(may, signal)
     }
 
     fn run_without_at_stop(&mut self, may: &MayBlock, i: usize) -> Option<i32> {
@@ -444,8 +413,8 @@ impl Stopped {
         let _gone_on = self.resume(libc::PTRACE_CONT, signal);
     }
 
-    pub(crate) fn free(self) -> Left {
-        self.leave(0)
+    pub(crate) fn free(self, may: &MayBlock) -> Option<ExitReport> {
+        self.leave(may, 0)
     }
 
     pub(crate) fn tid(&self) -> u32 {

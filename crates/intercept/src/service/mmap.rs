@@ -135,7 +135,7 @@ impl Supervisor<'_> {
     ) -> bool {
         let listener = &self.host.listener;
         let mut is_lost = false;
-        let left = match installed {
+        let ended = match installed {
             Err(e) => {
                 // The thread stops only after the answer.
                 listener.answer(n.id, e.into());
@@ -145,12 +145,12 @@ impl Supervisor<'_> {
                 stopped.close(may, &[fd])
             }
             Ok(fd) => {
-                let (done, left) = stopped.replace(may, call(fd.cast_unsigned().into()), fd);
+                let (done, ended) = stopped.replace(may, call(fd.cast_unsigned().into()), fd);
                 is_lost = done.is_none();
-                left
+                ended
             }
         };
-        self.left(may, n.tid, left);
+        self.left(may, n.tid, ended);
         is_lost
     }
 }

@@ -20,9 +20,8 @@ use std::time::{Duration, Instant};
 use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, procs, raw};
 use crate::memory::{Copier, CopyMethod};
 use crate::note::Note;
-use crate::process::{
-    ERESTARTNOINTR, InStead, Left, Notif, PASS, Reply, Stopped, TraceeState, rewrite,
-};
+use crate::process::{ERESTARTNOINTR, InStead, Notif, PASS, Reply, Stopped, TraceeState, rewrite};
+use crate::program::ExitReport;
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 
@@ -109,8 +108,8 @@ struct Threads {
     asked: HashSet<u32>,
     on_their_way: Vec<Stopped>,
     stopped: Vec<Stopped>,
-    /// The threads that were released or have ended.
-    gone: Vec<(u32, Left)>,
+    /// The threads that were released, and how those ended that did.
+    gone: Vec<(u32, Option<ExitReport>)>,
     /// The process's entry in `Revoking::owed`, once it is taken out. Later revocations need another stop.
     owed: Option<Owed>,
 }
@@ -209,8 +208,8 @@ impl<'a> Supervisor<'a> {
             may_block::join(may, stops).unwrap_or(Err(Errno(libc::EIO)))
         });
         lock(&self.revoking.held).retain(|tid| !threads.asked.contains(tid));
-        for (tid, left) in threads.gone {
-            self.left(may, tid, left);
+        for (tid, ended) in threads.gone {
+            self.left(may, tid, ended);
         }
         let owed = threads.owed;
         let owed = owed.or_else(|| lock(&self.revoking.owed).remove(&pid));
@@ -235,7 +234,7 @@ impl<'a> Supervisor<'a> {
             (threads.owed.as_ref()).map_or(Ok(()), |owed| take(may, thread, &owed.files))
         });
         for thread in core::mem::take(&mut threads.stopped) {
-            threads.gone.push((thread.tid(), thread.free()));
+            threads.gone.push((thread.tid(), thread.free(may)));
         }
         taken
     }
@@ -248,7 +247,7 @@ impl<'a> Supervisor<'a> {
         let mut looked = began;
         loop {
             let seized = self.seize_new(pid, threads);
-            threads.look();
+            threads.look(may);
             if !threads.stopped.is_empty() {
                 let first = *first.get_or_insert_with(Instant::now);
                 if threads.on_their_way.is_empty() && seized == Ok(false)
@@ -313,12 +312,12 @@ impl<'a> Supervisor<'a> {
 
 impl Threads {
     /// Moves threads that have stopped or ended to the corresponding lists.
-    fn look(&mut self) {
+    fn look(&mut self, may: &MayBlock) {
         for mut thread in core::mem::take(&mut self.on_their_way) {
             match thread.find() {
                 TraceeState::OnItsWay => self.on_their_way.push(thread),
                 TraceeState::Stop(_) => self.stopped.push(thread),
-                TraceeState::Gone => self.gone.push((thread.tid(), thread.free())),
+                TraceeState::Gone => self.gone.push((thread.tid(), thread.free(may))),
             }
         }
     }

@@ -23,9 +23,8 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, World, lock, nr};
 use crate::note::Note;
-use crate::process::{
-    Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, nudge, rewrite,
-};
+use crate::process::{Asked, ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
+use crate::program::ExitReport;
 use crate::service::pool::{Admission, Part, Term, Work};
 use crate::service::serve::{How, Job};
 use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
@@ -344,8 +343,8 @@ impl<'a> Supervisor<'a> {
         };
         let keep = |lent: Lent| self.lent.keep(n.tid, lent);
         match lend::ask(may, &self.host.listener, n, asked, keep) {
-            Ok(left) => {
-                self.left(may, n.tid, left);
+            Ok(ended) => {
+                self.left(may, n.tid, ended);
                 true
             }
             Err(_) if self.stops_first(n) => true,
@@ -579,18 +578,18 @@ impl<'a> Supervisor<'a> {
             self.host.listener.send(n.id, reply).is_ok()
         });
         // If the answer fails, the thread has ended or a debugger has it.
-        let left = match (stopped, count) {
+        let ended = match (stopped, count) {
             (Some(stopped), Some(count)) if restarted => stopped.run_without(may, count),
             (Some(stopped), _) => stopped.release(may),
             (None, _) => return,
         };
-        self.left(may, n.tid, left);
+        self.left(may, n.tid, ended);
     }
 
-    /// Records the end of a released thread. Waits for and releases a thread that has not stopped yet.
-    pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
+    /// Records the end of a released thread, if it has ended.
+    pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, ended: Option<ExitReport>) {
         // Only the tracer gets the exit status of a thread that ends while it is traced.
-        if let Some(ended) = left.wait(may)
+        if let Some(ended) = ended
             && tid == self.main
         {
             self.step(may, |server| server.main_ended(ended));
