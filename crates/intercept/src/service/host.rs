@@ -150,13 +150,13 @@ impl Events {
     /// Maximum number of events per call of [`take`](Self::take).
     pub(crate) const AT_ONCE: usize = 64;
 
-    /// Appends pending events to `out`, at most [`AT_ONCE`](Self::AT_ONCE).
-    pub(crate) fn take(&self, out: &mut Vec<Event>) {
+    /// Returns pending events, at most [`AT_ONCE`](Self::AT_ONCE).
+    pub(crate) fn take(&self) -> Vec<Event> {
         let mut events = [const { MaybeUninit::uninit() }; Self::AT_ONCE];
-        let Ok((events, _)) = epoll::wait(&self.0, &mut events, Some(&Timespec::default())) else {
-            return;
-        };
-        out.extend(events.iter().filter_map(|e| Event::decode(e.data.u64())));
+        let taken = epoll::wait(&self.0, &mut events, Some(&Timespec::default()));
+        let taken = taken.map_or(&mut [][..], |(events, _)| events);
+        let all = taken.iter().map(|event| event.data.u64());
+        all.filter_map(Event::decode).collect()
     }
 }
 

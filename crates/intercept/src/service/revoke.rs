@@ -45,8 +45,8 @@ const NOEXEC_SEAL: libc::c_uint = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Revoking {
-    /// Threads that were asked to stop and are not released yet.
-    held: Mutex<HashSet<u32>>,
+    /// Threads that were asked to stop and are not released yet, with their processes.
+    held: Mutex<HashMap<u32, u32>>,
     /// The processes that are being stopped.
     owed: Mutex<HashMap<u32, Owed>>,
 }
@@ -98,14 +98,13 @@ impl Revoking {
 
     /// Returns whether a thread was asked to stop for a revocation, and is not released yet.
     pub(crate) fn holds(&self, tid: u32) -> bool {
-        lock(&self.held).contains(&tid)
+        lock(&self.held).contains_key(&tid)
     }
 }
 
 /// The threads of a process that were asked to stop.
 #[derive(Default)]
 struct Threads {
-    asked: HashSet<u32>,
     on_their_way: Vec<Stopped>,
     stopped: Vec<Stopped>,
     /// The threads that were released, and how those ended that did.
@@ -145,7 +144,7 @@ impl<'a> Supervisor<'a> {
     /// case this function also answers the call: the thread stops, and then repeats the call.
     pub(crate) fn stops_first(&self, n: &Notif) -> bool {
         let held = lock(&self.revoking.held);
-        let stops = held.contains(&n.tid);
+        let stops = held.contains_key(&n.tid);
         if stops {
             self.host.listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
         }
@@ -207,7 +206,7 @@ impl<'a> Supervisor<'a> {
             let stops = stops.map_err(|_| Errno(libc::EAGAIN))?;
             may_block::join(may, stops).unwrap_or(Err(Errno(libc::EIO)))
         });
-        lock(&self.revoking.held).retain(|tid| !threads.asked.contains(tid));
+        lock(&self.revoking.held).retain(|_, of| *of != pid);
         for (tid, ended) in threads.gone {
             self.left(may, tid, ended);
         }
@@ -283,15 +282,14 @@ impl<'a> Supervisor<'a> {
         let mut refused = None;
         let mut seized = false;
         for tid in threads_of(pid) {
-            if threads.asked.contains(&tid) {
+            // Locked until the insertion: a call that cannot seize the thread must find it in this table.
+            let mut held = lock(&self.revoking.held);
+            if held.contains_key(&tid) {
                 continue;
             }
-            // Locked until the insertion: a call that cannot seize the thread must find it in this set.
-            let mut held = lock(&self.revoking.held);
             match rewrite::seize(tid) {
                 Ok(thread) => {
-                    held.insert(tid);
-                    threads.asked.insert(tid);
+                    held.insert(tid, pid);
                     threads.on_their_way.push(thread);
                     seized = true;
                 }

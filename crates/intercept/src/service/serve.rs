@@ -295,8 +295,7 @@ impl Server<'_> {
 
     /// Handles pending events of the supervisor's epoll set. Returns their number.
     pub(crate) fn take_events(&mut self) -> usize {
-        let mut events = Vec::new();
-        self.host.events.take(&mut events);
+        let events = self.host.events.take();
         let count = events.len();
         let mut tick = false;
         for event in events {

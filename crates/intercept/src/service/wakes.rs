@@ -81,9 +81,7 @@ mod tests {
 
     /// Returns the ids of the readable files.
     fn ready(wakes: &mut WakeSet, set: &Events) -> Vec<Option<u64>> {
-        let mut events = Vec::new();
-        set.take(&mut events);
-        let ids = events.into_iter().map(|event| match event {
+        let ids = set.take().into_iter().map(|event| match event {
             Event::Wake(number) => wakes.note_readable(number),
             other => panic!("{other:?}"),
         });
