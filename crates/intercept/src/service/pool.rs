@@ -258,19 +258,17 @@ impl Pool {
         }
     }
 
-    /// Records that a job is done. Returns the next job that was held back for its process.
-    pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
+    /// Records that a job is done. The next job that was held back for its process may now begin.
+    pub(crate) fn done(&self, work: Work) {
         let mut inner = lock(&self.inner);
         let at = inner.at.remove(&work.0);
-        let next = at.and_then(|at| {
-            let (pid, job) = inner.next_after(at.pid)?;
-            Some((inner.begin(at.tid, pid, job.notif.nr), job))
-        });
+        if let Some(job) = at.and_then(|at| inner.next_after(at.pid)) {
+            inner.jobs.push_front(job);
+        }
         self.busy.store(inner.at.len(), Ordering::Release);
         if !inner.jobs.is_empty() {
             self.work.notify_one();
         }
-        next
     }
 
     /// Returns whether the thread with this term is still the receiver.

@@ -249,17 +249,9 @@ impl<'a> Supervisor<'a> {
         loop {
             match self.pool.next() {
                 Part::Receive(term) => self.receive(may, term),
-                Part::Work(work, job) => self.work_on(may, work, job),
+                Part::Work(work, job) => self.do_job(may, work, job),
                 Part::End => return,
             }
-        }
-    }
-
-    /// Does a job, and then each job that the end of the previous one has released.
-    fn work_on(&self, may: &mut MayBlock, work: Work, job: Job) {
-        let mut next = Some((work, job));
-        while let Some((work, job)) = next {
-            next = self.do_job(may, work, job);
         }
     }
 
@@ -303,16 +295,12 @@ impl<'a> Supervisor<'a> {
                 self.serve(may, &n);
             }
             if let Some(work) = self.pool.step_out(term) {
-                if let Some((work, job)) = self.pool.done(work) {
-                    self.work_on(may, work, job);
-                }
-                return;
+                return self.pool.done(work);
             }
         }
     }
 
-    /// Does a job. Returns the job that waited for the end of this one, if any.
-    fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
+    fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) {
         let How::Reply(reply) = job.how else {
             self.do_part(may, job);
             return self.pool.done(work);
@@ -321,9 +309,8 @@ impl<'a> Supervisor<'a> {
         let reply = self.copied_out(may, &job.notif, reply);
         // The part that may stall is over. A program calls again as soon as it has its answer.
         // If this thread were still recorded as busy, another thread would have to receive that call.
-        let next = self.pool.done(work);
+        self.pool.done(work);
         self.host.listener.answer(job.notif.id, reply);
-        next
     }
 
     /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
