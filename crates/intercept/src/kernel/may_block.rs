@@ -152,10 +152,6 @@ pub(crate) fn stat(_: &MayBlock, path: impl Arg, flags: i32) -> Result<rustix::f
     raw::stat_any(path, flags)
 }
 
-pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
-    raw::fstat(fd)
-}
-
 /// Returns the magic number of an open file's file system.
 pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(fd).ok()?.f_type.cast_unsigned())

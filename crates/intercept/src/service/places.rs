@@ -5,7 +5,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Supervisor};
 use crate::tree::{
     Found, HOPS, Links, MAX, PathTarget, Tree, View, base_link, base_of, file_name, is_plain,
-    normalise, of_dir, of_path, split_last, through,
+    normalise, of_path, split_last, through,
 };
 use rustix::fs::{OFlags, ResolveFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -204,7 +204,8 @@ impl Supervisor<'_> {
                 parts => parts,
             };
             let dir = start.open(may, parent, Links::Follow).ok()?;
-            if let Some(node) = self.node_at(may, of_dir(may, dir.as_fd())?, name) {
+            let (id, _) = raw::known(dir.as_fd()).ok()?;
+            if let Some(node) = self.node_at(may, id, name) {
                 return Some(self.node_place(node));
             }
             if named.links == Links::Keep {

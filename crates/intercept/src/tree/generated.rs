@@ -498,10 +498,7 @@ impl Tree {
         let files = lock(&self.link_files);
         let is_it = |file: &OwnedFd| raw::known(file.as_fd()).is_ok_and(|(known, _)| known == id);
         let (path, _) = files.iter().find(|(_, file)| is_it(file))?;
-        match self.find(path.as_bytes(), Links::Keep)? {
-            Found::Inside(real) => Some(real),
-            Found::Outside(_) => None,
-        }
+        self.real_of(path.as_bytes())
     }
 
     /// Returns the entries at which the generated part begins, each with its type for listings.

@@ -18,4 +18,4 @@ pub(crate) use path::{
 };
 pub(crate) use shown::{Showing, Shown, Told};
 pub(crate) use uevent::Uevent;
-pub(crate) use view::{View, of_dir, of_path};
+pub(crate) use view::{View, of_path};

@@ -22,11 +22,6 @@ pub(crate) fn of_path(may: &MayBlock, path: impl Arg) -> Option<FdIdentity> {
     Some(raw::identity(&stat))
 }
 
-pub(crate) fn of_dir(may: &MayBlock, dir: BorrowedFd<'_>) -> Option<FdIdentity> {
-    let stat = may_block::fstat(may, dir).ok()?;
-    Some(raw::identity(&stat))
-}
-
 impl View {
     /// Returns thread `tid`'s view, or `None` if the view is the supervisor's or cannot be opened.
     pub(crate) fn of(may: &MayBlock, tid: u32) -> Option<Self> {
@@ -62,6 +57,6 @@ impl View {
         if first == b"sys" {
             return may_block::kind_of_system(may, &dir) == Some(SYSFS);
         }
-        of_dir(may, dir.as_fd()) == of_path(may, top)
+        raw::known(dir.as_fd()).ok().map(|(id, _)| id) == of_path(may, top)
     }
 }
