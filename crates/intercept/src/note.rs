@@ -13,11 +13,8 @@ pub enum Note {
     NoSyncWakeUp,
     /// Threads cannot be stopped (PTRACE_SEIZE refused), so buffers cannot be mapped.
     NoStop(Errno),
-    /// The supervisor is not allowed to read a process's memory, so the process sees no devices.
-    Unreadable {
-        /// The process.
-        pid: u32,
-    },
+    /// The supervisor is not allowed to read this process's memory, so the process sees no devices.
+    Unreadable(u32),
     /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
     /// work on device files. A poll of device files and other descriptors sees the device files only.
     NoBorrow(Errno),
@@ -36,11 +33,8 @@ pub enum Note {
         /// The errno of PTRACE_SEIZE; EPERM if strace or a debugger is attached.
         errno: Errno,
     },
-    /// A thread did not reach the expected ptrace stop while its mmap was rewritten.
-    MapLost {
-        /// The thread.
-        tid: u32,
-    },
+    /// This thread did not reach the expected ptrace stop while its mmap was rewritten.
+    MapLost(u32),
     /// Mappings of revoked memory stay, since the process cannot be made to replace them.
     MappingsStay {
         /// The process.
@@ -60,11 +54,8 @@ pub enum Note {
         /// The copy's number, 3 or more.
         number: u32,
     },
-    /// A 32-bit program opens files. It sees the system's devices instead of the simulated ones.
-    OtherCalls {
-        /// The process.
-        pid: u32,
-    },
+    /// This process of a 32-bit program opens files. It sees the system's devices instead of the simulated ones.
+    OtherCalls(u32),
     /// Calls of a process are blocked by a page (userfaultfd) or a file system (FUSE) that a program serves.
     Stalled {
         /// The process.
@@ -143,7 +134,7 @@ impl fmt::Display for Note {
                  --cap-add SYS_PTRACE; or let the program use read() or user pointers)",
                 text(errno)
             ),
-            Self::Unreadable { pid } => write!(
+            Self::Unreadable(pid) => write!(
                 f,
                 "{} sees no devices: its memory may not be read (the program has no read \
                  permission, changed its user or made itself undumpable)",
@@ -165,13 +156,11 @@ impl fmt::Display for Note {
                 who("thread", tid),
                 text(errno)
             ),
-            Self::MapLost { tid } => {
-                write!(
-                    f,
-                    "a buffer was not mapped: {} ended or was stopped during the call",
-                    who("thread", tid)
-                )
-            }
+            Self::MapLost(tid) => write!(
+                f,
+                "a buffer was not mapped: {} ended or was stopped during the call",
+                who("thread", tid)
+            ),
             Self::MappingsStay { pid, errno } => write!(
                 f,
                 "{} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
@@ -196,7 +185,7 @@ impl fmt::Display for Note {
                  or use the number that open returned)",
                 who("process", pid)
             ),
-            Self::OtherCalls { pid } => write!(
+            Self::OtherCalls(pid) => write!(
                 f,
                 "{} is a 32-bit program: it sees this system's own devices instead of the \
                  simulated ones (use a 64-bit build)",
@@ -231,13 +220,11 @@ impl fmt::Display for Note {
                     who("process", pid)
                 )
             }
-            Self::NoInotify(errno) => {
-                write!(
-                    f,
-                    "closed files are noticed late: inotify is refused: {}",
-                    text(errno)
-                )
-            }
+            Self::NoInotify(errno) => write!(
+                f,
+                "closed files are noticed late: inotify is refused: {}",
+                text(errno)
+            ),
         }
     }
 }
@@ -274,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_report_needs_no_numbers_of_processes() {
-        let note = Note::Unreadable { pid: 7 };
+        let note = Note::Unreadable(7);
         assert!(note.to_string().starts_with("process 7 sees"));
         assert!(format!("{note:#}").starts_with("a process sees"));
     }

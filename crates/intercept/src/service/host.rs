@@ -451,7 +451,7 @@ impl<'a> Call<'a> {
         if e != Errno(libc::EPERM) {
             return e;
         }
-        self.host.note(Note::Unreadable { pid: self.pid() });
+        self.host.note(Note::Unreadable(self.pid()));
         Errno(libc::EFAULT)
     }
 

@@ -118,7 +118,7 @@ impl Supervisor<'_> {
             (libc::SYS_mmap, args)
         });
         if is_lost {
-            self.host.note(Note::MapLost { tid: n.tid });
+            self.host.note(Note::MapLost(n.tid));
         }
         Ok(Verdict::Answered)
     }

@@ -363,8 +363,7 @@ impl<'a> Supervisor<'a> {
     /// Serves one call from its receipt to its answer, or until it waits.
     fn serve(&self, may: &mut MayBlock, n: &Notif) {
         if n.arch != AUDIT_ARCH {
-            let pid = self.host.pid_of(n.tid);
-            self.host.note(Note::OtherCalls { pid });
+            self.host.note(Note::OtherCalls(self.host.pid_of(n.tid)));
             return self.host.listener.answer(n.id, Reply::Native);
         }
         self.take_lent(n);
