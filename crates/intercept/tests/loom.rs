@@ -210,7 +210,7 @@ impl Run {
 
     fn clock(&self) {
         while !self.pool.is_closing() {
-            let (again, _) = self.pool.look(false, |tid| tid);
+            let again = self.pool.look(false, |tid| tid, |_| true);
             if again.is_some() {
                 thread::yield_now();
             } else {
@@ -322,7 +322,7 @@ fn a_receiver_that_was_replaced_passes_nothing_on() {
         pool.step_in(&CALL);
         let clock = thread::spawn({
             let pool = Arc::clone(&pool);
-            move || pool.look(false, |tid| tid)
+            move || pool.look(false, |tid| tid, |_| true)
         });
         assert_ne!(pool.admit(term, 7, &CALL), Admission::HeldBack);
         clock.join().unwrap();
@@ -377,7 +377,7 @@ fn clock_rests_while_the_receiver_waits() {
         let Part::Receive(term) = pool.next() else {
             panic!("a receiver is wanted first");
         };
-        let checks = |expects_calls| pool.look(expects_calls, |tid| tid).0.is_some();
+        let checks = |expects_calls| pool.look(expects_calls, |tid| tid, |_| true).is_some();
         assert!(pool.step_in(&CALL), "the clock must be woken");
         assert!(pool.step_out(term).is_none());
         assert!(checks(false), "the receiver has moved on");
@@ -400,25 +400,26 @@ fn missing_receiver_is_noted_once() {
             pool.hand_over(pid, Job::serve(CALL));
             assert!(matches!(pool.next(), Part::Work(..)));
         };
-        let is_said = || {
-            let (_, remarks) = pool.look(false, |tid| tid);
-            remarks
-                .iter()
-                .any(|note| matches!(note, Note::NobodyServes { calls: 3, .. }))
+        let is_said = |is_queued| {
+            let mut is_said = false;
+            pool.look(
+                false,
+                |tid| tid,
+                |note| {
+                    is_said |= matches!(note, Note::NobodyServes { calls: 3, .. });
+                    is_queued
+                },
+            );
+            is_said
         };
         begin(8);
         begin(9);
-        assert!(!is_said(), "one receives still");
+        assert!(!is_said(true), "one receives still");
         pool.step_in(&CALL);
-        assert!(!is_said(), "its wait has just begun");
-        assert!(is_said());
-        assert!(!is_said());
-        pool.unsaid(&Note::NobodyServes {
-            calls: 3,
-            pid: 8,
-            nr: 16,
-        });
-        assert!(is_said(), "the remark was lost");
+        assert!(!is_said(true), "its wait has just begun");
+        assert!(is_said(false));
+        assert!(is_said(true), "the note was lost");
+        assert!(!is_said(true));
         let work = pool.step_out(term).expect("its part is another's");
         pool.done(work);
         assert!(matches!(pool.next(), Part::Receive(_)));
@@ -438,7 +439,14 @@ fn thread_that_waits_for_no_program_does_not_stall() {
         };
         begin(1, 7);
         begin(2, 8);
-        let said: Vec<Note> = (0..4).flat_map(|_| pool.look(false, |tid| tid).1).collect();
+        let mut said = Vec::new();
+        for _ in 0..4 {
+            let note = |note| {
+                said.push(note);
+                true
+            };
+            pool.look(false, |tid| tid, note);
+        }
         assert!(
             matches!(
                 said[..],

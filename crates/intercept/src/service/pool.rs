@@ -355,12 +355,14 @@ impl Pool {
 
     /// Replaces the receiver if its state has not changed for too long. The clock calls this. `expects_calls`
     /// says that the clock has answered calls, so that others follow soon. `pid_of` returns a thread's
-    /// process. Returns the time until the next check, and notes for the user.
+    /// process. `note` queues a note for the user, and returns false if it cannot. Returns the time until the
+    /// next check.
     pub(crate) fn look(
         &self,
         expects_calls: bool,
         pid_of: impl Fn(u32) -> u32,
-    ) -> (Option<Duration>, Vec<Note>) {
+        note: impl FnMut(Note) -> bool,
+    ) -> Option<Duration> {
         let mut inner = lock(&self.inner);
         let state = self.watch.state.load(Ordering::Acquire);
         let moved = state != inner.seen;
@@ -374,23 +376,15 @@ impl Pool {
             let nr = self.nr.load(Ordering::Relaxed).cast_signed();
             self.pass_on(&mut inner, state, pid, nr);
         }
-        let remarks = inner.remarks();
+        inner.note_stalls(note);
         let active = is_at_a_call || moved || expects_calls || inner.receiver_wanted;
         if active {
             self.watch.keep();
         }
-        let again = if active || !self.watch.rest(state) {
+        if active || !self.watch.rest(state) {
             Some(RECEIVER_INTERVAL)
         } else {
             (!inner.at.is_empty()).then_some(STALLED_INTERVAL)
-        };
-        (again, remarks)
-    }
-
-    /// Records that a note of the last check could not be queued, so that the next check repeats it.
-    pub(crate) fn unsaid(&self, remark: &Note) {
-        if matches!(remark, Note::NobodyServes { .. }) {
-            lock(&self.inner).said_full = false;
         }
     }
 
@@ -440,19 +434,18 @@ impl Pool {
 }
 
 impl Inner {
-    /// Collects notes for the user. Those that concern all programs come first, because the queue is short.
-    fn remarks(&mut self) -> Vec<Note> {
+    /// Queues notes for the user. The one that concerns all programs comes first, because the queue is short. If
+    /// it cannot be queued, the next check repeats it.
+    fn note_stalls(&mut self, mut note: impl FnMut(Note) -> bool) {
         self.at.values_mut().for_each(At::look);
         let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls).collect();
         late.sort_by_key(|at| at.since);
-        let mut remarks = Vec::new();
         if let Some(&&At { pid, nr, .. }) = late.first()
             && !self.said_full
             && self.is_full()
         {
-            self.said_full = true;
             let calls = self.at.len();
-            remarks.push(Note::NobodyServes { calls, pid, nr });
+            self.said_full = note(Note::NobodyServes { calls, pid, nr });
         }
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
@@ -460,10 +453,9 @@ impl Inner {
                 // Jobs that have just begun are left out, since they may end immediately.
                 let stalled = late.iter().filter(|at| at.pid == pid).count();
                 let calls = stalled + held_back;
-                remarks.push(Note::Stalled { pid, nr, calls });
+                note(Note::Stalled { pid, nr, calls });
             }
         }
-        remarks
     }
 
     /// Returns whether the maximum number of threads is reached and each of them stalls.

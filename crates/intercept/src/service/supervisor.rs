@@ -153,13 +153,8 @@ impl<'a> Supervisor<'a> {
             if self.host.has_notes.load(Ordering::Acquire) {
                 show_notes();
             }
-            let (look_again, remarks) =
-                (self.pool).look(expects_calls, |tid| self.host.pid_of(tid));
-            for remark in remarks {
-                if !self.host.try_note(remark) {
-                    self.pool.unsaid(&remark);
-                }
-            }
+            let note = |note| self.host.try_note(note);
+            let look_again = (self.pool).look(expects_calls, |tid| self.host.pid_of(tid), note);
             if self.pool.is_short() && !is_refused {
                 continue;
             }
