@@ -10,16 +10,16 @@ use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
 use crate::spec::{DeviceSpec, Pace};
-use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble};
+use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome};
 use std::collections::VecDeque;
 use vb3_queue::{
     Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, Timecode, forward,
 };
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics, Timings, VideoDriver,
-    Waiter, WakeFd,
+    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameFlags,
+    FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress,
+    QueuePolicy, Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics, Timings,
+    VideoDriver, Waiter, WakeFd,
 };
 
 /// Maximum number of frames in one tick, so that each tick ends.
@@ -272,25 +272,12 @@ impl<F: Formats, C> Stream<F, C> {
         progress.broken = true;
     }
 
-    /// Returns the state of a buffer after its picture was moved; `None` if the device has lost the buffer.
-    /// Counts faults.
+    /// Returns the state of a buffer after its picture was moved, as [`outcome`] does.
     pub(crate) fn outcome<T>(
         &mut self,
         moved: Result<T, Trouble>,
     ) -> Option<(DoneState, Option<T>)> {
-        match moved {
-            Ok(moved) => Some((DoneState::Done, Some(moved))),
-            Err(Trouble::Stale) => None,
-            Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.count_faults(1);
-                Some((DoneState::Error, None))
-            }
-        }
-    }
-
-    pub(crate) fn count_faults(&mut self, count: u64) {
-        let faults = &mut self.statistics.bus_faults;
-        *faults = faults.saturating_add(count);
+        outcome(moved, &mut self.statistics)
     }
 
     pub(crate) fn count_dropped(&mut self, count: u64) {
@@ -328,6 +315,39 @@ impl Stamp {
         }
     }
 
+    /// Returns the stamp that a program gave a buffer.
+    pub(crate) fn of<C>(token: &Active<C>) -> Self {
+        Self {
+            field: token.field(),
+            timecode: token.timecode(),
+            frame_flags: Some(token.frame_flags()),
+            ..Self::new(0, token.timestamp_ns())
+        }
+    }
+
+    /// Sets the frame kind that the device determined. A codec does not copy the kind from OUTPUT.
+    pub(crate) fn with_kind(mut self, kind: FrameFlags) -> Self {
+        let flags = self.frame_flags.unwrap_or_default();
+        self.frame_flags = Some(flags & !FrameFlags::all().bits() | kind.bits());
+        self
+    }
+
+    /// Returns the completion of a buffer that has this frame.
+    pub(crate) const fn completion(
+        self,
+        outcome: DoneState,
+        payloads: Option<Payloads>,
+    ) -> Completion {
+        Completion {
+            payloads,
+            timestamp_ns: Some(self.time_ns),
+            field: self.field,
+            timecode: self.timecode,
+            frame_flags: self.frame_flags,
+            ..Completion::new(outcome, self.sequence)
+        }
+    }
+
     /// Completes the frame's buffer.
     /// `payloads` are the bytes used in each plane of a CAPTURE buffer. An OUTPUT buffer keeps its own
     /// payloads.
@@ -339,15 +359,8 @@ impl Stamp {
         payloads: Option<Payloads>,
         progress: &mut Progress<C>,
     ) {
-        let completion = Completion {
-            payloads: (flow == Flow::Capture).then(|| payloads.unwrap_or_default()),
-            timestamp_ns: Some(self.time_ns),
-            field: self.field,
-            timecode: self.timecode,
-            frame_flags: self.frame_flags,
-            ..Completion::new(outcome, self.sequence)
-        };
-        progress.finish(flow, token, completion);
+        let payloads = (flow == Flow::Capture).then(|| payloads.unwrap_or_default());
+        progress.finish(flow, token, self.completion(outcome, payloads));
     }
 }
 

@@ -2,9 +2,10 @@
 //! component is one plane of samples, such as Y or UV. One memory plane may hold several components.
 
 use std::ops::Range;
-use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
+use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::{
-    Bus, BusFault, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt,
+    Bus, BusFault, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader,
+    Statistics, pixfmt,
 };
 
 /// `V4L2_FIELD_ANY`: the program did not name a field order.
@@ -43,6 +44,22 @@ pub(crate) type Step = Result<Option<Payloads>, Trouble>;
 /// Maximum number of picture bytes in one step of the devices. A larger picture takes several steps. Every
 /// call of a program may wait for a step.
 pub(crate) const PIECE: usize = 512 << 10;
+
+/// Returns the state of a buffer after its picture was moved; `None` if the device has lost the buffer. Counts
+/// faults.
+pub(crate) fn outcome<T>(
+    moved: Result<T, Trouble>,
+    statistics: &mut Statistics,
+) -> Option<(DoneState, Option<T>)> {
+    match moved {
+        Ok(moved) => Some((DoneState::Done, Some(moved))),
+        Err(Trouble::Stale) => None,
+        Err(Trouble::Fault | Trouble::TooSmall) => {
+            statistics.bus_faults = statistics.bus_faults.saturating_add(1);
+            Some((DoneState::Error, None))
+        }
+    }
+}
 
 /// How much of a picture has been moved to or from a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

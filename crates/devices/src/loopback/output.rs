@@ -126,7 +126,7 @@ impl Writer {
             };
             let Loan { token, stamp, .. } = *loan;
             if outcome == DoneState::Error {
-                tick.stream.count_faults(1);
+                tick.stream.statistics.bus_faults += 1;
             }
             if !token.is_stale() {
                 self.waits = Waits::Nobody;
@@ -225,10 +225,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
             _ => tick.stream.next_sequence(),
         };
         let stamp = Stamp {
-            field: token.field(),
-            timecode: token.timecode(),
+            sequence,
+            time_ns,
             frame_flags: Some(token.frame_flags() & FrameFlags::all().bits()),
-            ..Stamp::new(sequence, time_ns)
+            ..Stamp::of(&token)
         };
         match taken {
             Some(Taken::Lent { peer, offset, len }) => {

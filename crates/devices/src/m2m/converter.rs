@@ -59,7 +59,7 @@ impl<C> FrameConverter<C> {
     /// Fails for a SPEC with an unsupported format, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);
-        let raw = RawFormats::new(spec, formats.clone(), SIZES);
+        let raw = RawFormats::new(spec, Flow::Output, formats.clone(), SIZES);
         let mut format = spec.first_format(&formats, FourCc::NV12)?;
         format.color = REC709;
         let whole = Rect::whole(format.width, format.height);
@@ -90,8 +90,6 @@ impl<C> FrameConverter<C> {
 }
 
 impl<C> M2mEngine<C> for FrameConverter<C> {
-    const RAW: Flow = Flow::Output;
-
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let format = Format::negotiate(wanted, &self.raw.pixels, SIZES, true)?;
         let mut format = align_lines(format, &self.raw.pixels, self.raw.stride)?;
@@ -105,7 +103,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         Some(format)
     }
 
-    fn set(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
+    fn set_format(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         let before = std::mem::replace(&mut self.queue_mut(flow).format, *format);
         let part = match flow {
             Flow::Capture => &mut self.own.selection.compose,
@@ -121,7 +119,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         Ok(())
     }
 
-    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         let is_crop = matches!(
             target,
             SelectionTarget::Crop | SelectionTarget::CropDefault | SelectionTarget::CropBounds
@@ -134,14 +132,14 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         (is_crop == (flow == Flow::Output)).then_some(rect)
     }
 
-    fn set_rect(
+    fn set_selection(
         &mut self,
         flow: Flow,
         target: SelectionTarget,
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        self.rect(flow, target).ok_or(EINVAL)?;
+        M2mEngine::selection(self, flow, target).ok_or(EINVAL)?;
         let source = (self.output.format.width, self.output.format.height);
         let (selection, buffer) = (&mut self.own.selection, &self.capture.format);
         selection.set_rect((target, flags), wanted, source, buffer)

@@ -9,27 +9,25 @@
 //! with a JPEG file is returned together with the picture.
 
 mod lend;
-pub(super) mod table;
 mod work;
 
 use super::codec_controls::MIN_BUFFERS;
-use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
+use super::codecs::{Engine, Input, Row};
+use super::device::{Coder, Drain, M2mEngine, Offered};
 use super::picture::Content;
-use super::raw::RawFormats;
-use super::{CodecProcess, raw};
+use super::raw::{self, RawFormats};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use table::{Input, Row};
 use vb3_codec::StreamFormat;
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, EventKinds, Flow, Format, FormatFlags, FrameSizes, PixelFormat, Progress,
-    Rect, SelectionFlags, SelectionTarget, pixfmt,
+    Rect, SelectionFlags, SelectionTarget,
 };
 
 /// Sizes of pictures in pixels. The minimum is 2, because a stream may crop its pictures that far.
@@ -67,7 +65,7 @@ pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 /// The state that only a decoder has.
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
-    row: &'static Row,
+    input: Input,
     /// All formats of CAPTURE. Once the stream's format is known, only matching formats are offered.
     all: Vec<&'static PixelFormat>,
     /// The format of the current CAPTURE buffers.
@@ -102,51 +100,42 @@ impl<C> Decoder<C> {
     /// Makes the decoder of a SPEC for one open file.
     /// Fails with a message for the user if the SPEC is for no stateful decoder.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = spec.kind.codec().and_then(table::row_of);
-        let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
-        let worker = CodecProcess::new(row.kind, place)?;
-        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
+        let row = Row::of_spec(spec)?;
+        let Engine::Decoder(input) = row.engine else {
+            return Err(Failure::new("the device is no decoder"));
+        };
         let mut all = raw::formats(row.kind, spec.mplane);
         // Formats with separate planes come first. Of two similar formats, GStreamer takes a decoder's first
         // one, but prefers separate planes when it imports.
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
-        let raw = RawFormats::new(spec, all.clone(), SIZES);
+        let raw = RawFormats::new(spec, Flow::Capture, all.clone(), SIZES);
         let size = spec.first_size();
-        let (start, shown) = raw.first_formats(spec, &coded, (size.width(), size.height()))?;
-        let parts = Parts {
-            worker,
-            card: row.card,
-            coded,
-            raw,
-            controls: row.controls,
-            output: start,
-            capture: shown,
-            own: Decoding {
-                row,
-                all,
-                held: shown,
-                visible: Rect::default(),
-                coded_size: (0, 0),
-                kept: None,
-                answered: 0,
-                decoded: VecDeque::new(),
-                is_lending: false,
-                lent: VecDeque::new(),
-                pending: Pending::None,
-                flushing: 0,
-                draining: 0,
-                is_broken: false,
-                scratch: Vec::new(),
-            },
+        let first = raw.first_formats(spec, row, (size.width(), size.height()))?;
+        let own = Decoding {
+            input,
+            all,
+            held: first.1,
+            visible: Rect::default(),
+            coded_size: (0, 0),
+            kept: None,
+            answered: 0,
+            decoded: VecDeque::new(),
+            is_lending: false,
+            lent: VecDeque::new(),
+            pending: Pending::None,
+            flushing: 0,
+            draining: 0,
+            is_broken: false,
+            scratch: Vec::new(),
         };
-        let mut device = Self::with_parts(spec, place, parts);
+        let mut device = Self::of_row(row, spec, place, raw, first, own)?;
         device.capture.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
-        device.output.flags = match row.input {
+        device.output.flags = match input {
             Input::Stream => FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION,
             _ => FormatFlags::DYN_RESOLUTION,
         };
         // An empty piece of a stream requests a drain. A file is never empty.
-        device.output.policy.allow_zero_bytesused = row.input != Input::File;
+        device.output.policy.allow_zero_bytesused = input != Input::File;
         Ok(device)
     }
 
@@ -190,9 +179,13 @@ impl<C> Decoder<C> {
 }
 
 impl<C> M2mEngine<C> for Decoder<C> {
-    const RAW: Flow = Flow::Capture;
-    const COMMANDS: Option<CommandSet> = Some(CommandSet::Decoder);
-    const EVENTS: EventKinds = EventKinds::EOS.union(EventKinds::SOURCE_CHANGE);
+    fn commands(&self) -> Option<CommandSet> {
+        Some(CommandSet::Decoder)
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds::EOS | EventKinds::SOURCE_CHANGE
+    }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
@@ -202,7 +195,12 @@ impl<C> M2mEngine<C> for Decoder<C> {
         }
     }
 
-    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
             // CAPTURE's format is a guess until the stream's format is known.
             self.raw.pixels.clone_from(&self.own.all);
@@ -217,7 +215,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         Ok(())
     }
 
-    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         if flow == Flow::Output {
             return None;
         }
@@ -229,7 +227,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         })
     }
 
-    fn set_rect(
+    fn set_selection(
         &mut self,
         _: Flow,
         target: SelectionTarget,
@@ -247,12 +245,16 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.output.streaming
     }
 
-    fn notice(&mut self) {
-        self.notice_stop();
-        self.notice_start();
+    fn started(&mut self, flow: Flow) {
+        if flow == Flow::Capture {
+            self.start_pictures();
+        }
     }
 
-    fn leave_capture(&mut self) {
+    fn stopped(&mut self, flow: Flow) {
+        if flow == Flow::Output {
+            return self.flush();
+        }
         self.worker.take_all_back();
         self.own.lent.clear();
         self.own.decoded.retain_mut(Decoded::leave_buffer);
@@ -273,8 +275,9 @@ impl<C> M2mEngine<C> for Decoder<C> {
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.notice();
-        self.release_kept_if_streaming(progress);
+        if self.capture.streaming {
+            self.release_kept(progress);
+        }
         self.listen(|decoder, event| decoder.handle(event, progress));
         self.feed(bus, progress);
         self.deliver(bus, progress);
@@ -306,10 +309,9 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let is_found = matches!(self.own.pending, Pending::Found(_));
         let has_pictures = !self.own.decoded.is_empty();
         let ends = self.drain == Drain::Ready || is_found && !has_pictures;
-        self.output.stopped
-            || self.capture.started
-            || self.own.is_broken
+        self.own.is_broken
             || feeds
+            || self.own.kept.is_some() && self.capture.streaming
             || (has_pictures || ends) && self.has_buffer()
             || self.can_lend()
             || is_found && !self.capture.streaming

@@ -3,17 +3,20 @@
 //! [`M2mDevice`] has everything that memory-to-memory devices share: two queues with their formats, the
 //! worker, metadata of the worker's frames, and the drain. [`M2mEngine`] has the parts that differ by kind.
 
+use super::codecs::Row;
 use super::process::MAX_EVENTS;
 use super::raw::RawFormats;
-use super::{CodecProcess, M2mQueue, Meta, PendingFrames};
+use super::{CodecProcess, M2mQueue};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble};
+use crate::streaming::Stamp;
+use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
+use std::collections::BTreeMap;
 use vb3_codec::{Event, Refused};
 use vb3_queue::{
-    Active, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, TimestampKind,
+    Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, TimestampKind, forward,
 };
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
@@ -67,42 +70,52 @@ pub(crate) trait FrameWorker {
     fn work_at_once(&mut self) {}
 }
 
-/// The parts that differ between memory-to-memory devices.
-pub(super) trait M2mEngine<C> {
-    /// The queue of raw pictures. The other queue has the stream or files.
-    const RAW: Flow;
-    const COMMANDS: Option<CommandSet> = None;
-    const EVENTS: EventKinds = EventKinds::empty();
-    const HAS_SELECTION: bool = true;
+/// Maximum number of frames whose stamps are kept. A further frame replaces the oldest. A picture may consist of
+/// many small pieces, each a frame.
+const MAX_FRAMES: usize = 8192;
 
-    /// Returns the supported frame intervals; `None` if frames have no timing of their own.
-    fn intervals(&self) -> Option<FrameIntervals<'static>> {
-        None
-    }
-
+/// The parts that differ between memory-to-memory devices. Methods of [`VideoDriver`] have the same names there.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
+pub(crate) trait M2mEngine<C> {
     /// Returns the format that would be set for `wanted`; `None` keeps the current format.
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format>;
 
-    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError>;
+    fn set_format(&mut self, flow: Flow, to: &Format, peer_busy: bool) -> Result<(), DriverError>;
 
-    fn interval(&self, _flow: Flow) -> Option<Fraction> {
+    fn frame_intervals(&self, _: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>> {
         None
     }
 
-    fn set_interval(&mut self, _flow: Flow, _wanted: Fraction) {}
-
-    fn rect(&self, _flow: Flow, _target: SelectionTarget) -> Option<Rect> {
+    fn interval(&self, flow: Flow) -> Option<Fraction> {
         None
     }
 
-    fn set_rect(
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {}
+
+    fn has_selection(&self) -> bool {
+        true
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        None
+    }
+
+    fn set_selection(
         &mut self,
-        _flow: Flow,
-        _target: SelectionTarget,
-        _wanted: Rect,
-        _flags: SelectionFlags,
+        flow: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         Err(EINVAL)
+    }
+
+    fn commands(&self) -> Option<CommandSet> {
+        None
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds::empty()
     }
 
     /// Returns whether the device can drain now.
@@ -115,19 +128,20 @@ pub(super) trait M2mEngine<C> {
         true
     }
 
-    /// Handles the STREAMON and STREAMOFF calls since this method was last called.
-    fn notice(&mut self) {}
-
-    fn try_control(&self, _id: u32, _value: &ControlValue) -> Result<(), DriverError> {
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         Ok(())
     }
 
-    fn set_control(&mut self, _id: u32, _value: &ControlValue) -> Result<(), DriverError> {
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         Ok(())
     }
 
-    /// Drops the CAPTURE buffers that are in use or with the worker, before CAPTURE stops.
-    fn leave_capture(&mut self) {}
+    /// Handles STREAMON of a queue.
+    fn started(&mut self, flow: Flow) {}
+
+    /// Handles STREAMOFF of a queue, which has dropped its buffers. Drops those that are in use or with the
+    /// worker.
+    fn stopped(&mut self, flow: Flow) {}
 
     /// Takes back the CAPTURE buffers that are with the worker, because some were taken from the device.
     fn recall(&mut self) {}
@@ -158,11 +172,13 @@ pub(crate) struct M2mDevice<S, W, C> {
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,
     pub(super) worker: W,
-    /// Metadata of the frames that the worker has.
-    pub(super) frames: PendingFrames,
+    /// The stamps of the frames that the worker has, by the worker's tags.
+    pub(super) frames: BTreeMap<u64, Stamp>,
+    /// The next frame's tag. Tags are not reused, so late output of a dropped frame is ignored.
+    pub(super) next_tag: u64,
     pub(super) drain: Drain,
-    /// The value of OUTPUT's `starts` when the drain began.
-    pub(super) drained_start: u64,
+    /// Whether OUTPUT was started since the drain began.
+    pub(super) has_restarted: bool,
     pub(super) statistics: Statistics,
     /// Largest number of picture bytes that one tick moves.
     pub(super) piece: usize,
@@ -203,9 +219,10 @@ impl<S, W, C> M2mDevice<S, W, C> {
             output: M2mQueue::new(Flow::Output, parts.output, policy),
             capture: M2mQueue::new(Flow::Capture, parts.capture, policy),
             worker: parts.worker,
-            frames: PendingFrames::new(),
+            frames: BTreeMap::new(),
+            next_tag: 1,
             drain: Drain::Idle,
-            drained_start: 0,
+            has_restarted: false,
             statistics: Statistics::default(),
             piece: PIECE,
             own: parts.own,
@@ -230,27 +247,10 @@ impl<S, W, C> M2mDevice<S, W, C> {
         }
     }
 
-    pub(super) const fn count_fault(&mut self) {
-        let faults = &mut self.statistics.bus_faults;
-        *faults = faults.saturating_add(1);
-    }
-
-    pub(super) const fn count_dropped(&mut self) {
-        let dropped = &mut self.statistics.dropped;
-        *dropped = dropped.saturating_add(1);
-    }
-
-    /// Converts the result of a picture's move to the state of its buffer and the bytes used. Returns `None`
-    /// if the device has lost the buffer. Counts faults.
-    pub(super) const fn outcome(&mut self, moved: Result<Payloads, Trouble>) -> Option<Outcome> {
-        match moved {
-            Ok(payloads) => Some((DoneState::Done, payloads)),
-            Err(Trouble::Stale) => None,
-            Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.count_fault();
-                Some((DoneState::Error, [0; MAX_PLANES]))
-            }
-        }
+    /// Returns the state of a buffer after its picture was moved, as [`outcome`] does.
+    pub(super) fn outcome(&mut self, moved: Result<Payloads, Trouble>) -> Option<Outcome> {
+        let (outcome, payloads) = outcome(moved, &mut self.statistics)?;
+        Some((outcome, payloads.unwrap_or_default()))
     }
 
     /// Ends a drain after its last buffer: raises the end event and sets the state `then`.
@@ -261,6 +261,29 @@ impl<S, W, C> M2mDevice<S, W, C> {
 }
 
 impl<S, C> Coder<S, C> {
+    /// Makes the device of a codec. `first` are the initial formats of OUTPUT and CAPTURE.
+    /// Fails, with a message for the user, if no available library has the codec.
+    pub(super) fn of_row(
+        row: &Row,
+        spec: &DeviceSpec,
+        place: &HostSettings,
+        raw: RawFormats,
+        first: (Format, Format),
+        own: S,
+    ) -> Result<Self, Failure> {
+        let parts = Parts {
+            card: row.card,
+            coded: row.coded(),
+            raw,
+            controls: row.controls,
+            output: first.0,
+            capture: first.1,
+            worker: CodecProcess::new(row.kind, place)?,
+            own,
+        };
+        Ok(Self::with_parts(spec, place, parts))
+    }
+
     /// Passes the process's events to `handle`, and counts the bytes that the process copied.
     pub(super) fn listen(&mut self, mut handle: impl FnMut(&mut Self, Event)) {
         // In virtual time, each tick takes one event, so that ticks do not depend on the process's speed.
@@ -292,10 +315,14 @@ impl<S, C> Coder<S, C> {
         taken: Result<Result<(), Trouble>, Refused>,
         progress: &mut Progress<C>,
     ) -> Offered {
-        let tag = self.frames.next_tag();
+        let tag = self.next_tag;
         match taken {
             Ok(Ok(())) => {
-                self.frames.insert(Meta::of(&token));
+                if self.frames.len() >= MAX_FRAMES {
+                    self.frames.pop_first();
+                }
+                self.frames.insert(tag, Stamp::of(&token));
+                self.next_tag = tag.wrapping_add(1);
                 self.output.hold(tag, token);
                 return Offered::Taken;
             }
@@ -304,10 +331,10 @@ impl<S, C> Coder<S, C> {
                 self.output.tokens.push_front(token);
                 return Offered::Later;
             }
-            Ok(Err(Trouble::Fault | Trouble::TooSmall)) => self.count_fault(),
+            Ok(Err(Trouble::Fault | Trouble::TooSmall)) => self.statistics.bus_faults += 1,
             Err(refused @ (Refused::TooLong { .. } | Refused::Wrong(_))) => {
                 self.worker.report(refused.to_string());
-                self.count_dropped();
+                self.statistics.dropped += 1;
             }
         }
         self.output.hold(tag, token);
@@ -342,14 +369,14 @@ where
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
         self.device.queue_mut(self.flow).start();
+        self.device.has_restarted |= self.flow == Flow::Output;
+        self.device.started(self.flow);
         Ok(())
     }
 
     fn stop_streaming(&mut self) {
-        if self.flow == Flow::Capture {
-            self.device.leave_capture();
-        }
         self.device.queue_mut(self.flow).stop();
+        self.device.stopped(self.flow);
     }
 
     fn buffers_withdrawn(&mut self) {
@@ -378,12 +405,45 @@ where
     }
 }
 
+impl<S, W, C> M2mDevice<S, W, C>
+where
+    Self: M2mEngine<C>,
+{
+    fn engine(&self) -> &dyn M2mEngine<C> {
+        self
+    }
+
+    fn engine_mut(&mut self) -> &mut dyn M2mEngine<C> {
+        self
+    }
+}
+
 impl<S, W, C> VideoDriver for M2mDevice<S, W, C>
 where
     W: FrameWorker,
     Self: M2mEngine<C>,
 {
     type Cookie = C;
+
+    forward! { self.engine() =>
+        fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>>;
+        fn interval(&self, flow: Flow) -> Option<Fraction>;
+        fn has_selection(&self) -> bool;
+        fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect>;
+        fn commands(&self) -> Option<CommandSet>;
+        fn events(&self) -> EventKinds;
+        fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError>;
+        fn has_begun(&self) -> bool;
+    }
+
+    forward! { self.engine_mut() =>
+        fn set_format(&mut self, flow: Flow, to: &Format, peer_busy: bool) -> Result<(), DriverError>;
+        fn set_interval(&mut self, flow: Flow, wanted: Fraction);
+        fn set_selection(
+            &mut self, flow: Flow, target: SelectionTarget, wanted: Rect, flags: SelectionFlags,
+        ) -> Result<Rect, DriverError>;
+        fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError>;
+    }
 
     fn identity(&self) -> &Identity {
         &self.identity
@@ -402,7 +462,7 @@ where
     }
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
-        match flow == Self::RAW {
+        match flow == self.raw.flow {
             true => &self.raw.pixels,
             false => &self.coded,
         }
@@ -416,10 +476,6 @@ where
         self.raw.sizes
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
-        self.intervals()
-    }
-
     fn format(&self, flow: Flow) -> Format {
         self.queue(flow).format
     }
@@ -429,55 +485,14 @@ where
         found.unwrap_or_else(|| self.queue(flow).format)
     }
 
-    fn set_format(
-        &mut self,
-        flow: Flow,
-        format: &Format,
-        peer_busy: bool,
-    ) -> Result<(), DriverError> {
-        self.set(flow, format, peer_busy)
-    }
-
-    fn interval(&self, flow: Flow) -> Option<Fraction> {
-        M2mEngine::interval(self, flow)
-    }
-
-    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        M2mEngine::set_interval(self, flow, wanted);
-    }
-
-    fn has_selection(&self) -> bool {
-        Self::HAS_SELECTION
-    }
-
-    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
-        self.rect(flow, target)
-    }
-
-    fn set_selection(
-        &mut self,
-        flow: Flow,
-        target: SelectionTarget,
-        wanted: Rect,
-        flags: SelectionFlags,
-    ) -> Result<Rect, DriverError> {
-        self.set_rect(flow, target, wanted, flags)
-    }
-
-    fn commands(&self) -> Option<CommandSet> {
-        Self::COMMANDS
-    }
-
     /// A decoder's drain waits until CAPTURE streams. Linux's documentation says that it does not begin then.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        // If OUTPUT was restarted since an earlier drain, that drain is over.
-        self.notice();
         match (command, self.drain) {
             (Command::Start, _) if !self.can_continue() => return Err(EBUSY),
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
             (Command::Stop, Drain::Idle) if self.can_drain() => {
                 self.drain = Drain::Feeding(self.output.tokens.len());
-                self.drained_start = self.output.starts;
+                self.has_restarted = false;
             }
             (Command::Start, Drain::Stopped) => self.drain = Drain::Idle,
             (Command::Stop, _) | (Command::Start, Drain::Idle) => {}
@@ -487,18 +502,6 @@ where
 
     fn controls(&self) -> Vec<ControlSpec> {
         self.controls.to_vec()
-    }
-
-    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        M2mEngine::try_control(self, id, value)
-    }
-
-    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        M2mEngine::set_control(self, id, value)
-    }
-
-    fn events(&self) -> EventKinds {
-        Self::EVENTS
     }
 
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {
@@ -511,10 +514,6 @@ where
 
     fn next_tick(&self) -> Option<u64> {
         self.has_work().then_some(0)
-    }
-
-    fn has_begun(&self) -> bool {
-        M2mEngine::has_begun(self)
     }
 
     fn wake_fd(&self) -> Option<WakeFd<'_>> {

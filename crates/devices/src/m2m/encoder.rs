@@ -11,27 +11,27 @@
 
 mod controls;
 mod read;
-mod table;
 mod work;
 
 use super::codec_controls::MIN_BUFFERS;
-use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
-use super::raw::RawFormats;
-use super::{CodecProcess, color, raw};
+use super::codecs::{Coding, Engine, Row};
+use super::color;
+use super::device::{Coder, Drain, M2mEngine, Offered};
+use super::raw::{self, RawFormats};
 use crate::Failure;
 use crate::mode::nearest_interval;
 use crate::place::HostSettings;
 use crate::select::fit;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
-use controls::Controls;
+pub(super) use controls::Controls;
 use std::collections::VecDeque;
-use table::Row;
 use vb3_codec::{Config, Packet, StreamSettings};
+use vb3_picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, FourCc, Fraction,
-    FrameIntervals, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    FrameIntervals, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
 };
 
 /// Maximum number of pictures per second.
@@ -64,7 +64,9 @@ pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 /// The state that only an encoder has.
 #[derive(Debug)]
 pub(crate) struct Encoding<C> {
-    row: &'static Row,
+    coding: &'static Coding,
+    /// Whether the encoder makes a stream, whose pictures have timing, and not files.
+    is_stream: bool,
     /// The part of OUTPUT pictures that is encoded.
     crop: Rect,
     /// Requested bytes of CAPTURE buffers; 0 if the program requested no size.
@@ -87,47 +89,45 @@ impl<C> Encoder<C> {
     /// Makes the encoder of a SPEC for one open file.
     /// Fails with a message for the user if the SPEC is for no encoder.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = spec.kind.codec().and_then(table::row_of);
-        let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;
-        let worker = CodecProcess::new(row.kind, place)?;
-        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
+        let row = Row::of_spec(spec)?;
+        let Engine::Encoder(coding) = &row.engine else {
+            return Err(Failure::new("the device is no encoder"));
+        };
+        let sizes = FrameSizes::Stepwise {
+            width: (coding.least, WIDTH_MAX, SIZE_MIN),
+            height: (coding.least, HEIGHT_MAX, SIZE_MIN),
+        };
         let pixels = raw::formats(row.kind, spec.mplane);
-        let raw = RawFormats::new(spec, pixels, row.sizes());
+        let raw = RawFormats::new(spec, Flow::Output, pixels, sizes);
         let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
         source.color = raw::REC709;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
             let interval = Fraction::new(fps.denominator, fps.numerator);
             nearest_interval(interval, MAX_FPS)
         });
-        let parts = Parts {
-            worker,
-            card: row.card,
-            coded,
-            raw,
-            controls: row.controls,
-            output: source,
-            capture: source,
-            own: Encoding {
-                row,
-                crop: Rect::default(),
-                wanted_bytes: 0,
-                interval,
-                coded_interval: interval,
-                default_interval: interval,
-                controls: Controls::new(row.controls),
-                configured: None,
-                packets: VecDeque::new(),
-                reading: None,
-                scratch: Vec::new(),
-            },
+        let is_stream = row.fourcc != FourCc::JPEG;
+        let own = Encoding {
+            coding,
+            is_stream,
+            crop: Rect::default(),
+            wanted_bytes: 0,
+            interval,
+            coded_interval: interval,
+            default_interval: interval,
+            controls: Controls::new(row.controls),
+            configured: None,
+            packets: VecDeque::new(),
+            reading: None,
+            scratch: Vec::new(),
         };
-        let mut device = Self::with_parts(spec, place, parts);
+        let mut device = Self::of_row(row, spec, place, raw, (source, source), own)?;
         // CAPTURE's format follows from OUTPUT's.
         let made = device.negotiate(Flow::Output, &source).ok_or(EINVAL);
-        let set = made.and_then(|source| device.set(Flow::Output, &source, false));
+        let set = made
+            .and_then(|source| M2mEngine::set_format(&mut device, Flow::Output, &source, false));
         set.map_err(|_| spec.no_such_format())?;
         device.output.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
-        if row.is_stream() {
+        if is_stream {
             device.capture.flags = FormatFlags::ENC_CAP_FRAME_INTERVAL;
         }
         Ok(device)
@@ -136,13 +136,13 @@ impl<C> Encoder<C> {
     /// Returns the CAPTURE format for OUTPUT pictures of this format and the encoded part `crop`.
     /// Its size is rounded up to whole blocks of the codec.
     fn coded_for(&self, source: &Format, crop: Rect) -> Option<Format> {
-        let (row, pixel) = (self.own.row, *self.coded.first()?);
-        let width = crop.width.next_multiple_of(row.block);
-        let height = crop.height.next_multiple_of(row.block);
+        let (block, pixel) = (self.own.coding.block, *self.coded.first()?);
+        let width = crop.width.next_multiple_of(block);
+        let height = crop.height.next_multiple_of(block);
         let mut format = Format::new(pixel, width, height)?;
         let layout = pixel.compressed_layout(source.width, source.height, self.own.wanted_bytes);
         *format.planes.first_mut()? = layout;
-        format.color = match row.is_stream() {
+        format.color = match self.own.is_stream {
             true => source.color,
             false => raw::JPEG,
         };
@@ -170,7 +170,7 @@ impl<C> Encoder<C> {
             gop: self.own.controls.number(cid::MPEG_VIDEO_GOP_SIZE),
         };
         let colour = color::colour_of(self.output.format.color);
-        (self.own.row.config)(&self.own.controls, &stream, colour)
+        (self.own.coding.config)(&self.own.controls, &stream, colour)
     }
 }
 
@@ -185,12 +185,16 @@ fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
 }
 
 impl<C> M2mEngine<C> for Encoder<C> {
-    const RAW: Flow = Flow::Output;
-    const COMMANDS: Option<CommandSet> = Some(CommandSet::Encoder);
-    const EVENTS: EventKinds = EventKinds::EOS;
+    fn commands(&self) -> Option<CommandSet> {
+        Some(CommandSet::Encoder)
+    }
 
-    fn intervals(&self) -> Option<FrameIntervals<'static>> {
-        self.own.row.is_stream().then_some(INTERVALS)
+    fn events(&self) -> EventKinds {
+        EventKinds::EOS
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
+        self.own.is_stream.then_some(INTERVALS)
     }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
@@ -198,7 +202,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
             Flow::Output => {
                 let mut format = self.raw.negotiate(wanted)?;
                 let model = self.raw.pixels.first()?.model();
-                format.color = match self.own.row.is_stream() {
+                format.color = match self.own.is_stream {
                     true => wanted.color.sanitized(model),
                     // A JPEG file has no other colorimetry.
                     false => raw::JPEG_PICTURE,
@@ -209,7 +213,12 @@ impl<C> M2mEngine<C> for Encoder<C> {
         }
     }
 
-    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
         match flow {
             Flow::Capture => {
                 if peer_busy && *format != self.capture.format {
@@ -234,7 +243,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        self.own.row.is_stream().then_some(match flow {
+        self.own.is_stream.then_some(match flow {
             Flow::Capture => self.own.coded_interval,
             Flow::Output => self.own.interval,
         })
@@ -251,7 +260,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         }
     }
 
-    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         let format = &self.output.format;
         match (flow, target) {
             (Flow::Output, SelectionTarget::Crop) => Some(self.own.crop),
@@ -262,7 +271,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         }
     }
 
-    fn set_rect(
+    fn set_selection(
         &mut self,
         _: Flow,
         target: SelectionTarget,
@@ -277,7 +286,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         }
         let format = &self.output.format;
         let size = (format.width, format.height);
-        let crop = fit(wanted, self.own.row.least, size, flags)?;
+        let crop = fit(wanted, self.own.coding.least, size, flags)?;
         let made = self.coded_for(format, crop).ok_or(EINVAL)?;
         self.own.crop = crop;
         // Only width and height change. Existing buffers are large enough for the whole picture.
@@ -289,9 +298,17 @@ impl<C> M2mEngine<C> for Encoder<C> {
         self.output.streaming && self.capture.streaming
     }
 
-    fn notice(&mut self) {
-        self.notice_capture();
-        self.notice_output();
+    fn started(&mut self, flow: Flow) {
+        if flow == Flow::Output && self.drain == Drain::Stopped {
+            self.drain = Drain::Idle;
+        }
+    }
+
+    fn stopped(&mut self, flow: Flow) {
+        match flow {
+            Flow::Capture => self.reset(),
+            Flow::Output => self.stop_pictures(),
+        }
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -300,7 +317,6 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.notice();
         self.listen(|encoder, event| encoder.handle(event, progress));
         self.deliver(bus, progress);
         self.feed(bus, progress);
@@ -315,11 +331,6 @@ impl<C> M2mEngine<C> for Encoder<C> {
 
     fn has_work(&self) -> bool {
         let gives = !self.own.packets.is_empty() || self.is_drained();
-        self.output.started
-            || self.output.stopped
-            || self.capture.stopped
-            || self.own.reading.is_some()
-            || self.may_feed()
-            || gives && self.capture.is_ready()
+        self.own.reading.is_some() || self.may_feed() || gives && self.capture.is_ready()
     }
 }

@@ -7,30 +7,30 @@
 //! picture appears.
 
 mod codec_controls;
+mod codecs;
 mod color;
 mod converter;
 mod decoder;
 mod device;
 mod encoder;
 mod loan;
-mod pending;
 mod picture;
 mod process;
 mod queue;
 mod raw;
 mod stateless;
 
+pub(crate) use codecs::is_stateless;
 pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
 pub(crate) use decoder::Decoder;
 pub(crate) use device::FrameWorker;
 pub(crate) use encoder::Encoder;
-pub(crate) use pending::{Meta, PendingFrames};
 pub(crate) use process::{CodecProcess, MAX_EVENTS};
 pub(crate) use queue::M2mQueue;
 pub(crate) use raw::formats as codec_formats;
 pub use stateless::RequestReader;
-pub(crate) use stateless::{StatelessDecoder, is_stateless};
+pub(crate) use stateless::StatelessDecoder;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -34,11 +34,6 @@ pub(crate) struct M2mQueue<C> {
     pub(crate) streaming: bool,
     /// Sequence number of the next returned buffer.
     sequence: u32,
-    /// Number of STREAMON calls so far.
-    pub(crate) starts: u64,
-    /// Whether a STREAMON is not handled yet. `stopped` is the same for STREAMOFF.
-    pub(crate) started: bool,
-    pub(crate) stopped: bool,
 }
 
 impl<C> M2mQueue<C> {
@@ -53,9 +48,6 @@ impl<C> M2mQueue<C> {
             held: VecDeque::new(),
             streaming: false,
             sequence: 0,
-            starts: 0,
-            started: false,
-            stopped: false,
         }
     }
 
@@ -157,15 +149,12 @@ impl<C> M2mQueue<C> {
         self.streaming = true;
         self.streamed = Some(self.format);
         self.sequence = 0;
-        self.starts = self.starts.wrapping_add(1);
-        self.started = true;
     }
 
     /// Records a STREAMOFF, and drops all buffers.
     pub(super) fn stop(&mut self) {
         self.streaming = false;
         self.streamed = None;
-        self.stopped = true;
         self.tokens.clear();
         self.held.clear();
     }

@@ -1,12 +1,12 @@
 //! Formats of raw pictures on one side of a codec.
 
-use super::stateless::is_stateless;
+use super::codecs::{Row, is_stateless};
 use crate::Failure;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::pixfmt::{self, ColorModel};
-use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, sys};
+use vb3_v4l2::{Colorimetry, Flow, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, sys};
 
 /// The default colorimetry.
 pub(crate) const REC709: Colorimetry = Colorimetry::for_model(ColorModel::Yuv);
@@ -53,6 +53,8 @@ pub(super) const fn coded_color(fourcc: FourCc) -> Colorimetry {
 /// The formats of raw pictures, with their limits.
 #[derive(Debug)]
 pub(crate) struct RawFormats {
+    /// The queue of raw pictures. The other queue has the stream or files.
+    pub(crate) flow: Flow,
     pub(crate) pixels: Vec<&'static PixelFormat>,
     pub(crate) sizes: FrameSizes<'static>,
     /// Line lengths are multiples of this many bytes.
@@ -62,10 +64,12 @@ pub(crate) struct RawFormats {
 impl RawFormats {
     pub(crate) fn new(
         spec: &DeviceSpec,
+        flow: Flow,
         pixels: Vec<&'static PixelFormat>,
         sizes: FrameSizes<'static>,
     ) -> Self {
         Self {
+            flow,
             pixels,
             sizes,
             stride: spec.stride.unwrap_or(1),
@@ -77,11 +81,11 @@ impl RawFormats {
     pub(super) fn first_formats(
         &self,
         spec: &DeviceSpec,
-        coded: &[&'static PixelFormat],
+        row: &Row,
         (width, height): (u32, u32),
     ) -> Result<(Format, Format), Failure> {
         let find = || {
-            let mut start = Format::new(coded.first()?, width, height)?;
+            let mut start = Format::new(pixfmt::lookup(row.fourcc)?, width, height)?;
             start.color = coded_color(start.fourcc);
             let mut fourccs = self.pixels.iter().map(|pixel| pixel.fourcc);
             let fourcc =

@@ -16,29 +16,29 @@
 //! error, too; in its place, hantro and rkvdec read the buffer that they are writing. `VIDIOC_DECODER_CMD` with
 //! FLUSH is missing: v4l2-compliance before 1.24 wants STOP of any decoder that has commands.
 
-mod av1;
+pub(super) mod av1;
 mod control;
-mod h264;
-mod hevc;
+pub(super) mod h264;
+pub(super) mod hevc;
 mod reader;
 mod syntax;
-mod vp8;
-mod vp9;
+pub(super) mod vp8;
+pub(super) mod vp9;
 mod work;
 
-use super::device::{Coder, M2mEngine, Parts};
-use super::raw::RawFormats;
-use super::{CodecProcess, raw};
+use super::codecs::{Engine, Row};
+use super::device::{Coder, M2mEngine};
+use super::raw::{self, RawFormats};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL};
 pub use reader::RequestReader;
 use std::collections::BTreeMap;
-pub(crate) use syntax::is_stateless;
-use syntax::{Parameters, Syntax};
+use syntax::Parameters;
+pub(super) use syntax::{Describe, Syntax};
 use vb3_queue::{DriverError, Requests};
-use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress, pixfmt};
+use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress};
 use work::{FirstField, Job};
 
 /// One open file of a stateless decoder.
@@ -53,9 +53,9 @@ pub(crate) struct Stateless<C> {
     pictures: BTreeMap<u32, u64>,
     /// The request that the worker has.
     job: Option<Job<C>>,
-    /// The tag of the last request that the worker got.
-    tag: u64,
     held: Option<FirstField<C>>,
+    /// Whether a queue has stopped since the last tick, which ends the request.
+    is_ended: bool,
     /// Whether the worker accepts loans of buffers. It does so once it has announced the size of pictures.
     is_lending: bool,
     /// Memory for reordering samples.
@@ -67,35 +67,26 @@ impl<C> StatelessDecoder<C> {
     /// Fails with a message for the user: no available library can decode for this device, or the SPEC names
     /// an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = spec.kind.codec().and_then(Syntax::of);
-        let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
-        let worker = CodecProcess::new(row.kind, place)?;
-        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let pixels = raw::formats(row.kind, spec.mplane);
-        let raw = RawFormats::new(spec, pixels, row.sizes());
-        let size = spec.first_size();
-        let size = row.round_up((size.width(), size.height()));
-        let (start, shown) = raw.first_formats(spec, &coded, size)?;
-        let parts = Parts {
-            card: row.card,
-            coded,
-            raw,
-            controls: row.controls,
-            output: start,
-            capture: shown,
-            worker,
-            own: Stateless {
-                syntax: row,
-                parameters: Parameters::default(),
-                pictures: BTreeMap::new(),
-                job: None,
-                tag: 0,
-                held: None,
-                is_lending: false,
-                scratch: Vec::new(),
-            },
+        let row = Row::of_spec(spec)?;
+        let Engine::Stateless(syntax) = &row.engine else {
+            return Err(Failure::new("the device is no stateless decoder"));
         };
-        let mut device = Self::with_parts(spec, place, parts);
+        let pixels = raw::formats(row.kind, spec.mplane);
+        let raw = RawFormats::new(spec, Flow::Capture, pixels, syntax.sizes());
+        let size = spec.first_size();
+        let size = syntax.round_up((size.width(), size.height()));
+        let first = raw.first_formats(spec, row, size)?;
+        let own = Stateless {
+            syntax,
+            parameters: Parameters::default(),
+            pictures: BTreeMap::new(),
+            job: None,
+            held: None,
+            is_ended: false,
+            is_lending: false,
+            scratch: Vec::new(),
+        };
+        let mut device = Self::of_row(row, spec, place, raw, first, own)?;
         device.output.policy.requests = Requests::Required;
         device.output.policy.holds_capture = true;
         Ok(device)
@@ -120,8 +111,9 @@ impl<C> StatelessDecoder<C> {
 }
 
 impl<C> M2mEngine<C> for StatelessDecoder<C> {
-    const RAW: Flow = Flow::Capture;
-    const HAS_SELECTION: bool = false;
+    fn has_selection(&self) -> bool {
+        false
+    }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let now = &self.capture.format;
@@ -131,7 +123,12 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         }
     }
 
-    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
         if flow == Flow::Output {
             let now = self.output.format;
             if peer_busy && (now.width, now.height) != (format.width, format.height) {
@@ -160,22 +157,22 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         Ok(())
     }
 
-    fn leave_capture(&mut self) {
-        self.worker.take_all_back();
-        self.own.held = None;
-        if let Some(job) = &mut self.own.job {
-            job.leave_target();
+    fn stopped(&mut self, flow: Flow) {
+        self.own.is_ended = true;
+        if flow == Flow::Capture {
+            self.leave_capture();
         }
     }
 
     /// Ends the request, as STREAMOFF at CAPTURE does.
     fn recall(&mut self) {
-        self.leave_capture();
-        self.capture.stopped = true;
+        self.stopped(Flow::Capture);
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.notice_stops(progress);
+        if std::mem::take(&mut self.own.is_ended) {
+            self.end_stream(progress);
+        }
         if self.wants_worker() && self.worker.start(|_| Ok(())).is_none() {
             progress.broken = true;
         }
@@ -192,11 +189,7 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
     }
 
     fn has_work(&self) -> bool {
-        self.output.stopped
-            || self.capture.stopped
-            || self.is_writing()
-            || self.can_begin()
-            || self.wants_worker()
+        self.own.is_ended || self.is_writing() || self.can_begin() || self.wants_worker()
     }
 
     fn has_begun(&self) -> bool {

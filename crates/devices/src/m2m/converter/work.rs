@@ -2,9 +2,10 @@
 
 use super::FrameConverter;
 use crate::beside::Conversion;
-use crate::m2m::{FrameWorker as _, Meta};
+use crate::m2m::FrameWorker as _;
 use crate::mode::color_of;
 use crate::select::Selection;
+use crate::streaming::Stamp;
 use crate::surface::{Payloads, PictureCursor, Step, Surface, Trouble};
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
@@ -133,12 +134,14 @@ impl<C> FrameConverter<C> {
             return self.capture.put_back(target);
         };
         if outcome == DoneState::Error {
-            self.count_dropped();
+            self.statistics.dropped += 1;
         }
-        let sequence = self.capture.next_sequence();
-        let completion = Meta::of(&source).completion(outcome, payloads, sequence, false);
+        let stamp = Stamp {
+            sequence: self.capture.next_sequence(),
+            ..Stamp::of(&source)
+        };
         self.output.consume(source, outcome, progress);
-        progress.finish(Flow::Capture, target, completion);
+        stamp.finish(Flow::Capture, target, outcome, Some(payloads), progress);
     }
 
     /// Returns the parameters of the next conversion.

@@ -1,10 +1,10 @@
 //! The decoder's work in a tick (a call by the host). The worker is the codec process.
 
-use super::table::Input;
-use super::{Decoded, Decoder, Drain, Offered, Pending};
+use super::{Decoded, Decoder, Drain, Input, Offered, Pending};
 use crate::disturb::RESIZED;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
+use crate::streaming::Stamp;
 use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState};
@@ -21,15 +21,12 @@ impl<C> Decoder<C> {
         self.capture.is_ready() || self.capture.streaming && has_own
     }
 
-    /// Handles STREAMOFF at OUTPUT, by which the program seeks or ends.
-    pub(super) fn notice_stop(&mut self) {
-        if !std::mem::take(&mut self.output.stopped) {
-            return;
-        }
+    /// Drops the stream after STREAMOFF at OUTPUT, by which the program seeks or ends.
+    pub(super) fn flush(&mut self) {
         self.own.kept = None;
         self.take_back();
         self.forget_decoded();
-        self.frames.metas.clear();
+        self.frames.clear();
         self.own.pending = Pending::None;
         self.drain = Drain::Idle;
         match self.worker.submit(Job::Flush) {
@@ -59,10 +56,7 @@ impl<C> Decoder<C> {
     }
 
     /// Handles STREAMON at CAPTURE: the program has made buffers for the announced format.
-    pub(super) fn notice_start(&mut self) {
-        if !std::mem::take(&mut self.capture.started) {
-            return;
-        }
+    pub(super) fn start_pictures(&mut self) {
         self.own.held = self.capture.format;
         if self.drain == Drain::Stopped {
             self.drain = Drain::Idle;
@@ -78,7 +72,7 @@ impl<C> Decoder<C> {
     }
 
     fn proceed(&mut self) {
-        let is_file = self.own.row.input == Input::File;
+        let is_file = self.own.input == Input::File;
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
             // Files are decoded without loans, because even a file without a picture takes a CAPTURE buffer.
@@ -129,7 +123,7 @@ impl<C> Decoder<C> {
             Event::Consumed { tag } if self.own.kept == Some(tag) => self.release_kept(progress),
             Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
             Event::Corrupt { sentence, .. } => {
-                self.count_dropped();
+                self.statistics.dropped += 1;
                 self.worker.report(sentence);
             }
             Event::Unsupported {
@@ -160,7 +154,7 @@ impl<C> Decoder<C> {
     /// Handles an undecodable picture. Its buffer is returned with the error flag, as on a board that cannot
     /// decode it. Before the stream's format is announced, there is no buffer.
     fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
-        self.count_dropped();
+        self.statistics.dropped += 1;
         self.worker.report(sentence);
         let has_room = self.own.visible.width != 0 && self.own.decoded.len() < MAX_REFUSED;
         if loan.is_some() || has_room {
@@ -222,7 +216,7 @@ impl<C> Decoder<C> {
         let Ok((plane, bytes)) = extent(&token) else {
             return true;
         };
-        let is_stream = self.own.row.input != Input::File;
+        let is_stream = self.own.input != Input::File;
         if bytes == 0 && is_stream {
             // An empty buffer is an older way to request a drain.
             self.output.consume(token, DoneState::Done, progress);
@@ -231,7 +225,7 @@ impl<C> Decoder<C> {
             }
             return true;
         }
-        let tag = self.frames.next_tag();
+        let tag = self.next_tag;
         let codec = self.worker.start(|worker| match is_stream {
             true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
             false => Ok(()),
@@ -264,14 +258,7 @@ impl<C> Decoder<C> {
         self.own.kept = Some(tag);
     }
 
-    /// Gives the kept stream buffer back if CAPTURE streams.
-    pub(super) fn release_kept_if_streaming(&mut self, progress: &mut Progress<C>) {
-        if self.capture.streaming {
-            self.release_kept(progress);
-        }
-    }
-
-    fn release_kept(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn release_kept(&mut self, progress: &mut Progress<C>) {
         if let Some(tag) = self.own.kept.take() {
             self.output.release(tag, DoneState::Done, progress);
         }
@@ -312,12 +299,16 @@ impl<C> Decoder<C> {
                 outcome = DoneState::Error;
             }
             let last = self.drain == Drain::Ready && self.own.decoded.is_empty();
-            let meta = self.frames.get(decoded.tag);
-            let meta = meta.with_kind(FrameFlags::empty());
-            let sequence = self.capture.next_sequence();
-            let completion = Completion {
+            let stamp = self.frames.get(&decoded.tag).copied();
+            let stamp = Stamp {
+                sequence: self.capture.next_sequence(),
                 field: field_of(decoded.content.field()),
-                ..meta.completion(outcome, payloads, sequence, last)
+                ..stamp.unwrap_or(Stamp::new(0, 0))
+            };
+            let stamp = stamp.with_kind(FrameFlags::empty());
+            let completion = Completion {
+                last,
+                ..stamp.completion(outcome, Some(payloads))
             };
             self.output.release(decoded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
@@ -335,7 +326,7 @@ impl<C> Decoder<C> {
 
     /// Returns whether a consumed JPEG file gave no picture.
     fn is_unanswered(&self, tag: u64) -> bool {
-        self.own.row.input == Input::File && self.own.answered != tag && self.own.flushing == 0
+        self.own.input == Input::File && self.own.answered != tag && self.own.flushing == 0
     }
 
     /// Notifies the program of the stream's format, once all pictures of the previous format are returned.
@@ -387,7 +378,7 @@ impl<C> Decoder<C> {
 
     /// Returns the stream's colorimetry, with the program's values where the stream has none.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
-        match self.own.row.input {
+        match self.own.input {
             Input::File => raw::JPEG_PICTURE,
             _ => color::color_of(format.colour, self.output.format.color),
         }

@@ -7,7 +7,7 @@ use vb3_v4l2::{ControlKind, ControlSpec, cid};
 
 /// The current values of an encoder's controls.
 #[derive(Debug)]
-pub(super) struct Controls {
+pub(crate) struct Controls {
     /// The values of controls, by their ids.
     values: BTreeMap<u32, i64>,
     /// Whether the next picture must be independent.
@@ -29,19 +29,19 @@ impl Controls {
     }
 
     /// Returns the value of a control; 0 if the encoder has no such control.
-    pub(super) fn number<T: TryFrom<i64> + Default>(&self, id: u32) -> T {
+    pub(crate) fn number<T: TryFrom<i64> + Default>(&self, id: u32) -> T {
         let number = self.values.get(&id).copied().unwrap_or_default();
         T::try_from(number).unwrap_or_default()
     }
 
     /// Returns whether a control has the value 1.
-    pub(super) fn is_on(&self, id: u32) -> bool {
+    pub(crate) fn is_on(&self, id: u32) -> bool {
         self.number::<u8>(id) == 1
     }
 
     /// Returns the range of quantizers.
     /// Programs set its two ends one after the other. If the ends cross, the lower end is used for both.
-    pub(super) fn qp(&self, least: u32, greatest: u32) -> (u8, u8) {
+    pub(crate) fn qp(&self, least: u32, greatest: u32) -> (u8, u8) {
         let least = self.number(least);
         (least, self.number::<u8>(greatest).max(least))
     }

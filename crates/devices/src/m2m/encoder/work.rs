@@ -2,6 +2,7 @@
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::device::FrameWorker as _;
+use crate::streaming::Stamp;
 use crate::surface::{PictureCursor, Trouble, write_bytes};
 use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -11,36 +12,21 @@ use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
-    /// Handles a STREAMOFF at CAPTURE since the last call.
-    pub(super) fn notice_capture(&mut self) {
-        if std::mem::take(&mut self.capture.stopped) {
-            self.reset();
+    /// Handles STREAMOFF at OUTPUT. A drain still delivers the packets of the worker's pictures.
+    pub(super) fn stop_pictures(&mut self) {
+        if let Drain::Feeding(left) = &mut self.drain {
+            *left = 0;
         }
-    }
-
-    /// Handles STREAMON and STREAMOFF at OUTPUT since the last call.
-    pub(super) fn notice_output(&mut self) {
-        let has_started = std::mem::take(&mut self.output.started);
-        let has_stopped = std::mem::take(&mut self.output.stopped);
-        if !has_started && !has_stopped {
-            return;
-        }
-        self.drain = match self.drain {
-            // Packets of the worker's pictures are still delivered.
-            Drain::Feeding(_) if has_stopped => Drain::Feeding(0),
-            Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
-            other => other,
-        };
-        if has_stopped && self.worker.is_down {
+        if self.worker.is_down {
             self.stop_codec();
         }
     }
 
     /// Starts a new stream, because CAPTURE was stopped.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.drain = Drain::Idle;
         self.own.packets.clear();
-        self.frames.metas.clear();
+        self.frames.clear();
         self.take_back();
         self.worker.is_full = false;
         let is_flushed = self.worker.submit(Job::Flush).is_ok();
@@ -73,12 +59,12 @@ impl<C> Encoder<C> {
                 key,
             }),
             Event::Corrupt { tag, sentence } => {
-                self.count_dropped();
+                self.statistics.dropped += 1;
                 self.worker.report(sentence);
                 self.own.controls.force_key = true;
                 // Each picture counts once, even if a worker repeats the event.
                 let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
-                if self.frames.metas.contains_key(&tag) && !is_told {
+                if self.frames.contains_key(&tag) && !is_told {
                     self.own.packets.push_back(Coded {
                         tag,
                         packet: None,
@@ -88,7 +74,7 @@ impl<C> Encoder<C> {
             }
             Event::Died { .. } => {
                 self.own.configured = None;
-                self.frames.metas.clear();
+                self.frames.clear();
                 self.take_back();
                 progress.broken = true;
             }
@@ -108,7 +94,7 @@ impl<C> Encoder<C> {
         wanted
             && self.output.is_ready()
             && self.capture.streaming
-            && self.frames.metas.len() < ahead
+            && self.frames.len() < ahead
             && self.worker.has_room()
             && !self.worker.is_full
             && self.own.reading.is_none()
@@ -197,7 +183,7 @@ impl<C> Encoder<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let (tag, force_key) = (self.frames.next_tag(), self.own.controls.force_key);
+        let (tag, force_key) = (self.next_tag, self.own.controls.force_key);
         let shape = (&self.output.format, self.own.crop);
         let scratch = &mut self.own.scratch;
         let taken = match self.worker.running() {
@@ -265,22 +251,22 @@ impl<C> Encoder<C> {
                     (DoneState::Error, [0; MAX_PLANES])
                 }
             };
-            let Some(meta) = self.frames.metas.remove(&coded.tag) else {
+            let Some(stamp) = self.frames.remove(&coded.tag) else {
                 // The packet's picture belongs to an earlier stream.
                 self.capture.tokens.push_front(token);
                 continue;
             };
-            let kind = match (outcome, coded.key || !self.own.row.is_stream()) {
+            let kind = match (outcome, coded.key || !self.own.is_stream) {
                 (DoneState::Done, true) => FrameFlags::KEYFRAME,
                 (DoneState::Done, false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),
             };
-            let sequence = self.capture.next_sequence();
-            let completion = meta
-                .with_kind(kind)
-                .completion(outcome, payloads, sequence, false);
+            let stamp = Stamp {
+                sequence: self.capture.next_sequence(),
+                ..stamp.with_kind(kind)
+            };
             self.output.release(coded.tag, outcome, progress);
-            progress.finish(Flow::Capture, token, completion);
+            stamp.finish(Flow::Capture, token, outcome, Some(payloads), progress);
         }
     }
 
@@ -289,21 +275,20 @@ impl<C> Encoder<C> {
     fn lose(&mut self, trouble: Trouble) {
         self.own.controls.force_key = true;
         match trouble {
-            Trouble::Fault => self.count_fault(),
-            Trouble::Stale | Trouble::TooSmall => self.count_dropped(),
+            Trouble::Fault => self.statistics.bus_faults += 1,
+            Trouble::Stale | Trouble::TooSmall => self.statistics.dropped += 1,
         }
     }
 
     /// Returns whether all packets of a drain have been delivered.
     pub(super) fn is_drained(&self) -> bool {
         let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
-        self.drain == Drain::Feeding(0) && self.frames.metas.is_empty() && is_idle
+        self.drain == Drain::Feeding(0) && self.frames.is_empty() && is_idle
     }
 
     /// Ends a drain after its last buffer. If OUTPUT was restarted since the drain began, encoding continues.
     pub(super) fn stop(&mut self, progress: &mut Progress<C>) {
-        let began_again = self.output.starts != self.drained_start;
-        let then = match began_again {
+        let then = match self.has_restarted {
             true => Drain::Idle,
             false => Drain::Stopped,
         };

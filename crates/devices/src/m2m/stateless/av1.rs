@@ -10,7 +10,7 @@ use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequenc
 use vb3_v4l2::cid;
 
 /// Checks the value of a control. The control's initial value (0 bits per sample) is also accepted.
-pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
+pub(crate) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match SequenceControl::read(value).filter(|_| id == cid::STATELESS_AV1_SEQUENCE) {
         Some(sequence) if sequence.bit_depth != 0 => check_samples(&sequence),
         _ => Ok(()),
@@ -32,7 +32,7 @@ fn check_samples(sequence: &SequenceControl) -> Result<(), String> {
 }
 
 /// Puts the headers in front of a frame's tiles.
-pub(super) fn describe(
+pub(crate) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
     content: Vec<u8>,

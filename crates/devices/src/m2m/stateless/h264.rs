@@ -11,7 +11,7 @@ use sys::v4l2_ctrl_h264_scaling_matrix as MatrixControl;
 use sys::v4l2_ctrl_h264_sps as SpsControl;
 
 /// Puts the parameter sets in front of a picture's slices.
-pub(super) fn describe(
+pub(crate) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
     slices: Vec<u8>,
@@ -60,7 +60,7 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
     Ok((bytes, pps))
 }
 
-pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
+pub(crate) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match Bytes::of::<SpsControl>(value).filter(|_| id == cid::STATELESS_H264_SPS) {
         Some(sps) => check_samples(&sequence_set(&sps)),
         None => Ok(()),

@@ -14,13 +14,13 @@ use sys::v4l2_ctrl_hevc_scaling_matrix as MatrixControl;
 use sys::v4l2_ctrl_hevc_sps as SpsControl;
 
 /// Side of the smallest coding block of a picture, in pixels.
-pub(super) const SMALLEST_BLOCK: u32 = 8;
+pub(crate) const SMALLEST_BLOCK: u32 = 8;
 
 /// Checks the value of a control.
 ///
 /// As in Linux, a chroma format of 0 is accepted, since this is the control's initial value.
 /// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`.
-pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
+pub(crate) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match Bytes::of::<SpsControl>(value).filter(|_| id == cid::STATELESS_HEVC_SPS) {
         Some(sps) => {
             let sps = sequence_set(&sps);
@@ -36,7 +36,7 @@ fn check_samples(sps: &SequenceSet, chroma_format_idc: u8) -> Result<(), String>
 }
 
 /// Puts the parameter sets in front of a picture's slices.
-pub(super) fn describe(
+pub(crate) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
     slices: Vec<u8>,

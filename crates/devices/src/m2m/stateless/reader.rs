@@ -1,12 +1,14 @@
 //! The part of a stateless decoder that needs no device: from requests to the codec library's input.
 
 use super::syntax::{Parameters, Syntax};
+use crate::m2m::codecs::{Engine, Row};
 use vb3_codec::Kind;
 use vb3_v4l2::{CompoundType, ControlKind};
 
 /// Reads requests as a stateless decoder does. Fuzzing uses it.
 #[derive(Debug)]
 pub struct RequestReader {
+    row: &'static Row,
     syntax: &'static Syntax,
     parameters: Parameters,
 }
@@ -15,15 +17,20 @@ impl RequestReader {
     /// Makes the reader of a codec; `None` for a codec without stateless decoder.
     #[must_use]
     pub fn new(kind: Kind) -> Option<Self> {
+        let row = Row::of(kind)?;
+        let Engine::Stateless(syntax) = &row.engine else {
+            return None;
+        };
         Some(Self {
-            syntax: Syntax::of(kind)?,
+            row,
+            syntax,
             parameters: Parameters::default(),
         })
     }
 
     /// Returns the ids and types of the controls that are structures.
     pub fn controls(&self) -> impl Iterator<Item = (u32, CompoundType)> {
-        let all = self.syntax.controls.iter();
+        let all = self.row.controls.iter();
         all.filter_map(|control| match control.kind {
             ControlKind::Compound(of) => Some((control.id, of)),
             _ => None,

@@ -1,34 +1,28 @@
-//! A table of the stateless decoders, one row each.
+//! What parsers of stateless decoders' requests share.
 
-use super::{av1, h264, hevc, vp8, vp9};
-use crate::m2m::codec_controls as all;
+use super::av1;
+use crate::m2m::codecs::MACROBLOCK;
 use std::collections::BTreeMap;
-use vb3_codec::Kind;
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
-use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
+use vb3_v4l2::{FrameSizes, cid};
 
-/// A row of the table: one decoder.
+/// What differs between stateless decoders.
 #[derive(Debug)]
-pub(super) struct Syntax {
-    pub(super) kind: Kind,
-    pub(super) card: &'static str,
-    pub(super) fourcc: FourCc,
-    /// The controls for profile, level and parameters.
-    pub(super) controls: &'static [ControlSpec],
+pub(crate) struct Syntax {
     /// Width and height of a buffer are multiples of this number.
-    pub(super) step: u32,
+    pub(crate) step: u32,
     /// Checks the value of a control. Fails with a message about unsupported samples.
-    pub(super) check: fn(u32, &[u8]) -> Result<(), String>,
+    pub(crate) check: fn(u32, &[u8]) -> Result<(), String>,
     /// Makes the library's input from the controls, the size of the buffers and the bytes of an OUTPUT
     /// buffer. Fails with a message about a missing, wrong or unsupported part.
-    pub(super) describe: Describe,
+    pub(crate) describe: Describe,
 }
 
-type Describe = fn(&Parameters, (u32, u32), Vec<u8>) -> Result<Input, String>;
+pub(crate) type Describe = fn(&Parameters, (u32, u32), Vec<u8>) -> Result<Input, String>;
 
 /// A picture as the library gets it.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     pub(super) bytes: Vec<u8>,
     /// Timestamps of the CAPTURE buffers with the picture's references, in nanoseconds. Empty for H.264,
     /// where a reference may be missing on purpose (`frame_num` gaps).
@@ -58,101 +52,7 @@ impl Input {
     }
 }
 
-/// Side of a macroblock.
-const MACROBLOCK: u32 = 16;
-
-/// All stateless decoders.
-static ROWS: [Syntax; 5] = [
-    Syntax {
-        kind: Kind::H264StatelessDecoder,
-        card: "H.264 Stateless Decoder",
-        fourcc: FourCc::H264_SLICE,
-        controls: &[
-            all::MPEG_VIDEO_H264_LEVEL,
-            all::MPEG_VIDEO_H264_PROFILE,
-            all::STATELESS_H264_DECODE_MODE,
-            all::STATELESS_H264_START_CODE,
-            all::STATELESS_H264_SPS,
-            all::STATELESS_H264_PPS,
-            all::STATELESS_H264_SCALING_MATRIX,
-            all::STATELESS_H264_DECODE_PARAMS,
-        ],
-        step: MACROBLOCK,
-        check: h264::check,
-        describe: h264::describe,
-    },
-    Syntax {
-        kind: Kind::HevcStatelessDecoder,
-        card: "HEVC Stateless Decoder",
-        fourcc: FourCc::HEVC_SLICE,
-        controls: &[
-            all::menu(
-                all::MPEG_VIDEO_HEVC_PROFILE,
-                &["Main", "Main Still Picture"],
-                0,
-            ),
-            all::MPEG_VIDEO_HEVC_LEVEL,
-            all::STATELESS_HEVC_DECODE_MODE,
-            all::STATELESS_HEVC_START_CODE,
-            all::STATELESS_HEVC_SPS,
-            all::STATELESS_HEVC_PPS,
-            all::STATELESS_HEVC_SCALING_MATRIX,
-            all::STATELESS_HEVC_DECODE_PARAMS,
-        ],
-        step: hevc::SMALLEST_BLOCK,
-        check: hevc::check,
-        describe: hevc::describe,
-    },
-    Syntax {
-        kind: Kind::Vp8StatelessDecoder,
-        card: "VP8 Stateless Decoder",
-        fourcc: FourCc::VP8_FRAME,
-        controls: &[all::STATELESS_VP8_FRAME],
-        step: 2,
-        check: |_, _| Ok(()),
-        describe: vp8::describe,
-    },
-    Syntax {
-        kind: Kind::Vp9StatelessDecoder,
-        card: "VP9 Stateless Decoder",
-        fourcc: FourCc::VP9_FRAME,
-        controls: &[
-            all::menu(all::MPEG_VIDEO_VP9_PROFILE, &["0"], 0),
-            all::STATELESS_VP9_FRAME,
-            all::STATELESS_VP9_COMPRESSED_HDR,
-        ],
-        step: 2,
-        check: vp9::check,
-        describe: vp9::describe,
-    },
-    Syntax {
-        kind: Kind::Av1StatelessDecoder,
-        card: "AV1 Stateless Decoder",
-        fourcc: FourCc::AV1_FRAME,
-        controls: &[
-            all::MPEG_VIDEO_AV1_PROFILE,
-            all::STATELESS_AV1_SEQUENCE,
-            all::STATELESS_AV1_TILE_GROUP_ENTRY,
-            all::STATELESS_AV1_FRAME,
-            all::STATELESS_AV1_FILM_GRAIN,
-        ],
-        step: 2,
-        check: av1::check,
-        describe: av1::describe,
-    },
-];
-
-/// Returns whether a codec gets its pictures' parameters by media requests.
-pub(crate) fn is_stateless(kind: Kind) -> bool {
-    Syntax::of(kind).is_some()
-}
-
 impl Syntax {
-    /// Returns a codec's row in the table.
-    pub(super) fn of(kind: Kind) -> Option<&'static Self> {
-        ROWS.iter().find(|row| row.kind == kind)
-    }
-
     pub(super) const fn sizes(&self) -> FrameSizes<'static> {
         FrameSizes::Stepwise {
             width: (MACROBLOCK, WIDTH_MAX, self.step),
@@ -169,7 +69,7 @@ impl Syntax {
 
 /// The parameters that a decoder has received before a picture.
 #[derive(Debug, Default)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// The values of controls that are structures, by id. Controls that still have their initial value are
     /// missing, since drivers get only changed values.
     controls: BTreeMap<u32, Vec<u8>>,
@@ -233,19 +133,28 @@ pub(super) fn expect_size(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::m2m::codecs::{Engine, Row, is_stateless};
     use proptest::prelude::*;
+    use vb3_codec::Kind;
     use vb3_v4l2::ControlKind;
+
+    fn stateless() -> Vec<Kind> {
+        Kind::all().filter(|kind| is_stateless(*kind)).collect()
+    }
 
     proptest! {
         /// Random bytes in controls and buffers cause no panic.
         #[test]
         fn random_controls_and_frames_do_no_harm(
-            kind in 0..ROWS.len(),
+            kind in proptest::sample::select(stateless()),
             changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..12),
             frame in proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), any::<u8>()], 0..80),
             size in proptest::sample::select(&[(0, 0), (2, 2), (16, 32)][..]),
         ) {
-            let row = &ROWS[kind];
+            let row = Row::of(kind).unwrap();
+            let Engine::Stateless(syntax) = &row.engine else {
+                panic!("{kind:?} is stateless");
+            };
             let mut parameters = Parameters::default();
             for control in row.controls {
                 let ControlKind::Compound(of) = control.kind else { continue };
@@ -254,10 +163,10 @@ mod tests {
                     let at = usize::from(*at) % bytes.len();
                     bytes[at] = *value;
                 }
-                let _ = (row.check)(control.id, &bytes);
+                let _ = (syntax.check)(control.id, &bytes);
                 parameters.set(control.id, &bytes);
             }
-            let _ = (row.describe)(&parameters, size, frame);
+            let _ = (syntax.describe)(&parameters, size, frame);
         }
     }
 }

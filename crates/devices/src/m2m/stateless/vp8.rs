@@ -21,7 +21,7 @@ structure! {
 }
 
 /// Checks a frame against its control, and makes the library's input.
-pub(super) fn describe(
+pub(crate) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
     frame: Vec<u8>,

@@ -20,7 +20,7 @@ structure! {
     }
 }
 
-pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
+pub(crate) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match FrameControl::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
         Some(frame) if frame.profile != 0 => Err(format!(
             "the device decodes 8-bit 4:2:0 (profile 0), and the frame has profile {}",
@@ -31,7 +31,7 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
 }
 
 /// Checks a frame against its control, and makes the library's input.
-pub(super) fn describe(
+pub(crate) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
     frame: Vec<u8>,

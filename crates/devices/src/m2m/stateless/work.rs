@@ -2,9 +2,10 @@
 
 use super::{StatelessDecoder, av1};
 use crate::m2m::device::{FrameWorker as _, Outcome};
+use crate::m2m::loan;
 use crate::m2m::picture::{Content, holds};
-use crate::m2m::{Meta, loan};
-use crate::surface::{FIELD_NONE, extent};
+use crate::streaming::Stamp;
+use crate::surface::{FIELD_ANY, FIELD_NONE, extent};
 use std::collections::BTreeMap;
 use vb3_codec::{Chroma, Event, Job as CodecJob, MAX_INPUT, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
@@ -28,14 +29,6 @@ pub(super) struct Job<C> {
     /// Whether the first field of the target's picture failed.
     lacks_field: bool,
     written: Outcome,
-}
-
-impl<C> Job<C> {
-    /// Drops the CAPTURE buffer, because CAPTURE has stopped and its queue owns the buffer again.
-    pub(super) fn leave_target(&mut self) {
-        self.target = None;
-        self.loan = None;
-    }
 }
 
 /// A CAPTURE buffer that waits for the second field of its picture.
@@ -72,13 +65,17 @@ impl<C> StatelessDecoder<C> {
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
-    /// Handles STREAMOFF at either queue: ends the current request and drops all reference pictures.
-    pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
-        let of_output = std::mem::take(&mut self.output.stopped);
-        let of_capture = std::mem::take(&mut self.capture.stopped);
-        if !of_output && !of_capture {
-            return;
+    /// Drops the CAPTURE buffers in use, because CAPTURE has stopped and its queue owns them again.
+    pub(super) fn leave_capture(&mut self) {
+        self.worker.take_all_back();
+        self.own.held = None;
+        if let Some(job) = &mut self.own.job {
+            (job.target, job.loan) = (None, None);
         }
+    }
+
+    /// Ends the current request and drops all reference pictures, after STREAMOFF at either queue.
+    pub(super) fn end_stream(&mut self, progress: &mut Progress<C>) {
         if let Some(job) = self.own.job.take() {
             if job.loan.is_some() {
                 self.worker.take_back();
@@ -237,15 +234,14 @@ impl<C> StatelessDecoder<C> {
             ..
         } = job;
         if outcome == DoneState::Error {
-            self.count_dropped();
+            self.statistics.dropped += 1;
             self.own.parameters.slots.forget(source.timestamp_ns());
         }
-        let field = match source.field() {
-            0 => FIELD_NONE,
-            said => said,
-        };
+        let mut stamp = Stamp::of(&source);
+        if stamp.field == FIELD_ANY {
+            stamp.field = FIELD_NONE;
+        }
         let waits = source.frame_flags() & sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF != 0;
-        let meta = Meta::of(&source);
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
         // `give` sets the sequence number once the picture has both fields.
@@ -253,10 +249,7 @@ impl<C> StatelessDecoder<C> {
             true => DoneState::Error,
             false => outcome,
         };
-        let completion = Completion {
-            field,
-            ..meta.completion(outcome, payloads, 0, false)
-        };
+        let completion = stamp.completion(outcome, Some(payloads));
         let held = FirstField { target, completion };
         // Also after an error: the second field uses the same buffer.
         if waits {
@@ -310,7 +303,7 @@ impl<C> StatelessDecoder<C> {
             return false;
         };
         let size = (self.capture.format.width, self.capture.format.height);
-        let tag = self.own.tag.wrapping_add(1);
+        let tag = self.next_tag;
         let own = &mut self.own;
         let mut update = None;
         let given = content(&source, bus).and_then(|content| {
@@ -351,14 +344,14 @@ impl<C> StatelessDecoder<C> {
         };
         match unfit {
             None => {
-                self.own.tag = tag;
+                self.next_tag = tag.wrapping_add(1);
                 self.own.job = Some(job);
                 self.lend(bus);
             }
             Some(unfit) => {
                 match unfit {
                     Unfit::Refused(sentence) => self.worker.report(sentence),
-                    Unfit::Fault => self.count_fault(),
+                    Unfit::Fault => self.statistics.bus_faults += 1,
                 }
                 self.finish(job, progress);
             }

@@ -1,0 +1,307 @@
+//! A table of the codecs, one row each.
+
+use super::codec_controls as all;
+use super::encoder::Controls;
+use super::stateless::{Syntax, av1, h264, hevc, vp8, vp9};
+use crate::Failure;
+use crate::spec::DeviceSpec;
+use vb3_codec::{
+    Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, StreamSettings, Subsampling,
+    Vp8Settings, levels,
+};
+use vb3_picture::SIZE_MIN;
+use vb3_v4l2::{ControlSpec, FourCc, PixelFormat, cid, pixfmt};
+
+const DECODER_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_CAPTURE);
+const ENCODER_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_OUTPUT);
+
+/// Columns and lines of a macroblock.
+pub(crate) const MACROBLOCK: u32 = 16;
+
+/// A row of the table: one codec.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) kind: Kind,
+    pub(super) card: &'static str,
+    /// The format of the stream or the files.
+    pub(super) fourcc: FourCc,
+    pub(super) engine: Engine,
+    pub(super) controls: &'static [ControlSpec],
+}
+
+/// The engine that drives a codec, with its settings for the codec.
+#[derive(Debug)]
+pub(super) enum Engine {
+    Decoder(Input),
+    Stateless(Syntax),
+    Encoder(Coding),
+}
+
+/// The contents of a decoder's OUTPUT buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A piece of a stream, which may end anywhere.
+    Stream,
+    /// One frame, or several frames that belong together.
+    Frames,
+    /// A file with one picture.
+    File,
+}
+
+/// What differs between encoders.
+#[derive(Debug)]
+pub(super) struct Coding {
+    /// Smallest width and height of pictures.
+    pub(super) least: u32,
+    /// Side of the blocks of coded pictures, in pixels.
+    pub(super) block: u32,
+    /// Returns the worker's set-up for a stream.
+    pub(super) config: fn(&Controls, &StreamSettings, Colour) -> Config,
+}
+
+const fn row(
+    kind: Kind,
+    card: &'static str,
+    fourcc: FourCc,
+    engine: Engine,
+    controls: &'static [ControlSpec],
+) -> Row {
+    Row {
+        kind,
+        card,
+        fourcc,
+        engine,
+        controls,
+    }
+}
+
+const STREAM: Engine = Engine::Decoder(Input::Stream);
+const FRAMES: Engine = Engine::Decoder(Input::Frames);
+
+const fn stateless(
+    step: u32,
+    check: fn(u32, &[u8]) -> Result<(), String>,
+    describe: super::stateless::Describe,
+) -> Engine {
+    Engine::Stateless(Syntax {
+        step,
+        check,
+        describe,
+    })
+}
+
+const fn encoder(
+    least: u32,
+    block: u32,
+    config: fn(&Controls, &StreamSettings, Colour) -> Config,
+) -> Engine {
+    Engine::Encoder(Coding {
+        least,
+        block,
+        config,
+    })
+}
+
+#[rustfmt::skip]
+static ROWS: [Row; 17] = [
+    row(Kind::H264Decoder, "H.264 Decoder", FourCc::H264, STREAM,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_H264_LEVEL, all::MPEG_VIDEO_H264_PROFILE]),
+    row(Kind::HevcDecoder, "HEVC Decoder", FourCc::HEVC, STREAM,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_HEVC_PROFILE, all::MPEG_VIDEO_HEVC_LEVEL,
+          all::MPEG_VIDEO_HEVC_TIER]),
+    row(Kind::Vp8Decoder, "VP8 Decoder", FourCc::VP8, FRAMES,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_VP8_PROFILE]),
+    row(Kind::Vp9Decoder, "VP9 Decoder", FourCc::VP9, FRAMES,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_VP9_PROFILE, all::MPEG_VIDEO_VP9_LEVEL]),
+    row(Kind::Av1Decoder, "AV1 Decoder", FourCc::AV1, FRAMES,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_AV1_PROFILE, all::MPEG_VIDEO_AV1_LEVEL]),
+    row(Kind::Mpeg2Decoder, "MPEG-2 Decoder", FourCc::MPEG2, STREAM,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_MPEG2_LEVEL, all::MPEG_VIDEO_MPEG2_PROFILE]),
+    row(Kind::Mpeg4Decoder, "MPEG-4 Decoder", FourCc::MPEG4, STREAM,
+        &[DECODER_BUFFERS, all::MPEG_VIDEO_MPEG4_LEVEL, all::MPEG_VIDEO_MPEG4_PROFILE]),
+    row(Kind::JpegDecoder, "JPEG Decoder", FourCc::JPEG, Engine::Decoder(Input::File), &[]),
+
+    row(Kind::H264StatelessDecoder, "H.264 Stateless Decoder", FourCc::H264_SLICE,
+        stateless(MACROBLOCK, h264::check, h264::describe),
+        &[all::MPEG_VIDEO_H264_LEVEL, all::MPEG_VIDEO_H264_PROFILE,
+          all::STATELESS_H264_DECODE_MODE, all::STATELESS_H264_START_CODE,
+          all::STATELESS_H264_SPS, all::STATELESS_H264_PPS,
+          all::STATELESS_H264_SCALING_MATRIX, all::STATELESS_H264_DECODE_PARAMS]),
+    row(Kind::HevcStatelessDecoder, "HEVC Stateless Decoder", FourCc::HEVC_SLICE,
+        stateless(hevc::SMALLEST_BLOCK, hevc::check, hevc::describe),
+        &[all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main", "Main Still Picture"], 0),
+          all::MPEG_VIDEO_HEVC_LEVEL,
+          all::STATELESS_HEVC_DECODE_MODE, all::STATELESS_HEVC_START_CODE,
+          all::STATELESS_HEVC_SPS, all::STATELESS_HEVC_PPS,
+          all::STATELESS_HEVC_SCALING_MATRIX, all::STATELESS_HEVC_DECODE_PARAMS]),
+    row(Kind::Vp8StatelessDecoder, "VP8 Stateless Decoder", FourCc::VP8_FRAME,
+        stateless(2, |_, _| Ok(()), vp8::describe),
+        &[all::STATELESS_VP8_FRAME]),
+    row(Kind::Vp9StatelessDecoder, "VP9 Stateless Decoder", FourCc::VP9_FRAME,
+        stateless(2, vp9::check, vp9::describe),
+        &[all::menu(all::MPEG_VIDEO_VP9_PROFILE, &["0"], 0),
+          all::STATELESS_VP9_FRAME, all::STATELESS_VP9_COMPRESSED_HDR]),
+    row(Kind::Av1StatelessDecoder, "AV1 Stateless Decoder", FourCc::AV1_FRAME,
+        stateless(2, av1::check, av1::describe),
+        &[all::MPEG_VIDEO_AV1_PROFILE, all::STATELESS_AV1_SEQUENCE,
+          all::STATELESS_AV1_TILE_GROUP_ENTRY, all::STATELESS_AV1_FRAME,
+          all::STATELESS_AV1_FILM_GRAIN]),
+
+    // This encoder has only one mode, because the library varies the bitrate within the stream.
+    row(Kind::H264Encoder, "H.264 Encoder", FourCc::H264,
+        encoder(MACROBLOCK, MACROBLOCK, h264_config),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE,
+          all::menu(all::MPEG_VIDEO_BITRATE_MODE, &["Variable Bitrate"], 0),
+          all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_HEADER_MODE,
+          all::menu(all::MPEG_VIDEO_H264_LEVEL, levels::H264, 11),
+          all::menu(all::MPEG_VIDEO_H264_PROFILE, all::H264_PROFILES, 1)]),
+    // x265 encodes pictures of 32x32 at every level.
+    row(Kind::HevcEncoder, "HEVC Encoder", FourCc::HEVC,
+        encoder(32, MACROBLOCK, hevc_config),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
+          all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_HEVC_MIN_QP,
+          all::MPEG_VIDEO_HEVC_MAX_QP, all::MPEG_VIDEO_HEADER_MODE,
+          all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main"], 0),
+          all::menu(all::MPEG_VIDEO_HEVC_LEVEL, levels::HEVC, 5),
+          all::menu(all::MPEG_VIDEO_HEVC_TIER, all::HEVC_TIERS, 0)]),
+    row(Kind::Vp8Encoder, "VP8 Encoder", FourCc::VP8,
+        encoder(MACROBLOCK, MACROBLOCK, vp8_config),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
+          all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_VPX_MIN_QP,
+          all::MPEG_VIDEO_VPX_MAX_QP, all::MPEG_VIDEO_VP8_PROFILE]),
+    row(Kind::JpegEncoder, "JPEG Encoder", FourCc::JPEG,
+        encoder(SIZE_MIN, 1, jpeg_config),
+        &[all::JPEG_COMPRESSION_QUALITY]),
+];
+
+fn h264_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> Config {
+    let level = controls.number(cid::MPEG_VIDEO_H264_LEVEL);
+    Config::H264Encoder(H264Settings {
+        stream: *stream,
+        profile: match controls.number(cid::MPEG_VIDEO_H264_PROFILE) {
+            2 => H264Profile::Main,
+            4 => H264Profile::High,
+            _ => H264Profile::ConstrainedBaseline,
+        },
+        level: Some(levels::h264(level, stream)),
+        colour,
+    })
+}
+
+fn hevc_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> Config {
+    let level = controls.number(cid::MPEG_VIDEO_HEVC_LEVEL);
+    let is_high_tier = controls.is_on(cid::MPEG_VIDEO_HEVC_TIER);
+    let (level, most_kilobits) = levels::hevc(level, is_high_tier, stream);
+    Config::HevcEncoder(HevcSettings {
+        stream: *stream,
+        constant: controls.is_on(cid::MPEG_VIDEO_BITRATE_MODE),
+        level,
+        most_kilobits,
+        qp: controls.qp(cid::MPEG_VIDEO_HEVC_MIN_QP, cid::MPEG_VIDEO_HEVC_MAX_QP),
+        colour,
+    })
+}
+
+fn vp8_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Config {
+    Config::Vp8Encoder(Vp8Settings {
+        stream: *stream,
+        constant: controls.is_on(cid::MPEG_VIDEO_BITRATE_MODE),
+        profile: controls.number(cid::MPEG_VIDEO_VP8_PROFILE),
+        qp: controls.qp(cid::MPEG_VIDEO_VPX_MIN_QP, cid::MPEG_VIDEO_VPX_MAX_QP),
+    })
+}
+
+fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Config {
+    Config::JpegEncoder {
+        width: stream.width,
+        height: stream.height,
+        quality: controls.number(cid::JPEG_COMPRESSION_QUALITY),
+        sampling: Subsampling::Yuv420,
+    }
+}
+
+impl Row {
+    /// Returns a codec's row in the table.
+    pub(super) fn of(kind: Kind) -> Option<&'static Self> {
+        ROWS.iter().find(|row| row.kind == kind)
+    }
+
+    /// Returns the row of a SPEC's codec. Fails for a SPEC of another device, with a message for the user.
+    pub(super) fn of_spec(spec: &DeviceSpec) -> Result<&'static Self, Failure> {
+        let row = spec.kind.codec().and_then(Self::of);
+        row.ok_or_else(|| Failure::new("the device is no codec"))
+    }
+
+    /// Returns the format of the stream or the files.
+    pub(super) fn coded(&self) -> Vec<&'static PixelFormat> {
+        pixfmt::lookup(self.fourcc).into_iter().collect()
+    }
+}
+
+/// Returns whether a codec gets its pictures' parameters by media requests.
+pub(crate) fn is_stateless(kind: Kind) -> bool {
+    Row::of(kind).is_some_and(|row| matches!(row.engine, Engine::Stateless(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_v4l2::{ControlKind, cid};
+
+    /// The controls in the kernel's headers, by codec.
+    const CONTROLS: [(Kind, &[u32]); 7] = [
+        (
+            Kind::H264Decoder,
+            &[cid::MPEG_VIDEO_H264_LEVEL, cid::MPEG_VIDEO_H264_PROFILE],
+        ),
+        (
+            Kind::HevcDecoder,
+            &[
+                cid::MPEG_VIDEO_HEVC_PROFILE,
+                cid::MPEG_VIDEO_HEVC_LEVEL,
+                cid::MPEG_VIDEO_HEVC_TIER,
+            ],
+        ),
+        (Kind::Vp8Decoder, &[cid::MPEG_VIDEO_VP8_PROFILE]),
+        (
+            Kind::Vp9Decoder,
+            &[cid::MPEG_VIDEO_VP9_PROFILE, cid::MPEG_VIDEO_VP9_LEVEL],
+        ),
+        (
+            Kind::Av1Decoder,
+            &[cid::MPEG_VIDEO_AV1_PROFILE, cid::MPEG_VIDEO_AV1_LEVEL],
+        ),
+        (
+            Kind::Mpeg2Decoder,
+            &[cid::MPEG_VIDEO_MPEG2_LEVEL, cid::MPEG_VIDEO_MPEG2_PROFILE],
+        ),
+        (
+            Kind::Mpeg4Decoder,
+            &[cid::MPEG_VIDEO_MPEG4_LEVEL, cid::MPEG_VIDEO_MPEG4_PROFILE],
+        ),
+    ];
+
+    #[test]
+    fn codec_profiles_and_levels_match_the_kernel() {
+        for (kind, wanted) in CONTROLS {
+            let controls = Row::of(kind).unwrap().controls;
+            let [least, controls @ ..] = controls else {
+                panic!("{kind:?} has controls");
+            };
+            assert_eq!(least.id, cid::MIN_BUFFERS_FOR_CAPTURE);
+            let found: Vec<u32> = controls.iter().map(|menu| menu.id).collect();
+            assert_eq!(found, wanted, "{kind:?}");
+            for control in controls {
+                let ControlKind::Menu { items, default, .. } = control.kind else {
+                    panic!("{} is no menu", control.name);
+                };
+                let item = items.get(default as usize);
+                assert!(
+                    item.is_some_and(|item| !item.is_empty()),
+                    "{}",
+                    control.name
+                );
+            }
+        }
+    }
+}
