@@ -32,23 +32,30 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// Returns the nearest interval from 1 to `most` frames per second, as a fraction of numbers other than 0.
-pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
-    let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
-    if seconds >= frames {
-        Fraction::new(1, 1)
-    } else if frames > seconds * u64::from(most) {
-        Fraction::new(1, most)
-    } else {
-        wanted
+/// Returns the offered interval that is nearest to the wanted one; `None` if none is offered.
+pub(crate) fn nearest_interval(
+    offered: FrameIntervals<'_>,
+    wanted: Fraction,
+) -> Option<Fraction> {
+    let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    let is_below = |a: Fraction, b: Fraction| {
+        cross(a.numerator, b.denominator) < cross(b.numerator, a.denominator)
+    };
+    match offered {
+        FrameIntervals::Continuous { min, max } | FrameIntervals::Stepwise { min, max, .. } => {
+            Some(match wanted {
+                long if !is_below(long, max) => max,
+                short if is_below(short, min) => min,
+                _ => wanted,
+            })
+        }
+        FrameIntervals::One(one) => Some(one),
+        FrameIntervals::Discrete(all) => {
+            let wanted = wanted.as_nanos()?;
+            let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
+            all.iter().min_by_key(far).copied()
+        }
     }
-}
-
-/// Returns the interval of a list that is nearest to the wanted one.
-pub(crate) fn nearest_of(all: &[Fraction], wanted: Fraction) -> Option<Fraction> {
-    let wanted = wanted.as_nanos()?;
-    let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
-    all.iter().min_by_key(far).copied()
 }
 
 /// Returns the colorimetry that a display assumes if the program sets none.
@@ -273,7 +280,8 @@ impl Mode {
     ) -> Option<Self> {
         let format = like.first_format()?;
         let wanted = like.first_interval().unwrap_or(Fraction::new(1, 30));
-        let interval = like.nearest_interval(&format, wanted)?;
+        let offered = like.intervals(format.fourcc, (format.width, format.height));
+        let interval = nearest_interval(offered, wanted)?;
         Some(Self {
             planarity: Planarity::Single,
             formats,
@@ -299,6 +307,12 @@ impl Mode {
     /// Returns the encoding of the current format's Y'CbCr.
     pub(crate) const fn color(&self) -> Color {
         color_of(&self.format.color)
+    }
+
+    /// Returns the nearest interval that is offered for the current format.
+    fn nearest(&self, wanted: Fraction) -> Option<Fraction> {
+        let size = (self.format.width, self.format.height);
+        nearest_interval(self.intervals(self.format.fourcc, size), wanted)
     }
 
     /// Reads the picture in a buffer that the device has already returned. Counts no access.
@@ -420,21 +434,16 @@ impl Formats for Mode {
             // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
             self.interval = self.default_interval;
         }
-        if let Some(like) = &self.like {
+        if self.like.is_some() {
             // The description lists intervals for each size.
-            let nearest = like.nearest_interval(format, self.interval);
-            self.interval = nearest.unwrap_or(self.interval);
+            self.interval = self.nearest(self.interval).unwrap_or(self.interval);
         }
         Ok(())
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        let nearest = match (&self.like, &self.offer) {
-            _ if wanted.numerator == 0 || wanted.denominator == 0 => None,
-            (Some(like), _) => like.nearest_interval(&self.format, wanted),
-            (None, Some(offer)) => nearest_of(&offer.intervals, wanted),
-            (None, None) => Some(nearest_interval(wanted, MAX_FPS)),
-        };
+        let is_default = wanted.numerator == 0 || wanted.denominator == 0;
+        let nearest = self.nearest(wanted).filter(|_| !is_default);
         self.interval = nearest.unwrap_or(self.default_interval);
     }
 

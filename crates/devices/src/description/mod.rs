@@ -8,7 +8,7 @@ mod clone;
 mod file;
 mod rhythm;
 
-use crate::mode::{nearest_of, uvc_size};
+use crate::mode::uvc_size;
 use crate::place::UVC;
 pub use check::DescriptionError;
 pub use clone::{Usb, describe, measure, print};
@@ -53,10 +53,8 @@ pub struct Description {
 struct Offered {
     pixel: &'static PixelFormat,
     color: Colorimetry,
-    /// Discrete sizes, each with a row in `rows`; empty for a range.
-    sizes: Vec<(u32, u32)>,
-    /// The range of widths and of heights: smallest, largest, step.
-    range: Option<[(u32, u32, u32); 2]>,
+    sizes: FrameSizes<'static>,
+    /// A row for each discrete size, or one for a range.
     rows: Vec<Row>,
 }
 
@@ -65,23 +63,7 @@ struct Offered {
 struct Row {
     line_bytes: u32,
     image_bytes: u32,
-    intervals: Vec<Fraction>,
-    /// Shortest interval, longest interval and step, if intervals are a range.
-    range: Option<(Fraction, Fraction, Option<Fraction>)>,
-}
-
-impl Row {
-    fn nearest_interval(&self, wanted: Fraction) -> Option<Fraction> {
-        let ns = |interval: Fraction| interval.as_nanos().unwrap_or(u64::MAX);
-        if let Some((min, max, _)) = self.range {
-            return Some(match ns(wanted) {
-                short if short < ns(min) => min,
-                long if long > ns(max) => max,
-                _ => wanted,
-            });
-        }
-        nearest_of(&self.intervals, wanted)
-    }
+    intervals: FrameIntervals<'static>,
 }
 
 impl Description {
@@ -144,38 +126,21 @@ impl Description {
 
     fn row(&self, fourcc: FourCc, size: (u32, u32)) -> Option<&Row> {
         let format = self.offered(fourcc)?;
-        match format.range {
-            Some(_) => format.rows.first(),
-            None => {
-                let at = format.sizes.iter().position(|known| *known == size)?;
-                format.rows.get(at)
-            }
-        }
+        let at = match format.sizes {
+            FrameSizes::Discrete(sizes) => sizes.iter().position(|known| *known == size)?,
+            _ => 0,
+        };
+        format.rows.get(at)
     }
 
-    pub(crate) fn sizes(&self, fourcc: FourCc) -> FrameSizes<'_> {
-        match self.offered(fourcc) {
-            Some(Offered {
-                range: Some([width, height]),
-                ..
-            }) => FrameSizes::Stepwise {
-                width: *width,
-                height: *height,
-            },
-            Some(format) => FrameSizes::Discrete(&format.sizes),
-            None => FrameSizes::Discrete(&[]),
-        }
+    pub(crate) fn sizes(&self, fourcc: FourCc) -> FrameSizes<'static> {
+        let format = self.offered(fourcc);
+        format.map_or(FrameSizes::Discrete(&[]), |format| format.sizes)
     }
 
-    pub(crate) fn intervals(&self, fourcc: FourCc, size: (u32, u32)) -> FrameIntervals<'_> {
-        match self.row(fourcc, size) {
-            Some(row) => match row.range {
-                Some((min, max, Some(step))) => FrameIntervals::Stepwise { min, max, step },
-                Some((min, max, None)) => FrameIntervals::Continuous { min, max },
-                None => FrameIntervals::Discrete(&row.intervals),
-            },
-            None => FrameIntervals::Discrete(&[]),
-        }
+    pub(crate) fn intervals(&self, fourcc: FourCc, size: (u32, u32)) -> FrameIntervals<'static> {
+        let row = self.row(fourcc, size);
+        row.map_or(FrameIntervals::Discrete(&[]), |row| row.intervals)
     }
 
     pub(crate) fn first_format(&self) -> Option<Format> {
@@ -200,11 +165,6 @@ impl Description {
     pub(crate) fn first_interval(&self) -> Option<Fraction> {
         let mode = self.file.mode.as_ref();
         mode.map(|mode| mode.get_ref().interval.0)
-    }
-
-    pub(crate) fn nearest_interval(&self, format: &Format, wanted: Fraction) -> Option<Fraction> {
-        let row = self.row(format.fourcc, (format.width, format.height))?;
-        row.nearest_interval(wanted)
     }
 
     /// Returns the format that the device would set for `wanted`.

@@ -2,6 +2,7 @@
 
 use super::rhythm::{Rhythm, pad};
 use super::{Description, SHIPPED};
+use crate::mode::nearest_interval;
 use crate::spec::DeviceSpec;
 use std::sync::Arc;
 use vb3_picture::Size;
@@ -182,7 +183,8 @@ fn formats_and_sizes_follow_the_description() {
     };
     assert_eq!(ask(&MJPEG, 600, 400), (640, 480, 400_000));
     assert_eq!(ask(&YUYV, 100, 100), (96, 96, 96 * 96 * 2));
-    let nearest = camera.nearest_interval(&first, Fraction::new(1, 8));
+    let offered = camera.intervals(mjpeg, (first.width, first.height));
+    let nearest = nearest_interval(offered, Fraction::new(1, 8));
     assert_eq!(nearest, Some(Fraction::new(1, 15)));
 }
 

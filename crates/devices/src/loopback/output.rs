@@ -4,7 +4,7 @@ use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
 use crate::mode::{INTERVALS, SIZES, nearest_interval};
 use crate::place::HostSettings;
-use crate::spec::{DeviceSpec, MAX_FPS};
+use crate::spec::DeviceSpec;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
 use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
@@ -310,10 +310,11 @@ const FREE_SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (2, 8192, 1),
     height: (1, 8192, 1),
 };
-/// The shortest interval of v4l2loopback: 1000 frames per second.
-const FREE_MIN: Fraction = Fraction::new(1, 1000);
-/// The longest interval of v4l2loopback, in seconds.
-const FREE_MAX: Fraction = Fraction::new(u32::MAX, 1);
+/// The intervals of v4l2loopback, down to 1000 frames per second.
+const FREE_INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
+    min: Fraction::new(1, 1000),
+    max: Fraction::new(u32::MAX, 1),
+};
 
 /// Returns the size that v4l2loopback sets for a wanted one.
 ///
@@ -323,20 +324,6 @@ fn free_size(wanted: &Format) -> FrameSizes<'static> {
     let wanted = (or(wanted.width, 640), or(wanted.height, 480));
     let (width, height) = FREE_SIZES.nearest(wanted, (1, 1));
     FrameSizes::One(width, height)
-}
-
-/// Returns the interval that v4l2loopback sets for a wanted one whose parts are not both zero.
-///
-/// Source: v4l2loopback 0.14 `set_timeperframe`.
-fn free_interval(wanted: Fraction) -> Fraction {
-    let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
-    if frames == 0 {
-        FREE_MAX
-    } else if seconds * 1000 < frames {
-        FREE_MIN
-    } else {
-        wanted
-    }
 }
 
 impl Formats for WriterFormats {
@@ -366,10 +353,7 @@ impl Formats for WriterFormats {
 
     fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
         match self.is_v4l2loopback() {
-            true => FrameIntervals::Continuous {
-                min: FREE_MIN,
-                max: FREE_MAX,
-            },
+            true => FREE_INTERVALS,
             false => INTERVALS,
         }
     }
@@ -409,13 +393,14 @@ impl Formats for WriterFormats {
         self.link.lock().interval
     }
 
+    /// Source: v4l2loopback 0.14 `set_timeperframe`.
     fn set_interval(&mut self, wanted: Fraction) {
-        let wanted = match (wanted.numerator, wanted.denominator) {
-            (0, 0) => self.default_interval,
-            _ if self.is_v4l2loopback() => free_interval(wanted),
-            (0, _) | (_, 0) => self.default_interval,
-            _ => nearest_interval(wanted, MAX_FPS),
+        let nearest = match (wanted.numerator, wanted.denominator) {
+            (0, 0) => None,
+            _ if self.is_v4l2loopback() => nearest_interval(FREE_INTERVALS, wanted),
+            (0, _) | (_, 0) => None,
+            _ => nearest_interval(INTERVALS, wanted),
         };
-        self.link.lock().interval = wanted;
+        self.link.lock().interval = nearest.unwrap_or(self.default_interval);
     }
 }

@@ -34,11 +34,9 @@ use vb3_v4l2::{
     FrameIntervals, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
 };
 
-/// Maximum number of pictures per second.
-const MAX_FPS: u32 = 60;
 /// Intervals of a stream's pictures.
 const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
-    min: Fraction::new(1, MAX_FPS),
+    min: Fraction::new(1, 60),
     max: Fraction::new(1, 1),
 };
 
@@ -103,7 +101,7 @@ impl<C> Encoder<C> {
         source.color = raw::REC709;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
             let interval = Fraction::new(fps.denominator, fps.numerator);
-            nearest_interval(interval, MAX_FPS)
+            nearest_interval(INTERVALS, interval).unwrap_or(interval)
         });
         let is_stream = row.fourcc != FourCc::JPEG;
         let own = Encoding {
@@ -250,11 +248,9 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        self.own.coded_interval = if wanted.numerator == 0 || wanted.denominator == 0 {
-            self.own.default_interval
-        } else {
-            nearest_interval(wanted, MAX_FPS)
-        };
+        let is_default = wanted.numerator == 0 || wanted.denominator == 0;
+        let nearest = nearest_interval(INTERVALS, wanted).filter(|_| !is_default);
+        self.own.coded_interval = nearest.unwrap_or(self.own.default_interval);
         if flow == Flow::Output {
             self.own.interval = self.own.coded_interval;
         }

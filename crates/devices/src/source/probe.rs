@@ -3,8 +3,7 @@
 use super::tool::{PICTURE_TIMEOUT, Tool, reason};
 use crate::Failure;
 use crate::description::pair;
-use crate::mode::nearest_interval;
-use crate::spec::MAX_FPS;
+use crate::mode::{INTERVALS, nearest_interval};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::File;
@@ -162,7 +161,7 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
 fn parse_rate(text: &str) -> Option<Fraction> {
     let (frames, seconds) = pair(text, '/')?;
     let is_rate = frames > 0 && seconds > 0;
-    is_rate.then(|| nearest_interval(Fraction::new(seconds, frames), MAX_FPS))
+    nearest_interval(INTERVALS, Fraction::new(seconds, frames)).filter(|_| is_rate)
 }
 
 #[cfg(test)]

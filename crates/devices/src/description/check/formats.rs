@@ -6,7 +6,7 @@ use crate::description::{Offered, Row};
 use crate::mode::captured;
 use toml::Spanned;
 use vb3_v4l2::pixfmt::{self, MAX_COMPRESSED_BYTES};
-use vb3_v4l2::{Fraction, PixelFormat};
+use vb3_v4l2::{Fraction, FrameIntervals, FrameSizes, PixelFormat};
 
 const MAX_FORMATS: usize = 256;
 const MAX_SIZES: usize = 256;
@@ -69,81 +69,73 @@ fn sizes(
     pixel: &'static PixelFormat,
 ) -> Result<Option<Offered>> {
     let format = table.get_ref();
-    let color = (format.colors).map_or_else(|| captured(pixel), Into::into);
-    let mut offered = Offered {
-        pixel,
-        color,
-        sizes: Vec::new(),
-        range: None,
-        rows: Vec::new(),
-    };
     let is_list = (1..=MAX_SIZES).contains(&format.sizes.len());
     let message = format_args!("a [[format]] has 1 to {MAX_SIZES} [[format.size]]");
     source.expect(table.span().start, is_list, message)?;
+    let (mut sizes, mut range, mut rows) = (Vec::new(), None, Vec::new());
     for entry in &format.sizes {
-        let size = entry.get_ref();
-        match (size.size, size.range) {
-            (Some(one), None) => add_size(source, entry, one, &mut offered)?,
-            (None, Some(range)) if format.sizes.len() == 1 => {
-                set_range(source, entry, range, &mut offered)?;
+        let (at, table) = (entry.span().start, entry.get_ref());
+        let size = match (table.size, table.range) {
+            (Some(size), None) if size.size().is_none() => {
+                let message = "is left out: vb3 makes even sizes from 2x2 to 4096x2304";
+                source.note(at, format_args!("size {size} {message}"));
+                continue;
+            }
+            (Some(size), None) => {
+                let message = format_args!("there are two sizes {size}; remove one");
+                source.expect(at, !sizes.contains(&size.0), message)?;
+                sizes.push(size.0);
+                size.0
+            }
+            (None, Some(asked)) if format.sizes.len() == 1 => {
+                let (width, height) = sides(source, entry, asked)?;
+                range = Some(FrameSizes::Stepwise { width, height });
+                (width.0, height.0)
             }
             _ => {
                 let message = "a [[format.size]] has either size = \"640x480\" or range = \
                                [\"MIN\", \"MAX\", \"STEP\"], and a range is the only one";
-                return source.error(entry.span().start, message);
+                return source.error(at, message);
             }
-        }
+        };
+        rows.push(row(source, entry, (pixel, size))?);
     }
-    Ok((!offered.rows.is_empty()).then_some(offered))
+    Ok((!rows.is_empty()).then(|| Offered {
+        pixel,
+        color: (format.colors).map_or_else(|| captured(pixel), Into::into),
+        sizes: range.unwrap_or_else(|| FrameSizes::Discrete(Vec::leak(sizes))),
+        rows,
+    }))
 }
 
-/// Adds a size, or a note if no camera can have it.
-fn add_size(
-    source: &mut Source<'_>,
-    entry: &Spanned<SizeTable>,
-    size: Pixels,
-    offered: &mut Offered,
-) -> Result<()> {
-    let at = entry.span().start;
-    if size.size().is_none() {
-        let message = "is left out: vb3 makes even sizes from 2x2 to 4096x2304";
-        source.note(at, format_args!("size {size} {message}"));
-        return Ok(());
-    }
-    let is_new = !offered.sizes.contains(&size.0);
-    let message = format_args!("there are two sizes {size}; remove one");
-    source.expect(at, is_new, message)?;
-    (offered.rows).push(row(source, entry, (offered.pixel, size.0))?);
-    offered.sizes.push(size.0);
-    Ok(())
-}
+/// Smallest value, largest value and step of a width or height.
+type Side = (u32, u32, u32);
 
-/// Sets the range of sizes, reduced to the sizes that a camera can have.
-fn set_range(
+/// Returns the widths and heights of a range, reduced to those that a camera can have.
+fn sides(
     source: &mut Source<'_>,
     entry: &Spanned<SizeTable>,
     [min, max, step]: [Pixels; 3],
-    offered: &mut Offered,
-) -> Result<()> {
-    let asked = [(min.0.0, max.0.0, step.0.0), (min.0.1, max.0.1, step.0.1)];
-    let width = side(source, entry, asked[0], 4096)?;
-    let height = side(source, entry, asked[1], 2304)?;
-    if [width, height] != asked {
+) -> Result<(Side, Side)> {
+    let asked = ((min.0.0, max.0.0, step.0.0), (min.0.1, max.0.1, step.0.1));
+    let found = (
+        side(source, entry, asked.0, 4096)?,
+        side(source, entry, asked.1, 2304)?,
+    );
+    if found != asked {
         let message = "the range of sizes is reduced to vb3's: even sizes to 4096x2304";
         source.note(entry.span().start, message);
     }
-    (offered.rows).push(row(source, entry, (offered.pixel, (width.0, height.0)))?);
-    offered.range = Some([width, height]);
-    Ok(())
+    Ok(found)
 }
 
 /// Reduces a range of widths or heights to values that a camera can have.
 fn side(
     source: &Source<'_>,
     entry: &Spanned<SizeTable>,
-    (min, max, step): (u32, u32, u32),
+    (min, max, step): Side,
     most: u32,
-) -> Result<(u32, u32, u32)> {
+) -> Result<Side> {
     let is_sane = (1..=max).contains(&min) && (1..=MAX_SIDE).contains(&max) && step <= MAX_SIDE;
     let fitting = is_sane.then(|| {
         let (min, step) = (min.next_multiple_of(2), step.max(1).next_multiple_of(2));
@@ -191,15 +183,13 @@ fn row(
          interval_range = [SHORTEST, LONGEST, STEP], from 1/1000 to 60/1 seconds"
     );
     source.expect(at, is_valid, message)?;
-    let range = match range[..] {
-        [min, max] => Some((min, max, None)),
-        [min, max, step] => Some((min, max, Some(step))),
-        _ => None,
-    };
     Ok(Row {
         line_bytes,
         image_bytes,
-        intervals,
-        range,
+        intervals: match range[..] {
+            [min, max] => FrameIntervals::Continuous { min, max },
+            [min, max, step] => FrameIntervals::Stepwise { min, max, step },
+            _ => FrameIntervals::Discrete(Vec::leak(intervals)),
+        },
     })
 }
