@@ -14,7 +14,7 @@ use crate::{
     m2m, mode,
 };
 use vb3_codec::Kind;
-use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
+use vb3_v4l2::{Flow, MediaGraph, PixelFormat, Topology, pixfmt};
 
 /// The part of a camera from which its pictures come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +53,15 @@ pub enum DeviceKind {
         /// The pictures that readers get while no writer streams, if any.
         placeholder: Option<Placeholder>,
     },
-    /// The OUTPUT node of a loopback; see [`DeviceSpec::nodes`].
-    LoopbackOutput {
-        /// The state that the loopback's nodes share.
-        link: Link,
-    },
-    /// A CAPTURE node of a loopback.
-    LoopbackCapture {
-        /// The state that the loopback's nodes share.
-        link: Link,
-        /// Whether the node has a format only while a writer streams.
-        exclusive: bool,
-    },
-    /// The node of a loopback with the identity v4l2loopback; see [`DeviceSpec::nodes`].
+    /// A node of a loopback; see [`DeviceSpec::nodes`].
     LoopbackNode {
-        /// The state that the node's open files share.
+        /// The state that the loopback's nodes share.
         link: Link,
-        /// Whether the node shows programs only one direction at a time.
+        /// Whether the node has a format only while a writer streams, or shows programs only one direction at a
+        /// time.
         exclusive: bool,
+        /// The node's direction; `None` for both, with the identity v4l2loopback.
+        flow: Option<Flow>,
     },
     /// The metadata node of a webcam; see [`DeviceSpec::metadata_node`].
     Metadata {
@@ -213,9 +204,12 @@ impl DeviceKind {
                 CameraInput::Hdmi => "hdmi",
             },
             Self::Display { .. } => "display",
-            Self::Loopback { .. } | Self::LoopbackNode { .. } => "loopback",
-            Self::LoopbackOutput { .. } => "loopback-output",
-            Self::LoopbackCapture { .. } => "loopback-capture",
+            Self::Loopback { .. } => "loopback",
+            Self::LoopbackNode { flow, .. } => match flow {
+                None => "loopback",
+                Some(Flow::Output) => "loopback-output",
+                Some(Flow::Capture) => "loopback-capture",
+            },
             Self::Metadata { .. } => "metadata",
             Self::Codec(kind) => kind.word(),
             Self::Converter => "convert",
@@ -262,10 +256,7 @@ impl DeviceSpec {
                 }
             },
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
-            DeviceKind::Loopback { .. }
-            | DeviceKind::LoopbackOutput { .. }
-            | DeviceKind::LoopbackCapture { .. }
-            | DeviceKind::LoopbackNode { .. } => loopback::formats(),
+            DeviceKind::Loopback { .. } | DeviceKind::LoopbackNode { .. } => loopback::formats(),
             DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::Codec(kind) => m2m::codec_formats(*kind, self.mplane),
@@ -283,13 +274,17 @@ impl DeviceSpec {
         Ok(match &self.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(self, place)?),
-            DeviceKind::LoopbackOutput { link } => Box::new(LoopbackOutput::new(self, place, link)),
-            DeviceKind::LoopbackCapture { link, exclusive } => {
-                Box::new(LoopbackCapture::new(self, place, link, *exclusive))
-            }
-            DeviceKind::LoopbackNode { link, exclusive } => {
-                Box::new(LoopbackNode::new(self, place, link, *exclusive)?)
-            }
+            DeviceKind::LoopbackNode {
+                link,
+                exclusive,
+                flow,
+            } => match flow {
+                Some(Flow::Output) => Box::new(LoopbackOutput::new(self, place, link)),
+                Some(Flow::Capture) => {
+                    Box::new(LoopbackCapture::new(self, place, link, *exclusive))
+                }
+                None => Box::new(LoopbackNode::new(self, place, link, *exclusive)?),
+            },
             DeviceKind::Metadata { link } => Box::new(Metadata::new(self, place, link)),
             DeviceKind::Codec(kind) if kind.encodes() => Box::new(Encoder::new(self, place)?),
             DeviceKind::Codec(kind) if m2m::is_stateless(*kind) => {

@@ -304,7 +304,9 @@ impl Node {
             demands: limits.demands,
             video,
             loopback: match &spec.kind {
-                DeviceKind::LoopbackNode { link, .. } => Some(link.clone()),
+                DeviceKind::LoopbackNode {
+                    link, flow: None, ..
+                } => Some(link.clone()),
                 _ => None,
             },
             function,

@@ -64,7 +64,8 @@ impl FilePlayer {
                 ..playing
             });
         }
-        let is_needed = !shared.readers.is_empty() && shared.next_of_file().is_some();
+        let is_needed = shared.parties.values().any(|party| party.next.is_some())
+            && shared.next_of_file().is_some();
         if let Some(playing) = shared.fill.file.as_mut().filter(|_| !is_needed) {
             playing.stop();
         }

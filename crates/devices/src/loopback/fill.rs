@@ -75,7 +75,7 @@ pub(super) struct Fill {
     /// The pictures that readers get while no writer streams.
     pub(super) placeholder: Option<Placeholder>,
     /// The picture to show next, and its format.
-    picture: Option<(Format, Arc<[u8]>)>,
+    picture: Option<(Format, Arc<Vec<u8>>)>,
     /// The placeholder's file, unless a reader plays it.
     pub(super) file: Option<Playing>,
     /// The time of the placeholder's next frame.
@@ -126,15 +126,15 @@ impl Fill {
     }
 
     /// With `placeholder=hold`, keeps a writer's last frame, to repeat it from now on.
-    pub(super) fn keep(&mut self, format: Format, bytes: Vec<u8>) {
+    pub(super) fn keep(&mut self, format: Format, bytes: Arc<Vec<u8>>) {
         if self.keeps_frames() {
             self.set_picture(format, bytes);
         }
     }
 
     /// Sets the picture that is shown next, such as the timeout image.
-    pub(super) fn set_picture(&mut self, format: Format, bytes: Vec<u8>) {
-        self.picture = Some((format, bytes.into()));
+    pub(super) fn set_picture(&mut self, format: Format, bytes: Arc<Vec<u8>>) {
+        self.picture = Some((format, bytes));
     }
 
     /// Returns whether writers' frames must be copied, because the last one is shown after the writer's end.
@@ -154,7 +154,7 @@ impl Fill {
     }
 
     /// Returns the picture to show, or a black one if there is none with this format's layout.
-    fn picture(&mut self, format: &Format) -> Option<Arc<[u8]>> {
+    fn picture(&mut self, format: &Format) -> Option<Arc<Vec<u8>>> {
         if !self.fits(format) {
             self.picture = Some((*format, black(format)?.into()));
         }
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Adds a picture for readers, and plans the placeholder's next frame.
-    pub(super) fn show(&mut self, picture: Arc<[u8]>, now_ns: u64) {
+    pub(super) fn show(&mut self, picture: Arc<Vec<u8>>, now_ns: u64) {
         let interval_ns = self.interval_ns();
         let next_ns = self.fill.due_ns.saturating_add(interval_ns);
         self.fill.due_ns = match next_ns > now_ns {
@@ -232,6 +232,6 @@ impl Shared {
         };
         self.fill.heard_ns = now_ns;
         let sequence = self.last_sequence();
-        self.push(Body::Still(picture), Stamp::new(sequence, now_ns));
+        self.push(Body::Own(picture), Stamp::new(sequence, now_ns));
     }
 }

@@ -6,7 +6,7 @@ use super::state::Settings;
 use crate::lock::lock;
 use crate::streaming::Stamp;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Format, FourCc, Fraction, Peer, PixelFormat, Span};
@@ -46,10 +46,8 @@ type AnyLoan = Box<dyn Any + Send>;
 /// The location of a frame.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// In the loopback's own memory.
-    Own(Vec<u8>),
-    /// The placeholder's picture.
-    Still(Arc<[u8]>),
+    /// In the loopback's own memory, which the placeholder's frames share.
+    Own(Arc<Vec<u8>>),
     /// In the writer's buffer.
     Lent(AnyLoan),
 }
@@ -67,21 +65,21 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn loan<C: 'static>(&self) -> Option<&Loan<C>> {
         match &self.body {
-            Body::Own(_) | Body::Still(_) => None,
+            Body::Own(_) => None,
             Body::Lent(loan) => loan.downcast_ref(),
         }
     }
 
     /// Returns whether no reader is copying the frame.
-    fn is_idle(&self, copying: &BTreeMap<u32, u64>) -> bool {
-        copying.values().all(|copied| *copied != self.number)
+    fn is_idle(&self, parties: &BTreeMap<u32, Party>) -> bool {
+        let mut all = parties.values();
+        all.all(|party| party.copying != Some(self.number))
     }
 
     /// Returns the bytes of a frame in the loopback's own memory.
     pub(super) fn own(&self) -> Option<&[u8]> {
         match &self.body {
             Body::Own(bytes) => Some(bytes),
-            Body::Still(bytes) => Some(bytes),
             Body::Lent(_) => None,
         }
     }
@@ -93,6 +91,22 @@ pub(super) fn has_same_layout(a: &Format, b: &Format) -> bool {
         color: a.color,
         ..*b
     } == *a
+}
+
+/// A writer or a reader.
+#[derive(Debug, Default)]
+pub(super) struct Party {
+    is_writer: bool,
+    /// Number of the party's buffers.
+    buffers: u32,
+    /// The format for which the party's buffers were made.
+    made_for: Option<Format>,
+    /// Whether the party's file is open and has set a format.
+    pub(super) has_set_format: bool,
+    /// The number of the frame that a streaming reader gets next.
+    pub(super) next: Option<u64>,
+    /// The number of the frame that a reader is copying.
+    pub(super) copying: Option<u64>,
 }
 
 /// A writer's buffer that was passed to a reader, which has a buffer of the same memory.
@@ -114,30 +128,22 @@ pub(super) struct Shared {
     pub(super) fill: Fill,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// Id of the writer that has buffers, and the number of these buffers.
-    writer: Option<(u32, u32)>,
-    /// Writers and readers whose files are open and have set a format.
-    pub(super) formatted: BTreeSet<u32>,
+    /// Writers and readers, by their ids.
+    pub(super) parties: BTreeMap<u32, Party>,
+    /// Number of writers and readers so far, which is also the id of the newest one.
+    made: u32,
     /// Whether a writer has set the format since the first open.
     pub(super) has_format: bool,
     /// The controls' values of the identity v4l2loopback; `None` for separate OUTPUT and CAPTURE nodes.
     pub(super) settings: Option<Settings>,
     /// Number of open files of the identity v4l2loopback, and its limit.
     pub(super) openers: (u32, u32),
-    /// For each reader with buffers: their number, and the format for which they were made.
-    pub(super) held: BTreeMap<u32, (u32, Format)>,
     /// The frames kept for readers, oldest first.
     pub(super) frames: VecDeque<Frame>,
     /// Number that the next frame gets.
     next: u64,
     /// Number of frames that writers have written, modulo 2^32.
     written: u32,
-    /// For each streaming reader: the number of the frame that it gets next.
-    pub(super) readers: BTreeMap<u32, u64>,
-    /// For each reader that is copying a frame: the number of that frame.
-    pub(super) copying: BTreeMap<u32, u64>,
-    /// Number of writers and readers so far, which is also the id of the newest one.
-    parties: u32,
     /// Writer's buffers that readers use directly, oldest first.
     given: VecDeque<Given>,
     /// Buffers that the writer gets back, with their states.
@@ -147,25 +153,54 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Counts a new buffer of a reader. The first buffer fixes the reader's format.
-    pub(super) fn hold(&mut self, reader: u32) -> Option<()> {
-        let (count, _) = self.held.entry(reader).or_insert((0, self.format));
-        *count = count.checked_add(1)?;
+    /// Returns the id of a new writer or reader.
+    pub(super) fn new_party(&mut self, is_writer: bool) -> u32 {
+        self.made = self.made.saturating_add(1);
+        self.party(self.made).is_writer = is_writer;
+        self.made
+    }
+
+    pub(super) fn party(&mut self, id: u32) -> &mut Party {
+        self.parties.entry(id).or_default()
+    }
+
+    /// Counts a new buffer of a writer or reader. The first buffer fixes a reader's format.
+    pub(super) fn hold(&mut self, id: u32) -> Option<()> {
+        let format = self.format;
+        let party = self.party(id);
+        party.buffers = party.buffers.checked_add(1)?;
+        party.made_for.get_or_insert(format);
         Some(())
     }
 
-    /// Counts a buffer of a reader as freed.
-    pub(super) fn unhold(&mut self, reader: u32) {
-        if let Some((count, _)) = self.held.get_mut(&reader) {
-            *count = count.saturating_sub(1);
-        }
-        self.held.retain(|_, (count, _)| *count > 0);
+    /// Counts a buffer of a writer or reader as freed.
+    pub(super) fn unhold(&mut self, id: u32) {
+        let party = self.party(id);
+        party.buffers = party.buffers.saturating_sub(1);
+        party.made_for.take_if(|_| party.buffers == 0);
+    }
+
+    /// Returns whether a writer or reader has buffers.
+    pub(super) fn has_buffers(&self, id: u32) -> bool {
+        self.parties.get(&id).is_some_and(|party| party.buffers > 0)
+    }
+
+    /// Returns whether any reader has buffers.
+    pub(super) fn is_read(&self) -> bool {
+        let mut readers = self.parties.values().filter(|party| !party.is_writer);
+        readers.any(|reader| reader.buffers > 0)
+    }
+
+    /// Returns whether another writer than this one has buffers.
+    pub(super) fn is_taken(&self, writer: u32) -> bool {
+        let mut others = self.parties.iter().filter(|(id, _)| **id != writer);
+        others.any(|(_, party)| party.is_writer && party.buffers > 0)
     }
 
     /// Returns the format of a reader's buffers if the current frames no longer have its layout.
     pub(super) fn outdated(&self, reader: u32) -> Option<Format> {
-        let (_, format) = self.held.get(&reader)?;
-        (!has_same_layout(format, &self.format)).then_some(*format)
+        let format = self.parties.get(&reader)?.made_for;
+        format.filter(|format| !has_same_layout(format, &self.format))
     }
 
     /// Counts a written frame. Returns its sequence number, which continues over all writers.
@@ -182,12 +217,8 @@ impl Shared {
 
     /// Repeats the newest frame under a new number, unless a reader is copying it.
     pub(super) fn repeat(&mut self) {
-        let copying = &self.copying;
-        if let Some(frame) = self
-            .frames
-            .back_mut()
-            .filter(|frame| frame.is_idle(copying))
-        {
+        let frame = self.frames.back_mut();
+        if let Some(frame) = frame.filter(|frame| frame.is_idle(&self.parties)) {
             frame.number = self.next;
             self.next = self.next.saturating_add(1);
         }
@@ -198,7 +229,7 @@ impl Shared {
     pub(super) fn push(&mut self, body: Body, stamp: Stamp) {
         while self.frames.len() >= FRAMES_MAX {
             let mut frames = self.frames.iter();
-            let oldest = frames.position(|frame| frame.is_idle(&self.copying));
+            let oldest = frames.position(|frame| frame.is_idle(&self.parties));
             self.remove(oldest.unwrap_or(0), DoneState::Done);
         }
         self.frames.push_back(Frame {
@@ -212,9 +243,9 @@ impl Shared {
     /// Drops a frame. If it is in a writer's buffer, the writer gets the buffer back with this state.
     pub(super) fn remove(&mut self, at: usize, outcome: DoneState) {
         match self.frames.remove(at).map(|frame| frame.body) {
-            Some(Body::Own(bytes)) => self.spare = bytes,
+            Some(Body::Own(bytes)) => self.spare = Arc::into_inner(bytes).unwrap_or_default(),
             Some(Body::Lent(loan)) => self.back.push((loan, outcome)),
-            Some(Body::Still(_)) | None => {}
+            None => {}
         }
     }
 
@@ -231,49 +262,16 @@ impl Shared {
         self.frames.iter().position(|frame| frame.number >= number)
     }
 
-    /// Returns an unused id for a writer or reader.
-    pub(super) fn new_party(&mut self) -> u32 {
-        self.parties = self.parties.saturating_add(1);
-        self.parties
-    }
-
-    /// Returns whether another writer than this one has buffers.
-    pub(super) fn is_taken(&self, writer: u32) -> bool {
-        self.writer.is_some_and(|(owner, _)| owner != writer)
-    }
-
-    /// Returns whether this writer has buffers.
-    pub(super) fn is_writer(&self, writer: u32) -> bool {
-        self.writer.is_some_and(|(owner, _)| owner == writer)
-    }
-
-    /// Counts a new buffer of a writer; `None` if another writer has buffers.
-    pub(super) fn claim(&mut self, writer: u32) -> Option<()> {
-        let (owner, count) = self.writer.get_or_insert((writer, 0));
-        *count = count.checked_add(1).filter(|_| *owner == writer)?;
-        Some(())
-    }
-
-    /// Counts a buffer of a writer as freed.
-    pub(super) fn unclaim(&mut self, writer: u32) {
-        if let Some((_, count)) = self.writer.as_mut().filter(|(owner, _)| *owner == writer) {
-            *count = count.saturating_sub(1);
-        }
-        self.writer.take_if(|(_, count)| *count == 0);
-    }
-
     /// Returns whether a writer or reader that is not in `own` has buffers or has set the format.
     pub(super) fn is_used_beside<const N: usize>(&self, own: [u32; N]) -> bool {
-        let writer = self.writer.iter().map(|(writer, _)| writer);
-        let mut all = writer.chain(self.held.keys()).chain(&self.formatted);
-        all.any(|party| !own.contains(party))
+        let mut others = self.parties.iter().filter(|(id, _)| !own.contains(id));
+        others.any(|(_, party)| party.buffers > 0 || party.has_set_format)
     }
 
     /// Returns the number of buffers of the file that has the most.
     pub(super) fn buffer_count(&self) -> u32 {
-        let held = self.held.values().map(|(count, _)| *count);
-        let written = self.writer.map(|(_, count)| count);
-        held.chain(written).max().unwrap_or(0)
+        let all = self.parties.values().map(|party| party.buffers);
+        all.max().unwrap_or(0)
     }
 
     /// Returns whether the format is fixed, because a program has set one and `keep_format` is on.
@@ -300,14 +298,14 @@ impl Shared {
     /// Adds a streaming reader. Returns the number of its first frame: the newest one kept, or the next.
     pub(super) fn join(&mut self, reader: u32) -> u64 {
         let newest = self.frames.back().map_or(self.next, |frame| frame.number);
-        self.readers.insert(reader, newest);
+        self.party(reader).next = Some(newest);
         newest
     }
 
     /// Removes a reader that has stopped streaming.
     pub(super) fn leave(&mut self, reader: u32) {
-        self.readers.remove(&reader);
-        self.copying.remove(&reader);
+        let party = self.party(reader);
+        (party.next, party.copying) = (None, None);
         for given in &mut self.given {
             given.reader.take_if(|had| *had == reader);
         }
@@ -315,8 +313,8 @@ impl Shared {
 
     /// Returns whether another reader than `reader` still needs the frame with this number.
     pub(super) fn is_wanted_beside(&self, reader: u32, number: u64) -> bool {
-        let mut others = self.readers.iter().filter(|(other, _)| **other != reader);
-        others.any(|(_, next)| *next <= number)
+        let mut others = self.parties.iter().filter(|(id, _)| **id != reader);
+        others.any(|(_, other)| other.next.is_some_and(|next| next <= number))
     }
 
     /// Passes the writer's buffer with a frame to a reader. Other readers get the frame from `copy`, if any.
@@ -324,7 +322,7 @@ impl Shared {
         let Some(frame) = self.frames.get_mut(at) else {
             return;
         };
-        let body = std::mem::replace(&mut frame.body, Body::Own(copy.unwrap_or_default()));
+        let body = std::mem::replace(&mut frame.body, Body::Own(copy.unwrap_or_default().into()));
         if let Body::Lent(loan) = body {
             let reader = Some(reader);
             self.given.push_back(Given { loan, reader });
@@ -354,7 +352,8 @@ impl Shared {
     /// Releases buffers that readers have finished with, and frames that all readers have got. Keeps the
     /// newest frame.
     fn release_delivered(&mut self) {
-        let next = self.readers.values().min().copied().unwrap_or(u64::MAX);
+        let next = self.parties.values().filter_map(|party| party.next).min();
+        let next = next.unwrap_or(u64::MAX);
         while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
             self.remove(0, DoneState::Done);
         }
@@ -390,9 +389,9 @@ impl Shared {
             self.remove(at, DoneState::Error);
             return self.back.pop();
         }
-        match std::mem::replace(&mut frame.body, Body::Own(bytes)) {
+        match std::mem::replace(&mut frame.body, Body::Own(bytes.into())) {
             Body::Lent(loan) => Some((loan, DoneState::Done)),
-            Body::Own(_) | Body::Still(_) => None,
+            Body::Own(_) => None,
         }
     }
 
@@ -441,18 +440,14 @@ impl Link {
             interval,
             fill,
             is_written: false,
-            writer: None,
-            formatted: BTreeSet::new(),
+            parties: BTreeMap::new(),
+            made: 0,
             has_format: false,
             settings,
             openers: (0, MAX_OPENERS),
-            held: BTreeMap::new(),
             frames: VecDeque::new(),
             next: 0,
             written: 0,
-            readers: BTreeMap::new(),
-            copying: BTreeMap::new(),
-            parties: 0,
             given: VecDeque::new(),
             back: Vec::new(),
             spare: Vec::new(),

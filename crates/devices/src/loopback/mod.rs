@@ -54,7 +54,7 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use fill::Fill;
 pub use fill::Placeholder;
 use state::Settings;
-use vb3_v4l2::{FourCc, Fraction, PixelFormat, Port, pixfmt};
+use vb3_v4l2::{Flow, FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {
     name: "Loopback",
@@ -95,21 +95,20 @@ impl DeviceSpec {
         let interval = Fraction::new(rate.denominator, rate.numerator);
         let settings = self.is_v4l2loopback().then(Settings::default);
         let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
-        let node = |number: u32, kind| Self {
-            kind,
+        let node = |number: u32, flow| Self {
+            kind: DeviceKind::LoopbackNode {
+                link: link.clone(),
+                exclusive,
+                flow,
+            },
             node: self.node.map(|first| first.saturating_add(number)),
             ..self.clone()
         };
         if self.is_v4l2loopback() {
-            return Ok(vec![node(0, DeviceKind::LoopbackNode { link, exclusive })]);
+            return Ok(vec![node(0, None)]);
         }
-        let output = DeviceKind::LoopbackOutput { link: link.clone() };
-        let capture = |number| {
-            let link = link.clone();
-            node(number, DeviceKind::LoopbackCapture { link, exclusive })
-        };
-        let mut nodes = vec![node(0, output)];
-        nodes.extend((1..=readers).map(capture));
+        let mut nodes = vec![node(0, Some(Flow::Output))];
+        nodes.extend((1..=readers).map(|number| node(number, Some(Flow::Capture))));
         Ok(nodes)
     }
 }

@@ -1,6 +1,5 @@
 //! The node of v4l2loopback, which writers and readers share.
 
-use super::link::Shared;
 use super::state::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
@@ -77,21 +76,13 @@ impl<C: Send + 'static> LoopbackNode<C> {
         let shared = self.link.lock();
         shared.keeps_format() || shared.is_used_beside(own)
     }
-
-    fn is_writer(&self, shared: &Shared) -> bool {
-        shared.is_writer(self.writer.stream.formats.id)
-    }
-
-    fn is_reader(&self, shared: &Shared) -> bool {
-        shared.held.contains_key(&self.reader.stream.formats.id)
-    }
 }
 
 impl<C> Drop for LoopbackNode<C> {
     fn drop(&mut self) {
         let mut shared = self.link.lock();
-        shared.formatted.remove(&self.writer.stream.formats.id);
-        shared.formatted.remove(&self.reader.stream.formats.id);
+        shared.parties.remove(&self.writer.stream.formats.id);
+        shared.parties.remove(&self.reader.stream.formats.id);
         shared.close();
     }
 }
@@ -115,8 +106,8 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         let is_camera = shared.is_camera();
         !self.reader.stream.formats.exclusive
             || match flow {
-                Flow::Capture => is_camera || self.is_reader(&shared),
-                Flow::Output => !is_camera || self.is_writer(&shared),
+                Flow::Capture => is_camera || shared.has_buffers(self.reader.stream.formats.id),
+                Flow::Output => !is_camera || shared.has_buffers(self.writer.stream.formats.id),
             }
     }
 

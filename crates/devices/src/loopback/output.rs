@@ -54,7 +54,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings, link: &Link) -> Self {
         let shared = &mut *link.lock();
         let default_interval = shared.interval;
-        let id = shared.new_party();
+        let id = shared.new_party(true);
         let is_image = shared
             .settings
             .is_some_and(|settings| settings.timeout_image_io);
@@ -114,7 +114,7 @@ impl Writer {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
             // Readers are still copying. A copy made now would copy their frame a second time.
-            _ if !shared.copying.is_empty() => {}
+            _ if shared.parties.values().any(|party| party.copying.is_some()) => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
                 back.extend(shared.relieve(|loan, bytes| copy(tick.stream, loan, bytes, tick.bus)));
@@ -171,7 +171,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
     fn stop(&mut self, stream: &mut Stream<WriterFormats, C>) {
         let WriterFormats { id, is_image, .. } = stream.formats;
         let mut shared = stream.formats.link.lock();
-        if !is_image && shared.is_writer(id) {
+        if !is_image && shared.has_buffers(id) {
             shared.end();
         }
     }
@@ -186,7 +186,8 @@ impl<C: Send + 'static> Engine<C> for Writer {
     fn buf_init(&mut self, formats: &WriterFormats) -> Result<(), DriverError> {
         let mut shared = formats.link.lock();
         if !formats.is_image {
-            return shared.claim(formats.id).ok_or(EBUSY);
+            let is_free = !shared.is_taken(formats.id);
+            return (is_free.then(|| shared.hold(formats.id)).flatten()).ok_or(EBUSY);
         }
         if let Some(settings) = &mut shared.settings {
             settings.timeout_image_io = false;
@@ -195,7 +196,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
     }
 
     fn buf_cleanup(&mut self, formats: &WriterFormats) {
-        formats.link.lock().unclaim(formats.id);
+        formats.link.lock().unhold(formats.id);
     }
 
     fn step(&mut self, tick: &mut Tick<'_, WriterFormats, C>) -> bool {
@@ -247,8 +248,8 @@ impl<C: Send + 'static> Engine<C> for Writer {
                 tick.stream.count_copied(bytes.len() as u64);
                 let format = shared.format;
                 match is_image {
-                    true => shared.fill.set_picture(format, bytes),
-                    false => shared.push(Body::Own(bytes), stamp),
+                    true => shared.fill.set_picture(format, bytes.into()),
+                    false => shared.push(Body::Own(bytes.into()), stamp),
                 }
             }
             None => {}
@@ -286,9 +287,7 @@ impl WriterFormats {
     /// Returns whether the format is fixed. With v4l2loopback, readers' buffers fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
-        self.is_image
-            || shared.keeps_format()
-            || (shared.settings.is_some() && !shared.held.is_empty())
+        self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_read())
     }
 
     /// Removes the current format's line length from `wanted`, if `wanted` has another width or pixel format.
@@ -385,7 +384,7 @@ impl Formats for WriterFormats {
             return Err(EBUSY);
         }
         shared.set_format(format);
-        shared.formatted.insert(self.id);
+        shared.party(self.id).has_set_format = true;
         Ok(())
     }
 

@@ -70,7 +70,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
         link: &Link,
         exclusive: bool,
     ) -> Self {
-        let id = link.lock().new_party();
+        let id = link.lock().new_party(false);
         let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
@@ -216,7 +216,7 @@ impl<C: Send + 'static> Reader<C> {
         let at = shared.from(self.next);
         let number = at.and_then(|at| Some(shared.frames.get(at)?.number));
         self.next = number.unwrap_or(self.next).saturating_add(1);
-        shared.readers.insert(stream.formats.id, self.next);
+        shared.party(stream.formats.id).next = Some(self.next);
     }
 
     /// Continues to copy the frame that was begun, within this tick's limit.
@@ -225,7 +225,7 @@ impl<C: Send + 'static> Reader<C> {
             return;
         };
         let id = tick.stream.formats.id;
-        shared.copying.remove(&id);
+        shared.party(id).copying = None;
         let at = shared.from(copying.number);
         let found = at.and_then(|at| Some((at, shared.frames.get(at)?)));
         let found = found.filter(|(_, frame)| frame.number == copying.number);
@@ -235,7 +235,7 @@ impl<C: Send + 'static> Reader<C> {
         let stamp = frame.stamp;
         let arrived = match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
             Ok(None) => {
-                shared.copying.insert(id, copying.number);
+                shared.party(id).copying = Some(copying.number);
                 self.copying = Some(copying);
                 return;
             }
@@ -264,7 +264,7 @@ impl<C: Send + 'static> Reader<C> {
         tick.stream
             .count_dropped(number.saturating_sub(self.next.max(first)));
         self.next = number.saturating_add(1);
-        shared.readers.insert(tick.stream.formats.id, self.next);
+        shared.party(tick.stream.formats.id).next = Some(self.next);
         let mut payloads = None;
         if let Some(Arrived { len, copied }) = arrived {
             tick.stream.count_copied(copied);
@@ -361,7 +361,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             self.file.put_back(shared);
             return false;
         }
-        shared.readers.insert(id, self.next);
+        shared.party(id).next = Some(self.next);
         shared.add_fill(tick.now_ns);
         if let Err(failure) = self.file.play(shared, tick.now_ns) {
             tick.stream.fail(failure, tick.progress);
@@ -453,7 +453,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 impl ReaderFormats {
     /// Returns whether the node looks like a camera to programs.
     fn is_there(&self, shared: &Shared) -> bool {
-        let holds = shared.settings.is_some() && shared.held.contains_key(&self.id);
+        let holds = shared.settings.is_some() && shared.has_buffers(self.id);
         !self.exclusive || shared.is_camera() || holds
     }
 
@@ -492,7 +492,7 @@ impl Formats for ReaderFormats {
     }
 
     fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
-        self.link.lock().formatted.insert(self.id);
+        self.link.lock().party(self.id).has_set_format = true;
         Ok(())
     }
 

@@ -38,16 +38,16 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
 }
 
 fn output(node: &DeviceSpec) -> LoopbackOutput<u32> {
-    let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) = &node.kind
-    else {
+    let DeviceKind::LoopbackNode { link, .. } = &node.kind else {
         panic!("{:?}", node.kind);
     };
     LoopbackOutput::new(node, &place(), link)
 }
 
 fn capture(node: &DeviceSpec) -> LoopbackCapture<u32> {
-    let (DeviceKind::LoopbackCapture { link, exclusive }
-    | DeviceKind::LoopbackNode { link, exclusive }) = &node.kind
+    let DeviceKind::LoopbackNode {
+        link, exclusive, ..
+    } = &node.kind
     else {
         panic!("{:?}", node.kind);
     };

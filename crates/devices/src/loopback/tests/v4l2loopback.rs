@@ -102,6 +102,7 @@ fn timeout_shows_an_image_once_in_its_time() {
         kind: DeviceKind::LoopbackNode {
             link: link.clone(),
             exclusive: false,
+            flow: None,
         },
         ..node
     };
@@ -267,6 +268,7 @@ fn a_second_file_cannot_write() {
         kind: DeviceKind::LoopbackNode {
             link: link.clone(),
             exclusive: false,
+            flow: None,
         },
         ..node
     };
@@ -278,7 +280,7 @@ fn a_second_file_cannot_write() {
     };
     assert_eq!(setup(&mut other), Err(BUSY));
     assert_eq!(other.set_format(Flow::Output, &format, false), Err(BUSY));
-    (0..2).for_each(|_| link.lock().unclaim(writer.device.stream.formats.id));
+    (0..2).for_each(|_| link.lock().unhold(writer.device.stream.formats.id));
     assert_eq!(setup(&mut other), Ok(()));
 }
 
