@@ -261,14 +261,52 @@ impl FromStr for DeviceSpec {
         spec.check_format()?;
         spec.check_offer()?;
         spec.check_hdmi_mode()?;
-        spec.check_identity()?;
+        spec.check_conflicts(&seen)?;
         spec.check_addresses(&seen)?;
-        spec.check_presence(&seen)?;
-        spec.check_place()?;
-        spec.check_requests()?;
         Ok(spec)
     }
 }
+
+/// A test of a SPEC.
+type Conflicts = fn(&DeviceSpec) -> bool;
+
+/// Values of options that exclude those of others: the option, the test, and what is allowed.
+const CONFLICTS: &[(&str, Conflicts, &str)] = &[
+    (
+        "identity",
+        |spec| {
+            spec.is_v4l2loopback() && matches!(spec.kind, DeviceKind::Loopback { readers: 2.., .. })
+        },
+        "one node serves all readers; leave out readers",
+    ),
+    (
+        "identity",
+        |spec| spec.mplane && spec.identity == Some(DeviceIdentity::Uvc),
+        "USB webcams have no multi-planar API; leave out mplane or identity",
+    ),
+    (
+        "usb",
+        |spec| spec.usb_id().is_none(),
+        "the camera is no USB webcam; add identity=uvc or leave out usb",
+    ),
+    (
+        "plug",
+        |spec| spec.presence.plug_ns == spec.presence.unplug_ns,
+        "plug and unplug are at the same time; make one of them later",
+    ),
+    // Planes of other allocators have several runs of addresses.
+    (
+        "place",
+        |spec| spec.lazy && spec.allocator.is_some_and(|of| of != Allocator::Contig),
+        "only alloc=contig places buffers lazily; leave out place or alloc",
+    ),
+    // Linux requires the same.
+    (
+        "min-queued",
+        |spec| spec.min_queued > 0 && spec.kind.codec().is_some_and(is_stateless),
+        "a device with media requests starts without buffers; leave out min-queued",
+    ),
+];
 
 impl DeviceSpec {
     /// Parses and sets one option. Returns its name and its value.
@@ -425,24 +463,15 @@ impl DeviceSpec {
         Some(())
     }
 
-    /// Checks that only `alloc=contig`, whose planes have one run of addresses, is placed lazily.
-    fn check_place(&self) -> Result<(), SpecError> {
-        if !self.lazy || self.allocator.is_none_or(|a| a == Allocator::Contig) {
-            return Ok(());
+    /// Checks that the options agree with each other.
+    fn check_conflicts(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+        for (option, conflicts, allowed) in CONFLICTS {
+            let mut all = said.iter().filter(|(name, _)| name == option);
+            if let Some((_, value)) = all.next().filter(|_| conflicts(self)) {
+                return Err(SpecError::value(option, value, allowed));
+            }
         }
-        let allowed = "only alloc=contig places buffers lazily; leave out place or alloc";
-        Err(SpecError::value("place", "lazy", allowed))
-    }
-
-    /// Checks that a device with media requests can start without buffers. Linux requires the same.
-    fn check_requests(&self) -> Result<(), SpecError> {
-        let has_requests = matches!(self.kind, DeviceKind::Codec(kind) if is_stateless(kind));
-        if self.min_queued == 0 || !has_requests {
-            return Ok(());
-        }
-        let allowed = "a device with media requests starts without buffers; leave out min-queued";
-        let value = self.min_queued.to_string();
-        Err(SpecError::value("min-queued", &value, allowed))
+        Ok(())
     }
 
     /// Checks that options for addresses belong to a device that uses addresses.

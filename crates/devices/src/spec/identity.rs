@@ -112,26 +112,6 @@ impl DeviceSpec {
         }
     }
 
-    /// Checks that the options which concern identity agree with each other.
-    pub(super) fn check_identity(&self) -> Result<(), SpecError> {
-        if let DeviceKind::Loopback { readers: 2.., .. } = self.kind
-            && self.is_v4l2loopback()
-        {
-            let allowed = "one node serves all readers; leave out readers";
-            return Err(SpecError::value("identity", "v4l2loopback", allowed));
-        }
-        if self.mplane && self.identity == Some(DeviceIdentity::Uvc) {
-            let allowed = "USB webcams have no multi-planar API; leave out mplane or identity";
-            return Err(SpecError::value("identity", "uvc", allowed));
-        }
-        match self.usb {
-            Some(usb) if self.usb_id().is_none() => {
-                let allowed = "the camera is no USB webcam; add identity=uvc or leave out usb";
-                Err(SpecError::value("usb", &usb.to_string(), allowed))
-            }
-            _ => Ok(()),
-        }
-    }
     /// Takes over the name and the identity from the description.
     pub(super) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
         let Some(like) = self.like.clone() else {

@@ -1,7 +1,6 @@
 //! The times at which a device appears and disappears.
 
 use super::parse::parse_with_unit;
-use super::{DeviceSpec, SpecError};
 
 /// The values of `plug=` and `unplug=`.
 pub(super) const TIMES: &str = "a whole number of ms, s or min up to 24 hours, such as 1500ms";
@@ -39,24 +38,10 @@ pub(super) fn parse(value: &str) -> Option<u64> {
     (ns <= MAX_NS).then_some(ns)
 }
 
-impl DeviceSpec {
-    /// Checks that the device does not appear and disappear at the same time.
-    pub(super) fn check_presence(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
-        let Presence { plug_ns, unplug_ns } = self.presence;
-        let at = said.iter().find(|(option, _)| *option == "plug");
-        match at {
-            Some((option, value)) if plug_ns == unplug_ns => {
-                let allowed = "plug and unplug are at the same time; make one of them later";
-                Err(SpecError::value(option, value, allowed))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::DeviceSpec;
 
     fn presence(text: &str) -> Presence {
         text.parse::<DeviceSpec>().expect(text).presence
