@@ -29,6 +29,17 @@ const BARS: [[u8; 3]; 8] = [
     [0, 0, 0],
 ];
 
+/// A test pattern of a sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TestPattern {
+    Bars,
+    GreyBars,
+    Squares,
+    Pn9,
+    Random,
+    Solid,
+}
+
 /// How a video node stores samples that have ten bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storage {
@@ -58,8 +69,7 @@ pub(crate) struct Raw {
     levels: [[u16; 256]; 3],
     /// The exposure that was set when the last frame began, in lines. It takes effect in the next frame.
     exposure: Option<i64>,
-    /// Name of the test pattern; empty without one.
-    test_pattern: &'static str,
+    test_pattern: Option<TestPattern>,
     /// Red, green of red lines, blue, green of blue lines: the samples of a solid test pattern.
     solid: [u16; 4],
     sequence: u32,
@@ -120,7 +130,7 @@ impl Raw {
             light,
             levels: [[0; 256]; 3],
             exposure: None,
-            test_pattern: "",
+            test_pattern: None,
             solid: [0; 4],
             sequence: 0,
             frame_ns: setting.frame_ns(),
@@ -129,8 +139,8 @@ impl Raw {
 
     /// Returns the raw sample at a pixel of the array, with noise.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
-        if !self.test_pattern.is_empty() {
-            return self.test_sample(x, y, state);
+        if let Some(pattern) = self.test_pattern {
+            return self.test_sample(pattern, x, y, state);
         }
         let channel = channel(sample_at(self.mosaic, x, y));
         let y = u64::from(y) * u64::from(self.size.height()) / u64::from(self.height.max(1));
@@ -146,7 +156,7 @@ impl Raw {
     }
 
     /// Returns the sample of the test pattern at a pixel of the array.
-    fn test_sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
+    fn test_sample(&self, pattern: TestPattern, x: u32, y: u32, state: &mut u32) -> u16 {
         let channel = channel(sample_at(self.mosaic, x, y));
         let of = |color: u32| {
             // CAST: below eight.
@@ -154,21 +164,21 @@ impl Raw {
             value << 2 | value >> 6
         };
         let bar = of(x * 8 / self.size.width().max(1));
-        match self.test_pattern {
-            "Color Bars" => bar,
-            "Grey Color Bars" => {
+        match pattern {
+            TestPattern::Bars => bar,
+            TestPattern::GreyBars => {
                 let (y, height) = (u64::from(y), u64::from(self.height.max(1)));
                 let grey = u64::from(FULL / 2) * y + u64::from(bar) * height.saturating_sub(y);
                 u16::try_from(grey / height).unwrap_or(FULL)
             }
-            "Color Squares" => of(x / SQUARE + y / SQUARE),
-            "PN9" => pn9(state),
-            "Random Data" => {
+            TestPattern::Squares => of(x / SQUARE + y / SQUARE),
+            TestPattern::Pn9 => pn9(state),
+            TestPattern::Random => {
                 noise(state);
                 // CAST: ten bits.
                 (*state >> 22) as u16
             }
-            _ => {
+            TestPattern::Solid => {
                 let of_blue_line =
                     channel == 1 && self::channel(sample_at(self.mosaic, x ^ 1, y)) == 2;
                 self.solid[channel + 2 * usize::from(of_blue_line)]
@@ -194,7 +204,7 @@ impl Raw {
             false => y,
         };
         let mut state = match self.test_pattern {
-            "PN9" => PN9_SEED,
+            Some(TestPattern::Pn9) => PN9_SEED,
             _ => (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761),
         };
         line.clear();
@@ -226,7 +236,14 @@ impl Scene for Raw {
         }
         let index = usize::try_from(setting.value(cid::TEST_PATTERN, 0)).unwrap_or(0);
         let name = self.sensor.patterns.get(index).filter(|_| index != 0);
-        self.test_pattern = name.copied().unwrap_or_default();
+        self.test_pattern = name.map(|name| match *name {
+            "Color Bars" => TestPattern::Bars,
+            "Grey Color Bars" => TestPattern::GreyBars,
+            "Color Squares" => TestPattern::Squares,
+            "PN9" => TestPattern::Pn9,
+            "Random Data" => TestPattern::Random,
+            _ => TestPattern::Solid,
+        });
         for (id, to) in (cid::TEST_PATTERN_RED..).zip(&mut self.solid) {
             *to =
                 u16::try_from(setting.value(id, FULL.into()).clamp(0, FULL.into())).unwrap_or(FULL);
@@ -234,7 +251,7 @@ impl Scene for Raw {
         self.flips = graph.flips(self.entity);
         self.sequence = sequence;
         self.frame_ns = setting.frame_ns();
-        if self.test_pattern.is_empty() {
+        if self.test_pattern.is_none() {
             let picture = Picture::default();
             self.pattern
                 .frame(&pixfmt::RGB24, self.size, sequence, &picture);
