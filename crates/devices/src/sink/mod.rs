@@ -28,6 +28,9 @@ use vb3_picture::{Color, Frame, Size};
 use vb3_v4l2::{Fraction, PixelFormat, WakeFd};
 use writer::Writer;
 
+/// Maximum number of pictures whose memory is kept for reuse.
+const MAX_SPARE: usize = 8;
+
 /// The shape and rate of the next pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -63,8 +66,8 @@ pub struct Sink {
     pub(crate) reads_all: bool,
     /// The last picture that was shown and read.
     pub(crate) last: Option<Arc<Frame>>,
-    /// Memory that the next picture can use.
-    spare: Option<Frame>,
+    /// Memory of shown pictures, for reuse once nothing else has it.
+    spare: Vec<Arc<Frame>>,
     /// Thumbnails, if they are requested.
     thumbs: Option<Collection>,
     shown: u64,
@@ -89,7 +92,7 @@ impl Sink {
             writer: recorder.map(Writer::start).transpose()?,
             reads_all: false,
             last: None,
-            spare: None,
+            spare: Vec::new(),
             thumbs: None,
             shown: 0,
         })
@@ -138,12 +141,9 @@ impl Sink {
     /// Returns memory for a picture to fill and [`show`](Self::show). The memory's contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
-        let writer = self.writer.as_mut();
-        let spare = self
-            .spare
-            .take()
-            .or_else(|| writer.and_then(Writer::take_spare));
-        match spare {
+        let free = |frame: &Arc<Frame>| Arc::strong_count(frame) == 1;
+        let spare = self.spare.iter().rposition(free);
+        match spare.and_then(|at| Arc::into_inner(self.spare.swap_remove(at))) {
             Some(mut frame) => {
                 frame.reshape(format, size);
                 frame
@@ -160,15 +160,18 @@ impl Sink {
         if let Some(thumbs) = &mut self.thumbs {
             thumbs.offer(&frame);
         }
-        let before = self.last.replace(Arc::new(frame));
-        match (&mut self.writer, &self.last) {
-            (Some(writer), Some(frame)) => {
-                writer.write(Arc::clone(frame));
-                if let Some(before) = before {
-                    writer.give_back(before);
-                }
-            }
-            _ => self.spare = before.and_then(|before| Arc::try_unwrap(before).ok()),
+        let frame = Arc::new(frame);
+        if let Some(writer) = &mut self.writer {
+            writer.write(Arc::clone(&frame));
+        }
+        if let Some(before) = self.last.replace(frame) {
+            self.keep(before);
+        }
+    }
+
+    fn keep(&mut self, frame: Arc<Frame>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(frame);
         }
     }
 
@@ -182,7 +185,9 @@ impl Sink {
 
     /// Takes back the memory of a picture that was not shown, if there is one.
     pub(crate) fn put_back(&mut self, frame: Option<Frame>) {
-        self.spare = frame.or_else(|| self.spare.take());
+        if let Some(frame) = frame {
+            self.keep(Arc::new(frame));
+        }
     }
 
     /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since

@@ -33,8 +33,6 @@ pub(super) struct Writer {
     ends: Arc<AtomicBool>,
     /// The shape of the next picture, if it has changed.
     pub(super) shape: Option<Shape>,
-    /// Memory of shown pictures, for reuse once the thread has released it.
-    spare: Vec<Arc<Frame>>,
 }
 
 impl Writer {
@@ -74,7 +72,6 @@ impl Writer {
             thread: Some(thread),
             ends,
             shape: None,
-            spare: Vec::new(),
         })
     }
 
@@ -93,20 +90,6 @@ impl Writer {
         } else {
             self.shape = None;
         }
-    }
-
-    pub(super) fn give_back(&mut self, frame: Arc<Frame>) {
-        if self.spare.len() < WAITING * 2 {
-            self.spare.push(frame);
-        }
-    }
-
-    pub(super) fn take_spare(&mut self) -> Option<Frame> {
-        let free = self
-            .spare
-            .iter()
-            .position(|frame| Arc::strong_count(frame) == 1)?;
-        Arc::try_unwrap(self.spare.swap_remove(free)).ok()
     }
 
     pub(super) fn record(&self) -> Record {
