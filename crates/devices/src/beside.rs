@@ -1,16 +1,14 @@
 //! Converts pictures on a separate thread, one at a time, so that no program's call waits for it.
 
 use crate::Failure;
-use crate::lock::lock;
+use crate::ring::Ring;
 use crate::select::Selection;
 use crate::surface::LentLines;
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
-use vb3_v4l2::{PixelFormat, Wake, WakeFd};
+use vb3_v4l2::{PixelFormat, WakeFd};
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
@@ -127,13 +125,11 @@ impl std::fmt::Debug for Task {
 #[derive(Debug)]
 pub(crate) struct Beside {
     todo: SyncSender<Task>,
-    done: Receiver<Task>,
+    /// The converted picture. The thread keeps no reference during a conversion, so the queue's descriptor
+    /// closes when the owner drops its handle.
+    done: Arc<Ring<Task>>,
     /// Whether the thread is busy: from [`give`](Self::give) to [`take`](Self::take).
     pub(crate) has_picture: bool,
-    wake: Wake<Arc<OwnedFd>>,
-    /// The thread's reference to `wake`. The descriptor closes when the owner drops its handle, even during a
-    /// conversion. The thread writes under this lock, so dropping the handle waits only for this write.
-    lent: Arc<Mutex<Weak<OwnedFd>>>,
 }
 
 impl Beside {
@@ -147,22 +143,16 @@ impl Beside {
     /// Starts a thread that calls `run` for each picture.
     /// Fails, with a message for the user, if no thread or descriptor is available.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
-        let wake = Arc::new(wake);
-        let lent = Arc::new(Mutex::new(Arc::downgrade(&wake)));
+        let done = Ring::new(1)?;
         let (todo, tasks) = sync_channel::<Task>(1);
-        let (finished, done) = sync_channel(1);
-        let of = Arc::clone(&lent);
+        let finished = Arc::downgrade(&done);
         let thread = std::thread::Builder::new().name("vb3-convert".to_owned());
         let spawned = thread.spawn(move || {
             for mut task in tasks {
                 run(&mut task);
-                let lent = lock(&of);
-                if let Some(wake) = lent.upgrade() {
-                    // Neither call blocks: there is at most one picture, and the counter is at most one.
-                    let _ = finished.send(task);
-                    let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
+                if let Some(done) = finished.upgrade() {
+                    // This does not block: there is at most one picture.
+                    let _ = done.push_wait(task);
                 }
             }
         });
@@ -172,8 +162,6 @@ impl Beside {
             todo,
             done,
             has_picture: false,
-            wake: Wake::new(wake),
-            lent,
         })
     }
 
@@ -182,6 +170,8 @@ impl Beside {
         if self.has_picture {
             return Err(Box::new(task));
         }
+        // Asks for a wake-up when the picture is converted.
+        let _ = self.done.try_pop();
         let sent = self.todo.try_send(task);
         self.has_picture = sent.is_ok();
         sent.map_err(|refused| match refused {
@@ -191,23 +181,15 @@ impl Beside {
 
     /// Returns the picture if the thread has converted it.
     pub(crate) fn take(&mut self) -> Option<Task> {
-        let _lent = lock(&self.lent);
-        let task = self.done.try_recv().ok()?;
+        self.done.acknowledge();
+        let task = self.done.try_pop().ok()?;
         self.has_picture = false;
-        // The thread wrote to the descriptor when the picture was done.
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         Some(task)
     }
 
     /// Returns a descriptor that is readable from the picture's completion until the picture is taken.
     pub(crate) fn wake_fd(&self) -> WakeFd<'_> {
-        self.wake.fd()
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        *lock(&self.lent) = Weak::new();
+        self.done.wake_fd()
     }
 }
 
@@ -230,6 +212,7 @@ mod tests {
                 shapes: [(&pixfmt::GREY, size); 2],
                 bytes: [4; 2],
                 selection: Selection {
+                    source: (2, 2),
                     crop: Rect::whole(2, 2),
                     compose: Rect::whole(2, 2),
                 },
@@ -272,7 +255,7 @@ mod tests {
             say.send("done").ok();
         });
         let mut beside = beside.expect("a thread");
-        let wake = Arc::downgrade(&beside.wake);
+        let wake = Arc::downgrade(&beside.done);
         assert!(beside.give(task()).is_ok());
         assert_eq!(said.recv(), Ok("begun"));
         drop(beside);
