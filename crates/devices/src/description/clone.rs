@@ -309,16 +309,9 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
         id: Hex(range.id),
         name: printable(&range.name),
         kind,
-        min: None,
-        max: None,
-        step: None,
         default: range.default,
-        value: None,
         flags: flags(range.flags, kind),
-        items: Vec::new(),
-        numbers: Vec::new(),
-        gaps: Vec::new(),
-        active_if: None,
+        ..ControlTable::default()
     };
     let (min, max) = match kind {
         ControlType::Boolean => (0, 1),

@@ -138,9 +138,10 @@ pub(crate) struct SizeTable {
     pub(crate) interval_range: Vec<Seconds>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ControlType {
+    #[default]
     Integer,
     Boolean,
     Menu,
@@ -153,7 +154,7 @@ pub(crate) enum ControlType {
 }
 
 /// A control with its range and flags.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlTable {
     /// `V4L2_CID_*`.
@@ -323,6 +324,7 @@ word!(
 
 word!(
     /// A control's id, or a set of bits.
+    #[derive(Default)]
     Hex(u32),
     "\"0x00980900\"",
     |text| {

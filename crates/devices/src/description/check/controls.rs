@@ -2,6 +2,7 @@
 
 use super::{Result, Source, is_plain, keep};
 use crate::description::file::{ControlTable, ControlType, FLAGS};
+use std::ops::RangeInclusive;
 use toml::Spanned;
 use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, Master};
 
@@ -28,7 +29,8 @@ pub(super) fn controls(
         source.expect(at, is_new, message)?;
         let message = format_args!("name = {name:?}: allowed are 1 to 31 bytes");
         source.expect(at, !name.is_empty() && is_plain(name, 31), message)?;
-        let kind = kind(source, table)?;
+        let made = kind(control);
+        let kind = made.or_else(|why| source.error(at, format_args!("{name}: {why}")))?;
         all.push(ControlSpec {
             id: id.0,
             name: keep(name),
@@ -53,147 +55,95 @@ pub(super) fn controls(
     Ok(all)
 }
 
-/// The numbers in a control's table, with defaults for missing ones.
-struct Numbers {
-    min: i64,
-    max: i64,
-    step: u64,
-    default: i64,
-    value: i64,
-}
-
-impl Numbers {
-    fn of(control: &ControlTable) -> Self {
-        Self {
-            min: control.min.unwrap_or(0),
-            max: control.max.unwrap_or(0),
-            step: control.step.unwrap_or(1).max(1),
-            default: control.default,
-            value: control.value.unwrap_or(control.default),
-        }
-    }
-
-    /// Returns a control with a range of numbers, or a message about what is wrong.
-    fn range(&self, is_long: bool) -> std::result::Result<ControlKind, String> {
-        let Self {
+/// Checks a control's values, and returns its kind or a message about what is wrong.
+fn kind(control: &ControlTable) -> std::result::Result<ControlKind, String> {
+    let (min, max) = (control.min.unwrap_or(0), control.max.unwrap_or(0));
+    let (step, default) = (control.step.unwrap_or(1).max(1), control.default);
+    let value = control.value.unwrap_or(default);
+    let lie_in = |range: RangeInclusive<i64>| [default, value].iter().all(|n| range.contains(n));
+    match control.kind {
+        ControlType::Integer | ControlType::Integer64 if !lie_in(min..=max) => Err(format!(
+            "min = {min}, max = {max}, default = {default}, value = {value}: min must not be above \
+             max, and default and value must lie between"
+        )),
+        ControlType::Integer64 => Ok(ControlKind::Integer64 {
             min,
             max,
             step,
             default,
-            value,
-        } = *self;
-        if min > max || [default, value].iter().any(|n| !(min..=max).contains(n)) {
-            return Err(format!(
-                "min = {min}, max = {max}, default = {default}, value = {value}: min must not be \
-                 above max, and default and value must lie between"
-            ));
-        }
-        if is_long {
-            return Ok(ControlKind::Integer64 {
+        }),
+        ControlType::Integer => {
+            let narrow = |number: i64| i32::try_from(number).ok();
+            let ends = narrow(min).zip(narrow(max));
+            let kind = ends.zip(narrow(default).zip(u32::try_from(step).ok()));
+            let kind = kind.map(|((min, max), (default, step))| ControlKind::Integer {
                 min,
                 max,
                 step,
                 default,
             });
+            kind.ok_or_else(|| "an integer's range has 32 bits; use integer64".to_owned())
         }
-        let short = || {
-            Some(ControlKind::Integer {
-                min: i32::try_from(min).ok()?,
-                max: i32::try_from(max).ok()?,
-                step: u32::try_from(step).ok()?,
-                default: i32::try_from(default).ok()?,
-            })
-        };
-        short().ok_or_else(|| "an integer's range has 32 bits; use integer64".to_owned())
-    }
-
-    /// Returns the first and the default index of a menu of `len` items. `None` if a number is not the index
-    /// of an item.
-    fn menu(&self, len: usize) -> Option<(u32, u32)> {
-        let end = i64::try_from(len).ok()?.checked_add(self.min)?;
-        let is_item = |index: &i64| (self.min..end).contains(index);
-        let is_menu = (1..=MAX_ITEMS).contains(&len) && (0..1 << 16).contains(&self.min);
-        (is_menu && [self.default, self.value].iter().all(is_item)).then_some(())?;
-        Some((
-            u32::try_from(self.min).ok()?,
-            u32::try_from(self.default).ok()?,
-        ))
-    }
-
-    /// Describes, for a message, the numbers that a menu may have.
-    fn menu_rule(&self) -> String {
-        format!(
-            "from index min = {} on; default = {} and value = {} are indexes of items",
-            self.min, self.default, self.value
-        )
-    }
-
-    fn bitmask(&self) -> Option<ControlKind> {
-        u32::try_from(self.value).ok()?;
-        Some(ControlKind::Bitmask {
-            mask: u32::try_from(self.max).ok()?,
-            default: u32::try_from(self.default).ok()?,
-        })
-    }
-}
-
-/// Checks a control's values, and returns its kind.
-fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKind> {
-    let control = table.get_ref();
-    let numbers = Numbers::of(control);
-    let made = match control.kind {
-        ControlType::Integer => numbers.range(false),
-        ControlType::Integer64 => numbers.range(true),
-        ControlType::Boolean => match (numbers.default, numbers.value) {
-            (0 | 1, 0 | 1) => Ok(ControlKind::Boolean {
-                default: numbers.default == 1,
-            }),
-            _ => Err("default and value are 0 or 1".to_owned()),
-        },
-        ControlType::Menu => menu(control, &numbers),
-        ControlType::IntegerMenu => match numbers.menu(control.numbers.len()) {
-            Some((first, default)) => {
-                let numbers = (i64::from(first)..).zip(&control.numbers);
-                let items = numbers.map(|(index, number)| {
-                    let is_gap = control.gaps.contains(&index);
-                    Some(*number).filter(|_| !is_gap)
-                });
-                Ok(ControlKind::IntegerMenu {
-                    first,
-                    items: Vec::leak(items.collect()),
-                    default,
-                })
-            }
-            None => Err(format!(
-                "an integer-menu has 1 to {MAX_ITEMS} numbers {}",
-                numbers.menu_rule()
-            )),
-        },
+        ControlType::Boolean if lie_in(0..=1) => Ok(ControlKind::Boolean {
+            default: default == 1,
+        }),
+        ControlType::Boolean => Err("default and value are 0 or 1".to_owned()),
+        ControlType::Menu | ControlType::IntegerMenu => {
+            let len = match control.kind {
+                ControlType::Menu => control.items.len(),
+                _ => control.numbers.len(),
+            };
+            let last = i64::try_from(len).map_or(0, |len| min.saturating_add(len - 1));
+            let menu = menu(control, min).filter(|_| lie_in(min..=last));
+            let rule = || {
+                format!(
+                    "a menu has 1 to {MAX_ITEMS} items of 31 printable bytes, or numbers, from \
+                     index min = {min} on; default = {default} and value = {value} are indexes of \
+                     items"
+                )
+            };
+            menu.ok_or_else(rule)
+        }
         ControlType::Bitmask => {
-            let made = numbers.bitmask();
-            made.ok_or_else(|| "max, default and value are 32 bits".to_owned())
+            let mut bits = [max, default, value].map(u32::try_from).into_iter();
+            match (bits.next(), bits.next(), bits.next()) {
+                (Some(Ok(mask)), Some(Ok(default)), Some(Ok(_))) => {
+                    Ok(ControlKind::Bitmask { mask, default })
+                }
+                _ => Err("max, default and value are 32 bits".to_owned()),
+            }
         }
         ControlType::Button => Ok(ControlKind::Button),
         ControlType::Class => Ok(ControlKind::Class),
-    };
-    let at = table.span().start;
-    made.or_else(|allowed| source.error(at, format_args!("{}: {allowed}", control.name)))
+    }
 }
 
-fn menu(control: &ControlTable, numbers: &Numbers) -> std::result::Result<ControlKind, String> {
-    let items = &control.items;
-    let index = numbers.menu(items.len());
-    let index = index.filter(|_| items.iter().all(|item| is_plain(item, 31)));
-    let (first, default) = index.ok_or_else(|| {
-        format!(
-            "a menu has 1 to {MAX_ITEMS} items of 31 printable bytes {}",
-            numbers.menu_rule()
-        )
-    })?;
-    let items: Vec<&'static str> = items.iter().map(|item| keep(item)).collect();
-    Ok(ControlKind::Menu {
-        first,
-        items: Box::leak(items.into_boxed_slice()),
-        default,
+/// Returns a menu whose first item has the index `min`; `None` for items or indexes that are not allowed.
+fn menu(control: &ControlTable, min: i64) -> Option<ControlKind> {
+    let first = u32::from(u16::try_from(min).ok()?);
+    let default = u32::try_from(control.default).ok()?;
+    let (names, numbers) = (&control.items, &control.numbers);
+    Some(match control.kind {
+        ControlType::IntegerMenu => {
+            (1..=MAX_ITEMS).contains(&numbers.len()).then_some(())?;
+            let items = (min..).zip(numbers).map(|(index, number)| {
+                let is_gap = control.gaps.contains(&index);
+                Some(*number).filter(|_| !is_gap)
+            });
+            ControlKind::IntegerMenu {
+                first,
+                items: Vec::leak(items.collect()),
+                default,
+            }
+        }
+        _ => {
+            let is_menu = (1..=MAX_ITEMS).contains(&names.len());
+            (is_menu && names.iter().all(|name| is_plain(name, 31))).then_some(())?;
+            ControlKind::Menu {
+                first,
+                items: Vec::leak(names.iter().map(|name| keep(name)).collect()),
+                default,
+            }
+        }
     })
 }
