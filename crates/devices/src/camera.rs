@@ -11,7 +11,7 @@ use crate::m2m::{CodecProcess, FrameWorker as _};
 use crate::mode::Mode;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
-use crate::scaler::Scaler;
+use crate::select::Selection;
 use crate::source::{NextSource, Ready, Source};
 use crate::spec::{CameraInput, ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tick};
@@ -118,13 +118,13 @@ impl<C> Camera<C> {
         let native = source.native();
         let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
-        let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
+        let sensor = native.map_or(PATTERN, |info| (info.size.width(), info.size.height()));
         let timings = spec.hdmi_mode();
         if let Some(timings) = timings {
             mode.set_timings(timings);
         }
         let has_scaler = *input == CameraInput::Scaler;
-        let scaler = has_scaler.then(|| Scaler::new(sensor, &mode.format));
+        let scaler = has_scaler.then(|| Selection::whole(sensor, &mode.format));
         let player = Player {
             converter: PictureConverter::new(),
             moving: None,
@@ -324,7 +324,7 @@ impl<C> Engine<C> for Player<C> {
         };
         let size = match &stream.scaler {
             None => mode.size(),
-            Some(scaler) => scaler.sensor,
+            Some(scaler) => Size::nearest(scaler.source.0, scaler.source.1),
         };
         if let Some(hdmi) = &mut stream.hdmi {
             hdmi.start();

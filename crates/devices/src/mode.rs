@@ -33,10 +33,7 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
 };
 
 /// Returns the offered interval that is nearest to the wanted one; `None` if none is offered.
-pub(crate) fn nearest_interval(
-    offered: FrameIntervals<'_>,
-    wanted: Fraction,
-) -> Option<Fraction> {
+pub(crate) fn nearest_interval(offered: FrameIntervals<'_>, wanted: Fraction) -> Option<Fraction> {
     let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
     let is_below = |a: Fraction, b: Fraction| {
         cross(a.numerator, b.denominator) < cross(b.numerator, a.denominator)

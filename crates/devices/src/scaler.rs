@@ -8,56 +8,36 @@ use crate::select::Selection;
 use crate::surface::{Surface, Trouble};
 use vb3_picture::convert::Job;
 use vb3_picture::{Color, Frame, Quantization, Size};
-use vb3_v4l2::{Format, Rect};
+use vb3_v4l2::Format;
 
-#[derive(Debug)]
-pub(crate) struct Scaler {
-    /// The size that the sensor's pictures must have.
-    pub(crate) sensor: Size,
-    pub(crate) selection: Selection,
-}
-
-impl Scaler {
-    /// Makes a scaler from the sensor's whole picture to the whole buffer.
-    pub(crate) fn new(sensor: Size, format: &Format) -> Self {
-        Self {
-            sensor,
-            selection: Selection {
-                crop: Rect::whole(sensor.width(), sensor.height()),
-                compose: Rect::whole(format.width, format.height),
-            },
-        }
-    }
-
-    pub(crate) const fn sensor_size(&self) -> (u32, u32) {
-        (self.sensor.width(), self.sensor.height())
-    }
-
-    /// Returns the parameters of a conversion by the current settings. Fails for rectangles that do not fit.
-    pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Conversion, Trouble> {
-        let Selection { crop, compose } = self.selection;
-        let bytes = |rect| Surface(format).rect_bytes(rect).ok_or(Trouble::TooSmall);
-        let color = Color {
-            range: Quantization::Limited,
-            ..color_of(&format.color)
-        };
-        let to = Size::new(compose.width, compose.height).ok_or(Trouble::TooSmall)?;
-        let job = Job {
-            crop: vb3_picture::Rect {
-                x: crop.left.unsigned_abs(),
-                y: crop.top.unsigned_abs(),
-                width: crop.width,
-                height: crop.height,
-            },
-            ..Job::whole(frame.size(), to, color)
-        };
-        Ok(Conversion {
-            job,
-            shapes: [(frame.format(), frame.size()), (frame.format(), to)],
-            bytes: [bytes(crop)?, bytes(compose)?],
-            selection: self.selection,
-        })
-    }
+/// Returns the parameters of a conversion of the sensor's picture. Fails for rectangles that do not fit.
+pub(crate) fn plan(
+    selection: &Selection,
+    frame: &Frame,
+    format: &Format,
+) -> Result<Conversion, Trouble> {
+    let Selection { crop, compose, .. } = *selection;
+    let bytes = |rect| Surface(format).rect_bytes(rect).ok_or(Trouble::TooSmall);
+    let color = Color {
+        range: Quantization::Limited,
+        ..color_of(&format.color)
+    };
+    let to = Size::new(compose.width, compose.height).ok_or(Trouble::TooSmall)?;
+    let job = Job {
+        crop: vb3_picture::Rect {
+            x: crop.left.unsigned_abs(),
+            y: crop.top.unsigned_abs(),
+            width: crop.width,
+            height: crop.height,
+        },
+        ..Job::whole(frame.size(), to, color)
+    };
+    Ok(Conversion {
+        job,
+        shapes: [(frame.format(), frame.size()), (frame.format(), to)],
+        bytes: [bytes(crop)?, bytes(compose)?],
+        selection: *selection,
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ const STEP: u32 = 2;
 /// The rectangles of a device that scales.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Selection {
+    /// Width and height of the source.
+    pub(crate) source: (u32, u32),
     /// The part of the source that is used.
     pub(crate) crop: Rect,
     /// The part of the buffer that receives the picture.
@@ -17,17 +19,20 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Returns a rectangle, for a source of this size.
-    pub(crate) fn rect(
-        &self,
-        target: SelectionTarget,
-        source: (u32, u32),
-        buffer: &Format,
-    ) -> Rect {
+    /// Selects the whole source and the whole buffer.
+    pub(crate) const fn whole(source: (u32, u32), buffer: &Format) -> Self {
+        Self {
+            source,
+            crop: Rect::whole(source.0, source.1),
+            compose: Rect::whole(buffer.width, buffer.height),
+        }
+    }
+
+    pub(crate) fn rect(&self, target: SelectionTarget, buffer: &Format) -> Rect {
         match target {
             SelectionTarget::Crop => self.crop,
             SelectionTarget::CropDefault | SelectionTarget::CropBounds => {
-                Rect::whole(source.0, source.1)
+                Rect::whole(self.source.0, self.source.1)
             }
             SelectionTarget::Compose | SelectionTarget::ComposePadded => self.compose,
             SelectionTarget::ComposeDefault | SelectionTarget::ComposeBounds => {
@@ -42,11 +47,10 @@ impl Selection {
         &mut self,
         (target, flags): (SelectionTarget, SelectionFlags),
         wanted: Rect,
-        source: (u32, u32),
         buffer: &Format,
     ) -> Result<Rect, DriverError> {
         let (slot, bounds) = match target {
-            SelectionTarget::Crop => (&mut self.crop, source),
+            SelectionTarget::Crop => (&mut self.crop, self.source),
             SelectionTarget::Compose => (&mut self.compose, (buffer.width, buffer.height)),
             _ => return Err(EINVAL),
         };

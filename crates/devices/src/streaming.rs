@@ -8,7 +8,7 @@ use crate::Failure;
 use crate::device::Outside;
 use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
-use crate::scaler::Scaler;
+use crate::select::Selection;
 use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome};
 use std::collections::VecDeque;
@@ -233,8 +233,8 @@ pub(crate) struct Stream<F, C> {
     pub(crate) statistics: Statistics,
     /// The last failure of something outside the device.
     pub(crate) failure: Option<Failure>,
-    /// The scaler between pictures and buffers, if the device has one.
-    pub(crate) scaler: Option<Scaler>,
+    /// The rectangles of the scaler between pictures and buffers, if the device has one.
+    pub(crate) scaler: Option<Selection>,
     /// The HDMI input of a camera that has one instead of a sensor.
     pub(crate) hdmi: Option<Hdmi>,
     /// Whether each tick moves whole pictures, as in virtual time, and not pieces.
@@ -515,7 +515,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         self.stream.formats.set_format(format)?;
         if let Some(scaler) = &mut self.stream.scaler {
             // The scaled picture fills the whole buffer again.
-            scaler.selection.compose = Rect::whole(format.width, format.height);
+            scaler.compose = Rect::whole(format.width, format.height);
         }
         Ok(())
     }
@@ -556,8 +556,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
         let format = self.stream.formats.format();
         if let Some(scaler) = &self.stream.scaler {
-            let sensor = scaler.sensor_size();
-            return Some(scaler.selection.rect(target, sensor, &format));
+            return Some(scaler.rect(target, &format));
         }
         let is_fixed = self.engine.is_webcam()
             && matches!(
@@ -576,9 +575,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     ) -> Result<Rect, DriverError> {
         let format = self.stream.formats.format();
         let scaler = self.stream.scaler.as_mut().ok_or(EINVAL)?;
-        let sensor = scaler.sensor_size();
-        let selection = &mut scaler.selection;
-        selection.set_rect((target, flags), wanted, sensor, &format)
+        scaler.set_rect((target, flags), wanted, &format)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

@@ -4,6 +4,7 @@
 use super::Player;
 use crate::m2m::FrameWorker as _;
 use crate::mode::Mode;
+use crate::scaler;
 use crate::streaming::{Stamp, Tick};
 use crate::surface::{PictureCursor, Step, Surface};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl<C> Player<C> {
         let stage = match (&tick.stream.scaler, frame) {
             _ if tick.stream.formats.pixel().is_compressed() => Stage::Filling(0),
             (Some(scaler), Some(frame)) => {
-                let planned = scaler.plan(frame, &tick.stream.formats.format);
+                let planned = scaler::plan(scaler, frame, &tick.stream.formats.format);
                 let begun = planned.map(|plan| {
                     let on_thread = self.converter.wants_thread(&plan);
                     let frame = Some(Arc::clone(frame));

@@ -62,7 +62,6 @@ impl<C> FrameConverter<C> {
         let raw = RawFormats::new(spec, Flow::Output, formats.clone(), SIZES);
         let mut format = spec.first_format(&formats, FourCc::NV12)?;
         format.color = REC709;
-        let whole = Rect::whole(format.width, format.height);
         let parts = Parts {
             card: "Converter",
             coded: formats,
@@ -72,10 +71,7 @@ impl<C> FrameConverter<C> {
             capture: format,
             worker: PictureConverter::new(),
             own: Converting {
-                selection: Selection {
-                    crop: whole,
-                    compose: whole,
-                },
+                selection: Selection::whole((format.width, format.height), &format),
                 hflip: false,
                 vflip: false,
                 rotate: Rotate::None,
@@ -109,6 +105,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
             Flow::Capture => &mut self.own.selection.compose,
             Flow::Output => {
                 self.capture.format.color = format.color;
+                self.own.selection.source = (format.width, format.height);
                 &mut self.own.selection.crop
             }
         };
@@ -124,11 +121,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
             target,
             SelectionTarget::Crop | SelectionTarget::CropDefault | SelectionTarget::CropBounds
         );
-        let source = (self.output.format.width, self.output.format.height);
-        let rect = self
-            .own
-            .selection
-            .rect(target, source, &self.capture.format);
+        let rect = self.own.selection.rect(target, &self.capture.format);
         (is_crop == (flow == Flow::Output)).then_some(rect)
     }
 
@@ -140,9 +133,8 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         M2mEngine::selection(self, flow, target).ok_or(EINVAL)?;
-        let source = (self.output.format.width, self.output.format.height);
-        let (selection, buffer) = (&mut self.own.selection, &self.capture.format);
-        selection.set_rect((target, flags), wanted, source, buffer)
+        let buffer = &self.capture.format;
+        (self.own.selection).set_rect((target, flags), wanted, buffer)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

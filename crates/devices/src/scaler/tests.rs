@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use vb3_picture::convert::Converter;
 use vb3_picture::{Background, Picture, render};
 use vb3_queue::Error;
-use vb3_v4l2::{Flow, SelectionFlags, SelectionTarget, VideoDriver as _, pixfmt};
+use vb3_v4l2::{Flow, Rect, SelectionFlags, SelectionTarget, VideoDriver as _, pixfmt};
 
 /// Makes a camera that scales within its ticks.
 fn camera() -> Camera<u32> {

@@ -147,7 +147,7 @@ impl<C> FrameConverter<C> {
     /// Returns the parameters of the next conversion.
     fn plan(&self) -> Result<Conversion, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
-        let Selection { crop, compose } = self.own.selection;
+        let Selection { crop, compose, .. } = self.own.selection;
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
         let size_of = |rect: Rect| Size::new(rect.width, rect.height).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(crop)?, size_of(compose)?);
@@ -176,7 +176,7 @@ impl<C> FrameConverter<C> {
         target: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Step {
-        let Selection { crop, compose } = plan.selection;
+        let Selection { crop, compose, .. } = plan.selection;
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let sources = from.rect_lines(source, Flow::Output, crop)?;
         let targets = to.rect_lines(target, Flow::Capture, compose)?;
