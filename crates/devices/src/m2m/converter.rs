@@ -155,13 +155,6 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         self.step(bus, progress);
     }
 
-    fn has_work(&self) -> bool {
-        match self.own.under_way {
-            Some(_) => !self.worker.is_busy(),
-            None => self.output.is_ready() && self.capture.is_ready(),
-        }
-    }
-
     fn has_begun(&self) -> bool {
         self.own.under_way.is_some() && !self.worker.is_busy()
     }

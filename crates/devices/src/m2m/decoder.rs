@@ -297,23 +297,4 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let is_known = self.own.visible.width != 0;
         !matches!(self.own.pending, Pending::None) || is_known && !self.has_buffer()
     }
-
-    fn has_work(&self) -> bool {
-        let room = self.worker.has_room();
-        let feeds = match self.drain {
-            Drain::Idle => self.output.is_ready() && room,
-            Drain::Feeding(0) => !self.worker.is_full,
-            Drain::Feeding(_) => room,
-            Drain::Asked | Drain::Ready | Drain::Stopped => false,
-        };
-        let is_found = matches!(self.own.pending, Pending::Found(_));
-        let has_pictures = !self.own.decoded.is_empty();
-        let ends = self.drain == Drain::Ready || is_found && !has_pictures;
-        self.own.is_broken
-            || feeds
-            || self.own.kept.is_some() && self.capture.streaming
-            || (has_pictures || ends) && self.has_buffer()
-            || self.can_lend()
-            || is_found && !self.capture.streaming
-    }
 }

@@ -149,9 +149,6 @@ pub(crate) trait M2mEngine<C> {
     /// Moves as many frames and results as this tick allows.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
-    /// Returns whether [`work`](Self::work) would do anything now, apart from handling the worker's events.
-    fn has_work(&self) -> bool;
-
     /// Returns whether a picture is partly moved.
     fn has_begun(&self) -> bool;
 
@@ -180,6 +177,8 @@ pub(crate) struct M2mDevice<S, W, C> {
     /// Whether OUTPUT was started since the drain began.
     pub(super) has_restarted: bool,
     pub(super) statistics: Statistics,
+    /// Whether a tick may find work: a queue has changed since the last tick, or that tick moved something.
+    is_due: bool,
     /// Largest number of picture bytes that one tick moves.
     pub(super) piece: usize,
     pub(super) own: S,
@@ -224,6 +223,7 @@ impl<S, W, C> M2mDevice<S, W, C> {
             drain: Drain::Idle,
             has_restarted: false,
             statistics: Statistics::default(),
+            is_due: false,
             piece: PIECE,
             own: parts.own,
         }
@@ -365,23 +365,27 @@ where
 
     fn buf_queue(&mut self, buffer: Active<C>) {
         self.device.queue_mut(self.flow).tokens.push_back(buffer);
+        self.device.is_due = true;
     }
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
         self.device.queue_mut(self.flow).start();
         self.device.has_restarted |= self.flow == Flow::Output;
         self.device.started(self.flow);
+        self.device.is_due = true;
         Ok(())
     }
 
     fn stop_streaming(&mut self) {
         self.device.queue_mut(self.flow).stop();
         self.device.stopped(self.flow);
+        self.device.is_due = true;
     }
 
     fn buffers_withdrawn(&mut self) {
         if self.flow == Flow::Capture {
             self.device.recall();
+            self.device.is_due = true;
         }
     }
 }
@@ -487,6 +491,7 @@ where
 
     /// A decoder's drain waits until CAPTURE streams. Linux's documentation says that it does not begin then.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        self.is_due = true;
         match (command, self.drain) {
             (Command::Start, _) if !self.can_continue() => return Err(EBUSY),
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
@@ -509,11 +514,14 @@ where
     }
 
     fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let before = (progress.finished.len(), progress.events.len());
         self.work(bus, progress);
+        let after = (progress.finished.len(), progress.events.len());
+        self.is_due = before != after || M2mEngine::has_begun(self);
     }
 
     fn next_tick(&self) -> Option<u64> {
-        self.has_work().then_some(0)
+        self.is_due.then_some(0)
     }
 
     fn wake_fd(&self) -> Option<WakeFd<'_>> {

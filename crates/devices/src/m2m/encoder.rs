@@ -324,9 +324,4 @@ impl<C> M2mEngine<C> for Encoder<C> {
     fn has_begun(&self) -> bool {
         self.own.reading.is_some()
     }
-
-    fn has_work(&self) -> bool {
-        let gives = !self.own.packets.is_empty() || self.is_drained();
-        self.own.reading.is_some() || self.may_feed() || gives && self.capture.is_ready()
-    }
 }

@@ -188,10 +188,6 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         }
     }
 
-    fn has_work(&self) -> bool {
-        self.own.is_ended || self.is_writing() || self.can_begin() || self.wants_worker()
-    }
-
     fn has_begun(&self) -> bool {
         self.is_writing()
     }

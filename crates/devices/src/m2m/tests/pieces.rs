@@ -149,6 +149,7 @@ fn a_picture_whose_buffers_go_begins_again_in_others() {
     assert_eq!(bench.until_moved(Flow::Capture), PIECE);
     bench.stop(Flow::Capture);
     assert!(!bench.device.has_begun());
+    bench.work();
     assert_eq!(bench.device.next_tick(), None);
     bench.queue_empty(1);
     bench.start(Flow::Capture);
