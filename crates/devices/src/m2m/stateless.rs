@@ -36,7 +36,7 @@ use crate::surface::{EBUSY, EINVAL};
 pub use reader::RequestReader;
 use std::collections::BTreeMap;
 use syntax::Parameters;
-pub(super) use syntax::{Describe, Syntax};
+pub(super) use syntax::Syntax;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress};
 use work::{FirstField, Job};
