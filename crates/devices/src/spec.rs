@@ -259,7 +259,6 @@ impl FromStr for DeviceSpec {
         }
         spec.follow_like(&seen)?;
         spec.check_format()?;
-        spec.check_offer()?;
         spec.check_hdmi_mode()?;
         spec.check_conflicts(&seen)?;
         spec.check_addresses(&seen)?;
@@ -267,11 +266,30 @@ impl FromStr for DeviceSpec {
     }
 }
 
+const NO_LIST: &str =
+    "profile=sensor offers every one; leave out one of the two, or use profile=webcam";
+
 /// A test of a SPEC.
 type Conflicts = fn(&DeviceSpec) -> bool;
 
-/// Values of options that exclude those of others: the option, the test, and what is allowed.
+/// Values of options that exclude those of others: the option, the test, and what is allowed. `{sizes}` and
+/// `{rates}` stand for the values of these options.
 const CONFLICTS: &[(&str, Conflicts, &str)] = &[
+    ("sizes", |spec| spec.profile() == Profile::Sensor, NO_LIST),
+    ("rates", |spec| spec.profile() == Profile::Sensor, NO_LIST),
+    (
+        "size",
+        |spec| !spec.sizes.is_empty() && spec.size.is_some_and(|size| !spec.sizes.contains(&size)),
+        "sizes= has {sizes}",
+    ),
+    (
+        "fps",
+        |spec| {
+            let is_missing = |fps| !spec.rates.iter().any(|rate| same(*rate, fps));
+            !spec.rates.is_empty() && spec.fps.is_some_and(is_missing)
+        },
+        "rates= has {rates}",
+    ),
     (
         "identity",
         |spec| {
@@ -465,9 +483,14 @@ impl DeviceSpec {
 
     /// Checks that the options agree with each other.
     fn check_conflicts(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+        let value_of = |option: &str| {
+            let mut all = said.iter().filter(|(name, _)| *name == option);
+            all.next().map(|(_, value)| *value)
+        };
         for (option, conflicts, allowed) in CONFLICTS {
-            let mut all = said.iter().filter(|(name, _)| name == option);
-            if let Some((_, value)) = all.next().filter(|_| conflicts(self)) {
+            if let Some(value) = value_of(option).filter(|_| conflicts(self)) {
+                let allowed = allowed.replace("{sizes}", value_of("sizes").unwrap_or_default());
+                let allowed = allowed.replace("{rates}", value_of("rates").unwrap_or_default());
                 return Err(SpecError::value(option, value, allowed));
             }
         }

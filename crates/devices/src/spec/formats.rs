@@ -26,36 +26,6 @@ impl DeviceSpec {
         })
     }
 
-    /// Checks that the options for a camera's sizes, rates and formats agree with each other.
-    pub(super) fn check_offer(&self) -> Result<(), SpecError> {
-        let refuse = |option: &str, value: String, allowed: String| {
-            Err(SpecError::value(option, &value, allowed))
-        };
-        let sizes = join(&self.sizes, Size::to_string);
-        let rates = join(&self.rates, rate);
-        if self.profile() == Profile::Sensor {
-            let list = [("sizes", &sizes), ("rates", &rates)];
-            if let Some((option, value)) = list.into_iter().find(|(_, list)| !list.is_empty()) {
-                let allowed = "profile=sensor offers every one; leave out one of the two, or use \
-                               profile=webcam";
-                return refuse(option, value.clone(), allowed.to_owned());
-            }
-        }
-        if let Some(size) = self.size
-            && !self.sizes.is_empty()
-            && !self.sizes.contains(&size)
-        {
-            return refuse("size", size.to_string(), format!("sizes= has {sizes}"));
-        }
-        if let Some(fps) = self.fps
-            && !self.rates.is_empty()
-            && !self.rates.iter().any(|rate| same(*rate, fps))
-        {
-            return refuse("fps", rate(&fps), format!("rates= has {rates}"));
-        }
-        Ok(())
-    }
-
     /// Returns the size of `size=`; 640x480 without it.
     pub(crate) fn first_size(&self) -> Size {
         self.size.unwrap_or(Size::nearest(640, 480))
@@ -156,18 +126,6 @@ pub(super) fn unknown_format(value: &str) -> Option<String> {
 pub(crate) fn same(a: Fraction, b: Fraction) -> bool {
     let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
     cross(a.numerator, b.denominator) == cross(b.numerator, a.denominator)
-}
-
-fn rate(rate: &Fraction) -> String {
-    match rate.denominator {
-        1 => rate.numerator.to_string(),
-        _ => format!("{}/{}", rate.numerator, rate.denominator),
-    }
-}
-
-fn join<T>(list: &[T], word: impl Fn(&T) -> String) -> String {
-    let words: Vec<String> = list.iter().map(word).collect();
-    words.join(":")
 }
 
 /// Returns a format's name as users write it.
