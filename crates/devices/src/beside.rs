@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::ring::Ring;
 use crate::select::Selection;
-use crate::surface::LentLines;
+use crate::surface::{LentLines, PictureCursor};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
@@ -41,6 +41,8 @@ pub(crate) struct Task {
     pub(crate) target: Vec<u8>,
     /// Whether the picture was converted.
     pub(crate) done: bool,
+    /// How much of the target is written to its buffer.
+    pub(crate) written: PictureCursor,
 }
 
 impl Task {
@@ -222,6 +224,7 @@ mod tests {
             source: vec![7; 4],
             target: vec![0; 4],
             done: false,
+            written: PictureCursor::default(),
         }
     }
 

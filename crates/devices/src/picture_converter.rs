@@ -9,12 +9,6 @@ use vb3_picture::convert::Converter;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Format, WakeFd};
 
-/// A converted picture, and how much of it is written to its buffer.
-struct Converted {
-    task: Task,
-    cursor: PictureCursor,
-}
-
 /// Converts pictures, one at a time.
 pub(crate) struct PictureConverter {
     pub(crate) engine: Converter,
@@ -25,7 +19,7 @@ pub(crate) struct PictureConverter {
     /// The thread for large pictures. It starts with the first large picture.
     thread: Option<Beside>,
     /// The picture that was converted last, until its memory is taken back.
-    converted: Option<Converted>,
+    converted: Option<Task>,
     /// Whether all pictures are converted within calls, none by the thread.
     at_once: bool,
 }
@@ -103,6 +97,7 @@ impl PictureConverter {
             source: std::mem::take(&mut self.source),
             target,
             done: false,
+            written: PictureCursor::default(),
         };
         let given = match self.thread.as_mut().filter(|_| on_thread) {
             Some(thread) => thread.give(task),
@@ -110,27 +105,20 @@ impl PictureConverter {
         };
         if let Err(mut task) = given {
             task.run(&mut self.engine);
-            self.keep(*task);
+            self.converted = Some(*task);
         }
     }
 
     /// Returns whether the picture is converted, and can be written.
     pub(crate) fn is_converted(&mut self) -> bool {
         if let Some(task) = self.thread.as_mut().and_then(Beside::take) {
-            self.keep(task);
+            self.converted = Some(task);
         }
         self.converted.is_some()
     }
 
-    fn keep(&mut self, task: Task) {
-        self.converted = Some(Converted {
-            task,
-            cursor: PictureCursor::default(),
-        });
-    }
-
-    /// Continues to write the converted picture, at most `left` bytes. Fails if there is no converted picture, if the device no longer owns the
-    /// buffer, or if the conversion failed.
+    /// Continues to write the converted picture, at most `left` bytes. Fails if there is no converted picture, if
+    /// the device no longer owns the buffer, or if the conversion failed.
     pub(crate) fn resume_write<C>(
         &mut self,
         format: &Format,
@@ -138,20 +126,19 @@ impl PictureConverter {
         left: &mut usize,
         bus: &mut dyn Bus<C>,
     ) -> Step {
-        let Some(converted) = self.converted.as_mut().filter(|_| !buffer.is_stale()) else {
+        let Some(task) = self.converted.as_mut().filter(|_| !buffer.is_stale()) else {
             return Err(Trouble::Stale);
         };
-        if !converted.task.done {
+        if !task.done {
             return Err(Trouble::Fault);
         }
-        let compose = converted.task.conversion.selection.compose;
-        let (place, going) = ((buffer, compose), (&mut converted.cursor, left));
-        Surface(format).write_rect_on(place, going, bus, &converted.task.target)
+        let place = (buffer, task.conversion.selection.compose);
+        Surface(format).write_rect_on(place, (&mut task.written, left), bus, &task.target)
     }
 
     /// Takes back the memory of the converted picture for reuse.
     pub(crate) fn take_back(&mut self) {
-        if let Some(Converted { task, .. }) = self.converted.take() {
+        if let Some(task) = self.converted.take() {
             (self.source, self.target) = (task.source, task.target);
         }
     }
