@@ -6,17 +6,17 @@ mod moving;
 mod program;
 
 use crate::description::Rhythm;
-use crate::hdmi::{Hdmi, Signal};
+use crate::hdmi::Hdmi;
 use crate::m2m::{CodecProcess, FrameWorker as _};
 use crate::mode::Mode;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
 use crate::select::Selection;
-use crate::source::{NextSource, Ready, Source};
+use crate::source::{Ready, Source};
 use crate::spec::{CameraInput, ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::EIO;
-use crate::{Failure, MetadataLink, PlayError};
+use crate::{Failure, MetadataLink};
 use controls::Controls;
 pub(crate) use controls::{counted, counter, slider};
 use jpeg::JpegEncoder;
@@ -79,7 +79,7 @@ pub(crate) struct Player<C> {
     moving: Option<Moving<C>>,
     source: Source,
     /// The host's commands for the source: to play another source, or to pause.
-    program: Program,
+    pub(crate) program: Program,
     jpeg: JpegEncoder<C>,
     /// The measured frame times of the real camera, if the description has any.
     rhythm: Option<Rhythm>,
@@ -91,7 +91,7 @@ pub(crate) struct Player<C> {
     /// Whether a program has taken all frames and waits for another.
     is_awaited: bool,
     /// Whether the clip has ended and the device must be unplugged.
-    wants_unplug: bool,
+    pub(crate) wants_unplug: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,36 +146,6 @@ impl<C> Camera<C> {
         camera.stream.scaler = scaler;
         camera.stream.hdmi = timings.map(Hdmi::new);
         Ok(camera)
-    }
-
-    /// Returns whether the device must be unplugged now. Returns true only once.
-    pub(crate) fn take_unplug(&mut self) -> bool {
-        std::mem::take(&mut self.engine.wants_unplug)
-    }
-
-    /// Plays another source, from the frame that `next` names.
-    pub(crate) fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
-        self.engine.order(&mut self.stream, next)
-    }
-
-    /// Returns whether the next source is ready, as [`Device::is_next_ready`](crate::Device::is_next_ready).
-    pub(crate) fn is_next_ready(&mut self) -> Result<bool, Failure> {
-        match self.stream.is_on {
-            true => self.engine.program.is_ready(),
-            false => Ok(true),
-        }
-    }
-
-    /// Stops or continues the source's pictures.
-    pub(crate) fn pause(&mut self, paused: bool) {
-        self.engine.program.pause(paused);
-    }
-
-    /// Changes the signal of an HDMI input. Returns whether the new signal differs from the earlier one;
-    /// `None` if the camera has no HDMI input.
-    pub(crate) fn set_signal(&mut self, signal: Signal) -> Option<bool> {
-        let hdmi = self.stream.hdmi.as_mut();
-        hdmi.map(|hdmi| hdmi.set_signal(signal))
     }
 }
 
@@ -448,7 +418,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn has_begun(&self) -> bool {
-        self.can_go_on()
+        self.moving.is_some() && !self.converter.is_busy()
     }
 
     /// Returns a descriptor that is readable when an awaited picture or file is available.

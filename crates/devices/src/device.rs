@@ -109,7 +109,8 @@ impl<C: Send + 'static> Device<C> {
 
     /// Returns whether the device must be unplugged now, at the end of a clip. Returns true only once.
     pub fn take_unplug(&mut self) -> bool {
-        self.inner.camera().is_some_and(Camera::take_unplug)
+        let camera = self.inner.camera();
+        camera.is_some_and(|camera| std::mem::take(&mut camera.engine.wants_unplug))
     }
 
     /// Plays another source, from the frame that `next` names. If `next` names none, plays it as soon as it
@@ -119,7 +120,7 @@ impl<C: Send + 'static> Device<C> {
     /// Fails with a [`PlayError`] that says why the source is not played.
     pub fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         let camera = self.inner.camera().ok_or(PlayError::NoCamera)?;
-        camera.play(next)
+        camera.engine.order(&mut camera.stream, next)
     }
 
     /// Returns whether the next source has a picture, or no source is awaited. Until then,
@@ -129,14 +130,19 @@ impl<C: Send + 'static> Device<C> {
     /// Fails once, with a message for the user, if the source cannot be played. The camera keeps its current
     /// source.
     pub fn is_next_ready(&mut self) -> Result<bool, Failure> {
-        self.inner.camera().map_or(Ok(true), Camera::is_next_ready)
+        match self.inner.camera() {
+            Some(camera) if camera.stream.is_on => camera.engine.program.is_ready(),
+            _ => Ok(true),
+        }
     }
 
     /// Stops the source at its current picture, which all further frames show, or continues it. Returns
     /// whether the device has a source.
     pub fn pause(&mut self, paused: bool) -> bool {
         let camera = self.inner.camera();
-        camera.map(|camera| camera.pause(paused)).is_some()
+        camera
+            .map(|camera| camera.engine.program.pause(paused))
+            .is_some()
     }
 
     /// Returns a failure that is new since the last call. The failure is outside the device, and is the

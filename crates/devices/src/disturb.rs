@@ -102,10 +102,10 @@ impl<C: 'static> Device<C> {
             return;
         };
         let camera = self.inner.camera();
-        let is_new = match camera.and_then(|camera| camera.set_signal(signal)) {
-            Some(is_new) => {
+        let is_new = match camera.and_then(|camera| camera.stream.hdmi.as_mut()) {
+            Some(hdmi) => {
                 plan.events.push(Hdmi::power_event(signal));
-                is_new
+                hdmi.set_signal(signal)
             }
             None => {
                 let has_signal = signal != Signal::Lost;

@@ -276,7 +276,12 @@ impl Mode {
         is_uvc: bool,
     ) -> Option<Self> {
         let format = like.first_format()?;
-        let wanted = like.first_interval().unwrap_or(Fraction::new(1, 30));
+        let wanted = like
+            .file
+            .mode
+            .as_ref()
+            .map(|mode| mode.get_ref().interval.0);
+        let wanted = wanted.unwrap_or(Fraction::new(1, 30));
         let offered = like.intervals(format.fourcc, (format.width, format.height));
         let interval = nearest_interval(offered, wanted)?;
         Some(Self {

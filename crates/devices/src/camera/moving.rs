@@ -124,11 +124,6 @@ impl<C> Player<C> {
         self.moving.as_ref().is_some_and(Moving::needs_picture)
     }
 
-    /// Returns whether another piece could be moved now.
-    pub(super) fn can_go_on(&self) -> bool {
-        self.moving.is_some() && !self.converter.is_busy()
-    }
-
     /// Stops moving, because streaming ends. A picture that a thread scales is dropped when it is ready.
     pub(super) fn stop_moving(&mut self) {
         if !self.converter.is_busy() {

@@ -9,7 +9,7 @@ use vb3_v4l2::{Fraction, WakeFd};
 
 /// The host's commands, which a camera follows at its next frames.
 #[derive(Debug, Default)]
-pub(super) struct Program {
+pub(crate) struct Program {
     next: Option<NextSource>,
     /// Whether the next source still has to deliver its first picture.
     awaits_picture: bool,
@@ -21,7 +21,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) const fn pause(&mut self, is_paused: bool) {
+    pub(crate) const fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         if !is_paused {
             self.still = None;
@@ -60,7 +60,7 @@ impl Program {
 
     /// Returns whether no source's first picture is awaited, so that the host can go on.
     /// Fails once for a next source that was dropped, with the reason.
-    pub(super) fn is_ready(&mut self) -> Result<bool, Failure> {
+    pub(crate) fn is_ready(&mut self) -> Result<bool, Failure> {
         if self.awaits_picture {
             self.has_picture();
         }
@@ -92,7 +92,7 @@ impl<C> Player<C> {
     /// Accepts the command to play another source.
     /// Fails with [`PlayError::Passed`] if the source's first frame is over already, or with a failure if the
     /// system provides no thread or descriptor.
-    pub(super) fn order(
+    pub(crate) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,
         mut next: NextSource,

@@ -22,8 +22,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vb3_v4l2::{
-    Colorimetry, ControlSpec, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Port,
+    Colorimetry, ControlSpec, Format, FourCc, FrameIntervals, FrameSizes, PixelFormat, Port,
 };
 
 /// Longest description in bytes.
@@ -160,11 +159,6 @@ impl Description {
             plane.sizeimage = plane.sizeimage.max(bytes);
         }
         Some(format)
-    }
-
-    pub(crate) fn first_interval(&self) -> Option<Fraction> {
-        let mode = self.file.mode.as_ref();
-        mode.map(|mode| mode.get_ref().interval.0)
     }
 
     /// Returns the format that the device would set for `wanted`.

@@ -231,7 +231,7 @@ impl Shared {
             false => now_ns.saturating_add(interval_ns),
         };
         self.fill.heard_ns = now_ns;
-        let sequence = self.last_sequence();
-        self.push(Body::Own(picture), Stamp::new(sequence, now_ns));
+        let last = self.written.saturating_sub(1);
+        self.push(Body::Own(picture), Stamp::new(last, now_ns));
     }
 }

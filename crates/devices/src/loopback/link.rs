@@ -142,8 +142,8 @@ pub(super) struct Shared {
     pub(super) frames: VecDeque<Frame>,
     /// Number that the next frame gets.
     next: u64,
-    /// Number of frames that writers have written, modulo 2^32.
-    written: u32,
+    /// Number of frames that writers have written, modulo 2^32. Sequence numbers continue over all writers.
+    pub(super) written: u32,
     /// Writer's buffers that readers use directly, oldest first.
     given: VecDeque<Given>,
     /// Buffers that the writer gets back, with their states.
@@ -201,18 +201,6 @@ impl Shared {
     pub(super) fn outdated(&self, reader: u32) -> Option<Format> {
         let format = self.parties.get(&reader)?.made_for;
         format.filter(|format| !has_same_layout(format, &self.format))
-    }
-
-    /// Counts a written frame. Returns its sequence number, which continues over all writers.
-    pub(super) fn count_written(&mut self) -> u32 {
-        let sequence = self.written;
-        self.written = sequence.wrapping_add(1);
-        sequence
-    }
-
-    /// Returns the sequence number of the last written frame; 0 before the first.
-    pub(super) fn last_sequence(&self) -> u32 {
-        self.written.saturating_sub(1)
     }
 
     /// Repeats the newest frame under a new number, unless a reader is copying it.

@@ -222,7 +222,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
             given_ns => given_ns,
         };
         let sequence = match shared.settings {
-            Some(_) if !is_image => shared.count_written(),
+            Some(_) if !is_image => {
+                shared.written = shared.written.wrapping_add(1);
+                shared.written.wrapping_sub(1)
+            }
             _ => tick.stream.next_sequence(),
         };
         let stamp = Stamp {

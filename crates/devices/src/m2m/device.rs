@@ -229,10 +229,6 @@ impl<S, W, C> M2mDevice<S, W, C> {
         }
     }
 
-    const fn works_at_once(&self) -> bool {
-        self.piece == usize::MAX
-    }
-
     pub(super) const fn queue(&self, flow: Flow) -> &M2mQueue<C> {
         match flow {
             Flow::Capture => &self.capture,
@@ -287,7 +283,8 @@ impl<S, C> Coder<S, C> {
     /// Passes the process's events to `handle`, and counts the bytes that the process copied.
     pub(super) fn listen(&mut self, mut handle: impl FnMut(&mut Self, Event)) {
         // In virtual time, each tick takes one event, so that ticks do not depend on the process's speed.
-        let most = if self.works_at_once() { 1 } else { MAX_EVENTS };
+        let at_once = self.piece == usize::MAX;
+        let most = if at_once { 1 } else { MAX_EVENTS };
         for _ in 0..most {
             let Some(event) = self.worker.poll() else {
                 return;

@@ -301,9 +301,15 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn stopped(&mut self, flow: Flow) {
-        match flow {
-            Flow::Capture => self.reset(),
-            Flow::Output => self.stop_pictures(),
+        if flow == Flow::Capture {
+            return self.reset();
+        }
+        // A drain still delivers the packets of the worker's pictures.
+        if let Drain::Feeding(left) = &mut self.drain {
+            *left = 0;
+        }
+        if self.worker.is_down {
+            self.stop_codec();
         }
     }
 

@@ -159,8 +159,13 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
 
     fn stopped(&mut self, flow: Flow) {
         self.own.is_ended = true;
-        if flow == Flow::Capture {
-            self.leave_capture();
+        if flow == Flow::Output {
+            return;
+        }
+        self.worker.take_all_back();
+        self.own.held = None;
+        if let Some(job) = &mut self.own.job {
+            (job.target, job.loan) = (None, None);
         }
     }
 

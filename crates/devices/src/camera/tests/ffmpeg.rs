@@ -1,6 +1,17 @@
 //! Clips that ffmpeg decodes. The quick tests leave these out.
 
 use super::*;
+use crate::source::NextSource;
+
+fn play(bench: &mut Bench<Camera<u32>>, next: NextSource) {
+    let camera = &mut bench.device;
+    let played = camera.engine.order(&mut camera.stream, next);
+    played.expect("it streams");
+}
+
+fn take_unplug(bench: &mut Bench<Camera<u32>>) -> bool {
+    std::mem::take(&mut bench.device.engine.wants_unplug)
+}
 
 #[test]
 fn a_stopped_clip_is_an_error_after_all_frames() {
@@ -44,7 +55,7 @@ fn a_stopped_clip_is_an_error_after_all_frames() {
             "{failure}"
         );
         assert_eq!(bench.device.next_tick(), None);
-        assert!(!bench.device.take_unplug());
+        assert!(!take_unplug(&mut bench));
         assert_eq!(bench.device.statistics().dropped, 0);
         bench.stop();
     }
@@ -67,11 +78,11 @@ fn an_unplugging_clip_asks_once() {
         }
     }
     bench.tick(START);
-    assert!(!bench.device.take_unplug(), "three frames are to be taken");
+    assert!(!take_unplug(&mut bench), "three frames are to be taken");
     bench.device.note_waiter(Flow::Capture, Waiter::Waits);
     bench.tick(START);
-    assert!(bench.device.take_unplug());
-    assert!(!bench.device.take_unplug());
+    assert!(take_unplug(&mut bench));
+    assert!(!take_unplug(&mut bench));
 }
 
 /// However late the ticks are, frame n shows picture n modulo the clip's length.
@@ -140,7 +151,7 @@ fn next_source_that_fails_is_refused() {
         let clip = SourceSpec::Clip(path.clone());
         let next = NextSource::open(&clip, None).expect("a clip");
         std::fs::remove_file(&path).expect("the clip is there");
-        bench.device.play(next).expect("it streams");
+        play(&mut bench, next);
         let mut frames = 0;
         let mut take_frame = |bench: &mut Bench<Camera<u32>>| {
             bench.queue(0);
@@ -152,7 +163,7 @@ fn next_source_that_fails_is_refused() {
             if ticks {
                 take_frame(&mut bench);
             }
-            match bench.device.is_next_ready() {
+            match bench.device.engine.program.is_ready() {
                 Ok(false) => wait(&bench.device),
                 Ok(true) => panic!("there is no clip"),
                 Err(failure) => break failure,
@@ -160,7 +171,7 @@ fn next_source_that_fails_is_refused() {
         };
         assert!(failure.sentence().contains("clip.nut"), "{failure}");
         take_frame(&mut bench);
-        assert_eq!(bench.device.is_next_ready(), Ok(true));
+        assert_eq!(bench.device.engine.program.is_ready(), Ok(true));
         assert_eq!(bench.device.failure(), None);
     }
 }
@@ -177,10 +188,7 @@ fn next_source_follows_a_clip_that_ends_early() {
     bench.start();
     (0..4).for_each(|index| bench.queue(index));
     let next = NextSource::open(&SourceSpec::Pattern, Some(10));
-    bench
-        .device
-        .play(next.expect("the pattern"))
-        .expect("it streams");
+    play(&mut bench, next.expect("the pattern"));
     for sequence in 0..4 {
         let info = loop {
             match bench.take() {

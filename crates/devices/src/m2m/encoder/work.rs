@@ -12,16 +12,6 @@ use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
-    /// Handles STREAMOFF at OUTPUT. A drain still delivers the packets of the worker's pictures.
-    pub(super) fn stop_pictures(&mut self) {
-        if let Drain::Feeding(left) = &mut self.drain {
-            *left = 0;
-        }
-        if self.worker.is_down {
-            self.stop_codec();
-        }
-    }
-
     /// Starts a new stream, because CAPTURE was stopped.
     pub(super) fn reset(&mut self) {
         self.drain = Drain::Idle;
@@ -46,7 +36,7 @@ impl<C> Encoder<C> {
         self.output.take_back();
     }
 
-    fn stop_codec(&mut self) {
+    pub(super) fn stop_codec(&mut self) {
         self.worker.stop();
         self.own.configured = None;
     }

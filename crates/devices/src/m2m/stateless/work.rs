@@ -19,9 +19,9 @@ pub(super) struct Job<C> {
     tag: u64,
     source: Active<C>,
     /// The CAPTURE buffer; `None` once CAPTURE has stopped.
-    target: Option<Active<C>>,
+    pub(super) target: Option<Active<C>>,
     /// The number under which the target is lent to the worker.
-    loan: Option<u64>,
+    pub(super) loan: Option<u64>,
     /// The decoded picture while it is written to the target, and whether the picture is damaged.
     writing: Option<(Content, bool)>,
     /// Whether the worker has consumed the request's input.
@@ -63,15 +63,6 @@ impl<C> StatelessDecoder<C> {
     pub(super) fn can_begin(&self) -> bool {
         let has_target = self.capture.is_ready() || self.own.held.is_some();
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
-    }
-
-    /// Drops the CAPTURE buffers in use, because CAPTURE has stopped and its queue owns them again.
-    pub(super) fn leave_capture(&mut self) {
-        self.worker.take_all_back();
-        self.own.held = None;
-        if let Some(job) = &mut self.own.job {
-            (job.target, job.loan) = (None, None);
-        }
     }
 
     /// Ends the current request and drops all reference pictures, after STREAMOFF at either queue.
