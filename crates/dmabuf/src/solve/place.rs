@@ -74,7 +74,8 @@ pub(super) fn place(
         // A single piece is contiguous.
         HeapKind::Pieces(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
         HeapKind::Pieces(piece) => {
-            if among.has(Rule::Contiguous) || align > piece || piece - 1 > boundary {
+            // A buffer that is longer than a piece and fits between boundaries has no piece that crosses one.
+            if among.has(Rule::Contiguous) || align > piece {
                 return None;
             }
             let each = len.div_ceil(piece);

@@ -10,6 +10,7 @@ use vb3_dma_test::fake::Mutexes;
 #[test]
 fn table_agrees_with_slab() {
     let (table, mut slab) = (Table::<u32, NoLocks>::new(70), Slab::new(70));
+    assert!(table.is_empty());
     let mut keys: Vec<(SlabKey, SlabKey)> = Vec::new();
     let mut random = 1_u32;
     for value in 0..2000 {
