@@ -227,9 +227,12 @@ impl<'a> Supervisor<'a> {
             if threads.stopped.is_empty() {
                 return Ok(());
             }
-            let mut stopped = threads.stopped.iter_mut();
-            let thread = stopped.find(|thread| may_direct(thread.tid()).is_ok());
-            let thread = thread.ok_or(Errno(libc::EPERM))?;
+            let mut stopped = threads.stopped.iter();
+            let at = stopped.position(|thread| may_direct(thread.tid()).is_ok());
+            // Moved to the end: the release of this thread may wait for a stop, and would delay later ones.
+            let thread = threads.stopped.remove(at.ok_or(Errno(libc::EPERM))?);
+            threads.stopped.push(thread);
+            let thread = threads.stopped.last_mut().ok_or(Errno(libc::EPERM))?;
             (threads.owed.as_ref()).map_or(Ok(()), |owed| take(may, thread, &owed.files))
         });
         for thread in core::mem::take(&mut threads.stopped) {
