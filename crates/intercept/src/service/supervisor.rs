@@ -295,9 +295,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Does a job of the pool, and tells the pool when it is done.
     fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) {
         let How::Reply(reply) = job.how else {
-            self.do_part(may, job);
+            self.work_on(may, job);
             return self.pool.done(work);
         };
         job.after.wait(may);
@@ -492,13 +493,13 @@ impl<'a> Supervisor<'a> {
                     self.host.wake_clock();
                 }
             } else {
-                self.do_part(may, answer);
+                self.work_on(may, answer);
             }
         }
     }
 
     /// Does a job in the calling thread: for a call that waited, this is usually its answer.
-    fn do_part(&self, may: &mut MayBlock, job: Job) {
+    fn work_on(&self, may: &mut MayBlock, job: Job) {
         job.after.wait(may);
         let n = job.notif;
         match job.how {
@@ -525,7 +526,7 @@ impl<'a> Supervisor<'a> {
             let (goes_on, rest) = self.apply(may, None, next);
             let is_own = |job: &Job| job.notif.id == n.id;
             let (own, others): (Vec<_>, _) = rest.answers.into_iter().partition(is_own);
-            own.into_iter().for_each(|own| self.do_part(may, own));
+            own.into_iter().for_each(|own| self.work_on(may, own));
             self.answer_all(may, others);
             if !goes_on {
                 return;
