@@ -15,7 +15,7 @@ pub(super) struct FilePlayer(Option<Playing>);
 #[derive(Debug)]
 pub(super) struct Playing {
     source: Source,
-    /// The format in which the file's pictures are decoded; `None` if the file does not play.
+    /// The format of the file's decoded pictures; `None` if the file does not play.
     format: Option<Format>,
     /// Whether the next picture is due and not ready.
     waits: bool,
