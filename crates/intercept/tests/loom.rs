@@ -57,18 +57,26 @@ mod kernel {
         }
     }
 
-    /// Thread 1 never waits for a program, and thread 2 always does.
+    /// Thread 1 never waits for a program, thread 2 always does, and thread 3 in a new wait at each check.
     mod procs {
         use std::cell::Cell;
 
-        thread_local!(pub(crate) static TID: Cell<u32> = const { Cell::new(2) });
+        thread_local! {
+            pub(crate) static TID: Cell<u32> = const { Cell::new(2) };
+            static WAITS: Cell<u64> = const { Cell::new(0) };
+        }
 
         pub(crate) fn own_tid() -> u32 {
             TID.get()
         }
 
         pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
-            (tid == 2).then_some(1)
+            WAITS.set(WAITS.get() + 1);
+            match tid {
+                2 => Some(1),
+                3 => Some(WAITS.get()),
+                _ => None,
+            }
         }
     }
 
@@ -426,11 +434,11 @@ fn missing_receiver_is_noted_once() {
     });
 }
 
-/// The machine may have no CPU for a thread, or the thread may do much work.
+/// The machine may have no CPU for a thread, or the thread may do much work, or wait often.
 #[test]
-fn thread_that_waits_for_no_program_does_not_stall() {
+fn only_a_thread_in_one_long_wait_stalls() {
     loom::model(|| {
-        let pool = Pool::of_at_most(3);
+        let pool = Pool::of_at_most(4);
         assert!(matches!(pool.next(), Part::Receive(_)));
         let begin = |tid, pid| {
             kernel::TID.set(tid);
@@ -439,6 +447,7 @@ fn thread_that_waits_for_no_program_does_not_stall() {
         };
         begin(1, 7);
         begin(2, 8);
+        begin(3, 9);
         let mut said = Vec::new();
         for _ in 0..4 {
             let note = |note| {

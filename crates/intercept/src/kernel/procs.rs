@@ -262,15 +262,16 @@ pub(crate) fn own_tid() -> u32 {
     tid.cast_unsigned()
 }
 
-/// Returns how often a thread of this process has waited, if it waits now, and not for another thread of this
-/// process.
+/// Returns how often a thread of this process has waited, if it waits in a system call now, and not for another
+/// thread of this process.
 pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
     // Of a thread that runs, or could run on a free CPU, the file says "running".
     let call = raw::proc_text(&format!("/proc/self/task/{tid}/syscall")).ok()?;
     let number = call.split(|&byte| byte == b' ').next()?;
     let number: i64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     let waits = || status(format_args!("self/task/{tid}"), "voluntary_ctxt_switches:").ok();
-    (number != libc::SYS_futex).then(waits)?
+    // A negative number is a fault of this process's own memory.
+    (number >= 0 && number != libc::SYS_futex).then(waits)?
 }
 
 /// Returns the children of all threads of a process.

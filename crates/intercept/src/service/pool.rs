@@ -26,7 +26,9 @@ const MAX_THREADS: usize = 1024;
 pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 /// Interval of checks of stalled threads.
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
-/// Duration of a stall after which the user gets a note. A busy disk can take a second.
+/// Interval of checks whether a thread still waits in the same call.
+const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+/// Duration of one wait after which the user gets a note. A busy disk can take a second.
 const REMARK_AFTER: Duration = Duration::from_secs(3);
 /// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -113,24 +115,28 @@ struct At {
     nr: i64,
     /// The supervisor's thread that does the job.
     tid: u32,
+    /// When the job or, if a check found the thread blocked outside the supervisor, this wait was first seen.
     since: Instant,
+    checked: Instant,
     /// The thread's number of waits, if the last check found it blocked outside the supervisor.
     waits: Option<u64>,
-    /// Whether the job takes so long that the user gets a note.
+    /// Whether the wait takes so long that the user gets a note.
     stalls: bool,
 }
 
 impl At {
-    /// Checks whether the thread has waited in one call since the last check. A thread that runs, lacks CPU time
+    /// Checks whether the thread is in the same wait as at the last check. A thread that runs, lacks CPU time
     /// or waits for another thread of the supervisor does not stall.
     fn look(&mut self) {
-        if self.stalls || self.since.elapsed() < REMARK_AFTER {
+        if self.stalls || self.checked.elapsed() < WAIT_INTERVAL {
             return;
         }
+        self.checked = Instant::now();
         let before = core::mem::replace(&mut self.waits, blocked_waits(self.tid));
-        match self.waits {
-            None => self.since = Instant::now(),
-            waits => self.stalls = before == waits,
+        if self.waits.is_some() && before == self.waits {
+            self.stalls = self.since.elapsed() >= REMARK_AFTER;
+        } else {
+            self.since = self.checked;
         }
     }
 }
@@ -178,11 +184,13 @@ impl Inner {
     /// Records that thread `tid` of the supervisor begins a job.
     fn begin(&mut self, tid: u32, pid: u32, nr: i64) -> Work {
         self.next += 1;
+        let since = Instant::now();
         let at = At {
             pid,
             nr,
             tid,
-            since: Instant::now(),
+            since,
+            checked: since,
             waits: None,
             stalls: false,
         };

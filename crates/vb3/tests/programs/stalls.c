@@ -39,7 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, FRAMES = 9, LATE = 240 };
+enum { PAGE = 4096, FRAMES = 9, LATE = 300 };
 
 static int must(int result, const char *what)
 {
