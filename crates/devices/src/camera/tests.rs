@@ -536,3 +536,22 @@ fn the_number_is_in_the_memory_of_every_format() {
 mod ffmpeg;
 mod formats;
 mod pieces;
+
+#[test]
+fn test_patterns_replace_the_clip_until_they_are_disabled() {
+    let spec = "camera".parse().expect("a SPEC");
+    let shown = |has_clip, pattern, is_playing| {
+        let mut controls = controls::Controls::new(has_clip, &spec);
+        let set = controls.set(cid::TEST_PATTERN, pattern);
+        assert_eq!(set, Ok(()));
+        controls.background(is_playing)
+    };
+    assert_eq!(shown(false, 0, false), Some(Background::Bars));
+    assert_eq!(shown(false, 1, false), Some(Background::Ramp));
+    assert_eq!(shown(false, 1, true), None, "a program chose the clip");
+    for is_playing in [false, true] {
+        assert_eq!(shown(true, 0, is_playing), None);
+        assert_eq!(shown(true, 1, is_playing), Some(Background::Bars));
+        assert_eq!(shown(true, 2, is_playing), Some(Background::Ramp));
+    }
+}

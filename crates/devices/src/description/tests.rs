@@ -147,6 +147,53 @@ fn errors_name_the_line_and_what_is_allowed() {
             30,
             "two [[format]] MJPG",
         ),
+        ("\"16x8\"]", "\"65537x8\"]", 28, "range from 32 to 640"),
+        (
+            "\"640x480\", \"16",
+            "\"65538x480\", \"16",
+            28,
+            "at most 4096",
+        ),
+        ("\"640x480\", \"16", "\"640x0\", \"16", 28, "at most 2304"),
+        ("image_bytes = 400000", "line_bytes = 65537", 34, "65536"),
+        (
+            "\"1/30\", \"1/1\"",
+            "\"1/30\"",
+            28,
+            "[SHORTEST, LONGEST, STEP]",
+        ),
+        (
+            "\"1/1\"] }",
+            "\"1/1\"], intervals = [\"1/5\"] }",
+            28,
+            "[SHORTEST, LONGEST, STEP]",
+        ),
+        (
+            "\"1/30\", \"1/1\"",
+            "\"1/30\", \"1/1\", \"1/60\", \"1/60\"",
+            28,
+            "[SHORTEST, LONGEST, STEP]",
+        ),
+        (
+            "size = \"640x480\", image",
+            "image",
+            34,
+            "either size = \"640x480\" or range",
+        ),
+        (
+            "Brightness",
+            "A brightness with a long long name",
+            37,
+            "1 to 31 bytes",
+        ),
+        ("\"50 Hz\", \"60 Hz\"", "", 45, "1 to 256 items"),
+        ("max = 64", "max = 4294967296", 37, "use integer64"),
+        (
+            "default = 0",
+            "default = 0\nactive_if = { id = \"0x00980901\", value = 0 }",
+            37,
+            "no such [[control]]",
+        ),
     ];
     for (from, to, line, said) in rows {
         assert!(TEXT.contains(from), "{from}");
@@ -156,6 +203,41 @@ fn errors_name_the_line_and_what_is_allowed() {
             e.starts_with(&format!("{line}: ")) && e.contains(said),
             "{to}: {e}"
         );
+    }
+}
+
+/// Returns the text with a stream of this many intervals, and this many sizes of pictures.
+fn with_stream(intervals: usize, sizes: usize) -> String {
+    let list = |number: &str, len| vec![number; len].join(", ");
+    let text = TEXT.replace("33000, 67000, 34000", &list("1000", intervals));
+    let text = text.replace("4000, 5000", &list("4000", sizes));
+    text.replace("[[1, 1]]", "[]")
+}
+
+#[test]
+fn limits_of_a_stream_can_be_reached_but_not_passed() {
+    for (intervals, sizes) in [(1, 0), (1200, 1201)] {
+        parsed(&with_stream(intervals, sizes));
+    }
+    for (intervals, sizes) in [(0, 0), (1201, 0), (1200, 1202), (1200, 1203)] {
+        let e = Description::parse(&with_stream(intervals, sizes)).expect_err("a limit");
+        assert!(e.to_string().contains("1 to 1200 frames"), "{e}");
+    }
+    for (from, to, most) in [
+        ("250000", "60000001", "60000000"),
+        ("[[1, 1]]", "[[2, 1001]]", "[[2, 1000]]"),
+        ("[4000, 5000]", "[33554433]", "[33554432]"),
+        (
+            "interval = \"1/30\"",
+            "interval = \"601/10\"",
+            "interval = \"60/1\"",
+        ),
+    ] {
+        assert!(
+            Description::parse(&TEXT.replacen(from, to, 1)).is_err(),
+            "{to}"
+        );
+        parsed(&TEXT.replacen(from, most, 1));
     }
 }
 
@@ -169,6 +251,10 @@ fn formats_and_sizes_follow_the_description() {
         height: (32, 480, 8),
     };
     assert_eq!(camera.sizes(yuyv), range);
+    let range = parsed(&TEXT.replace("\"1/30\", \"1/1\"", "\"1/30\", \"1/1\", \"1/60\""));
+    let [min, max, step] = [30, 1, 60].map(|rate| Fraction::new(1, rate));
+    let range = range.intervals(yuyv, (64, 64));
+    assert_eq!(range, FrameIntervals::Stepwise { min, max, step });
     let all = [(640, 480), (320, 240)];
     assert_eq!(camera.sizes(mjpeg), FrameSizes::Discrete(&all));
     let (min, max) = (Fraction::new(1, 30), Fraction::new(1, 1));

@@ -2,9 +2,10 @@
 
 use super::develop::Chain;
 use super::*;
+use crate::tests::bench::Bench;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use vb3_v4l2::{Error, Format, MbusFormat, Rect, sys};
+use vb3_v4l2::{Error, Format, MbusFormat, Rect, VideoDriver as _, sys};
 
 const RAW: u32 = sys::MEDIA_BUS_FMT_SRGGB8_1X8;
 const RGB: u32 = sys::MEDIA_BUS_FMT_RGB888_1X24;
@@ -404,4 +405,72 @@ fn video_nodes_come_first_and_are_numbered() {
         entities.insert(entity);
     }
     assert_eq!(entities.len(), nodes.len());
+}
+
+/// Returns a vimc video node with two buffers, which streams.
+fn streaming() -> Bench<GraphNode<u32>> {
+    let spec: DeviceSpec = "vimc".parse().expect("a SPEC");
+    let nodes = spec.nodes().expect("a graph");
+    let is_raw = |node: &&DeviceSpec| node.graph().is_some_and(|(_, entity)| entity == RAW_0);
+    let node = nodes.iter().find(is_raw).expect("a video node");
+    let (graph, _) = node.graph().expect("a graph");
+    for entity in [SENSOR_A, DEBAYER_A] {
+        set(graph, entity, RAW, (64, 32));
+    }
+    set(graph, SCALER, 0x100a, (64, 32));
+    set_video(graph, CAPTURE, &pixfmt::RGB24, (64, 32));
+    let place = HostSettings {
+        bus_info: "platform:vb3-000".into(),
+        usb: None,
+        userptr: false,
+        codecs: vb3_codec::Launch::in_thread().into(),
+    };
+    let mut device = GraphNode::new(node, &place, (graph, RAW_0)).expect("a device");
+    let format = Format::new(&pixfmt::SRGGB8, 64, 32).expect("a picture");
+    let set = device.set_format(Flow::Capture, &format, false);
+    assert!(set.is_ok(), "{set:?}");
+    let mut bench = Bench::new(device, 2);
+    (0..2).for_each(|index| bench.queue(index));
+    bench.start();
+    bench
+}
+
+#[test]
+fn frames_keep_their_times_unless_they_are_late() {
+    const START: u64 = 1_000_000_000;
+    const FRAME: u64 = 16_666_666;
+    let mut bench = streaming();
+    assert_eq!(bench.device.next_tick(), Some(0));
+    let mut due = START;
+    // How late the tick of each frame is, and whether the next frame keeps its time.
+    for (late, is_kept) in [
+        (0, true),
+        (5, true),
+        (FRAME - 1, true),
+        (FRAME, false),
+        (0, true),
+    ] {
+        if due > START {
+            assert_eq!(
+                (bench.tick(due - 1), bench.device.next_tick()),
+                (0, Some(due))
+            );
+        }
+        let now = due + late;
+        for what in ["begins", "is rendered"] {
+            assert_eq!(
+                (bench.tick(now), bench.device.has_begun()),
+                (0, true),
+                "{what}"
+            );
+            assert_eq!(bench.device.next_tick(), Some(0), "{what}");
+        }
+        assert_eq!((bench.tick(now), bench.device.has_begun()), (1, false));
+        let info = bench.take().expect("a frame");
+        assert_eq!(info.timestamp_ns, now);
+        bench.queue(info.index);
+        due = if is_kept { due + FRAME } else { now + FRAME };
+    }
+    bench.stop();
+    assert_eq!(bench.device.next_tick(), None);
 }

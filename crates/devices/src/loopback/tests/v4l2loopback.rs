@@ -3,7 +3,7 @@
 use super::*;
 use crate::loopback::state::Settings;
 use vb3_queue::DriverError;
-use vb3_v4l2::FrameSizes;
+use vb3_v4l2::{FrameSizes, pixfmt};
 
 const BUSY: DriverError = DriverError(16);
 
@@ -258,6 +258,30 @@ fn short_frames_reach_readers() {
         own.try_queue(0, &[100]).is_err(),
         "another loopback's are whole"
     );
+}
+
+/// Source: v4l2loopback 0.13.2 `vidioc_enum_framesizes`.
+#[test]
+fn another_file_fixes_the_sizes() {
+    let spec = nodes(",identity=v4l2loopback").remove(0);
+    let DeviceKind::LoopbackNode { link, .. } = &spec.kind else {
+        panic!("{:?}", spec.kind);
+    };
+    let node = || LoopbackNode::<u32>::new(&spec, &place(), link, false).expect("a file");
+    let (mut first, second) = (node(), node());
+    let is_one = |node: &LoopbackNode<u32>| {
+        let sizes = node.frame_sizes(&pixfmt::YUYV);
+        matches!(sizes, FrameSizes::One(..))
+    };
+    assert!(!is_one(&first) && !is_one(&second));
+    let format = first.format(Flow::Output);
+    first
+        .set_format(Flow::Output, &format, false)
+        .expect("nothing streams");
+    assert!(!is_one(&first), "its own format");
+    assert!(is_one(&second));
+    drop(first);
+    assert!(!is_one(&second));
 }
 
 #[test]
