@@ -420,6 +420,19 @@ pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<
     numbers
 }
 
+/// Returns words before a program that make it wait thirty times as long for a device as it wants, since a busy
+/// machine may need that. `None` without a C compiler.
+pub(crate) fn patience() -> Option<[String; 2]> {
+    let library = compiled("patient.so.c")?;
+    Some(["env".into(), format!("LD_PRELOAD={}", library.display())])
+}
+
+/// Returns the words to run a shell command with [`patience`], if there is a C compiler.
+pub(crate) fn patiently(line: &str) -> Vec<String> {
+    let shell = ["sh", "-c", line].map(str::to_owned);
+    patience().into_iter().flatten().chain(shell).collect()
+}
+
 /// Compiles a test program, once for each version of its sources. Returns its path, or `None`
 /// without a compiler.
 pub(crate) fn compiled(source: &str) -> Option<PathBuf> {

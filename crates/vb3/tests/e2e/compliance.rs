@@ -1,7 +1,7 @@
 //! Runs v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
 //! report no failure and no warning.
 
-use crate::common::{Run, compiled, is_full, lacks};
+use crate::common::{Run, is_full, lacks, patience};
 
 const DEVICES: [&str; 4] = [
     "camera=pattern,pace=free,size=320x240",
@@ -42,12 +42,10 @@ pub(crate) fn frames() -> u32 {
     if is_full() { 60 } else { 20 }
 }
 
-/// Returns v4l2-compliance with patience: on a busy machine, a frame can take longer than the program waits for
-/// it. `None` if there is no C compiler.
+/// Returns v4l2-compliance with patience. `None` if there is no C compiler.
 pub(crate) fn program() -> Option<[String; 3]> {
-    let patient = compiled("patient.so.c")?;
-    let preload = format!("LD_PRELOAD={}", patient.display());
-    Some(["env".into(), preload, "v4l2-compliance".into()])
+    let [env, preload] = patience()?;
+    Some([env, preload, "v4l2-compliance".into()])
 }
 
 /// Runs v4l2-compliance on the first device. Returns failures and warnings.

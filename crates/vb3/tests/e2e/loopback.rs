@@ -466,8 +466,13 @@ fn both_nodes_comply() {
         let outcome = run.program(["sh", "-c", &text]).run();
         outcome.expect_nothing_held();
         let total = total(&outcome);
+        // On a busy machine, the reader may miss frames.
+        let lines = outcome.stdout.lines();
+        let missed = lines
+            .filter(|line| line.contains("): got sequence number"))
+            .count();
         assert!(
-            total.contains("Failed: 0, Warnings: 0"),
+            total.contains(&format!("Failed: 0, Warnings: {missed}")),
             "{total}: {}",
             outcome.stdout
         );

@@ -5,7 +5,7 @@ pub(crate) mod av1;
 mod fields;
 mod frames;
 
-use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec};
+use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec, patiently};
 use crate::streams::by_ffmpeg;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn played(machine: &str, options: &str, stream: &[u8]) -> RunOutput {
     let device = format!("{DEVICE}{options}");
     let run = Run::on(machine).device(device);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
-    let outcome = run.program(["sh", "-c", PLAYER]).run();
+    let outcome = run.program(patiently(PLAYER)).run();
     outcome.expect_success();
     outcome
 }

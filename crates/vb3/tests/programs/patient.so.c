@@ -1,5 +1,6 @@
-// Waits thirty times as long in select, poll and epoll_wait. v4l2-compliance gives a frame two seconds, which a
-// busy machine can take. Its test of blocking gives STREAMOFF in a second thread 0.1 s (usleep) to end both threads.
+// Waits thirty times as long in select, poll, ppoll and epoll_wait. v4l2-compliance gives a frame two seconds, and
+// GStreamer gives a request one, which a busy machine can take. v4l2-compliance's test of blocking gives STREAMOFF in
+// a second thread 0.1 s (usleep) to end both threads.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <poll.h>
@@ -71,6 +72,20 @@ int poll(struct pollfd *fds, nfds_t count, int timeout)
 	if (!real)
 		real = dlsym(RTLD_NEXT, "poll");
 	return real(fds, count, longer(timeout));
+}
+
+int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	static int (*real)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+	struct timespec patient;
+
+	if (!real)
+		real = dlsym(RTLD_NEXT, "ppoll");
+	if (!timeout)
+		return real(fds, count, timeout, mask);
+	patient = *timeout;
+	patient.tv_sec *= TIMES;
+	return real(fds, count, &patient, mask);
 }
 
 int epoll_wait(int set, struct epoll_event *events, int most, int timeout)

@@ -1,7 +1,7 @@
 //! Streams of codecs other than H.264, from ffmpeg's encoders with random options.
 
 use super::{Random, expect_same, x264};
-use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
+use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec, patiently};
 use crate::stateless::av1;
 use std::process::Command;
 
@@ -305,7 +305,7 @@ fn expect_exact(codec: &Codec, random: &mut Random, stream: u64) -> u64 {
     for line in codec.players(form) {
         let run = Run::on("pc").device(codec.device);
         std::fs::copy(&path, run.file(file)).unwrap();
-        let outcome = run.program(["sh", "-c", &line]).run();
+        let outcome = run.program(patiently(&line)).run();
         outcome.expect_success();
         let player = line.split(' ').next().unwrap();
         let name = format!("{name}: {player}");

@@ -1,7 +1,7 @@
 //! VP8, VP9 and HEVC: streams with features that random ones lack, and wrong or random controls.
 
 use super::lacks_player;
-use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks_libavcodec};
+use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks_libavcodec, patiently};
 
 /// Asserts that GStreamer gets ffmpeg's pictures of a file.
 fn expect_exact(machine: &str, device: &str, (file, stream): (&str, &[u8]), elements: &str) {
@@ -16,7 +16,7 @@ fn expect_exact(machine: &str, device: &str, (file, stream): (&str, &[u8]), elem
         "gst-launch-1.0 -q filesrc location={file} ! {elements} ! video/x-raw,format=NV12 \
          ! filesink buffer-mode=unbuffered location=pictures.raw"
     );
-    let outcome = run.program(["sh", "-c", &line]).run();
+    let outcome = run.program(patiently(&line)).run();
     outcome.expect_success();
     let found = outcome.read("pictures.raw");
     assert_eq!(found.len(), wanted.len(), "{machine}: {device}");
