@@ -1,10 +1,12 @@
 use super::*;
+use crate::Device;
+use crate::shown::BufferPlanes;
 use crate::sink::Record;
-use crate::tests::bench::Bench;
+use crate::tests::bench::{Bench, BenchMemory};
 use vb3_picture::{
     Background, Color, Frame, Matrix, Picture, Quantization, Size, read_number, render,
 };
-use vb3_queue::{Driver as _, PlaneSizes};
+use vb3_queue::{Driver as _, PlaneSizes, PlaneView};
 use vb3_v4l2::{Colorimetry, FourCc, PixelFormat, Statistics, VideoDriver as _, pixfmt};
 
 const REC709: Color = Color {
@@ -23,13 +25,16 @@ fn display(spec: &str) -> Display<u32> {
 
 /// Makes a display whose pictures nothing reads.
 fn unwatched(spec: &str) -> Display<u32> {
-    let place = HostSettings {
+    Display::new(&spec.parse().expect("a SPEC"), &place()).expect("a display")
+}
+
+fn place() -> HostSettings {
+    HostSettings {
         bus_info: "platform:vb3-001".into(),
         usb: None,
         userptr: true,
         codecs: vb3_codec::Launch::in_thread().into(),
-    };
-    Display::new(&spec.parse().expect("a SPEC"), &place).expect("a display")
+    }
 }
 
 impl<C> Display<C> {
@@ -106,6 +111,57 @@ fn pictures_are_shown_in_order_at_the_refresh() {
     assert_eq!(last, Some(picture(&pixfmt::YUYV, 72).checksum()));
     assert_eq!(bench.events.len(), 3);
     assert_eq!(bench.device.statistics(), Statistics::default());
+}
+
+#[test]
+fn a_host_learns_where_the_last_picture_is() {
+    let mut bench = Bench::new(unwatched("display,size=16x8,pace=free"), 2);
+    (0..2).for_each(|index| queue_picture(&mut bench, index, 70 + index));
+    bench.start();
+    assert_eq!(bench.tick(START), 2);
+    let (sequence, index) = (1, 1);
+    let place = bench.device.last_shown();
+    assert_eq!(place, LastShown::Buffer { sequence, index });
+    (0..2).for_each(|_| {
+        let info = bench.take().expect("a buffer");
+        queue_picture(&mut bench, info.index, 72 + info.index);
+    });
+    bench.stop();
+    assert_eq!(bench.device.last_shown(), LastShown::Lost);
+    (0..2).for_each(|index| queue_picture(&mut bench, index, 72 + index));
+    bench.start();
+    assert_eq!(bench.tick(START + MS), 2);
+    let LastShown::Picture { sequence: 1, frame } = bench.device.last_shown() else {
+        panic!("it was asked for");
+    };
+    assert_eq!(read_number(&frame).0, 73);
+}
+
+#[test]
+fn a_host_reads_a_picture_from_its_buffer() {
+    let device = |spec: &str| {
+        Device::<u32>::new(&spec.parse().expect("a SPEC"), &place()).expect("a device")
+    };
+    let mut memory = BenchMemory::default();
+    let frame = picture(&pixfmt::YUYV, 7);
+    let bytes = frame.bytes().to_vec();
+    memory.planes.get_mut().insert(1, bytes);
+    let mut planes = BufferPlanes::default();
+    planes[0] = Some(PlaneView {
+        cookie: 1,
+        length_bytes: 256,
+        payload_bytes: 256,
+        data_offset: 0,
+    });
+    let mut display = device("display,size=16x8");
+    assert_eq!(display.last_shown(), Some(LastShown::Nothing));
+    let read = display.read_shown(&planes, &mut memory);
+    assert_eq!(read.map(|read| read.checksum()), Some(frame.checksum()));
+    let mut camera = device("camera,size=16x8");
+    assert_eq!(camera.last_shown(), None);
+    assert!(camera.read_shown(&planes, &mut memory).is_none());
+    memory.unmapped.push(1);
+    assert!(display.read_shown(&planes, &mut memory).is_none());
 }
 
 #[test]

@@ -474,3 +474,12 @@ fn frames_keep_their_times_unless_they_are_late() {
     bench.stop();
     assert_eq!(bench.device.next_tick(), None);
 }
+
+#[test]
+fn a_frame_is_finished_before_the_next_begins() {
+    let mut bench = streaming();
+    assert_eq!((bench.tick(0), bench.device.has_begun()), (0, true));
+    // The second frame is due already.
+    let finished: Vec<usize> = (0..5).map(|_| bench.tick(40_000_000)).collect();
+    assert_eq!(finished, [0, 1, 0, 1, 0]);
+}

@@ -121,4 +121,21 @@ mod tests {
         assert_eq!(nth(Path::new("a/out.y4m"), 2), Path::new("a/out.2.y4m"));
         assert_eq!(nth(Path::new("out.x.raw"), 3), Path::new("out.x.3.raw"));
     }
+
+    #[test]
+    fn only_further_files_of_a_recording_are_found() {
+        let y4m = SinkSpec::Y4m("a/out.y4m".into());
+        let of = |display: &SinkSpec, file: &str| further_file(display, Path::new(file));
+        assert_eq!(of(&y4m, "b/out.2.y4m"), Some("a/out.2.y4m".into()));
+        for file in ["out.y4m", "out.1.y4m", "out.02.y4m", "out.2.raw", "x.2.y4m"] {
+            assert_eq!(of(&y4m, file), None, "{file}");
+        }
+        let first = SinkSpec::Raw("a/out.1.raw".into());
+        assert_eq!(of(&first, "out.1.raw"), None, "the first file");
+        assert_eq!(of(&first, "out.1.3.raw"), Some("a/out.1.3.raw".into()));
+        let pictures = SinkSpec::Png("a/%03d.png".into());
+        assert_eq!(of(&pictures, "b/007.png"), Some("a/007.png".into()));
+        assert_eq!(of(&pictures, "b/7.png"), None);
+        assert_eq!(of(&SinkSpec::Null, "out.2.y4m"), None);
+    }
 }
