@@ -136,3 +136,41 @@ impl FrameWorker for CodecProcess {
         self.failure.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    #[test]
+    fn a_worker_is_busy_until_its_job_is_done() {
+        let place = HostSettings {
+            bus_info: "platform:vb3-000".into(),
+            usb: None,
+            userptr: false,
+            codecs: Launch::in_thread().into(),
+        };
+        let mut process = CodecProcess::new(Kind::JpegDecoder, &place).expect("it is built in");
+        assert!(!process.is_busy() && process.has_room());
+        let worker = process.start(|_| Ok(())).expect("it starts");
+        let data = &b"no picture"[..];
+        worker.submit(Job::Decode { tag: 7, data }).expect("room");
+        assert!(process.is_busy());
+        loop {
+            match process.poll() {
+                Some(Event::Consumed { tag: 7 }) => break,
+                Some(event) => assert!(matches!(event, Event::Corrupt { .. }), "{event:?}"),
+                None => {
+                    let wake = process.wake_fd().expect("it runs").fd;
+                    let found = poll(&mut [PollFd::from_borrowed_fd(wake, PollFlags::IN)], None);
+                    assert_eq!(found, Ok(1));
+                }
+            }
+        }
+        assert!(!process.is_busy());
+        process.fail("it ended".to_owned());
+        assert!(!process.is_busy() && !process.has_room() && process.failure().is_some());
+        process.stop();
+        assert!(process.has_room());
+    }
+}

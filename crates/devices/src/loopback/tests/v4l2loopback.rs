@@ -318,6 +318,7 @@ fn sysfs_shows_and_takes_what_the_driver_does() {
     assert_eq!(link.attribute(State), "capture\n");
     for (text, errno) in [
         ("@25", None),
+        ("@30000/1001", None),
         ("@50/2\n", None),
         ("@1001", Some(22)),
         ("@0/1", Some(22)),
