@@ -7,6 +7,7 @@ mod encoder;
 mod faults;
 mod jpeg;
 mod pieces;
+mod stateless;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;

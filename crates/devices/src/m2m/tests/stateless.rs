@@ -1,0 +1,230 @@
+//! Tests the stateless decoder with an invented codec, whose slices say what the picture is.
+
+use super::bench::{Bench, device};
+use crate::device::Outside as _;
+use crate::m2m::StatelessDecoder;
+use std::mem::{offset_of, size_of};
+use vb3_codec::{
+    Codec, Colour, Config, Field, Kind, Launch, Out, Planes, Rect, Stop, StreamFormat,
+};
+use vb3_queue::BufferInfo;
+use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps};
+use vb3_v4l2::{ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
+
+const SIZE: (u32, u32) = (32, 16);
+const BYTES: usize = 32 * 16 * 3 / 2;
+
+/// Start code, the NAL unit's type, and a slice header. A byte of the picture's luma follows.
+const HEAD: [u8; 6] = [0, 0, 1, 0x65, 0x88, 0x80];
+/// The luma of slices without picture.
+const BROKEN: u8 = 0xee;
+
+fn slice(luma: u8) -> Vec<u8> {
+    HEAD.into_iter().chain([luma]).collect()
+}
+
+/// Decodes slices to pictures of one luma. The field says whether the format was announced.
+struct Slices(bool);
+
+impl Codec for Slices {
+    fn configure(&mut self, _: Config) {}
+
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        let (width, height) = SIZE;
+        let luma = data.last().copied().unwrap_or(BROKEN);
+        if luma == BROKEN {
+            return out.corrupt(tag, "a broken slice");
+        }
+        if !self.0 {
+            out.format(&StreamFormat {
+                coded_width: width,
+                coded_height: height,
+                visible: Rect {
+                    left: 0,
+                    top: 0,
+                    width,
+                    height,
+                },
+                colour: Colour::default(),
+                held_back: 0,
+                bits: 8,
+                profile: 0,
+                level: 0,
+            })?;
+            // A flush may have ended the announcement.
+            self.0 = true;
+        }
+        let (y, chroma) = (vec![luma; 32 * 16], vec![128; 16 * 8]);
+        let picture = Planes {
+            width,
+            height,
+            data: [&y, &chroma, &chroma],
+            strides: [32, 16, 16],
+        };
+        out.picture(tag, false, &picture, Field::Progressive)
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {}
+}
+
+/// Returns the value of the control for the sequence's parameters.
+fn parameters((width, height): (u32, u32)) -> ControlValue {
+    let mut bytes = vec![0; size_of::<Sps>()];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(offset_of!(Sps, profile_idc), &[66]);
+    put(offset_of!(Sps, chroma_format_idc), &[1]);
+    let flags = sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY;
+    put(offset_of!(Sps, flags), &flags.to_ne_bytes());
+    let blocks = |side: u32| u16::try_from(side / 16 - 1).unwrap().to_ne_bytes();
+    put(offset_of!(Sps, pic_width_in_mbs_minus1), &blocks(width));
+    put(
+        offset_of!(Sps, pic_height_in_map_units_minus1),
+        &blocks(height),
+    );
+    ControlValue::Compound(bytes.into())
+}
+
+/// Makes a decoder whose program has set the sequence's parameters.
+fn bench() -> Bench<StatelessDecoder<u32>> {
+    let launch = Launch::in_thread_with(|kind| {
+        let is_right = kind == Kind::H264StatelessDecoder;
+        is_right.then(|| Box::new(Slices(false)) as Box<dyn Codec>)
+    });
+    let spec = "h264dec-stateless,size=32x16,format=NV12";
+    let mut bench = Bench::new(device(spec, launch, StatelessDecoder::new));
+    let set = bench
+        .device
+        .set_control(cid::STATELESS_H264_SPS, &parameters(SIZE));
+    assert_eq!(set, Ok(()));
+    bench
+}
+
+/// Queues a picture of one field or of a whole frame.
+fn send(bench: &mut Bench<StatelessDecoder<u32>>, index: u32, luma: u8, (ns, flags): (u64, u32)) {
+    let bytes = slice(luma);
+    bench.plane(Flow::Output, index, 0)[..bytes.len()].copy_from_slice(&bytes);
+    let queued = bench.queue(Flow::Output, index, &[bytes.len() as u64], |request| {
+        (request.timestamp_ns, request.frame_flags) = (ns, flags);
+    });
+    assert!(queued.is_ok(), "{queued:?}");
+}
+
+/// Returns number, timestamp and error flag of a buffer.
+fn said(info: &BufferInfo) -> (u32, u64, bool) {
+    (info.sequence, info.timestamp_ns, info.error)
+}
+
+#[test]
+fn each_request_gets_its_picture() {
+    let mut bench = bench();
+    bench.begin(2, 2);
+    for (number, luma) in [(0, 10), (1, 20), (2, 30), (3, 40)] {
+        let ns = u64::from(number) * 1000;
+        send(&mut bench, number % 2, luma, (ns, 0));
+        let (info, picture) = bench.receive();
+        assert_eq!(said(&info), (number, ns, false));
+        let mut wanted = vec![luma; 512];
+        wanted.resize(BYTES, 128);
+        assert!(picture == wanted);
+        assert_eq!(said(&bench.take(Flow::Output)), (number, ns, false));
+        bench.queue_empty(info.index);
+    }
+    assert_eq!(bench.device.statistics().dropped, 0);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_flagged() {
+    let mut bench = bench();
+    bench.begin(2, 2);
+    let wrong_size = parameters((64, 64));
+    for (number, luma, dropped) in [(0, BROKEN, 1), (1, 7, 2), (2, 8, 2)] {
+        let sps = if number == 1 {
+            &wrong_size
+        } else {
+            &parameters(SIZE)
+        };
+        let set = bench.device.set_control(cid::STATELESS_H264_SPS, sps);
+        assert_eq!(set, Ok(()));
+        send(&mut bench, 0, luma, (1000, 0));
+        let (info, _) = bench.receive();
+        let is_lost = number < 2;
+        assert_eq!(said(&info), (number, 1000, is_lost));
+        assert_eq!(said(&bench.take(Flow::Output)), (number, 1000, is_lost));
+        assert_eq!(bench.device.statistics().dropped, dropped);
+        bench.queue_empty(info.index);
+    }
+    let failure = bench.device.failure().expect("a sentence").to_string();
+    assert!(failure.contains("64x64"), "{failure}");
+}
+
+#[test]
+fn a_held_buffer_gets_the_second_field() {
+    const HOLD: u32 = sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF;
+    let mut bench = bench();
+    bench.begin(2, 2);
+    send(&mut bench, 0, 10, (1000, HOLD));
+    assert_eq!(said(&bench.take(Flow::Output)), (0, 1000, false));
+    assert!(bench.try_take(Flow::Capture).is_err(), "it is held");
+    send(&mut bench, 0, 20, (1000, 0));
+    let (info, picture) = bench.receive();
+    assert_eq!((said(&info), picture[0]), ((0, 1000, false), 20));
+    bench.queue_empty(info.index);
+    // A picture of another time releases the held buffer. A broken first field leaves its mark.
+    send(&mut bench, 1, BROKEN, (2000, HOLD));
+    assert_eq!(said(&bench.take(Flow::Output)).1, 1000);
+    assert_eq!(said(&bench.take(Flow::Output)), (2, 2000, true));
+    send(&mut bench, 0, 30, (2000, HOLD));
+    assert_eq!(said(&bench.take(Flow::Output)), (3, 2000, false));
+    send(&mut bench, 1, 40, (3000, 0));
+    let all = [(1, 2000, true), (2, 3000, false)];
+    for wanted in all {
+        assert_eq!(said(&bench.receive().0), wanted);
+    }
+}
+
+#[test]
+fn a_stopped_queue_ends_the_request() {
+    let mut bench = bench();
+    bench.begin(2, 2);
+    for (number, flow) in [(0, Flow::Capture), (1, Flow::Output)] {
+        send(&mut bench, 0, 50, (1000, 0));
+        bench.tick();
+        bench.stop(flow);
+        bench.work();
+        bench.start(flow);
+        if flow == Flow::Capture {
+            assert_eq!(said(&bench.take(Flow::Output)), (0, 1000, true));
+            (0..2).for_each(|index| bench.queue_empty(index));
+        }
+        send(&mut bench, 1, 60, (2000, 0));
+        let (info, picture) = bench.receive();
+        assert_eq!((said(&info).1, picture[0]), (2000, 60), "{number}");
+        bench.take(Flow::Output);
+        bench.queue_empty(info.index);
+    }
+}
+
+#[test]
+fn capture_follows_the_size_of_output() {
+    let mut bench = bench();
+    let coded = |width, height| Format::new(&pixfmt::H264_SLICE, width, height).unwrap();
+    let made = bench.set_format(Flow::Output, &coded(60, 40));
+    assert_eq!((made.width, made.height), (64, 48), "whole macroblocks");
+    let shown = bench.device.format(Flow::Capture);
+    assert_eq!((shown.width, shown.height), (64, 48));
+    let mut wanted = shown;
+    (wanted.width, wanted.height) = (32, 16);
+    let tried = bench.device.try_format(Flow::Capture, &wanted);
+    assert_eq!((tried.width, tried.height), (64, 48));
+    let (same, other) = (coded(64, 48), coded(32, 16));
+    let busy = |bench: &mut Bench<StatelessDecoder<u32>>, format| {
+        let format = bench.device.try_format(Flow::Output, format);
+        bench.device.set_format(Flow::Output, &format, true)
+    };
+    assert_eq!(busy(&mut bench, &same), Ok(()));
+    assert_eq!(busy(&mut bench, &other).map_err(|e| e.0), Err(16));
+}
