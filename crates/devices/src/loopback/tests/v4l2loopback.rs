@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::loopback::state::Settings;
+use crate::m2m::tests::bench as m2m;
 use vb3_queue::DriverError;
-use vb3_v4l2::{FrameSizes, pixfmt};
+use vb3_v4l2::{ControlValue, DriverEvent, FrameSizes, pixfmt};
 
 const BUSY: DriverError = DriverError(16);
 
@@ -338,4 +339,80 @@ fn sysfs_shows_and_takes_what_the_driver_does() {
     assert!(link.lock().open().is_none());
     assert_eq!(link.set_attribute(MaxOpeners, "0"), Err(22));
     assert_eq!(link.set_attribute(State, "output"), Err(5));
+}
+
+/// Opens a node once more.
+fn file(spec: &DeviceSpec) -> m2m::Bench<LoopbackNode<u32>> {
+    let DeviceKind::LoopbackNode { link, .. } = &spec.kind else {
+        panic!("{:?}", spec.kind);
+    };
+    let exclusive = true;
+    m2m::Bench::new(LoopbackNode::new(spec, &place(), link, exclusive).expect("a file"))
+}
+
+#[test]
+fn one_node_is_written_and_read() {
+    let spec = nodes(",identity=v4l2loopback").remove(0);
+    let (mut writer, mut reader) = (file(&spec), file(&spec));
+    let role = |file: &m2m::Bench<LoopbackNode<u32>>| {
+        let device = &file.device;
+        let [reads, writes] = [Flow::Capture, Flow::Output].map(|flow| device.announces(flow));
+        (reads, writes, device.input_status() == 0)
+    };
+    assert_eq!(role(&reader), (false, true, false));
+    writer.make(Flow::Output, 2);
+    writer.start(Flow::Output);
+    assert_eq!(role(&reader), (true, false, true));
+    assert_eq!(
+        role(&writer),
+        (true, true, true),
+        "it has the OUTPUT buffers"
+    );
+    reader.make(Flow::Capture, 2);
+    reader.queue_empty(0);
+    reader.start(Flow::Capture);
+    let frame = [7; 16 * 8 * 2];
+    writer.send(0, &[&frame], 0);
+    (writer.now_ns, reader.now_ns) = (START, START);
+    writer.work();
+    reader.work();
+    let info = reader.try_take(Flow::Capture).expect("a frame");
+    assert_eq!((info.sequence, info.error), (0, false));
+    assert!(reader.plane(Flow::Capture, 0, 0).starts_with(&frame));
+    let used = [writer, reader].map(|file| {
+        let statistics = file.device.statistics();
+        statistics.dropped + statistics.bus_faults
+    });
+    assert_eq!(used, [0, 0]);
+}
+
+#[test]
+fn a_control_set_in_one_file_is_an_event_in_the_other() {
+    const TIMEOUT: u32 = 0x0098_f902;
+    let spec = nodes(",identity=v4l2loopback").remove(0);
+    let (mut first, mut second) = (file(&spec), file(&spec));
+    let value = ControlValue::Number(250);
+    assert_eq!(first.device.set_control(TIMEOUT, &value), Ok(()));
+    let timeout = |file: &m2m::Bench<LoopbackNode<u32>>| {
+        let all = file.device.controls().into_iter();
+        let mut own = all.filter(|control| control.id == TIMEOUT);
+        own.next().and_then(|control| control.initial)
+    };
+    assert_eq!((timeout(&first), timeout(&second)), (Some(250), Some(0)));
+    assert_eq!(first.device.next_tick(), None, "its own change is no news");
+    assert_eq!(second.device.next_tick(), Some(0));
+    first.tick();
+    second.tick();
+    assert_eq!(first.events, []);
+    let event = DriverEvent::Control { id: TIMEOUT, value };
+    assert_eq!(second.events, [event]);
+    assert_eq!(
+        (timeout(&second), second.device.next_tick()),
+        (Some(250), None)
+    );
+    second
+        .device
+        .set_interval(Flow::Capture, Fraction::new(1, 50));
+    let rate = first.device.interval(Flow::Output);
+    assert_eq!(rate, Some(Fraction::new(1, 50)));
 }
