@@ -72,10 +72,12 @@ static void read_only_time(void)
 	CHECK(syscall(SYS_ppoll, &p, 1, time, NULL, 8) == 1 && p.revents == POLLPRI);
 }
 
+#ifdef SYS_poll
 static void nothing(int signal)
 {
 	(void)signal;
 }
+#endif
 
 /* A handler ends a poll. The thread's next wait is stopped and continued: it is no poll. */
 static void restart_of_another(void)
