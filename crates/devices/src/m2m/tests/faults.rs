@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, device};
 use crate::device::Outside;
-use crate::{Device, Failure, FaultSchedule, FrameFault, FrameFaults};
+use crate::{Device, Failure, FaultSchedule, FrameFault, FrameFaults, Note};
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
@@ -188,4 +188,36 @@ fn end_of_stream_comes_with_the_last_frame() {
     bench.now_ns = 500;
     assert_eq!(bench.take(Flow::Capture).timestamp_ns, stamp(7));
     assert_eq!(bench.events, [DriverEvent::Eos]);
+}
+
+#[test]
+fn notes_name_streams_and_frames() {
+    let mut device = device("convert", Launch::in_thread(), Device::new);
+    device.take_note(true);
+    let mut bench = Bench::new(device);
+    let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
+    let format = Format::new(pixel, 64, 48).expect("a size");
+    bench.set_format(Flow::Output, &format);
+    bench.set_format(Flow::Capture, &format);
+    bench.begin(1, 1);
+    let started = [Flow::Output, Flow::Capture].map(Note::Start);
+    assert_eq!(bench.device.take_notes(), started);
+    bench.send(0, &[&[7; BYTES]], 1000);
+    bench.take(Flow::Capture);
+    let frame = |flow, time_ns| Note::Frame {
+        flow,
+        sequence: 0,
+        time_ns,
+    };
+    let notes = bench.device.take_notes();
+    let (source, target) = (frame(Flow::Output, None), frame(Flow::Capture, Some(1000)));
+    assert!(
+        notes == [source, target] || notes == [target, source],
+        "{notes:?}"
+    );
+    assert_eq!(bench.device.take_notes(), [], "each is told once");
+    bench.device.take_note(false);
+    bench.stop(Flow::Capture);
+    bench.start(Flow::Capture);
+    assert_eq!(bench.device.take_notes(), []);
 }
