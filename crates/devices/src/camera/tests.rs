@@ -538,7 +538,7 @@ mod formats;
 mod pieces;
 
 #[test]
-fn test_patterns_replace_the_clip_until_they_are_disabled() {
+fn test_patterns_replace_the_clip_until_disabled() {
     let spec = "camera".parse().expect("a SPEC");
     let shown = |has_clip, pattern, is_playing| {
         let mut controls = controls::Controls::new(has_clip, &spec);

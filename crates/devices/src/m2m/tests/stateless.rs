@@ -85,7 +85,7 @@ fn parameters((width, height): (u32, u32)) -> ControlValue {
         offset_of!(Sps, pic_height_in_map_units_minus1),
         &blocks(height),
     );
-    ControlValue::Compound(bytes.into())
+    ControlValue::Compound(bytes)
 }
 
 /// Makes a decoder whose program has set the sequence's parameters.
