@@ -265,3 +265,62 @@ fn a_change_of_the_signal_has_events() {
     assert_eq!(change(&mut camera, "back"), [changed()]);
     assert_eq!(camera.input_status(), 0);
 }
+
+#[test]
+fn signals_have_names() {
+    for name in [
+        "lost",
+        "back",
+        "no-lock",
+        "out-of-range",
+        "1920x1080p60",
+        "640x480p59.94",
+    ] {
+        let parsed = signal(name);
+        assert_eq!(parsed.to_string(), name);
+        assert_eq!(parsed.is_of_hdmi(), !["lost", "back"].contains(&name));
+    }
+    let refusal = |name: &str| name.parse::<Signal>().expect_err("no such mode");
+    let (rate, size) = (refusal("640x480p7"), refusal("7x7p60"));
+    assert!(rate.contains("a mode: 640x480p59.94"), "{rate}");
+    assert!(!rate.contains("1920x1080"), "{rate}");
+    assert!(
+        size.contains("one of 640x480, ") && size.contains("1920x1080"),
+        "{size}"
+    );
+}
+
+#[test]
+fn a_sink_without_edid_gets_no_signal() {
+    let Signal::Mode(mode) = signal("1280x720p60") else {
+        panic!("it is a mode");
+    };
+    let mut hdmi = Hdmi::new(&mode);
+    assert!(!hdmi.sends(), "it is not on");
+    hdmi.start();
+    assert!(hdmi.sends());
+    hdmi.set_edid(Vec::new());
+    assert_eq!(hdmi.receiver.found, Err(NoTimings::NoSignal));
+    assert!(!hdmi.sends());
+    hdmi.set_edid(first_edid());
+    assert_eq!(hdmi.receiver.found, Ok(mode));
+    assert!(!hdmi.sends(), "until a new stream");
+    hdmi.start();
+    assert!(hdmi.sends());
+    let changes = ["out-of-range", "out-of-range", "back", "back"];
+    let changes = changes.map(|name| (hdmi.set_signal(signal(name)), hdmi.receiver.found));
+    let faulty = Err(NoTimings::OutOfRange);
+    let wanted = [
+        (true, faulty),
+        (false, faulty),
+        (true, Ok(mode)),
+        (false, Ok(mode)),
+    ];
+    assert_eq!(changes, wanted);
+    for (name, power) in [("lost", 0), ("no-lock", 1), ("back", 1)] {
+        let value = ControlValue::Number(power);
+        let id = cid::DV_RX_POWER_PRESENT;
+        let event = DriverEvent::Control { id, value };
+        assert_eq!(Hdmi::power_event(signal(name)), event, "{name}");
+    }
+}
