@@ -86,6 +86,7 @@ fn reader_without_buffers_hands_ffmpeg_on() {
     let first = |at: usize| pictures.iter().position(|picture| *picture == pictures[at]);
     let found = [0, 1, 2, 3, 4].map(first);
     assert_eq!(found, [0, 0, 2, 3, 2].map(Some), "the file plays on");
+    assert_eq!(now_ns, START + 80 * MS, "at its rate");
 }
 
 #[test]

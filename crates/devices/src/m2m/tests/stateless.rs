@@ -220,6 +220,13 @@ fn capture_follows_the_size_of_output() {
     (wanted.width, wanted.height) = (32, 16);
     let tried = bench.device.try_format(Flow::Capture, &wanted);
     assert_eq!((tried.width, tried.height), (64, 48));
+    // A program that names no colours gets the usual ones.
+    let mut wanted = coded(64, 48);
+    for (named, set) in [(0, 3), (8, 8)] {
+        wanted.color.colorspace = named;
+        let tried = bench.device.try_format(Flow::Output, &wanted);
+        assert_eq!(tried.color.colorspace, set);
+    }
     let (same, other) = (coded(64, 48), coded(32, 16));
     let busy = |bench: &mut Bench<StatelessDecoder<u32>>, format| {
         let format = bench.device.try_format(Flow::Output, format);
