@@ -10,25 +10,29 @@ mod pool;
 /// Replaces the exports of `src/kernel`.
 mod kernel {
     /// loom's types instead of `src/kernel/sync.rs`, and a clock on which every wait has taken a
-    /// minute.
+    /// minute, unless a test sets the time.
     mod sync {
         pub(crate) use loom::sync::atomic::{
             AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         };
         pub(crate) use loom::sync::{Condvar, Mutex};
+        use std::cell::Cell;
         use std::ops::{Add, Sub};
         use std::time::Duration;
 
+        thread_local!(pub(crate) static NOW: Cell<Option<Duration>> = const { Cell::new(None) });
+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) struct Instant;
+        pub(crate) struct Instant(Duration);
 
         impl Instant {
             pub(crate) fn now() -> Self {
-                Self
+                Self(NOW.get().unwrap_or_default())
             }
 
             pub(crate) fn elapsed(self) -> Duration {
-                Duration::from_secs(60)
+                let passed = NOW.get().map(|now| now - self.0);
+                passed.unwrap_or(Duration::from_secs(60))
             }
         }
 
@@ -468,5 +472,31 @@ fn only_a_thread_in_one_long_wait_stalls() {
             "{said:?}"
         );
         kernel::TID.set(2);
+    });
+}
+
+/// For lack of CPU time, a call may be old when its thread begins to wait.
+#[test]
+fn a_short_wait_in_an_old_call_is_no_stall() {
+    loom::model(|| {
+        let set = |ms| kernel::NOW.set(Some(std::time::Duration::from_millis(ms)));
+        set(0);
+        let pool = Pool::of_at_most(3);
+        assert!(matches!(pool.next(), Part::Receive(_)));
+        pool.hand_over(8, Job::serve(CALL));
+        assert!(matches!(pool.next(), Part::Work(..)));
+        let times = [9000, 9004, 9600, 11_999, 12_000, 12_500];
+        let said = times.map(|ms| {
+            set(ms);
+            let mut is_said = false;
+            let note = |note| {
+                is_said |= matches!(note, Note::Stalled { pid: 8, .. });
+                true
+            };
+            pool.look(false, |tid| tid, note);
+            is_said
+        });
+        kernel::NOW.set(None);
+        assert_eq!(said, [false, false, false, false, false, true]);
     });
 }

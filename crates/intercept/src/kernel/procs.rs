@@ -265,13 +265,17 @@ pub(crate) fn own_tid() -> u32 {
 /// Returns how often a thread of this process has waited, if it waits in a system call now, and not for another
 /// thread of this process.
 pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
-    // Of a thread that runs, or could run on a free CPU, the file says "running".
     let call = raw::proc_text(&format!("/proc/self/task/{tid}/syscall")).ok()?;
-    let number = call.split(|&byte| byte == b' ').next()?;
-    let number: i64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     let waits = || status(format_args!("self/task/{tid}"), "voluntary_ctxt_switches:").ok();
-    // A negative number is a fault of this process's own memory.
-    (number >= 0 && number != libc::SYS_futex).then(waits)?
+    is_wait(&call).then(waits)?
+}
+
+/// Returns whether a `syscall` file is that of a thread that waits in a system call other than futex. The file
+/// says "running" of a thread that runs, or could run on a free CPU. The call's number is -1 during a page fault.
+fn is_wait(call: &[u8]) -> bool {
+    let number = call.split(|&byte| byte == b' ').next();
+    let number = number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+    number.is_some_and(|number: i64| number >= 0 && number != libc::SYS_futex)
 }
 
 /// Returns the children of all threads of a process.
@@ -427,6 +431,14 @@ mod tests {
             drop((guard, writer));
             assert!(matches!(found, [Some(waits), Some(again), None, None] if waits == again));
         });
+    }
+
+    #[test]
+    fn waits_are_calls_other_than_futex() {
+        let futex = format!("{} 0x7f00 0x80", libc::SYS_futex);
+        let others = ["running\n", "-1 0x7ffc 0x7f00", &futex, ""];
+        assert!(is_wait(b"0 0x3 0x7f00 0x1000"));
+        assert!(others.iter().all(|file| !is_wait(file.as_bytes())));
     }
 
     #[test]

@@ -115,8 +115,9 @@ struct At {
     nr: i64,
     /// The supervisor's thread that does the job.
     tid: u32,
-    /// When the job or, if a check found the thread blocked outside the supervisor, this wait was first seen.
+    /// When a check first saw the thread in its present wait; before the first check, when the job began.
     since: Instant,
+    /// The time of the last check.
     checked: Instant,
     /// The thread's number of waits, if the last check found it blocked outside the supervisor.
     waits: Option<u64>,

@@ -8,8 +8,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Number of frames that another program's camera must deliver during a stall, at 60 per second. The test
-/// runs in real time, because the supervisor detects stalls by the system's clock.
+/// Number of frames that another program's camera must deliver during a stall, at 60 per second: five seconds'
+/// worth, because a note comes after three to four seconds of one wait. The test runs in real time, because the
+/// supervisor detects stalls by the system's clock.
 const LATE: u32 = 300;
 
 /// Returns the number of frames captured during a stall.
