@@ -28,7 +28,7 @@ fn say(end: &Socket, op: Op, words: &[u64]) {
     end.send(&Message::new(op, words), None, false).unwrap();
 }
 
-/// Closes a worker's end, even if a process that another test just starts still has a copy of it.
+/// Closes a worker's end, even if a process that another test has just started still has a copy of it.
 fn close(end: &Socket) {
     rustix::net::shutdown(end.fd(), rustix::net::Shutdown::Both).unwrap();
 }

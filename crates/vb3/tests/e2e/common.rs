@@ -420,8 +420,8 @@ pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<
     numbers
 }
 
-/// Returns words before a program that make it wait thirty times as long for a device as it wants, since a busy
-/// machine may need that. `None` without a C compiler.
+/// Returns words to put before a program. They make all its timeouts thirty times as long, since on a busy machine a
+/// device can take longer than the program waits. `None` without a C compiler.
 pub(crate) fn patience() -> Option<[String; 2]> {
     let library = compiled("patient.so.c")?;
     Some(["env".into(), format!("LD_PRELOAD={}", library.display())])

@@ -11,7 +11,7 @@
 #include <sys/select.h>
 #include <unistd.h>
 
-enum { TIMES = 30 };
+enum { TIMES = 30, SECOND_NS = 1000000000 };
 
 static int longer(int milliseconds)
 {
@@ -83,8 +83,8 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
 		real = dlsym(RTLD_NEXT, "ppoll");
 	if (!timeout)
 		return real(fds, count, timeout, mask);
-	patient = *timeout;
-	patient.tv_sec *= TIMES;
+	patient.tv_sec = timeout->tv_sec * TIMES + timeout->tv_nsec * TIMES / SECOND_NS;
+	patient.tv_nsec = timeout->tv_nsec * TIMES % SECOND_NS;
 	return real(fds, count, &patient, mask);
 }
 
