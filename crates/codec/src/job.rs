@@ -390,6 +390,27 @@ pub struct StreamFormat {
     pub level: u8,
 }
 
+impl StreamFormat {
+    /// Returns the format of 8-bit pictures that are visible in full and not reordered. Their colours are unknown.
+    #[must_use]
+    pub fn of_size(width: u32, height: u32) -> Self {
+        Self {
+            coded_width: width,
+            coded_height: height,
+            visible: Rect {
+                width,
+                height,
+                ..Rect::default()
+            },
+            colour: Colour::default(),
+            held_back: 0,
+            bits: 8,
+            profile: 0,
+            level: 0,
+        }
+    }
+}
+
 /// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
 ///
 /// A sample is one byte, or two bytes (little endian) for 10 bits. In pictures from a codec library, the

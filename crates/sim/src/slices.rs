@@ -6,7 +6,7 @@
 use crate::api::Arg;
 use crate::memory::PLANES;
 use std::mem::{offset_of, size_of};
-use vb3_codec::{Codec, Colour, Config, Field, Kind, Out, Planes, Rect, Stop, StreamFormat};
+use vb3_codec::{Codec, Config, Field, Kind, Out, Planes, Stop, StreamFormat};
 use vb3_v4l2::cid;
 use vb3_v4l2::sys::{
     V4L2_CTRL_WHICH_REQUEST_VAL, V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY, v4l2_ctrl_h264_sps,
@@ -64,21 +64,7 @@ impl Codec for Slices {
         };
         let (width, height) = (u32::from(wide) * 16, u32::from(high) * 16);
         if self.0 != Some((width, height)) {
-            out.format(&StreamFormat {
-                coded_width: width,
-                coded_height: height,
-                visible: Rect {
-                    left: 0,
-                    top: 0,
-                    width,
-                    height,
-                },
-                colour: Colour::default(),
-                held_back: 0,
-                bits: 8,
-                profile: 0,
-                level: 0,
-            })?;
+            out.format(&StreamFormat::of_size(width, height))?;
             self.0 = Some((width, height));
         }
         let [y, u, v] = &planes(width, height, number);

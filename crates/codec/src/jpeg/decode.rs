@@ -1,6 +1,6 @@
 //! The JPEG decoder. Each piece of input is one file.
 
-use crate::job::{Colour, Config, Field, Planes, Rect, StreamFormat};
+use crate::job::{Colour, Config, Field, Planes, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::slots::Layout;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
@@ -122,24 +122,13 @@ fn read(data: &[u8], strict: bool) -> Result<Image, String> {
 /// Returns the format of a JFIF file: sRGB colours, Rec. 601 matrix, full range.
 fn format(width: u32, height: u32) -> StreamFormat {
     StreamFormat {
-        coded_width: width,
-        coded_height: height,
-        visible: Rect {
-            left: 0,
-            top: 0,
-            width,
-            height,
-        },
         colour: Colour {
             primaries: 1,
             transfer: 13,
             matrix: 5,
             full_range: true,
         },
-        held_back: 0,
-        bits: 8,
-        profile: 0,
-        level: 0,
+        ..StreamFormat::of_size(width, height)
     }
 }
 

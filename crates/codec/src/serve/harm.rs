@@ -1,7 +1,7 @@
 //! A codec that misbehaves on purpose, to test the parent process of a worker.
 
 use super::{Codec, Out, Stop};
-use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
+use crate::job::{Config, Planes, StreamFormat};
 use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
@@ -83,23 +83,7 @@ impl Codec for Harm {
                 .send_bytes(b"\xffnonsense", None, true)
                 .map_err(|_| Stop::Gone),
             b"escape" => escape(),
-            b"format" => {
-                let format = StreamFormat {
-                    coded_width: 16,
-                    coded_height: 16,
-                    visible: Rect {
-                        width: 16,
-                        height: 16,
-                        ..Rect::default()
-                    },
-                    colour: Colour::default(),
-                    held_back: 0,
-                    bits: 8,
-                    profile: 0,
-                    level: 0,
-                };
-                out.format(&format)
-            }
+            b"format" => out.format(&StreamFormat::of_size(16, 16)),
             b"hold" => {
                 let loan = out.claim()?.ok_or(Stop::Gone)?;
                 for value in (0..=u8::MAX).cycle() {

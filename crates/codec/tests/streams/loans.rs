@@ -5,8 +5,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use std::os::fd::AsFd as _;
 use std::sync::Barrier;
 use vb3_codec::{
-    Chroma, Codec, Colour, Config, FrameShape, Job, Kind, Launch, Lent, LentPlane, Out, Rect, Stop,
-    StreamFormat,
+    Chroma, Codec, Config, FrameShape, Job, Kind, Launch, Lent, LentPlane, Out, Stop, StreamFormat,
 };
 
 const SIDE: u32 = 64;
@@ -23,20 +22,7 @@ impl Codec for Borrower {
 
     fn decode(&mut self, tag: u64, _: &[u8], out: &mut Out) -> Result<(), Stop> {
         if tag == 1 {
-            return out.format(&StreamFormat {
-                coded_width: SIDE,
-                coded_height: SIDE,
-                visible: Rect {
-                    width: SIDE,
-                    height: SIDE,
-                    ..Rect::default()
-                },
-                colour: Colour::default(),
-                held_back: 0,
-                bits: 8,
-                profile: 0,
-                level: 0,
-            });
+            return out.format(&StreamFormat::of_size(SIDE, SIDE));
         }
         IS_LENT.wait();
         let shape = FrameShape {

@@ -4,9 +4,7 @@ use super::bench::{Bench, device};
 use crate::device::Outside as _;
 use crate::m2m::StatelessDecoder;
 use std::mem::{offset_of, size_of};
-use vb3_codec::{
-    Codec, Colour, Config, Field, Kind, Launch, Out, Planes, Rect, Stop, StreamFormat,
-};
+use vb3_codec::{Codec, Config, Field, Kind, Launch, Out, Planes, Stop, StreamFormat};
 use vb3_queue::BufferInfo;
 use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps};
 use vb3_v4l2::{ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
@@ -36,21 +34,7 @@ impl Codec for Slices {
             return out.corrupt(tag, "a broken slice");
         }
         if !self.0 {
-            out.format(&StreamFormat {
-                coded_width: width,
-                coded_height: height,
-                visible: Rect {
-                    left: 0,
-                    top: 0,
-                    width,
-                    height,
-                },
-                colour: Colour::default(),
-                held_back: 0,
-                bits: 8,
-                profile: 0,
-                level: 0,
-            })?;
+            out.format(&StreamFormat::of_size(width, height))?;
             // A flush may have ended the announcement.
             self.0 = true;
         }
