@@ -1,7 +1,7 @@
 use super::*;
 use crate::device::Outside as _;
 use crate::surface::FIELD_NONE;
-use crate::tests::bench::{Bench, FILLER};
+use crate::tests::bench::{Bench, FILLER, place};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -11,15 +11,6 @@ use vb3_v4l2::{
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
-
-fn place() -> HostSettings {
-    HostSettings {
-        bus_info: "platform:vb3-000".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    }
-}
 
 fn camera(spec: &str) -> Camera<u32> {
     Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
@@ -533,10 +524,6 @@ fn the_number_is_in_the_memory_of_every_format() {
     }
 }
 
-mod ffmpeg;
-mod formats;
-mod pieces;
-
 #[test]
 fn test_patterns_replace_the_clip_until_disabled() {
     let spec = "camera".parse().expect("a SPEC");
@@ -555,3 +542,7 @@ fn test_patterns_replace_the_clip_until_disabled() {
         assert_eq!(shown(true, 2, is_playing), Some(Background::Ramp));
     }
 }
+
+mod ffmpeg;
+mod formats;
+mod pieces;

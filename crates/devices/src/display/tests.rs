@@ -2,7 +2,7 @@ use super::*;
 use crate::Device;
 use crate::shown::BufferPlanes;
 use crate::sink::Record;
-use crate::tests::bench::{Bench, BenchMemory};
+use crate::tests::bench::{self, Bench, BenchMemory};
 use vb3_picture::{
     Background, Color, Frame, Matrix, Picture, Quantization, Size, read_number, render,
 };
@@ -31,9 +31,8 @@ fn unwatched(spec: &str) -> Display<u32> {
 fn place() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-001".into(),
-        usb: None,
         userptr: true,
-        codecs: vb3_codec::Launch::in_thread().into(),
+        ..bench::place()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::develop::Chain;
 use super::*;
-use crate::tests::bench::Bench;
+use crate::tests::bench::{Bench, place};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_v4l2::{Error, Format, MbusFormat, Rect, VideoDriver as _, sys};
@@ -419,13 +419,7 @@ fn streaming() -> Bench<GraphNode<u32>> {
     }
     set(graph, SCALER, 0x100a, (64, 32));
     set_video(graph, CAPTURE, &pixfmt::RGB24, (64, 32));
-    let place = HostSettings {
-        bus_info: "platform:vb3-000".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    };
-    let mut device = GraphNode::new(node, &place, (graph, RAW_0)).expect("a device");
+    let mut device = GraphNode::new(node, &place(), (graph, RAW_0)).expect("a device");
     let format = Format::new(&pixfmt::SRGGB8, 64, 32).expect("a picture");
     let set = device.set_format(Flow::Capture, &format, false);
     assert!(set.is_ok(), "{set:?}");

@@ -1,21 +1,12 @@
 use super::*;
 use crate::camera::Camera;
 use crate::device::Outside as _;
-use crate::tests::bench::{Bench, BenchMemory};
-use crate::{Device, FaultSchedule, HostSettings};
+use crate::tests::bench::{Bench, BenchMemory, place};
+use crate::{Device, FaultSchedule};
 use vb3_picture::{Background, Picture, Size, render};
 use vb3_v4l2::{EventKinds, Flow, Format, Progress, VideoDriver as _, pixfmt};
 
 const START: u64 = 1_000_000_000;
-
-fn place() -> HostSettings {
-    HostSettings {
-        bus_info: "platform:vb3-000".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    }
-}
 
 /// Makes a bench with an HDMI input of 800x600.
 fn bench(buffers: u32) -> Bench<Camera<u32>> {

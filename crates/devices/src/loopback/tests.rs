@@ -1,6 +1,5 @@
 use super::*;
-use crate::HostSettings;
-use crate::tests::bench::{Bench, Beside};
+use crate::tests::bench::{Bench, Beside, place};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
 mod pieces;
@@ -10,15 +9,6 @@ mod v4l2loopback;
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
-
-fn place() -> HostSettings {
-    HostSettings {
-        bus_info: "platform:vb3-000".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    }
-}
 
 type Writer = Bench<LoopbackOutput<u32>>;
 type Reader = Bench<LoopbackCapture<u32>>;

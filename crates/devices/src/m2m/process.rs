@@ -140,17 +140,12 @@ impl FrameWorker for CodecProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::bench::place;
     use rustix::event::{PollFd, PollFlags, poll};
 
     #[test]
     fn a_worker_is_busy_until_its_job_is_done() {
-        let place = HostSettings {
-            bus_info: "platform:vb3-000".into(),
-            usb: None,
-            userptr: false,
-            codecs: Launch::in_thread().into(),
-        };
-        let mut process = CodecProcess::new(Kind::JpegDecoder, &place).expect("it is built in");
+        let mut process = CodecProcess::new(Kind::JpegDecoder, &place()).expect("it is built in");
         assert!(!process.is_busy() && process.has_room());
         let worker = process.start(|_| Ok(())).expect("it starts");
         let data = &b"no picture"[..];

@@ -1,6 +1,6 @@
 use super::*;
 use crate::camera::Camera;
-use crate::tests::bench::Bench;
+use crate::tests::bench::{self, Bench};
 use vb3_queue::Error;
 use vb3_v4l2::{Flow, VideoDriver as _};
 
@@ -10,9 +10,8 @@ const FRAME_NS: u64 = 10_000_000;
 fn place() -> HostSettings {
     HostSettings {
         bus_info: "usb-x-1".into(),
-        usb: None,
         userptr: true,
-        codecs: vb3_codec::Launch::in_thread().into(),
+        ..bench::place()
     }
 }
 

@@ -1,10 +1,9 @@
 use super::*;
-use crate::HostSettings;
 use crate::beside::Beside;
 use crate::camera::Camera;
 use crate::device::Outside as _;
 use crate::surface::EINVAL;
-use crate::tests::bench::{Bench, FILLER};
+use crate::tests::bench::{Bench, FILLER, place};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_picture::convert::Converter;
@@ -20,14 +19,8 @@ fn camera() -> Camera<u32> {
 }
 
 fn made(options: &str) -> Camera<u32> {
-    let place = HostSettings {
-        bus_info: "platform:vb3-000".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    };
     let spec = format!("capture-convert=pattern,{options}");
-    Camera::new(&spec.parse().expect("a SPEC"), &place).expect("a camera")
+    Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
 }
 
 #[test]

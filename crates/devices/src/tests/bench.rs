@@ -1,5 +1,6 @@
 //! A test bench: a queue with plain memory, a bus that can fail, and a clock that the test sets.
 
+use crate::HostSettings;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,6 +16,16 @@ use vb3_v4l2::{
     Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
     Progress, Role, Span, SpanReader, VideoDriver,
 };
+
+/// Returns the settings of a host. JPEG's codec runs in a thread.
+pub(crate) fn place() -> HostSettings {
+    HostSettings {
+        bus_info: "platform:vb3-000".into(),
+        usb: None,
+        userptr: false,
+        codecs: vb3_codec::Launch::in_thread().into(),
+    }
+}
 
 /// The value of untouched bytes.
 pub(crate) const FILLER: u8 = 0xa5;

@@ -1,7 +1,6 @@
 use super::*;
 use crate::camera::Camera;
-use crate::place::HostSettings;
-use crate::tests::bench::BenchMemory;
+use crate::tests::bench::{BenchMemory, place};
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ops::Range;
@@ -71,7 +70,7 @@ fn booleans_are_zero_or_one() {
     }
 }
 
-/// A program whose memory is one structure at this address.
+/// A program that has nothing in memory but one structure, at [`ADDRESS`].
 struct Argument(RefCell<Vec<u8>>);
 
 const ADDRESS: u64 = 0x1000;
@@ -115,13 +114,7 @@ impl Program<BenchMemory> for Argument {
 
 /// Returns the description of the camera that a SPEC makes.
 fn clone_of(spec: &str, usb: Option<Usb>) -> File {
-    let place = HostSettings {
-        bus_info: "usb-vb3-1".into(),
-        usb: None,
-        userptr: false,
-        codecs: vb3_codec::Launch::in_thread().into(),
-    };
-    let camera = Camera::new(&spec.parse().unwrap(), &place).unwrap();
+    let camera = Camera::new(&spec.parse().unwrap(), &place()).unwrap();
     let mut memory = BenchMemory::default();
     let mut device = VideoDevice::new(&memory, camera, ()).unwrap();
     let file = device.open(&memory).unwrap();

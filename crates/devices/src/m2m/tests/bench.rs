@@ -3,7 +3,7 @@
 
 use crate::device::Outside;
 use crate::spec::DeviceSpec;
-use crate::tests::bench::BenchMemory;
+use crate::tests::bench::{BenchMemory, place};
 use crate::{Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
@@ -24,10 +24,8 @@ pub(crate) fn device<D>(
     make: impl FnOnce(&DeviceSpec, &HostSettings) -> Result<D, Failure>,
 ) -> D {
     let place = HostSettings {
-        bus_info: "platform:vb3-000".to_owned(),
-        usb: None,
-        userptr: false,
         codecs: launch.into(),
+        ..place()
     };
     let spec = spec.parse().expect("a SPEC");
     make(&spec, &place).expect("a device")
