@@ -504,3 +504,6 @@ pub(crate) fn align_lines(
     aligned.color = format.color;
     Some(aligned)
 }
+
+#[cfg(test)]
+mod tests;
