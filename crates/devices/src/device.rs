@@ -347,3 +347,6 @@ impl<C: 'static> VideoDriver for Device<C> {
         planned.chain(self.inner.next_tick()).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -361,20 +361,4 @@ const fn scatter(seed: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_strikes_the_frames_that_are_named() {
-        let faults = FrameFaults {
-            step: 0,
-            fault: FrameFault::Lost,
-            first: 5,
-            every: 3,
-            count: 2,
-        };
-        let struck: Vec<u64> = (0..20).filter(|&frame| faults.strikes(frame)).collect();
-        assert_eq!(struck, [5, 8]);
-        assert!(!faults.is_over(8) && faults.is_over(11));
-    }
-}
+mod tests;

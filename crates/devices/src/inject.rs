@@ -99,6 +99,8 @@ mod tests {
         assert_eq!(inject.check(Fault::Prepare), Ok(()));
         assert_eq!(inject.check(Fault::Setup), Err(EINVAL));
         assert_eq!(inject.check(Fault::Setup), Ok(()));
+        assert!(inject.press(FIRST + 4));
+        assert_eq!(inject.check(Fault::Absent), Err(ENXIO));
         let mut none = Inject::new(false);
         assert!(none.controls().is_empty() && !none.press(FIRST));
     }

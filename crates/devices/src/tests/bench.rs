@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use vb3_plane::{AllocArgs, Direction, ExportAccess, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
-    BufferInfo, Coherency, Config, Driver, Error, Memory as Model, PlaneRequest, Queue,
-    QueueBuffer, QueueType,
+    BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
+    QueueType,
 };
 use vb3_v4l2::{
     Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
@@ -375,7 +375,7 @@ pub(crate) struct Bench<D> {
     pub(crate) outdated: bool,
 }
 
-impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
+impl<D: VideoDriver<Cookie = u32>> Bench<D> {
     /// Makes a bench with `buffers` buffers, which are not queued.
     pub(crate) fn new(device: D, buffers: u32) -> Self {
         let (flow, kind) = match device.role() {
@@ -403,7 +403,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     /// Allocates buffers.
     pub(crate) fn make(&mut self, buffers: u32) {
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .reqbufs(Model::Mmap, buffers, Coherency::Coherent)
             .expect("memory enough");
     }
@@ -418,7 +418,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             );
         }
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .qbuf(request)
             .map(drop)
     }
@@ -437,7 +437,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         };
         assert!(request.push_plane(plane).is_ok(), "too many planes");
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .qbuf(request)
             .map(drop)
     }
@@ -456,14 +456,14 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     pub(crate) fn start(&mut self) {
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .streamon()
             .expect("streaming starts");
     }
 
     pub(crate) fn stop(&mut self) {
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .streamoff()
             .expect("streaming ends");
     }
@@ -471,7 +471,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     /// Frees all buffers.
     pub(crate) fn release(&mut self) {
         self.queue
-            .session(&self.memory, &mut self.device)
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .reqbufs(Model::Mmap, 0, Coherency::Coherent)
             .expect("buffers are freed");
     }
@@ -502,7 +502,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         } in progress.finished
         {
             self.queue
-                .session(&self.memory, &mut self.device)
+                .session(&self.memory, &mut *self.device.queue_driver(self.flow))
                 .complete(token, completion)
                 .expect("a token that counts");
         }
@@ -516,7 +516,9 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Dequeues a finished buffer.
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
-        self.queue.session(&self.memory, &mut self.device).dqbuf(8)
+        self.queue
+            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
+            .dqbuf(8)
     }
 
     /// Returns the memory of a buffer's plane. Planes have consecutive numbers, buffer by buffer.
