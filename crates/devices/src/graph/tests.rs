@@ -378,6 +378,82 @@ fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
     }
 }
 
+/// The numbers of the test patterns are those of Linux's vimc.
+#[test]
+fn a_sensors_controls_change_its_pictures() {
+    use vb3_picture::{Background, Picture, render};
+    let size = (64, 32);
+    let pictures = |ids: &[(u32, i64)]| {
+        let graph = MediaGraph::new(&VIMC);
+        ids.iter()
+            .for_each(|(id, value)| graph.set_control(INPUT, *id, *value));
+        set(&graph, INPUT, 0x100a, size);
+        set(&graph, SCALER, 0x100a, size);
+        graph.set_link(4, 0).expect("no stream");
+        graph.set_link(6, 1).expect("no stream");
+        set_video(&graph, CAPTURE, &pixfmt::RGB24, size);
+        frame(&graph, CAPTURE, size.1)
+    };
+    let rendered = |background, picture: &Picture| {
+        let size = Size::nearest(size.0, size.1);
+        render(&pixfmt::RGB24, size, 5, background, picture)
+    };
+    let bars = Picture::default();
+    for (ids, picture) in [
+        (
+            [(cid::BRIGHTNESS, 90), (cid::CONTRAST, 60)],
+            Picture {
+                brightness: 90,
+                contrast: 60,
+                ..bars
+            },
+        ),
+        (
+            [(cid::SATURATION, 30), (cid::HUE, -100)],
+            Picture {
+                saturation: 30,
+                hue: -100,
+                ..bars
+            },
+        ),
+        (
+            [(cid::HFLIP, 1), (cid::VFLIP, 0)],
+            Picture {
+                hflip: true,
+                ..bars
+            },
+        ),
+        (
+            [(cid::HFLIP, 0), (cid::VFLIP, 1)],
+            Picture {
+                vflip: true,
+                ..bars
+            },
+        ),
+    ] {
+        let wanted = rendered(Background::Bars, &picture);
+        assert!(pictures(&ids) == wanted.bytes(), "{picture:?}");
+    }
+    for (index, background) in [
+        (0, Background::Bars),
+        (10, Background::Checkerboard),
+        (20, Background::Ramp),
+    ] {
+        let found = pictures(&[(vimc::TEST_PATTERN, index)]);
+        assert!(
+            found == rendered(background, &bars).bytes(),
+            "{background:?}"
+        );
+    }
+    for (index, color) in (5..).zip([[0; 3], [255; 3], [255, 0, 0], [0, 255, 0], [0, 0, 255]]) {
+        let found = pictures(&[(vimc::TEST_PATTERN, index)]);
+        assert!(
+            found.chunks_exact(3).all(|pixel| pixel == color),
+            "{color:?}"
+        );
+    }
+}
+
 #[test]
 fn every_sensor_code_has_a_pixel_format() {
     let sensor = &VIMC.entities[SENSOR_A].pads[0];
@@ -476,4 +552,104 @@ fn a_frame_is_finished_before_the_next_begins() {
     // The second frame is due already.
     let finished: Vec<usize> = (0..5).map(|_| bench.tick(40_000_000)).collect();
     assert_eq!(finished, [0, 1, 0, 1, 0]);
+}
+
+/// Returns the nodes of a device, by their entities' names.
+fn nodes_of(spec: &str) -> BTreeMap<&'static str, GraphNode<u32>> {
+    let spec: DeviceSpec = spec.parse().expect("a SPEC");
+    let nodes = spec.nodes().expect("a graph");
+    let node = |node: &DeviceSpec| {
+        let (graph, entity) = node.graph().expect("a graph");
+        let name = node.entity().expect("an entity").name;
+        (
+            name,
+            GraphNode::new(node, &place(), (graph, entity)).expect("a device"),
+        )
+    };
+    nodes.iter().map(node).collect()
+}
+
+/// Source: Linux 7.2 drivers/media/test-drivers/vimc.
+#[test]
+fn each_entity_has_its_own_controls() {
+    let mut nodes = nodes_of("vimc");
+    for (name, count, of) in [
+        ("Sensor A", 8, Some("Test Pattern")),
+        ("Debayer B", 1, Some("Debayer Mean Window Size")),
+        ("Scaler", 0, None),
+        ("Lens A", 1, Some("Focus, Absolute")),
+        ("Raw Capture 0", 0, None),
+    ] {
+        let controls = nodes[name].controls();
+        assert_eq!(controls.len(), count, "{name}");
+        let found = controls.iter().find(|control| Some(control.name) == of);
+        assert_eq!(found.is_some(), of.is_some(), "{name}");
+    }
+    let debayer = nodes.get_mut("Debayer A").expect("a debayer");
+    let value = vb3_v4l2::ControlValue::Number(5);
+    assert_eq!(debayer.set_control(vimc::MEAN_WINDOW, &value), Ok(()));
+    let graph = &debayer.engine.graph;
+    assert_eq!(graph.control(DEBAYER_A, vimc::MEAN_WINDOW), Some(5));
+    assert_eq!(debayer.take_ranges(), []);
+    let crops = |entity: &EntitySpec| (entity.name == "Scaler") == entity.crop;
+    assert!(VIMC.entities.iter().all(crops));
+
+    let mut nodes = nodes_of("sensor");
+    let sensor = nodes.get_mut("imx219 10-0010").expect("a sensor");
+    let ranges = sensor.take_ranges();
+    let controls = sensor.controls();
+    for id in [cid::EXPOSURE, cid::VBLANK, cid::HBLANK] {
+        assert!(ranges.iter().any(|(spec, _)| spec.id == id));
+        assert!(controls.iter().any(|spec| spec.id == id));
+    }
+}
+
+#[test]
+fn only_subdevices_have_pads_for_programs() {
+    for (name, node) in nodes_of("vimc") {
+        let is_capture = name.ends_with("Capture") || name.starts_with("Raw");
+        let subdevice = node
+            .subdevice()
+            .map(|(_, entity)| VIMC.entities[entity].name);
+        assert_eq!(subdevice, (!is_capture).then_some(name));
+        let role = if is_capture {
+            Role::Capture
+        } else {
+            Role::Subdevice
+        };
+        assert_eq!((node.role(), node.ports()[0].name), (role, name));
+    }
+}
+
+#[test]
+fn a_video_node_takes_what_its_format_can_be() {
+    let nodes = nodes_of("vimc");
+    let node = &nodes["Raw Capture 0"];
+    assert_eq!(node.planarity(), Planarity::Single);
+    assert_eq!(node.formats(Flow::Capture).len(), 23);
+    let sizes = FrameSizes::Stepwise {
+        width: (16, 4096, 1),
+        height: (16, 2160, 1),
+    };
+    assert_eq!(node.frame_sizes(&pixfmt::RGB24), sizes);
+    for (code, pixel) in [(RAW, FourCc::SRGGB8), (RGB, FourCc::RGB24)] {
+        assert_eq!(node.stored_as(code), Some(Some(pixel)));
+    }
+    assert_eq!(node.stored_as(0x1234), Some(None));
+    let mut wanted = Format::new(&pixfmt::SRGGB8, 64, 32).expect("a picture");
+    wanted.planes[0].bytesperline = 4096;
+    wanted.color.colorspace = 0;
+    let found = node.try_format(Flow::Capture, &wanted);
+    assert_eq!(
+        (found.fourcc, found.planes[0].bytesperline),
+        (FourCc::SRGGB8, 64)
+    );
+    assert_eq!(found.color, VIMC.default.color);
+    wanted.color.colorspace = 3;
+    let found = node.try_format(Flow::Capture, &wanted);
+    assert_eq!(found.color.colorspace, 3);
+    (wanted.fourcc, wanted.width, wanted.height) = (FourCc::NV12, 9, 5001);
+    let found = node.try_format(Flow::Capture, &wanted);
+    let found = (found.fourcc, found.width, found.height);
+    assert_eq!(found, (FourCc::RGB24, 16, 2160));
 }

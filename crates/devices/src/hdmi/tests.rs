@@ -315,3 +315,69 @@ fn a_sink_without_edid_gets_no_signal() {
         assert_eq!(Hdmi::power_event(signal(name)), event, "{name}");
     }
 }
+
+/// Returns the value of flags as the kernel's header names them, such as `V4L2_DV_BT_STD_DMT | …`.
+fn flags(names: &str) -> u32 {
+    let value = |name| match name {
+        "0" => 0,
+        "V4L2_DV_VSYNC_POS_POL" => 1,
+        "V4L2_DV_HSYNC_POS_POL" => 2,
+        "V4L2_DV_BT_STD_CEA861" => CEA861,
+        "V4L2_DV_BT_STD_DMT" => DMT,
+        "V4L2_DV_BT_STD_CVT" => CVT,
+        "V4L2_DV_FL_REDUCED_BLANKING" => REDUCED,
+        "V4L2_DV_FL_CAN_REDUCE_FPS" => CAN_REDUCE_FPS,
+        "V4L2_DV_FL_IS_CE_VIDEO" => CE_VIDEO,
+        "V4L2_DV_FL_HAS_PICTURE_ASPECT" => HAS_ASPECT,
+        "V4L2_DV_FL_HAS_CEA861_VIC" => HAS_VIC,
+        "V4L2_DV_FL_HAS_HDMI_VIC" => HAS_HDMI_VIC,
+        _ => 1 << 31,
+    };
+    names.split('|').map(|name| value(name.trim())).sum()
+}
+
+/// Parses the arguments of `V4L2_INIT_BT_TIMINGS`.
+fn declared(arguments: &str) -> Timings {
+    let parts: Vec<&str> = arguments.split(',').map(str::trim).collect();
+    let number = |at: usize| {
+        parts
+            .get(at)
+            .map_or(0, |text| text.parse().expect("a number"))
+    };
+    let narrow = |at| u32::try_from(number(at)).expect("32 bits");
+    let byte = |at| u8::try_from(number(at)).expect("a byte");
+    let three = |at| [at, at + 1, at + 2].map(narrow);
+    Timings {
+        width: narrow(0),
+        height: narrow(1),
+        polarities: flags(parts[3]),
+        pixelclock: number(4),
+        horizontal: three(5),
+        vertical: three(8),
+        standards: flags(parts[14]),
+        flags: flags(parts[15]),
+        aspect: [narrow(16), narrow(17)],
+        cea861_vic: byte(18),
+        hdmi_vic: byte(19),
+    }
+}
+
+#[test]
+fn modes_are_those_of_the_kernels_header() {
+    const HEADER: &str = "/usr/include/linux/v4l2-dv-timings.h";
+    let Ok(header) = std::fs::read_to_string(HEADER) else {
+        println!("not tested: no {HEADER}; run \"apt install linux-libc-dev\"");
+        return;
+    };
+    let header = header.replace(['\\', '{', '}'], "");
+    let all: Vec<Timings> = header
+        .split("#define V4L2_DV_BT_")
+        .skip(1)
+        .filter_map(|text| text.split_once("V4L2_INIT_BT_TIMINGS("))
+        .map(|(_, rest)| declared(rest.split(')').next().unwrap_or_default()))
+        .collect();
+    assert!(all.len() > MODES.len());
+    for mode in &MODES {
+        assert!(all.contains(mode), "{}: {mode:?}", name_of(mode));
+    }
+}

@@ -86,7 +86,7 @@ fn level(light: f64, black: u16) -> u16 {
 }
 
 /// Returns noise from -3 to 3, and advances the random generator.
-const fn noise(state: &mut u32) -> i32 {
+pub(super) const fn noise(state: &mut u32) -> i32 {
     *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     // CAST: both values have two bits.
     (*state >> 30) as i32 + ((*state >> 28) & 3) as i32 - 3

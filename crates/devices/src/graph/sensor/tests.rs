@@ -395,6 +395,86 @@ fn each_test_pattern_has_its_own_samples() {
     assert_eq!(noise[..2], [0b00_0001_1110, 0b11_1110_0010]);
 }
 
+/// The colours of the bars of a test pattern, as samples of ten bits: red, green, blue.
+const BARS: [[u16; 3]; 8] = [
+    [1023, 1023, 1023],
+    [1023, 1023, 0],
+    [0, 1023, 1023],
+    [0, 1023, 0],
+    [1023, 0, 1023],
+    [1023, 0, 0],
+    [0, 0, 1023],
+    [0, 0, 0],
+];
+
+#[test]
+fn bars_and_squares_have_the_places_of_their_colours() {
+    // OV5647's cell: green and blue, red and green.
+    let channel = |x: usize, y: usize| [[1, 2], [0, 1]][y % 2][x % 2];
+    let bars = tested(&BEHIND_OV5647, 1, 0..2);
+    for (at, sample) in bars.iter().enumerate() {
+        let (x, y) = (at % 640, at / 640);
+        assert_eq!(*sample, BARS[x / 80][channel(x, y)], "{x} {y}");
+    }
+    let squares = tested(&BEHIND_OV5647, 2, 62..66);
+    for (at, sample) in squares.iter().enumerate() {
+        let (x, y) = (at % 640, at / 640 + 62);
+        assert_eq!(
+            *sample,
+            BARS[(x / 64 + y / 64) % 8][channel(x, y)],
+            "{x} {y}"
+        );
+    }
+}
+
+/// The sum of two dice of four sides.
+#[test]
+fn noise_is_as_often_up_as_down() {
+    let mut state = 1;
+    let mut counts = [0_i32; 7];
+    for _ in 0..16_000 {
+        let noise = raw::noise(&mut state);
+        counts[usize::try_from(noise + 3).expect("at least -3")] += 1;
+    }
+    let wanted = [1, 2, 3, 4, 3, 2, 1].map(|count| 1000 * count);
+    let is_near = |(found, wanted): (&i32, &i32)| found.abs_diff(*wanted) < 200;
+    assert!(counts.iter().zip(&wanted).all(is_near), "{counts:?}");
+}
+
+#[test]
+fn a_node_of_eight_bits_has_the_upper_ones() {
+    let ten = linked(&BEHIND_IMX219, (640, 480));
+    let mut raw = streaming(&ten);
+    raw.begin(7, &ten);
+    let wanted: Vec<u8> = frame(&raw, 300..304)
+        .iter()
+        .map(|sample| u8::try_from(sample >> 2).expect("eight bits"))
+        .collect();
+    ten.stop(VIDEO);
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let code = sys::MEDIA_BUS_FMT_SRGGB8_1X8;
+    for entity in [SENSOR].into_iter().chain(STAGES) {
+        let mut pads = graph.pads(entity).expect("an entity");
+        let wanted = MbusFormat {
+            code,
+            ..pads.formats[0]
+        };
+        assert_eq!(
+            graph.set_format(entity, &mut pads, (0, wanted)),
+            Some(wanted)
+        );
+        graph.set_pads(entity, pads).expect("no stream");
+    }
+    let mut format = Format::new(&pixfmt::SRGGB8, 640, 480).expect("a picture");
+    format.color = RAW_COLORS;
+    graph.set_video(VIDEO, &format).expect("no stream");
+    let mut raw = streaming(&graph);
+    raw.begin(7, &graph);
+    let mut found = Vec::new();
+    raw.render(300..304, &mut found);
+    assert!(found == wanted);
+}
+
 /// Source: Linux 7.2 `ov5647_init_controls`, `ov5647_common_regs`.
 #[test]
 fn automatic_modes_reach_the_target_and_grey() {
