@@ -461,3 +461,54 @@ impl Formats for Mode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: Linux include/uapi/linux/videodev2.h `V4L2_MAP_YCBCR_ENC_DEFAULT`.
+    #[test]
+    fn the_encoding_follows_the_colour_space() {
+        for (colorspace, ycbcr_enc, matrix) in [
+            (sys::V4L2_COLORSPACE_SRGB, 0, Matrix::Bt601),
+            (sys::V4L2_COLORSPACE_REC709, 0, Matrix::Bt709),
+            (sys::V4L2_COLORSPACE_DCI_P3, 0, Matrix::Bt709),
+            (sys::V4L2_COLORSPACE_BT2020, 0, Matrix::Bt2020),
+            (
+                sys::V4L2_COLORSPACE_BT2020,
+                sys::V4L2_YCBCR_ENC_709,
+                Matrix::Bt709,
+            ),
+            (
+                sys::V4L2_COLORSPACE_REC709,
+                sys::V4L2_YCBCR_ENC_BT2020,
+                Matrix::Bt2020,
+            ),
+            (
+                sys::V4L2_COLORSPACE_REC709,
+                sys::V4L2_YCBCR_ENC_601,
+                Matrix::Bt601,
+            ),
+            (
+                sys::V4L2_COLORSPACE_SRGB,
+                sys::V4L2_YCBCR_ENC_XV709,
+                Matrix::Bt709,
+            ),
+        ] {
+            let color = |quantization| Colorimetry {
+                colorspace,
+                ycbcr_enc,
+                quantization,
+                ..COLOR
+            };
+            for (quantization, range) in [
+                (sys::V4L2_QUANTIZATION_FULL_RANGE, Quantization::Full),
+                (sys::V4L2_QUANTIZATION_LIM_RANGE, Quantization::Limited),
+                (0, Quantization::Limited),
+            ] {
+                let found = color_of(&color(quantization));
+                assert_eq!((found.matrix, found.range), (matrix, range));
+            }
+        }
+    }
+}

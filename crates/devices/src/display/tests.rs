@@ -214,6 +214,11 @@ fn repeated_picture_is_not_recorded() {
     queue_picture(&mut bench, 1, 2);
     assert_eq!(bench.tick(START + 44 * MS), 1);
     assert_eq!(bench.device.repeated(), 3);
+    let counts = [super::FRAMES_SHOWN, super::FRAMES_REPEATED].map(|id| {
+        let count = bench.device.volatile_control(id);
+        count.map(|count| count.number())
+    });
+    assert_eq!(counts, [Some(2), Some(3)]);
     let infos: Vec<u64> = std::iter::from_fn(|| bench.take().ok())
         .map(|info| (info.timestamp_ns - START) / MS)
         .collect();

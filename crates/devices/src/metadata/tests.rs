@@ -96,3 +96,44 @@ fn only_webcams_have_a_metadata_node() {
         assert_eq!(spec.metadata.is_some(), has_one);
     }
 }
+
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c `uvc_meta_v4l2_get_format`.
+#[test]
+fn a_metadata_node_has_one_format() {
+    let (_, mut node) = pair(1);
+    let device = &node.device;
+    assert_eq!(device.planarity(), Planarity::Meta);
+    let formats = device.formats(Flow::Capture);
+    assert_eq!(formats.len(), 1);
+    assert_eq!(formats[0].fourcc, pixfmt::UVC_METADATA.fourcc);
+    let format = device.format(Flow::Capture);
+    assert_eq!(format.layouts()[0].sizeimage, 10_240);
+    assert_eq!(
+        device.frame_sizes(&pixfmt::UVC_METADATA),
+        FrameSizes::One(0, 0)
+    );
+    node.queue(0);
+    node.start();
+    let link = node.device.engine.link.clone();
+    assert!(link == link.clone() && link != MetadataLink::default());
+    link.push(Stamp::new(0, START));
+    node.stop();
+    // The header of a frame before the stop is dropped.
+    assert_eq!(node.device.next_tick(), None);
+    node.queue(0);
+    node.start();
+    assert_eq!(node.tick(START), 0);
+}
+
+/// A node that is never served keeps the newest headers.
+#[test]
+fn only_some_headers_wait() {
+    let (_, mut node) = pair(1);
+    node.start();
+    let link = node.device.engine.link.clone();
+    (0..100).for_each(|sequence| link.push(Stamp::new(sequence, START)));
+    node.queue(0);
+    assert_eq!(node.tick(START), 1);
+    let info = node.take().expect("metadata");
+    assert_eq!(info.sequence, 100 - PENDING_MAX as u32);
+}

@@ -450,3 +450,68 @@ fn a_slow_recorder_pushes_back_and_loses_nothing() {
     let done = sink.finish();
     assert_eq!((done.shown, done.written, done.lost), (shown, shown, 0));
 }
+
+#[test]
+fn a_picture_is_saved_to_a_regular_file_only() {
+    let directory = TempDir::new().expect("a directory");
+    let shape = shape(&pixfmt::RGB24);
+    let frame = picture(shape, 3);
+    let path = directory.path().join("picture");
+    std::fs::write(&path, [7; 100_000]).expect("a longer file");
+    assert_eq!(save(&frame, &path, FileFormat::Raw), Ok(()));
+    let written = std::fs::read(&path).expect("the file");
+    assert!(written == frame.bytes(), "the longer file is replaced");
+    let path = directory.path().join("new.png");
+    assert_eq!(save(&frame, &path, FileFormat::Png), Ok(()));
+    assert!(png_pixels(&path) == frame.to_rgb());
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RWXU).expect("a pipe");
+    // A reader, without which the pipe cannot be opened for writing.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let reader = open(&pipe, flags, Mode::empty()).expect("a reader");
+    for (path, reason) in [
+        (pipe.as_path(), "it is not a regular file"),
+        (Path::new("/dev/null"), "it is not a regular file"),
+        (directory.path(), "Is a directory"),
+    ] {
+        let failure = save(&frame, path, FileFormat::Raw).expect_err("no file");
+        assert!(failure.to_string().contains(reason), "{failure}");
+    }
+    drop(reader);
+}
+
+/// Returns the red, green and blue bytes in a PNG file.
+fn png_pixels(path: &Path) -> Vec<u8> {
+    let file = std::io::BufReader::new(File::open(path).expect("a file"));
+    let mut reader = ::png::Decoder::new(file).read_info().expect("a PNG");
+    let mut bytes = vec![0; reader.output_buffer_size().expect("a small picture")];
+    reader.next_frame(&mut bytes).expect("a picture");
+    bytes
+}
+
+#[test]
+fn a_thumbnail_has_some_of_the_pixels() {
+    let size = Size::nearest(64, 32);
+    let frame = render(
+        &pixfmt::RGB24,
+        size,
+        3,
+        Background::Bars,
+        &Picture::default(),
+    );
+    let whole = thumb::Thumbnail::of(&frame, 9);
+    assert_eq!((whole.number, whole.width, whole.height), (9, 64, 32));
+    assert!(whole.rgb == frame.bytes());
+    // Every fourth pixel of every fourth line.
+    let small = whole.within(20);
+    assert_eq!((small.number, small.width, small.height), (9, 16, 8));
+    for (at, pixel) in small.rgb.chunks_exact(3).enumerate() {
+        let from = (at / 16 * 4 * 64 + at % 16 * 4) * 3;
+        assert_eq!(pixel, &frame.bytes()[from..from + 3], "{at}");
+    }
+    assert!(whole.within(64) == whole && whole.within(0).rgb.len() == 3);
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("small.png");
+    std::fs::write(&path, small.png()).expect("a file");
+    assert!(png_pixels(&path) == small.rgb);
+}

@@ -89,3 +89,25 @@ fn what_ffmpeg_cannot_play_is_one_sentence() {
     let absent = crate::source::tool::not_started("ffmpeg", &std::io::ErrorKind::NotFound.into());
     assert!(absent.sentence().contains("apt install ffmpeg"), "{absent}");
 }
+
+#[test]
+fn only_files_with_contents_are_clips() {
+    let directory = TempDir::new().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("empty"), []).expect("a file");
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).expect("a pipe");
+    let socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+    for (path, reason) in [
+        (at("empty"), "is empty"),
+        (at("pipe"), "is a named pipe"),
+        (at("socket"), "is a socket"),
+        (directory.path().to_owned(), "is a directory"),
+        ("/dev/null".into(), "is a device"),
+        (at("none"), "check the path"),
+        ("https://example.com/clip.mp4".into(), "is an address"),
+    ] {
+        let failure = open(&path, ClipEnd::Loop).expect_err("no clip");
+        assert!(failure.to_string().contains(reason), "{failure}");
+    }
+    drop(socket);
+}

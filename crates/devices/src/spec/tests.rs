@@ -570,3 +570,29 @@ fn webcams_are_usb_devices_unless_told_otherwise() {
         assert!(refusal(text).contains(said), "{}", refusal(text));
     }
 }
+
+#[test]
+fn codecs_and_converters_have_two_queues_each() {
+    for (text, has_two) in [
+        ("camera", false),
+        ("display", false),
+        ("loopback", false),
+        ("capture-convert", false),
+        ("convert", true),
+        ("h264dec", true),
+        ("jpegenc", true),
+    ] {
+        assert_eq!(parse(text).kind.is_mem2mem(), has_two, "{text}");
+    }
+}
+
+#[test]
+fn groups_of_options_have_headings() {
+    let titles: std::collections::BTreeSet<_> = Group::ALL.map(Group::title).into();
+    assert_eq!(titles.len(), Group::ALL.len());
+    assert!(
+        titles
+            .iter()
+            .all(|title| title.starts_with(char::is_uppercase))
+    );
+}

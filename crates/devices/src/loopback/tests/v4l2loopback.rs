@@ -1,6 +1,7 @@
 //! Tests the identity v4l2loopback: sequence numbers, controls, and files in sysfs.
 
 use super::*;
+use crate::device::Outside as _;
 use crate::loopback::state::Settings;
 use crate::m2m::tests::bench as m2m;
 use vb3_queue::DriverError;
@@ -415,4 +416,62 @@ fn a_control_set_in_one_file_is_an_event_in_the_other() {
         .set_interval(Flow::Capture, Fraction::new(1, 50));
     let rate = first.device.interval(Flow::Output);
     assert_eq!(rate, Some(Fraction::new(1, 50)));
+}
+
+#[test]
+fn each_control_sets_its_own_value() {
+    let mut settings = Settings::default();
+    for (offset, value) in [(0, 1), (1, 1), (2, 300), (3, 0), (4, 7)] {
+        settings.set(0x0098_f900 + offset, value);
+    }
+    let wanted = Settings {
+        keep_format: true,
+        sustain_framerate: true,
+        timeout_ms: 300,
+        timeout_image_io: true,
+    };
+    assert_eq!(settings, wanted);
+    (0..2).for_each(|offset| settings.set(0x0098_f900 + offset, 0));
+    assert!(!settings.keep_format && !settings.sustain_framerate);
+}
+
+#[test]
+fn sysfs_names_a_rate_as_a_number_or_a_fraction() {
+    let names = LoopbackAttribute::ALL.map(LoopbackAttribute::name);
+    assert_eq!(names, ["format", "buffers", "max_openers", "state"]);
+    let (_writer, _reader, link) = files("");
+    for (rate, shown) in [("@25", "@25\n"), ("@30000/1001", "@30000/1001\n")] {
+        let format = LoopbackAttribute::Format;
+        assert_eq!(link.set_attribute(format, rate), Ok(()));
+        let text = link.attribute(format);
+        assert!(text.ends_with(shown), "{text}");
+    }
+}
+
+#[test]
+fn a_node_offers_what_its_side_offers() {
+    fn offered(device: &LoopbackNode<u32>) -> (bool, FrameSizes<'_>) {
+        let intervals = device.frame_intervals(&pixfmt::YUYV, 16, 8);
+        let is_free = !matches!(intervals, Some(vb3_v4l2::FrameIntervals::One(_)));
+        (is_free, device.frame_sizes(&pixfmt::YUYV))
+    }
+
+    let spec = nodes(",identity=v4l2loopback").remove(0);
+    let mut node = file(&spec);
+    let device = &node.device;
+    assert_eq!(device.role(), vb3_v4l2::Role::Duplex);
+    assert_eq!(device.planarity(), vb3_v4l2::Planarity::Single);
+    assert_eq!((device.failure(), device.is_preparing()), (None, false));
+    let free = FrameSizes::Stepwise {
+        width: (2, 8192, 1),
+        height: (1, 8192, 1),
+    };
+    assert_eq!(offered(device), (true, free));
+    // Another file's format is the only one.
+    let mut writer = file(&spec);
+    writer.make(Flow::Output, 1);
+    let only = FrameSizes::One(16, 8);
+    assert_eq!(offered(&node.device), (false, only));
+    node.device.work_at_once();
+    assert!(!node.device.has_begun());
 }

@@ -66,3 +66,34 @@ impl Controls {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_that_were_set_last() {
+        const SPECS: &[ControlSpec] = &[
+            ControlSpec::integer(1, "Least", (0, 51, 1), 10),
+            ControlSpec::integer(2, "Greatest", (0, 51, 1), 40),
+            ControlSpec::menu(cid::MPEG_VIDEO_H264_LEVEL, "Level", &["1", "2", "3"], 1),
+        ];
+        let mut controls = Controls::new(SPECS);
+        assert_eq!(controls.qp(1, 2), (10, 40));
+        assert_eq!(controls.set(1, 45, true), Ok(()));
+        assert_eq!(controls.qp(1, 2), (45, 45));
+        let level = cid::MPEG_VIDEO_H264_LEVEL;
+        assert!(controls.is_on(level));
+        for value in [0, 2] {
+            assert_eq!(controls.set(level, value, true), Err(EBUSY));
+            assert_eq!(controls.set(level, value, false), Ok(()));
+            assert!(!controls.is_on(level));
+        }
+        assert!(!controls.force_key && controls.number::<u8>(3) == 0);
+        assert_eq!(
+            controls.set(cid::MPEG_VIDEO_FORCE_KEY_FRAME, 0, true),
+            Ok(())
+        );
+        assert!(controls.force_key);
+    }
+}

@@ -214,6 +214,30 @@ fn convert_large(
 }
 
 #[test]
+fn a_picture_is_turned_upside_down() {
+    let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+    let size = (FourCc::RGB24, 16, 16);
+    bench.set_format(Flow::Output, &format(size));
+    bench.set_format(Flow::Capture, &format(size));
+    bench.begin(1, 1);
+    let bytes: Vec<u8> = (0..16 * 16 * 3).map(|i| (i % 251) as u8).collect();
+    for (value, is_flipped) in [(1, true), (0, false)] {
+        let value = ControlValue::Number(value);
+        assert_eq!(bench.device.set_control(cid::VFLIP, &value), Ok(()));
+        bench.send(0, &[&bytes], 1);
+        let (info, made) = bench.receive();
+        let lines = bytes.chunks_exact(16 * 3);
+        let wanted: Vec<&[u8]> = match is_flipped {
+            true => lines.rev().collect(),
+            false => lines.collect(),
+        };
+        assert!(made == wanted.concat());
+        bench.take(Flow::Output);
+        bench.queue_empty(info.index);
+    }
+}
+
+#[test]
 fn thread_reads_lent_source_in_stripes() {
     let crop = Rect {
         left: 32,

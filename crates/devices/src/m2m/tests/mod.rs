@@ -5,6 +5,7 @@ mod converter;
 mod decoder;
 mod encoder;
 mod faults;
+mod invented;
 mod jpeg;
 mod pieces;
 mod stateless;

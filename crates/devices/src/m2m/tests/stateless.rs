@@ -1,13 +1,14 @@
 //! Tests the stateless decoder with an invented codec, whose slices say what the picture is.
 
 use super::bench::{Bench, device};
+use crate::RequestReader;
 use crate::device::Outside as _;
 use crate::m2m::StatelessDecoder;
 use std::mem::{offset_of, size_of};
 use vb3_codec::{Codec, Config, Field, Kind, Launch, Out, Planes, Stop, StreamFormat};
 use vb3_queue::BufferInfo;
-use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps};
-use vb3_v4l2::{ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
+use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps, v4l2_ctrl_hevc_sps as HevcSps};
+use vb3_v4l2::{CompoundType, ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
 
 const SIZE: (u32, u32) = (32, 16);
 const BYTES: usize = 32 * 16 * 3 / 2;
@@ -218,4 +219,78 @@ fn capture_follows_the_size_of_output() {
     };
     assert_eq!(busy(&mut bench, &same), Ok(()));
     assert_eq!(busy(&mut bench, &other).map_err(|e| e.0), Err(16));
+}
+
+#[test]
+fn controls_are_checked_before_they_are_set() {
+    let bench = bench();
+    let id = cid::STATELESS_H264_SPS;
+    let check = |value: &ControlValue| bench.device.try_control(id, value).map_err(|e| e.0);
+    assert_eq!(check(&parameters(SIZE)), Ok(()));
+    let ControlValue::Compound(mut bytes) = parameters(SIZE) else {
+        panic!("a structure");
+    };
+    bytes[offset_of!(Sps, chroma_format_idc)] = 3;
+    assert_eq!(check(&ControlValue::Compound(bytes)), Err(22));
+    assert_eq!(check(&ControlValue::Number(1)), Ok(()));
+    assert!(!bench.device.has_selection());
+}
+
+#[test]
+fn a_withdrawn_buffer_ends_the_request() {
+    let mut bench = bench();
+    bench.begin(2, 1);
+    send(&mut bench, 0, 50, (1000, 0));
+    bench.tick();
+    bench.withdraw(0);
+    let info = bench.take(Flow::Capture);
+    assert!(info.error);
+    assert_eq!(said(&bench.take(Flow::Output)), (0, 1000, true));
+}
+
+/// Makes a reader of HEVC requests, whose sequence has 8-bit pictures of 64x64.
+fn hevc(change: impl FnOnce(&mut [u8])) -> RequestReader {
+    let mut reader = RequestReader::new(Kind::HevcStatelessDecoder).expect("a stateless codec");
+    let mut sps = vec![0; size_of::<HevcSps>()];
+    for at in [
+        offset_of!(HevcSps, pic_width_in_luma_samples),
+        offset_of!(HevcSps, pic_height_in_luma_samples),
+    ] {
+        sps[at..at + 2].copy_from_slice(&64_u16.to_ne_bytes());
+    }
+    sps[offset_of!(HevcSps, chroma_format_idc)] = 1;
+    sps[offset_of!(HevcSps, log2_diff_max_min_luma_coding_block_size)] = 1;
+    change(&mut sps);
+    let set = reader.set(cid::STATELESS_HEVC_SPS, &sps);
+    assert_eq!(set, Ok(()));
+    reader
+}
+
+#[test]
+fn a_reader_needs_the_codecs_controls() {
+    assert!(RequestReader::new(Kind::H264Decoder).is_none());
+    let mut reader = RequestReader::new(Kind::HevcStatelessDecoder).expect("a stateless codec");
+    let controls: Vec<_> = reader.controls().collect();
+    let sps = (cid::STATELESS_HEVC_SPS, CompoundType::HevcSps);
+    assert!(controls.len() > 3 && controls.contains(&sps));
+    let slice = || [[0, 0, 1, 0x26, 1].as_slice(), &[0xac; 32]].concat();
+    assert!(reader.read((64, 64), slice(), 1).is_err(), "no sequence");
+    let said = |mut reader: RequestReader, size| match reader.read(size, slice(), 1) {
+        Ok(bytes) => panic!("{bytes:?}"),
+        Err(sentence) => sentence,
+    };
+    let other = said(hevc(|_| {}), (128, 64));
+    assert!(other.contains("64x64"), "{other}");
+    let long = |sps: &mut [u8]| sps[offset_of!(HevcSps, num_long_term_ref_pics_sps)] = 2;
+    let long = said(hevc(long), (64, 64));
+    assert!(long.contains("2 long-term"), "{long}");
+    let scaled = |sps: &mut [u8]| {
+        let at = offset_of!(HevcSps, flags);
+        let flag = vb3_codec::parameter_sets::hevc::sps_flag::SCALING_LIST_ENABLED;
+        sps[at..at + 8].copy_from_slice(&flag.to_ne_bytes());
+    };
+    let scaled = said(hevc(scaled), (64, 64));
+    assert!(scaled.contains("SCALING_MATRIX"), "{scaled}");
+    let slice = hevc(|_| {}).read((64, 64), slice(), 1).expect("a picture");
+    assert!(slice.windows(3).any(|bytes| bytes == [0x26, 1, 0xac]));
 }
