@@ -80,3 +80,77 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
         ..defaults
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::bench::place;
+
+    fn spec(text: &str) -> DeviceSpec {
+        let spec: DeviceSpec = text.parse().expect(text);
+        let node = spec.nodes().ok().and_then(|nodes| nodes.into_iter().next());
+        node.unwrap_or(spec)
+    }
+
+    #[test]
+    fn a_device_has_the_driver_of_its_identity() {
+        for (text, driver, is_webcam) in [
+            ("camera", "uvcvideo", true),
+            ("camera,identity=plain", "videobuf3", false),
+            ("camera,like=logitech-c920", "uvcvideo", true),
+            ("display", "videobuf3", false),
+            ("loopback,identity=v4l2loopback", "v4l2 loopback", false),
+            ("vimc", "vimc", false),
+            ("sensor", "qcom-camss", false),
+        ] {
+            let spec = spec(text);
+            let found = identity(&spec, &place(), "Card");
+            assert_eq!(
+                (&*found.driver, is_uvc(&spec)),
+                (driver, is_webcam),
+                "{text}"
+            );
+            let policy = policy(&spec, &place());
+            let of_webcam = [policy.start_of_exposure, policy.fixes_interval];
+            assert_eq!(of_webcam, [is_webcam; 2], "{text}");
+            assert_eq!(policy.removes_buffers, !is_webcam, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_specs_names_replace_those_of_the_host() {
+        let mut host = place();
+        host.usb = Some(("1234".to_owned(), 0x0102));
+        let found = identity(&spec("camera"), &host, "Card");
+        assert_eq!((&*found.card, &*found.bus_info), ("Card", &*host.bus_info));
+        assert_eq!((&*found.serial, found.revision), ("1234", 0x0102));
+        assert_eq!(found.other_caps, 0);
+        let mut webcam = spec("camera,name=Mine");
+        webcam.bus_info = Some("usb-1".to_owned());
+        let node = webcam.metadata_node().expect("a webcam");
+        let found = identity(&webcam, &host, "Card");
+        assert_eq!((&*found.card, &*found.bus_info), ("Mine", "usb-1"));
+        assert_eq!(found.other_caps, V4L2_CAP_META_CAPTURE);
+        let found = identity(&node, &host, "Card");
+        assert_eq!(found.other_caps, V4L2_CAP_VIDEO_CAPTURE);
+    }
+
+    #[test]
+    fn a_policy_follows_spec_and_host() {
+        let defaults = QueuePolicy::default();
+        let mut spec = spec("camera,identity=plain");
+        let mut host = place();
+        let plain = policy(&spec, &host);
+        assert!(!plain.userptr && plain.cache_hints && !plain.admission);
+        assert_eq!(plain.max_buffers, defaults.max_buffers);
+        assert_eq!((plain.min_queued, plain.file_io), (0, defaults.file_io));
+        host.userptr = true;
+        assert!(policy(&spec, &host).userptr);
+        spec.userptr = Some(false);
+        (spec.ignores_hints, spec.admission) = (true, true);
+        (spec.min_queued, spec.max_buffers) = (3, Some(5));
+        let set = policy(&spec, &host);
+        assert!(!set.userptr && !set.cache_hints && set.admission);
+        assert_eq!((set.min_queued, set.max_buffers), (3, 5));
+    }
+}

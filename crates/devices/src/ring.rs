@@ -157,3 +157,69 @@ impl<T> Ring<T> {
         let _ = rustix::io::read(&*self.wake, &mut count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn is_readable(ring: &Ring<u32>) -> bool {
+        let fd = ring.wake_fd();
+        let now = Timespec::default();
+        poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&now)) == Ok(1)
+    }
+
+    #[test]
+    fn a_failed_try_wakes_when_it_would_succeed() {
+        let ring = Ring::new(2).expect("an eventfd");
+        assert_eq!(ring.try_pop(), Err(false));
+        assert!(!is_readable(&ring));
+        assert_eq!(ring.push_wait(1), Ok(()));
+        assert!(is_readable(&ring));
+        ring.acknowledge();
+        assert!(!is_readable(&ring));
+        assert!(ring.has_room());
+        assert_eq!(ring.try_push(2), Ok(()));
+        assert!(!is_readable(&ring), "nothing had failed");
+        assert_eq!((ring.has_room(), ring.try_push(3)), (false, Err(3)));
+        assert_eq!(ring.pop_wait(), Some(1));
+        assert!(is_readable(&ring));
+        ring.acknowledge();
+        assert_eq!((ring.try_pop(), ring.try_push(3)), (Ok(2), Ok(())));
+        assert!(!is_readable(&ring));
+        assert_eq!(ring.try_push(4), Ok(()));
+        assert!(!ring.has_room());
+        ring.set_capacity(3);
+        assert!(ring.has_room() && is_readable(&ring));
+        assert_eq!(ring.try_push(5), Ok(()));
+        assert_eq!(ring.try_push(6), Err(6));
+    }
+
+    #[test]
+    fn a_closed_ring_gives_what_it_has() {
+        let ring = Ring::new(1).expect("an eventfd");
+        assert_eq!((ring.try_push(1), ring.try_push(2)), (Ok(()), Err(2)));
+        ring.close();
+        assert!(is_readable(&ring) && ring.has_room());
+        let refused = (ring.try_push(3), ring.push_wait(4));
+        assert_eq!(refused, (Err(3), Err(4)));
+        assert_eq!((ring.pop_wait(), ring.pop_wait()), (Some(1), None));
+        assert_eq!(ring.try_pop(), Err(true));
+    }
+
+    #[test]
+    fn waits_end_when_the_other_side_moves() {
+        let ring = Ring::new(1).expect("an eventfd");
+        let helper = std::thread::spawn({
+            let ring = ring.clone();
+            move || {
+                let pushed = (0..100).all(|number| ring.push_wait(number).is_ok());
+                ring.close();
+                pushed
+            }
+        });
+        let all: Vec<u32> = std::iter::from_fn(|| ring.pop_wait()).collect();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+        assert!(helper.join().expect("no panic"));
+    }
+}

@@ -151,6 +151,18 @@ fn frames_of_a_camera_have_the_planned_faults() {
 }
 
 #[test]
+fn a_host_that_does_not_look_misses_hits() {
+    let schedule = FaultSchedule::default();
+    (0..5000).for_each(|frame| schedule.hit(1, frame));
+    let hits = schedule.take_hits();
+    let last = FaultHit {
+        step: 1,
+        frame: 4095,
+    };
+    assert_eq!((hits.len(), hits.last()), (4096, Some(&last)));
+}
+
+#[test]
 fn no_frame_overtakes_a_late_one() {
     let late = FrameFault::Late { by_ns: 25 * MS };
     let (mut bench, _) = camera("", &[(1, late)]);

@@ -130,3 +130,70 @@ impl RawFormats {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_v4l2::Rect;
+
+    #[test]
+    fn raw_formats_depend_on_codec_and_planarity() {
+        use FourCc as F;
+        for (kind, mplane, wanted) in [
+            (Kind::H264Decoder, true, &[F::NV12, F::NV12M, F::YUV420][..]),
+            (Kind::H264Decoder, false, &[F::NV12, F::YUV420]),
+            (Kind::Vp9Decoder, false, &[F::NV12, F::YUV420, F::P010]),
+            (Kind::H264StatelessDecoder, true, &[F::NV12]),
+        ] {
+            let found: Vec<FourCc> = formats(kind, mplane).iter().map(|p| p.fourcc).collect();
+            assert_eq!(found, wanted, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn raw_formats_follow_the_stream() {
+        let spec: DeviceSpec = "h264dec,stride=64,format=YU12".parse().expect("a SPEC");
+        let pixels = formats(Kind::H264Decoder, false);
+        let sizes = FrameSizes::Stepwise {
+            width: (16, 4096, 2),
+            height: (16, 4096, 2),
+        };
+        let raw = RawFormats::new(&spec, Flow::Capture, pixels, sizes);
+        let row = Row::of(Kind::H264Decoder).expect("a codec");
+        let (coded, first) = raw.first_formats(&spec, row, (100, 50)).expect("YU12");
+        assert_eq!((coded.fourcc, coded.color), (FourCc::H264, REC709));
+        assert_eq!(
+            (first.fourcc, first.width, first.height),
+            (FourCc::YUV420, 100, 50)
+        );
+        assert_eq!(first.planes[0].bytesperline, 128);
+        let mut odd = coded;
+        (odd.width, odd.height) = (65, 33);
+        odd.planes[0].bytesperline = 4096;
+        odd.color.colorspace = 10;
+        let like = raw.like(FourCc::NV12, &odd).expect("NV12");
+        assert_eq!(
+            (like.fourcc, like.width, like.height),
+            (FourCc::NV12, 66, 34)
+        );
+        assert_eq!(
+            (like.planes[0].bytesperline, like.color.colorspace),
+            (128, 10)
+        );
+        odd.fourcc = FourCc::JPEG;
+        let like = raw.like(FourCc::NV12, &odd).expect("NV12");
+        assert_eq!(like.color, JPEG_PICTURE);
+        assert_eq!(
+            coded_color(FourCc::JPEG).colorspace,
+            sys::V4L2_COLORSPACE_JPEG
+        );
+        // A program can choose the pixel format only.
+        let mut wanted = first;
+        (wanted.fourcc, wanted.width, wanted.height) = (FourCc::NV12, 640, 480);
+        wanted.color.colorspace = 3;
+        let now = raw.negotiate_like(&wanted, &first).expect("NV12");
+        let visible = Rect::whole(now.width, now.height);
+        assert_eq!((now.fourcc, visible), (FourCc::NV12, Rect::whole(100, 50)));
+        assert_eq!(now.color, first.color);
+    }
+}
