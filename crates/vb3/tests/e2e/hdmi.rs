@@ -1,11 +1,12 @@
 //! HDMI capture: v4l2-ctl sets timings and EDIDs, and follows the source's mode.
 
-use crate::common::{Run, RunOutput, lacks};
+use crate::common::{Run, RunOutput, lacks, patiently};
 use std::fs;
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt::YUYV;
 
-/// Runs a shell script on an HDMI input of 800x600, with steps of `--script`.
+/// Runs a shell script on an HDMI input of 800x600, with steps of `--script`. With --stream-poll, v4l2-ctl gives a
+/// frame two seconds.
 fn shell(steps: &str, script: &str) -> RunOutput {
     let run = Run::on("pc").device("hdmi=pattern,size=800x600");
     fs::write(run.file("script.toml"), steps).unwrap();
@@ -15,7 +16,7 @@ fn shell(steps: &str, script: &str) -> RunOutput {
     };
     let script = format!("VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.options(["--clock", "virtual"])
-        .program(["sh", "-c", &script])
+        .program(patiently(&script))
         .run()
 }
 

@@ -1,7 +1,7 @@
 //! v4l2-ctl streams by every memory model, in both directions.
 
 use crate::common::{
-    Run, RunOutput, SIZE, expect_pattern, ffmpeg_in, lacks, recording, size_option,
+    Run, RunOutput, SIZE, expect_pattern, ffmpeg_in, lacks, patiently, recording, size_option,
 };
 use vb3_v4l2::{PixelFormat, pixfmt};
 
@@ -84,10 +84,9 @@ fn a_clip_ends() {
         let run = Run::on("pc").device("camera=clip.mkv,pace=free,format=YUYV,end=stop");
         let words = format!("-f lavfi -i testsrc2=size=64x48 -frames:v {COUNT} -c:v ffv1 clip.mkv");
         ffmpeg_in(run.dir.path(), words.split(' '));
-        let outcome = run
-            .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap", wait])
-            .and(["--stream-to=frames.raw"])
-            .run();
+        // With --stream-poll, v4l2-ctl gives a frame two seconds.
+        let line = format!("v4l2-ctl -d /dev/video0 --stream-mmap {wait} --stream-to=frames.raw");
+        let outcome = run.program(patiently(&line)).run();
         outcome.expect_nothing_held();
         assert!(
             outcome.stderr.contains("ended after 12 frames"),
