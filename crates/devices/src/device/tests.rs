@@ -1,4 +1,4 @@
-//! Tests a device as its host sees it, whatever its kind.
+//! Tests devices of several kinds as their host sees them.
 
 use super::*;
 use crate::FaultSchedule;
@@ -43,9 +43,8 @@ fn controls_reach_the_device_or_its_faults() {
     bench.queue(0);
     for (name, errno) in [("Inject Start Error", 22), ("Inject Absent Hardware", 6)] {
         assert_eq!(press(&mut bench.device, name), Ok(()));
-        let mut driver = bench.device.queue_driver(Flow::Capture);
-        let started = bench.queue.session(&bench.memory, &mut *driver).streamon();
-        assert_eq!(started, Err(Error::Driver(DriverError(errno))), "{name}");
+        let refused = Err(Error::Driver(DriverError(errno)));
+        assert_eq!(bench.try_start(), refused, "{name}");
     }
     bench.start();
     assert_eq!(bench.tick(START), 1);
@@ -59,7 +58,7 @@ fn controls_reach_the_device_or_its_faults() {
     let size = Size::nearest(16, 8);
     let wanted = render(&pixfmt::YUYV, size, 0, Background::Bars, &changed);
     assert!(bench.plane(0, 0).starts_with(wanted.bytes()));
-    bench.take().expect("the frame");
+    bench.take().expect("a frame");
     assert_eq!(press(&mut bench.device, "Inject Fatal Queue Error"), Ok(()));
     assert_eq!(bench.device.next_tick(), Some(0));
     bench.tick(START + 1);
@@ -131,9 +130,8 @@ fn a_failure_is_told_once() {
     assert_eq!(bench.device.take_failure(), None);
     bench.queue(0);
     for _ in 0..2 {
-        let mut driver = bench.device.queue_driver(Flow::Capture);
-        let started = bench.queue.session(&bench.memory, &mut *driver).streamon();
-        assert_eq!(started, Err(Error::Driver(DriverError(32))));
+        let refused = Err(Error::Driver(DriverError(32)));
+        assert_eq!(bench.try_start(), refused);
     }
     let failure = bench.device.take_failure().expect("no link is enabled");
     assert!(failure.is_asked_for(), "{failure}");

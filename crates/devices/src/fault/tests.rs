@@ -1,33 +1,21 @@
 //! Tests faults of a camera's frames, and the disturbances of its source.
 
 use super::*;
-use crate::tests::bench::{Bench, place};
+use crate::disturb::RESIZED;
+use crate::tests::bench::{Bench, place, schedule};
 use crate::{Device, Signal};
 use vb3_picture::{Background, Picture, Size, render};
-use vb3_v4l2::{DriverEvent, Format, VideoDriver as _, pixfmt};
+use vb3_v4l2::{Format, VideoDriver as _, pixfmt};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 const BUFFERS: u32 = 6;
 /// Bytes of a frame.
 const BYTES: usize = 16 * 8 * 2;
-const RESIZED: DriverEvent = DriverEvent::SourceChange {
-    port: 0,
-    changes: 1,
-};
 
 /// Returns a streaming camera of 16x8 pictures at 100 frames per second, with faults at these frames.
 fn camera(options: &str, faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
-    let schedule = FaultSchedule::default();
-    for (step, (first, fault)) in (0..).zip(faults) {
-        schedule.add(FrameFaults {
-            step,
-            fault: *fault,
-            first: *first,
-            every: 1,
-            count: 1,
-        });
-    }
+    let schedule = schedule(faults);
     let spec = format!("camera,size=16x8,fps=100{options}");
     let spec = spec.parse().expect("a SPEC");
     let mut device = Device::new(&spec, &place()).expect("a camera");

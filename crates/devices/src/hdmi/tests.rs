@@ -1,6 +1,7 @@
 use super::*;
 use crate::camera::Camera;
 use crate::device::Outside as _;
+use crate::disturb::RESIZED;
 use crate::tests::bench::{Bench, BenchMemory, place};
 use crate::{Device, FaultSchedule};
 use vb3_picture::{Background, Picture, Size, render};
@@ -238,22 +239,18 @@ fn a_change_of_the_signal_has_events() {
         id: cid::DV_RX_POWER_PRESENT,
         value: ControlValue::Number(value),
     };
-    let changed = || DriverEvent::SourceChange {
-        port: 0,
-        changes: 1,
-    };
     let mut hdmi = disturbed("hdmi,size=800x600");
-    assert_eq!(change(&mut hdmi, "640x480p60"), [power(1), changed()]);
+    assert_eq!(change(&mut hdmi, "640x480p60"), [power(1), RESIZED]);
     assert_eq!(change(&mut hdmi, "640x480p60"), [power(1)]);
-    assert_eq!(change(&mut hdmi, "lost"), [power(0), changed()]);
-    assert_eq!(change(&mut hdmi, "out-of-range"), [power(1), changed()]);
+    assert_eq!(change(&mut hdmi, "lost"), [power(0), RESIZED]);
+    assert_eq!(change(&mut hdmi, "out-of-range"), [power(1), RESIZED]);
     assert!(hdmi.is_hdmi());
     let mut camera = disturbed("camera,size=16x8");
     assert!(!camera.is_hdmi());
-    assert_eq!(change(&mut camera, "lost"), [changed()]);
+    assert_eq!(change(&mut camera, "lost"), [RESIZED]);
     assert_eq!(camera.input_status(), 2);
     assert_eq!(change(&mut camera, "lost"), []);
-    assert_eq!(change(&mut camera, "back"), [changed()]);
+    assert_eq!(change(&mut camera, "back"), [RESIZED]);
     assert_eq!(camera.input_status(), 0);
 }
 
@@ -331,6 +328,7 @@ fn flags(names: &str) -> u32 {
         "V4L2_DV_FL_HAS_PICTURE_ASPECT" => HAS_ASPECT,
         "V4L2_DV_FL_HAS_CEA861_VIC" => HAS_VIC,
         "V4L2_DV_FL_HAS_HDMI_VIC" => HAS_HDMI_VIC,
+        // No mode has this flag.
         _ => 1 << 31,
     };
     names.split('|').map(|name| value(name.trim())).sum()

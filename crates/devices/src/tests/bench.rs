@@ -1,6 +1,6 @@
 //! A test bench: a queue with plain memory, a bus that can fail, and a clock that the test sets.
 
-use crate::HostSettings;
+use crate::{FaultSchedule, FrameFault, FrameFaults, HostSettings};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -25,6 +25,21 @@ pub(crate) fn place() -> HostSettings {
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
     }
+}
+
+/// Returns a schedule of faults, each for the frame with its number.
+pub(crate) fn schedule(faults: &[(u64, FrameFault)]) -> FaultSchedule {
+    let schedule = FaultSchedule::default();
+    for (step, (first, fault)) in (0..).zip(faults) {
+        schedule.add(FrameFaults {
+            step,
+            fault: *fault,
+            first: *first,
+            every: 1,
+            count: 1,
+        });
+    }
+    schedule
 }
 
 /// The value of untouched bytes.
@@ -454,11 +469,15 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
             .expect("the buffer can be queued");
     }
 
-    pub(crate) fn start(&mut self) {
+    /// Starts streaming. Returns the error of STREAMON.
+    pub(crate) fn try_start(&mut self) -> Result<(), Error> {
         self.queue
             .session(&self.memory, &mut *self.device.queue_driver(self.flow))
             .streamon()
-            .expect("streaming starts");
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.try_start().expect("streaming starts");
     }
 
     pub(crate) fn stop(&mut self) {

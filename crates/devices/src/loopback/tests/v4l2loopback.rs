@@ -42,8 +42,7 @@ fn set(link: &Link, settings: Settings) {
 fn sequence_counts_frames_of_all_writers() {
     let (mut writer, mut reader, _link) = files("");
     reader.queue(0);
-    let mut session = reader.queue.session(&reader.memory, &mut reader.device);
-    assert!(session.streamon().is_err(), "there is no writer");
+    assert!(reader.try_start().is_err(), "there is no writer");
     writer.start();
     (1..=5).for_each(|value| write(&mut writer, value, START));
     reader.start();

@@ -2,7 +2,8 @@
 
 use super::bench::{Bench, device};
 use crate::device::Outside;
-use crate::{Device, Failure, FaultSchedule, FrameFault, FrameFaults, Note};
+use crate::tests::bench::schedule;
+use crate::{Device, Failure, FaultSchedule, FrameFault, Note};
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
@@ -19,16 +20,7 @@ const BYTES: usize = 64 * 48 * 3 / 2;
 
 /// Makes a converter from NV12 to NV12 with these faults at these frames.
 fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
-    let schedule = FaultSchedule::default();
-    for (step, (first, fault)) in (0..).zip(faults) {
-        schedule.add(FrameFaults {
-            step,
-            fault: *fault,
-            first: *first,
-            every: 1,
-            count: 1,
-        });
-    }
+    let schedule = schedule(faults);
     let mut device = device("convert", Launch::in_thread(), Device::new);
     device.disturb(&schedule);
     let mut bench = Bench::new(device);
@@ -164,14 +156,7 @@ fn files_of_one_device_count_its_frames_together() {
 
 #[test]
 fn end_of_stream_comes_with_the_last_frame() {
-    let schedule = FaultSchedule::default();
-    schedule.add(FrameFaults {
-        step: 0,
-        fault: FrameFault::Late { by_ns: 500 },
-        first: 0,
-        every: 1,
-        count: 1,
-    });
+    let schedule = schedule(&[(0, FrameFault::Late { by_ns: 500 })]);
     let mut device = device("jpegenc", Launch::in_thread(), Device::new);
     device.disturb(&schedule);
     let mut bench: Bench<Device<u32>> = Bench::new(device);

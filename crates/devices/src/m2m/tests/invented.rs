@@ -1,10 +1,12 @@
 //! Tests decoders and encoders with invented codecs, which do what their input says.
 
 use super::bench::{Bench, device};
+use super::{SIZE, flat_picture};
 use crate::device::Outside as _;
+use crate::disturb::RESIZED;
 use crate::tests::bench::FILLER;
 use crate::{Decoder, Encoder};
-use vb3_codec::{Codec, Config, Field, Kind, Launch, Out, Planes, Stop, StreamFormat};
+use vb3_codec::{Codec, Config, Kind, Launch, Out, Planes, Stop, StreamFormat};
 use vb3_queue::{BufferInfo, Error};
 use vb3_v4l2::{
     Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
@@ -23,18 +25,16 @@ const TWICE: u8 = 0xeb;
 /// Damaged input that is reported twice.
 const CORRUPT_TWICE: u8 = 0xea;
 
-const SIZE: (u32, u32) = (32, 16);
 /// The part of the coded picture that is shown.
 const VISIBLE: Rect = Rect::new(2, 4, SIZE.0, SIZE.1);
 
-/// The field says whether the format was announced.
+/// Decodes each piece to a picture of one luma. The field says whether the format was announced.
 struct Pieces(bool);
 
 impl Codec for Pieces {
     fn configure(&mut self, _: Config) {}
 
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
-        let (width, height) = SIZE;
         let luma = match data.first() {
             Some(&UNSUPPORTED) => return out.unsupported(tag, "an unknown profile"),
             Some(&CORRUPT) => return out.corrupt(tag, "a broken slice"),
@@ -49,14 +49,7 @@ impl Codec for Pieces {
             (format.visible.width, format.visible.height) = SIZE;
             out.format(&format)?;
         }
-        let (y, chroma) = (vec![luma; 32 * 16], vec![128; 16 * 8]);
-        let picture = Planes {
-            width,
-            height,
-            data: [&y, &chroma, &chroma],
-            strides: [32, 16, 16],
-        };
-        out.picture(tag, false, &picture, Field::Progressive)
+        flat_picture(tag, luma, out)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
@@ -81,10 +74,7 @@ fn said(info: &BufferInfo) -> (u64, bool, bool) {
 }
 
 fn has_format(bench: &Bench<Decoder<u32>>) -> bool {
-    bench
-        .events
-        .iter()
-        .any(|event| matches!(event, DriverEvent::SourceChange { .. }))
+    bench.events.contains(&RESIZED)
 }
 
 /// Starts CAPTURE with buffers of the announced format.
@@ -109,22 +99,20 @@ fn an_undecodable_picture_uses_a_buffer_of_its_format() {
     assert_eq!(bench.device.statistics().dropped, 1);
     let failure = bench.device.failure().expect("a sentence").to_string();
     assert!(failure.contains("an unknown profile"), "{failure}");
-    for (index, byte, dropped) in [(0, UNSUPPORTED, 2), (1, CORRUPT, 3), (0, 9, 3)] {
+    for (index, byte) in [(0, UNSUPPORTED), (1, CORRUPT), (0, 9)] {
         bench.take(Flow::Output);
         bench.send(index, &[&[byte]], u64::from(byte));
-        if byte == CORRUPT {
-            continue;
+        if byte != CORRUPT {
+            let (info, _) = bench.receive();
+            assert_eq!(said(&info), (byte.into(), byte == UNSUPPORTED, false));
+            bench.queue_empty(info.index);
         }
-        let (info, _) = bench.receive();
-        assert_eq!(said(&info), (byte.into(), byte == UNSUPPORTED, false));
-        assert!(bench.device.statistics().dropped >= dropped - 1);
-        bench.queue_empty(info.index);
     }
     assert_eq!(bench.device.statistics().dropped, 3);
 }
 
 #[test]
-fn a_dead_codec_returns_all_buffers() {
+fn a_dead_decoder_breaks_its_queues() {
     let mut bench = decoder();
     bench.make(Flow::Output, 2);
     bench.start(Flow::Output);

@@ -12,11 +12,26 @@ mod stateless;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
-use vb3_codec::{Chroma, Event, Job, Kind, Launch, Worker};
+use vb3_codec::{Chroma, Event, Field, Job, Kind, Launch, Out, Planes, Stop, Worker};
 use vb3_v4l2::{Format, pixfmt};
 
 /// Value of the bytes between the lines of a picture, which must not be read.
 const PADDING: u8 = 0xee;
+
+/// The size of the pictures of invented codecs.
+const SIZE: (u32, u32) = (32, 16);
+
+/// Sends a picture of one luma and without colour, as an invented codec.
+fn flat_picture(tag: u64, luma: u8, out: &mut Out) -> Result<(), Stop> {
+    let (y, chroma) = ([luma; 32 * 16], [128; 16 * 8]);
+    let picture = Planes {
+        width: SIZE.0,
+        height: SIZE.1,
+        data: [&y, &chroma, &chroma],
+        strides: [32, 16, 16],
+    };
+    out.picture(tag, false, &picture, Field::Progressive)
+}
 
 /// An I420 picture.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,16 +1,16 @@
 //! Tests the stateless decoder with an invented codec, whose slices say what the picture is.
 
 use super::bench::{Bench, device};
+use super::{SIZE, flat_picture};
 use crate::RequestReader;
 use crate::device::Outside as _;
 use crate::m2m::StatelessDecoder;
 use std::mem::{offset_of, size_of};
-use vb3_codec::{Codec, Config, Field, Kind, Launch, Out, Planes, Stop, StreamFormat};
+use vb3_codec::{Codec, Config, Kind, Launch, Out, Stop, StreamFormat};
 use vb3_queue::BufferInfo;
 use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps, v4l2_ctrl_hevc_sps as HevcSps};
 use vb3_v4l2::{CompoundType, ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
 
-const SIZE: (u32, u32) = (32, 16);
 const BYTES: usize = 32 * 16 * 3 / 2;
 
 /// Start code, the NAL unit's type, and a slice header. A byte of the picture's luma follows.
@@ -39,14 +39,7 @@ impl Codec for Slices {
             // A flush may have ended the announcement.
             self.0 = true;
         }
-        let (y, chroma) = (vec![luma; 32 * 16], vec![128; 16 * 8]);
-        let picture = Planes {
-            width,
-            height,
-            data: [&y, &chroma, &chroma],
-            strides: [32, 16, 16],
-        };
-        out.picture(tag, false, &picture, Field::Progressive)
+        flat_picture(tag, luma, out)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
