@@ -22,7 +22,7 @@ fn set(device: &mut Device<u32>, id: u32, value: i64) -> Result<(), DriverError>
 
 #[test]
 fn controls_reach_the_device_or_its_faults() {
-    let mut bench = Bench::new(device("camera,size=16x8,inject=on"), 2);
+    let mut bench = Bench::new(device("camera,size=160x120,inject=on"), 2);
     let controls = bench.device.controls();
     let of = |name: &str| controls.iter().find(|control| control.name == name);
     let press = |device: &mut Device<u32>, name| set(device, of(name).expect(name).id, 0);
@@ -55,7 +55,7 @@ fn controls_reach_the_device_or_its_faults() {
         vflip: true,
         ..Picture::default()
     };
-    let size = Size::nearest(16, 8);
+    let size = Size::nearest(160, 120);
     let wanted = render(&pixfmt::YUYV, size, 0, Background::Bars, &changed);
     assert!(bench.plane(0, 0).starts_with(wanted.bytes()));
     bench.take().expect("a frame");

@@ -382,7 +382,8 @@ fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
 #[test]
 fn a_sensors_controls_change_its_pictures() {
     use vb3_picture::{Background, Picture, render};
-    let size = (64, 32);
+    // In a smaller picture, the bars look the same upside down.
+    let size = (160, 120);
     let pictures = |ids: &[(u32, i64)]| {
         let graph = MediaGraph::new(&VIMC);
         ids.iter()
@@ -433,6 +434,8 @@ fn a_sensors_controls_change_its_pictures() {
     ] {
         let wanted = rendered(Background::Bars, &picture);
         assert!(pictures(&ids) == wanted.bytes(), "{picture:?}");
+        let plain = rendered(Background::Bars, &bars);
+        assert!(wanted.bytes() != plain.bytes(), "{picture:?}");
     }
     for (index, background) in [
         (0, Background::Bars),
