@@ -98,7 +98,7 @@ impl Listener {
 
     fn ioctl<T>(&self, request: Opcode, arg: &mut T) -> Result<i32, Errno> {
         // SAFETY: every request here contains the size of the structure that its callers pass.
-        raw::check(unsafe {
+        until_uninterrupted(|| unsafe {
             libc::ioctl(self.0.as_raw_fd(), request.into(), core::ptr::from_mut(arg))
         })
     }
@@ -122,7 +122,7 @@ impl Listener {
     }
 
     /// Receives the oldest new call. Blocks if there is none. Returns ENOENT if the calling thread was killed
-    /// meanwhile, and EINTR for a signal.
+    /// meanwhile.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
         // SAFETY: a structure of plain integers.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
@@ -192,5 +192,40 @@ impl Listener {
             },
         };
         self.ioctl(ADDFD, &mut add)
+    }
+}
+
+/// Repeats a call until no signal interrupts it. If another thread uses the listener, a signal to the supervisor can
+/// interrupt even an answer. Without the repetition, the program would wait for its answer for ever.
+///
+/// Source: Linux 7.2 kernel/seccomp.c `seccomp_notify_send`.
+fn until_uninterrupted(mut call: impl FnMut() -> i32) -> Result<i32, Errno> {
+    loop {
+        match raw::check(call()) {
+            Err(Errno(libc::EINTR)) => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_lose_no_answer() {
+        let fails_with = |errno| {
+            // SAFETY: the calling thread's errno.
+            unsafe { *libc::__errno_location() = errno };
+            -1
+        };
+        let mut left = 3;
+        let done = until_uninterrupted(|| {
+            left -= 1;
+            if left > 0 { fails_with(libc::EINTR) } else { 7 }
+        });
+        assert_eq!((done, left), (Ok(7), 0));
+        let failed = until_uninterrupted(|| fails_with(libc::ENOENT));
+        assert_eq!(failed, Err(Errno(libc::ENOENT)));
     }
 }

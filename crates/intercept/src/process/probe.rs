@@ -182,20 +182,15 @@ impl Powers {
     }
 }
 
-/// Receives the child's call. Continues after signals.
+/// Receives the child's call. Waits for it again after a signal.
 fn call_of(child: &Child<'_>) -> Result<Notif, Errno> {
     let until = Instant::now() + CALL_TIMEOUT;
-    loop {
-        let received = match child.listener.look(Some(CALL_TIMEOUT)) {
-            0 => Err(Errno(libc::EINTR)),
-            _ => child.listener.recv(),
-        };
-        match received {
-            Err(Errno(libc::EINTR)) if Instant::now() < until => {}
-            Err(Errno(libc::EINTR)) => return Err(Errno(libc::ETIMEDOUT)),
-            received => return received,
+    while child.listener.look(Some(CALL_TIMEOUT)) == 0 {
+        if Instant::now() >= until {
+            return Err(Errno(libc::ETIMEDOUT));
         }
     }
+    child.listener.recv()
 }
 
 #[cfg(test)]
