@@ -13,6 +13,7 @@ use vb3_v4l2::{PixelFormat, pixfmt};
 struct Readme;
 
 pub mod convert;
+pub mod mosaic;
 
 mod cell;
 mod color;

@@ -5,8 +5,7 @@
 use super::Scene;
 use super::vimc::{MEAN_WINDOW, TEST_PATTERN};
 use std::ops::Range;
-use vb3_picture::{Background, Frame, Pattern, Picture, Size};
-use vb3_v4l2::pixfmt::Sample;
+use vb3_picture::{Background, Frame, Pattern, Picture, Size, mosaic};
 use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
 
 /// A scaler's settings: the part of its input that it uses, and the size of its output.
@@ -41,39 +40,10 @@ pub(super) struct Chain {
     output: &'static PixelFormat,
     width: u32,
     pattern: Pattern,
-    /// The colour of the whole picture, if the sensor's test pattern has only one.
-    solid: Option<[u8; 3]>,
+    /// The whole picture, if the sensor's test pattern has only one colour.
+    solid: Option<Frame>,
     /// How many pixels on each side of a pixel the debayer averages.
     window: u32,
-}
-
-fn is_mosaic(pixel: &PixelFormat) -> bool {
-    pixel.components.iter().any(|plane| plane.cell.len() > 1)
-}
-
-/// Returns the smallest repeated part of a format's first component: its lines of samples.
-fn cell(pixel: &PixelFormat) -> &'static [&'static [Sample]] {
-    let first = pixel.components.first();
-    first.map_or(&[], |plane| plane.cell)
-}
-
-/// Returns the colour that a mosaic has at a pixel.
-pub(super) fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
-    // CAST: `y & 1` is one bit.
-    let line = cell(mosaic)
-        .get((y & 1) as usize)
-        .copied()
-        .unwrap_or_default();
-    line.get((x & 1) as usize).copied().unwrap_or(Sample::G)
-}
-
-/// Returns the index of a colour in an RGB pixel.
-pub(super) const fn channel(sample: Sample) -> usize {
-    match sample {
-        Sample::R => 0,
-        Sample::B => 2,
-        _ => 1,
-    }
 }
 
 impl Chain {
@@ -87,7 +57,7 @@ impl Chain {
         let mut chain = Self {
             sensor,
             size: Size::nearest(format.width, format.height),
-            mosaic: is_mosaic(sensed).then_some(sensed),
+            mosaic: mosaic::is_mosaic(sensed).then_some(sensed),
             debayer: None,
             scaling: None,
             output: pixfmt::lookup(vb3_v4l2::FourCc(node.code))?,
@@ -114,19 +84,6 @@ impl Chain {
         Some(chain)
     }
 
-    /// Appends the bytes of a mosaic's sample, widened to the output's number of bits.
-    fn push_raw(&self, value: u8, out: &mut Vec<u8>) {
-        let wide = u16::from(value);
-        match self.output.bits {
-            8 => out.push(value),
-            bits => {
-                let extra = bits - 8;
-                let deep = wide << extra | wide >> (8 - extra);
-                out.extend(deep.to_le_bytes());
-            }
-        }
-    }
-
     /// Returns the sensor's pixel that a pixel of the video node shows.
     const fn source(&self, x: u32, y: u32) -> (u32, u32) {
         match &self.scaling {
@@ -135,59 +92,18 @@ impl Chain {
         }
     }
 
-    /// Returns the colours of a line of the sensor, debayered if the chain has a debayer.
-    fn row(&self, y: u32) -> Vec<[u8; 3]> {
-        match (self.mosaic, self.debayer) {
-            (Some(mosaic), Some(_)) => self.debayered(mosaic, y),
-            _ => (0..self.size.width()).map(|x| self.seen(x, y)).collect(),
-        }
+    /// Returns the picture that the sensor sees.
+    fn seen(&self) -> &Frame {
+        self.solid.as_ref().unwrap_or_else(|| self.pattern.last())
     }
+}
 
-    /// Returns the colour of the light at a pixel of the sensor.
-    fn seen(&self, x: u32, y: u32) -> [u8; 3] {
-        if let Some(solid) = self.solid {
-            return solid;
-        }
-        let frame: &Frame = self.pattern.last();
-        // CAST: widening, on every target there is.
-        let at = (y as usize * frame.size().width() as usize + x as usize) * 3;
-        let color = frame.bytes().get(at..).and_then(|rest| rest.first_chunk());
-        color.copied().unwrap_or_default()
-    }
-
-    /// Debayers a line: each colour of a pixel is the mean of the mosaic's samples in the window around the
-    /// pixel.
-    fn debayered(&self, mosaic: &PixelFormat, y: u32) -> Vec<[u8; 3]> {
-        let (width, height) = (self.size.width(), self.size.height());
-        let around = |at: u32, len: u32| {
-            at.saturating_sub(self.window)..at.saturating_add(self.window + 1).min(len)
-        };
-        // By colour: sum and count of the samples left of a column. `before` has these for every column.
-        let mut all = [(0_u32, 0_u32); 3];
-        let mut before = vec![all];
-        for x in 0..width {
-            for line in around(y, height) {
-                let channel = channel(sample_at(mosaic, x, line));
-                let (sum, count) = &mut all[channel];
-                *sum += u32::from(self.seen(x, line)[channel]);
-                *count += 1;
-            }
-            before.push(all);
-        }
-        // CAST: widening, on every target there is.
-        let sums = |x: u32| before.get(x as usize).copied().unwrap_or_default();
-        let pixels = (0..width).map(|x| {
-            let columns = around(x, width);
-            let (first, last) = (sums(columns.start), sums(columns.end));
-            [0, 1, 2].map(|channel| {
-                let (sum, count) = last[channel];
-                let (sum, count) = (sum - first[channel].0, count - first[channel].1);
-                // CAST: a mean of bytes is a byte.
-                (sum / count.max(1)) as u8
-            })
-        });
-        pixels.collect()
-    }
+/// Makes a picture of one colour.
+fn plain(size: Size, color: [u8; 3]) -> Frame {
+    let mut frame = Frame::new(&pixfmt::RGB24, size);
+    let (pixels, _) = frame.bytes_mut().as_chunks_mut();
+    pixels.fill(color);
+    frame
 }
 
 impl Scene for Chain {
@@ -213,7 +129,7 @@ impl Scene for Chain {
             20 => (None, Background::Ramp),
             _ => (None, Background::Bars),
         };
-        self.solid = solid;
+        self.solid = solid.map(|color| plain(self.size, color));
         let window = self
             .debayer
             .and_then(|entity| graph.control(entity, MEAN_WINDOW));
@@ -234,28 +150,24 @@ impl Scene for Chain {
     }
 
     fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
-        let cell = cell(self.output);
+        let frame = self.seen();
+        if mosaic::is_mosaic(self.output) {
+            return lines.for_each(|y| {
+                mosaic::append_mosaic(frame, self.output, (self.width, y), out);
+            });
+        }
+        let columns: Vec<u32> = (0..self.width).map(|x| self.source(x, 0).0).collect();
         for y in lines {
-            // A mosaic's cell has two lines. CAST: the remainder is at most 2.
-            let line = cell.get((y % cell.len().max(1) as u32) as usize);
-            let line = line.copied().unwrap_or_default();
-            if is_mosaic(self.output) {
-                for x in 0..self.width {
-                    let color = self.seen(x, y);
-                    self.push_raw(color[channel(sample_at(self.output, x, y))], out);
-                }
-                continue;
-            }
-            let row = self.row(self.source(0, y).1);
-            for x in 0..self.width {
-                // CAST: widening, on every target there is.
-                let color = row.get(self.source(x, y).0 as usize).copied();
-                let color = color.unwrap_or_default();
-                out.extend(line.iter().map(|sample| match sample {
-                    Sample::X => 255,
-                    sample => color[channel(*sample)],
-                }));
-            }
+            let samples = mosaic::samples_of_line(self.output, y);
+            let y = self.source(0, y).1;
+            let debayered = match (self.mosaic, self.debayer) {
+                (Some(mosaic), Some(_)) => Some(mosaic::debayered(frame, mosaic, self.window, y)),
+                _ => None,
+            };
+            let line = debayered
+                .as_deref()
+                .unwrap_or_else(|| mosaic::line_of(frame, y));
+            mosaic::append_pixels(line, &columns, samples, out);
         }
     }
 }

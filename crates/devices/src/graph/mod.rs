@@ -32,7 +32,7 @@ use vb3_v4l2::{
 /// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
 const INTERVAL: Fraction = Fraction::new(1, 60);
 /// Maximum number of the sensor's samples that one tick reads.
-const SAMPLES_PER_TICK: u32 = 128 << 10;
+const SAMPLES_PER_TICK: u32 = 16 << 10;
 
 /// Returns the pixel formats that a topology's video nodes support.
 pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {

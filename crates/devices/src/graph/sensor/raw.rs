@@ -2,9 +2,8 @@
 
 use super::{Setting, WHITE_NS};
 use crate::graph::Scene;
-use crate::graph::develop::{channel, sample_at};
 use std::ops::Range;
-use vb3_picture::{Pattern, Picture, Size};
+use vb3_picture::{Pattern, Picture, Size, mosaic};
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 
 /// How the sensor responds to white light: red, green, blue. Green is strongest, as with most sensors.
@@ -137,27 +136,29 @@ impl Raw {
         })
     }
 
-    /// Returns the raw sample at a pixel of the array, with noise.
-    fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
-        if let Some(pattern) = self.test_pattern {
-            return self.test_sample(pattern, x, y, state);
-        }
-        let channel = channel(sample_at(self.mosaic, x, y));
+    /// Appends the raw samples of a line of the array, with noise.
+    fn read_light(&self, y: u32, state: &mut u32, line: &mut Vec<u16>) {
+        let channels = mosaic::channels_of_line(self.mosaic, y);
         let y = u64::from(y) * u64::from(self.size.height()) / u64::from(self.height.max(1));
-        // CAST: widening, on every target there is.
-        let at = (y as usize * self.size.width() as usize + x as usize) * 3 + channel;
-        let seen = self.pattern.last().bytes().get(at).copied();
-        let value = self.levels[channel][usize::from(seen.unwrap_or_default())];
-        // Noise grows with light.
-        let grain = noise(state) * (256 + i32::from(value - self.sensor.black.min(value))) / 256;
-        let noisy = i32::from(value) + grain;
-        // CAST: `clamp` keeps it within ten bits.
-        noisy.clamp(0, FULL.into()) as u16
+        let seen = mosaic::line_of(self.pattern.last(), u32::try_from(y).unwrap_or(u32::MAX));
+        let black = self.sensor.black;
+        line.extend(
+            seen.iter()
+                .zip(channels.into_iter().cycle())
+                .map(|(pixel, channel)| {
+                    let value = self.levels[channel][usize::from(pixel[channel])];
+                    // Noise grows with light.
+                    let grain = noise(state) * (256 + i32::from(value - black.min(value))) / 256;
+                    // CAST: `clamp` keeps it within ten bits.
+                    (i32::from(value) + grain).clamp(0, FULL.into()) as u16
+                }),
+        );
     }
 
     /// Returns the sample of the test pattern at a pixel of the array.
     fn test_sample(&self, pattern: TestPattern, x: u32, y: u32, state: &mut u32) -> u16 {
-        let channel = channel(sample_at(self.mosaic, x, y));
+        let channels = mosaic::channels_of_line(self.mosaic, y);
+        let channel = channels[(x % 2) as usize];
         let of = |color: u32| {
             // CAST: below eight.
             let value = u16::from(BARS[(color % 8) as usize][channel]);
@@ -179,8 +180,7 @@ impl Raw {
                 (*state >> 22) as u16
             }
             TestPattern::Solid => {
-                let of_blue_line =
-                    channel == 1 && self::channel(sample_at(self.mosaic, x ^ 1, y)) == 2;
+                let of_blue_line = channel == 1 && channels.contains(&2);
                 self.solid[channel + 2 * usize::from(of_blue_line)]
             }
         }
@@ -208,7 +208,13 @@ impl Raw {
             _ => (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761),
         };
         line.clear();
-        line.extend((0..self.size.width()).map(|x| self.sample(x, y, &mut state)));
+        match self.test_pattern {
+            None => self.read_light(y, &mut state, line),
+            Some(pattern) => {
+                let columns = 0..self.size.width();
+                line.extend(columns.map(|x| self.test_sample(pattern, x, y, &mut state)));
+            }
+        }
         if self.flips.horizontal {
             line.reverse();
         }
