@@ -3,6 +3,7 @@
 use crate::surroundings::command;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -275,10 +276,11 @@ fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32,
             break status;
         }
         if start.elapsed() > patience {
+            let waits = waits_below(child.id());
             let _ = child.kill();
             let _ = child.wait();
             panic!(
-                "not ended after {patience:?}: {command:?}\nstdout: {}\nstderr: {}",
+                "not ended after {patience:?}: {command:?}\nstdout: {}\nstderr: {}\n{waits}",
                 text("stdout"),
                 text("stderr")
             );
@@ -287,6 +289,53 @@ fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32,
         std::thread::sleep(Duration::from_millis(5));
     };
     (status.code().unwrap_or(-1), text("stdout"), text("stderr"))
+}
+
+/// Lists the threads of a process and of its descendants: state, the kernel's function that waits, system call.
+fn waits_below(pid: u32) -> String {
+    let mut list = String::new();
+    let mut pids = vec![pid];
+    while let Some(pid) = pids.pop() {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            let children = read("children");
+            let children = children.split_whitespace();
+            pids.extend(children.filter_map(|child| child.parse::<u32>().ok()));
+            let (stat, call) = (read("stat"), read("syscall"));
+            let state = stat
+                .rsplit(')')
+                .next()
+                .and_then(|rest| rest.split_whitespace().next());
+            let _ = writeln!(
+                list,
+                "process {pid}, thread {} {:?}: {} in {:?}, call {}",
+                task.file_name().display(),
+                read("comm").trim_end(),
+                state.unwrap_or("gone"),
+                read("wchan"),
+                call.trim_end()
+            );
+        }
+    }
+    list
+}
+
+#[test]
+fn waits_of_a_commands_children_are_listed() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat; true"]).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    let start = Instant::now();
+    while !waits_below(shell.id()).contains("\"cat\": S in \"") {
+        assert!(start.elapsed() < COMMAND_TIMEOUT, "cat does not read");
+        std::thread::yield_now();
+    }
+    // The end of its input ends cat, and then the shell.
+    assert!(shell.wait().unwrap().success());
 }
 
 impl RunOutput {
