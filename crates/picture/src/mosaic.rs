@@ -48,8 +48,8 @@ pub fn line_of(frame: &Frame, y: u32) -> &[[u8; 3]] {
     pixels.get(y * width..(y + 1) * width).unwrap_or_default()
 }
 
-/// Appends line `y` of an RGB24 picture as `width` samples of a mosaic: one byte each, or two (little endian) with
-/// `mosaic.bits` bits. Pixels outside the picture are black.
+/// Appends line `y` of an RGB24 picture as `width` samples of a mosaic that is not packed: one byte each, or two
+/// (little endian) if `mosaic.bits` is 9 to 16. Pixels outside the picture are black.
 pub fn append_mosaic(
     frame: &Frame,
     mosaic: &PixelFormat,
@@ -76,8 +76,10 @@ pub fn append_mosaic(
 #[must_use]
 pub fn debayered(frame: &Frame, mosaic: &PixelFormat, window: u32, y: u32) -> Vec<[u8; 3]> {
     let (width, height) = (frame.size().width(), frame.size().height());
-    let around =
-        |at: u32, len: u32| at.saturating_sub(window)..at.saturating_add(window + 1).min(len);
+    let around = |at: u32, len: u32| {
+        let (first, last) = (at.saturating_sub(window), at.saturating_add(window));
+        first..last.saturating_add(1).min(len)
+    };
     let lines =
         around(y, height).map(|line| (line_of(frame, line), channels_of_line(mosaic, line)));
     let lines: Vec<_> = lines.collect();
@@ -109,8 +111,8 @@ pub fn debayered(frame: &Frame, mosaic: &PixelFormat, window: u32, y: u32) -> Ve
     pixels.collect()
 }
 
-/// Appends pixels of an RGB line in a format without chroma: for each of `columns`, that pixel's `samples`.
-/// [`Sample::X`] becomes 255. Columns outside the line are black.
+/// Appends pixels of a line in an RGB format: for each of `columns`, the `samples` of the pixel there.
+/// [`Sample::X`] becomes 255. Pixels outside the line are black.
 pub fn append_pixels(line: &[[u8; 3]], columns: &[u32], samples: &[Sample], out: &mut Vec<u8>) {
     for &x in columns {
         // CAST: widening, on every target there is.

@@ -121,8 +121,9 @@ fn a_watcher_prints_the_frames_of_a_stream() {
     if lacks("v4l2-ctl") {
         return;
     }
+    // In real time, frames without a buffer are lost, and the sequence has gaps.
     let outcome = shell(
-        camera("real"),
+        camera("virtual"),
         "v4l2-ctl --stream-mmap >/dev/null 2>&1 &
          $VB3 ctl watch frame --device video0 --count 3; $VB3 ctl --json watch --count 1; kill $!",
     );

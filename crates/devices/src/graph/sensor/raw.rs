@@ -142,17 +142,13 @@ impl Raw {
         let y = u64::from(y) * u64::from(self.size.height()) / u64::from(self.height.max(1));
         let seen = mosaic::line_of(self.pattern.last(), u32::try_from(y).unwrap_or(u32::MAX));
         let black = self.sensor.black;
-        line.extend(
-            seen.iter()
-                .zip(channels.into_iter().cycle())
-                .map(|(pixel, channel)| {
-                    let value = self.levels[channel][usize::from(pixel[channel])];
-                    // Noise grows with light.
-                    let grain = noise(state) * (256 + i32::from(value - black.min(value))) / 256;
-                    // CAST: `clamp` keeps it within ten bits.
-                    (i32::from(value) + grain).clamp(0, FULL.into()) as u16
-                }),
-        );
+        for (pixel, channel) in seen.iter().zip(channels.into_iter().cycle()) {
+            let value = self.levels[channel][usize::from(pixel[channel])];
+            // Noise grows with light.
+            let grain = noise(state) * (256 + i32::from(value - black.min(value))) / 256;
+            // CAST: `clamp` keeps it within ten bits.
+            line.push((i32::from(value) + grain).clamp(0, FULL.into()) as u16);
+        }
     }
 
     /// Returns the sample of the test pattern at a pixel of the array.
