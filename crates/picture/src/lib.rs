@@ -1,7 +1,8 @@
 //! Pictures in memory: sample layouts, colours, conversion and scaling, and the test pattern.
 //!
 //! A [`Frame`] is a picture with its own memory. [`convert`] converts a picture to another format and size.
-//! [`render`] paints the test pattern, whose frames show their numbers. Nothing here knows devices or queues.
+//! [`mosaic`] makes the lines that image sensors send. [`render`] paints the test pattern, whose frames show their
+//! numbers. Nothing here knows devices or queues.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;

@@ -1,18 +1,11 @@
-//! Pictures and the mosaics of image sensors, whose pixels have one colour each.
+//! Lines of RGB pictures, and of the mosaics that image sensors send: each pixel has one colour.
 
 use crate::Frame;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
 
-/// Returns whether each pixel of a format has only one colour, which depends on the pixel's line.
-#[must_use]
-pub fn is_mosaic(format: &PixelFormat) -> bool {
-    format.components.iter().any(|plane| plane.cell.len() > 1)
-}
-
 /// Returns the samples of a line of a format's first component.
-#[must_use]
-pub fn samples_of_line(format: &PixelFormat, y: u32) -> &'static [Sample] {
+fn samples_of_line(format: &PixelFormat, y: u32) -> &'static [Sample] {
     let cell = format
         .components
         .first()
@@ -23,8 +16,7 @@ pub fn samples_of_line(format: &PixelFormat, y: u32) -> &'static [Sample] {
 }
 
 /// Returns the index of a sample in an RGB pixel. Samples without a colour count as green.
-#[must_use]
-pub const fn channel(sample: Sample) -> usize {
+const fn channel(sample: Sample) -> usize {
     match sample {
         Sample::R => 0,
         Sample::B => 2,
@@ -32,7 +24,7 @@ pub const fn channel(sample: Sample) -> usize {
     }
 }
 
-/// Returns the indexes in an RGB pixel of a mosaic's even and odd pixels in a line.
+/// Returns which colour (0 red, 1 green, 2 blue) a mosaic's line has in even and in odd columns.
 #[must_use]
 pub fn channels_of_line(mosaic: &PixelFormat, y: u32) -> [usize; 2] {
     let line = samples_of_line(mosaic, y);
@@ -111,9 +103,10 @@ pub fn debayered(frame: &Frame, mosaic: &PixelFormat, window: u32, y: u32) -> Ve
     pixels.collect()
 }
 
-/// Appends pixels of a line in an RGB format: for each of `columns`, the `samples` of the pixel there.
-/// [`Sample::X`] becomes 255. Pixels outside the line are black.
-pub fn append_pixels(line: &[[u8; 3]], columns: &[u32], samples: &[Sample], out: &mut Vec<u8>) {
+/// Appends pixels of a line in an RGB format: for each of `columns`, the pixel there. Padding becomes 255. Pixels
+/// outside the line are black.
+pub fn append_rgb(line: &[[u8; 3]], columns: &[u32], format: &PixelFormat, out: &mut Vec<u8>) {
+    let samples = samples_of_line(format, 0);
     for &x in columns {
         // CAST: widening, on every target there is.
         let color = line.get(x as usize).copied().unwrap_or_default();

@@ -27,11 +27,6 @@ fn formats() -> impl Iterator<Item = &'static PixelFormat> {
     pixfmt::TABLE.iter().copied().filter(single)
 }
 
-/// Returns whether a format's cells are those of a sensor's mosaic.
-fn is_mosaic(format: &PixelFormat) -> bool {
-    format.components.iter().any(|plane| plane.cell.len() > 1)
-}
-
 /// Makes a picture in which neighbouring bytes always differ.
 fn scrambled(layout: &'static PixelFormat, size: Size) -> Frame {
     let bytes = (0..crate::bytes(layout, size))
@@ -184,7 +179,7 @@ fn restoring_brings_back_one_rectangle() {
 #[test]
 fn flips_put_every_pixel_where_it_belongs() {
     let size = Size::nearest(8, 4);
-    for layout in formats().filter(|format| !is_mosaic(format)) {
+    for layout in formats().filter(|format| !format.is_mosaic()) {
         let original = scrambled(layout, size);
         for (horizontal, vertical) in [(true, false), (false, true), (true, true)] {
             let mut frame = original.clone();
@@ -344,7 +339,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
             .zip(rgb.bytes())
             .filter(|(a, b)| a.abs_diff(**b) > 3);
         let share = far.count() * 100 / seen.len();
-        let allowed = if is_mosaic(format) { 6 } else { 0 };
+        let allowed = if format.is_mosaic() { 6 } else { 0 };
         assert!(
             share <= allowed,
             "{format}: {share} % of all samples differ"

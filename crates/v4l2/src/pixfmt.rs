@@ -232,6 +232,12 @@ impl PixelFormat {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
     }
 
+    /// Returns whether this is a Bayer mosaic: each pixel has one colour, which depends on its column and line.
+    #[must_use]
+    pub fn is_mosaic(&self) -> bool {
+        self.has(Sample::R) && self.components.iter().any(|plane| plane.cell.len() > 1)
+    }
+
     /// Returns whether some plane contains such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {

@@ -57,7 +57,7 @@ impl Chain {
         let mut chain = Self {
             sensor,
             size: Size::nearest(format.width, format.height),
-            mosaic: mosaic::is_mosaic(sensed).then_some(sensed),
+            mosaic: sensed.is_mosaic().then_some(sensed),
             debayer: None,
             scaling: None,
             output: pixfmt::lookup(vb3_v4l2::FourCc(node.code))?,
@@ -129,16 +129,18 @@ impl Scene for Chain {
             20 => (None, Background::Ramp),
             _ => (None, Background::Bars),
         };
-        self.solid = solid.map(|color| plain(self.size, color));
         let window = self
             .debayer
             .and_then(|entity| graph.control(entity, MEAN_WINDOW));
         self.window = window
             .and_then(|size| u32::try_from(size / 2).ok())
             .unwrap_or(1);
-        self.pattern.set_background(background);
-        self.pattern
-            .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+        self.solid = solid.map(|color| plain(self.size, color));
+        if self.solid.is_none() {
+            self.pattern.set_background(background);
+            self.pattern
+                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+        }
     }
 
     fn samples(&self) -> u32 {
@@ -151,14 +153,13 @@ impl Scene for Chain {
 
     fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         let frame = self.seen();
-        if mosaic::is_mosaic(self.output) {
+        if self.output.is_mosaic() {
             return lines.for_each(|y| {
                 mosaic::append_mosaic(frame, self.output, (self.width, y), out);
             });
         }
         let columns: Vec<u32> = (0..self.width).map(|x| self.source(x, 0).0).collect();
         for y in lines {
-            let samples = mosaic::samples_of_line(self.output, y);
             let y = self.source(0, y).1;
             let debayered = match (self.mosaic, self.debayer) {
                 (Some(mosaic), Some(_)) => Some(mosaic::debayered(frame, mosaic, self.window, y)),
@@ -167,7 +168,7 @@ impl Scene for Chain {
             let line = debayered
                 .as_deref()
                 .unwrap_or_else(|| mosaic::line_of(frame, y));
-            mosaic::append_pixels(line, &columns, samples, out);
+            mosaic::append_rgb(line, &columns, self.output, out);
         }
     }
 }

@@ -487,19 +487,19 @@ fn video_nodes_come_first_and_are_numbered() {
 }
 
 /// Returns a vimc video node with two buffers, which streams.
-fn streaming() -> Bench<GraphNode<u32>> {
+fn streaming(size: (u32, u32)) -> Bench<GraphNode<u32>> {
     let spec: DeviceSpec = "vimc".parse().expect("a SPEC");
     let nodes = spec.nodes().expect("a graph");
     let is_raw = |node: &&DeviceSpec| node.graph().is_some_and(|(_, entity)| entity == RAW_0);
     let node = nodes.iter().find(is_raw).expect("a video node");
     let (graph, _) = node.graph().expect("a graph");
     for entity in [SENSOR_A, DEBAYER_A] {
-        set(graph, entity, RAW, (64, 32));
+        set(graph, entity, RAW, size);
     }
-    set(graph, SCALER, 0x100a, (64, 32));
-    set_video(graph, CAPTURE, &pixfmt::RGB24, (64, 32));
+    set(graph, SCALER, 0x100a, size);
+    set_video(graph, CAPTURE, &pixfmt::RGB24, size);
     let mut device = GraphNode::new(node, &place(), (graph, RAW_0)).expect("a device");
-    let format = Format::new(&pixfmt::SRGGB8, 64, 32).expect("a picture");
+    let format = Format::new(&pixfmt::SRGGB8, size.0, size.1).expect("a picture");
     let set = device.set_format(Flow::Capture, &format, false);
     assert!(set.is_ok(), "{set:?}");
     let mut bench = Bench::new(device, 2);
@@ -512,7 +512,7 @@ fn streaming() -> Bench<GraphNode<u32>> {
 fn frames_keep_their_times_unless_they_are_late() {
     const START: u64 = 1_000_000_000;
     const FRAME: u64 = 16_666_666;
-    let mut bench = streaming();
+    let mut bench = streaming((64, 32));
     assert_eq!(bench.device.next_tick(), Some(0));
     let mut due = START;
     // How late the tick of each frame is, and whether the next frame keeps its time.
@@ -548,9 +548,20 @@ fn frames_keep_their_times_unless_they_are_late() {
     assert_eq!(bench.device.next_tick(), None);
 }
 
+/// Calls of all programs wait for a tick.
+#[test]
+fn a_tick_renders_a_small_part_of_a_frame() {
+    let mut bench = streaming((640, 480));
+    let ticks = (1..100).find(|_| bench.tick(0) == 1);
+    assert!(
+        ticks.expect("a frame") > 640 * 480 / (16 << 10),
+        "{ticks:?}"
+    );
+}
+
 #[test]
 fn a_frame_is_finished_before_the_next_begins() {
-    let mut bench = streaming();
+    let mut bench = streaming((64, 32));
     assert_eq!((bench.tick(0), bench.device.has_begun()), (0, true));
     // The second frame is due already.
     let finished: Vec<usize> = (0..5).map(|_| bench.tick(40_000_000)).collect();

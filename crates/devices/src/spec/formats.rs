@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::sink::y4m_holds;
 use crate::surface::align_lines;
 use vb3_picture::Size;
-use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
+use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Planarity};
 
 impl DeviceSpec {
@@ -138,12 +138,8 @@ impl SinkSpec {
     /// formats cannot be recorded as y4m.
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
-        let mosaic = |format: &PixelFormat| {
-            let planes = format.components.iter();
-            format.has(Sample::R) && planes.map(|plane| plane.cell.len()).any(|lines| lines > 1)
-        };
         match self {
-            _ if format.is_compressed() || mosaic(format) => false,
+            _ if format.is_compressed() || format.is_mosaic() => false,
             Self::Y4m(_) => y4m_holds(format),
             Self::Null | Self::Raw(_) | Self::Png(_) => true,
         }

@@ -20,13 +20,8 @@ fn pixels_outside_a_picture_are_black() {
     append_mosaic(&frame, &pixfmt::SRGGB8, (2, 2), &mut out);
     assert_eq!(out, [104, 205, 106, 207, 0, 0, 0, 0]);
     out.clear();
-    append_pixels(
-        line_of(&frame, 0),
-        &[3, 4],
-        &[Sample::B, Sample::X],
-        &mut out,
-    );
-    assert_eq!(out, [203, 255, 0, 255]);
+    append_rgb(line_of(&frame, 0), &[3, 4], &pixfmt::XBGR32, &mut out);
+    assert_eq!(out, [203, 103, 3, 255, 0, 0, 0, 255]);
 }
 
 #[test]
