@@ -200,12 +200,8 @@ impl Listener {
 ///
 /// Source: Linux 7.2 kernel/seccomp.c `seccomp_notify_send`.
 fn until_uninterrupted(mut call: impl FnMut() -> i32) -> Result<i32, Errno> {
-    loop {
-        match raw::check(call()) {
-            Err(Errno(libc::EINTR)) => {}
-            done => return done,
-        }
-    }
+    let call = || raw::check(call()).map_err(|e| rustix::io::Errno::from_raw_os_error(e.0));
+    rustix::io::retry_on_intr(call).map_err(raw::err)
 }
 
 #[cfg(test)]

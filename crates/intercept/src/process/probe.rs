@@ -80,7 +80,7 @@ impl Powers {
         Self::each(Ok(()))
     }
 
-    /// Returns powers of which none but reading `/proc` was tried.
+    /// Returns powers that were not tried, except reading `/proc`.
     pub(crate) fn untried() -> Self {
         Self {
             proc: raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop),
@@ -182,7 +182,7 @@ impl Powers {
     }
 }
 
-/// Receives the child's call. Waits for it again after a signal.
+/// Receives the child's call. Continues to wait after a signal. Returns ETIMEDOUT if none comes.
 fn call_of(child: &Child<'_>) -> Result<Notif, Errno> {
     let until = Instant::now() + CALL_TIMEOUT;
     while child.listener.look(Some(CALL_TIMEOUT)) == 0 {
