@@ -386,7 +386,7 @@ pub(crate) struct Bench<D> {
     pub(crate) memory: BenchMemory,
     /// Events since the test last took them.
     pub(crate) events: Vec<DriverEvent>,
-    /// What the last tick said about the buffers' format.
+    /// Whether the last tick reported that the buffers no longer fit the source's format.
     pub(crate) outdated: bool,
 }
 

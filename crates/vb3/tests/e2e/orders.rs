@@ -301,7 +301,8 @@ fn orders_reach_calls_controls_and_the_clock() {
 }
 
 /// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much memory
-/// the run gained, and the first frame from which on the run had priority on its processor; -1 for never.
+/// the run gained, and the number of a frame. From this frame on, the stream ran before all other programs; -1 if
+/// this is not allowed.
 const HOSTILE: &str = r#"
 import json, os, random, socket, subprocess, sys
 random.seed(5)
