@@ -475,6 +475,33 @@ fn only_a_thread_in_one_long_wait_stalls() {
     });
 }
 
+/// A wait for a busy disk must not suppress the note about another call that waits for ever.
+#[test]
+fn each_kind_of_stalled_call_is_noted_once() {
+    loom::model(|| {
+        kernel::TID.set(2);
+        let pool = Pool::of_at_most(2);
+        assert!(matches!(pool.next(), Part::Receive(_)));
+        let notes = [1, 16, 1].map(|nr| {
+            pool.hand_over(8, Job::serve(Notif { nr, ..CALL }));
+            let Part::Work(work, _) = pool.next() else {
+                panic!("a job waits");
+            };
+            let mut notes = 0;
+            for _ in 0..4 {
+                let note = |note| {
+                    notes += usize::from(matches!(note, Note::Stalled { nr: of, .. } if of == nr));
+                    true
+                };
+                pool.look(false, |tid| tid, note);
+            }
+            pool.done(work);
+            notes
+        });
+        assert_eq!(notes, [1, 1, 0]);
+    });
+}
+
 /// For lack of CPU time, a call may be old when its thread begins to wait.
 #[test]
 fn a_short_wait_in_an_old_call_is_no_stall() {

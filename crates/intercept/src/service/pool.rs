@@ -157,7 +157,9 @@ struct Inner {
     /// The present jobs of former receivers, by their terms.
     left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
-    named: HashSet<u32>,
+    /// Processes and system calls that the user got notes about. A call that waited for a busy disk must not
+    /// suppress the note about another that waits for ever.
+    noted: HashSet<(u32, i64)>,
     /// Whether the user got the note that all threads stall.
     said_full: bool,
     /// The receiver's state at the last check that found a change, and the time of this check.
@@ -457,7 +459,7 @@ impl Inner {
             self.said_full = note(Note::NobodyServes { calls, pid, nr });
         }
         for &&At { pid, nr, .. } in &late {
-            if self.named.len() < 4096 && self.named.insert(pid) {
+            if self.noted.len() < 4096 && self.noted.insert((pid, nr)) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
                 // Jobs that have just begun are left out, since they may end immediately.
                 let stalled = late.iter().filter(|at| at.pid == pid).count();
