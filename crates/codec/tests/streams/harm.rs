@@ -27,10 +27,13 @@ fn death(data: &[u8]) -> String {
 }
 
 /// Returns a worker's process id, once it has one.
-fn pid_of(worker: &Worker) -> Pid {
+fn pid_of(worker: &mut Worker) -> Pid {
     loop {
         if let Some(pid) = worker.pid() {
             return Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        }
+        if let Some(vb3_codec::Event::Died { sentence }) = worker.poll() {
+            panic!("{sentence}");
         }
         std::thread::yield_now();
     }
@@ -169,7 +172,7 @@ fn killed_worker_with_jobs_is_noticed() {
     }
     let full = driven.worker.submit(Job::Decode { tag: 9, data: b"" });
     assert_eq!(full, Err(Refused::Full(MAX_IN_FLIGHT)));
-    let pid = pid_of(&driven.worker);
+    let pid = pid_of(&mut driven.worker);
     kill_process(pid, Signal::KILL).unwrap();
     driven.wait_for(|event| matches!(event, TestEvent::Died(_)));
     assert_eq!(
@@ -188,7 +191,7 @@ fn killed_worker_with_jobs_is_noticed() {
 #[test]
 fn signals_for_programs_do_not_end_a_worker() {
     let mut driven = Driven::new(Kind::Harm, &process());
-    let pid = pid_of(&driven.worker);
+    let pid = pid_of(&mut driven.worker);
     driven.proceeds = false;
     let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
@@ -210,7 +213,7 @@ fn dropping_kills_a_hanging_worker() {
     let mut driven = Driven::new(Kind::Harm, &process());
     let data = b"hang";
     driven.submit(Job::Decode { tag: 1, data });
-    let pid = pid_of(&driven.worker);
+    let pid = pid_of(&mut driven.worker);
     drop(driven);
     assert!(kill_process(pid, Signal::KILL).is_err());
 }
@@ -346,6 +349,7 @@ fn pictures_outlive_their_worker() {
                     .unwrap(),
                 vb3_codec::Event::Picture { picture, .. } => kept.push(picture),
                 vb3_codec::Event::Drained => drained = true,
+                vb3_codec::Event::Died { sentence } => panic!("{sentence}"),
                 _ => {}
             }
         }
@@ -386,6 +390,7 @@ fn flush_frees_a_worker_waiting_for_slots() {
                     tags.push(tag);
                     kept.push(picture);
                 }
+                vb3_codec::Event::Died { sentence } => panic!("{sentence}"),
                 _ => {}
             }
         }
@@ -416,7 +421,7 @@ fn worker_outlives_its_starting_thread() {
     driven.wait_for(|event| matches!(event, TestEvent::Drained | TestEvent::Died(_)));
     assert_eq!(driven.events, [TestEvent::Drained]);
     // And no longer than its owner.
-    let pid = pid_of(&driven.worker).as_raw_nonzero();
+    let pid = pid_of(&mut driven.worker).as_raw_nonzero();
     drop(driven);
     let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
     assert!(gone, "{pid} is there still");
