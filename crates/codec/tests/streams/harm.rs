@@ -2,10 +2,12 @@
 
 use crate::process;
 use crate::tools::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::process::{Pid, Signal, getpgid, kill_process};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process, pidfd_open};
 use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +39,22 @@ fn pid_of(worker: &mut Worker) -> Pid {
         }
         std::thread::yield_now();
     }
+}
+
+/// Returns a handle of a worker's process, once it has one.
+fn process_of(worker: &mut Worker) -> OwnedFd {
+    pidfd_open(pid_of(worker), PidfdFlags::empty()).unwrap()
+}
+
+/// Waits until a process ends. A killed process that waits for its disk ends later.
+fn await_end(process: &OwnedFd) {
+    let watchdog = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let mut ends = [PollFd::new(process, PollFlags::IN)];
+    let ended = retry_on_intr(|| poll(&mut ends, Some(&watchdog)));
+    assert_eq!(ended, Ok(1), "it was not killed");
 }
 
 /// A copy of the worker's program whose opens, and so starts, block until this is dropped.
@@ -213,9 +231,9 @@ fn dropping_kills_a_hanging_worker() {
     let mut driven = Driven::new(Kind::Harm, &process());
     let data = b"hang";
     driven.submit(Job::Decode { tag: 1, data });
-    let pid = pid_of(&mut driven.worker);
+    let process = process_of(&mut driven.worker);
     drop(driven);
-    assert!(kill_process(pid, Signal::KILL).is_err());
+    await_end(&process);
 }
 
 #[test]
@@ -254,9 +272,9 @@ fn worker_that_keeps_a_buffer_is_killed() {
     while first() == 0 {
         std::thread::yield_now();
     }
-    let pid = pid_of(worker);
+    let process = process_of(worker);
     worker.take_back();
-    assert!(kill_process(pid, Signal::KILL).is_err(), "it is gone");
+    await_end(&process);
     let Some(Event::Died { sentence }) = worker.poll() else {
         panic!("its end is told");
     };
@@ -421,8 +439,7 @@ fn worker_outlives_its_starting_thread() {
     driven.wait_for(|event| matches!(event, TestEvent::Drained | TestEvent::Died(_)));
     assert_eq!(driven.events, [TestEvent::Drained]);
     // And no longer than its owner.
-    let pid = pid_of(&mut driven.worker).as_raw_nonzero();
+    let process = process_of(&mut driven.worker);
     drop(driven);
-    let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
-    assert!(gone, "{pid} is there still");
+    await_end(&process);
 }
