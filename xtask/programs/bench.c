@@ -79,16 +79,21 @@ static void dequeue_and_queue(struct queue q)
 }
 
 // CPU time of copying `bytes` bytes again and again, between buffers that hold `room` bytes in all. With
-// much room, the copies come from memory and not from a cache.
-static uint64_t copying_ns(size_t bytes, size_t room, unsigned times)
+// much room, the copies come from memory and not from a cache. A copy begins every `period_ns`, as a camera's
+// frames do, or at once if this is 0.
+static uint64_t copying_ns(size_t bytes, size_t room, unsigned times, uint64_t period_ns)
 {
 	size_t count = room / bytes > 2 ? room / bytes : 2;
 	unsigned char *all = got(malloc(count * bytes));
 	memset(all, 1, count * bytes);
-	uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID), next = now_ns();
 	for (unsigned i = 0; i < times; i++) {
 		memcpy(all + i % (count / 2) * 2 * bytes, all + (i % (count / 2) * 2 + 1) * bytes, bytes);
 		__asm__ volatile("" : : "r"(all) : "memory");
+		next += period_ns;
+		struct timespec at = { (time_t)(next / 1000000000), (long)(next % 1000000000) };
+		if (period_ns)
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
 	}
 	begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
 	free(all);
@@ -151,8 +156,9 @@ static void cameras(unsigned count, unsigned frames)
 	say("supervisor_cpu_ns", cpu_of(getppid()) - theirs);
 	say("peak_kib", peak_kib(getppid()));
 	if (count == 1) {
-		say("cached_ns", copying_ns(length, 0, frames));
-		say("uncached_ns", copying_ns(length, 512u << 20, frames));
+		say("cached_ns", copying_ns(length, 0, frames, 0));
+		say("uncached_ns", copying_ns(length, 512u << 20, frames, 0));
+		say("paced_ns", copying_ns(length, 512u << 20, frames, 1000000000 / 60));
 	}
 }
 

@@ -93,12 +93,13 @@ impl Vb3 {
     }
 }
 
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 10] = [
     "a call that touches no memory / shortest notification",
     "QBUF / shortest notification",
     "DQBUF / shortest notification",
     "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
     "the same / memcpy from memory to memory, not from the cache",
+    "the same / such a memcpy of one frame every 1/60 s",
     "of it, the client",
     "QBUF and DQBUF with 1,024 buffers / with 4",
     "`vb3 run -- true` / `true`",
@@ -127,6 +128,7 @@ fn calls() -> Result<Table> {
     let spent = capture.value("client_cpu_ns")?;
     let cpu = spent + capture.value("supervisor_cpu_ns")?;
     let (cached, uncached) = (capture.value("cached_ns")?, capture.value("uncached_ns")?);
+    let paced = capture.value("paced_ns")?;
     let bare = few.value("bare_ns")?;
     let quotients = [
         (few.value("refused_ns")?, bare, None),
@@ -134,6 +136,7 @@ fn calls() -> Result<Table> {
         (few.value("dqbuf_ns")?, bare, Some(1.5)),
         (cpu, cached, None),
         (cpu, uncached, Some(1.3)),
+        (cpu, paced, None),
         (spent, uncached, None),
         (many.value("cycle_ns")?, few.value("cycle_ns")?, Some(1.0)),
         (startup.0, startup.1, Some(6.0)),
