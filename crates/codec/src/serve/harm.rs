@@ -70,7 +70,7 @@ impl Codec for Harm {
             b"abort" => std::process::abort(),
             b"exit" => std::process::exit(7),
             b"hang" => loop {
-                std::hint::spin_loop();
+                std::thread::park();
             },
             b"memory" => {
                 let mut kept = Vec::new();

@@ -229,8 +229,10 @@ fn signals_for_programs_do_not_end_a_worker() {
 #[test]
 fn dropping_kills_a_hanging_worker() {
     let mut driven = Driven::new(Kind::Harm, &process());
+    // By then it reads jobs. Before, it ends if its socket is closed.
+    driven.decode([&b"nothing"[..]]);
     let data = b"hang";
-    driven.submit(Job::Decode { tag: 1, data });
+    driven.submit(Job::Decode { tag: 9, data });
     let process = process_of(&mut driven.worker);
     drop(driven);
     await_end(&process);
