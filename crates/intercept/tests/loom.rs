@@ -475,30 +475,49 @@ fn only_a_thread_in_one_long_wait_stalls() {
     });
 }
 
-/// A wait for a busy disk must not suppress the note about another call that waits for ever.
+/// A wait for a busy disk must not suppress the note about a later call that waits for ever.
 #[test]
 fn each_kind_of_stalled_call_is_noted_once() {
     loom::model(|| {
+        let set = |ms| kernel::NOW.set(Some(std::time::Duration::from_millis(ms)));
         kernel::TID.set(2);
-        let pool = Pool::of_at_most(2);
+        set(0);
+        let pool = Pool::of_at_most(20);
         assert!(matches!(pool.next(), Part::Receive(_)));
-        let notes = [1, 16, 1].map(|nr| {
+        let mut notes = Vec::new();
+        for (begin, nr) in [(0, 1), (10_000, 16), (20_000, 1)] {
+            set(begin);
             pool.hand_over(8, Job::serve(Notif { nr, ..CALL }));
-            let Part::Work(work, _) = pool.next() else {
-                panic!("a job waits");
-            };
-            let mut notes = 0;
-            for _ in 0..4 {
+            assert!(matches!(pool.next(), Part::Work(..)));
+            for passed in [600, 1200, 4000] {
+                set(begin + passed);
                 let note = |note| {
-                    notes += usize::from(matches!(note, Note::Stalled { nr: of, .. } if of == nr));
+                    notes.push(note);
                     true
                 };
                 pool.look(false, |tid| tid, note);
             }
-            pool.done(work);
-            notes
-        });
-        assert_eq!(notes, [1, 1, 0]);
+        }
+        kernel::NOW.set(None);
+        // The second note does not count the first call, which continues to wait.
+        assert!(
+            matches!(
+                notes[..],
+                [
+                    Note::Stalled {
+                        nr: 1,
+                        calls: 1,
+                        ..
+                    },
+                    Note::Stalled {
+                        nr: 16,
+                        calls: 1,
+                        ..
+                    }
+                ]
+            ),
+            "{notes:?}"
+        );
     });
 }
 

@@ -458,12 +458,13 @@ impl Inner {
             let calls = self.at.len();
             self.said_full = note(Note::NobodyServes { calls, pid, nr });
         }
-        for &&At { pid, nr, .. } in &late {
+        for (earlier, &&At { pid, nr, .. }) in late.iter().enumerate() {
             if self.noted.len() < 4096 && self.noted.insert((pid, nr)) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                // Jobs that have just begun are left out, since they may end immediately.
-                let stalled = late.iter().filter(|at| at.pid == pid).count();
-                let calls = stalled + held_back;
+                // Jobs that have just begun are left out, since they may end immediately. Earlier calls of the
+                // process had their note.
+                let stalled = late.iter().skip(earlier).filter(|at| at.pid == pid);
+                let calls = stalled.count() + held_back;
                 note(Note::Stalled { pid, nr, calls });
             }
         }
