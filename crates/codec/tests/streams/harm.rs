@@ -2,9 +2,8 @@
 
 use crate::process;
 use crate::tools::*;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process, pidfd_open};
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -28,7 +27,7 @@ fn death(data: &[u8]) -> String {
     sentence
 }
 
-/// Returns a worker's process id, once it has one.
+/// Returns a worker's process id, once it has one. Panics if the worker's program cannot be started.
 fn pid_of(worker: &mut Worker) -> Pid {
     loop {
         if let Some(pid) = worker.pid() {
@@ -46,14 +45,12 @@ fn process_of(worker: &mut Worker) -> OwnedFd {
     pidfd_open(pid_of(worker), PidfdFlags::empty()).unwrap()
 }
 
-/// Waits until a process ends. A killed process that waits for its disk ends later.
+/// Waits until a process ends. A killed process that waits for its disk ends after the call that kills it.
 fn await_end(process: &OwnedFd) {
-    let watchdog = Timespec {
-        tv_sec: 60,
-        tv_nsec: 0,
-    };
-    let mut ends = [PollFd::new(process, PollFlags::IN)];
-    let ended = retry_on_intr(|| poll(&mut ends, Some(&watchdog)));
+    let ended = poll(
+        &mut [PollFd::new(process, PollFlags::IN)],
+        Some(&EVENT_TIMEOUT),
+    );
     assert_eq!(ended, Ok(1), "it was not killed");
 }
 

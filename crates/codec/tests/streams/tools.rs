@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use vb3_codec::{Chroma, Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
 
 /// Longest wait for a worker's event.
-const EVENT_TIMEOUT: Timespec = Timespec {
+pub(crate) const EVENT_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
