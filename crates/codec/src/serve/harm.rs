@@ -6,10 +6,15 @@ use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
-/// A codec that commits the fault that its input names.
-/// The faults: `abort`, `exit`, `hang`, `memory` (allocates without end), `nonsense` (no message), `lie` (a
-/// picture that it did not write), `escape` (from the sandbox), `format` (one without a picture), `hold`
-/// (writes to a loan without end).
+/// A codec that commits the fault that its input names:
+/// - `abort`, `exit`: it ends.
+/// - `hang`: it waits without end.
+/// - `memory`: it allocates without end.
+/// - `nonsense`: it sends bytes that are no message.
+/// - `lie`: it sends a picture that it did not write.
+/// - `escape`: it tries to leave the sandbox.
+/// - `format`: it sends a format without a picture.
+/// - `hold`: it writes to a loan without end.
 pub(super) struct Harm;
 
 /// Tries to leave the sandbox in five ways.
