@@ -216,3 +216,86 @@ impl Drop for OwnedChild {
         let _ = self.0.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::UnixListener;
+    use tempfile::TempDir;
+
+    /// Returns a run with a script in place of `vb3`.
+    fn run(program: &[&str]) -> Run {
+        Run {
+            vb3: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vb3.sh").into(),
+            ..Run::new(program)
+        }
+    }
+
+    /// Returns a run that can be reached at a socket in `dir`.
+    fn listening(dir: &TempDir, program: &[&str]) -> (UnixListener, Run) {
+        let socket = dir.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let run = run(program).options([OsStr::new("--socket"), socket.as_os_str()]);
+        (listener, run)
+    }
+
+    #[test]
+    fn a_held_program_begins_after_go_and_has_no_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = dir.path().join("begun");
+        let script = "echo \"$ARGUMENTS\" >\"$0\"; read -r line && exit 3; exit 4";
+        let program = ["sh", "-c", script, begun.to_str().unwrap()];
+        let (_listener, run) = listening(&dir, &program);
+        let run = run.hold().options(["--clock", "virtual"]).device("camera");
+        let running = run.start().unwrap();
+        assert!(!begun.exists());
+        assert!(running.connect().is_ok());
+        assert_eq!(running.finish().unwrap().code(), Some(4));
+        let arguments = std::fs::read_to_string(begun).unwrap();
+        assert!(arguments.starts_with("run --ready "), "{arguments}");
+        let expected = "/socket --clock virtual --device camera -- sh -c read -r line && exec";
+        assert!(arguments.contains(expected), "{arguments}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_held_begins_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_listener, run) = listening(&dir, &["sh", "-c", "exit 5"]);
+        assert_eq!(run.start().unwrap().finish().unwrap().code(), Some(5));
+    }
+
+    #[test]
+    fn dropping_ends_the_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_listener, run) = listening(&dir, &["sleep", "1000"]);
+        let running = run.start().unwrap();
+        let process = PathBuf::from(format!("/proc/{}", running.child.0.id()));
+        assert!(process.exists());
+        drop(running);
+        assert!(!process.exists());
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_reached_says_why() {
+        let message = |run: Run| match run.start() {
+            Err(Error::Start(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        let ended = message(run(&["sh", "-c", "exit 7"]));
+        let start = "the run has ended before it could be reached";
+        assert!(ended.starts_with(start), "{ended}");
+        let mut missing = run(&["true"]);
+        missing.vb3 = "/nowhere/vb3".into();
+        let missing = message(missing);
+        assert!(missing.contains("/nowhere/vb3: "), "{missing}");
+        assert!(missing.ends_with("set VB3 to the path of vb3"), "{missing}");
+    }
+
+    #[test]
+    fn other_users_cannot_write_to_the_fifo() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = fifo(&dir.path().join("fifo")).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+    }
+}
