@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use vb3_control::{Client, Error, Event, EventKind, FileFormat, Mappings, Run};
 
-/// Answers each order with the next text. Returns the orders.
+/// Answers each order with the next text. Returns the orders, or panics if too few came before the client's end.
 fn serve(name: &str, answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
     let file = format!("vb3-client-{}-{name}", std::process::id());
     let path = std::path::Path::new("/tmp").join(file);
@@ -46,6 +46,7 @@ fn orders_and_answers_are_typed() {
         .save_shown("1", "/tmp/a.png", FileFormat::Png)
         .unwrap();
     assert_eq!((shown.sequence, &*shown.checksum), (4, "0000000a"));
+    drop(client);
     let orders = server.join().unwrap();
     assert_eq!(orders[0], "{\"do\":\"state\"}");
     assert!(orders[1].contains("\"value\":-4"), "{orders:?}");
@@ -115,6 +116,7 @@ fn each_method_sends_its_order() {
         method(&mut client).unwrap();
     }
     let expected = methods.map(|(_, order)| order);
+    drop(client);
     assert_eq!(server.join().unwrap(), expected);
 }
 
@@ -131,6 +133,7 @@ fn a_display_is_described_and_its_picture_saved() {
         r#"{"device":"v","do":"shown"}"#,
         r#"{"device":"v","do":"shown","format":"raw","path":"/a"}"#,
     ];
+    drop(client);
     assert_eq!(server.join().unwrap(), expected);
 }
 
@@ -152,6 +155,7 @@ fn refusals_and_a_run_that_ended_are_errors() {
     }
     assert!(matches!(client.buffers(), Err(Error::Answer(_))));
     assert!(matches!(client.buffers(), Err(Error::Ended)));
+    drop(client);
     server.join().unwrap();
 }
 
@@ -169,6 +173,7 @@ fn events_before_an_answer_are_kept() {
     assert!(matches!(open, Event::Open { pid: 9, .. }), "{open:?}");
     assert_eq!(client.next_event().unwrap(), Event::Lost { count: 3 });
     assert!(matches!(client.next_event(), Err(Error::Ended)));
+    drop(client);
     assert!(server.join().unwrap()[0].contains("[\"open\"]"));
 }
 
@@ -185,7 +190,6 @@ fn each_event_is_read() {
              {\"event\":\"other\"}\n"],
     );
     client.subscribe(&[], None).unwrap();
-    server.join().unwrap();
     let device = || "v".to_owned();
     let frame = Event::Frame {
         device: device(),
@@ -215,6 +219,8 @@ fn each_event_is_read() {
         let event = client.next_event();
         assert!(matches!(event, Err(Error::Answer(_))), "{event:?}");
     }
+    drop(client);
+    server.join().unwrap();
 }
 
 #[test]
@@ -224,12 +230,13 @@ fn events_that_exceed_the_store_are_counted() {
     let answers: &'static [&'static str] = vec![answer].leak();
     let (mut client, server) = serve("many", answers);
     client.pause("v").unwrap();
-    server.join().unwrap();
     for _ in 0..4096 {
         assert_eq!(client.next_event().unwrap(), Event::Lost { count: 1 });
     }
     assert_eq!(client.next_event().unwrap(), Event::Lost { count: 2 });
     assert!(matches!(client.next_event(), Err(Error::Ended)));
+    drop(client);
+    server.join().unwrap();
 }
 
 #[test]
