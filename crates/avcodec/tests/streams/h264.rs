@@ -244,6 +244,26 @@ fn damage_is_reported_and_survived() {
     assert_same_pictures("damaged", &driven.pictures(), &theirs);
 }
 
+/// A piece may have millions of faults.
+#[test]
+fn each_damaged_piece_is_reported_once() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264("64x64", 6, "high", "bframes=0");
+    let units = access_units(&stream);
+    // Slices that end after their first bytes.
+    let mut damaged = Vec::new();
+    for unit in &units[1..] {
+        damaged.extend_from_slice(&unit[..7]);
+    }
+    let driven = decode(KIND, Framing::Auto, &[units[0], &damaged, &damaged]);
+    let of = |wanted| {
+        driven.count(|event| matches!(event, TestEvent::Corrupt(tag, _) if *tag == wanted))
+    };
+    assert_eq!([of(1), of(2), of(3)], [0, 1, 1], "{:?}", driven.faults());
+}
+
 #[test]
 fn garbage_input_is_survived() {
     if library().is_none() {

@@ -7,6 +7,7 @@ mod h264_host;
 mod hevc;
 mod lent;
 mod others;
+mod stateless;
 mod tools;
 mod vp8;
 
