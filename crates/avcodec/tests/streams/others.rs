@@ -3,6 +3,7 @@
 use crate::tools::*;
 use crate::{decode, expect_exact, launch, library};
 use std::collections::BTreeMap;
+use std::process::Command;
 use vb3_codec::{Framing, Kind};
 
 /// A codec, its encoder options for ffmpeg, and the container of its stream.
@@ -85,6 +86,24 @@ pub(crate) fn frames(ivf: &[u8]) -> Vec<&[u8]> {
         rest = after;
     }
     frames
+}
+
+/// ffmpeg prints "libavcodec     59. 37.100 / 59. 37.100".
+#[test]
+fn the_version_is_ffmpegs() {
+    let Some(library) = library() else { return };
+    let text = Command::new("ffmpeg")
+        .arg("-version")
+        .output()
+        .unwrap()
+        .stdout;
+    let text = String::from_utf8(text).unwrap();
+    let of_ffmpeg = text
+        .lines()
+        .find_map(|line| line.strip_prefix("libavcodec"));
+    let of_ffmpeg = of_ffmpeg.and_then(|line| line.split('/').nth(1)).unwrap();
+    let version = library.name.strip_prefix("libavcodec ").unwrap();
+    assert_eq!(version, of_ffmpeg.replace(' ', ""));
 }
 
 #[test]
