@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Mutants that are tested at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: u32,
+    /// Another package whose tests run for each mutant, as vb3-dma's for vb3-dma-test
+    #[arg(long, value_name = "PACKAGE")]
+    tests: Vec<String>,
     /// Packages, such as vb3-queue
     #[arg(default_values = ["vb3-dma", "vb3-dmabuf", "vb3-plane", "vb3-queue"])]
     packages: Vec<String>,
@@ -47,7 +50,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("CARGO_PROFILE_DEV_DEBUG", "0"),
         ("PROPTEST_MAX_SHRINK_ITERS", "0"),
         ("RUST_BACKTRACE", "0"),
+        ("VB3_TESTS_NEED_ALL", "1"),
     ]);
+    if !args.tests.is_empty() {
+        let packages = args.tests.iter().chain(&args.packages);
+        cargo.args(packages.flat_map(|name| ["--test-package", name]));
+    }
     cargo.arg("--output").arg(&out);
     cargo.arg(format!("--jobs={}", args.jobs));
     cargo.args(["--sharding=round-robin", "--shard"]);
