@@ -219,3 +219,60 @@ pub struct GrainPoints {
     /// Strengths of the points.
     pub scalings: [u8; 16],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{frame_flag as frame, sequence_flag as sequence};
+
+    /// Linux has two more flags of a frame, in bits 1 and 15.
+    #[test]
+    fn flags_have_linuxs_numbers() {
+        let of_sequence = [
+            sequence::STILL_PICTURE,
+            sequence::USE_128X128_SUPERBLOCK,
+            sequence::ENABLE_FILTER_INTRA,
+            sequence::ENABLE_INTRA_EDGE_FILTER,
+            sequence::ENABLE_INTERINTRA_COMPOUND,
+            sequence::ENABLE_MASKED_COMPOUND,
+            sequence::ENABLE_WARPED_MOTION,
+            sequence::ENABLE_DUAL_FILTER,
+            sequence::ENABLE_ORDER_HINT,
+            sequence::ENABLE_JNT_COMP,
+            sequence::ENABLE_REF_FRAME_MVS,
+            sequence::ENABLE_SUPERRES,
+            sequence::ENABLE_CDEF,
+            sequence::ENABLE_RESTORATION,
+            sequence::MONO_CHROME,
+            sequence::COLOR_RANGE,
+            sequence::SUBSAMPLING_X,
+            sequence::SUBSAMPLING_Y,
+            sequence::FILM_GRAIN_PARAMS_PRESENT,
+            sequence::SEPARATE_UV_DELTA_Q,
+        ];
+        assert_eq!(of_sequence.map(u32::trailing_zeros), bits::<20>(&[]));
+        let of_frame = [
+            frame::SHOW_FRAME,
+            frame::ERROR_RESILIENT_MODE,
+            frame::DISABLE_CDF_UPDATE,
+            frame::ALLOW_SCREEN_CONTENT_TOOLS,
+            frame::FORCE_INTEGER_MV,
+            frame::ALLOW_INTRABC,
+            frame::USE_SUPERRES,
+            frame::ALLOW_HIGH_PRECISION_MV,
+            frame::IS_MOTION_MODE_SWITCHABLE,
+            frame::USE_REF_FRAME_MVS,
+            frame::DISABLE_FRAME_END_UPDATE_CDF,
+            frame::ALLOW_WARPED_MOTION,
+            frame::REFERENCE_SELECT,
+            frame::REDUCED_TX_SET,
+            frame::SKIP_MODE_PRESENT,
+        ];
+        assert_eq!(of_frame.map(u32::trailing_zeros), bits::<15>(&[1, 15]));
+    }
+
+    /// Returns the first numbers from 0 on, without `gaps`.
+    fn bits<const N: usize>(gaps: &[u32]) -> [u32; N] {
+        let mut bits = (0..).filter(|bit| !gaps.contains(bit));
+        std::array::from_fn(|_| bits.next().unwrap())
+    }
+}

@@ -296,6 +296,14 @@ mod tests {
         assert!(silent.contains("ended with status 1"), "{silent}");
     }
 
+    #[test]
+    fn the_named_program_alone_is_asked() {
+        let why = |name: &str| find(Some(name.into())).unwrap_err();
+        assert_eq!(why("none"), "VB3_CODEC is none");
+        let silent = why("/bin/false");
+        assert!(silent.starts_with("/bin/false: "), "{silent}");
+    }
+
     /// Writes a shell script from a child process.
     /// If this process wrote it, another test's child could inherit the open file. The kernel does not
     /// execute a file that is open for writing.

@@ -80,7 +80,7 @@ fn slices_as_short_as_the_peek_are_cut_alike() {
 fn whole_pieces_are_units_and_sets_await_a_slice() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
-    let sets = [SPS, PPS].concat();
+    let sets = [&[0], SPS, PPS].concat();
     units.push(1, &sets);
     assert_eq!(units.next(&mut params, true), None);
     units.push(2, &key);
@@ -160,4 +160,11 @@ fn leading_noise_belongs_to_no_unit() {
     let (tag, sentence) = units.fault().unwrap();
     assert_eq!(tag, 7);
     assert!(sentence.contains("no start code"), "{sentence}");
+}
+
+#[test]
+fn long_start_codes_after_noise_are_whole() {
+    let key = [&[0], SPS, PPS, &slice(0x65, true)].concat();
+    let found = units(&[&[&[7][..], &key].concat()], true);
+    assert_eq!(found[0].bytes, key);
 }

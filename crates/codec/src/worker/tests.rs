@@ -3,6 +3,7 @@
 use super::*;
 use crate::loan::{Lent, LentPlane};
 use crate::socket::Socket;
+use crate::wire::MAX_TEXT;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
@@ -326,4 +327,17 @@ fn end_of_worker_is_found_without_a_count() {
     close(&end);
     let is_dead = |event| matches!(event, Some(Event::Died { .. }));
     assert!((0..=MAX_UNLOOKED).any(|_| is_dead(worker.poll())));
+}
+
+#[test]
+fn messages_that_are_too_long_are_not_cut() {
+    let (ours, theirs) = Socket::pair().unwrap();
+    let (ours, theirs) = (Socket::new(ours), Socket::new(theirs));
+    let longest = Message::new(Op::Corrupt, &[]).with_text(&"a".repeat(MAX_TEXT));
+    let mut bytes = longest.to_bytes();
+    ours.send_bytes(&bytes, None, false).unwrap();
+    assert!(matches!(theirs.receive(false), Received::Message(m, None) if m == longest));
+    bytes.push(b'a');
+    ours.send_bytes(&bytes, None, false).unwrap();
+    assert!(matches!(theirs.receive(false), Received::Nonsense));
 }

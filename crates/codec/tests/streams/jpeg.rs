@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::tools::*;
-use vb3_codec::{Config, Job, Kind, Launch, Planes, Subsampling};
+use vb3_codec::{Config, Job, Kind, Launch, MAX_INPUT, Planes, Subsampling};
 
 /// Raw I420 of ffmpeg's test pictures.
 fn source(size: &str, frames: u32) -> Vec<u8> {
@@ -164,4 +164,57 @@ fn ffmpeg_decodes_encoded_files() {
         let ratio = psnr(&pictures, &theirs);
         assert!(ratio > 30.0, "{width}x{height}: {ratio:.1} dB");
     }
+}
+
+/// The worker gives each packet its own memory until the parent has read it.
+#[test]
+fn packets_that_wait_are_not_overwritten() {
+    let (width, height) = (64, 64);
+    let encode = |shades: &[u8], at_once: bool| {
+        let mut driven = Driven::new(Kind::JpegEncoder, &Launch::in_thread());
+        driven.submit(Job::Configure(Config::JpegEncoder {
+            width,
+            height,
+            quality: 90,
+            sampling: Subsampling::Yuv420,
+        }));
+        for (tag, shade) in (1..).zip(shades) {
+            let picture = vec![*shade; 64 * 64 * 3 / 2];
+            let job = Job::Encode {
+                tag,
+                picture: planes(&picture, width, height),
+                force_key: false,
+            };
+            driven.worker.submit(job).unwrap();
+            if !at_once {
+                driven.wait_for(|event| *event == TestEvent::Consumed(tag));
+            }
+        }
+        driven.submit(Job::Drain);
+        driven.wait_for(|event| *event == TestEvent::Drained);
+        let events = driven.events.into_iter();
+        let packets = events.filter_map(|event| match event {
+            TestEvent::Packet { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        packets.collect::<Vec<_>>()
+    };
+    let shades = [20, 120, 220];
+    let waiting = encode(&shades, true);
+    assert_eq!(waiting, encode(&shades, false));
+    assert_eq!(waiting.len(), 3);
+    assert!(waiting[0] != waiting[1] && waiting[1] != waiting[2]);
+}
+
+#[test]
+fn the_longest_piece_is_read() {
+    let mut driven = Driven::new(Kind::JpegDecoder, &Launch::in_thread());
+    driven.decode([&vec![0; MAX_INPUT][..]]);
+    assert_eq!(driven.faults().len(), 1, "it is no file");
+    assert!(matches!(driven.faults()[0], TestEvent::Corrupt(1, _)));
+    let longer = Job::Decode {
+        tag: 2,
+        data: &vec![0; MAX_INPUT + 1],
+    };
+    assert!(driven.worker.submit(longer).is_err());
 }

@@ -314,3 +314,43 @@ fn random_parameters_and_slices_do_no_harm() {
         let _ = picture(&some, &pps, &near, &stream);
     }
 }
+
+/// Linux has one more flag of a sequence, in bit 0.
+#[test]
+fn flags_have_linuxs_numbers() {
+    let of_sequence = [
+        sps_flag::SCALING_LIST_ENABLED,
+        sps_flag::AMP_ENABLED,
+        sps_flag::SAMPLE_ADAPTIVE_OFFSET,
+        sps_flag::PCM_ENABLED,
+        sps_flag::PCM_LOOP_FILTER_DISABLED,
+        sps_flag::LONG_TERM_REF_PICS_PRESENT,
+        sps_flag::TEMPORAL_MVP_ENABLED,
+        sps_flag::STRONG_INTRA_SMOOTHING_ENABLED,
+    ];
+    assert!((1..).zip(of_sequence).all(|(bit, flag)| flag == 1 << bit));
+    let of_picture = [
+        pps_flag::DEPENDENT_SLICE_SEGMENT_ENABLED,
+        pps_flag::OUTPUT_FLAG_PRESENT,
+        pps_flag::SIGN_DATA_HIDING_ENABLED,
+        pps_flag::CABAC_INIT_PRESENT,
+        pps_flag::CONSTRAINED_INTRA_PRED,
+        pps_flag::TRANSFORM_SKIP_ENABLED,
+        pps_flag::CU_QP_DELTA_ENABLED,
+        pps_flag::SLICE_CHROMA_QP_OFFSETS_PRESENT,
+        pps_flag::WEIGHTED_PRED,
+        pps_flag::WEIGHTED_BIPRED,
+        pps_flag::TRANSQUANT_BYPASS_ENABLED,
+        pps_flag::TILES_ENABLED,
+        pps_flag::ENTROPY_CODING_SYNC_ENABLED,
+        pps_flag::LOOP_FILTER_ACROSS_TILES_ENABLED,
+        pps_flag::LOOP_FILTER_ACROSS_SLICES_ENABLED,
+        pps_flag::DEBLOCKING_FILTER_OVERRIDE_ENABLED,
+        pps_flag::DISABLE_DEBLOCKING_FILTER,
+        pps_flag::LISTS_MODIFICATION_PRESENT,
+        pps_flag::SLICE_SEGMENT_HEADER_EXTENSION_PRESENT,
+        pps_flag::DEBLOCKING_FILTER_CONTROL_PRESENT,
+        pps_flag::UNIFORM_SPACING,
+    ];
+    assert!((0..).zip(of_picture).all(|(bit, flag)| flag == 1 << bit));
+}
