@@ -161,11 +161,16 @@ impl Driven {
                 "{:?}",
                 self.last()
             );
-            let fd = self.worker.wake_fd();
-            let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&EVENT_TIMEOUT)).unwrap();
-            assert_eq!(ready, 1, "the worker is silent after {:?}", self.last());
+            self.wait_until_ready();
             self.take();
         }
+    }
+
+    /// Waits until an event of the worker may be read.
+    pub(crate) fn wait_until_ready(&self) {
+        let fd = self.worker.wake_fd();
+        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&EVENT_TIMEOUT)).unwrap();
+        assert_eq!(ready, 1, "the worker is silent after {:?}", self.last());
     }
 
     fn last(&self) -> Option<&TestEvent> {
