@@ -193,8 +193,10 @@ fn held_packets_are_not_overwritten() {
     while held.len() < shades.len() {
         driven.wait_until_ready();
         while let Some(event) = driven.worker.poll() {
-            if let Event::Packet { data, .. } = event {
-                held.push(data);
+            match event {
+                Event::Packet { data, .. } => held.push(data),
+                Event::Died { sentence } => panic!("{sentence}"),
+                _ => {}
             }
         }
     }
