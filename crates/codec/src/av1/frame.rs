@@ -66,28 +66,6 @@ impl FrameHeader {
             self.upscaled_width
         }
     }
-
-    /// Returns whether all segments are lossless.
-    fn is_lossless(&self) -> bool {
-        let q = &self.quantization;
-        let index = |segment: usize| {
-            let base = i16::from(q.base_q_idx);
-            let data = self.segmentation.feature_data[segment][0];
-            let is_enabled = self.segmentation.feature_enabled[segment] & 1 != 0;
-            if self.segmentation.flags & 1 != 0 && is_enabled {
-                base.saturating_add(data).clamp(0, 255)
-            } else {
-                base
-            }
-        };
-        let of_v = match q.flags & 1 {
-            0 => [0; 2],
-            _ => [q.delta_q_v_dc, q.delta_q_v_ac],
-        };
-        [q.delta_q_y_dc, q.delta_q_u_dc, q.delta_q_u_ac] == [0; 3]
-            && of_v == [0; 2]
-            && (0..8).all(|segment| index(segment) == 0)
-    }
 }
 
 impl Sequence {
@@ -341,6 +319,34 @@ impl Header<'_> {
         tiles::put(bits, &self.frame.tiles, size, shift)
     }
 
+    /// Returns whether V has other quantisers than U.
+    const fn is_v_separate(&self) -> bool {
+        self.sequence.has(sequence_flag::SEPARATE_UV_DELTA_Q)
+            && self.frame.quantization.flags & 1 != 0
+    }
+
+    /// Returns whether all segments are lossless.
+    fn is_lossless(&self) -> bool {
+        let (q, segmentation) = (&self.frame.quantization, &self.frame.segmentation);
+        let index = |segment: usize| {
+            let base = i16::from(q.base_q_idx);
+            let data = segmentation.feature_data[segment][0];
+            let is_enabled = segmentation.feature_enabled[segment] & 1 != 0;
+            if segmentation.flags & 1 != 0 && is_enabled {
+                base.saturating_add(data).clamp(0, 255)
+            } else {
+                base
+            }
+        };
+        let of_v = match self.is_v_separate() {
+            false => [0; 2],
+            true => [q.delta_q_v_dc, q.delta_q_v_ac],
+        };
+        [q.delta_q_y_dc, q.delta_q_u_dc, q.delta_q_u_ac] == [0; 3]
+            && of_v == [0; 2]
+            && (0..8).all(|segment| index(segment) == 0)
+    }
+
     fn put_quantization(&self, bits: &mut BitWriter) {
         let q = &self.frame.quantization;
         let delta = |bits: &mut BitWriter, value: i8| {
@@ -351,7 +357,7 @@ impl Header<'_> {
         bits.put(q.base_q_idx.into(), 8);
         delta(bits, q.delta_q_y_dc);
         let are_separate = self.sequence.has(sequence_flag::SEPARATE_UV_DELTA_Q);
-        let differ = are_separate && q.flags & 1 != 0;
+        let differ = self.is_v_separate();
         if are_separate {
             bits.flag(differ);
         }
@@ -426,7 +432,7 @@ impl Header<'_> {
         if frame.has_block_copies() {
             return Ok(());
         }
-        let is_lossless = frame.is_lossless();
+        let is_lossless = self.is_lossless();
         if !is_lossless {
             let filter = &frame.loop_filter;
             bits.put(filter.level[0].into(), 6);
@@ -503,7 +509,7 @@ impl Header<'_> {
 
     fn put_modes(&self, bits: &mut BitWriter) {
         let frame = self.frame;
-        if !frame.is_lossless() {
+        if !self.is_lossless() {
             // Whether each block selects its transform size. If not, all blocks use the largest size.
             bits.flag(frame.tx_mode == 2);
         }

@@ -1,5 +1,6 @@
 //! Streams decoded and encoded by workers, compared with ffmpeg's results.
 
+mod av1;
 mod harm;
 mod jpeg;
 mod loans;

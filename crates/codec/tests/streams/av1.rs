@@ -1,0 +1,151 @@
+//! Headers of AV1, as ffmpeg's `trace_headers` reads them.
+
+mod draw;
+mod elements;
+
+use crate::tools::ffmpeg_is_here;
+use draw::{Draw, uniform};
+use rand_pcg::Pcg32;
+use std::collections::BTreeMap;
+use std::process::Command;
+use vb3_codec::av1::{Known, frame, frame_flag, frame_type};
+
+/// Values of a header's syntax elements, by name.
+type Elements = BTreeMap<String, i64>;
+
+/// Returns a file in the format IVF.
+fn ivf(units: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = b"DKIF\0\0\x20\0AV01\x40\0\x40\0\x19\0\0\0\x01\0\0\0".to_vec();
+    file.extend((units.len() as u64).to_le_bytes());
+    for (time, unit) in (0_u64..).zip(units) {
+        file.extend(u32::try_from(unit.len()).unwrap().to_le_bytes());
+        file.extend(time.to_le_bytes());
+        file.extend(unit);
+    }
+    file
+}
+
+/// Returns the elements of each sequence header and of each frame header.
+fn traced(units: &[Vec<u8>]) -> Vec<Elements> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("headers.ivf");
+    std::fs::write(&file, ivf(units)).unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-nostdin", "-hide_banner", "-f", "ivf", "-i"])
+        .arg(&file);
+    ffmpeg.args(["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]);
+    let said = ffmpeg.output().unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    let mut headers = Vec::new();
+    for line in said
+        .lines()
+        .filter(|line| line.starts_with("[trace_headers"))
+    {
+        let text = line.split_once("] ").map_or("", |(_, text)| text);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match (&words[..], headers.last_mut()) {
+            (["Frame", "Header"] | ["Sequence", "Header"], _) => headers.push(Elements::new()),
+            ([_, name, .., "=", value], Some(elements)) => {
+                elements.insert((*name).to_owned(), value.parse().unwrap());
+            }
+            _ => {}
+        }
+    }
+    headers
+}
+
+/// Returns the sizes of tiles along one side, as a header codes them.
+fn sizes(found: &Elements, sizes: &str, log2: &str, total: u32) -> Vec<u32> {
+    let number = |name: &str| found.get(name).map(|value| u32::try_from(*value).unwrap());
+    match number("uniform_tile_spacing_flag").unwrap() {
+        1 => uniform(total, number(log2).unwrap()),
+        _ => (0..)
+            .map_while(|at| number(&format!("{sizes}[{at}]")))
+            .map(|less_one| less_one + 1)
+            .collect(),
+    }
+}
+
+fn assert_same(at: usize, found: &Elements, wanted: &Elements) {
+    for (name, value) in found {
+        if let Some(wanted) = wanted.get(name) {
+            assert_eq!(value, wanted, "{name} of header {at}: {found:#?}");
+        }
+    }
+}
+
+/// A wrong bit moves all elements after it, so an error in one element shows in others.
+#[test]
+fn ffmpeg_reads_random_headers() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let mut draw = Draw {
+        random: Pcg32::new(1, 1),
+        hints: [0; 8],
+    };
+    let (mut units, mut wanted) = (Vec::new(), Vec::new());
+    for _ in 0..150 {
+        let sequence = draw.sequence();
+        for at in 0..6 {
+            let kind = if at == 0 {
+                frame_type::KEY
+            } else {
+                draw.below(4)
+            };
+            let mut header = draw.header(&sequence, kind);
+            if at == 0 {
+                header.flags |= frame_flag::SHOW_FRAME;
+            }
+            let known = Known {
+                order_hints: draw.hints,
+                ..Known::default()
+            };
+            let tiles = vec![&b"tile"[..]; header.tiles.columns.len() * header.tiles.rows.len()];
+            let limit = tiles.len().min(256);
+            header.tiles.context_update_tile_id = draw.byte(limit.try_into().unwrap());
+            units.push(frame(&sequence, &header, &known, &tiles).unwrap());
+            let of_frame = elements::of_frame(&header, &draw.hints);
+            wanted.push((
+                elements::of_sequence(&sequence),
+                of_frame,
+                header.tiles.clone(),
+            ));
+            draw.keep(&header);
+        }
+    }
+    let found = traced(&units);
+    // The first header is the stream's extra data.
+    let (found, rest) = found[1..].as_chunks::<2>();
+    assert_eq!((found.len(), rest.len()), (wanted.len(), 0));
+    for (at, ([sequence, frame], (of_sequence, of_frame, tiles))) in
+        found.iter().zip(&wanted).enumerate()
+    {
+        assert!(of_sequence.keys().all(|name| sequence.contains_key(name)));
+        assert_same(at, sequence, of_sequence);
+        assert!(
+            frame.contains_key("reduced_tx_set"),
+            "header {at}: {frame:#?}"
+        );
+        assert_same(at, frame, of_frame);
+        let total = |sizes: &[u32]| sizes.iter().sum();
+        let columns = sizes(
+            frame,
+            "width_in_sbs_minus_1",
+            "tile_cols_log2",
+            total(&tiles.columns),
+        );
+        let rows = sizes(
+            frame,
+            "height_in_sbs_minus_1",
+            "tile_rows_log2",
+            total(&tiles.rows),
+        );
+        assert_eq!(
+            (columns, rows),
+            (tiles.columns.clone(), tiles.rows.clone()),
+            "header {at}"
+        );
+    }
+}
