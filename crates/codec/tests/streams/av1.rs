@@ -3,15 +3,11 @@
 mod draw;
 mod elements;
 
+use crate::headers::{Elements, assert_same, traced};
 use crate::tools::ffmpeg_is_here;
 use draw::{Draw, uniform};
 use rand_pcg::Pcg32;
-use std::collections::BTreeMap;
-use std::process::Command;
 use vb3_codec::av1::{Known, frame, frame_flag, frame_type};
-
-/// Values of a header's syntax elements, by name.
-type Elements = BTreeMap<String, i64>;
 
 /// Returns a file in the format IVF.
 fn ivf(units: &[Vec<u8>]) -> Vec<u8> {
@@ -25,36 +21,6 @@ fn ivf(units: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// Returns the elements of each sequence header and of each frame header.
-fn traced(units: &[Vec<u8>]) -> Vec<Elements> {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("headers.ivf");
-    std::fs::write(&file, ivf(units)).unwrap();
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-nostdin", "-hide_banner", "-f", "ivf", "-i"])
-        .arg(&file);
-    ffmpeg.args(["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]);
-    let said = ffmpeg.output().unwrap().stderr;
-    let said = String::from_utf8(said).unwrap();
-    let mut headers = Vec::new();
-    for line in said
-        .lines()
-        .filter(|line| line.starts_with("[trace_headers"))
-    {
-        let text = line.split_once("] ").map_or("", |(_, text)| text);
-        let words: Vec<&str> = text.split_whitespace().collect();
-        match (&words[..], headers.last_mut()) {
-            (["Frame", "Header"] | ["Sequence", "Header"], _) => headers.push(Elements::new()),
-            ([_, name, .., "=", value], Some(elements)) => {
-                elements.insert((*name).to_owned(), value.parse().unwrap());
-            }
-            _ => {}
-        }
-    }
-    headers
-}
-
 /// Returns the sizes of tiles along one side, as a header codes them.
 fn sizes(found: &Elements, sizes: &str, log2: &str, total: u32) -> Vec<u32> {
     let number = |name: &str| found.get(name).map(|value| u32::try_from(*value).unwrap());
@@ -64,14 +30,6 @@ fn sizes(found: &Elements, sizes: &str, log2: &str, total: u32) -> Vec<u32> {
             .map_while(|at| number(&format!("{sizes}[{at}]")))
             .map(|less_one| less_one + 1)
             .collect(),
-    }
-}
-
-fn assert_same(at: usize, found: &Elements, wanted: &Elements) {
-    for (name, value) in found {
-        if let Some(wanted) = wanted.get(name) {
-            assert_eq!(value, wanted, "{name} of header {at}: {found:#?}");
-        }
     }
 }
 
@@ -115,7 +73,7 @@ fn ffmpeg_reads_random_headers() {
             draw.keep(&header);
         }
     }
-    let found = traced(&units);
+    let found = traced(&ivf(&units), "ivf", &["Sequence Header", "Frame Header"]);
     // The first header is the stream's extra data.
     let (found, rest) = found[1..].as_chunks::<2>();
     assert_eq!((found.len(), rest.len()), (wanted.len(), 0));

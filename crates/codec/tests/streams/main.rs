@@ -2,6 +2,8 @@
 
 mod av1;
 mod harm;
+mod headers;
+mod hevc;
 mod jpeg;
 mod loans;
 mod tools;

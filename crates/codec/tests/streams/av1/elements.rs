@@ -1,6 +1,6 @@
 //! The values that a reader must find in headers.
 
-use super::Elements;
+use crate::headers::Elements;
 use vb3_codec::av1::{FrameHeader, Sequence, frame_flag, sequence_flag};
 
 /// Returns the values of all elements that a sequence header codes.
