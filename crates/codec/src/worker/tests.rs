@@ -163,6 +163,14 @@ fn loans_without_memory_cannot_be_filled() {
 }
 
 #[test]
+fn a_picture_needs_a_slot_or_a_loan() {
+    let (mut worker, end, ..) = lent();
+    say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, 0]);
+    let sentence = "the codec process used memory that it was not given and was ended";
+    assert_eq!(died(&mut worker), sentence);
+}
+
+#[test]
 fn loans_of_dead_workers_return_at_once() {
     let (mut worker, end, input, _seen) = lent();
     assert!(loan::claim(&input, 1));

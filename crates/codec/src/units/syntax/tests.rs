@@ -74,7 +74,7 @@ fn mpeg4_is_cut_after_vops() {
     expect_units::<Mpeg4>(&[
         (true, [volume, vop(0)].concat()),
         (false, vop(1)),
-        (false, vop(2)),
+        (false, [vop(2), nal(&[0xb1])].concat()),
         (true, [group, vop(0)].concat()),
     ]);
 }
