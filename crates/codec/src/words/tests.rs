@@ -194,7 +194,7 @@ fn invalid_configurations_are_refused() {
 }
 
 #[test]
-fn formats_survive_conversion_and_impossible_ones_do_not() {
+fn possible_formats_survive_conversion() {
     assert_eq!(format_from_words(&format_to_words(&FORMAT)), Some(FORMAT));
     let held = StreamFormat {
         held_back: 17,
