@@ -73,10 +73,8 @@ fn ffmpeg_reads_random_headers() {
             draw.keep(&header);
         }
     }
-    let found = traced(&ivf(&units), "ivf", &["Sequence Header", "Frame Header"]);
-    // The first header is the stream's extra data.
-    let (found, rest) = found[1..].as_chunks::<2>();
-    assert_eq!((found.len(), rest.len()), (wanted.len(), 0));
+    let titles = ["Sequence Header", "Frame Header"];
+    let found = traced((&ivf(&units), "ivf"), titles, wanted.len());
     for (at, ([sequence, frame], (of_sequence, of_frame, tiles))) in
         found.iter().zip(&wanted).enumerate()
     {

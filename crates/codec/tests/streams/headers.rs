@@ -6,8 +6,13 @@ use std::process::Command;
 /// Values of a header's syntax elements, by name.
 pub(crate) type Elements = BTreeMap<String, i64>;
 
-/// Returns the elements of each header with one of these titles. ffmpeg may print the first ones twice.
-pub(crate) fn traced(file: &[u8], format: &str, titles: &[&str]) -> Vec<Elements> {
+/// Returns the elements of `count` pairs of headers with these titles. ffmpeg also prints the stream's extra data: a copy
+/// of the first headers, before all others.
+pub(crate) fn traced(
+    (file, format): (&[u8], &str),
+    titles: [&str; 2],
+    count: usize,
+) -> Vec<[Elements; 2]> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("headers");
     std::fs::write(&path, file).unwrap();
@@ -33,7 +38,9 @@ pub(crate) fn traced(file: &[u8], format: &str, titles: &[&str]) -> Vec<Elements
             _ => {}
         }
     }
-    headers
+    let extra = headers.len().checked_sub(2 * count);
+    let (pairs, _) = headers[extra.unwrap()..].as_chunks();
+    pairs.to_vec()
 }
 
 /// Checks the elements of header `at` that have a wanted value.
