@@ -223,25 +223,27 @@ impl Query {
 mod tests {
     use super::*;
 
-    /// Four ranges of pages: read-write, read-only, untouched, read-write.
-    struct Pages(*mut libc::c_void, u64);
+    const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+    /// Consecutive pages: their address, the size of one, and their number.
+    struct Pages(*mut libc::c_void, u64, u64);
 
     impl Pages {
-        fn new() -> Self {
+        fn new(protections: &[i32]) -> Self {
             let page = crate::kernel::arch::page_size();
-            let len = usize::try_from(page * 4).expect("small");
-            let rw = libc::PROT_READ | libc::PROT_WRITE;
+            let count = protections.len() as u64;
+            let len = usize::try_from(page * count).expect("small");
             let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             // SAFETY: a new mapping at an address that the kernel chooses.
-            let at = unsafe { libc::mmap(core::ptr::null_mut(), len, rw, kind, -1, 0) };
+            let at = unsafe { libc::mmap(core::ptr::null_mut(), len, READ_WRITE, kind, -1, 0) };
             assert_ne!(at, libc::MAP_FAILED);
-            for (i, prot) in [(1, libc::PROT_READ), (2, libc::PROT_NONE)] {
+            for (i, prot) in protections.iter().enumerate() {
                 let page = usize::try_from(page).expect("small");
                 // SAFETY: a page of the mapping made above, which no other code uses.
-                let ret = unsafe { libc::mprotect(at.wrapping_byte_add(i * page), page, prot) };
+                let ret = unsafe { libc::mprotect(at.wrapping_byte_add(i * page), page, *prot) };
                 assert_eq!(ret, 0);
             }
-            Self(at, page)
+            Self(at, page, count)
         }
 
         fn addr(&self, page: u64) -> u64 {
@@ -252,13 +254,13 @@ mod tests {
     impl Drop for Pages {
         fn drop(&mut self) {
             // SAFETY: the mapping made in `new`.
-            unsafe { libc::munmap(self.0, usize::try_from(self.1 * 4).unwrap_or(0)) };
+            unsafe { libc::munmap(self.0, usize::try_from(self.1 * self.2).unwrap_or(0)) };
         }
     }
 
     #[test]
     fn query_and_text_give_exact_protections() {
-        let pages = Pages::new();
+        let pages = Pages::new(&[READ_WRITE, libc::PROT_READ, libc::PROT_NONE, READ_WRITE]);
         let (tid, page) = (std::process::id(), pages.1);
         let maps = || raw::open("/proc/self/maps", libc::O_RDONLY).expect("maps");
         let by_text = |addr: u64, len: u64, access| {
@@ -292,6 +294,21 @@ mod tests {
         assert_eq!(accessible(tid, late, 10, Access::Write), Ok(5));
         assert_eq!(accessible(tid, u64::MAX, 1, Access::Read), Ok(0));
         assert_eq!(accessible(tid, 0, 16, Access::Read), Ok(0));
+    }
+
+    /// The text of these mappings has about 10,000 bytes.
+    #[test]
+    fn long_text_is_read_to_its_end() {
+        let pages = Pages::new(&[READ_WRITE, libc::PROT_READ].repeat(100));
+        let maps = raw::open("/proc/self/maps", libc::O_RDONLY).expect("maps");
+        let mut found = Vec::new();
+        let visited = visit_text(maps.as_fd(), pages.addr(0), |map| {
+            found.push(map.start);
+            map.end < pages.addr(200)
+        });
+        visited.expect("text");
+        let wanted: Vec<u64> = (0..200).map(|page| pages.addr(page)).collect();
+        assert_eq!(found, wanted);
     }
 
     #[test]
