@@ -321,6 +321,17 @@ static void *hears(void *given)
 	return h;
 }
 
+/* Joins or leaves a group. Returns the groups that the socket is then in. */
+static unsigned int member(int fd, int change, unsigned int group)
+{
+	struct sockaddr_nl name;
+	socklen_t length = sizeof(name);
+
+	CHECK(setsockopt(fd, SOL_NETLINK, change, &group, sizeof(group)) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&name, &length) == 0);
+	return name.nl_groups;
+}
+
 static int monitor(unsigned int groups, int flags)
 {
 	struct sockaddr_nl name = { .nl_family = AF_NETLINK, .nl_groups = groups };
@@ -357,6 +368,8 @@ static void events(void)
 	char text[4096];
 	int on = 0, found;
 
+	CHECK(member(none, NETLINK_ADD_MEMBERSHIP, 2) == 2);
+	CHECK(member(none, NETLINK_DROP_MEMBERSHIP, 2) == 0);
 	CHECK(hear(udev, 0, 100).length == -1 && errno == EAGAIN);
 	CHECK(hear(kernel, MSG_DONTWAIT, 100).length == -1 && errno == EAGAIN);
 	/* hear asks for the sender, so the call does not run in the kernel. */

@@ -81,7 +81,7 @@ static pid_t holder(off_t start, off_t len)
 
 static void ranges(void)
 {
-	struct flock seen = { .l_type = F_RDLCK };
+	struct flock seen = { .l_type = F_RDLCK, .l_start = 15, .l_len = 10 };
 	int fd = opened(O_RDWR), again = opened(O_RDWR);
 
 	CHECK(lockf(fd, F_TLOCK, 0) == 0);
