@@ -312,7 +312,7 @@ static void more_files(rlim_t wanted)
 static void epoll_sets(void)
 {
 	uint32_t events;
-	int fd, sets[600];
+	int fd, sets[600], status;
 
 	more_files(4096);
 	fd = device();
@@ -322,7 +322,7 @@ static void epoll_sets(void)
 			control(epoll_create1(0), EPOLL_CTL_ADD, fd, EPOLLPRI, i);
 		_exit(0);
 	}
-	CHECK(wait(NULL) > 0);
+	CHECK(wait(&status) > 0 && status == 0);
 	for (int i = 0; i < 600; i++) {
 		sets[i] = epoll_create1(0);
 		control(sets[i], EPOLL_CTL_ADD, fd, EPOLLPRI, i);

@@ -82,7 +82,7 @@ static pid_t holder(off_t start, off_t len)
 static void ranges(void)
 {
 	struct flock seen = { .l_type = F_RDLCK, .l_start = 15, .l_len = 10 };
-	int fd = opened(O_RDWR), again = opened(O_RDWR);
+	int fd = opened(O_RDWR), again = opened(O_RDWR), status;
 
 	CHECK(lockf(fd, F_TLOCK, 0) == 0);
 	CHECK(others(F_WRLCK, 0, 0) == EAGAIN && others(F_RDLCK, 5, 1) == EAGAIN);
@@ -103,7 +103,7 @@ static void ranges(void)
 		close(again);
 		_exit(0);
 	}
-	CHECK(wait(NULL) > 0);
+	CHECK(wait(&status) > 0 && status == 0);
 	CHECK(others(F_WRLCK, 30, 1) == EAGAIN);
 	CHECK(fcntl(fd, F_GETLK, &seen) == 0 && seen.l_type == F_UNLCK);
 	/* The close of any descriptor of the file releases all the process's locks. */
@@ -217,6 +217,7 @@ static int locks_for_its_table(void *unused)
 static void tables(void)
 {
 	static char stack[1 << 16];
+	int status;
 	pid_t other;
 
 	shared_fd = opened(O_RDWR);
@@ -224,7 +225,7 @@ static void tables(void)
 		return;
 	CHECK(lock(shared_fd, F_WRLCK, 5, 5) == 0);
 	other = clone(locks_for_its_table, stack + sizeof(stack), CLONE_FILES | SIGCHLD, NULL);
-	CHECK(other > 0 && waitpid(other, NULL, 0) == other);
+	CHECK(other > 0 && waitpid(other, &status, 0) == other && status == 0);
 	CHECK(others(F_WRLCK, 0, 1) == EAGAIN);
 	close(shared_fd);
 	CHECK(others(F_WRLCK, 0, 1) == 0);
