@@ -55,6 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.tests.is_empty() {
         let packages = args.tests.iter().chain(&args.packages);
         cargo.args(packages.flat_map(|name| ["--test-package", name]));
+        // cargo-mutants measures only the tests of the packages with mutants.
+        cargo.arg("--minimum-test-timeout=600");
     }
     cargo.arg("--output").arg(&out);
     cargo.arg(format!("--jobs={}", args.jobs));
