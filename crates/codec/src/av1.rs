@@ -249,7 +249,7 @@ mod tests {
             sequence::FILM_GRAIN_PARAMS_PRESENT,
             sequence::SEPARATE_UV_DELTA_Q,
         ];
-        assert_eq!(of_sequence.map(u32::trailing_zeros), bits::<20>(&[]));
+        assert!((0..).zip(of_sequence).all(|(bit, flag)| flag == 1 << bit));
         let of_frame = [
             frame::SHOW_FRAME,
             frame::ERROR_RESILIENT_MODE,
@@ -267,12 +267,7 @@ mod tests {
             frame::REDUCED_TX_SET,
             frame::SKIP_MODE_PRESENT,
         ];
-        assert_eq!(of_frame.map(u32::trailing_zeros), bits::<15>(&[1, 15]));
-    }
-
-    /// Returns the first numbers from 0 on, without `gaps`.
-    fn bits<const N: usize>(gaps: &[u32]) -> [u32; N] {
-        let mut bits = (0..).filter(|bit| !gaps.contains(bit));
-        std::array::from_fn(|_| bits.next().unwrap())
+        let mut bits = (0..).filter(|bit| !matches!(bit, 1 | 15)).zip(of_frame);
+        assert!(bits.all(|(bit, flag)| flag == 1 << bit));
     }
 }

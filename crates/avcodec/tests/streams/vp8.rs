@@ -1,7 +1,7 @@
 //! Encodes pictures to VP8 frames.
 
 use crate::encoders::*;
-use crate::tools::{Driven, TestEvent};
+use crate::tools::{Driven, TestEvent, ivf};
 use crate::{encoders, launch, library};
 use vb3_codec::{Config, Framing, Job, Kind, StreamSettings, Vp8Settings};
 
@@ -25,20 +25,13 @@ fn encode(settings: Vp8Settings, pictures: &[u8]) -> Driven {
 }
 
 /// Returns an IVF file of the frames.
-fn ivf(packets: &[Packet<'_>]) -> Vec<u8> {
-    let mut file = b"DKIF\0\0\x20\0VP80".to_vec();
-    for size in [WIDTH, HEIGHT] {
-        file.extend(u16::try_from(size).unwrap().to_le_bytes());
-    }
-    for word in [25u32, 1, u32::try_from(packets.len()).unwrap(), 0] {
-        file.extend(word.to_le_bytes());
-    }
-    for (tag, _, bytes) in packets {
-        file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-        file.extend(tag.to_le_bytes());
-        file.extend(*bytes);
-    }
-    file
+fn file(packets: &[Packet<'_>]) -> Vec<u8> {
+    let size = [WIDTH, HEIGHT].map(|side| side.try_into().unwrap());
+    let frames: Vec<_> = packets
+        .iter()
+        .map(|(tag, _, bytes)| (*tag, *bytes))
+        .collect();
+    ivf(*b"VP80", size, &frames)
 }
 
 #[test]
@@ -60,7 +53,7 @@ fn ffmpeg_decodes_vp8_frames() {
             assert_eq!(bytes[0] >> 1 & 7, profile, "frame {tag}");
         }
         let decoder = (Kind::Vp8Decoder, Framing::Auto);
-        let file = ivf(&packets);
+        let file = file(&packets);
         check_decoding(&packets, (&file, "ivf"), decoder, (&pictures, 32.0));
     }
 }

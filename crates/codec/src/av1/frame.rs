@@ -338,12 +338,8 @@ impl Header<'_> {
                 base
             }
         };
-        let of_v = match self.is_v_separate() {
-            false => [0; 2],
-            true => [q.delta_q_v_dc, q.delta_q_v_ac],
-        };
         [q.delta_q_y_dc, q.delta_q_u_dc, q.delta_q_u_ac] == [0; 3]
-            && of_v == [0; 2]
+            && (!self.is_v_separate() || [q.delta_q_v_dc, q.delta_q_v_ac] == [0; 2])
             && (0..8).all(|segment| index(segment) == 0)
     }
 

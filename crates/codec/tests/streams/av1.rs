@@ -4,22 +4,10 @@ mod draw;
 mod elements;
 
 use crate::headers::{Elements, assert_same, traced};
-use crate::tools::ffmpeg_is_here;
+use crate::tools::{ffmpeg_is_here, ivf};
 use draw::{Draw, uniform};
 use rand_pcg::Pcg32;
 use vb3_codec::av1::{Known, frame, frame_flag, frame_type};
-
-/// Returns a file in the format IVF.
-fn ivf(units: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = b"DKIF\0\0\x20\0AV01\x40\0\x40\0\x19\0\0\0\x01\0\0\0".to_vec();
-    file.extend((units.len() as u64).to_le_bytes());
-    for (time, unit) in (0_u64..).zip(units) {
-        file.extend(u32::try_from(unit.len()).unwrap().to_le_bytes());
-        file.extend(time.to_le_bytes());
-        file.extend(unit);
-    }
-    file
-}
 
 /// Returns the sizes of tiles along one side, as a header codes them.
 fn sizes(found: &Elements, sizes: &str, log2: &str, total: u32) -> Vec<u32> {
@@ -74,7 +62,11 @@ fn ffmpeg_reads_random_headers() {
         }
     }
     let titles = ["Sequence Header", "Frame Header"];
-    let found = traced((&ivf(&units), "ivf"), titles, wanted.len());
+    let frames = (0..)
+        .zip(units.iter().map(Vec::as_slice))
+        .collect::<Vec<_>>();
+    let file = ivf(*b"AV01", [64, 64], &frames);
+    let found = traced((&file, "ivf"), titles, wanted.len());
     for (at, ([sequence, frame], (of_sequence, of_frame, tiles))) in
         found.iter().zip(&wanted).enumerate()
     {

@@ -45,6 +45,22 @@ pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
+/// Returns an IVF file of frames with their times, 25 for a second.
+pub(crate) fn ivf(codec: [u8; 4], size: [u16; 2], frames: &[(u64, &[u8])]) -> Vec<u8> {
+    let mut file = b"DKIF\0\0\x20\0".to_vec();
+    file.extend(codec);
+    file.extend(size.map(u16::to_le_bytes).as_flattened());
+    for word in [25u32, 1, u32::try_from(frames.len()).unwrap(), 0] {
+        file.extend(word.to_le_bytes());
+    }
+    for (time, bytes) in frames {
+        file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        file.extend(time.to_le_bytes());
+        file.extend(*bytes);
+    }
+    file
+}
+
 /// One event of a worker, in a comparable form.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TestEvent {

@@ -70,13 +70,14 @@ impl Draw {
         let is_large = sequence.flags & sequence_flag::USE_128X128_SUPERBLOCK != 0;
         let luma = [64, 128, 256][usize::from(self.byte(3)).max(is_large.into())];
         let chroma = luma >> self.below(2);
-        let intra_only = frame_type == frame_type::INTRA_ONLY;
+        // A frame of this type may not refresh all slots.
+        let is_intra_only = frame_type == frame_type::INTRA_ONLY;
         FrameHeader {
             flags,
             frame_type,
             order_hint: self.below(1 << sequence.order_hint_bits),
             primary_ref_frame: self.byte(8),
-            refresh_frame_flags: self.byte(if intra_only { 255 } else { 256 }),
+            refresh_frame_flags: self.byte(if is_intra_only { 255 } else { 256 }),
             ref_frame_idx: self.bytes(8),
             upscaled_width: width,
             frame_height: height,
@@ -133,17 +134,18 @@ impl Draw {
     }
 
     fn quantization(&mut self) -> Quantization {
-        let mut delta = || if self.has() { self.signed(63) } else { 0 };
-        let [y, u, v, w, x] = std::array::from_fn(|_| delta());
-        let is_plain = self.below(3) == 0;
+        let may_be_lossless = self.below(3) == 0;
+        let mut delta = || i8::from(self.has()) * self.signed(63);
+        let [delta_q_v_dc, delta_q_v_ac] = [delta(), delta()];
+        let mut delta = || i8::from(!may_be_lossless) * delta();
         Quantization {
+            delta_q_y_dc: delta(),
+            delta_q_u_dc: delta(),
+            delta_q_u_ac: delta(),
+            delta_q_v_dc,
+            delta_q_v_ac,
+            base_q_idx: u8::from(!may_be_lossless) * self.byte(256),
             flags: self.byte(8),
-            base_q_idx: if is_plain { 0 } else { self.byte(256) },
-            delta_q_y_dc: if is_plain { 0 } else { y },
-            delta_q_u_dc: if is_plain { 0 } else { u },
-            delta_q_u_ac: if is_plain { 0 } else { v },
-            delta_q_v_dc: w,
-            delta_q_v_ac: x,
             qm: self.bytes(16),
             delta_q_res: self.byte(4),
         }
