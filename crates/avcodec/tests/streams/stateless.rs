@@ -67,6 +67,10 @@ fn every_codec_gives_a_picture_for_each_piece() {
         ),
     ] {
         let stream = encoded(words, SIZE, container);
+        if stream.is_empty() {
+            println!("not tested: ffmpeg has no encoder for {words}");
+            continue;
+        }
         let pieces = match container {
             "ivf" => frames(&stream),
             _ => delimited(&stream),
@@ -145,12 +149,6 @@ fn a_flush_drops_references() {
     driven.wait_for(|event| *event == TestEvent::Consumed(2));
     let theirs = decoded_by_ffmpeg(&stream, "h264");
     let (_, second) = theirs.split_at(theirs.len() / 2);
-    let second = (2, second);
-    assert!(
-        !driven
-            .events
-            .iter()
-            .filter_map(whole)
-            .any(|picture| picture == second)
-    );
+    let mut wholes = driven.events.iter().filter_map(whole);
+    assert!(!wholes.any(|picture| picture == (2, second)));
 }
