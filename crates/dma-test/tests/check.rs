@@ -419,6 +419,21 @@ fn without_room_it_says_so_once_and_then_nothing() {
     assert_eq!(log.borrow().len(), 0, "what is unknown is not guessed at");
 }
 
+/// Tables and virtual memory have no segments, but take room.
+#[test]
+fn too_many_tables_end_the_checks_too() {
+    let (ops, log) = checked(3);
+    let tables: Vec<_> = (0..1000).map(|_| pin(&ops, &[])).collect();
+    let report = only(&log);
+    assert_eq!(report.violation, Violation::TrackingEnded);
+    assert_eq!(report.dev, None);
+    for table in tables {
+        ops.free_table(table.clone(), false);
+        ops.free_table(table, false);
+    }
+    assert_eq!(log.borrow().len(), 0);
+}
+
 /// Segments at the very end of the addresses.
 #[test]
 fn segments_at_the_last_address_are_checked() {

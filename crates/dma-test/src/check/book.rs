@@ -149,7 +149,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
     }
 
     /// Reports that there is no more room, and ends all checks.
-    fn stop(&mut self, dev: D, by: Site) {
+    fn stop(&mut self, dev: Option<D>, by: Site) {
         if core::mem::replace(&mut self.has_stopped, true) {
             return;
         }
@@ -159,7 +159,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         self.spans = 0;
         self.sink.take(Report {
             violation: Violation::TrackingEnded,
-            dev: Some(dev),
+            dev,
             addr: None,
             len: 0,
             by,
@@ -214,7 +214,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Adds an entry that uses `parent`. `None` if there is no room to track it.
+    /// Adds an entry that uses `parent`. `None`, and the end of all checks, if there is no room to track it.
     pub(super) fn add(&mut self, parent: Option<Id>, by: Site) -> Option<Id> {
         if self.has_stopped {
             return None;
@@ -241,6 +241,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
                 || self.entries.try_reserve(1).is_err()
                 || self.ended.try_reserve(room).is_err()
             {
+                self.stop(None, by);
                 return None;
             }
             self.entries.push(entry);
@@ -261,10 +262,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         parent: Option<Id>,
         by: Site,
     ) -> Option<Id> {
-        let Some(id) = self.add(parent, by) else {
-            self.stop(claim.dev, by);
-            return None;
-        };
+        let id = self.add(parent, by)?;
         let mut whole: Option<DmaSegment> = None;
         let (mut count, mut is_reported) = (0u64, false);
         for segment in segments.filter(|segment| segment.len > 0) {
@@ -278,7 +276,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
                 }
             }
             if self.insert(claim.dev, id.index, segment).is_none() {
-                self.stop(claim.dev, by);
+                self.stop(Some(claim.dev), by);
                 return None;
             }
         }

@@ -12,8 +12,8 @@ use vb3_dma::{
 /// Checks how a driver uses a [`DmaOps`] (the layer below), and reports each misuse. The wrapper passes every
 /// call to that layer unchanged.
 ///
-/// The number of tracked segments is limited, as in Linux. Beyond `capacity` live segments, the wrapper
-/// reports `TrackingEnded` and stops checking.
+/// The number of tracked segments is limited, as in Linux. Beyond `capacity` live segments, or about twice as
+/// many allocations, tables and mappings, the wrapper reports `TrackingEnded` and stops checking.
 ///
 /// `L` provides the lock around the list of live objects. The wrapper holds this lock also while it allocates
 /// memory for the list, and while the sink takes a report. The locks of a [`Mapper`](vb3_dma::Mapper) are never
