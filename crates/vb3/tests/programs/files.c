@@ -742,7 +742,9 @@ static void churn(void)
 	more_files(4 * HELD + 3 - 1);
 	for (int i = 0; i < 4; i++)
 		CHECK(pthread_create(&threads[i], NULL, churn_own, NULL) == 0);
-	while (devices < wanted / 500 || __atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted) {
+	/* On a busy machine it may take long until no number is free. */
+	while (devices < wanted / 500 || __atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted ||
+	       __atomic_load_n(&full, __ATOMIC_RELAXED) == 0) {
 		struct v4l2_capability cap;
 		int fd = open(node, O_RDWR);
 
