@@ -1,10 +1,12 @@
 //! Answers of a run to orders, which are the commands of the control protocol.
 
 use crate::Error;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The answer to the order `state`: the time and the devices of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct State {
     /// Version of the protocol.
@@ -16,7 +18,7 @@ pub struct State {
 }
 
 /// A device of a run, as an answer lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Device {
     /// The device's path, such as `/dev/video0`.
@@ -24,13 +26,14 @@ pub struct Device {
     /// The device's kind, such as `camera`.
     pub kind: String,
     /// Whether the device is plugged in.
+    #[serde(rename = "plugged", default)]
     pub is_plugged: bool,
     /// Number of frames that the device has finished.
     pub frames: u64,
 }
 
 /// A description of the picture that a display showed last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Shown {
     /// The picture's number in its stream.
@@ -45,39 +48,9 @@ pub struct Shown {
     pub checksum: String,
 }
 
-impl State {
-    pub(crate) fn read(answer: &Value) -> Result<Self, Error> {
-        let devices = answer.get("devices").and_then(Value::as_array);
-        let devices = devices.into_iter().flatten().map(|device| {
-            Ok(Device {
-                path: text(device, "path")?,
-                kind: text(device, "kind")?,
-                is_plugged: device.get("plugged") == Some(&Value::Bool(true)),
-                frames: number(device, "frames")?,
-            })
-        });
-        Ok(Self {
-            version: number(answer, "version")?,
-            time_ns: number(answer, "time_ns")?,
-            devices: devices.collect::<Result<_, Error>>()?,
-        })
-    }
-}
-
-impl Shown {
-    pub(crate) fn read(answer: &Value) -> Result<Self, Error> {
-        let short = |name: &str| {
-            let number = number(answer, name)?;
-            u32::try_from(number).map_err(|_| Error::Answer(answer.to_string()))
-        };
-        Ok(Self {
-            sequence: short("sequence")?,
-            width: short("width")?,
-            height: short("height")?,
-            format: text(answer, "format")?,
-            checksum: text(answer, "checksum")?,
-        })
-    }
+/// Reads an answer or an event. Fields that this version does not know are ignored.
+pub(crate) fn read<T: DeserializeOwned>(object: &Value) -> Result<T, Error> {
+    T::deserialize(object).map_err(|_| Error::Answer(object.to_string()))
 }
 
 pub(crate) fn text(object: &Value, name: &str) -> Result<String, Error> {

@@ -1,6 +1,6 @@
 //! A connection to a run's socket.
 
-use crate::answer::{number, text};
+use crate::answer::{number, read, text};
 use crate::order::absolute;
 use crate::{Error, Event, EventKind, FileFormat, Mappings, Order, Shown, State, VARIABLE};
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub fn state(&mut self) -> Result<State, Error> {
-        State::read(&self.ask(&Order::state())?)
+        read(&self.ask(&Order::state())?)
     }
 
     /// Returns a text with each buffer and its holders.
@@ -262,7 +262,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub fn shown(&mut self, device: &str) -> Result<Shown, Error> {
-        Shown::read(&self.ask(&Order::shown(device))?)
+        read(&self.ask(&Order::shown(device))?)
     }
 
     /// Writes the picture that a display showed last to a file, and describes it.
@@ -276,7 +276,7 @@ impl Client {
         format: FileFormat,
     ) -> Result<Shown, Error> {
         let file = absolute(file.as_ref())?;
-        Shown::read(&self.ask(&Order::save_shown(device, &file, format))?)
+        read(&self.ask(&Order::save_shown(device, &file, format))?)
     }
 
     /// Subscribes to events of these kinds, from one device or all devices. Replaces earlier subscriptions.
@@ -292,7 +292,7 @@ impl Client {
     /// # Errors
     /// See [`Client`]. No order is sent, so [`Error::Refused`] does not occur.
     pub fn next_event(&mut self) -> Result<Event, Error> {
-        Event::read(&self.next_event_line()?)
+        read(&self.next_event_line()?)
     }
 
     /// Waits for the next event. Returns it as the run sent it.

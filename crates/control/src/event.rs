@@ -1,8 +1,6 @@
 //! Events that a run reports.
 
-use crate::Error;
-use crate::answer::{number, text};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// A kind of events that a client can subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,8 @@ impl EventKind {
 }
 
 /// An event of a run. Times are in nanoseconds of the devices' clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Event {
     /// A device finished a frame.
@@ -94,47 +93,4 @@ pub enum Event {
         /// Number of events that were not sent.
         count: u64,
     },
-}
-
-impl Event {
-    /// Parses an event of the protocol.
-    pub(crate) fn read(event: &Value) -> Result<Self, Error> {
-        let device = || text(event, "device");
-        let time_ns = || number(event, "time_ns");
-        let short = |name: &str| {
-            let number = number(event, name)?;
-            u32::try_from(number).map_err(|_| Error::Answer(event.to_string()))
-        };
-        Ok(match event.get("event").and_then(Value::as_str) {
-            Some("frame") => Self::Frame {
-                device: device()?,
-                frame: number(event, "frame")?,
-                sequence: short("sequence")?,
-                time_ns: time_ns()?,
-            },
-            Some("open") => Self::Open {
-                device: device()?,
-                pid: short("pid")?,
-                time_ns: time_ns()?,
-            },
-            Some("start") => Self::Start {
-                device: device()?,
-                queue: text(event, "queue")?,
-                time_ns: time_ns()?,
-            },
-            Some("refusal") => Self::Refusal {
-                device: device()?,
-                call: text(event, "call")?,
-                errno: text(event, "errno")?,
-                constraint: text(event, "constraint")?,
-                wanted: number(event, "wanted")?,
-                found: number(event, "found")?,
-                time_ns: time_ns()?,
-            },
-            Some("lost") => Self::Lost {
-                count: number(event, "count")?,
-            },
-            _ => return Err(Error::Answer(event.to_string())),
-        })
-    }
 }
