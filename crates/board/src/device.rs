@@ -2,12 +2,11 @@
 
 use crate::bus::{self, Window};
 use crate::drivers::{self, Allocator, Codec, Kind, SensorDriver, Sourced};
+use crate::memory::MAX_REMARKS;
 use crate::tree::{Id, Tree};
 
-/// Maximum number of devices that are read.
+/// Maximum number of devices, and of sensors, that are read.
 const MAX_DEVICES: usize = 64;
-/// Maximum number of remarks about nodes that were not understood.
-const MAX_REMARKS: usize = 64;
 
 /// The IOMMU in front of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +79,9 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
         let compatible = || tree.texts(id, "compatible");
         if let Some(driver) = drivers::sensor_of(compatible()) {
+            if sensors.len() >= MAX_DEVICES {
+                continue;
+            }
             let path = tree.path(id).to_owned();
             let model = match (data_lanes(tree, id), &driver.four_lanes) {
                 (4, Some(model)) => model,
@@ -165,7 +167,7 @@ fn one(
         .find(|text| driver.compatible.iter().any(|known| known == text))?;
     let path = tree.path(id).to_owned();
     let iommu = iommu(tree, id);
-    if iommu.is_none() && tree.has(id, "iommus") {
+    if iommu.is_none() && tree.has(id, "iommus") && not_taken.len() < MAX_REMARKS {
         not_taken.push(format!(
             "{path} names an IOMMU that is not there or not enabled"
         ));

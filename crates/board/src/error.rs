@@ -1,22 +1,35 @@
 //! Errors of reading a flattened device tree.
 
-use core::fmt;
+use thiserror::Error;
+
+/// The remedy for a damaged file.
+const ADVICE: &str =
+    "copy the file again, or compile its source: `dtc -O dtb -o board.dtb board.dts`";
 
 /// An error of reading a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// More bytes than [`MAX_BYTES`](crate::MAX_BYTES).
+    #[error(
+        "{bytes} bytes are more than a device tree has ({} at most)",
+        crate::MAX_BYTES
+    )]
     TooLarge {
         /// Length of the given file in bytes.
         bytes: usize,
     },
     /// The file does not begin with a flattened device tree's magic number.
+    #[error(
+        "no flattened device tree: it begins with {found:#010x} at byte 0; expected 0xd00dfeed; give a .dtb \
+        file, such as /sys/firmware/fdt of a board"
+    )]
     NoTree {
         /// The file's first four bytes, as a big-endian number.
         found: u32,
     },
     /// The file ends before its header or its tree does.
+    #[error("the device tree is cut off at byte {bytes}; expected {wanted} bytes; {ADVICE}")]
     CutOff {
         /// Length of the given file in bytes.
         bytes: usize,
@@ -24,6 +37,7 @@ pub enum Error {
         wanted: usize,
     },
     /// A part of the tree is damaged.
+    #[error("the device tree is damaged at byte {offset}: {damage}; {ADVICE}")]
     Damaged {
         /// Offset of the damage from the start of the file, in bytes.
         offset: usize,
@@ -31,11 +45,13 @@ pub enum Error {
         damage: Damage,
     },
     /// Nodes are nested too deeply.
+    #[error("its nodes lie more than {limit} levels deep")]
     TooDeep {
         /// Deepest allowed level.
         limit: usize,
     },
     /// The tree has too many nodes.
+    #[error("it has more than {limit} nodes")]
     TooManyNodes {
         /// Largest allowed number of nodes.
         limit: usize,
@@ -43,102 +59,47 @@ pub enum Error {
 }
 
 /// A damaged part of a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Damage {
     /// A field of the header places the block of nodes outside the tree.
+    #[error("the header places the nodes outside the file; expected offset and length within it")]
     StructureBlock,
     /// A field of the header places the block of property names outside the tree.
+    #[error(
+        "the header places the names of properties outside the file; expected offset and length within it"
+    )]
     StringsBlock,
     /// The block of nodes has a word that is no token of the format.
+    #[error(
+        "the nodes have the word {0:#x}; expected the begin (1) or end (2) of a node, a property (3), a gap (4) or \
+        the end (9)"
+    )]
     Token(u32),
     /// The block of nodes ends before its end token.
+    #[error("the nodes stop; expected their end token (9)")]
     NoEnd,
     /// A node's name is not text of at most 255 bytes.
+    #[error("the name of a node; expected text of at most 255 bytes and a zero byte")]
     NodeName,
     /// A property's name lies outside the block of names, is no text, or exceeds 255 bytes.
+    #[error(
+        "the name of a property; expected the offset of text of at most 255 bytes and a zero byte"
+    )]
     PropertyName,
     /// A property's value ends outside the block of nodes.
+    #[error("a property has {bytes} bytes by its length; expected an end before that of the nodes")]
     Value {
         /// The length that the property gives.
         bytes: u32,
     },
     /// A property stands outside all nodes.
+    #[error("a property; expected a node around it")]
     NoNode,
     /// Another node begins after the root's end.
+    #[error("a second root node; expected the end (9)")]
     SecondRoot,
     /// A node ends that has not begun, or the tree ends inside a node.
+    #[error("the end of a node or of the tree; expected one end for each node that begins")]
     Nesting,
 }
-
-/// The remedy for a damaged file.
-const ADVICE: &str =
-    "copy the file again, or compile its source: `dtc -O dtb -o board.dtb board.dts`";
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::StructureBlock => {
-                f.write_str("the header places the nodes outside the file; expected offset and length \
-                             within it")
-            }
-            Self::StringsBlock => f.write_str(
-                "the header places the names of properties outside the file; expected offset and \
-                 length within it",
-            ),
-            Self::Token(found) => write!(
-                f,
-                "the nodes have the word {found:#x}; expected the begin (1) or end (2) of a node, a \
-                 property (3), a gap (4) or the end (9)"
-            ),
-            Self::NoEnd => f.write_str("the nodes stop; expected their end token (9)"),
-            Self::NodeName => {
-                f.write_str("the name of a node; expected text of at most 255 bytes and a zero byte")
-            }
-            Self::PropertyName => f.write_str(
-                "the name of a property; expected the offset of text of at most 255 bytes and a zero \
-                 byte",
-            ),
-            Self::Value { bytes } => write!(
-                f,
-                "a property has {bytes} bytes by its length; expected an end before that of the nodes"
-            ),
-            Self::NoNode => f.write_str("a property; expected a node around it"),
-            Self::SecondRoot => f.write_str("a second root node; expected the end (9)"),
-            Self::Nesting => f.write_str(
-                "the end of a node or of the tree; expected one end for each node that begins",
-            ),
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::TooLarge { bytes } => write!(
-                f,
-                "{bytes} bytes are more than a device tree has ({} at most)",
-                crate::MAX_BYTES
-            ),
-            Self::NoTree { found } => write!(
-                f,
-                "no flattened device tree: it begins with {found:#010x} at byte 0; expected \
-                 0xd00dfeed; give a .dtb file, such as /sys/firmware/fdt of a board"
-            ),
-            Self::CutOff { bytes, wanted } => write!(
-                f,
-                "the device tree is cut off at byte {bytes}; expected {wanted} bytes; {ADVICE}"
-            ),
-            Self::Damaged { offset, damage } => {
-                write!(
-                    f,
-                    "the device tree is damaged at byte {offset}: {damage}; {ADVICE}"
-                )
-            }
-            Self::TooDeep { limit } => write!(f, "its nodes lie more than {limit} levels deep"),
-            Self::TooManyNodes { limit } => write!(f, "it has more than {limit} nodes"),
-        }
-    }
-}
-
-impl core::error::Error for Error {}

@@ -2,6 +2,8 @@
 
 use crate::tree::{Id, Tree, take};
 
+/// Maximum number of remarks about nodes that were not understood.
+pub(crate) const MAX_REMARKS: usize = 64;
 /// Maximum number of entries that are read from one property.
 const MAX_RANGES: usize = 256;
 
@@ -106,6 +108,7 @@ pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved
     for id in tree.children(parent).filter(|&id| tree.is_enabled(id)) {
         match one(tree, parent, id) {
             Some(reserved) => out.push(reserved),
+            None if not_taken.len() >= MAX_REMARKS => {}
             None => not_taken.push(format!(
                 "{} reserves no range that can be read (neither reg nor size)",
                 tree.path(id)

@@ -1,15 +1,18 @@
 //! Errors of conversions.
 
 use crate::Rect;
+use thiserror::Error;
 use vb3_v4l2::FourCc;
 
 /// The reason why a picture cannot be converted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConvertError {
     /// The pixel format is not supported.
+    #[error("pictures of {0} are not converted")]
     Format(FourCc),
     /// The number of planes given is not the format's.
+    #[error("{found} planes for a format of {wanted}")]
     Planes {
         /// Number of planes of the format.
         wanted: usize,
@@ -17,6 +20,7 @@ pub enum ConvertError {
         found: usize,
     },
     /// A stride is shorter than a line or longer than the limit.
+    #[error("plane {plane}: lines of {wanted} bytes, {found} bytes apart")]
     Stride {
         /// Plane index.
         plane: usize,
@@ -26,6 +30,7 @@ pub enum ConvertError {
         found: usize,
     },
     /// A plane is too short for its lines.
+    #[error("plane {plane}: {found} bytes where {wanted} are needed")]
     Short {
         /// Plane index.
         plane: usize,
@@ -35,24 +40,30 @@ pub enum ConvertError {
         found: usize,
     },
     /// The crop rectangle is odd, empty, or not inside the source.
+    #[error("the crop rectangle {}x{} at {},{} does not fit", .0.width, .0.height, .0.x, .0.y)]
     Crop(Rect),
     /// The compose rectangle is odd, empty, or not inside the target.
+    #[error("the compose rectangle {}x{} at {},{} does not fit", .0.width, .0.height, .0.x, .0.y)]
     Compose(Rect),
     /// There is no memory for an intermediate picture.
+    #[error("no memory for {bytes} bytes")]
     NoMemory {
         /// Bytes requested.
         bytes: usize,
     },
     /// A library refused input that passed all checks.
+    #[error("the {0} library refused")]
     Refused(Step),
 }
 
 /// The step in which a library refused its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Step {
     /// Scaling.
+    #[error("scaling")]
     Scale,
     /// Colour conversion.
+    #[error("colour")]
     Color,
 }
 
@@ -72,33 +83,3 @@ impl ConvertError {
         }
     }
 }
-
-impl std::fmt::Display for ConvertError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rect = |r: &Rect| format!("{}x{} at {},{}", r.width, r.height, r.x, r.y);
-        match self {
-            Self::Format(format) => write!(f, "pictures of {format} are not converted"),
-            Self::Planes { wanted, found } => write!(f, "{found} planes for a format of {wanted}"),
-            Self::Stride {
-                plane,
-                wanted,
-                found,
-            } => write!(
-                f,
-                "plane {plane}: lines of {wanted} bytes, {found} bytes apart"
-            ),
-            Self::Short {
-                plane,
-                wanted,
-                found,
-            } => write!(f, "plane {plane}: {found} bytes where {wanted} are needed"),
-            Self::Crop(r) => write!(f, "the crop rectangle {} does not fit", rect(r)),
-            Self::Compose(r) => write!(f, "the compose rectangle {} does not fit", rect(r)),
-            Self::NoMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
-            Self::Refused(Step::Scale) => f.write_str("the scaling library refused"),
-            Self::Refused(Step::Color) => f.write_str("the colour library refused"),
-        }
-    }
-}
-
-impl std::error::Error for ConvertError {}
