@@ -27,10 +27,13 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::Request.into());
         }
         self.queue.check_planes(request)?;
-        self.queue.check_request(request)?;
         let index = request.index;
-        if self.queue.buffer(index)?.prepared {
+        let buffer = self.queue.buffer(index)?;
+        if buffer.state != BufferState::Dequeued || buffer.prepared {
             return Err(Invalid::State { index }.into());
+        }
+        if self.queue.error {
+            return Err(Error::QueueError);
         }
         self.prepare(request)
     }
@@ -197,7 +200,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Makes the checks that are common to PREPARE_BUF and QBUF.
+    /// Checks the queue's and the buffer's states.
     fn check_request(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         if request.with_request {

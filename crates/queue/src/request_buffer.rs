@@ -42,10 +42,12 @@ impl<M: MemOps> Session<'_, M> {
         // The request contains the buffer now. Nothing fails from here on.
         self.queue.set_frame_info(&wanted)?;
         self.queue.queued_by = Some(QueuedBy::Requests);
+        let hints = self.queue.granted_hints(&wanted);
         let buffer = self.queue.buffer_mut(index)?;
         if !buffer.prepared {
             buffer.field = wanted.field;
             buffer.frame_flags = wanted.frame_flags;
+            (buffer.sequence, buffer.last, buffer.hints) = (0, false, hints);
         }
         buffer.state = BufferState::InRequest;
         buffer.request_fd = Some(fd);

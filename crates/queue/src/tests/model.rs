@@ -207,16 +207,20 @@ impl Model {
         let Some(place) = self.places.get(&index) else {
             return Some(22);
         };
-        if self.error {
-            return Some(5);
-        }
-        let BufferHolder::Program { prepared } = place else {
-            return Some(22);
+        let prepared = match place {
+            BufferHolder::Program { prepared } => Some(*prepared),
+            _ => None,
         };
-        if *prepared {
-            return prepare.then_some(22);
+        // PREPARE_BUF checks the buffer's state first, QBUF the queue's.
+        if prepare && prepared != Some(false) {
+            return Some(22);
         }
-        bad.then_some(22)
+        match prepared {
+            _ if self.error => Some(5),
+            None => Some(22),
+            Some(true) => None,
+            Some(false) => bad.then_some(22),
+        }
     }
 
     /// Returns the first index and number of at most `count` new buffers.

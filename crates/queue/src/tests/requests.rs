@@ -7,8 +7,8 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
 use crate::{
-    Binding, BoundBuffer, BufferInfo, BufferState, Busy, Config, Error, Invalid, Memory, Queue,
-    QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
+    Binding, BoundBuffer, BufferInfo, BufferState, Busy, Completion, Config, Error, Invalid,
+    Memory, Queue, QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
 };
 
 /// Queues that accept media requests, and the requests by number.
@@ -156,10 +156,15 @@ fn a_request_goes_its_way() {
     lab.queues[0].streamon().unwrap();
     let token = lab.queues[0].driver.tokens.first().unwrap();
     assert_eq!(token.request(), Some(RequestId(0)));
-    lab.queues[0].complete(done()).unwrap();
+    let seventh = Completion {
+        sequence: 7,
+        ..done()
+    };
+    lab.queues[0].complete(seventh).unwrap();
     lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete);
     let info = lab.queues[0].dqbuf().unwrap();
+    assert_eq!(info.sequence, 7);
     assert_eq!(
         (info.request_fd, said(info)),
         (Some(30), (8, Some([7; 16])))
@@ -168,7 +173,7 @@ fn a_request_goes_its_way() {
     assert_eq!(seen(lab.enqueue(0)), -16, "complete is not idle");
     lab.reinit(0).unwrap();
     assert_eq!(lab.state(0), RequestState::Idle);
-    lab.put(0, 2, 0).unwrap();
+    assert_eq!(lab.put(0, 2, 0).unwrap().sequence, 0, "of the new frame");
     lab.finish();
 }
 

@@ -95,10 +95,15 @@ impl Model {
         if stream.memory != Some(offer.memory) {
             return Err(22);
         }
+        let is_free = buffer.place == BufferHolder::Program;
+        // PREPARE_BUF checks the buffer's state first, QBUF the queue's.
+        if only && (!is_free || buffer.prepared) {
+            return Err(22);
+        }
         if stream.error {
             return Err(5);
         }
-        if buffer.place != BufferHolder::Program {
+        if !is_free {
             return Err(22);
         }
         let granted = if offer.memory == Memory::Mmap {
@@ -107,9 +112,6 @@ impl Model {
             HintSkip::empty()
         };
         if buffer.prepared {
-            if only {
-                return Err(22);
-            }
             let buffer = self.buffer(side, index);
             buffer.hints = (buffer.hints & HintSkip::PREPARE) | (granted & HintSkip::FINISH);
             return Ok(());
