@@ -49,7 +49,9 @@ where
             _ => Vec::new(),
         };
         self.check_offered(request.call)?;
-        if request.prio && self.file_mut(cx.file)?.priority.is_outranked() {
+        // Source: Linux 7.2 drivers/media/v4l2-core/v4l2-subdev.c `subdev_do_ioctl`: no priorities.
+        let has_prio = request.prio && self.driver.role() != Role::Subdevice;
+        if has_prio && self.file_mut(cx.file)?.priority.is_outranked() {
             return Err(Error::Busy);
         }
         let answer = match request.call {

@@ -148,6 +148,7 @@ where
     fn set_streaming(&mut self, run: &mut Run<'_, M>, ty: u32, on: bool) -> Result<(), Error> {
         let flow = self.owned_flow(run.cx.file, ty)?;
         let stream = self.stream(flow)?;
+        let begins = on && !stream.queue.is_streaming();
         if on && stream.starts_empty && !stream.queue.is_busy() {
             return Ok(());
         }
@@ -157,7 +158,18 @@ where
         })?;
         self.stream_mut(flow)?.update_owner(run.cx.file);
         self.wake = true;
-        Ok(done?)
+        done?;
+        // A STREAMOFF ends a drain, even one that still waits for fences.
+        self.stop_waits &= on;
+        if begins
+            && flow == Flow::Output
+            && self.driver.role() == Role::MemToMem
+            && let Ok(capture) = self.stream_mut(Flow::Capture)
+        {
+            // Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst, "Drain".
+            capture.queue.clear_last_buffer();
+        }
+        Ok(())
     }
 
     fn query_buf(&mut self, run: &mut Run<'_, M>, user: &UserBuffer) -> Result<BufferInfo, Error> {

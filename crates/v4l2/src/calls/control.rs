@@ -133,21 +133,12 @@ where
             value
         };
         arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
-        self.apply(id, value, file, now_ns)
+        self.apply(id, value, Some(file), now_ns)
     }
 
-    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it.
+    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it,
+    /// on all files but `file` if they want none of their own changes.
     pub(crate) fn apply(
-        &mut self,
-        id: u32,
-        value: ControlValue,
-        file: FileHandle,
-        now_ns: u64,
-    ) -> Result<(), Error> {
-        self.apply_from(id, value, Some(file), now_ns)
-    }
-
-    fn apply_from(
         &mut self,
         id: u32,
         value: ControlValue,
@@ -215,7 +206,7 @@ where
         Some(value.and_then(|value| {
             self.driver.try_control(id, &value)?;
             let number = value.number();
-            self.apply_from(id, value, None, now_ns)?;
+            self.apply(id, value, None, now_ns)?;
             Ok(number)
         }))
     }

@@ -368,7 +368,7 @@ where
             match &mut request {
                 _ if op == ExtOp::Try => {}
                 Some(values) => drop(values.insert(id, value.clone())),
-                None => self.apply(id, value.clone(), run.cx.file, run.cx.now_ns)?,
+                None => self.apply(id, value.clone(), Some(run.cx.file), run.cx.now_ns)?,
             }
             if let ControlValue::Compound(bytes) = value {
                 write_user(run.program, entry.pointer(), &bytes)?;

@@ -102,7 +102,8 @@ pub(super) fn validate_film_grain(grain: &mut Image<'_>) -> bool {
         ),
         (field!(v4l2_ctrl_av1_film_grain.num_y_points), 14),
         (field!(v4l2_ctrl_av1_film_grain.num_cb_points), 10),
-        (field!(v4l2_ctrl_av1_film_grain.num_cr_points), 10),
+        // Linux allows 15, although an AV1 stream has at most 10.
+        (field!(v4l2_ctrl_av1_film_grain.num_cr_points), 15),
         (field!(v4l2_ctrl_av1_film_grain.grain_scaling_minus_8), 3),
         (field!(v4l2_ctrl_av1_film_grain.ar_coeff_lag), 3),
         (field!(v4l2_ctrl_av1_film_grain.ar_coeff_shift_minus_6), 3),
@@ -222,6 +223,8 @@ mod tests {
         let rows = [
             (points, 10, true),
             (points, 11, false),
+            (field!(v4l2_ctrl_av1_film_grain.num_cr_points), 15, true),
+            (field!(v4l2_ctrl_av1_film_grain.num_cr_points), 16, false),
             (field!(v4l2_ctrl_av1_film_grain.num_y_points), 15, false),
             (field!(v4l2_ctrl_av1_film_grain.flags), 0x20, false),
             (field!(v4l2_ctrl_av1_film_grain.ar_coeff_lag), 4, false),

@@ -25,7 +25,8 @@ pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
     if order != 0 {
         sps.set_u8(lsb, 0);
     }
-    if order != 1 {
+    // As Linux, which keeps the fields of type 1 also for type 2.
+    if order == 0 {
         let cycle = field!(v4l2_ctrl_h264_sps.num_ref_frames_in_pic_order_cnt_cycle);
         sps.set_u8(cycle, 0);
         let from = field!(v4l2_ctrl_h264_sps.offset_for_ref_frame);
@@ -130,26 +131,24 @@ mod tests {
 
     #[test]
     fn meaningless_fields_are_cleared() {
-        let sps = judged(CompoundType::H264Sps, |sps| {
-            sps.set_u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type), 2);
-            let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
-            sps.set_u8(lsb, 200);
-            sps.set_u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8), 200);
-            sps.set_i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic), -1);
-            sps.set_u32(field!(v4l2_ctrl_h264_sps.flags), 0x7f);
-        });
-        let mut sps = sps.unwrap();
-        let sps = Image(&mut sps);
-        let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
-        assert_eq!(sps.u8(lsb), 0);
-        assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)), 1);
-        assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)), 0);
-        assert_eq!(
-            sps.i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic)),
-            0
-        );
-        // Neither separate planes, nor lossless coding, nor field macroblocks.
-        assert_eq!(sps.u32(field!(v4l2_ctrl_h264_sps.flags)), 0x5c);
+        const LSB: usize = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
+        const OFFSET: usize = field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic);
+        for (order, lsb, offset) in [(0, 12, 0), (1, 0, -1), (2, 0, -1)] {
+            let sps = judged(CompoundType::H264Sps, |sps| {
+                sps.set_u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type), order);
+                sps.set_u8(LSB, 12);
+                sps.set_u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8), 200);
+                sps.set_i32(OFFSET, -1);
+                sps.set_u32(field!(v4l2_ctrl_h264_sps.flags), 0x7f);
+            });
+            let mut sps = sps.unwrap();
+            let sps = Image(&mut sps);
+            assert_eq!((sps.u8(LSB), sps.i32(OFFSET)), (lsb, offset), "{order}");
+            assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)), 1);
+            assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)), 0);
+            // Neither separate planes, nor lossless coding, nor field macroblocks.
+            assert_eq!(sps.u32(field!(v4l2_ctrl_h264_sps.flags)), 0x5c);
+        }
         let params = judged(CompoundType::H264DecodeParams, |params| params.0.fill(1));
         assert_eq!(params, None, "nal_ref_idc is 0x101");
         let params = judged(CompoundType::H264DecodeParams, |params| {

@@ -1,8 +1,8 @@
 //! Media requests: content, completion, and when their controls are set.
 
 use super::{
-    ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
-    TestPlane, TestProgram, code, get, record,
+    ARG, ARRAY, Buf, EACCES, EAGAIN, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, EPIPE, MMAP, TestDriver,
+    TestMemory, TestPlane, TestProgram, code, get, record,
 };
 use crate::bytes::{Image, field};
 use crate::requests::MAX_REQUESTS;
@@ -32,6 +32,8 @@ struct Worker {
     output: TestDriver,
     capture: TestDriver,
     requests: Requests,
+    /// Whether the next CAPTURE buffer is the stream's last.
+    last: bool,
     story: Story,
     /// Number of calls of `tick` and `next_tick` of all drivers.
     asked: Arc<AtomicU64>,
@@ -115,7 +117,7 @@ impl VideoDriver for Worker {
             timestamp_ns: None,
             sequence: 0,
             field: 1,
-            last: false,
+            last: self.last,
             timecode: None,
             frame_flags: None,
         };
@@ -157,6 +159,7 @@ impl Bench {
                 output: TestDriver::new(Flow::Output, Planarity::Single),
                 capture: TestDriver::new(Flow::Capture, Planarity::Single),
                 requests,
+                last: false,
                 story: Arc::clone(&told),
                 asked: Arc::clone(&asks),
             })
@@ -390,6 +393,55 @@ fn a_codecs_stop_waits_for_fences_of_output() {
     b.mem.fenced.borrow_mut().clear();
     b.device.settle_queues(&mut b.mem, 2);
     assert_eq!(b.told(), ["stop behind 1"]);
+    b.finish();
+}
+
+/// Source: Linux `v4l2_m2m_clear_state`.
+#[test]
+fn streamoff_ends_a_stop_that_waits_for_fences() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let output = b.device.context().queue(Flow::Output).unwrap();
+    let fence = |plane: &TestPlane| b.mem.fenced.borrow_mut().insert(plane.id);
+    assert_eq!(output.find_plane(fence), Some((0, 0)));
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    assert_eq!(b.qbuf(file, Flow::Output, 0, None), 0);
+    let mut stop: [u8; 40] = record(&[(0, sys::V4L2_ENC_CMD_STOP)]);
+    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
+    b.stream(file, Flow::Capture, false);
+    b.mem.fenced.borrow_mut().clear();
+    b.device.settle_queues(&mut b.mem, 2);
+    assert!(b.told().is_empty(), "the old stream's STOP");
+    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
+    assert_eq!(b.told(), ["stop behind 1"]);
+    b.finish();
+}
+
+/// Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst, "Drain".
+#[test]
+fn restarting_output_resumes_a_drained_codec() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    b.device.driver_mut().last = true;
+    for flow in [Flow::Output, Flow::Capture] {
+        assert_eq!(b.qbuf(file, flow, 0, None), 0);
+        b.stream(file, flow, true);
+    }
+    b.tick();
+    let dqbuf = |b: &mut Bench| {
+        let mut buf: Buf = record(&[
+            (field!(v4l2_buffer.type_), kind(Flow::Capture)),
+            (field!(v4l2_buffer.memory), MMAP),
+        ]);
+        b.call(file, sys::VIDIOC_DQBUF, &mut buf)
+    };
+    assert_eq!((dqbuf(&mut b), dqbuf(&mut b)), (0, EPIPE));
+    b.stream(file, Flow::Output, true);
+    assert_eq!(dqbuf(&mut b), EPIPE, "it streams already");
+    b.stream(file, Flow::Output, false);
+    b.stream(file, Flow::Output, true);
+    assert_eq!(dqbuf(&mut b), EAGAIN);
     b.finish();
 }
 

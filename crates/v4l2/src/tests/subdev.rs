@@ -172,6 +172,21 @@ fn subdevices_refuse_requests() {
     b.close();
 }
 
+/// Source: Linux drivers/media/v4l2-core/v4l2-subdev.c `subdev_do_ioctl`.
+#[test]
+fn subdevices_controls_have_no_priorities() {
+    let graph = MediaGraph::new(&CHAIN);
+    let mut b = bench(&graph, SENSOR);
+    let video = Bench::with(TestDriver::new(Flow::Capture, Planarity::Single));
+    b.device.share_priorities(&video.device);
+    let mut video = video;
+    video.file = video.open();
+    b.file = b.open();
+    assert_eq!(video.number(sys::VIDIOC_S_PRIORITY, 3), 0);
+    let mut arg: [u8; 8] = record(&[(0, sys::V4L2_CID_HFLIP), (4, 1)]);
+    assert_eq!(b.call(sys::VIDIOC_S_CTRL, &mut arg), 0);
+}
+
 #[test]
 fn try_formats_belong_to_files() {
     let graph = MediaGraph::new(&CHAIN);

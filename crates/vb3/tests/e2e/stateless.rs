@@ -212,7 +212,7 @@ plain ok
 4:2:2 EINVAL
 10 bits EINVAL
 15 bits EINVAL
-without meaning ok 0 0 0
+without meaning ok 0 0 1
 quantiser EINVAL
 nal_ref_idc EINVAL
 without request EBADR

@@ -37,7 +37,7 @@ where
         })?;
         for (index, (id, value)) in (0..).zip(values).filter(|_| op == ExtOp::Set) {
             arg.set_u32(ERROR_IDX, index);
-            self.apply(id, value, cx.file, cx.now_ns)?;
+            self.apply(id, value, Some(cx.file), cx.now_ns)?;
         }
         arg.set_u32(ERROR_IDX, 0);
         Ok(())
