@@ -264,6 +264,7 @@ impl<S: Syntax> Units<S> {
             if let Some(nal) = self.nal.filter(|_| !self.seen) {
                 let end = next.unwrap_or(self.bytes.len());
                 if end - nal < PEEK + START && next.is_none() && !all {
+                    self.bound();
                     return None;
                 }
                 let head = self.bytes.get(nal..end.min(nal + PEEK)).unwrap_or_default();

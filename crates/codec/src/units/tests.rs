@@ -143,6 +143,20 @@ fn endless_units_are_dropped() {
     assert!(units.fault().unwrap().1.contains("more than"));
 }
 
+/// Each piece ends in a NAL unit that is too short to be judged.
+#[test]
+fn endless_units_in_short_pieces_are_dropped() {
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
+    units.push(1, &slice(0x65, true));
+    for tag in 2..40 {
+        let piece = [&[0x77; 1 << 20][..], &[0, 0, 1, 0x41]].concat();
+        units.push(tag, &piece);
+        assert_eq!(units.next(&mut params, false), None);
+        assert!(units.bytes.len() <= MAX_UNIT + (1 << 20) + 4);
+    }
+    assert!(units.fault().unwrap().1.contains("more than"));
+}
+
 #[test]
 fn leading_noise_belongs_to_no_unit() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));

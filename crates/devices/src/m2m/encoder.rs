@@ -34,6 +34,8 @@ use vb3_v4l2::{
     FrameIntervals, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
 };
 
+/// Largest number in a frame interval.
+const MAX_TERM: u32 = 1_000_000_000;
 /// Intervals of a stream's pictures.
 const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, 60),
@@ -250,7 +252,12 @@ impl<C> M2mEngine<C> for Encoder<C> {
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
         let is_default = wanted.numerator == 0 || wanted.denominator == 0;
         let nearest = nearest_interval(INTERVALS, wanted).filter(|_| !is_default);
-        self.own.coded_interval = nearest.unwrap_or(self.own.default_interval);
+        let mut interval = nearest.unwrap_or(self.own.default_interval);
+        // Codecs' libraries have signed numbers of 32 bits, or less.
+        while interval.numerator.max(interval.denominator) > MAX_TERM {
+            interval = Fraction::new(interval.numerator / 2, interval.denominator / 2);
+        }
+        self.own.coded_interval = interval;
         if flow == Flow::Output {
             self.own.interval = self.own.coded_interval;
         }

@@ -6,14 +6,17 @@ use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format};
 
-/// Lends a buffer for one picture. If the process cannot map the memory, lends only the buffer's number.
+/// Lends a buffer for one picture of this size. If the process cannot map the memory, or would not fill it, lends
+/// only the buffer's number.
 pub(super) fn lend<C>(
     worker: &mut Worker,
-    format: &Format,
+    (format, size): (&Format, (u32, u32)),
     target: &Active<C>,
     bus: &mut dyn Bus<C>,
 ) -> Result<u64, Refused> {
-    let Ok(all) = Surface(format).lines(target, Flow::Capture) else {
+    let is_whole = size == (format.width, format.height);
+    let all = Surface(format).lines(target, Flow::Capture);
+    let Some(all) = all.ok().filter(|_| is_whole) else {
         return worker.lend(None);
     };
     if let Some(found) = spans(&all).and_then(|spans| bus.host_spans(&spans)) {

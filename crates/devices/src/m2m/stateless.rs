@@ -56,8 +56,8 @@ pub(crate) struct Stateless<C> {
     held: Option<FirstField<C>>,
     /// Whether a queue has stopped since the last tick, which ends the request.
     is_ended: bool,
-    /// Whether the worker accepts loans of buffers. It does so once it has announced the size of pictures.
-    is_lending: bool,
+    /// The size of pictures, once the worker has announced it. The worker then accepts loans of buffers.
+    lends: Option<(u32, u32)>,
     /// Memory for reordering samples.
     scratch: Vec<u8>,
 }
@@ -83,7 +83,7 @@ impl<C> StatelessDecoder<C> {
             job: None,
             held: None,
             is_ended: false,
-            is_lending: false,
+            lends: None,
             scratch: Vec::new(),
         };
         let mut device = Self::of_row(row, spec, place, raw, first, own)?;

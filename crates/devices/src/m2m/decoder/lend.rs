@@ -46,13 +46,9 @@ impl<C> Decoder<C> {
     }
 
     fn lend_one(&mut self, token: &Active<C>, bus: &mut dyn Bus<C>) -> Result<u64, Refused> {
-        let is_whole = (self.own.visible.width, self.own.visible.height)
-            == (self.own.held.width, self.own.held.height);
+        let visible = (self.own.visible.width, self.own.visible.height);
         let worker = self.worker.running().ok_or(Refused::Dead)?;
-        if is_whole {
-            return loan::lend(worker, &self.own.held, token, bus);
-        }
-        worker.lend(None)
+        loan::lend(worker, (&self.own.held, visible), token, bus)
     }
 
     /// Ends a loan that has been used, and returns its buffer.

@@ -90,7 +90,7 @@ impl<C> StatelessDecoder<C> {
 
     fn restart(&mut self) {
         self.worker.stop();
-        self.own.is_lending = false;
+        self.own.lends = None;
     }
 
     /// Handles an event of the worker.
@@ -122,7 +122,7 @@ impl<C> StatelessDecoder<C> {
             }
             Event::Consumed { tag } => self.end(tag, progress),
             Event::Died { .. } => {
-                self.own.is_lending = false;
+                self.own.lends = None;
                 self.fail_job(progress);
                 progress.broken = true;
             }
@@ -135,7 +135,7 @@ impl<C> StatelessDecoder<C> {
     fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let buffers = self.capture.format;
         let found = (format.visible.width, format.visible.height);
-        self.own.is_lending = false;
+        self.own.lends = None;
         let job = CodecJob::ProceedByLoan(Chroma::Pairs);
         let fits = holds(&buffers, found, format.bits);
         if !fits || self.worker.submit(job).is_err() {
@@ -143,20 +143,20 @@ impl<C> StatelessDecoder<C> {
             self.fail_job(progress);
             return self.restart();
         }
-        self.own.is_lending = true;
+        self.own.lends = Some(found);
         self.lend(bus);
     }
 
     /// Lends the request's CAPTURE buffer to the worker, unless it is lent already.
     fn lend(&mut self, bus: &mut dyn Bus<C>) {
-        let Some(job) = self.own.job.as_mut().filter(|_| self.own.is_lending) else {
+        let (Some(job), Some(size)) = (self.own.job.as_mut(), self.own.lends) else {
             return;
         };
         if let Some(worker) = self.worker.running()
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
             // If the worker has ended, an event reports it.
-            job.loan = loan::lend(worker, &self.capture.format, target, bus).ok();
+            job.loan = loan::lend(worker, (&self.capture.format, size), target, bus).ok();
         }
     }
 

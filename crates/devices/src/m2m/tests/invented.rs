@@ -49,7 +49,7 @@ impl Codec for Pieces {
             (format.visible.width, format.visible.height) = SIZE;
             out.format(&format)?;
         }
-        flat_picture(tag, luma, out)
+        flat_picture(tag, (SIZE, luma), out)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {

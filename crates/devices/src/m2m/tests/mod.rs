@@ -22,11 +22,11 @@ const PADDING: u8 = 0xee;
 const SIZE: (u32, u32) = (32, 16);
 
 /// Sends a picture of one luma and without colour, as an invented codec.
-fn flat_picture(tag: u64, luma: u8, out: &mut Out) -> Result<(), Stop> {
+fn flat_picture(tag: u64, (size, luma): ((u32, u32), u8), out: &mut Out) -> Result<(), Stop> {
     let (y, chroma) = ([luma; 32 * 16], [128; 16 * 8]);
     let picture = Planes {
-        width: SIZE.0,
-        height: SIZE.1,
+        width: size.0,
+        height: size.1,
         data: [&y, &chroma, &chroma],
         strides: [32, 16, 16],
     };

@@ -22,24 +22,27 @@ fn slice(luma: u8) -> Vec<u8> {
     HEAD.into_iter().chain([luma]).collect()
 }
 
-/// Decodes slices to pictures of one luma. The field says whether the format was announced.
-struct Slices(bool);
+/// Decodes slices to pictures of one luma.
+struct Slices {
+    size: (u32, u32),
+    has_announced: bool,
+}
 
 impl Codec for Slices {
     fn configure(&mut self, _: Config) {}
 
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
-        let (width, height) = SIZE;
+        let (width, height) = self.size;
         let luma = data.last().copied().unwrap_or(BROKEN);
         if luma == BROKEN {
             return out.corrupt(tag, "a broken slice");
         }
-        if !self.0 {
+        if !self.has_announced {
             out.format(&StreamFormat::of_size(width, height))?;
             // A flush may have ended the announcement.
-            self.0 = true;
+            self.has_announced = true;
         }
-        flat_picture(tag, luma, out)
+        flat_picture(tag, (self.size, luma), out)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
@@ -68,9 +71,18 @@ fn parameters((width, height): (u32, u32)) -> ControlValue {
 
 /// Makes a decoder whose program has set the sequence's parameters.
 fn bench() -> Bench<StatelessDecoder<u32>> {
+    bench_of::<{ SIZE.0 }, { SIZE.1 }>()
+}
+
+/// Does the same for pictures of another size.
+fn bench_of<const WIDTH: u32, const HEIGHT: u32>() -> Bench<StatelessDecoder<u32>> {
     let launch = Launch::in_thread_with(|kind| {
         let is_right = kind == Kind::H264StatelessDecoder;
-        is_right.then(|| Box::new(Slices(false)) as Box<dyn Codec>)
+        let slices = Slices {
+            size: (WIDTH, HEIGHT),
+            has_announced: false,
+        };
+        is_right.then(|| Box::new(slices) as Box<dyn Codec>)
     });
     let spec = "h264dec-stateless,size=32x16,format=NV12";
     let mut bench = Bench::new(device(spec, launch, StatelessDecoder::new));
@@ -112,6 +124,18 @@ fn each_request_gets_its_picture() {
         bench.queue_empty(info.index);
     }
     assert_eq!(bench.device.statistics().dropped, 0);
+}
+
+/// A picture of odd size would leave a column and a line of a mapped buffer as they were.
+#[test]
+fn only_whole_pictures_are_decoded_into_buffers() {
+    for (mut bench, maps) in [(bench(), true), (bench_of::<31, 15>(), false)] {
+        bench.memory.maps = true;
+        bench.begin(2, 2);
+        send(&mut bench, 0, 10, (0, 0));
+        assert_eq!(said(&bench.take(Flow::Capture)), (0, 0, false));
+        assert_eq!(!bench.memory.files.is_empty(), maps);
+    }
 }
 
 #[test]
