@@ -427,8 +427,12 @@ impl<C> Engine<C> for Player<C> {
         let source = || waits.then(|| self.source.wake_fd()).flatten();
         let scaled = || self.converter.wake_fd();
         let next = || self.program.wake_fd();
-        let own = self.jpeg.wake_fd().or_else(scaled).or_else(source);
-        own.or_else(next)
+        // A source that hangs is awaited no longer once the next one has a picture.
+        self.jpeg
+            .wake_fd()
+            .or_else(scaled)
+            .or_else(next)
+            .or_else(source)
     }
 
     fn note_waiter(&mut self, _: Waiter) {

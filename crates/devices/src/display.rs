@@ -224,7 +224,8 @@ impl<C> Engine<C> for Screen<C> {
             return false;
         }
         if tick.stream.tokens.is_empty() {
-            self.starved = true;
+            // A revocation may have taken the buffer that waited for room.
+            (self.starved, self.held) = (true, false);
             return false;
         }
         let mut due_ns = tick.stream.due_ns.unwrap_or(tick.now_ns);

@@ -40,9 +40,10 @@ pub(crate) fn nearest_interval(offered: FrameIntervals<'_>, wanted: Fraction) ->
     };
     match offered {
         FrameIntervals::Continuous { min, max } | FrameIntervals::Stepwise { min, max, .. } => {
-            Some(match wanted {
-                long if !is_below(long, max) => max,
-                short if is_below(short, min) => min,
+            Some(match (wanted, offered) {
+                (long, _) if !is_below(long, max) => max,
+                (short, _) if is_below(short, min) => min,
+                (_, FrameIntervals::Stepwise { step, .. }) => nearest_step((min, step), wanted),
                 _ => wanted,
             })
         }
@@ -53,6 +54,32 @@ pub(crate) fn nearest_interval(offered: FrameIntervals<'_>, wanted: Fraction) ->
             all.iter().min_by_key(far).copied()
         }
     }
+}
+
+/// Returns the interval nearest to `wanted` that is whole steps longer than the shortest. `wanted` is not
+/// shorter. Intervals that 32-bit numbers cannot express are in units of 100 ns.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_try_frame_interval`.
+fn nearest_step((min, step): (Fraction, Fraction), wanted: Fraction) -> Fraction {
+    let ns = |interval: Fraction| interval.as_nanos().unwrap_or(0);
+    let beyond = ns(wanted).saturating_sub(ns(min));
+    let step_ns = ns(step).max(1);
+    let steps = beyond.saturating_add(step_ns / 2) / step_ns;
+    let exact = || {
+        let added = u32::try_from(steps).ok()?.checked_mul(step.numerator)?;
+        let numerator = (min.numerator.checked_mul(step.denominator)?)
+            .checked_add(added.checked_mul(min.denominator)?)?;
+        let denominator = min.denominator.checked_mul(step.denominator)?;
+        let (mut a, mut b) = (numerator, denominator);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        Some(Fraction::new(numerator / a, denominator / a))
+    };
+    exact().unwrap_or_else(|| {
+        let units = ns(min).saturating_add(steps.saturating_mul(step_ns)) / 100;
+        Fraction::new(u32::try_from(units).unwrap_or(u32::MAX), 10_000_000)
+    })
 }
 
 /// Returns the colorimetry that a display assumes if the program sets none.
@@ -218,6 +245,15 @@ pub(crate) fn formats(
         .collect()
 }
 
+/// Returns the format and the interval that a real camera has at first, from its description.
+fn described(like: &Description) -> Option<(Format, Fraction)> {
+    let format = like.first_format()?;
+    let mode = like.file.mode.as_ref();
+    let wanted = mode.map_or(Fraction::new(1, 30), |mode| mode.get_ref().interval.0);
+    let offered = like.intervals(format.fourcc, (format.width, format.height));
+    Some((format, nearest_interval(offered, wanted)?))
+}
+
 impl Mode {
     /// Makes the mode of a SPEC, with the source's defaults. `None` for an unsupported format.
     pub(crate) fn new(
@@ -225,39 +261,42 @@ impl Mode {
         captures: bool,
         native: Option<(Size, Fraction)>,
     ) -> Option<Self> {
-        let planarity = spec.planarity();
         let formats = spec.offered_formats();
-        if let Some(like) = &spec.like {
-            return Self::described(like, formats, is_uvc(spec));
-        }
         let (native_size, native_interval) = native.unzip();
         let size = spec
             .size
             .or(spec.sizes.first().copied())
             .or(native_size)
             .unwrap_or(Size::nearest(640, 480));
-        let pixel = match spec.format {
-            Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
-            None => formats.first(),
-        }?;
         let stride = spec.stride.unwrap_or(1);
-        let format = Format::new(pixel, size.width(), size.height())?;
-        let mut format = align_lines(format, &formats, stride)?;
-        format.color = if captures {
-            captured(pixel)
-        } else {
-            told_nothing(pixel.fourcc)
+        let undescribed = || {
+            let pixel = match spec.format {
+                Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
+                None => formats.first(),
+            }?;
+            let format = Format::new(pixel, size.width(), size.height())?;
+            let mut format = align_lines(format, &formats, stride)?;
+            format.color = if captures {
+                captured(pixel)
+            } else {
+                told_nothing(pixel.fourcc)
+            };
+            Some(format)
         };
-        let interval = spec
+        let asked = spec
             .fps
             .or(spec.rates.first().copied())
             .map(upside_down)
             .or(native_interval)
             .unwrap_or(Fraction::new(1, 30));
-        let lists = captures && spec.profile() == Profile::Webcam;
+        let (format, interval) = match &spec.like {
+            Some(like) => described(like)?,
+            None => (undescribed()?, asked),
+        };
+        let lists = captures && spec.like.is_none() && spec.profile() == Profile::Webcam;
         Some(Self {
             offer: lists.then(|| Offer::new(spec, size, interval, native)),
-            planarity,
+            planarity: spec.planarity(),
             formats,
             format,
             interval,
@@ -265,36 +304,7 @@ impl Mode {
             captures,
             is_uvc: is_uvc(spec),
             stride,
-            like: None,
-        })
-    }
-
-    /// Makes the mode of a real camera's description.
-    fn described(
-        like: &Arc<Description>,
-        formats: Vec<&'static PixelFormat>,
-        is_uvc: bool,
-    ) -> Option<Self> {
-        let format = like.first_format()?;
-        let wanted = like
-            .file
-            .mode
-            .as_ref()
-            .map(|mode| mode.get_ref().interval.0);
-        let wanted = wanted.unwrap_or(Fraction::new(1, 30));
-        let offered = like.intervals(format.fourcc, (format.width, format.height));
-        let interval = nearest_interval(offered, wanted)?;
-        Some(Self {
-            planarity: Planarity::Single,
-            formats,
-            format,
-            interval,
-            default_interval: interval,
-            captures: true,
-            is_uvc,
-            offer: None,
-            like: Some(Arc::clone(like)),
-            stride: 1,
+            like: spec.like.clone(),
         })
     }
 
@@ -444,8 +454,12 @@ impl Formats for Mode {
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        let is_default = wanted.numerator == 0 || wanted.denominator == 0;
-        let nearest = self.nearest(wanted).filter(|_| !is_default);
+        let has_zero = wanted.numerator == 0 || wanted.denominator == 0;
+        let nearest = match wanted.denominator {
+            // Source: Linux 7.2 drivers/media/v4l2-core/v4l2-common.c `v4l2_fraction_to_interval`.
+            0 if self.is_uvc => self.nearest(Fraction::new(u32::MAX, 1)),
+            _ => self.nearest(wanted).filter(|_| self.is_uvc || !has_zero),
+        };
         self.interval = nearest.unwrap_or(self.default_interval);
     }
 
@@ -465,6 +479,31 @@ impl Formats for Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stepwise_interval_is_rounded_to_its_step() {
+        let offered = |step| FrameIntervals::Stepwise {
+            min: Fraction::new(1, 30),
+            max: Fraction::new(1, 5),
+            step,
+        };
+        let tick = Fraction::new(1, 30);
+        for (wanted, granted) in [
+            ((1, 20), (1, 15)),
+            ((1, 24), (1, 30)),
+            ((1, 12), (1, 10)),
+            ((1, 120), (1, 30)),
+            ((3, 1), (1, 5)),
+        ] {
+            let wanted = Fraction::new(wanted.0, wanted.1);
+            let granted = Fraction::new(granted.0, granted.1);
+            assert_eq!(nearest_interval(offered(tick), wanted), Some(granted));
+        }
+        // One step of 7/4294967295 seconds: 32 bits cannot express the sum.
+        let odd = Fraction::new(7, u32::MAX);
+        let found = nearest_interval(offered(odd), Fraction::new(1, 20));
+        assert_eq!(found, Some(Fraction::new(500_000, 10_000_000)));
+    }
 
     /// Source: Linux include/uapi/linux/videodev2.h `V4L2_MAP_YCBCR_ENC_DEFAULT`.
     #[test]

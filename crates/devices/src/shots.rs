@@ -39,7 +39,10 @@ impl<C: 'static> Device<C> {
         let format = self.inner.format(Flow::Capture);
         for finished in &progress.finished {
             if finished.flow == Flow::Capture && finished.completion.outcome == DoneState::Done {
-                shots.offer_frame(|| read(&format, finished, bus));
+                shots.offer(|number| {
+                    let frame = read(&format, finished, bus)?;
+                    Some(Thumbnail::of(&frame, number))
+                });
             }
         }
     }

@@ -361,9 +361,12 @@ impl DeviceSpec {
                 "formats" => unknown_format(value),
                 _ => None,
             };
-            let allowed = match unknown {
-                Some(unknown) => unknown + &self.offered(),
-                None => format!("use {}", known.values),
+            let is_loopback = matches!(self.kind, DeviceKind::Loopback { .. });
+            let allowed = match (unknown, option) {
+                (Some(unknown), _) => unknown + &self.offered(),
+                (None, "identity") if is_loopback => "use plain or v4l2loopback".to_owned(),
+                (None, "identity") => "use uvc or plain".to_owned(),
+                (None, _) => format!("use {}", known.values),
             };
             return Err(SpecError::value(option, value, allowed));
         }
@@ -440,7 +443,7 @@ impl DeviceSpec {
             "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768)?),
             "min-queued" => self.min_queued = parse_in(value, 0, 8)?,
             "stride" => {
-                let bytes = parse_in(value, 1, 4096).filter(|bytes| bytes.is_power_of_two());
+                let bytes = parse_in(value, 1, 4096).filter(|bytes: &u32| bytes.is_power_of_two());
                 self.stride = Some(bytes?);
             }
             "align" => self.align = Some(power(parse_bytes(value, 1, 16 << 20)?)?),

@@ -2,6 +2,7 @@
 
 use crate::description::Description;
 use crate::hdmi::Hdmi;
+use crate::place::is_uvc;
 use crate::spec::{CameraInput, DeviceSpec};
 use crate::surface::EINVAL;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Controls {
             manual: EXPOSURE,
             pattern: 0,
             has_clip,
-            is_webcam: spec.usb_id().is_some(),
+            is_webcam: is_uvc(spec),
             is_hdmi: spec.kind.input() == Some(CameraInput::Hdmi),
             frames: 0,
             like: spec.like.clone(),

@@ -113,6 +113,10 @@ impl<C> Player<C> {
             .start_like(&self.source, stream.formats.interval)?;
         self.program.next = Some(next);
         self.program.awaits_picture = true;
+        if self.state == State::AwaitsSource {
+            // No tick may come while the camera waits for its source.
+            self.follow_program(stream);
+        }
         Ok(())
     }
 

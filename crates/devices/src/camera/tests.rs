@@ -1,5 +1,6 @@
 use super::*;
 use crate::device::Outside as _;
+use crate::source::NextSource;
 use crate::surface::FIELD_NONE;
 use crate::tests::bench::{Bench, FILLER, place};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
@@ -350,6 +351,19 @@ fn intervals_are_clamped_and_zero_is_the_default() {
         camera.set_interval(Flow::Capture, Fraction::new(asked.0, asked.1));
         assert_eq!(camera.interval(Flow::Capture), Some(got), "{asked:?}");
     }
+}
+
+/// The source that the camera waits for may hang, and then nothing else makes a tick.
+#[test]
+fn a_next_source_ends_the_wait_for_a_source() {
+    let mut bench = bench(",pace=free", 1);
+    bench.start();
+    bench.device.engine.state = State::AwaitsSource;
+    let next = NextSource::open(&SourceSpec::Pattern, None).expect("the pattern");
+    let camera = &mut bench.device;
+    let played = camera.engine.order(&mut camera.stream, next);
+    played.expect("it streams");
+    assert_eq!(camera.engine.state, State::Running);
 }
 
 /// ffmpeg decodes a camera's JPEG files to the pattern. Each picture has its own number.

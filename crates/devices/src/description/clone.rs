@@ -1,7 +1,7 @@
 //! Asks a real device for the facts that a description file contains.
 
 use super::check::controls::MAX_ITEMS;
-use super::check::{MAX_FRAMES, MAX_LOST};
+use super::check::{INTERVALS_NS, MAX_FRAMES, MAX_LOST};
 use super::file::{
     ActiveIf, Code, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag, FormatTable, Hex,
     InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord, VERSION,
@@ -230,10 +230,10 @@ fn size_table(
     }
     for interval in client.intervals(fourcc, (width, height))? {
         match interval {
-            OneOrRange::One(one) => entry.intervals.push(Seconds(one)),
+            OneOrRange::One(one) => entry.intervals.push(allowed(one)),
             OneOrRange::Range(min, max, step) => {
-                let all = [Some(min), Some(max), step];
-                entry.interval_range = all.into_iter().flatten().map(Seconds).collect();
+                let all = [Some(allowed(min)), Some(allowed(max)), step.map(Seconds)];
+                entry.interval_range = all.into_iter().flatten().collect();
                 entry.intervals.clear();
             }
         }
@@ -241,9 +241,19 @@ fn size_table(
     if entry.intervals.is_empty() && entry.interval_range.is_empty() {
         // The device lists no intervals for this format and size.
         let interval = interval.unwrap_or(Fraction::new(1, 30));
-        entry.intervals.push(Seconds(interval));
+        entry.intervals.push(allowed(interval));
     }
     Ok(entry)
+}
+
+/// Returns the nearest interval that a description may have.
+fn allowed(interval: Fraction) -> Seconds {
+    let ns = interval.as_nanos().unwrap_or(u64::MAX);
+    Seconds(match ns {
+        short if short < *INTERVALS_NS.start() => Fraction::new(1, 1000),
+        long if long > *INTERVALS_NS.end() => Fraction::new(60, 1),
+        _ => interval,
+    })
 }
 
 /// Returns the layout of a format without padding; `None` for compressed formats.

@@ -566,6 +566,30 @@ fn buffers_are_held_while_the_recording_has_no_room() {
 }
 
 #[test]
+fn a_display_without_room_survives_a_revocation() {
+    let (sink, gate) = Sink::gated();
+    let mut device = display("display,size=16x8,fps=100");
+    device.engine.sink = sink;
+    let mut bench = Bench::new(device, 32);
+    (0..32).for_each(|index| queue_picture(&mut bench, index, index));
+    bench.start();
+    let mut now = START;
+    while bench.device.wake_fd().is_none() {
+        bench.tick(now);
+        now += 10 * MS;
+    }
+    let token = bench.device.stream.tokens.pop_back();
+    bench.device.stream.tokens.clear();
+    bench.tick(now);
+    let without = bench.device.next_tick();
+    bench.device.stream.tokens.extend(token);
+    let due = bench.device.next_tick();
+    // A sink's drop waits for its file.
+    gate.allow(u32::MAX / 2);
+    assert!(without.is_none() && due.is_some(), "{without:?} {due:?}");
+}
+
+#[test]
 fn data_begins_at_its_offset() {
     let mut device = display("display,mplane=on,size=16x8,format=YUYV");
     let mut format = device.format(Flow::Output);

@@ -158,7 +158,7 @@ impl Sink {
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
         if let Some(thumbs) = &mut self.thumbs {
-            thumbs.offer(&frame);
+            thumbs.offer(|number| Some(Thumbnail::of(&frame, number)));
         }
         let frame = Arc::new(frame);
         if let Some(writer) = &mut self.writer {
@@ -179,7 +179,7 @@ impl Sink {
     pub(crate) fn show_unseen(&mut self) {
         self.shown = self.shown.saturating_add(1);
         if let Some(thumbs) = &mut self.thumbs {
-            thumbs.offer_frame(|| None);
+            thumbs.offer(|_| None);
         }
     }
 

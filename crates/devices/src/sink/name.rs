@@ -14,8 +14,8 @@ pub(crate) struct NumberedName {
 }
 
 impl NumberedName {
-    /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`. `None` for other
-    /// names.
+    /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9), not in a directory, and no other `%`.
+    /// `None` for other names.
     pub(crate) fn new(name: &str) -> Option<Self> {
         let (before, rest) = name.split_once('%')?;
         let (width, after) = rest.split_once('d')?;
@@ -24,8 +24,8 @@ impl NumberedName {
             [b'0', n @ b'1'..=b'9'] => usize::from(n - b'0'),
             _ => return None,
         };
-        let more = after.contains('%');
-        (!more).then(|| Self {
+        let is_file = !after.contains(['%', '/']);
+        is_file.then(|| Self {
             before: before.to_owned(),
             width,
             after: after.to_owned(),
@@ -109,6 +109,7 @@ mod tests {
             "%012d.png",
             "%%d.png",
             "%s.png",
+            "frames%04d/x.png",
             "%",
         ] {
             assert_eq!(NumberedName::new(name), None, "{name}");

@@ -104,17 +104,9 @@ impl Collection {
         self.offered.is_multiple_of(self.stride)
     }
 
-    /// Counts a picture, and keeps it if it is selected.
-    pub(super) fn offer(&mut self, frame: &Frame) {
-        self.offer_by(|number| Some(Thumbnail::of(frame, number)));
-    }
-
-    /// Counts a picture, and reads and keeps it if it is selected. `frame` returns `None` if reading fails.
-    pub(crate) fn offer_frame(&mut self, frame: impl FnOnce() -> Option<Frame>) {
-        self.offer_by(|number| Some(Thumbnail::of(&frame()?, number)));
-    }
-
-    fn offer_by(&mut self, make: impl FnOnce(u64) -> Option<Thumbnail>) {
+    /// Counts a picture, and makes and keeps its thumbnail if it is selected. `make` returns `None` if reading
+    /// fails.
+    pub(crate) fn offer(&mut self, make: impl FnOnce(u64) -> Option<Thumbnail>) {
         let number = self.offered;
         self.offered = self.offered.saturating_add(1);
         if !number.is_multiple_of(self.stride) {

@@ -3,6 +3,7 @@
 use super::{MAX_FPS, SinkSpec, SourceSpec};
 use crate::sink::NumberedName;
 use std::path::PathBuf;
+use std::str::FromStr;
 use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
@@ -121,11 +122,11 @@ pub(super) fn parse_with_unit(value: &str, units: &[(&str, u64)]) -> Option<u64>
     let mut found = units.iter();
     let found = found.find_map(|(name, unit)| Some((value.strip_suffix(name)?, unit)));
     let (digits, unit) = found?;
-    u64::from(parse_in(digits, 0, u32::MAX)?).checked_mul(*unit)
+    parse_in(digits, 0, u64::MAX)?.checked_mul(*unit)
 }
 
 /// Parses a number that has only digits and lies within limits.
-pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
+pub(super) fn parse_in<T: FromStr + PartialOrd>(value: &str, min: T, max: T) -> Option<T> {
     let is_number = value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse().ok().filter(|_| is_number);
     number.filter(|number| (min..=max).contains(number))

@@ -310,6 +310,10 @@ fn constraints_are_bytes_plain_or_in_units() {
         (Some(8192), Some(65_536), Some(1 << 30))
     );
     assert_eq!(parse("display,max-segment=4GiB").max_segment, Some(1 << 32));
+    assert_eq!(
+        parse("display,max-segment=4294967296").max_segment,
+        Some(1 << 32)
+    );
     assert_eq!(parse("display,max-segment=5000").max_segment, Some(5000));
 }
 
@@ -347,6 +351,15 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ),
         ("display=out.png", "write the place of its number once"),
         ("display=%d%d.png", "write the place of its number once"),
+        ("display=a%d/b.png", "write the place of its number once"),
+        (
+            "vimc,size=320x240",
+            "only a device without a media graph has size=",
+        ),
+        (
+            "sensor,pace=free",
+            "only a device without a media graph has pace=",
+        ),
         (
             "camera,size=3x4",
             "size=3x4 is not understood: use WIDTHxHEIGHT, even",
@@ -551,7 +564,7 @@ fn webcams_are_usb_devices_unless_told_otherwise() {
         assert_eq!(usb(text).as_deref(), want, "{text}");
     }
     for (text, said) in [
-        ("camera,identity=usb", "use uvc, plain or v4l2loopback"),
+        ("camera,identity=usb", "use uvc or plain"),
         ("camera,usb=46d:825", "use VVVV:PPPP"),
         ("camera,usb=+46d:0825", "use VVVV:PPPP"),
         (
@@ -559,8 +572,8 @@ fn webcams_are_usb_devices_unless_told_otherwise() {
             "no USB webcam; add identity=uvc",
         ),
         ("camera,identity=uvc,mplane=on", "no multi-planar API"),
-        ("loopback,identity=uvc", "use uvc, plain or v4l2loopback"),
-        ("camera,identity=v4l2loopback", "use uvc"),
+        ("loopback,identity=uvc", "use plain or v4l2loopback"),
+        ("camera,identity=v4l2loopback", "use uvc or plain"),
         (
             "loopback,identity=v4l2loopback,readers=2",
             "leave out readers",

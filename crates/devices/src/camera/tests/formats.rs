@@ -144,7 +144,13 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
     };
     let got = camera.try_format(Flow::Capture, &wanted);
     assert_eq!((got.width, got.height, got.fourcc), (64, 48, FourCc::GREY));
-    for (asked, granted) in [((1, 30), (1, 15)), ((1, 1), (2, 25)), ((0, 0), (1, 15))] {
+    // Source: Linux 7.2 `v4l2_fraction_to_interval`, for zeros.
+    for (asked, granted) in [
+        ((1, 30), (1, 15)),
+        ((1, 1), (2, 25)),
+        ((0, 0), (2, 25)),
+        ((0, 30), (1, 15)),
+    ] {
         camera.set_interval(Flow::Capture, Fraction::new(asked.0, asked.1));
         let granted = Fraction::new(granted.0, granted.1);
         assert_eq!(camera.interval(Flow::Capture), Some(granted), "{asked:?}");
@@ -232,4 +238,17 @@ fn webcam_shows_its_selection_and_keeps_it() {
         let found = (camera.has_selection(), camera.sets_selection());
         assert_eq!(found, (shows, sets), "{spec}");
     }
+    // A clone in a container knows the driver, but no file of sysfs.
+    let shipped = crate::description::SHIPPED;
+    let (_, text) = shipped
+        .iter()
+        .find(|(name, _)| *name == "logitech-c920")
+        .unwrap();
+    let (before, rest) = text.split_once("[usb]").unwrap();
+    let (_, after) = rest.split_once("\n[").unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("plain.toml");
+    std::fs::write(&path, format!("{before}[{after}")).unwrap();
+    let camera = camera(&format!("camera,like={}", path.display()));
+    assert!(camera.has_selection() && !camera.sets_selection());
 }

@@ -18,7 +18,7 @@ use vb3_v4l2::pixfmt::MAX_COMPRESSED_BYTES;
 const MAX_INPUTS: usize = 32;
 pub(super) const MAX_FRAMES: usize = 1200;
 /// Shortest to longest interval between frames.
-const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
+pub(super) const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
 /// Longest measured time: one minute.
 const MAX_US: u64 = 60_000_000;
 /// Maximum number of consecutive frames that are lost.

@@ -489,3 +489,17 @@ fn other_devices_are_refused_with_a_reason() {
     let why = describe(&mut Client(&mut ioctl), None).unwrap_err();
     assert!(why.contains("no video device"), "{why}");
 }
+
+#[test]
+fn intervals_beyond_the_limits_are_replaced() {
+    for ((numerator, denominator), wanted) in [
+        ((1, 4000), (1, 1000)),
+        ((1, 1000), (1, 1000)),
+        ((60, 1), (60, 1)),
+        ((u32::MAX, 1), (60, 1)),
+        ((1, 0), (60, 1)),
+    ] {
+        let found = allowed(Fraction::new(numerator, denominator)).0;
+        assert_eq!(found, Fraction::new(wanted.0, wanted.1));
+    }
+}
