@@ -10,4 +10,4 @@ mod table;
 pub(crate) use held::{CheckScope, Given, Held};
 pub(crate) use locks::{LockCall, Owner, Wanted, is_deadlock};
 pub(crate) use ofd::LockTable;
-pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table, Target, Watched};
+pub(crate) use table::{Closed, Known, Numbers, Table, Target, Watched};

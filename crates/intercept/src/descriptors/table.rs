@@ -33,9 +33,6 @@ const CHECK_DELAY: Duration = Duration::from_millis(50);
 /// Number of checks after which a close is taken as over. It is large: the closing thread may wait for a CPU.
 const MAX_CHECKS: u32 = 100;
 
-/// CLOSE_RANGE_CLOEXEC: close_range only sets FD_CLOEXEC.
-pub(crate) const CLOSES_NOTHING: i32 = 1 << 2;
-
 /// Numbers from the first to the last one, inclusive.
 pub(crate) type Numbers = (u32, u32);
 
@@ -178,8 +175,14 @@ impl Table {
         is_gone
     }
 
+    /// Returns whether no program has ever opened a node with O_PATH, nor holds a device file.
     pub(crate) fn has_no_files(&self) -> bool {
-        self.files.is_empty()
+        self.files.is_empty() && self.references.is_empty()
+    }
+
+    pub(crate) fn has_descriptors(&self, file: FileId) -> bool {
+        let of = self.files.get(&file);
+        of.is_some_and(|of| self.by_inode.contains_key(&of.inode))
     }
 
     pub(crate) fn has_file(&self, file: FileId) -> bool {

@@ -6,7 +6,6 @@
 )]
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
@@ -214,16 +213,10 @@ impl Opened {
 }
 
 /// Reads from a `mem` file up to the first unreadable page. Returns how many bytes were read.
+///
+/// Source: Linux 7.2 fs/proc/base.c `mem_rw`, which reads all pages in one call.
 fn read_at(mem: &File, addr: u64, out: &mut [u8]) -> usize {
-    let mut done = 0;
-    while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match mem.read_at(rest, addr.saturating_add(done as u64)) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Ok(0) | Err(_) => break,
-            Ok(n) => done += n,
-        }
-    }
-    done
+    mem.read_at(out, addr).unwrap_or(0)
 }
 
 fn local(at: *mut u8, iov_len: usize) -> libc::iovec {

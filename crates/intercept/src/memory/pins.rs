@@ -97,6 +97,11 @@ impl Pins {
         failed.filter(|_| !followed).map_or(Ok(()), Err)
     }
 
+    /// Forgets a process that has ended.
+    pub(crate) fn forget(&self, pid: u32) {
+        lock(&self.spaces).remove(&pid);
+    }
+
     /// Takes the processes with memory that the kernel refuses to watch, each once, with the errno.
     pub(crate) fn take_refusals(&self) -> Vec<(u32, Errno)> {
         core::mem::take(&mut *lock(&self.refusals))

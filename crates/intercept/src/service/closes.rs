@@ -2,7 +2,7 @@
 //!
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
-use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
+use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
 use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
 use crate::note::Note;
 use crate::process::{FdRange, Notif, Reply, STANDARD};
@@ -14,13 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
-/// Returns the first and the last number of the range that a call closes. `None` if it only sets FD_CLOEXEC.
+/// Returns the first and the last number of the range that a call closes. `None` if it only sets FD_CLOEXEC, or
+/// has unknown flags, which the kernel refuses.
 fn numbers_of(n: &Notif) -> Option<Numbers> {
     let (first, second) = (n.uint(0), n.uint(1));
     match n.nr {
         libc::SYS_close => Some((first, first)),
-        libc::SYS_close_range => (n.int(2) & CLOSES_NOTHING == 0).then_some((first, second)),
-        nr::DUP2 | libc::SYS_dup3 => Some((second, second)),
+        libc::SYS_close_range => {
+            (n.uint(2) & !libc::CLOSE_RANGE_UNSHARE == 0).then_some((first, second))
+        }
+        libc::SYS_dup3 => (n.int(2) & !libc::O_CLOEXEC == 0).then_some((second, second)),
+        nr::DUP2 => Some((second, second)),
         _ => None,
     }
 }

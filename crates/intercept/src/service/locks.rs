@@ -160,6 +160,10 @@ impl Server<'_> {
 
     /// Retries a waiting lock. Returns `None` if it still conflicts.
     pub(crate) fn lock_again(&mut self, lock: &LockCall) -> Option<Reply> {
+        if !self.table.has_descriptors(lock.file) {
+            // Nothing would release this lock.
+            return Some(Reply::Fail(libc::EBADF));
+        }
         match self.try_lock(lock) {
             Ok(()) => Some(Reply::Value(0)),
             Err(Errno(libc::EAGAIN)) => None,
@@ -204,6 +208,7 @@ impl Server<'_> {
 
     /// Records the end of a process or thread. If its descriptor table ends too, releases the table's locks.
     pub(crate) fn task_ended(&mut self, task: u32) {
+        self.host.pins.forget(task);
         if self.table.ended(task) {
             self.retry_on(On::Locks);
         }

@@ -3,11 +3,11 @@
 use crate::kernel::{Borrowed, MayBlock, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
-use crate::tree::{field, uevent, word};
+use crate::tree::{field, monitor, uevent, word};
 use crate::waiting::{Kind, MAX_SEGMENTS, Waiting};
 use rustix::fs::OFlags;
+use rustix::net::RecvFlags;
 use rustix::net::sockopt::{Timeout, socket_timeout};
-use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use std::os::fd::AsFd;
 use std::time::Instant;
 use vb3_host::{Caller as _, Errno};
@@ -28,7 +28,7 @@ impl Supervisor<'_> {
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
         }
-        let (theirs, ours) = raw::socket_pair(SocketType::DGRAM, SocketFlags::empty())?;
+        let (theirs, ours) = monitor::pair()?;
         if kind & libc::SOCK_NONBLOCK != 0 {
             rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }

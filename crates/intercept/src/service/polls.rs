@@ -6,7 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, FD_SETSIZE, Kind, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source,
+    Asker, Entry, FD_SETSIZE, Kind, MAX_POLLED, MAX_SELECTED, On, Polling, SETS, SHORT, Source,
     UNASKED, Waiting, poll_ours,
 };
 use std::os::fd::AsFd;
@@ -22,28 +22,44 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     })
 }
 
-/// Copies the times and masks of a short ppoll. Looks up the files of a long poll's descriptors before the lock
-/// is taken: each look-up costs two system calls.
+/// Copies the times and masks of a short ppoll, and the sets of a select. Looks up the files of a long poll's or
+/// select's descriptors before the lock is taken: each look-up costs two system calls.
 pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
-    let count = n.uint(1) as usize;
-    let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
     let call = Call::new(host, n);
-    if n.nr == libc::SYS_ppoll && count <= SHORT {
-        gather_wait(may, &call, count);
-    }
-    if !is_poll || count <= SHORT || count > MAX_POLLED {
+    let numbers: Vec<i32> = match n.nr {
+        nr::POLL | libc::SYS_ppoll => {
+            let count = n.uint(1) as usize;
+            if n.nr == libc::SYS_ppoll && count <= SHORT {
+                gather_wait(may, &call, count);
+            }
+            if count <= SHORT || count > MAX_POLLED {
+                return;
+            }
+            let mut bytes = vec![0u8; count * 8];
+            if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
+                return;
+            }
+            let all = pollfds(&bytes).map(|(fd, _)| fd);
+            all.filter(|&fd| fd >= 0).collect()
+        }
+        nr::SELECT | libc::SYS_pselect6 => {
+            let Ok(count) = Sets::count(n) else { return };
+            let parts = [1, 2, 3].map(|at| (n.arg(at), Sets::bytes(count)));
+            call.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
+            let sets = Sets::read(&call, count);
+            sets.map_or_else(|_| Vec::new(), |sets| sets.numbers().collect())
+        }
+        _ => return,
+    };
+    if numbers.len() <= SHORT {
         return;
     }
-    let mut bytes = vec![0u8; count * 8];
-    if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
-        return;
-    }
-    let numbers = || pollfds(&bytes).map(|(fd, _)| fd);
+    let numbers = || numbers.iter().copied();
     if !numbers().any(|fd| host.may_be_device(fd)) {
         find_received(&call, numbers());
     }
     if numbers().any(|fd| host.may_be_device(fd)) {
-        for fd in numbers().filter(|&fd| fd >= 0) {
+        for fd in numbers() {
             let look = call.look(fd);
             n.gathered.data().found.insert(fd, look);
         }
@@ -164,6 +180,14 @@ impl Server<'_> {
             return Err(Errno::NOT_GATHERED.into());
         }
         let ready = self.look_once(&mut polling.entries, Asker::Program, n.tid);
+        if ready > 0 {
+            // Others that wait for these devices must tell the backend again that they do.
+            for file in polling.ours() {
+                if let Watched::Device(file) = file {
+                    self.pending.mark(On::File(file));
+                }
+            }
+        }
         if time == Some(Duration::ZERO) {
             // The kernel does not write a time of zero back.
             return Ok(Verdict::Reply(poll_result(n, &polling, None)));
@@ -392,51 +416,76 @@ fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
     Ok(Some(u64::from_ne_bytes(call.read_bytes(addr)?)))
 }
 
-impl Server<'_> {
-    pub(crate) fn select(&mut self, n: &Call<'_>) -> Served {
-        let Ok(count) = usize::try_from(n.int(0)) else {
-            return Err(Reply::Fail(libc::EINVAL));
-        };
-        // Bits beyond the thread's descriptor table are neither read nor written.
-        let mut count = match count {
+/// The three sets of a select, and the number of their bits that count.
+struct Sets {
+    count: usize,
+    sets: [Vec<u8>; 3],
+}
+
+impl Sets {
+    /// Returns how many bits count. Those beyond the thread's descriptor table are neither read nor written.
+    fn count(n: &Notif) -> Result<usize, Reply> {
+        let count = usize::try_from(n.int(0)).map_err(|_| Reply::Fail(libc::EINVAL))?;
+        Ok(match count {
             0..=FD_SETSIZE => count,
             _ => count.min(table_size(n.tid)?),
-        };
-        let bytes = count.div_ceil(64) * 8;
-        let addrs = [n.arg(1), n.arg(2), n.arg(3)];
+        })
+    }
+
+    const fn bytes(count: usize) -> usize {
+        count.div_ceil(64) * 8
+    }
+
+    fn read(n: &Call<'_>, count: usize) -> Result<Self, Reply> {
         let mut sets = [const { Vec::new() }; 3];
-        for (set, addr) in sets.iter_mut().zip(addrs) {
-            *set = vec![0u8; bytes];
-            if addr != 0 && n.read(addr, set).is_err() {
-                return Ok(Verdict::native());
+        for (set, addr) in sets.iter_mut().zip([n.arg(1), n.arg(2), n.arg(3)]) {
+            *set = vec![0u8; Self::bytes(count)];
+            if addr != 0 {
+                n.read(addr, set).map_err(|_| Reply::Native)?;
             }
         }
+        Ok(Self { count, sets })
+    }
+
+    /// Returns the events that a descriptor is asked for, and those that end the call.
+    fn events(&self, fd: usize) -> (i16, i16) {
+        let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
+        let of_sets = self.sets.iter().zip(SETS).filter(|(set, _)| has(set));
+        of_sets.fold((0, 0), |(events, ends_at), (_, (asked, reported))| {
+            (events | asked, ends_at | reported)
+        })
+    }
+
+    /// Lists the descriptors in the sets, in ascending order.
+    fn numbers(&self) -> impl Iterator<Item = i32> {
+        let all = (0..self.count).filter(|&fd| self.events(fd).0 != 0);
+        all.filter_map(|fd| i32::try_from(fd).ok())
+    }
+}
+
+impl Server<'_> {
+    pub(crate) fn select(&mut self, n: &Call<'_>) -> Served {
+        let sets = Sets::read(n, Sets::count(n)?)?;
+        let numbers: Vec<i32> = sets.numbers().collect();
+        let is_long = numbers.len() > SHORT;
+        if is_long && !numbers.iter().any(|&fd| self.host.may_be_device(fd)) {
+            return Ok(Verdict::native());
+        }
+        let mut count = sets.count;
         let mut entries = Vec::new();
-        for fd in 0.. {
-            if fd >= count {
-                break;
-            }
-            let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
-            let of_sets = sets.iter().zip(SETS).filter(|(set, _)| has(set));
-            let (mut events, mut ends_at) = (0, 0);
-            for (_, (asked, reported)) in of_sets {
-                events |= asked;
-                ends_at |= reported;
-            }
-            if events == 0 {
-                continue;
-            }
-            let number = i32::try_from(fd).unwrap_or(-1);
-            let source = self.source(n, number);
+        for fd in numbers {
+            let number = fd.unsigned_abs() as usize;
+            let source = self.source(n, fd);
             if matches!(source, Source::Bad) {
                 count = count.min(table_size(n.tid)?);
-                if fd < count {
+                if number < count {
                     return Err(Reply::Fail(libc::EBADF));
                 }
                 break;
             }
+            let (events, ends_at) = sets.events(number);
             entries.push(Entry {
-                fd: number,
+                fd,
                 events,
                 ends_at,
                 source,
@@ -453,7 +502,7 @@ impl Server<'_> {
             }
             _ => None,
         };
-        let set_len = Some(count.div_ceil(64) * 8);
+        let set_len = Some(Sets::bytes(count));
         self.poll_entries(n, entries, set_len, (time(n)?, mask))
     }
 }

@@ -418,10 +418,10 @@ impl Pool {
         inner.threads
     }
 
-    /// Returns whether a receiver is wanted and no thread is free.
+    /// Returns whether a receiver is wanted, no thread is free, and another thread may be started.
     pub(crate) fn is_short(&self) -> bool {
         let inner = lock(&self.inner);
-        inner.receiver_wanted && inner.free() == 0
+        inner.receiver_wanted && inner.free() == 0 && inner.threads < inner.most
     }
 
     /// Tells all threads to end after their present jobs.

@@ -18,7 +18,8 @@ use vb3_host::{CallId, FileId};
 impl Server<'_> {
     /// Retries the calls that wait for files or buffers that may have changed.
     pub(crate) fn retry_changed(&mut self) {
-        // A round that completes no call is the last one, so there are at most as many rounds as calls.
+        // A round that completes no call is the last one, so there are at most as many rounds as calls. What
+        // it marks, such as the files of a device that was just unplugged, is tried with the next call or event.
         for _ in 0..=MAX_WAITING {
             if self.pending.changed.is_empty() {
                 return;
@@ -28,7 +29,6 @@ impl Server<'_> {
             let before = self.pending.slots.len();
             slots.into_iter().for_each(|slot| self.retry(slot));
             if self.pending.slots.len() == before {
-                self.pending.changed.clear();
                 return;
             }
         }
@@ -269,9 +269,8 @@ impl Server<'_> {
         unregister(&self.host, waiting);
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
-            if waiting.is_under_way() {
-                self.pending.mark(On::File(file));
-            }
+            // Others that wait for the file must tell the backend again that they do.
+            self.pending.mark(On::File(file));
         }
     }
 

@@ -146,6 +146,7 @@ impl Supervisor<'_> {
         let place = (n.nr == libc::SYS_statfs).then(|| self.place(may, n));
         let known = self.in_tree(|tree| match place {
             Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
+            Some(Ok(Place::Node(_))) => Some(b"/dev/".to_vec()),
             Some(_) => None,
             None => {
                 let look = n.look(n.int(0)).ok()?;

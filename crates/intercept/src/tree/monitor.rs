@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::kernel::raw;
 use crate::tree::uevent::Uevent;
-use rustix::net::SendFlags;
-use vb3_host::FdIdentity;
+use rustix::net::{SendFlags, SocketFlags, SocketType};
+use vb3_host::{Errno, FdIdentity};
 
 /// Maximum number of monitor sockets at one time. Further sockets are real netlink sockets.
 pub(crate) const MAX_MONITORS: usize = 1024;
@@ -26,6 +26,11 @@ pub(crate) const CALLS: [i64; 7] = [
     libc::SYS_sendto,
     libc::SYS_sendmsg,
 ];
+
+/// Makes a socket pair that keeps the borders of messages, and shows when the program has closed its end.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty())
+}
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -90,4 +95,20 @@ pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 
 pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_sockets_make_room() {
+        let mut monitors = Monitors::default();
+        for _ in 0..3 {
+            let (theirs, ours) = pair().unwrap();
+            let (id, _) = raw::known(theirs.as_fd()).unwrap();
+            assert!(monitors.add(id, ours, 1));
+            assert_eq!(monitors.all.len(), 1, "the program closed the others");
+        }
+    }
 }

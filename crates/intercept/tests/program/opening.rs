@@ -113,6 +113,25 @@ inside! {
         assert_eq!(call(&file, OPENS, 0), Ok(1));
     }
 
+    fn a_reference_refuses_calls_without_other_files() {
+        let mut flags = OpenOptions::new();
+        let path = flags.read(true).custom_flags(libc::O_PATH).open("/dev/video90");
+        let path = path.expect("a reference");
+        assert_eq!(call(&path, COUNT, 0), Err(libc::EBADF));
+        let mut byte = [0u8];
+        // SAFETY: a live buffer of one byte.
+        let read = unsafe { libc::read(path.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+        assert_eq!((read, errno()), (-1, libc::EBADF));
+    }
+
+    fn a_nodes_file_system_is_known() {
+        // SAFETY: a structure of plain integers.
+        let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: a NUL-terminated path and a live structure.
+        let done = unsafe { libc::statfs(c"/dev/video90".as_ptr(), &raw mut found) };
+        assert!(done == 0 && found.f_bsize > 0, "{}", errno());
+    }
+
     fn a_busy_device_is_free_as_soon_as_it_is_closed() {
         let open = || File::open("/dev/video91");
         for _ in 0..300 {

@@ -101,11 +101,14 @@ fn file_is_gone_after_descriptors_and_mappings() {
     table.add_file(file, ID, Some(0));
     table.add_mapping(file);
     assert_eq!(table.find(ID), Some(Target::Device(file)));
+    assert!(table.has_descriptors(file));
     assert!(!table.last_closed(file), "it had no locks");
+    assert!(!table.has_descriptors(file));
     assert_eq!(table.find(ID), None);
     assert!(!table.release_file(file), "it is mapped");
     assert_eq!(table.node_of(file), Some(0));
-    assert!(table.release_file(file) && table.has_no_files());
+    assert!(table.release_file(file));
+    assert!(!table.has_no_files(), "a reference is left");
     assert_eq!(table.find(node), Some(Target::Node(0)));
 }
 
