@@ -29,14 +29,6 @@ pub struct Shortage {
     pub found: u64,
 }
 
-impl Refusal {
-    /// Returns the constraint's name in reports.
-    #[must_use]
-    pub const fn constraint(&self) -> &'static str {
-        self.reason.constraint.name()
-    }
-}
-
 /// Returns the numbers of wanted and possible buffers, if the error is a shortage.
 const fn shortage(error: Error) -> Option<Shortage> {
     match error {

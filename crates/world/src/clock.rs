@@ -4,25 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use vb3_report::trace::OwnTime;
 
-/// The source from which the clock reads time.
-#[derive(Default)]
-enum Source {
-    /// The system's monotonic clock.
-    #[default]
-    Monotonic,
-    /// Nanoseconds that the caller provides, for repeatable runs.
-    Given(Box<dyn Fn() -> u64 + Send>),
-}
-
-impl Source {
-    fn now_ns(&self) -> u64 {
-        match self {
-            Self::Monotonic => since_boot_ns(),
-            Self::Given(now_ns) => now_ns(),
-        }
-    }
-}
-
 /// Returns nanoseconds of the system's monotonic clock.
 pub(super) fn since_boot_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -75,7 +56,9 @@ impl fmt::Display for Pace {
 /// The devices' time.
 #[derive(Default)]
 pub(super) struct Clock {
-    source: Source,
+    /// Returns the nanoseconds from which the clock counts, for repeatable runs; `None`: the system's monotonic
+    /// clock.
+    given: Option<Box<dyn Fn() -> u64 + Send>>,
     /// Nanoseconds that the clock stood still in all stops before the latest one.
     behind_ns: u64,
     /// When the latest stop began and when it ends, in the source's time.
@@ -91,7 +74,7 @@ impl Clock {
     /// Makes a clock that reads time from a function. The function's values must never decrease.
     pub(super) fn given(now_ns: impl Fn() -> u64 + Send + 'static) -> Self {
         Self {
-            source: Source::Given(Box::new(now_ns)),
+            given: Some(Box::new(now_ns)),
             ..Self::default()
         }
     }
@@ -132,7 +115,7 @@ impl Clock {
         if self.is_virtual() {
             return self.virtual_ns;
         }
-        let now = self.source.now_ns();
+        let now = self.real_ns();
         let stood = match self.stop {
             Some((from, until)) => now.min(until).saturating_sub(from),
             None => 0,
@@ -145,7 +128,8 @@ impl Clock {
 
     /// Returns the source's time, for everything that concerns programs and not devices.
     pub(super) fn real_ns(&self) -> u64 {
-        self.source.now_ns()
+        let given = self.given.as_ref();
+        given.map_or_else(since_boot_ns, |now_ns| now_ns())
     }
 
     /// Advances virtual time to `to_ns`.
@@ -155,7 +139,7 @@ impl Clock {
 
     /// Stops the clock for a span of the source's time, or lengthens the current stop by that span.
     pub(super) fn stop(&mut self, for_ns: u64) {
-        let now = self.source.now_ns();
+        let now = self.real_ns();
         self.stop = match self.stop {
             Some((from, until)) if now < until => Some((from, until.saturating_add(for_ns))),
             past => {
@@ -168,7 +152,7 @@ impl Clock {
 
     /// Returns how long to wait until `due_ns`, in nanoseconds of the source's time.
     pub(super) fn until(&self, due_ns: u64) -> u64 {
-        let now = self.source.now_ns();
+        let now = self.real_ns();
         let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(now));
         match due_ns.saturating_sub(self.now_ns()) {
             0 => 0,

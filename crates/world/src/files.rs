@@ -58,7 +58,13 @@ impl World {
             return (POLL_IN | POLL_OUT) & events;
         }
         let Ok((at, handle)) = self.file(file) else {
-            return POLL_GONE;
+            // Source: Linux 7.2 drivers/media/mc/mc-devnode.c `media_poll`.
+            let is_media = self.plugs.is_gone_media(file);
+            return if is_media {
+                POLL_GONE & !POLL_PRI
+            } else {
+                POLL_GONE
+            };
         };
         let now_ns = self.set_now();
         let Some(node) = self.nodes.get_mut(at) else {

@@ -308,7 +308,8 @@ fn poll(fd: BorrowedFd<'_>) -> i16 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    let asked = rustix::event::poll(&mut fds, Some(&now));
+    // A pending signal interrupts even a poll that does not wait.
+    let asked = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now)));
     let [found] = fds;
     let found = asked.map_or(both, |_| found.revents() & both);
     // CAST: only the two lowest bits are set.

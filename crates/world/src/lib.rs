@@ -107,11 +107,11 @@ use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
-use vb3_host::{FdIdentity, FileId};
+use vb3_host::{Errno, FdIdentity, FileId};
 use vb3_machine::{Machine, Profile};
 use vb3_plane::{Planes, UserId};
 use vb3_report::trace::OwnTime;
-use vb3_report::{Picture, Refusal, Report};
+use vb3_report::{Picture, Report};
 use vb3_v4l2::{FileHandle, Role};
 
 /// Maximum number of entries of `places`.
@@ -468,16 +468,9 @@ impl World {
             }
             unplugging.extend(news.unplugs.then_some(at));
             for refusal in node.video.take_refusals() {
-                let mut told = Refusal {
-                    device: node.path.clone(),
-                    call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
-                    errno: refusal.errno,
-                    constraint: refusal.constraint().to_owned(),
-                    wanted: refusal.reason.wanted,
-                    found: refusal.reason.found,
-                    times: 1,
-                    ..Refusal::default()
-                };
+                let call = refusal.call.trim_start_matches("VIDIOC_");
+                let errno = Errno(refusal.errno);
+                let mut told = refusals::for_reason(&node.path, call, errno, refusal.reason);
                 if let Some(short) = refusal.shortage.filter(|_| node.admission) {
                     told.room = Some(room::find(node, &self.memory, &told, short));
                 }

@@ -338,70 +338,49 @@ impl Bus<Cookie> for DeviceBus<'_> {
     }
 }
 
-/// A program's memory, which the machine pins.
+/// A program's memory, which the machine pins; `None` if the program has ended: every access then faults.
 #[derive(Debug)]
-pub(super) struct ProgramMemory(Arc<dyn ProcessMemory>);
+pub(super) struct ProgramMemory(pub(super) Option<Arc<dyn ProcessMemory>>);
 
 impl ProgramMemory {
-    /// Wraps a program's memory. `None` stands for a program that has ended: every access then faults.
-    pub(super) fn user(memory: Option<Arc<dyn ProcessMemory>>) -> User {
-        match memory {
-            Some(memory) => Arc::new(Self(memory)),
-            None => Arc::new(Gone),
-        }
+    fn at(&self, addr: u64) -> Result<&dyn ProcessMemory, UserFault> {
+        self.0.as_deref().ok_or(UserFault { addr })
     }
 }
 
 impl UserMemory for ProgramMemory {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
-        self.0.read(addr, out).map_err(|_| UserFault { addr })
+        let read = self.at(addr)?.read(addr, out);
+        read.map_err(|_| UserFault { addr })
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
-        self.0.write(addr, data).map_err(|_| UserFault { addr })
+        let written = self.at(addr)?.write(addr, data);
+        written.map_err(|_| UserFault { addr })
     }
 
     fn probe(&self, addr: u64, len: u64, write: bool) -> u64 {
         let access = if write { Access::Write } else { Access::Read };
-        self.0.probe(addr, len, access).unwrap_or(0)
+        let memory = self.0.as_ref();
+        memory.map_or(0, |memory| memory.probe(addr, len, access).unwrap_or(0))
     }
 
     fn pin(&self, addr: u64, len: u64) -> Option<User> {
-        Some(Arc::new(Self(self.0.pin(addr, len)?)))
+        let pinned = self.0.as_ref()?.pin(addr, len)?;
+        Some(Arc::new(Self(Some(pinned))))
     }
 
     fn is_where_it_was(&self) -> bool {
-        self.0.is_where_it_was()
+        let memory = self.0.as_ref();
+        memory.is_none_or(|memory| memory.is_where_it_was())
     }
 
     fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
-        let file = self.0.file_at(addr, len)?;
+        let file = self.0.as_ref()?.file_at(addr, len)?;
         Some((file.dev, file.ino))
     }
 
     fn id(&self) -> u64 {
-        u64::from(self.0.pid())
-    }
-}
-
-/// The memory of a program that cannot be reached.
-#[derive(Debug)]
-struct Gone;
-
-impl UserMemory for Gone {
-    fn read(&self, addr: u64, _: &mut [u8]) -> Result<(), UserFault> {
-        Err(UserFault { addr })
-    }
-
-    fn write(&self, addr: u64, _: &[u8]) -> Result<(), UserFault> {
-        Err(UserFault { addr })
-    }
-
-    fn probe(&self, _: u64, _: u64, _: bool) -> u64 {
-        0
-    }
-
-    fn id(&self) -> u64 {
-        0
+        self.0.as_ref().map_or(0, |memory| memory.pid().into())
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Play {
     steps: Vec<Playing>,
     started_ns: u64,
     recent: VecDeque<CallId>,
+    /// The highest number of a call that is no longer in `recent`.
+    forgotten: Option<u64>,
 }
 
 impl Play {
@@ -63,11 +65,13 @@ impl Play {
 
     /// Returns whether a call is new: not a repetition of an earlier call, such as one that waited.
     fn is_new(&mut self, call: CallId) -> bool {
-        if self.recent.contains(&call) {
+        // The kernel numbers calls in ascending order.
+        if self.recent.contains(&call) || self.forgotten.is_some_and(|last| call.0 <= last) {
             return false;
         }
         if self.recent.len() >= MAX_CALLS {
-            self.recent.pop_front();
+            let oldest = self.recent.pop_front().map(|call| call.0);
+            self.forgotten = self.forgotten.max(oldest);
         }
         self.recent.push_back(call);
         true
@@ -209,6 +213,7 @@ impl World {
             steps,
             started_ns: self.clock.now_ns(),
             recent: VecDeque::new(),
+            forgotten: None,
         };
         // A step that begins at a frame is passed to its device now, because devices count their own frames.
         for at in 0..self.play.steps.len() {
@@ -503,5 +508,19 @@ impl World {
             frame,
             call,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_waits_for_long_is_counted_once() {
+        let mut play = Play::default();
+        for call in 0..5000 {
+            assert!(play.is_new(CallId(call)), "{call}");
+            assert!(!play.is_new(CallId(0)) && !play.is_new(CallId(call)));
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::memory::{ProgramMemory, WorldMemory};
 use crate::shares::Shares;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use vb3_dmabuf::BufRef;
 use vb3_host::{CallOutcome, Caller, FdIdentity};
 use vb3_machine::User;
@@ -126,7 +127,7 @@ impl Program<WorldMemory> for Call<'_> {
     fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
         match self.caller.memory_to_pin(addr, len_bytes) {
             Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(errno(e)),
-            memory => Ok(ProgramMemory::user(memory.ok())),
+            memory => Ok(Arc::new(ProgramMemory(memory.ok()))),
         }
     }
 

@@ -157,7 +157,8 @@ impl Shares {
         self.imports.look(memory);
         let exporter = self.exporter.as_deref();
         let holders = |real: &Real| exporter?.holders(real.fd.as_fd());
-        let is_gone = |real: &Real| holders(real).is_none_or(|n| n <= 1);
+        // A count can fail for want of a descriptor. The buffer may still have holders then.
+        let is_gone = |real: &Real| holders(real).is_some_and(|n| n <= 1);
         let gone = self.real.take_gone(most, is_gone);
         let any = !gone.is_empty();
         for real in gone {
@@ -174,11 +175,7 @@ impl Shares {
         let exporter = self.exporter.as_ref()?;
         let fd = exporter.export(memfd, len)?;
         exporter.holders(fd.as_fd())?;
-        let stat = rustix::fs::fstat(&fd).ok()?;
-        let file = FdIdentity {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        };
+        let file = identity(&fd).ok()?;
         Some((fd, file))
     }
 
@@ -492,15 +489,17 @@ fn file_of(
     let path = format!("/proc/self/fd/{}", shown.as_raw_fd());
     let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Errno(e.raw_os_error()))?;
-    let stat = rustix::fs::fstat(&file).map_err(|_| Errno::EIO)?;
-    Ok((
-        file,
-        FdIdentity {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        },
-        len,
-    ))
+    let id = identity(&file)?;
+    Ok((file, id, len))
+}
+
+/// Returns the identity of an open file.
+pub(super) fn identity(fd: &OwnedFd) -> Result<FdIdentity, Errno> {
+    let stat = rustix::fs::fstat(fd).map_err(|e| Errno(e.raw_os_error()))?;
+    Ok(FdIdentity {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+    })
 }
 
 /// Returns a sealed file of `len` zeroes. It stands for a dma-buf in protected memory, whose bytes

@@ -9,12 +9,12 @@
 use crate::World;
 use crate::plain::PlainFile;
 use crate::program::{Ioctl, long, word};
-use crate::shares::{Shown, ShownKind};
+use crate::shares::{Shown, ShownKind, identity};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use vb3_dmabuf::Name;
-use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, Node, NodeId, NodeKind};
+use vb3_host::{CallOutcome, Caller, Errno, Node, NodeId, NodeKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
@@ -189,11 +189,7 @@ impl World {
             });
             return Err(Errno::ENOMEM);
         };
-        let stat = fstat(&fd).map_err(|e| Errno(e.raw_os_error()))?;
-        let file = FdIdentity {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        };
+        let file = identity(&fd)?;
         let shown = fd.try_clone().map_err(|_| Errno::ENOMEM)?;
         let foreign = Foreign::map_first(Arc::new(fd), len).map_err(|_| Errno::ENOMEM)?;
         let ops = self.memory.ops_mut();

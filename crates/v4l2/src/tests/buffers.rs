@@ -301,7 +301,11 @@ fn refusals_are_kept_with_their_reason() {
     assert_eq!(refusals.len(), 1);
     let refusal = refusals[0];
     assert_eq!(
-        (refusal.call, refusal.errno, refusal.constraint()),
+        (
+            refusal.call,
+            refusal.errno,
+            refusal.reason.constraint.name()
+        ),
         ("VIDIOC_REQBUFS", 12, "cma-size")
     );
     assert_eq!((refusal.reason.wanted, refusal.reason.found), (4096, 3000));

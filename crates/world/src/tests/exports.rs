@@ -7,13 +7,14 @@ use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use std::collections::BTreeSet;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use vb3_host::{Backend as _, FileId};
 use vb3_v4l2::sys::*;
 
 /// Makes files that stand for dma-bufs, and records which of these files programs have closed.
 #[derive(Clone, Debug, Default)]
-struct StandIn(Arc<Mutex<BTreeSet<u64>>>);
+struct StandIn(Arc<Mutex<BTreeSet<u64>>>, Arc<AtomicBool>);
 
 impl Exporter for StandIn {
     fn export(&self, _: BorrowedFd<'_>, _: u64) -> Option<OwnedFd> {
@@ -22,11 +23,17 @@ impl Exporter for StandIn {
 
     fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64> {
         let is_closed = self.0.lock().unwrap().contains(&fstat(buf).ok()?.st_ino);
-        Some(if is_closed { 1 } else { 2 })
+        let counts = !self.1.load(Ordering::Relaxed);
+        counts.then_some(if is_closed { 1 } else { 2 })
     }
 }
 
 impl StandIn {
+    /// Makes the counts of holders fail from now on, or succeed again.
+    fn fail_counts(&self, fail: bool) {
+        self.1.store(fail, Ordering::Relaxed);
+    }
+
     /// Closes a descriptor that the program was given.
     fn close(&self, bench: &Bench, number: i32) {
         let mut given = bench.program.given.borrow_mut();
@@ -121,6 +128,26 @@ fn heap_checks_all_exports_before_enomem() {
         .drain(..)
         .for_each(|number| stand_in.close(&bench, number));
     bench.world.release(heap);
+    expect_nothing_held(&mut bench);
+}
+
+/// Counting needs a descriptor, of which there may be none.
+#[test]
+fn exports_whose_holders_cannot_be_counted_stay() {
+    let (mut bench, stand_in) = bench(&["camera,sizes=1920x1080,formats=YUYV,max-buffers=32"]);
+    let camera = bench.open(0);
+    let made = bench.reqbufs(camera, CAPTURE, MMAP, 32);
+    let export = |index| bench.export(camera, CAPTURE, index);
+    let exports: Vec<i32> = (0..made).map(export).collect();
+    bench.reqbufs(camera, CAPTURE, MMAP, 0);
+    stand_in.fail_counts(true);
+    assert_eq!(reqbufs(&mut bench, camera), Err(12), "programs hold them");
+    stand_in.fail_counts(false);
+    for number in exports {
+        stand_in.close(&bench, number);
+    }
+    assert_eq!(reqbufs(&mut bench, camera), Ok(made));
+    bench.close_all(&[camera]);
     expect_nothing_held(&mut bench);
 }
 

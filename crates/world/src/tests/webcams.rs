@@ -4,7 +4,7 @@ use super::*;
 use crate::script::Script;
 use std::path::Path;
 use vb3_report::DeviceReport;
-use vb3_v4l2::POLL_ERR;
+use vb3_v4l2::{POLL_ERR, POLL_PRI};
 
 const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
@@ -71,6 +71,9 @@ fn an_unplugged_media_device_answers_eio() {
     assert_eq!(topology(&mut bench, media), Ok(0));
     assert!(bench.world.plug(0, false));
     assert_eq!(topology(&mut bench, media), Err(5));
+    // Source: Linux `media_poll`: POLLERR and POLLHUP.
+    assert_eq!(bench.world.poll(media, POLL_PRI), 0x18);
+    assert_eq!(bench.world.poll(video, POLL_PRI), 0x1a);
     assert_eq!(topology(&mut bench, video), Err(19));
     bench.close_all(&[media, video]);
 }
