@@ -4,8 +4,12 @@ use crate::report::{FORMAT, Report};
 use crate::sentence::{self, Sentence};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
+
+/// Maximum size of a report, in bytes. A run's report has a few MiB at most.
+const MAX_REPORT: u64 = 256 << 20;
 
 /// Returns the path of the last run's report: `$XDG_STATE_HOME/vb3/last.json`, or
 /// `~/.local/state/vb3/last.json`. `None` without a home directory.
@@ -62,15 +66,23 @@ fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
 /// The file is missing, damaged, or not a report. The message says which, and what to do.
 pub fn load(path: &Path) -> Result<Report> {
     let shown = path.display();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_REPORT + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(len) if len as u64 > MAX_REPORT => {
+            bail!(
+                "{shown} has more than {}, and no report is so large",
+                sentence::bytes(MAX_REPORT)
+            )
+        }
+        Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
             "there is no report {shown}{}; `vb3 run -- PROGRAM` keeps one for `vb3 why`, and \
              --report FILE.json writes one",
             guess(path)
         ),
         Err(e) => return Err(e).with_context(|| format!("cannot read {shown}")),
-    };
+    }
     if bytes.trim_ascii_start().starts_with(b"<") {
         bail!(
             "{shown} is an HTML page, not a JSON report{}; --report FILE.json writes \

@@ -31,24 +31,18 @@ pub fn main() -> u8 {
     };
     let result = match &command {
         Command::Run(args) => run::run(args).map(Exit::status),
-        Command::Machines(args) => to_stdout(|out| machines::print(args, out).map(success)),
-        Command::Devices { kind } => {
-            to_stdout(|out| devices::print(kind.as_deref(), out).map(success))
-        }
-        Command::Scripts { name } => {
-            to_stdout(|out| scripts::print(name.as_deref(), out).map(success))
-        }
-        Command::Clone(args) => to_stdout(|out| clone::print(args, out).map(success)),
-        Command::Why(args) => to_stdout(|out| explain_report(args, out).map(success)),
+        Command::Machines(args) => list(|out| machines::print(args, out)),
+        Command::Devices { kind } => list(|out| devices::print(kind.as_deref(), out)),
+        Command::Scripts { name } => list(|out| scripts::print(name.as_deref(), out)),
+        Command::Clone(args) => list(|out| clone::print(args, out)),
+        Command::Why(args) => list(|out| explain_report(args, out)),
         Command::Replay(args) => replay::replay(args).map(Exit::status),
         Command::Diff(args) => to_stdout(|out| diff::print(&args.before, &args.after, out)),
         Command::Fits(args) => to_stdout(|out| fits::print(args, out)),
         Command::Doctor(args) => to_stdout(|out| doctor::print(args, out)),
-        Command::Ctl(args) => to_stdout(|out| ctl::send(args, out).map(success)),
-        Command::Completions { shell } => {
-            to_stdout(|out| manual::completions(*shell, out).map(success))
-        }
-        Command::Manual { dir } => manual::pages(dir).map(success),
+        Command::Ctl(args) => list(|out| ctl::send(args, out)),
+        Command::Completions { shell } => list(|out| manual::completions(*shell, out)),
+        Command::Manual { dir } => manual::pages(dir).map(|()| 0),
         Command::Codec => {
             // The standard input of a codec process is the socket to the `vb3` that started it.
             let _ = vb3_codec::serve_stdin();
@@ -106,18 +100,19 @@ fn explain(error: &clap::Error) -> u8 {
     FAILED
 }
 
-/// Returns the exit status of a successful command that has no other status of its own.
-const fn success((): ()) -> u8 {
-    0
+/// Runs a command that only prints to standard output. Returns its exit status.
+fn list(print: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<u8> {
+    // `vb3 machines | head -1` closes the pipe early, which is not a failure.
+    to_stdout(|out| print(out).map(|()| 0)).map(|_| 0)
 }
 
-/// Runs a command that prints to standard output. Returns its exit status.
+/// Runs a command that prints to standard output and returns an exit status. If the reader closes the pipe
+/// first, returns the status of a program that SIGPIPE has killed.
 fn to_stdout(print: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     let status = print(&mut out);
     match status.and_then(|status| Ok(out.flush().map(|()| status)?)) {
-        // `vb3 machines | head -1` closes the pipe early, which is not a failure.
-        Err(e) if is_broken_pipe(&e) => Ok(0),
+        Err(e) if is_broken_pipe(&e) => Ok(128 + 13),
         status => status,
     }
 }

@@ -2,47 +2,14 @@
 
 use crate::cli::FitsArgs;
 use crate::codecs;
+use crate::machines::print_json;
 use crate::target::Target;
 use anyhow::Result;
-use serde::Serialize;
+use serde_json::{Value, json};
 use std::io::Write;
 use vb3_devices::spec::{DeviceKind, SinkSpec};
 use vb3_report::sentence;
 use vb3_world::{Fit, World};
-
-/// The answer, printed as JSON.
-#[derive(Debug, Serialize)]
-struct Answer<'a> {
-    machine: &'a str,
-    /// Whether all buffers fit.
-    fits: bool,
-    queues: Vec<Queue<'a>>,
-}
-
-/// One queue.
-#[derive(Debug, Serialize)]
-struct Queue<'a> {
-    device: &'a str,
-    kind: &'a str,
-    queue: &'a str,
-    /// Number of buffers requested.
-    wanted: u32,
-    /// Number of buffers that fit.
-    buffers: u32,
-    /// Size of one buffer, in bytes.
-    size_bytes: u64,
-    /// The constraint that one more buffer would violate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shortfall: Option<Shortfall>,
-}
-
-/// A violated constraint: the value needed and the value found, in the constraint's unit.
-#[derive(Debug, Serialize)]
-struct Shortfall {
-    constraint: &'static str,
-    wanted: u64,
-    found: u64,
-}
 
 /// Prints how many buffers of each queue fit. Returns 0 if all fit, else 1.
 ///
@@ -61,15 +28,11 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
     let machine = profile.name.clone();
     let mut world = World::with(profile, &specs, args.seed, codecs::outside())?;
     let fits = world.fits(args.buffers);
-    let all = fits.iter().all(|fit| fit.buffers >= args.buffers);
+    let all = fits.iter().all(|fit| fit.buffers >= fit.wanted);
     if args.json {
-        let answer = Answer {
-            machine: &machine,
-            fits: all,
-            queues: fits.iter().map(|fit| queue(fit, args.buffers)).collect(),
-        };
-        serde_json::to_writer_pretty(&mut *out, &answer).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        let queues: Vec<Value> = fits.iter().map(queue).collect();
+        let answer = json!({ "machine": machine, "fits": all, "queues": queues });
+        print_json(&answer, out)?;
     } else {
         for fit in &fits {
             writeln!(out, "{}", line(fit, args.buffers))?;
@@ -80,28 +43,33 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
     Ok(u8::from(!all))
 }
 
-fn queue(fit: &Fit, wanted: u32) -> Queue<'_> {
-    Queue {
-        device: &fit.device,
-        kind: &fit.kind,
-        queue: fit.queue,
-        wanted,
-        buffers: fit.buffers,
-        size_bytes: fit.size_bytes,
-        shortfall: fit.reason.map(|reason| Shortfall {
-            constraint: reason.constraint.name(),
-            wanted: reason.wanted,
-            found: reason.found,
-        }),
+/// Describes a queue, and the constraint that one more buffer would violate, with the values needed and found.
+fn queue(fit: &Fit) -> Value {
+    let mut queue = json!({
+        "device": fit.device,
+        "kind": fit.kind,
+        "queue": fit.queue,
+        "wanted": fit.wanted,
+        "buffers": fit.buffers,
+        "size_bytes": fit.size_bytes,
+    });
+    if let Some(reason) = fit.reason {
+        queue["shortfall"] = json!({
+            "constraint": reason.constraint.name(),
+            "wanted": reason.wanted,
+            "found": reason.found,
+        });
     }
+    queue
 }
 
-/// Formats the line of a queue.
-fn line(fit: &Fit, wanted: u32) -> String {
+/// Formats the line of a queue. `asked` is the number of buffers on the command line.
+fn line(fit: &Fit, asked: u32) -> String {
     let Fit {
         device,
         kind,
         queue,
+        wanted,
         buffers,
         size_bytes,
         reason,
@@ -111,6 +79,7 @@ fn line(fit: &Fit, wanted: u32) -> String {
     let why = reason.and_then(|r| sentence::reason(r.constraint.name(), r.wanted, r.found));
     match why {
         Some((why, _)) => format!("{fits}; {why}"),
+        None if *wanted < asked => format!("{fits}, the most that this queue takes"),
         None => fits,
     }
 }
@@ -148,6 +117,14 @@ mod tests {
         let short = "/dev/video0 camera video-capture: 16 of 18 buffers of 3.9 MiB; it asked for \
                      3.9 MiB of contiguous memory when";
         assert!(text.starts_with(short), "{text}");
+    }
+
+    #[test]
+    fn a_queue_takes_no_more_than_its_limit() {
+        let (status, text) = told("soc-cma", 100, &["camera,size=64x48"]);
+        let line = "/dev/video0 camera video-capture: 64 of 64 buffers of 6 KiB, the most that this \
+                    queue takes\n";
+        assert_eq!((status, text), (0, format!("{line}soc-cma: all fit\n")));
     }
 
     #[test]

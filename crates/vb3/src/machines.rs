@@ -61,12 +61,22 @@ pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
 }
 
 /// Replaces the size of a profile's memory. The profile's comments are lost.
-fn with_ram(machine: &str, text: &str, bytes: u64) -> Result<String> {
+fn with_ram(machine: &str, text: &str, ram_bytes: u64) -> Result<String> {
     parse(machine, text)?;
     let mut table: toml::Table = text.parse()?;
-    let ram = i64::try_from(bytes).context("--ram is larger than 8 EiB")?;
+    let ram = i64::try_from(ram_bytes).context("--ram is larger than 8 EiB")?;
     table.insert("ram".to_owned(), ram.into());
-    Ok(table.to_string())
+    let text = table.to_string();
+    if let Err(e) = Profile::parse(&text) {
+        // The line is one of the new text.
+        let field = e.field.as_deref().unwrap_or("ram");
+        bail!(
+            "{machine} with --ram {}: {field}: {}",
+            bytes(ram_bytes),
+            e.message
+        );
+    }
+    Ok(text)
 }
 
 /// Returns the text of a profile: a shipped one by name, or a TOML file.
@@ -160,7 +170,7 @@ fn print_one(name: &str, args: &MachinesArgs, out: &mut dyn Write) -> Result<()>
     print_json(&value, out)
 }
 
-fn print_json(value: &Value, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn print_json(value: &Value, out: &mut dyn Write) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
     Ok(writeln!(out)?)
 }

@@ -17,7 +17,9 @@ pub struct Fit {
     pub kind: String,
     /// The queue's name in reports.
     pub queue: &'static str,
-    /// Number of buffers that fit, at most the number that the caller asked for.
+    /// Number of buffers that REQBUFS would make of those that the caller asked for, with enough memory.
+    pub wanted: u32,
+    /// Number of buffers that fit, at most `wanted`.
     pub buffers: u32,
     /// Size of one buffer in bytes, all planes together.
     pub size_bytes: u64,
@@ -46,6 +48,7 @@ impl World {
                     device: node.path.clone(),
                     kind: node.kind.clone(),
                     queue: queue_name(flow, node.video.planarity()),
+                    wanted: bounds.wanted,
                     buffers: 0,
                     size_bytes: sizes.iter().sum(),
                     reason: None,

@@ -100,6 +100,11 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
     ),
     (&["machines", "--ram", "1GiB"], &["<NAME|FILE>"]),
     (
+        &["run", "-m", "soc-cma", "--ram", "32MiB", "--", "true"],
+        &["soc-cma with --ram 32 MiB: cma:"],
+    ),
+    (&["why", "/dev/zero"], &["/dev/zero has more than 256 MiB"]),
+    (
         &["why", "damaged.json"],
         &["damaged.json is not a report", "cut off", "vb3 run"],
     ),
@@ -129,6 +134,23 @@ fn each_mistake_is_explained() {
         }
         assert!(!said.contains("defect"), "{words:?}: {said}");
         assert!(said.len() < 500, "{words:?}: {} bytes: {said}", said.len());
+    }
+}
+
+/// Lists that nobody reads to their end are fine; an answer that nobody reads is not a "yes".
+#[test]
+fn a_closed_pipe_is_no_success_of_a_question() {
+    let dir = TempDir::new().unwrap();
+    for (words, wanted) in [
+        (&["machines"][..], 0),
+        (&["devices", "camera"], 0),
+        (&["fits", "camera"], 141),
+        (&["doctor"], 141),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = vb3(dir.path()).args(words).stdout(writer).status();
+        assert_eq!(status.unwrap().code(), Some(wanted), "{words:?}");
     }
 }
 
