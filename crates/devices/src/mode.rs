@@ -269,7 +269,7 @@ impl Mode {
             .or(native_size)
             .unwrap_or(Size::nearest(640, 480));
         let stride = spec.stride.unwrap_or(1);
-        let undescribed = || {
+        let specified = || {
             let pixel = match spec.format {
                 Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
                 None => formats.first(),
@@ -291,7 +291,7 @@ impl Mode {
             .unwrap_or(Fraction::new(1, 30));
         let (format, interval) = match &spec.like {
             Some(like) => described(like)?,
-            None => (undescribed()?, asked),
+            None => (specified()?, asked),
         };
         let lists = captures && spec.like.is_none() && spec.profile() == Profile::Webcam;
         Some(Self {

@@ -68,7 +68,7 @@ fn with_ram(machine: &str, text: &str, ram_bytes: u64) -> Result<String> {
     table.insert("ram".to_owned(), ram.into());
     let text = table.to_string();
     if let Err(e) = Profile::parse(&text) {
-        // The line is one of the new text.
+        // Leaves out the line: the user has not seen the new text.
         let field = e.field.as_deref().unwrap_or("ram");
         bail!(
             "{machine} with --ram {}: {field}: {}",

@@ -504,9 +504,9 @@ fn the_encoding_follows_the_colors_of_the_format() {
     }
 }
 
-#[test]
-fn buffers_are_held_while_the_recording_has_no_room() {
-    let (sink, gate) = Sink::gated();
+/// Makes a display of 32 pictures with a recording that takes none yet. Ticks until it has no room. Also returns
+/// the time.
+fn without_room(sink: Sink) -> (Bench<Display<u32>>, u64) {
     let mut device = display("display,size=16x8,fps=100");
     device.engine.sink = sink;
     let mut bench = Bench::new(device, 32);
@@ -521,6 +521,13 @@ fn buffers_are_held_while_the_recording_has_no_room() {
             "32 pictures fit in the queue of a recorder"
         );
     }
+    (bench, now)
+}
+
+#[test]
+fn buffers_are_held_while_the_recording_has_no_room() {
+    let (sink, gate) = Sink::gated();
+    let (mut bench, mut now) = without_room(sink);
     let shown = bench.device.sink().record().shown;
     assert!(shown < 32);
     assert_eq!(bench.device.next_tick(), None, "time alone does not help");
@@ -568,16 +575,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
 #[test]
 fn a_display_without_room_survives_a_revocation() {
     let (sink, gate) = Sink::gated();
-    let mut device = display("display,size=16x8,fps=100");
-    device.engine.sink = sink;
-    let mut bench = Bench::new(device, 32);
-    (0..32).for_each(|index| queue_picture(&mut bench, index, index));
-    bench.start();
-    let mut now = START;
-    while bench.device.wake_fd().is_none() {
-        bench.tick(now);
-        now += 10 * MS;
-    }
+    let (mut bench, now) = without_room(sink);
     let token = bench.device.stream.tokens.pop_back();
     bench.device.stream.tokens.clear();
     bench.tick(now);

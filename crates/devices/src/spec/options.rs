@@ -46,8 +46,8 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinds {
     All,
-    /// Devices whose formats and rates do not come from a media graph.
-    Ungraphed,
+    /// All but `vimc` and `sensor`, whose formats and rates programs set in the media graph.
+    ExceptGraphs,
     Cameras,
     /// Cameras other than HDMI inputs.
     Sensors,
@@ -82,7 +82,7 @@ impl DeviceOption {
         let is_loopback = matches!(kind, DeviceKind::Loopback { .. });
         match self.kinds {
             Kinds::All => true,
-            Kinds::Ungraphed => !matches!(kind, DeviceKind::Graph(_)),
+            Kinds::ExceptGraphs => !matches!(kind, DeviceKind::Graph(_)),
             Kinds::Cameras => is_camera,
             Kinds::Sensors => is_camera && !is_hdmi,
             Kinds::Describable => matches!(kind.input(), Some(CameraInput::Sensor)),
@@ -105,7 +105,7 @@ impl DeviceOption {
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",
-            Kinds::Ungraphed => "a device without a media graph",
+            Kinds::ExceptGraphs => "a kind other than vimc and sensor",
             Kinds::Cameras | Kinds::Sensors => "a camera",
             Kinds::Describable => "a camera without scaler or HDMI input",
             Kinds::CamerasAndDisplays => "a camera or display",
@@ -139,11 +139,11 @@ const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
 const SWITCH: &str = "on or off";
 
 options! {
-    Picture Ungraphed "size" = SIZES,
+    Picture ExceptGraphs "size" = SIZES,
         "a camera's only size; the first size of other devices (default: the clip's, or 640x480; hdmi: 1920x1080)";
-    Picture Ungraphed "fps" = RATES,
+    Picture ExceptGraphs "fps" = RATES,
         "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30; hdmi: 60)";
-    Picture Ungraphed "format" = FORMATS,
+    Picture ExceptGraphs "format" = FORMATS,
         "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)";
     Picture Sensors "profile" = "webcam or sensor",
         "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)";
@@ -167,7 +167,7 @@ options! {
         "what readers get while there is no writer. black: black frames; hold: the last frame again; FILE: a picture or clip that ffmpeg decodes (default: no frames)";
     Picture Cameras "end" = "loop, hold, stop or unplug",
         "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera";
-    Timing Ungraphed "pace" = "real or free",
+    Timing ExceptGraphs "pace" = "real or free",
         "real: frames at their rate (default); free: a frame for each buffer, at once";
     Picture CamerasAndDisplays "mplane" = SWITCH,
         "on: the multi-planar API (default off)";
@@ -205,7 +205,7 @@ options! {
         "longest plane that the device accepts (default: the machine's)";
     Memory All "boundary" = "bytes, a power of two from 4KiB to 4GiB",
         "DMA boundary: no plane crosses a multiple of this (default: the machine's)";
-    Picture Ungraphed "stride" = "a power of two from 1 to 4096",
+    Picture ExceptGraphs "stride" = "a power of two from 1 to 4096",
         "alignment of line lengths (default 1)";
     Memory All "coherent" = SWITCH,
         "the device sees the CPU's caches (default: as the machine's devices do)";

@@ -175,7 +175,7 @@ impl Table {
         is_gone
     }
 
-    /// Returns whether no program has ever opened a node with O_PATH, nor holds a device file.
+    /// Returns whether no program holds a device file, and none has ever opened a node with O_PATH.
     pub(crate) fn has_no_files(&self) -> bool {
         self.files.is_empty() && self.references.is_empty()
     }

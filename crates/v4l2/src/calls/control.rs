@@ -136,8 +136,8 @@ where
         self.apply(id, value, Some(file), now_ns)
     }
 
-    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it,
-    /// on all files but `file` if they want none of their own changes.
+    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it. `file`
+    /// is the file that sets the value, if any: it gets no event of its own change unless it asked for them.
     pub(crate) fn apply(
         &mut self,
         id: u32,

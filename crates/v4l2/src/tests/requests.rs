@@ -1,8 +1,8 @@
 //! Media requests: content, completion, and when their controls are set.
 
 use super::{
-    ARG, ARRAY, Buf, EACCES, EAGAIN, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, EPIPE, MMAP, TestDriver,
-    TestMemory, TestPlane, TestProgram, code, get, record,
+    ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
+    TestPlane, TestProgram, code, get, record,
 };
 use crate::bytes::{Image, field};
 use crate::requests::MAX_REQUESTS;
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use vb3_queue::{Completion, DoneState, Driver, DriverError, MapAccess, RequestId, Requests};
 
 mod arrays;
+mod stops;
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
@@ -374,74 +375,6 @@ fn a_fences_end_passes_on_a_requests_buffer() {
     b.tick();
     assert_eq!(b.told(), ["work 1 of 1"]);
     assert_eq!(b.poll(id), POLL_PRI);
-    b.finish();
-}
-
-#[test]
-fn a_codecs_stop_waits_for_fences_of_output() {
-    let mut b = Bench::new(Requests::Optional);
-    let [file, _] = b.files;
-    let output = b.device.context().queue(Flow::Output).unwrap();
-    let fence = |plane: &TestPlane| b.mem.fenced.borrow_mut().insert(plane.id);
-    assert_eq!(output.find_plane(fence), Some((0, 0)));
-    b.stream(file, Flow::Output, true);
-    assert_eq!(b.qbuf(file, Flow::Output, 0, None), 0);
-    let mut stop: [u8; 40] = record(&[(0, sys::V4L2_ENC_CMD_STOP)]);
-    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
-    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), EBUSY);
-    assert!(b.told().is_empty());
-    b.mem.fenced.borrow_mut().clear();
-    b.device.settle_queues(&mut b.mem, 2);
-    assert_eq!(b.told(), ["stop behind 1"]);
-    b.finish();
-}
-
-/// Source: Linux `v4l2_m2m_clear_state`.
-#[test]
-fn streamoff_ends_a_stop_that_waits_for_fences() {
-    let mut b = Bench::new(Requests::Optional);
-    let [file, _] = b.files;
-    let output = b.device.context().queue(Flow::Output).unwrap();
-    let fence = |plane: &TestPlane| b.mem.fenced.borrow_mut().insert(plane.id);
-    assert_eq!(output.find_plane(fence), Some((0, 0)));
-    b.stream(file, Flow::Output, true);
-    b.stream(file, Flow::Capture, true);
-    assert_eq!(b.qbuf(file, Flow::Output, 0, None), 0);
-    let mut stop: [u8; 40] = record(&[(0, sys::V4L2_ENC_CMD_STOP)]);
-    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
-    b.stream(file, Flow::Capture, false);
-    b.mem.fenced.borrow_mut().clear();
-    b.device.settle_queues(&mut b.mem, 2);
-    assert!(b.told().is_empty(), "the old stream's STOP");
-    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
-    assert_eq!(b.told(), ["stop behind 1"]);
-    b.finish();
-}
-
-/// Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst, "Drain".
-#[test]
-fn restarting_output_resumes_a_drained_codec() {
-    let mut b = Bench::new(Requests::Optional);
-    let [file, _] = b.files;
-    b.device.driver_mut().last = true;
-    for flow in [Flow::Output, Flow::Capture] {
-        assert_eq!(b.qbuf(file, flow, 0, None), 0);
-        b.stream(file, flow, true);
-    }
-    b.tick();
-    let dqbuf = |b: &mut Bench| {
-        let mut buf: Buf = record(&[
-            (field!(v4l2_buffer.type_), kind(Flow::Capture)),
-            (field!(v4l2_buffer.memory), MMAP),
-        ]);
-        b.call(file, sys::VIDIOC_DQBUF, &mut buf)
-    };
-    assert_eq!((dqbuf(&mut b), dqbuf(&mut b)), (0, EPIPE));
-    b.stream(file, Flow::Output, true);
-    assert_eq!(dqbuf(&mut b), EPIPE, "it streams already");
-    b.stream(file, Flow::Output, false);
-    b.stream(file, Flow::Output, true);
-    assert_eq!(dqbuf(&mut b), EAGAIN);
     b.finish();
 }
 
