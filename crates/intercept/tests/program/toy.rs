@@ -54,6 +54,8 @@ pub(crate) const EXPORT_WHEN_FULL: u64 = request(205);
 pub(crate) const ASKED: u64 = request(206);
 /// Returns how many calls wait on the file.
 pub(crate) const WAITING: u64 = request(208);
+/// Returns how often waits were tried.
+pub(crate) const TRIED: u64 = request(211);
 /// Completes all calls that wait on the file. Returns their number.
 pub(crate) const FREE: u64 = request(209);
 /// Revokes the memory of buffer n.
@@ -91,6 +93,7 @@ pub(crate) struct Toy {
     revoked: Vec<FdIdentity>,
     wake: Option<(OwnedFd, u64)>,
     asked: AtomicU32,
+    tried: u32,
     pub(crate) count: u32,
     pub(crate) opened: u32,
     pub(crate) released: u32,
@@ -147,6 +150,7 @@ impl Toy {
             revoked: Vec::new(),
             wake: None,
             asked: AtomicU32::new(0),
+            tried: 0,
             count: 0,
             opened: 0,
             released: 0,
@@ -210,6 +214,7 @@ impl Toy {
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
+            TRIED => self.tried,
             WAITING | FREE => u32::try_from(waiting).expect("few"),
             ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
@@ -258,6 +263,7 @@ impl Toy {
     }
 
     fn wait(&mut self, file: FileId, millis: u32, nonblocking: bool, call: CallId) -> CallOutcome {
+        self.tried += 1;
         let Some(open) = self.files.get_mut(&file) else {
             return CallOutcome::Fail(Errno(libc::EBADF));
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::stalling::becomes;
-use crate::toy::{ARM, EXPORT, WAIT, WAKE_FD};
+use crate::toy::{ABANDONED, ARM, EXPORT, FREE, QUIET, TRIED, WAIT, WAITING, WAKE_FD};
 use crate::{alone, call, device, errno, inside};
 
 fn entry(file: &impl AsRawFd) -> libc::pollfd {
@@ -56,6 +56,38 @@ extern "C" fn count(_: i32) {
 }
 
 inside! {
+    fn others_wait_anew_after_a_poll_or_an_end() {
+        let file = device();
+        let tried = || call(&file, TRIED, 0).expect("counted");
+        let waiting = |wanted| becomes(|| call(&file, WAITING, 0) == Ok(wanted));
+        std::thread::scope(|scope| {
+            scope.spawn(|| call(&file, WAIT, 1_000_000).expect("freed"));
+            assert!(waiting(1));
+            call(&file, QUIET, libc::POLLIN as u32).expect("set");
+            let before = tried();
+            assert_eq!(poll(&mut [entry(&file)], 1000), 1);
+            assert!(tried() > before, "after a poll that need not wait");
+            // SAFETY: the child makes system calls only.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let _ = call(&file, WAIT, 1_000_000);
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(0) };
+            }
+            assert!(waiting(2));
+            let before = tried();
+            let mut status = 0;
+            // SAFETY: our own child.
+            unsafe {
+                libc::kill(child, libc::SIGKILL);
+                libc::waitpid(child, &raw mut status, 0);
+            }
+            assert!(becomes(|| call(&file, ABANDONED, 0) == Ok(1)));
+            assert!(tried() > before, "after a call that was abandoned");
+            call(&file, FREE, 0).expect("freed");
+        });
+    }
+
     /// The kernel's poll continues after a stop with its original timeout. It ends immediately if
     /// its time was over. A poll that started again would end a whole timeout later.
     fn a_stop_does_not_lengthen_a_poll() {
