@@ -8,19 +8,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Limits of a worker's mappings: number of memories, and bytes. Before they are exceeded, the worker unmaps
-/// all memory that no loan uses.
+/// all memory that no loan uses. If this is not enough, memory is not lent.
 const MAX_MAPPED: usize = 512;
 const MAX_MAPPED_BYTES: u64 = 512 << 20;
 
 /// Lent memory of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of the loans in use, oldest first, and whether each has lent memory rather than a slot.
-    out: VecDeque<(u64, bool)>,
+    /// Numbers of the loans in use, oldest first, and the memory of each. A slot has none.
+    out: VecDeque<(u64, Memories)>,
     last: u64,
-    /// Number and length in bytes of each memory that the worker has mapped.
-    mapped: BTreeMap<u64, u64>,
+    /// The memory that the worker has mapped.
+    mapped: Memories,
 }
+
+/// Numbers and lengths in bytes of memory.
+type Memories = BTreeMap<u64, u64>;
 
 impl Loans {
     /// Processes a report that the worker used a loan. `is_filled`: the picture is in the lent memory.
@@ -33,14 +36,21 @@ impl Loans {
             return Ok(false);
         };
         match self.out.remove(at) {
-            Some((_, false)) if is_filled => Err("filled memory that it was not lent"),
+            Some((_, memories)) if is_filled && memories.is_empty() => {
+                Err("filled memory that it was not lent")
+            }
             _ => Ok(true),
         }
     }
 
-    fn has_room(&self, plane: &LentPlane<'_>) -> bool {
-        let bytes = self.mapped.values().fold(plane.len, |sum, len| sum + len);
-        self.mapped.len() < MAX_MAPPED && bytes <= MAX_MAPPED_BYTES
+    /// Returns whether the worker may map further memory.
+    fn has_room(&self, further: &Memories) -> bool {
+        // Memory in use stays mapped when the worker unmaps the rest.
+        let lent = self.out.iter().map(|(_, lent)| lent);
+        let all = lent.chain([&self.mapped, further]).flatten();
+        let all: Memories = all.map(|(number, len)| (*number, *len)).collect();
+        let bytes = all.values().fold(0_u64, |sum, len| sum.saturating_add(*len));
+        all.len() <= MAX_MAPPED && bytes <= MAX_MAPPED_BYTES
     }
 }
 
@@ -65,6 +75,7 @@ impl Worker {
         }
         let mut lies = BY_SLOT;
         let mut words = Vec::new();
+        let mut memories = Memories::new();
         if let Some(lent) = lent {
             lies = lent.chroma as u64;
             let shapes = shapes(&layout, lent.chroma);
@@ -78,8 +89,9 @@ impl Worker {
                     return Err(Refused::Wrong("the memory is too small for the picture"));
                 }
                 words.extend([plane.number, plane.offset, plane.stride]);
+                memories.insert(plane.number, plane.len);
             }
-            self.map(lent.planes)?;
+            self.map(lent.planes, &memories)?;
         }
         // A library may keep a loan for long. No other loan may get its word meanwhile.
         let mut number = self.loans.last + 1;
@@ -96,20 +108,20 @@ impl Worker {
         loan::lend(&self.input, number);
         self.send(&Message::new(Op::Lend, &message), None)?;
         self.loans.last = number;
-        self.loans.out.push_back((number, lent.is_some()));
+        self.loans.out.push_back((number, memories));
         Ok(number)
     }
 
-    /// Makes the worker map those memories that it has not mapped yet.
-    fn map(&mut self, planes: &[LentPlane<'_>]) -> Result<(), Refused> {
-        let is_new =
-            |loans: &Loans, plane: &LentPlane<'_>| !loans.mapped.contains_key(&plane.number);
-        let new = planes.iter().filter(|plane| is_new(&self.loans, plane));
-        if new.into_iter().any(|plane| !self.loans.has_room(plane)) {
+    /// Makes the worker map those of the planes' memories that it has not mapped yet.
+    fn map(&mut self, planes: &[LentPlane<'_>], memories: &Memories) -> Result<(), Refused> {
+        if !self.loans.has_room(memories) {
             self.unmap()?;
+            if !self.loans.has_room(memories) {
+                return Err(Refused::Wrong("too much memory is lent"));
+            }
         }
         for plane in planes {
-            if is_new(&self.loans, plane) {
+            if !self.loans.mapped.contains_key(&plane.number) {
                 let message = Message::new(Op::Map, &[plane.number]);
                 self.send(&message, Some(plane.memory))?;
                 self.loans.mapped.insert(plane.number, plane.len);

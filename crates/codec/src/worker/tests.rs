@@ -136,6 +136,41 @@ fn revoked_loans_cannot_be_claimed() {
     assert_eq!(died(&mut worker), sentence);
 }
 
+/// The worker keeps memory in use mapped, and its address space is limited.
+#[test]
+fn memory_in_use_counts_against_the_limit() {
+    let (mut worker, end, input, _seen) = lent();
+    let hundred = 100 << 20;
+    let memory = Shared::new(hundred).unwrap();
+    let lend = |worker: &mut Worker, number| {
+        let plane = |offset| LentPlane {
+            memory: memory.fd(),
+            number,
+            len: hundred as u64,
+            offset,
+            stride: 512,
+        };
+        let lent = Lent {
+            chroma: Chroma::Pairs,
+            planes: &[plane(0), plane(512 * 512)],
+        };
+        worker.lend(Some(&lent))
+    };
+    // Of 512 MiB, the first loan uses less than one.
+    let loans: Vec<_> = (10..15).map(|number| lend(&mut worker, number)).collect();
+    assert!(loans.iter().all(Result::is_ok), "{loans:?}");
+    let refused = Refused::Wrong("too much memory is lent");
+    assert_eq!(lend(&mut worker, 15), Err(refused));
+    assert!(lend(&mut worker, 14).is_ok(), "memory in use is lent again");
+    // A loan that has ended makes room.
+    let first = *loans[0].as_ref().unwrap();
+    assert!(loan::claim(&input, first));
+    loan::release(&input, first);
+    say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, first]);
+    assert!(matches!(worker.poll(), Some(Event::Filled { .. })));
+    assert!(lend(&mut worker, 15).is_ok());
+}
+
 /// A library may keep a picture that it never shows as a reference for any time.
 #[test]
 fn a_loan_that_is_out_keeps_its_word() {
