@@ -349,7 +349,11 @@ impl DeviceSpec {
             )));
         }
         if !known.is_of(&self.kind) {
-            return Err(SpecError(format!("only {} has {option}=", known.owners())));
+            let mut why = format!("only {} has {option}=", known.owners());
+            if matches!(self.kind, DeviceKind::Graph(_)) && matches!(option, "size" | "format") {
+                why.push_str("; set the graph's formats with media-ctl");
+            }
+            return Err(SpecError(why));
         }
         if option == "like" {
             self.like = Some(Description::load(value).map_err(SpecError)?);

@@ -35,7 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a program on the devices
     ///
-    /// Without --device, /dev/video0 is a camera with a test pattern and /dev/video1 is a display.
+    /// Without --device, /dev/video0 is a camera with a test pattern and /dev/video1 is a display,
+    /// except on boards, which have their own devices (`v4l2-ctl --list-devices`).
     /// Several programs can share the devices of one run: `vb3 run -- sh -c 'a | b'`.
     ///
     /// The exit status is the program's. It is 123 if the program succeeds but --strict finds a
@@ -338,13 +339,13 @@ pub struct WhyArgs {
 pub struct CtlArgs {
     /// The run, by the process ID of its `vb3 run` [default: the run around this command, else the
     /// only run]
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", global = true)]
     pub run: Option<u32>,
     /// The run, by the socket of its `--control`
-    #[arg(long, value_name = "PATH", conflicts_with = "run")]
+    #[arg(long, value_name = "PATH", conflicts_with = "run", global = true)]
     pub control: Option<PathBuf>,
     /// Print the run's answers as JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
     /// What to do
     #[command(subcommand)]

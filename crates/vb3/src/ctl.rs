@@ -70,7 +70,10 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{answer}")?;
     }
     match answer.get("error") {
-        Some(error) => Err(anyhow!("{}", text(error, "message"))),
+        Some(error) => Err(match (text(error, "field"), text(error, "message")) {
+            ("", message) => anyhow!("{message}"),
+            (field, message) => anyhow!("{field}: {message}"),
+        }),
         None if args.json => Ok(()),
         None => print(&args.order, &answer, out),
     }
@@ -90,6 +93,12 @@ fn print(order: &CtlOrder, answer: &Value, out: &mut dyn Write) -> Result<()> {
                 };
                 let (path, kind) = (text(device, "path"), text(device, "kind"));
                 writeln!(out, "{path} {state} {kind}")?;
+            }
+        }
+        CtlOrder::Set { control, value, .. } => {
+            let set = answer.get("value").and_then(Value::as_i64);
+            if let Some(set) = set.filter(|set| set != value) {
+                writeln!(out, "{control} is {set}, the nearest value to {value}")?;
             }
         }
         CtlOrder::Shown { .. } => writeln!(out, "{}", words(answer, &["ok"]))?,

@@ -4,7 +4,7 @@ use crate::doctor::INSTALL_CODEC;
 use anyhow::{Result, bail};
 use std::io::Write;
 use vb3_devices::description::{Description, SHIPPED};
-use vb3_devices::spec::{DeviceKind, DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
+use vb3_devices::spec::{DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
 
 /// Prints the kinds of device, or the options of one kind.
 ///
@@ -63,7 +63,8 @@ fn print_options(kind: &str, out: &mut dyn Write) -> Result<()> {
         let guess = did_you_mean(kind, KINDS.iter().map(|known| known.name));
         bail!("there is no device \"{kind}\"{guess} `vb3 devices` lists all devices");
     };
-    let device: DeviceKind = kind.parse::<DeviceSpec>()?.kind;
+    let device: DeviceSpec = kind.parse()?;
+    let formats = device.format_names();
     let value = match known.values {
         "" => String::new(),
         values => format!("={values}"),
@@ -71,14 +72,14 @@ fn print_options(kind: &str, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{kind}{value}\n  {}", known.meaning)?;
     for group in Group::ALL {
         let own = OPTIONS.iter();
-        let own = own.filter(|option| option.group == group && option.is_of(&device));
+        let own = own.filter(|option| option.group == group && option.is_of(&device.kind));
         writeln!(out, "\n{}:", group.title())?;
         for option in own {
-            writeln!(
-                out,
-                "  {}={}\n      {}",
-                option.name, option.values, option.meaning
-            )?;
+            let values = match option.name {
+                "format" => &formats,
+                _ => option.values,
+            };
+            writeln!(out, "  {}={values}\n      {}", option.name, option.meaning)?;
         }
     }
     Ok(())
@@ -106,6 +107,7 @@ mod tests {
             for option in ["size=", "fps=", "format=", "pace=", "stride="] {
                 assert_eq!(one.contains(&format!("\n  {option}")), !graph, "{one}");
             }
+            assert!(!one.contains("format=YUYV, MJPEG, NV12, NV12M"), "{one}");
             let camera = matches!(known.name, "camera" | "capture-convert");
             assert_eq!(one.contains("sizes="), camera, "{one}");
         }

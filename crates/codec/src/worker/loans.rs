@@ -49,7 +49,9 @@ impl Loans {
         let lent = self.out.iter().map(|(_, lent)| lent);
         let all = lent.chain([&self.mapped, further]).flatten();
         let all: Memories = all.map(|(number, len)| (*number, *len)).collect();
-        let bytes = all.values().fold(0_u64, |sum, len| sum.saturating_add(*len));
+        let bytes = all
+            .values()
+            .fold(0_u64, |sum, len| sum.saturating_add(*len));
         all.len() <= MAX_MAPPED && bytes <= MAX_MAPPED_BYTES
     }
 }

@@ -83,7 +83,15 @@ impl Description {
             ));
         }
         let text = read(Path::new(name)).map_err(|why| format!("cannot read {name}: {why}"))?;
-        Self::named(name, &text, Some(name.into()))
+        Self::named(name, &text, Some(name.into())).map_err(|why| {
+            match why.ends_with("missing field `version`") {
+                true => format!(
+                    "{why}: `vb3 clone` writes descriptions of cameras; a machine's file belongs to \
+                     --machine, a script's to --script"
+                ),
+                false => why,
+            }
+        })
     }
 
     fn named(file: &str, text: &str, path: Option<PathBuf>) -> Result<Arc<Self>, String> {

@@ -89,7 +89,7 @@ fn check_file(path: &Path) -> Result<(), Failure> {
         }
         Err(e) => {
             return Err(Failure::new(format!(
-                "cannot read {name}: {e}; check the path, or use camera=pattern"
+                "cannot read {name}: {e}; check the path, or use a test pattern (camera=pattern, hdmi=pattern)"
             )));
         }
     };

@@ -78,10 +78,16 @@ impl DeviceSpec {
         formats
     }
 
-    pub(super) fn offered(&self) -> String {
+    /// Returns the names of the pixel formats that `format=` may choose, separated by commas.
+    #[must_use]
+    pub fn format_names(&self) -> String {
         let formats = self.pixel_formats();
         let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
-        format!("{} offers {}", self.kind.name(), names.join(", "))
+        names.join(", ")
+    }
+
+    pub(super) fn offered(&self) -> String {
+        format!("{} offers {}", self.kind.name(), self.format_names())
     }
 
     /// Checks that the device offers the formats that the SPEC names.

@@ -32,6 +32,13 @@ pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
             "the device has no name; try camera or display ({all})"
         ));
     }
+    if let Some((name, value)) = kind.split_once(':')
+        && KINDS.iter().any(|known| known.name == name)
+    {
+        return SpecError(format!(
+            "there is no device \"{kind}\"; did you mean {name}={value}?"
+        ));
+    }
     if value.is_empty() && (kind.contains(['.', '/'])) {
         let means = match parse_sink(kind) {
             Ok(SinkSpec::Y4m(_) | SinkSpec::Raw(_)) => {

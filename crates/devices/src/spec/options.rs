@@ -105,7 +105,7 @@ impl DeviceOption {
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",
-            Kinds::ExceptGraphs => "a kind other than vimc and sensor",
+            Kinds::ExceptGraphs => "a device without a media graph (not vimc, not sensor)",
             Kinds::Cameras | Kinds::Sensors => "a camera",
             Kinds::Describable => "a camera without scaler or HDMI input",
             Kinds::CamerasAndDisplays => "a camera or display",

@@ -354,11 +354,11 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("display=a%d/b.png", "write the place of its number once"),
         (
             "vimc,size=320x240",
-            "only a kind other than vimc and sensor has size=",
+            "only a device without a media graph (not vimc, not sensor) has size=; set the graph's",
         ),
         (
             "sensor,pace=free",
-            "only a kind other than vimc and sensor has pace=",
+            "only a device without a media graph (not vimc, not sensor) has pace=",
         ),
         (
             "camera,size=3x4",

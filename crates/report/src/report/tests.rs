@@ -154,7 +154,7 @@ fn rows_count_what_went_wrong_by_device() {
         lost: 3,
         refused: 2,
         unsynced: 3,
-        copied_bytes: 14,
+        copied_bytes: 30,
         ..Row::default()
     };
     assert_eq!(camera, wanted);

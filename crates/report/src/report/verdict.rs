@@ -15,7 +15,7 @@ pub struct Row {
     pub lost: u64,
     /// Refused calls, except those that a script caused.
     pub refused: u64,
-    /// Number of bytes copied, bounced and moved.
+    /// Number of bytes copied, also by the codec process, bounced and moved.
     pub copied_bytes: u64,
     /// Missing cache syncs.
     pub unsynced: u64,
@@ -51,6 +51,7 @@ impl Report {
                 frames: device.queues.iter().map(|q| q.frames).max().unwrap_or(0),
                 lost: of(|q| q.lost),
                 copied_bytes: of(|q| q.bytes_copied)
+                    .saturating_add(of(|q| q.bytes_copied_by_codec))
                     .saturating_add(of(|q| q.bytes_bounced))
                     .saturating_add(of(|q| q.bytes_moved)),
                 ..Row::default()

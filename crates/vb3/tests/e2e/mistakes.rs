@@ -27,6 +27,21 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["\"clip.mp4\" is a file, not a device; to play it: camera=clip.mp4"],
     ),
     (
+        &["run", "-d", "camera:clip.mp4", "--", "true"],
+        &["did you mean camera=clip.mp4?"],
+    ),
+    (
+        &["run", "-d", "machine.toml", "--", "true"],
+        &[
+            "machine.toml:1: missing field `version`",
+            "belongs to --machine",
+        ],
+    ),
+    (
+        &["run", "-d", "sensor,size=64x48", "--", "true"],
+        &["not sensor) has size=; set the graph's formats with media-ctl"],
+    ),
+    (
         &["run", "-d", "camera,siz=64x48", "--", "true"],
         &[
             "camera has no option \"siz\"; did you mean size?",
@@ -117,6 +132,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
 /// Runs `vb3` in a directory with damaged files. Returns the status and the message as one line.
 fn answer(words: &[&str]) -> (i32, String) {
     let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("machine.toml"), "name = \"mine\"\n").unwrap();
     std::fs::write(dir.path().join("damaged.json"), "{\"format\": 1, \"mach").unwrap();
     std::fs::write(dir.path().join("damaged.dtb"), b"\xd0\x0d\xfe\xed\0\0").unwrap();
     let (status, _, said) = finish(vb3(dir.path()).args(words), dir.path());

@@ -272,7 +272,8 @@ fn orders_reach_calls_controls_and_the_clock() {
         camera("virtual"),
         "$VB3 ctl fail video0 STREAMON EIO
          v4l2-ctl --stream-mmap=4 --stream-count=1 2>&1 | grep -o 'STREAMON returned.*'
-         $VB3 ctl --json set video0 brightness 7
+         $VB3 ctl set --json video0 brightness 7
+         $VB3 ctl set video0 brightness 999
          v4l2-ctl -C brightness
          $VB3 ctl set video0 shine 1; echo $?
          $VB3 ctl --json unplug video9 >refused.json; echo $?; grep -c error refused.json
@@ -286,7 +287,7 @@ fn orders_reach_calls_controls_and_the_clock() {
     outcome.expect_success();
     assert_eq!(
         outcome.stdout,
-        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness: 7\n125\n125\n1\n\
+        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness is 255, the nearest value to 999\nbrightness: 255\n125\n125\n1\n\
          {\"frames\":3,\"ok\":true}\nno signal\n/dev/video0 plugged camera\n",
         "{}",
         outcome.stderr
@@ -294,7 +295,7 @@ fn orders_reach_calls_controls_and_the_clock() {
     assert!(
         outcome
             .stderr
-            .contains("no control \"shine\". It has brightness"),
+            .contains("has no control \"shine\". It has brightness"),
         "{}",
         outcome.stderr
     );
