@@ -320,7 +320,7 @@ pub trait Iommu: PageSource {
 
     /// Returns reserved region `index` of `dev`, with its first and last address; `None` past the last
     /// region. The layer never maps memory there, and refuses more than
-    /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) separate regions. The answer never changes.
+    /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) regions. The answer never changes.
     fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
         None
     }

@@ -161,13 +161,19 @@ impl Machine {
     /// [`BusFault`] if `dev` could not have written them now.
     pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         let access = Access::write(dev, span);
-        self.state.get_mut().access(&access, |object, _, at, _| {
-            // A write after the revocation must not be visible to any reader.
-            if object.wipe_withdrawn() {
-                return Err(Miss::Nothing(at));
-            }
-            Ok(())
-        })
+        self.state
+            .get_mut()
+            .access(&access, |object, view, at, piece| {
+                // A write after the revocation must not be visible to any reader.
+                if object.wipe_withdrawn() {
+                    return Err(Miss::Nothing(at));
+                }
+                match view {
+                    // CAST: widening.
+                    View::Cpu => object.make_dirty(at, piece.len() as u64),
+                    View::Dram => Ok(()),
+                }
+            })
     }
 
     /// Returns the target of an access of `dev` at `addr`, and how many bytes the target has from there.

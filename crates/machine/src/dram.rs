@@ -80,8 +80,10 @@ impl Dram {
         let miss = Miss::Nothing(offset);
         let bytes = self.bytes.slice(offset, len).ok_or(miss)?;
         let synced = self.synced.slice_mut(offset, len).ok_or(miss)?;
+        cpu.write(offset, bytes)?;
+        // After a failure, the lines keep what the CPU saw, and are still clean.
         synced.copy_from_slice(bytes);
-        cpu.write(offset, bytes)
+        Ok(())
     }
 }
 
@@ -89,6 +91,24 @@ impl Dram {
 mod tests {
     use super::*;
     use crate::store::Shared;
+
+    #[test]
+    fn failed_invalidate_leaves_clean_lines() {
+        use rustix::fs::{MemfdFlags, Mode, OFlags, ftruncate, memfd_create, open};
+        use std::os::fd::AsRawFd as _;
+        let len = LINE as u64;
+        let file = memfd_create("read-only", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, len).unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let file = open(path, OFlags::RDONLY, Mode::empty()).unwrap();
+        let foreign = crate::Foreign::map_first(std::sync::Arc::new(file), len).unwrap();
+        let mut cpu = Backing::Foreign(foreign);
+        let mut dram = Dram::new(len).unwrap();
+        dram.bytes.all_mut().fill(7);
+        dram.invalidate(&mut cpu, 0, len).unwrap_err();
+        dram.clean(&cpu, 0, len).unwrap();
+        assert_eq!(dram.bytes.all(), [7; LINE]);
+    }
 
     #[test]
     fn clean_line_keeps_what_a_device_wrote() {

@@ -270,9 +270,18 @@ impl State {
     /// Decides whether the plan of faults lets the current call fail. Every fallible call begins with this.
     pub(crate) fn may_fail(&mut self) -> Result<(), Error> {
         let result = self.faults.check();
+        self.note_injected(result, self.faults.calls)
+    }
+
+    /// As [`may_fail`](Self::may_fail), for the calls that unmap.
+    pub(crate) fn may_fail_unmap(&mut self) -> Result<(), Error> {
+        let result = self.unmap_faults.check();
+        self.note_injected(result, self.unmap_faults.calls)
+    }
+
+    fn note_injected(&mut self, result: Result<(), Error>, calls: u64) -> Result<(), Error> {
         if result.is_err() {
-            let call = self.faults.calls - 1;
-            self.note(Event::Injected { call });
+            self.note(Event::Injected { call: calls - 1 });
         }
         result
     }

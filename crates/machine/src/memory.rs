@@ -158,7 +158,7 @@ impl Object {
     }
 
     /// Makes the CPU's lines dirty after a write through the CPU.
-    fn make_dirty(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
+    pub(crate) fn make_dirty(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         match &mut self.dram {
             Some(dram) => dram.make_dirty(&self.backing, offset, len),
             None => Ok(()),

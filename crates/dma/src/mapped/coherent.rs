@@ -98,8 +98,9 @@ impl<H: MapperRef> DmaDevice<H> {
             return Err(Error::Invalid);
         }
         let memory = self.alloc_coherent(len_bytes)?;
-        let last = memory.len_bytes().saturating_sub(1);
-        let space = RangeAllocator::new(Constraint::CoherentRegion, unit, 0, last)?;
+        let first = memory.addr().get();
+        let last = first.saturating_add(memory.len_bytes().saturating_sub(1));
+        let space = RangeAllocator::new(Constraint::CoherentRegion, unit, first, last)?;
         Ok(CoherentPool {
             memory,
             unit,
@@ -176,7 +177,7 @@ impl<H: MapperRef> Coherent<H> {
 pub struct CoherentPool<H: MapperRef> {
     memory: Coherent<H>,
     unit: u64,
-    /// Offsets in the memory.
+    /// The device's addresses of the memory.
     space: <H::Locks as Locks>::Lock<RangeAllocator>,
 }
 
@@ -219,7 +220,7 @@ impl<H: MapperRef> CoherentPool<H> {
 #[must_use = "goes back when it is dropped"]
 pub struct CoherentBlock<'a, H: MapperRef> {
     pool: &'a CoherentPool<H>,
-    /// Offset in the pool.
+    /// The device's address.
     start: u64,
     len: u64,
 }
@@ -241,17 +242,18 @@ impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
 }
 
 impl<H: MapperRef> CoherentBlock<'_, H> {
-    /// Returns the pool offset of `len` bytes at `offset` in the block.
+    /// Returns the offset in the pool's memory of `len` bytes at `offset` in the block.
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
         check_within(self.len, offset, len as u64)?;
-        Ok(self.start.saturating_add(offset))
+        // No overflow: the block lies in the memory.
+        let first = self.pool.memory.addr.get();
+        Ok(self.start.saturating_sub(first).saturating_add(offset))
     }
 
     /// Returns the device's address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
-        let first = self.pool.memory.addr.get();
-        DmaAddr::new(first.saturating_add(self.start))
+        DmaAddr::new(self.start)
     }
 
     /// Returns the length in bytes, a multiple of the pool's unit.

@@ -202,6 +202,6 @@ impl<H: MapperRef> DmaDevice<H> {
     ) -> Result<OwnedMemory<H>, Error> {
         let mapper = self.mapper();
         let table = mapper.pin_user(user, addr, len_bytes, D::DIRECTION)?;
-        Ok(OwnedMemory::pinned(self.host.clone(), table, D::DIRECTION))
+        Ok(OwnedMemory::pinned(self.host.clone(), table))
     }
 }

@@ -78,7 +78,9 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
         // After `map_raw`, the caller may reuse the memory at once, so this must flush. Other memory is
         // flushed when it is freed.
         let now = M::IS_RAW;
-        self.host.mapper().end_mapping(mapping, O::UNMAP, now)
+        let mapper = self.host.mapper();
+        mapper.check_own(mapping.owner())?;
+        mapper.end_mapping(mapping, O::UNMAP, now)
     }
 
     /// Unmaps, and returns the memory.
@@ -99,7 +101,9 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     ) -> Result<Mapped<H, M, D, T>, NotHandedOver<Self>> {
         let mapper = self.host.mapper();
         let done = match &self.held {
-            Some((_, mapping)) => mapper.try_sync(mapping, D::DIRECTION, sync),
+            Some((_, mapping)) => mapper
+                .check_own(mapping.owner())
+                .and_then(|()| mapper.try_sync(mapping, D::DIRECTION, sync)),
             None => Err(Error::Invalid),
         };
         match (done, self.held.take()) {

@@ -1,7 +1,7 @@
 //! Memory that a guard owns or borrows while the memory is mapped.
 
 use super::device::MapperRef;
-use crate::mapper::{Facts, Memory, Wanted};
+use crate::mapper::{Facts, Memory};
 use crate::{
     Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
     SegmentKind, Table, Vmap,
@@ -39,16 +39,12 @@ impl Source<'_> {
         facts: &Facts<P::Device>,
         direction: Direction,
     ) -> Result<Mapping<P>, Error> {
-        let attrs = Attrs::empty();
         match *self {
-            Self::Run(run) => {
-                let wanted = Wanted::new(Caching::Cached, direction, attrs);
-                mapper.map_segments(facts, (&[run], 1), wanted)
-            }
             Self::Memory(memory, writable) if writable || !direction.device_writes() => {
-                mapper.map_memory(facts, memory, direction, attrs)
+                mapper.map_memory(facts, memory, direction, Attrs::empty())
             }
-            Self::Memory(..) | Self::Freed => Err(Error::Invalid),
+            // Only `map_raw` maps a run, because only its callers know that they must keep the memory.
+            Self::Memory(..) | Self::Run(_) | Self::Freed => Err(Error::Invalid),
         }
     }
 
@@ -94,7 +90,7 @@ impl<P: Platform> sealed::Sealed<P> for &Alloc<P> {
 
 impl<P: Platform> sealed::Sealed<P> for &Table<P> {
     fn source(&self) -> Source<'_> {
-        Source::Memory(&self.memory, true)
+        Source::Memory(&self.memory, self.is_writable())
     }
 }
 
@@ -124,8 +120,8 @@ pub struct OwnedMemory<H: MapperRef> {
 
 enum Kind<P: Platform> {
     Allocated(Alloc<P>),
-    /// Memory of a program, pinned for this direction.
-    Pinned(Table<P>, Direction),
+    /// Memory of a program.
+    Pinned(Table<P>),
     /// No memory; only during the drop.
     Freed,
 }
@@ -143,7 +139,10 @@ impl<H: MapperRef> Drop for OwnedMemory<H> {
         let mapper = self.host.mapper();
         match core::mem::replace(&mut self.kind, Kind::Freed) {
             Kind::Allocated(alloc) => mapper.free(alloc),
-            Kind::Pinned(table, direction) => mapper.free_table(table, direction.device_writes()),
+            Kind::Pinned(table) => {
+                let wrote = table.is_writable();
+                mapper.free_table(table, wrote);
+            }
             Kind::Freed => {}
         }
     }
@@ -155,15 +154,15 @@ impl<H: MapperRef> OwnedMemory<H> {
         Self { host, kind }
     }
 
-    pub(super) const fn pinned(host: H, table: Table<H::Platform>, direction: Direction) -> Self {
-        let kind = Kind::Pinned(table, direction);
+    pub(super) const fn pinned(host: H, table: Table<H::Platform>) -> Self {
+        let kind = Kind::Pinned(table);
         Self { host, kind }
     }
 
     fn memory(&self) -> Option<&Memory> {
         match &self.kind {
             Kind::Allocated(alloc) => Some(&alloc.memory),
-            Kind::Pinned(table, _) => Some(&table.memory),
+            Kind::Pinned(table) => Some(&table.memory),
             Kind::Freed => None,
         }
     }
@@ -193,9 +192,7 @@ impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
     fn source(&self) -> Source<'_> {
         match &self.kind {
             Kind::Allocated(alloc) => Source::Memory(&alloc.memory, true),
-            Kind::Pinned(table, direction) => {
-                Source::Memory(&table.memory, direction.device_writes())
-            }
+            Kind::Pinned(table) => Source::Memory(&table.memory, table.is_writable()),
             Kind::Freed => Source::Freed,
         }
     }

@@ -58,15 +58,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let space = RangeAllocator::new(Constraint::CoherentRegion, page, addr.get(), last.get())?;
         let at = self.at(dev)?;
+        let mut region = Some(Region {
+            start: memory.addr,
+            addr,
+            space,
+        });
+        // If the call fails, the region is dropped outside the lock.
         let declared = self.with_device(at, |state| {
             if state.region.is_some() {
                 return Err(Error::Busy);
             }
-            state.region = Some(Region {
-                start: memory.addr,
-                addr,
-                space,
-            });
+            state.region = region.take();
             Ok(())
         });
         declared?

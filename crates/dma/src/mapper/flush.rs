@@ -24,15 +24,15 @@ const WAIT_NS: u64 = 10_000_000;
 pub(super) struct Queue {
     pub(super) policy: FlushPolicy,
     pub(super) ranges: VecDeque<IovaRange>,
-    /// Number of ranges that have left the queue since it was made.
-    flushed: u64,
+    /// Number of ranges that have left the queue, also under earlier devices.
+    pub(super) flushed: u64,
     /// Time in nanoseconds at which the queue last became non-empty.
     since_ns: u64,
 }
 
 impl Queue {
     /// Returns the number of ranges ever queued.
-    fn queued(&self) -> u64 {
+    pub(super) fn queued(&self) -> u64 {
         // CAST: a vector's length fits 64 bits.
         self.flushed.saturating_add(self.ranges.len() as u64)
     }

@@ -174,11 +174,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // Address zero is never allocated.
         let (first, last) = (info.first.get().max(1), info.last.get());
         let mut space = RangeAllocator::new(Constraint::IovaSpace, granule, first, last)?;
-        // `reserve` refuses more than `MAX_RESERVED` separate regions.
-        for (first, last) in (0..).map_while(|index| self.platform.reserved_iova(dev, index)) {
-            space.reserve(first.get(), last.get())?;
+        for index in 0..=RangeAllocator::MAX_RESERVED {
+            match self.platform.reserved_iova(dev, index) {
+                Some((first, last)) => space.reserve(first.get(), last.get())?,
+                None => return Ok(space),
+            }
         }
-        Ok(space)
+        Err(Error::Invalid)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::bounce::Bounced;
 use super::{At, IovaRange, List};
-use crate::{Direction, DmaSegment, Platform, Segment};
+use crate::{Coherency, Direction, DmaSegment, Platform, Segment};
 use ::alloc::boxed::Box;
 use core::num::NonZeroU64;
 use core::slice;
@@ -32,6 +32,8 @@ pub(super) enum Runs<D> {
 #[derive(Debug)]
 pub(super) struct Parts<D> {
     pub(super) at: At<D>,
+    /// The device's coherency when the memory was mapped.
+    pub(super) coherency: Coherency,
     pub(super) output: List<DmaSegment>,
     /// The parts that do not bounce, for cache maintenance.
     pub(super) direct: List<Segment>,
@@ -93,6 +95,11 @@ impl<P: Platform> Mapping<P> {
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.dev
+    }
+
+    /// Returns the number of the mapper that made the mapping.
+    pub(crate) fn owner(&self) -> usize {
+        self.owner
     }
 
     /// Returns the device that the memory is mapped for, and the address space that this device uses.

@@ -31,8 +31,8 @@ pub(crate) use single::{Facts, Wanted};
 use crate::error::heap_exhausted;
 use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, FlushPolicy, Live, Lock, Locks,
-    NoLocks, Platform, Reason, Segment, SegmentMode,
+    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error, FlushPolicy, Live, Lock,
+    Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::fmt;
@@ -141,6 +141,8 @@ impl<D> Slot<D> {
     fn vacate(&mut self) -> Self {
         let former = core::mem::replace(self, Self::vacant());
         self.claims = former.claims;
+        // A context that still flushes for the former device must not count the next device's ranges.
+        self.queue.flushed = former.queue.queued();
         former
     }
 
@@ -251,8 +253,8 @@ impl<P: Platform> Alloc<P> {
 enum MemoryOwner<Pinned> {
     /// The layer. Freeing the allocation flushes waiting ranges.
     Allocated,
-    /// A program.
-    Pinned(Pinned),
+    /// A program. The memory is pinned for this direction.
+    Pinned(Pinned, Direction),
     /// The caller, who may reuse the memory after freeing the table.
     Callers,
 }
@@ -266,6 +268,14 @@ pub struct Table<P: Platform> {
 }
 
 impl<P: Platform> Table<P> {
+    /// Returns whether a device may write to the memory.
+    pub(crate) fn is_writable(&self) -> bool {
+        match self.owner {
+            MemoryOwner::Pinned(_, direction) => direction.device_writes(),
+            MemoryOwner::Allocated | MemoryOwner::Callers => true,
+        }
+    }
+
     /// Returns the physical runs, in order. Adjacent runs are joined.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
@@ -382,7 +392,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// As [`is_own`](Self::is_own), but returns `Invalid` (EINVAL) for an object of another mapper.
     #[inline]
-    fn check_own(&self, owner: usize) -> Result<(), Error> {
+    pub(crate) fn check_own(&self, owner: usize) -> Result<(), Error> {
         self.is_own(owner).then_some(()).ok_or(Error::Invalid)
     }
 

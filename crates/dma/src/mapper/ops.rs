@@ -99,7 +99,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if wanted.zeroes_copies() {
                 self.platform.bounce_zero(run.at, run.len);
             } else {
-                self.copy_run(slot, run, SyncFor::Device)?;
+                self.copy_run((slot, info.coherency), run, SyncFor::Device)?;
             }
         }
         let copied = !plan.bounced.is_empty() && !wanted.zeroes_copies();
@@ -159,6 +159,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let (at, info) = (facts.at, &facts.info);
         let mut parts = boxed(|| Parts {
             at,
+            coherency: info.coherency,
             output: List::new(),
             direct: List::new(),
             bounced: List::new(),
@@ -333,7 +334,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
                 self.live.with(|live| live.pins += 1);
                 let memory = self.memory(segments, len_bytes, 1, Caching::Cached);
-                Ok(self.table(memory, MemoryOwner::Pinned(pinned)))
+                Ok(self.table(memory, MemoryOwner::Pinned(pinned, direction)))
             }
             other => {
                 self.platform.unpin_user(pinned, false);
@@ -343,7 +344,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
-        let MemoryOwner::Pinned(pinned) = &table.owner else {
+        let MemoryOwner::Pinned(pinned, _) = &table.owner else {
             return false;
         };
         self.platform.pin_is_current(pinned, user, addr)
@@ -357,7 +358,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         if !matches!(owner, MemoryOwner::Allocated) {
             self.flush();
         }
-        if let MemoryOwner::Pinned(pinned) = owner {
+        if let MemoryOwner::Pinned(pinned, _) = owner {
             if self.may_unpin(&memory.segments) {
                 self.platform.unpin_user(pinned, device_wrote);
             } else {

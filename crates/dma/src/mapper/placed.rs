@@ -69,14 +69,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let held = alloc.held_bytes();
         // Reserves list entries first, because nothing may fail after the pages have moved.
         let memory = &mut alloc.memory;
-        let most = usize::try_from(held / memory.granule).unwrap_or(usize::MAX);
+        // Adopted memory has a granule of one byte.
+        let granule = memory.granule.max(self.platform.page_size());
+        let most = usize::try_from(held / granule).unwrap_or(usize::MAX);
         let segments = room(most)?;
         let answer = place(&self.platform, pages)?;
         memory.caching = caching;
         memory.segments = Vec::new();
         let next = |index| self.platform.pages_segment(pages, index);
         let mut segments = collect(segments, held, next)?;
-        if !are_pieces(&segments, held, memory.granule) {
+        if !are_pieces(&segments, held, granule) {
             return Err(Error::Invalid);
         }
         shorten(&mut segments, memory.len);

@@ -8,6 +8,8 @@ use core::mem::ManuallyDrop;
 
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
+/// Number of runs that are looked up while the lock is held.
+const AT_ONCE: usize = 64;
 
 /// The quarantine. It keeps memory for good, because the platform has no call to report that a translation
 /// was removed later.
@@ -125,8 +127,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Returns whether any of these segments is quarantined, even in part.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
-        self.stuck
-            .with(|stuck| segments.iter().any(|segment| stuck.has(segment)))
+        !self.looks_up(segments, |stuck, run| !stuck.has(run))
+    }
+
+    /// Returns whether all of these segments have a property that all have if nothing is quarantined. Takes the
+    /// lock for a few of them at a time.
+    fn looks_up(&self, segments: &[Segment], has: impl Fn(&Stuck, &Segment) -> bool) -> bool {
+        let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.0.is_empty();
+        let has = |some: &[Segment]| {
+            let all = |stuck: &mut Stuck| some.iter().all(|run| has(stuck, run));
+            self.stuck.with(all)
+        };
+        self.stuck.with(is_empty) || segments.chunks(AT_ONCE).all(has)
     }
 
     /// Quarantines pages. They stay allocated, so no owner can reuse them.
@@ -147,9 +159,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns whether a program's memory may be unpinned: no run is quarantined, or an earlier pin already
     /// keeps each quarantined run pinned.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
-        self.stuck.with(|stuck| {
-            let is_kept = |run: &Segment| stuck.pinned.covers(run);
-            segments.iter().all(|run| !stuck.has(run) || is_kept(run))
+        self.looks_up(segments, |stuck, run| {
+            !stuck.has(run) || stuck.pinned.covers(run)
         })
     }
 

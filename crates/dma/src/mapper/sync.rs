@@ -1,8 +1,9 @@
 //! Hands memory over between the CPU and devices: cache maintenance and bounce copies.
 
 use super::bounce::Bounced;
+use super::mapping::Runs;
 use super::{Mapper, Mapping};
-use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
+use crate::{Coherency, Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Hands a mapping over to the CPU or the device, and counts that. Returns whether work was necessary, or the
@@ -36,19 +37,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             SyncFor::Device => direction.device_reads(),
             SyncFor::Cpu => direction.device_writes(),
         };
-        for run in mapping.runs.bounced().iter().filter(|_| copies) {
-            due = true;
-            result = result.and(self.copy_run(mapping.slot, run, sync));
+        if let Runs::List(parts) = &mapping.runs
+            && copies
+        {
+            due |= !parts[0].bounced.is_empty();
+            let device = (mapping.slot, parts[0].coherency);
+            for run in &parts[0].bounced {
+                result = result.and(self.copy_run(device, run, sync));
+            }
         }
         (due, result)
     }
 
     /// Copies one bounced run into the bounce pool, or back to its memory.
     ///
-    /// Syncs the caches even for a coherent device, because the device shares the pool with devices that
-    /// are not coherent. On a coherent machine, the calls cost nothing.
-    pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
-        if sync == SyncFor::Cpu {
+    /// Before a copy back, drops the cache lines of the pool only for a device that is not coherent. A coherent
+    /// device may have written to the caches alone. After a copy into the pool, cleans the lines for any device,
+    /// which costs nothing on a coherent machine.
+    pub(super) fn copy_run(
+        &self,
+        (slot, coherency): (usize, Coherency),
+        run: &Bounced,
+        sync: SyncFor,
+    ) -> Result<(), Error> {
+        if sync == SyncFor::Cpu && coherency == Coherency::NonCoherent {
             self.platform.cache_invalidate(run.at, run.len);
         }
         let mut copied = 0u64;

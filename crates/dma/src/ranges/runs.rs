@@ -8,25 +8,24 @@ pub(super) struct Search {
     pub(super) places: u64,
     pub(super) align: u64,
     pub(super) flip: u64,
-    /// The run that was visited last: its first place, and the place after the last.
-    pub(super) run: (u64, u64),
+    /// The run that was visited last: its first and its last place.
+    pub(super) run: Option<(u64, u64)>,
     /// The longest run so far.
     pub(super) longest: u64,
 }
 
 impl Search {
-    /// Continues over `len` free places from `first`. Returns the last place of the result.
-    fn pass(&mut self, first: u64, len: u64) -> Option<u64> {
-        let start = if self.run.1 == first {
-            self.run.0
-        } else {
-            first
+    /// Continues over the free places from `first` to `end`. Returns the last place of the result.
+    fn pass(&mut self, first: u64, end: u64) -> Option<u64> {
+        let start = match self.run {
+            Some((start, last)) if last.checked_add(1) == Some(first) => start,
+            _ => first,
         };
-        self.run = (start, first + len);
-        self.longest = self.longest.max(first + len - start);
+        self.run = Some((start, end));
+        self.longest = self.longest.max((end - start).saturating_add(1));
         let lowest = start.checked_add(self.places - 1)?;
         let last = self.flip - (self.flip.checked_sub(lowest)? & !(self.align - 1));
-        (last < first + len).then_some(last)
+        (last <= end).then_some(last)
     }
 }
 
@@ -37,7 +36,9 @@ impl Tree {
         let found = (low <= covered).then(|| self.search(search, self.root, self.height, 0, low));
         found.flatten().or_else(|| {
             let first = low.max(covered.checked_add(1)?);
-            search.pass(first, self.end.checked_sub(first)? + 1)
+            (first <= self.end)
+                .then(|| search.pass(first, self.end))
+                .flatten()
         })
     }
 
@@ -59,7 +60,7 @@ impl Tree {
                 return self.search(search, node.child(index), level - 1, base, low);
             }
             if node.marks.free >> index & 1 == 1 {
-                return search.pass(base + low, inside - low + 1);
+                return search.pass(base + low, base + inside);
             }
             let mut free = node.word(index).free & u64::MAX.checked_shl(low as u32)?;
             core::iter::from_fn(|| {
@@ -69,7 +70,9 @@ impl Tree {
                 free &= free.wrapping_add(1 << first);
                 Some((first, len))
             })
-            .find_map(|(first, len)| search.pass(base + u64::from(first), len.into()))
+            .find_map(|(first, len)| {
+                search.pass(base + u64::from(first), base + u64::from(first + len - 1))
+            })
         })
     }
 }

@@ -509,6 +509,8 @@ fn a_limit_cuts_the_last_unit_of_a_leaf() {
 fn the_largest_space_has_no_more_than_its_units() {
     const HALF: u64 = 1 << 63;
     let mut space = units_of(0, u64::MAX - 1).unwrap();
+    assert_eq!(space.take(u64::MAX, 1, u64::MAX), Ok(0));
+    space.give_back(0, u64::MAX).unwrap();
     assert_eq!(space.take(HALF, 1, u64::MAX), Ok(0));
     assert_eq!(space.take(HALF, 1, u64::MAX), exhausted(HALF, HALF - 1));
     assert_eq!(space.take(HALF - 1, 1, u64::MAX), Ok(HALF));

@@ -1,11 +1,12 @@
 //! Mappings that unmap themselves when dropped, and the accesses that each owner may make.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, ToDevice};
+use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, MapperRef, ToDevice};
 use vb3_dma::{
     Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu, KernelViews,
-    Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
+    Limits, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 
@@ -380,6 +381,73 @@ fn debug_texts_say_what_an_object_is() {
     ] {
         assert!(text.starts_with(&says), "{text}, not {says}");
     }
+}
+
+/// A borrowed table knows for which direction its memory was pinned.
+#[test]
+fn memory_pinned_for_reading_is_not_mapped_for_writing() {
+    let dma = Setup::iommu(32).mapper();
+    let user = dma.platform().add_user(1, true);
+    let table = dma.pin_user(&user, FakeUser::BASE, PAGE, vb3_dma::Direction::ToDevice);
+    let (table, device) = (table.unwrap(), dma.device(0).unwrap());
+    assert_eq!(device.map(&table, FromDevice).err(), Some(Error::Invalid));
+    drop(device.map(&table, ToDevice).unwrap());
+    dma.free_table(table, false);
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
+}
+
+/// Returns one of two mappers.
+#[derive(Clone)]
+struct Either<'a>(&'a [Mapper<Fake>; 2], &'a Cell<usize>);
+
+impl MapperRef for Either<'_> {
+    type Platform = Fake;
+    type Locks = NoLocks;
+
+    fn mapper(&self) -> &Mapper<Fake> {
+        &self.0[self.1.get()]
+    }
+}
+
+#[test]
+fn another_mapper_leaves_a_mapping_alone() {
+    let both = [Setup::iommu(32).mapper(), Setup::iommu(32).mapper()];
+    let at = Cell::new(0);
+    let either = DmaDevice::new(Either(&both, &at), 0).unwrap();
+    let mapped = either.map_raw(ram(0, PAGE), ToDevice).unwrap();
+    let others = both[1].device(0).unwrap();
+    let others = others.map_raw(ram(0, PAGE), ToDevice).unwrap();
+    assert_eq!(mapped.addr(), others.addr());
+    at.set(1);
+    let refused = mapped.into_cpu().unwrap_err();
+    assert_eq!(refused.error, Error::Invalid);
+    drop(refused);
+    assert!(both[1].platform().reach(others.addr()).is_some());
+}
+
+/// The caller of `map_raw` keeps the memory. Nobody keeps that of a run that was unmapped.
+#[test]
+fn an_unmapped_run_is_not_mapped_again() {
+    let dma = Setup::direct().mapper();
+    let device = dma.device(0).unwrap();
+    let raw = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
+    let raw = raw.unmap().unwrap();
+    assert_eq!(device.map(raw, ToDevice).err(), Some(Error::Invalid));
+}
+
+#[test]
+fn pool_blocks_are_aligned_by_address() {
+    let setup = Setup::direct();
+    let dma = Setup {
+        ram_base: setup.ram_base + PAGE,
+        ..setup
+    };
+    let dma = dma.mapper();
+    let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
+    let block = pool.take(2 * PAGE).unwrap();
+    assert!(block.addr().is_aligned(2 * PAGE), "{:?}", block.addr());
+    block.write(2 * PAGE - 1, &[1]).unwrap();
+    assert!(block.write(2 * PAGE, &[1]).is_err());
 }
 
 #[test]

@@ -64,6 +64,50 @@ fn replace(test: &Test) {
     REMOVED.set(placed == Ok(()));
 }
 
+/// Lets an unmapped page of device 0 wait for a flush.
+fn fill_queue(test: &Test) {
+    test.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let table = test.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let mapping = test.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    test.unmap(mapping, Attrs::empty());
+    // To free the table would flush.
+    core::mem::forget(table);
+}
+
+/// Replaces device 0 by itself, whose queue then has a range again.
+fn refill(test: &Test) {
+    test.flush();
+    if test.remove_device(0) == Ok(()) {
+        REMOVED.set(true);
+        fill_queue(test);
+    }
+}
+
+#[test]
+fn a_late_flush_leaves_the_next_devices_ranges() {
+    let mut removed = 0;
+    for n in 0.. {
+        let fake = Fake::new(Setup::iommu(32));
+        let mapper: &Test = Box::leak(Box::new(Mapper::with_locks(fake, 1).unwrap()));
+        fill_queue(mapper);
+        REMOVED.set(false);
+        TEST.set(Some(mapper));
+        LEFT.set(n);
+        THEN.set(Some(refill));
+        mapper.flush_lazy(0);
+        if THEN.take().is_some() || LEFT.get() > 0 {
+            break;
+        }
+        removed += u64::from(REMOVED.get());
+        let table = mapper.table_of_segments(&[ram(PAGE, PAGE)]).unwrap();
+        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        assert_eq!(mapper.platform().stale_reuse(), [], "lock {n}");
+        mapper.unmap(mapping, Attrs::empty());
+        mapper.free_table(table, false);
+    }
+    assert!(removed > 0);
+}
+
 type Step = fn(&Test) -> Result<(), Error>;
 
 const STEPS: [(&str, Step); 5] = [

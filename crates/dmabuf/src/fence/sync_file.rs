@@ -129,17 +129,18 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// failed. An empty sync file ended when it was made.
     #[must_use]
     pub fn sync_file_status(&self, file: &SyncFile) -> Status {
-        let mut ended = (FenceOutcome::Done, file.since_ns);
+        let mut ended = None;
         for info in self.sync_file_info(file) {
             let Status::Ended { outcome, at_ns } = info.status else {
                 return Status::Pending;
             };
-            ended = match ended {
-                (failed @ FenceOutcome::Failed(_), before) => (failed, before.max(at_ns)),
-                _ => (outcome, at_ns),
-            };
+            ended = Some(match ended {
+                Some((failed @ FenceOutcome::Failed(_), before)) => (failed, at_ns.max(before)),
+                Some((_, before)) => (outcome, at_ns.max(before)),
+                None => (outcome, at_ns),
+            });
         }
-        let (outcome, at_ns) = ended;
+        let (outcome, at_ns) = ended.unwrap_or((FenceOutcome::Done, file.since_ns));
         Status::Ended { outcome, at_ns }
     }
 

@@ -80,6 +80,22 @@ fn an_export_without_work_in_progress_has_ended() {
 }
 
 #[test]
+fn a_sync_file_ended_with_its_last_fence() {
+    let mut fences = Fences::new();
+    let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
+    let [late, early] = [&mut a, &mut b].map(|line| fences.sync_file_at(line, 1, 0).unwrap());
+    let both = fences.merge(&late, &early, 0).unwrap();
+    let outcome = FenceOutcome::Done;
+    fences.advance(&mut b, 1, outcome, 4);
+    fences.advance(&mut a, 1, outcome, 9);
+    let ended = Status::Ended { outcome, at_ns: 9 };
+    assert_eq!(fences.sync_file_status(&both), ended);
+    for file in [late, early, both] {
+        fences.put_sync_file(file);
+    }
+}
+
+#[test]
 fn merge_keeps_last_pending_fence_of_each_context() {
     let mut fences = Fences::new();
     let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));

@@ -250,9 +250,12 @@ fn check_untrusted(profile: &Profile) -> Result<(), Mistake> {
     require(iommu.is_some(), &["untrusted"], message)?;
     let message = "needs a bounce pool for what does not fill pages";
     require(profile.bounce.pool > 0, &["untrusted"], message)?;
-    let is_lazy = iommu.is_some_and(|iommu| iommu.flush == FlushPolicy::Lazy);
     let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
-    require(!is_lazy, &["iommu", "flush"], message)
+    let is_strict = |iommu: &IommuProfile| iommu.flush != FlushPolicy::Lazy;
+    require(iommu.is_none_or(is_strict), &["iommu", "flush"], message)?;
+    profile.iommus.iter().try_for_each(|(name, iommu)| {
+        require(is_strict(iommu), &["iommus", name, "flush"], message)
+    })
 }
 
 /// Formats sizes as alternatives for people.

@@ -363,6 +363,12 @@ fn ways_that_do_not_go_together_are_refused() {
             "flushed at once",
         ),
         (
+            "untrusted = true",
+            &format!("{pool}\n[iommus.gpu]\nflush = \"lazy\""),
+            "iommus.gpu.flush",
+            "flushed at once",
+        ),
+        (
             "",
             "reserved = [[2, 1]]",
             "iommu.reserved",

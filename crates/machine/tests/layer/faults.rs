@@ -210,6 +210,7 @@ fn memory_of_a_failed_unmap_stays_in_use() {
     let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
     let at = mapper.alloc_dma_addr(&alloc).unwrap();
     mapper.platform_mut().set_unmap_faults(Faults::Nth(0));
+    mapper.platform_mut().trace_mut().start(100);
     mapper.free(alloc);
     let machine = mapper.platform_mut();
     assert_eq!(machine.injected_faults(), 1);
@@ -223,6 +224,10 @@ fn memory_of_a_failed_unmap_stays_in_use() {
         2 * PAGE,
         "page and address"
     );
+    let trace = mapper.platform().trace();
+    let injected = |(_, event): &&_| matches!(event, Event::Injected { .. });
+    assert_eq!(trace.events().iter().filter(injected).count(), 1);
+    drop(trace);
     // Only one unmap fails.
     let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
     mapper.free(alloc);

@@ -3,7 +3,7 @@
 use crate::common::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps as _, SyncFor};
 use vb3_machine::{BusSpan, Device, DeviceLimits, Event, FaultKind, Machine};
 
 type Mapper = vb3_dma::Mapper<Machine>;
@@ -63,6 +63,54 @@ fn what_is_written_there_is_what_the_device_writes() {
             .bus_read(dev, span(addr, 7, 7).addr, &mut bytes)
             .unwrap();
         assert_eq!(&bytes, b"written");
+    }
+}
+
+/// The device wrote through the CPU's caches, so a later clean writes its bytes back even if they are the old
+/// ones.
+#[test]
+fn what_is_written_there_makes_lines_dirty() {
+    for is_noted in [false, true] {
+        let (mut mapper, deaf) = with_device(&format!("coherent = false\n{CMA}"));
+        let limits = DeviceLimits {
+            coherency: Some(Coherency::Coherent),
+            ..DeviceLimits::default()
+        };
+        let snoops = mapper.platform_mut().add_device("snoops", limits).unwrap();
+        let alloc = mapper.alloc_virtual(PAGE).unwrap();
+        let table = mapper.table_of(&alloc).unwrap();
+        let both = Direction::Bidirectional;
+        let [by_snoops, by_deaf] =
+            [snoops, deaf].map(|dev| mapper.map(dev, &table, both, Attrs::empty()).unwrap());
+        let at = segments(&mapper, &by_snoops)[0].addr;
+        let seen = segments(&mapper, &by_deaf)[0].addr;
+        for bytes in [b"AAAA", b"BBBB", b"AAAA"] {
+            let machine = mapper.platform_mut();
+            if bytes == b"BBBB" {
+                machine.bus_write(deaf, seen, bytes).unwrap();
+                continue;
+            }
+            match is_noted {
+                false => machine.bus_write(snoops, at, bytes).unwrap(),
+                true => {
+                    let place = machine.bus_host_spans(snoops, &[span(at, 0, 4)]).unwrap();
+                    let file = File::from(place[0].fd.try_clone_to_owned().unwrap());
+                    file.write_all_at(bytes, place[0].offset).unwrap();
+                    machine.bus_note_written(snoops, span(at, 0, 4)).unwrap();
+                }
+            }
+            mapper.sync(&by_deaf, both, SyncFor::Device);
+        }
+        let mut found = [0; 4];
+        mapper
+            .platform_mut()
+            .bus_read(deaf, seen, &mut found)
+            .unwrap();
+        assert_eq!(&found, b"AAAA", "noted: {is_noted}");
+        mapper.unmap(by_snoops, Attrs::empty());
+        mapper.unmap(by_deaf, Attrs::empty());
+        mapper.free_table(table, false);
+        mapper.free(alloc);
     }
 }
 

@@ -248,11 +248,18 @@ fn device_sees_no_bytes_of_an_earlier_mapping() {
 
 #[test]
 fn bounce_always_bounces_streaming_mappings() {
-    for iommu in [false, true] {
+    use vb3_dma::Coherency::{Coherent, NonCoherent};
+    let all = [(false, NonCoherent), (true, NonCoherent), (false, Coherent)];
+    for (iommu, coherency) in all {
         let bounce = "[bounce]\nmode = \"always\"\npool = \"64KiB\"";
         let lines = format!("coherent = false\ncma = \"8MiB\"\n{bounce}");
         let lines = if iommu { with_iommu(&lines) } else { lines };
-        let (mut mapper, dev) = with_device(&lines);
+        let mut mapper = mapper(&lines);
+        let limits = DeviceLimits {
+            coherency: Some(coherency),
+            ..DeviceLimits::default()
+        };
+        let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
         let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
         let vmap = mapper.vmap_alloc(&alloc).unwrap();
         mapper.vmap_write(&vmap, PAGE, b"out").unwrap();
