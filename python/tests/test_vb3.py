@@ -1,5 +1,6 @@
 """The module and its pytest plugin."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ def test_an_order_that_times_out_does_not_end_the_others():
         with pytest.raises(TimeoutError, match="wait"):
             run.video0.wait(1)
         assert run.video0.frames == 0
+
+
+def test_an_interrupted_order_leaves_no_old_answer():
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with vb3.run(["sleep", "infinity"], timeout=2) as run:
+            camera = run.video0
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                camera.wait(10**6)
+            assert run.state()["devices"]
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_run_that_cannot_start_says_why():

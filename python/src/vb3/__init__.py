@@ -112,7 +112,7 @@ class _Line:
         self._lines = self._socket.makefile("rb")
 
     def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends an order and returns its answer. After a timeout, the connection cannot be used again."""
+        """Sends an order and returns its answer. After other errors than Error, the connection is unusable."""
         given = {name: value for name, value in fields.items() if value is not None}
         self._socket.sendall(json.dumps({"do": order, **given}).encode() + b"\n")
         answer = self.read()
@@ -198,12 +198,16 @@ class Run:
         try:
             self._line = self._line or _Line(self._path, self.timeout)
             return self._line.ask(do, fields)
-        except TimeoutError:
+        except Error:
+            raise
+        except BaseException as error:
+            # The next order must not get this one's answer.
             self._hang_up()
-            raise TimeoutError(f"no answer to {do!r} in {self.timeout} s") from None
-        except OSError:
-            self._hang_up()
-            raise self._ended() from None
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer to {do!r} in {self.timeout} s") from None
+            if isinstance(error, OSError):
+                raise self._ended() from None
+            raise
 
     def _hang_up(self) -> None:
         if self._line is not None:
