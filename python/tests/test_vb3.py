@@ -1,6 +1,7 @@
 """The module and its pytest plugin."""
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_an_interrupted_order_leaves_no_old_answer():
             assert run.state()["devices"]
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_half_an_answer_is_a_closed_connection():
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("")
+        server.listen()
+        line = vb3._Line(server.getsockname(), 2)
+        peer = server.accept()[0]
+        peer.sendall(b'{"ok": tr')
+        peer.close()
+        with pytest.raises(ConnectionResetError):
+            line.read()
+        line.close()
 
 
 def test_a_run_that_cannot_start_says_why():

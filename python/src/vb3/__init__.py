@@ -121,10 +121,11 @@ class _Line:
         return answer
 
     def read(self) -> dict[str, Any]:
-        line: dict[str, Any] = json.loads(self._lines.readline() or b"null") or {}
-        if not line:
+        line = self._lines.readline()
+        if not line.endswith(b"\n"):
             raise ConnectionResetError("the run closed its socket")
-        return line
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         self._lines.close()
