@@ -1,5 +1,6 @@
 """The module and its pytest plugin."""
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -59,6 +60,24 @@ def test_half_an_answer_is_a_closed_connection():
         with pytest.raises(ConnectionResetError):
             line.read()
         line.close()
+
+
+def test_a_wrong_vb3_binary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "vb3").symlink_to(vb3.binary())
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for wrong in [tmp_path, tmp_path / "missing"]:
+        monkeypatch.setenv("VB3_BINARY", str(wrong))
+        with pytest.raises(FileNotFoundError, match="VB3_BINARY="):
+            vb3.binary()
+
+
+def test_a_relative_vb3_binary_works_in_another_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "vb3").symlink_to(vb3.binary())
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VB3_BINARY", "./vb3")
+    with vb3.run(["true"], cwd=tmp_path / "other") as run:
+        assert run.wait() == 0
 
 
 def test_a_run_that_cannot_start_says_why():

@@ -53,17 +53,20 @@ class Shown:
 
 
 def binary() -> str:
-    """Returns the path of `vb3`: `$VB3_BINARY`, this package's, or the first in PATH.
+    """Returns the absolute path of `vb3`: `$VB3_BINARY` if set, else this package's, else the first in PATH.
 
     Raises FileNotFoundError if there is none.
     """
+    named = os.environ.get("VB3_BINARY")
     schemes = ["posix_prefix", "posix_user"]
     own = [sysconfig.get_path("scripts")] + [sysconfig.get_path("scripts", s) for s in schemes]
-    places = [os.environ.get("VB3_BINARY", "")] + [os.path.join(dir, "vb3") for dir in own]
-    found = next((place for place in places if os.access(place, os.X_OK)), None) or shutil.which("vb3")
+    places = [os.path.abspath(named)] if named else [*(os.path.join(dir, "vb3") for dir in own), "vb3"]
+    found = next(filter(None, map(shutil.which, places)), None)
+    if found is None and named:
+        raise FileNotFoundError(f"VB3_BINARY={named}: {places[0]} is no executable file")
     if found is None:
         raise FileNotFoundError("there is no program vb3: install the wheel, or set VB3_BINARY")
-    return found
+    return os.path.abspath(found)
 
 
 def run(
