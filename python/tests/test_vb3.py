@@ -80,6 +80,13 @@ def test_a_relative_vb3_binary_works_in_another_directory(monkeypatch: pytest.Mo
         assert run.wait() == 0
 
 
+def test_an_order_after_close_raises_ended():
+    with vb3.run(["sleep", "infinity"]) as run:
+        pass
+    with pytest.raises(vb3.Ended):
+        run.state()
+
+
 def test_a_run_that_cannot_start_says_why():
     with pytest.raises(vb3.Ended, match="status 125.*/no/such/clip"):
         vb3.run(["true"], camera=Path("/no/such/clip,1.mp4"))

@@ -195,7 +195,8 @@ class Run:
             status = self.process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             return Error("", "the run closed the connection")
-        return Ended("", f"vb3 ended with status {status}: {self.stderr.strip()}")
+        said = self.stderr.strip() if (self.directory / "stderr").exists() else "its output was removed"
+        return Ended("", f"vb3 ended with status {status}: {said}")
 
     def order(self, do: str, **fields: Any) -> dict[str, Any]:
         """Sends an order and returns the answer's fields. Raises Error, Ended or TimeoutError."""
