@@ -108,3 +108,27 @@ def test_a_failing_test_has_the_runs_report(pytester: pytest.Pytester):
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*Ended: vb3 ended with status 0*", "*run 0: why*", "*report.json", "*stderr*", "said"])
+
+
+def test_a_run_without_output_does_not_stop_pytest(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        import shutil
+
+        def test_removed(vb3_run, tmp_path):
+            vb3_run(["sleep", "infinity"])
+            shutil.rmtree(tmp_path)
+            assert False
+
+        def test_slow(vb3_run):
+            vb3_run(["true"]).timeout = 0
+            assert False
+
+        def test_closed(vb3_run):
+            vb3_run(["true"], directory=None).close()
+            assert False
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["FileNotFoundError: *stdout'", "TimeoutExpired: *", "FileNotFoundError: *stdout'"])

@@ -38,7 +38,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     runs = item.stash[_RUNS] if _RUNS in item.stash else []
     for number, run in enumerate(runs):
         run.end()
-        report.sections.append((f"vb3 run {number}: why", run.why()))
-        report.sections.append((f"vb3 run {number}: report", str(run.directory / "report.json")))
-        report.sections.append((f"vb3 run {number}: stdout", run.stdout))
-        report.sections.append((f"vb3 run {number}: stderr", run.stderr))
+        for name, text in (
+            ("why", run.why),
+            ("report", lambda: str(run.directory / "report.json")),
+            ("stdout", lambda: run.stdout),
+            ("stderr", lambda: run.stderr),
+        ):
+            try:
+                section = text()
+            except Exception as error:
+                section = f"{type(error).__name__}: {error}"
+            report.sections.append((f"vb3 run {number}: {name}", section))
