@@ -1,6 +1,7 @@
 """The module and its pytest plugin."""
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -85,6 +86,12 @@ def test_an_order_after_close_raises_ended():
         pass
     with pytest.raises(vb3.Ended):
         run.state()
+
+
+def test_a_path_reaches_the_run_unchanged():
+    for name in ["a,b", "a\\b", "a\\,b", "a\\\\b", "a,\\"]:
+        with pytest.raises(vb3.Ended, match=re.escape(f"cannot read /no/such/{name}:")):
+            vb3.run(["true"], camera=Path("/no/such", name))
 
 
 def test_a_run_that_cannot_start_says_why():

@@ -97,8 +97,9 @@ def run(
 
 
 def _spec(kind: str, value: _Path) -> str:
-    # Commas in a string separate options; commas in a Path belong to the file's name.
-    return f"{kind}={value}" if isinstance(value, str) else f"{kind}={os.fspath(value)}".replace(",", "\\,")
+    # Commas in a string separate options; commas and backslashes in a Path belong to the file's name.
+    text = value if isinstance(value, str) else re.sub(r"([\\,])", r"\\\1", os.fspath(value))
+    return f"{kind}={text}"
 
 
 class _Line:
