@@ -131,7 +131,7 @@ pub struct Mmap {
     pub len: u64,
 }
 
-/// Memory of the machine in use. When everything is freed, only the bounce pool's part remains.
+/// Memory of the machine in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Bytes of RAM in use, without page tables.

@@ -18,12 +18,8 @@ pub(crate) struct HeldMapping<M> {
 pub enum AttachKind {
     /// At any time from the map to the unmap. The memory is pinned meanwhile.
     Static,
-    /// From each [`Shared::hand_to_device`] to its [`Shared::take_from_device`]. The memory is pinned while
-    /// the device is mapped.
-    #[cfg(feature = "managed")]
-    Announced,
-    /// As `Announced`, but the memory is pinned only during each use. Before a use, the caller checks whether
-    /// the device is still mapped, and maps it again if not.
+    /// From each [`Shared::hand_to_device`] to its [`Shared::take_from_device`]. The memory is pinned only during
+    /// each use. Before a use, the caller checks whether the device is still mapped, and maps it again if not.
     ///
     /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`; the importer finds
     /// that its mapping is gone.

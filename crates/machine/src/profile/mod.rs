@@ -55,7 +55,7 @@ pub struct IommuProfile {
 }
 
 impl IommuProfile {
-    /// Returns the bytes of the IOMMU's smallest page, which is at least the machine's page.
+    /// Returns the bytes of the IOMMU's smallest page.
     #[must_use]
     pub fn granule(&self) -> u64 {
         1 << self.page_sizes.trailing_zeros().min(63)

@@ -15,7 +15,7 @@ pub struct Counters {
     pub skipped_for_device: u64,
     /// Hand-overs to the CPU whose maintenance was skipped at the user's request.
     pub skipped_for_cpu: u64,
-    /// Mappings made of imported and user memory.
+    /// Mappings made of imported, user, scattered and lazily placed memory.
     pub maps: u64,
     /// Mappings removed.
     pub unmaps: u64,

@@ -118,7 +118,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             }
             Allocator::Contig => None,
             Allocator::Sg => {
-                let own = (self.buffers).attach(memory, dev.dma, AttachKind::Announced)?;
+                let own = (self.buffers).attach(memory, dev.dma, AttachKind::Dynamic)?;
                 self.buffers.with_memory(memory, |shared, cx| {
                     shared.map(cx, own.key(), args.direction)
                 })?;

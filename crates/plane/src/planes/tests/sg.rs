@@ -40,10 +40,18 @@ fn scattered_pages_are_reached_segment_by_segment() {
         .map(|s| s.len)
         .collect();
     assert_eq!(lens, [PAGE, PAGE], "two pages that do not touch");
+    let memory = plane.memory().expect("allocated");
+    let is_pinned = || {
+        t.buffers
+            .inspect(memory, |shared: &Allocated| shared.is_pinned())
+    };
+    assert_eq!(is_pinned(), Some(false), "no device uses it");
     for byte in 1..4 {
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
+        assert_eq!(is_pinned(), Some(true));
         device_fills(&t, DIRECT, &plane, byte);
         t.finish(&mut plane, HintSkip::empty());
+        assert_eq!(is_pinned(), Some(false));
         let mut out = [0; 2];
         t.copy_from(&mut plane, PAGE - 1, &mut out).unwrap();
         assert_eq!(out, [byte; 2], "both sides of the gap");
