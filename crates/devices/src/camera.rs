@@ -70,12 +70,10 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
     }
 }
 
-/// Plays a source into buffers.
 #[derive(Debug)]
 pub(crate) struct Player<C> {
     /// Scales pictures, if the stream has a scaler.
     pub(crate) converter: PictureConverter,
-    /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
     /// The host's commands for the source: to play another source, or to pause.
@@ -270,7 +268,6 @@ impl<C> Player<C> {
     }
 }
 
-/// Returns whether frames arrive from the source.
 fn has_signal<C>(stream: &Stream<Mode, C>) -> bool {
     stream.hdmi.as_ref().is_none_or(Hdmi::sends)
 }

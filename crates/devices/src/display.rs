@@ -25,7 +25,6 @@ const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 /// display shows buffers as they arrive.
 pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
 
-/// A picture that is being read.
 #[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,

@@ -89,7 +89,6 @@ pub struct FaultSchedule(Arc<Mutex<Scheduled>>);
 #[derive(Debug, Default)]
 struct Scheduled {
     faults: Vec<FrameFaults>,
-    /// Number of frames so far.
     frames: u64,
     hits: Vec<FaultHit>,
 }
@@ -133,7 +132,6 @@ impl FaultSchedule {
     }
 }
 
-/// The bytes of a frame's planes.
 type Bytes = [Vec<u8>; MAX_PLANES];
 
 /// Applies a schedule's faults to the frames of one open file.

@@ -9,7 +9,6 @@ use vb3_v4l2::{ControlSpec, cid};
 
 const ENXIO: DriverError = DriverError(6);
 
-/// A fault: one call fails, or the queue does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// REQBUFS or CREATE_BUFS fails in `queue_setup`.
@@ -66,7 +65,6 @@ impl Inject {
         found.map(|(_, pending)| *pending = true).is_some()
     }
 
-    /// Returns whether a fault is requested.
     pub(crate) fn wants(&self, fault: Fault) -> bool {
         self.pending[fault as usize]
     }

@@ -84,7 +84,6 @@ impl DeviceSpec {
 /// The metadata node. Drops and counts a frame if there is no buffer for its header.
 pub(crate) type Metadata<C> = StreamingDevice<Headers, MetadataFormats, C>;
 
-/// Writes headers to buffers.
 #[derive(Debug)]
 pub(crate) struct Headers {
     link: MetadataLink,
@@ -156,11 +155,9 @@ impl<C> Engine<C> for Headers {
     }
 }
 
-/// The only format of a metadata node.
 #[derive(Debug)]
 pub(crate) struct MetadataFormats;
 
-/// The formats of a metadata node.
 pub(crate) const FORMATS: &[&PixelFormat] = &[&pixfmt::UVC_METADATA];
 
 impl Formats for MetadataFormats {

@@ -219,7 +219,6 @@ pub(crate) struct Mode {
     is_uvc: bool,
     /// Discrete sizes and rates that are offered; `None` if all are offered.
     offer: Option<Offer>,
-    /// The description of the real camera that this device imitates, if any.
     like: Option<Arc<Description>>,
     /// Line lengths are multiples of this many bytes.
     stride: u32,

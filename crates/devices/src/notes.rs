@@ -38,7 +38,6 @@ impl<C> Device<C> {
         notes.map(std::mem::take).unwrap_or_default()
     }
 
-    /// Records notes on the frames that a tick finished.
     pub(crate) fn note_frames(&mut self, progress: &Progress<C>) {
         let Some(notes) = &mut self.notes else {
             return;

@@ -109,7 +109,6 @@ impl PictureConverter {
         }
     }
 
-    /// Returns whether the picture is converted, and can be written.
     pub(crate) fn is_converted(&mut self) -> bool {
         if let Some(task) = self.thread.as_mut().and_then(Beside::take) {
             self.converted = Some(task);

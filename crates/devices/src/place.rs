@@ -18,10 +18,8 @@ pub struct HostSettings {
     pub codecs: Codecs,
 }
 
-/// The driver of USB cameras.
 pub(crate) const UVC: &str = "uvcvideo";
 
-/// Returns the name of a device's driver.
 fn driver_name(spec: &DeviceSpec) -> &str {
     let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
     match (like, spec.usb_id(), spec.graph()) {

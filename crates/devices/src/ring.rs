@@ -59,7 +59,6 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Sets the maximum number of items in the queue.
     pub(crate) fn set_capacity(&self, capacity: usize) {
         let mut state = lock(&self.state);
         state.capacity = capacity;

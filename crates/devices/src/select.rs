@@ -7,7 +7,6 @@ use vb3_v4l2::{Format, Rect, SelectionFlags, SelectionTarget};
 /// Step of positions and lengths: a pair of columns or lines shares its chroma.
 const STEP: u32 = 2;
 
-/// The rectangles of a device that scales.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Selection {
     /// Width and height of the source.

@@ -77,7 +77,6 @@ pub(crate) trait Formats {
 pub(crate) trait Engine<C> {
     type Formats: Formats;
 
-    /// The direction of the device's queue.
     const FLOW: Flow;
     /// The device's input or output.
     const PORTS: &'static [Port];
@@ -154,12 +153,10 @@ pub(crate) trait Engine<C> {
         Ok(())
     }
 
-    /// Notes that a buffer was allocated.
     fn buf_init(&mut self, _formats: &Self::Formats) -> Result<(), DriverError> {
         Ok(())
     }
 
-    /// Notes that a buffer was freed.
     fn buf_cleanup(&mut self, _formats: &Self::Formats) {}
 
     /// Returns whether the device is a USB webcam, which shows the bounds of its picture and cannot crop.
@@ -244,7 +241,6 @@ pub(crate) struct Stream<F, C> {
 }
 
 impl<F: Formats, C> Stream<F, C> {
-    /// Returns the current interval in nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
     }

@@ -32,7 +32,6 @@ const APERTURE_PRIORITY: u32 = 3;
 /// The exposure time that does not change the picture, in units of 100 µs.
 const EXPOSURE: i32 = 156;
 
-/// Declares a number that programs show as a slider.
 pub(crate) const fn slider(
     id: u32,
     name: &'static str,
@@ -42,18 +41,15 @@ pub(crate) const fn slider(
     ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
 }
 
-/// Declares a number that the device counts.
 pub(crate) const fn counter(id: u32, name: &'static str) -> ControlSpec {
     let flags = ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE);
     ControlSpec::integer(id, name, (0, i32::MAX, 1), 0).with(flags)
 }
 
-/// Returns the value of a counter.
 pub(crate) fn counted(count: u64) -> ControlValue {
     ControlValue::Number(i32::try_from(count).unwrap_or(i32::MAX).into())
 }
 
-/// The current values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
     pub(super) picture: Picture,
@@ -68,7 +64,6 @@ pub(super) struct Controls {
     pub(super) is_webcam: bool,
     is_hdmi: bool,
     frames: u64,
-    /// The description of the real camera that this camera imitates, if any.
     like: Option<Arc<Description>>,
 }
 

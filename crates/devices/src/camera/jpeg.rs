@@ -26,7 +26,6 @@ struct Coding<C> {
     bytes: Option<usize>,
 }
 
-/// The JPEG encoder of a camera's stream.
 #[derive(Debug)]
 pub(super) struct JpegEncoder<C> {
     process: CodecProcess,
@@ -47,7 +46,6 @@ impl<C> JpegEncoder<C> {
         }
     }
 
-    /// Returns whether the encoder accepts another picture now.
     pub(super) fn has_room(&self) -> bool {
         self.coding.len() < MAX_AHEAD
     }

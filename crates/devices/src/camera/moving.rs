@@ -18,7 +18,6 @@ pub(super) struct Moving<C> {
     stage: Stage,
 }
 
-/// The step that a frame has reached.
 #[derive(Debug)]
 enum Stage {
     /// The JPEG encoder copies the source's picture. The number counts the samples copied so far.

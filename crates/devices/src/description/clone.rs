@@ -14,7 +14,6 @@ use vb3_v4l2::{
     ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, class_name, pixfmt, sys,
 };
 
-/// Number of buffers of the measured stream.
 const BUFFERS: u32 = 4;
 
 /// Controls that an automatic mode makes inactive. Each row has the control, the mode's control, and the
@@ -118,7 +117,6 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
     })
 }
 
-/// Returns the reason why a device with these capabilities cannot be cloned.
 const fn refusal(caps: u32) -> &'static str {
     const MEM2MEM: u32 = sys::V4L2_CAP_VIDEO_M2M | sys::V4L2_CAP_VIDEO_M2M_MPLANE;
     if caps & MEM2MEM != 0 {

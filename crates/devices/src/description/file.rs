@@ -6,7 +6,6 @@ use toml::Spanned;
 use vb3_picture::Size;
 use vb3_v4l2::{Colorimetry, FourCc, Fraction};
 
-/// Version of this crate's descriptions.
 pub(super) const VERSION: i64 = 1;
 
 /// The contents of a description's file, not checked yet.
@@ -77,7 +76,6 @@ pub(crate) struct InputTable {
     pub(crate) kind: u32,
 }
 
-/// A pixel format with its sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FormatTable {
@@ -153,7 +151,6 @@ pub(crate) enum ControlType {
     Class,
 }
 
-/// A control with its range and flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlTable {
@@ -283,7 +280,6 @@ pub(crate) fn pair(text: &str, between: char) -> Option<(u32, u32)> {
 }
 
 word!(
-    /// Width and height.
     Pixels((u32, u32)),
     "\"640x480\"",
     |text| pair(text, 'x'),
@@ -298,7 +294,6 @@ impl Pixels {
 }
 
 word!(
-    /// Seconds as a fraction.
     Seconds(Fraction),
     "\"1/30\", which is seconds for each frame",
     |text| {
@@ -309,7 +304,6 @@ word!(
 );
 
 word!(
-    /// A pixel format's code.
     Code(FourCc),
     "\"YUYV\", four characters",
     |text| {
@@ -335,7 +329,6 @@ word!(
 );
 
 word!(
-    /// A USB device's ids.
     UsbWord(crate::spec::UsbId),
     "\"046d:0825\"",
     crate::spec::UsbId::parse,

@@ -25,7 +25,6 @@ use vb3_v4l2::{
     Colorimetry, ControlSpec, Format, FourCc, FrameIntervals, FrameSizes, PixelFormat, Port,
 };
 
-/// Longest description in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Name and text of each description that ships with this crate.
@@ -47,7 +46,6 @@ pub struct Description {
     pub path: Option<PathBuf>,
 }
 
-/// A pixel format that the camera offers, with its sizes.
 #[derive(Debug, PartialEq, Eq)]
 struct Offered {
     pixel: &'static PixelFormat,
@@ -57,7 +55,6 @@ struct Offered {
     rows: Vec<Row>,
 }
 
-/// The properties of a size or of a range of sizes.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     line_bytes: u32,
@@ -169,7 +166,6 @@ impl Description {
         Some(format)
     }
 
-    /// Returns the format that the device would set for `wanted`.
     pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
         let offered = self.offered(wanted.fourcc)?;
         let (pixel, fourcc) = (offered.pixel, offered.pixel.fourcc);

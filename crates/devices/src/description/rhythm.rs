@@ -29,7 +29,6 @@ impl Rhythm {
         stream.map_or(0, |stream| stream.first_frame_us) * 1000
     }
 
-    /// Starts with the first frame again.
     pub(crate) const fn reset(&mut self) {
         self.at = 0;
     }

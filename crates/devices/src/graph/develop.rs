@@ -92,13 +92,11 @@ impl Chain {
         }
     }
 
-    /// Returns the picture that the sensor sees.
     fn seen(&self) -> &Frame {
         self.solid.as_ref().unwrap_or_else(|| self.pattern.last())
     }
 }
 
-/// Makes a picture of one colour.
 fn plain(size: Size, color: [u8; 3]) -> Frame {
     let mut frame = Frame::new(&pixfmt::RGB24, size);
     let (pixels, _) = frame.bytes_mut().as_chunks_mut();

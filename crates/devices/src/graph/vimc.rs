@@ -96,7 +96,6 @@ const PIXELS: &[(FourCc, &[u32])] = &[
     (FourCc::SRGGB12, &[RAW12[3]]),
 ];
 
-/// Joins groups of bus codes.
 const fn join<const N: usize>(groups: &[&[u32]]) -> [u32; N] {
     let mut all = [0; N];
     let (mut group, mut len) = (0, 0);
@@ -197,7 +196,6 @@ const CAPTURE: usize = 8;
 const LENS_A: usize = 9;
 const LENS_B: usize = 10;
 
-/// The topology of the virtual media controller.
 pub(crate) static VIMC: Topology = Topology {
     driver: "vimc",
     card: "vimc",

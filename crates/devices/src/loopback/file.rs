@@ -50,7 +50,6 @@ impl Playing {
 }
 
 impl FilePlayer {
-    /// Returns whether this reader plays the file.
     pub(super) const fn is_playing(&self) -> bool {
         self.0.is_some()
     }

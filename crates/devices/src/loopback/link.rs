@@ -52,7 +52,6 @@ pub(super) enum Body {
     Lent(AnyLoan),
 }
 
-/// A frame that readers can get.
 #[derive(Debug)]
 pub(super) struct Frame {
     /// Number of the frame, from 0 over all writers. A repeated frame gets a new number.
@@ -97,7 +96,6 @@ pub(super) fn has_same_layout(a: &Format, b: &Format) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Party {
     is_writer: bool,
-    /// Number of the party's buffers.
     buffers: u32,
     /// The format for which the party's buffers were made.
     made_for: Option<Format>,
@@ -117,7 +115,6 @@ struct Given {
     reader: Option<u32>,
 }
 
-/// The state that all nodes of a loopback share.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The format of the current frames.
@@ -128,7 +125,6 @@ pub(super) struct Shared {
     pub(super) fill: Fill,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// Writers and readers, by their ids.
     pub(super) parties: BTreeMap<u32, Party>,
     /// Number of writers and readers so far, which is also the id of the newest one.
     made: u32,
@@ -180,7 +176,6 @@ impl Shared {
         party.made_for.take_if(|_| party.buffers == 0);
     }
 
-    /// Returns whether a writer or reader has buffers.
     pub(super) fn has_buffers(&self, id: u32) -> bool {
         self.parties.get(&id).is_some_and(|party| party.buffers > 0)
     }
@@ -237,7 +232,6 @@ impl Shared {
         }
     }
 
-    /// Returns memory for a frame of this many bytes.
     pub(super) fn memory(&mut self, len: u64) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.spare);
         // CAST: no longer than an allocated buffer.

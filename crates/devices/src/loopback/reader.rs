@@ -25,7 +25,6 @@ use vb3_v4l2::{
 /// programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
-/// Moves frames to a reader's buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
     /// Number of the frame that has sequence 0; `None` before that frame.
@@ -51,7 +50,6 @@ struct Copying<C> {
     copied: u64,
 }
 
-/// The loopback's format, as readers see it.
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,

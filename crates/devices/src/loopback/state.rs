@@ -40,7 +40,6 @@ impl Settings {
         ]
     }
 
-    /// Returns the controls with their current values.
     pub(super) fn controls(self) -> Vec<ControlSpec> {
         let controls = [
             ControlSpec::boolean(KEEP_FORMAT, "keep_format", false),

@@ -83,7 +83,6 @@ controls! {
 /// Pictures that wait for reordering are in the codec process's memory.
 pub(super) const MIN_BUFFERS: i32 = 2;
 
-/// Returns a control that programs cannot set.
 pub(super) const fn read_only(control: ControlSpec) -> ControlSpec {
     control.with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE))
 }

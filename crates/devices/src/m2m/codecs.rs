@@ -189,7 +189,6 @@ fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Confi
 }
 
 impl Row {
-    /// Returns a codec's row in the table.
     pub(super) fn of(kind: Kind) -> Option<&'static Self> {
         ROWS.iter().find(|row| row.kind == kind)
     }
@@ -200,7 +199,6 @@ impl Row {
         row.ok_or_else(|| Failure::new("the device is no codec"))
     }
 
-    /// Returns the format of the stream or the files.
     pub(super) fn coded(&self) -> Vec<&'static PixelFormat> {
         pixfmt::lookup(self.fourcc).into_iter().collect()
     }

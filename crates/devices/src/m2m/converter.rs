@@ -24,10 +24,8 @@ use vb3_v4l2::{
 };
 use work::UnderWay;
 
-/// One open file of a converter.
 pub(crate) type FrameConverter<C> = M2mDevice<Converting<C>, PictureConverter, C>;
 
-/// The state that only a converter has.
 #[derive(Debug)]
 pub(crate) struct Converting<C> {
     /// The part of OUTPUT pictures that is converted, and the part of CAPTURE pictures that receives it.

@@ -59,10 +59,8 @@ enum Pending {
     Told(StreamFormat),
 }
 
-/// One open file of a decoder.
 pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 
-/// The state that only a decoder has.
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
     input: Input,

@@ -24,10 +24,8 @@ use vb3_v4l2::{
     QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, WakeFd,
 };
 
-/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Drain {
-    /// No drain is under way.
     Idle,
     /// The device still has to pass on this many OUTPUT buffers for the drain.
     Feeding(usize),
@@ -184,7 +182,6 @@ pub(crate) struct M2mDevice<S, W, C> {
     pub(super) own: S,
 }
 
-/// One open file of a codec.
 pub(super) type Coder<S, C> = M2mDevice<S, CodecProcess, C>;
 
 /// The parts of a device that do not follow from the SPEC alone.

@@ -36,7 +36,6 @@ use vb3_v4l2::{
 
 /// Largest number in a frame interval.
 const MAX_TERM: u32 = 1_000_000_000;
-/// Intervals of a stream's pictures.
 const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, 60),
     max: Fraction::new(1, 1),
@@ -58,10 +57,8 @@ struct Reading<C> {
     cursor: PictureCursor,
 }
 
-/// One open file of an encoder.
 pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 
-/// The state that only an encoder has.
 #[derive(Debug)]
 pub(crate) struct Encoding<C> {
     coding: &'static Coding,

@@ -84,12 +84,10 @@ pub(super) fn holds(format: &Format, (width, height): (u32, u32), bits: u8) -> b
     has_bits && size == (format.width, format.height)
 }
 
-/// Returns whether a format's samples have `bits` bits.
 pub(super) fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
     pixel.bits == u32::from(bits)
 }
 
-/// Returns the chroma layout of buffers of a format.
 pub(super) fn chroma_of(format: &Format) -> Chroma {
     match format.fourcc {
         FourCc::YUV420 => Chroma::Planar,

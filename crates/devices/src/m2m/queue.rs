@@ -8,14 +8,12 @@ use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 /// An OUTPUT buffer whose frame is in the codec.
 #[derive(Debug)]
 struct HeldInput<C> {
-    /// The codec's tag of the frame.
     tag: u64,
     token: Active<C>,
     /// The buffer's final state, once it is known.
     outcome: Option<DoneState>,
 }
 
-/// A device's state of one of its two queues.
 #[derive(Debug)]
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
@@ -51,7 +49,6 @@ impl<C> M2mQueue<C> {
         }
     }
 
-    /// Returns whether there is a buffer to work on.
     pub(crate) fn is_ready(&self) -> bool {
         self.streaming && !self.tokens.is_empty()
     }
@@ -144,7 +141,6 @@ impl<C> M2mQueue<C> {
         Surface(format).prepare(&mut buffer, self.flow)
     }
 
-    /// Records a STREAMON.
     pub(super) const fn start(&mut self) {
         self.streaming = true;
         self.streamed = Some(self.format);

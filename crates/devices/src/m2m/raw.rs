@@ -23,7 +23,6 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     quantization: sys::V4L2_QUANTIZATION_FULL_RANGE,
 };
 
-/// Returns the raw formats that a codec supports.
 pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
     let has_ten_bits = matches!(
         kind,
@@ -41,7 +40,6 @@ pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
-/// Returns the default colorimetry of a coded format.
 pub(super) const fn coded_color(fourcc: FourCc) -> Colorimetry {
     if fourcc.0 == FourCc::JPEG.0 {
         JPEG

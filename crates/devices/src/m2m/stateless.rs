@@ -41,10 +41,8 @@ use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress};
 use work::{FirstField, Job};
 
-/// One open file of a stateless decoder.
 pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
 
-/// The state that only a stateless decoder has.
 #[derive(Debug)]
 pub(crate) struct Stateless<C> {
     syntax: &'static Syntax,
@@ -92,7 +90,6 @@ impl<C> StatelessDecoder<C> {
         Ok(device)
     }
 
-    /// Adjusts a format for OUTPUT.
     fn try_coded(&self, wanted: &Format) -> Format {
         let syntax = self.own.syntax;
         let (width, height) = syntax.round_up((wanted.width, wanted.height));

@@ -98,7 +98,6 @@ impl Sink {
         })
     }
 
-    /// Keeps thumbnails of the next pictures.
     pub(crate) fn keep_thumbnails(&mut self) {
         self.thumbs.get_or_insert_default();
     }
@@ -210,7 +209,6 @@ impl Sink {
         }
     }
 
-    /// Returns the counters so far.
     pub(crate) fn record(&self) -> Record {
         let shown = self.shown;
         match &self.writer {
@@ -272,7 +270,6 @@ pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failur
     }
 }
 
-/// Returns whether a y4m file can have pictures of this format.
 pub(crate) fn y4m_holds(format: &PixelFormat) -> bool {
     y4m::chroma(format).is_some()
 }

@@ -222,7 +222,6 @@ impl Source {
         }
     }
 
-    /// Advances to the next picture.
     pub(crate) fn advance(&mut self) {
         if let Some(clip) = &mut self.clip
             && let (Some(picture), Some(player)) = (clip.current.take(), &clip.player)

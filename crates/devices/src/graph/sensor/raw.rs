@@ -28,7 +28,6 @@ const BARS: [[u8; 3]; 8] = [
     [0, 0, 0],
 ];
 
-/// A test pattern of a sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TestPattern {
     Bars,
@@ -48,7 +47,6 @@ enum Storage {
     Packed,
 }
 
-/// A sensor that streams raw frames.
 #[derive(Debug)]
 pub(crate) struct Raw {
     sensor: &'static Sensor,
@@ -72,7 +70,6 @@ pub(crate) struct Raw {
     /// Red, green of red lines, blue, green of blue lines: the samples of a solid test pattern.
     solid: [u16; 4],
     sequence: u32,
-    /// Nanoseconds from one frame to the next.
     frame_ns: u64,
 }
 

@@ -12,7 +12,6 @@ use vb3_picture::convert::{self, Job, View, ViewMut};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
-/// A picture that is being converted.
 #[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
@@ -144,7 +143,6 @@ impl<C> FrameConverter<C> {
         stamp.finish(Flow::Capture, target, outcome, Some(payloads), progress);
     }
 
-    /// Returns the parameters of the next conversion.
     fn plan(&self) -> Result<Conversion, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let Selection { crop, compose, .. } = self.own.selection;

@@ -23,7 +23,6 @@ use vb3_queue::Active;
 use vb3_v4l2::Bus;
 
 impl<C> Decoder<C> {
-    /// Returns whether a buffer may be lent now.
     pub(super) fn can_lend(&self) -> bool {
         self.own.is_lending
             && self.capture.is_ready()
@@ -32,7 +31,6 @@ impl<C> Decoder<C> {
             && self.drain != Drain::Ready
     }
 
-    /// Lends all available buffers to the process.
     pub(super) fn lend(&mut self, bus: &mut dyn Bus<C>) {
         while self.can_lend() {
             let Some(token) = self.capture.take() else {

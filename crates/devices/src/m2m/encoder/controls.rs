@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlKind, ControlSpec, cid};
 
-/// The current values of an encoder's controls.
 #[derive(Debug)]
 pub(crate) struct Controls {
     /// The values of controls, by their ids.
@@ -34,7 +33,6 @@ impl Controls {
         T::try_from(number).unwrap_or_default()
     }
 
-    /// Returns whether a control has the value 1.
     pub(crate) fn is_on(&self, id: u32) -> bool {
         self.number::<u8>(id) == 1
     }

@@ -72,7 +72,6 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Returns whether a picture can be passed to the worker.
     pub(super) fn may_feed(&self) -> bool {
         let wanted = match self.drain {
             Drain::Idle => true,
@@ -217,7 +216,6 @@ impl<C> Encoder<C> {
         true
     }
 
-    /// Puts packets into CAPTURE buffers.
     pub(super) fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         while self.capture.streaming && !self.own.packets.is_empty() {
             let Some(token) = self.capture.take() else {

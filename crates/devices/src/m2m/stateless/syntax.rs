@@ -60,7 +60,6 @@ impl Syntax {
         }
     }
 
-    /// Returns a size in pixels, rounded up to whole steps.
     pub(super) fn round_up(&self, (width, height): (u32, u32)) -> (u32, u32) {
         let round = |length: u32, most| length.min(most).next_multiple_of(self.step);
         (round(width, WIDTH_MAX), round(height, HEIGHT_MAX))
@@ -73,12 +72,10 @@ pub(crate) struct Parameters {
     /// The values of controls that are structures, by id. Controls that still have their initial value are
     /// missing, since drivers get only changed values.
     controls: BTreeMap<u32, Vec<u8>>,
-    /// AV1's reference slots.
     pub(super) slots: av1::Slots,
 }
 
 impl Parameters {
-    /// Stores the new value of a control.
     pub(super) fn set(&mut self, id: u32, value: &[u8]) {
         self.controls.insert(id, value.to_vec());
     }

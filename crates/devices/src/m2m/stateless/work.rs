@@ -47,7 +47,6 @@ enum Unfit {
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Returns whether a picture is being written.
     pub(super) fn is_writing(&self) -> bool {
         let job = self.own.job.as_ref();
         job.is_some_and(|job| job.writing.is_some())
@@ -93,7 +92,6 @@ impl<C> StatelessDecoder<C> {
         self.own.lends = None;
     }
 
-    /// Handles an event of the worker.
     pub(super) fn handle(
         &mut self,
         event: Event,
@@ -351,7 +349,6 @@ impl<C> StatelessDecoder<C> {
     }
 }
 
-/// Returns the bytes of an OUTPUT buffer.
 fn content<C>(source: &Active<C>, bus: &mut dyn Bus<C>) -> Result<Vec<u8>, Unfit> {
     let gone = |_| Unfit::Refused("the buffer was taken back".to_owned());
     let (plane, bytes) = extent(source).map_err(gone)?;

@@ -7,7 +7,6 @@
 
 use vb3_codec::av1::{Known, Motion, SLOTS, Sequence};
 
-/// The decoded frame in a slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     /// The timestamp of the frame's CAPTURE buffer in nanoseconds.
