@@ -114,17 +114,8 @@ fn read(
     Some(())
 }
 
-impl std::fmt::Debug for Task {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("Task");
-        shown.field("conversion", &self.conversion);
-        shown.finish_non_exhaustive()
-    }
-}
-
 /// The owner's handle of the thread. The thread has at most one picture. When the owner drops the handle, the
 /// thread finishes its picture and ends. The thread is never joined.
-#[derive(Debug)]
 pub(crate) struct Beside {
     todo: SyncSender<Task>,
     /// The converted picture. The thread keeps no reference during a conversion, so the queue's descriptor

@@ -70,7 +70,6 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Player<C> {
     /// Scales pictures, if the stream has a scaler.
     pub(crate) converter: PictureConverter,

@@ -25,7 +25,6 @@ const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 /// display shows buffers as they arrive.
 pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
 
-#[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
     /// The picture read so far; `None` if nothing needs the picture.
@@ -52,7 +51,6 @@ enum PicturePlace {
 }
 
 /// Shows buffers, and repeats the last one if none is new.
-#[derive(Debug)]
 pub(crate) struct Screen<C> {
     pub(crate) sink: Sink,
     reading: Option<Reading<C>>,

@@ -135,7 +135,6 @@ impl FaultSchedule {
 type Bytes = [Vec<u8>; MAX_PLANES];
 
 /// Applies a schedule's faults to the frames of one open file.
-#[derive(Debug)]
 pub(crate) struct FaultPlan<C> {
     schedule: FaultSchedule,
     /// Whether frames are made from OUTPUT buffers, and have their timestamps.

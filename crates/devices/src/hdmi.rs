@@ -238,7 +238,6 @@ impl FromStr for Signal {
 }
 
 /// An HDMI receiver and the source at its cable.
-#[derive(Debug)]
 pub(crate) struct Hdmi {
     pub(crate) receiver: Receiver,
     /// The mode that the source sends.

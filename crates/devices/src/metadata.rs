@@ -84,7 +84,6 @@ impl DeviceSpec {
 /// The metadata node. Drops and counts a frame if there is no buffer for its header.
 pub(crate) type Metadata<C> = StreamingDevice<Headers, MetadataFormats, C>;
 
-#[derive(Debug)]
 pub(crate) struct Headers {
     link: MetadataLink,
     /// The bit of the header that toggles with each frame.
@@ -155,7 +154,6 @@ impl<C> Engine<C> for Headers {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct MetadataFormats;
 
 pub(crate) const FORMATS: &[&PixelFormat] = &[&pixfmt::UVC_METADATA];

@@ -137,7 +137,6 @@ const USUAL_SIZES: [(u32, u32); 9] = [
 const USUAL_RATES: [u32; 9] = [60, 50, 30, 25, 24, 20, 15, 10, 5];
 
 /// The discrete sizes and intervals that a camera offers. The first of each is the default.
-#[derive(Debug)]
 struct Offer {
     sizes: Vec<(u32, u32)>,
     intervals: Vec<Fraction>,
@@ -206,7 +205,6 @@ pub(crate) const fn color_of(color: &Colorimetry) -> Color {
 }
 
 /// The current format and rate of a device, and those that it supports.
-#[derive(Debug)]
 pub(crate) struct Mode {
     pub(crate) planarity: Planarity,
     pub(crate) formats: Vec<&'static PixelFormat>,

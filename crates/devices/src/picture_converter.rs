@@ -24,15 +24,6 @@ pub(crate) struct PictureConverter {
     at_once: bool,
 }
 
-impl std::fmt::Debug for PictureConverter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PictureConverter")
-            .field("is_busy", &self.is_busy())
-            .field("at_once", &self.at_once)
-            .finish_non_exhaustive()
-    }
-}
-
 impl FrameWorker for PictureConverter {
     fn is_busy(&self) -> bool {
         (self.thread.as_ref()).is_some_and(|thread| thread.has_picture)

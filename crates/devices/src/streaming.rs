@@ -215,7 +215,6 @@ impl<F: Formats, C> Tick<'_, F, C> {
 }
 
 /// The stream of a device, as its engine sees it.
-#[derive(Debug)]
 pub(crate) struct Stream<F, C> {
     pub(crate) formats: F,
     pub(crate) pace: Pace,
@@ -361,7 +360,6 @@ impl Stamp {
 }
 
 /// A device with one queue.
-#[derive(Debug)]
 pub(crate) struct StreamingDevice<E, F, C> {
     identity: Identity,
     pub(crate) policy: QueuePolicy,

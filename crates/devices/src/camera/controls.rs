@@ -50,7 +50,6 @@ pub(crate) fn counted(count: u64) -> ControlValue {
     ControlValue::Number(i32::try_from(count).unwrap_or(i32::MAX).into())
 }
 
-#[derive(Debug)]
 pub(super) struct Controls {
     pub(super) picture: Picture,
     /// The value of the gain control. `picture` has the product of this gain and the exposure.

@@ -18,7 +18,6 @@ const MAX_AHEAD: usize = 3;
 const QUALITY: u8 = 85;
 
 /// A picture that is being encoded, with the buffer for its file.
-#[derive(Debug)]
 struct Coding<C> {
     stamp: Stamp,
     token: Active<C>,
@@ -26,7 +25,6 @@ struct Coding<C> {
     bytes: Option<usize>,
 }
 
-#[derive(Debug)]
 pub(super) struct JpegEncoder<C> {
     process: CodecProcess,
     coding: VecDeque<Coding<C>>,

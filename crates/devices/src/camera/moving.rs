@@ -11,14 +11,12 @@ use std::sync::Arc;
 use vb3_queue::Active;
 
 /// A frame that is being moved to a buffer.
-#[derive(Debug)]
 pub(super) struct Moving<C> {
     stamp: Stamp,
     token: Active<C>,
     stage: Stage,
 }
 
-#[derive(Debug)]
 enum Stage {
     /// The JPEG encoder copies the source's picture. The number counts the samples copied so far.
     Filling(usize),

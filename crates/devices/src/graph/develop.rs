@@ -9,7 +9,6 @@ use vb3_picture::{Background, Frame, Pattern, Picture, Size, mosaic};
 use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
 
 /// A scaler's settings: the part of its input that it uses, and the size of its output.
-#[derive(Debug)]
 struct Scaling {
     crop: Rect,
     width: u32,
@@ -28,7 +27,6 @@ impl Scaling {
 }
 
 /// The entities from a sensor to a video node, with their formats at the start of the stream.
-#[derive(Debug)]
 pub(super) struct Chain {
     sensor: usize,
     size: Size,

@@ -20,7 +20,6 @@ use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, Payloads, PictureCursor, Surface, Trouble};
 use develop::Chain;
 use sensor::{Raw, Setting};
-use std::fmt::Debug;
 use std::ops::Range;
 use vb3_picture::Size;
 use vb3_queue::{Active, DriverError};
@@ -98,7 +97,6 @@ impl DeviceSpec {
 pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
 
 /// The current and the supported formats of a video node.
-#[derive(Debug)]
 pub(crate) struct Video {
     graph: MediaGraph,
     entity: usize,
@@ -167,7 +165,7 @@ impl Formats for Video {
 }
 
 /// Renders the frames that reach a video node.
-trait Scene: Debug + Send {
+trait Scene: Send {
     /// Begins frame `sequence`, with the current values of controls.
     fn begin(&mut self, sequence: u32, graph: &MediaGraph);
 
@@ -193,7 +191,6 @@ fn scene_of(graph: &MediaGraph, path: &[usize]) -> Option<Box<dyn Scene>> {
 }
 
 /// A frame that is being rendered or written to its buffer.
-#[derive(Debug)]
 struct Work<C> {
     token: Active<C>,
     stamp: Stamp,
@@ -203,7 +200,6 @@ struct Work<C> {
 }
 
 /// An entity that has a node. The entity of a video node fills buffers.
-#[derive(Debug)]
 pub(crate) struct Entity<C> {
     graph: MediaGraph,
     index: usize,

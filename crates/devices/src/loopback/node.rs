@@ -18,7 +18,6 @@ use vb3_v4l2::{
 ///
 /// The first file with buffers for writing is the writer. All files with buffers for reading are readers. The
 /// controls belong to the loopback, not to a file.
-#[derive(Debug)]
 pub(crate) struct LoopbackNode<C> {
     writer: LoopbackOutput<C>,
     reader: LoopbackCapture<C>,

@@ -36,7 +36,6 @@ enum Waits {
 }
 
 /// The loopback's format, as the writer sees and sets it.
-#[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
     /// The writer's id among the loopback's writers and readers.

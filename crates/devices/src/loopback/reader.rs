@@ -25,7 +25,6 @@ use vb3_v4l2::{
 /// programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
-#[derive(Debug)]
 pub(crate) struct Reader<C> {
     /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
@@ -40,7 +39,6 @@ pub(crate) struct Reader<C> {
 /// A frame that is being copied to a buffer, one piece in each tick.
 /// Meanwhile, the loopback keeps the writer's buffer. If that buffer is lost nevertheless, the next frame is
 /// copied to the reader's buffer instead.
-#[derive(Debug)]
 struct Copying<C> {
     number: u64,
     token: Active<C>,
@@ -50,7 +48,6 @@ struct Copying<C> {
     copied: u64,
 }
 
-#[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
     /// The reader's id among the loopback's writers and readers.

@@ -26,7 +26,6 @@ use work::UnderWay;
 
 pub(crate) type FrameConverter<C> = M2mDevice<Converting<C>, PictureConverter, C>;
 
-#[derive(Debug)]
 pub(crate) struct Converting<C> {
     /// The part of OUTPUT pictures that is converted, and the part of CAPTURE pictures that receives it.
     selection: Selection,

@@ -37,7 +37,6 @@ const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
 };
 
 /// A decoded picture that has no CAPTURE buffer yet, or whose buffer is not completed yet.
-#[derive(Debug)]
 struct Decoded<C> {
     tag: u64,
     content: Content,
@@ -49,7 +48,6 @@ struct Decoded<C> {
 }
 
 /// The state of a change of the stream's format.
-#[derive(Debug)]
 enum Pending {
     /// No change: pictures have the format of the buffers.
     None,
@@ -61,7 +59,6 @@ enum Pending {
 
 pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 
-#[derive(Debug)]
 pub(crate) struct Decoding<C> {
     input: Input,
     /// All formats of CAPTURE. Once the stream's format is known, only matching formats are offered.

@@ -157,7 +157,6 @@ pub(crate) trait M2mEngine<C> {
 }
 
 /// One open file of a memory-to-memory device. `own` is the state that only this kind of device has.
-#[derive(Debug)]
 pub(crate) struct M2mDevice<S, W, C> {
     identity: Identity,
     planarity: Planarity,

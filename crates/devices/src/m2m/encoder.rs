@@ -42,7 +42,6 @@ const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 };
 
 /// A picture's packet, which waits for a buffer.
-#[derive(Debug)]
 struct Coded {
     tag: u64,
     /// `None` if the library could not encode the picture.
@@ -51,7 +50,6 @@ struct Coded {
 }
 
 /// A picture that is being read into the worker's memory.
-#[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
     cursor: PictureCursor,
@@ -59,7 +57,6 @@ struct Reading<C> {
 
 pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 
-#[derive(Debug)]
 pub(crate) struct Encoding<C> {
     coding: &'static Coding,
     /// Whether the encoder makes a stream, whose pictures have timing, and not files.

@@ -8,7 +8,6 @@ use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, FourCc, PixelFormat, pixfmt};
 
 /// The location of a decoded picture.
-#[derive(Debug)]
 pub(super) enum Content {
     /// No picture: the file has none, or it cannot be decoded.
     None,

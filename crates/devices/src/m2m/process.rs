@@ -12,7 +12,6 @@ pub(crate) const MAX_EVENTS: usize = 64;
 
 /// A [`Worker`] that is started on demand. If the worker dies, no other one starts until
 /// [`stop`](Self::stop): the program must first stop streaming.
-#[derive(Debug)]
 pub(crate) struct CodecProcess {
     pub(super) kind: Kind,
     launch: Launch,

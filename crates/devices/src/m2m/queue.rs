@@ -6,7 +6,6 @@ use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare}
 use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 
 /// An OUTPUT buffer whose frame is in the codec.
-#[derive(Debug)]
 struct HeldInput<C> {
     tag: u64,
     token: Active<C>,
@@ -14,7 +13,6 @@ struct HeldInput<C> {
     outcome: Option<DoneState>,
 }
 
-#[derive(Debug)]
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
     pub(super) policy: QueuePolicy,

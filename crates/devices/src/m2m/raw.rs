@@ -49,7 +49,6 @@ pub(super) const fn coded_color(fourcc: FourCc) -> Colorimetry {
 }
 
 /// The formats of raw pictures, with their limits.
-#[derive(Debug)]
 pub(crate) struct RawFormats {
     /// The queue of raw pictures. The other queue has the stream or files.
     pub(crate) flow: Flow,

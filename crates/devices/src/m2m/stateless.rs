@@ -43,7 +43,6 @@ use work::{FirstField, Job};
 
 pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
 
-#[derive(Debug)]
 pub(crate) struct Stateless<C> {
     syntax: &'static Syntax,
     parameters: Parameters,

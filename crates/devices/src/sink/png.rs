@@ -9,7 +9,6 @@ use std::path::Path;
 use vb3_picture::{Frame, Size};
 
 /// Numbered PNG files. The first number is 0.
-#[derive(Debug)]
 pub(super) struct Png {
     name: NumberedName,
     next: u64,

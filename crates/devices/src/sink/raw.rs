@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use vb3_picture::Frame;
 
 /// A recording of pictures, one after the other, in one file, or in several if the pictures' shape changes.
-#[derive(Debug)]
 pub(super) struct Recording {
     path: PathBuf,
     count: u32,

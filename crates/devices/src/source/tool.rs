@@ -36,7 +36,6 @@ pub(super) enum Stop {
 }
 
 /// A running ffmpeg or ffprobe. Dropping it kills the tool and waits for its end.
-#[derive(Debug)]
 pub(super) struct Tool {
     name: &'static str,
     child: Child,

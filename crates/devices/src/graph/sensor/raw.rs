@@ -47,7 +47,6 @@ enum Storage {
     Packed,
 }
 
-#[derive(Debug)]
 pub(crate) struct Raw {
     sensor: &'static Sensor,
     entity: usize,

@@ -12,7 +12,6 @@ use vb3_picture::convert::{self, Job, View, ViewMut};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
-#[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
     target: Active<C>,

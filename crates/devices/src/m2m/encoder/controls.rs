@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlKind, ControlSpec, cid};
 
-#[derive(Debug)]
 pub(crate) struct Controls {
     /// The values of controls, by their ids.
     values: BTreeMap<u32, i64>,

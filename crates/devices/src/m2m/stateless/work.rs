@@ -14,7 +14,6 @@ use vb3_v4l2::{Bus, Flow, Progress, sys};
 const FAILED: Outcome = (DoneState::Error, [0; MAX_PLANES]);
 
 /// A request that the worker works on.
-#[derive(Debug)]
 pub(super) struct Job<C> {
     tag: u64,
     source: Active<C>,
@@ -32,7 +31,6 @@ pub(super) struct Job<C> {
 }
 
 /// A CAPTURE buffer that waits for the second field of its picture.
-#[derive(Debug)]
 pub(super) struct FirstField<C> {
     target: Active<C>,
     completion: Completion,
