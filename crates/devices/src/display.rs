@@ -33,28 +33,11 @@ struct Reading<C> {
     time_ns: u64,
 }
 
-/// The picture that was shown last.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    sequence: u32,
-    place: PicturePlace,
-}
-
-/// Where the picture shown last is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PicturePlace {
-    Sink,
-    /// In the buffer with this index. The display has not read the picture.
-    Buffer(u32),
-    /// In a buffer that the program queued again before the stream ended.
-    Lost,
-}
-
 /// Shows buffers, and repeats the last one if none is new.
 pub(crate) struct Screen<C> {
     pub(crate) sink: Sink,
     reading: Option<Reading<C>>,
-    last: Option<Last>,
+    last: LastShown,
     /// Whether no buffer was left at the last tick.
     starved: bool,
     /// Whether the sink had no room at the last tick.
@@ -73,7 +56,7 @@ impl<C> Display<C> {
         let screen = Screen {
             sink: Sink::open(sink)?,
             reading: None,
-            last: None,
+            last: LastShown::Nothing,
             starved: false,
             held: false,
             repeated: 0,
@@ -85,17 +68,7 @@ impl<C> Display<C> {
     /// Returns the picture that was shown last. From the first call on, each picture is read.
     pub(crate) fn last_shown(&mut self) -> LastShown {
         self.engine.sink.reads_all = true;
-        let Some(Last { sequence, place }) = self.engine.last else {
-            return LastShown::Nothing;
-        };
-        match place {
-            PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
-            PicturePlace::Lost => LastShown::Lost,
-            PicturePlace::Sink => match self.engine.sink.last.clone() {
-                Some(frame) => LastShown::Picture { sequence, frame },
-                None => LastShown::Lost,
-            },
-        }
+        self.engine.last.clone()
     }
 }
 
@@ -146,22 +119,21 @@ impl<C> Screen<C> {
             return self.sink.put_back(frame);
         };
         let sequence = tick.stream.next_sequence();
-        let place = match (outcome, frame) {
+        match (outcome, frame) {
             (DoneState::Done, Some(frame)) => {
-                self.sink.show(frame);
-                Some(PicturePlace::Sink)
+                let frame = self.sink.show(frame);
+                self.last = LastShown::Picture { sequence, frame };
             }
             (DoneState::Done, None) => {
                 self.sink.show_unseen();
-                Some(PicturePlace::Buffer(token.index()))
+                let index = token.index();
+                self.last = LastShown::Buffer { sequence, index };
             }
             (DoneState::Error, frame) => {
                 self.sink.put_back(frame);
                 tick.stream.count_dropped(1);
-                None
             }
-        };
-        self.last = place.map_or(self.last, |place| Some(Last { sequence, place }));
+        }
         tick.progress
             .events
             .push(DriverEvent::FrameSync { sequence });
@@ -200,10 +172,10 @@ impl<C> Engine<C> for Screen<C> {
         self.held = false;
         let begun = self.reading.iter().map(|reading| &reading.token);
         let mut queued = stream.tokens.iter().chain(begun).map(Active::index);
-        if let Some(last) = &mut self.last
-            && queued.any(|index| last.place == PicturePlace::Buffer(index))
+        if let LastShown::Buffer { index, .. } = self.last
+            && queued.any(|queued| queued == index)
         {
-            last.place = PicturePlace::Lost;
+            self.last = LastShown::Lost;
         }
         let reading = self.reading.take();
         self.sink

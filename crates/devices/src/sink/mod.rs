@@ -62,10 +62,8 @@ pub struct Record {
 pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
-    /// Whether the display must read every picture, so that `last` is the last one shown.
+    /// Whether the display must read every picture, because the host may ask for the last one.
     pub(crate) reads_all: bool,
-    /// The last picture that was shown and read.
-    pub(crate) last: Option<Arc<Frame>>,
     /// Memory of shown pictures, for reuse once nothing else has it.
     spare: Vec<Arc<Frame>>,
     /// Thumbnails, if they are requested.
@@ -91,7 +89,6 @@ impl Sink {
             kind: spec.clone(),
             writer: recorder.map(Writer::start).transpose()?,
             reads_all: false,
-            last: None,
             spare: Vec::new(),
             thumbs: None,
             shown: 0,
@@ -151,10 +148,10 @@ impl Sink {
         }
     }
 
-    /// Shows a picture.
+    /// Shows a picture and returns it.
     /// The picture is written, or counted as lost if there is no room: call [`has_room`](Self::has_room)
     /// first.
-    pub fn show(&mut self, frame: Frame) {
+    pub fn show(&mut self, frame: Frame) -> Arc<Frame> {
         self.shown = self.shown.saturating_add(1);
         if let Some(thumbs) = &mut self.thumbs {
             thumbs.offer(|number| Some(Thumbnail::of(&frame, number)));
@@ -163,9 +160,8 @@ impl Sink {
         if let Some(writer) = &mut self.writer {
             writer.write(Arc::clone(&frame));
         }
-        if let Some(before) = self.last.replace(frame) {
-            self.keep(before);
-        }
+        self.keep(Arc::clone(&frame));
+        frame
     }
 
     fn keep(&mut self, frame: Arc<Frame>) {

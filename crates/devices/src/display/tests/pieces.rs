@@ -38,7 +38,7 @@ fn a_tick_reads_a_piece_of_a_large_picture() {
         }
         let sink = bench.device.sink();
         assert_eq!(sink.record().shown, 2);
-        let last = sink.last.clone();
+        let last = bench.device.last();
         assert!(last.is_none_or(|frame| frame.bytes() == picture().bytes()));
     }
 }
@@ -58,6 +58,6 @@ fn stream_end_hides_unfinished_picture() {
     bench.start();
     let ticks = (0..picture().bytes().len()).step_by(PIECE);
     assert_eq!(ticks.map(|_| bench.tick(START)).sum::<usize>(), 1);
-    let last = bench.device.sink().last.clone();
+    let last = bench.device.last();
     assert!(last.is_some_and(|frame| frame.bytes() == picture().bytes()));
 }
