@@ -17,7 +17,7 @@ pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub(crate) use formats::same;
 use formats::unknown_format;
 pub use guess::did_you_mean;
-pub use identity::{DeviceIdentity, UsbId, UsbNames};
+pub use identity::{DeviceIdentity, UsbId};
 pub use options::{DeviceOption, Group, OPTIONS};
 pub use parse::with_option;
 use parse::{

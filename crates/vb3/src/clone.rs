@@ -61,8 +61,9 @@ fn usb(device: &Path, wants_serial: bool) -> Option<Usb> {
         let text = read_to_string(format!("{device}/{file}")).ok()?;
         Some(text.trim_end_matches('\n').to_owned())
     };
+    let id = format!("{}:{}", read("idVendor")?, read("idProduct")?);
     Some(Usb {
-        id: format!("{}:{}", read("idVendor")?, read("idProduct")?),
+        id: id.try_into().ok()?,
         revision: read("bcdDevice"),
         manufacturer: read("manufacturer"),
         product: read("product"),

@@ -31,8 +31,8 @@ impl Location {
             return Self::Virtual(format!("platform:v4l2loopback-{number:03}"));
         }
         let name = format!("vb3-{number:03}");
-        match (spec.usb_id(), spec.graph()) {
-            (Some(id), _) => Self::Usb(Webcam::new(id, spec.usb_names(), number, name)),
+        match (spec.usb_device(), spec.graph()) {
+            (Some(usb), _) => Self::Usb(Webcam::new(usb, number, name)),
             (None, Some((graph, _))) => Self::Platform(Platform {
                 name: graph.topology().device.to_owned(),
                 bus_info: graph.topology().bus_info.to_owned(),

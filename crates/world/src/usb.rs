@@ -10,7 +10,8 @@ mod descriptors;
 use crate::program::{Ioctl, long, word};
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
-use vb3_devices::spec::{UsbId, UsbNames};
+use vb3_devices::description::Usb;
+use vb3_devices::spec::UsbId;
 use vb3_host::{BusDevice, Errno};
 
 /// Number of ports of a bus.
@@ -103,8 +104,7 @@ const STREAMING: u8 = 1;
 /// A webcam at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Webcam {
-    id: UsbId,
-    names: UsbNames,
+    usb: Usb,
     controller: u32,
     port: u32,
     serial: String,
@@ -125,11 +125,10 @@ fn owned<const N: usize>(files: [(&'static str, &str); N]) -> [(&'static str, St
 
 impl Webcam {
     /// Returns the webcam of a video node.
-    pub(super) fn new(id: UsbId, names: UsbNames, number: u32, serial: String) -> Self {
-        let serial = names.serial.clone().unwrap_or(serial);
+    pub(super) fn new(usb: Usb, number: u32, serial: String) -> Self {
+        let serial = usb.serial.clone().unwrap_or(serial);
         Self {
-            id,
-            names,
+            usb,
             controller: number / PORTS,
             port: number % PORTS + 1,
             serial,
@@ -188,12 +187,12 @@ impl Webcam {
 
     /// Returns udev's name of the maker: the vendor's number if the webcam has no name of the maker.
     fn maker(&self) -> String {
-        let vendor = || format!("{:04x}", self.id.vendor);
-        self.names.manufacturer.clone().unwrap_or_else(vendor)
+        let vendor = || format!("{:04x}", self.usb.id.vendor);
+        self.usb.manufacturer.clone().unwrap_or_else(vendor)
     }
 
     fn product<'a>(&'a self, card: &'a str) -> &'a str {
-        self.names.product.as_deref().unwrap_or(card)
+        self.usb.product.as_deref().unwrap_or(card)
     }
 
     /// Returns the serial number, and the number of `bcdDevice`.
@@ -203,7 +202,7 @@ impl Webcam {
     }
 
     fn revision(&self) -> &str {
-        &self.names.revision
+        self.usb.revision.as_deref().unwrap_or(REVISION)
     }
 
     /// Returns ID_SERIAL: maker, model and serial number.
@@ -218,12 +217,12 @@ impl Webcam {
         let names = [
             ("MODEL", plain(model)),
             ("MODEL_ENC", encoded(model)),
-            ("MODEL_ID", format!("{:04x}", self.id.product)),
+            ("MODEL_ID", format!("{:04x}", self.usb.id.product)),
             ("SERIAL", self.full_serial(card)),
             ("SERIAL_SHORT", plain(&self.serial)),
             ("VENDOR", plain(&maker)),
             ("VENDOR_ENC", encoded(&maker)),
-            ("VENDOR_ID", format!("{:04x}", self.id.vendor)),
+            ("VENDOR_ID", format!("{:04x}", self.usb.id.vendor)),
             ("REVISION", self.revision().to_owned()),
             ("TYPE", "video".to_owned()),
         ];
@@ -286,11 +285,11 @@ impl Webcam {
 
     /// Returns the binary files of the hub and the device: descriptors in sysfs and files below /dev.
     pub(super) fn binary_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let named = self.names.manufacturer.is_some().into();
+        let named = self.usb.manufacturer.is_some().into();
         let (hub, webcam) = (descriptors::hub(), descriptors::webcam());
         let hub = descriptors::device(HUB, REVISION, HUB_CLASS, [3, 2, 1], &hub);
         let strings = [named, 2, 3];
-        let webcam = descriptors::device(self.id, self.revision(), CLASS, strings, &webcam);
+        let webcam = descriptors::device(self.usb.id, self.revision(), CLASS, strings, &webcam);
         let devices = self.devices();
         let devices = devices.iter().filter(|device| device.bus == "usb");
         let all = devices.zip([(1, hub), (self.devnum(), webcam)]);
@@ -347,7 +346,7 @@ impl Webcam {
     }
 
     fn device_files(&self, card: &str) -> Vec<(&'static str, String)> {
-        let own = (self.id, self.revision());
+        let own = (self.usb.id, self.revision());
         let mut files = self.usb_files(own, self.devnum(), CLASS);
         files.extend(owned([
             ("product", self.product(card)),
@@ -359,7 +358,7 @@ impl Webcam {
             ("maxchild", "0"),
         ]));
         files.push(("devpath", self.port.to_string()));
-        let manufacturer = self.names.manufacturer.clone();
+        let manufacturer = self.usb.manufacturer.clone();
         files.extend(manufacturer.map(|name| ("manufacturer", name)));
         files
     }
@@ -405,7 +404,7 @@ impl Webcam {
     }
 
     fn interface_files(&self, number: u8) -> Vec<(&'static str, String)> {
-        let UsbId { vendor, product } = self.id;
+        let UsbId { vendor, product } = self.usb.id;
         let revision = self.revision();
         let short = revision.trim_start_matches('0');
         // In its default setting, the streaming interface has no endpoint.
@@ -461,8 +460,14 @@ mod tests {
     };
 
     fn webcam(number: u32) -> Webcam {
-        let names = UsbNames::default();
-        Webcam::new(ID, names, number, format!("vb3-{number:03}"))
+        let usb = Usb {
+            id: ID,
+            revision: None,
+            manufacturer: Some("videobuf3".to_owned()),
+            product: None,
+            serial: None,
+        };
+        Webcam::new(usb, number, format!("vb3-{number:03}"))
     }
 
     #[test]

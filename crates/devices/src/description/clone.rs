@@ -4,9 +4,8 @@ use super::check::controls::MAX_ITEMS;
 use super::check::{INTERVALS_NS, MAX_FRAMES, MAX_LOST};
 use super::file::{
     ActiveIf, Code, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag, FormatTable, Hex,
-    InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord, VERSION,
+    InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, Usb, VERSION,
 };
-use crate::spec::UsbId;
 use std::fmt::Write as _;
 use toml::Spanned;
 use vb3_v4l2::client::{Client, ControlRange, OneOrRange};
@@ -27,21 +26,6 @@ const MASTERS: &[(u32, u32, i64)] = &[
     (cid::EXPOSURE_ABSOLUTE, cid::EXPOSURE_AUTO, 1),
     (cid::FOCUS_ABSOLUTE, cid::FOCUS_AUTO, 0),
 ];
-
-/// The contents of a USB device's files in sysfs.
-#[derive(Clone, Debug, Default)]
-pub struct Usb {
-    /// `idVendor:idProduct`.
-    pub id: String,
-    /// `bcdDevice`.
-    pub revision: Option<String>,
-    /// `manufacturer`.
-    pub manufacturer: Option<String>,
-    /// `product`.
-    pub product: Option<String>,
-    /// `serial`, if the user wants the description to have it.
-    pub serial: Option<String>,
-}
 
 fn plain<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
@@ -96,7 +80,7 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
             other_capabilities: Some(other).filter(|caps| *caps != 0).map(Hex),
             read: able.device_caps & sys::V4L2_CAP_READWRITE != 0,
         }),
-        usb: usb.and_then(usb_table).map(plain),
+        usb: usb.map(|usb| plain(printable_usb(usb))),
         mode: code_of(now.fourcc).zip(interval).map(|(format, interval)| {
             plain(ModeTable {
                 format,
@@ -178,15 +162,12 @@ fn formats(
     Ok(formats)
 }
 
-fn usb_table(usb: Usb) -> Option<UsbTable> {
-    let text = |text: Option<String>| text.map(|text| printable(&text));
-    Some(UsbTable {
-        id: UsbWord(UsbId::parse(&usb.id)?),
-        revision: text(usb.revision),
-        manufacturer: text(usb.manufacturer),
-        product: text(usb.product),
-        serial: text(usb.serial),
-    })
+fn printable_usb(mut usb: Usb) -> Usb {
+    let names = [&mut usb.manufacturer, &mut usb.product, &mut usb.serial];
+    for text in names.into_iter().chain([&mut usb.revision]).flatten() {
+        *text = printable(text);
+    }
+    usb
 }
 
 /// Describes a size, and the colours of the pixel format if they are not known yet.

@@ -1,5 +1,6 @@
 //! The file format of a description: TOML, parsed by serde.
 
+use crate::spec::UsbId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use toml::Spanned;
@@ -17,7 +18,7 @@ pub struct File {
     /// Where the facts come from, for people who read the file.
     pub(crate) source: Option<String>,
     pub(crate) device: Spanned<DeviceTable>,
-    pub(crate) usb: Option<Spanned<UsbTable>>,
+    pub(crate) usb: Option<Spanned<Usb>>,
     pub(crate) mode: Option<Spanned<ModeTable>>,
     pub(crate) stream: Option<Spanned<StreamTable>>,
     #[serde(default, rename = "input", skip_serializing_if = "Vec::is_empty")]
@@ -43,17 +44,20 @@ pub(crate) struct DeviceTable {
     pub(crate) read: bool,
 }
 
-/// The device's identity on USB.
+/// A device's identity on USB: the contents of its files in sysfs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct UsbTable {
-    /// `idVendor` and `idProduct`, `VVVV:PPPP`.
-    pub(crate) id: UsbWord,
-    /// `bcdDevice`.
-    pub(crate) revision: Option<String>,
-    pub(crate) manufacturer: Option<String>,
-    pub(crate) product: Option<String>,
-    pub(crate) serial: Option<String>,
+pub struct Usb {
+    /// `idVendor` and `idProduct`.
+    pub id: UsbId,
+    /// `bcdDevice`; if `None`, 0100 is used.
+    pub revision: Option<String>,
+    /// `manufacturer`; if `None`, the device lacks this string.
+    pub manufacturer: Option<String>,
+    /// `product`; if `None`, the card's name is used.
+    pub product: Option<String>,
+    /// `serial`; if `None`, the serial number is made from the node.
+    pub serial: Option<String>,
 }
 
 /// The initial format and rate.
@@ -326,11 +330,4 @@ word!(
         u32::from_str_radix(digits, 16).ok()
     },
     |id, f| write!(f, "{id:#010x}")
-);
-
-word!(
-    UsbWord(crate::spec::UsbId),
-    "\"046d:0825\"",
-    crate::spec::UsbId::parse,
-    |id, f| write!(f, "{id}")
 );

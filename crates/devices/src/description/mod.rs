@@ -11,10 +11,10 @@ mod rhythm;
 use crate::mode::uvc_size;
 use crate::place::UVC;
 pub use check::DescriptionError;
-pub use clone::{Usb, describe, measure, print};
-pub use file::File;
+pub use clone::{describe, measure, print};
 use file::StreamTable;
 pub(crate) use file::pair;
+pub use file::{File, Usb};
 pub(crate) use rhythm::{Rhythm, pad};
 pub use vb3_v4l2::{Errno, client::Client};
 

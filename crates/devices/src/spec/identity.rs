@@ -4,7 +4,10 @@
 
 use super::parse::parse_hex;
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
+use crate::description::Usb;
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use toml::Spanned;
 
 /// Options that `like=` excludes, since the description has their values.
 const DESCRIBED: &[&str] = &[
@@ -24,36 +27,13 @@ pub enum DeviceIdentity {
 }
 
 /// The vendor and product ids by which programs recognise a USB device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct UsbId {
     /// `idVendor`.
     pub vendor: u16,
     /// `idProduct`.
     pub product: u16,
-}
-
-/// Strings of a USB device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsbNames {
-    /// `manufacturer`; if `None`, the device lacks this string.
-    pub manufacturer: Option<String>,
-    /// `product`; if `None`, the card's name is used.
-    pub product: Option<String>,
-    /// `bcdDevice`.
-    pub revision: String,
-    /// `serial`; if `None`, the serial number is made from the node.
-    pub serial: Option<String>,
-}
-
-impl Default for UsbNames {
-    fn default() -> Self {
-        Self {
-            manufacturer: Some("videobuf3".to_owned()),
-            product: None,
-            revision: "0100".to_owned(),
-            serial: None,
-        }
-    }
 }
 
 impl UsbId {
@@ -80,6 +60,20 @@ impl UsbId {
 impl fmt::Display for UsbId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:04x}", self.vendor, self.product)
+    }
+}
+
+impl TryFrom<String> for UsbId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} must look like \"046d:0825\""))
+    }
+}
+
+impl From<UsbId> for String {
+    fn from(id: UsbId) -> Self {
+        id.to_string()
     }
 }
 
@@ -133,24 +127,26 @@ impl DeviceSpec {
             .usb
             .as_ref()
             .filter(|_| is_webcam)
-            .map(|usb| usb.get_ref().id.0);
+            .map(|usb| usb.get_ref().id);
         self.name.get_or_insert_with(|| device.card.clone());
         self.bus_info.clone_from(&device.bus_info);
         Ok(())
     }
 
-    /// Returns the strings of a USB webcam, from its description if it has one.
+    /// Returns a USB webcam's identity, from its description if it has one; `None` for other devices.
     #[must_use]
-    pub fn usb_names(&self) -> UsbNames {
-        let usb = self.like.as_ref().and_then(|like| like.file.usb.clone());
-        usb.map_or_else(UsbNames::default, |usb| {
-            let usb = usb.into_inner();
-            UsbNames {
-                manufacturer: usb.manufacturer,
-                product: usb.product,
-                revision: usb.revision.unwrap_or_else(|| UsbNames::default().revision),
-                serial: usb.serial,
-            }
-        })
+    pub fn usb_device(&self) -> Option<Usb> {
+        let id = self.usb_id()?;
+        let described = self.like.as_ref().and_then(|like| like.file.usb.clone());
+        Some(described.map_or_else(
+            || Usb {
+                id,
+                revision: None,
+                manufacturer: Some("videobuf3".to_owned()),
+                product: None,
+                serial: None,
+            },
+            Spanned::into_inner,
+        ))
     }
 }

@@ -4,7 +4,7 @@ pub(super) mod controls;
 mod formats;
 
 use super::Description;
-use super::file::{File, StreamTable, UsbTable, VERSION};
+use super::file::{File, StreamTable, Usb, VERSION};
 use controls::controls;
 use formats::formats;
 use serde::Deserialize;
@@ -147,7 +147,7 @@ fn identity(source: &Source<'_>, file: &File) -> Result<()> {
     source.expect(at, are_inputs, message)
 }
 
-fn check_usb(source: &Source<'_>, table: &Spanned<UsbTable>) -> Result<()> {
+fn check_usb(source: &Source<'_>, table: &Spanned<Usb>) -> Result<()> {
     let (at, usb) = (table.span().start, table.get_ref());
     let texts = [&usb.manufacturer, &usb.product, &usb.serial];
     // A USB device's strings have at most 126 characters.

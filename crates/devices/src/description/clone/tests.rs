@@ -346,10 +346,11 @@ fn a_clone_of_a_described_camera_is_the_same() {
     let path = dir.path().join("camera.toml");
     std::fs::write(&path, CAMERA).unwrap();
     let usb = Usb {
-        id: "046d:0825".to_owned(),
+        id: "046d:0825".to_owned().try_into().unwrap(),
         revision: Some("0012".to_owned()),
+        manufacturer: None,
         product: Some("A\tcamera".to_owned()),
-        ..Usb::default()
+        serial: None,
     };
     let file = clone_of(path.to_str().unwrap(), Some(usb));
     assert_eq!(print(&file, "/dev/video0"), CAMERA);
