@@ -8,24 +8,6 @@ use std::ops::Range;
 use vb3_picture::{Background, Frame, Pattern, Picture, Size, mosaic};
 use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
 
-/// A scaler's settings: the part of its input that it uses, and the size of its output.
-struct Scaling {
-    crop: Rect,
-    width: u32,
-    height: u32,
-}
-
-impl Scaling {
-    /// Returns the input pixel that an output pixel shows.
-    const fn source(&self, x: u32, y: u32) -> (u32, u32) {
-        // No product overflows: a crop rectangle lies within its bounds, and all sizes are below 2^13.
-        (
-            x * self.crop.width / self.width + self.crop.left.unsigned_abs(),
-            y * self.crop.height / self.height + self.crop.top.unsigned_abs(),
-        )
-    }
-}
-
 /// The entities from a sensor to a video node, with their formats at the start of the stream.
 pub(super) struct Chain {
     sensor: usize,
@@ -34,7 +16,8 @@ pub(super) struct Chain {
     mosaic: Option<&'static PixelFormat>,
     /// The entity that turns a mosaic into RGB.
     debayer: Option<usize>,
-    scaling: Option<Scaling>,
+    /// The part of its input that a scaler uses, and the width and height of its output.
+    scaling: Option<(Rect, u32, u32)>,
     output: &'static PixelFormat,
     width: u32,
     pattern: Pattern,
@@ -70,11 +53,8 @@ impl Chain {
             match graph.entity(entity)?.function {
                 sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_ENC_CONV => chain.debayer = Some(entity),
                 sys::MEDIA_ENT_F_PROC_VIDEO_SCALER => {
-                    chain.scaling = Some(Scaling {
-                        crop: pads.crop,
-                        width: output.width.max(1),
-                        height: output.height.max(1),
-                    });
+                    let (width, height) = (output.width.max(1), output.height.max(1));
+                    chain.scaling = Some((pads.crop, width, height));
                 }
                 _ => {}
             }
@@ -84,10 +64,14 @@ impl Chain {
 
     /// Returns the sensor's pixel that a pixel of the video node shows.
     const fn source(&self, x: u32, y: u32) -> (u32, u32) {
-        match &self.scaling {
-            Some(scaling) => scaling.source(x, y),
-            None => (x, y),
-        }
+        let Some((crop, width, height)) = self.scaling else {
+            return (x, y);
+        };
+        // No product overflows: a crop rectangle lies within its bounds, and all sizes are below 2^13.
+        (
+            x * crop.width / width + crop.left.unsigned_abs(),
+            y * crop.height / height + crop.top.unsigned_abs(),
+        )
     }
 
     fn seen(&self) -> &Frame {
