@@ -3,8 +3,8 @@
 use super::check::controls::MAX_ITEMS;
 use super::check::{INTERVALS_NS, MAX_FRAMES, MAX_LOST};
 use super::file::{
-    ActiveIf, Code, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag, FormatTable, Hex,
-    InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, Usb, VERSION,
+    ActiveIf, Code, Colors, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag, FormatTable,
+    Hex, InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, Usb, VERSION,
 };
 use std::fmt::Write as _;
 use toml::Spanned;
@@ -197,7 +197,7 @@ fn size_table(
     };
     wanted.planes = Default::default();
     if let Ok(format) = client.try_format(&wanted) {
-        table.colors.get_or_insert(format.color.into());
+        table.colors.get_or_insert(Colors(format.color));
         let own = pixfmt::lookup(fourcc).and_then(|pixel| smallest(pixel, (width, height)));
         let layout = format.layouts().first().copied().unwrap_or_default();
         let is_range = entry.range.is_some();

@@ -92,36 +92,20 @@ pub(crate) struct FormatTable {
 }
 
 /// Numbers of `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Colors {
-    space: u32,
-    transfer: u32,
-    encoding: u32,
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Colorimetry", deny_unknown_fields)]
+struct ColorsTable {
+    #[serde(rename = "space")]
+    colorspace: u32,
+    #[serde(rename = "transfer")]
+    xfer_func: u32,
+    #[serde(rename = "encoding")]
+    ycbcr_enc: u32,
     quantization: u32,
 }
 
-impl From<Colorimetry> for Colors {
-    fn from(color: Colorimetry) -> Self {
-        Self {
-            space: color.colorspace,
-            transfer: color.xfer_func,
-            encoding: color.ycbcr_enc,
-            quantization: color.quantization,
-        }
-    }
-}
-
-impl From<Colors> for Colorimetry {
-    fn from(colors: Colors) -> Self {
-        Self {
-            colorspace: colors.space,
-            xfer_func: colors.transfer,
-            ycbcr_enc: colors.encoding,
-            quantization: colors.quantization,
-        }
-    }
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Colors(#[serde(with = "ColorsTable")] pub(crate) Colorimetry);
 
 /// A size, or a range of sizes, with its intervals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

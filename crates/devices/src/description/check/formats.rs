@@ -102,7 +102,7 @@ fn sizes(
     }
     Ok((!rows.is_empty()).then(|| Offered {
         pixel,
-        color: (format.colors).map_or_else(|| captured(pixel), Into::into),
+        color: (format.colors).map_or_else(|| captured(pixel), |colors| colors.0),
         sizes: range.unwrap_or_else(|| FrameSizes::Discrete(Vec::leak(sizes))),
         rows,
     }))
