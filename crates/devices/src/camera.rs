@@ -395,9 +395,6 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
-        if self.has_begun() {
-            return Some(0);
-        }
         if !has_signal(stream) {
             return None;
         }

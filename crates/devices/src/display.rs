@@ -222,9 +222,6 @@ impl<C> Engine<C> for Screen<C> {
     }
 
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
-        if self.reading.is_some() {
-            return Some(0);
-        }
         if stream.tokens.is_empty() || self.held {
             return None;
         }

@@ -126,7 +126,8 @@ pub(crate) trait Engine<C> {
     /// Moves the stream's next picture if it is due. Returns whether to call this again in the same tick.
     fn step(&mut self, tick: &mut Tick<'_, Self::Formats, C>) -> bool;
 
-    /// Returns when [`step`](Self::step) has work next, in nanoseconds of the host's clock.
+    /// Returns when [`step`](Self::step) has work next, in nanoseconds of the host's clock. Called unless
+    /// [`has_begun`](Self::has_begun) returns true.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
     /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, streaming or not.
@@ -611,7 +612,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn next_tick(&self) -> Option<u64> {
-        if self.engine.has_event(&self.stream.formats) {
+        if self.engine.has_event(&self.stream.formats) || self.has_begun() {
             return Some(0);
         }
         let is_on = self.stream.is_on;

@@ -387,10 +387,7 @@ impl<C> Engine<C> for Entity<C> {
     }
 
     fn next_step(&self, stream: &Stream<Video, C>) -> Option<u64> {
-        match self.work {
-            Some(_) => Some(0),
-            None => (!stream.tokens.is_empty()).then(|| stream.due_ns.unwrap_or(0)),
-        }
+        (!stream.tokens.is_empty()).then(|| stream.due_ns.unwrap_or(0))
     }
 
     fn has_begun(&self) -> bool {

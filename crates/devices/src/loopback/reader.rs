@@ -405,9 +405,6 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     }
 
     fn next_step(&self, stream: &Stream<ReaderFormats, C>) -> Option<u64> {
-        if self.has_begun() {
-            return Some(0);
-        }
         let has_buffer = !stream.tokens.is_empty();
         let shared = stream.formats.link.lock();
         let takes_frames = has_buffer && shared.outdated(stream.formats.id).is_none();
