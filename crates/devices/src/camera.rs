@@ -23,7 +23,7 @@ use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;
 use vb3_picture::Size;
-use vb3_queue::DriverError;
+use vb3_queue::{DriverError, forward};
 use vb3_v4l2::{
     ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, WakeFd,
     pixfmt,
@@ -448,16 +448,10 @@ impl<C> Engine<C> for Player<C> {
         self.controls.is_webcam
     }
 
-    fn controls(&self) -> Vec<ControlSpec> {
-        self.controls.declare()
-    }
-
-    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
-        self.controls.set(id, value)
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        self.controls.volatile(id)
+    forward! { self.controls =>
+        fn controls(&self) -> Vec<ControlSpec>;
+        fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError>;
+        fn volatile_control(&self, id: u32) -> Option<ControlValue>;
     }
 }
 

@@ -81,10 +81,10 @@ impl Controls {
             frames: 0,
             like: spec.like.clone(),
         };
-        for control in controls.declare() {
+        for control in controls.controls() {
             if let Some(value) = control.initial {
                 // An error only means that the value does not change the picture.
-                let _ = controls.set(control.id, value);
+                let _ = controls.set_control(control.id, value);
             }
         }
         controls
@@ -154,7 +154,7 @@ impl Controls {
         self.frames = self.frames.saturating_add(count);
     }
 
-    pub(super) fn declare(&self) -> Vec<ControlSpec> {
+    pub(super) fn controls(&self) -> Vec<ControlSpec> {
         if let Some(like) = &self.like {
             return like.controls.clone();
         }
@@ -192,8 +192,8 @@ impl Controls {
 
     /// Applies a control's value to the picture. The control's range is mapped to the range of the picture's
     /// own setting, with the control's default as the neutral value.
-    pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
-        let mut all = self.declare().into_iter();
+    pub(super) fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        let mut all = self.controls().into_iter();
         let control = all.find(|control| control.id == id).ok_or(EINVAL)?;
         let scaled = |low: i64, neutral: i64, high: i64| match control.kind {
             ControlKind::Integer {
@@ -237,7 +237,7 @@ impl Controls {
         Ok(())
     }
 
-    pub(super) fn volatile(&self, id: u32) -> Option<ControlValue> {
+    pub(super) fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let is_own = id == FRAMES && self.like.is_none();
         is_own.then(|| counted(self.frames))
     }

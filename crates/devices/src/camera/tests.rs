@@ -543,7 +543,7 @@ fn test_patterns_replace_the_clip_until_disabled() {
     let spec = "camera".parse().expect("a SPEC");
     let shown = |has_clip, pattern, is_playing| {
         let mut controls = controls::Controls::new(has_clip, &spec);
-        let set = controls.set(cid::TEST_PATTERN, pattern);
+        let set = controls.set_control(cid::TEST_PATTERN, pattern);
         assert_eq!(set, Ok(()));
         controls.background(is_playing)
     };

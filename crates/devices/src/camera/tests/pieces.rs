@@ -71,7 +71,7 @@ fn controls_are_for_the_next_frame() {
         .device
         .engine
         .controls
-        .set(vb3_v4l2::cid::HFLIP, 1)
+        .set_control(vb3_v4l2::cid::HFLIP, 1)
         .expect("a control");
     assert_eq!(rest(&mut bench, START), 1);
     assert!(*bench.plane(0, 0) == picture(0).bytes(), "one picture");
