@@ -10,7 +10,6 @@ mod rhythm;
 
 use crate::mode::uvc_size;
 use crate::place::UVC;
-pub use check::DescriptionError;
 pub use clone::{describe, measure, print};
 use file::StreamTable;
 pub(crate) use file::pair;
@@ -98,14 +97,6 @@ impl Description {
         }
         parsed.path = path;
         Ok(Arc::new(parsed))
-    }
-
-    /// Parses and checks a description.
-    ///
-    /// # Errors
-    /// Fails with a message that names the line and the allowed values.
-    pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
-        check::parse(text).map(Arc::new)
     }
 
     /// Returns the camera's name.

@@ -1,7 +1,7 @@
 //! Tests descriptions without real devices.
 
 use super::rhythm::{Rhythm, pad};
-use super::{Description, SHIPPED};
+use super::{Description, SHIPPED, check};
 use crate::mode::nearest_interval;
 use crate::spec::DeviceSpec;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ items = ["50 Hz", "60 Hz"]
 "#;
 
 fn parsed(text: &str) -> Arc<Description> {
-    Description::parse(text).unwrap_or_else(|e| panic!("{e}"))
+    Arc::new(check::parse(text).unwrap_or_else(|e| panic!("{e}")))
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn errors_name_the_line_and_what_is_allowed() {
     ];
     for (from, to, line, said) in rows {
         assert!(TEXT.contains(from), "{from}");
-        let e = Description::parse(&TEXT.replacen(from, to, 1)).expect_err(to);
+        let e = check::parse(&TEXT.replacen(from, to, 1)).expect_err(to);
         let e = e.to_string();
         assert!(
             e.starts_with(&format!("{line}: ")) && e.contains(said),
@@ -220,7 +220,7 @@ fn limits_of_a_stream_can_be_reached_but_not_passed() {
         parsed(&with_stream(intervals, sizes));
     }
     for (intervals, sizes) in [(0, 0), (1201, 0), (1200, 1202), (1200, 1203)] {
-        let e = Description::parse(&with_stream(intervals, sizes)).expect_err("a limit");
+        let e = check::parse(&with_stream(intervals, sizes)).expect_err("a limit");
         assert!(e.to_string().contains("1 to 1200 frames"), "{e}");
     }
     for (from, to, most) in [
@@ -233,10 +233,7 @@ fn limits_of_a_stream_can_be_reached_but_not_passed() {
             "interval = \"60/1\"",
         ),
     ] {
-        assert!(
-            Description::parse(&TEXT.replacen(from, to, 1)).is_err(),
-            "{to}"
-        );
+        assert!(check::parse(&TEXT.replacen(from, to, 1)).is_err(), "{to}");
         parsed(&TEXT.replacen(from, most, 1));
     }
 }

@@ -27,7 +27,7 @@ pub(super) const MAX_LOST: u32 = 1000;
 /// An error in a description: `LINE: MESSAGE`, for use after a file's name and a colon.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{line}: {message}")]
-pub struct DescriptionError {
+pub(super) struct DescriptionError {
     line: usize,
     message: String,
 }
