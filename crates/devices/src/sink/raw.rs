@@ -95,8 +95,8 @@ impl Recorder for Recording {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         let first = self.shape.as_ref().filter(|_| self.len == 0);
-        let made = y4m::append(&mut out, first, frame);
-        let written = made.and_then(|()| self.append(&out));
+        y4m::append(&mut out, first, frame);
+        let written = self.append(&out);
         self.out = out;
         written
     }

@@ -1,7 +1,6 @@
 //! YUV4MPEG2: a line of text, then planar Y, U, V. The samples are only reordered, so the recording is exact.
 
 use super::Shape;
-use crate::Failure;
 use vb3_picture::{Frame, Quantization, places};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
@@ -60,18 +59,10 @@ fn pick(out: &mut Vec<u8>, frame: &Frame, sample: Sample) {
 }
 
 /// Appends a picture in the file's layout, after the file's first line if `first` has the picture's shape.
-pub(super) fn append(
-    out: &mut Vec<u8>,
-    first: Option<&Shape>,
-    frame: &Frame,
-) -> Result<(), Failure> {
-    if chroma(frame.format()).is_none() {
-        return Err(Failure::new(format!("y4m holds no {}", frame.format())));
-    }
+pub(super) fn append(out: &mut Vec<u8>, first: Option<&Shape>, frame: &Frame) {
     out.extend(first.map(header).unwrap_or_default().into_bytes());
     out.extend_from_slice(b"FRAME\n");
     for sample in [Sample::Y, Sample::U, Sample::V] {
         pick(out, frame, sample);
     }
-    Ok(())
 }
