@@ -66,7 +66,6 @@ impl Error {
         }
     }
 
-    /// Returns a function that makes the error of a failed system call.
     pub(crate) const fn of(call: &'static str) -> impl Fn(Errno) -> Self {
         move |Errno(errno)| Self::System { call, errno }
     }

@@ -23,7 +23,8 @@
 //!   [`Caller::install_file`](vb3_host::Caller::install_file).
 //!
 //! # Limits
-//! * The program has `no_new_privs`: set-user-ID programs (sudo) gain no privileges.
+//! `docs/limits.md` in the repository has the limits that users meet first. Others are:
+//!
 //! * A device's descriptor is not the lowest free number, and neither is a copy by dup. For a copy, a free
 //!   standard descriptor (0 to 2) is used first.
 //! * mmap of a device needs a free descriptor number for a moment. Without one it fails with EMFILE.
@@ -44,18 +45,10 @@
 //!   it is in another set, the other set reports it until its last device is closed. From 64 sets on, the
 //!   supervisor searches for such sets and drops them.
 //! * A poll of a device and an epoll set does not see a signalfd in that set, and takes its event from the set.
-//! * A signal whose handler lacks SA_RESTART may arrive in the microseconds before the supervisor
-//!   receives a reported call. Any reported call can then end with EINTR.
-//! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its
-//!   own seccomp listener gets EBUSY.
-//! * Record locks of two opens of a node conflict only if both descriptors have reserved numbers.
 //! * Below /usr, /lib, /lib64, /etc, /bin, /sbin and /opt, a link to a node must have the node's name. Other
 //!   names there are left to the kernel (ENOENT), so that programs start fast.
-//! * chmod, chown and utimensat of a node change nothing: they succeed for root, and fail with EPERM for
-//!   others. inotify reports no events of a node. A node made with mknod opens no device (ENXIO).
-//! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping
-//!   with mremap; the part past the buffer's end has no memory. For real dma-bufs, the kernel refuses
-//!   both. Seals cannot prevent this: the seal against punching also forbids mapping.
+//! * Seals cannot prevent that a program punches holes in a dma-buf's mapping or extends it: the seal against
+//!   punching also forbids mapping. The part past the buffer's end has no memory.
 //! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
 //!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
 //!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
@@ -70,19 +63,14 @@
 //!   them, all programs wait for 40 ms.
 //! * The kernel holds an epoll set's lock while it writes events to a page that the program serves. If a
 //!   device in this set changes then, answers to other programs may be 200 ms late, once.
-//! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why. A signal that
-//!   only the mask of a ppoll or pselect6 admits does not end the call. At a signal to the process, the tracer may
-//!   also see a SIGURG or SIGWINCH from `vb3`, which does nothing. If ptrace is refused, or the program handles
-//!   both, such a signal ends a thread's wait with EINTR, despite SA_RESTART.
+//! * Under strace or a debugger, a signal that only the mask of a ppoll or pselect6 admits does not end the call.
+//!   At a signal to the process, the tracer may also see a SIGURG or SIGWINCH from `vb3`, which does nothing. If
+//!   ptrace is refused, or the program handles both, such a signal ends a thread's wait with EINTR, despite
+//!   SA_RESTART.
 //! * A signal that is sent to all processes (by a service manager, or kill -1) reaches programs twice. So does one
 //!   to the process group, if the program has one thread and made few calls.
-//! * If the supervisor is killed, every process that has made a reported call is killed, too. Other
-//!   processes of the run continue, and their reported calls fail with ENOSYS.
-//! * This is no security boundary: arguments are copied once and then checked, but a malicious
-//!   program can reach the kernel in other ways.
-//! * If pidfd_getfd is refused (containers by default), each epoll_ctl, and each poll of a device
-//!   together with sockets or other events, stops the calling thread for some tenths of a
-//!   millisecond. If a device is closed while another thread polls it, that poll ends.
+//! * If pidfd_getfd is refused (containers by default), and a device is closed while another thread polls it,
+//!   that poll ends.
 //!
 //! Runs on Linux 5.19 and newer on x86-64 and arm64 (`arch`). Calls are slow before 6.6, and no program
 //! starts before 5.19. [`probe`] finds out which features are missing.

@@ -229,7 +229,6 @@ impl fmt::Display for Note {
     }
 }
 
-/// Returns the name of a system call that may block.
 fn name_of(nr: i64) -> std::borrow::Cow<'static, str> {
     let names = [
         (libc::SYS_ioctl, "ioctl"),

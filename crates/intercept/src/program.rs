@@ -83,7 +83,6 @@ pub struct ExitReport {
 }
 
 impl ExitReport {
-    /// Returns the report for an exit status or the signal that ended the program.
     pub(crate) fn of(status: Option<i32>, signal: Option<i32>) -> Option<Self> {
         let status = status.or(signal.map(|signal| 128 + signal))?;
         Some(Self { status, signal })

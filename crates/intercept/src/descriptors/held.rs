@@ -162,7 +162,6 @@ impl Held {
         all
     }
 
-    /// Returns the number of descriptions that programs hold.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.inodes.values().map(|inode| inode.given.len()).sum()
@@ -330,7 +329,6 @@ impl Held {
         self.wants_locks
     }
 
-    /// Accepts the current list of all locks for the next check.
     pub(crate) fn take_locks(&mut self, locks: LockTable) {
         self.locks = Some(locks);
     }

@@ -40,7 +40,6 @@ pub(crate) struct LockCall {
 /// The lock that a call sets or releases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
-    /// A flock of the whole file.
     Whole(FlockOperation),
     /// A lock of a range. Its owner is the descriptor table of `task`, or the file if `task` is `None`.
     Record {
@@ -82,7 +81,6 @@ impl Drop for Holder {
     }
 }
 
-/// The owner of a conflicting lock.
 type Blocker<'a> = (&'a Owner, &'a Holder);
 
 #[derive(Debug)]

@@ -66,7 +66,6 @@ pub(super) fn range(kind: libc::c_int, first: i64, len: i64) -> libc::flock {
     }
 }
 
-/// Locks a byte through a description with these open flags.
 pub(super) fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
     let kind = if writable {

@@ -55,7 +55,6 @@ pub(crate) enum Watched {
 }
 
 impl Watched {
-    /// Returns the file if it can be a member of an epoll set.
     pub(crate) const fn of(target: Target) -> Option<Self> {
         match target {
             Target::Device(file) => Some(Self::Device(file)),
@@ -70,7 +69,6 @@ impl Watched {
 pub(crate) enum Known {
     /// No entry. Ask the kernel; the table may keep its answer.
     Nothing,
-    /// The number refers to this file.
     Names(FdIdentity),
     /// No entry. Ask the kernel; the table must not keep its answer.
     Ask,
@@ -195,7 +193,6 @@ impl Table {
         device.or_else(|| self.references.get(&inode).copied().map(Target::Node))
     }
 
-    /// Returns the index of the node that a file was opened on.
     pub(crate) fn node_of(&self, file: FileId) -> Option<usize> {
         self.files.get(&file)?.node
     }

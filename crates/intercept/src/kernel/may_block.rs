@@ -52,7 +52,6 @@ use crate::kernel::reaper::Reaper;
 use crate::kernel::{Locked, lock, raw};
 
 thread_local! {
-    /// Whether the thread's token was taken and not returned.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 

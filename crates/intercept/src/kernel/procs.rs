@@ -44,7 +44,6 @@ pub(crate) struct Thread {
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub(crate) id: FdIdentity,
-    /// The file's type and permissions.
     pub(crate) mode: libc::mode_t,
     /// A duplicate, or `None` if the kernel refuses to borrow descriptors.
     pub(crate) fd: Option<Borrowed>,
@@ -241,7 +240,6 @@ pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     u32::try_from(raw::proc_numbers(&path).len()).ok()
 }
 
-/// Returns the open flags in a descriptor's fdinfo file.
 fn listed_flags((tid, fd): (u32, i32)) -> Option<u64> {
     let file = raw::open(format!("/proc/{tid}/fdinfo/{fd}"), libc::O_RDONLY).ok()?;
     // The first lines are the same for all kinds of files.
@@ -256,7 +254,6 @@ pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
 }
 
-/// Returns the calling thread's id.
 pub(crate) fn own_tid() -> u32 {
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
     tid.cast_unsigned()
@@ -278,7 +275,6 @@ fn is_wait(call: &[u8]) -> bool {
     number.is_some_and(|number: i64| number >= 0 && number != libc::SYS_futex)
 }
 
-/// Returns the children of all threads of a process.
 pub(crate) fn children(pid: impl Display) -> Vec<u32> {
     let threads = raw::proc_numbers(&format!("/proc/{pid}/task")).into_iter();
     let list = |tid| raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
@@ -288,7 +284,6 @@ pub(crate) fn children(pid: impl Display) -> Vec<u32> {
     pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Maximum number of processes that a search visits.
 const MAX_PROCESSES: usize = 1 << 16;
 
 /// Returns the descendants of this process, parents first, without those below one that `is_meant` rejects.

@@ -329,7 +329,6 @@ pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::seek(fd, last).map(drop).map_err(err)
 }
 
-/// Returns the present descriptor limit of a thread's process.
 pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
@@ -341,7 +340,6 @@ pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
     Ok(limit.rlim_cur)
 }
 
-/// Returns the O_* flags of an open file description.
 pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(err)?;
     Ok(flags.bits().cast_signed())
@@ -357,7 +355,6 @@ pub(crate) fn ofd_lock(
     check(unsafe { libc::fcntl(fd.as_raw_fd(), command, core::ptr::from_mut(lock)) }).map(drop)
 }
 
-/// Makes an empty memfd that may be sealed.
 pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     rustix::fs::memfd_create(name, flags).map_err(err)

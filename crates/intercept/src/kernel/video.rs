@@ -9,7 +9,6 @@ const CAPTURE: u32 = 1;
 /// `V4L2_MEMORY_MMAP`.
 const MMAP: u32 = 1;
 
-/// Ioctls whose structures contain no pointers.
 const WITHOUT_POINTERS: &[u32] = &[
     0x8068_5600, // QUERYCAP
     0xc040_5602, // ENUM_FMT

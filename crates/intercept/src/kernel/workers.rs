@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::kernel::{MayBlock, lock};
 
-/// Stack size in bytes of a thread.
 const STACK: usize = 256 << 10;
 
 /// Longest time for which the end of a run waits for threads that a process or file system blocks.
@@ -29,7 +28,6 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Signalled when a job is added, or no more will come.
     has_job: Condvar,
-    /// Signalled when a thread ends.
     ended: Condvar,
 }
 
@@ -79,7 +77,6 @@ impl Workers {
 }
 
 impl Shared {
-    /// Does jobs until no more will come.
     fn work(&self) {
         let may = MayBlock::of_this_thread();
         let mut queue = lock(&self.queue);

@@ -14,7 +14,6 @@ use crate::descriptors::Held;
 use crate::kernel::{Mapping, MayBlock, lock, raw, vma};
 use vb3_host::{Access, Errno};
 
-/// How the supervisor accesses programs' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyMethod {
     /// With process_vm_readv and process_vm_writev.

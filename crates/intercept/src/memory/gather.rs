@@ -109,7 +109,6 @@ impl Data {
     }
 }
 
-/// The data collected for one call. See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered(Mutex<Data>);
 
@@ -164,7 +163,6 @@ impl Gathered {
         None
     }
 
-    /// Polls the recorded files and stores the results. May block on their file systems.
     fn poll(&self, may: &MayBlock) {
         let asked = core::mem::take(&mut self.data().to_poll);
         if asked.is_empty() {

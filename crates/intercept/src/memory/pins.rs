@@ -97,7 +97,6 @@ impl Pins {
         failed.filter(|_| !followed).map_or(Ok(()), Err)
     }
 
-    /// Forgets a process that has ended.
     pub(crate) fn forget(&self, pid: u32) {
         lock(&self.spaces).remove(&pid);
     }

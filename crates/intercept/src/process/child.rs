@@ -89,7 +89,6 @@ pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
     }
 }
 
-/// Sets the program's limits and signals.
 fn set_up(p: &Prepared<'_>) -> rustix::io::Result<()> {
     p.inherited.set();
     setrlimit(Resource::Nofile, p.limit)?;

@@ -88,7 +88,6 @@ const fn high(arg: u32) -> u32 {
 /// A step of the filter after the call's number has matched. Every list of steps ends with `End`. Comparisons of
 /// the loaded word have a value and a verdict, which the filter returns if the comparison holds.
 enum Test {
-    /// Loads a word of the call's data.
     Load(u32),
     Equal(u32, u32),
     Unless(u32, u32),

@@ -45,12 +45,10 @@ pub(crate) struct Notif {
 }
 
 impl Notif {
-    /// Returns argument `i` as a C int.
     pub(crate) fn int(&self, i: usize) -> i32 {
         self.uint(i).cast_signed()
     }
 
-    /// Returns argument `i` as a C unsigned int.
     pub(crate) fn uint(&self, i: usize) -> u32 {
         // CAST: the kernel, too, uses only the lower half.
         self.arg(i) as u32

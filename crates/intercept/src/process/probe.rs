@@ -17,7 +17,6 @@ use crate::process::{Inherited, Notif, Reply, launch, rewrite};
 use crate::program::Program;
 use vb3_host::Errno;
 
-/// How long the probe waits for the child's call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `Ok` if the system permits an operation, otherwise the errno of the refusal.

@@ -46,7 +46,6 @@ pub(crate) struct Stopped {
     due: i32,
 }
 
-/// The state of a thread that was asked to stop.
 pub(crate) enum TraceeState {
     /// The thread has not stopped yet. It cannot run the program's code before it stops.
     OnItsWay,
@@ -54,7 +53,6 @@ pub(crate) enum TraceeState {
     Gone,
 }
 
-/// The reason for a thread's stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Call,
@@ -113,7 +111,6 @@ impl InStead<'_> {
         Some(Regs::of(self.thread.tid)?.result())
     }
 
-    /// Makes the thread close a descriptor. Returns `None` if the thread ended.
     pub(crate) fn close(&mut self, fd: u64) -> Option<()> {
         self.call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]).map(drop)
     }

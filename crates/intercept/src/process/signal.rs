@@ -40,7 +40,6 @@ pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
 const LOOK_SELDOM: Duration = Duration::from_millis(50);
 
-/// The signals of one waiting thread.
 #[derive(Debug)]
 pub(crate) struct Signals {
     tid: u32,
@@ -64,7 +63,6 @@ impl Signals {
         }
     }
 
-    /// Returns the time until the thread's next check.
     pub(crate) fn look_interval(&self) -> Duration {
         match (self.seen, self.handles) {
             (0, true) => LOOK,

@@ -30,7 +30,6 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Installs a copy of a descriptor at a free number.
     pub(crate) fn install_copy(
         &self,
         n: &Call<'_>,
@@ -81,7 +80,6 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Serves close and close_range.
     pub(crate) fn close(&mut self, n: &Call<'_>) -> Verdict {
         if let Some(numbers) = numbers_of(n) {
             self.before_close(n, numbers);

@@ -199,7 +199,6 @@ impl Server<'_> {
     }
 }
 
-/// Passes an ioctl to the device file or the buffer.
 fn control(
     backend: &mut dyn Backend,
     (on, request, arg): (Watched, u32, u64),

@@ -160,7 +160,6 @@ impl Events {
     }
 }
 
-/// The supervisor's state apart from the backend; see the module's comment.
 pub(crate) struct Host {
     pub(crate) listener: Listener,
     pub(crate) powers: Powers,
@@ -193,7 +192,6 @@ impl Host {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }
 
-    /// Returns the way to copy from and to a thread's memory.
     pub(crate) fn memory_of<'m>(&self, may: &'m MayBlock, tid: u32) -> Copier<'m> {
         Copier::new(may, self.powers.memory(), tid)
     }
@@ -370,7 +368,6 @@ impl Host {
     }
 }
 
-/// One call of a program, as the backend sees it.
 pub(crate) struct Call<'a> {
     pub(crate) host: &'a Host,
     pub(crate) notif: &'a Notif,
@@ -413,7 +410,6 @@ impl<'a> Call<'a> {
         Ok(Arc::clone(self.thread.get_or_init(|| thread)))
     }
 
-    /// Returns the file that the caller's descriptor refers to.
     pub(crate) fn look(&self, fd: i32) -> Result<OpenFile, Errno> {
         let thread = self.thread()?;
         match self.host.procs.look(&thread, fd) {
@@ -504,7 +500,6 @@ impl<'a> Call<'a> {
         installed.inspect_err(|_| lock(&self.host.held).forget(id, byte))
     }
 
-    /// Opens the memory of the caller's process.
     fn proc_files(&self) -> Result<ProcFiles, Errno> {
         let files = self.thread().and_then(|thread| {
             let held = Arc::clone(&self.host.held);
@@ -520,7 +515,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Copies from the program's memory. Fails with EFAULT.
     pub(crate) fn copy_in(&self, may: &MayBlock, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         let done = self.host.memory_of(may, self.tid).copy_in(addr, out);
         done.map_err(|e| self.unreadable(e))
@@ -537,7 +531,6 @@ impl<'a> Call<'a> {
         Ok(out)
     }
 
-    /// Copies to the program's memory. Fails with EFAULT.
     pub(crate) fn copy_out(&self, may: &MayBlock, addr: u64, data: &[u8]) -> Result<(), Errno> {
         let done = self.host.memory_of(may, self.tid).copy_out(addr, data);
         done.map_err(|e| self.unreadable(e))

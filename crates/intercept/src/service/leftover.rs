@@ -27,7 +27,6 @@ const GROUP_TIME: Duration = Duration::from_millis(50);
 /// Signals that wait until it is known whether the process group has got them, each with the end of its wait.
 pub(crate) type Undecided = VecDeque<(i32, Instant)>;
 
-/// Returns whether a signal is passed on to the main program only.
 const fn is_for_main(signal: i32) -> bool {
     matches!(signal, libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGALRM)
 }

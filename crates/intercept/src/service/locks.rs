@@ -11,7 +11,6 @@ use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::field;
 use crate::waiting::{Kind, On, Waiting};
 
-/// The commands of fcntl for record locks.
 pub(crate) const COMMANDS: [i32; 6] = [
     libc::F_GETLK,
     libc::F_SETLK,

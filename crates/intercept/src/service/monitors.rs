@@ -121,7 +121,6 @@ fn address(port: u32, groups: u32) -> Vec<u8> {
     words.map(u32::to_ne_bytes).concat()
 }
 
-/// Returns the flags of recvfrom or recvmsg.
 fn flags_of(n: &Notif) -> i32 {
     n.int(if n.nr == libc::SYS_recvfrom { 3 } else { 2 })
 }

@@ -24,7 +24,6 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Returns the same for another path.
     const fn at(self, path: &'a [u8]) -> Self {
         Self { path, ..self }
     }
@@ -437,7 +436,6 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Returns the index of the node with this name in this directory.
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
         self.nodes.iter().position(|node| {
             let parent = || of_path(may, node.path.parent()?);

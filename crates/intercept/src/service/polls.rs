@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
 
-/// Returns the descriptors in a list of `struct pollfd`, with the requested events.
 fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     list.as_chunks::<8>().0.iter().map(|b| {
         let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
@@ -131,7 +130,6 @@ impl Server<'_> {
         self.poll_entries(n, entries, None, (left.unwrap_or(time), mask))
     }
 
-    /// Returns the file behind a descriptor of a poll.
     fn source(&self, call: &Call<'_>, fd: i32) -> Source {
         if let Known::Names(id) = self.table.get(call.notif.tid, fd)
             && let Some(file) = Watched::of(self.target(id))

@@ -99,7 +99,6 @@ impl Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work(u64);
 
-/// Whether and how a call may be served now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Serve,
@@ -117,7 +116,6 @@ struct At {
     tid: u32,
     /// When a check first saw the thread in its present wait; before the first check, when the job began.
     since: Instant,
-    /// The time of the last check.
     checked: Instant,
     /// The thread's number of waits, if the last check found it blocked outside the supervisor.
     waits: Option<u64>,
@@ -431,7 +429,6 @@ impl Pool {
         self.closed.notify_all();
     }
 
-    /// Waits until `close` is called, for at most `timeout`.
     pub(crate) fn await_close(&self, timeout: Duration) {
         let inner = lock(&self.inner);
         if !inner.closing {

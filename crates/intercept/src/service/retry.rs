@@ -41,7 +41,6 @@ impl Server<'_> {
         }
     }
 
-    /// Retries one waiting call, and answers it if it is complete.
     pub(crate) fn retry(&mut self, slot: u32) {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;

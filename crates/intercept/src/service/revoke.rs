@@ -25,7 +25,6 @@ use crate::program::ExitReport;
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 
-/// Stack size in bytes of a thread that stops others.
 const STACK: usize = 256 << 10;
 /// Time for other threads to stop after the first one.
 const STOP_GRACE: Duration = Duration::from_millis(20);
@@ -392,7 +391,6 @@ fn threads_of(pid: u32) -> Vec<u32> {
     raw::proc_numbers(&format!("/proc/{pid}/task"))
 }
 
-/// Returns whether a process has a mapping of one of these files.
 fn maps_any(pid: u32, files: &[FdIdentity]) -> bool {
     // A leader thread that has ended shows no mappings, but the process's other threads show them.
     let maps = threads_of(pid).into_iter().find_map(|tid| {

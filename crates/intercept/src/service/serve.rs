@@ -25,7 +25,6 @@ const MAX_ENDS_PER_STEP: usize = 128;
 /// Maximum number of pieces of pictures (together 4 MiB) between two checks for events.
 const MAX_PIECES: usize = 8;
 
-/// The result of a notified call.
 pub(crate) enum Verdict {
     Reply(Reply),
     /// The call needs no further work: it was answered, or waits in the table.
@@ -66,7 +65,6 @@ impl Job {
 
 #[derive(Debug)]
 pub(crate) enum How {
-    /// Serves the call.
     Serve,
     /// Writes the call's stored data to the program, and answers with this result.
     Reply(Reply),
@@ -203,7 +201,6 @@ impl Server<'_> {
         self.hung_up && self.ended.is_some()
     }
 
-    /// Serves one call on a descriptor.
     pub(crate) fn call(&mut self, n: &Call<'_>) -> Verdict {
         n.gathered.begin();
         // If a file was closed or a process ended before the call, the call must see the effect. This
@@ -530,7 +527,6 @@ impl Server<'_> {
         })
     }
 
-    /// Returns the index of an open file's node, if it has one.
     pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
         match self.table.find(id)? {
             Target::Device(file) => self.table.node_of(file),

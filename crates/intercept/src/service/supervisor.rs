@@ -32,7 +32,6 @@ use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
 use vb3_host::{Errno, Node};
 
-/// Stack size in bytes of a thread that serves calls.
 const STACK: usize = 512 << 10;
 /// Interval of attempts to start a refused thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -468,7 +467,6 @@ impl<'a> Supervisor<'a> {
         self.answer_all(may, answers);
     }
 
-    /// Copies a call's results out, and answers it.
     fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
         let reply = self.copied_out(may, n, reply);
         self.host.listener.answer(n.id, reply);

@@ -14,7 +14,6 @@ use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 /// Source: Linux 7.2 fs/read_write.c `do_loop_readv_writev`.
 const RWF_HIPRI: i32 = 1;
 
-/// How a call reads or writes a file.
 #[derive(Clone, Copy)]
 pub(crate) struct Moves {
     write: bool,

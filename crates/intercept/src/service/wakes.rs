@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use vb3_host::{Errno, WakeFd};
 
-/// The wake descriptors in the set.
 #[derive(Debug, Default)]
 pub(crate) struct WakeSet {
     /// The file at each number. The kernel has removed closed files from the set.

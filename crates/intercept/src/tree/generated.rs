@@ -50,7 +50,6 @@ const SHARED: [&str; 20] = [
     "/sys/kernel/debug",
 ];
 
-/// The kind of a generated path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Dir,
@@ -158,7 +157,6 @@ impl Tree {
         Ok(next)
     }
 
-    /// Plans a tree without writing it.
     fn plan(nodes: &[Node], told: &Told) -> Self {
         let mut this = Self {
             written: None,
@@ -538,7 +536,6 @@ fn class_of(node: &Node) -> Option<&'static str> {
     }
 }
 
-/// Returns the real path of an entry.
 fn place(folder: &Folder, path: &str) -> PathBuf {
     folder.path().join(path.trim_start_matches('/'))
 }

@@ -76,7 +76,6 @@ pub(crate) fn may_be_shown(path: &[u8]) -> bool {
     path.split(|&b| b == b'/').any(is_top)
 }
 
-/// Returns whether a path is not checked for links.
 pub(crate) fn is_plain(path: &[u8]) -> bool {
     PLAIN.iter().any(|plain| path.starts_with(plain))
 }

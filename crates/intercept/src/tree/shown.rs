@@ -23,7 +23,6 @@ impl Told {
         }
     }
 
-    /// Joins the files and links of all present nodes.
     fn joined(told: &[Option<Self>]) -> Self {
         let mut all = Self::default();
         for of in told.iter().flatten() {

@@ -13,7 +13,6 @@ const MAGIC: u32 = 0xfeed_cafe;
 /// Size in bytes of the header of udev's messages, before the properties.
 const HEADER: u32 = 40;
 
-/// A message about one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Uevent {
     pub(crate) group: u32,

@@ -84,7 +84,6 @@ struct Entry {
     was_woken: bool,
 }
 
-/// Why an entry is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A call may have changed the file's state.

@@ -20,7 +20,6 @@ const A_LOOK: Duration = Duration::from_micros(100);
 /// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
-/// The kind of a waiting call, with its arguments and progress.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// An ioctl: its file, request and argument.
@@ -51,7 +50,6 @@ impl From<Watched> for On {
     }
 }
 
-/// A waiting call, and how its wait can end.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) notif: Notif,
@@ -82,7 +80,6 @@ impl Waiting {
         }
     }
 
-    /// Returns what the call waits for.
     fn on(&self) -> HashSet<On> {
         match &self.kind {
             Kind::Poll(polling) => polling.ours().map(On::from).collect(),
@@ -98,7 +95,6 @@ impl Waiting {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
 
-    /// Returns whether the call must be retried at intervals.
     pub(crate) fn needs_look(&self) -> bool {
         matches!(&self.kind, Kind::Poll(polling) if polling.needs_look)
     }

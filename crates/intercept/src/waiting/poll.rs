@@ -48,7 +48,6 @@ pub(crate) struct Entry {
     pub(crate) revents: i16,
 }
 
-/// A poll or select in progress.
 #[derive(Debug)]
 pub(crate) struct Polling {
     pub(crate) entries: Vec<Entry>,
@@ -59,7 +58,6 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    /// Returns the polled device files and buffers.
     pub(crate) fn ours(&self) -> impl Iterator<Item = Watched> {
         self.entries.iter().filter_map(|entry| match entry.source {
             Source::Ours(file, _) => Some(file),
@@ -94,7 +92,6 @@ impl Polling {
     }
 }
 
-/// The party that polls a device file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asker {
     /// A program's call: the device may start streaming because of it.

@@ -11,7 +11,6 @@ pub(crate) const MAX_SEGMENTS: u64 = 1024;
 /// Maximum number of bytes of one call (the kernel's MAX_RW_COUNT).
 pub(crate) const MAX_BYTES: u64 = 0x7fff_f000;
 
-/// A read or write of a device file.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     pub(crate) file: FileId,

@@ -26,7 +26,6 @@ const UFFDIO_REGISTER: Opcode = read_write::<[u64; 4]>(0xaa, 0);
 const UFFDIO_UNREGISTER: Opcode = read::<[u64; 2]>(0xaa, 1);
 const UFFDIO_WRITEPROTECT: Opcode = read_write::<[u64; 3]>(0xaa, 6);
 
-/// A change of watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// mremap moved `len` bytes.

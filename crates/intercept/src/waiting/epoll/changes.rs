@@ -23,7 +23,6 @@ use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
 use crate::kernel::{MayBlock, Workers, lock, may_block};
 
-/// Maximum number of threads that make changes.
 const MAX_THREADS: usize = 64;
 /// Longest time for which an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -338,7 +337,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// Makes all changes of a set.
     fn work_on(&self, set: SetId, may: &MayBlock) {
         let mut queue = lock(&self.queue);
         while let Some(work) = queue.works.get_mut(&set) {
@@ -389,7 +387,6 @@ impl Changes {
         }
     }
 
-    /// Returns a waiter for these series.
     pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
         Changed(Some((Arc::clone(&self.0), works)))
     }

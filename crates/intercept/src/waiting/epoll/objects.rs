@@ -58,7 +58,6 @@ fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ready, peer))
 }
 
-/// Sends one byte with these flags.
 fn send(socket: &OwnedFd, flags: SendFlags) -> Result<(), Errno> {
     let flags = flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let sent = rustix::net::send(socket, b"!", flags);
