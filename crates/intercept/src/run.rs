@@ -48,6 +48,7 @@ pub fn run(
     let forward = forward.and_then(Result::ok);
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let alarm = alarm.map_err(raw::err).map_err(Error::of("eventfd"))?;
+    let guard = Guard::new().map_err(Error::of("mmap"))?;
     let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {
@@ -57,7 +58,7 @@ pub fn run(
             powers.getfd.err(),
             limit.maximum.map_or(usize::MAX, |most| most as usize),
         ),
-        guard: Guard::of(child.pid).ok(),
+        guard,
         powers,
         held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
@@ -126,9 +127,7 @@ pub fn run(
         let served = supervisor.run(&mut may, &mut show_notes);
         let ended = supervisor.server(&mut may).ended;
         if served.is_err() {
-            if let Some(guard) = &supervisor.host.guard {
-                guard.end_programs();
-            }
+            supervisor.host.guard.end_programs();
             if ended.is_none() {
                 launch::reap(main);
             }

@@ -78,46 +78,11 @@ impl Noted {
     }
 }
 
-#[derive(Debug)]
-struct Table(&'static Shared);
-
-impl Table {
-    fn new() -> Result<Self, Errno> {
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
-        let bytes = size_of::<Shared>();
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let at = unsafe { mmap_anonymous(core::ptr::null_mut(), bytes, prot, flags) };
-        let at = at.map_err(raw::err)?;
-        // SAFETY: zeroed, page-aligned memory of this size, which is unmapped with the table.
-        Ok(Self(unsafe { &*at.cast::<Shared>() }))
-    }
-
-    fn add(&self, tid: u32) {
-        let Some(place) = self.0.threads.get((tid % PLACES) as usize) else {
-            return;
-        };
-        if place.tid.load(Ordering::Relaxed) != u64::from(tid) {
-            place.tid.store(0, Ordering::Release);
-            if let Some(start) = start_of(tid) {
-                place.start.store(start, Ordering::Release);
-                place.tid.store(tid.into(), Ordering::Release);
-            }
-        }
-    }
-
-    /// Forgets an ended thread: another one may get its id.
-    fn remove(&self, tid: u32) {
-        if let Some(place) = self.0.threads.get((tid % PLACES) as usize) {
-            let (id, order) = (tid.into(), Ordering::Relaxed);
-            place.tid.compare_exchange(id, 0, order, order).ok();
-        }
-    }
-
+impl Shared {
     /// Kills the recorded threads' processes. Returns whether any was running. Async-signal-safe.
     fn kill_all(&self) -> bool {
         let mut found = false;
-        for place in &self.0.threads {
+        for place in &self.threads {
             let tid = u32::try_from(place.tid.load(Ordering::Acquire)).unwrap_or(0);
             let start = place.start.load(Ordering::Acquire);
             if tid > 1 && start_of(tid) == Some(start) {
@@ -126,14 +91,6 @@ impl Table {
             }
         }
         found
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        let at = core::ptr::from_ref(self.0);
-        // SAFETY: the table's own mapping, to which no other reference exists.
-        unsafe { libc::munmap(at.cast_mut().cast(), size_of_val(self.0)) };
     }
 }
 
@@ -177,44 +134,67 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 /// The guard of a run. Dropping it ends the guard process and leaves the programs alone.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    table: Table,
-    main: u32,
+    shared: &'static Shared,
     /// Once started: the guard process, and the writing end of its pipe, for whose close it waits.
     process: OnceLock<Mutex<Option<(libc::pid_t, OwnedFd)>>>,
 }
 
 impl Guard {
-    /// Prepares a guard for a program with this first process. Fails if the system has no memory left.
-    pub(crate) fn of(main: u32) -> Result<Self, Errno> {
+    /// Prepares a guard. Fails with ENOMEM if the system has no memory left.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        let bytes = size_of::<Shared>();
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let at = unsafe { mmap_anonymous(core::ptr::null_mut(), bytes, prot, flags) };
+        let at = at.map_err(raw::err)?;
         Ok(Self {
-            table: Table::new()?,
-            main,
+            // SAFETY: zeroed, page-aligned memory of this size, which is unmapped with the guard.
+            shared: unsafe { &*at.cast::<Shared>() },
             process: OnceLock::new(),
         })
     }
 
     /// Records a thread that makes call number `call`. Starts the guard process if it is needed now.
-    pub(crate) fn add(&self, tid: u32, call: u64) {
-        self.table.add(tid);
-        if tid != self.main || call > MAX_UNGUARDED {
+    pub(crate) fn add(&self, tid: u32, is_main: bool, call: u64) {
+        self.record(tid);
+        if !is_main || call > MAX_UNGUARDED {
             self.process.get_or_init(|| self.start().ok().into());
         }
     }
 
+    fn place(&self, tid: u32) -> &ThreadEntry {
+        &self.shared.threads[(tid % PLACES) as usize]
+    }
+
+    fn record(&self, tid: u32) {
+        let place = self.place(tid);
+        if place.tid.load(Ordering::Relaxed) != u64::from(tid) {
+            place.tid.store(0, Ordering::Release);
+            if let Some(start) = start_of(tid) {
+                place.start.store(start, Ordering::Release);
+                place.tid.store(tid.into(), Ordering::Release);
+            }
+        }
+    }
+
+    /// Forgets an ended thread: another one may get its id.
     pub(crate) fn remove(&self, tid: u32) {
-        self.table.remove(tid);
+        let (id, order) = (tid.into(), Ordering::Relaxed);
+        let place = self.place(tid);
+        place.tid.compare_exchange(id, 0, order, order).ok();
     }
 
     /// Records the thread that has this id now. The recorded one has ended.
     pub(crate) fn renew(&self, tid: u32) {
-        self.table.remove(tid);
-        self.table.add(tid);
+        self.remove(tid);
+        self.record(tid);
     }
 
     /// Returns whether the process group got this signal within a time; `None` if no process notes signals.
     pub(crate) fn is_of_group(&self, signal: i32, within: Duration) -> Option<bool> {
-        let in_group = self.table.0.guard.has_got(signal, within)?;
-        let outside = self.table.0.outsider.has_got(signal, within)?;
+        let in_group = self.shared.guard.has_got(signal, within)?;
+        let outside = self.shared.outsider.has_got(signal, within)?;
         Some(in_group && !outside)
     }
 
@@ -224,14 +204,14 @@ impl Guard {
         // The child gets no signal before it can note it.
         let pid = with_signals_blocked(|| {
             // SAFETY: the child makes only async-signal-safe calls.
-            unsafe { fork(|| wait_for_end(&self.table, reader.as_raw_fd())) }
+            unsafe { fork(|| wait_for_end(self.shared, reader.as_raw_fd())) }
         });
         Ok((pid?, writer))
     }
 
     /// Kills the processes of all recorded threads, and ends the guard.
     pub(crate) fn end_programs(&self) {
-        self.table.kill_all();
+        self.shared.kill_all();
         self.end();
     }
 
@@ -249,6 +229,9 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.end();
+        let at = core::ptr::from_ref(self.shared);
+        // SAFETY: the guard's own mapping, to which no other reference exists.
+        unsafe { libc::munmap(at.cast_mut().cast(), size_of::<Shared>()) };
     }
 }
 
@@ -304,12 +287,12 @@ fn start_outsider(noted: &Noted) -> libc::c_long {
     }
 }
 
-fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
+fn wait_for_end(shared: &Shared, pipe: RawFd) -> ! {
     // SAFETY: async-signal-safe calls with live arguments.
     unsafe {
         libc::prctl(libc::PR_SET_NAME, c"vb3-guard".as_ptr());
-        let outsider = start_outsider(&table.0.outsider);
-        note_signals(&table.0.guard);
+        let outsider = start_outsider(&shared.outsider);
+        note_signals(&shared.guard);
         // Only the supervisor may keep a copy of the pipe's other end.
         let (first, last) = (pipe.cast_unsigned(), libc::c_uint::MAX);
         libc::syscall(libc::SYS_close_range, 0, 1, 0);
@@ -322,7 +305,7 @@ fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
                 break read;
             }
         };
-        if read == 0 && table.kill_all() {
+        if read == 0 && shared.kill_all() {
             libc::write(2, FAREWELL.as_ptr().cast(), FAREWELL.len());
         }
         if let Ok(outsider) = libc::pid_t::try_from(outsider)
@@ -363,12 +346,12 @@ mod tests {
     fn programs_end_with_the_pipe_and_not_with_the_guard() {
         let _alone = alone();
         let (mut known, mut other) = (sleeper(), sleeper());
-        let guard = Guard::of(other.id()).expect("a guard");
-        guard.add(other.id(), 1);
+        let guard = Guard::new().expect("a guard");
+        guard.add(other.id(), true, 1);
         assert!(guard.process.get().is_none(), "the kernel ends the first");
-        guard.add(known.id(), 2);
+        guard.add(known.id(), false, 2);
         // Makes the entry look as if another thread had this id before.
-        let place = &guard.table.0.threads[(other.id() % PLACES) as usize];
+        let place = guard.place(other.id());
         place.start.fetch_add(1, Ordering::Relaxed);
         // Closes the pipe, as the kernel does when the supervisor ends.
         let process = guard.process.get().expect("it was started");
@@ -378,10 +361,10 @@ mod tests {
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         await_child(pid);
         assert!(other.try_wait().expect("a child").is_none());
-        let guard = Guard::of(other.id()).expect("a guard");
-        guard.add(other.id(), MAX_UNGUARDED);
+        let guard = Guard::new().expect("a guard");
+        guard.add(other.id(), true, MAX_UNGUARDED);
         assert!(guard.process.get().is_none(), "it made few calls");
-        guard.add(other.id(), MAX_UNGUARDED + 1);
+        guard.add(other.id(), true, MAX_UNGUARDED + 1);
         assert!(guard.process.get().is_some());
         drop(guard);
         assert!(other.try_wait().expect("a child").is_none());
@@ -393,14 +376,14 @@ mod tests {
     fn signals_to_the_group_are_told_from_others() {
         const HOUR: Duration = Duration::from_secs(3600);
         let _alone = alone();
-        let guard = Guard::of(std::process::id()).expect("a guard");
+        let guard = Guard::new().expect("a guard");
         assert_eq!(guard.is_of_group(libc::SIGINT, HOUR), None);
         let started = guard.start().expect("it starts");
         guard.process.get_or_init(|| Some(started).into());
         until("it runs", || {
             guard.is_of_group(libc::SIGINT, HOUR).is_some()
         });
-        let pids = [&guard.table.0.guard, &guard.table.0.outsider];
+        let pids = [&guard.shared.guard, &guard.shared.outsider];
         let [inside, outsider] = pids.map(|noted| noted.pid.load(Ordering::Relaxed));
         let groups = [inside, outsider].map(|pid| {
             let pid = raw::pid_of(pid).expect("a process");
@@ -427,13 +410,13 @@ mod tests {
     #[test]
     fn a_later_process_with_the_same_id_is_recorded() {
         let tid = std::process::id();
-        let guard = Guard::of(tid).expect("a guard");
-        let place = &guard.table.0.threads[(tid % PLACES) as usize];
-        guard.add(tid, 1);
+        let guard = Guard::new().expect("a guard");
+        let place = guard.place(tid);
+        guard.add(tid, true, 1);
         let start = place.start.fetch_add(1, Ordering::Relaxed);
         guard.remove(tid + PLACES);
         assert_eq!(place.tid.load(Ordering::Relaxed), u64::from(tid));
-        guard.add(tid, 1);
+        guard.add(tid, true, 1);
         assert_ne!(place.start.load(Ordering::Relaxed), start);
         guard.renew(tid);
         assert_eq!(place.start.load(Ordering::Relaxed), start);

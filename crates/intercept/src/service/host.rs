@@ -165,8 +165,7 @@ pub(crate) struct Host {
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
-    /// Kills the programs if the supervisor is killed; `None` if there was no memory for it.
-    pub(crate) guard: Option<Guard>,
+    pub(crate) guard: Guard,
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
@@ -219,19 +218,12 @@ impl Host {
 
     /// Returns the thread with this id. From now on, its end is reported. Fails with ESRCH if there is none.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
-        let on_reuse = || self.renew_guard(tid);
+        let on_reuse = || self.guard.renew(tid);
         let known = self.procs.thread(tid, on_reuse, |pidfd, tid| {
             self.events
                 .add(pidfd, libc::EPOLLIN.cast_unsigned(), Event::Thread(tid))
         });
         known.map_err(|_| Errno(libc::ESRCH))
-    }
-
-    /// Lets the guard know the thread that has this id now.
-    fn renew_guard(&self, tid: u32) {
-        if let Some(guard) = &self.guard {
-            guard.renew(tid);
-        }
     }
 
     /// Checks that the supervisor may make a thread execute calls. Fails with EPERM if the thread has its own
@@ -416,7 +408,7 @@ impl<'a> Call<'a> {
             // The known thread may have ended, and a new thread may have its id.
             Err(Errno(libc::EBADF)) if thread.has_ended() => {
                 self.host.procs.forget(thread.tid);
-                self.host.renew_guard(thread.tid);
+                self.host.guard.renew(thread.tid);
                 let fresh = self.host.thread(self.notif.tid)?;
                 self.host.procs.look(&fresh, fd)
             }

@@ -183,8 +183,7 @@ impl Server<'_> {
     /// Passes signals on, except those that the whole process group has got.
     pub(crate) fn pass_signals(&mut self) {
         while let Some(&(signal, until)) = self.undecided.front() {
-            let guard = self.host.guard.as_ref();
-            let is_of_group = guard.and_then(|guard| guard.is_of_group(signal, 2 * GROUP_TIME));
+            let is_of_group = self.host.guard.is_of_group(signal, 2 * GROUP_TIME);
             let is_over = self.ended.is_some();
             if !is_over && is_of_group.is_some() && Instant::now() < until {
                 return;

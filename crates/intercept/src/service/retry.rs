@@ -285,9 +285,7 @@ impl Server<'_> {
         self.task_ended(tid);
         self.give_up_thread(tid);
         self.pending.forget(tid);
-        if let Some(guard) = &self.host.guard {
-            guard.remove(tid);
-        }
+        self.host.guard.remove(tid);
     }
 
     /// Drops those of these calls whose threads no longer wait.

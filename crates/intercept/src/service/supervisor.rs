@@ -271,9 +271,8 @@ impl<'a> Supervisor<'a> {
                 Err(_) => continue,
             };
             let before = self.received.fetch_add(1, Ordering::Relaxed);
-            if let Some(guard) = &self.host.guard {
-                guard.add(n.tid, before + 1);
-            }
+            let is_main = n.tid == self.main;
+            self.host.guard.add(n.tid, is_main, before + 1);
             if self.pool.step_in(&n) {
                 self.host.wake_clock();
             }
