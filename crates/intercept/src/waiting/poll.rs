@@ -100,32 +100,21 @@ pub(crate) enum Asker {
     Supervisor,
 }
 
-/// Returns a file's poll events, with the matching normal-data bits (POLLRDNORM, POLLWRNORM).
-pub(crate) fn poll_ours(backend: &mut dyn Backend, file: Watched, events: i16, by: Asker) -> i16 {
-    ready_bits(events, |events| match (file, by) {
-        (Watched::Device(file), Asker::Program) => backend.poll(file, events),
-        (Watched::Device(file), Asker::Supervisor) => backend.peek(file, events),
-        (Watched::Buffer(id), _) => backend.buffer_poll(id, events),
-    })
-}
+const BOTH: i16 = libc::POLLIN | libc::POLLOUT;
+const BOTH_NORMAL: i16 = libc::POLLRDNORM | libc::POLLWRNORM;
+/// POLLRDNORM and POLLWRNORM are POLLIN and POLLOUT, shifted by this number of bits.
+const NORMAL: u32 = 6;
+const _: () = assert!(BOTH << NORMAL == BOTH_NORMAL, "another order of bits");
 
-/// Polls without normal-data bits, which devices do not know, and adds the matching bits.
-fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
-    let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
-    if events & libc::POLLRDNORM != 0 {
-        asked |= libc::POLLIN;
-    }
-    if events & libc::POLLWRNORM != 0 {
-        asked |= libc::POLLOUT;
-    }
-    let mut now = poll(asked);
-    if now & libc::POLLIN != 0 {
-        now |= libc::POLLRDNORM;
-    }
-    if now & libc::POLLOUT != 0 {
-        now |= libc::POLLWRNORM;
-    }
-    now & (events | UNASKED)
+/// Returns a file's poll events. Devices do not know POLLRDNORM and POLLWRNORM.
+pub(crate) fn poll_ours(backend: &mut dyn Backend, file: Watched, events: i16, by: Asker) -> i16 {
+    let asked = events & !BOTH_NORMAL | events >> NORMAL & BOTH;
+    let now = match (file, by) {
+        (Watched::Device(file), Asker::Program) => backend.poll(file, asked),
+        (Watched::Device(file), Asker::Supervisor) => backend.peek(file, asked),
+        (Watched::Buffer(id), _) => backend.buffer_poll(id, asked),
+    };
+    (now | (now & BOTH) << NORMAL) & (events | UNASKED)
 }
 
 /// Maximum number of descriptors in a set: the kernel's NR_OPEN.
