@@ -15,7 +15,7 @@ use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
-use crate::waiting::{Epolls, Pending, Sleep};
+use crate::waiting::{Epolls, Pending};
 use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
 use vb3_host::Backend;
@@ -91,7 +91,7 @@ pub fn run(
         undecided: VecDeque::new(),
         swept: Instant::now(),
         answers: Vec::new(),
-        sleep: Sleep::default(),
+        wakes_at: None,
         hung_up: false,
         ending: Ending::new(options.leftover),
         gone: VecDeque::new(),

@@ -15,7 +15,7 @@ use crate::service::host::Event;
 use crate::service::leftover::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet};
 use crate::tree::Monitors;
-use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Sleep, Waiting};
+use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Waiting};
 use vb3_host::{Backend, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
@@ -24,6 +24,8 @@ const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_ENDS_PER_STEP: usize = 128;
 /// Maximum number of pieces of pictures (together 4 MiB) between two checks for events.
 const MAX_PIECES: usize = 8;
+/// Work may be this late if that saves waking the clock.
+const SLACK: Duration = Duration::from_micros(50);
 
 pub(crate) enum Verdict {
     Reply(Reply),
@@ -102,7 +104,8 @@ pub(crate) struct Server<'a> {
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Job>,
-    pub(crate) sleep: Sleep,
+    /// When the clock wakes by itself; `None` for never.
+    pub(crate) wakes_at: Option<Instant>,
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
@@ -160,7 +163,8 @@ impl Server<'_> {
     /// work that is due after this time needs no separate wake.
     pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
         let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
-        self.sleep.plan(self.due(), look_again)
+        self.wakes_at = self.due().into_iter().chain(look_again).min();
+        self.wakes_at
     }
 
     /// Returns whether work is due before the clock wakes by itself. For the same due time, the next call
@@ -170,8 +174,8 @@ impl Server<'_> {
         if has_work || !self.ending.to_pass.is_empty() {
             return true;
         }
-        self.due()
-            .is_some_and(|due| self.sleep.is_cut_short_by(due))
+        let due = self.due();
+        due.is_some_and(|due| cuts_short(&mut self.wakes_at, due))
     }
 
     /// Handles everything that no call causes: events, closed files, ticks and timeouts. Returns true when
@@ -551,5 +555,37 @@ impl Server<'_> {
         self.release_ended(gone);
         let rest = lock(&self.host.held).take_all();
         self.release_ended(rest);
+    }
+}
+
+/// Returns whether the clock must be woken, because it would sleep past `due`. If so, records that it wakes at
+/// `due`, so that the next call for the same time returns false.
+fn cuts_short(wakes_at: &mut Option<Instant>, due: Instant) -> bool {
+    let sooner = wakes_at.is_none_or(|at| due + SLACK < at);
+    if sooner {
+        *wakes_at = Some(due);
+    }
+    sooner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn nobody_wakes_the_clock_for_what_it_will_see_by_itself() {
+        let now = Instant::now();
+        let mut wakes_at = Some(now + 4 * MS);
+        assert!(!cuts_short(&mut wakes_at, now + 5 * MS));
+        assert!(cuts_short(&mut wakes_at, now + 2 * MS));
+        assert!(!cuts_short(&mut wakes_at, now + 2 * MS), "it was woken");
+        assert!(!cuts_short(&mut Some(now + MS), now + 4 * MS));
+    }
+
+    #[test]
+    fn anything_wakes_a_clock_that_sleeps_for_ever() {
+        assert!(cuts_short(&mut None, Instant::now() + 1000 * MS));
     }
 }

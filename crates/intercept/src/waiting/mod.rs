@@ -3,7 +3,6 @@
 mod epoll;
 mod pending;
 mod poll;
-mod sleep;
 mod transfer;
 
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
@@ -12,5 +11,4 @@ pub(crate) use poll::{
     Asker, Entry, FD_SETSIZE, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source, UNASKED,
     poll_ours,
 };
-pub(crate) use sleep::Sleep;
 pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Transfer};
