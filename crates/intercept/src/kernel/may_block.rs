@@ -48,8 +48,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::path::Arg;
 use vb3_host::Errno;
 
-use crate::kernel::reaper::Reaper;
-use crate::kernel::{Locked, lock, raw};
+use crate::kernel::reaper::reaper;
+use crate::kernel::{Locked, Workers, lock, raw};
 
 thread_local! {
     static TAKEN: Cell<bool> = const { Cell::new(false) };
@@ -88,7 +88,7 @@ pub struct World<T> {
     inner: Mutex<T>,
     /// Held by the thread that gets the lock next.
     next: Mutex<()>,
-    reaper: Reaper,
+    reaper: Workers,
 }
 
 impl<T> World<T> {
@@ -97,7 +97,7 @@ impl<T> World<T> {
         Self {
             inner: inner.into(),
             next: Mutex::default(),
-            reaper: Reaper::default(),
+            reaper: reaper(),
         }
     }
 

@@ -94,22 +94,9 @@ impl Drop for Borrowed {
     }
 }
 
-/// Closes files whose close may wait, in threads. The first such file starts the first thread.
-#[derive(Debug)]
-pub(crate) struct Reaper(Workers);
-
-impl Default for Reaper {
-    fn default() -> Self {
-        Self(Workers::new("vb3-reaper", MAX_THREADS))
-    }
-}
-
-impl Reaper {
-    fn close(&self, (fd, mode): Released) {
-        if !closes_at_once(fd.as_fd(), mode) {
-            self.0.add(MAX_WAITING, move |_| drop(fd));
-        }
-    }
+/// Returns threads that close files whose close may wait. The first such file starts the first thread.
+pub(super) fn reaper() -> Workers {
+    Workers::new("vb3-reaper", MAX_THREADS)
 }
 
 /// Returns whether a file's close calls no file system. True for sockets, pipes, memfds and the
@@ -142,11 +129,11 @@ const fn may_wait(mode: u32) -> bool {
 #[derive(Debug)]
 pub(crate) struct Locked<'s, T> {
     guard: Option<MutexGuard<'s, T>>,
-    reaper: &'s Reaper,
+    reaper: &'s Workers,
 }
 
 impl<'s, T> Locked<'s, T> {
-    pub(crate) fn new(guard: MutexGuard<'s, T>, reaper: &'s Reaper) -> Self {
+    pub(crate) fn new(guard: MutexGuard<'s, T>, reaper: &'s Workers) -> Self {
         RELEASED.set(Some(Vec::new()));
         Self {
             guard: Some(guard),
@@ -172,8 +159,11 @@ impl<T> DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
-        let released = RELEASED.take().unwrap_or_default();
-        released.into_iter().for_each(|fd| self.reaper.close(fd));
+        for (fd, mode) in RELEASED.take().unwrap_or_default() {
+            if !closes_at_once(fd.as_fd(), mode) {
+                self.reaper.add(MAX_WAITING, move |_| drop(fd));
+            }
+        }
     }
 }
 
@@ -199,7 +189,7 @@ mod tests {
 
     #[test]
     fn files_are_closed_once_the_lock_is_free() {
-        let (mutex, reaper) = (Mutex::new(7), Reaper::default());
+        let (mutex, reaper) = (Mutex::new(7), reaper());
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let locked = Locked::new(mutex.lock().expect("free"), &reaper);
         drop(Borrowed::from(OwnedFd::from(reader)));
