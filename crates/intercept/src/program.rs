@@ -63,16 +63,6 @@ pub struct Options<'a> {
     pub leftover: Leftover,
 }
 
-impl core::fmt::Debug for Options<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Options")
-            .field("notes", &self.notes.is_some())
-            .field("keep_signals", &self.keep_signals)
-            .field("leftover", &self.leftover)
-            .finish()
-    }
-}
-
 /// How a program ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitReport {
