@@ -1,5 +1,7 @@
 //! Linux's error numbers.
 
+use std::fmt;
+
 /// A Linux errno, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
@@ -34,4 +36,11 @@ impl Errno {
     /// If a [`Caller`](crate::Caller) method returns it, the backend must fail the program's call with any
     /// errno and change nothing. The front end repeats the call when it has the data.
     pub const NOT_GATHERED: Self = Self(4095);
+}
+
+/// The C library's message, with the number.
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::io::Error::from_raw_os_error(self.0).fmt(f)
+    }
 }

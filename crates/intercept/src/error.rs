@@ -1,23 +1,25 @@
 //! Errors of a run.
 
-use core::fmt;
-
 use vb3_host::Errno;
 
 /// Why a program could not be run, or why the run ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The program was not found in the search path (exit status 127 in a shell).
+    #[error("the program was not found")]
     NotFound,
     /// The program was found but could not be executed (exit status 126 in a shell).
+    #[error("the program cannot be executed: {}", Errno(*errno))]
     Exec {
         /// The errno of execve.
         errno: i32,
     },
     /// An argument, a variable or the program's name contains a NUL byte.
+    #[error("an argument or variable contains a NUL byte")]
     Nul,
     /// The kernel lacks a required feature.
+    #[error("{}", feature.missing(Errno(*errno)))]
     Kernel {
         /// The missing feature.
         feature: Feature,
@@ -25,6 +27,7 @@ pub enum Error {
         errno: i32,
     },
     /// A system call of the supervisor failed.
+    #[error("{call}: {}{}", Errno(*errno), remedy(call, *errno))]
     System {
         /// The call.
         call: &'static str,
@@ -91,69 +94,52 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |errno| std::io::Error::from_raw_os_error(errno);
-        match *self {
-            Self::NotFound => f.write_str("the program was not found"),
-            Self::Exec { errno } => write!(f, "the program cannot be executed: {}", text(errno)),
-            Self::Nul => f.write_str("an argument or variable contains a NUL byte"),
-            Self::Kernel { feature, errno } => match feature {
-                Feature::Listener => write!(
-                    f,
-                    "this kernel offers no seccomp user notification (Linux 5.19 or newer, \
-                     not forbidden by a container's profile): {}",
-                    text(errno)
-                ),
-                Feature::Waits => f.write_str(
-                    "this kernel is too old: a signal can cancel a call that is being answered, so \
-                     that a buffer could be queued twice or stay unmapped (Linux \
-                     5.19 or newer)",
-                ),
-                Feature::Install => write!(
-                    f,
-                    "no descriptor can be installed in the program: the ioctl SECCOMP_IOCTL_NOTIF_ADDFD is \
-                     refused: {} (let the seccomp profile of the container or service allow this ioctl; in a \
-                     container, --security-opt seccomp=unconfined)",
-                    text(errno)
-                ),
-                Feature::Proc => write!(
-                    f,
-                    "/proc cannot be read: {} (mount it: mount -t proc proc /proc)",
-                    text(errno)
-                ),
-                Feature::Memory => write!(
-                    f,
-                    "the memory of programs cannot be accessed: process_vm_readv and \
-                     /proc/PID/mem are refused: {} (in a container, --cap-add SYS_PTRACE; \
-                     elsewhere, kernel.yama.ptrace_scope must be 0 or 1)",
-                    text(errno)
-                ),
-                Feature::Nested => f.write_str(
-                    "a seccomp listener is installed already: `vb3 run` cannot start inside \
-                     another run",
-                ),
-            },
-            Self::System {
-                call,
-                errno: errno @ (libc::EMFILE | libc::ENFILE),
-            } => write!(
-                f,
-                "{call}: {} (raise the limit of descriptors: ulimit -n 1024)",
-                text(errno)
+impl Feature {
+    /// Returns the message for a refusal with this errno.
+    fn missing(self, errno: Errno) -> String {
+        match self {
+            Self::Listener => format!(
+                "this kernel offers no seccomp user notification (Linux 5.19 or newer, \
+                 not forbidden by a container's profile): {errno}"
             ),
-            Self::System {
-                call: call @ ("fork" | "start of a thread" | "start of the child"),
-                errno: errno @ (libc::EAGAIN | libc::EPERM | libc::ECHILD),
-            } => write!(
-                f,
-                "{call}: {} (raise the limit of processes: ulimit -u, the container's pids limit; or \
-                 let the container's profile allow clone3)",
-                text(errno)
+            Self::Waits => {
+                "this kernel is too old: a signal can cancel a call that is being answered, so \
+                that a buffer could be queued twice or stay unmapped (Linux 5.19 or newer)"
+                    .to_owned()
+            }
+            Self::Install => format!(
+                "no descriptor can be installed in the program: the ioctl SECCOMP_IOCTL_NOTIF_ADDFD is \
+                 refused: {errno} (let the seccomp profile of the container or service allow this ioctl; in a \
+                 container, --security-opt seccomp=unconfined)"
             ),
-            Self::System { call, errno } => write!(f, "{call}: {}", text(errno)),
+            Self::Proc => {
+                format!("/proc cannot be read: {errno} (mount it: mount -t proc proc /proc)")
+            }
+            Self::Memory => format!(
+                "the memory of programs cannot be accessed: process_vm_readv and \
+                 /proc/PID/mem are refused: {errno} (in a container, --cap-add SYS_PTRACE; \
+                 elsewhere, kernel.yama.ptrace_scope must be 0 or 1)"
+            ),
+            Self::Nested => {
+                "a seccomp listener is installed already: `vb3 run` cannot start inside \
+                another run"
+                    .to_owned()
+            }
         }
     }
 }
 
-impl std::error::Error for Error {}
+/// Returns the end of the message about a failed call: what to do, if that is known.
+fn remedy(call: &str, errno: i32) -> &'static str {
+    match (call, errno) {
+        (_, libc::EMFILE | libc::ENFILE) => " (raise the limit of descriptors: ulimit -n 1024)",
+        (
+            "fork" | "start of a thread" | "start of the child",
+            libc::EAGAIN | libc::EPERM | libc::ECHILD,
+        ) => {
+            " (raise the limit of processes: ulimit -u, the container's pids limit; or let the container's \
+             profile allow clone3)"
+        }
+        _ => "",
+    }
+}

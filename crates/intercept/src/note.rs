@@ -112,7 +112,6 @@ impl Note {
 /// `{:#}` leaves the numbers of processes and threads out. They differ in equal runs.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |Errno(errno)| std::io::Error::from_raw_os_error(errno);
         let is_general = f.alternate();
         let who = |what: &str, id: u32| match is_general {
             true => format!("a {what}"),
@@ -125,14 +124,12 @@ impl fmt::Display for Note {
             Self::NoBorrow(errno) => write!(
                 f,
                 "epoll on devices, and polls of devices together with sockets or other events, do \
-                 not work here: pidfd_getfd is refused: {} (in a container, --cap-add SYS_PTRACE)",
-                text(errno)
+                 not work here: pidfd_getfd is refused: {errno} (in a container, --cap-add SYS_PTRACE)"
             ),
             Self::NoStop(errno) => write!(
                 f,
-                "buffers of devices cannot be mapped here: ptrace is refused: {} (in a container, \
-                 --cap-add SYS_PTRACE; or let the program use read() or user pointers)",
-                text(errno)
+                "buffers of devices cannot be mapped here: ptrace is refused: {errno} (in a container, \
+                 --cap-add SYS_PTRACE; or let the program use read() or user pointers)"
             ),
             Self::Unreadable(pid) => write!(
                 f,
@@ -143,18 +140,16 @@ impl fmt::Display for Note {
             Self::NoPins { pid, errno } => write!(
                 f,
                 "{} gives its own memory to a device, which accesses it by address, since \
-                 userfaultfd is refused for this memory: {}; if the program maps other memory there before the \
+                 userfaultfd is refused for this memory: {errno}; if the program maps other memory there before the \
                  device is done, the device overwrites it",
-                who("process", pid),
-                text(errno)
+                who("process", pid)
             ),
             Self::MapRefused { tid, errno } => write!(
                 f,
-                "a buffer was not mapped: {} cannot be stopped: {} (strace or a \
+                "a buffer was not mapped: {} cannot be stopped: {errno} (strace or a \
                  debugger is attached, or ptrace is forbidden; attach after the buffers are \
                  mapped, or use read() or user pointers)",
-                who("thread", tid),
-                text(errno)
+                who("thread", tid)
             ),
             Self::MapLost(tid) => write!(
                 f,
@@ -164,16 +159,14 @@ impl fmt::Display for Note {
             Self::MappingsStay { pid, errno } => write!(
                 f,
                 "{} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
-                 {} (strace or a debugger is attached, it has its own seccomp filter, or ptrace is \
+                 {errno} (strace or a debugger is attached, it has its own seccomp filter, or ptrace is \
                  forbidden)",
-                who("process", pid),
-                text(errno)
+                who("process", pid)
             ),
             Self::NoSysfs(errno) => write!(
                 f,
                 "programs find no devices with udev or in /sys: no directory for generated files can \
-                 be made in TMPDIR or elsewhere: {} (set TMPDIR to a writable directory)",
-                text(errno)
+                 be made in TMPDIR or elsewhere: {errno} (set TMPDIR to a writable directory)"
             ),
             Self::NoIoUring => {
                 f.write_str("io_uring is refused (ENOSYS): its calls would not reach the devices")
@@ -222,8 +215,7 @@ impl fmt::Display for Note {
             }
             Self::NoInotify(errno) => write!(
                 f,
-                "closed files are noticed late: inotify is refused: {}",
-                text(errno)
+                "closed files are noticed late: inotify is refused: {errno}"
             ),
         }
     }
