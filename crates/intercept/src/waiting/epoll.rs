@@ -379,13 +379,7 @@ impl Epolls {
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
             set.used = self.changes;
-            let change = Change::Control {
-                op,
-                events,
-                data,
-                now,
-                done,
-            };
+            let change = Change::Control(op, (events, data), now, done);
             // Not recorded with `cause`: the call waits for its result anyway.
             self.queue.add(&set.file, key, change);
         }

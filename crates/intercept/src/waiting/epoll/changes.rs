@@ -46,14 +46,9 @@ impl Shown {
 
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Makes the program's own `epoll_ctl`, and sends its result to the thread that answers the call.
-    Control {
-        op: Op,
-        events: u32,
-        data: u64,
-        now: i16,
-        done: SyncSender<Result<(), Errno>>,
-    },
+    /// Makes the program's own `epoll_ctl` with these events and data. The entry then reports the conditions.
+    /// Sends the result to the thread that answers the call.
+    Control(Op, (u32, u64), i16, SyncSender<Result<(), Errno>>),
     /// Sets the conditions that the entry reports.
     Show(Shown),
     /// Removes the entry from its set; `Show` adds it again.
@@ -118,14 +113,8 @@ impl SetFile {
     fn make(&self, may: &MayBlock, key: Key, change: Change) {
         let mut entries = lock(&self.entries);
         match change {
-            Change::Control {
-                op,
-                events,
-                data,
-                now,
-                done,
-            } => {
-                let made = self.control(may, &mut entries, key, op, (events, data), now);
+            Change::Control(op, asked, now, done) => {
+                let made = self.control(may, &mut entries, key, op, asked, now);
                 // The receiver is missing if no thread waits for the result any more.
                 done.send(made).ok();
             }
@@ -281,7 +270,7 @@ impl Work {
     /// Drops a program's `epoll_ctl` that was added last, so that it fails with ENOMEM. Other changes wait
     /// for the next attempt to start a thread.
     fn refuse(&mut self) {
-        let is_call = |(_, change): &mut (Key, Change)| matches!(change, Change::Control { .. });
+        let is_call = |(_, change): &mut (Key, Change)| matches!(change, Change::Control(..));
         self.changes.pop_back_if(is_call);
     }
 }
@@ -448,14 +437,8 @@ mod tests {
 
     fn control(op: Op, now: i16) -> (Change, std::sync::mpsc::Receiver<Result<(), Errno>>) {
         let (done, made) = std::sync::mpsc::sync_channel(1);
-        let change = Change::Control {
-            op,
-            events: libc::EPOLLIN.cast_unsigned(),
-            data: 7,
-            now,
-            done,
-        };
-        (change, made)
+        let asked = (libc::EPOLLIN.cast_unsigned(), 7);
+        (Change::Control(op, asked, now, done), made)
     }
 
     fn is_ready(set: &SetFile) -> bool {
