@@ -46,14 +46,6 @@ pub(crate) struct Lent {
     at: Instant,
 }
 
-/// The descriptors that the supervisor requests from a thread.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
-    /// At most [`MAX_LENT`] descriptors of the thread.
-    pub(crate) fds: &'a [i32],
-    pub(crate) watch: bool,
-}
-
 /// Descriptors from threads that have not repeated their calls yet.
 #[derive(Debug, Default)]
 pub(crate) struct Lending(Mutex<HashMap<u32, Lent>>);
@@ -75,16 +67,16 @@ impl Lending {
     }
 }
 
-/// Requests descriptors from the calling thread, and answers its call so that the thread repeats it later. If
-/// the message's page cannot be installed, the call fails instead. `keep` gets the descriptors before the
-/// thread continues. `keep` is not called if the call fails, the thread ends, or a signal arrives first.
-/// Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the supervisor. The
-/// thread's call then still waits for its answer.
+/// Requests descriptors from the calling thread, at most [`MAX_LENT`], and a userfaultfd if `watch`. Answers its
+/// call so that the thread repeats it later. If the message's page cannot be installed, the call fails instead.
+/// `keep` gets the descriptors before the thread continues. `keep` is not called if the call fails, the thread
+/// ends, or a signal arrives first. Returns EPERM if the thread cannot be stopped, or the error of a failed system
+/// call of the supervisor. The thread's call then still waits for its answer.
 pub(crate) fn ask(
     may: &MayBlock,
     listener: &Listener,
     n: &Notif,
-    asked: Asked<'_>,
+    (asked, watch): (&[i32], bool),
     keep: impl FnOnce(Lent),
 ) -> Result<Option<ExitReport>, Errno> {
     let (ours, theirs) = raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
@@ -97,7 +89,7 @@ pub(crate) fn ask(
     let lent = |fds, watch| Lent {
         nr: n.nr,
         args: n.args,
-        fds: (!asked.fds.is_empty()).then_some(fds),
+        fds: (!asked.is_empty()).then_some(fds),
         watch,
         at: Instant::now(),
     };
@@ -106,7 +98,7 @@ pub(crate) fn ask(
         Ok((page, Err(e))) => {
             // Without the socket, as in a full descriptor table, the thread can send no descriptors. The
             // repeated call then finds an empty list.
-            keep(lent(Vec::new(), asked.watch.then_some(Err(e))));
+            keep(lent(Vec::new(), watch.then_some(Err(e))));
             listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
             return Ok(stopped.close(may, &[page]));
         }
@@ -120,13 +112,13 @@ pub(crate) fn ask(
         return Ok(stopped.close(may, &[remote_page, remote_socket]));
     }
     let (_, ended) = stopped.in_its_stead(may, |thread| {
-        let made = match asked.watch {
+        let made = match watch {
             true => Some(thread.call(libc::SYS_userfaultfd, [CREATE_FLAGS, 0, 0, 0, 0, 0])?),
             false => None,
         };
         let fault = made.and_then(Result::ok);
         let number = fault.and_then(|fault| i32::try_from(fault).ok());
-        let fds: Vec<i32> = asked.fds.iter().copied().chain(number).collect();
+        let fds: Vec<i32> = asked.iter().copied().chain(number).collect();
         let sent = send(thread, (remote_page, remote_socket), &page, &fds)?;
         if let Some(fault) = fault {
             thread.close(fault)?;
@@ -134,7 +126,7 @@ pub(crate) fn ask(
         let files = sent.then(|| receive(&ours, fds.len())).flatten();
         let mut files = files.unwrap_or_default();
         let watch = made.map(|made| made.and_then(|_| files.pop().ok_or(Errno(libc::EPERM))));
-        let files = asked.fds.iter().copied().zip(files).collect();
+        let files = asked.iter().copied().zip(files).collect();
         keep(lent(files, watch));
         Some(())
     });

@@ -17,7 +17,7 @@ pub(crate) use guard::Guard;
 #[cfg(test)]
 pub(crate) use guard::alone;
 pub(crate) use inherited::Inherited;
-pub(crate) use lend::{Asked, Lending, Lent};
+pub(crate) use lend::{Lending, Lent};
 pub(crate) use listener::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Listener, Notif, Reply,
 };

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, World, lock, nr};
 use crate::note::Note;
-use crate::process::{Asked, ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
+use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
 use crate::program::ExitReport;
 use crate::service::pool::{Admission, Part, Term, Work};
 use crate::service::serve::{How, Job};
@@ -318,12 +318,8 @@ impl<'a> Supervisor<'a> {
         if wanted.is_empty() && !watch {
             return false;
         }
-        let asked = Asked {
-            fds: &wanted,
-            watch,
-        };
         let keep = |lent: Lent| self.lent.keep(n.tid, lent);
-        match lend::ask(may, &self.host.listener, n, asked, keep) {
+        match lend::ask(may, &self.host.listener, n, (&wanted, watch), keep) {
             Ok(ended) => {
                 self.left(may, n.tid, ended);
                 true
