@@ -8,6 +8,7 @@ use crate::tree::{
     normalise, of_path, split_last, through,
 };
 use rustix::fs::{OFlags, ResolveFlags};
+use rustix::path::Arg;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -37,7 +38,7 @@ struct Start {
 }
 
 impl Start {
-    fn at(may: &MayBlock, path: String, how: ResolveFlags) -> Option<Self> {
+    fn at(may: &MayBlock, path: impl Arg, how: ResolveFlags) -> Option<Self> {
         let base = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
         let base = base.into();
         Some(Self { base, how })
@@ -45,11 +46,8 @@ impl Start {
 
     /// Starts at a thread's root directory, which the path does not leave.
     fn at_root(may: &MayBlock, tid: u32, how: ResolveFlags) -> Option<Self> {
-        Self::at(
-            may,
-            format!("/proc/{tid}/root"),
-            how | ResolveFlags::IN_ROOT,
-        )
+        let root = format!("/proc/{tid}/root");
+        Self::at(may, root, how | ResolveFlags::IN_ROOT)
     }
 
     fn open(&self, may: &MayBlock, path: &[u8], links: Links) -> Result<OwnedFd, Errno> {
@@ -238,16 +236,9 @@ impl Supervisor<'_> {
             .is_none_or(|view| view.shows(may, &normalise(b"", &whole)));
         let place = self.generated(may, named.at(&whole)).filter(|_| is_shown)?;
         let real = self.in_tree(|tree| tree.real_of(&base))?;
-        let real = may_block::open(may, real, libc::O_PATH | libc::O_DIRECTORY);
-        let opened = real.and_then(|base| {
-            let start = Start {
-                base: base.into(),
-                how: start.how,
-            };
-            start.open(may, named.path, named.links)
-        });
-        match opened {
-            Err(e) if is_forbidden(e) => Some(PathTarget::Fails(e)),
+        let start = Start::at(may, real, start.how);
+        match start.map(|start| start.open(may, named.path, named.links)) {
+            Some(Err(e)) if is_forbidden(e) => Some(PathTarget::Fails(e)),
             _ => Some(place),
         }
     }
@@ -303,12 +294,7 @@ impl Supervisor<'_> {
     /// Finds the target of a path in the supervisor's view. Returns `None` if the path is a link that must be
     /// followed, or if it ends with a node's name but lies, in this view, outside the node's directory.
     fn place_here(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
-        let Named {
-            call,
-            dir,
-            path,
-            links,
-        } = named;
+        let (tid, path) = (named.call.notif.tid, named.path);
         if path.is_empty() {
             return Some(PathTarget::Native);
         }
@@ -317,7 +303,7 @@ impl Supervisor<'_> {
         let seen = if path.starts_with(b"/") {
             path.to_vec()
         } else if self.may_be_ours(may, path) || goes_up() {
-            let Some(base) = base_of(call.notif.tid, dir) else {
+            let Some(base) = base_of(tid, named.dir) else {
                 return Some(PathTarget::Native);
             };
             let base = self.as_programs_know(&base).unwrap_or(base);
@@ -337,13 +323,10 @@ impl Supervisor<'_> {
             // The path ends with a node's name. In the program's view, its directory may be the node's.
             return None;
         }
-        if links == Links::Keep || is_plain(path) {
-            return Some(PathTarget::Native);
-        }
-        match may_block::readlink(may, through(call.notif.tid, dir, path)) {
-            Ok(_) => None,
-            Err(_) => Some(PathTarget::Native),
-        }
+        let is_followed = named.links == Links::Follow && !is_plain(path);
+        let link = || may_block::readlink(may, through(tid, named.dir, path));
+        let is_native = !is_followed || link().is_err();
+        is_native.then_some(PathTarget::Native)
     }
 
     /// Returns whether a relative path contains a name that occurs in the supervisor's paths.
