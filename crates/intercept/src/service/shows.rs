@@ -13,21 +13,12 @@ use vb3_host::{Errno, Hotplug, Node};
 impl Supervisor<'_> {
     /// Returns the tree that programs see at present. Makes it if no program has needed it yet.
     pub(crate) fn shown(&self, may: &mut MayBlock) -> Arc<Shown> {
-        if let Some(shown) = self.showing.made() {
-            return shown;
-        }
-        let mut failed = None;
-        let shown = self.showing.made_by(|| {
+        self.showing.made_by(|| {
             let mut told = |node: &Node| Told::by(self.server(may).backend, node.id);
             let told = self.nodes.iter().map(|node| Some(told(node))).collect();
-            let (shown, error) = Shown::all(may, &self.nodes, told);
-            failed = error;
-            shown
-        });
-        if let Some(e) = failed {
-            self.host.note(Note::NoSysfs(e));
-        }
-        shown
+            let note = |e| self.host.note(Note::NoSysfs(e));
+            Shown::all(may, &self.nodes, told, note)
+        })
     }
 
     /// Returns the tree, or `None` if this path cannot lead into it.

@@ -43,23 +43,21 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Shows all nodes. Also returns the error if the generated tree could not be made.
+    /// Shows all nodes. Calls `note` if the generated tree could not be made.
     pub(crate) fn all(
         may: &MayBlock,
         nodes: &[Node],
         told: Vec<Option<Told>>,
-    ) -> (Self, Option<Errno>) {
-        let joined = Told::joined(&told);
-        let tree = Tree::make(may, nodes, &joined);
-        let failed = tree.as_ref().err().copied();
-        let tree = tree.ok();
+        note: impl FnOnce(Errno),
+    ) -> Self {
+        let tree = Tree::make(may, nodes, &Told::joined(&told));
+        let tree = tree.map_err(note).ok();
         let listings = Listings::new(may, nodes, tree.as_ref());
-        let this = Self {
+        Self {
             told,
             tree,
             listings,
-        };
-        (this, failed)
+        }
     }
 
     pub(crate) fn has(&self, node: usize) -> bool {
