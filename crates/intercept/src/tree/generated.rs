@@ -89,7 +89,7 @@ impl Written {
 }
 
 /// A generated tree. Its directory is removed when the last tree that uses the directory is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// The directory for the tree's files; `None` for a tree that is only planned.
     written: Option<Arc<Written>>,
@@ -158,14 +158,7 @@ impl Tree {
     }
 
     fn plan(nodes: &[Node], told: &Told) -> Self {
-        let mut this = Self {
-            written: None,
-            dev: 0,
-            entries: BTreeMap::new(),
-            devices: Vec::new(),
-            tops: Vec::new(),
-            link_files: Arc::default(),
-        };
+        let mut this = Self::default();
         for node in nodes {
             this.add_node(node);
         }
@@ -293,10 +286,8 @@ impl Tree {
         // Some file systems do not limit the number of files.
         let has_files = room.f_files == 0 || room.f_favail >= count;
         let bytes = room.f_bavail.saturating_mul(room.f_frsize);
-        match has_files && bytes >= count.saturating_mul(ENTRY_BYTES) {
-            true => Ok(()),
-            false => Err(Errno(libc::ENOSPC)),
-        }
+        let has_room = has_files && bytes >= count.saturating_mul(ENTRY_BYTES);
+        has_room.then_some(()).ok_or(Errno(libc::ENOSPC))
     }
 
     /// Changes the written files to those of `next`: removes entries, the innermost first, then adds others.
