@@ -83,7 +83,6 @@ impl Drop for MayBlock {
 }
 
 /// A value that all threads share under one lock.
-#[derive(Debug)]
 pub struct World<T> {
     inner: Mutex<T>,
     /// Held by the thread that gets the lock next.

@@ -126,7 +126,6 @@ const fn may_wait(mode: u32) -> bool {
 }
 
 /// The held lock. Borrowed files that this thread drops are closed after the release of the lock.
-#[derive(Debug)]
 pub(crate) struct Locked<'s, T> {
     guard: Option<MutexGuard<'s, T>>,
     reaper: &'s Workers,

@@ -1,7 +1,6 @@
 //! Threads that do jobs which may wait for a program or its file systems.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
@@ -16,14 +15,13 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 type Job = Box<dyn FnOnce(&MayBlock) + Send>;
 
 /// Threads that do jobs in the order of their arrival. A thread starts if no other one is idle.
-#[derive(Debug)]
 pub(crate) struct Workers {
     name: &'static str,
     max_threads: usize,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     /// Signalled when a job is added, or no more will come.
@@ -37,12 +35,6 @@ struct Queue {
     threads: usize,
     idle: usize,
     is_over: bool,
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} jobs, {} threads", self.jobs.len(), self.threads)
-    }
 }
 
 impl Workers {

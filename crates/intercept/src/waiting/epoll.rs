@@ -160,7 +160,7 @@ impl Control {
 }
 
 /// The entries of device files in programs' sets.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Epolls {
     objects: Option<Arc<Objects>>,
     numbers: Arc<Numbers>,

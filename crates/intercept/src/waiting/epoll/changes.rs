@@ -344,7 +344,6 @@ impl Shared {
 
 /// The pending changes, and the threads that make them. Its drop makes the changes and ends the threads, which
 /// hold descriptors of sets.
-#[derive(Debug)]
 pub(super) struct Changes(Arc<Shared>, Workers);
 
 impl Default for Changes {
