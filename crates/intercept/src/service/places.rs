@@ -189,7 +189,7 @@ impl Supervisor<'_> {
         let mut path = named.path.to_vec();
         for _ in 0..HOPS {
             if path.starts_with(b"/")
-                && let Some(place) = elsewhere(may, &normalise(b"", &path))
+                && let Some(place) = elsewhere(may, &normalise(&path))
             {
                 return Some(place);
             }
@@ -233,7 +233,7 @@ impl Supervisor<'_> {
         let base = self.as_programs_know(&base).unwrap_or(base);
         let whole = [base.as_slice(), named.path].join(&b'/');
         let is_shown = View::of(may, named.call.notif.tid)
-            .is_none_or(|view| view.shows(may, &normalise(b"", &whole)));
+            .is_none_or(|view| view.shows(may, &normalise(&whole)));
         let place = self.generated(may, named.at(&whole)).filter(|_| is_shown)?;
         let real = self.in_tree(|tree| tree.real_of(&base))?;
         let start = Start::at(may, real, start.how);
@@ -315,7 +315,7 @@ impl Supervisor<'_> {
             return Some(place);
         }
         if !seen.is_empty()
-            && let Some(place) = self.known(may, named.at(&normalise(b"", &seen)))
+            && let Some(place) = self.known(may, named.at(&normalise(&seen)))
         {
             return Some(place);
         }

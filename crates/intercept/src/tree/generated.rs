@@ -375,7 +375,7 @@ impl Tree {
     fn locate(&self, path: &[u8], links: Links) -> Option<Found> {
         let end = self.walk(path, links, |at| self.covers(at))?;
         if !self.covers(&end) {
-            return Some(Found::Outside(normalise(b"", &end)));
+            return Some(Found::Outside(normalise(&end)));
         }
         self.real_of(&end).map(Found::Inside)
     }
@@ -570,7 +570,7 @@ fn outlives_devices(path: &str) -> bool {
 
 /// Returns the normalised path if it is below /sys, /run/udev or /dev, where files may be generated.
 fn allowed(path: &Path) -> Option<String> {
-    let path = normalise(b"", path.as_os_str().as_bytes());
+    let path = normalise(path.as_os_str().as_bytes());
     let path = String::from_utf8(path).ok()?;
     let mut dirs = ["/sys/", "/run/udev/", "/dev/"].iter();
     dirs.any(|dir| path.starts_with(dir)).then_some(path)
