@@ -169,9 +169,8 @@ impl Server<'_> {
             return Ok(done);
         }
         self.note_copy(n, from);
-        let (Ok(copy), Ok(thread)) = (n.borrow(n.int(0)), n.thread()) else {
-            return Ok(Verdict::native());
-        };
+        let copy = n.borrow(n.int(0)).map_err(|_| Reply::Native)?;
+        let thread = n.thread().map_err(|_| Reply::Native)?;
         let _one = lock(&thread.installing);
         let free = (from.max(start)..end).find(|&fd| Procs::is_free(&thread, fd));
         let at = free.filter(|_| from >= start).ok_or(Reply::Native)?;

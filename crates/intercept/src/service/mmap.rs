@@ -15,11 +15,9 @@ use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file that a call maps, and its open flags. `None`: the kernel executes the call.
-    fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
-        let Ok(look) = n.look(n.int(4)) else {
-            return Ok(None);
-        };
+    /// Returns the device file that a call maps, and its open flags. Fails if the call maps no device.
+    fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<(FileId, i32), Reply> {
+        let look = n.look(n.int(4)).map_err(|_| Reply::Native)?;
         let flags = look.flags()?;
         let (id, pid) = (look.id, n.pid());
         // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a memfd
@@ -33,20 +31,20 @@ impl Server<'_> {
                 if self.backend.is_foreign(id) {
                     self.backend.buffer_mapped(id, pid)?;
                 }
-                Ok(None)
+                Err(Reply::Native)
             }
-            Target::Node(_) => Err(Errno(libc::EBADF)),
+            Target::Node(_) => Err(Reply::Fail(libc::EBADF)),
             Target::Buffer(id) => {
                 let end = args.offset.checked_add(args.len);
                 let len = self.backend.buffer_len(id);
                 let len = len.next_multiple_of(arch::page_size());
                 if end.ok_or(Errno(libc::EOVERFLOW))? > len {
-                    return Err(Errno(libc::EINVAL));
+                    return Err(Reply::Fail(libc::EINVAL));
                 }
                 self.backend.buffer_mapped(id, pid)?;
-                Ok(None)
+                Err(Reply::Native)
             }
-            Target::Device(file) => Ok(Some((file, flags))),
+            Target::Device(file) => Ok((file, flags)),
         }
     }
 
@@ -88,8 +86,7 @@ impl Supervisor<'_> {
             flags: n.int(3),
             offset: n.arg(5),
         };
-        let file = self.step(may, |server| server.mapped_file(n, &args));
-        let (file, flags) = file?.ok_or(Reply::Native)?;
+        let (file, flags) = self.step(may, |server| server.mapped_file(n, &args))?;
         check(&args, flags)?;
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,

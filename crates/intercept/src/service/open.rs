@@ -18,17 +18,12 @@ const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_
 
 impl Supervisor<'_> {
     pub(crate) fn open(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
+        let plain = |flags| (flags, ResolveFlags::empty());
         let (flags, how) = match n.nr {
-            nr::CREAT => (
-                libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
-                ResolveFlags::empty(),
-            ),
-            libc::SYS_openat2 => match options_of(may, n)? {
-                Some(options) => options,
-                None => return Ok(Verdict::native()),
-            },
-            nr::OPEN => (n.int(1), ResolveFlags::empty()),
-            _ => (n.int(2), ResolveFlags::empty()),
+            nr::CREAT => plain(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC),
+            libc::SYS_openat2 => options_of(may, n)?,
+            nr::OPEN => plain(n.int(1)),
+            _ => plain(n.int(2)),
         };
         let (dir, path, _) = path_args(n);
         let args = (dir, path, Links::of(flags, libc::O_NOFOLLOW));
@@ -167,22 +162,22 @@ impl Server<'_> {
     }
 }
 
-/// Returns the flags of an openat2, and its `resolve`. Returns `None` if the kernel refuses the options. Fails
+/// Returns the flags of an openat2, and its `resolve`. Fails with `Native` if the kernel refuses the options, and
 /// with EFAULT.
-fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<Option<(i32, ResolveFlags)>, Errno> {
+fn options_of(may: &MayBlock, n: &Call<'_>) -> Result<(i32, ResolveFlags), Reply> {
     let size = n.arg(3);
     if !(OPEN_HOW..=crate::kernel::page_size()).contains(&size) {
-        return Ok(None);
+        return Err(Reply::Native);
     }
     // CAST: at most a page.
     let mut how = vec![0; size as usize];
     n.copy_in(may, n.arg(2), &mut how)?;
     if !raw::accepts_options(&how) {
-        return Ok(None);
+        return Err(Reply::Native);
     }
     let resolve = ResolveFlags::from_bits_retain(word(&how, 16));
     // CAST: the kernel refuses flags in the high half.
-    Ok(Some((word(&how, 0) as i32, resolve)))
+    Ok((word(&how, 0) as i32, resolve))
 }
 
 /// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the

@@ -111,10 +111,8 @@ impl Supervisor<'_> {
         if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
         }
-        let fd = match self.borrowed(may, n) {
-            Ok(Some(fd)) => fd,
-            Ok(None) => return Ok(Verdict::Answered),
-            Err(_) => return Ok(Verdict::native()),
+        let Some(fd) = self.borrowed(may, n).map_err(|_| Reply::Native)? else {
+            return Ok(Verdict::Answered);
         };
         let at = rustix::fs::tell(&fd).ok();
         let room = u64::from(n.uint(2)).min(MAX_LISTED) as usize;

@@ -99,9 +99,7 @@ impl Server<'_> {
             return Err(Reply::Fail(libc::ENOMEM));
         }
         let mut bytes = vec![0u8; count * 8];
-        if n.read(n.arg(0), &mut bytes).is_err() {
-            return Ok(Verdict::native());
-        }
+        n.read(n.arg(0), &mut bytes).map_err(|_| Reply::Native)?;
         if count > SHORT && !pollfds(&bytes).any(|(fd, _)| self.host.may_be_device(fd)) {
             return Ok(Verdict::native());
         }
