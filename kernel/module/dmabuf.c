@@ -7,7 +7,6 @@
 #include <media/videobuf2-core.h>
 
 #include "buffer.h"
-#include "older.h"
 #include "vb3.h"
 
 /* dma-bufs of other exporters. */

@@ -10,7 +10,6 @@
 #include <media/videobuf2-memops.h>
 
 #include "buffer.h"
-#include "older.h"
 #include "vb3.h"
 
 /*

@@ -21,7 +21,6 @@
 #include <media/videobuf2-memops.h>
 
 #include "buffer.h"
-#include "older.h"
 
 #ifdef VB3_FAILS
 /* Deliberate failures in the lab's modules: every Nth step that can fail does. */

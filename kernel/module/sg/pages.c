@@ -7,7 +7,6 @@
 #include <linux/vmalloc.h>
 
 #include "buffer.h"
-#include "older.h"
 
 struct pages {
 	struct sg_table sgt;

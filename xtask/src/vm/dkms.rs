@@ -81,11 +81,6 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let what = format!("installing and removing the packages of {arch} in the build root");
     let line = format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}");
     lab.step(&what, 3600, &line)?;
-    if arch == Arch::X86_64.name() {
-        let object = build::object_dir(Arch::X86_64, None);
-        let line = format!("older.sh /work/src {object} /work/older");
-        lab.step("compiling the modules for Linux 6.1", 600, &line)?;
-    }
     let what = format!("rebuilding the Rust object of {arch} from its source");
     let line = format!("rebuild-test.sh {arch} /work/{archive}{inside}");
     lab.step(&what, 900, &line)
