@@ -224,4 +224,30 @@ mod tests {
         assert_eq!(heard.steps.len(), 1);
         assert!(heard.is_complete());
     }
+
+    #[test]
+    fn a_late_vivid_hides_no_other_message() {
+        let late = "schedule_timeout: wrong timeout value ffff\n\
+            [ 1.0] CPU: 0 UID: 0 PID: 99 Comm: vivid-000-vid-c Not tainted 6.12.9 #1\n";
+        // x86-64's and arm64's trace.
+        let x86 = "[ 1.0] Call Trace:\n[ 1.0]  <TASK>\n[ 1.0]  kthread+0x1/0x2\n[ 1.0]  </TASK>\n";
+        let arm = "[ 1.0] Call trace:\n[ 1.0]  kthread+0x1/0x2\n";
+        let others = late.replace("vivid", "other");
+        let log = format!(
+            "[ 1.0] {late}{x86}[ 1.0] {late}{arm}[ 1.0] BUG: one\n\
+             [ 1.0] {late}{arm}[ 1.0] {others}{arm}[ 1.0] {late}{x86}"
+        );
+        let init = fs::read_to_string(sh::root().join("lab/init")).unwrap();
+        let mut programs = init.split('\'');
+        let program = programs.find(|part| part.contains("schedule_timeout"));
+        let (program, file) = (
+            program.unwrap(),
+            sh::target().join(format!("late-test-{}", std::process::id())),
+        );
+        fs::write(&file, log).unwrap();
+        let kept = sh::text(cmd!("awk {program} {file}")).unwrap();
+        fs::remove_file(&file).unwrap();
+        let wanted = format!("[ 1.0] BUG: one\n[ 1.0] {others}{arm}vivid came late: 4");
+        assert_eq!(kept, wanted);
+    }
 }
