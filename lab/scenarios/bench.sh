@@ -12,6 +12,7 @@ for which in c rust rust c c rust rust c; do
     step "$which.module" "$(module_facts)"
     insmod /scenario/vb3edu.ko instant=1
     within 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
+    ended "$which.exit" $?
     cat /tmp/out
     cat /tmp/out >/dev/results
     rmmod vb3edu
