@@ -23,7 +23,9 @@ done
 mkdir -p proc sys run root scenario
 ln -s busybox usr/bin/sh
 rm -rf usr/share/doc usr/share/locale usr/share/man var/cache var/lib/apt var/lib/dpkg dev/*
-find . | cpio -o -H newc --quiet | gzip -6 >"$out.partial"
-mv "$out.partial" "$out"
+# A pipe would hide that cpio has failed.
+find . | cpio -o -H newc --quiet >"$out.partial"
+gzip -6 -f "$out.partial"
+mv "$out.partial.gz" "$out"
 cd /
 rm -rf "$tree"

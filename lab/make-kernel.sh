@@ -43,7 +43,10 @@ done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r f
     esac
     echo "$name" >>"$disk/modules/order"
 done
-(cd "$disk" && find . | cpio -o -H newc --quiet | gzip -6) >"$partial/initrd"
+# A pipe would hide that cpio has failed.
+(cd "$disk" && find . | cpio -o -H newc --quiet) >"$partial/initrd"
+gzip -6 "$partial/initrd"
+mv "$partial/initrd.gz" "$partial/initrd"
 cp "$tree"/boot/vmlinuz-* "$partial/vmlinuz"
 echo "$version" >"$partial/version"
 rm -rf "$disk" "$tree"

@@ -25,5 +25,7 @@ for list in modules.builtin modules.builtin.modinfo modules.order; do
 done
 depmod -b "$pack" "$kernel"
 rm "$pack/lib"
-(cd "$pack" && find . | cpio -o -H newc --quiet | gzip -6) >"$out.partial"
-mv "$out.partial" "$out"
+# A pipe would hide that cpio has failed.
+(cd "$pack" && find . | cpio -o -H newc --quiet) >"$out.partial"
+gzip -6 -f "$out.partial"
+mv "$out.partial.gz" "$out"

@@ -100,7 +100,8 @@ all_in() {
     done
 }
 log=/tmp/package-test.log
-dpkg ${cross:+--force-architecture} -i "$@" 2>&1 | tee $log
+dpkg ${cross:+--force-architecture} -i "$@" >$log 2>&1 || { cat $log; exit 1; }
+cat $log
 # Each kernel that is left alone gets a reason.
 for reason in 'the CRC of' 'is built into this kernel' 'loads signed modules only'; do
     grep -q "^error: .*$reason" $log
