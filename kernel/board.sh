@@ -19,6 +19,9 @@ logs=${LOGS:-board-logs}
 name=$(basename "$ours")
 name=${name%%.ko*}
 stock=$(find "/lib/modules/$(uname -r)/kernel" -name "$name.ko*" | head -n 1)
+for tool in v4l2-compliance v4l2-ctl; do
+    command -v $tool >/dev/null || { echo "error: there is no $tool; install v4l-utils" >&2; exit 1; }
+done
 [ -e "$ours" ] || { echo "error: there is no $ours" >&2; exit 1; }
 [ -n "$stock" ] || { echo "error: this kernel has no module $name; is it built in?" >&2; exit 1; }
 mkdir -p "$logs"
@@ -42,11 +45,13 @@ watch() {
     [ $maintains = false ] || echo 1 >$tracing/events/vb3board/enable
 }
 unwatch() {
-    [ $maintains = true ] || return
+    [ -d $tracing/events/vb3board ] || return
     echo 0 >$tracing/events/vb3board/enable
     echo '-:vb3board/device' >>$tracing/kprobe_events
     echo '-:vb3board/cpu' >>$tracing/kprobe_events
 }
+trap unwatch EXIT
+trap 'exit 130' INT TERM
 
 # Streams by a command: prints whether it worked, processor time and cache maintenance of a frame.
 # v4l2-ctl succeeds also without frames; it prints "<" for each.
@@ -65,7 +70,10 @@ stream() {
         cp $tracing/trace "$log.trace"
         hits=$(awk '/vb3board|^ *(device|cpu) / { n += $2 } END { print n + 0 }' $tracing/kprobe_profile)
         bytes=$(sed -n 's/.*bytes=\([0-9]*\).*/\1/p' "$log.trace" | awk '{ n += $1 } END { print n + 0 }')
-        calls="$(per_frame "$hits" 1), $(per_frame "$bytes" 0.0009765625) KiB"
+        # The kernel keeps the last events only.
+        grep -q 'entries-in-buffer/entries-written: \([0-9]*\)/\1 ' "$log.trace" &&
+            kib="$(per_frame "$bytes" 0.0009765625) KiB" || kib='KiB not known'
+        calls="$(per_frame "$hits" 1), $kib"
     fi
     unwatch
     echo "$result; $(per_frame $((after - before)) 10) ms; $calls"
