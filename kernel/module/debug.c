@@ -3,6 +3,7 @@
  * Information for users, in /sys/kernel/debug/VB3_NAME: buffers with their holders (buffers), counters of
  * operations (counters), and refusals with reasons (refusals, also in the log).
  */
+#include <linux/ctype.h>
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
@@ -20,14 +21,27 @@ static DEFINE_MUTEX(list_lock);
 static LIST_HEAD(list);
 static u64 last_number;
 
+/*
+ * Copies the running program's name into a line of text. A program may put a newline there. A name that
+ * changes now may be half old and half new.
+ */
+static void copy_comm(char *to)
+{
+	unsigned int i;
+
+	memcpy(to, current->comm, TASK_COMM_LEN);
+	for (i = 0; to[i]; i++)
+		if (iscntrl(to[i]))
+			to[i] = '?';
+}
+
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 {
 	buf->dma_addr = addr;
 	/* debugfs shows the device's name, even after the device is unplugged. */
 	buf->dev = get_device(dev);
 	buf->pid = task_tgid_nr(current);
-	/* For display only: a name that changes now may be half old and half new. */
-	memcpy(buf->comm, current->comm, sizeof(buf->comm));
+	copy_comm(buf->comm);
 	mutex_lock(&list_lock);
 	buf->number = ++last_number;
 	list_add_tail(&buf->all, &list);
@@ -177,7 +191,7 @@ static void keep_refusal(struct device *dev, const struct vb3_refusal *told)
 		made = &refusals[refusals_made++ % REFUSALS];
 		made->at_ns = ktime_get_coarse_ns();
 		strscpy(made->device, name_of(dev), sizeof(made->device));
-		memcpy(made->comm, current->comm, sizeof(made->comm));
+		copy_comm(made->comm);
 		made->pid = task_tgid_nr(current);
 		made->told = *told;
 	}

@@ -3,6 +3,7 @@
  * Records why stock videobuf2 refused memory, and which devices hold its buffers. The probes are armed
  * while the module is loaded. Their handlers change nothing outside this module.
  */
+#include <linux/ctype.h>
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-direct.h>
@@ -83,9 +84,15 @@ static void set_device(struct record *r, struct device *dev)
 static void begin(struct record *r, enum kind kind, struct device *dev, u64 size,
 		  struct dma_buf *dmabuf)
 {
+	unsigned int i;
+
 	*r = (struct record){ .kind = kind, .size = size, .dmabuf = dmabuf, .task = current };
 	r->pid = task_tgid_nr(current);
 	strscpy(r->comm, current->comm, sizeof(r->comm));
+	/* A program may put a newline there. */
+	for (i = 0; r->comm[i]; i++)
+		if (iscntrl(r->comm[i]))
+			r->comm[i] = '?';
 	set_device(r, dev);
 	if (dmabuf) {
 		r->inode = file_inode(dmabuf->file)->i_ino;
