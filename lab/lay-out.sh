@@ -12,7 +12,7 @@ module=$4
 out=$5
 . "$sources/lab/arch/$arch.sh"
 mkdir -p "$out"
-cp "$sources"/kernel/module/*.[ch] "$sources/kernel/module/$module"/* "$out/"
+cp "$sources"/kernel/module/*.* "$sources/kernel/module/$module"/* "$out/"
 roots=$(grep -oh 'vb3_rs_[a-z_]*(' "$out"/*.c "$out/kind.h" | tr -d '(' | sort -u | sed 's/^/-u /')
 # shellcheck disable=SC2086 # one word each
 "${cross}ld" -r --gc-sections $roots -o "$out/vb3rust.bin" "$rust/libvb3_kernel.a"

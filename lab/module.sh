@@ -20,7 +20,7 @@ build=$(headers "$kernel")
 log=$out/build.log
 from=$flags$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
     "$sources/lab/module.sh" "$sources/lab/lay-out.sh" "$sources/kernel/package/build.sh" \
-    "$sources"/kernel/module/*.[ch] \
+    "$sources"/kernel/module/*.* \
     "$sources"/kernel/module/*/* | sha256sum)
 if [ "$(cat "$out/from" 2>/dev/null)" = "$from" ]; then
     exit

@@ -21,10 +21,7 @@ struct sg_table;
 struct vb2_buffer;
 struct vm_area_struct;
 
-/*
- * Names of this module: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. Each module's Kbuild
- * sets them.
- */
+/* Names of this module, from common.mk: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. */
 #ifndef VB3_NAME
 #error "VB3_NAME is not set"
 #endif
@@ -196,7 +193,7 @@ bool vb3_buf_is_own(struct dma_buf *dbuf);
 /* The list of all buffers, in debug.c. */
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr);
 void vb3_unlist(struct vb3_buf *buf);
-int vb3_debug_init(void);
+void vb3_debug_init(void);
 void vb3_debug_exit(void);
 
 #endif

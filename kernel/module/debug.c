@@ -247,13 +247,12 @@ DEFINE_SHOW_ATTRIBUTE(refusals);
 
 static struct dentry *dir;
 
-int vb3_debug_init(void)
+void vb3_debug_init(void)
 {
 	dir = debugfs_create_dir(VB3_NAME, NULL);
 	debugfs_create_file("buffers", 0400, dir, NULL, &buffers_fops);
 	debugfs_create_file("counters", 0444, dir, NULL, &counters_fops);
 	debugfs_create_file("refusals", 0400, dir, NULL, &refusals_fops);
-	return 0;
 }
 
 void vb3_debug_exit(void)

@@ -143,7 +143,10 @@ static int __init vb3_init(void)
 {
 	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf), __alignof__(struct vb3_buf), 0,
 				    construct);
-	return buffers ? vb3_debug_init() : -ENOMEM;
+	if (!buffers)
+		return -ENOMEM;
+	vb3_debug_init();
+	return 0;
 }
 
 /* If one of the first counters is not zero, something leaked. */
