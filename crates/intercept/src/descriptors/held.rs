@@ -148,23 +148,13 @@ impl Held {
         self.inodes.is_empty()
     }
 
-    /// Forgets all descriptions that programs hold. Returns the objects they stood for, device files last.
+    /// Takes all descriptions at the end of a run. Returns the objects they stood for, device files last.
     pub(crate) fn take_all(&mut self) -> Vec<Given> {
-        let all = self.inodes.values().flat_map(|inode| inode.given.values());
-        let mut all: Vec<Given> = all.copied().collect();
+        let inodes = core::mem::take(&mut self.inodes).into_values();
+        let mut all: Vec<Given> = inodes.flat_map(|inode| inode.given.into_values()).collect();
         // Mappings and buffers come before the device files that they belong to.
         all.sort_by_key(|given| matches!(given, Given::File(_)));
-        for inode in self.inodes.values_mut() {
-            inode.given.clear();
-        }
-        let ids: Vec<FdIdentity> = self.inodes.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.drop_if_unused(id));
         all
-    }
-
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
-        self.inodes.values().map(|inode| inode.given.len()).sum()
     }
 
     /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
@@ -426,6 +416,12 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Held {
+        fn count(&self) -> usize {
+            self.inodes.values().map(|inode| inode.given.len()).sum()
+        }
+    }
 
     fn collect(held: &mut Held) -> Vec<Given> {
         let mut gone = Vec::new();
