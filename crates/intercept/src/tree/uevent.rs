@@ -2,9 +2,8 @@
 
 use crate::tree::generated::Tree;
 
-/// The netlink group that receives the kernel's messages.
+/// The netlink groups that receive the kernel's and udev's messages.
 pub(crate) const KERNEL: u32 = 1;
-/// The netlink group that receives udev's messages.
 pub(crate) const UDEV: u32 = 2;
 
 /// Start of udev's messages. The kernel's messages start otherwise, with `ACTION@PATH`.
@@ -53,16 +52,9 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
     lines.extend(by_record(record.unwrap_or("")));
     let kind = own.lines().find_map(|line| line.strip_prefix("DEVTYPE="));
     let properties = format!("{}\0", lines.join("\0"));
-    Some((
-        Uevent {
-            group: KERNEL,
-            bytes: kernel.into_bytes(),
-        },
-        Uevent {
-            group: UDEV,
-            bytes: with_header((subsystem, kind), properties.as_bytes()),
-        },
-    ))
+    let udev = with_header((subsystem, kind), properties.as_bytes());
+    let event = |group, bytes| Uevent { group, bytes };
+    Some((event(KERNEL, kernel.into_bytes()), event(UDEV, udev)))
 }
 
 /// Returns the properties of a device's record in udev's database.
