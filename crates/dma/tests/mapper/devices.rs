@@ -1,7 +1,7 @@
 //! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
-use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy};
-use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, Mapper};
+use vb3_dma_test::fake::{CountedLocks, Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -46,6 +46,46 @@ fn what_could_not_be_unmapped_is_quarantined() {
         held.into_iter()
             .for_each(|mapping| mapper.unmap(mapping, Attrs::empty()));
         mapper.free_table(table, false);
+    }
+}
+
+/// Interrupts may wait for a lock, so it is not held for all runs of a long table.
+#[test]
+fn quarantine_is_looked_up_for_a_few_runs_at_a_time() {
+    let fake = Fake::new(Setup::iommu(32));
+    let mapper = Mapper::<_, CountedLocks>::with_locks(fake, 1).unwrap();
+    let taken = |pages: u64| {
+        let user = mapper.platform().add_user(pages, false);
+        let table = mapper.pin_user(&user, FakeUser::BASE, pages * PAGE, BOTH);
+        let before = CountedLocks::taken();
+        mapper.free_table(table.unwrap(), false);
+        CountedLocks::taken() - before
+    };
+    assert_eq!(taken(1), taken(1000), "nothing is quarantined");
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    mapper.platform().fail_unmaps(true);
+    mapper.try_unmap(mapping, Attrs::empty()).unwrap_err();
+    mapper.platform().fail_unmaps(false);
+    mapper.free_table(table, false);
+    let (few, many) = (taken(1), taken(1000));
+    assert!(many > few + 10, "{few}, {many}");
+}
+
+/// A host that answers with the same region for ever would hang the first map.
+#[test]
+fn reserved_regions_without_end_are_refused() {
+    for (regions, wanted) in [(64, None), (65, Some(Error::Invalid))] {
+        let setup = Setup {
+            reserved: vec![(0x1000, 0x1fff); regions],
+            ..Setup::iommu(32)
+        };
+        let mapper = setup.mapper();
+        let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty());
+        assert_eq!(alloc.as_ref().err(), wanted.as_ref(), "{regions}");
+        if let Ok(alloc) = alloc {
+            mapper.free(alloc);
+        }
     }
 }
 

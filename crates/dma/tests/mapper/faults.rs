@@ -535,6 +535,21 @@ fn runs_without_end_are_refused() {
     assert_eq!(mapper.platform().freed.get(), 4);
 }
 
+/// Adopted memory may begin inside a page. It cannot be placed again.
+#[test]
+fn adopted_parts_of_pages_are_not_placed() {
+    let mapper = Mapper::new(Endless {
+        granule: PAGE,
+        inside: PAGE / 2,
+        ..Endless::default()
+    });
+    let mapper = mapper.unwrap();
+    let mut alloc = mapper.adopt(()).unwrap();
+    let told = mapper.place_pages(&mut alloc, Caching::Cached, |_, ()| Ok(()));
+    assert_eq!(told, Err(Error::Invalid));
+    mapper.free(alloc);
+}
+
 #[test]
 fn runs_that_begin_inside_a_page_are_refused() {
     for inside in [PAGE / 2, PAGE / 2 + 1] {
