@@ -119,3 +119,28 @@ order 'source lost' "$old"
 dpkg -r "$name"
 order 'package removed without its source' -
 all_in $theirs "$first"
+
+# Settings of the machine's owner.
+[ ! -e "/lib/modules/$first/updates" ]
+mkdir -p /etc/depmod.d
+echo "override videobuf2-$kinds * $stock" >/etc/depmod.d/videobuf3.conf
+add "$this" >$log 2>&1 || { cat $log; exit 1; }
+grep "^videobuf3-$kinds: $first would load /lib/modules/$first/$stock/" $log
+order 'package installed, but depmod prefers the own module' "$old"
+rm /etc/depmod.d/videobuf3.conf
+configure=/var/lib/dpkg/info/${name%:*}.postinst
+$configure configure "$old"
+order 'package configured again, when depmod prefers ours' "$old"
+all_in $ours "$first"
+dpkg -r "$name"
+settings=/etc/dkms/framework.conf.d/videobuf3.conf
+mkdir -p ${settings%/*} /tmp/moved
+echo 'dkms_tree=/tmp/moved' >$settings
+add "$this"
+$configure configure "$old"
+order 'package installed and configured again, with a dkms_tree' -
+all_in $ours "$first"
+dpkg -r "$name"
+all_in $theirs "$first"
+[ ! -e "/tmp/moved/videobuf3-$kinds" ]
+rm -r $settings /tmp/moved

@@ -34,7 +34,8 @@ if [ -n "$cross" ]; then
     chmod +x /tmp/foreign/uname
     PATH=/tmp/foreign:/usr/${cross%-}/bin:$PATH
 fi
-# A run that was interrupted leaves its packages.
+# A run that was interrupted leaves its packages and settings.
+rm -f /etc/depmod.d/videobuf3.conf /etc/dkms/framework.conf.d/videobuf3.conf
 for kind in $kinds; do
     dpkg --purge --force-remove-reinstreq "videobuf3-$kind-dkms" >/dev/null 2>&1 || true
     rm -f /etc/kernel/*/"videobuf3-$kind-dkms"

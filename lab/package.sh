@@ -41,7 +41,9 @@ chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 fill dkms.conf "$source/dkms.conf"
 fill install.sh "$source/install.sh"
 fill place.sh "$source/place.sh"
-cp "$sources/kernel/package/build.sh" "$sources/kernel/package/trusted.sh" "$tree/$source/"
+for script in build setting trusted; do
+    cp "$sources/kernel/package/$script.sh" "$tree/$source/"
+done
 cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
 {
     echo "vb3rust.bin was built by kernel/package/rebuild.sh of this archive (SHA-256, name):"

@@ -8,7 +8,7 @@
 # only prefers ours.
 here=${0%/*}
 module="-m videobuf3-@KIND@ -v @VERSION@"
-data=/var/lib/dkms/videobuf3-@KIND@/@VERSION@
+data=$(bash "$here/setting.sh" dkms_tree /var/lib/dkms)/videobuf3-@KIND@/@VERSION@
 for kernel; do
     headers=/lib/modules/$kernel/build
     built=
@@ -18,20 +18,19 @@ for kernel; do
         # A kernel's update keeps its name, and may change what the module was built for.
         # shellcheck disable=SC2086 # words
         [ ! -d "$data/$kernel" ] || dkms unbuild $module -k "$kernel"
+        # A build that dkms does not start, because the package is not for such kernels, leaves no log.
+        rm -f "$data/build/make.log"
         # shellcheck disable=SC2086 # words
-        dkms build $module -k "$kernel"
-        result=$?
-        if [ $result = 0 ]; then
+        if dkms build $module -k "$kernel"; then
             built=$(ls "$data/$kernel"/*/module/videobuf2-@KIND@.ko*)
             # dkms only warns if it cannot sign.
             sh "$here/trusted.sh" "$headers" "$built" >&2 || built=
+        elif [ -e "$data/build/make.log" ]; then
+            grep -h '^error:' "$data/build/make.log" >&2 || tail -n 20 "$data/build/make.log" >&2
         fi
         [ -n "$built" ] || echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
-        # If the package is not for such kernels, dkms builds nothing, and says so.
-        [ $result = 0 ] || [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2 ||
-            tail -n 20 "$data/build/make.log" >&2
     fi
     sh "$here/place.sh" "$kernel" "$built" || [ -z "$built" ] ||
-        echo "videobuf3-@KIND@: not installed for $kernel: is there room in /lib/modules?" >&2
+        echo "videobuf3-@KIND@: not installed for $kernel" >&2
 done
 exit 0

@@ -34,11 +34,21 @@ if ! depmod "$kernel"; then
 fi
 rm -f "$modules"/.modules.*.old
 named=$(modinfo -k "$kernel" -n videobuf2-@KIND@ 2>/dev/null)
+# A setting of depmod may prefer another directory, and depmod can succeed without an index.
+case $named in
+    */updates/videobuf3/"${module##*/}") ;;
+    *)
+        [ -z "$module" ] || {
+            echo "videobuf3-@KIND@: $kernel would load ${named:-no file}, not our module" >&2
+            result=1
+        }
+        ;;
+esac
 if [ -e "$to/.${named##*/}.old" ] && [ ! -e "$named" ]; then
     mv "$to/.${named##*/}.old" "$named"
     echo "videobuf3-@KIND@: depmod has failed, so $kernel still loads $named" >&2
     result=1
 fi
 rm -f "$to"/.videobuf2-@KIND@.ko*.old
-rmdir "$to" 2>/dev/null
+rmdir "$to" "${to%/*}" 2>/dev/null
 exit $result

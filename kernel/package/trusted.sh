@@ -8,18 +8,28 @@ set -eu
 
 headers=$1
 module=${2:-}
-certificate=/var/lib/dkms/mok.pub
-! grep -qs '^ID=ubuntu' /etc/os-release || certificate=/var/lib/shim-signed/mok/MOK.der
-for settings in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
-    [ -e "$settings" ] || continue
-    named=$(sed -n 's/^mok_certificate="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' "$settings")
-    certificate=${named:-$certificate}
-done
-certificate=${3:-$certificate}
+os_release=${OS_RELEASE:-/etc/os-release}
+kernel=${headers%/build}
+setting() { bash "$(dirname "$0")/setting.sh" "$1" "$2" "${kernel##*/}"; }
+# The certificate of dkms, by its own rules: on Ubuntu and its derivatives, only a set key changes it.
+of_dkms() {
+    family=$(
+        ID='' ID_LIKE=''
+        # shellcheck source=/dev/null
+        [ ! -r "$os_release" ] || . "$os_release"
+        [ "$ID" = ubuntu ] || ID=${ID_LIKE:-$ID}
+        echo "$ID"
+    )
+    case $family:$(setting mok_signing_key '') in
+        ubuntu*:) echo /var/lib/shim-signed/mok/MOK.der ;;
+        *) setting mok_certificate /var/lib/dkms/mok.pub ;;
+    esac
+}
 
 grep -qs Y /sys/module/module/parameters/sig_enforce ||
     grep -qs '\[\(integrity\|confidentiality\)\]' /sys/kernel/security/lockdown ||
     grep -qs '^CONFIG_MODULE_SIG_FORCE=y' "$headers/.config" || exit 0
+certificate=${3:-$(of_dkms)}
 if [ ! -s "$certificate" ]; then
     echo "the kernel loads signed modules only, and there is no certificate $certificate (dkms needs openssl)"
     exit 1

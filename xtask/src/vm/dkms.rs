@@ -85,3 +85,40 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let line = format!("rebuild-test.sh {arch} /work/{archive}{inside}");
     lab.step(&what, 900, &line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sh::cmd;
+
+    #[test]
+    fn derivatives_of_ubuntu_use_its_certificate() {
+        let dir = sh::target().join(format!("trusted-test-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(".config"), "CONFIG_MODULE_SIG_FORCE=y\n").unwrap();
+        let (script, release) = (
+            sh::root().join("kernel/package/trusted.sh"),
+            dir.join("os-release"),
+        );
+        for (text, certificate) in [
+            ("ID=ubuntu\nID_LIKE=debian", "shim-signed/mok/MOK.der"),
+            (
+                "ID=linuxmint\nID_LIKE=\"ubuntu debian\"",
+                "shim-signed/mok/MOK.der",
+            ),
+            ("ID=pop\nID_LIKE='ubuntu debian'", "shim-signed/mok/MOK.der"),
+            ("ID=debian", "dkms/mok.pub"),
+            ("ID=raspbian\nID_LIKE=debian", "dkms/mok.pub"),
+        ] {
+            fs::write(&release, text).unwrap();
+            let mut trusted = cmd!("sh {script} {dir}");
+            let output = trusted.env("OS_RELEASE", &release).output().unwrap();
+            let reason = String::from_utf8(output.stdout).unwrap();
+            assert!(
+                reason.contains(&format!("/var/lib/{certificate}")),
+                "{text}: {reason}"
+            );
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
