@@ -32,7 +32,6 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
 }
 
 pub(crate) fn library() -> Option<Library> {
-    let version = library::version()?;
     let decoders = Codec::ALL.into_iter().flat_map(|codec| {
         let kinds = codec.kinds().iter();
         kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
@@ -41,7 +40,7 @@ pub(crate) fn library() -> Option<Library> {
     let encoders = encoders.filter_map(|codec| Some((codec.kind(), codec.name()?)));
     Some(Library {
         program: PathBuf::new(),
-        name: format!("libavcodec {version}"),
+        name: format!("libavcodec {}", library::version()),
         license: library::license(),
         kinds: decoders.chain(encoders).collect(),
     })

@@ -166,12 +166,12 @@ pub(crate) fn text(of: *const c_char) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
-/// Returns the library's version; `None` if this crate was built without the library.
-pub(crate) fn version() -> Option<String> {
+/// Returns the library's version.
+pub(crate) fn version() -> String {
     // SAFETY: the call takes no arguments and changes nothing.
     let version = unsafe { vb3_av_version() };
     let (major, minor, micro) = (version >> 16, version >> 8 & 0xff, version & 0xff);
-    (version != 0).then(|| format!("{major}.{minor}.{micro}"))
+    format!("{major}.{minor}.{micro}")
 }
 
 /// Returns the licence of the library's build.
