@@ -95,33 +95,40 @@ pub(crate) struct Sim<'a> {
 /// Runs a plan. A panic in the stack becomes the outcome's failure.
 #[must_use]
 pub fn simulate(plan: &Plan, with_trace: bool) -> SimOutcome {
-    let mut sim = match Sim::new(plan, with_trace) {
-        Ok(sim) => sim,
-        Err(why) => {
-            return SimOutcome {
-                failure: Some(why),
-                trace: String::new(),
-                counts: Counts::default(),
-            };
-        }
+    let (mut trace, mut counts) = (String::new(), Counts::default());
+    let run = |sim: &mut Sim<'_>| {
+        let done = sim.run();
+        trace = sim.log.take().unwrap_or_default();
+        counts = sim.counts;
+        done
     };
-    let ran = catch_unwind(AssertUnwindSafe(|| sim.run()));
-    let has_panicked = ran.is_err();
-    let done = ran.unwrap_or_else(|panic| {
+    let done = make_and_use(|| Sim::new(plan, with_trace), run);
+    SimOutcome {
+        failure: done.err(),
+        trace,
+        counts,
+    }
+}
+
+/// Makes a value, uses it and drops it. Returns the first failure.
+fn make_and_use<T>(make: impl FnOnce() -> Check<T>, run: impl FnOnce(&mut T) -> Check) -> Check {
+    let mut value = catch(make)?;
+    let done = catch(|| run(&mut value));
+    // A value that panicked may panic again when it is dropped.
+    let dropped = catch(|| {
+        drop(value);
+        Ok(())
+    });
+    done.and(dropped)
+}
+
+/// Calls a function. A panic becomes an error.
+fn catch<T>(call: impl FnOnce() -> Check<T>) -> Check<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("panic: {}", said.unwrap_or("without a message")))
-    });
-    let outcome = SimOutcome {
-        failure: done.err(),
-        trace: sim.log.take().unwrap_or_default(),
-        counts: sim.counts,
-    };
-    if has_panicked {
-        // A value that panicked may panic again when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(sim)));
-    }
-    outcome
+    })
 }
 
 /// Returns a profile with less memory than the machine has. It suffices for these small pictures.
@@ -251,18 +258,23 @@ impl<'a> Sim<'a> {
         Ok(found)
     }
 
+    /// Runs the plan. Adds the machine's trace to the log, even if the plan fails.
     fn run(&mut self) -> Check {
+        let done = catch(|| self.steps());
+        if let Some(log) = &mut self.log {
+            let _ = write!(log, "{}", self.world.machine().trace());
+        }
+        done
+    }
+
+    fn steps(&mut self) -> Check {
         for &step in &self.plan.steps {
             let mut dice = self.plan.dice(step);
             let done = self.step(&mut dice);
             let done = done.and_then(|()| self.run_due_work());
             done.map_err(|why| format!("step {step}: {why}"))?;
         }
-        self.end().map_err(|why| format!("at the end: {why}"))?;
-        if let Some(log) = &mut self.log {
-            let _ = write!(log, "{}", self.world.machine().trace());
-        }
-        Ok(())
+        self.end().map_err(|why| format!("at the end: {why}"))
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {

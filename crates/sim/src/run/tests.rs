@@ -154,3 +154,35 @@ fn failure_names_its_step_or_the_end() {
     sim.ended_waits.push(FileId(99));
     expect_refusal(sim.run(), "at the end: ");
 }
+
+#[test]
+fn failure_keeps_the_machines_trace() {
+    let mut plan = plan(&[CAMERA]);
+    plan.steps = vec![3];
+    let mut sim = Sim::new(&plan, true).unwrap();
+    let _ = stream(&mut sim, 0);
+    sim.ended_waits.push(FileId(99));
+    expect_refusal(sim.run(), "step 3: ");
+    let trace = sim.world.machine().trace().to_string();
+    assert!(!trace.is_empty());
+    assert!(sim.log.unwrap().ends_with(&trace));
+}
+
+#[test]
+fn panic_at_the_start_or_end_is_a_failure() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let panics = || -> Check<()> { panic!("made") };
+    let failed = |text: &str| Err(format!("panic: {text}"));
+    assert_eq!(make_and_use(panics, |()| Ok(())), failed("made"));
+    assert_eq!(make_and_use(|| Ok(Bomb), |_| Ok(())), failed("dropped"));
+    assert_eq!(
+        make_and_use(|| Ok(Bomb), |_| panic!("used")),
+        failed("used")
+    );
+    assert_eq!(make_and_use(|| Ok(1), |_| Ok(())), Ok(()));
+}
