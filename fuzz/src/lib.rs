@@ -166,7 +166,7 @@ pub enum Step {
         which: u8,
         for_cpu: bool,
     },
-    /// Lets the device access mapped memory, and compares the bytes with the program's memory.
+    /// Lets the device access mapped memory.
     Device {
         which: u8,
         byte: u8,
@@ -387,17 +387,16 @@ impl Driver {
                     let Some(segment) = self.ops.segment(&mapping, i) else {
                         break;
                     };
-                    assert!(segment.len > 0 && segment.addr.get() != 0 || total == 0);
+                    assert!(segment.len > 0 && (segment.addr.get() != 0 || total == 0));
                     total += segment.len;
                 }
                 assert_eq!(total, self.ops.table_len(table), "every byte once");
-                let compared = attrs;
                 self.mappings.push(Mapped {
                     mapping,
                     table: index,
                     direction,
                 });
-                self.reattribute(compared);
+                self.reattribute(attrs);
             }
             Err(_) => {
                 let after = self.ops.inner().platform().held();
