@@ -57,11 +57,14 @@ static GLOBAL: Heap = Heap {
     used: AtomicUsize::new(0),
 };
 
+// SAFETY: this is the C library's function, with which `main.c` is linked.
+unsafe extern "C" {
+    safe fn abort() -> !;
+}
+
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
+    abort()
 }
 
 fn run_on(first_device: u8) -> Result<(), i32> {
