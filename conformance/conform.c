@@ -206,6 +206,7 @@ int main(int argc, char **argv)
 		perror("conform");
 		return 1;
 	}
+	alarm(480);
 	requesting();
 	querying();
 	second_handle(argv[1]);
