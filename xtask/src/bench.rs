@@ -164,6 +164,7 @@ fn verdict(ratio: f64, aim: Option<f64>) -> String {
 /// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
 fn count_dma() -> Result<()> {
     const ROUNDS: u64 = 1000;
+    setup::install(&["valgrind"])?;
     sh::run(sh::cargo(
         "build --quiet --release -p vb3-dma --example bench_dma",
     ))?;

@@ -10,17 +10,27 @@ const PACKAGES: &str = include_str!("packages.toml");
 /// The groups that demo and tests need.
 pub(crate) const ALL: &[&str] = &["demo", "tests"];
 
-/// Installs the missing packages of these groups and of these names. Prints their names and purposes.
-pub(crate) fn install(wanted: &[&str]) -> Result<()> {
+/// Returns the packages of these groups and of these names, each with its purpose.
+fn packages(wanted: &[&str]) -> Result<BTreeMap<String, String>> {
     let known = toml::from_str(PACKAGES).context("packages.toml")?;
     let known: BTreeMap<String, Vec<(String, String)>> = known;
     // Several groups may have the same package.
-    let mut missing = BTreeMap::new();
-    for (group, packages) in &known {
-        let has = |name: &String| wanted.contains(&name.as_str());
-        let some = packages.iter().filter(|(name, _)| has(group) || has(name));
-        missing.extend(some.map(|(name, why)| (name, why)));
+    let mut found = BTreeMap::new();
+    for word in wanted {
+        let some = known.iter().flat_map(|(group, packages)| {
+            let is_wanted = move |name: &String| group == word || name == word;
+            packages.iter().filter(move |(name, _)| is_wanted(name))
+        });
+        let some: Vec<_> = some.cloned().collect();
+        ensure!(!some.is_empty(), "packages.toml has no {word}");
+        found.extend(some);
     }
+    Ok(found)
+}
+
+/// Installs the missing packages of these groups and of these names. Prints their names and purposes.
+pub(crate) fn install(wanted: &[&str]) -> Result<()> {
+    let mut missing = packages(wanted)?;
     missing.retain(|name, _| !is_installed(name));
     if missing.is_empty() {
         return Ok(());
@@ -28,7 +38,7 @@ pub(crate) fn install(wanted: &[&str]) -> Result<()> {
     let names: Vec<&str> = missing.keys().map(|name| name.as_str()).collect();
     let list = names.join(" ");
     eprintln!("These packages are missing:");
-    for (name, why) in missing {
+    for (name, why) in &missing {
         eprintln!("  {name:<26} {why}");
     }
     ensure!(
@@ -57,4 +67,16 @@ pub(crate) fn install(wanted: &[&str]) -> Result<()> {
 fn is_installed(name: &str) -> bool {
     let state = sh::text(cmd!("dpkg-query -W '-f=${db:Status-Status}' {name}"));
     state.is_ok_and(|state| state == "installed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packages;
+
+    #[test]
+    fn an_unknown_name_is_an_error() {
+        assert!(packages(&["demo"]).unwrap().contains_key("gcc"));
+        assert_eq!(packages(&["linux-perf", "valgrind"]).unwrap().len(), 2);
+        assert!(packages(&["demo", "typo"]).is_err());
+    }
 }
