@@ -1,11 +1,11 @@
 //! `cargo xtask bench kernel`: measures videobuf2's C module and ours alternately, in one boot.
 
 use super::lab::Lab;
-use super::{Cell, Iommu, boot, build, results};
+use super::{Cell, Iommu, boot, build, report, results};
 use crate::arch::Arch;
-use crate::setup;
 use crate::table::{self, Table};
-use anyhow::{Context as _, Result};
+use crate::{setup, sh};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     println!(
         "{kernel}, IOMMU {iommu}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each"
     );
-    let mut pairs = pairs(&steps);
+    let mut pairs = pairs(&steps)?;
     if let [Some(c), Some(rust)] = ["c.module", "rust.module"].map(|name| bytes(&steps, name)) {
         pairs.push(("bytes when loaded".to_owned(), c, rust));
     }
@@ -69,7 +69,11 @@ fn bytes(steps: &[Value], name: &str) -> Option<u64> {
 
 /// Returns each operation with its fastest run for each module, in order.
 /// The fastest run counts, because other work of the machine can only make a run slower.
-fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
+///
+/// # Errors
+/// A step failed, a module lacks an operation, or there is none.
+fn pairs(steps: &[Value]) -> Result<Vec<(String, u64, u64)>> {
+    sh::expect_none("bench kernel", &report::faults(steps))?;
     let fastest = |module: &str, name: &str| {
         let name = format!("{module}.bench.{name}");
         let runs = steps.iter().filter(|step| step["step"] == name);
@@ -82,7 +86,9 @@ fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
         names.extend(name.filter(|name| !names.contains(name)));
     }
     let pair = |name: &str| Some((name.to_owned(), fastest("c", name)?, fastest("rust", name)?));
-    names.into_iter().filter_map(pair).collect()
+    let pairs: Vec<_> = names.into_iter().filter_map(pair).collect();
+    ensure!(!pairs.is_empty(), "no operation was measured");
+    Ok(pairs)
 }
 
 #[cfg(test)]
@@ -98,7 +104,22 @@ mod tests {
             json!({"step": "rust.bench.mmap", "ns": 13}),
             json!({"step": "c.bench.mmap", "ns": 20}),
             json!({"step": "rust.unload", "ok": true}),
+            json!({"step": "end"}),
         ];
-        assert_eq!(pairs(&steps), vec![("mmap".to_owned(), 10, 11)]);
+        let found = pairs(&steps).unwrap();
+        assert_eq!(found, vec![("mmap".to_owned(), 10, 11)]);
+    }
+
+    #[test]
+    fn a_module_without_a_measurement_is_a_fault() {
+        let mut steps = vec![json!({"step": "end"})];
+        assert!(pairs(&steps).is_err(), "nothing was measured");
+        steps.push(json!({"step": "c.bench.mmap", "ns": 10}));
+        steps.push(json!({"step": "rust.bench.mmap", "ns": 11}));
+        assert_eq!(pairs(&steps).unwrap().len(), 1);
+        steps.push(json!({"step": "c.bench.expbuf", "ns": 10}));
+        assert!(pairs(&steps).is_err(), "ours was not measured");
+        steps[3] = json!({"step": "rust.load", "ok": false});
+        assert!(pairs(&steps).is_err(), "ours did not load");
     }
 }
