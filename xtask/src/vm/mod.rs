@@ -163,6 +163,7 @@ pub(crate) fn results() -> PathBuf {
 /// if no virtual machine can run here.
 pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
+    check(args)?;
     match possible(args) {
         Err(reason) if args.if_possible => {
             println!("vm: skipped: no virtual machine can run here: {reason:#}");
@@ -294,11 +295,9 @@ fn version(kernel: &str) -> Vec<u32> {
     numbers.map_while(|n| n.parse().ok()).collect()
 }
 
-/// Checks that virtual machines can run here: tools, namespaces, and a source for the guests.
-fn possible(args: &Args) -> Result<()> {
-    setup::install(&["x86-64"])?;
+/// Checks that the architectures have the IOMMUs and scenarios that the arguments name.
+fn check(args: &Args) -> Result<()> {
     for arch in args.archs() {
-        setup::install(&[arch.name()])?;
         let (known, name) = (Known::of(arch)?, arch.name());
         let mut iommus = args.iommus.iter();
         if let Some(other) = iommus.find(|iommu| !known.iommus.contains(iommu)) {
@@ -309,6 +308,15 @@ fn possible(args: &Args) -> Result<()> {
         if let Some(other) = other.filter(|_| arch != Arch::X86_64) {
             bail!("{name} has no scenario {other}; it has: {}", all.join(" "));
         }
+    }
+    Ok(())
+}
+
+/// Checks that virtual machines can run here: tools, namespaces, and a source for the guests.
+fn possible(args: &Args) -> Result<()> {
+    setup::install(&["x86-64"])?;
+    for arch in args.archs() {
+        setup::install(&[arch.name()])?;
     }
     Lab::possible()
 }
@@ -369,6 +377,15 @@ mod tests {
         assert_eq!(iommus(&args), [Iommu::Intel, Iommu::None]);
         args.iommus = vec![Iommu::Virtio];
         assert_eq!(iommus(&args), [Iommu::Virtio; 2]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_errors_without_machines() {
+        let mut args = Args::new(&["edu", "--iommu=smmuv3", "--if-possible"]);
+        let why = run(&args).unwrap_err().to_string();
+        assert_eq!(why, "machines of x86-64 have no IOMMU smmuv3");
+        args.archs = vec![Arch::Arm64];
+        check(&args).unwrap();
     }
 
     #[test]
