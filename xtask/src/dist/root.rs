@@ -1,6 +1,7 @@
 //! Makes roots (root directories) of Debian releases by mmdebstrap, keeps them, and runs commands in them.
 
 use crate::sh::{self, cmd};
+use crate::vm::lab;
 use anyhow::Result;
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ pub(super) const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie
 
 /// Makes a fresh root of a Debian release with mmdebstrap's `options`. `kind` is part of its name.
 pub(super) fn fresh(suite: &str, kind: &str, options: &[String]) -> Result<PathBuf> {
-    let archive = sh::cache("roots")?.join(format!("{suite}-{kind}.tar"));
+    let archive = sh::cache("roots")?.join(archive(suite, kind, options));
     if !archive.exists() {
         let half = archive.with_extension("half.tar");
         sh::run(cmd!("mmdebstrap {options...} {suite} {half}"))?;
@@ -25,6 +26,11 @@ pub(super) fn fresh(suite: &str, kind: &str, options: &[String]) -> Result<PathB
     Ok(root)
 }
 
+/// Returns the name of a root's archive. It changes with the options, so that no old root is used for new ones.
+fn archive(suite: &str, kind: &str, options: &[String]) -> String {
+    format!("{suite}-{kind}-{}.tar", lab::hash(options))
+}
+
 /// Runs a command in separate namespaces, with a directory as its root. It shares /proc, /dev, /sys
 /// and the directories `shared` with this system.
 pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<Vec<u8>> {
@@ -32,11 +38,23 @@ pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<
 mount --rbind /dev dev; mount --bind /sys sys; mount -t proc proc proc
 while [ "$1" != -- ]; do mkdir -p "$0$1"; mount --rbind "$1" "$0$1"; shift; done; shift
 exec chroot "$0" "$@""#;
-    let mut unshare: Command = crate::vm::lab::namespace();
+    let mut unshare: Command = lab::namespace();
     unshare.env(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     );
     unshare.args(["sh", "-ec", SCRIPT]).arg(root).args(shared);
     sh::quietly(unshare.arg("--").args(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::archive;
+
+    #[test]
+    fn other_options_make_another_root() {
+        let name = |option: &str| archive("trixie", "python", &[option.to_owned()]);
+        assert_eq!(name("--include=gcc"), name("--include=gcc"));
+        assert_ne!(name("--include=gcc"), name("--include=gcc,libc6-dev"));
+    }
 }

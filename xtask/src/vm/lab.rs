@@ -6,7 +6,7 @@ use crate::step;
 use anyhow::{Context as _, Result};
 use fs_err::{self as fs, File};
 use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -196,10 +196,14 @@ pub(crate) fn arch_of(kernel: &str) -> Arch {
 
 /// Returns a key that changes with the content of a script of lab/.
 pub(crate) fn key(script: &str) -> Result<String> {
-    let text = fs::read(sh::root().join("lab").join(script))?;
+    Ok(hash(&fs::read(sh::root().join("lab").join(script))?))
+}
+
+/// Returns a short text that changes with a value.
+pub(crate) fn hash(value: impl Hash) -> String {
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
+    value.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
 /// Runs a script of lab/ that makes files to keep, unless the file `last`, which it makes last, exists. Its
