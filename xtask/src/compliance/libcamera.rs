@@ -76,6 +76,7 @@ pub(super) fn run() -> Result<()> {
         std::iter::once(name.clone()).chain(cells).collect()
     };
     let mut rows: Vec<Vec<String>> = names.into_iter().map(row).collect();
+    ensure!(!rows.is_empty(), "libcamera has no tests");
     let wrong = rows.iter().filter(|row| is_wrong(row)).count();
     for (place, column) in HEADER.iter().skip(1).zip(&columns) {
         let passed = column.values().filter(|result| *result == "pass").count();
@@ -83,7 +84,7 @@ pub(super) fn run() -> Result<()> {
     }
     rows.retain(|row| row.iter().skip(1).any(|result| result != "pass"));
     println!("{}", table::format(&HEADER, &rows));
-    ensure!(!rows.is_empty() && wrong == 0, "{wrong} tests went wrong");
+    ensure!(wrong == 0, "{wrong} tests went wrong");
     Ok(())
 }
 
