@@ -58,7 +58,7 @@ fn make(arch: Arch, try_it: bool) -> Result<()> {
     if try_it && arch.is_here() {
         trial::alone(&stage.join("vb3"))?;
         trial::run("package", &suites, &[package.clone(), tarball])?;
-        trial::run("wheel", &suites, &trial::with_tests(&wheel))?;
+        trial::run("wheel", &suites, &trial::with_tests(&wheel)?)?;
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(&stage.join("vb3"), &wheel)?;
     }

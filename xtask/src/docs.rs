@@ -46,7 +46,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
     let root = sh::root();
     let blocks = blocks(&root)?;
     let mut faults = Vec::new();
-    for path in tidy::files(&root, "md") {
+    for path in tidy::files(&root, "md")? {
         let page = tidy::shown(&path);
         let old = fs::read_to_string(&path)?;
         let new = filled(&page, &old, &blocks)?;
@@ -63,7 +63,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
 fn blocks(root: &Path) -> Result<BTreeMap<String, String>> {
     let clients: Clients = read(&root.join(CLIENTS))?;
     let mut blocks = BTreeMap::from([("compatibility".to_owned(), clients.markdown())]);
-    for path in tidy::files(&root.join(data::DIR), "toml") {
+    for path in tidy::files(&root.join(data::DIR), "toml")? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let table = data::Measured::read(&path)?.markdown();
         blocks.insert(name.replace('-', " "), table);

@@ -20,9 +20,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
-    let files = tidy::files(&dir.join("fuzz_targets"), "rs");
+    let files = tidy::files(&dir.join("fuzz_targets"), "rs")?;
     let targets = files.iter().filter_map(|file| file.file_stem()?.to_str());
     let targets: Vec<&str> = targets.collect();
+    ensure!(!targets.is_empty(), "fuzz/fuzz_targets has no targets");
     let obstacle = if args.replay { None } else { obstacle(&dir) };
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
     let dir = sh::root().join("crates/sim/planted");
-    let mut all = tidy::files(&dir, "patch");
+    let mut all = tidy::files(&dir, "patch")?;
     all.retain(|path| names.is_empty() || names.contains(&stem(path)));
     ensure!(!all.is_empty(), "{} has no such patch", dir.display());
     Ok(all)

@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
     }
     faults.extend(contributing_faults()?);
     for dir in ["python/src/vb3", "python/tests"] {
-        for path in files(&sh::root().join(dir), "py") {
+        for path in files(&sh::root().join(dir), "py")? {
             faults.extend(python_faults(&path, &fs::read_to_string(&path)?));
         }
     }
@@ -116,7 +116,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
 fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
     let (src, name) = (dir.join("src"), &layer.name);
     let mut all = Vec::new();
-    for path in files(dir, "rs") {
+    for path in files(dir, "rs")? {
         all.push((fs::read_to_string(&path)?, path));
     }
     let mut faults = Vec::new();
@@ -242,21 +242,20 @@ fn python_faults(file: &Path, text: &str) -> Vec<String> {
 }
 
 /// Returns the files below a directory with an ending, sorted. Skips hidden files and cargo's output.
-pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut files = all_files(dir);
+pub(crate) fn files(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let mut files = all_files(dir)?;
     files.retain(|path| path.extension().is_some_and(|end| end == ending));
-    files
+    Ok(files)
 }
 
 /// Returns the files below a directory, sorted. Skips hidden files and cargo's output.
-pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn all_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let found = sh::text(cmd!(
         "find -L {dir} -mindepth 1 ( -name .* -o -name target -o -name target-* ) -prune -o -type f -print"
-    ));
-    let found = found.unwrap_or_default();
+    ))?;
     let mut files: Vec<PathBuf> = found.lines().map(PathBuf::from).collect();
     files.sort();
-    files
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -279,6 +278,13 @@ mod tests {
         assert_eq!(faults("vb3-plane", json!("dev"), "vb3-machine"), 0);
         assert_eq!(faults("vb3-plane", json!("dev"), "vb3-queue"), 1);
         assert_eq!(faults("vb3-new", normal, "vb3-dma"), 1);
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error() {
+        let dir = sh::root().join("xtask/src/tidy");
+        assert!(files(&dir, "rs").unwrap().contains(&dir.join("words.rs")));
+        assert!(files(&dir.join("none"), "rs").is_err());
     }
 
     #[test]

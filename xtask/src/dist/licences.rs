@@ -29,7 +29,7 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
         list += &format!("{name}: {licence}\n");
         let dir = Path::new(field("manifest_path")).parent();
         // A crate may contain other projects' sources.
-        let files = dir.map(tidy::all_files).unwrap_or_default();
+        let files = dir.map(tidy::all_files).transpose()?.unwrap_or_default();
         for file in files.into_iter().filter(|file| is_licence(file)) {
             let Ok(text) = fs::read_to_string(file) else {
                 continue;

@@ -116,10 +116,10 @@ pub(super) fn alone(binary: &Path) -> Result<()> {
 }
 
 /// Returns the paths of the wheel and of the tests of its Python module.
-pub(super) fn with_tests(wheel: &Path) -> Vec<PathBuf> {
-    let mut files = tidy::files(&sh::root().join("python/tests"), "py");
+pub(super) fn with_tests(wheel: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = tidy::files(&sh::root().join("python/tests"), "py")?;
     files.push(wheel.to_owned());
-    files
+    Ok(files)
 }
 
 /// Tries arm64's binary and wheel in a virtual machine.
@@ -130,7 +130,7 @@ pub(super) fn arm64(binary: &Path, wheel: &Path) -> Result<()> {
     let out = super::dir().join("arm64-guest");
     sh::fresh(&out)?;
     fs::copy(binary, out.join("vb3"))?;
-    put(&out, &with_tests(wheel))?;
+    put(&out, &with_tests(wheel)?)?;
     fs::write(out.join("wheel.sh"), in_work(&scripts.wheel))?;
     fs::write(out.join("run.sh"), scripts.binary)?;
     let works = guest.run(&out, GUEST_LIMIT)?;
