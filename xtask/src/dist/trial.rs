@@ -184,5 +184,15 @@ mod tests {
     fn trials_have_roots() {
         let Trials { roots, trial, .. } = Trials::read().unwrap();
         assert!(trial.iter().all(|trial| roots.contains_key(&trial.root)));
+        // `sh -e` does not end at a line that begins with `!`.
+        let mut lines = trial.iter().flat_map(|trial| trial.script.lines());
+        assert!(lines.all(|line| !line.starts_with("! ") || line.ends_with(" || exit 1")));
+    }
+
+    #[test]
+    fn the_action_installs_this_version() {
+        let action = fs::read_to_string(sh::root().join("action.yml")).unwrap();
+        let default = format!("default: {VERSION}\n");
+        assert!(action.contains(&default), "action.yml lacks {default}");
     }
 }
