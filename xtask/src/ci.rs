@@ -80,17 +80,35 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     }
 }
 
+/// Returns the names of the end-to-end tests.
+pub(crate) fn e2e_names() -> Result<Vec<String>> {
+    let list = ["--", "--include-ignored", "--list", "--format", "terse"];
+    let listed = sh::text(sh::cargo(E2E).args(list))?;
+    let names = listed.lines();
+    let names = names.filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// Returns the tests of a part: every N-th, so that the slow tests of a module are in different parts.
 fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
     ensure!(number <= of, "the parts of {of} are 1 to {of}");
-    let list = ["--", "--include-ignored", "--list", "--format", "terse"];
-    let listed = sh::text(sh::cargo(E2E).args(list))?;
-    let listed = listed.lines();
-    let names = listed.filter_map(|line| line.strip_suffix(": test"));
-    let names = names.skip(usize::from(number - 1)).step_by(of.into());
-    let names: Vec<String> = names.map(str::to_owned).collect();
+    let names = e2e_names()?.into_iter().skip(usize::from(number - 1));
+    let names: Vec<String> = names.step_by(of.into()).collect();
     ensure!(!names.is_empty(), "there are no tests in this part");
     Ok(names)
+}
+
+/// Checks that each filter is part of a name. Tests that a stale filter should select would not run.
+pub(crate) fn expect_matches(names: &[impl AsRef<str>], filters: &[String]) -> Result<()> {
+    let is_stale = |filter: &&str| !names.iter().any(|name| name.as_ref().contains(*filter));
+    let stale: Vec<&str> = filters
+        .iter()
+        .map(String::as_str)
+        .filter(is_stale)
+        .collect();
+    let (count, stale) = (names.len(), stale.join(", "));
+    ensure!(stale.is_empty(), "none of {count} names contains: {stale}");
+    Ok(())
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -102,6 +120,19 @@ pub(crate) fn run() -> Result<()> {
 mod tests {
     use super::*;
     use fs_err as fs;
+
+    #[test]
+    fn each_filter_must_match() {
+        let names = ["vimc::links", "sensor::modes"];
+        let check = |filters: &[&str]| {
+            let filters: Vec<String> = filters.iter().copied().map(str::to_owned).collect();
+            expect_matches(&names, &filters)
+        };
+        check(&[]).unwrap();
+        check(&["vimc::", "modes"]).unwrap();
+        let stale = check(&["vimc::", "typo"]).unwrap_err().to_string();
+        assert_eq!(stale, "none of 2 names contains: typo");
+    }
 
     #[test]
     fn unit_tests_are_all_but_two_files() {

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return libcamera::run();
     }
     setup::install(&["demo", "tests", "x86-64"])?;
+    ci::expect_matches(&ci::e2e_names()?, &args.filter)?;
     let mut failed = Vec::new();
     for suite in &args.suites {
         let programs = unpacked(suite)?;

@@ -3,7 +3,7 @@
 use super::matrix::{Use, WAITS};
 use super::same;
 use crate::guest::{self, Guest, Kind};
-use crate::sh;
+use crate::{ci, sh};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -136,7 +136,7 @@ fn tests_in(guest: &Guest, filters: &[String]) -> Result<Vec<String>> {
     let temporary = e2e.ancestors().nth(3).context("no target directory")?;
     let script = format!(
         "{BEGIN}ulimit -Hn {FILES}\nmkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
-         export VB3_SLOWNESS={SLOWNESS}\n\
+         export VB3_SLOWNESS={SLOWNESS} VB3_TESTS_NEED_ALL=1\n\
          cd {own}/crates/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
          | tee -a /out/said | grep -q '^test result: ok[.] [1-9]'\n",
         own = sh::root().display(),
@@ -145,22 +145,40 @@ fn tests_in(guest: &Guest, filters: &[String]) -> Result<Vec<String>> {
         filters = filters.join(" "),
     );
     fs::write(out.join("run.sh"), script)?;
-    if guest.run(&out, TESTS)? {
+    let is_success = guest.run(&out, TESTS)?;
+    let said = fs::read_to_string(out.join("said")).unwrap_or_default();
+    let (ran, lost) = ran_and_lost(&said);
+    if is_success {
+        ci::expect_matches(&ran, filters)?;
         return Ok(Vec::new());
     }
-    let said = fs::read_to_string(out.join("said")).unwrap_or_default();
-    let lost = said.lines();
-    let lost = lost.filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    let lost: Vec<String> = lost.map(str::to_owned).collect();
     let ended = said.lines().any(|line| line.starts_with("test result: "));
     let (name, place, is_known) = (guest.kind.name, out.display(), ended && !lost.is_empty());
     ensure!(is_known, "{name}: the tests failed: see {place}");
     Ok(lost)
 }
 
+/// Returns the names of the tests that ran, and of those that failed.
+fn ran_and_lost(said: &str) -> (Vec<&str>, Vec<String>) {
+    let tests = said.lines();
+    let tests = tests.filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
+    let ran = tests.filter(|(_, result)| !result.starts_with("ignored"));
+    let lost = ran.clone().filter(|(_, result)| result.ends_with("FAILED"));
+    let lost = lost.map(|(name, _)| name.to_owned()).collect();
+    (ran.map(|(name, _)| name).collect(), lost)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ignored_tests_did_not_run() {
+        let said = "\nrunning 3 tests\ntest a::b ... ok\ntest c ... ignored, full: slow\n\
+                    test d ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed\n";
+        let (ran, lost) = ran_and_lost(said);
+        assert_eq!((ran, lost), (vec!["a::b", "d"], vec!["d".to_owned()]));
+    }
 
     #[test]
     fn a_guest_that_stops_half_way_is_a_fault() {
