@@ -2,10 +2,11 @@
 
 use super::{machine, profile};
 use crate::sh::{self, cmd};
-use crate::{docs, guest, table};
+use crate::{ci, docs, guest, table};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
@@ -91,12 +92,20 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     Ok(())
 }
 
-/// Tries every use in each place. Adds to `lost` the uses that fail although they must work.
+/// Tries every use in each place. Adds to `lost` the uses that fail although they must work, and the places of
+/// `only` that are unavailable.
 fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
     let (uses, mut places, mut rows) = (table.r#use, table.container, Vec::new());
     let names = places.iter().map(|place| place.name.as_str());
     let names = names.chain(guest::ALL.iter().map(|kind| kind.name));
     let names: Vec<String> = names.map(str::to_owned).collect();
+    ci::expect_matches(&names, only)?;
+    let mut left_out = Vec::new();
+    let mut leave_out = |name: &str, why: &dyn Display| {
+        let line = format!("{name} is left out: {why:#}");
+        eprintln!("reach: {line}");
+        left_out.push(line);
+    };
     let mut add = |name: String, complete: bool, works: Vec<bool>| {
         let failed = works.iter().zip(&uses);
         let failed = failed.filter(|(works, _)| complete && !**works);
@@ -105,14 +114,16 @@ fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec
         rows.push(std::iter::once(name).chain(verdicts).collect());
     };
     places.retain(|place| is_wanted(&place.name, only, &names));
+    places.retain(|place| {
+        let missing = place.missing();
+        if let Some(program) = missing {
+            leave_out(&place.name, &format!("{program} is not installed"));
+        }
+        missing.is_none()
+    });
     if !places.is_empty() {
         let vb3 = sh::release_vb3()?;
         for place in places {
-            if let Some(program) = place.missing() {
-                let name = &place.name;
-                eprintln!("reach: {name} is left out: {program} is not installed");
-                continue;
-            }
             let works = place.uses(&vb3, &uses)?;
             add(place.name, !place.incomplete, works);
         }
@@ -128,8 +139,11 @@ fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec
                 let (name, works) = machine::tried(&guest, &uses)?;
                 add(name, true, works);
             }
-            Err(why) => eprintln!("reach: {} is left out: {why:#}", kind.name),
+            Err(why) => leave_out(kind.name, &why),
         }
+    }
+    if !only.is_empty() {
+        lost.extend(left_out);
     }
     Ok(rows)
 }
@@ -191,7 +205,30 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::is_wanted;
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_asked_for_must_be_there() {
+        let place = Place {
+            name: "ship".to_owned(),
+            needs: vec!["no-such-program".to_owned()],
+            script: String::new(),
+            incomplete: false,
+        };
+        let table = |container| Table {
+            r#use: Vec::new(),
+            parts: BTreeMap::new(),
+            container,
+        };
+        let (only, mut lost) = (["ship".to_owned()], Vec::new());
+        assert!(
+            rows(table(vec![place]), &only, &mut lost)
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(lost, ["ship is left out: no-such-program is not installed"]);
+        assert!(rows(table(Vec::new()), &only, &mut lost).is_err());
+    }
 
     #[test]
     fn a_whole_name_asks_for_one_place() {
