@@ -385,7 +385,7 @@ fn debug_texts_say_what_an_object_is() {
 
 /// A borrowed table knows for which direction its memory was pinned.
 #[test]
-fn memory_pinned_for_reading_is_not_mapped_for_writing() {
+fn memory_pinned_for_reading_is_not_written() {
     let dma = Setup::iommu(32).mapper();
     let user = dma.platform().add_user(1, true);
     let table = dma.pin_user(&user, FakeUser::BASE, PAGE, vb3_dma::Direction::ToDevice);

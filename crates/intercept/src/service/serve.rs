@@ -575,7 +575,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn nobody_wakes_the_clock_for_what_it_will_see_by_itself() {
+    fn nobody_wakes_the_clock_for_what_it_will_see() {
         let now = Instant::now();
         let mut wakes_at = Some(now + 4 * MS);
         assert!(!cuts_short(&mut wakes_at, now + 5 * MS));
