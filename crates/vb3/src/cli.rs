@@ -342,7 +342,7 @@ pub struct CtlArgs {
     #[arg(long, value_name = "PID", global = true)]
     pub run: Option<u32>,
     /// The run, by the socket of its `--control`
-    #[arg(long, value_name = "PATH", conflicts_with = "run", global = true)]
+    #[arg(long, value_name = "PATH", conflicts_with = "run")]
     pub control: Option<PathBuf>,
     /// Print the run's answers as JSON
     #[arg(long, global = true)]

@@ -364,7 +364,7 @@ fn ways_that_do_not_go_together_are_refused() {
         ),
         (
             "untrusted = true",
-            &format!("{pool}\n[iommus.gpu]\nflush = \"lazy\""),
+            &format!("{pool}\n[iommus.gpu]\npage_sizes = [4096]\naperture = 32\nflush = \"lazy\""),
             "iommus.gpu.flush",
             "flushed at once",
         ),

@@ -71,7 +71,7 @@ fn what_is_written_there_is_what_the_device_writes() {
 #[test]
 fn what_is_written_there_makes_lines_dirty() {
     for is_noted in [false, true] {
-        let (mut mapper, deaf) = with_device(&format!("coherent = false\n{CMA}"));
+        let (mut mapper, deaf) = with_device(&CMA.replace("true", "false"));
         let limits = DeviceLimits {
             coherency: Some(Coherency::Coherent),
             ..DeviceLimits::default()

@@ -224,7 +224,7 @@ fn a_refused_order_names_field_and_values() {
     let play = "camera= plays a local video or picture file";
     let expected = [
         ("source: ffmpeg finds no video in ", play),
-        ("source: cannot read ", "use camera=pattern"),
+        ("source: cannot read ", "check the path"),
         ("source: ", play),
         ("sequence: this frame is over", "next frame is "),
         ("sequence: ", "from 0 to 4294967295"),

@@ -146,7 +146,9 @@ prop_compose! {
         profile.allocator = if vmalloc { Allocator::Vmalloc } else { Allocator::Contig };
         // The reader requires these combinations of fields.
         let has_pool = profile.bounce.pool > 0;
-        let strict = iommu.as_ref().is_some_and(|iommu| iommu.flush == FlushPolicy::Strict);
+        let further = profile.iommus.iter().map(|(_, iommu)| iommu);
+        let mut all = iommu.iter().chain(further);
+        let strict = iommu.is_some() && all.all(|iommu| iommu.flush == FlushPolicy::Strict);
         profile.private_memory = private && has_pool;
         profile.untrusted = untrusted && has_pool && strict;
         if iommu.is_some() {
