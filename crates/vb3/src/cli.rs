@@ -342,7 +342,7 @@ pub struct CtlArgs {
     #[arg(long, value_name = "PID", global = true)]
     pub run: Option<u32>,
     /// The run, by the socket of its `--control`
-    #[arg(long, value_name = "PATH", conflicts_with = "run")]
+    #[arg(long, value_name = "PATH", conflicts_with = "run", global = true)]
     pub control: Option<PathBuf>,
     /// Print the run's answers as JSON
     #[arg(long, global = true)]
@@ -424,6 +424,8 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
         /// The control, as `v4l2-ctl --list-ctrls` names it
+        // Its own id: --control has the id `control`.
+        #[arg(id = "control-name", value_name = "CONTROL")]
         control: String,
         /// The value
         #[arg(allow_negative_numbers = true)]
@@ -527,6 +529,17 @@ mod tests {
         assert_eq!(args.devices, ["camera=pattern", "display=null"]);
         assert_eq!(args.seed, 7);
         assert_eq!(args.program, ["v4l2-ctl", "--device", "1", "--help"]);
+    }
+
+    #[test]
+    fn options_of_ctl_may_follow_the_order() {
+        let words = "vb3 ctl set video0 brightness 7 --json --control /run/x";
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+        let Command::Ctl(args) = cli.command else {
+            panic!("not ctl")
+        };
+        assert!(args.json && args.control.is_some_and(|path| path.ends_with("x")));
+        assert!(matches!(args.order, CtlOrder::Set { control, .. } if control == "brightness"));
     }
 
     #[test]

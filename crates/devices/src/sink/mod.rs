@@ -148,7 +148,7 @@ impl Sink {
         }
     }
 
-    /// Shows a picture and returns it.
+    /// Shows a picture of the shape that [`begin`](Self::begin) got, and returns it.
     /// The picture is written, or counted as lost if there is no room: call [`has_room`](Self::has_room)
     /// first.
     pub fn show(&mut self, frame: Frame) -> Arc<Frame> {

@@ -127,12 +127,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Returns whether any of these segments is quarantined, even in part.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
-        !self.looks_up(segments, |stuck, run| !stuck.has(run))
+        !self.all_have(segments, |stuck, run| !stuck.has(run))
     }
 
     /// Returns whether all of these segments have a property that all have if nothing is quarantined. Takes the
     /// lock for a few of them at a time.
-    fn looks_up(&self, segments: &[Segment], has: impl Fn(&Stuck, &Segment) -> bool) -> bool {
+    fn all_have(&self, segments: &[Segment], has: impl Fn(&Stuck, &Segment) -> bool) -> bool {
         let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.0.is_empty();
         let has = |some: &[Segment]| {
             let all = |stuck: &mut Stuck| some.iter().all(|run| has(stuck, run));
@@ -159,7 +159,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns whether a program's memory may be unpinned: no run is quarantined, or an earlier pin already
     /// keeps each quarantined run pinned.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
-        self.looks_up(segments, |stuck, run| {
+        self.all_have(segments, |stuck, run| {
             !stuck.has(run) || stuck.pinned.covers(run)
         })
     }

@@ -27,8 +27,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// around them, so it also needs the devices' writes.
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
-    /// mapping is synced in the part of the direction that it allows; a CPU that only writes also gets
-    /// writes of devices that announce their uses; and a bounced copy is not copied back if its device did not write to it.
+    /// mapping is synced in the part of the direction that it allows; a CPU that only writes also gets the
+    /// writes of devices that announce their uses; and a bounced copy is not copied back if its device did not
+    /// write to it.
     pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.state.begin_write();

@@ -394,8 +394,12 @@ impl<'a> Supervisor<'a> {
     fn call(&self, may: &mut MayBlock, n: &Call<'_>) -> Verdict {
         // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
-        if !always && (self.server(may).holds_nothing() || dispatch::is_of_another(&self.host, n)) {
-            return Verdict::native();
+        if !always {
+            // The lock is free again before the look into /proc.
+            let holds_nothing = self.server(may).holds_nothing();
+            if holds_nothing || dispatch::is_of_another(&self.host, n) {
+                return Verdict::native();
+            }
         }
         if n.nr == libc::SYS_epoll_ctl {
             self.sweep_sets(may);
