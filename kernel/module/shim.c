@@ -14,6 +14,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/swiotlb.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
@@ -81,13 +82,20 @@ unsigned int vb3_cache_alignment(void)
 	return dma_get_cache_alignment();
 }
 
-/* Returns whether the CPU caches a device's coherent memory. If not, it must not be mapped cached. */
-bool vb3_caches_coherent(struct device *dev)
+/* Returns whether all coherent memory of a device comes from a pool of its own. */
+bool vb3_has_pool(struct device *dev)
 {
 #ifdef CONFIG_DMA_DECLARE_COHERENT
-	if (dev->dma_mem)
-		return false;
+	return dev->dma_mem;
+#else
+	return false;
 #endif
+}
+
+/* Returns whether the CPU caches the coherent memory of a device without a pool. If not, it must not be
+ * mapped cached. */
+bool vb3_caches_coherent(struct device *dev)
+{
 	return dev_is_dma_coherent(dev);
 }
 
@@ -99,10 +107,8 @@ u64 vb3_size_limit(struct device *dev, u64 bytes)
 
 	if (bytes <= SZ_16M)
 		return SZ_16M;
-#ifdef CONFIG_DMA_DECLARE_COHERENT
-	if (dev && dev->dma_mem)
+	if (dev && vb3_has_pool(dev))
 		return U64_MAX;
-#endif
 	anon = global_node_page_state(NR_ACTIVE_ANON) + global_node_page_state(NR_INACTIVE_ANON);
 	swappable = min_t(long, anon, get_nr_swap_pages());
 	return (u64)(max(si_mem_available(), 0L) + max(swappable, 0L)) << PAGE_SHIFT;
@@ -230,9 +236,27 @@ struct sg_table *vb3_sgt_copy(struct sg_table *from)
 	return sgt;
 }
 
-int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool skip)
+/* Returns whether the kernel would map a copy of the memory. */
+static bool must_bounce(struct device *dev, struct sg_table *sgt)
 {
-	if (vb3_fails())
+	struct scatterlist *at;
+	unsigned int i;
+
+	if (vb3_is_translated(dev))
+		return false;
+	for_each_sgtable_sg(sgt, at, i) {
+		dma_addr_t first = phys_to_dma(dev, sg_phys(at));
+
+		if (is_swiotlb_force_bounce(dev) || first == DMA_MAPPING_ERROR ||
+		    first + at->length - 1 > last_dma_address(dev))
+			return true;
+	}
+	return false;
+}
+
+int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool skip, bool may_bounce)
+{
+	if (vb3_fails() || (!may_bounce && must_bounce(dev, sgt)))
 		return -EIO;
 	return dma_map_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
 }

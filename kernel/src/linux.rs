@@ -114,6 +114,9 @@ enum TableKind {
     Owned,
     /// The table was made for this value. The CPU does not cache its memory.
     Uncached,
+    /// The same, for memory of a device's own pool. The kernel cannot copy it: its own mapping of all memory
+    /// may lack it.
+    Pool,
     /// The table belongs to a non-coherent allocation.
     Borrowed,
     /// The table has pinned user memory. The first mapping uses the table itself, not a copy.
@@ -332,6 +335,8 @@ impl DmaOps for Linux {
                 (AllocatedAs::NonCoherent, _) => TableKind::Borrowed,
                 (AllocatedAs::Virtual, _) => TableKind::Owned,
                 // SAFETY: the device exists.
+                (_, u64::MAX) if unsafe { sys::vb3_has_pool(alloc.dev) } => TableKind::Pool,
+                // SAFETY: the device exists.
                 (_, u64::MAX) if unsafe { sys::vb3_caches_coherent(alloc.dev) } => TableKind::Owned,
                 (_, u64::MAX) => TableKind::Uncached,
                 (_, phys) => TableKind::PageLess(phys),
@@ -369,15 +374,13 @@ impl DmaOps for Linux {
     #[inline(never)]
     fn free_table(&self, table: Table, device_wrote: bool) {
         match table.kind {
-            // SAFETY: `table_of` made the table, which ends here.
-            TableKind::Owned | TableKind::Uncached | TableKind::PageLess(_) => unsafe {
-                sys::vb3_sgt_free(table.sgt);
-            },
             TableKind::Borrowed => {}
             // SAFETY: `pin_user` made both, and they end here.
             TableKind::Pinned(pinned, _) => unsafe {
                 sys::vb3_unpin(pinned, table.sgt, device_wrote);
             },
+            // SAFETY: `table_of` made the table, which ends here.
+            _ => unsafe { sys::vb3_sgt_free(table.sgt) },
         }
     }
 
@@ -410,17 +413,21 @@ impl DmaOps for Linux {
             direction,
             kind,
             bounces: false,
-            needs_no_sync: matches!(table.kind, TableKind::Uncached | TableKind::PageLess(_)),
+            needs_no_sync: matches!(
+                table.kind,
+                TableKind::Uncached | TableKind::Pool | TableKind::PageLess(_)
+            ),
             laid: None,
             told: self.told,
         };
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
         let raw = direction_to_c(direction);
+        let may_bounce = !matches!(table.kind, TableKind::Pool);
         let ret = match table.kind {
             // SAFETY: no other code maps this table, which has one entry.
             TableKind::PageLess(phys) => unsafe { sys::vb3_map_resource(dev, sgt, phys, raw) },
             // SAFETY: no other code maps this table.
-            _ => unsafe { sys::vb3_sgt_map(dev, sgt, raw, skip) },
+            _ => unsafe { sys::vb3_sgt_map(dev, sgt, raw, skip, may_bounce) },
         };
         if ret == 0 {
             // SAFETY: the table was mapped above, and all of it has struct pages.
@@ -538,7 +545,11 @@ fn unmappable(dev: Dev, table: &Table) -> Reason {
     if top > last {
         return Reason::new(Constraint::Mask, top, last);
     }
-    Reason::new(no_room(dev), len, 0)
+    let constraint = match table.kind {
+        TableKind::Pool if !dev.is_translated() => Constraint::NoBounce,
+        _ => no_room(dev),
+    };
+    Reason::new(constraint, len, 0)
 }
 
 /// Returns what a mapping for the device takes from: the IOMMU's addresses, or the memory for bounces.

@@ -73,7 +73,7 @@ const fn remedy(constraint: Constraint) -> &'static str {
         Constraint::PagesBehind | Constraint::CpuMapping => {
             "memory with pages that the CPU can map"
         }
-        // The kernel's calls never report the remaining constraints.
+        // `NoBounce`; the kernel's calls never report the others.
         _ => "a buffer that this device allocates",
     }
 }

@@ -30,6 +30,7 @@ unsafe extern "C" {
     pub fn vb3_page_shift() -> c_uint;
     pub fn vb3_now_ns() -> u64;
     pub fn vb3_cache_alignment() -> c_uint;
+    pub fn vb3_has_pool(dev: Dev) -> bool;
     pub fn vb3_caches_coherent(dev: Dev) -> bool;
     pub fn vb3_size_limit(dev: Dev, bytes: u64) -> u64;
     pub fn vb3_is_translated(dev: Dev) -> bool;
@@ -74,7 +75,13 @@ unsafe extern "C" {
 
     pub fn vb3_sgt_copy(sgt: NonNull<SgTable>) -> Option<NonNull<SgTable>>;
     pub fn vb3_sgt_free(sgt: NonNull<SgTable>);
-    pub fn vb3_sgt_map(dev: Dev, sgt: NonNull<SgTable>, direction: c_int, skip: bool) -> c_int;
+    pub fn vb3_sgt_map(
+        dev: Dev,
+        sgt: NonNull<SgTable>,
+        direction: c_int,
+        skip: bool,
+        may_bounce: bool,
+    ) -> c_int;
     pub fn vb3_sgt_unmap(dev: Dev, sgt: NonNull<SgTable>, direction: c_int, skip: bool);
     pub fn vb3_sgt_bounces(dev: Dev, sgt: NonNull<SgTable>) -> bool;
     pub fn vb3_map_resource(dev: Dev, sgt: NonNull<SgTable>, phys: u64, direction: c_int) -> c_int;
