@@ -237,7 +237,9 @@ fn find(named: Option<OsString>) -> Result<Found, String> {
         Some(name) if name == "none" => return Err(format!("{VARIABLE} is none")),
         Some(name) if !name.is_empty() => {
             let program = Path::new(&name);
-            return ask(program, ANSWER_TIMEOUT)?.ok_or_else(|| stub(program));
+            let asked =
+                ask(program, ANSWER_TIMEOUT).and_then(|found| found.ok_or_else(|| stub(program)));
+            return asked.map_err(|why| format!("{VARIABLE}: {why}"));
         }
         _ => {}
     }
@@ -301,7 +303,7 @@ mod tests {
         let why = |name: &str| find(Some(name.into())).unwrap_err();
         assert_eq!(why("none"), "VB3_CODEC is none");
         let silent = why("/bin/false");
-        assert!(silent.starts_with("/bin/false: "), "{silent}");
+        assert!(silent.starts_with("VB3_CODEC: /bin/false: "), "{silent}");
     }
 
     /// Writes a shell script from a child process.
