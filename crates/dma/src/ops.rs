@@ -46,6 +46,9 @@ pub trait DmaOps {
 
     /// Allocates zeroed memory that device and CPU see alike without syncs, one run of addresses for `dev`.
     ///
+    /// Source: Linux `dma_alloc_coherent`, differs: the address is a multiple of a page (or of the IOMMU's larger
+    /// granule), and not always of the size rounded up to a power of two.
+    ///
     /// # Errors
     /// `NoMemory` (ENOMEM) with the pool that ran out; `Invalid` for size zero or overflow.
     fn alloc_coherent(

@@ -53,7 +53,7 @@ impl<H: MapperRef> fmt::Debug for Coherent<H> {
 }
 
 impl<H: MapperRef> DmaDevice<H> {
-    /// Allocates `len_bytes` of coherent memory, rounded up to pages.
+    /// Allocates `len_bytes` of coherent memory, rounded up to pages, and aligned as by [`DmaOps::alloc_coherent`].
     ///
     /// # Errors
     /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views, [`read`](Coherent::read)
