@@ -57,7 +57,14 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Finds the kernel and the root in the cache, or makes them.
+    ///
+    /// # Errors
+    /// Programs cannot be compiled for its architecture, or a download fails.
     pub(crate) fn get(kind: Kind) -> Result<Self> {
+        let target = kind.arch.target();
+        if !sh::has_target(target) {
+            bail!("Rust's library for {target} is not installed; run `rustup target add {target}`");
+        }
         crate::setup::install(&[kind.arch.name()])?;
         let kernel = kernel(kind)?;
         let what = "making the root of the arm64 guests, translated: about 400 MB to load";
