@@ -244,11 +244,12 @@ static bool must_bounce(struct device *dev, struct sg_table *sgt)
 
 	if (vb3_is_translated(dev))
 		return false;
+	if (is_swiotlb_force_bounce(dev))
+		return true;
 	for_each_sgtable_sg(sgt, at, i) {
 		dma_addr_t first = phys_to_dma(dev, sg_phys(at));
 
-		if (is_swiotlb_force_bounce(dev) || first == DMA_MAPPING_ERROR ||
-		    first + at->length - 1 > last_dma_address(dev))
+		if (first == DMA_MAPPING_ERROR || first + at->length - 1 > last_dma_address(dev))
 			return true;
 	}
 	return false;
