@@ -203,8 +203,8 @@ pub struct RunOptions {
     /// after two seconds
     #[arg(long)]
     pub kill: bool,
-    /// Whether a revoked buffer reads as zeroes or faults (SIGBUS); for `vb3 ctl revoke` and `vb3
-    /// ctl unplug --revoke` [default: zero]
+    /// What a program gets from a revoked buffer: zeroes, or a fault (SIGBUS); for `vb3 ctl revoke` and
+    /// `vb3 ctl unplug --revoke` [default: zero]
     #[arg(
         long,
         value_name = "zero|fault",
@@ -475,7 +475,7 @@ pub enum CtlOrder {
     Revoke {
         /// The buffer's number in `vb3 ctl buffers`
         buffer: String,
-        /// Whether the buffer reads as zeroes or faults (SIGBUS) [default: as `vb3 run --mappings`,
+        /// What a program gets from the buffer: zeroes, or a fault (SIGBUS) [default: as `vb3 run --mappings`,
         /// else zero]
         ///
         /// `fault` briefly stops the threads of each process that mapped the buffer (ptrace), and

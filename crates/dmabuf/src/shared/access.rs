@@ -12,8 +12,8 @@ pub fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
     }
 }
 
-/// Returns the direction in which to sync a mapping that does not bounce. Bytes that the CPU wrote leave the
-/// CPU's cache whatever the mapping allows, because a later sync for the CPU would otherwise drop them.
+/// Returns the direction to sync for a mapping that does not bounce. The bytes that the CPU wrote always leave its
+/// cache, because a later sync for the CPU would otherwise drop them.
 fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
     match (intersect(wanted, allowed), sync) {
         (None, SyncFor::Device) if wanted.device_reads() => Some(allowed),
