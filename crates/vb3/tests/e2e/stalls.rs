@@ -3,6 +3,7 @@
 
 use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use crate::lifecycle::wait_for;
+use crate::streams::{encode_to, encoded};
 use crate::surroundings::command;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -18,7 +19,11 @@ fn watched(stdout: &str) -> u32 {
     let mut told = stdout
         .lines()
         .filter_map(|line| line.strip_prefix("frames "));
-    let told = told.next().and_then(|count| count.parse().ok());
+    let told = told.next().and_then(|told| told.split_once(" lost "));
+    let told = told.map(|(count, lost)| {
+        println!("frames lost: {lost}");
+        count.parse().unwrap()
+    });
     told.unwrap_or_else(|| panic!("the capture told nothing: {stdout}"))
 }
 
@@ -125,6 +130,122 @@ fn a_replaced_file_that_never_answers() {
         std::fs::create_dir(&dir).unwrap();
         format!("replaced {}", dir.display())
     });
+}
+
+/// A program holds a file whose system never answers. Its threads' calls on the file never return. A second
+/// program opens, polls, locks, reads and streams a device meanwhile.
+#[test]
+fn a_held_file_that_never_answers() {
+    beside_a_capture(|run| {
+        let dir = run.file("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        format!("shared {}", dir.display())
+    });
+}
+
+/// The same, and the file's system is served by a program that `vb3` does not run.
+#[test]
+fn a_file_served_outside_that_never_answers() {
+    let Some(stalls) = compiled("stalls.c") else {
+        return;
+    };
+    let dir = crate::common::tempdir();
+    let mounted = dir.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let script = format!(
+        "{}{} within {}; ended=$?; kill $watch; wait $watch && exit $ended",
+        watching(&stalls),
+        stalls.display(),
+        mounted.display()
+    );
+    let mut run = command(&stalls, dir.path());
+    run.arg("around")
+        .arg(&mounted)
+        .arg(env!("CARGO_BIN_EXE_vb3"));
+    run.args([
+        "run",
+        "--machine",
+        "pc",
+        "--device",
+        "camera=pattern,fps=60",
+    ])
+    .args(["--device", "camera=pattern", "--", "sh", "-c", &script]);
+    let (status, stdout, stderr) = finish(&mut run, dir.path());
+    if stdout.starts_with("skipped") {
+        eprintln!("{stdout}");
+        return;
+    }
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("stalled"), "{stdout}{stderr}");
+    assert!(watched(&stdout) > LATE, "{stdout}");
+}
+
+/// Starts a client of the second device, which writes to descriptor 8 while it streams. Stops the helper process of
+/// `vb3` that satisfies a condition, and kills the client. Another client then succeeds.
+fn beside_a_stopped_helper(run: Run, condition: &str, client: &str, another: &str) {
+    let Some(stalls) = compiled("stalls.c") else {
+        return;
+    };
+    let script = format!(
+        r#"{watching} vb3=$PPID; stalls={stalls}; mkfifo output; exec 8<>output
+        {client} & client=$!
+        head -c 1 <&8 >first
+        for process in /proc/[0-9]*; do
+          grep -q "^PPid:[[:space:]]*$vb3\$" $process/status 2>/dev/null || continue
+          {condition} && kill -STOP ${{process#/proc/}} && echo stopped
+        done
+        kill -9 $client; $stalls frames; {another}; ended=$?
+        kill $watch; wait $watch && exit $ended"#,
+        watching = watching(&stalls),
+        stalls = stalls.display()
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    assert!(outcome.stdout.contains("stopped"), "{}", outcome.stdout);
+    assert!(watched(&outcome.stdout) > LATE, "{}", outcome.stdout);
+}
+
+/// The client of a decoder is killed while its codec process is stopped.
+#[test]
+fn a_codec_process_that_is_stopped() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    let Some(stream) = encoded("320x240", 60, "bframes=0") else {
+        return;
+    };
+    let run = Run::on("pc")
+        .real_time("a frame is lost if a call delays its camera")
+        .device("camera=pattern,fps=60")
+        .device("h264dec");
+    std::fs::write(run.file("stream.h264"), stream).unwrap();
+    let decode =
+        "gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec ! filesink";
+    beside_a_stopped_helper(
+        run,
+        "grep -q memfd:vb3-codec $process/maps",
+        &format!("{decode} location=output"),
+        &format!("{decode} location=pictures && test -s pictures"),
+    );
+}
+
+/// The client of a camera is killed while the ffmpeg that plays the camera's clip is stopped.
+#[test]
+fn an_ffmpeg_that_is_stopped() {
+    if lacks("ffmpeg") {
+        return;
+    }
+    let run = Run::on("pc")
+        .real_time("a frame is lost if a call delays its camera")
+        .device("camera=pattern,fps=60")
+        .device("camera=clip.mkv");
+    encode_to(&run.file("clip.mkv"), "320x240", 100, "bframes=0");
+    beside_a_stopped_helper(
+        run,
+        "grep -q ffmpeg $process/comm",
+        "$stalls watch 100000 /dev/video1 9>&8",
+        "$stalls watch 3 /dev/video1 9>&- >again",
+    );
 }
 
 /// The kernel holds the lock of an epoll set while it writes events to a page that the program fills

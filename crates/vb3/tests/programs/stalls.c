@@ -1,7 +1,7 @@
 // Makes one of its calls stall while another process captures:
 //
 //   stalls watch COUNT NODE     captures that many frames, or until SIGTERM; each writes a byte to
-//                               descriptor 9, if there is one
+//                               descriptor 9, if there is one; prints how many frames were lost
 //   stalls frames               waits for frames from that process
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
 //   stalls userptr              the same for pages that a device must fill
@@ -9,6 +9,10 @@
 //   stalls held DIR             such a file system's file is held, and answers late
 //   stalls queued DIR           such a file, which never answers, is queued as a dma-buf, and copied
 //   stalls replaced DIR         such a file is closed by a dup2, and the program copies other descriptors
+//   stalls shared DIR           such a file is held, and called by threads that wait for ever; another
+//                               program opens, polls, locks, reads and streams a device again and again
+//   stalls around DIR COMMAND   runs a command while DIR is such a file system
+//   stalls within DIR           as `shared`, with the file system of `around`
 //   stalls set                  the kernel holds the lock of an epoll set with a streaming camera
 //   stalls stopped NODE         a process that makes calls all the time is stopped at random moments
 //   stalls traced               a mapping is refused, and the supervisor must print a remark
@@ -33,6 +37,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -77,7 +82,7 @@ static int watch(unsigned count, const char *node)
 {
 	struct sigaction action = { .sa_handler = terminate };
 	int tell = fcntl(FRAMES, F_GETFD) >= 0;
-	unsigned frames = 0;
+	unsigned frames = 0, lost = 0, next = 0;
 	must(sigaction(SIGTERM, &action, NULL), "sigaction");
 	int fd = stream(node, 4);
 	while (frames < count && !terminated) {
@@ -85,12 +90,14 @@ static int watch(unsigned count, const char *node)
 		if (ioctl(fd, VIDIOC_DQBUF, &b) && errno == EINTR)
 			continue;
 		frames++;
+		lost += b.sequence - next;
+		next = b.sequence + 1;
 		if (ioctl(fd, VIDIOC_QBUF, &b) && !(terminated && errno == EINTR))
 			must(-1, "QBUF");
 		if (tell)
 			must(write(FRAMES, "", 1), "write");
 	}
-	printf("frames %u\n", frames);
+	printf("frames %u lost %u\n", frames, lost);
 	return 0;
 }
 
@@ -355,6 +362,21 @@ static int with_own_files(const char *dir, int (*use)(const char *dir))
 	return status;
 }
 
+static char **command;
+
+static int run_command(const char *unused)
+{
+	(void)unused;
+	pid_t child = fork();
+	if (!child) {
+		execvp(command[0], command);
+		exit(127);
+	}
+	int status = 0;
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 static int open_link(const char *dir)
 {
 	char path[PAGE];
@@ -450,6 +472,131 @@ static int replace_file(const char *dir)
 	return 0;
 }
 
+static int held;
+
+static void *ioctl_held(void *unused)
+{
+	struct v4l2_capability cap;
+	ioctl(held, VIDIOC_QUERYCAP, &cap);
+	return unused;
+}
+
+static void *poll_held(void *unused)
+{
+	struct pollfd both[] = { { .fd = camera, .events = POLLPRI }, { .fd = held, .events = POLLIN } };
+	poll(both, 2, -1);
+	return unused;
+}
+
+static void *select_held(void *unused)
+{
+	fd_set readable, urgent;
+	FD_ZERO(&readable);
+	FD_ZERO(&urgent);
+	FD_SET(held, &readable);
+	FD_SET(camera, &urgent);
+	select((held > camera ? held : camera) + 1, &readable, NULL, &urgent, NULL);
+	return unused;
+}
+
+static void *watch_held(void *unused)
+{
+	struct epoll_event event = { .events = EPOLLPRI };
+	int both = must(epoll_create1(0), "epoll_create1");
+	must(epoll_ctl(both, EPOLL_CTL_ADD, camera, &event), "epoll_ctl");
+	epoll_ctl(both, EPOLL_CTL_ADD, held, &event);
+	return unused;
+}
+
+static void *stat_held(void *unused)
+{
+	struct stat st;
+	fstat(held, &st);
+	return unused;
+}
+
+static void *read_held(void *unused)
+{
+	char byte;
+	(void)!pread(held, &byte, 1, 0);
+	return unused;
+}
+
+static void *truncate_held(void *unused)
+{
+	(void)!ftruncate(held, 1);
+	return unused;
+}
+
+static void *close_copy(void *unused)
+{
+	close(must(dup(held), "dup"));
+	return unused;
+}
+
+// Uses a device in many ways, until a byte comes. Writes a byte per round.
+static void use_device(const char *node, int rounds, int end)
+{
+	static char frame[1 << 20];
+	char byte = 0;
+	while (read(end, &byte, 1) < 0) {
+		int fd = must(open(node, O_RDWR), node);
+		int set = must(epoll_create1(0), "epoll_create1");
+		struct epoll_event event = { .events = EPOLLIN };
+		struct pollfd one = { .fd = fd, .events = POLLIN };
+		struct stat st;
+		must(fstat(fd, &st), "fstat");
+		must(flock(fd, LOCK_EX), "flock");
+		must(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+		must(read(fd, frame, sizeof frame), "read");
+		must(poll(&one, 1, -1), "poll");
+		must(epoll_wait(set, &event, 1, -1), "epoll_wait");
+		close(must(dup(fd), "dup"));
+		close(fd);
+		close(set);
+		fd = stream(node, 2);
+		struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+		close(fd);
+		must(write(rounds, &byte, 1), "write");
+	}
+	exit(0);
+}
+
+// The threads' calls never end. Another program's calls do, and so do a camera's.
+static int share_file(const char *dir)
+{
+	static void *(*const calls[])(void *) = {
+		ioctl_held, poll_held, select_held, watch_held, stat_held, read_held, truncate_held, close_copy,
+	};
+	int rounds[2], end[2], status;
+	char path[PAGE], byte;
+	must(pipe(rounds), "pipe");
+	must(pipe2(end, O_NONBLOCK), "pipe");
+	pid_t other = must(fork(), "fork");
+	if (other == 0)
+		use_device("/dev/video1", rounds[1], end[0]);
+	must(read(rounds[0], &byte, 1), "read");
+	snprintf(path, sizeof path, "%s/file", dir);
+	held = must(open(path, O_RDWR), path);
+	camera = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	pthread_t threads[sizeof calls / sizeof calls[0]];
+	for (unsigned i = 0; i < sizeof calls / sizeof calls[0]; i++)
+		pthread_create(&threads[i], NULL, calls[i], NULL);
+	late();
+	// Rounds that began before and after the calls.
+	char many[1 << 12];
+	unsigned before = must(read(rounds[0], many, sizeof many), "read"), after = 0;
+	for (; after < 3; after++)
+		must(read(rounds[0], &byte, 1), "read");
+	must(write(end[1], &byte, 1), "write");
+	must(waitpid(other, &status, 0), "wait");
+	printf("stalled, %u rounds\n", before + after);
+	// The calls fail, so that the threads can end.
+	umount2(dir, MNT_FORCE);
+	return status != 0;
+}
+
 static int traced(void)
 {
 	pid_t child = fork();
@@ -528,6 +675,15 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "held"))
 		return with_own_files(argv[2], hold_file);
 	never_answers = argc == 3;
+	if (argc > 3 && !strcmp(argv[1], "around")) {
+		never_answers = 1;
+		command = argv + 3;
+		return with_own_files(argv[2], run_command);
+	}
+	if (argc == 3 && !strcmp(argv[1], "within"))
+		return share_file(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "shared"))
+		return with_own_files(argv[2], share_file);
 	if (argc == 3 && !strcmp(argv[1], "queued"))
 		return with_own_files(argv[2], queue_file);
 	if (argc == 3 && !strcmp(argv[1], "replaced"))
