@@ -46,12 +46,12 @@ pub enum Note {
     NoSysfs(Errno),
     /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
-    /// A program copies a device's descriptor to a number that is not reserved. At this number, read and
-    /// write fail (EINVAL), because the filter does not report them.
+    /// A device has a descriptor whose number is not reserved. At this number, read and write fail (EINVAL),
+    /// because the filter does not report them.
     OrdinaryNumber {
         /// The process.
         pid: u32,
-        /// The copy's number, 3 or more.
+        /// The descriptor's number, 3 or more.
         number: u32,
     },
     /// This process of a 32-bit program opens files. It sees the system's devices instead of the simulated ones.
@@ -173,9 +173,9 @@ impl fmt::Display for Note {
             }
             Self::OrdinaryNumber { pid, number } => write!(
                 f,
-                "{} copies a device to descriptor {number}: read and write fail there \
-                 (EINVAL); ioctl, mmap, poll, select and epoll work (let it copy to standard input, \
-                 or use the number that open returned)",
+                "{} has a device at descriptor {number}: read and write fail there (EINVAL); ioctl, mmap, \
+                 poll, select and epoll work (let it use the number that open returned, not lower its \
+                 limit of open files, or copy to standard input)",
                 who("process", pid)
             ),
             Self::OtherCalls(pid) => write!(

@@ -14,15 +14,12 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce(&MayBlock) + Send>;
 
-/// Threads that do jobs in the order of their arrival. A thread starts if no other one is idle.
-pub(crate) struct Workers {
+/// Threads that do jobs in the order of their arrival. A thread starts if jobs wait and no other one is idle.
+pub(crate) struct Workers(Arc<Shared>);
+
+struct Shared {
     name: &'static str,
     max_threads: usize,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
     queue: Mutex<Queue>,
     /// Signalled when a job is added, or no more will come.
     has_job: Condvar,
@@ -33,17 +30,20 @@ struct Shared {
 struct Queue {
     jobs: VecDeque<Job>,
     threads: usize,
+    /// Number of threads that wait for jobs or are starting.
     idle: usize,
     is_over: bool,
 }
 
 impl Workers {
     pub(crate) fn new(name: &'static str, max_threads: usize) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             name,
             max_threads,
-            shared: Arc::default(),
-        }
+            queue: Mutex::default(),
+            has_job: Condvar::new(),
+            ended: Condvar::new(),
+        }))
     }
 
     /// Adds a job. Returns false, and drops the job, if `max_waiting` others wait or there is no thread.
@@ -52,28 +52,42 @@ impl Workers {
         max_waiting: usize,
         job: impl FnOnce(&MayBlock) + Send + 'static,
     ) -> bool {
-        let mut queue = lock(&self.shared.queue);
-        if queue.jobs.len() >= queue.idle && queue.threads < self.max_threads {
-            let shared = Arc::clone(&self.shared);
-            let thread = Builder::new().name(self.name.into()).stack_size(STACK);
-            queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
-        }
+        let mut queue = lock(&self.0.queue);
+        self.0.start_if_none_is_idle(&mut queue);
         // If the system refuses a thread, the existing threads do the job.
         let is_taken = queue.threads > 0 && queue.jobs.len() < max_waiting;
         if is_taken {
             queue.jobs.push_back(Box::new(job));
-            self.shared.has_job.notify_one();
+            // Each idle thread has been signalled for an earlier job if there are more jobs than such threads.
+            if queue.jobs.len() <= queue.idle {
+                self.0.has_job.notify_one();
+            }
         }
         is_taken
     }
 }
 
 impl Shared {
-    fn work(&self) {
+    fn start_if_none_is_idle(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.idle == 0 && queue.threads < self.max_threads {
+            let shared = Arc::clone(self);
+            let thread = Builder::new().name(self.name.into()).stack_size(STACK);
+            let started = usize::from(thread.spawn(move || shared.work()).is_ok());
+            queue.threads += started;
+            queue.idle += started;
+        }
+    }
+
+    fn work(self: &Arc<Self>) {
         let may = MayBlock::of_this_thread();
         let mut queue = lock(&self.queue);
+        queue.idle -= 1;
         loop {
             if let Some(job) = queue.jobs.pop_front() {
+                // This job may wait for ever, and another thread must do the next one.
+                if !queue.jobs.is_empty() {
+                    self.start_if_none_is_idle(&mut queue);
+                }
                 drop(queue);
                 job(&may);
                 queue = lock(&self.queue);
@@ -93,10 +107,10 @@ impl Shared {
 /// Waits until all jobs are done and the threads have ended, at most for [`END_TIMEOUT`].
 impl Drop for Workers {
     fn drop(&mut self) {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = lock(&self.0.queue);
         queue.is_over = true;
-        self.shared.has_job.notify_all();
-        let ended = &self.shared.ended;
+        self.0.has_job.notify_all();
+        let ended = &self.0.ended;
         drop(ended.wait_timeout_while(queue, END_TIMEOUT, |queue| queue.threads > 0));
     }
 }
@@ -140,7 +154,7 @@ mod tests {
         let done = Arc::new(());
         let of_job = Arc::clone(&done);
         assert!(workers.add(2, move |_| drop(of_job)));
-        let shared = Arc::clone(&workers.shared);
+        let shared = Arc::clone(&workers.0);
         let release = std::thread::spawn(move || {
             let runs = |queue: &mut Queue| !queue.is_over;
             drop(shared.has_job.wait_while(lock(&shared.queue), runs));

@@ -183,6 +183,10 @@ impl Gathered {
         inner.wanted.clear();
     }
 
+    pub(crate) fn has_lent(&self) -> bool {
+        !self.data().lent.is_empty()
+    }
+
     /// Duplicates a descriptor that the thread has sent, or records that the thread must send it. Returns EPERM
     /// if the thread cannot send descriptors, EMFILE if the supervisor has no number left, and `MISSING` until
     /// the thread has sent this descriptor.

@@ -54,8 +54,12 @@ impl Lending {
     /// Stores a thread's descriptors, and drops descriptors of threads that never repeated their calls.
     pub(crate) fn keep(&self, tid: u32, lent: Lent) {
         let mut all = lock(&self.0);
-        all.retain(|_, lent| lent.at.elapsed() < REPEAT_TIMEOUT);
-        all.insert(tid, lent);
+        let is_late = |_: &u32, lent: &mut Lent| lent.at.elapsed() >= REPEAT_TIMEOUT;
+        let late: Vec<_> = all.extract_if(is_late).collect();
+        let former = all.insert(tid, lent);
+        // Every call takes the lock, and a close may wait.
+        drop(all);
+        drop((late, former));
     }
 
     /// Takes the descriptors that the thread sent for this call. Drops descriptors that were sent for

@@ -4,15 +4,14 @@
 
 use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
 use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
-use crate::note::Note;
-use crate::process::{FdRange, Notif, Reply, STANDARD};
+use crate::process::{FdRange, Notif, Reply};
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::waiting::On;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use vb3_host::{Caller, Errno, FdIdentity};
+use vb3_host::{Errno, FdIdentity};
 
 /// Returns the first and the last number of the range that a call closes. `None` if it only sets FD_CLOEXEC, or
 /// has unknown flags, which the kernel refuses.
@@ -91,10 +90,8 @@ impl Server<'_> {
         let (old, new) = (n.int(0), n.uint(1));
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let is_kept = self.host.range.has(n.int(1));
-        if self.note_copy(n, new) && new >= STANDARD && !is_kept {
-            let pid = n.pid();
-            self.host
-                .note_once(Note::OrdinaryNumber { pid, number: new });
+        if self.note_copy(n, new) {
+            n.note_ordinary(n.int(1));
         }
         // The kernel executes all other calls: equal numbers, wrong flags, or a copy at an unreserved number.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !is_kept {

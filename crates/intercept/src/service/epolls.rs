@@ -6,7 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
 use crate::waiting::{Control, SetId};
-use vb3_host::Errno;
+use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
     /// Finds and stores the set that an `epoll_ctl` names, if the kernel cannot compare files (kcmp).
@@ -20,9 +20,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until a program's `epoll_ctl` is made, and returns its answer.
+    /// Makes a program's `epoll_ctl`, and returns its answer.
     pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
-        let made = control.wait(may);
+        let made = control.make(may);
         self.server(may).epolls.end_change(control, made);
         made.map_or_else(Reply::from, |()| Reply::Value(0))
     }
@@ -49,7 +49,7 @@ impl Server<'_> {
         // A file whose close may wait is no epoll set.
         let set = n.borrow(n.int(0))?.into_owned();
         let set = set.ok_or(Errno(libc::EINVAL))?;
-        let set = (set, n.gathered.data().set.map(SetId));
+        let set = (set, n.pid(), n.gathered.data().set.map(SetId));
         let key = (file, n.int(2));
         let control = self.epolls.change(key, set, op, asked, self.backend)?;
         Ok(Verdict::InSet(Box::new(control)))

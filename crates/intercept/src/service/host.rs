@@ -18,7 +18,7 @@ use crate::descriptors::{Given, Held, LockTable, Table, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
 use crate::memory::{Copier, Known, Pins, ProcFiles, Space, UserMemory};
 use crate::note::Note;
-use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
+use crate::process::{FdRange, Guard, Listener, Notif, Powers, STANDARD, reap};
 use crate::tree::word;
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
@@ -500,6 +500,15 @@ impl<'a> Call<'a> {
         files.map_err(|_| Errno(libc::EFAULT))
     }
 
+    /// Queues one note if a device has got a number that is not reserved.
+    pub(crate) fn note_ordinary(&self, fd: i32) {
+        let number = fd.cast_unsigned();
+        if number >= STANDARD && !self.host.range.has(fd) {
+            let pid = self.pid();
+            self.host.note_once(Note::OrdinaryNumber { pid, number });
+        }
+    }
+
     /// Queues one note if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.no_borrow {
@@ -617,6 +626,7 @@ impl Caller for Call<'_> {
         let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given)?;
         let id = made.1;
         let fd = self.install_made(made, cloexec)?;
+        self.note_ordinary(fd);
         lock(&self.host.made).push((file, id));
         Ok((fd, id))
     }

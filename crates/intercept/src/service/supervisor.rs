@@ -287,6 +287,8 @@ impl<'a> Supervisor<'a> {
             if admitted != Admission::HeldBack {
                 self.serve(may, &n);
             }
+            // Closes the files that the thread has sent. If this takes long, the clock replaces the receiver.
+            drop(n);
             if let Some(work) = self.pool.step_out(term) {
                 return self.pool.done(work);
             }
@@ -299,12 +301,19 @@ impl<'a> Supervisor<'a> {
             self.work_on(may, job);
             return self.pool.done(work);
         };
-        job.after.wait(may);
+        job.after.wait(may, || self.host.pid_of(job.notif.tid));
         let reply = self.copied_out(may, &job.notif, reply);
+        let n = job.notif;
+        if n.gathered.has_lent() {
+            // The end of `n` closes the files that the thread has sent, which may take long.
+            self.host.listener.answer(n.id, reply);
+            drop(n);
+            return self.pool.done(work);
+        }
         // The part that may stall is over. A program calls again as soon as it has its answer.
         // If this thread were still recorded as busy, another thread would have to receive that call.
         self.pool.done(work);
-        self.host.listener.answer(job.notif.id, reply);
+        self.host.listener.answer(n.id, reply);
     }
 
     /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
@@ -423,7 +432,7 @@ impl<'a> Supervisor<'a> {
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // Only this call waits for an epoll set, so the calls that it completed are answered now.
                 self.see_to_rest(may, &mut rest);
-                core::mem::take(&mut rest.changed).wait(may);
+                core::mem::take(&mut rest.changed).wait(may, || self.host.pid_of(n.tid));
             }
             let mut is_over = true;
             let reply = match verdict {
@@ -497,8 +506,8 @@ impl<'a> Supervisor<'a> {
 
     /// Does a job in the calling thread: for a call that waited, this is usually its answer.
     fn work_on(&self, may: &mut MayBlock, job: Job) {
-        job.after.wait(may);
         let n = job.notif;
+        job.after.wait(may, || self.host.pid_of(n.tid));
         match job.how {
             How::Serve => self.serve(may, &n),
             How::Reply(reply) => self.reply(may, &n, reply),

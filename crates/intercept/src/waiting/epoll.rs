@@ -28,6 +28,7 @@ use core::cmp::Ordering;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
 
 use vb3_host::{Backend, Errno, FdIdentity};
@@ -36,7 +37,7 @@ use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock, raw};
 use crate::waiting::poll::{Asker, poll_ours};
 pub(crate) use changes::Changed;
-use changes::{Change, Changes, Key, SetFile, Shown, WorkId};
+use changes::{Change, Changes, Key, Series, SetFile, Shared, Shown};
 use info::Numbers;
 pub(crate) use info::ObjectsInSets;
 use objects::Objects;
@@ -150,11 +151,14 @@ pub(crate) struct Control {
     key: Key,
     op: Op,
     made: Receiver<Result<(), Errno>>,
+    queue: Arc<Shared>,
 }
 
 impl Control {
-    /// Waits for the result. Like the kernel's epoll_ctl, waits while a program holds the set's lock.
-    pub(crate) fn wait(&self, _: &MayBlock) -> Result<(), Errno> {
+    /// Makes the change, or waits for the thread that does. Like the kernel's epoll_ctl, waits while a program
+    /// holds the set's lock.
+    pub(crate) fn make(&self, may: &MayBlock) -> Result<(), Errno> {
+        self.queue.help(self.set, may);
         self.made.recv().unwrap_or(Err(Errno(libc::ENOMEM)))
     }
 }
@@ -175,10 +179,10 @@ pub(crate) struct Epolls {
     /// The changes of sets that threads have yet to make.
     queue: Changes,
     /// Changes since the last query.
-    caused: Vec<WorkId>,
+    caused: Vec<Series>,
     /// Pending changes that remove ended files from sets. They stay in this list until made, since a file
     /// that ends with its process has no call to wait for them.
-    ends: Vec<WorkId>,
+    ends: Vec<Series>,
 }
 
 impl Epolls {
@@ -208,15 +212,12 @@ impl Epolls {
             return;
         };
         let is_end = matches!(change, Change::Forget);
-        let work = self.queue.add(&set.file, key, change);
-        let list = if is_end {
-            &mut self.ends
-        } else {
-            &mut self.caused
+        let series = self.queue.add(&set.file, key, change);
+        let list = match is_end {
+            true => &mut self.ends,
+            false => &mut self.caused,
         };
-        if !list.contains(&work) {
-            list.push(work);
-        }
+        list.push(series);
     }
 
     /// Updates the masks of a file's entries in all sets.
@@ -358,12 +359,12 @@ impl Epolls {
         found.and_then(|at| self.order.get(at).copied().ok_or(at))
     }
 
-    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, and the set that the kernel's list
-    /// shows, for use if kcmp is refused. Returns EINVAL, EEXIST, and the errors of descriptors.
+    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, the calling process, and the set that
+    /// the kernel's list shows, for use if kcmp is refused. Returns EINVAL, EEXIST, and the errors of descriptors.
     pub(crate) fn change(
         &mut self,
         key: Key,
-        (set, told): (OwnedFd, Option<SetId>),
+        (set, pid, told): (OwnedFd, u32, Option<SetId>),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
@@ -379,12 +380,18 @@ impl Epolls {
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
             set.used = self.changes;
+            set.file.user.store(pid, Relaxed);
             let change = Change::Control(op, (events, data), now, done);
             // Not recorded with `cause`: the call waits for its result anyway.
             self.queue.add(&set.file, key, change);
         }
-        let set = id;
-        Ok(Control { set, key, op, made })
+        Ok(Control {
+            set: id,
+            key,
+            op,
+            made,
+            queue: Arc::clone(&self.queue.0),
+        })
     }
 
     /// Records the entry of an `epoll_ctl`. Returns the conditions that the entry must report.

@@ -5,8 +5,9 @@ use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use crate::lifecycle::wait_for;
 use crate::streams::{encode_to, encoded};
 use crate::surroundings::command;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Number of frames that another program's camera must deliver during a stall, at 60 per second: five seconds'
@@ -37,6 +38,13 @@ fn watching(stalls: &Path) -> String {
     )
 }
 
+/// Returns shell commands that run a stall during a capture.
+fn script(stalls: &Path, stall: &str) -> String {
+    let watching = watching(stalls);
+    let stalls = stalls.display();
+    format!("{watching}{stalls} {stall}; ended=$?; kill $watch; wait $watch && exit $ended")
+}
+
 /// Runs a stall during a capture. The stall ends after [`LATE`] frames. `None` if the stall cannot
 /// be caused here.
 fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
@@ -46,11 +54,7 @@ fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
         .device("camera=pattern,fps=60")
         .device("camera=pattern");
     let stall = stall(&run);
-    let script = format!(
-        "{}{} {stall}; ended=$?; kill $watch; wait $watch && exit $ended",
-        watching(&stalls),
-        stalls.display()
-    );
+    let script = script(&stalls, &stall);
     let outcome = run.program(["sh", "-c", &script]).run();
     if let Some(why) = outcome
         .stdout
@@ -143,41 +147,56 @@ fn a_held_file_that_never_answers() {
     });
 }
 
-/// The same, and the file's system is served by a program that `vb3` does not run.
-#[test]
-fn a_file_served_outside_that_never_answers() {
+/// As [`beside_a_capture`], and a wrapper runs `vb3`.
+fn beside_a_capture_in(dir: &Path, wrapper: &[&OsStr], stall: &str) {
     let Some(stalls) = compiled("stalls.c") else {
         return;
     };
-    let dir = crate::common::tempdir();
-    let mounted = dir.path().join("mounted");
-    std::fs::create_dir(&mounted).unwrap();
-    let script = format!(
-        "{}{} within {}; ended=$?; kill $watch; wait $watch && exit $ended",
-        watching(&stalls),
-        stalls.display(),
-        mounted.display()
-    );
-    let mut run = command(&stalls, dir.path());
-    run.arg("around")
-        .arg(&mounted)
-        .arg(env!("CARGO_BIN_EXE_vb3"));
-    run.args([
-        "run",
-        "--machine",
-        "pc",
-        "--device",
-        "camera=pattern,fps=60",
-    ])
-    .args(["--device", "camera=pattern", "--", "sh", "-c", &script]);
-    let (status, stdout, stderr) = finish(&mut run, dir.path());
-    if stdout.starts_with("skipped") {
+    let script = script(&stalls, stall);
+    let mut run = command(wrapper[0], dir);
+    run.args(&wrapper[1..])
+        .args([env!("CARGO_BIN_EXE_vb3"), "run", "--machine", "pc"])
+        .args(["--device", "camera=pattern,fps=60"])
+        .args(["--device", "camera=pattern", "--", "sh", "-c", &script]);
+    let (status, stdout, stderr) = finish(&mut run, dir);
+    if stdout.contains("skipped") {
         eprintln!("{stdout}");
         return;
     }
     assert_eq!(status, 0, "{stdout}{stderr}");
     assert!(stdout.contains("stalled"), "{stdout}{stderr}");
     assert!(watched(&stdout) > LATE, "{stdout}");
+}
+
+/// Makes a directory in a temporary directory.
+fn directory() -> (tempfile::TempDir, PathBuf) {
+    let dir = crate::common::tempdir();
+    let mounted = dir.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    (dir, mounted)
+}
+
+/// As [`a_held_file_that_never_answers`], and a program that `vb3` does not run serves the file's system.
+#[test]
+fn a_file_served_outside_that_never_answers() {
+    let Some(stalls) = compiled("stalls.c") else {
+        return;
+    };
+    let (dir, mounted) = directory();
+    let wrapper = [stalls.as_os_str(), "around".as_ref(), mounted.as_os_str()];
+    let stall = format!("within {}", mounted.display());
+    beside_a_capture_in(dir.path(), &wrapper, &stall);
+}
+
+/// As [`a_queued_file_that_never_answers`], without pidfd_getfd: the program sends the file to the supervisor.
+#[test]
+fn a_sent_file_that_never_answers() {
+    let Some(refuse) = compiled("refuse.c") else {
+        return;
+    };
+    let (dir, mounted) = directory();
+    let stall = format!("queued {}", mounted.display());
+    beside_a_capture_in(dir.path(), &[refuse.as_os_str(), "getfd".as_ref()], &stall);
 }
 
 /// Starts a client of the second device, which writes to descriptor 8 while it streams. Stops the helper process of

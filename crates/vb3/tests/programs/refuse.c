@@ -1,7 +1,7 @@
 /*
  * Runs a program to which something is refused, as by a container's profile.
  *
- *   refuse threads|kcmp PROGRAM ARGUMENT...
+ *   refuse threads|kcmp|getfd PROGRAM ARGUMENT...
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -26,21 +26,30 @@ static struct sock_filter threads[] = {
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 
-static struct sock_filter kcmp[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kcmp, 0, 1),
-	BPF_STMT(BPF_RET | BPF_K, REFUSE),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-};
+#define ALL_OF(call) { \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)), \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1), \
+	BPF_STMT(BPF_RET | BPF_K, REFUSE), \
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), \
+}
+
+static struct sock_filter kcmp[] = ALL_OF(SYS_kcmp);
+static struct sock_filter getfd[] = ALL_OF(SYS_pidfd_getfd);
 
 #define FILTER(array) { .len = sizeof(array) / sizeof(*array), .filter = array }
 
 int main(int argc, char **argv)
 {
-	struct sock_fprog all[] = { FILTER(threads), FILTER(kcmp) };
+	struct {
+		const char *word;
+		struct sock_fprog filter;
+	} all[] = { { "threads", FILTER(threads) }, { "kcmp", FILTER(kcmp) }, { "getfd", FILTER(getfd) } };
+	unsigned i = 0;
 
-	if (argc < 3 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all[!strcmp(argv[1], "kcmp")]))
+	while (argc >= 3 && i < 3 && strcmp(argv[1], all[i].word))
+		i++;
+	if (argc < 3 || i == 3 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all[i].filter))
 		return 2;
 	execv(argv[2], argv + 2);
 	return 3;

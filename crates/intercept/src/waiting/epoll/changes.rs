@@ -3,13 +3,16 @@
 //! During a program's epoll_wait, the kernel holds the set's lock while it polls the set's files and
 //! while it writes events to the program's memory. Both may take long, since a program may implement
 //! the file (FUSE) or the page (userfaultfd). `epoll_ctl` and a read of the set's `fdinfo` wait for
-//! the set's lock. So separate threads make the changes of each set in order. A program's call is
-//! answered after the changes that it caused in all sets: by fork or over a socket, any process may have
+//! the set's lock. So separate threads make the changes of each set in order. The thread that serves a
+//! program's `epoll_ctl` makes this change itself, unless another thread is changing the set. A program's call
+//! is answered after the changes that it caused in all sets: by fork or over a socket, any process may have
 //! any set. This wait is limited, since the caller may be the very thread that implements the file or the
-//! page. It reaches its limit once in a series of changes of one set.
+//! page. It reaches its limit once in a series of changes of one set. The limit is lower for a process that is not
+//! the set's last user, so that it loses no frame.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +29,8 @@ use crate::kernel::{MayBlock, Workers, lock, may_block};
 const MAX_THREADS: usize = 64;
 /// Longest time for which an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
+/// The same for an answer to a process other than the set's last user.
+const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
@@ -65,6 +70,8 @@ pub(super) enum Change {
 pub(super) struct SetFile {
     pub(super) id: SetId,
     pub(super) fd: OwnedFd,
+    /// The process that made the last `epoll_ctl`.
+    pub(super) user: AtomicU32,
     objects: Arc<Objects>,
     numbers: Arc<Numbers>,
     entries: Mutex<HashMap<Key, Standing>>,
@@ -104,6 +111,7 @@ impl SetFile {
         Self {
             id,
             fd,
+            user: AtomicU32::default(),
             objects: Arc::clone(objects),
             numbers: Arc::clone(numbers),
             entries: Mutex::default(),
@@ -252,34 +260,33 @@ impl SetFile {
 }
 
 /// Identifies a series of changes of one set, from the first one until none is pending.
-pub(super) type WorkId = u64;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Series {
+    set: SetId,
+    number: u64,
+}
 
 /// The pending changes of one set.
 #[derive(Debug)]
 struct Work {
-    id: WorkId,
+    series: Series,
     file: Arc<SetFile>,
     changes: VecDeque<(Key, Change)>,
     /// Whether a thread makes these changes, or will.
     is_taken: bool,
+    /// Whether a thread waits for the end of the series.
+    is_waited_for: bool,
     /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
     is_late: bool,
-}
-
-impl Work {
-    /// Drops a program's `epoll_ctl` that was added last, so that it fails with ENOMEM. Other changes wait
-    /// for the next attempt to start a thread.
-    fn refuse(&mut self) {
-        let is_call = |(_, change): &mut (Key, Change)| matches!(change, Change::Control(..));
-        self.changes.pop_back_if(is_call);
-    }
+    /// The same for answers to processes other than the set's last user.
+    is_late_for_others: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     /// The sets with changes that are pending or in progress.
     works: HashMap<SetId, Work>,
-    next: WorkId,
+    next: u64,
 }
 
 impl Queue {
@@ -289,11 +296,16 @@ impl Queue {
         let work = self.works.entry(file.id).or_insert_with(|| {
             self.next += 1;
             Work {
-                id: self.next,
+                series: Series {
+                    set: file.id,
+                    number: self.next,
+                },
                 file: Arc::clone(file),
                 changes: VecDeque::new(),
                 is_taken: false,
+                is_waited_for: false,
                 is_late: false,
+                is_late_for_others: false,
             }
         });
         let mut of_entry = work.changes.iter_mut().rev().filter(|(of, _)| *of == key);
@@ -311,27 +323,46 @@ impl Queue {
         work
     }
 
-    /// Returns whether the answer to a call must still wait for one of these series.
-    fn is_awaited(&self, ids: &[WorkId]) -> bool {
-        let mut works = self.works.values();
-        works.any(|work| !work.is_late && ids.contains(&work.id))
+    /// Returns the changes of this series; `None` if they are made.
+    fn find(&mut self, series: Series) -> Option<&mut Work> {
+        let work = self.works.get_mut(&series.set);
+        work.filter(|work| work.series == series)
+    }
+
+    /// Returns whether the answer to a call must still wait for a series.
+    fn is_awaited(&mut self, series: Series) -> bool {
+        self.find(series).is_some_and(|work| !work.is_late)
     }
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     queue: Mutex<Queue>,
-    /// Signalled when all changes of a set are made.
+    /// Signalled at the end of a series that a thread waits for.
     made: Condvar,
 }
 
 impl Shared {
+    /// Makes a set's changes, unless another thread does.
+    pub(super) fn help(&self, set: SetId, may: &MayBlock) {
+        let mut queue = lock(&self.queue);
+        let work = queue.works.get_mut(&set);
+        let is_free = work.is_some_and(|work| !core::mem::replace(&mut work.is_taken, true));
+        drop(queue);
+        if is_free {
+            self.work_on(set, may);
+        }
+    }
+
     fn work_on(&self, set: SetId, may: &MayBlock) {
         let mut queue = lock(&self.queue);
         while let Some(work) = queue.works.get_mut(&set) {
             let Some((key, change)) = work.changes.pop_front() else {
+                if work.is_waited_for {
+                    self.made.notify_all();
+                }
                 queue.works.remove(&set);
-                return self.made.notify_all();
+                return;
             };
             let file = Arc::clone(&work.file);
             drop(queue);
@@ -344,7 +375,7 @@ impl Shared {
 
 /// The pending changes, and the threads that make them. Its drop makes the changes and ends the threads, which
 /// hold descriptors of sets.
-pub(super) struct Changes(Arc<Shared>, Workers);
+pub(super) struct Changes(pub(super) Arc<Shared>, Workers);
 
 impl Default for Changes {
     fn default() -> Self {
@@ -353,60 +384,70 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Adds a change, and starts a thread for it if none is idle. Returns the change's series.
-    pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
+    /// Adds a change, and starts a thread for it if none is idle. A program's `epoll_ctl` needs no thread: its
+    /// caller makes the change by [`Shared::help`]. Returns the change's series.
+    pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> Series {
+        let is_call = matches!(change, Change::Control(..));
         let mut queue = lock(&self.0.queue);
         let work = queue.add(file, key, change);
-        if !work.is_taken {
+        if !work.is_taken && !is_call {
             let (shared, set) = (Arc::clone(&self.0), file.id);
             work.is_taken = self.1.add(usize::MAX, move |may| shared.work_on(set, may));
-            if !work.is_taken {
-                work.refuse();
-            }
         }
-        work.id
+        work.series
     }
 
     /// Keeps only the series that an answer must still wait for.
-    pub(super) fn keep_awaited(&self, works: &mut Vec<WorkId>) {
-        if !works.is_empty() {
-            let queue = lock(&self.0.queue);
-            works.retain(|work| queue.is_awaited(&[*work]));
+    pub(super) fn keep_awaited(&self, all: &mut Vec<Series>) {
+        if !all.is_empty() {
+            let mut queue = lock(&self.0.queue);
+            all.retain(|series| queue.is_awaited(*series));
         }
     }
 
-    pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
-        Changed(Some((Arc::clone(&self.0), works)))
+    pub(super) fn waiter(&self, all: Vec<Series>) -> Changed {
+        Changed(Some((Arc::clone(&self.0), all)))
     }
 }
 
 /// Changes that a program's call caused, and that must be made before the call is answered.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
+pub(crate) struct Changed(Option<(Arc<Shared>, Vec<Series>)>);
 
 impl Changed {
     /// Returns whether the call's answer must still wait for some of these changes.
     pub(crate) fn is_awaited(&self) -> bool {
-        let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
-            let queue = lock(&shared.queue);
-            queue.is_awaited(ids)
-        };
-        self.0.as_ref().is_some_and(is_awaited)
+        self.0.as_ref().is_some_and(|(shared, all)| {
+            let mut queue = lock(&shared.queue);
+            all.iter().any(|series| queue.is_awaited(*series))
+        })
     }
 
-    /// Waits until these changes are made, for a limited time, since a program may hold a set's lock.
-    pub(crate) fn wait(self, _: &MayBlock) {
-        let Some((shared, ids)) = self.0 else { return };
-        let until = Instant::now() + CHANGE_TIMEOUT;
+    /// Waits until these changes are made, before an answer to a process. The time is limited, since a program may
+    /// hold a set's lock.
+    pub(crate) fn wait(self, _: &MayBlock, pid: impl FnOnce() -> u32) {
+        let Some((shared, mut all)) = self.0 else {
+            return;
+        };
+        let (start, pid) = (Instant::now(), pid());
         let mut queue = lock(&shared.queue);
-        while queue.is_awaited(&ids) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let late = queue.works.values_mut();
-                let late = late.filter(|work| ids.contains(&work.id));
-                late.for_each(|work| work.is_late = true);
-                return;
+        // The last series usually ends last.
+        while let Some(last) = all.last() {
+            let Some(work) = queue.find(*last) else {
+                all.pop();
+                continue;
+            };
+            let (is_late, limit) = match work.file.user.load(Ordering::Relaxed) == pid {
+                true => (&mut work.is_late, CHANGE_TIMEOUT),
+                false => (&mut work.is_late_for_others, OTHERS_TIMEOUT),
+            };
+            let left = (start + limit).saturating_duration_since(Instant::now());
+            *is_late |= left.is_zero();
+            if *is_late || work.is_late {
+                all.pop();
+                continue;
             }
+            work.is_waited_for = true;
             let waited = shared.made.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -426,11 +467,15 @@ mod tests {
     const FILE: Key = (Watched::Device(FileId(1)), 3);
     const OTHER: Key = (Watched::Device(FileId(1)), 4);
 
-    /// Makes the queue and two sets.
+    /// Makes the queue and two sets, which process 7 uses.
     fn two_sets() -> (Changes, [Arc<SetFile>; 2]) {
         let objects = Arc::new(Objects::new().expect("objects"));
         let numbers = Arc::default();
-        let set = |id| Arc::new(SetFile::new(SetId(id), a_set(), &objects, &numbers));
+        let set = |id| {
+            let set = SetFile::new(SetId(id), a_set(), &objects, &numbers);
+            set.user.store(7, Ordering::Relaxed);
+            Arc::new(set)
+        };
         (Changes::default(), [set(1), set(2)])
     }
 
@@ -452,32 +497,39 @@ mod tests {
         changes.add(&held, FILE, Change::Hold(until));
         let (add, held_made) = control(Op::Add, 0);
         let late = changes.add(&held, FILE, add);
+        // Another thread is changing this set.
+        changes.0.help(held.id, &may);
         let (add, made) = control(Op::Add, 0);
         changes.add(&free, FILE, add);
+        changes.0.help(free.id, &may);
         assert_eq!(made.recv(), Ok(Ok(())));
         let shown = changes.add(&free, FILE, Change::Show(Shown::edge(libc::POLLIN)));
-        changes.waiter(vec![shown]).wait(&may);
+        changes.waiter(vec![shown]).wait(&may, || 7);
         assert!(is_ready(&free));
-        // The first answer waits for the blocked set until the timeout. Later answers do not wait.
-        changes.waiter(vec![late]).wait(&may);
+        // The first answer waits for the blocked set until the timeout. Later answers do not wait. An answer to
+        // another process does not end the wait of the set's user.
+        changes.waiter(vec![late]).wait(&may, || 8);
+        assert!(changes.waiter(vec![late]).is_awaited());
+        changes.waiter(vec![late]).wait(&may, || 7);
         assert!(!changes.waiter(vec![late]).is_awaited());
         changes.add(&held, FILE, Change::Show(Shown::edge(libc::POLLIN)));
         go.send(()).expect("it waits");
         assert_eq!(held_made.recv(), Ok(Ok(())));
-        changes.waiter(vec![late]).wait(&may);
+        changes.waiter(vec![late]).wait(&may, || 7);
     }
 
     #[test]
-    fn an_epoll_ctl_fails_if_there_is_no_thread() {
+    fn an_epoll_ctl_needs_no_thread() {
+        let may = MayBlock::of_this_thread();
         let (changes, [set, _]) = two_sets();
-        let (add, made) = control(Op::Add, 0);
-        let mut queue = lock(&changes.0.queue);
-        queue.add(&set, FILE, Change::Park);
-        queue.add(&set, OTHER, add).refuse();
-        assert!(made.recv().is_err(), "nobody makes it");
-        let work = queue.works.get_mut(&set.id).expect("it waits");
-        work.refuse();
-        assert_eq!(work.changes.len(), 1, "it is made later");
+        let (add, made) = control(Op::Add, libc::POLLIN);
+        changes.add(&set, FILE, add);
+        assert!(made.try_recv().is_err(), "nobody makes it");
+        changes.0.help(set.id, &may);
+        assert_eq!(made.try_recv(), Ok(Ok(())));
+        assert!(is_ready(&set));
+        // There is nothing left to help with.
+        changes.0.help(set.id, &may);
     }
 
     #[test]
@@ -518,7 +570,7 @@ mod tests {
             assert_eq!(ends.len(), 1);
         }
         go.send(()).expect("it waits");
-        changes.waiter(ends.clone()).wait(&may);
+        changes.waiter(ends.clone()).wait(&may, || 7);
         changes.keep_awaited(&mut ends);
         assert_eq!(ends, []);
     }
