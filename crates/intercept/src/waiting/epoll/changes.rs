@@ -28,7 +28,7 @@ use crate::kernel::{MayBlock, Workers, lock, may_block};
 
 const MAX_THREADS: usize = 64;
 /// Longest time for which an answer waits for changes.
-const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same for an answer to a process other than the set's last user.
 const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
 
