@@ -307,8 +307,10 @@ mod tests {
             map.end < pages.addr(200)
         });
         visited.expect("text");
-        let wanted: Vec<u64> = (0..200).map(|page| pages.addr(page)).collect();
-        assert_eq!(found, wanted);
+        // The first page may be a part of a mapping that another thread has made before it.
+        assert!(found[0] <= pages.addr(0));
+        let wanted: Vec<u64> = (1..200).map(|page| pages.addr(page)).collect();
+        assert_eq!(found[1..], wanted);
     }
 
     #[test]
