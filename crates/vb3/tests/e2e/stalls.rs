@@ -209,9 +209,8 @@ fn beside_a_stopped_helper(run: Run, condition: &str, client: &str, another: &st
         r#"{watching} vb3=$PPID; stalls={stalls}; mkfifo output; exec 8<>output
         {client} & client=$!
         head -c 1 <&8 >first
-        for process in /proc/[0-9]*; do
-          grep -q "^PPid:[[:space:]]*$vb3\$" $process/status 2>/dev/null || continue
-          {condition} && kill -STOP ${{process#/proc/}} && echo stopped
+        for process in $(cat /proc/$vb3/task/*/children); do
+          {condition} && kill -STOP $process && echo stopped
         done
         kill -9 $client; $stalls frames; {another}; ended=$?
         kill $watch; wait $watch && exit $ended"#,
@@ -242,7 +241,7 @@ fn a_codec_process_that_is_stopped() {
         "gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec ! filesink";
     beside_a_stopped_helper(
         run,
-        "grep -q memfd:vb3-codec $process/maps",
+        "grep -q memfd:vb3-codec /proc/$process/maps",
         &format!("{decode} location=output"),
         &format!("{decode} location=pictures && test -s pictures"),
     );
@@ -258,10 +257,10 @@ fn an_ffmpeg_that_is_stopped() {
         .real_time("a frame is lost if a call delays its camera")
         .device("camera=pattern,fps=60")
         .device("camera=clip.mkv");
-    encode_to(&run.file("clip.mkv"), "320x240", 100, "bframes=0");
+    encode_to(&run.file("clip.mkv"), "320x240", 300, "bframes=0");
     beside_a_stopped_helper(
         run,
-        "grep -q ffmpeg $process/comm",
+        "grep -q ffmpeg /proc/$process/comm",
         "$stalls watch 100000 /dev/video1 9>&8",
         "$stalls watch 3 /dev/video1 9>&- >again",
     );
