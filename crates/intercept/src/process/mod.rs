@@ -25,4 +25,4 @@ pub use probe::{Power, Powers, probe};
 pub(crate) use reap::Left as LeftProcess;
 pub(crate) use rewrite::{InStead, Stopped, TraceeState};
 pub use signal::end_by_interrupt;
-pub(crate) use signal::{Forward, LOOK, LOOK_OFTEN, Signals, Verdict, nudge};
+pub(crate) use signal::{Forward, LOOK, LOOK_OFTEN, Leader, Signals, Verdict, nudge};

@@ -8,7 +8,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -39,6 +39,8 @@ pub(crate) const LOOK: Duration = Duration::from_millis(4);
 pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
 const LOOK_SELDOM: Duration = Duration::from_millis(50);
+/// How long the state of a process's first thread counts as known.
+const REMEMBERED: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -71,8 +73,8 @@ impl Signals {
         }
     }
 
-    pub(crate) fn look(&mut self) -> Verdict {
-        let Ok(text) = raw::proc_text(&format!("/proc/{}/status", self.tid)) else {
+    pub(crate) fn look(&mut self, last: &mut Leader) -> Verdict {
+        let Ok(text) = raw::proc_record(&format!("/proc/{}/status", self.tid)) else {
             return Verdict::None;
         };
         let tracer = field(&text, "TracerPid:", 10).filter(|tracer| *tracer != 0);
@@ -80,7 +82,7 @@ impl Signals {
         self.tracer = tracer.filter(|tid| !is_own(tid)).unwrap_or(0);
         let mut look = SignalState::parse(&text);
         let leader = field(&text, "Tgid:", 10).filter(|leader| *leader != self.tid.into());
-        if leader.is_some_and(is_stopped) {
+        if leader.is_some_and(|leader| last.is_stopped(leader)) {
             return Verdict::Certain;
         }
         self.handles = look.handled & !self.mask.unwrap_or(look.blocked) != 0;
@@ -94,6 +96,24 @@ impl Signals {
     }
 }
 
+/// The process whose first thread was last checked, when, and whether it had stopped. Many of a process's threads
+/// may wait.
+#[derive(Debug, Default)]
+pub(crate) struct Leader(Option<(u64, Instant, bool)>);
+
+impl Leader {
+    fn is_stopped(&mut self, leader: u64) -> bool {
+        match self.0 {
+            Some((of, at, known)) if of == leader && at.elapsed() < REMEMBERED => known,
+            _ => {
+                let found = is_stopped(leader);
+                self.0 = Some((leader, Instant::now(), found));
+                found
+            }
+        }
+    }
+}
+
 /// Returns whether a process's first thread has stopped with its process. Then the kernel has told every other
 /// thread to stop, too. It takes signals first, unless it blocks them.
 ///
@@ -101,7 +121,7 @@ impl Signals {
 fn is_stopped(leader: u64) -> bool {
     // Unlike the process's file, the thread's does not add up all threads' times.
     let path = format!("/proc/{leader}/task/{leader}/stat");
-    let stat = raw::proc_text(&path).unwrap_or_default();
+    let stat = raw::proc_record(&path).unwrap_or_default();
     let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
     stat.get(name_end..)
         .is_some_and(|rest| rest.starts_with(b") T"))
@@ -168,7 +188,7 @@ impl SignalState {
 /// Source: Linux 7.2 kernel/signal.c `sig_ignored`.
 pub(crate) fn nudge(pid: u32, tid: u32) -> bool {
     let state = || {
-        let text = raw::proc_text(&format!("/proc/{tid}/status"));
+        let text = raw::proc_record(&format!("/proc/{tid}/status"));
         SignalState::parse(&text.unwrap_or_default())
     };
     let has = |set: u64, signal: i32| set >> (signal - 1) & 1 != 0;

@@ -143,7 +143,7 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
         };
-        let found = waiting.signals.look();
+        let found = waiting.signals.look(&mut self.pending.leader);
         let (tid, tracer) = (waiting.notif.tid, waiting.signals.tracer);
         let pause = waiting.look_interval();
         self.pending.plan_look(slot, pause);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::descriptors::{LockCall, Watched};
 use crate::kernel::Borrowed;
-use crate::process::{LOOK, LOOK_OFTEN, Notif, Signals};
+use crate::process::{LOOK, LOOK_OFTEN, Leader, Notif, Signals};
 use crate::waiting::{Polling, Transfer};
 use vb3_host::FileId;
 
@@ -139,6 +139,7 @@ pub(crate) struct Pending {
     unhandled: HashSet<u32>,
     /// The tracers of threads, as the last checks found them.
     tracers: HashMap<u32, u64>,
+    pub(crate) leader: Leader,
     /// Interrupted polls, by thread: number, arguments and deadline. restart_syscall continues them.
     pub(crate) suspended: HashMap<u32, (i64, [u64; 6], Option<Instant>)>,
 }
