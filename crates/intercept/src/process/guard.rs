@@ -103,8 +103,9 @@ fn now() -> u64 {
 
 /// Returns a running thread's start time in ticks since boot. Async-signal-safe: allocates nothing.
 fn start_of(tid: u32) -> Option<u64> {
-    let mut path = [0; 32];
-    write!(path.as_mut_slice(), "/proc/{tid}/stat").ok()?;
+    let mut path = [0; 40];
+    // The file of a process adds up the times of all its threads.
+    write!(path.as_mut_slice(), "/proc/{tid}/task/{tid}/stat").ok()?;
     let file = raw::open_any(CStr::from_bytes_until_nul(&path).ok()?, libc::O_RDONLY).ok()?;
     let mut text = [0; 1024];
     let len = raw::read(file.as_fd(), &mut text).ok()?;
