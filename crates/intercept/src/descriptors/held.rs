@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn many_descriptions_are_checked_by_the_lock_list() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut made = Vec::new();
@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn unlocked_bytes_are_found_among_locked_ones() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut made = Vec::new();
@@ -500,7 +500,7 @@ mod tests {
 
     #[test]
     fn each_description_ends_once_with_its_last_holder() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (a, id, _) = held
@@ -543,7 +543,7 @@ mod tests {
 
     #[test]
     fn device_file_ends_with_its_last_descriptor() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let mut held = Held::new();
         for n in 0..100 {
             let memfd = raw::memfd(c"held").expect("memfd");
@@ -571,7 +571,7 @@ mod tests {
 
     #[test]
     fn lost_events_lose_no_end() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let mut held = Held::new();
         let made: Vec<_> = (0..3)
             .map(|n| {
@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn each_end_of_thousands_is_found() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut all: Vec<_> = (0..400)
@@ -614,7 +614,7 @@ mod tests {
 
     #[test]
     fn check_finds_ends_without_inotify() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         held.inotify = None;
@@ -630,7 +630,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_description_is_not_reported() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (a, id, byte) = held

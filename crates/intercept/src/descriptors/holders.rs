@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_childs_descriptor_is_found() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let may = MayBlock::of_this_thread();
         let memory = raw::memfd(c"held").expect("a memfd");
         let id = raw::identity(&raw::fstat(memory.as_fd()).expect("stat"));
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn sets_without_holders_are_not_found() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let may = MayBlock::of_this_thread();
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         let set = rustix::event::epoll::create(flags).expect("set");

@@ -13,6 +13,8 @@ mod workers;
 
 pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
 pub(crate) use may_block::{EpollOp, MayBlock, World};
+#[cfg(test)]
+pub(crate) use procs::alone;
 pub(crate) use procs::{OpenFile, Procs, Thread, blocked_waits, field, own_tid};
 pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{

@@ -365,6 +365,14 @@ impl Thread {
     }
 }
 
+/// Serialises tests that fork or unshare the descriptor table, and tests that wait for a descriptor's last copy to be
+/// closed. Both calls copy all descriptors.
+#[cfg(test)]
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    super::lock(&ALONE)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
@@ -460,6 +468,7 @@ mod tests {
 
     #[test]
     fn a_user_may_be_in_many_groups() {
+        let _alone = alone();
         use std::os::unix::process::CommandExt;
         let groups: Vec<libc::gid_t> = (1_000_000_000..1_000_001_000).collect();
         let mut child = std::process::Command::new("sleep");
@@ -482,6 +491,7 @@ mod tests {
 
     #[test]
     fn threads_with_a_table_of_their_own_are_asked() {
+        let _alone = alone();
         let procs = Procs::new(None, 1024);
         let [shared, own] = [c"shared", c"own"].map(|name| raw::memfd(name).expect("a memfd"));
         let id = |fd: &OwnedFd| raw::known(fd.as_fd()).expect("known").0;

@@ -319,16 +319,6 @@ fn wait_for_end(shared: &Shared, pipe: RawFd) -> ! {
     }
 }
 
-/// Serialises tests that fork, and tests that wait for a descriptor's last copy to be closed. A fork
-/// briefly copies all descriptors.
-#[cfg(test)]
-pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,7 +335,7 @@ mod tests {
 
     #[test]
     fn programs_end_with_the_pipe_and_not_with_the_guard() {
-        let _alone = alone();
+        let _alone = crate::kernel::alone();
         let (mut known, mut other) = (sleeper(), sleeper());
         let guard = Guard::new().expect("a guard");
         guard.add(other.id(), true, 1);
@@ -376,7 +366,7 @@ mod tests {
     #[test]
     fn signals_to_the_group_are_told_from_others() {
         const HOUR: Duration = Duration::from_secs(3600);
-        let _alone = alone();
+        let _alone = crate::kernel::alone();
         let guard = Guard::new().expect("a guard");
         assert_eq!(guard.is_of_group(libc::SIGINT, HOUR), None);
         let started = guard.start().expect("it starts");

@@ -104,8 +104,8 @@ impl Drop for Inherited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::alone;
     use crate::process::Forward;
-    use crate::process::guard::alone;
     use crate::process::launch::fork;
 
     #[test]

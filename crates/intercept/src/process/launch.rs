@@ -245,7 +245,7 @@ fn executed(socket: &OwnedFd) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::alone;
+    use crate::kernel::alone;
 
     #[test]
     fn child_copies_no_memory_before_its_execve() {

@@ -14,8 +14,6 @@ pub(crate) mod signal;
 
 pub(crate) use filter::{FdRange, PASS, STANDARD};
 pub(crate) use guard::Guard;
-#[cfg(test)]
-pub(crate) use guard::alone;
 pub(crate) use inherited::Inherited;
 pub(crate) use lend::{Lending, Lent};
 pub(crate) use listener::{

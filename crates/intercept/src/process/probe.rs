@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_tried_here_works_or_says_why() {
-        let _alone = crate::process::alone();
+        let _alone = crate::kernel::alone();
         let powers = probe();
         for power in [powers.proc, powers.listener, powers.add_fd] {
             assert_eq!(power, Ok(()), "{powers:?}");

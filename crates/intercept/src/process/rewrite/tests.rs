@@ -43,7 +43,7 @@ fn await_call(child: libc::pid_t, nr: libc::c_long) {
 /// after the descriptor is closed, and the call restarts.
 #[test]
 fn a_due_signal_leaves_no_descriptor_behind() {
-    let _alone = crate::process::alone();
+    let _alone = crate::kernel::alone();
     let may = MayBlock::of_this_thread();
     let (input, mut to) = std::io::pipe().expect("a pipe");
     let (mut from, out) = std::io::pipe().expect("a pipe");
@@ -94,7 +94,7 @@ fn selects(input: &PipeReader, mut out: PipeWriter) -> Option<()> {
 /// No signal ends the pselect6 without descriptors, so the thread repeats the original call.
 #[test]
 fn interrupted_pselect_gets_its_arguments_back() {
-    let _alone = crate::process::alone();
+    let _alone = crate::kernel::alone();
     let may = MayBlock::of_this_thread();
     let (input, mut to) = std::io::pipe().expect("a pipe");
     let (mut from, out) = std::io::pipe().expect("a pipe");
