@@ -30,7 +30,7 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     let fd = n.int(0);
     (by_descriptor || Moves::of(n.nr).is_some())
         && !host.range.has(fd)
-        && procs::may_be_of_ours(n.tid, fd) == Some(false)
+        && (fd < 0 || procs::may_be_of_ours(n.tid, fd) == Some(false))
 }
 
 /// Checks, before the lock is taken, whether an ioctl of a dma-buf or a sync file can write its result.
