@@ -174,8 +174,8 @@ impl fmt::Display for Note {
             Self::OrdinaryNumber { pid, number } => write!(
                 f,
                 "{} has a device at descriptor {number}: read and write fail there (EINVAL); ioctl, mmap, \
-                 poll, select and epoll work (let it use the number that open returned, not lower its \
-                 limit of open files, or copy to standard input)",
+                 poll, select and epoll work (let it keep its limit of open files and the number that open \
+                 returned, or copy the device to standard input)",
                 who("process", pid)
             ),
             Self::OtherCalls(pid) => write!(

@@ -58,7 +58,7 @@ impl Workers {
         let is_taken = queue.threads > 0 && queue.jobs.len() < max_waiting;
         if is_taken {
             queue.jobs.push_back(Box::new(job));
-            // Each idle thread has been signalled for an earlier job if there are more jobs than such threads.
+            // If there are more jobs than idle threads, each of these was signalled for an earlier job.
             if queue.jobs.len() <= queue.idle {
                 self.0.has_job.notify_one();
             }

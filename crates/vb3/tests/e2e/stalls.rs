@@ -70,6 +70,15 @@ fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
     Some(outcome)
 }
 
+/// As [`beside_a_capture`], and the stall's program serves a file system.
+fn beside_a_capture_with_files(stall: &str) {
+    beside_a_capture(|run| {
+        let dir = run.file("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        format!("{stall} {}", dir.display())
+    });
+}
+
 /// The argument of an ioctl lies on a page that another thread of the program fills late, after its
 /// own calls on a device. A kernel's copy_from_user also waits for the page.
 #[test]
@@ -96,55 +105,35 @@ fn pages_for_a_device_filled_late() {
 /// answers.
 #[test]
 fn a_file_system_that_the_program_serves_itself() {
-    beside_a_capture(|run| {
-        let dir = run.file("mounted");
-        std::fs::create_dir(&dir).unwrap();
-        format!("fuse {}", dir.display())
-    });
+    beside_a_capture_with_files("fuse");
 }
 
 /// A program holds a file of a file system that the program serves. Queries about the file and its release
 /// take long, also in the supervisor.
 #[test]
 fn a_held_file_that_answers_late() {
-    beside_a_capture(|run| {
-        let dir = run.file("mounted");
-        std::fs::create_dir(&dir).unwrap();
-        format!("held {}", dir.display())
-    });
+    beside_a_capture_with_files("held");
 }
 
 /// A program queues a file as a dma-buf. The file's system never answers, also not when the supervisor
 /// closes the file.
 #[test]
 fn a_queued_file_that_never_answers() {
-    beside_a_capture(|run| {
-        let dir = run.file("mounted");
-        std::fs::create_dir(&dir).unwrap();
-        format!("queued {}", dir.display())
-    });
+    beside_a_capture_with_files("queued");
 }
 
 /// The close of a file whose number a camera gets is never answered. The program copies the camera's
 /// descriptor meanwhile.
 #[test]
 fn a_replaced_file_that_never_answers() {
-    beside_a_capture(|run| {
-        let dir = run.file("mounted");
-        std::fs::create_dir(&dir).unwrap();
-        format!("replaced {}", dir.display())
-    });
+    beside_a_capture_with_files("replaced");
 }
 
 /// A program holds a file whose system never answers. Its threads' calls on the file never return. A second
 /// program opens, polls, locks, reads and streams a device meanwhile.
 #[test]
 fn a_held_file_that_never_answers() {
-    beside_a_capture(|run| {
-        let dir = run.file("mounted");
-        std::fs::create_dir(&dir).unwrap();
-        format!("shared {}", dir.display())
-    });
+    beside_a_capture_with_files("shared");
 }
 
 /// As [`beside_a_capture`], and a wrapper runs `vb3`.
@@ -168,7 +157,7 @@ fn beside_a_capture_in(dir: &Path, wrapper: &[&OsStr], stall: &str) {
     assert!(watched(&stdout) > LATE, "{stdout}");
 }
 
-/// Makes a directory in a temporary directory.
+/// Makes the directory of a file system in a temporary directory.
 fn directory() -> (tempfile::TempDir, PathBuf) {
     let dir = crate::common::tempdir();
     let mounted = dir.path().join("mounted");

@@ -29,7 +29,7 @@ use crate::kernel::{MayBlock, Workers, lock, may_block};
 const MAX_THREADS: usize = 64;
 /// Longest time for which an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same for an answer to a process other than the set's last user.
+/// The same if the answer goes to a process that is not the set's last user.
 const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// An entry of a set: its file, and the descriptor number under which the program added it.
@@ -278,7 +278,7 @@ struct Work {
     is_waited_for: bool,
     /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
     is_late: bool,
-    /// The same for answers to processes other than the set's last user.
+    /// The same for answers to processes that are not the set's last user.
     is_late_for_others: bool,
 }
 
@@ -423,8 +423,8 @@ impl Changed {
         })
     }
 
-    /// Waits until these changes are made, before an answer to a process. The time is limited, since a program may
-    /// hold a set's lock.
+    /// Waits until these changes are made, before a call of process `pid` is answered. The time is limited, since a
+    /// program may hold a set's lock.
     pub(crate) fn wait(self, _: &MayBlock, pid: impl FnOnce() -> u32) {
         let Some((shared, mut all)) = self.0 else {
             return;
