@@ -9,7 +9,7 @@ use crate::kernel::{MayBlock, lock};
 
 const STACK: usize = 256 << 10;
 
-/// Longest time for which the end of a run waits for threads that a process or file system blocks.
+/// Longest time that the end of a run waits for threads that a process or file system blocks.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce(&MayBlock) + Send>;

@@ -27,7 +27,7 @@ use crate::descriptors::Watched;
 use crate::kernel::{MayBlock, Workers, lock, may_block};
 
 const MAX_THREADS: usize = 64;
-/// Longest time for which an answer waits for changes.
+/// Longest time that an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same if the answer goes to a process that is not the set's last user.
 const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
