@@ -5,7 +5,7 @@
     reason = "clap shows them as help, which has no full stops"
 )]
 
-mod adopt;
+mod bare_metal;
 mod arch;
 mod bench;
 mod bindings;
@@ -17,7 +17,7 @@ mod docs;
 mod fuzz;
 mod guest;
 mod mutants;
-mod nostd;
+mod no_std;
 mod reach;
 mod setup;
 mod sh;
@@ -75,12 +75,12 @@ enum Task {
     /// and vague names
     Tidy,
     /// Link the no_std crates without std, check other targets, test on Rust 1.85
-    Nostd,
+    NoStd,
     /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
-    Adopt,
+    BareMetal,
     /// Run the fuzz targets; without nightly and cargo-fuzz, only their stored inputs
     Fuzz(fuzz::Args),
-    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, adopt, fuzz,
+    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, no-std, bare-metal, fuzz,
     /// tests, VMs
     Ci,
 }
@@ -103,8 +103,8 @@ fn main() -> ExitCode {
         Task::Bindings => bindings::run(),
         Task::Docs => docs::run(),
         Task::Tidy => tidy::run(),
-        Task::Nostd => nostd::run(),
-        Task::Adopt => adopt::run(),
+        Task::NoStd => no_std::run(),
+        Task::BareMetal => bare_metal::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };

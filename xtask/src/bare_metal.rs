@@ -1,4 +1,4 @@
-//! Boots other projects' drivers, and a driver that uses our queue, on a bare machine in QEMU (see `adopt/`).
+//! Boots other projects' drivers, and a driver that uses our queue, on a bare machine in QEMU (see `examples/bare-metal/`).
 
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -41,7 +41,7 @@ const VIRTIO_TRANSLATED: &str = "\
     -netdev user,id=net,restrict=on \
     -device virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on";
 
-const NVME: &str = "-device nvme,drive=disk,serial=adopt";
+const NVME: &str = "-device nvme,drive=disk,serial=bare-metal";
 
 /// Each transfer of `edu` takes 100 ms. With `sleep=off`, QEMU skips the time in which the processor sleeps.
 const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
@@ -50,22 +50,22 @@ const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable
 
 pub(crate) fn run() -> Result<()> {
     if !sh::has(QEMU) {
-        eprintln!("adopt: skipped: {QEMU} is not installed");
+        eprintln!("bare-metal: skipped: {QEMU} is not installed");
         return Ok(());
     }
     if !sh::has_target(TARGET) {
-        eprintln!("adopt: skipped: no core for {TARGET}: rustup target add {TARGET}");
+        eprintln!("bare-metal: skipped: no core for {TARGET}: rustup target add {TARGET}");
         return Ok(());
     }
-    let target = sh::target().join("adopt");
+    let target = sh::target().join("bare-metal");
     let mut cargo = sh::cargo("build --release --target-dir");
     // cargo finds the settings for the bare target in this directory.
-    sh::run(cargo.arg(&target).current_dir(sh::root().join("adopt")))?;
-    let program = target.join(TARGET).join("release/adopt");
+    sh::run(cargo.arg(&target).current_dir(sh::root().join("examples/bare-metal")))?;
+    let program = target.join(TARGET).join("release/bare-metal");
     for boot in BOOTS {
-        once(*boot, &program, &target).with_context(|| format!("adopt: {}", boot.0))?;
+        once(*boot, &program, &target).with_context(|| format!("bare-metal: {}", boot.0))?;
     }
-    println!("adopt: ok: {} boots", BOOTS.len());
+    println!("bare-metal: ok: {} boots", BOOTS.len());
     Ok(())
 }
 
@@ -88,7 +88,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     let ended = qemu.output().context("cannot run timeout")?;
     let said = fs::read(&console).unwrap_or_default();
     for line in String::from_utf8_lossy(&said).lines() {
-        println!("adopt: {name}: {line}");
+        println!("bare-metal: {name}: {line}");
     }
     let (status, complaints) = (ended.status, String::from_utf8_lossy(&ended.stderr));
     // If the machine still runs at the limit, timeout's exit status is 124.
@@ -99,7 +99,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     );
     if has("disk") || has("nvme") {
         let sectors = compared(&fs::read(&disk)?, &written)?;
-        println!("adopt: {name}: {sectors} sectors of the disk are as they should be");
+        println!("bare-metal: {name}: {sectors} sectors of the disk are as they should be");
     }
     Ok(())
 }

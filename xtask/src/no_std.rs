@@ -21,7 +21,7 @@ const TARGETS: [(&str, &str); 8] = [
     ("thumbv7em-none-eabi", WITHOUT_QUEUE),
     (BARE, CRATES),
     (BARE, "-p vb3-dma-test --no-default-features"),
-    (BARE, "--manifest-path nostd/Cargo.toml"),
+    (BARE, "--manifest-path examples/no-std/Cargo.toml"),
     ("aarch64-unknown-linux-gnu", "-p vb3-intercept"),
 ];
 
@@ -29,7 +29,7 @@ const BARE: &str = "x86_64-unknown-none";
 
 /// Builds the sample library without std, calls it from C, and checks the other targets that are installed.
 pub(crate) fn run() -> Result<()> {
-    let target = sh::target().join("nostd");
+    let target = sh::target().join("no-std");
     link(&target)?;
     let mut missing = Vec::new();
     for (name, what) in TARGETS {
@@ -67,13 +67,13 @@ fn in_target(line: &str, target: &Path) -> Command {
 }
 
 fn link(target: &Path) -> Result<()> {
-    let sample = fs::read_to_string(sh::root().join("nostd/src/sample.rs"))?;
+    let sample = fs::read_to_string(sh::root().join("examples/no-std/src/sample.rs"))?;
     let lines = sample.lines().count();
     ensure!(
         lines < 150,
-        "nostd/src/sample.rs has {lines} lines, must have fewer than 150"
+        "examples/no-std/src/sample.rs has {lines} lines, must have fewer than 150"
     );
-    const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
+    const BUILD: &str = "build --release --manifest-path examples/no-std/Cargo.toml";
     sh::run(in_target(BUILD, target))?;
     // The control program links std, so its build must fail, with E0152 (a lang item is defined twice).
     let control = in_target(&format!("{BUILD} --features control"), target).output();
@@ -84,8 +84,8 @@ fn link(target: &Path) -> Result<()> {
         false if said.contains("E0152") => {}
         false => bail!("the control fails for another reason:\n{said}"),
     }
-    let (library, program) = (target.join("release/libvb3_nostd.a"), target.join("map"));
-    let source = sh::root().join("nostd/main.c");
+    let (library, program) = (target.join("release/libvb3_no_std.a"), target.join("map"));
+    let source = sh::root().join("examples/no-std/main.c");
     sh::run(cmd!("cc -Wall -Werror -o {program} {source} {library}"))?;
     sh::run(cmd!("{program}"))
 }

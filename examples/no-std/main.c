@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-int32_t vb3_nostd_run(void);
+int32_t vb3_no_std_run(void);
 
 /* The toolchain's alloc crate is built with unwinding, so it refers to this function. With
 * panic = "abort", nothing calls the function. */
@@ -14,5 +14,5 @@ void rust_eh_personality(void)
 
 int main(void)
 {
-	return vb3_nostd_run();
+	return vb3_no_std_run();
 }

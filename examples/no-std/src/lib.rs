@@ -8,7 +8,7 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
-#[path = "../../crates/dma/examples/readme/host.rs"]
+#[path = "../../../crates/dma/examples/readme/host.rs"]
 mod host;
 mod sample;
 
@@ -84,7 +84,7 @@ fn run_on_plain_host() -> Result<(), Error> {
 /// Runs the sample on devices without and with an IOMMU. Returns zero, or an errno.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_nostd_run() -> i32 {
+pub extern "C" fn vb3_no_std_run() -> i32 {
     let both = run_on(0).and_then(|()| run_on(sample::FIRST_BEHIND_IOMMU));
     let both = both.and_then(|()| run_on_plain_host().map_err(Error::errno));
     both.map_or_else(|errno| errno, |()| 0)
