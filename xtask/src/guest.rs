@@ -134,7 +134,7 @@ impl Guest {
 
 fn kernel(kind: Kind) -> Result<PathBuf> {
     let name = format!("{}-{}", kind.name, lab::key("guest-init")?);
-    let init = sh::root().join("lab/guest-init");
+    let init = sh::root().join("kernel/lab/guest-init");
     let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
     let words = [&words[..], &[init.as_ref()]].concat();
     let what = format!("getting {} of {}: about 90 MB", kind.image, kind.suite);

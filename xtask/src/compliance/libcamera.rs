@@ -22,7 +22,7 @@ const DEVICES: [Option<&str>; 3] = [None, Some("vimc"), Some("camera=pattern")];
 /// Results by test name: pass, skip or FAIL. With vimc, also short forms of what commands of v4l-utils print.
 type Results = BTreeMap<String, String>;
 
-/// Selects the results of `lab/libcamera-tests.py` among the steps of a run.
+/// Selects the results of `kernel/lab/libcamera-tests.py` among the steps of a run.
 fn results(steps: &[Value]) -> Results {
     let own = steps.iter().filter(|step| step["step"] == "libcamera");
     let text = |fact: &Value| fact.as_str().unwrap_or_default().to_owned();
@@ -32,7 +32,7 @@ fn results(steps: &[Value]) -> Results {
 
 /// Runs all tests here, with a simulated device if there is one.
 fn here(built: &Path, device: Option<&str>, vb3: &Path) -> Result<Results> {
-    let tests = sh::root().join("lab/libcamera-tests.py");
+    let tests = sh::root().join("kernel/lab/libcamera-tests.py");
     let mut command = match device {
         Some(device) => cmd!("{vb3} run --quiet --device {device} -- /usr/bin/python3 {tests}"),
         None => cmd!("/usr/bin/python3 {tests}"),

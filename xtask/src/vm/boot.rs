@@ -100,7 +100,7 @@ fn last_words(qemu: &mut Running) -> Result<()> {
 }
 
 fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
-    let (from, to) = (sh::root().join("lab"), overlay.join("scenario"));
+    let (from, to) = (sh::root().join("kernel/lab"), overlay.join("scenario"));
     let built = lab.work().join(&cell.kernel);
     let path = from.join("scenarios").join(format!("{}.sh", cell.scenario));
     let script = fs::read_to_string(path)?;
@@ -237,7 +237,7 @@ mod tests {
             "[ 1.0] {late}{x86}[ 1.0] {late}{arm}[ 1.0] BUG: one\n\
              [ 1.0] {late}{arm}[ 1.0] {others}{arm}[ 1.0] {late}{x86}"
         );
-        let init = fs::read_to_string(sh::root().join("lab/init")).unwrap();
+        let init = fs::read_to_string(sh::root().join("kernel/lab/init")).unwrap();
         let mut programs = init.split('\'');
         let program = programs.find(|part| part.contains("schedule_timeout"));
         let (program, file) = (

@@ -13,9 +13,9 @@ pub(crate) const KERNEL: &str = "--manifest-path kernel/Cargo.toml";
 
 /// Copies the sources to `$1`. `$2` is the work directory, and `$3` the source of bitflags.
 const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates" "$2/rust"
-cp -r lab kernel docs/upstream "$1/"
-cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \
-    "$1/lab/programs/"
+cp -r kernel docs/upstream "$1/"
+cp kernel/conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \
+    "$1/kernel/lab/programs/"
 cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflags""#;
 
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
@@ -34,7 +34,7 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     object(lab, arch, None)?;
     let name = arch.name();
     let what = format!("building the programs of {name}'s guests");
-    let line = format!("programs.sh /work/src/lab {name} /work/programs-{name}");
+    let line = format!("programs.sh /work/src/kernel/lab {name} /work/programs-{name}");
     lab.step(&what, 120, &line)
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     let line = format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}");
     lab.step(&what, 300, &line)?;
     let what = format!("building the test driver for {kernel}");
-    let line = format!("driver.sh /work/src/lab {out} {arch} {kernel}");
+    let line = format!("driver.sh /work/src/kernel/lab {out} {arch} {kernel}");
     lab.step(&what, 300, &line)?;
     let name = lab.packed()?;
     // The lock is needed only if the modules are not packed yet.
@@ -120,6 +120,6 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     let arch = arch_of(kernel).name();
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let what = format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load");
-    let line = format!("peers.sh /work/src/lab {arch} {kernel} /kernels/{kernel}/{name}");
+    let line = format!("peers.sh /work/src/kernel/lab {arch} {kernel} /kernels/{kernel}/{name}");
     lab.step(&what, 600, &line)
 }

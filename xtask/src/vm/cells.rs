@@ -67,7 +67,7 @@ impl Cell {
     /// to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run
     /// `in-turn` instead of at the same time (`processors`).
     pub(crate) fn wishes(&self, key: &str) -> Vec<String> {
-        let name = format!("lab/scenarios/{}.sh", self.scenario);
+        let name = format!("kernel/lab/scenarios/{}.sh", self.scenario);
         let script = fs::read_to_string(sh::root().join(name)).unwrap_or_default();
         let key = format!("#{key} ");
         let wishes = script.lines().filter_map(|line| line.strip_prefix(&key));

@@ -20,9 +20,9 @@ impl Expected {
         Self { stock, differing }
     }
 
-    /// Reads conformance/expected and conformance/differences.
+    /// Reads kernel/conformance/expected and kernel/conformance/differences.
     pub(crate) fn read() -> Result<Self> {
-        let read = |name: &str| fs::read_to_string(sh::root().join("conformance").join(name));
+        let read = |name: &str| fs::read_to_string(sh::root().join("kernel/conformance").join(name));
         Self::parse(&read("expected")?, &read("differences")?)
     }
 
@@ -106,7 +106,7 @@ const RUNS: &[(&str, &[&str], &[&str])] = &[
 pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;
-    let (vb3, source) = (sh::release_vb3()?, sh::root().join("conformance"));
+    let (vb3, source) = (sh::release_vb3()?, sh::root().join("kernel/conformance"));
     let mut seen = BTreeMap::new();
     for &(program, devices, words) in RUNS {
         let built = sh::target().join(program);

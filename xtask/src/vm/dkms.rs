@@ -79,7 +79,7 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let arch = arch.name();
     let _lock = lab.lock()?;
     let what = format!("installing and removing the packages of {arch} in the build root");
-    let line = format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}");
+    let line = format!("package-test.sh /work/src/kernel/lab {arch} /work/{next}{inside}");
     lab.step(&what, 3600, &line)?;
     let what = format!("rebuilding the Rust object of {arch} from its source");
     let line = format!("rebuild-test.sh {arch} /work/{archive}{inside}");

@@ -112,7 +112,7 @@ impl Lab {
         }
         let what =
             format!("building {name}: once, about 150 MB to load, and seven minutes of two cores");
-        let config = "/work/src/lab/checked.config";
+        let config = "/work/src/kernel/lab/checked.config";
         let line = format!("make-checked.sh {stock} {config} {stamp} /kernels/{name}");
         self.step(&what, 3600, &line)?;
         Ok(name)
@@ -160,7 +160,7 @@ impl Lab {
         Ok(file)
     }
 
-    /// Runs a script of lab/ with arguments inside the build root, as root, with a log of its own.
+    /// Runs a script of kernel/lab/ with arguments inside the build root, as root, with a log of its own.
     /// `seconds` is the time limit. No argument may contain a blank.
     pub(crate) fn step(&self, what: &str, seconds: u64, line: &str) -> Result<()> {
         const SCRIPT: &str = r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
@@ -171,7 +171,7 @@ impl Lab {
         command.env_remove("TMPDIR");
         command.args(["sh", "-c", SCRIPT, "sh"]);
         command.args([&self.root, &self.work()]);
-        command.args(format!("/work/src/lab/{line}").split(' '));
+        command.args(format!("/work/src/kernel/lab/{line}").split(' '));
         step::run(what, seconds, &mut command)
     }
 }
@@ -194,9 +194,9 @@ pub(crate) fn arch_of(kernel: &str) -> Arch {
     }
 }
 
-/// Returns a key that changes with the content of a script of lab/.
+/// Returns a key that changes with the content of a script of kernel/lab/.
 pub(crate) fn key(script: &str) -> Result<String> {
-    Ok(hash(&fs::read(sh::root().join("lab").join(script))?))
+    Ok(hash(&fs::read(sh::root().join("kernel/lab").join(script))?))
 }
 
 /// Returns a short text that changes with a value.
@@ -206,7 +206,7 @@ pub(crate) fn hash(value: impl Hash) -> String {
     format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
-/// Runs a script of lab/ that makes files to keep, unless the file `last`, which it makes last, exists. Its
+/// Runs a script of kernel/lab/ that makes files to keep, unless the file `last`, which it makes last, exists. Its
 /// arguments are this system's mirror and `words`.
 pub(crate) fn make(
     last: &Path,
@@ -219,12 +219,12 @@ pub(crate) fn make(
         return Ok(());
     }
     let mut make = namespace();
-    make.arg("sh").arg(sh::root().join("lab").join(script));
+    make.arg("sh").arg(sh::root().join("kernel/lab").join(script));
     make.arg(own_mirror()).args(words);
     step::run(what, minutes * 60, &mut make)
 }
 
-/// Returns a file or directory of the cache. A script of lab/ makes it once, as for [`make`], with its path as the
+/// Returns a file or directory of the cache. A script of kernel/lab/ makes it once, as for [`make`], with its path as the
 /// last argument.
 pub(crate) fn kept(
     name: &str,

@@ -111,7 +111,7 @@ fn virt_with_tree(cell: &Cell, dir: &Path, size: &[&str]) -> Result<(Command, St
         let dump = format!("dumpdtb={}", tree.display());
         sh::quietly(virt(cell, dir).args(size).args(["-M", &dump]))
             .context("QEMU writes no device tree")?;
-        let lab = sh::root().join("lab");
+        let lab = sh::root().join("kernel/lab");
         for name in additions {
             let more = dir.join(format!("{name}.dtb"));
             sh::quietly(cmd!(

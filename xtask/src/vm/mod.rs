@@ -1,6 +1,6 @@
 //! `cargo xtask vm`: runs stock kernels in virtual machines, with videobuf2's C module and ours.
 //!
-//! The lab (`lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
+//! The lab (`kernel/lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
 //! prints its purpose, and has a time limit and a log. When a step ends, all processes that it started stop.
 
 pub(crate) mod bench;
@@ -27,7 +27,7 @@ use std::time::Instant;
 
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
-    /// Scenarios of lab/scenarios to run, in one boot each [default: compliance, or all that the
+    /// Scenarios of kernel/lab/scenarios to run, in one boot each [default: compliance, or all that the
     /// checked kernel is for]
     scenarios: Vec<String>,
     /// Architectures; may be given more than once [default: x86-64; of what CI runs, all]

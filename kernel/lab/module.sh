@@ -3,7 +3,7 @@
 #
 #   module.sh SOURCES RUST ARCH KERNEL OUT [FLAGS]
 #
-# SOURCES holds kernel/, RUST is the directory of rust-object.sh, ARCH is a file of lab/arch. FLAGS are the C
+# SOURCES holds kernel/, RUST is the directory of rust-object.sh, ARCH is a file of kernel/lab/arch. FLAGS are the C
 # compiler's. Makes OUT/videobuf2-*.ko. Three things are errors: a warning of the compiler, objtool or modpost; a
 # relocation that the module loader does not know; a symbol's CRC that differs from the kernel's own
 # module. Existing output of the same source is kept.
@@ -15,11 +15,11 @@ arch=$3
 kernel=$4
 out=$5
 flags=${6:-}
-. "$sources/lab/arch/$arch.sh"
+. "$sources/kernel/lab/arch/$arch.sh"
 build=$(headers "$kernel")
 log=$out/build.log
-from=$flags$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
-    "$sources/lab/module.sh" "$sources/lab/lay-out.sh" "$sources/kernel/package/build.sh" \
+from=$flags$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/kernel/lab/arch/$arch.sh" \
+    "$sources/kernel/lab/module.sh" "$sources/kernel/lab/lay-out.sh" "$sources/kernel/package/build.sh" \
     "$sources"/kernel/module/*.* \
     "$sources"/kernel/module/*/* | sha256sum)
 if [ "$(cat "$out/from" 2>/dev/null)" = "$from" ]; then
@@ -36,7 +36,7 @@ fail() {
 for dir in "$sources"/kernel/module/*/; do
     module=$(basename "$dir")
     work=$out/$module
-    sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$work"
+    sh "$sources/kernel/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$work"
     # shellcheck disable=SC2086 # one word each
     sh "$sources/kernel/package/build.sh" "$work" "$build" $kbuild KCFLAGS="-Werror $flags" >"$log" 2>&1 || fail
     # The headers name the compiler that built the kernel; the build root may have another patch level.

@@ -3,7 +3,7 @@
 #
 #   package.sh SOURCES RUST ARCH DEBIAN VERSION MODULE ARCHIVE OUT
 #
-# ARCH is a file of lab/arch, DEBIAN the architecture's name there; MODULE is a directory of kernel/module,
+# ARCH is a file of kernel/lab/arch, DEBIAN the architecture's name there; MODULE is a directory of kernel/module,
 # ARCHIVE the Rust object's source (source.sh).
 set -eu
 
@@ -19,10 +19,10 @@ kind=$(sed -n 's/^obj-m := videobuf2-\(.*\)\.o$/\1/p' "$sources/kernel/module/$m
 tree=$out.tree
 source=usr/src/videobuf3-$kind-$version
 docs=usr/share/doc/videobuf3-$kind-dkms
-. "$sources/lab/arch/$arch.sh"
+. "$sources/kernel/lab/arch/$arch.sh"
 rm -rf "$tree"
 mkdir -p "$tree/DEBIAN" "$tree/$docs" "$tree/etc/kernel"
-sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$tree/$source"
+sh "$sources/kernel/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$tree/$source"
 fill() {
     sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" -e "s/@ARCH@/$debian/g" \
         -e "s/@MACHINE@/${target%%-*}/g" "$sources/kernel/package/$1" >"$tree/$2"

@@ -2,7 +2,7 @@
 # --libcamera` builds them, runs this and compares. The kernel's argument `built` names the build.
 #needs peers
 #share /
-#file lab/libcamera-tests.py
+#file kernel/lab/libcamera-tests.py
 #memory 3072
 #seconds 5400
 # The tests expect a fast machine: ten instructions, or ticks of this system, seem to take a nanosecond.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Times operations of the loaded module through the driver of lab/driver (instant=1). One line of
+ * Times operations of the loaded module through the driver of kernel/lab/driver (instant=1). One line of
  * JSON for each: nanoseconds for one operation, the median of the rounds.
  *
  *   bench DEVICE PREFIX

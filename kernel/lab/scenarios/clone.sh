@@ -1,10 +1,10 @@
 # Clones beside their originals: `vb3 clone` describes vivid and a webcam on USB, `vb3 run` plays the
-# descriptions, and both answer the same queries. The rules of lab/clone turn the original's answers into
+# descriptions, and both answer the same queries. The rules of kernel/lab/clone turn the original's answers into
 # those that are expected of the clone.
 #needs peers
 #needs vb3
-#file lab/clone/vivid.sed
-#file lab/clone/uvcvideo.sed
+#file kernel/lab/clone/vivid.sed
+#file kernel/lab/clone/uvcvideo.sed
 . /scenario/lib.sh
 
 cd /tmp

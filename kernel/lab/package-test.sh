@@ -3,7 +3,7 @@
 #
 #   package-test.sh LAB ARCH NEXT PACKAGE...
 #
-# ARCH is a file of lab/arch, NEXT a newer version of one package. For a foreign architecture, the packages'
+# ARCH is a file of kernel/lab/arch, NEXT a newer version of one package. For a foreign architecture, the packages'
 # own scripts and dkms still run, and a cross compiler builds the modules.
 set -eu
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the source of one module in kbuild's layout: lay-out.sh SOURCES RUST ARCH MODULE OUT
 #
-# ARCH is a file of lab/arch, MODULE is a directory of kernel/module: contig, sg, vmalloc. OUT gets the
+# ARCH is a file of kernel/lab/arch, MODULE is a directory of kernel/module: contig, sg, vmalloc. OUT gets the
 # files of all modules, those of this module, and the part of the Rust object that they call.
 set -eu
 
@@ -10,7 +10,7 @@ rust=$2
 arch=$3
 module=$4
 out=$5
-. "$sources/lab/arch/$arch.sh"
+. "$sources/kernel/lab/arch/$arch.sh"
 mkdir -p "$out"
 cp "$sources"/kernel/module/*.* "$sources/kernel/module/$module"/* "$out/"
 roots=$(grep -oh 'vb3_rs_[a-z_]*(' "$out"/*.c "$out/kind.h" | tr -d '(' | sort -u | sed 's/^/-u /')

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Tests that need a device with real DMA, through the driver of lab/driver: user pointers,
+ * Tests that need a device with real DMA, through the driver of kernel/lab/driver: user pointers,
  * scattered imports, non-coherent buffers, exports, kernel mappings, and the defects of the stock
  * module. Prints one line of JSON for each step on stdout.
  *

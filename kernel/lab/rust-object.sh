@@ -4,7 +4,7 @@
 #   rust-object.sh SOURCES OUT ARCH [kasan]
 #
 # SOURCES holds kernel/, crates/ and bitflags/ (that crate's source); OUT keeps core between
-# builds; ARCH is a file of lab/arch. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, the part of it that
+# builds; ARCH is a file of kernel/lab/arch. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, the part of it that
 # the shim calls. With `kasan`, the kernel's KASAN checks each access to memory. The script needs no
 # cargo and no network, only a few calls of rustc.
 set -eu
@@ -13,7 +13,7 @@ sources=$1
 out=$2
 arch=$3
 checker=${4:-}
-. "$sources/lab/arch/$arch.sh"
+. "$sources/kernel/lab/arch/$arch.sh"
 src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 [ -d "$src/core" ] || src=/usr/src/rustc-$(rustc -V | cut -d' ' -f2)/library
 

@@ -10,5 +10,5 @@ out=$3
 cd "$sources"
 tar -cJf "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=u+rw,go=rX \
     --transform="s|^|videobuf3-kernel-$version/|" \
-    kernel crates/*/src crates/*/README.md bitflags/src bitflags/README.md bitflags/LICENSE-* \
-    lab/rust-object.sh lab/lay-out.sh lab/arch
+    kernel/[!lc]* crates/*/src crates/*/README.md bitflags/src bitflags/README.md bitflags/LICENSE-* \
+    kernel/lab/rust-object.sh kernel/lab/lay-out.sh kernel/lab/arch

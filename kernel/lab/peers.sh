@@ -4,7 +4,7 @@
 #
 #   peers.sh LAB ARCH KERNEL OUT
 #
-# ARCH is a file of lab/arch. vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which
+# ARCH is a file of kernel/lab/arch. vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which
 # is what is tested. dummy_hcd gets isochronous endpoints, without which there is no webcam; it still moves
 # no isochronous data. OUT appears only when it is complete.
 set -eu

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * Tests what the stock module cannot do, and those of its defects that only a kernel module can show,
- * through the drivers of lab/driver. Prints one line of JSON for each step on stdout.
+ * through the drivers of kernel/lab/driver. Prints one line of JSON for each step on stdout.
  *
  *   limits DEVICE PREFIX links ERRNO ERRNO
  *                                      memory in pieces, for a device with segment boundaries: the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Tests buffers whose planes belong to two devices, through the driver of lab/driver/planes.c: where
+ * Tests buffers whose planes belong to two devices, through the driver of kernel/lab/driver/planes.c: where
  * each plane lies, that each device's bytes arrive, and which device refuses memory beyond its reach.
  *
  *   planes STRAIGHT CROSSED PREFIX
