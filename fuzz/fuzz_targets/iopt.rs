@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use vb3_dma::iopt::{Config, Format, PageTable};
 use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
-#[path = "../../crates/dma/tests/iopt/manual.rs"]
+#[path = "../../crates/core/dma/tests/iopt/manual.rs"]
 mod manual;
 #[allow(dead_code, reason = "only the tests use the rest")]
 #[allow(
     clippy::manual_is_multiple_of,
     reason = "the file must build with Rust 1.85, too"
 )]
-#[path = "../../crates/dma/tests/iopt/memory.rs"]
+#[path = "../../crates/core/dma/tests/iopt/memory.rs"]
 mod memory;
 
 #[derive(Arbitrary, Debug)]

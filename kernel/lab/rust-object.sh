@@ -63,9 +63,9 @@ lib() {
 dep() { printf -- '--extern %s=%s/lib%s.rlib ' "$1" "$out" "$1"; }
 
 lib bitflags "$sources/bitflags/src/lib.rs" 2021
-lib vb3_dma "$sources/crates/dma/src/lib.rs" 2024 $(dep bitflags)
-lib vb3_dmabuf "$sources/crates/dmabuf/src/lib.rs" 2024 $(dep bitflags) $(dep vb3_dma) -L"$out"
-lib vb3_plane "$sources/crates/plane/src/lib.rs" 2024 \
+lib vb3_dma "$sources/crates/core/dma/src/lib.rs" 2024 $(dep bitflags)
+lib vb3_dmabuf "$sources/crates/core/dmabuf/src/lib.rs" 2024 $(dep bitflags) $(dep vb3_dma) -L"$out"
+lib vb3_plane "$sources/crates/core/plane/src/lib.rs" 2024 \
     $(dep bitflags) $(dep vb3_dma) $(dep vb3_dmabuf) -L"$out"
 rustc $flags -Clto=fat --edition=2024 --crate-name vb3_kernel --crate-type staticlib \
     -o "$out/libvb3_kernel.a" $(dep vb3_dma) $(dep vb3_dmabuf) $(dep vb3_plane) -L"$out" \

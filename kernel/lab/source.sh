@@ -10,5 +10,5 @@ out=$3
 cd "$sources"
 tar -cJf "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=u+rw,go=rX \
     --transform="s|^|videobuf3-kernel-$version/|" \
-    kernel/[!lc]* crates/*/src crates/*/README.md bitflags/src bitflags/README.md bitflags/LICENSE-* \
+    kernel/[!lc]* crates/core/*/src crates/core/*/README.md bitflags/src bitflags/README.md bitflags/LICENSE-* \
     kernel/lab/rust-object.sh kernel/lab/lay-out.sh kernel/lab/arch

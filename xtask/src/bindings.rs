@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<()> {
         );
         return Ok(());
     }
-    let dir = sh::root().join("crates/v4l2/src/sys");
+    let dir = sh::root().join("crates/api/v4l2/src/sys");
     let work = sh::target().join("bindings");
     let (header, made) = (work.join("v4l2.h"), work.join("bindings.rs"));
     fs::create_dir_all(&work)?;

@@ -18,7 +18,7 @@ const BEGIN: &str = "<!-- generated: ";
 const END: &str = "<!-- end -->";
 
 /// The list of programs that tests run, as a path below the root.
-const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
+const CLIENTS: &str = "crates/front/vb3/tests/e2e/clients.toml";
 /// Longest command that the lists of programs show, in characters.
 const MAX_COMMAND: usize = 80;
 /// Kinds of comparison: a field of a client's row, and the heading of the clients that have it. If a client

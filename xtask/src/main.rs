@@ -59,7 +59,7 @@ enum Task {
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
-    /// crates/sim/planted to make a seed fail
+    /// crates/testing/sim/planted to make a seed fail
     Sim(sim::Args),
     /// Test a sample of mutants of the code, with cargo-mutants; list the survivors
     Mutants(mutants::Args),

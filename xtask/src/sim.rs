@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Break the stack by each patch of `crates/sim/planted`, and expect that a seed fails
+    /// Break the stack by each patch of `crates/testing/sim/planted`, and expect that a seed fails
     #[arg(long)]
     planted: bool,
     /// Arguments of `vb3-sim`; with `--planted`, names of patches
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
-    let dir = sh::root().join("crates/sim/planted");
+    let dir = sh::root().join("crates/testing/sim/planted");
     let mut all = tidy::files(&dir, "patch")?;
     all.retain(|path| names.is_empty() || names.contains(&stem(path)));
     ensure!(!all.is_empty(), "{} has no such patch", dir.display());

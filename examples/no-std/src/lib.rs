@@ -8,7 +8,7 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
-#[path = "../../../crates/dma/examples/readme/host.rs"]
+#[path = "../../../crates/core/dma/examples/readme/host.rs"]
 mod host;
 mod sample;
 

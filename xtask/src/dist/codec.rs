@@ -70,7 +70,7 @@ pub(crate) fn put(arch: Arch, suite: &str, to: &Path) -> Result<()> {
     Ok(fs::remove_dir_all(&root)?)
 }
 
-/// Builds the program for a Debian release and packs it, as crates/avcodec/Cargo.toml describes it.
+/// Builds the program for a Debian release and packs it, as crates/simulation/avcodec/Cargo.toml describes it.
 pub(super) fn make(arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
     let (root, target) = (build_root(arch, suite)?, arch.target());
     let files = root.join(BUILD).join(target).join(stage::FILES);

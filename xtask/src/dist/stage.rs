@@ -59,7 +59,7 @@ pub(super) fn tarball(arch: Arch) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Makes the binary's Debian package, as crates/vb3/Cargo.toml describes it.
+/// Makes the binary's Debian package, as crates/front/vb3/Cargo.toml describes it.
 pub(super) fn debian(arch: Arch, stage: &Path) -> Result<PathBuf> {
     let target = arch.target();
     let files = sh::target().join(target).join(FILES);

@@ -137,7 +137,7 @@ fn tests_in(guest: &Guest, filters: &[String]) -> Result<Vec<String>> {
     let script = format!(
         "{BEGIN}ulimit -Hn {FILES}\nmkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
          export VB3_SLOWNESS={SLOWNESS} VB3_TESTS_NEED_ALL=1\n\
-         cd {own}/crates/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
+         cd {own}/crates/front/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
          | tee -a /out/said | grep -q '^test result: ok[.] [1-9]'\n",
         own = sh::root().display(),
         tmp = temporary.join("tmp").display(),

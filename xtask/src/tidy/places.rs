@@ -45,8 +45,9 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
 
 /// Returns the crate that a file belongs to: `dma`, `kernel`.
 fn crate_of(file: &str) -> &str {
-    let below = file.strip_prefix("crates/").unwrap_or(file);
-    below.split('/').next().unwrap_or(below)
+    let mut parts = file.split('/');
+    let crate_at = if file.starts_with("crates/") { 2 } else { 0 };
+    parts.nth(crate_at).unwrap_or(file)
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(found("| a task | `src/main.rs`, `src/NAME.rs` |"), 0);
         assert_eq!(found("| a task | `src/gone.rs` |"), 1);
         assert_eq!(found("| a task | nothing |"), 1);
-        let two = "| a task | `crates/a/NAME.rs`, `crates/b/NAME.rs` |";
+        let two = "| a task | `crates/core/a/NAME.rs`, `crates/core/b/NAME.rs` |";
         assert_eq!(found(two), 1);
         let four = "| a task | `aNAME`, `aNAME`, `aNAME`, `aNAME` |";
         assert_eq!(found(four), 1);

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 pub(crate) const KERNEL: &str = "--manifest-path kernel/Cargo.toml";
 
 /// Copies the sources to `$1`. `$2` is the work directory, and `$3` the source of bitflags.
-const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates" "$2/rust"
+const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates/core" "$2/rust"
 cp -r kernel docs/upstream "$1/"
-cp kernel/conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \
+cp kernel/conformance/*.[ch] crates/front/vb3/tests/programs/rows*.h crates/front/vb3/tests/programs/*other.[ch] \
     "$1/kernel/lab/programs/"
-cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflags""#;
+cp -r crates/core/dma crates/core/dmabuf crates/core/plane "$1/crates/core/"; cp -r "$3" "$1/bitflags""#;
 
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
