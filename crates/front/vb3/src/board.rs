@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use vb3_board::{Board, MAX_BYTES};
+use vb3_devicetree::{Board, MAX_BYTES};
 use vb3_machine::Profile;
 
 /// First bytes of a device-tree blob.
@@ -39,8 +39,8 @@ pub fn read(path: &Path) -> Result<Board> {
     file.take(u64::try_from(MAX_BYTES)?.saturating_add(1))
         .read_to_end(&mut dtb)
         .with_context(|| format!("cannot read {name}"))?;
-    if vb3_board::is_source(&dtb) {
-        dtb = vb3_board::compile(path).map_err(anyhow::Error::msg)?;
+    if vb3_devicetree::is_source(&dtb) {
+        dtb = vb3_devicetree::compile(path).map_err(anyhow::Error::msg)?;
     }
     Board::read(&dtb).map_err(|e| anyhow!("{name}: {e}"))
 }

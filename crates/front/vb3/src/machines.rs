@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write};
 use std::path::Path;
-use vb3_board::{BOARDS, Board};
+use vb3_devicetree::{BOARDS, Board};
 use vb3_devices::spec::did_you_mean;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;

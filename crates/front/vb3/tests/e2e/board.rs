@@ -6,7 +6,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
-use vb3_board::{BOARDS, Shipped};
+use vb3_devicetree::{BOARDS, Shipped};
 use vb3_v4l2::pixfmt;
 
 fn node(name: &str, properties: &[(&str, &[u8])], children: Vec<DeviceTreeNode>) -> DeviceTreeNode {

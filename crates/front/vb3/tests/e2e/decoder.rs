@@ -567,7 +567,7 @@ fn complies_on_every_machine() {
 #[ignore = "full: runs on every board"]
 fn complies_on_boards_that_ship() {
     let mut count = 0;
-    for board in vb3_board::BOARDS {
+    for board in vb3_devicetree::BOARDS {
         let profile = vb3_machine::Profile::parse(board.profile).unwrap();
         let mut devices = profile.devices.iter();
         if let Some(spec) = devices.find(|spec| spec.starts_with("h264dec,")) {

@@ -1,4 +1,4 @@
-//! The shipped boards, made by `cargo run -p vb3-board --example boards -- DIRECTORY`.
+//! The shipped boards, made by `cargo run -p vb3-devicetree --example boards -- DIRECTORY`.
 
 /// A shipped board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 //! Debian's `linux-image` packages for arm64 and armhf. With `--check`, it compares them with the
 //! shipped profiles.
 //!
-//! `cargo run -p vb3-board --example boards -- usr/lib/linux-image-*`.
+//! `cargo run -p vb3-devicetree --example boards -- usr/lib/linux-image-*`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vb3_board::{BOARDS, Board, Shipped};
+use vb3_devicetree::{BOARDS, Board, Shipped};
 
 fn find(below: &Path, tree: &str) -> Option<PathBuf> {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {

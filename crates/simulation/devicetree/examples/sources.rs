@@ -2,11 +2,11 @@
 //! names, and so must the words about mask, allocator and codecs. A row that names a kernel is compared
 //! with the first directory whose Makefile has that version.
 //!
-//! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`.
+//! `cargo run -p vb3-devicetree --example sources -- linux-source-6.12 linux-source-7.2`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vb3_board::{Driver, KERNEL, drivers, sensors};
+use vb3_devicetree::{Driver, KERNEL, drivers, sensors};
 
 /// Returns the kernel version of a source directory, as rows name it.
 fn kernel_of(linux: &Path) -> Option<String> {

@@ -1,11 +1,11 @@
 //! Reads every device tree below a directory, such as those of a Debian kernel package. It counts the
 //! trees that give a machine and lists why the others do not.
 //!
-//! `cargo run -p vb3-board --example survey -- usr/lib/linux-image-*`.
+//! `cargo run -p vb3-devicetree --example survey -- usr/lib/linux-image-*`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use vb3_board::Board;
+use vb3_devicetree::Board;
 
 fn trees(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
