@@ -3,7 +3,7 @@
 //! all files are closed.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
-use vb3_fuzz::world::{Input, run};
+use vb3_fuzz::run::{Input, run};
 
 vb3_fuzz::target!(|input: Input| {
     run(input);

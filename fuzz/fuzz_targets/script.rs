@@ -3,7 +3,7 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_fuzz::random::Rest;
-use vb3_world::script::{MAX_STEPS, Script};
+use vb3_run::script::{MAX_STEPS, Script};
 
 /// Returns a valid script without its line numbers.
 fn read(text: &str) -> Option<Script> {

@@ -6,7 +6,7 @@ pub mod drive;
 pub mod program;
 pub mod random;
 pub mod wire;
-pub mod world;
+pub mod run;
 
 use arbitrary::Arbitrary;
 use std::sync::Arc;

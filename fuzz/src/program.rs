@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
+use vb3_frontend::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
 
 /// Start of the program's memory.
 pub const BASE: u64 = 0x1_0000;

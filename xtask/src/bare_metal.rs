@@ -60,7 +60,11 @@ pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("bare-metal");
     let mut cargo = sh::cargo("build --release --target-dir");
     // cargo finds the settings for the bare target in this directory.
-    sh::run(cargo.arg(&target).current_dir(sh::root().join("examples/bare-metal")))?;
+    sh::run(
+        cargo
+            .arg(&target)
+            .current_dir(sh::root().join("examples/bare-metal")),
+    )?;
     let program = target.join(TARGET).join("release/bare-metal");
     for boot in BOOTS {
         once(*boot, &program, &target).with_context(|| format!("bare-metal: {}", boot.0))?;

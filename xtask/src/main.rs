@@ -5,8 +5,8 @@
     reason = "clap shows them as help, which has no full stops"
 )]
 
-mod bare_metal;
 mod arch;
+mod bare_metal;
 mod bench;
 mod bindings;
 mod ci;
@@ -19,9 +19,9 @@ mod guest;
 mod mutants;
 mod no_std;
 mod reach;
+mod seeds;
 mod setup;
 mod sh;
-mod sim;
 mod step;
 mod table;
 mod tidy;
@@ -59,8 +59,8 @@ enum Task {
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
-    /// crates/testing/sim/planted to make a seed fail
-    Sim(sim::Args),
+    /// crates/testing/seeds/planted to make a seed fail
+    Seeds(seeds::Args),
     /// Test a sample of mutants of the code, with cargo-mutants; list the survivors
     Mutants(mutants::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
-        Task::Sim(args) => sim::run(&args),
+        Task::Seeds(args) => seeds::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),

@@ -12,6 +12,7 @@ use anyhow::Result;
 use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -19,6 +20,7 @@ use std::sync::LazyLock;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rules {
+    folders: Vec<String>,
     layer: Vec<Layer>,
     documentation: docs::Rules,
     words: words::Rules,
@@ -59,6 +61,7 @@ struct Source<'a> {
 pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);
+    faults.extend(folder_faults(&packages));
     for package in &packages {
         let name = text(package, "name");
         let layer = RULES.layer.iter().find(|layer| layer.name == name);
@@ -106,6 +109,38 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
             if !allowed {
                 faults.push(format!(
                     "{name} depends on {on}, which its layer may not know"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+/// Returns a fault for each dependency on a crate in a higher folder of `crates/`. A crate's tests may use
+/// any folder.
+fn folder_faults(packages: &[Value]) -> Vec<String> {
+    let crates = packages.iter().filter_map(|package| {
+        let mut path = Path::new(text(package, "manifest_path"))
+            .ancestors()
+            .skip(2);
+        let folder = path.next()?.file_name()?.to_str()?;
+        let rank = RULES.folders.iter().position(|name| name == folder)?;
+        Some((text(package, "name"), rank))
+    });
+    let ranks: BTreeMap<&str, usize> = crates.collect();
+    let mut faults = Vec::new();
+    for package in packages {
+        let name = text(package, "name");
+        let Some(&own) = ranks.get(name) else {
+            continue;
+        };
+        let used = package["dependencies"].as_array().into_iter().flatten();
+        for dependency in used.filter(|dependency| text(dependency, "kind") != "dev") {
+            let on = text(dependency, "name");
+            if let Some(&other) = ranks.get(on).filter(|&&other| other > own) {
+                let (below, above) = (&RULES.folders[own], &RULES.folders[other]);
+                faults.push(format!(
+                    "{name} in crates/{below} depends on {on} in crates/{above}, which is a higher layer"
                 ));
             }
         }
@@ -278,6 +313,23 @@ mod tests {
         assert_eq!(faults("vb3-plane", json!("dev"), "vb3-machine"), 0);
         assert_eq!(faults("vb3-plane", json!("dev"), "vb3-queue"), 1);
         assert_eq!(faults("vb3-new", normal, "vb3-dma"), 1);
+    }
+
+    #[test]
+    fn folders_are_layers() {
+        let package = |name: &str, folder: &str, kind: Value, on: &str| {
+            let dependencies = json!([{ "name": on, "kind": kind }]);
+            let path = format!("/x/crates/{folder}/{name}/Cargo.toml");
+            json!({ "name": name, "manifest_path": path, "dependencies": dependencies })
+        };
+        let found = |kind: Value, below: &str| {
+            let low = package("low", below, kind, "high");
+            let high = package("high", "front", Value::Null, "low");
+            folder_faults(&[low, high]).len()
+        };
+        assert_eq!(found(Value::Null, "core"), 1);
+        assert_eq!(found(Value::Null, "front"), 0);
+        assert_eq!(found(json!("dev"), "core"), 0);
     }
 
     #[test]

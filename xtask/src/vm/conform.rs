@@ -22,7 +22,8 @@ impl Expected {
 
     /// Reads kernel/conformance/expected and kernel/conformance/differences.
     pub(crate) fn read() -> Result<Self> {
-        let read = |name: &str| fs::read_to_string(sh::root().join("kernel/conformance").join(name));
+        let read =
+            |name: &str| fs::read_to_string(sh::root().join("kernel/conformance").join(name));
         Self::parse(&read("expected")?, &read("differences")?)
     }
 

@@ -219,7 +219,8 @@ pub(crate) fn make(
         return Ok(());
     }
     let mut make = namespace();
-    make.arg("sh").arg(sh::root().join("kernel/lab").join(script));
+    make.arg("sh")
+        .arg(sh::root().join("kernel/lab").join(script));
     make.arg(own_mirror()).args(words);
     step::run(what, minutes * 60, &mut make)
 }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use vb3_host::{
+use vb3_frontend::{
     Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Tag,
     WakeFd,
 };

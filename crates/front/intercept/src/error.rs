@@ -1,6 +1,6 @@
 //! Errors of a run.
 
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Why a program could not be run, or why the run ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Answers an unmodified program's system calls on device files with seccomp user notification.
 //!
-//! A host of devices implements [`Backend`](vb3_host::Backend). This crate connects programs to it
+//! A host of devices implements [`Backend`](vb3_frontend::Backend). This crate connects programs to it
 //! and knows nothing about the devices' work. [`run`] starts a program and answers its calls, and
 //! its children's calls, until all of them have ended.
 //!
@@ -20,7 +20,7 @@
 //!   last descriptor of a device file is closed, the kernel frees the memfd's inode. The supervisor
 //!   notices this, also after SIGKILL.
 //! * **Files without a path.** A backend can make further device files with
-//!   [`Caller::install_file`](vb3_host::Caller::install_file).
+//!   [`Caller::install_file`](vb3_frontend::Caller::install_file).
 //!
 //! # Limits
 //! `docs/limits.md` in the repository has the limits that users meet first. Others are:

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::kernel::nr;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// A note about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::descriptors::{Held, Table};
 use crate::error::Error;
-use crate::kernel::{MayBlock, Procs, World, raw};
+use crate::kernel::{MayBlock, Procs, RunLock, raw};
 use crate::memory::Pins;
 use crate::note::Note;
 use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
@@ -18,7 +18,7 @@ use crate::tree::{Monitors, Showing};
 use crate::waiting::{Epolls, Pending};
 use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
-use vb3_host::Backend;
+use vb3_frontend::Backend;
 
 /// Maximum number of notes that wait to be shown.
 const REMARKS: usize = 64;
@@ -100,7 +100,7 @@ pub fn run(
         revoked: Vec::new(),
     };
     let supervisor = Supervisor {
-        world: World::new(server),
+        run: RunLock::new(server),
         pool: Pool::new(),
         showing: Showing::default(),
         nodes,

@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_report::trace::Format;
-use vb3_world::script::time_of;
-use vb3_world::{Mappings, Pace};
+use vb3_run::script::time_of;
+use vb3_run::{Mappings, Pace};
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;

@@ -1,7 +1,7 @@
 //! The codecs of `vb3`.
 
 use vb3_codec::{Codecs, Launch};
-use vb3_world::Outside;
+use vb3_run::Outside;
 
 /// Returns all codecs: those built into `vb3`, which run in a child process `vb3 codec`, and those of
 /// `vb3-codec` if it is installed.
@@ -9,7 +9,7 @@ pub(crate) fn all() -> Codecs {
     Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
 }
 
-/// Returns the codecs in the form in which a [`World`](vb3_world::World) gets them.
+/// Returns the codecs in the form in which a [`Run`](vb3_run::Run) gets them.
 pub(crate) fn outside() -> Outside {
     Outside::with_codecs(all())
 }

@@ -6,9 +6,9 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vb3_control::{Client, EventKind, FileFormat, Order, VARIABLE};
-use vb3_world::Mappings;
-use vb3_world::control::{directory, living};
+use vb3_client::{Client, EventKind, FileFormat, Order, VARIABLE};
+use vb3_run::Mappings;
+use vb3_run::control::{directory, living};
 
 /// Finds the socket of the named run, else of the run around this process, else of the only run.
 fn socket(args: &CtlArgs) -> Result<PathBuf> {
@@ -55,8 +55,8 @@ fn active(runs: &[PathBuf]) -> String {
 /// There is no such run or device, or the device already has the requested state.
 pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args)?;
-    let of_run = |e: vb3_control::Error| match e {
-        vb3_control::Error::Ended => anyhow!("the run at {} has ended", path.display()),
+    let of_run = |e: vb3_client::Error| match e {
+        vb3_client::Error::Ended => anyhow!("the run at {} has ended", path.display()),
         e => anyhow!("{}: {e}", path.display()),
     };
     let mut client = Client::connect(&path).map_err(of_run)?;
@@ -117,7 +117,7 @@ fn watch(
     let mut left = count;
     while left != Some(0) {
         let event = match client.next_event_line() {
-            Err(vb3_control::Error::Ended) if count.is_none() => return Ok(()),
+            Err(vb3_client::Error::Ended) if count.is_none() => return Ok(()),
             event => event.context("the run does not send events")?,
         };
         match is_json {
@@ -228,9 +228,9 @@ fn absolute(file: &Path) -> Result<String> {
     Ok(text.to_owned())
 }
 
-const fn named(mappings: Mappings) -> vb3_control::Mappings {
+const fn named(mappings: Mappings) -> vb3_client::Mappings {
     match mappings {
-        Mappings::Zero => vb3_control::Mappings::Zero,
-        Mappings::Fault => vb3_control::Mappings::Fault,
+        Mappings::Zero => vb3_client::Mappings::Zero,
+        Mappings::Fault => vb3_client::Mappings::Fault,
     }
 }

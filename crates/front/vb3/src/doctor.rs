@@ -415,7 +415,7 @@ fn ending(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vb3_host::Errno;
+    use vb3_frontend::Errno;
 
     const REFUSED: Power = Err(Errno(1));
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use vb3_devices::spec::{DeviceKind, SinkSpec};
 use vb3_report::sentence;
-use vb3_world::{Fit, World};
+use vb3_run::{Fit, Run};
 
 /// Prints how many buffers of each queue fit. Returns 0 if all fit, else 1.
 ///
@@ -26,8 +26,8 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
         }
     }
     let machine = profile.name.clone();
-    let mut world = World::with(profile, &specs, args.seed, codecs::outside())?;
-    let fits = world.fits(args.buffers);
+    let mut run = Run::with(profile, &specs, args.seed, codecs::outside())?;
+    let fits = run.fits(args.buffers);
     let all = fits.iter().all(|fit| fit.buffers >= fit.wanted);
     if args.json {
         let queues: Vec<Value> = fits.iter().map(queue).collect();

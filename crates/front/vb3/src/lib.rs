@@ -1,6 +1,6 @@
 //! The `vb3` command: runs unmodified V4L2 programs on simulated devices and machines.
 //!
-//! This crate is the command line. `vb3-world` connects devices, queues and memory, and
+//! This crate is the command line. `vb3-run` connects devices, queues and memory, and
 //! `vb3-intercept` runs the program.
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stderr)] // See `say`.

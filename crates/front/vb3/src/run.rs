@@ -12,15 +12,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
-use vb3_host::Backend;
+use vb3_frontend::Backend;
 use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
 use vb3_report::timeline::Timeline;
 use vb3_report::trace::{self, Sink, Traced};
 use vb3_report::{Picture, Report, Setup, is_fifo, page, sentence, why};
-use vb3_world::control::Control;
-use vb3_world::script::Script;
-use vb3_world::{Pace, World};
+use vb3_run::control::Control;
+use vb3_run::script::Script;
+use vb3_run::{Pace, Run};
 
 /// Smallest limit of open files with which a run without devices starts.
 const FEWEST_DESCRIPTORS: u64 = 64;
@@ -147,12 +147,11 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
         options.trace_format,
         options.verbose,
     )?;
-    let mut world = World::with(profile, &specs, seed, codecs::outside())?;
-    world.set_pace(pace);
-    world.set_mappings(options.mappings);
+    let mut run = Run::with(profile, &specs, seed, codecs::outside())?;
+    run.set_pace(pace);
+    run.set_mappings(options.mappings);
     if let Some(script) = &script {
-        world
-            .play(script)
+        run.play(script)
             .map_err(|e| anyhow!("{}:{e}", setup.script_file))?;
     }
     let control = match &options.control {
@@ -162,7 +161,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     let orders = match control {
         Ok(control) => {
             let path = control.path().as_os_str().to_owned();
-            world.set_control(control);
+            run.set_control(control);
             Ok(path)
         }
         Err(e) => Err(format!("`vb3 ctl` cannot reach this run: {e:#}")),
@@ -177,25 +176,25 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
         .any(|path| page::is_page(path))
         .then(Timeline::default);
     if timeline.is_some() {
-        world.keep_thumbnails();
+        run.keep_thumbnails();
     }
     let ended = if sinks.is_empty() && timeline.is_none() {
-        supervise(&mut world, &program, options, &specs, orders.as_ref().ok())?
+        supervise(&mut run, &program, options, &specs, orders.as_ref().ok())?
     } else {
-        let time = World::own_time;
-        let mut traced = Traced::new(&mut world, &mut sinks, start, time, timeline.as_mut());
+        let time = Run::own_time;
+        let mut traced = Traced::new(&mut run, &mut sinks, start, time, timeline.as_mut());
         supervise(&mut traced, &program, options, &specs, orders.as_ref().ok())?
     };
-    let own = world.own_time().map(|own| own.elapsed());
+    let own = run.own_time().map(|own| own.elapsed());
     let took = own.unwrap_or_else(|| start.elapsed());
     let pictures = match timeline {
-        Some(_) => world.pictures(Picture::PER_DEVICE),
+        Some(_) => run.pictures(Picture::PER_DEVICE),
         None => Vec::new(),
     };
     let words = program.iter().map(|word| word.to_string_lossy());
     // A run that has not begun leaves the files of earlier runs as they are.
     let seen = match ended.began {
-        true => world.report(),
+        true => run.report(),
         false => Report::default(),
     };
     let (status, remarks) = (ended.status, ended.remarks);
@@ -211,7 +210,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     };
     report.notes.extend(remarks);
     report.notes.extend(orders.err());
-    drop(world);
+    drop(run);
     for sink in sinks.into_iter().filter(|_| ended.began) {
         report.notes.extend(end_of_trace(sink));
     }
@@ -331,7 +330,7 @@ struct Supervised {
 /// # Errors
 /// The front end cannot work here. If the program cannot be executed, the exit status says so.
 fn supervise(
-    world: &mut dyn Backend,
+    run: &mut dyn Backend,
     program: &[OsString],
     how: &RunOptions,
     specs: &[DeviceSpec],
@@ -361,7 +360,7 @@ fn supervise(
         program = program.env(name, file);
     }
     if let Some(path) = orders {
-        program = program.env(vb3_control::VARIABLE, path);
+        program = program.env(vb3_client::VARIABLE, path);
     }
     let options = Options {
         notes: Some(&mut remark),
@@ -372,7 +371,7 @@ fn supervise(
             (false, false) => Leftover::Session,
         },
     };
-    let (status, signal, began) = match vb3_intercept::run(&program, world, options) {
+    let (status, signal, began) = match vb3_intercept::run(&program, run, options) {
         Ok(ended) => (ended.status, ended.signal, true),
         Err(e @ (Error::NotFound | Error::Exec { .. })) => {
             say(format_args!("{}: {e}", name.to_string_lossy()));

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::io::Write;
 use std::path::Path;
 use vb3_devices::spec::did_you_mean;
-use vb3_world::script::{MAX_FILE, SHIPPED, Script};
+use vb3_run::script::{MAX_FILE, SHIPPED, Script};
 
 /// Returns the text of a script: a shipped one by name, or a file.
 ///

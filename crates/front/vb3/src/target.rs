@@ -79,7 +79,7 @@ impl Target {
             owners.extend(nodes.iter().map(|_| at));
             expanded.extend(nodes);
         }
-        let nodes = vb3_world::numbers(&expanded)?;
+        let nodes = vb3_run::numbers(&expanded)?;
         let nodes: Vec<_> = nodes
             .iter()
             .map(|number| format!("video{number}"))

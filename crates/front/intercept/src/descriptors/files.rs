@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::kernel::raw;
 use rustix::fs::SealFlags;
-use vb3_host::{Errno, Node, NodeKind};
+use vb3_frontend::{Errno, Node, NodeKind};
 
 /// Returns the inode number that stat reports for a node.
 pub(crate) fn inode(node: &Node) -> u64 {

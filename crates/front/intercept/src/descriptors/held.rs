@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
-use vb3_host::{Errno, FdIdentity, FileId, Tag};
+use vb3_frontend::{Errno, FdIdentity, FileId, Tag};
 
 use super::ofd::{LockTable, find_unlocked, lock, own_locks};
 use crate::kernel::raw;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::os::fd::BorrowedFd;
 
-use vb3_host::FdIdentity;
+use vb3_frontend::FdIdentity;
 
 use crate::kernel::{MayBlock, procs, raw};
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FlockOperation;
-use vb3_host::{Errno, FileId};
+use vb3_frontend::{Errno, FileId};
 
 use super::ofd::{own_locks, range};
 use crate::kernel::raw;

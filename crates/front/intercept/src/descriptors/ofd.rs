@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 use crate::kernel::raw;
 

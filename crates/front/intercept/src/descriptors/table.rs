@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use vb3_host::{Errno, FdIdentity, FileId};
+use vb3_frontend::{Errno, FdIdentity, FileId};
 
 use super::locks::Locks;
 

@@ -7,23 +7,23 @@
 //!
 //! ```compile_fail,E0502
 //! use std::time::Duration;
-//! use vb3_intercept::may_block::{MayBlock, World, sleep};
+//! use vb3_intercept::may_block::{MayBlock, RunLock, sleep};
 //!
-//! let world = World::new(7);
+//! let run = RunLock::new(7);
 //! let mut may = MayBlock::of_this_thread();
-//! world.apply(&mut may, |_| sleep(&may, Duration::ZERO));
+//! run.apply(&mut may, |_| sleep(&may, Duration::ZERO));
 //! ```
 //!
 //! Before and after a step, waiting is allowed:
 //!
 //! ```
 //! use std::time::Duration;
-//! use vb3_intercept::may_block::{MayBlock, World, sleep};
+//! use vb3_intercept::may_block::{MayBlock, RunLock, sleep};
 //!
-//! let world = World::new(7);
+//! let run = RunLock::new(7);
 //! let mut may = MayBlock::of_this_thread();
 //! sleep(&may, Duration::ZERO);
-//! assert_eq!(world.apply(&mut may, |number| *number), 7);
+//! assert_eq!(run.apply(&mut may, |number| *number), 7);
 //! sleep(&may, Duration::ZERO);
 //! ```
 //!
@@ -46,7 +46,7 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::path::Arg;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 use crate::kernel::reaper::reaper;
 use crate::kernel::{Locked, Workers, lock, raw};
@@ -83,14 +83,14 @@ impl Drop for MayBlock {
 }
 
 /// A value that all threads share under one lock.
-pub struct World<T> {
+pub struct RunLock<T> {
     inner: Mutex<T>,
     /// Held by the thread that gets the lock next.
     next: Mutex<()>,
     reaper: Workers,
 }
 
-impl<T> World<T> {
+impl<T> RunLock<T> {
     /// Makes the shared value.
     pub fn new(inner: T) -> Self {
         Self {

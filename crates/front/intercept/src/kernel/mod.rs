@@ -12,7 +12,7 @@ pub(crate) mod vma;
 mod workers;
 
 pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
-pub(crate) use may_block::{EpollOp, MayBlock, World};
+pub(crate) use may_block::{EpollOp, MayBlock, RunLock};
 #[cfg(test)]
 pub(crate) use procs::alone;
 pub(crate) use procs::{OpenFile, Procs, Thread, blocked_waits, field, own_tid};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::kernel::{Borrowed, lock, raw};
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 /// Maximum number of threads remembered. Further threads are looked up for every call.
 const REMEMBERED: usize = 8192;

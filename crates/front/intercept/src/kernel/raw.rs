@@ -21,7 +21,7 @@ use rustix::net::{
 };
 use rustix::path::Arg;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 /// The flag of `pidfd_open` for a single thread (Linux 6.9).
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::MutexGuard;
 
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 use crate::kernel::raw;
 use crate::kernel::workers::Workers;

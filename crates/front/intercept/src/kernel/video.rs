@@ -2,7 +2,7 @@
 
 use super::raw;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// `V4L2_BUF_TYPE_VIDEO_CAPTURE`.
 const CAPTURE: u32 = 1;

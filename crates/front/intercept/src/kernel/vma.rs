@@ -7,7 +7,7 @@ use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::read_write;
 
 use crate::kernel::raw;
-use vb3_host::{Access, Errno, FdIdentity};
+use vb3_frontend::{Access, Errno, FdIdentity};
 
 /// One mapping: a line of a process's `maps` file.
 #[derive(Clone, Copy, Debug)]

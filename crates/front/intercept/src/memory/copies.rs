@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::descriptors::Held;
 use crate::kernel::{Mapping, MayBlock, lock, raw, vma};
-use vb3_host::{Access, Errno};
+use vb3_frontend::{Access, Errno};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyMethod {
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
     use crate::memory::UserMemory;
     use std::os::fd::AsRawFd;
-    use vb3_host::ProcessMemory;
+    use vb3_frontend::ProcessMemory;
 
     fn files() -> ProcFiles {
         ProcFiles::open(std::process::id(), Arc::new(Held::new().into())).expect("own memory")

@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::descriptors::Closed;
 use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
 use crate::memory::copies::Copier;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Maximum number of bytes copied for one call.
 const MAX_BYTES: usize = 256 << 20;

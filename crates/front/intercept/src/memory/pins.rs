@@ -25,7 +25,7 @@ use crate::kernel::{Mapping, lock, page_size, vma};
 use crate::memory::copies::ProcFiles;
 pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
-use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
+use vb3_frontend::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// Maximum number of tracked processes. Devices access the memory of further processes by address.
 const MAX_PROCESSES: usize = 1024;

@@ -30,7 +30,7 @@ use crate::process::launch::{await_child, fork};
 use crate::process::signal::{CAUGHT, with_signals_blocked};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::pipe::{PipeFlags, pipe_with};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Maximum number of recorded threads. The index of a thread's entry is its id modulo this number, and a
 /// later thread replaces an earlier one with the same index.

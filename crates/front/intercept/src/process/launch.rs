@@ -14,7 +14,7 @@ use crate::process::filter;
 use crate::process::signal::with_signals_blocked;
 use crate::process::{FdRange, Inherited, Listener, Powers};
 use crate::program::Program;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Bytes of the child's stack until its execve. Its frames are few and small.
 const STACK: usize = 64 << 10;

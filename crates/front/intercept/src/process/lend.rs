@@ -19,7 +19,7 @@ use crate::memory::CREATE_FLAGS;
 use crate::process::rewrite;
 use crate::process::{ERESTARTNOINTR, InStead, Listener, Notif, PASS, Reply};
 use crate::program::ExitReport;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Maximum number of descriptors in one message (the kernel's limit).
 const MESSAGE: usize = 253;

@@ -9,7 +9,7 @@ use crate::memory::Gathered;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::{read_write, write};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 const RECV: Opcode = read_write::<libc::seccomp_notif>(b'!', 0);
 const SEND: Opcode = read_write::<libc::seccomp_notif_resp>(b'!', 1);

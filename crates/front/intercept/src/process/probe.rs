@@ -15,7 +15,7 @@ use crate::note::Note;
 use crate::process::launch::Child;
 use crate::process::{Inherited, Notif, Reply, launch, rewrite};
 use crate::program::Program;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -16,7 +16,7 @@ use crate::kernel::{MayBlock, Regs, may_block, raw};
 use crate::process::PASS;
 use crate::program::ExitReport;
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// How long a thread may take from one stop to the next. The time for which this process itself is
 /// stopped does not count.

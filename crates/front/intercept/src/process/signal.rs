@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Number of checks after which a pending process-wide signal counts as one for the waiting thread. Another
 /// thread that could take the signal would do so within microseconds.

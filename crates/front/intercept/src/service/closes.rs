@@ -11,7 +11,7 @@ use crate::waiting::On;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 /// Returns the first and the last number of the range that a call closes. `None` if it only sets FD_CLOEXEC, or
 /// has unknown flags, which the kernel refuses.

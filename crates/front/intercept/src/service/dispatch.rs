@@ -8,7 +8,7 @@ use crate::service::transfers::Moves;
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
-use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
+use vb3_frontend::{Access, Backend, CallOutcome, Caller, Errno};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;

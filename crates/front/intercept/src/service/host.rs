@@ -20,7 +20,7 @@ use crate::memory::{Copier, Known, Pins, ProcFiles, Space, UserMemory};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, STANDARD, reap};
 use crate::tree::word;
-use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_frontend::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Between
 /// the search for the number and its use, the program opens fewer files than this, and they get lower

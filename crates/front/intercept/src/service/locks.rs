@@ -2,7 +2,7 @@
 
 use rustix::fs::FlockOperation;
 use std::os::fd::AsFd;
-use vb3_host::{Caller, Errno};
+use vb3_frontend::{Caller, Errno};
 
 use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::raw;
@@ -138,7 +138,7 @@ impl Server<'_> {
     }
 
     /// Returns the owner of a new record lock: the descriptor table of `task`, or the file if `None`.
-    fn owner_for(&mut self, task: Option<u32>, file: vb3_host::FileId) -> Owner {
+    fn owner_for(&mut self, task: Option<u32>, file: vb3_frontend::FileId) -> Owner {
         match task {
             Some(task) => Owner::Table(self.table.locks.table_for(task, shares)),
             None => Owner::File(file),

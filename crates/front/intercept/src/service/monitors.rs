@@ -10,7 +10,7 @@ use rustix::net::RecvFlags;
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use std::os::fd::AsFd;
 use std::time::Instant;
-use vb3_host::{Caller as _, Errno};
+use vb3_frontend::{Caller as _, Errno};
 
 /// Maximum number of bytes of a received message. The supervisor's messages are smaller.
 const MESSAGE: usize = 16 << 10;

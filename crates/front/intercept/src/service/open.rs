@@ -9,7 +9,7 @@ use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{Links, PathTarget, word};
 use rustix::fs::ResolveFlags;
-use vb3_host::{Errno, NodeId};
+use vb3_frontend::{Errno, NodeId};
 
 /// Size in bytes of the kernel's `struct open_how`: flags, mode and `resolve`. In a longer one, the rest is 0.
 const OPEN_HOW: u64 = 24;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::inotify::{self, WatchFlags};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::process::{Reply, rewrite};

@@ -12,7 +12,7 @@ use crate::waiting::{
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vb3_host::{Caller, Errno};
+use vb3_frontend::{Caller, Errno};
 
 fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     list.as_chunks::<8>().0.iter().map(|b| {

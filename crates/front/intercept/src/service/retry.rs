@@ -13,7 +13,7 @@ use crate::waiting::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
-use vb3_host::{CallId, FileId};
+use vb3_frontend::{CallId, FileId};
 
 impl Server<'_> {
     /// Retries the calls that wait for files or buffers that may have changed.

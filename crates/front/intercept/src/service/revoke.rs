@@ -23,7 +23,7 @@ use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, InStead, Notif, PASS, Reply, Stopped, TraceeState, rewrite};
 use crate::program::ExitReport;
 use crate::service::supervisor::Supervisor;
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 const STACK: usize = 256 << 10;
 /// Time for other threads to stop after the first one.

@@ -16,7 +16,7 @@ use crate::service::leftover::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet};
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Waiting};
-use vb3_host::{Backend, FdIdentity, FileId, Hotplug};
+use vb3_frontend::{Backend, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use crate::note::Note;
 use crate::service::{Server, Supervisor};
 use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, may_be_shown, uevent};
 use std::sync::Arc;
-use vb3_host::{Errno, Hotplug, Node};
+use vb3_frontend::{Errno, Hotplug, Node};
 
 impl Supervisor<'_> {
     /// Returns the tree that programs see at present. Makes it if no program has needed it yet.

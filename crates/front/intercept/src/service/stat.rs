@@ -13,7 +13,7 @@ use crate::process::Reply;
 use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Supervisor, Verdict};
 use crate::tree::PathTarget;
-use vb3_host::{Errno, FdIdentity, NodeKind};
+use vb3_frontend::{Errno, FdIdentity, NodeKind};
 
 /// The mode of a generated file that stands for a device: programs can read it.
 const DEVICE_FILE: u32 = libc::S_IFCHR | 0o444;

@@ -1,7 +1,7 @@
 //! The state that all threads of the supervisor share, and the stages of a call: gather, apply, answer.
 //!
 //! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step of the
-//! devices, under the lock of all devices (`World`). *Answer* copies results out and installs descriptors.
+//! devices, under the lock of all devices (`RunLock`). *Answer* copies results out and installs descriptors.
 //! Only *apply* holds the lock. The other stages may wait for the program's pages and file systems.
 //!
 //! The lock is never held for long:
@@ -21,7 +21,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, World, lock, nr};
+use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, RunLock, lock, nr};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
 use crate::program::ExitReport;
@@ -30,7 +30,7 @@ use crate::service::serve::{How, Job};
 use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
-use vb3_host::{Errno, Node};
+use vb3_frontend::{Errno, Node};
 
 const STACK: usize = 512 << 10;
 /// Interval of attempts to start a refused thread.
@@ -51,7 +51,7 @@ struct Rest {
 
 pub(crate) struct Supervisor<'a> {
     pub(crate) host: Arc<Host>,
-    pub(crate) world: World<Server<'a>>,
+    pub(crate) run: RunLock<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
     /// Per node, a memfd for descriptors opened with O_PATH. The first such open makes it.
@@ -72,7 +72,7 @@ pub(crate) struct Supervisor<'a> {
 impl<'a> Supervisor<'a> {
     /// Takes the lock of all devices, and returns the state under it.
     pub(crate) fn server<'m>(&'m self, may: &'m mut MayBlock) -> Locked<'m, Server<'a>> {
-        self.world.lock(may)
+        self.run.lock(may)
     }
 
     /// Makes one step of the devices under the lock, for call `n` if given. Returns the step's result and the
@@ -166,7 +166,7 @@ impl<'a> Supervisor<'a> {
             let waited = self.host.events.wait(timeout, self.host.alarm.as_fd());
             let has_events = waited.map_err(Error::of("ppoll"))?;
             self.read_locks_beside(may, scope);
-            let is_wanted = || self.world.is_wanted();
+            let is_wanted = || self.run.is_wanted();
             let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
             expects_calls = !rest.answers.is_empty();
             for answer in rest.answers {

@@ -7,7 +7,7 @@ use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Served, Server, Verdict};
 use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Transfer, Waiting};
-use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
+use vb3_frontend::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 
 /// The only flag of preadv2 and pwritev2 that the kernel permits for a driver without `read_iter`.
 ///

@@ -3,7 +3,7 @@
 use crate::service::host::{Event, Events};
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
-use vb3_host::{Errno, WakeFd};
+use vb3_frontend::{Errno, WakeFd};
 
 #[derive(Debug, Default)]
 pub(crate) struct WakeSet {

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::kernel::{MayBlock, may_block, raw};
 
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 pub(crate) const PREFIX: &str = "vb3-sys-";
 /// Maximum number of attempts: another run may remove the new directory as abandoned before it is locked.

@@ -21,7 +21,7 @@ use crate::tree::folder::Folder;
 use crate::tree::path::{HOPS, Links, normalise, split_last};
 use crate::tree::shown::Told;
 use crate::tree::view::of_path;
-use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
+use vb3_frontend::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
 /// The path by which clients of libudev check whether udev runs.
 const UDEV_SOCKET: &str = "/run/udev/control";

@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::tree::{Tree, folder, of_path};
-use vb3_host::{Errno, FdIdentity, Node, NodeKind};
+use vb3_frontend::{Errno, FdIdentity, Node, NodeKind};
 
 /// Maximum number of bytes of one answer to getdents64.
 pub(crate) const MAX_LISTED: u64 = 64 << 10;

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::kernel::raw;
 use crate::tree::uevent::Uevent;
 use rustix::net::{SendFlags, SocketFlags, SocketType};
-use vb3_host::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 /// Maximum number of monitor sockets at one time. Further sockets are real netlink sockets.
 pub(crate) const MAX_MONITORS: usize = 1024;

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::kernel::raw;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 pub(crate) const HOPS: u32 = 16;
 /// Maximum number of bytes of a path, with its NUL (the kernel's PATH_MAX).

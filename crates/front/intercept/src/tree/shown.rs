@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use crate::kernel::MayBlock;
 use crate::tree::generated::Tree;
 use crate::tree::listing::Listings;
-use vb3_host::{Backend, Errno, Node, NodeId};
+use vb3_frontend::{Backend, Errno, Node, NodeId};
 
 /// Files and links for nodes, by absolute paths, as the backend names them.
 #[derive(Clone, Debug, Default)]

@@ -118,7 +118,7 @@ mod tests {
     use crate::kernel::MayBlock;
     use crate::tree::Told;
     use std::path::PathBuf;
-    use vb3_host::{BusDevice, Node, NodeId};
+    use vb3_frontend::{BusDevice, Node, NodeId};
 
     #[test]
     fn hashes_are_those_that_udev_filters_by() {

@@ -7,7 +7,7 @@ use rustix::fs::{OFlags, ResolveFlags};
 use rustix::path::Arg;
 
 use crate::kernel::{MayBlock, may_block, raw};
-use vb3_host::FdIdentity;
+use vb3_frontend::FdIdentity;
 
 /// SYSFS_MAGIC. Each network namespace has its own sysfs, with the same devices but another identity.
 const SYSFS: u64 = 0x6265_6572;

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
 
-use vb3_host::{Backend, Errno, FdIdentity};
+use vb3_frontend::{Backend, Errno, FdIdentity};
 
 use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock, raw};

@@ -8,7 +8,7 @@ use crate::descriptors::{LockCall, Watched};
 use crate::kernel::Borrowed;
 use crate::process::{LOOK, LOOK_OFTEN, Leader, Notif, Signals};
 use crate::waiting::{Polling, Transfer};
-use vb3_host::FileId;
+use vb3_frontend::FileId;
 
 /// A check may be this early if the clock is awake, to save a wake-up.
 pub(crate) const EARLY: Duration = Duration::from_micros(400);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::descriptors::Watched;
 use crate::kernel::Borrowed;
 use crate::process::Notif;
-use vb3_host::Backend;
+use vb3_frontend::Backend;
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;

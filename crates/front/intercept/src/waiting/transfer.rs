@@ -4,7 +4,7 @@
 //! program without the lock, and the device then moves it under the lock. Meanwhile the call stays in the
 //! table of waiting calls, so that it is dropped when its thread ends.
 
-use vb3_host::{Caller, Errno, FileId, PIECE_BYTES};
+use vb3_frontend::{Caller, Errno, FileId, PIECE_BYTES};
 
 /// Maximum number of segments of one call (the kernel's UIO_MAXIOV).
 pub(crate) const MAX_SEGMENTS: u64 = 1024;

@@ -1,7 +1,7 @@
 //! Tests unmodified tools.
 
 use crate::{run_program, run_shell};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 use vb3_intercept::{Note, Program};
 
 fn has(tool: &str) -> bool {

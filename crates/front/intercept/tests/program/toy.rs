@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vb3_host::{
+use vb3_frontend::{
     Access, Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node,
     NodeId, Tag, WakeFd,
 };

@@ -287,7 +287,7 @@ fn shipped_scripts_are_the_same_with_a_clip() {
     let dir = crate::common::tempdir();
     let clip = dir.path().join("clip.mkv");
     make_clip(dir.path(), 25);
-    for (script, _) in vb3_world::script::SHIPPED {
+    for (script, _) in vb3_run::script::SHIPPED {
         let run = |source: &str| {
             let run = Run::on("soc-cma")
                 .device(format!("camera={source},size=64x48,fps=30"))

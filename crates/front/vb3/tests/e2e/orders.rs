@@ -441,7 +441,7 @@ fn another_user_gets_no_answer() {
 
 #[test]
 fn readme_of_the_crate_has_a_test() {
-    let readme = include_str!("../../../control/README.md");
+    let readme = include_str!("../../../client/README.md");
     let (_, test) = include_str!("swap.rs").split_once("\n\n").unwrap();
     assert!(readme.contains(&test.replace("pub(crate) fn", "#[test]\nfn")));
     if !lacks("gst-launch-1.0") && !lacks("ffmpeg") {

@@ -438,7 +438,7 @@ fn scripts_are_listed_and_printed() {
     let dir = crate::common::tempdir();
     let (status, list, _) = finish(vb3(dir.path()).arg("scripts"), dir.path());
     assert_eq!(status, 0);
-    for (name, text) in vb3_world::script::SHIPPED {
+    for (name, text) in vb3_run::script::SHIPPED {
         assert!(list.contains(name), "{list}");
         let mut command = vb3(dir.path());
         let (_, printed, _) = finish(command.args(["scripts", name]), dir.path());

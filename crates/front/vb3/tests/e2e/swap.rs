@@ -1,8 +1,8 @@
-//! The integration test in the README of vb3-control.
+//! The integration test in the README of vb3-client.
 
 use std::path::Path;
 use std::time::Duration;
-use vb3_control::{Error, Event, EventKind, FileFormat, Run};
+use vb3_client::{Error, Event, EventKind, FileFormat, Run};
 
 /// A picture of one colour, as a file.
 fn write_picture(path: &Path, rgb: [u8; 3]) {

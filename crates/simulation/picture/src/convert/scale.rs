@@ -4,7 +4,7 @@ use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};
 use super::pack;
 use super::turn::{self, Turn};
-use vb3_resize::{Cells, Resizer};
+use vb3_scaling::{Cells, Resizer};
 
 /// Scales and turns planes, and keeps memory for this.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_frontend::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 use vb3_v4l2::decode::Array;
 
 /// A copy of a part of the program's memory.

@@ -5,7 +5,7 @@
 //! run time ([`page_size`]).
 
 use crate::kernel::raw::check;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

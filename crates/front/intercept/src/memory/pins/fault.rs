@@ -7,7 +7,7 @@ use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::{read, read_write};
 
 use crate::kernel::raw;
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 /// Flags of the userfaultfd call: closed at exec, non-blocking, and only for faults in user mode
 /// (`UFFD_USER_MODE_ONLY`), so that the call needs no privilege.

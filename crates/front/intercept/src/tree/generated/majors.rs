@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::class_of;
-use vb3_host::Node;
+use vb3_frontend::Node;
 
 pub(super) const PATH: &str = "/proc/devices";
 
@@ -46,8 +46,8 @@ pub(super) fn with_nodes(kernels: &str, nodes: &[Node]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vb3_host::NodeKind;
-    use vb3_host::{BusDevice, NodeId};
+    use vb3_frontend::NodeKind;
+    use vb3_frontend::{BusDevice, NodeId};
 
     fn node(kind: NodeKind) -> Node {
         Node {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernel::may_block;
-use vb3_host::NodeId;
+use vb3_frontend::NodeId;
 
 fn video(device: Option<&str>) -> Node {
     Node {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{EventData, EventFlags};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
@@ -458,7 +458,7 @@ impl Changed {
 mod tests {
     use std::os::fd::AsFd;
 
-    use vb3_host::FileId;
+    use vb3_frontend::FileId;
 
     use super::super::tests::a_set;
     use super::*;

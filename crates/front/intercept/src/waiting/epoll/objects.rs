@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{SendFlags, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
-use vb3_host::Errno;
+use vb3_frontend::Errno;
 
 use super::{ERR, HUP};
 use crate::kernel::raw;

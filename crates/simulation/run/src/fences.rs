@@ -1,0 +1,86 @@
+//! Fences of a run: which devices wait for them, and which accesses should have waited.
+
+use crate::{Run, summary};
+use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
+use vb3_machine::Device;
+use vb3_report::EarlyAccess;
+use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
+
+const fn verb(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Read => "read",
+        Usage::Write => "write",
+    }
+}
+
+impl Run {
+    /// Gives devices the buffers whose fences have ended. Wakes programs that poll dma-bufs or sync files.
+    pub(super) fn settle_fences(&mut self) {
+        // A device that gets a buffer may drop it, which ends another fence. The chain is at most
+        // as long as the number of devices.
+        for _ in 0..=self.nodes.len() {
+            let counts = self.memory.with_fences(|fences, _| fences.counts());
+            let FenceCounts { begun, ended } = counts;
+            self.buffers_changed |= core::mem::replace(&mut self.fences_begun, begun) != begun;
+            if core::mem::replace(&mut self.fences_ended, ended) == ended {
+                return;
+            }
+            self.changed
+                .extend(self.sync_files.take_ended(&self.memory));
+            self.buffers_changed = true;
+            let now_ns = self.clock.now_ns();
+            for node in &mut self.nodes {
+                node.video.settle_queues(&mut self.memory, now_ns);
+            }
+        }
+    }
+
+    /// Asks displays and loopbacks to return buffers that they keep longer than necessary.
+    /// Called when a caller waits for fences.
+    ///
+    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`; differs: all these devices are asked,
+    /// whichever fence the caller waits for.
+    pub(super) fn want_buffers_back(&mut self) {
+        let outputs = self.nodes.iter_mut();
+        outputs
+            .filter(|node| matches!(node.video.role(), Role::Output | Role::Duplex))
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| {
+                context
+                    .driver_mut()
+                    .note_waiter(Flow::Output, Waiter::Waits)
+            });
+    }
+
+    /// Records which program or driver accessed a buffer while a device had it.
+    pub(super) fn note_early_accesses(&mut self) {
+        for early in self.memory.with_fences(|fences, _| fences.take_early()) {
+            let row = self.early_access(early);
+            self.report.access_early(row);
+        }
+    }
+
+    fn early_access(&self, early: Early<Owner<Device>>) -> EarlyAccess {
+        let node = |dma| format!("/dev/{}", self.device_name(dma));
+        let (mut place, mut owner) = (summary::place(&self.nodes, early.memory.get()), None);
+        if let Owner::Device(dma) = early.owner {
+            owner = Some(node(dma));
+            place = place.or_else(|| summary::import_place(&self.nodes, early.memory, dma));
+        }
+        let (by, process, call) = match early.by {
+            By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),
+            By::Device(Owner::Program(_) | Owner::Driver) => (String::new(), 0, "QBUF"),
+            By::Program(process) => (String::new(), process, "DMA_BUF_IOCTL_SYNC"),
+        };
+        EarlyAccess {
+            owner: owner.unwrap_or_default(),
+            owner_access: verb(early.owner_usage).to_owned(),
+            by,
+            process,
+            access: verb(early.usage).to_owned(),
+            call: call.to_owned(),
+            times: early.times,
+            ..place.unwrap_or_default().early()
+        }
+    }
+}

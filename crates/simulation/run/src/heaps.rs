@@ -1,0 +1,274 @@
+//! dma-heaps: programs allocate dma-bufs of the machine's memory at `/dev/dma_heap/NAME`.
+//!
+//! A heap allocates pages, or a contiguous run, before any device is involved.
+//!
+//! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
+//! a call that cannot write the descriptor's number leaves no descriptor open.
+
+use crate::node::Node;
+use crate::plain::PlainFile;
+use crate::program::{Ioctl, long, word};
+use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
+use crate::{Run, refusals};
+use vb3_dma::{
+    Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
+};
+use vb3_dmabuf::{BufRef, Name};
+use vb3_frontend::{CallOutcome, Errno, NodeId, NodeKind};
+use vb3_machine::{Device, Machine, Profile};
+use vb3_plane::{ExportAccess, MemOps as _};
+
+/// First id of heap nodes, above those of media nodes.
+const FIRST_ID: u32 = 1 << 17;
+/// Major number of heaps. Linux assigns one at boot.
+const MAJOR: u32 = 511;
+
+const O_ACCMODE: u32 = 3;
+const O_CLOEXEC: u32 = 0o2_000_000;
+
+/// Size in bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
+const DATA: usize = 24;
+const FD_AT: u64 = 8;
+
+type Alloc = vb3_dma::Alloc<Machine>;
+
+/// A heap of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heap {
+    name: String,
+    of: HeapSource,
+}
+
+/// The memory that a heap allocates from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeapSource {
+    /// Ordinary memory with this layout.
+    Any(Layout),
+    /// The reserved area with this index.
+    Area(usize),
+    /// A device's own memory.
+    Own(Device),
+}
+
+/// The heaps of a run.
+#[derive(Debug)]
+pub(super) struct Heaps(Vec<Heap>);
+
+/// A program's allocation request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    len: u64,
+    access: ExportAccess,
+    cloexec: bool,
+}
+
+impl Wanted {
+    /// Reads `struct dma_heap_allocation_data`. Returns EINVAL where Linux does.
+    fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
+        let (fd, fd_flags, heap_flags) = (word(&data, 8), word(&data, 12), long(&data, 16));
+        if fd != 0 || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || heap_flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        // Linux rounds an overflowing length to zero, which it refuses.
+        let len = long(&data, 0).checked_next_multiple_of(page).unwrap_or(0);
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self {
+            len,
+            access: match fd_flags & O_ACCMODE {
+                0 => ExportAccess::ReadOnly,
+                1 => ExportAccess::WriteOnly,
+                _ => ExportAccess::ReadWrite,
+            },
+            cloexec: fd_flags & O_CLOEXEC != 0,
+        })
+    }
+}
+
+impl Heaps {
+    /// Makes the machine's heaps: pages, the contiguous area, reserved areas and devices' own
+    /// memory.
+    pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
+        let mut all = vec![Heap {
+            name: SYSTEM_HEAP.to_owned(),
+            of: HeapSource::Any(Layout::Scattered),
+        }];
+        if profile.cma > 0 {
+            all.push(Heap {
+                name: CMA_HEAP.to_owned(),
+                of: HeapSource::Any(Layout::Contiguous),
+            });
+        }
+        all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
+            name: area.name.clone(),
+            of: HeapSource::Area(number),
+        }));
+        let with_own = nodes.iter().filter(|node| node.sram > 0);
+        all.extend(with_own.map(|node| Heap {
+            name: node.sram_heap(),
+            of: HeapSource::Own(node.dma),
+        }));
+        Self(all)
+    }
+
+    /// Returns a node `/dev/dma_heap/NAME` for each heap.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_frontend::Node> {
+        (0..).zip(&self.0).map(|(minor, heap)| vb3_frontend::Node {
+            kind: NodeKind::Class {
+                name: "dma_heap",
+                major: MAJOR,
+            },
+            ..vb3_frontend::Node::video(NodeId(FIRST_ID + minor), path(heap), minor)
+        })
+    }
+
+    /// Opens a heap's file. Returns `None` if the node is not a heap.
+    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
+        let number = node.0.checked_sub(FIRST_ID)? as usize;
+        (number < self.0.len()).then_some(PlainFile::Heap(number))
+    }
+
+    /// Returns the path of the heap with this number.
+    pub(super) fn path(&self, number: usize) -> Option<String> {
+        self.0.get(number).map(path)
+    }
+}
+
+fn path(heap: &Heap) -> String {
+    format!("/dev/dma_heap/{}", heap.name)
+}
+
+impl Run {
+    /// Answers a call on a file of the heap with this number. As in Linux, only `_IOC_NR` of the request is
+    /// checked.
+    pub(super) fn heap_ioctl(&mut self, number: usize, call: Ioctl<'_>) -> CallOutcome {
+        let Some(heap) = self
+            .heaps
+            .0
+            .get(number)
+            .filter(|_| call.request & 0xff == 0)
+        else {
+            return CallOutcome::Fail(Errno::EINVAL);
+        };
+        let heap = heap.clone();
+        self.set_now();
+        let done = self.allocate_dmabuf(heap, call);
+        self.after_call();
+        done.into()
+    }
+
+    /// Answers `DMA_HEAP_IOCTL_ALLOC`.
+    fn allocate_dmabuf(&mut self, heap: Heap, call: Ioctl<'_>) -> Result<(), Errno> {
+        let Ioctl { arg, caller, .. } = call;
+        let mut data = [0; DATA];
+        // The request contains the size of the program's structure. The bytes beyond that size are zero.
+        let size = (call.request >> 16 & 0x3fff) as usize;
+        let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
+        caller.read(arg, given)?;
+        let page = self.memory.ops().page_size();
+        let wanted = Wanted::parse(data, page)?;
+        let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
+        caller.write(number_at, &0u32.to_ne_bytes())?;
+        let buf = self.heap_buffer(heap, wanted.len)?;
+        let shares = self.shares.get_mut();
+        let installed =
+            shares.install(&mut self.memory, buf, caller, wanted.cloexec, wanted.access);
+        match installed {
+            Ok(number) => caller.write(number_at, &number.to_ne_bytes()),
+            Err((e, buf)) => {
+                self.memory.put_dmabuf(buf);
+                Err(e)
+            }
+        }
+    }
+
+    /// Allocates a dma-buf from a heap.
+    fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
+        if len > self.memory.ops().platform().ram_bytes() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut alloc = allocate(self.memory.ops(), heap.of, len);
+        if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
+            // `look` has freed the memory of exports that programs had closed, so this tries again.
+            alloc = allocate(self.memory.ops(), heap.of, len);
+        }
+        let alloc = alloc.map_err(|e| {
+            if let Some(reason) = e.reason() {
+                self.is_accounted = true;
+                let call = "DMA_HEAP_IOCTL_ALLOC";
+                let refused = refusals::for_reason(&path(&heap), call, Errno::ENOMEM, reason);
+                self.refuse(refused);
+            }
+            Errno::ENOMEM
+        })?;
+        self.memory
+            .buffers()
+            .adopt(alloc, len, Name::default())
+            .map_err(|_| Errno::ENOMEM)
+    }
+}
+
+/// Allocates `len` bytes, rounded up to whole pages, from the memory `of`.
+fn allocate(ops: &Mapper<Machine>, of: HeapSource, len: u64) -> Result<Alloc, vb3_dma::Error> {
+    let machine = ops.platform();
+    let pages = match of {
+        HeapSource::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
+        HeapSource::Area(area) => machine.alloc_in_area(area, len)?,
+        HeapSource::Any(layout) => {
+            let granule = match layout {
+                Layout::Scattered => machine.unmapped_granule(),
+                Layout::Contiguous => machine.page_size(),
+            };
+            machine.alloc_pages(PageRequest {
+                len: len
+                    .checked_next_multiple_of(granule)
+                    .ok_or(vb3_dma::Error::Invalid)?,
+                granule,
+                layout,
+                max_addr: PhysAddr::new(u64::MAX),
+                caching: Caching::Cached,
+                device: None,
+            })?
+        }
+    };
+    ops.adopt(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(len: u64, fd: u32, fd_flags: u32, heap_flags: u64) -> [u8; DATA] {
+        let mut data = [0; DATA];
+        data[..8].copy_from_slice(&len.to_ne_bytes());
+        data[8..12].copy_from_slice(&fd.to_ne_bytes());
+        data[12..16].copy_from_slice(&fd_flags.to_ne_bytes());
+        data[16..].copy_from_slice(&heap_flags.to_ne_bytes());
+        data
+    }
+
+    #[test]
+    fn what_linux_refuses_is_invalid() {
+        for bad in [
+            data(0, 0, 0, 0),
+            data(u64::MAX, 0, 0, 0),
+            data(4096, 1, 0, 0),
+            data(4096, 0, 0o4000, 0),
+            data(4096, 0, 0, 1),
+        ] {
+            assert_eq!(Wanted::parse(bad, 4096), Err(Errno::EINVAL), "{bad:?}");
+        }
+        let large = Wanted::parse(data(4097, 0, 2, 0), 16 << 10).unwrap();
+        assert_eq!(large.len, 16 << 10);
+        let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0), 4096);
+        assert_eq!(
+            good,
+            Ok(Wanted {
+                len: 4096,
+                access: ExportAccess::ReadWrite,
+                cloexec: true,
+            })
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! Devices that are plugged and unplugged while programs run.
+//!
+//! An unplugged device closes all its files, as a driver does on disconnect: streams stop and buffers are
+//! freed. Programs keep their descriptors, mappings, dma-bufs and imports until they close them. Every call
+//! on a descriptor of the device's files fails with ENODEV, and an ioctl on its media device with EIO. Media
+//! requests lose their buffers and answer as before: a queued one is complete, an idle one empty.
+//!
+//! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
+//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`,
+//! drivers/media/mc/mc-devnode.c `__media_ioctl`, mc-request.c `request_fops`. Differs: a
+//! waiting call ends with ENODEV, where a vb2 driver ends DQBUF with EINVAL or EIO. The device gets
+//! its number again while files from before are still open. Controls and formats keep their values.
+
+use crate::Run;
+use crate::clock::since_boot_ns;
+use crate::node::Node;
+use crate::unseen::Unseen;
+use std::collections::BTreeMap;
+use vb3_frontend::{Backend as _, FileId, Hotplug, NodeId};
+
+/// Maximum number of hotplug events that programs have not seen yet.
+const MAX_UNSEEN: usize = 1024;
+
+/// Which devices are plugged in.
+#[derive(Debug)]
+pub(super) struct Plugs {
+    /// One entry per node.
+    present: Vec<bool>,
+    /// How often each device was unplugged.
+    unplugged: Vec<u32>,
+    /// Coming events: time in nanoseconds, the device's index, and whether it is plugged in (`true`) or
+    /// unplugged. The next event is last.
+    due: Vec<(u64, usize, bool)>,
+    /// Files of unplugged devices that programs still have open, and whether each is a media device's.
+    gone: BTreeMap<FileId, bool>,
+    /// Events that programs have not seen yet.
+    pub(super) unseen: Unseen<Hotplug>,
+}
+
+impl Plugs {
+    /// Makes the state of a run that starts now.
+    pub(super) fn new(nodes: &[Node], now_ns: u64) -> Self {
+        let mut due = Vec::new();
+        for (at, node) in nodes.iter().enumerate() {
+            let presence = node.presence;
+            for (after, comes) in [(presence.plug_ns, true), (presence.unplug_ns, false)] {
+                due.extend(after.map(|ns| (now_ns.saturating_add(ns), at, comes)));
+            }
+        }
+        due.sort_by(|a, b| b.cmp(a));
+        Self {
+            present: vec![true; nodes.len()],
+            unplugged: vec![0; nodes.len()],
+            due,
+            gone: BTreeMap::new(),
+            unseen: Unseen::default(),
+        }
+    }
+
+    /// Returns whether a device is plugged in.
+    pub(super) fn is_present(&self, at: usize) -> bool {
+        self.present.get(at).copied().unwrap_or(false)
+    }
+
+    /// Returns when the next device is plugged or unplugged.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.due.last().map(|(due, ..)| *due)
+    }
+
+    /// Forgets a file of an unplugged device, because a program closed it.
+    pub(super) fn forget(&mut self, file: FileId) {
+        self.gone.remove(&file);
+    }
+
+    /// Returns whether a file is of an unplugged media device. Its ioctls fail with EIO.
+    pub(super) fn is_gone_media(&self, file: FileId) -> bool {
+        self.gone.get(&file).copied().unwrap_or(false)
+    }
+
+    /// Returns how many files of unplugged devices are open.
+    pub(super) fn gone_files(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// Returns the report's notes on unplugged devices.
+    pub(super) fn remarks(&self, nodes: &[Node]) -> Vec<String> {
+        let gone = nodes.iter().zip(&self.unplugged);
+        gone.filter(|(_, times)| **times > 0)
+            .map(|(node, times)| {
+                let path = &node.path;
+                let often = match times {
+                    1 => "once".to_owned(),
+                    times => format!("{times} times"),
+                };
+                format!("{path} was unplugged {often}; calls on files of it failed with ENODEV")
+            })
+            .collect()
+    }
+}
+
+impl Run {
+    /// Returns whether a node's device is plugged in.
+    pub(super) fn is_plugged(&self, node: NodeId) -> bool {
+        let at = self.media.device_at(node).or_else(|| {
+            let mut nodes = self.nodes.iter();
+            nodes.position(|n| n.number() == node.0)
+        });
+        at.is_none_or(|at| self.plugs.is_present(at))
+    }
+
+    /// Removes the devices that are absent at the start, before any program sees them.
+    pub(super) fn remove_absent(&mut self) {
+        for at in 0..self.nodes.len() {
+            let node = self.nodes.get(at);
+            if node.is_some_and(|node| !node.presence.at_start()) {
+                self.plug(at, false);
+            }
+        }
+        self.plugs.unplugged.fill(0);
+    }
+
+    /// Plugs or unplugs the devices whose time has come.
+    pub(super) fn plug_on_time(&mut self, now_ns: u64) {
+        while let Some(&(due, at, comes)) = self.plugs.due.last()
+            && due <= now_ns
+        {
+            self.plugs.due.pop();
+            self.plug(at, comes);
+        }
+    }
+
+    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing, or if programs
+    /// have not seen [`MAX_UNSEEN`] earlier events yet.
+    pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
+        let present = self.plugs.present.get(at).copied();
+        if present != Some(!comes) || self.plugs.unseen.len() >= MAX_UNSEEN {
+            return false;
+        }
+        let all = self.siblings(at);
+        for &at in &all {
+            if let Some(present) = self.plugs.present.get_mut(at) {
+                *present = comes;
+            }
+            if !comes {
+                self.disconnect(at);
+            } else if let Some(node) = self.nodes.get_mut(at) {
+                node.since_us = since_boot_ns() / 1000;
+            }
+        }
+        if !comes && let Some(times) = self.plugs.unplugged.get_mut(at) {
+            *times = times.saturating_add(1);
+        }
+        let videos = all.iter().filter_map(|at| self.nodes.get(*at));
+        let videos = videos.map(|node| NodeId(node.number()));
+        // A media device is registered last and removed first. uvcvideo removes it last.
+        let media = all.iter().filter_map(|at| self.media.node_of(*at));
+        let mut nodes: Vec<NodeId> = videos.chain(media).collect();
+        let is_usb = self
+            .nodes
+            .get(at)
+            .is_some_and(|node| node.location.is_usb());
+        if !comes && !is_usb {
+            nodes.reverse();
+        }
+        let told = nodes.into_iter().map(|node| Hotplug {
+            node,
+            present: comes,
+        });
+        self.plugs.unseen.extend(told);
+        true
+    }
+
+    /// Returns the indices of all nodes of one device: the device of the node `at`.
+    fn siblings(&self, at: usize) -> Vec<usize> {
+        let Some(node) = self.nodes.get(at) else {
+            return Vec::new();
+        };
+        let all = self.nodes.iter().enumerate();
+        let all = all.filter(|(_, other)| other.shares_device(node));
+        all.map(|(at, _)| at).collect()
+    }
+
+    /// Closes every file of a device. Programs keep their descriptors.
+    fn disconnect(&mut self, at: usize) {
+        let own = self.files.iter().filter(|(_, (of, _))| *of == at);
+        let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();
+        files.extend(self.media.disconnect(at));
+        for file in files {
+            let is_media = self.media.is_device(file);
+            self.release(file);
+            self.changed.insert(file);
+            self.plugs.gone.insert(file, is_media);
+        }
+    }
+}
+
+impl Run {
+    /// Plugs or unplugs a device. Returns its index among the nodes.
+    pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
+        let at = self.named(device)?;
+        if self.plug(at, comes) {
+            return Ok(at);
+        }
+        let path = self.path_of(at);
+        Err(match comes {
+            true => format!("{path} is plugged in already"),
+            false => format!("{path} is unplugged already"),
+        })
+    }
+
+    /// Returns a device's index among the nodes.
+    pub(super) fn named(&self, device: &str) -> Result<usize, String> {
+        let name = device.strip_prefix("/dev/").unwrap_or(device);
+        let number = name.strip_prefix("video").unwrap_or(name);
+        let number = number.parse::<u32>().ok();
+        let is_it = |node: &Node| Some(node.number()) == number && node.is_listed();
+        let at = self.nodes.iter().position(is_it);
+        at.ok_or_else(|| {
+            let devices = self.nodes.iter().filter(|node| node.is_listed());
+            let paths: Vec<&str> = devices.map(|node| &*node.path).collect();
+            format!(
+                "\"{device}\" is not a video device of this run; the run has {}",
+                paths.join(", ")
+            )
+        })
+    }
+}

@@ -1,0 +1,520 @@
+//! The run of a run: a machine, its devices, and everything that programs hold of them.
+//!
+//! A front end passes each call of a program to the [`Run`], which implements
+//! [`vb3_frontend::Backend`]. The run calls the device and lends it the run's memory. Time advances
+//! with the front end's ticks.
+//!
+//! ```
+//! use vb3_frontend::Backend as _;
+//! use vb3_run::Run;
+//!
+//! let profile = vb3_machine::Profile::builtin("pc").expect("a machine that ships");
+//! let devices = ["camera=pattern".parse()?, "display=null".parse()?];
+//! let mut run = Run::new(profile, &devices, 0)?;
+//! let paths: Vec<_> = run.nodes().into_iter().map(|node| node.path).collect();
+//! assert!(paths.contains(&"/dev/video1".into()));
+//! assert!(run.report().is_well());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod attributes;
+mod backend;
+mod buffers;
+mod clock;
+pub mod control;
+mod deadlock;
+mod dma_bufs;
+mod fences;
+mod files;
+mod fits;
+mod heaps;
+mod holders;
+mod hotplug;
+mod imports;
+mod ledger;
+mod lines;
+mod location;
+mod media;
+mod memory;
+mod needs;
+mod node;
+mod numbers;
+mod orders;
+mod outside;
+mod placer;
+mod plain;
+mod play;
+mod program;
+mod refusals;
+mod remedy;
+mod revoke;
+mod rig;
+mod room;
+pub mod script;
+mod shares;
+mod standstill;
+mod summary;
+mod sw_sync;
+mod sync_file;
+#[cfg(test)]
+mod tests;
+mod time;
+mod turns;
+mod udev;
+mod udev_text;
+mod udmabuf;
+mod unseen;
+mod usb;
+mod users;
+mod watch;
+
+use anyhow::{Context as _, Result, anyhow};
+use attributes::Attributes;
+use clock::Clock;
+pub use clock::Pace;
+use control::Control;
+use deadlock::Deadlocks;
+pub use fits::Fit;
+use heaps::Heaps;
+use hotplug::Plugs;
+use ledger::Ledger;
+use lines::Lines;
+use media::Media;
+use memory::{Ear, WorldMemory};
+use node::Node;
+pub use numbers::numbers;
+use numbers::{separate_locations, with_metadata_nodes};
+use orders::Orders;
+pub use outside::Outside;
+use placer::Placer;
+use plain::PlainFile;
+use play::Play;
+pub use revoke::Mappings;
+use revoke::Revoked;
+pub use rig::LeftOver;
+use shares::Shares;
+use standstill::Standstill;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use sync_file::SyncFiles;
+use udmabuf::Udmabufs;
+use vb3_devices::spec::DeviceSpec;
+use vb3_dma::Mapper;
+use vb3_frontend::{Errno, FdIdentity, FileId};
+use vb3_machine::{Machine, Profile};
+use vb3_plane::{Planes, UserId};
+use vb3_report::trace::OwnTime;
+use vb3_report::{Picture, Report};
+use vb3_v4l2::{FileHandle, Role};
+
+/// Maximum number of entries of `places`.
+const MAX_PLACES: usize = 4096;
+/// Maximum number of notes on streams that ended as the user asked.
+const MAX_ENDS: usize = 64;
+
+/// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
+/// first.
+const TURN_NS: u64 = 300_000;
+
+/// A machine with devices, ready for programs.
+pub struct Run {
+    clock: Clock,
+    memory: WorldMemory,
+    nodes: Vec<Node>,
+    /// The node that the next tick starts with.
+    next_turn: usize,
+    files: BTreeMap<FileId, (usize, FileHandle)>,
+    /// The file id of each open handle of a device, by the device's index.
+    numbers: BTreeMap<(usize, FileHandle), FileId>,
+    media: Media,
+    heaps: Heaps,
+    /// Devices that chose longer picture lines than a program asked for.
+    lines: Lines,
+    udmabufs: Udmabufs,
+    sync_files: SyncFiles,
+    attributes: Attributes,
+    plain_files: BTreeMap<FileId, PlainFile>,
+    next_file: u64,
+    shares: RefCell<Shares>,
+    changed: BTreeSet<FileId>,
+    /// Files that a program polled or called in vain since virtual time last advanced.
+    waiting: BTreeSet<FileId>,
+    /// How long virtual time has waited for devices that prepare data.
+    standstill: Standstill,
+    report: Report,
+    /// Whether the report needs no entry if the current call fails: either the report has its reason already,
+    /// or the front end will repeat the call.
+    is_accounted: bool,
+    play: Play,
+    /// Maximum number of bytes of plane memory allocated at one time.
+    peak_bytes: u64,
+    last_look_ns: u64,
+    /// Whether a new client may wait at the control socket.
+    may_accept: bool,
+    /// How many fences had ended at the last check for waiters.
+    fences_ended: u64,
+    /// How many fences had begun at the last check for waiters.
+    fences_begun: u64,
+    deadlocks: Deadlocks,
+    /// Whether poll on a dma-buf may return other events than before.
+    buffers_changed: bool,
+    /// Whether a program found a dma-buf busy and waits for it.
+    waits_for_buffers: bool,
+    /// The name of each plane whose memory lacked a sync, by the memory's number.
+    places: BTreeMap<u64, summary::PlaneName>,
+    /// Which devices are plugged in.
+    plugs: Plugs,
+    /// Who held which buffer.
+    ledger: Ledger,
+    /// The file behind each range of programs' own memory that devices have pinned.
+    user_files: BTreeMap<UserId, Option<FdIdentity>>,
+    /// Buffers that were revoked.
+    revoked: Revoked,
+    /// The socket for orders.
+    control: Option<Control>,
+    /// Orders that are not answered yet.
+    orders: Orders,
+    /// Number of descriptors that this process had open after the devices were made.
+    own_fds: usize,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("nodes", &self.nodes.len())
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives all devices the same line alignment when buffers are placed lazily.
+///
+/// In V4L2 the driver chooses `bytesperline` at `VIDIOC_S_FMT`, before it knows which devices will
+/// share the buffer. With one alignment, a program that ignores `bytesperline` still gets matching
+/// lines everywhere.
+fn align_strides(specs: &mut [DeviceSpec]) {
+    let widest = specs.iter().filter_map(|spec| spec.stride).max();
+    if specs.iter().any(|spec| spec.lazy) {
+        specs.iter_mut().for_each(|spec| spec.stride = widest);
+    }
+}
+
+impl Run {
+    /// Builds a profile's machine and its devices, with the [default](Outside::default) clock and
+    /// codecs.
+    ///
+    /// # Errors
+    /// Fails with a message if the machine's memory cannot be allocated, two devices want one node, a clip
+    /// cannot be played, or a recording cannot be written.
+    pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
+        Self::with(profile, specs, seed, Outside::default())
+    }
+
+    /// Builds a run as [`new`](Self::new) does, but with the caller's clock and codecs.
+    ///
+    /// # Errors
+    /// Fails as [`new`](Self::new) does.
+    pub fn with(
+        profile: Profile,
+        specs: &[DeviceSpec],
+        seed: u64,
+        outside: Outside,
+    ) -> Result<Self> {
+        let machine = Machine::new(&profile, seed)
+            .with_context(|| format!("machine {} cannot be set up", profile.name))?;
+        let mapper = Mapper::new(machine)
+            .with_context(|| format!("machine {} cannot map memory", profile.name))?;
+        let mut memory = Planes::new(mapper, Ear::default());
+        let mut expanded = Vec::new();
+        for spec in specs {
+            let nodes = spec.nodes();
+            expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
+        }
+        align_strides(&mut expanded);
+        separate_locations(&mut expanded);
+        let mut nodes = Vec::new();
+        for (spec, number, part) in with_metadata_nodes(expanded)? {
+            let codecs = outside.codecs.clone();
+            let node = (&spec, number, part);
+            nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
+        }
+        nodes.sort_by_key(Node::number);
+        Node::share_priorities(&mut nodes);
+        let plugs = Plugs::new(&nodes, outside.clock.now_ns());
+        memory.set_placer(Box::new(Placer::new(&nodes)));
+        let mut run = Self {
+            plugs,
+            ledger: Ledger::default(),
+            user_files: BTreeMap::new(),
+            revoked: Revoked::default(),
+            control: None,
+            orders: Orders::default(),
+            clock: outside.clock,
+            memory,
+            media: Media::new(&nodes),
+            heaps: Heaps::new(&profile, &nodes),
+            lines: Lines::default(),
+            udmabufs: Udmabufs::new(),
+            sync_files: SyncFiles::default(),
+            attributes: Attributes::new(&nodes),
+            plain_files: BTreeMap::new(),
+            nodes,
+            next_turn: 0,
+            files: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_file: 0,
+            shares: RefCell::new(Shares::new()),
+            changed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            standstill: Standstill::default(),
+            report: Report::default(),
+            is_accounted: false,
+            play: Play::default(),
+            peak_bytes: 0,
+            last_look_ns: 0,
+            may_accept: false,
+            fences_ended: 0,
+            fences_begun: 0,
+            deadlocks: Deadlocks::default(),
+            buffers_changed: false,
+            waits_for_buffers: false,
+            places: BTreeMap::new(),
+            own_fds: open_fds(),
+        };
+        run.remove_absent();
+        Ok(run)
+    }
+
+    /// Accepts orders from this socket from now on.
+    pub fn set_control(&mut self, control: Control) {
+        self.control = Some(control);
+        self.start_play();
+        self.own_fds = open_fds();
+    }
+
+    /// Changes the pace of the devices' time from now on.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.clock.set_pace(pace);
+        if self.clock.is_virtual() {
+            self.nodes.iter_mut().for_each(Node::work_at_once);
+        }
+        self.last_look_ns = self.clock.real_ns();
+    }
+
+    /// Lets a display finish and show the frame that it has begun to read, because its stream ends.
+    fn show_begun(&mut self, file: FileId) {
+        let Some(&(at, _)) = self.files.get(&file) else {
+            return;
+        };
+        let now = self.set_now();
+        if let Some(node) = self.nodes.get_mut(at)
+            && matches!(node.video.role(), Role::Output | Role::Duplex)
+        {
+            node.finish_begun(&mut self.memory, now);
+        }
+    }
+
+    /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
+    /// the devices that had no turn.
+    fn tick_nodes(&mut self, now_ns: u64) {
+        let (clock, began) = (&self.clock, self.clock.real_ns());
+        // Virtual time advances in the same steps in every run.
+        let is_virtual = clock.is_virtual();
+        let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
+        let (first, count) = (self.next_turn, self.nodes.len());
+        for at in (first..count).chain(0..first) {
+            let Some(node) = self.nodes.get_mut(at) else {
+                continue;
+            };
+            if !node.tick(&mut self.memory, now_ns, &has_time) {
+                self.next_turn = at;
+                return;
+            }
+            if !has_time() {
+                self.next_turn = (at + 1) % count;
+                return;
+            }
+        }
+    }
+
+    /// Returns the start and current time of a virtual clock, or `None` at other paces.
+    #[must_use]
+    pub fn own_time(&self) -> Option<OwnTime> {
+        self.clock.own()
+    }
+
+    /// Keeps small versions of what cameras deliver and displays show from now on.
+    pub fn keep_thumbnails(&mut self) {
+        let contexts = self.nodes.iter_mut();
+        contexts
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| context.driver_mut().keep_thumbnails());
+    }
+
+    /// Returns at most `count` small pictures per device node: frames that displays showed, and
+    /// frames that cameras delivered.
+    #[must_use]
+    pub fn pictures(&mut self, count: usize) -> Vec<(String, Vec<Picture>)> {
+        let of = |node: &mut Node| {
+            let contexts = node.video.contexts_mut();
+            let all = contexts.flat_map(|context| context.driver_mut().thumbnails(count));
+            let all = all.map(|frame| Picture {
+                number: frame.number,
+                png: frame.within(Picture::MAX_EDGE).png(),
+            });
+            (node.path.clone(), all.collect())
+        };
+        let found = self.nodes.iter_mut().map(of);
+        found
+            .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
+            .collect()
+    }
+
+    /// Finishes recordings and returns the report. Call this once the last program has ended.
+    pub fn report(&mut self) -> Report {
+        for node in &mut self.nodes {
+            if let Some(failure) = node.finish() {
+                self.report.fail(failure);
+            }
+        }
+        let remarks = node::listed(&self.nodes);
+        self.shares.get_mut().look(&mut self.memory);
+        // Mappings that only wait for their flush are not reported as held.
+        for node in &self.nodes {
+            self.memory.ops_mut().flush_lazy(node.dma);
+        }
+        self.after_call();
+        if let Some(control) = &mut self.control {
+            control.close();
+        }
+        let mut report = self.report.clone();
+        let is_shown = |node: &Node| {
+            let is_used = node.video.interest().buffer_calls > 0;
+            !node.is_subdevice() && (node.is_listed() || is_used)
+        };
+        let nodes = self.nodes.iter().enumerate();
+        let shown = nodes.filter(|(_, node)| is_shown(node)).map(|(at, node)| {
+            let mut device = summary::device(node, &self.memory);
+            self.forgive_scripted(at, &mut device);
+            device
+        });
+        report.devices = shown.collect();
+        report.script_missed = self.missed_steps();
+        report.notes.extend(remarks);
+        report.notes.extend(self.line_remarks());
+        report.notes.extend(self.plugs.remarks(&self.nodes));
+        report.notes.extend(self.revoked.remarks());
+        report.memory = summary::memory(&self.memory, self.peak_bytes);
+        let files = self.files.len() + self.plugs.gone_files();
+        (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
+        report.held = summary::held(&self.memory, &self.nodes, files);
+        let others = [
+            self.media.open_files(),
+            self.sync_files.open_files(),
+            self.plain_files.len(),
+        ];
+        report.held.files += others.iter().sum::<usize>() as u64;
+        report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
+        self.memory.ops().platform().wait_until_freed();
+        if open_fds() > self.own_fds {
+            vb3_devices::source::await_ended_clips(CLIP_END_TIMEOUT);
+        }
+        report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
+        if self.clock.is_virtual() {
+            report.number_processes();
+        }
+        report
+    }
+
+    /// Wakes waiting programs and records events, after every call and tick.
+    fn after_call(&mut self) {
+        self.advance();
+        self.report_notes();
+        self.memory.ops().platform().end_foreign_accesses();
+        self.shares.get_mut().imports.ask_again(&mut self.memory);
+        self.shares.get_mut().imports.sweep(&mut self.memory);
+        self.settle_fences();
+        self.note_early_accesses();
+        self.follow_holders();
+        let ops = self.memory.ops();
+        let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
+        self.peak_bytes = self.peak_bytes.max(bytes);
+        let (mut refusals, mut unplugging) = (Vec::new(), Vec::new());
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let woken = node.video.take_woken();
+            let files = woken.files.into_iter();
+            let files = files.filter_map(|handle| self.numbers.get(&(at, handle)));
+            self.changed.extend(files);
+            if woken.requests {
+                self.changed.extend(self.media.requests_of(at));
+            }
+            let news = node.take_news();
+            for failure in news.failures {
+                self.report.fail(failure);
+            }
+            for end in news.ends {
+                // A program may stream to the end many times, each time with another number of
+                // frames.
+                if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
+                    self.report.notes.push(end);
+                }
+            }
+            unplugging.extend(news.unplugs.then_some(at));
+            for refusal in node.video.take_refusals() {
+                let call = refusal.call.trim_start_matches("VIDIOC_");
+                let errno = Errno(refusal.errno);
+                let mut told = refusals::for_reason(&node.path, call, errno, refusal.reason);
+                if let Some(short) = refusal.shortage.filter(|_| node.admission) {
+                    told.room = Some(room::find(node, &self.memory, &told, short));
+                }
+                refusals.push(told);
+            }
+        }
+        // A call imports for one device and fails at the first refused import, so there is at most one.
+        let import = self.memory.take_refused_import();
+        self.is_accounted |= !refusals.is_empty();
+        for mut refusal in refusals {
+            let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
+            if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
+                refusal.remedy = remedy::find(&self.nodes, &self.memory, import, &refusal);
+            }
+            self.refuse(refusal);
+        }
+        for missed in self.memory.host().take() {
+            let place = summary::place(&self.nodes, missed.memory);
+            if let Some(place) = &place {
+                if self.places.len() >= MAX_PLACES {
+                    self.places.clear();
+                }
+                self.places.insert(missed.memory, place.clone());
+            }
+            // If the memory's buffer is gone, the memory is reported under the name that the buffer had.
+            let place = place.or_else(|| self.places.get(&missed.memory).cloned());
+            self.report
+                .miss_sync(summary::missing(place.unwrap_or_default(), missed));
+        }
+        for at in unplugging {
+            self.plug(at, false);
+        }
+    }
+}
+
+/// Maximum time that a report waits for the ffmpeg processes of stopped clips.
+const CLIP_END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns the number of this process's open descriptors. Since Linux 6.2, it is the directory's size.
+fn open_fds() -> usize {
+    const DIRECTORY: &str = "/proc/self/fd";
+    let size = std::fs::metadata(DIRECTORY).map_or(0, |found| found.len());
+    match usize::try_from(size) {
+        Ok(0) | Err(_) => std::fs::read_dir(DIRECTORY).map_or(0, Iterator::count),
+        Ok(count) => count,
+    }
+}

@@ -1,0 +1,143 @@
+//! Sends events to the clients that subscribed to them.
+
+use crate::Run;
+use crate::control::EventKind;
+use crate::node::Node;
+use serde_json::{Map, Value};
+use vb3_devices::Note;
+use vb3_report::Refusal;
+use vb3_report::sentence::errno_name;
+use vb3_v4l2::{Flow, Role};
+
+/// Returns the queue direction whose frames are counted as the device's frames.
+pub(super) const fn main_flow(role: Role) -> Flow {
+    match role {
+        Role::Output => Flow::Output,
+        _ => Flow::Capture,
+    }
+}
+
+const fn flow_name(flow: Flow) -> &'static str {
+    match flow {
+        Flow::Capture => "capture",
+        Flow::Output => "output",
+    }
+}
+
+impl Run {
+    /// Returns whether a client wants events of a kind and device.
+    fn wants_event(&self, kind: EventKind, device: Option<usize>) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.wants(kind, device))
+    }
+
+    /// Sends an event to the clients that want it.
+    fn send_event<const N: usize>(
+        &mut self,
+        kind: EventKind,
+        (device, path): (Option<usize>, &str),
+        more: [(&str, Value); N],
+    ) {
+        let now = self.clock.now_ns();
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        let mut event = Map::new();
+        event.insert("event".to_owned(), kind.name().into());
+        event.insert("device".to_owned(), path.into());
+        event.insert("time_ns".to_owned(), now.into());
+        event.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        control.send_event(kind, device, &format!("{}\n", Value::Object(event)));
+    }
+
+    /// Reports that a program opened a device.
+    pub(crate) fn report_open(&mut self, at: usize, pid: u32) {
+        if self.wants_event(EventKind::Open, Some(at)) {
+            let path = self.path_of(at);
+            self.send_event(EventKind::Open, (Some(at), &path), [("pid", pid.into())]);
+        }
+    }
+
+    /// Returns the path of the node with this index, or an empty string without such a node.
+    pub(crate) fn path_of(&self, at: usize) -> String {
+        let node = self.nodes.get(at);
+        node.map(|node| node.path.clone()).unwrap_or_default()
+    }
+
+    /// Adds a refusal to the report, and sends its event.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        let mut nodes = self.nodes.iter();
+        let at = nodes.position(|node| node.path == refusal.device);
+        if self.wants_event(EventKind::Refusal, at) {
+            let errno = match refusal.errno {
+                // The call got fewer buffers.
+                0 => String::new(),
+                errno => errno_name(errno),
+            };
+            let more = [
+                ("call", refusal.call.clone().into()),
+                ("errno", errno.into()),
+                ("constraint", refusal.constraint.clone().into()),
+                ("wanted", refusal.wanted.into()),
+                ("found", refusal.found.into()),
+            ];
+            self.send_event(EventKind::Refusal, (at, &refusal.device), more);
+        }
+        self.report.refuse(refusal);
+    }
+
+    /// Makes devices record their streams and frames exactly while a client wants these events.
+    pub(super) fn watch_devices(&mut self) {
+        for at in 0..self.nodes.len() {
+            let wants = |kind| self.wants_event(kind, Some(at));
+            let is_watched = wants(EventKind::Frame) || wants(EventKind::Start);
+            if let Some(node) = self.nodes.get_mut(at) {
+                node.set_watched(is_watched);
+            }
+        }
+    }
+
+    /// Reports the streams and frames since the last call.
+    pub(crate) fn report_notes(&mut self) {
+        for at in 0..self.nodes.len() {
+            let notes = self.nodes.get_mut(at).map(Node::take_notes);
+            let notes = notes.unwrap_or_default();
+            if !notes.is_empty() {
+                self.report_notes_of(at, &notes);
+            }
+        }
+    }
+
+    fn report_notes_of(&mut self, at: usize, notes: &[Note]) {
+        let path = self.path_of(at);
+        let role = self.nodes.get(at).map(|node| node.video.role());
+        let main = main_flow(role.unwrap_or(Role::Capture));
+        let is_frame = |note: &&Note| matches!(note, Note::Frame { flow, .. } if *flow == main);
+        // CAST: widening.
+        let count = notes.iter().filter(is_frame).count() as u64;
+        let mut frame = self.finished_frames(at).saturating_sub(count);
+        for note in notes {
+            match *note {
+                Note::Start(flow) if self.wants_event(EventKind::Start, Some(at)) => {
+                    let more = [("queue", flow_name(flow).into())];
+                    self.send_event(EventKind::Start, (Some(at), &path), more);
+                }
+                Note::Frame {
+                    flow,
+                    sequence,
+                    time_ns,
+                } if flow == main => {
+                    let time = time_ns.unwrap_or_else(|| self.clock.now_ns());
+                    let more = [
+                        ("frame", frame.into()),
+                        ("sequence", sequence.into()),
+                        ("time_ns", time.into()),
+                    ];
+                    frame = frame.saturating_add(1);
+                    self.send_event(EventKind::Frame, (Some(at), &path), more);
+                }
+                _ => {}
+            }
+        }
+    }
+}

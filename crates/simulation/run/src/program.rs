@@ -1,0 +1,163 @@
+//! Adapts the calling program for the V4L2 layer.
+
+use crate::memory::{ProgramMemory, WorldMemory};
+use crate::shares::Shares;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use vb3_dmabuf::BufRef;
+use vb3_frontend::{CallOutcome, Caller, FdIdentity};
+use vb3_machine::User;
+use vb3_plane::ExportAccess;
+use vb3_queue::RequestId;
+use vb3_v4l2::{Errno, Program};
+
+/// Converts the V4L2 layer's result to the front end's.
+pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
+    match outcome {
+        vb3_v4l2::V4l2Outcome::Done(value) => CallOutcome::Done(value),
+        vb3_v4l2::V4l2Outcome::Fail(error) => CallOutcome::Fail(vb3_frontend::Errno(error.errno())),
+        vb3_v4l2::V4l2Outcome::Wait => CallOutcome::Wait,
+        vb3_v4l2::V4l2Outcome::Part(bytes) => CallOutcome::Part(bytes),
+    }
+}
+
+/// An ioctl of a program. `arg` is its argument: mostly the address of a structure.
+#[derive(Clone, Copy)]
+pub(super) struct Ioctl<'a> {
+    pub(super) request: u32,
+    pub(super) arg: u64,
+    pub(super) caller: &'a dyn Caller,
+}
+
+impl<'a> Ioctl<'a> {
+    pub(super) const fn new(request: u32, arg: u64, caller: &'a dyn Caller) -> Self {
+        Self {
+            request,
+            arg,
+            caller,
+        }
+    }
+
+    /// Reads the structure that the argument points to.
+    pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], vb3_frontend::Errno> {
+        read(self.caller, self.arg)
+    }
+}
+
+/// Reads a structure from the program's memory.
+pub(super) fn read<const N: usize>(
+    caller: &dyn Caller,
+    addr: u64,
+) -> Result<[u8; N], vb3_frontend::Errno> {
+    let mut data = [0; N];
+    caller.read(addr, &mut data)?;
+    Ok(data)
+}
+
+/// Returns the 32-bit word at offset `at` of a structure, or 0 beyond its end.
+pub(super) fn word(data: &[u8], at: usize) -> u32 {
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// Returns the 64-bit word at offset `at` of a structure, or 0 beyond its end.
+pub(super) fn long(data: &[u8], at: usize) -> u64 {
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
+/// One device's media requests, by file identity.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The requests of all devices: each device's index among the nodes, and the request's id.
+    pub(super) requests: &'a HashMap<FdIdentity, (usize, RequestId)>,
+    /// The index of this device.
+    pub(super) at: usize,
+}
+
+impl Names<'_> {
+    /// Returns the request behind a program's file, if it is a request of this device.
+    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
+        let &(at, id) = self.requests.get(&file)?;
+        (at == self.at).then_some(id)
+    }
+}
+
+/// One call of a program.
+pub(super) struct Call<'a> {
+    pub(super) caller: &'a dyn Caller,
+    pub(super) shares: &'a RefCell<Shares>,
+    /// The requests of the called device.
+    pub(super) requests: Names<'a>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn new(
+        caller: &'a dyn Caller,
+        shares: &'a RefCell<Shares>,
+        requests: Names<'a>,
+    ) -> Self {
+        Self {
+            caller,
+            shares,
+            requests,
+        }
+    }
+}
+
+/// Converts an errno for the V4L2 layer.
+const fn errno(e: vb3_frontend::Errno) -> Errno {
+    Errno(e.0)
+}
+
+impl Program<WorldMemory> for Call<'_> {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.caller.read(addr, out).map_err(errno)
+    }
+
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        (self.caller.prepare_read(addr, len_bytes)).map_err(errno)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.caller.write(addr, data).map_err(errno)
+    }
+
+    fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
+        match self.caller.memory_to_pin(addr, len_bytes) {
+            Err(e) if e == vb3_frontend::Errno::NOT_GATHERED => Err(errno(e)),
+            memory => Ok(Arc::new(ProgramMemory(memory.ok()))),
+        }
+    }
+
+    fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
+        let file = self.caller.identify(fd).map_err(errno)?;
+        let mut shares = self.shares.borrow_mut();
+        let own = shares.named(file, || self.caller.tag_of(fd));
+        let buf = match own.map_err(errno)? {
+            Some(own) => Some(own),
+            None => shares.imports.resolve(mem, self.caller, (fd, file)),
+        };
+        mem.buffers()
+            .get_buf(buf.ok_or(Errno::EINVAL)?)
+            .map_err(|e| Errno(e.errno()))
+    }
+
+    fn resolve_request(&self, fd: i32) -> Option<RequestId> {
+        self.requests.find(self.caller.identify(fd).ok()?)
+    }
+
+    fn install_dmabuf(
+        &self,
+        mem: &mut WorldMemory,
+        buf: BufRef,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, BufRef)> {
+        self.shares
+            .borrow_mut()
+            .install(mem, buf, self.caller, cloexec, access)
+            .map_err(|(e, buf)| (errno(e), buf))
+    }
+}

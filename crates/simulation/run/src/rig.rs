@@ -1,0 +1,108 @@
+//! Functions for a simulation of the whole stack.
+
+use crate::Run;
+use crate::memory::Shared;
+use std::os::fd::BorrowedFd;
+use vb3_dmabuf::HolderKind;
+use vb3_machine::Machine;
+use vb3_report::Held;
+use vb3_v4l2::{Context, VideoDriver as _};
+
+/// Memory and mappings that are still held. All fields are zero if a run has released everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    /// The report's counts, without descriptors of this process.
+    pub held: Held,
+    /// The machine's counts, without pages of I/O page tables.
+    pub machine: vb3_machine::Held,
+    /// Number of memories of buffers that still exist.
+    pub memories: u64,
+    /// Number of fences that have begun and not ended, or that ended more than once.
+    pub fences: u64,
+    /// The mapping layer's counts.
+    pub mapper: vb3_dma::Live,
+}
+
+impl Run {
+    /// Returns the machine.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        self.memory.ops().platform()
+    }
+
+    /// Returns the machine, for changes of its planned faults and its trace.
+    pub fn machine_mut(&mut self) -> &mut Machine {
+        self.memory.ops_mut().platform_mut()
+    }
+
+    /// Shows exported buffers as memfds from now on, even where the kernel could make dma-bufs of them.
+    pub fn export_memfds(&mut self) {
+        self.shares.get_mut().export_memfds();
+    }
+
+    /// Returns each video node's number and the name of its device's kind.
+    pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|node| node.is_listed());
+        nodes.map(|node| (node.number(), node.kind.as_str()))
+    }
+
+    /// Plugs or unplugs the device of the node with this number.
+    ///
+    /// # Errors
+    /// Fails with a message for the user: the device does not exist, or is plugged or unplugged already.
+    pub fn plug_device(&mut self, number: u32, comes: bool) -> Result<(), String> {
+        self.plug_by_name(&number.to_string(), comes).map(drop)
+    }
+
+    /// Revokes the buffer with this number in the list of buffers.
+    ///
+    /// # Errors
+    /// Fails with a message for the user: the buffer does not exist, was revoked, or is a program's.
+    pub fn revoke_buffer(&mut self, number: &str) -> Result<(), String> {
+        self.revoke_by_name(number, None)
+    }
+
+    /// Returns whether a device still maps revoked memory, except quarantined memory, whose unmap failed.
+    #[must_use]
+    pub fn has_mapped_revoked(&self) -> bool {
+        let buffers = self.memory.buffers();
+        let is_mapped = |memory: &Shared| {
+            let mut kinds = memory.holders().map(|holder| holder.kind);
+            memory.is_revoked()
+                && !memory.is_quarantined()
+                && kinds.any(|kind| matches!(kind, HolderKind::Mapped(_)))
+        };
+        let mut all = buffers.memories();
+        all.any(|id| buffers.inspect(id, is_mapped) == Some(true))
+    }
+
+    /// Returns a descriptor for each process or thread that prepares data for a device. It becomes readable
+    /// when the data is ready.
+    pub fn preparing(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let contexts = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.video.contexts_at_work());
+        let drivers = contexts
+            .map(Context::driver)
+            .filter(|driver| driver.is_preparing());
+        drivers.filter_map(|driver| Some(driver.wake_fd()?.fd))
+    }
+
+    /// Returns what is still held. Call this once the last program is gone.
+    pub fn left_over(&mut self) -> LeftOver {
+        let held = Held {
+            fds: 0,
+            ..self.report().held
+        };
+        let counts = self.memory.with_fences(|fences, _| fences.counts());
+        LeftOver {
+            held,
+            machine: self.machine().held(),
+            memories: self.memory.buffers().memories().count() as u64,
+            fences: counts.begun.abs_diff(counts.ended),
+            mapper: self.memory.ops().live(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Advances time: finds due work, and the programs that wait for it.
+
+use crate::Run;
+use crate::control::Control;
+use std::time::Duration;
+use vb3_frontend::FileId;
+
+/// Interval of checks whether the kernel's dma-bufs still exist, since the kernel does not report their end.
+const LOOK_NS: u64 = 50_000_000;
+
+/// How often the host polls other drivers' buffers for finished work.
+const ASK: Duration = Duration::from_millis(1);
+
+/// Maximum number of pieces of pictures that [`Run::move_pieces`] moves for each device.
+const MAX_CONTINUED: usize = 8;
+
+/// How often the host tries to send lines to clients whose sockets were full.
+const FLUSH: Duration = Duration::from_millis(50);
+
+impl Run {
+    /// Passes the current time to all parts that need it.
+    pub(super) fn set_now(&mut self) -> u64 {
+        let now = self.clock.now_ns();
+        self.memory.buffers().set_now(now);
+        self.memory.ops_mut().platform_mut().set_now_ns(now);
+        now
+    }
+
+    /// Returns when real dma-bufs are checked next.
+    fn next_look_ns(&self) -> u64 {
+        self.last_look_ns.saturating_add(LOOK_NS)
+    }
+
+    /// Returns when the next event in virtual time is due.
+    fn next_event(&self) -> Option<u64> {
+        let now = self.clock.now_ns();
+        let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
+        ticks
+            .chain(self.play.next_ns())
+            .chain(self.plugs.next_due())
+            .min()
+    }
+
+    /// Records whether a program found nothing on a file, and therefore waits for time to advance.
+    pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
+        match found_nothing && self.clock.is_virtual() {
+            true => self.waiting.insert(file),
+            false => self.waiting.remove(&file),
+        };
+    }
+
+    /// Ends the wait on a file, because a call on it need not wait. Other callers that wait look again, which
+    /// records them again.
+    pub(super) fn end_wait(&mut self, file: FileId) {
+        if self.waiting.remove(&file) {
+            self.changed.insert(file);
+        }
+    }
+
+    /// Returns whether a program waits for time to advance.
+    pub(super) fn somebody_waits(&self) -> bool {
+        !self.waiting.is_empty() || self.waits_for_buffers
+    }
+
+    /// Returns the time until the next tick, or `None` if no work is planned.
+    pub(super) fn until_next_tick(&self) -> Option<Duration> {
+        let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
+        let look = looks.then(|| {
+            let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
+            Duration::from_nanos(left)
+        });
+        let due = if self.clock.is_virtual() {
+            let now = self.clock.now_ns();
+            let standstill = self.standstill();
+            let waits = self.somebody_waits();
+            let due = self.next_event();
+            match due.filter(|due| waits && standstill.is_none() || *due <= now) {
+                Some(_) => Some(Duration::ZERO),
+                None => standstill.filter(|_| waits),
+            }
+        } else {
+            let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
+            let due = ticks
+                .chain(self.play.next_ns())
+                .chain(self.plugs.next_due())
+                .min();
+            due.map(|due| Duration::from_nanos(self.clock.until(due)))
+        };
+        // Only polling shows whether another driver's work has ended.
+        let asks = self.shares.borrow().imports.has_pending();
+        let ask = asks.then_some(ASK);
+        let order = self.has_orders().then_some(Duration::ZERO);
+        let advances = self.clock.is_virtual() && self.orders.next_time().is_some();
+        let advance = advances.then(|| self.standstill().unwrap_or(Duration::ZERO));
+        let has_backlog = self.control.as_ref().is_some_and(Control::has_backlog);
+        let flush = has_backlog.then_some(FLUSH);
+        let others = [look, ask, order, advance, flush];
+        due.into_iter().chain(others.into_iter().flatten()).min()
+    }
+
+    /// Returns whether a tick must run before the next call.
+    pub(super) fn is_tick_due(&self) -> bool {
+        if self.clock.is_virtual() {
+            return self.until_next_tick().is_some_and(|due| due.is_zero());
+        }
+        let begins = self.nodes.iter();
+        let begins = begins.filter_map(|node| node.video.next_beginning());
+        let others = [self.play.next_ns(), self.plugs.next_due()];
+        let due = begins.chain(others.into_iter().flatten()).min();
+        due.is_some_and(|due| self.clock.until(due) == 0)
+    }
+
+    /// Moves further pieces of unfinished pictures, until a frame is complete, other work is due or `is_wanted`
+    /// returns true.
+    pub(super) fn move_pieces(&mut self, is_wanted: &dyn Fn() -> bool) {
+        let now = self.set_now();
+        let done = |run: &Self| -> u64 { run.nodes.iter().map(|node| node.watch.done()).sum() };
+        let before = done(self);
+        for _ in 0..MAX_CONTINUED {
+            self.tick_nodes(now);
+            let has_begun = self.nodes.iter().any(|node| node.video.has_begun());
+            if !has_begun || done(self) != before || self.is_tick_due() || is_wanted() {
+                break;
+            }
+        }
+        self.after_call();
+    }
+
+    /// Runs a tick: does all work that is due.
+    pub(super) fn pass_time(&mut self) {
+        if self.clock.is_virtual() && self.somebody_waits() {
+            if self.may_pass()
+                && let Some(due) = self.next_event()
+            {
+                self.clock.jump(due);
+            }
+            // Wakes the waiting programs. A program that finds nothing again is recorded as waiting again, so
+            // time advances further.
+            self.changed.append(&mut self.waiting);
+            self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
+        }
+        if let Some(target) = self.orders.next_time()
+            && self.may_pass()
+        {
+            let due = self.next_event().filter(|due| *due < target);
+            self.clock.jump(due.unwrap_or(target));
+        }
+        let now = self.set_now();
+        self.memory.ops_mut().tick(now);
+        self.tick_nodes(now);
+        let real = self.clock.real_ns();
+        if real >= self.next_look_ns() {
+            self.last_look_ns = real;
+            self.shares.get_mut().look_at_some(&mut self.memory);
+            self.name_deadlocks(real);
+            if self.deadlocks.is_watching() {
+                self.want_buffers_back();
+            }
+        }
+        self.plug_on_time(now);
+        self.serve_control();
+        self.after_call();
+    }
+}

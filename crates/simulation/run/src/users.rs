@@ -1,0 +1,76 @@
+//! Programs' own memory that devices have pinned. It is apart from the buffers that programs share.
+
+use crate::holders::HeldBy;
+use crate::{Run, summary};
+use std::collections::BTreeMap;
+use vb3_dmabuf::MemoryId;
+use vb3_frontend::FdIdentity;
+use vb3_machine::Device;
+use vb3_plane::UserId;
+
+/// Memory of one process that one device has pinned.
+#[derive(Clone, Debug)]
+pub(super) struct UserPages {
+    pub(super) id: UserId,
+    pub(super) pid: u32,
+    pub(super) device: Device,
+    pub(super) addr: u64,
+    pub(super) len_bytes: u64,
+    /// The buffer that these pages belong to, if a dma-buf was made of their file.
+    pub(super) memory: Option<MemoryId>,
+}
+
+impl Run {
+    /// Determines the file behind each new pinned range of a program's memory, once per range.
+    pub(super) fn find_user_files(&mut self) {
+        let known = core::mem::take(&mut self.user_files);
+        let all = self.memory.user_ranges().map(|(id, range)| {
+            let look = || {
+                let (dev, ino) = range.user.file_at(range.addr, range.len_bytes)?;
+                Some(FdIdentity { dev, ino })
+            };
+            (id, known.get(&id).copied().unwrap_or_else(look))
+        });
+        self.user_files = all.collect();
+    }
+
+    /// Returns all pinned memory of programs, with the files that the last `find_user_files` found.
+    pub(super) fn user_pages(&self) -> Vec<UserPages> {
+        let shares = self.shares.borrow();
+        let all = self.memory.user_ranges().map(|(id, range)| {
+            let file = self.user_files.get(&id).copied().flatten();
+            let buf = file.and_then(|file| self.memory.buffers().buf(shares.buf(file)?));
+            UserPages {
+                id,
+                // CAST: the machine was given this process number as a `u32`.
+                pid: range.user.id() as u32,
+                device: range.device,
+                addr: range.addr,
+                len_bytes: range.len_bytes,
+                memory: buf.map(|buf| buf.memory),
+            }
+        });
+        all.collect()
+    }
+
+    /// Returns each memory's holders, sorted. A process appears once per kind of handle.
+    pub(super) fn all_holders(&self, users: &[UserPages]) -> BTreeMap<MemoryId, Vec<HeldBy>> {
+        let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
+        for (memory, held) in self.shares.borrow().held() {
+            all.entry(memory).or_default().push(held);
+        }
+        for user in users {
+            if let Some(memory) = user.memory {
+                let held = HeldBy::Pages(user.pid, user.device);
+                all.entry(memory).or_default().push(held);
+            }
+        }
+        all.values_mut().for_each(|held| held.sort_unstable());
+        all
+    }
+
+    /// Returns the plane that a process's pinned pages belong to, or an empty name.
+    pub(super) fn user_place(&self, id: UserId) -> summary::PlaneName {
+        summary::user_place(&self.nodes, id).unwrap_or_default()
+    }
+}

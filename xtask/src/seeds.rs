@@ -1,0 +1,119 @@
+//! `cargo xtask seeds`: runs the simulation, and shows that it finds planted errors.
+
+use crate::sh::{self, cmd};
+use crate::{table, tidy};
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Break the stack by each patch of `crates/testing/seeds/planted`, and expect that a seed fails
+    #[arg(long)]
+    planted: bool,
+    /// Arguments of `vb3-seeds`; with `--planted`, names of patches
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    rest: Vec<String>,
+}
+
+/// Number of seeds that are run with each patch. The first failing seed ends the run.
+const SEEDS: &str = "10000";
+
+/// Maximum length of a failure's description in the table.
+const MAX_CHARS: usize = 100;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.planted {
+        return planted(&args.rest);
+    }
+    sh::run(sh::cargo("run --release -q -p vb3-seeds --").args(&args.rest))
+}
+
+fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
+    let dir = sh::root().join("crates/testing/seeds/planted");
+    let mut all = tidy::files(&dir, "patch")?;
+    all.retain(|path| names.is_empty() || names.contains(&stem(path)));
+    ensure!(!all.is_empty(), "{} has no such patch", dir.display());
+    Ok(all)
+}
+
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// Applies each patch to the last commit's tree, and runs seeds with it.
+fn planted(names: &[String]) -> Result<()> {
+    let patches = patches(names)?;
+    let place = &sh::target().join("seeds-planted");
+    let sound = sh::target().join("vb3-seeds-sound");
+    sh::fresh(place)?;
+    let extract = "git archive HEAD | tar -x -C \"$1\"";
+    sh::quietly(cmd!("sh -euc {extract} sh {place}").current_dir(sh::root()))?;
+    // The tree lies in this repository, but git shall not look for one.
+    let apply = |how: &[&str], patch: &Path| {
+        let mut git = cmd!("git apply -C1 {how...} {patch}");
+        git.env("GIT_CEILING_DIRECTORIES", sh::target());
+        sh::quietly(git.current_dir(place))
+    };
+    fs::copy(build(place)?, &sound)?;
+    let (mut rows, mut missed) = (Vec::new(), 0);
+    for patch in &patches {
+        apply(&[], patch)?;
+        let failure = failure(&build(place)?, &["--seeds", SEEDS])?;
+        apply(&["--reverse"], patch)?;
+        match &failure {
+            Some(line) => expect_sound(&sound, line)?,
+            None => missed += 1,
+        }
+        let found = failure.unwrap_or_else(|| "nothing".to_owned());
+        let found: String = found.chars().take(MAX_CHARS).collect();
+        eprintln!("{}: {found}", stem(patch));
+        rows.push(vec![stem(patch), found]);
+    }
+    fs::remove_dir_all(place)?;
+    println!("{}", table::format(&["planted error", "found by"], &rows));
+    ensure!(
+        missed == 0,
+        "{missed} planted errors were not found in {SEEDS} seeds"
+    );
+    Ok(())
+}
+
+/// Builds a tree's simulation, and returns the program's path.
+///
+/// Everything is built inside the tree. Cargo gives the packages of all trees the same names. In a shared
+/// directory, it would take a library with a planted error for the sound library.
+fn build(tree: &Path) -> Result<PathBuf> {
+    let target = tree.join("target");
+    let mut build = sh::cargo("build -q -p vb3-seeds");
+    sh::quietly(build.env("CARGO_TARGET_DIR", &target).current_dir(tree))?;
+    Ok(target.join("debug/vb3-seeds"))
+}
+
+/// Runs seeds, and returns the message of the first failing one.
+fn failure(program: &Path, args: &[&str]) -> Result<Option<String>> {
+    let out = cmd!("{program} {args...} --brief")
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    match out.status.code() {
+        Some(0) => Ok(None),
+        Some(1) => Ok(said.lines().next().map(str::to_owned)),
+        _ => bail!("vb3-seeds failed: {}", out.status),
+    }
+}
+
+/// Checks that the seed of a failure passes without the planted error.
+fn expect_sound(program: &Path, line: &str) -> Result<()> {
+    let seed = line.split(' ').nth(1).unwrap_or_default();
+    match failure(program, &["--seeds", "1", "--from", seed])? {
+        Some(line) => bail!("without a planted error, {line}"),
+        None => Ok(()),
+    }
+}
