@@ -4,8 +4,8 @@ use crate::Run;
 use crate::control::Control;
 use crate::plain::PlainFile;
 use crate::program::Ioctl;
+use crate::sw_sync;
 use crate::watch::Video;
-use crate::{sw_sync, udev};
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_frontend::{
@@ -231,12 +231,15 @@ impl Backend for Run {
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(|| self.media.files(&self.nodes, node), udev::files)
+        video.map_or_else(
+            || self.media.files(&self.nodes, node),
+            |n| n.sysfs().files(),
+        )
     }
 
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(|| self.media.links(node), udev::links)
+        video.map_or_else(|| self.media.links(node), |n| n.sysfs().links())
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {

@@ -4,7 +4,7 @@ use crate::memory::WorldMemory;
 use crate::plain::PlainFile;
 use crate::program::{Call, Ioctl, outcome};
 use crate::watch::Video;
-use crate::{Run, lines, refusals, summary, usb};
+use crate::{Run, lines, refusals, summary, uvc};
 use vb3_frontend::{CallOutcome, Caller, Errno, FileId, Map, Mmap, PIECE_BYTES};
 use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
@@ -135,7 +135,7 @@ impl Run {
     fn usb_refusal(&self, file: FileId, call: Ioctl<'_>) -> Option<Errno> {
         let (at, _) = self.file(file).ok()?;
         let is_usb = self.nodes.get(at)?.location.is_usb();
-        is_usb.then(|| usb::refusal(call)).flatten()
+        is_usb.then(|| uvc::refusal(call)).flatten()
     }
 
     /// Answers an ioctl on a file of another kind than a video device.

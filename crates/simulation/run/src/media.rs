@@ -1,14 +1,14 @@
 //! Media devices, one for each memory-to-memory device and each webcam, and the media requests of
 //! programs. Each request is a file.
 
-use crate::location::Location;
+use crate::Run;
 use crate::node::Node;
 use crate::program::{Call, Ioctl, Names, outcome};
-use crate::{Run, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use vb3_frontend::{CallOutcome, Errno, FdIdentity, FileId, NodeId, NodeKind};
 use vb3_queue::RequestId;
+use vb3_sysfs::Location;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
 /// First id of media nodes, above those of video nodes.
@@ -20,6 +20,19 @@ struct Entry {
     at: usize,
     location: Location,
     device: MediaDevice,
+}
+
+impl Entry {
+    /// Returns the device in sysfs, plugged in at `since_us`.
+    fn sysfs(&self, since_us: u64) -> vb3_sysfs::Device<'_> {
+        let identity = self.device.identity();
+        vb3_sysfs::Device {
+            location: &self.location,
+            driver: &identity.driver,
+            card: &identity.card,
+            since_us,
+        }
+    }
 }
 
 /// The object behind an open file.
@@ -93,36 +106,24 @@ impl Media {
     }
 
     /// Returns the N of a media node's `/dev/mediaN`, and its entry; `None` for other nodes.
-    fn entry(&self, node: NodeId) -> Option<(usize, &Entry)> {
-        let number = self.number(node)?;
-        Some((number, self.devices.get(number)?))
+    fn entry(&self, node: NodeId) -> Option<(u32, &Entry)> {
+        let number = node.0.checked_sub(FIRST_ID)?;
+        Some((number, self.devices.get(number as usize)?))
     }
 
     /// Returns the links in sysfs between a media node's device and its driver; empty for other nodes.
-    pub(super) fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
-        self.entry(node).map_or_else(Vec::new, |(_, entry)| {
-            udev::device_links(&entry.location, entry.device.identity())
-        })
+    pub(super) fn links(&self, node: NodeId) -> Vec<vb3_sysfs::Link> {
+        self.entry(node)
+            .map_or_else(Vec::new, |(_, entry)| entry.sysfs(0).links())
     }
 
     /// Returns a media node's files under /sys and in udev's database; empty for other nodes.
-    pub(super) fn files(&self, nodes: &[Node], node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(super) fn files(&self, nodes: &[Node], node: NodeId) -> Vec<vb3_sysfs::File> {
         let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
         };
         let since_us = nodes.get(entry.at).map_or(0, |node| node.since_us);
-        let (dir, identity) = (entry.location.dir(), entry.device.identity());
-        let path = format!("{dir}/media{number}/model");
-        let mut files = udev::device_files(since_us, &entry.location, identity);
-        files.extend(udev::bytes([
-            (PathBuf::from(path), format!("{}\n", identity.card)),
-            udev::device_record(
-                since_us,
-                &format!("{MEDIA_MAJOR}:{number}"),
-                &entry.location,
-            ),
-        ]));
-        files
+        entry.sysfs(since_us).media_files(MEDIA_MAJOR, number)
     }
 
     /// Returns the open files of an unplugged media device, by the index of the video device. No buffer can

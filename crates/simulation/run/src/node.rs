@@ -1,7 +1,6 @@
 //! A node of a run: a video device or subdevice, with its location.
 
 use crate::clock::since_boot_ns;
-use crate::location::Location;
 use crate::memory::{DeviceBus, WorldMemory};
 use crate::needs::Wants;
 use crate::watch::{Video, Watch};
@@ -15,6 +14,7 @@ use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_report::DeviceFailure;
+use vb3_sysfs::{Location, Platform, Usb, UsbId, VideoNode, Webcam, simulated_name};
 use vb3_v4l2::{
     EntityNode, Error, FileHandle, MediaDevice, MediaFunction, MediaGraph, Opener, Role,
     VideoDevice, VideoDriver,
@@ -124,6 +124,31 @@ const fn plane_device(
         },
         Allocator::Sg => vb3_plane::Device::sg(dma),
         Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
+    }
+}
+
+/// Returns the location of the device with this node number.
+fn locate(spec: &DeviceSpec, number: u32) -> Location {
+    if spec.is_v4l2loopback() {
+        return Location::Virtual(format!("platform:v4l2loopback-{number:03}"));
+    }
+    match (spec.usb_device(), spec.graph()) {
+        (Some(usb), _) => {
+            let (vendor, product) = (usb.id.vendor, usb.id.product);
+            let own = Usb {
+                id: UsbId { vendor, product },
+                revision: usb.revision,
+                manufacturer: usb.manufacturer,
+                product: usb.product,
+                serial: usb.serial.unwrap_or_else(|| simulated_name(number)),
+            };
+            Location::Usb(Webcam::new(own, number))
+        }
+        (None, Some((graph, _))) => Location::Platform(Platform {
+            name: graph.topology().device.to_owned(),
+            bus_info: graph.topology().bus_info.to_owned(),
+        }),
+        (None, None) => Location::simulated(number),
     }
 }
 
@@ -255,8 +280,8 @@ impl Node {
         own_ways(memory, iommu, sram, dma).with_context(cannot_host)?;
         let plane_device = plane_device((allocator, spec.lazy), dma);
         let location = match part {
-            Part::Metadata { webcam } => Location::new(spec, webcam),
-            Part::Device | Part::Entity(..) => Location::new(spec, number),
+            Part::Metadata { webcam } => locate(spec, webcam),
+            Part::Device | Part::Entity(..) => locate(spec, number),
         };
         let place = HostSettings {
             bus_info: location.bus_info(),
@@ -341,6 +366,31 @@ impl Node {
     /// Returns the name of the node's file in /dev.
     pub(super) fn file_name(&self) -> &str {
         self.path.trim_start_matches("/dev/")
+    }
+
+    /// Returns the node as sysfs and udev describe it.
+    pub(super) fn sysfs(&self) -> VideoNode<'_> {
+        let identity = self.video.identity();
+        VideoNode {
+            device: vb3_sysfs::Device {
+                location: &self.location,
+                driver: &identity.driver,
+                card: &identity.card,
+                since_us: self.since_us,
+            },
+            path: &self.path,
+            number: self.number,
+            name: &self.name,
+            index: self.index,
+            capabilities: match self.video.role() {
+                Role::Subdevice => None,
+                _ if matches!(self.part, Part::Metadata { .. }) => Some(":"),
+                Role::Capture => Some(":capture:"),
+                Role::Output => Some(":video_output:"),
+                Role::Duplex => Some(":capture:video_output:"),
+                Role::MemToMem => Some(":"),
+            },
+        }
     }
 
     /// Returns whether the node is a subdevice, which has no buffers.

@@ -10,7 +10,7 @@ fn is_plain(c: char) -> bool {
 }
 
 /// Returns a name as udev puts it into a link: ASCII characters that are not plain become `_`.
-pub(super) fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let words: Vec<&str> = name.split_ascii_whitespace().collect();
     let joined = words.join("_");
     joined
@@ -21,7 +21,7 @@ pub(super) fn plain(name: &str) -> String {
 
 /// Returns a value as in udev's `_ENC` properties: ASCII characters that are not plain become
 /// `\xNN`.
-pub(super) fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if is_plain(c) {

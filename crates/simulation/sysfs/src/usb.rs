@@ -7,12 +7,9 @@
 
 mod descriptors;
 
-use crate::program::{Ioctl, long, word};
-use crate::udev_text::{encoded, plain};
+use crate::names::{encoded, plain};
 use std::path::PathBuf;
-use vb3_devices::description::Usb;
-use vb3_devices::spec::UsbId;
-use vb3_frontend::{BusDevice, Errno};
+use vb3_frontend::BusDevice;
 
 /// Number of ports of a bus.
 const PORTS: u32 = 16;
@@ -21,70 +18,8 @@ const FIRST_BUS: u32 = 60;
 /// Major number of USB devices.
 const MAJOR: u32 = 189;
 const MANUFACTURER: &str = "videobuf3";
-const ENOENT: i32 = 2;
-const ENOTTY: i32 = 25;
 /// `bcdDevice`.
 const REVISION: &str = "0100";
-
-/// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
-const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
-
-/// `UVCIOC_CTRL_MAP`: maps a control of an extension unit to a V4L2 control.
-const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
-
-/// Returns the errno of an ioctl that only uvcvideo has; `None` for others. No webcam has extension
-/// units.
-///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
-pub(super) fn refusal(call: Ioctl<'_>) -> Option<Errno> {
-    match call.request {
-        UVCIOC_CTRL_QUERY => Some(call.read::<16>().err().unwrap_or(Errno(ENOENT))),
-        UVCIOC_CTRL_MAP => Some(map_refusal(call).unwrap_or_else(|e| e)),
-        _ => None,
-    }
-}
-
-/// Checks a control mapping in uvcvideo's order. A valid one gets the errno of a missing extension unit.
-///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_xu_ctrl_map`, uvc_ctrl.c
-/// `uvc_ctrl_add_mapping`.
-fn map_refusal(call: Ioctl<'_>) -> Result<Errno, Errno> {
-    /// `UVC_CTRL_DATA_TYPE_BITMASK`, the last type that programs may map.
-    const LAST_DATA_TYPE: u32 = 5;
-    /// `V4L2_CTRL_TYPE_MENU`.
-    const MENU: u32 = 3;
-    /// `UVC_MAX_CONTROL_MENU_ENTRIES`.
-    const MAX_MENU: usize = 32;
-    /// Size of `struct uvc_menu_info`.
-    const ITEM: usize = 36;
-    /// `V4L2_CTRL_ID_MASK`.
-    const ID_MASK: u32 = 0x0fff_ffff;
-    let map: [u8; 96] = call.read()?;
-    let (id, name) = (word(&map, 0), map[4]);
-    let (control_type, data_type) = (word(&map, 56), word(&map, 60));
-    // V4L2 has names only for its own controls, so a mapping of another control must have a name.
-    let is_drivers_own = id & 0xffff >= 0x1000;
-    if data_type > LAST_DATA_TYPE || is_drivers_own && name == 0 {
-        return Err(Errno::EINVAL);
-    }
-    match control_type {
-        // Integer, boolean, button.
-        1 | 2 | 4 => {}
-        MENU => {
-            let mut items = [0; MAX_MENU * ITEM];
-            // CAST: 32 bits fit.
-            let len = (word(&map, 72) as usize).saturating_mul(ITEM);
-            let items = items.get_mut(..len).filter(|items| !items.is_empty());
-            let addr = long(&map, 64);
-            call.caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
-        }
-        _ => return Err(Errno(ENOTTY)),
-    }
-    if id & !ID_MASK != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(Errno(ENOENT))
-}
 
 /// Ids of a root hub.
 const HUB: UsbId = UsbId {
@@ -101,13 +36,36 @@ const CONTROL: u8 = 0;
 /// Number of the interface that carries pictures.
 const STREAMING: u8 = 1;
 
+/// Vendor and product ids of a USB device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsbId {
+    /// `idVendor`.
+    pub vendor: u16,
+    /// `idProduct`.
+    pub product: u16,
+}
+
+/// A webcam's identity on USB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usb {
+    /// Vendor and product ids.
+    pub id: UsbId,
+    /// `bcdDevice` in hexadecimal; `None` means 0100.
+    pub revision: Option<String>,
+    /// `manufacturer`; `None` if the device lacks this string.
+    pub manufacturer: Option<String>,
+    /// `product`; `None` means the card's name.
+    pub product: Option<String>,
+    /// `serial`.
+    pub serial: String,
+}
+
 /// A webcam at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Webcam {
+pub struct Webcam {
     usb: Usb,
     controller: u32,
     port: u32,
-    serial: String,
 }
 
 /// Returns the files of a directory.
@@ -124,14 +82,13 @@ fn owned<const N: usize>(files: [(&'static str, &str); N]) -> [(&'static str, St
 }
 
 impl Webcam {
-    /// Returns the webcam of a video node.
-    pub(super) fn new(usb: Usb, number: u32, serial: String) -> Self {
-        let serial = usb.serial.clone().unwrap_or(serial);
+    /// Returns the webcam of the video node with this number.
+    #[must_use]
+    pub const fn new(usb: Usb, number: u32) -> Self {
         Self {
             usb,
             controller: number / PORTS,
             port: number % PORTS + 1,
-            serial,
         }
     }
 
@@ -157,17 +114,17 @@ impl Webcam {
     }
 
     /// Returns `bus_info` of QUERYCAP.
-    pub(super) fn bus_info(&self) -> String {
+    pub(crate) fn bus_info(&self) -> String {
         format!("usb-{}-{}", self.host(), self.port)
     }
 
     /// Returns udev's ID_PATH.
-    pub(super) fn id_path(&self) -> String {
+    pub(crate) fn id_path(&self) -> String {
         format!("platform-{}-usb-0:{}:1.0", self.host(), self.port)
     }
 
     /// Returns controller, root hub, device and interfaces. The interface with the nodes is last.
-    pub(super) fn devices(&self) -> Vec<BusDevice> {
+    pub(crate) fn devices(&self) -> Vec<BusDevice> {
         let host = format!("/sys/devices/platform/{}", self.host());
         let hub = format!("{host}/usb{}", self.bus());
         let device = format!("{hub}/{}", self.device());
@@ -196,9 +153,9 @@ impl Webcam {
     }
 
     /// Returns the serial number, and the number of `bcdDevice`.
-    pub(super) fn serial_and_revision(&self) -> (String, u32) {
+    pub(crate) fn serial_and_revision(&self) -> (String, u32) {
         let revision = u32::from_str_radix(self.revision(), 16);
-        (self.serial.clone(), revision.unwrap_or(0))
+        (self.usb.serial.clone(), revision.unwrap_or(0))
     }
 
     fn revision(&self) -> &str {
@@ -206,20 +163,20 @@ impl Webcam {
     }
 
     /// Returns ID_SERIAL: maker, model and serial number.
-    pub(super) fn full_serial(&self, card: &str) -> String {
+    pub(crate) fn full_serial(&self, card: &str) -> String {
         let (maker, model) = (plain(&self.maker()), plain(self.product(card)));
-        format!("{maker}_{model}_{}", plain(&self.serial))
+        format!("{maker}_{model}_{}", plain(&self.usb.serial))
     }
 
     /// Returns udev's properties of the device, which its interfaces and nodes share.
-    pub(super) fn properties(&self, card: &str) -> Vec<(String, String)> {
+    pub(crate) fn properties(&self, card: &str) -> Vec<(String, String)> {
         let (maker, model) = (self.maker(), self.product(card));
         let names = [
             ("MODEL", plain(model)),
             ("MODEL_ENC", encoded(model)),
             ("MODEL_ID", format!("{:04x}", self.usb.id.product)),
             ("SERIAL", self.full_serial(card)),
-            ("SERIAL_SHORT", plain(&self.serial)),
+            ("SERIAL_SHORT", plain(&self.usb.serial)),
             ("VENDOR", plain(&maker)),
             ("VENDOR_ENC", encoded(&maker)),
             ("VENDOR_ID", format!("{:04x}", self.usb.id.vendor)),
@@ -241,7 +198,7 @@ impl Webcam {
     }
 
     /// Returns the paths of udev's records on the device and its interfaces, each with its ID_PATH.
-    pub(super) fn records(&self) -> [(String, String); 3] {
+    pub(crate) fn records(&self) -> [(String, String); 3] {
         let minor = minor(self.bus(), self.devnum());
         let path = format!("platform-{}-usb-0:{}", self.host(), self.port);
         let interface = |number| {
@@ -256,7 +213,7 @@ impl Webcam {
     }
 
     /// Returns the links in sysfs between devices and drivers, and from device numbers to devices.
-    pub(super) fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+    pub(crate) fn links(&self) -> Vec<(PathBuf, PathBuf)> {
         let devices = self.devices();
         let drivers = [
             "platform/drivers/vb3-hcd",
@@ -284,7 +241,7 @@ impl Webcam {
     }
 
     /// Returns the binary files of the hub and the device: descriptors in sysfs and files below /dev.
-    pub(super) fn binary_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn binary_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let named = self.usb.manufacturer.is_some().into();
         let (hub, webcam) = (descriptors::hub(), descriptors::webcam());
         let hub = descriptors::device(HUB, REVISION, HUB_CLASS, [3, 2, 1], &hub);
@@ -302,7 +259,7 @@ impl Webcam {
     }
 
     /// Returns the text files in sysfs of controller, root hub, device and interfaces.
-    pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
+    pub(crate) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
         let paths = self.devices().into_iter().map(|device| device.path);
         let paths: Vec<String> = paths.collect();
         let [host, hub, device, streaming, control] = &paths[..] else {
@@ -350,7 +307,7 @@ impl Webcam {
         let mut files = self.usb_files(own, self.devnum(), CLASS);
         files.extend(owned([
             ("product", self.product(card)),
-            ("serial", &self.serial),
+            ("serial", &self.usb.serial),
             ("bNumInterfaces", " 2"),
             ("bmAttributes", "80"),
             ("bMaxPower", "500mA"),
@@ -465,9 +422,9 @@ mod tests {
             revision: None,
             manufacturer: Some("videobuf3".to_owned()),
             product: None,
-            serial: None,
+            serial: format!("vb3-{number:03}"),
         };
-        Webcam::new(usb, number, format!("vb3-{number:03}"))
+        Webcam::new(usb, number)
     }
 
     #[test]
@@ -563,7 +520,7 @@ mod tests {
             assert_eq!(value(name), want, "{name}");
         }
         let mut odd = webcam(0);
-        odd.serial = "1 2/3".to_owned();
+        odd.usb.serial = "1 2/3".to_owned();
         let short = ("ID_SERIAL_SHORT".to_owned(), "1_2_3".to_owned());
         assert!(odd.properties("A camera").contains(&short));
     }
