@@ -11,7 +11,7 @@ const POLL_IN: i16 = 1;
 const POLL_OUT: i16 = 4;
 
 /// The result of a call on a device file or buffer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
     /// The call returns this value, which is not negative.
     Done(i64),

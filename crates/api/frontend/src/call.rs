@@ -1,0 +1,191 @@
+//! A call as plain data, and what comes of it.
+
+use std::ffi::CStr;
+use std::ops::{Deref, Range};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::{CallId, Errno, FdIdentity, FileId, Gathered, Need, Tag};
+
+/// Who makes a call. The numbers serve reports and traces, and tell address spaces apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The process (thread group), in the front end's pid namespace.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+}
+
+/// What a call is made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum On {
+    /// A file that was opened, or made by [`Made::File`].
+    File(FileId),
+    /// A buffer of the devices that was exported ([`Made::Memory`]).
+    Buffer(FdIdentity),
+    /// Another driver's buffer. That driver answers the call; the devices only learn of it.
+    Foreign(FdIdentity),
+}
+
+/// What the program asks. Addresses are the program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// An ioctl. `arg` is mostly the address of a structure.
+    Ioctl {
+        /// The request, with direction and size.
+        request: u32,
+        /// The argument.
+        arg: u64,
+    },
+    /// Reads at most `len` bytes to address `addr`. Device files have no position.
+    Read {
+        /// Where the first byte goes.
+        addr: u64,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// Writes the `len` bytes at address `addr`.
+    Write {
+        /// Where the first byte is.
+        addr: u64,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// Continues a read or write of which a part has moved ([`Outcome::Part`]).
+    Resume {
+        /// The program's address for the first byte not yet moved.
+        addr: u64,
+    },
+}
+
+/// One call of a program or guest, as plain data. A step cannot reach whoever made it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Every retry of a call has the same id.
+    pub id: CallId,
+    /// Who makes it.
+    pub origin: Origin,
+    /// What it is made on.
+    pub on: On,
+    /// What is asked.
+    pub op: Op,
+    /// Whether the call must not wait.
+    pub nonblocking: bool,
+    /// What is known of the program.
+    pub have: &'a Gathered,
+}
+
+/// What comes of a step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// These bytes or descriptors are missing, and nothing has changed. The front end gathers them without the
+    /// lock, and makes the step again: at most three rounds, for a structure, the arrays that it names, and
+    /// what these name.
+    Need(Need),
+    /// The call is not ready. The front end makes the step again after a tick or another call, until the
+    /// outcome differs, the file is closed, or a signal ends the wait ([`Devices::abandon`]).
+    ///
+    /// [`Devices::abandon`]: crate::Backend::abandon
+    Wait,
+    /// A read or write has moved this many bytes (not 0), and more remain. The front end carries out the
+    /// effects, lets other calls run, and continues with [`Op::Resume`]. The program gets the sum of all
+    /// pieces.
+    Part(i64, Effects),
+    /// The call is over, with a value that is not negative, or an errno. Also the effects of a failed call are
+    /// carried out: some calls say which part of their argument was wrong.
+    Done(Result<i64, Errno>, Effects),
+}
+
+/// What remains to be done in the program. The front end carries it out without the lock of the devices:
+/// first all writes, then the installs.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Memory to write, in order: of two writes to one place, the later one counts.
+    pub writes: Vec<Write>,
+    /// Descriptors to make, in order. If a write or an earlier install has failed, none is made any more; for
+    /// each that was not made, the front end reports the end ([`Made`]), and the program gets the errno.
+    pub installs: Vec<Install>,
+}
+
+impl Effects {
+    /// Returns whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.installs.is_empty()
+    }
+}
+
+/// Bytes for a program's memory.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// The bytes themselves.
+    Own(Vec<u8>),
+    /// A part of memory that others use, too.
+    Shared(Arc<Vec<u8>>, Range<usize>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes, part) => bytes.get(part.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A write to the program's memory.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The program's address.
+    pub addr: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Whether the call fails with EFAULT if the bytes cannot be written.
+    pub is_needed: bool,
+}
+
+/// Where the program reads the number of its new descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberAt {
+    /// The call returns it.
+    Result,
+    /// At this address, as 32 bits. The step has also written these bytes, so that the program's memory is
+    /// tested before the descriptor exists.
+    Address(u64),
+}
+
+/// The file behind a new descriptor.
+#[derive(Debug)]
+pub enum Made {
+    /// Memory. For a memfd, the program gets a new description with `fd`'s access mode, and the front end calls
+    /// [`Devices::tag_ended`](crate::Backend::tag_ended) when the description's last descriptor and mapping
+    /// have ended in all processes, or if none could be made. Any other file (a real dma-buf) is installed
+    /// unchanged; its end is reported only if it could not be installed.
+    Memory {
+        /// The memfd or dma-buf.
+        fd: OwnedFd,
+        /// The name of this description.
+        tag: Tag,
+    },
+    /// A file of the devices that was not opened by a path. Calls on it reach the devices as [`On::File`]. The
+    /// front end calls [`Devices::release`](crate::Backend::release) when it has ended or could not be made.
+    File {
+        /// The devices' name of the file.
+        file: FileId,
+        /// What `/proc/PID/fd` shows.
+        name: &'static CStr,
+    },
+}
+
+/// A descriptor to make in the program.
+#[derive(Debug)]
+pub struct Install {
+    /// The file behind it.
+    pub made: Made,
+    /// Whether it is closed on exec.
+    pub cloexec: bool,
+    /// Where the program reads its number.
+    pub number: NumberAt,
+}

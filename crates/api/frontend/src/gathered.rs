@@ -1,0 +1,169 @@
+//! What a front end has gathered of a program for one call, and what a step still needs.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::{Errno, FdIdentity, FileId, Tag};
+
+/// Maximum number of bytes that are gathered for one call.
+pub const MAX_GATHERED: u64 = 256 << 20;
+
+/// How much a step must know of a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Detail {
+    /// Which file it names ([`Descriptor::id`] and [`Descriptor::file`]).
+    Name,
+    /// Also its description: [`Descriptor::tag`], [`Descriptor::fd`] and [`Descriptor::is_mapped`].
+    Description,
+}
+
+/// A descriptor of the program.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    /// Identity of its file.
+    pub id: FdIdentity,
+    /// The devices' file behind it, if it is one.
+    pub file: Option<FileId>,
+    /// The tag of its description, if the front end has installed it for [`Made::Memory`](crate::Made::Memory).
+    pub tag: Option<Tag>,
+    /// A duplicate, if the file is a memfd or a dma-buf. No call on such a file waits for a program.
+    pub fd: Option<Arc<OwnedFd>>,
+    /// Whether the program has mapped the file.
+    pub is_mapped: bool,
+}
+
+impl Descriptor {
+    /// Returns a descriptor of which only the file is known.
+    #[must_use]
+    pub const fn named(id: FdIdentity, file: Option<FileId>) -> Self {
+        Self {
+            id,
+            file,
+            tag: None,
+            fd: None,
+            is_mapped: false,
+        }
+    }
+}
+
+/// Memory that a program offers to a device (USERPTR), as it was when the call was gathered.
+#[derive(Clone, Debug, Default)]
+pub struct UserRange {
+    /// Number of bytes from the start on that a device may read. Memory of devices does not count.
+    pub readable: u64,
+    /// The same for a device that also writes.
+    pub writable: u64,
+    /// The file that is mapped at the whole range, if a single one is.
+    pub file: Option<FdIdentity>,
+    /// The bytes. At most [`readable`](Self::readable); fewer only if the range is too long to be copied.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+/// A copy of a part of a program's memory.
+#[derive(Debug)]
+struct Part {
+    addr: u64,
+    bytes: Vec<u8>,
+    /// Whether the byte after the part cannot be read.
+    ends: bool,
+}
+
+impl Part {
+    /// Returns these bytes, or EFAULT if one of them cannot be read. `None` if the part does not show this.
+    fn get(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
+        let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
+        if let Some(bytes) = self.bytes.get(at..at.checked_add(len)?) {
+            return Some(Ok(bytes));
+        }
+        (self.ends && at <= self.bytes.len()).then_some(Err(Errno::EFAULT))
+    }
+}
+
+/// What is known of the program that makes a call: plain data, gathered before the step.
+///
+/// A process's front end fills it from the process's memory and descriptors, a guest's from a descriptor
+/// chain, and a simulation from what it made up.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    parts: Vec<Part>,
+    descriptors: Vec<(i32, Detail, Result<Descriptor, Errno>)>,
+    ranges: Vec<((u64, u64), UserRange)>,
+}
+
+impl Gathered {
+    /// Adds the memory at `addr`. `ends`: the byte after it cannot be read.
+    pub fn add_bytes(&mut self, addr: u64, bytes: Vec<u8>, ends: bool) {
+        self.parts.push(Part { addr, bytes, ends });
+    }
+
+    /// Adds what is known of descriptor `fd`: its file or, for [`Detail::Description`], everything.
+    pub fn add_descriptor(&mut self, fd: i32, of: Detail, known: Result<Descriptor, Errno>) {
+        self.descriptors.push((fd, of, known));
+    }
+
+    /// Adds the `len_bytes` bytes at `addr`, which the program offers to a device.
+    pub fn add_range(&mut self, addr: u64, len_bytes: u64, range: UserRange) {
+        self.ranges.push(((addr, len_bytes), range));
+    }
+
+    /// Returns the `len` bytes at `addr`, or EFAULT if one of them cannot be read; `None` if it is not known.
+    #[must_use]
+    pub fn bytes(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
+        if len == 0 {
+            return Some(Ok(&[]));
+        }
+        self.parts.iter().find_map(|part| part.get(addr, len))
+    }
+
+    /// Returns what is known of descriptor `fd`, if it is at least `of`.
+    ///
+    /// # Errors
+    /// EBADF and the errors with which the front end could not look at the descriptor.
+    #[must_use]
+    pub fn descriptor(&self, fd: i32, of: Detail) -> Option<&Result<Descriptor, Errno>> {
+        let mut all = self.descriptors.iter();
+        all.find(|(number, known, _)| *number == fd && *known >= of)
+            .map(|(_, _, known)| known)
+    }
+
+    /// Returns the memory that the program offers to a device, if it is known.
+    #[must_use]
+    pub fn range(&self, addr: u64, len_bytes: u64) -> Option<&UserRange> {
+        let mut all = self.ranges.iter();
+        all.find(|(at, _)| *at == (addr, len_bytes))
+            .map(|(_, range)| range)
+    }
+
+    /// Forgets the memory, because a piece of it has been moved.
+    pub fn forget_bytes(&mut self) {
+        self.parts.clear();
+    }
+
+    /// Returns whether this contains everything that `need` names.
+    #[must_use]
+    pub fn has(&self, need: &Need) -> bool {
+        let len = |len| usize::try_from(len).unwrap_or(usize::MAX);
+        (need.bytes.iter()).all(|&(addr, bytes)| self.bytes(addr, len(bytes)).is_some())
+            && (need.descriptors.iter()).all(|&(fd, of)| self.descriptor(fd, of).is_some())
+            && (need.ranges.iter()).all(|&(addr, len)| self.range(addr, len).is_some())
+    }
+}
+
+/// What a step lacks. The front end gathers it without the lock of the devices, and makes the step again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Ranges of the program's memory: address and length in bytes.
+    pub bytes: Vec<(u64, u64)>,
+    /// Descriptors of the program.
+    pub descriptors: Vec<(i32, Detail)>,
+    /// Memory that the program offers to a device: address and length in bytes.
+    pub ranges: Vec<(u64, u64)>,
+}
+
+impl Need {
+    /// Returns whether nothing is lacking.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.descriptors.is_empty() && self.ranges.is_empty()
+    }
+}

@@ -1,0 +1,159 @@
+//! One attempt of the devices at a call.
+
+use std::cell::{Cell, RefCell};
+
+use crate::call::{Bytes, Call, Effects, Install, NumberAt, Outcome, Write};
+use crate::gathered::{Descriptor, Detail, MAX_GATHERED, Need, UserRange};
+use crate::{CallId, CallOutcome, Errno};
+
+/// One attempt at a call: reads what was gathered, records what is missing, and collects effects.
+///
+/// A method that lacks something returns [`Errno::NOT_GATHERED`]. The step must then end without having
+/// changed anything. It may ask for more before, so that one round gathers everything.
+#[derive(Debug)]
+pub struct Step<'a> {
+    call: &'a Call<'a>,
+    need: RefCell<Need>,
+    effects: RefCell<Effects>,
+    lacks: Cell<bool>,
+}
+
+impl<'a> Step<'a> {
+    /// Begins an attempt.
+    #[must_use]
+    pub fn new(call: &'a Call<'a>) -> Self {
+        Self {
+            call,
+            need: RefCell::default(),
+            effects: RefCell::default(),
+            lacks: Cell::new(false),
+        }
+    }
+
+    /// Returns the call.
+    #[must_use]
+    pub const fn of(&self) -> &'a Call<'a> {
+        self.call
+    }
+
+    /// Returns the id of the call.
+    #[must_use]
+    pub const fn call(&self) -> CallId {
+        self.call.id
+    }
+
+    /// Returns the process that makes the call.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.call.origin.pid
+    }
+
+    /// Returns whether something is missing, so that the result does not count and the call is made again.
+    #[must_use]
+    pub const fn lacks(&self) -> bool {
+        self.lacks.get()
+    }
+
+    fn lacking<T>(&self, note: impl FnOnce(&mut Need)) -> Result<T, Errno> {
+        note(&mut self.need.borrow_mut());
+        self.lacks.set(true);
+        Err(Errno::NOT_GATHERED)
+    }
+
+    /// Copies from the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is readable; NOT_GATHERED.
+    pub fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        match self.call.have.bytes(addr, out.len()) {
+            Some(bytes) => {
+                out.copy_from_slice(bytes?);
+                Ok(())
+            }
+            None => self.lacking(|need| need.bytes.push((addr, out.len() as u64))),
+        }
+    }
+
+    /// Announces [`read`](Self::read)s of parts of the `len_bytes` bytes at `addr`, so that one round gathers
+    /// them all.
+    ///
+    /// # Errors
+    /// NOT_GATHERED.
+    pub fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        let len = usize::try_from(len_bytes).unwrap_or(usize::MAX);
+        match self.call.have.bytes(addr, len) {
+            // Parts of a range that is too long are gathered one by one.
+            _ if len_bytes > MAX_GATHERED => Ok(()),
+            Some(_) => Ok(()),
+            None => self.lacking(|need| need.bytes.push((addr, len_bytes))),
+        }
+    }
+
+    /// Writes to the program's memory after the step. If that is impossible, the call fails with EFAULT.
+    pub fn write(&self, addr: u64, data: &[u8]) {
+        if !data.is_empty() {
+            self.push(addr, Bytes::Own(data.to_vec()), true);
+        }
+    }
+
+    /// Writes to the program's memory after the step, as far as possible.
+    pub fn offer(&self, addr: u64, bytes: Bytes) {
+        self.push(addr, bytes, false);
+    }
+
+    fn push(&self, addr: u64, bytes: Bytes, is_needed: bool) {
+        self.effects.borrow_mut().writes.push(Write {
+            addr,
+            bytes,
+            is_needed,
+        });
+    }
+
+    /// Returns what is known of a descriptor of the program.
+    ///
+    /// # Errors
+    /// EBADF; EPERM if the front end may not look at it; NOT_GATHERED.
+    pub fn descriptor(&self, fd: i32, of: Detail) -> Result<&'a Descriptor, Errno> {
+        match self.call.have.descriptor(fd, of) {
+            Some(known) => known.as_ref().map_err(|e| *e),
+            None => self.lacking(|need| need.descriptors.push((fd, of))),
+        }
+    }
+
+    /// Returns memory that the program offers to a device.
+    ///
+    /// # Errors
+    /// NOT_GATHERED.
+    pub fn range(&self, addr: u64, len_bytes: u64) -> Result<&'a UserRange, Errno> {
+        match self.call.have.range(addr, len_bytes) {
+            Some(range) => Ok(range),
+            None => self.lacking(|need| need.ranges.push((addr, len_bytes))),
+        }
+    }
+
+    /// Makes a descriptor after the step. The step must do this last: nothing of the call may fail any more.
+    pub fn install(&self, install: Install) {
+        if let NumberAt::Address(at) = install.number {
+            self.write(at, &[0; 4]);
+        }
+        self.effects.borrow_mut().installs.push(install);
+    }
+
+    /// Ends the attempt. If something is missing, `done` does not count.
+    #[must_use]
+    pub fn end(self, done: CallOutcome) -> Outcome {
+        if self.lacks.get() {
+            return Outcome::Need(self.need.into_inner());
+        }
+        let effects = self.effects.into_inner();
+        match done {
+            CallOutcome::Done(value) => Outcome::Done(Ok(value), effects),
+            CallOutcome::Fail(errno) => Outcome::Done(Err(errno), effects),
+            CallOutcome::Part(bytes) => Outcome::Part(bytes, effects),
+            CallOutcome::Wait => Outcome::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
