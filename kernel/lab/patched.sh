@@ -4,9 +4,9 @@
 #   patched.sh PATCHES KERNEL OUT
 #
 # Leaves OUT/patched-videobuf2-*.ko with all patches, OUT/patched-NAME-videobuf2-*.ko with one each, and
-# OUT/vb2_memory_test, the patches' kselftest. PATCHES/series has the order. A line "PATCH after EARLIER"
-# means that PATCH alone needs EARLIER. A patch that `git am` refuses, one that does not build alone,
-# and a warning of checkpatch or of the compiler are errors.
+# OUT/vb2_memory_test, the patches' kselftest. PATCHES/series has the order. In it, "PATCH after EARLIER" means that
+# PATCH alone needs EARLIER, and "PATCH from 6.18" that older kernels lack what PATCH calls. A patch that `git am`
+# refuses, one that does not build alone, and a warning of checkpatch or of the compiler are errors.
 set -eu
 
 patches=$1
@@ -46,23 +46,28 @@ build() {
     done
 }
 apply() {
-    git am --quiet --signoff "$patches/$1"
+    git am --quiet "$patches/$1"
     # Without the kernel's history, no commit is known. MAINTAINERS names directories of the selftests.
     scripts/checkpatch.pl --no-tree --strict --quiet --ignore UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES -g HEAD
 }
+# Whether this kernel has what a patch of the series needs: suits WORD VALUE
+suits() {
+    [ "$1" != from ] || [ "$(printf '%s\n' "$2" "$series" | sort -V | head -n 1)" = "$2" ]
+}
 base=$(git rev-parse HEAD)
-while read -r patch _ earlier; do
-    echo "applying $patch alone${earlier:+ after $earlier}"
+while read -r patch word value; do
+    suits "$word" "$value" || { echo "$patch is for $value and newer"; continue; }
+    echo "applying $patch alone${word:+ ($word $value)}"
     git reset -q --hard "$base"
-    for one in $earlier $patch; do
-        apply "$one"
-    done
+    [ "$word" != after ] || apply "$value"
+    apply "$patch"
     changed=$(git diff --name-only HEAD~ -- drivers)
     # shellcheck disable=SC2086 # one word each
     [ -z "$changed" ] || build "patched-${patch%.patch}" $(basename -s .c $changed)
 done <"$patches/series"
 git reset -q --hard "$base"
-while read -r patch _; do
+while read -r patch word value; do
+    suits "$word" "$value" || continue
     echo "applying $patch"
     apply "$patch"
 done <"$patches/series"

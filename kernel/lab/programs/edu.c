@@ -6,9 +6,8 @@
  *
  *   edu DEVICE PREFIX [sg]    all steps, for dma-contig or dma-sg; their names begin with PREFIX
  *   edu DEVICE PREFIX patches TEST...
- *                             what patches of docs/upstream fix: `attributes` and `zones` that contradict
- *                             other wishes; `zeroed`: old contents, which show only behind an IOMMU;
- *                             `vmap`: the kernel's mapping of a program's memory
+ *                             what patches of docs/upstream fix: `zeroed`: old contents, which show only
+ *                             behind an IOMMU; `vmap`: the kernel's mapping of a program's memory
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -419,11 +418,7 @@ static void vmap_of_user(void)
 static int patches(char **names)
 {
 	for (; *names; names++)
-		if (!strcmp(*names, "attributes")) {
-			attributes();
-		} else if (!strcmp(*names, "zones")) {
-			zones();
-		} else if (!strcmp(*names, "vmap")) {
+		if (!strcmp(*names, "vmap")) {
 			vmap_of_user();
 		} else if (!strcmp(*names, "zeroed")) {
 			set_size(4 << 20);

@@ -11,13 +11,12 @@ try() {
     insmod /scenario/vb3edu.ko mask=0xffffffff other=far other_memory=vmalloc ||
         step "$label.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$label.probe" '"ok":false'
-    report "$label.far-calls" 100 /scenario/limits "$(node vb3edu)" "$label" "$2" "$(node vb3other)"
+    report "$label.far-calls" 100 /scenario/limits "$(node vb3edu)" "$label" export-offset "$(node vb3other)"
     complaints "$1"
     rmmod vb3probe vb3edu
     drop_module "$1"
     patch=
 }
-try c far-calls
-try patched far-calls
-patch=export-offset try patched export-offset
-patch=remap-direction-vmalloc try patched remap-virtual
+try c
+try patched
+patch=export-offset try patched

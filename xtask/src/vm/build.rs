@@ -123,3 +123,106 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     let line = format!("peers.sh /work/src/kernel/lab {arch} {kernel} /kernels/{kernel}/{name}");
     lab.step(&what, 600, &line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn upstream() -> Vec<(String, String)> {
+        let mut patches = Vec::new();
+        for entry in fs::read_dir(sh::root().join("docs/upstream")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "patch") {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                patches.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+        patches
+    }
+
+    #[test]
+    fn upstream_patches_name_no_sender() {
+        const SENDER: &str = "SENDER <sender@example.invalid>";
+        for (name, patch) in upstream() {
+            let (head, _diff) = patch.split_once("\n---\n").unwrap();
+            let of = |key: &str| -> Vec<&str> {
+                let key = format!("{key}: ");
+                head.lines().filter_map(|l| l.strip_prefix(&key)).collect()
+            };
+            assert_eq!(of("From"), [SENDER], "{name}");
+            assert_eq!(of("Signed-off-by"), [SENDER], "{name}");
+            let subject = of("Subject")[0];
+            let is_fix = !subject.contains("RFC") && !subject.contains("selftests:");
+            let (fixes, cc) = (of("Fixes").len(), of("Cc"));
+            assert_eq!(fixes, usize::from(is_fix), "{name}");
+            let stable: &[&str] = if is_fix {
+                &["stable@vger.kernel.org"]
+            } else {
+                &[]
+            };
+            assert_eq!(cc, stable, "{name}");
+        }
+    }
+
+    #[test]
+    fn upstream_series_lists_all_patches() {
+        let series = fs::read_to_string(sh::root().join("docs/upstream/series")).unwrap();
+        let listed = series.lines().filter_map(|l| l.split(' ').next());
+        let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
+        let found: BTreeSet<String> = upstream().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(listed, found);
+        assert!(found.len() > 5);
+    }
+
+    #[test]
+    fn upstream_patches_are_filled_in_for_a_person_only() {
+        let dir = sh::target().join(format!("fill-in-test-{}", std::process::id()));
+        let linux = dir.join("linux");
+        fs::create_dir_all(linux.join("drivers/media")).unwrap();
+        let script = sh::root().join("docs/upstream/fill-in.sh");
+        let fill_in = |who: &str, out: &Path| {
+            let mut fill_in = cmd!("sh {script} {who} {linux} {out}");
+            let output = fill_in.output().unwrap();
+            (
+                output.status.success(),
+                String::from_utf8(output.stderr).unwrap(),
+            )
+        };
+        let who = "Ada Lovelace <ada@lovelace.org>";
+        for bad in [
+            "Ada",
+            "<ada@lovelace.org>",
+            "A B <a@users.noreply.github.com>",
+        ] {
+            assert!(!fill_in(bad, &dir.join("bad")).0, "{bad}");
+        }
+        let git = |line: &str| {
+            let mut git = cmd!("git -C {linux} -c user.name=a -c user.email=a@b.c");
+            sh::quietly(git.args(line.split('|'))).unwrap();
+        };
+        git("init|-q");
+        git("commit|-q|--allow-empty|-m|another commit");
+        let (is_good, why) = fill_in(who, &dir.join("none"));
+        assert!(!is_good && why.contains("has no commit"), "{why}");
+        for (number, subject) in [
+            "[media] vb2-vmalloc: add support for dmabuf exports",
+            "[media] v4l: vb2-dma-contig: add support for dma_buf importing",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            fs::write(linux.join("drivers/media/file"), number.to_string()).unwrap();
+            git("add|.");
+            git(&format!("commit|-q|-m|{subject}"));
+        }
+        let out = dir.join("out");
+        assert_eq!(fill_in(who, &out), (true, String::new()));
+        for (name, _) in upstream() {
+            let text = fs::read_to_string(out.join(&name)).unwrap();
+            assert!(text.contains(&format!("Signed-off-by: {who}")), "{name}");
+            assert!(!text.contains("Fixes: 000000000000"), "{name}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
