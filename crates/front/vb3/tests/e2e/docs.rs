@@ -2,11 +2,14 @@
 //!
 //! A fenced block's info string chooses its use. The test runs `console run`, skips `console
 //! skip=REASON`, and writes `TEXT file=NAME` to a file for later commands. In a block that is run,
-//! a line that begins with `$ ` is a command, and a backslash continues it. Any other line must be
-//! in the output of the previous command.
+//! a line that begins with `$ ` is a command, and a backslash continues it. The lines below a command are its
+//! output, as a terminal would show it: `…` alone on a line stands for any number of lines, and inside a line
+//! for any text. A command without such lines may print anything.
+//!
+//! `VB3_WRITE_PAGES=1` replaces output that is not as shown. A line `?` below a command asks for all of it.
 
 use crate::common::{finish, lacks, lacks_libavcodec, vb3};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -104,27 +107,69 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
 struct Step<'a> {
     command: String,
     prints: Vec<&'a str>,
+    /// The numbers of the page's lines with the output, from 0: the first, and the one after the last.
+    shown: (usize, usize),
+}
+
+/// Stands for any text in a page's output.
+const ANY: &str = "…";
+
+/// Returns whether a line is as a page shows it.
+fn line_matches(shown: &str, printed: &str) -> bool {
+    let mut parts = shown.split(ANY);
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = printed.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+/// Returns whether all lines are as a page shows them.
+fn output_matches(shown: &[&str], printed: &[&str]) -> bool {
+    match shown.split_first() {
+        None => printed.is_empty(),
+        Some((&ANY, rest)) => {
+            (0..=printed.len()).any(|skipped| output_matches(rest, &printed[skipped..]))
+        }
+        Some((line, rest)) => printed.split_first().is_some_and(|(first, others)| {
+            line_matches(line, first) && output_matches(rest, others)
+        }),
+    }
 }
 
 /// The commands of a block.
 fn steps<'a>(block: &Block<'a>) -> Vec<Step<'a>> {
     let mut steps: Vec<Step<'_>> = Vec::new();
-    let mut lines = block.text.iter();
-    while let Some(line) = lines.next() {
+    let mut lines = (block.line..).zip(block.text.iter());
+    while let Some((number, line)) = lines.next() {
         let Some(first) = line.strip_prefix("$ ") else {
             let step = steps.last_mut();
             let step = step.unwrap_or_else(|| panic!("output before a command: {line:?}"));
             step.prints.extend((!line.is_empty()).then_some(*line));
+            step.shown.1 = number + 1;
             continue;
         };
-        let mut command = first.to_owned();
+        let (mut command, mut end) = (first.to_owned(), number + 1);
         while command.ends_with('\\') {
             command.pop();
-            command.push_str(lines.next().expect("a line after a backslash").trim_start());
+            let (number, line) = lines.next().expect("a line after a backslash");
+            command.push_str(line.trim_start());
+            end = number + 1;
         }
         steps.push(Step {
             command,
             prints: Vec::new(),
+            shown: (end, end),
         });
     }
     steps
@@ -218,6 +263,7 @@ fn run_page(page: &str) {
     if page == "docs/recipes.md" {
         copy_examples(&work);
     }
+    let mut changed: Vec<((usize, usize), String)> = Vec::new();
     for block in blocks(&text) {
         if let Some(name) = block.value("file") {
             std::fs::write(work.join(name), block.text.join("\n") + "\n").unwrap();
@@ -227,20 +273,38 @@ fn run_page(page: &str) {
         }
         for step in steps(&block) {
             let command = &step.command;
-            let mut shell = shell(dir.path(), command);
-            let (status, stdout, stderr) = finish(&mut shell, dir.path());
-            let said = format!("{stdout}\n{stderr}");
+            // In one stream, in the order in which a terminal shows it.
+            let mut shell = shell(dir.path(), &format!("exec 2>&1; {command}"));
+            let (status, said, _) = finish(&mut shell, dir.path());
             let at = format!("{page}:{}: `{command}`", block.line);
             assert_eq!(status, 0, "{at} ends with {status}\n{said}");
-            let printed: BTreeSet<&str> = said.lines().map(str::trim_end).collect();
-            for line in step.prints {
-                assert!(
-                    printed.contains(line),
-                    "{at} does not print {line:?}\n{said}"
-                );
+            let printed = said.lines().map(str::trim_end);
+            let printed: Vec<&str> = printed.filter(|line| !line.is_empty()).collect();
+            if step.prints.is_empty() || output_matches(&step.prints, &printed) {
+                continue;
             }
+            assert!(writes_pages(), "{at} prints something else:\n{said}");
+            changed.push((step.shown, said));
         }
     }
+    write_page(page, &text, &changed);
+}
+
+/// Whether pages get the output of their commands.
+fn writes_pages() -> bool {
+    std::env::var_os("VB3_WRITE_PAGES").is_some()
+}
+
+/// Replaces lines of a page, given by the numbers of the first line and of the line after the last.
+fn write_page(page: &str, text: &str, changed: &[((usize, usize), String)]) {
+    if changed.is_empty() {
+        return;
+    }
+    let mut lines: Vec<&str> = text.lines().collect();
+    for ((from, to), said) in changed.iter().rev() {
+        lines.splice(*from..*to, said.trim_end().lines().map(str::trim_end));
+    }
+    std::fs::write(root().join(page), lines.join("\n") + "\n").unwrap();
 }
 
 /// Returns whether a line of a block is a command of ours, in any notation.
@@ -322,11 +386,32 @@ fn blocks_become_commands_and_output() {
     };
     assert_eq!((file.line, file.value("file")), (2, Some("x.toml")));
     assert!(run.is_run() && !file.is_run());
-    let step = |command: &str, prints: &[&'static str]| Step {
+    let step = |command: &str, prints: &[&'static str], shown| Step {
         command: command.to_owned(),
         prints: prints.to_vec(),
+        shown,
     };
-    assert_eq!(steps(run), [step("one two", &["out"]), step("three", &[])]);
+    let expected = [
+        step("one two", &["out"], (7, 8)),
+        step("three", &[], (9, 9)),
+    ];
+    assert_eq!(steps(run), expected);
+}
+
+#[test]
+fn shown_output_may_leave_out_text() {
+    assert!(output_matches(&["a", "b"], &["a", "b"]));
+    assert!(!output_matches(&["a"], &["a", "b"]));
+    assert!(!output_matches(&["a", "b"], &["a"]));
+    assert!(output_matches(&["a", "…"], &["a", "b", "c"]));
+    assert!(output_matches(&["…", "c"], &["a", "b", "c"]));
+    assert!(!output_matches(&["…", "c"], &["a", "c", "b"]));
+    assert!(output_matches(
+        &["took … ms, … frames"],
+        &["took 12 ms, 3 frames"]
+    ));
+    assert!(!output_matches(&["took … ms"], &["took 12 s"]));
+    assert!(!output_matches(&["?"], &["a"]));
 }
 
 #[test]
