@@ -12,7 +12,7 @@ fn planted_errors_apply_to_this_tree() {
         let mut git = Command::new("git");
         git.args(["apply", "-C1", "--check"]).arg(&patch);
         let Ok(out) = git.current_dir(own.join("../../..")).output() else {
-            println!("not tested: git does not start");
+            vb3_skip::skip("git does not start");
             return;
         };
         let said = String::from_utf8_lossy(&out.stderr);

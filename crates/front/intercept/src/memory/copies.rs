@@ -394,7 +394,7 @@ mod tests {
         let asked = unsafe { libc::ioctl(maps.as_raw_fd(), 0xc068_6611, 0) };
         assert_eq!(asked, -1);
         if raw::errno() == Errno(libc::ENOTTY) {
-            eprintln!("skipped: before Linux 6.11");
+            vb3_skip::skip("before Linux 6.11");
             return;
         }
         assert_eq!(rustix::fs::tell(&files.maps), Ok(0));

@@ -23,7 +23,7 @@ fn ls_shows_the_device() {
 #[test]
 fn v4l2_ctl_finds_the_device() {
     if !has("v4l2-ctl") {
-        eprintln!("skipped: v4l2-ctl is not installed");
+        vb3_skip::skip("v4l2-ctl is not installed");
         return;
     }
     let (report, toy, _) = run_shell(
@@ -37,7 +37,7 @@ fn v4l2_ctl_finds_the_device() {
 /// Runs a test's function as a program under strace. It must succeed. Returns `None` if strace is missing.
 fn run_under_strace(name: &str) -> Option<Vec<Note>> {
     if !has("strace") {
-        eprintln!("skipped: strace is not installed");
+        vb3_skip::skip("strace is not installed");
         return None;
     }
     let program = Program::new("strace")
@@ -96,7 +96,7 @@ mod traced {
 #[test]
 fn signals_reach_a_program_without_its_first_thread() {
     if !has("python3") {
-        eprintln!("skipped: python3 is not installed");
+        vb3_skip::skip("python3 is not installed");
         return;
     }
     let program = format!(

@@ -158,7 +158,7 @@ fn run_beside(name: &str, hears_of: fn(&Note) -> bool) -> Option<(usize, Vec<Not
     assert_eq!(report.status, 0, "{name} failed inside");
     toy.assert_nothing_held();
     if toy.count == 0 {
-        eprintln!("skipped: userfaultfd is refused here");
+        vb3_skip::skip("userfaultfd is refused here");
         return None;
     }
     Some((toy.count as usize, notes))
@@ -247,7 +247,7 @@ fn polls_a_locked_set() {
         return;
     }
     let Ok(Unfilled { at, faults }) = Unfilled::new() else {
-        return eprintln!("skipped: userfaultfd is refused here");
+        return vb3_skip::skip("userfaultfd is refused here");
     };
     let file = device();
     let (ready, mut makes_ready) = std::io::pipe().expect("pipe");
@@ -306,7 +306,7 @@ fn polls_beside_its_stalled_calls() {
         return;
     }
     if let Err(errno) = Unfilled::new() {
-        println!("not tested: userfaultfd is refused (errno {errno})");
+        vb3_skip::skip(format_args!("userfaultfd is refused (errno {errno})"));
         return;
     }
     let file = device();

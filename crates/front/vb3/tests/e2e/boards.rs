@@ -1,7 +1,7 @@
 //! The built-in boards. On each, a decoder, a converter and a display form one pipeline. For each board, a
 //! known problem is reproduced, explained and solved. `docs/machines.md` lists the problems.
 
-use crate::common::{Run, compiled, few, lacks};
+use crate::common::{Run, compiled, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
 
 const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=NV12,size=160x120";
@@ -82,9 +82,8 @@ const LINES: &[Line] = &[
 
 /// Each board's pipeline shares buffers without a copy and shows the right pictures. If a device refuses a
 /// buffer, `vb3 why` gives the reason, and `place=lazy` makes the pipeline work.
-#[test]
-fn a_line_through_each_board() {
-    for on in few(LINES, 2) {
+fn a_line_through_each_board(lines: &[Line]) {
+    for on in lines {
         let run = |lazy: &str| {
             let run = Run::on(on.board)
                 .device(format!("h264dec{}{lazy}", on.decoder))
@@ -281,12 +280,11 @@ const PROBLEMS: &[Problem] = &[
     },
 ];
 
-#[test]
-fn problems_of_boards_are_explained_and_mended() {
+fn problems_of_boards_are_explained_and_mended(problems: &[Problem]) {
     if lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
         return;
     }
-    for problem in few(PROBLEMS, 2) {
+    for problem in problems {
         let run = |devices: &[&str], options: &[&str], program: &str| {
             let mut run = Run::on(problem.board).options(options);
             for device in devices {
@@ -328,4 +326,9 @@ fn a_contiguous_heap_runs_out_where_pages_would_do() {
     let pages = run("/dev/dma_heap/system", "0x40000000");
     let told = pages.why();
     assert!(!told.contains("CMA"), "{told}");
+}
+
+crate::common::tiers! {
+    a_line_through_each_board(&LINES[..2], &LINES[2..])
+    problems_of_boards_are_explained_and_mended(&PROBLEMS[..2], &PROBLEMS[2..])
 }

@@ -113,8 +113,8 @@ fn missing(client: &Client) -> Option<&str> {
         .find(|need| !is_there(need))
 }
 
-/// Returns whether a client cannot run, and prints why. With VB3_TESTS_NEED_ALL, panics if `cargo xtask
-/// setup` installs the client.
+/// Returns whether a client cannot run, and says why. In the gate, panics if `cargo xtask setup` installs the
+/// client.
 fn is_skipped(client: &Client) -> bool {
     let Some(need) = missing(client) else {
         return client
@@ -124,12 +124,14 @@ fn is_skipped(client: &Client) -> bool {
             && lacks_libavcodec();
     };
     let is_promised = SETUP.contains(&format!("\"{}\"", client.package));
-    let must = is_promised && std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
-    assert!(!must, "{need} of {} is missing", client.package);
-    eprintln!(
-        "skipped: {}: {need} is not installed; {} has it",
+    let why = format!(
+        "{}: {need} of {} is not installed",
         client.name, client.package
     );
+    match is_promised {
+        true => vb3_skip::skip(why),
+        false => vb3_skip::elsewhere(why),
+    }
     true
 }
 

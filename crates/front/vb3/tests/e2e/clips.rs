@@ -223,7 +223,7 @@ fn an_unreadable_clip_is_refused() {
     std::fs::write(&path, "x").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
-        println!("not tested: this user can read every file");
+        vb3_skip::elsewhere("this user can read every file");
         return;
     }
     let said = refused(dir.path(), OsStr::new("secret.mp4"));

@@ -14,69 +14,62 @@ use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_report::{DeviceReport, QueueReport, Report};
 use vb3_v4l2::PixelFormat;
 
-/// The built-in machines that every device must work on.
+/// The built-in machines that every device must work on. By default, tests use the first two.
 pub(crate) const MACHINES: [&str; 9] = [
     "pc",
+    "soc-noncoherent",
     "pc-untrusted",
     "soc-64k",
     "soc-boundary",
     "soc-cma",
     "soc-iommu",
-    "soc-noncoherent",
     "soc-sram",
     "vm-bounce",
 ];
 
-/// Returns whether all tests run (`cargo test -- --include-ignored`). By default, tests marked
-/// `#[ignore = "full: …"]` do not run, and others do less.
-pub(crate) fn is_full() -> bool {
-    std::env::args().any(|word| word == "--include-ignored" || word == "--ignored")
-}
+/// Makes two tests of a function that takes a list: `usual` for the first list, and `rest`, which only the full
+/// tier runs, for the second.
+macro_rules! tiers {
+    ($($name:ident($usual:expr, $rest:expr))*) => {$(
+        mod $name {
+            #[allow(unused_imports, reason = "some lists are literals")]
+            use super::*;
 
-/// Returns the machines for a test: all in full, two by default.
-pub(crate) fn machines() -> impl Iterator<Item = &'static str> {
-    let default = ["pc", "soc-noncoherent"];
-    MACHINES
-        .into_iter()
-        .filter(move |machine| is_full() || default.contains(machine))
-}
+            #[test]
+            fn usual() {
+                super::$name($usual);
+            }
 
-/// Returns the whole list in full, and only its `first` items by default.
-pub(crate) fn few<T>(all: &[T], first: usize) -> &[T] {
-    if is_full() {
-        all
-    } else {
-        &all[..first.min(all.len())]
-    }
+            #[test]
+            #[ignore = "full: the rest of the list"]
+            fn rest() {
+                super::$name($rest);
+            }
+        }
+    )*};
 }
+pub(crate) use tiers;
 
-/// Returns whether a program is missing, and prints that it is. With `VB3_TESTS_NEED_ALL=1`, which
-/// `cargo xtask test` sets, the test fails.
-pub(crate) fn lacks(program: &str) -> bool {
-    let there = Path::new(program).is_file()
-        || std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-        });
-    if there {
-        return false;
-    }
-    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
-    assert!(
-        !need,
-        "{program} is missing although all programs should be there"
-    );
-    eprintln!("skipped: {program} is not installed; `cargo xtask test` installs it");
-    true
+/// As [`tiers`], for a list of machines: `usual` runs on two.
+macro_rules! on_machines {
+    ($($name:ident)*) => {
+        crate::common::tiers! {
+            $($name(&crate::common::MACHINES[..2], &crate::common::MACHINES[2..]))*
+        }
+    };
 }
+pub(crate) use on_machines;
 
-/// Returns whether `vb3-codec` was built without libavcodec. If so, prints this, or fails as [`lacks`].
+pub(crate) use vb3_skip::lacks;
+
+/// Returns whether `vb3-codec` was built without libavcodec. If so, says so, as [`lacks`] does.
 pub(crate) fn lacks_libavcodec() -> bool {
     let Err(why) = vb3_codec::Library::ask(Path::new(env!("CARGO_BIN_EXE_vb3-codec"))) else {
         return false;
     };
-    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
-    assert!(!need, "{why}");
-    eprintln!("skipped: {why}; `cargo xtask setup` installs libavcodec");
+    vb3_skip::skip(format_args!(
+        "{why}; `cargo xtask setup` installs libavcodec"
+    ));
     true
 }
 

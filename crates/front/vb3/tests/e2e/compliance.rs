@@ -1,7 +1,7 @@
 //! Runs v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
 //! report no failure and no warning.
 
-use crate::common::{Run, is_full, lacks, patience};
+use crate::common::{Run, lacks, patience};
 
 const DEVICES: [&str; 4] = [
     "camera=pattern,pace=free,size=320x240",
@@ -37,10 +37,8 @@ fn missed_events(stdout: &str) -> u32 {
     u32::try_from(missed.count()).unwrap()
 }
 
-/// Returns how many frames each of v4l2-compliance's streams has. In full, that is its default.
-pub(crate) fn frames() -> u32 {
-    if is_full() { 60 } else { 20 }
-}
+/// Frames of each of v4l2-compliance's streams. Its own default is 60.
+pub(crate) const FRAMES: u32 = 20;
 
 /// Returns v4l2-compliance with patience. `None` if there is no C compiler.
 pub(crate) fn program() -> Option<[String; 3]> {
@@ -61,7 +59,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     let outcome = run
         .program(program)
         .and(words)
-        .and(["-d".into(), "/dev/video0".into(), format!("-s{}", frames())])
+        .and(["-d".into(), "/dev/video0".into(), format!("-s{}", FRAMES)])
         .run();
     let (failed, warned) = summary(&outcome.stdout)
         .unwrap_or_else(|| panic!("no summary in\n{}\n{}", outcome.stdout, outcome.stderr));

@@ -1,6 +1,6 @@
 //! The converter, under v4l2-ctl and GStreamer, compared with ffmpeg's filters.
 
-use crate::common::{Run, RunOutput, few, ffmpeg, lacks, machines};
+use crate::common::{Run, RunOutput, ffmpeg, lacks};
 use crate::compliance::expect_compliant;
 
 pub(crate) const SIZE: (usize, usize) = (320, 240);
@@ -127,14 +127,13 @@ fn flips_and_turns_are_exact() {
     }
 }
 
-#[test]
-fn a_crop_is_exact_on_every_machine() {
+fn a_crop_is_exact_on_every_machine(machines: &[&str]) {
     // v4l2-ctl reads whole pictures only if vicodec does not have their format.
     let (Some(planar), Some(pictures)) = (pictures("nv12"), pictures("nv12")) else {
         return;
     };
     let wanted = filtered(&pictures, "nv12", "crop=160:120:32:16", "nv12");
-    for machine in machines() {
+    for &machine in machines {
         let ctl = Ctl {
             machine,
             output: "NM12",
@@ -328,17 +327,24 @@ fn gstreamer_scales_and_converts() {
 
 const CONVERTER: &str = "convert,size=320x240";
 
-#[test]
-fn complies_on_every_machine() {
-    for machine in machines() {
+fn complies_on_every_machine(machines: &[&str]) {
+    for &machine in machines {
         expect_compliant(machine, &[CONVERTER], &[]);
     }
 }
 
-#[test]
-fn complies_with_the_displays_dmabufs() {
+fn complies_with_the_displays_dmabufs(machines: &[&str]) {
     let display = "display=null,mplane=on,format=NV12,size=320x240";
-    for &machine in few(&["soc-noncoherent", "soc-cma"], 1) {
+    for &machine in machines {
         expect_compliant(machine, &[CONVERTER, display], &["-e", "/dev/video1"]);
     }
+}
+
+crate::common::tiers! {
+    complies_with_the_displays_dmabufs(&["soc-noncoherent"], &["soc-cma"])
+}
+
+crate::common::on_machines! {
+    a_crop_is_exact_on_every_machine
+    complies_on_every_machine
 }

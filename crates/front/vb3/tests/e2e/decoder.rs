@@ -1,7 +1,7 @@
 //! The H.264 decoder, used by the kernel's interface for stateful decoders. Its pictures equal ffmpeg's, in
 //! order. Each has the timestamp of the piece of the stream that it comes from.
 
-use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec};
 use crate::compliance::expect_compliant;
 use crate::streams::{I420, Told, by_ffmpeg, display_order, encoded, is_key, units, worker};
 use std::fmt::Write as _;
@@ -159,15 +159,14 @@ impl Played {
 const KEYS: &str = "bframes=0:keyint=10:scenecut=0";
 const SMALL: &str = "176x144";
 
-#[test]
-fn pictures_are_ffmpegs_on_every_machine() {
+fn pictures_are_ffmpegs_on_every_machine(machines: &[&str]) {
     let Some(stream) = encoded(SMALL, 30, KEYS) else {
         return;
     };
     let pictures = by_ffmpeg(&stream, SMALL);
     assert_eq!(pictures.len(), 30);
     let pieces = units(&stream);
-    for machine in machines() {
+    for &machine in machines {
         let session = Session::of(stream.clone()).feed(&pieces).say("drain");
         let Some(played) = session.run(machine, "", "NV12") else {
             return;
@@ -555,9 +554,8 @@ fn expect_decoder_compliant(machine: &str, specs: &[&str], words: &[&str]) {
 
 const DECODER: &str = "h264dec,size=176x144";
 
-#[test]
-fn complies_on_every_machine() {
-    for machine in machines() {
+fn complies_on_every_machine(machines: &[&str]) {
+    for &machine in machines {
         expect_decoder_compliant(machine, &[DECODER], &[]);
     }
 }
@@ -587,4 +585,9 @@ fn complies_with_the_displays_dmabufs() {
     for machine in ["soc-noncoherent", "soc-cma"] {
         expect_decoder_compliant(machine, &[DECODER, display], &["-e", "/dev/video1"]);
     }
+}
+
+crate::common::on_machines! {
+    pictures_are_ffmpegs_on_every_machine
+    complies_on_every_machine
 }

@@ -1,7 +1,7 @@
 //! The encoders, and JPEG in both directions, under unmodified programs. The decoded output must
 //! resemble the input.
 
-use crate::common::{Run, RunOutput, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, ffmpeg_in, lacks, lacks_libavcodec};
 use crate::compliance::expect_compliant;
 use std::process::Command;
 
@@ -178,10 +178,9 @@ fn v4l2_ctl_encodes_every_layout() {
     }
 }
 
-#[test]
-fn every_machine_gives_the_same_stream() {
+fn every_machine_gives_the_same_stream(machines: &[&str]) {
     let mut streams = Vec::new();
-    for machine in machines() {
+    for &machine in machines {
         let Some((_, outcome)) = by_v4l2_ctl(machine, "", "NV12") else {
             return;
         };
@@ -226,12 +225,11 @@ fn only_the_visible_lines_are_encoded() {
     assert_eq!(sizes, ["320,232"]);
 }
 
-#[test]
-fn ffmpeg_encodes() {
+fn ffmpeg_encodes(machines: &[&str]) {
     if !all_there(&["ffmpeg", "ffprobe"]) {
         return;
     }
-    for &machine in few(&["pc", "soc-cma", "soc-noncoherent"], 1) {
+    for &machine in machines {
         let run = Run::on(machine).device("h264enc");
         let sent = source(&run);
         let outcome = run
@@ -282,9 +280,8 @@ fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<RunO
     Some(outcome)
 }
 
-#[test]
-fn gstreamer_encodes_h264() {
-    for machine in machines() {
+fn gstreamer_encodes_h264(machines: &[&str]) {
+    for &machine in machines {
         let caps = "format=NV12";
         let codec = "v4l2h264enc ! video/x-h264,level=(string)4 ! h264parse ! avdec_h264 \
                      ! videoconvert ! video/x-raw,format=NV12";
@@ -354,9 +351,8 @@ fn gstreamer_changes_the_size_of_jpeg() {
     }
 }
 
-#[test]
-fn gstreamer_encodes_jpeg() {
-    for machine in machines() {
+fn gstreamer_encodes_jpeg(machines: &[&str]) {
+    for &machine in machines {
         let codec = "v4l2jpegenc ! jpegdec ! video/x-raw,format=I420";
         if pipeline(machine, "jpegenc", "format=I420", codec).is_none() {
             return;
@@ -364,9 +360,8 @@ fn gstreamer_encodes_jpeg() {
     }
 }
 
-#[test]
-fn gstreamer_decodes_jpeg() {
-    for machine in machines() {
+fn gstreamer_decodes_jpeg(machines: &[&str]) {
+    for &machine in machines {
         let codec =
             "jpegenc quality=95 ! jpegparse ! v4l2jpegdec ! videoconvert ! video/x-raw,format=I420";
         if pipeline(machine, "jpegdec", "format=I420", codec).is_none() {
@@ -397,4 +392,15 @@ fn jpeg_there_and_back() {
         &outcome.read("seen.raw"),
         PICTURE,
     );
+}
+
+crate::common::tiers! {
+    ffmpeg_encodes(&["pc"], &["soc-cma", "soc-noncoherent"])
+}
+
+crate::common::on_machines! {
+    every_machine_gives_the_same_stream
+    gstreamer_encodes_h264
+    gstreamer_encodes_jpeg
+    gstreamer_decodes_jpeg
 }

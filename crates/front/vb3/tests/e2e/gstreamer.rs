@@ -29,9 +29,8 @@ fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<RunOut
     Some(outcome)
 }
 
-#[test]
-fn src_auto_mmap_and_dmabuf() {
-    for machine in crate::common::machines() {
+fn src_auto_mmap_and_dmabuf(machines: &[&str]) {
+    for &machine in machines {
         for io_mode in ["auto", "mmap", "dmabuf"] {
             let Some(outcome) = expect_captured(machine, "", io_mode) else {
                 return;
@@ -89,9 +88,8 @@ fn show(machine: &str, options: &str, io_mode: &str) -> Option<RunOutput> {
     Some(outcome)
 }
 
-#[test]
-fn sink_auto_mmap_and_dmabuf() {
-    for machine in crate::common::machines() {
+fn sink_auto_mmap_and_dmabuf(machines: &[&str]) {
+    for &machine in machines {
         for io_mode in ["auto", "mmap", "dmabuf"] {
             let Some(outcome) = show(machine, "", io_mode) else {
                 return;
@@ -167,9 +165,8 @@ fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Opt
     Some(outcome)
 }
 
-#[test]
-fn camera_to_display_without_a_copy() {
-    for machine in crate::common::machines() {
+fn camera_to_display_without_a_copy(machines: &[&str]) {
+    for &machine in machines {
         let Some(outcome) = expect_passed_on(machine, "", ["dmabuf", "dmabuf-import"]) else {
             return;
         };
@@ -182,9 +179,8 @@ fn camera_to_display_without_a_copy() {
     }
 }
 
-#[test]
-fn display_to_camera_without_a_copy() {
-    for machine in crate::common::machines() {
+fn display_to_camera_without_a_copy(machines: &[&str]) {
+    for &machine in machines {
         let Some(outcome) = expect_passed_on(machine, "", ["dmabuf-import", "dmabuf"]) else {
             return;
         };
@@ -253,4 +249,11 @@ fn src_userptr() {
         assert_eq!(expect_pattern(&pixfmt::NV12, &frames).len(), COUNT as usize);
         assert_eq!(outcome.queue("/dev/video0").memory, "userptr");
     }
+}
+
+crate::common::on_machines! {
+    src_auto_mmap_and_dmabuf
+    sink_auto_mmap_and_dmabuf
+    camera_to_display_without_a_copy
+    display_to_camera_without_a_copy
 }

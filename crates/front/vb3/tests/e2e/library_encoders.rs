@@ -1,7 +1,7 @@
 //! The encoders that need libavcodec, under unmodified programs. Decoded by ffmpeg, their streams resemble
 //! the input.
 
-use crate::common::{Run, compiled, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, compiled, ffmpeg_in, lacks, lacks_libavcodec};
 use crate::compliance::expect_compliant;
 use crate::encoders::{COUNT, HEIGHT, PICTURE, WIDTH};
 use crate::encoders::{decoded, expect_alike, expect_change_of_size, probe, source};
@@ -47,14 +47,12 @@ macro_rules! each {
         mod $module {
             use super::$case as CASE;
 
-            #[test]
-            fn it_is_compliant() {
-                super::it_is_compliant(&CASE);
+            fn it_is_compliant(machines: &[&str]) {
+                super::it_is_compliant(&CASE, machines);
             }
 
-            #[test]
-            fn gstreamer_encodes() {
-                super::gstreamer_encodes(&CASE);
+            fn gstreamer_encodes(machines: &[&str]) {
+                super::gstreamer_encodes(&CASE, machines);
             }
 
             #[test]
@@ -67,14 +65,20 @@ macro_rules! each {
                 super::a_program_changes_size_and_bitrate(&CASE);
             }
 
-            #[test]
-            fn ffmpeg_encodes() {
-                super::ffmpeg_encodes(&CASE);
+            fn ffmpeg_encodes(machines: &[&str]) {
+                super::ffmpeg_encodes(&CASE, machines);
             }
 
             #[test]
             fn killed_codec_is_reported_and_next_stream_works() {
                 super::killed_codec_is_reported_and_next_stream_works(&CASE);
+            }
+
+            crate::common::on_machines! { gstreamer_encodes }
+
+            crate::common::tiers! {
+                it_is_compliant(&["pc"], &["soc-noncoherent", "vm-bounce"])
+                ffmpeg_encodes(&["pc"], &["soc-cma", "soc-noncoherent"])
             }
         }
     )*};
@@ -82,20 +86,20 @@ macro_rules! each {
 
 each! { vp8enc VP8 hevcenc HEVC }
 
-fn it_is_compliant(case: &Case) {
+fn it_is_compliant(case: &Case, machines: &[&str]) {
     if lacks_any(&["v4l2-compliance"]) {
         return;
     }
-    for &machine in few(&["pc", "soc-noncoherent", "vm-bounce"], 1) {
+    for &machine in machines {
         expect_compliant(machine, &[&format!("{},size=320x240", case.device)], &[]);
     }
 }
 
-fn gstreamer_encodes(case: &Case) {
+fn gstreamer_encodes(case: &Case, machines: &[&str]) {
     if lacks_any(&["gst-launch-1.0", "ffmpeg", "ffprobe"]) {
         return;
     }
-    for machine in machines() {
+    for &machine in machines {
         let run = Run::on(machine).device(case.device);
         let sent = source(&run);
         let words = format!(
@@ -191,11 +195,11 @@ fn ivf(frames: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-fn ffmpeg_encodes(case: &Case) {
+fn ffmpeg_encodes(case: &Case, machines: &[&str]) {
     if lacks_any(&["ffmpeg", "ffprobe"]) {
         return;
     }
-    for &machine in few(&["pc", "soc-cma", "soc-noncoherent"], 1) {
+    for &machine in machines {
         let run = Run::on(machine).device(case.device);
         let sent = source(&run);
         let outcome = run

@@ -1,8 +1,6 @@
 //! Loopbacks: an unmodified program reads the bytes that another unmodified program writes.
 
-use crate::common::{
-    Run, RunOutput, compiled, expect_pattern, lacks, machines, recording, size_option,
-};
+use crate::common::{Run, RunOutput, compiled, expect_pattern, lacks, recording, size_option};
 use vb3_v4l2::pixfmt;
 
 /// Number of frames written.
@@ -134,12 +132,11 @@ fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
 }
 
 /// The writer uses a camera's buffers; the only copy goes to the reader's buffers.
-#[test]
-fn a_cameras_buffers_are_copied_once() {
+fn a_cameras_buffers_are_copied_once(machines: &[&str]) {
     if lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
         return;
     }
-    for machine in machines() {
+    for &machine in machines {
         let run = Run::on(machine)
             .real_time("the reader waits for a writer at work")
             .device(format!("loopback,{}", size_option()))
@@ -166,13 +163,12 @@ fn a_cameras_buffers_are_copied_once() {
 }
 
 /// Writer and reader share buffers, so nothing is copied.
-#[test]
-fn shared_buffers_are_passed_on() {
+fn shared_buffers_are_passed_on(machines: &[&str]) {
     let Some(program) = compiled("share.c") else {
         return;
     };
     let pattern = recording(&pixfmt::YUYV, COUNT);
-    for machine in machines() {
+    for &machine in machines {
         for owner in ["reader", "writer"] {
             let run = Run::on(machine)
                 .real_time("frames pass while both programs wait")
@@ -487,4 +483,9 @@ fn both_nodes_comply() {
              v4l2-compliance -d /dev/video1 -s; kill $!; wait"
         ),
     );
+}
+
+crate::common::on_machines! {
+    a_cameras_buffers_are_copied_once
+    shared_buffers_are_passed_on
 }

@@ -1,7 +1,7 @@
 //! Decoder, converter and display in one pipeline. Frames go by dma-buf without a copy; if devices
 //! cannot share memory, the refusal explains why.
 
-use crate::common::{Run, RunOutput, compiled, few, finish, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, finish, lacks, lacks_libavcodec};
 use crate::streams::{decoded, encode_to, encoded, units};
 use crate::surroundings::command;
 use std::path::{Path, PathBuf};
@@ -81,9 +81,8 @@ pub(crate) fn expect_pictures(shown: &[u8], wanted: &[u8]) {
     }
 }
 
-#[test]
-fn no_copy_on_any_machine() {
-    for machine in machines() {
+fn no_copy_on_any_machine(machines: &[&str]) {
+    for &machine in machines {
         let Some((outcome, file)) = run(machine, "", "") else {
             return;
         };
@@ -293,9 +292,8 @@ fn constraints_are_met_where_they_can_be() {
     }
 }
 
-#[test]
-fn refused_sharing_is_explained_once() {
-    for conflict in few(&CONFLICTS, 2) {
+fn refused_sharing_is_explained_once(conflicts: &[Conflict]) {
+    for conflict in conflicts {
         let line = failing(&line("clip.mp4", 2));
         let Some(outcome) = conflict.run(&line, conflict.converter, conflict.display) else {
             return;
@@ -613,4 +611,12 @@ fn elements_are_those_of_the_devices_there_are() {
         assert_eq!(found, elements, "{devices:?}");
     }
     assert_eq!(inspect.outside(), before);
+}
+
+crate::common::tiers! {
+    refused_sharing_is_explained_once(&CONFLICTS[..2], &CONFLICTS[2..])
+}
+
+crate::common::on_machines! {
+    no_copy_on_any_machine
 }

@@ -1,6 +1,6 @@
 //! Media devices and media requests, by real clients.
 
-use crate::common::{Run, RunOutput, compiled, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, lacks, lacks_libavcodec};
 use crate::rows::table;
 
 const CONVERTER: &str = "convert,size=64x32";
@@ -38,10 +38,9 @@ idle ret=1 rev=8
 uninterested ret=0 rev=0
 ";
 
-#[test]
-fn rows_and_pictures() {
+fn rows_and_pictures(machines: &[&str]) {
     let table = table();
-    for machine in machines() {
+    for &machine in machines {
         let Some(outcome) = client(machine, CONVERTER, &[]) else {
             return;
         };
@@ -71,9 +70,8 @@ fn a_device_without_requests_says_so() {
     outcome.expect_success();
 }
 
-#[test]
-fn a_program_killed_with_requests_holds_nothing() {
-    for machine in machines() {
+fn a_program_killed_with_requests_holds_nothing(machines: &[&str]) {
+    for &machine in machines {
         let Some(outcome) = client(machine, CONVERTER, &["kill"]) else {
             return;
         };
@@ -159,4 +157,9 @@ vb3-hcd.0
 ";
     assert_eq!(outcome.stdout, wanted, "{}", outcome.stderr);
     outcome.expect_success();
+}
+
+crate::common::on_machines! {
+    rows_and_pictures
+    a_program_killed_with_requests_holds_nothing
 }

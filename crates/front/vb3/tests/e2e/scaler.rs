@@ -1,6 +1,6 @@
 //! The camera with a scaler: v4l2-ctl's capture of a clip, compared with ffmpeg's scaled pictures.
 
-use crate::common::{Run, ffmpeg_in, lacks, machines};
+use crate::common::{Run, ffmpeg_in, lacks};
 use crate::convert::{SIZE, expect_no_copy, filtered, pictures, psnr};
 
 /// Captures pictures of a size from a clip of NV12 pictures.
@@ -51,8 +51,7 @@ fn the_sensors_picture_is_scaled() {
     }
 }
 
-#[test]
-fn a_crop_is_exact_on_every_machine() {
+fn a_crop_is_exact_on_every_machine(machines: &[&str]) {
     let Some(pictures) = pictures("nv12") else {
         return;
     };
@@ -61,10 +60,14 @@ fn a_crop_is_exact_on_every_machine() {
         "target=crop,left=32,top=16,width=160,height=120",
     ];
     let wanted = filtered(&pictures, "nv12", "crop=160:120:32:16", "nv12");
-    for machine in machines() {
+    for &machine in machines {
         let Some(made) = capture(machine, &pictures, (160, 120), &crop) else {
             return;
         };
         assert!(made == wanted, "{machine}");
     }
+}
+
+crate::common::on_machines! {
+    a_crop_is_exact_on_every_machine
 }

@@ -31,9 +31,9 @@ fn source(into: &Path) -> Option<PathBuf> {
         found.pop()
     });
     let Some(archive) = archive else {
-        eprintln!(
-            "skipped: no kernel source; `apt install linux-source` brings it, or \
-             VB3_KERNEL_SOURCE=DIR names it"
+        vb3_skip::skip(
+            "no kernel source; `apt install linux-source` brings it, or \
+             VB3_KERNEL_SOURCE=DIR names it",
         );
         return None;
     };

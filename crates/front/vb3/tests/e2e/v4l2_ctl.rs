@@ -61,9 +61,8 @@ fn mmap_in_every_format() {
     }
 }
 
-#[test]
-fn mmap_on_every_machine() {
-    for machine in crate::common::machines() {
+fn mmap_on_every_machine(machines: &[&str]) {
+    for &machine in machines {
         expect_captured(
             machine,
             "camera=pattern",
@@ -98,9 +97,8 @@ fn a_clip_ends() {
     }
 }
 
-#[test]
-fn mmap_of_separate_planes() {
-    for machine in crate::common::machines() {
+fn mmap_of_separate_planes(machines: &[&str]) {
+    for &machine in machines {
         expect_captured(
             machine,
             "camera=pattern,mplane=on",
@@ -203,9 +201,8 @@ fn options(spec: &str) -> &'static str {
     }
 }
 
-#[test]
-fn out_mmap() {
-    for machine in crate::common::machines() {
+fn out_mmap(machines: &[&str]) {
+    for &machine in machines {
         expect_shown(
             machine,
             "display",
@@ -268,9 +265,8 @@ fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
     assert_eq!(outcome.queue(importer).memory, "dmabuf");
 }
 
-#[test]
-fn dmabuf_exported_by_the_camera() {
-    for machine in crate::common::machines() {
+fn dmabuf_exported_by_the_camera(machines: &[&str]) {
+    for &machine in machines {
         expect_passed_on(
             machine,
             ["--stream-mmap=4", "--stream-out-dmabuf"],
@@ -279,9 +275,8 @@ fn dmabuf_exported_by_the_camera() {
     }
 }
 
-#[test]
-fn dmabuf_exported_by_the_display() {
-    for machine in crate::common::machines() {
+fn dmabuf_exported_by_the_display(machines: &[&str]) {
+    for &machine in machines {
         expect_passed_on(
             machine,
             ["--stream-dmabuf", "--stream-out-mmap=4"],
@@ -312,4 +307,12 @@ fn all_of_a_device_is_listed() {
             outcome.stdout
         );
     }
+}
+
+crate::common::on_machines! {
+    mmap_on_every_machine
+    mmap_of_separate_planes
+    out_mmap
+    dmabuf_exported_by_the_camera
+    dmabuf_exported_by_the_display
 }

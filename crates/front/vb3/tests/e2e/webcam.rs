@@ -1,6 +1,6 @@
 //! Webcam programs: lists of sizes and rates, JPEG files, pipelines without caps.
 
-use crate::common::{Run, RunOutput, lacks, machines};
+use crate::common::{Run, RunOutput, lacks};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
@@ -8,12 +8,11 @@ fn size() -> Size {
     Size::new(320, 240).unwrap()
 }
 
-#[test]
-fn gstreamer_without_caps_on_every_machine() {
+fn gstreamer_without_caps_on_every_machine(machines: &[&str]) {
     if lacks("gst-launch-1.0") {
         return;
     }
-    for machine in machines() {
+    for &machine in machines {
         let outcome = Run::on(machine)
             .device("camera=pattern")
             .program(["gst-launch-1.0", "-q", "v4l2src", "num-buffers=8"])
@@ -232,4 +231,8 @@ fn a_webcam_offers_yuyv_and_mjpg() {
         let lines = outcome.stdout.lines().filter(|line| line.contains("]: '"));
         assert_eq!(lines.count(), wanted.len(), "{options}: {}", outcome.stdout);
     }
+}
+
+crate::common::on_machines! {
+    gstreamer_without_caps_on_every_machine
 }

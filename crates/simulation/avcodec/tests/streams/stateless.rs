@@ -68,7 +68,7 @@ fn every_codec_gives_a_picture_for_each_piece() {
     ] {
         let stream = encoded(words, SIZE, container);
         if stream.is_empty() {
-            println!("not tested: ffmpeg has no encoder for {words}");
+            vb3_skip::skip(format_args!("ffmpeg has no encoder for {words}"));
             continue;
         }
         let pieces = match container {

@@ -71,7 +71,7 @@ impl Withheld {
         };
         if leased != 0 {
             let why = std::io::Error::last_os_error();
-            eprintln!("skipped: no lease of {}: {why}", path.display());
+            vb3_skip::skip(format_args!("no lease of {}: {why}", path.display()));
             return None;
         }
         Some(Self(file))

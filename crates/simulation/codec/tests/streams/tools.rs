@@ -18,7 +18,7 @@ pub(crate) fn ffmpeg_is_here() -> bool {
         .output();
     let here = encoders.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("libx264"));
     if !here {
-        println!("not tested: there is no ffmpeg with libx264");
+        vb3_skip::skip("there is no ffmpeg with libx264");
     }
     here
 }

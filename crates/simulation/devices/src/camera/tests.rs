@@ -421,7 +421,7 @@ fn decoded(file: &[u8]) -> Option<Vec<u8>> {
     let mut child = match started {
         Ok(child) => child,
         Err(e) => {
-            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            vb3_skip::skip(format_args!("ffmpeg does not start ({e})"));
             return None;
         }
     };

@@ -23,7 +23,7 @@ pub(super) fn memfd(bench: &Bench) -> i32 {
 /// Makes a dma-buf of a memfd's first bytes, or returns `None` if the host supports udmabuf itself.
 pub(super) fn of_memfd(bench: &mut Bench, memfd: i32, bytes: u32) -> Option<i32> {
     let Some(device) = open(bench, "/dev/udmabuf") else {
-        println!("skipped: the host has /dev/udmabuf, so that the run offers none");
+        vb3_skip::elsewhere("the host has /dev/udmabuf, so that the run offers none");
         return None;
     };
     let mut arg = Arg::new(24, &[(0, memfd as u32), (16, bytes)]);

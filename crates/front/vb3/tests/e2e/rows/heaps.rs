@@ -1,7 +1,7 @@
 //! dma-heaps (`/dev/dma_heap`) and udmabuf (`/dev/udmabuf`), as programs see them.
 //! The host may have these devices or not.
 
-use crate::common::{Run, compiled, expect_pattern, few, size_option};
+use crate::common::{Run, compiled, expect_pattern, size_option};
 use std::fs::File;
 use vb3_v4l2::pixfmt::YUYV;
 
@@ -160,14 +160,13 @@ fn udmabuf_answers_as_the_kernels_does() {
 }
 
 /// A program allocates memory for pictures; the camera writes it, and the display reads it.
-#[test]
-fn devices_share_heap_and_udmabuf_memory() {
+fn devices_share_heap_and_udmabuf_memory(machines: &[&str]) {
     let Some(program) = compiled("other.c") else {
         return;
     };
     let program = program.display().to_string();
     let shape = "format=YUYV,size=320x240,pace=free";
-    for &machine in few(&["soc-noncoherent", "pc", "soc-iommu", "soc-64k"], 2) {
+    for &machine in machines {
         let ways = [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])];
         let kinds = ["heap", "udmabuf"];
         // The IOMMU maps whole pages of 64 KiB, and memfds do not consist of these.
@@ -305,4 +304,8 @@ fn protected_heap_is_shared_but_hidden_from_programs() {
         why.contains("the device may not access protected memory"),
         "{why}"
     );
+}
+
+crate::common::tiers! {
+    devices_share_heap_and_udmabuf_memory(&["soc-noncoherent", "pc"], &["soc-iommu", "soc-64k"])
 }
