@@ -1,5 +1,6 @@
 //! Boots other projects' drivers, and a driver that uses our queue, on a bare machine in QEMU (see `examples/bare-metal/`).
 
+use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
@@ -49,14 +50,11 @@ const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
 
 pub(crate) fn run() -> Result<()> {
-    if !sh::has(QEMU) {
-        eprintln!("bare-metal: skipped: {QEMU} is not installed");
-        return Ok(());
-    }
-    if !sh::has_target(TARGET) {
-        eprintln!("bare-metal: skipped: no core for {TARGET}: rustup target add {TARGET}");
-        return Ok(());
-    }
+    setup::install(&["qemu-system-x86"])?;
+    ensure!(
+        sh::has_target(TARGET),
+        "no core library for {TARGET}: rustup target add {TARGET}"
+    );
     let target = sh::target().join("bare-metal");
     let mut cargo = sh::cargo("build --release --target-dir");
     // cargo finds the settings for the bare target in this directory.

@@ -1,8 +1,8 @@
-//! Fuzzes if the tools are installed. Otherwise, runs each stored input once.
+//! Fuzzes, or runs each stored input once.
 
 use crate::sh::{self, cmd};
-use crate::{step, tidy};
-use anyhow::{Result, ensure};
+use crate::{setup, step, tidy};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,23 +18,41 @@ pub(crate) struct Args {
     replay: bool,
 }
 
+impl Args {
+    /// Runs only the kept inputs.
+    pub(crate) const fn replay() -> Self {
+        Self {
+            seconds: 1,
+            replay: true,
+        }
+    }
+
+    pub(crate) const fn for_seconds(seconds: u32) -> Self {
+        Self {
+            seconds,
+            replay: false,
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
     let files = tidy::files(&dir.join("fuzz_targets"), "rs")?;
     let targets = files.iter().filter_map(|file| file.file_stem()?.to_str());
     let targets: Vec<&str> = targets.collect();
     ensure!(!targets.is_empty(), "fuzz/fuzz_targets has no targets");
-    let obstacle = if args.replay { None } else { obstacle() };
-    if let Some(what) = &obstacle {
-        eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
-    }
     // The codec process of `decoder` is the ordinary program: the target's instrumentation does not cover it.
     let build = "build --quiet --release --package vb3 --bin vb3-codec";
     sh::run(sh::cargo(build))?;
-    if args.replay || obstacle.is_some() {
+    if args.replay {
         return targets.iter().try_for_each(|target| replay(&dir, target));
     }
-    sh::run(cargo_fuzz(&dir, "build"))?;
+    setup::install(&["g++"])?;
+    if !sh::has("cargo-fuzz") {
+        sh::run(sh::cargo("install --locked cargo-fuzz"))?;
+    }
+    sh::run(cargo_fuzz(&dir, "build"))
+        .context("if it is missing: rustup toolchain install nightly")?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     let (count, seconds) = (targets.len(), args.seconds);
     eprintln!("fuzzing {count} targets for {seconds} s each, {jobs} at a time");
@@ -42,18 +60,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let faults = results.into_iter().filter_map(Result::err);
     let faults: Vec<String> = faults.map(|err| format!("{err:#}")).collect();
     sh::expect_none("fuzz", &faults)
-}
-
-/// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.
-fn obstacle() -> Option<&'static str> {
-    let works = |mut cargo: Command| sh::quietly(cargo.env("RUSTUP_AUTO_INSTALL", "0")).is_ok();
-    if !works(cmd!("cargo +nightly --version")) {
-        return Some("the nightly toolchain is not installed");
-    }
-    if !works(cmd!("cargo fuzz --version")) {
-        return Some("cargo-fuzz is not installed");
-    }
-    (!sh::has("c++")).then_some("there is no C++ compiler")
 }
 
 fn cargo_fuzz(dir: &Path, what: &str) -> Command {

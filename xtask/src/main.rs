@@ -9,14 +9,13 @@ mod arch;
 mod bare_metal;
 mod bench;
 mod bindings;
-mod ci;
-mod compliance;
+mod conform;
 mod demo;
 mod dist;
 mod docs;
 mod fuzz;
+mod gate;
 mod guest;
-mod mutants;
 mod no_std;
 mod reach;
 mod seeds;
@@ -24,6 +23,7 @@ mod setup;
 mod sh;
 mod step;
 mod table;
+mod test;
 mod tidy;
 mod vm;
 
@@ -43,15 +43,17 @@ enum Task {
     /// Stream a clip through two pipelines on four machines; make a table and a contact sheet
     Demo,
     /// Install packages, then run the tests: quick, the default ones, or full
-    Test(ci::TestArgs),
+    Test(test::Args),
+    /// Run what must pass before a change lands, or only some of its steps
+    Gate(gate::Args),
+    /// Run what takes too long for the gate, or only some of its steps
+    Nightly(gate::Args),
     /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `dma`, `kernel`
     Bench(bench::Args),
     /// Test the kernel modules in virtual machines, and compare them with the C modules
     Vm(vm::Args),
-    /// Compare `vb3 run`'s answers to calls with stock Linux's; `vm conformance`: our kernel modules'
-    Conformance,
-    /// Run our tests with v4l2-compliance or libcamera of other Debian releases; or libcamera's own tests
-    Compliance(compliance::Args),
+    /// Compare with stock Linux's what programs see: answers to calls, programs of other Debian releases
+    Conform(conform::Args),
     /// Build the kernel modules' packages
     Dkms(vm::dkms::Args),
     /// Test containers and kernels, all or `reach docker`; lists those that are unavailable
@@ -61,8 +63,6 @@ enum Task {
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/testing/seeds/planted to make a seed fail
     Seeds(seeds::Args),
-    /// Test a sample of mutants of the code, with cargo-mutants; list the survivors
-    Mutants(mutants::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
     Dist(dist::Args),
     /// Install the system packages that demo and test need
@@ -78,26 +78,23 @@ enum Task {
     NoStd,
     /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
     BareMetal,
-    /// Run the fuzz targets; without nightly and cargo-fuzz, only their stored inputs
+    /// Run the fuzz targets; `--replay`: only their stored inputs
     Fuzz(fuzz::Args),
-    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, no-std, bare-metal, fuzz,
-    /// tests, VMs
-    Ci,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Demo => demo::run(),
-        Task::Test(args) => ci::test(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Gate(args) => gate::gate(&args),
+        Task::Nightly(args) => gate::nightly(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Vm(args) => vm::run(&args).map(drop),
-        Task::Conformance => vm::conform::run(),
-        Task::Compliance(args) => compliance::run(&args),
+        Task::Conform(args) => conform::run(&args),
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
         Task::Seeds(args) => seeds::run(&args),
-        Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
@@ -106,7 +103,6 @@ fn main() -> ExitCode {
         Task::NoStd => no_std::run(),
         Task::BareMetal => bare_metal::run(),
         Task::Fuzz(args) => fuzz::run(&args),
-        Task::Ci => ci::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-# libcamera's own tests with the kernel's vimc, in this system's files. `cargo xtask compliance
-# --libcamera` builds them, runs this and compares. The kernel's argument `built` names the build.
+# libcamera's own tests with the kernel's vimc, in this system's files. `cargo xtask conform
+# libcamera` builds them, runs this and compares. The kernel's argument `built` names the build.
 #needs peers
 #share /
 #file kernel/lab/libcamera-tests.py

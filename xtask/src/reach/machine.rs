@@ -3,7 +3,7 @@
 use super::matrix::{Use, WAITS};
 use super::same;
 use crate::guest::{self, Guest, Kind};
-use crate::{ci, sh};
+use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -149,7 +149,7 @@ fn tests_in(guest: &Guest, filters: &[String]) -> Result<Vec<String>> {
     let said = fs::read_to_string(out.join("said")).unwrap_or_default();
     let (ran, lost) = ran_and_lost(&said);
     if is_success {
-        ci::expect_matches(&ran, filters)?;
+        super::expect_matches(&ran, filters)?;
         return Ok(Vec::new());
     }
     let ended = said.lines().any(|line| line.starts_with("test result: "));

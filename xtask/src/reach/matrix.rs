@@ -2,7 +2,7 @@
 
 use super::{machine, profile};
 use crate::sh::{self, cmd};
-use crate::{ci, docs, guest, table};
+use crate::{docs, guest, table};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ fn rows(table: Table, only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec
     let names = places.iter().map(|place| place.name.as_str());
     let names = names.chain(guest::ALL.iter().map(|kind| kind.name));
     let names: Vec<String> = names.map(str::to_owned).collect();
-    ci::expect_matches(&names, only)?;
+    super::expect_matches(&names, only)?;
     let mut left_out = Vec::new();
     let mut leave_out = |name: &str, why: &dyn Display| {
         let line = format!("{name} is left out: {why:#}");

@@ -6,7 +6,7 @@ mod matrix;
 mod profile;
 mod same;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -28,6 +28,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         matrix::run(&args.only, &args.save)
     } else {
         machine::run_tests(&args.only, &args.tests)
+    }
+}
+
+/// Checks that each filter is part of a name. What a stale filter should select would not run.
+fn expect_matches(names: &[impl AsRef<str>], filters: &[String]) -> Result<()> {
+    let is_stale = |filter: &&String| !names.iter().any(|name| name.as_ref().contains(*filter));
+    match filters.iter().find(is_stale) {
+        Some(stale) => bail!("none of {} names contains: {stale}", names.len()),
+        None => Ok(()),
     }
 }
 

@@ -103,7 +103,7 @@ const RUNS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// Runs `cargo xtask conformance`: compares the answers to calls under `vb3 run`.
+/// Compares the answers to calls under `vb3 run`.
 pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;

@@ -122,6 +122,11 @@ impl Lab {
         self.root.join("kernels").join(kernel).join(file)
     }
 
+    /// Returns the directory of the C headers of the build root.
+    pub(crate) fn headers(&self) -> PathBuf {
+        self.root.join("usr/include")
+    }
+
     /// Returns the name of the archive of a kernel's modules, among the kernel's files.
     pub(crate) fn packed(&self) -> Result<String> {
         Ok(format!("modules-{}.cpio.gz", key("make-modules.sh")?))

@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// for each feature that depends on the kernel; on arm64, tests that need its machines
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "everything", "kernels"])]
     chosen: bool,
+    /// Only build the modules, for all kernels
+    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "everything", "chosen"])]
+    build: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
     /// and others), built once from Debian's source in about seven minutes of two cores
     #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh", "archs"])]
@@ -53,9 +56,6 @@ pub(crate) struct Args {
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
     again: bool,
-    /// If virtual machines are unavailable, print the reason and succeed
-    #[arg(long)]
-    if_possible: bool,
     /// Machines to run at a time, if there is the memory
     #[arg(long, default_value_t = 4)]
     jobs: usize,
@@ -159,21 +159,17 @@ pub(crate) fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
-/// Builds what is missing, runs the cells, and evaluates the results. Returns the files with the results, none
-/// if no virtual machine can run here.
+/// Builds what is missing, runs the cells, and evaluates the results. Returns the files with the results.
 pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
     check(args)?;
-    match possible(args) {
-        Err(reason) if args.if_possible => {
-            println!("vm: skipped: no virtual machine can run here: {reason:#}");
-            return Ok(Vec::new());
-        }
-        other => other?,
-    }
+    possible(args).context("no virtual machine can run here")?;
     let lab = Lab::open(args.refresh)?;
     build::sources(&lab)?;
     let kernels = kernels(&lab, args)?;
+    if args.build {
+        return build_all(&lab, &kernels);
+    }
     let cells = wanted(args, &kernels)?;
     prepare(&lab, &kernels, &cells)?;
     for arch in args.archs() {
@@ -195,6 +191,20 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("not in order after {took} s; results and logs: {place}"))?;
     println!("vm: all in order after {took} s; results: {place}");
     Ok(cells.iter().map(Cell::file).collect())
+}
+
+/// Builds the modules for all kernels.
+fn build_all(lab: &Lab, kernels: &[String]) -> Result<Vec<PathBuf>> {
+    for arch in Arch::ALL {
+        if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
+            build::common(lab, arch)?;
+        }
+    }
+    for kernel in kernels {
+        build::modules(lab, kernel, true)?;
+    }
+    println!("vm: the modules compile for {}", kernels.join(", "));
+    Ok(Vec::new())
 }
 
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
@@ -383,7 +393,7 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_errors_without_machines() {
-        let mut args = Args::new(&["edu", "--iommu=smmuv3", "--if-possible"]);
+        let mut args = Args::new(&["edu", "--iommu=smmuv3"]);
         let why = run(&args).unwrap_err().to_string();
         assert_eq!(why, "machines of x86-64 have no IOMMU smmuv3");
         args.archs = vec![Arch::Arm64];
