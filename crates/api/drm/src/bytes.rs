@@ -1,0 +1,110 @@
+//! A program's structure as bytes, accessed by field offset.
+
+use crate::Error;
+use crate::host::Program;
+
+/// Size of the largest structure of an ioctl in bytes (`drm_stats`), rounded up.
+pub(crate) const MAX_ARG: usize = 256;
+/// Maximum number of entries of an array in a program's memory that one call reads.
+pub(crate) const MAX_ENTRIES: u32 = 4096;
+
+/// Offset of a field of a structure in [`crate::sys`].
+macro_rules! at {
+    ($ty:ident . $($name:ident).+) => { core::mem::offset_of!($crate::sys::$ty, $($name).+) };
+}
+pub(crate) use at;
+
+/// The structure of a call. Reads outside it give zero; writes there have no effect.
+#[derive(Clone, Debug)]
+pub(crate) struct Arg(pub(crate) [u8; MAX_ARG]);
+
+impl Arg {
+    fn get<const N: usize>(&self, at: usize) -> [u8; N] {
+        let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
+        bytes.copied().unwrap_or([0; N])
+    }
+
+    fn put<const N: usize>(&mut self, at: usize, value: [u8; N]) {
+        if let Some(slot) = self.0.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            *slot = value;
+        }
+    }
+
+    pub(crate) fn u16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn i32(&self, at: usize) -> i32 {
+        i32::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn u64(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.get(at)
+    }
+
+    pub(crate) fn set_u32(&mut self, at: usize, value: u32) {
+        self.put(at, value.to_ne_bytes());
+    }
+
+    pub(crate) fn set_u64(&mut self, at: usize, value: u64) {
+        self.put(at, value.to_ne_bytes());
+    }
+
+    pub(crate) fn set_bytes<const N: usize>(&mut self, at: usize, value: [u8; N]) {
+        self.put(at, value);
+    }
+}
+
+/// Reads an array of words from the program's memory.
+pub(crate) fn read_words(
+    program: &dyn Program,
+    addr: u64,
+    count: u32,
+    what: &'static str,
+) -> Result<Vec<u32>, Error> {
+    let bytes = read_bytes(program, addr, u64::from(count) * 4, what)?;
+    let words = bytes.as_chunks::<4>().0.iter();
+    Ok(words.map(|word| u32::from_ne_bytes(*word)).collect())
+}
+
+/// Reads bytes from the program's memory, at most `8 * MAX_ENTRIES`.
+pub(crate) fn read_bytes(
+    program: &dyn Program,
+    addr: u64,
+    len: u64,
+    what: &'static str,
+) -> Result<Vec<u8>, Error> {
+    if len > u64::from(MAX_ENTRIES) * 8 {
+        return Err(Error::Full(what, u64::from(MAX_ENTRIES)));
+    }
+    // CAST: bounded above.
+    let mut bytes = vec![0; len as usize];
+    if !bytes.is_empty() {
+        program.read(addr, &mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Writes words to the program, if its array has room for all of them, as most DRM calls do.
+pub(crate) fn write_words(
+    program: &mut dyn Program,
+    addr: u64,
+    room: u32,
+    words: &[u32],
+) -> Result<u32, Error> {
+    // CAST: the card's tables are bounded.
+    let count = words.len() as u32;
+    if room >= count && count > 0 {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        program.write(addr, &bytes)?;
+    }
+    Ok(count)
+}

@@ -1,0 +1,327 @@
+//! A card: its objects, and what programs have made of it.
+
+use crate::Error;
+use crate::buffer::Buffer;
+use crate::file::{File, Master};
+use crate::format::Format;
+use crate::framebuffer::Framebuffer;
+use crate::host::{BufferId, FileId, Memory};
+use crate::mode::Mode;
+use crate::state::{Blob, ConnectorState, CrtcState, PlaneKind, PlaneState, State};
+use crate::vblank::Vblank;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Maximum numbers of framebuffers, blobs, and files of a card.
+pub(crate) const MAX_FRAMEBUFFERS: usize = 65536;
+pub(crate) const MAX_BLOBS: usize = 16384;
+pub(crate) const MAX_FILES: usize = 4096;
+
+/// The properties of a card.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The driver's name, by which programs choose what they do: `vkms`, `rockchip`, ….
+    pub driver: String,
+    /// The driver's description.
+    pub description: String,
+    /// The name of the card's device on its bus, after SET_VERSION.
+    pub unique: String,
+    /// Codes of the pixel formats of all planes.
+    pub formats: Vec<u32>,
+    /// The modes of each connector; the first one is preferred.
+    pub modes: Vec<Mode>,
+    /// Number of connectors, each with its own CRTC and planes: 1 to 8.
+    pub connectors: usize,
+    /// Number of overlay planes of each CRTC: up to 8.
+    pub overlays: usize,
+}
+
+/// A plane as an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plane {
+    pub(crate) id: u32,
+    pub(crate) kind: PlaneKind,
+    pub(crate) crtc: usize,
+    /// The blob of the property IN_FORMATS.
+    pub(crate) formats_blob: u32,
+}
+
+/// A connector as an object, with its encoder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connector {
+    pub(crate) id: u32,
+    pub(crate) encoder: u32,
+    pub(crate) is_connected: bool,
+    /// Whether a program has probed the modes.
+    pub(crate) is_probed: bool,
+}
+
+/// A simulated display card.
+#[derive(Debug)]
+pub struct Card {
+    pub(crate) config: Config,
+    pub(crate) formats: Vec<&'static Format>,
+    pub(crate) planes: Vec<Plane>,
+    pub(crate) crtcs: Vec<u32>,
+    pub(crate) connectors: Vec<Connector>,
+    pub(crate) state: State,
+    pub(crate) vblanks: Vec<Vblank>,
+    /// The planes as the screen shows them.
+    pub(crate) shown: Vec<PlaneState>,
+    /// What CRTCs show, until the host takes it.
+    pub(crate) outputs: BTreeMap<usize, crate::shown::Shown>,
+    /// Framebuffers, with the file that may remove each. Those without a file live while a plane shows them.
+    pub(crate) framebuffers: BTreeMap<u32, (Arc<Framebuffer>, Option<FileId>)>,
+    pub(crate) blobs: BTreeMap<u32, (Arc<Blob>, Option<FileId>)>,
+    /// Ids of framebuffers and blobs without a file.
+    pub(crate) orphans: BTreeSet<u32>,
+    pub(crate) buffers: BTreeMap<BufferId, Buffer>,
+    /// Buffers by mmap offset in bytes, and by global name.
+    pub(crate) offsets: BTreeMap<u64, BufferId>,
+    pub(crate) names: BTreeMap<u32, BufferId>,
+    pub(crate) next_offset: u64,
+    pub(crate) next_id: u32,
+    pub(crate) files: BTreeMap<FileId, File>,
+    pub(crate) next_file: u64,
+    pub(crate) masters: BTreeMap<u32, Master>,
+    pub(crate) master: Option<u32>,
+    pub(crate) next_master: u32,
+    pub(crate) next_magic: u32,
+    /// Calls that wait, by the host's number.
+    pub(crate) waits: BTreeMap<u64, crate::vblank::Wait>,
+    /// Files whose poll state or waiting call may have changed.
+    pub(crate) changed: BTreeSet<FileId>,
+}
+
+/// The call that a program makes.
+#[derive(Clone, Copy, Debug)]
+pub struct CallContext {
+    /// The file of the call.
+    pub file: FileId,
+    /// Number of the call. A repeated call has the same one.
+    pub call: u64,
+    /// The time on the monotonic clock.
+    pub now_ns: u64,
+    /// Whether the call must not wait. Linux ignores O_NONBLOCK in ioctls; a front end that does not gets an
+    /// early end of calls that only wait for a vblank.
+    pub nonblocking: bool,
+}
+
+/// The progress of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Done,
+    Wait,
+}
+
+/// First id of framebuffers and blobs of programs.
+const FIRST_FREE_ID: u32 = 47;
+/// First id of planes: those below are of properties.
+const FIRST_PLANE: u32 = 32;
+
+impl Card {
+    /// Makes a card whose screen is off.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let connectors = config.connectors.clamp(1, 8);
+        let overlays = config.overlays.min(8);
+        let formats: Vec<_> = config
+            .formats
+            .iter()
+            .filter_map(|code| Format::find(*code))
+            .collect();
+        let mut id = FIRST_PLANE;
+        let mut next = |step: u32| {
+            let this = id;
+            id += step;
+            this
+        };
+        let (mut planes, mut crtcs) = (Vec::new(), Vec::new());
+        for crtc in 0..connectors {
+            let kinds = [PlaneKind::Primary].into_iter();
+            let kinds = kinds.chain((0..overlays).map(|_| PlaneKind::Overlay));
+            for kind in kinds.chain([PlaneKind::Cursor]) {
+                let id = next(3);
+                planes.push(Plane {
+                    id,
+                    kind,
+                    crtc,
+                    formats_blob: id + 1,
+                });
+            }
+            crtcs.push(next(1));
+        }
+        let connectors: Vec<_> = (0..connectors)
+            .map(|_| Connector {
+                id: next(1),
+                encoder: next(1),
+                is_connected: true,
+                is_probed: false,
+            })
+            .collect();
+        let next_id = next(0).max(FIRST_FREE_ID);
+        let mut this = Self {
+            state: State {
+                planes: vec![PlaneState::default(); planes.len()],
+                crtcs: vec![CrtcState::default(); crtcs.len()],
+                connectors: vec![ConnectorState::default(); connectors.len()],
+            },
+            shown: vec![PlaneState::default(); planes.len()],
+            outputs: BTreeMap::new(),
+            vblanks: crtcs.iter().map(|_| Vblank::default()).collect(),
+            config,
+            formats,
+            planes,
+            crtcs,
+            connectors,
+            framebuffers: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            buffers: BTreeMap::new(),
+            offsets: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_offset: crate::buffer::FIRST_OFFSET,
+            next_id,
+            files: BTreeMap::new(),
+            next_file: 0,
+            masters: BTreeMap::new(),
+            master: None,
+            next_master: 0,
+            next_magic: 0,
+            waits: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        };
+        let bytes = this.formats_bytes();
+        for plane in &this.planes {
+            let id = plane.formats_blob;
+            let blob = Arc::new(Blob {
+                id,
+                bytes: bytes.clone(),
+            });
+            // A blob of the driver: no file may destroy it, and it is not an orphan.
+            this.blobs.insert(id, (blob, None));
+        }
+        this
+    }
+
+    /// Returns the blob IN_FORMATS: `struct drm_format_modifier_blob` with all formats, all linear.
+    fn formats_bytes(&self) -> Vec<u8> {
+        // CAST: a card has few formats.
+        let count = self.formats.len() as u32;
+        let modifiers_at = (24 + 4 * count).next_multiple_of(8);
+        let header = [1, 0, count, 24, 1, modifiers_at];
+        let codes = self.formats.iter().map(|format| format.code);
+        let words = header.into_iter().chain(codes);
+        let mut bytes: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
+        // CAST: bounded by the number of formats.
+        bytes.resize(modifiers_at as usize, 0);
+        bytes.extend(((1u64 << count) - 1).to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend(crate::format::LINEAR.to_ne_bytes());
+        bytes
+    }
+
+    /// Returns the card's properties.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the id of each connector.
+    pub fn connector_ids(&self) -> impl Iterator<Item = u32> {
+        self.connectors.iter().map(|connector| connector.id)
+    }
+
+    /// Returns an unused id for a framebuffer or blob.
+    pub(crate) fn new_id(&mut self) -> u32 {
+        loop {
+            let id = self.next_id;
+            self.next_id = self.next_id.checked_add(1).unwrap_or(FIRST_FREE_ID + 64);
+            let is_object = self.crtcs.contains(&id)
+                || self.planes.iter().any(|plane| plane.id == id)
+                || self
+                    .connectors
+                    .iter()
+                    .any(|c| c.id == id || c.encoder == id);
+            if !is_object && !self.framebuffers.contains_key(&id) && !self.blobs.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn file(&self, file: FileId) -> Result<&File, Error> {
+        self.files.get(&file).ok_or(Error::NoObject("file", file.0))
+    }
+
+    pub(crate) fn file_mut(&mut self, file: FileId) -> Result<&mut File, Error> {
+        self.files
+            .get_mut(&file)
+            .ok_or(Error::NoObject("file", file.0))
+    }
+
+    /// Returns whether the file may see an object: all objects, or only those of its lease.
+    pub(crate) fn may_see(&self, file: FileId, id: u32) -> bool {
+        let master = self
+            .files
+            .get(&file)
+            .and_then(|file| self.masters.get(&file.master));
+        let lease = master.and_then(|master| master.lease.as_ref());
+        lease.is_none_or(|lease| lease.contains(&id))
+    }
+
+    pub(crate) fn find_crtc(&self, file: FileId, id: u32) -> Result<usize, Error> {
+        let found = self.crtcs.iter().position(|crtc| *crtc == id);
+        let found = found.filter(|_| self.may_see(file, id));
+        found.ok_or(Error::NoObject("CRTC", id.into()))
+    }
+
+    pub(crate) fn find_plane(&self, file: FileId, id: u32) -> Result<usize, Error> {
+        let found = self.planes.iter().position(|plane| plane.id == id);
+        let found = found.filter(|_| self.may_see(file, id));
+        found.ok_or(Error::NoObject("plane", id.into()))
+    }
+
+    pub(crate) fn find_connector(&self, file: FileId, id: u32) -> Result<usize, Error> {
+        let found = self
+            .connectors
+            .iter()
+            .position(|connector| connector.id == id);
+        let found = found.filter(|_| self.may_see(file, id));
+        found.ok_or(Error::NoObject("connector", id.into()))
+    }
+
+    pub(crate) fn find_fb(&self, id: u32) -> Result<Arc<Framebuffer>, Error> {
+        let found = self.framebuffers.get(&id).map(|(fb, _)| Arc::clone(fb));
+        found.ok_or(Error::NoObject("framebuffer", id.into()))
+    }
+
+    /// Returns the primary or cursor plane of a CRTC.
+    pub(crate) fn plane_of(&self, crtc: usize, kind: PlaneKind) -> Result<usize, Error> {
+        let is_it = |plane: &Plane| plane.crtc == crtc && plane.kind == kind;
+        let found = self.planes.iter().position(is_it);
+        found.ok_or(Error::Unsupported("such plane"))
+    }
+
+    /// Removes framebuffers and blobs that nothing names any more, and returns their buffers to the host.
+    pub fn collect(&mut self, memory: &mut (impl Memory + ?Sized)) {
+        let orphans = core::mem::take(&mut self.orphans);
+        for id in orphans {
+            let is_used = |count: usize| count > 1;
+            if let Some((fb, None)) = self.framebuffers.get(&id) {
+                if is_used(Arc::strong_count(fb)) {
+                    self.orphans.insert(id);
+                } else if let Some((fb, _)) = self.framebuffers.remove(&id) {
+                    for plane in &fb.planes {
+                        self.put_buffer(plane.buffer, memory);
+                    }
+                }
+            } else if let Some((blob, None)) = self.blobs.get(&id) {
+                if is_used(Arc::strong_count(blob)) {
+                    self.orphans.insert(id);
+                } else {
+                    self.blobs.remove(&id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Buffers, their handles in files, and dma-bufs (GEM, PRIME, dumb buffers).
+
+use crate::buffer::Buffer;
+use crate::bytes::{Arg, at};
+use crate::card::{CallContext, Card, Step};
+use crate::host::{BufferId, FileId, Memory, Program};
+use crate::{Errno, Error};
+
+/// Page size for sizes of dumb buffers, in bytes.
+const PAGE: u64 = 4096;
+/// Maximum number of handles of a file.
+pub(crate) const MAX_HANDLES: usize = 16384;
+
+const O_CLOEXEC: u32 = 0o2_000_000;
+const O_RDWR: u32 = 2;
+
+impl Card {
+    /// Returns a new handle of a buffer for a file, or the one that the file has.
+    pub(crate) fn handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
+        let of = self
+            .files
+            .get_mut(&file)
+            .ok_or(Error::NoObject("file", file.0))?;
+        if let Some(handle) = of.by_buffer.get(&id) {
+            return Ok(*handle);
+        }
+        self.new_handle(file, id)
+    }
+
+    /// Returns another handle of a buffer for a file, the lowest free one.
+    fn new_handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
+        let of = self
+            .files
+            .get_mut(&file)
+            .ok_or(Error::NoObject("file", file.0))?;
+        if of.handles.len() >= MAX_HANDLES {
+            return Err(Error::Full("handles of a file", MAX_HANDLES as u64));
+        }
+        let buffer = self
+            .buffers
+            .get_mut(&id)
+            .ok_or(Error::NoObject("buffer", id.0))?;
+        buffer.refs += 1;
+        let taken = of.handles.keys().zip(1..);
+        let gap = taken.into_iter().find(|(handle, at)| **handle != *at);
+        // CAST: at most MAX_HANDLES.
+        let handle = gap.map_or(of.handles.len() as u32 + 1, |(_, at)| at);
+        of.handles.insert(handle, id);
+        of.by_buffer.entry(id).or_insert(handle);
+        Ok(handle)
+    }
+
+    /// Drops a reference to a buffer; the last one returns the memory to the host.
+    pub(crate) fn put_buffer(&mut self, id: BufferId, memory: &mut (impl Memory + ?Sized)) {
+        let Some(buffer) = self.buffers.get_mut(&id) else {
+            return;
+        };
+        buffer.refs = buffer.refs.saturating_sub(1);
+        if buffer.refs == 0 {
+            self.offsets.remove(&buffer.offset);
+            self.names.remove(&buffer.name);
+            self.buffers.remove(&id);
+            memory.release(id);
+        }
+    }
+
+    pub(crate) fn hold_buffer(&mut self, id: BufferId) {
+        if let Some(buffer) = self.buffers.get_mut(&id) {
+            buffer.refs = buffer.refs.saturating_add(1);
+        }
+    }
+
+    /// Returns the buffer behind a file's handle.
+    pub(crate) fn buffer_of(&self, file: FileId, handle: u32) -> Result<BufferId, Error> {
+        let found = self.file(file)?.handles.get(&handle).copied();
+        found.ok_or(Error::NoObject("buffer with handle", handle.into()))
+    }
+
+    fn insert_buffer(&mut self, id: BufferId, len: u64, is_imported: bool) {
+        let new = Buffer {
+            len,
+            refs: 0,
+            is_imported,
+            offset: 0,
+            name: 0,
+        };
+        self.buffers.entry(id).or_insert(new);
+    }
+
+    /// Gives a handle of a buffer that may be new to the card. Returns the memory if that fails.
+    fn adopt(
+        &mut self,
+        file: FileId,
+        (id, len, is_imported): (BufferId, u64, bool),
+        memory: &mut (impl Memory + ?Sized),
+    ) -> Result<u32, Error> {
+        self.insert_buffer(id, len, is_imported);
+        let handle = self.handle(file, id);
+        if handle.is_err() && self.buffers.get(&id).is_some_and(|buffer| buffer.refs == 0) {
+            self.buffers.remove(&id);
+            memory.release(id);
+        }
+        handle
+    }
+
+    /// Answers MODE_CREATE_DUMB.
+    pub(crate) fn create_dumb(
+        &mut self,
+        cx: CallContext,
+        arg: &mut Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let width = arg.u32(at!(drm_mode_create_dumb.width));
+        let height = arg.u32(at!(drm_mode_create_dumb.height));
+        let bpp = arg.u32(at!(drm_mode_create_dumb.bpp));
+        for (what, value) in [("width", width), ("height", height), ("bpp", bpp)] {
+            if value == 0 {
+                return Err(Error::Invalid(what, 0));
+            }
+        }
+        let whole = u64::from(bpp.div_ceil(8)) * u64::from(width);
+        let bits = u64::from(bpp) * u64::from(width);
+        let bytes = whole.checked_mul(height.into());
+        let is_small =
+            whole <= u32::MAX.into() && bytes.is_some_and(|b| b <= (u32::MAX - 4095).into());
+        if !is_small {
+            return Err(Error::Invalid(
+                "width times height times bpp",
+                bytes.unwrap_or(u64::MAX),
+            ));
+        }
+        let pitch = bits.div_ceil(8);
+        let len = (pitch * u64::from(height)).next_multiple_of(PAGE);
+        let id = program.allocate(len)?;
+        let handle = self.adopt(cx.file, (id, len, false), program)?;
+        arg.set_u32(at!(drm_mode_create_dumb.handle), handle);
+        // CAST: checked above.
+        arg.set_u32(at!(drm_mode_create_dumb.pitch), pitch as u32);
+        arg.set_u64(at!(drm_mode_create_dumb.size), len);
+        Ok(Step::Done)
+    }
+
+    /// Answers MODE_MAP_DUMB: gives the buffer an mmap offset.
+    pub(crate) fn map_dumb(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
+        let id = self.buffer_of(cx.file, arg.u32(at!(drm_mode_map_dumb.handle)))?;
+        let buffer = self
+            .buffers
+            .get_mut(&id)
+            .ok_or(Error::NoObject("buffer", id.0))?;
+        if buffer.is_imported {
+            return Err(Error::Invalid("handle (of an imported buffer)", id.0));
+        }
+        if buffer.offset == 0 {
+            buffer.offset = self.next_offset;
+            self.next_offset += buffer.len.next_multiple_of(PAGE);
+            self.offsets.insert(buffer.offset, id);
+        }
+        arg.set_u64(at!(drm_mode_map_dumb.offset), buffer.offset);
+        Ok(Step::Done)
+    }
+
+    /// Finds the buffer that an mmap of the card maps.
+    ///
+    /// # Errors
+    /// EINVAL for another offset, a longer length in bytes or a private mapping; EACCES if the file has no
+    /// handle of the buffer.
+    pub fn mmap(
+        &self,
+        file: FileId,
+        (offset, len_bytes): (u64, u64),
+        is_shared: bool,
+    ) -> Result<BufferId, Error> {
+        let id = self
+            .offsets
+            .get(&offset)
+            .copied()
+            .ok_or(Error::Invalid("offset", offset))?;
+        let len = self.buffers.get(&id).map_or(0, |buffer| buffer.len);
+        if len_bytes == 0 || len_bytes > len.next_multiple_of(PAGE) {
+            return Err(Error::Invalid("length in bytes", len_bytes));
+        }
+        if !self.file(file)?.by_buffer.contains_key(&id) {
+            return Err(Error::NoAccess("the file has no handle of the buffer"));
+        }
+        match is_shared {
+            true => Ok(id),
+            false => Err(Error::Invalid("MAP_PRIVATE", 2)),
+        }
+    }
+
+    /// Answers GEM_CLOSE and MODE_DESTROY_DUMB. Handles are not counted.
+    pub(crate) fn close_handle(
+        &mut self,
+        cx: CallContext,
+        handle: u32,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let of = self.file_mut(cx.file)?;
+        let gone = of.handles.remove(&handle);
+        let id = gone.ok_or(Error::Invalid("handle", handle.into()))?;
+        if of.by_buffer.get(&id) == Some(&handle) {
+            of.by_buffer.remove(&id);
+            let other = of.handles.iter().find(|(_, of)| **of == id);
+            if let Some((other, _)) = other {
+                of.by_buffer.insert(id, *other);
+            }
+        }
+        self.put_buffer(id, program);
+        Ok(Step::Done)
+    }
+
+    /// Answers GEM_FLINK.
+    pub(crate) fn flink(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
+        let id = self.buffer_of(cx.file, arg.u32(at!(drm_gem_flink.handle)))?;
+        let free = (1..)
+            .find(|name| !self.names.contains_key(name))
+            .unwrap_or(0);
+        let buffer = self
+            .buffers
+            .get_mut(&id)
+            .ok_or(Error::NoObject("buffer", id.0))?;
+        if buffer.name == 0 {
+            buffer.name = free;
+            self.names.insert(free, id);
+        }
+        arg.set_u32(at!(drm_gem_flink.name), buffer.name);
+        Ok(Step::Done)
+    }
+
+    /// Answers GEM_OPEN. Each call makes another handle.
+    pub(crate) fn open_name(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
+        let name = arg.u32(at!(drm_gem_open.name));
+        let id = self.names.get(&name).copied();
+        let id = id.ok_or(Error::NoObject("buffer with name", name.into()))?;
+        let len = self.buffers.get(&id).map_or(0, |buffer| buffer.len);
+        let handle = self.new_handle(cx.file, id)?;
+        arg.set_u32(at!(drm_gem_open.handle), handle);
+        arg.set_u64(at!(drm_gem_open.size), len);
+        Ok(Step::Done)
+    }
+
+    /// Answers PRIME_HANDLE_TO_FD.
+    pub(crate) fn handle_to_fd(
+        &mut self,
+        cx: CallContext,
+        arg: &mut Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let flags = arg.u32(at!(drm_prime_handle.flags));
+        if flags & !(O_CLOEXEC | O_RDWR) != 0 {
+            return Err(Error::Invalid("flags", flags.into()));
+        }
+        let id = self.buffer_of(cx.file, arg.u32(at!(drm_prime_handle.handle)))?;
+        // All exports of a buffer are one file on Linux, with the access mode of the first.
+        let fd = program.export(id, flags & O_CLOEXEC != 0, true)?;
+        arg.set_bytes(at!(drm_prime_handle.fd), fd.to_ne_bytes());
+        Ok(Step::Done)
+    }
+
+    /// Answers PRIME_FD_TO_HANDLE. Flags are ignored.
+    pub(crate) fn fd_to_handle(
+        &mut self,
+        cx: CallContext,
+        arg: &mut Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let (id, len) = program.import(arg.i32(at!(drm_prime_handle.fd)))?;
+        let handle = self.adopt(cx.file, (id, len, true), program)?;
+        arg.set_u32(at!(drm_prime_handle.handle), handle);
+        Ok(Step::Done)
+    }
+
+    /// Returns the length of a buffer in bytes.
+    pub(crate) fn buffer_len(&self, id: BufferId) -> Result<u64, Error> {
+        let found = self.buffers.get(&id).map(|buffer| buffer.len);
+        found.ok_or(Error::Host(Errno(2)))
+    }
+}

@@ -1,0 +1,92 @@
+//! What a card needs of its host: memory, fences, and the calling program.
+
+use crate::Errno;
+
+/// The host's number of a memory. Two dma-bufs of the same memory have the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u64);
+
+/// The host's number of a set of fences that a program passed (a sync file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FenceId(pub u64);
+
+/// Number of an open file of the card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u64);
+
+/// The host's memory and fences, which a card needs at calls and at vblanks.
+pub trait Memory {
+    /// Releases the card's reference to a memory.
+    fn release(&mut self, buffer: BufferId);
+
+    /// Returns whether a pending fence announces a write to the memory, for which scan-out must wait.
+    fn is_written(&self, buffer: BufferId) -> bool;
+
+    /// Returns whether a set of fences is pending.
+    fn is_pending(&self, fence: FenceId) -> bool;
+
+    /// Releases a set of fences.
+    fn release_fence(&mut self, fence: FenceId);
+
+    /// Signals the fences of a CRTC's timeline up to this sequence number.
+    fn signal(&mut self, crtc: usize, seqno: u64);
+}
+
+/// The calling program and the host's memory, during one call.
+///
+/// If [`read`](Self::read), [`import`](Self::import) or [`sync_file`](Self::sync_file) fails with
+/// [`Errno::NOT_GATHERED`], the call changes nothing, and the host repeats it.
+pub trait Program: Memory {
+    /// Copies from the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is readable.
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
+
+    /// Copies to the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is writable.
+    fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno>;
+
+    /// Returns the process's id.
+    fn pid(&self) -> u32;
+
+    /// Allocates zeroed memory of `len_bytes` (whole pages) that the card can scan out.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    fn allocate(&mut self, len_bytes: u64) -> Result<BufferId, Errno>;
+
+    /// Imports a dma-buf by a program's descriptor, for scan-out. Returns the memory's number and its length in
+    /// bytes. The card then has one reference, which [`Memory::release`] drops; importing memory that the card
+    /// has already does not count.
+    ///
+    /// # Errors
+    /// EBADF; EINVAL for a descriptor of something else, or memory that the card cannot reach.
+    fn import(&mut self, fd: i32) -> Result<(BufferId, u64), Errno>;
+
+    /// Installs a descriptor of a dma-buf of the memory in the program.
+    ///
+    /// # Errors
+    /// EMFILE and the host's errors.
+    fn export(&mut self, buffer: BufferId, cloexec: bool, writable: bool) -> Result<i32, Errno>;
+
+    /// Takes a reference to the fences of a program's sync file.
+    ///
+    /// # Errors
+    /// EINVAL for any other descriptor.
+    fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno>;
+
+    /// Installs a descriptor of a sync file that ends when the CRTC's timeline reaches `seqno`.
+    ///
+    /// # Errors
+    /// EMFILE and the host's errors.
+    fn out_fence(&mut self, crtc: usize, seqno: u64) -> Result<i32, Errno>;
+
+    /// Installs a descriptor of a new file of the card, and returns its number.
+    ///
+    /// # Errors
+    /// EMFILE and the host's errors.
+    fn install_file(&mut self, file: FileId, cloexec: bool) -> Result<i32, Errno>;
+}

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod buffer;
+mod bytes;
+mod card;
+mod commit;
+mod dispatch;
+mod error;
+mod file;
+mod format;
+mod framebuffer;
+mod gem;
+mod host;
+mod legacy;
+mod master;
+mod mode;
+mod property;
+mod query;
+mod request;
+mod shown;
+mod state;
+pub mod sys;
+#[cfg(test)]
+mod tests;
+mod vblank;
+mod wait;
+
+pub use card::{CallContext, Card, Config};
+pub use dispatch::Outcome;
+pub use error::{Errno, Error};
+pub use format::{FORMATS, Format};
+pub use framebuffer::{Framebuffer, FramebufferPlane};
+pub use host::{BufferId, FenceId, FileId, Memory, Program};
+pub use mode::Mode;
+pub use request::name;
+pub use shown::{Layer, Shown};
+pub use state::{Place, PlaneKind, Source};

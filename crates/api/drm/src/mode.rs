@@ -1,0 +1,135 @@
+//! Display modes: sizes and timings.
+
+use crate::Error;
+use crate::bytes::{Arg, at};
+
+/// Bytes of `struct drm_mode_modeinfo`.
+pub(crate) const MODE_BYTES: usize = size_of::<crate::sys::drm_mode_modeinfo>();
+/// `DRM_MODE_FLAG_ALL`: the flags that a program may set, without stereo layouts.
+const FLAGS: u32 = 0x33ff | 0xf << 19 | 0x1f << 14;
+/// `DRM_MODE_TYPE_PREFERRED` and `DRM_MODE_TYPE_DRIVER`.
+const TYPE_PREFERRED: u32 = 1 << 3;
+const TYPE_DRIVER: u32 = 1 << 6;
+/// Shortest and longest frame in nanoseconds, whatever timings a program chooses.
+const FRAME_NS: (u64, u64) = (1_000_000, 1_000_000_000);
+
+/// A display mode as `struct drm_mode_modeinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub(crate) [u8; MODE_BYTES]);
+
+impl Mode {
+    /// Makes a mode of this size and rate, with short blanking. The first mode of a list is the preferred one.
+    #[must_use]
+    pub fn new(width: u32, height: u32, frames_per_second: u32, is_preferred: bool) -> Self {
+        let [width, height] = [width, height].map(|n| n.clamp(1, 16384));
+        let fps = frames_per_second.clamp(1, 1000);
+        let (across, down) = (width + 160, height + 30);
+        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+        let words = [
+            width,
+            width + 48,
+            width + 80,
+            across,
+            0,
+            height,
+            height + 3,
+            height + 8,
+            down,
+        ];
+        arg.set_u32(
+            at!(drm_mode_modeinfo.clock),
+            (across * down / 10 * fps).div_ceil(100),
+        );
+        for (word, at) in words.iter().zip((4..).step_by(2)) {
+            // CAST: the clamped size plus blanking fits in 16 bits.
+            arg.set_bytes(at, (*word as u16).to_ne_bytes());
+        }
+        arg.set_u32(at!(drm_mode_modeinfo.vrefresh), fps);
+        // Positive horizontal and negative vertical sync.
+        arg.set_u32(at!(drm_mode_modeinfo.flags), 1 | 8);
+        let preferred = if is_preferred { TYPE_PREFERRED } else { 0 };
+        arg.set_u32(at!(drm_mode_modeinfo.type_), TYPE_DRIVER | preferred);
+        let name = format!("{width}x{height}");
+        for (at, byte) in (at!(drm_mode_modeinfo.name)..MODE_BYTES).zip(name.bytes()) {
+            arg.set_bytes(at, [byte]);
+        }
+        Self(arg.bytes(0))
+    }
+
+    /// Reads a program's mode, and checks it as Linux does (`drm_mode_convert_umode`).
+    pub(crate) fn from_bytes(bytes: [u8; MODE_BYTES]) -> Result<Self, Error> {
+        let mut mode = Self(bytes);
+        let arg = mode.arg();
+        let clock = arg.u32(at!(drm_mode_modeinfo.clock));
+        let refresh = arg.u32(at!(drm_mode_modeinfo.vrefresh));
+        if clock > i32::MAX as u32 || refresh > i32::MAX as u32 {
+            return Err(Error::Range("mode's clock or refresh rate", clock.into()));
+        }
+        let flags = arg.u32(at!(drm_mode_modeinfo.flags));
+        if flags & !FLAGS != 0 {
+            return Err(Error::Invalid("mode's flags", flags.into()));
+        }
+        if clock == 0 {
+            return Err(Error::Invalid("mode's clock", 0));
+        }
+        let words = mode.words();
+        let [h, v] = [0, 5].map(|first| words.get(first..first + 4).unwrap_or_default());
+        for timing in [h, v] {
+            let is_ordered = timing.is_sorted() && timing.first().is_some_and(|shown| *shown > 0);
+            if !is_ordered {
+                let shown = timing.first().copied().unwrap_or(0);
+                return Err(Error::Invalid("mode's timings (active size)", shown.into()));
+            }
+        }
+        let kind = mode.arg().u32(at!(drm_mode_modeinfo.type_)) & 0x7f;
+        let mut arg = mode.arg();
+        arg.set_u32(at!(drm_mode_modeinfo.type_), kind);
+        // The name ends with a zero.
+        arg.set_bytes(MODE_BYTES - 1, [0]);
+        mode = Self(arg.bytes(0));
+        Ok(mode)
+    }
+
+    fn arg(&self) -> Arg {
+        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+        arg.set_bytes(0, self.0);
+        arg
+    }
+
+    /// hdisplay, hsync_start, hsync_end, htotal, hskew, and the same of the vertical direction.
+    fn words(&self) -> [u16; 10] {
+        let arg = self.arg();
+        core::array::from_fn(|word| arg.u16(4 + 2 * word))
+    }
+
+    /// Returns the width in pixels.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        self.words()[0].into()
+    }
+
+    /// Returns the height in pixels.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.words()[5].into()
+    }
+
+    /// Returns the name, such as `1280x720`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self
+            .0
+            .get(at!(drm_mode_modeinfo.name)..)
+            .unwrap_or_default();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
+    /// Returns the duration of a frame in nanoseconds, 1 ms to 1 s.
+    pub(crate) fn frame_ns(&self) -> u64 {
+        let words = self.words();
+        let dots = u64::from(words[3]) * u64::from(words[8]);
+        let clock = u64::from(self.arg().u32(at!(drm_mode_modeinfo.clock))).max(1);
+        (dots * 1_000_000 / clock).clamp(FRAME_NS.0, FRAME_NS.1)
+    }
+}

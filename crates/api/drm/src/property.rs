@@ -1,0 +1,177 @@
+//! The properties of a card's objects. The ids are those of stock vkms on Linux 6.12.
+
+/// What a property's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An unsigned number between two limits.
+    Range(u64, u64),
+    /// A signed number between two limits.
+    Signed(i64, i64),
+    /// One of these names, whose values count from zero.
+    Enum(&'static [&'static str]),
+    /// The id of a blob, or zero.
+    Blob,
+    /// The id of an object of this type, or zero.
+    Object(u32),
+}
+
+/// A property.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Property {
+    pub(crate) id: u32,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) is_immutable: bool,
+    /// Whether only files with the atomic capability see it.
+    pub(crate) is_atomic: bool,
+}
+
+/// Types of objects (`DRM_MODE_OBJECT_*`).
+pub(crate) const CRTC: u32 = 0xcccc_cccc;
+pub(crate) const CONNECTOR: u32 = 0xc0c0_c0c0;
+pub(crate) const ENCODER: u32 = 0xe0e0_e0e0;
+pub(crate) const FB: u32 = 0xfbfb_fbfb;
+pub(crate) const PLANE: u32 = 0xeeee_eeee;
+
+pub(crate) const DPMS: u32 = 2;
+pub(crate) const TILE: u32 = 4;
+pub(crate) const LINK_STATUS: u32 = 5;
+pub(crate) const NON_DESKTOP: u32 = 6;
+pub(crate) const TYPE: u32 = 8;
+pub(crate) const SRC_X: u32 = 9;
+pub(crate) const SRC_Y: u32 = 10;
+pub(crate) const SRC_W: u32 = 11;
+pub(crate) const SRC_H: u32 = 12;
+pub(crate) const CRTC_X: u32 = 13;
+pub(crate) const CRTC_Y: u32 = 14;
+pub(crate) const CRTC_W: u32 = 15;
+pub(crate) const CRTC_H: u32 = 16;
+pub(crate) const FB_ID: u32 = 17;
+pub(crate) const IN_FENCE_FD: u32 = 18;
+pub(crate) const OUT_FENCE_PTR: u32 = 19;
+pub(crate) const CRTC_ID: u32 = 20;
+pub(crate) const ACTIVE: u32 = 22;
+pub(crate) const MODE_ID: u32 = 23;
+pub(crate) const VRR_ENABLED: u32 = 24;
+pub(crate) const IN_FORMATS: u32 = 30;
+
+const INT: i64 = i32::MAX as i64;
+const UINT: u64 = u32::MAX as u64;
+
+const fn row(id: u32, name: &'static str, kind: Kind) -> Property {
+    Property {
+        id,
+        name,
+        kind,
+        is_immutable: false,
+        is_atomic: false,
+    }
+}
+
+const fn fixed(id: u32, name: &'static str, kind: Kind) -> Property {
+    Property {
+        is_immutable: true,
+        ..row(id, name, kind)
+    }
+}
+
+const fn atomic(id: u32, name: &'static str, kind: Kind) -> Property {
+    Property {
+        is_atomic: true,
+        ..row(id, name, kind)
+    }
+}
+
+/// All properties, by id.
+pub(crate) static PROPERTIES: &[Property] = &[
+    row(
+        DPMS,
+        "DPMS",
+        Kind::Enum(&["On", "Standby", "Suspend", "Off"]),
+    ),
+    fixed(TILE, "TILE", Kind::Blob),
+    row(LINK_STATUS, "link-status", Kind::Enum(&["Good", "Bad"])),
+    fixed(NON_DESKTOP, "non-desktop", Kind::Range(0, 1)),
+    fixed(TYPE, "type", Kind::Enum(&["Overlay", "Primary", "Cursor"])),
+    atomic(SRC_X, "SRC_X", Kind::Range(0, UINT)),
+    atomic(SRC_Y, "SRC_Y", Kind::Range(0, UINT)),
+    atomic(SRC_W, "SRC_W", Kind::Range(0, UINT)),
+    atomic(SRC_H, "SRC_H", Kind::Range(0, UINT)),
+    atomic(CRTC_X, "CRTC_X", Kind::Signed(-INT - 1, INT)),
+    atomic(CRTC_Y, "CRTC_Y", Kind::Signed(-INT - 1, INT)),
+    atomic(CRTC_W, "CRTC_W", Kind::Range(0, INT as u64)),
+    atomic(CRTC_H, "CRTC_H", Kind::Range(0, INT as u64)),
+    atomic(FB_ID, "FB_ID", Kind::Object(FB)),
+    atomic(IN_FENCE_FD, "IN_FENCE_FD", Kind::Signed(-1, INT)),
+    atomic(OUT_FENCE_PTR, "OUT_FENCE_PTR", Kind::Range(0, u64::MAX)),
+    atomic(CRTC_ID, "CRTC_ID", Kind::Object(CRTC)),
+    atomic(ACTIVE, "ACTIVE", Kind::Range(0, 1)),
+    atomic(MODE_ID, "MODE_ID", Kind::Blob),
+    row(VRR_ENABLED, "VRR_ENABLED", Kind::Range(0, 1)),
+    fixed(IN_FORMATS, "IN_FORMATS", Kind::Blob),
+];
+
+/// The properties of each type of object, in the order in which they are listed.
+pub(crate) const OF_PLANE: &[u32] = &[
+    TYPE,
+    FB_ID,
+    IN_FENCE_FD,
+    CRTC_ID,
+    CRTC_X,
+    CRTC_Y,
+    CRTC_W,
+    CRTC_H,
+    SRC_X,
+    SRC_Y,
+    SRC_W,
+    SRC_H,
+    IN_FORMATS,
+];
+pub(crate) const OF_CRTC: &[u32] = &[ACTIVE, MODE_ID, OUT_FENCE_PTR, VRR_ENABLED];
+pub(crate) const OF_CONNECTOR: &[u32] = &[DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID];
+
+impl Property {
+    pub(crate) fn find(id: u32) -> Option<&'static Self> {
+        PROPERTIES.iter().find(|property| property.id == id)
+    }
+
+    /// Returns the flags of `drm_mode_get_property`.
+    pub(crate) const fn flags(&self) -> u32 {
+        let kind = match self.kind {
+            Kind::Range(..) => 1 << 1,
+            Kind::Enum(_) => 1 << 3,
+            Kind::Blob => 1 << 4,
+            Kind::Object(_) => 1 << 6,
+            Kind::Signed(..) => 2 << 6,
+        };
+        let immutable = if self.is_immutable { 1 << 2 } else { 0 };
+        let atomic = if self.is_atomic { 1 << 31 } else { 0 };
+        kind | immutable | atomic
+    }
+
+    /// Returns the values of `drm_mode_get_property`: limits, or the values of names.
+    pub(crate) fn values(&self) -> Vec<u64> {
+        match self.kind {
+            Kind::Range(least, most) => vec![least, most],
+            Kind::Signed(least, most) => [least, most].map(i64::cast_unsigned).to_vec(),
+            Kind::Enum(names) => (0..names.len() as u64).collect(),
+            Kind::Blob => Vec::new(),
+            Kind::Object(kind) => vec![kind.into()],
+        }
+    }
+
+    /// Returns whether a program may set the property to this value. Objects and blobs are looked up elsewhere.
+    pub(crate) const fn accepts(&self, value: u64) -> bool {
+        if self.is_immutable {
+            return false;
+        }
+        match self.kind {
+            Kind::Range(least, most) => least <= value && value <= most,
+            Kind::Signed(least, most) => {
+                least <= value.cast_signed() && value.cast_signed() <= most
+            }
+            Kind::Enum(names) => value < names.len() as u64,
+            Kind::Blob | Kind::Object(_) => value <= UINT,
+        }
+    }
+}

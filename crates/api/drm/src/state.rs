@@ -1,0 +1,206 @@
+//! What a card shows: the state that commits change, and its checks.
+
+use crate::Error;
+use crate::framebuffer::Framebuffer;
+use crate::mode::Mode;
+use std::sync::Arc;
+
+/// The kind of a plane, with its value of the property `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaneKind {
+    /// Above the primary plane.
+    Overlay = 0,
+    /// The lowest plane.
+    Primary = 1,
+    /// The highest plane.
+    Cursor = 2,
+}
+
+/// A rectangle on the screen in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Left edge.
+    pub x: i32,
+    /// Upper edge.
+    pub y: i32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+/// The part of a framebuffer that a plane shows, in 1/65536 pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Left edge.
+    pub x: u32,
+    /// Upper edge.
+    pub y: u32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlaneState {
+    pub(crate) fb: Option<Arc<Framebuffer>>,
+    pub(crate) crtc: Option<usize>,
+    pub(crate) source: Source,
+    pub(crate) place: Place,
+}
+
+/// A blob: bytes that a property names.
+#[derive(Debug)]
+pub(crate) struct Blob {
+    pub(crate) id: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SetMode {
+    pub(crate) blob: Arc<Blob>,
+    pub(crate) mode: Mode,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CrtcState {
+    pub(crate) active: bool,
+    pub(crate) mode: Option<SetMode>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectorState {
+    pub(crate) crtc: Option<usize>,
+    /// The value of the property DPMS.
+    pub(crate) dpms: u64,
+}
+
+/// The state of all planes, CRTCs and connectors.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) planes: Vec<PlaneState>,
+    pub(crate) crtcs: Vec<CrtcState>,
+    pub(crate) connectors: Vec<ConnectorState>,
+}
+
+impl PlaneState {
+    /// Shows all of a framebuffer from its pixel `x`, `y` on, over a whole screen.
+    pub(crate) fn fill(
+        &mut self,
+        crtc: usize,
+        fb: Arc<Framebuffer>,
+        mode: &Mode,
+        (x, y): (u32, u32),
+    ) {
+        let (width, height) = (mode.width(), mode.height());
+        *self = Self {
+            fb: Some(fb),
+            crtc: Some(crtc),
+            source: Source {
+                x: x << 16,
+                y: y << 16,
+                width: width << 16,
+                height: height << 16,
+            },
+            place: Place {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            },
+        };
+    }
+
+    /// Checks the plane as Linux does: `drm_atomic_plane_check`, and the helper's check without scaling.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self {
+            fb,
+            crtc,
+            source,
+            place,
+        } = self;
+        let Some(fb) = fb else {
+            return match crtc {
+                None => Ok(()),
+                Some(_) => Err(Error::Invalid("CRTC_ID (without FB_ID)", 1)),
+            };
+        };
+        if crtc.is_none() {
+            return Err(Error::Invalid("FB_ID (without CRTC_ID)", fb.id.into()));
+        }
+        let beyond = |at: i32, len: u32| i64::from(at) > i64::from(i32::MAX) - i64::from(len);
+        if place.width > i32::MAX as u32 || beyond(place.x, place.width) {
+            return Err(Error::Range("plane's right edge", place.x.into()));
+        }
+        if place.height > i32::MAX as u32 || beyond(place.y, place.height) {
+            return Err(Error::Range("plane's lower edge", place.y.into()));
+        }
+        for (what, at, len, size) in [
+            ("source in x", source.x, source.width, fb.width),
+            ("source in y", source.y, source.height, fb.height),
+        ] {
+            let (end, limit) = (u64::from(at) + u64::from(len), u64::from(size) << 16);
+            if end > limit {
+                let (found, limit) = (end.div_ceil(1 << 16), size.into());
+                return Err(Error::Outside { what, found, limit });
+            }
+        }
+        for (what, from, to) in [
+            (
+                "plane's width (this card does not scale)",
+                source.width,
+                place.width,
+            ),
+            (
+                "plane's height (this card does not scale)",
+                source.height,
+                place.height,
+            ),
+        ] {
+            // `drm_calc_scale` rounds down unless the picture shrinks.
+            let scales = to != 0 && u64::from(from) != u64::from(to) << 16;
+            if scales && (u64::from(from) > u64::from(to) << 16 || from / to != 1 << 16) {
+                return Err(Error::Range(what, to.into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Returns the CRTCs that a change to `next` concerns, whether their objects changed or not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for plane in &self.planes {
+            plane.check()?;
+        }
+        for (at, crtc) in self.crtcs.iter().enumerate() {
+            if crtc.active && crtc.mode.is_none() {
+                return Err(Error::Invalid("ACTIVE (without MODE_ID)", 1));
+            }
+            let has_connector = self.connectors.iter().any(|c| c.crtc == Some(at));
+            match (&crtc.mode, has_connector) {
+                (Some(_), false) => return Err(Error::Invalid("MODE_ID (without a connector)", 1)),
+                (None, true) => return Err(Error::Invalid("CRTC_ID (without MODE_ID)", 1)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a change to `next` needs a mode set of a CRTC.
+    pub(crate) fn needs_modeset(&self, next: &Self, crtc: usize) -> bool {
+        let (Some(old), Some(new)) = (self.crtcs.get(crtc), next.crtcs.get(crtc)) else {
+            return false;
+        };
+        let mode = |state: &CrtcState| state.mode.as_ref().map(|set| set.mode);
+        let users = |state: &Self| -> Vec<bool> {
+            state
+                .connectors
+                .iter()
+                .map(|c| c.crtc == Some(crtc))
+                .collect()
+        };
+        old.active != new.active || mode(old) != mode(new) || users(self) != users(next)
+    }
+}

@@ -1,0 +1,8 @@
+//! Replays errno rows of stock vkms, which `tests/data` has, and checks what the rows do not say.
+
+mod atomic;
+mod bench;
+mod buffers;
+mod files;
+mod modes;
+mod random;

@@ -1,0 +1,129 @@
+//! Vertical blanks: their times, and the events and calls that wait for them.
+
+use crate::bytes::{Arg, at};
+use crate::host::FileId;
+
+/// Types of events (`DRM_EVENT_*`).
+pub(crate) const EVENT_VBLANK: u32 = 1;
+pub(crate) const EVENT_FLIP: u32 = 2;
+pub(crate) const EVENT_SEQUENCE: u32 = 3;
+
+/// An event that a file gets at a vblank.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) sequence: u64,
+    pub(crate) file: FileId,
+    pub(crate) kind: u32,
+    pub(crate) user_data: u64,
+}
+
+/// What a waiting call waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// The commit of this call, on CRTCs.
+    Commit(FileId),
+    /// A vblank of a CRTC.
+    Vblank(FileId, usize, u64),
+}
+
+/// A commit that a CRTC has not shown yet.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) events: Vec<Due>,
+    /// The vblank at which it is shown, if its fences have ended.
+    pub(crate) sequence: u64,
+    /// Whether a vblank has passed at which its fences had not ended.
+    pub(crate) is_late: bool,
+    /// Sets of fences to wait for.
+    pub(crate) fences: Vec<crate::host::FenceId>,
+    /// Buffers whose writers must end first.
+    pub(crate) buffers: Vec<crate::host::BufferId>,
+    /// Sequence number of the CRTC's timeline that ends then.
+    pub(crate) fence_seqno: Option<u64>,
+    /// The waiting call.
+    pub(crate) call: Option<u64>,
+}
+
+/// The vblanks of a CRTC.
+#[derive(Debug, Default)]
+pub(crate) struct Vblank {
+    pub(crate) is_on: bool,
+    /// Time and number of a vblank, and the time between two.
+    base_ns: u64,
+    base: u64,
+    frame_ns: u64,
+    pub(crate) due: Vec<Due>,
+    pub(crate) pending: Option<Pending>,
+    /// Number of the last fence of the CRTC's timeline.
+    pub(crate) last_fence: u64,
+    /// Whether the screen changes at the next vblank, without a pending commit.
+    pub(crate) is_touched: bool,
+    /// The vblank up to which everything is done.
+    pub(crate) seen: u64,
+}
+
+impl Vblank {
+    /// Returns the number of the last vblank.
+    pub(crate) fn sequence(&self, now_ns: u64) -> u64 {
+        let passed = now_ns.saturating_sub(self.base_ns);
+        self.base + passed.checked_div(self.frame_ns).unwrap_or(0)
+    }
+
+    /// Returns the time of a vblank in nanoseconds.
+    pub(crate) fn time_ns(&self, sequence: u64) -> u64 {
+        let frames = sequence.saturating_sub(self.base);
+        self.base_ns
+            .saturating_add(frames.saturating_mul(self.frame_ns))
+    }
+
+    /// Starts vblanks, or changes their rate. The first one is a frame later.
+    pub(crate) fn start(&mut self, now_ns: u64, frame_ns: u64) {
+        self.base = if self.is_on {
+            self.sequence(now_ns)
+        } else {
+            self.base
+        };
+        (self.base_ns, self.frame_ns, self.is_on) = (now_ns, frame_ns, true);
+        self.seen = self.base;
+    }
+
+    /// Stops vblanks. Returns the events that waited for one.
+    pub(crate) fn stop(&mut self, now_ns: u64) -> Vec<Due> {
+        self.base = self.sequence(now_ns);
+        (self.base_ns, self.frame_ns, self.is_on) = (now_ns, 0, false);
+        core::mem::take(&mut self.due)
+    }
+
+    /// Forgets the events of a file that was closed.
+    pub(crate) fn forget(&mut self, file: FileId) {
+        self.due.retain(|due| due.file != file);
+        if let Some(pending) = &mut self.pending {
+            pending.events.retain(|due| due.file != file);
+        }
+    }
+}
+
+/// Returns an event: `drm_event_vblank`, or `drm_event_crtc_sequence`.
+pub(crate) fn event(due: &Due, crtc: u32, (sequence, time_ns): (u64, u64)) -> [u8; 32] {
+    let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+    arg.set_u32(at!(drm_event.type_), due.kind);
+    arg.set_u32(at!(drm_event.length), 32);
+    arg.set_u64(at!(drm_event_vblank.user_data), due.user_data);
+    if due.kind == EVENT_SEQUENCE {
+        arg.set_u64(at!(drm_event_crtc_sequence.time_ns), time_ns);
+        arg.set_u64(at!(drm_event_crtc_sequence.sequence), sequence);
+    } else {
+        // CAST: as the kernel truncates them.
+        arg.set_u32(
+            at!(drm_event_vblank.tv_sec),
+            (time_ns / 1_000_000_000) as u32,
+        );
+        arg.set_u32(
+            at!(drm_event_vblank.tv_usec),
+            (time_ns % 1_000_000_000 / 1000) as u32,
+        );
+        arg.set_u32(at!(drm_event_vblank.sequence), sequence as u32);
+        arg.set_u32(at!(drm_event_vblank.crtc_id), crtc);
+    }
+    arg.bytes(0)
+}
