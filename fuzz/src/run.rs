@@ -23,8 +23,6 @@ use vb3_run::{Outside, Run};
 
 /// Maximum number of ticks until all devices of a run must be at rest.
 const MAX_TICKS: usize = 256;
-/// First id of media nodes.
-const MEDIA: u32 = 1 << 16;
 const MS: u64 = 1_000_000;
 
 /// One step of the program.
@@ -160,10 +158,7 @@ pub fn run(input: Input) {
 impl Bench {
     fn open(&mut self, node: u8) {
         let node = usize::from(node) % (2 + self.media as usize);
-        let id = match node {
-            0 | 1 => NodeId(node as u32),
-            media => NodeId(MEDIA + media as u32 - 2),
-        };
+        let id = NodeId(node as u32);
         if self.files.len() < 8
             && let Ok(file) = self.run.open(id, 2, &self.program)
         {

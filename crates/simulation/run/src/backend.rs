@@ -2,79 +2,28 @@
 
 use crate::Run;
 use crate::control::Control;
-use crate::plain::PlainFile;
+use crate::kinds::{FileCall, Op};
 use crate::program::Ioctl;
-use crate::sw_sync;
-use crate::watch::Video;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_frontend::{
     Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId,
     Tag, WakeFd,
 };
+use vb3_v4l2::VideoDriver as _;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
-use vb3_v4l2::{Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 impl Backend for Run {
     fn nodes(&self) -> Vec<vb3_frontend::Node> {
-        self.nodes
-            .iter()
-            .map(|node| vb3_frontend::Node {
-                devices: node.location.devices(),
-                ..vb3_frontend::Node::video(NodeId(node.number()), node.path.clone(), node.number())
-            })
-            .chain(self.media.nodes())
-            .chain(self.heaps.nodes())
-            .chain(self.udmabufs.node())
-            .chain([sw_sync::node()])
-            .chain(self.attributes.nodes())
-            .collect()
+        self.all_nodes()
     }
 
     fn open(&mut self, node: NodeId, _: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
-        if !self.is_plugged(node) {
-            return Err(Errno::ENODEV);
-        }
-        let id = self.new_file();
-        if self.media.open(node, id) {
-            return Ok(id);
-        }
-        let plain = (self.heaps.open(node))
-            .or_else(|| self.udmabufs.open(node))
-            .or_else(|| self.attributes.open(node))
-            .or_else(|| self.open_timeline(node, id, caller));
-        if let Some(plain) = plain {
-            self.plain_files.insert(id, plain);
-            return Ok(id);
-        }
-        let at = self
-            .nodes
-            .iter()
-            .position(|n| n.number() == node.0)
-            .ok_or(Errno::ENODEV)?;
-        let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
-        let handle = match node.open(&self.memory) {
-            Ok(handle) => handle,
-            Err(e) => {
-                self.is_accounted = false;
-                self.note_refusal_at(at, "open", Errno(e.errno()));
-                return Err(Errno(e.errno()));
-            }
-        };
-        self.files.insert(id, (at, handle));
-        self.numbers.insert((at, handle), id);
-        self.report_open(at, caller.pid());
-        Ok(id)
+        self.open_node(node, caller)
     }
 
     fn release(&mut self, file: FileId) {
-        let now = self.set_now();
-        match self.plain_files.remove(&file) {
-            Some(PlainFile::Timeline(open)) => self.close_timeline(open),
-            Some(_) => {}
-            None if self.release_media(file) || self.release_sync_file(file) => {}
-            None => self.release_video(file, now),
-        }
+        self.release_file(file);
     }
 
     fn tag_ended(&mut self, tag: Tag) {
@@ -91,31 +40,23 @@ impl Backend for Run {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let call = Ioctl::new(request, arg, caller);
-        self.other_ioctl(file, call)
-            .unwrap_or_else(|| self.video_ioctl(file, call, nonblocking))
+        self.call_file(FileCall {
+            file,
+            op: Op::Ioctl { request, arg },
+            nonblocking,
+            caller,
+        })
     }
 
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
-        let passes_own = || {
-            let (at, handle) = self.file(file).ok()?;
-            let node = self.nodes.get(at)?;
-            Some(node.video.passes_own_buffers(handle, request))
-        };
+        let needs = || self.of_file(file, |kind| kind.needs_closes(self, file, request));
         // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
         // other paces, DQBUF need not wait, nor QBUF of the device's own buffers.
-        self.clock.is_virtual() || !passes_own().unwrap_or(false)
+        self.clock.is_virtual() || needs().unwrap_or(true)
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
-        let Ok((at, handle)) = self.file(file) else {
-            return;
-        };
-        self.waiting.remove(&file);
-        if let Some(node) = self.nodes.get_mut(at) {
-            node.video.abandon(handle, call.0);
-        }
-        self.after_call();
+        self.abandon_call(file, call);
     }
 
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
@@ -123,28 +64,15 @@ impl Backend for Run {
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
-        let waits = self.waiting.contains(&file);
-        let found = self.poll_by(file, events, Video::poll);
-        // `poll_by` has marked the program as waiting. If the file is ready for another event, `peek`
-        // removes the mark. The next call may be DQBUF, so time must not advance before it.
-        if found == 0 && !waits && self.clock.is_virtual() {
-            self.peek(file, POLL_IN | POLL_OUT | POLL_PRI);
-        }
-        found
+        self.poll_file(file, events, false)
     }
 
     fn peek(&mut self, file: FileId, events: i16) -> i16 {
-        self.poll_by(file, events, Video::peek)
+        self.poll_file(file, events, true)
     }
 
     fn poll_waits(&mut self, file: FileId, events: i16) {
-        self.note_wait(file, true);
-        let Ok((at, handle)) = self.file(file) else {
-            return;
-        };
-        if let Some(node) = self.nodes.get_mut(at) {
-            node.video.poll_waits(handle, events);
-        }
+        self.poll_file_waits(file, events);
     }
 
     fn read(
@@ -155,10 +83,12 @@ impl Backend for Run {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        if let Some(done) = self.read_attribute(file, (addr, len), caller) {
-            return done;
-        }
-        self.transfer(file, Flow::Capture, (addr, len), nonblocking, caller)
+        self.call_file(FileCall {
+            file,
+            op: Op::Read { addr, len },
+            nonblocking,
+            caller,
+        })
     }
 
     fn write(
@@ -169,20 +99,21 @@ impl Backend for Run {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        if let Some(done) = self.write_attribute(file, (addr, len), caller) {
-            return done;
-        }
-        self.transfer(file, Flow::Output, (addr, len), nonblocking, caller)
+        self.call_file(FileCall {
+            file,
+            op: Op::Write { addr, len },
+            nonblocking,
+            caller,
+        })
     }
 
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
-        let outcome = self.call(file, false, caller, |target, context, program| {
-            target.video.resume(target.memory, context, addr, program)
-        });
-        if let CallOutcome::Fail(errno) = outcome {
-            self.note_refusal(file, "read or write", errno);
-        }
-        outcome
+        self.call_file(FileCall {
+            file,
+            op: Op::Resume { addr },
+            nonblocking: false,
+            caller,
+        })
     }
 
     fn is_buffer(&self, id: FdIdentity) -> bool {
@@ -196,7 +127,7 @@ impl Backend for Run {
         arg: u64,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        self.dmabuf_ioctl(id, Ioctl::new(request, arg, caller))
+        self.call_buffer(id, Ioctl::new(request, arg, caller))
     }
 
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
@@ -230,16 +161,13 @@ impl Backend for Run {
     }
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
-        let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(
-            || self.media.files(&self.nodes, node),
-            |n| n.sysfs().files(),
-        )
+        let files = self.of_node(node, |kind, index| kind.files(self, index));
+        files.unwrap_or_default()
     }
 
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
-        let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(|| self.media.links(node), |n| n.sysfs().links())
+        let links = self.of_node(node, |kind, index| kind.links(self, index));
+        links.unwrap_or_default()
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {

@@ -13,10 +13,10 @@
 
 use crate::Run;
 use crate::clock::since_boot_ns;
+use crate::kinds::{GoneMedia, GoneVideo, Kind as _, MediaFiles, VideoFiles};
 use crate::node::Node;
 use crate::unseen::Unseen;
-use std::collections::BTreeMap;
-use vb3_frontend::{Backend as _, FileId, Hotplug, NodeId};
+use vb3_frontend::{Hotplug, NodeId};
 
 /// Maximum number of hotplug events that programs have not seen yet.
 const MAX_UNSEEN: usize = 1024;
@@ -31,8 +31,6 @@ pub(super) struct Plugs {
     /// Coming events: time in nanoseconds, the device's index, and whether it is plugged in (`true`) or
     /// unplugged. The next event is last.
     due: Vec<(u64, usize, bool)>,
-    /// Files of unplugged devices that programs still have open, and whether each is a media device's.
-    gone: BTreeMap<FileId, bool>,
     /// Events that programs have not seen yet.
     pub(super) unseen: Unseen<Hotplug>,
 }
@@ -52,7 +50,6 @@ impl Plugs {
             present: vec![true; nodes.len()],
             unplugged: vec![0; nodes.len()],
             due,
-            gone: BTreeMap::new(),
             unseen: Unseen::default(),
         }
     }
@@ -65,21 +62,6 @@ impl Plugs {
     /// Returns when the next device is plugged or unplugged.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|(due, ..)| *due)
-    }
-
-    /// Forgets a file of an unplugged device, because a program closed it.
-    pub(super) fn forget(&mut self, file: FileId) {
-        self.gone.remove(&file);
-    }
-
-    /// Returns whether a file is of an unplugged media device. Its ioctls fail with EIO.
-    pub(super) fn is_gone_media(&self, file: FileId) -> bool {
-        self.gone.get(&file).copied().unwrap_or(false)
-    }
-
-    /// Returns how many files of unplugged devices are open.
-    pub(super) fn gone_files(&self) -> usize {
-        self.gone.len()
     }
 
     /// Returns the report's notes on unplugged devices.
@@ -99,15 +81,6 @@ impl Plugs {
 }
 
 impl Run {
-    /// Returns whether a node's device is plugged in.
-    pub(super) fn is_plugged(&self, node: NodeId) -> bool {
-        let at = self.media.device_at(node).or_else(|| {
-            let mut nodes = self.nodes.iter();
-            nodes.position(|n| n.number() == node.0)
-        });
-        at.is_none_or(|at| self.plugs.is_present(at))
-    }
-
     /// Removes the devices that are absent at the start, before any program sees them.
     pub(super) fn remove_absent(&mut self) {
         for at in 0..self.nodes.len() {
@@ -150,10 +123,13 @@ impl Run {
         if !comes && let Some(times) = self.plugs.unplugged.get_mut(at) {
             *times = times.saturating_add(1);
         }
-        let videos = all.iter().filter_map(|at| self.nodes.get(*at));
-        let videos = videos.map(|node| NodeId(node.number()));
+        let videos = all.iter();
+        let videos = videos.filter_map(|at| self.kinds.node_id(VideoFiles::NAME, *at));
         // A media device is registered last and removed first. uvcvideo removes it last.
-        let media = all.iter().filter_map(|at| self.media.node_of(*at));
+        let media = all.iter().filter_map(|at| {
+            let number = self.media.number_of(*at)?;
+            self.kinds.node_id(MediaFiles::NAME, number)
+        });
         let mut nodes: Vec<NodeId> = videos.chain(media).collect();
         let is_usb = self
             .nodes
@@ -182,14 +158,14 @@ impl Run {
 
     /// Closes every file of a device. Programs keep their descriptors.
     fn disconnect(&mut self, at: usize) {
-        let own = self.files.iter().filter(|(_, (of, _))| *of == at);
-        let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();
-        files.extend(self.media.disconnect(at));
-        for file in files {
-            let is_media = self.media.is_device(file);
-            self.release(file);
+        let videos = self.videos.of(at).into_iter();
+        let videos = videos.map(|file| (file, GoneVideo.name()));
+        let media = self.media.disconnect(at).into_iter();
+        let media = media.map(|file| (file, GoneMedia.name()));
+        for (file, gone) in videos.chain(media).collect::<Vec<_>>() {
+            self.release_file(file);
             self.changed.insert(file);
-            self.plugs.gone.insert(file, is_media);
+            self.kinds.add(file, gone);
         }
     }
 }

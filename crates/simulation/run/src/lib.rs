@@ -23,23 +23,19 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod attributes;
 mod backend;
 mod buffers;
 mod clock;
 pub mod control;
 mod deadlock;
-mod dma_bufs;
 mod fences;
-mod files;
 mod fits;
-mod heaps;
 mod holders;
 mod hotplug;
 mod imports;
+mod kinds;
 mod ledger;
 mod lines;
-mod media;
 mod memory;
 mod needs;
 mod node;
@@ -47,7 +43,6 @@ mod numbers;
 mod orders;
 mod outside;
 mod placer;
-mod plain;
 mod play;
 mod program;
 mod refusals;
@@ -59,30 +54,24 @@ pub mod script;
 mod shares;
 mod standstill;
 mod summary;
-mod sw_sync;
-mod sync_file;
 #[cfg(test)]
 mod tests;
 mod time;
 mod turns;
-mod udmabuf;
 mod unseen;
 mod users;
-mod uvc;
 mod watch;
 
 use anyhow::{Context as _, Result, anyhow};
-use attributes::Attributes;
 use clock::Clock;
 pub use clock::Pace;
 use control::Control;
 use deadlock::Deadlocks;
 pub use fits::Fit;
-use heaps::Heaps;
 use hotplug::Plugs;
+use kinds::{Kinds, Media, SyncFiles, Videos};
 use ledger::Ledger;
 use lines::Lines;
-use media::Media;
 use memory::{Ear, WorldMemory};
 use node::Node;
 pub use numbers::numbers;
@@ -90,7 +79,6 @@ use numbers::{separate_locations, with_metadata_nodes};
 use orders::Orders;
 pub use outside::Outside;
 use placer::Placer;
-use plain::PlainFile;
 use play::Play;
 pub use revoke::Mappings;
 use revoke::Revoked;
@@ -100,8 +88,6 @@ use standstill::Standstill;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use sync_file::SyncFiles;
-use udmabuf::Udmabufs;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
 use vb3_frontend::{Errno, FdIdentity, FileId};
@@ -109,7 +95,6 @@ use vb3_machine::{Machine, Profile};
 use vb3_plane::{Planes, UserId};
 use vb3_report::trace::OwnTime;
 use vb3_report::{Picture, Report};
-use vb3_v4l2::{FileHandle, Role};
 
 /// Maximum number of entries of `places`.
 const MAX_PLACES: usize = 4096;
@@ -127,18 +112,13 @@ pub struct Run {
     nodes: Vec<Node>,
     /// The node that the next tick starts with.
     next_turn: usize,
-    files: BTreeMap<FileId, (usize, FileHandle)>,
-    /// The file id of each open handle of a device, by the device's index.
-    numbers: BTreeMap<(usize, FileHandle), FileId>,
+    /// The kinds of files that programs open.
+    kinds: Kinds,
+    videos: Videos,
     media: Media,
-    heaps: Heaps,
     /// Devices that chose longer picture lines than a program asked for.
     lines: Lines,
-    udmabufs: Udmabufs,
     sync_files: SyncFiles,
-    attributes: Attributes,
-    plain_files: BTreeMap<FileId, PlainFile>,
-    next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
     /// Files that a program polled or called in vain since virtual time last advanced.
@@ -146,9 +126,6 @@ pub struct Run {
     /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
     report: Report,
-    /// Whether the report needs no entry if the current call fails: either the report has its reason already,
-    /// or the front end will repeat the call.
-    is_accounted: bool,
     play: Play,
     /// Maximum number of bytes of plane memory allocated at one time.
     peak_bytes: u64,
@@ -186,7 +163,7 @@ impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run")
             .field("nodes", &self.nodes.len())
-            .field("files", &self.files.len())
+            .field("files", &self.kinds.open_files())
             .finish_non_exhaustive()
     }
 }
@@ -256,23 +233,17 @@ impl Run {
             clock: outside.clock,
             memory,
             media: Media::new(&nodes),
-            heaps: Heaps::new(&profile, &nodes),
             lines: Lines::default(),
-            udmabufs: Udmabufs::new(),
             sync_files: SyncFiles::default(),
-            attributes: Attributes::new(&nodes),
-            plain_files: BTreeMap::new(),
+            kinds: Kinds::new(&profile, &nodes),
+            videos: Videos::default(),
             nodes,
             next_turn: 0,
-            files: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            next_file: 0,
             shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
             waiting: BTreeSet::new(),
             standstill: Standstill::default(),
             report: Report::default(),
-            is_accounted: false,
             play: Play::default(),
             peak_bytes: 0,
             last_look_ns: 0,
@@ -285,6 +256,7 @@ impl Run {
             places: BTreeMap::new(),
             own_fds: open_fds(),
         };
+        run.number_nodes();
         run.remove_absent();
         Ok(run)
     }
@@ -303,19 +275,6 @@ impl Run {
             self.nodes.iter_mut().for_each(Node::work_at_once);
         }
         self.last_look_ns = self.clock.real_ns();
-    }
-
-    /// Lets a display finish and show the frame that it has begun to read, because its stream ends.
-    fn show_begun(&mut self, file: FileId) {
-        let Some(&(at, _)) = self.files.get(&file) else {
-            return;
-        };
-        let now = self.set_now();
-        if let Some(node) = self.nodes.get_mut(at)
-            && matches!(node.video.role(), Role::Output | Role::Duplex)
-        {
-            node.finish_begun(&mut self.memory, now);
-        }
     }
 
     /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
@@ -409,15 +368,8 @@ impl Run {
         report.notes.extend(self.plugs.remarks(&self.nodes));
         report.notes.extend(self.revoked.remarks());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
-        let files = self.files.len() + self.plugs.gone_files();
         (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
-        report.held = summary::held(&self.memory, &self.nodes, files);
-        let others = [
-            self.media.open_files(),
-            self.sync_files.open_files(),
-            self.plain_files.len(),
-        ];
-        report.held.files += others.iter().sum::<usize>() as u64;
+        report.held = summary::held(&self.memory, &self.nodes, self.kinds.open_files());
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         self.memory.ops().platform().wait_until_freed();
         if open_fds() > self.own_fds {
@@ -430,8 +382,9 @@ impl Run {
         report
     }
 
-    /// Wakes waiting programs and records events, after every call and tick.
-    fn after_call(&mut self) {
+    /// Wakes waiting programs and records events, after every call and tick. Returns whether the report has a
+    /// reason now for which a device refused something.
+    fn after_call(&mut self) -> bool {
         self.advance();
         self.report_notes();
         self.memory.ops().platform().end_foreign_accesses();
@@ -447,7 +400,7 @@ impl Run {
         for (at, node) in self.nodes.iter_mut().enumerate() {
             let woken = node.video.take_woken();
             let files = woken.files.into_iter();
-            let files = files.filter_map(|handle| self.numbers.get(&(at, handle)));
+            let files = files.filter_map(|handle| self.videos.id(at, handle));
             self.changed.extend(files);
             if woken.requests {
                 self.changed.extend(self.media.requests_of(at));
@@ -476,7 +429,7 @@ impl Run {
         }
         // A call imports for one device and fails at the first refused import, so there is at most one.
         let import = self.memory.take_refused_import();
-        self.is_accounted |= !refusals.is_empty();
+        let has_reason = !refusals.is_empty();
         for mut refusal in refusals {
             let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
             if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
@@ -500,6 +453,7 @@ impl Run {
         for at in unplugging {
             self.plug(at, false);
         }
+        has_reason
     }
 }
 

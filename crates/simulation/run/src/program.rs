@@ -6,19 +6,36 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use vb3_dmabuf::BufRef;
-use vb3_frontend::{CallOutcome, Caller, FdIdentity};
+use vb3_frontend::{Caller, FdIdentity};
 use vb3_machine::User;
 use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
 use vb3_v4l2::{Errno, Program};
 
-/// Converts the V4L2 layer's result to the front end's.
-pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
+/// The result of a call that does not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The call returns this value.
+    Done(i64),
+    /// The call must wait.
+    Wait,
+    /// A read or write has moved this many bytes, and more remain.
+    Part(i64),
+}
+
+impl From<()> for Answer {
+    fn from((): ()) -> Self {
+        Self::Done(0)
+    }
+}
+
+/// Converts the V4L2 layer's result.
+pub(super) fn answer(outcome: vb3_v4l2::V4l2Outcome) -> Result<Answer, vb3_frontend::Errno> {
     match outcome {
-        vb3_v4l2::V4l2Outcome::Done(value) => CallOutcome::Done(value),
-        vb3_v4l2::V4l2Outcome::Fail(error) => CallOutcome::Fail(vb3_frontend::Errno(error.errno())),
-        vb3_v4l2::V4l2Outcome::Wait => CallOutcome::Wait,
-        vb3_v4l2::V4l2Outcome::Part(bytes) => CallOutcome::Part(bytes),
+        vb3_v4l2::V4l2Outcome::Done(value) => Ok(Answer::Done(value)),
+        vb3_v4l2::V4l2Outcome::Fail(error) => Err(vb3_frontend::Errno(error.errno())),
+        vb3_v4l2::V4l2Outcome::Wait => Ok(Answer::Wait),
+        vb3_v4l2::V4l2Outcome::Part(bytes) => Ok(Answer::Part(bytes)),
     }
 }
 

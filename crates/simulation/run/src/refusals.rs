@@ -1,12 +1,11 @@
 //! Decides which failed calls are refusals, and adds them to the report.
 
-use crate::plain::PlainFile;
 use crate::program::{Ioctl, read};
-use crate::{Run, summary, udmabuf};
+use crate::{Run, summary};
 use vb3_dma::Reason;
 use vb3_dmabuf::BufId;
-use vb3_frontend::{Errno, FileId};
-use vb3_report::Refusal;
+use vb3_frontend::Errno;
+use vb3_report::{DeviceFailure, Refusal};
 use vb3_v4l2::decode;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
 
@@ -71,76 +70,109 @@ pub(super) fn for_reason(device: &str, call: &str, errno: Errno, reason: Reason)
 }
 
 /// Returns a call's name without the prefix that all calls of its device kind share.
-fn short_name(request: u32) -> Option<&'static str> {
+pub(super) fn short_name(request: u32) -> Option<&'static str> {
     let name = decode::name(request)?;
     let short = ["VIDIOC_", "MEDIA_IOC_"].iter();
     let mut short = short.filter_map(|prefix| name.strip_prefix(prefix));
     Some(short.next().unwrap_or(name))
 }
 
+/// Returns whether an ioctl only asks what the device supports.
+pub(super) fn is_probe(call: Ioctl<'_>) -> bool {
+    probe(call.request).is_some_and(|(at, value)| {
+        let number = call.arg.checked_add(at).map(|at| read(call.caller, at));
+        number.is_some_and(|number| number == Ok(value.to_ne_bytes()))
+    })
+}
+
+/// Why a call failed, beyond its errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Only the errno is known.
+    Errno,
+    /// A constraint on memory.
+    Reason(Reason),
+    /// A sentence for the user, instead of a refusal.
+    Sentence(&'static str),
+}
+
+/// A call's failure: the errno, who refused which call, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    errno: Errno,
+    /// The device's path or name, and the call's name; `None` if the failure is an ordinary answer.
+    call: Option<(String, &'static str)>,
+    why: Why,
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Self {
+            errno,
+            call: None,
+            why: Why::Errno,
+        }
+    }
+}
+
+impl Refused {
+    /// Makes a failure for want of memory.
+    pub(super) fn for_reason(errno: Errno, reason: Option<Reason>) -> Self {
+        Self {
+            why: reason.map_or(Why::Errno, Why::Reason),
+            ..errno.into()
+        }
+    }
+
+    /// Makes a failure that a sentence explains.
+    pub(super) fn explained(errno: Errno, sentence: &'static str) -> Self {
+        Self {
+            why: Why::Sentence(sentence),
+            ..errno.into()
+        }
+    }
+
+    /// Names the device and the call, unless this is an ordinary answer.
+    pub(super) fn by(self, device: impl FnOnce() -> String, call: Option<&'static str>) -> Self {
+        let call = call.filter(|call| is_refusal(call, self.errno));
+        Self {
+            call: call.map(|call| (device(), call)),
+            ..self
+        }
+    }
+}
+
 impl Run {
-    /// Counts a failed call on a file if it is a refusal that the report does not have yet.
-    pub(super) fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
-        if let Some(&(at, _)) = self.files.get(&file) {
-            self.note_refusal_at(at, call, errno);
-        }
-    }
-
-    /// Counts a failed call on the device with this index, if the report does not have the refusal yet.
-    pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
-        if let Some(node) = self.nodes.get(at) {
-            let device = node.path.clone();
-            self.note_refusal_by(device, call, errno);
-        }
-    }
-
-    fn note_refusal_by(&mut self, device: String, call: &str, errno: Errno) {
-        if !self.is_accounted && is_refusal(call, errno) {
-            self.refuse(Refusal {
+    /// Adds a failure to the report if it is a refusal that the report has no reason for. Returns its errno.
+    pub(super) fn record(&mut self, refused: Refused, is_new: bool) -> Errno {
+        let Refused { errno, call, why } = refused;
+        let Some((device, call)) = call.filter(|_| is_new) else {
+            return errno;
+        };
+        match why {
+            Why::Reason(reason) => self.refuse(for_reason(&device, call, errno, reason)),
+            Why::Sentence(sentence) => self.report.fail(DeviceFailure {
+                device,
+                sentence: sentence.to_owned(),
+                recording: false,
+                times: 1,
+            }),
+            Why::Errno => self.refuse(Refusal {
                 device,
                 call: call.to_owned(),
                 errno: errno.0,
                 times: 1,
                 ..Refusal::default()
-            });
+            }),
         }
+        errno
     }
 
-    /// Counts a failed ioctl on a video device, unless the call only asked what the device supports.
-    pub(super) fn note_refused_ioctl(&mut self, file: FileId, call: Ioctl<'_>, errno: Errno) {
-        let asks = probe(call.request).is_some_and(|(at, value)| {
-            let number = call.arg.checked_add(at).map(|at| read(call.caller, at));
-            number.is_some_and(|number| number == Ok(value.to_ne_bytes()))
-        });
-        if let Some(name) = short_name(call.request).filter(|_| !asks) {
-            self.note_refusal(file, name, errno);
-        }
-    }
-
-    /// Counts a failed ioctl on a file of another kind than a video device.
-    pub(super) fn note_refused_other(&mut self, file: FileId, request: u32, errno: Errno) {
-        let called = match self.plain_files.get(&file) {
-            Some(PlainFile::Heap(number)) => {
-                self.heaps.path(*number).zip(Some("DMA_HEAP_IOCTL_ALLOC"))
-            }
-            Some(PlainFile::Udmabuf) => Some((udmabuf::PATH.into(), "UDMABUF_CREATE")),
-            Some(PlainFile::Timeline(_) | PlainFile::Attribute(_)) => None,
-            None if self.sync_files.has(file) => Some(("sync_file".into(), "SYNC_IOC_MERGE")),
-            None => self.media_path(file).zip(short_name(request)),
-        };
-        if let Some((path, name)) = called {
-            self.note_refusal_by(path, name, errno);
-        }
-    }
-
-    /// Counts a failed ioctl on a dma-buf, as a refusal of the device that the buffer belongs to.
-    pub(super) fn note_refused_buffer(&mut self, buf: BufId, request: u32, errno: Errno) {
+    /// Returns the path of the device that a dma-buf's memory belongs to.
+    pub(super) fn owner_of(&self, buf: BufId) -> String {
         let memory = self.memory.buffers().buf(buf).map(|buf| buf.memory);
         let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));
-        let device = place.map_or_else(|| "dma-buf".to_owned(), |place| place.device);
-        if let Some(name) = short_name(request) {
-            self.note_refusal_by(device, name, errno);
-        }
+        place.map_or_else(|| "dma-buf".to_owned(), |place| place.device)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Functions for a simulation of the whole stack.
 
 use crate::Run;
+use crate::kinds::VideoFiles;
 use crate::memory::Shared;
 use std::os::fd::BorrowedFd;
 use vb3_dmabuf::HolderKind;
+use vb3_frontend::NodeId;
 use vb3_machine::Machine;
 use vb3_report::Held;
 use vb3_v4l2::{Context, VideoDriver as _};
@@ -45,6 +47,15 @@ impl Run {
         let nodes = self.nodes.iter();
         let nodes = nodes.filter(|node| node.is_listed());
         nodes.map(|node| (node.number(), node.kind.as_str()))
+    }
+
+    /// Returns the id of the video node or subdevice with this minor number. If there is none, no node has the
+    /// id.
+    #[must_use]
+    pub fn video_node(&self, number: u32) -> NodeId {
+        let at = self.nodes.iter().position(|node| node.number() == number);
+        let id = at.and_then(|at| self.kinds.node_id(VideoFiles::NAME, at));
+        id.unwrap_or(NodeId(u32::MAX))
     }
 
     /// Plugs or unplugs the device of the node with this number.

@@ -187,7 +187,9 @@ impl Bench {
     }
 
     fn open(&mut self, node: u32) -> FileId {
-        self.run.open(NodeId(node), 2, &self.program).unwrap()
+        (self.run)
+            .open(self.run.video_node(node), 2, &self.program)
+            .unwrap()
     }
 
     fn try_ioctl(&mut self, file: FileId, request: u32, arg: &mut Arg) -> Result<i64, i32> {

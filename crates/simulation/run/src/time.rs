@@ -35,10 +35,17 @@ impl Run {
     fn next_event(&self) -> Option<u64> {
         let now = self.clock.now_ns();
         let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
-        ticks
-            .chain(self.play.next_ns())
-            .chain(self.plugs.next_due())
-            .min()
+        ticks.chain(self.other_dues()).min()
+    }
+
+    /// Returns when steps of the script, plugs and kinds of files are due next.
+    fn other_dues(&self) -> impl Iterator<Item = u64> {
+        let dues = [
+            self.play.next_ns(),
+            self.plugs.next_due(),
+            self.next_kind_tick(),
+        ];
+        dues.into_iter().flatten()
     }
 
     /// Records whether a program found nothing on a file, and therefore waits for time to advance.
@@ -80,10 +87,7 @@ impl Run {
             }
         } else {
             let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
-            let due = ticks
-                .chain(self.play.next_ns())
-                .chain(self.plugs.next_due())
-                .min();
+            let due = ticks.chain(self.other_dues()).min();
             due.map(|due| Duration::from_nanos(self.clock.until(due)))
         };
         // Only polling shows whether another driver's work has ended.
@@ -105,8 +109,7 @@ impl Run {
         }
         let begins = self.nodes.iter();
         let begins = begins.filter_map(|node| node.video.next_beginning());
-        let others = [self.play.next_ns(), self.plugs.next_due()];
-        let due = begins.chain(others.into_iter().flatten()).min();
+        let due = begins.chain(self.other_dues()).min();
         due.is_some_and(|due| self.clock.until(due) == 0)
     }
 
@@ -148,6 +151,7 @@ impl Run {
         let now = self.set_now();
         self.memory.ops_mut().tick(now);
         self.tick_nodes(now);
+        self.tick_kinds(now);
         let real = self.clock.real_ns();
         if real >= self.next_look_ns() {
             self.last_look_ns = real;

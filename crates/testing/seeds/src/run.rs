@@ -218,7 +218,8 @@ impl<'a> Sim<'a> {
             }
             let kinds = self.kinds_of(number)?;
             let writer = writer.filter(|_| name == "loopback-capture");
-            let own = all.iter().find(|node| node.id.0 == number);
+            let id = self.run.video_node(number);
+            let own = all.iter().find(|node| node.id == id);
             let is_media = |node: &&vb3_frontend::Node| {
                 matches!(node.kind, NodeKind::Media { .. })
                     && own.is_some_and(|own| own.devices == node.devices)
@@ -241,7 +242,7 @@ impl<'a> Sim<'a> {
     /// Returns the kinds of a node's queues: those for which G_FMT succeeds.
     fn kinds_of(&mut self, number: u32) -> Check<Vec<Kind>> {
         let process = Process::new(1);
-        let file = self.run.open(NodeId(number), 2, &process);
+        let file = (self.run).open(self.run.video_node(number), 2, &process);
         let file = file.map_err(|e| format!("open at the start: errno {}", e.0))?;
         let all = [(false, false), (true, false), (false, true), (true, true)];
         let all = all.map(|(output, mplane)| Kind { output, mplane });

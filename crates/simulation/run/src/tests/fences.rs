@@ -169,7 +169,7 @@ impl Lab {
         let counts = memory.with_fences(|fences, _| fences.counts());
         assert_eq!(counts.begun, counts.ended);
         for (file, _) in core::mem::take(&mut self.files) {
-            let ended = self.bench.run.sync_file_poll(file, 1);
+            let ended = self.bench.run.peek(file, 1);
             assert_eq!(ended, 1, "nobody is left who could end it");
             self.bench.run.release(file);
         }
@@ -207,7 +207,7 @@ fn program_death_fails_its_fences() {
     lab.call_buf(0, EXPORT_SYNC_FILE, &mut [1, -1]);
     lab.take_made();
     let (file, fd) = lab.files[0];
-    assert_eq!(lab.bench.run.sync_file_poll(file, 1), 0);
+    assert_eq!(lab.bench.run.peek(file, 1), 0);
     // The display's queue holds the buffer until the fence ends. Both end with the program.
     lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
     const SYNC: u32 = 0x4008_6200;

@@ -1,5 +1,6 @@
 //! Tests which failed calls the report counts as refused, and which frames it counts as lost.
 
+use super::ledger::open;
 use super::{Arg, Bench, CAPTURE, Local, MMAP};
 use crate::script::Script;
 use crate::{Outside, Run};
@@ -11,6 +12,8 @@ use vb3_machine::Profile;
 use vb3_v4l2::sys::*;
 
 const USERPTR: u32 = 2;
+/// `DMA_HEAP_IOCTL_ALLOC`.
+const ALLOC: u32 = 0xc018_4800;
 const FRAME_NS: u64 = 40_000_000;
 
 fn reqbufs(memory: u32, count: u32) -> Arg {
@@ -74,7 +77,6 @@ fn refused_opens_are_counted() {
 #[test]
 fn refused_calls_on_other_files_are_counted() {
     const SYNC: u32 = 0x4008_6200;
-    const ALLOC: u32 = 0xc018_4800;
     let mut bench = Bench::new("pc", &["camera,sizes=64x48", "convert"]);
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, MMAP, 2);
@@ -117,6 +119,41 @@ fn refused_calls_on_other_files_are_counted() {
         ]
     );
     bench.close_all(&[camera, heap, media, fence]);
+}
+
+#[test]
+fn query_of_a_sync_file_is_no_refusal() {
+    const CREATE_FENCE: u32 = 0xc028_5700;
+    const SYNC_IOC_MERGE: u32 = 0xc030_3e03;
+    const SYNC_IOC_FILE_INFO: u32 = 0xc038_3e04;
+    let mut bench = Bench::new("pc", &["camera"]);
+    let timeline = open(&mut bench, "/sys/kernel/debug/sync/sw_sync").unwrap();
+    let fence = Arg::new(40, &[(0, 1)]);
+    bench.ioctl(timeline, CREATE_FENCE, fence);
+    let (file, _) = bench.program.made.take()[0];
+    // A program asks for the number of fences with flags that no kernel knows.
+    let mut info = Arg::new(56, &[(36, 1)]);
+    let asked = bench.try_ioctl(file, SYNC_IOC_FILE_INFO, &mut info);
+    assert_eq!(asked, Err(22));
+    assert_eq!(refused(&mut bench), []);
+    let mut merge = Arg::new(48, &[(40, 1)]);
+    let merged = bench.try_ioctl(file, SYNC_IOC_MERGE, &mut merge);
+    assert_eq!(merged, Err(22));
+    let row = ("SYNC_IOC_MERGE".to_owned(), 22, String::new(), 1);
+    assert_eq!(refused(&mut bench), [row]);
+    bench.close_all(&[timeline, file]);
+}
+
+#[test]
+fn heap_names_the_ram_that_it_lacks() {
+    let mut bench = Bench::new("pc", &["camera"]);
+    let heap = open(&mut bench, "/dev/dma_heap/system").unwrap();
+    // 2^40 bytes.
+    let mut alloc = Arg::new(24, &[(4, 1 << 8), (12, 2)]);
+    assert_eq!(bench.try_ioctl(heap, ALLOC, &mut alloc), Err(12));
+    let ram = ("DMA_HEAP_IOCTL_ALLOC".to_owned(), 12, "ram".to_owned(), 1);
+    assert_eq!(refused(&mut bench), [ram]);
+    bench.close_all(&[heap]);
 }
 
 #[test]

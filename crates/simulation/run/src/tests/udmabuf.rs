@@ -69,3 +69,31 @@ fn each_dmabuf_of_a_memfd_has_its_own_length() {
     let file = vb3_frontend::Caller::identify(&bench.program, large).unwrap();
     assert_eq!(bench.run.buffer_len(file), 16384);
 }
+
+#[test]
+fn dmabuf_of_several_parts_has_one_explanation() {
+    const UDMABUF_CREATE_LIST: u32 = 0x4008_7543;
+    let mut bench = Bench::new("pc", &["camera,size=64x48"]);
+    let number = memfd(&bench) as u32;
+    let Some(device) = open(&mut bench, "/dev/udmabuf") else {
+        return;
+    };
+    let parts = [(8, number), (24, 4096), (32, number), (48, 4096)];
+    let list = |parts: &[(usize, u32)]| Arg::new(56, &[&[(4, 2)], parts].concat());
+    let mut call = |mut list| bench.try_ioctl(device, UDMABUF_CREATE_LIST, &mut list);
+    assert_eq!(call(list(&parts)), Err(12));
+    // The first part is no whole page.
+    assert_eq!(call(list(&[(8, number), (24, 1)])), Err(22));
+    let report = bench.run.report();
+    let [failure] = &report.failures[..] else {
+        panic!("{:?}", report.failures)
+    };
+    assert!(failure.sentence.contains("several parts"), "{failure:?}");
+    let refusals: Vec<_> = report
+        .refusals
+        .iter()
+        .map(|r| (&*r.call, r.errno))
+        .collect();
+    assert_eq!(refusals, [("UDMABUF_CREATE_LIST", 22)]);
+    bench.run.release(device);
+}

@@ -261,17 +261,20 @@ fn metadata_nodes_are_numbered_after_all_devices() {
     let nodes = bench.run.nodes();
     let index = |number: u32| {
         let path = format!("/sys/class/video4linux/video{number}/index");
-        let files = bench.run.files(NodeId(number));
+        let files = bench.run.files(bench.run.video_node(number));
         let file = files.iter().find(|(at, _)| at == Path::new(&path));
         file.map(|(_, text)| String::from_utf8_lossy(text.trim_ascii_end()).into_owned())
     };
-    let video = nodes.iter().filter(|node| node.id.0 < 64);
-    let found: Vec<_> = video.map(|node| (node.id.0, index(node.id.0))).collect();
+    let video = nodes
+        .iter()
+        .filter(|node| node.major() == 81 && node.minor < 64);
+    let found: Vec<_> = video.map(|node| (node.minor, index(node.minor))).collect();
     let wanted = [(0, 0), (1, 0), (2, 0), (3, 0), (5, 0), (6, 1), (7, 1)];
     let wanted = wanted.map(|(number, index)| (number, Some(index.to_string())));
     assert_eq!(found, wanted);
     let dir = |number: u32| {
-        let node = nodes.iter().find(|node| node.id.0 == number);
+        let id = bench.run.video_node(number);
+        let node = nodes.iter().find(|node| node.id == id);
         let own = node.and_then(|node| node.devices.last());
         own.map(|device| device.path.clone())
     };

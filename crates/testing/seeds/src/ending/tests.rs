@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::tests::{CAMERA, expect_refusal, plan, stream};
-use vb3_frontend::NodeId;
 
 /// Ends a simulation of a streaming camera after a change, which the model does not know.
 fn end_after(change: impl FnOnce(&mut Sim<'_>)) -> Check {
@@ -18,9 +17,8 @@ fn leaks_are_found() {
     assert_eq!(end_after(|_| ()), Ok(()));
     let opened = |sim: &mut Sim<'_>| {
         let process = &sim.programs[&0];
-        sim.run
-            .open(NodeId(sim.nodes[0].number), 2, process)
-            .unwrap();
+        let node = sim.run.video_node(sim.nodes[0].number);
+        sim.run.open(node, 2, process).unwrap();
     };
     expect_refusal(end_after(opened), "still held");
     let file = |sim: &mut Sim<'_>| sim.files.clear();

@@ -6,23 +6,21 @@
 //!
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
 
+use super::{Answer, FileCall, Kind};
 use crate::Run;
-use crate::plain::PlainFile;
 use crate::program::{Ioctl, long, word};
+use crate::refusals::Refused;
 use crate::shares::{Shown, ShownKind, identity};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use vb3_dmabuf::Name;
-use vb3_frontend::{CallOutcome, Caller, Errno, Node, NodeId, NodeKind};
+use vb3_frontend::{Caller, Errno, FileId, Node, NodeId, NodeKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
-use vb3_report::DeviceFailure;
 
-/// Id of this node, the first one above the ids of heaps' nodes.
-const ID: NodeId = NodeId(1 << 18);
-pub(super) const PATH: &str = "/dev/udmabuf";
+const PATH: &str = "/dev/udmabuf";
 /// Major number of miscellaneous devices.
 const MAJOR: u32 = 10;
 /// One of the minor numbers that Linux assigns at boot.
@@ -67,21 +65,39 @@ impl Udmabufs {
     pub(super) fn new() -> Self {
         Self(Udmabuf::open().is_none())
     }
+}
 
-    /// Returns the node if it is offered.
-    pub(super) fn node(&self) -> Option<Node> {
-        self.0.then(|| Node {
-            kind: NodeKind::Class {
-                name: "misc",
-                major: MAJOR,
-            },
-            ..Node::video(ID, PATH, MINOR)
-        })
+impl Kind for Udmabufs {
+    fn name(&self) -> &'static str {
+        "udmabuf"
     }
 
-    /// Opens a file of this node. Returns `None` for other nodes.
-    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
-        (self.0 && node == ID).then_some(PlainFile::Udmabuf)
+    fn nodes(&self, _: &Run) -> Vec<Node> {
+        let kind = NodeKind::Class {
+            name: "misc",
+            major: MAJOR,
+        };
+        let node = Node {
+            kind,
+            ..Node::video(NodeId(0), PATH, MINOR)
+        };
+        self.0.then_some(node).into_iter().collect()
+    }
+
+    fn open(&mut self, _: &mut Run, _: usize, _: FileId, _: &dyn Caller) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
+        let ioctl = call.ioctl()?;
+        run.set_now();
+        let (name, made) = match ioctl.request {
+            UDMABUF_CREATE => ("UDMABUF_CREATE", run.create_udmabuf(ioctl)),
+            UDMABUF_CREATE_LIST => ("UDMABUF_CREATE_LIST", run.create_udmabuf_of_list(ioctl)),
+            _ => return Err(Errno::ENOTTY.into()),
+        };
+        let done = made.map(|number| Answer::Done(number.into()));
+        done.map_err(|refused| refused.by(|| PATH.to_owned(), Some(name)))
     }
 }
 
@@ -124,31 +140,16 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
 }
 
 impl Run {
-    /// Answers a call on a file of `/dev/udmabuf`.
-    pub(super) fn udmabuf_ioctl(&mut self, call: Ioctl<'_>) -> CallOutcome {
-        self.set_now();
-        let done = match call.request {
-            UDMABUF_CREATE => self.create_udmabuf(call),
-            UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(call),
-            _ => Err(Errno::ENOTTY),
-        };
-        self.after_call();
-        match done {
-            Ok(number) => CallOutcome::Done(number.into()),
-            Err(e) => CallOutcome::Fail(e),
-        }
-    }
-
-    fn create_udmabuf(&mut self, call: Ioctl<'_>) -> Result<i32, Errno> {
+    fn create_udmabuf(&mut self, call: Ioctl<'_>) -> Result<i32, Refused> {
         let (item, flags) = Item::parse(&call.read()?);
         self.make_udmabuf(&[item], flags, call.caller)
     }
 
-    fn create_udmabuf_of_list(&mut self, call: Ioctl<'_>) -> Result<i32, Errno> {
+    fn create_udmabuf_of_list(&mut self, call: Ioctl<'_>) -> Result<i32, Refused> {
         let head: [u8; 8] = call.read()?;
         let (flags, count) = (word(&head, 0), word(&head, 4));
         if count > MAX_ITEMS {
-            return Err(Errno::EINVAL);
+            return Err(Errno::EINVAL.into());
         }
         let mut bytes = vec![0; ITEM * count as usize];
         let list = call.arg.checked_add(8).ok_or(Errno::EINVAL)?;
@@ -163,7 +164,7 @@ impl Run {
         items: &[Item],
         flags: u32,
         caller: &dyn Caller,
-    ) -> Result<i32, Errno> {
+    ) -> Result<i32, Refused> {
         let len = checked_len(items)?;
         let mut memfds = Vec::new();
         for item in items {
@@ -173,21 +174,15 @@ impl Run {
                 .checked_add(item.size)
                 .is_none_or(|end| end > bytes)
             {
-                return Err(Errno::EINVAL);
+                return Err(Errno::EINVAL.into());
             }
             memfds.push(fd);
         }
         let (&[Item { offset: 0, .. }], Some(fd)) = (items, memfds.pop()) else {
-            self.report.fail(DeviceFailure {
-                device: PATH.to_owned(),
-                sentence: "a dma-buf of several parts, or of a part that does not begin at its \
-                           memfd's start, needs the kernel's /dev/udmabuf; load the module \
-                           udmabuf, or use one memfd per buffer"
-                    .to_owned(),
-                recording: false,
-                times: 1,
-            });
-            return Err(Errno::ENOMEM);
+            let sentence = "a dma-buf of several parts, or of a part that does not begin at its memfd's \
+                            start, needs the kernel's /dev/udmabuf; load the module udmabuf, or use one \
+                            memfd per buffer";
+            return Err(Refused::explained(Errno::ENOMEM, sentence));
         };
         let file = identity(&fd)?;
         let shown = fd.try_clone().map_err(|_| Errno::ENOMEM)?;
@@ -218,7 +213,7 @@ impl Run {
         );
         installed.map_err(|(e, buf)| {
             self.memory.put_dmabuf(buf);
-            e
+            e.into()
         })
     }
 }

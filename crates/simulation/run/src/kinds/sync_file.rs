@@ -5,13 +5,16 @@
 //! imported fences, since V4L2 drivers of Linux have no fences; a deadline is accepted and has no
 //! effect.
 
+use super::sw_sync::OpenTimeline;
+use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::memory::WorldMemory;
 use crate::program::{Ioctl, long, word};
+use crate::refusals::Refused;
 use std::collections::{BTreeMap, HashMap};
 use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
 use vb3_dmabuf::{BufId, SyncFlags};
-use vb3_frontend::{CallOutcome, Caller, Errno, FdIdentity, FileId};
+use vb3_frontend::{Caller, Errno, FdIdentity, FileId};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 pub(super) const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
@@ -46,29 +49,21 @@ struct Open {
 
 /// The sync files of a run.
 #[derive(Debug, Default)]
-pub(super) struct SyncFiles {
+pub(crate) struct SyncFiles {
+    /// Timelines of `sw_sync`.
+    pub(super) timelines: BTreeMap<FileId, OpenTimeline>,
     open: BTreeMap<FileId, Open>,
     by_identity: HashMap<FdIdentity, FileId>,
 }
 
 impl SyncFiles {
-    /// Returns whether a file is a sync file.
-    pub(super) fn has(&self, file: FileId) -> bool {
-        self.open.contains_key(&file)
-    }
-
-    /// Returns the number of open sync files.
-    pub(super) fn open_files(&self) -> usize {
-        self.open.len()
-    }
-
     fn named(&self, identity: FdIdentity) -> Option<&SyncFile> {
         let file = self.by_identity.get(&identity)?;
         Some(&self.open.get(file)?.file)
     }
 
     /// Returns the files that have ended since the last call.
-    pub(super) fn take_ended(&mut self, memory: &WorldMemory) -> Vec<FileId> {
+    pub(crate) fn take_ended(&mut self, memory: &WorldMemory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
             if open.pending && status(memory, &open.file) != Status::Pending {
@@ -84,6 +79,54 @@ fn status(memory: &WorldMemory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
 
+/// The kind of sync files. Their state is in [`Run::sync_files`].
+pub(super) struct SyncFileFiles;
+
+impl SyncFileFiles {
+    const NAME: &str = "sync file";
+}
+
+impl Kind for SyncFileFiles {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
+        let ioctl = call.ioctl()?;
+        run.set_now();
+        let done = match ioctl.request {
+            SYNC_IOC_MERGE => {
+                let merged = run.merge_sync_files(call.file, ioctl);
+                let merged = merged.map_err(Refused::from);
+                merged.map_err(|e| e.by(|| Self::NAME.to_owned(), Some("SYNC_IOC_MERGE")))
+            }
+            // These only ask, so their failures are no refusals.
+            SYNC_IOC_FILE_INFO => Ok(run.sync_file_info(call.file, ioctl)?),
+            SYNC_IOC_SET_DEADLINE => Ok(set_deadline(ioctl)?),
+            _ => Err(Errno::ENOTTY.into()),
+        };
+        done.map(Answer::from)
+    }
+
+    fn poll(&mut self, run: &mut Run, file: FileId, events: i16, _: bool) -> i16 {
+        let open = run.sync_files.open.get(&file);
+        let ended = open.is_none_or(|open| status(&run.memory, &open.file) != Status::Pending);
+        let found = if ended { POLL_IN & events } else { 0 };
+        if found == 0 {
+            run.want_buffers_back();
+        }
+        found
+    }
+
+    fn release(&mut self, run: &mut Run, file: FileId) {
+        if let Some(open) = run.sync_files.open.remove(&file) {
+            run.sync_files.by_identity.remove(&open.identity);
+            run.memory
+                .with_fences(|fences, _| fences.put_sync_file(open.file));
+        }
+    }
+}
+
 impl Run {
     /// Installs a descriptor of a sync file, and writes its number to byte `offset` of the call's structure.
     pub(super) fn install_sync_file(
@@ -93,7 +136,7 @@ impl Run {
         offset: u64,
         Ioctl { arg, caller, .. }: Ioctl<'_>,
     ) -> Result<(), Errno> {
-        let id = self.new_file();
+        let id = self.kinds.new_file();
         // Checks that the descriptor's number can be written before the call makes the descriptor.
         let installed = (arg.checked_add(offset).ok_or(Errno::EFAULT))
             .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
@@ -108,6 +151,7 @@ impl Run {
                     pending,
                 };
                 self.sync_files.open.insert(id, open);
+                self.kinds.add(id, SyncFileFiles::NAME);
                 self.sync_files.by_identity.insert(identity, id);
                 caller.write(at, &number.to_ne_bytes())
             }
@@ -119,42 +163,10 @@ impl Run {
         }
     }
 
-    /// Releases a file whose last descriptor was closed. Returns whether it was a sync file.
-    pub(super) fn release_sync_file(&mut self, file: FileId) -> bool {
-        let Some(open) = self.sync_files.open.remove(&file) else {
-            return false;
-        };
-        self.sync_files.by_identity.remove(&open.identity);
-        self.changed.remove(&file);
-        self.waiting.remove(&file);
-        self.memory
-            .with_fences(|fences, _| fences.put_sync_file(open.file));
-        true
-    }
-
-    /// Returns a sync file's poll events.
-    pub(super) fn sync_file_poll(&self, file: FileId, events: i16) -> i16 {
-        let open = self.sync_files.open.get(&file);
-        let ended = open.is_none_or(|open| status(&self.memory, &open.file) != Status::Pending);
-        if ended { POLL_IN & events } else { 0 }
-    }
-
     #[cfg(test)]
-    pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
+    pub(crate) fn sync_file_status(&self, file: FileId) -> Option<Status> {
         let open = self.sync_files.open.get(&file)?;
         Some(status(&self.memory, &open.file))
-    }
-
-    /// Answers a call on a sync file.
-    pub(super) fn sync_file_ioctl(&mut self, file: FileId, call: Ioctl<'_>) -> CallOutcome {
-        self.set_now();
-        let done = match call.request {
-            SYNC_IOC_MERGE => self.merge_sync_files(file, call),
-            SYNC_IOC_FILE_INFO => self.sync_file_info(file, call),
-            SYNC_IOC_SET_DEADLINE => set_deadline(call),
-            _ => Err(Errno::ENOTTY),
-        };
-        done.into()
     }
 
     /// Answers `SYNC_IOC_MERGE`.
@@ -227,7 +239,13 @@ impl Run {
     fn fact(&self, info: &Info) -> Fact {
         let (driver, timeline) = match info.owner {
             Owner::Device(dma) => ("vb3", self.device_name(dma)),
-            Owner::Program(number) => ("sw_sync", self.timeline_name(number)),
+            Owner::Program(number) => {
+                let open = self.sync_files.timelines.get(&FileId(number));
+                (
+                    "sw_sync",
+                    open.map_or_else(String::new, |open| open.name.clone()),
+                )
+            }
             Owner::Driver => ("other", String::new()),
         };
         Fact {
@@ -240,7 +258,7 @@ impl Run {
     }
 
     /// Returns a device's node name, such as `video0`.
-    pub(super) fn device_name(&self, dma: vb3_machine::Device) -> String {
+    pub(crate) fn device_name(&self, dma: vb3_machine::Device) -> String {
         let node = self.nodes.iter().find(|node| node.dma == dma);
         node.map_or_else(String::new, |node| format!("video{}", node.number()))
     }

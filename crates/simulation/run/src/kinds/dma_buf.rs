@@ -1,9 +1,11 @@
 //! Calls on dma-bufs that programs hold, both the machine's and those of other drivers.
 
+use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
+use super::{Answer, outcome};
 use crate::Run;
 use crate::program::{Ioctl, read};
-use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
-use vb3_dmabuf::{IOCTL_SYNC, Name};
+use crate::refusals::{Refused, short_name};
+use vb3_dmabuf::{BufId, IOCTL_SYNC, Name};
 use vb3_frontend::{CallOutcome, Errno, FdIdentity};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
@@ -12,45 +14,46 @@ const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
 impl Run {
     /// Answers an ioctl on a dma-buf of the machine.
-    pub(super) fn dmabuf_ioctl(&mut self, id: FdIdentity, call: Ioctl<'_>) -> CallOutcome {
+    pub(crate) fn call_buffer(&mut self, id: FdIdentity, call: Ioctl<'_>) -> CallOutcome {
         let Some(buf) = self.shares.borrow().buf(id) else {
             return CallOutcome::Fail(Errno::ENOTTY);
         };
         self.set_now();
-        self.is_accounted = false;
-        let done = match call.request {
+        let done = self.dmabuf_ioctl(buf, call).map_err(|errno| {
+            Refused::from(errno).by(|| self.owner_of(buf), short_name(call.request))
+        });
+        let is_explained = self.after_call();
+        outcome(self.judge(Some((done, is_explained)), call.caller))
+    }
+
+    fn dmabuf_ioctl(&mut self, buf: BufId, call: Ioctl<'_>) -> Result<Answer, Errno> {
+        match call.request {
             IOCTL_SYNC => {
-                let flags = call.read().map(u64::from_ne_bytes);
-                if flags.is_ok_and(|flags| self.sync_waits(buf, flags, call.caller)) {
+                let flags = u64::from_ne_bytes(call.read()?);
+                if self.sync_waits(buf, flags, call.caller) {
                     self.waits_for_buffers = true;
                     self.want_buffers_back();
-                    return CallOutcome::Wait;
+                    return Ok(Answer::Wait);
                 }
-                flags.and_then(|flags| {
-                    let synced = self.memory.buffers().sync(buf, flags);
-                    synced.map_err(|e| Errno(e.errno()))
-                })
+                let synced = self.memory.buffers().sync(buf, flags);
+                synced.map_err(|e| Errno(e.errno()))?;
             }
-            EXPORT_SYNC_FILE => self.export_sync_file(buf, call),
+            EXPORT_SYNC_FILE => self.export_sync_file(buf, call)?,
             IMPORT_SYNC_FILE => {
                 self.buffers_changed = true;
-                self.import_sync_file(buf, call)
+                self.import_sync_file(buf, call)?;
             }
-            request if SET_NAME.contains(&request) => read_name(call).and_then(|name| {
-                let named = self.memory.buffers().set_name(buf, name);
-                named.map_err(|e| Errno(e.errno()))
-            }),
-            _ => Err(Errno::ENOTTY),
-        };
-        self.after_call();
-        if let Err(errno) = done {
-            self.note_refused_buffer(buf, call.request, errno);
+            request if SET_NAME.contains(&request) => {
+                let named = self.memory.buffers().set_name(buf, read_name(call)?);
+                named.map_err(|e| Errno(e.errno()))?;
+            }
+            _ => return Err(Errno::ENOTTY),
         }
-        done.into()
+        Ok(Answer::Done(0))
     }
 
     /// Returns the poll events of a dma-buf.
-    pub(super) fn poll_buffer(&mut self, id: FdIdentity, events: i16) -> i16 {
+    pub(crate) fn poll_buffer(&mut self, id: FdIdentity, events: i16) -> i16 {
         let asked = (POLL_IN | POLL_OUT) & events;
         let buf = self.shares.borrow().buf(id);
         let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
@@ -62,7 +65,7 @@ impl Run {
     }
 
     /// Records a cache sync of another driver's buffer. That driver answers the call itself.
-    pub(super) fn sync_foreign(&mut self, id: FdIdentity, call: Ioctl<'_>) {
+    pub(crate) fn sync_foreign(&mut self, id: FdIdentity, call: Ioctl<'_>) {
         let Some(buf) = self.shares.borrow().imports.buf(id) else {
             return;
         };

@@ -5,21 +5,22 @@
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
 //! a call that cannot write the descriptor's number leaves no descriptor open.
 
+use super::{Answer, FileCall, Kind};
+use crate::Run;
 use crate::node::Node;
-use crate::plain::PlainFile;
 use crate::program::{Ioctl, long, word};
+use crate::refusals::Refused;
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
-use crate::{Run, refusals};
+use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
+    Attrs, Caching, Constraint, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _,
+    PhysAddr, Reason,
 };
 use vb3_dmabuf::{BufRef, Name};
-use vb3_frontend::{CallOutcome, Errno, NodeId, NodeKind};
+use vb3_frontend::{Caller, Errno, FileId, NodeId, NodeKind};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
-/// First id of heap nodes, above those of media nodes.
-const FIRST_ID: u32 = 1 << 17;
 /// Major number of heaps. Linux assigns one at boot.
 const MAJOR: u32 = 511;
 
@@ -52,7 +53,11 @@ enum HeapSource {
 
 /// The heaps of a run.
 #[derive(Debug)]
-pub(super) struct Heaps(Vec<Heap>);
+pub(super) struct Heaps {
+    all: Vec<Heap>,
+    /// The heap's index of each open file.
+    files: BTreeMap<FileId, usize>,
+}
 
 /// A program's allocation request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,29 +114,10 @@ impl Heaps {
             name: node.sram_heap(),
             of: HeapSource::Own(node.dma),
         }));
-        Self(all)
-    }
-
-    /// Returns a node `/dev/dma_heap/NAME` for each heap.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_frontend::Node> {
-        (0..).zip(&self.0).map(|(minor, heap)| vb3_frontend::Node {
-            kind: NodeKind::Class {
-                name: "dma_heap",
-                major: MAJOR,
-            },
-            ..vb3_frontend::Node::video(NodeId(FIRST_ID + minor), path(heap), minor)
-        })
-    }
-
-    /// Opens a heap's file. Returns `None` if the node is not a heap.
-    pub(super) fn open(&self, node: NodeId) -> Option<PlainFile> {
-        let number = node.0.checked_sub(FIRST_ID)? as usize;
-        (number < self.0.len()).then_some(PlainFile::Heap(number))
-    }
-
-    /// Returns the path of the heap with this number.
-    pub(super) fn path(&self, number: usize) -> Option<String> {
-        self.0.get(number).map(path)
+        Self {
+            all,
+            files: BTreeMap::new(),
+        }
     }
 }
 
@@ -139,27 +125,55 @@ fn path(heap: &Heap) -> String {
     format!("/dev/dma_heap/{}", heap.name)
 }
 
-impl Run {
-    /// Answers a call on a file of the heap with this number. As in Linux, only `_IOC_NR` of the request is
-    /// checked.
-    pub(super) fn heap_ioctl(&mut self, number: usize, call: Ioctl<'_>) -> CallOutcome {
-        let Some(heap) = self
-            .heaps
-            .0
-            .get(number)
-            .filter(|_| call.request & 0xff == 0)
-        else {
-            return CallOutcome::Fail(Errno::EINVAL);
-        };
-        let heap = heap.clone();
-        self.set_now();
-        let done = self.allocate_dmabuf(heap, call);
-        self.after_call();
-        done.into()
+impl Kind for Heaps {
+    fn name(&self) -> &'static str {
+        "heap"
     }
 
+    fn nodes(&self, _: &Run) -> Vec<vb3_frontend::Node> {
+        let kind = NodeKind::Class {
+            name: "dma_heap",
+            major: MAJOR,
+        };
+        let node = |(minor, heap)| vb3_frontend::Node {
+            kind,
+            ..vb3_frontend::Node::video(NodeId(0), path(heap), minor)
+        };
+        (0..).zip(&self.all).map(node).collect()
+    }
+
+    fn open(
+        &mut self,
+        _: &mut Run,
+        node: usize,
+        file: FileId,
+        _: &dyn Caller,
+    ) -> Result<(), Refused> {
+        self.files.insert(file, node);
+        Ok(())
+    }
+
+    /// As in Linux, only `_IOC_NR` of the request is checked.
+    fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
+        let ioctl = call.ioctl()?;
+        let heap = self.files.get(&call.file).and_then(|at| self.all.get(*at));
+        let heap = heap.ok_or(Errno::ENODEV)?;
+        let done = match ioctl.request & 0xff {
+            0 => run.allocate_dmabuf(heap, ioctl).map(Answer::from),
+            _ => Err(Errno::EINVAL.into()),
+        };
+        done.map_err(|refused| refused.by(|| path(heap), Some("DMA_HEAP_IOCTL_ALLOC")))
+    }
+
+    fn release(&mut self, _: &mut Run, file: FileId) {
+        self.files.remove(&file);
+    }
+}
+
+impl Run {
     /// Answers `DMA_HEAP_IOCTL_ALLOC`.
-    fn allocate_dmabuf(&mut self, heap: Heap, call: Ioctl<'_>) -> Result<(), Errno> {
+    fn allocate_dmabuf(&mut self, heap: &Heap, call: Ioctl<'_>) -> Result<(), Refused> {
+        self.set_now();
         let Ioctl { arg, caller, .. } = call;
         let mut data = [0; DATA];
         // The request contains the size of the program's structure. The bytes beyond that size are zero.
@@ -175,37 +189,33 @@ impl Run {
         let installed =
             shares.install(&mut self.memory, buf, caller, wanted.cloexec, wanted.access);
         match installed {
-            Ok(number) => caller.write(number_at, &number.to_ne_bytes()),
+            Ok(number) => Ok(caller.write(number_at, &number.to_ne_bytes())?),
             Err((e, buf)) => {
                 self.memory.put_dmabuf(buf);
-                Err(e)
+                Err(e.into())
             }
         }
     }
 
     /// Allocates a dma-buf from a heap.
-    fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
-        if len > self.memory.ops().platform().ram_bytes() {
-            return Err(Errno::ENOMEM);
+    fn heap_buffer(&mut self, heap: &Heap, len: u64) -> Result<BufRef, Refused> {
+        let no_memory = |reason| Refused::for_reason(Errno::ENOMEM, reason);
+        let ram = self.memory.ops().platform().ram_bytes();
+        if len > ram {
+            return Err(no_memory(Some(Reason {
+                constraint: Constraint::Ram,
+                wanted: len,
+                found: ram,
+            })));
         }
         let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
             // `look` has freed the memory of exports that programs had closed, so this tries again.
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
-        let alloc = alloc.map_err(|e| {
-            if let Some(reason) = e.reason() {
-                self.is_accounted = true;
-                let call = "DMA_HEAP_IOCTL_ALLOC";
-                let refused = refusals::for_reason(&path(&heap), call, Errno::ENOMEM, reason);
-                self.refuse(refused);
-            }
-            Errno::ENOMEM
-        })?;
-        self.memory
-            .buffers()
-            .adopt(alloc, len, Name::default())
-            .map_err(|_| Errno::ENOMEM)
+        let alloc = alloc.map_err(|e| no_memory(e.reason()))?;
+        let buf = (self.memory.buffers()).adopt(alloc, len, Name::default());
+        buf.map_err(|_| no_memory(None))
     }
 }
 
