@@ -40,10 +40,10 @@ const PATTERN: (u32, u32) = (1280, 720);
 ///
 /// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
 /// next frame is due, as in a sensor's line buffer. It is then dropped and counted, and leaves a gap in the
-/// sequence. A late tick drops all frames but the newest, whose timestamp is the time when it was due. Frame 0
-/// is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown later and none
-/// is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer gets a frame
-/// immediately, and no frame is dropped.
+/// sequence. A late tick fills the queued buffers with the newest frames that were due, and drops only frames
+/// without a buffer. A frame's timestamp is the time when it was due. Frame 0 is taken when the first buffer is
+/// queued. If a clip's decoder is late, its pictures are shown later and none is skipped, but the frame numbers
+/// still follow the time. With [`Pace::Free`], each buffer gets a frame immediately, and no frame is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.
@@ -157,8 +157,8 @@ impl<C> Player<C> {
         self.moving.is_some() || self.jpeg.wake_fd().is_some()
     }
 
-    /// Skips the frames whose time is over. Returns the time of the newest frame. `before` is the state at
-    /// the start of this tick.
+    /// Skips the frames that were due and have no buffer. Returns the time of the oldest frame that remains.
+    /// `before` is the state at the start of this tick.
     fn catch_up(&mut self, tick: &mut Tick<'_, Mode, C>, before: State, due_ns: u64) -> u64 {
         if tick.stream.pace == Pace::Free {
             return tick.now_ns;
@@ -168,7 +168,12 @@ impl<C> Player<C> {
             // The frames' times begin with the first picture.
             return tick.now_ns;
         }
-        let (missed, time_ns) = tick.stream.newest_due(tick.now_ns, due_ns);
+        // The newest frame remains even without a buffer. Pictures that come late are only shown now.
+        let kept = match was_waiting {
+            true => 1,
+            false => tick.stream.tokens.len().max(1),
+        };
+        let (missed, time_ns) = tick.stream.missed(tick.now_ns, due_ns, kept);
         // CAST: sequence numbers wrap.
         let first = tick.stream.sequence;
         tick.stream.sequence = first.wrapping_add(missed as u32);
@@ -404,9 +409,13 @@ impl<C> Engine<C> for Player<C> {
             (State::AtEnd, ..) if self.program_follows() => Some(0),
             (State::AtEnd, ..) => (self.is_awaited && !self.has_under_way()).then_some(0),
             (_, Pace::Free, _) | (_, _, None) => at_once,
-            (State::Running, Pace::Real, Some(due_ns)) => at_once
-                .map(|_| due_ns)
-                .or(Some(due_ns.saturating_add(stream.interval_ns()))),
+            (State::Running, Pace::Real, Some(due_ns)) => at_once.map(|_| due_ns).or_else(|| {
+                // The next drop: as many frames as there are buffers wait until the camera can fill one.
+                // CAST: widening.
+                let waiting = stream.tokens.len().max(1) as u64;
+                let until_drop_ns = stream.interval_ns().saturating_mul(waiting);
+                Some(due_ns.saturating_add(until_drop_ns))
+            }),
         }
     }
 

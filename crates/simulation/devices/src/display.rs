@@ -200,7 +200,7 @@ impl<C> Engine<C> for Screen<C> {
         let mut due_ns = tick.stream.due_ns.unwrap_or(tick.now_ns);
         if self.starved && tick.now_ns > due_ns {
             // These refreshes passed without a new picture.
-            let (missed, newest_ns) = tick.stream.newest_due(tick.now_ns, due_ns);
+            let (missed, newest_ns) = tick.stream.missed(tick.now_ns, due_ns, 1);
             self.repeated = self.repeated.saturating_add(missed);
             due_ns = newest_ns;
         }

@@ -245,14 +245,15 @@ impl<F: Formats, C> Stream<F, C> {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
     }
 
-    /// Returns how many whole intervals have passed since `due_ns`, and the time when the last of them ended.
-    pub(crate) fn newest_due(&self, now_ns: u64, due_ns: u64) -> (u64, u64) {
+    /// Returns how many frames were due by `now_ns` in addition to the newest `kept` ones, and the time when
+    /// the oldest kept one was due. The oldest of all was due at `due_ns`.
+    pub(crate) fn missed(&self, now_ns: u64, due_ns: u64, kept: usize) -> (u64, u64) {
         let interval_ns = self.interval_ns();
-        let missed = now_ns.saturating_sub(due_ns) / interval_ns;
-        (
-            missed,
-            due_ns.saturating_add(missed.saturating_mul(interval_ns)),
-        )
+        let late = now_ns.saturating_sub(due_ns) / interval_ns;
+        // CAST: widening.
+        let missed = late.saturating_add(1).saturating_sub(kept as u64);
+        let oldest_ns = due_ns.saturating_add(missed.saturating_mul(interval_ns));
+        (missed, oldest_ns)
     }
 
     /// Returns the number of the next frame, and increments the counter.

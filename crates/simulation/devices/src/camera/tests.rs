@@ -91,21 +91,39 @@ fn frames_without_buffer_leave_a_gap() {
     assert_eq!(bench.events.len(), 4, "each frame begins, buffer or not");
 }
 
-/// 600 frames at 100 per second take 6 seconds, however late the ticks are.
+/// Takes the finished frames. Returns the number of each, and the time in ms when it was due.
+fn taken(bench: &mut Bench<Camera<u32>>) -> Vec<(u32, u64)> {
+    std::iter::from_fn(|| bench.take().ok())
+        .map(|info| (info.sequence, (info.timestamp_ns - START) / MS))
+        .collect()
+}
+
 #[test]
-fn late_tick_delivers_only_the_newest_frame() {
-    let mut bench = bench("", 3);
+fn late_tick_fills_queued_buffers() {
+    let mut bench = bench("", 4);
+    (0..4).for_each(|index| bench.queue(index));
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.tick(START + 39 * MS), 3, "late by three frames");
+    assert_eq!(taken(&mut bench), [(0, 0), (1, 10), (2, 20), (3, 30)]);
+    assert_eq!(bench.device.statistics().dropped, 0);
+    assert_eq!(bench.device.next_tick(), Some(START + 50 * MS));
+    assert_eq!(bench.events.len(), 4);
+}
+
+/// Frame times and numbers follow the clock, however late the ticks are.
+#[test]
+fn late_tick_drops_only_frames_without_buffer() {
+    let mut bench = bench("", 4);
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
     assert_eq!(bench.tick(START), 1);
-    assert_eq!(bench.tick(START + 45 * MS), 1);
+    assert_eq!(bench.tick(START + 45 * MS), 2);
+    bench.queue(3);
     assert_eq!(bench.device.next_tick(), Some(START + 50 * MS));
     assert_eq!(bench.tick(START + 59 * MS), 1, "late by less than a frame");
-    let taken: Vec<(u32, u64)> = std::iter::from_fn(|| bench.take().ok())
-        .map(|info| (info.sequence, (info.timestamp_ns - START) / MS))
-        .collect();
-    assert_eq!(taken, [(0, 0), (4, 40), (5, 50)]);
-    assert_eq!(bench.device.statistics().dropped, 3);
+    assert_eq!(taken(&mut bench), [(0, 0), (3, 30), (4, 40), (5, 50)]);
+    assert_eq!(bench.device.statistics().dropped, 2);
     assert_eq!(bench.events.len(), 6, "each frame begins, delivered or not");
 }
 
