@@ -339,6 +339,8 @@ impl State {
     /// Finds the memory of an access, or of its beginning. The target has at least one byte. `before` is the
     /// target of the preceding bytes.
     fn target(&self, access: &Access, before: Option<&Found>) -> Result<Target, BusFault> {
+        #[cfg(test)]
+        (self.memory.looked).fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let fault = |kind| access.fault(kind);
         let BusSpan { addr, len } = access.span;
         let device = self.device(access.dev).ok_or(fault(FaultKind::NoDevice))?;

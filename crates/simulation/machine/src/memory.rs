@@ -296,7 +296,7 @@ pub(crate) struct MachineMemory {
     next: u64,
     /// Number of changes other than insertions.
     changed: u64,
-    /// Number of searches in `places`.
+    /// Number of pieces that devices' accesses have looked for.
     #[cfg(test)]
     pub(crate) looked: std::sync::atomic::AtomicU64,
 }
@@ -407,9 +407,6 @@ impl MachineMemory {
         if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
             return Ok(found);
         }
-        #[cfg(test)]
-        self.looked
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let before = self.places.range(..=addr).next_back();
         let (&start, &(mut rest, run)) = before.ok_or(Miss::Nothing(addr))?;
         let inside = addr - start;
