@@ -430,7 +430,7 @@ mod tests {
             ffmpeg: None,
             codec: Err("there is no vb3-codec next to vb3 or in PATH".into()),
             codecs: vec![
-                ("jpegdec", Ok("zune-jpeg, MIT".into())),
+                ("jpegdec", Ok("libjpeg-turbo-rs, MIT".into())),
                 ("h264dec", Err("decoding H.264 needs libavcodec".into())),
             ],
             udmabuf: false,

@@ -208,8 +208,8 @@ impl Codecs {
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
             return Ok(match kind {
-                Kind::JpegDecoder => "zune-jpeg, MIT or Apache-2.0 or Zlib",
-                Kind::JpegEncoder => "jpeg-encoder, MIT or Apache-2.0, and IJG",
+                Kind::JpegDecoder => "libjpeg-turbo-rs, MIT or Apache-2.0",
+                Kind::JpegEncoder => "libjpeg-turbo-rs, MIT or Apache-2.0",
                 _ => "built in",
             }
             .to_owned());

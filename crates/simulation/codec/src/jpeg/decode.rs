@@ -4,10 +4,7 @@ use crate::job::{Colour, Config, Field, Planes, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::slots::Layout;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use libjpeg_turbo_rs::{ColorSpace, DecodeWarning, Decoder as Library, RawImage};
 
 /// Decodes JPEG files to pictures.
 #[derive(Default)]
@@ -17,13 +14,12 @@ pub(crate) struct Decoder {
     picture: Vec<u8>,
 }
 
-/// A decoded file, as the JPEG library returns it.
+/// A decoded file: the samples that it contains, and each component's sampling factors.
 struct Image {
     width: u32,
     height: u32,
-    /// Whether `bytes` has only Y, rather than Y, Cb and Cr for each pixel.
-    grey: bool,
-    bytes: Vec<u8>,
+    raw: RawImage,
+    sampling: Vec<(usize, usize)>,
 }
 
 impl Decoder {
@@ -39,17 +35,14 @@ impl Codec for Decoder {
         if data.is_empty() {
             return Ok(());
         }
-        let (image, damaged) = match read(data, true) {
-            Ok(image) => (image, false),
-            Err(sentence) => {
-                out.corrupt(tag, &sentence)?;
-                // A partial picture is better than no picture.
-                match read(data, false) {
-                    Ok(image) => (image, true),
-                    Err(_) => return Ok(()),
-                }
-            }
+        let (image, damage) = match read(data) {
+            Ok(read) => read,
+            Err(sentence) => return out.corrupt(tag, &sentence),
         };
+        // A partial picture is better than no picture.
+        if let Some(damage) = &damage {
+            out.corrupt(tag, damage)?;
+        }
         let Some(layout) = Layout::new(image.width, image.height) else {
             return Ok(());
         };
@@ -62,14 +55,16 @@ impl Codec for Decoder {
         let Some(mut planes) = layout.split_mut(&mut self.picture) else {
             return Ok(());
         };
-        separate(&image, &layout, &mut planes);
+        for (component, plane) in planes.iter_mut().enumerate() {
+            take(&image, component, layout.plane(component).0, plane);
+        }
         let picture = Planes {
             width: image.width,
             height: image.height,
             data: planes.map(|plane| &*plane),
             strides: layout.strides(),
         };
-        out.picture(tag, damaged, &picture, Field::Progressive)
+        out.picture(tag, damage.is_some(), &picture, Field::Progressive)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
@@ -79,44 +74,42 @@ impl Codec for Decoder {
     fn flush(&mut self, _: &mut Out) {}
 }
 
-/// Decodes a file. Unless `strict`, missing parts are filled in.
-fn read(data: &[u8], strict: bool) -> Result<Image, String> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(strict)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX));
-    let mut library = JpegDecoder::new_with_options(ZCursor::new(data), options);
-    let broken = |e| format!("the JPEG file is damaged: {e:?}");
-    library.decode_headers().map_err(broken)?;
-    let info = library.info().ok_or("the JPEG file has no picture")?;
-    let (width, height) = (u32::from(info.width), u32::from(info.height));
+/// Decodes a file. Fills in missing parts with grey, and then also returns a message about the damage.
+fn read(data: &[u8]) -> Result<(Image, Option<String>), String> {
+    let broken = |e: &dyn std::fmt::Display| format!("the JPEG file is damaged: {e}");
+    let mut library = Library::new(data).map_err(|e| broken(&e))?;
+    let header = library.header();
+    let (width, height) = (u32::from(header.width), u32::from(header.height));
     if width > MAX_WIDTH || height > MAX_HEIGHT {
         return Err(format!(
             "a picture of {width}x{height} is larger than {MAX_WIDTH}x{MAX_HEIGHT}"
         ));
     }
-    let grey = match library.input_colorspace() {
-        Some(ColorSpace::Luma) => true,
-        Some(ColorSpace::YCbCr) => false,
+    let factors = |c: &libjpeg_turbo_rs::ComponentInfo| {
+        (
+            usize::from(c.horizontal_sampling),
+            usize::from(c.vertical_sampling),
+        )
+    };
+    let sampling = header.components.iter().map(factors).collect();
+    match library.jpeg_color_space() {
+        ColorSpace::Grayscale | ColorSpace::YCbCr => {}
         other => return Err(format!("a JPEG file of {other:?} cannot be decoded")),
-    };
-    let wanted = if grey {
-        ColorSpace::Luma
-    } else {
-        ColorSpace::YCbCr
-    };
-    library.set_options(options.jpeg_set_out_colorspace(wanted));
-    let bytes = library.decode().map_err(broken)?;
-    let pixels = width as usize * height as usize;
-    if bytes.len() != pixels * if grey { 1 } else { 3 } {
-        return Err("the JPEG file is damaged: it has another size than it says".to_owned());
     }
-    Ok(Image {
+    library.set_lenient(true);
+    let (raw, warnings) = (library.decode_raw_with_warnings()).map_err(|e| broken(&e))?;
+    let is_harmless = |warning: &&DecodeWarning| {
+        // Cameras leave bytes between segments.
+        !matches!(warning, DecodeWarning::ExtraneousData { .. })
+    };
+    let damage = warnings.iter().find(is_harmless).map(|e| broken(e));
+    let image = Image {
         width,
         height,
-        grey,
-        bytes,
-    })
+        raw,
+        sampling,
+    };
+    Ok((image, damage))
 }
 
 /// Returns the format of a JFIF file: sRGB colours, Rec. 601 matrix, full range.
@@ -132,37 +125,44 @@ fn format(width: u32, height: u32) -> StreamFormat {
     }
 }
 
-/// Separates pixels into planes. Chroma is the mean of up to four pixels.
-fn separate(image: &Image, layout: &Layout, planes: &mut [&mut [u8]; 3]) {
-    let [luma, cb, cr] = planes;
-    if image.grey {
-        luma.copy_from_slice(&image.bytes);
-        cb.fill(128);
-        cr.fill(128);
-        return;
-    }
-    for (y, pixel) in luma.iter_mut().zip(image.bytes.chunks_exact(3)) {
-        *y = pixel[0];
-    }
-    let row_len = image.width as usize * 3;
-    let half = layout.plane(1).0;
-    let rows = image.bytes.chunks(2 * row_len);
-    for ((two, cb), cr) in rows.zip(cb.chunks_mut(half)).zip(cr.chunks_mut(half)) {
-        let (above, below) = two.split_at(row_len);
-        let below = if below.is_empty() { above } else { below };
-        let blocks = above.chunks(6).zip(below.chunks(6));
-        for (((above, below), cb), cr) in blocks.zip(cb).zip(cr) {
-            let mean = |at: usize| {
-                let right = if above.len() == 6 { at + 3 } else { at };
-                let sum = u32::from(above[at])
-                    + u32::from(above[right])
-                    + u32::from(below[at])
-                    + u32::from(below[right]);
-                // CAST: the mean of four bytes is at most 255.
-                ((sum + 2) / 4) as u8
-            };
-            *cb = mean(1);
-            *cr = mean(2);
+/// Takes a component's plane, with rows of `columns` samples. The file's samples stay exact, if a file has one
+/// for each sample of the plane. If it has more, each sample is the mean of those in its place.
+fn take(image: &Image, component: usize, columns: usize, plane: &mut [u8]) {
+    let max = |of: fn(&(usize, usize)) -> usize| image.sampling.iter().map(of).max().unwrap_or(1);
+    let (max_across, max_down) = (max(|it| it.0), max(|it| it.1));
+    let raw = &image.raw;
+    let (Some(samples), Some(&stride), Some(&(across, down))) = (
+        raw.planes.get(component),
+        raw.plane_widths.get(component),
+        image.sampling.get(component),
+    ) else {
+        // A grey picture.
+        return plane.fill(128);
+    };
+    // The pixels of the picture that share a sample of the plane.
+    let shared = if component == 0 { 1 } else { 2 };
+    // The last pixel without a neighbour is its own neighbour.
+    let (last_column, last_row) = (raw.width.max(1) - 1, raw.height.max(1) - 1);
+    let column = |x: usize| x.min(last_column) * across / max_across;
+    let row = |y: usize| {
+        let start = (y.min(last_row) * down / max_down) * stride;
+        samples.get(start..start + stride).unwrap_or_default()
+    };
+    let is_exact = |own: usize, max: usize| own * shared == max;
+    let is_copied = is_exact(across, max_across) && is_exact(down, max_down);
+    for (y, line) in plane.chunks_mut(columns).enumerate() {
+        let (above, below) = (row(shared * y), row(shared * y + shared - 1));
+        if is_copied {
+            let len = line.len().min(above.len());
+            line[..len].copy_from_slice(&above[..len]);
+            continue;
+        }
+        for (x, sample) in line.iter_mut().enumerate() {
+            let (left, right) = (column(shared * x), column(shared * x + shared - 1));
+            let at = |row: &[u8], x: usize| u32::from(row.get(x).copied().unwrap_or(128));
+            let sum = at(above, left) + at(above, right) + at(below, left) + at(below, right);
+            // CAST: the mean of four bytes is at most 255.
+            *sample = ((sum + 2) / 4) as u8;
         }
     }
 }

@@ -89,6 +89,53 @@ fn files_decode_like_ffmpeg() {
     }
 }
 
+/// A file has one chroma sample for four pixels, as has the picture, so that decoding must not mix them.
+#[test]
+fn chroma_samples_are_not_mixed() {
+    let (width, height) = (66, 34);
+    let shade = |x: u32, y: u32, high: u8| {
+        if (x + y).is_multiple_of(2) {
+            255 - high
+        } else {
+            high
+        }
+    };
+    let plane = |columns: u32, lines: u32, high| {
+        (0..lines).flat_map(move |y| (0..columns).map(move |x| shade(x, y, high)))
+    };
+    let luma = plane(width, height, 128);
+    let chroma = [200, 30].map(|high| plane(width / 2, height / 2, high));
+    let picture: Vec<u8> = luma.chain(chroma.into_iter().flatten()).collect();
+    let mut encoder = Driven::new(Kind::JpegEncoder, &Launch::in_thread());
+    encoder.submit(Job::Configure(Config::JpegEncoder {
+        width,
+        height,
+        quality: 100,
+        sampling: Subsampling::Yuv420,
+    }));
+    encoder.submit(Job::Encode {
+        tag: 1,
+        picture: planes(&picture, width, height),
+        force_key: false,
+    });
+    encoder.submit(Job::Drain);
+    encoder.wait_for(|event| *event == TestEvent::Drained);
+    let file = encoder.events.iter().find_map(|event| match event {
+        TestEvent::Packet { bytes, .. } => Some(bytes.clone()),
+        _ => None,
+    });
+    let mut decoder = Driven::new(Kind::JpegDecoder, &Launch::in_thread());
+    decoder.decode([file.expect("a file").as_slice()]);
+    let decoded = decoder.pictures().concat();
+    let worst = picture
+        .iter()
+        .zip(&decoded)
+        .map(|(a, b)| a.abs_diff(*b))
+        .max();
+    assert_eq!(decoded.len(), picture.len());
+    assert!(worst <= Some(3), "{worst:?}");
+}
+
 #[test]
 fn damaged_file_leaves_the_next_one_intact() {
     if !ffmpeg_is_here() {
