@@ -61,6 +61,11 @@ impl<T> Wake<T> {
         Self { owner, id }
     }
 
+    /// Returns the owner, without the id.
+    pub fn into_inner(self) -> T {
+        self.owner
+    }
+
     /// Returns the descriptor's id.
     pub const fn id(&self) -> WakeId {
         self.id

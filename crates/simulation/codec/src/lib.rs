@@ -76,7 +76,7 @@ pub use job::{
 pub use launch::{Failure, Launch};
 pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
-pub use process::is_worker;
+pub use process::{await_ended, is_worker};
 pub use serve::{
     Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, built_in, list_and_serve_stdin,
     serve_stdin, serve_stdin_with,

@@ -100,11 +100,11 @@ fn ask(program: &Path, timeout: Duration) -> Result<Option<Found>, String> {
     let named = |what: String| format!("{}: {what}", program.display());
     let (list, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| named(e.to_string()))?;
     let args = ["--list", "--serve"].map(OsString::from);
-    let mut ready = Ready::start(program, &args, stdout).map_err(|e| named(e.to_string()))?;
+    let ready = Ready::start(program, &args, stdout).map_err(|e| named(e.to_string()))?;
     let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
     let text = read(File::from(list), timeout).and_then(|text| text.ok_or_else(silent));
     let library = text.and_then(|text| match &*text {
-        "" => Err(ready.running.end()),
+        "" => Err(ready.running.await_end()),
         text => Library::parse(program, text),
     });
     let found = library.map_err(named)?.map(|library| Found {

@@ -1,21 +1,20 @@
 //! A worker's process.
 //!
-//! Each worker has a thread that starts the process and waits for its end. So the owner of a worker does not
-//! wait while the program is read from disk.
+//! Each worker has a thread, its keeper, which starts the process and waits for its end. So the owner of a worker
+//! waits neither while the program is read from disk, nor while a process ends that gets no processor time.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Longest wait for a killed process to end, for a machine with much other work.
+/// Longest wait of [`Running::await_end`], for a machine with much other work.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval of the checks that find a process hanging in the kernel, such as in a file system that is gone.
-const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// If this many checks in a row find the process hanging in the kernel, the wait for its end stops.
-const MAX_HELD: u32 = 5;
+/// Maximum number of workers' processes, including those that are ending. If a file system hangs, a process may
+/// not end.
+const MAX_WORKERS: usize = 1024;
 
 /// Name of the threads that start processes, and of these processes until exec.
 const KEEPER: &str = "codec-keeper";
@@ -34,8 +33,18 @@ static WORKERS: Mutex<Workers> = Mutex::new(Workers {
     pids: Vec::new(),
 });
 
+/// Is notified when a worker has ended.
+static ENDED: Condvar = Condvar::new();
+
 fn workers() -> MutexGuard<'static, Workers> {
     WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until all workers have ended, for at most `timeout`. A dropped worker's process ends soon afterwards.
+pub fn await_ended(timeout: Duration) {
+    let is_any = |workers: &mut Workers| workers.starting > 0 || !workers.pids.is_empty();
+    // Ignores a timeout: a process may remain, because a file system that hangs delays its end.
+    drop(ENDED.wait_timeout_while(workers(), timeout, is_any));
 }
 
 /// Returns whether a child of this process is a worker, or may be one that is just starting.
@@ -115,6 +124,7 @@ impl Shared {
             // the owner then asks for the reason.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
+        ENDED.notify_all();
     }
 
     fn started(&self, child: &mut Child) {
@@ -142,15 +152,21 @@ impl Running {
     /// Begins to start a process, without waiting for it. A failed start is reported as the process's end.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// The thread cannot be started, or too many processes have not ended yet (EAGAIN).
     pub(crate) fn begin(command: Command) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             stage: Mutex::new(Stage::Starting),
             changed: Condvar::new(),
         });
         let there = Arc::clone(&shared);
-        // Counts the process before it exists, so that `is_worker` never misses it.
-        workers().starting += 1;
+        {
+            let mut workers = workers();
+            if workers.starting + workers.pids.len() >= MAX_WORKERS {
+                return Err(rustix::io::Errno::AGAIN.into());
+            }
+            // Counts the process before it exists, so that `is_worker` never misses it.
+            workers.starting += 1;
+        }
         std::thread::Builder::new()
             .name(KEEPER.to_owned())
             .spawn(move || there.keep(command))
@@ -166,39 +182,43 @@ impl Running {
         }
     }
 
-    /// Ends the process, and returns how it ended. A process that is still starting ends when it has started.
-    pub(crate) fn end(&mut self) -> String {
-        let Some(shared) = self.0.take() else {
-            return "the codec ended".to_owned();
-        };
-        let mut stage = shared.stage();
+    /// Kills the process, and returns at once. From then on, the process executes no instruction of its own, although
+    /// it may need time to end. A process that is still starting ends when it has started.
+    ///
+    /// Returns how the process has ended, if it had ended already.
+    pub(crate) fn kill(&self) -> Option<String> {
+        let mut stage = self.0.as_ref()?.stage();
         match &*stage {
             // If the process has begun to exit, the signal does not change its status.
             Stage::Runs(_, Some(handle)) => {
                 let _ = pidfd_send_signal(handle, Signal::KILL);
             }
             // Without a handle, the worker ends by itself once its socket is closed.
-            Stage::Runs(_, None) | Stage::Ended(_) => {}
-            Stage::Starting | Stage::Unwanted => {
-                *stage = Stage::Unwanted;
-                return "the codec process was ended before it had started".to_owned();
-            }
+            Stage::Runs(_, None) => {}
+            Stage::Starting | Stage::Unwanted => *stage = Stage::Unwanted,
+            Stage::Ended(how) => return Some(how.clone()),
         }
-        let until = Instant::now() + EXIT_TIMEOUT;
-        let mut held = 0;
-        while held < MAX_HELD && Instant::now() < until {
-            let pid = match &*stage {
-                Stage::Ended(how) => return how.clone(),
-                Stage::Runs(pid, _) => Some(*pid),
-                Stage::Starting | Stage::Unwanted => None,
-            };
-            let waited = shared.changed.wait_timeout(stage, CHECK_INTERVAL);
-            stage = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // In state D, the killed process waits in the kernel, and never runs its own code again.
-            let is_held = pid.and_then(stat).is_some_and(|(_, state)| state == 'D');
-            held = if is_held { held + 1 } else { 0 };
+        None
+    }
+
+    /// Returns a descriptor that is readable once the process has ended; `None` if it does not run.
+    pub(crate) fn end_fd(&self) -> Option<OwnedFd> {
+        match &*self.0.as_ref()?.stage() {
+            Stage::Runs(_, Some(handle)) => handle.try_clone().ok(),
+            _ => None,
         }
-        match &*stage {
+    }
+
+    /// Kills the process, waits for its end, and returns how it ended.
+    pub(crate) fn await_end(&self) -> String {
+        self.kill();
+        let Some(shared) = &self.0 else {
+            return "the codec ended".to_owned();
+        };
+        let is_going = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
+        let (changed, stage) = (&shared.changed, shared.stage());
+        let waited = changed.wait_timeout_while(stage, EXIT_TIMEOUT, is_going);
+        match &*waited.unwrap_or_else(PoisonError::into_inner).0 {
             Stage::Ended(how) => how.clone(),
             _ => "the codec process was killed and does not end".to_owned(),
         }
@@ -213,7 +233,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end();
+        self.kill();
     }
 }
 
@@ -230,4 +250,48 @@ fn describe(status: ExitStatus) -> String {
         _ => "was killed",
     };
     format!("the codec process {what} (signal {number})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    /// Begins `sleep`, and returns it once it runs, with a descriptor for its end.
+    fn sleeper() -> (Running, OwnedFd) {
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let running = Running::begin(command).unwrap();
+        loop {
+            match running.end_fd() {
+                Some(end) => return (running, end),
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// The owner may hold a lock, and a killed process ends only once it gets processor time.
+    #[test]
+    fn drop_does_not_await_the_end() {
+        let (running, end) = sleeper();
+        // While the list is locked, the keeper cannot say that the process has ended.
+        let locked = workers();
+        let begun = std::time::Instant::now();
+        drop(running);
+        assert!(begun.elapsed() < EXIT_TIMEOUT);
+        drop(locked);
+        let ended = poll(&mut [PollFd::new(&end, PollFlags::IN)], None);
+        assert_eq!(ended, Ok(1));
+        await_ended(EXIT_TIMEOUT);
+    }
+
+    #[test]
+    fn killed_process_tells_how_it_ended() {
+        let (running, _) = sleeper();
+        assert_eq!(running.kill(), None, "it needs time");
+        let sentence = "the codec process was killed (signal 9)";
+        assert_eq!(running.await_end(), sentence);
+        assert_eq!(running.kill().as_deref(), Some(sentence));
+        assert!(running.end_fd().is_none() && running.id().is_none());
+    }
 }

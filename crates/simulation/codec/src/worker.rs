@@ -16,7 +16,7 @@ use crate::wire::{Message, Op, VERSION};
 use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 mod loans;
@@ -38,6 +38,8 @@ pub struct Worker {
     kind: Kind,
     link: Arc<Link>,
     running: Running,
+    /// Readable once the process has ended. Exists while the process has closed its socket, but has not ended.
+    ending: Option<OwnedFd>,
     input: Shared,
     /// The tag of each input slot that is in use.
     in_flight: [Option<u64>; MAX_IN_FLIGHT],
@@ -97,6 +99,7 @@ impl Worker {
             kind,
             link: Arc::new(Link::new(socket)),
             running,
+            ending: None,
             input,
             in_flight: [None; MAX_IN_FLIGHT],
             rings: Vec::new(),
@@ -126,10 +129,18 @@ impl Worker {
     }
 
     /// Returns a descriptor that is readable when [`poll`](Self::poll) has an event.
-    /// The descriptor is also readable when the process has ended.
+    /// The descriptor is also readable when the process has ended. It changes when [`is_ending`](Self::is_ending)
+    /// changes.
     #[must_use]
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.link.socket.fd()
+        let ending = self.ending.as_ref().map(AsFd::as_fd);
+        ending.unwrap_or(self.link.socket.fd())
+    }
+
+    /// Returns whether the process has closed its socket, but has not ended yet.
+    #[must_use]
+    pub const fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// Returns how many jobs with data may be submitted now.
@@ -384,7 +395,7 @@ impl Worker {
         for _ in 0..MAX_SILENT {
             match self.state {
                 State::Dead => return None,
-                State::Dying(why) => return Some(self.report_death(why)),
+                State::Dying(why) => return self.report_death(why),
                 State::Alive => {}
             }
             if self.has_sent_nothing() {
@@ -416,16 +427,27 @@ impl Worker {
         skips
     }
 
-    fn report_death(&mut self, why: &str) -> Event {
+    /// Returns the worker's last event. Without a reason `why`, this needs the process's end; until then, returns
+    /// `None`.
+    fn report_death(&mut self, why: &str) -> Option<Event> {
+        let how = self.running.kill();
+        let sentence = match (self.mismatch.take(), how) {
+            (Some(mismatch), _) => mismatch,
+            (None, _) if !why.is_empty() => format!("the codec process {why} and was ended"),
+            (None, Some(how)) => how,
+            (None, None) => {
+                if self.ending.is_none() {
+                    self.ending = self.running.end_fd();
+                }
+                if self.ending.is_some() {
+                    return None;
+                }
+                "the codec ended".to_owned()
+            }
+        };
         self.state = State::Dead;
         self.in_flight = [None; MAX_IN_FLIGHT];
-        let mut sentence = self.running.end();
-        if let Some(mismatch) = self.mismatch.take() {
-            sentence = mismatch;
-        } else if !why.is_empty() {
-            sentence = format!("the codec process {why} and was ended");
-        }
-        Event::Died { sentence }
+        Some(Event::Died { sentence })
     }
 
     /// Processes the worker's first message, which contains its version.

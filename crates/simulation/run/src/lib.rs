@@ -373,7 +373,8 @@ impl Run {
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         self.memory.ops().platform().wait_until_freed();
         if open_fds() > self.own_fds {
-            vb3_devices::source::await_ended_clips(CLIP_END_TIMEOUT);
+            vb3_devices::source::await_ended_clips(PROCESS_END_TIMEOUT);
+            vb3_codec::await_ended(PROCESS_END_TIMEOUT);
         }
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         if self.clock.is_virtual() {
@@ -457,8 +458,8 @@ impl Run {
     }
 }
 
-/// Maximum time that a report waits for the ffmpeg processes of stopped clips.
-const CLIP_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time that a report waits for the processes of stopped clips, and of codecs.
+const PROCESS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the number of this process's open descriptors. Since Linux 6.2, it is the directory's size.
 fn open_fds() -> usize {

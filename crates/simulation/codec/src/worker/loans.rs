@@ -165,7 +165,7 @@ impl Worker {
             }
         }
         if !is_over && self.state != State::Dead {
-            self.running.end();
+            self.running.kill();
             if self.state == State::Alive {
                 self.state = State::Dying("did not let go of a buffer");
             }

@@ -63,7 +63,14 @@ impl CodecProcess {
 
     /// Returns the worker's next event. [`Event::Died`] is the last one.
     pub(crate) fn poll(&mut self) -> Option<Event> {
-        let event = self.worker.as_mut()?.poll()?;
+        let worker = self.worker.as_mut()?;
+        let was_ending = worker.is_ending();
+        let event = worker.poll();
+        if worker.is_ending() != was_ending {
+            // It has another descriptor now, which needs another id.
+            self.worker = self.worker.take().map(|worker| Wake::new(worker.into_inner()));
+        }
+        let event = event?;
         self.is_full = false;
         if let Event::Died { sentence } = &event {
             let sentence = sentence.clone();
