@@ -58,9 +58,23 @@ static const enum AVCodecID IDS[VB3_AV_CODECS] = {
 	[VB3_AV_MPEG4] = AV_CODEC_ID_MPEG4,
 };
 
+// Finds the first decoder that needs no hardware. The library's own decoder of AV1 only parses for hardware; all
+// others wrap another library.
 static const AVCodec *find(uint32_t codec)
 {
-	return codec < VB3_AV_CODECS ? avcodec_find_decoder(IDS[codec]) : NULL;
+	const AVCodec *found;
+	void *at = NULL;
+	if (codec >= VB3_AV_CODECS)
+		return NULL;
+	while ((found = av_codec_iterate(&at))) {
+		int is_one = av_codec_is_decoder(found) && found->id == IDS[codec];
+		int hardware = AV_CODEC_CAP_HARDWARE | AV_CODEC_CAP_HYBRID;
+		if (!is_one || (found->capabilities & (hardware | AV_CODEC_CAP_EXPERIMENTAL)))
+			continue;
+		if (found->id != AV_CODEC_ID_AV1 || found->wrapper_name)
+			return found;
+	}
+	return NULL;
 }
 
 uint32_t vb3_av_version(void)

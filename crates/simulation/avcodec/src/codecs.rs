@@ -33,14 +33,17 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
 
 pub(crate) fn library() -> Option<Library> {
     let decoders = Codec::ALL.into_iter().flat_map(|codec| {
-        let kinds = codec.kinds().iter();
+        let is_there =
+            |kind: &&Kind| !kind.word().ends_with("-stateless") || library::keeps_current();
+        let kinds = codec.kinds().iter().filter(is_there);
         kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
     });
     let encoders = encoders::Codec::ALL.into_iter();
     let encoders = encoders.filter_map(|codec| Some((codec.kind(), codec.name()?)));
+    let (major, minor, micro) = library::version();
     Some(Library {
         program: PathBuf::new(),
-        name: format!("libavcodec {}", library::version()),
+        name: format!("libavcodec {major}.{minor}.{micro}"),
         license: library::license(),
         kinds: decoders.chain(encoders).collect(),
     })

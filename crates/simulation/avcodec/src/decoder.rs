@@ -197,6 +197,7 @@ impl<C: Cut> Decoder<C> {
         }
         self.withdraw(out);
         for (number, bytes) in &self.history.units {
+            out.begin_piece();
             // The unit's faults have been reported already.
             let _ = self.library.send(bytes, *number);
             while let Ok(Some(_)) = self.library.receive() {}

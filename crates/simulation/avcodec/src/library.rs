@@ -166,12 +166,17 @@ pub(crate) fn text(of: *const c_char) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
-/// Returns the library's version.
-pub(crate) fn version() -> String {
+/// Returns the library's version: major, minor and micro.
+pub(crate) fn version() -> (u32, u32, u32) {
     // SAFETY: the call takes no arguments and changes nothing.
     let version = unsafe { vb3_av_version() };
-    let (major, minor, micro) = (version >> 16, version >> 8 & 0xff, version & 0xff);
-    format!("{major}.{minor}.{micro}")
+    (version >> 16, version >> 8 & 0xff, version & 0xff)
+}
+
+/// Returns whether stateless decoding works with this version. Other versions may free a picture's frame while the
+/// shim still reads it (`own` in `shim/avcodec.c`).
+pub(crate) fn keeps_current() -> bool {
+    matches!(version().0, 59..=61)
 }
 
 /// Returns the licence of the library's build.
@@ -233,7 +238,7 @@ impl Library {
 
     /// Opens a decoder like [`open`](Self::open), and makes [`current`](Self::current) available.
     pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
-        let library = Self::open(codec)?;
+        let library = Self::open(codec).filter(|_| keeps_current())?;
         // SAFETY: the decoder is ours.
         let failed = unsafe { vb3_av_keep_current(library.0.as_ptr()) };
         (failed >= 0).then_some(library)

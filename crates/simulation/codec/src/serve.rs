@@ -161,9 +161,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         },
     };
     while let Ok((message, fd)) = server.out.next() {
-        if limited {
-            limits::begin_job();
-        }
+        server.out.begin_piece();
         if server.job(&message, fd) == Err(Stop::Gone) {
             break;
         }
@@ -290,9 +288,7 @@ impl Server {
             return Ok(());
         }
         let done = self.codec.decode(tag, data, &mut self.out);
-        if self.out.limited {
-            limits::begin_job();
-        }
+        self.out.begin_piece();
         done
     }
 
@@ -514,11 +510,18 @@ impl Out {
         self.socket
             .send(message, None, true)
             .map_err(|_: Errno| Stop::Gone)?;
-        if self.limited && message.op == Op::Picture {
+        if message.op == Op::Picture {
             // A piece of input may have thousands of pictures.
-            limits::begin_job();
+            self.begin_piece();
         }
         Ok(())
+    }
+
+    /// Gives the codec a job's CPU time again. A job that decodes many earlier pieces calls this before each.
+    pub fn begin_piece(&self) {
+        if self.limited {
+            limits::begin_job();
+        }
     }
 
     /// Reports damaged input.

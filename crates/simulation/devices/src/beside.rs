@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::ring::Ring;
 use crate::select::Selection;
 use crate::surface::{LentLines, PictureCursor};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
@@ -142,7 +143,9 @@ impl Beside {
         let thread = std::thread::Builder::new().name("vb3-convert".to_owned());
         let spawned = thread.spawn(move || {
             for mut task in tasks {
-                run(&mut task);
+                // The owner waits for the picture, even if the library has a fault.
+                let ran = catch_unwind(AssertUnwindSafe(|| run(&mut task)));
+                task.done &= ran.is_ok();
                 if let Some(done) = finished.upgrade() {
                     // This does not block: there is at most one picture.
                     let _ = done.push_wait(task);
@@ -189,6 +192,7 @@ impl Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
     use std::sync::mpsc::channel;
     use vb3_picture::{Color, Matrix, Quantization};
     use vb3_v4l2::{Rect, pixfmt};
@@ -237,6 +241,21 @@ mod tests {
         }
         assert!(taken.is_some_and(|task| task.done));
         assert!(beside.give(task()).is_ok(), "it has none");
+    }
+
+    #[test]
+    fn picture_of_a_panic_returns_undone() {
+        let mut beside = Beside::start(|task| {
+            task.done = true;
+            panic!("a fault of the library");
+        })
+        .expect("a thread");
+        for _ in 0..2 {
+            assert!(beside.give(task()).is_ok(), "the thread goes on");
+            let wake = beside.wake_fd();
+            assert_eq!(poll(&mut [PollFd::new(&wake, PollFlags::IN)], None), Ok(1));
+            assert!(beside.take().is_some_and(|task| !task.done));
+        }
     }
 
     #[test]

@@ -170,16 +170,8 @@ impl Frame {
                 let order: Vec<Vec<usize>> = (component.cell.iter())
                     .map(|samples| mirrored(format, samples))
                     .collect();
-                let mut before = Vec::new();
                 for (line, order) in data.chunks_exact_mut(line_bytes).zip(order.iter().cycle()) {
-                    before.clear();
-                    before.extend_from_slice(line);
-                    let cells = before.chunks_exact(order.len().max(1)).rev();
-                    for (to, from) in line.chunks_exact_mut(order.len().max(1)).zip(cells) {
-                        for (to, at) in to.iter_mut().zip(order) {
-                            *to = from.get(*at).copied().unwrap_or_default();
-                        }
-                    }
+                    mirror(line, order);
                 }
             }
         }
@@ -263,6 +255,40 @@ impl Area {
             columns: column(rect.x)..column(rect.x + rect.width),
             lines: line(rect.y)..line(rect.y + rect.height),
             cell_bytes: format.cell_bytes(index) as usize,
+        }
+    }
+}
+
+/// Exchanges left and right in a line of cells. `order` says where each sample of a mirrored cell was.
+fn mirror(line: &mut [u8], order: &[usize]) {
+    match order.len() {
+        0 => {}
+        1 => line.reverse(),
+        2 => mirror_cells::<2>(line, order),
+        3 => mirror_cells::<3>(line, order),
+        4 => mirror_cells::<4>(line, order),
+        len => {
+            let before = line.to_vec();
+            let cells = before.chunks_exact(len).rev();
+            for (to, from) in line.chunks_exact_mut(len).zip(cells) {
+                for (to, at) in to.iter_mut().zip(order) {
+                    *to = from.get(*at).copied().unwrap_or_default();
+                }
+            }
+        }
+    }
+}
+
+/// As [`mirror`], for cells of `N` samples: a whole picture is mirrored while all devices wait.
+fn mirror_cells<const N: usize>(line: &mut [u8], order: &[usize]) {
+    let cells = line.as_chunks_mut::<N>().0;
+    cells.reverse();
+    let order: [usize; N] =
+        std::array::from_fn(|at| order.get(at).map_or(at, |it| (*it).min(N - 1)));
+    if order != std::array::from_fn(|at| at) {
+        for cell in cells {
+            let before = *cell;
+            *cell = order.map(|at| before[at]);
         }
     }
 }

@@ -68,7 +68,10 @@ impl CodecProcess {
         let event = worker.poll();
         if worker.is_ending() != was_ending {
             // It has another descriptor now, which needs another id.
-            self.worker = self.worker.take().map(|worker| Wake::new(worker.into_inner()));
+            self.worker = self
+                .worker
+                .take()
+                .map(|worker| Wake::new(worker.into_inner()));
         }
         let event = event?;
         self.is_full = false;

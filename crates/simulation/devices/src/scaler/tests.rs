@@ -154,9 +154,10 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
     let wanted = at_once(2);
-    // The ticks return although the thread has scaled nothing. The next frame waits for the scaler.
+    // The ticks return although the thread has scaled nothing. The next frames wait for the scaler, as many as
+    // there are buffers.
     assert_eq!(tick(&mut bench, START), 0);
-    assert_eq!(bench.device.next_tick(), Some(START + 20 * MS));
+    assert_eq!(bench.device.next_tick(), Some(START + 30 * MS));
     assert_eq!(tick(&mut bench, START + 10 * MS), 0);
     assert_eq!(bench.take().map(drop), Err(Error::WouldBlock));
     for (sequence, wanted) in (0..2).zip(wanted) {

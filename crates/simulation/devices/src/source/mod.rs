@@ -58,8 +58,40 @@ struct Clip {
     job: Job,
     player: Option<Player>,
     current: Option<Arc<Frame>>,
-    /// Whether the picture controls were applied to `current`.
-    adjusted: bool,
+    /// A copy of `current` to which picture controls were applied, and these controls. `current` stays as it is,
+    /// because a paused clip shows it again with other controls.
+    adjusted: Option<(Picture, Arc<Frame>)>,
+}
+
+impl Clip {
+    /// Applies the picture controls, unless this was done for the current picture already.
+    fn adjust(&mut self, picture: &Picture) {
+        if self.adjusted.as_ref().is_some_and(|(by, _)| by == picture) {
+            return;
+        }
+        let before = self.adjusted.take().map(|(_, frame)| frame);
+        let Some(current) = &self.current else { return };
+        if *picture == Picture::default() {
+            return;
+        }
+        let spare = || self.player.as_ref().and_then(Player::spare);
+        let before = before.and_then(Arc::into_inner).or_else(spare);
+        let mut frame = match before {
+            Some(mut frame) => {
+                frame.bytes_mut().copy_from_slice(current.bytes());
+                frame
+            }
+            None => Frame::clone(current),
+        };
+        picture.apply(&mut frame);
+        self.adjusted = Some((*picture, Arc::new(frame)));
+    }
+
+    /// Returns the current picture with the controls of the last [`adjust`](Self::adjust).
+    fn shown(&self) -> Option<&Arc<Frame>> {
+        let adjusted = self.adjusted.as_ref().map(|(_, frame)| frame);
+        adjusted.or(self.current.as_ref())
+    }
 }
 
 /// Whether a picture is available.
@@ -98,7 +130,7 @@ impl Source {
                     },
                     player: None,
                     current: None,
-                    adjusted: false,
+                    adjusted: None,
                 })
             }
         };
@@ -151,7 +183,7 @@ impl Source {
     /// Stops the source. Kills a clip's decoder without waiting for its end.
     pub(crate) fn stop(&mut self) {
         if let Some(clip) = &mut self.clip {
-            (clip.current, clip.player) = (None, None);
+            (clip.current, clip.adjusted, clip.player) = (None, None, None);
         }
     }
 
@@ -163,7 +195,7 @@ impl Source {
         let player = clip.player.as_ref();
         match player.map_or(Err(true), |player| player.ring.try_pop()) {
             Ok(Ok(frame)) => {
-                (clip.current, clip.adjusted) = (Some(frame), false);
+                clip.current = Some(frame);
                 Ready::Frame
             }
             Ok(Err(failure)) => Ready::Failed(failure),
@@ -187,12 +219,8 @@ impl Source {
         self.shows_pattern = self.clip.is_none() || pattern.is_some();
         match (&mut self.clip, pattern) {
             (Some(clip), None) => {
-                let frame = clip.current.as_mut()?;
-                let is_neutral = *picture == Picture::default();
-                if !core::mem::replace(&mut clip.adjusted, true) && !is_neutral {
-                    picture.apply(Arc::make_mut(frame));
-                }
-                Some(frame)
+                clip.adjust(picture);
+                clip.shown().map(Arc::as_ref)
             }
             (_, background) => {
                 self.pattern.set_background(background.unwrap_or_default());
@@ -205,7 +233,7 @@ impl Source {
     /// and [`advance`](Self::advance) was called.
     pub(crate) fn picture_again(&self) -> Option<&Arc<Frame>> {
         match &self.clip {
-            Some(clip) if !self.shows_pattern => clip.current.as_ref(),
+            Some(clip) if !self.shows_pattern => clip.shown(),
             _ => Some(self.pattern.last()),
         }
     }
@@ -214,19 +242,18 @@ impl Source {
     /// beginning (at least one byte). `None` outside the component, or if there is no picture.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
-            Some(clip) if !self.shows_pattern => {
-                let frame = clip.current.as_ref()?;
-                frame.component(component).get(wanted)
-            }
+            Some(clip) if !self.shows_pattern => clip.shown()?.component(component).get(wanted),
             _ => self.pattern.last_bytes(component, wanted),
         }
     }
 
     pub(crate) fn advance(&mut self) {
-        if let Some(clip) = &mut self.clip
-            && let (Some(picture), Some(player)) = (clip.current.take(), &clip.player)
-        {
-            player.put_back(picture);
+        if let Some(clip) = &mut self.clip {
+            let adjusted = clip.adjusted.take().map(|(_, frame)| frame);
+            if let Some(player) = &clip.player {
+                let frames = clip.current.take().into_iter().chain(adjusted);
+                frames.for_each(|frame| player.put_back(frame));
+            }
         }
     }
 

@@ -178,6 +178,11 @@ impl Player {
         })
     }
 
+    /// Returns a picture of any content, whose memory can be used.
+    pub(super) fn spare(&self) -> Option<Frame> {
+        lock(&self.spare).pop()
+    }
+
     /// Takes back a picture, to use its memory for a later one. Drops a picture that is still in use.
     pub(super) fn put_back(&self, picture: Arc<Frame>) {
         let mut spare = lock(&self.spare);

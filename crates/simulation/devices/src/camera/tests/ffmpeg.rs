@@ -61,6 +61,40 @@ fn a_stopped_clip_is_an_error_after_all_frames() {
     }
 }
 
+/// A paused clip shows one picture, with the picture controls of the time.
+#[test]
+fn paused_clip_follows_picture_controls() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,format=NV12", path.display());
+    let mut bench = Bench::new(camera(&spec), 1);
+    bench.device.engine.program.pause(true);
+    bench.start();
+    let mut shown = |flip| {
+        let value = ControlValue::Number(flip);
+        bench
+            .device
+            .set_control(cid::HFLIP, &value)
+            .expect("a control");
+        bench.queue(0);
+        while bench.tick(START) == 0 {
+            if bench.device.wake_fd().is_some() {
+                wait(&bench.device);
+            }
+        }
+        bench.take().expect("a frame");
+        let bytes = bench.plane(0, 0).clone();
+        Frame::from_bytes(&pixfmt::NV12, Size::nearest(16, 8), bytes).expect("a picture")
+    };
+    let [upright, flipped, again] = [shown(0), shown(1), shown(0)];
+    let mut wanted = upright.clone();
+    wanted.flip(true, false);
+    assert!(wanted != upright, "the picture has a left and a right");
+    assert!(flipped == wanted && again == upright);
+}
+
 #[test]
 fn an_unplugging_clip_asks_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
