@@ -6,12 +6,7 @@
 for kernel in $(cat "$list"); do
     [ "$kernel" = "$first" ] || rm -r "/lib/modules/$kernel"
 done
-kinds=$(dpkg-deb -f "$next" Package | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
-name=$(dpkg-deb -f "$next" Package):$(dpkg-deb -f "$next" Architecture)
 new=$(dpkg-deb -f "$next" Version)
-for package; do
-    [ "$(dpkg-deb -f "$package" Package)" != "${name%:*}" ] || this=$package
-done
 old=$(dpkg-deb -f "$this" Version)
 comes=6.12.0-comes
 ours=updates/videobuf3
@@ -21,7 +16,7 @@ force=${cross:+--force-architecture}
 # Prints the step, and checks that exactly one version is known to dkms, or none (-).
 order() {
     echo "--- $1"
-    found=$(ls "/var/lib/dkms/videobuf3-$kinds" 2>/dev/null | grep -v '^kernel-' || echo -)
+    found=$(ls "/var/lib/dkms/videobuf3-dma-contig" 2>/dev/null | grep -v '^kernel-' || echo -)
     [ "$found" = "$2" ] || { echo "error: dkms has version $found, not $2" >&2; exit 1; }
 }
 add() { dpkg $force -i "$1"; }
@@ -65,7 +60,7 @@ room "$(df -k --output=used /usr/lib/modules | tail -n 1 | tr -d ' ')k"
 ! dpkg -r "$name" || exit 1
 order 'package not removed, since a full disk has no room for an index' "$old"
 all_in $ours "$first"
-[ -e "$(modinfo -k "$first" -n "videobuf2-$kinds")" ]
+[ -e "$(modinfo -k "$first" -n "videobuf2-dma-contig")" ]
 room 50%
 dpkg -r "$name"
 order 'removed, when there is room' -
@@ -109,12 +104,12 @@ all_in $theirs "$first" $comes
 rm -r /lib/modules/$comes
 
 add "$this"
-rm -r "/var/lib/dkms/videobuf3-$kinds"
+rm -r "/var/lib/dkms/videobuf3-dma-contig"
 order 'data of dkms lost' -
 dpkg -r "$name"
 all_in $theirs "$first"
 add "$this"
-rm -r "/usr/src/videobuf3-$kinds-$old"
+rm -r "/usr/src/videobuf3-dma-contig-$old"
 order 'source lost' "$old"
 dpkg -r "$name"
 order 'package removed without its source' -
@@ -123,9 +118,9 @@ all_in $theirs "$first"
 # Settings of the machine's owner.
 [ ! -e "/lib/modules/$first/updates" ]
 mkdir -p /etc/depmod.d
-echo "override videobuf2-$kinds * $stock" >/etc/depmod.d/videobuf3.conf
+echo "override videobuf2-dma-contig * $stock" >/etc/depmod.d/videobuf3.conf
 add "$this" >$log 2>&1 || { cat $log; exit 1; }
-grep "^videobuf3-$kinds: $first would load /lib/modules/$first/$stock/" $log
+grep "^videobuf3-dma-contig: $first would load /lib/modules/$first/$stock/" $log
 order 'package installed, but depmod prefers the own module' "$old"
 rm /etc/depmod.d/videobuf3.conf
 configure=/var/lib/dpkg/info/${name%:*}.postinst
@@ -142,5 +137,5 @@ order 'package installed and configured again, with a dkms_tree' -
 all_in $ours "$first"
 dpkg -r "$name"
 all_in $theirs "$first"
-[ ! -e "/tmp/moved/videobuf3-$kinds" ]
+[ ! -e "/tmp/moved/videobuf3-dma-contig" ]
 rm -r $settings /tmp/moved

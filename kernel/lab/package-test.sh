@@ -1,18 +1,17 @@
 #!/bin/sh
-# Installs packages in the build root, checks which modules each kernel would load, and removes them:
+# Installs the package in the build root, checks which module each kernel would load, and removes it:
 #
-#   package-test.sh LAB ARCH NEXT PACKAGE...
+#   package-test.sh LAB ARCH NEXT PACKAGE
 #
-# ARCH is a file of kernel/lab/arch, NEXT a newer version of one package. For a foreign architecture, the packages'
+# ARCH is a file of kernel/lab/arch, NEXT a newer version of the package. For a foreign architecture, the packages'
 # own scripts and dkms still run, and a cross compiler builds the modules.
 set -eu
 
 lab=$1
 arch=$2
 next=$3
+this=$4
 . "$lab/arch/$arch.sh"
-shift 3
-kinds=$(for package; do dpkg-deb -f "$package" Package; done | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
 
 export DEBIAN_FRONTEND=noninteractive
 dpkg -s dkms openssl >/dev/null 2>&1 || {
@@ -36,17 +35,13 @@ if [ -n "$cross" ]; then
 fi
 # A run that was interrupted leaves its packages and settings.
 rm -f /etc/depmod.d/videobuf3.conf /etc/dkms/framework.conf.d/videobuf3.conf
-for kind in $kinds; do
-    dpkg --purge --force-remove-reinstreq "videobuf3-$kind-dkms" >/dev/null 2>&1 || true
-    rm -f /etc/kernel/*/"videobuf3-$kind-dkms"
-done
+dpkg --purge --force-remove-reinstreq videobuf3-dma-contig-dkms >/dev/null 2>&1 || true
+rm -f /etc/kernel/*/videobuf3-dma-contig-dkms
 stock=kernel/drivers/media/common/videobuf2
 # Makes an installed kernel, with the stock modules: kernel KERNEL NAME HEADERS
 kernel() {
     mkdir -p "/lib/modules/$2/$stock"
-    for kind in $kinds; do
-        cp "/kernels/$1/tree/usr/lib/modules/$1/$stock/videobuf2-$kind.ko.xz" "/lib/modules/$2/$stock/"
-    done
+    cp "/kernels/$1/tree/usr/lib/modules/$1/$stock/videobuf2-dma-contig.ko.xz" "/lib/modules/$2/$stock/"
     for file in modules.order modules.builtin modules.builtin.modinfo; do
         cp "/kernels/$1/tree/usr/lib/modules/$1/$file" "/lib/modules/$2/"
     done
@@ -68,14 +63,14 @@ copy() {
     cp "$from/Module.symvers" "$from/.config" "/tmp/headers-$2/"
     kernel "$1" "$2" "/tmp/headers-$2"
 }
-# Gives the allocators' symbols in a kernel's headers another checksum.
+# Gives the allocator's symbols in a kernel's headers another checksum.
 change() {
-    sed -i 's/^0x[0-9a-f]*\(.*videobuf2-\(dma-contig\|dma-sg\|vmalloc\)\t\)/0x12345678\1/' \
+    sed -i 's/^0x[0-9a-f]*\(.*videobuf2-dma-contig\t\)/0x12345678\1/' \
         "/tmp/headers-$1/Module.symvers"
 }
 remove_copy() { rm -r "/lib/modules/$1" "/tmp/headers-$1"; }
 
-# Kernels that the packages must leave alone: one is too old, one has other symbols' checksums, one has
+# Kernels that the package must leave alone: one is too old, one has other symbols' checksums, one has
 # videobuf2 built in, and one loads signed modules only, but does not know dkms's key.
 others='6.1.0-old 6.12.0-changed 6.12.0-builtin 6.12.0-signed'
 first=$(head -n 1 $list)
@@ -85,23 +80,21 @@ done
 change 6.12.0-changed
 sed -i 's|drivers/media/common/videobuf2/[^\t]*|vmlinux|' /tmp/headers-6.12.0-builtin/Module.symvers
 echo CONFIG_MODULE_SIG_FORCE=y >>/tmp/headers-6.12.0-signed/.config
-# Every kernel must find every module at its expected path: all_in PATH KERNEL...
+# Every kernel must find the module at its expected path: all_in PATH KERNEL...
 all_in() {
     path=$1
     shift
     for kernel; do
-        for kind in $kinds; do
-            found=$(modinfo -k "$kernel" -n "videobuf2-$kind")
-            echo "$kernel: $found"
-            case $found in
-                */$path/*) ;;
-                *) exit 1 ;;
-            esac
-        done
+        found=$(modinfo -k "$kernel" -n videobuf2-dma-contig)
+        echo "$kernel: $found"
+        case $found in
+            */$path/*) ;;
+            *) exit 1 ;;
+        esac
     done
 }
 log=/tmp/package-test.log
-dpkg ${cross:+--force-architecture} -i "$@" >$log 2>&1 || { cat $log; exit 1; }
+dpkg ${cross:+--force-architecture} -i "$this" >$log 2>&1 || { cat $log; exit 1; }
 cat $log
 # Each kernel that is left alone gets a reason.
 for reason in 'the CRC of' 'is built into this kernel' 'loads signed modules only'; do
@@ -113,17 +106,13 @@ all_in updates/videobuf3 $(cat $list)
 all_in kernel/drivers $others
 # The kernel's own modules stay where they were.
 for kernel in $(cat $list); do
-    for kind in $kinds; do
-        [ -e "/lib/modules/$kernel/$stock/videobuf2-$kind.ko.xz" ]
-    done
+    [ -e "/lib/modules/$kernel/$stock/videobuf2-dma-contig.ko.xz" ]
 done
 # Only the lab's modules fail on request.
-for kind in $kinds; do
-    if modinfo -k "$first" -p "videobuf2-$kind" | grep '^fail_'; then
-        echo "error: videobuf2-$kind has parameters of tests" >&2
-        exit 1
-    fi
-done
+if modinfo -k "$first" -p videobuf2-dma-contig | grep '^fail_'; then
+    echo "error: the module has parameters of tests" >&2
+    exit 1
+fi
 # Copies the installed modules, which dkms has signed, for a machine that boots with them.
 for kernel in $(cat $list); do
     rm -rf "/work/$kernel/updates"
@@ -132,17 +121,14 @@ for kernel in $(cat $list); do
     cp /var/lib/dkms/mok.pub "/work/$kernel/updates/"
 done
 [ -n "$cross" ] || sh "$lab/make-firmware.sh" /var/lib/dkms/mok.pub /work/firmware
-for package; do
-    dpkg -r "$(dpkg-deb -f "$package" Package):$(dpkg-deb -f "$package" Architecture)"
-done
+name=videobuf3-dma-contig-dkms:$(dpkg-deb -f "$this" Architecture)
+dpkg -r "$name"
 # shellcheck disable=SC2046,SC2086 # one word each
 all_in kernel/drivers $(cat $list) $others
 for kernel in $others; do
     remove_copy "$kernel"
 done
 . "$lab/package-orders.sh"
-for package; do
-    dpkg --purge "$(dpkg-deb -f "$package" Package):$(dpkg-deb -f "$package" Architecture)"
-done
+dpkg --purge "$name"
 [ -z "$(ls /var/lib/dkms | grep -v '^mok')" ]
 [ -z "$(ls /etc/kernel/*/videobuf3-* 2>/dev/null)" ]

@@ -1,19 +1,13 @@
 #!/bin/sh
-# Rebuilds the Rust object from its source in another directory, and compares it with those of packages:
+# Rebuilds the Rust object of a package in another directory, from the source in the package, and compares both:
 #
-#   rebuild-test.sh ARCH ARCHIVE PACKAGE...
+#   rebuild-test.sh ARCH PACKAGE
 set -eu
 
 arch=$1
-archive=$2
-shift 2
+package=$2
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
-tar -xJf "$archive" -C "$place"
-for package; do
-    dpkg-deb -x "$package" "$place/packages"
-    # The package names its source.
-    (cd "$(dirname "$archive")" && dpkg-deb --fsys-tarfile "$package" |
-        tar -xO --wildcards './usr/share/doc/*/README' | grep '^[0-9a-f]\{64\} ' | sha256sum -c)
-done
-sh "$place"/videobuf3-kernel-*/kernel/package/rebuild.sh "$place/out" "$arch" "$place"/packages/usr/src/*
+dpkg-deb -x "$package" "$place/package"
+tar -xJf "$place"/package/usr/src/*/rust-object-source.tar.xz -C "$place"
+sh "$place"/videobuf3-kernel-*/kernel/package/rebuild.sh "$place/out" "$arch" "$place"/package/usr/src/*

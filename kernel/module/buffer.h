@@ -21,10 +21,8 @@ struct sg_table;
 struct vb2_buffer;
 struct vm_area_struct;
 
-/* Names of this module, from common.mk: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. */
-#ifndef VB3_NAME
-#error "VB3_NAME is not set"
-#endif
+/* This module's name in the log and in debugfs. */
+#define VB3_NAME "vb2-dma-contig"
 
 /* What importer and exporter of a dma-buf tell each other, if both belong to this module. Stored in
  * the exporter's attachment. In src/device.rs, this is `struct Use`. */
@@ -50,7 +48,7 @@ enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT, VB3_KINDS };
 /* mem_priv: fields that the kernel or the shim reads, and after them the Rust object. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
-	struct sg_table *sgt;	/* the cookie of dma-sg */
+	struct sg_table *sgt;	/* mapped for the device */
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
 	u8 syncs;		/* steps whose sync is due: VB3_PREPARE, VB3_FINISH */
@@ -132,22 +130,15 @@ static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, w
 	      offsetof(struct vb3_refusal, has_addresses) == 64);
 
 /* Kinds of buffers. Those of allocated memory come first, as in AllocatedAs in src/linux.rs. */
-enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_VIRTUAL, VB3_USERPTR, VB3_DMABUF };
-
-/* How a driver reaches an import: by its device, which may accept pieces, or by the CPU. Reach in src/import.rs. */
-enum vb3_reach { VB3_CONTIGUOUS, VB3_PIECES, VB3_CPU };
+enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF };
 
 /*
  * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
  * returns the steps whose sync is due.
  */
 int vb3_rs_alloc(struct vb3_request *request);
-int vb3_rs_alloc_sg(struct vb3_request *request);
-int vb3_rs_alloc_virtual(struct vb3_request *request);
 int vb3_rs_get_userptr(struct vb3_request *request);
-int vb3_rs_get_userptr_sg(struct vb3_request *request);
-int vb3_rs_get_userptr_virtual(struct vb3_request *request);
-int vb3_rs_import(struct vb3_request *request, enum vb3_reach reach);
+int vb3_rs_import(struct vb3_request *request);
 void vb3_rs_end(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);

@@ -61,16 +61,9 @@ static const char *const kind_names[] = {
 	[VB3_NON_COHERENT] = "MMAP non-coherent",
 	[VB3_USERPTR] = "USERPTR",
 	[VB3_DMABUF] = "DMABUF",
-	[VB3_VIRTUAL] = "MMAP",
 };
 
 static const char *const direction_names[] = { "both ways", "to device", "from device" };
-
-/* Queues whose memory only the CPU uses may have no device. */
-static const char *name_of(struct device *dev)
-{
-	return dev ? dev_name(dev) : "no device";
-}
 
 static u64 seconds_since(u64 since_ns)
 {
@@ -123,7 +116,7 @@ void vb3_show_buffer(struct seq_file *file, const void *payload, u64 bytes, unsi
 	struct vb3_buf *buf = BUF(payload);
 
 	seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
-		   buf->number, name_of(buf->dev), kind_names[kind], bytes,
+		   buf->number, dev_name(buf->dev), kind_names[kind], bytes,
 		   (u64)READ_ONCE(buf->dma_addr), direction_names[direction], buf->comm,
 		   buf->pid, atomic_read(&buf->synced), atomic_read(&buf->skipped));
 	if (import)
@@ -190,7 +183,7 @@ static void keep_refusal(struct device *dev, const struct vb3_refusal *told)
 	if (refusals) {
 		made = &refusals[refusals_made++ % REFUSALS];
 		made->at_ns = ktime_get_coarse_ns();
-		strscpy(made->device, name_of(dev), sizeof(made->device));
+		strscpy(made->device, dev_name(dev), sizeof(made->device));
 		copy_comm(made->comm);
 		made->pid = task_tgid_nr(current);
 		made->told = *told;
@@ -211,12 +204,8 @@ void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 	if (!told->has_addresses)
 		snprintf(numbers, sizeof(numbers), ": wanted %llu, found %llu", told->wanted,
 			 told->found);
-	if (dev)
-		dev_info(dev, REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint), numbers,
-			 TEXT_OF(told->remedy));
-	else
-		pr_info(REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint), numbers,
-			TEXT_OF(told->remedy));
+	dev_info(dev, REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint), numbers,
+		 TEXT_OF(told->remedy));
 }
 
 static int refusals_show(struct seq_file *file, void *unused)

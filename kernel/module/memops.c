@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations that all kinds of memory share, and the module's init and exit. */
+/* Memory operations of existing buffers, and the module's init and exit. */
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -169,7 +169,7 @@ static void __exit vb3_exit(void)
 module_init(vb3_init);
 module_exit(vb3_exit);
 
-MODULE_DESCRIPTION(VB3_WHAT " memory handling for videobuf2, in Rust (videobuf3)");
+MODULE_DESCRIPTION("DMA-contig memory handling for videobuf2, in Rust (videobuf3)");
 MODULE_AUTHOR("videobuf3");
 MODULE_LICENSE("GPL");
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)

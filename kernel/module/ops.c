@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations that differ by kind of memory. The differences are in each kind.h. */
+/* Memory operations that make a buffer or map one. */
 #include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/slab.h>
@@ -8,7 +8,6 @@
 
 #include "buffer.h"
 #include "vb3.h"
-#include "kind.h"
 
 /* The mutexes of importers have a lock class of their own: a thread that holds one may take an exporter's. */
 static struct lock_class_key exporters, importers;
@@ -18,7 +17,7 @@ static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev, unsign
 {
 	struct vb3_buf *buf;
 
-	if (WARN_ON(VB3_NEEDS_DEVICE && !dev))
+	if (WARN_ON(!dev))
 		return ERR_PTR(-EINVAL);
 	buf = vb3_new_buf(vb);
 	if (IS_ERR(buf))
@@ -45,15 +44,13 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 	lockdep_set_class(&buf->lock, &exporters);
 	refcount_set(&buf->users, 1);
 	vb3_count_user(buf, VB3_PLANE);
-	return vb3_made(buf, VB3_ALLOC(&request), &request);
+	return vb3_made(buf, vb3_rs_alloc(&request), &request);
 }
 
-#ifdef VB3_COOKIE
 void *vb3_op_cookie(struct vb2_buffer *vb, void *priv)
 {
-	return VB3_COOKIE((struct vb3_buf *)priv);
+	return &((struct vb3_buf *)priv)->dma_addr;
 }
-#endif
 
 void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
 			 unsigned long size)
@@ -64,7 +61,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 	if (IS_ERR(buf))
 		return buf;
 	/* A buffer with user memory never uses its mutex, so this sets no class. */
-	return vb3_made(buf, VB3_GET_USERPTR(&request), &request);
+	return vb3_made(buf, vb3_rs_get_userptr(&request), &request);
 }
 
 void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
@@ -76,7 +73,7 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 	if (IS_ERR(buf))
 		return buf;
 	lockdep_set_class(&buf->lock, &importers);
-	return vb3_made(buf, VB3_IMPORT(&request), &request);
+	return vb3_made(buf, vb3_rs_import(&request), &request);
 }
 
 int vb3_op_map_dmabuf(void *priv)

@@ -107,7 +107,7 @@ u64 vb3_size_limit(struct device *dev, u64 bytes)
 
 	if (bytes <= SZ_16M)
 		return SZ_16M;
-	if (dev && vb3_has_pool(dev))
+	if (vb3_has_pool(dev))
 		return U64_MAX;
 	anon = global_node_page_state(NR_ACTIVE_ANON) + global_node_page_state(NR_INACTIVE_ANON);
 	swappable = min_t(long, anon, get_nr_swap_pages());

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs videobuf2-@KIND@ for kernels: install.sh KERNEL...
+# Installs videobuf2-dma-contig for kernels: install.sh KERNEL...
 #
 # A kernel for which that fails keeps its own module, and the reason is printed. It always succeeds: the
 # package of a kernel that runs it would not be configured otherwise.
@@ -7,13 +7,13 @@
 # dkms builds and signs the module. dkms's own installation would move the kernel's module away; here, depmod
 # only prefers ours.
 here=${0%/*}
-module="-m videobuf3-@KIND@ -v @VERSION@"
-data=$(bash "$here/setting.sh" dkms_tree /var/lib/dkms)/videobuf3-@KIND@/@VERSION@
+module="-m videobuf3-dma-contig -v @VERSION@"
+data=$(bash "$here/setting.sh" dkms_tree /var/lib/dkms)/videobuf3-dma-contig/@VERSION@
 for kernel; do
     headers=/lib/modules/$kernel/build
     built=
     if [ ! -d "$headers/include" ]; then
-        echo "videobuf3-@KIND@: no headers of $kernel; install them, and this package does the rest" >&2
+        echo "videobuf3-dma-contig: no headers of $kernel; install them, and this package does the rest" >&2
     else
         # A kernel's update keeps its name, and may change what the module was built for.
         # shellcheck disable=SC2086 # words
@@ -22,15 +22,15 @@ for kernel; do
         rm -f "$data/build/make.log"
         # shellcheck disable=SC2086 # words
         if dkms build $module -k "$kernel"; then
-            built=$(ls "$data/$kernel"/*/module/videobuf2-@KIND@.ko*)
+            built=$(ls "$data/$kernel"/*/module/videobuf2-dma-contig.ko*)
             # dkms only warns if it cannot sign.
             sh "$here/trusted.sh" "$headers" "$built" >&2 || built=
         elif [ -e "$data/build/make.log" ]; then
             grep -h '^error:' "$data/build/make.log" >&2 || tail -n 20 "$data/build/make.log" >&2
         fi
-        [ -n "$built" ] || echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
+        [ -n "$built" ] || echo "videobuf3-dma-contig: not for $kernel, which keeps its own videobuf2-dma-contig" >&2
     fi
     sh "$here/place.sh" "$kernel" "$built" || [ -z "$built" ] ||
-        echo "videobuf3-@KIND@: not installed for $kernel" >&2
+        echo "videobuf3-dma-contig: not installed for $kernel" >&2
 done
 exit 0

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lets a kernel load a module as its videobuf2-@KIND@, or without MODULE its own again:
+# Lets a kernel load a module as its videobuf2-dma-contig, or without MODULE its own again:
 #
 #   place.sh KERNEL [MODULE]
 #
@@ -12,7 +12,7 @@ module=${2:-}
 modules=/lib/modules/$kernel
 to=$modules/updates/videobuf3
 mkdir -p "$to" || exit 1
-for old in "$to"/videobuf2-@KIND@.ko*; do
+for old in "$to"/videobuf2-dma-contig.ko*; do
     [ ! -e "$old" ] || mv "$old" "$to/.${old##*/}.old"
 done
 result=0
@@ -33,22 +33,22 @@ if ! depmod "$kernel"; then
     result=1
 fi
 rm -f "$modules"/.modules.*.old
-named=$(modinfo -k "$kernel" -n videobuf2-@KIND@ 2>/dev/null)
+named=$(modinfo -k "$kernel" -n videobuf2-dma-contig 2>/dev/null)
 # A setting of depmod may prefer another directory, and depmod can succeed without an index.
 case $named in
     */updates/videobuf3/"${module##*/}") ;;
     *)
         [ -z "$module" ] || {
-            echo "videobuf3-@KIND@: $kernel would load ${named:-no file}, not our module" >&2
+            echo "videobuf3-dma-contig: $kernel would load ${named:-no file}, not our module" >&2
             result=1
         }
         ;;
 esac
 if [ -e "$to/.${named##*/}.old" ] && [ ! -e "$named" ]; then
     mv "$to/.${named##*/}.old" "$named"
-    echo "videobuf3-@KIND@: depmod has failed, so $kernel still loads $named" >&2
+    echo "videobuf3-dma-contig: depmod has failed, so $kernel still loads $named" >&2
     result=1
 fi
-rm -f "$to"/.videobuf2-@KIND@.ko*.old
+rm -f "$to"/.videobuf2-dma-contig.ko*.old
 rmdir "$to" "${to%/*}" 2>/dev/null
 exit $result

@@ -56,7 +56,7 @@ pub struct Use {
 
 const _: () = assert!(size_of::<Use>() == 8);
 
-/// A device. It is NULL for a queue without a device, whose memory only the CPU uses.
+/// A device.
 /// C passes devices, which outlive all values made with them (condition 5 of SOUNDNESS.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]

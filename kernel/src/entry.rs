@@ -7,19 +7,19 @@
 
 use crate::attachments::{Key, Node};
 use crate::device::{Dev, Use, attrs_from_c, direction_from_c};
-use crate::import::{Import, Reach};
+use crate::import::Import;
 use crate::kernel::{Errno, error_pointer};
-use crate::ledger::{Count, Ledger};
+use crate::ledger::Count;
 use crate::linux::Linux;
-use crate::object::{Allocated, Object, with_request};
+use crate::object::{Allocated, Object, with_cx};
 use crate::sys::{self, DmaBuf, SgTable};
 use crate::user::User;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr};
-use vb3_dmabuf::{Attachment, Backing, Cx, Spec};
-use vb3_plane::{AllocArgs, PlaneError, UserMemory, contig};
+use vb3_dma::{Coherency, Direction, DmaAddr};
+use vb3_dmabuf::Attachment;
+use vb3_plane::{AllocArgs, UserMemory, contig};
 
 // VB3_OBJECT_BYTES and VB3_ENTRY_BYTES of module/buffer.h.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
@@ -56,8 +56,7 @@ impl Payload {
 }
 
 /// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload, and its results.
-/// C guarantees that device and dma-buf outlive the object. The device may be NULL for memory that only the
-/// CPU uses.
+/// C guarantees that device and dma-buf outlive the object.
 #[repr(C)]
 pub struct Request {
     to: NonNull<c_void>,
@@ -84,51 +83,33 @@ impl Request {
         direction_from_c(self.direction).ok_or(Errno::EINVAL)
     }
 
-    /// Allocates memory, as `spec` describes it.
-    fn alloc(
-        &mut self,
-        in_pieces: bool,
-        coherency: Coherency,
-        spec: impl FnOnce(Dev, AllocArgs) -> Spec<Dev>,
-    ) -> Result<Payload, Errno> {
+    /// Allocates memory.
+    fn alloc(&mut self) -> Result<Payload, Errno> {
         let args = AllocArgs {
             len_bytes: self.bytes,
             direction: self.direction()?,
-            coherency,
+            coherency: match self.non_coherent {
+                true => Coherency::NonCoherent,
+                false => Coherency::Coherent,
+            },
         };
         let ops = Linux {
             gfp: self.gfp,
             attrs: self.attrs,
-            in_pieces,
             ..Linux::PLAIN
         };
-        let spec = spec(self.dev, args);
+        let spec = contig::spec(self.dev, args, attrs_from_c(self.attrs));
         // SAFETY: the payload is empty.
         let (addr, sgt) = unsafe { Allocated::make(self.to, &ops, self.dev, spec) }?;
         (self.addr, self.sgt) = (addr.map_or(0, DmaAddr::get), sgt);
         Ok(Payload(self.to))
     }
 
-    /// Pins user memory by `pin`, a constructor of [`UserMemory`].
-    fn user<P>(&mut self, in_pieces: bool, pin: P) -> Result<Payload, Errno>
-    where
-        P: FnOnce(
-            &Cx<'_, Linux, Ledger>,
-            Dev,
-            &(),
-            u64,
-            u64,
-            Direction,
-        ) -> Result<UserMemory<Linux>, PlaneError>,
-    {
+    /// Pins user memory.
+    fn user(&mut self) -> Result<Payload, Errno> {
         let direction = self.direction()?;
-        let ops = Linux {
-            in_pieces,
-            ..Linux::PLAIN
-        };
-        let memory = with_request(&ops, 0, |cx| {
-            pin(cx, self.dev, &(), self.at, self.bytes, direction)
-        });
+        let memory =
+            with_cx(|cx| UserMemory::contig(cx, self.dev, &(), self.at, self.bytes, direction));
         let user = User::new(self.dev, direction, memory)?;
         self.addr = user.memory.dma_addr().map_or(0, DmaAddr::get);
         // The first mapping uses the pinned table itself.
@@ -137,11 +118,11 @@ impl Request {
     }
 
     /// Imports the request's dma-buf.
-    fn import(&self, reach: Reach) -> Result<Payload, Errno> {
+    fn import(&self) -> Result<Payload, Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::EINVAL)?;
         let asked = (self.bytes, self.direction()?);
         // SAFETY: the object is put into the payload; its device and dma-buf outlive it.
-        let made = unsafe { Import::new(self.to, self.dev, buf, asked, reach) }?;
+        let made = unsafe { Import::new(self.to, self.dev, buf, asked) }?;
         Ok(self.put(Object::Import(made)))
     }
 
@@ -161,56 +142,22 @@ fn answer(made: Result<Payload, Errno>) -> c_int {
     })
 }
 
-/// Implements `alloc` of dma-contig.
+/// Implements `alloc`.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_alloc(request: &mut Request) -> c_int {
-    let coherency = match request.non_coherent {
-        true => Coherency::NonCoherent,
-        false => Coherency::Coherent,
-    };
-    let attrs = attrs_from_c(request.attrs);
-    answer(request.alloc(false, coherency, |dev, args| contig::spec(dev, args, attrs)))
+    answer(request.alloc())
 }
 
-/// Implements `alloc` of dma-sg.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_alloc_sg(request: &mut Request) -> c_int {
-    // dma-sg's non-coherent memory comes from the shim in pieces, and needs the same syncs.
-    answer(request.alloc(true, Coherency::NonCoherent, |dev, args| {
-        contig::spec(dev, args, Attrs::empty())
-    }))
-}
-
-/// Implements `alloc` of vmalloc.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_alloc_virtual(request: &mut Request) -> c_int {
-    answer(request.alloc(true, Coherency::Coherent, |dev, args| {
-        args.spec(Backing::Virtual(dev), Attrs::empty())
-    }))
-}
-
-/// Implements `get_userptr` of dma-contig.
+/// Implements `get_userptr`.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_get_userptr(request: &mut Request) -> c_int {
-    answer(request.user(false, UserMemory::contig))
-}
-
-/// Implements `get_userptr` of dma-sg.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_get_userptr_sg(request: &mut Request) -> c_int {
-    answer(request.user(true, UserMemory::sg))
-}
-
-/// Implements `get_userptr` of vmalloc.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_get_userptr_virtual(request: &mut Request) -> c_int {
-    answer(request.user(false, UserMemory::vmalloc))
+    answer(request.user())
 }
 
 /// Implements `attach_dmabuf`.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_import(request: &mut Request, reach: Reach) -> c_int {
-    answer(request.import(reach))
+pub extern "C" fn vb3_rs_import(request: &mut Request) -> c_int {
+    answer(request.import())
 }
 
 /// Ends the object: frees, unpins or detaches its memory. The last user of the object calls this once.

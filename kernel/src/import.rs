@@ -9,20 +9,8 @@ use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use vb3_dma::{Constraint, Direction, DmaAddr, Reason};
+use vb3_dma::{Direction, DmaAddr};
 use vb3_plane::{PlaneError, contig};
-
-/// How the queue's driver reaches the memory: `enum vb3_reach` of module/buffer.h.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub enum Reach {
-    /// By its device, which needs contiguous addresses.
-    Contiguous,
-    /// By its device, which accepts scattered memory.
-    Pieces,
-    /// By the CPU.
-    Cpu,
-}
 
 /// What only `map`, `unmap` and `vaddr` use.
 struct State {
@@ -35,7 +23,7 @@ struct State {
 /// A dma-buf to which the queue holds a reference.
 pub struct Import {
     pub(crate) buf: NonNull<DmaBuf>,
-    /// The device's attachment; NULL if only the CPU uses the memory.
+    /// The device's attachment.
     attachment: *mut DmaBufAttachment,
     dev: Dev,
     pub(crate) len_bytes: u64,
@@ -44,12 +32,11 @@ pub struct Import {
     table: AtomicPtr<SgTable>,
     /// The kernel's mapping, which is made under the lock of `state`.
     vaddr: AtomicPtr<c_void>,
-    pub(crate) reach: Reach,
     pub(crate) direction: Direction,
 }
 
 impl Import {
-    /// Imports a dma-buf, and attaches the device, unless only the CPU uses the memory.
+    /// Imports a dma-buf, and attaches the device.
     ///
     /// # Errors
     /// Returns EFAULT for a dma-buf that is too small, EINVAL for length zero, or the exporter's error.
@@ -61,20 +48,16 @@ impl Import {
         dev: Dev,
         buf: NonNull<DmaBuf>,
         (len_bytes, direction): (u64, Direction),
-        reach: Reach,
     ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
         let size = unsafe { sys::vb3_buf_size(buf) };
         let fits = contig::fits(size, len_bytes);
         fits.map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
-        let mut attachment = ptr::null_mut();
-        if reach != Reach::Cpu {
-            // SAFETY: dma-buf, device and payload exist.
-            let made = unsafe { sys::vb3_buf_attach(buf, dev, payload) };
-            let made = pointer(made).inspect_err(|errno| dev.refused_by_exporter(buf, *errno));
-            attachment = made?.as_ptr();
-            Count::Attachments.add(1);
-        }
+        // SAFETY: dma-buf, device and payload exist.
+        let made = unsafe { sys::vb3_buf_attach(buf, dev, payload) };
+        let made = pointer(made).inspect_err(|errno| dev.refused_by_exporter(buf, *errno));
+        let attachment = made?.as_ptr();
+        Count::Attachments.add(1);
         let state = State {
             laid: None,
             is_iomem: false,
@@ -88,7 +71,6 @@ impl Import {
             state: unsafe { Locked::new(payload, state) },
             table: AtomicPtr::new(ptr::null_mut()),
             vaddr: AtomicPtr::new(ptr::null_mut()),
-            reach,
             direction,
         })
     }
@@ -109,10 +91,7 @@ impl Import {
             self.dev.refused_by_exporter(self.buf, errno);
             PlaneError::Invalid(None)
         })?;
-        let wanted = match self.reach {
-            Reach::Pieces => 0,
-            Reach::Contiguous | Reach::Cpu => self.len_bytes,
-        };
+        let wanted = self.len_bytes;
         // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
         let made = unsafe { Laid::new(self.dev, attachment, sgt, wanted, self.direction) };
         let first = made.first;
@@ -140,29 +119,17 @@ impl Import {
     }
 
     /// Maps the memory for the device, and returns the device's table and first address.
-    /// If only the CPU uses the memory, maps it for the CPU. The results are then a null pointer and 0.
     ///
     /// # Errors
-    /// Returns EINVAL if mapping fails, and EFAULT if the memory is scattered or the CPU cannot map it.
+    /// Returns EINVAL if mapping fails, and EFAULT if the memory is scattered.
     pub fn map(&self) -> Result<(*mut SgTable, DmaAddr), Errno> {
-        let mapped = match self.reach {
-            Reach::Cpu if self.vaddr().is_null() => {
-                let reason = Reason::new(Constraint::CpuMapping, self.len_bytes, 0);
-                Err(PlaneError::Fault(Some(reason)))
-            }
-            Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
-            _ => self.state.with(|state| self.map_into(&mut state.laid)),
-        };
+        let mapped = self.state.with(|state| self.map_into(&mut state.laid));
         mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
     }
 
-    /// Returns the device, and whether the dma-buf is mapped: for the device, or else for the CPU.
+    /// Returns the device, and whether the dma-buf is mapped for it.
     pub fn mapped(&self) -> (Dev, bool) {
-        let at = match self.reach {
-            Reach::Cpu => self.vaddr.load(Ordering::Relaxed).cast(),
-            _ => self.table.load(Ordering::Relaxed),
-        };
-        (self.dev, !at.is_null())
+        (self.dev, !self.table.load(Ordering::Relaxed).is_null())
     }
 
     /// Unmaps the memory for the kernel and for the device.
@@ -188,10 +155,8 @@ impl Import {
     /// Unmaps the memory and detaches the device. Called once.
     pub fn detach(&self) {
         self.unmap();
-        if !self.attachment.is_null() {
-            // SAFETY: `new` made this attachment, which ends here.
-            unsafe { sys::vb3_buf_detach(self.attachment) };
-            Count::Attachments.add(-1);
-        }
+        // SAFETY: `new` made this attachment, which ends here.
+        unsafe { sys::vb3_buf_detach(self.attachment) };
+        Count::Attachments.add(-1);
     }
 }

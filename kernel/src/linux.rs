@@ -23,8 +23,6 @@ pub struct Linux {
     pub(crate) gfp: c_uint,
     /// `dma_attrs` of the queue.
     pub(crate) attrs: c_ulong,
-    /// Whether the device accepts scattered memory, so that nothing must be contiguous.
-    pub(crate) in_pieces: bool,
     /// Record of the importing device's use, which only importers of this module update.
     pub(crate) told: Option<NonNull<Use>>,
 }
@@ -34,7 +32,6 @@ impl Linux {
     pub const PLAIN: Self = Self {
         gfp: 0,
         attrs: 0,
-        in_pieces: false,
         told: None,
     };
 
@@ -42,7 +39,7 @@ impl Linux {
     fn exhausted(&self, dev: Dev, len_bytes: u64) -> Error {
         // SAFETY: the device exists.
         let available = unsafe { sys::vb3_size_limit(dev, u64::MAX) };
-        if self.in_pieces || available < len_bytes {
+        if available < len_bytes {
             no_memory(Constraint::Ram, len_bytes, available)
         } else if dev.is_translated() {
             no_memory(Constraint::IovaSpace, len_bytes, 0)
@@ -71,10 +68,8 @@ unsafe fn sync_table(dev: Dev, sgt: NonNull<sys::SgTable>, direction: Direction,
 pub enum AllocatedAs {
     /// By `dma_alloc_attrs`.
     Coherent,
-    /// By `dma_alloc_noncontiguous`, or in pieces.
+    /// By `dma_alloc_noncontiguous`.
     NonCoherent,
-    /// By `vmalloc_user`, for the CPU.
-    Virtual,
 }
 
 /// `struct vb3_memory` of module/buffer.h: allocated memory.
@@ -196,7 +191,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     if len_bytes == 0 {
         return Err(Error::Invalid);
     }
-    // SAFETY: the device exists, or is NULL.
+    // SAFETY: the device exists.
     let limit = unsafe { sys::vb3_size_limit(dev, len_bytes) };
     match usize::try_from(len_bytes) {
         Ok(len) if len_bytes <= limit => Ok(len),
@@ -261,10 +256,7 @@ impl DmaOps for Linux {
         let raw = direction_to_c(direction);
         // SAFETY: the device exists; the length is not zero.
         let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev, len, raw, self.gfp, attrs) };
-        let sgt = pointer(sgt).map_err(|errno| match errno {
-            Errno::ENOMEM => self.exhausted(dev, len_bytes),
-            _ => no_memory(no_room(dev), len_bytes, 0),
-        })?;
+        let sgt = sgt.ok_or_else(|| self.exhausted(dev, len_bytes))?;
         Ok(Alloc {
             dev,
             len,
@@ -277,19 +269,9 @@ impl DmaOps for Linux {
         })
     }
 
-    fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc, Error> {
-        let len = size(Dev::NONE, len_bytes)?;
-        // SAFETY: the length is not zero.
-        let at = unsafe { sys::vb3_virtual_alloc(len) };
-        Ok(Alloc {
-            dev: Dev::NONE,
-            len,
-            at: at.ok_or(Error::no_ram(len_bytes))?,
-            addr: 0,
-            attrs: 0,
-            direction: 0,
-            kind: AllocatedAs::Virtual,
-        })
+    fn alloc_virtual(&self, _len_bytes: u64) -> Result<Alloc, Error> {
+        // The module allocates memory for devices only.
+        Err(Error::Unsupported)
     }
 
     fn free(&self, alloc: Alloc) {
@@ -298,7 +280,7 @@ impl DmaOps for Linux {
     }
 
     fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
-        (alloc.kind != AllocatedAs::Virtual).then_some(DmaAddr::new(alloc.addr))
+        Some(DmaAddr::new(alloc.addr))
     }
 
     fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
@@ -313,7 +295,7 @@ impl DmaOps for Linux {
     fn alloc_caching(&self, alloc: &Alloc) -> Caching {
         match alloc.kind {
             AllocatedAs::Coherent => Caching::Uncached,
-            AllocatedAs::NonCoherent | AllocatedAs::Virtual => Caching::Cached,
+            AllocatedAs::NonCoherent => Caching::Cached,
         }
     }
 
@@ -333,7 +315,6 @@ impl DmaOps for Linux {
             len,
             kind: match (alloc.kind, phys) {
                 (AllocatedAs::NonCoherent, _) => TableKind::Borrowed,
-                (AllocatedAs::Virtual, _) => TableKind::Owned,
                 // SAFETY: the device exists.
                 (_, u64::MAX) if unsafe { sys::vb3_has_pool(alloc.dev) } => TableKind::Pool,
                 // SAFETY: the device exists.
@@ -435,7 +416,7 @@ impl DmaOps for Linux {
                 kind != MappingKind::PageLess && unsafe { sys::vb3_sgt_bounces(dev, sgt) };
             mapping.tell(mapping.bounces);
             match table.kind {
-                TableKind::Pinned(..) if !self.in_pieces => {
+                TableKind::Pinned(..) => {
                     // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
                     let laid =
                         unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
@@ -500,7 +481,7 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
-        // Callers need only the first run. A device that accepts pieces gets the whole table.
+        // Callers need only the first run.
         let laid = mapping.laid.as_ref().filter(|_| index == 0);
         laid.map(|laid| laid.first)
     }

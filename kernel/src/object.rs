@@ -3,7 +3,7 @@
 
 use crate::attachments::{Key, List};
 use crate::device::{Dev, Use};
-use crate::import::{Import, Reach};
+use crate::import::Import;
 use crate::kernel::{Errno, Locked};
 use crate::ledger::{Count, Ledger};
 use crate::linux::{Alloc, AllocatedAs, Linux};
@@ -258,16 +258,11 @@ impl Object {
                 let memory = match a.kind {
                     AllocatedAs::Coherent => MemoryKind::Allocated(Coherency::Coherent),
                     AllocatedAs::NonCoherent => MemoryKind::Allocated(Coherency::NonCoherent),
-                    AllocatedAs::Virtual => MemoryKind::Virtual,
                 };
                 (memory, a.direction)
             }
-            Self::User(u) if u.memory.vmap().is_some() => (MemoryKind::UserVirtual, u.direction),
             Self::User(u) => (MemoryKind::User, u.direction),
-            Self::Import(i) => match i.reach {
-                Reach::Cpu => (MemoryKind::Virtual, i.direction),
-                Reach::Pieces | Reach::Contiguous => (MemoryKind::Imported, i.direction),
-            },
+            Self::Import(i) => (MemoryKind::Imported, i.direction),
         };
         let (prepare, finish) = due(memory, direction, HintSkip::empty());
         c_int::from(prepare == Due::Sync) | (c_int::from(finish == Due::Sync) << 1)

@@ -116,7 +116,7 @@ impl Dev {
 
     fn tell(self, refusal: &Refusal) {
         Count::Refusals.add(1);
-        // SAFETY: the device exists, or is NULL. The texts are constants with these lengths.
+        // SAFETY: the device exists. The texts are constants with these lengths.
         unsafe { sys::vb3_refused(self, refusal) };
     }
 }

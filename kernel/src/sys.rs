@@ -1,6 +1,6 @@
 //! The shim's C functions, with kernel structures as opaque pointers.
 //!
-//! The declarations follow the order of `module/shim.c`, the kinds' memory, `dmabuf.c`, `link.c` and `debug.c`. In
+//! The declarations follow the order of `module/shim.c`, `memory.c`, `dmabuf.c`, `link.c` and `debug.c`. In
 //! those files, each function shows which kernel function it wraps.
 
 use crate::device::Dev;
@@ -53,12 +53,11 @@ unsafe extern "C" {
         direction: c_int,
         gfp: c_uint,
         attrs: c_ulong,
-    ) -> *mut SgTable;
+    ) -> Option<NonNull<SgTable>>;
     pub fn vb3_memory_vmap(memory: &Alloc) -> *mut c_void;
     pub fn vb3_memory_vunmap(memory: &Alloc, vaddr: *mut c_void);
     pub fn vb3_sync(dev: Dev, sgt: NonNull<SgTable>, direction: c_int, for_cpu: bool);
 
-    pub fn vb3_virtual_alloc(bytes: usize) -> Option<NonNull<c_void>>;
     pub fn vb3_pinned_map(
         pinned: NonNull<FrameVector>,
         sgt: NonNull<SgTable>,

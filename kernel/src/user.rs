@@ -39,9 +39,6 @@ impl User {
 
     /// Returns the kernel's mapping, or NULL.
     pub fn vaddr(&self) -> *mut c_void {
-        if let Some(vmap) = self.memory.vmap() {
-            return vmap.at.as_ptr();
-        }
         let known = self.view.load(Acquire);
         if !known.is_null() {
             return known;

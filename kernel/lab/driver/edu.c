@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A test driver: QEMU's edu device as a V4L2 memory-to-memory device over dma-contig or dma-sg.
+ * A test driver: QEMU's edu device as a V4L2 memory-to-memory device over dma-contig.
  *
  * The device does real DMA, by an engine with a 28-bit mask and 4096 bytes of memory. Bytes go from
  * the OUTPUT buffer into the device, and from there into the CAPTURE buffer. A transfer takes 100 ms,
@@ -26,7 +26,6 @@
 #include <media/v4l2-fh.h>
 #include <media/v4l2-ioctl.h>
 #include <media/videobuf2-dma-contig.h>
-#include <media/videobuf2-dma-sg.h>
 #include <media/videobuf2-v4l2.h>
 #include <media/videobuf2-vmalloc.h>
 
@@ -75,9 +74,6 @@ MODULE_PARM_DESC(other_error, "the errno with which the board's device could not
 static unsigned long long other_at;
 module_param(other_at, ullong, 0444);
 MODULE_PARM_DESC(other_at, "where the last buffer of vb3other is that was made of dma-contig");
-static char *memory = "contig";
-module_param(memory, charp, 0444);
-MODULE_PARM_DESC(memory, "contig or sg: how vb3edu allocates");
 static char *other_memory = "contig";
 module_param(other_memory, charp, 0444);
 MODULE_PARM_DESC(other_memory, "contig or vmalloc: how vb3other allocates");
@@ -117,52 +113,18 @@ static int transfer(struct edu *edu, u64 src, u64 dst, u32 bytes, u32 command)
 	return -ETIMEDOUT;
 }
 
-/* Symbols that hold their modules while in use. Direct references hold the module of dma-contig. */
-static const struct vb2_mem_ops *sg_ops, *vmalloc_ops;
+/* Holds its module while in use. Direct references hold the module of dma-contig. */
+static const struct vb2_mem_ops *vmalloc_ops;
 
-/* Returns the device's address of byte `at` of a buffer, and the number of bytes that follow, at
- * most *bytes. */
-static dma_addr_t find(struct vb2_buffer *vb, u32 at, u32 *bytes)
-{
-	struct scatterlist *sg;
-	struct sg_table *sgt;
-	unsigned int i;
-
-	if (!sg_ops)
-		return vb2_dma_contig_plane_dma_addr(vb, 0) + at;
-	sgt = vb2_dma_sg_plane_desc(vb, 0);
-	for_each_sgtable_dma_sg(sgt, sg, i) {
-		if (at < sg_dma_len(sg)) {
-			*bytes = min(*bytes, sg_dma_len(sg) - at);
-			return sg_dma_address(sg) + at;
-		}
-		at -= sg_dma_len(sg);
-	}
-	/* The table is too short, so the device does nothing. */
-	*bytes = 0;
-	return 0;
-}
-
-/* Moves a few bytes from one buffer through the device into the other, segment by segment. */
+/* Moves a few bytes from one buffer through the device into the other. */
 static int copy_chunk(struct edu *edu, struct vb2_buffer *src, struct vb2_buffer *dst, u32 at,
 		      u32 chunk)
 {
-	while (chunk) {
-		u32 bytes = chunk;
-		dma_addr_t from = find(src, at, &bytes), to = find(dst, at, &bytes);
-		int ret;
+	dma_addr_t from = vb2_dma_contig_plane_dma_addr(src, 0) + at;
+	dma_addr_t to = vb2_dma_contig_plane_dma_addr(dst, 0) + at;
+	int ret = transfer(edu, from, EDU_MEMORY, chunk, 0);
 
-		if (!bytes)
-			return -EFAULT;
-		ret = transfer(edu, from, EDU_MEMORY, bytes, 0);
-		if (!ret)
-			ret = transfer(edu, EDU_MEMORY, to, bytes, EDU_TO_RAM);
-		if (ret)
-			return ret;
-		at += bytes;
-		chunk -= bytes;
-	}
-	return 0;
+	return ret ?: transfer(edu, EDU_MEMORY, to, chunk, EDU_TO_RAM);
 }
 
 static int copy_by_device(struct edu *edu, struct vb2_buffer *src, struct vb2_buffer *dst,
@@ -568,13 +530,6 @@ static void put_other(void)
 	vmalloc_ops = NULL;
 }
 
-static void put_own(void)
-{
-	if (sg_ops)
-		symbol_put(vb2_dma_sg_memops);
-	sg_ops = NULL;
-}
-
 /* A second node, vb3other, which allocates for another device and moves no bytes. */
 static int show_other(struct edu *edu, struct pci_dev *pci)
 {
@@ -625,23 +580,16 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
 	if (boundary)
 		dma_set_seg_boundary(&pci->dev, boundary);
-	if (!strcmp(memory, "sg")) {
-		sg_ops = symbol_get(vb2_dma_sg_memops);
-		if (!sg_ops)
-			return -ENOENT;
-	}
-	edu = make(pci, &pci->dev, sg_ops ?: &vb2_dma_contig_memops);
-	ret = PTR_ERR_OR_ZERO(edu);
-	if (ret)
-		goto put;
+	edu = make(pci, &pci->dev, &vb2_dma_contig_memops);
+	if (IS_ERR(edu))
+		return PTR_ERR(edu);
 	edu->regs = pcim_iomap(pci, 0, 0);
-	ret = edu->regs ? 0 : -ENOMEM;
-	if (ret)
-		goto put;
+	if (!edu->regs)
+		return -ENOMEM;
 	pci_set_drvdata(pci, edu);
 	ret = show_other(edu, pci);
 	if (ret)
-		goto put;
+		return ret;
 	ret = show(edu, pci, "vb3edu");
 	if (!ret)
 		return 0;
@@ -649,8 +597,6 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 		hide(edu->other);
 		put_other();
 	}
-put:
-	put_own();
 	return ret;
 }
 
@@ -662,7 +608,6 @@ static void remove(struct pci_dev *pci)
 	if (edu->other)
 		hide(edu->other);
 	put_other();
-	put_own();
 	pci->untrusted = false;
 }
 

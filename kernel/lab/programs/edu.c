@@ -4,7 +4,7 @@
  * scattered imports, non-coherent buffers, exports, kernel mappings, and the defects of the stock
  * module. Prints one line of JSON for each step on stdout.
  *
- *   edu DEVICE PREFIX [sg]    all steps, for dma-contig or dma-sg; their names begin with PREFIX
+ *   edu DEVICE PREFIX         all steps; their names begin with PREFIX
  *   edu DEVICE PREFIX patches TEST...
  *                             what patches of docs/upstream fix: `zeroed`: old contents, which show only
  *                             behind an IOMMU; `vmap`: the kernel's mapping of a program's memory
@@ -175,9 +175,6 @@ static void wishes(void)
 	set_size(65536);
 }
 
-/* The expected errno if a program's memory cannot be pinned. dma-sg has one errno for all refusals. */
-static int unpinned = EFAULT;
-
 static void refused(const char *what, int wanted, int error)
 {
 	char name[64];
@@ -196,15 +193,15 @@ static void refusals(void)
 	reqbufs(CAP, V4L2_MEMORY_USERPTR, 1, 0);
 	b.memory = V4L2_MEMORY_USERPTR;
 	b.view = (uint8_t *)0x10000;
-	refused("userptr.unmapped", unpinned, qbuf(&b));
+	refused("userptr.unmapped", EFAULT, qbuf(&b));
 	at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	b.view = at;
-	refused("userptr.read-only", unpinned, qbuf(&b));
+	refused("userptr.read-only", EFAULT, qbuf(&b));
 	munmap(at, bytes);
 	at = scattered(bytes);
 	munmap(at + bytes - 4096, 4096);
 	b.view = at;
-	refused("userptr.short", unpinned, qbuf(&b));
+	refused("userptr.short", EFAULT, qbuf(&b));
 	munmap(at, bytes - 4096);
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 1, 0);
 	b.memory = V4L2_MEMORY_DMABUF;
@@ -440,14 +437,6 @@ int main(int argc, char **argv)
 	}
 	if (argc > 3 && !strcmp(argv[3], "patches"))
 		return patches(argv + 4);
-	if (argc > 3 && !strcmp(argv[3], "sg")) {
-		unpinned = ENOMEM;
-		kinds();
-		refusals();
-		zeroed();
-		wishes();
-		return 0;
-	}
 	kinds();
 	refusals();
 	if (strcmp(prefix, "c")) {

@@ -12,19 +12,14 @@
  *                                      in its pages: the errno for whole pages, and within pages
  *   limits DEVICE PREFIX calls [remap|race|at-zero]
  *                                      calls in an order that no program can cause
- *   limits DEVICE PREFIX remap         the first of them, on coherent memory or dma-sg's
+ *   limits DEVICE PREFIX remap         the first of them, on coherent memory
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
  *                                      memory that a device tree reserves, from START on: the errno
  *                                      of a buffer, and that of importing it
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
- *   limits DEVICE PREFIX far-virtual OTHER
- *                                      the same, from vmalloc
- *   limits DEVICE PREFIX far-calls|export-offset|remap-virtual OTHER
- *                                      calls on a dma-buf of such memory: both, or one
- *   limits DEVICE PREFIX swapped       memory that the kernel must swap out first
- *   limits DEVICE PREFIX far-large OTHER
- *                                      more far memory than a bounce slot holds
+ *   limits DEVICE PREFIX export-offset OTHER
+ *                                      mmap of a dma-buf of such memory, from vmalloc
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -447,44 +442,6 @@ static int others(struct buffer *b, int value)
 }
 
 /*
- * Tests far memory that the device of another module writes: whether the CPU reads it while the mapping
- * exists, and after its end.
- */
-static void captured(const char *path, const char *kind)
-{
-	struct buffer far = { .fd = -1 }, from = { .memory = V4L2_MEMORY_DMABUF };
-	int on[2] = { OUT, CAP }, error, mapped = -1, ended = -1;
-
-	set_size(CHUNK);
-	error = borrow(path, 0, &far);
-	set_size(CHUNK);
-	from.fd = chunked("0");
-	from.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, from.fd, 0);
-	for (int i = 0; i < 2; i++) {
-		error = error ? error : reqbufs(on[i], V4L2_MEMORY_DMABUF, 1, 0);
-		error = error ? error : call(video, VIDIOC_STREAMON, &on[i]);
-	}
-	if (!error) {
-		fill(&from, 44);
-		fill(&far, 10);
-		error = copy(0, from.fd, 0, far.fd);
-		mapped = others(&far, 44);
-	}
-	for (int i = 0; i < 2; i++) {
-		call(video, VIDIOC_STREAMOFF, &on[i]);
-		reqbufs(on[i], V4L2_MEMORY_DMABUF, 0, 0);
-	}
-	if (!error)
-		ended = others(&far, 44);
-	step(kind, "\"defect\":5,\"errno\":%d,\"while_mapped\":%d,\"after_unmap\":%d,\"ok\":%s",
-	     error, mapped, ended, mapped || ended ? "false" : "true");
-	munmap(far.view, 65536);
-	munmap(from.view, 4096);
-	close(far.fd);
-	close(from.fd);
-}
-
-/*
  * Tests far memory that the device writes by one mapping and reads by another. `relayed`: the device
  * reads what it wrote, without the CPU in between. `kept`: later writes of the CPU are not lost, neither
  * when the CPU reads nor when the mappings end.
@@ -539,9 +496,8 @@ static void shared(const char *path, int flags, const char *kind)
 	close(to.fd);
 }
 
-/* Checks what a mapping of a dma-buf of vmalloc memory shows from the sixth page on, and maps that dma-buf
- * for a device in several directions: both, or the one test named. */
-static void virtual(const char *path, const char *name)
+/* Checks what a mapping of a dma-buf of vmalloc memory shows from the sixth page on. */
+static void export_offset(const char *path)
 {
 	struct buffer b = { .fd = -1 };
 	uint8_t *view = MAP_FAILED;
@@ -556,69 +512,12 @@ static void virtual(const char *path, const char *name)
 		else
 			seen = view[0];
 	}
-	if (strcmp(name, "remap-virtual"))
-		step("export-offset", "\"defect\":11,\"errno\":%d,\"asked_page\":5,\"seen_page\":%d,\"ok\":%s",
-		     error, seen, !error && seen == 5 ? "true" : "false");
-	if (strcmp(name, "export-offset"))
-		remaps_of(b.fd);
+	step("export-offset", "\"defect\":11,\"errno\":%d,\"asked_page\":5,\"seen_page\":%d,\"ok\":%s",
+	     error, seen, !error && seen == 5 ? "true" : "false");
 	if (view != MAP_FAILED)
 		munmap(view, 4096);
 	munmap(b.view, bytes);
 	close(b.fd);
-}
-
-/* Imports a buffer of 8 MiB. Each run of adjacent pages must fit into a bounce slot (256 KiB). */
-static void large(const char *path)
-{
-	struct buffer b = { .fd = -1 };
-	int own = video, error;
-
-	video = open(path, O_RDWR);
-	set_size(8u << 20);
-	error = reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0);
-	b.fd = error ? -1 : exported(video, CAP);
-	close(video);
-	video = own;
-	set_size(8u << 20);
-	error = error ? error : reqbufs(OUT, V4L2_MEMORY_DMABUF, 1, 0);
-	error = error ? error : queue_at(OUT, 0, b.fd);
-	step("far.large", "\"errno\":%d,\"want\":0", error);
-	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
-	close(b.fd);
-}
-
-static uint64_t available_kib(void)
-{
-	FILE *file = fopen("/proc/meminfo", "r");
-	char line[128];
-	unsigned long long kib = 0;
-
-	while (file && fgets(line, sizeof(line), file) &&
-	       sscanf(line, "MemAvailable: %llu", &kib) != 1)
-		;
-	if (file)
-		fclose(file);
-	return kib;
-}
-
-/* The program and a buffer each need 3/5 of the available memory. The program uses its part first. */
-static void swapped(void)
-{
-	uint32_t size = available_kib() / 5 * 3 / 1024 * (1 << 20);
-	uint8_t *view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			     -1, 0);
-	int error;
-
-	if (view == MAP_FAILED) {
-		step("swapped", "\"ok\":false,\"errno\":%d", errno);
-		return;
-	}
-	memset(view, 1, size);
-	set_size(size);
-	error = reqbufs(OUT, V4L2_MEMORY_MMAP, 1, 0);
-	step("swapped", "\"bytes\":%u,\"errno\":%d,\"want\":0", size, error);
-	reqbufs(OUT, V4L2_MEMORY_MMAP, 0, 0);
-	munmap(view, size);
 }
 
 int main(int argc, char **argv)
@@ -654,16 +553,8 @@ int main(int argc, char **argv)
 		stale(argv[4], flag, "far.noncoherent");
 		shared(argv[4], 0, "far.coherent");
 		shared(argv[4], flag, "far.noncoherent");
-	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
-		stale(argv[4], 0, "far.virtual");
-		captured(argv[4], "far.virtual-captured");
-	} else if ((!strcmp(mode, "far-calls") || !strcmp(mode, "export-offset") ||
-		    !strcmp(mode, "remap-virtual")) && argc > 4) {
-		virtual(argv[4], mode);
-	} else if (!strcmp(mode, "swapped")) {
-		swapped();
-	} else if (!strcmp(mode, "far-large") && argc > 4) {
-		large(argv[4]);
+	} else if (!strcmp(mode, "export-offset") && argc > 4) {
+		export_offset(argv[4]);
 	} else {
 		return 2;
 	}

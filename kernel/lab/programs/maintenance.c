@@ -6,7 +6,7 @@
  * within QBUF (instant=1). Also prints the calls and bytes of an import: for the first QBUF, which maps the
  * buffer, for a later one, and for the unmapping.
  *
- *   maintenance DEVICE PREFIX BYTES contig|sg
+ *   maintenance DEVICE PREFIX BYTES
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -118,10 +118,10 @@ static const struct hint {
 
 /* The necessary maintenance of a buffer: only MMAP accepts hints; coherent memory and imports need
  * none of videobuf2's. */
-static struct seen due(const char *kind, int type, unsigned int flags, int is_sg)
+static struct seen due(const char *kind, int type, unsigned int flags)
 {
 	int is_mmap = !strcmp(kind, "coherent") || !strcmp(kind, "noncoherent");
-	int syncs = !strcmp(kind, "userptr") || !strcmp(kind, "noncoherent") || (is_sg && is_mmap);
+	int syncs = !strcmp(kind, "userptr") || !strcmp(kind, "noncoherent");
 
 	if (!is_mmap)
 		flags = 0;
@@ -134,7 +134,7 @@ static struct seen due(const char *kind, int type, unsigned int flags, int is_sg
 
 /* Queues and dequeues one buffer of a kind twice. Only the second time is measured, since the first
  * one also maps the buffer. */
-static void cycle(const char *kind, int type, const struct hint *hint, int is_sg)
+static void cycle(const char *kind, int type, const struct hint *hint)
 {
 	struct seen at_queue = { 0 }, at_dequeue = { 0 };
 	const char *way = type == CAP ? "capture" : "output";
@@ -152,7 +152,7 @@ static void cycle(const char *kind, int type, const struct hint *hint, int is_sg
 		at_dequeue = look();
 	}
 	snprintf(name, sizeof(name), "qbuf.%s.%s.%s", kind, way, hint->name);
-	tell(name, error, at_queue, due(kind, type, hint->flags, is_sg));
+	tell(name, error, at_queue, due(kind, type, hint->flags));
 	snprintf(name, sizeof(name), "dqbuf.%s.%s.%s", kind, way, hint->name);
 	tell(name, error, at_dequeue, (struct seen){ 0 });
 	call(video, VIDIOC_STREAMOFF, &type);
@@ -160,10 +160,10 @@ static void cycle(const char *kind, int type, const struct hint *hint, int is_sg
 }
 
 /* Imports an exported buffer of one frame. dma-contig's coherent memory needs no maintenance. */
-static void import(const char *kind, int type, int is_sg)
+static void import(const char *kind, int type)
 {
 	struct v4l2_exportbuffer e = { .type = type == CAP ? OUT : CAP, .flags = O_RDWR | O_CLOEXEC };
-	int error = set_size(FRAME), is_judged = !is_sg && !strcmp(kind, "coherent");
+	int error = set_size(FRAME), is_judged = !strcmp(kind, "coherent");
 	struct seen at[3] = { 0 };
 	unsigned long all = 0;
 	struct buffer from = { .fd = -1 }, to;
@@ -197,7 +197,6 @@ static void import(const char *kind, int type, int is_sg)
 int main(int argc, char **argv)
 {
 	static const char *const kinds[] = { "coherent", "noncoherent", "userptr", "udmabuf" };
-	int is_sg = argc > 4 && !strcmp(argv[4], "sg");
 
 	prefix = argc > 2 ? argv[2] : "x";
 	video = argc > 1 ? open(argv[1], O_RDWR) : -1;
@@ -211,10 +210,10 @@ int main(int argc, char **argv)
 	for (unsigned int kind = 0; kind < 4; kind++)
 		for (int way = 0; way < 2; way++)
 			for (unsigned int hint = 0; hint < 4; hint++)
-				cycle(kinds[kind], way ? CAP : OUT, &hints[hint], is_sg);
+				cycle(kinds[kind], way ? CAP : OUT, &hints[hint]);
 	for (int kind = 0; kind < 2; kind++)
 		for (int way = 0; way < 2; way++)
-			import(kinds[kind], way ? CAP : OUT, is_sg);
+			import(kinds[kind], way ? CAP : OUT);
 	unwatch();
 	return 0;
 }

@@ -6,14 +6,14 @@
 
 [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
 
-# Tests a module with vb3edu, which allocates as MEMORY says: try MODULE MEMORY TEST...
+# Tests a module with vb3edu: try MODULE TEST...
 # A test is one of edu's (`edu:NAME`) or of limits (`NAME` or `NAME:CALL`).
 try() {
-    which=$1 memory=$2
-    shift 2
+    which=$1
+    shift
     use_module "$which" || return
     warn_again
-    insmod /scenario/vb3edu.ko mask=$mask memory="$memory" || step "$which.driver" '"ok":false'
+    insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
     label=$which${patch:+.$patch}
@@ -35,15 +35,15 @@ try() {
 }
 
 modprobe videobuf2-vmalloc
-try c contig calls edu:zeroed
+try c calls edu:zeroed
 # A program's memory in pieces needs an IOMMU. The stock module oopses at this test.
 vmap=edu:vmap
 [ "$IOMMU" = none ] && vmap=
-try patched contig calls:race calls:at-zero edu:zeroed $vmap
-patch=non-zeroed try patched contig edu:zeroed
-patch=detach-at-zero try patched contig calls:at-zero
-patch=userptr-vaddr try patched contig $vmap
-patch=vaddr-race try patched contig calls:race
+try patched calls:race calls:at-zero edu:zeroed $vmap
+patch=non-zeroed try patched edu:zeroed
+patch=detach-at-zero try patched calls:at-zero
+patch=userptr-vaddr try patched $vmap
+patch=vaddr-race try patched calls:race
 
 # The patches' kselftest, by vivid. Only export_mmap_offset may fail, and only on the stock module.
 kselftest() {

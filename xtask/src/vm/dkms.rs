@@ -1,4 +1,4 @@
-//! `cargo xtask dkms`: builds a package of each module.
+//! `cargo xtask dkms`: builds the module's package.
 
 use super::lab::Lab;
 use super::{build, results};
@@ -9,10 +9,10 @@ use fs_err as fs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The architecture that they are for
+    /// The architecture that it is for
     #[arg(long, value_enum, default_value_t)]
     arch: Arch,
-    /// Install them in the build root, look what each kernel would load, and remove them
+    /// Install it in the build root, look what each kernel would load, and remove it
     #[arg(long)]
     test: bool,
 }
@@ -25,65 +25,53 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     build::object(&lab, args.arch, None)?;
     match args.test {
         true => test(&lab, args.arch),
-        false => packages(&lab, args.arch).map(drop),
+        false => released(&lab, args.arch).map(drop),
     }
 }
 
-/// The modules: the directory in kernel/module, and the module of videobuf2 that each replaces.
-const MODULES: [(&str, &str); 3] = [("contig", "dma-contig"), ("sg", "dma-sg"), VMALLOC];
-const VMALLOC: (&str, &str) = ("vmalloc", "vmalloc");
-
-/// The version that a test upgrades a package to.
+/// The version that a test upgrades the package to.
 const NEXT_VERSION: &str = "99";
 
-/// Builds the archive of the Rust object's source, and an architecture's packages. Returns the files' names.
-fn packages(lab: &Lab, arch: Arch) -> Result<(String, Vec<String>)> {
-    let version = &sh::field(build::KERNEL, "vb3-kernel", "version")?;
-    let archive = format!("videobuf3-kernel_{version}_source.tar.xz");
+/// Builds the package for an architecture, with the source of the Rust object. Returns the file's name.
+fn package(lab: &Lab, arch: Arch, version: &str) -> Result<String> {
+    let archive = format!("rust-object-{version}.tar.xz");
     let line = format!("source.sh /work/src {version} /work/{archive}");
     lab.step("packing the Rust object's source", 60, &line)?;
-    let package = |module| package(lab, arch, module, version, &archive);
-    let names: Vec<String> = MODULES.into_iter().map(package).collect::<Result<_>>()?;
-    fs::create_dir_all(results())?;
-    for name in std::iter::once(&archive).chain(&names) {
-        let to = results().join(name);
-        fs::copy(lab.work().join(name), &to)?;
-        println!("{}", to.display());
-    }
-    Ok((archive, names))
-}
-
-fn package(
-    lab: &Lab,
-    arch: Arch,
-    (module, kind): (&str, &str),
-    version: &str,
-    archive: &str,
-) -> Result<String> {
     let (object, arch, debian) = (build::object_dir(arch, None), arch.name(), arch.debian());
-    let name = format!("videobuf3-{kind}-dkms_{version}_{debian}.deb");
-    let what = format!("building the package of {kind} for {arch}");
+    let name = format!("videobuf3-dma-contig-dkms_{version}_{debian}.deb");
+    let what = format!("building the package for {arch}");
     let line = format!(
-        "package.sh /work/src {object} {arch} {debian} {version} {module} /work/{archive} /work/{name}"
+        "package.sh /work/src {object} {arch} {debian} {version} /work/{archive} /work/{name}"
     );
     lab.step(&what, 60, &line)?;
     Ok(name)
 }
 
-/// Tests the packages in the build root, with upgrades in each order.
-/// Installs them, checks which module each kernel would load, and removes them.
+/// Builds the package that users install, and copies it to the results.
+fn released(lab: &Lab, arch: Arch) -> Result<String> {
+    let name = package(
+        lab,
+        arch,
+        &sh::field(build::KERNEL, "vb3-kernel", "version")?,
+    )?;
+    fs::create_dir_all(results())?;
+    let to = results().join(&name);
+    fs::copy(lab.work().join(&name), &to)?;
+    println!("{}", to.display());
+    Ok(name)
+}
+
+/// Tests the package in the build root, with upgrades in each order.
+/// Installs it, checks which module each kernel would load, and removes it.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
-    let (archive, names) = packages(lab, arch)?;
-    let next = package(lab, arch, VMALLOC, NEXT_VERSION, &archive)?;
-    let inside: String = names.iter().map(|name| format!(" /work/{name}")).collect();
+    let (this, next) = (released(lab, arch)?, package(lab, arch, NEXT_VERSION)?);
     let arch = arch.name();
     let _lock = lab.lock()?;
-    let what = format!("installing and removing the packages of {arch} in the build root");
-    let line = format!("package-test.sh /work/src/kernel/lab {arch} /work/{next}{inside}");
+    let what = format!("installing and removing the package of {arch} in the build root");
+    let line = format!("package-test.sh /work/src/kernel/lab {arch} /work/{next} /work/{this}");
     lab.step(&what, 3600, &line)?;
-    let what = format!("rebuilding the Rust object of {arch} from its source");
-    let line = format!("rebuild-test.sh {arch} /work/{archive}{inside}");
-    lab.step(&what, 900, &line)
+    let what = format!("rebuilding the Rust object of {arch} from the package's source");
+    lab.step(&what, 900, &format!("rebuild-test.sh {arch} /work/{this}"))
 }
 
 #[cfg(test)]

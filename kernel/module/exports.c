@@ -21,8 +21,21 @@
 #include "vb3.h"
 
 const struct vb2_mem_ops vb2_dma_contig_memops = {
-	VB3_MEM_OPS,
-	VB3_DEVICE_OPS,
+	.alloc = vb3_op_alloc,
+	.put = vb3_op_put,
+	.get_dmabuf = vb3_op_get_dmabuf,
+	.cookie = vb3_op_cookie,
+	.vaddr = vb3_op_vaddr,
+	.mmap = vb3_op_mmap,
+	.get_userptr = vb3_op_get_userptr,
+	.put_userptr = vb3_op_end,
+	.prepare = vb3_op_prepare,
+	.finish = vb3_op_finish,
+	.map_dmabuf = vb3_op_map_dmabuf,
+	.unmap_dmabuf = vb3_op_unmap_dmabuf,
+	.attach_dmabuf = vb3_op_attach_dmabuf,
+	.detach_dmabuf = vb3_op_end,
+	.num_users = vb3_op_num_users,
 };
 EXPORT_SYMBOL_GPL(vb2_dma_contig_memops);
 
