@@ -97,4 +97,32 @@ if [ -n "$wrong" ]; then
     echo "error: the kernel would not have these functions of the Rust object as they are: $wrong" >&2
     exit 1
 fi
+# The kernel's limit for C is 2,048 bytes (CONFIG_FRAME_WARN); the compiler checks no Rust function.
+large=$("${cross}objdump" -d --no-show-raw-insn "$out/vb3rust.bin" | awk -v frame="$frame" '
+    function number(text,    i, n) {
+        if (text !~ /^0x/)
+            return text + 0
+        for (i = 3; i <= length(text); i++)
+            n = n * 16 + index("0123456789abcdef", substr(text, i, 1)) - 1
+        return n
+    }
+    /^[0-9a-f]+ <.*>:$/ { name = $2 }
+    $0 ~ frame && match($0, /[#$]-?(0x[0-9a-f]+|[0-9]+)/) {
+        text = substr($0, RSTART + 1, RLENGTH - 1)
+        sub(/^-/, "", text)
+        bytes[name] += number(text)
+    }
+    END {
+        for (name in bytes) {
+            if (bytes[name] > 1024)
+                print name, bytes[name]
+            if (bytes[name] > most)
+                most = bytes[name]
+        }
+        print "largest stack frame: " most + 0 " bytes" >"/dev/stderr"
+    }')
+if [ -n "$large" ]; then
+    echo "error: functions of the Rust object use more than 1024 bytes of stack: $large" >&2
+    exit 1
+fi
 "${cross}size" "$out/vb3rust.bin"

@@ -8,10 +8,12 @@
  * cache maintenance.
  */
 #include <linux/dma-buf.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/version.h>
@@ -27,6 +29,7 @@ MODULE_PARM_DESC(link_foreign, "also link dma-bufs of other drivers, without the
 struct vb3_link {
 	struct device *dev;
 	struct dma_iova_state state;
+	size_t granule;		/* of the IOMMU's pages */
 	size_t linked;
 	enum dma_data_direction direction;
 	/* The last run of memory, which is not linked yet. */
@@ -46,6 +49,19 @@ static bool is_ram(phys_addr_t phys)
 	return pfn_to_online_page(PHYS_PFN(phys));
 }
 
+/*
+ * Returns whether the kernel would use a bounce slot for the last run. It copies a run that begins or ends
+ * within a page if the device must not see other data in that page. The mapping below has its own slots,
+ * and its syncs reach only those: no sync would fill or read a second slot.
+ */
+static bool would_bounce(const struct vb3_link *link)
+{
+	if (IS_ALIGNED(link->run | link->run_bytes, link->granule))
+		return false;
+	return (dev_is_pci(link->dev) && to_pci_dev(link->dev)->untrusted) ||
+	       dma_kmalloc_needs_bounce(link->dev, link->run_bytes, link->direction);
+}
+
 /* Links the last run of memory. */
 static int link_run(struct vb3_link *link)
 {
@@ -59,6 +75,8 @@ static int link_run(struct vb3_link *link)
 			return -EINVAL;
 		attrs |= ATTR_MMIO;
 	}
+	if (would_bounce(link))
+		return -EINVAL;
 	if (vb3_fails())
 		return -ENOMEM;
 	ret = dma_iova_link(link->dev, &link->state, link->run, link->linked, link->run_bytes,
@@ -88,7 +106,7 @@ static int add_piece(struct vb3_link *link, phys_addr_t phys, size_t bytes)
 /* Goes through the pages of the device's view. One range is possible only if no page but the first
  * begins with a gap, and none but the last ends with one. */
 static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg_table *sgt,
-		   size_t bytes, size_t granule)
+		   size_t bytes)
 {
 	struct scatterlist *sg;
 	size_t done = 0;
@@ -98,12 +116,12 @@ static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg
 		u64 at = sg_dma_address(sg), end = at + sg_dma_len(sg);
 
 		while (at < end && done < bytes) {
-			size_t room = granule - (at & (granule - 1));
+			size_t room = link->granule - (at & (link->granule - 1));
 			size_t piece = min_t(u64, room, end - at);
 			phys_addr_t phys = iommu_iova_to_phys(domain, at);
 			int ret;
 
-			if (!phys || (done && room != granule))
+			if (!phys || (done && room != link->granule))
 				return -EINVAL;
 			piece = min(piece, bytes - done);
 			if (done + piece < bytes && piece != room)
@@ -116,16 +134,6 @@ static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg
 		}
 	}
 	return done == bytes ? link_run(link) : -EINVAL;
-}
-
-/*
- * Returns whether the kernel would use a bounce slot for the range. It copies a run that begins or ends
- * within a page if the device must not see other data in that page. The mapping below has its own slots,
- * and its syncs reach only those: no sync would fill or read a second slot.
- */
-static bool has_bounced(const struct vb3_link *link)
-{
-	return link->state.__size & DMA_IOVA_USE_SWIOTLB;
 }
 
 /* Unlinks the memory and frees the whole reservation. dma_iova_destroy() would free only the linked
@@ -144,7 +152,6 @@ struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachm
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	struct vb3_link *link;
-	size_t granule;
 	phys_addr_t first;
 
 	if (attachment && !vb3_buf_is_own(attachment->dmabuf) && !READ_ONCE(link_foreign))
@@ -152,19 +159,19 @@ struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachm
 	/* A domain without page sizes does not translate. */
 	if (!domain || !domain->pgsize_bitmap || !sgt->nents || bytes > SIZE_MAX / 2)
 		return NULL;
-	granule = 1UL << __ffs(domain->pgsize_bitmap);
 	first = iommu_iova_to_phys(domain, sg_dma_address(sgt->sgl));
 	link = vb3_fails() ? NULL : kzalloc(sizeof(*link), GFP_KERNEL);
 	if (!link)
 		return NULL;
 	link->dev = dev;
+	link->granule = 1UL << __ffs(domain->pgsize_bitmap);
 	link->direction = direction;
 	/* Fails if this interface does not do the translation of the device's addresses. */
 	if (!dma_iova_try_alloc(dev, &link->state, first, bytes)) {
 		kfree(link);
 		return NULL;
 	}
-	if (add_all(link, domain, sgt, bytes, granule) || has_bounced(link) ||
+	if (add_all(link, domain, sgt, bytes) ||
 	    dma_iova_sync(dev, &link->state, 0, link->linked)) {
 		vb3_unlink(link);
 		return NULL;

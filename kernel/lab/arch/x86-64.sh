@@ -17,5 +17,7 @@ relocations='R_X86_64_(64|32|32S|PC32|PLT32)'
 # The relocations of a whole module; the kernel's own modules have no others.
 module_relocations='R_X86_64_(NONE|64|32|32S|PC32|PC64|PLT32)'
 
-# Names no faults, since objtool checks the whole module.
+# Names no faults, since objtool checks the object or the whole module.
 wrong_with() { :; }
+# A disassembled line that moves the stack pointer, with the number in hexadecimal.
+frame='sub +\$0x[0-9a-f]+,%rsp'
