@@ -6,14 +6,14 @@ set -eu
 why=$1/../why
 work=$2/driver
 build=$(headers "$4")
-from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$why"/* "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
+from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$why"/*.[ch] "$why"/Kbuild "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
 if [ "$(cat "$work/from" 2>/dev/null)" = "$from" ]; then
     exit
 fi
 rm -rf "$work" "$2/why"
 mkdir -p "$work" "$2/why"
 cp "$1"/driver/* "$work/"
-cp "$why"/* "$2/why/"
+cp "$why"/*.[ch] "$why"/Kbuild "$2/why/"
 if ! grep -q '^CONFIG_KRETPROBES=y' "$build/.config"; then
     why=
     echo "vb2-why is not built: $4 has no kretprobes"

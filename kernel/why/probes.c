@@ -1,65 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Records why stock videobuf2 refused memory, and which devices hold its buffers. The probes are armed
- * while the module is loaded. Their handlers change nothing outside this module.
+ * Records why stock videobuf2, DRM's imports and the heaps refused memory or calls, and which devices hold
+ * buffers. The probes are armed while the module is loaded. Their handlers change nothing outside this
+ * module.
  */
 #include <linux/ctype.h>
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
-#include <linux/dma-direct.h>
-#include <linux/iommu.h>
 #include <linux/kprobes.h>
+#include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+#include <linux/videodev2.h>
+#include <drm/drm_device.h>
+#include <media/v4l2-dev.h>
+#include <media/v4l2-fh.h>
 #include <media/videobuf2-core.h>
 #include <media/videobuf2-memops.h>
 
+#include "why.h"
+
+#if !IS_ENABLED(CONFIG_KRETPROBES) || !IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
+#error "vb2-why needs a kernel with CONFIG_KPROBES and CONFIG_KRETPROBES"
+#endif
+
 #define RECORDS 256
 #define ARG(n) regs_get_kernel_argument(regs, n)
-#define SAY(c, w, f) (op->constraint = (c), op->wanted = (w), op->found = (f))
 
-/* Kinds of probed functions. Those up to MAP are operations, which can be refused. */
-enum kind {
-	ALLOC, USERPTR, ATTACH, MAP,
-	EXPORT, RELEASE, PUT, END, DMA_MAP, DMABUF_MAP, DMABUF_ATTACH, DMABUF_DETACH, VM_OPEN, DONE,
-};
-
-static const char *const kinds[] = {
+const char *const kinds[] = {
 	[ALLOC] = "MMAP", [USERPTR] = "USERPTR", [ATTACH] = "DMABUF", [MAP] = "DMABUF",
+	[PRIME] = "PRIME", [HEAP_SYSTEM] = "heap", [HEAP_CMA] = "heap",
+	[REQBUFS] = "REQBUFS", [CREATE_BUFS] = "CREATE_BUFS", [PREPARE_BUF] = "PREPARE_BUF",
+	[QBUF] = "QBUF", [EXPBUF] = "EXPBUF", [STREAMON] = "STREAMON",
 	[DMABUF_ATTACH] = "attached",
 };
 
 struct probe {
 	enum kind kind;
-	bool is_contig;
+	bool is_contig, has_file;
 	struct kretprobe rp;
-};
-
-/* A call in progress, a refusal, a buffer, or a device's attachment to an exported buffer. */
-struct record {
-	enum kind kind;
-	pid_t pid;
-	char comm[TASK_COMM_LEN], device[32], exporter[24];
-	u64 size, inode;
-	/* If this is a buffer. */
-	int references;
-	/* If this is a call inside an operation. */
-	void *arg[2];
-	struct record *op;
-	/* If this is an operation: its arguments, and the last device, perhaps that of a call inside. */
-	struct hlist_node node;
-	struct task_struct *task;
-	bool is_contig;
-	unsigned long vaddr;
-	struct dma_buf *dmabuf;
-	struct device *dev;
-	/* Calls of dma_map_sgtable() and dma_buf_map_attachment() inside: errors and last scatter table. */
-	int dma_error, dmabuf_error;
-	unsigned int segments;
-	u64 contiguous, longest, last_address;
-	/* If this is a refusal. */
-	const char *constraint;
-	int error;
-	u64 wanted, found, at_ns;
 };
 
 #define CREATE_TRACE_POINTS
@@ -98,78 +78,6 @@ static void begin(struct record *r, enum kind kind, struct device *dev, u64 size
 		r->inode = file_inode(dmabuf->file)->i_ino;
 		strscpy(r->exporter, dmabuf->exp_name ?: "?", sizeof(r->exporter));
 	}
-}
-
-static bool is_translated(struct device *dev)
-{
-	struct iommu_domain *domain = dev ? iommu_get_domain_for_dev(dev) : NULL;
-
-	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
-}
-
-/* Reads a scatter table after its mapping: the DMA addresses if that succeeded, otherwise the pages. */
-static void look(struct record *op, struct sg_table *sgt, int error)
-{
-	/* The end of a long table is left out, because handlers run with preemption disabled. */
-	unsigned int i, count = min(error ? sgt->orig_nents : sgt->nents, 65536u);
-	struct scatterlist *sg;
-	dma_addr_t next = 0;
-
-	op->contiguous = op->longest = op->last_address = 0;
-	op->segments = count;
-	for_each_sg(sgt->sgl, sg, count, i) {
-		if (!error) {
-			if (i && sg_dma_address(sg) != next)
-				break;
-			next = sg_dma_address(sg) + sg_dma_len(sg);
-			op->contiguous += sg_dma_len(sg);
-		} else if (sg_page(sg)) {
-			op->longest = max_t(u64, op->longest, sg->length);
-			op->last_address = max_t(u64, op->last_address, sg_phys(sg) + sg->length - 1);
-		}
-	}
-}
-
-/* Explains an operation's error by the first constraint that the operation violates. */
-static void explain(struct record *op)
-{
-	bool is_user = op->kind == USERPTR;
-	/* The free CMA memory, or the largest block of the page allocator if that is more. */
-	u64 room = (u64)max(global_zone_page_state(NR_FREE_CMA_PAGES),
-			    1ul << (ARRAY_SIZE(((struct zone *)NULL)->free_area) - 1)) << PAGE_SHIFT;
-	u64 free = (u64)si_mem_available() << PAGE_SHIFT;
-	/* The largest bounce. SIZE_MAX: the kernel does not bounce for this device. */
-	size_t bounce = op->dma_error ? dma_max_mapping_size(op->dev) : 0;
-	/* The last physical address that the device reaches without an IOMMU. */
-	u64 limit = op->dma_error ? min_not_zero(dma_get_mask(op->dev), op->dev->bus_dma_limit) : 0;
-	u64 last = op->dma_error ? dma_to_phys(op->dev, limit) : 0;
-
-	if (is_user && !op->size)
-		SAY("buffer-size", 1, 0);
-	else if (is_user && op->is_contig && !IS_ALIGNED(op->vaddr | op->size, dma_get_cache_alignment()))
-		SAY("alignment", dma_get_cache_alignment(), 1u << __ffs(op->vaddr | op->size));
-	else if (op->kind == ATTACH && op->dmabuf->size < op->size)
-		SAY("buffer-size", op->size, op->dmabuf->size);
-	else if (op->dma_error && is_translated(op->dev))
-		SAY("iova-space", op->size, 0);
-	else if (op->dma_error && op->last_address > last && (op->longest > bounce || bounce == SIZE_MAX))
-		SAY("dma-mask", op->last_address, last);
-	else if (op->dma_error)
-		SAY("bounce-pool", op->longest, bounce);
-	else if (op->is_contig && op->segments && !op->dmabuf_error && op->contiguous < op->size)
-		SAY("contiguous", op->size, op->contiguous);
-	else if (op->kind == MAP && !op->dev)
-		SAY("cpu-mapping", op->size, 0);
-	else if (op->kind == ATTACH || op->kind == MAP)
-		SAY("exporter-errno", 0, op->dmabuf_error ? -op->dmabuf_error : op->error);
-	else if (is_user)
-		SAY("user-pages", PAGE_ALIGN(offset_in_page(op->vaddr) + op->size) >> PAGE_SHIFT, 0);
-	else if (op->is_contig && op->dev && !is_translated(op->dev))
-		SAY(op->size > room ? "cma-size" : "contiguous", op->size, room);
-	else if (op->is_contig && op->dev && op->size <= free)
-		SAY("iova-space", op->size, 0);
-	else
-		SAY("ram", op->size, free);
 }
 
 /* Returns the record of the buffer with a key. For NULL, returns a free record. */
@@ -228,6 +136,7 @@ static void add_older(struct record *r, struct vb2_buffer *vb)
 		/* Any program may run now; the one that made the buffer is not known. */
 		r->pid = 0;
 		strscpy(r->comm, "?", sizeof(r->comm));
+		r->queue_key = q;
 		add(r, plane->mem_priv, kind == ALLOC ? q->mem_ops->num_users(plane->mem_priv) : 1);
 	}
 }
@@ -243,13 +152,73 @@ static struct record *own_op(void)
 	return NULL;
 }
 
+/* Returns the queue of a file, if the driver keeps a file handle of V4L2 there. */
+static struct vb2_queue *queue_of(struct file *file)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	struct v4l2_fh *fh = file->private_data;
+	struct video_device *vdev;
+	struct vb2_queue *q;
+	int minor;
+
+	if (fh && !get_kernel_nofault(vdev, &fh->vdev) && !get_kernel_nofault(minor, &vdev->minor) &&
+	    minor == iminor(file_inode(file)) && !get_kernel_nofault(q, &vdev->queue))
+		return q;
+#endif
+	return NULL;
+}
+
+/* Returns the bytes that a program's call is about, if the call says that. */
+static u64 size_of(enum kind kind, const void *call)
+{
+	const struct v4l2_create_buffers *c = call;
+	const struct v4l2_buffer *b = call;
+
+	if (kind == CREATE_BUFS)
+		return V4L2_TYPE_IS_MULTIPLANAR(c->format.type) ?
+			c->format.fmt.pix_mp.plane_fmt[0].sizeimage : c->format.fmt.pix.sizeimage;
+	if ((kind == QBUF || kind == PREPARE_BUF) && !V4L2_TYPE_IS_MULTIPLANAR(b->type))
+		return b->length;
+	return 0;
+}
+
+/* Begins a program's call: with a file as first argument, or in a driver's own function with a queue. */
+static void begin_call(struct record *op, const struct probe *p, struct pt_regs *regs)
+{
+	bool is_qbuf = p->kind == QBUF || p->kind == PREPARE_BUF;
+	void *call = (void *)ARG(p->has_file || is_qbuf ? 2 : 1);
+
+	begin(op, p->kind, NULL, p->kind == STREAMON ? 0 : size_of(p->kind, call), NULL);
+	op->call = call;
+	if (p->has_file) {
+		op->file = (void *)ARG(0);
+		op->queue = queue_of(op->file);
+		snprintf(op->device, sizeof(op->device), "%pD", op->file);
+	} else {
+		op->queue = (void *)ARG(0);
+		op->is_begun = true;
+		set_device(op, op->queue->dev);
+	}
+}
+
 static void begin_op(struct record *op, const struct probe *p, struct pt_regs *regs)
 {
 	struct record *buffer = p->kind == MAP ? find((void *)ARG(0)) : NULL;
 	struct dma_buf *dmabuf = p->kind == ATTACH ? (void *)ARG(2) : NULL;
 	u64 size = p->kind == ALLOC ? ARG(2) : p->kind != MAP ? ARG(3) : buffer ? buffer->size : 0;
 
-	begin(op, p->kind, p->kind == MAP ? NULL : (void *)ARG(1), size, dmabuf);
+	if (is_call(p->kind)) {
+		begin_call(op, p, regs);
+	} else if (p->kind == PRIME) {
+		begin(op, PRIME, ((struct drm_device *)ARG(0))->dev, 0, NULL);
+	} else if (p->kind == HEAP_SYSTEM || p->kind == HEAP_CMA) {
+		begin(op, p->kind, NULL, ARG(1), NULL);
+		strscpy(op->device, p->kind == HEAP_CMA ? "cma-heap" : "system-heap", sizeof(op->device));
+	} else {
+		begin(op, p->kind, p->kind == MAP ? NULL : (void *)ARG(1), size, dmabuf);
+		if (p->kind != MAP)
+			op->queue_key = ((struct vb2_buffer *)ARG(0))->vb2_queue;
+	}
 	if (buffer)
 		strscpy(op->device, buffer->device, sizeof(op->device));
 	op->is_contig = p->is_contig;
@@ -257,16 +226,42 @@ static void begin_op(struct record *op, const struct probe *p, struct pt_regs *r
 	hlist_add_head(&op->node, &active);
 }
 
+/* Names the program that holds the queue's buffers. */
+static void name_holder(struct record *op)
+{
+	unsigned int i;
+
+	for (i = 0; i < RECORDS && op->queue; i++)
+		if (keys[i] && buffers[i].queue_key == op->queue) {
+			op->holder_pid = buffers[i].pid;
+			strscpy(op->holder, buffers[i].comm, sizeof(op->holder));
+		}
+}
+
+/* Returns whether a call failed for another reason than a refusal, or the refusal inside is recorded. */
+static bool is_told(const struct record *op, int error)
+{
+	return op->is_told || error == -EAGAIN || error == -EINTR || error == -ERESTARTSYS ||
+	       error == -ENODEV;
+}
+
 static void end_op(struct record *op, void *value, int error)
 {
+	struct record *outer;
+
 	hlist_del(&op->node);
-	if (error) {
+	if (error && !is_told(op, error)) {
 		op->error = -error;
 		op->at_ns = ktime_get_mono_fast_ns();
 		explain(op);
+		if (!strcmp(op->constraint, "owner"))
+			name_holder(op);
 		trace_vb2_refused(op);
 		refusals[refusals_made++ % RECORDS] = *op;
-	} else if (op->kind != MAP) {
+		hlist_for_each_entry(outer, &active, node)
+			if (outer->task == current)
+				outer->is_told = true;
+	} else if (!error && (op->kind < MAP)) {
 		add(op, value, 1);
 	}
 }
@@ -308,19 +303,35 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 	case DONE:
 		add_older(call, first);
 		break;
+	case VERIFY:
+	case CORE:
+		if (own_op() && is_call(own_op()->kind)) {
+			own_op()->queue = first;
+			own_op()->is_begun |= p->kind == CORE;
+		}
+		break;
 	case DMABUF_ATTACH:
 		/* In videobuf2's dma-bufs, priv is the buffer. */
 		second = first ? ((struct dma_buf *)first)->priv : NULL;
-		fallthrough;
+		call->op = own_op();
+		skip = !call->op && (!second || !find(second));
+		break;
 	case EXPORT:
 		skip = !second || !find(second);
 		break;
+	case GET:
 	case DMA_MAP:
 	case DMABUF_MAP:
 		call->op = own_op();
 		skip = !call->op;
 		break;
 	default:
+		/* A call inside a call of the same program tells only the queue. */
+		if (is_call(p->kind) && own_op() && is_call(own_op()->kind)) {
+			own_op()->queue = first;
+			own_op()->is_begun = true;
+			break;
+		}
 		begin_op(call, p, regs);
 		skip = 0;
 	}
@@ -345,11 +356,15 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 		return 0;
 	raw_spin_lock_irqsave(&lock, flags);
 	/* These functions return int; the others return a pointer. */
-	if (p->kind == MAP || p->kind == DMA_MAP)
+	if (p->kind == MAP || p->kind == DMA_MAP || p->kind == PRIME || is_call(p->kind))
 		error = (int)(long)value;
 	switch (p->kind) {
 	case RELEASE:
 		hlist_del(&call->node);
+		break;
+	case GET:
+		op->get_error = error;
+		op->size = op->size ?: error ? 0 : ((struct dma_buf *)value)->size;
 		break;
 	case DMA_MAP:
 		set_device(op, call->arg[0]);
@@ -371,9 +386,12 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 		}
 		break;
 	case DMABUF_ATTACH:
+		if (op)
+			op->attach_error = error;
+		if (error || !find(dmabuf->priv))
+			break;
 		begin(call, DMABUF_ATTACH, call->arg[1], dmabuf->size, dmabuf);
-		if (!error)
-			add(call, value, 1);
+		add(call, value, 1);
 		break;
 	default:
 		end_op(call, value, error);
@@ -393,11 +411,19 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	PROBE(prefix "_dmabuf_ops_release", RELEASE), PROBE(prefix "_put", PUT), PROBE(prefix "_put_userptr", END), \
 	PROBE(prefix "_detach_dmabuf", END)
 
+#define CALL(name, k) PROBE("vb2_ioctl_" name, k, .has_file = true), PROBE("vb2_" name, k)
+
 static struct probe probes[] = {
 	OPS("vb2_dc", .is_contig = true), OPS("vb2_dma_sg"), OPS("vb2_vmalloc"),
 	PROBE("dma_map_sgtable", DMA_MAP), PROBE("dma_buf_map_attachment", DMABUF_MAP),
 	PROBE("dma_buf_dynamic_attach", DMABUF_ATTACH), PROBE("dma_buf_detach", DMABUF_DETACH),
 	PROBE("vb2_common_vm_open", VM_OPEN), PROBE("vb2_buffer_done", DONE),
+	CALL("reqbufs", REQBUFS), CALL("create_bufs", CREATE_BUFS), CALL("prepare_buf", PREPARE_BUF),
+	CALL("qbuf", QBUF), CALL("expbuf", EXPBUF), CALL("streamon", STREAMON),
+	PROBE("vb2_verify_memory_type", VERIFY), PROBE("vb2_core_reqbufs", CORE),
+	PROBE("vb2_core_create_bufs", CORE), PROBE("dma_buf_get", GET),
+	PROBE("drm_gem_prime_fd_to_handle", PRIME, .is_contig = true),
+	PROBE("system_heap_allocate", HEAP_SYSTEM), PROBE("cma_heap_allocate", HEAP_CMA),
 };
 static DEFINE_MUTEX(arming);
 
@@ -441,10 +467,24 @@ static int on_module(struct notifier_block *nb, unsigned long event, void *modul
 static struct notifier_block modules = { .notifier_call = on_module };
 static struct dentry *dir;
 
-static int records_show(struct seq_file *file, void *unused)
+/* Prints a record as one line, for programs. */
+static void print(struct seq_file *file, const struct record *r, u64 seconds)
 {
-	const struct record *all = file->private;
-	unsigned int i, missed = 0;
+	seq_printf(file, "%s: %s, %llu bytes, by %s[%d], ", r->device, kinds[r->kind], r->size, r->comm,
+		   r->pid);
+	if (r->constraint)
+		seq_printf(file, "%llu s ago: %s: wanted %llu, found %llu, %u segments, longest %llu, errno %d\n",
+			   seconds, r->constraint, r->wanted, r->found, r->segments, r->longest, r->error);
+	else
+		seq_printf(file, "references %d, inode %llu%s%s\n", r->references, r->inode,
+			   r->exporter[0] ? " of " : "", r->exporter);
+}
+
+/* Prints all records of a list, the oldest first, and returns how many there were. */
+static unsigned int print_all(struct seq_file *file, const struct record *all,
+			      void (*print_one)(struct seq_file *, const struct record *, u64))
+{
+	unsigned int i, count = 0;
 
 	for (i = 0; i < RECORDS; i++) {
 		unsigned long flags;
@@ -455,41 +495,49 @@ static int records_show(struct seq_file *file, void *unused)
 		raw_spin_unlock_irqrestore(&lock, flags);
 		if (!r.constraint && !r.references)
 			continue;
-		seq_printf(file, "%s: %s, %llu bytes, by %s[%d], ", r.device, kinds[r.kind], r.size,
-			   r.comm, r.pid);
-		if (r.constraint)
-			seq_printf(file, "%llu s ago: %s: wanted %llu, found %llu, %u segments, longest %llu, errno %d\n",
-				   div_u64(ktime_get_mono_fast_ns() - r.at_ns, NSEC_PER_SEC),
-				   r.constraint, r.wanted, r.found, r.segments, r.longest, r.error);
-		else
-			seq_printf(file, "references %d, inode %llu%s%s\n", r.references, r.inode,
-				   r.exporter[0] ? " of " : "", r.exporter);
+		count++;
+		print_one(file, &r, div_u64(ktime_get_mono_fast_ns() - r.at_ns, NSEC_PER_SEC));
 	}
-	/* Each probe misses the calls beyond 32 at a time. */
+	return count;
+}
+
+/* Each probe misses the calls beyond 32 at a time. */
+static void print_missed(struct seq_file *file)
+{
+	unsigned int i, missed = 0;
+
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		missed += probes[i].rp.nmissed;
 	if (missed)
 		seq_printf(file, "%u calls missed\n", missed);
+}
+
+static int records_show(struct seq_file *file, void *unused)
+{
+	print_all(file, file->private, print);
+	print_missed(file);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(records);
 
-static int __init why_init(void)
+/* The file for people: refusals in sentences, and the buffers. */
+static int why_show(struct seq_file *file, void *unused)
 {
-	register_module_notifier(&modules);
-	arm_all();
-	dir = debugfs_create_dir("vb2-why", NULL);
-	debugfs_create_file("refusals", 0400, dir, refusals, &records_fops);
-	debugfs_create_file("buffers", 0400, dir, buffers, &records_fops);
+	if (!print_all(file, refusals, tell))
+		seq_puts(file, "The kernel has refused no buffer since vb2-why was loaded.\n");
+	seq_puts(file, "Buffers held now:\n");
+	if (!print_all(file, buffers, print))
+		seq_puts(file, "none\n");
+	print_missed(file);
 	return 0;
 }
+DEFINE_SHOW_ATTRIBUTE(why);
 
-static void __exit why_exit(void)
+static void disarm_all(void)
 {
 	static struct kretprobe *armed[ARRAY_SIZE(probes)];
 	unsigned int i, count = 0;
 
-	debugfs_remove(dir);
 	unregister_module_notifier(&modules);
 	WRITE_ONCE(leaving, true);
 	/* All probes end in one call, so that the kernel waits for running handlers only once. */
@@ -499,8 +547,38 @@ static void __exit why_exit(void)
 	unregister_kretprobes(armed, count);
 }
 
+static int __init why_init(void)
+{
+	unsigned int i, armed = 0;
+
+	register_module_notifier(&modules);
+	arm_all();
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		armed += !!probes[i].rp.kp.addr;
+	if (!armed) {
+		disarm_all();
+		pr_err("vb2-why: the kernel refuses all probes: it needs CONFIG_KALLSYMS, and no lockdown=confidentiality\n");
+		return -EOPNOTSUPP;
+	}
+	pr_info("vb2-why: %u of %zu probes armed; the others wait for their modules\n", armed,
+		ARRAY_SIZE(probes));
+	dir = debugfs_create_dir("vb2-why", NULL);
+	if (IS_ERR(dir))
+		pr_warn("vb2-why: no debugfs (CONFIG_DEBUG_FS): only trace events tell of refusals\n");
+	debugfs_create_file("why", 0400, dir, NULL, &why_fops);
+	debugfs_create_file("refusals", 0400, dir, refusals, &records_fops);
+	debugfs_create_file("buffers", 0400, dir, buffers, &records_fops);
+	return 0;
+}
+
+static void __exit why_exit(void)
+{
+	debugfs_remove(dir);
+	disarm_all();
+}
+
 module_init(why_init);
 module_exit(why_exit);
 
-MODULE_DESCRIPTION("Why videobuf2 refused memory, and who holds its buffers");
+MODULE_DESCRIPTION("Why the kernel refused video buffers, and who holds them");
 MODULE_LICENSE("GPL");
