@@ -15,8 +15,7 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Maximum length of a name, in bytes. It limits the memory that a tree takes after reading.
-/// Each node's path repeats the names of the nodes above, and each property stores its own copy of its name.
+/// Maximum length of a name, in bytes.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.

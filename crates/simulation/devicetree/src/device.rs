@@ -76,13 +76,21 @@ const NAMES: &[&str] = &[
 /// Finds the video devices whose drivers are known. Adds other nodes that look like devices to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let (mut out, mut sensors) = (Vec::new(), Vec::new());
-    for id in tree.all().filter(|&id| tree.is_enabled(id)) {
+    // Whether each node is a known device or a part of one.
+    let mut known: Vec<bool> = Vec::new();
+    for id in tree.all() {
         let compatible = || tree.texts(id, "compatible");
+        let driver = drivers::of(compatible());
+        let is_part = (tree.parent(id)).is_some_and(|above| known.get(above) == Some(&true));
+        known.push(is_part || driver.is_some());
+        if !tree.is_enabled(id) {
+            continue;
+        }
         if let Some(driver) = drivers::sensor_of(compatible()) {
             if sensors.len() >= MAX_DEVICES {
                 continue;
             }
-            let path = tree.path(id).to_owned();
+            let path = tree.path(id);
             let model = match (data_lanes(tree, id), &driver.four_lanes) {
                 (4, Some(model)) => model,
                 _ => &driver.model,
@@ -94,9 +102,11 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
             });
             continue;
         }
-        match drivers::of(compatible()) {
+        match driver {
             Some(_) if out.len() >= MAX_DEVICES => {}
             Some(driver) => out.extend(one(tree, id, driver, not_taken)),
+            // Parts of a known device are not reported as devices.
+            None if is_part => {}
             None => remark(tree, id, not_taken),
         }
     }
@@ -106,9 +116,8 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
 
 /// Returns the number of data lanes of a device's first endpoint; 0 if the tree does not tell.
 fn data_lanes(tree: &Tree, device: Id) -> usize {
-    let is_below = |id: &Id| tree.ancestors(*id).any(|above| above == device);
-    let mut below = tree.all().filter(is_below);
-    let endpoint = below.find(|id| tree.has(*id, "data-lanes"));
+    let mut own = std::iter::once(device).chain(tree.below(device));
+    let endpoint = own.find(|id| tree.has(*id, "data-lanes"));
     endpoint.map_or(0, |id| tree.cells(id, "data-lanes").count())
 }
 
@@ -136,16 +145,8 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
     if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
         return;
     }
-    // Buses and the parts of a known device are not reported as devices.
-    let parts = tree.ancestors(id).skip(1);
-    let is_part = parts
-        .into_iter()
-        .any(|above| drivers::of(tree.texts(above, "compatible")).is_some());
-    if is_part
-        || tree
-            .texts(id, "compatible")
-            .any(|text| text == "simple-bus")
-    {
+    let mut compatible = tree.texts(id, "compatible");
+    if compatible.any(|text| text == "simple-bus") {
         return;
     }
     if let Some(compatible) = tree.text(id, "compatible") {
@@ -165,7 +166,7 @@ fn one(
     let compatible = tree
         .texts(id, "compatible")
         .find(|text| driver.compatible.iter().any(|known| known == text))?;
-    let path = tree.path(id).to_owned();
+    let path = tree.path(id);
     let iommu = iommu(tree, id);
     if iommu.is_none() && tree.has(id, "iommus") && not_taken.len() < MAX_REMARKS {
         not_taken.push(format!(
@@ -185,7 +186,7 @@ fn one(
         .cells(id, "memory-region")
         .take(16)
         .filter_map(|phandle| tree.by_phandle(phandle))
-        .map(|id| tree.path(id).to_owned())
+        .map(|id| tree.path(id))
         .collect();
     let device = Device {
         path,
@@ -253,7 +254,7 @@ fn iommu(tree: &Tree, id: Id) -> Option<Iommu> {
     let at = tree.by_phandle(tree.cells(id, "iommus").next()?)?;
     let enabled = tree.is_enabled(at);
     enabled.then(|| Iommu {
-        path: tree.path(at).to_owned(),
+        path: tree.path(at),
         compatible: tree.text(at, "compatible").unwrap_or_default(),
     })
 }

@@ -101,12 +101,13 @@ pub(crate) fn ram(tree: &Tree) -> Vec<Range> {
 
 /// Lists the children of `/reserved-memory`.
 pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved> {
-    let Some(parent) = tree.find("/reserved-memory") else {
+    let Some(parent) = tree.child(Tree::ROOT, "reserved-memory") else {
         return Vec::new();
     };
     let mut out = Vec::new();
     for id in tree.children(parent).filter(|&id| tree.is_enabled(id)) {
         match one(tree, parent, id) {
+            Some(_) if out.len() >= MAX_RANGES => {}
             Some(reserved) => out.push(reserved),
             None if not_taken.len() >= MAX_REMARKS => {}
             None => not_taken.push(format!(
@@ -128,7 +129,7 @@ pub(crate) fn srams(tree: &Tree) -> Vec<Sram> {
         let widths = tree.widths(tree.parent(id)?);
         let range = *pairs(tree, id, "reg", widths).first()?;
         Some(Sram {
-            path: tree.path(id).to_owned(),
+            path: tree.path(id),
             bytes: range.bytes,
         })
     };
@@ -156,7 +157,7 @@ fn one(tree: &Tree, parent: Id, id: Id) -> Option<Reserved> {
         (false, _, false) => ReservedKind::Other,
     };
     Some(Reserved {
-        path: tree.path(id).to_owned(),
+        path: tree.path(id),
         kind,
         bytes,
         place,

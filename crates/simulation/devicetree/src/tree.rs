@@ -9,29 +9,35 @@ const MAX_DEPTH: usize = 32;
 /// Maximum number of nodes. The largest tree in Linux has about 3,000.
 const MAX_NODES: usize = 65_536;
 
+/// Maximum number of bytes that are read from a list of strings. The longest in Linux's trees has 500.
+const MAX_TEXT: usize = 4096;
+
 /// Index of a node of one tree.
 pub(crate) type Id = usize;
 
+/// A node. Nodes are stored in the file's order: a node's descendants follow it.
 #[derive(Debug)]
-struct Node {
+struct Node<'a> {
     parent: Option<Id>,
-    path: String,
-    properties: BTreeMap<String, Vec<u8>>,
+    name: &'a str,
+    properties: BTreeMap<&'a str, &'a [u8]>,
+    /// Whether the node and all nodes above it are enabled.
+    is_enabled: bool,
 }
 
-/// A device tree.
+/// A device tree. Names and values lie in the file's bytes.
 #[derive(Debug)]
-pub(crate) struct Tree {
-    nodes: Vec<Node>,
+pub(crate) struct Tree<'a> {
+    nodes: Vec<Node<'a>>,
     phandles: BTreeMap<u32, Id>,
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
     /// Id of the root node.
     pub(crate) const ROOT: Id = 0;
 
     /// Reads a flattened tree.
-    pub(crate) fn read(dtb: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn read(dtb: &'a [u8]) -> Result<Self, Error> {
         if dtb.len() > crate::MAX_BYTES {
             return Err(Error::TooLarge { bytes: dtb.len() });
         }
@@ -41,6 +47,12 @@ impl Tree {
         };
         this.add_all(&mut Reader::new(dtb)?)?;
         for id in 0..this.nodes.len() {
+            let is_above = this.parent(id).is_none_or(|above| this.is_enabled(above));
+            let status = this.texts(id, "status").next();
+            let is_enabled = is_above && matches!(status, None | Some("okay" | "ok"));
+            if let Some(node) = this.nodes.get_mut(id) {
+                node.is_enabled = is_enabled;
+            }
             if let Some(phandle) = this.number(id, "phandle") {
                 this.phandles.entry(phandle).or_insert(id);
             }
@@ -48,7 +60,7 @@ impl Tree {
         Ok(this)
     }
 
-    fn add_all(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+    fn add_all(&mut self, reader: &mut Reader<'a>) -> Result<(), Error> {
         let mut open: Vec<Id> = Vec::new();
         loop {
             match reader.token()? {
@@ -64,21 +76,19 @@ impl Tree {
                     if parent.is_none() && !self.nodes.is_empty() {
                         return Err(reader.damaged(Damage::SecondRoot));
                     }
-                    let path = match parent {
-                        None => String::new(),
-                        Some(parent) => format!("{}/{name}", self.path(parent)),
-                    };
                     open.push(self.nodes.len());
                     self.nodes.push(Node {
                         parent,
-                        path,
+                        // The root's name is empty.
+                        name: if parent.is_some() { name } else { "" },
                         properties: BTreeMap::new(),
+                        is_enabled: false,
                     });
                 }
                 Token::Property(name, value) => {
                     let node = open.last().and_then(|&id| self.nodes.get_mut(id));
                     let node = node.ok_or_else(|| reader.damaged(Damage::NoNode))?;
-                    node.properties.insert(name.to_owned(), value.to_owned());
+                    node.properties.insert(name, value);
                 }
                 Token::End if open.pop().is_some() => {}
                 Token::Done if open.is_empty() && !self.nodes.is_empty() => return Ok(()),
@@ -93,14 +103,14 @@ impl Tree {
     }
 
     /// Returns the full path; empty for the root.
-    pub(crate) fn path(&self, id: Id) -> &str {
-        self.nodes.get(id).map_or("", |node| &node.path)
+    pub(crate) fn path(&self, id: Id) -> String {
+        let names: Vec<&str> = self.ancestors(id).map(|id| self.name(id)).collect();
+        names.into_iter().rev().collect::<Vec<_>>().join("/")
     }
 
     /// Returns the last part of the path.
-    pub(crate) fn name(&self, id: Id) -> &str {
-        let path = self.path(id);
-        path.rsplit_once('/').map_or(path, |(_, name)| name)
+    pub(crate) fn name(&self, id: Id) -> &'a str {
+        self.nodes.get(id).map_or("", |node| node.name)
     }
 
     /// Returns the parent node.
@@ -117,9 +127,15 @@ impl Tree {
         self.all().filter(move |&id| self.parent(id) == Some(of))
     }
 
-    /// Returns the node at a path.
-    pub(crate) fn find(&self, path: &str) -> Option<Id> {
-        self.nodes.iter().position(|node| node.path == path)
+    /// Returns the first child with this name.
+    pub(crate) fn child(&self, of: Id, name: &str) -> Option<Id> {
+        self.children(of).find(|&id| self.name(id) == name)
+    }
+
+    /// Returns all nodes below a node.
+    pub(crate) fn below(&self, above: Id) -> impl Iterator<Item = Id> + '_ {
+        let rest = above.saturating_add(1)..self.nodes.len();
+        rest.take_while(move |&id| self.ancestors(id).any(|at| at == above))
     }
 
     /// Returns the node that a phandle refers to.
@@ -128,8 +144,8 @@ impl Tree {
     }
 
     /// Returns the bytes of a property.
-    pub(crate) fn property(&self, id: Id, name: &str) -> Option<&[u8]> {
-        self.nodes.get(id)?.properties.get(name).map(Vec::as_slice)
+    pub(crate) fn property(&self, id: Id, name: &str) -> Option<&'a [u8]> {
+        self.nodes.get(id)?.properties.get(name).copied()
     }
 
     pub(crate) fn has(&self, id: Id, name: &str) -> bool {
@@ -143,16 +159,17 @@ impl Tree {
     }
 
     /// Returns the cells of a property. An incomplete cell at the end is ignored.
-    pub(crate) fn cells<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = u32> + 'a {
+    pub(crate) fn cells(&self, id: Id, name: &str) -> impl Iterator<Item = u32> + use<'a> {
         let bytes = self.property(id, name).unwrap_or_default();
         bytes
             .chunks_exact(4)
             .filter_map(|cell| Some(u32::from_be_bytes(cell.try_into().ok()?)))
     }
 
-    /// Returns the strings of a property. Values that are not text are ignored.
-    pub(crate) fn texts<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = &'a str> + 'a {
+    /// Returns the strings in the first [`MAX_TEXT`] bytes of a property. Values that are not text are ignored.
+    pub(crate) fn texts(&self, id: Id, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let bytes = self.property(id, name).unwrap_or_default();
+        let bytes = bytes.get(..MAX_TEXT).unwrap_or(bytes);
         bytes
             .split(|&byte| byte == 0)
             .filter_map(|text| std::str::from_utf8(text).ok())
@@ -175,10 +192,7 @@ impl Tree {
 
     /// Returns whether the node and all its ancestors are enabled.
     pub(crate) fn is_enabled(&self, id: Id) -> bool {
-        self.ancestors(id).all(|id| {
-            let status = self.text(id, "status");
-            matches!(status.as_deref(), None | Some("okay" | "ok"))
-        })
+        self.nodes.get(id).is_some_and(|node| node.is_enabled)
     }
 }
 

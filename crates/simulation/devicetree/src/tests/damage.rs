@@ -124,3 +124,76 @@ proptest! {
         }
     }
 }
+
+/// Returns a tree's bytes from its tokens and property names. It has no memory reservations.
+fn blob(structure: &[u8], strings: &[u8]) -> Vec<u8> {
+    let word = |value: usize| u32::try_from(value).expect("a word").to_be_bytes();
+    let (at, names) = (56, 56 + structure.len());
+    let len = names + strings.len();
+    let header = [0xd00d_feed, len, at, names, 40, 17, 16, 0];
+    let sizes = [strings.len(), structure.len()];
+    let head = header.into_iter().chain(sizes).flat_map(word);
+    let head: Vec<u8> = head.chain([0; 16]).collect();
+    [&head, structure, strings].concat()
+}
+
+/// Appends the begin of a node.
+fn begin(out: &mut Vec<u8>, name: &[u8]) {
+    out.extend(1_u32.to_be_bytes());
+    out.extend(name);
+    out.resize((out.len() + 4) & !3, 0);
+}
+
+#[test]
+fn one_long_value_does_not_slow_all_nodes() {
+    let value = b"x\0".repeat(1 << 20);
+    for (property, child) in [(&b"compatible\0"[..], &b"vpu"[..]), (b"status\0", b"vpu")] {
+        let mut structure = Vec::new();
+        begin(&mut structure, b"");
+        structure.extend(
+            [3, u32::try_from(value.len()).expect("a length"), 0]
+                .map(u32::to_be_bytes)
+                .concat(),
+        );
+        structure.extend(&value);
+        for _ in 0..65_000 {
+            begin(&mut structure, child);
+            structure.extend(2_u32.to_be_bytes());
+        }
+        structure.extend([2, 9].map(u32::to_be_bytes).concat());
+        let began = std::time::Instant::now();
+        Board::read(&blob(&structure, property)).expect("a board");
+        // With a look at the value for each child, this takes minutes.
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn deep_names_take_no_more_memory_than_the_file() {
+    let name = [b'n'; 255];
+    let mut structure = Vec::new();
+    begin(&mut structure, b"");
+    for _ in 0..30 {
+        begin(&mut structure, &name);
+    }
+    for _ in 0..60_000 {
+        begin(&mut structure, b"n");
+        structure.extend(2_u32.to_be_bytes());
+    }
+    structure.extend([2; 31].map(u32::to_be_bytes).concat());
+    structure.extend(9_u32.to_be_bytes());
+    let dtb = blob(&structure, b"");
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
+        let pages = statm
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number") * 4096
+    };
+    let before = resident();
+    let tree = crate::tree::Tree::read(&dtb).expect("a tree");
+    let taken = resident().saturating_sub(before);
+    assert_eq!(tree.path(31).len(), 30 * 256 + 2);
+    assert!(taken < 100 << 20, "{taken} bytes");
+}
