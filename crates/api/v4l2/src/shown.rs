@@ -191,8 +191,16 @@ pub(crate) const BUFFER_DONE: &[Field] = fields! { v4l2_buffer
     flags = Flags(BUFFER_FLAGS);
 };
 
+fn is_meta(bytes: &Bytes<'_>) -> bool {
+    let metas = [
+        sys::V4L2_BUF_TYPE_META_CAPTURE,
+        sys::V4L2_BUF_TYPE_META_OUTPUT,
+    ];
+    metas.contains(&bytes.u32(0))
+}
+
 fn is_pix(bytes: &Bytes<'_>) -> bool {
-    !is_mplane(bytes.u32(0))
+    !is_mplane(bytes.u32(0)) && !is_meta(bytes)
 }
 
 fn is_pix_mp(bytes: &Bytes<'_>) -> bool {
@@ -214,6 +222,8 @@ pub(crate) const FORMAT: &[Field] = fields! { v4l2_format
     fmt.pix_mp.field = Enum(FIELDS), if is_pix_mp;
     fmt.pix_mp.colorspace = Enum(COLORSPACES), if is_pix_mp;
     fmt.pix_mp.num_planes = U8, if is_pix_mp;
+    fmt.meta.dataformat = FourCc, if is_meta;
+    fmt.meta.buffersize = U32, if is_meta;
 };
 
 /// The fields that a program sets when it requests a format. The device fills the other fields.
@@ -227,6 +237,7 @@ pub(crate) const FORMAT_WANTED: &[Field] = fields! { v4l2_format
     fmt.pix_mp.height = U32, if is_pix_mp;
     fmt.pix_mp.pixelformat = FourCc, if is_pix_mp;
     fmt.pix_mp.num_planes = U8, if is_pix_mp;
+    fmt.meta.dataformat = FourCc, if is_meta;
 };
 
 fn is_discrete_size(bytes: &Bytes<'_>) -> bool {

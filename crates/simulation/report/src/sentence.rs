@@ -66,8 +66,11 @@ pub fn errno(number: i32) -> (&'static str, &'static str) {
         84 => ("EILSEQ", "illegal sequence"),
         95 => ("EOPNOTSUPP", "not supported"),
         105 => ("ENOBUFS", "no buffers left"),
+        107 => ("ENOTCONN", "not connected"),
         108 => ("ESHUTDOWN", "the endpoint was shut down"),
         110 => ("ETIMEDOUT", "timed out"),
+        114 => ("EALREADY", "already in progress"),
+        115 => ("EINPROGRESS", "in progress"),
         121 => ("EREMOTEIO", "remote memory not reachable"),
         125 => ("ECANCELED", "cancelled"),
         _ => (

@@ -106,6 +106,8 @@ struct PendingCall {
     arguments: Fields,
     /// Bytes of a read() or write() transferred so far.
     moved: i64,
+    /// Whether an earlier attempt had to wait.
+    has_waited: bool,
 }
 
 /// Devices whose calls are recorded.
@@ -197,6 +199,7 @@ impl<'a, B: Backend> Traced<'a, B> {
                 name,
                 arguments,
                 moved: 0,
+                has_waited: false,
             }
         })
     }
@@ -209,6 +212,13 @@ impl<'a, B: Backend> Traced<'a, B> {
         done: &CallOutcome,
         results: Fields,
     ) {
+        if caller.lacks() {
+            // The front end gathers more and repeats the call, which keeps the time of its first attempt.
+            if begun.has_waited {
+                self.waiting.insert(caller.call(), begun);
+            }
+            return;
+        }
         let outcome = match *done {
             CallOutcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
             CallOutcome::Fail(Errno(errno)) => Answer::Errno(errno),
@@ -216,6 +226,7 @@ impl<'a, B: Backend> Traced<'a, B> {
                 if let CallOutcome::Part(bytes) = *done {
                     begun.moved = begun.moved.saturating_add(bytes);
                 }
+                begun.has_waited = true;
                 if self.waiting.len() < MAX_WAITING {
                     self.waiting.insert(caller.call(), begun);
                 }
@@ -260,9 +271,7 @@ impl<'a, B: Backend> Traced<'a, B> {
             (name.to_owned(), vec![number("length", len)])
         });
         let done = make(self.devices);
-        if !caller.lacks() {
-            self.end(caller, begun, &done, Fields::new());
-        }
+        self.end(caller, begun, &done, Fields::new());
         done
     }
 
@@ -296,12 +305,9 @@ impl<'a, B: Backend> Traced<'a, B> {
         };
         let begun = self.begin(caller, file, || Self::structure(request, arg, &watched));
         let done = make(self.devices, &watched);
-        // If the caller lacks memory, the front end will repeat the call. The repeated call is recorded.
-        if !caller.lacks() {
-            let has_results = matches!(done, CallOutcome::Done(_)) && request & WRITES != 0;
-            let results = has_results.then(|| watched.results());
-            self.end(caller, begun, &done, results.unwrap_or_default());
-        }
+        let has_results = matches!(done, CallOutcome::Done(_)) && request & WRITES != 0;
+        let results = (has_results && !caller.lacks()).then(|| watched.results());
+        self.end(caller, begun, &done, results.unwrap_or_default());
         done
     }
 }
@@ -382,6 +388,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
             name: "close".to_owned(),
             arguments: Fields::new(),
             moved: 0,
+            has_waited: false,
         };
         self.devices.release(file);
         let device = self.device(Some(file));

@@ -18,7 +18,8 @@ use crate::node::Node;
 use crate::unseen::Unseen;
 use vb3_frontend::{Hotplug, NodeId};
 
-/// Maximum number of hotplug events that programs have not seen yet.
+/// Maximum number of hotplug events that programs have not seen yet. Beyond it, orders and scripts plug nothing.
+/// Devices' own options are no part of this limit: each has at most two times.
 const MAX_UNSEEN: usize = 1024;
 
 /// Which devices are plugged in.
@@ -102,11 +103,16 @@ impl Run {
         }
     }
 
-    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing, or if programs
-    /// have not seen [`MAX_UNSEEN`] earlier events yet.
+    /// Plugs or unplugs a device as [`plug`](Self::plug) does, unless programs have not seen [`MAX_UNSEEN`]
+    /// earlier events yet.
+    pub(super) fn plug_if_room(&mut self, at: usize, comes: bool) -> bool {
+        self.plugs.unseen.len() < MAX_UNSEEN && self.plug(at, comes)
+    }
+
+    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
         let present = self.plugs.present.get(at).copied();
-        if present != Some(!comes) || self.plugs.unseen.len() >= MAX_UNSEEN {
+        if present != Some(!comes) {
             return false;
         }
         let all = self.siblings(at);
@@ -174,11 +180,14 @@ impl Run {
     /// Plugs or unplugs a device. Returns its index among the nodes.
     pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
-        if self.plug(at, comes) {
+        if self.plug_if_room(at, comes) {
             return Ok(at);
         }
         let path = self.path_of(at);
         Err(match comes {
+            _ if self.plugs.is_present(at) != comes => {
+                format!("programs have not seen {MAX_UNSEEN} earlier changes yet; wait")
+            }
             true => format!("{path} is plugged in already"),
             false => format!("{path} is unplugged already"),
         })

@@ -13,12 +13,16 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// When virtual time stopped, by the system's clock, and how many buffers were done by then.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Standstill(Option<(u64, u64)>);
+pub(super) struct Standstill {
+    since: Option<(u64, u64)>,
+    /// Whether the report names this standstill.
+    is_reported: bool,
+}
 
 impl Standstill {
     /// Returns how much of the longest wait is left at the time `real_ns`.
     fn left(self, real_ns: u64) -> Duration {
-        let since = self.0.map_or(real_ns, |(since, _)| since);
+        let since = self.since.map_or(real_ns, |(since, _)| since);
         LONGEST.saturating_sub(Duration::from_nanos(real_ns.saturating_sub(since)))
     }
 }
@@ -40,12 +44,21 @@ impl Run {
         let queues = self.nodes.iter().flat_map(summary::queues);
         let done = queues.map(|(_, queue)| queue.statistics().done).sum();
         let real_ns = self.clock.real_ns();
-        match self.standstill.0 {
-            Some((_, before)) if before == done => {}
-            _ => self.standstill.0 = Some((real_ns, done)),
+        if self
+            .standstill
+            .since
+            .is_none_or(|(_, before)| before != done)
+        {
+            self.standstill = Standstill {
+                since: Some((real_ns, done)),
+                is_reported: false,
+            };
         }
         if !self.standstill.left(real_ns).is_zero() {
             return false;
+        }
+        if std::mem::replace(&mut self.standstill.is_reported, true) {
+            return true;
         }
         self.report.fail(DeviceFailure {
             device: node.path.clone(),

@@ -104,6 +104,20 @@ fn formats_of_one_and_of_several_planes() {
 }
 
 #[test]
+fn metadata_formats_have_no_picture() {
+    let mut bytes = [0; size_of::<sys::v4l2_format>()];
+    put(&mut bytes, 0, sys::V4L2_BUF_TYPE_META_CAPTURE);
+    let format = u32::from_le_bytes(*b"UVCH");
+    put(&mut bytes, field!(v4l2_format.fmt.meta.dataformat), format);
+    put(&mut bytes, field!(v4l2_format.fmt.meta.buffersize), 10_240);
+    let shown = |request| said(&arguments(request, &bytes));
+    let set = shown(sys::VIDIOC_S_FMT);
+    assert_eq!(set, "type=META_CAPTURE dataformat=UVCH");
+    let all = said(&results(sys::VIDIOC_G_FMT, &bytes));
+    assert!(all.ends_with("dataformat=UVCH buffersize=10240"), "{all}");
+}
+
+#[test]
 fn sizes_and_intervals_are_shown_by_their_type() {
     let show = |request, type_at, of_type| {
         let mut bytes = [0; size_of::<sys::v4l2_frmivalenum>()];

@@ -129,7 +129,8 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
     };
     let fd = caller.borrow_fd(number).map_err(no_memfd)?;
     let seals = fcntl_get_seals(&fd).map_err(|_| Errno::EBADFD)?;
-    if !seals.contains(SealFlags::SHRINK) || seals.contains(SealFlags::WRITE) {
+    let denied = SealFlags::WRITE | SealFlags::FUTURE_WRITE;
+    if !seals.contains(SealFlags::SHRINK) || seals.intersects(denied) {
         return Err(Errno::EINVAL);
     }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
