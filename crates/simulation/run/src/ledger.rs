@@ -72,12 +72,13 @@ impl Row {
                 _ => {}
             }
         }
+        let mut left_out = 0;
         for holder in now {
             if self.told.holders.iter().any(|told| is(told, holder)) {
                 continue;
             }
             if self.since.len() >= MAX_HOLDERS {
-                self.told.holders_left_out += 1;
+                left_out += 1;
                 continue;
             }
             self.since.push(Some(now_ns));
@@ -90,6 +91,7 @@ impl Row {
                 at_end: true,
             });
         }
+        self.told.holders_left_out = self.told.holders_left_out.max(left_out);
     }
 
     /// Returns the report's entry as of `now_ns`.
@@ -351,4 +353,22 @@ fn user_holders(user: &UserPages) -> [Holder; 2] {
         ..Holder::of("user-pages", String::new())
     };
     [queue, pages]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_beyond_the_limit_count_once() {
+        let mut row = Row {
+            number: 0,
+            told: BufferReport::default(),
+            since: Vec::new(),
+        };
+        let holder = |n: usize| Holder::of("device", format!("/dev/video{n}"));
+        let all: Vec<Holder> = (0..MAX_HOLDERS + 2).map(holder).collect();
+        (0..3).for_each(|now_ns| row.look(&all, now_ns));
+        assert_eq!(row.told.holders_left_out, 2);
+    }
 }

@@ -22,25 +22,22 @@ const MODULES: &str = "/proc/modules";
 enum Attribute {
     /// A sysfs file of a v4l2loopback node.
     Loopback(Link, LoopbackAttribute),
-    /// `/proc/modules`: v4l2loopback and the system's own modules.
-    Modules,
+    /// `/proc/modules`: v4l2loopback and the modules that the system had when the run began.
+    Modules(String),
 }
 
 impl Attribute {
     fn text(&self) -> String {
         match self {
             Self::Loopback(link, of) => link.attribute(*of),
-            Self::Modules => {
-                let others = std::fs::read_to_string(MODULES).unwrap_or_default();
-                format!("{MODULE}{others}")
-            }
+            Self::Modules(all) => all.clone(),
         }
     }
 
     fn set(&self, text: &str) -> Result<(), Errno> {
         match self {
             Self::Loopback(link, of) => link.set_attribute(*of, text).map_err(Errno),
-            Self::Modules => Err(Errno::EINVAL),
+            Self::Modules(_) => Err(Errno::EINVAL),
         }
     }
 }
@@ -76,7 +73,9 @@ impl Attributes {
             }));
         }
         if !all.is_empty() {
-            all.push((MODULES.into(), Attribute::Modules));
+            let others = std::fs::read_to_string(MODULES).unwrap_or_default();
+            let modules = Attribute::Modules(format!("{MODULE}{others}"));
+            all.push((MODULES.into(), modules));
         }
         Self {
             all,

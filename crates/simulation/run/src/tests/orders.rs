@@ -143,6 +143,22 @@ fn only_cameras_pause() {
 }
 
 #[test]
+fn two_orders_fail_two_calls() {
+    let (mut bench, _dir) = controlled(&["camera,size=16x8"]);
+    let mut client = Client::new(&mut bench);
+    for errno in ["EIO", "EALREADY"] {
+        let order = json!({"do": "fail", "device": 0, "call": "REQBUFS", "errno": errno});
+        assert_eq!(client.ask(&mut bench, &order)["ok"], true, "{errno}");
+    }
+    let camera = bench.open(0);
+    let mut request = || {
+        let mut arg = Arg::new(size_of::<v4l2_requestbuffers>(), &[(4, CAPTURE), (8, MMAP)]);
+        bench.try_ioctl(camera, VIDIOC_REQBUFS, &mut arg)
+    };
+    assert_eq!([request(), request(), request()], [Err(5), Err(114), Ok(0)]);
+}
+
+#[test]
 fn a_display_tells_its_last_picture() {
     let (mut bench, dir) = controlled(&[DISPLAY, "camera,size=16x8"]);
     let mut client = Client::new(&mut bench);

@@ -76,6 +76,29 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     bench.close_all(&[camera]);
 }
 
+#[test]
+fn a_standstill_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((mut bench, now)) = stuck(dir.path()) else {
+        return;
+    };
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    // The standstill begins once the camera has queried its source.
+    for _ in 0..5 {
+        assert_eq!(bench.run.poll(camera, POLL_IN), 0);
+        bench.run.tick();
+    }
+    now.fetch_add(MINUTE, Ordering::Relaxed);
+    assert_eq!([bench.run.may_pass(), bench.run.may_pass()], [true, true]);
+    let failures = bench.run.report().failures;
+    let times: Vec<u64> = failures.iter().map(|failure| failure.times).collect();
+    assert_eq!(times, [1]);
+    bench.close_all(&[camera]);
+}
+
 /// An order to advance time waits for the device, too. The order ends with its client's connection.
 #[test]
 fn an_order_to_advance_sleeps_while_ffmpeg_decodes() {

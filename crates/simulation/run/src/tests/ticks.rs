@@ -4,7 +4,7 @@ use super::*;
 use crate::Outside;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use vb3_report::trace::Traced;
+use vb3_report::trace::{self, Traced};
 
 const LARGE: &str = "display,size=1920x1080,format=NV12,pace=free";
 const CAPTURE_MPLANE: u32 = 9;
@@ -144,4 +144,69 @@ fn files_skipped_by_a_tick_come_first_next() {
         assert_eq!(bench.run.wake_fds().len(), at_work, "each in its turn");
     }
     bench.close_all(&files);
+}
+
+#[test]
+fn timed_plug_happens_behind_unseen_events() {
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&now);
+    let clock = move || clock.load(Ordering::Relaxed);
+    let outside = Outside::new(clock, vb3_codec::Launch::in_thread());
+    let specs = ["display", "camera,unplug=1s"].map(|spec| spec.parse().unwrap());
+    let profile = Profile::builtin("pc").unwrap();
+    let mut run = Run::with(profile, &specs, 1, outside).unwrap();
+    // No program sees any of these events.
+    let refused = (0..5000).find_map(|n| run.plug_device(0, n % 2 == 1).err());
+    assert!(refused.is_some_and(|refused| refused.contains("not seen")));
+    now.store(2_000_000_000, Ordering::Relaxed);
+    run.tick();
+    assert!(!run.plugs.is_present(1));
+}
+
+#[test]
+fn trace_keeps_the_time_of_a_call_that_waited() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.jsonl");
+    let mut sinks = trace::sinks(Some(&path), None, false).unwrap();
+    let mut bench = Bench::new("pc", &["camera,size=64x48,pace=free"]);
+    let camera = bench.open(0);
+    let program = &bench.program;
+    let mut traced = Traced::new(&mut bench.run, &mut sinks, Instant::now(), |_| None, None);
+    let mut frame = vec![0_u8; 64 * 48 * 4];
+    let (at, len) = (frame.as_mut_ptr() as u64, frame.len() as u64);
+    let read = |traced: &mut Traced<'_, Run>, is_gathered: bool| {
+        program.call.set(1000);
+        program.ungathered.set(!is_gathered);
+        traced.read(camera, at, len, false, program)
+    };
+    let waited = read(&mut traced, true);
+    assert!(matches!(waited, CallOutcome::Wait), "{waited:?}");
+    let mut capability = Arg::new(size_of::<v4l2_capability>(), &[]);
+    program.call.set(1001);
+    let at = capability.0.as_mut_ptr() as u64;
+    traced.ioctl(camera, VIDIOC_QUERYCAP, at, false, program);
+    read(&mut traced, false);
+    while !matches!(read(&mut traced, true), CallOutcome::Done(_)) {
+        traced.tick();
+    }
+    sinks.into_iter().for_each(|sink| _ = sink.finish());
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let calls: Vec<(String, f64)> = lines
+        .map(|line: serde_json::Value| {
+            (
+                line["call"].as_str().unwrap().to_owned(),
+                line["time"].as_f64().unwrap(),
+            )
+        })
+        .collect();
+    let [(first, at), (second, began)] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert_eq!((&**first, &**second), ("VIDIOC_QUERYCAP", "read"));
+    assert!(began < at, "{calls:?}");
+    bench.program.ungathered.set(false);
+    bench.close_all(&[camera]);
 }

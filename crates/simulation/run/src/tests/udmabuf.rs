@@ -71,6 +71,19 @@ fn each_dmabuf_of_a_memfd_has_its_own_length() {
 }
 
 #[test]
+fn memfd_that_will_be_read_only_is_refused() {
+    let mut bench = Bench::new("pc", &["camera,size=64x48"]);
+    let number = memfd(&bench);
+    let Some(device) = open(&mut bench, "/dev/udmabuf") else {
+        return;
+    };
+    fcntl_add_seals(&bench.program.others.borrow()[0], SealFlags::FUTURE_WRITE).unwrap();
+    let mut arg = Arg::new(24, &[(0, number as u32), (16, 8192)]);
+    assert_eq!(bench.try_ioctl(device, UDMABUF_CREATE, &mut arg), Err(22));
+    bench.run.release(device);
+}
+
+#[test]
 fn dmabuf_of_several_parts_has_one_explanation() {
     const UDMABUF_CREATE_LIST: u32 = 0x4008_7543;
     let mut bench = Bench::new("pc", &["camera,size=64x48"]);
