@@ -9,20 +9,6 @@
 // Maximum number of pixels of a picture: more than the largest level of H.264 or HEVC allows.
 #define MAX_PIXELS (16384LL * 8704)
 
-// Maximum number of offered memory blocks in use, one for each picture: more than any codec refers to.
-#define MAX_MEMORY 40
-// Bytes that vector code may access after the last row.
-#define BEYOND 128
-
-// One offered memory block.
-struct memory {
-	// 0 if the entry is free.
-	uint64_t number;
-	// Number of planes that the library still uses.
-	int used;
-	int taken;
-};
-
 struct vb3_av {
 	AVCodecContext *context;
 	AVPacket *packet;
@@ -31,13 +17,6 @@ struct vb3_av {
 	struct vb3_av_format coming;
 	int has_coming;
 	enum AVPixelFormat pixels;
-	// Layout of the last picture in the library's memory.
-	struct vb3_av_shape shape;
-	struct memory memory[MAX_MEMORY];
-	// The offered memory, its layout and its planes.
-	struct memory *offered;
-	struct vb3_av_shape offered_shape;
-	uint8_t *planes[3];
 	// After vb3_av_keep_current: the current picture, and the decoder's own frame of this picture. That
 	// frame lives as long as the decoder and has the picture's error flags (true of versions 59 to 61).
 	AVFrame *current;
@@ -46,9 +25,6 @@ struct vb3_av {
 	enum { NO_PICTURE, BEGUN, CONTINUED } progress;
 	// Whether the decoder made up a reference for the picture.
 	int lacks_reference;
-	// Memory for planes that an offer does not include.
-	AVBufferPool *pool;
-	size_t pool_size;
 };
 
 static const enum AVCodecID IDS[VB3_AV_CODECS] = {
@@ -139,80 +115,6 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 	f->held_back = context->has_b_frames > 0 ? context->has_b_frames : 0;
 }
 
-// Records how the library laid out a picture.
-static void note_shape(AVCodecContext *context, const AVFrame *frame, struct vb3_av_shape *shape)
-{
-	int width = frame->width, height = frame->height, plane;
-	int aligns[AV_NUM_DATA_POINTERS];
-	memset(shape, 0, sizeof(*shape));
-	if (!is_planar420(frame))
-		return;
-	avcodec_align_dimensions2(context, &width, &height, aligns);
-	shape->width = frame->width;
-	shape->height = frame->height;
-	for (plane = 0; plane < 3; plane++) {
-		int rows = plane ? (height + 1) / 2 : height;
-		if (frame->linesize[plane] <= 0)
-			return memset(shape, 0, sizeof(*shape)), (void)0;
-		shape->strides[plane] = frame->linesize[plane];
-		shape->rooms[plane] = (size_t)rows * frame->linesize[plane] + BEYOND;
-	}
-}
-
-static void let_go(void *opaque, uint8_t *data)
-{
-	struct memory *memory = opaque;
-	(void)data;
-	memory->used--;
-}
-
-// Allocates a plane of a picture that the offer has no memory for.
-static AVBufferRef *own_plane(struct vb3_av *av, size_t size)
-{
-	if (av->pool_size != size) {
-		av_buffer_pool_uninit(&av->pool);
-		av->pool = av_buffer_pool_init(size, NULL);
-		av->pool_size = av->pool ? size : 0;
-	}
-	return av->pool ? av_buffer_pool_get(av->pool) : NULL;
-}
-
-// Gives a picture the offered memory. Returns 0 if there is none, or if it does not fit.
-static int take_offer(struct vb3_av *av, AVFrame *frame)
-{
-	const struct vb3_av_shape *shape = &av->offered_shape;
-	struct memory *memory = av->offered;
-	int plane;
-	if (!memory || !is_planar420(frame) || frame->width != (int)shape->width ||
-	    frame->height != (int)shape->height)
-		return 0;
-	for (plane = 0; plane < 3; plane++) {
-		AVBufferRef *buffer;
-		if (av->planes[plane]) {
-			buffer = av_buffer_create(av->planes[plane], shape->rooms[plane], let_go,
-						  memory, 0);
-			memory->used += !!buffer;
-		} else {
-			buffer = own_plane(av, shape->rooms[plane]);
-		}
-		if (!buffer)
-			goto failed;
-		frame->buf[plane] = buffer;
-		frame->data[plane] = buffer->data;
-		frame->linesize[plane] = shape->strides[plane];
-	}
-	frame->extended_data = frame->data;
-	memory->taken = 1;
-	av->offered = NULL;
-	return 1;
-failed:
-	while (plane--) {
-		av_buffer_unref(&frame->buf[plane]);
-		frame->data[plane] = NULL;
-	}
-	return 0;
-}
-
 // Keeps a reference to the memory of the begun picture.
 static int keep(struct vb3_av *av, const AVFrame *frame)
 {
@@ -246,12 +148,9 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	}
 	av->pixels = frame->format;
 	av->has_coming = 1;
-	if (take_offer(av, frame))
-		return keep(av, frame);
 	error = avcodec_default_get_buffer2(context, frame, flags);
 	if (error < 0)
 		return error;
-	note_shape(context, frame, &av->shape);
 	return keep(av, frame);
 }
 
@@ -290,7 +189,6 @@ void vb3_av_close(struct vb3_av *av)
 	av_packet_free(&av->packet);
 	av_frame_free(&av->frame);
 	av_frame_free(&av->current);
-	av_buffer_pool_uninit(&av->pool);
 	av_free(av);
 }
 
@@ -346,21 +244,10 @@ static uint32_t interlaced(const AVFrame *frame)
 	return !fields ? 0 : top_first ? 1 : 2;
 }
 
-static uint64_t memory_of(const struct vb3_av *av, const AVFrame *frame)
-{
-	int i;
-	const void *opaque = frame->buf[0] ? av_buffer_get_opaque(frame->buf[0]) : NULL;
-	for (i = 0; i < MAX_MEMORY; i++)
-		if (opaque == &av->memory[i])
-			return av->memory[i].number;
-	return 0;
-}
-
 // Fills in the memory of a picture. Returns -1 if a plane has none.
-static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_picture *picture)
+static int show(const AVFrame *frame, struct vb3_av_picture *picture)
 {
 	int plane;
-	picture->memory = memory_of(av, frame);
 	if (!picture->format.sample_bytes)
 		return 0;
 	for (plane = 0; plane < 3; plane++) {
@@ -390,7 +277,7 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 	picture->number = frame->pts == AV_NOPTS_VALUE ? -1 : frame->pts;
 	picture->damaged = (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
 	picture->interlaced = interlaced(frame);
-	return show(av, frame, picture) < 0 ? AVERROR_BUG : 1;
+	return show(frame, picture) < 0 ? AVERROR_BUG : 1;
 }
 
 int vb3_av_keep_current(struct vb3_av *av)
@@ -410,7 +297,7 @@ int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
 	picture->damaged = av->lacks_reference || !av->own->buf[0] ||
 			   av->own->buf[0]->data != frame->buf[0]->data ||
 			   av->own->decode_error_flags;
-	return show(av, frame, picture) < 0 ? 0 : 1;
+	return show(frame, picture) < 0 ? 0 : 1;
 }
 
 void vb3_av_flush(struct vb3_av *av)
@@ -420,55 +307,6 @@ void vb3_av_flush(struct vb3_av *av)
 		av_frame_unref(av->current);
 	av->progress = NO_PICTURE;
 	av->has_coming = 0;
-}
-
-int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape)
-{
-	*shape = av->shape;
-	return shape->width != 0;
-}
-
-int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
-		 uint8_t *const planes[3])
-{
-	int i;
-	if (av->offered || !memory)
-		return 0;
-	for (i = 0; i < MAX_MEMORY && av->memory[i].number; i++)
-		;
-	if (i == MAX_MEMORY)
-		return 0;
-	av->memory[i] = (struct memory){ .number = memory };
-	av->offered = &av->memory[i];
-	av->offered_shape = *shape;
-	memcpy(av->planes, planes, sizeof(av->planes));
-	return 1;
-}
-
-uint64_t vb3_av_offered(const struct vb3_av *av)
-{
-	return av->offered ? av->offered->number : 0;
-}
-
-void vb3_av_withdraw(struct vb3_av *av)
-{
-	if (av->offered)
-		av->offered->number = 0;
-	av->offered = NULL;
-}
-
-uint64_t vb3_av_released(struct vb3_av *av)
-{
-	int i;
-	for (i = 0; i < MAX_MEMORY; i++) {
-		struct memory *memory = &av->memory[i];
-		uint64_t number = memory->number;
-		if (!number || !memory->taken || memory->used)
-			continue;
-		memory->number = 0;
-		return number;
-	}
-	return 0;
 }
 
 void vb3_av_done(struct vb3_av *av)

@@ -53,19 +53,6 @@ struct vb3_av_picture {
 	uint32_t damaged;
 	// 0 progressive, 1 top field first, 2 bottom field first.
 	uint32_t interlaced;
-	// Number of the vb3_av_offer memory that holds it; 0 for the library's memory.
-	uint64_t memory;
-};
-
-// The library's layout of pictures: Y, U and V.
-struct vb3_av_shape {
-	// Includes the invisible part.
-	uint32_t width;
-	uint32_t height;
-	// Bytes from one row to the next.
-	size_t strides[3];
-	// Bytes that the library may access from each plane's first sample on.
-	size_t rooms[3];
 };
 
 struct vb3_av;
@@ -95,19 +82,6 @@ void vb3_av_flush(struct vb3_av *av);
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
 // Writes the text of an error, at most len bytes with the final 0.
 void vb3_av_error(int error, char *text, size_t len);
-// Stores the layout of the last picture in the library's memory. Returns 0 if there was none, or if it
-// was not 8-bit 4:2:0.
-int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape);
-// Offers memory for one picture of a layout: Y, U and V. The library allocates planes that are NULL.
-// The memory must stay until vb3_av_released or vb3_av_withdraw returns it. Returns 0 if an offer is
-// pending, or if the table is full.
-int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
-		 uint8_t *const planes[3]);
-// Returns offered memory that the library has not taken; 0 if there is none.
-uint64_t vb3_av_offered(const struct vb3_av *av);
-void vb3_av_withdraw(struct vb3_av *av);
-// Returns taken memory that the library no longer uses, once each; 0 if there is none.
-uint64_t vb3_av_released(struct vb3_av *av);
 // Releases the picture received last.
 void vb3_av_done(struct vb3_av *av);
 // Returns the pixel format name of the received or coming picture.

@@ -5,9 +5,7 @@
 use crate::library::{Codec, Error, Library, Picture};
 use std::collections::VecDeque;
 use vb3_codec::units::{Cutter, Syntax, Unit};
-use vb3_codec::{
-    Config, Field, FrameShape, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Rect, Stop, StreamFormat,
-};
+use vb3_codec::{Config, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Stop, StreamFormat};
 
 /// Maximum number of access units whose pictures are pending. A decoder reorders far fewer.
 const MAX_STAMPS: usize = 64;
@@ -89,9 +87,6 @@ pub(crate) struct Decoder<C> {
     probed: usize,
     /// The tag of the last reported fault. A piece may have millions of faults.
     faulted: Option<u64>,
-    /// Whether the stream has pictures of two fields.
-    /// The library may return such a picture after the first field, and write the second field to it later.
-    has_fields: bool,
 }
 
 impl<C: Cut> Decoder<C> {
@@ -109,7 +104,6 @@ impl<C: Cut> Decoder<C> {
             is_cold: false,
             probed: 0,
             faulted: None,
-            has_fields: false,
         })
     }
 
@@ -164,9 +158,7 @@ impl<C: Cut> Decoder<C> {
             tag: unit.tag,
             damaged: false,
         });
-        self.offer(out)?;
         let sent = self.library.send(&unit.bytes, self.count);
-        out.return_demanded()?;
         if self.format.is_none()
             && let Some((format, true)) = self.library.coming()
             && check_size(&format).is_ok()
@@ -195,7 +187,6 @@ impl<C: Cut> Decoder<C> {
             let sentence = "the last key picture is too far back to go on after a drain";
             return out.corrupt(tag, sentence);
         }
-        self.withdraw(out);
         for (number, bytes) in &self.history.units {
             out.begin_piece();
             // The unit's faults have been reported already.
@@ -205,58 +196,10 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Offers the library memory of the host for its next picture, unless an offer is open.
-    fn offer(&mut self, out: &mut Out) -> Result<(), Stop> {
-        while let Some(frame) = self.library.released() {
-            out.release_frame(frame);
-        }
-        match self.library.offered() {
-            Some(frame) if out.is_lent(frame) => return Ok(()),
-            Some(_) => self.withdraw(out),
-            None => {}
-        }
-        let Some((format, shape)) = self.format.zip(self.library.shape()) else {
-            return Ok(());
-        };
-        let Rect {
-            left,
-            top,
-            width,
-            height,
-        } = format.visible;
-        let coded = (format.coded_width, format.coded_height);
-        if self.has_fields || (left, top) != (0, 0) || coded != (shape.width, shape.height) {
-            return Ok(());
-        }
-        let wanted = FrameShape {
-            visible: (width, height),
-            strides: shape.strides,
-            rooms: shape.rooms,
-        };
-        if let Some(frame) = out.frame(&wanted)?
-            && !self.library.offer(&frame, &shape)
-        {
-            out.release_frame(frame.id);
-        }
-        Ok(())
-    }
-
-    /// Drops all pictures of the library, and the offered memory.
-    fn forget(&mut self, out: &mut Out) {
-        self.withdraw(out);
+    /// Drops all pictures of the library.
+    fn forget(&mut self) {
         self.library.flush();
         self.library.done();
-        while let Some(frame) = self.library.released() {
-            out.release_frame(frame);
-        }
-    }
-
-    /// Withdraws the memory that is on offer, if any.
-    fn withdraw(&mut self, out: &mut Out) {
-        if let Some(frame) = self.library.offered() {
-            self.library.withdraw();
-            out.release_frame(frame);
-        }
     }
 
     /// Reports a fault: of a piece's corrupt pictures, only the first.
@@ -281,10 +224,7 @@ impl<C: Cut> Decoder<C> {
     fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
         loop {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
-            self.offer(out)?;
-            let received = self.library.receive();
-            out.return_demanded()?;
-            let picture = match received {
+            let picture = match self.library.receive() {
                 Ok(Some(picture)) => picture,
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -315,17 +255,7 @@ impl<C: Cut> Decoder<C> {
                 out.format(&picture.format)?;
                 self.format = Some(picture.format);
             }
-            let field = picture.field;
-            let given = match picture.frame {
-                Some(frame) if field == Field::Progressive => {
-                    out.picture_in(frame, tag, damaged, &planes, field)?
-                }
-                _ => false,
-            };
-            if !given {
-                out.picture(tag, damaged, &planes, field)?;
-            }
-            self.has_fields |= field != Field::Progressive;
+            out.picture(tag, damaged, &planes, picture.field)?;
             self.library.done();
         }
     }
@@ -382,16 +312,16 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
             self.report_fault(&error, tag, out)?;
         }
         let done = self.take(out);
-        self.forget(out);
+        self.forget();
         self.stamps.clear();
         self.drained = self.count;
         self.is_cold = true;
         done
     }
 
-    fn flush(&mut self, out: &mut Out) {
+    fn flush(&mut self, _: &mut Out) {
         self.cut.clear();
-        self.forget(out);
+        self.forget();
         self.stamps.clear();
         self.history = History::default();
         self.drained = self.count;

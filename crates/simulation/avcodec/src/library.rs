@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Field, Frame, FramePlane, Kind, Planes, Rect, StreamFormat};
+use vb3_codec::{Colour, Field, Kind, Planes, Rect, StreamFormat};
 
 /// The codec of the stream, as `enum vb3_av_codec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,6 @@ struct RawPicture {
     strides: [usize; 3],
     damaged: u32,
     interlaced: u32,
-    memory: u64,
 }
 
 impl RawPicture {
@@ -106,21 +105,7 @@ impl RawPicture {
         strides: [0; 3],
         damaged: 0,
         interlaced: 0,
-        memory: 0,
     };
-}
-
-/// A picture layout of the library, as `struct vb3_av_shape`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub(crate) struct Shape {
-    /// Coded size, including invisible parts.
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    /// Bytes from one row to the next.
-    pub(crate) strides: [usize; 3],
-    /// Bytes that the library may access, from the first sample of each plane on.
-    pub(crate) rooms: [usize; 3],
 }
 
 /// Stands for `struct vb3_av`, which is opaque.
@@ -142,16 +127,6 @@ unsafe extern "C" {
     fn vb3_av_flush(av: *mut RawDecoder);
     fn vb3_av_coming(av: *const RawDecoder, format: *mut RawFormat) -> c_int;
     fn vb3_av_error(error: c_int, text: *mut c_char, len: usize);
-    fn vb3_av_shape(av: *const RawDecoder, shape: *mut Shape) -> c_int;
-    fn vb3_av_offer(
-        av: *mut RawDecoder,
-        memory: u64,
-        shape: *const Shape,
-        planes: *const *mut u8,
-    ) -> c_int;
-    fn vb3_av_offered(av: *const RawDecoder) -> u64;
-    fn vb3_av_withdraw(av: *mut RawDecoder);
-    fn vb3_av_released(av: *mut RawDecoder) -> u64;
     fn vb3_av_done(av: *mut RawDecoder);
     fn vb3_av_pixels(av: *const RawDecoder) -> *const c_char;
 }
@@ -225,8 +200,6 @@ pub(crate) struct Picture<'a> {
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
     pub(crate) field: Field,
-    /// The offered frame that contains the picture, if any.
-    pub(crate) frame: Option<u64>,
 }
 
 impl Library {
@@ -295,49 +268,6 @@ impl Library {
         unsafe { vb3_av_done(self.0.as_ptr()) };
     }
 
-    /// Returns the layout of the library's pictures.
-    /// `None` before the first picture, and for other formats than 8-bit 4:2:0.
-    pub(crate) fn shape(&self) -> Option<Shape> {
-        let mut shape = Shape::default();
-        // SAFETY: the decoder is ours, and the call fills `shape`.
-        let is_known = unsafe { vb3_av_shape(self.0.as_ptr(), &raw mut shape) } != 0;
-        is_known.then_some(shape)
-    }
-
-    /// Offers memory for the next picture with this shape. Returns false if the memory is unsuitable.
-    pub(crate) fn offer(&mut self, frame: &Frame, shape: &Shape) -> bool {
-        let rooms = frame.planes.iter().zip(shape.rooms);
-        let is_large = |plane: &Option<FramePlane>, room| plane.is_none_or(|p| p.room >= room);
-        if !rooms.clone().all(|(plane, room)| is_large(plane, room)) {
-            return false;
-        }
-        let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
-        let planes = frame.planes.map(starts);
-        // SAFETY: the decoder belongs to `self`. Each plane has as many bytes as the shape says. The bytes
-        // stay until `Decoder` releases the frame, after the library has released it.
-        unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
-    }
-
-    /// Returns the frame that was offered and that the library has not taken yet.
-    pub(crate) fn offered(&self) -> Option<u64> {
-        // SAFETY: the decoder is ours.
-        let frame = unsafe { vb3_av_offered(self.0.as_ptr()) };
-        (frame != 0).then_some(frame)
-    }
-
-    /// Withdraws the offered frame.
-    pub(crate) fn withdraw(&mut self) {
-        // SAFETY: the decoder is ours.
-        unsafe { vb3_av_withdraw(self.0.as_ptr()) };
-    }
-
-    /// Returns a frame that the library took and has released. Each frame is returned once.
-    pub(crate) fn released(&mut self) -> Option<u64> {
-        // SAFETY: the decoder is ours.
-        let frame = unsafe { vb3_av_released(self.0.as_ptr()) };
-        (frame != 0).then_some(frame)
-    }
-
     /// Drops all pictures and restarts decoding.
     pub(crate) fn flush(&mut self) {
         // SAFETY: the decoder is ours.
@@ -403,7 +333,6 @@ fn picture<'a>(raw: &RawPicture) -> Picture<'a> {
             1 => Field::TopFirst,
             _ => Field::BottomFirst,
         },
-        frame: (raw.memory != 0).then_some(raw.memory),
     }
 }
 

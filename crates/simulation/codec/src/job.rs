@@ -482,8 +482,7 @@ pub enum Event {
         field: Field,
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
-        /// Bytes that the worker copied into the memory, as it reports.
-        /// They are the whole picture, unless the codec library decoded into this memory.
+        /// Bytes that the worker copied into the memory.
         copied: u64,
     },
     /// An encoded picture.

@@ -64,7 +64,6 @@ mod shm;
 mod slots;
 mod socket;
 pub mod units;
-mod window;
 mod wire;
 mod words;
 mod worker;
@@ -78,8 +77,7 @@ pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use process::{await_ended, is_worker};
 pub use serve::{
-    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, built_in, list_and_serve_stdin,
-    serve_stdin, serve_stdin_with,
+    Codec, MakeCodec, Out, Stop, built_in, list_and_serve_stdin, serve_stdin, serve_stdin_with,
 };
 pub use slots::{Packet, Picture};
 pub use worker::Worker;

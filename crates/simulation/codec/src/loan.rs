@@ -5,11 +5,6 @@
 //! claim the loan before it writes the first byte, and to release the loan after the last byte. The parent
 //! sets the word to revoke an unclaimed loan, and waits for the release of a claimed one. So the parent never
 //! waits until the worker reads its socket, which may take as long as decoding a picture.
-//!
-//! A library that decodes directly into loans has several at a time. It reads reference pictures long after
-//! the release of their loans. A further word says whether the library uses any lent memory
-//! ([`set_holding`]). If so, the parent demands all lent memory back ([`demand`]), and waits until the
-//! library uses copies instead ([`answer_demand`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -28,20 +23,12 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offset of a word: whether the library holds lent memory.
-const HOLDING: usize = START + WORDS * size_of::<u32>();
-/// The latest demand.
-const DEMANDED: usize = HOLDING + size_of::<u32>();
-/// The latest answered demand.
-const ANSWERED: usize = DEMANDED + size_of::<u32>();
-/// Whether the parent waits for a change of a word.
-const AWAITED: usize = ANSWERED + size_of::<u32>();
+/// Offset of a word: whether the parent waits for a change of a word.
+const AWAITED: usize = START + WORDS * size_of::<u32>();
 /// Number of messages that the worker has sent since the first.
 const SENT: usize = AWAITED + size_of::<u32>();
-/// Number of messages that the parent has sent since the first, without `Release`.
-const ORDERED: usize = SENT + size_of::<u32>();
 /// Bytes of the memory for input, including the words.
-pub(crate) const INPUT_LEN: usize = ORDERED + size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = SENT + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -51,8 +38,6 @@ const BACK: u32 = 3;
 /// Longest time that the parent waits for the release of a loan while the worker copies a picture to it.
 /// A busy machine needs only a small part of this time.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Longest time that the parent waits for an answer to a demand: the library first finishes a piece of input.
-const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval at which the parent checks that the worker still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -102,16 +87,6 @@ pub(crate) fn release(input: &Shared, number: u64) {
     }
 }
 
-/// Worker: undoes an unused [`claim`], so that the loan can be claimed again.
-/// Returns false if the worker has no claim.
-pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
-    let (from, to) = (word(number, WRITING), word(number, LENT));
-    of(input, number).is_some_and(|state| {
-        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed);
-        found.is_ok()
-    })
-}
-
 /// Parent: revokes an unclaimed loan. Returns false if the worker has claimed it.
 pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, BACK));
@@ -122,7 +97,6 @@ pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
 }
 
 /// Parent: revokes a loan, or waits until the worker has released it. Returns false on timeout.
-/// The worker's library may still read a released loan.
 pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool) -> bool {
     let Some(state) = of(input, number) else {
         return false;
@@ -130,8 +104,7 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     // Values other than the expected ones come from a faulty worker and are ignored.
     revoke(input, number)
         || wait(input, state, WRITE_TIMEOUT, is_gone, |found| {
-            // The worker may also undo its claim meanwhile.
-            found == word(number, WRITTEN) || revoke(input, number)
+            found == word(number, WRITTEN)
         })
 }
 
@@ -184,53 +157,6 @@ fn wait_for(
     }
 }
 
-/// Worker: stores whether its library holds lent memory. Stores true before the library gets any.
-pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
-    if let Some(word) = input.word(HOLDING) {
-        word.store(is_holding.into(), Ordering::SeqCst);
-    }
-}
-
-/// Parent: returns whether the worker's library may hold lent memory, although all loans were revoked.
-pub(crate) fn is_holding(input: &Shared) -> bool {
-    let found = input.word(HOLDING);
-    found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
-}
-
-/// Parent: demands all lent memory back. Returns the number of the demand, for [`await_answer`].
-pub(crate) fn demand(input: &Shared) -> u32 {
-    let word = input.word(DEMANDED);
-    word.map_or(0, |word| {
-        word.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
-    })
-}
-
-/// Parent: waits for the answer to [`demand`]. Returns false on timeout.
-/// After the answer, the worker's library neither reads nor writes memory that was lent before the demand.
-pub(crate) fn await_answer(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
-    let word = input.word(ANSWERED);
-    word.is_some_and(|word| {
-        wait(input, word, LIBRARY_TIMEOUT, is_gone, |found| {
-            found == demand
-        })
-    })
-}
-
-/// Worker: returns the number of the demand that it has not answered yet, if any.
-pub(crate) fn demanded(input: &Shared) -> Option<u32> {
-    let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
-    let given = input.word(ANSWERED)?.load(Ordering::Relaxed);
-    (demand != given).then_some(demand)
-}
-
-/// Worker: answers a demand, after its library has got copies of all lent memory.
-pub(crate) fn answer_demand(input: &Shared, demand: u32) {
-    if let Some(word) = input.word(ANSWERED) {
-        word.store(demand, Ordering::SeqCst);
-        wake(input, word);
-    }
-}
-
 /// Worker: counts a message, before sending it.
 pub(crate) fn count_sent(input: &Shared) {
     if let Some(word) = input.word(SENT) {
@@ -241,19 +167,6 @@ pub(crate) fn count_sent(input: &Shared) {
 /// Parent: returns how many messages the worker has counted, modulo 2^32.
 pub(crate) fn sent(input: &Shared) -> u32 {
     let word = input.word(SENT);
-    word.map_or(0, |word| word.load(Ordering::Acquire))
-}
-
-/// Parent: sets how many messages it has sent, before sending the last one.
-pub(crate) fn set_ordered(input: &Shared, count: u32) {
-    if let Some(word) = input.word(ORDERED) {
-        word.store(count, Ordering::Release);
-    }
-}
-
-/// Worker: returns how many messages the parent has sent.
-pub(crate) fn ordered(input: &Shared) -> u32 {
-    let word = input.word(ORDERED);
     word.map_or(0, |word| word.load(Ordering::Acquire))
 }
 
@@ -332,7 +245,7 @@ pub(crate) fn write(
 }
 
 /// Returns whether a picture has as many planes as there are spots, and each of its rows fits the stride.
-pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
+fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
     let shapes = shapes(layout, chroma);
     let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
         let end = spot.stride.checked_mul(shape.1);
@@ -342,7 +255,7 @@ pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool 
 }
 
 /// Writes a picture's chroma as UV pairs. Returns false if they do not fit.
-pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
+fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
     let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
         return false;
     };
@@ -351,23 +264,4 @@ pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'
         layout.join(u, v, &mut line);
         uv.memory.put(uv.offset + row * uv.stride, &line)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_claim_that_is_undone_late_does_not_delay() {
-        let input = Shared::new(INPUT_LEN).expect("memory");
-        lend(&input, 1);
-        assert!(claim(&input, 1));
-        // The worker undoes its claim after the parent has looked.
-        let undone = || {
-            unclaim(&input, 1);
-            false
-        };
-        assert!(take_back(&input, 1, undone));
-        assert!(!claim(&input, 1), "the parent has it");
-    }
 }

@@ -20,12 +20,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-mod frames;
 mod harm;
 mod loans;
 
-use frames::Frames;
-pub use frames::{Frame, FramePlane, FrameShape};
 use loans::{Loan, Loans};
 
 /// Value of `Out::free` when all slots are free.
@@ -152,12 +149,10 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             limited,
             waiting: VecDeque::new(),
             ring: None,
-            received: 0,
             free: 0,
             input,
             bits: 8,
             loans: Loans::default(),
-            frames: Frames::default(),
         },
     };
     while let Ok((message, fd)) = server.out.next() {
@@ -328,8 +323,6 @@ pub struct Out {
     /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
-    /// Number of messages received after the first, without `Op::Release`, modulo 2^32.
-    received: u32,
     /// Slots that may be written, one bit for each.
     free: u32,
     /// Bits of a sample in the most recently announced format.
@@ -337,7 +330,6 @@ pub struct Out {
     /// The input's memory, which also contains the state words of loans.
     input: Arc<Shared>,
     loans: Loans,
-    frames: Frames,
 }
 
 impl Out {
@@ -359,22 +351,7 @@ impl Out {
         }
     }
 
-    /// As [`receive`](Self::receive), but does not wait. Returns false if there is no message except perhaps
-    /// `Op::Release`.
-    fn receive_now(&mut self) -> Result<bool, Stop> {
-        if loan::ordered(&self.input) == self.received {
-            return Ok(false);
-        }
-        match self.socket.receive(false) {
-            Received::Message(message, fd) => self.handle(message, fd).map(|()| true),
-            Received::Nothing => Ok(false),
-            _ => Err(Stop::Gone),
-        }
-    }
-
     fn handle(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
-        let is_counted = message.op != Op::Release;
-        self.received = self.received.wrapping_add(is_counted.into());
         match message.op {
             Op::Release => {
                 let [generation, slot, ..] = message.words;
@@ -389,92 +366,11 @@ impl Out {
                 self.set_ring(fd, (generation, slot_len), chroma, by_loan != 0)?;
             }
             Op::Map => self.loans.map(message.words[0], fd)?,
-            Op::Unmap => {
-                self.loans.unmap(&self.input);
-                self.frames.unmap();
-            }
+            Op::Unmap => self.loans.unmap(&self.input),
             Op::Lend => self.loans.push(&message, &self.input)?,
-            Op::Demand => {}
             _ => self.waiting.push_back((message, fd)),
         }
-        self.return_demanded()
-    }
-
-    /// Gives lent memory back if the parent demands it. The library continues with copies.
-    ///
-    /// The parent waits until it has the memory. So call this after each call into a library that uses memory
-    /// from [`frame`](Self::frame).
-    ///
-    /// # Errors
-    /// The codec must stop.
-    pub fn return_demanded(&mut self) -> Result<(), Stop> {
-        if let Some(demand) = loan::demanded(&self.input) {
-            self.frames.copy_all(&self.input)?;
-            self.loans.waiting.clear();
-            loan::answer_demand(&self.input, demand);
-        }
         Ok(())
-    }
-
-    /// Returns lent memory for a picture, for a library to decode into.
-    ///
-    /// The library may read the memory until the codec calls [`release_frame`](Self::release_frame). Returns
-    /// `None` if no lent memory is suitable. The library then uses its own memory, and the picture is copied.
-    ///
-    /// # Errors
-    /// The codec must stop.
-    pub fn frame(&mut self, shape: &FrameShape) -> Result<Option<Frame>, Stop> {
-        if !self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            return Ok(None);
-        }
-        // Handles the loans that have arrived since the last call.
-        while self.receive_now()? {}
-        if self.flushing() {
-            // These loans are for the pictures after the flush.
-            return Err(Stop::Flush);
-        }
-        Ok(self.frames.take(&mut self.loans, shape, &self.input))
-    }
-
-    /// Returns whether a frame still has its loan, so that [`picture_in`](Self::picture_in) can send it.
-    ///
-    /// A frame loses its loan if the parent demands it back or another picture gets it. From then on, the
-    /// library uses a copy of the memory.
-    #[must_use]
-    pub fn is_lent(&self, frame: u64) -> bool {
-        self.frames.is_lent(frame)
-    }
-
-    /// Releases a frame that the library does not need any more.
-    pub fn release_frame(&mut self, frame: u64) {
-        if let Some(loan) = self.frames.release(frame, &self.input) {
-            self.loans.waiting.push_front(loan);
-        }
-    }
-
-    /// Sends the parent a picture that the library decoded into a frame and will not change any more.
-    ///
-    /// Returns false if the loan was revoked or has another size. Then use [`picture`](Self::picture).
-    ///
-    /// # Errors
-    /// The codec must stop.
-    pub fn picture_in(
-        &mut self,
-        frame: u64,
-        tag: u64,
-        damaged: bool,
-        picture: &Planes<'_>,
-        field: Field,
-    ) -> Result<bool, Stop> {
-        let layout = Layout::new(picture.width, picture.height).ok_or(Stop::Gone)?;
-        let Some((loan, copied)) = self.frames.finish(frame, &layout, picture) else {
-            return Ok(false);
-        };
-        let (slot, copied) = (NO_SLOT.into(), copied as u64);
-        let loan = self.release_loan(loan);
-        let words = [tag, 0, slot, damaged.into(), field as u64, loan, copied];
-        self.send(&Message::new(Op::Picture, &words))?;
-        Ok(true)
     }
 
     fn set_ring(
@@ -566,15 +462,8 @@ impl Out {
             if self.flushing() {
                 return Err(Stop::Flush);
             }
-            if let Some(loan) = self.loans.claim(&self.frames, &self.input) {
+            if let Some(loan) = self.loans.claim(&self.input) {
                 return Ok(Some(loan));
-            }
-            if self.receive_now()? {
-                continue;
-            }
-            let loan = self.frames.copy_one(&mut self.loans, &self.input)?;
-            if loan.is_some() {
-                return Ok(loan);
             }
             self.receive()?;
         }
@@ -614,13 +503,12 @@ impl Out {
         let loan = self.claim()?;
         let is_written = loan.as_ref().is_some_and(|l| l.write(&layout, picture));
         let loan = loan.map_or(0, |loan| self.release_loan(loan));
-        let words = |generation, slot: u32, copied| {
+        let words = |generation, slot: u32| {
             let (damaged, field) = (damaged.into(), field as u64);
-            [tag, generation, slot.into(), damaged, field, loan, copied]
+            [tag, generation, slot.into(), damaged, field, loan]
         };
         if is_written {
-            let words = words(0, NO_SLOT, layout.len() as u64);
-            return self.send(&Message::new(Op::Picture, &words));
+            return self.send(&Message::new(Op::Picture, &words(0, NO_SLOT)));
         }
         let slot = self.slot()?;
         let ring = self.ring.as_mut().ok_or(Stop::Gone)?;
@@ -633,7 +521,7 @@ impl Out {
         }
         let generation = ring.generation;
         self.free &= !(1 << slot);
-        self.send(&Message::new(Op::Picture, &words(generation, slot, 0)))
+        self.send(&Message::new(Op::Picture, &words(generation, slot)))
     }
 
     /// Sends the parent a packet, which consists of `parts` in this order.

@@ -86,11 +86,6 @@ impl Shared {
         Ok(Self { file, start, len })
     }
 
-    /// Returns the number of mapped bytes.
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

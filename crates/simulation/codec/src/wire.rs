@@ -3,7 +3,7 @@
 
 /// Version of these messages, raised with every change of their meaning.
 /// Programs from the time before such versions send 0 or nothing.
-pub(crate) const VERSION: u64 = 7;
+pub(crate) const VERSION: u64 = 8;
 /// How many numbers a message has.
 pub(crate) const WORDS: usize = 16;
 /// Longest text, in bytes.
@@ -35,7 +35,7 @@ pub(crate) enum Op {
     Consumed,
     /// (the format).
     Format,
-    /// (tag, generation, slot, damaged, field, number of the loan, bytes copied to the loan).
+    /// (tag, generation, slot, damaged, field, number of the loan).
     Picture,
     /// (tag, generation, slot, length, key).
     Packet,
@@ -54,11 +54,9 @@ pub(crate) enum Op {
     Lend,
     /// To the parent, first: (version of these messages), and the program's version.
     Version,
-    /// To the worker: a request to check in the shared memory whether the parent demands all lent memory.
-    Demand,
 }
 
-const OPS: [Op; 21] = [
+const OPS: [Op; 20] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -79,7 +77,6 @@ const OPS: [Op; 21] = [
     Op::Unmap,
     Op::Lend,
     Op::Version,
-    Op::Demand,
 ];
 
 /// One message, without its descriptor.

@@ -1,9 +1,8 @@
 //! The parent's side of a worker. The parent is the process that owns the worker.
 //!
 //! The parent trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs
-//! or breaks the protocol is ended, and the parent gets the reason. When the parent demands lent memory back,
-//! it waits half a second if the worker writes to it, and two seconds if the codec's library holds it. If the
-//! memory is not released by then, the parent ends the worker.
+//! or breaks the protocol is ended, and the parent gets the reason. When the parent takes lent memory back to which
+//! the worker writes, it waits at most half a second, and then kills the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch, Ready};
@@ -61,8 +60,6 @@ pub struct Worker {
     program: String,
     /// Whether the worker has sent its version, and it is the same as here.
     agrees: bool,
-    /// Number of messages sent since the first, without `Op::Release`, modulo 2^32.
-    sent: u32,
     /// Number of messages received since the first, modulo 2^32.
     received: u32,
     /// Number of polls since the last look for messages.
@@ -114,7 +111,6 @@ impl Worker {
             state: State::Alive,
             program: launch.name(),
             agrees: false,
-            sent: 0,
             received: 0,
             unlooked: 0,
             mismatch: None,
@@ -373,17 +369,9 @@ impl Worker {
             return Err(Refused::Dead);
         }
         self.link.catch_up();
-        let count = self.sent.wrapping_add(1);
-        loan::set_ordered(&self.input, count);
         match self.link.socket.send(message, fd, false) {
-            Ok(()) => {
-                self.sent = count;
-                Ok(())
-            }
-            Err(Errno::AGAIN) => {
-                loan::set_ordered(&self.input, self.sent);
-                Err(Refused::Full(MAX_IN_FLIGHT))
-            }
+            Ok(()) => Ok(()),
+            Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
             // `poll` can still read the worker's final messages, and reports the worker's end after them.
             Err(_) => Err(Refused::Dead),
         }
@@ -475,7 +463,7 @@ impl Worker {
         if !self.agrees {
             return self.compare(message).map(|()| None);
         }
-        let [a, b, c, d, e, f, g, ..] = message.words;
+        let [a, b, c, d, e, f, ..] = message.words;
         // Pictures, formats and faults that arrive before the end of a pending flush are dropped.
         let stale = self.flushes > 0;
         let event = match message.op {
@@ -511,7 +499,7 @@ impl Worker {
                         loan: f,
                         field: field_from_word(e),
                         damaged: d != 0,
-                        copied: g,
+                        copied: layout.len() as u64,
                     };
                     return Ok((is_lent && !stale).then_some(filled));
                 }

@@ -5,7 +5,6 @@ mod h264;
 mod h264_encoder;
 mod h264_host;
 mod hevc;
-mod lent;
 mod others;
 mod stateless;
 mod tools;

@@ -1,7 +1,6 @@
 //! The worker's side of memory that the parent process lends for decoded pictures.
 
 use super::Stop;
-use super::frames::Frames;
 use crate::job::{Chroma, Planes};
 use crate::loan::{self, BY_SLOT, MAX_LOANS, Spot};
 use crate::shm::Shared;
@@ -14,7 +13,6 @@ use std::rc::Rc;
 
 #[derive(Debug)]
 pub(super) struct Plane {
-    pub(super) number: u64,
     pub(super) memory: Rc<Shared>,
     pub(super) offset: usize,
     pub(super) stride: usize,
@@ -73,7 +71,6 @@ impl Loans {
                 return Err(Stop::Gone);
             };
             planes.push(Plane {
-                number: *memory,
                 memory: Rc::clone(self.mapped.get(memory).ok_or(Stop::Gone)?),
                 offset: at(*offset)?,
                 stride: at(*stride)?,
@@ -94,11 +91,10 @@ impl Loans {
         Ok(())
     }
 
-    /// Claims the oldest loan that was not revoked and whose memory the library does not hold.
-    pub(super) fn claim(&mut self, frames: &Frames, input: &Shared) -> Option<Loan> {
+    /// Claims the oldest loan that was not revoked.
+    pub(super) fn claim(&mut self, input: &Shared) -> Option<Loan> {
         loop {
-            let at = self.waiting.iter().position(|loan| !frames.has(loan))?;
-            let loan = self.waiting.remove(at)?;
+            let loan = self.waiting.pop_front()?;
             if loan::claim(input, loan.number) {
                 return Some(loan);
             }
@@ -110,14 +106,6 @@ impl Loan {
     /// Writes a picture. Returns false if the picture has another size or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
         self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
-    }
-
-    /// Writes a picture's chroma as UV pairs. Returns their number of bytes, or `None` if they do not fit.
-    pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
-        let spots = self.spots();
-        let fits = loan::fits(layout, self.chroma, &spots);
-        let uv = spots.get(1).filter(|_| fits)?;
-        loan::write_pairs(layout, picture, uv).then_some(2 * layout.chroma)
     }
 
     /// Returns whether the loan is for pictures of this size.

@@ -61,9 +61,8 @@ impl Worker {
     ///
     /// The event of the picture repeats this number. After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan),
     /// each picture waits for a loan. A picture that fits is written directly to the lent memory. If `lent`
-    /// is `None`, the picture uses an output slot. Events may name the loans in any order. The host may lend
-    /// the same memory again while later pictures still refer to the picture in it. The worker then uses
-    /// other loans first, or keeps a copy of that picture.
+    /// is `None`, the picture uses an output slot. The host may lend the same memory again as soon as its picture is
+    /// reported.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether to try again.
@@ -95,7 +94,7 @@ impl Worker {
             }
             self.map(lent.planes, &memories)?;
         }
-        // A library may keep a loan for long. No other loan may get its word meanwhile.
+        // No other loan may have the same word.
         let mut number = self.loans.last + 1;
         while self
             .loans
@@ -142,27 +141,15 @@ impl Worker {
 
     /// Takes all loans back. Afterwards, the worker neither reads nor writes the memory of these loans.
     ///
-    /// The call waits while the worker copies a picture or, if its library decodes into loans, decodes a
-    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed. Pictures not
-    /// reported yet are lost.
+    /// The call waits while the worker copies a picture. A worker that takes much longer, or that is stopped, is
+    /// killed. Pictures not reported yet are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // A worker that is about to be killed may still write to its loans, so it is ended below.
+        // A killed worker writes no more, although it may need time to end.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
-        let claimed: Vec<u64> = out
-            .into_iter()
-            .filter_map(|(number, _)| (!loan::revoke(input, number)).then_some(number))
-            .collect();
-        if loan::is_holding(input) {
-            let demand = loan::demand(input);
-            // If the socket is full, the worker is busy. It then looks for demands after its present work.
-            let _ = self.send(&Message::new(Op::Demand, &[]), None);
-            is_over &= loan::await_answer(&self.input, demand, || self.is_gone());
-        } else {
-            for number in claimed {
-                is_over &= loan::take_back(input, number, || self.is_gone());
-            }
+        for (number, _) in out {
+            is_over &= loan::take_back(input, number, || !is_over || self.is_gone());
         }
         if !is_over && self.state != State::Dead {
             self.running.kill();

@@ -3,9 +3,11 @@
 use crate::tools::*;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Barrier;
 use vb3_codec::{
-    Chroma, Codec, Config, FrameShape, Job, Kind, Launch, Lent, LentPlane, Out, Stop, StreamFormat,
+    Chroma, Codec, Config, Event, Field, Job, Kind, Launch, Lent, LentPlane, Out, Planes, Stop,
+    StreamFormat,
 };
 
 const SIDE: u32 = 64;
@@ -14,7 +16,7 @@ const BYTES: u64 = 64 * 64 * 3 / 2;
 /// Is passed once by the codec in its second input, and once by the test after lending memory.
 static IS_LENT: Barrier = Barrier::new(2);
 
-/// A decoder that announces a format at its first input, and takes lent memory at its second.
+/// A decoder that announces a format at its first input, and returns a picture at its second.
 struct Borrower;
 
 impl Codec for Borrower {
@@ -25,13 +27,14 @@ impl Codec for Borrower {
             return out.format(&StreamFormat::of_size(SIDE, SIDE));
         }
         IS_LENT.wait();
-        let shape = FrameShape {
-            visible: (SIDE, SIDE),
+        let plane = [7; 64 * 64];
+        let picture = Planes {
+            width: SIDE,
+            height: SIDE,
+            data: [&plane; 3],
             strides: [64, 32, 32],
-            rooms: [64 * 64, 32 * 32, 32 * 32],
         };
-        let frame = out.frame(&shape)?;
-        out.corrupt(tag, if frame.is_some() { "lent" } else { "none" })
+        out.picture(tag, false, &picture, Field::Progressive)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
@@ -65,12 +68,20 @@ fn loan_that_arrives_during_a_job_is_used() {
         chroma: Chroma::Pairs,
         planes: &[plane(0), plane(64 * 64)],
     };
-    driven.worker.lend(Some(&lent)).unwrap();
+    let number = driven.worker.lend(Some(&lent)).unwrap();
     IS_LENT.wait();
-    driven.wait_for(|event| matches!(event, TestEvent::Corrupt(2, _)));
-    assert!(
-        driven
-            .events
-            .contains(&TestEvent::Corrupt(2, "lent".into()))
-    );
+    let filled = loop {
+        driven.wait_until_ready();
+        match driven.worker.poll() {
+            Some(Event::Filled { loan, .. }) => break loan,
+            Some(event) => panic!("{event:?}"),
+            None => {}
+        }
+    };
+    assert_eq!(filled, number);
+    let mut bytes = [0; BYTES as usize];
+    std::fs::File::from(file)
+        .read_exact_at(&mut bytes, 0)
+        .unwrap();
+    assert_eq!(bytes, [7; BYTES as usize]);
 }

@@ -1,20 +1,13 @@
 //! CAPTURE buffers that the codec process writes directly.
 //!
-//! If the codec process can map a buffer's memory (`Bus::host_spans`), its library decodes into the buffer,
-//! or the process copies the picture there once. All buffers are lent, oldest first. The buffers are returned
-//! in the display order of their pictures. A buffer that the process cannot map is lent by number only, and
-//! the device copies the picture through the bus. A buffer that is queued again while later pictures refer to
-//! its picture is also lent, but the process waits before it uses the buffer.
+//! If the codec process can map a buffer's memory (`Bus::host_spans`), it copies the picture from its library's
+//! memory to the buffer, and a run's report counts this in `bytes_copied_by_codec`. All buffers are lent, oldest
+//! first. The buffers are returned in the display order of their pictures. A buffer that the process cannot map is
+//! lent by number only, and the device copies the picture through the bus.
 //!
-//! libavcodec decodes directly into a lent buffer if the line lengths agree. Otherwise the process copies the
-//! picture once, and a run's report counts this in `bytes_copied_by_codec`. This happens for interlaced
-//! pictures, sizes whose lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the
-//! library refers to pictures in all lent buffers, it gets a copy of one of them, and that buffer is then
-//! free.
-//!
-//! STREAMOFF takes unused lent buffers back. It waits while one picture is copied, or until the library has
-//! finished its current packet and copied the pictures to which it refers. No other call waits for a codec
-//! process. After STREAMOFF has returned, the process writes nothing.
+//! STREAMOFF takes lent buffers back. If the process is copying a picture, STREAMOFF waits for the rest of this copy,
+//! at most half a second. No other call waits for a codec process. After STREAMOFF has returned, the process writes
+//! nothing.
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::loan;

@@ -80,7 +80,6 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     });
     let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
-    // libavcodec decodes such small pictures in its own memory, so all bytes are copied.
     let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
     let copied = bench.device.statistics().codec_bytes_copied;
     assert_eq!(copied, bytes as u64, "by the codec");
