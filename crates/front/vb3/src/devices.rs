@@ -31,7 +31,7 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
         "\nDevices (`vb3 devices NAME` lists the options of one):"
     )?;
     let codecs = crate::codecs::all();
-    for known in KINDS {
+    for known in KINDS.iter() {
         let value = match known.values {
             "" => String::new(),
             values => format!(" (={values})"),
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn each_kind_lists_its_own_options() {
         let all = printed(None).unwrap();
-        for known in KINDS {
+        for known in KINDS.iter() {
             assert!(all.contains(known.name), "{}", known.name);
             let one = printed(Some(known.name)).unwrap();
             assert!(one.contains("Memory limits:"), "{one}");

@@ -13,6 +13,8 @@ struct vb3_av {
 	AVCodecContext *context;
 	AVPacket *packet;
 	AVFrame *frame;
+	// Whether pictures of 10 bits are wanted, too.
+	int has_ten_bits;
 	// Format of the last picture that the decoder allocated.
 	struct vb3_av_format coming;
 	int has_coming;
@@ -27,23 +29,17 @@ struct vb3_av {
 	int lacks_reference;
 };
 
-static const enum AVCodecID IDS[VB3_AV_CODECS] = {
-	[VB3_AV_H264] = AV_CODEC_ID_H264,   [VB3_AV_HEVC] = AV_CODEC_ID_HEVC,
-	[VB3_AV_VP8] = AV_CODEC_ID_VP8,     [VB3_AV_VP9] = AV_CODEC_ID_VP9,
-	[VB3_AV_AV1] = AV_CODEC_ID_AV1,     [VB3_AV_MPEG2] = AV_CODEC_ID_MPEG2VIDEO,
-	[VB3_AV_MPEG4] = AV_CODEC_ID_MPEG4,
-};
-
 // Finds the first decoder that needs no hardware. The library's own decoder of AV1 only parses for hardware; all
 // others wrap another library.
-static const AVCodec *find(uint32_t codec)
+static const AVCodec *find(const char *codec)
 {
+	const AVCodecDescriptor *wanted = avcodec_descriptor_get_by_name(codec);
 	const AVCodec *found;
 	void *at = NULL;
-	if (codec >= VB3_AV_CODECS)
+	if (!wanted)
 		return NULL;
 	while ((found = av_codec_iterate(&at))) {
-		int is_one = av_codec_is_decoder(found) && found->id == IDS[codec];
+		int is_one = av_codec_is_decoder(found) && found->id == wanted->id;
 		int hardware = AV_CODEC_CAP_HARDWARE | AV_CODEC_CAP_HYBRID;
 		if (!is_one || (found->capabilities & (hardware | AV_CODEC_CAP_EXPERIMENTAL)))
 			continue;
@@ -63,7 +59,7 @@ const char *vb3_av_license(void)
 	return avcodec_license();
 }
 
-const char *vb3_av_decoder(uint32_t codec)
+const char *vb3_av_decoder(const char *codec)
 {
 	const AVCodec *found = find(codec);
 	return found ? found->name : NULL;
@@ -74,24 +70,16 @@ static int is_planar420(const AVFrame *frame)
 	return frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVJ420P;
 }
 
-static uint32_t sample_bytes(const AVCodecContext *context, const AVFrame *frame)
+static uint32_t sample_bytes(const struct vb3_av *av, const AVFrame *frame)
 {
 	if (is_planar420(frame))
 		return 1;
-	if (frame->format != AV_PIX_FMT_YUV420P10LE)
-		return 0;
-	switch (context->codec_id) {
-	case AV_CODEC_ID_HEVC:
-	case AV_CODEC_ID_VP9:
-	case AV_CODEC_ID_AV1:
-		return 2;
-	default:
-		return 0;
-	}
+	return av->has_ten_bits && frame->format == AV_PIX_FMT_YUV420P10LE ? 2 : 0;
 }
 
-static void describe(const AVCodecContext *context, const AVFrame *frame, struct vb3_av_format *f)
+static void describe(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_format *f)
 {
+	const AVCodecContext *context = av->context;
 	size_t across = frame->crop_left + frame->crop_right;
 	size_t down = frame->crop_top + frame->crop_bottom;
 	memset(f, 0, sizeof(*f));
@@ -105,7 +93,7 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 		f->width -= across;
 		f->height -= down;
 	}
-	f->sample_bytes = sample_bytes(context, frame);
+	f->sample_bytes = sample_bytes(av, frame);
 	f->primaries = frame->color_primaries;
 	f->transfer = frame->color_trc;
 	f->matrix = frame->colorspace;
@@ -135,7 +123,7 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 {
 	int error;
 	struct vb3_av *av = context->opaque;
-	describe(context, frame, &av->coming);
+	describe(av, frame, &av->coming);
 	// The library may crop the frame later, but the context already has the size.
 	if (context->width > 0 && context->height > 0 &&
 	    context->width <= frame->width && context->height <= frame->height) {
@@ -154,7 +142,7 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	return keep(av, frame);
 }
 
-struct vb3_av *vb3_av_open(uint32_t codec)
+struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits)
 {
 	const AVCodec *found = find(codec);
 	struct vb3_av *av = found ? av_mallocz(sizeof(*av)) : NULL;
@@ -162,6 +150,7 @@ struct vb3_av *vb3_av_open(uint32_t codec)
 		return NULL;
 	av_log_set_level(AV_LOG_QUIET);
 	av->pixels = AV_PIX_FMT_NONE;
+	av->has_ten_bits = has_ten_bits;
 	av->packet = av_packet_alloc();
 	av->frame = av_frame_alloc();
 	av->context = avcodec_alloc_context3(found);
@@ -273,7 +262,7 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 		return error;
 	av->has_coming = 0;
 	av->pixels = frame->format;
-	describe(av->context, frame, &picture->format);
+	describe(av, frame, &picture->format);
 	picture->number = frame->pts == AV_NOPTS_VALUE ? -1 : frame->pts;
 	picture->damaged = (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
 	picture->interlaced = interlaced(frame);
@@ -292,7 +281,7 @@ int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
 	memset(picture, 0, sizeof(*picture));
 	if (!frame || !frame->buf[0] || av->progress == NO_PICTURE)
 		return 0;
-	describe(av->context, frame, &picture->format);
+	describe(av, frame, &picture->format);
 	picture->number = -1;
 	picture->damaged = av->lacks_reference || !av->own->buf[0] ||
 			   av->own->buf[0]->data != frame->buf[0]->data ||

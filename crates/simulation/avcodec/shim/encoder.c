@@ -25,9 +25,9 @@ static const AVCodec *find(uint32_t codec)
 	return codec < VB3_AV_ENCODERS ? avcodec_find_encoder_by_name(NAMES[codec]) : NULL;
 }
 
-const char *vb3_av_encoder(uint32_t codec)
+const char *vb3_av_encoder(const char *name)
 {
-	const AVCodec *found = find(codec);
+	const AVCodec *found = avcodec_find_encoder_by_name(name);
 	return found ? found->name : NULL;
 }
 

@@ -7,18 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// In the same order as `Codec` in src/library.rs.
-enum vb3_av_codec {
-	VB3_AV_H264,
-	VB3_AV_HEVC,
-	VB3_AV_VP8,
-	VB3_AV_VP9,
-	VB3_AV_AV1,
-	VB3_AV_MPEG2,
-	VB3_AV_MPEG4,
-	VB3_AV_CODECS,
-};
-
 // Format of one picture, or of the pictures that follow.
 struct vb3_av_format {
 	uint32_t coded_width;
@@ -61,10 +49,10 @@ struct vb3_av;
 uint32_t vb3_av_version(void);
 // Returns the licence of the library's build, e.g. "LGPL version 2.1 or later".
 const char *vb3_av_license(void);
-// Returns the name of a codec's decoder, or NULL without one.
-const char *vb3_av_decoder(uint32_t codec);
+// Returns the name of the decoder of a codec, such as "h264", or NULL without one.
+const char *vb3_av_decoder(const char *codec);
 // Opens a decoder. Returns NULL if the library has none for the codec, or if memory is short.
-struct vb3_av *vb3_av_open(uint32_t codec);
+struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits);
 void vb3_av_close(struct vb3_av *av);
 // Sends a packet. An empty one requests all delayed pictures. Returns 0 or a negative error.
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
@@ -133,7 +121,7 @@ struct vb3_av_packet {
 struct vb3_av_encoder;
 
 // Returns the name of a codec's encoder, or NULL without one.
-const char *vb3_av_encoder(uint32_t codec);
+const char *vb3_av_encoder(const char *name);
 // Opens an encoder. Returns NULL if there is none, if memory is short, or if the settings are refused.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);

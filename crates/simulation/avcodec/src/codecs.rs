@@ -3,48 +3,40 @@
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::encoders;
-use crate::frames::Frames;
-use crate::library::{self, Codec};
+use crate::library::{decoder_name, keeps_current, license, version};
 use crate::stateless::Stateless;
 use std::path::PathBuf;
-use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
-use vb3_codec::{H264Settings, HevcSettings, Kind, Library, Vp8Settings};
+use vb3_codec::{CODECS, CodecRow, H264Settings, HevcSettings, Kind, Library, Vp8Settings, Work};
 
 pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
-    Some(match kind {
-        Kind::H264Decoder => Box::new(Decoder::<Cutter<H264>>::new(Codec::H264)?),
-        Kind::H264StatelessDecoder => Box::new(Stateless::new(Codec::H264)?),
-        Kind::HevcStatelessDecoder => Box::new(Stateless::new(Codec::Hevc)?),
-        Kind::Vp8StatelessDecoder => Box::new(Stateless::new(Codec::Vp8)?),
-        Kind::Vp9StatelessDecoder => Box::new(Stateless::new(Codec::Vp9)?),
-        Kind::Av1StatelessDecoder => Box::new(Stateless::new(Codec::Av1)?),
-        Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
-        Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
-        Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),
-        Kind::Vp8Decoder => Box::new(Decoder::<Frames<Vp8>>::new(Codec::Vp8)?),
-        Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
-        Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
-        Kind::H264Encoder => Box::new(Encoder::<H264Settings>::new()?),
-        Kind::HevcEncoder => Box::new(Encoder::<HevcSettings>::new()?),
-        Kind::Vp8Encoder => Box::new(Encoder::<Vp8Settings>::new()?),
+    let row = kind.row()?;
+    Some(match (row.work, kind) {
+        (Work::Decoder(_), _) => Box::new(Decoder::new(row)?),
+        (Work::Stateless, _) => Box::new(Stateless::new(row)?),
+        (_, Kind::H264Encoder) => Box::new(Encoder::<H264Settings>::new(row)?),
+        (_, Kind::HevcEncoder) => Box::new(Encoder::<HevcSettings>::new(row)?),
+        (_, Kind::Vp8Encoder) => Box::new(Encoder::<Vp8Settings>::new(row)?),
         _ => return None,
     })
 }
 
+/// Returns the library's name for its decoder or encoder of a row, if it has one.
+fn found(row: &CodecRow) -> Option<String> {
+    match row.work {
+        Work::Encoder { .. } => encoders::name(row.library),
+        Work::Stateless if !keeps_current() => None,
+        Work::Decoder(_) | Work::Stateless => decoder_name(row.library),
+    }
+}
+
 pub(crate) fn library() -> Option<Library> {
-    let decoders = Codec::ALL.into_iter().flat_map(|codec| {
-        let is_there =
-            |kind: &&Kind| !kind.word().ends_with("-stateless") || library::keeps_current();
-        let kinds = codec.kinds().iter().filter(is_there);
-        kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
-    });
-    let encoders = encoders::Codec::ALL.into_iter();
-    let encoders = encoders.filter_map(|codec| Some((codec.kind(), codec.name()?)));
-    let (major, minor, micro) = library::version();
+    let rows = CODECS.iter().filter(|row| !row.library.is_empty());
+    let kinds = rows.filter_map(|row| Some((row.kind, found(row)?)));
+    let (major, minor, micro) = version();
     Some(Library {
         program: PathBuf::new(),
         name: format!("libavcodec {major}.{minor}.{micro}"),
-        license: library::license(),
-        kinds: decoders.chain(encoders).collect(),
+        license: license(),
+        kinds: kinds.collect(),
     })
 }

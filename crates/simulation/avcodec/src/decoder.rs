@@ -2,64 +2,17 @@
 //!
 //! The library is libavcodec. The host is the process that started this codec process.
 
-use crate::library::{Codec, Error, Library, Picture};
+use crate::library::{Error, Library, Picture};
 use std::collections::VecDeque;
-use vb3_codec::units::{Cutter, Syntax, Unit};
-use vb3_codec::{Config, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Stop, StreamFormat};
+use vb3_codec::units::{Parser, Unit};
+use vb3_codec::{
+    CodecRow, Config, Input, Kind, MAX_HEIGHT, MAX_WIDTH, Out, Stop, StreamFormat, Work,
+};
 
 /// Maximum number of access units whose pictures are pending. A decoder reorders far fewer.
 const MAX_STAMPS: usize = 64;
 /// Maximum size in bytes of the units that are kept, so that they can be decoded again after a drain.
 const MAX_KEPT: usize = 32 << 20;
-
-/// How a codec's pieces of input become access units.
-pub(crate) trait Cut: Default {
-    fn set_framing(&mut self, framing: Framing);
-    fn push(&mut self, tag: u64, data: &[u8]);
-    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
-    fn next(&mut self, all: bool) -> Option<Unit>;
-    /// Returns the next fault: the tag of its piece, and a message.
-    fn fault(&mut self) -> Option<(u64, String)>;
-    fn clear(&mut self);
-    /// Returns the number of bytes that `next` has not returned yet.
-    fn waiting(&self) -> usize {
-        0
-    }
-    /// Returns the bytes of the incomplete access unit, once its first slice has begun.
-    fn pending(&self) -> Option<Vec<u8>> {
-        None
-    }
-}
-
-impl<S: Syntax> Cut for Cutter<S> {
-    fn set_framing(&mut self, framing: Framing) {
-        Self::set_framing(self, framing);
-    }
-
-    fn push(&mut self, tag: u64, data: &[u8]) {
-        Self::push(self, tag, data);
-    }
-
-    fn next(&mut self, all: bool) -> Option<Unit> {
-        Self::next(self, all)
-    }
-
-    fn fault(&mut self) -> Option<(u64, String)> {
-        Self::fault(self)
-    }
-
-    fn clear(&mut self) {
-        Self::clear(self);
-    }
-
-    fn waiting(&self) -> usize {
-        Self::waiting(self)
-    }
-
-    fn pending(&self) -> Option<Vec<u8>> {
-        self.pending_bytes()
-    }
-}
 
 /// A unit that the library has received.
 struct Stamp {
@@ -69,9 +22,9 @@ struct Stamp {
 }
 
 /// Decodes a stream whose pictures the library returns in display order.
-pub(crate) struct Decoder<C> {
-    cut: C,
-    codec: Codec,
+pub(crate) struct Decoder {
+    row: &'static CodecRow,
+    parser: Box<dyn Parser>,
     library: Library,
     stamps: VecDeque<Stamp>,
     /// Number of units passed to the library so far.
@@ -89,13 +42,16 @@ pub(crate) struct Decoder<C> {
     faulted: Option<u64>,
 }
 
-impl<C: Cut> Decoder<C> {
+impl Decoder {
     /// Makes a decoder; `None` if the library has none for the codec, or if memory is short.
-    pub(crate) fn new(codec: Codec) -> Option<Self> {
+    pub(crate) fn new(row: &'static CodecRow) -> Option<Self> {
+        let Work::Decoder(Input::Stream(parser) | Input::Frames(parser)) = row.work else {
+            return None;
+        };
         Some(Self {
-            cut: C::default(),
-            codec,
-            library: Library::open(codec)?,
+            row,
+            parser: parser(),
+            library: Library::open(row)?,
             stamps: VecDeque::new(),
             count: 0,
             format: None,
@@ -110,8 +66,8 @@ impl<C: Cut> Decoder<C> {
     /// Decodes the complete units.
     fn decode_units(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
         loop {
-            let unit = self.cut.next(all);
-            while let Some((tag, sentence)) = self.cut.fault() {
+            let unit = self.parser.next(all);
+            while let Some((tag, sentence)) = self.parser.fault() {
                 out.corrupt(tag, &sentence)?;
             }
             let Some(unit) = unit else { break };
@@ -129,14 +85,14 @@ impl<C: Cut> Decoder<C> {
     /// it sends more. So a second decoder reads the bytes so far. It reads them again each time their number
     /// has doubled.
     fn probe(&mut self, out: &mut Out) -> Result<(), Stop> {
-        if self.cut.waiting() < 2 * self.probed {
+        if self.parser.waiting() < 2 * self.probed {
             return Ok(());
         }
-        let Some(pending) = self.cut.pending() else {
+        let Some(pending) = self.parser.pending() else {
             return Ok(());
         };
-        self.probed = self.cut.waiting();
-        let Some(mut other) = Library::open(self.codec) else {
+        self.probed = self.parser.waiting();
+        let Some(mut other) = Library::open(self.row) else {
             return Ok(());
         };
         // The end of the unit is missing, so an error here is no fault yet.
@@ -179,7 +135,7 @@ impl<C: Cut> Decoder<C> {
     /// After a drain, decodes again the units whose pictures the next pictures may refer to.
     fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
         // In these codecs' streams, pictures after a key picture may refer to pictures before it (open GOPs).
-        let opens = matches!(self.codec, Codec::Mpeg2 | Codec::Mpeg4);
+        let opens = matches!(self.row.kind, Kind::Mpeg2Decoder | Kind::Mpeg4Decoder);
         if !std::mem::take(&mut self.is_cold) || is_key && !opens {
             return Ok(());
         }
@@ -242,7 +198,10 @@ impl<C: Cut> Decoder<C> {
             }
             let Some(planes) = picture.planes else {
                 let pixels = self.library.pixels();
-                let offers = self.codec.offers();
+                let offers = match self.row.has_ten_bits {
+                    true => "4:2:0 of 8 or 10 bits",
+                    false => "8-bit 4:2:0",
+                };
                 let sentence =
                     format!("the stream's pictures are {pixels}; the device has {offers} alone");
                 out.unsupported(tag, &sentence)?;
@@ -293,15 +252,15 @@ pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
     Ok(())
 }
 
-impl<C: Cut> vb3_codec::Codec for Decoder<C> {
+impl vb3_codec::Codec for Decoder {
     fn configure(&mut self, config: Config) {
         if let Config::Decoder(framing) = config {
-            self.cut.set_framing(framing);
+            self.parser.set_framing(framing);
         }
     }
 
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
-        self.cut.push(tag, data);
+        self.parser.push(tag, data);
         self.decode_units(false, out)
     }
 
@@ -320,7 +279,7 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
     }
 
     fn flush(&mut self, _: &mut Out) {
-        self.cut.clear();
+        self.parser.clear();
         self.forget();
         self.stamps.clear();
         self.history = History::default();

@@ -1,12 +1,10 @@
 //! Encodes pictures to a stream, one packet for each picture. A new set-up begins a new stream.
 
-use crate::encoders::{Codec, Encoder as Library, Settings};
-use vb3_codec::{Config, Out, Planes, Stop};
+use crate::encoders::{self, Encoder as Library, Settings};
+use vb3_codec::{CodecRow, Config, Out, Planes, Stop};
 
 /// Settings of one kind of stream.
 pub(crate) trait Coding: Copy + PartialEq {
-    /// libavcodec's encoder for such a stream.
-    const CODEC: Codec;
     /// The name of the encoder's library, for messages.
     const LIBRARY: &str;
     /// Whether this library starts a thread when it is opened.
@@ -46,8 +44,8 @@ pub(crate) struct Encoder<S> {
 
 impl<S: Coding> Encoder<S> {
     /// Makes an encoder; `None` if the library has none for such a stream.
-    pub(crate) fn new() -> Option<Self> {
-        S::CODEC.name()?;
+    pub(crate) fn new(row: &CodecRow) -> Option<Self> {
+        encoders::name(row.library)?;
         Some(Self {
             settings: None,
             library: None,

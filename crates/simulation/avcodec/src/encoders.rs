@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use crate::library::{Error, error, text};
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Kind, Planes, StreamSettings};
+use vb3_codec::{Colour, Planes, StreamSettings};
 
 /// The encoded format, as `enum vb3_av_encoder_codec`.
 #[derive(Clone, Copy, Debug)]
@@ -15,22 +15,10 @@ pub(crate) enum Codec {
     H264,
 }
 
-impl Codec {
-    pub(crate) const ALL: [Self; 3] = [Self::Vp8, Self::Hevc, Self::H264];
-
-    pub(crate) const fn kind(self) -> Kind {
-        match self {
-            Self::Vp8 => Kind::Vp8Encoder,
-            Self::Hevc => Kind::HevcEncoder,
-            Self::H264 => Kind::H264Encoder,
-        }
-    }
-
-    /// Returns the library's name for the encoder; `None` if the library has no such encoder.
-    pub(crate) fn name(self) -> Option<String> {
-        // SAFETY: every number is a codec or an invalid one, which the call handles.
-        text(unsafe { vb3_av_encoder(self as u32) })
-    }
+/// Returns the name of an encoder if the library has it.
+pub(crate) fn name(of: &CStr) -> Option<String> {
+    // SAFETY: the call reads the name, and handles an unknown one.
+    text(unsafe { vb3_av_encoder(of.as_ptr()) })
 }
 
 /// Settings of an encoder, as `struct vb3_av_settings`.
@@ -113,7 +101,7 @@ struct RawEncoder {
 }
 
 unsafe extern "C" {
-    fn vb3_av_encoder(codec: u32) -> *const c_char;
+    fn vb3_av_encoder(name: *const c_char) -> *const c_char;
     fn vb3_av_encoder_open(settings: *const Settings) -> *mut RawEncoder;
     fn vb3_av_encoder_close(av: *mut RawEncoder);
     fn vb3_av_set_bitrate(av: *mut RawEncoder, bitrate: u32);

@@ -37,7 +37,6 @@ fn units(packet: &[u8]) -> Vec<&[u8]> {
 }
 
 impl Coding for H264Settings {
-    const CODEC: Codec = Codec::H264;
     const LIBRARY: &str = "x264";
 
     fn of(config: Config) -> Option<Self> {

@@ -5,7 +5,6 @@ use crate::encoders::{Codec, Settings};
 use vb3_codec::{Config, HevcSettings};
 
 impl Coding for HevcSettings {
-    const CODEC: Codec = Codec::Hevc;
     const LIBRARY: &str = "x265";
     const OPENS_AT_SET_UP: bool = true;
 

@@ -18,8 +18,6 @@ mod encoder;
 #[cfg(libavcodec)]
 mod encoders;
 #[cfg(libavcodec)]
-mod frames;
-#[cfg(libavcodec)]
 mod h264;
 #[cfg(libavcodec)]
 mod hevc;

@@ -3,53 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Field, Kind, Planes, Rect, StreamFormat};
-
-/// The codec of the stream, as `enum vb3_av_codec`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Codec {
-    H264,
-    Hevc,
-    Vp8,
-    Vp9,
-    Av1,
-    Mpeg2,
-    Mpeg4,
-}
-
-impl Codec {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::H264,
-        Self::Hevc,
-        Self::Vp8,
-        Self::Vp9,
-        Self::Av1,
-        Self::Mpeg2,
-        Self::Mpeg4,
-    ];
-
-    /// Describes the pictures that a device with this codec supports.
-    pub(crate) const fn offers(self) -> &'static str {
-        match self {
-            Self::Hevc | Self::Vp9 | Self::Av1 => "4:2:0 of 8 or 10 bits",
-            _ => "8-bit 4:2:0",
-        }
-    }
-
-    /// Returns the kinds of codec processes that use the codec.
-    pub(crate) const fn kinds(self) -> &'static [Kind] {
-        match self {
-            Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
-            Self::Hevc => &[Kind::HevcDecoder, Kind::HevcStatelessDecoder],
-            Self::Vp8 => &[Kind::Vp8Decoder, Kind::Vp8StatelessDecoder],
-            Self::Vp9 => &[Kind::Vp9Decoder, Kind::Vp9StatelessDecoder],
-            Self::Av1 => &[Kind::Av1Decoder, Kind::Av1StatelessDecoder],
-            Self::Mpeg2 => &[Kind::Mpeg2Decoder],
-            Self::Mpeg4 => &[Kind::Mpeg4Decoder],
-        }
-    }
-}
+use vb3_codec::{CodecRow, Colour, Field, Planes, Rect, StreamFormat};
 
 /// Has the layout of `struct vb3_av_format`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,8 +71,8 @@ struct RawDecoder {
 unsafe extern "C" {
     fn vb3_av_version() -> u32;
     fn vb3_av_license() -> *const c_char;
-    fn vb3_av_decoder(codec: u32) -> *const c_char;
-    fn vb3_av_open(codec: u32) -> *mut RawDecoder;
+    fn vb3_av_decoder(codec: *const c_char) -> *const c_char;
+    fn vb3_av_open(codec: *const c_char, has_ten_bits: c_int) -> *mut RawDecoder;
     fn vb3_av_close(av: *mut RawDecoder);
     fn vb3_av_send(av: *mut RawDecoder, data: *const u8, len: usize, number: i64) -> c_int;
     fn vb3_av_receive(av: *mut RawDecoder, picture: *mut RawPicture) -> c_int;
@@ -161,9 +115,9 @@ pub(crate) fn license() -> String {
 }
 
 /// Returns the library's name for its decoder of a codec.
-pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
-    // SAFETY: every number is a codec or an invalid one, which the call handles.
-    text(unsafe { vb3_av_decoder(codec as u32) })
+pub(crate) fn decoder_name(codec: &CStr) -> Option<String> {
+    // SAFETY: the call reads the name, and handles an unknown one.
+    text(unsafe { vb3_av_decoder(codec.as_ptr()) })
 }
 
 /// A library call's failure.
@@ -204,14 +158,15 @@ pub(crate) struct Picture<'a> {
 
 impl Library {
     /// Opens a decoder; `None` if the library has none for this codec, or if memory is short.
-    pub(crate) fn open(codec: Codec) -> Option<Self> {
-        // SAFETY: every number is a codec or an invalid one, which the call handles.
-        NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
+    pub(crate) fn open(row: &CodecRow) -> Option<Self> {
+        // SAFETY: the call reads the name, and handles an unknown one.
+        let opened = unsafe { vb3_av_open(row.library.as_ptr(), row.has_ten_bits.into()) };
+        NonNull::new(opened).map(Self)
     }
 
     /// Opens a decoder like [`open`](Self::open), and makes [`current`](Self::current) available.
-    pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
-        let library = Self::open(codec).filter(|_| keeps_current())?;
+    pub(crate) fn open_keeping(row: &CodecRow) -> Option<Self> {
+        let library = Self::open(row).filter(|_| keeps_current())?;
         // SAFETY: the decoder is ours.
         let failed = unsafe { vb3_av_keep_current(library.0.as_ptr()) };
         (failed >= 0).then_some(library)

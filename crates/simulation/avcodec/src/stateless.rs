@@ -5,8 +5,8 @@
 //! complete. The library reads the references between pictures from the slice headers.
 
 use crate::decoder::check_size;
-use crate::library::{Codec, Error, Library};
-use vb3_codec::{Config, Field, Out, Stop, StreamFormat};
+use crate::library::{Error, Library};
+use vb3_codec::{CodecRow, Config, Field, Out, Stop, StreamFormat};
 
 /// A decoder of pictures in decoding order.
 pub(crate) struct Stateless {
@@ -19,9 +19,9 @@ pub(crate) struct Stateless {
 
 impl Stateless {
     /// Makes a decoder; `None` if the library has none for the codec, or if memory is short.
-    pub(crate) fn new(codec: Codec) -> Option<Self> {
+    pub(crate) fn new(row: &CodecRow) -> Option<Self> {
         Some(Self {
-            library: Library::open_keeping(codec)?,
+            library: Library::open_keeping(row)?,
             count: 0,
             format: None,
         })

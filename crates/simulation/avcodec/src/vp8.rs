@@ -24,7 +24,6 @@ fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
 }
 
 impl Coding for Vp8Settings {
-    const CODEC: Codec = Codec::Vp8;
     const LIBRARY: &str = "libvpx";
 
     fn of(config: Config) -> Option<Self> {

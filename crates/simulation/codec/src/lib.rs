@@ -63,6 +63,7 @@ mod serve;
 mod shm;
 mod slots;
 mod socket;
+mod table;
 pub mod units;
 mod wire;
 mod words;
@@ -80,6 +81,7 @@ pub use serve::{
     Codec, MakeCodec, Out, Stop, built_in, list_and_serve_stdin, serve_stdin, serve_stdin_with,
 };
 pub use slots::{Packet, Picture};
+pub use table::{CODECS, CodecRow, Input, Work};
 pub use worker::Worker;
 
 /// Width of the widest supported picture, in pixels.

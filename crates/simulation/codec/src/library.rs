@@ -207,12 +207,8 @@ impl Codecs {
     /// Fails with a message for the user if no available library supports the kind. It contains a remedy.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
-            return Ok(match kind {
-                Kind::JpegDecoder => "libjpeg-turbo-rs, MIT or Apache-2.0",
-                Kind::JpegEncoder => "libjpeg-turbo-rs, MIT or Apache-2.0",
-                _ => "built in",
-            }
-            .to_owned());
+            let own = kind.row().map(|_| "libjpeg-turbo-rs, MIT or Apache-2.0");
+            return Ok(own.unwrap_or("built in").to_owned());
         };
         let Library {
             program,

@@ -8,9 +8,7 @@ use crate::shm::Shared;
 use crate::slots::{Layout, NO_SLOT, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op, VERSION};
-use crate::words::{
-    CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word, layout_of,
-};
+use crate::words::{CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, layout_of};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -129,7 +127,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         return ExitCode::from(5);
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
-    let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
+    let kind = Kind::from_number(hello.words[0]).filter(|_| hello.op == Op::Hello);
     // Some libraries start threads when the codec is configured. A process with one of them is confined only
     // after the next job, which is Op::Configure.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);

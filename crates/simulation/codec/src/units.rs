@@ -5,7 +5,7 @@ mod h264;
 mod syntax;
 
 use crate::job::Framing;
-pub use frames::{Av1, Key, Vp8, Vp9};
+pub use frames::{Av1, Frames, Key, Vp8, Vp9};
 pub use h264::H264;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -74,33 +74,66 @@ impl<S: Syntax> Default for Cutter<S> {
     }
 }
 
-impl<S: Syntax> Cutter<S> {
+/// Makes access units of a stream's pieces.
+#[expect(unused_variables, reason = "default methods ignore their arguments")]
+pub trait Parser {
     /// Sets the framing of the input.
-    pub fn set_framing(&mut self, framing: Framing) {
+    fn set_framing(&mut self, framing: Framing) {}
+
+    /// Adds a piece.
+    fn push(&mut self, tag: u64, data: &[u8]);
+
+    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
+    fn next(&mut self, all: bool) -> Option<Unit>;
+
+    /// Returns the next fault: the tag of its piece, and a message.
+    fn fault(&mut self) -> Option<(u64, String)> {
+        None
+    }
+
+    /// Drops the bytes not yet returned.
+    fn clear(&mut self);
+
+    /// Returns the number of received bytes that `next` has not returned yet.
+    fn waiting(&self) -> usize {
+        0
+    }
+
+    /// Returns the bytes of the incomplete access unit, once its first slice has begun.
+    fn pending(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl<S: Syntax> Parser for Cutter<S> {
+    fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
         self.aligned = None;
     }
 
-    /// Adds a piece.
-    pub fn push(&mut self, tag: u64, data: &[u8]) {
+    fn push(&mut self, tag: u64, data: &[u8]) {
         self.detect_framing(data);
         self.units.push(tag, data);
     }
 
-    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
-    pub fn next(&mut self, all: bool) -> Option<Unit> {
+    fn next(&mut self, all: bool) -> Option<Unit> {
         let all = all || self.pieces_are_units();
         self.units.next(&mut self.syntax, all)
     }
 
-    /// Returns the next fault: the tag of its piece, and a message.
-    pub fn fault(&mut self) -> Option<(u64, String)> {
+    fn fault(&mut self) -> Option<(u64, String)> {
         self.units.fault()
     }
 
-    /// Returns the bytes of the incomplete access unit, once its first slice has begun.
-    #[must_use]
-    pub fn pending_bytes(&self) -> Option<Vec<u8>> {
+    fn clear(&mut self) {
+        self.units.clear();
+    }
+
+    fn waiting(&self) -> usize {
+        self.units.bytes.len().saturating_sub(self.units.start)
+    }
+
+    fn pending(&self) -> Option<Vec<u8>> {
         let units = &self.units;
         let rest = units.bytes.get(units.start..).unwrap_or_default();
         units
@@ -108,18 +141,9 @@ impl<S: Syntax> Cutter<S> {
             .as_ref()
             .map(|_| [units.lead.as_slice(), rest].concat())
     }
+}
 
-    /// Returns the number of received bytes that `next` has not returned yet.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.units.bytes.len().saturating_sub(self.units.start)
-    }
-
-    /// Drops the bytes not yet returned.
-    pub fn clear(&mut self) {
-        self.units.clear();
-    }
-
+impl<S: Syntax> Cutter<S> {
     /// Detects from the beginning of a piece whether pieces are access units.
     fn detect_framing(&mut self, data: &[u8]) {
         if data.is_empty() || self.aligned == Some(false) {

@@ -6,36 +6,6 @@ use crate::job::{
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 19] = [
-    Kind::H264Decoder,
-    Kind::H264Encoder,
-    Kind::JpegDecoder,
-    Kind::JpegEncoder,
-    Kind::Harm,
-    Kind::HevcDecoder,
-    Kind::Vp8Decoder,
-    Kind::Vp9Decoder,
-    Kind::Av1Decoder,
-    Kind::Mpeg2Decoder,
-    Kind::Mpeg4Decoder,
-    Kind::H264StatelessDecoder,
-    Kind::Vp8Encoder,
-    Kind::HevcEncoder,
-    Kind::HarmInThread,
-    Kind::HevcStatelessDecoder,
-    Kind::Vp8StatelessDecoder,
-    Kind::Vp9StatelessDecoder,
-    Kind::Av1StatelessDecoder,
-];
-
-pub(crate) fn kind_to_word(kind: Kind) -> u64 {
-    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64
-}
-
-pub(crate) fn kind_from_word(word: u64) -> Option<Kind> {
-    KINDS.get(usize::try_from(word).ok()?).copied()
-}
-
 pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
     match word {
         0 => Chroma::Planar,

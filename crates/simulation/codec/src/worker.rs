@@ -12,7 +12,7 @@ use crate::shm::Shared;
 use crate::slots::{Layout, Link, NO_SLOT, Packet, Picture, Ring, copy};
 use crate::socket::Received;
 use crate::wire::{Message, Op, VERSION};
-use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
+use crate::words::{config_to_words, field_from_word, format_from_words};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -86,7 +86,7 @@ impl Worker {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let Ready { socket, running } = launch.start()?;
-        let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
+        let hello = Message::new(Op::Hello, &[kind.to_number(), VERSION]);
         // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}

@@ -13,11 +13,11 @@ mod library;
 // The module `library` calls C code of this crate.
 use vb3_avcodec as _;
 
-use library::{Codec, Library};
+use library::Library;
 use std::error::Error;
 use std::path::PathBuf;
-use vb3_codec::Planes;
-use vb3_codec::units::{Cutter, H264};
+use vb3_codec::units::{Cutter, H264, Parser as _};
+use vb3_codec::{Kind, Planes};
 use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stream = std::fs::read(stream)?;
     let sizes: Result<Vec<Size>, _> = sizes.split(',').map(parse_size).collect();
     let mut line = Line::new(sizes?, rest.first().map(PathBuf::from))?;
-    let library = Library::open(Codec::H264);
+    let library = Kind::H264Decoder.row().and_then(Library::open);
     let mut library = library.ok_or("libavcodec was not installed when this was built")?;
     let mut cutter = Cutter::<H264>::default();
     let mut pieces = stream.chunks(PIECE);

@@ -12,7 +12,6 @@ mod presence;
 
 use crate::description::Description;
 use crate::loopback::Placeholder;
-use crate::m2m::is_stateless;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub(crate) use formats::same;
 use formats::unknown_format;
@@ -30,6 +29,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use thiserror::Error;
+use vb3_codec::Kind;
 use vb3_dma::Protected;
 use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction};
@@ -321,7 +321,7 @@ const CONFLICTS: &[(&str, Conflicts, &str)] = &[
     // Linux requires the same.
     (
         "min-queued",
-        |spec| spec.min_queued > 0 && spec.kind.codec().is_some_and(is_stateless),
+        |spec| spec.min_queued > 0 && spec.kind.codec().is_some_and(Kind::is_stateless),
         "a device with media requests starts without buffers; leave out min-queued",
     ),
 ];

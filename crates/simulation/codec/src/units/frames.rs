@@ -1,6 +1,36 @@
 //! Detects independent frames of codecs whose streams have no start codes.
 
+use super::{Parser, Unit};
 use crate::headers::Vp9Header;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+
+/// Treats every piece of input as one unit for the decoder.
+#[derive(Debug, Default)]
+pub struct Frames<K> {
+    units: VecDeque<Unit>,
+    codec: PhantomData<K>,
+}
+
+impl<K: Key> Parser for Frames<K> {
+    fn push(&mut self, tag: u64, data: &[u8]) {
+        if !data.is_empty() {
+            self.units.push_back(Unit {
+                bytes: data.to_vec(),
+                tag,
+                key: K::is_key(data),
+            });
+        }
+    }
+
+    fn next(&mut self, _: bool) -> Option<Unit> {
+        self.units.pop_front()
+    }
+
+    fn clear(&mut self) {
+        self.units.clear();
+    }
+}
 
 /// Detects a codec's independent frames.
 pub trait Key: Default {

@@ -72,14 +72,6 @@ const FORMAT: StreamFormat = StreamFormat {
 };
 
 #[test]
-fn each_kind_has_its_number() {
-    for kind in Kind::all() {
-        assert_eq!(kind_from_word(kind_to_word(kind)), Some(kind));
-    }
-    assert_eq!(kind_from_word(KINDS.len() as u64), None);
-}
-
-#[test]
 fn valid_configurations_survive_conversion() {
     let with = |profile, level| H264Settings {
         profile,

@@ -329,7 +329,7 @@ fn worker_reports_other_versions_and_ends() {
     ] {
         let (ours, theirs) = Socket::pair().unwrap();
         let ours = Socket::new(ours);
-        let hello = Message::new(Op::Hello, &[kind_to_word(Kind::JpegDecoder), told]);
+        let hello = Message::new(Op::Hello, &[Kind::JpegDecoder.to_number(), told]);
         ours.send(&hello, Some(memory.fd()), false).unwrap();
         crate::serve::serve_here(theirs, crate::serve::built_in);
         let Received::Message(answer, None) = ours.receive(true) else {

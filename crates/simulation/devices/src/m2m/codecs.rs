@@ -1,13 +1,14 @@
-//! A table of the codecs, one row each.
+//! Codecs as devices: what `vb3_codec`'s table of codecs says, and the engines of stateless decoders and encoders.
 
 use super::codec_controls as all;
 use super::encoder::Controls;
 use super::stateless::{Syntax, av1, h264, hevc, vp8, vp9};
 use crate::Failure;
 use crate::spec::DeviceSpec;
+use std::sync::LazyLock;
 use vb3_codec::{
-    Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, StreamSettings, Subsampling,
-    Vp8Settings, levels,
+    CODECS, CodecRow, Colour, Config, H264Profile, H264Settings, HevcSettings, Input, Kind,
+    StreamSettings, Subsampling, Vp8Settings, Work, levels,
 };
 use vb3_picture::SIZE_MIN;
 use vb3_v4l2::{ControlSpec, FourCc, PixelFormat, cid, pixfmt};
@@ -18,38 +19,24 @@ const ENCODER_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_OUTPUT)
 /// Columns and lines of a macroblock.
 pub(crate) const MACROBLOCK: u32 = 16;
 
-/// A row of the table: one codec.
+/// A codec as a device.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) kind: Kind,
-    pub(super) card: &'static str,
-    /// The format of the stream or the files.
-    pub(super) fourcc: FourCc,
+    pub(super) codec: &'static CodecRow,
     pub(super) engine: Engine,
-    pub(super) controls: &'static [ControlSpec],
+    pub(super) controls: Vec<ControlSpec>,
 }
 
 /// The engine that drives a codec, with its settings for the codec.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Engine {
     Decoder(Input),
     Stateless(Syntax),
     Encoder(Coding),
 }
 
-/// The contents of a decoder's OUTPUT buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Input {
-    /// A piece of a stream, which may end anywhere.
-    Stream,
-    /// One frame, or several frames that belong together.
-    Frames,
-    /// A file with one picture.
-    File,
-}
-
 /// What differs between encoders.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Coding {
     /// Smallest width and height of pictures.
     pub(super) least: u32,
@@ -59,87 +46,70 @@ pub(super) struct Coding {
     pub(super) config: fn(&Controls, &StreamSettings, Colour) -> Config,
 }
 
-const STREAM: Engine = Engine::Decoder(Input::Stream);
-const FRAMES: Engine = Engine::Decoder(Input::Frames);
+/// Menus of decoders with the stream's profile and level.
+const PROFILES: &[ControlSpec] = &[
+    all::MPEG_VIDEO_H264_LEVEL,
+    all::MPEG_VIDEO_H264_PROFILE,
+    all::MPEG_VIDEO_HEVC_PROFILE,
+    all::MPEG_VIDEO_HEVC_LEVEL,
+    all::MPEG_VIDEO_HEVC_TIER,
+    all::MPEG_VIDEO_VP8_PROFILE,
+    all::MPEG_VIDEO_VP9_PROFILE,
+    all::MPEG_VIDEO_VP9_LEVEL,
+    all::MPEG_VIDEO_AV1_PROFILE,
+    all::MPEG_VIDEO_AV1_LEVEL,
+    all::MPEG_VIDEO_MPEG2_LEVEL,
+    all::MPEG_VIDEO_MPEG2_PROFILE,
+    all::MPEG_VIDEO_MPEG4_LEVEL,
+    all::MPEG_VIDEO_MPEG4_PROFILE,
+];
 
+/// The engines of stateless decoders and of encoders, with their controls.
 #[rustfmt::skip]
-static ROWS: [Row; 17] = [
-    Row { kind: Kind::H264Decoder, card: "H.264 Decoder", fourcc: FourCc::H264,
-        engine: STREAM,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_H264_LEVEL, all::MPEG_VIDEO_H264_PROFILE] },
-    Row { kind: Kind::HevcDecoder, card: "HEVC Decoder", fourcc: FourCc::HEVC,
-        engine: STREAM,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_HEVC_PROFILE, all::MPEG_VIDEO_HEVC_LEVEL,
-          all::MPEG_VIDEO_HEVC_TIER] },
-    Row { kind: Kind::Vp8Decoder, card: "VP8 Decoder", fourcc: FourCc::VP8,
-        engine: FRAMES, controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_VP8_PROFILE] },
-    Row { kind: Kind::Vp9Decoder, card: "VP9 Decoder", fourcc: FourCc::VP9,
-        engine: FRAMES,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_VP9_PROFILE, all::MPEG_VIDEO_VP9_LEVEL] },
-    Row { kind: Kind::Av1Decoder, card: "AV1 Decoder", fourcc: FourCc::AV1,
-        engine: FRAMES,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_AV1_PROFILE, all::MPEG_VIDEO_AV1_LEVEL] },
-    Row { kind: Kind::Mpeg2Decoder, card: "MPEG-2 Decoder", fourcc: FourCc::MPEG2,
-        engine: STREAM,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_MPEG2_LEVEL, all::MPEG_VIDEO_MPEG2_PROFILE] },
-    Row { kind: Kind::Mpeg4Decoder, card: "MPEG-4 Decoder", fourcc: FourCc::MPEG4,
-        engine: STREAM,
-        controls: &[DECODER_BUFFERS, all::MPEG_VIDEO_MPEG4_LEVEL, all::MPEG_VIDEO_MPEG4_PROFILE] },
-    Row { kind: Kind::JpegDecoder, card: "JPEG Decoder", fourcc: FourCc::JPEG,
-        engine: Engine::Decoder(Input::File), controls: &[] },
-
-    Row { kind: Kind::H264StatelessDecoder, card: "H.264 Stateless Decoder", fourcc: FourCc::H264_SLICE,
-        engine: Engine::Stateless(Syntax { step: MACROBLOCK, check: h264::check, describe: h264::describe }),
-        controls: &[all::MPEG_VIDEO_H264_LEVEL, all::MPEG_VIDEO_H264_PROFILE,
+static ENGINES: [(Kind, Engine, &[ControlSpec]); 9] = [
+    (Kind::H264StatelessDecoder, Engine::Stateless(Syntax { step: MACROBLOCK, check: h264::check, describe: h264::describe }),
+        &[all::MPEG_VIDEO_H264_LEVEL, all::MPEG_VIDEO_H264_PROFILE,
           all::STATELESS_H264_DECODE_MODE, all::STATELESS_H264_START_CODE,
           all::STATELESS_H264_SPS, all::STATELESS_H264_PPS,
-          all::STATELESS_H264_SCALING_MATRIX, all::STATELESS_H264_DECODE_PARAMS] },
-    Row { kind: Kind::HevcStatelessDecoder, card: "HEVC Stateless Decoder", fourcc: FourCc::HEVC_SLICE,
-        engine: Engine::Stateless(Syntax {
+          all::STATELESS_H264_SCALING_MATRIX, all::STATELESS_H264_DECODE_PARAMS]),
+    (Kind::HevcStatelessDecoder, Engine::Stateless(Syntax {
           step: hevc::SMALLEST_BLOCK, check: hevc::check, describe: hevc::describe }),
-        controls: &[all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main", "Main Still Picture"], 0),
+        &[all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main", "Main Still Picture"], 0),
           all::MPEG_VIDEO_HEVC_LEVEL,
           all::STATELESS_HEVC_DECODE_MODE, all::STATELESS_HEVC_START_CODE,
           all::STATELESS_HEVC_SPS, all::STATELESS_HEVC_PPS,
-          all::STATELESS_HEVC_SCALING_MATRIX, all::STATELESS_HEVC_DECODE_PARAMS] },
-    Row { kind: Kind::Vp8StatelessDecoder, card: "VP8 Stateless Decoder", fourcc: FourCc::VP8_FRAME,
-        engine: Engine::Stateless(Syntax { step: 2, check: |_, _| Ok(()), describe: vp8::describe }),
-        controls: &[all::STATELESS_VP8_FRAME] },
-    Row { kind: Kind::Vp9StatelessDecoder, card: "VP9 Stateless Decoder", fourcc: FourCc::VP9_FRAME,
-        engine: Engine::Stateless(Syntax { step: 2, check: vp9::check, describe: vp9::describe }),
-        controls: &[all::menu(all::MPEG_VIDEO_VP9_PROFILE, &["0"], 0),
-          all::STATELESS_VP9_FRAME, all::STATELESS_VP9_COMPRESSED_HDR] },
-    Row { kind: Kind::Av1StatelessDecoder, card: "AV1 Stateless Decoder", fourcc: FourCc::AV1_FRAME,
-        engine: Engine::Stateless(Syntax { step: 2, check: av1::check, describe: av1::describe }),
-        controls: &[all::MPEG_VIDEO_AV1_PROFILE, all::STATELESS_AV1_SEQUENCE,
+          all::STATELESS_HEVC_SCALING_MATRIX, all::STATELESS_HEVC_DECODE_PARAMS]),
+    (Kind::Vp8StatelessDecoder, Engine::Stateless(Syntax { step: 2, check: |_, _| Ok(()), describe: vp8::describe }),
+        &[all::STATELESS_VP8_FRAME]),
+    (Kind::Vp9StatelessDecoder, Engine::Stateless(Syntax { step: 2, check: vp9::check, describe: vp9::describe }),
+        &[all::menu(all::MPEG_VIDEO_VP9_PROFILE, &["0"], 0),
+          all::STATELESS_VP9_FRAME, all::STATELESS_VP9_COMPRESSED_HDR]),
+    (Kind::Av1StatelessDecoder, Engine::Stateless(Syntax { step: 2, check: av1::check, describe: av1::describe }),
+        &[all::MPEG_VIDEO_AV1_PROFILE, all::STATELESS_AV1_SEQUENCE,
           all::STATELESS_AV1_TILE_GROUP_ENTRY, all::STATELESS_AV1_FRAME,
-          all::STATELESS_AV1_FILM_GRAIN] },
+          all::STATELESS_AV1_FILM_GRAIN]),
 
     // This encoder has only one mode, because the library varies the bitrate within the stream.
-    Row { kind: Kind::H264Encoder, card: "H.264 Encoder", fourcc: FourCc::H264,
-        engine: Engine::Encoder(Coding { least: MACROBLOCK, block: MACROBLOCK, config: h264_config }),
-        controls: &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE,
+    (Kind::H264Encoder, Engine::Encoder(Coding { least: MACROBLOCK, block: MACROBLOCK, config: h264_config }),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE,
           all::menu(all::MPEG_VIDEO_BITRATE_MODE, &["Variable Bitrate"], 0),
           all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_HEADER_MODE,
           all::menu(all::MPEG_VIDEO_H264_LEVEL, levels::H264, 11),
-          all::menu(all::MPEG_VIDEO_H264_PROFILE, all::H264_PROFILES, 1)] },
+          all::menu(all::MPEG_VIDEO_H264_PROFILE, all::H264_PROFILES, 1)]),
     // x265 encodes pictures of 32x32 at every level.
-    Row { kind: Kind::HevcEncoder, card: "HEVC Encoder", fourcc: FourCc::HEVC,
-        engine: Engine::Encoder(Coding { least: 32, block: MACROBLOCK, config: hevc_config }),
-        controls: &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
+    (Kind::HevcEncoder, Engine::Encoder(Coding { least: 32, block: MACROBLOCK, config: hevc_config }),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
           all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_HEVC_MIN_QP,
           all::MPEG_VIDEO_HEVC_MAX_QP, all::MPEG_VIDEO_HEADER_MODE,
           all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main"], 0),
           all::menu(all::MPEG_VIDEO_HEVC_LEVEL, levels::HEVC, 5),
-          all::menu(all::MPEG_VIDEO_HEVC_TIER, all::HEVC_TIERS, 0)] },
-    Row { kind: Kind::Vp8Encoder, card: "VP8 Encoder", fourcc: FourCc::VP8,
-        engine: Engine::Encoder(Coding { least: MACROBLOCK, block: MACROBLOCK, config: vp8_config }),
-        controls: &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
+          all::menu(all::MPEG_VIDEO_HEVC_TIER, all::HEVC_TIERS, 0)]),
+    (Kind::Vp8Encoder, Engine::Encoder(Coding { least: MACROBLOCK, block: MACROBLOCK, config: vp8_config }),
+        &[ENCODER_BUFFERS, all::MPEG_VIDEO_GOP_SIZE, all::MPEG_VIDEO_BITRATE_MODE,
           all::MPEG_VIDEO_BITRATE, all::MPEG_VIDEO_FORCE_KEY_FRAME, all::MPEG_VIDEO_VPX_MIN_QP,
-          all::MPEG_VIDEO_VPX_MAX_QP, all::MPEG_VIDEO_VP8_PROFILE] },
-    Row { kind: Kind::JpegEncoder, card: "JPEG Encoder", fourcc: FourCc::JPEG,
-        engine: Engine::Encoder(Coding { least: SIZE_MIN, block: 1, config: jpeg_config }),
-        controls: &[all::JPEG_COMPRESSION_QUALITY] },
+          all::MPEG_VIDEO_VPX_MAX_QP, all::MPEG_VIDEO_VP8_PROFILE]),
+    (Kind::JpegEncoder, Engine::Encoder(Coding { least: SIZE_MIN, block: 1, config: jpeg_config }),
+        &[all::JPEG_COMPRESSION_QUALITY]),
 ];
 
 fn h264_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> Config {
@@ -188,9 +158,33 @@ fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Confi
     }
 }
 
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| CODECS.iter().filter_map(Row::new).collect());
+
 impl Row {
+    fn new(codec: &'static CodecRow) -> Option<Self> {
+        if let Work::Decoder(input) = codec.work {
+            let is_own = |menu: &&ControlSpec| {
+                let name = cid::name(menu.id).unwrap_or_default();
+                !codec.profiles.is_empty() && name.starts_with(codec.profiles)
+            };
+            let buffers = (!input.is_file()).then_some(DECODER_BUFFERS);
+            let menus = PROFILES.iter().filter(is_own).copied();
+            return Some(Self {
+                codec,
+                engine: Engine::Decoder(input),
+                controls: buffers.into_iter().chain(menus).collect(),
+            });
+        }
+        let (_, engine, controls) = ENGINES.iter().find(|(kind, ..)| *kind == codec.kind)?;
+        Some(Self {
+            codec,
+            engine: *engine,
+            controls: controls.to_vec(),
+        })
+    }
+
     pub(super) fn of(kind: Kind) -> Option<&'static Self> {
-        ROWS.iter().find(|row| row.kind == kind)
+        ROWS.iter().find(|row| row.codec.kind == kind)
     }
 
     /// Returns the row of a SPEC's codec. Fails for a SPEC of another device, with a message for the user.
@@ -199,14 +193,14 @@ impl Row {
         row.ok_or_else(|| Failure::new("the device is no codec"))
     }
 
-    pub(super) fn coded(&self) -> Vec<&'static PixelFormat> {
-        pixfmt::lookup(self.fourcc).into_iter().collect()
+    /// Returns the format of the stream or the files.
+    pub(super) const fn fourcc(&self) -> FourCc {
+        FourCc::new(self.codec.fourcc)
     }
-}
 
-/// Returns whether a codec gets its pictures' parameters by media requests.
-pub(crate) fn is_stateless(kind: Kind) -> bool {
-    Row::of(kind).is_some_and(|row| matches!(row.engine, Engine::Stateless(_)))
+    pub(super) fn coded(&self) -> Vec<&'static PixelFormat> {
+        pixfmt::lookup(self.fourcc()).into_iter().collect()
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +244,7 @@ mod tests {
     #[test]
     fn codec_profiles_and_levels_match_the_kernel() {
         for (kind, wanted) in CONTROLS {
-            let controls = Row::of(kind).unwrap().controls;
+            let controls = &*Row::of(kind).unwrap().controls;
             let [least, controls @ ..] = controls else {
                 panic!("{kind:?} has controls");
             };
@@ -268,6 +262,14 @@ mod tests {
                     control.name
                 );
             }
+        }
+    }
+
+    #[test]
+    fn each_codec_has_an_engine_and_a_format() {
+        for codec in &CODECS {
+            let row = Row::of(codec.kind).expect(codec.word);
+            assert_eq!(row.coded().len(), 1, "{}", codec.word);
         }
     }
 }

@@ -12,7 +12,7 @@ mod lend;
 mod work;
 
 use super::codec_controls::MIN_BUFFERS;
-use super::codecs::{Engine, Input, Row};
+use super::codecs::{Engine, Row};
 use super::device::{Coder, Drain, M2mEngine, Offered};
 use super::picture::Content;
 use super::raw::{self, RawFormats};
@@ -22,7 +22,7 @@ use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use vb3_codec::StreamFormat;
+use vb3_codec::{Input, StreamFormat};
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
@@ -99,7 +99,7 @@ impl<C> Decoder<C> {
         let Engine::Decoder(input) = row.engine else {
             return Err(Failure::new("the device is no decoder"));
         };
-        let mut all = raw::formats(row.kind, spec.mplane);
+        let mut all = raw::formats(row.codec.kind, spec.mplane);
         // Formats with separate planes come first. Of two similar formats, GStreamer takes a decoder's first
         // one, but prefers separate planes when it imports.
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
@@ -126,11 +126,11 @@ impl<C> Decoder<C> {
         let mut device = Self::of_row(row, spec, place, raw, first, own)?;
         device.capture.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
         device.output.flags = match input {
-            Input::Stream => FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION,
+            Input::Stream(_) => FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION,
             _ => FormatFlags::DYN_RESOLUTION,
         };
         // An empty piece of a stream requests a drain. A file is never empty.
-        device.output.policy.allow_zero_bytesused = input != Input::File;
+        device.output.policy.allow_zero_bytesused = !input.is_file();
         Ok(device)
     }
 

@@ -256,7 +256,7 @@ impl<S, C> Coder<S, C> {
     /// Makes the device of a codec. `first` are the initial formats of OUTPUT and CAPTURE.
     /// Fails, with a message for the user, if no available library has the codec.
     pub(super) fn of_row(
-        row: &Row,
+        row: &'static Row,
         spec: &DeviceSpec,
         place: &HostSettings,
         raw: RawFormats,
@@ -264,13 +264,13 @@ impl<S, C> Coder<S, C> {
         own: S,
     ) -> Result<Self, Failure> {
         let parts = Parts {
-            card: row.card,
+            card: row.codec.card,
             coded: row.coded(),
             raw,
-            controls: row.controls,
+            controls: &row.controls,
             output: first.0,
             capture: first.1,
-            worker: CodecProcess::new(row.kind, place)?,
+            worker: CodecProcess::new(row.codec.kind, place)?,
             own,
         };
         Ok(Self::with_parts(spec, place, parts))

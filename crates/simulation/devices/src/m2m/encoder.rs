@@ -91,7 +91,7 @@ impl<C> Encoder<C> {
             width: (coding.least, WIDTH_MAX, SIZE_MIN),
             height: (coding.least, HEIGHT_MAX, SIZE_MIN),
         };
-        let pixels = raw::formats(row.kind, spec.mplane);
+        let pixels = raw::formats(row.codec.kind, spec.mplane);
         let raw = RawFormats::new(spec, Flow::Output, pixels, sizes);
         let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
         source.color = raw::REC709;
@@ -99,7 +99,7 @@ impl<C> Encoder<C> {
             let interval = Fraction::new(fps.denominator, fps.numerator);
             nearest_interval(INTERVALS, interval).unwrap_or(interval)
         });
-        let is_stream = row.fourcc != FourCc::JPEG;
+        let is_stream = row.fourcc() != FourCc::JPEG;
         let own = Encoding {
             coding,
             is_stream,
@@ -108,7 +108,7 @@ impl<C> Encoder<C> {
             interval,
             coded_interval: interval,
             default_interval: interval,
-            controls: Controls::new(row.controls),
+            controls: Controls::new(&row.controls),
             configured: None,
             packets: VecDeque::new(),
             reading: None,

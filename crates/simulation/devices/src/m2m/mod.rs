@@ -20,7 +20,6 @@ mod queue;
 mod raw;
 mod stateless;
 
-pub(crate) use codecs::is_stateless;
 pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
 pub(crate) use decoder::Decoder;

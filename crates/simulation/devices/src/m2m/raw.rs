@@ -1,6 +1,6 @@
 //! Formats of raw pictures on one side of a codec.
 
-use super::codecs::{Row, is_stateless};
+use super::codecs::Row;
 use crate::Failure;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
@@ -24,11 +24,8 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
 };
 
 pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
-    let has_ten_bits = matches!(
-        kind,
-        Kind::HevcDecoder | Kind::Vp9Decoder | Kind::Av1Decoder
-    );
-    let others = match is_stateless(kind) {
+    let has_ten_bits = kind.row().is_some_and(|row| row.has_ten_bits);
+    let others = match kind.is_stateless() {
         true => &[][..],
         false => &[FourCc::NV12M, FourCc::YUV420],
     };
@@ -82,7 +79,7 @@ impl RawFormats {
         (width, height): (u32, u32),
     ) -> Result<(Format, Format), Failure> {
         let find = || {
-            let mut start = Format::new(pixfmt::lookup(row.fourcc)?, width, height)?;
+            let mut start = Format::new(pixfmt::lookup(row.fourcc())?, width, height)?;
             start.color = coded_color(start.fourcc);
             let mut fourccs = self.pixels.iter().map(|pixel| pixel.fourcc);
             let fourcc =

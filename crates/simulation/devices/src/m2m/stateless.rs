@@ -68,7 +68,7 @@ impl<C> StatelessDecoder<C> {
         let Engine::Stateless(syntax) = &row.engine else {
             return Err(Failure::new("the device is no stateless decoder"));
         };
-        let pixels = raw::formats(row.kind, spec.mplane);
+        let pixels = raw::formats(row.codec.kind, spec.mplane);
         let raw = RawFormats::new(spec, Flow::Capture, pixels, syntax.sizes());
         let size = spec.first_size();
         let size = syntax.round_up((size.width(), size.height()));

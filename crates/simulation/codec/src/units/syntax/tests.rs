@@ -1,6 +1,7 @@
 use super::*;
 use crate::job::Framing;
 use crate::units::Cutter;
+use crate::units::Parser as _;
 
 fn cut<S: Syntax>(pieces: &[&[u8]], framing: Framing) -> Vec<(u64, bool, Vec<u8>)> {
     let mut cutter = Cutter::<S>::default();

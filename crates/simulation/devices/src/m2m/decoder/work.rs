@@ -72,7 +72,7 @@ impl<C> Decoder<C> {
     }
 
     fn proceed(&mut self) {
-        let is_file = self.own.input == Input::File;
+        let is_file = self.own.input.is_file();
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
             // Files are decoded without loans, because even a file without a picture takes a CAPTURE buffer.
@@ -216,7 +216,7 @@ impl<C> Decoder<C> {
         let Ok((plane, bytes)) = extent(&token) else {
             return true;
         };
-        let is_stream = self.own.input != Input::File;
+        let is_stream = !self.own.input.is_file();
         if bytes == 0 && is_stream {
             // An empty buffer is an older way to request a drain.
             self.output.consume(token, DoneState::Done, progress);
@@ -326,7 +326,7 @@ impl<C> Decoder<C> {
 
     /// Returns whether a consumed JPEG file gave no picture.
     fn is_unanswered(&self, tag: u64) -> bool {
-        self.own.input == Input::File && self.own.answered != tag && self.own.flushing == 0
+        self.own.input.is_file() && self.own.answered != tag && self.own.flushing == 0
     }
 
     /// Notifies the program of the stream's format, once all pictures of the previous format are returned.

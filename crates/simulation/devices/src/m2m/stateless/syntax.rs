@@ -7,7 +7,7 @@ use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{FrameSizes, cid};
 
 /// What differs between stateless decoders.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Syntax {
     /// Width and height of a buffer are multiples of this number.
     pub(crate) step: u32,
@@ -130,13 +130,13 @@ pub(super) fn expect_size(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::m2m::codecs::{Engine, Row, is_stateless};
+    use crate::m2m::codecs::{Engine, Row};
     use proptest::prelude::*;
     use vb3_codec::Kind;
     use vb3_v4l2::ControlKind;
 
     fn stateless() -> Vec<Kind> {
-        Kind::all().filter(|kind| is_stateless(*kind)).collect()
+        Kind::all().filter(|kind| kind.is_stateless()).collect()
     }
 
     proptest! {
@@ -153,7 +153,7 @@ mod tests {
                 panic!("{kind:?} is stateless");
             };
             let mut parameters = Parameters::default();
-            for control in row.controls {
+            for control in &row.controls {
                 let ControlKind::Compound(of) = control.kind else { continue };
                 let mut bytes = of.initial();
                 for (at, value) in &changes {
