@@ -311,19 +311,26 @@ fn state_flags(info: &BufferInfo) -> u32 {
     flags
 }
 
-/// Returns the program's timestamp in nanoseconds. Invalid values are clamped.
+/// Returns the program's timestamp in nanoseconds, as a signed number. As in Linux, the microseconds are the lower 32
+/// bits of their field: ffmpeg's {0, -200000} is 4294.767296 s.
+///
+/// Source: Linux 7.2 include/media/v4l2-common.h `v4l2_buffer_get_timestamp`.
 fn read_time(arg: &Image<'_>) -> u64 {
     let at = field!(v4l2_buffer.timestamp);
-    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
-    let seconds = positive(arg.i64(at + field!(timeval.tv_sec)));
-    let micros = positive(arg.i64(at + field!(timeval.tv_usec)));
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(micros.saturating_mul(1_000))
+    let seconds = arg.i64(at + field!(timeval.tv_sec));
+    let micros = arg.u32(at + field!(timeval.tv_usec));
+    let ns = seconds.wrapping_mul(1_000_000_000);
+    ns.cast_unsigned().wrapping_add(u64::from(micros) * 1_000)
 }
 
+/// Writes a timestamp.
+///
+/// Source: Linux 7.2 include/media/v4l2-common.h `v4l2_buffer_set_timestamp`.
 fn write_time(arg: &mut Image<'_>, ns: u64) {
     let at = field!(v4l2_buffer.timestamp);
-    arg.set_u64(at + field!(timeval.tv_sec), ns / 1_000_000_000);
-    arg.set_u64(at + field!(timeval.tv_usec), ns % 1_000_000_000 / 1_000);
+    let ns = ns.cast_signed();
+    let seconds = ns.div_euclid(1_000_000_000).cast_unsigned();
+    let micros = (ns.rem_euclid(1_000_000_000) / 1_000).cast_unsigned();
+    arg.set_u64(at + field!(timeval.tv_sec), seconds);
+    arg.set_u64(at + field!(timeval.tv_usec), micros);
 }

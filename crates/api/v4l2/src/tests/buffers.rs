@@ -110,6 +110,33 @@ fn copied_timestamps_keep_their_source() {
 }
 
 #[test]
+fn copied_timestamps_are_linuxs_also_if_negative() {
+    let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
+    driver.policy.timestamps = TimestampKind::Copy;
+    let mut b = Bench::with(driver);
+    assert_eq!((b.reqbufs(1, MMAP), b.stream(true)), (1, 0));
+    // As ffmpeg -ss queues it, seconds before the epoch, and the largest values.
+    for (given, expected) in [
+        ((0, -200_000), (4294, 767_296)),
+        ((-1, 200_000), (-1, 200_000)),
+        ((-1, -1), (4293, 967_295)),
+        ((i64::MAX, 0), (-1, 0)),
+    ] {
+        let mut buf = b.buf(0, MMAP);
+        Image(&mut buf).set_u64(SECONDS, i64::cast_unsigned(given.0));
+        Image(&mut buf).set_u64(SECONDS + 8, i64::cast_unsigned(given.1));
+        assert_eq!(b.call(sys::VIDIOC_QBUF, &mut buf), 0);
+        b.tick();
+        let mut done = b.buf(0, MMAP);
+        assert_eq!(b.call(sys::VIDIOC_DQBUF, &mut done), 0);
+        let found = (wide(&done, SECONDS), wide(&done, SECONDS + 8));
+        let (seconds, micros) = expected;
+        assert_eq!(found, (i64::cast_unsigned(seconds), micros), "{given:?}");
+    }
+    b.close();
+}
+
+#[test]
 fn payloads_of_output_buffers() {
     let mut b = Bench::output();
     assert_eq!(b.reqbufs(4, MMAP), 4);
