@@ -30,6 +30,9 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
     }
 }
 
+/// The kind of a loopback's nodes begins with this.
+const LOOPBACK: &str = "loopback";
+
 /// Returns a device's entry. The machine counts memory operations per device, not per queue. The entry of the
 /// first queue lists them.
 pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
@@ -44,6 +47,11 @@ pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
             frames: statistics.queue.done,
             dropped: statistics.driver.dropped,
             lost: match (node.video.role(), flow) {
+                // A loopback drops only frames that a streaming reader would have got.
+                (_, Flow::Capture) if node.kind.starts_with(LOOPBACK) => statistics
+                    .driver
+                    .dropped
+                    .saturating_add(statistics.queue.errors),
                 (Role::Capture, _) | (Role::Duplex, Flow::Capture) => {
                     watch.lost.saturating_add(statistics.queue.errors)
                 }

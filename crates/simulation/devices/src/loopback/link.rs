@@ -105,6 +105,8 @@ pub(super) struct Party {
     pub(super) next: Option<u64>,
     /// The number of the frame that a reader is copying.
     pub(super) copying: Option<u64>,
+    /// Number of frames that a streaming reader had not got when the writer ended.
+    pub(super) missed: u64,
 }
 
 /// A writer's buffer that was passed to a reader, which has a buffer of the same memory.
@@ -394,6 +396,12 @@ impl Shared {
     /// Records that the writer has ended. Readers that come later do not see the writer's frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
+        for party in self.parties.values_mut() {
+            if let Some(next) = party.next {
+                party.missed += self.next.saturating_sub(next);
+                party.next = Some(self.next);
+            }
+        }
         let last = self.frames.pop_back();
         if let Some(Body::Own(bytes)) = last.map(|frame| frame.body) {
             self.fill.keep(self.format, bytes);

@@ -334,6 +334,12 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         self.file.end_wait();
         let link = tick.stream.formats.link.clone();
         let shared = &mut *link.lock();
+        let missed = std::mem::take(&mut shared.party(tick.stream.formats.id).missed);
+        if missed > 0 {
+            // The stream's next frame, if there is one, comes from another writer.
+            tick.stream.count_dropped(missed);
+            self.next = self.next.saturating_add(missed);
+        }
         if !has_same_layout(&self.announced, &shared.format) {
             self.announced = shared.format;
             tick.progress.events.push(RESIZED);

@@ -187,6 +187,17 @@ fn late_reader_gets_newest_slow_one_misses_frames() {
     let info = reader.take().expect("the oldest that is kept");
     assert_eq!((info.sequence, reader.plane(info.index, 0)[0]), (7, 16));
     assert_eq!(reader.device.statistics().dropped, 6);
+    // The writer ends while the reader has not got its last frames.
+    (20..=24).for_each(|value| write(&mut writer, value, START));
+    writer.stop();
+    reader.tick(START);
+    assert_eq!(reader.device.statistics().dropped, 6 + 8);
+    writer.start();
+    write(&mut writer, 25, START);
+    reader.queue(0);
+    assert_eq!(reader.tick(START), 1);
+    assert_eq!(reader.take().expect("a frame").sequence, 16);
+    assert_eq!(reader.device.statistics().dropped, 6 + 8);
 }
 
 #[test]
