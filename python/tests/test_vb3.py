@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,26 @@ def test_a_run_without_output_does_not_stop_pytest(pytester: pytest.Pytester):
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["FileNotFoundError: *stdout'", "TimeoutExpired: *", "FileNotFoundError: *stdout'"])
+
+
+def test_a_program_attaches_to_the_run_around_it(monkeypatch):
+    monkeypatch.delenv("VB3_CONTROL", raising=False)
+    with pytest.raises(vb3.Error, match="not inside a run"):
+        vb3.current()
+    program = "import vb3; run = vb3.current(); run.video0.unplug(); raise SystemExit(run.state()['devices'][0]['plugged'])"
+    with vb3.run([sys.executable, "-c", program], env={"PYTHONPATH": os.pathsep.join(sys.path)}) as run:
+        assert run.wait() == 0, run.stderr
+
+
+def test_reset_plugs_a_camera_in():
+    with vb3.run(["sleep", "infinity"]) as run:
+        camera = run.video0
+        assert camera.set("brightness", 7) == 7
+        camera.signal("lost")
+        camera.pause()
+        camera.fail("STREAMON", "EIO", 5)
+        camera.unplug()
+        camera.reset()
+        assert run.state()["devices"][0]["plugged"]
+        with pytest.raises(vb3.Error, match="no camera"):
+            run.display0.reset()

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
-__all__ = ["Device", "Ended", "Error", "Run", "Shown", "binary", "run"]
+__all__ = ["Attached", "Device", "Ended", "Error", "Run", "Shown", "binary", "current", "run"]
 
 _Path = Union[str, "os.PathLike[str]"]
 #: Seconds between the signals that end a run.
@@ -91,9 +91,19 @@ def run(
     if devices and (camera is not None or display is not None):
         raise ValueError("name the camera and the display in `devices`")
     default = [_spec("camera", camera or "pattern"), _spec("display", display or "null")]
-    words = [binary(), "run", "--kill", "--clock", clock, *(os.fspath(word) for word in options)]
+    words = [binary(), "run", "--leftover=kill", "--clock", clock, *(os.fspath(word) for word in options)]
     words += [f"--device={spec}" for spec in devices or default]
     return Run(words, [os.fspath(word) for word in program], cwd, env, directory, timeout)
+
+
+def current(timeout: float = 60) -> Attached:
+    """Returns the run inside which this program runs, as in `vb3 run -- pytest`. Raises Error outside of a run."""
+    path = os.environ.get("VB3_CONTROL")
+    if path is None:
+        raise Error("", "this program is not inside a run: VB3_CONTROL is not set")
+    attached = Attached(path, timeout)
+    attached.state()
+    return attached
 
 
 def _spec(kind: str, value: _Path) -> str:
@@ -136,68 +146,18 @@ class _Line:
         self._socket.close()
 
 
-class Run:
-    """A program on simulated devices. `run.video0` is a device by its node, `run.display0` by its kind."""
+class Attached:
+    """A run to which this program sends orders. `run.video0` is a device by its node, `run.display0` by its kind."""
 
-    def __init__(
-        self,
-        words: Sequence[str],
-        program: Sequence[str],
-        cwd: Optional[_Path],
-        env: Optional[Mapping[str, str]],
-        directory: Optional[_Path],
-        timeout: float,
-    ) -> None:
+    def __init__(self, path: str, timeout: float, directory: Optional[_Path] = None) -> None:
         self._own = tempfile.TemporaryDirectory(prefix="vb3-") if directory is None else None
         self.directory = Path(self._own.name if self._own else directory or ".").absolute()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.timeout = timeout
+        self._path = path
         self._line: Optional[_Line] = None
-        ready = self.directory / "ready"
-        os.mkfifo(ready)
-        fifo = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            files = ["--ready", str(ready), "--report", str(self.directory / "report.json")]
-            with open(self.directory / "stdout", "wb") as out, open(self.directory / "stderr", "wb") as err:
-                self.process = subprocess.Popen(
-                    [*words, *files, "--", *program],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    cwd=cwd,
-                    env=None if env is None else {**os.environ, **env},
-                )
-            self._path = self._await(fifo)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            os.close(fifo)
-            ready.unlink(missing_ok=True)
-
-    def _await(self, fifo: int) -> str:
-        """Waits for the path of the run's socket."""
-        pidfd = os.pidfd_open(self.process.pid)
-        try:
-            poll = select.poll()
-            poll.register(fifo, select.POLLIN)
-            poll.register(pidfd, select.POLLIN)
-            if not poll.poll(self.timeout * 1000):
-                raise TimeoutError(f"vb3 is not ready after {self.timeout} s")
-            path = os.read(fifo, 4096)
-        finally:
-            os.close(pidfd)
-        if not path:
-            raise self._ended()
-        return os.fsdecode(path.rstrip(b"\n"))
+        self.timeout = timeout
 
     def _ended(self) -> Error:
-        try:
-            status = self.process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            return Error("", "the run closed the connection")
-        said = self.stderr.strip() if (self.directory / "stderr").exists() else "its output was removed"
-        return Ended("", f"vb3 ended with status {status}: {said}")
+        return Ended("", "the run has ended, or closed the connection")
 
     def order(self, do: str, **fields: Any) -> dict[str, Any]:
         """Sends an order and returns the answer's fields. Raises Error, Ended or TimeoutError."""
@@ -268,7 +228,7 @@ class Run:
 
         try:
             with self._ending():
-                line.ask("subscribe", {"events": list(events), "device": device})
+                line.ask("watch", {"events": list(events), "device": device})
             yield read()
         finally:
             line.close()
@@ -281,6 +241,67 @@ class Run:
             raise
         except OSError:
             raise self._ended() from None
+
+
+class Run(Attached):
+    """A program on simulated devices, which ends with this object."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        program: Sequence[str],
+        cwd: Optional[_Path],
+        env: Optional[Mapping[str, str]],
+        directory: Optional[_Path],
+        timeout: float,
+    ) -> None:
+        super().__init__("", timeout, directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        ready = self.directory / "ready"
+        os.mkfifo(ready)
+        fifo = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            files = ["--ready", str(ready), "--report", str(self.directory / "report.json")]
+            with open(self.directory / "stdout", "wb") as out, open(self.directory / "stderr", "wb") as err:
+                self.process = subprocess.Popen(
+                    [*words, *files, "--", *program],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    cwd=cwd,
+                    env=None if env is None else {**os.environ, **env},
+                )
+            self._path = self._await(fifo)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(fifo)
+            ready.unlink(missing_ok=True)
+
+    def _await(self, fifo: int) -> str:
+        """Waits for the path of the run's socket."""
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            poll = select.poll()
+            poll.register(fifo, select.POLLIN)
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(self.timeout * 1000):
+                raise TimeoutError(f"vb3 is not ready after {self.timeout} s")
+            path = os.read(fifo, 4096)
+        finally:
+            os.close(pidfd)
+        if not path:
+            raise self._ended()
+        return os.fsdecode(path.rstrip(b"\n"))
+
+    def _ended(self) -> Error:
+        try:
+            status = self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            return Error("", "the run closed the connection")
+        said = self.stderr.strip() if (self.directory / "stderr").exists() else "its output was removed"
+        return Ended("", f"vb3 ended with status {status}: {said}")
 
     def wait(self, timeout: Optional[float] = None) -> int:
         """Waits until the program ends. Returns the exit status."""
@@ -343,7 +364,7 @@ class Run:
 class Device:
     """A device of a run, by the name of its node."""
 
-    run: Run
+    run: Attached
     name: str
 
     def order(self, do: str, **fields: Any) -> dict[str, Any]:
@@ -370,6 +391,10 @@ class Device:
     def resume(self) -> None:
         """Ends a pause."""
         self.order("resume")
+
+    def reset(self) -> None:
+        """Brings a camera back to its start: plugged in, first source and signal, initial controls, no faults."""
+        self.order("reset")
 
     def signal(self, signal: str) -> None:
         """Changes the signal: "lost", "back", or an HDMI mode such as "1280x720p60"."""

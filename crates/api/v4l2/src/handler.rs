@@ -17,6 +17,8 @@ pub(crate) struct Control {
     pub(crate) kind: Option<ControlKind>,
     pub(crate) flags: ControlFlags,
     pub(crate) master: Option<Master>,
+    /// The first value, if it is not the default.
+    pub(crate) initial: Option<i64>,
     pub(crate) value: ControlValue,
 }
 
@@ -97,6 +99,7 @@ impl Control {
             kind: Some(spec.kind).filter(|kind| *kind != ControlKind::Class),
             flags,
             master: spec.master,
+            initial: spec.initial,
             value: (spec.initial).map_or_else(|| default_of(&spec.kind), ControlValue::Number),
         }
     }
@@ -108,6 +111,7 @@ impl Control {
             kind: None,
             flags: ControlFlags::READ_ONLY | ControlFlags::WRITE_ONLY,
             master: None,
+            initial: None,
             value: ControlValue::Number(0),
         }
     }
@@ -119,6 +123,11 @@ impl Control {
             flags |= ControlFlags::GRABBED;
         }
         flags
+    }
+
+    /// Returns the value that a control with a number had first.
+    pub(crate) fn initial_value(&self) -> ControlValue {
+        ControlValue::Number(self.initial.unwrap_or_else(|| self.range().default))
     }
 
     pub(crate) fn range(&self) -> Range {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Maximum wait for an answer. There is no maximum if [`Order::waits`] returns true.
@@ -20,11 +20,12 @@ const MAX_EVENTS: usize = 4096;
 ///
 /// # Errors
 /// Every order can fail with [`Error::Refused`], which names the wrong field and the allowed values;
-/// [`Error::Ended`], if the run has ended; [`Error::Socket`]; or [`Error::Answer`]. After the last three
-/// errors, use a new client.
+/// [`Error::Ended`], if the run has ended; [`Error::Lost`]; [`Error::Socket`]; or [`Error::Answer`]. After the last
+/// four errors, use a new client.
 #[derive(Debug)]
 pub struct Client {
     lines: BufReader<UnixStream>,
+    path: PathBuf,
     /// Events that came while the client waited for an answer.
     events: VecDeque<Value>,
     lost: u64,
@@ -52,6 +53,7 @@ impl Client {
         let stream = UnixStream::connect(path).map_err(Error::Socket)?;
         Ok(Self {
             lines: BufReader::new(stream),
+            path: path.to_owned(),
             events: VecDeque::new(),
             lost: 0,
         })
@@ -65,9 +67,19 @@ impl Client {
         let timeout = (!order.waits()).then_some(ANSWER_TIMEOUT);
         let stream = self.lines.get_mut();
         stream.set_read_timeout(timeout).map_err(Error::Socket)?;
-        stream.write_all(format!("{order}\n").as_bytes())?;
+        if let Err(e) = stream
+            .write_all(format!("{order}\n").as_bytes())
+            .map_err(Error::from)
+            && !matches!(e, Error::Ended)
+        {
+            return Err(e);
+        }
         loop {
-            let line = self.line()?;
+            // A run that turns a client away says why before it closes the connection.
+            let line = match self.line() {
+                Err(Error::Ended) => return Err(self.end()),
+                line => line?,
+            };
             if line.get("event").is_none() {
                 return Ok(line);
             }
@@ -94,6 +106,14 @@ impl Client {
                 message: text(error, "message")?,
             }),
             None => Err(Error::Answer(answer.to_string())),
+        }
+    }
+
+    /// Returns the error after the end of the connection: a run that has ended does not listen.
+    fn end(&self) -> Error {
+        match UnixStream::connect(&self.path) {
+            Ok(_) => Error::Lost,
+            Err(_) => Error::Ended,
         }
     }
 
@@ -214,6 +234,15 @@ impl Client {
         self.done(&Order::resume(device))
     }
 
+    /// Brings a camera back to the state in which the run began: plugged in, with its first source and signal,
+    /// its controls' initial values, and without failing calls. Programs keep their open files and streams.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub fn reset(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::reset(device))
+    }
+
     /// Changes a camera's signal. [`Order::signal`] lists the signals.
     ///
     /// # Errors
@@ -283,8 +312,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client`].
-    pub fn subscribe(&mut self, kinds: &[EventKind], device: Option<&str>) -> Result<(), Error> {
-        self.done(&Order::subscribe(kinds, device))
+    pub fn watch(&mut self, kinds: &[EventKind], device: Option<&str>) -> Result<(), Error> {
+        self.done(&Order::watch(kinds, device))
     }
 
     /// Waits for the next event.
@@ -307,7 +336,10 @@ impl Client {
             0 => {
                 let stream = self.lines.get_mut();
                 stream.set_read_timeout(None).map_err(Error::Socket)?;
-                self.line()
+                self.line().map_err(|e| match e {
+                    Error::Ended => self.end(),
+                    e => e,
+                })
             }
             count => Ok(json!({"event": "lost", "count": count})),
         }

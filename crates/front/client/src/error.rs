@@ -16,6 +16,8 @@ pub enum Error {
     },
     /// The run has ended.
     Ended,
+    /// The run has closed the connection but has not ended.
+    Lost,
     /// The answer does not follow the protocol.
     Answer(String),
     /// The program or `vb3` cannot be started. The message says why.
@@ -30,6 +32,7 @@ impl fmt::Display for Error {
         match self {
             Self::Refused { message, .. } => f.write_str(message),
             Self::Ended => f.write_str("the run has ended"),
+            Self::Lost => f.write_str("the run has closed the connection, but still runs"),
             Self::Answer(line) => write!(f, "the run answers in another language: {line}"),
             Self::Start(message) => f.write_str(message),
             Self::Socket(e) => write!(f, "the run does not answer: {e}"),

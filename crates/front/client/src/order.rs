@@ -124,6 +124,12 @@ impl Order {
         Self::on("resume", device)
     }
 
+    /// Brings a camera back to the state in which the run began. Programs keep their open files and streams.
+    #[must_use]
+    pub fn reset(device: &str) -> Self {
+        Self::on("reset", device)
+    }
+
     /// Changes a camera's signal: `lost`, `back`, or a mode of an HDMI input, such as `1280x720p60`.
     #[must_use]
     pub fn signal(device: &str, signal: &str) -> Self {
@@ -177,9 +183,9 @@ impl Order {
 
     /// Subscribes to events of these kinds, from one device or all devices.
     #[must_use]
-    pub fn subscribe(kinds: &[EventKind], device: Option<&str>) -> Self {
+    pub fn watch(kinds: &[EventKind], device: Option<&str>) -> Self {
         let kinds: Vec<Value> = kinds.iter().map(|kind| kind.name().into()).collect();
-        let order = Self::new("subscribe").with("events", kinds);
+        let order = Self::new("watch").with("events", kinds);
         match device {
             Some(device) => order.with("device", device),
             None => order,

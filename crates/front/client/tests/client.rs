@@ -91,8 +91,8 @@ fn each_method_sends_its_order() {
             r#"{"call":"QBUF","device":"v","do":"fail","errno":"EIO","times":2}"#,
         ),
         (
-            |c| c.subscribe(&EventKind::ALL, Some("v")),
-            r#"{"device":"v","do":"subscribe","events":["frame","open","start","refusal"]}"#,
+            |c| c.watch(&EventKind::ALL, Some("v")),
+            r#"{"device":"v","do":"watch","events":["frame","open","start","refusal"]}"#,
         ),
         (
             |c| c.wait_frame("v", 6).map(|frames| assert_eq!(frames, 8)),
@@ -168,7 +168,7 @@ fn events_before_an_answer_are_kept() {
            {\"event\":\"lost\",\"count\":3}\n",
         ],
     );
-    client.subscribe(&[EventKind::Open], None).unwrap();
+    client.watch(&[EventKind::Open], None).unwrap();
     let open = client.next_event().unwrap();
     assert!(matches!(open, Event::Open { pid: 9, .. }), "{open:?}");
     assert_eq!(client.next_event().unwrap(), Event::Lost { count: 3 });
@@ -189,7 +189,7 @@ fn each_event_is_read() {
              {\"event\":\"open\",\"device\":\"v\",\"pid\":4294967296,\"time_ns\":4}\n\
              {\"event\":\"other\"}\n"],
     );
-    client.subscribe(&[], None).unwrap();
+    client.watch(&[], None).unwrap();
     let device = || "v".to_owned();
     let frame = Event::Frame {
         device: device(),

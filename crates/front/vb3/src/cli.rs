@@ -9,6 +9,7 @@ use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
+use vb3_intercept::Leftover;
 use vb3_report::trace::Format;
 use vb3_run::script::time_of;
 use vb3_run::{Mappings, Pace};
@@ -53,11 +54,17 @@ pub enum Command {
     Devices {
         /// Explain this device
         kind: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// List the fault scripts, or print one as a TOML file to copy and edit
     Scripts {
         /// Print this script
         name: Option<String>,
+        /// Print the list as JSON
+        #[arg(long, conflicts_with = "name")]
+        json: bool,
     },
     /// Describe a real camera as a TOML file that --device plays
     ///
@@ -88,7 +95,8 @@ pub enum Command {
     /// Control an active run: plug devices, change sources, make calls fail, list buffers
     ///
     /// Call it from a program of the run, or from another terminal of the same user. Returns once
-    /// programs see the change.
+    /// programs see the change. Exit status: 0 if done, 1 if the run refuses the order, 2 if there
+    /// is no such run, 3 if the connection ends before the answer.
     Ctl(CtlArgs),
     /// Print completions for a shell
     Completions {
@@ -179,8 +187,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE.json|FILE.html")]
     pub report: Vec<PathBuf>,
     /// Write every call on a device to this file: time, thread, device, call, arguments, result,
-    /// duration. poll, select and epoll are omitted
-    #[arg(long, value_name = "FILE")]
+    /// duration. poll, select and epoll are omitted. - is standard output
+    #[arg(long, value_name = "FILE|-")]
     pub trace: Option<PathBuf>,
     /// Format of the trace [default: by the file's name: *.json, *.perfetto.json, else text]
     #[arg(long, value_name = "FORMAT", requires = "trace", value_parser = trace_format())]
@@ -199,10 +207,16 @@ pub struct RunOptions {
     /// DQBUF that ends with EPIPE or EIO
     #[arg(long)]
     pub strict: bool,
-    /// When the program ends, end all processes that it leaves running: SIGTERM at once, SIGKILL
-    /// after two seconds
-    #[arg(long)]
-    pub kill: bool,
+    /// Problems that --strict allows: refused calls by name, such as S_EXT_CTRLS, or early-access,
+    /// missing-sync, lost, held, missed-step, failure. `vb3 why` prints those of a run
+    #[arg(long, value_name = "NAME,…", requires = "strict", value_delimiter = ',', value_parser = problem)]
+    pub allow: Vec<String>,
+    /// What happens to processes that the program leaves running: session, vb3 waits for jobs and
+    /// ends daemons after two seconds; kill, vb3 ends all (SIGTERM at once, SIGKILL after two
+    /// seconds); wait, vb3 waits for all [default: session]
+    #[arg(long, value_name = "session|kill|wait", default_value = "session",
+          hide_default_value = true, hide_possible_values = true, value_parser = leftover())]
+    pub leftover: Leftover,
     /// What a program gets from a revoked buffer: zeroes, or a fault (SIGBUS); for `vb3 ctl revoke` and
     /// `vb3 ctl unplug --revoke` [default: zero]
     #[arg(
@@ -220,9 +234,6 @@ pub struct RunOptions {
     /// Write the path of this socket to a file or FIFO once the run takes orders
     #[arg(long, value_name = "FILE")]
     pub ready: Option<PathBuf>,
-    /// When the program ends, wait for all processes that it leaves running, including daemons
-    #[arg(long, conflicts_with = "kill")]
-    pub wait: bool,
 }
 
 /// Arguments of `vb3 clone`.
@@ -256,6 +267,9 @@ pub struct DiffArgs {
     pub before: PathBuf,
     /// Report of the second run
     pub after: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `vb3 fits`.
@@ -306,6 +320,32 @@ where
 /// Parses a time in nanoseconds.
 fn duration(text: &str) -> Result<u64, String> {
     time_of(text).ok_or_else(|| "a number and us, ms, s or min, such as 1500ms".to_owned())
+}
+
+/// Parses the name of a problem: an ioctl or another call, or a kind of problems.
+fn problem(text: &str) -> Result<String, String> {
+    let call = text.strip_prefix("VIDIOC_").unwrap_or(text);
+    let is_call = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_known = vb3_report::PROBLEMS.contains(&text);
+    let has_capital = call.chars().any(|c| c.is_ascii_uppercase());
+    match is_known
+        || (has_capital || matches!(call, "open" | "mmap" | "read" | "write"))
+            && call.chars().all(is_call)
+    {
+        true => Ok(call.to_owned()),
+        false => Err(format!(
+            "a call, such as S_EXT_CTRLS, or {}",
+            vb3_report::PROBLEMS.join(", ")
+        )),
+    }
+}
+
+fn leftover() -> impl TypedValueParser<Value = Leftover> {
+    PossibleValuesParser::new(["session", "kill", "wait"]).map(|word| match &*word {
+        "kill" => Leftover::Kill,
+        "wait" => Leftover::Wait,
+        _ => Leftover::Session,
+    })
 }
 
 fn trace_format() -> impl TypedValueParser<Value = Format> {
@@ -378,7 +418,7 @@ pub enum CtlOrder {
         device: String,
     },
     /// List the devices and whether each is plugged in
-    List,
+    State,
     /// Let a camera play another clip, picture or pattern
     Play {
         /// The device: /dev/videoN, videoN or N
@@ -397,6 +437,11 @@ pub enum CtlOrder {
     },
     /// Let a paused source continue
     Resume {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+    },
+    /// Bring a camera back to its start, between tests: plugged in, first source, signal, controls
+    Reset {
         /// The device: /dev/videoN, videoN or N
         device: String,
     },
@@ -553,7 +598,7 @@ mod tests {
             "vb3 run -- true",
             "vb3 run true -V --help",
             "vb3 run -m imx8 -d camera=pattern --set video0.fps=9 --clock fast=3 -q --report a --report b x y",
-            "vb3 run --trace t --trace-format json --mappings fault --kill --strict -v -- run",
+            "vb3 run --trace t --trace-format json --mappings fault --leftover=kill --strict -v -- run",
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let Command::Run(expected) = Cli::try_parse_from(&words).expect(line).command else {
@@ -568,7 +613,7 @@ mod tests {
             "vb3 run --help",
             "vb3 run -V",
             "vb3 run -q -v true",
-            "vb3 run --wait --kill true",
+            "vb3 run --leftover=some true",
             "vb3 run --trace-format text true",
             "vb3 why run true",
         ] {

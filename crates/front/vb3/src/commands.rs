@@ -32,15 +32,21 @@ pub fn main() -> u8 {
     let result = match &command {
         Command::Run(args) => run::run(args).map(Exit::status),
         Command::Machines(args) => list(|out| machines::print(args, out)),
-        Command::Devices { kind } => list(|out| devices::print(kind.as_deref(), out)),
-        Command::Scripts { name } => list(|out| scripts::print(name.as_deref(), out)),
+        Command::Devices { kind, json } => {
+            list(|out| devices::print((kind.as_deref(), *json), out))
+        }
+        Command::Scripts { name, json } => {
+            list(|out| scripts::print((name.as_deref(), *json), out))
+        }
         Command::Clone(args) => list(|out| clone::print(args, out)),
         Command::Why(args) => list(|out| explain_report(args, out)),
         Command::Replay(args) => replay::replay(args).map(Exit::status),
-        Command::Diff(args) => to_stdout(|out| diff::print(&args.before, &args.after, out)),
+        Command::Diff(args) => {
+            to_stdout(|out| diff::print((&args.before, &args.after), args.json, out))
+        }
         Command::Fits(args) => to_stdout(|out| fits::print(args, out)),
         Command::Doctor(args) => to_stdout(|out| doctor::print(args, out)),
-        Command::Ctl(args) => list(|out| ctl::send(args, out)),
+        Command::Ctl(args) => to_stdout(|out| ctl::send(args, out)),
         Command::Completions { shell } => list(|out| manual::completions(*shell, out)),
         Command::Manual { dir } => manual::pages(dir).map(|()| 0),
         Command::Codec => {
@@ -132,6 +138,10 @@ fn explain_report(args: &WhyArgs, out: &mut dyn Write) -> Result<()> {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
+        let said = args.report.is_none().then(|| why::when_and_where(&report));
+        if let Some(said) = said.flatten() {
+            say(said);
+        }
         why::print(&report, out)?;
     }
     Ok(())

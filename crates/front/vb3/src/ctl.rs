@@ -1,16 +1,27 @@
 //! `vb3 ctl`: sends an order (see docs/control.md) to a run's socket and prints the answer.
 
 use crate::cli::{CtlArgs, CtlOrder};
-use anyhow::{Context as _, Result, anyhow, bail};
+use crate::say::say;
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vb3_client::{Client, EventKind, FileFormat, Order, VARIABLE};
+use vb3_client::{Client, Error, EventKind, FileFormat, Order, VARIABLE};
 use vb3_run::Mappings;
 use vb3_run::control::{directory, living};
 
-/// Finds the socket of the named run, else of the run around this process, else of the only run.
+/// Maximum number of characters of a program's command in a message.
+const MAX_SHOWN: usize = 60;
+/// Exit status if the run refuses an order.
+const REFUSED: u8 = 1;
+/// Exit status if there is no such run, or several runs to choose from.
+const NO_RUN: u8 = 2;
+/// Exit status if the connection ends before the answer.
+const LOST: u8 = 3;
+
+/// Finds the socket of the named run, else of the run around this process, else of the only run. Says on standard
+/// error which run it found by itself.
 fn socket(args: &CtlArgs) -> Result<PathBuf> {
     let dir = directory();
     if let Some(path) = &args.control {
@@ -28,7 +39,13 @@ fn socket(args: &CtlArgs) -> Result<PathBuf> {
     }
     let runs = living(&dir);
     match &runs[..] {
-        [only] => Ok(only.clone()),
+        [only] => {
+            say(format_args!(
+                "{} (--run or --control chooses one)",
+                active(&runs)
+            ));
+            Ok(only.clone())
+        }
         [] => bail!(
             "{} (there is no socket in {}); start one with `vb3 run`",
             active(&runs),
@@ -38,52 +55,106 @@ fn socket(args: &CtlArgs) -> Result<PathBuf> {
     }
 }
 
-/// Names the active runs by their process IDs.
+/// Names the active runs by their process IDs and commands.
 fn active(runs: &[PathBuf]) -> String {
-    let pids: Vec<_> = runs.iter().filter_map(|path| path.file_name()).collect();
-    let pids: Vec<_> = pids.iter().map(|pid| pid.to_string_lossy()).collect();
-    match pids.len() {
-        0 => "no run of this user is active".to_owned(),
-        1 => format!("the active run is {}", pids.join("")),
-        count => format!("{count} runs are active: {}", pids.join(", ")),
+    let pids = runs.iter().filter_map(|path| path.file_name()?.to_str());
+    let named: Vec<String> = pids.map(|pid| format!("{pid}{}", command(pid))).collect();
+    match named.as_slice() {
+        [] => "no run of this user is active".to_owned(),
+        [only] => format!("the active run is {only}"),
+        all => format!("{} runs are active: {}", all.len(), all.join(", ")),
     }
 }
 
-/// Sends an order and prints the answer.
+/// Returns the command of a run's process in parentheses; empty if it cannot be read.
+fn command(pid: &str) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line
+        .split(|&byte| byte == 0)
+        .map(String::from_utf8_lossy)
+        .collect();
+    // Up to `--`, the words are options of vb3.
+    let program = words
+        .iter()
+        .position(|word| word == "--")
+        .map_or(2, |at| at + 1);
+    let shown: String = words
+        .get(program..)
+        .unwrap_or_default()
+        .join(" ")
+        .chars()
+        .take(MAX_SHOWN)
+        .collect();
+    match shown.trim() {
+        "" => String::new(),
+        shown => format!(" ({shown})"),
+    }
+}
+
+/// Sends an order and prints the answer. Returns the exit status.
 ///
 /// # Errors
-/// There is no such run or device, or the device already has the requested state.
-pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
-    let path = socket(args)?;
-    let of_run = |e: vb3_client::Error| match e {
-        vb3_client::Error::Ended => anyhow!("the run at {} has ended", path.display()),
-        e => anyhow!("{}: {e}", path.display()),
+/// The order is wrong, or `out` cannot be written.
+pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<u8> {
+    let path = match socket(args) {
+        Ok(path) => path,
+        Err(e) => {
+            say(format_args!("{e:#}"));
+            return Ok(NO_RUN);
+        }
     };
-    let mut client = Client::connect(&path).map_err(of_run)?;
-    let answer = client.exchange(&order(&args.order)?).map_err(of_run)?;
+    let order = order(&args.order)?;
+    let answered = Client::connect(&path).and_then(|mut client| {
+        let answer = client.exchange(&order)?;
+        Ok((client, answer))
+    });
+    let (mut client, answer) = match answered {
+        Ok(answered) => answered,
+        Err(e) => return Ok(failed(&path, &e)),
+    };
     if let CtlOrder::Watch { count, .. } = args.order
         && answer.get("error").is_none()
     {
-        return watch(&mut client, count, args.json, out);
+        return watch((&mut client, &path), count, args.json, out);
     }
     if args.json {
         writeln!(out, "{answer}")?;
     }
     match answer.get("error") {
-        Some(error) => Err(match (text(error, "field"), text(error, "message")) {
-            ("", message) => anyhow!("{message}"),
-            (field, message) => anyhow!("{field}: {message}"),
-        }),
-        None if args.json => Ok(()),
-        None => print(&args.order, &answer, out),
+        Some(error) => {
+            match (text(error, "field"), text(error, "message")) {
+                ("", message) => say(message),
+                (field, message) => say(format_args!("{field}: {message}")),
+            }
+            Ok(REFUSED)
+        }
+        None if args.json => Ok(0),
+        None => print(&args.order, &answer, out).map(|()| 0),
     }
+}
+
+/// Says why there is no answer. Returns the exit status.
+fn failed(path: &Path, error: &Error) -> u8 {
+    say(format_args!("{}: {error}", path.display()));
+    match error {
+        Error::Socket(e) if is_no_run(e) => NO_RUN,
+        _ => LOST,
+    }
+}
+
+/// Returns whether no run listens at the socket.
+fn is_no_run(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    )
 }
 
 /// Prints an answer as text.
 fn print(order: &CtlOrder, answer: &Value, out: &mut dyn Write) -> Result<()> {
     match order {
         CtlOrder::Buffers => out.write_all(text(answer, "buffers").as_bytes())?,
-        CtlOrder::List => {
+        CtlOrder::State => {
             let devices = answer.get("devices").and_then(Value::as_array);
             for device in devices.into_iter().flatten() {
                 let is_plugged = device.get("plugged").and_then(Value::as_bool);
@@ -107,18 +178,19 @@ fn print(order: &CtlOrder, answer: &Value, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Prints events, `count` of them or until the run ends.
+/// Prints events, `count` of them or until the run ends. Returns the exit status.
 fn watch(
-    client: &mut Client,
+    (client, path): (&mut Client, &Path),
     count: Option<u64>,
     is_json: bool,
     out: &mut dyn Write,
-) -> Result<()> {
+) -> Result<u8> {
     let mut left = count;
     while left != Some(0) {
         let event = match client.next_event_line() {
-            Err(vb3_client::Error::Ended) if count.is_none() => return Ok(()),
-            event => event.context("the run does not send events")?,
+            Err(Error::Ended) if count.is_none() => return Ok(0),
+            Err(e) => return Ok(failed(path, &e)),
+            Ok(event) => event,
         };
         match is_json {
             true => writeln!(out, "{event}")?,
@@ -132,7 +204,7 @@ fn watch(
         out.flush()?;
         left = left.map(|left| left - 1);
     }
-    Ok(())
+    Ok(0)
 }
 
 fn text<'a>(object: &'a Value, name: &str) -> &'a str {
@@ -153,7 +225,7 @@ fn words(object: &Value, hidden: &[&str]) -> String {
 /// Converts an order of the command line to an order of the socket's protocol.
 fn order(order: &CtlOrder) -> Result<Order> {
     Ok(match order {
-        CtlOrder::List => Order::state(),
+        CtlOrder::State => Order::state(),
         CtlOrder::Buffers => Order::buffers(),
         CtlOrder::Plug { device } => Order::plug(device),
         CtlOrder::Unplug {
@@ -178,6 +250,7 @@ fn order(order: &CtlOrder) -> Result<Order> {
             }
         }
         CtlOrder::Pause { device } => Order::pause(device),
+        CtlOrder::Reset { device } => Order::reset(device),
         CtlOrder::Resume { device } => Order::resume(device),
         CtlOrder::Signal { device, signal } => Order::signal(device, signal),
         CtlOrder::Fail {
@@ -216,7 +289,7 @@ fn order(order: &CtlOrder) -> Result<Order> {
                 [] => &EventKind::ALL,
                 kinds => kinds,
             };
-            Order::subscribe(kinds, device.as_deref())
+            Order::watch(kinds, device.as_deref())
         }
     })
 }

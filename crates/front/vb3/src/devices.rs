@@ -1,7 +1,9 @@
 //! `vb3 devices`: lists the kinds of devices, or the options of one kind.
 
 use crate::doctor::INSTALL_CODEC;
-use anyhow::{Result, bail};
+use crate::machines::{VERSION, print_json};
+use anyhow::{Error, Result, anyhow};
+use serde_json::{Value, json};
 use std::io::Write;
 use vb3_devices::description::{Description, SHIPPED};
 use vb3_devices::spec::{DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
@@ -10,11 +12,52 @@ use vb3_devices::spec::{DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
 ///
 /// # Errors
 /// The kind is unknown, or `out` cannot be written.
-pub fn print(kind: Option<&str>, out: &mut dyn Write) -> Result<()> {
+pub fn print((kind, is_json): (Option<&str>, bool), out: &mut dyn Write) -> Result<()> {
     match kind {
+        kind if is_json => print_json(&json_of(kind)?, out),
         Some(kind) => print_options(kind, out),
         None => print_kinds(out),
     }
+}
+
+/// Returns all kinds of devices, or one, with their options.
+fn json_of(kind: Option<&str>) -> Result<Value> {
+    let known = KINDS
+        .iter()
+        .filter(|known| kind.is_none_or(|kind| known.name == kind));
+    let devices = known.map(|known| {
+        let device: DeviceSpec = known.name.parse()?;
+        let formats = device.format_names();
+        let options = OPTIONS.iter().filter(|option| option.is_of(&device.kind));
+        let options = options.map(|option| {
+            let values = match option.name {
+                "format" => &formats,
+                _ => option.values,
+            };
+            json!({
+                "name": option.name,
+                "group": option.group.title(),
+                "values": values,
+                "meaning": option.meaning,
+            })
+        });
+        Ok(json!({
+            "name": known.name,
+            "values": known.values,
+            "meaning": known.meaning,
+            "options": options.collect::<Vec<_>>(),
+        }))
+    });
+    let devices = devices.collect::<Result<Vec<_>>>()?;
+    match (kind, devices.is_empty()) {
+        (Some(kind), true) => Err(unknown(kind)),
+        _ => Ok(json!({ "version": VERSION, "devices": devices })),
+    }
+}
+
+fn unknown(kind: &str) -> Error {
+    let guess = did_you_mean(kind, KINDS.iter().map(|known| known.name));
+    anyhow!("there is no device \"{kind}\"{guess} `vb3 devices` lists all devices")
 }
 
 fn print_kinds(out: &mut dyn Write) -> Result<()> {
@@ -60,8 +103,7 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
 
 fn print_options(kind: &str, out: &mut dyn Write) -> Result<()> {
     let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
-        let guess = did_you_mean(kind, KINDS.iter().map(|known| known.name));
-        bail!("there is no device \"{kind}\"{guess} `vb3 devices` lists all devices");
+        return Err(unknown(kind));
     };
     let device: DeviceSpec = kind.parse()?;
     let formats = device.format_names();
@@ -91,7 +133,7 @@ mod tests {
 
     fn printed(kind: Option<&str>) -> Result<String> {
         let mut out = Vec::new();
-        print(kind, &mut out)?;
+        print((kind, false), &mut out)?;
         Ok(String::from_utf8(out)?)
     }
 
@@ -111,6 +153,17 @@ mod tests {
             let camera = matches!(known.name, "camera" | "capture-convert");
             assert_eq!(one.contains("sizes="), camera, "{one}");
         }
+    }
+
+    #[test]
+    fn json_has_a_version_and_each_kinds_options() {
+        let all = json_of(None).unwrap();
+        assert_eq!(all["version"], VERSION);
+        assert_eq!(all["devices"].as_array().map(Vec::len), Some(KINDS.len()));
+        let one = json_of(Some("camera")).unwrap();
+        let options = one["devices"][0]["options"].as_array().unwrap();
+        assert!(options.iter().any(|option| option["name"] == "size"));
+        assert!(json_of(Some("camra")).is_err());
     }
 
     #[test]

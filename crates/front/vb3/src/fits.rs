@@ -2,7 +2,7 @@
 
 use crate::cli::FitsArgs;
 use crate::codecs;
-use crate::machines::print_json;
+use crate::machines::{VERSION, print_json};
 use crate::target::Target;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
     let all = fits.iter().all(|fit| fit.buffers >= fit.wanted);
     if args.json {
         let queues: Vec<Value> = fits.iter().map(queue).collect();
-        let answer = json!({ "machine": machine, "fits": all, "queues": queues });
+        let answer =
+            json!({ "version": VERSION, "machine": machine, "fits": all, "queues": queues });
         print_json(&answer, out)?;
     } else {
         for fit in &fits {

@@ -146,7 +146,8 @@ pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
             let all: Result<Vec<Value>> = shipped()
                 .map(|entry| Ok(json_of(&profile(entry)?)))
                 .collect();
-            print_json(&Value::Array(all?), out)
+            let all = all?;
+            print_json(&json!({ "version": VERSION, "machines": all }), out)
         }
         None => {
             for entry in shipped() {
@@ -164,11 +165,15 @@ fn print_one(name: &str, args: &MachinesArgs, out: &mut dyn Write) -> Result<()>
         return Ok(out.write_all(found.text.as_bytes())?);
     }
     let mut value = json_of(&profile);
+    value["version"] = json!(VERSION);
     if let Some(board) = &found.board {
         value["not_taken"] = json!(board.not_taken);
     }
     print_json(&value, out)
 }
+
+/// Version of the JSON that commands print. It changes if a field goes or changes its meaning.
+pub(crate) const VERSION: u32 = 1;
 
 pub(crate) fn print_json(value: &Value, out: &mut dyn Write) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
@@ -301,6 +306,7 @@ fn json_of(p: &Profile) -> Value {
         "page_size": p.page_size,
         "ram": p.ram,
         "cma": p.cma,
+        "cma_heap": p.cma_heap,
         "coherent": p.coherent,
         "cache_line": CACHE_LINE,
         "iommu": p.iommu.as_ref().map(json_of_iommu),

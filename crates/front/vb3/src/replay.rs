@@ -6,7 +6,7 @@ use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use vb3_report::why;
+use vb3_report::{is_masked, why};
 
 /// Repeats the run of a report. Returns the program's exit status.
 ///
@@ -15,12 +15,18 @@ use vb3_report::why;
 pub fn replay(args: &ReplayArgs) -> Result<Exit> {
     let report = why::load_or_last(args.recorded.as_deref())?;
     let setup = &report.setup;
+    if !report.error.is_empty() {
+        bail!("that run did not begin: {}", report.error);
+    }
     if setup.profile.is_empty() || report.program.is_empty() {
         bail!("the report does not name the program: an older vb3 wrote it");
     }
     // In the report, this character replaces bytes that are not UTF-8.
     if let Some(word) = report.program.iter().find(|word| word.contains('\u{fffd}')) {
         bail!("the program's argument {word:?} was not UTF-8, so the report cannot repeat it");
+    }
+    if let Some(word) = report.program.iter().find(|word| is_masked(word)) {
+        bail!("a password was removed from the program's argument {word:?}; run it by hand");
     }
     // Paths on the command line are relative to the present directory, which changes below.
     let absolute = |path: &PathBuf| std::path::absolute(path);

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
@@ -17,7 +16,7 @@ use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
 use vb3_report::timeline::Timeline;
 use vb3_report::trace::{self, Sink, Traced};
-use vb3_report::{Picture, Report, Setup, is_fifo, page, sentence, why};
+use vb3_report::{Picture, Report, Setup, is_fifo, masked, page, sentence, touch, why};
 use vb3_run::control::Control;
 use vb3_run::script::Script;
 use vb3_run::{Pace, Run};
@@ -51,11 +50,10 @@ impl Plan {
             words,
             specs,
         } = target;
-        let directory = std::env::current_dir().unwrap_or_default();
         let setup = Setup {
             profile: text,
             devices: words,
-            directory: directory.to_string_lossy().into_owned(),
+            directory: directory(),
             script: String::new(),
             script_file: String::new(),
             clock: String::new(),
@@ -98,6 +96,11 @@ impl Plan {
 /// # Errors
 /// The machine, a device or the report file cannot be set up. A failing program is not an error.
 pub fn run(args: &RunArgs) -> Result<Exit> {
+    let plan = prepare(args).inspect_err(|e| drop(keep_failure(&args.program, e)))?;
+    execute(plan, &args.options)
+}
+
+fn prepare(args: &RunArgs) -> Result<Plan> {
     let target = Target::find(&args.target, &args.devices)?;
     let plan = Plan::new(target, args.seed, args.program.clone());
     let mut plan = plan.with_pace(args.clock);
@@ -109,7 +112,35 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     plan.inputs.push(("the machine", machine.into()));
     // Names of machines and scripts that come with vb3 are no files.
     plan.inputs.retain(|(_, path)| path.is_file());
-    execute(plan, &args.options)
+    Ok(plan)
+}
+
+/// Keeps a report that says why the run could not begin, so that `vb3 why` does not describe an earlier run.
+fn keep_failure(program: &[OsString], error: &anyhow::Error) -> Report {
+    let program = words(program);
+    let report = Report::of_failure(program, directory(), format!("{error:#}"));
+    keep(&report);
+    report
+}
+
+/// Keeps a report for `vb3 why`.
+fn keep(report: &Report) {
+    if let Some(path) = why::last_report_path()
+        && let Err(e) = why::keep(report, &path)
+    {
+        say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
+    }
+}
+
+/// Returns the program and its arguments for a report, without passwords in URLs.
+fn words(program: &[OsString]) -> Vec<String> {
+    let words = program.iter().map(|word| word.to_string_lossy());
+    words.map(|word| masked(&word)).collect()
+}
+
+fn directory() -> String {
+    let directory = std::env::current_dir().unwrap_or_default();
+    directory.to_string_lossy().into_owned()
 }
 
 /// Runs a prepared run.
@@ -117,6 +148,25 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
+    let program = plan.program.clone();
+    carry_out(plan, options).inspect_err(|e| {
+        if !e.is::<Unwritten>() {
+            keep_failure(&program, e);
+        }
+    })
+}
+
+/// The run has ended, but a report could not be written.
+#[derive(Debug)]
+struct Unwritten;
+
+impl std::fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the report is missing")
+    }
+}
+
+fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
     let Plan {
         profile,
         specs,
@@ -138,8 +188,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     // The reader of a FIFO would see the end of the report.
     for path in options.report.iter().filter(|path| !is_fifo(path)) {
         // Checks before the run that the file is writable. An earlier report stays if the run cannot begin.
-        let file = File::options().create(true).append(true).open(path);
-        file.with_context(|| format!("cannot write {}", path.display()))?;
+        touch(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
     let mut sinks = trace::sinks(
@@ -191,19 +240,27 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
         Some(_) => run.pictures(Picture::PER_DEVICE),
         None => Vec::new(),
     };
-    let words = program.iter().map(|word| word.to_string_lossy());
-    // A run that has not begun leaves the files of earlier runs as they are.
-    let seen = match ended.began {
-        true => run.report(),
-        false => Report::default(),
-    };
+    if let Some(error) = ended.error {
+        // A run that has not begun leaves the files of earlier runs as they are.
+        say(format_args!("{error:#}"));
+        let report = keep_failure(&program, &error);
+        let is_new = |path: &&PathBuf| path.metadata().is_ok_and(|found| found.len() == 0);
+        let new = options.report.iter().filter(is_new);
+        new.map(|path| report.write(path))
+            .fold(Ok(()), Result::and)?;
+        return Ok(Exit {
+            status: ended.status,
+            is_interrupted: false,
+        });
+    }
+    let seen = run.report();
     let (status, remarks) = (ended.status, ended.remarks);
     let mut report = Report {
         format: vb3_report::FORMAT,
         machine,
         seed,
         setup,
-        program: words.map(std::borrow::Cow::into_owned).collect(),
+        program: words(&program),
         exit_status: i32::from(status),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..seen
@@ -211,11 +268,12 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     report.notes.extend(remarks);
     report.notes.extend(orders.err());
     drop(run);
-    for sink in sinks.into_iter().filter(|_| ended.began) {
+    for sink in sinks {
         report.notes.extend(end_of_trace(sink));
     }
     if !options.quiet {
-        summarise(&report);
+        let is_strict = exit_status(status, options, &report) == STRICT;
+        summarise(&report, is_strict);
     }
     if let Some(timeline) = &mut timeline {
         timeline.finish(took);
@@ -226,12 +284,8 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
         _ => report.write(path),
     });
     let written = written.fold(Ok(()), Result::and);
-    if let Some(path) = why::last_report_path()
-        && let Err(e) = why::keep(&report, &path)
-    {
-        say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
-    }
-    written?;
+    keep(&report);
+    written.context(Unwritten)?;
     Ok(Exit {
         status: exit_status(status, options, &report),
         is_interrupted: ended.is_interrupted,
@@ -291,7 +345,9 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     if program == 0 && unrecorded {
         return FAILED;
     }
-    if program == 0 && options.strict && !report.is_well() {
+    let names = report.problem_names();
+    let mut found = names.iter().filter(|name| !options.allow.contains(name));
+    if program == 0 && options.strict && found.next().is_some() {
         return STRICT;
     }
     program
@@ -320,8 +376,8 @@ struct Supervised {
     status: u8,
     /// Whether SIGINT ended it.
     is_interrupted: bool,
-    /// Whether the program began.
-    began: bool,
+    /// Why the program did not begin; `None` if it began.
+    error: Option<anyhow::Error>,
     remarks: Vec<String>,
 }
 
@@ -348,8 +404,10 @@ fn supervise(
             let more = match note {
                 Note::LeftOver {
                     is_ended: false, ..
-                } => " (--kill ends it)",
-                Note::LeftOver { .. } if !how.kill => " (--wait keeps it)",
+                } => " (--leftover=kill ends it)",
+                Note::LeftOver { .. } if how.leftover != Leftover::Kill => {
+                    " (--leftover=wait keeps it)"
+                }
                 _ => "",
             };
             say(format_args!("{text}{more}"));
@@ -365,31 +423,31 @@ fn supervise(
     let options = Options {
         notes: Some(&mut remark),
         keep_signals: false,
-        leftover: match (how.kill, how.wait) {
-            (true, _) => Leftover::Kill,
-            (false, true) => Leftover::Wait,
-            (false, false) => Leftover::Session,
-        },
+        leftover: how.leftover,
     };
-    let (status, signal, began) = match vb3_intercept::run(&program, run, options) {
-        Ok(ended) => (ended.status, ended.signal, true),
+    let (status, signal, error) = match vb3_intercept::run(&program, run, options) {
+        Ok(ended) => (ended.status, ended.signal, None),
         Err(e @ (Error::NotFound | Error::Exec { .. })) => {
-            say(format_args!("{}: {e}", name.to_string_lossy()));
-            (e.exit_status(), None, false)
+            let name = name.to_string_lossy();
+            let hint = match name.starts_with('-') {
+                true => "; options of vb3 go before --",
+                false => "",
+            };
+            (e.exit_status(), None, Some(anyhow!("{name}: {e}{hint}")))
         }
         Err(e) => return Err(e).with_context(|| name.to_string_lossy().into_owned()),
     };
     Ok(Supervised {
         status: u8::try_from(status).unwrap_or(FAILED),
         is_interrupted: signal == Some(Signal::INT.as_raw()),
-        began,
+        error,
         remarks: remarks.into_iter().collect(),
     })
 }
 
 /// Prints a line for each failure and each ended clip, then one line that sums up all other
 /// problems. Prints nothing if there are none.
-fn summarise(report: &Report) {
+fn summarise(report: &Report, is_strict: bool) {
     for failure in &report.failures {
         say(sentence::failure(failure));
     }
@@ -397,6 +455,10 @@ fn summarise(report: &Report) {
         say(note);
     }
     if let Some(problems) = sentence::problems(report) {
-        say(format_args!("{problems}. `vb3 why` explains."));
+        let status = match is_strict {
+            true => format!(" --strict: exit status {STRICT}."),
+            false => String::new(),
+        };
+        say(format_args!("{problems}. `vb3 why` explains.{status}"));
     }
 }

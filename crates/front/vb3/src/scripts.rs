@@ -1,7 +1,8 @@
 //! `vb3 scripts`, and finding scripts by name.
 
-use crate::machines;
+use crate::machines::{self, VERSION};
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 use vb3_devices::spec::did_you_mean;
@@ -51,9 +52,17 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
 ///
 /// # Errors
 /// The script is unknown, or `out` cannot be written.
-pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
+pub fn print((name, is_json): (Option<&str>, bool), out: &mut dyn Write) -> Result<()> {
     if let Some(name) = name {
         return Ok(out.write_all(text(name)?.as_bytes())?);
+    }
+    if is_json {
+        let scripts = SHIPPED.iter().map(|(name, text)| {
+            let script = parse(&file_name(name), text)?;
+            Ok(json!({ "name": name, "description": script.description, "toml": text }))
+        });
+        let scripts = scripts.collect::<Result<Vec<_>>>()?;
+        return machines::print_json(&json!({ "version": VERSION, "scripts": scripts }), out);
     }
     for (name, text) in SHIPPED {
         let script = parse(&file_name(name), text)?;

@@ -70,10 +70,10 @@ impl Board {
 }
 
 /// Turns a node's name into a heap name, which differs from the names of built-in heaps and video devices.
-fn name(path: &str) -> String {
+pub(crate) fn name(path: &str) -> String {
     let last = path.rsplit('/').next().unwrap_or_default();
     let plain = |c: char| match c {
-        c if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@') => c,
+        c if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | ',') => c,
         _ => '-',
     };
     let name: String = last.chars().map(plain).take(MAX_NAME - 5).collect();

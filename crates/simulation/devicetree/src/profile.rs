@@ -1,7 +1,7 @@
 //! Makes a machine profile from a board, and SPECs (arguments of `vb3 run --device`) of its devices.
 
 use crate::areas::LOW_RAM;
-use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, iommu};
+use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, areas, iommu};
 use std::fmt::Write as _;
 
 /// Number of bytes that a kernel sets aside for CMA if the tree names no size.
@@ -66,8 +66,8 @@ impl Board {
         named.or(shown).unwrap_or(0)
     }
 
-    /// Returns the size of the shared contiguous memory (CMA), and the source of this value.
-    fn cma(&self) -> (u64, String) {
+    /// Returns the size of the shared contiguous memory (CMA), its name, and the source of the size.
+    fn cma(&self) -> (u64, &str, String) {
         let found = self
             .reserved
             .iter()
@@ -78,10 +78,12 @@ impl Board {
                 if let Some(place) = reserved.place {
                     let _ = write!(from, ", at {:#x} to {:#x}", place.start, place.last());
                 }
-                (reserved.bytes / LARGEST_PAGE * LARGEST_PAGE, from)
+                let name = reserved.path.rsplit('/').next().unwrap_or_default();
+                (reserved.bytes / LARGEST_PAGE * LARGEST_PAGE, name, from)
             }
             None => (
                 DEFAULT_CMA,
+                "reserved",
                 "not in the tree: CONFIG_CMA_SIZE_MBYTES of Debian's kernels".to_owned(),
             ),
         }
@@ -107,7 +109,7 @@ impl Board {
                 "not in the tree, the boot loader knows it: assumed",
             ),
         };
-        let (cma, cma_from) = self.cma();
+        let (cma, cma_heap, cma_from) = self.cma();
         let cma = cma.min(ram / 2).min(LOW_RAM) / LARGEST_PAGE * LARGEST_PAGE;
         let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
         let (iommus, ram_start) = (self.iommus(), self.ram_start());
@@ -132,6 +134,11 @@ impl Board {
         }
         line(format_args!("# {ram_from}\nram = {ram}"));
         line(format_args!("# {}\ncma = {cma}", plain(&cma_from)));
+        // Source: Linux 6.12 drivers/dma-buf/heaps/cma_heap.c `__add_cma_heap`: the reserved memory's name, or that of
+        // kernel/dma/contiguous.c `dma_contiguous_reserve_area`.
+        if cma > 0 {
+            line(format_args!("cma_heap = \"{}\"", areas::name(cma_heap)));
+        }
         line(format_args!(
             "# dma-coherent of the video devices\ncoherent = {coherent}"
         ));

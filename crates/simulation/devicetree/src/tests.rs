@@ -387,7 +387,7 @@ fn memory_and_reservations_match_the_tree() {
     assert_eq!(
         areas,
         [
-            ("cam-fw", 4096, true),
+            ("cam,fw", 4096, true),
             ("frames@9800000", 0x2000, false),
             ("sram@900000", 0x9_0000, false),
             ("vpu@a000000", 8 << 20, true),

@@ -58,9 +58,14 @@ const RUN: &[Counter<Report>] = &[
 ///
 /// # Errors
 /// A report cannot be read, or `out` cannot be written.
-pub fn print(before: &Path, after: &Path, out: &mut dyn Write) -> Result<u8> {
+pub fn print((before, after): (&Path, &Path), is_json: bool, out: &mut dyn Write) -> Result<u8> {
     let (before, after) = (why::load(before)?, why::load(after)?);
     let said = differences(&before, &after);
+    if is_json {
+        let line = serde_json::json!({ "version": 1, "differences": said });
+        writeln!(out, "{line:#}")?;
+        return Ok(u8::from(!said.is_empty()));
+    }
     if said.is_empty() {
         writeln!(out, "The runs differ in nothing but times.")?;
     }

@@ -12,6 +12,7 @@ struct Readme;
 pub mod diff;
 mod event;
 pub mod kernel;
+mod mask;
 #[cfg(feature = "page")]
 pub mod page;
 mod report;
@@ -20,9 +21,10 @@ pub mod timeline;
 pub mod trace;
 pub mod why;
 
+pub use mask::{is_masked, masked};
 pub use report::{
     BufferReport, Demand, DeviceFailure, DeviceReport, EarlyAccess, FORMAT, Held, HolderReport,
     MAX_BUFFERS, MAX_EARLY_ACCESSES, MAX_FAILURES, MAX_MISSING_SYNCS, MAX_REFUSALS,
-    MAX_SCRIPT_EVENTS, MemoryReport, MissedStep, MissingSync, Picture, QueueReport, Refusal,
-    Remedy, Report, Room, Row, ScriptEvent, Setup, is_fifo,
+    MAX_SCRIPT_EVENTS, MemoryReport, MissedStep, MissingSync, PROBLEMS, Picture, QueueReport,
+    Refusal, Remedy, Report, Room, Row, ScriptEvent, Setup, is_fifo, touch,
 };

@@ -7,16 +7,16 @@ mod buffers;
 mod verdict;
 
 pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
-pub use verdict::Row;
+pub use verdict::{PROBLEMS, Row};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Version of the format, raised when a field changes its meaning.
@@ -54,6 +54,9 @@ pub struct Report {
     pub setup: Setup,
     /// The program and its arguments.
     pub program: Vec<String>,
+    /// Why the run could not begin; empty if it began.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
     /// Exit status of the program as a shell gives it: 128 + N for signal N.
     pub exit_status: i32,
     /// Duration of the run in milliseconds: wall time, or the devices' time if their clock is
@@ -493,6 +496,21 @@ pub fn is_fifo(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.file_type().is_fifo())
 }
 
+/// Options for files of a run. Only this user may read a new file: reports name programs and their arguments.
+pub(crate) fn private() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
+
+/// Checks that a file of a run is writable, and makes it if it does not exist. Keeps its content.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn touch(path: &Path) -> io::Result<()> {
+    private().create(true).append(true).open(path).map(drop)
+}
+
 /// Opens a file to replace its content. Does not wait for the reader of a FIFO.
 ///
 /// # Errors
@@ -500,7 +518,7 @@ pub fn is_fifo(path: &Path) -> bool {
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     if !is_fifo(path) {
-        return File::create(path);
+        return private().write(true).create(true).truncate(true).open(path);
     }
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fifo = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
@@ -575,6 +593,22 @@ impl Report {
         for process in all.filter(|process| **process != 0) {
             let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
             *process = *numbers.entry(*process).or_insert(next);
+        }
+    }
+
+    /// Returns the report of a run that could not begin.
+    #[must_use]
+    pub fn of_failure(program: Vec<String>, directory: String, error: String) -> Self {
+        let setup = Setup {
+            directory,
+            ..Setup::default()
+        };
+        Self {
+            format: FORMAT,
+            program,
+            setup,
+            error,
+            ..Self::default()
         }
     }
 

@@ -33,7 +33,7 @@ fn state_path(state: Option<OsString>, home: Option<OsString>) -> Option<PathBuf
 /// The directory or file cannot be written.
 pub fn keep(report: &Report, path: &Path) -> Result<()> {
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        make_private(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let half = path.with_extension(format!("json.{}", std::process::id()));
     let replaced =
@@ -45,6 +45,21 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
             // Removes the incomplete file.
             let _ = std::fs::remove_file(&half);
         })
+}
+
+/// Makes a directory that only this user can read. Its parents get the usual mode.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        // An earlier version made a directory that others can read.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+        }
+        made => made,
+    }
 }
 
 /// Replaces a file by another in one step, so no reader sees half of it.
@@ -149,6 +164,23 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     }
 }
 
+/// Says when and where the last run ended, so that a run of another terminal is not taken for this one's.
+#[must_use]
+pub fn when_and_where(report: &Report) -> Option<String> {
+    let kept = last_report_path()?.metadata().ok()?.modified().ok()?;
+    let seconds = kept.elapsed().unwrap_or_default().as_secs();
+    let ago = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    Some(format!(
+        "this is the last run, {ago} ago in {}",
+        report.setup.directory
+    ))
+}
+
 /// Prints the table of devices, the verdict, and each problem with its remedy.
 ///
 /// # Errors
@@ -162,6 +194,10 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         setup,
         ..
     } = report;
+    if !report.error.is_empty() {
+        writeln!(out, "{}", sentence::verdict(report).text)?;
+        return writeln!(out, "\n{}", program.join(" "));
+    }
     table(report, out)?;
     writeln!(out, "\n{}", sentence::verdict(report).text)?;
     writeln!(out, "\n{}", program.join(" "))?;
@@ -197,6 +233,14 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     left_out(report.failures_left_out, "failures", out)?;
     for note in &report.notes {
         writeln!(out, "\nnote: {note}")?;
+    }
+    let names: Vec<String> = report.problem_names().into_iter().collect();
+    if !names.is_empty() {
+        writeln!(
+            out,
+            "\n`vb3 run --strict --allow {}` allows these.",
+            names.join(",")
+        )?;
     }
     Ok(())
 }

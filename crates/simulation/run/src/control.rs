@@ -3,29 +3,30 @@
 //! An order is one line of JSON, and so is its answer (docs/control.md). The answer comes when programs
 //! see the order's effect. A client may send any number of orders; they are carried out one by one.
 
+mod place;
 mod subscription;
 
+pub use place::{directory, living};
 pub(crate) use subscription::{EventKind, Subscription};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, access};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use vb3_v4l2::{Wake, WakeFd, WakeId};
 
 /// Longest order in bytes.
 const MAX_ORDER: usize = 4096;
-/// Maximum number of clients at one time. A new client replaces the oldest.
-const MAX_CLIENTS: usize = 16;
-/// Maximum number of attempts to make the socket. Another run that ends at the same moment may remove
+/// Maximum number of clients at one time. Further clients are turned away with a message.
+const MAX_CLIENTS: usize = 256;
+/// Maximum number of attempts to make the socket. Each fails because another run has ended just then, and has removed
 /// the socket's directory.
-const TRIES: u32 = 4;
+const TRIES: u32 = 1000;
 
 /// Identifies a client of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub struct Control {
     /// The socket's directory. This user's last run removes it.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
+    /// A descriptor to give up, so that a client can be told that no descriptor is free. `None` if it could not be
+    /// replaced; until then, the listener is not watched.
+    spare: Option<OwnedFd>,
 }
 
 impl Control {
@@ -65,61 +69,44 @@ impl Control {
     /// Fails with a message for the user: the directory cannot be made or is not for this user alone, or the
     /// socket cannot be made.
     pub fn open() -> Result<Self> {
-        let dir = directory();
-        let pid = std::process::id();
-        // The directory may vanish, because another run that ends at this time may remove it.
-        (1..TRIES)
-            .find_map(|_| Self::open_in(&dir, pid).ok())
-            .map_or_else(|| Self::open_in(&dir, pid), Ok)
+        Self::open_in(&directory())
+    }
+
+    fn open_in(dir: &Path) -> Result<Self> {
+        let path = dir.join(std::process::id().to_string());
+        for _ in 0..TRIES {
+            place::prepare(dir)?;
+            match place::listen(&path, place::Old::Replaced) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                listener => {
+                    let mut control = Self::new(listener, path)?;
+                    control.dir = Some(dir.to_owned());
+                    return Ok(control);
+                }
+            }
+        }
+        bail!("other runs removed {} {TRIES} times", dir.display())
     }
 
     /// Makes the socket at a path. Only this user's processes may use it. Replaces the socket of a run
     /// that has ended.
     ///
     /// # Errors
-    /// Fails with a message for the user: a socket cannot be made there.
+    /// Fails with a message for the user: a socket cannot be made there, or a run listens there.
     pub fn open_at(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
-        is_alive(&path);
-        Self::bind(path)
+        Self::new(place::listen(&path, place::Old::Kept), path)
     }
 
-    fn bind(path: PathBuf) -> Result<Self> {
-        let listener = UnixListener::bind(&path).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
+    fn new(listener: io::Result<UnixListener>, path: PathBuf) -> Result<Self> {
         let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
         Ok(Self {
             listener: Some(Wake::new(listener)),
             path,
             dir: None,
             clients: Vec::new(),
+            spare: spare(),
         })
-    }
-
-    fn open_in(dir: &Path, pid: u32) -> Result<Self> {
-        let path = dir.join(pid.to_string());
-        let mut made = std::fs::DirBuilder::new();
-        match made.mode(0o700).create(dir) {
-            Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                let found = std::fs::symlink_metadata(dir)?;
-                let is_own = found.is_dir() && found.uid() == geteuid().as_raw();
-                if !is_own || found.mode() & 0o077 != 0 {
-                    bail!(
-                        "{} is not a directory for this user alone (mode 700)",
-                        dir.display()
-                    );
-                }
-                living(dir);
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(e) => return Err(e).with_context(|| format!("cannot make {}", dir.display())),
-        }
-        let mut control = Self::bind(path)?;
-        control.dir = Some(dir.to_owned());
-        Ok(control)
     }
 
     /// Returns the path of the socket.
@@ -142,7 +129,8 @@ impl Control {
     pub(crate) fn fds(&self) -> impl Iterator<Item = WakeFd<'_>> {
         let asking = self.clients.iter().filter(|client| client.may_ask());
         let asking = asking.map(|client| WakeFd::new(client.stream.as_fd(), client.id.0));
-        self.listener.iter().map(Wake::fd).chain(asking)
+        let listener = self.listener.iter().filter(|_| self.spare.is_some());
+        listener.map(Wake::fd).chain(asking)
     }
 
     /// Returns whether new clients make the descriptor with this id readable.
@@ -178,33 +166,61 @@ impl Control {
     /// Accepts new clients. Call it only in a tick: after each tick, the front end asks which descriptors
     /// to watch ([`fds`](Self::fds)).
     pub(crate) fn accept(&mut self) {
-        while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
-            let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
-            if !is_own || stream.set_nonblocking(true).is_err() {
-                continue;
-            }
-            if self.clients.len() >= MAX_CLIENTS {
-                self.clients.retain(|client| !client.has_gone());
-            }
-            let client = Client {
-                id: ClientId(WakeId::new()),
-                stream,
-                asked: Vec::new(),
-                answer: None,
-                ordered: false,
-                unsent: Vec::new(),
-                subscription: Subscription::default(),
-                next_subscription: None,
-                lost: 0,
-            };
-            if self.clients.len() >= MAX_CLIENTS {
-                // A new run connects to see which runs live, and has gone.
-                if client.has_gone() {
-                    continue;
+        while let Some(listener) = self.caller() {
+            match listener.accept() {
+                Ok((stream, _)) => self.add(stream),
+                Err(e) if is_exhausted(&e) => {
+                    if !self.turn_away() {
+                        return;
+                    }
                 }
-                self.clients.remove(0);
+                Err(_) => return,
             }
-            self.clients.push(client);
+        }
+    }
+
+    fn add(&mut self, mut stream: UnixStream) {
+        let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
+        if !is_own || stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        if self.clients.len() >= MAX_CLIENTS {
+            self.clients.retain(|client| !client.has_gone());
+        }
+        if self.clients.len() >= MAX_CLIENTS {
+            let reason = format!("{MAX_CLIENTS} clients are connected, which is the limit");
+            refuse_client(&mut stream, &reason);
+            return;
+        }
+        self.clients.push(Client {
+            id: ClientId(WakeId::new()),
+            stream,
+            asked: Vec::new(),
+            answer: None,
+            ordered: false,
+            unsent: Vec::new(),
+            subscription: Subscription::default(),
+            next_subscription: None,
+            lost: 0,
+        });
+    }
+
+    /// Tells a client that no descriptor is free. Without this, the client would wait, and its connection would keep
+    /// the listener readable. Returns whether further clients may be accepted.
+    fn turn_away(&mut self) -> bool {
+        drop(self.spare.take());
+        if let Some(Ok((mut stream, _))) = self.listener.as_ref().map(|listener| listener.accept())
+        {
+            refuse_client(&mut stream, "vb3 has no free descriptor (see ulimit -n)");
+        }
+        self.spare = spare();
+        self.spare.is_some()
+    }
+
+    /// Watches the listener again if a descriptor is free.
+    pub(crate) fn recover(&mut self) {
+        if self.spare.is_none() {
+            self.spare = spare();
         }
     }
 
@@ -370,49 +386,24 @@ impl Client {
     }
 }
 
-/// Returns the directory with the sockets of this user's runs, each named by the run's process id.
-#[must_use]
-pub fn directory() -> PathBuf {
-    directory_by(|name| std::env::var_os(name).map(PathBuf::from))
+/// Makes a descriptor that can be given up later.
+fn spare() -> Option<OwnedFd> {
+    eventfd(0, EventfdFlags::CLOEXEC).ok()
 }
 
-/// Returns this directory. `var` reads environment variables.
-fn directory_by(var: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    let runtime = var("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute() && dir.is_dir());
-    if let Some(dir) = runtime {
-        return dir.join("vb3");
-    }
-    // On a disk, a directory and a socket take many times as long as in memory.
-    let memory =
-        || Some(PathBuf::from("/dev/shm")).filter(|dir| access(dir, Access::WRITE_OK).is_ok());
-    let dir = var("TMPDIR")
-        .or_else(memory)
-        .unwrap_or_else(|| "/tmp".into());
-    dir.join(format!("vb3-{}", geteuid().as_raw()))
+/// Returns whether a call failed because no descriptor or memory is free.
+fn is_exhausted(e: &io::Error) -> bool {
+    let errno = Errno::from_io_error(e);
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    errno.is_some_and(|errno| exhausted.contains(&errno))
 }
 
-/// Lists the sockets in `dir` at which a run listens. Removes those whose run has ended.
-pub fn living(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let mut found: Vec<_> = paths.filter(|path| is_alive(path)).collect();
-    found.sort();
-    found
-}
-
-/// Returns whether a run listens at a socket. Removes the socket of a run that has ended.
-fn is_alive(path: &Path) -> bool {
-    match UnixStream::connect(path) {
-        Ok(_) => true,
-        Err(e) => {
-            let is_socket =
-                std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-            if is_socket && e.kind() == ErrorKind::ConnectionRefused {
-                let _ = std::fs::remove_file(path);
-            }
-            false
-        }
-    }
+/// Tells a client why it is turned away, as the answer to its first order.
+fn refuse_client(stream: &mut UnixStream, message: &str) {
+    let error = serde_json::json!({ "field": "", "message": message });
+    let line = format!("{}\n", serde_json::json!({ "ok": false, "error": error }));
+    // An empty socket has room for a line. The client may have gone.
+    let _ = stream.write_all(line.as_bytes());
 }
 
 #[cfg(test)]
@@ -421,7 +412,7 @@ mod tests {
 
     fn control() -> (tempfile::TempDir, Control) {
         let dir = tempfile::tempdir().expect("a directory");
-        let control = Control::open_in(&dir.path().join("runs"), 7).expect("a socket");
+        let control = Control::open_in(&dir.path().join("runs")).expect("a socket");
         (dir, control)
     }
 
@@ -468,34 +459,6 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_runs_that_are_gone_are_removed() {
-        let (dir, control) = control();
-        let runs = dir.path().join("runs");
-        drop(UnixListener::bind(runs.join("6")).expect("bound"));
-        assert_eq!(living(&runs), [control.path().to_owned()]);
-        assert!(!runs.join("6").exists());
-        drop(control);
-        assert!(!runs.exists(), "the last one removes the directory");
-    }
-
-    #[test]
-    fn sockets_are_in_memory_unless_the_user_chooses() {
-        let [runtime, temporary] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-        let vars = [("XDG_RUNTIME_DIR", &runtime), ("TMPDIR", &temporary)];
-        let chosen = |known: &[(&str, &tempfile::TempDir)]| {
-            directory_by(|name| {
-                let value = known.iter().find(|(var, _)| *var == name)?;
-                Some(value.1.path().to_owned())
-            })
-        };
-        assert_eq!(chosen(&vars), runtime.path().join("vb3"));
-        assert_eq!(chosen(&vars[1..]).parent(), Some(temporary.path()));
-        let memory = access("/dev/shm", Access::WRITE_OK).is_ok();
-        let usual = if memory { "/dev/shm" } else { "/tmp" };
-        assert_eq!(chosen(&[]).parent(), Some(Path::new(usual)));
-    }
-
-    #[test]
     fn a_socket_at_a_path_leaves_the_directory() {
         let dir = tempfile::tempdir().expect("a directory");
         let own = dir.path().join("own");
@@ -509,48 +472,39 @@ mod tests {
         assert!(own.is_dir() && !path.exists());
     }
 
+    fn said(client: &mut UnixStream) -> String {
+        let mut answer = String::new();
+        let timeout = Some(std::time::Duration::from_secs(60));
+        client.set_read_timeout(timeout).expect("set");
+        client
+            .read_to_string(&mut answer)
+            .expect("a closed connection");
+        answer
+    }
+
     #[test]
-    fn clients_that_have_gone_give_way_first() {
+    fn a_full_run_keeps_its_clients_and_refuses_the_next() {
         let (_dir, mut control) = control();
-        let first = ask(&control, "wait\n");
+        let mut clients: Vec<UnixStream> = (0..MAX_CLIENTS).map(|_| ask(&control, "")).collect();
+        assert!(come(&mut control).is_empty());
+        let mut refused = ask(&control, "");
+        assert!(come(&mut control).is_empty());
+        assert!(said(&mut refused).contains("256 clients are connected"));
+        assert_eq!(control.clients.len(), MAX_CLIENTS);
+        clients.pop();
+        let _next = ask(&control, "wait\n");
         assert_eq!(come(&mut control).len(), 1);
-        let oldest = |control: &Control| control.clients.first().map(|client| client.id);
-        let before = oldest(&control);
-        for _ in 0..MAX_CLIENTS * 2 {
-            drop(ask(&control, "wait\n"));
-            assert_eq!(come(&mut control).len(), 1);
-        }
-        assert_eq!(oldest(&control), before);
-        drop(first);
     }
 
     #[test]
-    fn a_look_at_a_full_run_ends_no_client() {
+    fn a_client_hears_that_no_descriptor_is_free() {
         let (_dir, mut control) = control();
-        let clients: Vec<UnixStream> = (0..MAX_CLIENTS).map(|_| ask(&control, "")).collect();
-        assert!(come(&mut control).is_empty());
-        let ids = |control: &Control| -> Vec<ClientId> {
-            control.clients.iter().map(|client| client.id).collect()
-        };
-        let all = ids(&control);
-        drop(ask(&control, ""));
-        assert!(come(&mut control).is_empty());
-        assert_eq!((ids(&control), all.len()), (all.clone(), MAX_CLIENTS));
-        let _seventeenth = ask(&control, "");
-        assert!(come(&mut control).is_empty());
-        assert_eq!(ids(&control).get(..MAX_CLIENTS - 1), all.get(1..));
-        drop(clients);
-    }
-
-    #[test]
-    fn a_directory_that_others_can_enter_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let open = dir.path().join("open");
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&open)
-            .expect("made");
-        let e = Control::open_in(&open, 7).expect_err("refused");
-        assert!(format!("{e:#}").contains("mode 700"), "{e:#}");
+        let mut client = ask(&control, "");
+        assert!(control.turn_away());
+        assert!(said(&mut client).contains("no free descriptor"));
+        control.spare = None;
+        assert_eq!(control.fds().count(), 0);
+        control.recover();
+        assert_eq!(control.fds().count(), 1);
     }
 }

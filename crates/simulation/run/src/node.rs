@@ -6,7 +6,7 @@ use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use vb3_codec::Codecs;
-use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence};
+use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence, SourceSpec};
 use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, Note};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::{self, IommuProfile};
@@ -219,6 +219,8 @@ pub(super) struct Node {
     pub(super) presence: Presence,
     /// The script's faults for its frames, or `None` if no script affects the device.
     pub(super) faults: Option<FaultSchedule>,
+    /// The source with which a camera began.
+    pub(super) source: Option<SourceSpec>,
     /// Whether the device completes all its work within a tick.
     at_once: bool,
     /// Whether a client wants events of the device's streams.
@@ -337,6 +339,10 @@ impl Node {
             function,
             watch: Watch::default(),
             presence: spec.presence,
+            source: match &spec.kind {
+                DeviceKind::Camera { source, .. } => Some(source.clone()),
+                _ => None,
+            },
             faults: None,
             at_once: false,
             is_watched: false,

@@ -63,6 +63,12 @@ impl Play {
         due.min()
     }
 
+    /// Removes what orders have planned for a device.
+    pub(super) fn forget_orders(&mut self, node: usize) {
+        let is_of = |playing: &Playing| playing.is_ordered() && playing.node == Some(node);
+        self.steps.retain(|playing| !is_of(playing));
+    }
+
     /// Returns whether a call is new: not a repetition of an earlier call, such as one that waited.
     fn is_new(&mut self, call: CallId) -> bool {
         // The kernel numbers calls in ascending order.

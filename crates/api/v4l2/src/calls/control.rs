@@ -210,6 +210,18 @@ where
             Ok(number)
         }))
     }
+
+    /// Sets all controls to their initial values, as far as a program could set them now.
+    pub fn reset_controls(&mut self, now_ns: u64) {
+        let simple = self.controls.iter().filter(|control| has_number(control));
+        let initial = simple.map(|control| (control.id, control.initial_value()));
+        for (id, value) in initial.collect::<Vec<_>>() {
+            // A control that is read-only, grabbed or without effect stays as it is.
+            if self.driver.try_control(id, &value).is_ok() {
+                let _ = self.apply(id, value, None, now_ns);
+            }
+        }
+    }
 }
 
 /// Returns whether a control's value is a number. A class has no value.

@@ -147,7 +147,7 @@ fn program(client: &Client) -> Option<PathBuf> {
 
 /// Runs a client, in a directory with its input.
 fn run(client: &Client) -> RunOutput {
-    let mut run = Run::on("pc").options(["--kill"]).patience(90);
+    let mut run = Run::on("pc").options(["--leftover=kill"]).patience(90);
     if client.real_time {
         run = run.real_time("this client keeps its own time");
     }

@@ -71,7 +71,7 @@ fn pipewire_offers_the_camera_by_default() {
             gst-launch-1.0 -q pipewiresrc num-buffers=5 ! videoconvert \\
                 ! video/x-raw,format=YUY2 ! filesink location=frames.raw'";
     let outcome = camera()
-        .options(["--kill"])
+        .options(["--leftover=kill"])
         .program(["sh", "-c", script])
         .run();
     // pipewiresrc maps each new buffer once with DMA_BUF_IOCTL_SYNC, when the camera already owns
@@ -93,7 +93,7 @@ fn browser_page_shows_camera_through_replug() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/browser.py");
     let outcome = camera()
-        .options(["--kill"])
+        .options(["--leftover=kill"])
         .program([Path::new(python), &script])
         .and(["chromium", "3", env!("CARGO_BIN_EXE_vb3")])
         .run();

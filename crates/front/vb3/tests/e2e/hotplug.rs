@@ -137,17 +137,13 @@ fn a_device_comes_and_goes_by_the_clock() {
 fn impossible_orders_are_refused_in_a_sentence() {
     let outcome = shell(
         camera(),
-        "$VB3 ctl list; $VB3 ctl unplug /dev/video1 && $VB3 ctl list
-         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 list; echo $?
-         $VB3 ctl --control gone list; echo $?",
+        "$VB3 ctl state; $VB3 ctl unplug /dev/video1 && $VB3 ctl state
+         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 state; echo $?
+         $VB3 ctl --control gone state; echo $?",
     );
     let list =
         |display: &str| format!("/dev/video0 plugged camera\n/dev/video1 {display} display\n");
-    let want = format!(
-        "{}{}125\n125\n125\n125\n",
-        list("plugged"),
-        list("unplugged")
-    );
+    let want = format!("{}{}1\n1\n2\n2\n", list("plugged"), list("unplugged"));
     assert_eq!(outcome.stdout, want, "{}", outcome.stderr);
     for said in [
         "/dev/video1 is unplugged already",
@@ -163,9 +159,9 @@ fn impossible_orders_are_refused_in_a_sentence() {
 fn without_a_run_ctl_says_so() {
     let dir = crate::common::tempdir();
     let mut command = vb3(dir.path());
-    command.env_remove("VB3_CONTROL").args(["ctl", "list"]);
+    command.env_remove("VB3_CONTROL").args(["ctl", "state"]);
     let (status, _, said) = finish(&mut command, dir.path());
-    assert_eq!(status, 125);
+    assert_eq!(status, 2);
     assert!(said.contains("no run of this user is active"), "{said}");
 }
 

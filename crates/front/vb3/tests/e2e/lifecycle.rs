@@ -209,7 +209,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
 fn background_jobs_are_named_and_awaited() {
     let script = "sh -c 'sleep infinity & until grep -q waits stderr; do sleep 0.05; done
                          sleep 3; kill $!; touch late' & exit 3";
-    for options in [&[][..], &["--wait"]] {
+    for options in [&[][..], &["--leftover=wait"]] {
         let outcome = Run::on("pc")
             .device("camera=pattern")
             .options(options)
@@ -220,7 +220,7 @@ fn background_jobs_are_named_and_awaited() {
         let said = &outcome.stderr;
         assert!(said.contains("the program has ended; sh ("), "{said}");
         assert!(
-            said.contains("sleep (") && said.contains("waits for it (--kill ends it)"),
+            said.contains("sleep (") && said.contains("waits for it (--leftover=kill ends it)"),
             "{said}"
         );
     }
@@ -242,7 +242,7 @@ fn daemons_are_named_and_ended() {
         assert_eq!(outcome.status, status, "{said}");
         assert!(
             said.contains("the program has ended; sh (")
-                && said.contains("vb3 ends it (--wait keeps it)"),
+                && said.contains("vb3 ends it (--leftover=wait keeps it)"),
             "{said}"
         );
     }
@@ -252,7 +252,7 @@ fn daemons_are_named_and_ended() {
 fn wait_keeps_daemons() {
     let outcome = Run::on("pc")
         .device("camera=pattern")
-        .options(["--wait"])
+        .options(["--leftover=wait"])
         .program(["sh", "-c", "setsid -f sh -c 'sleep 3; touch late'; exit 3"])
         .run();
     assert_eq!(outcome.status, 3, "{}", outcome.stderr);
@@ -265,7 +265,7 @@ fn kill_ends_what_the_program_leaves_running() {
     for (script, status) in [("sleep infinity & exit 3", 3), (deaf, 4)] {
         let outcome = Run::on("pc")
             .device("camera=pattern")
-            .options(["--kill"])
+            .options(["--leftover=kill"])
             .program(["sh", "-c", script])
             .run();
         assert_eq!(outcome.status, status, "{}", outcome.stderr);

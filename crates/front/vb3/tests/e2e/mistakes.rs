@@ -7,8 +7,8 @@ use tempfile::TempDir;
 /// Arguments, and parts of the message: the error, the allowed values, the best guess.
 const MISTAKES: &[(&[&str], &[&str])] = &[
     (
-        &["run", "--kil", "--", "true"],
-        &["unexpected argument '--kil'", "'--kill'"],
+        &["run", "--leftove", "--", "true"],
+        &["unexpected argument '--leftove'", "'--leftover'"],
     ),
     (
         &["run", "--ra", "1GiB", "--", "true"],
@@ -85,10 +85,6 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["no device video9; the devices are video0 (camera=pattern), video1 (display=null)"],
     ),
     (
-        &["ctl", "--run", "4194305", "list"],
-        &["there is no run 4194305; ", "active"],
-    ),
-    (
         &["ffmpeg", "-i", "x"],
         &["there is no command \"ffmpeg\"", "vb3 run -- ffmpeg"],
     ),
@@ -151,6 +147,13 @@ fn each_mistake_is_explained() {
         assert!(!said.contains("defect"), "{words:?}: {said}");
         assert!(said.len() < 500, "{words:?}: {} bytes: {said}", said.len());
     }
+}
+
+#[test]
+fn options_after_the_dashes_are_explained() {
+    let (status, said) = answer(&["run", "--", "-d", "camera", "true"]);
+    let expected = "-d: the program was not found; options of vb3 go before --";
+    assert!(status == 127 && said.contains(expected), "{said}");
 }
 
 /// Lists that nobody reads to their end are fine; an answer that nobody reads is not a "yes".

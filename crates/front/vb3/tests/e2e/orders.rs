@@ -109,7 +109,7 @@ fn a_display_shows_its_last_recorded_picture() {
     let recorded = outcome.read("record.yuv");
     assert!(recorded.ends_with(&shown) && !shown.is_empty());
     let lines: Vec<&str> = outcome.stdout.lines().collect();
-    assert_eq!(lines[0], "125", "{}", outcome.stderr);
+    assert_eq!(lines[0], "1", "{}", outcome.stderr);
     assert!(lines[1].contains("format=YUYV"), "{lines:?}");
     assert_eq!(lines[1], lines[2]);
     assert!(outcome.read("shown.png").starts_with(b"\x89PNG"));
@@ -264,6 +264,34 @@ fn a_paused_source_shows_one_picture() {
 }
 
 #[test]
+fn a_reset_camera_is_as_at_the_start() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    let run = camera("virtual");
+    make_picture(run.dir.path());
+    let outcome = shell(
+        run,
+        "get() { v4l2-ctl -C brightness; v4l2-ctl --stream-mmap --stream-count=1 --stream-to=$1; }
+         get before.raw
+         $VB3 ctl play video0 red.png; $VB3 ctl pause video0; $VB3 ctl set video0 brightness 7
+         $VB3 ctl fail video0 STREAMON EIO 9; $VB3 ctl signal video0 lost; $VB3 ctl unplug video0
+         $VB3 ctl reset video0; v4l2-ctl -I | grep -o 'Camera.*'; get after.raw; $VB3 ctl reset video9; echo $?",
+    );
+    outcome.expect_success();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let [before, input, after, refused] = lines[..] else {
+        panic!("{lines:?} {}", outcome.stderr)
+    };
+    assert_eq!((before, refused), (after, "1"), "{}", outcome.stderr);
+    assert!(!input.contains("no signal"), "{input}");
+    for name in ["before.raw", "after.raw"] {
+        // A frame of the pattern, not of the picture.
+        assert_eq!(expect_pattern(&pixfmt::YUYV, &outcome.read(name)).len(), 1);
+    }
+}
+
+#[test]
 fn orders_reach_calls_controls_and_the_clock() {
     if lacks("v4l2-ctl") {
         return;
@@ -280,14 +308,14 @@ fn orders_reach_calls_controls_and_the_clock() {
          v4l2-ctl --stream-mmap=4 --stream-count=3 --stream-to=/dev/null
          $VB3 ctl --json wait video0 2
          $VB3 ctl signal video0 lost; v4l2-ctl -I | grep -o 'no signal'; $VB3 ctl signal video0 back
-         before=$($VB3 ctl --json list | grep -oE '\"time_ns\":[0-9]+' | cut -d: -f2)
+         before=$($VB3 ctl --json state | grep -oE '\"time_ns\":[0-9]+' | cut -d: -f2)
          after=$($VB3 ctl --json advance 2s | grep -oE '\"time_ns\":[0-9]+' | cut -d: -f2)
-         test $((after - before)) -ge 2000000000 && $VB3 ctl list",
+         test $((after - before)) -ge 2000000000 && $VB3 ctl state",
     );
     outcome.expect_success();
     assert_eq!(
         outcome.stdout,
-        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness is 255, the nearest value to 999\nbrightness: 255\n125\n125\n1\n\
+        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness is 255, the nearest value to 999\nbrightness: 255\n1\n1\n1\n\
          {\"frames\":3,\"ok\":true}\nno signal\n/dev/video0 plugged camera\n",
         "{}",
         outcome.stderr

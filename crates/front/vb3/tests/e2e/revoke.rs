@@ -20,8 +20,8 @@ QBUF at the camera: ENODEV
 EXPBUF: ENODEV
 mmap: ENODEV
 SYNC: ok
-revoke: 125
-revoke: 125
+revoke: 1
+revoke: 1
 QBUF of the other: ok
 STREAMON: ok
 DQBUF: ok

@@ -59,9 +59,10 @@ fn refused_calls_fail_a_strict_run() {
     // The device has only one input.
     let refused = "for n in 1 2 3; do v4l2-ctl -d /dev/video0 -i 7; done; true";
     let line = "vb3: video0: 0 frames, 3 refused. `vb3 why` explains.";
+    let strict = format!("{line} --strict: exit status 123.");
     for (options, status, said) in [
         (&[][..], 0, vec![line]),
-        (&["--strict"], 123, vec![line]),
+        (&["--strict"], 123, vec![&*strict]),
         (&["--strict", "--quiet"], 123, vec![]),
     ] {
         let outcome = run(options, "", refused);
@@ -111,7 +112,8 @@ fn steps_that_never_happen_fail_a_strict_run() {
     for (options, status) in [(&with[..2], 0), (&with, 123)] {
         let outcome = run(options, script, client);
         assert_eq!(outcome.status, status, "{}", outcome.stderr);
-        assert_eq!(own_lines(&outcome), [line]);
+        let lines = own_lines(&outcome);
+        assert!(lines.len() == 1 && lines[0].starts_with(line), "{lines:?}");
         let why = outcome.why();
         let called = "steps.toml:6: step 2 (fail) never happened: QBUF was called only ";
         let late = "steps.toml:12: step 3 (unplug) never happened: the run ended earlier.";
@@ -142,7 +144,7 @@ fn missed_frames_fail_a_strict_run() {
     let lost = outcome.queue("/dev/video0").lost;
     assert!(lost > 0, "{:?}", outcome.report);
     assert_eq!(outcome.status, 123, "{}", outcome.stderr);
-    let said = format!("{lost} lost. `vb3 why` explains.");
+    let said = format!("{lost} lost. `vb3 why` explains. --strict: exit status 123.");
     let lines = own_lines(&outcome);
     assert!(lines.len() == 1 && lines[0].ends_with(&said), "{lines:?}");
 }
@@ -180,4 +182,34 @@ fn wrong_report_names_get_a_suggestion() {
         assert_eq!((status, &*out, said.trim_end()), (125, "", wanted));
     }
     assert!(!dir.join("r.txt").exists(), "nothing was run");
+}
+
+#[test]
+fn a_strict_run_allows_named_problems() {
+    if lacks("python3") {
+        return;
+    }
+    let script = "import fcntl\n\
+        try: fcntl.ioctl(open('/dev/video0'), 0x40045613, bytearray(4))\n\
+        except OSError as e: print(e.errno)\n";
+    let strict = |allowed: &[&str]| {
+        let run = Run::on("pc").device(CAMERA).options(["--strict"]);
+        run.options(allowed)
+            .program(["python3", "-c", script])
+            .run()
+    };
+    let outcome = strict(&[]);
+    let names: Vec<String> = outcome.report.problem_names().into_iter().collect();
+    assert_eq!(outcome.stdout, "22\n");
+    assert_eq!(
+        (outcome.status, &names[..]),
+        (123, &["STREAMOFF".to_owned()][..])
+    );
+    let said = "--strict: exit status 123";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    let why = outcome.why();
+    let line = "`vb3 run --strict --allow STREAMOFF` allows these.";
+    assert!(why.contains(line), "{why}");
+    assert_eq!(strict(&["--allow", "VIDIOC_STREAMOFF,lost"]).status, 0);
+    assert_eq!(strict(&["--allow", "lost"]).status, 123);
 }

@@ -30,7 +30,7 @@ pub(crate) fn viewer_follows_the_camera() -> Result<(), Error> {
     let early = run.shown("video1");
     assert!(matches!(early, Err(Error::Refused { .. })), "{early:?}");
     let mut events = run.connect()?;
-    events.subscribe(&[EventKind::Start], Some("video1"))?;
+    events.watch(&[EventKind::Start], Some("video1"))?;
     run.go()?;
 
     // The stream begins with the test pattern.

@@ -104,6 +104,11 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     // The contiguous area, the bounce pool and the areas lie below the hole.
     let room = profile.ram.min(HOLE) - RESERVED;
     pages(&["cma"], profile.cma, 0..=room)?;
+    if let Some(name) = &profile.cma_heap {
+        check_heap(&["cma_heap"], name)?;
+        let message = "needs contiguous memory (cma)";
+        require(profile.cma > 0, &["cma_heap"], message)?;
+    }
     let (room, pool) = (room - profile.cma, profile.bounce.pool);
     if profile.bounce != BounceProfile::default() {
         pages(&["bounce", "pool"], pool, page..=room)?;
@@ -164,19 +169,11 @@ fn check_areas(profile: &Profile, room: u64) -> Result<(), Mistake> {
     for (index, area) in profile.areas.iter().enumerate() {
         let AreaProfile { name, bytes, .. } = area;
         let path = ["areas", name.as_str()];
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | '.');
-        let is_file = (1..=MAX_AREA_NAME).contains(&name.len())
-            && name.chars().all(is_plain)
-            && !name.starts_with('.');
-        let is_taken = matches!(name.as_str(), "system" | "default_cma_region")
-            || name.ends_with("-sram") && name.starts_with("video");
         let message = format!("there are more than {MAX_AREAS}");
         require(index < MAX_AREAS, &path, message)?;
-        let message = format!("{name} is a heap of every machine that has such memory");
-        require(!is_taken, &path, message)?;
-        let message =
-            format!("\"{name}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.");
-        require(is_file, &path, message)?;
+        check_heap(&path, name)?;
+        let is_cma = profile.cma_heap.as_ref() == Some(name);
+        require(!is_cma, &path, "is the name in cma_heap, too")?;
         let left = match area.pages {
             true => &mut left,
             false => &mut left_on_chip,
@@ -186,6 +183,21 @@ fn check_areas(profile: &Profile, room: u64) -> Result<(), Mistake> {
         *left -= bytes;
     }
     Ok(())
+}
+
+/// Checks the name of a dma-heap, which is a file's name.
+fn check_heap(path: &[&str], name: &str) -> Result<(), Mistake> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_@.,".contains(c);
+    let is_file = (1..=MAX_AREA_NAME).contains(&name.len())
+        && name.chars().all(is_plain)
+        && !name.starts_with('.');
+    let is_taken = matches!(name, "system" | "default_cma_region")
+        || name.ends_with("-sram") && name.starts_with("video");
+    let message = format!("{name} is a heap of every machine that has such memory");
+    require(!is_taken, path, message)?;
+    let message =
+        format!("\"{name}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.,");
+    require(is_file, path, message)
 }
 
 fn check_iommus(iommus: &[(String, IommuProfile)]) -> Result<(), Mistake> {

@@ -14,6 +14,11 @@ pub const FIELDS: &[(&str, &str)] = &[
          a contiguous buffer is at most 4 MiB (32 MiB with pages of 16KiB, 512 MiB with 64KiB)",
     ),
     (
+        "cma_heap",
+        "a second name of the dma-heap for that memory, such as \"linux,cma\": kernels before 6.17 have \
+         only this one, beside default_cma_region",
+    ),
+    (
         "areas",
         "further memory that is reserved, by name ([areas] NAME = \"8MiB\"): each is a dma-heap of \
          that name for physically contiguous buffers, and a place for buffers with place=lazy",

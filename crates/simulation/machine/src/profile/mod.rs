@@ -137,6 +137,10 @@ pub struct Profile {
     /// Bytes of RAM reserved for contiguous memory; zero for none.
     #[serde(default, deserialize_with = "read::size")]
     pub cma: u64,
+    /// Second name of the contiguous memory's dma-heap. Kernels before 6.17 know only this name, such as `linux,cma`
+    /// or `reserved`; later ones keep it with CONFIG_DMABUF_HEAPS_CMA_LEGACY.
+    #[serde(default)]
+    pub cma_heap: Option<String>,
     /// Further reserved memory, by name. Devices do not allocate from it. Programs do, by dma-heaps, and lazy
     /// placement may choose it.
     #[serde(default, deserialize_with = "read::areas")]

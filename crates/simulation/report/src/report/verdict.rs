@@ -1,6 +1,18 @@
 //! Problems of a run, counted by device.
 
 use super::{Report, sum};
+use std::collections::BTreeSet;
+
+/// Names of the kinds of problems that are no refused calls.
+pub const PROBLEMS: [&str; 7] = [
+    "missing-sync",
+    "early-access",
+    "lost",
+    "held",
+    "missed-step",
+    "failure",
+    "not-listed",
+];
 
 /// Counters of one device: its frames, copies and problems.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,11 +89,33 @@ impl Report {
     /// never happened. Faults that a script injected are not problems.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.rows().iter().all(Row::is_well)
+        self.error.is_empty()
+            && self.rows().iter().all(Row::is_well)
             && self.script_missed.is_empty()
             && self.failures.is_empty()
             && self.held.is_empty()
             && self.not_listed() == 0
+    }
+
+    /// Returns the names of the run's problems, as `vb3 run --strict --allow` takes them: a refused call's name, or
+    /// one of [`PROBLEMS`].
+    #[must_use]
+    pub fn problem_names(&self) -> BTreeSet<String> {
+        let calls = self.refusals.iter().map(|refusal| refusal.call.clone());
+        let rows = self.rows();
+        let is_any = [
+            !self.missing_syncs.is_empty(),
+            !self.early_accesses.is_empty(),
+            rows.iter().any(|row| row.lost > 0),
+            !self.held.is_empty(),
+            !self.script_missed.is_empty(),
+            !self.failures.is_empty() || !self.error.is_empty(),
+            self.not_listed() > 0,
+        ];
+        let others = PROBLEMS.iter().zip(is_any).filter(|(_, is_any)| *is_any);
+        calls
+            .chain(others.map(|(name, _)| (*name).to_owned()))
+            .collect()
     }
 
     /// Returns the number of problems that the lists had no room for.

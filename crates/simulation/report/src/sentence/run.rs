@@ -60,6 +60,12 @@ fn of_device(row: &Row) -> String {
 /// Summarises a run in one to three sentences: exit status, injected faults, problems.
 #[must_use]
 pub fn verdict(report: &Report) -> Verdict {
+    if !report.error.is_empty() {
+        return Verdict {
+            is_good: false,
+            text: format!("The run did not begin: {}.", report.error),
+        };
+    }
     let problems = problems(report);
     let faults = report.scripted();
     let mut said = Vec::new();

@@ -2,7 +2,7 @@
 //! If the queue is full, calls are only counted. The trace shows the count, and so does the run's end.
 
 use crate::event::{Event, Format};
-use crate::report::is_fifo;
+use crate::report::{is_fifo, private};
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,6 +45,13 @@ impl Sink {
     /// # Errors
     /// The file cannot be written, or the writer's thread cannot be started.
     pub(super) fn file(path: &Path, format: Format) -> Result<Self> {
+        if path.as_os_str() == "-" {
+            let fd = io::stdout().as_fd().try_clone_to_owned();
+            let file = File::from(fd.context("cannot write to standard output")?);
+            return Self::start("standard output".to_owned(), format, false, move || {
+                Ok(file)
+            });
+        }
         let name = path.display().to_string();
         if is_fifo(path) {
             let path = path.to_owned();
@@ -52,7 +59,7 @@ impl Sink {
                 File::options().write(true).open(&path)
             });
         }
-        let file = (File::options().write(true).create(true).truncate(false)).open(path);
+        let file = (private().write(true).create(true).truncate(false)).open(path);
         let file = file.with_context(|| format!("cannot write {name}"))?;
         Self::start(name, format, true, move || Ok(file))
     }

@@ -105,6 +105,11 @@ impl Heaps {
                 of: HeapSource::Any(Layout::Contiguous),
             });
         }
+        // Source: Linux 7.2 drivers/dma-buf/heaps/cma_heap.c, CONFIG_DMABUF_HEAPS_CMA_LEGACY.
+        all.extend(profile.cma_heap.iter().map(|name| Heap {
+            name: name.clone(),
+            of: HeapSource::Any(Layout::Contiguous),
+        }));
         all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
             name: area.name.clone(),
             of: HeapSource::Area(number),

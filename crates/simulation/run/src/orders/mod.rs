@@ -123,6 +123,7 @@ impl Run {
         self.report_notes();
         let may_accept = std::mem::take(&mut self.may_accept) || self.clock.is_virtual();
         if let Some(control) = &mut self.control {
+            control.recover();
             if may_accept {
                 control.accept();
             }
@@ -181,8 +182,8 @@ impl Run {
     fn serve(&mut self, client: ClientId, request: OrderRequest) {
         let OrderRequest { id, order } = request;
         let obeyed = order.and_then(|order| match order {
-            Order::Subscribe { kinds, device } => {
-                let subscribed = self.subscribe(client, kinds, device.as_deref());
+            Order::Watch { kinds, device } => {
+                let subscribed = self.watch(client, kinds, device.as_deref());
                 subscribed.map(|()| Done::Now(Map::new()))
             }
             order => self.obey(order),
@@ -264,7 +265,7 @@ impl Run {
     }
 
     /// Replaces a client's subscription. The new one begins with the answer to this order.
-    fn subscribe(
+    fn watch(
         &mut self,
         client: ClientId,
         kinds: Vec<EventKind>,
@@ -329,6 +330,7 @@ impl Run {
                 source,
                 at,
             } => return self.open_source(&name, source, at).map(Done::Later),
+            Order::Reset(name) => return self.reset(&name).map(Done::Later),
             Order::Pause {
                 device: name,
                 paused,
@@ -355,7 +357,7 @@ impl Run {
             Order::Shown { device, file } => {
                 return self.find_shown(&device, file).map(Done::Later);
             }
-            Order::Subscribe { .. } => {}
+            Order::Watch { .. } => {}
         }
         Ok(Done::Now(Map::new()))
     }

@@ -18,6 +18,8 @@ pub(super) enum Order {
     State,
     Buffers,
     Plug(String),
+    /// Bring a camera back to the state in which the run began.
+    Reset(String),
     Unplug {
         device: String,
         revoke: bool,
@@ -67,7 +69,7 @@ pub(super) enum Order {
         file: Option<(PathBuf, FileFormat)>,
     },
     /// Send the client a line for each event of these kinds. Replaces its earlier subscription.
-    Subscribe {
+    Watch {
         kinds: Vec<EventKind>,
         device: Option<String>,
     },
@@ -98,6 +100,9 @@ pub(super) const VERBS: &[Verb] = &[
     verb("buffers", &[], |_| Ok(Order::Buffers)),
     verb("plug", &["device"], |fields| {
         Ok(Order::Plug(fields.device()?))
+    }),
+    verb("reset", &["device"], |fields| {
+        Ok(Order::Reset(fields.device()?))
     }),
     verb("unplug", &["device", "revoke", "mappings"], unplug),
     verb("revoke", &["buffer", "mappings"], |fields| {
@@ -130,7 +135,7 @@ pub(super) const VERBS: &[Verb] = &[
         })
     }),
     verb("shown", &["device", "path", "format"], shown),
-    verb("subscribe", &["events", "device"], subscribe),
+    verb("watch", &["events", "device"], watch),
 ];
 
 /// Why an order is refused: the field, and a message with its allowed values.
@@ -259,7 +264,7 @@ fn shown(fields: &mut Fields) -> Result<Order, Refused> {
     Ok(Order::Shown { device, file })
 }
 
-fn subscribe(fields: &mut Fields) -> Result<Order, Refused> {
+fn watch(fields: &mut Fields) -> Result<Order, Refused> {
     let refused = || {
         let names = EventKind::ALL.map(EventKind::name).join(", ");
         Refused::new("events", format!("a list of: {names}; empty for none"))
@@ -277,7 +282,7 @@ fn subscribe(fields: &mut Fields) -> Result<Order, Refused> {
         true => Some(fields.device()?),
         false => None,
     };
-    Ok(Order::Subscribe { kinds, device })
+    Ok(Order::Watch { kinds, device })
 }
 
 fn fail(fields: &mut Fields) -> Result<Order, Refused> {

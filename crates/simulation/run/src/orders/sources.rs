@@ -3,9 +3,10 @@
 use super::job::Job;
 use super::{Awaited, Refused, of};
 use crate::Run;
-use vb3_devices::PlayError;
+use crate::script::Action;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::SourceSpec;
+use vb3_devices::{PlayError, Signal};
 
 impl Run {
     /// Starts to open a camera's next source on a thread.
@@ -22,6 +23,29 @@ impl Run {
         });
         let opening = opening.map_err(of("source"))?;
         Ok(Awaited::Source { at, opening })
+    }
+
+    /// Brings a camera back to the state in which the run began: plugged in, with its first source and signal, its
+    /// controls' initial values, and without faults of earlier orders. Programs keep their open files and streams.
+    pub(super) fn reset(&mut self, name: &str) -> Result<Awaited, Refused> {
+        let at = self.named(name).map_err(of("device"))?;
+        let source = self.nodes.get(at).and_then(|node| node.source.clone());
+        let Some(source) = source else {
+            return Err(Refused::new("device", format!("{name} is no camera")));
+        };
+        if !self.plugs.is_present(at) {
+            self.plug_by_name(name, true).map_err(of("device"))?;
+        }
+        self.play.forget_orders(at);
+        // Fails if the signal was not lost.
+        let _ = self.order_step(name, 1, Action::Signal(Signal::Back));
+        let now = self.clock.now_ns();
+        let node = self.nodes.get_mut(at);
+        for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
+            context.driver_mut().pause(false);
+            context.reset_controls(now);
+        }
+        self.open_source(name, source, None)
     }
 
     /// Passes an opened source to its camera.

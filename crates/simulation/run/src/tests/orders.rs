@@ -287,9 +287,9 @@ fn a_picture_that_cannot_be_had_has_a_reason() {
 fn a_client_gets_the_events_it_subscribed_to() {
     let (mut bench, _dir) = controlled(&[DISPLAY, "camera,size=16x8"]);
     let (mut all, mut other) = (Client::new(&mut bench), Client::new(&mut bench));
-    let order = json!({"do": "subscribe", "events": ["frame", "open", "start", "refusal"]});
+    let order = json!({"do": "watch", "events": ["frame", "open", "start", "refusal"]});
     assert_eq!(all.ask(&mut bench, &order), json!({"ok": true}));
-    let order = json!({"do": "subscribe", "events": ["open"], "device": "video1"});
+    let order = json!({"do": "watch", "events": ["open"], "device": "video1"});
     assert_eq!(other.ask(&mut bench, &order), json!({"ok": true}));
     let display = bench.open(0);
     bench.reqbufs(display, OUTPUT, MMAP, 2);
@@ -329,12 +329,12 @@ fn a_client_gets_the_events_it_subscribed_to() {
         3,
         json!({"event": "frame", "device": device, "frame": 0, "sequence": 0}),
     );
-    let none = json!({"do": "subscribe", "events": []});
+    let none = json!({"do": "watch", "events": []});
     assert_eq!(all.ask(&mut bench, &none), json!({"ok": true}));
     let camera = bench.open(1);
     assert_eq!(other.answer(&mut bench)["device"], "/dev/video1");
     assert_eq!(all.line(), None);
-    let wrong = json!({"do": "subscribe", "events": ["frames"]});
+    let wrong = json!({"do": "watch", "events": ["frames"]});
     let answer = all.ask(&mut bench, &wrong);
     assert_eq!(
         answer["error"]["message"],
@@ -348,7 +348,7 @@ fn frames_of_one_tick_have_their_own_numbers() {
     const BUFFERS: u32 = 3;
     let (mut bench, _dir) = controlled(&[DISPLAY]);
     let mut client = Client::new(&mut bench);
-    let order = json!({"do": "subscribe", "events": ["frame"]});
+    let order = json!({"do": "watch", "events": ["frame"]});
     assert_eq!(client.ask(&mut bench, &order), json!({"ok": true}));
     let display = bench.open(0);
     bench.reqbufs(display, OUTPUT, MMAP, BUFFERS);
@@ -372,7 +372,7 @@ fn frames_of_one_tick_have_their_own_numbers() {
 fn events_for_a_slow_client_are_counted() {
     let (mut bench, _dir) = controlled(&["camera,size=16x8"]);
     let mut client = Client::new(&mut bench);
-    let order = json!({"do": "subscribe", "events": ["open"]});
+    let order = json!({"do": "watch", "events": ["open"]});
     assert_eq!(client.ask(&mut bench, &order), json!({"ok": true}));
     const OPENS: u64 = 5_000;
     for _ in 0..OPENS {

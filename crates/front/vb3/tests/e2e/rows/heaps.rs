@@ -34,6 +34,18 @@ alloc at number 50: ok
 const AREAS: &str = "areas.toml";
 
 #[test]
+fn a_missing_name_is_no_access_error() {
+    let names = "/dev/dma_heap/x /dev/v4l/x /run/udev/x /sys/class/video4linux/x";
+    let script = format!("for f in {names}; do dd of=$f conv=nocreat </dev/null; done");
+    let run = Run::on("pc")
+        .device("camera")
+        .program(["sh", "-c", &script]);
+    let said = run.run().stderr;
+    let missing = said.matches("No such file or directory").count();
+    assert_eq!(missing, 4, "{said}");
+}
+
+#[test]
 fn heaps_answer_as_the_kernels_do() {
     let Some(program) = compiled("heap.c") else {
         return;
@@ -71,6 +83,13 @@ fn heaps_answer_as_the_kernels_do() {
             "ocram",
             "0x401000",
             "cam_buf default_cma_region ocram system vpu",
+        ),
+        // Kernels of boards have an older name of the contiguous memory, too.
+        (
+            "rpi-4",
+            "linux,cma",
+            "0x4001000",
+            "default_cma_region linux,cma system",
         ),
         // A device's own memory is a heap, too.
         (

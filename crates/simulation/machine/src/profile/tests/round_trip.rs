@@ -105,6 +105,7 @@ prop_compose! {
             page_size,
             ram,
             cma,
+            cma_heap: (cma > 0 && bounce.0 % 2 == 0).then(|| "linux,cma".to_owned()),
             areas: areas.collect(),
             coherent: true,
             iommu: None,
@@ -234,6 +235,9 @@ fn print(p: &Profile, with_unit: bool) -> String {
         p.scattered,
         devices.join(", ")
     );
+    if let Some(heap) = &p.cma_heap {
+        out += &format!("cma_heap = {}\n", quoted(heap));
+    }
     if let Some(userptr) = p.userptr {
         out += &format!("userptr = {userptr}\n");
     }
