@@ -56,6 +56,8 @@ constraints! {
     SizeLimit = "size-limit",
     /// Pages behind a physical range. Wanted: 1, or the address that has no memory. Found: 0.
     PagesBehind = "pages",
+    /// Commands that the hardware carried out in time, such as a flush of an IOMMU. Wanted: 1. Found: 0.
+    Hardware = "hardware",
     /// A fault injected for a test.
     InjectedFault = "injected-fault",
     /// Bytes free in a device's own coherent memory.
@@ -141,6 +143,12 @@ impl Error {
     #[must_use]
     pub const fn no_ram(wanted: u64) -> Self {
         Self::NoMemory(Reason::new(Constraint::Ram, wanted, 0))
+    }
+
+    /// Returns the error of hardware that did not carry out a command, such as an IOMMU that does not flush.
+    #[must_use]
+    pub const fn hardware() -> Self {
+        Self::Unmappable(Reason::new(Constraint::Hardware, 1, 0))
     }
 
     /// Returns the Linux errno, positive.

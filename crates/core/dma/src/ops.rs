@@ -233,50 +233,59 @@ macro_rules! forward {
     };
 }
 
-impl<O: DmaOps + ?Sized> DmaOps for &O {
-    type Device = O::Device;
-    type User = O::User;
-    type Alloc = O::Alloc;
-    type Table = O::Table;
-    type Mapping = O::Mapping;
-    type Vmap = O::Vmap;
-    type Mmap = O::Mmap;
+/// Implements the trait for a reference to a layer.
+macro_rules! implement_for {
+    ($reference:ty) => {
+        impl<O: DmaOps + ?Sized> DmaOps for $reference {
+            type Device = O::Device;
+            type User = O::User;
+            type Alloc = O::Alloc;
+            type Table = O::Table;
+            type Mapping = O::Mapping;
+            type Vmap = O::Vmap;
+            type Mmap = O::Mmap;
 
-    forward! {
-        fn page_size(&self) -> u64;
-        fn cache_alignment(&self, dev: O::Device) -> u64;
-        fn coherency(&self, dev: O::Device) -> Coherency;
-        fn alloc_coherent(&self, dev: O::Device, len: u64, attrs: Attrs) -> Result<O::Alloc, Error>;
-        fn alloc_noncontiguous(&self, dev: O::Device, len: u64, direction: Direction, attrs: Attrs)
-            -> Result<O::Alloc, Error>;
-        fn alloc_virtual(&self, len: u64) -> Result<O::Alloc, Error>;
-        fn alloc_scattered(&self, dev: O::Device, len: u64) -> Result<O::Alloc, Error>;
-        fn free(&self, alloc: O::Alloc);
-        fn alloc_dma_addr(&self, alloc: &O::Alloc) -> Option<DmaAddr>;
-        fn sync_alloc(&self, alloc: &O::Alloc, direction: Direction, sync: SyncFor) -> bool;
-        fn alloc_caching(&self, alloc: &O::Alloc) -> Caching;
-        fn table_of(&self, alloc: &O::Alloc) -> Result<O::Table, Error>;
-        fn pin_user(&self, user: &O::User, addr: u64, len: u64, direction: Direction)
-            -> Result<O::Table, Error>;
-        fn is_current(&self, table: &O::Table, user: &O::User, addr: u64) -> bool;
-        fn free_table(&self, table: O::Table, device_wrote: bool);
-        fn table_len(&self, table: &O::Table) -> u64;
-        fn map(&self, dev: O::Device, table: &O::Table, direction: Direction, attrs: Attrs)
-            -> Result<O::Mapping, Error>;
-        fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
-        fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
-        fn flush(&self);
-        fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor) -> bool;
-        fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
-        fn bounces(&self, mapping: &O::Mapping) -> bool;
-        fn vmap_alloc(&self, alloc: &O::Alloc) -> Result<O::Vmap, Error>;
-        fn vmap_table(&self, table: &O::Table) -> Result<O::Vmap, Error>;
-        fn vunmap(&self, vmap: O::Vmap);
-        fn vmap_read(&self, vmap: &O::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error>;
-        fn vmap_write(&self, vmap: &O::Vmap, offset: u64, data: &[u8]) -> Result<(), Error>;
-        fn mmap(&self, alloc: &O::Alloc, offset: u64, len: u64) -> Result<O::Mmap, Error>;
-    }
+            forward! {
+                fn page_size(&self) -> u64;
+                fn cache_alignment(&self, dev: O::Device) -> u64;
+                fn coherency(&self, dev: O::Device) -> Coherency;
+                fn alloc_coherent(&self, dev: O::Device, len: u64, attrs: Attrs) -> Result<O::Alloc, Error>;
+                fn alloc_noncontiguous(&self, dev: O::Device, len: u64, direction: Direction, attrs: Attrs)
+                    -> Result<O::Alloc, Error>;
+                fn alloc_virtual(&self, len: u64) -> Result<O::Alloc, Error>;
+                fn alloc_scattered(&self, dev: O::Device, len: u64) -> Result<O::Alloc, Error>;
+                fn free(&self, alloc: O::Alloc);
+                fn alloc_dma_addr(&self, alloc: &O::Alloc) -> Option<DmaAddr>;
+                fn sync_alloc(&self, alloc: &O::Alloc, direction: Direction, sync: SyncFor) -> bool;
+                fn alloc_caching(&self, alloc: &O::Alloc) -> Caching;
+                fn table_of(&self, alloc: &O::Alloc) -> Result<O::Table, Error>;
+                fn pin_user(&self, user: &O::User, addr: u64, len: u64, direction: Direction)
+                    -> Result<O::Table, Error>;
+                fn is_current(&self, table: &O::Table, user: &O::User, addr: u64) -> bool;
+                fn free_table(&self, table: O::Table, device_wrote: bool);
+                fn table_len(&self, table: &O::Table) -> u64;
+                fn map(&self, dev: O::Device, table: &O::Table, direction: Direction, attrs: Attrs)
+                    -> Result<O::Mapping, Error>;
+                fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
+                fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
+                fn flush(&self);
+                fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor) -> bool;
+                fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
+                fn bounces(&self, mapping: &O::Mapping) -> bool;
+                fn vmap_alloc(&self, alloc: &O::Alloc) -> Result<O::Vmap, Error>;
+                fn vmap_table(&self, table: &O::Table) -> Result<O::Vmap, Error>;
+                fn vunmap(&self, vmap: O::Vmap);
+                fn vmap_read(&self, vmap: &O::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error>;
+                fn vmap_write(&self, vmap: &O::Vmap, offset: u64, data: &[u8]) -> Result<(), Error>;
+                fn mmap(&self, alloc: &O::Alloc, offset: u64, len: u64) -> Result<O::Mmap, Error>;
+            }
+        }
+    };
 }
+
+implement_for!(&O);
+#[cfg(feature = "alloc")]
+implement_for!(alloc::sync::Arc<O>);
 
 /// Returns the length of the contiguous run at the start of `mapping`, in bytes.
 ///

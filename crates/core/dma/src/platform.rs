@@ -224,8 +224,9 @@ pub trait PageSource {
         self.page_size()
     }
 
-    /// Returns the bus address at which a device without an IOMMU sees `addr`; `None` if there is none.
-    fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
+    /// Returns the bus address at which a device without an IOMMU sees `len` bytes at `addr`; `None` unless the
+    /// device sees all of them at consecutive bus addresses. `len` is not zero, and the range does not overflow.
+    fn bus_addr(&self, dev: Self::Device, addr: PhysAddr, len: u64) -> Option<DmaAddr> {
         Some(DmaAddr::new(addr.get()))
     }
 
@@ -325,9 +326,10 @@ pub trait Iommu: PageSource {
         None
     }
 
-    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory. Memory
-    /// that does not fill whole granules then bounces, and unmaps of the device and its group are always flushed
-    /// at once. The answer never changes. A granule's other pages are hidden even from trusted devices.
+    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with mapped memory. For the
+    /// device and its group, memory that does not fill whole granules then bounces, and unmaps are always flushed
+    /// at once. An untrusted device's first use fails with `Busy` (EBUSY) while its group has memory mapped that
+    /// shares a page with other bytes. The answer never changes. A granule's other pages are hidden even from trusted devices.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         false
     }

@@ -78,10 +78,11 @@ impl BusWindow {
         Some((memory, self.bus.checked_add(len)?))
     }
 
-    /// Returns the bus address of a physical address; `None` outside the window.
-    pub(crate) fn bus_addr(&self, addr: PhysAddr) -> Option<DmaAddr> {
+    /// Returns the bus address of `len` bytes at a physical address; `None` if any is outside the window.
+    pub(crate) fn bus_addr(&self, addr: PhysAddr, len: u64) -> Option<DmaAddr> {
         let offset = addr.get().checked_sub(self.memory.get())?;
-        self.bus.checked_add(offset).filter(|_| offset < self.len)
+        let is_inside = offset.checked_add(len)? <= self.len;
+        self.bus.checked_add(offset).filter(|_| is_inside)
     }
 
     /// Returns the physical address of a bus address, and the number of bytes from there to the end.

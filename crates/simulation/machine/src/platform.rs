@@ -132,10 +132,10 @@ impl PageSource for Machine {
         self.profile.granule()
     }
 
-    fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
+    fn bus_addr(&self, dev: Device, addr: PhysAddr, len: u64) -> Option<DmaAddr> {
         match self.state.borrow().device(dev)?.window {
             None => Some(DmaAddr::new(addr.get())),
-            Some(window) => window.bus_addr(addr),
+            Some(window) => window.bus_addr(addr, len),
         }
     }
 

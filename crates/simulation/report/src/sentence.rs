@@ -466,6 +466,11 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
             format!("the memory lies in {wanted} pieces and the device accepts {found}"),
             "use smaller buffers, or choose a machine with an IOMMU",
         ),
+        "hardware" => (
+            "the hardware did not carry out a command, so a device may still reach the memory"
+                .to_owned(),
+            "restart the machine; until then, the memory stays allocated",
+        ),
         "injected-fault" => (
             "the machine's profile injects faults, and this is one of them".to_owned(),
             "run again with the same --seed to repeat the fault",

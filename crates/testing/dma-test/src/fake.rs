@@ -82,6 +82,10 @@ pub struct Setup {
     pub pool_base: u64,
     /// Size in bytes of the pieces that the host allocates for a request that names no device.
     pub unmapped_granule: u64,
+    /// Physical ranges that devices without an IOMMU do not see, each by its first and last address.
+    pub bus_holes: Vec<(u64, u64)>,
+    /// Whether the machine is confidential: devices see only pages that were allocated for a device.
+    pub confidential: bool,
     /// Whether the host allocates single pages only, even if a request wants larger pieces.
     pub small_pieces: bool,
     /// Alignment in bytes that the devices need for addresses.
@@ -122,6 +126,8 @@ impl Setup {
             coherency: Coherency::Coherent,
             pool_base: POOL,
             unmapped_granule: PAGE,
+            bus_holes: Vec::new(),
+            confidential: false,
             small_pieces: false,
             align: 1,
             cache_alignment: 1,
@@ -227,6 +233,8 @@ struct State {
     memory: CachedMemory,
     next_page: u64,
     free_pages: BTreeMap<u64, Vec<u64>>,
+    /// Pages that were allocated for a device.
+    shared: BTreeSet<u64>,
     pages_out: u64,
     vmaps: u64,
     pins: u64,

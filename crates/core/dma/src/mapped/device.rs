@@ -173,7 +173,8 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host.clone(), Raw(memory), mapping))
     }
 
-    /// Allocates zeroed, cached memory in pages that the device reaches, mapped for no device.
+    /// Allocates zeroed, cached memory that the device reaches without bouncing, mapped for no device. Its runs are
+    /// whole pages of the CPU and of the device's IOMMU.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM); `Removed` (ENODEV).
@@ -182,7 +183,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
         self.mapper().check_present(self.facts.at)?;
-        let alloc = self.mapper().alloc_scattered(self.id(), len_bytes)?;
+        let alloc = self.mapper().alloc_reached(&self.facts, len_bytes)?;
         Ok(OwnedMemory::allocated(self.host.clone(), alloc))
     }
 

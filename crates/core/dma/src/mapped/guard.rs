@@ -30,6 +30,21 @@ pub struct NotHandedOver<M> {
     pub mapping: M,
 }
 
+impl<M> fmt::Display for NotHandedOver<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memory not handed over: {}", self.error)
+    }
+}
+
+impl<M: fmt::Debug> core::error::Error for NotHandedOver<M> {}
+
+/// Drops the mapping, which unmaps the memory.
+impl<M> From<NotHandedOver<M>> for Error {
+    fn from(refused: NotHandedOver<M>) -> Self {
+        refused.error
+    }
+}
+
 impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> fmt::Debug
     for Mapped<H, M, D, O>
 {

@@ -184,13 +184,38 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         max_addr: PhysAddr,
     ) -> Result<Alloc<P>, Error> {
         let (len, granule, held) = self.unmapped_lens(len_bytes)?;
+        self.alloc_pieces(len, (held, granule), max_addr, None)
+    }
+
+    /// Allocates memory that a device reaches without bouncing, in whole pages of the device's IOMMU. Maps it for
+    /// no device.
+    pub(crate) fn alloc_reached(
+        &self,
+        facts: &Facts<P::Device>,
+        len_bytes: u64,
+    ) -> Result<Alloc<P>, Error> {
+        let (len, granule, _) = self.unmapped_lens(len_bytes)?;
+        let granule = facts.granule.map_or(granule, |own| own.get().max(granule));
+        let pieces = (whole_pieces(len, granule)?, granule);
+        let dev = facts.at.dev;
+        self.alloc_pieces(len, pieces, self.max_addr(dev, &facts.info), Some(dev))
+    }
+
+    /// Allocates `held` bytes in pieces of `granule` bytes, for `len` bytes of cached memory.
+    fn alloc_pieces(
+        &self,
+        len: u64,
+        (held, granule): (u64, u64),
+        max_addr: PhysAddr,
+        device: Option<P::Device>,
+    ) -> Result<Alloc<P>, Error> {
         let request = PageRequest {
             len: held,
             granule,
             layout: Layout::Scattered,
             max_addr,
             caching: Caching::Cached,
-            device: None,
+            device,
         };
         let (pages, segments) = self.take_pages(request, len)?;
         let memory = self.memory(segments, len, granule, Caching::Cached);

@@ -176,7 +176,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (unit < granule).then(|| Guard {
             granule,
             unit,
-            untrusted: self.platform.is_untrusted(facts.at.dev),
+            untrusted: facts.shared == 1,
             pool: facts.info.bounce != BounceMode::Never && self.bounce.is_some(),
         })
     }

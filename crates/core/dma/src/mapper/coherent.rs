@@ -82,7 +82,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Alloc<P>, Error> {
         let (at, page) = (facts.at, self.platform.page_size());
         let align = facts.placing(len);
-        let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
+        let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| -> Result<_, Error> {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
             let addr = region.space.take_with(room, len, align, u64::MAX)?;
             // No overflow: the part lies in the region.
@@ -94,7 +94,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             Ok((memory, DmaAddr::new(addr)))
         };
-        let taken = RangeRoom::retry(|room| self.with_device(at, |state| take(state, room))?);
+        let taken =
+            RangeRoom::retry(|room| self.with_device(at, |state| take(state, room)).flatten());
         let (memory, addr) = taken?;
         let mut segments = Vec::new();
         let ready = facts

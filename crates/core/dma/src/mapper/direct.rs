@@ -4,7 +4,7 @@ use super::List;
 use super::layout::{Output, check_one_segment, push_counted, with_whole_length};
 use super::{Facts, Mapper, Wanted, total_len};
 use crate::{
-    Constraint, DmaAddr, DmaSegment, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentMode,
+    Constraint, DmaAddr, DmaSegment, Error, Locks, Platform, Reason, Segment, SegmentMode,
 };
 
 impl<D> Facts<D> {
@@ -39,24 +39,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         segment: Segment,
     ) -> Result<DmaAddr, Error> {
         let (dev, mask) = (facts.at.dev, facts.info.limits.mask);
-        let addr = self.platform.bus_addr(dev, segment.addr);
-        let behind = segment.len.saturating_sub(1);
-        let last = addr.and_then(|a| a.checked_add(behind));
-        let end = segment.addr.checked_add(behind);
-        let hidden = |at: PhysAddr| Reason::new(Constraint::BusWindow, at.get(), 0);
-        let reason = match (addr, last) {
-            (None, _) => hidden(segment.addr),
-            (Some(addr), Some(last)) if last.get() <= mask => match end {
-                // The run may begin in memory that the device reaches, and end in memory that it does not.
-                Some(end) if self.platform.bus_addr(dev, end) != Some(last) => hidden(end),
-                _ => return Ok(addr),
+        let behind = segment.len.checked_sub(1).ok_or(Error::Invalid)?;
+        segment.addr.checked_add(behind).ok_or(Error::Invalid)?;
+        let reason = match self.platform.bus_addr(dev, segment.addr, segment.len) {
+            Some(addr) => match addr.checked_add(behind).map_or(u64::MAX, DmaAddr::get) {
+                last if last <= mask => return Ok(addr),
+                last => Reason::new(Constraint::Mask, last, mask),
             },
-            (_, last) => {
-                let last = last.map_or(u64::MAX, DmaAddr::get);
-                Reason::new(Constraint::Mask, last, mask)
-            }
+            None => Reason::new(Constraint::BusWindow, self.first_hidden(dev, segment), 0),
         };
         Err(Error::Unmappable(reason))
+    }
+
+    /// Returns the address of the first byte of a run that the device does not see behind the bytes before it.
+    fn first_hidden(&self, dev: P::Device, segment: Segment) -> u64 {
+        // The device sees the first `seen` bytes, and not the first `unseen`.
+        let (mut seen, mut unseen) = (0, segment.len);
+        while unseen - seen > 1 {
+            let len = seen + (unseen - seen) / 2;
+            match self.platform.bus_addr(dev, segment.addr, len) {
+                Some(_) => seen = len,
+                None => unseen = len,
+            }
+        }
+        segment.addr.get().saturating_add(seen)
     }
 
     /// Maps physical runs at their own bus addresses.

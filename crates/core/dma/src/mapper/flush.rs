@@ -61,7 +61,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
         self.with_space(at, |state| {
-            if !state.may_be_lazy() {
+            if !state.is_trusted() {
                 return;
             }
             let queue = &mut state.queue;

@@ -4,11 +4,11 @@ use super::bounce::Bounced;
 use super::{At, IovaRange, List};
 use crate::{Coherency, Direction, DmaSegment, Platform, Segment};
 use ::alloc::boxed::Box;
+use core::fmt;
 use core::num::NonZeroU64;
 use core::slice;
 
 /// A scatter table mapped for one device, with the addresses that the device uses.
-#[derive(Debug)]
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
     pub(super) owner: usize,
@@ -16,6 +16,8 @@ pub struct Mapping<P: Platform> {
     pub(super) slot: usize,
     pub(super) direction: Direction,
     pub(super) needs_sync: bool,
+    /// Whether the mapping is counted in [`Slot::exposing`](super::Slot::exposing).
+    pub(super) exposes: bool,
     pub(super) runs: Runs<P::Device>,
 }
 
@@ -87,6 +89,16 @@ impl OneRun {
         let len = (offset + self.output.len + (granule - 1)) & !(granule - 1);
         let base = self.output.addr.get() - offset;
         Some(IovaRange { base, len, granule })
+    }
+}
+
+impl<P: Platform> fmt::Debug for Mapping<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("device", &self.dev)
+            .field("direction", &self.direction)
+            .field("segments", &self.segments())
+            .finish_non_exhaustive()
     }
 }
 

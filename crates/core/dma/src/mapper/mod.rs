@@ -90,6 +90,8 @@ struct Slot<D> {
     untrusted: bool,
     /// Number of `members` that are untrusted.
     untrusted_members: u32,
+    /// Number of mappings in this address space in which the devices see bytes around the mapped memory.
+    exposing: u64,
     iova: Option<RangeAllocator>,
     spares: spares::Spares,
     queue: flush::Queue,
@@ -116,6 +118,7 @@ impl<D> Slot<D> {
             members: 0,
             untrusted: false,
             untrusted_members: 0,
+            exposing: 0,
             iova: None,
             spares: spares::Spares::default(),
             queue: flush::Queue::default(),
@@ -147,13 +150,18 @@ impl<D> Slot<D> {
     }
 
     /// Counts another device that uses this address space. If that device is untrusted, removed translations
-    /// of this address space no longer wait for a flush.
-    fn add_member(&mut self, untrusted: bool) {
+    /// of this address space no longer wait for a flush. Fails with `Busy` for an untrusted device that would see
+    /// bytes around memory that is mapped now.
+    fn add_member(&mut self, untrusted: bool) -> Result<(), Error> {
+        if untrusted && self.exposing > 0 {
+            return Err(Error::Busy);
+        }
         self.members += 1;
         if untrusted {
             self.untrusted_members += 1;
             self.queue.policy = FlushPolicy::Strict;
         }
+        Ok(())
     }
 
     fn drop_member(&mut self, untrusted: bool) {
@@ -161,9 +169,17 @@ impl<D> Slot<D> {
         self.untrusted_members -= u32::from(untrusted);
     }
 
-    /// Returns whether removed translations of this address space may wait for a flush.
-    fn may_be_lazy(&self) -> bool {
+    /// Returns whether all devices that use this address space are trusted. Only then may removed translations
+    /// wait for a flush, and mappings expose bytes around the mapped memory.
+    fn is_trusted(&self) -> bool {
         !self.untrusted && self.untrusted_members == 0
+    }
+
+    /// Counts a mapping that exposes bytes around its memory, unless an untrusted device would see them.
+    fn expose(&mut self) -> bool {
+        let may = self.is_trusted();
+        self.exposing = self.exposing.wrapping_add(may.into());
+        may
     }
 }
 
@@ -203,7 +219,6 @@ pub(crate) struct Memory {
 /// Memory allocated through a [`Mapper`].
 ///
 /// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping this value leaks the memory.
-#[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
     pub(crate) memory: Memory,
@@ -249,7 +264,6 @@ impl<P: Platform> Alloc<P> {
 }
 
 /// Owner of a table's memory.
-#[derive(Debug)]
 enum MemoryOwner<Pinned> {
     /// The layer. Freeing the allocation flushes waiting ranges.
     Allocated,
@@ -260,7 +274,6 @@ enum MemoryOwner<Pinned> {
 }
 
 /// A scatter table: a list of physical runs. It outlives its mappings for devices.
-#[derive(Debug)]
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
     pub(crate) memory: Memory,
@@ -287,7 +300,6 @@ impl<P: Platform> Table<P> {
 ///
 /// Must be unmapped with [`DmaOps::vunmap`](crate::DmaOps::vunmap). Dropping this value leaves the memory
 /// mapped.
-#[derive(Debug)]
 #[must_use = "goes back through DmaOps::vunmap"]
 pub struct Vmap<P: Platform> {
     owner: usize,
@@ -502,7 +514,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Returns a device and the index of its state. Makes the state on first use. Fails with `Invalid` for a
-    /// nonexistent device, with `Busy` if the mapper has no room for it, and with `Removed` if another context
+    /// nonexistent device, with `Busy` if the mapper has no room for it or if it is untrusted and would see bytes
+    /// around memory that its group has mapped now, and with `Removed` if another context
     /// removes it or its group's representative meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
@@ -593,7 +606,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let counted = self.with_slot(space, |state| {
             (state.claims_of(group) == Some(claims)).then(|| state.add_member(untrusted))
         });
-        counted.flatten().ok_or(Error::Removed)?;
+        counted.flatten().ok_or(Error::Removed)??;
         // If the device is untrusted, no range may wait for a flush once the device maps.
         if untrusted {
             self.flush_slot(space);
@@ -607,6 +620,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.with_slot(space, |state| state.drop_member(untrusted));
         }
         former.map(|_| space).ok_or(Error::Removed)
+    }
+}
+
+// Derived implementations would demand that the platform and its values are `Debug`, too.
+impl<P: Platform> fmt::Debug for Alloc<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alloc")
+            .field("memory", &self.memory)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> fmt::Debug for Table<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> fmt::Debug for Vmap<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vmap").finish_non_exhaustive()
     }
 }
 

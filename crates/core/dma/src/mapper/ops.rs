@@ -129,7 +129,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (segment, owned): (&Segment, u64),
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
-        let Some(addr) = self.map_one(facts, (segment, owned), wanted)? else {
+        let Some((addr, exposes)) = self.map_one(facts, (segment, owned), wanted)? else {
             return self.map_list(facts, (slice::from_ref(segment), owned), wanted);
         };
         let len = segment.len;
@@ -139,6 +139,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             slot: facts.at.slot,
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(&facts.info),
+            exposes,
             runs: Runs::One(OneRun {
                 segment: *segment,
                 output: DmaSegment { addr, len },
@@ -170,11 +171,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.count_map();
             state.mode
         })?;
-        let mapped = self.map_parts(facts, memory, (wanted, mode), &mut parts[0]);
+        let has_rest = facts.has_rest(memory.0, memory.1);
+        let exposes = has_rest && facts.shared > 1 && self.with_space(at, Slot::expose) == Ok(true);
+        let mut facts = *facts;
+        if has_rest && !exposes {
+            facts.shared = 1;
+        }
+        let mapped = self.map_parts(&facts, memory, (wanted, mode), &mut parts[0]);
         match mapped {
             Ok(true) => self.count_sync(at.slot, SyncFor::Device),
             Ok(false) => {}
             Err(err) => {
+                if exposes {
+                    self.end_exposing(at.space);
+                }
                 self.with_slot(at.slot, Slot::undo_count_map);
                 return Err(err);
             }
@@ -185,8 +195,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             slot: at.slot,
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(info),
+            exposes,
             runs: Runs::List(parts),
         })
+    }
+
+    /// Ends a mapping's exposure of bytes around its memory.
+    #[cold]
+    pub(super) fn end_exposing(&self, space: usize) {
+        self.with_slot(space, |state| {
+            state.exposing = state.exposing.wrapping_sub(1)
+        });
     }
 
     /// Maps an allocation or a table, for a caller that has already looked up the device.

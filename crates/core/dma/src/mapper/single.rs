@@ -25,7 +25,7 @@ pub(crate) struct Facts<D> {
     /// Required alignment of an address in bytes.
     pub(super) align: u64,
     /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that contains
-    /// part of the mapped memory, the device may see all bytes.
+    /// part of the mapped memory, the device may see all bytes, unless its group has an untrusted device.
     pub(super) shared: u64,
 }
 
@@ -69,6 +69,17 @@ impl Wanted {
     }
 }
 
+impl<D> Facts<D> {
+    /// Returns whether the IOMMU's pages in which these runs lie may hold bytes of other owners. `owned` is an
+    /// alignment: the runs' owner also owns the bytes around them, out to multiples of `owned`.
+    #[inline]
+    pub(super) fn has_rest(&self, runs: &[Segment], owned: u64) -> bool {
+        let granule = self.granule.map_or(1, NonZeroU64::get);
+        let is_partial = |run: &Segment| (run.addr.get() | run.len) & (granule - 1) != 0;
+        owned < granule && runs.iter().any(is_partial)
+    }
+}
+
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns a device's `Facts`, which a mapping needs. Makes the device's state on first use. Fails as
     /// [`at`](Self::at) and [`device_info`](Self::device_info) do.
@@ -96,7 +107,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps one run that the device accepts unchanged, and returns its address. Returns `None` for any other
+    /// Maps one run that the device accepts unchanged. Returns its address, and whether the device sees bytes around
+    /// the run that are counted as [`exposing`](Slot::exposing). Returns `None` for any other
     /// run: [`map_list`](Self::map_list) then maps the run, or refuses it with the reason. `owned` is the
     /// alignment described there. Fails with `Removed`, or with the platform's error.
     #[inline(always)]
@@ -105,7 +117,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         facts: &Facts<P::Device>,
         (segment, owned): (&Segment, u64),
         wanted: Wanted,
-    ) -> Result<Option<DmaAddr>, Error> {
+    ) -> Result<Option<(DmaAddr, bool)>, Error> {
         let (dev, info) = (facts.at.dev, &facts.info);
         let is_plain = !wanted
             .attrs
@@ -134,7 +146,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if synced {
             self.platform.cache_clean(segment.addr, segment.len);
         }
-        Ok(Some(addr))
+        Ok(Some((addr, false)))
     }
 
     /// Returns a run's bus address without an IOMMU; `None` if the run is unsuitable.
@@ -142,18 +154,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn reach_one(&self, facts: &Facts<P::Device>, segment: &Segment) -> Option<DmaAddr> {
         let (dev, limits) = (facts.at.dev, &facts.info.limits);
         let behind = segment.len.wrapping_sub(1);
-        let addr = self.platform.bus_addr(dev, segment.addr)?;
-        let end = segment.addr.checked_add(behind)?;
+        segment.addr.checked_add(behind)?;
+        let addr = self.platform.bus_addr(dev, segment.addr, segment.len)?;
         let last = addr.checked_add(behind)?;
-        let is_whole = self.platform.bus_addr(dev, end) == Some(last);
         let fits = last.get() <= limits.mask
             && addr.get() ^ last.get() <= limits.boundary
             && addr.is_aligned(facts.align);
-        (is_whole && fits).then_some(addr)
+        fits.then_some(addr)
     }
 
     /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
-    /// `synced` tells whether to clean the run's cache lines first.
+    /// `synced` tells whether to clean the run's cache lines first. Returns as [`map_one`](Self::map_one).
     #[inline(never)]
     fn translate_one(
         &self,
@@ -161,12 +172,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         granule: u64,
         (segment, owned): (&Segment, u64),
         (wanted, synced): (Wanted, bool),
-    ) -> Result<Option<DmaAddr>, Error> {
+    ) -> Result<Option<(DmaAddr, bool)>, Error> {
         let (at, info, limits) = (facts.at, &facts.info, &facts.info.limits);
         let inside = granule - 1;
-        // Whether every byte of the run's granules belongs to the run's owner, or may be seen by the device.
-        let alone =
-            owned.max(facts.shared) >= granule || (segment.addr.get() | segment.len) & inside == 0;
+        // Whether some bytes of the run's granules may belong to another owner.
+        let exposes = facts.has_rest(slice::from_ref(segment), owned);
+        let alone = !exposes || facts.shared >= granule;
         let offset = segment.addr.get() & inside;
         let len = offset
             .checked_add(segment.len)
@@ -181,7 +192,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(None);
         }
         let base = self.with_device(at, |state| {
-            if state.mode != SegmentMode::Contiguous {
+            if state.mode != SegmentMode::Contiguous || (exposes && !state.is_trusted()) {
                 return None;
             }
             let base = take_range(state, &mut RangeRoom::default(), len, limits.mask, 1)?.ok()?;
@@ -192,6 +203,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 give_back(state, IovaRange { base, len, granule });
                 return None;
             }
+            state.exposing = state.exposing.wrapping_add(exposes.into());
             state.count_map();
             if synced {
                 state.count_sync(SyncFor::Device);
@@ -215,12 +227,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.unmap_now(at, range, (base, done), slice::from_ref(segment));
             self.with_slot(at.slot, |state| {
                 state.undo_count_map();
+                state.exposing = state.exposing.wrapping_sub(exposes.into());
                 let syncs = &mut state.counters.syncs_for_device;
                 *syncs = syncs.wrapping_sub(synced.into());
             });
             return Err(err);
         }
-        Ok(Some(DmaAddr::new(base.saturating_add(offset))))
+        Ok(Some((DmaAddr::new(base.saturating_add(offset)), exposes)))
     }
 
     /// Ends a mapping. Flushes at once if `now` is set or the range may not wait for a later flush. Fails as
@@ -277,6 +290,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 give_back(state, range);
             }
         });
+        if mapping.exposes {
+            self.end_exposing(at.space);
+        }
         if let (Some(range), None) = (iova, own) {
             self.give_iova(at, range);
         }
@@ -295,6 +311,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let _ = self.try_sync(mapping, mapping.direction, SyncFor::Cpu);
         }
         self.with_slot(mapping.slot, Slot::count_unmap);
+        // The mapping still exposes what it exposed.
         self.set_stuck(mapping.runs.direct(), range.granule);
     }
 }

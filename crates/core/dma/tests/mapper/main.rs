@@ -8,6 +8,7 @@ mod devices;
 mod faults;
 mod flush;
 mod granule;
+mod hosts;
 mod mapped;
 mod owners;
 mod races;

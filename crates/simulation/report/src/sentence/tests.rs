@@ -20,6 +20,7 @@ const ALL: [Constraint; 25] = [
     Constraint::CoherentRegion,
     Constraint::SegmentCount,
     Constraint::InjectedFault,
+    Constraint::Hardware,
     Constraint::CpuMapping,
     Constraint::Imports,
     Constraint::IommuGranule,

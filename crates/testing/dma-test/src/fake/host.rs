@@ -5,8 +5,8 @@ use std::collections::btree_map::Entry as Slot;
 use std::vec;
 use std::vec::Vec;
 use vb3_dma::{
-    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
-    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
+    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, DmaAddr, Error, Iommu, Iova,
+    KernelViews, Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
 };
 
 /// Allocated pages: pieces that are not adjacent, or one run.
@@ -101,6 +101,12 @@ impl PageSource for Fake {
             state.memory.set(first, &vec![0; len as usize]);
             let is_cached = request.caching == Caching::Cached;
             state.memory.set_cached(first, len, is_cached);
+            for page in (first..first + len).step_by(PAGE as usize) {
+                match request.device {
+                    Some(_) => state.shared.insert(page),
+                    None => state.shared.remove(&page),
+                };
+            }
         }
         Ok(pages)
     }
@@ -124,6 +130,13 @@ impl PageSource for Fake {
     fn pages_segment(&self, pages: &FakePages, index: usize) -> Option<Segment> {
         let &(first, len) = pages.runs.get(index)?;
         Some(Segment::pages(PhysAddr::new(first), len))
+    }
+
+    fn bus_addr(&self, _: u32, addr: PhysAddr, len: u64) -> Option<DmaAddr> {
+        let (first, last) = (addr.get(), addr.get() + (len - 1));
+        let mut holes = self.setup.bus_holes.iter();
+        let is_hidden = holes.any(|&(from, to)| first <= to && from <= last);
+        (!is_hidden).then_some(DmaAddr::new(first))
     }
 
     fn min_address_align(&self, dev: u32) -> u64 {
@@ -217,6 +230,10 @@ impl Bounce for Fake {
             base: PhysAddr::new(self.setup.pool_base),
             len: self.setup.pool_bytes,
         })
+    }
+
+    fn is_private(&self, _: u32, segment: Segment) -> bool {
+        self.setup.confidential && !self.state().shared.contains(&segment.addr.get())
     }
 
     fn bounce_run_bytes(&self) -> u64 {
