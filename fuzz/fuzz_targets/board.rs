@@ -2,8 +2,8 @@
 //! this machine can host.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
-use vb3_devicetree::Board;
 use vb3_devices::spec::DeviceSpec;
+use vb3_devicetree::Board;
 use vb3_fuzz::random::Rest;
 use vb3_machine::Profile;
 

@@ -5,8 +5,8 @@ pub mod codec;
 pub mod drive;
 pub mod program;
 pub mod random;
-pub mod wire;
 pub mod run;
+pub mod wire;
 
 use arbitrary::Arbitrary;
 use std::sync::Arc;
@@ -334,7 +334,7 @@ impl Driver {
                     let Mapped {
                         mapping, direction, ..
                     } = &self.mappings[index];
-                    self.ops.sync(mapping, *direction, sync);
+                    let _ = self.ops.sync(mapping, *direction, sync);
                 }
             }
             Step::Device { which, byte } => self.access(which, byte),
@@ -488,7 +488,7 @@ impl Driver {
             self.free(index);
         }
         let dev = self.dev;
-        self.ops.inner_mut().flush_lazy(dev);
+        let _ = self.ops.inner_mut().flush_lazy(dev);
         self.ops.remove_device(dev);
         let mapper = self.ops.into_inner();
         assert!(mapper.live().is_empty(), "{:?}", mapper.live());

@@ -425,7 +425,7 @@ impl DmaOps for Linux {
                 // Uncached memory needs no syncs, but a bounced copy does.
                 TableKind::Uncached if mapping.bounces => {
                     mapping.needs_no_sync = false;
-                    self.sync(&mapping, direction, SyncFor::Device);
+                    self.sync(&mapping, direction, SyncFor::Device)?;
                 }
                 _ => {}
             }
@@ -467,13 +467,14 @@ impl DmaOps for Linux {
         }
     }
 
-    fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
+    #[inline]
+    fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> Result<bool, Error> {
         if mapping.needs_no_sync || (sync == SyncFor::Cpu && mapping.is_up_to_date()) {
-            return false;
+            return Ok(false);
         }
         // SAFETY: the table is mapped.
         unsafe { sync_table(mapping.dev, mapping.sgt, direction, sync) };
-        true
+        Ok(true)
     }
 
     fn bounces(&self, mapping: &Mapping) -> bool {

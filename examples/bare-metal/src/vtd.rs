@@ -225,7 +225,7 @@ impl Vtd {
         if is_done {
             Ok(())
         } else {
-            Err(Error::Unsupported)
+            Err(Error::hardware())
         }
     }
 

@@ -67,7 +67,9 @@ impl Iommu for Host {
         let removed = self.iommu.borrow_mut().remove(&(dev, at));
         removed.map(|_| ()).ok_or(Error::Invalid)
     }
-    fn iommu_flush(&self, _: u8) {}
+    fn iommu_flush(&self, _: u8) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 impl KernelViews for Host {

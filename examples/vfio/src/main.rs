@@ -119,7 +119,7 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let first = dma.segment(&mapping, 0).ok_or_else(invalid)?;
     let (bus, len) = (first.addr.get(), run.min(PART));
     edu.transfer(dma, bus, len, TO_MEMORY)?;
-    dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
+    dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu)?;
     dma.unmap(mapping, Attrs::empty());
     dma.free_table(table, true);
     let seen = std::hint::black_box(&heap);

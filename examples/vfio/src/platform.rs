@@ -5,8 +5,8 @@ use crate::vfio::{READ, Vfio, WRITE};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use vb3_dma::{
-    Bounce, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews,
-    Limits, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind, UserPages,
+    Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits,
+    PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind, UserPages,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -108,6 +108,8 @@ impl UserPages for Driver {
         Ok(segment(addr, len))
     }
 
+    fn unpin_user(&self, _: Segment, _: bool) {}
+
     fn pinned_segment(&self, pinned: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pinned)
     }
@@ -117,8 +119,12 @@ impl UserPages for Driver {
     }
 }
 
-/// Has no flush, because VFIO flushes with each unmap.
 impl Iommu for Driver {
+    fn iommu_flush(&self, (): ()) -> Result<(), Error> {
+        // VFIO flushes with each unmap.
+        Ok(())
+    }
+
     fn reserved_iova(&self, (): (), index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then(|| (Iova::new(MESSAGES.0), Iova::new(MESSAGES.1)))
     }
@@ -179,8 +185,7 @@ impl KernelViews for Driver {
     }
 }
 
-impl Caches for Driver {}
-impl Bounce for Driver {}
+vb3_dma::without!(Driver: Caches, Bounce);
 
 /// Divides `len` bytes at offset `at` of a mapping into pieces that are contiguous. Calls `part` with
 /// the number of bytes before each piece, the piece's address and its length.

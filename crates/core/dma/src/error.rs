@@ -121,6 +121,10 @@ pub enum Error {
     NoMemory(Reason),
     /// EIO: the memory cannot be mapped for the device.
     Unmappable(Reason),
+    /// EIO: the device may still reach the memory, because its translation could not be removed. The reason is that
+    /// of the hardware. The memory's owner must not reuse it; memory that the layer allocated or pinned is
+    /// quarantined.
+    StillReachable(Reason),
     /// EFAULT: user memory is missing or not writable.
     BadUserMemory(Reason),
     /// ENXIO: an offset or range is outside the memory, or the memory lacks the requested view.
@@ -151,6 +155,16 @@ impl Error {
         Self::Unmappable(Reason::new(Constraint::Hardware, 1, 0))
     }
 
+    /// Returns the error of an unmap that failed with this error.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn still_reachable(self) -> Self {
+        let unknown = Reason::new(Constraint::Hardware, 1, 0);
+        match self.reason() {
+            Some(reason) => Self::StillReachable(reason),
+            None => Self::StillReachable(unknown),
+        }
+    }
+
     /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
@@ -163,6 +177,7 @@ impl Error {
             Self::Invalid => (22, "invalid argument"),
             Self::NoMemory(_) => (12, "out of memory"),
             Self::Unmappable(_) => (5, "not mappable for the device"),
+            Self::StillReachable(_) => (5, "the device may still reach the memory"),
             Self::BadUserMemory(_) => (14, "bad user memory"),
             Self::NoSuchMemory(_) => (6, "outside the memory"),
             Self::Unsupported => (95, "not supported"),
@@ -183,6 +198,7 @@ impl Error {
         match self {
             Self::NoMemory(r)
             | Self::Unmappable(r)
+            | Self::StillReachable(r)
             | Self::BadUserMemory(r)
             | Self::NoSuchMemory(r) => Some(r),
             _ => None,

@@ -9,7 +9,8 @@ use core::cell::RefCell;
 /// `with` of one value may run inside `with` of another. The layer splits long work, so that it holds a lock for
 /// a few hundred instructions at a time, or a few thousand if an address space has many thousands of ranges. Two
 /// operations take longer. A search for aligned addresses may visit all free runs that are long enough, if the space
-/// has no aligned free block. When the list of quarantined memory grows, the whole list is copied. A host whose
+/// has no aligned free block. When the table of counted memory grows, an eighth of it is copied, and when the list of
+/// callers' memory that devices may still reach grows, the whole list. A host whose
 /// interrupt handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes

@@ -105,7 +105,8 @@ pub trait DmaOps {
     fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
 
     /// Makes a scatter table of the allocation's memory, to share it with other devices. The allocation must
-    /// outlive the table. The table may consist of physical ranges without pages.
+    /// outlive the table, unless the layer counts references ([`Mapper`](crate::Mapper) does). The table may consist
+    /// of physical ranges without pages.
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` (ENXIO) if the memory cannot be described.
@@ -139,8 +140,8 @@ pub trait DmaOps {
     /// Maps a table for `dev`.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After an error, nothing is mapped and no
-    /// resource is held.
+    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After these errors, nothing is mapped and no
+    /// resource is held. `StillReachable` (EIO): the memory could neither be mapped as a whole nor unmapped.
     fn map(
         &self,
         dev: Self::Device,
@@ -156,7 +157,7 @@ pub trait DmaOps {
     /// Ends a mapping as [`unmap`](Self::unmap). The default method is for layers whose unmaps cannot fail.
     ///
     /// # Errors
-    /// The hardware's error. The device may still reach the memory, so the memory's owner must not reuse
+    /// `StillReachable` (EIO): the device may still reach the memory, so the memory's owner must not reuse
     /// it. The layer itself quarantines memory that it allocated or pinned.
     fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.unmap(mapping, attrs);
@@ -164,15 +165,28 @@ pub trait DmaOps {
     }
 
     /// Makes ended mappings unreachable for devices now, in a layer that flushes I/O page tables later.
-    fn flush(&self) {}
+    ///
+    /// # Errors
+    /// The hardware's error. Devices may still reach the memory of ended mappings, which stays allocated.
+    fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache maintenance or a
-    /// bounce copy was necessary and done. As in Linux, the CPU's writes between syncs to a `FromDevice` mapping
+    /// bounce copy was necessary. As in Linux, the CPU's writes between syncs to a `FromDevice` mapping
     /// that bounces are lost.
+    ///
+    /// # Errors
+    /// The error of the bounce copy, such as `BadUserMemory` (EFAULT). The receiver does not see all bytes.
     ///
     /// # Context
     /// Does not sleep.
-    fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
+    fn sync(
+        &self,
+        mapping: &Self::Mapping,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> Result<bool, Error>;
 
     /// Returns segment `index` of the mapping as the device sees it; `None` past the last.
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
@@ -268,8 +282,9 @@ macro_rules! implement_for {
                     -> Result<O::Mapping, Error>;
                 fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
                 fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
-                fn flush(&self);
-                fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor) -> bool;
+                fn flush(&self) -> Result<(), Error>;
+                fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor)
+                    -> Result<bool, Error>;
                 fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
                 fn bounces(&self, mapping: &O::Mapping) -> bool;
                 fn vmap_alloc(&self, alloc: &O::Alloc) -> Result<O::Vmap, Error>;

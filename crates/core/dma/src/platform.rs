@@ -258,11 +258,14 @@ pub trait PageSource {
 /// # Context
 /// Does not sleep; may be called in interrupt context.
 pub trait Caches {
+    /// Whether the host can maintain its caches. If not, the layer refuses devices that do not see them.
+    const IS_SUPPORTED: bool = true;
+
     /// Writes the CPU's dirty lines of `len` bytes at `addr` back, so that devices see them.
-    fn cache_clean(&self, addr: PhysAddr, len: u64) {}
+    fn cache_clean(&self, addr: PhysAddr, len: u64);
 
     /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees the devices' bytes.
-    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {}
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64);
 }
 
 /// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
@@ -291,9 +294,7 @@ pub trait Iommu: PageSource {
         phys: PhysAddr,
         len: u64,
         prot: Prot,
-    ) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
+    ) -> Result<(), Error>;
 
     /// Removes a range from the device's page table. The range may have been mapped by several calls, and may
     /// have gaps.
@@ -302,13 +303,16 @@ pub trait Iommu: PageSource {
     /// The hardware's error: the device may still reach part of the range. The layer then never reuses the
     /// addresses, and never frees or unpins the memory
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
-    fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
+    fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error>;
 
     /// Flushes removed entries from the device's translation buffer. From then on, accesses to the removed
     /// addresses fault.
-    fn iommu_flush(&self, dev: Self::Device) {}
+    ///
+    /// # Errors
+    /// The hardware's error ([`Error::hardware`]): the device may still use removed entries. The layer then treats
+    /// the addresses and the memory as after a failed [`iommu_unmap`](Self::iommu_unmap), or keeps them until a
+    /// later flush succeeds.
+    fn iommu_flush(&self, dev: Self::Device) -> Result<(), Error>;
 
     /// Makes the entries that were added since the last call visible to the device. Hardware that caches the
     /// absence of an entry needs this call.
@@ -360,20 +364,16 @@ pub trait Bounce: PageSource {
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) if the program's memory is gone.
-    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
+    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error>;
 
     /// Copies `len` bytes from a bounce slot to memory, as the CPU sees both.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
-    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
+    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error>;
 
     /// Zeroes `len` bytes of the bounce pool, for the CPU and for devices.
-    fn bounce_zero(&self, slot: PhysAddr, len: u64) {}
+    fn bounce_zero(&self, slot: PhysAddr, len: u64);
 }
 
 /// The memory of programs.
@@ -396,18 +396,14 @@ pub trait UserPages {
         addr: u64,
         len: u64,
         device_writes: bool,
-    ) -> Result<Self::Pinned, Error> {
-        Err(Error::Unsupported)
-    }
+    ) -> Result<Self::Pinned, Error>;
 
     /// Ends a pin. `dirty` means that a device wrote to the memory.
-    fn unpin_user(&self, pinned: Self::Pinned, dirty: bool) {}
+    fn unpin_user(&self, pinned: Self::Pinned, dirty: bool);
 
     /// Returns physical run `index` of pinned memory, in order; `None` past the last. The first run starts at
     /// the same offset in its page as the pinned `addr`. All runs together have the pinned length.
-    fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment> {
-        None
-    }
+    fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment>;
 
     /// Returns whether `addr` of `user` still leads to the first pinned byte.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
@@ -528,7 +524,7 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 ///
 /// A host begins with [`PageSource`] and lacks all five. To add one, implement the trait instead. For `Caches`,
 /// `Iommu` and `Bounce`, [`PageSource::device_info`] must name the ability, too. Calls that need a missing
-/// ability are refused, or do nothing.
+/// ability are refused with `Unsupported` (EOPNOTSUPP).
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.
@@ -560,10 +556,73 @@ macro_rules! without {
     ($host:ty: $($lacks:ident),+ $(,)?) => {
         $($crate::without!(@$lacks $host);)+
     };
+    (@Caches $host:ty) => {
+        impl $crate::Caches for $host {
+            const IS_SUPPORTED: bool = false;
+            fn cache_clean(&self, _: $crate::PhysAddr, _: u64) {}
+            fn cache_invalidate(&self, _: $crate::PhysAddr, _: u64) {}
+        }
+    };
+    (@Iommu $host:ty) => {
+        impl $crate::Iommu for $host {
+            fn iommu_map(
+                &self,
+                _: <Self as $crate::PageSource>::Device,
+                _: $crate::Iova,
+                _: $crate::PhysAddr,
+                _: u64,
+                _: $crate::Prot,
+            ) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+            fn iommu_unmap(
+                &self,
+                _: <Self as $crate::PageSource>::Device,
+                _: $crate::Iova,
+                _: u64,
+            ) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+            fn iommu_flush(
+                &self,
+                _: <Self as $crate::PageSource>::Device,
+            ) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+        }
+    };
+    (@Bounce $host:ty) => {
+        impl $crate::Bounce for $host {
+            fn bounce_in(
+                &self,
+                _: $crate::PhysAddr,
+                _: $crate::PhysAddr,
+                _: u64,
+            ) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+            fn bounce_out(
+                &self,
+                _: $crate::PhysAddr,
+                _: $crate::PhysAddr,
+                _: u64,
+            ) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+            fn bounce_zero(&self, _: $crate::PhysAddr, _: u64) {}
+        }
+    };
     (@UserPages $host:ty) => {
         impl $crate::UserPages for $host {
             type User = ();
             type Pinned = ();
+            fn pin_user(&self, _: &(), _: u64, _: u64, _: bool) -> ::core::result::Result<(), $crate::Error> {
+                Err($crate::Error::Unsupported)
+            }
+            fn unpin_user(&self, _: (), _: bool) {}
+            fn pinned_segment(&self, _: &(), _: usize) -> ::core::option::Option<$crate::Segment> {
+                None
+            }
         }
     };
     (@KernelViews $host:ty) => {
@@ -571,9 +630,6 @@ macro_rules! without {
             type Vmap = ();
             type Mmap = ();
         }
-    };
-    (@$lacks:ident $host:ty) => {
-        impl $crate::$lacks for $host {}
     };
 }
 

@@ -48,8 +48,8 @@ pub enum FlushPolicy {
     #[default]
     Strict,
     /// Later, for many ranges at a time. Until the flush, a device can reach unmapped memory, and the
-    /// addresses are not reused. No memory returns to its owner before the flush: freeing an allocation
-    /// flushes first, and so does freeing a table of pinned memory or of the caller's own memory.
+    /// addresses are not reused. Memory that the layer allocated or pinned is given back after the flush, even if it
+    /// is freed before. Freeing a table of the caller's own memory flushes at once.
     Lazy,
 }
 

@@ -6,9 +6,9 @@
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Direction, DmaOps as _, Error,
-    FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper, PageRequest,
-    PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+    Attrs, Bounce, BounceMode, BouncePool, DeviceInfo, Direction, DmaOps as _, Error, FlushPolicy,
+    Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr, Prot,
+    Segment, SegmentKind,
 };
 
 const PAGE: u64 = 4096;
@@ -99,8 +99,9 @@ impl Iommu for Host {
         self.stale.lock().unwrap().insert(at, phys);
         Ok(())
     }
-    fn iommu_flush(&self, dev: u8) {
+    fn iommu_flush(&self, dev: u8) -> Result<(), Error> {
         self.stale.lock().unwrap().retain(|at, _| at.0 != dev);
+        Ok(())
     }
 }
 
@@ -117,17 +118,10 @@ impl Bounce for Host {
     fn bounce_out(&self, _: PhysAddr, _: PhysAddr, _: u64) -> Result<(), Error> {
         Ok(())
     }
+    fn bounce_zero(&self, _: PhysAddr, _: u64) {}
 }
 
-impl Caches for Host {}
-impl UserPages for Host {
-    type User = ();
-    type Pinned = ();
-}
-impl KernelViews for Host {
-    type Vmap = ();
-    type Mmap = ();
-}
+vb3_dma::without!(Host: Caches, UserPages, KernelViews);
 
 fn memory(dev: u8) -> Segment {
     Segment {
@@ -144,7 +138,7 @@ fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
         match dma.map(dev, &table, Direction::Bidirectional, Attrs::empty()) {
             Ok(mapping) => {
                 dma.unmap(mapping, Attrs::empty());
-                dma.flush_lazy(dev);
+                dma.flush_lazy(dev).unwrap();
             }
             // The other thread holds all of the addresses or slots that both share.
             Err(err) => assert_eq!(err.errno(), 12, "{err}"),
@@ -169,7 +163,7 @@ fn explore(host: impl Fn() -> Host + Sync + Send + 'static, lazy: bool, rounds: 
         turn(&dma, 0, rounds);
         thread.join().unwrap();
         for dev in 0..2 {
-            dma.flush_lazy(dev);
+            dma.flush_lazy(dev).unwrap();
         }
         assert!(dma.live().is_empty(), "{:?}", dma.live());
         assert!(dma.platform().entries.lock().unwrap().is_empty());

@@ -501,17 +501,17 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Handles `DMA_BUF_IOCTL_SYNC` with a program's flags, which are checked here.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone.
+    /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone; `Dma` as
+    /// [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`].
     pub fn sync(&self, id: BufId, flags: u64) -> Result<(), Error> {
         let (direction, end) = SyncFlags::decode(flags)?;
         let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
         self.with_memory(memory, |memory, cx| {
             if end {
-                memory.end_cpu_access(cx, direction);
+                memory.end_cpu_access(cx, direction)
             } else {
-                memory.begin_cpu_access(cx, direction);
+                memory.begin_cpu_access(cx, direction)
             }
-            Ok(())
         })
     }
 

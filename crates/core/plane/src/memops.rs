@@ -225,7 +225,11 @@ pub trait MemOps {
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Returns the plane to the CPU, with the necessary cache maintenance unless it is skipped.
-    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip);
+    ///
+    /// # Errors
+    /// `Io` (EIO), `Fault` (EFAULT): the CPU does not see all bytes of the device. The queue then returns the buffer with an error, and the
+    /// plane belongs to the CPU nevertheless.
+    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Begins the driver's access. Until the access ends, a fence in the memory's reservation stands for it.
     /// If no fence can be made, the access continues without one.

@@ -214,8 +214,8 @@ impl<O: DmaOps> UserMemory<O> {
     /// Does the cache maintenance before or after a device's use.
     ///
     /// # Errors
-    /// `Fault` (EFAULT) when the program has unmapped its memory, so the memory cannot be copied to the
-    /// bounce pool for the device.
+    /// `Fault` (EFAULT) when the program has unmapped its memory, so the memory cannot be copied to or from the
+    /// bounce pool.
     ///
     /// # Context
     /// Does not sleep.
@@ -223,14 +223,9 @@ impl<O: DmaOps> UserMemory<O> {
         let Reached::Mapped(mapping, _) = &self.reached else {
             return Ok(());
         };
-        if cx.ops.sync(mapping, self.direction, sync) {
+        let done = cx.ops.sync(mapping, self.direction, sync);
+        if done.map_err(|_| user_pages(cx.ops.table_len(&self.table)))? {
             cx.observer.synced(self.dev, sync);
-        } else if sync == SyncFor::Device
-            && self.direction.device_reads()
-            && cx.ops.bounces(mapping)
-        {
-            // A bounced mapping always needs a copy. Nothing was done, so the copy failed.
-            return Err(user_pages(cx.ops.table_len(&self.table)));
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ fn show(planes: &Shared, buf: &BufRef) {
     planes.map_dmabuf(&mut shown).unwrap();
     assert!(planes.cookie(&shown).is_some());
     planes.prepare(&mut shown, HintSkip::empty()).unwrap();
-    planes.finish(&mut shown, HintSkip::empty());
+    planes.finish(&mut shown, HintSkip::empty()).unwrap();
     planes.unmap_dmabuf(&mut shown);
     planes.put(shown);
 }

@@ -141,7 +141,7 @@ impl Lab {
         self.machine()
             .bus_write(dev, addr, &frame)
             .expect("reached");
-        self.p.finish(plane, skip);
+        self.p.finish(plane, skip).unwrap();
     }
 
     fn read(&mut self, dev: Dev, plane: &mut TestPlane) -> Vec<u8> {
@@ -151,7 +151,7 @@ impl Lab {
         self.machine()
             .bus_read(dev, addr, &mut frame)
             .expect("reached");
-        self.p.finish(plane, HintSkip::empty());
+        self.p.finish(plane, HintSkip::empty()).unwrap();
         frame
     }
 
@@ -407,7 +407,7 @@ fn scattered_planes_hold_frames_on_every_machine() {
             lab.machine().bus_write(dev, addr, piece).expect("reached");
             at = end;
         }
-        lab.p.finish(&mut plane, HintSkip::empty());
+        lab.p.finish(&mut plane, HintSkip::empty()).unwrap();
         let mut seen = vec![0; FRAME as usize];
         lab.p
             .copy_from(&mut plane, 0, &mut seen)
@@ -443,7 +443,7 @@ fn memory_in_pieces_is_synced_once_for_each_hand_over() {
         .prepare(&mut plane, HintSkip::empty())
         .expect("prepared");
     assert_eq!(syncs(&lab), 1);
-    lab.p.finish(&mut plane, HintSkip::empty());
+    lab.p.finish(&mut plane, HintSkip::empty()).unwrap();
     let told = |lab: &Lab| lab.p.host().missing.borrow().len();
     assert_eq!(told(&lab), 0);
     let copied = lab.p.copy_to(&mut plane, 0, &[8; PAGE as usize]);
@@ -452,7 +452,7 @@ fn memory_in_pieces_is_synced_once_for_each_hand_over() {
         .prepare(&mut plane, HintSkip::PREPARE)
         .expect("prepared");
     assert_eq!(told(&lab), 1, "the program omitted the sync");
-    lab.p.finish(&mut plane, HintSkip::PREPARE);
+    lab.p.finish(&mut plane, HintSkip::PREPARE).unwrap();
     lab.p.put(plane);
     lab.end();
 }

@@ -80,7 +80,7 @@ fn live_and_end(planes: &Shared) {
         planes.prepare(plane, HintSkip::empty()).unwrap();
         planes.begin_access(plane);
         planes.end_access(plane, vb3_plane::FenceOutcome::Done);
-        planes.finish(plane, HintSkip::empty());
+        planes.finish(plane, HintSkip::empty()).unwrap();
     }
     planes.unmap_dmabuf(&mut shown);
     planes.put(shown);

@@ -4,7 +4,7 @@ use crate::config::MAX_PLANES;
 use crate::{Memory, PlaneView, RequestId, Timecode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use vb3_plane::{HintSkip, MemOps};
+use vb3_plane::{HintSkip, MemOps, PlaneError};
 
 /// The holder of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -289,15 +289,16 @@ impl<M: MemOps> Buffer<M> {
         self.planes.iter_mut().filter_map(|p| p.memory.as_mut())
     }
 
-    /// Returns the planes to the CPU, if the device has them.
-    pub(crate) fn finish(&mut self, mem: &M) {
+    /// Returns the planes to the CPU, if the device has them. Fails if the CPU does not see all bytes of the device.
+    pub(crate) fn finish(&mut self, mem: &M) -> Result<(), PlaneError> {
         if !core::mem::take(&mut self.synced) {
-            return;
+            return Ok(());
         }
         let skip = self.hints;
-        for memory in self.memories_mut() {
-            mem.finish(memory, skip);
-        }
+        self.memories_mut().fold(Ok(()), |result, memory| {
+            let finished = mem.finish(memory, skip);
+            result.and(finished)
+        })
     }
 
     /// Releases the memory of all planes, last plane first.

@@ -9,7 +9,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): passes its planes to the CPU and appends the
     /// buffer to the list for DQBUF. Consumes the token, even if it is stale.
     ///
-    /// Limits payloads to the plane's length.
+    /// Limits payloads to the plane's length. If the device's bytes cannot be copied to the program's memory, the
+    /// buffer completes with an error.
     ///
     /// # Context
     /// Does not sleep.
@@ -123,12 +124,16 @@ impl<M: MemOps> Session<'_, M> {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        let (state, fence) = match completion.outcome {
+        // The CPU may not see the device's bytes, because they could not be copied.
+        let outcome = match buffer.finish(self.mem) {
+            Ok(()) => completion.outcome,
+            Err(_) => DoneState::Error,
+        };
+        let (state, fence) = match outcome {
             DoneState::Done => (BufferState::Done, FenceOutcome::Done),
             DoneState::Error => (BufferState::Error, FenceOutcome::Failed(EIO)),
         };
         buffer.end_access(self.mem, fence);
-        buffer.finish(self.mem);
         let offsets = completion.data_offsets.filter(|_| !is_output);
         for (i, plane) in buffer.planes.iter_mut().enumerate() {
             let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();
@@ -144,7 +149,7 @@ impl<M: MemOps> Session<'_, M> {
         buffer.frame_flags = completion.frame_flags.unwrap_or(buffer.frame_flags);
         buffer.state = state;
         let request = buffer.request.take();
-        let counter = match completion.outcome {
+        let counter = match outcome {
             DoneState::Done => &mut self.queue.statistics.done,
             DoneState::Error => &mut self.queue.statistics.errors,
         };

@@ -194,7 +194,8 @@ impl<M: MemOps> Buffer<M> {
         // Every plane has memory here.
         for plane in self.planes.iter_mut().take(count).rev() {
             if let Some(memory) = &mut plane.memory {
-                mem.finish(memory, skip);
+                // The caller gets the first error.
+                let _ = mem.finish(memory, skip);
             }
         }
         Err(error)
@@ -202,7 +203,8 @@ impl<M: MemOps> Buffer<M> {
 
     /// Undoes the preparation, so that the program owns the buffer again.
     pub(crate) fn unprepare(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
-        self.finish(mem);
+        // A buffer that the device has not completed has no bytes for the program.
+        let _ = self.finish(mem);
         if core::mem::take(&mut self.prepared) {
             driver.buf_finish(index);
         }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use vb3_dma::{
-    DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    Caches, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    SegmentKind,
 };
 use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{Device, Planes};
@@ -55,7 +56,13 @@ impl PageSource for Host {
     }
 }
 
-vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+/// The test has no caches to maintain.
+impl Caches for Host {
+    fn cache_clean(&self, _: PhysAddr, _: u64) {}
+    fn cache_invalidate(&self, _: PhysAddr, _: u64) {}
+}
+
+vb3_dma::without!(Host: Iommu, Bounce, UserPages, KernelViews);
 
 /// A driver that keeps its buffers until the test completes them.
 struct Camera<C>(Vec<Active<C>>);

@@ -227,12 +227,13 @@ impl Iommu for Machine {
         Ok(())
     }
 
-    fn iommu_flush(&self, dev: Device) {
+    fn iommu_flush(&self, dev: Device) -> Result<(), Error> {
         let state = &mut *self.state.borrow_mut();
         if let Some((iommu, ram)) = state.iommu_parts(dev) {
             iommu.flush(ram);
         }
         state.note(Event::IommuFlush { dev: dev.0 });
+        Ok(())
     }
 
     fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {

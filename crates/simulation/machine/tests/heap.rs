@@ -6,6 +6,7 @@ mod common;
 use common::{COHERENT, PAGE, mapper, with_iommu};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
+use vb3_dma::mapped::ToDevice;
 use vb3_dma::{
     Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
     Mapper, PageSource as _, PhysAddr, Segment,
@@ -183,7 +184,7 @@ fn no_lock_is_held_while_the_heap_is_asked() {
             m.tick(1 << 40);
         }
         for dev in [1, 0, 2] {
-            m.flush_lazy(dev);
+            m.flush_lazy(dev).unwrap();
             m.remove_device(dev).unwrap();
         }
         assert!(m.live().is_empty());
@@ -218,9 +219,9 @@ fn reachable_rest_is_recorded_outside_the_lock() {
     }
 }
 
-/// If the heap has no room to record quarantined memory, no memory is freed any more.
+/// Quarantined memory is a reference that is never dropped, so recording it needs no heap.
 #[test]
-fn without_heap_all_memory_is_quarantined() {
+fn memory_is_quarantined_without_heap() {
     let m = tests().remove(2);
     let [memory, other] = [1, 2].map(|n| m.alloc_virtual(n * PAGE).unwrap());
     let table = m.table_of(&memory).unwrap();
@@ -236,7 +237,23 @@ fn without_heap_all_memory_is_quarantined() {
     assert_eq!(m.platform().freed_in_reach(), []);
     let live = m.live();
     assert_eq!((live.allocs, live.page_bytes), (0, 0));
-    assert_eq!(live.quarantined_bytes, PAGE + 3 * PAGE, "addresses, pages");
+    assert_eq!(live.quarantined_bytes, PAGE + PAGE, "addresses, a page");
+}
+
+/// If the heap has no room to record a caller's memory that a device may still reach, no memory is allocated any more.
+#[test]
+fn without_heap_no_memory_is_allocated_again() {
+    let m = tests().remove(2);
+    let mapped = m
+        .device(0)
+        .unwrap()
+        .map_raw(ram(0, PAGE), ToDevice)
+        .unwrap();
+    m.platform().fail_unmaps(true);
+    IS_EMPTY.set(true);
+    drop(mapped);
+    IS_EMPTY.set(false);
+    assert_eq!(m.alloc_virtual(PAGE).unwrap_err().errno(), 12);
 }
 
 /// A flush frees only a few ranges under one hold of the lock, which stands for disabled interrupts.
@@ -250,7 +267,7 @@ fn a_flush_gives_ranges_back_in_batches() {
         m.unmap(mapping, Attrs::empty());
     }
     let before = TAKEN.get();
-    m.flush_lazy(0);
+    m.flush_lazy(0).unwrap();
     assert!(TAKEN.get() - before >= 255 / 16);
     assert_eq!((m.iova_bytes(0), m.platform().flushes()), (0, 1));
     m.free_table(table, false);

@@ -24,7 +24,7 @@
 //! dma.platform().dev_write(at, b"a frame").ok_or(vb3_dma::Error::Invalid)?;
 //! let seen = || dma.platform().peek(range.addr.get(), 7);
 //! assert_ne!(seen(), b"a frame");
-//! dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
+//! dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu)?;
 //! assert_eq!(seen(), b"a frame");
 //! # dma.unmap(mapping, Attrs::empty());
 //! # dma.free_table(memory, true);
@@ -248,6 +248,7 @@ struct State {
     calls: u64,
     hits: u64,
     unmap_fails: bool,
+    flush_fails: bool,
     users: Vec<user::ProgramMemory>,
     pin_errno: Option<i32>,
 }
@@ -277,6 +278,11 @@ impl Fake {
     /// Sets whether page tables refuse to remove translations from now on.
     pub fn fail_unmaps(&self, fails: bool) {
         self.state().unmap_fails = fails;
+    }
+
+    /// Sets whether the devices' translation buffers refuse to flush from now on.
+    pub fn fail_flushes(&self, fails: bool) {
+        self.state().flush_fails = fails;
     }
 
     /// Returns the number of fallible calls since [`fail`](Self::fail), and how many of them failed.

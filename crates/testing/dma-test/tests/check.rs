@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vb3_dma::{
-    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
+    Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits,
+    Reason, SyncFor,
 };
 use vb3_dma_test::check::{Checked, Report, Tracked, Violation};
 use vb3_dma_test::fake::{FakeUser, PAGE, Setup};
@@ -90,8 +91,8 @@ impl DmaOps for Toy {
         Ok(Shown(Rc::new(RefCell::new(table.0.borrow().clone()))))
     }
     fn unmap(&self, _: Shown, _: Attrs) {}
-    fn sync(&self, _: &Shown, _: Direction, _: SyncFor) -> bool {
-        true
+    fn sync(&self, _: &Shown, _: Direction, _: SyncFor) -> Result<bool, Error> {
+        Ok(true)
     }
     fn segment(&self, mapping: &Shown, index: usize) -> Option<DmaSegment> {
         mapping.0.borrow().get(index).copied()
@@ -185,8 +186,8 @@ fn right_use_is_met_with_silence() {
     let second = ops.map(2, &other, TO, Attrs::MMIO).unwrap();
     let third = ops.map(2, &other, TO, NONE).unwrap();
     let fourth = ops.map(1, &other, FROM, NONE).unwrap();
-    ops.sync(&first, FROM, SyncFor::Cpu);
-    ops.sync(&second, TO, SyncFor::Device);
+    ops.sync(&first, FROM, SyncFor::Cpu).unwrap();
+    ops.sync(&second, TO, SyncFor::Device).unwrap();
     ops.vmap_alloc(&virt).unwrap();
     ops.vmap_table(&other).unwrap();
     ops.mmap(&alloc, 0, 4096).unwrap();
@@ -212,7 +213,7 @@ fn unmapped_twice_and_used_after() {
     let mapping = ops.map(1, &table, TO, NONE).unwrap();
     let again = mapping.clone();
     ops.unmap(mapping, NONE);
-    ops.sync(&again, TO, SyncFor::Device);
+    ops.sync(&again, TO, SyncFor::Device).unwrap();
     let report = only(&log);
     let Violation::UsedAfterUnmap { by } = report.violation else {
         panic!("{report}");
@@ -242,7 +243,7 @@ fn later_uses_name_only_recent_ends() {
     }
     ops.unmap(old.clone(), NONE);
     assert_eq!(only(&log).violation, Violation::NotMapped);
-    ops.sync(&old, TO, SyncFor::Device);
+    ops.sync(&old, TO, SyncFor::Device).unwrap();
     assert_eq!(only(&log).violation, Violation::NotMapped);
 }
 
@@ -270,7 +271,7 @@ fn syncs_must_have_the_direction_of_the_mapping() {
     let (ops, log) = checked(64);
     let table = pin(&ops, &[(0x1000, 4096)]);
     let mapping = ops.map(1, &table, FROM, NONE).unwrap();
-    ops.sync(&mapping, TO, SyncFor::Device);
+    ops.sync(&mapping, TO, SyncFor::Device).unwrap();
     let direction = Violation::SyncDirection {
         mapped: FROM,
         given: TO,
@@ -462,7 +463,11 @@ fn a_failed_unmap_is_passed_on_by_the_checker() {
         let mapping = ops.map(0, &pinned, Direction::ToDevice, Attrs::empty());
         mapper.platform().fail_unmaps(fails);
         let expected = if fails {
-            Err(Error::Unsupported)
+            Err(Error::StillReachable(Reason::new(
+                Constraint::Hardware,
+                1,
+                0,
+            )))
         } else {
             Ok(())
         };

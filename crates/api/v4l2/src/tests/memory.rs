@@ -229,7 +229,9 @@ impl MemOps for TestMemory {
         Ok(())
     }
 
-    fn finish(&self, _: &mut TestPlane, _: HintSkip) {}
+    fn finish(&self, _: &mut TestPlane, _: HintSkip) -> Result<(), PlaneError> {
+        Ok(())
+    }
 
     fn is_held_back(&self, plane: &TestPlane) -> bool {
         self.fenced.borrow().contains(&plane.id)

@@ -185,7 +185,7 @@ impl Iommu for Bench {
         Ok(())
     }
 
-    fn iommu_flush(&self, _: u32) {
+    fn iommu_flush(&self, _: u32) -> Result<(), Error> {
         self.flushes.set(self.flushes.get() + 1);
         if !self.flush_wait.is_zero() {
             let begin = Instant::now();
@@ -194,6 +194,7 @@ impl Iommu for Bench {
             }
         }
         self.table.borrow_mut().flush();
+        Ok(())
     }
 }
 
@@ -286,8 +287,9 @@ impl Iommu for Devices {
         Ok(())
     }
 
-    fn iommu_flush(&self, dev: u32) {
+    fn iommu_flush(&self, dev: u32) -> Result<(), Error> {
         self.with(dev, Table::flush);
+        Ok(())
     }
 }
 

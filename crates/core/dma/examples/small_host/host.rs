@@ -106,10 +106,11 @@ impl Iommu for Host {
         let ram = &mut *self.ram.borrow_mut();
         self.table(dev).unmap(ram, at, len).map(|_removed| ())
     }
-    fn iommu_flush(&self, dev: u8) {
+    fn iommu_flush(&self, dev: u8) -> Result {
         let retired = self.table(dev).take_retired();
         // Real hardware: flush the IOMMU's translation buffer here.
         retired.free(&mut *self.ram.borrow_mut());
+        Ok(())
     }
 }
 

@@ -154,7 +154,9 @@ impl<H: MapperRef> DmaDevice<H> {
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
-    /// `Removed` (ENODEV).
+    /// `Removed` (ENODEV); `StillReachable` (EIO) if the device may still reach the memory, as after a failed
+    /// [`unmap`](Mapped::unmap). [`Mapper::stuck_memory`] lists such memory, also if the guard was dropped. After any
+    /// other error, the device does not reach the memory.
     ///
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
@@ -169,8 +171,15 @@ impl<H: MapperRef> DmaDevice<H> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
         let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::empty());
-        let mapping = self.mapper().map_run(&self.facts, (&memory, 1), wanted)?;
-        Ok(Mapped::new(self.host.clone(), Raw(memory), mapping))
+        match self.mapper().map_run(&self.facts, (&memory, 1), wanted) {
+            Ok(mapping) => Ok(Mapped::new(self.host.clone(), Raw(memory), mapping)),
+            Err(err) => {
+                if let Error::StillReachable(_) = err {
+                    self.mapper().keep_lent(&[memory], &self.facts);
+                }
+                Err(err)
+            }
+        }
     }
 
     /// Allocates zeroed, cached memory that the device reaches without bouncing, mapped for no device. Its runs are

@@ -1,12 +1,16 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
 use super::coherent::as_shortage;
-use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len};
+use super::memory::Origin;
+use super::{
+    Alloc, At, Facts, IovaRange, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len,
+};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Layout, Lock,
     Locks, PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Rounds a caller's size up to pages; refuses zero, and more than the machine's RAM.
@@ -94,23 +98,28 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             caching,
             device: Some(at.dev),
         };
-        let (pages, segments) = self.take_pages(request, len)?;
+        let key = self.new_entry()?;
+        let (pages, segments) = self
+            .take_pages(request, len)
+            .inspect_err(|_| self.put(Some(key)))?;
         match self.map_own(facts, &segments, direction, caching) {
             Ok(own) => {
                 self.count_bytes(at.slot, request.len);
+                let memory = self.memory(segments, len, granule, caching);
                 Ok(Alloc {
-                    memory: self.memory(segments, len, granule, caching),
-                    pages: Some(pages),
+                    memory: Memory {
+                        entry: Some(key),
+                        ..memory
+                    },
+                    pages: Some(ManuallyDrop::new(pages)),
                     own: Some(own),
                 })
             }
             Err(err) => {
-                // If the unmap failed, too, the device may still reach the pages.
-                if self.is_stuck(&segments) {
-                    self.keep_pages(pages, request.len);
-                } else {
-                    self.give_pages(pages, request.len);
+                if let Error::StillReachable(_) = err {
+                    self.hold_for_good(key);
                 }
+                self.give_up(key, Origin::pages(pages, request.len));
                 Err(as_shortage(err))
             }
         }
@@ -137,7 +146,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let how = (wanted, SegmentMode::Contiguous);
             let (output, range) = self.map_iommu(&facts, segments, how)?;
             let Some(first) = output.first() else {
-                self.unmap_now(at, range, (range.base, range.len), segments);
+                self.unmap_now(at, range, (range.base, range.len))?;
                 return Err(Error::Invalid);
             };
             (first.addr, Some(range))
@@ -218,18 +227,38 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             device,
         };
         let (pages, segments) = self.take_pages(request, len)?;
+        // Counted again by `own`.
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_sub(held));
         let memory = self.memory(segments, len, granule, Caching::Cached);
-        Ok(self.unmapped(pages, memory))
+        self.own(pages, held, memory)
     }
 
-    /// Makes an allocation that is mapped for no device, and counts it.
-    pub(super) fn unmapped(&self, pages: P::Pages, memory: Memory) -> Alloc<P> {
-        self.live.with(|live| live.allocs += 1);
-        Alloc {
-            memory,
-            pages: Some(pages),
+    /// Makes an allocation of `held` bytes of pages that is mapped for no device, and counts it. After an error, the
+    /// pages are freed.
+    pub(super) fn own(
+        &self,
+        pages: P::Pages,
+        held: u64,
+        memory: Memory,
+    ) -> Result<Alloc<P>, Error> {
+        let key = match self.new_entry() {
+            Ok(key) => key,
+            Err(err) => {
+                self.platform.free_pages(pages);
+                return Err(err);
+            }
+        };
+        self.live.with(|live| {
+            live.allocs += 1;
+            live.page_bytes = live.page_bytes.saturating_add(held);
+        });
+        let entry = Some(key);
+        Ok(Alloc {
+            memory: Memory { entry, ..memory },
+            pages: Some(ManuallyDrop::new(pages)),
             own: None,
-        }
+        })
     }
 
     /// Makes an allocation of pages that the platform got elsewhere, such as from another driver. The
@@ -248,23 +277,33 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(other.err().unwrap_or(Error::Invalid));
             }
         };
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_add(len));
         let memory = self.memory(segments, len, 1, Caching::Cached);
-        Ok(self.unmapped(pages, memory))
+        self.own(pages, len, memory)
     }
 
-    /// Allocates pages, and returns the runs of their first `len` bytes.
+    /// Allocates pages, and returns the runs of their first `len` bytes. If there is no memory, releases the memory
+    /// that waits for a flush, and tries again.
     fn take_pages(
         &self,
         request: PageRequest<P::Device>,
         len: u64,
     ) -> Result<(P::Pages, Vec<Segment>), Error> {
-        let pages = self.platform.alloc_pages(request)?;
+        let pages = match self.platform.alloc_pages(request) {
+            Err(Error::NoMemory(_)) if self.has_waiting() && self.flush().is_ok() => {
+                self.platform.alloc_pages(request)?
+            }
+            pages => pages?,
+        };
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
         let next = |index| self.platform.pages_segment(&pages, index);
         match collect(Vec::new(), request.len, next) {
+            // The host reused memory that its former owner should have kept. It is never used again.
+            Ok(segments) if self.is_stuck(&segments) => {
+                self.count_stuck((request.len, 0, request.len));
+                let _ = ManuallyDrop::new(pages);
+                Err(Error::no_ram(request.len))
+            }
             Ok(mut segments) if are_pieces(&segments, request.len, request.granule) => {
                 shorten(&mut segments, len);
                 Ok((pages, segments))
@@ -276,19 +315,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    fn give_pages(&self, pages: P::Pages, len: u64) {
+    pub(super) fn give_pages(&self, pages: P::Pages, len: u64) {
         self.platform.free_pages(pages);
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Unmaps an allocation from its device, then frees the memory. If the unmap fails, quarantines the
-    /// memory.
+    /// Unmaps an allocation from its device, and gives up its memory. If the unmap fails, quarantines the memory.
     pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
         let held = alloc.held_bytes();
+        let Some(key) = alloc.memory.entry else {
+            return;
+        };
         if let Some(own) = &alloc.own {
-            if let Some(range) = own.iova {
-                self.unmap_now(own.at, range, (range.base, range.len), alloc.segments());
+            let unmap = |range: IovaRange| self.unmap_now(own.at, range, (range.base, range.len));
+            if own.iova.is_some_and(|range| unmap(range).is_err()) {
+                self.hold_for_good(key);
             }
             self.with_slot(own.at.slot, |state| {
                 let c = &mut state.counters;
@@ -298,23 +340,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         } else {
             self.live.with(|live| live.allocs -= 1);
         }
-        // The memory may also have been mapped through a table, and that translation may wait for a flush.
-        self.flush();
-        let is_gone = !self.is_stuck(alloc.segments());
-        match alloc.pages {
-            Some(pages) if is_gone => self.give_pages(pages, held),
-            Some(pages) => self.keep_pages(pages, held),
-            // This part of the region is never used again.
-            None if !is_gone => self.count_quarantined(held),
-            None => {
-                for &run in alloc.segments() {
-                    self.platform.release_physical(run);
-                }
-                if let Some(own) = &alloc.own {
-                    self.give_to_region(own.at, own.addr, alloc.len_bytes());
-                }
-            }
-        }
+        let origin = match (alloc.pages, &alloc.own, alloc.memory.segments.first()) {
+            (Some(pages), ..) => Origin::Pages(pages, held),
+            (None, Some(own), Some(&run)) => Origin::Region(own.at, own.addr, run),
+            _ => return,
+        };
+        self.give_up(key, origin);
     }
 }
 

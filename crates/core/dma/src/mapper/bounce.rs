@@ -397,15 +397,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok((PhysAddr::new(at), (start, whole)))
     }
 
-    /// Releases slots without copying their bytes back. Keeps slots that a device may still reach.
+    /// Releases slots without copying their bytes back. No device may reach them.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         let Some(pool) = &self.bounce else { return };
         for run in runs {
-            if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
-                let (start, len) = run.slots;
-                // If the slots are not taken, this fails and changes nothing.
-                let _ = pool.with(|slots| slots.give_back(start, len));
-            }
+            let (start, len) = run.slots;
+            // If the slots are not taken, this fails and changes nothing.
+            let _ = pool.with(|slots| slots.give_back(start, len));
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.
 
-use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push_segment};
+use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Slot, push_segment};
 use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
@@ -94,21 +94,31 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             Ok((memory, DmaAddr::new(addr)))
         };
-        let taken =
-            RangeRoom::retry(|room| self.with_device(at, |state| take(state, room)).flatten());
+        let taken = RangeRoom::retry(|room| {
+            self.with_device(at, |state| take(state, room))
+                .and_then(|taken| taken)
+        });
         let (memory, addr) = taken?;
         let mut segments = Vec::new();
         let ready = facts
             .check_one_address(addr, len)
             .map_err(as_shortage)
-            .and_then(|()| push_segment(&mut segments, memory));
-        if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
+            .and_then(|()| push_segment(&mut segments, memory))
+            .and_then(|()| self.new_entry());
+        let claimed = ready.and_then(|key| {
+            let claimed = self.platform.claim_physical(memory);
+            claimed.inspect_err(|_| self.put(Some(key))).map(|()| key)
+        });
+        let key = claimed.inspect_err(|_| {
             self.give_to_region(at, addr, len);
-            return Err(err);
-        }
+        })?;
         self.count_bytes(at.slot, len);
+        let memory = self.memory(segments, len, page, Caching::Uncached);
         Ok(Alloc {
-            memory: self.memory(segments, len, page, Caching::Uncached),
+            memory: Memory {
+                entry: Some(key),
+                ..memory
+            },
             pages: None,
             own: Some(OwnMapping {
                 at,
@@ -132,7 +142,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 /// missing memory.
 pub(super) fn as_shortage(err: Error) -> Error {
     match err {
-        Error::Unmappable(reason) => Error::NoMemory(reason),
+        Error::Unmappable(reason) | Error::StillReachable(reason) => Error::NoMemory(reason),
         other => other,
     }
 }

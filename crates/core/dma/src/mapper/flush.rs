@@ -3,10 +3,10 @@
 //! The rule: an address returns to the allocator only after a flush that followed the removal of
 //! its translation. If a translation could not be removed, its address never returns.
 //!
-//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: before memory is released
-//! (pages are freed, a pin ends), all waiting ranges are flushed. Bounced mappings and untrusted
-//! devices are always flushed at once.
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: a waiting range keeps its memory
+//! allocated or pinned. Bounced mappings and untrusted devices are always flushed at once.
 
+use super::memory::Key;
 use super::{At, IovaRange, Mapper, Slot};
 use crate::{Error, FlushPolicy, Lock, Locks, Platform};
 use alloc::collections::VecDeque;
@@ -19,11 +19,24 @@ const BATCH: usize = 16;
 /// Maximum time in nanoseconds that ranges wait, if the host reports the time.
 const WAIT_NS: u64 = 10_000_000;
 
+/// A range that is unmapped but not flushed, and the memory that the range keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    range: IovaRange,
+    memory: Option<Key>,
+}
+
+impl Waiting {
+    pub(super) const fn new(range: IovaRange, memory: Option<Key>) -> Self {
+        Self { range, memory }
+    }
+}
+
 /// Ranges of a device that are unmapped but not flushed.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) policy: FlushPolicy,
-    pub(super) ranges: VecDeque<IovaRange>,
+    pub(super) ranges: VecDeque<Waiting>,
     /// Number of ranges that have left the queue, also under earlier devices.
     pub(super) flushed: u64,
     /// Time in nanoseconds at which the queue last became non-empty.
@@ -46,12 +59,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
-    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for the device; `Removed` (ENODEV).
+    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for the device; `Removed` (ENODEV); as
+    /// [`flush_lazy`](Self::flush_lazy).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         // Makes the queue strict first, so that no context queues another range after the flush.
         self.with_space(at, |state| state.queue.policy = FlushPolicy::Strict)?;
-        self.flush_slot(at.space);
+        self.flush_slot(at.space)?;
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
@@ -59,7 +73,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // is empty, so replacing it loses no ranges.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
-            .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
+            .map_err(|_| super::heap_exhausted(QUEUE * size_of::<Waiting>()))?;
         self.with_space(at, |state| {
             if !state.is_trusted() {
                 return;
@@ -72,7 +86,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms.
+    /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms. Ranges whose
+    /// flush fails wait for the next call.
     pub fn tick(&self, now_ns: u64) {
         let now = self.now_ns.with(|now| {
             *now = now_ns.max(*now);
@@ -84,7 +99,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 !queue.ranges.is_empty() && now.saturating_sub(queue.since_ns) >= WAIT_NS
             });
             if due == Some(true) {
-                self.flush_slot(slot);
+                let _ = self.flush_slot(slot);
             }
         }
     }
@@ -101,29 +116,40 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Flushes the waiting ranges of `dev` now.
-    pub fn flush_lazy(&self, dev: P::Device) {
-        if let Ok(at) = self.at(dev) {
-            self.flush_slot(at.space);
+    ///
+    /// # Errors
+    /// The error of [`iommu_flush`](crate::Iommu::iommu_flush). The ranges keep waiting.
+    pub fn flush_lazy(&self, dev: P::Device) -> Result<(), Error> {
+        match self.at(dev) {
+            Ok(at) => self.flush_slot(at.space),
+            Err(_) => Ok(()),
         }
     }
 
     /// Flushes the waiting ranges of one address space. Ranges that are queued meanwhile keep
-    /// waiting.
-    pub(crate) fn flush_slot(&self, slot: usize) {
+    /// waiting, and all ranges if the flush fails.
+    pub(crate) fn flush_slot(&self, slot: usize) -> Result<(), Error> {
         let waiting = self.with_slot(slot, |state| {
             let waits = !state.queue.ranges.is_empty();
             Some((state.dev.filter(|_| waits)?, state.queue.queued()))
         });
         let Some((dev, until)) = waiting.flatten() else {
-            return;
+            return Ok(());
         };
-        self.platform.iommu_flush(dev);
-        while self.with_slot(slot, |state| give_batch(state, until)) == Some(true) {}
+        self.platform.iommu_flush(dev)?;
+        loop {
+            let given = self.with_slot(slot, |state| give_batch(state, until));
+            let (memories, more) = given.unwrap_or_default();
+            memories.into_iter().for_each(|memory| self.put(memory));
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     /// Lets a range wait for a flush; returns false if it may not wait.
     #[inline(never)]
-    pub(super) fn enqueue(&self, at: At<P::Device>, range: IovaRange) -> bool {
+    pub(super) fn enqueue(&self, at: At<P::Device>, waiting: Waiting) -> bool {
         let now = self.now_ns.with(|now| *now);
         let queued = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
@@ -135,13 +161,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 queue.since_ns = now;
             }
             // `set_flush_policy` has reserved the room.
-            queue.ranges.push_back(range);
+            queue.ranges.push_back(waiting);
             Some(queue.ranges.len())
         });
         if queued.flatten() == Some(QUEUE) {
-            self.flush_slot(at.space);
+            // If this fails, the queue stays full, and later ranges do not wait.
+            let _ = self.flush_slot(at.space);
         }
         queued.flatten().is_some()
+    }
+
+    /// Returns whether any range waits for a flush.
+    pub(super) fn has_waiting(&self) -> bool {
+        let waits = |slot| self.with_slot(slot, |state| !state.queue.ranges.is_empty());
+        (0..self.used_slots()).any(|slot| waits(slot) == Some(true))
     }
 
     /// Quarantines addresses that a device may still use.
@@ -160,22 +193,24 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 /// Frees waiting ranges with serial numbers below `until`; the first range ever queued has number 0.
-/// Returns whether more of these ranges wait.
+/// Returns the memory that these ranges kept, and whether more of them wait.
 /// Frees at most `BATCH` ranges, because interrupts may wait for the lock that the caller holds.
-fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
-    for _ in 0..BATCH {
+fn give_batch<D>(state: &mut Slot<D>, until: u64) -> ([Option<Key>; BATCH], bool) {
+    let mut memories = [None; BATCH];
+    for memory in &mut memories {
         // Another context may have freed some of these ranges meanwhile.
         if state.queue.flushed >= until {
-            return false;
+            break;
         }
         // The queue keeps its capacity, so that queueing never fails.
-        let Some(range) = state.queue.ranges.pop_front() else {
-            return false;
+        let Some(waiting) = state.queue.ranges.pop_front() else {
+            return (memories, false);
         };
         state.queue.flushed = state.queue.flushed.saturating_add(1);
-        give_back(state, range);
+        *memory = waiting.memory;
+        give_back(state, waiting.range);
     }
-    state.queue.flushed < until
+    (memories, state.queue.flushed < until)
 }
 
 #[inline]

@@ -69,30 +69,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match self.map_targets(facts, range, targets, (wanted, mode), &mut done) {
             Ok(output) => Ok((output, range)),
             Err(err) => {
-                self.unmap_now(at, range, (range.base, done), targets);
-                Err(with_whole_length(err, targets))
+                let undone = self.unmap_now(at, range, (range.base, done));
+                Err(undone.err().unwrap_or(with_whole_length(err, targets)))
             }
         }
     }
 
-    /// Unmaps the mapped part of a range, `len` bytes at `first`, flushes, and frees the whole range. If the
-    /// unmap fails, quarantines the range and its memory.
+    /// Unmaps the mapped part of a range, `len` bytes at `first`, flushes, and frees the whole range. If that
+    /// fails, quarantines the range. The caller keeps the memory.
     pub(super) fn unmap_now(
         &self,
         at: At<P::Device>,
         range: IovaRange,
         (first, len): (u64, u64),
-        targets: &[Segment],
-    ) {
+    ) -> Result<(), Error> {
         if len > 0 {
             let removed = self.platform.iommu_unmap(at.group, Iova::new(first), len);
-            self.platform.iommu_flush(at.group);
-            if removed.is_err() {
-                self.set_stuck(targets, range.granule);
-                return self.quarantine(at, range);
+            let flushed = removed.and_then(|()| self.platform.iommu_flush(at.group));
+            if let Err(err) = flushed {
+                self.quarantine(at, range);
+                return Err(err.still_reachable());
             }
         }
         self.give_iova(at, range);
+        Ok(())
     }
 
     /// Writes the page-table entries of a range. `done` is the number of bytes mapped so far, also after a
@@ -144,7 +144,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             match found? {
                 Some(Err(_)) if room.fill() || self.free_spare(at) => {}
                 Some(Err(Error::NoMemory(_))) if !has_flushed && self.has_queued(at) => {
-                    self.flush_slot(at.space);
+                    // If this fails, no address became free, and the next round says so.
+                    let _ = self.flush_slot(at.space);
                     has_flushed = true;
                 }
                 Some(found) => return found,

@@ -1,6 +1,7 @@
 //! A mapping's memory and addresses.
 
 use super::bounce::Bounced;
+use super::memory::Key;
 use super::{At, IovaRange, List};
 use crate::{Coherency, Direction, DmaSegment, Platform, Segment};
 use ::alloc::boxed::Box;
@@ -18,6 +19,8 @@ pub struct Mapping<P: Platform> {
     pub(super) needs_sync: bool,
     /// Whether the mapping is counted in [`Slot::exposing`](super::Slot::exposing).
     pub(super) exposes: bool,
+    /// The memory that the mapping keeps; `None` for memory that the caller lends.
+    pub(super) memory: Option<Key>,
     pub(super) runs: Runs<P::Device>,
 }
 

@@ -12,6 +12,7 @@ mod flush;
 mod iommu;
 mod layout;
 mod mapping;
+mod memory;
 mod ops;
 mod placed;
 mod runs;
@@ -31,11 +32,12 @@ pub(crate) use single::{Facts, Wanted};
 use crate::error::heap_exhausted;
 use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error, FlushPolicy, Live, Lock,
-    Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
+    Caching, Coherency, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error, FlushPolicy,
+    Live, Lock, Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maps memory for devices, over any [`Platform`].
@@ -59,7 +61,8 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     /// Allocator of the bounce pool's slots.
     bounce: Option<L::Lock<RangeAllocator>>,
     live: L::Lock<Live>,
-    /// Memory that devices may still reach because unmapping failed.
+    memories: memory::Memories<P, L>,
+    /// Memory of callers that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck>,
     now_ns: L::Lock<u64>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
@@ -214,16 +217,19 @@ pub(crate) struct Memory {
     /// to the next multiple have the same owner. 1 if unknown.
     granule: u64,
     caching: Caching,
+    /// The memory's entry in the table of counted memory; `None` for memory that the caller lends.
+    entry: Option<memory::Key>,
 }
 
 /// Memory allocated through a [`Mapper`].
 ///
-/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping this value leaks the memory.
+/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Tables, mappings, CPU views and ranges that wait for a
+/// flush keep the memory until they end. Dropping this value leaks the memory.
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
     pub(crate) memory: Memory,
     /// `None` if the memory is part of the [coherent memory](coherent::Region) of the allocation's device.
-    pages: Option<P::Pages>,
+    pages: Option<ManuallyDrop<P::Pages>>,
     own: Option<OwnMapping<P::Device>>,
 }
 
@@ -241,7 +247,7 @@ impl<P: Platform> Alloc<P> {
     /// pages.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
-        self.pages.as_ref()
+        self.pages.as_deref()
     }
 
     /// Returns the physical runs, in order.
@@ -265,15 +271,16 @@ impl<P: Platform> Alloc<P> {
 
 /// Owner of a table's memory.
 enum MemoryOwner<Pinned> {
-    /// The layer. Freeing the allocation flushes waiting ranges.
+    /// The layer.
     Allocated,
     /// A program. The memory is pinned for this direction.
-    Pinned(Pinned, Direction),
-    /// The caller, who may reuse the memory after freeing the table.
+    Pinned(ManuallyDrop<Pinned>, Direction),
+    /// The caller, who may reuse the memory after freeing the table, if nothing is mapped then.
     Callers,
 }
 
-/// A scatter table: a list of physical runs. It outlives its mappings for devices.
+/// A scatter table: a list of physical runs. It keeps allocated memory from being given back, and its mappings do,
+/// too. Dropping this value leaks the memory.
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
     pub(crate) memory: Memory,
@@ -304,6 +311,7 @@ impl<P: Platform> Table<P> {
 pub struct Vmap<P: Platform> {
     owner: usize,
     host: P::Vmap,
+    memory: Option<memory::Key>,
 }
 
 impl<P: Platform> Vmap<P> {
@@ -344,6 +352,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             used: AtomicUsize::new(0),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
+            memories: memory::Memories::new()?,
             stuck: L::Lock::new(stuck::Stuck::default()),
             now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
@@ -415,6 +424,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             len,
             granule,
             caching,
+            entry: None,
         }
     }
 
@@ -438,7 +448,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some((slot, _)) = self.find(dev) else {
             return Ok(());
         };
-        self.flush_slot(slot);
+        // If this fails, the device still holds addresses.
+        let _ = self.flush_slot(slot);
         let gone = self.with_slot(slot, |state| {
             let region = state.region.as_ref();
             let is_used = state.live != SlotLive::default()
@@ -455,10 +466,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Returns the platform's description of `dev`. Fails with `Invalid` for a nonexistent device, or for limits
-    /// or page sizes that no memory could meet.
+    /// or page sizes that no memory could meet, and with `Unsupported` for a device that does not see the caches of
+    /// a platform that cannot maintain them.
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
         let info = self.platform.device_info(dev);
-        info.filter(DeviceInfo::is_valid).ok_or(Error::Invalid)
+        let info = info.filter(DeviceInfo::is_valid).ok_or(Error::Invalid)?;
+        match info.coherency {
+            Coherency::NonCoherent if !P::IS_SUPPORTED => Err(Error::Unsupported),
+            _ => Ok(info),
+        }
     }
 
     #[inline]
@@ -609,7 +625,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         counted.flatten().ok_or(Error::Removed)??;
         // If the device is untrusted, no range may wait for a flush once the device maps.
         if untrusted {
-            self.flush_slot(space);
+            let flushed = self.flush_slot(space);
+            flushed.inspect_err(|_| {
+                self.with_slot(space, |state| state.drop_member(untrusted));
+            })?;
         }
         let former = self.with_slot(slot, |state| {
             (state.dev == Some(dev)).then(|| core::mem::replace(&mut state.space, space))

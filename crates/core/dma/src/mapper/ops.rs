@@ -1,6 +1,7 @@
 //! Implementation of [`DmaOps`] over a platform.
 
 use super::bounce::Plan;
+use super::memory::{Key, Origin};
 use super::sync::maintain;
 use super::{
     Alloc, Facts, List, Mapper, Mapping, Memory, MemoryOwner, OneRun, Parts, Runs, Slot, Table,
@@ -12,6 +13,8 @@ use crate::{
     Locks, PhysAddr, Platform, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
+use core::mem::ManuallyDrop;
+use core::num::NonZeroU64;
 use core::slice;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -76,7 +79,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 Ok(synced)
             }
             Err(err) => {
-                self.release_slots(&core::mem::take(&mut parts.bounced));
+                // A device that may still reach the slots keeps them.
+                if !matches!(err, Error::StillReachable(_)) {
+                    self.release_slots(&core::mem::take(&mut parts.bounced));
+                }
                 Err(err)
             }
         }
@@ -140,6 +146,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(&facts.info),
             exposes,
+            memory: None,
             runs: Runs::One(OneRun {
                 segment: *segment,
                 output: DmaSegment { addr, len },
@@ -196,6 +203,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(info),
             exposes,
+            memory: None,
             runs: Runs::List(parts),
         })
     }
@@ -221,13 +229,51 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let wanted = Wanted::new(memory.caching, direction, attrs);
-        self.map_segments(facts, (&memory.segments, memory.granule), wanted)
+        self.hold(memory.entry)?;
+        match self.map_segments(facts, (&memory.segments, memory.granule), wanted) {
+            Ok(mut mapping) => {
+                mapping.memory = memory.entry;
+                Ok(mapping)
+            }
+            Err(Error::StillReachable(reason)) => {
+                self.keep(memory.entry, &memory.segments, facts.granule);
+                Err(Error::StillReachable(reason))
+            }
+            Err(err) => {
+                self.put(memory.entry);
+                Err(err)
+            }
+        }
+    }
+
+    /// Records that a device may still reach memory of the caller.
+    #[cold]
+    pub(crate) fn keep_lent(&self, runs: &[Segment], facts: &Facts<P::Device>) {
+        self.keep(None, runs, facts.granule);
+    }
+
+    /// Quarantines memory after a failed unmap: counted memory by the reference that the caller never drops, and
+    /// other memory, `runs`, by its addresses.
+    #[cold]
+    pub(super) fn keep(&self, entry: Option<Key>, runs: &[Segment], granule: Option<NonZeroU64>) {
+        match entry {
+            Some(key) => self.quarantine_memory(key),
+            None => self.set_stuck(runs, granule.map_or(1, NonZeroU64::get)),
+        }
     }
 
     /// Maps an allocation or a table for the CPU.
     pub(crate) fn vmap_memory(&self, memory: &Memory) -> Result<Vmap<P>, Error> {
         self.check_own(memory.owner)?;
-        self.vmap_segments(&memory.segments, memory.caching)
+        let mut vmap = self.vmap_segments(&memory.segments, memory.caching)?;
+        match self.hold(memory.entry) {
+            Ok(()) => vmap.memory = memory.entry,
+            Err(err) => {
+                self.vunmap(vmap);
+                return Err(err);
+            }
+        }
+        Ok(vmap)
     }
 
     /// Maps physical runs for the CPU.
@@ -241,8 +287,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let host = self.platform.vmap(segments, caching)?;
         self.live.with(|live| live.vmaps += 1);
-        let owner = self.id;
-        Ok(Vmap { owner, host })
+        Ok(Vmap {
+            owner: self.id,
+            host,
+            memory: None,
+        })
     }
 }
 
@@ -328,6 +377,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
         self.check_own(alloc.memory.owner)?;
         let segments = copy_segments(alloc.segments())?;
+        self.hold(alloc.memory.entry)?;
         let memory = Memory {
             segments,
             ..alloc.memory
@@ -345,19 +395,26 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         if len_bytes == 0 || addr.checked_add(len_bytes).is_none() {
             return Err(Error::Invalid);
         }
-        let pinned = self
-            .platform
-            .pin_user(user, addr, len_bytes, direction.device_writes())?;
+        let key = self.new_entry()?;
+        let put = |err| {
+            self.put(Some(key));
+            err
+        };
+        let writes = direction.device_writes();
+        let pinned = self.platform.pin_user(user, addr, len_bytes, writes);
+        let pinned = pinned.map_err(put)?;
         let next = |index| self.platform.pinned_segment(&pinned, index);
         match collect(Vec::new(), len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
                 self.live.with(|live| live.pins += 1);
-                let memory = self.memory(segments, len_bytes, 1, Caching::Cached);
-                Ok(self.table(memory, MemoryOwner::Pinned(pinned, direction)))
+                let mut memory = self.memory(segments, len_bytes, 1, Caching::Cached);
+                memory.entry = Some(key);
+                let owner = MemoryOwner::Pinned(ManuallyDrop::new(pinned), direction);
+                Ok(self.table(memory, owner))
             }
             other => {
                 self.platform.unpin_user(pinned, false);
-                Err(other.err().unwrap_or(Error::Invalid))
+                Err(put(other.err().unwrap_or(Error::Invalid)))
             }
         }
     }
@@ -374,18 +431,19 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         if !self.is_own(memory.owner) {
             return;
         }
-        if !matches!(owner, MemoryOwner::Allocated) {
-            self.flush();
-        }
-        if let MemoryOwner::Pinned(pinned, _) = owner {
-            if self.may_unpin(&memory.segments) {
-                self.platform.unpin_user(pinned, device_wrote);
-            } else {
-                self.keep_pin(pinned, &memory.segments, memory.len);
-            }
-            self.live.with(|live| live.pins -= 1);
-        }
         self.live.with(|live| live.tables -= 1);
+        match (owner, memory.entry) {
+            (MemoryOwner::Pinned(pinned, _), Some(key)) => {
+                self.give_up(key, Origin::Pinned(pinned, memory.len, device_wrote));
+            }
+            (MemoryOwner::Callers, _) => {
+                // Afterwards, the caller may reuse the memory.
+                if self.flush().is_err() {
+                    self.set_stuck(&memory.segments, self.platform.page_size());
+                }
+            }
+            (_, entry) => self.put(entry),
+        }
     }
 
     fn table_len(&self, table: &Table<P>) -> u64 {
@@ -412,12 +470,21 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         self.end_mapping(mapping, attrs, false)
     }
 
-    fn flush(&self) {
-        (0..self.used_slots()).for_each(|slot| self.flush_slot(slot));
+    fn flush(&self) -> Result<(), Error> {
+        (0..self.used_slots()).fold(Ok(()), |result, slot| {
+            let flushed = self.flush_slot(slot);
+            result.and(flushed)
+        })
     }
 
-    fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
-        self.is_own(mapping.owner) && self.try_sync(mapping, direction, sync) == Ok(true)
+    fn sync(
+        &self,
+        mapping: &Mapping<P>,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> Result<bool, Error> {
+        self.check_own(mapping.owner)?;
+        self.try_sync(mapping, direction, sync)
     }
 
     fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
@@ -442,6 +509,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         }
         self.platform.vunmap(vmap.host);
         self.live.with(|live| live.vmaps -= 1);
+        self.put(vmap.memory);
     }
 
     fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use super::alloc::{are_pieces, shorten};
 use super::{Alloc, Mapper, collect, room};
-use crate::{Caching, DmaOps, Error, Lock, Locks, Platform};
+use crate::{Caching, DmaOps, Error, Locks, Platform};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -31,19 +31,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(err);
             }
         };
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_add(held));
         let memory = self.memory(Vec::new(), len, granule, caching);
-        Ok(self.unmapped(pages, memory))
+        self.own(pages, held, memory)
     }
 
     /// Calls `place`, which places or moves an allocation's pages, and returns the value of `place`. Later
-    /// CPU views have the caching mode `caching`. No device may have the allocation mapped. Existing tables
-    /// of the allocation keep the old addresses.
+    /// CPU views have the caching mode `caching`. The allocation has no tables, mappings and CPU views.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL): the allocation was made for a device, or does not consist of pages.
-    /// * `Busy` (EBUSY): a device may still reach the current pages.
+    /// * `Busy` (EBUSY): the allocation has a table, a mapping or a CPU view, or a device may still reach the current
+    ///   pages.
     /// * `NoMemory` (ENOMEM): no heap for the list of runs.
     /// * The error of `place`.
     ///
@@ -62,8 +60,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         // Flushes removed translations, so that no device reaches the old pages through them.
-        self.flush();
-        if self.is_stuck(alloc.segments()) {
+        self.flush()?;
+        if !alloc.memory.entry.is_some_and(|key| self.is_sole(key)) {
             return Err(Error::Busy);
         }
         let held = alloc.held_bytes();

@@ -2,7 +2,7 @@
 //! unchanged. It makes no plan and no bounce copy, and locks the device's state once to map and
 //! once to unmap.
 
-use super::flush::give_back;
+use super::flush::{Waiting, give_back};
 use super::iommu::{prot, take_range};
 use super::layout::to_boundary;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
@@ -224,14 +224,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mapped = mapped.and_then(|()| self.platform.iommu_map_done(at.group, iova, len));
         if let Err(err) = mapped {
             let range = IovaRange { base, len, granule };
-            self.unmap_now(at, range, (base, done), slice::from_ref(segment));
+            let undone = self.unmap_now(at, range, (base, done));
             self.with_slot(at.slot, |state| {
                 state.undo_count_map();
                 state.exposing = state.exposing.wrapping_sub(exposes.into());
                 let syncs = &mut state.counters.syncs_for_device;
                 *syncs = syncs.wrapping_sub(synced.into());
             });
-            return Err(err);
+            return Err(undone.err().unwrap_or(err));
         }
         Ok(Some((DmaAddr::new(base.saturating_add(offset)), exposes)))
     }
@@ -248,6 +248,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match &mapping.runs {
             Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
                 self.with_slot(mapping.slot, Slot::count_unmap);
+                self.put(mapping.memory);
                 // One run owns no heap memory, so the short path need not check for it.
                 let _ = ManuallyDrop::new(mapping);
                 Ok(())
@@ -262,19 +263,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let (at, bounces) = (mapping.at(), !mapping.runs.bounced().is_empty());
         // The range, unless its addresses are freed after a later flush.
         let mut iova = mapping.runs.iova();
+        let mut memory = mapping.memory;
         // Removes the device's view first, so that the CPU sees the device's last writes.
         if let Some(range) = iova {
             let first = Iova::new(range.base);
-            if let Err(err) = self.platform.iommu_unmap(at.group, first, range.len) {
-                self.end_failed(mapping, attrs, range);
-                return Err(err);
-            }
+            let mut removed = self.platform.iommu_unmap(at.group, first, range.len);
             // Flushes now if other mappings may reuse the bounce slots next.
-            let waits = !now && !bounces && !self.is_strict(at);
-            if waits && self.enqueue(at, range) {
-                iova = None;
+            let waits = !now && !bounces && removed.is_ok() && !self.is_strict(at);
+            if waits && self.enqueue(at, Waiting::new(range, mapping.memory)) {
+                // The waiting range keeps the memory.
+                (iova, memory) = (None, None);
             } else {
-                self.platform.iommu_flush(at.group);
+                removed = removed.and_then(|()| self.platform.iommu_flush(at.group));
+            }
+            if let Err(err) = removed {
+                self.end_failed(mapping, attrs, range);
+                return Err(err.still_reachable());
             }
         }
         let synced = (mapping.needs_sync || bounces)
@@ -299,6 +303,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if bounces {
             self.release_slots(mapping.runs.bounced());
         }
+        self.put(memory);
         Ok(())
     }
 
@@ -311,8 +316,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let _ = self.try_sync(mapping, mapping.direction, SyncFor::Cpu);
         }
         self.with_slot(mapping.slot, Slot::count_unmap);
-        // The mapping still exposes what it exposed.
-        self.set_stuck(mapping.runs.direct(), range.granule);
+        // The mapping still exposes what it exposed, and its bounce slots stay taken.
+        let granule = NonZeroU64::new(range.granule);
+        self.keep(mapping.memory, mapping.runs.direct(), granule);
     }
 }
 

@@ -1,10 +1,9 @@
-//! Quarantined memory: devices may still reach it after unmapping because the platform could not remove its
-//! translation. Quarantined memory is never freed, unpinned, or used for bouncing again.
+//! Memory of callers that devices may still reach, because the platform could not remove its translation. The layer
+//! cannot keep the caller from reusing it, but never allocates it again.
 
 use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
-use core::mem::ManuallyDrop;
 
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
@@ -19,8 +18,6 @@ pub(super) struct Stuck {
     runs: Runs,
     /// Set when there was no room to record a range. From then on, all memory is treated as quarantined.
     is_all: bool,
-    /// The quarantined runs of programs' memory that stays pinned.
-    pinned: Runs,
 }
 
 impl Stuck {
@@ -52,13 +49,6 @@ impl Runs {
         start < end && run.is_some_and(|run| ends(run).0 < end)
     }
 
-    /// Returns whether a whole segment lies in one run.
-    fn covers(&self, segment: &Segment) -> bool {
-        let (start, end) = ends(segment);
-        let run = self.0.get(self.first_behind(start)).map(ends);
-        run.is_some_and(|(first, stop)| first <= start && end <= stop)
-    }
-
     /// Adds a run, and joins it with those that it touches. The list must have capacity for one more.
     fn add(&mut self, run: Segment) {
         let (mut start, mut end) = ends(&run);
@@ -81,29 +71,22 @@ fn in_granules(segment: &Segment, granule: u64) -> Segment {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Quarantines memory that a device may still reach.
+    /// Records memory that a device may still reach.
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
-            let run = in_granules(segment, granule);
-            // Every failed unmap of the same memory calls this function, but the range is recorded only once.
-            if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
-                continue;
-            }
-            if !self.insert_stuck(run, |stuck| &mut stuck.runs) {
+            if !self.insert_stuck(in_granules(segment, granule)) {
                 self.stuck.with(|stuck| stuck.is_all = true);
             }
         }
     }
 
-    /// Adds a run to a list of the quarantine. Returns false if there is no room. Allocates without holding
-    /// the lock.
-    fn insert_stuck(&self, run: Segment, list: fn(&mut Stuck) -> &mut Runs) -> bool {
+    /// Adds a run. Returns false if there is no room. Allocates without holding the lock.
+    fn insert_stuck(&self, run: Segment) -> bool {
         let mut longer = Vec::new();
         // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
             let lacks = self.stuck.with(|stuck| {
-                let list = list(stuck);
-                let items = &mut list.0;
+                let items = &mut stuck.runs.0;
                 if longer.capacity() > items.capacity() {
                     longer.append(items);
                     core::mem::swap(items, &mut longer);
@@ -111,7 +94,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 if items.len() == items.capacity() {
                     return items.len().saturating_mul(2).max(4);
                 }
-                list.add(run);
+                stuck.runs.add(run);
                 0
             });
             if lacks == 0 {
@@ -125,53 +108,21 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         false
     }
 
-    /// Returns whether any of these segments is quarantined, even in part.
+    /// Returns whether any of these segments is recorded, even in part. Takes the lock for a few of them at a time.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
-        !self.all_have(segments, |stuck, run| !stuck.has(run))
-    }
-
-    /// Returns whether all of these segments have a property that all have if nothing is quarantined. Takes the
-    /// lock for a few of them at a time.
-    fn all_have(&self, segments: &[Segment], has: impl Fn(&Stuck, &Segment) -> bool) -> bool {
         let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.0.is_empty();
         let has = |some: &[Segment]| {
-            let all = |stuck: &mut Stuck| some.iter().all(|run| has(stuck, run));
-            self.stuck.with(all)
+            self.stuck
+                .with(|stuck| some.iter().any(|run| stuck.has(run)))
         };
-        self.stuck.with(is_empty) || segments.chunks(AT_ONCE).all(has)
+        !self.stuck.with(is_empty) && segments.chunks(AT_ONCE).any(has)
     }
 
-    /// Quarantines pages. They stay allocated, so no owner can reuse them.
-    pub(super) fn keep_pages(&self, pages: P::Pages, len: u64) {
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
-        self.count_quarantined(len);
-        let _ = ManuallyDrop::new(pages);
-    }
-
-    /// Adds `len` to the number of quarantined bytes.
-    pub(super) fn count_quarantined(&self, len: u64) {
-        self.live.with(|live| {
-            live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
-        });
-    }
-
-    /// Returns whether a program's memory may be unpinned: no run is quarantined, or an earlier pin already
-    /// keeps each quarantined run pinned.
-    pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
-        self.all_have(segments, |stuck, run| {
-            !stuck.has(run) || stuck.pinned.covers(run)
-        })
-    }
-
-    /// Keeps a program's memory pinned for good.
-    pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
-        self.count_quarantined(len);
-        for &run in segments {
-            // If there is no room to record a run, later pins of it are also kept.
-            self.insert_stuck(run, |stuck| &mut stuck.pinned);
-        }
-        let _ = ManuallyDrop::new(pinned);
+    /// Returns part `index` of the callers' memory that devices may still reach, in order of address; `None` past the
+    /// last. Memory that the layer allocated or pinned is not listed, because nobody else can use it.
+    #[must_use]
+    pub fn stuck_memory(&self, index: usize) -> Option<Segment> {
+        self.stuck.with(|stuck| stuck.runs.0.get(index).copied())
     }
 }
 
@@ -210,7 +161,6 @@ mod tests {
                     let known = &bytes[from as usize..to as usize];
                     let probe = run(from, to);
                     assert_eq!(runs.has(&probe), known.contains(&true), "{from}..{to}");
-                    assert_eq!(runs.covers(&probe), !known.contains(&false), "{from}..{to}");
                 }
             }
         }

@@ -74,7 +74,9 @@ fn from_device_never_shows_what_another_device_left() {
         let seen = mapper.platform_mut().dev_read(at, mine.len).unwrap();
         assert!(!seen.contains(&0x5e), "the device");
         mapper.platform_mut().dev_write(at, &[0x22; 100]).unwrap();
-        mapper.sync(&second, Direction::FromDevice, SyncFor::Cpu);
+        mapper
+            .sync(&second, Direction::FromDevice, SyncFor::Cpu)
+            .unwrap();
         mapper.unmap(second, Attrs::empty());
         let got = mapper.platform_mut().peek(mine.addr.get(), mine.len);
         assert_eq!(got[..100], [0x22; 100]);
@@ -139,7 +141,11 @@ fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
     for byte in [11, 22, 33] {
         fill(&mut mapper, memory, byte);
         for mapping in [&first, &second] {
-            assert!(mapper.sync(mapping, Direction::ToDevice, SyncFor::Device));
+            assert!(
+                mapper
+                    .sync(mapping, Direction::ToDevice, SyncFor::Device)
+                    .unwrap()
+            );
             let at = mapping.segments()[0].addr;
             let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
             assert!(

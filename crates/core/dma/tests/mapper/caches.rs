@@ -264,7 +264,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::CpuWrites(at, len, byte) => {
-                    mapper.sync(&mapping, BOTH, SyncFor::Cpu);
+                    mapper.sync(&mapping, BOTH, SyncFor::Cpu).unwrap();
                     let mut done = 0;
                     while done < len {
                         let (addr, run) = phys(at + done);
@@ -272,7 +272,7 @@ proptest! {
                         fake.poke(addr, &vec![byte; part as usize]);
                         done += part;
                     }
-                    mapper.sync(&mapping, BOTH, SyncFor::Device);
+                    mapper.sync(&mapping, BOTH, SyncFor::Device).unwrap();
                     model[at as usize..(at + len) as usize].fill(byte);
                 }
                 Op::DeviceWrites(at, len, byte) => {

@@ -57,7 +57,9 @@ fn device_memory_is_shared_by_physical_address() {
     let entry = mapper.platform().table()[&there.get()];
     assert_eq!(entry.prot, Prot::READ | Prot::WRITE | Prot::MMIO);
     assert!(
-        !mapper.sync(&mapping, BOTH, vb3_dma::SyncFor::Device),
+        !mapper
+            .sync(&mapping, BOTH, vb3_dma::SyncFor::Device)
+            .unwrap(),
         "never synced"
     );
     mapper.unmap(mapping, Attrs::empty());

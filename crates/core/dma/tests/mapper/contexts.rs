@@ -4,9 +4,8 @@
 use std::sync::{Barrier, Mutex, mpsc};
 use vb3_dma::mapped::{Cpu, Raw, ToDevice};
 use vb3_dma::{
-    Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
-    Iommu, Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment,
-    SyncFor, UserPages,
+    Attrs, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy, Iommu,
+    Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, Mutexes, PAGE, Setup, ram};
 
@@ -133,7 +132,7 @@ fn threads_map_at_the_same_time() {
         }
     });
     for dev in 0..4 {
-        dma.flush_lazy(dev);
+        dma.flush_lazy(dev).unwrap();
         let counters = dma.counters(dev);
         assert_eq!((counters.maps, counters.unmaps), (300, 300));
     }
@@ -198,21 +197,12 @@ impl Iommu for Sleepy {
     fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
         self.fake.iommu_unmap(dev, iova, len)
     }
-    fn iommu_flush(&self, dev: u32) {
-        self.fake.iommu_flush(dev);
+    fn iommu_flush(&self, dev: u32) -> Result<(), Error> {
+        self.fake.iommu_flush(dev)
     }
 }
 
-impl Bounce for Sleepy {
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        None
-    }
-}
-
-impl UserPages for Sleepy {
-    type User = ();
-    type Pinned = ();
-}
+vb3_dma::without!(Sleepy: Bounce, UserPages);
 
 impl KernelViews for Sleepy {
     type Vmap = vb3_dma_test::fake::FakeVmap;
@@ -254,9 +244,9 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         let at = mapping.segments()[0].addr;
         let _ = dma.platform().fake.peek(memory.addr.get(), 7);
         assert_eq!(dma.platform().fake.dev_write(at, b"a frame"), Some(()));
-        assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu));
+        assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu).unwrap());
         assert_eq!(dma.platform().fake.peek(memory.addr.get(), 7), b"a frame");
-        assert!(dma.sync(&mapping, BOTH, SyncFor::Device));
+        assert!(dma.sync(&mapping, BOTH, SyncFor::Device).unwrap());
         let part = pool.take(PAGE).unwrap();
         part.write(0, b"a command").unwrap();
         // The handler may even unmap, because this host's page tables do not sleep.

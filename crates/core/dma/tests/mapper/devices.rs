@@ -1,9 +1,12 @@
 //! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
-use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, Mapper};
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, FlushPolicy, Mapper, Reason};
 use vb3_dma_test::fake::{CountedLocks, Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
+
+/// The error of an unmap of which the host gives no reason.
+const STILL: Error = Error::StillReachable(Reason::new(Constraint::Hardware, 1, 0));
 
 /// A device may still reach memory that could not be unmapped. Neither its addresses nor its memory
 /// are used again, and the quarantine is counted.
@@ -18,10 +21,7 @@ fn what_could_not_be_unmapped_is_quarantined() {
         let stuck = mapping.segments()[0].addr;
         let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
         mapper.platform().fail_unmaps(true);
-        assert_eq!(
-            mapper.try_unmap(mapping, Attrs::empty()),
-            Err(Error::Unsupported)
-        );
+        assert_eq!(mapper.try_unmap(mapping, Attrs::empty()), Err(STILL));
         mapper.free(alloc);
         mapper.platform().fail_unmaps(false);
         let live = mapper.live();
@@ -49,18 +49,19 @@ fn what_could_not_be_unmapped_is_quarantined() {
     }
 }
 
-/// Interrupts may wait for a lock, so it is not held for all runs of a long table.
+/// Interrupts may wait for a lock, so it is not held for all runs of a long allocation.
 #[test]
 fn quarantine_is_looked_up_for_a_few_runs_at_a_time() {
     let fake = Fake::new(Setup::iommu(32));
     let mapper = Mapper::<_, CountedLocks>::with_locks(fake, 1).unwrap();
     let taken = |pages: u64| {
-        let user = mapper.platform().add_user(pages, false);
-        let table = mapper.pin_user(&user, FakeUser::BASE, pages * PAGE, BOTH);
         let before = CountedLocks::taken();
-        mapper.free_table(table.unwrap(), false);
-        CountedLocks::taken() - before
+        let alloc = mapper.alloc_virtual(pages * PAGE).unwrap();
+        let taken = CountedLocks::taken() - before;
+        mapper.free(alloc);
+        taken
     };
+    taken(1);
     assert_eq!(taken(1), taken(1000), "nothing is quarantined");
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
@@ -123,7 +124,7 @@ fn memory_in_reach_goes_back_to_nobody() {
         // Calls `try_unmap` through `DmaOps`, as code does that works with any layer.
         let layer = &mapper;
         let told = DmaOps::try_unmap(&layer, mapping, Attrs::empty());
-        assert_eq!(told, Err(Error::Unsupported));
+        assert_eq!(told, Err(STILL));
     }
     mapper.platform().fail_unmaps(false);
     let before = mapper.live().quarantined_bytes;

@@ -39,9 +39,9 @@ fn mapped(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<(
     let mapping = mapper.map(0, &table, BOTH, attrs);
     mapper.free_table(table, false);
     let mapping = mapping?;
-    mapper.sync(&mapping, BOTH, SyncFor::Cpu);
+    let synced = mapper.sync(&mapping, BOTH, SyncFor::Cpu);
     mapper.unmap(mapping, attrs);
-    Ok(())
+    synced.map(drop)
 }
 
 /// A granule that is larger than a page.
@@ -246,7 +246,7 @@ fn failures_never_wear_the_address_space_out() {
         }
         mapper.platform_mut().fail(None);
         mapped(&mut mapper, &[ram(0, 31 * PAGE)], Attrs::empty()).unwrap();
-        mapper.flush_lazy(0);
+        mapper.flush_lazy(0).unwrap();
         assert!(mapper.live().is_empty());
         assert!(mapper.platform().stale_reuse().is_empty());
     }

@@ -195,6 +195,8 @@ fn memory_is_released_only_after_a_flush() {
     mapper.free_table(table, false);
     mapper.free(alloc);
     assert_eq!(mapper.platform().freed_in_reach(), []);
+    assert_eq!(mapper.live().page_bytes, 3 * PAGE);
+    mapper.flush_lazy(0).unwrap();
     assert!(mapper.live().is_empty());
 
     let table = mapper
@@ -205,7 +207,10 @@ fn memory_is_released_only_after_a_flush() {
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.platform().reach(at).is_some());
     mapper.free_table(table, true);
+    assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "still pinned");
+    mapper.flush_lazy(0).unwrap();
     assert_eq!(mapper.platform().reach(at), None, "a program's memory");
+    assert!(mapper.live().is_empty());
 }
 
 #[test]
@@ -292,7 +297,7 @@ proptest! {
                     mapper.free(alloc);
                 }
                 Op::Tick(ns) => { now += ns; mapper.tick(now); }
-                Op::Flush => mapper.flush_lazy(0),
+                Op::Flush => mapper.flush_lazy(0).unwrap(),
                 Op::Policy(lazy) => {
                     let policy = if lazy { FlushPolicy::Lazy } else { FlushPolicy::Strict };
                     mapper.set_flush_policy(0, policy).unwrap();
@@ -308,7 +313,7 @@ proptest! {
         }
         maps.into_iter().for_each(|(mapping, _)| mapper.unmap(mapping, Attrs::empty()));
         allocs.into_iter().for_each(|alloc| mapper.free(alloc));
-        mapper.flush_lazy(0);
+        mapper.flush_lazy(0).unwrap();
         tables.into_iter().for_each(|table| mapper.free_table(table, false));
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }

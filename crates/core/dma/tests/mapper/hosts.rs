@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use vb3_dma::mapped::{FromDevice, NotHandedOver, ToDevice};
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper};
-use vb3_dma_test::fake::{Fake, Mutexes, PAGE, RAM, Setup, ram};
+use vb3_dma::{
+    Attrs, Constraint, DeviceInfo, Direction, DmaOps, Error, FlushPolicy, Mapper, PageRequest,
+    PageSource, Segment,
+};
+use vb3_dma_test::fake::{Fake, FakePages, Mutexes, PAGE, RAM, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -145,4 +148,82 @@ fn a_failed_hand_over_explains_itself() {
         text,
         "memory not handed over: not mappable for the device (hardware: wanted 1, found 0)"
     );
+}
+
+/// If the translation buffer hangs, the device may still use the old translation, so neither its address nor its
+/// memory is used again.
+#[test]
+fn a_hung_flush_quarantines_address_and_memory() {
+    let mapper = Setup::iommu(32).mapper();
+    let device = mapper.device(0).unwrap();
+    let memory = device.alloc(PAGE).unwrap();
+    let mapped = device.map(memory, FromDevice).unwrap();
+    let (old, frame) = (mapped.addr(), mapper.platform().reached());
+    mapper.platform().fail_flushes(true);
+    assert_eq!(mapped.unmap().unwrap_err().errno(), 5);
+    mapper.platform().fail_flushes(false);
+    for _ in 0..40 {
+        let next = device.map(device.alloc(PAGE).unwrap(), FromDevice).unwrap();
+        assert_ne!(next.addr(), old);
+        let reached = mapper.platform().reach(next.addr()).unwrap();
+        assert!(!frame.contains(&reached), "the frame is used again");
+    }
+    assert_eq!(mapper.platform().stale_reuse(), []);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
+    assert_eq!(mapper.live().quarantined_bytes, 2 * PAGE);
+}
+
+/// Ranges whose flush fails wait for a later one, and so does the memory behind them.
+#[test]
+fn a_hung_flush_of_waiting_ranges_frees_nothing() {
+    let mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let device = mapper.device(0).unwrap();
+    let memory = device.alloc(PAGE).unwrap();
+    drop(device.map(&memory, FromDevice).unwrap());
+    mapper.platform().fail_flushes(true);
+    assert_eq!(mapper.flush(), Err(Error::hardware()));
+    assert_eq!(mapper.flush_lazy(0), Err(Error::hardware()));
+    drop(memory);
+    mapper.tick(20_000_000);
+    assert_eq!(mapper.remove_device(0), Err(Error::Busy));
+    mapper.platform().fail_flushes(false);
+    let next = device.alloc(PAGE).unwrap();
+    mapper.flush().unwrap();
+    drop(next);
+    assert_eq!(mapper.live().iova_bytes, 0);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
+}
+
+/// A host that cannot maintain its caches has no devices that do not see them.
+#[test]
+fn hosts_without_caches_refuse_devices_without() {
+    struct Host(Fake);
+    impl PageSource for Host {
+        type Device = u32;
+        type Pages = FakePages;
+        fn page_size(&self) -> u64 {
+            PAGE
+        }
+        fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
+            self.0.device_info(dev)
+        }
+        fn alloc_pages(&self, request: PageRequest<u32>) -> Result<FakePages, Error> {
+            self.0.alloc_pages(request)
+        }
+        fn free_pages(&self, pages: FakePages) {
+            self.0.free_pages(pages);
+        }
+        fn pages_segment(&self, pages: &FakePages, index: usize) -> Option<Segment> {
+            self.0.pages_segment(pages, index)
+        }
+    }
+    vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+    for (setup, answer) in [
+        (Setup::direct(), Ok(())),
+        (Setup::direct().non_coherent(), Err(Error::Unsupported)),
+    ] {
+        let mapper = Mapper::new(Host(Fake::new(setup))).unwrap();
+        assert_eq!(mapper.device(0).map(drop), answer);
+    }
 }

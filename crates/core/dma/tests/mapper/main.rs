@@ -10,5 +10,6 @@ mod flush;
 mod granule;
 mod hosts;
 mod mapped;
+mod misuse;
 mod owners;
 mod races;

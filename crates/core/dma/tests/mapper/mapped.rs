@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, MapperRef, ToDevice};
 use vb3_dma::{
-    Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu, KernelViews,
-    Limits, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
+    Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, KernelViews, Limits, Mapper, NoLocks,
+    PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 
@@ -256,13 +256,7 @@ impl KernelViews for Flat {
     }
 }
 
-impl Caches for Flat {}
-impl Iommu for Flat {}
-impl Bounce for Flat {}
-impl UserPages for Flat {
-    type User = ();
-    type Pinned = ();
-}
+vb3_dma::without!(Flat: Caches, Iommu, Bounce, UserPages);
 
 #[test]
 fn a_host_that_can_shows_the_bytes_where_they_are() {

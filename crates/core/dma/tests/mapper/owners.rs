@@ -22,7 +22,7 @@ fn what_another_mapper_made_is_left_alone() {
     let (their_table, theirs) = make(&mut other);
     let at = mapping.segments()[0].addr;
     assert_eq!(theirs.segments()[0].addr, at, "at the same address");
-    assert!(!mine.sync(&theirs, BOTH, SyncFor::Cpu));
+    assert_eq!(mine.sync(&theirs, BOTH, SyncFor::Cpu), Err(Error::Invalid));
     let refused = mine.map(0, &their_table, BOTH, Attrs::empty());
     assert_eq!(refused.unwrap_err(), Error::Invalid);
     mine.unmap(theirs, Attrs::empty());

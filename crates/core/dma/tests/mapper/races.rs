@@ -76,7 +76,7 @@ fn fill_queue(test: &Test) {
 
 /// Replaces device 0 by itself, whose queue then has a range again.
 fn refill(test: &Test) {
-    test.flush();
+    test.flush().unwrap();
     if test.remove_device(0) == Ok(()) {
         REMOVED.set(true);
         fill_queue(test);
@@ -94,7 +94,7 @@ fn a_late_flush_leaves_the_next_devices_ranges() {
         TEST.set(Some(mapper));
         LEFT.set(n);
         THEN.set(Some(refill));
-        mapper.flush_lazy(0);
+        mapper.flush_lazy(0).unwrap();
         if THEN.take().is_some() || LEFT.get() > 0 {
             break;
         }

@@ -1,6 +1,6 @@
 //! Accesses by the CPU, and the syncs between the CPU and all mapped devices.
 
-use crate::{Attachment, Backing, Cx, Observer, Shared, Store};
+use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Direction, DmaOps, SyncFor};
 
 /// Returns the part of direction `wanted` that a mapping for `allowed` permits; `None` if it permits no part.
@@ -30,25 +30,41 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// mapping is synced in the part of the direction that it allows; a CPU that only writes also gets the
     /// writes of devices that announce their uses; and a bounced copy is not copied back if its device did not
     /// write to it.
-    pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
-        if direction.device_reads() {
-            self.state.begin_write();
-        }
-        let direction = match self.state.has_unread() {
+    ///
+    /// # Errors
+    /// `Dma` with the host's errno, such as EFAULT: a bounced copy could not be copied back. The access has not begun.
+    pub fn begin_cpu_access<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        direction: Direction,
+    ) -> Result<(), Error> {
+        let wanted = match self.state.has_unread() {
             true => Direction::Bidirectional,
             false => direction,
         };
-        self.sync_all(cx, direction, SyncFor::Cpu, None);
+        self.sync_all(cx, wanted, SyncFor::Cpu, None)?;
+        if direction.device_reads() {
+            self.state.begin_write();
+        }
+        Ok(())
     }
 
     /// Ends an access by the CPU: makes the bytes that the CPU wrote visible to all mapped devices.
     ///
     /// It syncs even if no begin preceded it.
-    pub fn end_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
+    ///
+    /// # Errors
+    /// `Dma` with the host's errno, such as EFAULT: the bytes could not be copied for a device that uses a copy. The
+    /// access has ended.
+    pub fn end_cpu_access<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        direction: Direction,
+    ) -> Result<(), Error> {
         if direction.device_reads() {
             self.state.end_write();
         }
-        self.sync_all(cx, direction, SyncFor::Device, None);
+        self.sync_all(cx, direction, SyncFor::Device, None)
     }
 
     /// Syncs between the CPU and the device that the memory was made for.
@@ -74,14 +90,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Syncs the owner and all mappings except that of `except`. Bounced mappings are last, because a
-    /// cache invalidation after their copy to the memory would drop the copied bytes.
+    /// cache invalidation after their copy to the memory would drop the copied bytes. Returns the first error, after
+    /// all syncs.
     pub(crate) fn sync_all<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
         except: Option<L::Key>,
-    ) {
+    ) -> Result<(), Error> {
+        let mut result = Ok(());
         self.sync_own(cx, direction, sync);
         for bounced in [false, true] {
             let others = self.keys().filter(|&key| except != Some(key));
@@ -92,13 +110,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                     false => part_of(direction, held.direction, sync),
                 };
                 let part = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced);
-                if part.is_some_and(|part| cx.ops.sync(&held.mapping, part, sync)) {
-                    cx.observer.synced(dev, sync);
+                match part.map_or(Ok(false), |part| cx.ops.sync(&held.mapping, part, sync)) {
+                    Ok(true) => cx.observer.synced(dev, sync),
+                    Ok(false) => {}
+                    Err(err) => result = result.and(Err(err.into())),
                 }
             }
         }
-        if sync == SyncFor::Cpu && direction.device_writes() {
+        if sync == SyncFor::Cpu && direction.device_writes() && result.is_ok() {
             self.state.synced();
         }
+        result
     }
 }

@@ -124,15 +124,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         let dev = attachment.dev;
         self.prepare_export(cx)?;
-        let table = self.table.as_ref().ok_or(Error::Invalid)?;
-        let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
+        let mut mapping = self.map_table(cx, dev, direction)?;
         if self.state.has_unread() && cx.ops.bounces(&mapping) {
             // The bounce copy was made from the CPU's view, which lacks a device's write. So the view is
             // updated and the memory mapped again.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
-            self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
-            let table = self.table.as_ref().ok_or(Error::Invalid)?;
-            mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
+            self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key))?;
+            mapping = self.map_table(cx, dev, direction)?;
         }
         cx.observer.mapped(dev);
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
@@ -195,7 +193,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
-            self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
+            // If a device's copy could not be made, its next use makes or reports it.
+            let _ = self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
         } else if !bounced
             && held.direction.device_writes()
             && cx.ops.coherency(dev) == Coherency::NonCoherent
@@ -203,6 +202,21 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             // The unmap invalidated the CPU's caches.
             self.state.synced();
         }
+    }
+
+    /// Maps the table for a device. Quarantines the memory if a failed mapping could not be undone.
+    fn map_table<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        dev: O::Device,
+        direction: Direction,
+    ) -> Result<O::Mapping, Error> {
+        let table = self.table.as_ref().ok_or(Error::Invalid)?;
+        let mapped = cx.ops.map(dev, table, direction, Attrs::empty());
+        mapped.map_err(|err| match err {
+            vb3_dma::Error::StillReachable(_) => self.set_quarantined(cx, dev),
+            _ => err.into(),
+        })
     }
 
     /// Removes a mapping. Quarantines the memory if that fails, because the device may still reach it.
@@ -213,12 +227,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         mapping: O::Mapping,
         attrs: Attrs,
     ) -> Result<(), Error> {
-        if cx.ops.try_unmap(mapping, attrs).is_ok() {
-            return Ok(());
-        }
+        let ended = cx.ops.try_unmap(mapping, attrs);
+        ended.map_err(|_| self.set_quarantined(cx, dev))
+    }
+
+    /// Quarantines the memory, which a device may still reach.
+    fn set_quarantined<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, dev: O::Device) -> Error {
         self.state.quarantine();
         cx.observer.quarantined(dev, self.spec.len_bytes);
-        Err(Error::Quarantined)
+        Error::Quarantined
     }
 
     /// Fails for memory that was revoked or is quarantined.

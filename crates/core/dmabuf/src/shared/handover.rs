@@ -4,16 +4,19 @@ use super::state::Wrote;
 use crate::{
     Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, SyncKind, UserKind,
 };
-use vb3_dma::{Caching, Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
+use vb3_dma::{Caching, Coherency, Direction, DmaOps, SyncFor};
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Makes the CPU's writes visible to all mapped devices, so that the next
     /// [`begin_cpu_access`](Self::begin_cpu_access) does not drop them.
     ///
+    /// # Errors
+    /// As [`end_cpu_access`](Self::end_cpu_access).
+    ///
     /// # Context
     /// Does not sleep.
-    pub fn write_back<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
-        self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
+    pub fn write_back<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
+        self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None)
     }
 
     /// Begins a use by the device that the memory was allocated for, without an attachment. With `sync`, does
@@ -50,15 +53,20 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Syncs an attachment's mapping with the CPU. Returns whether that took maintenance or a copy.
-    fn sync_mapping<W: Observer<O>>(&self, cx: &Cx<'_, O, W>, key: L::Key, sync: SyncFor) -> bool {
+    fn sync_mapping<W: Observer<O>>(
+        &self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        sync: SyncFor,
+    ) -> Result<bool, Error> {
         let Some((dev, held)) = self.held(key) else {
-            return false;
+            return Ok(false);
         };
-        let done = cx.ops.sync(&held.mapping, held.direction, sync);
+        let done = cx.ops.sync(&held.mapping, held.direction, sync)?;
         if done {
             cx.observer.synced(dev, sync);
         }
-        done
+        Ok(done)
     }
 
     /// Begins one use of a mapping by its attached device. The memory is pinned until
@@ -70,7 +78,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for a device that is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
-    /// uses; `Dma` (ENXIO) when the copy could not be made.
+    /// uses; `Dma` with the error of a bounce copy that could not be made.
     ///
     /// # Context
     /// Does not sleep.
@@ -85,18 +93,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let direction = held.direction;
         if cx.ops.bounces(&held.mapping) {
             if self.state.wrote.is_some() {
-                self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
+                self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key))?;
             }
-            let copied = self.sync_mapping(cx, key, SyncFor::Device);
-            if !copied && direction.device_reads() {
-                // Without the copy, the device would read the slots' previous content.
-                let reason = Reason::new(Constraint::BouncePool, self.spec.len_bytes, 0);
-                return Err(vb3_dma::Error::NoSuchMemory(reason).into());
-            }
+            // Without the copy, the device would read the slots' previous content.
+            self.sync_mapping(cx, key, SyncFor::Device)?;
         } else {
             self.report_unread(cx);
             if sync {
-                self.sync_mapping(cx, key, SyncFor::Device);
+                self.sync_mapping(cx, key, SyncFor::Device)?;
             } else {
                 self.report_unwritten(cx, dev, direction);
             }
@@ -115,29 +119,40 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// device wrote directly, `sync` updates the CPU's view; without it, the view stays old until
     /// [`begin_cpu_access`](Self::begin_cpu_access).
     ///
+    /// # Errors
+    /// `Dma` with the host's errno, such as EFAULT: the device's bytes could not be copied to the memory. The use has
+    /// ended.
+    ///
     /// # Context
     /// Does not sleep.
-    pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key, sync: bool) {
+    pub fn take_from_device<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        sync: bool,
+    ) -> Result<(), Error> {
         let Some(attachment) = self.list.get_mut(key) else {
-            return;
+            return Ok(());
         };
         let dev = attachment.dev;
         attachment.active = attachment.active.saturating_sub(1);
         let still_used = attachment.active > 0;
         let held = attachment.held.as_mut();
         let Some(held) = held.filter(|held| held.direction.device_writes()) else {
-            return;
+            return Ok(());
         };
         if cx.ops.bounces(&held.mapping) {
             held.maybe_written = still_used;
-            self.sync_mapping(cx, key, SyncFor::Cpu);
-            self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
+            self.sync_mapping(cx, key, SyncFor::Cpu)?;
+            // If another device's copy could not be made, its next use makes or reports it.
+            let _ = self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
         } else {
             self.note_write(cx, dev);
-            if sync && self.sync_mapping(cx, key, SyncFor::Cpu) {
+            if sync && self.sync_mapping(cx, key, SyncFor::Cpu)? {
                 self.state.synced();
             }
         }
+        Ok(())
     }
 
     /// Whether the CPU's view of the memory can differ from the view of `device`.

@@ -124,14 +124,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             let held = self.list.get_mut(key).and_then(|a| a.held.as_mut());
             if let Some(held) = held.filter(|held| cx.ops.bounces(&held.mapping)) {
                 // The sync renews the bounced copy from the memory. The copy is then dropped without being
-                // copied back.
-                cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
+                // copied back. A failed copy leaves the device its own old bytes.
+                let _ = cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
                 held.maybe_written = false;
             }
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        cx.ops.flush();
+        if cx.ops.flush().is_err() {
+            self.state.quarantine();
+        }
         // The CPU must not get bytes that devices wrote, so no sync is missing any more.
         self.state.synced();
         self.state.check_quarantined()

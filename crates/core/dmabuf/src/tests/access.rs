@@ -168,7 +168,7 @@ fn device_to_device_needs_no_cache_maintenance() {
         let before = s.b.ops().counters(DISPLAY);
         s.b.hand_to_device(&s.a).unwrap();
         assert_eq!(s.seen_by(DISPLAY), [byte; 8]);
-        s.b.take_from_device(&s.a);
+        s.b.take_from_device(&s.a).unwrap();
         assert_eq!(s.b.ops().counters(DISPLAY), before);
     }
     assert_eq!(s.cpu(), [0; 8], "the CPU asked for nothing");
@@ -186,7 +186,7 @@ fn device_to_device_through_a_bounced_copy() {
             s.capture(byte, false);
             s.b.hand_to_device(&s.a).unwrap();
             assert_eq!(s.seen_by(BOUNCER), [byte; 8], "{backing:?}");
-            s.b.take_from_device(&s.a);
+            s.b.take_from_device(&s.a).unwrap();
         }
         s.end();
     }
@@ -212,7 +212,7 @@ fn bounced_write_reaches_cpu_and_other_devices() {
             s.b.hand_to_device(&s.a).unwrap();
             let addr = s.addr();
             assert!(s.b.ops().dev_write(BOUNCER, addr, &[byte; 8]));
-            s.b.take_from_device(&s.a);
+            s.b.take_from_device(&s.a).unwrap();
             s.owner(true, true);
             assert_eq!(s.b.ops().dev_read(DISPLAY, own, 8).unwrap(), [byte; 8]);
             assert_eq!(s.cpu(), [byte; 8]);
@@ -238,7 +238,7 @@ fn a_bounced_writer_reaches_other_mapped_devices() {
         if unmap {
             s.b.unmap(&s.a);
         } else {
-            s.b.take_from_device(&s.a);
+            s.b.take_from_device(&s.a).unwrap();
         }
         s.b.hand_to_device(&reader).unwrap();
         assert_eq!(s.b.ops().dev_read(DISPLAY, to, 8).unwrap(), [6; 8]);
@@ -258,7 +258,7 @@ fn unwritten_bounce_copy_overwrites_nothing() {
         );
         if was_used {
             s.b.hand_to_device(&s.a).unwrap();
-            s.b.take_from_device(&s.a);
+            s.b.take_from_device(&s.a).unwrap();
         }
         s.capture(5, true);
         s.b.sync(s.buf.id(), 1).unwrap();
@@ -277,7 +277,7 @@ fn reading_without_begin_is_stale_and_told() {
     s.b.hand_to_device(&s.a).unwrap();
     let addr = s.addr();
     assert!(s.b.ops().dev_write(CAMERA, addr, &[3; 8]));
-    s.b.take_from_device(&s.a);
+    s.b.take_from_device(&s.a).unwrap();
     assert_eq!(s.cpu(), [0; 8], "stale");
     assert_eq!(
         s.b.observer().get().missing,
@@ -306,7 +306,7 @@ fn a_mapping_made_after_the_write_is_told_of() {
     s.b.hand_to_device(&s.a).unwrap();
     let addr = s.addr();
     assert!(s.b.ops().dev_write(CAMERA, addr, &[3; 8]));
-    s.b.take_from_device(&s.a);
+    s.b.take_from_device(&s.a).unwrap();
     let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.b.observer().get().missing.len(), 1);
@@ -322,7 +322,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
         s.b.hand_to_device(&s.a).unwrap();
         let addr = s.addr();
         assert!(s.b.ops().dev_write(CAMERA, addr, &[byte; 8]));
-        s.b.take_from_device(&s.a);
+        s.b.take_from_device(&s.a).unwrap();
         s.b.sync(s.buf.id(), 1).unwrap();
         assert_eq!(s.cpu(), [byte; 8]);
         s.b.sync(s.buf.id(), 5).unwrap();
@@ -356,7 +356,7 @@ fn a_cpu_that_writes_keeps_the_bytes_around() {
     let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
     s.b.hand_to_device(&s.a).unwrap();
     assert!(s.b.ops().dev_write(CAMERA, s.addr(), &[3; 8]));
-    s.b.take_from_device(&s.a);
+    s.b.take_from_device(&s.a).unwrap();
     s.b.sync(s.buf.id(), 2).unwrap();
     cpu_write(&s.b, s.id, 0, &[9; 4]);
     s.b.sync(s.buf.id(), 6).unwrap();
@@ -390,7 +390,7 @@ fn the_owner_is_synced_where_caches_are_not_coherent() {
             m.map(cx, key, FromDevice)?;
             for sync in [true, false] {
                 m.hand_to_device(cx, key, sync)?;
-                m.take_from_device(cx, key, sync);
+                m.take_from_device(cx, key, sync)?;
             }
             m.detach(cx, key);
             Ok(cx.observer.get().syncs_for_cpu)
@@ -431,7 +431,7 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         assert_eq!(s.seen_by(dev), [4; 8]);
         let addr = s.addr();
         assert!(s.b.ops().dev_write(dev, addr, &[6; 8]));
-        s.b.take_from_device(&s.a);
+        s.b.take_from_device(&s.a).unwrap();
         assert_eq!(s.cpu(), [6; 8]);
         s.b.vma_close(vma);
         assert_eq!(s.b.observer().get().missing, [], "{backing:?}");

@@ -114,7 +114,7 @@ fn what_is_gone_is_refused_without_harm() {
     assert_eq!(b.map(&a, Direction::ToDevice), Err(Error::Invalid));
     assert_eq!(b.segment(&a, 0), None);
     b.unmap(&a);
-    b.take_from_device(&a);
+    assert_eq!(b.take_from_device(&a), Err(Error::Invalid));
     b.detach(a);
     assert_nothing(&b);
 }

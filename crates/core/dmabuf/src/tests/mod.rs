@@ -110,7 +110,7 @@ pub(super) trait Calls {
     fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment>;
     fn unmap(&self, attachment: &AttachRef);
     fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error>;
-    fn take_from_device(&self, attachment: &AttachRef);
+    fn take_from_device(&self, attachment: &AttachRef) -> Result<(), Error>;
     fn vmap(&self, id: MemoryId) -> Result<(), Error>;
     fn vunmap(&self, id: MemoryId);
 }
@@ -139,11 +139,8 @@ impl Calls for Bufs {
         self.with_memory(at.memory(), |m, cx| m.hand_to_device(cx, at.key(), false))
     }
 
-    fn take_from_device(&self, at: &AttachRef) {
-        let _gone = self.with_memory(at.memory(), |m, cx| {
-            m.take_from_device(cx, at.key(), false);
-            Ok(())
-        });
+    fn take_from_device(&self, at: &AttachRef) -> Result<(), Error> {
+        self.with_memory(at.memory(), |m, cx| m.take_from_device(cx, at.key(), false))
     }
 
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {

@@ -115,7 +115,7 @@ fn a_device_pins_it_while_it_uses_it() {
     let at = b.segment(&display, 0);
     assert_eq!(b.place(id), Err(Error::Pinned));
     assert_eq!(b.segment(&display, 0), at, "it stays");
-    b.take_from_device(&display);
+    b.take_from_device(&display).unwrap();
     assert_eq!(b.place(id), Ok(2 * PAGE));
     // A CPU mapping of a driver pins it as well.
     b.vmap(id).unwrap();
@@ -141,14 +141,14 @@ fn each_use_of_an_attachment_pins_its_memory() {
     let direct = b.import(&buf, DIRECT).unwrap();
     b.hand_to_device(&display).unwrap();
     b.hand_to_device(&display).unwrap();
-    b.take_from_device(&display);
+    b.take_from_device(&display).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned), "one use is left");
-    b.take_from_device(&display);
+    b.take_from_device(&display).unwrap();
     // This call has no matching begin, and does nothing.
-    b.take_from_device(&display);
+    b.take_from_device(&display).unwrap();
     b.hand_to_device(&display).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned));
-    b.take_from_device(&display);
+    b.take_from_device(&display).unwrap();
     assert_eq!(b.place(id), Ok(2 * PAGE));
     b.detach(display);
     b.detach(direct);

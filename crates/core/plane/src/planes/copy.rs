@@ -89,18 +89,23 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = own.is_some_and(|own| memory.is_shared(own));
             memory.vmap(cx.ops, cx.now_ns)?;
-            if bracket {
-                memory.begin_cpu_access(cx, access);
-            }
-            let copied = match memory.vmapped() {
-                Some(vmap) => bytes.transfer(cx.ops, vmap, offset),
-                None => Err(vb3_dma::Error::Unsupported),
+            let begun = match bracket {
+                true => memory.begin_cpu_access(cx, access),
+                false => Ok(()),
             };
-            if bracket {
-                memory.end_cpu_access(cx, access);
-            }
+            let copied = begun.and_then(|()| {
+                let copied = match memory.vmapped() {
+                    Some(vmap) => bytes.transfer(cx.ops, vmap, offset),
+                    None => Err(vb3_dma::Error::Unsupported),
+                };
+                let ended = match bracket {
+                    true => memory.end_cpu_access(cx, access),
+                    false => Ok(()),
+                };
+                Ok(copied?).and(ended)
+            });
             memory.vunmap(cx.ops);
-            Ok(copied?)
+            copied
         });
         copied.map_err(view_error)
     }

@@ -123,23 +123,20 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let handed = self.buffers.with_memory(memory, |shared, cx| {
             match (key, sync_for) {
                 (Some(key), SyncFor::Device) => shared.hand_to_device(cx, key, sync)?,
-                (Some(key), SyncFor::Cpu) => shared.take_from_device(cx, key, sync),
+                (Some(key), SyncFor::Cpu) => shared.take_from_device(cx, key, sync)?,
                 (None, SyncFor::Device) => shared.owner_to_device(cx, sync),
                 (None, SyncFor::Cpu) => shared.owner_from_device(cx, sync),
             }
             Ok(())
         });
-        handed.map_err(|e| match e {
-            // The device uses bounce buffers, and the memory could not be copied to or from them.
-            Error::Dma(vb3_dma::Error::NoSuchMemory(_)) => PlaneError::Io(e.reason()),
-            _ => memory_error(e),
-        })
+        handed.map_err(hand_over_error)
     }
 
     /// Passes imported memory to a device that has it mapped at `addr`.
     ///
     /// # Errors
     /// * `Busy` (EBUSY): another queue has moved the memory away from `addr`.
+    /// * `Io` (EIO): the memory could not be copied for a device that uses a copy.
     /// * The error of [`Shared::hand_to_device`].
     pub(super) fn hand_import(&self, at: Attached, addr: DmaAddr) -> Result<(), PlaneError> {
         let handed = self.buffers.with_memory(at.memory, |shared, cx| {
@@ -151,18 +148,24 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
         handed.map_err(|e| match e {
             Error::Busy => PlaneError::Busy,
+            Error::Dma(_) => hand_over_error(e),
             _ => e.into(),
         })
     }
 
     /// Takes imported memory back from a device that got it `handed` times.
-    pub(super) fn take_import(&self, at: Attached, handed: &mut u32) {
+    ///
+    /// # Errors
+    /// `Io` (EIO): the device's bytes could not be copied to the memory.
+    pub(super) fn take_import(&self, at: Attached, handed: &mut u32) -> Result<(), PlaneError> {
         let uses = core::mem::take(handed);
-        // The memory exists, since a plane uses its dma-buf.
-        let _there = self.buffers.with_memory(at.memory, |shared, cx| {
-            (0..uses).for_each(|_| shared.take_from_device(cx, at.key, false));
-            Ok(())
+        let taken = self.buffers.with_memory(at.memory, |shared, cx| {
+            (0..uses).fold(Ok(()), |result, _| {
+                let taken = shared.take_from_device(cx, at.key, false);
+                result.and(taken)
+            })
         });
+        taken.map_err(hand_over_error)
     }
 
     /// Returns segment `index` of an attachment's mapping; `None` if it is not mapped or has fewer segments.
@@ -205,6 +208,14 @@ fn may_move_help(refused: PlaneError) -> bool {
         constraint,
         Some(Constraint::IovaSpace | Constraint::BufferSize)
     )
+}
+
+/// Converts the error of a hand-over: EIO if the memory could not be copied, else as [`memory_error`].
+fn hand_over_error(e: Error) -> PlaneError {
+    match e {
+        Error::Dma(_) => PlaneError::Io(e.reason()),
+        _ => memory_error(e),
+    }
 }
 
 /// Converts an error: ENOMEM for a shortage, else as `PlaneError::from`.

@@ -37,18 +37,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if core::mem::replace(open, begin) == begin {
             return Ok(());
         }
-        self.buffers.with_memory(*memory, |memory, cx| {
-            if begin {
-                if *is_own {
-                    // A program writes to its mapping without a sync; QBUF ends the write.
-                    memory.write_back(cx);
-                }
-                memory.begin_cpu_access(cx, access);
-            } else {
-                memory.end_cpu_access(cx, access);
+        let done = self.buffers.with_memory(*memory, |memory, cx| {
+            if !begin {
+                // A device that uses a copy gets the CPU's bytes, or the error, at its next use.
+                let _ = memory.end_cpu_access(cx, access);
+                return Ok(());
             }
-            Ok(())
-        })
+            if *is_own {
+                // A program writes to its mapping without a sync; QBUF ends the write.
+                memory.write_back(cx)?;
+            }
+            memory.begin_cpu_access(cx, access)
+        });
+        if done.is_err() {
+            *open = false;
+        }
+        done
     }
 
     fn sync_user(&self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
@@ -95,7 +99,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                         self.hand_import(*at, addr)?;
                         *handed = handed.saturating_add(1);
                     }
-                    SyncFor::Cpu => self.take_import(*at, handed),
+                    SyncFor::Cpu => self.take_import(*at, handed)?,
                 }
                 Ok(())
             }
@@ -274,7 +278,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Kind::Imported {
                 at, mapped, handed, ..
             } => {
-                self.take_import(*at, handed);
+                // Nobody waits for these bytes: the buffer was released or cancelled.
+                let _ = self.take_import(*at, handed);
                 *mapped = None;
             }
             Kind::Virtual { memory, mapped, .. } => {
@@ -318,9 +323,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.hand_over(plane, skip, SyncFor::Device)
     }
 
-    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) {
-        // This fails only for a plane that is no longer mapped, which needs no work.
-        let _unmapped = self.hand_over(plane, skip, SyncFor::Cpu);
+    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
+        self.hand_over(plane, skip, SyncFor::Cpu)
     }
 
     fn begin_access(&self, plane: &mut Self::Plane) {

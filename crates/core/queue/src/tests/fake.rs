@@ -86,6 +86,8 @@ pub(crate) struct Books {
     pub(crate) no_userptr: bool,
     /// Lets this many calls succeed; the next one fails.
     pub(crate) fail_in: Option<u64>,
+    /// Whether the device's bytes cannot be copied to the planes.
+    pub(crate) finish_fails: bool,
     pub(crate) failed: bool,
     pub(crate) calls: BTreeMap<&'static str, u64>,
     /// The hints that `prepare` and `finish` received.
@@ -308,13 +310,17 @@ impl MemOps for FakeMem {
         Ok(())
     }
 
-    fn finish(&self, plane: &mut FakePlane, skip: HintSkip) {
+    fn finish(&self, plane: &mut FakePlane, skip: HintSkip) -> Result<(), PlaneError> {
         let this = &mut *self.get();
-        this.count("finish");
         this.skips.push(("finish", skip));
         let record = this.planes.get_mut(&plane.0).unwrap();
         if !core::mem::replace(&mut record.device_owned, false) {
             this.violation(format!("plane {} finished without being prepared", plane.0));
+        }
+        this.count("finish");
+        match this.finish_fails {
+            true => Err(PlaneError::Io(None)),
+            false => Ok(()),
         }
     }
 

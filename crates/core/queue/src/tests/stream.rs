@@ -334,3 +334,19 @@ fn finished_planes_are_those_of_one_frame() {
     assert_eq!(shown(&b, 0, sequence), None, "queued again");
     b.finish();
 }
+
+/// The program must not take the buffer's old bytes for a frame.
+#[test]
+fn bytes_that_cannot_be_copied_back_are_an_error() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 1).unwrap();
+    b.qbuf(0).unwrap();
+    b.streamon().unwrap();
+    b.mem.get().finish_fails = true;
+    b.frame();
+    b.mem.get().finish_fails = false;
+    let info = b.dqbuf().unwrap();
+    assert!(info.error);
+    assert_eq!(b.queue.statistics().errors, 1);
+    b.finish();
+}

@@ -285,7 +285,9 @@ impl MemOps for BenchMemory {
         Ok(())
     }
 
-    fn finish(&self, _plane: &mut u32, _skip: HintSkip) {}
+    fn finish(&self, _plane: &mut u32, _skip: HintSkip) -> Result<(), PlaneError> {
+        Ok(())
+    }
 
     fn cookie(&self, plane: &u32) -> Option<u32> {
         Some(*plane)

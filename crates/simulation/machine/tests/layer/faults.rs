@@ -65,12 +65,13 @@ fn map_and_sync(
     table: &vb3_dma::Table<Machine>,
 ) -> Result<(), Error> {
     let mapping = mapper.map(dev, table, Direction::Bidirectional, Attrs::empty())?;
-    mapper.sync(&mapping, Direction::Bidirectional, SyncFor::Cpu);
-    mapper.sync(&mapping, Direction::Bidirectional, SyncFor::Device);
+    let both = Direction::Bidirectional;
+    let synced = mapper.sync(&mapping, both, SyncFor::Cpu);
+    let synced = synced.and(mapper.sync(&mapping, both, SyncFor::Device));
     let vmap = mapper.vmap_table(table);
     let result = vmap.map(|vmap| mapper.vunmap(vmap));
     mapper.unmap(mapping, Attrs::empty());
-    result
+    synced.and(result)
 }
 
 fn setup(lines: &str) -> (Mapper<Machine>, Device, User) {

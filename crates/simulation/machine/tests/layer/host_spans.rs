@@ -99,7 +99,7 @@ fn what_is_written_there_makes_lines_dirty() {
                     machine.bus_note_written(snoops, span(at, 0, 4)).unwrap();
                 }
             }
-            mapper.sync(&by_deaf, both, SyncFor::Device);
+            mapper.sync(&by_deaf, both, SyncFor::Device).unwrap();
         }
         let mut found = [0; 4];
         mapper

@@ -327,7 +327,11 @@ fn memory_without_pages_maps_by_its_address() {
             .bus_translate(dev, found[0].addr, true)
             .unwrap();
         assert_eq!(reached.0, sram.addr);
-        assert!(!mapper.sync(&mapping, Direction::Bidirectional, vb3_dma::SyncFor::Cpu));
+        assert!(
+            !mapper
+                .sync(&mapping, Direction::Bidirectional, vb3_dma::SyncFor::Cpu)
+                .unwrap()
+        );
         mapper.unmap(mapping, Attrs::empty());
         mapper.free_table(table, false);
         assert!(mapper.live().is_empty());

@@ -88,7 +88,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
         assert_eq!(moves.count(), 1);
         drop(trace);
         mapper.free(alloc);
-        mapper.flush_lazy(dev);
+        mapper.flush_lazy(dev).unwrap();
         assert!(mapper.live().is_empty());
         assert_eq!(mapper.platform().held().objects, before.objects);
     }

@@ -65,7 +65,11 @@ fn private_memory_is_copied_and_counted() {
         .unwrap();
     mapper.vmap_read(&vmap, 0, &mut seen[..6]).unwrap();
     assert_eq!(seen[..6], data[..6]);
-    assert!(mapper.sync(&mapping, Direction::FromDevice, SyncFor::Cpu));
+    assert!(
+        mapper
+            .sync(&mapping, Direction::FromDevice, SyncFor::Cpu)
+            .unwrap()
+    );
     mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
     assert_eq!((&seen[..6], &seen[6..]), (&b"device"[..], &data[6..]));
     // The CPU's write is visible to the device after a sync for the device, not before.
@@ -75,14 +79,20 @@ fn private_memory_is_copied_and_counted() {
         .bus_read(dev, addr, &mut seen[..6])
         .unwrap();
     assert_eq!(&seen[..6], b"device");
-    assert!(mapper.sync(&mapping, Direction::ToDevice, SyncFor::Device));
+    assert!(
+        mapper
+            .sync(&mapping, Direction::ToDevice, SyncFor::Device)
+            .unwrap()
+    );
     mapper
         .platform_mut()
         .bus_read(dev, addr, &mut seen[..6])
         .unwrap();
     assert_eq!(&seen[..6], b"theCPU");
     assert!(
-        !mapper.sync(&mapping, Direction::ToDevice, SyncFor::Cpu),
+        !mapper
+            .sync(&mapping, Direction::ToDevice, SyncFor::Cpu)
+            .unwrap(),
         "nothing to copy back"
     );
     mapper
@@ -315,7 +325,11 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
         .unwrap();
     assert_eq!(&seen, b"first", "the device reads old bytes");
     assert_eq!(mapper.platform().stale_bytes_of(alloc.pages().unwrap()), 5);
-    assert!(mapper.sync(&mapping, Direction::ToDevice, SyncFor::Device));
+    assert!(
+        mapper
+            .sync(&mapping, Direction::ToDevice, SyncFor::Device)
+            .unwrap()
+    );
     mapper
         .platform_mut()
         .bus_read(dev, addr, &mut seen)
@@ -328,7 +342,11 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
         .unwrap();
     mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
     assert_eq!(&seen, b"again", "the CPU reads old bytes");
-    assert!(mapper.sync(&mapping, Direction::FromDevice, SyncFor::Cpu));
+    assert!(
+        mapper
+            .sync(&mapping, Direction::FromDevice, SyncFor::Cpu)
+            .unwrap()
+    );
     mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
     assert_eq!(&seen, b"photo");
     assert_eq!(mapper.platform().stale_bytes_of(alloc.pages().unwrap()), 0);
@@ -381,7 +399,7 @@ fn only_snooping_device_sees_cpu_writes() {
         assert_eq!(seen, [expected]);
         assert_eq!(
             mapper.sync(&mapping, Direction::ToDevice, SyncFor::Device),
-            dev == deaf
+            Ok(dev == deaf)
         );
         mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
     }
@@ -434,7 +452,7 @@ fn user_memory_is_reached_through_the_program() {
         );
         assert_eq!(
             mapper.sync(&mapping, Direction::FromDevice, SyncFor::Cpu),
-            noncoherent
+            Ok(noncoherent)
         );
         let now = program.peek();
         let (end, total) = (0x123 + len as usize, now.len());

@@ -91,7 +91,7 @@ fn memory_above_the_mask_is_allocated_in_the_window() {
     }
 }
 
-/// Memory that ends beyond a device's window is refused, and the reason has the address of its last byte. On
+/// Memory that ends beyond a device's window is refused, and the reason has the first address beyond it. On
 /// a board, the device would reach other memory there.
 #[test]
 fn memory_across_the_end_of_a_window_is_refused() {
@@ -118,7 +118,7 @@ fn memory_across_the_end_of_a_window_is_refused() {
     let reason = across.unwrap_err().reason().unwrap();
     assert_eq!(
         (reason.constraint, reason.wanted),
-        (Constraint::BusWindow, (5 << 20) - 1)
+        (Constraint::BusWindow, 4 << 20)
     );
     allocs.into_iter().for_each(|alloc| mapper.free(alloc));
 }

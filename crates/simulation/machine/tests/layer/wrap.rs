@@ -67,10 +67,10 @@ where
     O: DmaOps<Device = Device, User = User>,
 {
     let mapping = ops.map(dev, table, direction, Attrs::empty())?;
-    ops.sync(&mapping, direction, SyncFor::Cpu);
-    ops.sync(&mapping, direction, SyncFor::Device);
+    let for_cpu = ops.sync(&mapping, direction, SyncFor::Cpu);
+    let for_device = ops.sync(&mapping, direction, SyncFor::Device);
     ops.unmap(mapping, Attrs::empty());
-    Ok(())
+    for_cpu.and(for_device).map(drop)
 }
 
 /// The result of a run: its outcome, the injected faults, and the reports.
@@ -145,7 +145,8 @@ fn what_a_forgetful_driver_leaks_is_named() {
     let mapping = ops
         .map(dev, &table, Direction::FromDevice, Attrs::empty())
         .unwrap();
-    ops.sync(&mapping, Direction::ToDevice, SyncFor::Device);
+    ops.sync(&mapping, Direction::ToDevice, SyncFor::Device)
+        .unwrap();
     ops.remove_device(dev);
     let texts: Vec<String> = reports.borrow().iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 2, "{texts:?}");

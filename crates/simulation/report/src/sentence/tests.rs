@@ -2,7 +2,7 @@ use super::*;
 use crate::report::{DeviceReport, MissedStep, QueueReport, Report, ScriptEvent};
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 25] = [
+const ALL: [Constraint; 26] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,

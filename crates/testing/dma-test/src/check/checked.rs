@@ -181,7 +181,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
         fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
         fn table_len(&self, table: &Self::Table) -> u64;
-        fn flush(&self);
+        fn flush(&self) -> Result<(), Error>;
         fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
         fn bounces(&self, mapping: &Self::Mapping) -> bool;
         fn vunmap(&self, vmap: Self::Vmap);
@@ -303,7 +303,12 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     }
 
     #[track_caller]
-    fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
+    fn sync(
+        &self,
+        mapping: &Self::Mapping,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> Result<bool, Error> {
         self.note(|book, by| book.sync(mapping.id, direction, by));
         self.ops.sync(&mapping.inner, direction, sync)
     }

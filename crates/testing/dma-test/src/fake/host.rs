@@ -201,13 +201,17 @@ impl Iommu for Fake {
         Ok(())
     }
 
-    fn iommu_flush(&self, dev: u32) {
+    fn iommu_flush(&self, dev: u32) -> Result<(), Error> {
         let state = &mut *self.state();
         state.flushes += 1;
+        if state.flush_fails {
+            return Err(Error::hardware());
+        }
         let table = &state.table;
         state
             .tlb
             .retain(|at, _| at.0 != dev || table.contains_key(at));
+        Ok(())
     }
 
     fn iommu_map_done(&self, _: u32, _: Iova, _: u64) -> Result<(), Error> {

@@ -236,11 +236,11 @@ fn camera_to_display_without_a_sync_or_a_copy() {
         for byte in 1..10 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
             assert!(t.ops().dev_write(CAMERA, from, &[byte]));
-            t.finish(&mut owner, HintSkip::FINISH);
+            t.finish(&mut owner, HintSkip::FINISH).unwrap();
             let before = t.ops().counters(DISPLAY);
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             assert_eq!(t.ops().dev_read(DISPLAY, to, 1).unwrap(), [byte]);
-            t.finish(&mut plane, HintSkip::empty());
+            t.finish(&mut plane, HintSkip::empty()).unwrap();
             assert_eq!(t.ops().counters(DISPLAY), before);
         }
         assert_eq!(t.counters(DISPLAY).maps, 1);
@@ -267,7 +267,7 @@ fn skipped_sync_is_stale_and_reported() {
         cpu_read(&t, &owner, 0, 16);
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert!(t.ops().dev_write(CAMERA, addr, &[3; 16]));
-        t.finish(&mut plane, HintSkip::empty());
+        t.finish(&mut plane, HintSkip::empty()).unwrap();
         if sync {
             t.buffers().sync(buf.id(), 1).unwrap();
         }
@@ -286,7 +286,7 @@ fn skipped_sync_is_stale_and_reported() {
         } else {
             assert_eq!(told, [(SyncKind::BeginRead, 1, Some(16))]);
         }
-        t.finish(&mut owner, HintSkip::empty());
+        t.finish(&mut owner, HintSkip::empty()).unwrap();
         t.put(plane);
         t.vma_close(vma);
         t.put_dmabuf(buf);
@@ -335,7 +335,7 @@ fn revoked_memory_fails_at_the_next_hand_over() {
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.revoke(owner.memory().unwrap()).unwrap();
     assert!(t.ops().dev_read(DISPLAY, addr, 1).is_none());
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     assert_eq!(
         t.prepare(&mut plane, HintSkip::empty())
             .unwrap_err()

@@ -33,7 +33,7 @@ fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8
     }
     // The camera cannot read memory, so the CPU reads for it.
     let seen = (dev != CAMERA).then(|| t.ops().dev_read(dev, at, 2).expect("mapped"));
-    t.finish(plane, HintSkip::empty());
+    t.finish(plane, HintSkip::empty()).unwrap();
     let seen = seen.unwrap_or_else(|| cpu_read(t, plane, 0, 2));
     [seen[0], seen[1]]
 }
@@ -79,7 +79,7 @@ fn while_a_device_has_it_an_importer_is_refused() {
     let refused = t.map_dmabuf(&mut direct).unwrap_err();
     assert_eq!(refused.errno(), 14, "why it cannot share: {refused:?}");
     assert_eq!(dma(&t, &camera), at);
-    t.finish(&mut camera, HintSkip::empty());
+    t.finish(&mut camera, HintSkip::empty()).unwrap();
     t.map_dmabuf(&mut direct).expect("moved");
     t.put(direct);
     t.put_dmabuf(buf);
@@ -102,7 +102,7 @@ fn memory_stays_while_any_plane_of_an_import_is_used() {
         plane
     });
     let at = dma(&t, &planes[0]);
-    t.finish(&mut planes[0], HintSkip::empty());
+    t.finish(&mut planes[0], HintSkip::empty()).unwrap();
     let mut direct = import(&t, &buf, DIRECT);
     assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
     assert_eq!(
@@ -110,7 +110,7 @@ fn memory_stays_while_any_plane_of_an_import_is_used() {
         Some(&b"ab"[..])
     );
     let [first, mut second, third] = planes;
-    t.finish(&mut second, HintSkip::empty());
+    t.finish(&mut second, HintSkip::empty()).unwrap();
     assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
     t.put(third);
     t.map_dmabuf(&mut direct).expect("moved");

@@ -299,7 +299,7 @@ impl Run {
                 // A bounced plane is copied, and the copy may fail.
                 assert!(done.is_err() == must_fail || fault(t), "{op:?}: {done:?}");
             }
-            Op::Finish(_, h) => t.finish(plane, HintSkip::from_bits_truncate(h)),
+            Op::Finish(_, h) => drop(t.finish(plane, HintSkip::from_bits_truncate(h))),
             _ => {
                 let mut byte = [0];
                 let foretold = if revoked { Err(22) } else { Ok(()) };

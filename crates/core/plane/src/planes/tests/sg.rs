@@ -50,7 +50,7 @@ fn scattered_pages_are_reached_segment_by_segment() {
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert_eq!(is_pinned(), Some(true));
         device_fills(&t, DIRECT, &plane, byte);
-        t.finish(&mut plane, HintSkip::empty());
+        t.finish(&mut plane, HintSkip::empty()).unwrap();
         assert_eq!(is_pinned(), Some(false));
         let mut out = [0; 2];
         t.copy_from(&mut plane, PAGE - 1, &mut out).unwrap();
@@ -72,13 +72,13 @@ fn syncs_are_done_each_time_and_left_out_by_hints() {
     };
     let before = syncs();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     let done = (before.0 + 1, before.1 + 1);
     assert_eq!(syncs(), done);
     cpu_read(&t, &plane, 0, PAGE);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     device_fills(&t, DIRECT, &plane, 7);
-    t.finish(&mut plane, HintSkip::all());
+    t.finish(&mut plane, HintSkip::all()).unwrap();
     assert_eq!(syncs(), done, "left out");
     assert_eq!(
         cpu_read(&t, &plane, 0, 1),
@@ -98,7 +98,7 @@ fn a_bounced_plane_is_copied_whatever_a_hint_says() {
         let mut plane = alloc(&t, Device::sg(BOUNCER), FromDevice, Coherent);
         t.prepare(&mut plane, hints).unwrap();
         device_fills(&t, BOUNCER, &plane, 9);
-        t.finish(&mut plane, hints);
+        t.finish(&mut plane, hints).unwrap();
         assert_eq!(cpu_read(&t, &plane, 0, 4), [9; 4]);
         t.put(plane);
         assert_nothing(&t);
@@ -115,7 +115,7 @@ fn user_memory_needs_no_run_and_no_alignment() {
         .unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     device_fills(&t, DIRECT, &plane, 5);
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     let at = t.ops().platform().user_memory(user);
     assert_eq!(t.ops().platform().peek_in(&at, 0, 2), [0, 5]);
     assert_eq!(t.ops().platform().peek_in(&at, 2 * PAGE, 2), [5, 0]);
@@ -147,12 +147,12 @@ fn a_scattered_dma_buf_is_taken_where_contig_refuses() {
     t.map_dmabuf(&mut plane).unwrap();
     t.prepare(&mut owner, HintSkip::empty()).unwrap();
     device_fills(&t, DIRECT, &owner, 8);
-    t.finish(&mut owner, HintSkip::empty());
+    t.finish(&mut owner, HintSkip::empty()).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     let v = view(&t, &plane);
     let (addr, _) = t.sg_find(v, PAGE + 1).unwrap();
     assert_eq!(t.ops().dev_read(DIRECT, addr, 1), Some([8].to_vec()));
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     t.put(owner);
     assert_eq!(t.live().buffers.memories, 1, "orphaned");
     assert_eq!(t.live().buffers.mapped, 1, "its own device has gone");

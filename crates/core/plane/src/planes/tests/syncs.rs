@@ -85,7 +85,7 @@ fn every_kind_direction_coherency_and_hint() {
                     let before = t.counters(dev);
                     t.prepare(&mut plane, skip).expect("prepared");
                     let prepared = t.counters(dev);
-                    t.finish(&mut plane, skip);
+                    t.finish(&mut plane, skip).unwrap();
                     let after = t.counters(dev);
                     let (mut device, mut cpu) = expected(kind, dir, hints & 1 != 0, hints & 2 != 0);
                     if coherent {
@@ -125,14 +125,14 @@ fn defect_20_a_hint_lasts_for_one_hand_over() {
     let t = planes();
     let mut plane = alloc(&t, Device::contig(CAMERA), Bidirectional, NonCoherent);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
-    t.finish(&mut plane, HintSkip::all());
+    t.finish(&mut plane, HintSkip::all()).unwrap();
     let syncs = || {
         let done = t.ops().counters(CAMERA);
         done.syncs_for_device + done.syncs_for_cpu
     };
     assert_eq!(syncs(), 0);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     assert_eq!(syncs(), 2);
     t.put(plane);
     assert_nothing(&t);
@@ -151,7 +151,7 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
             t.ops()
                 .dev_write(CAMERA, addr.checked_add(1).unwrap(), &[5])
         );
-        t.finish(&mut plane, skip);
+        t.finish(&mut plane, skip).unwrap();
         assert_eq!(cpu_read(&t, &plane, 1, 1), [seen]);
         t.put(plane);
     }
@@ -166,7 +166,7 @@ fn a_missing_clean_is_told() {
     let fact = t.host().missing.borrow()[0];
     assert_eq!((fact.sync, fact.stale_bytes), (SyncKind::EndWrite, Some(3)));
     assert_eq!(fact.tag, plane.memory().unwrap().get());
-    t.finish(&mut plane, HintSkip::PREPARE);
+    t.finish(&mut plane, HintSkip::PREPARE).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     assert_eq!(t.host().missing.borrow().len(), 1);
     t.put(plane);

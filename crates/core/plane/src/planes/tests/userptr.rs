@@ -82,7 +82,7 @@ fn defect_13_scattered_memory_is_one_run_or_refused() {
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     let last = addr.checked_add(3 * PAGE).unwrap();
     assert_eq!(t.ops().dev_read(CAMERA, last, 1).unwrap(), [9]);
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     t.put(plane);
     // One page is one run for every device.
     let one = Device::contig(DIRECT);
@@ -146,7 +146,7 @@ fn bounced_user_memory_is_copied_at_the_hand_overs() {
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert_eq!(t.ops().dev_read(BOUNCER, addr, 1).unwrap(), [byte]);
         assert!(t.ops().dev_write(BOUNCER, addr, &[byte + 100]));
-        t.finish(&mut plane, HintSkip::empty());
+        t.finish(&mut plane, HintSkip::empty()).unwrap();
         assert_eq!(t.ops().platform().peek_in(&at, 0, 1), [byte + 100]);
     }
     assert_eq!(t.counters(BOUNCER).syncs_for_cpu, 3);
@@ -166,5 +166,38 @@ fn user_memory_is_neither_exported_nor_mapped() {
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 22);
     assert_eq!(t.num_users(&plane), 1);
     t.put(plane);
+    assert_nothing(&t);
+}
+
+/// The program must not take the buffer's old bytes for a frame.
+#[test]
+fn bytes_that_cannot_be_copied_back_are_reported() {
+    let t = planes();
+    let user = t.ops().platform().add_user(2, false);
+    let dev = Device::contig(BOUNCER);
+    let mut plane = t
+        .get_userptr(dev, &user, BASE, 2 * PAGE, FromDevice)
+        .unwrap();
+    t.prepare(&mut plane, HintSkip::empty()).unwrap();
+    t.ops().platform().fail(Some(0));
+    let e = t.finish(&mut plane, HintSkip::empty()).unwrap_err();
+    assert_eq!(e.errno(), 14);
+    t.put(plane);
+    let (owner, buf) = {
+        let owner = alloc(&t, Device::contig(CAMERA), FromDevice, Coherency::Coherent);
+        let buf = export(&t, &owner);
+        (owner, buf)
+    };
+    let mut plane = t.attach_dmabuf(dev, &buf, PAGE, FromDevice).unwrap();
+    t.map_dmabuf(&mut plane).unwrap();
+    t.prepare(&mut plane, HintSkip::empty()).unwrap();
+    t.ops().platform().fail(Some(0));
+    let e = t.finish(&mut plane, HintSkip::empty()).unwrap_err();
+    assert_eq!(e.errno(), 5);
+    t.prepare(&mut plane, HintSkip::empty()).unwrap();
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(owner);
     assert_nothing(&t);
 }

@@ -22,12 +22,12 @@ fn vmalloc_and_device_see_each_others_writes() {
         for byte in 1..4 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
             assert!(t.ops().dev_write(dev, addr, &[byte]));
-            t.finish(&mut owner, HintSkip::FINISH);
+            t.finish(&mut owner, HintSkip::FINISH).unwrap();
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             let mut out = [0];
             t.cpu_read(DISPLAY, cookie, 0, &mut out).unwrap();
             assert_eq!(out, [byte]);
-            t.finish(&mut plane, HintSkip::empty());
+            t.finish(&mut plane, HintSkip::empty()).unwrap();
         }
         assert_eq!(t.counters(DISPLAY).copied_bytes, 3);
         t.put(plane);
@@ -51,10 +51,10 @@ fn vmalloc_camera_fills_mapped_display_buffer() {
         for byte in 1..4 {
             t.prepare(&mut soft, HintSkip::empty()).unwrap();
             t.cpu_write(DISPLAY, cookie, 0, &[byte]).unwrap();
-            t.finish(&mut soft, HintSkip::empty());
+            t.finish(&mut soft, HintSkip::empty()).unwrap();
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             assert_eq!(t.ops().dev_read(dev, addr, 1).unwrap(), [byte]);
-            t.finish(&mut plane, HintSkip::empty());
+            t.finish(&mut plane, HintSkip::empty()).unwrap();
         }
         assert_eq!(*t.host().missing.borrow(), []);
         t.put(plane);
@@ -78,7 +78,7 @@ fn program_writes_to_vmalloc_after_a_device() {
     for byte in 1..4 {
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert!(t.ops().dev_write(CAMERA, addr, &[byte; 64]));
-        t.finish(&mut plane, HintSkip::empty());
+        t.finish(&mut plane, HintSkip::empty()).unwrap();
         if byte == 2 {
             // A program writes to its mapping, and queues the encoder's buffer.
             cpu_write(&t, &soft, 0, &[9; 64]);
@@ -88,7 +88,7 @@ fn program_writes_to_vmalloc_after_a_device() {
         t.cpu_read(DISPLAY, cookie, 0, &mut out).unwrap();
         let wanted = if byte == 2 { 9 } else { byte };
         assert_eq!(out, [wanted; 2]);
-        t.finish(&mut soft, HintSkip::empty());
+        t.finish(&mut soft, HintSkip::empty()).unwrap();
     }
     t.put(plane);
     t.put_dmabuf(buf);
@@ -128,7 +128,7 @@ fn user_memory_of_a_soft_driver() {
     let cookie = t.cookie(&plane).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.cpu_write(DISPLAY, cookie, 0, &[1, 2]).unwrap();
-    t.finish(&mut plane, HintSkip::empty());
+    t.finish(&mut plane, HintSkip::empty()).unwrap();
     assert_eq!(t.ops().platform().peek_in(&at, 5, 2), [1, 2]);
     let past = t.cpu_write(DISPLAY, cookie, PAGE - 1, &[1, 2]).unwrap_err();
     assert_eq!(past.errno(), 16);
