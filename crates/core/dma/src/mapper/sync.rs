@@ -37,14 +37,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             SyncFor::Device => direction.device_reads(),
             SyncFor::Cpu => direction.device_writes(),
         };
-        if let Runs::List(parts) = &mapping.runs
-            && copies
-        {
-            due |= !parts[0].bounced.is_empty();
-            let device = (mapping.slot, parts[0].coherency);
-            for run in &parts[0].bounced {
-                result = result.and(self.copy_run(device, run, sync));
-            }
+        let parts = match &mapping.runs {
+            Runs::List(parts) if copies => parts,
+            _ => return (due, result),
+        };
+        due |= !parts[0].bounced.is_empty();
+        let device = (mapping.slot, parts[0].coherency);
+        for run in &parts[0].bounced {
+            result = result.and(self.copy_run(device, run, sync));
         }
         (due, result)
     }
