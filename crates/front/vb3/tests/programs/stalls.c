@@ -83,13 +83,19 @@ static int watch(unsigned count, const char *node)
 	struct sigaction action = { .sa_handler = terminate };
 	int tell = fcntl(FRAMES, F_GETFD) >= 0;
 	unsigned frames = 0, lost = 0, next = 0;
+	long long last = 0, gap = 0;
 	must(sigaction(SIGTERM, &action, NULL), "sigaction");
 	int fd = stream(node, 4);
 	while (frames < count && !terminated) {
 		struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP };
 		if (ioctl(fd, VIDIOC_DQBUF, &b) && errno == EINTR)
 			continue;
-		frames++;
+		struct timespec now;
+		must(clock_gettime(CLOCK_MONOTONIC, &now), "clock_gettime");
+		long long ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+		if (frames++ && ms - last > gap)
+			gap = ms - last;
+		last = ms;
 		lost += b.sequence - next;
 		next = b.sequence + 1;
 		if (ioctl(fd, VIDIOC_QBUF, &b) && !(terminated && errno == EINTR))
@@ -97,7 +103,7 @@ static int watch(unsigned count, const char *node)
 		if (tell)
 			must(write(FRAMES, "", 1), "write");
 	}
-	printf("frames %u lost %u\n", frames, lost);
+	printf("frames %u lost %u gap %lld\n", frames, lost, gap);
 	return 0;
 }
 
