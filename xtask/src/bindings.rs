@@ -12,7 +12,13 @@ const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n
 
 /// Generates the bindings from Debian 13's headers, which the lab has, and compares them with the stored ones.
 pub(crate) fn run() -> Result<()> {
-    setup::install(&["bindgen"])?;
+    setup::install(&["libclang-dev"])?;
+    // Debian 12's is too old.
+    let tools = sh::target().join("tools");
+    let bindgen = tools.join("bin/bindgen");
+    if !bindgen.exists() {
+        sh::run(sh::cargo("install --quiet --locked bindgen-cli@0.72 --root").arg(&tools))?;
+    }
     let include = vm::lab::Lab::open(false)?.headers();
     let dir = sh::root().join("crates/api/v4l2/src/sys");
     let work = sh::target().join("bindings");
@@ -23,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     let args = args.lines().map(str::trim);
     let args = args.filter(|line| !line.is_empty() && !line.starts_with('#'));
     sh::quietly(cmd!(
-        "bindgen {args...} --output {made} {header} -- --target=x86_64-unknown-linux-gnu -nostdinc
+        "{bindgen} {args...} --output {made} {header} -- --target=x86_64-unknown-linux-gnu -nostdinc
              -isystem {include} -isystem {include}/x86_64-linux-gnu"
     ))?;
     let stored = dir.join("bindings.rs");

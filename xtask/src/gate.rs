@@ -24,6 +24,7 @@ const GATE: &[Step] = &[
     ("clippy", clippy),
     ("documentation", documentation),
     ("tidy", tidy::run),
+    ("packages for crates.io", packages),
     ("fuzz inputs", || fuzz::run(&fuzz::Args::replay())),
     ("tests", || test::run_tier(Tier::Gate, &workspace(), &[])),
     ("documentation tests", || test::documentation(&workspace())),
@@ -33,7 +34,6 @@ const GATE: &[Step] = &[
     ("kernel modules", || {
         vm("--build --arch x86-64 --arch arm64")
     }),
-    ("bindings", bindings::run),
     ("virtual machines", || {
         vm("conformance compliance edu --kernel 6.12 --again")
     }),
@@ -51,6 +51,8 @@ const NIGHTLY: &[Step] = &[
         sh::run(tests.env("VB3_EXACT_STREAMS", "200"))
     }),
     ("fuzzing", || fuzz::run(&fuzz::Args::for_seconds(600))),
+    ("address sanitizer", sanitizer),
+    ("bindings", bindings::run),
     ("a million seeds", || xtask("seeds --seeds 1000000")),
     ("planted errors", || xtask("seeds --planted")),
     ("mutants", mutants),
@@ -183,6 +185,24 @@ fn clippy() -> Result<()> {
 fn documentation() -> Result<()> {
     let mut cargo = sh::cargo("doc --workspace --no-deps --quiet");
     sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Packs each crate as for crates.io, without sending it.
+fn packages() -> Result<()> {
+    sh::run(sh::cargo(
+        "publish --workspace --dry-run --no-verify --allow-dirty --quiet",
+    ))
+}
+
+/// Runs the unit tests of the crate with most unsafe code under AddressSanitizer, which needs nightly Rust.
+fn sanitizer() -> Result<()> {
+    let target = Arch::default().target();
+    let mut cargo = cmd!("cargo +nightly test -p vb3-intercept --lib --target {target}");
+    let target = sh::target().join("sanitizer");
+    cargo
+        .current_dir(sh::root())
+        .env("CARGO_TARGET_DIR", target);
+    sh::run(cargo.env("RUSTFLAGS", "-Zsanitizer=address"))
 }
 
 /// Looks for advisories, and checks licences and sources of dependencies.
