@@ -173,7 +173,12 @@ impl Demo {
             "timeout {LIMIT} {vb3} run --machine {machine} {devices...} --report {report} --
                  gst-launch-1.0 -q {program...}"
         );
-        eprintln!("+ {}", sh::shown(&command));
+        let pipelines = 2 * MACHINES.len() + 1;
+        eprintln!(
+            "[{} of {pipelines}] {}",
+            self.rows.len() + 1,
+            sh::shown(&command)
+        );
         sh::quietly(&mut command)
             .with_context(|| format!("it failed, or did not end in {LIMIT} s"))?;
         serde_json::from_slice(&fs::read(&report)?).context("the report is not JSON")
@@ -200,7 +205,6 @@ impl Demo {
         let sheet = self.dir.join("contact-sheet.png");
         frames::draw(&sheet, &self.recorded)?;
         println!("{}", table::format(&COLUMNS, &self.rows));
-        println!("contact sheet: {}", sheet.display());
         for (_, recorded) in &self.recorded {
             let _ = fs::remove_file(recorded);
         }
@@ -209,6 +213,7 @@ impl Demo {
         println!(
             "every frame of the camera was shown bit by bit and in order, every decoded frame is as ffmpeg makes it"
         );
+        println!("The picture of all of them: {}", sheet.display());
         Ok(())
     }
 }

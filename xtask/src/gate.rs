@@ -35,7 +35,7 @@ const GATE: &[Step] = &[
         vm("--build --arch x86-64 --arch arm64")
     }),
     ("virtual machines", || {
-        vm("conformance compliance edu --kernel 6.12 --again")
+        vm("conformance edu --kernel 6.12 --again")
     }),
 ];
 
@@ -237,7 +237,7 @@ fn soak() -> Result<()> {
         test::run_tier(
             Tier::Full,
             &["--package=vb3".to_owned()],
-            &["storm".to_owned()],
+            &["storms::".to_owned()],
         )?;
     }
     Ok(())

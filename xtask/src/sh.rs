@@ -135,6 +135,6 @@ pub(crate) fn expect_none(task: &str, faults: &[String]) -> Result<()> {
 
 /// Builds vb3 and vb3-codec with optimisation. Returns the path of vb3.
 pub(crate) fn release_vb3() -> Result<PathBuf> {
-    run(&mut cargo("build --release --quiet --package vb3"))?;
+    run(&mut cargo("build --release --package vb3"))?;
     Ok(target().join("release/vb3"))
 }

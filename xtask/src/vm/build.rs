@@ -35,7 +35,7 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     let name = arch.name();
     let what = format!("building the programs of {name}'s guests");
     let line = format!("programs.sh /work/src/kernel/lab {name} /work/programs-{name}");
-    lab.step(&what, 120, &line)
+    lab.step(&what, 900, &line)
 }
 
 pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
@@ -55,7 +55,7 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
     let name = name.trim_end();
     let what = format!("building the Rust object of {name}");
     let line = format!("rust-object.sh /work/src {out} {name}");
-    lab.step(&what, 600, &line)
+    lab.step(&what, 900, &line)
 }
 
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
@@ -84,10 +84,10 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     let flags = if fails { " -DVB3_FAILS" } else { "" };
     let what = format!("building the modules for {kernel}");
     let line = format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}");
-    lab.step(&what, 300, &line)?;
+    lab.step(&what, 900, &line)?;
     let what = format!("building the test driver for {kernel}");
     let line = format!("driver.sh /work/src/kernel/lab {out} {arch} {kernel}");
-    lab.step(&what, 300, &line)?;
+    lab.step(&what, 900, &line)?;
     let name = lab.packed()?;
     // The lock is needed only if the modules are not packed yet.
     let is_packed = || lab.kernel(kernel, &name).exists();
@@ -100,14 +100,14 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     }
     let what = format!("packing the modules of {kernel}");
     let line = format!("make-modules.sh {kernel} /kernels/{kernel}/{name}");
-    lab.step(&what, 300, &line)
+    lab.step(&what, 900, &line)
 }
 
 /// Builds the C modules with the patches of docs/upstream.
 pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
     let what = format!("building the C modules with patches for {kernel}: about 160 MB to load");
     let line = format!("patched.sh /work/src/upstream {kernel} /work/{kernel}");
-    lab.step(&what, 600, &line)
+    lab.step(&what, 900, &line)
 }
 
 /// Builds the drivers that Debian's kernels leave out, from the kernel's source.
@@ -121,7 +121,7 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let what = format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load");
     let line = format!("peers.sh /work/src/kernel/lab {arch} {kernel} /kernels/{kernel}/{name}");
-    lab.step(&what, 600, &line)
+    lab.step(&what, 900, &line)
 }
 
 #[cfg(test)]
