@@ -383,6 +383,25 @@ impl Card {
         core::mem::take(&mut self.changed).into_iter().collect()
     }
 
+    /// Turns everything off at the end of a run, so that all memory goes back.
+    pub fn turn_off(&mut self, memory: &mut dyn Memory) {
+        for plane in self.state.planes.iter_mut().chain(&mut self.shown) {
+            *plane = PlaneState::default();
+        }
+        for vblank in &mut self.vblanks {
+            for fence in vblank
+                .pending
+                .take()
+                .into_iter()
+                .flat_map(|pending| pending.fences)
+            {
+                memory.release_fence(fence);
+            }
+        }
+        self.outputs.clear();
+        self.collect(memory);
+    }
+
     /// Takes a framebuffer from its file and from the screen. CRTCs stay on.
     pub(crate) fn remove_fb(&mut self, id: u32, now_ns: u64, memory: &mut (impl Memory + ?Sized)) {
         let _ = now_ns;

@@ -200,8 +200,6 @@ impl Card {
         ] {
             arg.set_u32(at, 0);
         }
-        // The order of subpixels is unknown.
-        arg.set_u32(at!(drm_mode_get_connector.subpixel), 1);
         Ok(Step::Done)
     }
 

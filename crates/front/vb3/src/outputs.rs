@@ -53,7 +53,7 @@ struct Use<'a> {
 /// Returns the pictures and further files of displays that have the name of a used file.
 fn further<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
     let displays = specs.iter().filter_map(|spec| match &spec.kind {
-        DeviceKind::Display { sink } => Some(sink),
+        DeviceKind::Display { sink } | DeviceKind::Kms { sink } => Some(sink),
         _ => None,
     });
     let written = displays.flat_map(|display| {
@@ -125,8 +125,14 @@ pub(crate) fn check(
             } => Some(reads(path, "the placeholder of a loopback")),
             DeviceKind::Display {
                 sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
+            }
+            | DeviceKind::Kms {
+                sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
             } => Some(writes(path, "the recording of a display")),
             DeviceKind::Display {
+                sink: SinkSpec::Png(name),
+            }
+            | DeviceKind::Kms {
                 sink: SinkSpec::Png(name),
             } => Some(writes(Path::new(name), "the pictures of a display")),
             _ => None,

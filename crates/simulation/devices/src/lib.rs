@@ -23,6 +23,7 @@ mod fault;
 mod graph;
 mod hdmi;
 mod inject;
+mod kms;
 mod lock;
 mod loopback;
 mod m2m;
@@ -43,6 +44,7 @@ pub use device::Device;
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
+pub use kms::{CARD_FORMATS, Layer, Screen};
 pub use loopback::{Link, LoopbackAttribute, Placeholder};
 #[doc(hidden)]
 pub use m2m::RequestReader;

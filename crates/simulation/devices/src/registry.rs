@@ -45,6 +45,11 @@ pub enum DeviceKind {
         /// The destination of its recording.
         sink: SinkSpec,
     },
+    /// A display card. It is no video node: programs use it by DRM.
+    Kms {
+        /// The destination of its recording.
+        sink: SinkSpec,
+    },
     /// An OUTPUT node and CAPTURE nodes. Frames written to the OUTPUT node appear at the CAPTURE nodes.
     Loopback {
         /// Number of CAPTURE nodes, 1 to 8.
@@ -143,6 +148,8 @@ const FIRST: &[Row] = &[
         |_, value| camera(value, CameraInput::Sensor)),
     row("display", SINKS, "a display that records what it is shown (default null)", false,
         |_, value| display(value)),
+    row("kms", SINKS, "a display card, /dev/dri/card0, that records what it shows (default null)", false,
+        |_, value| Ok(DeviceKind::Kms { sink: parse_sink(value).map_err(Some)? })),
     row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
         |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
 ];
@@ -206,6 +213,7 @@ impl DeviceKind {
                 CameraInput::Hdmi => "hdmi",
             },
             Self::Display { .. } => "display",
+            Self::Kms { .. } => "kms",
             Self::Loopback { .. } => "loopback",
             Self::LoopbackNode { flow, .. } => match flow {
                 None => "loopback",
@@ -258,6 +266,7 @@ impl DeviceSpec {
                 }
             },
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
+            DeviceKind::Kms { .. } => mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel)),
             DeviceKind::Loopback { .. } | DeviceKind::LoopbackNode { .. } => loopback::formats(),
             DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
             DeviceKind::Converter => m2m::converter_formats(self),
@@ -297,6 +306,7 @@ impl DeviceSpec {
             DeviceKind::Loopback { .. } | DeviceKind::Graph(_) => {
                 return Err(Failure::new("the device has several nodes"));
             }
+            DeviceKind::Kms { .. } => return Err(Failure::new("a card is no video device")),
             DeviceKind::GraphNode { graph, entity } => {
                 Box::new(GraphNode::new(self, place, (graph, *entity))?)
             }

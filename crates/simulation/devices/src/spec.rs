@@ -90,6 +90,8 @@ pub struct DeviceSpec {
     pub metadata: Option<crate::MetadataLink>,
     /// The card's name; `None` for a name made from the kind.
     pub name: Option<String>,
+    /// The name of a display card's driver; `None` for the host's.
+    pub driver: Option<String>,
     /// `bus_info` of the real camera that a camera imitates; `None` for the host's.
     pub bus_info: Option<String>,
     /// The device's DMA mask, at least 2^20 - 1; `None` for the machine's.
@@ -470,6 +472,13 @@ impl DeviceSpec {
             }
             "window" => self.window = Some(parse_window(value)?),
             "mask" => self.mask = Some(parse_mask(value)?),
+            "driver" => {
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+                if !value.bytes().all(is_plain) || value.is_empty() || value.len() > 31 {
+                    return None;
+                }
+                self.driver = Some(value.to_owned());
+            }
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
                 if !printable || value.is_empty() || value.len() > 31 {

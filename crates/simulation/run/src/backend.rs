@@ -223,7 +223,8 @@ impl Backend for Run {
             .flat_map(|node| node.video.contexts_at_work())
             .filter_map(|context| context.driver().wake_fd());
         let control = self.control.iter().flat_map(Control::fds);
-        let all = devices.chain(control).chain(self.orders.fds());
+        let cards = self.cards.wake_fds();
+        let all = devices.chain(control).chain(self.orders.fds()).chain(cards);
         all.map(|wake| WakeFd {
             fd: wake.fd,
             id: wake.id.number(),

@@ -5,6 +5,7 @@
 //! belongs to its kind.
 
 mod attributes;
+mod card;
 mod dma_buf;
 mod gone;
 mod heaps;
@@ -19,6 +20,7 @@ use crate::Run;
 use crate::node::Node;
 use crate::program::{Answer, Ioctl};
 use crate::refusals::Refused;
+pub(super) use card::Cards;
 pub(super) use gone::{GoneMedia, GoneVideo};
 pub(super) use media::{Media, MediaFiles};
 use std::collections::BTreeMap;
@@ -203,6 +205,7 @@ impl Kinds {
             Box::new(sw_sync::Timelines),
             Box::new(attributes::Attributes::new(nodes)),
             Box::new(sync_file::SyncFileFiles),
+            Box::new(card::CardFiles),
             Box::new(GoneVideo),
             Box::new(GoneMedia),
         ];

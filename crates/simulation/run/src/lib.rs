@@ -31,6 +31,7 @@ mod deadlock;
 mod fences;
 mod fits;
 mod holders;
+mod hosted;
 mod hotplug;
 mod imports;
 mod kinds;
@@ -69,7 +70,7 @@ use control::Control;
 use deadlock::Deadlocks;
 pub use fits::Fit;
 use hotplug::Plugs;
-use kinds::{Kinds, Media, SyncFiles, Videos};
+use kinds::{Cards, Kinds, Media, SyncFiles, Videos};
 use ledger::Ledger;
 use lines::Lines;
 use memory::{Ear, WorldMemory};
@@ -119,6 +120,8 @@ pub struct Run {
     /// Devices that chose longer picture lines than a program asked for.
     lines: Lines,
     sync_files: SyncFiles,
+    /// Display cards.
+    cards: Cards,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
     /// Files that a program polled or called in vain since virtual time last advanced.
@@ -211,6 +214,7 @@ impl Run {
             let nodes = spec.nodes();
             expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
         }
+        let cards = Cards::take(&mut memory, &profile, &mut expanded)?;
         align_strides(&mut expanded);
         separate_locations(&mut expanded);
         let mut nodes = Vec::new();
@@ -235,6 +239,7 @@ impl Run {
             media: Media::new(&nodes),
             lines: Lines::default(),
             sync_files: SyncFiles::default(),
+            cards,
             kinds: Kinds::new(&profile, &nodes),
             videos: Videos::default(),
             nodes,
@@ -312,6 +317,9 @@ impl Run {
         contexts
             .flat_map(|node| node.video.contexts_mut())
             .for_each(|context| context.driver_mut().keep_thumbnails());
+        for card in &mut self.cards.all {
+            card.keep_thumbnails();
+        }
     }
 
     /// Returns at most `count` small pictures per device node: frames that displays showed, and
@@ -327,8 +335,10 @@ impl Run {
             });
             (node.path.clone(), all.collect())
         };
+        let cards = self.cards.all.iter().map(|card| card.pictures(count));
         let found = self.nodes.iter_mut().map(of);
         found
+            .chain(cards)
             .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
             .collect()
     }
@@ -340,6 +350,7 @@ impl Run {
                 self.report.fail(failure);
             }
         }
+        self.finish_cards();
         let remarks = node::listed(&self.nodes);
         self.shares.get_mut().look(&mut self.memory);
         // Mappings that only wait for their flush are not reported as held.
@@ -363,11 +374,17 @@ impl Run {
             device
         });
         report.devices = shown.collect();
+        let cards = self.cards.all.iter();
+        report
+            .devices
+            .extend(cards.filter_map(|card| card.report(&self.memory)));
         report.script_missed = self.missed_steps();
         report.notes.extend(remarks);
         report.notes.extend(self.line_remarks());
         report.notes.extend(self.plugs.remarks(&self.nodes));
         report.notes.extend(self.revoked.remarks());
+        let cards = self.cards.all.iter();
+        report.notes.extend(cards.flat_map(|card| card.remarks()));
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
         report.held = summary::held(&self.memory, &self.nodes, self.kinds.open_files());

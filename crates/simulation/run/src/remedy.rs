@@ -4,6 +4,7 @@
 //! limits to the solver's needs, and the machine's memory to heaps.
 
 use crate::memory::WorldMemory;
+use crate::needs::Wants;
 use crate::node::Node;
 use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
@@ -59,6 +60,16 @@ pub(super) fn find(
     import: RefusedImport<Device>,
     refusal: &Refusal,
 ) -> Option<Remedy> {
+    find_for(nodes, memory, import, (refusal, None))
+}
+
+/// Does the same as [`find`]. `card`: the refusing device is a display card, with this path and these needs.
+pub(super) fn find_for(
+    nodes: &[Node],
+    memory: &WorldMemory,
+    import: RefusedImport<Device>,
+    (refusal, card): (&Refusal, Option<(&str, Wants)>),
+) -> Option<Remedy> {
     let seen = memory.buffers().inspect(import.memory, |shared| {
         let attached = shared.attachments().iter();
         let attached =
@@ -71,11 +82,18 @@ pub(super) fn find(
     let users: Vec<&Node> = (nodes.iter())
         .filter(|node| users.contains(&node.dma))
         .collect();
-    let importer = nodes.iter().find(|node| node.dma == import.device)?;
+    let importer = nodes.iter().find(|node| node.dma == import.device);
+    if importer.is_none() && card.is_none() {
+        return None;
+    }
     let request = request(importer, import.len_bytes, memory.ops().page_size());
-    let mut needs: Vec<Needs> = (users.iter())
-        .filter_map(|node| node.wants().needs(memory.ops()))
+    let wants = users.iter().map(|node| node.wants());
+    let wants = wants.chain(card.map(|(_, wants)| wants));
+    let mut needs: Vec<Needs> = wants
+        .filter_map(|wants| wants.needs(memory.ops()))
         .collect();
+    let mut names: Vec<String> = users.iter().map(|node| name(node)).collect();
+    names.extend(card.map(|(path, _)| format!("kms ({path})")));
     if refusal.constraint == Constraint::IovaSpace.name() {
         // Free I/O addresses may be fragmented. `found` of the refusal is their longest run.
         let refused = users.iter().zip(&mut needs);
@@ -93,7 +111,7 @@ pub(super) fn find(
     let own = own_memory_of(&others, machine, &request);
     let (heap_views, own_views) = (views(&heaps), views(&own));
     let mut remedy = Remedy {
-        devices: users.iter().map(|node| name(node)).collect(),
+        devices: names.clone(),
         ..Remedy::default()
     };
     let from_heap = solve(&request, &needs, &heap_views);
@@ -126,7 +144,7 @@ pub(super) fn find(
         let all: Vec<Heap<'_>> = heap_views.into_iter().chain(own_views).collect();
         let refused = conflict(&request, &needs, &all)?;
         let demand = |blamed: &Blamed| Demand {
-            device: (users.get(blamed.demand.device)).map_or_else(String::new, |node| name(node)),
+            device: names.get(blamed.demand.device).cloned().unwrap_or_default(),
             constraint: blamed.demand.rule.name().to_owned(),
             value: blamed.demand.value,
             enough: blamed.enough,
@@ -145,13 +163,16 @@ fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
 
 /// Describes the memory that the importing queue needs: for each plane of each buffer, a piece of the refused
 /// length, with the current picture's line length.
-fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
+fn request(importer: Option<&Node>, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
     let mut request = MemoryRequest {
         len_bytes,
         line_bytes: 0,
         lines: 0,
         count: 1,
         page_bytes,
+    };
+    let Some(importer) = importer else {
+        return request;
     };
     for context in importer.video.contexts() {
         for &flow in importer.video.role().flows() {

@@ -26,11 +26,13 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod card;
 mod location;
 mod names;
 mod udev;
 mod usb;
 
+pub use card::{CardNode, Connector, DRM_MAJOR};
 pub use location::{Location, Platform, simulated_name};
 pub use udev::{Device, File, Link, VideoNode};
 pub use usb::{Usb, UsbId, Webcam};

@@ -211,6 +211,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         Equal(b'b'.into(), NOTIFY),
         Equal(b'|'.into(), NOTIFY),
         Equal(b'>'.into(), NOTIFY),
+        Equal(b'd'.into(), NOTIFY),
         Load(low(1)),
     ];
     ioctl.extend(MEMORY_IOCTLS.map(|request| Equal(request, NOTIFY)));

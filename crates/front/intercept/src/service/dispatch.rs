@@ -112,7 +112,7 @@ impl Server<'_> {
                 return Ok(Verdict::native());
             }
             Target::Node(_) => return Err(Reply::Fail(libc::EBADF)),
-            Target::Device(_) => matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W'),
+            Target::Device(_) => matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W' | b'd'),
             Target::Buffer(_) => kind == b'b',
         };
         let Some(on) = Watched::of(target).filter(|_| is_known) else {
@@ -130,8 +130,10 @@ impl Server<'_> {
                 }
             })?;
             hold = file.and_then(Borrowed::into_memory);
+            // DRM's ioctls wait for vblanks on O_NONBLOCK files, too.
             if let Watched::Device(file) = on
                 && flags & libc::O_NONBLOCK != 0
+                && kind != b'd'
             {
                 done = backend.ioctl(file, request, arg, true, &call);
             }

@@ -217,7 +217,9 @@ impl Tree {
         let here = match (node.kind, parent) {
             (NodeKind::Media { .. }, None) => return,
             (NodeKind::Media { .. }, Some(parent)) => format!("{parent}/{name}"),
-            (NodeKind::Video, Some(parent)) => format!("{parent}/{class}/{name}"),
+            (NodeKind::Video | NodeKind::Class { .. }, Some(parent)) => {
+                format!("{parent}/{class}/{name}")
+            }
             _ => format!("/sys/devices/virtual/{class}/{name}"),
         };
         let (subsystem, all) = match node.kind {

@@ -88,7 +88,10 @@ fn first_mode_comes_from_size_and_rate() {
             "size=720x576,fps=60/1 is not understood: hdmi has the modes 720x576p50",
         ),
         ("hdmi,fps=60000/1001", "1920x1080p60"),
-        ("hdmi,sizes=800x600", "only a camera has sizes="),
+        (
+            "hdmi,sizes=800x600",
+            "only a camera or display card has sizes=",
+        ),
         (
             "hdmi,identity=uvc",
             "only a camera or loopback has identity=",

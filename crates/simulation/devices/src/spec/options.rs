@@ -55,6 +55,9 @@ enum Kinds {
     Describable,
     CamerasAndDisplays,
     Loopbacks,
+    Cards,
+    /// Cameras with a sensor, and display cards.
+    SensorsAndCards,
     /// Devices that can show the identity of another driver's device.
     Identified,
 }
@@ -80,6 +83,7 @@ impl DeviceOption {
         let is_camera = matches!(kind, DeviceKind::Camera { .. });
         let is_hdmi = matches!(kind.input(), Some(CameraInput::Hdmi));
         let is_loopback = matches!(kind, DeviceKind::Loopback { .. });
+        let is_card = matches!(kind, DeviceKind::Kms { .. });
         match self.kinds {
             Kinds::All => true,
             Kinds::ExceptGraphs => !matches!(kind, DeviceKind::Graph(_)),
@@ -88,6 +92,8 @@ impl DeviceOption {
             Kinds::Describable => matches!(kind.input(), Some(CameraInput::Sensor)),
             Kinds::CamerasAndDisplays => is_camera || matches!(kind, DeviceKind::Display { .. }),
             Kinds::Loopbacks => is_loopback,
+            Kinds::Cards => is_card,
+            Kinds::SensorsAndCards => is_card || is_camera && !is_hdmi,
             Kinds::Identified => is_loopback || is_camera && !is_hdmi,
         }
     }
@@ -110,6 +116,8 @@ impl DeviceOption {
             Kinds::Describable => "a camera without scaler or HDMI input",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
+            Kinds::Cards => "a display card",
+            Kinds::SensorsAndCards => "a camera or display card",
             Kinds::Identified => "a camera or loopback",
         }
     }
@@ -147,8 +155,10 @@ options! {
         "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)";
     Picture Sensors "profile" = "webcam or sensor",
         "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)";
-    Picture Sensors "sizes" = SIZE_LIST,
-        "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes)";
+    Picture SensorsAndCards "sizes" = SIZE_LIST,
+        "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes); of a card: its modes";
+    Node Cards "driver" = "1 to 31 letters, digits, - and _",
+        "name of the card's driver: rockchip (default), vkms, imx-drm, …; kmssink knows some of them";
     Picture Sensors "rates" = RATE_LIST,
         "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)";
     Picture Cameras "formats" = FORMAT_LIST,

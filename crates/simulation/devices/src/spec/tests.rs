@@ -425,7 +425,10 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("camera,zoom=2", "camera has no option \"zoom\"."),
         ("camera,fps=30,fps=30", "fps= is given twice"),
         ("h264dec,mplane=on", "only a camera or display has mplane="),
-        ("display,sizes=640x480", "only a camera has sizes="),
+        (
+            "display,sizes=640x480",
+            "only a camera or display card has sizes=",
+        ),
         ("camera,readers=2", "only a loopback has readers="),
         ("loopback,readers=9", "use a number from 1 to 8"),
         ("loopback,format=NV12M", "loopback offers YUYV, MJPEG, NV12"),
@@ -492,6 +495,7 @@ fn every_listed_option_is_understood() {
         ("format", "NV12"),
         ("profile", "webcam"),
         ("sizes", "640x480:320x240"),
+        ("driver", "imx-drm"),
         ("rates", "30:15/2"),
         ("formats", "GREY:MJPG"),
         ("identity", "uvc"),
@@ -536,6 +540,7 @@ fn every_listed_option_is_understood() {
         );
         let kind = match option {
             "readers" | "exclusive-caps" | "placeholder" => "loopback",
+            "driver" => "kms",
             _ => "camera",
         };
         parse(&format!("{kind},{option}={value}"));

@@ -57,7 +57,47 @@ pub(crate) struct SyncFiles {
 }
 
 impl SyncFiles {
-    fn named(&self, identity: FdIdentity) -> Option<&SyncFile> {
+    /// The name of the kind of sync files.
+    pub(super) const KIND: &str = SyncFileFiles::NAME;
+
+    /// Installs a descriptor of a sync file that no merge has named. Releases the file on failure.
+    pub(super) fn install(
+        &mut self,
+        memory: &WorldMemory,
+        (id, file): (FileId, SyncFile),
+        caller: &dyn Caller,
+    ) -> Result<i32, Errno> {
+        match caller.install_file(id, c"sync_file", true) {
+            Ok((number, identity)) => {
+                self.insert(memory, (id, file), [0; NAME], identity);
+                Ok(number)
+            }
+            Err(e) => {
+                memory.with_fences(|fences, _| fences.put_sync_file(file));
+                Err(e)
+            }
+        }
+    }
+
+    fn insert(
+        &mut self,
+        memory: &WorldMemory,
+        (id, file): (FileId, SyncFile),
+        name: [u8; NAME],
+        identity: FdIdentity,
+    ) {
+        let pending = status(memory, &file) == Status::Pending;
+        let open = Open {
+            file,
+            name,
+            identity,
+            pending,
+        };
+        self.open.insert(id, open);
+        self.by_identity.insert(identity, id);
+    }
+
+    pub(super) fn named(&self, identity: FdIdentity) -> Option<&SyncFile> {
         let file = self.by_identity.get(&identity)?;
         Some(&self.open.get(file)?.file)
     }
@@ -143,16 +183,9 @@ impl Run {
             .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
         match installed {
             Ok((at, (number, identity))) => {
-                let pending = status(&self.memory, &file) == Status::Pending;
-                let open = Open {
-                    file,
-                    name,
-                    identity,
-                    pending,
-                };
-                self.sync_files.open.insert(id, open);
+                self.sync_files
+                    .insert(&self.memory, (id, file), name, identity);
                 self.kinds.add(id, SyncFileFiles::NAME);
-                self.sync_files.by_identity.insert(identity, id);
                 caller.write(at, &number.to_ne_bytes())
             }
             Err(e) => {
@@ -260,7 +293,8 @@ impl Run {
     /// Returns a device's node name, such as `video0`.
     pub(crate) fn device_name(&self, dma: vb3_machine::Device) -> String {
         let node = self.nodes.iter().find(|node| node.dma == dma);
-        node.map_or_else(String::new, |node| format!("video{}", node.number()))
+        let node = node.map(|node| format!("video{}", node.number()));
+        node.or_else(|| self.cards.name_of(dma)).unwrap_or_default()
     }
 
     /// Answers `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.

@@ -1,0 +1,370 @@
+//! A card's memory and fences, and the program that calls it.
+
+use crate::hosted::Hosted;
+use crate::kinds::{Kinds, SyncFiles};
+use crate::memory::WorldMemory;
+use crate::needs::Wants;
+use crate::shares::Shares;
+use std::collections::BTreeMap;
+use vb3_dma::{Coherency, Direction, Reason};
+use vb3_dmabuf::fence::{FenceOutcome, Owner, Status, SyncFile, Timeline, Usage};
+use vb3_dmabuf::{BufRef, MemoryId};
+use vb3_drm::{BufferId, Errno, FenceId};
+use vb3_frontend::{Caller, FileId};
+use vb3_machine::Device;
+use vb3_plane::{AllocArgs, Cookie, ExportAccess, HintSkip, MemOps};
+
+type Plane = <WorldMemory as MemOps>::Plane;
+type Fences = Timeline<Owner<Device>>;
+
+/// A memory that the card knows.
+struct Object {
+    plane: Plane,
+    memory: MemoryId,
+    /// The imported dma-buf; `None` for the card's own memory.
+    buf: Option<BufRef>,
+    /// The process that allocated the card's own memory, or imported other memory.
+    pid: u32,
+}
+
+/// The memory and fences of a card.
+pub(in crate::kinds::card) struct CardMemory {
+    hosted: Hosted,
+    objects: BTreeMap<BufferId, Object>,
+    /// The fences that commits wait for.
+    fences: BTreeMap<FenceId, SyncFile>,
+    next_fence: u64,
+    /// The timeline of each CRTC.
+    timelines: Vec<Fences>,
+}
+
+/// The memory of a card together with the run's.
+pub(in crate::kinds::card) struct WithMemory<'a> {
+    own: &'a mut CardMemory,
+    memory: &'a mut WorldMemory,
+}
+
+/// A card's memory, and the program that calls the card.
+pub(in crate::kinds::card) struct Program<'a> {
+    pub(in crate::kinds::card) memory: WithMemory<'a>,
+    pub(in crate::kinds::card) caller: &'a dyn Caller,
+    pub(in crate::kinds::card) shares: &'a mut Shares,
+    pub(in crate::kinds::card) sync_files: &'a mut SyncFiles,
+    pub(in crate::kinds::card) kinds: &'a mut Kinds,
+    /// Files of the card that the call made.
+    pub(in crate::kinds::card) made: Vec<(FileId, vb3_drm::FileId)>,
+    /// Why memory was refused.
+    pub(in crate::kinds::card) refused: Option<Reason>,
+}
+
+const fn errno(e: vb3_frontend::Errno) -> Errno {
+    match e {
+        vb3_frontend::Errno::NOT_GATHERED => Errno::NOT_GATHERED,
+        vb3_frontend::Errno(number) => Errno(number),
+    }
+}
+
+impl CardMemory {
+    pub(in crate::kinds::card) fn new(memory: &WorldMemory, hosted: Hosted, crtcs: usize) -> Self {
+        let owner = Owner::Device(hosted.dma);
+        let timelines = (0..crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
+        Self {
+            timelines: timelines.collect(),
+            hosted,
+            objects: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            next_fence: 0,
+        }
+    }
+
+    pub(in crate::kinds::card) const fn dma(&self) -> Device {
+        self.hosted.dma
+    }
+
+    /// Returns what the card needs of memory.
+    pub(in crate::kinds::card) const fn wants(&self) -> Wants {
+        Wants {
+            dma: self.hosted.dma,
+            allocator: self.hosted.allocator,
+            stride_align: 1,
+            demands: self.hosted.demands,
+        }
+    }
+
+    pub(in crate::kinds::card) const fn with<'a>(
+        &'a mut self,
+        memory: &'a mut WorldMemory,
+    ) -> WithMemory<'a> {
+        WithMemory { own: self, memory }
+    }
+
+    /// Returns a buffer's memory for mapping `len_bytes` of it into a program.
+    pub(in crate::kinds::card) fn mmap(
+        &self,
+        memory: &WorldMemory,
+        buffer: BufferId,
+        len_bytes: u64,
+    ) -> Result<(MemoryId, vb3_machine::Mmap), vb3_frontend::Errno> {
+        let object = self
+            .objects
+            .get(&buffer)
+            .ok_or(vb3_frontend::Errno::EINVAL)?;
+        let map = memory.mmap(&object.plane, len_bytes);
+        let map = map.map_err(|e| vb3_frontend::Errno(e.errno()))?;
+        Ok((object.memory, map.mmap))
+    }
+
+    /// Returns the process that allocated a buffer of the card's own memory.
+    pub(in crate::kinds::card) fn maker(&self, buffer: BufferId) -> Option<u32> {
+        let object = self.objects.get(&buffer)?;
+        object.buf.is_none().then_some(object.pid)
+    }
+
+    /// Begins to read a buffer for the screen. Returns whether the card can reach it.
+    pub(in crate::kinds::card) fn begin_scan(
+        &mut self,
+        memory: &WorldMemory,
+        buffer: BufferId,
+    ) -> bool {
+        let Some(object) = self.objects.get_mut(&buffer) else {
+            return false;
+        };
+        let plane = &mut object.plane;
+        let is_ready =
+            memory.place(plane).is_ok() && memory.prepare(plane, HintSkip::empty()).is_ok();
+        memory.begin_access(plane);
+        is_ready
+    }
+
+    /// Ends the reads of a buffer.
+    pub(in crate::kinds::card) fn end_scan(&mut self, memory: &WorldMemory, buffer: BufferId) {
+        if let Some(object) = self.objects.get_mut(&buffer) {
+            memory.end_access(&mut object.plane, FenceOutcome::Done);
+            memory.finish(&mut object.plane, HintSkip::empty());
+        }
+    }
+
+    pub(in crate::kinds::card) fn cookie(
+        &self,
+        memory: &WorldMemory,
+        buffer: BufferId,
+    ) -> Option<Cookie> {
+        memory.cookie(&self.objects.get(&buffer)?.plane)
+    }
+}
+
+impl vb3_drm::Memory for WithMemory<'_> {
+    fn release(&mut self, buffer: BufferId) {
+        if let Some(object) = self.own.objects.remove(&buffer) {
+            self.memory.put(object.plane);
+            if let Some(buf) = object.buf {
+                self.memory.put_dmabuf(buf);
+            }
+        }
+    }
+
+    fn is_written(&self, buffer: BufferId) -> bool {
+        let object = self.own.objects.get(&buffer);
+        object.is_some_and(|object| {
+            // A reader waits for writers only.
+            self.memory
+                .with_fences(|fences, _| fences.is_busy(object.memory, Usage::Read))
+        })
+    }
+
+    fn is_pending(&self, fence: FenceId) -> bool {
+        let file = self.own.fences.get(&fence);
+        file.is_some_and(|file| {
+            let status = self
+                .memory
+                .with_fences(|fences, _| fences.sync_file_status(file));
+            status == Status::Pending
+        })
+    }
+
+    fn release_fence(&mut self, fence: FenceId) {
+        if let Some(file) = self.own.fences.remove(&fence) {
+            self.memory
+                .with_fences(|fences, _| fences.put_sync_file(file));
+        }
+    }
+
+    fn signal(&mut self, crtc: usize, seqno: u64) {
+        if let Some(timeline) = self.own.timelines.get_mut(crtc) {
+            self.memory.with_fences(|fences, now_ns| {
+                fences.advance(timeline, seqno, FenceOutcome::Done, now_ns);
+            });
+        }
+    }
+}
+
+impl vb3_drm::Memory for Program<'_> {
+    fn release(&mut self, buffer: BufferId) {
+        self.memory.release(buffer);
+    }
+    fn is_written(&self, buffer: BufferId) -> bool {
+        self.memory.is_written(buffer)
+    }
+    fn is_pending(&self, fence: FenceId) -> bool {
+        self.memory.is_pending(fence)
+    }
+    fn release_fence(&mut self, fence: FenceId) {
+        self.memory.release_fence(fence);
+    }
+    fn signal(&mut self, crtc: usize, seqno: u64) {
+        self.memory.signal(crtc, seqno);
+    }
+}
+
+impl Program<'_> {
+    /// Finds the dma-buf of a program's descriptor, and takes a reference to it.
+    fn resolve(&mut self, fd: i32) -> Result<BufRef, Errno> {
+        let file = self.caller.identify(fd).map_err(errno)?;
+        let own = self
+            .shares
+            .named(file, || self.caller.tag_of(fd))
+            .map_err(errno)?;
+        let memory = &mut *self.memory.memory;
+        let buf = match own {
+            Some(own) => Some(own),
+            None => self.shares.imports.resolve(memory, self.caller, (fd, file)),
+        };
+        self.refused = self.shares.imports.take_refused().pop();
+        let found = memory.buffers().get_buf(buf.ok_or(Errno(22))?);
+        found.map_err(|e| Errno(e.errno()))
+    }
+}
+
+impl vb3_drm::Program for Program<'_> {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.caller.read(addr, out).map_err(errno)
+    }
+
+    fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.caller.write(addr, data).map_err(errno)
+    }
+
+    fn pid(&self) -> u32 {
+        self.caller.pid()
+    }
+
+    fn allocate(&mut self, len_bytes: u64) -> Result<BufferId, Errno> {
+        let WithMemory { own, memory } = &mut self.memory;
+        let args = AllocArgs {
+            len_bytes,
+            direction: Direction::ToDevice,
+            coherency: Coherency::Coherent,
+        };
+        let plane = memory.alloc(own.hosted.planes, args).map_err(|e| {
+            self.refused = e.reason();
+            Errno(e.errno())
+        })?;
+        let Some(id) = plane.memory() else {
+            memory.put(plane);
+            return Err(Errno(12));
+        };
+        let buffer = BufferId(id.get());
+        own.objects.insert(
+            buffer,
+            Object {
+                plane,
+                memory: id,
+                buf: None,
+                pid: self.caller.pid(),
+            },
+        );
+        Ok(buffer)
+    }
+
+    fn import(&mut self, fd: i32) -> Result<(BufferId, u64), Errno> {
+        let buf = self.resolve(fd)?;
+        let WithMemory { own, memory } = &mut self.memory;
+        let (id, len) = (buf.memory(), memory.dmabuf_len(&buf));
+        let buffer = BufferId(id.get());
+        if own.objects.contains_key(&buffer) {
+            memory.put_dmabuf(buf);
+            return Ok((buffer, len));
+        }
+        let attached = memory.attach_dmabuf(own.hosted.planes, &buf, len, Direction::ToDevice);
+        let mapped = attached.and_then(|mut plane| match memory.map_dmabuf(&mut plane) {
+            Ok(()) => Ok(plane),
+            Err(e) => {
+                memory.put(plane);
+                Err(e)
+            }
+        });
+        match mapped {
+            Ok(plane) => {
+                own.objects.insert(
+                    buffer,
+                    Object {
+                        plane,
+                        memory: id,
+                        buf: Some(buf),
+                        pid: self.caller.pid(),
+                    },
+                );
+                Ok((buffer, len))
+            }
+            Err(e) => {
+                self.refused = e.reason();
+                memory.put_dmabuf(buf);
+                // Source: Linux drm_gem_dma_prime_import_sg_table: memory that is not contiguous is EINVAL.
+                Err(Errno(22))
+            }
+        }
+    }
+
+    fn export(&mut self, buffer: BufferId, cloexec: bool, _: bool) -> Result<i32, Errno> {
+        let WithMemory { own, memory } = &mut self.memory;
+        let object = own.objects.get(&buffer).ok_or(Errno(2))?;
+        let made = match &object.buf {
+            Some(buf) => memory.clone_dmabuf(buf),
+            None => memory.export(&object.plane, ExportAccess::ReadWrite),
+        };
+        let buf = made.map_err(|e| Errno(e.errno()))?;
+        let access = ExportAccess::ReadWrite;
+        let installed = self
+            .shares
+            .install(memory, buf, self.caller, cloexec, access);
+        installed.map_err(|(e, buf)| {
+            memory.put_dmabuf(buf);
+            errno(e)
+        })
+    }
+
+    fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno> {
+        let file = self.caller.identify(fd).map_err(|e| match errno(e) {
+            Errno::NOT_GATHERED => Errno::NOT_GATHERED,
+            _ => Errno(22),
+        })?;
+        let file = self.sync_files.named(file).ok_or(Errno(22))?;
+        let WithMemory { own, memory } = &mut self.memory;
+        let copy = memory.with_fences(|fences, now_ns| fences.merge(file, file, now_ns));
+        let copy = copy.map_err(|e| Errno(e.errno()))?;
+        own.next_fence = own.next_fence.wrapping_add(1);
+        own.fences.insert(FenceId(own.next_fence), copy);
+        Ok(FenceId(own.next_fence))
+    }
+
+    fn out_fence(&mut self, crtc: usize, seqno: u64) -> Result<i32, Errno> {
+        let id = self.kinds.new_file();
+        let WithMemory { own, memory } = &mut self.memory;
+        let timeline = own.timelines.get_mut(crtc).ok_or(Errno(22))?;
+        let made =
+            memory.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
+        let file = made.map_err(|e| Errno(e.errno()))?;
+        let fd = self.sync_files.install(memory, (id, file), self.caller);
+        self.kinds.add(id, SyncFiles::KIND);
+        fd.map_err(errno)
+    }
+
+    fn install_file(&mut self, file: vb3_drm::FileId, cloexec: bool) -> Result<i32, Errno> {
+        let id = self.kinds.new_file();
+        let made = self.caller.install_file(id, c"card", cloexec);
+        let (fd, _) = made.map_err(errno)?;
+        self.kinds.add(id, super::CardFiles::NAME);
+        self.made.push((id, file));
+        Ok(fd)
+    }
+}
