@@ -282,8 +282,11 @@ impl<'a, B: Backend> Traced<'a, B> {
 
     /// Returns the name and arguments of a call that passes a structure.
     fn structure(request: u32, arg: u64, watched: &Watched<'_>) -> (String, Fields) {
-        let name =
-            decode::name(request).map_or_else(|| format!("ioctl {request:#010x}"), str::to_owned);
+        let name = decode::name(request).map(str::to_owned);
+        let drm = || Some(format!("DRM_IOCTL_{}", vb3_drm::name(request)?));
+        let name = name
+            .or_else(drm)
+            .unwrap_or_else(|| format!("ioctl {request:#010x}"));
         if request & READS == 0 {
             return (name, Fields::new());
         }
