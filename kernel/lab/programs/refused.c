@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Asks for memory that the kernel must refuse: more than there is from the system heap, and a file that is no
- * dma-buf for a DRM driver. Prints one line of JSON for each.
+ * Asks for what the kernel must refuse: a DRM driver imports a file that is no dma-buf, and a heap of contiguous
+ * memory allocates more than it has. (For the system heap, the OOM killer would end other programs.) Prints one
+ * line of JSON for each.
  *
- *   refused CARD
+ *   refused CARD [HEAP]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@ static void step(const char *name, int error, int want)
 int main(int argc, char **argv)
 {
 	struct dma_heap_allocation_data a = { .len = 1ull << 46, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDWR), card = argc > 1 ? open(argv[1], O_RDWR) : -1;
+	int card = argc > 1 ? open(argv[1], O_RDWR) : -1, heap = argc > 2 ? open(argv[2], O_RDWR) : -1;
 	struct prime_handle p = { .fd = card };
 
 	if (heap >= 0)

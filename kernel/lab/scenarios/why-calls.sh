@@ -1,4 +1,5 @@
 # vb2-why: refusals of videobuf2's core, of heaps and of DRM's imports, on stock modules, by unmodified programs.
+#append cma=64M
 . /scenario/lib.sh
 
 dir=/sys/kernel/debug/vb2-why
@@ -26,9 +27,10 @@ listed why.memory $dir/why 'The driver does not offer USERPTR\. Details: -EINVAL
 # v4l2-compliance makes wrong calls on purpose.
 comply why.capture -d "$capture" -s5
 comply why.output -d "$output" -s5
-/scenario/refused /dev/dri/card0 >/dev/results
+heap=$(ls /dev/dma_heap/*cma* /dev/dma_heap/reserved 2>/dev/null | head -n 1)
+/scenario/refused /dev/dri/card0 $heap >/dev/results
 ended why.refused $?
-[ ! -e /dev/dma_heap/system ] || listed why.heap $dir/why '^system-heap refused an allocation of refused'
+[ -z "$heap" ] || listed why.heap $dir/why '^cma-heap refused an allocation of refused'
 listed why.prime $dir/why '^vgem refused a dma-buf of refused.*\(dmabuf-fd\)'
 cat $dir/why
 sed -n 's/.* s ago: \([a-z-]*\): wanted.*/\1/p' $dir/refusals | sort | uniq -c | sort -rn
