@@ -57,6 +57,16 @@ static unsigned int buffers_of(struct vb2_queue *q)
 #endif
 }
 
+/* The largest number of buffers. */
+static unsigned int limit_of(struct vb2_queue *q)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	return q->max_num_buffers;
+#else
+	return VB2_MAX_FRAME;
+#endif
+}
+
 static unsigned int needed_by(struct vb2_queue *q)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
@@ -119,6 +129,8 @@ static bool explain_busy(struct record *op)
 		return say(op, "streaming", 0, 0);
 	if ((op->kind == REQBUFS || op->kind == CREATE_BUFS) && q->waiting_in_dqbuf)
 		return say(op, "dqbuf-waits", 0, 0);
+	if ((op->kind == QBUF || op->kind == PREPARE_BUF) && (q->uses_requests || q->uses_qbuf))
+		return say(op, "requests-mixed", q->uses_requests, 0);
 	return false;
 }
 
@@ -162,6 +174,10 @@ static void explain_call(struct record *op)
 		say(op, op->error == EBUSY && op->file ? "owner" : "driver-errno", 0, op->error);
 	else if (op->error == EIO && op->queue->error)
 		say(op, "queue-error", 0, 0);
+	else if (op->error == EBADR && (op->kind == QBUF || op->kind == PREPARE_BUF))
+		say(op, "requests", op->queue->requires_requests, 0);
+	else if (op->error == ENOBUFS && op->kind == CREATE_BUFS)
+		say(op, "buffer-count", limit_of(op->queue), buffers_of(op->queue));
 	else if (!(op->error == EBUSY && explain_busy(op)) &&
 		 !(op->error == EINVAL && explain_argument(op)))
 		say(op, "driver-errno", 0, op->error);

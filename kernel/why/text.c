@@ -35,6 +35,9 @@ static const struct {
 	{ "plane-count", "an array of planes with an entry for each" },
 	{ "bytes-used", "bytesused up to the length" },
 	{ "dmabuf-fd", "a file descriptor of EXPBUF, a heap or another exporter, still open" },
+	{ "buffer-count", "fewer buffers, or REMOVE_BUFS" },
+	{ "requests", "a request (V4L2_BUF_FLAG_REQUEST_FD) for all buffers of such a driver, and for none of another" },
+	{ "requests-mixed", "one way until REQBUFS with count 0" },
 	{ "no-buffers", "REQBUFS or CREATE_BUFS, and as many QBUFs, before STREAMON" },
 	{ "create-size", "sizeimage of G_FMT, or more" },
 	{ "queue-error", "STREAMOFF; the driver's messages in the log say what failed" },
@@ -123,6 +126,14 @@ static void print_reason(struct seq_file *file, const struct record *r)
 		seq_printf(file, "bytesused is %llu; the buffer has %llu bytes.", f, w);
 	else if (!strcmp(c, "dmabuf-fd"))
 		seq_printf(file, "The file descriptor is not an open dma-buf (%pe).", ERR_PTR(-(long)f));
+	else if (!strcmp(c, "buffer-count"))
+		seq_printf(file, "The queue has %llu buffers, and room for %llu.", f, w);
+	else if (!strcmp(c, "requests"))
+		seq_puts(file, w ? "The driver accepts buffers only with a request." :
+			       "The driver accepts no requests.");
+	else if (!strcmp(c, "requests-mixed"))
+		seq_puts(file, w ? "The queue's buffers come with requests; this one does not." :
+			       "The queue's buffers come without requests; this one has one.");
 	else if (!strcmp(c, "no-buffers"))
 		seq_printf(file, "The driver needs %llu buffers to start; there are %llu.", w, f);
 	else if (!strcmp(c, "create-size"))

@@ -34,10 +34,12 @@ ended why.refused $?
 listed why.prime $dir/why '^vgem refused a dma-buf of refused.*\(dmabuf-fd\)'
 cat $dir/why
 sed -n 's/.* s ago: \([a-z-]*\): wanted.*/\1/p' $dir/refusals | sort | uniq -c | sort -rn
-for constraint in memory-type owner buffer-type buffer-state buffer-index no-buffers dmabuf-fd; do
+for constraint in memory-type owner buffer-type buffer-state buffer-index no-buffers requests-mixed dmabuf-fd; do
     listed "why.has-$constraint" $dir/refusals " s ago: $constraint: wanted"
 done
 explained why.sentences
+# The checker of the DMA API reports vivid.
+same why.complaints "$(dmesg | grep -E 'WARNING:|BUG:|KASAN|Oops|possible (circular|recursive)' | grep -vc 'dma/debug')" 0
 complaints c
 rmmod vivid
 same why.buffers-gone "$(wc -l <$dir/buffers)" 0
