@@ -263,24 +263,3 @@ fn time(ns: u64) -> String {
         _ => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_verdicts_are_readable() {
-        assert_eq!(time(6_600), "6600 ns");
-        assert_eq!(time(12_345), "12.3 µs");
-        assert_eq!(time(12_345_678), "12.3 ms");
-        assert_eq!(verdict(1.11, Some(1.05)), "1.05: **loss**");
-        assert_eq!(verdict(1.55, Some(1.5)), "1.50");
-        assert_eq!(verdict(9.0, None), "");
-    }
-
-    #[test]
-    fn a_spread_has_its_middle_in_the_middle() {
-        assert_eq!(spread(vec![5, 1, 3], u32::cmp), [1, 3, 5]);
-        assert_eq!(spread(vec![7], u32::cmp), [7, 7, 7]);
-    }
-}

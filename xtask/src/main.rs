@@ -44,9 +44,9 @@ enum Task {
     Demo,
     /// Install packages, then run the tests: quick, the default ones, or full
     Test(test::Args),
-    /// Run what must pass before a change lands, or only some of its steps
+    /// Run what must pass before a change lands, or only some of its steps, such as `gate "no std"`
     Gate(gate::Args),
-    /// Run what takes too long for the gate, or only some of its steps
+    /// Run what takes too long for the gate, or only some of its steps, such as `nightly bindings`
     Nightly(gate::Args),
     /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `dma`, `kernel`
     Bench(bench::Args),
@@ -67,17 +67,11 @@ enum Task {
     Dist(dist::Args),
     /// Install the system packages that demo and test need
     Setup,
-    /// Regenerate the V4L2 bindings, and compare
-    Bindings,
     /// Fill the generated blocks of docs/ from docs/data, and check links
     Docs,
     /// Check layers, import cycles, file lengths, unsafe, documentation, generated pages, links
     /// and vague names
     Tidy,
-    /// Link the no_std crates without std, check other targets, test on Rust 1.85
-    NoStd,
-    /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
-    BareMetal,
     /// Run the fuzz targets; `--replay`: only their stored inputs
     Fuzz(fuzz::Args),
 }
@@ -97,11 +91,8 @@ fn main() -> ExitCode {
         Task::Seeds(args) => seeds::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
-        Task::Bindings => bindings::run(),
         Task::Docs => docs::run(),
         Task::Tidy => tidy::run(),
-        Task::NoStd => no_std::run(),
-        Task::BareMetal => bare_metal::run(),
         Task::Fuzz(args) => fuzz::run(&args),
     };
     match result {

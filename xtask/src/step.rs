@@ -175,28 +175,3 @@ pub(crate) fn tail(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_in_the_order_of_the_items() {
-        let items: Vec<u32> = (0..100).collect();
-        for jobs in [1, 3] {
-            let doubled = at_a_time(jobs, &items, |n| n * 2);
-            assert!(doubled.iter().copied().eq((0..100).map(|n| n * 2)));
-        }
-    }
-
-    #[test]
-    fn a_line_is_returned_once_it_is_complete() {
-        let file = std::env::temp_dir().join(format!("lines-{}", std::process::id()));
-        let mut lines = Lines::default();
-        fs::write(&file, "one\r\ntw").unwrap();
-        assert_eq!(lines.new_in(&file), ["one"]);
-        fs::write(&file, "one\r\ntwo\n").unwrap();
-        assert_eq!(lines.new_in(&file), ["two"]);
-        fs::remove_file(file).unwrap();
-    }
-}

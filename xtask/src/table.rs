@@ -43,27 +43,3 @@ pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
 pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn markdown_has_a_cell_for_each_column() {
-        let rows = [vec!["a | b".into(), "ok\nno".into()]];
-        assert_eq!(
-            super::markdown(&["where", "mmap"], &rows),
-            "| where | mmap |\n|---|---|\n| a \\| b | ok no |"
-        );
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [
-            vec!["pc".into(), "1".into()],
-            vec!["soc-cma".into(), "1234".into()],
-        ];
-        assert_eq!(
-            super::format(&["machine", "n"], &rows),
-            "machine     n\n-------  ----\npc          1\nsoc-cma  1234"
-        );
-    }
-}

@@ -1,7 +1,7 @@
 //! Runs unmodified drivers from crates.io over the mapping layer on a bare machine.
 //! Also runs two drivers of this crate, over `vb3-queue`.
 //!
-//! `cargo xtask bare-metal` builds this program, boots it in QEMU and compares the drivers' results with
+//! `cargo xtask gate "bare metal"` builds this program, boots it in QEMU and compares the drivers' results with
 //! files on the host. The words on the command line select tests. Each test prints one line.
 #![no_std]
 #![no_main]

@@ -90,16 +90,3 @@ fn count_of(output: &str, event: &str) -> Option<u64> {
         (cells.nth(1)? == event).then_some(count)
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_found_by_name() {
-        let output = "# started on Thu\n\n29,,raw_syscalls:sys_enter,698571,100.00,,\n1,,context-switches,6,1,,\n<not supported>,,page-faults,0,0,,\n";
-        assert_eq!(count_of(output, "raw_syscalls:sys_enter"), Some(29));
-        assert_eq!(count_of(output, "context-switches"), Some(1));
-        assert_eq!(count_of(output, "page-faults"), None);
-    }
-}

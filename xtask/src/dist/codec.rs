@@ -95,23 +95,3 @@ pub(super) fn make(arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
     );
     Ok(package)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_processor_needs_its_own_libraries() {
-        let (here, other) = match Arch::X86_64.is_here() {
-            true => (Arch::X86_64, Arch::Arm64),
-            false => (Arch::Arm64, Arch::X86_64),
-        };
-        assert!(packages(here).ends_with(",libavcodec-dev"));
-        let wanted = format!("libavcodec-dev:{}", other.debian());
-        let found = packages(other);
-        assert!(
-            found.contains("linux-gnu") && found.ends_with(&wanted),
-            "{found}"
-        );
-    }
-}

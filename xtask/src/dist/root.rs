@@ -46,15 +46,3 @@ exec chroot "$0" "$@""#;
     unshare.args(["sh", "-ec", SCRIPT]).arg(root).args(shared);
     sh::quietly(unshare.arg("--").args(command))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::archive;
-
-    #[test]
-    fn other_options_make_another_root() {
-        let name = |option: &str| archive("trixie", "python", &[option.to_owned()]);
-        assert_eq!(name("--include=gcc"), name("--include=gcc"));
-        assert_ne!(name("--include=gcc"), name("--include=gcc,libc6-dev"));
-    }
-}

@@ -90,36 +90,3 @@ fn pairs(steps: &[Value]) -> Result<Vec<(String, u64, u64)>> {
     ensure!(!pairs.is_empty(), "no operation was measured");
     Ok(pairs)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::pairs;
-    use serde_json::json;
-
-    #[test]
-    fn the_fastest_run_of_a_module_counts() {
-        let steps = [
-            json!({"step": "c.bench.mmap", "ns": 10}),
-            json!({"step": "rust.bench.mmap", "ns": 11}),
-            json!({"step": "rust.bench.mmap", "ns": 13}),
-            json!({"step": "c.bench.mmap", "ns": 20}),
-            json!({"step": "rust.unload", "ok": true}),
-            json!({"step": "end"}),
-        ];
-        let found = pairs(&steps).unwrap();
-        assert_eq!(found, vec![("mmap".to_owned(), 10, 11)]);
-    }
-
-    #[test]
-    fn a_module_without_a_measurement_is_a_fault() {
-        let mut steps = vec![json!({"step": "end"})];
-        assert!(pairs(&steps).is_err(), "nothing was measured");
-        steps.push(json!({"step": "c.bench.mmap", "ns": 10}));
-        steps.push(json!({"step": "rust.bench.mmap", "ns": 11}));
-        assert_eq!(pairs(&steps).unwrap().len(), 1);
-        steps.push(json!({"step": "c.bench.expbuf", "ns": 10}));
-        assert!(pairs(&steps).is_err(), "ours was not measured");
-        steps[3] = json!({"step": "rust.load", "ok": false});
-        assert!(pairs(&steps).is_err(), "ours did not load");
-    }
-}
