@@ -34,9 +34,6 @@ const GATE: &[Step] = &[
     ("kernel modules", || {
         vm("--build --arch x86-64 --arch arm64")
     }),
-    ("virtual machines", || {
-        vm("conformance edu --kernel 6.12 --again")
-    }),
 ];
 
 /// The steps of the night. All run, even if one fails.
