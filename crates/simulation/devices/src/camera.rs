@@ -5,18 +5,20 @@ mod jpeg;
 mod moving;
 mod program;
 
+use crate::Failure;
 use crate::description::Rhythm;
 use crate::hdmi::Hdmi;
 use crate::m2m::{CodecProcess, FrameWorker as _};
+use crate::metadata::MetadataLink;
 use crate::mode::Mode;
+use crate::node::{NodePart, NodeSpec};
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
 use crate::select::Selection;
 use crate::source::{Ready, Source};
-use crate::spec::{CameraInput, ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
+use crate::spec::{CameraInput, ClipEnd, DeviceKind, Pace, SourceSpec};
 use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::EIO;
-use crate::{Failure, MetadataLink};
 use controls::Controls;
 pub(crate) use controls::{counted, counter, slider};
 use jpeg::JpegEncoder;
@@ -106,7 +108,7 @@ enum State {
 impl<C> Camera<C> {
     /// Makes the camera of a SPEC.
     /// Fails for a clip that cannot be played, with a message for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Camera { source, end, input } = &spec.kind else {
             return Err(Failure::new("a display is no camera"));
         };
@@ -133,7 +135,10 @@ impl<C> Camera<C> {
             ),
             rhythm: spec.like.as_ref().and_then(Rhythm::new),
             controls: Controls::new(native.is_some(), spec),
-            metadata: spec.metadata.clone(),
+            metadata: match &spec.part {
+                NodePart::Pictures(link) => Some(link.clone()),
+                _ => None,
+            },
             state: State::default(),
             owed: 0,
             is_awaited: false,

@@ -4,10 +4,10 @@ use crate::camera::Camera;
 use crate::display::Display;
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
+use crate::node::NodeSpec;
 use crate::notes::Note;
 use crate::sink::Collection;
 use crate::source::NextSource;
-use crate::spec::DeviceSpec;
 use crate::{Failure, HostSettings, PlayError};
 use std::any::Any;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
@@ -73,7 +73,7 @@ impl<C: Send + 'static> Device<C> {
     ///
     /// # Errors
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
-    pub fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let inner = spec.make(place)?;
         let inject = Inject::new(spec.inject);
         Ok(Self {

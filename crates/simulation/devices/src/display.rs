@@ -3,10 +3,11 @@
 use crate::Failure;
 use crate::camera::{counted, counter};
 use crate::mode::Mode;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
 use crate::shown::LastShown;
 use crate::sink::{Shape, Sink};
-use crate::spec::{DeviceKind, DeviceSpec, Pace};
+use crate::spec::{DeviceKind, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use vb3_picture::Frame;
@@ -49,7 +50,7 @@ pub(crate) struct Screen<C> {
 impl<C> Display<C> {
     /// Makes the display of a SPEC.
     /// Fails for a recording that cannot be written, with a message for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Display { sink } = &spec.kind else {
             return Err(Failure::new("a camera is no display"));
         };

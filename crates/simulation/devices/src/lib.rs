@@ -29,6 +29,7 @@ mod loopback;
 mod m2m;
 mod metadata;
 mod mode;
+mod node;
 mod notes;
 mod place;
 mod registry;
@@ -49,7 +50,7 @@ pub use loopback::{Link, LoopbackAttribute, Placeholder};
 #[doc(hidden)]
 pub use m2m::RequestReader;
 use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
-pub use metadata::MetadataLink;
+pub use node::NodeSpec;
 pub use notes::Note;
 pub use place::HostSettings;
 pub use shown::{BufferPlanes, LastShown};

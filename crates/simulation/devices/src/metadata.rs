@@ -5,8 +5,9 @@
 
 use crate::camera;
 use crate::lock::lock;
+use crate::node::{NodePart, NodeSpec};
 use crate::place::HostSettings;
-use crate::spec::{Allocator, DeviceIdentity, DeviceKind, DeviceSpec};
+use crate::spec::{Allocator, DeviceIdentity, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::write_bytes;
 use std::collections::VecDeque;
@@ -34,7 +35,7 @@ struct Frames {
 
 /// The link from a camera to its metadata node.
 #[derive(Clone, Debug, Default)]
-pub struct MetadataLink(Arc<Mutex<Frames>>);
+pub(crate) struct MetadataLink(Arc<Mutex<Frames>>);
 
 /// Compares references: links are equal if they lead to the same state.
 impl PartialEq for MetadataLink {
@@ -58,16 +59,16 @@ impl MetadataLink {
     }
 }
 
-impl DeviceSpec {
-    /// Adds a metadata node to a USB webcam. Returns the node's SPEC; `None` for other devices.
+impl NodeSpec {
+    /// Adds a metadata node to a USB webcam. Returns the node; `None` for other devices.
     #[must_use]
     pub fn metadata_node(&mut self) -> Option<Self> {
         let usb = self.usb_id()?;
         let link = MetadataLink::default();
-        self.metadata = Some(link.clone());
+        self.part = NodePart::Pictures(link.clone());
         let name = self.name.clone();
         let name = name.or_else(|| camera::default_card(&self.kind).map(str::to_owned));
-        Some(Self {
+        let spec = DeviceSpec {
             usb: Some(usb),
             identity: Some(DeviceIdentity::Uvc),
             name,
@@ -76,8 +77,10 @@ impl DeviceSpec {
             // Like uvcvideo, the driver copies headers from USB packets to memory that no device reaches.
             allocator: Some(Allocator::Vmalloc),
             sram: Some(0),
-            ..Self::new(DeviceKind::Metadata { link }, false)
-        })
+            ..DeviceSpec::new(self.kind.clone(), false)
+        };
+        let part = NodePart::Metadata(link);
+        Some(Self { spec, part })
     }
 }
 
@@ -91,8 +94,8 @@ pub(crate) struct Headers {
 }
 
 impl<C> Metadata<C> {
-    /// Makes the node for a specification that [`DeviceSpec::metadata_node`] returned.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings, link: &MetadataLink) -> Self {
+    /// Makes the node for a specification that [`NodeSpec::metadata_node`] returned.
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &MetadataLink) -> Self {
         let headers = Headers {
             link: link.clone(),
             frame_id: 0,

@@ -1,6 +1,7 @@
 //! The host's settings for devices.
 
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::node::{NodePart, NodeSpec};
+use crate::spec::DeviceSpec;
 use vb3_codec::Codecs;
 use vb3_v4l2::sys::{V4L2_CAP_META_CAPTURE, V4L2_CAP_VIDEO_CAPTURE};
 use vb3_v4l2::{Identity, QueuePolicy};
@@ -20,31 +21,38 @@ pub struct HostSettings {
 
 pub(crate) const UVC: &str = "uvcvideo";
 
-fn driver_name(spec: &DeviceSpec) -> &str {
+/// Returns the name of the driver that a SPEC asks for; `None` for the usual one.
+fn driver_asked(spec: &DeviceSpec) -> Option<&str> {
     let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
-    match (like, spec.usb_id(), spec.graph()) {
-        _ if spec.is_v4l2loopback() => "v4l2 loopback",
-        (Some(device), ..) => device.driver.as_str(),
-        (None, Some(_), _) => UVC,
-        (None, None, Some((graph, _))) => graph.topology().driver,
-        (None, None, None) => "videobuf3",
+    match (like, spec.usb_id()) {
+        _ if spec.is_v4l2loopback() => Some("v4l2 loopback"),
+        (Some(device), _) => Some(device.driver.as_str()),
+        (None, usb) => usb.map(|_| UVC),
     }
+}
+
+fn driver_name(node: &NodeSpec) -> &str {
+    let usual = || {
+        let graph = node.graph();
+        graph.map_or("videobuf3", |(graph, _)| graph.topology().driver)
+    };
+    driver_asked(node).unwrap_or_else(usual)
 }
 
 /// Returns whether the device poses as a USB webcam, with the driver uvcvideo.
 pub(crate) fn is_uvc(spec: &DeviceSpec) -> bool {
-    driver_name(spec) == UVC
+    driver_asked(spec) == Some(UVC)
 }
 
 /// Returns a device's identity. `card` is the card's name unless the SPEC has one.
-pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
+pub(crate) fn identity(spec: &NodeSpec, place: &HostSettings, card: &str) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
     let (serial, revision) = place.usb.clone().unwrap_or_default();
     let described = like.and_then(|device| device.other_capabilities);
-    let other = match &spec.kind {
-        // As in uvcvideo, each node has the other one's capability.
-        DeviceKind::Metadata { .. } => V4L2_CAP_VIDEO_CAPTURE,
-        _ if spec.metadata.is_some() => V4L2_CAP_META_CAPTURE,
+    // As in uvcvideo, each node has the other one's capability.
+    let other = match &spec.part {
+        NodePart::Metadata(_) => V4L2_CAP_VIDEO_CAPTURE,
+        NodePart::Pictures(_) => V4L2_CAP_META_CAPTURE,
         _ => 0,
     };
     Identity {
@@ -61,7 +69,7 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp, and
 /// uvc_v4l2.c `uvc_v4l2_set_streamparm`, for the interval.
-pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
+pub(crate) fn policy(spec: &NodeSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),
@@ -84,10 +92,10 @@ mod tests {
     use super::*;
     use crate::tests::bench::place;
 
-    fn spec(text: &str) -> DeviceSpec {
+    fn spec(text: &str) -> NodeSpec {
         let spec: DeviceSpec = text.parse().expect(text);
-        let node = spec.nodes().ok().and_then(|nodes| nodes.into_iter().next());
-        node.unwrap_or(spec)
+        let nodes = spec.nodes().expect(text);
+        nodes.into_iter().next().expect(text)
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::camera::Camera;
 use crate::device::Outside;
 use crate::display::Display;
 use crate::graph::GraphNode;
-use crate::loopback::{Link, LoopbackCapture, LoopbackNode, LoopbackOutput, Placeholder};
-use crate::metadata::{self, Metadata, MetadataLink};
+use crate::loopback::{LoopbackCapture, LoopbackNode, LoopbackOutput, Placeholder};
+use crate::metadata::Metadata;
+use crate::node::{NodePart, NodeSpec};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 use std::sync::LazyLock;
 use vb3_codec::{CODECS, Kind};
-use vb3_v4l2::{Flow, MediaGraph, PixelFormat, Topology, pixfmt};
+use vb3_v4l2::{Flow, PixelFormat, Topology, pixfmt};
 
 /// The part of a camera from which its pictures come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +60,6 @@ pub enum DeviceKind {
         /// The pictures that readers get while no writer streams, if any.
         placeholder: Option<Placeholder>,
     },
-    /// A node of a loopback; see [`DeviceSpec::nodes`].
-    LoopbackNode {
-        /// The state that the loopback's nodes share.
-        link: Link,
-        /// Whether the node has a format only while a writer streams, or shows programs only one direction at a
-        /// time.
-        exclusive: bool,
-        /// The node's direction; `None` for both, with the identity v4l2loopback.
-        flow: Option<Flow>,
-    },
-    /// The metadata node of a webcam; see [`DeviceSpec::metadata_node`].
-    Metadata {
-        /// The camera's frames, for which the node writes metadata.
-        link: MetadataLink,
-    },
     /// Decodes or encodes a stream or files, memory to memory.
     Codec(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
@@ -81,13 +67,6 @@ pub enum DeviceKind {
     Converter,
     /// A device with several nodes, which share a media graph.
     Graph(&'static Topology),
-    /// A node of a media graph; see [`DeviceSpec::nodes`].
-    GraphNode {
-        /// The graph that the device's nodes share.
-        graph: MediaGraph,
-        /// Index of the node's entity.
-        entity: usize,
-    },
 }
 
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
@@ -215,16 +194,9 @@ impl DeviceKind {
             Self::Display { .. } => "display",
             Self::Kms { .. } => "kms",
             Self::Loopback { .. } => "loopback",
-            Self::LoopbackNode { flow, .. } => match flow {
-                None => "loopback",
-                Some(Flow::Output) => "loopback-output",
-                Some(Flow::Capture) => "loopback-capture",
-            },
-            Self::Metadata { .. } => "metadata",
             Self::Codec(kind) => kind.word(),
             Self::Converter => "convert",
             Self::Graph(topology) => graph::kind(topology),
-            Self::GraphNode { graph, .. } => graph::kind(graph.topology()),
         }
     }
 
@@ -267,48 +239,71 @@ impl DeviceSpec {
             },
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Kms { .. } => mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel)),
-            DeviceKind::Loopback { .. } | DeviceKind::LoopbackNode { .. } => loopback::formats(),
-            DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
+            DeviceKind::Loopback { .. } => loopback::formats(),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::Codec(kind) => m2m::codec_formats(*kind, self.mplane),
             DeviceKind::Graph(topology) => graph::formats(topology),
-            DeviceKind::GraphNode { graph, .. } => graph::formats(graph.topology()),
         }
     }
 
+    /// Returns a device's nodes: itself, a loopback's OUTPUT and CAPTURE nodes, or a graph's nodes.
+    ///
+    /// # Errors
+    /// Fails for an unsupported format, with a message for the user.
+    pub fn nodes(&self) -> Result<Vec<NodeSpec>, Failure> {
+        match &self.kind {
+            DeviceKind::Loopback {
+                readers,
+                placeholder,
+                ..
+            } => loopback::nodes(self, *readers, placeholder.as_ref()),
+            DeviceKind::Graph(topology) => Ok(graph::nodes(self, topology)),
+            _ => Ok(vec![self.clone().into()]),
+        }
+    }
+}
+
+impl NodeSpec {
     /// Makes the device. For a memory-to-memory device, this is one open file's part.
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
     pub(crate) fn make<C: Send + 'static>(
         &self,
         place: &HostSettings,
     ) -> Result<Box<dyn Outside<Cookie = C> + Send>, Failure> {
-        Ok(match &self.kind {
-            DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
-            DeviceKind::Display { .. } => Box::new(Display::new(self, place)?),
-            DeviceKind::LoopbackNode {
-                link,
-                exclusive,
-                flow,
-            } => match flow {
-                Some(Flow::Output) => Box::new(LoopbackOutput::new(self, place, link)),
-                Some(Flow::Capture) => {
-                    Box::new(LoopbackCapture::new(self, place, link, *exclusive))
+        Ok(match (&self.part, &self.kind) {
+            (NodePart::Metadata(link), _) => Box::new(Metadata::new(self, place, link)),
+            (NodePart::Loopback(link, flow), kind) => {
+                let exclusive = matches!(
+                    kind,
+                    DeviceKind::Loopback {
+                        exclusive: true,
+                        ..
+                    }
+                );
+                match flow {
+                    Some(Flow::Output) => Box::new(LoopbackOutput::new(self, place, link)),
+                    Some(Flow::Capture) => {
+                        Box::new(LoopbackCapture::new(self, place, link, exclusive))
+                    }
+                    None => Box::new(LoopbackNode::new(self, place, link, exclusive)?),
                 }
-                None => Box::new(LoopbackNode::new(self, place, link, *exclusive)?),
-            },
-            DeviceKind::Metadata { link } => Box::new(Metadata::new(self, place, link)),
-            DeviceKind::Codec(kind) if kind.encodes() => Box::new(Encoder::new(self, place)?),
-            DeviceKind::Codec(kind) if kind.is_stateless() => {
+            }
+            (NodePart::Entity(graph, entity), _) => {
+                Box::new(GraphNode::new(self, place, (graph, *entity))?)
+            }
+            (_, DeviceKind::Camera { .. }) => Box::new(Camera::new(self, place)?),
+            (_, DeviceKind::Display { .. }) => Box::new(Display::new(self, place)?),
+            (_, DeviceKind::Codec(kind)) if kind.encodes() => Box::new(Encoder::new(self, place)?),
+            (_, DeviceKind::Codec(kind)) if kind.is_stateless() => {
                 Box::new(StatelessDecoder::new(self, place)?)
             }
-            DeviceKind::Codec(_) => Box::new(Decoder::new(self, place)?),
-            DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
-            DeviceKind::Loopback { .. } | DeviceKind::Graph(_) => {
+            (_, DeviceKind::Codec(_)) => Box::new(Decoder::new(self, place)?),
+            (_, DeviceKind::Converter) => Box::new(FrameConverter::new(self, place)?),
+            (_, DeviceKind::Loopback { .. } | DeviceKind::Graph(_)) => {
                 return Err(Failure::new("the device has several nodes"));
             }
-            DeviceKind::Kms { .. } => return Err(Failure::new("a card is no video device")),
-            DeviceKind::GraphNode { graph, entity } => {
-                Box::new(GraphNode::new(self, place, (graph, *entity))?)
+            (_, DeviceKind::Kms { .. }) => {
+                return Err(Failure::new("a card is no video device"));
             }
         })
     }

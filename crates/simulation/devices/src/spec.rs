@@ -86,8 +86,6 @@ pub struct DeviceSpec {
     pub usb: Option<UsbId>,
     /// The description of the real camera that a camera imitates.
     pub like: Option<Arc<Description>>,
-    /// The link to a webcam's metadata node, if the host has made one.
-    pub metadata: Option<crate::MetadataLink>,
     /// The card's name; `None` for a name made from the kind.
     pub name: Option<String>,
     /// The name of a display card's driver; `None` for the host's.

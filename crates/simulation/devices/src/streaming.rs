@@ -7,9 +7,10 @@
 use crate::Failure;
 use crate::device::Outside;
 use crate::hdmi::Hdmi;
+use crate::node::NodeSpec;
 use crate::place::{HostSettings, identity, policy};
 use crate::select::Selection;
-use crate::spec::{DeviceSpec, Pace};
+use crate::spec::Pace;
 use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome};
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -372,7 +373,7 @@ pub(crate) struct StreamingDevice<E, F, C> {
 impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
     /// Makes the device of a SPEC. `card` is the card's name unless the SPEC has one.
     pub(crate) fn with_engine(
-        spec: &DeviceSpec,
+        spec: &NodeSpec,
         place: &HostSettings,
         card: &str,
         formats: E::Formats,

@@ -89,6 +89,7 @@ use standstill::Standstill;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use vb3_devices::NodeSpec;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
 use vb3_frontend::{Errno, FdIdentity, FileId};
@@ -176,7 +177,7 @@ impl std::fmt::Debug for Run {
 /// In V4L2 the driver chooses `bytesperline` at `VIDIOC_S_FMT`, before it knows which devices will
 /// share the buffer. With one alignment, a program that ignores `bytesperline` still gets matching
 /// lines everywhere.
-fn align_strides(specs: &mut [DeviceSpec]) {
+fn align_strides(specs: &mut [NodeSpec]) {
     let widest = specs.iter().filter_map(|spec| spec.stride).max();
     if specs.iter().any(|spec| spec.lazy) {
         specs.iter_mut().for_each(|spec| spec.stride = widest);

@@ -7,8 +7,8 @@ use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow};
 use vb3_codec::Codecs;
-use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence, SourceSpec};
-use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, Note};
+use vb3_devices::spec::{Allocator, Presence, SourceSpec};
+use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, NodeSpec, Note};
 use vb3_machine::{Demands, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
@@ -23,7 +23,7 @@ use vb3_v4l2::{
 const MAX_PIECES: usize = 4096;
 
 /// Returns the function that makes a driver for each open file of a memory-to-memory or duplex device.
-fn opener(spec: &DeviceSpec, place: HostSettings) -> Opener<Device<Cookie>> {
+fn opener(spec: &NodeSpec, place: HostSettings) -> Opener<Device<Cookie>> {
     let spec = spec.clone();
     Box::new(move || {
         let made = Device::new(&spec, &place);
@@ -32,7 +32,7 @@ fn opener(spec: &DeviceSpec, place: HostSettings) -> Opener<Device<Cookie>> {
 }
 
 /// Returns the location of the device with this node number.
-fn locate(spec: &DeviceSpec, number: u32) -> Location {
+fn locate(spec: &NodeSpec, number: u32) -> Location {
     if spec.is_v4l2loopback() {
         return Location::Virtual(format!("platform:v4l2loopback-{number:03}"));
     }
@@ -136,7 +136,7 @@ impl Node {
     pub(super) fn new(
         memory: &mut WorldMemory,
         profile: &Profile,
-        (spec, number, part): (&DeviceSpec, u32, Part),
+        (spec, number, part): (&NodeSpec, u32, Part),
         codecs: Codecs,
     ) -> Result<Self> {
         let file_name = match number.checked_sub(FIRST_SUBDEVICE) {
@@ -191,7 +191,7 @@ impl Node {
             index,
             location,
             since_us: since_boot_ns() / 1000,
-            kind: spec.kind.name().to_owned(),
+            kind: spec.name_of_kind().to_owned(),
             allocator,
             dma,
             planes: plane_device,
@@ -200,19 +200,11 @@ impl Node {
             sram,
             demands,
             video,
-            loopback: match &spec.kind {
-                DeviceKind::LoopbackNode {
-                    link, flow: None, ..
-                } => Some(link.clone()),
-                _ => None,
-            },
+            loopback: spec.loopback().cloned(),
             function,
             watch: Watch::default(),
             presence: spec.presence,
-            source: match &spec.kind {
-                DeviceKind::Camera { source, .. } => Some(source.clone()),
-                _ => None,
-            },
+            source: spec.source().cloned(),
             faults: None,
             at_once: false,
             is_watched: false,

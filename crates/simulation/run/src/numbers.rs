@@ -3,7 +3,8 @@
 use crate::node::{FIRST_SUBDEVICE, Part};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
-use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
+use vb3_devices::NodeSpec;
+use vb3_devices::spec::MAX_DEVICES;
 use vb3_v4l2::MediaGraph;
 
 /// The last minor number of subdevices.
@@ -13,7 +14,7 @@ const LAST_SUBDEVICE: u32 = 191;
 ///
 /// # Errors
 /// Fails with a message if two devices want one number, or if there are too many devices.
-pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
+pub fn numbers(specs: &[NodeSpec]) -> Result<Vec<u32>> {
     let mut taken = BTreeSet::new();
     for number in specs.iter().filter_map(|spec| spec.node) {
         if !taken.insert(number) {
@@ -33,7 +34,7 @@ pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     }
     let mut free = (0u32..).filter(|number| !taken.contains(number));
     let mut subdevices = FIRST_SUBDEVICE..=LAST_SUBDEVICE;
-    let mut number = |spec: &DeviceSpec| match spec.is_subdevice() {
+    let mut number = |spec: &NodeSpec| match spec.is_subdevice() {
         true => subdevices.next().unwrap_or(LAST_SUBDEVICE),
         false => spec.node.unwrap_or_else(|| free.next().unwrap_or(0)),
     };
@@ -41,9 +42,9 @@ pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
 }
 
 /// Checks that no two media graphs of the run have the same device on the platform bus.
-fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
+fn check_graphs(specs: &[NodeSpec]) -> Result<()> {
     let mut graphs: Vec<&MediaGraph> = Vec::new();
-    for (graph, _) in specs.iter().filter_map(DeviceSpec::graph) {
+    for (graph, _) in specs.iter().filter_map(NodeSpec::graph) {
         let device = graph.topology().device;
         if graphs
             .iter()
@@ -62,7 +63,7 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
 }
 
 /// Leaves a real camera's `bus_info` to the first device that imitates it. Programs tell devices apart by it.
-pub(super) fn separate_locations(specs: &mut [DeviceSpec]) {
+pub(super) fn separate_locations(specs: &mut [NodeSpec]) {
     let mut taken: Vec<String> = Vec::new();
     for spec in specs {
         let bus_info = spec.bus_info.take();
@@ -75,9 +76,7 @@ pub(super) fn separate_locations(specs: &mut [DeviceSpec]) {
 ///
 /// Metadata nodes have the numbers after the last device's, so that the devices' numbers do not
 /// depend on metadata nodes. Linux numbers a metadata node right after its webcam.
-pub(super) fn with_metadata_nodes(
-    mut specs: Vec<DeviceSpec>,
-) -> Result<Vec<(DeviceSpec, u32, Part)>> {
+pub(super) fn with_metadata_nodes(mut specs: Vec<NodeSpec>) -> Result<Vec<(NodeSpec, u32, Part)>> {
     let numbers = numbers(&specs)?;
     let video = numbers.iter().filter(|number| **number < FIRST_SUBDEVICE);
     let mut free = video.max().map_or(0, |last| last + 1)..;

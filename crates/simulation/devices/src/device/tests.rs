@@ -11,8 +11,8 @@ use vb3_v4l2::{EventKinds, cid, pixfmt};
 const START: u64 = 1_000_000_000;
 
 fn device(spec: &str) -> Device<u32> {
-    let spec: DeviceSpec = spec.parse().expect("a SPEC");
-    let nodes = spec.nodes().unwrap_or_else(|_| vec![spec.clone()]);
+    let spec: crate::spec::DeviceSpec = spec.parse().expect("a SPEC");
+    let nodes = spec.nodes().expect("nodes");
     Device::new(&nodes[0], &place()).expect("a device")
 }
 

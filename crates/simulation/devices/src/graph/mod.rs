@@ -14,8 +14,9 @@ pub(crate) use sensor::{MODELS, topology as sensor_topology};
 pub(crate) use vimc::VIMC;
 
 use crate::Failure;
+use crate::node::{NodePart, NodeSpec};
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, Payloads, PictureCursor, Surface, Trouble};
 use develop::Chain;
@@ -51,47 +52,21 @@ pub(crate) fn kind(topology: &Topology) -> &'static str {
 }
 
 /// Returns the nodes of a graph: video nodes first, then subdevices.
-pub(crate) fn nodes(spec: &DeviceSpec, topology: &'static Topology) -> Vec<DeviceSpec> {
+pub(crate) fn nodes(spec: &DeviceSpec, topology: &'static Topology) -> Vec<NodeSpec> {
     let graph = MediaGraph::new(topology);
     let entities = topology.entities.iter().enumerate();
     let (videos, subdevs): (Vec<_>, Vec<_>) =
         entities.partition(|(_, entity)| entity.node == EntityNode::Video);
     let first = |entity: &EntitySpec| spec.node.filter(|_| entity.node == EntityNode::Video);
     let all = videos.into_iter().chain(subdevs).zip(0..);
-    all.map(|((entity, known), number)| DeviceSpec {
-        kind: DeviceKind::GraphNode {
-            graph: graph.clone(),
-            entity,
+    all.map(|((entity, known), number)| NodeSpec {
+        spec: DeviceSpec {
+            node: first(known).map(|first| first.saturating_add(number)),
+            ..spec.clone()
         },
-        node: first(known).map(|first| first.saturating_add(number)),
-        ..spec.clone()
+        part: NodePart::Entity(graph.clone(), entity),
     })
     .collect()
-}
-
-impl DeviceSpec {
-    /// Returns the graph of a node, and the index of its entity.
-    #[must_use]
-    pub const fn graph(&self) -> Option<(&MediaGraph, usize)> {
-        match &self.kind {
-            DeviceKind::GraphNode { graph, entity } => Some((graph, *entity)),
-            _ => None,
-        }
-    }
-
-    /// Returns the topology's entry for a node of a graph.
-    #[must_use]
-    pub fn entity(&self) -> Option<&'static EntitySpec> {
-        let (graph, entity) = self.graph()?;
-        graph.entity(entity)
-    }
-
-    /// Returns whether the node is a subdevice, which has no buffers.
-    #[must_use]
-    pub fn is_subdevice(&self) -> bool {
-        let entity = self.entity();
-        entity.is_some_and(|entity| entity.node == EntityNode::Subdevice)
-    }
 }
 
 pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
@@ -215,7 +190,7 @@ impl<C> GraphNode<C> {
     /// Makes the node of the entity `index`.
     /// Fails with a message for the user if there is no such entity.
     pub(crate) fn new(
-        spec: &DeviceSpec,
+        spec: &NodeSpec,
         place: &HostSettings,
         (graph, index): (&MediaGraph, usize),
     ) -> Result<Self, Failure> {

@@ -470,11 +470,10 @@ fn every_sensor_code_has_a_pixel_format() {
 #[test]
 fn video_nodes_come_first_and_are_numbered() {
     let spec: DeviceSpec = "vimc,node=video7".parse().expect("a SPEC");
-    assert!(spec.graph().is_none() && !spec.is_subdevice());
     let nodes = spec.nodes().expect("a graph");
-    let videos = nodes.iter().position(DeviceSpec::is_subdevice);
+    let videos = nodes.iter().position(NodeSpec::is_subdevice);
     let videos = videos.expect("a subdevice");
-    assert!(videos > 0 && nodes[videos..].iter().all(DeviceSpec::is_subdevice));
+    assert!(videos > 0 && nodes[videos..].iter().all(NodeSpec::is_subdevice));
     let mut entities = BTreeSet::new();
     for (number, node) in (0..).zip(&nodes) {
         let is_video = !node.is_subdevice();
@@ -490,7 +489,7 @@ fn video_nodes_come_first_and_are_numbered() {
 fn streaming(size: (u32, u32)) -> Bench<GraphNode<u32>> {
     let spec: DeviceSpec = "vimc".parse().expect("a SPEC");
     let nodes = spec.nodes().expect("a graph");
-    let is_raw = |node: &&DeviceSpec| node.graph().is_some_and(|(_, entity)| entity == RAW_0);
+    let is_raw = |node: &&NodeSpec| node.graph().is_some_and(|(_, entity)| entity == RAW_0);
     let node = nodes.iter().find(is_raw).expect("a video node");
     let (graph, _) = node.graph().expect("a graph");
     for entity in [SENSOR_A, DEBAYER_A] {
@@ -572,7 +571,7 @@ fn a_frame_is_finished_before_the_next_begins() {
 fn nodes_of(spec: &str) -> BTreeMap<&'static str, GraphNode<u32>> {
     let spec: DeviceSpec = spec.parse().expect("a SPEC");
     let nodes = spec.nodes().expect("a graph");
-    let node = |node: &DeviceSpec| {
+    let node = |node: &NodeSpec| {
         let (graph, entity) = node.graph().expect("a graph");
         let name = node.entity().expect("an entity").name;
         (

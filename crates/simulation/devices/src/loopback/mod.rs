@@ -48,9 +48,9 @@ pub(crate) use reader::LoopbackCapture;
 pub use state::LoopbackAttribute;
 
 use crate::Failure;
-use crate::graph;
 use crate::mode::COLOR;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::node::{NodePart, NodeSpec};
+use crate::spec::DeviceSpec;
 use fill::Fill;
 pub use fill::Placeholder;
 use state::Settings;
@@ -74,43 +74,32 @@ fn only<'a>(pixels: &'a [&'static PixelFormat], fourcc: FourCc) -> &'a [&'static
     at.and_then(|at| pixels.get(at..=at)).unwrap_or_default()
 }
 
-impl DeviceSpec {
-    /// Returns a device's nodes: itself, a loopback's OUTPUT and CAPTURE nodes, or a graph's nodes.
-    ///
-    /// # Errors
-    /// Fails for an unsupported format, with a message for the user.
-    pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
-        let (readers, exclusive, placeholder) = match &self.kind {
-            DeviceKind::Loopback {
-                readers,
-                exclusive,
-                placeholder,
-            } => (*readers, *exclusive, placeholder.as_ref()),
-            DeviceKind::Graph(topology) => return Ok(graph::nodes(self, topology)),
-            _ => return Ok(vec![self.clone()]),
-        };
-        let mut format = self.first_format(&formats(), FourCc::YUYV)?;
-        format.color = COLOR;
-        let rate = self.fps.unwrap_or(Fraction::new(30, 1));
-        let interval = Fraction::new(rate.denominator, rate.numerator);
-        let settings = self.is_v4l2loopback().then(Settings::default);
-        let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
-        let node = |number: u32, flow| Self {
-            kind: DeviceKind::LoopbackNode {
-                link: link.clone(),
-                exclusive,
-                flow,
-            },
-            node: self.node.map(|first| first.saturating_add(number)),
-            ..self.clone()
-        };
-        if self.is_v4l2loopback() {
-            return Ok(vec![node(0, None)]);
-        }
-        let mut nodes = vec![node(0, Some(Flow::Output))];
-        nodes.extend((1..=readers).map(|number| node(number, Some(Flow::Capture))));
-        Ok(nodes)
+/// Returns a loopback's nodes: its OUTPUT node and `readers` CAPTURE nodes, or one node for both.
+/// Fails for an unsupported format, with a message for the user.
+pub(crate) fn nodes(
+    spec: &DeviceSpec,
+    readers: u32,
+    placeholder: Option<&Placeholder>,
+) -> Result<Vec<NodeSpec>, Failure> {
+    let mut format = spec.first_format(&formats(), FourCc::YUYV)?;
+    format.color = COLOR;
+    let rate = spec.fps.unwrap_or(Fraction::new(30, 1));
+    let interval = Fraction::new(rate.denominator, rate.numerator);
+    let settings = spec.is_v4l2loopback().then(Settings::default);
+    let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
+    let node = |number: u32, flow| NodeSpec {
+        spec: DeviceSpec {
+            node: spec.node.map(|first| first.saturating_add(number)),
+            ..spec.clone()
+        },
+        part: NodePart::Loopback(link.clone(), flow),
+    };
+    if spec.is_v4l2loopback() {
+        return Ok(vec![node(0, None)]);
     }
+    let mut nodes = vec![node(0, Some(Flow::Output))];
+    nodes.extend((1..=readers).map(|number| node(number, Some(Flow::Capture))));
+    Ok(nodes)
 }
 
 #[cfg(test)]

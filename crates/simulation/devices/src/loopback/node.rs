@@ -5,8 +5,9 @@ use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
 use crate::device::Outside;
 use crate::disturb::NO_SIGNAL;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -30,7 +31,7 @@ impl<C: Send + 'static> LoopbackNode<C> {
     /// Makes the part of the node for a new file.
     /// Fails with EBUSY if the node has too many open files.
     pub(crate) fn new(
-        spec: &DeviceSpec,
+        spec: &NodeSpec,
         place: &HostSettings,
         link: &Link,
         exclusive: bool,

@@ -3,8 +3,9 @@
 use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
 use crate::mode::{INTERVALS, SIZES, nearest_interval};
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
 use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
@@ -49,8 +50,8 @@ pub(crate) struct WriterFormats {
 }
 
 impl<C: Send + 'static> LoopbackOutput<C> {
-    /// Makes the OUTPUT node for a specification that [`DeviceSpec::nodes`] returned.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings, link: &Link) -> Self {
+    /// Makes the OUTPUT node for a specification that [`DeviceSpec::nodes`](crate::spec::DeviceSpec::nodes) returned.
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &Link) -> Self {
         let shared = &mut *link.lock();
         let default_interval = shared.interval;
         let id = shared.new_party(true);

@@ -4,8 +4,9 @@ use super::file::FilePlayer;
 use super::link::{Frame, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats, only};
 use crate::disturb::RESIZED;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
@@ -58,13 +59,8 @@ pub(crate) struct ReaderFormats {
 }
 
 impl<C: Send + 'static> LoopbackCapture<C> {
-    /// Makes the CAPTURE node for a specification that [`DeviceSpec::nodes`] returned.
-    pub(crate) fn new(
-        spec: &DeviceSpec,
-        place: &HostSettings,
-        link: &Link,
-        exclusive: bool,
-    ) -> Self {
+    /// Makes the CAPTURE node for a specification that [`DeviceSpec::nodes`](crate::spec::DeviceSpec::nodes) returned.
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &Link, exclusive: bool) -> Self {
         let id = link.lock().new_party(false);
         let announced = link.lock().format;
         let formats = ReaderFormats {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::DeviceKind;
 use crate::tests::bench::{Bench, Beside, place};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
@@ -16,7 +17,7 @@ type Reader = Bench<LoopbackCapture<u32>>;
 /// Bytes of a frame.
 const FRAME: u64 = 16 * 8 * 2;
 
-fn nodes(options: &str) -> Vec<DeviceSpec> {
+fn nodes(options: &str) -> Vec<NodeSpec> {
     let size = if options.contains("size=") {
         ""
     } else {
@@ -27,19 +28,18 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
     spec.nodes().expect("nodes")
 }
 
-fn output(node: &DeviceSpec) -> LoopbackOutput<u32> {
-    let DeviceKind::LoopbackNode { link, .. } = &node.kind else {
-        panic!("{:?}", node.kind);
+fn output(node: &NodeSpec) -> LoopbackOutput<u32> {
+    let NodePart::Loopback(link, _) = &node.part else {
+        panic!("{:?}", node.part);
     };
     LoopbackOutput::new(node, &place(), link)
 }
 
-fn capture(node: &DeviceSpec) -> LoopbackCapture<u32> {
-    let DeviceKind::LoopbackNode {
-        link, exclusive, ..
-    } = &node.kind
+fn capture(node: &NodeSpec) -> LoopbackCapture<u32> {
+    let (NodePart::Loopback(link, _), DeviceKind::Loopback { exclusive, .. }) =
+        (&node.part, &node.kind)
     else {
-        panic!("{:?}", node.kind);
+        panic!("{node:?}");
     };
     LoopbackCapture::new(node, &place(), link, *exclusive)
 }

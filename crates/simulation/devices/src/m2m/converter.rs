@@ -11,10 +11,12 @@ use super::device::{FrameWorker as _, M2mDevice, M2mEngine, Parts};
 use super::raw::{REC709, RawFormats};
 use crate::Failure;
 use crate::mode::SIZES;
+use crate::node::NodeSpec;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
 use crate::select::Selection;
 use crate::spec::DeviceSpec;
+
 use crate::surface::{EINVAL, align_lines};
 use vb3_picture::convert::{self, Rotate};
 use vb3_queue::{DriverError, Requests};
@@ -54,7 +56,7 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
 impl<C> FrameConverter<C> {
     /// Makes the converter of a SPEC for one open file.
     /// Fails for a SPEC with an unsupported format, with a message for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);
         let raw = RawFormats::new(spec, Flow::Output, formats.clone(), SIZES);
         let mut format = spec.first_format(&formats, FourCc::NV12)?;

@@ -17,8 +17,9 @@ use super::device::{Coder, Drain, M2mEngine, Offered};
 use super::picture::Content;
 use super::raw::{self, RawFormats};
 use crate::Failure;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+
 use crate::surface::EINVAL;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -94,7 +95,7 @@ pub(crate) struct Decoding<C> {
 impl<C> Decoder<C> {
     /// Makes the decoder of a SPEC for one open file.
     /// Fails with a message for the user if the SPEC is for no stateful decoder.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = Row::of_spec(spec)?;
         let Engine::Decoder(input) = row.engine else {
             return Err(Failure::new("the device is no decoder"));

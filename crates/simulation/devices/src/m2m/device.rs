@@ -9,8 +9,9 @@ use super::raw::RawFormats;
 use super::{CodecProcess, M2mQueue};
 use crate::Failure;
 use crate::device::Outside;
+use crate::node::NodeSpec;
 use crate::place::{HostSettings, identity, policy};
-use crate::spec::DeviceSpec;
+
 use crate::streaming::Stamp;
 use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
 use std::collections::BTreeMap;
@@ -198,7 +199,7 @@ pub(super) struct Parts<S, W> {
 
 impl<S, W, C> M2mDevice<S, W, C> {
     /// Makes a device. Its worker is started later, with the stream.
-    pub(super) fn with_parts(spec: &DeviceSpec, place: &HostSettings, parts: Parts<S, W>) -> Self {
+    pub(super) fn with_parts(spec: &NodeSpec, place: &HostSettings, parts: Parts<S, W>) -> Self {
         let policy = QueuePolicy {
             file_io: false,
             timestamps: TimestampKind::Copy,
@@ -257,7 +258,7 @@ impl<S, C> Coder<S, C> {
     /// Fails, with a message for the user, if no available library has the codec.
     pub(super) fn of_row(
         row: &'static Row,
-        spec: &DeviceSpec,
+        spec: &NodeSpec,
         place: &HostSettings,
         raw: RawFormats,
         first: (Format, Format),

@@ -20,9 +20,10 @@ use super::device::{Coder, Drain, M2mEngine, Offered};
 use super::raw::{self, RawFormats};
 use crate::Failure;
 use crate::mode::nearest_interval;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
 use crate::select::fit;
-use crate::spec::DeviceSpec;
+
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
 pub(super) use controls::Controls;
 use std::collections::VecDeque;
@@ -82,7 +83,7 @@ pub(crate) struct Encoding<C> {
 impl<C> Encoder<C> {
     /// Makes the encoder of a SPEC for one open file.
     /// Fails with a message for the user if the SPEC is for no encoder.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = Row::of_spec(spec)?;
         let Engine::Encoder(coding) = &row.engine else {
             return Err(Failure::new("the device is no encoder"));

@@ -30,8 +30,9 @@ use super::codecs::{Engine, Row};
 use super::device::{Coder, M2mEngine};
 use super::raw::{self, RawFormats};
 use crate::Failure;
+use crate::node::NodeSpec;
 use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+
 use crate::surface::{EBUSY, EINVAL};
 pub use reader::RequestReader;
 use std::collections::BTreeMap;
@@ -63,7 +64,7 @@ impl<C> StatelessDecoder<C> {
     /// Makes the decoder of a SPEC for one open file. The worker starts with the stream.
     /// Fails with a message for the user: no available library can decode for this device, or the SPEC names
     /// an unsupported format.
-    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = Row::of_spec(spec)?;
         let Engine::Stateless(syntax) = &row.engine else {
             return Err(Failure::new("the device is no stateless decoder"));

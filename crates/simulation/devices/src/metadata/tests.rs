@@ -18,10 +18,12 @@ fn place() -> HostSettings {
 /// Makes benches with a camera of 100 frames per second and with its metadata node.
 fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
     let spec = "camera,size=16x8,fps=100,format=NV12,name=Cam".parse();
-    let mut spec: DeviceSpec = spec.expect("a SPEC");
+    let mut spec: NodeSpec = spec.expect("a SPEC");
     let node = spec.metadata_node().expect("a webcam");
     let camera = Camera::new(&spec, &place()).expect("a camera");
-    let link = spec.metadata.as_ref().expect("a link");
+    let NodePart::Metadata(link) = &node.part else {
+        panic!("{:?}", node.part);
+    };
     let metadata = Metadata::new(&node, &place(), link);
     (Bench::new(camera, 2), Bench::new(metadata, buffers))
 }
@@ -91,9 +93,9 @@ fn only_webcams_have_a_metadata_node() {
         ("display", false),
         ("capture-convert,identity=uvc", true),
     ] {
-        let mut spec: DeviceSpec = spec.parse().expect(spec);
+        let mut spec: NodeSpec = spec.parse().expect(spec);
         assert_eq!(spec.metadata_node().is_some(), has_one, "{spec:?}");
-        assert_eq!(spec.metadata.is_some(), has_one);
+        assert_eq!(matches!(spec.part, NodePart::Pictures(_)), has_one);
     }
 }
 

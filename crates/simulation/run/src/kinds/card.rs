@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow};
 use host::{CardMemory, Program};
 use std::collections::BTreeMap;
 use vb3_devices::spec::{DeviceKind, DeviceSpec};
-use vb3_devices::{CARD_FORMATS, Screen};
+use vb3_devices::{CARD_FORMATS, NodeSpec, Screen};
 use vb3_drm::{CallContext, Card, Config, Mode, Outcome};
 use vb3_frontend::{CallId, Caller, Errno, FileId, Map, Mmap, NodeId, NodeKind};
 use vb3_machine::Profile;
@@ -73,9 +73,9 @@ impl Cards {
     pub(crate) fn take(
         memory: &mut WorldMemory,
         profile: &Profile,
-        specs: &mut Vec<DeviceSpec>,
+        specs: &mut Vec<NodeSpec>,
     ) -> Result<Self> {
-        let is_card = |spec: &DeviceSpec| matches!(spec.kind, DeviceKind::Kms { .. });
+        let is_card = |spec: &NodeSpec| matches!(spec.kind, DeviceKind::Kms { .. });
         let cards: Vec<_> = specs.extract_if(.., |spec| is_card(spec)).collect();
         if cards.len() > MAX_CARDS {
             return Err(anyhow!(

@@ -15,8 +15,8 @@ fn files(options: &str) -> (Writer, Reader, Link) {
     let [node] = &nodes[..] else {
         panic!("{} nodes", nodes.len());
     };
-    let DeviceKind::LoopbackNode { link, .. } = &node.kind else {
-        panic!("{:?}", node.kind);
+    let NodePart::Loopback(link, _) = &node.part else {
+        panic!("{:?}", node.part);
     };
     (
         Bench::new(output(node), 2),
@@ -99,12 +99,8 @@ fn timeout_shows_an_image_once_in_its_time() {
     };
     set(&link, image);
     let node = nodes(",identity=v4l2loopback").remove(0);
-    let of_link = DeviceSpec {
-        kind: DeviceKind::LoopbackNode {
-            link: link.clone(),
-            exclusive: false,
-            flow: None,
-        },
+    let of_link = NodeSpec {
+        part: NodePart::Loopback(link.clone(), None),
         ..node
     };
     let mut painter = Bench::new(output(&of_link), 1);
@@ -265,8 +261,8 @@ fn short_frames_reach_readers() {
 #[test]
 fn another_file_fixes_the_sizes() {
     let spec = nodes(",identity=v4l2loopback").remove(0);
-    let DeviceKind::LoopbackNode { link, .. } = &spec.kind else {
-        panic!("{:?}", spec.kind);
+    let NodePart::Loopback(link, _) = &spec.part else {
+        panic!("{:?}", spec.part);
     };
     let node = || LoopbackNode::<u32>::new(&spec, &place(), link, false).expect("a file");
     let (mut first, second) = (node(), node());
@@ -289,12 +285,8 @@ fn another_file_fixes_the_sizes() {
 fn a_second_file_cannot_write() {
     let (writer, _reader, link) = files("");
     let node = nodes(",identity=v4l2loopback").remove(0);
-    let other = DeviceSpec {
-        kind: DeviceKind::LoopbackNode {
-            link: link.clone(),
-            exclusive: false,
-            flow: None,
-        },
+    let other = NodeSpec {
+        part: NodePart::Loopback(link.clone(), None),
         ..node
     };
     let mut other = output(&other);
@@ -342,9 +334,9 @@ fn sysfs_shows_and_takes_what_the_driver_does() {
 }
 
 /// Opens a node once more.
-fn file(spec: &DeviceSpec) -> m2m::Bench<LoopbackNode<u32>> {
-    let DeviceKind::LoopbackNode { link, .. } = &spec.kind else {
-        panic!("{:?}", spec.kind);
+fn file(spec: &NodeSpec) -> m2m::Bench<LoopbackNode<u32>> {
+    let NodePart::Loopback(link, _) = &spec.part else {
+        panic!("{:?}", spec.part);
     };
     let exclusive = true;
     m2m::Bench::new(LoopbackNode::new(spec, &place(), link, exclusive).expect("a file"))

@@ -2,7 +2,7 @@
 //! answers the bench waits for.
 
 use crate::device::Outside;
-use crate::spec::DeviceSpec;
+use crate::node::NodeSpec;
 use crate::tests::bench::{BenchMemory, place};
 use crate::{Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,7 +21,7 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn device<D>(
     spec: &str,
     launch: Launch,
-    make: impl FnOnce(&DeviceSpec, &HostSettings) -> Result<D, Failure>,
+    make: impl FnOnce(&NodeSpec, &HostSettings) -> Result<D, Failure>,
 ) -> D {
     let place = HostSettings {
         codecs: launch.into(),
