@@ -88,9 +88,11 @@ fn page(report: &Report, timeline: &Timeline, pictures: &Pictures, made: &str) -
                     (verdict(report))
                     p {
                         code { (program) } " on machine " b { (report.machine) } ", seed " (report.seed)
+                        ", clock " (match &*report.setup.clock { "" => "real", clock => clock })
                         ": exit status " b { (report.exit_status) } " after "
                         (seconds(Duration::from_millis(report.duration_ms))) "."
                     }
+                    p { "Devices: " @for spec in &report.setup.devices { code { (spec) } " " } }
                     (devices(report))
                     (problems(report))
                     h2 { "Path of the frames" }
@@ -182,7 +184,16 @@ fn problems(report: &Report) -> Markup {
             p { "… and " (report.not_listed()) " more." }
         }
         @for note in &report.notes {
-            p.note { span.label { "Note" } (note) }
+            p.note { span.label { "Note" } (text(note)) }
+        }
+    }
+}
+
+/// Shows words between backticks as code.
+fn text(said: &str) -> Markup {
+    html! {
+        @for (number, part) in said.split('`').enumerate() {
+            @if number % 2 == 0 { (part) } @else { code { (part) } }
         }
     }
 }
@@ -190,8 +201,8 @@ fn problems(report: &Report) -> Markup {
 fn wrong(label: &str, what: &str, hint: &str) -> Markup {
     html! {
         div.bad-item {
-            p { span.label { "✗ " (label) } (what) }
-            @if !hint.is_empty() { p { span.label { "→ Try" } (hint) } }
+            p { span.label { "✗ " (label) } (text(what)) }
+            @if !hint.is_empty() { p { span.label { "→ Try" } (text(hint)) } }
         }
     }
 }
@@ -245,20 +256,19 @@ fn summary(stream: &Stream) -> String {
         .filter_map(|pair| pair.last()?.checked_sub(*pair.first()?))
         .collect();
     gaps.sort_unstable();
-    let frames = stream.frames.len();
     let deepest = stream.depth.iter().map(|(_, depth)| *depth).max();
-    let mut said = format!("{frames} frames reached or left the program");
+    let mut said = Vec::new();
     if let (Some(middle), Some(longest)) = (gaps.get(gaps.len() / 2), gaps.last()) {
-        said += &format!(
-            "; time from frame to frame: median {:.2} ms, longest {:.2} ms",
+        said.push(format!(
+            "Time from frame to frame: median {:.2} ms, longest {:.2} ms.",
             middle.as_secs_f64() * 1e3,
             longest.as_secs_f64() * 1e3
-        );
+        ));
     }
     if let Some(deepest) = deepest {
-        said += &format!("; the device owned at most {deepest} buffers");
+        said.push(format!("The device owned at most {deepest} buffers."));
     }
-    said + "."
+    said.join(" ")
 }
 
 fn machine(report: &Report) -> Markup {

@@ -56,7 +56,7 @@ fn browser_shows_the_plots_without_errors() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let text = std::fs::read_to_string(&page).unwrap();
     assert!(text.contains("✓ All well"), "{text}");
-    assert!(text.contains("40 frames reached or left the program"));
+    assert!(text.contains("Time from frame to frame: median "));
     expect_plots(&page);
 }
 
@@ -76,7 +76,7 @@ fn page_of_a_minute_is_small_and_readable() {
     outcome.expect_success();
     assert_eq!(outcome.report.duration_ms, 59_966);
     let text = std::fs::read_to_string(&page).unwrap();
-    assert!(text.contains("1800 frames reached or left the program"));
+    assert!(text.contains("Time from frame to frame: median "));
     assert!(text.len() < 2 << 20, "{} bytes", text.len());
     expect_plots(&page);
 }
@@ -191,8 +191,10 @@ fn page_shows_refusals() {
     let said = vb3_report::sentence::refusal(refusal, &[]);
     for part in [&said.what, &said.hint] {
         let escaped = part.replace('&', "&amp;").replace('"', "&quot;");
+        // Words in backticks are code on the page.
+        let mut pieces = escaped.split('`');
         assert!(
-            !part.is_empty() && text.contains(&escaped),
+            !part.is_empty() && pieces.all(|piece| text.contains(piece)),
             "{part}: {text}"
         );
     }

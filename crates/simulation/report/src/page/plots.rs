@@ -192,7 +192,7 @@ fn stays(stream: &Stream, across: &Range<f64>, marks: &[Mark]) -> Markup {
     let title = "Buffers that the device owns, each from QBUF to DQBUF";
     let height = TOP as usize + rows * 14 + 4;
     let svg = html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) font-family="sans-serif" {
+        svg.stays xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) font-family="sans-serif" {
             @for (row, index) in indices.iter().enumerate().take(rows) {
                 text x="2" y=(TOP as usize + 9 + row * 14) font-size="11" { "buffer " (index) }
             }
@@ -210,6 +210,9 @@ fn stays(stream: &Stream, across: &Range<f64>, marks: &[Mark]) -> Markup {
     };
     html! {
         (figure(title, svg))
+        @if drawn.iter().any(|stay| !stay.is_done) {
+            p { "Outlined: the stream ended before DQBUF returned the buffer." }
+        }
         @if is_cut {
             p { "Shows the first " (drawn.len()) " of " (stream.stays.len()) " bars, and " (rows) " of " (indices.len()) " buffers." }
         }
@@ -232,7 +235,7 @@ fn bar(stay: &Stay, y: usize, across: &Range<f64>) -> Markup {
     let (fill, stroke) = if stay.is_done {
         ("#1450a0", "none")
     } else {
-        ("none", "#b00020")
+        ("none", "#6b6b6b")
     };
     html! {
         rect x=(format!("{from:.1}")) y=(y) width=(format!("{width:.1}")) height="10" fill=(fill) stroke=(stroke) {

@@ -299,3 +299,9 @@ fn dates_follow_the_gregorian_calendar() {
         assert_eq!(utc(seconds), said);
     }
 }
+
+#[test]
+fn words_in_backticks_are_code() {
+    let said = text("`vb3 why` explains, a `b").into_string();
+    assert_eq!(said, "<code>vb3 why</code> explains, a <code>b</code>");
+}
