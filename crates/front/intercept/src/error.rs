@@ -104,7 +104,8 @@ impl Feature {
             ),
             Self::Waits => {
                 "this kernel is too old: a signal can cancel a call that is being answered, so \
-                that a buffer could be queued twice or stay unmapped (Linux 5.19 or newer)"
+                 that a buffer could be queued twice or stay unmapped (Linux 5.19 or newer); or it \
+                 is gVisor, which has no seccomp listeners: use another runtime, such as runc"
                     .to_owned()
             }
             Self::Install => format!(
@@ -121,8 +122,9 @@ impl Feature {
                  elsewhere, kernel.yama.ptrace_scope must be 0 or 1)"
             ),
             Self::Nested => {
-                "a seccomp listener is installed already: `vb3 run` cannot start inside \
-                another run"
+                "a seccomp listener is installed already, and a process has only one: `vb3 run` \
+                 cannot start inside another run, in a container whose engine listens, or in WSL2 \
+                 with networkingMode=mirrored (%UserProfile%\\.wslconfig: choose nat)"
                     .to_owned()
             }
         }

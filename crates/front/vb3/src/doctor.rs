@@ -239,7 +239,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "seccomp notification",
             powers.listener,
             if is_nested {
-                "leave this run: `vb3 run` cannot start inside another run"
+                "leave the run or container that listens already; in WSL2, networkingMode=nat"
             } else {
                 "Linux 5.19, or a profile that allows it"
             },

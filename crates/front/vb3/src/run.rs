@@ -28,6 +28,9 @@ const DESCRIPTORS_PER_DEVICE: u64 = 8;
 /// Maximum number of different notes that are kept. Notes that concern all programs are always kept.
 const MAX_REMARKS: usize = 64;
 
+/// Chromium's option that replaces all cameras by its own.
+const FAKE_DEVICE: &str = "--use-fake-device-for-media-stream";
+
 /// A prepared run.
 pub(crate) struct Plan {
     profile: Profile,
@@ -396,6 +399,13 @@ fn supervise(
         .split_first()
         .context("there is no program to run")?;
     let mut remarks = BTreeSet::new();
+    if rest.iter().any(|word| word == FAKE_DEVICE) {
+        let text = format!("{FAKE_DEVICE} hides all cameras from this browser; leave it out");
+        if !how.quiet {
+            say(&text);
+        }
+        remarks.insert(text);
+    }
     let mut remark = |note: Note| {
         let text = note.to_string();
         let is_kept = remarks.len() < MAX_REMARKS || note.is_of_all_programs();

@@ -7,7 +7,7 @@ mod shipped;
 mod tests;
 
 pub use parse::time_of;
-pub(crate) use parse::{call_named, errno_named};
+pub(crate) use parse::{call_named, errno_named, nearest_call};
 pub use shipped::SHIPPED;
 
 use std::fmt;

@@ -150,6 +150,14 @@ fn each_mistake_is_explained() {
 }
 
 #[test]
+fn a_browser_without_cameras_is_noticed() {
+    let option = "--use-fake-device-for-media-stream";
+    let (status, said) = answer(&["run", "--", "echo", option]);
+    let expected = "hides all cameras from this browser; leave it out";
+    assert!(status == 0 && said.contains(expected), "{said}");
+}
+
+#[test]
 fn options_after_the_dashes_are_explained() {
     let (status, said) = answer(&["run", "--", "-d", "camera", "true"]);
     let expected = "-d: the program was not found; options of vb3 go before --";

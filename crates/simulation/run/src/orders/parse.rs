@@ -2,7 +2,7 @@
 
 use crate::Mappings;
 use crate::control::EventKind;
-use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named};
+use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named, nearest_call};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use vb3_devices::Signal;
@@ -291,7 +291,10 @@ fn fail(fields: &mut Fields) -> Result<Order, Refused> {
     let request = call_named(&call).ok_or_else(|| {
         Refused::new(
             "call",
-            format!("{call:?} is no ioctl of a video device; write its name, such as \"QBUF\""),
+            format!(
+                "{call:?} is no ioctl of a video device{} Write its name, such as \"QBUF\"",
+                nearest_call(&call)
+            ),
         )
     })?;
     let errno = fields.text("errno")?;
@@ -420,7 +423,11 @@ mod tests {
                 "frame",
                 "from 0 to",
             ),
-            (r#"{"do":"fail","device":0,"call":"QBUFF"}"#, "call", "QBUF"),
+            (
+                r#"{"do":"fail","device":0,"call":"STREAMNO"}"#,
+                "call",
+                "did you mean STREAMON?",
+            ),
             (
                 r#"{"do":"fail","device":0,"call":"QBUF","errno":"EFOO"}"#,
                 "errno",

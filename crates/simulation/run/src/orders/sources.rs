@@ -7,6 +7,7 @@ use crate::script::Action;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::SourceSpec;
 use vb3_devices::{PlayError, Signal};
+use vb3_v4l2::VideoDriver as _;
 
 impl Run {
     /// Starts to open a camera's next source on a thread.
@@ -37,8 +38,13 @@ impl Run {
             self.plug_by_name(name, true).map_err(of("device"))?;
         }
         self.play.forget_orders(at);
-        // Fails if the signal was not lost.
-        let _ = self.order_step(name, 1, Action::Signal(Signal::Back));
+        let is_lost = self.nodes.get(at).is_some_and(|node| {
+            let mut contexts = node.video.contexts();
+            contexts.any(|context| context.driver().input_status() != 0)
+        });
+        if is_lost {
+            self.order_step(name, 1, Action::Signal(Signal::Back))?;
+        }
         let now = self.clock.now_ns();
         let node = self.nodes.get_mut(at);
         for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {

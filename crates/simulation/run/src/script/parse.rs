@@ -4,6 +4,7 @@ use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step
 use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
+use vb3_devices::spec::did_you_mean;
 use vb3_devices::{FrameFault, MAX_CORRUPT};
 use vb3_machine::profile::{Size, line_of};
 use vb3_report::sentence;
@@ -291,6 +292,37 @@ pub(crate) fn call_named(name: &str) -> Option<u32> {
     decode::request(&format!("VIDIOC_{short}"))
 }
 
+/// Returns a guess at a misspelt ioctl, for the end of a message.
+pub(crate) fn nearest_call(name: &str) -> String {
+    let known = [
+        "QUERYCAP",
+        "ENUM_FMT",
+        "G_FMT",
+        "S_FMT",
+        "TRY_FMT",
+        "REQBUFS",
+        "QUERYBUF",
+        "QBUF",
+        "DQBUF",
+        "STREAMON",
+        "STREAMOFF",
+        "EXPBUF",
+        "CREATE_BUFS",
+        "PREPARE_BUF",
+        "G_PARM",
+        "S_PARM",
+        "G_CTRL",
+        "S_CTRL",
+        "G_EXT_CTRLS",
+        "S_EXT_CTRLS",
+        "G_INPUT",
+        "S_INPUT",
+        "DQEVENT",
+        "SUBSCRIBE_EVENT",
+    ];
+    did_you_mean(name.strip_prefix("VIDIOC_").unwrap_or(name), known)
+}
+
 /// Returns the value of an errno by its name.
 pub(crate) fn errno_named(name: &str) -> Option<i32> {
     let is_name = name.starts_with('E');
@@ -300,8 +332,10 @@ pub(crate) fn errno_named(name: &str) -> Option<i32> {
 fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {
     let text = name.get_ref();
     call_named(text).ok_or_else(|| {
-        let message =
-            format!("{text:?} is not an ioctl of video devices; write, for example, \"QBUF\"");
+        let message = format!(
+            "{text:?} is not an ioctl of video devices{}",
+            nearest_call(text)
+        );
         source.error(name.span(), message)
     })
 }
