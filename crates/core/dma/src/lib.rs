@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod addr;
+mod clock;
 mod counters;
 mod error;
 pub mod iopt;
@@ -32,6 +33,7 @@ mod ranges;
 mod types;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
+pub use clock::Clock;
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
 pub use lock::{Lock, Locks, NoLocks};

@@ -1,15 +1,18 @@
 //! The registry of memories and dma-bufs for a host without a kernel below it.
 
-use crate::fence::{FenceOutcome, Fences, Owner};
+use crate::fence::{FenceOutcome, Fences, Owner, Usage};
 use crate::file::{Access, Name, SyncFlags};
 use crate::ids::{BufId, MemoryId};
+use crate::shared::imports::Import;
 use crate::{
     AttachKind, Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec,
     Table, UserKind,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use vb3_dma::{DmaOps, Lock, Locks, NoLocks};
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{Acquire, Release};
+use vb3_dma::{Clock, Direction, DmaOps, Lock, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
 pub type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
@@ -85,6 +88,35 @@ impl AttachRef {
     }
 }
 
+/// A plane's use of a dma-buf by one device, which other planes of the device share.
+#[must_use = "an import goes back through `put_import`"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct ImportRef {
+    memory: MemoryId,
+    key: SlabKey,
+}
+
+impl ImportRef {
+    /// The id of the memory.
+    #[must_use]
+    pub const fn memory(&self) -> MemoryId {
+        self.memory
+    }
+
+    /// The attachment's key in the memory ([`Shared::attachments`]).
+    #[must_use]
+    pub const fn key(&self) -> SlabKey {
+        self.key
+    }
+}
+
+/// An import in the registry's list.
+struct Imported<D> {
+    dev: D,
+    memory: MemoryId,
+    key: SlabKey,
+}
+
 /// The description of a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufInfo {
@@ -153,15 +185,18 @@ impl Changes {
 /// A dma-buf keeps its memory alive; each export makes another dma-buf. The host keeps the map from a file's
 /// identity to a [`BufId`], one [`BufRef`] for each open file, and one [`Vma`] for each mapping in a program.
 ///
-/// Threads share the registry by reference: each memory has its own lock, made by `L`. No lock is held during
-/// an allocation. See [lock order](crate#locks).
+/// Threads share the registry by reference: each memory has its own lock, made by `L`. No lock is held while memory
+/// is allocated or freed; a list of fences may grow under the lock of all fences. See [lock order](crate#locks).
 pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
-    now_ns: L::Lock<u64>,
+    clock: Clock<L>,
     memories: Table<SharedMemory<O>, L>,
     bufs: Table<BufInfo, L>,
+    imports: Table<Imported<O::Device>, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
+    /// [`Fences::imported`], to read without the lock.
+    imported_fences: AtomicUsize,
     changes: L::Lock<Changes>,
     placer: Option<Box<dyn Placer<O> + Send + Sync>>,
 }
@@ -184,10 +219,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         Self {
             ops,
             observer,
-            now_ns: L::Lock::new(0),
+            clock: Clock::new(),
             memories: Table::new(Self::LIMIT),
             bufs: Table::new(Self::LIMIT),
+            imports: Table::new(Self::LIMIT),
             fences: L::Lock::new(Fences::new()),
+            imported_fences: AtomicUsize::new(0),
             changes: L::Lock::new(Changes::default()),
             placer: None,
         }
@@ -219,19 +256,30 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         Cx {
             ops: &self.ops,
             observer: &self.observer,
-            now_ns: self.now_ns.with(|now_ns| *now_ns),
+            now_ns: self.clock.get(),
         }
     }
 
     /// Sets the time, in nanoseconds of the host's clock, for the records of later events.
     pub fn set_now(&self, now_ns: u64) {
-        self.now_ns.with(|now| *now = now_ns);
+        self.clock.set(now_ns);
     }
 
     /// Locks the fences of all memories, and calls `act` with them and with the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
-        let now_ns = self.cx().now_ns;
-        self.fences.with(|fences| act(fences, now_ns))
+        let now_ns = self.clock.get();
+        self.fences.with(|fences| {
+            let result = act(fences, now_ns);
+            self.imported_fences.store(fences.imported(), Release);
+            result
+        })
+    }
+
+    /// Returns whether a device's access must wait for fences that a program imported. Takes no lock unless there are
+    /// such fences, of any memory.
+    pub fn is_held_back(&self, memory: MemoryId, usage: Usage) -> bool {
+        self.imported_fences.load(Acquire) > 0
+            && self.with_fences(|fences, _| fences.is_held_back(memory, usage))
     }
 
     /// Calls `act` with a memory, which is locked meanwhile. `act` must not access the same memory through
@@ -387,6 +435,85 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.note_change(id);
     }
 
+    /// Attaches a device to a dma-buf for a plane, or joins the import of another plane of this device and direction.
+    /// The caller maps the attachment. After the last plane, the import is idle: it stays attached and mapped,
+    /// because the same dma-buf may return in another plane. It ends with the dma-buf, or by
+    /// [`end_idle_imports`](Self::end_idle_imports).
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn get_import(
+        &self,
+        buf: &BufRef,
+        dev: O::Device,
+        direction: Direction,
+    ) -> Result<ImportRef, Error> {
+        let (memory, buf) = (buf.memory, buf.id);
+        let join = |memory: &mut SharedMemory<O>| memory.join_import(dev, direction, buf);
+        if let Some(key) = self.with_memory(memory, |memory, _| join(memory))? {
+            return Ok(ImportRef { memory, key });
+        }
+        // Two threads may both find no import and both make one. That only costs an attachment.
+        let attachment = self.attach(memory, dev, AttachKind::Dynamic)?;
+        let key = attachment.key;
+        let Ok(entry) = self.imports.insert(Imported { dev, memory, key }) else {
+            self.detach(attachment);
+            return Err(Error::table_full(self.imports.len()));
+        };
+        let import = Import {
+            direction,
+            buf,
+            planes: 1,
+            is_gone: false,
+            entry,
+        };
+        self.with_memory(memory, |memory, _| {
+            memory.set_import(key, import);
+            Ok(())
+        })?;
+        Ok(ImportRef { memory, key })
+    }
+
+    /// Ends a plane's use of an import.
+    pub fn put_import(&self, import: ImportRef) {
+        let ImportRef { memory: id, key } = import;
+        let cx = self.cx();
+        let ended = self
+            .memories
+            .with(id.0, |memory| memory.put_import(&cx, key));
+        self.forget_import(id, ended.flatten());
+    }
+
+    /// Ends the idle imports of a device, and returns their number. The device's driver has freed its buffers, or lacks
+    /// addresses.
+    pub fn end_idle_imports(&self, dev: O::Device) -> usize {
+        let cx = self.cx();
+        let end = |entry| {
+            let of_dev = |import: &mut Imported<_>| {
+                (import.dev == dev).then_some((import.memory, import.key))
+            };
+            let (id, key) = self.imports.with(entry, of_dev)??;
+            let ended = self.memories.with(id.0, |memory| memory.end_idle(&cx, key));
+            self.forget_import(id, ended?);
+            ended?
+        };
+        self.imports.keys().filter_map(end).count()
+    }
+
+    /// Removes an import that has ended from the list.
+    fn forget_import(&self, memory: MemoryId, entry: Option<SlabKey>) {
+        if let Some(entry) = entry {
+            self.imports.remove(entry);
+            self.note_change(memory);
+        }
+    }
+
+    /// Number of imports, idle ones included.
+    #[must_use]
+    pub fn import_count(&self) -> usize {
+        self.imports.len()
+    }
+
     /// Drops one user of a memory. Dropping the last user frees the memory.
     pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
         let cx = self.cx();
@@ -478,6 +605,11 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             buf.refs == 0
         });
         if gone.is_some() {
+            let cx = self.cx();
+            let end = |shared: &mut SharedMemory<O>| shared.end_import_of(&cx, id);
+            while let Some(entry) = self.memories.with(memory.0, end).flatten() {
+                self.forget_import(memory, Some(entry));
+            }
             self.drop_user(memory, UserKind::Export);
         }
         gone.is_some()

@@ -106,7 +106,7 @@ mod table;
 mod tests;
 
 #[cfg(feature = "alloc")]
-pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, Live, SharedMemory, Vma};
+pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, ImportRef, Live, SharedMemory, Vma};
 pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 #[cfg(feature = "alloc")]

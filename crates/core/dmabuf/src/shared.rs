@@ -6,6 +6,8 @@ mod attach;
 mod handover;
 #[cfg(feature = "managed")]
 mod holders;
+#[cfg(feature = "alloc")]
+pub(crate) mod imports;
 #[cfg(feature = "managed")]
 mod managed;
 #[cfg(feature = "managed")]

@@ -208,6 +208,10 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&self, plane: Self::Plane);
 
+    /// Ends what is kept for dma-bufs that no plane of `dev` uses any more. A queue of dma-bufs calls this after it
+    /// has freed its buffers.
+    fn end_imports(&self, dev: Self::Device) {}
+
     /// Makes sure that the device has the plane mapped at its memory's current place. Memory may be placed at
     /// its first use, and moved between two uses. The queue calls this before each [`cookie`](Self::cookie)
     /// and [`prepare`](Self::prepare).

@@ -61,6 +61,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
     let pages = pages_of(&t, &owner);
     t.ops().platform().fail_unmaps(true);
     t.put(import);
+    t.end_imports(DISPLAY);
     t.ops().platform().fail_unmaps(false);
     assert!(t.ops().platform().dev_read_as(1, at, 1).is_some());
     assert_eq!(t.counters(DISPLAY.dma).quarantined_bytes, LEN);

@@ -228,6 +228,11 @@ impl<M: MemOps> Session<'_, M> {
         }
         if self.queue.num_buffers == 0 {
             self.queue.buffers.clear();
+            if self.queue.memory == Some(Memory::DmaBuf) {
+                let config = &self.queue.config;
+                let devices = config.alloc_devs.iter().flatten().chain([&config.device]);
+                devices.for_each(|&device| self.mem.end_imports(device));
+            }
         }
     }
 }

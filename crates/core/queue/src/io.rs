@@ -45,7 +45,8 @@ impl<M: MemOps> Session<'_, M> {
     /// ([`MemOps::is_held_back`]), the buffer stays Queued, and so do all later ones.
     /// [`settle`](Self::settle) continues when the fences have ended.
     ///
-    /// Takes constant time, independent of the number of buffers.
+    /// Takes constant time, independent of the numbers of buffers and of imported dma-bufs. A dma-buf that is new to
+    /// the device is mapped, which takes time for its length.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Index`], [`Invalid::ModelMismatch`], [`Invalid::Planes`],

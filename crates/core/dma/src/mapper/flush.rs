@@ -8,7 +8,7 @@
 
 use super::memory::Key;
 use super::{At, IovaRange, Mapper, Slot};
-use crate::{Error, FlushPolicy, Lock, Locks, Platform};
+use crate::{Error, FlushPolicy, Locks, Platform};
 use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
@@ -89,10 +89,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms. Ranges whose
     /// flush fails wait for the next call.
     pub fn tick(&self, now_ns: u64) {
-        let now = self.now_ns.with(|now| {
-            *now = now_ns.max(*now);
-            *now
-        });
+        let now = self.clock.advance(now_ns);
         for slot in 0..self.used_slots() {
             let due = self.with_slot(slot, |state| {
                 let queue = &state.queue;
@@ -150,7 +147,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Lets a range wait for a flush; returns false if it may not wait.
     #[inline(never)]
     pub(super) fn enqueue(&self, at: At<P::Device>, waiting: Waiting) -> bool {
-        let now = self.now_ns.with(|now| *now);
+        let now = self.clock.get();
         let queued = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
             // The queue may be full while another context flushes.

@@ -32,8 +32,8 @@ pub(crate) use single::{Facts, Wanted};
 use crate::error::heap_exhausted;
 use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Coherency, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error, FlushPolicy,
-    Live, Lock, Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
+    Caching, Clock, Coherency, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error,
+    FlushPolicy, Live, Lock, Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::fmt;
@@ -64,7 +64,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     memories: memory::Memories<P, L>,
     /// Memory of callers that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck>,
-    now_ns: L::Lock<u64>,
+    clock: Clock<L>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
 }
@@ -354,7 +354,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             live: L::Lock::new(Live::default()),
             memories: memory::Memories::new()?,
             stuck: L::Lock::new(stuck::Stuck::default()),
-            now_ns: L::Lock::new(0),
+            clock: Clock::new(),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
         })
     }

@@ -1,6 +1,6 @@
 //! The short path, for the most frequent mapping: one run of memory that the device accepts
-//! unchanged. It makes no plan and no bounce copy, and locks the device's state once to map and
-//! once to unmap.
+//! unchanged. It makes no plan and no bounce copy. It locks the device's state once to map and once to unmap (twice
+//! if unmaps may wait for a flush), and the memory's entry, if it has one, each time.
 
 use super::flush::{Waiting, give_back};
 use super::iommu::{prot, take_range};

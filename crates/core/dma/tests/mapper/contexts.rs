@@ -64,8 +64,8 @@ fn types_say_which_threads_they_may_visit() {
         OwnedMemory,
     };
     use vb3_dma::{
-        BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits, Live,
-        Protected, Reason, SegmentKind, SegmentMode,
+        BounceMode, Clock, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits,
+        Live, Protected, Reason, SegmentKind, SegmentMode,
     };
     use vb3_dma_test::check::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma_test::fake::{
@@ -94,7 +94,7 @@ fn types_say_which_threads_they_may_visit() {
     )>();
     any_thread::<(DeviceInfo, Direction, DmaSegment, FlushPolicy, IommuInfo)>();
     any_thread::<(Layout, Limits, Live, Protected, Reason, Segment)>();
-    any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
+    any_thread::<(SegmentKind, SegmentMode, SyncFor, Clock<Mutexes>)>();
 }
 
 /// Four threads with lazy flushing: two use one device each, and two share a device. Each sees its

@@ -24,6 +24,9 @@ pub(super) struct Reservation {
     entries: Vec<Entry>,
 }
 
+/// Entries of a reservation, with the fences that they name and the number of imported ones.
+type Room<'a, T> = (&'a mut Vec<Entry>, &'a mut FenceTable<T>, &'a mut usize);
+
 fn find(all: &[Reservation], memory: MemoryId) -> Result<usize, usize> {
     all.binary_search_by_key(&memory, |r| r.memory)
 }
@@ -76,7 +79,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     ) -> Result<FenceId, Error> {
         let by = EarlyAccess::Device(timeline.owner);
         self.note_access(memory, by, usage);
-        let (entries, table) = self.make_room(memory, 1)?;
+        let (entries, table, _) = self.make_room(memory, 1)?;
         let fence = table.begin(timeline)?;
         // The timeline has one reference to the fence, the reservation another.
         table.hold(fence)?;
@@ -108,7 +111,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         fences: &[FenceId],
         usage: Usage,
     ) -> Result<(), Error> {
-        let (entries, table) = self.make_room(memory, fences.len())?;
+        let (entries, table, imported) = self.make_room(memory, fences.len())?;
         for &fence in fences {
             let Some(new) = table.get(fence).filter(|_| table.is_pending(fence)) else {
                 continue;
@@ -135,7 +138,10 @@ impl<T: Copy + PartialEq> Fences<T> {
                     table.put(old.fence);
                     *old = entry;
                 }
-                None => entries.push(entry),
+                None => {
+                    *imported = imported.saturating_add(1);
+                    entries.push(entry);
+                }
             }
         }
         Ok(())
@@ -211,6 +217,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     pub fn forget_memory(&mut self, memory: MemoryId) {
         if let Ok(at) = find(&self.reservations, memory) {
             for entry in self.reservations.remove(at).entries {
+                self.imported = self.imported.saturating_sub((!entry.of_device).into());
                 self.table.put(entry.fence);
             }
         }
@@ -224,13 +231,10 @@ impl<T: Copy + PartialEq> Fences<T> {
     }
 
     /// Removes ended fences from a reservation, and makes room for `more` fences. Returns the reservation's
-    /// entries.
-    fn make_room(
-        &mut self,
-        memory: MemoryId,
-        more: usize,
-    ) -> Result<(&mut Vec<Entry>, &mut FenceTable<T>), Error> {
+    /// entries, the table and the number of imported fences.
+    fn make_room(&mut self, memory: MemoryId, more: usize) -> Result<Room<'_, T>, Error> {
         let (all, table) = (&mut self.reservations, &mut self.table);
+        let imported = &mut self.imported;
         let full = table.full();
         let found = find(all, memory);
         if let Err(at) = found {
@@ -243,6 +247,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         entries.retain(|entry| {
             let pending = table.is_pending(entry.fence);
             if !pending {
+                *imported = imported.saturating_sub((!entry.of_device).into());
                 table.put(entry.fence);
             }
             pending
@@ -251,6 +256,6 @@ impl<T: Copy + PartialEq> Fences<T> {
             return Err(full);
         }
         entries.try_reserve(more).map_err(|_| full)?;
-        Ok((entries, table))
+        Ok((entries, table, imported))
     }
 }

@@ -46,6 +46,8 @@ pub struct Fences<T> {
     pub(super) table: FenceTable<T>,
     /// The reservations of all memories that have one, in the order of their ids.
     pub(super) reservations: Vec<Reservation>,
+    /// Number of imported fences in all reservations, including ended ones.
+    pub(super) imported: usize,
     pub(super) early: Vec<Early<T>>,
     pub(super) last_context: u64,
 }
@@ -84,6 +86,7 @@ impl<T: Copy> Fences<T> {
                 counts: FenceCounts { begun: 0, ended: 0 },
             },
             reservations: Vec::new(),
+            imported: 0,
             early: Vec::new(),
             last_context: 0,
         }
@@ -93,6 +96,11 @@ impl<T: Copy> Fences<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.fences.len()
+    }
+
+    /// Returns the number of imported fences in all reservations, including ended ones that no call has removed yet.
+    pub(crate) const fn imported(&self) -> usize {
+        self.imported
     }
 
     /// Returns whether there are neither fences nor reservations.

@@ -36,6 +36,9 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) kind: AttachKind,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
+    /// Set if the planes of a device and direction share the attachment.
+    #[cfg(feature = "alloc")]
+    pub(crate) import: Option<super::imports::Import>,
 }
 
 impl<O: DmaOps> Attachment<O> {
@@ -89,6 +92,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             held: None,
             kind,
             active: 0,
+            #[cfg(feature = "alloc")]
+            import: None,
         };
         let inserted = self.list.insert(attachment);
         inserted.map_err(|_refused| Error::table_full(self.list.len()))

@@ -12,8 +12,8 @@ use crate::solve::{
 };
 use crate::{
     Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed,
-    Cx, Error, Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
-    SyncKind, Table, UserKind, Vma,
+    Cx, Error, Holder, HolderKind, ImportRef, Live, MemoryId, MissingSync, Name, Shared, Slab,
+    SlabKey, Spec, SyncKind, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -35,7 +35,7 @@ fn types_say_which_threads_they_may_visit() {
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.
     any_thread::<(Access, AttachKind, AttachRef, BufId, BufInfo, BufRef)>();
-    any_thread::<(Closed, Error)>();
+    any_thread::<(Closed, Error, ImportRef)>();
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
     any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();

@@ -4,7 +4,7 @@
 use super::{Allocator, Kind, Plane, Planes, Segments, SgView};
 use crate::{PlaneError, contig};
 use vb3_dma::{Constraint, DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{AttachRef, Error, MemoryId, Observer, Shared, SlabKey};
+use vb3_dmabuf::{AttachRef, Error, ImportRef, MemoryId, Observer, Shared, SlabKey};
 
 /// A device's attachment to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,25 @@ impl From<&AttachRef> for Attached {
     }
 }
 
+impl From<&ImportRef> for Attached {
+    fn from(import: &ImportRef) -> Self {
+        Self {
+            memory: import.memory(),
+            key: import.key(),
+        }
+    }
+}
+
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Makes sure that the device has the plane mapped at its memory's current place.
     pub(super) fn map_in_place(&self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
         let at = match &plane.kind {
             Kind::Allocated { own: Some(own), .. } if plane.dev.lazy => own.into(),
             Kind::Imported {
-                at,
+                import,
                 mapped: Some(_),
                 ..
-            } => *at,
+            } => import.into(),
             _ => return Ok(()),
         };
         let known = self.attached_segment(at, 0).map(|first| first.addr);
@@ -45,7 +54,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         at: Attached,
         known: Option<DmaAddr>,
     ) -> Result<(), PlaneError> {
-        let addr = known.map_or_else(|| self.map_or_move(plane, at), Ok);
+        let addr = match known {
+            Some(known) => Ok(known),
+            None => match self.map_or_move(plane, at) {
+                Err(refused) if self.reclaim(plane.dev.dma, refused) => self.map_or_move(plane, at),
+                mapped => mapped,
+            },
+        };
         if let Kind::Imported { mapped, .. } = &mut plane.kind {
             if addr.is_err() {
                 self.note_refused(plane.dev.dma, at.memory, plane.len_bytes);

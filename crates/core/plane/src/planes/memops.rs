@@ -1,7 +1,7 @@
 //! Implements [`MemOps`] for a process.
 
 use super::copy::Bytes;
-use super::mapping::memory_error;
+use super::mapping::{Attached, memory_error};
 use super::users::{Pinned, UserRange};
 use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
@@ -90,16 +90,19 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Kind::User(key) if step == Due::Sync => self.sync_user(*key, sync_for),
             Kind::User(_) => Ok(()),
             Kind::Imported {
-                at, mapped, handed, ..
+                import,
+                mapped,
+                handed,
             } => {
+                let at = Attached::from(&*import);
                 // The memory counts the accesses of its devices, and refuses them once it is revoked.
                 let addr = mapped.ok_or(PlaneError::Invalid(None))?;
                 match sync_for {
                     SyncFor::Device => {
-                        self.hand_import(*at, addr)?;
+                        self.hand_import(at, addr)?;
                         *handed = handed.saturating_add(1);
                     }
-                    SyncFor::Cpu => self.take_import(*at, handed)?,
+                    SyncFor::Cpu => self.take_import(at, handed)?,
                 }
                 Ok(())
             }
@@ -138,10 +141,16 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 });
             }
         };
+        let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.alloc());
+        let addr = match own {
+            None => self.buffers.inspect(memory, addr).flatten(),
+            Some(_) => None,
+        };
         Ok(Kind::Allocated {
             memory,
             coherency: args.coherency,
             own,
+            addr,
         })
     }
 
@@ -245,9 +254,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     fn map_dmabuf(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
         match &mut plane.kind {
             Kind::Imported {
-                at, mapped: None, ..
+                import,
+                mapped: None,
+                ..
             } => {
-                let at = *at;
+                let at = Attached::from(&*import);
                 self.map_plane(plane, at, None)
             }
             Kind::Virtual {
@@ -276,10 +287,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
             Kind::Imported {
-                at, mapped, handed, ..
+                import,
+                mapped,
+                handed,
             } => {
                 // Nobody waits for these bytes: the buffer was released or cancelled.
-                let _ = self.take_import(*at, handed);
+                let _ = self.take_import(Attached::from(&*import), handed);
                 *mapped = None;
             }
             Kind::Virtual { memory, mapped, .. } => {
@@ -307,7 +320,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 }
             }
             Kind::User(key) => self.put_user(key),
-            Kind::Imported { import, .. } => self.put_import(import),
+            Kind::Imported { import, .. } => self.buffers.put_import(import),
         }
     }
 
@@ -347,9 +360,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn is_held_back(&self, plane: &Self::Plane) -> bool {
-        plane.used_memory().is_some_and(|memory| {
-            self.with_fences(|fences, _| fences.is_held_back(memory, Usage::of(plane.direction)))
-        })
+        let usage = Usage::of(plane.direction);
+        let memory = plane.used_memory();
+        memory.is_some_and(|memory| self.buffers.is_held_back(memory, usage))
     }
 
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie> {
@@ -357,11 +370,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let sg = |segments| Some(Cookie::Sg(SgView(segments)));
         match &plane.kind {
             Kind::Allocated {
-                memory, own: None, ..
-            } => {
-                let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.alloc());
-                self.buffers.inspect(*memory, addr)?.map(Cookie::Dma)
-            }
+                own: None, addr, ..
+            } => addr.map(Cookie::Dma),
             Kind::Allocated { own: Some(own), .. } if is_sg => sg(Segments::Attached(own.into())),
             Kind::Allocated { own: Some(own), .. } => {
                 let first = self.attached_segment(own.into(), 0)?;
@@ -373,7 +383,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 None => Some(Cookie::Cpu(CpuView(View::User(*key)))),
             },
             Kind::Imported { mapped: None, .. } | Kind::Virtual { mapped: false, .. } => None,
-            Kind::Imported { at, .. } if is_sg => sg(Segments::Attached(*at)),
+            Kind::Imported { import, .. } if is_sg => sg(Segments::Attached(import.into())),
             Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),
             Kind::Virtual { memory, .. } => Some(Cookie::Cpu(CpuView(View::Memory(*memory)))),
         }
@@ -420,9 +430,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn put_dmabuf(&self, buf: Self::DmaBuf) {
-        if self.buffers.put_buf(buf) {
-            self.forget_gone();
-        }
+        self.buffers.put_buf(buf);
+    }
+
+    fn end_imports(&self, dev: Self::Device) {
+        self.buffers.end_idle_imports(dev.dma);
     }
 
     fn copy_from(

@@ -17,11 +17,10 @@ use crate::PlaneError;
 use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
-use imports::Import;
 use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Timeline};
-use vb3_dmabuf::{AttachRef, Buffers, Cx, MemoryId, SlabKey};
+use vb3_dmabuf::{AttachRef, Buffers, Cx, ImportRef, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
 /// The allocator that serves a device.
@@ -138,12 +137,13 @@ enum Kind {
         coherency: Coherency,
         /// The device's attachment (sg and lazily placed planes).
         own: Option<AttachRef>,
+        /// The device's address of memory that never moves.
+        addr: Option<DmaAddr>,
     },
     User(SlabKey),
     /// Imported for the device.
     Imported {
-        import: SlabKey,
-        at: Attached,
+        import: ImportRef,
         /// The memory's first address for the device; `None` before it is mapped.
         mapped: Option<DmaAddr>,
         /// Number of hand-overs to the device that have not ended.
@@ -196,7 +196,7 @@ impl<D> Plane<D> {
     pub const fn used_memory(&self) -> Option<MemoryId> {
         match self.kind {
             Kind::Allocated { memory, .. } | Kind::Virtual { memory, .. } => Some(memory),
-            Kind::Imported { at, .. } => Some(at.memory),
+            Kind::Imported { ref import, .. } => Some(import.memory()),
             Kind::User(_) => None,
         }
     }
@@ -239,22 +239,13 @@ impl Live {
 pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
     buffers: Buffers<O, CounterTable<O::Device, H, L>, L>,
     users: Table<users::Pinned<O>, L>,
-    imports: Table<Import<O::Device>, L>,
-    facts: L::Lock<Facts<O::Device>>,
-}
-
-/// State of all planes together.
-struct Facts<D> {
-    /// Counts uses of imports, to find the least recently used one.
-    import_uses: u64,
-    refused: Option<RefusedImport<D>>,
+    refused: L::Lock<Option<RefusedImport<O::Device>>>,
 }
 
 impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Planes")
             .field("users", &self.users.len())
-            .field("imports", &self.imports.len())
             .finish_non_exhaustive()
     }
 }
@@ -272,11 +263,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),
             users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            imports: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            facts: L::Lock::new(Facts {
-                import_uses: 0,
-                refused: None,
-            }),
+            refused: L::Lock::new(None),
         }
     }
 
@@ -308,7 +295,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Returns the dma-buf that a device most recently could not use; `None` if none since the previous call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
-        self.facts.with(|facts| facts.refused.take())
+        self.refused.with(Option::take)
     }
 
     /// Returns the resources in use.
@@ -316,7 +303,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Live {
             buffers: self.buffers.live(),
             user_planes: u64::try_from(self.users.len()).unwrap_or(u64::MAX),
-            imports: u64::try_from(self.imports.len()).unwrap_or(u64::MAX),
+            imports: u64::try_from(self.buffers.import_count()).unwrap_or(u64::MAX),
         }
     }
 
@@ -332,20 +319,17 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn note_refused(&self, device: O::Device, memory: MemoryId, len_bytes: u64) {
-        self.facts.with(|facts| {
-            facts.refused = Some(RefusedImport {
-                device,
-                memory,
-                len_bytes,
-            });
-        });
+        let import = RefusedImport {
+            device,
+            memory,
+            len_bytes,
+        };
+        self.refused.with(|refused| *refused = Some(import));
     }
 
     /// Ends a program's mapping of a plane or of a dma-buf.
     pub fn vma_close(&self, vma: Vma) {
-        if self.buffers.vma_close(vma) {
-            self.forget_gone();
-        }
+        self.buffers.vma_close(vma);
     }
 
     /// Revokes memory from all devices that imported it, and ends their fences with ENODEV. The memory

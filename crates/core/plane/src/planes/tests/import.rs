@@ -1,6 +1,5 @@
 //! Imported dma-bufs.
 
-use super::super::imports::IDLE_LIMIT;
 use super::*;
 use Coherency::{Coherent, NonCoherent};
 use Direction::{Bidirectional, FromDevice, ToDevice};
@@ -158,6 +157,7 @@ fn defect_20_import_at_address_zero_works() {
     t.unmap_dmabuf(&mut plane);
     assert_eq!(t.cookie(&plane), None);
     t.put(plane);
+    t.end_imports(here);
     assert_eq!(t.counters(DIRECT).unmaps, 1);
     t.put_dmabuf(buf);
     t.put(owner);
@@ -180,7 +180,13 @@ fn mappings_follow_the_buffer_and_not_the_index() {
     for plane in indexes {
         t.put(plane);
     }
-    assert_eq!(t.counters(DISPLAY).unmaps, 3, "the queue has let go");
+    assert_eq!(t.counters(DISPLAY).unmaps, 0, "they may return");
+    t.end_imports(HERE);
+    assert_eq!(
+        t.counters(DISPLAY).unmaps,
+        3,
+        "the queue has freed its buffers"
+    );
     for (owner, buf) in sources {
         t.put_dmabuf(buf);
         t.put(owner);
@@ -205,18 +211,43 @@ fn an_idle_mapping_does_not_keep_the_buffer() {
     assert_nothing(&t);
 }
 
+/// A queue of one buffer may take turns with any number of dma-bufs.
 #[test]
-fn idle_mappings_are_bounded() {
+fn each_dma_buf_is_mapped_once() {
     let t = planes();
-    let sources: Vec<_> = (0..IDLE_LIMIT + 10).map(|_| owned(&t)).collect();
+    let sources: Vec<_> = (0..200).map(|_| owned(&t)).collect();
+    for _ in 0..2 {
+        for (_, buf) in &sources {
+            t.put(mapped(&t, buf));
+        }
+    }
+    assert_eq!((t.live().imports, t.counters(DISPLAY).maps), (200, 200));
     let stays = mapped(&t, &sources[0].1);
-    for (_, buf) in &sources[1..] {
-        let plane = mapped(&t, buf);
+    t.end_imports(Device::contig(PC));
+    assert_eq!(t.live().imports, 200, "another device's");
+    t.end_imports(HERE);
+    assert_eq!(t.live().imports, 1);
+    t.put(stays);
+    for (owner, buf) in sources {
+        t.put_dmabuf(buf);
+        t.put(owner);
+    }
+    assert_nothing(&t);
+}
+
+/// Idle imports hold addresses and bounce slots only as long as no other mapping needs them.
+#[test]
+fn idle_imports_end_when_their_device_lacks_slots() {
+    let t = planes();
+    // The pool has room for 128 of these copies.
+    let sources: Vec<_> = (0..200).map(|_| owned(&t)).collect();
+    let bouncer = Device::contig(BOUNCER);
+    for (_, buf) in &sources {
+        let mut plane = t.attach_dmabuf(bouncer, buf, PAGE, ToDevice).unwrap();
+        t.map_dmabuf(&mut plane).unwrap();
         t.put(plane);
     }
-    assert_eq!(t.live().imports, IDLE_LIMIT as u64 + 1);
-    t.put(stays);
-    assert_eq!(t.live().imports, 0);
+    assert_eq!(t.live().imports, 200 - 128);
     for (owner, buf) in sources {
         t.put_dmabuf(buf);
         t.put(owner);
@@ -380,6 +411,7 @@ fn each_direction_keeps_its_own_mapping() {
     let (a, b) = (dma(&t, &to), dma(&t, &from));
     assert_ne!(a, b);
     t.put(from);
+    t.end_imports(HERE);
     assert!(t.ops().dev_read(DISPLAY, a, 1).is_some());
     assert!(t.ops().dev_read(DISPLAY, b, 1).is_none());
     t.put(to);

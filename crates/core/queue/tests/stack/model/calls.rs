@@ -29,6 +29,9 @@ impl Model {
                 self.put(side, buffer.holds);
             }
         }
+        if self.streams[side].buffers.is_empty() {
+            self.end_imports(side);
+        }
     }
 
     fn clear(&mut self, side: usize) {

@@ -186,17 +186,27 @@ impl Model {
             }
             Holds::Buf(buf) => {
                 if self.contig(side) {
-                    self.imports.get_mut(&(side, buf)).unwrap().planes -= 1;
-                    let own = |(key, _): &(&(usize, u32), &Import)| key.0 == side;
-                    let mine = || self.imports.iter().filter(own);
-                    if mine().all(|(_, import)| import.planes == 0) {
-                        let all: Vec<_> = mine().map(|(key, _)| *key).collect();
-                        all.into_iter().for_each(|key| self.drop_import(key));
+                    let import = self.imports.get_mut(&(side, buf)).unwrap();
+                    import.planes -= 1;
+                    if import.planes == 0 && !import.mapped {
+                        self.drop_import((side, buf));
                     }
                 }
                 self.put_buf(buf);
             }
         }
+    }
+
+    /// Ends the idle imports of a side whose buffers are all freed.
+    pub(super) fn end_imports(&mut self, side: usize) {
+        let idle = |(key, import): &(&(usize, u32), &Import)| key.0 == side && import.planes == 0;
+        let idle: Vec<_> = self
+            .imports
+            .iter()
+            .filter(idle)
+            .map(|(key, _)| *key)
+            .collect();
+        idle.into_iter().for_each(|key| self.drop_import(key));
     }
 
     /// Hands a buffer's memory to the device.
