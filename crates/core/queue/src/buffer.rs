@@ -295,10 +295,11 @@ impl<M: MemOps> Buffer<M> {
             return Ok(());
         }
         let skip = self.hints;
-        self.memories_mut().fold(Ok(()), |result, memory| {
-            let finished = mem.finish(memory, skip);
-            result.and(finished)
-        })
+        let mut result = Ok(());
+        for memory in self.memories_mut() {
+            result = result.and(mem.finish(memory, skip));
+        }
+        result
     }
 
     /// Releases the memory of all planes, last plane first.

@@ -30,10 +30,9 @@
 //! It waits for the worker in one case only: [`Worker::take_back`]. The worker waits for the parent when all
 //! slots of the output memory are in use. It continues once a [`Picture`] or [`Packet`] is dropped.
 //!
-//! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps this memory. It
-//! copies each picture there, or its library decodes there directly ([`Out::frame`]). Each loan has a word
-//! in shared memory that says which process owns the loan. So [`Worker::take_back`] waits only while the
-//! worker writes a picture to a loan or its library decodes into one.
+//! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps this memory and
+//! copies each picture there. Each loan has a word in shared memory that says which process owns the loan. So
+//! [`Worker::take_back`] waits only while the worker writes a picture to a loan.
 //!
 //! # Order
 //! The order of events depends only on the jobs. Pictures are returned in display order, and packets in

@@ -471,10 +471,12 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        (0..self.used_slots()).fold(Ok(()), |result, slot| {
-            let flushed = self.flush_slot(slot);
-            result.and(flushed)
-        })
+        let mut result = Ok(());
+        for slot in 0..self.used_slots() {
+            // Also after a failure.
+            result = result.and(self.flush_slot(slot));
+        }
+        result
     }
 
     fn sync(

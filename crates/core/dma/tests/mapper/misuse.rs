@@ -1,5 +1,11 @@
 //! Safe code in any order leaves no device with a view of memory that has another owner.
 
+#![allow(
+    clippy::mem_forget,
+    clippy::type_complexity,
+    reason = "forgotten guards are what these tests are about"
+)]
+
 use vb3_dma::mapped::{Bidirectional, FromDevice, Mapped, OwnedMemory};
 use vb3_dma::{
     Alloc, Attrs, Constraint, Direction, DmaOps, Error, FlushPolicy, Mapper, Mapping, Reason, Table,

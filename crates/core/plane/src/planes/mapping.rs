@@ -175,10 +175,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     pub(super) fn take_import(&self, at: Attached, handed: &mut u32) -> Result<(), PlaneError> {
         let uses = core::mem::take(handed);
         let taken = self.buffers.with_memory(at.memory, |shared, cx| {
-            (0..uses).fold(Ok(()), |result, _| {
-                let taken = shared.take_from_device(cx, at.key, false);
-                result.and(taken)
-            })
+            let mut result = Ok(());
+            for _ in 0..uses {
+                result = result.and(shared.take_from_device(cx, at.key, false));
+            }
+            result
         });
         taken.map_err(hand_over_error)
     }
