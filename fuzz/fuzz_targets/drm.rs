@@ -77,16 +77,16 @@ impl Program for World {
         self.buffers.insert(id);
         Ok((id, 1 << 22))
     }
-    fn export(&mut self, buffer: BufferId, _: bool, _: bool) -> Result<i32, Errno> {
+    fn export(&mut self, buffer: BufferId, _: bool, _: u64) -> Result<i32, Errno> {
         i32::try_from(buffer.0).map_err(|_| Errno(24))
     }
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno> {
         u64::try_from(fd).map(FenceId).map_err(|_| Errno(22))
     }
-    fn out_fence(&mut self, _: usize, seqno: u64) -> Result<i32, Errno> {
+    fn out_fence(&mut self, _: usize, seqno: u64, _: u64) -> Result<i32, Errno> {
         i32::try_from(seqno).map_err(|_| Errno(24))
     }
-    fn install_file(&mut self, file: FileId, _: bool) -> Result<i32, Errno> {
+    fn install_file(&mut self, file: FileId, _: bool, _: u64) -> Result<i32, Errno> {
         self.files.push(file);
         Ok(9)
     }
@@ -128,6 +128,7 @@ vb3_fuzz::target!(|calls: Vec<Call>| {
         world.write(BASE, &bytes).expect("room");
         let file = world.files[usize::from(call.file) % world.files.len()];
         let cx = CallContext {
+            arg: 0,
             file,
             call: number as u64,
             now_ns,

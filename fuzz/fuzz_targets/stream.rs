@@ -4,7 +4,9 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use vb3_codec::units::{Av1, Cutter, H264, Hevc, Key as _, Mpeg2, Mpeg4, Parser as _, Syntax, Unit, Vp8, Vp9};
+use vb3_codec::units::{
+    Av1, Cutter, H264, Hevc, Key as _, Mpeg2, Mpeg4, Parser as _, Syntax, Unit, Vp8, Vp9,
+};
 use vb3_codec::{Framing, Kind, Launch};
 use vb3_fuzz::drive::{Plan, drive};
 use vb3_fuzz::random::{Random, Rest};
@@ -34,10 +36,7 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
         // No piece causes more than a few faults.
         assert!(faults <= 2 * tag, "{faults} faults in {tag} pieces");
     }
-    assert!(
-        units.pending().is_none(),
-        "something is left after the end"
-    );
+    assert!(units.pending().is_none(), "something is left after the end");
     found
 }
 

@@ -1,9 +1,9 @@
 //! A simulated program: plain memory, and descriptors with small numbers.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use vb3_frontend::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
+use vb3_frontend::{CallId, Descriptor, Detail, Errno, FdIdentity, Made, Origin, Program, Tag};
 
 /// Start of the program's memory.
 pub const BASE: u64 = 0x1_0000;
@@ -100,9 +100,9 @@ impl Fake {
     }
 }
 
-impl Caller for Fake {
-    fn pid(&self) -> u32 {
-        1
+impl Program for Fake {
+    fn origin(&self) -> Origin {
+        Origin { pid: 1, tid: 1 }
     }
 
     fn call(&self) -> CallId {
@@ -121,23 +121,24 @@ impl Caller for Fake {
         Ok(())
     }
 
-    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        let stat = rustix::fs::fstat(self.borrow_fd(fd)?).map_err(|_| EBADF)?;
-        Ok(FdIdentity {
+    fn descriptor(&self, fd: i32, _: Detail) -> Result<Descriptor, Errno> {
+        let (fd, tag) = self.with(fd, |fd, tag| Ok((fd.try_clone().map_err(|_| EMFILE)?, tag)))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|_| EBADF)?;
+        let id = FdIdentity {
             dev: stat.st_dev,
             ino: stat.st_ino,
+        };
+        Ok(Descriptor {
+            tag: Some(tag),
+            fd: Some(Arc::new(fd)),
+            ..Descriptor::named(id, None)
         })
     }
 
-    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.with(fd, |fd, _| fd.try_clone().map_err(|_| EMFILE))
-    }
-
-    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
-        self.with(fd, |_, tag| Ok(Some(tag)))
-    }
-
-    fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
+    fn install(&self, made: &Made, _: bool) -> Result<i32, Errno> {
+        let Made::Memory { fd, tag } = made else {
+            return Err(Errno::ENOSYS);
+        };
         let fd = fd.as_fd().try_clone_to_owned().map_err(|_| EMFILE)?;
         let mut given = self.given.borrow_mut();
         let free = given.iter().position(Option::is_none);
@@ -149,11 +150,7 @@ impl Caller for Fake {
             }
             None => return Err(EMFILE),
         };
-        given[at] = Some((fd, tag));
+        given[at] = Some((fd, *tag));
         i32::try_from(at + FIRST_FD).map_err(|_| EMFILE)
-    }
-
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Err(EFAULT)
     }
 }

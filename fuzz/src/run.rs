@@ -17,7 +17,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vb3_devices::spec::DeviceSpec;
-use vb3_frontend::{Backend as _, CallOutcome, FileId, Mmap, NodeId, Tag};
+use vb3_frontend::{
+    CallOutcome, Detail, Devices as _, FileId, Mmap, NodeId, Perform as _, ProcessFiles as _,
+    Program as _, Tag,
+};
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
 
@@ -160,7 +163,7 @@ impl Bench {
         let node = usize::from(node) % (2 + self.media as usize);
         let id = NodeId(node as u32);
         if self.files.len() < 8
-            && let Ok(file) = self.run.open(id, 2, &self.program)
+            && let Ok(file) = self.run.open(id, 2, self.program.origin())
         {
             self.files.push((file, node));
         }
@@ -275,7 +278,7 @@ impl Bench {
             prot: if write { 3 } else { 1 },
             flags: 1,
         };
-        let Ok(map) = self.run.mmap(file, &args, &self.program) else {
+        let Ok(map) = self.run.mmap(file, &args, self.program.origin()) else {
             return;
         };
         let mut random = Random(seed);
@@ -295,11 +298,11 @@ impl Bench {
     }
 
     fn sync(&mut self, fd: u8, flags: u8) {
-        use vb3_frontend::Caller as _;
         let fd = i32::from(fd % 16) + FIRST_FD as i32;
-        let Ok(id) = self.program.identify(fd) else {
+        let Ok(known) = self.program.descriptor(fd, Detail::Name) else {
             return;
         };
+        let id = known.id;
         if self.run.is_buffer(id) {
             let _ = self.run.buffer_len(id);
             self.program.poke(ARG, &u64::from(flags).to_ne_bytes());

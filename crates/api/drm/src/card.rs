@@ -105,6 +105,15 @@ pub struct CallContext {
     /// Whether the call must not wait. Linux ignores O_NONBLOCK in ioctls; a front end that does not gets an
     /// early end of calls that only wait for a vblank.
     pub nonblocking: bool,
+    /// The address of the call's structure. [`Card::ioctl`] sets it.
+    pub arg: u64,
+}
+
+impl CallContext {
+    /// Returns the address of a field of the call's structure.
+    pub(crate) const fn field(&self, at: usize) -> u64 {
+        self.arg.wrapping_add(at as u64)
+    }
 }
 
 /// The progress of a call.

@@ -119,7 +119,7 @@ impl Card {
                 continue;
             };
             vblank.last_fence += 1;
-            let fd = program.out_fence(crtc, vblank.last_fence)?;
+            let fd = program.out_fence(crtc, vblank.last_fence, addr)?;
             program.write(addr, &fd.to_ne_bytes())?;
         }
         Ok(())

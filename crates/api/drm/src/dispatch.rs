@@ -32,6 +32,7 @@ impl Card {
         addr: u64,
         program: &mut dyn Program,
     ) -> Outcome {
+        let cx = CallContext { arg: addr, ..cx };
         if request >> 8 & 0xff != TYPE {
             return Outcome::Fail(Error::NotTty(request));
         }

@@ -252,7 +252,11 @@ impl Card {
         }
         let id = self.buffer_of(cx.file, arg.u32(at!(drm_prime_handle.handle)))?;
         // All exports of a buffer are one file on Linux, with the access mode of the first.
-        let fd = program.export(id, flags & O_CLOEXEC != 0, true)?;
+        let fd = program.export(
+            id,
+            flags & O_CLOEXEC != 0,
+            cx.field(at!(drm_prime_handle.fd)),
+        )?;
         arg.set_bytes(at!(drm_prime_handle.fd), fd.to_ne_bytes());
         Ok(Step::Done)
     }

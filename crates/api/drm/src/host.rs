@@ -66,11 +66,12 @@ pub trait Program: Memory {
     /// EBADF; EINVAL for a descriptor of something else, or memory that the card cannot reach.
     fn import(&mut self, fd: i32) -> Result<(BufferId, u64), Errno>;
 
-    /// Installs a descriptor of a dma-buf of the memory in the program.
+    /// Installs a descriptor of a dma-buf of the memory in the program, which reads its number at address `at`.
+    /// Returns the number, or anything if the host itself writes it to `at` after the call.
     ///
     /// # Errors
     /// EMFILE and the host's errors.
-    fn export(&mut self, buffer: BufferId, cloexec: bool, writable: bool) -> Result<i32, Errno>;
+    fn export(&mut self, buffer: BufferId, cloexec: bool, at: u64) -> Result<i32, Errno>;
 
     /// Takes a reference to the fences of a program's sync file.
     ///
@@ -78,15 +79,16 @@ pub trait Program: Memory {
     /// EINVAL for any other descriptor.
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno>;
 
-    /// Installs a descriptor of a sync file that ends when the CRTC's timeline reaches `seqno`.
+    /// Installs a descriptor of a sync file that ends when the CRTC's timeline reaches `seqno`. `at` as for
+    /// [`export`](Self::export).
     ///
     /// # Errors
     /// EMFILE and the host's errors.
-    fn out_fence(&mut self, crtc: usize, seqno: u64) -> Result<i32, Errno>;
+    fn out_fence(&mut self, crtc: usize, seqno: u64, at: u64) -> Result<i32, Errno>;
 
-    /// Installs a descriptor of a new file of the card, and returns its number.
+    /// Installs a descriptor of a new file of the card. `at` as for [`export`](Self::export).
     ///
     /// # Errors
     /// EMFILE and the host's errors.
-    fn install_file(&mut self, file: FileId, cloexec: bool) -> Result<i32, Errno>;
+    fn install_file(&mut self, file: FileId, cloexec: bool, at: u64) -> Result<i32, Errno>;
 }

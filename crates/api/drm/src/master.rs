@@ -393,7 +393,8 @@ impl Card {
         let made = self.insert_file(pid, false, (master, true));
         let file = made.inspect_err(|_| drop(self.masters.remove(&master)))?;
         self.file_mut(file)?.caps = caps;
-        match program.install_file(file, flags & 0o2_000_000 != 0) {
+        let at = cx.field(at!(drm_mode_create_lease.fd));
+        match program.install_file(file, flags & 0o2_000_000 != 0, at) {
             Ok(fd) => {
                 arg.set_u32(at!(drm_mode_create_lease.lessee_id), lessee);
                 arg.set_bytes(at!(drm_mode_create_lease.fd), fd.to_ne_bytes());
@@ -531,16 +532,6 @@ impl Card {
         let events: Vec<[u8; 32]> = file.events.drain(..count).collect();
         file.event_room += 32 * count;
         Ok(events.concat())
-    }
-
-    /// Puts events back to the front, because the program's memory could not be written.
-    pub fn put_back_events(&mut self, file: FileId, events: &[u8]) {
-        if let Some(file) = self.files.get_mut(&file) {
-            for event in events.as_chunks::<32>().0.iter().rev() {
-                file.events.push_front(*event);
-                file.event_room = file.event_room.saturating_sub(32);
-            }
-        }
     }
 
     /// Returns whether a file has an event to read.

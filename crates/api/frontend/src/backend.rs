@@ -4,32 +4,26 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Tag};
+use crate::{Call, CallId, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Origin, Outcome, Tag};
 
 /// POLLIN and POLLOUT.
 const POLL_IN: i16 = 1;
 const POLL_OUT: i16 = 4;
 
-/// The result of a call on a device file or buffer.
+/// How a call ends, without its effects. [`Step::end`](crate::Step::end) makes an [`Outcome`] of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
     /// The call returns this value, which is not negative.
     Done(i64),
     /// The call fails with this errno.
     Fail(Errno),
-    /// The call must wait. The front end repeats the call after [`Backend::tick`] or another call, until the
-    /// result differs from `Wait`, the file is closed, or a signal ends the wait.
+    /// The call must wait ([`Outcome::Wait`]).
     Wait,
-    /// A read() or write() has moved this many bytes (not 0), and more remain.
-    ///
-    /// The front end lets other calls run, then continues with [`Backend::resume`]. The program gets the sum
-    /// of all pieces. The front end may call [`Backend::abandon`] instead; the call has then moved nothing.
-    /// Until the last piece has moved or the call is abandoned, other reads and writes of the file return
-    /// [`Wait`](Self::Wait).
+    /// A read() or write() has moved this many bytes, and more remain ([`Outcome::Part`]).
     Part(i64),
 }
 
-/// Approximate maximum number of bytes that one call of a [`Backend`] copies. A longer copy would delay other
+/// Approximate maximum number of bytes that one call of [`Devices`] copies. A longer copy would delay other
 /// calls. A frame of 640x480 in 4:2:2 (600 KiB) fits into one piece.
 pub const PIECE_BYTES: u64 = 640 << 10;
 
@@ -64,14 +58,14 @@ pub struct Map {
     pub fd: OwnedFd,
     /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
-    /// Tag with which the front end calls [`Backend::tag_ended`] when the mapping ends.
+    /// Tag with which the front end calls [`Devices::tag_ended`] when the mapping ends.
     ///
     /// A mapping ends with its last part or copy (after fork or mremap). It also ends if the kernel refuses
     /// to make it.
     pub tag: Tag,
 }
 
-/// A descriptor that needs a [`tick`](Backend::tick) when readable.
+/// A descriptor that needs a [`tick`](Devices::tick) when readable.
 #[derive(Clone, Copy, Debug)]
 pub struct WakeFd<'a> {
     /// The descriptor.
@@ -81,11 +75,11 @@ pub struct WakeFd<'a> {
     pub id: u64,
 }
 
-/// A host of devices, to which a front end passes programs' calls.
+/// Devices, to which a front end passes the calls of programs or guests.
 ///
 /// The front end calls methods one at a time, from any thread. A method must not block, since it would
-/// delay all other calls. If a program's call has to wait, the method returns [`CallOutcome::Wait`].
-pub trait Backend: Send {
+/// delay all other calls.
+pub trait Devices: Send {
     /// Returns all nodes, including nodes that may appear later. Called once, at the start. The front end
     /// treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
     fn nodes(&self) -> Vec<Node>;
@@ -94,37 +88,23 @@ pub trait Backend: Send {
     ///
     /// # Errors
     /// ENODEV, EBUSY, EMFILE.
-    fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
+    fn open(&mut self, node: NodeId, flags: i32, origin: Origin) -> Result<FileId, Errno>;
 
     /// Releases a file whose last descriptor and mapping have ended (also after SIGKILL).
     ///
-    /// The front end calls this once for every successful [`open`](Self::open) and [`Caller::install_file`],
+    /// The front end calls this once for every successful [`open`](Self::open) and [`Made::File`](crate::Made),
     /// after [`tag_ended`](Self::tag_ended) for each mapping of the file.
     fn release(&mut self, file: FileId);
 
-    /// Reports that a program's mapping ([`Map`]) or descriptor ([`Caller::install`]) has ended.
+    /// Reports that a program's mapping ([`Map`]) or descriptor ([`Made::Memory`](crate::Made)) has ended, or has ended.
     fn tag_ended(&mut self, tag: Tag);
 
-    /// Performs an ioctl of V4L2 or of media devices on a device file.
+    /// Makes one step of a call, with what the front end has gathered so far.
     ///
-    /// After [`Wait`](CallOutcome::Wait) on an O_NONBLOCK file, the front end repeats the call immediately,
-    /// with `nonblocking` set; the result must then not be `Wait`. On other files, the front end repeats the
-    /// call when the file may be ready, with the same [`Caller::call`].
-    fn ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome;
-
-    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end reports
-    /// the end of those files and mappings before the call, otherwise soon after it.
-    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
-        let _ = (file, request);
-        true
-    }
+    /// After [`Outcome::Wait`] on an O_NONBLOCK file, the front end makes the step again immediately, with
+    /// `nonblocking` set; the outcome must then not be `Wait`. The outcome of a call on another driver's buffer
+    /// does not count, except [`Outcome::Need`].
+    fn call(&mut self, call: &Call<'_>) -> Outcome;
 
     /// Cancels a waiting or unfinished call, because of a signal or the end of its thread or file.
     fn abandon(&mut self, file: FileId, call: CallId);
@@ -133,7 +113,7 @@ pub trait Backend: Send {
     ///
     /// # Errors
     /// EINVAL, and further errors of the device.
-    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
+    fn mmap(&mut self, file: FileId, args: &Mmap, origin: Origin) -> Result<Map, Errno>;
 
     /// Answers a program's poll for `events`. Returns which of POLLIN, POLLPRI, POLLOUT, POLLERR and POLLHUP
     /// hold now. POLLERR and POLLHUP are reported even if `events` lacks them.
@@ -149,46 +129,45 @@ pub trait Backend: Send {
         let _ = (file, events);
     }
 
-    /// Reads at most `len` bytes from a device file to address `addr`. Device files have no position.
-    fn read(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome;
+    /// Returns the time until the next [`tick`](Self::tick), or `None` if none is needed. Called often.
+    fn next_tick(&self) -> Option<Duration>;
 
-    /// Writes `len` bytes at address `addr` to a device file.
-    fn write(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome;
-
-    /// Continues a read() or write() that returned [`CallOutcome::Part`].
-    ///
-    /// `addr` is the program's address for the first byte not yet moved. The [`Caller::call`] stays the same.
-    /// An error other than [`Errno::NOT_GATHERED`] ends the call.
-    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
-        let _ = (file, addr, caller);
-        CallOutcome::Fail(Errno::EINVAL)
+    /// Returns whether a tick must run before the next call. False if the tick would only continue work that
+    /// an earlier tick has begun: calls may run in between.
+    fn is_due(&self) -> bool {
+        self.next_tick().is_some_and(|due| due.is_zero())
     }
 
+    /// Reports that the one of [`wake_fds`](Self::wake_fds) with this id is readable. A [`tick`](Self::tick)
+    /// follows.
+    fn woken(&mut self, id: u64) {
+        let _ = id;
+    }
+
+    /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
+    fn tick(&mut self);
+
+    /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see
+    /// a change or `is_wanted` returns true: a call waits.
+    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
+        let _ = is_wanted;
+        self.tick();
+    }
+
+    /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
+    ///
+    /// Called at the start and after every open, release and tick.
+    fn wake_fds(&self) -> Vec<WakeFd<'_>>;
+
+    /// Returns files whose poll state or pending calls may have changed since the last query.
+    fn take_changed(&mut self) -> Vec<FileId>;
+}
+
+/// What only programs that run as processes need of devices: files that the kernel knows by their inode,
+/// mappings, and the files that describe devices.
+pub trait ProcessFiles {
     /// Returns whether a file is one of the backend's exported buffers (dma-bufs).
     fn is_buffer(&self, id: FdIdentity) -> bool;
-
-    /// Performs an ioctl (`DMA_BUF_IOCTL_*`) on an exported buffer.
-    fn buffer_ioctl(
-        &mut self,
-        id: FdIdentity,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome;
 
     /// Answers a poll of an exported buffer. Returns those of `events` that hold now: POLLIN if no device
     /// writes the buffer, POLLOUT if no device uses it.
@@ -224,9 +203,18 @@ pub trait Backend: Send {
         false
     }
 
-    /// Reports that a program is about to make a dma-buf ioctl on another driver's buffer.
-    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        let _ = (id, request, arg, caller);
+    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end reports
+    /// the end of those files and mappings before the call, otherwise soon after it.
+    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
+        let _ = (file, request);
+        true
+    }
+
+    /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such
+    /// an ioctl, the front end must report all earlier ends of files and mappings, at any cost.
+    fn takes_memory(&self, request: u32) -> bool {
+        let _ = request;
+        false
     }
 
     /// Returns the generated files that describe a node, by absolute path: under /sys
@@ -268,50 +256,15 @@ pub trait Backend: Send {
         let _ = count;
     }
 
-    /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such
-    /// an ioctl, the front end must report all earlier ends of files and mappings, at any cost.
-    fn takes_memory(&self, request: u32) -> bool {
-        let _ = request;
-        false
-    }
-
-    /// Returns the time until the next [`tick`](Self::tick), or `None` if none is needed. Called often.
-    fn next_tick(&self) -> Option<Duration>;
-
-    /// Returns whether a tick must run before the next call. False if the tick would only continue work that
-    /// an earlier tick has begun: calls may run in between.
-    fn is_due(&self) -> bool {
-        self.next_tick().is_some_and(|due| due.is_zero())
-    }
-
-    /// Reports that the one of [`wake_fds`](Self::wake_fds) with this id is readable. A [`tick`](Self::tick)
-    /// follows.
-    fn woken(&mut self, id: u64) {
-        let _ = id;
-    }
-
-    /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
-    fn tick(&mut self);
-
-    /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see
-    /// a change or `is_wanted` returns true: a call waits.
-    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
-        let _ = is_wanted;
-        self.tick();
-    }
-
-    /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
-    ///
-    /// Called at the start and after every open, release and tick.
-    fn wake_fds(&self) -> Vec<WakeFd<'_>>;
-
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
     /// programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {
         let _ = pid;
         false
     }
-
-    /// Returns files whose poll state or pending calls may have changed since the last query.
-    fn take_changed(&mut self) -> Vec<FileId>;
 }
+
+/// Devices for programs that run as processes.
+pub trait Backend: Devices + ProcessFiles {}
+
+impl<T: Devices + ProcessFiles + ?Sized> Backend for T {}

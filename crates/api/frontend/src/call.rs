@@ -85,7 +85,7 @@ pub enum Outcome {
     /// The call is not ready. The front end makes the step again after a tick or another call, until the
     /// outcome differs, the file is closed, or a signal ends the wait ([`Devices::abandon`]).
     ///
-    /// [`Devices::abandon`]: crate::Backend::abandon
+    /// [`Devices::abandon`]: crate::Devices::abandon
     Wait,
     /// A read or write has moved this many bytes (not 0), and more remain. The front end carries out the
     /// effects, lets other calls run, and continues with [`Op::Resume`]. The program gets the sum of all
@@ -160,7 +160,7 @@ pub enum NumberAt {
 #[derive(Debug)]
 pub enum Made {
     /// Memory. For a memfd, the program gets a new description with `fd`'s access mode, and the front end calls
-    /// [`Devices::tag_ended`](crate::Backend::tag_ended) when the description's last descriptor and mapping
+    /// [`Devices::tag_ended`](crate::Devices::tag_ended) when the description's last descriptor and mapping
     /// have ended in all processes, or if none could be made. Any other file (a real dma-buf) is installed
     /// unchanged; its end is reported only if it could not be installed.
     Memory {
@@ -170,7 +170,7 @@ pub enum Made {
         tag: Tag,
     },
     /// A file of the devices that was not opened by a path. Calls on it reach the devices as [`On::File`]. The
-    /// front end calls [`Devices::release`](crate::Backend::release) when it has ended or could not be made.
+    /// front end calls [`Devices::release`](crate::Devices::release) when it has ended or could not be made.
     File {
         /// The devices' name of the file.
         file: FileId,

@@ -134,6 +134,17 @@ impl Gathered {
             .map(|(_, range)| range)
     }
 
+    /// Fills in the devices' files behind descriptors whose file is not known yet.
+    pub fn name_files(&mut self, of: impl Fn(FdIdentity) -> Option<FileId>) {
+        for (_, _, known) in &mut self.descriptors {
+            if let Ok(known) = known
+                && known.file.is_none()
+            {
+                known.file = of(known.id);
+            }
+        }
+    }
+
     /// Forgets the memory, because a piece of it has been moved.
     pub fn forget_bytes(&mut self) {
         self.parts.clear();

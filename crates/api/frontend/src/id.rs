@@ -23,7 +23,7 @@ pub struct CallId(pub u64);
 
 /// The backend's id of a mapping or descriptor that a program got.
 ///
-/// The front end calls [`Backend::tag_ended`](crate::Backend::tag_ended) once, when this mapping or
+/// The front end calls [`Devices::tag_ended`](crate::Devices::tag_ended) once, when this mapping or
 /// descriptor has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);

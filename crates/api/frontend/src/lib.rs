@@ -1,12 +1,21 @@
 //! The interface between devices and the programs that use them.
 //!
-//! A [`Backend`] hosts devices and answers calls on their files. A front end passes programs' calls to
-//! the backend, and implements [`Caller`], through which the backend reaches the calling program.
-//! `intercept` is a front end that intercepts system calls of unmodified programs. Backend and front end
-//! know each other only through this crate.
+//! [`Devices`] answer calls on their files. A front end passes the calls of programs to them: `intercept` those
+//! of unmodified processes, others those of guests or of simulated programs. Devices and front ends know each
+//! other only through this crate.
 //!
-//! [`Call`], [`Step`] and [`Outcome`] are the plain data that take the place of [`Caller`]: a step takes bytes and
-//! returns effects.
+//! A [`Call`] is plain data, so devices cannot reach whoever made it. They make one *step* at a time, under the
+//! front end's lock:
+//!
+//! 1. [`Devices::call`] reads what the front end has [`Gathered`], mostly by a [`Step`]. If something is missing,
+//!    it changes nothing and returns [`Outcome::Need`]. The front end gathers that without the lock, and calls
+//!    again.
+//! 2. [`Outcome::Done`] holds [`Effects`]: bytes for the program's memory, and descriptors to make. The front end
+//!    carries them out after it has released the lock. If a descriptor cannot be made, it reports the end of what
+//!    the descriptor stood for.
+//!
+//! So a program whose memory or descriptors are slow delays only itself. [`perform`] does all of this for programs
+//! that a front end reaches at once.
 //!
 //! All numbers have Linux's values: errno, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
 
@@ -14,20 +23,20 @@
 
 mod backend;
 mod call;
-mod caller;
 mod errno;
 mod gathered;
 mod id;
 mod node;
+mod perform;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, CallOutcome, Map, Mmap, PIECE_BYTES, WakeFd};
+pub use backend::{Backend, CallOutcome, Devices, Map, Mmap, PIECE_BYTES, ProcessFiles, WakeFd};
 pub use call::{Bytes, Call, Effects, Install, Made, NumberAt, On, Op, Origin, Outcome, Write};
-pub use caller::{Access, Caller, ProcessMemory};
 pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
 pub use node::{BusDevice, Hotplug, Node, NodeKind};
+pub use perform::{Perform, Program, perform};
 pub use step::Step;

@@ -1,9 +1,6 @@
-//! The answers of backends, callers and memory that implement only the required methods.
+//! The answers of devices that implement only the required methods.
 
-use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -18,24 +15,20 @@ struct Plain {
     next_tick: Option<Duration>,
 }
 
-fn refused() -> CallOutcome {
-    CallOutcome::Fail(Errno::ENOTTY)
-}
-
-impl Backend for Plain {
+impl Devices for Plain {
     fn nodes(&self) -> Vec<Node> {
         Vec::new()
     }
-    fn open(&mut self, _: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+    fn open(&mut self, _: NodeId, _: i32, _: Origin) -> Result<FileId, Errno> {
         Err(Errno::ENODEV)
     }
     fn release(&mut self, _: FileId) {}
     fn tag_ended(&mut self, _: Tag) {}
-    fn ioctl(&mut self, _: FileId, _: u32, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
-        refused()
+    fn call(&mut self, _: &Call<'_>) -> Outcome {
+        Outcome::Wait
     }
     fn abandon(&mut self, _: FileId, _: CallId) {}
-    fn mmap(&mut self, _: FileId, _: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+    fn mmap(&mut self, _: FileId, _: &Mmap, _: Origin) -> Result<Map, Errno> {
         Err(Errno::EINVAL)
     }
     fn poll(&mut self, _: FileId, _: i16) -> i16 {
@@ -43,24 +36,6 @@ impl Backend for Plain {
     }
     fn peek(&mut self, _: FileId, _: i16) -> i16 {
         0
-    }
-    fn read(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
-        refused()
-    }
-    fn write(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
-        refused()
-    }
-    fn is_buffer(&self, _: FdIdentity) -> bool {
-        false
-    }
-    fn buffer_ioctl(&mut self, _: FdIdentity, _: u32, _: u64, _: &dyn Caller) -> CallOutcome {
-        refused()
-    }
-    fn buffer_len(&self, _: FdIdentity) -> u64 {
-        0
-    }
-    fn files(&self, _: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
-        Vec::new()
     }
     fn next_tick(&self) -> Option<Duration> {
         self.next_tick
@@ -76,62 +51,25 @@ impl Backend for Plain {
     }
 }
 
-/// A process without memory and descriptors.
-#[derive(Debug)]
-struct Process(u32);
-
-impl Caller for Process {
-    fn pid(&self) -> u32 {
-        self.0
-    }
-    fn call(&self) -> CallId {
-        CallId(1)
-    }
-    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
-    }
-    fn write(&self, _: u64, _: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
-    }
-    fn identify(&self, _: i32) -> Result<FdIdentity, Errno> {
-        Ok(ID)
-    }
-    fn tag_of(&self, _: i32) -> Result<Option<Tag>, Errno> {
-        Ok(None)
-    }
-    fn install(&self, _: BorrowedFd<'_>, _: bool, _: Tag) -> Result<i32, Errno> {
-        Ok(3)
-    }
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Ok(Arc::new(Self(self.0)))
-    }
-}
-
-impl ProcessMemory for Process {
-    fn pid(&self) -> u32 {
-        self.0
-    }
-    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
-    }
-    fn write(&self, _: u64, _: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
-    }
-    fn probe(&self, _: u64, _: u64, _: Access) -> Result<u64, Errno> {
-        Ok(0)
-    }
-    fn maps_file(&self, _: FdIdentity) -> bool {
+impl ProcessFiles for Plain {
+    fn is_buffer(&self, _: FdIdentity) -> bool {
         false
+    }
+    fn buffer_len(&self, _: FdIdentity) -> u64 {
+        0
+    }
+    fn files(&self, _: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
+        Vec::new()
     }
 }
 
 #[test]
-fn results_become_outcomes() {
-    assert!(matches!(CallOutcome::from(Ok(())), CallOutcome::Done(0)));
-    let failed = CallOutcome::from(Err(Errno::EIO));
-    assert!(matches!(failed, CallOutcome::Fail(Errno::EIO)));
+fn frame_is_one_piece() {
     let frame: u64 = 640 * 480 * 2;
-    assert_eq!(frame.min(PIECE_BYTES), frame, "a frame is one piece");
+    assert_eq!(frame.min(PIECE_BYTES), frame);
+    assert_eq!(CallOutcome::from(Ok(())), CallOutcome::Done(0));
+    let failed = CallOutcome::from(Err(Errno::EIO));
+    assert_eq!(failed, CallOutcome::Fail(Errno::EIO));
 }
 
 #[test]
@@ -143,8 +81,6 @@ fn plain_backend_reports_no_changes() {
     assert!(!plain.is_foreign(ID) && !plain.takes_memory(0));
     assert!(plain.needs_fresh_closes(FILE, 0), "closes may matter");
     assert_eq!(plain.buffer_mapped(ID, 1), Ok(()));
-    let resumed = plain.resume(FILE, 0, &Process(1));
-    assert!(matches!(resumed, CallOutcome::Fail(Errno::EINVAL)));
 }
 
 #[test]
@@ -169,21 +105,6 @@ fn tick_is_due_once_its_time_has_come() {
     );
     plain.continue_work(&|| false);
     assert_eq!(plain.ticks, 1);
-}
-
-#[test]
-fn plain_caller_offers_memory_only() {
-    let caller = Process(7);
-    assert_eq!((caller.tid(), caller.lacks()), (7, false));
-    assert_eq!(caller.prepare_read(0, 1), Ok(()));
-    let borrowed: Result<OwnedFd, Errno> = caller.borrow_fd(3);
-    assert_eq!(borrowed.err(), Some(Errno::EPERM));
-    let name: &CStr = c"file";
-    assert_eq!(caller.install_file(FILE, name, true), Err(Errno::ENOSYS));
-    let memory = caller.memory_to_pin(0, 1).expect("memory");
-    assert_eq!(memory.pid(), 7);
-    assert!(memory.pin(0, 1).is_none() && memory.file_at(0, 1).is_none());
-    assert!(memory.is_where_it_was());
 }
 
 #[test]

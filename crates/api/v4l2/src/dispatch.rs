@@ -35,11 +35,6 @@ where
         if request.reads() {
             read_user(program, arg, whole)?;
         }
-        if request.call == Call::ExportBuf {
-            // Tests first whether the answer can be written. Otherwise, the call could fail and leave a
-            // descriptor whose number the program does not know.
-            write_user(program, arg, whole)?;
-        }
         let mut image = Image(whole);
         image.clear_from(request.keep);
         let array = match request.call {
@@ -64,7 +59,10 @@ where
             | Call::DequeueBuf
             | Call::StreamOn
             | Call::StreamOff) => self.buffer_call(run, call, &mut image, scope)?,
-            Call::ExportBuf => self.export_buf(run, &mut image)?.into(),
+            Call::ExportBuf => {
+                self.export_buf(run, &image, arg)?;
+                return Ok(Some(0));
+            }
             Call::GetExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Get, run, scope)?,
             Call::SetExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Set, run, scope)?,
             Call::TryExtCtrls => self.ext_ctrls(&mut image, array, ExtOp::Try, run, scope)?,

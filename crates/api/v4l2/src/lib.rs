@@ -59,7 +59,7 @@ pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
 pub use pads::{MbusFormat, Pads};
 pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
 pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
-pub use program::{CallContext, Program, V4l2Outcome};
+pub use program::{CallContext, Export, Program, V4l2Outcome};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};

@@ -24,18 +24,27 @@ pub trait Program<M: MemOps> {
         Ok(())
     }
 
+    /// Returns whether the host repeats the call because something was missing. The call must then end without
+    /// changes.
+    fn lacks(&self) -> bool {
+        false
+    }
+
     /// Copies to the program's memory.
     ///
     /// # Errors
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// Returns the program's memory, for pinning `len_bytes` at `addr`.
-    /// If the program cannot be reached, accesses to the memory fault.
+    /// Returns the program's memory, for pinning `len_bytes` at `addr`, with the bytes that the program now gives
+    /// to the device. If the program cannot be reached, accesses to the memory fault.
     ///
     /// # Errors
     /// As [`prepare_read`](Self::prepare_read).
     fn user(&self, addr: u64, len_bytes: u64) -> Result<M::User, Errno>;
+
+    /// Says that the program gets `len_bytes` at `addr` back, with what the device has written.
+    fn give_back(&self, addr: u64, len_bytes: u64) {}
 
     /// Takes a reference to the dma-buf of a program's descriptor.
     ///
@@ -50,7 +59,8 @@ pub trait Program<M: MemOps> {
         None
     }
 
-    /// Installs a descriptor for a dma-buf in the program; the descriptor then owns `buf`.
+    /// Makes a descriptor for a dma-buf in the program, whose number the program reads as 32 bits at `number_at`.
+    /// The descriptor then owns `buf`. The host may make it after the call: nothing of the call fails any more.
     ///
     /// # Errors
     /// EMFILE and the host's errors. `buf` is returned with the error.
@@ -58,9 +68,19 @@ pub trait Program<M: MemOps> {
         &self,
         mem: &mut M,
         buf: M::DmaBuf,
-        cloexec: bool,
-        access: ExportAccess,
-    ) -> Result<i32, (Errno, M::DmaBuf)>;
+        export: Export,
+    ) -> Result<(), (Errno, M::DmaBuf)>;
+}
+
+/// How a dma-buf is given to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Whether the descriptor is closed on exec.
+    pub cloexec: bool,
+    /// The descriptor's access mode.
+    pub access: ExportAccess,
+    /// Where the program reads the descriptor's number.
+    pub number_at: u64,
 }
 
 /// The circumstances of a call.

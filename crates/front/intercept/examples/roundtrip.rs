@@ -13,8 +13,8 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use vb3_frontend::{
-    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Tag,
-    WakeFd,
+    Call, CallId, CallOutcome, Devices, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Op,
+    Origin, Outcome, ProcessFiles, Step, Tag, WakeFd,
 };
 use vb3_intercept::{Options, Program};
 
@@ -26,35 +26,25 @@ const BYTES: u64 = 0xc068_56c9;
 /// A backend that does as little as possible.
 struct Null;
 
-impl Backend for Null {
+impl Devices for Null {
     fn nodes(&self) -> Vec<Node> {
         vec![Node::video(NodeId(0), "/dev/video0", 0)]
     }
-    fn open(&mut self, _: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+
+    fn open(&mut self, _: NodeId, _: i32, _: Origin) -> Result<FileId, Errno> {
         Ok(FileId(1))
     }
+
     fn release(&mut self, _: FileId) {}
+
     fn tag_ended(&mut self, _: Tag) {}
-    fn ioctl(
-        &mut self,
-        _: FileId,
-        request: u32,
-        arg: u64,
-        _: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        if u64::from(request) == NOTHING {
-            return CallOutcome::Done(0);
-        }
-        let mut bytes = [0; 104];
-        let read = caller.read(arg, &mut bytes);
-        let done = read.and_then(|()| caller.write(arg, &bytes));
-        done.map_or_else(CallOutcome::Fail, |()| CallOutcome::Done(0))
-    }
+
     fn abandon(&mut self, _: FileId, _: CallId) {}
-    fn mmap(&mut self, _: FileId, _: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+
+    fn mmap(&mut self, _: FileId, _: &Mmap, _: Origin) -> Result<Map, Errno> {
         Err(Errno(libc::EINVAL))
     }
+
     fn peek(&mut self, file: FileId, events: i16) -> i16 {
         self.poll(file, events)
     }
@@ -62,32 +52,47 @@ impl Backend for Null {
     fn poll(&mut self, _: FileId, events: i16) -> i16 {
         events & libc::POLLIN
     }
-    fn read(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
-        CallOutcome::Fail(Errno(libc::EINVAL))
-    }
-    fn write(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
-        CallOutcome::Fail(Errno(libc::EINVAL))
-    }
-    fn is_buffer(&self, _: FdIdentity) -> bool {
-        false
-    }
-    fn buffer_ioctl(&mut self, _: FdIdentity, _: u32, _: u64, _: &dyn Caller) -> CallOutcome {
-        CallOutcome::Fail(Errno(libc::ENOTTY))
-    }
-    fn buffer_len(&self, _: FdIdentity) -> u64 {
-        0
-    }
-    fn files(&self, _: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-        Vec::new()
-    }
+
     fn next_tick(&self) -> Option<Duration> {
         None
     }
+
     fn tick(&mut self) {}
+
     fn wake_fds(&self) -> Vec<WakeFd<'_>> {
         Vec::new()
     }
+
     fn take_changed(&mut self) -> Vec<FileId> {
+        Vec::new()
+    }
+
+    fn call(&mut self, call: &Call<'_>) -> Outcome {
+        let step = Step::new(call);
+        let done = match call.op {
+            Op::Ioctl { request, .. } if u64::from(request) == NOTHING => CallOutcome::Done(0),
+            Op::Ioctl { arg, .. } => {
+                let mut bytes = [0; 104];
+                let read = step.read(arg, &mut bytes);
+                step.write(arg, &bytes);
+                read.into()
+            }
+            _ => CallOutcome::Fail(Errno(libc::EINVAL)),
+        };
+        step.end(done)
+    }
+}
+
+impl ProcessFiles for Null {
+    fn is_buffer(&self, _: FdIdentity) -> bool {
+        false
+    }
+
+    fn buffer_len(&self, _: FdIdentity) -> u64 {
+        0
+    }
+
+    fn files(&self, _: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
         Vec::new()
     }
 }

@@ -20,7 +20,7 @@
 //!   last descriptor of a device file is closed, the kernel frees the memfd's inode. The supervisor
 //!   notices this, also after SIGKILL.
 //! * **Files without a path.** A backend can make further device files with
-//!   [`Caller::install_file`](vb3_frontend::Caller::install_file).
+//!   [`Made::File`](vb3_frontend::Made::File).
 //!
 //! # Limits
 //! `docs/limits.md` in the repository has the limits that users meet first. Others are:
@@ -49,18 +49,10 @@
 //!   names there are left to the kernel (ENOENT), so that programs start fast.
 //! * Seals cannot prevent that a program punches holes in a dma-buf's mapping or extends it: the seal against
 //!   punching also forbids mapping. The part past the buffer's end has no memory.
-//! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
-//!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
-//!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
-//! * Mappings of files on a disk cannot be tracked in this way, nor memory that the program's own userfaultfd
-//!   watches, nor huge pages (hugetlb) before Linux 6.11. No memory can be tracked if ptrace is
-//!   refused, in programs with their own seccomp filter, in containers with the default profile, or on
-//!   arm64 before Linux 6.10. If the program replaces untracked memory, the new memory gets the device's
-//!   data, and a note says so.
-//! * A device waits for a page of a user pointer if the program drops the page and serves its faults
-//!   (userfaultfd, FUSE). All other programs then wait, too.
-//! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of
-//!   them, all programs wait for 40 ms.
+//! * A kernel pins the pages of a user pointer. Here its bytes are copied in at QBUF and out at DQBUF. So the
+//!   program sees no byte of a frame earlier, and what it unmaps, moves or replaces in between gets no frame or, at
+//!   the same address, the frame that was meant for the memory before. If another process than QBUF's calls DQBUF, or
+//!   the stream is stopped first, the bytes are lost.
 //! * The kernel holds an epoll set's lock while it writes events to a page that the program serves. If a
 //!   device in this set changes then, answers to other programs may be 200 ms late, once.
 //! * Under strace or a debugger, a signal that only the mask of a ppoll or pselect6 admits does not end the call.

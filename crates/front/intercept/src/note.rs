@@ -18,14 +18,6 @@ pub enum Note {
     /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
     /// work on device files. A poll of device files and other descriptors sees the device files only.
     NoBorrow(Errno),
-    /// The supervisor cannot track how a process changes all or some memory that a device uses. The device
-    /// accesses what is mapped at the address at the time of the access.
-    NoPins {
-        /// The process.
-        pid: u32,
-        /// The kernel's errno.
-        errno: Errno,
-    },
     /// A buffer could not be mapped, since the calling thread cannot be stopped.
     MapRefused {
         /// The thread.
@@ -100,11 +92,7 @@ impl Note {
     pub const fn is_warning(self) -> bool {
         !matches!(
             self,
-            Self::NoSyncWakeUp
-                | Self::NoPins { .. }
-                | Self::NoIoUring
-                | Self::OrdinaryNumber { .. }
-                | Self::NoInotify(_)
+            Self::NoSyncWakeUp | Self::NoIoUring | Self::OrdinaryNumber { .. } | Self::NoInotify(_)
         )
     }
 }
@@ -135,13 +123,6 @@ impl fmt::Display for Note {
                 f,
                 "{} sees no devices: its memory may not be read (the program has no read \
                  permission, changed its user or made itself undumpable)",
-                who("process", pid)
-            ),
-            Self::NoPins { pid, errno } => write!(
-                f,
-                "{} gives its own memory to a device, which accesses it by address, since \
-                 userfaultfd is refused for this memory: {errno}; if the program maps other memory there before the \
-                 device is done, the device overwrites it",
                 who("process", pid)
             ),
             Self::MapRefused { tid, errno } => write!(

@@ -9,7 +9,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::descriptors::{Held, Table};
 use crate::error::Error;
 use crate::kernel::{MayBlock, Procs, RunLock, raw};
-use crate::memory::Pins;
 use crate::note::Note;
 use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
@@ -61,9 +60,7 @@ pub fn run(
         guard,
         powers,
         held: Arc::new(Held::new().into()),
-        made: Vec::new().into(),
         mapping: HashSet::new().into(),
-        pins: Pins::default(),
         range,
         outside: false.into(),
         closes: 0.into(),

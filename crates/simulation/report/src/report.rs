@@ -222,6 +222,14 @@ pub struct MemoryReport {
     pub peak_bytes: u64,
     /// Peak of the machine's contiguous area (CMA) that its devices used at one time.
     pub peak_contiguous_bytes: u64,
+    /// Bytes of programs' own memory (USERPTR) copied in at QBUF and out at DQBUF. Hardware makes no such copies, so
+    /// `bytes_copied` does not include them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_staged: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A refused call, and the constraint that refused it.

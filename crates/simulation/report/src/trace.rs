@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_frontend::{
-    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node,
-    NodeId, Tag, WakeFd,
+    Backend, Call, CallId, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node, NodeId,
+    On, Op, Origin, Outcome, ProcessFiles, Tag, WakeFd,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -161,8 +161,7 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// Returns the process and thread of a call, as numbers from 1 if the devices have their own time.
-    fn thread(&mut self, caller: &dyn Caller) -> Option<(u32, u32)> {
-        let (pid, tid) = (caller.pid(), caller.tid());
+    fn thread(&mut self, Origin { pid, tid }: Origin) -> Option<(u32, u32)> {
         Some(match (self.time)(self.devices) {
             None => (pid, tid),
             Some(_) => (self.processes.of(pid), self.threads.of(tid)),
@@ -186,12 +185,13 @@ impl<'a, B: Backend> Traced<'a, B> {
     /// Records the start of a call. If the call is a retry, returns the pending call instead.
     fn begin(
         &mut self,
-        caller: &dyn Caller,
+        call: Option<CallId>,
         file: Option<FileId>,
         describe: impl FnOnce() -> (String, Fields),
     ) -> PendingCall {
         let at = self.now();
-        self.waiting.remove(&caller.call()).unwrap_or_else(|| {
+        let known = call.and_then(|call| self.waiting.remove(&call));
+        known.unwrap_or_else(|| {
             let (name, arguments) = describe();
             PendingCall {
                 at,
@@ -205,36 +205,30 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// Records the end of a call. A call that waits or has transferred only a part stays pending.
-    fn end(
-        &mut self,
-        caller: &dyn Caller,
-        mut begun: PendingCall,
-        done: &CallOutcome,
-        results: Fields,
-    ) {
-        if caller.lacks() {
-            // The front end gathers more and repeats the call, which keeps the time of its first attempt.
-            if begun.has_waited {
-                self.waiting.insert(caller.call(), begun);
-            }
-            return;
-        }
+    fn end(&mut self, call: &Call<'_>, mut begun: PendingCall, done: &Outcome, results: Fields) {
         let outcome = match *done {
-            CallOutcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
-            CallOutcome::Fail(Errno(errno)) => Answer::Errno(errno),
-            CallOutcome::Wait | CallOutcome::Part(_) => {
-                if let CallOutcome::Part(bytes) = *done {
+            Outcome::Done(Ok(value), _) => Answer::Value(begun.moved.saturating_add(value)),
+            Outcome::Done(Err(Errno(errno)), _) => Answer::Errno(errno),
+            Outcome::Need(_) => {
+                // The front end gathers more and repeats the call, which keeps the time of its first attempt.
+                if begun.has_waited {
+                    self.waiting.insert(call.id, begun);
+                }
+                return;
+            }
+            Outcome::Wait | Outcome::Part(..) => {
+                if let Outcome::Part(bytes, _) = *done {
                     begun.moved = begun.moved.saturating_add(bytes);
                 }
                 begun.has_waited = true;
                 if self.waiting.len() < MAX_WAITING {
-                    self.waiting.insert(caller.call(), begun);
+                    self.waiting.insert(call.id, begun);
                 }
                 return;
             }
         };
         let device = self.device(begun.file);
-        let thread = self.thread(caller);
+        let thread = self.thread(call.origin);
         self.tell(begun, device, thread, outcome, results);
     }
 
@@ -259,20 +253,30 @@ impl<'a, B: Backend> Traced<'a, B> {
         });
     }
 
-    /// Makes and records a read() or write() of `len` bytes.
-    fn transfer(
-        &mut self,
-        name: &str,
-        (file, len): (FileId, u64),
-        caller: &dyn Caller,
-        make: impl FnOnce(&mut B) -> CallOutcome,
-    ) -> CallOutcome {
-        let begun = self.begin(caller, Some(file), || {
-            (name.to_owned(), vec![number("length", len)])
-        });
-        let done = make(self.devices);
-        self.end(caller, begun, &done, Fields::new());
+    /// Makes and records a read() or write(), or a piece of one.
+    fn transfer(&mut self, call: &Call<'_>, file: FileId) -> Outcome {
+        let begun = match call.op {
+            Op::Resume { .. } => self.waiting.remove(&call.id),
+            Op::Read { len, .. } => Some(self.begin_transfer(call, file, ("read", len))),
+            Op::Write { len, .. } => Some(self.begin_transfer(call, file, ("write", len))),
+            Op::Ioctl { .. } => None,
+        };
+        let done = self.devices.call(call);
+        if let Some(begun) = begun {
+            self.end(call, begun, &done, Fields::new());
+        }
         done
+    }
+
+    fn begin_transfer(
+        &mut self,
+        call: &Call<'_>,
+        file: FileId,
+        (name, len): (&str, u64),
+    ) -> PendingCall {
+        self.begin(Some(call.id), Some(file), || {
+            (name.to_owned(), vec![number("length", len)])
+        })
     }
 
     fn device(&self, file: Option<FileId>) -> String {
@@ -281,7 +285,7 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// Returns the name and arguments of a call that passes a structure.
-    fn structure(request: u32, arg: u64, watched: &Watched<'_>) -> (String, Fields) {
+    fn structure(request: u32, arg: u64, watched: &Watched) -> (String, Fields) {
         let name = decode::name(request).map(str::to_owned);
         let drm = || Some(format!("DRM_IOCTL_{}", vb3_drm::name(request)?));
         let name = name
@@ -295,22 +299,27 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// Makes and records an ioctl on a file, or on a dma-buf.
-    fn watched_ioctl(
+    fn ioctl(
         &mut self,
+        call: &Call<'_>,
         file: Option<FileId>,
         (request, arg): (u32, u64),
-        caller: &dyn Caller,
-        make: impl FnOnce(&mut B, &Watched<'_>) -> CallOutcome,
-    ) -> CallOutcome {
-        let watched = match Watched::new(caller, request, arg) {
+    ) -> Outcome {
+        let watched = match Watched::new(call.have, request, arg) {
             Ok(watched) => watched,
-            Err(errno) => return CallOutcome::Fail(errno),
+            Err(need) => return Outcome::Need(need),
         };
-        let begun = self.begin(caller, file, || Self::structure(request, arg, &watched));
-        let done = make(self.devices, &watched);
-        let has_results = matches!(done, CallOutcome::Done(_)) && request & WRITES != 0;
-        let results = (has_results && !caller.lacks()).then(|| watched.results());
-        self.end(caller, begun, &done, results.unwrap_or_default());
+        let begun = self.begin(Some(call.id), file, || {
+            Self::structure(request, arg, &watched)
+        });
+        let done = self.devices.call(call);
+        let results = match &done {
+            Outcome::Done(Ok(_), effects) if request & WRITES != 0 => {
+                watched.results(&effects.writes)
+            }
+            _ => Fields::new(),
+        };
+        self.end(call, begun, &done, results);
         done
     }
 }
@@ -325,49 +334,33 @@ macro_rules! forward {
         })*
     };
 }
-use forward;
 
 fn number(name: &'static str, value: u64) -> (&'static str, Value) {
     (name, Value::Unsigned(value))
 }
 
-impl<B: Backend> Backend for Traced<'_, B> {
+impl<B: Backend> Devices for Traced<'_, B> {
     forward! { self.devices =>
         fn nodes(&self) -> Vec<Node>;
         fn tag_ended(&mut self, tag: Tag);
         fn poll(&mut self, file: FileId, events: i16) -> i16;
         fn peek(&mut self, file: FileId, events: i16) -> i16;
         fn poll_waits(&mut self, file: FileId, events: i16);
-        fn is_buffer(&self, id: FdIdentity) -> bool;
-        fn buffer_len(&self, id: FdIdentity) -> u64;
-        fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
-        fn take_buffers_changed(&mut self) -> bool;
-        fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno>;
-        fn is_foreign(&self, id: FdIdentity) -> bool;
-        fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller);
-        fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
-        fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
-        fn hotplug_shown(&mut self, count: usize);
-        fn take_revoked(&mut self) -> Vec<FdIdentity>;
-        fn revoked_shown(&mut self, count: usize);
-        fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
-        fn takes_memory(&self, request: u32) -> bool;
         fn next_tick(&self) -> Option<Duration>;
         fn is_due(&self) -> bool;
         fn woken(&mut self, id: u64);
         fn tick(&mut self);
         fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
         fn wake_fds(&self) -> Vec<WakeFd<'_>>;
-        fn is_own_child(&self, pid: u32) -> bool;
         fn take_changed(&mut self) -> Vec<FileId>;
     }
 
-    fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
-        let mut begun = self.begin(caller, None, || {
+    fn open(&mut self, node: NodeId, flags: i32, origin: Origin) -> Result<FileId, Errno> {
+        let mut begun = self.begin(None, None, || {
             let flags = Value::Word(event::open_flags(flags));
             ("open".to_owned(), vec![("flags", flags)])
         });
-        let opened = self.devices.open(node, flags, caller);
+        let opened = self.devices.open(node, flags, origin);
         let path = self.nodes.get(&node).cloned().unwrap_or_default();
         if let Ok(file) = opened {
             begun.file = Some(file);
@@ -379,7 +372,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
             Ok(_) => Answer::Value(0),
             Err(Errno(errno)) => Answer::Errno(errno),
         };
-        let thread = self.thread(caller);
+        let thread = self.thread(origin);
         self.tell(begun, path, thread, outcome, Fields::new());
         opened
     }
@@ -399,17 +392,15 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.tell(begun, device, None, Answer::Value(0), Fields::new());
     }
 
-    fn ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.watched_ioctl(Some(file), (request, arg), caller, |devices, watched| {
-            devices.ioctl(file, request, arg, nonblocking, watched)
-        })
+    fn call(&mut self, call: &Call<'_>) -> Outcome {
+        match (call.on, call.op) {
+            (On::File(file), Op::Ioctl { request, arg }) => {
+                self.ioctl(call, Some(file), (request, arg))
+            }
+            (On::Buffer(_), Op::Ioctl { request, arg }) => self.ioctl(call, None, (request, arg)),
+            (On::File(file), _) => self.transfer(call, file),
+            (On::Buffer(_) | On::Foreign(_), _) => self.devices.call(call),
+        }
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
@@ -420,8 +411,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         }
     }
 
-    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
-        let begun = self.begin(caller, Some(file), || {
+    fn mmap(&mut self, file: FileId, args: &Mmap, origin: Origin) -> Result<Map, Errno> {
+        let begun = self.begin(None, Some(file), || {
             let arguments = vec![
                 number("length", args.len),
                 ("prot", Value::Word(event::protection(args.prot))),
@@ -429,58 +420,33 @@ impl<B: Backend> Backend for Traced<'_, B> {
             ];
             ("mmap".to_owned(), arguments)
         });
-        let map = self.devices.mmap(file, args, caller);
-        let done = (map.as_ref()).map_or_else(|e| CallOutcome::Fail(*e), |_| CallOutcome::Done(0));
-        self.end(caller, begun, &done, Fields::new());
+        let map = self.devices.mmap(file, args, origin);
+        let outcome = match &map {
+            Ok(_) => Answer::Value(0),
+            Err(Errno(errno)) => Answer::Errno(*errno),
+        };
+        let (device, thread) = (self.device(Some(file)), self.thread(origin));
+        self.tell(begun, device, thread, outcome, Fields::new());
         map
     }
+}
 
-    fn read(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.transfer("read", (file, len), caller, |devices| {
-            devices.read(file, addr, len, nonblocking, caller)
-        })
-    }
-
-    fn write(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.transfer("write", (file, len), caller, |devices| {
-            devices.write(file, addr, len, nonblocking, caller)
-        })
-    }
-
-    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
-        let done = self.devices.resume(file, addr, caller);
-        if !caller.lacks()
-            && let Some(begun) = self.waiting.remove(&caller.call())
-        {
-            self.end(caller, begun, &done, Fields::new());
-        }
-        done
-    }
-
-    fn buffer_ioctl(
-        &mut self,
-        id: FdIdentity,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.watched_ioctl(None, (request, arg), caller, |devices, watched| {
-            devices.buffer_ioctl(id, request, arg, watched)
-        })
+impl<B: Backend> ProcessFiles for Traced<'_, B> {
+    forward! { self.devices =>
+        fn is_buffer(&self, id: FdIdentity) -> bool;
+        fn buffer_len(&self, id: FdIdentity) -> u64;
+        fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
+        fn take_buffers_changed(&mut self) -> bool;
+        fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno>;
+        fn is_foreign(&self, id: FdIdentity) -> bool;
+        fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
+        fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
+        fn hotplug_shown(&mut self, count: usize);
+        fn take_revoked(&mut self) -> Vec<FdIdentity>;
+        fn revoked_shown(&mut self, count: usize);
+        fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
+        fn takes_memory(&self, request: u32) -> bool;
+        fn is_own_child(&self, pid: u32) -> bool;
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {

@@ -2,24 +2,24 @@
 
 use crate::Run;
 use crate::control::Control;
-use crate::kinds::{FileCall, Op};
+use crate::kinds::FileCall;
 use crate::program::Ioctl;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_frontend::{
-    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId,
-    Tag, WakeFd,
+    Call, CallId, CallOutcome, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, On,
+    Op, Origin, Outcome, ProcessFiles, Step, Tag, WakeFd,
 };
 use vb3_v4l2::VideoDriver as _;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
 
-impl Backend for Run {
+impl Devices for Run {
     fn nodes(&self) -> Vec<vb3_frontend::Node> {
         self.all_nodes()
     }
 
-    fn open(&mut self, node: NodeId, _: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
-        self.open_node(node, caller)
+    fn open(&mut self, node: NodeId, _: i32, origin: Origin) -> Result<FileId, Errno> {
+        self.open_node(node, origin)
     }
 
     fn release(&mut self, file: FileId) {
@@ -32,35 +32,33 @@ impl Backend for Run {
         self.after_call();
     }
 
-    fn ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.call_file(FileCall {
-            file,
-            op: Op::Ioctl { request, arg },
-            nonblocking,
-            caller,
-        })
-    }
-
-    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
-        let needs = || self.of_file(file, |kind| kind.needs_closes(self, file, request));
-        // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
-        // other paces, DQBUF need not wait, nor QBUF of the device's own buffers.
-        self.clock.is_virtual() || needs().unwrap_or(true)
+    fn call(&mut self, call: &Call<'_>) -> Outcome {
+        let step = Step::new(call);
+        let done = match (call.on, call.op) {
+            (On::File(file), op) => self.call_file(FileCall {
+                file,
+                op,
+                nonblocking: call.nonblocking,
+                caller: &step,
+            }),
+            (On::Buffer(id), Op::Ioctl { request, arg }) => {
+                self.call_buffer(id, Ioctl::new(request, arg, &step))
+            }
+            (On::Foreign(id), Op::Ioctl { request, arg }) => {
+                self.sync_foreign(id, Ioctl::new(request, arg, &step));
+                CallOutcome::Done(0)
+            }
+            (On::Buffer(_) | On::Foreign(_), _) => CallOutcome::Fail(Errno::EINVAL),
+        };
+        step.end(done)
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
         self.abandon_call(file, call);
     }
 
-    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
-        self.map_file(file, args, caller)
+    fn mmap(&mut self, file: FileId, args: &Mmap, origin: Origin) -> Result<Map, Errno> {
+        self.map_file(file, args, origin)
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
@@ -75,125 +73,8 @@ impl Backend for Run {
         self.poll_file_waits(file, events);
     }
 
-    fn read(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.call_file(FileCall {
-            file,
-            op: Op::Read { addr, len },
-            nonblocking,
-            caller,
-        })
-    }
-
-    fn write(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.call_file(FileCall {
-            file,
-            op: Op::Write { addr, len },
-            nonblocking,
-            caller,
-        })
-    }
-
-    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
-        self.call_file(FileCall {
-            file,
-            op: Op::Resume { addr },
-            nonblocking: false,
-            caller,
-        })
-    }
-
-    fn is_buffer(&self, id: FdIdentity) -> bool {
-        self.shares.borrow().buf(id).is_some()
-    }
-
-    fn buffer_ioctl(
-        &mut self,
-        id: FdIdentity,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        self.call_buffer(id, Ioctl::new(request, arg, caller))
-    }
-
-    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
-        self.poll_buffer(id, events)
-    }
-
-    fn take_buffers_changed(&mut self) -> bool {
-        std::mem::take(&mut self.buffers_changed)
-    }
-
-    fn buffer_len(&self, id: FdIdentity) -> u64 {
-        self.shares.borrow().len_bytes(id)
-    }
-
-    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
-        self.set_now();
-        if self.faults(id) {
-            return Err(Errno::ENODEV);
-        }
-        let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
-        self.follow_holders();
-        mapped
-    }
-
-    fn is_foreign(&self, id: FdIdentity) -> bool {
-        self.shares.borrow().imports.buf(id).is_some()
-    }
-
-    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        self.sync_foreign(id, Ioctl::new(request, arg, caller));
-    }
-
-    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
-        let files = self.of_node(node, |kind, index| kind.files(self, index));
-        files.unwrap_or_default()
-    }
-
-    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
-        let links = self.of_node(node, |kind, index| kind.links(self, index));
-        links.unwrap_or_default()
-    }
-
-    fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        self.plugs.unseen.take()
-    }
-
-    fn hotplug_shown(&mut self, count: usize) {
-        self.plugs.unseen.shown(count);
-        self.answer_control();
-    }
-
-    fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        self.revoked.unseen.take()
-    }
-
-    fn revoked_shown(&mut self, count: usize) {
-        self.revoked.unseen.shown(count);
-        self.answer_control();
-    }
-
     fn next_tick(&self) -> Option<Duration> {
         self.until_next_tick()
-    }
-
-    fn takes_memory(&self, request: u32) -> bool {
-        matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS)
     }
 
     fn is_due(&self) -> bool {
@@ -232,11 +113,82 @@ impl Backend for Run {
         .collect()
     }
 
-    fn is_own_child(&self, pid: u32) -> bool {
-        vb3_codec::is_worker(pid)
-    }
-
     fn take_changed(&mut self) -> Vec<FileId> {
         std::mem::take(&mut self.changed).into_iter().collect()
+    }
+}
+
+impl ProcessFiles for Run {
+    fn is_buffer(&self, id: FdIdentity) -> bool {
+        self.shares.borrow().buf(id).is_some()
+    }
+
+    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
+        self.poll_buffer(id, events)
+    }
+
+    fn take_buffers_changed(&mut self) -> bool {
+        std::mem::take(&mut self.buffers_changed)
+    }
+
+    fn buffer_len(&self, id: FdIdentity) -> u64 {
+        self.shares.borrow().len_bytes(id)
+    }
+
+    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
+        self.set_now();
+        if self.faults(id) {
+            return Err(Errno::ENODEV);
+        }
+        let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
+        self.follow_holders();
+        mapped
+    }
+
+    fn is_foreign(&self, id: FdIdentity) -> bool {
+        self.shares.borrow().imports.buf(id).is_some()
+    }
+
+    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
+        let needs = || self.of_file(file, |kind| kind.needs_closes(self, file, request));
+        // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
+        // other paces, DQBUF need not wait, nor QBUF of the device's own buffers.
+        self.clock.is_virtual() || needs().unwrap_or(true)
+    }
+
+    fn takes_memory(&self, request: u32) -> bool {
+        matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS)
+    }
+
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = self.of_node(node, |kind, index| kind.files(self, index));
+        files.unwrap_or_default()
+    }
+
+    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
+        let links = self.of_node(node, |kind, index| kind.links(self, index));
+        links.unwrap_or_default()
+    }
+
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        self.plugs.unseen.take()
+    }
+
+    fn hotplug_shown(&mut self, count: usize) {
+        self.plugs.unseen.shown(count);
+        self.answer_control();
+    }
+
+    fn take_revoked(&mut self) -> Vec<FdIdentity> {
+        self.revoked.unseen.take()
+    }
+
+    fn revoked_shown(&mut self, count: usize) {
+        self.revoked.unseen.shown(count);
+        self.answer_control();
+    }
+
+    fn is_own_child(&self, pid: u32) -> bool {
+        vb3_codec::is_worker(pid)
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
-use vb3_frontend::{Caller, FdIdentity};
+use vb3_frontend::{Detail, FdIdentity, Step};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
@@ -131,25 +131,24 @@ impl Imports {
     pub(super) fn resolve(
         &mut self,
         memory: &mut WorldMemory,
-        caller: &dyn Caller,
+        caller: &Step<'_>,
         (number, file): (i32, FdIdentity),
     ) -> Option<BufId> {
         if let Some(known) = self.buf(file) {
             self.ask(memory, file);
             return Some(known);
         }
-        let fd = caller.borrow_fd(number).ok()?;
-        let is_same = rustix::fs::fstat(&fd)
-            .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (file.dev, file.ino));
-        if !is_same || !(self.recognise)(fd.as_fd()) {
+        let known = caller.descriptor(number, Detail::Description).ok()?;
+        let fd = known.fd.as_ref().filter(|_| known.id == file)?;
+        if !(self.recognise)(fd.as_fd()) {
             return None;
         }
-        match self.take_in(memory, Arc::new(fd)) {
+        match self.take_in(memory, Arc::clone(fd)) {
             Ok(import) => {
                 let id = import.buf.id();
                 self.all.insert(file, import);
                 self.ask(memory, file);
-                if caller.memory().is_ok_and(|program| program.maps_file(file)) {
+                if known.is_mapped {
                     self.mapped(memory, file, caller.pid());
                 }
                 Some(id)

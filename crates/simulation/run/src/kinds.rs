@@ -25,24 +25,11 @@ pub(super) use gone::{GoneMedia, GoneVideo};
 pub(super) use media::{Media, MediaFiles};
 use std::collections::BTreeMap;
 pub(super) use sync_file::SyncFiles;
-use vb3_frontend::{CallId, CallOutcome, Caller, Errno, FileId, Map, Mmap, NodeId};
+use vb3_frontend::{CallId, CallOutcome, Errno, FileId, Map, Mmap, NodeId, Op, Origin, Step};
 use vb3_machine::Profile;
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI};
 pub(super) use video::{VideoFiles, Videos};
-
-/// What a program asks of an open file. Addresses are the program's, lengths are in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Op {
-    /// An ioctl.
-    Ioctl { request: u32, arg: u64 },
-    /// A read of at most `len` bytes.
-    Read { addr: u64, len: u64 },
-    /// A write.
-    Write { addr: u64, len: u64 },
-    /// The rest of a read or write, whose next byte is at `addr`.
-    Resume { addr: u64 },
-}
 
 /// A program's call on an open file.
 #[derive(Clone, Copy)]
@@ -50,7 +37,7 @@ pub(super) struct FileCall<'a> {
     pub(super) file: FileId,
     pub(super) op: Op,
     pub(super) nonblocking: bool,
-    pub(super) caller: &'a dyn Caller,
+    pub(super) caller: &'a Step<'a>,
 }
 
 impl<'a> FileCall<'a> {
@@ -107,9 +94,9 @@ pub(super) trait Kind: Send {
         run: &mut Run,
         node: usize,
         file: FileId,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<(), Refused> {
-        let _ = (run, node, file, caller);
+        let _ = (run, node, file, origin);
         Err(Errno::ENODEV.into())
     }
 
@@ -128,9 +115,9 @@ pub(super) trait Kind: Send {
         run: &mut Run,
         file: FileId,
         args: &Mmap,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<Map, Refused> {
-        let _ = (run, file, args, caller);
+        let _ = (run, file, args, origin);
         Err(Errno::ENODEV.into())
     }
 
@@ -315,15 +302,15 @@ impl Run {
     }
 
     /// Opens a node.
-    pub(super) fn open_node(&mut self, node: NodeId, caller: &dyn Caller) -> Result<FileId, Errno> {
+    pub(super) fn open_node(&mut self, node: NodeId, origin: Origin) -> Result<FileId, Errno> {
         let listed = self.kinds.nodes.get(node.0 as usize).ok_or(Errno::ENODEV)?;
         let (kind, index) = (listed.kind, listed.index);
         if self.of_node(node, |kind, index| kind.is_present(self, index)) != Some(true) {
             return Err(Errno::ENODEV);
         }
         let file = self.kinds.new_file();
-        let opened = self.with_kind(kind, |kind, run| kind.open(run, index, file, caller));
-        self.judge(opened, caller)?;
+        let opened = self.with_kind(kind, |kind, run| kind.open(run, index, file, origin));
+        self.judge(opened, true)?;
         self.kinds.files.insert(file, kind);
         Ok(file)
     }
@@ -334,10 +321,11 @@ impl Run {
             Some(errno) => Err(errno),
             None => {
                 let done = self.with_file(call.file, |kind, run| kind.call(run, call));
-                self.judge(done, call.caller)
+                self.judge(done, !call.caller.lacks())
             }
         };
         match result {
+            _ if call.caller.lacks() => {}
             Ok(Answer::Wait) | Err(Errno::EAGAIN) => self.note_wait(call.file, true),
             _ => self.end_wait(call.file),
         }
@@ -349,10 +337,10 @@ impl Run {
         &mut self,
         file: FileId,
         args: &Mmap,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<Map, Errno> {
-        let mapped = self.with_file(file, |kind, run| kind.map(run, file, args, caller));
-        self.judge(mapped, caller)
+        let mapped = self.with_file(file, |kind, run| kind.map(run, file, args, origin));
+        self.judge(mapped, true)
     }
 
     /// Returns a file's poll events, and notes whether the program waits for time to pass.
@@ -414,18 +402,15 @@ impl Run {
         }
     }
 
-    /// Returns the errno of a failed method, after the report has its reason.
+    /// Returns the errno of a failed method, after the report has its reason. `is_final`: the front end does not
+    /// repeat the call because something was missing.
     pub(super) fn judge<T>(
         &mut self,
         done: Option<(Result<T, Refused>, bool)>,
-        caller: &dyn Caller,
+        is_final: bool,
     ) -> Result<T, Errno> {
         let (result, is_explained) = done.ok_or(Errno::ENODEV)?;
-        result.map_err(|refused| {
-            // The front end repeats a call for which it has not gathered enough.
-            let is_final = !caller.lacks();
-            self.record(refused, is_final && !is_explained)
-        })
+        result.map_err(|refused| self.record(refused, is_final && !is_explained))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The run of a run: a machine, its devices, and everything that programs hold of them.
 //!
 //! A front end passes each call of a program to the [`Run`], which implements
-//! [`vb3_frontend::Backend`]. The run calls the device and lends it the run's memory. Time advances
+//! [`vb3_frontend::Devices`]. The run calls the device and lends it the run's memory. Time advances
 //! with the front end's ticks.
 //!
 //! ```
-//! use vb3_frontend::Backend as _;
+//! use vb3_frontend::Devices as _;
 //! use vb3_run::Run;
 //!
 //! let profile = vb3_machine::Profile::builtin("pc").expect("a machine that ships");
@@ -53,6 +53,7 @@ mod rig;
 mod room;
 pub mod script;
 mod shares;
+mod staged;
 mod standstill;
 mod summary;
 #[cfg(test)]
@@ -387,6 +388,7 @@ impl Run {
         let cards = self.cards.all.iter();
         report.notes.extend(cards.flat_map(|card| card.remarks()));
         report.memory = summary::memory(&self.memory, self.peak_bytes);
+        report.memory.bytes_staged = self.shares.borrow().staging.copied().iter().sum();
         (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
         report.held = summary::held(&self.memory, &self.nodes, self.kinds.open_files());
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());

@@ -2,11 +2,9 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, Observer, SyncKind};
-use vb3_frontend::{Access, ProcessMemory};
-use vb3_machine::{Machine, User, UserFault, UserMemory};
+use vb3_machine::Machine;
 use vb3_plane::{Cookie, Planes, SgView};
 use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
 
@@ -335,52 +333,5 @@ impl Bus<Cookie> for DeviceBus<'_> {
         let machine = self.memory.ops_mut().platform_mut();
         let noted = machine.bus_note_written(self.dev, span);
         noted.map_err(unmapped)
-    }
-}
-
-/// A program's memory, which the machine pins; `None` if the program has ended: every access then faults.
-#[derive(Debug)]
-pub(super) struct ProgramMemory(pub(super) Option<Arc<dyn ProcessMemory>>);
-
-impl ProgramMemory {
-    fn at(&self, addr: u64) -> Result<&dyn ProcessMemory, UserFault> {
-        self.0.as_deref().ok_or(UserFault { addr })
-    }
-}
-
-impl UserMemory for ProgramMemory {
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
-        let read = self.at(addr)?.read(addr, out);
-        read.map_err(|_| UserFault { addr })
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
-        let written = self.at(addr)?.write(addr, data);
-        written.map_err(|_| UserFault { addr })
-    }
-
-    fn probe(&self, addr: u64, len: u64, write: bool) -> u64 {
-        let access = if write { Access::Write } else { Access::Read };
-        let memory = self.0.as_ref();
-        memory.map_or(0, |memory| memory.probe(addr, len, access).unwrap_or(0))
-    }
-
-    fn pin(&self, addr: u64, len: u64) -> Option<User> {
-        let pinned = self.0.as_ref()?.pin(addr, len)?;
-        Some(Arc::new(Self(Some(pinned))))
-    }
-
-    fn is_where_it_was(&self) -> bool {
-        let memory = self.0.as_ref();
-        memory.is_none_or(|memory| memory.is_where_it_was())
-    }
-
-    fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
-        let file = self.0.as_ref()?.file_at(addr, len)?;
-        Some((file.dev, file.ino))
-    }
-
-    fn id(&self) -> u64 {
-        self.0.as_ref().map_or(0, |memory| memory.pid().into())
     }
 }

@@ -1,16 +1,14 @@
 //! Adapts the calling program for the V4L2 layer.
 
-use crate::memory::{ProgramMemory, WorldMemory};
+use crate::memory::WorldMemory;
 use crate::shares::Shares;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use vb3_dmabuf::BufRef;
-use vb3_frontend::{Caller, FdIdentity};
+use vb3_frontend::{Detail, FileId, NumberAt, Step};
 use vb3_machine::User;
-use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
-use vb3_v4l2::{Errno, Program};
+use vb3_v4l2::{Errno, Export, Program};
 
 /// The result of a call that does not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +42,11 @@ pub(super) fn answer(outcome: vb3_v4l2::V4l2Outcome) -> Result<Answer, vb3_front
 pub(super) struct Ioctl<'a> {
     pub(super) request: u32,
     pub(super) arg: u64,
-    pub(super) caller: &'a dyn Caller,
+    pub(super) caller: &'a Step<'a>,
 }
 
 impl<'a> Ioctl<'a> {
-    pub(super) const fn new(request: u32, arg: u64, caller: &'a dyn Caller) -> Self {
+    pub(super) const fn new(request: u32, arg: u64, caller: &'a Step<'a>) -> Self {
         Self {
             request,
             arg,
@@ -64,7 +62,7 @@ impl<'a> Ioctl<'a> {
 
 /// Reads a structure from the program's memory.
 pub(super) fn read<const N: usize>(
-    caller: &dyn Caller,
+    caller: &Step<'_>,
     addr: u64,
 ) -> Result<[u8; N], vb3_frontend::Errno> {
     let mut data = [0; N];
@@ -84,18 +82,18 @@ pub(super) fn long(data: &[u8], at: usize) -> u64 {
     bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
-/// One device's media requests, by file identity.
+/// One device's media requests, by their files.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
     /// The requests of all devices: each device's index among the nodes, and the request's id.
-    pub(super) requests: &'a HashMap<FdIdentity, (usize, RequestId)>,
+    pub(super) requests: &'a HashMap<FileId, (usize, RequestId)>,
     /// The index of this device.
     pub(super) at: usize,
 }
 
 impl Names<'_> {
     /// Returns the request behind a program's file, if it is a request of this device.
-    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
+    pub(super) fn find(&self, file: FileId) -> Option<RequestId> {
         let &(at, id) = self.requests.get(&file)?;
         (at == self.at).then_some(id)
     }
@@ -103,7 +101,7 @@ impl Names<'_> {
 
 /// One call of a program.
 pub(super) struct Call<'a> {
-    pub(super) caller: &'a dyn Caller,
+    pub(super) caller: &'a Step<'a>,
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
@@ -111,7 +109,7 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) const fn new(
-        caller: &'a dyn Caller,
+        caller: &'a Step<'a>,
         shares: &'a RefCell<Shares>,
         requests: Names<'a>,
     ) -> Self {
@@ -137,24 +135,39 @@ impl Program<WorldMemory> for Call<'_> {
         (self.caller.prepare_read(addr, len_bytes)).map_err(errno)
     }
 
+    fn lacks(&self) -> bool {
+        self.caller.lacks()
+    }
+
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.caller.write(addr, data).map_err(errno)
+        self.caller.write(addr, data);
+        Ok(())
     }
 
     fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
-        match self.caller.memory_to_pin(addr, len_bytes) {
-            Err(e) if e == vb3_frontend::Errno::NOT_GATHERED => Err(errno(e)),
-            memory => Ok(Arc::new(ProgramMemory(memory.ok()))),
+        let range = self.caller.range(addr, len_bytes).map_err(errno)?;
+        if self.caller.lacks() {
+            return Err(errno(vb3_frontend::Errno::NOT_GATHERED));
+        }
+        let place = (self.caller.pid(), addr, len_bytes);
+        Ok(self.shares.borrow_mut().staging.take_in(place, range))
+    }
+
+    fn give_back(&self, addr: u64, len_bytes: u64) {
+        let place = (self.caller.pid(), addr, len_bytes);
+        if let Some((at, bytes)) = self.shares.borrow_mut().staging.take_out(place) {
+            self.caller.offer(at, bytes);
         }
     }
 
     fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
-        let file = self.caller.identify(fd).map_err(errno)?;
+        let known = self.caller.descriptor(fd, Detail::Name).map_err(errno)?;
         let mut shares = self.shares.borrow_mut();
-        let own = shares.named(file, || self.caller.tag_of(fd));
+        let tag = || Ok((self.caller.descriptor(fd, Detail::Description)?).tag);
+        let own = shares.named(known.id, tag);
         let buf = match own.map_err(errno)? {
             Some(own) => Some(own),
-            None => shares.imports.resolve(mem, self.caller, (fd, file)),
+            None => shares.imports.resolve(mem, self.caller, (fd, known.id)),
         };
         mem.buffers()
             .get_buf(buf.ok_or(Errno::EINVAL)?)
@@ -162,19 +175,20 @@ impl Program<WorldMemory> for Call<'_> {
     }
 
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
-        self.requests.find(self.caller.identify(fd).ok()?)
+        let known = self.caller.descriptor(fd, Detail::Name).ok()?;
+        self.requests.find(known.file?)
     }
 
     fn install_dmabuf(
         &self,
         mem: &mut WorldMemory,
         buf: BufRef,
-        cloexec: bool,
-        access: ExportAccess,
-    ) -> Result<i32, (Errno, BufRef)> {
-        self.shares
-            .borrow_mut()
-            .install(mem, buf, self.caller, cloexec, access)
-            .map_err(|(e, buf)| (errno(e), buf))
+        export: Export,
+    ) -> Result<(), (Errno, BufRef)> {
+        let number = NumberAt::Address(export.number_at);
+        let how = (export.cloexec, export.access, number);
+        let mut shares = self.shares.borrow_mut();
+        let made = shares.install(mem, buf, self.caller, how);
+        made.map_err(|(e, buf)| (errno(e), buf))
     }
 }

@@ -3,13 +3,14 @@
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
 use crate::memory::WorldMemory;
+use crate::staged::Staging;
 use crate::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
-use vb3_frontend::{Caller, Errno, FdIdentity, Tag};
+use vb3_frontend::{Errno, FdIdentity, Install, Made, NumberAt, Step, Tag};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
@@ -110,6 +111,8 @@ pub(super) struct Shares {
     touched: BTreeSet<MemoryId>,
     /// Buffers of other drivers that programs imported.
     pub(super) imports: Imports,
+    /// Programs' own memory that devices use.
+    pub(super) staging: Staging,
 }
 
 impl Shares {
@@ -124,6 +127,7 @@ impl Shares {
             holders: BTreeMap::new(),
             touched: BTreeSet::new(),
             imports: Imports::of_kernel(),
+            staging: Staging::default(),
         }
     }
 
@@ -204,15 +208,14 @@ impl Shares {
         Ok(tag)
     }
 
-    /// Installs a descriptor for a dma-buf in a program. On failure, returns `buf` with the errno.
+    /// Makes a descriptor for a dma-buf in a program, after the step. On failure, returns `buf` with the errno.
     pub(super) fn install(
         &mut self,
         memory: &mut WorldMemory,
         buf: BufRef,
-        caller: &dyn Caller,
-        cloexec: bool,
-        access: ExportAccess,
-    ) -> Result<i32, (Errno, BufRef)> {
+        caller: &Step<'_>,
+        (cloexec, access, number): (bool, ExportAccess, NumberAt),
+    ) -> Result<(), (Errno, BufRef)> {
         let (memfd, file, len_bytes) = match file_of(memory, &buf, access) {
             Ok(made) => made,
             Err(e) => return Err((e, buf)),
@@ -228,21 +231,24 @@ impl Shares {
             None => (memfd, file, ShownKind::Memfd),
         };
         let shown = Shown { fd, file, kind };
-        self.install_as(memory, (buf, len_bytes), shown, caller, cloexec)
+        self.install_as((buf, len_bytes), shown, caller, (cloexec, number))
     }
 
-    /// Installs a descriptor of a file that stands for a dma-buf.
+    /// Makes a descriptor of a file that stands for a dma-buf, after the step.
     pub(super) fn install_as(
         &mut self,
-        memory: &mut WorldMemory,
         (buf, len_bytes): (BufRef, u64),
         Shown { fd, file, kind }: Shown,
-        caller: &dyn Caller,
-        cloexec: bool,
-    ) -> Result<i32, (Errno, BufRef)> {
+        caller: &Step<'_>,
+        (cloexec, number): (bool, NumberAt),
+    ) -> Result<(), (Errno, BufRef)> {
         let tag = match self.tag() {
             Ok(tag) => tag,
             Err(e) => return Err((e, buf)),
+        };
+        let given = match fd.try_clone() {
+            Ok(given) => given,
+            Err(_) => return Err((Errno::ENFILE, buf)),
         };
         // The export is recorded before the descriptor exists, since another thread may guess its number.
         let export = self.exports.entry(file).or_insert_with(|| Export {
@@ -254,22 +260,19 @@ impl Shares {
         });
         export.len_bytes = export.len_bytes.max(len_bytes);
         export.bufs.insert(buf.id());
-        match caller.install(fd.as_fd(), cloexec, tag) {
-            Ok(number) => {
-                let pid = caller.pid();
-                self.hold(buf.memory(), HeldBy::Descriptor(pid));
-                if kind == ShownKind::Real {
-                    self.real.push(Real { fd, file, buf, pid });
-                } else {
-                    self.given.insert(tag, Given::Export { file, buf, pid });
-                }
-                Ok(number)
-            }
-            Err(e) => {
-                self.forget(memory, file, buf.id());
-                Err((e, buf))
-            }
+        let pid = caller.pid();
+        self.hold(buf.memory(), HeldBy::Descriptor(pid));
+        if kind == ShownKind::Real {
+            self.real.push(Real { fd, file, buf, pid });
+        } else {
+            self.given.insert(tag, Given::Export { file, buf, pid });
         }
+        caller.install(Install {
+            made: Made::Memory { fd: given, tag },
+            cloexec,
+            number,
+        });
+        Ok(())
     }
 
     /// Records that process `pid` itself maps an exported file or a buffer of another driver.

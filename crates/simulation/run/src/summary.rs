@@ -106,6 +106,7 @@ pub(super) fn memory(memory: &WorldMemory, peak_bytes: u64) -> MemoryReport {
     MemoryReport {
         peak_bytes,
         peak_contiguous_bytes: machine.cma_peak(),
+        ..MemoryReport::default()
     }
 }
 

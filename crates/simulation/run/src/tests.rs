@@ -21,15 +21,14 @@ use super::Run;
 use super::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::ffi::CStr;
 use std::fs::File;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use vb3_frontend::{
-    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId,
-    ProcessMemory, Tag,
+    CallId, CallOutcome, Descriptor, Detail, Devices, Errno, FdIdentity, FileId, Made, Map, Mmap,
+    NodeId, Origin, Perform, ProcessFiles, Program, Tag,
 };
 use vb3_machine::Profile;
 use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
@@ -51,8 +50,6 @@ struct Local {
     made: RefCell<Vec<(FileId, i32)>>,
     /// Whether writes to the program's memory fail.
     unwritable: Cell<bool>,
-    /// Whether the front end has not collected the program's memory yet.
-    ungathered: Cell<bool>,
 }
 
 impl Local {
@@ -69,46 +66,12 @@ impl Local {
             others: RefCell::default(),
             made: RefCell::default(),
             unwritable: Cell::new(false),
-            ungathered: Cell::new(false),
         }
     }
 }
 
-impl Caller for Local {
-    fn pid(&self) -> u32 {
-        std::process::id()
-    }
-
-    fn call(&self) -> CallId {
-        CallId(self.call.get())
-    }
-
-    fn lacks(&self) -> bool {
-        self.ungathered.get()
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        if self.ungathered.get() {
-            return Err(Errno::NOT_GATHERED);
-        }
-        self.mem.read_exact_at(out, addr).map_err(|_| Errno(14))
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        if self.unwritable.get() {
-            return Err(Errno(14));
-        }
-        self.mem.write_all_at(data, addr).map_err(|_| Errno(14))
-    }
-
-    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        let stat = rustix::fs::fstat(self.borrow_fd(fd)?).unwrap();
-        Ok(FdIdentity {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        })
-    }
-
+impl Local {
+    /// Returns the program's own copy of a descriptor.
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let (given, others) = (self.given.borrow(), self.others.borrow());
         given
@@ -120,29 +83,64 @@ impl Caller for Local {
             .ok_or(Errno(9))
     }
 
-    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+        let stat = rustix::fs::fstat(self.borrow_fd(fd)?).unwrap();
+        Ok(FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        })
+    }
+}
+
+impl Program for Local {
+    fn origin(&self) -> Origin {
+        let pid = std::process::id();
+        Origin { pid, tid: pid }
+    }
+
+    fn call(&self) -> CallId {
+        CallId(self.call.get())
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.mem.read_exact_at(out, addr).map_err(|_| Errno(14))
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        if self.unwritable.get() {
+            return Err(Errno(14));
+        }
+        self.mem.write_all_at(data, addr).map_err(|_| Errno(14))
+    }
+
+    fn descriptor(&self, fd: i32, _: Detail) -> Result<Descriptor, Errno> {
+        let made = self.made.borrow();
+        let file = made.iter().find(|(_, number)| *number == fd);
         let given = self.given.borrow();
-        let of = given.iter().find(|(given, _)| given.as_raw_fd() == fd);
-        Ok(of.map(|(_, tag)| *tag))
+        let tag = given.iter().find(|(given, _)| given.as_raw_fd() == fd);
+        Ok(Descriptor {
+            tag: tag.map(|(_, tag)| *tag),
+            fd: Some(Arc::new(self.borrow_fd(fd)?)),
+            ..Descriptor::named(self.identify(fd)?, file.map(|(file, _)| *file))
+        })
     }
 
-    fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
-        let fd = fd.try_clone_to_owned().unwrap();
-        let number = fd.as_raw_fd();
-        self.given.borrow_mut().push((fd, tag));
-        Ok(number)
-    }
-
-    fn install_file(&self, file: FileId, name: &CStr, _: bool) -> Result<(i32, FdIdentity), Errno> {
-        let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let number = fd.as_raw_fd();
-        self.others.borrow_mut().push(fd);
-        self.made.borrow_mut().push((file, number));
-        Ok((number, self.identify(number)?))
-    }
-
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Err(Errno(14))
+    fn install(&self, made: &Made, _: bool) -> Result<i32, Errno> {
+        match made {
+            Made::Memory { fd, tag } => {
+                let fd = fd.try_clone().unwrap();
+                let number = fd.as_raw_fd();
+                self.given.borrow_mut().push((fd, *tag));
+                Ok(number)
+            }
+            Made::File { file, name } => {
+                let fd = rustix::fs::memfd_create(*name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+                let number = fd.as_raw_fd();
+                self.others.borrow_mut().push(fd);
+                self.made.borrow_mut().push((*file, number));
+                Ok(number)
+            }
+        }
     }
 }
 
@@ -188,7 +186,7 @@ impl Bench {
 
     fn open(&mut self, node: u32) -> FileId {
         (self.run)
-            .open(self.run.video_node(node), 2, &self.program)
+            .open(self.run.video_node(node), 2, self.program.origin())
             .unwrap()
     }
 
@@ -259,7 +257,7 @@ impl Bench {
             prot: 3,
             flags: 1,
         };
-        self.run.mmap(camera, &args, &self.program)
+        self.run.mmap(camera, &args, self.program.origin())
     }
 
     /// Queues a dma-buf at a display.

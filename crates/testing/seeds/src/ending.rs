@@ -4,7 +4,7 @@ use crate::api::Model;
 use crate::model::{At, BufferHolder};
 use crate::plan::{Dice, Pace};
 use crate::run::{Check, Sim};
-use vb3_frontend::Backend as _;
+use vb3_frontend::Devices as _;
 use vb3_machine::Faults;
 use vb3_run::LeftOver;
 

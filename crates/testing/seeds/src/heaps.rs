@@ -5,7 +5,7 @@ use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use crate::steps::ENOMEM;
 use rustix::io::pread;
-use vb3_frontend::Backend as _;
+use vb3_frontend::{Devices as _, Program as _};
 
 /// DMA_HEAP_IOCTL_ALLOC, then the offsets of len, fd and fd_flags in its argument.
 const ALLOC: u32 = 0xc018_4800;
@@ -23,7 +23,7 @@ impl Sim<'_> {
             return Ok(());
         };
         let process = self.programs.get(&program).ok_or(LOST)?;
-        let file = self.run.open(heap, 2, process);
+        let file = self.run.open(heap, 2, process.origin());
         let file = file.map_err(|e| format!("open of a heap: errno {}", e.0))?;
         let len = 4096 << dice.below(5);
         let mut arg = Arg::new(24, &[(LEN, len), (FLAGS, RDWR)]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use vb3_frontend::{Access, Errno, FdIdentity, ProcessMemory};
+use vb3_frontend::{Errno, UserRange};
 
 /// Address of the arguments of calls.
 pub(crate) const ARG: u64 = 0x1_0000;
@@ -28,16 +28,14 @@ pub(crate) fn slot_at(slot: u32) -> u64 {
 /// A process's memory.
 #[derive(Debug)]
 pub(crate) struct Space {
-    pid: u32,
     /// Pages that were written, by their number. All other pages are zero.
     pages: Mutex<BTreeMap<usize, Box<[u8; PAGE]>>>,
     alive: AtomicBool,
 }
 
 impl Space {
-    pub(crate) fn new(pid: u32) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            pid,
             pages: Mutex::default(),
             alive: AtomicBool::new(true),
         })
@@ -70,12 +68,9 @@ fn pieces(addr: u64, len: usize) -> impl Iterator<Item = (usize, Range<usize>, R
     })
 }
 
-impl ProcessMemory for Space {
-    fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+impl Space {
+    /// Copies from the memory. EFAULT unless all of it is there.
+    pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         self.check(addr, out.len())?;
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         for (page, there, here) in pieces(addr, out.len()) {
@@ -87,7 +82,8 @@ impl ProcessMemory for Space {
         Ok(())
     }
 
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+    /// Copies to the memory. EFAULT unless all of it is there.
+    pub(crate) fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.check(addr, data.len())?;
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         for (page, there, here) in pieces(addr, data.len()) {
@@ -97,13 +93,22 @@ impl ProcessMemory for Space {
         Ok(())
     }
 
-    fn probe(&self, addr: u64, len: u64, _: Access) -> Result<u64, Errno> {
-        let first = self.check(addr, 0).is_ok();
-        Ok(if first { len.min(END - addr) } else { 0 })
-    }
-
-    fn maps_file(&self, _: FdIdentity) -> bool {
-        false
+    /// Returns memory that the process gives to a device.
+    pub(crate) fn range(&self, addr: u64, len_bytes: u64) -> UserRange {
+        let there = match self.check(addr, 0) {
+            Ok(()) => len_bytes.min(END - addr),
+            Err(_) => 0,
+        };
+        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
+        if self.read(addr, &mut bytes).is_err() {
+            bytes.clear();
+        }
+        UserRange {
+            readable: there,
+            writable: there,
+            file: None,
+            bytes: Arc::new(bytes),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use crate::steps::{EBUSY, EIO, ENOMEM};
 use rustix::io::{pread, pwrite};
-use vb3_frontend::{Backend as _, CallId, ProcessMemory as _};
+use vb3_frontend::{CallId, Devices as _, Perform as _};
 use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
 
 /// DMA_BUF_IOCTL_SYNC, and its flag for the end of an access.

@@ -4,11 +4,12 @@ use crate::memory::Space;
 use rustix::fs::fstat;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use vb3_frontend::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_frontend::{
+    CallId, Descriptor, Detail, Errno, FdIdentity, FileId, Made, Origin, Program, Tag, UserRange,
+};
 
 /// The open file of a dma-buf, which descriptors of several processes may share.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Process {
         Self {
             pid,
             call: Cell::new(CallId(0)),
-            space: Space::new(pid),
+            space: Space::new(),
             fds: RefCell::default(),
             requests: RefCell::default(),
         }
@@ -84,9 +85,10 @@ const fn identity_of(file: FileId) -> FdIdentity {
     FdIdentity { dev, ino }
 }
 
-impl Caller for Process {
-    fn pid(&self) -> u32 {
-        self.pid
+impl Program for Process {
+    fn origin(&self) -> Origin {
+        let pid = self.pid;
+        Origin { pid, tid: pid }
     }
 
     fn call(&self) -> CallId {
@@ -101,40 +103,44 @@ impl Caller for Process {
         self.space.write(addr, data)
     }
 
-    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+    fn descriptor(&self, fd: i32, _: Detail) -> Result<Descriptor, Errno> {
         const EBADF: Errno = Errno(9);
-        let shared = self.shared(fd).map(|shared| shared.id);
-        let request = || self.request(fd).map(identity_of);
-        shared.or_else(request).ok_or(EBADF)
+        if let Some(shared) = self.shared(fd) {
+            return Ok(Descriptor {
+                tag: Some(shared.tag),
+                ..Descriptor::named(shared.id, None)
+            });
+        }
+        let file = self.request(fd).ok_or(EBADF)?;
+        Ok(Descriptor::named(identity_of(file), Some(file)))
     }
 
-    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
-        Ok(self.shared(fd).map(|shared| shared.tag))
+    fn range(&self, addr: u64, len_bytes: u64) -> UserRange {
+        self.space.range(addr, len_bytes)
     }
 
-    fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
-        let fd = fd.try_clone_to_owned().map_err(|_| Errno::ENFILE)?;
-        let stat = fstat(&fd).map_err(|_| Errno::EIO)?;
-        self.adopt(Rc::new(Shared {
-            fd,
-            id: FdIdentity {
-                dev: stat.st_dev,
-                ino: stat.st_ino,
-            },
-            tag,
-            memory: Cell::new(0),
-        }))
-    }
-
-    fn install_file(&self, file: FileId, _: &CStr, _: bool) -> Result<(i32, FdIdentity), Errno> {
+    fn install(&self, made: &Made, _: bool) -> Result<i32, Errno> {
         const FIRST: u64 = 1000;
-        let fd = i32::try_from(FIRST + file.0).map_err(|_| Errno::ENFILE)?;
-        self.requests.borrow_mut().insert(fd, file);
-        Ok((fd, identity_of(file)))
-    }
-
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Ok(Arc::clone(&self.space) as _)
+        match made {
+            Made::Memory { fd, tag } => {
+                let fd = fd.as_fd().try_clone_to_owned().map_err(|_| Errno::ENFILE)?;
+                let stat = fstat(&fd).map_err(|_| Errno::EIO)?;
+                self.adopt(Rc::new(Shared {
+                    fd,
+                    id: FdIdentity {
+                        dev: stat.st_dev,
+                        ino: stat.st_ino,
+                    },
+                    tag: *tag,
+                    memory: Cell::new(0),
+                }))
+            }
+            Made::File { file, .. } => {
+                let fd = i32::try_from(FIRST + file.0).map_err(|_| Errno::ENFILE)?;
+                self.requests.borrow_mut().insert(fd, *file);
+                Ok(fd)
+            }
+        }
     }
 }
 

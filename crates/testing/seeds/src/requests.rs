@@ -5,7 +5,7 @@ use crate::model::{At, BufferHolder};
 use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use crate::slices;
-use vb3_frontend::{Backend as _, FileId};
+use vb3_frontend::{Devices as _, FileId, Program as _};
 use vb3_v4l2::sys::{
     MEDIA_IOC_REQUEST_ALLOC, MEDIA_REQUEST_IOC_QUEUE, MEDIA_REQUEST_IOC_REINIT, VIDIOC_QBUF,
     VIDIOC_S_EXT_CTRLS,
@@ -85,7 +85,7 @@ impl Sim<'_> {
         let process = self.programs.get(&program).ok_or(LOST)?;
         let oldest = process.requests.borrow().keys().next().copied();
         let is_full = process.requests.borrow().len() >= MOST_KEPT;
-        let opened = self.run.open(media, 2, process);
+        let opened = self.run.open(media, 2, process.origin());
         if let Some(oldest) = oldest.filter(|_| is_full) {
             self.close_request(program, oldest);
         }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vb3_devices::spec::DeviceSpec;
 use vb3_frontend::{
-    Backend as _, CallId, CallOutcome, Caller as _, Errno, FileId, NodeId, NodeKind,
-    ProcessMemory as _,
+    CallId, CallOutcome, Devices as _, Errno, FileId, NodeId, NodeKind, Perform as _,
+    ProcessFiles as _, Program as _,
 };
 use vb3_machine::{Profile, Staleness};
 use vb3_run::{Outside, Run};
@@ -242,7 +242,7 @@ impl<'a> Sim<'a> {
     /// Returns the kinds of a node's queues: those for which G_FMT succeeds.
     fn kinds_of(&mut self, number: u32) -> Check<Vec<Kind>> {
         let process = Process::new(1);
-        let file = (self.run).open(self.run.video_node(number), 2, &process);
+        let file = (self.run).open(self.run.video_node(number), 2, process.origin());
         let file = file.map_err(|e| format!("open at the start: errno {}", e.0))?;
         let all = [(false, false), (true, false), (false, true), (true, true)];
         let all = all.map(|(output, mplane)| Kind { output, mplane });

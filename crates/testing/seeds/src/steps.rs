@@ -6,7 +6,7 @@ use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use vb3_frontend::{Backend as _, Mmap};
+use vb3_frontend::{Devices as _, Mmap, ProcessFiles as _, Program as _};
 use vb3_machine::Faults;
 use vb3_v4l2::sys::*;
 
@@ -135,7 +135,7 @@ impl Sim<'_> {
     pub(crate) fn open_node(&mut self, program: u32, nth: usize) -> Check<Option<usize>> {
         let node = &self.nodes[nth];
         let process = self.programs.get(&program).ok_or(LOST)?;
-        let opened = (self.run).open(self.run.video_node(node.number), 2, process);
+        let opened = (self.run).open(self.run.video_node(node.number), 2, process.origin());
         let (number, present) = (node.number, node.present);
         let kinds = node.kinds.clone();
         self.note(|| format!("program {program} opens {number}: {opened:?}"));
@@ -504,7 +504,7 @@ impl Sim<'_> {
         let file = self.file(at.0)?;
         let (id, program, is_dead) = (file.id, file.program, file.dead);
         let process = self.programs.get(&program).ok_or(LOST)?;
-        match self.run.mmap(id, &args, process) {
+        match self.run.mmap(id, &args, process.origin()) {
             Ok(_) if is_dead => return Err(format!("mmap of the unplugged {id:?} succeeded")),
             Ok(map) => self.mappings.push(Mapping {
                 fd: map.fd,

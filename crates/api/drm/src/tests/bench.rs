@@ -85,7 +85,7 @@ impl Program for World {
             _ => Err(Errno(9)),
         }
     }
-    fn export(&mut self, buffer: BufferId, _: bool, _: bool) -> Result<i32, Errno> {
+    fn export(&mut self, buffer: BufferId, _: bool, _: u64) -> Result<i32, Errno> {
         Ok(FIRST_FD + buffer.0 as i32)
     }
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno> {
@@ -95,10 +95,10 @@ impl Program for World {
         self.fences.insert(FenceId(fd as u64), true);
         Ok(FenceId(fd as u64))
     }
-    fn out_fence(&mut self, _: usize, seqno: u64) -> Result<i32, Errno> {
+    fn out_fence(&mut self, _: usize, seqno: u64, _: u64) -> Result<i32, Errno> {
         Ok(seqno as i32 + 3)
     }
-    fn install_file(&mut self, file: FileId, _: bool) -> Result<i32, Errno> {
+    fn install_file(&mut self, file: FileId, _: bool, _: u64) -> Result<i32, Errno> {
         self.installed.push(file);
         Ok(9)
     }
@@ -229,6 +229,7 @@ impl Bench {
     fn context(&mut self, file: FileId) -> CallContext {
         self.call += 1;
         CallContext {
+            arg: 0,
             file,
             call: self.call,
             now_ns: self.now_ns,

@@ -52,6 +52,7 @@ fn random_calls_return_everything() {
             let _ = crate::Program::write(&mut bench.world, at, &noise);
             let file = files[random.next(files.len() as u64) as usize];
             let cx = CallContext {
+                arg: 0,
                 file,
                 call: round << 32 | call,
                 now_ns: bench.now_ns,
@@ -105,6 +106,7 @@ fn every_number_and_size_has_an_answer() {
     for number in 0..256 {
         for size in [0, 1, 7, 64, 16383] {
             let cx = CallContext {
+                arg: 0,
                 file: a,
                 call: 1,
                 now_ns: 0,

@@ -1,17 +1,17 @@
 //! Making, queueing, dequeueing and exporting buffers.
 
 use super::userbuf::{UserBuffer, memory_from};
-use crate::bytes::{Image, field};
+use crate::bytes::{Image, field, write_user};
 use crate::calls::Answer;
 use crate::calls::format::read_format;
 use crate::context::Context;
 use crate::file::FileHandle;
-use crate::program::{CallContext, Run};
+use crate::program::{CallContext, Export, Run};
 use crate::request::Call;
 use crate::requests::Scope;
 use crate::{Error, Flow, Role, VideoDriver, Waiter, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
-use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory};
+use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory, PlaneLocation};
 
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
@@ -223,12 +223,18 @@ where
         if flow == Flow::Output && request.field == 0 {
             request.field = self.default_field(flow);
         }
+        let named = user
+            .request_fd
+            .and_then(|fd| run.program.resolve_request(fd));
+        if run.program.lacks() {
+            return Err(Error::Invalid);
+        }
         let info = self.in_session(run.mem, flow, |mut session| {
             match (queue, user.request_fd) {
                 (None, _) => session.prepare_buf(request),
                 (Some(_), None) => session.qbuf(request),
                 (Some(scope), Some(fd)) => {
-                    let binding = scope.binding(run.program.resolve_request(fd), fd);
+                    let binding = scope.binding(named, fd);
                     session.qbuf_in_request(request, binding)
                 }
             }
@@ -249,6 +255,11 @@ where
         match self.in_session(run.mem, flow, |mut queue| queue.dqbuf(user.max_planes()))? {
             Ok(info) => {
                 self.wake = true;
+                for plane in info.planes.iter().flatten() {
+                    if let PlaneLocation::UserPtr(addr) = plane.location {
+                        run.program.give_back(addr, plane.length_bytes);
+                    }
+                }
                 Ok(Some(info))
             }
             Err(error) => self.wait_for(flow, run.cx, error),
@@ -276,7 +287,8 @@ where
     pub(crate) fn export_buf(
         &mut self,
         run: &mut Run<'_, M>,
-        arg: &mut Image<'_>,
+        arg: &Image<'_>,
+        addr: u64,
     ) -> Result<(), Error> {
         let flow = self.owned_flow(run.cx.file, arg.u32(field!(v4l2_exportbuffer.type_)))?;
         let flags = arg.u32(field!(v4l2_exportbuffer.flags));
@@ -293,19 +305,23 @@ where
         let buf = self.in_session(run.mem, flow, |mut queue| {
             queue.expbuf(index, plane, access)
         })??;
-        match run
-            .program
-            .install_dmabuf(run.mem, buf, flags & O_CLOEXEC != 0, access)
-        {
-            Ok(fd) => {
-                arg.set_i32(field!(v4l2_exportbuffer.fd), fd);
-                Ok(())
-            }
-            Err((errno, buf)) => {
-                run.mem.put_dmabuf(buf);
-                Err(Error::Host(errno))
-            }
-        }
+        // The answer is written first. Otherwise, the call could fail and leave a descriptor whose number the
+        // program does not know.
+        let written = write_user(run.program, addr, arg.0);
+        let export = Export {
+            cloexec: flags & O_CLOEXEC != 0,
+            access,
+            number_at: addr.wrapping_add(field!(v4l2_exportbuffer.fd) as u64),
+        };
+        let installed = match written {
+            Ok(()) => (run.program.install_dmabuf(run.mem, buf, export))
+                .map_err(|(errno, buf)| (Error::Host(errno), buf)),
+            Err(error) => Err((error, buf)),
+        };
+        installed.map_err(|(error, buf)| {
+            run.mem.put_dmabuf(buf);
+            error
+        })
     }
 }
 

@@ -149,16 +149,28 @@ impl UserBuffer {
         for (flag, hint) in HINTS {
             request.hints.set(hint, self.flags & flag != 0);
         }
+        let mut missing = Ok(());
         for (to, plane) in request.planes.iter_mut().zip(&self.planes).take(num_planes) {
+            // The host fetches the memory of all planes at once.
+            let mut user = || match program.user(plane.place, plane.length.into()) {
+                Ok(user) => Some(user),
+                Err(errno) => {
+                    missing = missing.and(Err(errno));
+                    None
+                }
+            };
             *to = Some(PlaneRequest {
                 payload_bytes: plane.bytesused.into(),
                 length_bytes: plane.length.into(),
                 data_offset: plane.data_offset.into(),
                 source: match memory {
                     Memory::Mmap => PlaneSource::Mmap,
-                    Memory::UserPtr => PlaneSource::UserPtr {
-                        user: program.user(plane.place, plane.length.into())?,
-                        addr: plane.place,
+                    Memory::UserPtr => match user() {
+                        Some(user) => PlaneSource::UserPtr {
+                            user,
+                            addr: plane.place,
+                        },
+                        None => continue,
                     },
                     Memory::DmaBuf => {
                         let fd = descriptor(plane.place);
@@ -170,6 +182,7 @@ impl UserBuffer {
                 },
             });
         }
+        missing?;
         Ok(request)
     }
 

@@ -1,11 +1,11 @@
 //! A program: some memory and a table of descriptors.
 
 use super::memory::{TestBuf, TestMemory};
-use crate::{Errno, Program};
+use crate::{Errno, Export, Program};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use vb3_plane::{ExportAccess, MemOps};
+use vb3_plane::MemOps;
 use vb3_queue::RequestId;
 
 /// First address of the program's memory.
@@ -134,13 +134,14 @@ impl Program<TestMemory> for TestProgram {
         &self,
         _: &mut TestMemory,
         buf: TestBuf,
-        _: bool,
-        _: ExportAccess,
-    ) -> Result<i32, (Errno, TestBuf)> {
+        export: Export,
+    ) -> Result<(), (Errno, TestBuf)> {
         match self.fd_room.get().checked_sub(1) {
             Some(room) => {
                 self.fd_room.set(room);
-                Ok(self.install(buf))
+                let number = self.install(buf);
+                self.poke(export.number_at, &number.to_ne_bytes());
+                Ok(())
             }
             None => Err((Errno::EMFILE, buf)),
         }

@@ -224,14 +224,6 @@ impl Held {
         Ok(())
     }
 
-    /// Forgets a description that no program received, so that its end is not reported.
-    pub(crate) fn forget(&mut self, id: FdIdentity, byte: i64) {
-        if let Some(inode) = self.inodes.get_mut(&id) {
-            inode.given.remove(&byte);
-            self.drop_if_unused(id);
-        }
-    }
-
     fn drop_if_unused(&mut self, id: FdIdentity) {
         let Entry::Occupied(inode) = self.inodes.entry(id) else {
             return;
@@ -626,19 +618,5 @@ mod tests {
         drop(a);
         assert_eq!(collect(&mut held), [Given::File(FileId(1))]);
         assert_eq!(held.look_again(), None);
-    }
-
-    #[test]
-    fn a_forgotten_description_is_not_reported() {
-        let _alone = crate::kernel::alone();
-        let memfd = raw::memfd(c"held").expect("memfd");
-        let mut held = Held::new();
-        let (a, id, byte) = held
-            .make(memfd.as_fd(), libc::O_RDWR, Given::Buffer(Tag(1)))
-            .expect("made");
-        held.forget(id, byte);
-        drop(a);
-        assert_eq!(collect(&mut held), []);
-        assert_eq!(held.count(), 0);
     }
 }

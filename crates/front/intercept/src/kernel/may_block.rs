@@ -48,7 +48,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::path::Arg;
 use vb3_frontend::Errno;
 
-use crate::kernel::reaper::reaper;
+use crate::kernel::reaper::{Apart, reaper};
 use crate::kernel::{Locked, Workers, lock, raw};
 
 thread_local! {
@@ -110,6 +110,13 @@ impl<T> RunLock<T> {
     pub(crate) fn lock<'m>(&'m self, _: &'m mut MayBlock) -> Locked<'m, T> {
         let _next = lock(&self.next);
         Locked::new(lock(&self.inner), &self.reaper)
+    }
+
+    /// Acts without the lock. As under the lock, other threads close the borrowed files that this drops, since a
+    /// close may wait for a program.
+    pub(crate) fn apart<R>(&self, act: impl FnOnce() -> R) -> R {
+        let _apart = Apart::new(&self.reaper);
+        act()
     }
 
     /// Returns whether a thread waits for the lock.

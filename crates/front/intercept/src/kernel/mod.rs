@@ -21,5 +21,5 @@ pub(crate) use sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock,
 };
 pub use video::video_call;
-pub(crate) use vma::Mapping;
+pub(crate) use vma::{Access, Mapping};
 pub(crate) use workers::Workers;

@@ -125,18 +125,38 @@ const fn may_wait(mode: u32) -> bool {
     )
 }
 
+/// While it exists, this thread closes no borrowed files that it drops. Other threads then close them.
+pub(crate) struct Apart<'s>(&'s Workers);
+
+impl<'s> Apart<'s> {
+    pub(crate) fn new(reaper: &'s Workers) -> Self {
+        RELEASED.set(Some(Vec::new()));
+        Self(reaper)
+    }
+}
+
+impl Drop for Apart<'_> {
+    fn drop(&mut self) {
+        for (fd, mode) in RELEASED.take().unwrap_or_default() {
+            if !closes_at_once(fd.as_fd(), mode) {
+                self.0.add(MAX_WAITING, move |_| drop(fd));
+            }
+        }
+    }
+}
+
 /// The held lock. Borrowed files that this thread drops are closed after the release of the lock.
 pub(crate) struct Locked<'s, T> {
-    guard: Option<MutexGuard<'s, T>>,
-    reaper: &'s Workers,
+    // Dropped in this order.
+    guard: MutexGuard<'s, T>,
+    _apart: Apart<'s>,
 }
 
 impl<'s, T> Locked<'s, T> {
     pub(crate) fn new(guard: MutexGuard<'s, T>, reaper: &'s Workers) -> Self {
-        RELEASED.set(Some(Vec::new()));
         Self {
-            guard: Some(guard),
-            reaper,
+            guard,
+            _apart: Apart::new(reaper),
         }
     }
 }
@@ -145,24 +165,13 @@ impl<T> Deref for Locked<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.guard.as_ref().expect("held until it is dropped")
+        &self.guard
     }
 }
 
 impl<T> DerefMut for Locked<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("held until it is dropped")
-    }
-}
-
-impl<T> Drop for Locked<'_, T> {
-    fn drop(&mut self) {
-        drop(self.guard.take());
-        for (fd, mode) in RELEASED.take().unwrap_or_default() {
-            if !closes_at_once(fd.as_fd(), mode) {
-                self.reaper.add(MAX_WAITING, move |_| drop(fd));
-            }
-        }
+        &mut self.guard
     }
 }
 

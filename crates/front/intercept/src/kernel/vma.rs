@@ -7,7 +7,14 @@ use rustix::ioctl::Opcode;
 use rustix::ioctl::opcode::read_write;
 
 use crate::kernel::raw;
-use vb3_frontend::{Access, Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
+
+/// The kind of access to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
 
 /// One mapping: a line of a process's `maps` file.
 #[derive(Clone, Copy, Debug)]
@@ -120,12 +127,6 @@ pub(crate) fn visit(
             Err(e) => return Err(e),
         }
     }
-}
-
-/// Returns the size in bytes of the pages of the mapping at `addr`, or of the next mapping. Returns ENOENT if
-/// there is neither, and ENOTTY before Linux 6.11.
-pub(crate) fn page_size_at(maps: BorrowedFd<'_>, addr: u64) -> Result<u64, Errno> {
-    Ok(Query::next(maps, addr, &mut [0; NAME_MAX])?.page_size)
 }
 
 /// Visits mappings like `visit`, but always reads the text of the `maps` file from its start.
@@ -285,11 +286,6 @@ mod tests {
             assert_eq!(accessible(tid, addr, len, access), Ok(want), "{at}");
             assert_eq!(by_text(addr, len, access), want, "text, {at}");
         }
-        let size = super::page_size_at(maps().as_fd(), pages.addr(0));
-        assert!(
-            matches!(size, Err(Errno(libc::ENOTTY))) || size == Ok(page),
-            "{size:?}"
-        );
         let late = pages.addr(1) - 5;
         assert_eq!(accessible(tid, late, 10, Access::Write), Ok(5));
         assert_eq!(accessible(tid, u64::MAX, 1, Access::Read), Ok(0));

@@ -1,10 +1,10 @@
-//! Copies of a program's memory for one call: read before the call is applied, written after it.
+//! What is collected for one call of a program: read before the call is applied, written after it.
 //!
 //! A copy may block for as long as the program likes. A user-space handler may fill the page late, or a file
-//! system may have stopped. So no copy is made under the one lock of all devices. A call reads from the
-//! copies made for it. If a part is missing, it is recorded, and the call fails without changing anything.
-//! The supervisor then copies the missing part and repeats the call. Written data is stored until the call is
-//! answered.
+//! system may have stopped. So no copy is made under the one lock of all devices. A call reads what was gathered
+//! for it. If a part is missing, it is recorded, and the call fails without changing anything. The supervisor then
+//! gathers the missing part and repeats the call. What remains to be done in the program is stored until the call
+//! is answered.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -14,12 +14,12 @@ use std::time::Instant;
 use crate::descriptors::Closed;
 use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
 use crate::memory::copies::Copier;
-use vb3_frontend::Errno;
+use vb3_frontend::{Bytes, Errno, MAX_GATHERED, Need, NumberAt, Write};
 
 /// Maximum number of bytes copied for one call.
-const MAX_BYTES: usize = 256 << 20;
+const MAX_BYTES: usize = MAX_GATHERED as usize;
 /// Maximum number of times that memory is copied for one call.
-const ROUNDS: u32 = 4096;
+const ROUNDS: u32 = 64;
 /// Bytes read before and after the needed address, within its page. A structure and the array that it
 /// points to are usually adjacent on a stack. A `v4l2_buffer` with all its planes has 600 bytes.
 const AROUND: u64 = 768;
@@ -28,13 +28,53 @@ const PAGE: u64 = 4096;
 
 const MISSING: Errno = Errno::NOT_GATHERED;
 
-/// A copy of a part of a program's memory.
+/// A descriptor's number, and the requested events.
+type Polled = (i32, i16);
+
+/// A file to install in the program when its call is answered. Dropping it ends the file, which is reported.
 #[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) fd: OwnedFd,
+    pub(crate) cloexec: bool,
+    pub(crate) number: NumberAt,
+    /// Whether the file is a device's, which should have a reserved number.
+    pub(crate) is_device: bool,
+}
+
+/// The data collected for one call, and the requests for more.
+#[derive(Debug, Default)]
+pub(crate) struct Data {
+    /// When the supervisor first processed the call.
+    came: Option<Instant>,
+    /// Files behind the call's descriptors, if they were looked up without the lock.
+    pub(crate) found: HashMap<i32, Result<OpenFile, Errno>>,
+    /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
+    pub(crate) ends: Option<Vec<Closed>>,
+    /// The epoll set that the call names, if it was looked up without the lock.
+    pub(crate) set: Option<u64>,
+    /// What the devices may know of the program.
+    pub(crate) have: vb3_frontend::Gathered,
+    bytes: usize,
+    /// What they lack.
+    pub(crate) need: Need,
+    rounds: u32,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) installs: Vec<Ready>,
+    /// Descriptors that the thread sent for this call (see `process::lend`).
+    lent: Vec<(i32, Borrowed)>,
+    wanted: Vec<i32>,
+    sends_none: bool,
+    /// Files that must be polled before the call is repeated.
+    to_poll: Vec<(Polled, Arc<Borrowed>)>,
+    polled: HashMap<Polled, i16>,
+}
+
+/// A copy of a part of a program's memory.
 struct Part {
     addr: u64,
     bytes: Vec<u8>,
     /// Whether the byte after the part cannot be read.
-    fault: bool,
+    ends: bool,
 }
 
 impl Part {
@@ -48,64 +88,11 @@ impl Part {
         let mut bytes = vec![0; wanted];
         let got = memory.copy_in_some(addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
-        let fault = bytes.len() < wanted;
+        let ends = bytes.len() < wanted;
         // For a missing page, reports the fault at the requested address.
         let addr = addr - if bytes.is_empty() { 0 } else { before };
         let refused = got.err().filter(|e| *e == Errno(libc::EPERM));
-        (Self { addr, bytes, fault }, refused.map_or(Ok(()), Err))
-    }
-
-    /// Returns these bytes, or EFAULT if one of them cannot be read. `None` if the part does not show this.
-    fn get(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
-        let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
-        if let Some(bytes) = self.bytes.get(at..at.checked_add(len)?) {
-            return Some(Ok(bytes));
-        }
-        (self.fault && at <= self.bytes.len()).then_some(Err(Errno(libc::EFAULT)))
-    }
-}
-
-/// A descriptor's number, and the requested events.
-type Polled = (i32, i16);
-
-/// The data collected for one call, and the requests for more.
-#[derive(Debug, Default)]
-pub(crate) struct Data {
-    /// When the supervisor first processed the call.
-    came: Option<Instant>,
-    /// Files behind the call's descriptors, if they were looked up without the lock.
-    pub(crate) found: HashMap<i32, Result<OpenFile, Errno>>,
-    /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
-    pub(crate) ends: Option<Vec<Closed>>,
-    /// The epoll set that the call names, if it was looked up without the lock.
-    pub(crate) set: Option<u64>,
-    parts: Vec<Part>,
-    bytes: usize,
-    missing: Vec<(u64, usize)>,
-    /// Ranges whose pages must be touched before the call is repeated.
-    absent: Vec<(u64, u64)>,
-    /// Ranges that were touched, and whether all their pages could be read.
-    touched: HashMap<(u64, u64), bool>,
-    rounds: u32,
-    writes: Vec<(u64, Vec<u8>)>,
-    /// Writes whose failure does not fail the call.
-    pub(crate) attempts: Vec<(u64, Vec<u8>)>,
-    /// Descriptors that the thread sent for this call (see `process::lend`).
-    lent: Vec<(i32, Borrowed)>,
-    wanted: Vec<i32>,
-    sends_none: bool,
-    pub(crate) wants_watch: bool,
-    /// The call must not install a descriptor, because it could not return the number to the program.
-    pub(crate) installs_none: bool,
-    /// Files that must be polled before the call is repeated.
-    to_poll: Vec<(Polled, Arc<Borrowed>)>,
-    polled: HashMap<Polled, i16>,
-}
-
-impl Data {
-    /// Returns whether the copies contain these bytes, or show that one of them cannot be read.
-    fn has(&self, addr: u64, len: usize) -> bool {
-        self.parts.iter().any(|part| part.get(addr, len).is_some())
+        (Self { addr, bytes, ends }, refused.map_or(Ok(()), Err))
     }
 }
 
@@ -127,26 +114,22 @@ impl Gathered {
     pub(crate) fn begin(&self) {
         let mut inner = self.data();
         inner.writes.clear();
-        inner.attempts.clear();
-        inner.missing.clear();
+        inner.need = Need::default();
         inner.wanted.clear();
-        inner.wants_watch = false;
-        inner.absent.clear();
         inner.to_poll.clear();
     }
 
     /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.
     pub(crate) fn forget_parts(&self) {
         let mut inner = self.data();
-        inner.parts.clear();
+        inner.have.forget_bytes();
         (inner.bytes, inner.rounds) = (0, 0);
     }
 
     /// Returns whether the call missed something and must be repeated.
     pub(crate) fn lacks(&self) -> bool {
         let inner = self.data();
-        let asks = !inner.wanted.is_empty() || inner.wants_watch || !inner.to_poll.is_empty();
-        asks || !inner.missing.is_empty() || !inner.absent.is_empty()
+        !inner.wanted.is_empty() || !inner.to_poll.is_empty() || !inner.need.is_empty()
     }
 
     /// Takes the poll results of these files, once. `None` if one is missing: all must then be polled.
@@ -216,19 +199,15 @@ impl Gathered {
 
     /// Reads from the copies. Records a range that is not copied yet, and fails with `MISSING`.
     pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        if out.is_empty() {
-            return Ok(());
-        }
         let mut inner = self.data();
-        let mut parts = inner.parts.iter();
-        if let Some(bytes) = parts.find_map(|part| part.get(addr, out.len())) {
+        if let Some(bytes) = inner.have.bytes(addr, out.len()) {
             out.copy_from_slice(bytes?);
             return Ok(());
         }
         if inner.bytes.saturating_add(out.len()) > MAX_BYTES || inner.rounds >= ROUNDS {
             return Err(Errno(libc::ENOMEM));
         }
-        inner.missing.push((addr, out.len()));
+        inner.need.bytes.push((addr, out.len() as u64));
         Err(MISSING)
     }
 
@@ -236,39 +215,49 @@ impl Gathered {
     /// that is too large: its pieces are copied one by one. Fails with `MISSING` if the range is not copied
     /// yet.
     pub(crate) fn prepare(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        let Ok(len) = usize::try_from(len) else {
-            return Ok(());
-        };
         let mut inner = self.data();
-        let noted = inner.missing.iter().map(|&(_, len)| len);
-        let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
-        let fits = bytes <= MAX_BYTES && inner.rounds < ROUNDS;
-        if len == 0 || !fits || inner.has(addr, len) {
+        let noted = inner.need.bytes.iter().map(|&(_, len)| len);
+        let bytes = noted.fold(
+            (inner.bytes as u64).saturating_add(len),
+            u64::saturating_add,
+        );
+        let fits = bytes <= MAX_GATHERED && inner.rounds < ROUNDS;
+        let is_known = |len| inner.have.bytes(addr, len).is_some();
+        if !fits || usize::try_from(len).is_ok_and(is_known) {
             return Ok(());
         }
-        inner.missing.push((addr, len));
+        inner.need.bytes.push((addr, len));
         Err(MISSING)
     }
 
-    /// Records a range that a device will use, so that its pages are read first. Otherwise a missing page would
-    /// block the device and all programs. Returns whether all pages could be read, and true for a range that is
-    /// too large. Fails with `MISSING` if the pages were not touched yet.
-    pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<bool, Errno> {
+    /// Records what the devices lack. Returns false if this cannot be gathered: it is too much.
+    pub(crate) fn ask(&self, need: Need) -> bool {
         let mut inner = self.data();
-        let range = (addr, len);
-        if len > MAX_BYTES as u64 {
-            return Ok(true);
+        let bytes = need.bytes.iter().chain(&need.ranges).map(|&(_, len)| len);
+        let bytes = bytes.fold(inner.bytes as u64, u64::saturating_add);
+        let is_possible = inner.rounds < ROUNDS && (need.bytes.is_empty() || bytes <= MAX_GATHERED);
+        if is_possible {
+            inner.need = need;
         }
-        if let Some(is_whole) = inner.touched.get(&range) {
-            return Ok(*is_whole);
-        }
-        inner.absent.push(range);
-        Err(MISSING)
+        is_possible
     }
 
     /// Stores data that `copy_out` later writes to the program's memory.
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
-        self.data().writes.push((addr, data.to_vec()));
+        self.data().writes.push(Write {
+            addr,
+            bytes: Bytes::Own(data.to_vec()),
+            is_needed: true,
+        });
+    }
+
+    /// Stores data that `copy_out` writes if it can.
+    pub(crate) fn try_write(&self, addr: u64, data: Vec<u8>) {
+        self.data().writes.push(Write {
+            addr,
+            bytes: Bytes::Own(data),
+            is_needed: false,
+        });
     }
 
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program. Returns
@@ -279,34 +268,27 @@ impl Gathered {
         memory: Copier<'_>,
         expected: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<(), Errno> {
-        let expected: Vec<_> = expected.into_iter().collect();
+        self.poll(may);
         let wanted = {
-            self.poll(may);
             let mut inner = self.data();
-            let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
-            inner.rounds += u32::from(copies || !expected.is_empty());
+            inner.rounds += u32::from(!inner.need.is_empty());
             // The thread was already asked if possible, so descriptors still wanted will never come.
             inner.sends_none |= !inner.wanted.is_empty();
             inner.wanted.clear();
-            let mut wanted = core::mem::take(&mut inner.missing);
-            wanted.extend(expected);
-            wanted
+            core::mem::take(&mut inner.need.bytes)
         };
-        let absent = core::mem::take(&mut self.data().absent);
-        for (addr, len) in absent {
-            let is_whole = memory.touch(addr, len);
-            self.data().touched.insert((addr, len), is_whole);
-        }
+        let small = |(addr, len)| Some((addr, usize::try_from(len).ok()?));
+        let wanted = wanted.into_iter().filter_map(small).chain(expected);
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            if self.data().has(addr, len) {
+            if self.data().have.bytes(addr, len).is_some() {
                 continue;
             }
             let (part, got) = Part::copied(memory, addr, len);
             refused = refused.and(got);
             let mut inner = self.data();
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
-            inner.parts.push(part);
+            inner.have.add_bytes(part.addr, part.bytes, part.ends);
         }
         refused
     }
@@ -314,19 +296,19 @@ impl Gathered {
     /// Writes the stored data to the program's memory. May block on the program. Fails with EFAULT or EPERM if
     /// some could not be written.
     pub(crate) fn copy_out(&self, memory: Copier<'_>) -> Result<(), Errno> {
-        let mut inner = self.data();
-        let mut writes = core::mem::take(&mut inner.writes);
-        let needed = writes.len();
-        writes.append(&mut inner.attempts);
-        drop(inner);
+        let writes = core::mem::take(&mut self.data().writes);
         if writes.is_empty() || memory.copy_all_out(&writes) {
             return Ok(());
         }
         let mut done = Ok(());
         // As the kernel does, writes everything that is writable.
-        for (i, (addr, data)) in writes.iter().enumerate() {
-            let made = memory.copy_out(*addr, data);
-            done = if i < needed { done.and(made) } else { done };
+        for write in &writes {
+            let made = memory.copy_out(write.addr, &write.bytes);
+            done = if write.is_needed {
+                done.and(made)
+            } else {
+                done
+            };
         }
         done
     }

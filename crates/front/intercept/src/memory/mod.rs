@@ -1,9 +1,9 @@
-//! Programs' memory: copies for a call, and the pages that devices use.
+//! Programs' memory: copies for a call.
 
 mod copies;
 mod gather;
-mod pins;
+mod range;
 
-pub(crate) use copies::{Copier, CopyMethod, ProcFiles};
-pub(crate) use gather::Gathered;
-pub(crate) use pins::{CREATE_FLAGS, Known, Pins, Space, UserMemory};
+pub(crate) use copies::{Copier, CopyMethod};
+pub(crate) use gather::{Gathered, Ready};
+pub(crate) use range::{maps_file, user_range};

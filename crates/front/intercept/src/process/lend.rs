@@ -15,17 +15,13 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
 
 use crate::kernel::{MayBlock, arch, lock, raw};
-use crate::memory::CREATE_FLAGS;
 use crate::process::rewrite;
 use crate::process::{ERESTARTNOINTR, InStead, Listener, Notif, PASS, Reply};
 use crate::program::ExitReport;
 use vb3_frontend::Errno;
 
-/// Maximum number of descriptors in one message (the kernel's limit).
-const MESSAGE: usize = 253;
-
-/// Maximum number of descriptors requested from a thread, with room for a userfaultfd.
-pub(crate) const MAX_LENT: usize = MESSAGE - 1;
+/// Maximum number of descriptors requested from a thread: the kernel's limit for one message.
+pub(crate) const MAX_LENT: usize = 253;
 
 /// Address of the temporary page, if free. The address is far from the program's mappings, because another
 /// thread may be about to map something in a gap near them.
@@ -39,10 +35,7 @@ const REPEAT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Lent {
     nr: i64,
     args: [u64; 6],
-    /// The requested descriptors, or `None` if none were requested.
-    pub(crate) fds: Option<Vec<(i32, OwnedFd)>>,
-    /// The requested userfaultfd, or `None` if none was requested.
-    pub(crate) watch: Option<Result<OwnedFd, Errno>>,
+    pub(crate) fds: Vec<(i32, OwnedFd)>,
     at: Instant,
 }
 
@@ -71,8 +64,7 @@ impl Lending {
     }
 }
 
-/// Requests descriptors from the calling thread, at most [`MAX_LENT`], and a userfaultfd if `watch`. Answers its
-/// call so that the thread repeats it later. If the message's page cannot be installed, the call fails instead.
+/// Requests descriptors from the calling thread, at most [`MAX_LENT`]. Answers its call so that the thread repeats it later. If the message's page cannot be installed, the call fails instead.
 /// `keep` gets the descriptors before the thread continues. `keep` is not called if the call fails, the thread
 /// ends, or a signal arrives first. Returns EPERM if the thread cannot be stopped, or the error of a failed system
 /// call of the supervisor. The thread's call then still waits for its answer.
@@ -80,7 +72,7 @@ pub(crate) fn ask(
     may: &MayBlock,
     listener: &Listener,
     n: &Notif,
-    (asked, watch): (&[i32], bool),
+    asked: &[i32],
     keep: impl FnOnce(Lent),
 ) -> Result<Option<ExitReport>, Errno> {
     let (ours, theirs) = raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
@@ -90,19 +82,18 @@ pub(crate) fn ask(
     let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
     let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true);
     let installed = install(&page).map(|page| (page, install(&theirs)));
-    let lent = |fds, watch| Lent {
+    let lent = |fds| Lent {
         nr: n.nr,
         args: n.args,
-        fds: (!asked.is_empty()).then_some(fds),
-        watch,
+        fds,
         at: Instant::now(),
     };
     let (remote_page, remote_socket) = match installed {
         Ok((page, Ok(socket))) => (page, socket),
-        Ok((page, Err(e))) => {
+        Ok((page, Err(_))) => {
             // Without the socket, as in a full descriptor table, the thread can send no descriptors. The
             // repeated call then finds an empty list.
-            keep(lent(Vec::new(), watch.then_some(Err(e))));
+            keep(lent(Vec::new()));
             listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
             return Ok(stopped.close(may, &[page]));
         }
@@ -116,22 +107,10 @@ pub(crate) fn ask(
         return Ok(stopped.close(may, &[remote_page, remote_socket]));
     }
     let (_, ended) = stopped.in_its_stead(may, |thread| {
-        let made = match watch {
-            true => Some(thread.call(libc::SYS_userfaultfd, [CREATE_FLAGS, 0, 0, 0, 0, 0])?),
-            false => None,
-        };
-        let fault = made.and_then(Result::ok);
-        let number = fault.and_then(|fault| i32::try_from(fault).ok());
-        let fds: Vec<i32> = asked.iter().copied().chain(number).collect();
-        let sent = send(thread, (remote_page, remote_socket), &page, &fds)?;
-        if let Some(fault) = fault {
-            thread.close(fault)?;
-        }
-        let files = sent.then(|| receive(&ours, fds.len())).flatten();
-        let mut files = files.unwrap_or_default();
-        let watch = made.map(|made| made.and_then(|_| files.pop().ok_or(Errno(libc::EPERM))));
-        let files = asked.iter().copied().zip(files).collect();
-        keep(lent(files, watch));
+        let sent = send(thread, (remote_page, remote_socket), &page, asked)?;
+        let files = sent.then(|| receive(&ours, asked.len())).flatten();
+        let files = files.unwrap_or_default();
+        keep(lent(asked.iter().copied().zip(files).collect()));
         Some(())
     });
     Ok(ended)
@@ -200,7 +179,7 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
 
 /// Receives the descriptors of one message, or `None` if their count is not `wanted`.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
-    let fds = raw::receive(socket.as_fd(), &mut [0], MESSAGE, RecvFlags::DONTWAIT);
+    let fds = raw::receive(socket.as_fd(), &mut [0], MAX_LENT, RecvFlags::DONTWAIT);
     let (_, fds) = fds.ok()?;
     (fds.len() == wanted).then_some(fds)
 }

@@ -6,6 +6,7 @@ use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
 use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
 use crate::process::{FdRange, Notif, Reply};
 use crate::service::locks::{COMMANDS, shares};
+use crate::service::serve::CopyAt;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::waiting::On;
 use std::os::fd::AsFd;
@@ -29,16 +30,39 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
+    /// Makes a copy of a descriptor. Fails with `Native` if the kernel must make or refuse it.
     pub(crate) fn install_copy(
         &self,
         n: &Call<'_>,
         copy: &Borrowed,
-        (number, cloexec): (u32, bool),
-    ) -> Result<i32, Errno> {
+        (at, cloexec): (CopyAt, bool),
+    ) -> Result<i32, Reply> {
         let thread = n.thread()?;
         let _one = lock(&thread.installing);
+        let number = match at {
+            CopyAt::Number(number) => Some(number),
+            CopyAt::Reserved => self.host.free_number(n),
+            CopyAt::From(from) => {
+                let end = self.host.range.end;
+                (from..end).find(|&fd| Procs::is_free(&thread, fd))
+            }
+        };
         let listener = &self.host.listener;
-        listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec)
+        let add = |number| listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec);
+        match (number.map(add), at) {
+            (Some(Ok(number)), _) => Ok(number),
+            // The program's own limit is lower: the kernel refuses the copy, with the errno of fcntl.
+            (Some(Err(Errno(libc::EBADF | libc::EMFILE))) | None, CopyAt::From(_)) => {
+                Err(Reply::Native)
+            }
+            (_, CopyAt::Reserved) => {
+                // The kernel chooses a number that may be a device's from now on.
+                self.host.note_number(0);
+                Err(Reply::Native)
+            }
+            (Some(Err(e)), _) => Err(e.into()),
+            (None, CopyAt::Number(_)) => Err(Reply::Native),
+        }
     }
 
     /// Finds the files that are in epoll sets and whose last descriptor a call closes. The kernel keeps a
@@ -105,32 +129,31 @@ impl Server<'_> {
         let copy = thread.and_then(|_| n.borrow(old).ok());
         self.before_close(n, (new, new));
         Ok(match copy {
-            Some(copy) => Verdict::Copied(copy, (new, flags & libc::O_CLOEXEC != 0)),
+            Some(copy) => {
+                let cloexec = flags & libc::O_CLOEXEC != 0;
+                Verdict::Copied(copy, (CopyAt::Number(new), cloexec))
+            }
             None => Verdict::native(),
         })
     }
 
     pub(crate) fn dup(&mut self, n: &Call<'_>) -> Verdict {
-        self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
+        Self::copy_to_kept(n, 0, false).unwrap_or_else(|| {
             self.note_copy(n, 0);
             Verdict::native()
         })
     }
 
-    /// Installs a copy of a reserved number at the next free reserved number. So the filter reports all calls
-    /// on the copy. Lower free numbers from `from` on stay free. Returns `None` if no reserved number is
-    /// free, or if a standard descriptor is closed: the copy is probably meant to replace that one.
-    fn copy_to_kept(&self, n: &Call<'_>, from: u32, cloexec: bool) -> Option<Verdict> {
+    /// Copies a reserved number to the next free reserved number. So the filter reports all calls on the copy.
+    /// Lower free numbers from `from` on stay free. Returns `None` if a standard descriptor is closed: the copy is
+    /// probably meant to replace that one.
+    fn copy_to_kept(n: &Call<'_>, from: u32, cloexec: bool) -> Option<Verdict> {
         let thread = n.thread().ok()?;
         if (from..3).any(|fd| Procs::is_free(&thread, fd)) {
             return None;
         }
         let copy = n.borrow(n.int(0)).ok()?;
-        let _one = lock(&thread.installing);
-        let at = self.host.free_number(n)?;
-        let listener = &self.host.listener;
-        let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec);
-        made.ok().map(|number| Verdict::value(number.into()))
+        Some(Verdict::Copied(copy, (CopyAt::Reserved, cloexec)))
     }
 
     /// Records that a copy may get a number that is not reserved. Returns true if the file is a device's.
@@ -158,25 +181,19 @@ impl Server<'_> {
         }
         let from = n.uint(2);
         let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
-        let FdRange { start, end } = self.host.range;
+        let FdRange { start, .. } = self.host.range;
         if self.host.range.has(n.int(0))
             && from < start
-            && let Some(done) = self.copy_to_kept(n, from, cloexec)
+            && let Some(done) = Self::copy_to_kept(n, from, cloexec)
         {
             return Ok(done);
         }
         self.note_copy(n, from);
-        let copy = n.borrow(n.int(0)).map_err(|_| Reply::Native)?;
-        let thread = n.thread().map_err(|_| Reply::Native)?;
-        let _one = lock(&thread.installing);
-        let free = (from.max(start)..end).find(|&fd| Procs::is_free(&thread, fd));
-        let at = free.filter(|_| from >= start).ok_or(Reply::Native)?;
-        let listener = &self.host.listener;
-        match listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec) {
-            // The program's own limit is lower: the kernel refuses the copy, with the errno of fcntl.
-            Err(Errno(libc::EBADF | libc::EMFILE)) => Ok(Verdict::native()),
-            made => Ok(Verdict::value(made?.into())),
+        if from < start {
+            return Ok(Verdict::native());
         }
+        let copy = n.borrow(n.int(0)).map_err(|_| Reply::Native)?;
+        Ok(Verdict::Copied(copy, (CopyAt::From(from), cloexec)))
     }
 
     /// Records that a call is about to close these descriptors, and releases their record locks. Returns

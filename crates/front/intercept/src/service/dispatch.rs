@@ -1,14 +1,17 @@
 //! Selects the handler of each call. Contains the handlers of ioctl and lseek.
 
-use crate::descriptors::{Target, Watched};
-use crate::kernel::{Borrowed, lock, nr, procs, vma};
+use crate::descriptors::{Given, Target, Watched, files};
+use crate::kernel::{Borrowed, lock, nr, procs, raw};
+use crate::memory::Ready;
 use crate::note::Note;
 use crate::process::{Notif, Reply};
 use crate::service::transfers::Moves;
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
-use vb3_frontend::{Access, Backend, CallOutcome, Caller, Errno};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use vb3_frontend::{CallOutcome, Descriptor, Detail, Effects, Errno, Made, Need, On, Op, Outcome};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
@@ -31,25 +34,6 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     (by_descriptor || Moves::of(n.nr).is_some())
         && !host.range.has(fd)
         && (fd < 0 || procs::may_be_of_ours(n.tid, fd) == Some(false))
-}
-
-/// Checks, before the lock is taken, whether an ioctl of a dma-buf or a sync file can write its result.
-/// If it cannot return the number of a new descriptor, it must not install one.
-///
-/// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_export_sync_file`, sync_file.c
-/// `sync_file_ioctl_merge`.
-pub(crate) fn look_ahead(n: &Notif) {
-    const READS_AND_WRITES: u32 = 3;
-    let request = n.uint(1);
-    let (direction, len) = (request >> 30, u64::from(request >> 16 & 0x3fff));
-    let of_buffers = matches!((request >> 8) as u8, b'b' | b'>');
-    if n.nr == libc::SYS_ioctl
-        && of_buffers
-        && direction == READS_AND_WRITES
-        && vma::accessible(n.tid, n.arg(2), len, Access::Write).is_ok_and(|there| there < len)
-    {
-        n.gathered.data().installs_none = true;
-    }
 }
 
 impl Server<'_> {
@@ -103,11 +87,10 @@ impl Server<'_> {
         if Watched::of(target).is_some() {
             self.host.note_number(fd);
         }
-        let call = Call::with_table(&self.host, n, &self.table);
         let is_known = match target {
             Target::Other => {
                 if kind == b'b' && self.backend.is_foreign(id) {
-                    self.backend.foreign_ioctl(id, request, arg, &call);
+                    self.make_step(n, On::Foreign(id), Op::Ioctl { request, arg }, false);
                 }
                 return Ok(Verdict::native());
             }
@@ -118,29 +101,22 @@ impl Server<'_> {
         let Some(on) = Watched::of(target).filter(|_| is_known) else {
             return Err(Reply::Fail(libc::ENOTTY));
         };
-        let backend = &mut self.backend;
-        let mut done = control(*backend, (on, request, arg), &call);
+        let op = Op::Ioctl { request, arg };
+        let mut done = self.make_step(n, made_on(on), op, false);
         // Borrows the file, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
-            let look = call.look(fd).and_then(|look| Ok((look.flags()?, look.fd)));
+            let look = n.look(fd).and_then(|look| Ok((look.flags()?, look.fd)));
             let (flags, file) = look.inspect_err(|_| {
                 if let Watched::Device(file) = on {
-                    backend.abandon(file, call.call());
+                    self.backend.abandon(file, n.call());
                 }
             })?;
             hold = file.and_then(Borrowed::into_memory);
             // DRM's ioctls wait for vblanks on O_NONBLOCK files, too.
-            if let Watched::Device(file) = on
-                && flags & libc::O_NONBLOCK != 0
-                && kind != b'd'
-            {
-                done = backend.ioctl(file, request, arg, true, &call);
+            if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && kind != b'd' {
+                done = self.make_step(n, made_on(on), op, true);
             }
-        }
-        let made = core::mem::take(&mut *lock(&self.host.made));
-        for (file, inode) in made {
-            self.table.add_file(file, inode, None);
         }
         match on {
             Watched::Device(file) => self.refresh(file),
@@ -192,23 +168,140 @@ impl Server<'_> {
         n: &Call<'_>,
         (on, request, arg): (Watched, u32, u64),
     ) -> Option<Reply> {
-        let call = Call::with_table(&self.host, n, &self.table);
-        let done = control(self.backend, (on, request, arg), &call);
+        let done = self.make_step(n, made_on(on), Op::Ioctl { request, arg }, false);
         if let Watched::Device(file) = on {
             self.refresh(file);
         }
         reply(done)
     }
+
+    /// Makes a step of the devices with what was gathered, and stores its effects until the call is answered. If
+    /// something is missing, fails with NOT_GATHERED, and [`Gathered::lacks`](crate::memory::Gathered::lacks)
+    /// holds.
+    pub(crate) fn make_step(
+        &mut self,
+        n: &Call<'_>,
+        on: On,
+        op: Op,
+        nonblocking: bool,
+    ) -> CallOutcome {
+        loop {
+            let mut data = n.gathered.data();
+            let table = &self.table;
+            data.have.name_files(|id| match table.find(id) {
+                Some(Target::Device(file)) => Some(file),
+                _ => None,
+            });
+            let outcome = self.backend.call(&vb3_frontend::Call {
+                id: n.call(),
+                origin: n.origin(),
+                on,
+                op,
+                nonblocking,
+                have: &data.have,
+            });
+            drop(data);
+            return match outcome {
+                Outcome::Need(mut need) => {
+                    if self.name_reserved(n, &mut need) && need.is_empty() {
+                        continue;
+                    }
+                    match n.gathered.ask(need) {
+                        true => CallOutcome::Fail(Errno::NOT_GATHERED),
+                        false => CallOutcome::Fail(Errno(libc::ENOMEM)),
+                    }
+                }
+                Outcome::Wait => CallOutcome::Wait,
+                Outcome::Part(bytes, effects) => match self.keep_effects(n, effects) {
+                    Ok(()) => CallOutcome::Part(bytes),
+                    Err(e) => CallOutcome::Fail(e),
+                },
+                Outcome::Done(done, effects) => {
+                    match done.and_then(|value| self.keep_effects(n, effects).map(|()| value)) {
+                        Ok(value) => CallOutcome::Done(value),
+                        Err(e) => CallOutcome::Fail(e),
+                    }
+                }
+            };
+        }
+    }
+
+    /// Names the files behind descriptors with reserved numbers, since the files are ours and nobody is waited for.
+    /// Returns whether there were any.
+    fn name_reserved(&self, n: &Call<'_>, need: &mut Need) -> bool {
+        let call = Call::with_table(&self.host, n, &self.table);
+        let mut any = false;
+        need.descriptors.retain(|&(fd, of)| {
+            if of != Detail::Name || !self.host.range.has(fd) {
+                return true;
+            }
+            any = true;
+            let known = call.identify(fd).map(|id| Descriptor::named(id, None));
+            n.gathered.data().have.add_descriptor(fd, of, known);
+            false
+        });
+        any
+    }
+
+    /// Stores effects until the call is answered. Fails if a file to install cannot be made.
+    fn keep_effects(&mut self, n: &Call<'_>, effects: Effects) -> Result<(), Errno> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let mut data = n.gathered.data();
+        data.writes.extend(effects.writes);
+        let mut done = Ok(());
+        for install in effects.installs {
+            let is_device = matches!(install.made, Made::File { .. });
+            match self.made(install.made, done.is_err()) {
+                Ok(fd) => data.installs.push(Ready {
+                    fd,
+                    cloexec: install.cloexec,
+                    number: install.number,
+                    is_device,
+                }),
+                Err(e) => done = done.and(Err(e)),
+            }
+        }
+        if done.is_err() {
+            data.installs.clear();
+        }
+        done
+    }
+
+    /// Makes the file behind a new descriptor. From now on, its end is reported. If that fails, or `is_over`, the
+    /// devices learn that it has ended.
+    fn made(&mut self, made: Made, is_over: bool) -> Result<OwnedFd, Errno> {
+        let host = Arc::clone(&self.host);
+        let make = |fd: BorrowedFd<'_>, flags, given| {
+            let over = is_over.then_some(Err(Errno(libc::ENOMEM)));
+            over.unwrap_or_else(|| lock(&host.held).make(fd, flags, given))
+        };
+        match made {
+            Made::Memory { fd, .. } if !raw::is_memfd(fd.as_fd()) => Ok(fd),
+            Made::Memory { fd, tag } => {
+                let flags = raw::status_flags(fd.as_fd());
+                let kept = flags.map(|flags| flags & (libc::O_ACCMODE | libc::O_NONBLOCK));
+                let made = kept.and_then(|kept| make(fd.as_fd(), kept, Given::Buffer(tag)));
+                let (fd, ..) = made.inspect_err(|_| self.backend.tag_ended(tag))?;
+                Ok(fd)
+            }
+            Made::File { file, name } => {
+                let memfd = files::empty_file(name);
+                let given = Given::File(file);
+                let made = memfd.and_then(|memfd| make(memfd.as_fd(), libc::O_RDWR, given));
+                let (fd, id, _) = made.inspect_err(|_| self.backend.release(file))?;
+                self.table.add_file(file, id, None);
+                Ok(fd)
+            }
+        }
+    }
 }
 
-fn control(
-    backend: &mut dyn Backend,
-    (on, request, arg): (Watched, u32, u64),
-    call: &Call<'_>,
-) -> CallOutcome {
+const fn made_on(on: Watched) -> On {
     match on {
-        Watched::Device(file) => backend.ioctl(file, request, arg, false, call),
-        Watched::Buffer(id) => backend.buffer_ioctl(id, request, arg, call),
+        Watched::Device(file) => On::File(file),
+        Watched::Buffer(id) => On::Buffer(id),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
 use crate::waiting::{Control, SetId};
-use vb3_frontend::{Caller as _, Errno};
+use vb3_frontend::Errno;
 
 impl Supervisor<'_> {
     /// Finds and stores the set that an `epoll_ctl` names, if the kernel cannot compare files (kcmp).

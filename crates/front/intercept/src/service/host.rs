@@ -3,7 +3,6 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::ffi::CStr;
 use std::mem::{Discriminant, MaybeUninit, discriminant};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,13 +13,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::{Given, Held, LockTable, Table, files};
+use crate::descriptors::{Held, LockTable, Table};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
-use crate::memory::{Copier, Known, Pins, ProcFiles, Space, UserMemory};
+use crate::memory::{Copier, Ready, maps_file, user_range};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, STANDARD, reap};
 use crate::tree::word;
-use vb3_frontend::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_frontend::{CallId, Descriptor, Detail, Errno, FdIdentity, NumberAt, Origin};
 
 /// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Between
 /// the search for the number and its use, the program opens fewer files than this, and they get lower
@@ -45,8 +44,6 @@ pub(crate) enum Event {
     /// A descriptor of a waiting poll has changed.
     Poll(u32),
     Main,
-    /// This process has changed memory that a device uses.
-    Memory(u32),
 }
 
 impl Event {
@@ -58,7 +55,6 @@ impl Event {
             Self::Wake(number) => 4 << 32 | number as u64,
             Self::Poll(slot) => 5 << 32 | slot as u64,
             Self::Main => 6 << 32,
-            Self::Memory(pid) => 7 << 32 | pid as u64,
             Self::Hangup => 8 << 32,
         }
     }
@@ -73,7 +69,6 @@ impl Event {
             4 => Self::Wake(value),
             5 => Self::Poll(value),
             6 => Self::Main,
-            7 => Self::Memory(value),
             8 => Self::Hangup,
             _ => return None,
         })
@@ -167,11 +162,8 @@ pub(crate) struct Host {
     pub(crate) procs: Procs,
     pub(crate) guard: Guard,
     pub(crate) held: Arc<Mutex<Held>>,
-    /// Files that the backend has made in the present call.
-    pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     /// Ids of the mmap calls for which a thread of the supervisor holds a buffer's descriptor.
     pub(crate) mapping: Mutex<HashSet<u64>>,
-    pub(crate) pins: Pins,
     pub(crate) range: FdRange,
     /// Whether a device or a buffer may have a descriptor outside the reserved numbers.
     pub(crate) outside: AtomicBool,
@@ -276,17 +268,6 @@ impl Host {
         rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
     }
 
-    /// Tracks a process's memory with the userfaultfd `made`, or queues one note if that fails.
-    pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
-        let watch = |fault: BorrowedFd<'_>| {
-            let readable = libc::EPOLLIN.cast_unsigned();
-            self.events.add(fault, readable, Event::Memory(pid))
-        };
-        if let Err(errno) = self.pins.add(pid, made, watch) {
-            self.note(Note::NoPins { pid, errno });
-        }
-    }
-
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
     /// After the choice of a number, another thread may open a file, which gets the lowest free number. If
@@ -301,9 +282,6 @@ impl Host {
         fd: BorrowedFd<'_>,
         cloexec: bool,
     ) -> Result<i32, Errno> {
-        if call.notif.gathered.data().installs_none {
-            return Err(Errno(libc::EFAULT));
-        }
         let id = call.notif.id;
         let thread = call.thread()?;
         let _one = lock(&thread.installing);
@@ -364,7 +342,7 @@ pub(crate) struct Call<'a> {
     pub(crate) host: &'a Host,
     pub(crate) notif: &'a Notif,
     thread: OnceCell<Arc<Thread>>,
-    /// The known descriptors, for [`Caller::identify`].
+    /// The known descriptors, for [`identify`](Self::identify).
     table: Option<&'a Table>,
 }
 
@@ -443,12 +421,47 @@ impl<'a> Call<'a> {
         Errno(libc::EFAULT)
     }
 
-    /// Copies in the `expected` memory, and the memory that the call has lacked. May wait for the program.
+    /// Gathers the `expected` memory, and what the call has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
         let memory = self.host.memory_of(may, self.tid);
         if let Err(e) = self.gathered.gather(may, memory, expected) {
             self.unreadable(e);
         }
+        let need = self.gathered.data().need.clone();
+        for (fd, of) in need.descriptors {
+            let known = self.describe(fd, of);
+            // The thread must first send the descriptor.
+            if !matches!(known, Err(Errno::NOT_GATHERED)) {
+                let mut data = self.gathered.data();
+                data.have.add_descriptor(fd, of, known);
+                data.need.descriptors.retain(|asked| *asked != (fd, of));
+            }
+        }
+        for (addr, len) in need.ranges {
+            let range = user_range(memory, self.pid(), &self.host.held, (addr, len));
+            let mut data = self.gathered.data();
+            data.have.add_range(addr, len, range);
+            data.need.ranges.retain(|asked| *asked != (addr, len));
+        }
+    }
+
+    /// Looks at a descriptor of the program. Fails with EBADF, and the errors of [`lent`](Self::lent).
+    fn describe(&self, fd: i32, of: Detail) -> Result<Descriptor, Errno> {
+        let look = self.look(fd)?;
+        let known = Descriptor::named(look.id, None);
+        if of == Detail::Name {
+            return Ok(known);
+        }
+        let file = look.fd.map_or_else(|| self.lent(fd), Ok)?;
+        let Some(file) = file.into_memory() else {
+            return Ok(known);
+        };
+        Ok(Descriptor {
+            tag: lock(&self.host.held).tag_of(file.as_fd()),
+            is_mapped: !raw::is_memfd(file.as_fd()) && maps_file(self.pid(), look.id),
+            fd: Some(Arc::new(file)),
+            ..known
+        })
     }
 
     /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none. Fails
@@ -465,39 +478,25 @@ impl<'a> Call<'a> {
         lent
     }
 
-    /// Returns the tracked address space of a process, or `None` if its memory cannot be tracked. Fails if the
-    /// thread must first make a userfaultfd, and then repeat its call.
-    fn space(&self, pid: u32) -> Result<Option<Arc<Space>>, Errno> {
-        match self.host.pins.of(pid) {
-            Known::Followed(space) => Ok(Some(space)),
-            Known::Refused => Ok(None),
-            Known::Nothing => {
-                let Err(e) = self.host.may_direct(self.notif.tid) else {
-                    self.gathered.data().wants_watch = true;
-                    return Err(Errno::NOT_GATHERED);
-                };
-                self.host.follow(pid, Err(e));
-                Ok(None)
+    /// Makes the descriptors that a successful call returns. Returns the number that it returns, if it is one of
+    /// these. A file that gets no descriptor ends here, and its end is reported.
+    pub(crate) fn install_all(
+        &self,
+        may: &MayBlock,
+        installs: Vec<Ready>,
+    ) -> Result<Option<i32>, Errno> {
+        let mut result = None;
+        for ready in installs {
+            let number = self.host.install(self, ready.fd.as_fd(), ready.cloexec)?;
+            if ready.is_device {
+                self.note_ordinary(number);
+            }
+            match ready.number {
+                NumberAt::Result => result = Some(number),
+                NumberAt::Address(at) => self.copy_out(may, at, &number.to_ne_bytes())?,
             }
         }
-    }
-
-    /// Installs a description whose end `held` reports. If this fails, `held` forgets the description.
-    fn install_made(
-        &self,
-        (made, id, byte): (OwnedFd, FdIdentity, i64),
-        cloexec: bool,
-    ) -> Result<i32, Errno> {
-        let installed = self.host.install(self, made.as_fd(), cloexec);
-        installed.inspect_err(|_| lock(&self.host.held).forget(id, byte))
-    }
-
-    fn proc_files(&self) -> Result<ProcFiles, Errno> {
-        let files = self.thread().and_then(|thread| {
-            let held = Arc::clone(&self.host.held);
-            ProcFiles::open(thread.tgid, held)
-        });
-        files.map_err(|_| Errno(libc::EFAULT))
+        Ok(result)
     }
 
     /// Queues one note if a device has got a number that is not reserved.
@@ -551,39 +550,29 @@ impl<'a> Call<'a> {
         self.read(addr, &mut out)?;
         Ok(out)
     }
-}
 
-impl Caller for Call<'_> {
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.thread().map_or(self.notif.tid, |thread| thread.tgid)
     }
 
-    fn tid(&self) -> u32 {
-        self.notif.tid
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            pid: self.pid(),
+            tid: self.notif.tid,
+        }
     }
 
-    fn call(&self) -> CallId {
+    pub(crate) fn call(&self) -> CallId {
         CallId(self.notif.id)
     }
 
-    fn lacks(&self) -> bool {
-        self.notif.gathered.lacks()
-    }
-
-    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        self.notif.gathered.prepare(addr, len_bytes)
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+    /// Reads from the gathered memory. Fails with EFAULT, and NOT_GATHERED.
+    pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         self.notif.gathered.read(addr, out)
     }
 
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.notif.gathered.write(addr, data);
-        Ok(())
-    }
-
-    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+    /// Returns the file behind a descriptor. Fails with EBADF.
+    pub(crate) fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
         let look = || self.look(fd).map(|look| look.id);
         let Some(table) = self.table else {
             return look();
@@ -593,59 +582,5 @@ impl Caller for Call<'_> {
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.tells_end_of(tid);
         let by = (tid, || self.pid());
         table.identify(by, fd, may_be_kept, look)
-    }
-
-    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        let memory = self.borrow(fd)?.into_memory();
-        memory.ok_or(Errno::EINVAL)
-    }
-
-    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
-        let memory = self.borrow_fd(fd)?;
-        Ok(lock(&self.host.held).tag_of(memory.as_fd()))
-    }
-
-    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
-        if !raw::is_memfd(fd) {
-            return self.host.install(self, fd, cloexec);
-        }
-        let flags = raw::status_flags(fd)?;
-        let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
-        let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag))?;
-        self.install_made(made, cloexec)
-    }
-
-    fn install_file(
-        &self,
-        file: FileId,
-        name: &CStr,
-        cloexec: bool,
-    ) -> Result<(i32, FdIdentity), Errno> {
-        let memfd = files::empty_file(name)?;
-        let given = Given::File(file);
-        let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given)?;
-        let id = made.1;
-        let fd = self.install_made(made, cloexec)?;
-        self.note_ordinary(fd);
-        lock(&self.host.made).push((file, id));
-        Ok((fd, id))
-    }
-
-    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        Ok(Arc::new(UserMemory::new(self.proc_files()?, None)))
-    }
-
-    fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
-        let space = self.space(pid)?;
-        let is_known = |space: &Arc<Space>| space.has(addr, len_bytes);
-        let is_whole =
-            space.as_ref().is_some_and(is_known) || self.notif.gathered.touch(addr, len_bytes)?;
-        let memory = UserMemory::new(self.proc_files()?, space);
-        // The range is mapped, but no kernel could pin it: memfd_secret, or memory past a file's end.
-        if !is_whole && memory.probe(addr, len_bytes, Access::Read) == Ok(len_bytes) {
-            return Err(Errno(libc::EFAULT));
-        }
-        Ok(Arc::new(memory))
     }
 }

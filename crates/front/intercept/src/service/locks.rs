@@ -2,7 +2,7 @@
 
 use rustix::fs::FlockOperation;
 use std::os::fd::AsFd;
-use vb3_frontend::{Caller, Errno};
+use vb3_frontend::Errno;
 
 use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::raw;
@@ -34,11 +34,12 @@ fn read_range(call: &Call<'_>, at: u64) -> Result<libc::flock, Errno> {
 }
 
 fn write_range(call: &Call<'_>, at: u64, range: &libc::flock) -> Result<(), Errno> {
-    call.write(at, &range.l_type.to_ne_bytes())?;
-    call.write(at + 2, &range.l_whence.to_ne_bytes())?;
-    call.write(at + 8, &range.l_start.to_ne_bytes())?;
-    call.write(at + 16, &range.l_len.to_ne_bytes())?;
-    call.write(at + 24, &range.l_pid.to_ne_bytes())
+    call.gathered.write(at, &range.l_type.to_ne_bytes());
+    call.gathered.write(at + 2, &range.l_whence.to_ne_bytes());
+    call.gathered.write(at + 8, &range.l_start.to_ne_bytes());
+    call.gathered.write(at + 16, &range.l_len.to_ne_bytes());
+    call.gathered.write(at + 24, &range.l_pid.to_ne_bytes());
+    Ok(())
 }
 
 impl Server<'_> {
@@ -207,7 +208,6 @@ impl Server<'_> {
 
     /// Records the end of a process or thread. If its descriptor table ends too, releases the table's locks.
     pub(crate) fn task_ended(&mut self, task: u32) {
-        self.host.pins.forget(task);
         if self.table.ended(task) {
             self.retry_on(On::Locks);
         }

@@ -12,7 +12,7 @@ use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
-use vb3_frontend::{Caller as _, Errno, FileId, Mmap};
+use vb3_frontend::{Errno, FileId, Mmap};
 
 impl Server<'_> {
     /// Returns the device file that a call maps, and its open flags. Fails if the call maps no device.
@@ -60,7 +60,7 @@ impl Server<'_> {
         if !self.table.has_file(file) {
             return Err(Errno(libc::EBADF));
         }
-        let asked = self.backend.mmap(file, args, n);
+        let asked = self.backend.mmap(file, args, n.origin());
         self.refresh(file);
         let map = asked?;
         let given = Given::Mapping(file, map.tag);

@@ -10,7 +10,7 @@ use rustix::net::RecvFlags;
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use std::os::fd::AsFd;
 use std::time::Instant;
-use vb3_frontend::{Caller as _, Errno};
+use vb3_frontend::Errno;
 
 /// Maximum number of bytes of a received message. The supervisor's messages are smaller.
 const MESSAGE: usize = 16 << 10;
@@ -128,8 +128,11 @@ fn flags_of(n: &Notif) -> i32 {
 /// Writes a socket address as the kernel does: the bytes that fit, and the address's full length.
 fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), Errno> {
     let room = u32::from_ne_bytes(call.read_bytes(len_at)?) as usize;
-    call.write(at, name.get(..room.min(name.len())).unwrap_or_default())?;
-    call.write(len_at, &(name.len() as u32).to_ne_bytes())
+    call.gathered
+        .write(at, name.get(..room.min(name.len())).unwrap_or_default());
+    call.gathered
+        .write(len_at, &(name.len() as u32).to_ne_bytes());
+    Ok(())
 }
 
 /// Receives a pending message for recvfrom or recvmsg, and writes it as if the kernel or udev had sent it.
@@ -161,7 +164,7 @@ fn received(n: &Call<'_>, socket: &Borrowed) -> Result<Option<Reply>, Errno> {
     for (at, room) in segments {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let (now, later) = rest.split_at(rest.len().min(room));
-        n.write(at, now)?;
+        n.gathered.write(at, now);
         rest = later;
     }
     let from = address(0, uevent::group_of(&bytes));
@@ -191,8 +194,10 @@ fn write_header(
     let (at, name) = (n.arg(1), word(header, 0));
     if name != 0 {
         let room = u32::from_ne_bytes(field(header, 8)) as usize;
-        n.write(name, from.get(..room.min(from.len())).unwrap_or_default())?;
-        n.write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes())?;
+        n.gathered
+            .write(name, from.get(..room.min(from.len())).unwrap_or_default());
+        n.gathered
+            .write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes());
     }
     let mut filled = 0;
     if rustix::net::sockopt::socket_passcred(socket).unwrap_or(false) {
@@ -206,10 +211,11 @@ fn write_header(
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
             // Programs expect process 0 and user root as the sender, both from the kernel and from udev.
             message.resize(len, 0);
-            n.write(word(header, 32), &message)?;
+            n.gathered.write(word(header, 32), &message);
             filled = room.min(space as u64);
         }
     }
-    n.write(at.wrapping_add(40), &filled.to_ne_bytes())?;
-    n.write(at.wrapping_add(48), &flags.to_ne_bytes())
+    n.gathered.write(at.wrapping_add(40), &filled.to_ne_bytes());
+    n.gathered.write(at.wrapping_add(48), &flags.to_ne_bytes());
+    Ok(())
 }

@@ -153,7 +153,7 @@ impl Server<'_> {
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
         self.process_lock_list();
-        let file = self.backend.open(id, flags, n)?;
+        let file = self.backend.open(id, flags, n.origin())?;
         let mut kept = flags & KEPT;
         if flags & libc::O_ACCMODE == libc::O_ACCMODE {
             kept = kept & !libc::O_ACCMODE | libc::O_RDWR;

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::sync::Arc;
-use vb3_frontend::{Caller as _, Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity};
 
 /// A path that a call names, relative to a directory.
 #[derive(Clone, Copy)]

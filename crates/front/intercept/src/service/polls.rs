@@ -12,7 +12,7 @@ use crate::waiting::{
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vb3_frontend::{Caller, Errno};
+use vb3_frontend::Errno;
 
 fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     list.as_chunks::<8>().0.iter().map(|b| {
@@ -324,7 +324,8 @@ fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize,
         ready += usize::from(entry.revents != 0);
         let at = addr.checked_add(i as u64 * 8 + 6);
         let revents = entry.revents.to_ne_bytes();
-        call.write(at.ok_or(Errno(libc::EFAULT))?, &revents)?;
+        call.gathered
+            .write(at.ok_or(Errno(libc::EFAULT))?, &revents);
     }
     Ok(ready)
 }
@@ -345,7 +346,7 @@ fn write_sets(n: &Call<'_>, set_len: usize, entries: &[Entry]) -> Result<usize, 
             }
         }
         if addr != 0 {
-            n.write(addr, &set)?;
+            n.gathered.write(addr, &set);
         }
     }
     Ok(count)
@@ -374,7 +375,7 @@ pub(crate) fn write_remaining(n: &Notif, deadline: Option<Instant>) {
             false => left.subsec_nanos(),
         };
         let words = [left.as_secs(), part.into()].map(u64::to_ne_bytes);
-        n.gathered.data().attempts.push((addr, words.concat()));
+        n.gathered.try_write(addr, words.concat());
     }
 }
 

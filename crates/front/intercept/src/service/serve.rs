@@ -36,8 +36,18 @@ pub(crate) enum Verdict {
     Behind,
     /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
-    /// After its changes of epoll sets, the call gets a copy at this number, with FD_CLOEXEC or not.
-    Copied(Borrowed, (u32, bool)),
+    /// After its changes of epoll sets, the call gets a copy there, with FD_CLOEXEC or not.
+    Copied(Borrowed, (CopyAt, bool)),
+}
+
+/// The number of a copied descriptor.
+#[derive(Clone, Copy)]
+pub(crate) enum CopyAt {
+    Number(u32),
+    /// The next free reserved number. If there is none, the kernel makes the copy.
+    Reserved,
+    /// The first free reserved number from this one on.
+    From(u32),
 }
 
 /// The result of a call's handler. An error is an answer that ends the call early: a failure, or
@@ -311,7 +321,6 @@ impl Server<'_> {
                     tick = true;
                 }
                 Event::Poll(slot) => self.retry(slot),
-                Event::Memory(pid) => self.host.pins.read(pid),
                 // Each pass of the clock reads these events.
                 Event::Held => {}
                 Event::Hangup => {

@@ -97,9 +97,6 @@ impl<'a> Supervisor<'a> {
         if wake {
             self.host.wake_clock();
         }
-        for (pid, errno) in self.host.pins.take_refusals() {
-            self.host.note(Note::NoPins { pid, errno });
-        }
         let rest = Rest {
             answers,
             changed,
@@ -302,7 +299,7 @@ impl<'a> Supervisor<'a> {
             return self.pool.done(work);
         };
         job.after.wait(may, || self.host.pid_of(job.notif.tid));
-        let reply = self.copied_out(may, &job.notif, reply);
+        let reply = self.carried_out(may, &job.notif, reply);
         let n = job.notif;
         if n.gathered.has_lent() {
             // The end of `n` closes the files that the thread has sent, which may take long.
@@ -319,28 +316,23 @@ impl<'a> Supervisor<'a> {
     /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
     /// answered: the thread then repeats the call.
     pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
-        let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.data().wants_watch);
+        let mut wanted = n.gathered.wanted();
         if wanted.len() > lend::MAX_LENT {
             n.gathered.lend(Vec::new());
             wanted.clear();
         }
-        if wanted.is_empty() && !watch {
+        if wanted.is_empty() {
             return false;
         }
         let keep = |lent: Lent| self.lent.keep(n.tid, lent);
-        match lend::ask(may, &self.host.listener, n, (&wanted, watch), keep) {
+        match lend::ask(may, &self.host.listener, n, &wanted, keep) {
             Ok(ended) => {
                 self.left(may, n.tid, ended);
                 true
             }
             Err(_) if self.stops_first(n) => true,
-            Err(e) => {
-                if !wanted.is_empty() {
-                    n.gathered.lend(Vec::new());
-                }
-                if watch {
-                    self.host.follow(self.host.pid_of(n.tid), Err(e));
-                }
+            Err(_) => {
+                n.gathered.lend(Vec::new());
                 false
             }
         }
@@ -348,14 +340,8 @@ impl<'a> Supervisor<'a> {
 
     /// Accepts the descriptors that the thread has sent for this call.
     fn take_lent(&self, n: &Notif) {
-        let Some(lent) = self.lent.take(n) else {
-            return;
-        };
-        if let Some(fds) = lent.fds {
-            n.gathered.lend(fds);
-        }
-        if let Some(watch) = lent.watch {
-            self.host.follow(self.host.pid_of(n.tid), watch);
+        if let Some(lent) = self.lent.take(n) {
+            n.gathered.lend(lent.fds);
         }
     }
 
@@ -418,11 +404,17 @@ impl<'a> Supervisor<'a> {
         let mut has_looked = false;
         loop {
             if expected.is_some() || n.gathered.lacks() {
-                n.gather(may, expected.take());
+                self.run.apart(|| n.gather(may, expected.take()));
+                // Only the thread itself can send some of the descriptors that the devices need.
+                if !n.gathered.wanted().is_empty() {
+                    if self.lend(may, n) {
+                        return Verdict::Answered;
+                    }
+                    self.run.apart(|| n.gather(may, None));
+                }
             }
             if !core::mem::replace(&mut has_looked, true) {
                 polls::look_ahead(may, &self.host, n);
-                dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
             // The step must not use a thread that was looked up before, whose end it may find.
@@ -447,10 +439,11 @@ impl<'a> Supervisor<'a> {
                 }
                 Verdict::Reply(reply) => Some(reply),
                 Verdict::InSet(control) => Some(self.end_change(may, &control)),
-                Verdict::Copied(copy, at) => Some(match self.install_copy(&step, &copy, at) {
-                    Ok(number) => Reply::Value(number.into()),
-                    Err(e) => e.into(),
-                }),
+                Verdict::Copied(copy, at) => Some(self.run.apart(|| {
+                    let made = self.install_copy(&step, &copy, at);
+                    drop(copy);
+                    made.map_or_else(|reply| reply, |number| Reply::Value(number.into()))
+                })),
                 Verdict::Answered | Verdict::Wait(_) => None,
             };
             // This call is answered before the calls that it completed.
@@ -476,16 +469,27 @@ impl<'a> Supervisor<'a> {
     }
 
     fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
-        let reply = self.copied_out(may, n, reply);
+        let reply = self.carried_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
     }
 
-    /// Copies a call's results out. Returns the answer: the error if a successful call's copy failed.
-    fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
-        match n.gathered.copy_out(self.host.memory_of(may, n.tid)) {
-            Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
-            _ => reply,
-        }
+    /// Carries out a call's effects: copies results out, and makes descriptors. Returns the answer: the error if
+    /// this failed for a successful call.
+    fn carried_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
+        let copied = n.gathered.copy_out(self.host.memory_of(may, n.tid));
+        // Without an answer, the program could not know the numbers. Dropping the files ends them.
+        let installs = core::mem::take(&mut n.gathered.data().installs);
+        let Reply::Value(value) = reply else {
+            return reply;
+        };
+        let done = match copied {
+            Ok(()) if installs.is_empty() => return reply,
+            Ok(()) => Call::new(&self.host, n).install_all(may, installs),
+            Err(e) => Err(e),
+        };
+        done.map_or_else(Reply::from, |number| {
+            Reply::Value(number.map_or(value, i64::from))
+        })
     }
 
     /// Answers calls that a step has completed, in other threads if an answer may take long.
@@ -513,7 +517,8 @@ impl<'a> Supervisor<'a> {
             How::Reply(reply) => self.reply(may, &n, reply),
             How::Part(slot) => self.move_on(may, &n, slot),
             How::Again(slot) => {
-                Call::new(&self.host, &n).gather(may, None);
+                self.run
+                    .apart(|| Call::new(&self.host, &n).gather(may, None));
                 self.step(may, |server| server.retry_gathered(slot));
             }
             How::Interrupt(slot, arg) => self.interrupt(may, &n, slot, arg),
@@ -526,7 +531,8 @@ impl<'a> Supervisor<'a> {
         loop {
             let copied = n.gathered.copy_out(self.host.memory_of(may, n.tid));
             if n.gathered.lacks() {
-                Call::new(&self.host, n).gather(may, None);
+                self.run
+                    .apart(|| Call::new(&self.host, n).gather(may, None));
             }
             let next = |server: &mut Server<'a>| server.next_piece(slot, copied);
             let (goes_on, rest) = self.apply(may, None, next);
@@ -562,7 +568,7 @@ impl<'a> Supervisor<'a> {
                 None if stops || nudge(pid, n.tid) || pid == n.tid => code,
                 None => libc::EINTR,
             };
-            let reply = self.copied_out(may, &n, Reply::Fail(code));
+            let reply = self.carried_out(may, &n, Reply::Fail(code));
             self.host.listener.send(n.id, reply).is_ok()
         });
         // If the answer fails, the thread has ended or a debugger has it.

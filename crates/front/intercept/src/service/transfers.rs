@@ -7,7 +7,7 @@ use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Served, Server, Verdict};
 use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Transfer, Waiting};
-use vb3_frontend::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
+use vb3_frontend::{CallOutcome, Errno, On, Op, PIECE_BYTES};
 
 /// The only flag of preadv2 and pwritev2 that the kernel permits for a driver without `read_iter`.
 ///
@@ -108,14 +108,14 @@ impl Server<'_> {
         let mut step = 0u64;
         for (i, &(addr, len)) in t.segments.iter().enumerate().skip(at.segment) {
             at.segment = i;
-            let outcome = match (at.moved, t.write) {
-                (moved @ 1.., _) => {
-                    let addr = addr.saturating_add(moved);
-                    self.backend.resume(t.file, addr, n)
-                }
-                (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, n),
-                (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, n),
+            let op = match (at.moved, t.write) {
+                (moved @ 1.., _) => Op::Resume {
+                    addr: addr.saturating_add(moved),
+                },
+                (0, true) => Op::Write { addr, len },
+                (0, false) => Op::Read { addr, len },
             };
+            let outcome = self.make_step(n, On::File(t.file), op, t.nonblocking);
             match outcome {
                 CallOutcome::Part(bytes) => {
                     at.moved = at.moved.saturating_add(bytes.unsigned_abs());

@@ -4,7 +4,8 @@
 //! program without the lock, and the device then moves it under the lock. Meanwhile the call stays in the
 //! table of waiting calls, so that it is dropped when its thread ends.
 
-use vb3_frontend::{Caller, Errno, FileId, PIECE_BYTES};
+use crate::process::Notif;
+use vb3_frontend::{Errno, FileId, PIECE_BYTES};
 
 /// Maximum number of segments of one call (the kernel's UIO_MAXIOV).
 pub(crate) const MAX_SEGMENTS: u64 = 1024;
@@ -39,7 +40,7 @@ impl Transfer {
     }
 
     /// Requests copies of the next segments together, as many as one step transfers.
-    pub(crate) fn prepare(&self, call: &impl Caller) -> Result<(), Errno> {
+    pub(crate) fn prepare(&self, n: &Notif) -> Result<(), Errno> {
         let next = self.progress.unwrap_or_default().segment;
         let (mut missing, mut left) = (Ok(()), PIECE_BYTES);
         for &(addr, len) in self.segments.iter().skip(next) {
@@ -47,7 +48,7 @@ impl Transfer {
                 break;
             };
             left = rest;
-            missing = missing.and(call.prepare_read(addr, len));
+            missing = missing.and(n.gathered.prepare(addr, len));
         }
         missing
     }

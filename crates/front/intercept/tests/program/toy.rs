@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vb3_frontend::{
-    Access, Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node,
-    NodeId, Tag, WakeFd,
+    Call, CallId, CallOutcome, Detail, Devices, Errno, FdIdentity, FileId, Install, Made, Map,
+    Mmap, Node, NodeId, NumberAt, On, Op, Origin, Outcome, ProcessFiles, Step, Tag, WakeFd,
 };
 
 const fn request(nr: u64) -> u64 {
@@ -93,6 +93,8 @@ pub(crate) struct Toy {
     revoked: Vec<FdIdentity>,
     wake: Option<(OwnedFd, u64)>,
     asked: AtomicU32,
+    /// The limit of descriptors before an export that cannot be installed.
+    limit: Option<u64>,
     tried: u32,
     pub(crate) count: u32,
     pub(crate) opened: u32,
@@ -126,6 +128,15 @@ fn limit_descriptors(limit: u64) -> u64 {
     before
 }
 
+/// Makes a descriptor after the step, and writes its number to `arg`.
+fn install(step: &Step<'_>, made: Made, arg: u64) {
+    step.install(Install {
+        made,
+        cloexec: true,
+        number: NumberAt::Address(arg),
+    });
+}
+
 impl Toy {
     pub(crate) fn new() -> Self {
         let buffers = (0..3).map(|n| {
@@ -150,6 +161,7 @@ impl Toy {
             revoked: Vec::new(),
             wake: None,
             asked: AtomicU32::new(0),
+            limit: None,
             tried: 0,
             count: 0,
             opened: 0,
@@ -178,8 +190,8 @@ impl Toy {
         &mut self,
         file: FileId,
         request: u64,
-        n: u32,
-        caller: &dyn Caller,
+        (n, arg): (u32, u64),
+        step: &Step<'_>,
     ) -> Result<u32, i32> {
         let open = self.files.get_mut(&file).ok_or(libc::EBADF)?;
         match request {
@@ -218,29 +230,23 @@ impl Toy {
             WAITING | FREE => u32::try_from(waiting).expect("few"),
             ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
-                let id = caller.identify(n.cast_signed()).map_err(|e| e.0)?;
-                if self.is_buffer(id) {
+                let known = step.descriptor(n.cast_signed(), Detail::Name);
+                if self.is_buffer(known.map_err(|e| e.0)?.id) {
                     LEN as u32
                 } else {
                     return Err(libc::EINVAL);
                 }
             }
-            EXPORT => {
-                let tag = self.give(n.into());
+            EXPORT | EXPORT_WHEN_FULL => {
                 let (fd, _) = self.buffers.get(n as usize).ok_or(libc::EINVAL)?;
-                match caller.install(fd.as_fd(), true, tag) {
-                    Ok(fd) => fd.cast_unsigned(),
-                    Err(e) => {
-                        self.given.remove(&tag);
-                        return Err(e.0);
-                    }
+                let fd = fd.try_clone().expect("dup");
+                if request == EXPORT_WHEN_FULL {
+                    // The supervisor reports the end of what it cannot install.
+                    self.limit = Some(limit_descriptors(0));
                 }
-            }
-            EXPORT_WHEN_FULL => {
-                let limit = limit_descriptors(0);
-                let exported = self.numbers(file, EXPORT, n, caller);
-                limit_descriptors(limit);
-                return exported;
+                let tag = self.give(n.into());
+                install(step, Made::Memory { fd, tag }, arg);
+                n
             }
             REVOKE => {
                 let (_, id) = self.buffers.get(n as usize).ok_or(libc::EINVAL)?;
@@ -250,16 +256,78 @@ impl Toy {
             MAKE => {
                 self.next += 1;
                 let file = FileId(self.next);
-                let (fd, id) = caller
-                    .install_file(file, c"toy-made", true)
-                    .map_err(|e| e.0)?;
-                assert_eq!(caller.identify(fd), Ok(id), "known by its identity");
                 self.opened += 1;
                 self.files.insert(file, Open::default());
-                fd.cast_unsigned()
+                let name = c"toy-made";
+                install(step, Made::File { file, name }, arg);
+                n
             }
             _ => return Err(libc::ENOTTY),
         })
+    }
+
+    fn ioctl(&mut self, file: FileId, request: u64, arg: u64, step: &Step<'_>) -> CallOutcome {
+        if request == QUERYCAP {
+            let mut cap = [0u8; 104];
+            cap[..3].copy_from_slice(b"toy");
+            cap[16..19].copy_from_slice(b"Toy");
+            cap[48..59].copy_from_slice(b"virtual:toy");
+            cap[84..88].copy_from_slice(&0x8520_0001u32.to_ne_bytes());
+            cap[88..92].copy_from_slice(&0x0520_0001u32.to_ne_bytes());
+            step.write(arg, &cap);
+            return CallOutcome::Done(0);
+        }
+        if request == PROBE {
+            let mut addr = [0; 8];
+            let range = step.read(arg, &mut addr);
+            let range = range.and_then(|()| step.range(u64::from_ne_bytes(addr), LEN as u64));
+            return range.map_or_else(CallOutcome::Fail, |range| {
+                CallOutcome::Done(range.writable.cast_signed())
+            });
+        }
+        let mut n = [0; 4];
+        if let Err(e) = step.read(arg, &mut n) {
+            return CallOutcome::Fail(e);
+        }
+        let n = u32::from_ne_bytes(n);
+        if request == WAIT {
+            return self.wait(file, n, step.of().nonblocking, step.call());
+        }
+        match self.numbers(file, request, (n, arg), step) {
+            Ok(n) => {
+                if !matches!(request, EXPORT | EXPORT_WHEN_FULL | MAKE) {
+                    step.write(arg, &n.to_ne_bytes());
+                }
+                CallOutcome::Done(0)
+            }
+            Err(e) => CallOutcome::Fail(Errno(e)),
+        }
+    }
+
+    fn read(&mut self, file: FileId, (addr, len): (u64, u64), step: &Step<'_>) -> CallOutcome {
+        let Some(open) = self.files.get_mut(&file) else {
+            return CallOutcome::Fail(Errno(libc::EBADF));
+        };
+        if open.armed.is_some() && open.state & libc::POLLIN == 0 {
+            return match step.of().nonblocking {
+                true => CallOutcome::Fail(Errno(libc::EAGAIN)),
+                false => CallOutcome::Wait,
+            };
+        }
+        let frame = &FRAME[..FRAME.len().min(usize::try_from(len).expect("64 bit"))];
+        step.write(addr, frame);
+        CallOutcome::Done(frame.len() as i64)
+    }
+
+    fn write(&mut self, (addr, len): (u64, u64), step: &Step<'_>) -> CallOutcome {
+        let mut bytes = vec![0; usize::try_from(len.min(1 << 16)).expect("small")];
+        match step.read(addr, &mut bytes) {
+            Ok(()) => {
+                self.written.extend(&bytes);
+                CallOutcome::Done(bytes.len() as i64)
+            }
+            Err(e) => CallOutcome::Fail(e),
+        }
     }
 
     fn wait(&mut self, file: FileId, millis: u32, nonblocking: bool, call: CallId) -> CallOutcome {
@@ -285,14 +353,14 @@ impl Toy {
     }
 }
 
-impl Backend for Toy {
+impl Devices for Toy {
     fn nodes(&self) -> Vec<Node> {
         [(0, "/dev/video90", 90), (1, "/dev/video91", 91)]
             .map(|(id, path, minor)| Node::video(NodeId(id), path, minor))
             .into()
     }
 
-    fn open(&mut self, node: NodeId, flags: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+    fn open(&mut self, node: NodeId, flags: i32, _: Origin) -> Result<FileId, Errno> {
         // The second node can be open only once at a time.
         let busy = node == NodeId(1) && self.files.values().any(|open| open.flags < 0);
         if busy || self.files.len() >= self.most {
@@ -317,58 +385,9 @@ impl Backend for Toy {
     }
 
     fn tag_ended(&mut self, tag: Tag) {
+        self.limit.take().map(limit_descriptors);
         self.gone += 1;
         assert!(self.given.remove(&tag).is_some(), "gone twice");
-    }
-
-    fn needs_fresh_closes(&self, _: FileId, request: u32) -> bool {
-        u64::from(request) != ALONE
-    }
-
-    fn ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        let request = u64::from(request);
-        let fault = |e| CallOutcome::Fail(e);
-        if request == QUERYCAP {
-            let mut cap = [0u8; 104];
-            cap[..3].copy_from_slice(b"toy");
-            cap[16..19].copy_from_slice(b"Toy");
-            cap[48..59].copy_from_slice(b"virtual:toy");
-            cap[84..88].copy_from_slice(&0x8520_0001u32.to_ne_bytes());
-            cap[88..92].copy_from_slice(&0x0520_0001u32.to_ne_bytes());
-            return caller
-                .write(arg, &cap)
-                .map_or_else(fault, |()| CallOutcome::Done(0));
-        }
-        if request == PROBE {
-            let mut addr = [0; 8];
-            if let Err(e) = caller.read(arg, &mut addr) {
-                return fault(e);
-            }
-            let memory = caller.memory().expect("memory");
-            let probed = memory.probe(u64::from_ne_bytes(addr), LEN as u64, Access::Write);
-            return CallOutcome::Done(probed.expect("maps").cast_signed());
-        }
-        let mut n = [0; 4];
-        if let Err(e) = caller.read(arg, &mut n) {
-            return fault(e);
-        }
-        let n = u32::from_ne_bytes(n);
-        if request == WAIT {
-            return self.wait(file, n, nonblocking, caller.call());
-        }
-        match self.numbers(file, request, n, caller) {
-            Ok(n) => caller
-                .write(arg, &n.to_ne_bytes())
-                .map_or_else(fault, |()| CallOutcome::Done(0)),
-            Err(e) => CallOutcome::Fail(Errno(e)),
-        }
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
@@ -381,7 +400,7 @@ impl Backend for Toy {
         }
     }
 
-    fn mmap(&mut self, _: FileId, args: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+    fn mmap(&mut self, _: FileId, args: &Mmap, _: Origin) -> Result<Map, Errno> {
         let n = usize::try_from(args.offset / cookie(1)).expect("small");
         let fits = args.offset.is_multiple_of(cookie(1)) && args.len <= LEN as u64;
         if args.flags & libc::MAP_SHARED == 0 || !fits || n >= self.buffers.len() {
@@ -402,81 +421,6 @@ impl Backend for Toy {
 
     fn peek(&mut self, file: FileId, events: i16) -> i16 {
         self.poll(file, events)
-    }
-
-    fn read(
-        &mut self,
-        file: FileId,
-        addr: u64,
-        len: u64,
-        nonblocking: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        let Some(open) = self.files.get_mut(&file) else {
-            return CallOutcome::Fail(Errno(libc::EBADF));
-        };
-        if open.armed.is_some() && open.state & libc::POLLIN == 0 {
-            return if nonblocking {
-                CallOutcome::Fail(Errno(libc::EAGAIN))
-            } else {
-                CallOutcome::Wait
-            };
-        }
-        let frame = &FRAME[..FRAME.len().min(usize::try_from(len).expect("64 bit"))];
-        match caller.write(addr, frame) {
-            Ok(()) => CallOutcome::Done(frame.len() as i64),
-            Err(e) => CallOutcome::Fail(e),
-        }
-    }
-
-    fn write(
-        &mut self,
-        _: FileId,
-        addr: u64,
-        len: u64,
-        _: bool,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        let mut bytes = vec![0; usize::try_from(len.min(1 << 16)).expect("small")];
-        match caller.read(addr, &mut bytes) {
-            Ok(()) => {
-                self.written.extend(&bytes);
-                CallOutcome::Done(bytes.len() as i64)
-            }
-            Err(e) => CallOutcome::Fail(e),
-        }
-    }
-
-    fn is_buffer(&self, id: FdIdentity) -> bool {
-        self.buffers.iter().any(|&(_, known)| known == id)
-    }
-
-    fn buffer_ioctl(
-        &mut self,
-        _: FdIdentity,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> CallOutcome {
-        if u64::from(request) != BUFFER_DOUBLE {
-            return CallOutcome::Fail(Errno(libc::ENOTTY));
-        }
-        let mut n = [0; 4];
-        let doubled = caller
-            .read(arg, &mut n)
-            .and_then(|()| caller.write(arg, &(u32::from_ne_bytes(n) * 2).to_ne_bytes()));
-        doubled.map_or_else(CallOutcome::Fail, |()| CallOutcome::Done(0))
-    }
-
-    fn buffer_len(&self, _: FdIdentity) -> u64 {
-        LEN as u64
-    }
-
-    fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-        if node != NodeId(0) {
-            return Vec::new();
-        }
-        vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
     }
 
     fn next_tick(&self) -> Option<Duration> {
@@ -513,15 +457,55 @@ impl Backend for Toy {
         .collect()
     }
 
-    fn is_own_child(&self, pid: u32) -> bool {
-        self.children.contains(&pid)
+    fn take_changed(&mut self) -> Vec<FileId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn call(&mut self, call: &Call<'_>) -> Outcome {
+        let step = Step::new(call);
+        let done = match (call.on, call.op) {
+            (On::File(file), Op::Ioctl { request, arg }) => {
+                self.ioctl(file, request.into(), arg, &step)
+            }
+            (On::File(file), Op::Read { addr, len }) => self.read(file, (addr, len), &step),
+            (On::File(_), Op::Write { addr, len }) => self.write((addr, len), &step),
+            (On::Buffer(_), Op::Ioctl { request, arg }) if u64::from(request) == BUFFER_DOUBLE => {
+                let mut n = [0; 4];
+                let read = step.read(arg, &mut n);
+                step.write(arg, &u32::from_ne_bytes(n).wrapping_mul(2).to_ne_bytes());
+                read.into()
+            }
+            _ => CallOutcome::Fail(Errno(libc::ENOTTY)),
+        };
+        step.end(done)
+    }
+}
+
+impl ProcessFiles for Toy {
+    fn is_buffer(&self, id: FdIdentity) -> bool {
+        self.buffers.iter().any(|&(_, known)| known == id)
+    }
+
+    fn buffer_len(&self, _: FdIdentity) -> u64 {
+        LEN as u64
+    }
+
+    fn needs_fresh_closes(&self, _: FileId, request: u32) -> bool {
+        u64::from(request) != ALONE
+    }
+
+    fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        if node != NodeId(0) {
+            return Vec::new();
+        }
+        vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
     }
 
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
         std::mem::take(&mut self.revoked)
     }
 
-    fn take_changed(&mut self) -> Vec<FileId> {
-        std::mem::take(&mut self.changed)
+    fn is_own_child(&self, pid: u32) -> bool {
+        self.children.contains(&pid)
     }
 }

@@ -1,22 +1,14 @@
-// Gives a camera the program's memory, and replaces it before the frame comes:
+// Gives a camera the program's memory. Its bytes come back with DQBUF:
 //
-//   userptr replaced NODE FILE   other memory at its address keeps its contents, and gets the next frame
-//   userptr moved NODE FILE      the frame goes to the memory's new address, and into FILE
-//   userptr partly NODE FILE     one page of it is replaced: only that page is kept
-//   userptr dropped NODE FILE    madvise(MADV_DONTNEED): the program sees zeros
-//   userptr shared NODE FILE     as moved, with shared memory
-//   userptr exec NODE FILE       as replaced, in a program started by one that did it before
-//   userptr gap NODE FILE        nothing goes to a gap between mappings, where a thread may map
+//   userptr frame NODE FILE      frames arrive where the memory is, and nowhere else; the last goes into FILE
+//   userptr unmapped NODE FILE   memory that is unmapped before the frame comes gets none; the calls succeed
+//   userptr partly NODE FILE     one page of it is unmapped: the others get the frame
 //   userptr pageless NODE FILE   memory that no kernel can pin is refused
-//   userptr huge NODE FILE       as replaced, inside a mapping of huge pages
-//   userptr watched NODE FILE    the program's own userfaultfd watches the memory
-//   userptr all NODE FILE        all of these, by two threads, for a hundred buffers
-//
-// A kernel pins the pages at QBUF: the frame goes to those pages, in any mapping.
+//   userptr exec NODE FILE       as frame, in a program started by one that did it before
+//   userptr all NODE FILE        the first three, for a hundred buffers, while another thread maps memory
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <linux/videodev2.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,10 +18,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { FILL = 0x5a, HUGE = 2 << 20, HUGE_2MB = 21 << 26 };
+enum { FILL = 0x5a };
 
 static unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
 static size_t page, size, span;
@@ -123,55 +114,19 @@ static void save(const char *file, const void *at)
 	close(fd);
 }
 
-static void replaced(void)
+static void whole(const char *file)
 {
-	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
-	queue(at);
-	must(munmap(at, span), "munmap");
-	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
-	frame();
-	kept(at, span);
-	// Memory given now gets the next frame. (vb2 keeps the pages of the first QBUF.)
-	queue(at);
-	frame();
-	is_frame(at, size);
-	must(munmap(at, span), "munmap");
-}
-
-static void huge(void)
-{
-	size_t whole = (page + span + HUGE - 1) / HUGE * HUGE;
-	int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_HUGETLB | HUGE_2MB;
-	unsigned char *at = mmap(NULL, whole, PROT_READ | PROT_WRITE, flags, -1, 0);
-	if (at == MAP_FAILED) {
-		printf("skipped: no huge pages\n");
-		return;
-	}
-	memset(at, FILL, whole);
-	queue(at + page);
-	must(munmap(at, whole), "munmap");
-	memory(at, whole, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
-	frame();
-	kept(at, whole);
-	must(munmap(at, whole), "munmap");
-}
-
-static void watched(void)
-{
-	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
-	int own = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register all = { .range = { (unsigned long)at, span }, .mode = UFFDIO_REGISTER_MODE_MISSING };
-	must(own, "userfaultfd");
-	must(ioctl(own, UFFDIO_API, &api), "UFFDIO_API");
-	must(ioctl(own, UFFDIO_REGISTER, &all), "UFFDIO_REGISTER");
+	unsigned char *at = memory(NULL, span + 2 * page, MAP_PRIVATE);
 	for (int i = 0; i < 2; i++) {
-		queue(at);
+		memset(at, FILL, span + 2 * page);
+		queue(at + page + 8 * i);
 		frame();
+		kept(at, page + 8 * i);
+		is_frame(at + page + 8 * i, size);
+		kept(at + page + 8 * i + size, span + page - 8 * i - size);
 	}
-	is_frame(at, size);
-	must(close(own), "close");
-	must(munmap(at, span), "munmap");
+	save(file, at + page + 8);
+	must(munmap(at, span + 2 * page), "munmap");
 }
 
 static void refused(void *at, const char *what)
@@ -210,42 +165,28 @@ static void pageless(void)
 	close(fd);
 }
 
-static void moved(const char *file, int flags)
+static void unmapped(void)
 {
-	unsigned char *at = memory(NULL, span, flags);
+	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
 	queue(at);
-	unsigned char *to = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mremap(at, span, span, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
-		fail("mremap");
-	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
-	frame();
-	kept(at, span);
-	is_frame(to, size);
-	save(file, to);
 	must(munmap(at, span), "munmap");
-	must(munmap(to, span), "munmap");
+	frame();
+	refused(at, "memory that is not there was taken");
+	// Memory given now gets the next frame. (vb2 keeps the pages of the first QBUF.)
+	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+	queue(at);
+	frame();
+	is_frame(at, size);
+	must(munmap(at, span), "munmap");
 }
 
 static void partly(void)
 {
 	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
 	queue(at);
-	memory(at + page, page, MAP_PRIVATE | MAP_FIXED);
+	must(munmap(at + 2 * page, page), "munmap");
 	frame();
-	is_frame(at, page);
-	kept(at + page, page);
-	is_frame(at + 2 * page, size - 2 * page);
-	must(munmap(at, span), "munmap");
-}
-
-static void dropped(void)
-{
-	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
-	queue(at);
-	must(madvise(at, span, MADV_DONTNEED), "madvise");
-	frame();
-	if (count(at, span, 0) != span)
-		fail("pages that were dropped were written to");
+	is_frame(at, 2 * page);
 	must(munmap(at, span), "munmap");
 }
 
@@ -260,54 +201,6 @@ static void *churn(void *stop)
 	return NULL;
 }
 
-struct gap {
-	unsigned char *at;
-	int stop, is_filled;
-};
-
-static void *look(void *arg)
-{
-	struct gap *gap = arg;
-	unsigned char in_core;
-	while (!__atomic_load_n(&gap->stop, __ATOMIC_RELAXED))
-		if (mincore(gap->at, page, &in_core) == 0)
-			gap->is_filled = 1;
-	return NULL;
-}
-
-// The first gap of one page, which mmap without an address would take.
-static void gap(const char *node)
-{
-	page = sysconf(_SC_PAGESIZE);
-	struct gap gap = { .at = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) };
-	unsigned char *at = memory(NULL, 1 << 20, MAP_PRIVATE);
-	pthread_t thread;
-	begin(node);
-	must(munmap(gap.at, page), "munmap");
-	pthread_create(&thread, NULL, look, &gap);
-	queue(at);
-	__atomic_store_n(&gap.stop, 1, __ATOMIC_RELAXED);
-	pthread_join(thread, NULL);
-	if (gap.is_filled)
-		fail("something was mapped in a gap of the program's");
-	end();
-}
-
-// Each in a process that is new to the camera.
-static void gaps(const char *node)
-{
-	for (int i = 0; i < 20; i++) {
-		int status;
-		if (fork() == 0) {
-			gap(node);
-			exit(0);
-		}
-		must(wait(&status), "wait");
-		if (status)
-			exit(1);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	if (argc < 4)
@@ -318,41 +211,28 @@ int main(int argc, char **argv)
 		pthread_t thread;
 		page = sysconf(_SC_PAGESIZE);
 		pthread_create(&thread, NULL, churn, &stop);
-		for (int i = 0; i < 25; i++) {
-			begin(node), replaced(), end();
-			begin(node), moved(file, MAP_PRIVATE), end();
+		for (int i = 0; i < 33; i++) {
+			begin(node), whole(file), end();
+			begin(node), unmapped(), end();
 			begin(node), partly(), end();
-			begin(node), dropped(), end();
 		}
 		__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 		pthread_join(thread, NULL);
 		return 0;
 	}
-	if (!strcmp(word, "gap")) {
-		gaps(node);
-		return 0;
-	}
 	begin(node);
-	if (!strcmp(word, "replaced") || !strcmp(word, "exec"))
-		replaced();
-	else if (!strcmp(word, "moved"))
-		moved(file, MAP_PRIVATE);
-	else if (!strcmp(word, "shared"))
-		moved(file, MAP_SHARED);
+	if (!strcmp(word, "frame") || !strcmp(word, "exec"))
+		whole(file);
+	else if (!strcmp(word, "unmapped"))
+		unmapped();
 	else if (!strcmp(word, "partly"))
 		partly();
-	else if (!strcmp(word, "dropped"))
-		dropped();
 	else if (!strcmp(word, "pageless"))
 		pageless();
-	else if (!strcmp(word, "huge"))
-		huge();
-	else if (!strcmp(word, "watched"))
-		watched();
 	else
 		return 2;
 	end();
 	if (!strcmp(word, "exec"))
-		execl("/proc/self/exe", "userptr", "replaced", node, file, NULL);
+		execl("/proc/self/exe", "userptr", "frame", node, file, NULL);
 	return 0;
 }

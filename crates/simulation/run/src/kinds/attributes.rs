@@ -1,14 +1,14 @@
 //! Files that show v4l2loopback to programs: its nodes' files in sysfs, and `/proc/modules`, where OBS looks
 //! for the module.
 
-use super::{Answer, FileCall, Kind, Op};
+use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::node::Node;
 use crate::refusals::Refused;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use vb3_devices::{Link, LoopbackAttribute};
-use vb3_frontend::{Caller, Errno, FileId, NodeId, NodeKind};
+use vb3_frontend::{Errno, FileId, NodeId, NodeKind, Op, Origin};
 
 /// Maximum bytes of one read or write. sysfs passes one page per call.
 const MAX_BYTES: u64 = 4096;
@@ -97,13 +97,7 @@ impl Kind for Attributes {
         (1..).zip(&self.all).map(node).collect()
     }
 
-    fn open(
-        &mut self,
-        _: &mut Run,
-        node: usize,
-        file: FileId,
-        _: &dyn Caller,
-    ) -> Result<(), Refused> {
+    fn open(&mut self, _: &mut Run, node: usize, file: FileId, _: Origin) -> Result<(), Refused> {
         let (_, attribute) = self.all.get(node).ok_or(Errno::ENODEV)?;
         let open = OpenAttribute {
             attribute: attribute.clone(),
@@ -118,7 +112,7 @@ impl Kind for Attributes {
         match call.op {
             Op::Read { addr, len } => {
                 let text = open.read(len);
-                call.caller.write(addr, &text)?;
+                call.caller.write(addr, &text);
                 // CAST: a page at most.
                 Ok(Answer::Done(text.len() as i64))
             }

@@ -3,10 +3,10 @@
 mod host;
 mod scanout;
 
-use super::{Answer, FileCall, Kind, Op};
+use super::{FileCall, Kind};
 use crate::hosted::Hosted;
 use crate::memory::WorldMemory;
-use crate::program::Ioctl;
+use crate::program::{Answer, Ioctl};
 use crate::refusals::Refused;
 use crate::{Run, refusals};
 use anyhow::{Result, anyhow};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use vb3_devices::spec::{DeviceKind, DeviceSpec};
 use vb3_devices::{CARD_FORMATS, NodeSpec, Screen};
 use vb3_drm::{CallContext, Card, Config, Mode, Outcome};
-use vb3_frontend::{CallId, Caller, Errno, FileId, Map, Mmap, NodeId, NodeKind};
+use vb3_frontend::{CallId, Errno, FileId, Map, Mmap, NodeId, NodeKind, Op, Origin};
 use vb3_machine::Profile;
 use vb3_report::{DeviceReport, Picture, QueueReport};
 use vb3_sysfs::{CardNode, Connector, DRM_MAJOR, Location};
@@ -302,11 +302,11 @@ impl Kind for CardFiles {
         run: &mut Run,
         node: usize,
         file: FileId,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<(), Refused> {
         let card = run.cards.all.get_mut(node).ok_or(Errno::ENODEV)?;
         let is_root = rustix::process::geteuid().is_root();
-        let own = card.card.open(caller.pid(), is_root);
+        let own = card.card.open(origin.pid, is_root);
         let own = own.map_err(|e| Errno(e.errno()))?;
         card.is_used = true;
         run.cards.files.insert(file, (node, own));
@@ -326,7 +326,7 @@ impl Kind for CardFiles {
         run: &mut Run,
         file: FileId,
         args: &Mmap,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<Map, Refused> {
         let (card, own) = run.cards.of(file)?;
         let is_shared = args.flags & 0xf & 1 != 0;
@@ -336,7 +336,7 @@ impl Kind for CardFiles {
         let tag = run
             .shares
             .get_mut()
-            .map(&mut run.memory, memory, caller.pid())?;
+            .map(&mut run.memory, memory, origin.pid)?;
         Ok(Map {
             fd: map.fd,
             offset: map.offset,
@@ -391,6 +391,7 @@ impl Run {
         let now_ns = self.set_now();
         let &(at, own) = self.cards.files.get(&call.file).ok_or(Errno::ENODEV)?;
         let cx = CallContext {
+            arg: 0,
             file: own,
             call: call.caller.call().0,
             now_ns,
@@ -472,12 +473,7 @@ impl Run {
         let room = usize::try_from(len).unwrap_or(usize::MAX);
         let bytes = card.card.read_events(own, room);
         let bytes = bytes.map_err(|e| Errno(e.errno()))?;
-        if !bytes.is_empty()
-            && let Err(e) = call.caller.write(addr, &bytes)
-        {
-            card.card.put_back_events(own, &bytes);
-            return Err(e.into());
-        }
+        call.caller.write(addr, &bytes);
         // CAST: at most 4096 bytes are outstanding.
         Ok(Answer::Done(bytes.len() as i64))
     }

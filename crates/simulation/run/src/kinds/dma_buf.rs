@@ -23,7 +23,7 @@ impl Run {
             Refused::from(errno).by(|| self.owner_of(buf), short_name(call.request))
         });
         let is_explained = self.after_call();
-        outcome(self.judge(Some((done, is_explained)), call.caller))
+        outcome(self.judge(Some((done, is_explained)), !call.caller.lacks()))
     }
 
     fn dmabuf_ioctl(&mut self, buf: BufId, call: Ioctl<'_>) -> Result<Answer, Errno> {

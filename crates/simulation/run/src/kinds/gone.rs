@@ -1,9 +1,9 @@
 //! Files of unplugged devices. Programs keep their descriptors until they close them.
 
-use super::{Answer, FileCall, Kind, Op};
+use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::refusals::Refused;
-use vb3_frontend::{Errno, FileId};
+use vb3_frontend::{Errno, FileId, Op};
 use vb3_v4l2::POLL_PRI;
 
 /// The poll events of a file whose device was unplugged: POLLERR, POLLHUP and POLLPRI.

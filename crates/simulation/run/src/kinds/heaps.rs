@@ -17,7 +17,7 @@ use vb3_dma::{
     PhysAddr, Reason,
 };
 use vb3_dmabuf::{BufRef, Name};
-use vb3_frontend::{Caller, Errno, FileId, NodeId, NodeKind};
+use vb3_frontend::{Errno, FileId, NodeId, NodeKind, NumberAt, Origin};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
@@ -147,13 +147,7 @@ impl Kind for Heaps {
         (0..).zip(&self.all).map(node).collect()
     }
 
-    fn open(
-        &mut self,
-        _: &mut Run,
-        node: usize,
-        file: FileId,
-        _: &dyn Caller,
-    ) -> Result<(), Refused> {
+    fn open(&mut self, _: &mut Run, node: usize, file: FileId, _: Origin) -> Result<(), Refused> {
         self.files.insert(file, node);
         Ok(())
     }
@@ -188,18 +182,15 @@ impl Run {
         let page = self.memory.ops().page_size();
         let wanted = Wanted::parse(data, page)?;
         let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
-        caller.write(number_at, &0u32.to_ne_bytes())?;
         let buf = self.heap_buffer(heap, wanted.len)?;
+        let number = NumberAt::Address(number_at);
+        let how = (wanted.cloexec, wanted.access, number);
         let shares = self.shares.get_mut();
-        let installed =
-            shares.install(&mut self.memory, buf, caller, wanted.cloexec, wanted.access);
-        match installed {
-            Ok(number) => Ok(caller.write(number_at, &number.to_ne_bytes())?),
-            Err((e, buf)) => {
-                self.memory.put_dmabuf(buf);
-                Err(e.into())
-            }
-        }
+        let made = shares.install(&mut self.memory, buf, caller, how);
+        made.map_err(|(e, buf)| {
+            self.memory.put_dmabuf(buf);
+            e.into()
+        })
     }
 
     /// Allocates a dma-buf from a heap.

@@ -8,7 +8,7 @@ use crate::program::{Call, Ioctl, Names, answer};
 use crate::refusals::{Refused, short_name};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_frontend::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind};
+use vb3_frontend::{Errno, FileId, Install, Made, NodeId, NodeKind, NumberAt, Origin};
 use vb3_queue::RequestId;
 use vb3_sysfs::{File, Link, Location};
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
@@ -40,11 +40,7 @@ enum Opened {
     /// The media device with this number.
     Device(usize),
     /// A request of the video device with this index among the nodes.
-    Request {
-        at: usize,
-        id: RequestId,
-        identity: FdIdentity,
-    },
+    Request { at: usize, id: RequestId },
 }
 
 /// The media devices of a run, and the files open on them.
@@ -53,8 +49,8 @@ pub(crate) struct Media {
     /// By number, which is the N of `/dev/mediaN`.
     devices: Vec<Entry>,
     files: BTreeMap<FileId, Opened>,
-    /// Requests by file identity: the video device's index among the nodes, and the request.
-    requests: HashMap<FdIdentity, (usize, RequestId)>,
+    /// Requests by file: the video device's index among the nodes, and the request.
+    requests: HashMap<FileId, (usize, RequestId)>,
 }
 
 impl Media {
@@ -91,7 +87,7 @@ impl Media {
         files.map(|(id, _)| *id).collect()
     }
 
-    /// Returns the requests of the device with this index, by file identity.
+    /// Returns the requests of the device with this index, by file.
     pub(crate) const fn names(&self, at: usize) -> Names<'_> {
         Names {
             requests: &self.requests,
@@ -149,13 +145,7 @@ impl Kind for MediaFiles {
         entry.map_or_else(Vec::new, |entry| entry.sysfs(0).links())
     }
 
-    fn open(
-        &mut self,
-        run: &mut Run,
-        node: usize,
-        file: FileId,
-        _: &dyn Caller,
-    ) -> Result<(), Refused> {
+    fn open(&mut self, run: &mut Run, node: usize, file: FileId, _: Origin) -> Result<(), Refused> {
         run.media.files.insert(file, Opened::Device(node));
         Ok(())
     }
@@ -189,10 +179,10 @@ impl Kind for MediaFiles {
     }
 
     fn release(&mut self, run: &mut Run, file: FileId) {
-        if let Some(Opened::Request { at, id, identity }) = run.media.files.remove(&file)
+        if let Some(Opened::Request { at, id }) = run.media.files.remove(&file)
             && let Some(node) = run.nodes.get_mut(at)
         {
-            run.media.requests.remove(&identity);
+            run.media.requests.remove(&file);
             node.video.close_request(&mut run.memory, id);
         }
     }
@@ -222,7 +212,7 @@ impl Run {
         answer((node.video).request_ioctl(&mut self.memory, id, call.request, now_ns))
     }
 
-    /// Answers `MEDIA_IOC_REQUEST_ALLOC`: makes a request, and writes its descriptor's number to `arg`.
+    /// Answers `MEDIA_IOC_REQUEST_ALLOC`: makes a request, whose descriptor's number goes to `arg`.
     fn alloc_request(&mut self, number: usize, call: Ioctl<'_>) -> Result<(), Errno> {
         let Ioctl { arg, caller, .. } = call;
         let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
@@ -231,22 +221,19 @@ impl Run {
         if !video.offers_requests() {
             return Err(Errno::ENOTTY);
         }
-        // Checks that the descriptor's number can be written before the call makes the descriptor.
-        caller.write(arg, &0i32.to_ne_bytes())?;
         let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
         let file = self.kinds.new_file();
-        let (fd, identity) = match caller.install_file(file, c"request", true) {
-            Ok(made) => made,
-            Err(e) => {
-                let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
-                node.video.close_request(&mut self.memory, id);
-                return Err(e);
-            }
-        };
-        let opened = Opened::Request { at, id, identity };
-        self.media.files.insert(file, opened);
+        self.media.files.insert(file, Opened::Request { at, id });
         self.kinds.add(file, MediaFiles::NAME);
-        self.media.requests.insert(identity, (at, id));
-        caller.write(arg, &fd.to_ne_bytes())
+        self.media.requests.insert(file, (at, id));
+        caller.install(Install {
+            made: Made::File {
+                file,
+                name: c"request",
+            },
+            cloexec: true,
+            number: NumberAt::Address(arg),
+        });
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::Run;
 use crate::program::{Ioctl, word};
 use crate::refusals::Refused;
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
-use vb3_frontend::{Caller, Errno, FileId, Node, NodeId, NodeKind};
+use vb3_frontend::{Errno, FileId, Node, NodeId, NodeKind, Origin};
 use vb3_machine::Device;
 
 const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
@@ -47,12 +47,12 @@ impl Kind for Timelines {
         run: &mut Run,
         _: usize,
         file: FileId,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<(), Refused> {
         let owner = Owner::Program(file.0);
         let open = OpenTimeline {
             timeline: (run.memory).with_fences(|fences, _| fences.timeline(owner)),
-            name: format!("process {}", caller.pid()),
+            name: format!("process {}", origin.pid),
         };
         run.sync_files.timelines.insert(file, open);
         Ok(())

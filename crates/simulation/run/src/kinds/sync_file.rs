@@ -11,10 +11,10 @@ use crate::Run;
 use crate::memory::WorldMemory;
 use crate::program::{Ioctl, long, word};
 use crate::refusals::Refused;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
 use vb3_dmabuf::{BufId, SyncFlags};
-use vb3_frontend::{Caller, Errno, FdIdentity, FileId};
+use vb3_frontend::{Detail, Errno, FileId, Install, Made, NumberAt, Step};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 pub(super) const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
@@ -42,7 +42,6 @@ struct Open {
     file: SyncFile,
     /// The name that a merge set; empty otherwise.
     name: [u8; NAME],
-    identity: FdIdentity,
     /// Whether programs that poll the file must be woken when it ends.
     pending: bool,
 }
@@ -53,30 +52,22 @@ pub(crate) struct SyncFiles {
     /// Timelines of `sw_sync`.
     pub(super) timelines: BTreeMap<FileId, OpenTimeline>,
     open: BTreeMap<FileId, Open>,
-    by_identity: HashMap<FdIdentity, FileId>,
 }
 
 impl SyncFiles {
     /// The name of the kind of sync files.
     pub(super) const KIND: &str = SyncFileFiles::NAME;
 
-    /// Installs a descriptor of a sync file that no merge has named. Releases the file on failure.
+    /// Makes a descriptor of a sync file that no merge has named, after the step. The program reads its number at
+    /// `at`.
     pub(super) fn install(
         &mut self,
         memory: &WorldMemory,
         (id, file): (FileId, SyncFile),
-        caller: &dyn Caller,
-    ) -> Result<i32, Errno> {
-        match caller.install_file(id, c"sync_file", true) {
-            Ok((number, identity)) => {
-                self.insert(memory, (id, file), [0; NAME], identity);
-                Ok(number)
-            }
-            Err(e) => {
-                memory.with_fences(|fences, _| fences.put_sync_file(file));
-                Err(e)
-            }
-        }
+        caller: &Step<'_>,
+        at: u64,
+    ) {
+        self.insert(memory, (id, file), [0; NAME], (caller, at));
     }
 
     fn insert(
@@ -84,22 +75,27 @@ impl SyncFiles {
         memory: &WorldMemory,
         (id, file): (FileId, SyncFile),
         name: [u8; NAME],
-        identity: FdIdentity,
+        (caller, at): (&Step<'_>, u64),
     ) {
         let pending = status(memory, &file) == Status::Pending;
         let open = Open {
             file,
             name,
-            identity,
             pending,
         };
         self.open.insert(id, open);
-        self.by_identity.insert(identity, id);
+        caller.install(Install {
+            made: Made::File {
+                file: id,
+                name: c"sync_file",
+            },
+            cloexec: true,
+            number: NumberAt::Address(at),
+        });
     }
 
-    pub(super) fn named(&self, identity: FdIdentity) -> Option<&SyncFile> {
-        let file = self.by_identity.get(&identity)?;
-        Some(&self.open.get(file)?.file)
+    pub(super) fn named(&self, file: FileId) -> Option<&SyncFile> {
+        Some(&self.open.get(&file)?.file)
     }
 
     /// Returns the files that have ended since the last call.
@@ -160,7 +156,6 @@ impl Kind for SyncFileFiles {
 
     fn release(&mut self, run: &mut Run, file: FileId) {
         if let Some(open) = run.sync_files.open.remove(&file) {
-            run.sync_files.by_identity.remove(&open.identity);
             run.memory
                 .with_fences(|fences, _| fences.put_sync_file(open.file));
         }
@@ -168,7 +163,7 @@ impl Kind for SyncFileFiles {
 }
 
 impl Run {
-    /// Installs a descriptor of a sync file, and writes its number to byte `offset` of the call's structure.
+    /// Makes a descriptor of a sync file after the step. Its number goes to byte `offset` of the call's structure.
     pub(super) fn install_sync_file(
         &mut self,
         file: SyncFile,
@@ -176,24 +171,16 @@ impl Run {
         offset: u64,
         Ioctl { arg, caller, .. }: Ioctl<'_>,
     ) -> Result<(), Errno> {
+        let Some(at) = arg.checked_add(offset) else {
+            self.memory
+                .with_fences(|fences, _| fences.put_sync_file(file));
+            return Err(Errno::EFAULT);
+        };
         let id = self.kinds.new_file();
-        // Checks that the descriptor's number can be written before the call makes the descriptor.
-        let installed = (arg.checked_add(offset).ok_or(Errno::EFAULT))
-            .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
-            .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
-        match installed {
-            Ok((at, (number, identity))) => {
-                self.sync_files
-                    .insert(&self.memory, (id, file), name, identity);
-                self.kinds.add(id, SyncFileFiles::NAME);
-                caller.write(at, &number.to_ne_bytes())
-            }
-            Err(e) => {
-                self.memory
-                    .with_fences(|fences, _| fences.put_sync_file(file));
-                Err(e)
-            }
-        }
+        self.sync_files
+            .insert(&self.memory, (id, file), name, (caller, at));
+        self.kinds.add(id, SyncFileFiles::NAME);
+        Ok(())
     }
 
     #[cfg(test)]
@@ -209,7 +196,7 @@ impl Run {
         if flags != 0 || pad != 0 {
             return Err(Errno::EINVAL);
         }
-        let other = identify(call.caller, fd2, Errno::ENOENT)?;
+        let other = named(call.caller, fd2, Errno::ENOENT)?;
         let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
         let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
         let merged = self
@@ -239,7 +226,7 @@ impl Run {
             // As in Linux: the first status that is pending or failed, else 1.
             status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
             let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
-            call.caller.write(long(&data, INFO_BYTES - 8), &bytes)?;
+            call.caller.write(long(&data, INFO_BYTES - 8), &bytes);
         }
         let name = match open.name {
             [0, ..] => default_name(&facts),
@@ -249,7 +236,8 @@ impl Run {
         data[32..36].copy_from_slice(&status.to_ne_bytes());
         // CAST: a sync file has a limited number of fences.
         data[40..44].copy_from_slice(&(facts.len() as u32).to_ne_bytes());
-        call.caller.write(call.arg, &data)
+        call.caller.write(call.arg, &data);
+        Ok(())
     }
 
     /// Returns a sync file's fences. For a file without fences, returns one fence that has ended.
@@ -314,8 +302,8 @@ impl Run {
     pub(super) fn import_sync_file(&mut self, buf: BufId, call: Ioctl<'_>) -> Result<(), Errno> {
         let data: [u8; 8] = call.read()?;
         let usage = usage_of(word(&data, 0))?;
-        let identity = identify(call.caller, word(&data, 4), Errno::EINVAL)?;
-        let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
+        let file = named(call.caller, word(&data, 4), Errno::EINVAL)?;
+        let file = self.sync_files.named(file).ok_or(Errno::EINVAL)?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
         self.memory
@@ -325,7 +313,7 @@ impl Run {
 
     /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If it need not
     /// wait and a device has the memory, records the start of the access.
-    pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
+    pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &Step<'_>) -> bool {
         // The end of an access does not wait. Invalid flags are refused later.
         let Ok((_, false)) = SyncFlags::decode(flags) else {
             return false;
@@ -444,11 +432,13 @@ fn set_deadline(call: Ioctl<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Returns the identity of the file behind a descriptor, or the error `none` if there is none.
-fn identify(caller: &dyn Caller, number: u32, none: Errno) -> Result<FdIdentity, Errno> {
+/// Returns the devices' file behind a descriptor, or the error `none` if there is none.
+fn named(caller: &Step<'_>, number: u32, none: Errno) -> Result<FileId, Errno> {
     // CAST: the kernel also takes descriptors as `i32`.
-    caller.identify(number as i32).map_err(|e| match e {
+    let known = caller.descriptor(number as i32, Detail::Name);
+    let file = known.map(|known| known.file).map_err(|e| match e {
         Errno::NOT_GATHERED => e,
         _ => none,
-    })
+    })?;
+    file.ok_or(none)
 }

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use vb3_dmabuf::Name;
-use vb3_frontend::{Caller, Errno, FileId, Node, NodeId, NodeKind};
+use vb3_frontend::{Detail, Errno, FileId, Node, NodeId, NodeKind, NumberAt, Origin, Step};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
@@ -84,7 +84,7 @@ impl Kind for Udmabufs {
         self.0.then_some(node).into_iter().collect()
     }
 
-    fn open(&mut self, _: &mut Run, _: usize, _: FileId, _: &dyn Caller) -> Result<(), Refused> {
+    fn open(&mut self, _: &mut Run, _: usize, _: FileId, _: Origin) -> Result<(), Refused> {
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Kind for Udmabufs {
             UDMABUF_CREATE_LIST => ("UDMABUF_CREATE_LIST", run.create_udmabuf_of_list(ioctl)),
             _ => return Err(Errno::ENOTTY.into()),
         };
-        let done = made.map(|number| Answer::Done(number.into()));
+        let done = made.map(Answer::from);
         done.map_err(|refused| refused.by(|| PATH.to_owned(), Some(name)))
     }
 }
@@ -122,13 +122,14 @@ fn checked_len(items: &[Item]) -> Result<u64, Errno> {
 }
 
 /// Opens a memfd again, if it is writable and cannot shrink. Returns its descriptor and length.
-fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
+fn memfd_of(caller: &Step<'_>, number: i32) -> Result<(OwnedFd, u64), Errno> {
     let no_memfd = |e| match e {
         Errno::NOT_GATHERED | Errno::EPERM => e,
         _ => Errno::EBADFD,
     };
-    let fd = caller.borrow_fd(number).map_err(no_memfd)?;
-    let seals = fcntl_get_seals(&fd).map_err(|_| Errno::EBADFD)?;
+    let known = caller.descriptor(number, Detail::Description);
+    let fd = known.map_err(no_memfd)?.fd.as_ref().ok_or(Errno::EBADFD)?;
+    let seals = fcntl_get_seals(fd).map_err(|_| Errno::EBADFD)?;
     let denied = SealFlags::WRITE | SealFlags::FUTURE_WRITE;
     if !seals.contains(SealFlags::SHRINK) || seals.intersects(denied) {
         return Err(Errno::EINVAL);
@@ -141,12 +142,12 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
 }
 
 impl Run {
-    fn create_udmabuf(&mut self, call: Ioctl<'_>) -> Result<i32, Refused> {
+    fn create_udmabuf(&mut self, call: Ioctl<'_>) -> Result<(), Refused> {
         let (item, flags) = Item::parse(&call.read()?);
         self.make_udmabuf(&[item], flags, call.caller)
     }
 
-    fn create_udmabuf_of_list(&mut self, call: Ioctl<'_>) -> Result<i32, Refused> {
+    fn create_udmabuf_of_list(&mut self, call: Ioctl<'_>) -> Result<(), Refused> {
         let head: [u8; 8] = call.read()?;
         let (flags, count) = (word(&head, 0), word(&head, 4));
         if count > MAX_ITEMS {
@@ -164,10 +165,14 @@ impl Run {
         &mut self,
         items: &[Item],
         flags: u32,
-        caller: &dyn Caller,
-    ) -> Result<i32, Refused> {
+        caller: &Step<'_>,
+    ) -> Result<(), Refused> {
         let len = checked_len(items)?;
         let mut memfds = Vec::new();
+        // All memfds are gathered at once.
+        for item in items {
+            let _ = caller.descriptor(item.memfd, Detail::Description);
+        }
         for item in items {
             let (fd, bytes) = memfd_of(caller, item.memfd)?;
             if item
@@ -202,7 +207,6 @@ impl Run {
         let cloexec = flags & FLAGS_CLOEXEC != 0;
         let shares = self.shares.get_mut();
         let installed = shares.install_as(
-            &mut self.memory,
             (buf, len),
             Shown {
                 fd: shown,
@@ -210,7 +214,7 @@ impl Run {
                 kind: ShownKind::OfProgram,
             },
             caller,
-            cloexec,
+            (cloexec, NumberAt::Result),
         );
         installed.map_err(|(e, buf)| {
             self.memory.put_dmabuf(buf);

@@ -1,6 +1,6 @@
 //! Files of video devices, metadata nodes and subdevices.
 
-use super::{Answer, FileCall, Kind, Op, uvc};
+use super::{Answer, FileCall, Kind, uvc};
 use crate::memory::WorldMemory;
 use crate::node::Node;
 use crate::program::{Call, Ioctl, answer};
@@ -8,7 +8,7 @@ use crate::refusals::{Refused, is_probe, short_name};
 use crate::watch::Video;
 use crate::{Run, lines, summary};
 use std::collections::BTreeMap;
-use vb3_frontend::{CallId, Caller, Errno, FileId, Map, Mmap, NodeId, PIECE_BYTES};
+use vb3_frontend::{CallId, Errno, FileId, Map, Mmap, NodeId, Op, Origin, PIECE_BYTES};
 use vb3_queue::{MapAccess, Queue};
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
@@ -101,7 +101,7 @@ impl Kind for VideoFiles {
         run: &mut Run,
         at: usize,
         file: FileId,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<(), Refused> {
         let node = run.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let handle = node.open(&run.memory).map_err(|e| {
@@ -109,7 +109,7 @@ impl Kind for VideoFiles {
             refused.by(|| node.path.clone(), Some("open"))
         })?;
         run.videos.insert(file, at, handle);
-        run.report_open(at, caller.pid());
+        run.report_open(at, origin.pid);
         Ok(())
     }
 
@@ -145,10 +145,10 @@ impl Kind for VideoFiles {
         run: &mut Run,
         file: FileId,
         args: &Mmap,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<Map, Refused> {
         let (at, handle) = run.videos.get(file).ok_or(Errno::ENODEV)?;
-        let mapped = run.map_video(at, handle, args, caller);
+        let mapped = run.map_video(at, handle, args, origin);
         mapped.map_err(|errno| Refused::from(errno).by(|| run.path_of(at), Some("mmap")))
     }
 
@@ -303,7 +303,7 @@ impl Run {
         at: usize,
         handle: FileHandle,
         args: &Mmap,
-        caller: &dyn Caller,
+        origin: Origin,
     ) -> Result<Map, Errno> {
         let now_ns = self.set_now();
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
@@ -316,7 +316,7 @@ impl Run {
         let memory = &mut self.memory;
         let mapped = (node.video).mmap(memory, handle, args.offset, args.len, access, now_ns);
         let map = mapped.map_err(|error| Errno(error.errno()))?;
-        let tag = (self.shares.get_mut()).map(&mut self.memory, map.memory, caller.pid())?;
+        let tag = (self.shares.get_mut()).map(&mut self.memory, map.memory, origin.pid)?;
         Ok(Map {
             fd: map.mmap.fd,
             offset: map.mmap.offset,

@@ -1,7 +1,7 @@
 //! Tests the list of buffers and their holders.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
-use vb3_frontend::Backend as _;
+use vb3_frontend::{Devices as _, Perform as _, Program as _};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_report::sentence;
 use vb3_v4l2::sys::*;
@@ -51,7 +51,10 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         prot: PROT_READ,
         flags: MAP_SHARED,
     };
-    let map = bench.run.mmap(camera, &args, &bench.program).unwrap();
+    let map = bench
+        .run
+        .mmap(camera, &args, bench.program.origin())
+        .unwrap();
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
     let pid = std::process::id();
     let name = std::fs::read_to_string("/proc/self/comm").unwrap();

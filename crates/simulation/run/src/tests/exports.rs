@@ -9,7 +9,7 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use vb3_frontend::{Backend as _, FileId};
+use vb3_frontend::{Devices as _, FileId, Program as _};
 use vb3_v4l2::sys::*;
 
 /// Makes files that stand for dma-bufs, and records which of these files programs have closed.
@@ -104,7 +104,7 @@ fn heap_checks_all_exports_before_enomem() {
         let nodes = bench.run.nodes().into_iter();
         let mut heaps = nodes.filter(|node| node.path.ends_with("default_cma_region"));
         let heap = heaps.next().expect("contiguous memory").id;
-        let heap = bench.run.open(heap, 2, &bench.program).unwrap();
+        let heap = bench.run.open(heap, 2, bench.program.origin()).unwrap();
         (bench, stand_in, heap)
     };
     let (mut other, _, heap) = with_heap();

@@ -4,8 +4,9 @@
 use super::*;
 use crate::imports::Imports;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI16, Ordering};
+use vb3_frontend::{Call, Gathered, On, Op, Step, perform};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
@@ -271,7 +272,18 @@ fn only_so_many_are_held_at_one_time() {
         let number = fd.as_raw_fd();
         program.others.borrow_mut().push(fd);
         let file = program.identify(number).unwrap();
-        match imports.resolve(&mut run.memory, &program, (number, file)) {
+        let mut have = Gathered::default();
+        let of = Detail::Description;
+        have.add_descriptor(number, of, program.descriptor(number, of));
+        let call = Call {
+            id: program.call(),
+            origin: program.origin(),
+            on: On::Foreign(file),
+            op: Op::Resume { addr: 0 },
+            nonblocking: false,
+            have: &have,
+        };
+        match imports.resolve(&mut run.memory, &Step::new(&call), (number, file)) {
             Some(buf) => known.push((file, buf)),
             None => break,
         }
@@ -335,9 +347,11 @@ fn foreign_memory_is_stale_until_sync() {
             assert!(stale.iter().all(|&byte| byte == 0), "nothing has arrived");
             let flags = 1u64; // DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ
             let at = (&raw const flags) as u64;
-            bench
-                .run
-                .foreign_ioctl(file, 0x4008_6200, at, &bench.program);
+            let op = Op::Ioctl {
+                request: 0x4008_6200,
+                arg: at,
+            };
+            perform(&mut bench.run, On::Foreign(file), op, false, &bench.program);
             picture_number(&bytes_of(&bench, fd));
         }
     }

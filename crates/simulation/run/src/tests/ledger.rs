@@ -3,7 +3,7 @@
 use super::udmabuf::{memfd, of_memfd};
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use std::mem::offset_of;
-use vb3_frontend::{Backend as _, Caller as _};
+use vb3_frontend::{Devices as _, ProcessFiles as _, Program as _};
 use vb3_report::BufferReport;
 use vb3_v4l2::sys::*;
 
@@ -53,7 +53,10 @@ fn buffer_with_many_handles_is_one_row() {
         prot: 1,
         flags: 1,
     };
-    let map = bench.run.mmap(camera, &args, &bench.program).unwrap();
+    let map = bench
+        .run
+        .mmap(camera, &args, bench.program.origin())
+        .unwrap();
     bench.stream(display, OUTPUT, true);
     for (index, fd) in (0..).zip(fds) {
         bench.ioctl(display, VIDIOC_QBUF, import(OUTPUT, index, fd));
@@ -128,7 +131,7 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
 pub(super) fn open(bench: &mut Bench, path: &str) -> Option<vb3_frontend::FileId> {
     let mut nodes = bench.run.nodes().into_iter();
     let node = nodes.find(|node| node.path.as_os_str() == path)?;
-    Some(bench.run.open(node.id, 2, &bench.program).unwrap())
+    Some(bench.run.open(node.id, 2, bench.program.origin()).unwrap())
 }
 
 /// Allocates a dma-buf from the system heap.

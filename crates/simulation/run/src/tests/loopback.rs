@@ -84,7 +84,7 @@ fn files_share_controls_and_sysfs_shows_the_format() {
     let path = Path::new("/sys/devices/virtual/video4linux/video3/format");
     let format = nodes.iter().find(|node| node.path == path).unwrap().id;
     let read = |bench: &mut Bench| {
-        let file = bench.run.open(format, 0, &bench.program).unwrap();
+        let file = bench.run.open(format, 0, bench.program.origin()).unwrap();
         let mut text = [0u8; 64];
         let addr = text.as_mut_ptr() as u64;
         let mut all = String::new();
@@ -117,7 +117,7 @@ fn files_share_controls_and_sysfs_shows_the_format() {
 fn eleventh_file_is_refused() {
     let mut bench = bench("");
     let files: Vec<FileId> = (0..10).map(|_| bench.open(0)).collect();
-    let refused = bench.run.open(NodeId(0), 2, &bench.program);
+    let refused = bench.run.open(NodeId(0), 2, bench.program.origin());
     assert_eq!(refused.map_err(|errno| errno.0), Err(16));
     bench.run.release(files[4]);
     bench.open(0);

@@ -102,7 +102,10 @@ fn fill(bench: &mut Bench, display: FileId, index: u32, byte: u8) {
         prot: 3,
         flags: 1,
     };
-    let map = bench.run.mmap(display, &args, &bench.program).unwrap();
+    let map = bench
+        .run
+        .mmap(display, &args, bench.program.origin())
+        .unwrap();
     let file = File::from(map.fd);
     file.write_all_at(&[byte; BYTES as usize], map.offset)
         .unwrap();

@@ -71,7 +71,7 @@ fn traced_calls_have_the_same_needs() {
     let camera = bench.open(0);
     queue_all(&mut bench, camera, CAPTURE, 2);
     bench.stream(camera, CAPTURE, true);
-    let ask = |devices: &dyn Backend| {
+    let ask = |devices: &dyn ProcessFiles| {
         let ends =
             [VIDIOC_QBUF, VIDIOC_EXPBUF].map(|call| devices.needs_fresh_closes(camera, call));
         let memory = [VIDIOC_QBUF, VIDIOC_REQBUFS].map(|call| devices.takes_memory(call));
@@ -174,19 +174,17 @@ fn trace_keeps_the_time_of_a_call_that_waited() {
     let mut traced = Traced::new(&mut bench.run, &mut sinks, Instant::now(), |_| None, None);
     let mut frame = vec![0_u8; 64 * 48 * 4];
     let (at, len) = (frame.as_mut_ptr() as u64, frame.len() as u64);
-    let read = |traced: &mut Traced<'_, Run>, is_gathered: bool| {
+    let read = |traced: &mut Traced<'_, Run>| {
         program.call.set(1000);
-        program.ungathered.set(!is_gathered);
         traced.read(camera, at, len, false, program)
     };
-    let waited = read(&mut traced, true);
+    let waited = read(&mut traced);
     assert!(matches!(waited, CallOutcome::Wait), "{waited:?}");
     let mut capability = Arg::new(size_of::<v4l2_capability>(), &[]);
     program.call.set(1001);
     let at = capability.0.as_mut_ptr() as u64;
     traced.ioctl(camera, VIDIOC_QUERYCAP, at, false, program);
-    read(&mut traced, false);
-    while !matches!(read(&mut traced, true), CallOutcome::Done(_)) {
+    while !matches!(read(&mut traced), CallOutcome::Done(_)) {
         traced.tick();
     }
     sinks.into_iter().for_each(|sink| _ = sink.finish());
@@ -207,6 +205,5 @@ fn trace_keeps_the_time_of_a_call_that_waited() {
     };
     assert_eq!((&**first, &**second), ("VIDIOC_QUERYCAP", "read"));
     assert!(began < at, "{calls:?}");
-    bench.program.ungathered.set(false);
     bench.close_all(&[camera]);
 }

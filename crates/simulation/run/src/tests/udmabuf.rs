@@ -4,7 +4,7 @@ use super::ledger::{import, open};
 use super::{Arg, Bench, CAPTURE, DMABUF};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::os::fd::AsRawFd as _;
-use vb3_frontend::Backend as _;
+use vb3_frontend::{Devices as _, ProcessFiles as _};
 use vb3_v4l2::sys::*;
 
 const UDMABUF_CREATE: u32 = 0x4018_7542;
@@ -66,7 +66,7 @@ fn each_dmabuf_of_a_memfd_has_its_own_length() {
     let large = of_memfd(&mut bench, memfd, 16384).unwrap();
     assert_eq!(queue(&mut bench, small), Err(22));
     queue(&mut bench, large).unwrap();
-    let file = vb3_frontend::Caller::identify(&bench.program, large).unwrap();
+    let file = bench.program.identify(large).unwrap();
     assert_eq!(bench.run.buffer_len(file), 16384);
 }
 

@@ -63,7 +63,7 @@ fn an_unplugged_media_device_answers_eio() {
     let nodes = bench.run.nodes();
     let node = nodes.iter().find(|node| node.path.ends_with("media0"));
     let node = node.expect("a media device").id;
-    let media = bench.run.open(node, 0, &bench.program).unwrap();
+    let media = bench.run.open(node, 0, bench.program.origin()).unwrap();
     let video = bench.open(0);
     let topology = |bench: &mut Bench, file| {
         bench.try_ioctl(file, MEDIA_IOC_G_TOPOLOGY, &mut Arg::new(72, &[]))
@@ -104,7 +104,7 @@ fn requests_outlive_their_unplugged_device() {
     let nodes = bench.run.nodes();
     let node = nodes.iter().find(|node| node.path.ends_with("media0"));
     let node = node.expect("a media device").id;
-    let media = bench.run.open(node, 0, &bench.program).unwrap();
+    let media = bench.run.open(node, 0, bench.program.origin()).unwrap();
     let video = bench.open(0);
     assert_eq!(bench.reqbufs(video, OUTPUTS, MMAP, 3), 3);
     let fds = [(); 3].map(|()| {

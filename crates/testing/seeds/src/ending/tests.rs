@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::tests::{CAMERA, expect_refusal, plan, stream};
+use vb3_frontend::Program as _;
 
 /// Ends a simulation of a streaming camera after a change, which the model does not know.
 fn end_after(change: impl FnOnce(&mut Sim<'_>)) -> Check {
@@ -18,7 +19,7 @@ fn leaks_are_found() {
     let opened = |sim: &mut Sim<'_>| {
         let process = &sim.programs[&0];
         let node = sim.run.video_node(sim.nodes[0].number);
-        sim.run.open(node, 2, process).unwrap();
+        sim.run.open(node, 2, process.origin()).unwrap();
     };
     expect_refusal(end_after(opened), "still held");
     let file = |sim: &mut Sim<'_>| sim.files.clear();

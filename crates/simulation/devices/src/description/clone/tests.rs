@@ -4,8 +4,7 @@ use crate::tests::bench::{BenchMemory, place};
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ops::Range;
-use vb3_plane::ExportAccess;
-use vb3_v4l2::{CallContext, Program, V4l2Outcome, VideoDevice};
+use vb3_v4l2::{CallContext, Export, Program, V4l2Outcome, VideoDevice};
 
 #[test]
 fn a_name_cut_inside_a_character_still_fits() {
@@ -101,13 +100,7 @@ impl Program<BenchMemory> for Argument {
         Err(Errno::EINVAL)
     }
 
-    fn install_dmabuf(
-        &self,
-        _: &mut BenchMemory,
-        buf: (),
-        _: bool,
-        _: ExportAccess,
-    ) -> Result<i32, (Errno, ())> {
+    fn install_dmabuf(&self, _: &mut BenchMemory, buf: (), _: Export) -> Result<(), (Errno, ())> {
         Err((Errno::EINVAL, buf))
     }
 }

@@ -10,7 +10,7 @@ use vb3_dma::{Coherency, Direction, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Status, SyncFile, Timeline, Usage};
 use vb3_dmabuf::{BufRef, MemoryId};
 use vb3_drm::{BufferId, Errno, FenceId};
-use vb3_frontend::{Caller, FileId};
+use vb3_frontend::{Detail, FileId, Install, Made, NumberAt, Step};
 use vb3_machine::Device;
 use vb3_plane::{AllocArgs, Cookie, ExportAccess, HintSkip, MemOps};
 
@@ -47,7 +47,7 @@ pub(in crate::kinds::card) struct WithMemory<'a> {
 /// A card's memory, and the program that calls the card.
 pub(in crate::kinds::card) struct Program<'a> {
     pub(in crate::kinds::card) memory: WithMemory<'a>,
-    pub(in crate::kinds::card) caller: &'a dyn Caller,
+    pub(in crate::kinds::card) caller: &'a Step<'a>,
     pub(in crate::kinds::card) shares: &'a mut Shares,
     pub(in crate::kinds::card) sync_files: &'a mut SyncFiles,
     pub(in crate::kinds::card) kinds: &'a mut Kinds,
@@ -220,10 +220,11 @@ impl vb3_drm::Memory for Program<'_> {
 impl Program<'_> {
     /// Finds the dma-buf of a program's descriptor, and takes a reference to it.
     fn resolve(&mut self, fd: i32) -> Result<BufRef, Errno> {
-        let file = self.caller.identify(fd).map_err(errno)?;
+        let known = |of| self.caller.descriptor(fd, of);
+        let file = known(Detail::Name).map_err(errno)?.id;
         let own = self
             .shares
-            .named(file, || self.caller.tag_of(fd))
+            .named(file, || Ok(known(Detail::Description)?.tag))
             .map_err(errno)?;
         let memory = &mut *self.memory.memory;
         let buf = match own {
@@ -242,7 +243,8 @@ impl vb3_drm::Program for Program<'_> {
     }
 
     fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.caller.write(addr, data).map_err(errno)
+        self.caller.write(addr, data);
+        Ok(())
     }
 
     fn pid(&self) -> u32 {
@@ -316,7 +318,7 @@ impl vb3_drm::Program for Program<'_> {
         }
     }
 
-    fn export(&mut self, buffer: BufferId, cloexec: bool, _: bool) -> Result<i32, Errno> {
+    fn export(&mut self, buffer: BufferId, cloexec: bool, at: u64) -> Result<i32, Errno> {
         let WithMemory { own, memory } = &mut self.memory;
         let object = own.objects.get(&buffer).ok_or(Errno(2))?;
         let made = match &object.buf {
@@ -324,22 +326,22 @@ impl vb3_drm::Program for Program<'_> {
             None => memory.export(&object.plane, ExportAccess::ReadWrite),
         };
         let buf = made.map_err(|e| Errno(e.errno()))?;
-        let access = ExportAccess::ReadWrite;
-        let installed = self
-            .shares
-            .install(memory, buf, self.caller, cloexec, access);
-        installed.map_err(|(e, buf)| {
+        let how = (cloexec, ExportAccess::ReadWrite, NumberAt::Address(at));
+        let installed = self.shares.install(memory, buf, self.caller, how);
+        installed.map(|()| 0).map_err(|(e, buf)| {
             memory.put_dmabuf(buf);
             errno(e)
         })
     }
 
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno> {
-        let file = self.caller.identify(fd).map_err(|e| match errno(e) {
+        let known = self.caller.descriptor(fd, Detail::Name);
+        let known = known.map_err(|e| match errno(e) {
             Errno::NOT_GATHERED => Errno::NOT_GATHERED,
             _ => Errno(22),
         })?;
-        let file = self.sync_files.named(file).ok_or(Errno(22))?;
+        let file = known.file.and_then(|file| self.sync_files.named(file));
+        let file = file.ok_or(Errno(22))?;
         let WithMemory { own, memory } = &mut self.memory;
         let copy = memory.with_fences(|fences, now_ns| fences.merge(file, file, now_ns));
         let copy = copy.map_err(|e| Errno(e.errno()))?;
@@ -348,24 +350,39 @@ impl vb3_drm::Program for Program<'_> {
         Ok(FenceId(own.next_fence))
     }
 
-    fn out_fence(&mut self, crtc: usize, seqno: u64) -> Result<i32, Errno> {
+    fn out_fence(&mut self, crtc: usize, seqno: u64, at: u64) -> Result<i32, Errno> {
         let id = self.kinds.new_file();
         let WithMemory { own, memory } = &mut self.memory;
         let timeline = own.timelines.get_mut(crtc).ok_or(Errno(22))?;
         let made =
             memory.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
         let file = made.map_err(|e| Errno(e.errno()))?;
-        let fd = self.sync_files.install(memory, (id, file), self.caller);
+        self.sync_files.install(memory, (id, file), self.caller, at);
         self.kinds.add(id, SyncFiles::KIND);
-        fd.map_err(errno)
+        Ok(0)
     }
 
-    fn install_file(&mut self, file: vb3_drm::FileId, cloexec: bool) -> Result<i32, Errno> {
+    fn install_file(
+        &mut self,
+        file: vb3_drm::FileId,
+        cloexec: bool,
+        at: u64,
+    ) -> Result<i32, Errno> {
         let id = self.kinds.new_file();
-        let made = self.caller.install_file(id, c"card", cloexec);
-        let (fd, _) = made.map_err(errno)?;
+        let (made, number) = (
+            Made::File {
+                file: id,
+                name: c"card",
+            },
+            NumberAt::Address(at),
+        );
+        self.caller.install(Install {
+            made,
+            cloexec,
+            number,
+        });
         self.kinds.add(id, super::CardFiles::NAME);
         self.made.push((id, file));
-        Ok(fd)
+        Ok(0)
     }
 }
