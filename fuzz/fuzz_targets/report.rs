@@ -13,7 +13,7 @@ vb3_fuzz::target!(|bytes: Rest| {
             let mut text = Vec::new();
             why::print(&report, &mut text).expect("memory takes it");
             assert!(!text.is_empty());
-            let same = diff::print(&path, &path, &mut text);
+            let same = diff::print((&path, &path), false, &mut text);
             assert_eq!(
                 same.expect("a report that was loaded"),
                 0,
