@@ -164,11 +164,18 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     }
 }
 
-/// Says when and where the last run ended, so that a run of another terminal is not taken for this one's.
+/// Age in seconds below which a run in the same directory is the one that the user means.
+const RECENT: u64 = 600;
+
+/// Says when and where the last run ended, unless it was just now and here, so that a run of another terminal is not taken for this one's.
 #[must_use]
 pub fn when_and_where(report: &Report) -> Option<String> {
     let kept = last_report_path()?.metadata().ok()?.modified().ok()?;
     let seconds = kept.elapsed().unwrap_or_default().as_secs();
+    let here = std::env::current_dir().unwrap_or_default();
+    if seconds < RECENT && Path::new(&report.setup.directory) == here {
+        return None;
+    }
     let ago = match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

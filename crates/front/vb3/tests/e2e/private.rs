@@ -54,7 +54,8 @@ fn a_run_that_does_not_begin_overwrites_nothing() {
     let run = |words: &[&str]| run(dir.path(), words);
     let (status, _, said) = run(&["run", "--report", "r.json", "--", "true"]);
     assert_eq!(status, 0, "{said}");
-    let (status, _, said) = run(&["why"]);
+    let mut why = vb3(dir.path());
+    let (status, _, said) = finish(why.arg("why").current_dir("/"), dir.path());
     assert!(
         status == 0 && said.contains("this is the last run, "),
         "{said}"
