@@ -63,6 +63,7 @@ pub use program::{CallContext, Export, Program, V4l2Outcome};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
+pub use request::ioctl_of_code;
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
 pub use wake::{Wake, WakeFd, WakeId};
 

@@ -199,6 +199,15 @@ pub(crate) fn lookup(number: u32) -> Option<&'static CallSpec> {
     REQUESTS.iter().find(|request| request.number == number)
 }
 
+/// Returns the number of a video device's ioctl whose last byte is `code`, as virtio-media names ioctls. Size and
+/// direction follow from the number, as in `_IOC_SIZE` and `_IOC_DIR`.
+#[must_use]
+pub fn ioctl_of_code(code: u32) -> Option<u32> {
+    let is_asked =
+        |request: &&CallSpec| request.number & 0xff == code && !request.call.is_of_subdevices();
+    REQUESTS.iter().find(is_asked).map(|request| request.number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +248,18 @@ mod tests {
         assert!(on.reads() && !on.writes());
         let q = lookup(sys::VIDIOC_QBUF).unwrap();
         assert!(q.reads() && q.writes());
+    }
+
+    #[test]
+    fn codes_name_ioctls_of_video_devices() {
+        assert_eq!(ioctl_of_code(15), Some(sys::VIDIOC_QBUF));
+        assert_eq!(
+            ioctl_of_code(5),
+            Some(sys::VIDIOC_S_FMT),
+            "not SUBDEV_S_FMT"
+        );
+        assert_eq!(ioctl_of_code(255), None);
+        assert_eq!(ioctl_of_code(15 + 256), None);
     }
 
     #[test]

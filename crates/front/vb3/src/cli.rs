@@ -48,6 +48,13 @@ pub enum Command {
     /// (such as a D-Bus daemon, in its own session) and ends them after two seconds. SIGTERM and
     /// SIGINT go to every process of the run; a second signal kills them.
     Run(RunArgs),
+    /// Give the guests of virtual machines the devices of a run, until SIGINT or SIGTERM
+    ///
+    /// Each video device is a virtio-media device behind a vhost-user socket in DIR: video0.sock for
+    /// /dev/video0. A VMM connects there. Without --device, the devices are those of `vb3 run`.
+    ///
+    /// The exit status is 0. It is 123 if --strict finds a problem, and 125 if vb3 itself fails.
+    VhostUser(VhostUserArgs),
     /// List the machines, or print one as a TOML file to copy and edit
     Machines(MachinesArgs),
     /// List the devices for --device, or the options of one
@@ -161,6 +168,33 @@ pub struct RunArgs {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,
+}
+
+/// Arguments of `vb3 vhost-user`.
+#[derive(Debug, clap::Args)]
+pub struct VhostUserArgs {
+    /// Directory of the sockets; created if it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub socket: PathBuf,
+    /// Machine and devices
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
+    #[arg(long = "device", short, value_name = "SPEC")]
+    pub devices: Vec<String>,
+    /// Seed of the machine
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Clock of the devices: real; fast=N; or virtual, where time passes whenever a guest has given a
+    /// device a buffer and the device has nothing ready
+    #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
+    pub clock: Pace,
+    /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub script: Option<String>,
+    /// Options of the run. --kill and --wait have no effect
+    #[command(flatten)]
+    pub options: RunOptions,
 }
 
 impl RunArgs {

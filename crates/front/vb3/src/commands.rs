@@ -31,6 +31,7 @@ pub fn main() -> u8 {
     };
     let result = match &command {
         Command::Run(args) => run::run(args).map(Exit::status),
+        Command::VhostUser(args) => run::serve_guests(args).map(Exit::status),
         Command::Machines(args) => list(|out| machines::print(args, out)),
         Command::Devices { kind, json } => {
             list(|out| devices::print((kind.as_deref(), *json), out))

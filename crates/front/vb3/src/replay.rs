@@ -21,6 +21,9 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit> {
     if setup.profile.is_empty() || report.program.is_empty() {
         bail!("the report does not name the program: an older vb3 wrote it");
     }
+    if report.program == ["vhost-user"] {
+        bail!("the report is of guests (`vb3 vhost-user`), which cannot be repeated");
+    }
     // In the report, this character replaces bytes that are not UTF-8.
     if let Some(word) = report.program.iter().find(|word| word.contains('\u{fffd}')) {
         bail!("the program's argument {word:?} was not UTF-8, so the report cannot repeat it");

@@ -1,6 +1,6 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
+use crate::cli::{FAILED, RunArgs, RunOptions, STRICT, VhostUserArgs};
 use crate::say::say;
 use crate::target::Target;
 use crate::{codecs, elements, outputs, scripts};
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     program: Vec<OsString>,
     script: Option<Script>,
     pace: Pace,
+    /// Directory of sockets for guests, which a run serves in place of a program.
+    sockets: Option<PathBuf>,
     /// Files that the run reads, and their purposes.
     pub(crate) inputs: Vec<(&'static str, PathBuf)>,
 }
@@ -69,6 +71,7 @@ impl Plan {
             program,
             script: None,
             pace: Pace::Real,
+            sockets: None,
             inputs: Vec::new(),
         }
     }
@@ -94,6 +97,23 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Adds the script, if there is one, and notes which files the run reads.
+    ///
+    /// # Errors
+    /// The script cannot be read, or is invalid.
+    fn with_files(mut self, script: Option<&str>, machine: &str) -> Result<Self> {
+        if let Some(name) = script {
+            self = self.with_script(name, scripts::text(name)?)?;
+            self.inputs.push(("the script", name.into()));
+        }
+        self.inputs.push(("the machine", machine.into()));
+        // Names of machines and scripts that come with vb3 are no files.
+        self.inputs.retain(|(_, path)| path.is_file());
+        Ok(self)
+    }
+}
+
 /// Runs the program.
 ///
 /// # Errors
@@ -106,16 +126,21 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
 fn prepare(args: &RunArgs) -> Result<Plan> {
     let target = Target::find(&args.target, &args.devices)?;
     let plan = Plan::new(target, args.seed, args.program.clone());
-    let mut plan = plan.with_pace(args.clock);
-    if let Some(name) = &args.script {
-        plan = plan.with_script(name, scripts::text(name)?)?;
-        plan.inputs.push(("the script", name.into()));
-    }
-    let machine = args.target.machine.clone();
-    plan.inputs.push(("the machine", machine.into()));
-    // Names of machines and scripts that come with vb3 are no files.
-    plan.inputs.retain(|(_, path)| path.is_file());
-    Ok(plan)
+    let plan = plan.with_pace(args.clock);
+    plan.with_files(args.script.as_deref(), &args.target.machine)
+}
+
+/// Serves guests, until SIGINT or SIGTERM.
+///
+/// # Errors
+/// As [`run`]; a socket cannot be made.
+pub fn serve_guests(args: &VhostUserArgs) -> Result<Exit> {
+    let target = Target::find(&args.target, &args.devices)?;
+    let plan = Plan::new(target, args.seed, vec!["vhost-user".into()]);
+    let plan = plan.with_pace(args.clock);
+    let mut plan = plan.with_files(args.script.as_deref(), &args.target.machine)?;
+    plan.sockets = Some(args.socket.clone());
+    execute(plan, &args.options)
 }
 
 /// Keeps a report that says why the run could not begin, so that `vb3 why` does not describe an earlier run.
@@ -178,6 +203,7 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
         program,
         script,
         pace,
+        sockets,
         inputs,
     } = plan;
     outputs::check(&specs, &inputs, options)?;
@@ -230,12 +256,21 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
     if timeline.is_some() {
         run.keep_thumbnails();
     }
+    let front = |devices: &mut dyn Backend| match &sockets {
+        Some(dir) => serve(devices, dir, options),
+        None => supervise(devices, &program, options, &specs, orders.as_ref().ok()),
+    };
     let ended = if sinks.is_empty() && timeline.is_none() {
-        supervise(&mut run, &program, options, &specs, orders.as_ref().ok())?
+        front(&mut run)?
     } else {
         let time = Run::own_time;
-        let mut traced = Traced::new(&mut run, &mut sinks, start, time, timeline.as_mut());
-        supervise(&mut traced, &program, options, &specs, orders.as_ref().ok())?
+        front(&mut Traced::new(
+            &mut run,
+            &mut sinks,
+            start,
+            time,
+            timeline.as_mut(),
+        ))?
     };
     let own = run.own_time().map(|own| own.elapsed());
     let took = own.unwrap_or_else(|| start.elapsed());
@@ -382,6 +417,40 @@ struct Supervised {
     /// Why the program did not begin; `None` if it began.
     error: Option<anyhow::Error>,
     remarks: Vec<String>,
+}
+
+/// Serves guests at sockets in a directory, until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A socket or the directory cannot be made.
+fn serve(devices: &mut dyn Backend, dir: &Path, how: &RunOptions) -> Result<Supervised> {
+    use std::os::fd::AsFd as _;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let (stop, stopped) = std::os::unix::net::UnixStream::pair()?;
+    let mut registered = Vec::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let stopped = stopped.try_clone()?;
+        registered.push(signal_hook::low_level::pipe::register(
+            signal.as_raw(),
+            stopped,
+        )?);
+    }
+    let note = |note: vb3_guest::Note| {
+        if !how.quiet {
+            say(note);
+        }
+    };
+    let served = vb3_guest::serve(devices, dir, stop.as_fd(), &note);
+    for id in registered {
+        signal_hook::low_level::unregister(id);
+    }
+    served?;
+    Ok(Supervised {
+        status: 0,
+        is_interrupted: false,
+        error: None,
+        remarks: Vec::new(),
+    })
 }
 
 /// Runs the program under the front end.

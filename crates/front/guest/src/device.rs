@@ -1,0 +1,418 @@
+//! A device of the guest: its sessions, commands and events.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::hidden;
+use crate::link::{Ask, Link};
+use crate::memory::GuestMemory;
+use crate::payload::Payload;
+use crate::protocol::{
+    BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
+    v4l2_event,
+};
+use crate::session::{Queued, Session, is_multiplanar};
+use crate::window::{Mapping, Window};
+use vb3_frontend::{
+    CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, Op, Origin, Outcome,
+};
+use vb3_v4l2::sys;
+
+/// Maximum number of sessions of one device.
+const MAX_SESSIONS: usize = 256;
+/// Rounds in which a call is gathered: a structure, its array, and what the array names. One is to spare.
+const MAX_ROUNDS: usize = 4;
+
+const PROT_READ: i32 = 1;
+const PROT_WRITE: i32 = 2;
+const MAP_SHARED: i32 = 1;
+
+/// The region in which the guest sees mapped buffers.
+pub(crate) trait Region {
+    /// Shows `len` bytes of a file at an offset of the region.
+    ///
+    /// # Errors
+    /// The VMM's errno.
+    fn map(&self, at: u64, len: u64, map: &Map, is_writable: bool) -> Result<(), Errno>;
+    /// Hides them.
+    fn unmap(&self, at: u64, len: u64);
+}
+
+/// The guest's RAM and the region.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub(crate) memory: &'a dyn GuestMemory,
+    pub(crate) region: &'a dyn Region,
+}
+
+/// A device.
+#[derive(Debug)]
+pub(crate) struct Device<L> {
+    link: L,
+    node: NodeId,
+    sessions: BTreeMap<u32, Session>,
+    window: Window,
+    /// The session whose events come first next time.
+    turn: u32,
+}
+
+/// Numbers calls of all devices.
+static CALLS: AtomicU64 = AtomicU64::new(1);
+
+impl<L: Link> Device<L> {
+    pub(crate) const fn new(link: L, node: NodeId) -> Self {
+        Self {
+            link,
+            node,
+            sessions: BTreeMap::new(),
+            window: Window::new(),
+            turn: 0,
+        }
+    }
+
+    /// Returns the configuration space, by a QUERYCAP.
+    ///
+    /// # Errors
+    /// The device's errno.
+    pub(crate) fn config(&self) -> Result<[u8; crate::protocol::CONFIG_BYTES], Errno> {
+        let file = self.link.open(self.node, origin(0))?;
+        let size = size_of::<sys::v4l2_capability>();
+        let mut payload = Payload::new(&[], size, false)?;
+        let done = self.ioctl(file, 0, sys::VIDIOC_QUERYCAP, &mut payload, &[], &NoMemory);
+        self.link.release(file);
+        done?;
+        let caps = crate::session::field!(payload.structure(), v4l2_capability.device_caps);
+        let card = std::mem::offset_of!(sys::v4l2_capability, card);
+        let card = payload.structure().get(card..card + 32).unwrap_or_default();
+        let card = card.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(config(caps & !hidden::DEVICE_CAPS, card))
+    }
+
+    /// Carries out a command. Returns its response, if it has one.
+    pub(crate) fn command(&mut self, sent: &[u8], machine: Machine<'_>) -> Option<Vec<u8>> {
+        let done = match Command::parse(sent) {
+            Ok((Command::Open, _)) => self.open(),
+            Ok((Command::Close { session }, _)) => {
+                self.close(session);
+                return None;
+            }
+            Ok((Command::Ioctl { session, code }, payload)) => {
+                return Some(self.answer(session, code, payload, machine.memory));
+            }
+            Ok((
+                Command::Mmap {
+                    session,
+                    is_writable,
+                    offset,
+                },
+                _,
+            )) => self.mmap(session, is_writable, offset, machine.region),
+            Ok((Command::Munmap { addr }, _)) => self.munmap(addr, machine.region),
+            Err(errno) => Err(errno),
+        };
+        let (status, rest) = match done {
+            Ok(rest) => (Ok(()), rest),
+            Err(errno) => (Err(errno), Vec::new()),
+        };
+        let mut bytes = response(status);
+        bytes.extend(rest);
+        Some(bytes)
+    }
+
+    fn open(&mut self) -> Result<Vec<u8>, Errno> {
+        let free = (1..).find(|id| !self.sessions.contains_key(id));
+        let id = free.filter(|_| self.sessions.len() < MAX_SESSIONS);
+        let id = id.ok_or(Errno::ENFILE)?;
+        let file = self.link.open(self.node, origin(id))?;
+        self.sessions.insert(id, Session::new(file));
+        Ok([id.to_le_bytes(), [0; 4]].concat())
+    }
+
+    fn open_session(&mut self, id: u32) -> Result<&mut Session, Errno> {
+        let session = self.sessions.get_mut(&id);
+        session.filter(|s| !s.is_closed).ok_or(Errno::EINVAL)
+    }
+
+    fn close(&mut self, id: u32) {
+        if let Ok(session) = self.open_session(id) {
+            session.is_closed = true;
+            self.release_unused(id);
+        }
+    }
+
+    /// Releases a closed session without mappings.
+    fn release_unused(&mut self, id: u32) {
+        let is_unused = self.sessions.get(&id).is_some_and(|s| s.is_closed);
+        if is_unused
+            && !self.window.has_any_of(id)
+            && let Some(session) = self.sessions.remove(&id)
+        {
+            self.link.release(session.file);
+        }
+    }
+
+    fn mmap(
+        &mut self,
+        id: u32,
+        is_writable: bool,
+        offset: u32,
+        region: &dyn Region,
+    ) -> Result<Vec<u8>, Errno> {
+        let session = self.open_session(id)?;
+        let (file, len) = (session.file, session.lengths.get(&offset).copied());
+        let len = u64::from(len.ok_or(Errno::EINVAL)?);
+        let (at, pages) = self.window.place(len)?;
+        let args = Mmap {
+            offset: offset.into(),
+            len: pages,
+            prot: PROT_READ | if is_writable { PROT_WRITE } else { 0 },
+            flags: MAP_SHARED,
+        };
+        let map = self.link.mmap(file, args, origin(id))?;
+        let tag = map.tag;
+        if let Err(errno) = region.map(at, pages, &map, is_writable) {
+            self.link.tag_ended(tag);
+            return Err(errno);
+        }
+        self.window.insert(
+            at,
+            Mapping {
+                len: pages,
+                tag,
+                session: id,
+            },
+        );
+        Ok([at.to_le_bytes(), len.to_le_bytes()].concat())
+    }
+
+    fn munmap(&mut self, at: u64, region: &dyn Region) -> Result<Vec<u8>, Errno> {
+        let mapping = self.window.remove(at).ok_or(Errno::EINVAL)?;
+        region.unmap(at, mapping.len);
+        self.link.tag_ended(mapping.tag);
+        self.release_unused(mapping.session);
+        Ok(Vec::new())
+    }
+
+    /// Ends everything: the guest or its driver was reset, or the VMM has gone. The VMM unmaps by itself.
+    pub(crate) fn reset(&mut self) {
+        for mapping in self.window.take_all() {
+            self.link.tag_ended(mapping.tag);
+        }
+        for session in std::mem::take(&mut self.sessions).into_values() {
+            self.link.release(session.file);
+        }
+    }
+
+    /// Makes an ioctl of the guest, and returns the response.
+    fn answer(&mut self, id: u32, code: u32, sent: &[u8], memory: &dyn GuestMemory) -> Vec<u8> {
+        let (status, payload) = match self.guests_ioctl(id, code, sent, memory) {
+            Ok(payload) => (Ok(()), payload),
+            Err((errno, payload)) => (Err(errno), payload),
+        };
+        let mut bytes = response(status);
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// # Errors
+    /// The errno, and the payload if it says what was wrong.
+    fn guests_ioctl(
+        &mut self,
+        id: u32,
+        code: u32,
+        sent: &[u8],
+        memory: &dyn GuestMemory,
+    ) -> Result<Vec<u8>, (Errno, Vec<u8>)> {
+        let plain = |errno| (errno, Vec::new());
+        let request = vb3_v4l2::ioctl_of_code(code).ok_or(Errno::ENOTTY);
+        let request = request.map_err(plain)?;
+        let session = self.open_session(id).map_err(plain)?;
+        let (file, users) = (session.file, std::mem::take(&mut session.users));
+        let size = (request >> 16 & 0x3fff) as usize;
+        let (is_read, is_written) = (request >> 30 & 1 != 0, request >> 31 != 0);
+        let mut done = Payload::new(sent, size, is_read).and_then(|payload| {
+            hidden::check(request, payload.structure())?;
+            Ok((payload, Ok(())))
+        });
+        if let Ok((payload, done)) = &mut done {
+            *done = self.ioctl(file, id, request, payload, &users, memory);
+        }
+        let session = self.open_session(id).map_err(plain)?;
+        session.users = users;
+        let (mut payload, done) = done.map_err(plain)?;
+        if done.is_ok() {
+            hidden::hide(request, payload.structure_mut());
+            let users = std::mem::take(&mut payload.users);
+            session.note(request, payload.structure(), payload.arrays(), users);
+        }
+        let is_controls = matches!(
+            request,
+            sys::VIDIOC_G_EXT_CTRLS | sys::VIDIOC_S_EXT_CTRLS | sys::VIDIOC_TRY_EXT_CTRLS
+        );
+        let back = match is_written && (done.is_ok() || is_controls) {
+            true => payload.into_bytes(),
+            false => Vec::new(),
+        };
+        done.map(|()| back.clone()).map_err(|errno| (errno, back))
+    }
+
+    /// Makes an ioctl that must not wait: gathers what its steps need, and carries out its effects.
+    fn ioctl(
+        &self,
+        file: FileId,
+        id: u32,
+        request: u32,
+        payload: &mut Payload<'_>,
+        earlier: &[crate::memory::UserMemory],
+        memory: &dyn GuestMemory,
+    ) -> Result<(), Errno> {
+        let ask = Ask {
+            id: CallId(CALLS.fetch_add(1, Ordering::Relaxed)),
+            origin: origin(id),
+            file,
+            op: Op::Ioctl { request, arg: 0 },
+        };
+        let mut have = Gathered::default();
+        for _ in 0..MAX_ROUNDS {
+            let (outcome, had) = self.link.step(ask, have);
+            have = had;
+            let (done, effects) = match outcome {
+                Outcome::Need(need) => {
+                    payload.gather(&need, &mut have, memory);
+                    continue;
+                }
+                Outcome::Done(done, effects) => (done, effects),
+                Outcome::Wait | Outcome::Part(..) => return Err(Errno::EAGAIN),
+            };
+            let written = self.carry_out(effects, payload, earlier, memory);
+            return done.and(written);
+        }
+        Err(Errno::EFAULT)
+    }
+
+    fn carry_out(
+        &self,
+        effects: Effects,
+        payload: &mut Payload<'_>,
+        earlier: &[crate::memory::UserMemory],
+        memory: &dyn GuestMemory,
+    ) -> Result<(), Errno> {
+        let mut done = Ok(());
+        for write in &effects.writes {
+            let written = payload.write(write.addr, &write.bytes, earlier, memory);
+            if write.is_needed {
+                done = done.and(written);
+            }
+        }
+        for install in effects.installs {
+            // A guest gets no descriptors.
+            match install.made {
+                Made::Memory { tag, .. } => self.link.tag_ended(tag),
+                Made::File { file, .. } => self.link.release(file),
+            }
+            done = Err(Errno::EINVAL);
+        }
+        done
+    }
+
+    /// Returns the next event for the guest, if there is one. Sessions take turns.
+    pub(crate) fn next_event(&mut self, memory: &dyn GuestMemory) -> Option<Vec<u8>> {
+        let after = self.sessions.range(self.turn..).map(|(id, _)| *id);
+        let before = self.sessions.range(..self.turn).map(|(id, _)| *id);
+        let ids: Vec<u32> = after.chain(before).collect();
+        ids.into_iter().find_map(|id| {
+            let event = self.event_of(id, memory)?;
+            self.turn = id.wrapping_add(1);
+            Some(event)
+        })
+    }
+
+    fn event_of(&mut self, id: u32, memory: &dyn GuestMemory) -> Option<Vec<u8>> {
+        let session = self.open_session(id).ok()?;
+        let (file, is_subscribed) = (session.file, session.is_subscribed);
+        let queues: Vec<(u32, Queued)> = session.queued.iter().map(|(t, q)| (*t, *q)).collect();
+        let users = std::mem::take(&mut session.users);
+        let buffer = queues.iter().find_map(|&(type_, queued)| {
+            let done = self.dequeue(file, id, (type_, queued.memory), &users, memory)?;
+            Some((type_, done))
+        });
+        let session = self.open_session(id).ok()?;
+        session.users = users;
+        if let Some((type_, event)) = buffer {
+            if let Some(queued) = session.queued.get_mut(&type_) {
+                queued.count -= 1;
+                if queued.count == 0 {
+                    session.queued.remove(&type_);
+                }
+            }
+            return Some(event);
+        }
+        let mut payload = Payload::new(&[], EVENT_BYTES, false).ok()?;
+        let told = is_subscribed
+            .then(|| self.ioctl(file, id, sys::VIDIOC_DQEVENT, &mut payload, &[], memory));
+        if let Some(Ok(())) = told {
+            return Some(v4l2_event(id, payload.structure().try_into().ok()?));
+        }
+        if is_subscribed || !queues.is_empty() {
+            self.link.waits(file);
+        }
+        None
+    }
+
+    /// Dequeues a buffer.
+    fn dequeue(
+        &self,
+        file: FileId,
+        id: u32,
+        (type_, kind): (u32, u32),
+        users: &[crate::memory::UserMemory],
+        memory: &dyn GuestMemory,
+    ) -> Option<Vec<u8>> {
+        let mut sent = [0; BUFFER_BYTES + EVENT_PLANES * PLANE_BYTES];
+        let mut set = |at: usize, value: u32| {
+            sent[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        };
+        set(std::mem::offset_of!(sys::v4l2_buffer, type_), type_);
+        set(std::mem::offset_of!(sys::v4l2_buffer, memory), kind);
+        if is_multiplanar(type_) {
+            // The planes lie behind the structure.
+            set(
+                std::mem::offset_of!(sys::v4l2_buffer, m),
+                BUFFER_BYTES as u32,
+            );
+            set(
+                std::mem::offset_of!(sys::v4l2_buffer, length),
+                EVENT_PLANES as u32,
+            );
+        }
+        let mut payload = Payload::new(&sent, BUFFER_BYTES, true).ok()?;
+        let done = self.ioctl(file, id, sys::VIDIOC_DQBUF, &mut payload, users, memory);
+        done.ok()?;
+        let buffer: &[u8; BUFFER_BYTES] = payload.structure().try_into().ok()?;
+        Some(buffer_event(id, buffer, payload.arrays()))
+    }
+}
+
+/// Returns who makes a session's calls.
+const fn origin(session: u32) -> Origin {
+    Origin {
+        pid: 0,
+        tid: session,
+    }
+}
+
+/// For calls that name no user memory.
+struct NoMemory;
+
+impl GuestMemory for NoMemory {
+    fn read(&self, _at: u64, _out: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn write(&self, _at: u64, _data: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests;

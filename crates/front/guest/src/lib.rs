@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod backend;
+mod device;
+mod hidden;
+mod link;
+mod memory;
+mod owner;
+mod payload;
+mod protocol;
+mod serve;
+mod session;
+mod window;
+
+pub use serve::{Error, Note, serve};

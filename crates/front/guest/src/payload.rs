@@ -1,0 +1,229 @@
+//! The payload of an ioctl: its structure, the arrays that the structure points to, and lists of user memory.
+//!
+//! The devices say what they need, so no rule about pointers stands here: whatever lies in no structure yet is
+//! the next array of the payload, and what an array points to is user memory, as a list. Addresses are the
+//! guest's own; the structure itself is at address 0.
+
+use std::sync::Arc;
+
+use crate::memory::{GuestMemory, UserMemory};
+use vb3_frontend::{Errno, Gathered, Need, UserRange};
+
+/// Maximum length in bytes of the arrays of one call. 1,024 controls take 20 KiB.
+const MAX_ARRAYS: usize = 64 << 10;
+/// Maximum number of pieces of user memory in one call.
+const MAX_USERS: usize = 1024;
+
+/// A payload while its ioctl is made.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    /// What the guest sent behind the structure and behind the arrays that have been taken.
+    rest: &'a [u8],
+    /// The structure, then the arrays: what the guest gets back.
+    bytes: Vec<u8>,
+    /// Length of the structure in bytes.
+    size: usize,
+    /// The guest's pointer to each array, its offset in `bytes` and its length.
+    arrays: Vec<(u64, usize, usize)>,
+    /// User memory that the call has named.
+    pub(crate) users: Vec<UserMemory>,
+}
+
+impl<'a> Payload<'a> {
+    /// Begins with what the guest sent. The structure has `size` bytes, which are in it if `is_read`.
+    ///
+    /// # Errors
+    /// EINVAL if the structure is too short.
+    pub(crate) fn new(sent: &'a [u8], size: usize, is_read: bool) -> Result<Self, Errno> {
+        let (bytes, rest) = match is_read {
+            true => sent.split_at_checked(size).ok_or(Errno::EINVAL)?,
+            false => (&[][..], sent),
+        };
+        let mut bytes = bytes.to_vec();
+        bytes.resize(size, 0);
+        Ok(Self {
+            rest,
+            bytes,
+            size,
+            arrays: Vec::new(),
+            users: Vec::new(),
+        })
+    }
+
+    /// Returns the structure.
+    pub(crate) fn structure(&self) -> &[u8] {
+        &self.bytes[..self.size]
+    }
+
+    /// Returns the structure, to change it.
+    pub(crate) fn structure_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.size]
+    }
+
+    /// Returns the arrays.
+    pub(crate) fn arrays(&self) -> &[u8] {
+        &self.bytes[self.size..]
+    }
+
+    /// Returns the structure and the arrays.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Adds what a step needs to what it has. Memory that the guest has not sent counts as not readable.
+    pub(crate) fn gather(&mut self, need: &Need, have: &mut Gathered, memory: &dyn GuestMemory) {
+        // The arrays of a structure come in one round, so in a later round, pointers lead to user memory.
+        let is_first = self.arrays.is_empty();
+        for &(addr, len) in &need.bytes {
+            let bytes = self.bytes_at(addr, len, is_first, memory);
+            match bytes {
+                Ok((at, bytes)) => have.add_bytes(at, bytes, at == 0),
+                Err(_) => have.add_bytes(addr, Vec::new(), true),
+            }
+        }
+        for &(fd, of) in &need.descriptors {
+            // A guest has no descriptors of ours.
+            have.add_descriptor(fd, of, Err(Errno(rustix::io::Errno::BADF.raw_os_error())));
+        }
+        for &(addr, len) in &need.ranges {
+            have.add_range(addr, len, self.range(addr, len, memory));
+        }
+    }
+
+    /// Returns bytes and where they begin.
+    fn bytes_at(
+        &mut self,
+        addr: u64,
+        len: u64,
+        is_array: bool,
+        memory: &dyn GuestMemory,
+    ) -> Result<(u64, Vec<u8>), Errno> {
+        if addr
+            .checked_add(len)
+            .is_some_and(|end| end <= self.size as u64)
+        {
+            return Ok((0, self.structure().to_vec()));
+        }
+        if !is_array {
+            return Ok((addr, self.user(addr, len)?.read(memory)?));
+        }
+        let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
+        if len > MAX_ARRAYS - self.arrays().len().min(MAX_ARRAYS) {
+            return Err(Errno::EFAULT);
+        }
+        let array = self.rest.split_off(..len).ok_or(Errno::EFAULT)?;
+        self.arrays.push((addr, self.bytes.len(), len));
+        self.bytes.extend_from_slice(array);
+        Ok((addr, array.to_vec()))
+    }
+
+    /// Takes the next list of user memory.
+    fn user(&mut self, addr: u64, len: u64) -> Result<&UserMemory, Errno> {
+        if self.users.len() == MAX_USERS {
+            return Err(Errno::EFAULT);
+        }
+        let user = UserMemory::parse(addr, len, &mut self.rest)?;
+        self.users.push(user);
+        self.users.last().ok_or(Errno::EFAULT)
+    }
+
+    fn range(&mut self, addr: u64, len: u64, memory: &dyn GuestMemory) -> UserRange {
+        let bytes = self.user(addr, len).and_then(|user| user.read(memory));
+        match bytes {
+            Ok(bytes) => UserRange {
+                readable: len,
+                writable: len,
+                file: None,
+                bytes: Arc::new(bytes),
+            },
+            Err(_) => UserRange::default(),
+        }
+    }
+
+    /// Writes what a step returns: to the structure, to an array, or to user memory of this call or of earlier
+    /// ones.
+    ///
+    /// # Errors
+    /// EFAULT if the guest has not named such memory.
+    pub(crate) fn write(
+        &mut self,
+        addr: u64,
+        data: &[u8],
+        earlier: &[UserMemory],
+        memory: &dyn GuestMemory,
+    ) -> Result<(), Errno> {
+        let inside = |start: u64, len: usize| {
+            let at = usize::try_from(addr.checked_sub(start)?).ok()?;
+            (at.checked_add(data.len())? <= len).then_some(at)
+        };
+        let mut own = self.arrays.iter().copied();
+        let structure = inside(0, self.size);
+        let array = || own.find_map(|(start, at, len)| Some(at + inside(start, len)?));
+        if let Some(at) = structure.or_else(array) {
+            let place = self.bytes.get_mut(at..at + data.len());
+            place.ok_or(Errno::EFAULT)?.copy_from_slice(data);
+            return Ok(());
+        }
+        let mut users = self.users.iter().chain(earlier);
+        if let Some(user) = users.find(|user| user.contains(addr, data.len())) {
+            return user.write(addr, data, memory);
+        }
+        // A call that only returns user memory has not asked for its list.
+        self.user(addr, data.len() as u64)?
+            .write(addr, data, memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::tests::{Ram, list};
+
+    fn need(bytes: &[(u64, u64)], ranges: &[(u64, u64)]) -> Need {
+        Need {
+            bytes: bytes.to_vec(),
+            ranges: ranges.to_vec(),
+            ..Need::default()
+        }
+    }
+
+    #[test]
+    fn a_structure_an_array_and_user_memory_follow_each_other() {
+        let ram = Ram::new(64);
+        ram.write(16, &[7; 4]).unwrap();
+        let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
+        let mut payload = Payload::new(&sent, 8, true).unwrap();
+        let mut have = Gathered::default();
+        payload.gather(&need(&[(0, 4)], &[]), &mut have, &ram);
+        assert_eq!(
+            have.bytes(2, 6),
+            Some(Ok(&[1; 6][..])),
+            "all of the structure"
+        );
+        payload.gather(&need(&[(0xffff_8000, 6)], &[]), &mut have, &ram);
+        assert_eq!(have.bytes(0xffff_8000, 6), Some(Ok(&[2; 6][..])));
+        payload.gather(&need(&[(0x7f00, 4)], &[]), &mut have, &ram);
+        assert_eq!(have.bytes(0x7f00, 4), Some(Ok(&[7; 4][..])));
+        payload.write(0xffff_8001, &[3, 3], &[], &ram).unwrap();
+        payload.write(4, &[9], &[], &ram).unwrap();
+        payload.write(0x7f02, &[8], &[], &ram).unwrap();
+        assert_eq!(ram.0.borrow()[16..20], [7, 7, 8, 7]);
+        assert_eq!(payload.write(0x9000, &[0], &[], &ram), Err(Errno::EFAULT));
+        let back = payload.into_bytes();
+        assert_eq!(back, [1, 1, 1, 1, 9, 1, 1, 1, 2, 3, 3, 2, 2, 2]);
+    }
+
+    #[test]
+    fn what_was_not_sent_cannot_be_read() {
+        let ram = Ram::new(16);
+        assert!(Payload::new(&[0; 7], 8, true).is_err());
+        let mut payload = Payload::new(&[0; 12], 8, true).unwrap();
+        let mut have = Gathered::default();
+        payload.gather(&need(&[(0x5000, 5)], &[(0x6000, 1)]), &mut have, &ram);
+        assert_eq!(have.bytes(0x5000, 5), Some(Err(Errno::EFAULT)));
+        assert_eq!(have.range(0x6000, 1).unwrap().readable, 0);
+        let huge = need(&[(0x5000, u64::MAX)], &[]);
+        payload.gather(&huge, &mut have, &ram);
+        assert_eq!(payload.arrays(), [0; 0]);
+    }
+}

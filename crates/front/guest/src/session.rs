@@ -1,0 +1,132 @@
+//! One open of the device by the guest.
+
+use std::collections::BTreeMap;
+
+use crate::memory::UserMemory;
+use crate::protocol::PLANE_BYTES;
+use vb3_frontend::FileId;
+use vb3_v4l2::sys;
+
+/// Maximum number of offsets and of user buffers that a session keeps: more than all queues' buffers' planes.
+const MAX_KEPT: usize = 64 << 10;
+
+/// The buffers of a queue that the devices have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queued {
+    /// Number of buffers that are queued.
+    pub(crate) count: u32,
+    /// `V4L2_MEMORY_*` of the last one.
+    pub(crate) memory: u32,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) file: FileId,
+    /// Whether the guest has closed it. It stays while mappings of it remain.
+    pub(crate) is_closed: bool,
+    /// Whether the guest wants events.
+    pub(crate) is_subscribed: bool,
+    /// Queues with queued buffers, by buffer type.
+    pub(crate) queued: BTreeMap<u32, Queued>,
+    /// Length in bytes of each buffer or plane, by its offset for mmap.
+    pub(crate) lengths: BTreeMap<u32, u32>,
+    /// User memory of queued buffers.
+    pub(crate) users: Vec<UserMemory>,
+}
+
+/// Reads a number at a place that is inside the bytes.
+pub(crate) fn number(bytes: &[u8], at: usize) -> u32 {
+    let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+    four.map_or(0, u32::from_ne_bytes)
+}
+
+/// Returns a field of a structure.
+macro_rules! field {
+    ($bytes:expr, $ty:ident . $name:ident) => {
+        $crate::session::number($bytes, core::mem::offset_of!(vb3_v4l2::sys::$ty, $name))
+    };
+}
+pub(crate) use field;
+
+/// Returns whether a buffer of this type has an array of planes.
+pub(crate) const fn is_multiplanar(type_: u32) -> bool {
+    matches!(
+        type_,
+        sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
+    )
+}
+
+impl Session {
+    pub(crate) const fn new(file: FileId) -> Self {
+        Self {
+            file,
+            is_closed: false,
+            is_subscribed: false,
+            queued: BTreeMap::new(),
+            lengths: BTreeMap::new(),
+            users: Vec::new(),
+        }
+    }
+
+    /// Notes the result of a successful ioctl: its structure, its arrays and the user memory that it named.
+    pub(crate) fn note(
+        &mut self,
+        request: u32,
+        structure: &[u8],
+        arrays: &[u8],
+        users: Vec<UserMemory>,
+    ) {
+        match request {
+            sys::VIDIOC_QUERYBUF => self.note_offsets(structure, arrays),
+            sys::VIDIOC_QBUF => {
+                let type_ = field!(structure, v4l2_buffer.type_);
+                let queued = self.queued.entry(type_).or_default();
+                queued.count = queued.count.saturating_add(1);
+                queued.memory = field!(structure, v4l2_buffer.memory);
+                self.keep(users);
+            }
+            sys::VIDIOC_PREPARE_BUF => self.keep(users),
+            sys::VIDIOC_STREAMOFF => {
+                self.queued.remove(&number(structure, 0));
+            }
+            sys::VIDIOC_REQBUFS => {
+                self.queued
+                    .remove(&field!(structure, v4l2_requestbuffers.type_));
+                if self.queued.is_empty() {
+                    self.users.clear();
+                }
+            }
+            sys::VIDIOC_SUBSCRIBE_EVENT => self.is_subscribed = true,
+            _ => {}
+        }
+    }
+
+    fn note_offsets(&mut self, structure: &[u8], arrays: &[u8]) {
+        let mut add = |offset: u32, len: u32| {
+            if self.lengths.len() < MAX_KEPT {
+                self.lengths.insert(offset, len);
+            }
+        };
+        if !is_multiplanar(field!(structure, v4l2_buffer.type_)) {
+            let len = field!(structure, v4l2_buffer.length);
+            return add(field!(structure, v4l2_buffer.m), len);
+        }
+        // The answer's number of planes; the array may be longer.
+        let count = field!(structure, v4l2_buffer.length) as usize;
+        for plane in arrays.chunks_exact(PLANE_BYTES).take(count) {
+            let len = field!(plane, v4l2_plane.length);
+            add(field!(plane, v4l2_plane.m), len);
+        }
+    }
+
+    /// Keeps user memory, instead of earlier memory at the same address.
+    fn keep(&mut self, users: Vec<UserMemory>) {
+        for user in users {
+            self.users.retain(|kept| kept.addr() != user.addr());
+            if self.users.len() < MAX_KEPT {
+                self.users.push(user);
+            }
+        }
+    }
+}
