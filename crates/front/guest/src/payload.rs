@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_structure_an_array_and_user_memory_follow_each_other() {
+    fn structure_array_and_user_memory_follow() {
         let ram = Ram::new(64);
         ram.write(16, &[7; 4]).unwrap();
         let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
