@@ -144,14 +144,19 @@ mod tests {
             assert!(all.contains(known.name), "{}", known.name);
             let one = printed(Some(known.name)).unwrap();
             assert!(one.contains("Memory limits:"), "{one}");
-            // A media graph's formats and rates are set by programs.
+            // A media graph's formats and rates are set by programs, and a card's formats.
             let graph = matches!(known.name, "vimc" | "sensor");
-            for option in ["size=", "fps=", "format=", "pace=", "stride="] {
+            let card = known.name == "kms";
+            for option in ["size=", "fps="] {
                 assert_eq!(one.contains(&format!("\n  {option}")), !graph, "{one}");
             }
+            for option in ["format=", "pace=", "stride="] {
+                let has = one.contains(&format!("\n  {option}"));
+                assert_eq!(has, !graph && !card, "{one}");
+            }
             assert!(!one.contains("format=YUYV, MJPEG, NV12, NV12M"), "{one}");
-            let camera = matches!(known.name, "camera" | "capture-convert");
-            assert_eq!(one.contains("sizes="), camera, "{one}");
+            let sizes = matches!(known.name, "camera" | "capture-convert" | "kms");
+            assert_eq!(one.contains("sizes="), sizes, "{one}");
         }
     }
 

@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn json_has_every_machine_and_real_numbers() {
         let all: Value = serde_json::from_str(&printed(None, true).unwrap()).unwrap();
-        assert_eq!(all.as_array().unwrap().len(), shipped().count());
+        assert_eq!(all["machines"].as_array().unwrap().len(), shipped().count());
         let one: Value = serde_json::from_str(&printed(Some("soc-cma"), true).unwrap()).unwrap();
         assert_eq!(one["cma"], 64 << 20);
         assert_eq!((&one["iommu"], &one["sram"]), (&Value::Null, &json!(0)));

@@ -217,7 +217,9 @@ impl Server<'_> {
                     Err(e) => CallOutcome::Fail(e),
                 },
                 Outcome::Done(done, effects) => {
-                    match done.and_then(|value| self.keep_effects(n, effects).map(|()| value)) {
+                    // Also a failed call may say which part of its argument was wrong.
+                    let kept = self.keep_effects(n, effects);
+                    match done.and_then(|value| kept.map(|()| value)) {
                         Ok(value) => CallOutcome::Done(value),
                         Err(e) => CallOutcome::Fail(e),
                     }
