@@ -148,7 +148,7 @@ pub(crate) enum Remedy {
     },
 }
 
-pub(crate) const CONFLICTS: [Conflict; 7] = [
+pub(crate) const CONFLICTS: [Conflict; 6] = [
     // The decoder's IOMMU lets its pages lie anywhere; the converter has no IOMMU.
     Conflict {
         machine: "soc-noncoherent",
@@ -180,20 +180,6 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             by: "display (/dev/video2)",
             constraint: "dma-mask",
             enough: |mask| format!(",mask={mask:#x}"),
-        },
-    },
-    // Mappings of the decoder's memory do not fit the addresses the converter has.
-    Conflict {
-        machine: "soc-iommu",
-        converter: ",mask=20",
-        display: "",
-        device: "/dev/video1",
-        constraint: "iova-space",
-        said: ["of I/O addresses", "widen the DMA mask"],
-        remedy: Remedy::Excluded {
-            by: "convert (/dev/video1)",
-            constraint: "iova-space",
-            enough: |_| ",mask=24".to_owned(),
         },
     },
     // The IOMMU makes one run of the converter's pages, longer than the display accepts.

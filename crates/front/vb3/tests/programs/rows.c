@@ -240,7 +240,7 @@ static void user_pointers(void)
 	say("U9", queue_user(fd, 0, good, 0xfffff000));
 	stream(fd, 0);
 
-	// The same address with other memory: the frame must go to the memory at that address now.
+	// The same address with other memory: the frame must be in the memory at that address when it is dequeued.
 	if (!out) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		long result = queue_user(fd, 3, good, size) | stream(fd, 1);
@@ -255,6 +255,10 @@ static void user_pointers(void)
 			result |= queue_user(fd, 3, good, size);
 		}
 		poll(&p, 1, 2000);
+		struct v4l2_buffer b = buffer(0);
+		b.memory = V4L2_MEMORY_USERPTR;
+		if (result == 0)
+			result = ioctl(fd, VIDIOC_DQBUF, &b);
 		unsigned filled = 0;
 		for (unsigned i = 0; i < size; i++)
 			filled += good[i] != 0;
