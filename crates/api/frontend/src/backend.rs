@@ -81,7 +81,7 @@ pub struct WakeFd<'a> {
 /// delay all other calls.
 pub trait Devices: Send {
     /// Returns all nodes, including nodes that may appear later. Called once, at the start. The front end
-    /// treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
+    /// treats each node as present until [`ProcessFiles::take_hotplug`] reports its disappearance.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
@@ -185,7 +185,7 @@ pub trait ProcessFiles {
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
     /// Reports that process `pid` is about to map an exported buffer through its descriptor.
-    /// [`tag_ended`](Self::tag_ended) is called for this descriptor only when the mapping has ended, too.
+    /// [`Devices::tag_ended`] is called for this descriptor only when the mapping has ended, too.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.
@@ -197,7 +197,7 @@ pub trait ProcessFiles {
     /// Returns whether a file is another driver's buffer that the backend holds.
     ///
     /// That driver answers every call on the buffer. Before an ioctl or mmap, the front end calls
-    /// [`foreign_ioctl`](Self::foreign_ioctl) or [`buffer_mapped`](Self::buffer_mapped).
+    /// [`Devices::call`] or [`buffer_mapped`](Self::buffer_mapped).
     fn is_foreign(&self, id: FdIdentity) -> bool {
         let _ = id;
         false
