@@ -299,6 +299,9 @@ pub(crate) struct MachineMemory {
     /// Number of pieces that devices' accesses have looked for.
     #[cfg(test)]
     pub(crate) looked: std::sync::atomic::AtomicU64,
+    /// Number of searches in `places`.
+    #[cfg(test)]
+    pub(crate) searched: std::sync::atomic::AtomicU64,
 }
 
 impl MachineMemory {
@@ -407,6 +410,9 @@ impl MachineMemory {
         if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
             return Ok(found);
         }
+        #[cfg(test)]
+        self.searched
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let before = self.places.range(..=addr).next_back();
         let (&start, &(mut rest, run)) = before.ok_or(Miss::Nothing(addr))?;
         let inside = addr - start;

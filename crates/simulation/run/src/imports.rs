@@ -27,6 +27,10 @@ const MAX_IMPORTS: usize = 512;
 /// `ECANCELED`: the error of a fence whose buffer is released before the buffer's own driver is done.
 const CANCELED: i32 = 125;
 
+/// Number of other drivers' buffers that devices may keep mapped for a later use. A program that queues a new buffer
+/// for each frame would otherwise keep all of them.
+const MAX_KEPT: usize = 64;
+
 /// Maximum number of refusals kept until they are reported.
 const MAX_REFUSED: usize = 64;
 
@@ -212,9 +216,18 @@ impl Imports {
         mapped.flat_map(|(vma, import)| mapped_by(vma, &import.mapped_by))
     }
 
-    /// Releases imports that no queue uses any more.
+    /// Releases imports that no queue uses any more: those that no device has mapped, and the oldest of those
+    /// that devices keep mapped for a later use.
     pub(super) fn sweep(&mut self, memory: &mut WorldMemory) {
         self.drop_where(memory, |_, is_attached| !is_attached);
+        if self.all.len() <= MAX_KEPT {
+            return;
+        }
+        let mut ids: Vec<BufId> = self.all.values().map(|import| import.buf.id()).collect();
+        ids.sort_unstable();
+        if let Some(&oldest_kept) = ids.iter().nth_back(MAX_KEPT - 1) {
+            self.drop_where(memory, |import, _| import.buf.id() < oldest_kept);
+        }
     }
 
     /// Releases imports that no other process holds any more, even if a device still has one mapped

@@ -114,7 +114,7 @@ fn copied_timestamps_are_linuxs_also_if_negative() {
     let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
     driver.policy.timestamps = TimestampKind::Copy;
     let mut b = Bench::with(driver);
-    assert_eq!((b.reqbufs(1, MMAP), b.stream(true)), (1, 0));
+    assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
     // As ffmpeg -ss queues it, seconds before the epoch, and the largest values.
     for (given, expected) in [
         ((0, -200_000), (4294, 767_296)),

@@ -374,14 +374,15 @@ fn a_new_buffer_each_time_leaves_few_behind() {
         let display = bench.open(1);
         bench.reqbufs(display, OUTPUT, DMABUF, 4);
         bench.stream(display, OUTPUT, true);
-        for _ in 0..20 {
+        for _ in 0..80 {
             let fd = other_buffer(&bench, LEN);
             queue(&mut bench, display, (OUTPUT, 0), fd, 0).unwrap();
             let file = bench.program.identify(fd).unwrap();
             bench.run.buffer_mapped(file, 1).unwrap();
             bench.dequeue(display, OUTPUT, DMABUF);
             bench.program.others.borrow_mut().clear();
-            assert_eq!(bench.run.shares.borrow().imports.len(), 1, "{machine}");
+            // The display keeps mappings of earlier buffers, too.
+            assert!(bench.run.shares.borrow().imports.len() <= 65, "{machine}");
         }
         bench.stream(display, OUTPUT, false);
         bench.close_all(&[display]);
