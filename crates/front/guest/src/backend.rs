@@ -28,10 +28,10 @@ use crate::protocol::{CONFIG_BYTES, response};
 use crate::window::WINDOW_BYTES;
 use vb3_frontend::{Errno, Map};
 
-/// Number of queues: commands and events.
+/// Number of queues: commands, then events.
 const QUEUES: usize = 2;
+/// Index of the queue of commands.
 const COMMANDS: usize = 0;
-const EVENTS: usize = 1;
 /// The token of the device's bell in the worker's epoll set. The library uses 0 to [`QUEUES`].
 pub(crate) const BELL: u64 = QUEUES as u64 + 1;
 /// Number of descriptors in a queue.
@@ -253,8 +253,6 @@ impl VhostUserBackend for Backend {
         self.events(events, &ram).map_err(io::Error::other)
     }
 }
-
-const _: () = assert!(EVENTS < QUEUES);
 
 /// The guest's RAM.
 struct RamOf<'a>(&'a GuestMemoryMmap);

@@ -253,7 +253,10 @@ impl<L: Link> Device<L> {
             true => payload.into_bytes(),
             false => Vec::new(),
         };
-        done.map(|()| back.clone()).map_err(|errno| (errno, back))
+        match done {
+            Ok(()) => Ok(back),
+            Err(errno) => Err((errno, back)),
+        }
     }
 
     /// Makes an ioctl that must not wait: gathers what its steps need, and carries out its effects.

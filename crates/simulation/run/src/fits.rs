@@ -1,7 +1,7 @@
 //! Checks how many buffers fit in memory, before a program asks for any.
 
 use crate::Run;
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::summary::queue_name;
 use vb3_dma::{Direction, Reason};
@@ -121,7 +121,7 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
 
 /// Places a queue's buffers one after the other. At the first failure, records its reason and how many fit.
-fn place(memory: &mut WorldMemory, made: &mut [Vec<Plane>], fit: &mut Fit) {
+fn place(memory: &mut RunMemory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     for (placed, buffer) in (0..).zip(made) {
         let refused = buffer
             .iter_mut()
@@ -134,7 +134,7 @@ fn place(memory: &mut WorldMemory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     }
 }
 
-fn give_back(memory: &mut WorldMemory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
+fn give_back(memory: &mut RunMemory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
     for plane in buffers.into_iter().flatten() {
         memory.put(plane);
     }
@@ -142,7 +142,7 @@ fn give_back(memory: &mut WorldMemory, buffers: impl IntoIterator<Item = Vec<Pla
 
 /// Returns all planes of one buffer, or the reason for the failure.
 fn allocate(
-    memory: &mut WorldMemory,
+    memory: &mut RunMemory,
     node: &Node,
     flow: Flow,
     sizes: &[u64],

@@ -1,6 +1,6 @@
 //! A device on the machine's bus: its limits, its way to memory, and how its planes are allocated.
 
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use anyhow::{Context as _, Result, bail};
 use vb3_devices::spec::{Allocator, DeviceSpec};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
@@ -24,7 +24,7 @@ impl Hosted {
     /// # Errors
     /// Fails with a message if the machine cannot host the device.
     pub(super) fn new(
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         profile: &Profile,
         spec: &DeviceSpec,
         (file_name, path): (&str, &str),
@@ -131,7 +131,7 @@ fn demands(spec: &DeviceSpec) -> Demands {
 
 /// Applies the profile's IOMMU settings to a device, and reserves `sram` bytes as its own memory.
 fn own_ways(
-    memory: &mut WorldMemory,
+    memory: &mut RunMemory,
     iommu: Option<&IommuProfile>,
     sram: u64,
     dev: vb3_machine::Device,

@@ -8,7 +8,7 @@
 //! again while work is pending. Meanwhile queues wait as they do for imported fences.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -91,14 +91,14 @@ impl Imports {
     }
 
     /// Polls a buffer's own driver for pending work.
-    fn ask(&mut self, memory: &mut WorldMemory, file: FdIdentity) {
+    fn ask(&mut self, memory: &mut RunMemory, file: FdIdentity) {
         if let Some(import) = self.all.get_mut(&file) {
             import.ask(memory, self.poll);
         }
     }
 
     /// Ends the fences whose work has finished, as poll shows.
-    pub(super) fn ask_again(&mut self, memory: &mut WorldMemory) {
+    pub(super) fn ask_again(&mut self, memory: &mut RunMemory) {
         for import in self.all.values_mut() {
             let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
             if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
@@ -134,7 +134,7 @@ impl Imports {
     /// reason.
     pub(super) fn resolve(
         &mut self,
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         caller: &Step<'_>,
         (number, file): (i32, FdIdentity),
     ) -> Option<BufId> {
@@ -166,11 +166,7 @@ impl Imports {
         }
     }
 
-    fn take_in(
-        &self,
-        memory: &mut WorldMemory,
-        fd: Arc<OwnedFd>,
-    ) -> Result<Import, Option<Reason>> {
+    fn take_in(&self, memory: &mut RunMemory, fd: Arc<OwnedFd>) -> Result<Import, Option<Reason>> {
         if self.all.len() >= MAX_IMPORTS {
             return Err(Some(Reason {
                 constraint: Constraint::Imports,
@@ -197,7 +193,7 @@ impl Imports {
     }
 
     /// Records that process `pid` maps the buffer and may read its memory from now on.
-    pub(super) fn mapped(&mut self, memory: &mut WorldMemory, file: FdIdentity, pid: u32) {
+    pub(super) fn mapped(&mut self, memory: &mut RunMemory, file: FdIdentity, pid: u32) {
         let Some(import) = self.all.get_mut(&file) else {
             return;
         };
@@ -218,7 +214,7 @@ impl Imports {
 
     /// Releases imports that no queue uses any more: those that no device has mapped, and the oldest of those
     /// that devices keep mapped for a later use.
-    pub(super) fn sweep(&mut self, memory: &mut WorldMemory) {
+    pub(super) fn sweep(&mut self, memory: &mut RunMemory) {
         self.drop_where(memory, |_, is_attached| !is_attached);
         if self.all.len() <= MAX_KEPT {
             return;
@@ -232,7 +228,7 @@ impl Imports {
 
     /// Releases imports that no other process holds any more, even if a device still has one mapped
     /// for a later use.
-    pub(super) fn look(&mut self, memory: &mut WorldMemory) {
+    pub(super) fn look(&mut self, memory: &mut RunMemory) {
         self.drop_where(memory, |import, _| {
             dmabuf_holders(import.fd.as_fd()).is_some_and(|n| n <= OWN_HOLDS)
         });
@@ -240,7 +236,7 @@ impl Imports {
 
     /// Drops the imports that `which` selects, unless a queue refers to them. `which` gets an import, and
     /// whether a device is attached to the import.
-    fn drop_where(&mut self, memory: &mut WorldMemory, which: impl Fn(&Import, bool) -> bool) {
+    fn drop_where(&mut self, memory: &mut RunMemory, which: impl Fn(&Import, bool) -> bool) {
         if self.all.is_empty() {
             return;
         }
@@ -275,7 +271,7 @@ impl Imports {
 }
 
 impl Import {
-    fn ask(&mut self, memory: &mut WorldMemory, poll: fn(BorrowedFd<'_>) -> i16) {
+    fn ask(&mut self, memory: &mut RunMemory, poll: fn(BorrowedFd<'_>) -> i16) {
         if self.pending.is_some() {
             return;
         }
@@ -297,7 +293,7 @@ impl Import {
         });
     }
 
-    fn end(&mut self, memory: &mut WorldMemory, outcome: FenceOutcome) {
+    fn end(&mut self, memory: &mut RunMemory, outcome: FenceOutcome) {
         if let Some(Pending { timeline, .. }) = self.pending.take() {
             memory.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }

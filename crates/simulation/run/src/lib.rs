@@ -74,7 +74,7 @@ use hotplug::Plugs;
 use kinds::{Cards, Kinds, Media, SyncFiles, Videos};
 use ledger::Ledger;
 use lines::Lines;
-use memory::{Ear, WorldMemory};
+use memory::{Ear, RunMemory};
 use node::Node;
 pub use numbers::numbers;
 use numbers::{separate_locations, with_metadata_nodes};
@@ -111,7 +111,7 @@ const TURN_NS: u64 = 300_000;
 /// A machine with devices, ready for programs.
 pub struct Run {
     clock: Clock,
-    memory: WorldMemory,
+    memory: RunMemory,
     nodes: Vec<Node>,
     /// The node that the next tick starts with.
     next_turn: usize,

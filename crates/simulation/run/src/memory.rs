@@ -12,7 +12,7 @@ use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, S
 const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.
-pub(super) type WorldMemory = Planes<Mapper<Machine>, Ear>;
+pub(super) type RunMemory = Planes<Mapper<Machine>, Ear>;
 
 /// The memory of one buffer.
 pub(super) type Shared = vb3_dmabuf::SharedMemory<Mapper<Machine>>;
@@ -67,7 +67,7 @@ impl Observer<Mapper<Machine>> for Ear {
 
 /// One device's access to memory.
 pub(super) struct DeviceBus<'a> {
-    pub(super) memory: &'a mut WorldMemory,
+    pub(super) memory: &'a mut RunMemory,
     pub(super) dev: vb3_machine::Device,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clock::since_boot_ns;
 use crate::hosted::Hosted;
-use crate::memory::{DeviceBus, WorldMemory};
+use crate::memory::{DeviceBus, RunMemory};
 use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow};
@@ -134,7 +134,7 @@ pub(super) struct Node {
 impl Node {
     /// Adds a device's node with this number to the machine.
     pub(super) fn new(
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         profile: &Profile,
         (spec, number, part): (&NodeSpec, u32, Part),
         codecs: Codecs,
@@ -365,7 +365,7 @@ impl Node {
     ///
     /// # Errors
     /// Fails as [`VideoDevice::open`] does.
-    pub(super) fn open(&mut self, memory: &WorldMemory) -> std::result::Result<FileHandle, Error> {
+    pub(super) fn open(&mut self, memory: &RunMemory) -> std::result::Result<FileHandle, Error> {
         let handle = self.video.open(memory)?;
         if self.faults.is_some() {
             self.disturb();
@@ -407,7 +407,7 @@ impl Node {
     /// turn.
     pub(super) fn tick(
         &mut self,
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         now_ns: u64,
         has_time: &dyn Fn() -> bool,
     ) -> bool {
@@ -420,7 +420,7 @@ impl Node {
     }
 
     /// Lets the device copy the rest of a picture if it has begun one.
-    pub(super) fn finish_begun(&mut self, memory: &mut WorldMemory, now_ns: u64) {
+    pub(super) fn finish_begun(&mut self, memory: &mut RunMemory, now_ns: u64) {
         for _ in 0..MAX_PIECES {
             if !self.video.has_begun() {
                 return;

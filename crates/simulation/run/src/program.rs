@@ -1,6 +1,6 @@
 //! Adapts the calling program for the V4L2 layer.
 
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::shares::Shares;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -126,7 +126,7 @@ const fn errno(e: vb3_frontend::Errno) -> Errno {
     Errno(e.0)
 }
 
-impl Program<WorldMemory> for Call<'_> {
+impl Program<RunMemory> for Call<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         self.caller.read(addr, out).map_err(errno)
     }
@@ -160,7 +160,7 @@ impl Program<WorldMemory> for Call<'_> {
         }
     }
 
-    fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
+    fn resolve_dmabuf(&self, mem: &mut RunMemory, fd: i32) -> Result<BufRef, Errno> {
         let known = self.caller.descriptor(fd, Detail::Name).map_err(errno)?;
         let mut shares = self.shares.borrow_mut();
         let tag = || Ok((self.caller.descriptor(fd, Detail::Description)?).tag);
@@ -181,7 +181,7 @@ impl Program<WorldMemory> for Call<'_> {
 
     fn install_dmabuf(
         &self,
-        mem: &mut WorldMemory,
+        mem: &mut RunMemory,
         buf: BufRef,
         export: Export,
     ) -> Result<(), (Errno, BufRef)> {

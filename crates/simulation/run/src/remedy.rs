@@ -3,7 +3,7 @@
 //! The solver, `vb3_dmabuf::solve`, knows neither machines nor nodes. This module converts the machine's
 //! limits to the solver's needs, and the machine's memory to heaps.
 
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::needs::Wants;
 use crate::node::Node;
 use crate::placer::{self, Area, runs};
@@ -56,7 +56,7 @@ fn name(node: &Node) -> String {
 /// Finds memory that suits the refusing device and all other devices that use the buffer.
 pub(super) fn find(
     nodes: &[Node],
-    memory: &WorldMemory,
+    memory: &RunMemory,
     import: RefusedImport<Device>,
     refusal: &Refusal,
 ) -> Option<Remedy> {
@@ -66,7 +66,7 @@ pub(super) fn find(
 /// Does the same as [`find`]. `card`: the refusing device is a display card, with this path and these needs.
 pub(super) fn find_for(
     nodes: &[Node],
-    memory: &WorldMemory,
+    memory: &RunMemory,
     import: RefusedImport<Device>,
     (refusal, card): (&Refusal, Option<(&str, Wants)>),
 ) -> Option<Remedy> {

@@ -15,7 +15,7 @@
 //! process; here programs that map the same buffer still see each other's writes.
 
 use crate::Run;
-use crate::memory::{Shared, WorldMemory};
+use crate::memory::{RunMemory, Shared};
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -154,7 +154,7 @@ impl Run {
         // The devices' addresses of the memory may be given to other memory.
         let now_ns = self.clock.now_ns();
         for node in &mut self.nodes {
-            let is_lost = |_: &WorldMemory, plane: &vb3_plane::Plane<_>| {
+            let is_lost = |_: &RunMemory, plane: &vb3_plane::Plane<_>| {
                 plane.memory().is_none() && plane.used_memory() == Some(id)
             };
             node.video.withdraw(&mut self.memory, now_ns, is_lost);
@@ -197,7 +197,7 @@ impl Run {
     /// Ends a stream with an error if all its own buffers were revoked, as a driver that gives up does.
     /// Otherwise a program that polls the stream would wait for ever.
     fn fail_queues_without_buffers(&mut self) {
-        let is_lost = |memory: &WorldMemory, queue: &Queue<WorldMemory>| {
+        let is_lost = |memory: &RunMemory, queue: &Queue<RunMemory>| {
             let is_left = |plane: &vb3_plane::Plane<_>| {
                 let id = plane.memory();
                 let is_revoked = id.and_then(|id| memory.buffers().inspect(id, |m| m.is_revoked()));

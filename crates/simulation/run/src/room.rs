@@ -1,6 +1,6 @@
 //! Measures free memory after a failed call of a device that allocates all buffers of a call or none.
 
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::placer::runs;
 use vb3_devices::spec::Allocator;
@@ -17,7 +17,7 @@ const NOT_OF_RAM: [Constraint; 3] = [
 
 /// Returns how many buffers of a failed call would have fit, and how much of the memory for them is free.
 /// Call this after the failed call has released its memory.
-pub(super) fn find(node: &Node, memory: &WorldMemory, refusal: &Refusal, short: Shortage) -> Room {
+pub(super) fn find(node: &Node, memory: &RunMemory, refusal: &Refusal, short: Shortage) -> Room {
     let mut room = Room {
         wanted: short.wanted,
         fits: short.found,

@@ -2,7 +2,7 @@
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::staged::Staging;
 use crate::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -148,16 +148,16 @@ impl Shares {
     }
 
     /// Releases dma-bufs and imports that no process holds any more. Returns whether a dma-buf ended.
-    pub(super) fn look(&mut self, memory: &mut WorldMemory) -> bool {
+    pub(super) fn look(&mut self, memory: &mut RunMemory) -> bool {
         self.look_at(memory, usize::MAX)
     }
 
     /// Does the same as [`look`](Self::look) for some of the dma-bufs. The next call continues with others.
-    pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
+    pub(super) fn look_at_some(&mut self, memory: &mut RunMemory) {
         self.look_at(memory, LOOKED_AT);
     }
 
-    fn look_at(&mut self, memory: &mut WorldMemory, most: usize) -> bool {
+    fn look_at(&mut self, memory: &mut RunMemory, most: usize) -> bool {
         self.imports.look(memory);
         let exporter = self.exporter.as_deref();
         let holders = |real: &Real| exporter?.holders(real.fd.as_fd());
@@ -194,7 +194,7 @@ impl Shares {
     /// Counts a mapping of a queue's buffer. Returns the tag under which the mapping's end is reported.
     pub(super) fn map(
         &mut self,
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         id: MemoryId,
         pid: u32,
     ) -> Result<Tag, Errno> {
@@ -211,7 +211,7 @@ impl Shares {
     /// Makes a descriptor for a dma-buf in a program, after the step. On failure, returns `buf` with the errno.
     pub(super) fn install(
         &mut self,
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         buf: BufRef,
         caller: &Step<'_>,
         (cloexec, access, number): (bool, ExportAccess, NumberAt),
@@ -287,7 +287,7 @@ impl Shares {
     /// `mmap`; differs: fails only while the memory is protected.
     pub(super) fn mapped(
         &mut self,
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         file: FdIdentity,
         pid: u32,
     ) -> Result<(), Errno> {
@@ -316,7 +316,7 @@ impl Shares {
     }
 
     /// Removes a dma-buf from a file. When the last one is removed, the mapping of the file ends.
-    fn forget(&mut self, memory: &mut WorldMemory, file: FdIdentity, id: BufId) {
+    fn forget(&mut self, memory: &mut RunMemory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
         };
@@ -339,7 +339,7 @@ impl Shares {
     }
 
     /// Releases the mapping or descriptor with this tag.
-    pub(super) fn tag_ended(&mut self, memory: &mut WorldMemory, tag: Tag) {
+    pub(super) fn tag_ended(&mut self, memory: &mut RunMemory, tag: Tag) {
         match self.given.remove(&tag) {
             Some(Given::Mapping(vma, pid)) => {
                 self.drop_holder(vma.memory(), HeldBy::Mapping(pid));
@@ -405,7 +405,7 @@ impl Shares {
     }
 
     /// Returns the files that stand for a memory, if programs have descriptors of them.
-    pub(super) fn files_of(&self, memory: &WorldMemory, id: MemoryId) -> Vec<FdIdentity> {
+    pub(super) fn files_of(&self, memory: &RunMemory, id: MemoryId) -> Vec<FdIdentity> {
         let is_of = |buf: &BufId| {
             memory
                 .buffers()
@@ -461,7 +461,7 @@ impl Shares {
 }
 
 /// Returns whether a dma-buf is in protected memory.
-fn is_protected(memory: &WorldMemory, buf: BufId) -> bool {
+fn is_protected(memory: &RunMemory, buf: BufId) -> bool {
     let Some(info) = memory.buffers().buf(buf) else {
         return false;
     };
@@ -474,7 +474,7 @@ fn is_protected(memory: &WorldMemory, buf: BufId) -> bool {
 /// Opens a dma-buf's memory with the requested access mode. Returns the descriptor and its
 /// identity.
 fn file_of(
-    memory: &mut WorldMemory,
+    memory: &mut RunMemory,
     buf: &BufRef,
     access: ExportAccess,
 ) -> Result<(OwnedFd, FdIdentity, u64), Errno> {

@@ -1,6 +1,6 @@
 //! Collects what devices and memory did, for the report.
 
-use crate::memory::{Missed, WorldMemory};
+use crate::memory::{Missed, RunMemory};
 use crate::node::Node;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
@@ -35,7 +35,7 @@ const LOOPBACK: &str = "loopback";
 
 /// Returns a device's entry. The machine counts memory operations per device, not per queue. The entry of the
 /// first queue lists them.
-pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
+pub(super) fn device(node: &Node, memory: &RunMemory) -> DeviceReport {
     let planes = memory.counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
     let queue = |flow| {
@@ -101,7 +101,7 @@ pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
 }
 
 /// Returns the entry of the machine's memory.
-pub(super) fn memory(memory: &WorldMemory, peak_bytes: u64) -> MemoryReport {
+pub(super) fn memory(memory: &RunMemory, peak_bytes: u64) -> MemoryReport {
     let machine = memory.ops().platform();
     MemoryReport {
         peak_bytes,
@@ -111,7 +111,7 @@ pub(super) fn memory(memory: &WorldMemory, peak_bytes: u64) -> MemoryReport {
 }
 
 /// Returns all queues of a node's files.
-pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<WorldMemory>)> {
+pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<RunMemory>)> {
     let flows = node.video.role().flows();
     node.video.contexts().flat_map(move |context| {
         let queue = |&flow| Some((flow, context.queue(flow)?));
@@ -120,7 +120,7 @@ pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<WorldMem
 }
 
 /// Returns the resources that programs hold now.
-pub(super) fn held(memory: &WorldMemory, nodes: &[Node], files: usize) -> Held {
+pub(super) fn held(memory: &RunMemory, nodes: &[Node], files: usize) -> Held {
     let page = memory.ops().page_size();
     let machine = memory.ops().platform().held();
     let mapper = memory.ops().live();

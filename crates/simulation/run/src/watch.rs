@@ -1,13 +1,13 @@
 //! Records when devices complete frames, for the report.
 
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use vb3_devices::Device;
 use vb3_plane::Cookie;
 use vb3_queue::Memory as MemoryModel;
 use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
 
 /// The type of all devices of a run.
-pub(super) type Video = VideoDevice<WorldMemory, Device<Cookie>>;
+pub(super) type Video = VideoDevice<RunMemory, Device<Cookie>>;
 
 /// Records when a device completes frames, per direction.
 #[derive(Clone, Copy, Debug, Default)]

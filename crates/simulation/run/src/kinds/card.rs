@@ -5,7 +5,7 @@ mod scanout;
 
 use super::{FileCall, Kind};
 use crate::hosted::Hosted;
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::program::{Answer, Ioctl};
 use crate::refusals::Refused;
 use crate::{Run, refusals};
@@ -71,7 +71,7 @@ impl Cards {
     /// # Errors
     /// Fails with a message if the machine cannot host a card, or its recording cannot be written.
     pub(crate) fn take(
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         profile: &Profile,
         specs: &mut Vec<NodeSpec>,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl Cards {
 
 impl CardDevice {
     fn new(
-        memory: &mut WorldMemory,
+        memory: &mut RunMemory,
         profile: &Profile,
         spec: &DeviceSpec,
         number: u32,
@@ -162,7 +162,7 @@ impl CardDevice {
     }
 
     /// Returns the card's entry in the report.
-    pub(crate) fn report(&self, memory: &WorldMemory) -> Option<DeviceReport> {
+    pub(crate) fn report(&self, memory: &RunMemory) -> Option<DeviceReport> {
         let planes = memory.counters(self.memory.dma());
         let mapper = memory.ops().counters(self.memory.dma());
         self.is_used.then(|| DeviceReport {

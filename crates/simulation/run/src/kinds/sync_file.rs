@@ -8,7 +8,7 @@
 use super::sw_sync::OpenTimeline;
 use super::{Answer, FileCall, Kind};
 use crate::Run;
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::program::{Ioctl, long, word};
 use crate::refusals::Refused;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl SyncFiles {
     /// `at`.
     pub(super) fn install(
         &mut self,
-        memory: &WorldMemory,
+        memory: &RunMemory,
         (id, file): (FileId, SyncFile),
         caller: &Step<'_>,
         at: u64,
@@ -72,7 +72,7 @@ impl SyncFiles {
 
     fn insert(
         &mut self,
-        memory: &WorldMemory,
+        memory: &RunMemory,
         (id, file): (FileId, SyncFile),
         name: [u8; NAME],
         (caller, at): (&Step<'_>, u64),
@@ -99,7 +99,7 @@ impl SyncFiles {
     }
 
     /// Returns the files that have ended since the last call.
-    pub(crate) fn take_ended(&mut self, memory: &WorldMemory) -> Vec<FileId> {
+    pub(crate) fn take_ended(&mut self, memory: &RunMemory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
             if open.pending && status(memory, &open.file) != Status::Pending {
@@ -111,7 +111,7 @@ impl SyncFiles {
     }
 }
 
-fn status(memory: &WorldMemory, file: &SyncFile) -> Status {
+fn status(memory: &RunMemory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
 

@@ -1,7 +1,7 @@
 //! Files of video devices, metadata nodes and subdevices.
 
 use super::{Answer, FileCall, Kind, uvc};
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::program::{Call, Ioctl, answer};
 use crate::refusals::{Refused, is_probe, short_name};
@@ -59,7 +59,7 @@ impl Videos {
 /// The device and memory that a call uses.
 struct Target<'a> {
     video: &'a mut Video,
-    memory: &'a mut WorldMemory,
+    memory: &'a mut RunMemory,
 }
 
 /// The kind of the nodes of video devices. Their files are in [`Run::videos`].
@@ -205,7 +205,7 @@ impl Kind for VideoFiles {
 }
 
 impl Run {
-    fn video_of(&mut self, file: FileId) -> Option<(&mut Video, &mut WorldMemory, FileHandle)> {
+    fn video_of(&mut self, file: FileId) -> Option<(&mut Video, &mut RunMemory, FileHandle)> {
         let (at, handle) = self.videos.get(file)?;
         let node = self.nodes.get_mut(at)?;
         Some((&mut node.video, &mut self.memory, handle))

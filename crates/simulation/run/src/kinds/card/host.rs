@@ -2,7 +2,7 @@
 
 use crate::hosted::Hosted;
 use crate::kinds::{Kinds, SyncFiles};
-use crate::memory::WorldMemory;
+use crate::memory::RunMemory;
 use crate::needs::Wants;
 use crate::shares::Shares;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use vb3_frontend::{Detail, FileId, Install, Made, NumberAt, Step};
 use vb3_machine::Device;
 use vb3_plane::{AllocArgs, Cookie, ExportAccess, HintSkip, MemOps};
 
-type Plane = <WorldMemory as MemOps>::Plane;
+type Plane = <RunMemory as MemOps>::Plane;
 type Fences = Timeline<Owner<Device>>;
 
 /// A memory that the card knows.
@@ -41,7 +41,7 @@ pub(in crate::kinds::card) struct CardMemory {
 /// The memory of a card together with the run's.
 pub(in crate::kinds::card) struct WithMemory<'a> {
     own: &'a mut CardMemory,
-    memory: &'a mut WorldMemory,
+    memory: &'a mut RunMemory,
 }
 
 /// A card's memory, and the program that calls the card.
@@ -65,7 +65,7 @@ const fn errno(e: vb3_frontend::Errno) -> Errno {
 }
 
 impl CardMemory {
-    pub(in crate::kinds::card) fn new(memory: &WorldMemory, hosted: Hosted, crtcs: usize) -> Self {
+    pub(in crate::kinds::card) fn new(memory: &RunMemory, hosted: Hosted, crtcs: usize) -> Self {
         let owner = Owner::Device(hosted.dma);
         let timelines = (0..crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
         Self {
@@ -93,7 +93,7 @@ impl CardMemory {
 
     pub(in crate::kinds::card) const fn with<'a>(
         &'a mut self,
-        memory: &'a mut WorldMemory,
+        memory: &'a mut RunMemory,
     ) -> WithMemory<'a> {
         WithMemory { own: self, memory }
     }
@@ -101,7 +101,7 @@ impl CardMemory {
     /// Returns a buffer's memory for mapping `len_bytes` of it into a program.
     pub(in crate::kinds::card) fn mmap(
         &self,
-        memory: &WorldMemory,
+        memory: &RunMemory,
         buffer: BufferId,
         len_bytes: u64,
     ) -> Result<(MemoryId, vb3_machine::Mmap), vb3_frontend::Errno> {
@@ -123,7 +123,7 @@ impl CardMemory {
     /// Begins to read a buffer for the screen. Returns whether the card can reach it.
     pub(in crate::kinds::card) fn begin_scan(
         &mut self,
-        memory: &WorldMemory,
+        memory: &RunMemory,
         buffer: BufferId,
     ) -> bool {
         let Some(object) = self.objects.get_mut(&buffer) else {
@@ -137,7 +137,7 @@ impl CardMemory {
     }
 
     /// Ends the reads of a buffer.
-    pub(in crate::kinds::card) fn end_scan(&mut self, memory: &WorldMemory, buffer: BufferId) {
+    pub(in crate::kinds::card) fn end_scan(&mut self, memory: &RunMemory, buffer: BufferId) {
         if let Some(object) = self.objects.get_mut(&buffer) {
             memory.end_access(&mut object.plane, FenceOutcome::Done);
             // The card has only read, so no byte of it is missing.
@@ -147,7 +147,7 @@ impl CardMemory {
 
     pub(in crate::kinds::card) fn cookie(
         &self,
-        memory: &WorldMemory,
+        memory: &RunMemory,
         buffer: BufferId,
     ) -> Option<Cookie> {
         memory.cookie(&self.objects.get(&buffer)?.plane)

@@ -1,7 +1,7 @@
 //! Scan-out: from framebuffers to the recording, by DMA address.
 
 use super::CardDevice;
-use crate::memory::{DeviceBus, WorldMemory};
+use crate::memory::{DeviceBus, RunMemory};
 use std::collections::BTreeSet;
 use vb3_devices::Layer;
 use vb3_drm::{BufferId, Shown};
@@ -16,7 +16,7 @@ pub(super) struct OnScreen {
 
 impl CardDevice {
     /// Shows what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
-    pub(super) fn scan_out(&mut self, memory: &mut WorldMemory, shown: Shown) {
+    pub(super) fn scan_out(&mut self, memory: &mut RunMemory, shown: Shown) {
         let fbs = shown.layers.iter().flat_map(|layer| &layer.fb.planes);
         let buffers: BTreeSet<BufferId> = fbs.map(|plane| plane.buffer).collect();
         if shown.is_new
@@ -63,7 +63,7 @@ impl CardDevice {
     }
 
     /// Gives all buffers on the screen back to programs.
-    pub(super) fn stop_scans(&mut self, memory: &WorldMemory) {
+    pub(super) fn stop_scans(&mut self, memory: &RunMemory) {
         for old in std::mem::take(&mut self.shown).into_values() {
             for buffer in old.buffers {
                 self.memory.end_scan(memory, buffer);
@@ -72,7 +72,7 @@ impl CardDevice {
     }
 
     /// Returns a layer with its planes' places on the bus; `None` if the card has lost one.
-    fn layer(&self, memory: &WorldMemory, layer: &vb3_drm::Layer) -> Option<Layer<Cookie>> {
+    fn layer(&self, memory: &RunMemory, layer: &vb3_drm::Layer) -> Option<Layer<Cookie>> {
         let planes = layer.fb.planes.iter();
         let planes = planes.map(|plane| {
             Some((
