@@ -206,9 +206,9 @@ class Attached:
         """Returns a text with each buffer and its holders."""
         return str(self.order("buffers")["buffers"])
 
-    def revoke(self, buffer: str, mappings: Optional[str] = None) -> None:
-        """Revokes a buffer by its number in `buffers()`; `mappings` is "zero" or "fault"."""
-        self.order("revoke", buffer=buffer, mappings=mappings)
+    def revoke(self, buffer: str) -> None:
+        """Revokes a buffer by its number in `buffers()`. Programs then read zeroes from it."""
+        self.order("revoke", buffer=buffer)
 
     @contextmanager
     def events(self, *events: str, device: Optional[str] = None) -> Iterator[Iterator[dict[str, Any]]]:
@@ -375,9 +375,9 @@ class Device:
         """Plugs the device in."""
         self.order("plug")
 
-    def unplug(self, revoke: bool = False, mappings: Optional[str] = None) -> None:
+    def unplug(self, revoke: bool = False) -> None:
         """Unplugs the device; with `revoke`, also revokes its exported buffers."""
-        self.order("unplug", revoke=revoke, mappings=mappings)
+        self.order("unplug", revoke=revoke)
 
     def play(self, source: _Path, sequence: Optional[int] = None) -> None:
         """Plays a file or "pattern", from frame `sequence` of the stream on, or immediately."""

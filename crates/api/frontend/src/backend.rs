@@ -243,19 +243,6 @@ pub trait ProcessFiles {
         let _ = count;
     }
 
-    /// Returns each file whose memory has been revoked, once. The front end must make the file's existing
-    /// mappings raise SIGBUS. The backend itself refuses later mappings.
-    fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        Vec::new()
-    }
-
-    /// Reports that mappings of `count` more of the files of [`take_revoked`](Self::take_revoked) now fault. If
-    /// a program waits in a call, its mappings fault only after the call. If a program cannot be stopped, they
-    /// never fault.
-    fn revoked_shown(&mut self, count: usize) {
-        let _ = count;
-    }
-
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
     /// programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {

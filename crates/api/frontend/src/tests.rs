@@ -75,7 +75,7 @@ fn frame_is_one_piece() {
 #[test]
 fn plain_backend_reports_no_changes() {
     let mut plain = Plain::default();
-    assert!(plain.take_hotplug().is_empty() && plain.take_revoked().is_empty());
+    assert!(plain.take_hotplug().is_empty());
     assert!(plain.links(NodeId(1)).is_empty());
     assert!(!plain.take_buffers_changed() && !plain.is_own_child(1));
     assert!(!plain.is_foreign(ID) && !plain.takes_memory(0));

@@ -2,7 +2,7 @@
 
 use crate::answer::{number, read, text};
 use crate::order::absolute;
-use crate::{Error, Event, EventKind, FileFormat, Mappings, Order, Shown, State, VARIABLE};
+use crate::{Error, Event, EventKind, FileFormat, Order, Shown, State, VARIABLE};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -166,25 +166,20 @@ impl Client {
         self.done(&Order::unplug(device))
     }
 
-    /// Unplugs a device and revokes the buffers that it exported. `mappings` says how programs' mappings of
-    /// these buffers then behave; with `None`, they behave as `vb3 run --mappings` says.
+    /// Unplugs a device and revokes the buffers that it exported.
     ///
     /// # Errors
     /// See [`Client`].
-    pub fn unplug_and_revoke(
-        &mut self,
-        device: &str,
-        mappings: Option<Mappings>,
-    ) -> Result<(), Error> {
-        self.done(&Order::unplug_and_revoke(device, mappings))
+    pub fn unplug_and_revoke(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::unplug_and_revoke(device))
     }
 
     /// Revokes the buffer with this number in the text of [`buffers`](Self::buffers).
     ///
     /// # Errors
     /// See [`Client`].
-    pub fn revoke(&mut self, buffer: &str, mappings: Option<Mappings>) -> Result<(), Error> {
-        self.done(&Order::revoke(buffer, mappings))
+    pub fn revoke(&mut self, buffer: &str) -> Result<(), Error> {
+        self.done(&Order::revoke(buffer))
     }
 
     /// Makes a camera play a video or picture file, from the file's first picture on.

@@ -26,7 +26,7 @@ pub use answer::{Device, Shown, State};
 pub use client::Client;
 pub use error::Error;
 pub use event::{Event, EventKind};
-pub use order::{FileFormat, Mappings, Order};
+pub use order::{FileFormat, Order};
 pub use run::{Run, Running};
 
 /// Name of the environment variable with the path of the run's socket, for programs inside the run.

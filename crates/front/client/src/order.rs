@@ -6,24 +6,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How programs' mappings of a revoked buffer behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mappings {
-    /// They read zeroes.
-    Zero,
-    /// An access faults (SIGBUS).
-    Fault,
-}
-
-impl Mappings {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Zero => "zero",
-            Self::Fault => "fault",
-        }
-    }
-}
-
 /// The format of the file that gets a display's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
@@ -53,13 +35,6 @@ impl Order {
         self
     }
 
-    fn with_mappings(self, mappings: Option<Mappings>) -> Self {
-        match mappings {
-            Some(mappings) => self.with("mappings", mappings.name()),
-            None => self,
-        }
-    }
-
     /// Asks for the protocol's version, the run's time and the run's devices.
     #[must_use]
     pub fn state() -> Self {
@@ -86,18 +61,15 @@ impl Order {
 
     /// Unplugs a device and revokes the buffers that it exported.
     #[must_use]
-    pub fn unplug_and_revoke(device: &str, mappings: Option<Mappings>) -> Self {
-        Self::unplug(device)
-            .with("revoke", true)
-            .with_mappings(mappings)
+    pub fn unplug_and_revoke(device: &str) -> Self {
+        Self::unplug(device).with("revoke", true)
     }
 
-    /// Revokes the buffer with this number in the list of buffers. Devices lose access to its memory.
+    /// Revokes the buffer with this number in the list of buffers. Devices lose access to its memory, and
+    /// programs find zeroes there.
     #[must_use]
-    pub fn revoke(buffer: &str, mappings: Option<Mappings>) -> Self {
-        Self::new("revoke")
-            .with("buffer", buffer)
-            .with_mappings(mappings)
+    pub fn revoke(buffer: &str) -> Self {
+        Self::new("revoke").with("buffer", buffer)
     }
 
     /// Makes a camera play `source`: the absolute path of a file, or `pattern` for the test pattern.

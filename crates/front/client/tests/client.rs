@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixListener;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use vb3_client::{Client, Error, Event, EventKind, FileFormat, Mappings, Run};
+use vb3_client::{Client, Error, Event, EventKind, FileFormat, Run};
 
 /// Answers each order with the next text. Returns the orders, or panics if too few came before the client's end.
 fn serve(name: &str, answers: &'static [&'static str]) -> (Client, JoinHandle<Vec<String>>) {
@@ -56,18 +56,14 @@ fn orders_and_answers_are_typed() {
 #[test]
 fn each_method_sends_its_order() {
     type Method = fn(&mut Client) -> Result<(), Error>;
-    let methods: [(Method, &str); 16] = [
+    let methods: [(Method, &str); 15] = [
         (|c| c.plug("v"), r#"{"device":"v","do":"plug"}"#),
         (|c| c.unplug("v"), r#"{"device":"v","do":"unplug"}"#),
         (
-            |c| c.unplug_and_revoke("v", Some(Mappings::Fault)),
-            r#"{"device":"v","do":"unplug","mappings":"fault","revoke":true}"#,
+            |c| c.unplug_and_revoke("v"),
+            r#"{"device":"v","do":"unplug","revoke":true}"#,
         ),
-        (
-            |c| c.revoke("3", Some(Mappings::Zero)),
-            r#"{"buffer":"3","do":"revoke","mappings":"zero"}"#,
-        ),
-        (|c| c.revoke("3", None), r#"{"buffer":"3","do":"revoke"}"#),
+        (|c| c.revoke("3"), r#"{"buffer":"3","do":"revoke"}"#),
         (
             |c| c.play("v", "/a.mp4"),
             r#"{"device":"v","do":"play","source":"/a.mp4"}"#,

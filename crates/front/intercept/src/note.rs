@@ -27,13 +27,6 @@ pub enum Note {
     },
     /// This thread did not reach the expected ptrace stop while its mmap was rewritten.
     MapLost(u32),
-    /// Mappings of revoked memory stay, since the process cannot be made to replace them.
-    MappingsStay {
-        /// The process.
-        pid: u32,
-        /// The kernel's errno; EPERM also for a process with its own seccomp filter.
-        errno: Errno,
-    },
     /// The directory with the generated files for /sys could not be made.
     NoSysfs(Errno),
     /// The program asked for an io_uring, whose calls would bypass the devices.
@@ -136,13 +129,6 @@ impl fmt::Display for Note {
                 f,
                 "a buffer was not mapped: {} ended or was stopped during the call",
                 who("thread", tid)
-            ),
-            Self::MappingsStay { pid, errno } => write!(
-                f,
-                "{} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
-                 {errno} (strace or a debugger is attached, it has its own seccomp filter, or ptrace is \
-                 forbidden)",
-                who("process", pid)
             ),
             Self::NoSysfs(errno) => write!(
                 f,

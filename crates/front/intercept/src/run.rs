@@ -12,7 +12,7 @@ use crate::kernel::{MayBlock, Procs, RunLock, raw};
 use crate::note::Note;
 use crate::process::{Forward, Guard, Inherited, Lending, launch, signal};
 use crate::program::{ExitReport, Options, Program};
-use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
+use crate::service::{Ending, Events, Host, Pool, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
 use crate::waiting::{Epolls, Pending};
 use rustix::event::EventfdFlags;
@@ -94,7 +94,6 @@ pub fn run(
         gone: VecDeque::new(),
         monitors: Monitors::default(),
         hotplug: Vec::new(),
-        revoked: Vec::new(),
     };
     let supervisor = Supervisor {
         run: RunLock::new(server),
@@ -106,7 +105,6 @@ pub fn run(
         started: started.cast_signed(),
         received: AtomicU64::new(0),
         lent: Lending::default(),
-        revoking: Revoking::default(),
         reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),
         host,

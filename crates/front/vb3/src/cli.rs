@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_intercept::Leftover;
 use vb3_report::trace::Format;
+use vb3_run::Pace;
 use vb3_run::script::time_of;
-use vb3_run::{Mappings, Pace};
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
@@ -251,17 +251,6 @@ pub struct RunOptions {
     #[arg(long, value_name = "session|kill|wait", default_value = "session",
           hide_default_value = true, hide_possible_values = true, value_parser = leftover())]
     pub leftover: Leftover,
-    /// What a program gets from a revoked buffer: zeroes, or a fault (SIGBUS); for `vb3 ctl revoke` and
-    /// `vb3 ctl unplug --revoke` [default: zero]
-    #[arg(
-        long,
-        value_name = "zero|fault",
-        default_value = "zero",
-        hide_default_value = true,
-        hide_possible_values = true,
-        value_parser = one_of::<Mappings>(["zero", "fault"])
-    )]
-    pub mappings: Mappings,
     /// Make the socket for `vb3 ctl` here. Programs of the run find it in VB3_CONTROL
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
@@ -436,15 +425,6 @@ pub enum CtlOrder {
         /// Also revoke the buffers that the device exported. Otherwise their holders keep them
         #[arg(long)]
         revoke: bool,
-        /// Whether these buffers read as zeroes or fault (SIGBUS) [default: as for `vb3 run`]
-        #[arg(
-            long,
-            value_name = "zero|fault",
-            requires = "revoke",
-            hide_possible_values = true,
-            value_parser = one_of::<Mappings>(["zero", "fault"])
-        )]
-        mappings: Option<Mappings>,
     },
     /// Plug a device in again
     Plug {
@@ -549,20 +529,11 @@ pub enum CtlOrder {
     /// descriptors of processes
     Buffers,
     /// Revoke a buffer: devices cannot access its memory any longer, programs that mapped it read
-    /// zeroes or fault, fences of devices that use it end with an error, and QBUF, EXPBUF and mmap
+    /// zeroes, fences of devices that use it end with an error, and QBUF, EXPBUF and mmap
     /// of it fail with ENODEV
     Revoke {
         /// The buffer's number in `vb3 ctl buffers`
         buffer: String,
-        /// What a program gets from the buffer: zeroes, or a fault (SIGBUS) [default: as `vb3 run --mappings`,
-        /// else zero]
-        ///
-        /// `fault` briefly stops the threads of each process that mapped the buffer (ptrace), and
-        /// returns when they continue. A process that cannot be stopped (because of strace, a
-        /// debugger or its own seccomp filter) keeps reading zeroes, and a note says so.
-        #[arg(long, value_name = "zero|fault", hide_possible_values = true,
-              value_parser = one_of::<Mappings>(["zero", "fault"]))]
-        mappings: Option<Mappings>,
     },
 }
 
@@ -632,7 +603,7 @@ mod tests {
             "vb3 run -- true",
             "vb3 run true -V --help",
             "vb3 run -m imx8 -d camera=pattern --set video0.fps=9 --clock fast=3 -q --report a --report b x y",
-            "vb3 run --trace t --trace-format json --mappings fault --leftover=kill --strict -v -- run",
+            "vb3 run --trace t --trace-format json --leftover=kill --strict -v -- run",
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let Command::Run(expected) = Cli::try_parse_from(&words).expect(line).command else {

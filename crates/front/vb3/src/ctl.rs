@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vb3_client::{Client, Error, EventKind, FileFormat, Order, VARIABLE};
-use vb3_run::Mappings;
 use vb3_run::control::{directory, living};
 
 /// Maximum number of characters of a program's command in a message.
@@ -231,10 +230,9 @@ fn order(order: &CtlOrder) -> Result<Order> {
         CtlOrder::Unplug {
             device,
             revoke: true,
-            mappings,
-        } => Order::unplug_and_revoke(device, mappings.map(named)),
+        } => Order::unplug_and_revoke(device),
         CtlOrder::Unplug { device, .. } => Order::unplug(device),
-        CtlOrder::Revoke { buffer, mappings } => Order::revoke(buffer, mappings.map(named)),
+        CtlOrder::Revoke { buffer } => Order::revoke(buffer),
         CtlOrder::Play {
             device,
             source,
@@ -299,11 +297,4 @@ fn absolute(file: &Path) -> Result<String> {
     let path = path.with_context(|| format!("cannot find {}", file.display()))?;
     let text = path.to_str().context("the file's name is not UTF-8")?;
     Ok(text.to_owned())
-}
-
-const fn named(mappings: Mappings) -> vb3_client::Mappings {
-    match mappings {
-        Mappings::Zero => vb3_client::Mappings::Zero,
-        Mappings::Fault => vb3_client::Mappings::Fault,
-    }
 }

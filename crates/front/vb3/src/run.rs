@@ -227,7 +227,6 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
     )?;
     let mut run = Run::with(profile, &specs, seed, codecs::outside())?;
     run.set_pace(pace);
-    run.set_mappings(options.mappings);
     if let Some(script) = &script {
         run.play(script)
             .map_err(|e| anyhow!("{}:{e}", setup.script_file))?;

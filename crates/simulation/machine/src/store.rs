@@ -4,8 +4,7 @@
 #![allow(unsafe_code, reason = "maps memory and copies to and from it")]
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
-    memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
@@ -107,8 +106,6 @@ impl Drop for Mapped {
 pub(crate) struct Shared {
     fd: OwnedFd,
     mapped: Arc<Mapped>,
-    /// The memfd's device and inode number, by which a descriptor of it is recognised.
-    pub(crate) identity: (u64, u64),
 }
 
 /// Bytes of shared memory that any thread may read.
@@ -144,13 +141,11 @@ impl Shared {
         };
         ftruncate(&fd, len)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let stat = fstat(&fd)?;
         // The seals keep every byte of it backed.
         let mapped = Mapped::new(len, READ_WRITE, Some(&fd))?;
         Ok(Self {
             fd,
             mapped: Arc::new(mapped),
-            identity: (stat.st_dev, stat.st_ino),
         })
     }
 

@@ -121,7 +121,7 @@ mod tests {
         let pages = machine.alloc_pages(request).unwrap();
         assert_eq!(free_bytes(machine), free - len);
         let own = machine.own_memory(Some(&pages), &[]).unwrap();
-        let (_, inode) = machine.identity_of(own).unwrap();
+        let inode = machine.inode_of(own).unwrap();
         assert!(is_mapped(inode));
         machine.free_pages(pages);
         assert_eq!(free_bytes(machine), free, "its frames are free at once");

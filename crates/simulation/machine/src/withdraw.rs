@@ -24,11 +24,12 @@ impl Machine {
         state.memory.get(id)?.backing.own().map(|_| OwnMemory(id))
     }
 
-    /// Returns the device and inode number of the file that programs map; `None` for freed memory.
-    #[must_use]
-    pub fn identity_of(&self, memory: OwnMemory) -> Option<(u64, u64)> {
+    /// Returns the inode of the file that programs map; `None` for freed memory.
+    #[cfg(test)]
+    pub(crate) fn inode_of(&self, memory: OwnMemory) -> Option<u64> {
         let state = self.state.borrow();
-        Some(state.memory.get(memory.0)?.backing.own()?.identity)
+        let store = state.memory.get(memory.0)?.backing.own()?;
+        Some(rustix::fs::fstat(store.fd()).unwrap().st_ino)
     }
 
     /// Zeroes memory for the CPU, programs and devices.

@@ -442,8 +442,6 @@ impl<B: Backend> ProcessFiles for Traced<'_, B> {
         fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
         fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
         fn hotplug_shown(&mut self, count: usize);
-        fn take_revoked(&mut self) -> Vec<FdIdentity>;
-        fn revoked_shown(&mut self, count: usize);
         fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
         fn takes_memory(&self, request: u32) -> bool;
         fn is_own_child(&self, pid: u32) -> bool;

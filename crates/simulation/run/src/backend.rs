@@ -137,9 +137,6 @@ impl ProcessFiles for Run {
 
     fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
         self.set_now();
-        if self.faults(id) {
-            return Err(Errno::ENODEV);
-        }
         let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
         self.follow_holders();
         mapped
@@ -176,15 +173,6 @@ impl ProcessFiles for Run {
 
     fn hotplug_shown(&mut self, count: usize) {
         self.plugs.unseen.shown(count);
-        self.answer_control();
-    }
-
-    fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        self.revoked.unseen.take()
-    }
-
-    fn revoked_shown(&mut self, count: usize) {
-        self.revoked.unseen.shown(count);
         self.answer_control();
     }
 

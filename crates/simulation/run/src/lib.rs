@@ -82,8 +82,6 @@ use orders::Orders;
 pub use outside::Outside;
 use placer::Placer;
 use play::Play;
-pub use revoke::Mappings;
-use revoke::Revoked;
 pub use rig::LeftOver;
 use shares::Shares;
 use standstill::Standstill;
@@ -154,8 +152,8 @@ pub struct Run {
     ledger: Ledger,
     /// The file behind each range of programs' own memory that devices have pinned.
     user_files: BTreeMap<UserId, Option<FdIdentity>>,
-    /// Buffers that were revoked.
-    revoked: Revoked,
+    /// Number of buffers that were revoked.
+    revoked: u64,
     /// The socket for orders.
     control: Option<Control>,
     /// Orders that are not answered yet.
@@ -233,7 +231,7 @@ impl Run {
             plugs,
             ledger: Ledger::default(),
             user_files: BTreeMap::new(),
-            revoked: Revoked::default(),
+            revoked: 0,
             control: None,
             orders: Orders::default(),
             clock: outside.clock,
@@ -384,7 +382,7 @@ impl Run {
         report.notes.extend(remarks);
         report.notes.extend(self.line_remarks());
         report.notes.extend(self.plugs.remarks(&self.nodes));
-        report.notes.extend(self.revoked.remarks());
+        report.notes.extend(revoke::remark(self.revoked));
         let cards = self.cards.all.iter();
         report.notes.extend(cards.flat_map(|card| card.remarks()));
         report.memory = summary::memory(&self.memory, self.peak_bytes);

@@ -2,13 +2,8 @@
 //!
 //! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments until they
 //! release them, and the memory stays allocated until the last holder does. Devices' mappings end: an access
-//! at an old address faults on the machine's bus. Programs with a mapping read zeroes, and their writes reach
-//! no device, as after a graphics device was unplugged. On request they fault (SIGBUS) instead, as on memory
-//! of a device that was passed to a virtual machine.
-//!
-//! Programs read zeroes immediately in both cases, since the file that they map loses its pages.
-//! The front end then makes each process fault (`Backend::take_revoked`). The order is answered
-//! after that.
+//! at an old address faults on the machine's bus. Programs with a mapping read zeroes at once, since the file
+//! that they map loses its pages, and their writes reach no device, as after a graphics device was unplugged.
 //!
 //! Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c (attach and map fail with ENODEV), 6.12
 //! drivers/gpu/drm/ttm/ttm_bo_vm.c `ttm_bo_vm_dummy_page`. Differs: that page belongs to one
@@ -16,80 +11,24 @@
 
 use crate::Run;
 use crate::memory::{RunMemory, Shared};
-use crate::unseen::Unseen;
-use std::collections::BTreeSet;
-use std::str::FromStr;
 use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
-use vb3_frontend::FdIdentity;
 use vb3_queue::Queue;
 
-/// The content that programs find in their mappings of a revoked buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mappings {
-    /// Zeroes. Writes reach no device.
-    #[default]
-    Zero,
-    /// No memory: an access raises SIGBUS.
-    Fault,
-}
-
-impl FromStr for Mappings {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "zero" => Ok(Self::Zero),
-            "fault" => Ok(Self::Fault),
-            _ => Err("zero or fault".to_owned()),
-        }
-    }
-}
-
-/// The revoked buffers of a run.
-#[derive(Debug, Default)]
-pub(super) struct Revoked {
-    /// The content that programs find unless an order specifies another.
-    mappings: Mappings,
-    /// Number of buffers that read as zeroes in programs.
-    pub(super) zeroed: u64,
-    /// Number of buffers that raise SIGBUS in programs.
-    faulting: u64,
-    /// Files whose mappings must still be replaced, so that programs fault.
-    pub(super) unseen: Unseen<FdIdentity>,
-    /// Existing memory for which new mappings of programs are refused.
-    closed: BTreeSet<MemoryId>,
-}
-
-impl Revoked {
-    /// Returns the report's notes on revoked buffers.
-    pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
-        let found = [
-            (self.zeroed, "programs found zeroes there"),
-            (self.faulting, "programs that touched it got SIGBUS"),
-        ];
-        let found = found.into_iter().filter(|(count, _)| *count > 0);
-        found.map(|(count, what)| {
-            let (buffers, memory) = match count {
-                1 => ("one buffer was".to_owned(), "the revoked buffer"),
-                count => (format!("{count} buffers were"), "their memory"),
-            };
-            format!("{buffers} revoked: devices could no longer reach {memory}, and {what}")
-        })
-    }
+/// Returns the report's note on revoked buffers; `None` if there are none.
+pub(super) fn remark(count: u64) -> Option<String> {
+    let (buffers, memory) = match count {
+        0 => return None,
+        1 => ("one buffer was".to_owned(), "the revoked buffer"),
+        count => (format!("{count} buffers were"), "their memory"),
+    };
+    Some(format!(
+        "{buffers} revoked: devices could no longer reach {memory}, and programs found zeroes there"
+    ))
 }
 
 impl Run {
-    /// Sets the content that programs find in revoked buffers unless an order specifies another.
-    pub fn set_mappings(&mut self, mappings: Mappings) {
-        self.revoked.mappings = mappings;
-    }
-
     /// Revokes the buffer with this number in the list of buffers.
-    pub(super) fn revoke_by_name(
-        &mut self,
-        name: &str,
-        mappings: Option<Mappings>,
-    ) -> Result<(), String> {
+    pub(super) fn revoke_by_name(&mut self, name: &str) -> Result<(), String> {
         let buffers = self.memory.buffers();
         let named = buffers.memories().find(|id| id.to_string() == name);
         let state = named.and_then(|id| Some((id, buffers.inspect(id, |m| m.is_revoked())?)));
@@ -103,7 +42,7 @@ impl Run {
             return Err(format!("buffer {name} is revoked already"));
         }
         self.set_now();
-        if !self.revoke(id, mappings) {
+        if !self.revoke(id) {
             return Err(format!(
                 "buffer {name} is a program's or another driver's memory, which only they can take \
                  back"
@@ -114,11 +53,7 @@ impl Run {
     }
 
     /// Unplugs a device and revokes its exported buffers.
-    pub(super) fn unplug_and_revoke(
-        &mut self,
-        device: &str,
-        mappings: Option<Mappings>,
-    ) -> Result<(), String> {
+    pub(super) fn unplug_and_revoke(&mut self, device: &str) -> Result<(), String> {
         self.set_now();
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);
@@ -135,15 +70,15 @@ impl Run {
             .collect();
         for id in exported {
             // The memory that a device exports belongs to the machine, so `revoke` does not return false.
-            self.revoke(id, mappings);
+            self.revoke(id);
         }
         self.after_call();
         Ok(())
     }
 
-    /// Revokes a buffer's memory. Programs find `mappings`, or the run's default. Returns `false`,
-    /// and changes nothing, for memory that does not belong to the machine.
-    pub(super) fn revoke(&mut self, id: MemoryId, mappings: Option<Mappings>) -> bool {
+    /// Revokes a buffer's memory. Returns `false`, and changes nothing, for memory that does not belong to the
+    /// machine.
+    pub(super) fn revoke(&mut self, id: MemoryId) -> bool {
         let machine = self.memory.ops().platform();
         let own = self.memory.buffers().inspect(id, |memory| {
             machine.own_memory(memory.alloc().pages(), memory.alloc().segments())
@@ -164,34 +99,9 @@ impl Run {
         // If a mapping could not be removed, devices' accesses through it fault after `withdraw`.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
-        match mappings.unwrap_or(self.revoked.mappings) {
-            Mappings::Zero => self.revoked.zeroed += 1,
-            Mappings::Fault => {
-                let own_file = self.memory.ops().platform().identity_of(own);
-                let own_file = own_file.map(|(dev, ino)| FdIdentity { dev, ino });
-                self.fault(id, own_file);
-            }
-        }
+        self.revoked += 1;
         self.fail_queues_without_buffers();
         true
-    }
-
-    /// Makes programs fault on all files that show the memory.
-    fn fault(&mut self, id: MemoryId, own_file: Option<FdIdentity>) {
-        let revoked = &mut self.revoked;
-        revoked.faulting += 1;
-        let buffers = self.memory.buffers();
-        (revoked.closed).retain(|id| buffers.inspect(*id, |_| ()).is_some());
-        revoked.closed.insert(id);
-        let shown = self.shares.get_mut().files_of(&self.memory, id);
-        revoked.unseen.extend(shown.into_iter().chain(own_file));
-    }
-
-    /// Returns whether an access to a file's memory faults in programs.
-    pub(super) fn faults(&self, file: FdIdentity) -> bool {
-        let buf = self.shares.borrow().buf(file);
-        let info = buf.and_then(|buf| self.memory.buffers().buf(buf));
-        info.is_some_and(|info| self.revoked.closed.contains(&info.memory))
     }
 
     /// Ends a stream with an error if all its own buffers were revoked, as a driver that gives up does.

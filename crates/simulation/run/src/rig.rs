@@ -71,7 +71,7 @@ impl Run {
     /// # Errors
     /// Fails with a message for the user: the buffer does not exist, was revoked, or is a program's.
     pub fn revoke_buffer(&mut self, number: &str) -> Result<(), String> {
-        self.revoke_by_name(number, None)
+        self.revoke_by_name(number)
     }
 
     /// Returns whether a device still maps revoked memory, except quarantined memory, whose unmap failed.

@@ -404,19 +404,6 @@ impl Shares {
             .chain(self.imports.mapped_by())
     }
 
-    /// Returns the files that stand for a memory, if programs have descriptors of them.
-    pub(super) fn files_of(&self, memory: &RunMemory, id: MemoryId) -> Vec<FdIdentity> {
-        let is_of = |buf: &BufId| {
-            memory
-                .buffers()
-                .buf(*buf)
-                .is_some_and(|info| info.memory == id)
-        };
-        let exports = self.exports.iter();
-        let of = exports.filter(|(_, export)| export.bufs.iter().any(is_of));
-        of.map(|(file, _)| *file).collect()
-    }
-
     /// Returns the dma-buf that a program's descriptor of a file names. `tag` returns the descriptor's tag,
     /// if the host installed it.
     ///

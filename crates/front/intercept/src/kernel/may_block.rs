@@ -40,7 +40,6 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
-use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use rustix::event::epoll;
@@ -128,11 +127,6 @@ impl<T> RunLock<T> {
 /// Sleeps for a duration.
 pub fn sleep(_: &MayBlock, time: Duration) {
     std::thread::sleep(time);
-}
-
-/// Waits for a thread to end. Returns `None` if it panicked.
-pub(crate) fn join<T>(_: &MayBlock, thread: ScopedJoinHandle<'_, T>) -> Option<T> {
-    thread.join().ok()
 }
 
 pub(crate) fn open(_: &MayBlock, path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {

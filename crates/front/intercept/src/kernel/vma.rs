@@ -23,8 +23,6 @@ pub(crate) struct Mapping<'a> {
     pub(crate) end: u64,
     /// The mapping's permissions as PROT_* bits.
     pub(crate) prot: i32,
-    /// `MAP_SHARED` or `MAP_PRIVATE`.
-    pub(crate) kind: i32,
     pub(crate) file: FdIdentity,
     pub(crate) name: &'a [u8],
 }
@@ -46,7 +44,6 @@ impl<'a> Mapping<'a> {
             start,
             end,
             prot: given.fold(0, |all, (_, bit)| all | bit),
-            kind: kind(perms.get(3) == Some(&b's')),
             file: FdIdentity { dev, ino },
             name,
         })
@@ -58,13 +55,6 @@ impl<'a> Mapping<'a> {
             Access::Write => libc::PROT_WRITE,
         };
         self.prot & needed != 0
-    }
-}
-
-const fn kind(is_shared: bool) -> i32 {
-    match is_shared {
-        true => libc::MAP_SHARED,
-        false => libc::MAP_PRIVATE,
     }
 }
 
@@ -177,7 +167,6 @@ struct Query {
 const PROCMAP_QUERY: Opcode = read_write::<Query>(b'f', 17);
 /// The flag that asks for the mapping that contains an address, or the next mapping if there is none.
 const COVERING_OR_NEXT: u64 = 0x10;
-const SHARED: u64 = 8;
 
 /// `PROCMAP_QUERY_VMA_READABLE`, `_WRITABLE` and `_EXECUTABLE`, which equal PROT_*.
 const PERMISSIONS: u64 = 7;
@@ -209,7 +198,6 @@ impl Query {
             end: self.end,
             // CAST: three bits.
             prot: (self.vma_flags & PERMISSIONS) as i32,
-            kind: kind(self.vma_flags & SHARED != 0),
             file: FdIdentity {
                 dev: libc::makedev(major, minor),
                 ino: self.inode,
@@ -315,7 +303,7 @@ mod tests {
         let code = (queries_and_text_name_the_same_mappings as fn()) as usize as u64;
         let seen = |map: &Mapping<'_>| {
             let name = map.name.split(|&b| b == b' ').next().unwrap_or_default();
-            let of = (map.start, map.end, map.prot, map.kind);
+            let of = (map.start, map.end, map.prot);
             (of, map.file, name.to_vec())
         };
         // Compares only the mapping of this code, since other threads change other mappings.

@@ -21,6 +21,6 @@ pub(crate) use listener::{
 };
 pub use probe::{Power, Powers, probe};
 pub(crate) use reap::Left as LeftProcess;
-pub(crate) use rewrite::{InStead, Stopped, TraceeState};
+pub(crate) use rewrite::{InStead, Stopped};
 pub use signal::end_by_interrupt;
 pub(crate) use signal::{Forward, LOOK, LOOK_OFTEN, Leader, Signals, Verdict, nudge};

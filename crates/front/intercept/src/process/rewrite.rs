@@ -356,67 +356,6 @@ impl Stopped {
         now.give(self.tid)?;
         Some(stop.signal())
     }
-
-    /// Returns the thread's state. If the thread stopped at a signal, lets it run to the requested stop.
-    pub(crate) fn find(&mut self) -> TraceeState {
-        match self.look() {
-            TraceeState::Stop(Stop::Signal(signal)) => {
-                self.go_on_to_a_stop(signal);
-                TraceeState::OnItsWay
-            }
-            state => state,
-        }
-    }
-
-    /// Makes a stopped thread execute calls with a system call instruction in its memory.
-    ///
-    /// All signals are blocked meanwhile, and the thread's registers are restored afterwards. If the stop
-    /// interrupted a call of the thread, that call continues after the release and does not return EINTR.
-    ///
-    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: after the stop, the kernel
-    /// decides from the registers whether a call restarts. arch/arm64/kernel/signal.c `do_signal`: the kernel
-    /// decides before the stop, so a call with a timeout starts over, with its whole timeout.
-    pub(crate) fn aside<T>(
-        &mut self,
-        may: &MayBlock,
-        instruction: u64,
-        calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
-    ) -> Option<T> {
-        let before = Regs::of(self.tid)?;
-        self.hold_signals()?;
-        let again = before.at(instruction);
-        let done = calls(&mut InStead {
-            may,
-            thread: self,
-            again,
-        });
-        // The thread is at the exit of its last call. It continues to a requested stop, like the one at which
-        // this function found it.
-        self.go_on_to_a_stop(0);
-        for _ in 0..STOPS {
-            match self.next_stop(may)? {
-                Stop::Event => break,
-                stop => self.go_on_to_a_stop(stop.signal()),
-            }
-        }
-        before.give(self.tid)?;
-        done
-    }
-
-    fn go_on_to_a_stop(&mut self, signal: i32) {
-        // This fails if the thread has ended, and the next look reports its end. If the thread stops
-        // for another reason first, the caller requests this stop again.
-        let _asked = ptrace(libc::PTRACE_INTERRUPT, self.tid, 0, 0);
-        let _gone_on = self.resume(libc::PTRACE_CONT, signal);
-    }
-
-    pub(crate) fn free(self, may: &MayBlock) -> Option<ExitReport> {
-        self.leave(may, 0)
-    }
-
-    pub(crate) fn tid(&self) -> u32 {
-        self.tid.unsigned_abs()
-    }
 }
 
 #[cfg(test)]

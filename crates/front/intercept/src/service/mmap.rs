@@ -90,7 +90,6 @@ impl Supervisor<'_> {
         check(&args, flags)?;
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
-            Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
             Err(errno) => {
                 let tid = n.tid;
                 self.host.note(Note::MapRefused { tid, errno });

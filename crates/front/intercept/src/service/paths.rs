@@ -72,7 +72,6 @@ impl Supervisor<'_> {
             Place::Sys(path) => {
                 let stopped = match rewrite::seize(n.tid) {
                     Ok(stopped) => stopped,
-                    Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
                     Err(_) => return Err(Reply::Fail(libc::EPERM)),
                 };
                 let opened = may_block::open(may, &path, libc::O_RDONLY | libc::O_DIRECTORY);

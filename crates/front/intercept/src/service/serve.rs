@@ -124,8 +124,6 @@ pub(crate) struct Server<'a> {
     pub(crate) monitors: Monitors,
     /// Added and removed nodes, until programs see the change.
     pub(crate) hotplug: Vec<Hotplug>,
-    /// Revoked files whose mappings must still be replaced.
-    pub(crate) revoked: Vec<FdIdentity>,
 }
 
 impl Server<'_> {
@@ -180,8 +178,7 @@ impl Server<'_> {
     /// Returns whether work is due before the clock wakes by itself. For the same due time, the next call
     /// returns false.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
-        let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
-        if has_work || !self.ending.to_pass.is_empty() {
+        if !self.hotplug.is_empty() || !self.ending.to_pass.is_empty() {
             return true;
         }
         let due = self.due();
@@ -514,7 +511,6 @@ impl Server<'_> {
 
     pub(crate) fn backend_changed(&mut self) {
         self.hotplug.extend(self.backend.take_hotplug());
-        self.revoked.extend(self.backend.take_revoked());
         if self.backend.take_buffers_changed() {
             self.pending.mark(On::Buffers);
             for id in self.epolls.buffers() {

@@ -27,7 +27,7 @@ use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, r
 use crate::program::ExitReport;
 use crate::service::pool::{Admission, Part, Term, Work};
 use crate::service::serve::{How, Job};
-use crate::service::{Call, Host, Pool, Revoking, Server, Verdict, dispatch, locks, polls};
+use crate::service::{Call, Host, Pool, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
 use vb3_frontend::{Errno, Node};
@@ -62,7 +62,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) started: i64,
     pub(crate) received: AtomicU64,
     pub(crate) lent: Lending,
-    pub(crate) revoking: Revoking,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
     /// Whether the kernel ends a receive when no thread is left that could make a call (Linux 6.11).
@@ -142,7 +141,6 @@ impl<'a> Supervisor<'a> {
             server.backend_changed();
         });
         self.show_hotplug(may);
-        self.show_revoked(may, scope);
         let mut expects_calls = true;
         loop {
             let is_refused = self.start_workers(scope)?;
@@ -176,7 +174,6 @@ impl<'a> Supervisor<'a> {
                 self.look_after_leftovers(may);
             }
             self.show_hotplug(may);
-            self.show_revoked(may, scope);
             if over || self.pool.is_closing() {
                 return Ok(());
             }
@@ -330,7 +327,6 @@ impl<'a> Supervisor<'a> {
                 self.left(may, n.tid, ended);
                 true
             }
-            Err(_) if self.stops_first(n) => true,
             Err(_) => {
                 n.gathered.lend(Vec::new());
                 false
@@ -554,8 +550,7 @@ impl<'a> Supervisor<'a> {
             return;
         }
         let stopped = rewrite::seize(n.tid).ok();
-        // A thread that must stop for a revocation finds the signal after that.
-        let stops = stopped.is_some() || self.revoking.holds(n.tid);
+        let stops = stopped.is_some();
         if !stops && count.is_some() {
             return self.step(may, |server| server.retry_unstopped(slot));
         }

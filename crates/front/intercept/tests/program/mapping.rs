@@ -1,17 +1,10 @@
 //! Tests mmap of devices and of exported buffers.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd};
 
-use crate::stalling::{becomes, in_ioctl};
-use crate::toy::{
-    BUFFER_DOUBLE, COUNT, EXPORT, GIVEN, IMPORT, LEN, OPENS, PROBE, REVOKE, WAIT, cookie, pattern,
-};
-use crate::{alone, call, device, errno, filter_itself, inside};
-
-/// SECCOMP_RET_KILL_PROCESS.
-const KILL: u32 = 0x8000_0000;
+use crate::toy::{BUFFER_DOUBLE, COUNT, EXPORT, GIVEN, IMPORT, LEN, OPENS, PROBE, cookie, pattern};
+use crate::{call, device, errno, inside};
 
 /// A mapping, unmapped when dropped.
 struct Mapping(*mut u8, usize);
@@ -59,44 +52,6 @@ fn export(file: &File, n: u32) -> File {
 }
 
 inside! {
-    /// A thread without a filter of its own replaces the mappings for all threads.
-    fn revocation_does_not_need_the_filtered_thread() {
-        alone(|| {
-            let file = device();
-            let _map = Mapping::new(&file, cookie(0), LEN).expect("mapped");
-            let (mut end, ends) = std::io::pipe().expect("pipe");
-            let plain = std::thread::spawn(move || end.read(&mut [0]));
-            filter_itself(libc::SYS_memfd_create, KILL);
-            call(&file, REVOKE, 0).expect("revoked");
-            let is_mapped = || {
-                let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
-                maps.contains("toy-buffer")
-            };
-            assert!(becomes(|| !is_mapped()), "the mapping stays");
-            drop(ends);
-            plain.join().expect("it ends").expect("read");
-        });
-    }
-
-    /// If all other threads wait in calls, no thread replaces the mappings.
-    fn revocation_spares_the_filtered_thread() {
-        alone(|| {
-            let file = device();
-            let _map = Mapping::new(&file, cookie(0), LEN).expect("mapped");
-            std::thread::scope(|scope| {
-                let filtered = scope.spawn(|| {
-                    filter_itself(libc::SYS_memfd_create, KILL);
-                    assert!(becomes(|| in_ioctl(std::process::id().cast_signed()) == 1));
-                    call(&file, REVOKE, 0).expect("revoked");
-                    // The revocation stops this thread now, and may kill it.
-                    std::thread::sleep(std::time::Duration::from_millis(300));
-                });
-                assert_eq!(call(&file, WAIT, 1000), Ok(1000));
-                filtered.join().expect("it lives");
-            });
-        });
-    }
-
     fn a_mapping_shows_its_buffer_and_leaves_no_trace() {
         let file = device();
         let first_free = File::open("/dev/null").expect("null").as_raw_fd();

@@ -58,8 +58,6 @@ pub(crate) const WAITING: u64 = request(208);
 pub(crate) const TRIED: u64 = request(211);
 /// Completes all calls that wait on the file. Returns their number.
 pub(crate) const FREE: u64 = request(209);
-/// Revokes the memory of buffer n.
-pub(crate) const REVOKE: u64 = request(207);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -90,7 +88,6 @@ pub(crate) struct Toy {
     given: HashMap<Tag, u64>,
     next: u64,
     changed: Vec<FileId>,
-    revoked: Vec<FdIdentity>,
     wake: Option<(OwnedFd, u64)>,
     asked: AtomicU32,
     /// The limit of descriptors before an export that cannot be installed.
@@ -158,7 +155,6 @@ impl Toy {
             given: HashMap::new(),
             next: 0,
             changed: Vec::new(),
-            revoked: Vec::new(),
             wake: None,
             asked: AtomicU32::new(0),
             limit: None,
@@ -246,11 +242,6 @@ impl Toy {
                 }
                 let tag = self.give(n.into());
                 install(step, Made::Memory { fd, tag }, arg);
-                n
-            }
-            REVOKE => {
-                let (_, id) = self.buffers.get(n as usize).ok_or(libc::EINVAL)?;
-                self.revoked.push(*id);
                 n
             }
             MAKE => {
@@ -499,10 +490,6 @@ impl ProcessFiles for Toy {
             return Vec::new();
         }
         vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
-    }
-
-    fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        std::mem::take(&mut self.revoked)
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

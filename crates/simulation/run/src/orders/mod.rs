@@ -165,7 +165,7 @@ impl Run {
     }
 
     fn is_unseen(&self) -> bool {
-        self.plugs.unseen.is_any() || self.revoked.unseen.is_any()
+        self.plugs.unseen.is_any()
     }
 
     /// Sends prepared answers if programs see all effects. Returns whether they do.
@@ -293,19 +293,14 @@ impl Run {
             Order::Unplug {
                 device: name,
                 revoke: false,
-                ..
             } => {
                 self.plug_by_name(&name, false).map_err(device)?;
             }
             Order::Unplug {
                 device: name,
-                mappings,
-                ..
-            } => self.unplug_and_revoke(&name, mappings).map_err(device)?,
-            Order::Revoke { buffer, mappings } => {
-                self.revoke_by_name(&buffer, mappings)
-                    .map_err(of("buffer"))?;
-            }
+                revoke: true,
+            } => self.unplug_and_revoke(&name).map_err(device)?,
+            Order::Revoke(buffer) => self.revoke_by_name(&buffer).map_err(of("buffer"))?,
             Order::Fail {
                 device: name,
                 request,

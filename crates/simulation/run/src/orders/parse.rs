@@ -1,6 +1,5 @@
 //! Reads an order: one line of JSON.
 
-use crate::Mappings;
 use crate::control::EventKind;
 use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named, nearest_call};
 use serde_json::{Map, Value};
@@ -23,12 +22,8 @@ pub(super) enum Order {
     Unplug {
         device: String,
         revoke: bool,
-        mappings: Option<Mappings>,
     },
-    Revoke {
-        buffer: String,
-        mappings: Option<Mappings>,
-    },
+    Revoke(String),
     /// Make the next `times` calls of an ioctl fail.
     Fail {
         device: String,
@@ -104,12 +99,9 @@ pub(super) const VERBS: &[Verb] = &[
     verb("reset", &["device"], |fields| {
         Ok(Order::Reset(fields.device()?))
     }),
-    verb("unplug", &["device", "revoke", "mappings"], unplug),
-    verb("revoke", &["buffer", "mappings"], |fields| {
-        Ok(Order::Revoke {
-            buffer: fields.text("buffer")?,
-            mappings: fields.mappings()?,
-        })
+    verb("unplug", &["device", "revoke"], unplug),
+    verb("revoke", &["buffer"], |fields| {
+        Ok(Order::Revoke(fields.text("buffer")?))
     }),
     verb("fail", &["device", "call", "errno", "times"], fail),
     verb("signal", &["device", "signal"], signal),
@@ -210,16 +202,7 @@ fn unplug(fields: &mut Fields) -> Result<Order, Refused> {
         Some(Value::Bool(revoke)) => revoke,
         Some(_) => return Err(Refused::new("revoke", "true or false")),
     };
-    let mappings = fields.mappings()?;
-    if mappings.is_some() && !revoke {
-        let message = "mappings are revoked only with \"revoke\":true";
-        return Err(Refused::new("mappings", message));
-    }
-    Ok(Order::Unplug {
-        device,
-        revoke,
-        mappings,
-    })
+    Ok(Order::Unplug { device, revoke })
 }
 
 fn signal(fields: &mut Fields) -> Result<Order, Refused> {
@@ -376,15 +359,6 @@ impl Fields {
         let number = number.filter(|number| (min..=max).contains(number));
         number.ok_or_else(|| Refused::new(name, format!("an integer from {min} to {max}")))
     }
-
-    fn mappings(&mut self) -> Result<Option<Mappings>, Refused> {
-        let refused = || Refused::new("mappings", "\"zero\" or \"fault\"");
-        match self.take("mappings") {
-            None => Ok(None),
-            Some(Value::String(text)) => text.parse().map(Some).map_err(|_| refused()),
-            Some(_) => Err(refused()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -442,11 +416,6 @@ mod tests {
                 r#"{"do":"signal","device":0,"signal":"weak"}"#,
                 "signal",
                 "lost",
-            ),
-            (
-                r#"{"do":"unplug","device":0,"mappings":"fault"}"#,
-                "mappings",
-                "revoke",
             ),
         ] {
             let (named, message) = refused(line);

@@ -88,7 +88,7 @@ fn buffer_with_many_handles_is_one_row() {
     assert!(row.orphaned);
     let queue = row.holders.iter().find(|holder| holder.kind == "queue");
     assert!(queue.is_some_and(|queue| !queue.at_end && queue.longest_ns > 0));
-    bench.run.revoke_by_name(&number, None).unwrap();
+    bench.run.revoke_by_name(&number).unwrap();
     assert_eq!(
         bench
             .run
@@ -177,7 +177,7 @@ fn heap_and_memfd_memory_is_one_row() {
             "descriptor here",
         ];
         assert_eq!(holders(row), wanted, "{way}");
-        let revoked = bench.run.revoke_by_name(&row.number, None);
+        let revoked = bench.run.revoke_by_name(&row.number);
         // A memfd belongs to the program, so it cannot be revoked.
         assert_eq!(revoked.is_ok(), way == "heap", "{revoked:?}");
         bench.close_all(&[camera, display]);

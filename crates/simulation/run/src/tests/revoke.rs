@@ -100,14 +100,14 @@ fn revoked_buffers_are_unreachable_on_every_machine() {
         let seen = seen(&bench, id);
         assert!(!seen.is_empty(), "{machine}");
         let name = id.to_string();
-        assert_eq!(bench.run.revoke_by_name(&name, None), Ok(()));
+        assert_eq!(bench.run.revoke_by_name(&name), Ok(()));
         expect_unreadable(&mut bench, &seen, &[fd], machine);
         let mut bytes = [1; 64];
         rustix::io::pread(&map.fd, &mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 64], "{machine}: the program's mapping");
         let ready = bench.run.buffer_poll(file, 4);
         assert_ne!(ready, 0, "{machine}: its fence has ended");
-        let said = bench.run.revoke_by_name(&name, None).unwrap_err();
+        let said = bench.run.revoke_by_name(&name).unwrap_err();
         assert!(said.contains("already"), "{said}");
         let list = bench.run.list_buffers();
         assert!(list.contains(" buffer 0 plane 0: 8 KiB revoked"), "{list}");
@@ -164,7 +164,7 @@ fn an_importer_uses_no_address_of_a_revoked_buffer() {
         bench.ioctl(display, VIDIOC_PREPARE_BUF, import(1, fds[1], 6144));
         bench.stream(display, OUTPUT, true);
         for name in &names[..2] {
-            assert_eq!(bench.run.revoke_by_name(name, None), Ok(()));
+            assert_eq!(bench.run.revoke_by_name(name), Ok(()));
         }
         bench.ioctl(display, VIDIOC_QBUF, import(2, fds[2], 6144));
         let mut prepared = import(1, fds[1], 6144);
@@ -196,7 +196,7 @@ fn a_buffer_queued_early_uses_no_revoked_address() {
         let fds = [0, 1].map(|index| bench.export(camera, CAPTURE, index));
         let name = memories(&bench)[0].to_string();
         bench.ioctl(display, VIDIOC_QBUF, import(0, fds[0], 6144));
-        assert_eq!(bench.run.revoke_by_name(&name, None), Ok(()));
+        assert_eq!(bench.run.revoke_by_name(&name), Ok(()));
         bench.ioctl(display, VIDIOC_QBUF, import(1, fds[1], 6144));
         bench.stream(display, OUTPUT, true);
         for (index, error) in [(0, V4L2_BUF_FLAG_ERROR), (1, 0)] {
@@ -224,7 +224,7 @@ fn an_unplugged_device_can_take_its_exports_with_it() {
         let fd = bench.export(camera, CAPTURE, 0);
         fill(&bench, fd);
         let done = match revoke {
-            true => bench.run.unplug_and_revoke("video0", None),
+            true => bench.run.unplug_and_revoke("video0"),
             false => bench.run.plug_by_name("video0", false).map(drop),
         };
         assert_eq!(done, Ok(()));
@@ -249,10 +249,10 @@ fn a_stream_without_a_buffer_left_ends_with_an_error() {
     }
     bench.stream(camera, CAPTURE, true);
     let names: Vec<String> = memories(&bench).iter().map(MemoryId::to_string).collect();
-    bench.run.revoke_by_name(&names[0], None).unwrap();
+    bench.run.revoke_by_name(&names[0]).unwrap();
     assert_eq!(bench.run.poll(camera, POLLIN) & POLLERR, 0, "one is left");
     let _ = bench.run.take_changed();
-    bench.run.revoke_by_name(&names[1], None).unwrap();
+    bench.run.revoke_by_name(&names[1]).unwrap();
     assert_eq!(bench.run.take_changed(), [camera], "who waits looks again");
     assert_ne!(bench.run.poll(camera, POLLIN) & POLLERR, 0);
     for request in [VIDIOC_DQBUF, VIDIOC_QBUF] {
@@ -366,7 +366,7 @@ impl Walk {
             fill(&self.bench, *fd);
         }
         let seen = seen(&self.bench, id);
-        if self.bench.run.revoke_by_name(&id.to_string(), None).is_ok() {
+        if self.bench.run.revoke_by_name(&id.to_string()).is_ok() {
             expect_unreadable(&mut self.bench, &seen, &[], "random");
             self.revoked.push((id, seen));
         }
@@ -442,7 +442,7 @@ fn random_revocations_leave_nothing_readable() {
             walk.revoked.clear();
             expect_nothing_held(&mut walk.bench, machine);
         }
-        revoked += walk.bench.run.revoked.zeroed;
+        revoked += walk.bench.run.revoked;
     }
     assert!(revoked > 500, "only {revoked} buffers were revoked");
 }

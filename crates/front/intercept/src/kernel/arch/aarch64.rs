@@ -12,7 +12,6 @@ pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 
 /// The instruction `svc #0`.
 pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
-pub(super) const CALL_ALIGN: usize = 4;
 
 /// Whether a call's result is in the register of its first argument. Here it is: the kernel saves the
 /// argument elsewhere.
@@ -55,10 +54,6 @@ pub(super) fn forget_call(_: &mut Regs) {}
 ///
 /// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
 pub(super) fn again(_: &mut Regs) {}
-
-pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
-    regs.pc = instruction;
-}
 
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.regs[NUMBER] = nr.cast_unsigned();

@@ -33,21 +33,12 @@ pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 /// fchmodat2. libc has its number for some architectures only.
 pub(crate) const FCHMODAT2: libc::c_long = 452;
 
-use this::{CALL, CALL_ALIGN};
-
 /// The set of general registers in PTRACE_GETREGSET and PTRACE_SETREGSET.
 const GENERAL: usize = libc::NT_PRSTATUS as usize;
 
 /// Returns the page size in bytes: 4 KiB on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
 pub(crate) fn page_size() -> u64 {
     rustix::param::page_size() as u64
-}
-
-/// Returns the offset of a system call instruction in code, if there is one.
-pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
-    let places = (0..code.len()).step_by(CALL_ALIGN);
-    let mut calls = places.filter(|&at| code.get(at..).is_some_and(|code| code.starts_with(&CALL)));
-    calls.next()
 }
 
 /// The general registers of a stopped thread.
@@ -110,13 +101,6 @@ impl Regs {
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
-        regs
-    }
-
-    /// Returns registers with which the thread makes the supervisor's calls at `instruction`.
-    pub(crate) fn at(&self, instruction: u64) -> Self {
-        let mut regs = *self;
-        this::go_to(&mut regs.0, instruction);
         regs
     }
 

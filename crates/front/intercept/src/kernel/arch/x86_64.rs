@@ -12,8 +12,6 @@ pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 
 /// The `syscall` instruction.
 pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
-/// Alignment of the instruction in bytes: it may be anywhere.
-pub(super) const CALL_ALIGN: usize = 1;
 
 /// Whether a call's result is in the register of its first argument. Here it is not.
 pub(crate) const FIRST_IS_RESULT: bool = false;
@@ -65,11 +63,6 @@ pub(super) fn forget_call(regs: &mut Regs) {
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     regs.rip = regs.rip.wrapping_sub(CALL.len() as u64);
-    forget_call(regs);
-}
-
-pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
-    regs.rip = instruction;
     forget_call(regs);
 }
 
