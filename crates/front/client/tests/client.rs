@@ -107,7 +107,7 @@ fn each_method_sends_its_order() {
         ),
     ];
     const ANSWER: &str = "{\"ok\":true,\"frames\":8,\"time_ns\":9,\"buffers\":\"none\"}\n";
-    let (mut client, server) = serve("methods", &[ANSWER; 16]);
+    let (mut client, server) = serve("methods", &[ANSWER; 15]);
     for (method, _) in methods {
         method(&mut client).unwrap();
     }
