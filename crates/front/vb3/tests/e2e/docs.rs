@@ -17,8 +17,8 @@ use std::sync::OnceLock;
 /// Seconds that one command may take.
 const COMMAND_SECONDS: u64 = 180;
 
-/// Programs and elements that the recipes need besides those of other pages.
-const RECIPES_NEED: [&str; 4] = [
+/// Programs that the page on pytest needs besides those of other pages.
+const PYTEST_NEEDS: [&str; 4] = [
     "/usr/bin/python3",
     crate::python::PYTEST,
     "chromium",
@@ -43,8 +43,9 @@ pages! {
     getting_started: "docs/getting-started.md",
     devices: "docs/devices.md",
     control: "docs/control.md",
-    #[ignore = "full: runs every recipe"]
-    recipes: "docs/recipes.md",
+    ci: "docs/ci.md",
+    #[ignore = "full: runs browsers"]
+    pytest: "docs/pytest.md",
     machines: "docs/machines.md",
     #[ignore = "full: runs a minute of virtual time"]
     clock: "docs/clock.md",
@@ -232,7 +233,7 @@ fn shell(dir: &Path, command: &str) -> Command {
     shell
 }
 
-/// Copies the longer tests of the recipes.
+/// Copies the longer tests that the page on pytest names.
 fn copy_examples(work: &Path) {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../python/examples");
     for example in std::fs::read_dir(examples).unwrap() {
@@ -252,7 +253,7 @@ fn run_page(page: &str) {
     if programs.into_iter().any(lacks) || lacks_libavcodec() {
         return;
     }
-    if page == "docs/recipes.md" && RECIPES_NEED.into_iter().any(lacks) {
+    if page == "docs/pytest.md" && PYTEST_NEEDS.into_iter().any(lacks) {
         return;
     }
     let text = read(page);
@@ -260,7 +261,7 @@ fn run_page(page: &str) {
     let work = dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
     std::fs::write(work.join("clip.mp4"), clip()).unwrap();
-    if page == "docs/recipes.md" {
+    if page == "docs/pytest.md" {
         copy_examples(&work);
     }
     let mut changed: Vec<((usize, usize), String)> = Vec::new();
