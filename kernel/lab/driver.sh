@@ -3,7 +3,7 @@
 # kretprobes: driver.sh LAB OUT ARCH KERNEL
 set -eu
 . "$1/arch/$3.sh"
-why=$1/../why
+why=$1/../vb2-why
 work=$2/driver
 build=$(headers "$4")
 from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$why"/*.[ch] "$why"/Kbuild "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)

@@ -48,7 +48,7 @@ fn unreadable(error: io::Error, debugfs: &Path, path: &Path) -> Error {
             debugfs.display()
         ),
         ErrorKind::NotFound => anyhow!(
-            "the kernel module vb2-why is not loaded: build it (kernel/why/README.md), \
+            "the kernel module vb2-why is not loaded: build it (kernel/vb2-why/README.md), \
              and run `sudo insmod vb2-why.ko`"
         ),
         _ => anyhow!(error).context(format!("cannot read {}", path.display())),

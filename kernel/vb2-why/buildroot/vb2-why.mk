@@ -4,8 +4,8 @@
 #
 ################################################################################
 
-# Copy this directory to package/vb2-why of an external tree. A clone's kernel/why is the source:
-# make VB2_WHY_OVERRIDE_SRCDIR=/path/to/videobuf3/kernel/why vb2-why
+# Copy this directory to package/vb2-why of an external tree. A clone's kernel/vb2-why is the source:
+# make VB2_WHY_OVERRIDE_SRCDIR=/path/to/videobuf3/kernel/vb2-why vb2-why
 VB2_WHY_VERSION = local
 VB2_WHY_SITE = $(VB2_WHY_OVERRIDE_SRCDIR)
 VB2_WHY_SITE_METHOD = local
