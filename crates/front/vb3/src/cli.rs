@@ -19,6 +19,13 @@ pub const FAILED: u8 = 125;
 /// Exit status when the program succeeds but `--strict` finds a problem.
 pub const STRICT: u8 = 123;
 
+/// Headings of options in the help.
+const DEVICES: &str = "Machine and devices";
+const TIME: &str = "Time and faults";
+const PROCESSES: &str = "Processes and control";
+/// The heading that clap gives arguments and options by default.
+const PLAIN: Option<&str> = None;
+
 /// Simulated cameras, displays and codecs for unmodified V4L2 programs, on a machine of your
 /// choice.
 ///
@@ -123,6 +130,7 @@ pub enum Command {
 
 /// The machine of a run, and changes to its devices.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = DEVICES)]
 pub struct TargetArgs {
     /// Machine to run on: a name from `vb3 machines`, a TOML file, or a board's device tree
     #[arg(
@@ -136,8 +144,10 @@ pub struct TargetArgs {
     /// Size of the machine's memory, such as 512MiB [default: as in the profile or device tree]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub ram: Option<u64>,
-    /// Change an option of a device (`--set video0.size=1280x720`, `--set camera.fps=15`), or the
-    /// file that it plays or records (`--set video0=clip.mp4`). May be repeated
+    /// Change an option of a device, such as video0.size=1280x720. May be repeated
+    ///
+    /// The device is a node (`video0`) or a kind (`--set camera.fps=15`). Without KEY, VALUE is the
+    /// file that the device plays or records: `--set video0=clip.mp4`.
     #[arg(long, value_name = "DEVICE.KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -149,24 +159,25 @@ pub struct RunArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
-    #[arg(long = "device", short, value_name = "SPEC")]
+    #[arg(long = "device", short, value_name = "SPEC", help_heading = DEVICES)]
     pub devices: Vec<String>,
     /// Seed of the machine; the same seed repeats the run
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = TIME)]
     pub seed: u64,
-    /// Clock of the devices: real; fast=N, N times as fast; or virtual, which stands still until a
-    /// program waits for a device and then jumps to the next frame. Timestamps of frames use this
-    /// clock; the program's own clocks do not change
-    #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
+    /// Clock of the devices: real, N times as fast, or virtual
+    ///
+    /// The virtual clock stands still until a program waits for a device, and then jumps to the next
+    /// frame. Timestamps of frames use this clock; the program's own clocks do not change.
+    #[arg(long, value_name = "real|fast=N|virtual", default_value_t, help_heading = TIME)]
     pub clock: Pace,
     /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
-    #[arg(long, value_name = "NAME|FILE.toml")]
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = TIME)]
     pub script: Option<String>,
     /// Options of the run
     #[command(flatten)]
     pub options: RunOptions,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM", help_heading = PLAIN)]
     pub program: Vec<OsString>,
 }
 
@@ -180,19 +191,21 @@ pub struct VhostUserArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
-    #[arg(long = "device", short, value_name = "SPEC")]
+    #[arg(long = "device", short, value_name = "SPEC", help_heading = DEVICES)]
     pub devices: Vec<String>,
     /// Seed of the machine
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = TIME)]
     pub seed: u64,
-    /// Clock of the devices: real; fast=N; or virtual, where time passes whenever a guest has given a
-    /// device a buffer and the device has nothing ready
-    #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
+    /// Clock of the devices: real, N times as fast, or virtual
+    ///
+    /// With the virtual clock, time passes whenever a guest has given a device a buffer and the device
+    /// has nothing ready.
+    #[arg(long, value_name = "real|fast=N|virtual", default_value_t, help_heading = TIME)]
     pub clock: Pace,
     /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
-    #[arg(long, value_name = "NAME|FILE.toml")]
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = TIME)]
     pub script: Option<String>,
-    /// Options of the run. --kill and --wait have no effect
+    /// Options of the run. --leftover has no effect
     #[command(flatten)]
     pub options: RunOptions,
 }
@@ -216,12 +229,15 @@ impl RunArgs {
 
 /// Options of a run, its report and its trace.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Results")]
 pub struct RunOptions {
     /// Write the run's report to this file, as JSON or as an HTML page. May be repeated
     #[arg(long, value_name = "FILE.json|FILE.html")]
     pub report: Vec<PathBuf>,
-    /// Write every call on a device to this file: time, thread, device, call, arguments, result,
-    /// duration. poll, select and epoll are omitted. - is standard output
+    /// Write every call on a device to this file; - is standard output
+    ///
+    /// Each line has the time, thread, device, call, arguments, result and duration. poll, select and
+    /// epoll are omitted.
     #[arg(long, value_name = "FILE|-")]
     pub trace: Option<PathBuf>,
     /// Format of the trace [default: by the file's name: *.json, *.perfetto.json, else text]
@@ -233,29 +249,34 @@ pub struct RunOptions {
     /// Print only vb3's own errors on standard error
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Exit with 123 if the program succeeds but the run has a problem. Problems are refused calls,
-    /// missed steps of the script, frames lost without a script, missing cache syncs, accesses to a
-    /// buffer while a device uses it, buffers still held at the end, and failed sources or codecs.
-    /// These are no refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
+    /// Exit with 123 if the program succeeds but the run has a problem
+    ///
+    /// Problems are refused calls, missed steps of the script, frames lost without a script, missing
+    /// cache syncs, accesses to a buffer while a device uses it, buffers still held at the end, and
+    /// failed sources or codecs. These are no refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
     /// SUBSCRIBE_EVENT and UNSUBSCRIBE_EVENT; calls that end with EAGAIN, EINTR, ENOTTY or ENODEV; and
-    /// DQBUF that ends with EPIPE or EIO
+    /// DQBUF that ends with EPIPE or EIO.
     #[arg(long)]
     pub strict: bool,
-    /// Problems that --strict allows: refused calls by name, such as S_EXT_CTRLS, or early-access,
-    /// missing-sync, lost, held, missed-step, failure. `vb3 why` prints those of a run
+    /// Problems that --strict allows; `vb3 why` prints those of a run
+    ///
+    /// Each is a refused call by its name, such as S_EXT_CTRLS, or early-access, missing-sync, lost,
+    /// held, missed-step or failure.
     #[arg(long, value_name = "NAME,…", requires = "strict", value_delimiter = ',', value_parser = problem)]
     pub allow: Vec<String>,
-    /// What happens to processes that the program leaves running: session, vb3 waits for jobs and
-    /// ends daemons after two seconds; kill, vb3 ends all (SIGTERM at once, SIGKILL after two
-    /// seconds); wait, vb3 waits for all [default: session]
+    /// What happens to processes that the program leaves running [default: session]
+    ///
+    /// session: vb3 waits for jobs, and ends daemons after two seconds. kill: vb3 ends all (SIGTERM at
+    /// once, SIGKILL after two seconds). wait: vb3 waits for all.
     #[arg(long, value_name = "session|kill|wait", default_value = "session",
-          hide_default_value = true, hide_possible_values = true, value_parser = leftover())]
+          hide_default_value = true, hide_possible_values = true, value_parser = leftover(),
+          help_heading = PROCESSES)]
     pub leftover: Leftover,
     /// Make the socket for `vb3 ctl` here. Programs of the run find it in VB3_CONTROL
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = PROCESSES)]
     pub control: Option<PathBuf>,
     /// Write the path of this socket to a file or FIFO once the run takes orders
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = PROCESSES)]
     pub ready: Option<PathBuf>,
 }
 
@@ -302,17 +323,16 @@ pub struct FitsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Buffers of each queue
-    #[arg(long, short, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = buffers, help_heading = PLAIN)]
     pub buffers: u32,
     /// Seed of the machine
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = PLAIN)]
     pub seed: u64,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, help_heading = PLAIN)]
     pub json: bool,
     /// The devices; `vb3 devices` explains SPEC
-    #[arg(value_name = "SPEC")]
+    #[arg(value_name = "SPEC", help_heading = PLAIN)]
     pub devices: Vec<String>,
 }
 
@@ -338,6 +358,12 @@ where
     T: FromStr<Err = String> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|word| word.parse())
+}
+
+/// Parses the number of buffers of a queue.
+fn buffers(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| "a queue has 1 to 1024 buffers".to_owned())
 }
 
 /// Parses a time in nanoseconds.
@@ -590,6 +616,21 @@ mod tests {
         };
         assert!(args.json && args.control.is_some_and(|path| path.ends_with("x")));
         assert!(matches!(args.order, CtlOrder::Set { control, .. } if control == "brightness"));
+    }
+
+    #[test]
+    fn short_help_is_short_and_in_groups() {
+        let mut cli = Cli::command();
+        let run = cli.find_subcommand_mut("run").unwrap();
+        for option in run.get_arguments() {
+            let help = option.get_help().unwrap().to_string();
+            assert!(help.len() <= 110, "{}: {help}", option.get_id());
+        }
+        let help = run.render_help().to_string();
+        let at = [DEVICES, TIME, "Results", PROCESSES].map(|heading| help.find(heading));
+        assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{help}");
+        let program = help.find("<PROGRAM>...  ");
+        assert!(program < at[0], "{help}");
     }
 
     #[test]
