@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fd::AsFd as _;
+use rustix::fd::{AsFd, BorrowedFd};
 use vhost::vhost_user::message::{
     VhostUserMMap, VhostUserMMapFlags, VhostUserProtocolFeatures, VhostUserShMemConfig,
 };
@@ -12,9 +12,10 @@ use vhost::vhost_user::{Backend as ToVmm, VhostUserFrontendReqHandler as _};
 use vhost_user_backend::{VhostUserBackend, VringRwLock, VringT as _};
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
-use virtio_queue::{QueueOwnedT as _, QueueT as _, Reader, Writer};
+use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT as _, QueueT as _};
 use vm_memory::{
-    Bytes as _, GuestAddress, GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryMmap,
+    Bytes as _, GuestAddress, GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryBackend as _,
+    GuestMemoryLoadGuard, GuestMemoryMmap, GuestMemoryRegion as _,
 };
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -25,23 +26,29 @@ use crate::device::{Device, Machine, Region};
 use crate::memory::GuestMemory;
 use crate::owner::{Bell, Handle};
 use crate::protocol::{CONFIG_BYTES, response};
+use crate::remarks::Remarks;
 use crate::window::WINDOW_BYTES;
 use vb3_frontend::{Errno, Map};
 
 /// Number of queues: commands, then events.
 const QUEUES: usize = 2;
 /// Index of the queue of commands.
-const COMMANDS: usize = 0;
+pub(crate) const COMMANDS: u16 = 0;
 /// The token of the device's bell in the worker's epoll set. The library uses 0 to [`QUEUES`].
 pub(crate) const BELL: u64 = QUEUES as u64 + 1;
-/// Number of descriptors in a queue.
+/// Number of descriptors in a queue, and of commands after which the worker looks at other events.
 const QUEUE_SIZE: usize = 256;
 /// Longest command in bytes. The guest's driver sends less than 64 KiB.
 const MAX_COMMAND: usize = 1 << 20;
 /// `VHOST_USER_F_PROTOCOL_FEATURES`.
 const PROTOCOL_FEATURES: u64 = 1 << 30;
+/// Without EVENT_IDX: a driver makes one command at a time, so there is no notification to spare.
+pub(crate) const FEATURES: u64 =
+    PROTOCOL_FEATURES | 1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC;
 
-type Ram = GuestMemoryAtomic<GuestMemoryMmap>;
+pub(crate) type Ram = GuestMemoryAtomic<GuestMemoryMmap>;
+pub(crate) type Vring = VringRwLock<Ram>;
+type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
 
 /// A device.
 pub(crate) struct Backend {
@@ -52,7 +59,12 @@ pub(crate) struct Backend {
     ram: Mutex<Option<Ram>>,
     to_vmm: Mutex<Option<ToVmm>>,
     is_reset: AtomicBool,
+    /// Whether the queue of commands may hold more.
+    is_more: AtomicBool,
+    /// Whether the VMM has accepted features.
+    pub(crate) is_accepted: AtomicBool,
     bell: Arc<Bell>,
+    pub(crate) remarks: Remarks,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,66 +72,76 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Backend {
-    pub(crate) fn new(config: [u8; CONFIG_BYTES], device: Device<Handle>, bell: Arc<Bell>) -> Self {
-        Self {
-            config,
+    pub(crate) fn new(device: Device<Handle>, bell: Arc<Bell>) -> Result<Self, Errno> {
+        Ok(Self {
+            config: device.config()?,
             device: Mutex::new(device),
             ram: Mutex::new(None),
             to_vmm: Mutex::new(None),
             is_reset: AtomicBool::new(false),
+            is_more: AtomicBool::new(false),
+            is_accepted: AtomicBool::new(false),
             bell,
-        }
+            remarks: Remarks::new().map_err(|_| Errno::ENFILE)?,
+        })
     }
 
     /// Releases everything that the VMM held. Its worker has ended.
     pub(crate) fn disconnected(&self) {
         *lock(&self.to_vmm) = None;
         *lock(&self.ram) = None;
+        self.is_accepted.store(false, Ordering::Relaxed);
         lock(&self.device).reset();
     }
 
-    /// Carries out all commands in the queue. A command's events come before its answer, so that a program that
-    /// changes a control finds the event when the change returns.
-    fn commands(
-        &self,
-        vring: &VringRwLock<Ram>,
-        events: &VringRwLock<Ram>,
-        ram: &Ram,
-    ) -> Result<(), virtio_queue::Error> {
-        let region = SharedRegion(lock(&self.to_vmm).clone());
-        loop {
+    /// Carries out commands in the queue. A command's events come before its answer, so that a program that changes
+    /// a control finds the event when the change returns.
+    fn commands(&self, vring: &Vring, events: &Vring, ram: &Ram) -> Result<(), QueueError> {
+        let region = SharedRegion {
+            to_vmm: lock(&self.to_vmm).clone(),
+            remarks: &self.remarks,
+        };
+        let mut count = 0;
+        // No lock of a queue is held while a command is carried out.
+        while let Some(chain) = next_chain(vring.get_mut().get_queue_mut(), ram)? {
+            let (head, parts) = (chain.head_index(), Parts::of(chain));
             let memory = ram.memory();
-            let chain = vring.get_mut().get_queue_mut().pop_descriptor_chain(memory);
-            let Some(chain) = chain else { break };
-            let (head, memory) = (chain.head_index(), ram.memory());
             let machine = Machine {
                 memory: &RamOf(&memory),
                 region: &region,
+                remarks: &self.remarks,
             };
-            let answer = match read_command(&memory, chain.clone()) {
+            let answer = match parts.read(&memory) {
                 Ok(sent) => lock(&self.device).command(&sent, machine),
                 Err(errno) => Some(response(Err(errno))),
             };
             self.events(events, ram)?;
-            let used = answer.map_or(0, |answer| write_answer(&memory, chain, &answer));
+            let used = answer.map_or(0, |answer| parts.write(&memory, &answer));
             vring.add_used(head, used)?;
+            count += 1;
+            if count == QUEUE_SIZE {
+                // A driver that goes on and on must not keep this thread from a reset.
+                self.is_more.store(true, Ordering::Relaxed);
+                self.bell.ring();
+                break;
+            }
         }
         let _ = vring.signal_used_queue();
         Ok(())
     }
 
     /// Fills the guest's event buffers. Without a buffer, what a device has ready stays there.
-    fn events(&self, vring: &VringRwLock<Ram>, ram: &Ram) -> Result<(), virtio_queue::Error> {
+    fn events(&self, vring: &Vring, ram: &Ram) -> Result<(), QueueError> {
         let mut device = lock(&self.device);
         let mut is_any = false;
-        loop {
+        for _ in 0..QUEUE_SIZE {
             let memory = ram.memory();
             let mut state = vring.get_mut();
-            let queue = state.get_queue_mut();
-            if !queue.ready() {
+            if !state.is_enabled() || !state.get_queue().ready() {
                 break;
             }
-            let Some(chain) = queue.pop_descriptor_chain(memory.clone()) else {
+            let queue = state.get_queue_mut();
+            let Some(chain) = next_chain(queue, ram)? else {
                 break;
             };
             let Some(event) = device.next_event(&RamOf(&memory)) else {
@@ -127,7 +149,7 @@ impl Backend {
                 break;
             };
             let head = chain.head_index();
-            let used = write_answer(&memory, chain, &event);
+            let used = Parts::of(chain).write(&memory, &event);
             state.add_used(head, used)?;
             is_any = true;
         }
@@ -138,37 +160,62 @@ impl Backend {
     }
 }
 
-type Chain = virtio_queue::DescriptorChain<vm_memory::GuestMemoryLoadGuard<GuestMemoryMmap>>;
-
-/// Copies the readable part of a chain, once.
-fn read_command(memory: &GuestMemoryMmap, chain: Chain) -> Result<Vec<u8>, Errno> {
-    use std::io::Read as _;
-    let mut reader = Reader::new(memory, chain).map_err(|_| Errno::EFAULT)?;
-    let len = reader.available_bytes();
-    if len > MAX_COMMAND {
-        return Err(Errno::EINVAL);
-    }
-    let mut sent = vec![0; len];
-    reader.read_exact(&mut sent).map_err(|_| Errno::EFAULT)?;
-    Ok(sent)
+fn next_chain(queue: &mut Queue, ram: &Ram) -> Result<Option<Chain>, QueueError> {
+    Ok(queue.iter(ram.memory())?.next())
 }
 
-/// Writes an answer to the writable part of a chain. If it is too long, writes only a refusal. Returns the number
-/// of bytes.
-fn write_answer(memory: &GuestMemoryMmap, chain: Chain, answer: &[u8]) -> u32 {
-    use std::io::Write as _;
-    let Ok(mut writer) = Writer::new(memory, chain) else {
-        return 0;
-    };
-    let refusal = response(Err(Errno::EINVAL));
-    let answer = match writer.available_bytes() {
-        room if room >= answer.len() => answer,
-        room if room >= refusal.len() => &refusal,
-        _ => return 0,
-    };
-    match writer.write_all(answer) {
-        Ok(()) => u32::try_from(answer.len()).unwrap_or(0),
-        Err(_) => 0,
+/// The memory of a chain's descriptors. The guest can change descriptors at any time, so they are read once.
+#[derive(Debug, Default)]
+struct Parts {
+    readable: Vec<(GuestAddress, usize)>,
+    writable: Vec<(GuestAddress, usize)>,
+}
+
+impl Parts {
+    fn of(chain: Chain) -> Self {
+        let mut parts = Self::default();
+        for descriptor in chain {
+            let list = match descriptor.is_write_only() {
+                true => &mut parts.writable,
+                false => &mut parts.readable,
+            };
+            list.push((descriptor.addr(), descriptor.len() as usize));
+        }
+        parts
+    }
+
+    /// Copies the readable part, once.
+    fn read(&self, memory: &GuestMemoryMmap) -> Result<Vec<u8>, Errno> {
+        let mut sent = Vec::new();
+        for &(at, len) in &self.readable {
+            let start = sent.len();
+            if len > MAX_COMMAND - start {
+                return Err(Errno::EINVAL);
+            }
+            sent.resize(start + len, 0);
+            RamOf(memory).read(at.0, &mut sent[start..])?;
+        }
+        Ok(sent)
+    }
+
+    /// Writes an answer to the writable part. If it is too long, writes only a refusal. Returns the number of bytes.
+    fn write(&self, memory: &GuestMemoryMmap, answer: &[u8]) -> u32 {
+        let lens = self.writable.iter().map(|(_, len)| *len);
+        let room = lens.fold(0_usize, usize::saturating_add);
+        let refusal = response(Err(Errno::EINVAL));
+        let answer = if room >= answer.len() {
+            answer
+        } else {
+            &refusal
+        };
+        let mut rest = answer;
+        for &(at, len) in &self.writable {
+            let part = rest.split_off(..len.min(rest.len())).unwrap_or_default();
+            if RamOf(memory).write(at.0, part).is_err() {
+                return 0;
+            }
+        }
+        u32::try_from(answer.len() - rest.len()).unwrap_or(0)
     }
 }
 
@@ -185,8 +232,15 @@ impl VhostUserBackend for Backend {
     }
 
     fn features(&self) -> u64 {
-        // Without EVENT_IDX: a driver makes one command at a time, so there is no notification to spare.
-        PROTOCOL_FEATURES | 1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC
+        FEATURES
+    }
+
+    fn acked_features(&self, features: u64) {
+        self.is_accepted.store(true, Ordering::Relaxed);
+        if features & 1 << VIRTIO_F_VERSION_1 == 0 {
+            let text = "the guest's driver does not accept VIRTIO_F_VERSION_1, and media devices have no older layout";
+            self.remarks.add(text.into());
+        }
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
@@ -195,6 +249,7 @@ impl VhostUserBackend for Backend {
             | VhostUserProtocolFeatures::REPLY_ACK
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::BACKEND_SEND_FD
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
             | VhostUserProtocolFeatures::RESET_DEVICE
             | VhostUserProtocolFeatures::SHMEM
     }
@@ -246,11 +301,17 @@ impl VhostUserBackend for Backend {
         let (Some(ram), [commands, events, ..]) = (ram, vrings) else {
             return Ok(());
         };
-        if usize::from(event) == COMMANDS {
-            let done = self.commands(commands, events, &ram);
-            done.map_err(io::Error::other)?;
+        let mut done = Ok(());
+        if self.is_more.swap(false, Ordering::Relaxed) || event == COMMANDS {
+            done = self.commands(commands, events, &ram);
         }
-        self.events(events, &ram).map_err(io::Error::other)
+        if let Err(e) = done.and_then(|()| self.events(events, &ram)) {
+            // An error here would end the worker, and a reset could not mend the queue.
+            let text =
+                format!("the guest's queue is broken until its driver resets the device: {e}");
+            self.remarks.add(text);
+        }
+        Ok(())
     }
 }
 
@@ -258,6 +319,10 @@ impl VhostUserBackend for Backend {
 struct RamOf<'a>(&'a GuestMemoryMmap);
 
 impl GuestMemory for RamOf<'_> {
+    fn len_bytes(&self) -> u64 {
+        self.0.iter().map(|region| region.len()).sum()
+    }
+
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Errno> {
         let read = self.0.read_slice(out, GuestAddress(at));
         read.map_err(|_| Errno::EFAULT)
@@ -270,37 +335,60 @@ impl GuestMemory for RamOf<'_> {
 }
 
 /// The VMM's end of the shared memory region.
-struct SharedRegion(Option<ToVmm>);
+struct SharedRegion<'a> {
+    to_vmm: Option<ToVmm>,
+    remarks: &'a Remarks,
+}
 
-impl SharedRegion {
-    fn message(at: u64, len: u64, fd_offset: u64, is_writable: bool) -> VhostUserMMap {
-        let flags = match is_writable {
-            true => VhostUserMMapFlags::WRITABLE,
-            false => VhostUserMMapFlags::empty(),
-        };
-        VhostUserMMap {
-            shmid: 0,
-            padding: [0; 7],
-            fd_offset,
-            shm_offset: at,
-            len,
-            flags: flags.bits(),
+impl SharedRegion<'_> {
+    fn map_file(&self, message: &VhostUserMMap, fd: BorrowedFd<'_>) -> Result<(), String> {
+        let page = rustix::param::page_size() as u64;
+        let (offset, len) = (message.fd_offset, message.len);
+        let size = rustix::fs::fstat(fd).map_or(0, |stat| stat.st_size.unsigned_abs());
+        if [offset, len].iter().any(|n| !n.is_multiple_of(page)) || size < offset + len {
+            let whole = "VMMs map whole pages only";
+            return Err(format!(
+                "the buffer's file has {size} bytes, and its part begins at {offset}: {whole}"
+            ));
+        }
+        let to_vmm = self.to_vmm.as_ref();
+        let to_vmm = to_vmm.ok_or("it has given no channel for requests (BACKEND_REQ)")?;
+        let mapped = to_vmm.shmem_map(message, &fd);
+        mapped.map(|_| ()).map_err(|e| e.to_string())
+    }
+}
+
+impl Region for SharedRegion<'_> {
+    fn map(&self, at: u64, len: u64, map: &Map, is_writable: bool) -> Result<(), Errno> {
+        let message = message(at, len, map.offset, is_writable);
+        self.map_file(&message, map.fd.as_fd()).map_err(|reason| {
+            let what = format!("{len} bytes at offset {at:#x} of the shared memory region");
+            let size = "the device asks for a region of 4 GiB";
+            self.remarks
+                .add(format!("the VMM does not map {what}: {reason} ({size})"));
+            Errno::ENOMEM
+        })
+    }
+
+    fn unmap(&self, at: u64, len: u64) {
+        if let Some(to_vmm) = &self.to_vmm {
+            // A VMM that has gone has unmapped everything.
+            let _ = to_vmm.shmem_unmap(&message(at, len, 0, false));
         }
     }
 }
 
-impl Region for SharedRegion {
-    fn map(&self, at: u64, len: u64, map: &Map, is_writable: bool) -> Result<(), Errno> {
-        let to_vmm = self.0.as_ref().ok_or(Errno::ENOMEM)?;
-        let message = Self::message(at, len, map.offset, is_writable);
-        let mapped = to_vmm.shmem_map(&message, &map.fd.as_fd());
-        mapped.map(|_| ()).map_err(|_| Errno::ENOMEM)
-    }
-
-    fn unmap(&self, at: u64, len: u64) {
-        if let Some(to_vmm) = &self.0 {
-            // A VMM that has gone has unmapped everything.
-            let _ = to_vmm.shmem_unmap(&Self::message(at, len, 0, false));
-        }
+fn message(at: u64, len: u64, fd_offset: u64, is_writable: bool) -> VhostUserMMap {
+    let flags = match is_writable {
+        true => VhostUserMMapFlags::WRITABLE,
+        false => VhostUserMMapFlags::empty(),
+    };
+    VhostUserMMap {
+        shmid: 0,
+        padding: [0; 7],
+        fd_offset,
+        shm_offset: at,
+        len,
+        flags: flags.bits(),
     }
 }

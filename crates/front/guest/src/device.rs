@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hidden;
-use crate::link::{Ask, Link};
-use crate::memory::GuestMemory;
-use crate::payload::Payload;
+use crate::memory::{GuestMemory, QueuedMemory};
+use crate::owner::Link;
+use crate::payload::{Guest, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
     v4l2_event,
 };
-use crate::session::{Queued, Session, is_multiplanar};
+use crate::remarks::Remarks;
+use crate::session::{Queued, Session, field, is_multiplanar, number};
 use crate::window::{Mapping, Window};
 use vb3_frontend::{
-    CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, Op, Origin, Outcome,
+    Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Origin,
+    Outcome, Tag,
 };
 use vb3_v4l2::sys;
 
@@ -22,6 +24,8 @@ use vb3_v4l2::sys;
 const MAX_SESSIONS: usize = 256;
 /// Rounds in which a call is gathered: a structure, its array, and what the array names. One is to spare.
 const MAX_ROUNDS: usize = 4;
+/// Maximum number of buffers' offsets that the sessions of a device keep.
+const MAX_OFFSETS: usize = 64 << 10;
 
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
@@ -38,11 +42,12 @@ pub(crate) trait Region {
     fn unmap(&self, at: u64, len: u64);
 }
 
-/// The guest's RAM and the region.
+/// The guest's RAM and the region, and where the user is told what they lack.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a dyn GuestMemory,
     pub(crate) region: &'a dyn Region,
+    pub(crate) remarks: &'a Remarks,
 }
 
 /// A device.
@@ -52,6 +57,7 @@ pub(crate) struct Device<L> {
     node: NodeId,
     sessions: BTreeMap<u32, Session>,
     window: Window,
+    queued: QueuedMemory,
     /// The session whose events come first next time.
     turn: u32,
 }
@@ -66,6 +72,7 @@ impl<L: Link> Device<L> {
             node,
             sessions: BTreeMap::new(),
             window: Window::new(),
+            queued: QueuedMemory::new(),
             turn: 0,
         }
     }
@@ -75,13 +82,13 @@ impl<L: Link> Device<L> {
     /// # Errors
     /// The device's errno.
     pub(crate) fn config(&self) -> Result<[u8; crate::protocol::CONFIG_BYTES], Errno> {
-        let file = self.link.open(self.node, origin(0))?;
+        let file = self.open_file(0)?;
         let size = size_of::<sys::v4l2_capability>();
         let mut payload = Payload::new(&[], size, false)?;
-        let done = self.ioctl(file, 0, sys::VIDIOC_QUERYCAP, &mut payload, &[], &NoMemory);
-        self.link.release(file);
+        let done = self.ioctl(file, 0, sys::VIDIOC_QUERYCAP, &mut payload, &NoMemory);
+        self.release(file);
         done?;
-        let caps = crate::session::field!(payload.structure(), v4l2_capability.device_caps);
+        let caps = field!(payload.structure(), v4l2_capability.device_caps);
         let card = std::mem::offset_of!(sys::v4l2_capability, card);
         let card = payload.structure().get(card..card + 32).unwrap_or_default();
         let card = card.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -91,7 +98,7 @@ impl<L: Link> Device<L> {
     /// Carries out a command. Returns its response, if it has one.
     pub(crate) fn command(&mut self, sent: &[u8], machine: Machine<'_>) -> Option<Vec<u8>> {
         let done = match Command::parse(sent) {
-            Ok((Command::Open, _)) => self.open(),
+            Ok((Command::Open, _)) => self.open(machine.remarks),
             Ok((Command::Close { session }, _)) => {
                 self.close(session);
                 return None;
@@ -106,7 +113,7 @@ impl<L: Link> Device<L> {
                     offset,
                 },
                 _,
-            )) => self.mmap(session, is_writable, offset, machine.region),
+            )) => self.mmap(session, is_writable, offset, machine),
             Ok((Command::Munmap { addr }, _)) => self.munmap(addr, machine.region),
             Err(errno) => Err(errno),
         };
@@ -119,11 +126,28 @@ impl<L: Link> Device<L> {
         Some(bytes)
     }
 
-    fn open(&mut self) -> Result<Vec<u8>, Errno> {
+    fn open_file(&self, session: u32) -> Result<FileId, Errno> {
+        let (node, by) = (self.node, origin(session));
+        let opened = self.link.ask(move |shared| shared.open(node, by));
+        opened.unwrap_or(Err(Errno::ENODEV))
+    }
+
+    fn release(&self, file: FileId) {
+        self.link.tell(move |shared| shared.release(file));
+    }
+
+    fn tag_ended(&self, tag: Tag) {
+        self.link.tell(move |shared| shared.tag_ended(tag));
+    }
+
+    fn open(&mut self, remarks: &Remarks) -> Result<Vec<u8>, Errno> {
         let free = (1..).find(|id| !self.sessions.contains_key(id));
         let id = free.filter(|_| self.sessions.len() < MAX_SESSIONS);
-        let id = id.ok_or(Errno::ENFILE)?;
-        let file = self.link.open(self.node, origin(id))?;
+        let id = id.ok_or_else(|| {
+            remarks.add(format!("refused to open more than {MAX_SESSIONS} sessions"));
+            Errno::ENFILE
+        })?;
+        let file = self.open_file(id)?;
         self.sessions.insert(id, Session::new(file));
         Ok([id.to_le_bytes(), [0; 4]].concat())
     }
@@ -136,6 +160,7 @@ impl<L: Link> Device<L> {
     fn close(&mut self, id: u32) {
         if let Ok(session) = self.open_session(id) {
             session.is_closed = true;
+            self.queued.remove((id, 0, 0), (id, u32::MAX, u32::MAX));
             self.release_unused(id);
         }
     }
@@ -147,7 +172,7 @@ impl<L: Link> Device<L> {
             && !self.window.has_any_of(id)
             && let Some(session) = self.sessions.remove(&id)
         {
-            self.link.release(session.file);
+            self.release(session.file);
         }
     }
 
@@ -156,22 +181,28 @@ impl<L: Link> Device<L> {
         id: u32,
         is_writable: bool,
         offset: u32,
-        region: &dyn Region,
+        machine: Machine<'_>,
     ) -> Result<Vec<u8>, Errno> {
         let session = self.open_session(id)?;
         let (file, len) = (session.file, session.lengths.get(&offset).copied());
-        let len = u64::from(len.ok_or(Errno::EINVAL)?);
-        let (at, pages) = self.window.place(len)?;
+        let (_, len) = len.ok_or(Errno::EINVAL)?;
+        let len = u64::from(len);
+        let (at, pages) = self.window.place(len).inspect_err(|_| {
+            let text =
+                format!("the shared memory region has no place for a mapping of {len} bytes");
+            machine.remarks.add(text);
+        })?;
         let args = Mmap {
             offset: offset.into(),
             len: pages,
             prot: PROT_READ | if is_writable { PROT_WRITE } else { 0 },
             flags: MAP_SHARED,
         };
-        let map = self.link.mmap(file, args, origin(id))?;
+        let mapped = (self.link).ask(move |shared| shared.mmap(file, args, origin(id)));
+        let map = mapped.unwrap_or(Err(Errno::ENODEV))?;
         let tag = map.tag;
-        if let Err(errno) = region.map(at, pages, &map, is_writable) {
-            self.link.tag_ended(tag);
+        if let Err(errno) = machine.region.map(at, pages, &map, is_writable) {
+            self.tag_ended(tag);
             return Err(errno);
         }
         self.window.insert(
@@ -188,18 +219,19 @@ impl<L: Link> Device<L> {
     fn munmap(&mut self, at: u64, region: &dyn Region) -> Result<Vec<u8>, Errno> {
         let mapping = self.window.remove(at).ok_or(Errno::EINVAL)?;
         region.unmap(at, mapping.len);
-        self.link.tag_ended(mapping.tag);
+        self.tag_ended(mapping.tag);
         self.release_unused(mapping.session);
         Ok(Vec::new())
     }
 
     /// Ends everything: the guest or its driver was reset, or the VMM has gone. The VMM unmaps by itself.
     pub(crate) fn reset(&mut self) {
+        self.queued = QueuedMemory::new();
         for mapping in self.window.take_all() {
-            self.link.tag_ended(mapping.tag);
+            self.tag_ended(mapping.tag);
         }
         for session in std::mem::take(&mut self.sessions).into_values() {
-            self.link.release(session.file);
+            self.release(session.file);
         }
     }
 
@@ -226,24 +258,15 @@ impl<L: Link> Device<L> {
         let plain = |errno| (errno, Vec::new());
         let request = vb3_v4l2::ioctl_of_code(code).ok_or(Errno::ENOTTY);
         let request = request.map_err(plain)?;
-        let session = self.open_session(id).map_err(plain)?;
-        let (file, users) = (session.file, std::mem::take(&mut session.users));
+        let file = self.open_session(id).map_err(plain)?.file;
         let size = (request >> 16 & 0x3fff) as usize;
         let (is_read, is_written) = (request >> 30 & 1 != 0, request >> 31 != 0);
-        let mut done = Payload::new(sent, size, is_read).and_then(|payload| {
-            hidden::check(request, payload.structure())?;
-            Ok((payload, Ok(())))
-        });
-        if let Ok((payload, done)) = &mut done {
-            *done = self.ioctl(file, id, request, payload, &users, memory);
-        }
-        let session = self.open_session(id).map_err(plain)?;
-        session.users = users;
-        let (mut payload, done) = done.map_err(plain)?;
+        let mut payload = Payload::new(sent, size, is_read).map_err(plain)?;
+        hidden::check(request, payload.structure()).map_err(plain)?;
+        let done = self.ioctl(file, id, request, &mut payload, memory);
         if done.is_ok() {
             hidden::hide(request, payload.structure_mut());
-            let users = std::mem::take(&mut payload.users);
-            session.note(request, payload.structure(), payload.arrays(), users);
+            self.note(id, request, &mut payload);
         }
         let is_controls = matches!(
             request,
@@ -259,6 +282,27 @@ impl<L: Link> Device<L> {
         }
     }
 
+    /// Notes the result of a successful ioctl.
+    fn note(&mut self, id: u32, request: u32, payload: &mut Payload<'_>) {
+        let users = std::mem::take(&mut payload.users);
+        let kept: usize = self.sessions.values().map(|s| s.lengths.len()).sum();
+        let (structure, room) = (payload.structure(), MAX_OFFSETS.saturating_sub(kept));
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.note(request, structure, payload.arrays(), room);
+        }
+        let type_ = match request {
+            sys::VIDIOC_QBUF => {
+                let type_ = field!(structure, v4l2_buffer.type_);
+                let index = field!(structure, v4l2_buffer.index);
+                return self.queued.insert((id, type_, index), users);
+            }
+            sys::VIDIOC_STREAMOFF => number(structure, 0),
+            sys::VIDIOC_REQBUFS => field!(structure, v4l2_requestbuffers.type_),
+            _ => return,
+        };
+        self.queued.remove((id, type_, 0), (id, type_, u32::MAX));
+    }
+
     /// Makes an ioctl that must not wait: gathers what its steps need, and carries out its effects.
     fn ioctl(
         &self,
@@ -266,28 +310,38 @@ impl<L: Link> Device<L> {
         id: u32,
         request: u32,
         payload: &mut Payload<'_>,
-        earlier: &[crate::memory::UserMemory],
         memory: &dyn GuestMemory,
     ) -> Result<(), Errno> {
-        let ask = Ask {
-            id: CallId(CALLS.fetch_add(1, Ordering::Relaxed)),
-            origin: origin(id),
-            file,
-            op: Op::Ioctl { request, arg: 0 },
+        let guest = Guest {
+            memory,
+            queued: &self.queued,
+            session: id,
         };
+        let call = CallId(CALLS.fetch_add(1, Ordering::Relaxed));
         let mut have = Gathered::default();
         for _ in 0..MAX_ROUNDS {
-            let (outcome, had) = self.link.step(ask, have);
-            have = had;
+            let step = self.link.ask(move |shared| {
+                let outcome = shared.devices.call(&Call {
+                    id: call,
+                    origin: origin(id),
+                    on: On::File(file),
+                    op: Op::Ioctl { request, arg: 0 },
+                    nonblocking: true,
+                    have: &have,
+                });
+                (outcome, have)
+            });
+            let outcome;
+            (outcome, have) = step.ok_or(Errno::ENODEV)?;
             let (done, effects) = match outcome {
                 Outcome::Need(need) => {
-                    payload.gather(&need, &mut have, memory);
+                    payload.gather(&need, &mut have, guest);
                     continue;
                 }
                 Outcome::Done(done, effects) => (done, effects),
                 Outcome::Wait | Outcome::Part(..) => return Err(Errno::EAGAIN),
             };
-            let written = self.carry_out(effects, payload, earlier, memory);
+            let written = self.carry_out(effects, payload, guest);
             return done.and(written);
         }
         Err(Errno::EFAULT)
@@ -297,12 +351,11 @@ impl<L: Link> Device<L> {
         &self,
         effects: Effects,
         payload: &mut Payload<'_>,
-        earlier: &[crate::memory::UserMemory],
-        memory: &dyn GuestMemory,
+        guest: Guest<'_>,
     ) -> Result<(), Errno> {
         let mut done = Ok(());
         for write in &effects.writes {
-            let written = payload.write(write.addr, &write.bytes, earlier, memory);
+            let written = payload.write(write.addr, &write.bytes, guest);
             if write.is_needed {
                 done = done.and(written);
             }
@@ -310,8 +363,8 @@ impl<L: Link> Device<L> {
         for install in effects.installs {
             // A guest gets no descriptors.
             match install.made {
-                Made::Memory { tag, .. } => self.link.tag_ended(tag),
-                Made::File { file, .. } => self.link.release(file),
+                Made::Memory { tag, .. } => self.tag_ended(tag),
+                Made::File { file, .. } => self.release(file),
             }
             done = Err(Errno::EINVAL);
         }
@@ -334,43 +387,41 @@ impl<L: Link> Device<L> {
         let session = self.open_session(id).ok()?;
         let (file, is_subscribed) = (session.file, session.is_subscribed);
         let queues: Vec<(u32, Queued)> = session.queued.iter().map(|(t, q)| (*t, *q)).collect();
-        let users = std::mem::take(&mut session.users);
-        let buffer = queues.iter().find_map(|&(type_, queued)| {
-            let done = self.dequeue(file, id, (type_, queued.memory), &users, memory)?;
+        let dequeued = queues.iter().find_map(|&(type_, queued)| {
+            let done = self.dequeue(file, id, (type_, queued.memory), memory)?;
             Some((type_, done))
         });
-        let session = self.open_session(id).ok()?;
-        session.users = users;
-        if let Some((type_, event)) = buffer {
-            if let Some(queued) = session.queued.get_mut(&type_) {
-                queued.count -= 1;
-                if queued.count == 0 {
-                    session.queued.remove(&type_);
+        if let Some((type_, (index, event))) = dequeued {
+            self.queued.remove((id, type_, index), (id, type_, index));
+            let queued = &mut self.open_session(id).ok()?.queued;
+            if let Some(left) = queued.get_mut(&type_) {
+                left.count -= 1;
+                if left.count == 0 {
+                    queued.remove(&type_);
                 }
             }
             return Some(event);
         }
         let mut payload = Payload::new(&[], EVENT_BYTES, false).ok()?;
-        let told = is_subscribed
-            .then(|| self.ioctl(file, id, sys::VIDIOC_DQEVENT, &mut payload, &[], memory));
+        let told =
+            is_subscribed.then(|| self.ioctl(file, id, sys::VIDIOC_DQEVENT, &mut payload, memory));
         if let Some(Ok(())) = told {
             return Some(v4l2_event(id, payload.structure().try_into().ok()?));
         }
         if is_subscribed || !queues.is_empty() {
-            self.link.waits(file);
+            self.link.tell(move |shared| shared.waits(file));
         }
         None
     }
 
-    /// Dequeues a buffer.
+    /// Dequeues a buffer. Returns its index and the event.
     fn dequeue(
         &self,
         file: FileId,
         id: u32,
         (type_, kind): (u32, u32),
-        users: &[crate::memory::UserMemory],
         memory: &dyn GuestMemory,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(u32, Vec<u8>)> {
         let mut sent = [0; BUFFER_BYTES + EVENT_PLANES * PLANE_BYTES];
         let mut set = |at: usize, value: u32| {
             sent[at..at + 4].copy_from_slice(&value.to_ne_bytes());
@@ -389,10 +440,11 @@ impl<L: Link> Device<L> {
             );
         }
         let mut payload = Payload::new(&sent, BUFFER_BYTES, true).ok()?;
-        let done = self.ioctl(file, id, sys::VIDIOC_DQBUF, &mut payload, users, memory);
+        let done = self.ioctl(file, id, sys::VIDIOC_DQBUF, &mut payload, memory);
         done.ok()?;
         let buffer: &[u8; BUFFER_BYTES] = payload.structure().try_into().ok()?;
-        Some(buffer_event(id, buffer, payload.arrays()))
+        let index = field!(buffer, v4l2_buffer.index);
+        Some((index, buffer_event(id, buffer, payload.arrays())))
     }
 }
 
@@ -408,6 +460,10 @@ const fn origin(session: u32) -> Origin {
 struct NoMemory;
 
 impl GuestMemory for NoMemory {
+    fn len_bytes(&self) -> u64 {
+        0
+    }
+
     fn read(&self, _at: u64, _out: &mut [u8]) -> Result<(), Errno> {
         Err(Errno::EFAULT)
     }

@@ -4,13 +4,13 @@
 mod backend;
 mod device;
 mod hidden;
-mod link;
 mod memory;
 mod owner;
 mod payload;
 mod protocol;
+mod remarks;
 mod serve;
 mod session;
 mod window;
 
-pub use serve::{Error, Note, serve};
+pub use serve::{Error, Event, Note, serve};

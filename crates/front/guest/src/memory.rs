@@ -1,13 +1,20 @@
 //! Memory of the guest.
 
+use std::collections::BTreeMap;
+
 use crate::protocol::{ENTRY_BYTES, u32_of, u64_of};
 use vb3_frontend::{Errno, MAX_GATHERED};
 
-/// Maximum number of entries in a list. The guest's driver has room for about 1,000.
-const MAX_ENTRIES: usize = 64 << 10;
+/// Length in bytes of a page, by which user memory is counted.
+const PAGE: u64 = 4096;
+/// Pages over the guest's RAM, since two buffers can share the page in which one ends and the other begins.
+const SPARE_PAGES: u64 = 1024;
 
 /// The guest's RAM, by guest-physical address. The guest can change it at any time, so everything is read once.
 pub(crate) trait GuestMemory {
+    /// Returns how many bytes of RAM there are.
+    fn len_bytes(&self) -> u64;
+
     /// Copies from the guest's RAM.
     ///
     /// # Errors
@@ -36,8 +43,14 @@ impl UserMemory {
     /// Reads the entries that cover `len` bytes from the beginning of `list`.
     ///
     /// # Errors
-    /// EFAULT if the entries end before, and for lengths over [`MAX_GATHERED`].
-    pub(crate) fn parse(addr: u64, len: u64, list: &mut &[u8]) -> Result<Self, Errno> {
+    /// EFAULT if the entries end before, for lengths over [`MAX_GATHERED`], and if it would take more than `room`
+    /// pages, from which it takes its own.
+    pub(crate) fn parse(
+        addr: u64,
+        len: u64,
+        list: &mut &[u8],
+        room: &mut u64,
+    ) -> Result<Self, Errno> {
         if len > MAX_GATHERED {
             return Err(Errno::EFAULT);
         }
@@ -46,9 +59,11 @@ impl UserMemory {
             let mut entry = list.split_off(..ENTRY_BYTES).ok_or(Errno::EFAULT)?;
             let (start, run) = (u64_of(&mut entry), u32_of(&mut entry));
             let (start, run) = start.zip(run).ok_or(Errno::EFAULT)?;
-            if run == 0 || runs.len() == MAX_ENTRIES {
+            if run == 0 {
                 return Err(Errno::EFAULT);
             }
+            let pages = u64::from(run).min(left) / PAGE + 1;
+            *room = room.checked_sub(pages).ok_or(Errno::EFAULT)?;
             let run = u64::from(run).min(left);
             runs.push((start, run));
             left -= run;
@@ -56,9 +71,9 @@ impl UserMemory {
         Ok(Self { addr, len, runs })
     }
 
-    /// Returns the program's address.
-    pub(crate) const fn addr(&self) -> u64 {
-        self.addr
+    /// Returns how many pages its runs touch, at most.
+    fn pages(&self) -> u64 {
+        self.runs.iter().map(|(_, len)| len / PAGE + 1).sum()
     }
 
     /// Copies all of it.
@@ -112,6 +127,55 @@ impl UserMemory {
     }
 }
 
+/// A buffer: its session, type and index.
+pub(crate) type BufferId = (u32, u32, u32);
+
+/// The user memory of queued buffers. A guest cannot have more of it queued than it has RAM, though its lists can name
+/// the same RAM again and again.
+#[derive(Debug, Default)]
+pub(crate) struct QueuedMemory {
+    of: BTreeMap<BufferId, Vec<UserMemory>>,
+    pages: u64,
+}
+
+impl QueuedMemory {
+    pub(crate) const fn new() -> Self {
+        Self {
+            of: BTreeMap::new(),
+            pages: 0,
+        }
+    }
+
+    /// Returns how many pages may still be queued.
+    pub(crate) fn room(&self, memory: &dyn GuestMemory) -> u64 {
+        let all = memory.len_bytes() / PAGE + SPARE_PAGES;
+        all.saturating_sub(self.pages)
+    }
+
+    pub(crate) fn insert(&mut self, buffer: BufferId, users: Vec<UserMemory>) {
+        self.remove(buffer, buffer);
+        self.pages += users.iter().map(UserMemory::pages).sum::<u64>();
+        self.of.insert(buffer, users);
+    }
+
+    /// Forgets all buffers between two, both included.
+    pub(crate) fn remove(&mut self, first: BufferId, last: BufferId) {
+        while let Some((&id, _)) = self.of.range(first..=last).next() {
+            let users = self.of.remove(&id).unwrap_or_default();
+            self.pages -= users.iter().map(UserMemory::pages).sum::<u64>();
+        }
+    }
+
+    /// Finds the memory of a session that contains these bytes.
+    pub(crate) fn find(&self, session: u32, addr: u64, len: usize) -> Option<&UserMemory> {
+        let of_session = self
+            .of
+            .range((session, 0, 0)..=(session, u32::MAX, u32::MAX));
+        let mut all = of_session.flat_map(|(_, users)| users);
+        all.find(|user| user.contains(addr, len))
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -133,6 +197,10 @@ pub(crate) mod tests {
     }
 
     impl GuestMemory for Ram {
+        fn len_bytes(&self) -> u64 {
+            self.0.borrow().len() as u64
+        }
+
         fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Errno> {
             let ram = self.0.borrow();
             let part = ram.get(range(at, out.len())).ok_or(Errno::EFAULT)?;
@@ -166,7 +234,7 @@ pub(crate) mod tests {
         ram.write(8, &[5, 6, 7, 8]).unwrap();
         let bytes = list(&[(32, 4), (8, 4), (99, 1)]);
         let mut rest = &bytes[..];
-        let user = UserMemory::parse(0x7000, 7, &mut rest).unwrap();
+        let user = UserMemory::parse(0x7000, 7, &mut rest, &mut 9).unwrap();
         assert_eq!(rest.len(), ENTRY_BYTES, "the third entry stays");
         assert_eq!(user.read(&ram).unwrap(), [1, 2, 3, 4, 5, 6, 7]);
         user.write(0x7003, &[9, 10], &ram).unwrap();
@@ -184,11 +252,33 @@ pub(crate) mod tests {
             (&[(0, u32::MAX)], MAX_GATHERED + 1),
         ] {
             let bytes = list(entries);
-            let parsed = UserMemory::parse(0, len, &mut &bytes[..]);
+            let parsed = UserMemory::parse(0, len, &mut &bytes[..], &mut u64::MAX.clone());
             assert_eq!(parsed, Err(Errno::EFAULT));
         }
         let bytes = list(&[(60, 8)]);
-        let user = UserMemory::parse(0, 8, &mut &bytes[..]).unwrap();
+        let user = UserMemory::parse(0, 8, &mut &bytes[..], &mut 1).unwrap();
         assert_eq!(user.read(&Ram::new(64)), Err(Errno::EFAULT));
+    }
+
+    #[test]
+    fn queued_memory_is_bounded_by_ram() {
+        let ram = Ram::new(1 << 20);
+        let entries = list(&[(0, 4096); 300]);
+        let mut queued = QueuedMemory::new();
+        let mut count = 0;
+        loop {
+            let mut room = queued.room(&ram);
+            let parsed = UserMemory::parse(0x7000, 300 << 12, &mut &entries[..], &mut room);
+            let Ok(user) = parsed else { break };
+            queued.insert((1, 1, count), vec![user]);
+            count += 1;
+        }
+        assert_eq!(
+            count, 2,
+            "600 pages of 1 MiB, counted twice, and the spare ones"
+        );
+        assert!(queued.find(1, 0x7000, 1).is_some() && queued.find(2, 0x7000, 1).is_none());
+        queued.remove((1, 1, 0), (1, 1, u32::MAX));
+        assert_eq!(queued.pages, 0);
     }
 }

@@ -1,20 +1,17 @@
 //! The thread that owns the run's devices, and the handles by which the guests' threads reach it.
 //!
-//! Only this thread calls the devices. A guest's thread sends it a request and waits for the answer, which
-//! comes at once, because no step waits. So no lock is held while a guest's thread waits for its VMM.
+//! Only this thread calls the devices. A guest's thread hands it work and waits for the result, which comes at
+//! once, because no step waits. So no lock is held while a guest's thread waits for its VMM.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use crate::link::{Ask, Link};
-use vb3_frontend::{
-    Call, Devices, Errno, FileId, Gathered, Map, Mmap, NodeId, On, Origin, Outcome, Tag,
-};
+use vb3_frontend::{Devices, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
 
 /// `O_RDWR`.
 const READ_WRITE: i32 = 2;
@@ -47,115 +44,126 @@ impl AsFd for Bell {
     }
 }
 
-/// A request of a guest's thread.
-enum Request {
-    Open(NodeId, Origin, usize, SyncSender<Result<FileId, Errno>>),
-    Release(FileId),
-    Step(Ask, Gathered, SyncSender<(Outcome, Gathered)>),
-    Mmap(FileId, Mmap, Origin, SyncSender<Result<Map, Errno>>),
-    TagEnded(Tag),
-    Waits(FileId),
+/// The devices, and what the guests hold of them.
+pub(crate) struct Shared<'a> {
+    pub(crate) devices: &'a mut dyn Devices,
+    /// The node of each open file.
+    files: BTreeMap<FileId, NodeId>,
+    tags: BTreeSet<Tag>,
 }
 
-/// Reaches the devices from a guest's thread.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    requests: Sender<Request>,
-    bell: Arc<Bell>,
-    /// Index of the guest's device, for the bells of [`Owner::serve`].
-    index: usize,
-}
-
-impl Handle {
-    /// Returns the handle of another device.
-    pub(crate) fn of(&self, index: usize) -> Self {
+impl<'a> Shared<'a> {
+    pub(crate) const fn new(devices: &'a mut dyn Devices) -> Self {
         Self {
-            index,
-            ..self.clone()
+            devices,
+            files: BTreeMap::new(),
+            tags: BTreeSet::new(),
         }
     }
 
-    fn send(&self, request: Request) -> Option<()> {
-        self.requests.send(request).ok()?;
-        self.bell.ring();
-        Some(())
+    pub(crate) fn open(&mut self, node: NodeId, origin: Origin) -> Result<FileId, Errno> {
+        let file = self.devices.open(node, READ_WRITE, origin)?;
+        self.files.insert(file, node);
+        Ok(file)
     }
 
-    /// Sends a request with a place for its answer. `None` if the run has ended.
-    fn ask<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Option<T> {
-        let (sender, answer) = sync_channel(1);
-        self.send(request(sender))?;
-        answer.recv().ok()
+    pub(crate) fn release(&mut self, file: FileId) {
+        self.files.remove(&file);
+        self.devices.release(file);
+    }
+
+    pub(crate) fn mmap(&mut self, file: FileId, args: Mmap, by: Origin) -> Result<Map, Errno> {
+        let map = self.devices.mmap(file, &args, by)?;
+        self.tags.insert(map.tag);
+        Ok(map)
+    }
+
+    pub(crate) fn tag_ended(&mut self, tag: Tag) {
+        self.tags.remove(&tag);
+        self.devices.tag_ended(tag);
+    }
+
+    /// Reports that the guest waits for a file's buffers and events, of which there are none.
+    pub(crate) fn waits(&mut self, file: FileId) {
+        self.devices.poll_waits(file, ANY_EVENT);
+    }
+
+    fn release_all(&mut self) {
+        for tag in std::mem::take(&mut self.tags) {
+            self.devices.tag_ended(tag);
+        }
+        for file in std::mem::take(&mut self.files).into_keys() {
+            self.devices.release(file);
+        }
     }
 }
 
+/// Reaches the devices from a guest's thread.
+pub(crate) trait Link {
+    /// Hands over work. `None` if the run has ended.
+    fn tell(&self, work: impl FnOnce(&mut Shared<'_>) + Send + 'static) -> Option<()>;
+
+    /// Hands over work and waits for its result. `None` if the run has ended.
+    fn ask<T, F>(&self, work: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Shared<'_>) -> T + Send + 'static,
+    {
+        let (sender, result) = sync_channel(1);
+        self.tell(move |shared| drop(sender.send(work(shared))))?;
+        result.recv().ok()
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Shared<'_>) + Send>;
+
+/// A [`Link`] between threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    work: Sender<Work>,
+    bell: Arc<Bell>,
+}
+
 impl Link for Handle {
-    fn open(&self, node: NodeId, origin: Origin) -> Result<FileId, Errno> {
-        self.ask(|answer| Request::Open(node, origin, self.index, answer))
-            .unwrap_or(Err(Errno::ENODEV))
-    }
-
-    fn release(&self, file: FileId) {
-        self.send(Request::Release(file));
-    }
-
-    fn step(&self, ask: Ask, have: Gathered) -> (Outcome, Gathered) {
-        let gone = || {
-            let done = Outcome::Done(Err(Errno::ENODEV), Default::default());
-            (done, Gathered::default())
-        };
-        self.ask(|answer| Request::Step(ask, have, answer))
-            .unwrap_or_else(gone)
-    }
-
-    fn mmap(&self, file: FileId, args: Mmap, origin: Origin) -> Result<Map, Errno> {
-        self.ask(|answer| Request::Mmap(file, args, origin, answer))
-            .unwrap_or(Err(Errno::ENODEV))
-    }
-
-    fn tag_ended(&self, tag: Tag) {
-        self.send(Request::TagEnded(tag));
-    }
-
-    fn waits(&self, file: FileId) {
-        self.send(Request::Waits(file));
+    fn tell(&self, work: impl FnOnce(&mut Shared<'_>) + Send + 'static) -> Option<()> {
+        self.work.send(Box::new(work)).ok()?;
+        self.bell.ring();
+        Some(())
     }
 }
 
 /// Owns the devices.
 pub(crate) struct Owner<'a> {
-    devices: &'a mut dyn Devices,
-    requests: Receiver<Request>,
+    shared: Shared<'a>,
+    work: Receiver<Work>,
     bell: Arc<Bell>,
-    /// The guest's device of each open file.
-    files: BTreeMap<FileId, usize>,
+}
+
+impl Drop for Owner<'_> {
+    /// Whatever guests still hold ends with the run.
+    fn drop(&mut self) {
+        self.shared.release_all();
+    }
 }
 
 impl<'a> Owner<'a> {
-    /// Returns the owner, and the handle of the first device.
-    ///
     /// # Errors
     /// No eventfd can be made.
     pub(crate) fn new(devices: &'a mut dyn Devices) -> std::io::Result<(Self, Handle)> {
-        let (sender, requests) = channel();
+        let (sender, work) = channel();
         let bell = Arc::new(Bell::new()?);
         let handle = Handle {
-            requests: sender,
+            work: sender,
             bell: Arc::clone(&bell),
-            index: 0,
         };
-        let owner = Self {
-            devices,
-            requests,
-            bell,
-            files: BTreeMap::new(),
-        };
+        let shared = Shared::new(devices);
+        let owner = Self { shared, work, bell };
         Ok((owner, handle))
     }
 
-    /// Serves requests and lets time pass, until `stop` is readable. Rings a device's bell whenever its files
-    /// may have buffers or events.
-    pub(crate) fn serve(&mut self, stop: BorrowedFd<'_>, bells: &[Arc<Bell>]) {
+    /// Does the guests' work and lets time pass, until `stop` is readable or all handles have gone. Rings a node's
+    /// bell whenever its files may have buffers or events.
+    pub(crate) fn serve(&mut self, stop: BorrowedFd<'_>, bells: &BTreeMap<NodeId, Arc<Bell>>) {
         loop {
             let woken = match self.wait(stop) {
                 Ok(Some(woken)) => woken,
@@ -164,40 +172,49 @@ impl<'a> Owner<'a> {
                 Err(_) => Vec::new(),
             };
             self.bell.silence();
+            let devices = &mut *self.shared.devices;
             for id in &woken {
-                self.devices.woken(*id);
+                devices.woken(*id);
             }
-            if !woken.is_empty() || self.devices.is_due() {
-                self.devices.tick();
-            } else if self.devices.next_tick().is_some_and(|due| due.is_zero()) {
-                self.devices.continue_work(&|| false);
+            if !woken.is_empty() || devices.is_due() {
+                devices.tick();
+            } else if devices.next_tick().is_some_and(|due| due.is_zero()) {
+                devices.continue_work(&|| false);
             }
             loop {
-                match self.requests.try_recv() {
-                    Ok(request) => self.answer(request),
+                match self.work.try_recv() {
+                    Ok(work) => self.carry_out(work),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            for file in self.devices.take_changed() {
-                let bell = self.files.get(&file).and_then(|index| bells.get(*index));
-                if let Some(bell) = bell {
+            for file in self.shared.devices.take_changed() {
+                let node = self.shared.files.get(&file);
+                if let Some(bell) = node.and_then(|node| bells.get(node)) {
                     bell.ring();
                 }
             }
         }
     }
 
-    /// Waits for a request, a device's descriptor or the next tick. Returns the ids of the readable
-    /// descriptors, or `None` if `stop` is readable.
+    fn carry_out(&mut self, work: Work) {
+        if self.shared.devices.is_due() {
+            self.shared.devices.tick();
+        }
+        work(&mut self.shared);
+    }
+
+    /// Waits for work, a device's descriptor or the next tick. Returns the ids of the readable descriptors, or
+    /// `None` if `stop` is readable.
     fn wait(&self, stop: BorrowedFd<'_>) -> rustix::io::Result<Option<Vec<u64>>> {
-        let wakes = self.devices.wake_fds();
-        let own = [stop, self.bell.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let theirs = wakes
-            .iter()
-            .map(|wake| PollFd::from_borrowed_fd(wake.fd, PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = own.into_iter().chain(theirs).collect();
-        let due = self.devices.next_tick();
+        let devices = &*self.shared.devices;
+        let wakes = devices.wake_fds();
+        let theirs = wakes.iter().map(|wake| wake.fd);
+        let all = [stop, self.bell.as_fd()].into_iter().chain(theirs);
+        let mut fds: Vec<PollFd<'_>> = all
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        let due = devices.next_tick();
         let due = due.and_then(|due| Timespec::try_from(due).ok());
         match poll(&mut fds, due.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -210,53 +227,5 @@ impl<'a> Owner<'a> {
         }
         let ready = wakes.iter().zip(theirs).filter(|(_, fd)| is_ready(fd));
         Ok(Some(ready.map(|(wake, _)| wake.id).collect()))
-    }
-
-    fn answer(&mut self, request: Request) {
-        if self.devices.is_due() {
-            self.devices.tick();
-        }
-        // A guest's thread that has ended needs no answer.
-        match request {
-            Request::Open(node, origin, index, answer) => {
-                let opened = self.devices.open(node, READ_WRITE, origin);
-                if let Ok(file) = opened {
-                    self.files.insert(file, index);
-                }
-                if answer.send(opened).is_err()
-                    && let Ok(file) = opened
-                {
-                    self.release(file);
-                }
-            }
-            Request::Release(file) => self.release(file),
-            Request::Step(ask, have, answer) => {
-                let outcome = self.devices.call(&Call {
-                    id: ask.id,
-                    origin: ask.origin,
-                    on: On::File(ask.file),
-                    op: ask.op,
-                    nonblocking: true,
-                    have: &have,
-                });
-                let _ = answer.send((outcome, have));
-            }
-            Request::Mmap(file, args, origin, answer) => {
-                let mapped = self.devices.mmap(file, &args, origin);
-                let tag = mapped.as_ref().ok().map(|map| map.tag);
-                if answer.send(mapped).is_err()
-                    && let Some(tag) = tag
-                {
-                    self.devices.tag_ended(tag);
-                }
-            }
-            Request::TagEnded(tag) => self.devices.tag_ended(tag),
-            Request::Waits(file) => self.devices.poll_waits(file, ANY_EVENT),
-        }
-    }
-
-    fn release(&mut self, file: FileId) {
-        self.files.remove(&file);
-        self.devices.release(file);
     }
 }

@@ -6,13 +6,22 @@
 
 use std::sync::Arc;
 
-use crate::memory::{GuestMemory, UserMemory};
+use crate::memory::{GuestMemory, QueuedMemory, UserMemory};
 use vb3_frontend::{Errno, Gathered, Need, UserRange};
 
 /// Maximum length in bytes of the arrays of one call. 1,024 controls take 20 KiB.
 const MAX_ARRAYS: usize = 64 << 10;
 /// Maximum number of pieces of user memory in one call.
 const MAX_USERS: usize = 1024;
+
+/// The guest's memory, as a call sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Guest<'a> {
+    pub(crate) memory: &'a dyn GuestMemory,
+    /// User memory of buffers that are queued.
+    pub(crate) queued: &'a QueuedMemory,
+    pub(crate) session: u32,
+}
 
 /// A payload while its ioctl is made.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub(crate) struct Payload<'a> {
     arrays: Vec<(u64, usize, usize)>,
     /// User memory that the call has named.
     pub(crate) users: Vec<UserMemory>,
+    /// How many pages of it there may still be. `None` before the first.
+    room: Option<u64>,
 }
 
 impl<'a> Payload<'a> {
@@ -47,6 +58,7 @@ impl<'a> Payload<'a> {
             size,
             arrays: Vec::new(),
             users: Vec::new(),
+            room: None,
         })
     }
 
@@ -71,11 +83,11 @@ impl<'a> Payload<'a> {
     }
 
     /// Adds what a step needs to what it has. Memory that the guest has not sent counts as not readable.
-    pub(crate) fn gather(&mut self, need: &Need, have: &mut Gathered, memory: &dyn GuestMemory) {
+    pub(crate) fn gather(&mut self, need: &Need, have: &mut Gathered, guest: Guest<'_>) {
         // The arrays of a structure come in one round, so in a later round, pointers lead to user memory.
         let is_first = self.arrays.is_empty();
         for &(addr, len) in &need.bytes {
-            let bytes = self.bytes_at(addr, len, is_first, memory);
+            let bytes = self.bytes_at(addr, len, is_first, guest);
             match bytes {
                 Ok((at, bytes)) => have.add_bytes(at, bytes, at == 0),
                 Err(_) => have.add_bytes(addr, Vec::new(), true),
@@ -86,7 +98,7 @@ impl<'a> Payload<'a> {
             have.add_descriptor(fd, of, Err(Errno(rustix::io::Errno::BADF.raw_os_error())));
         }
         for &(addr, len) in &need.ranges {
-            have.add_range(addr, len, self.range(addr, len, memory));
+            have.add_range(addr, len, self.range(addr, len, guest));
         }
     }
 
@@ -96,7 +108,7 @@ impl<'a> Payload<'a> {
         addr: u64,
         len: u64,
         is_array: bool,
-        memory: &dyn GuestMemory,
+        guest: Guest<'_>,
     ) -> Result<(u64, Vec<u8>), Errno> {
         if addr
             .checked_add(len)
@@ -105,7 +117,7 @@ impl<'a> Payload<'a> {
             return Ok((0, self.structure().to_vec()));
         }
         if !is_array {
-            return Ok((addr, self.user(addr, len)?.read(memory)?));
+            return Ok((addr, self.user(addr, len, guest)?.read(guest.memory)?));
         }
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
         if len > MAX_ARRAYS - self.arrays().len().min(MAX_ARRAYS) {
@@ -118,18 +130,19 @@ impl<'a> Payload<'a> {
     }
 
     /// Takes the next list of user memory.
-    fn user(&mut self, addr: u64, len: u64) -> Result<&UserMemory, Errno> {
+    fn user(&mut self, addr: u64, len: u64, guest: Guest<'_>) -> Result<&UserMemory, Errno> {
         if self.users.len() == MAX_USERS {
             return Err(Errno::EFAULT);
         }
-        let user = UserMemory::parse(addr, len, &mut self.rest)?;
+        let room = (self.room).get_or_insert_with(|| guest.queued.room(guest.memory));
+        let user = UserMemory::parse(addr, len, &mut self.rest, room)?;
         self.users.push(user);
         self.users.last().ok_or(Errno::EFAULT)
     }
 
-    fn range(&mut self, addr: u64, len: u64, memory: &dyn GuestMemory) -> UserRange {
-        let bytes = self.user(addr, len).and_then(|user| user.read(memory));
-        match bytes {
+    fn range(&mut self, addr: u64, len: u64, guest: Guest<'_>) -> UserRange {
+        let user = self.user(addr, len, guest);
+        match user.and_then(|user| user.read(guest.memory)) {
             Ok(bytes) => UserRange {
                 readable: len,
                 writable: len,
@@ -145,13 +158,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// EFAULT if the guest has not named such memory.
-    pub(crate) fn write(
-        &mut self,
-        addr: u64,
-        data: &[u8],
-        earlier: &[UserMemory],
-        memory: &dyn GuestMemory,
-    ) -> Result<(), Errno> {
+    pub(crate) fn write(&mut self, addr: u64, data: &[u8], guest: Guest<'_>) -> Result<(), Errno> {
         let inside = |start: u64, len: usize| {
             let at = usize::try_from(addr.checked_sub(start)?).ok()?;
             (at.checked_add(data.len())? <= len).then_some(at)
@@ -164,13 +171,15 @@ impl<'a> Payload<'a> {
             place.ok_or(Errno::EFAULT)?.copy_from_slice(data);
             return Ok(());
         }
-        let mut users = self.users.iter().chain(earlier);
-        if let Some(user) = users.find(|user| user.contains(addr, data.len())) {
-            return user.write(addr, data, memory);
+        let own = self.users.iter();
+        let own = own.clone().find(|user| user.contains(addr, data.len()));
+        let known = own.or_else(|| guest.queued.find(guest.session, addr, data.len()));
+        if let Some(user) = known {
+            return user.write(addr, data, guest.memory);
         }
         // A call that only returns user memory has not asked for its list.
-        self.user(addr, data.len() as u64)?
-            .write(addr, data, memory)
+        self.user(addr, data.len() as u64, guest)?
+            .write(addr, data, guest.memory)
     }
 }
 
@@ -178,6 +187,14 @@ impl<'a> Payload<'a> {
 mod tests {
     use super::*;
     use crate::memory::tests::{Ram, list};
+
+    fn guest<'a>(memory: &'a Ram, queued: &'a QueuedMemory) -> Guest<'a> {
+        Guest {
+            memory,
+            queued,
+            session: 1,
+        }
+    }
 
     fn need(bytes: &[(u64, u64)], ranges: &[(u64, u64)]) -> Need {
         Need {
@@ -189,41 +206,43 @@ mod tests {
 
     #[test]
     fn structure_array_and_user_memory_follow() {
-        let ram = Ram::new(64);
+        let (ram, queued) = (Ram::new(64), QueuedMemory::new());
+        let guest = guest(&ram, &queued);
         ram.write(16, &[7; 4]).unwrap();
         let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
         let mut payload = Payload::new(&sent, 8, true).unwrap();
         let mut have = Gathered::default();
-        payload.gather(&need(&[(0, 4)], &[]), &mut have, &ram);
+        payload.gather(&need(&[(0, 4)], &[]), &mut have, guest);
         assert_eq!(
             have.bytes(2, 6),
             Some(Ok(&[1; 6][..])),
             "all of the structure"
         );
-        payload.gather(&need(&[(0xffff_8000, 6)], &[]), &mut have, &ram);
+        payload.gather(&need(&[(0xffff_8000, 6)], &[]), &mut have, guest);
         assert_eq!(have.bytes(0xffff_8000, 6), Some(Ok(&[2; 6][..])));
-        payload.gather(&need(&[(0x7f00, 4)], &[]), &mut have, &ram);
+        payload.gather(&need(&[(0x7f00, 4)], &[]), &mut have, guest);
         assert_eq!(have.bytes(0x7f00, 4), Some(Ok(&[7; 4][..])));
-        payload.write(0xffff_8001, &[3, 3], &[], &ram).unwrap();
-        payload.write(4, &[9], &[], &ram).unwrap();
-        payload.write(0x7f02, &[8], &[], &ram).unwrap();
+        payload.write(0xffff_8001, &[3, 3], guest).unwrap();
+        payload.write(4, &[9], guest).unwrap();
+        payload.write(0x7f02, &[8], guest).unwrap();
         assert_eq!(ram.0.borrow()[16..20], [7, 7, 8, 7]);
-        assert_eq!(payload.write(0x9000, &[0], &[], &ram), Err(Errno::EFAULT));
+        assert_eq!(payload.write(0x9000, &[0], guest), Err(Errno::EFAULT));
         let back = payload.into_bytes();
         assert_eq!(back, [1, 1, 1, 1, 9, 1, 1, 1, 2, 3, 3, 2, 2, 2]);
     }
 
     #[test]
     fn what_was_not_sent_cannot_be_read() {
-        let ram = Ram::new(16);
+        let (ram, queued) = (Ram::new(16), QueuedMemory::new());
+        let guest = guest(&ram, &queued);
         assert!(Payload::new(&[0; 7], 8, true).is_err());
         let mut payload = Payload::new(&[0; 12], 8, true).unwrap();
         let mut have = Gathered::default();
-        payload.gather(&need(&[(0x5000, 5)], &[(0x6000, 1)]), &mut have, &ram);
+        payload.gather(&need(&[(0x5000, 5)], &[(0x6000, 1)]), &mut have, guest);
         assert_eq!(have.bytes(0x5000, 5), Some(Err(Errno::EFAULT)));
         assert_eq!(have.range(0x6000, 1).unwrap().readable, 0);
         let huge = need(&[(0x5000, u64::MAX)], &[]);
-        payload.gather(&huge, &mut have, &ram);
+        payload.gather(&huge, &mut have, guest);
         assert_eq!(payload.arrays(), [0; 0]);
     }
 }

@@ -1,9 +1,11 @@
 //! Sockets: one for each device, at which a VMM connects.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use vhost::vhost_user::Listener;
@@ -11,7 +13,7 @@ use vhost_user_backend::VhostUserDaemon;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
-use crate::backend::{BELL, Backend};
+use crate::backend::{BELL, Backend, FEATURES};
 use crate::device::Device;
 use crate::owner::{Bell, Handle, Owner};
 use vb3_frontend::{Devices, Errno, Node, NodeKind};
@@ -46,53 +48,49 @@ pub enum Error {
 
 /// What happens at a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The socket.
+    pub socket: PathBuf,
+    /// What has happened.
+    pub event: Event,
+}
+
+/// What happens at a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Note {
-    /// A device waits for a VMM at this socket.
-    Listening {
-        /// The socket.
-        socket: PathBuf,
-        /// The device's path in a run, such as `/dev/video0`.
-        device: String,
-    },
+pub enum Event {
+    /// The device with this path in a run, such as `/dev/video0`, waits for a VMM.
+    Listening(String),
     /// A VMM has connected.
-    Connected(PathBuf),
-    /// A VMM has gone, and everything that its guest held was released.
-    Disconnected {
-        /// The socket.
-        socket: PathBuf,
-        /// Why, if it did not just close the connection.
-        reason: Option<String>,
-    },
+    Connected,
+    /// A VMM has gone, and everything that its guest held was released. The reason, if it did not just close the
+    /// connection.
+    Disconnected(Option<String>),
     /// A second VMM has connected, and was refused.
-    Busy(PathBuf),
+    Busy,
+    /// The VMM or the guest cannot do something. Each remark comes once in a connection.
+    Remark(String),
 }
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Listening { socket, device } => write!(f, "{}: {device}", socket.display()),
-            Self::Connected(socket) => write!(f, "{}: a VMM has connected", socket.display()),
-            Self::Disconnected {
-                socket,
-                reason: None,
-            } => write!(f, "{}: the VMM has disconnected", socket.display()),
-            Self::Disconnected {
-                socket,
-                reason: Some(reason),
-            } => write!(
-                f,
-                "{}: the connection to the VMM has ended: {reason}",
-                socket.display()
-            ),
-            Self::Busy(socket) => write!(
-                f,
-                "{}: refused a second VMM: one is connected, and a device serves one",
-                socket.display()
-            ),
+        write!(f, "{}: ", self.socket.display())?;
+        match &self.event {
+            Event::Listening(device) => f.write_str(device),
+            Event::Connected => f.write_str("a VMM has connected"),
+            Event::Disconnected(None) => f.write_str("the VMM has disconnected"),
+            Event::Disconnected(Some(reason)) => {
+                write!(f, "the connection to the VMM has ended: {reason}")
+            }
+            Event::Busy => {
+                f.write_str("refused a second VMM: one is connected, and a device serves one")
+            }
+            Event::Remark(text) => f.write_str(text),
         }
     }
 }
+
+type Notes<'a> = &'a (dyn Fn(Note) + Sync);
 
 /// Serves a run's video devices to guests, each at a socket in `dir`, such as `video0.sock`, until `stop` is
 /// readable. Then all connections end.
@@ -107,36 +105,41 @@ pub fn serve(
     stop: BorrowedFd<'_>,
     note: &(dyn Fn(Note) + Sync),
 ) -> Result<(), Error> {
-    let nodes = devices.nodes();
-    let nodes = nodes.iter().filter(|node| node.kind == NodeKind::Video);
-    let nodes: Vec<&Node> = nodes.collect();
+    let mut nodes = devices.nodes();
+    nodes.retain(|node| node.kind == NodeKind::Video);
     if nodes.is_empty() {
         return Err(Error::NoDevice);
     }
-    let mut sockets = Vec::new();
-    for node in &nodes {
-        let name = node.path.file_name().unwrap_or_default().to_string_lossy();
-        let path = dir.join(format!("{name}.sock"));
-        sockets.push(Socket::new(path)?);
-    }
+    let sockets: Result<Vec<_>, _> = nodes.iter().map(|node| Socket::new(dir, node)).collect();
+    let (sockets, ended) = (sockets?, Bell::new()?);
+    let bells = nodes
+        .iter()
+        .map(|node| Ok((node.id, Arc::new(Bell::new()?))));
+    let bells: BTreeMap<_, _> = bells.collect::<Result<_, Error>>()?;
     let (mut owner, handle) = Owner::new(devices)?;
-    let bells: Result<Vec<_>, _> = nodes.iter().map(|_| Bell::new().map(Arc::new)).collect();
-    let bells = bells?;
-    let ended = Bell::new()?;
     std::thread::scope(|scope| {
-        for (index, (node, socket)) in nodes.iter().zip(&sockets).enumerate() {
-            let (handle, bell) = (handle.of(index), Arc::clone(&bells[index]));
-            let ended = &ended;
-            std::thread::Builder::new()
-                .name(format!("guest {index}"))
-                .spawn_scoped(scope, move || socket.serve(node, handle, bell, ended, note))?;
+        let mut started = Ok(());
+        for (node, socket) in nodes.iter().zip(&sockets) {
+            let device = Device::new(handle.clone(), node.id);
+            let (bell, ended) = (Arc::clone(&bells[&node.id]), &ended);
+            let path = node.path.display().to_string();
+            let thread = std::thread::Builder::new().name(format!("guest of {path}"));
+            let thread = thread.spawn_scoped(scope, move || {
+                if let Err(errno) = socket.serve(&path, device, &bell, ended, note) {
+                    let reason = Error::Device { path, errno }.to_string();
+                    socket.note(note, Event::Disconnected(Some(reason)));
+                }
+            });
+            started = started.and(thread.map(drop));
         }
         drop(handle);
-        owner.serve(stop, &bells);
-        // Answers to threads that still ask are errors from here on.
+        if started.is_ok() {
+            owner.serve(stop, &bells);
+        }
+        // Releases everything. Answers to threads that still ask are errors from here on.
         drop(owner);
         ended.ring();
-        Ok(())
+        Ok(started?)
     })
 }
 
@@ -156,144 +159,149 @@ impl Drop for Socket {
 enum Next {
     Vmm,
     Ended,
+    Remark,
     Stop,
 }
 
 impl Socket {
-    fn new(path: PathBuf) -> Result<Self, Error> {
+    fn new(dir: &Path, node: &Node) -> Result<Self, Error> {
+        let name = node.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = dir.join(format!("{name}.sock"));
         match UnixListener::bind(&path) {
             Ok(listener) => Ok(Self { path, listener }),
             Err(source) => Err(Error::Socket { path, source }),
         }
     }
 
-    fn serve(
-        &self,
-        node: &Node,
-        handle: Handle,
-        bell: Arc<Bell>,
-        ended: &Bell,
-        note: &(dyn Fn(Note) + Sync),
-    ) {
-        let device = Device::new(handle, node.id);
-        let path = node.path.display().to_string();
-        let config = match device.config() {
-            Ok(config) => config,
-            Err(errno) => {
-                note(Note::Disconnected {
-                    socket: self.path.clone(),
-                    reason: Some(Error::Device { path, errno }.to_string()),
-                });
-                return;
-            }
-        };
-        note(Note::Listening {
-            socket: self.path.clone(),
-            device: path,
-        });
-        let backend = Arc::new(Backend::new(config, device, Arc::clone(&bell)));
-        while let Next::Vmm = self.next(None, ended) {
-            let served = self.connection(&backend, &bell, ended, note);
-            backend.disconnected();
-            let reason = served.err().map(|e| e.to_string());
-            note(Note::Disconnected {
-                socket: self.path.clone(),
-                reason,
-            });
-        }
+    fn note(&self, note: Notes<'_>, event: Event) {
+        let socket = self.path.clone();
+        note(Note { socket, event });
     }
 
-    /// Waits for a VMM, for the end of the connection, or for the end of all.
-    fn next(&self, over: Option<BorrowedFd<'_>>, ended: &Bell) -> Next {
-        let fds = [Some(ended.as_fd()), over, Some(self.listener.as_fd())];
-        let fds = fds.into_iter().flatten();
+    /// Serves one VMM after another.
+    ///
+    /// # Errors
+    /// The device cannot be used.
+    fn serve(
+        &self,
+        path: &str,
+        device: Device<Handle>,
+        bell: &Arc<Bell>,
+        ended: &Bell,
+        note: Notes<'_>,
+    ) -> Result<(), Errno> {
+        let backend = Arc::new(Backend::new(device, Arc::clone(bell))?);
+        self.note(note, Event::Listening(path.to_owned()));
+        while let Next::Vmm = self.next(&[ended.as_fd()]) {
+            let served = self.connection(&backend, bell, ended, note);
+            let remarks = backend.remarks.take(true).into_iter().map(Event::Remark);
+            remarks.for_each(|remark| self.note(note, remark));
+            self.note(note, Event::Disconnected(served.err()));
+        }
+        Ok(())
+    }
+
+    /// Waits for a VMM, or for the end of all, for the end of the connection, or for a remark.
+    fn next(&self, bells: &[BorrowedFd<'_>]) -> Next {
+        let fds = bells.iter().copied().chain([self.listener.as_fd()]);
         let mut fds: Vec<PollFd<'_>> = fds
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         while let Err(rustix::io::Errno::INTR) = poll(&mut fds, None) {}
-        let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        match over {
-            _ if is_ready(0) => Next::Stop,
-            Some(_) if is_ready(1) => Next::Ended,
-            _ => Next::Vmm,
+        match fds.iter().position(|fd| !fd.revents().is_empty()) {
+            Some(0) => Next::Stop,
+            Some(at) if at == bells.len() => Next::Vmm,
+            Some(1) => Next::Ended,
+            _ => Next::Remark,
         }
     }
 
     /// Serves one VMM to the end of its connection.
+    ///
+    /// # Errors
+    /// Why the connection has ended, if the VMM did not just close it.
     fn connection(
         &self,
         backend: &Arc<Backend>,
         bell: &Bell,
         ended: &Bell,
-        note: &(dyn Fn(Note) + Sync),
+        note: Notes<'_>,
     ) -> Result<(), String> {
         let text = |e: &dyn std::error::Error| e.to_string();
         let ram = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let mut daemon = VhostUserDaemon::new("vhost-user".into(), Arc::clone(backend), ram)
             .map_err(|e| e.to_string())?;
         let workers = daemon.get_epoll_handlers();
-        let registered = workers.iter().try_for_each(|worker| {
-            let fd = std::os::fd::AsRawFd::as_raw_fd(&bell.as_fd());
-            worker.register_listener(fd, EventSet::IN, BELL)
-        });
-        registered.map_err(|e| text(&e))?;
+        for worker in &workers {
+            let fd = bell.as_fd().as_raw_fd();
+            let registered = worker.register_listener(fd, EventSet::IN, BELL);
+            registered.map_err(|e| text(&e))?;
+        }
         let listener = self.listener.try_clone().map_err(|e| text(&e))?;
-        daemon
-            .start(&mut Listener::from(listener))
-            .map_err(|e| e.to_string())?;
-        note(Note::Connected(self.path.clone()));
+        let started = daemon.start(&mut Listener::from(listener));
+        started.map_err(|e| e.to_string())?;
+        self.note(note, Event::Connected);
         let over = Bell::new().map_err(|e| text(&e))?;
         let shutdown = daemon.shutdown_handle();
-        let done = std::thread::scope(|scope| {
+        let (done, is_stop) = std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
                 let done = daemon.wait();
                 over.ring();
                 done
             });
-            loop {
-                match self.next(Some(over.as_fd()), ended) {
-                    Next::Ended => break,
+            let bells = [ended.as_fd(), over.as_fd(), backend.remarks.bell.as_fd()];
+            let is_stop = loop {
+                match self.next(&bells) {
+                    Next::Ended => break false,
+                    Next::Stop => break true,
                     Next::Vmm => self.refuse(note),
-                    Next::Stop => {
-                        if let Some(shutdown) = &shutdown {
-                            shutdown.shutdown();
+                    Next::Remark => {
+                        for remark in backend.remarks.take(false) {
+                            self.note(note, Event::Remark(remark));
                         }
-                        break;
                     }
                 }
+            };
+            if let Some(shutdown) = &shutdown {
+                shutdown.shutdown();
             }
-            waiter.join()
+            (waiter.join(), is_stop)
         });
         for worker in workers {
             worker.send_exit_event();
         }
+        if is_stop {
+            // A worker may wait for a VMM that does not answer. It holds nothing of the run any more.
+            std::thread::spawn(move || drop(daemon));
+            return Ok(());
+        }
+        drop(daemon);
+        let is_accepted = backend.is_accepted.load(Ordering::Relaxed);
+        backend.disconnected();
         match done {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) if is_end(&e) => Ok(()),
-            Ok(Err(e)) => Err(e.to_string()),
+            Ok(Err(e)) => reason(e, is_accepted),
             Err(_) => Err("its thread has panicked".to_owned()),
         }
     }
 
     /// Closes the connection of a second VMM.
-    fn refuse(&self, note: &(dyn Fn(Note) + Sync)) {
-        let refused: std::io::Result<OwnedFd> = self
-            .listener
-            .accept()
-            .map(|(stream, _)| OwnedFd::from(stream));
-        if refused.is_ok() {
-            note(Note::Busy(self.path.clone()));
+    fn refuse(&self, note: Notes<'_>) {
+        if self.listener.accept().is_ok() {
+            self.note(note, Event::Busy);
         }
     }
 }
 
-/// Returns whether an error just means that the VMM has closed the connection.
-fn is_end(error: &vhost_user_backend::Error) -> bool {
-    use vhost::vhost_user::Error as VhostUserError;
-    matches!(
-        error,
-        vhost_user_backend::Error::HandleRequest(
-            VhostUserError::Disconnected | VhostUserError::PartialMessage
-        )
-    )
+/// # Errors
+/// The reason for the user, unless the VMM has just closed the connection.
+fn reason(error: vhost_user_backend::Error, is_accepted: bool) -> Result<(), String> {
+    use vhost::vhost_user::Error::{Disconnected, InvalidParam, PartialMessage};
+    match error {
+        vhost_user_backend::Error::HandleRequest(Disconnected | PartialMessage) => Ok(()),
+        vhost_user_backend::Error::HandleRequest(InvalidParam) if !is_accepted => Err(format!(
+            "the VMM asks for virtio features that the device does not offer; it offers {FEATURES:#x}"
+        )),
+        e => Err(e.to_string()),
+    }
 }

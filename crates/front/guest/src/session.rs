@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::UserMemory;
 use crate::protocol::PLANE_BYTES;
 use vb3_frontend::FileId;
 use vb3_v4l2::sys;
-
-/// Maximum number of offsets and of user buffers that a session keeps: more than all queues' buffers' planes.
-const MAX_KEPT: usize = 64 << 10;
 
 /// The buffers of a queue that the devices have.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,10 +25,8 @@ pub(crate) struct Session {
     pub(crate) is_subscribed: bool,
     /// Queues with queued buffers, by buffer type.
     pub(crate) queued: BTreeMap<u32, Queued>,
-    /// Length in bytes of each buffer or plane, by its offset for mmap.
-    pub(crate) lengths: BTreeMap<u32, u32>,
-    /// User memory of queued buffers.
-    pub(crate) users: Vec<UserMemory>,
+    /// Buffer type, and length in bytes, of each buffer or plane, by its offset for mmap.
+    pub(crate) lengths: BTreeMap<u32, (u32, u32)>,
 }
 
 /// Reads a number at a place that is inside the bytes.
@@ -65,50 +59,43 @@ impl Session {
             is_subscribed: false,
             queued: BTreeMap::new(),
             lengths: BTreeMap::new(),
-            users: Vec::new(),
         }
     }
 
-    /// Notes the result of a successful ioctl: its structure, its arrays and the user memory that it named.
-    pub(crate) fn note(
-        &mut self,
-        request: u32,
-        structure: &[u8],
-        arrays: &[u8],
-        users: Vec<UserMemory>,
-    ) {
+    /// Notes the result of a successful ioctl: its structure and its arrays. Keeps at most `room` further offsets.
+    pub(crate) fn note(&mut self, request: u32, structure: &[u8], arrays: &[u8], room: usize) {
         match request {
-            sys::VIDIOC_QUERYBUF => self.note_offsets(structure, arrays),
+            sys::VIDIOC_QUERYBUF => self.note_offsets(structure, arrays, room),
             sys::VIDIOC_QBUF => {
                 let type_ = field!(structure, v4l2_buffer.type_);
                 let queued = self.queued.entry(type_).or_default();
                 queued.count = queued.count.saturating_add(1);
                 queued.memory = field!(structure, v4l2_buffer.memory);
-                self.keep(users);
             }
-            sys::VIDIOC_PREPARE_BUF => self.keep(users),
             sys::VIDIOC_STREAMOFF => {
                 self.queued.remove(&number(structure, 0));
             }
             sys::VIDIOC_REQBUFS => {
-                self.queued
-                    .remove(&field!(structure, v4l2_requestbuffers.type_));
-                if self.queued.is_empty() {
-                    self.users.clear();
-                }
+                let freed = field!(structure, v4l2_requestbuffers.type_);
+                self.queued.remove(&freed);
+                self.lengths.retain(|_, (type_, _)| *type_ != freed);
             }
             sys::VIDIOC_SUBSCRIBE_EVENT => self.is_subscribed = true,
             _ => {}
         }
     }
 
-    fn note_offsets(&mut self, structure: &[u8], arrays: &[u8]) {
+    fn note_offsets(&mut self, structure: &[u8], arrays: &[u8], room: usize) {
+        let (type_, most) = (
+            field!(structure, v4l2_buffer.type_),
+            self.lengths.len() + room,
+        );
         let mut add = |offset: u32, len: u32| {
-            if self.lengths.len() < MAX_KEPT {
-                self.lengths.insert(offset, len);
+            if self.lengths.len() < most {
+                self.lengths.insert(offset, (type_, len));
             }
         };
-        if !is_multiplanar(field!(structure, v4l2_buffer.type_)) {
+        if !is_multiplanar(type_) {
             let len = field!(structure, v4l2_buffer.length);
             return add(field!(structure, v4l2_buffer.m), len);
         }
@@ -117,16 +104,6 @@ impl Session {
         for plane in arrays.chunks_exact(PLANE_BYTES).take(count) {
             let len = field!(plane, v4l2_plane.length);
             add(field!(plane, v4l2_plane.m), len);
-        }
-    }
-
-    /// Keeps user memory, instead of earlier memory at the same address.
-    fn keep(&mut self, users: Vec<UserMemory>) {
-        for user in users {
-            self.users.retain(|kept| kept.addr() != user.addr());
-            if self.users.len() < MAX_KEPT {
-                self.users.push(user);
-            }
         }
     }
 }

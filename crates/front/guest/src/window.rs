@@ -6,15 +6,15 @@ use vb3_frontend::{Errno, Tag};
 
 /// Length in bytes of the shared memory region.
 pub(crate) const WINDOW_BYTES: u64 = 4 << 30;
-/// Places are whole pages of the host's, and of most guests.
-const PAGE: u64 = 4096;
+/// Places begin at whole pages of all hosts and guests, whose pages have at most 64 KiB.
+const PLACE: u64 = 64 << 10;
 /// Maximum number of mappings of one device.
 const MAX_MAPPINGS: usize = 4096;
 
 /// A mapping of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// Length in bytes, whole pages.
+    /// Length in bytes, whole pages of the host.
     pub(crate) len: u64,
     /// The devices' tag of the mapping.
     pub(crate) tag: Tag,
@@ -40,7 +40,7 @@ impl Window {
             return Err(Errno::EINVAL);
         }
         let len = len_bytes
-            .checked_next_multiple_of(PAGE)
+            .checked_next_multiple_of(rustix::param::page_size() as u64)
             .filter(|len| *len <= WINDOW_BYTES && self.0.len() < MAX_MAPPINGS)
             .ok_or(Errno::ENOMEM)?;
         let mut at = 0;
@@ -48,7 +48,7 @@ impl Window {
             if start - at >= len {
                 break;
             }
-            at = start + mapping.len;
+            at = (start + mapping.len).next_multiple_of(PLACE);
         }
         match WINDOW_BYTES - at >= len {
             true => Ok((at, len)),
@@ -91,15 +91,13 @@ mod tests {
     #[test]
     fn places_are_whole_pages_and_do_not_overlap() {
         let mut window = Window::default();
-        let places = [1, 4096, 4097, 100].map(|len| mapped(&mut window, len));
-        assert_eq!(places, [0, 0x1000, 0x2000, 0x4000]);
-        assert_eq!(window.remove(0x1000).unwrap().tag, Tag(0x1000));
-        assert_eq!(window.place(4097), Ok((0x5000, 0x2000)));
-        assert_eq!(window.place(4096), Ok((0x1000, 0x1000)));
-        assert!(
-            window.remove(0x3000).is_none(),
-            "in the middle of a mapping"
-        );
+        let places = [1, 0x10000, 0x10001, 100].map(|len| mapped(&mut window, len));
+        assert_eq!(places, [0, 0x10000, 0x20000, 0x40000], "64 KiB each");
+        assert_eq!(window.remove(0x10000).unwrap().tag, Tag(0x10000));
+        assert_eq!(window.place(0x10001), Ok((0x50000, 0x11000)));
+        assert_eq!(window.place(0x10000), Ok((0x10000, 0x10000)));
+        let inside = window.remove(0x30000);
+        assert!(inside.is_none(), "in the middle of a mapping");
     }
 
     #[test]
@@ -108,9 +106,9 @@ mod tests {
         assert_eq!(window.place(0), Err(Errno::EINVAL));
         assert_eq!(window.place(WINDOW_BYTES + 1), Err(Errno::ENOMEM));
         assert_eq!(window.place(u64::MAX), Err(Errno::ENOMEM));
-        mapped(&mut window, WINDOW_BYTES - PAGE);
-        assert_eq!(window.place(PAGE), Ok((WINDOW_BYTES - PAGE, PAGE)));
-        assert_eq!(window.place(PAGE + 1), Err(Errno::ENOMEM));
+        mapped(&mut window, WINDOW_BYTES - PLACE);
+        assert_eq!(window.place(PLACE), Ok((WINDOW_BYTES - PLACE, PLACE)));
+        assert_eq!(window.place(PLACE + 1), Err(Errno::ENOMEM));
     }
 
     #[test]
@@ -122,6 +120,6 @@ mod tests {
         assert_eq!(window.place(1), Err(Errno::ENOMEM));
         assert!(window.has_any_of(1) && !window.has_any_of(2));
         assert_eq!(window.take_all().count(), MAX_MAPPINGS);
-        assert_eq!(window.place(1), Ok((0, PAGE)));
+        assert_eq!(window.place(1), Ok((0, 0x1000)));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::memory::tests::{Ram, list};
+use crate::owner::Shared;
 use vb3_frontend::Devices as _;
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
@@ -49,36 +50,9 @@ impl Bench {
 }
 
 impl Link for Rc<Bench> {
-    fn open(&self, node: NodeId, origin: Origin) -> Result<FileId, Errno> {
-        self.run.borrow_mut().open(node, 2, origin)
-    }
-
-    fn release(&self, file: FileId) {
-        self.run.borrow_mut().release(file);
-    }
-
-    fn step(&self, ask: Ask, have: Gathered) -> (Outcome, Gathered) {
-        let outcome = self.run.borrow_mut().call(&vb3_frontend::Call {
-            id: ask.id,
-            origin: ask.origin,
-            on: vb3_frontend::On::File(ask.file),
-            op: ask.op,
-            nonblocking: true,
-            have: &have,
-        });
-        (outcome, have)
-    }
-
-    fn mmap(&self, file: FileId, args: Mmap, origin: Origin) -> Result<Map, Errno> {
-        self.run.borrow_mut().mmap(file, &args, origin)
-    }
-
-    fn tag_ended(&self, tag: vb3_frontend::Tag) {
-        self.run.borrow_mut().tag_ended(tag);
-    }
-
-    fn waits(&self, file: FileId) {
-        self.run.borrow_mut().poll_waits(file, 1);
+    fn tell(&self, work: impl FnOnce(&mut Shared<'_>) + Send + 'static) -> Option<()> {
+        work(&mut Shared::new(&mut *self.run.borrow_mut()));
+        Some(())
     }
 }
 
@@ -127,6 +101,7 @@ struct Driver {
     device: Device<Rc<Bench>>,
     ram: Ram,
     places: Places,
+    remarks: Remarks,
 }
 
 fn words(numbers: &[u32]) -> Vec<u8> {
@@ -150,6 +125,7 @@ impl Driver {
             bench,
             ram: Ram::new(1 << 20),
             places: Places::default(),
+            remarks: Remarks::new().unwrap(),
         }
     }
 
@@ -162,6 +138,7 @@ impl Driver {
         let machine = Machine {
             memory: &self.ram,
             region: &self.places,
+            remarks: &self.remarks,
         };
         let answer = self.device.command(sent, machine).unwrap();
         match number(&answer, 0) {
@@ -178,6 +155,7 @@ impl Driver {
         let machine = Machine {
             memory: &self.ram,
             region: &self.places,
+            remarks: &self.remarks,
         };
         let answer = self.device.command(&words(&[2, 0, session, 0]), machine);
         assert_eq!(answer, None);
@@ -203,8 +181,6 @@ impl Driver {
         self.device.next_event(&self.ram)
     }
 }
-
-use crate::session::number;
 
 /// Returns a `struct v4l2_buffer` of a capture queue.
 fn buffer(index: u32, memory: u32, user: u64) -> Vec<u8> {
@@ -371,6 +347,7 @@ fn controls_return_their_array_and_the_wrong_one() {
     let machine = Machine {
         memory: &driver.ram,
         region: &driver.places,
+        remarks: &driver.remarks,
     };
     let answer = driver.device.command(&sent, machine).unwrap();
     assert_eq!(
@@ -428,6 +405,7 @@ fn random_commands_are_answered() {
         let machine = Machine {
             memory: &driver.ram,
             region: &driver.places,
+            remarks: &driver.remarks,
         };
         driver.device.command(&sent[..len], machine);
         driver.device.next_event(&driver.ram);

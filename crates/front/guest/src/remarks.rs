@@ -1,0 +1,48 @@
+//! What a device's threads have to say to the user.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::owner::Bell;
+
+/// Maximum number of remarks in one connection.
+const MAX_REMARKS: usize = 32;
+
+/// Remarks, each once in a connection.
+pub(crate) struct Remarks {
+    all: Mutex<(Vec<String>, usize)>,
+    /// Rings for each new remark.
+    pub(crate) bell: Bell,
+}
+
+impl Remarks {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            all: Mutex::default(),
+            bell: Bell::new()?,
+        })
+    }
+
+    pub(crate) fn add(&self, text: String) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kept, _) = &mut *all;
+        if kept.len() < MAX_REMARKS && !kept.contains(&text) {
+            kept.push(text);
+            self.bell.ring();
+        }
+    }
+
+    /// Returns the remarks since the last call. `is_end`: a new connection may repeat them.
+    pub(crate) fn take(&self, is_end: bool) -> Vec<String> {
+        self.bell.silence();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kept, told) = &mut *all;
+        let new = kept.split_off(*told);
+        if is_end {
+            kept.clear();
+        } else {
+            kept.extend_from_slice(&new);
+        }
+        *told = kept.len();
+        new
+    }
+}
