@@ -102,8 +102,10 @@ impl Backend {
             remarks: &self.remarks,
         };
         let mut count = 0;
-        // No lock of a queue is held while a command is carried out.
-        while let Some(chain) = next_chain(vring.get_mut().get_queue_mut(), ram)? {
+        loop {
+            // No lock of a queue is held while a command is carried out.
+            let chain = next_chain(vring.get_mut().get_queue_mut(), ram)?;
+            let Some(chain) = chain else { break };
             let (head, parts) = (chain.head_index(), Parts::of(chain));
             let memory = ram.memory();
             let machine = Machine {

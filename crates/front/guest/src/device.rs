@@ -27,6 +27,9 @@ const MAX_ROUNDS: usize = 4;
 /// Maximum number of buffers' offsets that the sessions of a device keep.
 const MAX_OFFSETS: usize = 64 << 10;
 
+/// The planes' address when a buffer is dequeued: none of the structure's, and not directly behind it.
+const PLANES_AT: u32 = 1 << 16;
+
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
 const MAP_SHARED: i32 = 1;
@@ -386,19 +389,17 @@ impl<L: Link> Device<L> {
     fn event_of(&mut self, id: u32, memory: &dyn GuestMemory) -> Option<Vec<u8>> {
         let session = self.open_session(id).ok()?;
         let (file, is_subscribed) = (session.file, session.is_subscribed);
-        let queues: Vec<(u32, Queued)> = session.queued.iter().map(|(t, q)| (*t, *q)).collect();
+        let queues = session.queued.iter();
+        let queues = queues.filter(|(_, queued)| queued.is_streaming && queued.count > 0);
+        let queues: Vec<(u32, Queued)> = queues.map(|(t, q)| (*t, *q)).collect();
         let dequeued = queues.iter().find_map(|&(type_, queued)| {
             let done = self.dequeue(file, id, (type_, queued.memory), memory)?;
             Some((type_, done))
         });
         if let Some((type_, (index, event))) = dequeued {
             self.queued.remove((id, type_, index), (id, type_, index));
-            let queued = &mut self.open_session(id).ok()?.queued;
-            if let Some(left) = queued.get_mut(&type_) {
-                left.count -= 1;
-                if left.count == 0 {
-                    queued.remove(&type_);
-                }
+            if let Some(queued) = self.open_session(id).ok()?.queued.get_mut(&type_) {
+                queued.count -= 1;
             }
             return Some(event);
         }
@@ -429,11 +430,7 @@ impl<L: Link> Device<L> {
         set(std::mem::offset_of!(sys::v4l2_buffer, type_), type_);
         set(std::mem::offset_of!(sys::v4l2_buffer, memory), kind);
         if is_multiplanar(type_) {
-            // The planes lie behind the structure.
-            set(
-                std::mem::offset_of!(sys::v4l2_buffer, m),
-                BUFFER_BYTES as u32,
-            );
+            set(std::mem::offset_of!(sys::v4l2_buffer, m), PLANES_AT);
             set(
                 std::mem::offset_of!(sys::v4l2_buffer, length),
                 EVENT_PLANES as u32,
@@ -442,9 +439,13 @@ impl<L: Link> Device<L> {
         let mut payload = Payload::new(&sent, BUFFER_BYTES, true).ok()?;
         let done = self.ioctl(file, id, sys::VIDIOC_DQBUF, &mut payload, memory);
         done.ok()?;
-        let buffer: &[u8; BUFFER_BYTES] = payload.structure().try_into().ok()?;
-        let index = field!(buffer, v4l2_buffer.index);
-        Some((index, buffer_event(id, buffer, payload.arrays())))
+        let mut buffer: [u8; BUFFER_BYTES] = payload.structure().try_into().ok()?;
+        if is_multiplanar(type_) {
+            let at = std::mem::offset_of!(sys::v4l2_buffer, m);
+            buffer[at..at + 8].fill(0);
+        }
+        let index = field!(&buffer, v4l2_buffer.index);
+        Some((index, buffer_event(id, &buffer, payload.arrays())))
     }
 }
 

@@ -9,6 +9,8 @@ use vb3_v4l2::sys;
 /// The buffers of a queue that the devices have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
+    /// Whether the queue streams. Otherwise it has no buffers to return.
+    pub(crate) is_streaming: bool,
     /// Number of buffers that are queued.
     pub(crate) count: u32,
     /// `V4L2_MEMORY_*` of the last one.
@@ -23,7 +25,7 @@ pub(crate) struct Session {
     pub(crate) is_closed: bool,
     /// Whether the guest wants events.
     pub(crate) is_subscribed: bool,
-    /// Queues with queued buffers, by buffer type.
+    /// Queues that stream or have queued buffers, by buffer type.
     pub(crate) queued: BTreeMap<u32, Queued>,
     /// Buffer type, and length in bytes, of each buffer or plane, by its offset for mmap.
     pub(crate) lengths: BTreeMap<u32, (u32, u32)>,
@@ -71,6 +73,10 @@ impl Session {
                 let queued = self.queued.entry(type_).or_default();
                 queued.count = queued.count.saturating_add(1);
                 queued.memory = field!(structure, v4l2_buffer.memory);
+            }
+            sys::VIDIOC_STREAMON => {
+                let queued = self.queued.entry(number(structure, 0)).or_default();
+                queued.is_streaming = true;
             }
             sys::VIDIOC_STREAMOFF => {
                 self.queued.remove(&number(structure, 0));

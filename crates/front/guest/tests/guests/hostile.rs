@@ -1,0 +1,1 @@
+//! Guests and VMMs that mean harm.

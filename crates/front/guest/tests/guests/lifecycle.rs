@@ -1,0 +1,1 @@
+//! VMMs that come, go, return and lack something.

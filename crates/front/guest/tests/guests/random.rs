@@ -1,0 +1,1 @@
+//! Random calls in a process and in a guest.
