@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hidden;
 use crate::memory::{GuestMemory, QueuedMemory};
 use crate::owner::Link;
-use crate::payload::{Guest, Payload};
+use crate::payload::{Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
     v4l2_event,
@@ -22,8 +22,8 @@ use vb3_v4l2::sys;
 
 /// Maximum number of sessions of one device.
 const MAX_SESSIONS: usize = 256;
-/// Rounds in which a call is gathered: a structure, its array, and what the array names. One is to spare.
-const MAX_ROUNDS: usize = 4;
+/// Rounds in which a call is gathered: its structure, its array, and each piece of user memory. One is to spare.
+const MAX_ROUNDS: usize = MAX_USERS + 4;
 /// Maximum number of buffers' offsets that the sessions of a device keep.
 const MAX_OFFSETS: usize = 64 << 10;
 

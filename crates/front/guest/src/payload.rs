@@ -12,7 +12,7 @@ use vb3_frontend::{Errno, Gathered, Need, UserRange};
 /// Maximum length in bytes of the arrays of one call. 1,024 controls take 20 KiB.
 const MAX_ARRAYS: usize = 64 << 10;
 /// Maximum number of pieces of user memory in one call.
-const MAX_USERS: usize = 1024;
+pub(crate) const MAX_USERS: usize = 1024;
 
 /// The guest's memory, as a call sees it.
 #[derive(Clone, Copy)]

@@ -46,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What descriptors' flags say: another follows; the device writes.
 pub(crate) const NEXT: u16 = 1;
 pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
 
 /// A run that serves guests in a thread.
 pub(crate) struct Server {
@@ -358,6 +359,17 @@ impl Vmm {
         self.rings[0].offer(first);
     }
 
+    /// Writes any number as the index of available chains.
+    pub(crate) fn spoil_index(&self, ahead: u16) {
+        let idx = self.rings[0].avail.idx();
+        idx.store(idx.load().wrapping_add(ahead));
+    }
+
+    /// Offers a chain by any number as its head.
+    pub(crate) fn offer_head(&self, head: u16) {
+        self.rings[0].offer(head);
+    }
+
     pub(crate) fn kick(&self) {
         self.rings[0].kick.write(1).unwrap();
     }
@@ -368,8 +380,8 @@ impl Vmm {
         used.expect("the device answers").1
     }
 
-    /// Sends a command in two pieces, and returns its answer.
-    pub(crate) fn command(&mut self, sent: &[u8]) -> Vec<u8> {
+    /// Sends a command in two pieces.
+    pub(crate) fn send(&mut self, sent: &[u8]) {
         let (command, answers) = (self.part + COMMAND, self.part + ANSWER);
         self.ram.write_slice(sent, GuestAddress(command)).unwrap();
         let first = (sent.len() / 2) as u32;
@@ -384,6 +396,12 @@ impl Vmm {
             ],
         );
         self.kick();
+    }
+
+    /// Sends a command, and returns its answer.
+    pub(crate) fn command(&mut self, sent: &[u8]) -> Vec<u8> {
+        self.send(sent);
+        let answers = self.part + ANSWER;
         let mut answer = vec![0; self.used() as usize];
         self.ram
             .read_slice(&mut answer, GuestAddress(answers))
