@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hidden;
 use crate::memory::{GuestMemory, QueuedMemory};
-use crate::owner::Link;
+use crate::owner::{Link, origin};
 use crate::payload::{Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
@@ -15,8 +15,7 @@ use crate::remarks::Remarks;
 use crate::session::{Queued, Session, field, is_multiplanar, number};
 use crate::window::{Mapping, Window};
 use vb3_frontend::{
-    Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Origin,
-    Outcome, Tag,
+    Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Outcome, Tag,
 };
 use vb3_v4l2::sys;
 
@@ -85,10 +84,10 @@ impl<L: Link> Device<L> {
     /// # Errors
     /// The device's errno.
     pub(crate) fn config(&self) -> Result<[u8; crate::protocol::CONFIG_BYTES], Errno> {
-        let file = self.open_file(0)?;
+        let (file, id) = self.open_file()?;
         let size = size_of::<sys::v4l2_capability>();
         let mut payload = Payload::new(&[], size, false)?;
-        let done = self.ioctl(file, 0, sys::VIDIOC_QUERYCAP, &mut payload, &NoMemory);
+        let done = self.ioctl(file, id, sys::VIDIOC_QUERYCAP, &mut payload, &NoMemory);
         self.release(file);
         done?;
         let caps = field!(payload.structure(), v4l2_capability.device_caps);
@@ -129,9 +128,9 @@ impl<L: Link> Device<L> {
         Some(bytes)
     }
 
-    fn open_file(&self, session: u32) -> Result<FileId, Errno> {
-        let (node, by) = (self.node, origin(session));
-        let opened = self.link.ask(move |shared| shared.open(node, by));
+    fn open_file(&self) -> Result<(FileId, u32), Errno> {
+        let node = self.node;
+        let opened = self.link.ask(move |shared| shared.open(node));
         opened.unwrap_or(Err(Errno::ENODEV))
     }
 
@@ -144,13 +143,11 @@ impl<L: Link> Device<L> {
     }
 
     fn open(&mut self, remarks: &Remarks) -> Result<Vec<u8>, Errno> {
-        let free = (1..).find(|id| !self.sessions.contains_key(id));
-        let id = free.filter(|_| self.sessions.len() < MAX_SESSIONS);
-        let id = id.ok_or_else(|| {
+        if self.sessions.len() == MAX_SESSIONS {
             remarks.add(format!("refused to open more than {MAX_SESSIONS} sessions"));
-            Errno::ENFILE
-        })?;
-        let file = self.open_file(id)?;
+            return Err(Errno::ENFILE);
+        }
+        let (file, id) = self.open_file()?;
         self.sessions.insert(id, Session::new(file));
         Ok([id.to_le_bytes(), [0; 4]].concat())
     }
@@ -446,14 +443,6 @@ impl<L: Link> Device<L> {
         }
         let index = field!(&buffer, v4l2_buffer.index);
         Some((index, buffer_event(id, &buffer, payload.arrays())))
-    }
-}
-
-/// Returns who makes a session's calls.
-const fn origin(session: u32) -> Origin {
-    Origin {
-        pid: 0,
-        tid: session,
     }
 }
 

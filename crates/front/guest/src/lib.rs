@@ -3,6 +3,8 @@
 
 mod backend;
 mod device;
+#[doc(hidden)]
+pub mod fuzz;
 mod hidden;
 mod memory;
 mod owner;

@@ -44,42 +44,54 @@ impl AsFd for Bell {
     }
 }
 
-/// The devices, and what the guests hold of them.
-pub(crate) struct Shared<'a> {
-    pub(crate) devices: &'a mut dyn Devices,
-    /// The node of each open file.
-    files: BTreeMap<FileId, NodeId>,
+/// What guests hold.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// The node of each open file, and its session's number, which no other open file of the run has.
+    files: BTreeMap<FileId, (NodeId, u32)>,
     tags: BTreeSet<Tag>,
 }
 
+/// The devices, and what guests hold of them.
+pub(crate) struct Shared<'a> {
+    pub(crate) devices: &'a mut dyn Devices,
+    pub(crate) held: Held,
+}
+
 impl<'a> Shared<'a> {
-    pub(crate) const fn new(devices: &'a mut dyn Devices) -> Self {
-        Self {
-            devices,
-            files: BTreeMap::new(),
-            tags: BTreeSet::new(),
-        }
+    pub(crate) fn new(devices: &'a mut dyn Devices) -> Self {
+        let held = Held::default();
+        Self { devices, held }
     }
 
-    pub(crate) fn open(&mut self, node: NodeId, origin: Origin) -> Result<FileId, Errno> {
-        let file = self.devices.open(node, READ_WRITE, origin)?;
-        self.files.insert(file, node);
-        Ok(file)
+    /// Opens a node for a new session. Returns the file and the session's number.
+    pub(crate) fn open(&mut self, node: NodeId) -> Result<(FileId, u32), Errno> {
+        let taken: BTreeSet<u32> = self
+            .held
+            .files
+            .values()
+            .map(|(_, number)| *number)
+            .collect();
+        let number = (1..).find(|number| !taken.contains(number));
+        let number = number.ok_or(Errno::ENFILE)?;
+        let file = self.devices.open(node, READ_WRITE, origin(number))?;
+        self.held.files.insert(file, (node, number));
+        Ok((file, number))
     }
 
     pub(crate) fn release(&mut self, file: FileId) {
-        self.files.remove(&file);
+        self.held.files.remove(&file);
         self.devices.release(file);
     }
 
     pub(crate) fn mmap(&mut self, file: FileId, args: Mmap, by: Origin) -> Result<Map, Errno> {
         let map = self.devices.mmap(file, &args, by)?;
-        self.tags.insert(map.tag);
+        self.held.tags.insert(map.tag);
         Ok(map)
     }
 
     pub(crate) fn tag_ended(&mut self, tag: Tag) {
-        self.tags.remove(&tag);
+        self.held.tags.remove(&tag);
         self.devices.tag_ended(tag);
     }
 
@@ -89,12 +101,21 @@ impl<'a> Shared<'a> {
     }
 
     fn release_all(&mut self) {
-        for tag in std::mem::take(&mut self.tags) {
-            self.devices.tag_ended(tag);
-        }
-        for file in std::mem::take(&mut self.files).into_keys() {
-            self.devices.release(file);
-        }
+        let held = std::mem::take(&mut self.held);
+        held.tags
+            .iter()
+            .for_each(|tag| self.devices.tag_ended(*tag));
+        held.files
+            .keys()
+            .for_each(|file| self.devices.release(*file));
+    }
+}
+
+/// Returns who makes a session's calls.
+pub(crate) const fn origin(session: u32) -> Origin {
+    Origin {
+        pid: 0,
+        tid: session,
     }
 }
 
@@ -189,8 +210,8 @@ impl<'a> Owner<'a> {
                 }
             }
             for file in self.shared.devices.take_changed() {
-                let node = self.shared.files.get(&file);
-                if let Some(bell) = node.and_then(|node| bells.get(node)) {
+                let node = self.shared.held.files.get(&file);
+                if let Some(bell) = node.and_then(|(node, _)| bells.get(node)) {
                     bell.ring();
                 }
             }

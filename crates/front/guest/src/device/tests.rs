@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::memory::tests::{Ram, list};
-use crate::owner::Shared;
+use crate::owner::{Held, Shared};
 use vb3_frontend::Devices as _;
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
@@ -16,6 +16,7 @@ use vb3_run::{Outside, Run};
 /// A run, and a clock that a test moves.
 struct Bench {
     run: RefCell<Run>,
+    held: Cell<Held>,
     now_ns: Arc<AtomicU64>,
 }
 
@@ -28,7 +29,8 @@ impl Bench {
         let specs: Vec<_> = devices.iter().map(|spec| spec.parse().unwrap()).collect();
         let profile = Profile::builtin("pc").unwrap();
         let run = RefCell::new(Run::with(profile, &specs, 0, outside).unwrap());
-        Rc::new(Self { run, now_ns })
+        let held = Cell::default();
+        Rc::new(Self { run, held, now_ns })
     }
 
     fn pass_ms(&self, ms: u64) {
@@ -51,7 +53,11 @@ impl Bench {
 
 impl Link for Rc<Bench> {
     fn tell(&self, work: impl FnOnce(&mut Shared<'_>) + Send + 'static) -> Option<()> {
-        work(&mut Shared::new(&mut *self.run.borrow_mut()));
+        let mut run = self.run.borrow_mut();
+        let mut shared = Shared::new(&mut *run);
+        shared.held = self.held.take();
+        work(&mut shared);
+        self.held.set(shared.held);
         Some(())
     }
 }

@@ -48,6 +48,9 @@ const NOT_CARRIED: [u32; 9] = [
     sys::VIDIOC_STREAMON,
 ];
 
+/// What comes of a call: errno, structure and array.
+type Came = (Result<(), i32>, Vec<u8>, Vec<u8>);
+
 /// A call: request, structure and array.
 type Made = (u32, Vec<u8>, Vec<u8>);
 
@@ -193,11 +196,7 @@ fn without_differences(request: u32, bytes: &mut [u8]) {
 }
 
 /// Makes the calls on two open files. Returns what came of each.
-fn play(
-    client: &mut dyn Client,
-    device: usize,
-    calls: &[Made],
-) -> Vec<(Result<(), i32>, Vec<u8>, Vec<u8>)> {
+fn play(client: &mut dyn Client, device: usize, calls: &[Made]) -> Vec<Came> {
     let files = [client.open(device).unwrap(), client.open(device).unwrap()];
     let mut all = Vec::new();
     for (number, (request, bytes, array)) in calls.iter().enumerate() {

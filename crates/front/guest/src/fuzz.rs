@@ -1,0 +1,66 @@
+//! For fuzzing: serves queues that lie in guest RAM, without a VMM.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use rustix::fd::AsFd as _;
+use vhost_user_backend::{VhostUserBackend as _, VringT as _};
+use vm_memory::{Bytes as _, GuestAddress, GuestMemoryAtomic, GuestMemoryMmap};
+use vmm_sys_util::epoll::EventSet;
+
+use crate::backend::{BELL, Backend, COMMANDS, Vring};
+use crate::device::Device;
+use crate::owner::{Bell, Owner};
+use vb3_frontend::{Devices, NodeId};
+
+/// Addresses of a queue's table of descriptors, of available and of used chains.
+type Places = [u64; 3];
+
+/// Serves a node to a guest whose RAM holds `ram` and the queues of commands and events, of 256 descriptors each, at
+/// these places. There is no shared memory region.
+///
+/// # Errors
+/// The system refuses threads or descriptors, or the device cannot be used.
+pub fn serve_ram(
+    devices: &mut dyn Devices,
+    node: NodeId,
+    ram: &[u8],
+    queues: [Places; 2],
+) -> io::Result<()> {
+    let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), ram.len())]);
+    let memory = memory.map_err(io::Error::other)?;
+    memory
+        .write_slice(ram, GuestAddress(0))
+        .map_err(io::Error::other)?;
+    let memory = GuestMemoryAtomic::new(memory);
+    let mut vrings = Vec::new();
+    for [table, available, used] in queues {
+        let vring = Vring::new(memory.clone(), 256).map_err(io::Error::other)?;
+        vring
+            .set_queue_info(table, available, used)
+            .map_err(io::Error::other)?;
+        vring.set_queue_ready(true);
+        vring.set_enabled(true);
+        vrings.push(vring);
+    }
+    let (mut owner, handle) = Owner::new(devices)?;
+    let (bell, never) = (Arc::new(Bell::new()?), Bell::new()?);
+    let bells = BTreeMap::from([(node, Arc::clone(&bell))]);
+    std::thread::scope(|scope| {
+        let guest = scope.spawn(move || {
+            let backend = Backend::new(Device::new(handle, node), bell);
+            let backend = backend.map_err(|errno| io::Error::other(errno.to_string()))?;
+            backend.update_memory(memory)?;
+            backend.handle_event(COMMANDS, EventSet::IN, &vrings, 0)?;
+            // Buffers and events that have come meanwhile.
+            backend.handle_event(BELL as u16, EventSet::IN, &vrings, 0)?;
+            backend.disconnected();
+            Ok(())
+        });
+        owner.serve(never.as_fd(), &bells);
+        guest
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
