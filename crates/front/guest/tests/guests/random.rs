@@ -254,6 +254,6 @@ fn random_calls_answer_both_the_same() {
         "jpegdec,size=64x48",
         "convert,size=64x48",
     ] {
-        compare(spec, 0x9e37_79b9, 1200);
+        compare(spec, 0x9e37_79b9, 600);
     }
 }

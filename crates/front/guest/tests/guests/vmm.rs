@@ -42,7 +42,7 @@ const EVENT_BYTES: u32 = 1024;
 /// How many event buffers the published driver gives.
 const EVENT_BUFFERS: u16 = 16;
 /// After this time without an answer, a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_ANSWER_TIME: Duration = Duration::from_secs(20);
 /// What descriptors' flags say: another follows; the device writes.
 pub(crate) const NEXT: u16 = 1;
 pub(crate) const WRITE: u16 = 2;
@@ -84,7 +84,7 @@ impl Server {
 
     /// Waits for a note.
     pub(crate) fn wait_for(&self, is_wanted: impl Fn(&Note) -> bool) -> Note {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_ANSWER_TIME;
         loop {
             let notes = self.notes();
             if let Some(note) = notes.iter().find(|note| is_wanted(note)) {
@@ -376,7 +376,7 @@ impl Vmm {
 
     /// Waits until the device has used a chain. Returns the number of bytes that it wrote.
     pub(crate) fn used(&mut self) -> u32 {
-        let used = self.rings[0].wait_used(PATIENCE);
+        let used = self.rings[0].wait_used(MAX_ANSWER_TIME);
         used.expect("the device answers").1
     }
 
