@@ -33,7 +33,11 @@ impl fmt::Display for Error {
             Self::Refused { message, .. } => f.write_str(message),
             Self::Ended => f.write_str("the run has ended"),
             Self::Lost => f.write_str("the run has closed the connection, but still runs"),
-            Self::Answer(line) => write!(f, "the run answers in another language: {line}"),
+            Self::Answer(line) => write!(
+                f,
+                "the run's answer is not understood: {line}; install \
+                 vb3 and vb3-client of the same release"
+            ),
             Self::Start(message) => f.write_str(message),
             Self::Socket(e) => write!(f, "the run does not answer: {e}"),
         }

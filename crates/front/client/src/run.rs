@@ -147,7 +147,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     Err(Error::Start(
         match child.try_wait().map_err(Error::Socket)? {
             Some(status) => format!("the run has ended before it could be reached ({status})"),
-            None => "vb3 has not listened for a minute".to_owned(),
+            None => "vb3 did not open its control socket within a minute".to_owned(),
         },
     ))
 }

@@ -252,7 +252,9 @@ fn errors_say_what_failed() {
     assert_eq!(refused.to_string(), "no such device");
     assert_eq!(Error::Ended.to_string(), "the run has ended");
     let unclear = Error::Answer("what".to_owned()).to_string();
-    assert_eq!(unclear, "the run answers in another language: what");
+    let wanted =
+        "the run's answer is not understood: what; install vb3 and vb3-client of the same release";
+    assert_eq!(unclear, wanted);
     let socket = Error::from(std::io::Error::other("broken"));
     assert_eq!(socket.to_string(), "the run does not answer: broken");
     assert!(socket.source().is_some() && refused.source().is_none());

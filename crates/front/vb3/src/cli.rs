@@ -253,7 +253,7 @@ pub struct RunOptions {
     ///
     /// Problems are refused calls, missed steps of the script, frames lost without a script, missing
     /// cache syncs, accesses to a buffer while a device uses it, buffers still held at the end, and
-    /// failed sources or codecs. These are no refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
+    /// failed sources or codecs. These do not count as refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
     /// SUBSCRIBE_EVENT and UNSUBSCRIBE_EVENT; calls that end with EAGAIN, EINTR, ENOTTY or ENODEV; and
     /// DQBUF that ends with EPIPE or EIO.
     #[arg(long)]

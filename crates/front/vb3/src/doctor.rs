@@ -484,7 +484,7 @@ mod tests {
             codecs,
             ..facts(|_| {})
         };
-        let missing = Err("encoding H.264 is not done by libavcodec 61".to_owned());
+        let missing = Err("libavcodec 61 was built without encoding H.264".to_owned());
         let (status, last) = ending(&with(vec![("h264enc", missing)]));
         let wanted = "Everything works here but these codecs: h264enc. They need a libavcodec that \
                       was built with them.";

@@ -80,7 +80,7 @@ fn line(fit: &Fit, asked: u32) -> String {
     let why = reason.and_then(|r| sentence::reason(r.constraint.name(), r.wanted, r.found));
     match why {
         Some((why, _)) => format!("{fits}; {why}"),
-        None if *wanted < asked => format!("{fits}, the most that this queue takes"),
+        None if *wanted < asked => format!("{fits}, the most that this queue accepts"),
         None => fits,
     }
 }

@@ -140,7 +140,7 @@ impl Decoder {
             return Ok(());
         }
         if self.history.units.is_empty() && !is_key {
-            let sentence = "the last key picture is too far back to go on after a drain";
+            let sentence = "cannot continue after a drain: the last key picture is too far back";
             return out.corrupt(tag, sentence);
         }
         for (number, bytes) in &self.history.units {
@@ -203,7 +203,7 @@ impl Decoder {
                     false => "8-bit 4:2:0",
                 };
                 let sentence =
-                    format!("the stream's pictures are {pixels}; the device has {offers} alone");
+                    format!("the stream's pictures are {pixels}; the device offers only {offers}");
                 out.unsupported(tag, &sentence)?;
                 continue;
             };

@@ -98,7 +98,7 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
             self.library = Library::open(&settings.settings());
         }
         let Some(library) = self.library.as_mut() else {
-            let sentence = format!("{} does not take these settings", S::LIBRARY);
+            let sentence = format!("{} refuses these settings", S::LIBRARY);
             return out.corrupt(tag, &sentence);
         };
         let sentence = match library.encode(picture, self.count, force_key || self.restarts) {
@@ -111,7 +111,7 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
                 self.restarts = false;
                 return out.packet(tag, key, &parts);
             }
-            Ok(None) => format!("{} made nothing of the picture", S::LIBRARY),
+            Ok(None) => format!("{} returned nothing for the picture", S::LIBRARY),
             Err(error) => error.sentence,
         };
         self.count += 1;

@@ -146,7 +146,8 @@ impl Encoder {
     ) -> Result<Option<(&[u8], bool)>, Error> {
         if !self.has(picture) {
             return Err(Error {
-                sentence: "the picture is not of the size that was set".to_owned(),
+                sentence: "the picture does not have the size that the encoder was set up for"
+                    .to_owned(),
                 unsupported: false,
             });
         }

@@ -39,7 +39,7 @@ impl Stateless {
         };
         let Some(planes) = picture.planes else {
             let sentence =
-                format!("the stream's pictures are {pixels}; the device has 8-bit 4:2:0 alone");
+                format!("the stream's pictures are {pixels}; the device offers only 8-bit 4:2:0");
             return out.unsupported(tag, &sentence);
         };
         if let Err(sentence) = check_size(&picture.format) {

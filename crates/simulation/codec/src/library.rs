@@ -101,7 +101,12 @@ fn ask(program: &Path, timeout: Duration) -> Result<Option<Found>, String> {
     let (list, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| named(e.to_string()))?;
     let args = ["--list", "--serve"].map(OsString::from);
     let ready = Ready::start(program, &args, stdout).map_err(|e| named(e.to_string()))?;
-    let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
+    let silent = || {
+        format!(
+            "it did not answer within {} s; try again",
+            timeout.as_secs()
+        )
+    };
     let text = read(File::from(list), timeout).and_then(|text| text.ok_or_else(silent));
     let library = text.and_then(|text| match &*text {
         "" => Err(ready.running.await_end()),
@@ -138,7 +143,7 @@ fn read(mut out: File, timeout: Duration) -> Result<Option<String>, String> {
             Err(e) => return Err(e.to_string()),
         }
         if bytes.len() > MAX_LIST {
-            return Err("it lists more than can be".to_owned());
+            return Err("its list is longer than a list of codecs can be".to_owned());
         }
     }
     let text = String::from_utf8(bytes).map_err(|_| "it lists no text".to_owned())?;
@@ -219,7 +224,7 @@ impl Codecs {
         match kinds.iter().find(|(known, _)| *known == kind) {
             Some((_, name)) => Ok(format!("{of} ({name}), {license}")),
             None => Err(format!(
-                "{} is not done by {of}, which was built without it ({})",
+                "{of} was built without {} ({})",
                 kind.name(),
                 program.display()
             )),
@@ -319,7 +324,7 @@ mod tests {
         script(&program, "exec sleep 1000");
         let places = [program.clone(), program].into_iter();
         let silent = first_library(places, Duration::from_millis(1)).unwrap_err();
-        assert!(silent.contains("says nothing"), "{silent}");
+        assert!(silent.contains("did not answer"), "{silent}");
     }
 
     #[test]

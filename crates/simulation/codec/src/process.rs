@@ -220,7 +220,7 @@ impl Running {
         let waited = changed.wait_timeout_while(stage, EXIT_TIMEOUT, is_going);
         match &*waited.unwrap_or_else(PoisonError::into_inner).0 {
             Stage::Ended(how) => how.clone(),
-            _ => "the codec process was killed and does not end".to_owned(),
+            _ => "the codec process was killed but has not ended".to_owned(),
         }
     }
 

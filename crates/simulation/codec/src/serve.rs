@@ -169,9 +169,8 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
     let answer = if found == 0 {
         // A parent that is too old to send a version shows this text to the user as the stream's failure.
         let sentence = format!(
-            "vb3-codec {own} does not fit this vb3: of what they say to each other, it wants \
-             version {VERSION}, and vb3 speaks one from before versions were told; install the \
-             vb3 of the same release"
+            "vb3-codec {own} and vb3 are from different releases: vb3-codec speaks version {VERSION} of \
+             their protocol, and vb3 is older than these versions; install both from the same release"
         );
         Message::new(Op::Unsupported, &[]).with_text(&sentence)
     } else {

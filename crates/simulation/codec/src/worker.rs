@@ -446,12 +446,12 @@ impl Worker {
                 return Ok(());
             }
             (Op::Version, Some(found)) => format!("version {found}, as of {}", message.text),
-            _ => "a version from before versions were told".to_owned(),
+            _ => "an older one".to_owned(),
         };
         self.mismatch = Some(format!(
-            "{} does not fit this vb3: of what they say to each other, vb3 {} wants version \
-             {VERSION}, and it speaks {found}; install the vb3-codec of the same release, or set \
-             VB3_CODEC=none to do without",
+            "{} and vb3 {} are from different releases: vb3 speaks version {VERSION} of their \
+             protocol, and vb3-codec speaks {found}; install both from the same release, or set \
+             VB3_CODEC=none to run without vb3-codec",
             self.program,
             env!("CARGO_PKG_VERSION"),
         ));
@@ -472,13 +472,13 @@ impl Worker {
                 let entry = slot.and_then(|slot| self.in_flight.get_mut(slot));
                 match entry {
                     Some(entry) if *entry == Some(a) => *entry = None,
-                    _ => return Err("gave back what it was not given"),
+                    _ => return Err("returned input that it had not received"),
                 }
                 Some(Event::Consumed { tag: a })
             }
             Op::Format => {
                 if self.kind.encodes() {
-                    return Err("sent a format unasked");
+                    return Err("sent a format that was not expected");
                 }
                 let format =
                     format_from_words(&message.words).ok_or("sent an impossible format")?;
@@ -490,7 +490,7 @@ impl Worker {
             }
             Op::Picture => {
                 let layout = self.layout.filter(|_| !self.kind.encodes());
-                let layout = layout.ok_or("sent a picture unasked")?;
+                let layout = layout.ok_or("sent a picture that was not expected")?;
                 let is_filled = f != 0 && c == NO_SLOT.into();
                 let is_lent = f != 0 && self.loans.used(f, is_filled)?;
                 if is_filled {
@@ -519,7 +519,7 @@ impl Worker {
             }
             Op::Packet => {
                 if !self.kind.encodes() {
-                    return Err("sent a packet unasked");
+                    return Err("sent a packet that was not expected");
                 }
                 let held = self.current(b)?.take(c, d);
                 let held = held.ok_or("sent a packet in a slot it does not have")?;

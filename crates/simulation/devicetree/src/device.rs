@@ -177,8 +177,8 @@ fn one(
     let is_elsewhere = windows.iter().any(|w| w.bus != w.memory.start);
     if iommu.is_none() && windows.len() > 1 && is_elsewhere && not_taken.len() < MAX_REMARKS {
         not_taken.push(format!(
-            "{path} sees memory through {} windows of its bus, of which a SPEC has one: kept is the \
-             last address in them",
+            "{path} reaches memory through {} windows of its bus, and a SPEC can have one: it \
+             keeps only their last address",
             windows.len()
         ));
     }
@@ -227,8 +227,8 @@ impl Device {
             others => format!("{} and {last}", others.join(", ")),
         };
         Some(format!(
-            "{} has a {} {streams} decoder, which is not simulated; of stateless codecs, decoders of \
-             AV1, H.264, HEVC, VP8 and VP9 are",
+            "{} has a {} {streams} decoder, which is not simulated (stateless decoders of AV1, \
+             H.264, HEVC, VP8 and VP9 are)",
             self.path,
             codec.name()
         ))

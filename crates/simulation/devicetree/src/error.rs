@@ -12,7 +12,7 @@ const ADVICE: &str =
 pub enum Error {
     /// More bytes than [`MAX_BYTES`](crate::MAX_BYTES).
     #[error(
-        "{bytes} bytes are more than a device tree has ({} at most)",
+        "the file has {bytes} bytes, and a device tree has at most {}",
         crate::MAX_BYTES
     )]
     TooLarge {
@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// The file does not begin with a flattened device tree's magic number.
     #[error(
-        "no flattened device tree: it begins with {found:#010x} at byte 0; expected 0xd00dfeed; give a .dtb \
+        "not a flattened device tree: it begins with {found:#010x} instead of 0xd00dfeed; give a .dtb \
         file, such as /sys/firmware/fdt of a board"
     )]
     NoTree {
@@ -29,7 +29,7 @@ pub enum Error {
         found: u32,
     },
     /// The file ends before its header or its tree does.
-    #[error("the device tree is cut off at byte {bytes}; expected {wanted} bytes; {ADVICE}")]
+    #[error("the device tree is cut off: the file has {bytes} of its {wanted} bytes; {ADVICE}")]
     CutOff {
         /// Length of the given file in bytes.
         bytes: usize,
@@ -63,43 +63,42 @@ pub enum Error {
 #[non_exhaustive]
 pub enum Damage {
     /// A field of the header places the block of nodes outside the tree.
-    #[error("the header places the nodes outside the file; expected offset and length within it")]
+    #[error("the header places the nodes outside of the file")]
     StructureBlock,
     /// A field of the header places the block of property names outside the tree.
-    #[error(
-        "the header places the names of properties outside the file; expected offset and length within it"
-    )]
+    #[error("the header places the names of properties outside of the file")]
     StringsBlock,
     /// The block of nodes has a word that is no token of the format.
     #[error(
-        "the nodes have the word {0:#x}; expected the begin (1) or end (2) of a node, a property (3), a gap (4) or \
-        the end (9)"
+        "{0:#x} is not a token; expected the begin (1) or end (2) of a node, a property (3), a \
+         gap (4) or the end of all nodes (9)"
     )]
     Token(u32),
     /// The block of nodes ends before its end token.
-    #[error("the nodes stop; expected their end token (9)")]
+    #[error("the nodes stop without their end token (9)")]
     NoEnd,
     /// A node's name is not text of at most 255 bytes.
-    #[error("the name of a node; expected text of at most 255 bytes and a zero byte")]
+    #[error("a node's name is not text of at most 255 bytes that ends with a zero byte")]
     NodeName,
     /// A property's name lies outside the block of names, is no text, or exceeds 255 bytes.
     #[error(
-        "the name of a property; expected the offset of text of at most 255 bytes and a zero byte"
+        "the offset of a property's name does not lead to text of at most 255 bytes that ends \
+         with a zero byte"
     )]
     PropertyName,
     /// A property's value ends outside the block of nodes.
-    #[error("a property has {bytes} bytes by its length; expected an end before that of the nodes")]
+    #[error("a property says that it has {bytes} bytes, but the nodes end before that")]
     Value {
         /// The length that the property gives.
         bytes: u32,
     },
     /// A property stands outside all nodes.
-    #[error("a property; expected a node around it")]
+    #[error("a property lies outside of every node")]
     NoNode,
     /// Another node begins after the root's end.
-    #[error("a second root node; expected the end (9)")]
+    #[error("a second root node begins where the end of all nodes (9) is expected")]
     SecondRoot,
     /// A node ends that has not begun, or the tree ends inside a node.
-    #[error("the end of a node or of the tree; expected one end for each node that begins")]
+    #[error("a node ends that did not begin, or the tree ends inside a node")]
     Nesting,
 }

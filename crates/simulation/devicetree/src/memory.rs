@@ -111,7 +111,7 @@ pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved
             Some(reserved) => out.push(reserved),
             None if not_taken.len() >= MAX_REMARKS => {}
             None => not_taken.push(format!(
-                "{} reserves no range that can be read (neither reg nor size)",
+                "{} has neither reg nor size, so its reserved range is unknown",
                 tree.path(id)
             )),
         }

@@ -62,7 +62,7 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
     })?;
     if dtb.len() > MAX_BYTES {
         return Err(format!(
-            "{name}: dtc makes more than {MAX_BYTES} bytes of it, and no device tree has so many"
+            "{name}: dtc's output has more than {MAX_BYTES} bytes, too many for a device tree"
         ));
     }
     match status.success() {

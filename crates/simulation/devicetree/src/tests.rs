@@ -215,8 +215,8 @@ fn stateless_codecs_stay_stateless_or_are_omitted() {
     assert_eq!(board.devices.len(), 4);
     let left_out = |at: u32, streams: &str| {
         format!(
-            "/soc/video-codec@{at} has a stateless {streams} decoder, which is not simulated; of \
-             stateless codecs, decoders of AV1, H.264, HEVC, VP8 and VP9 are"
+            "/soc/video-codec@{at} has a stateless {streams} decoder, which is not simulated \
+             (stateless decoders of AV1, H.264, HEVC, VP8 and VP9 are)"
         )
     };
     let wanted = [left_out(1, "MPEG-2"), left_out(3, "MPEG-2")];

@@ -67,7 +67,7 @@ pub fn print((before, after): (&Path, &Path), is_json: bool, out: &mut dyn Write
         return Ok(u8::from(!said.is_empty()));
     }
     if said.is_empty() {
-        writeln!(out, "The runs differ in nothing but times.")?;
+        writeln!(out, "The runs differ only in times.")?;
     }
     for sentence in &said {
         writeln!(out, "{sentence}")?;

@@ -150,6 +150,11 @@ pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
     let (why, hint) = reason(&refusal.constraint, refusal.wanted, refusal.found)
         .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
+    let allocates = matches!(refusal.call.as_str(), "REQBUFS" | "CREATE_BUFS");
+    let hint = match refusal.constraint.as_str() {
+        "contiguous" if allocates => NO_RUN_HINT.to_owned(),
+        _ => hint,
+    };
     let mut what = match refusal.errno {
         0 => format!(
             "{} on {} made fewer buffers than requested",
@@ -193,11 +198,11 @@ fn room(room: &Room, why: &str) -> String {
     let left = match runs {
         0 => String::new(),
         1 => format!(
-            "; the call kept nothing: {} are free, in one run",
+            "; the call released its buffers again, and {} are free, in one run",
             bytes(free_bytes)
         ),
         _ => format!(
-            "; the call kept nothing: {} are free, in {runs} runs of at most {}",
+            "; the call released its buffers again, and {} are free, in {runs} runs of at most {}",
             bytes(free_bytes),
             bytes(longest_bytes)
         ),
@@ -321,6 +326,10 @@ fn all_of(names: &[String]) -> String {
 
 const NO_HINT: &str = "`vb3 run --trace FILE` shows each call with its arguments, and the call's page \
                        in the V4L2 documentation lists what this error means there";
+
+/// The remedy if the device itself found no run of addresses for its buffers.
+const NO_RUN_HINT: &str = "ask for smaller buffers, or choose a machine with an IOMMU (--machine soc-iommu), \
+                           which makes scattered memory contiguous";
 
 fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
     if refusal.constraint.is_empty() {
@@ -545,9 +554,9 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
         false => (
             format!("it was queued at {by}, which {}s it", early.access),
             format!(
-                "wait for {owner}: take the buffer by DQBUF before it is queued elsewhere, or \
-                 import the sync file that DMA_BUF_IOCTL_EXPORT_SYNC_FILE gives of the dma-buf by \
-                 DMA_BUF_IOCTL_IMPORT_SYNC_FILE before QBUF, which then waits"
+                "wait for {owner}: take the buffer by DQBUF before you queue it elsewhere, or \
+                 export a sync file of the dma-buf (DMA_BUF_IOCTL_EXPORT_SYNC_FILE) and import it \
+                 (DMA_BUF_IOCTL_IMPORT_SYNC_FILE) before QBUF, which then waits"
             ),
         ),
     };

@@ -86,7 +86,7 @@ pub fn load(path: &Path) -> Result<Report> {
     match read {
         Ok(len) if len as u64 > MAX_REPORT => {
             bail!(
-                "{shown} has more than {}, and no report is so large",
+                "{shown} has more than {}, too much for a report",
                 sentence::bytes(MAX_REPORT)
             )
         }

@@ -154,7 +154,7 @@ impl Worker {
         if !is_over && self.state != State::Dead {
             self.running.kill();
             if self.state == State::Alive {
-                self.state = State::Dying("did not let go of a buffer");
+                self.state = State::Dying("did not release a buffer");
             }
         }
     }

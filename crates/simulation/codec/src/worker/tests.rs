@@ -242,7 +242,7 @@ fn stopped_workers_are_killed_without_a_wait() {
     assert!(worker.is_gone());
     assert!(loan::claim(&input, 1));
     worker.take_back();
-    assert!(died(&mut worker).contains("did not let go"));
+    assert!(died(&mut worker).contains("did not release"));
 }
 
 #[test]
@@ -253,12 +253,12 @@ fn messages_of_other_kinds_kill_the_worker() {
     assert!(matches!(decoder.poll(), Some(Event::Format(_))));
     decoder.submit(Job::Proceed(Chroma::Planar)).unwrap();
     say(&end, Op::Packet, &[1, 1, 0, 5, 1]);
-    let sentence = "the codec process sent a packet unasked and was ended";
+    let sentence = "the codec process sent a packet that was not expected and was ended";
     assert_eq!(died(&mut decoder), sentence);
 
     let (mut encoder, end) = played(Kind::JpegEncoder);
     say(&end, Op::Format, &FORMAT);
-    let sentence = "the codec process sent a format unasked and was ended";
+    let sentence = "the codec process sent a format that was not expected and was ended";
     assert_eq!(died(&mut encoder), sentence);
 
     let (mut encoder, end) = played(Kind::JpegEncoder);
@@ -271,7 +271,7 @@ fn messages_of_other_kinds_kill_the_worker() {
     };
     encoder.submit(Job::Configure(config)).unwrap();
     say(&end, Op::Picture, &[1, 1, 0]);
-    let sentence = "the codec process sent a picture unasked and was ended";
+    let sentence = "the codec process sent a picture that was not expected and was ended";
     assert_eq!(died(&mut encoder), sentence);
 }
 
@@ -302,16 +302,13 @@ fn other_versions_are_named_with_a_remedy() {
     let newer = Message::new(Op::Version, &[VERSION + 1]).with_text("vb3-codec 9.9.9");
     let silent = Message::new(Op::Consumed, &[1, 0]);
     let newer_found = format!("version {}, as of vb3-codec 9.9.9;", VERSION + 1);
-    let wanted = format!("wants version {VERSION},");
-    for (first, found) in [
-        (newer, newer_found.as_str()),
-        (silent, "a version from before versions were told;"),
-    ] {
+    let wanted = format!("speaks version {VERSION} of their protocol,");
+    for (first, found) in [(newer, newer_found.as_str()), (silent, "an older one;")] {
         let (mut worker, end) = unknown(Kind::H264Decoder);
         end.send(&first, None, false).unwrap();
         let sentence = died(&mut worker);
         assert!(
-            sentence.starts_with("the codec does not fit this vb3: "),
+            sentence.contains(" are from different releases: "),
             "{sentence}"
         );
         for part in [found, &wanted, "install", "VB3_CODEC=none"] {
@@ -324,7 +321,7 @@ fn other_versions_are_named_with_a_remedy() {
 fn worker_reports_other_versions_and_ends() {
     let memory = Shared::new(INPUT_LEN).unwrap();
     for (told, op, said) in [
-        (0, Op::Unsupported, "install the vb3 of the same release"),
+        (0, Op::Unsupported, "install both from the same release"),
         (VERSION + 1, Op::Version, "vb3-codec "),
     ] {
         let (ours, theirs) = Socket::pair().unwrap();

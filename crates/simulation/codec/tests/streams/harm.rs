@@ -149,7 +149,7 @@ fn every_kind_of_death_is_reported() {
     );
     assert_eq!(
         death(b"lie"),
-        "the codec process sent a picture unasked and was ended"
+        "the codec process sent a picture that was not expected and was ended"
     );
 }
 
@@ -277,7 +277,7 @@ fn worker_that_keeps_a_buffer_is_killed() {
     let Some(Event::Died { sentence }) = worker.poll() else {
         panic!("its end is told");
     };
-    let wanted = "the codec process did not let go of a buffer and was ended";
+    let wanted = "the codec process did not release a buffer and was ended";
     assert_eq!(sentence, wanted);
 }
 

@@ -135,7 +135,7 @@ fn adjacent_windows_join_and_several_are_noted() {
         panic!("{:?}", apart.not_taken);
     };
     assert!(
-        sentence.starts_with("/soc/csi@1000 sees memory through 2 windows"),
+        sentence.starts_with("/soc/csi@1000 reaches memory through 2 windows"),
         "{sentence}"
     );
     is_taken(&apart);

@@ -119,7 +119,7 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     require(has_streaming, &["private_memory"], message)?;
     check_untrusted(profile)?;
     let can_have_sram = profile.iommu.is_none() || profile.sram == 0;
-    let message = "is for devices that are not behind an IOMMU";
+    let message = "needs devices that are not behind an IOMMU";
     require(can_have_sram, &["sram"], message)?;
     pages(&["sram"], profile.sram, 0..=MAX_SRAM)?;
     let limits = [
@@ -153,7 +153,7 @@ fn check_pages(
     let message = format!("{} is less than {}", show(bytes), show(least));
     require(bytes >= least, path, message)?;
     let (found, room) = (show(bytes), show(most));
-    let message = format!("{found} is more than the {room} there is room for");
+    let message = format!("{found} is too much: there is room for {room}");
     require(bytes <= most, path, message)
 }
 
@@ -193,7 +193,7 @@ fn check_heap(path: &[&str], name: &str) -> Result<(), Mistake> {
         && !name.starts_with('.');
     let is_taken = matches!(name, "system" | "default_cma_region")
         || name.ends_with("-sram") && name.starts_with("video");
-    let message = format!("{name} is a heap of every machine that has such memory");
+    let message = format!("{name} is the name of a heap that vb3 makes by itself; choose another");
     require(!is_taken, path, message)?;
     let message =
         format!("\"{name}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.,");
@@ -260,9 +260,11 @@ fn check_untrusted(profile: &Profile) -> Result<(), Mistake> {
     let iommu = profile.iommu.as_ref();
     let message = "needs an IOMMU: without one, a device reaches everything";
     require(iommu.is_some(), &["untrusted"], message)?;
-    let message = "needs a bounce pool for what does not fill pages";
+    let message = "needs a bounce pool, through which buffers that do not fill their pages are \
+         copied";
     require(profile.bounce.pool > 0, &["untrusted"], message)?;
-    let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
+    let message = "\"lazy\" is not possible with untrusted devices, which are always flushed at \
+         once";
     let is_strict = |iommu: &IommuProfile| iommu.flush != FlushPolicy::Lazy;
     require(iommu.is_none_or(is_strict), &["iommu", "flush"], message)?;
     profile.iommus.iter().try_for_each(|(name, iommu)| {

@@ -54,8 +54,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.page_sizes",
-        "sizes of its pages: 4KiB, 2MiB and 1GiB; in the Arm formats also 16KiB and 32MiB, or 64KiB \
-         and 512MiB, and memory for devices then comes in pieces of the smallest",
+        "sizes of its pages: 4KiB, 2MiB and 1GiB; in the Arm formats also 16KiB and 32MiB, or \
+         64KiB and 512MiB. Memory for devices then comes in pieces of the smallest size",
     ),
     (
         "iommu.aperture",
@@ -67,8 +67,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.flush",
-        "when what was unmapped is flushed out of the IOMMU's buffer: \"strict\" (the default) for \
-         at once, \"lazy\" for many at a time",
+        "when the IOMMU forgets a mapping that was removed: \"strict\" (the default) for at once, \
+         \"lazy\" for many at a time",
     ),
     (
         "iommu.segments",
@@ -109,23 +109,24 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "sram",
-        "bytes of coherent memory of its own, without pages, that each device has and allocates \
-         from alone; 0 for none",
+        "bytes of memory on each device (SRAM): coherent, without pages, and the only memory that \
+         it allocates from; 0 for none",
     ),
     (
         "scattered",
-        "true (the default) if single pages never lie side by side; false if they do where free",
+        "true (the default): pages that are allocated singly never lie side by side; false: they \
+         do if the memory there is free",
     ),
     (
         "userptr",
-        "whether devices offer USERPTR unless told otherwise",
+        "true if devices offer USERPTR; a device's userptr= changes it",
     ),
     (
         "allocator",
-        "plane memory devices use unless told otherwise: \"contig\" or \"vmalloc\"",
+        "how devices without alloc= allocate their memory: \"contig\" or \"vmalloc\"",
     ),
     (
         "devices",
-        "what `vb3 run` offers unless told otherwise, each as for --device",
+        "the devices that `vb3 run` offers without --device, each written as for --device",
     ),
 ];

@@ -136,7 +136,7 @@ fn sizes_may_use_all_64_bits() {
     for lines in ["cma = ", "[areas]\nown = ", "[areas.own]\nsize = "] {
         let err = Profile::parse(&format!("{GOOD}{lines}{}\n", 1_u64 << 63)).unwrap_err();
         assert!(
-            err.message.contains("8589934592 GiB is more"),
+            err.message.contains("8589934592 GiB is too much"),
             "{lines}: {err}"
         );
     }
@@ -148,7 +148,7 @@ fn each_mistake_names_its_field_and_line() {
         (
             "cma = \"65MiB\"",
             "cma",
-            "65 MiB is more than the 63 MiB there is room for",
+            "65 MiB is too much: there is room for 63 MiB",
         ),
         ("cma = 4097", "cma", "no multiple"),
         ("cma = -4096", "cma", "invalid value"),
@@ -264,7 +264,7 @@ fn each_mistake_names_its_field_and_line() {
         (
             "[areas]\nvideo0-sram = \"1MiB\"",
             "areas.video0-sram",
-            "every machine",
+            "that vb3 makes",
         ),
         (
             "[areas]\na = \"40MiB\"\nb = \"40MiB\"",
@@ -279,7 +279,7 @@ fn each_mistake_names_its_field_and_line() {
         (
             "[areas]\nsystem = \"1MiB\"",
             "areas.system",
-            "a heap of every machine",
+            "a heap that vb3 makes",
         ),
         ("sram = \"1GiB\"", "sram", "room for"),
         ("flush = \"lazy\"", "flush", "unknown field"),

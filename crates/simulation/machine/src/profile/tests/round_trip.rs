@@ -59,7 +59,7 @@ prop_compose! {
 /// protected.
 fn areas() -> impl Strategy<Value = BTreeMap<String, (u16, bool, bool)>> {
     let name = "[a-zA-Z0-9_@-][a-zA-Z0-9_@.-]{0,62}";
-    let name = name.prop_filter("a heap of every machine that has such memory", |name| {
+    let name = name.prop_filter("the name of a heap that vb3 makes by itself", |name| {
         let is_taken = matches!(name.as_str(), "system" | "default_cma_region")
             || name.starts_with("video") && name.ends_with("-sram");
         !is_taken
