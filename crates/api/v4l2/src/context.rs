@@ -77,13 +77,13 @@ where
         })
     }
 
-    /// The driver.
+    /// Returns the driver that this file's or device's calls go to.
     #[must_use]
     pub fn driver(&self) -> &D {
         &self.driver
     }
 
-    /// The driver.
+    /// Returns the driver, to change its state.
     pub fn driver_mut(&mut self) -> &mut D {
         &mut self.driver
     }

@@ -42,7 +42,8 @@ struct Entry<M: MemOps, D> {
 
 /// All contexts by number, with sums over them.
 pub(crate) struct Contexts<M: MemOps, D> {
-    // Most devices have one context, of two kilobytes; a map's node has room for eleven values.
+    // Boxed because a context has two kilobytes and a B-tree's node always has room for eleven values: without
+    // the box, a device with one context would use twenty-two kilobytes.
     all: BTreeMap<u64, Box<Entry<M, D>>>,
     /// Contexts that were borrowed mutably since the last update of the sums.
     lent: BTreeSet<u64>,

@@ -18,9 +18,9 @@ pub const MAX_STRUCTURE: usize = crate::bytes::MAX_ARG;
 /// A value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A number.
+    /// A field that may be negative.
     Number(i64),
-    /// An unsigned number.
+    /// A field that is never negative.
     Unsigned(u64),
     /// A name, flags joined by `|`, a pixel format, a text, a fraction or an area.
     Word(String),

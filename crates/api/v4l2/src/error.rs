@@ -41,13 +41,13 @@ pub enum Error {
     /// EACCES: a control is read-only or write-only.
     #[error("control {id:#x} cannot be accessed this way")]
     Access {
-        /// The control.
+        /// The control's id (`V4L2_CID_*`).
         id: u32,
     },
     /// ERANGE: a control's value is out of its range.
     #[error("{wanted} is out of range for control {id:#x}")]
     Range {
-        /// The control.
+        /// The control's id (`V4L2_CID_*`).
         id: u32,
         /// The value asked for.
         wanted: i64,

@@ -25,7 +25,7 @@ fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
     BUILTINS.iter().copied().chain(boards)
 }
 
-/// A machine.
+/// A machine that was found by its name or read from a file.
 pub(crate) struct Found {
     pub(crate) name: String,
     /// The profile, as TOML.

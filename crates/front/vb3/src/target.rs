@@ -10,11 +10,11 @@ use vb3_machine::Profile;
 pub(crate) struct Target {
     /// The profile's text, as `vb3 machines` prints it.
     pub(crate) text: String,
-    /// The profile.
+    /// The profile, parsed from the text.
     pub(crate) profile: Profile,
     /// The devices as the user wrote them.
     pub(crate) words: Vec<String>,
-    /// The devices.
+    /// The same devices, parsed.
     pub(crate) specs: Vec<DeviceSpec>,
 }
 

@@ -50,7 +50,7 @@ const IGNORED: [libc::c_int; 5] = [
 #[expect(unsafe_code, reason = "ignores signals, which rustix cannot")]
 pub(crate) fn apply() -> Result<(), Errno> {
     for signal in IGNORED {
-        // SAFETY: the action is no function.
+        // SAFETY: SIG_IGN installs no handler, so no code of this process runs when the signal comes.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

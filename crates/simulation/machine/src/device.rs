@@ -51,7 +51,7 @@ pub struct BusFault {
     pub addr: DmaAddr,
     /// Whether the device wrote.
     pub write: bool,
-    /// The reason.
+    /// Why the access failed.
     pub kind: FaultKind,
     /// The page-table level at which the walk ended, named as in the IOMMU's manual; `None` if no walk caused
     /// the fault.

@@ -93,7 +93,7 @@ impl Machine {
     /// Waits until freed memory and its descriptors have been returned to the system. For large memory, a
     /// separate thread of the machine does that shortly after the call that freed it.
     pub fn wait_until_freed(&self) {
-        self.state.borrow_mut().waste.wait_until_freed();
+        self.state.borrow_mut().freeing.wait_until_freed();
     }
 
     /// Returns the address of `dev`'s page table; `None` without an IOMMU.

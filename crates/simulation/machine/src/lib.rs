@@ -16,6 +16,7 @@ mod device;
 mod dram;
 mod faults;
 mod foreign;
+mod freeing;
 mod front;
 mod iommu;
 mod machine;
@@ -30,7 +31,6 @@ mod store;
 mod trace;
 mod udmabuf;
 mod user;
-mod waste;
 mod withdraw;
 
 pub use device::{BusFault, BusLines, BusSpan, Device, FaultKind, HostSpan};

@@ -4,6 +4,7 @@ use crate::backing::Backing;
 use crate::device::Device;
 use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
+use crate::freeing::FreeingThread;
 use crate::iommu::Iommu;
 use crate::memory::{MachineMemory, Object};
 use crate::profile::Profile;
@@ -11,7 +12,6 @@ use crate::proven::Proven;
 use crate::ram::{FRAME, FrameRuns, Ram};
 use crate::store::Shared;
 use crate::trace::{Event, Trace};
-use crate::waste::Disposal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -170,7 +170,7 @@ pub(crate) struct State {
     pub(crate) trace: Trace,
     pub(crate) now_ns: u64,
     pub(crate) boot_free: u64,
-    pub(crate) waste: Disposal,
+    pub(crate) freeing: FreeingThread,
 }
 
 impl State {
@@ -198,7 +198,7 @@ impl State {
             trace: Trace::default(),
             now_ns: 0,
             boot_free,
-            waste: Disposal::default(),
+            freeing: FreeingThread::default(),
         };
         if let Some(pool) = bounce {
             let backing = Backing::Shared(Shared::new(pool.len)?);

@@ -117,7 +117,7 @@ impl PageSource for Machine {
         state.ram.give(&object.frames);
         let (addr, len) = (object.first_addr(), object.len);
         state.note(Event::Free { addr, len });
-        state.waste.take(object);
+        state.freeing.free(object);
     }
 
     fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
@@ -333,7 +333,7 @@ impl UserPages for Machine {
                 len: object.len,
             });
         }
-        state.waste.take(object);
+        state.freeing.free(object);
     }
 
     fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
@@ -399,7 +399,7 @@ impl KernelViews for Machine {
             let object = state.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
             state.note(Event::Free { addr, len });
-            object.into_iter().for_each(|it| state.waste.take(it));
+            object.into_iter().for_each(|it| state.freeing.free(it));
         }
     }
 

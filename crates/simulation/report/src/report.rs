@@ -413,8 +413,9 @@ pub struct Held {
     pub iova_bytes: u64,
     /// DMA mappings.
     pub mappings: u64,
-    /// Bytes in bounce slots, despite the name.
-    pub bounce_slots: u64,
+    /// Bytes of the bounce pool. Earlier versions called the field `bounce_slots`.
+    #[serde(alias = "bounce_slots")]
+    pub bounce_bytes: u64,
     /// Buffers in queues.
     pub buffers: u64,
     /// Exported dma-bufs.

@@ -597,7 +597,7 @@ pub(crate) fn held_counts(held: &Held) -> Option<String> {
         (held.pages, "pages of RAM"),
         (held.iova_bytes, "bytes of I/O addresses"),
         (held.mappings, "DMA mappings"),
-        (held.bounce_slots, "bytes of bounced copies"),
+        (held.bounce_bytes, "bytes of bounced copies"),
         (held.buffers, "buffers"),
         (held.dmabufs, "exported dma-bufs"),
         (held.attachments, "attachments"),

@@ -129,7 +129,7 @@ pub(super) fn held(memory: &RunMemory, nodes: &[Node], files: usize) -> Held {
         pages: machine.ram_bytes.div_ceil(page),
         iova_bytes: mapper.iova_bytes,
         mappings: mapper.mappings,
-        bounce_slots: mapper.bounce_bytes,
+        bounce_bytes: mapper.bounce_bytes,
         buffers: nodes
             .iter()
             .flat_map(queues)

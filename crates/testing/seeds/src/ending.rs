@@ -174,7 +174,7 @@ fn without_quarantine(left: LeftOver) -> Check<LeftOver> {
     let mut rest = left;
     rest.mapper.quarantined_bytes = 0;
     rest.mapper.bounce_bytes = 0;
-    (rest.held.pages, rest.held.bounce_slots) = (0, 0);
+    (rest.held.pages, rest.held.bounce_bytes) = (0, 0);
     (rest.machine.ram_bytes, rest.machine.cma_bytes) = (0, 0);
     (rest.machine.objects, rest.machine.pins) = (0, 0);
     rest.machine.iommu_pages = 0;

@@ -36,7 +36,7 @@ fn quarantine_explains_memory_but_no_more() {
     let mut left = LeftOver::default();
     left.mapper.quarantined_bytes = 8192;
     left.mapper.bounce_bytes = 4096;
-    (left.held.pages, left.held.bounce_slots) = (2, 4096);
+    (left.held.pages, left.held.bounce_bytes) = (2, 4096);
     (left.machine.ram_bytes, left.machine.cma_bytes) = (4096, 4096);
     (left.machine.objects, left.machine.pins) = (2, 1);
     left.machine.iommu_pages = 1;

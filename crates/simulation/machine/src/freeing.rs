@@ -1,7 +1,8 @@
 //! Frees memory on a separate thread.
 //!
 //! Unmapping a file of some megabytes takes milliseconds. Without the thread, the caller that frees a buffer
-//! would wait for that, and so would all other callers. The machine's frames are free at once.
+//! would wait for that, and so would all other callers. The simulated page frames can be allocated again
+//! immediately.
 
 use crate::backing::Backing;
 use crate::dram::Dram;
@@ -18,21 +19,21 @@ const SMALL: u64 = 256 << 10;
 const MAX_PENDING: usize = 64;
 const MAX_PENDING_BYTES: u64 = 512 << 20;
 
-/// Memory to be freed when it is dropped, and its length in bytes.
-type Waste = (Option<Shared>, Option<Dram>, u64);
+/// Memory that is freed when this value is dropped, and its length in bytes.
+type Dropped = (Option<Shared>, Option<Dram>, u64);
 
 /// The thread that frees memory. It starts with the first large object, and is joined on drop.
 #[derive(Debug, Default)]
-pub(crate) struct Disposal {
-    thread: Option<(SyncSender<Waste>, JoinHandle<()>)>,
+pub(crate) struct FreeingThread {
+    thread: Option<(SyncSender<Dropped>, JoinHandle<()>)>,
     waiting_bytes: Arc<AtomicU64>,
     /// Number of objects passed to the thread.
-    given: u64,
+    passed: u64,
 }
 
-impl Disposal {
+impl FreeingThread {
     /// Frees an object's memory: at once, or soon afterwards on the thread.
-    pub(crate) fn take(&mut self, object: Object) {
+    pub(crate) fn free(&mut self, object: Object) {
         let bytes = object.bytes_of_frames();
         let store = match object.backing {
             Backing::Shared(store) => Some(store),
@@ -49,7 +50,7 @@ impl Disposal {
         };
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         match sender.try_send((store, object.dram, bytes)) {
-            Ok(()) => self.given += 1,
+            Ok(()) => self.passed += 1,
             Err(_) => drop(self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed)),
         }
     }
@@ -64,26 +65,27 @@ impl Disposal {
     }
 
     /// Returns the thread's queue, and starts the thread if necessary; `None` if it cannot be started.
-    fn sender(&mut self) -> Option<SyncSender<Waste>> {
+    fn sender(&mut self) -> Option<SyncSender<Dropped>> {
         if self.thread.is_none() {
-            let (sender, waste) = sync_channel(MAX_PENDING);
+            let (sender, dropped) = sync_channel(MAX_PENDING);
             let waiting = Arc::clone(&self.waiting_bytes);
-            let thread = Builder::new().name("vb3-waste".into());
-            let thread = thread.spawn(move || give_back(&waste, &waiting)).ok()?;
+            let thread = Builder::new().name("vb3-free".into());
+            let thread = thread.spawn(move || free_all(&dropped, &waiting)).ok()?;
             self.thread = Some((sender, thread));
         }
         self.thread.as_ref().map(|(sender, _)| sender.clone())
     }
 }
 
-fn give_back(waste: &Receiver<Waste>, waiting: &AtomicU64) {
-    while let Ok((store, dram, bytes)) = waste.recv() {
+/// Frees what arrives, until the owner drops the sender.
+fn free_all(dropped: &Receiver<Dropped>, waiting: &AtomicU64) {
+    while let Ok((store, dram, bytes)) = dropped.recv() {
         drop((store, dram));
         waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-impl Drop for Disposal {
+impl Drop for FreeingThread {
     fn drop(&mut self) {
         self.wait_until_freed();
     }
@@ -103,8 +105,8 @@ mod tests {
         machine.state.borrow().ram.free_bytes()
     }
 
-    fn given(machine: &Machine) -> u64 {
-        machine.state.borrow().waste.given
+    fn passed(machine: &Machine) -> u64 {
+        machine.state.borrow().freeing.passed
     }
 
     /// Allocates and frees memory. Returns the inode of its file.
@@ -139,10 +141,10 @@ mod tests {
         for lines in ["coherent = true", "coherent = false"] {
             let machine = machine(lines);
             let small = come_and_go(&machine, 1 << 16);
-            assert_eq!(given(&machine), 0);
+            assert_eq!(passed(&machine), 0);
             assert!(!is_mapped(small), "small memory at once");
             let inodes: Vec<u64> = (0..8).map(|_| come_and_go(&machine, 4 << 20)).collect();
-            assert_eq!(given(&machine), 8);
+            assert_eq!(passed(&machine), 8);
             drop(machine);
             assert!(!inodes.iter().any(|inode| is_mapped(*inode)));
         }
@@ -152,6 +154,6 @@ mod tests {
     fn what_is_too_much_to_wait_is_given_back_at_once() {
         let machine = machine("coherent = true");
         let much = come_and_go(&machine, super::MAX_PENDING_BYTES + (1 << 12));
-        assert!(!is_mapped(much) && given(&machine) == 0);
+        assert!(!is_mapped(much) && passed(&machine) == 0);
     }
 }
