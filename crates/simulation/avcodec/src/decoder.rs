@@ -158,7 +158,7 @@ impl Decoder {
         self.library.done();
     }
 
-    /// Reports a fault: of a piece's corrupt pictures, only the first.
+    /// Reports a fault. If a piece has several corrupt pictures, only the first one is reported.
     fn report_fault(&mut self, error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
         if error.unsupported {
             return out.unsupported(tag, &error.sentence);

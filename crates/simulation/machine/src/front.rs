@@ -66,8 +66,10 @@ impl Machine {
         self.state.get_mut().faults = Injector::new(plan);
     }
 
-    /// Sets the plan by which IOMMUs do not remove mappings, and resets its counters. What such a mapping
-    /// covers stays quarantined, so [`set_faults`](Self::set_faults) does not cause these failures.
+    /// Sets the plan by which IOMMUs fail to remove mappings, and resets the plan's counters.
+    ///
+    /// These failures have a plan of their own, apart from [`set_faults`](Self::set_faults), because the memory
+    /// and the addresses of such a mapping stay quarantined for the rest of the machine's lifetime.
     pub fn set_unmap_faults(&mut self, plan: Faults) {
         self.state.get_mut().unmap_faults = Injector::new(plan);
     }
@@ -85,7 +87,7 @@ impl Machine {
         Ref::map(self.state.borrow(), |state| &state.trace)
     }
 
-    /// Returns the event trace, to start or end it.
+    /// Returns the event trace, so that the caller can start or end it.
     pub fn trace_mut(&mut self) -> &mut Trace {
         &mut self.state.get_mut().trace
     }

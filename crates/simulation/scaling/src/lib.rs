@@ -28,12 +28,12 @@ pub struct Cells {
     pub left: usize,
     /// Cells of a line.
     pub width: usize,
-    /// Number of lines. The memory has each with its padding.
+    /// Number of lines. The memory must contain the whole stride of each line, also of the last one.
     pub lines: usize,
 }
 
 impl Cells {
-    /// Returns stride, left edge, width and lines for the crate, in cells.
+    /// Returns stride, left edge, width and lines in cells, as fast_image_resize wants them.
     fn measures(self) -> Option<[u32; 4]> {
         let cells = |bytes: usize| u32::try_from(bytes.checked_div(self.bytes)?).ok();
         Some([
@@ -55,7 +55,7 @@ impl Cells {
 /// Scales planes, and keeps memory for this.
 #[derive(Debug, Default)]
 pub struct Resizer {
-    /// Made for the first plane: it looks at the processor, which takes long on virtual machines.
+    /// Made for the first plane, because it examines the processor, which takes long on virtual machines.
     inner: Option<fast_image_resize::Resizer>,
     /// A part of each cell, before and after scaling.
     parts: [Vec<u8>; 2],
@@ -96,7 +96,7 @@ impl Resizer {
         if from_span.is_empty() || to_span.is_empty() {
             return Some(());
         }
-        // Without padding. It needs less memory than the plane, so the products do not overflow.
+        // The copies have no padding, so they need less memory than the plane, and these products cannot overflow.
         let dense = |cells: Cells| Cells {
             bytes: LEN,
             stride: cells.width * LEN,
