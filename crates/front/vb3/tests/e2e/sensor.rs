@@ -374,7 +374,8 @@ fn plot_exposure(path: &Path, curves: &[(&'static str, Vec<f64>)]) -> Result<(),
     Ok(area.present()?)
 }
 
-/// Draws `exposure.svg`, too, in Cargo's directory for tests. docs/exposure.svg is a copy.
+/// Draws `exposure.svg`, too, in Cargo's directory for tests. docs/exposure.svg has the same curves, redrawn for small
+/// and dark screens.
 #[test]
 fn exposure_settles_from_dark_and_from_light() {
     if lacks_software_isp() {
