@@ -211,7 +211,7 @@ impl Demo {
         sh::expect_none("FAULT", &self.faults)
             .with_context(|| format!("the reports are in {}", self.dir.display()))?;
         println!(
-            "every frame of the camera was shown bit by bit and in order, every decoded frame is as ffmpeg makes it"
+            "every frame of the camera was shown unchanged and in order; every decoded frame is close to ffmpeg's"
         );
         println!("The picture of all of them: {}", sheet.display());
         Ok(())
