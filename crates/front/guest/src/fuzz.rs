@@ -12,7 +12,7 @@ use vmm_sys_util::epoll::EventSet;
 use crate::backend::{BELL, Backend, COMMANDS, Vring};
 use crate::device::Device;
 use crate::owner::{Bell, Owner};
-use vb3_frontend::{Devices, NodeId};
+use vb3_frontend::NodeId;
 
 /// Addresses of a queue's table of descriptors, of available and of used chains.
 type Places = [u64; 3];
@@ -23,7 +23,7 @@ type Places = [u64; 3];
 /// # Errors
 /// The system refuses threads or descriptors, or the device cannot be used.
 pub fn serve_ram(
-    devices: &mut dyn Devices,
+    devices: &mut dyn vb3_frontend::Backend,
     node: NodeId,
     ram: &[u8],
     queues: [Places; 2],

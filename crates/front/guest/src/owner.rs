@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use vb3_frontend::{Devices, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
+use vb3_frontend::{Backend, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
 
 /// `O_RDWR`.
 const READ_WRITE: i32 = 2;
@@ -54,12 +54,12 @@ pub(crate) struct Held {
 
 /// The devices, and what guests hold of them.
 pub(crate) struct Shared<'a> {
-    pub(crate) devices: &'a mut dyn Devices,
+    pub(crate) devices: &'a mut dyn Backend,
     pub(crate) held: Held,
 }
 
 impl<'a> Shared<'a> {
-    pub(crate) fn new(devices: &'a mut dyn Devices) -> Self {
+    pub(crate) fn new(devices: &'a mut dyn Backend) -> Self {
         let held = Held::default();
         Self { devices, held }
     }
@@ -111,10 +111,13 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// Above all process ids (Linux has at most 2^22), so that no session shares user memory with another.
+const FIRST_GUEST: u32 = 1 << 31;
+
 /// Returns who makes a session's calls.
 pub(crate) const fn origin(session: u32) -> Origin {
     Origin {
-        pid: 0,
+        pid: FIRST_GUEST | session,
         tid: session,
     }
 }
@@ -170,7 +173,7 @@ impl Drop for Owner<'_> {
 impl<'a> Owner<'a> {
     /// # Errors
     /// No eventfd can be made.
-    pub(crate) fn new(devices: &'a mut dyn Devices) -> std::io::Result<(Self, Handle)> {
+    pub(crate) fn new(devices: &'a mut dyn Backend) -> std::io::Result<(Self, Handle)> {
         let (sender, work) = channel();
         let bell = Arc::new(Bell::new()?);
         let handle = Handle {
@@ -209,6 +212,9 @@ impl<'a> Owner<'a> {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
+            // Only the VMM can unplug a guest's device. Its calls fail with ENODEV.
+            let plugs = self.shared.devices.take_hotplug().len();
+            self.shared.devices.hotplug_shown(plugs);
             for file in self.shared.devices.take_changed() {
                 let node = self.shared.held.files.get(&file);
                 if let Some(bell) = node.and_then(|(node, _)| bells.get(node)) {

@@ -16,7 +16,7 @@ use vmm_sys_util::epoll::EventSet;
 use crate::backend::{BELL, Backend, FEATURES};
 use crate::device::Device;
 use crate::owner::{Bell, Handle, Owner};
-use vb3_frontend::{Devices, Errno, Node, NodeKind};
+use vb3_frontend::{Errno, Node, NodeKind};
 
 /// Why guests cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ type Notes<'a> = &'a (dyn Fn(Note) + Sync);
 /// # Errors
 /// There is no video device, or a socket cannot be made.
 pub fn serve(
-    devices: &mut dyn Devices,
+    devices: &mut dyn vb3_frontend::Backend,
     dir: &Path,
     stop: BorrowedFd<'_>,
     note: &(dyn Fn(Note) + Sync),

@@ -243,3 +243,37 @@ fn the_configuration_names_the_device() {
     assert!(config[8..].starts_with(b"Test Pattern"), "{config:?}");
     server.end();
 }
+
+#[test]
+fn orders_at_the_control_socket_reach_guests() {
+    let path = std::env::temp_dir().join(format!("vb3-guests-{}.ctl", std::process::id()));
+    let control = path.clone();
+    let server = Server::new(move || {
+        let mut run = run(CAMERA, Pace::Virtual);
+        run.set_control(vb3_run::control::Control::open_at(&control).unwrap());
+        run
+    });
+    let mut client = vb3_client::Client::connect(&path).unwrap();
+    let mut vmm = Vmm::connect(&server.dir.join("video0.sock"));
+    let session = open(&mut vmm);
+    let offset = request_buffers(&mut vmm, session);
+    ok(&map(&mut vmm, session, offset));
+    let buffers = client.buffers().unwrap();
+    assert!(buffers.contains("a mapping in"), "{buffers}");
+    client.fail("/dev/video0", "REQBUFS", "ENOMEM", 1).unwrap();
+    let payload = words(&[2, CAPTURE, MMAP, 0, 0]);
+    assert_eq!(
+        u32_at(&ioctl(&mut vmm, session, sys::VIDIOC_REQBUFS, &payload), 0),
+        12
+    );
+    client.unplug("/dev/video0").unwrap();
+    assert_eq!(
+        u32_at(&ioctl(&mut vmm, session, sys::VIDIOC_REQBUFS, &payload), 0),
+        19
+    );
+    client.plug("/dev/video0").unwrap();
+    vmm.reset();
+    capture(&mut vmm);
+    drop(client);
+    server.end();
+}

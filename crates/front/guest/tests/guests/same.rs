@@ -361,18 +361,27 @@ impl Program<'_> {
     }
 }
 
-/// Runs a program in a process and in a guest. Returns the reports.
+/// Runs a program in a process and in a guest.
 fn compare(specs: &'static [&'static str], names: &[&str], play: impl Fn(&mut dyn Client) -> Seen) {
-    let mut process = Process::new(run(specs, Pace::Virtual));
+    compare_on(|| run(specs, Pace::Virtual), names, play);
+}
+
+/// Runs a program in a process and in a guest. Each gets a run of its own.
+fn compare_on(
+    make: impl Fn() -> Run + Copy + Send + 'static,
+    names: &[&str],
+    play: impl Fn(&mut dyn Client) -> Seen,
+) {
+    let mut process = Process::new(make());
     let wanted = play(&mut process);
     let wanted_report = process.run.report();
-    let server = Server::new(move || run(specs, Pace::Virtual));
+    let server = Server::new(make);
     let mut guest = Guest::new(&server, names);
     let found = play(&mut guest);
     drop(guest);
     let report = server.end();
     for (at, (wanted, found)) in wanted.iter().zip(&found).enumerate() {
-        assert!(wanted == found, "{at}: {wanted:?}\n{found:?}\nof {specs:?}");
+        assert!(wanted == found, "{at}: {wanted:?}\n{found:?}");
     }
     assert_eq!(wanted.len(), found.len());
     assert_eq!(why(&wanted_report), why(&report));
@@ -488,4 +497,79 @@ fn a_loopback_gives_both_the_same() {
         program.close(writer, written);
         program.seen
     });
+}
+
+/// A script whose lines `vb3 why` names.
+const SCRIPT: &str = r#"
+name = "bad"
+description = "a bad camera"
+
+[[step]]
+device = "/dev/video0"
+frame = 1
+every = 2
+count = 2
+lose = true
+"#;
+
+#[test]
+fn a_script_goes_wrong_for_both_the_same() {
+    let make = || {
+        let mut run = run(&["camera=pattern,size=64x48,format=YUYV"], Pace::Virtual);
+        let script = vb3_run::script::Script::parse(SCRIPT).unwrap();
+        run.play(&script).unwrap();
+        run
+    };
+    compare_on(make, &["video0"], |client| {
+        let mut seen = capture(client, 0, (CAPTURE, MMAP), 6);
+        // Buffers' numbers depend on how many are queued when a frame is lost, and time passes for all of a guest's.
+        seen.retain(|(what, _)| what == "picture");
+        seen
+    });
+}
+
+/// Two programs of a guest can have memory at the same address.
+#[test]
+fn sessions_do_not_share_user_memory() {
+    let server = Server::new(|| run(&["convert,size=64x48"], Pace::Virtual));
+    let mut guest = Guest::new(&server, &["video0"]);
+    let mut program = Program {
+        seen: Vec::new(),
+        client: &mut guest,
+    };
+    let input = |value: u8| vec![value; 64 * 48 * 2];
+    let open = |program: &mut Program<'_>| {
+        let file = program.client.open(0).unwrap();
+        let [output, capture] = [10, 9].map(|type_| Queue {
+            file,
+            type_,
+            memory: USERPTR,
+        });
+        program.format(output, 64, 48, b"YUYV");
+        let len = program.format(capture, 64, 48, b"YUYV");
+        program.request(output, 1);
+        program.request(capture, 1);
+        (output, capture, len)
+    };
+    let both = [open(&mut program), open(&mut program)];
+    for ((output, _, len), value) in both.iter().zip([40, 200]) {
+        program.client.poke(Program::user(0), &input(value));
+        program.queue(*output, 0, *len, *len);
+    }
+    for ((output, capture, len), value) in both.into_iter().zip([40, 200]) {
+        program.client.poke(Program::user(1), &input(0));
+        program.queue_capture(capture, len);
+        program.stream(output, sys::VIDIOC_STREAMON);
+        program.stream(capture, sys::VIDIOC_STREAMON);
+        program.dequeue(output);
+        program.dequeue(capture);
+        let result = program.client.peek(Program::user(1), len);
+        assert_eq!(
+            result,
+            input(value),
+            "each session converts its own picture"
+        );
+    }
+    drop(guest);
+    server.end();
 }
