@@ -154,9 +154,6 @@ pub enum Step {
         coherent: bool,
         attrs: u16,
     },
-    Table {
-        which: u8,
-    },
     Map {
         which: u8,
         way: FuzzDirection,
@@ -172,9 +169,6 @@ pub enum Step {
         byte: u8,
     },
     Unmap {
-        which: u8,
-    },
-    FreeTable {
         which: u8,
     },
     Free {
@@ -199,13 +193,13 @@ fn complain(report: Report<Device>) {
 
 struct Mapped {
     mapping: <Ops as DmaOps>::Mapping,
-    table: usize,
+    memory: usize,
     direction: Direction,
 }
 
-struct Table {
-    table: <Ops as DmaOps>::Table,
-    alloc: Option<usize>,
+/// Memory, and the direction in which devices may use it.
+struct Held {
+    memory: <Ops as DmaOps>::Memory,
     way: Direction,
 }
 
@@ -245,8 +239,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         dev,
         lazy,
         user: Arc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
-        allocs: Vec::new(),
-        tables: Vec::new(),
+        memories: Vec::new(),
         mappings: Vec::new(),
     };
     for step in steps.iter().take(64) {
@@ -261,8 +254,7 @@ struct Driver {
     /// Whether unmapped memory stays reachable until a flush.
     lazy: bool,
     user: User,
-    allocs: Vec<Option<<Ops as DmaOps>::Alloc>>,
-    tables: Vec<Option<Table>>,
+    memories: Vec<Option<Held>>,
     mappings: Vec<Mapped>,
 }
 
@@ -279,13 +271,10 @@ impl Driver {
                     BASE + u64::from(offset % (1 << 20)),
                     u64::from(len % (1 << 19)),
                 );
-                if let Ok(table) = self.ops.pin_user(&self.user, addr, len, way.into()) {
-                    assert_eq!(self.ops.table_len(&table), len);
-                    self.tables.push(Some(Table {
-                        table,
-                        alloc: None,
-                        way: way.into(),
-                    }));
+                let way = way.into();
+                if let Ok(memory) = self.ops.pin_user(&self.user, addr, len, way) {
+                    assert_eq!(self.ops.memory_len(&memory), len);
+                    self.memories.push(Some(Held { memory, way }));
                 }
             }
             Step::Alloc {
@@ -303,24 +292,9 @@ impl Driver {
                     let both = Direction::Bidirectional;
                     self.ops.alloc_noncontiguous(self.dev, len, both, attrs)
                 };
-                if let Ok(alloc) = alloc {
-                    self.allocs.push(Some(alloc));
-                }
-            }
-            Step::Table { which } => {
-                let Some(index) = pick(&self.allocs, which) else {
-                    return;
-                };
-                let Some(alloc) = &self.allocs[index] else {
-                    return;
-                };
-                if let Ok(table) = self.ops.table_of(alloc) {
+                if let Ok(memory) = alloc {
                     let way = Direction::Bidirectional;
-                    self.tables.push(Some(Table {
-                        table,
-                        alloc: Some(index),
-                        way,
-                    }));
+                    self.memories.push(Some(Held { memory, way }));
                 }
             }
             Step::Map { which, way, attrs } => self.map(which, way.into(), attrs),
@@ -344,13 +318,8 @@ impl Driver {
                     self.unmap(mapped);
                 }
             }
-            Step::FreeTable { which } => {
-                if let Some(index) = pick(&self.tables, which) {
-                    self.free_table(index);
-                }
-            }
             Step::Free { which } => {
-                if let Some(index) = pick(&self.allocs, which) {
+                if let Some(index) = pick(&self.memories, which) {
                     self.free(index);
                 }
             }
@@ -368,10 +337,10 @@ impl Driver {
     }
 
     fn map(&mut self, which: u8, direction: Direction, attrs: u16) {
-        let Some(index) = pick(&self.tables, which) else {
+        let Some(index) = pick(&self.memories, which) else {
             return;
         };
-        let Some(Table { table, way, .. }) = &self.tables[index] else {
+        let Some(Held { memory, way }) = &self.memories[index] else {
             return;
         };
         // A correct caller does not map memory for writing that was pinned for reading.
@@ -380,7 +349,7 @@ impl Driver {
         }
         let attrs = Attrs::from_bits_truncate(attrs.into()) - Attrs::MMIO;
         let before = self.ops.inner().platform().held();
-        match self.ops.map(self.dev, table, direction, attrs) {
+        match self.ops.map(self.dev, memory, direction, attrs) {
             Ok(mapping) => {
                 let mut total = 0;
                 for i in 0.. {
@@ -390,10 +359,10 @@ impl Driver {
                     assert!(segment.len > 0 && (segment.addr.get() != 0 || total == 0));
                     total += segment.len;
                 }
-                assert_eq!(total, self.ops.table_len(table), "every byte once");
+                assert_eq!(total, self.ops.memory_len(memory), "every byte once");
                 self.mappings.push(Mapped {
                     mapping,
-                    table: index,
+                    memory: index,
                     direction,
                 });
                 self.reattribute(attrs);
@@ -455,36 +424,19 @@ impl Driver {
         }
     }
 
-    fn free_table(&mut self, index: usize) {
-        while let Some(at) = self.mappings.iter().position(|m| m.table == index) {
+    fn free(&mut self, index: usize) {
+        while let Some(at) = self.mappings.iter().position(|m| m.memory == index) {
             let mapped = self.mappings.swap_remove(at);
             self.unmap(mapped);
         }
-        if let Some(table) = self.tables[index].take() {
-            self.ops.free_table(table.table, true);
-        }
-    }
-
-    fn free(&mut self, index: usize) {
-        for at in 0..self.tables.len() {
-            if self.tables[at]
-                .as_ref()
-                .is_some_and(|t| t.alloc == Some(index))
-            {
-                self.free_table(at);
-            }
-        }
-        if let Some(alloc) = self.allocs[index].take() {
-            self.ops.free(alloc);
+        if let Some(held) = self.memories[index].take() {
+            self.ops.free(held.memory);
         }
     }
 
     fn finish(mut self) {
         self.ops.inner_mut().platform_mut().set_faults(Faults::Off);
-        for index in 0..self.tables.len() {
-            self.free_table(index);
-        }
-        for index in 0..self.allocs.len() {
+        for index in 0..self.memories.len() {
             self.free(index);
         }
         let dev = self.dev;

@@ -110,10 +110,10 @@ impl Request {
         let direction = self.direction()?;
         let memory =
             with_cx(|cx| UserMemory::contig(cx, self.dev, &(), self.at, self.bytes, direction));
-        let user = User::new(self.dev, direction, memory)?;
-        self.addr = user.memory.dma_addr().map_or(0, DmaAddr::get);
+        let user = User::new(self.dev, memory)?;
+        self.addr = user.memory.dma_addr(&Linux::PLAIN).map_or(0, DmaAddr::get);
         // The first mapping uses the pinned table itself.
-        self.sgt = user.memory.table().sgt.as_ptr();
+        self.sgt = user.memory.memory().sgt()?.as_ptr();
         Ok(self.put(Object::User(user)))
     }
 

@@ -97,10 +97,57 @@ impl Alloc {
     }
 }
 
+/// Memory that can be mapped for a device.
+pub enum Memory {
+    /// Allocated memory, and its table once it is described.
+    Allocated(Alloc, Option<Table>),
+    /// A program's memory, its length in bytes, and whether a device may write to it.
+    Pinned(Table, u64, bool),
+}
+
+impl Memory {
+    /// Returns the allocation; `None` for a program's memory.
+    pub const fn alloc(&self) -> Option<&Alloc> {
+        match self {
+            Self::Allocated(alloc, _) => Some(alloc),
+            Self::Pinned(..) => None,
+        }
+    }
+
+    /// Returns the table; `None` for an allocation that is not described.
+    const fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Allocated(_, table) => table.as_ref(),
+            Self::Pinned(table, ..) => Some(table),
+        }
+    }
+
+    /// Returns the scatter table.
+    ///
+    /// # Errors
+    /// Returns EINVAL for an allocation that is not described.
+    pub fn sgt(&self) -> Result<NonNull<sys::SgTable>, Errno> {
+        Ok(self.table().ok_or(Errno::EINVAL)?.sgt)
+    }
+
+    /// Describes a kernel mapping that [`DmaOps::vmap`] made, by its address.
+    pub const fn vmapped(&self, at: NonNull<c_void>) -> Option<Vmap> {
+        match self.table() {
+            Some(Table {
+                kind: TableKind::Pinned(pinned, _),
+                ..
+            }) => Some(Vmap {
+                at,
+                pinned: *pinned,
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// A scatter table that is not mapped for a device.
 pub struct Table {
     pub(crate) sgt: NonNull<sys::SgTable>,
-    len: u64,
     kind: TableKind,
 }
 
@@ -145,16 +192,6 @@ enum MappingKind {
     Copy,
     /// A copy of a table without struct pages, mapped by physical address.
     PageLess,
-}
-
-impl Table {
-    /// Describes a kernel mapping that [`DmaOps::vmap_table`] made, by its address.
-    pub const fn vmapped(&self, at: NonNull<c_void>) -> Option<Vmap> {
-        match self.kind {
-            TableKind::Pinned(pinned, _) => Some(Vmap { at, pinned }),
-            _ => None,
-        }
-    }
 }
 
 impl Mapping {
@@ -203,8 +240,7 @@ impl DmaOps for Linux {
     type Device = Dev;
     /// There is no choice: only the current program's memory can be pinned.
     type User = ();
-    type Alloc = Alloc;
-    type Table = Table;
+    type Memory = Memory;
     type Mapping = Mapping;
     type Vmap = Vmap;
     type Mmap = Alloc;
@@ -224,7 +260,7 @@ impl DmaOps for Linux {
         Coherency::NonCoherent
     }
 
-    fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
+    fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Memory, Error> {
         let len = size(dev, len_bytes)?;
         // Without a kernel mapping, the DMA layer could not clear the memory.
         let kept = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING));
@@ -232,7 +268,7 @@ impl DmaOps for Linux {
         let mut addr = 0;
         // SAFETY: the device exists; the length is not zero.
         let at = unsafe { sys::vb3_alloc_coherent(dev, len, self.gfp, attrs, &mut addr) };
-        Ok(Alloc {
+        let alloc = Alloc {
             dev,
             len,
             at: at.ok_or_else(|| self.exhausted(dev, len_bytes))?,
@@ -240,7 +276,8 @@ impl DmaOps for Linux {
             attrs: u32::try_from(attrs).unwrap_or(u32::MAX),
             direction: 0,
             kind: AllocatedAs::Coherent,
-        })
+        };
+        Ok(Memory::Allocated(alloc, None))
     }
 
     fn alloc_noncontiguous(
@@ -249,7 +286,7 @@ impl DmaOps for Linux {
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Alloc, Error> {
+    ) -> Result<Memory, Error> {
         let len = size(dev, len_bytes)?;
         // `dma_alloc_noncontiguous` accepts only this attribute, and warns about all others.
         let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
@@ -257,7 +294,7 @@ impl DmaOps for Linux {
         // SAFETY: the device exists; the length is not zero.
         let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev, len, raw, self.gfp, attrs) };
         let sgt = sgt.ok_or_else(|| self.exhausted(dev, len_bytes))?;
-        Ok(Alloc {
+        let alloc = Alloc {
             dev,
             len,
             at: sgt.cast(),
@@ -266,25 +303,44 @@ impl DmaOps for Linux {
             attrs: 0,
             direction: u8::try_from(raw).unwrap_or(0),
             kind: AllocatedAs::NonCoherent,
-        })
+        };
+        Ok(Memory::Allocated(alloc, None))
     }
 
-    fn alloc_virtual(&self, _len_bytes: u64) -> Result<Alloc, Error> {
+    fn alloc_virtual(&self, _len_bytes: u64) -> Result<Memory, Error> {
         // The module allocates memory for devices only.
         Err(Error::Unsupported)
     }
 
-    fn free(&self, alloc: Alloc) {
-        // SAFETY: this is the end of the allocation.
-        unsafe { sys::vb3_memory_free(&alloc) };
+    #[inline(never)]
+    fn free(&self, memory: Memory) {
+        match memory {
+            Memory::Allocated(alloc, table) => {
+                if let Some(table) =
+                    table.filter(|table| !matches!(table.kind, TableKind::Borrowed))
+                {
+                    // SAFETY: `describe` made the table, which ends here.
+                    unsafe { sys::vb3_sgt_free(table.sgt) };
+                }
+                // SAFETY: this is the end of the allocation.
+                unsafe { sys::vb3_memory_free(&alloc) };
+            }
+            Memory::Pinned(table, _, writes) => {
+                if let TableKind::Pinned(pinned, _) = table.kind {
+                    // SAFETY: `pin_user` made both, and they end here.
+                    unsafe { sys::vb3_unpin(pinned, table.sgt, writes) };
+                }
+            }
+        }
     }
 
-    fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
-        Some(DmaAddr::new(alloc.addr))
+    fn alloc_dma_addr(&self, memory: &Memory) -> Option<DmaAddr> {
+        Some(DmaAddr::new(memory.alloc()?.addr))
     }
 
-    fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
-        let Some(sgt) = alloc.sgt() else {
+    fn sync_alloc(&self, memory: &Memory, direction: Direction, sync: SyncFor) -> bool {
+        let Some((alloc, sgt)) = memory.alloc().and_then(|alloc| Some((alloc, alloc.sgt()?)))
+        else {
             return false;
         };
         // SAFETY: table and device are those of the allocation.
@@ -292,14 +348,17 @@ impl DmaOps for Linux {
         true
     }
 
-    fn alloc_caching(&self, alloc: &Alloc) -> Caching {
-        match alloc.kind {
-            AllocatedAs::Coherent => Caching::Uncached,
-            AllocatedAs::NonCoherent => Caching::Cached,
+    fn alloc_caching(&self, memory: &Memory) -> Caching {
+        match memory.alloc().map(|alloc| alloc.kind) {
+            Some(AllocatedAs::Coherent) => Caching::Uncached,
+            Some(AllocatedAs::NonCoherent) | None => Caching::Cached,
         }
     }
 
-    fn table_of(&self, alloc: &Alloc) -> Result<Table, Error> {
+    fn describe(&self, memory: &mut Memory) -> Result<(), Error> {
+        let Memory::Allocated(alloc, table @ None) = memory else {
+            return Ok(());
+        };
         let len = u64::try_from(alloc.len).unwrap_or(u64::MAX);
         let mut phys = u64::MAX;
         // SAFETY: the allocation exists.
@@ -310,9 +369,8 @@ impl DmaOps for Linux {
             }
             _ => Error::no_ram(len),
         };
-        Ok(Table {
+        *table = Some(Table {
             sgt: sgt.ok_or(missing)?,
-            len,
             kind: match (alloc.kind, phys) {
                 (AllocatedAs::NonCoherent, _) => TableKind::Borrowed,
                 // SAFETY: the device exists.
@@ -322,7 +380,8 @@ impl DmaOps for Linux {
                 (_, u64::MAX) => TableKind::Uncached,
                 (_, phys) => TableKind::PageLess(phys),
             },
-        })
+        });
+        Ok(())
     }
 
     fn pin_user(
@@ -331,7 +390,7 @@ impl DmaOps for Linux {
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-    ) -> Result<Table, Error> {
+    ) -> Result<Memory, Error> {
         let bad = Reason::new(Constraint::UserPages, len_bytes, 0);
         let mut sgt = None;
         // SAFETY: the call checks the range, and writes `sgt` on success.
@@ -341,41 +400,35 @@ impl DmaOps for Linux {
             Errno::EFAULT => Error::BadUserMemory(bad),
             Errno(errno) => Error::Pin { errno },
         })?;
-        Ok(Table {
+        let table = Table {
             sgt: sgt.ok_or(Error::BadUserMemory(bad))?,
-            len: len_bytes,
             kind: TableKind::Pinned(pinned, Cell::new(false)),
-        })
+        };
+        Ok(Memory::Pinned(table, len_bytes, direction.device_writes()))
     }
 
-    fn is_current(&self, _table: &Table, _user: &(), _addr: u64) -> bool {
+    fn is_current(&self, _memory: &Memory, _user: &(), _addr: u64) -> bool {
         true
     }
 
-    #[inline(never)]
-    fn free_table(&self, table: Table, device_wrote: bool) {
-        match table.kind {
-            TableKind::Borrowed => {}
-            // SAFETY: `pin_user` made both, and they end here.
-            TableKind::Pinned(pinned, _) => unsafe {
-                sys::vb3_unpin(pinned, table.sgt, device_wrote);
-            },
-            // SAFETY: `table_of` made the table, which ends here.
-            _ => unsafe { sys::vb3_sgt_free(table.sgt) },
+    fn memory_len(&self, memory: &Memory) -> u64 {
+        match memory {
+            Memory::Allocated(alloc, _) => u64::try_from(alloc.len).unwrap_or(u64::MAX),
+            Memory::Pinned(_, len, _) => *len,
         }
-    }
-
-    fn table_len(&self, table: &Table) -> u64 {
-        table.len
     }
 
     fn map(
         &self,
         dev: Dev,
-        table: &Table,
+        memory: &Memory,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping, Error> {
+        let (table, len) = (
+            memory.table().ok_or(Error::Invalid)?,
+            self.memory_len(memory),
+        );
         // A scatter table can store the addresses of only one mapping, so other mappings use copies.
         let kind = match &table.kind {
             TableKind::Pinned(_, mapped) if !mapped.replace(true) => MappingKind::Own,
@@ -386,7 +439,7 @@ impl DmaOps for Linux {
             table.sgt
         } else {
             // SAFETY: the table exists.
-            unsafe { sys::vb3_sgt_copy(table.sgt) }.ok_or(Error::no_ram(table.len))?
+            unsafe { sys::vb3_sgt_copy(table.sgt) }.ok_or(Error::no_ram(len))?
         };
         let mut mapping = Mapping {
             dev,
@@ -418,8 +471,7 @@ impl DmaOps for Linux {
             match table.kind {
                 TableKind::Pinned(..) => {
                     // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
-                    let laid =
-                        unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
+                    let laid = unsafe { Laid::new(dev, ptr::null_mut(), sgt, len, direction) };
                     mapping.laid = Some(laid);
                 }
                 // Uncached memory needs no syncs, but a bounced copy does.
@@ -431,7 +483,7 @@ impl DmaOps for Linux {
             }
             return Ok(mapping);
         }
-        let reason = unmappable(dev, table);
+        let reason = unmappable(dev, table, len);
         if kind != MappingKind::Own {
             // SAFETY: the table is the copy made above, and is not mapped.
             unsafe { sys::vb3_sgt_free(sgt) };
@@ -487,38 +539,37 @@ impl DmaOps for Linux {
         laid.map(|laid| laid.first)
     }
 
-    fn vmap_alloc(&self, _alloc: &Alloc) -> Result<Vmap, Error> {
+    fn vmap(&self, memory: &Memory) -> Result<Vmap, Error> {
         // Objects map their allocations themselves.
-        Err(Error::Unsupported)
-    }
-
-    fn vmap_table(&self, table: &Table) -> Result<Vmap, Error> {
-        let TableKind::Pinned(pinned, _) = table.kind else {
+        let Some(&Table {
+            sgt,
+            kind: TableKind::Pinned(pinned, _),
+        }) = memory.table()
+        else {
             return Err(Error::Unsupported);
         };
         // SAFETY: `pin_user` made both.
-        let at = unsafe { sys::vb3_pinned_map(pinned, table.sgt) };
+        let at = unsafe { sys::vb3_pinned_map(pinned, sgt) };
         Ok(Vmap {
-            at: at.ok_or(Error::no_ram(table.len))?,
+            at: at.ok_or(Error::no_ram(self.memory_len(memory)))?,
             pinned,
         })
     }
 
     fn vunmap(&self, vmap: Vmap) {
-        // SAFETY: `vmap_table` made this mapping, which ends here, before the memory is unpinned.
+        // SAFETY: `vmap` made this mapping, which ends here, before the memory is unpinned.
         unsafe { sys::vb3_pinned_unmap(vmap.pinned, vmap.at) };
     }
 
-    fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Alloc, Error> {
-        Ok(*alloc)
+    fn mmap(&self, memory: &Memory, _offset: u64, _len_bytes: u64) -> Result<Alloc, Error> {
+        memory.alloc().copied().ok_or(Error::Invalid)
     }
 }
 
 /// Returns the likely reason for a table that could not be mapped.
-fn unmappable(dev: Dev, table: &Table) -> Reason {
+fn unmappable(dev: Dev, table: &Table, len: u64) -> Reason {
     // SAFETY: the device exists.
     let last = unsafe { sys::vb3_last_address(dev) };
-    let len = table.len;
     let top = match table.kind {
         TableKind::PageLess(phys) => phys.saturating_add(len.saturating_sub(1)),
         // SAFETY: the table exists, and all of it has struct pages.

@@ -79,7 +79,8 @@ impl Allocated {
         let made = with_request(ops, 0, |cx| Exporter::allocate(cx, spec, List::new()));
         let made = made.map_err(contig::alloc_error);
         let shared = made.map_err(|e| dev.refused("an allocation", e.reason(), e.errno()))?;
-        let alloc = *shared.alloc();
+        let addr = Linux::PLAIN.alloc_dma_addr(shared.memory());
+        let alloc = *shared.memory().alloc().ok_or(Errno::EINVAL)?;
         let is_mapped = alloc.kind != AllocatedAs::NonCoherent;
         let no_vaddr = is_mapped && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
         let vaddr = match is_mapped && !no_vaddr {
@@ -98,7 +99,7 @@ impl Allocated {
         // SAFETY: the payload is large enough and aligned like u64 (asserted in `entry.rs`).
         unsafe { payload.cast::<Object>().write(object) };
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
-        Ok((Linux::PLAIN.alloc_dma_addr(&alloc), sgt))
+        Ok((addr, sgt))
     }
 
     /// Returns the kernel's mapping, or NULL. For non-coherent memory, the first call makes it.
@@ -109,7 +110,8 @@ impl Allocated {
         self.shared.mapped_once(&self.vaddr, |shared| {
             // Only non-coherent memory gets here: other memory is always mapped.
             // SAFETY: the allocation exists.
-            unsafe { sys::vb3_memory_vmap(shared.alloc()) }
+            let vmap = |alloc| unsafe { sys::vb3_memory_vmap(alloc) };
+            shared.memory().alloc().map_or(ptr::null_mut(), vmap)
         })
     }
 
@@ -239,9 +241,10 @@ impl Allocated {
             let vaddr = *self.vaddr.get_mut();
             let shared = self.shared.get_mut();
             let closed = shared.close(cx);
-            if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
+            let is_view = self.kind == AllocatedAs::NonCoherent && !vaddr.is_null();
+            if let Some(alloc) = shared.memory().alloc().filter(|_| is_view) {
                 // SAFETY: `vaddr` made this mapping, which ends here.
-                unsafe { sys::vb3_memory_vunmap(shared.alloc(), vaddr) };
+                unsafe { sys::vb3_memory_vunmap(alloc, vaddr) };
             }
             // SAFETY: nothing uses the object after the move, and its other fields need no drop.
             unsafe { ptr::read(shared) }.free(cx, closed);
@@ -261,7 +264,7 @@ impl Object {
                 };
                 (memory, a.direction)
             }
-            Self::User(u) => (MemoryKind::User, u.direction),
+            Self::User(u) => (MemoryKind::User, u.memory.direction()),
             Self::Import(i) => (MemoryKind::Imported, i.direction),
         };
         let (prepare, finish) = due(memory, direction, HintSkip::empty());

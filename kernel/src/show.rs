@@ -17,7 +17,11 @@ pub extern "C" fn vb3_rs_show(rust: Payload, file: NonNull<sys::SeqFile>) {
     let mut import = ptr::null_mut();
     let (bytes, kind, direction) = match rust.object() {
         Object::Allocated(a) => (a.len_bytes(), a.kind as c_uint, a.direction),
-        Object::User(u) => (Linux::PLAIN.table_len(u.memory.table()), 2, u.direction),
+        Object::User(u) => (
+            Linux::PLAIN.memory_len(u.memory.memory()),
+            2,
+            u.memory.direction(),
+        ),
         Object::Import(i) => {
             import = i.buf.as_ptr();
             (i.len_bytes, 3, i.direction)

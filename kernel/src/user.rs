@@ -8,13 +8,12 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
-use vb3_dma::{Direction, DmaOps};
+use vb3_dma::DmaOps;
 use vb3_plane::{PlaneError, UserMemory};
 
 /// A program's memory.
 pub struct User {
     pub(crate) memory: UserMemory<Linux>,
-    pub(crate) direction: Direction,
     /// The kernel's mapping of memory that is mapped for a device. The first call of `vaddr` makes it.
     view: AtomicPtr<c_void>,
 }
@@ -24,15 +23,10 @@ impl User {
     ///
     /// # Errors
     /// Returns the errno of memory that could not be pinned or mapped.
-    pub fn new(
-        dev: Dev,
-        direction: Direction,
-        made: Result<UserMemory<Linux>, PlaneError>,
-    ) -> Result<Self, Errno> {
+    pub fn new(dev: Dev, made: Result<UserMemory<Linux>, PlaneError>) -> Result<Self, Errno> {
         let memory = made.map_err(|e| dev.refused("user memory", e.reason(), e.errno()))?;
         Ok(Self {
             memory,
-            direction,
             view: AtomicPtr::new(ptr::null_mut()),
         })
     }
@@ -43,7 +37,7 @@ impl User {
         if !known.is_null() {
             return known;
         }
-        let Ok(made) = Linux::PLAIN.vmap_table(self.memory.table()) else {
+        let Ok(made) = Linux::PLAIN.vmap(self.memory.memory()) else {
             return ptr::null_mut();
         };
         let (none, at) = (ptr::null_mut(), made.at.as_ptr());
@@ -58,7 +52,7 @@ impl User {
     /// Unmaps and unpins the memory.
     pub fn put(self) {
         let at = NonNull::new(self.view.load(Acquire));
-        if let Some(view) = at.and_then(|at| self.memory.table().vmapped(at)) {
+        if let Some(view) = at.and_then(|at| self.memory.memory().vmapped(at)) {
             Linux::PLAIN.vunmap(view);
         }
         with_cx(|cx| self.memory.put(cx));

@@ -103,7 +103,7 @@ fn invalid() -> Error {
 fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let picture: Vec<u8> = (0..PART).map(|i| (i * 7 % 251) as u8).collect();
     let source = dma.alloc_coherent((), PAGE, Attrs::empty())?;
-    let view = dma.vmap_alloc(&source)?;
+    let view = dma.vmap(&source)?;
     dma.vmap_write(&view, 0, &picture)?;
     let at = dma.alloc_dma_addr(&source).ok_or_else(invalid)?;
     edu.transfer(dma, at.get(), PART, 0)?;
@@ -121,7 +121,7 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     edu.transfer(dma, bus, len, TO_MEMORY)?;
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu)?;
     dma.unmap(mapping, Attrs::empty());
-    dma.free_table(table, true);
+    dma.free(table);
     let seen = std::hint::black_box(&heap);
     let (before, rest) = seen.split_at(inside);
     let (middle, after) = rest.split_at(PART as usize);
@@ -144,7 +144,7 @@ fn fault(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let mapping = dma.map((), &table, Direction::FromDevice, Attrs::empty())?;
     let bus = dma.segment(&mapping, 0).ok_or_else(invalid)?.addr.get();
     dma.unmap(mapping, Attrs::empty());
-    dma.free_table(table, false);
+    dma.free(table);
     edu.transfer(dma, bus, PART, TO_MEMORY)?;
     let untouched = std::hint::black_box(&heap).iter().all(|byte| *byte == 0x5a);
     step("unmapped", untouched, "");

@@ -30,8 +30,8 @@ pub struct Live {
     pub iova_bytes: u64,
     /// Mappings for devices.
     pub mappings: u64,
-    /// Scatter tables, mapped or not.
-    pub tables: u64,
+    /// Handles of lent memory, and further handles of other memory.
+    pub handles: u64,
     /// CPU mappings.
     pub vmaps: u64,
     /// Pinned ranges of user memory.

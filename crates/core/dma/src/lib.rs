@@ -38,7 +38,7 @@ pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
 pub use lock::{Lock, Locks, NoLocks};
 #[cfg(feature = "alloc")]
-pub use mapper::{Alloc, Mapper, Mapping, Table, Vmap};
+pub use mapper::{Mapper, Mapping, Memory, Vmap};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
     Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Iommu, IommuInfo, KernelViews, Layout,

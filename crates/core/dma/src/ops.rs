@@ -5,8 +5,8 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 /// The interface of a DMA layer for buffer code.
 ///
 /// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel implements it
-/// with its own DMA API. Each value of `Alloc`, `Table`, `Mapping` and `Vmap` owns a resource. To release it,
-/// the caller passes the value to `free`, `free_table`, `unmap` or `vunmap`.
+/// with its own DMA API. Each value of `Memory`, `Mapping` and `Vmap` owns a resource. To release it,
+/// the caller passes the value to `free`, `unmap` or `vunmap`.
 ///
 /// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
 /// its own locks, and holds none of them while it waits for memory.
@@ -22,13 +22,12 @@ pub trait DmaOps {
     type Device: Copy + Eq + core::fmt::Debug;
     /// The memory of a program, whose ranges can be pinned.
     type User: Clone;
-    /// Memory allocated for a device.
-    type Alloc;
-    /// A scatter table: the physical runs of pinned user memory or of an allocation.
-    type Table;
-    /// A scatter table mapped for one device.
+    /// Memory: allocated, or pinned in a program. [`Mapper`](crate::Mapper) counts it, so that it outlives its
+    /// mappings.
+    type Memory;
+    /// Memory mapped for one device.
     type Mapping;
-    /// A kernel (CPU) mapping of an allocation or table.
+    /// A kernel (CPU) mapping of memory.
     type Vmap;
     /// A description of memory that a front end can map into a program.
     type Mmap;
@@ -56,7 +55,7 @@ pub trait DmaOps {
         dev: Self::Device,
         len_bytes: u64,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error>;
+    ) -> Result<Self::Memory, Error>;
 
     /// Allocates zeroed cached memory that is one run of addresses for `dev` and needs syncs.
     ///
@@ -70,47 +69,49 @@ pub trait DmaOps {
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error>;
+    ) -> Result<Self::Memory, Error>;
 
     /// Allocates zeroed, cached memory that is contiguous only for the CPU (`vmalloc_user`). The memory is
     /// mapped for no device.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
-    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error>;
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Memory, Error>;
 
     /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: without an IOMMU, pages
     /// below the device's mask (`__GFP_DMA32`). The default method allocates any pages.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
-    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
+    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Memory, Error> {
         self.alloc_virtual(len_bytes)
     }
 
-    /// Frees an allocation and its device mapping.
-    fn free(&self, alloc: Self::Alloc);
+    /// Gives memory back: frees an allocation and its own device mapping, or unpins a program's memory. Marks pinned
+    /// pages dirty if they were pinned for a device that writes.
+    fn free(&self, memory: Self::Memory);
 
     /// Returns the allocation's address for the device that requested it; `None` for virtual memory.
-    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
+    fn alloc_dma_addr(&self, memory: &Self::Memory) -> Option<DmaAddr>;
 
     /// Hands the whole allocation over to the device or the CPU (`sync`). Returns whether cache maintenance was
     /// necessary and done.
     ///
     /// # Context
     /// Does not sleep.
-    fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool;
+    fn sync_alloc(&self, memory: &Self::Memory, direction: Direction, sync: SyncFor) -> bool;
 
     /// Returns how the CPU maps the allocation.
-    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
+    fn alloc_caching(&self, memory: &Self::Memory) -> Caching;
 
-    /// Makes a scatter table of the allocation's memory, to share it with other devices. The allocation must
-    /// outlive the table, unless the layer counts references ([`Mapper`](crate::Mapper) does). The table may consist
-    /// of physical ranges without pages.
+    /// Prepares an allocation to be mapped for devices, so that no later call fails for lack of a scatter table. The
+    /// default method is for layers that need no preparation.
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` (ENXIO) if the memory cannot be described.
-    fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error>;
+    fn describe(&self, memory: &mut Self::Memory) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Pins `len_bytes` of a program's memory at `addr`.
     ///
@@ -124,20 +125,17 @@ pub trait DmaOps {
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-    ) -> Result<Self::Table, Error>;
+    ) -> Result<Self::Memory, Error>;
 
-    /// Returns whether `table` still describes the memory at `addr` of `user`. A host that pins pages returns
+    /// Returns whether pinned memory is still the memory at `addr` of `user`. A host that pins pages returns
     /// false after the program has mapped other memory there; a host that looks up the address at each access
     /// may always return true.
-    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
+    fn is_current(&self, memory: &Self::Memory, user: &Self::User, addr: u64) -> bool;
 
-    /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).
-    fn free_table(&self, table: Self::Table, device_wrote: bool);
+    /// Returns the length of memory in bytes.
+    fn memory_len(&self, memory: &Self::Memory) -> u64;
 
-    /// Returns the number of bytes that the table covers.
-    fn table_len(&self, table: &Self::Table) -> u64;
-
-    /// Maps a table for `dev`.
+    /// Maps memory for `dev`. An allocation was [described](Self::describe) before.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After these errors, nothing is mapped and no
@@ -145,7 +143,7 @@ pub trait DmaOps {
     fn map(
         &self,
         dev: Self::Device,
-        table: &Self::Table,
+        memory: &Self::Memory,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error>;
@@ -196,17 +194,12 @@ pub trait DmaOps {
         false
     }
 
-    /// Maps an allocation for the CPU (the kernel's view).
+    /// Maps memory for the CPU (the kernel's view).
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM); `Invalid` (EINVAL) if the memory is not placed yet.
-    fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
-
-    /// Maps a table for the CPU (the kernel's view).
-    ///
-    /// # Errors
-    /// `NoMemory`; `NoSuchMemory` (ENXIO) for ranges without pages that have no CPU address.
-    fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error>;
+    /// `NoMemory` (ENOMEM); `Invalid` (EINVAL) if the memory is not placed yet; `NoSuchMemory` (ENXIO) for ranges
+    /// without pages that have no CPU address.
+    fn vmap(&self, memory: &Self::Memory) -> Result<Self::Vmap, Error>;
 
     /// Removes a CPU mapping.
     fn vunmap(&self, vmap: Self::Vmap);
@@ -232,7 +225,8 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) if the range ends beyond the allocation, whose length is rounded up to pages.
-    fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error>;
+    fn mmap(&self, memory: &Self::Memory, offset: u64, len_bytes: u64)
+    -> Result<Self::Mmap, Error>;
 }
 
 /// Forwards calls to the layer behind a reference, and keeps the caller's source location.
@@ -253,8 +247,7 @@ macro_rules! implement_for {
         impl<O: DmaOps + ?Sized> DmaOps for $reference {
             type Device = O::Device;
             type User = O::User;
-            type Alloc = O::Alloc;
-            type Table = O::Table;
+            type Memory = O::Memory;
             type Mapping = O::Mapping;
             type Vmap = O::Vmap;
             type Mmap = O::Mmap;
@@ -263,22 +256,21 @@ macro_rules! implement_for {
                 fn page_size(&self) -> u64;
                 fn cache_alignment(&self, dev: O::Device) -> u64;
                 fn coherency(&self, dev: O::Device) -> Coherency;
-                fn alloc_coherent(&self, dev: O::Device, len: u64, attrs: Attrs) -> Result<O::Alloc, Error>;
+                fn alloc_coherent(&self, dev: O::Device, len: u64, attrs: Attrs) -> Result<O::Memory, Error>;
                 fn alloc_noncontiguous(&self, dev: O::Device, len: u64, direction: Direction, attrs: Attrs)
-                    -> Result<O::Alloc, Error>;
-                fn alloc_virtual(&self, len: u64) -> Result<O::Alloc, Error>;
-                fn alloc_scattered(&self, dev: O::Device, len: u64) -> Result<O::Alloc, Error>;
-                fn free(&self, alloc: O::Alloc);
-                fn alloc_dma_addr(&self, alloc: &O::Alloc) -> Option<DmaAddr>;
-                fn sync_alloc(&self, alloc: &O::Alloc, direction: Direction, sync: SyncFor) -> bool;
-                fn alloc_caching(&self, alloc: &O::Alloc) -> Caching;
-                fn table_of(&self, alloc: &O::Alloc) -> Result<O::Table, Error>;
+                    -> Result<O::Memory, Error>;
+                fn alloc_virtual(&self, len: u64) -> Result<O::Memory, Error>;
+                fn alloc_scattered(&self, dev: O::Device, len: u64) -> Result<O::Memory, Error>;
+                fn free(&self, memory: O::Memory);
+                fn alloc_dma_addr(&self, memory: &O::Memory) -> Option<DmaAddr>;
+                fn sync_alloc(&self, memory: &O::Memory, direction: Direction, sync: SyncFor) -> bool;
+                fn alloc_caching(&self, memory: &O::Memory) -> Caching;
+                fn describe(&self, memory: &mut O::Memory) -> Result<(), Error>;
                 fn pin_user(&self, user: &O::User, addr: u64, len: u64, direction: Direction)
-                    -> Result<O::Table, Error>;
-                fn is_current(&self, table: &O::Table, user: &O::User, addr: u64) -> bool;
-                fn free_table(&self, table: O::Table, device_wrote: bool);
-                fn table_len(&self, table: &O::Table) -> u64;
-                fn map(&self, dev: O::Device, table: &O::Table, direction: Direction, attrs: Attrs)
+                    -> Result<O::Memory, Error>;
+                fn is_current(&self, memory: &O::Memory, user: &O::User, addr: u64) -> bool;
+                fn memory_len(&self, memory: &O::Memory) -> u64;
+                fn map(&self, dev: O::Device, memory: &O::Memory, direction: Direction, attrs: Attrs)
                     -> Result<O::Mapping, Error>;
                 fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
                 fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
@@ -287,12 +279,11 @@ macro_rules! implement_for {
                     -> Result<bool, Error>;
                 fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
                 fn bounces(&self, mapping: &O::Mapping) -> bool;
-                fn vmap_alloc(&self, alloc: &O::Alloc) -> Result<O::Vmap, Error>;
-                fn vmap_table(&self, table: &O::Table) -> Result<O::Vmap, Error>;
+                fn vmap(&self, memory: &O::Memory) -> Result<O::Vmap, Error>;
                 fn vunmap(&self, vmap: O::Vmap);
                 fn vmap_read(&self, vmap: &O::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error>;
                 fn vmap_write(&self, vmap: &O::Vmap, offset: u64, data: &[u8]) -> Result<(), Error>;
-                fn mmap(&self, alloc: &O::Alloc, offset: u64, len: u64) -> Result<O::Mmap, Error>;
+                fn mmap(&self, memory: &O::Memory, offset: u64, len: u64) -> Result<O::Mmap, Error>;
             }
         }
     };

@@ -133,7 +133,7 @@ fn memory(dev: u8) -> Segment {
 
 /// Maps, unmaps and flushes, `rounds` times.
 fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
-    let table = dma.table_of_segments(&[memory(dev)]).unwrap();
+    let table = dma.lend(&[memory(dev)]).unwrap();
     for _ in 0..rounds {
         match dma.map(dev, &table, Direction::Bidirectional, Attrs::empty()) {
             Ok(mapping) => {
@@ -144,7 +144,7 @@ fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
             Err(err) => assert_eq!(err.errno(), 12, "{err}"),
         }
     }
-    dma.free_table(table, false);
+    dma.free(table);
 }
 
 fn explore(host: impl Fn() -> Host + Sync + Send + 'static, lazy: bool, rounds: u32) {

@@ -386,15 +386,15 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.with_memory(id, |memory, cx| memory.place(cx, placer.as_ref()))
     }
 
-    /// Makes a dma-buf from another driver's memory, which is `len_bytes` long (whole pages). `alloc` is the
+    /// Makes a dma-buf from another driver's memory, which is `len_bytes` long (whole pages). `memory` is the
     /// DMA layer's allocation of that memory. The memory lives as long as the dma-buf.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. An error
     /// frees the allocation.
-    pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
+    pub fn adopt(&self, memory: O::Memory, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
         let list = Slab::new(Self::ATTACHMENT_LIMIT);
-        let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;
+        let id = self.insert(Shared::adopt(memory, len_bytes, list))?;
         let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
             // If the export failed before it counted a user, the memory has no user whose end would free it.

@@ -61,7 +61,7 @@ pub trait Observer<O: DmaOps> {
 
     /// Counts the bytes of `alloc` that differ between the CPU's view and the devices'; `None` if
     /// the host cannot know, as on real hardware.
-    fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
+    fn stale_bytes(&self, ops: &O, memory: &O::Memory) -> Option<u64> {
         None
     }
 

@@ -110,7 +110,7 @@ pub enum UserKind {
 /// the host's list of attachments.
 ///
 /// # Invariants
-/// Held mappings were made from `table`, and `table` from `alloc`. Mappings are freed first, `alloc` last.
+/// Held mappings were made from `memory`. They are freed first, `memory` last.
 ///
 /// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
 /// list of attachments for all exports of the memory, syncs reach all of them, an attachment caches
@@ -118,8 +118,7 @@ pub enum UserKind {
 #[must_use = "memory goes back through `release`"]
 #[derive(Debug)]
 pub struct Shared<O: DmaOps, L> {
-    pub(crate) alloc: O::Alloc,
-    pub(crate) table: Option<O::Table>,
+    pub(crate) memory: O::Memory,
     pub(crate) list: L,
     pub(crate) spec: Spec<O::Device>,
     pub(crate) state: State<O::Device, O::Vmap>,
@@ -157,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let ops = cx.ops;
         let spec = spec.in_pages(ops.page_size())?;
         let len_bytes = spec.len_bytes;
-        let alloc = match spec.backing {
+        let memory = match spec.backing {
             Backing::Coherent(dev) => ops.alloc_coherent(dev, len_bytes, spec.attrs)?,
             Backing::NonCoherent(dev) => {
                 ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
@@ -169,26 +168,25 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some(dev) = spec.backing.device() {
             cx.observer.allocated(dev, len_bytes);
         }
-        Ok(Self::new(alloc, spec, list))
+        Ok(Self::new(memory, spec, list))
     }
 
-    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is the DMA
+    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `memory` is the DMA
     /// layer's allocation of that memory. It has no users yet, and is freed like allocated memory.
-    pub fn adopt(alloc: O::Alloc, len_bytes: u64, list: L) -> Self {
+    pub fn adopt(memory: O::Memory, len_bytes: u64, list: L) -> Self {
         let spec = Spec {
             backing: Backing::Foreign,
             len_bytes,
             direction: Direction::Bidirectional,
             attrs: Attrs::empty(),
         };
-        Self::new(alloc, spec, list)
+        Self::new(memory, spec, list)
     }
 
     #[inline(always)]
-    pub(crate) fn new(alloc: O::Alloc, spec: Spec<O::Device>, list: L) -> Self {
+    pub(crate) fn new(memory: O::Memory, spec: Spec<O::Device>, list: L) -> Self {
         Self {
-            alloc,
-            table: None,
+            memory,
             list,
             spec,
             state: State::default(),
@@ -202,7 +200,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Does the first half of [`Self::release`], for a host that closes a large object without moving it.
-    /// Removes all devices' mappings and frees the table and the kernel mapping. Pass the result to the
+    /// Removes all devices' mappings and frees the kernel mapping. Pass the result to the
     /// second half, [`free`](Self::free).
     ///
     /// ```compile_fail,E0061
@@ -228,9 +226,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some((vmap, _)) = self.state.vmap.take() {
             cx.ops.vunmap(vmap);
         }
-        if let Some(table) = self.table.take() {
-            cx.ops.free_table(table, false);
-        }
         Closed(())
     }
 
@@ -239,7 +234,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the DMA layer, which does not use it again.
     #[inline]
     pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
-        cx.ops.free(self.alloc);
+        cx.ops.free(self.memory);
         if let Some(dev) = self.spec.backing.device() {
             cx.observer.freed(dev, self.spec.len_bytes);
         }
@@ -266,8 +261,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Returns the DMA layer's allocation.
-    pub fn alloc(&self) -> &O::Alloc {
-        &self.alloc
+    pub fn memory(&self) -> &O::Memory {
+        &self.memory
     }
 
     /// The attached devices.
@@ -290,6 +285,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if offset & ops.page_size().wrapping_sub(1) != 0 || end > self.spec.len_bytes {
             return Err(Error::Invalid);
         }
-        Ok(ops.mmap(&self.alloc, offset, len_bytes)?)
+        Ok(ops.mmap(&self.memory, offset, len_bytes)?)
     }
 }

@@ -7,8 +7,7 @@ use vb3_dmabuf::{Cx, Observer};
 /// The driver's access to pinned memory.
 #[derive(Debug)]
 enum Reached<M, V> {
-    /// The device's mapping, and the address of its run; `None` if the mapping is scattered.
-    Mapped(M, Option<DmaAddr>),
+    Mapped(M),
     Virtual(V),
 }
 
@@ -16,10 +15,12 @@ enum Reached<M, V> {
 #[must_use = "pinned memory goes back through `put`"]
 #[derive(Debug)]
 pub struct UserMemory<O: DmaOps> {
-    table: O::Table,
+    memory: O::Memory,
     reached: Reached<O::Mapping, O::Vmap>,
     dev: O::Device,
     direction: Direction,
+    /// Whether the memory is mapped as one run.
+    is_one_run: bool,
 }
 
 const fn user_pages(wanted: u64) -> PlaneError {
@@ -56,8 +57,8 @@ impl<O: DmaOps> UserMemory<O> {
                 1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
             ))));
         }
-        Self::new(cx, dev, user, addr, len_bytes, direction, |table| {
-            let mapped = cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC);
+        Self::new(cx, dev, user, addr, len_bytes, direction, |memory| {
+            let mapped = cx.ops.map(dev, memory, direction, Attrs::SKIP_CPU_SYNC);
             let mapping = mapped.map_err(|e| {
                 let reason = e.reason();
                 match reason.map(|reason| reason.constraint) {
@@ -66,9 +67,9 @@ impl<O: DmaOps> UserMemory<O> {
                 }
             })?;
             match contig::one_run(|index| cx.ops.segment(&mapping, index), len_bytes) {
-                Ok(at) => Ok(Reached::Mapped(mapping, Some(at))),
+                Ok(_) => Ok((Reached::Mapped(mapping), true)),
                 Err(e) => {
-                    end_mapping(cx, dev, mapping, table);
+                    end_mapping(cx, dev, mapping, memory);
                     Err(e)
                 }
             }
@@ -90,10 +91,10 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let map = |table: &O::Table| {
-            let mapped = cx.ops.map(dev, table, direction, Attrs::SKIP_CPU_SYNC);
+        let map = |memory: &O::Memory| {
+            let mapped = cx.ops.map(dev, memory, direction, Attrs::SKIP_CPU_SYNC);
             let mapping = mapped.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok(Reached::Mapped(mapping, None))
+            Ok((Reached::Mapped(mapping), false))
         };
         let pinned = Self::new(cx, dev, user, addr, len_bytes, direction, map);
         pinned.map_err(|e| PlaneError::NoMemory(e.reason()))
@@ -113,10 +114,10 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let map = |table: &O::Table| {
-            let vmap = cx.ops.vmap_table(table);
+        let map = |memory: &O::Memory| {
+            let vmap = cx.ops.vmap(memory);
             let vmap = vmap.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok(Reached::Virtual(vmap))
+            Ok((Reached::Virtual(vmap), false))
         };
         Self::new(cx, dev, user, addr, len_bytes, direction, map)
     }
@@ -129,7 +130,7 @@ impl<O: DmaOps> UserMemory<O> {
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-        reach: impl FnOnce(&O::Table) -> Result<Reached<O::Mapping, O::Vmap>, PlaneError>,
+        reach: impl FnOnce(&O::Memory) -> Result<(Reached<O::Mapping, O::Vmap>, bool), PlaneError>,
     ) -> Result<Self, PlaneError> {
         if len_bytes == 0 {
             return Err(PlaneError::Invalid(None));
@@ -138,26 +139,27 @@ impl<O: DmaOps> UserMemory<O> {
             return Err(user_pages(len_bytes));
         }
         let pinned = cx.ops.pin_user(user, addr, len_bytes, direction);
-        let table = pinned.map_err(|e| match e {
+        let memory = pinned.map_err(|e| match e {
             Error::NoMemory(reason) => PlaneError::NoMemory(Some(reason)),
             Error::Invalid => user_pages(len_bytes),
             Error::Pin { errno } => PlaneError::Pin(errno),
             e => PlaneError::Fault(e.reason()),
         })?;
-        match reach(&table) {
-            Ok(reached) => {
+        match reach(&memory) {
+            Ok((reached, is_one_run)) => {
                 if let Reached::Mapped(..) = reached {
                     cx.observer.mapped(dev);
                 }
                 Ok(Self {
-                    table,
+                    memory,
                     reached,
                     dev,
                     direction,
+                    is_one_run,
                 })
             }
             Err(e) => {
-                cx.ops.free_table(table, false);
+                cx.ops.free(memory);
                 Err(e)
             }
         }
@@ -167,33 +169,32 @@ impl<O: DmaOps> UserMemory<O> {
     /// the observer is notified, and the DMA layer keeps the pages pinned, so no other program gets them.
     pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
-            Reached::Mapped(mapping, _) => {
-                end_mapping(cx, self.dev, mapping, &self.table);
+            Reached::Mapped(mapping) => {
+                end_mapping(cx, self.dev, mapping, &self.memory);
                 cx.observer.unmapped(self.dev);
             }
             Reached::Virtual(vmap) => cx.ops.vunmap(vmap),
         }
-        cx.ops
-            .free_table(self.table, self.direction.device_writes());
+        cx.ops.free(self.memory);
     }
 
     /// Returns whether the byte at address `addr` of `user` is still in this pinned memory.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
-        ops.is_current(&self.table, user, addr)
+        ops.is_current(&self.memory, user, addr)
     }
 
     /// Returns the address of the device's single run; `None` for a scattered mapping or a CPU mapping.
-    pub const fn dma_addr(&self) -> Option<DmaAddr> {
-        match self.reached {
-            Reached::Mapped(_, at) => at,
-            Reached::Virtual(_) => None,
+    pub fn dma_addr(&self, ops: &O) -> Option<DmaAddr> {
+        match &self.reached {
+            Reached::Mapped(mapping) if self.is_one_run => Some(ops.segment(mapping, 0)?.addr),
+            Reached::Mapped(_) | Reached::Virtual(_) => None,
         }
     }
 
     /// Returns segment `index` as the device sees it; `None` after the last, or without a device mapping.
     pub fn segment(&self, ops: &O, index: usize) -> Option<DmaSegment> {
         match &self.reached {
-            Reached::Mapped(mapping, _) => ops.segment(mapping, index),
+            Reached::Mapped(mapping) => ops.segment(mapping, index),
             Reached::Virtual(_) => None,
         }
     }
@@ -206,9 +207,14 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
+    /// Returns the direction of the device's transfers.
+    pub const fn direction(&self) -> Direction {
+        self.direction
+    }
+
     /// Returns the pinned memory.
-    pub const fn table(&self) -> &O::Table {
-        &self.table
+    pub const fn memory(&self) -> &O::Memory {
+        &self.memory
     }
 
     /// Does the cache maintenance before or after a device's use.
@@ -220,11 +226,11 @@ impl<O: DmaOps> UserMemory<O> {
     /// # Context
     /// Does not sleep.
     pub fn sync<W: Observer<O>>(&self, cx: &Cx<'_, O, W>, sync: SyncFor) -> Result<(), PlaneError> {
-        let Reached::Mapped(mapping, _) = &self.reached else {
+        let Reached::Mapped(mapping) = &self.reached else {
             return Ok(());
         };
         let done = cx.ops.sync(mapping, self.direction, sync);
-        if done.map_err(|_| user_pages(cx.ops.table_len(&self.table)))? {
+        if done.map_err(|_| user_pages(cx.ops.memory_len(&self.memory)))? {
             cx.observer.synced(self.dev, sync);
         }
         Ok(())
@@ -236,9 +242,9 @@ fn end_mapping<O: DmaOps, W: Observer<O>>(
     cx: &Cx<'_, O, W>,
     dev: O::Device,
     mapping: O::Mapping,
-    table: &O::Table,
+    memory: &O::Memory,
 ) {
     if cx.ops.try_unmap(mapping, Attrs::SKIP_CPU_SYNC).is_err() {
-        cx.observer.quarantined(dev, cx.ops.table_len(table));
+        cx.observer.quarantined(dev, cx.ops.memory_len(memory));
     }
 }

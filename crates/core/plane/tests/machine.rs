@@ -26,7 +26,7 @@ struct Log {
 }
 
 impl Observer<Layer> for Log {
-    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Memory<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
@@ -216,7 +216,7 @@ fn cpu_reads_stale_bytes_without_sync() {
             }
             let stale = lab.p.buffers().inspect(buf.memory(), |memory| {
                 let machine = lab.p.ops().platform();
-                machine.stale_bytes_of(memory.alloc().pages().unwrap())
+                machine.stale_bytes_of(memory.memory().pages().unwrap())
             });
             let stale = stale.expect("there");
             let noncoherent = Profile::builtin(name).is_some_and(|p| !p.coherent);
@@ -435,7 +435,7 @@ fn memory_in_pieces_is_synced_once_for_each_hand_over() {
     let memory = plane.memory().expect("allocated");
     let stale = lab.p.buffers().inspect(memory, |memory| {
         let machine = lab.p.ops().platform();
-        machine.stale_bytes_of(memory.alloc().pages().unwrap())
+        machine.stale_bytes_of(memory.memory().pages().unwrap())
     });
     assert_eq!(stale, Some(3 * PAGE), "the device would read old bytes");
     assert_eq!(syncs(&lab), 0);

@@ -34,7 +34,7 @@ fn alloc(t: &Test) -> Plane<u32> {
 /// Returns the physical pages of a plane's memory.
 fn pages_of(t: &Test, plane: &Plane<u32>) -> BTreeSet<u64> {
     let pages = t.buffers().inspect(plane.memory().unwrap(), |memory| {
-        let runs = memory.alloc().segments().iter();
+        let runs = memory.memory().segments().iter();
         runs.flat_map(|run| (run.addr.get()..run.addr.get() + run.len).step_by(4096))
             .collect()
     });

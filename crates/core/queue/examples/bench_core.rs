@@ -218,7 +218,7 @@ fn free(devices: usize) -> (f64, f64) {
     let dma = layer::<Mutexes>(devices);
     let (mut ns, mut flushes) = (0.0, 0);
     let shared = dma.alloc_virtual(PAGE).expect("memory");
-    let table = dma.table_of(&shared).expect("a table");
+    let table = dma.share(&shared).expect("a table");
     for _ in 0..ROUNDS {
         for dev in 0..u32::try_from(devices).expect("few") {
             dma.set_flush_policy(dev, FlushPolicy::Lazy).expect("lazy");
@@ -232,7 +232,7 @@ fn free(devices: usize) -> (f64, f64) {
         ns += begin.elapsed().as_nanos() as f64;
         flushes += dma.platform().flushes.load(Relaxed) - before;
     }
-    dma.free_table(table, false);
+    dma.free(table);
     dma.free(shared);
     (ns / f64::from(ROUNDS), flushes as f64 / f64::from(ROUNDS))
 }

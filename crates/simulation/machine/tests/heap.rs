@@ -135,9 +135,9 @@ fn tests() -> Vec<Test> {
 /// Maps many pieces of memory at once, so that their bookkeeping grows.
 fn map_many(m: &Test, dev: u32) {
     let list: Vec<Segment> = (0..3).map(|n| ram(n * 3 * PAGE + 8, 700)).collect();
-    let tables = [1, 3, 8].map(|pages| m.table_of_segments(&[ram(0, pages * PAGE)]));
+    let tables = [1, 3, 8].map(|pages| m.lend(&[ram(0, pages * PAGE)]));
     let mut tables: Vec<_> = tables.into_iter().map(Result::unwrap).collect();
-    tables.push(m.table_of_segments(&list).unwrap());
+    tables.push(m.lend(&list).unwrap());
     let all = (0..60).filter_map(|n| m.map(dev, &tables[n % 4], BOTH, Attrs::empty()).ok());
     let mut held: Vec<_> = all.collect();
     assert!(held.len() > 50, "{}", held.len());
@@ -150,7 +150,7 @@ fn map_many(m: &Test, dev: u32) {
     }
     held.into_iter()
         .for_each(|mapping| m.unmap(mapping, Attrs::empty()));
-    tables.into_iter().for_each(|t| m.free_table(t, true));
+    tables.into_iter().for_each(|t| m.free(t));
 }
 
 fn allocate_many(m: &Test, dev: u32) -> Result<(), Error> {
@@ -199,12 +199,12 @@ fn reachable_rest_is_recorded_outside_the_lock() {
             .map(|_| m.alloc_virtual(2 * PAGE).unwrap())
             .collect();
         for piece in pieces {
-            let table = m.table_of(&piece).unwrap();
+            let table = m.share(&piece).unwrap();
             // The bounce pool fills with quarantined slots. Once it is full, mapping fails.
             if let Ok(mapping) = m.map(0, &table, BOTH, Attrs::empty()) {
                 m.unmap(mapping, Attrs::empty());
             }
-            m.free_table(table, false);
+            m.free(table);
             m.free(piece);
         }
         for n in 0..40 {
@@ -213,7 +213,7 @@ fn reachable_rest_is_recorded_outside_the_lock() {
                 .unwrap();
             let mapping = m.map(0, &pin, BOTH, Attrs::empty()).unwrap();
             m.unmap(mapping, Attrs::empty());
-            m.free_table(pin, true);
+            m.free(pin);
         }
         assert!(m.platform().freed_in_reach().is_empty());
     }
@@ -224,14 +224,14 @@ fn reachable_rest_is_recorded_outside_the_lock() {
 fn memory_is_quarantined_without_heap() {
     let m = tests().remove(2);
     let [memory, other] = [1, 2].map(|n| m.alloc_virtual(n * PAGE).unwrap());
-    let table = m.table_of(&memory).unwrap();
+    let table = m.share(&memory).unwrap();
     let mapping = m.map(0, &table, BOTH, Attrs::empty()).unwrap();
     m.platform().fail_unmaps(true);
     IS_EMPTY.set(true);
     let ended = m.try_unmap(mapping, Attrs::empty());
     IS_EMPTY.set(false);
     assert!(ended.is_err());
-    m.free_table(table, false);
+    m.free(table);
     m.free(memory);
     m.free(other);
     assert_eq!(m.platform().freed_in_reach(), []);
@@ -261,7 +261,7 @@ fn without_heap_no_memory_is_allocated_again() {
 fn a_flush_gives_ranges_back_in_batches() {
     let m = tests().remove(2);
     m.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let table = m.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let table = m.lend(&[ram(0, PAGE)]).unwrap();
     for _ in 0..255 {
         let mapping = m.map(0, &table, BOTH, Attrs::empty()).unwrap();
         m.unmap(mapping, Attrs::empty());
@@ -270,5 +270,5 @@ fn a_flush_gives_ranges_back_in_batches() {
     m.flush_lazy(0).unwrap();
     assert!(TAKEN.get() - before >= 255 / 16);
     assert_eq!((m.iova_bytes(0), m.platform().flushes()), (0, 1));
-    m.free_table(table, false);
+    m.free(table);
 }

@@ -150,7 +150,7 @@ fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'st
 
 /// Describes where memory lies: its address, or its numbers of runs and of pages (`page` bytes each).
 fn where_it_lies(shared: &Shared, page: u64) -> String {
-    match shared.alloc().segments() {
+    match shared.memory().segments() {
         [] => "not placed yet".to_owned(),
         [run] => format!("at {:#x}", run.addr.get()),
         runs => format!(

@@ -45,7 +45,7 @@ impl Ear {
 }
 
 impl Observer<Mapper<Machine>> for Ear {
-    fn stale_bytes(&self, ops: &Mapper<Machine>, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Mapper<Machine>, alloc: &vb3_dma::Memory<Machine>) -> Option<u64> {
         let pages = alloc.pages()?;
         Some(ops.platform().stale_bytes_of(pages))
     }

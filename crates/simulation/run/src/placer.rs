@@ -9,7 +9,7 @@
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
 use vb3_dma::{
-    Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
+    Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, Memory, PageSource as _, PhysAddr,
     Reason, Segment,
 };
 use vb3_dmabuf::solve::{
@@ -233,7 +233,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
         &self,
         ops: &Mapper<Machine>,
         spec: &Spec<Device>,
-    ) -> Result<Alloc<Machine>, Error> {
+    ) -> Result<Memory<Machine>, Error> {
         let Backing::Lazy { device, coherency } = spec.backing else {
             return Err(Error::Invalid);
         };
@@ -279,7 +279,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     fn place(
         &self,
         ops: &Mapper<Machine>,
-        alloc: &mut Alloc<Machine>,
+        alloc: &mut Memory<Machine>,
         placement: &Placement,
     ) -> Result<u64, Error> {
         let areas = areas(ops.platform(), placement.len_bytes);

@@ -81,7 +81,7 @@ impl Run {
     pub(super) fn revoke(&mut self, id: MemoryId) -> bool {
         let machine = self.memory.ops().platform();
         let own = self.memory.buffers().inspect(id, |memory| {
-            machine.own_memory(memory.alloc().pages(), memory.alloc().segments())
+            machine.own_memory(memory.memory().pages(), memory.memory().segments())
         });
         let Some(own) = own.flatten() else {
             return false;

@@ -453,7 +453,7 @@ fn is_protected(memory: &RunMemory, buf: BufId) -> bool {
         return false;
     };
     let first = memory.buffers().inspect(info.memory, |shared| {
-        shared.alloc().segments().first().map(|first| first.addr)
+        shared.memory().segments().first().map(|first| first.addr)
     });
     (first.flatten()).is_some_and(|addr| memory.ops().platform().is_protected(addr))
 }

@@ -17,7 +17,7 @@
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
 //! let range = ram(0, 4096);
-//! let memory = dma.table_of_segments(&[range])?;
+//! let memory = dma.lend(&[range])?;
 //! let mapping = dma.map(0, &memory, Direction::FromDevice, Attrs::empty())?;
 //! let at = mapping.segments()[0].addr;
 //! let _ = dma.platform().peek(range.addr.get(), 8); // the CPU has a line of it
@@ -27,7 +27,7 @@
 //! dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu)?;
 //! assert_eq!(seen(), b"a frame");
 //! # dma.unmap(mapping, Attrs::empty());
-//! # dma.free_table(memory, true);
+//! # dma.free(memory);
 //! # Ok::<(), vb3_dma::Error>(())
 //! ```
 

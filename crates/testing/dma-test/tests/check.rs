@@ -33,8 +33,7 @@ fn shown(pieces: &[(u64, u64)]) -> Shown {
 impl DmaOps for Toy {
     type Device = Dev;
     type User = Shown;
-    type Alloc = (u64, u64);
-    type Table = Shown;
+    type Memory = Shown;
     type Mapping = Shown;
     type Vmap = ();
     type Mmap = ();
@@ -48,7 +47,7 @@ impl DmaOps for Toy {
     fn coherency(&self, _dev: Dev) -> Coherency {
         Coherency::NonCoherent
     }
-    fn alloc_coherent(&self, _: Dev, len: u64, _: Attrs) -> Result<(u64, u64), Error> {
+    fn alloc_coherent(&self, _: Dev, len: u64, _: Attrs) -> Result<Shown, Error> {
         self.alloc_virtual(len)
     }
     fn alloc_noncontiguous(
@@ -57,25 +56,22 @@ impl DmaOps for Toy {
         len: u64,
         _: Direction,
         _: Attrs,
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Shown, Error> {
         self.alloc_virtual(len)
     }
-    fn alloc_virtual(&self, len: u64) -> Result<(u64, u64), Error> {
+    fn alloc_virtual(&self, len: u64) -> Result<Shown, Error> {
         self.next.set(self.next.get() + 0x10_0000);
-        Ok((self.next.get(), len))
+        Ok(shown(&[(self.next.get(), len)]))
     }
-    fn free(&self, _: (u64, u64)) {}
-    fn alloc_dma_addr(&self, alloc: &(u64, u64)) -> Option<DmaAddr> {
-        Some(DmaAddr::new(alloc.0))
+    fn free(&self, _: Shown) {}
+    fn alloc_dma_addr(&self, memory: &Shown) -> Option<DmaAddr> {
+        Some(memory.0.borrow().first()?.addr)
     }
-    fn sync_alloc(&self, _: &(u64, u64), _: Direction, _: SyncFor) -> bool {
+    fn sync_alloc(&self, _: &Shown, _: Direction, _: SyncFor) -> bool {
         true
     }
-    fn alloc_caching(&self, _: &(u64, u64)) -> Caching {
+    fn alloc_caching(&self, _: &Shown) -> Caching {
         Caching::Cached
-    }
-    fn table_of(&self, alloc: &(u64, u64)) -> Result<Shown, Error> {
-        Ok(shown(&[*alloc]))
     }
     fn pin_user(&self, user: &Shown, _: u64, _: u64, _: Direction) -> Result<Shown, Error> {
         Ok(user.clone())
@@ -83,8 +79,7 @@ impl DmaOps for Toy {
     fn is_current(&self, _: &Shown, _: &Shown, _: u64) -> bool {
         true
     }
-    fn free_table(&self, _: Shown, _: bool) {}
-    fn table_len(&self, table: &Shown) -> u64 {
+    fn memory_len(&self, table: &Shown) -> u64 {
         table.0.borrow().iter().map(|segment| segment.len).sum()
     }
     fn map(&self, _: Dev, table: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
@@ -97,14 +92,11 @@ impl DmaOps for Toy {
     fn segment(&self, mapping: &Shown, index: usize) -> Option<DmaSegment> {
         mapping.0.borrow().get(index).copied()
     }
-    fn vmap_alloc(&self, _: &(u64, u64)) -> Result<(), Error> {
-        Ok(())
-    }
-    fn vmap_table(&self, _: &Shown) -> Result<(), Error> {
+    fn vmap(&self, _: &Shown) -> Result<(), Error> {
         Ok(())
     }
     fn vunmap(&self, (): ()) {}
-    fn mmap(&self, _: &(u64, u64), _: u64, _: u64) -> Result<(), Error> {
+    fn mmap(&self, _: &Shown, _: u64, _: u64) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -122,13 +114,7 @@ fn checked(capacity: usize) -> (impl DmaOpsChecked, Log) {
 
 /// The wrapper's functions that the tests need, for any sink.
 trait DmaOpsChecked:
-    DmaOps<
-        Device = Dev,
-        User = Shown,
-        Alloc = Tracked<(u64, u64)>,
-        Table = Tracked<Shown>,
-        Mapping = Tracked<Shown>,
-    >
+    DmaOps<Device = Dev, User = Shown, Memory = Tracked<Shown>, Mapping = Tracked<Shown>>
 {
     fn limits(&self, dev: Dev, limits: Limits);
     fn gone(&self, dev: Dev);
@@ -165,7 +151,7 @@ const FROM: Direction = Direction::FromDevice;
 const BOTH: Direction = Direction::Bidirectional;
 const NONE: Attrs = Attrs::empty();
 
-fn pin<O: DmaOpsChecked>(ops: &O, pieces: &[(u64, u64)]) -> O::Table {
+fn pin<O: DmaOpsChecked>(ops: &O, pieces: &[(u64, u64)]) -> O::Memory {
     ops.pin_user(&shown(pieces), 0, 1, BOTH).unwrap()
 }
 
@@ -179,24 +165,22 @@ fn right_use_is_met_with_silence() {
     let cached = ops.alloc_noncontiguous(1, 8192, FROM, NONE).unwrap();
     let virt = ops.alloc_virtual(4096).unwrap();
     ops.sync_alloc(&cached, FROM, SyncFor::Cpu);
-    let table = ops.table_of(&alloc).unwrap();
     let other = pin(&ops, &[(0x1000, 4096), (0x8000, 65536)]);
-    let first = ops.map(1, &table, BOTH, NONE).unwrap();
+    let first = ops.map(1, &alloc, BOTH, NONE).unwrap();
     // Two mappings for reading may overlap, and so may mappings for different devices.
     let second = ops.map(2, &other, TO, Attrs::MMIO).unwrap();
     let third = ops.map(2, &other, TO, NONE).unwrap();
     let fourth = ops.map(1, &other, FROM, NONE).unwrap();
     ops.sync(&first, FROM, SyncFor::Cpu).unwrap();
     ops.sync(&second, TO, SyncFor::Device).unwrap();
-    ops.vmap_alloc(&virt).unwrap();
-    ops.vmap_table(&other).unwrap();
+    ops.vmap(&virt).unwrap();
+    ops.vmap(&other).unwrap();
     ops.mmap(&alloc, 0, 4096).unwrap();
     ops.unmap(second, Attrs::MMIO | Attrs::SKIP_CPU_SYNC);
     for mapping in [first, third, fourth] {
         ops.unmap(mapping, NONE);
     }
-    ops.free_table(table, true);
-    ops.free_table(other, true);
+    ops.free(other);
     for alloc in [alloc, cached, virt, long] {
         ops.free(alloc);
     }
@@ -353,7 +337,7 @@ fn segments_the_device_does_not_take() {
         ops.unmap(mapping, NONE);
         let elsewhere = ops.map(2, &table, TO, NONE).unwrap();
         ops.unmap(elsewhere, NONE);
-        ops.free_table(table, false);
+        ops.free(table);
     }
     let table = pin(&ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
     let _good = ops.map(1, &table, TO, NONE).unwrap();
@@ -385,24 +369,20 @@ fn leaks_name_who_mapped() {
 #[test]
 fn memory_given_back_too_early_or_twice() {
     let (ops, log) = checked(64);
-    let alloc = ops.alloc_virtual(4096).unwrap();
-    let table = ops.table_of(&alloc).unwrap();
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
-    ops.free_table(table.clone(), false);
+    let memory = ops.alloc_virtual(4096).unwrap();
+    let mapping = ops.map(1, &memory, TO, NONE).unwrap();
+    ops.free(memory.clone());
     assert_eq!(only(&log).violation, Violation::FreedInUse { users: 1 });
-    let _late = ops.map(1, &table, TO, NONE).unwrap();
+    let _late = ops.map(1, &memory, TO, NONE).unwrap();
     assert_eq!(only(&log).violation, Violation::UsedAfterFree);
-    ops.free_table(table, false);
+    ops.vmap(&memory).unwrap();
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    ops.mmap(&memory, 0, 1).unwrap();
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    ops.free(memory);
     assert_eq!(only(&log).violation, Violation::UsedAfterFree);
     ops.unmap(mapping, NONE);
-    let table = ops.table_of(&alloc).unwrap();
-    ops.free(alloc.clone());
-    // Virtual memory has no device address, but the checker knows that a table still uses it.
-    assert_eq!(only(&log).violation, Violation::FreedInUse { users: 1 });
-    ops.vmap_table(&table).unwrap();
-    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
-    ops.mmap(&alloc, 0, 1).unwrap();
-    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    assert_eq!(log.borrow().len(), 0);
 }
 
 #[test]
@@ -429,8 +409,8 @@ fn too_many_tables_end_the_checks_too() {
     assert_eq!(report.violation, Violation::TrackingEnded);
     assert_eq!(report.dev, None);
     for table in tables {
-        ops.free_table(table.clone(), false);
-        ops.free_table(table, false);
+        ops.free(table.clone());
+        ops.free(table);
     }
     assert_eq!(log.borrow().len(), 0);
 }
@@ -472,7 +452,7 @@ fn a_failed_unmap_is_passed_on_by_the_checker() {
             Ok(())
         };
         assert_eq!(ops.try_unmap(mapping.unwrap(), Attrs::empty()), expected);
-        ops.free_table(pinned, false);
+        ops.free(pinned);
     }
     assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));
 }

@@ -18,21 +18,21 @@ fn whatever_is_held_makes_the_host_unclean() {
     let to = Direction::ToDevice;
     let pinned = dma.pin_user(&FakeUser::default(), 0, PAGE, to).unwrap();
     assert!(!is_clean(), "a pin");
-    dma.free_table(pinned, false);
+    dma.free(pinned);
     assert!(is_clean());
 
     let memory = [Segment::pages(PhysAddr::new(RAM), PAGE)];
-    let table = dma.table_of_segments(&memory).unwrap();
+    let table = dma.lend(&memory).unwrap();
     assert!(is_clean(), "a table of memory that is not the host's");
     let mapping = dma.map(0, &table, to, Attrs::empty()).unwrap();
     assert!(!is_clean(), "an entry of the page table");
     dma.unmap(mapping, Attrs::empty());
     assert!(is_clean());
 
-    let vmap = dma.vmap_table(&table).unwrap();
+    let vmap = dma.vmap(&table).unwrap();
     assert!(!is_clean(), "a mapping for the CPU");
     dma.vunmap(vmap);
-    dma.free_table(table, true);
+    dma.free(table);
     assert!(is_clean());
 }
 

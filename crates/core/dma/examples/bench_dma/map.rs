@@ -22,7 +22,7 @@ fn pieces(len: u64, piece: u64) -> Vec<Segment> {
 
 fn mapped(list: &[Segment], page_sizes: u64, clock: f64) -> Summary {
     let mapper = Mapper::new(Bench::new(page_sizes)).expect("a mapper");
-    let table = mapper.table_of_segments(list).expect("a table");
+    let table = mapper.lend(list).expect("a table");
     time(20_000, LIMIT, clock, || {
         let mapping = mapper.map(TRANSLATED, &table, Direction::Bidirectional, Attrs::empty());
         mapper.unmap(black_box(mapping.expect("mapped")), Attrs::empty());
@@ -106,14 +106,14 @@ pub(crate) fn parallel() {
         let run = |count: usize| {
             let dma = Mapper::<_, Mutexes>::with_locks(Devices::new(count), count);
             let dma = dma.expect("a mapper");
-            let table = dma.table_of_segments(&list).expect("a table");
+            let table = dma.lend(&list).expect("a table");
             let found = iova::threads(count, |thread, _, _| {
                 let dev = if is_shared { 0 } else { thread as u32 };
                 let both = Direction::Bidirectional;
                 let mapping = dma.map(dev, &table, both, Attrs::empty());
                 dma.unmap(black_box(mapping.expect("mapped")), Attrs::empty());
             });
-            dma.free_table(table, false);
+            dma.free(table);
             found
         };
         println!("{name:<34} {:>9.0} {:>9.0}", run(1), run(2));
@@ -130,7 +130,7 @@ pub(crate) fn flushing(clock: f64) {
             mapper
                 .set_flush_policy(TRANSLATED, policy)
                 .expect("a queue");
-            let table = mapper.table_of_segments(&pieces(64 * K, 4 * K));
+            let table = mapper.lend(&pieces(64 * K, 4 * K));
             let table = table.expect("a table");
             let mut unmaps = 0u64;
             let found = time(50_000, LIMIT, clock, || {
@@ -157,7 +157,7 @@ pub(crate) fn bouncing(clock: f64) {
         for len in [4 * K, 64 * K, M, 8 * M] {
             let memory = Segment::pages(PhysAddr::new(RAM), len);
             let mapper = Mapper::new(Bench::new(PAGE).with_memory()).expect("a mapper");
-            let table = mapper.table_of_segments(&[memory]).expect("a table");
+            let table = mapper.lend(&[memory]).expect("a table");
             let ours = time(20_000, LIMIT, clock, || {
                 let mapping = mapper.map(BOUNCED, &table, direction, Attrs::empty());
                 mapper.unmap(mapping.expect("mapped"), Attrs::empty());
@@ -203,7 +203,7 @@ pub(crate) fn metadata() {
     for (name, piece) in [("scattered", 4 * K), ("contiguous", 8 * M)] {
         let list = pieces(8 * M, piece);
         let mapper = Mapper::new(Bench::new(PAGE)).expect("a mapper");
-        let table = mapper.table_of_segments(&list).expect("a table");
+        let table = mapper.lend(&list).expect("a table");
         let both = Direction::Bidirectional;
         let mapping = mapper.map(TRANSLATED, &table, both, Attrs::empty());
         let mapping = mapping.expect("mapped");

@@ -7,7 +7,7 @@ use super::memory::OwnedMemory;
 use crate::error::check_within;
 use crate::platform::zero_with;
 use crate::ranges::{RangeAllocator, RangeRoom};
-use crate::{Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Lock, Locks, Segment};
+use crate::{Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Lock, Locks, Segment};
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
@@ -77,9 +77,8 @@ impl<H: MapperRef> DmaDevice<H> {
         let alloc = mapper.alloc_for(self.facts.at, len_bytes, attrs, None, both)?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
         // From here on, dropping `memory` frees the allocation.
-        let memory = OwnedMemory::allocated(host.clone(), alloc);
-        let alloc = memory.as_alloc().ok_or(Error::Invalid)?;
-        let view = match mapper.vmap_alloc(alloc) {
+        let memory = OwnedMemory::new(host.clone(), alloc);
+        let view = match mapper.vmap(memory.handle().ok_or(Error::Invalid)?) {
             Ok(vmap) => Some(CpuView::new(host.clone(), vmap)),
             Err(Error::Unsupported) => None,
             Err(err) => return Err(err),
@@ -125,7 +124,7 @@ impl<H: MapperRef> Coherent<H> {
     /// Returns the physical runs of the memory.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        self.memory.as_alloc().map_or(&[], Alloc::segments)
+        self.memory.segments()
     }
 
     fn view(&self) -> Result<&CpuView<H, Bidirectional>, Error> {

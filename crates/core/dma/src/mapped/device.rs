@@ -124,8 +124,8 @@ impl<H: MapperRef> DmaDevice<H> {
         self.host.mapper()
     }
 
-    /// Maps memory and hands it to the device. The memory is a borrowed [`Alloc`](crate::Alloc) or
-    /// [`Table`](crate::Table), or an [`OwnedMemory`], borrowed or owned.
+    /// Maps memory and hands it to the device. The memory is an [`OwnedMemory`], borrowed or owned, or a borrowed
+    /// [`Memory`](crate::Memory).
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Invalid` (EINVAL) if the device writes,
@@ -192,8 +192,8 @@ impl<H: MapperRef> DmaDevice<H> {
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
         self.mapper().check_present(self.facts.at)?;
-        let alloc = self.mapper().alloc_reached(&self.facts, len_bytes)?;
-        Ok(OwnedMemory::allocated(self.host.clone(), alloc))
+        let memory = self.mapper().alloc_reached(&self.facts, len_bytes)?;
+        Ok(OwnedMemory::new(self.host.clone(), memory))
     }
 
     /// Pins `len_bytes` of a program's memory at `addr`.
@@ -211,7 +211,7 @@ impl<H: MapperRef> DmaDevice<H> {
         _direction: D,
     ) -> Result<OwnedMemory<H>, Error> {
         let mapper = self.mapper();
-        let table = mapper.pin_user(user, addr, len_bytes, D::DIRECTION)?;
-        Ok(OwnedMemory::pinned(self.host.clone(), table))
+        let memory = mapper.pin_user(user, addr, len_bytes, D::DIRECTION)?;
+        Ok(OwnedMemory::new(self.host.clone(), memory))
     }
 }

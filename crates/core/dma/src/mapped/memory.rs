@@ -1,15 +1,15 @@
 //! Memory that a guard owns or borrows while the memory is mapped.
 
 use super::device::MapperRef;
-use crate::mapper::{Facts, Memory};
+use crate::mapper::Facts;
 use crate::{
-    Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
-    SegmentKind, Table, Vmap,
+    Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Memory, Platform, Segment,
+    SegmentKind, Vmap,
 };
 use core::fmt;
 
 mod sealed {
-    use crate::mapper::Memory;
+    use crate::mapper::Extent;
     use crate::{Platform, Segment};
 
     /// The memory behind a [`Mappable`](super::Mappable).
@@ -18,7 +18,7 @@ mod sealed {
     pub enum Source<'a> {
         Run(Segment),
         /// Memory, and whether a device may write to it.
-        Memory(&'a Memory, bool),
+        Memory(&'a Extent, bool),
         Freed,
     }
 
@@ -63,8 +63,7 @@ impl Source<'_> {
     }
 }
 
-/// Memory that [`DmaDevice::map`](super::DmaDevice::map) takes: `&Alloc`, `&Table`, [`OwnedMemory`] and
-/// `&OwnedMemory`.
+/// Memory that [`DmaDevice::map`](super::DmaDevice::map) takes: [`OwnedMemory`], `&OwnedMemory` and `&Memory`.
 pub trait Mappable<P: Platform>: sealed::Sealed<P> {}
 
 impl<P: Platform, M: sealed::Sealed<P>> Mappable<P> for M {}
@@ -82,19 +81,14 @@ impl<P: Platform> sealed::Sealed<P> for Raw {
     }
 }
 
-impl<P: Platform> sealed::Sealed<P> for &Alloc<P> {
+impl<P: Platform> sealed::Sealed<P> for &Memory<P> {
     fn source(&self) -> Source<'_> {
-        Source::Memory(&self.memory, true)
+        Source::Memory(&self.extent, self.is_writable())
     }
 }
 
-impl<P: Platform> sealed::Sealed<P> for &Table<P> {
-    fn source(&self) -> Source<'_> {
-        Source::Memory(&self.memory, self.is_writable())
-    }
-}
-
-/// Memory that a mapper allocated or pinned. Dropping this value frees or unpins the memory.
+/// Memory that a mapper allocated or pinned. The last handle, mapping or view of the memory frees or unpins it when it
+/// is dropped. [`share`](Self::share) makes another handle, for a structure that maps the memory for several devices.
 ///
 /// # Examples
 /// ```
@@ -108,22 +102,18 @@ impl<P: Platform> sealed::Sealed<P> for &Table<P> {
 /// // A mapping can own its memory, and gives it back.
 /// let memory = display.map(memory, ToDevice)?.unmap()?;
 /// assert_eq!(memory.len_bytes(), 4096);
-/// drop(memory);
+/// // Two mappings can own the same memory.
+/// let shown = display.map(memory.share()?, ToDevice)?;
+/// let filled = camera.map(memory, FromDevice)?;
+/// drop((filled, shown));
 /// assert!(dma.live().is_empty());
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
 #[must_use = "is freed when it is dropped"]
 pub struct OwnedMemory<H: MapperRef> {
     host: H,
-    kind: Kind<H::Platform>,
-}
-
-enum Kind<P: Platform> {
-    Allocated(Alloc<P>),
-    /// Memory of a program.
-    Pinned(Table<P>),
-    /// No memory; only during the drop.
-    Freed,
+    /// `None` only during the drop.
+    memory: Option<Memory<H::Platform>>,
 }
 
 impl<H: MapperRef> fmt::Debug for OwnedMemory<H> {
@@ -136,64 +126,50 @@ impl<H: MapperRef> fmt::Debug for OwnedMemory<H> {
 
 impl<H: MapperRef> Drop for OwnedMemory<H> {
     fn drop(&mut self) {
-        let mapper = self.host.mapper();
-        match core::mem::replace(&mut self.kind, Kind::Freed) {
-            Kind::Allocated(alloc) => mapper.free(alloc),
-            Kind::Pinned(table) => {
-                let wrote = table.is_writable();
-                mapper.free_table(table, wrote);
-            }
-            Kind::Freed => {}
+        if let Some(memory) = self.memory.take() {
+            self.host.mapper().free(memory);
         }
     }
 }
 
 impl<H: MapperRef> OwnedMemory<H> {
-    pub(super) const fn allocated(host: H, alloc: Alloc<H::Platform>) -> Self {
-        let kind = Kind::Allocated(alloc);
-        Self { host, kind }
+    pub(super) const fn new(host: H, memory: Memory<H::Platform>) -> Self {
+        let memory = Some(memory);
+        Self { host, memory }
     }
 
-    pub(super) const fn pinned(host: H, table: Table<H::Platform>) -> Self {
-        let kind = Kind::Pinned(table);
-        Self { host, kind }
-    }
-
-    fn memory(&self) -> Option<&Memory> {
-        match &self.kind {
-            Kind::Allocated(alloc) => Some(&alloc.memory),
-            Kind::Pinned(table) => Some(&table.memory),
-            Kind::Freed => None,
-        }
+    /// Makes another handle of the memory.
+    ///
+    /// # Errors
+    /// As [`Mapper::share`].
+    pub fn share(&self) -> Result<Self, Error> {
+        let memory = self.memory.as_ref().ok_or(Error::Invalid)?;
+        let memory = self.host.mapper().share(memory)?;
+        Ok(Self::new(self.host.clone(), memory))
     }
 
     /// Returns the length in bytes. Allocated memory consists of whole pages.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.len)
+        self.memory.as_ref().map_or(0, Memory::len_bytes)
     }
 
     /// Returns the physical runs, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        self.memory().map_or(&[], |memory| &memory.segments)
+        self.memory.as_ref().map_or(&[], Memory::segments)
     }
 
-    /// Returns the allocation; `None` for pinned memory.
-    pub(super) fn as_alloc(&self) -> Option<&Alloc<H::Platform>> {
-        match &self.kind {
-            Kind::Allocated(alloc) => Some(alloc),
-            Kind::Pinned(..) | Kind::Freed => None,
-        }
+    pub(super) const fn handle(&self) -> Option<&Memory<H::Platform>> {
+        self.memory.as_ref()
     }
 }
 
 impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
     fn source(&self) -> Source<'_> {
-        match &self.kind {
-            Kind::Allocated(alloc) => Source::Memory(&alloc.memory, true),
-            Kind::Pinned(table) => Source::Memory(&table.memory, table.is_writable()),
-            Kind::Freed => Source::Freed,
+        match &self.memory {
+            Some(memory) => Source::Memory(&memory.extent, memory.is_writable()),
+            None => Source::Freed,
         }
     }
 }

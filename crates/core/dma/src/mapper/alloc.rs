@@ -1,9 +1,10 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
 use super::coherent::as_shortage;
-use super::memory::Origin;
+use super::memory::{Key, Origin};
 use super::{
-    Alloc, At, Facts, IovaRange, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len,
+    At, Extent, Facts, IovaRange, Kind, Mapper, Memory, OwnMapping, Wanted, collect, round_up,
+    total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Layout, Lock,
@@ -45,7 +46,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
         caching: Option<Caching>,
         direction: Direction,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let facts = &self.facts_of(at)?;
         let len = self.checked_len(len_bytes)?;
         // Counts the allocation first, so that the device is not removed meanwhile.
@@ -74,7 +75,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
         caching: Option<Caching>,
         direction: Direction,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let (at, info) = (facts.at, &facts.info);
         let caching = caching.unwrap_or(match info.coherency {
             Coherency::Coherent => Caching::Cached,
@@ -105,15 +106,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match self.map_own(facts, &segments, direction, caching) {
             Ok(own) => {
                 self.count_bytes(at.slot, request.len);
-                let memory = self.memory(segments, len, granule, caching);
-                Ok(Alloc {
-                    memory: Memory {
-                        entry: Some(key),
-                        ..memory
-                    },
-                    pages: Some(ManuallyDrop::new(pages)),
-                    own: Some(own),
-                })
+                let mut extent = self.extent(segments, len, granule, caching);
+                extent.entry = Some(key);
+                let kind = Kind::Pages(ManuallyDrop::new(pages), Some(own));
+                Ok(Memory { extent, kind })
             }
             Err(err) => {
                 if let Error::StillReachable(_) = err {
@@ -191,7 +187,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         len_bytes: u64,
         max_addr: PhysAddr,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let (len, granule, held) = self.unmapped_lens(len_bytes)?;
         self.alloc_pieces(len, (held, granule), max_addr, None)
     }
@@ -202,7 +198,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         facts: &Facts<P::Device>,
         len_bytes: u64,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let (len, granule, _) = self.unmapped_lens(len_bytes)?;
         let granule = facts.granule.map_or(granule, |own| own.get().max(granule));
         let pieces = (whole_pieces(len, granule)?, granule);
@@ -217,7 +213,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (held, granule): (u64, u64),
         max_addr: PhysAddr,
         device: Option<P::Device>,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let request = PageRequest {
             len: held,
             granule,
@@ -230,8 +226,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         // Counted again by `own`.
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(held));
-        let memory = self.memory(segments, len, granule, Caching::Cached);
-        self.own(pages, held, memory)
+        let extent = self.extent(segments, len, granule, Caching::Cached);
+        self.own(pages, held, extent)
     }
 
     /// Makes an allocation of `held` bytes of pages that is mapped for no device, and counts it. After an error, the
@@ -240,8 +236,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         pages: P::Pages,
         held: u64,
-        memory: Memory,
-    ) -> Result<Alloc<P>, Error> {
+        mut extent: Extent,
+    ) -> Result<Memory<P>, Error> {
         let key = match self.new_entry() {
             Ok(key) => key,
             Err(err) => {
@@ -253,12 +249,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             live.allocs += 1;
             live.page_bytes = live.page_bytes.saturating_add(held);
         });
-        let entry = Some(key);
-        Ok(Alloc {
-            memory: Memory { entry, ..memory },
-            pages: Some(ManuallyDrop::new(pages)),
-            own: None,
-        })
+        extent.entry = Some(key);
+        let kind = Kind::Pages(ManuallyDrop::new(pages), None);
+        Ok(Memory { extent, kind })
     }
 
     /// Makes an allocation of pages that the platform got elsewhere, such as from another driver. The
@@ -266,7 +259,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no pages, or more than RAM; `NoMemory` (ENOMEM). An error also frees the pages.
-    pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
+    pub fn adopt(&self, pages: P::Pages) -> Result<Memory<P>, Error> {
         let next = |index| self.platform.pages_segment(&pages, index);
         let runs = collect(Vec::new(), self.platform.ram_bytes(), next)
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
@@ -277,8 +270,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(other.err().unwrap_or(Error::Invalid));
             }
         };
-        let memory = self.memory(segments, len, 1, Caching::Cached);
-        self.own(pages, len, memory)
+        let extent = self.extent(segments, len, 1, Caching::Cached);
+        self.own(pages, len, extent)
     }
 
     /// Allocates pages, and returns the runs of their first `len` bytes. If there is no memory, releases the memory
@@ -321,31 +314,55 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Unmaps an allocation from its device, and gives up its memory. If the unmap fails, quarantines the memory.
-    pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
-        let held = alloc.held_bytes();
-        let Some(key) = alloc.memory.entry else {
-            return;
-        };
-        if let Some(own) = &alloc.own {
-            let unmap = |range: IovaRange| self.unmap_now(own.at, range, (range.base, range.len));
-            if own.iova.is_some_and(|range| unmap(range).is_err()) {
-                self.hold_for_good(key);
+    /// Ends a handle of memory. That of an allocation also ends the device's own mapping; if that fails, quarantines
+    /// the memory.
+    pub(super) fn end_handle(&self, memory: Memory<P>) {
+        let Memory { extent, kind } = memory;
+        let held = extent.held_bytes();
+        match (kind, extent.entry) {
+            (Kind::Pages(pages, own), Some(key)) => {
+                match &own {
+                    Some(own) => self.end_own(own, key, held),
+                    None => self.live.with(|live| live.allocs -= 1),
+                }
+                self.give_up(key, Origin::Pages(pages, held));
             }
-            self.with_slot(own.at.slot, |state| {
-                let c = &mut state.counters;
-                c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
-                state.live.allocs = state.live.allocs.saturating_sub(1);
-            });
-        } else {
-            self.live.with(|live| live.allocs -= 1);
+            (Kind::Region(own), Some(key)) => {
+                self.end_own(&own, key, held);
+                if let Some(&run) = extent.segments.first() {
+                    self.give_up(key, Origin::Region(own.at, own.addr, run));
+                }
+            }
+            (Kind::Pinned(pinned, direction), Some(key)) => {
+                let wrote = direction.device_writes();
+                self.give_up(key, Origin::Pinned(pinned, extent.len, wrote));
+            }
+            (Kind::Lent, _) => {
+                self.live.with(|live| live.handles -= 1);
+                // Afterwards, the caller may reuse the memory.
+                if self.flush().is_err() {
+                    self.set_stuck(&extent.segments, self.platform.page_size());
+                }
+            }
+            (Kind::Shared(_), entry) => {
+                self.live.with(|live| live.handles -= 1);
+                self.put(entry);
+            }
+            (_, None) => {}
         }
-        let origin = match (alloc.pages, &alloc.own, alloc.memory.segments.first()) {
-            (Some(pages), ..) => Origin::Pages(pages, held),
-            (None, Some(own), Some(&run)) => Origin::Region(own.at, own.addr, run),
-            _ => return,
-        };
-        self.give_up(key, origin);
+    }
+
+    /// Ends the mapping of an allocation of `held` bytes for the device that requested it.
+    fn end_own(&self, own: &OwnMapping<P::Device>, key: Key, held: u64) {
+        let unmap = |range: IovaRange| self.unmap_now(own.at, range, (range.base, range.len));
+        if own.iova.is_some_and(|range| unmap(range).is_err()) {
+            self.hold_for_good(key);
+        }
+        self.with_slot(own.at.slot, |state| {
+            let c = &mut state.counters;
+            c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
+            state.live.allocs = state.live.allocs.saturating_sub(1);
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.
 
-use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Slot, push_segment};
+use super::{At, Facts, Kind, Mapper, Memory, OwnMapping, Slot, push_segment};
 use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
@@ -79,7 +79,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         facts: &Facts<P::Device>,
         len: u64,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let (at, page) = (facts.at, self.platform.page_size());
         let align = facts.placing(len);
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| -> Result<_, Error> {
@@ -113,20 +113,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.give_to_region(at, addr, len);
         })?;
         self.count_bytes(at.slot, len);
-        let memory = self.memory(segments, len, page, Caching::Uncached);
-        Ok(Alloc {
-            memory: Memory {
-                entry: Some(key),
-                ..memory
-            },
-            pages: None,
-            own: Some(OwnMapping {
-                at,
-                addr,
-                iova: None,
-                needs_sync: false,
-            }),
-        })
+        let mut extent = self.extent(segments, len, page, Caching::Uncached);
+        extent.entry = Some(key);
+        let kind = Kind::Region(OwnMapping {
+            at,
+            addr,
+            iova: None,
+            needs_sync: false,
+        });
+        Ok(Memory { extent, kind })
     }
 
     pub(super) fn give_to_region(&self, at: At<P::Device>, addr: DmaAddr, len: u64) {

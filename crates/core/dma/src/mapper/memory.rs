@@ -1,11 +1,11 @@
 //! Counted memory: what a device may reach is not given back.
 //!
-//! Each allocation and each pin has an entry in the mapper's table. An allocation, a table, a mapping, a CPU view
-//! and an unmapped range that waits for a flush each hold a reference. The last reference gives the memory back to
+//! Each allocation and each pin has an entry in the mapper's table. A handle ([`Memory`](super::Memory)), a mapping, a
+//! CPU view and an unmapped range that waits for a flush each hold a reference. The last reference gives the memory back to
 //! the host. A value that is dropped or forgotten keeps its reference, so the memory is never used again. A failed
 //! unmap keeps its reference, too: that is the quarantine.
 //!
-//! Memory that the caller lends ([`table_of_segments`](Mapper::table_of_segments), `map_raw`) has no entry, because the
+//! Memory that the caller lends ([`lend`](Mapper::lend), `map_raw`) has no entry, because the
 //! layer cannot keep it from being reused. `stuck` records the parts that a device may still reach.
 
 use super::{Apart, At, Mapper, room};

@@ -206,9 +206,9 @@ struct IovaRange {
     granule: u64,
 }
 
-/// The physical runs of an allocation or a table.
+/// The physical runs of memory.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Extent {
     /// [`Mapper::id`] of the mapper that made it.
     owner: usize,
     pub(crate) segments: Vec<Segment>,
@@ -221,16 +221,29 @@ pub(crate) struct Memory {
     entry: Option<memory::Key>,
 }
 
-/// Memory allocated through a [`Mapper`].
+/// Memory of a [`Mapper`]: allocated, pinned or lent by the caller.
 ///
-/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Tables, mappings, CPU views and ranges that wait for a
-/// flush keep the memory until they end. Dropping this value leaks the memory.
+/// Must be given back with [`DmaOps::free`](crate::DmaOps::free). Other handles of the same memory
+/// ([`Mapper::share`]), mappings, CPU views and ranges that wait for a flush keep the memory until they end.
+/// Dropping this value leaks the memory.
 #[must_use = "goes back through DmaOps::free"]
-pub struct Alloc<P: Platform> {
-    pub(crate) memory: Memory,
-    /// `None` if the memory is part of the [coherent memory](coherent::Region) of the allocation's device.
-    pages: Option<ManuallyDrop<P::Pages>>,
-    own: Option<OwnMapping<P::Device>>,
+pub struct Memory<P: Platform> {
+    pub(crate) extent: Extent,
+    kind: Kind<P>,
+}
+
+/// What a handle of memory gives back.
+enum Kind<P: Platform> {
+    /// Pages of the host, and their mapping for the device that requested them.
+    Pages(ManuallyDrop<P::Pages>, Option<OwnMapping<P::Device>>),
+    /// A part of the [coherent memory](coherent::Region) of a device.
+    Region(OwnMapping<P::Device>),
+    /// A program's memory, pinned for this direction.
+    Pinned(ManuallyDrop<P::Pinned>, Direction),
+    /// Another handle of counted memory, and whether a device may write to the memory.
+    Shared(bool),
+    /// Memory of the caller, who may reuse it after freeing the handle, if nothing is mapped then.
+    Lent,
 }
 
 /// An allocation's mapping for the device that requested the allocation.
@@ -242,64 +255,52 @@ struct OwnMapping<D> {
     needs_sync: bool,
 }
 
-impl<P: Platform> Alloc<P> {
+impl<P: Platform> Memory<P> {
     /// Returns the platform's pages, which may be more than requested. `None` for memory without
-    /// pages.
+    /// pages, and for further handles of the memory.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
-        self.pages.as_deref()
-    }
-
-    /// Returns the physical runs, in order.
-    #[must_use]
-    pub fn segments(&self) -> &[Segment] {
-        &self.memory.segments
-    }
-
-    /// Returns the length in bytes, a multiple of the page size.
-    #[must_use]
-    pub fn len_bytes(&self) -> u64 {
-        self.memory.len
-    }
-
-    /// Returns the held bytes: the length rounded up to a page of CPU or IOMMU, whichever is larger.
-    fn held_bytes(&self) -> u64 {
-        let Memory { len, granule, .. } = self.memory;
-        round_up(len, granule).unwrap_or(len)
-    }
-}
-
-/// Owner of a table's memory.
-enum MemoryOwner<Pinned> {
-    /// The layer.
-    Allocated,
-    /// A program. The memory is pinned for this direction.
-    Pinned(ManuallyDrop<Pinned>, Direction),
-    /// The caller, who may reuse the memory after freeing the table, if nothing is mapped then.
-    Callers,
-}
-
-/// A scatter table: a list of physical runs. It keeps allocated memory from being given back, and its mappings do,
-/// too. Dropping this value leaks the memory.
-#[must_use = "goes back through DmaOps::free_table"]
-pub struct Table<P: Platform> {
-    pub(crate) memory: Memory,
-    owner: MemoryOwner<P::Pinned>,
-}
-
-impl<P: Platform> Table<P> {
-    /// Returns whether a device may write to the memory.
-    pub(crate) fn is_writable(&self) -> bool {
-        match self.owner {
-            MemoryOwner::Pinned(_, direction) => direction.device_writes(),
-            MemoryOwner::Allocated | MemoryOwner::Callers => true,
+        match &self.kind {
+            Kind::Pages(pages, _) => Some(pages),
+            _ => None,
         }
     }
 
     /// Returns the physical runs, in order. Adjacent runs are joined.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        &self.memory.segments
+        &self.extent.segments
+    }
+
+    /// Returns the length in bytes. That of allocated memory is a multiple of the page size.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.extent.len
+    }
+
+    /// Returns the mapping for the device that requested the memory.
+    fn own(&self) -> Option<&OwnMapping<P::Device>> {
+        match &self.kind {
+            Kind::Pages(_, own) => own.as_ref(),
+            Kind::Region(own) => Some(own),
+            Kind::Pinned(..) | Kind::Shared(_) | Kind::Lent => None,
+        }
+    }
+
+    /// Returns whether a device may write to the memory.
+    pub(crate) fn is_writable(&self) -> bool {
+        match self.kind {
+            Kind::Pinned(_, direction) => direction.device_writes(),
+            Kind::Shared(writable) => writable,
+            Kind::Pages(..) | Kind::Region(_) | Kind::Lent => true,
+        }
+    }
+}
+
+impl Extent {
+    /// Returns the held bytes: the length rounded up to a page of CPU or IOMMU, whichever is larger.
+    fn held_bytes(&self) -> u64 {
+        round_up(self.len, self.granule).unwrap_or(self.len)
     }
 }
 
@@ -417,8 +418,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.is_own(owner).then_some(()).ok_or(Error::Invalid)
     }
 
-    fn memory(&self, segments: Vec<Segment>, len: u64, granule: u64, caching: Caching) -> Memory {
-        Memory {
+    fn extent(&self, segments: Vec<Segment>, len: u64, granule: u64, caching: Caching) -> Extent {
+        Extent {
             owner: self.id,
             segments,
             len,
@@ -643,19 +644,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 // Derived implementations would demand that the platform and its values are `Debug`, too.
-impl<P: Platform> fmt::Debug for Alloc<P> {
+impl<P: Platform> fmt::Debug for Memory<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alloc")
-            .field("memory", &self.memory)
-            .field("own", &self.own)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<P: Platform> fmt::Debug for Table<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("memory", &self.memory)
+        f.debug_struct("Memory")
+            .field("extent", &self.extent)
+            .field("own", &self.own())
             .finish_non_exhaustive()
     }
 }

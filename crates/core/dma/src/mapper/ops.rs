@@ -1,11 +1,11 @@
 //! Implementation of [`DmaOps`] over a platform.
 
 use super::bounce::Plan;
-use super::memory::{Key, Origin};
+use super::memory::Key;
 use super::sync::maintain;
 use super::{
-    Alloc, Facts, List, Mapper, Mapping, Memory, MemoryOwner, OneRun, Parts, Runs, Slot, Table,
-    Vmap, Wanted, boxed, collect, copy_segments, push_segment, total_len,
+    Extent, Facts, Kind, List, Mapper, Mapping, Memory, OneRun, Parts, Runs, Slot, Vmap, Wanted,
+    boxed, collect, copy_segments, push_segment, total_len,
 };
 use crate::error::check_within;
 use crate::{
@@ -18,15 +18,15 @@ use core::num::NonZeroU64;
 use core::slice;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes a table of physical ranges: the caller's own pages, or ranges without pages (device memory, a
-    /// carve-out). The CPU is assumed to map the pages cached.
+    /// Makes a handle of physical ranges that the caller lends: its own pages, or ranges without pages (device
+    /// memory, a carve-out). The CPU is assumed to map the pages cached.
     ///
-    /// The ranges must stay valid as long as the table.
+    /// **Dangerous**: the ranges must stay valid as long as the handle, its mappings and its views.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no ranges, an empty range or one that exceeds the address space; `NoMemory`
     /// (ENOMEM).
-    pub fn table_of_segments(&self, ranges: &[Segment]) -> Result<Table<P>, Error> {
+    pub fn lend(&self, ranges: &[Segment]) -> Result<Memory<P>, Error> {
         let mut segments = Vec::new();
         for &range in ranges {
             push_segment(&mut segments, range)?;
@@ -35,14 +35,33 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if len == 0 {
             return Err(Error::Invalid);
         }
-        let memory = self.memory(segments, len, 1, Caching::Cached);
-        Ok(self.table(memory, MemoryOwner::Callers))
+        let extent = self.extent(segments, len, 1, Caching::Cached);
+        Ok(self.handle(extent, Kind::Lent))
     }
 
-    /// Makes a table, and counts it.
-    fn table(&self, memory: Memory, owner: MemoryOwner<P::Pinned>) -> Table<P> {
-        self.live.with(|live| live.tables += 1);
-        Table { memory, owner }
+    /// Makes another handle of memory. The last handle, mapping or view of the memory gives it back.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for memory of another mapper; `NoMemory` (ENOMEM); `Busy` (EBUSY) beyond 2^32 - 1 handles.
+    pub fn share(&self, memory: &Memory<P>) -> Result<Memory<P>, Error> {
+        self.check_own(memory.extent.owner)?;
+        let segments = copy_segments(memory.segments())?;
+        self.hold(memory.extent.entry)?;
+        let extent = Extent {
+            segments,
+            ..memory.extent
+        };
+        let kind = match memory.kind {
+            Kind::Lent => Kind::Lent,
+            _ => Kind::Shared(memory.is_writable()),
+        };
+        Ok(self.handle(extent, kind))
+    }
+
+    /// Counts a handle of memory that another handle or the caller gives back.
+    fn handle(&self, extent: Extent, kind: Kind<P>) -> Memory<P> {
+        self.live.with(|live| live.handles += 1);
+        Memory { extent, kind }
     }
 
     /// Maps runs for a device and a direction. Returns whether that copied or cleaned memory for the device.
@@ -216,11 +235,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Maps an allocation or a table, for a caller that has already looked up the device.
+    /// Maps memory, for a caller that has already looked up the device.
     pub(crate) fn map_memory(
         &self,
         facts: &Facts<P::Device>,
-        memory: &Memory,
+        memory: &Extent,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
@@ -262,8 +281,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps an allocation or a table for the CPU.
-    pub(crate) fn vmap_memory(&self, memory: &Memory) -> Result<Vmap<P>, Error> {
+    /// Maps memory for the CPU.
+    pub(crate) fn vmap_memory(&self, memory: &Extent) -> Result<Vmap<P>, Error> {
         self.check_own(memory.owner)?;
         let mut vmap = self.vmap_segments(&memory.segments, memory.caching)?;
         match self.hold(memory.entry) {
@@ -298,8 +317,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     type Device = P::Device;
     type User = P::User;
-    type Alloc = Alloc<P>;
-    type Table = Table<P>;
+    type Memory = Memory<P>;
     type Mapping = Mapping<P>;
     type Vmap = Vmap<P>;
     type Mmap = P::Mmap;
@@ -325,7 +343,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         dev: P::Device,
         len_bytes: u64,
         attrs: Attrs,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let both = Direction::Bidirectional;
         self.alloc_for(self.at(dev)?, len_bytes, attrs, None, both)
     }
@@ -336,53 +354,42 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let cached = Some(Caching::Cached);
         self.alloc_for(self.at(dev)?, len_bytes, attrs, cached, direction)
     }
 
-    fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Memory<P>, Error> {
         self.alloc_unmapped(len_bytes, PhysAddr::new(u64::MAX))
     }
 
-    fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Memory<P>, Error> {
         let info = self.device_info(dev)?;
         self.alloc_unmapped(len_bytes, self.max_addr(dev, &info))
     }
 
-    fn free(&self, alloc: Alloc<P>) {
-        if self.is_own(alloc.memory.owner) {
-            self.free_alloc(alloc);
+    fn free(&self, memory: Memory<P>) {
+        if self.is_own(memory.extent.owner) {
+            self.end_handle(memory);
         }
     }
 
-    fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
-        alloc.own.as_ref().map(|own| own.addr)
+    fn alloc_dma_addr(&self, memory: &Memory<P>) -> Option<DmaAddr> {
+        memory.own().map(|own| own.addr)
     }
 
-    fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
-        let is_own = self.is_own(alloc.memory.owner);
-        let own = alloc.own.as_ref().filter(|own| is_own && own.needs_sync);
-        let synced = own.filter(|_| maintain(&self.platform, alloc.segments(), direction, sync));
+    fn sync_alloc(&self, memory: &Memory<P>, direction: Direction, sync: SyncFor) -> bool {
+        let is_own = self.is_own(memory.extent.owner);
+        let own = memory.own().filter(|own| is_own && own.needs_sync);
+        let synced = own.filter(|_| maintain(&self.platform, memory.segments(), direction, sync));
         if let Some(own) = synced {
             self.count_sync(own.at.slot, sync);
         }
         synced.is_some()
     }
 
-    fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
-        alloc.memory.caching
-    }
-
-    fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
-        self.check_own(alloc.memory.owner)?;
-        let segments = copy_segments(alloc.segments())?;
-        self.hold(alloc.memory.entry)?;
-        let memory = Memory {
-            segments,
-            ..alloc.memory
-        };
-        Ok(self.table(memory, MemoryOwner::Allocated))
+    fn alloc_caching(&self, memory: &Memory<P>) -> Caching {
+        memory.extent.caching
     }
 
     fn pin_user(
@@ -391,7 +398,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-    ) -> Result<Table<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         if len_bytes == 0 || addr.checked_add(len_bytes).is_none() {
             return Err(Error::Invalid);
         }
@@ -407,10 +414,10 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         match collect(Vec::new(), len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
                 self.live.with(|live| live.pins += 1);
-                let mut memory = self.memory(segments, len_bytes, 1, Caching::Cached);
-                memory.entry = Some(key);
-                let owner = MemoryOwner::Pinned(ManuallyDrop::new(pinned), direction);
-                Ok(self.table(memory, owner))
+                let mut extent = self.extent(segments, len_bytes, 1, Caching::Cached);
+                extent.entry = Some(key);
+                let kind = Kind::Pinned(ManuallyDrop::new(pinned), direction);
+                Ok(Memory { extent, kind })
             }
             other => {
                 self.platform.unpin_user(pinned, false);
@@ -419,45 +426,25 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         }
     }
 
-    fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
-        let MemoryOwner::Pinned(pinned, _) = &table.owner else {
+    fn is_current(&self, memory: &Memory<P>, user: &P::User, addr: u64) -> bool {
+        let Kind::Pinned(pinned, _) = &memory.kind else {
             return false;
         };
         self.platform.pin_is_current(pinned, user, addr)
     }
 
-    fn free_table(&self, table: Table<P>, device_wrote: bool) {
-        let Table { memory, owner } = table;
-        if !self.is_own(memory.owner) {
-            return;
-        }
-        self.live.with(|live| live.tables -= 1);
-        match (owner, memory.entry) {
-            (MemoryOwner::Pinned(pinned, _), Some(key)) => {
-                self.give_up(key, Origin::Pinned(pinned, memory.len, device_wrote));
-            }
-            (MemoryOwner::Callers, _) => {
-                // Afterwards, the caller may reuse the memory.
-                if self.flush().is_err() {
-                    self.set_stuck(&memory.segments, self.platform.page_size());
-                }
-            }
-            (_, entry) => self.put(entry),
-        }
-    }
-
-    fn table_len(&self, table: &Table<P>) -> u64 {
-        table.memory.len
+    fn memory_len(&self, memory: &Memory<P>) -> u64 {
+        memory.extent.len
     }
 
     fn map(
         &self,
         dev: P::Device,
-        table: &Table<P>,
+        memory: &Memory<P>,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        self.map_memory(&self.facts(dev)?, &table.memory, direction, attrs)
+        self.map_memory(&self.facts(dev)?, &memory.extent, direction, attrs)
     }
 
     fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
@@ -497,12 +484,8 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         !mapping.runs.bounced().is_empty()
     }
 
-    fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
-        self.vmap_memory(&alloc.memory)
-    }
-
-    fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
-        self.vmap_memory(&table.memory)
+    fn vmap(&self, memory: &Memory<P>) -> Result<Vmap<P>, Error> {
+        self.vmap_memory(&memory.extent)
     }
 
     fn vunmap(&self, vmap: Vmap<P>) {
@@ -524,23 +507,26 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         self.platform.vmap_write(&vmap.host, offset, data)
     }
 
-    fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
-        if !self.is_own(alloc.memory.owner)
+    fn mmap(&self, memory: &Memory<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
+        if !self.is_own(memory.extent.owner)
             || len_bytes == 0
             || offset & (self.platform.page_size() - 1) != 0
         {
             return Err(Error::Invalid);
         }
-        check_within(alloc.len_bytes(), offset, len_bytes)?;
-        if let Some(pages) = alloc.pages() {
+        check_within(memory.len_bytes(), offset, len_bytes)?;
+        if let Some(pages) = memory.pages() {
             return self.platform.mmap(pages, offset, len_bytes);
         }
-        let memory = *alloc.segments().first().ok_or(Error::Invalid)?;
-        let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
+        let run = match (&memory.kind, memory.segments()) {
+            (Kind::Region(_), &[run]) => run,
+            _ => return Err(Error::Invalid),
+        };
+        let addr = run.addr.checked_add(offset).ok_or(Error::Invalid)?;
         self.platform.mmap_physical(Segment {
             addr,
             len: len_bytes,
-            ..memory
+            ..run
         })
     }
 }

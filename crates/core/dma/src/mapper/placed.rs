@@ -1,7 +1,7 @@
 //! Allocations that get their physical pages later, and that can be moved.
 
 use super::alloc::{are_pieces, shorten};
-use super::{Alloc, Mapper, collect, room};
+use super::{Kind, Mapper, Memory, collect, room};
 use crate::{Caching, DmaOps, Error, Locks, Platform};
 use ::alloc::vec::Vec;
 
@@ -23,7 +23,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         pages: P::Pages,
         len_bytes: u64,
         caching: Caching,
-    ) -> Result<Alloc<P>, Error> {
+    ) -> Result<Memory<P>, Error> {
         let (len, granule, held) = match self.unmapped_lens(len_bytes) {
             Ok(lens) => lens,
             Err(err) => {
@@ -31,17 +31,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(err);
             }
         };
-        let memory = self.memory(Vec::new(), len, granule, caching);
-        self.own(pages, held, memory)
+        self.own(pages, held, self.extent(Vec::new(), len, granule, caching))
     }
 
     /// Calls `place`, which places or moves an allocation's pages, and returns the value of `place`. Later
-    /// CPU views have the caching mode `caching`. The allocation has no tables, mappings and CPU views.
+    /// CPU views have the caching mode `caching`. The allocation has no other handles, mappings and CPU views.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL): the allocation was made for a device, or does not consist of pages.
-    /// * `Busy` (EBUSY): the allocation has a table, a mapping or a CPU view, or a device may still reach the current
-    ///   pages.
+    /// * `Busy` (EBUSY): the allocation has another handle, a mapping or a CPU view, or a device may still reach the
+    ///   current pages.
     /// * `NoMemory` (ENOMEM): no heap for the list of runs.
     /// * The error of `place`.
     ///
@@ -49,39 +48,37 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// reserved total length. Otherwise the call fails with `Invalid`, and the allocation has no runs.
     pub fn place_pages<R>(
         &self,
-        alloc: &mut Alloc<P>,
+        memory: &mut Memory<P>,
         caching: Caching,
         place: impl FnOnce(&P, &P::Pages) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let Some(pages) = &alloc.pages else {
-            return Err(Error::Invalid);
+        let extent = &mut memory.extent;
+        let pages = match &memory.kind {
+            Kind::Pages(pages, None) if self.is_own(extent.owner) => pages,
+            _ => return Err(Error::Invalid),
         };
-        if !self.is_own(alloc.memory.owner) || alloc.own.is_some() {
-            return Err(Error::Invalid);
-        }
         // Flushes removed translations, so that no device reaches the old pages through them.
         self.flush()?;
-        if !alloc.memory.entry.is_some_and(|key| self.is_sole(key)) {
+        if !extent.entry.is_some_and(|key| self.is_sole(key)) {
             return Err(Error::Busy);
         }
-        let held = alloc.held_bytes();
+        let held = extent.held_bytes();
         // Reserves list entries first, because nothing may fail after the pages have moved.
-        let memory = &mut alloc.memory;
         // Adopted memory has a granule of one byte.
-        let granule = memory.granule.max(self.platform.page_size());
+        let granule = extent.granule.max(self.platform.page_size());
         let most = usize::try_from(held / granule).unwrap_or(usize::MAX);
         let segments = room(most)?;
         let answer = place(&self.platform, pages)?;
-        memory.caching = caching;
-        memory.segments = Vec::new();
+        extent.caching = caching;
+        extent.segments = Vec::new();
         let next = |index| self.platform.pages_segment(pages, index);
         let mut segments = collect(segments, held, next)?;
         if !are_pieces(&segments, held, granule) {
             return Err(Error::Invalid);
         }
-        shorten(&mut segments, memory.len);
+        shorten(&mut segments, extent.len);
         // Joined runs need fewer entries than reserved. A copy returns the rest to the heap.
-        memory.segments = super::copy_segments(&segments).unwrap_or(segments);
+        extent.segments = super::copy_segments(&segments).unwrap_or(segments);
         Ok(answer)
     }
 }

@@ -16,9 +16,9 @@ fn map(
     direction: Direction,
     attrs: Attrs,
 ) -> Result<Mapping<Fake>, Error> {
-    let table = mapper.table_of_segments(segments).unwrap();
+    let table = mapper.lend(segments).unwrap();
     let mapping = mapper.map(0, &table, direction, attrs);
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapping
 }
 

@@ -43,7 +43,7 @@ fn device_memory_is_shared_by_physical_address() {
     assert_eq!(mapper.mmap(&alloc, PAGE, 3 * PAGE).unwrap_err().errno(), 6);
 
     // The memory is also mapped behind the IOMMU.
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     assert!(
         table
             .segments()
@@ -67,7 +67,7 @@ fn device_memory_is_shared_by_physical_address() {
     // A caller that needs pages finds that there are none.
     assert!(alloc.pages().is_none());
 
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
@@ -172,7 +172,7 @@ fn scattered_pages_are_one_range_for_the_cpu_too() {
     let mut mapper = Setup::iommu(32).mapper();
     let alloc = mapper.alloc_coherent(0, 5 * PAGE, Attrs::empty()).unwrap();
     assert_eq!(alloc.segments().len(), 5, "nowhere near each other");
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     let bytes: Vec<u8> = (0..5 * PAGE).map(|n| (n % 239) as u8).collect();
     mapper.vmap_write(&vmap, 0, &bytes).unwrap();
     let at = mapper.alloc_dma_addr(&alloc).unwrap();
@@ -188,21 +188,21 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     let scattered: Vec<Segment> = (0..4).map(|n| ram(n * 3 * PAGE, PAGE)).collect();
     let odd = [ram(0, PAGE + 0x800), ram(8 * PAGE, PAGE)];
     let mapper = Setup::iommu(32).mapper();
-    let table = mapper.table_of_segments(&scattered).unwrap();
+    let table = mapper.lend(&scattered).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
     assert_eq!(mapping.segments().len(), 1);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
-    let table = mapper.table_of_segments(&odd).unwrap();
+    mapper.free(table);
+    let table = mapper.lend(&odd).unwrap();
     let err = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
     let reason = err.reason().unwrap();
     assert_eq!((err.errno(), reason.constraint), (5, Constraint::Alignment));
     assert_eq!((reason.wanted, reason.found), (PAGE, 0x800));
-    mapper.free_table(table, false);
+    mapper.free(table);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 
     let direct = Setup::direct().mapper();
-    let table = direct.table_of_segments(&scattered).unwrap();
+    let table = direct.lend(&scattered).unwrap();
     let err = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
     let reason = err.reason().unwrap();
     assert_eq!(
@@ -213,13 +213,13 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     let mapping = direct.map(0, &table, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapping.segments().len(), 4);
     direct.unmap(mapping, Attrs::empty());
-    direct.free_table(table, false);
+    direct.free(table);
     // Adjacent pieces are one run, wherever the table divides them.
     let touching = [ram(0, PAGE + 0x800), ram(PAGE + 0x800, PAGE)];
-    let table = direct.table_of_segments(&touching).unwrap();
+    let table = direct.lend(&touching).unwrap();
     let mapping = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
     direct.unmap(mapping, Attrs::empty());
-    direct.free_table(table, false);
+    direct.free(table);
     assert!(direct.live().is_empty());
 }
 
@@ -252,7 +252,7 @@ fn a_device_of_one_segment_limits_allocations() {
 /// An allocation has one address, with or without an IOMMU. The maximum number of segments in a table does
 /// not limit it.
 #[test]
-fn an_allocation_is_no_table_of_segments() {
+fn an_allocation_is_no_lend() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
         let limits = Limits {
             max_segment: 64 << 10,
@@ -261,14 +261,14 @@ fn an_allocation_is_no_table_of_segments() {
         };
         let mapper = Setup { limits, ..setup }.mapper();
         let alloc = mapper.alloc_coherent(0, 1 << 20, Attrs::empty()).unwrap();
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
         let reason = err.reason().unwrap();
         assert_eq!(
             (reason.constraint, reason.found),
             (Constraint::SegmentCount, 4)
         );
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapper.free(alloc);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }

@@ -32,10 +32,10 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_send::<&Mapper<Fake, Mutexes>>();
     is_send::<vb3_dma::Mapping<Fake>>();
     is_sync::<vb3_dma::Mapping<Fake>>();
-    is_send::<vb3_dma::Table<Fake>>();
-    is_sync::<vb3_dma::Table<Fake>>();
-    is_send::<vb3_dma::Alloc<Fake>>();
-    is_sync::<vb3_dma::Alloc<Fake>>();
+    is_send::<vb3_dma::Memory<Fake>>();
+    is_sync::<vb3_dma::Memory<Fake>>();
+    is_send::<vb3_dma::Memory<Fake>>();
+    is_sync::<vb3_dma::Memory<Fake>>();
     is_send::<vb3_dma::Vmap<Fake>>();
     is_sync::<vb3_dma::Vmap<Fake>>();
     is_send::<vb3_dma::iopt::Retired>();
@@ -116,7 +116,7 @@ fn threads_map_at_the_same_time() {
             let (dma, start) = (&dma, &start);
             scope.spawn(move || {
                 let memory = ram(u64::from(thread) << 20, 3 * PAGE);
-                let table = dma.table_of_segments(&[memory]).unwrap();
+                let table = dma.lend(&[memory]).unwrap();
                 start.wait();
                 for round in 0..300u32 {
                     let mapping = dma.map(thread, &table, BOTH, Attrs::empty()).unwrap();
@@ -127,7 +127,7 @@ fn threads_map_at_the_same_time() {
                     assert_eq!(fake.peek(memory.addr.get(), 16), mark, "its own memory");
                     dma.unmap(mapping, Attrs::empty());
                 }
-                dma.free_table(table, true);
+                dma.free(table);
             });
         }
     });
@@ -235,7 +235,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
     is_asleep.recv().unwrap();
     let memory = ram(0, PAGE);
-    let table = dma.table_of_segments(&[memory]).unwrap();
+    let table = dma.lend(&[memory]).unwrap();
     let mapping = dma.map(0, &table, BOTH, Attrs::empty()).unwrap();
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| dma.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
@@ -254,7 +254,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         wake.send(()).unwrap();
         dma.free(sleeper.join().unwrap());
     });
-    dma.free_table(table, true);
+    dma.free(table);
     drop(pool);
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }
@@ -264,10 +264,8 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
 fn each_context_has_ops_of_its_own() {
     fn stream<D: DmaOps<Device = u32>>(ops: D) {
         let alloc = ops.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
-        let table = ops.table_of(&alloc).unwrap();
-        let mapping = ops.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let mapping = ops.map(0, &alloc, BOTH, Attrs::empty()).unwrap();
         ops.unmap(mapping, Attrs::empty());
-        ops.free_table(table, false);
         ops.free(alloc);
     }
     let dma = shared(Setup::iommu(32));

@@ -35,9 +35,9 @@ fn state(mapper: &Mapper<Fake>) -> State {
 type Step = fn(&mut Mapper<Fake>) -> Result<(), Error>;
 
 fn mapped(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<(), Error> {
-    let table = mapper.table_of_segments(list)?;
+    let table = mapper.lend(list)?;
     let mapping = mapper.map(0, &table, BOTH, attrs);
-    mapper.free_table(table, false);
+    mapper.free(table);
     let mapping = mapping?;
     let synced = mapper.sync(&mapping, BOTH, SyncFor::Cpu);
     mapper.unmap(mapping, attrs);
@@ -82,7 +82,7 @@ const OPERATIONS: [(&str, Step); 14] = [
     }),
     ("noncontiguous", |m| {
         let alloc = m.alloc_noncontiguous(0, 4 * PAGE, BOTH, Attrs::empty())?;
-        let vmap = m.vmap_alloc(&alloc).map(|vmap| m.vunmap(vmap));
+        let vmap = m.vmap(&alloc).map(|vmap| m.vunmap(vmap));
         let shown = m.mmap(&alloc, 0, PAGE);
         m.free(alloc);
         vmap.and(shown.map(|_| ()))
@@ -91,7 +91,7 @@ const OPERATIONS: [(&str, Step); 14] = [
         let table = m.pin_user(&FakeUser::default(), 0x1000_0321, 2 * PAGE, BOTH)?;
         let mapping = m.map(0, &table, BOTH, Attrs::empty());
         let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
-        m.free_table(table, true);
+        m.free(table);
         result
     }),
     ("own memory", |m| {
@@ -114,7 +114,7 @@ const OPERATIONS: [(&str, Step); 14] = [
     }),
     ("lent", |m| {
         let alloc = m.alloc_coherent(0, BIG + PAGE, Attrs::empty())?;
-        let table = match m.table_of(&alloc) {
+        let table = match m.share(&alloc) {
             Ok(table) => table,
             Err(err) => {
                 m.free(alloc);
@@ -123,7 +123,7 @@ const OPERATIONS: [(&str, Step); 14] = [
         };
         let mapping = m.map(0, &table, BOTH, Attrs::empty());
         let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
-        m.free_table(table, true);
+        m.free(table);
         m.free(alloc);
         result
     }),
@@ -261,7 +261,7 @@ fn padding_shows_the_device_nothing() {
         let mapper = setup.mapper();
         mapper.set_segment_mode(0, mode).unwrap();
         let list = [ram(0, 4 * PAGE), ram(1 << 20, 16 * PAGE)];
-        let table = mapper.table_of_segments(&list).unwrap();
+        let table = mapper.lend(&list).unwrap();
         let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
         let first = mapping.segments()[0];
         let behind = first.addr.checked_add(4 * PAGE).unwrap();
@@ -272,7 +272,7 @@ fn padding_shows_the_device_nothing() {
         assert_eq!(mapper.platform().reach(behind), expected, "{mode:?}");
         assert_eq!(mapper.platform().table().len(), 20, "no page more");
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free_table(table, false);
+        mapper.free(table);
     }
 }
 
@@ -280,11 +280,11 @@ fn padding_shows_the_device_nothing() {
 #[test]
 fn failed_maps_leave_nothing_mapped() {
     let mapper = Setup::direct().mapper();
-    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
     let unknown = mapper.map(7, &table, BOTH, Attrs::empty());
     assert_eq!(unknown.err(), Some(Error::Invalid), "no such device");
-    mapper.free_table(table, false);
-    assert_eq!(mapper.table_of_segments(&[]).err(), Some(Error::Invalid));
+    mapper.free(table);
+    assert_eq!(mapper.lend(&[]).err(), Some(Error::Invalid));
     assert!(mapper.live().is_empty());
 
     let mut mapper = Setup::iommu(32).mapper();
@@ -331,10 +331,7 @@ fn oversized_requests_are_refused_at_once() {
                 ..ram(0, 2)
             },
         ] {
-            assert_eq!(
-                mapper.table_of_segments(&[segment]).err(),
-                Some(Error::Invalid)
-            );
+            assert_eq!(mapper.lend(&[segment]).err(), Some(Error::Invalid));
         }
         assert!(mapper.live().is_empty());
     }
@@ -349,11 +346,11 @@ fn memory_at_the_end_of_the_address_space_maps() {
         kind: vb3_dma::SegmentKind::Physical,
     };
     let mapper = Setup::direct().mapper();
-    let table = mapper.table_of_segments(&[last]).unwrap();
+    let table = mapper.lend(&[last]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), u64::MAX - PAGE + 1);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
 }
 
 /// A class of CVEs: here, an allocation of any kind is zero for the device and the program.
@@ -389,20 +386,20 @@ fn reserved_addresses_are_never_mapped() {
         ..Setup::iommu(32)
     };
     let mapper = setup.mapper();
-    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), 0xefff_f000);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
     let setup = Setup {
         reserved: (1..66).map(|n| (n << 20, (n << 20) + 1)).collect(),
         ..Setup::iommu(48)
     };
     let mapper = setup.mapper();
-    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
     let err = mapper.map(0, &table, BOTH, Attrs::empty()).err();
     assert_eq!(err, Some(Error::Invalid), "bounded");
-    mapper.free_table(table, false);
+    mapper.free(table);
 }
 
 /// If a host places another number of pages than it promised, the call fails. The allocation then has no
@@ -437,11 +434,11 @@ fn place_wrongly(mapper: &Mapper<Fake>, promised: u64, placed: u64) {
     };
     assert_eq!(told, wanted, "{promised}, {placed}");
     assert_eq!(alloc.segments().len(), runs);
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
     assert_eq!(mapped.is_ok(), is_right, "{promised}, {placed}");
-    assert_eq!(mapper.vmap_alloc(&alloc).is_ok(), is_right);
-    mapper.free_table(table, false);
+    assert_eq!(mapper.vmap(&alloc).is_ok(), is_right);
+    mapper.free(table);
     if !is_right {
         mapper.free(alloc);
         assert_eq!(mapper.live(), before);

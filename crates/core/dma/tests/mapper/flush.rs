@@ -2,22 +2,20 @@
 
 use proptest::prelude::*;
 use vb3_dma::{
-    Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Table,
+    Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Memory,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
-fn table(mapper: &mut Mapper<Fake>, page: u64, pages: u64) -> Table<Fake> {
-    mapper
-        .table_of_segments(&[ram(page * PAGE, pages * PAGE)])
-        .unwrap()
+fn table(mapper: &mut Mapper<Fake>, page: u64, pages: u64) -> Memory<Fake> {
+    mapper.lend(&[ram(page * PAGE, pages * PAGE)]).unwrap()
 }
 
 fn map(mapper: &mut Mapper<Fake>, pages: u64) -> Mapping<Fake> {
     let table = table(mapper, 0, pages);
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapping
 }
 
@@ -72,7 +70,7 @@ fn lazy_flush_batches_and_holds_addresses() {
     assert_eq!(mapper.platform().flushes(), 2);
     mapper.tick(20_000_000);
     assert_eq!(mapper.platform().flushes(), 3);
-    mapper.free_table(memory, false);
+    mapper.free(memory);
     assert!(mapper.live().is_empty());
 }
 
@@ -89,7 +87,7 @@ fn running_out_flushes_before_it_refuses() {
     let big = table(&mut mapper, 0, 16);
     let err = mapper.map(0, &big, BOTH, Attrs::empty()).unwrap_err();
     assert_eq!((err.errno(), err.reason().unwrap().found), (12, 15 * PAGE));
-    mapper.free_table(big, false);
+    mapper.free(big);
     assert!(mapper.live().is_empty(), "and leaves nothing queued");
 }
 
@@ -104,12 +102,12 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
 
     let mut mapper = Setup::untrusted().mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let table = mapper.table_of_segments(&[ram(100, 200)]).unwrap();
+    let table = mapper.lend(&[ram(100, 200)]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().reach(at), None, "a bounce slot");
-    mapper.free_table(table, false);
+    mapper.free(table);
     // An untrusted device is never flushed lazily.
     let mapping = map(&mut mapper, 1);
     let at = mapping.segments()[0].addr;
@@ -128,7 +126,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
     };
     for is_known in [true, false] {
         let mapper = setup.clone().mapper();
-        let memory = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+        let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
         let once = |dev| {
             let mapping = mapper.map(dev, &memory, BOTH, Attrs::empty()).unwrap();
             let at = mapping.segments()[0].addr;
@@ -151,7 +149,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
         assert!(!reach(once(0)));
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
         assert!(reach(once(1)));
-        mapper.free_table(memory, false);
+        mapper.free(memory);
     }
     // If the device that represents the group is untrusted, the whole group is.
     let setup = Setup {
@@ -160,12 +158,12 @@ fn a_group_with_an_untrusted_member_is_strict() {
     };
     let mapper = setup.mapper();
     mapper.set_flush_policy(1, FlushPolicy::Lazy).unwrap();
-    let memory = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
     let mapping = mapper.map(1, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().dev_read_as(0, at, 1), None);
-    mapper.free_table(memory, false);
+    mapper.free(memory);
 }
 
 /// Once a table of the caller's memory is freed, no device reaches the memory, and the caller may reuse it.
@@ -178,7 +176,7 @@ fn freed_table_leaves_callers_memory_unreachable() {
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.platform().reach(at).is_some(), "put off");
-    mapper.free_table(memory, false);
+    mapper.free(memory);
     assert_eq!(mapper.platform().reach(at), None);
 }
 
@@ -188,11 +186,11 @@ fn memory_is_released_only_after_a_flush() {
     let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let alloc = mapper.alloc_virtual(3 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().flushes(), 0, "nobody else uses it yet");
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert_eq!(mapper.platform().freed_in_reach(), []);
     assert_eq!(mapper.live().page_bytes, 3 * PAGE);
@@ -206,7 +204,7 @@ fn memory_is_released_only_after_a_flush() {
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.platform().reach(at).is_some());
-    mapper.free_table(table, true);
+    mapper.free(table);
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "still pinned");
     mapper.flush_lazy(0).unwrap();
     assert_eq!(mapper.platform().reach(at), None, "a program's memory");
@@ -314,7 +312,7 @@ proptest! {
         maps.into_iter().for_each(|(mapping, _)| mapper.unmap(mapping, Attrs::empty()));
         allocs.into_iter().for_each(|alloc| mapper.free(alloc));
         mapper.flush_lazy(0).unwrap();
-        tables.into_iter().for_each(|table| mapper.free_table(table, false));
+        tables.into_iter().for_each(|table| mapper.free(table));
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

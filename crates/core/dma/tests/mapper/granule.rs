@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vb3_dma::{
-    Alloc, Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, PageSource,
+    Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Memory, PageSource,
     Reason, Segment, SegmentMode, contiguous_len,
 };
 use vb3_dma_test::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
@@ -28,9 +28,9 @@ fn with_pool(granule: u64, untrusted: bool) -> Setup {
 }
 
 fn map(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<Mapping<Fake>, Error> {
-    let table = mapper.table_of_segments(list).unwrap();
+    let table = mapper.lend(list).unwrap();
     let mapping = mapper.map(0, &table, BOTH, attrs);
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapping
 }
 
@@ -41,7 +41,7 @@ fn done(mapper: &Mapper<Fake>) {
     assert!(mapper.platform().freed_in_reach().is_empty());
 }
 
-fn own_pages(alloc: &Alloc<Fake>) -> BTreeSet<u64> {
+fn own_pages(alloc: &Memory<Fake>) -> BTreeSet<u64> {
     let runs = alloc.pages().unwrap().runs.iter();
     runs.flat_map(|&(first, len)| (first..first + len).step_by(PAGE as usize))
         .collect()
@@ -88,7 +88,7 @@ fn parts_of_granules_without_pages_are_refused() {
 
 #[test]
 fn allocations_fill_whole_pieces() {
-    type Take = fn(&mut Mapper<Fake>, u64) -> Result<Alloc<Fake>, Error>;
+    type Take = fn(&mut Mapper<Fake>, u64) -> Result<Memory<Fake>, Error>;
     let kinds: [(&str, Take); 4] = [
         ("coherent", |m, len| {
             m.alloc_coherent(0, len, Attrs::empty())
@@ -126,8 +126,8 @@ fn allocations_fill_whole_pieces() {
                     assert_eq!(mapper.live().page_bytes, granule + held);
 
                     // A table of the allocation is mapped as a whole, in one run, with nothing copied.
-                    let table = mapper.table_of(&alloc).unwrap();
-                    assert_eq!(mapper.table_len(&table), pages);
+                    let table = mapper.share(&alloc).unwrap();
+                    assert_eq!(mapper.memory_len(&table), pages);
                     let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
                     let mapping = mapper.map(0, &table, BOTH, attrs).unwrap();
                     assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), pages, "{what}");
@@ -136,7 +136,7 @@ fn allocations_fill_whole_pieces() {
                     mapper.platform_mut().dev_write(lent, b"lent").unwrap();
                     assert_eq!(shown(&mut mapper, &alloc, 4), b"lent");
                     mapper.unmap(mapping, attrs);
-                    mapper.free_table(table, false);
+                    mapper.free(table);
 
                     if let Some(at) = mapper.alloc_dma_addr(&alloc) {
                         assert!(at.is_aligned(granule));
@@ -159,7 +159,7 @@ fn allocations_fill_whole_pieces() {
 }
 
 /// Returns the start of an allocation as a program sees it, page by page through its mapping.
-fn shown(mapper: &mut Mapper<Fake>, alloc: &Alloc<Fake>, len: usize) -> Vec<u8> {
+fn shown(mapper: &mut Mapper<Fake>, alloc: &Memory<Fake>, len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for offset in (0..alloc.len_bytes()).step_by(PAGE as usize) {
         let (at, len) = mapper.mmap(alloc, offset, PAGE).unwrap();
@@ -247,7 +247,7 @@ fn shared_granules_are_refused_with_the_constraint() {
                 .unwrap();
             let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
             refused(err, granule, 3 * PAGE);
-            mapper.free_table(table, false);
+            mapper.free(table);
             // A trusted device may see the rest of the memory's own pages.
             let own = ram(0x123, 2 * granule - 0x123 - 0x456);
             let mapping = map(&mut mapper, &[own], Attrs::ONE_RUN).unwrap();

@@ -211,13 +211,11 @@ fn what_cannot_be_one_run_is_refused() {
     let mapped = mapped.into_cpu().unwrap();
     assert_eq!(mapped.view().unwrap_err(), Error::Unsupported);
     drop(mapped);
-    let table = dma
-        .table_of_segments(&[ram(0, PAGE), ram(9 * PAGE, 5)])
-        .unwrap();
+    let table = dma.lend(&[ram(0, PAGE), ram(9 * PAGE, 5)]).unwrap();
     let mapped = device.map(&table, FromDevice).unwrap();
     assert_eq!(mapped.segments().len(), 1);
     drop(mapped);
-    dma.free_table(table, false);
+    dma.free(table);
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
@@ -301,7 +299,7 @@ fn allocations_and_tables_are_viewed_when_mapped() {
         let dma = setup.mapper();
         let device = dma.device(0).unwrap();
         let memory = dma.alloc_virtual(PAGE).unwrap();
-        let table = dma.table_of(&memory).unwrap();
+        let table = dma.share(&memory).unwrap();
         let mapped = device.map(&memory, Bidirectional).unwrap();
         dma.platform().dev_write(mapped.addr(), b"first").unwrap();
         let (seen, mapped) = (&mut [0; 5], mapped.into_cpu().unwrap());
@@ -314,7 +312,7 @@ fn allocations_and_tables_are_viewed_when_mapped() {
         mapped.view().unwrap().read(0, seen).unwrap();
         assert_eq!(seen, b"other");
         drop(mapped);
-        dma.free_table(table, true);
+        dma.free(table);
         dma.free(memory);
         assert!(dma.live().is_empty() && dma.platform().is_clean());
     }
@@ -386,7 +384,7 @@ fn memory_pinned_for_reading_is_not_written() {
     let (table, device) = (table.unwrap(), dma.device(0).unwrap());
     assert_eq!(device.map(&table, FromDevice).err(), Some(Error::Invalid));
     drop(device.map(&table, ToDevice).unwrap());
-    dma.free_table(table, false);
+    dma.free(table);
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 

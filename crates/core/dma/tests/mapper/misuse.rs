@@ -8,7 +8,7 @@
 
 use vb3_dma::mapped::{Bidirectional, FromDevice, Mapped, OwnedMemory};
 use vb3_dma::{
-    Alloc, Attrs, Constraint, Direction, DmaOps, Error, FlushPolicy, Mapper, Mapping, Reason, Table,
+    Attrs, Constraint, Direction, DmaOps, Error, FlushPolicy, Mapper, Mapping, Memory, Reason,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
 
@@ -32,11 +32,11 @@ fn is_seen_by_device(mapper: &Mapper<Fake>) -> bool {
 fn a_table_keeps_its_allocation() {
     let mapper = Setup::iommu(32).mapper();
     let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     mapper.free(alloc);
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     assert!(!is_seen_by_device(&mapper));
-    mapper.free_table(table, false);
+    mapper.free(table);
     assert!(!is_seen_by_device(&mapper));
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
@@ -62,7 +62,7 @@ fn a_forgotten_guard_keeps_its_memory() {
 fn a_dropped_value_is_never_used_again() {
     let mapper = Setup::iommu(32).mapper();
     let alloc = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     drop(mapper.map(0, &table, BOTH, Attrs::empty()).unwrap());
     drop(table);
     mapper.free(alloc);
@@ -78,7 +78,7 @@ fn a_pin_lasts_as_long_as_its_mapping() {
     let user = mapper.platform().add_user(1, false);
     let table = mapper.pin_user(&user, FakeUser::BASE, PAGE, BOTH).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
-    mapper.free_table(table, true);
+    mapper.free(table);
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "mapped");
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "not flushed");
@@ -90,7 +90,7 @@ fn a_pin_lasts_as_long_as_its_mapping() {
 fn a_view_keeps_its_memory() {
     let mapper = Setup::direct().mapper();
     let alloc = mapper.alloc_virtual(PAGE).unwrap();
-    let view = mapper.vmap_alloc(&alloc).unwrap();
+    let view = mapper.vmap(&alloc).unwrap();
     mapper.free(alloc);
     assert_eq!(mapper.platform().pages_out(), 1);
     mapper.vunmap(view);
@@ -109,12 +109,12 @@ fn a_free_flushes_nobody() {
         mapper.set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
     }
     let memory = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.table_of(&memory).unwrap();
+    let table = mapper.share(&memory).unwrap();
     for dev in 0..2 {
         let mapping = mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
         mapper.unmap(mapping, Attrs::empty());
     }
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(memory);
     mapper.free(mapper.alloc_virtual(PAGE).unwrap());
     assert_eq!(mapper.platform().flushes(), 0);
@@ -187,8 +187,8 @@ fn a_stuck_page_is_not_allocated_again() {
 /// What a random program holds.
 #[derive(Default)]
 struct Held<'a> {
-    allocs: Vec<Alloc<Fake>>,
-    tables: Vec<Table<Fake>>,
+    allocs: Vec<Memory<Fake>>,
+    tables: Vec<Memory<Fake>>,
     mappings: Vec<Mapping<Fake>>,
     owned: Vec<OwnedMemory<&'a Mapper<Fake>>>,
     guards: Vec<
@@ -231,7 +231,7 @@ fn step<'a>(mapper: &'a Mapper<Fake>, held: &mut Held<'a>, dice: &mut Random) ->
             .push(mapper.alloc_coherent(dev, 2 * PAGE, Attrs::empty()).ok()?),
         2..4 => held
             .tables
-            .push(mapper.table_of(dice.look(&held.allocs)?).ok()?),
+            .push(mapper.share(dice.look(&held.allocs)?).ok()?),
         4..7 => {
             let table = dice.look(&held.tables)?;
             held.mappings
@@ -239,7 +239,7 @@ fn step<'a>(mapper: &'a Mapper<Fake>, held: &mut Held<'a>, dice: &mut Random) ->
         }
         7..9 => mapper.unmap(dice.take(&mut held.mappings)?, Attrs::empty()),
         9 => mapper.free(dice.take(&mut held.allocs)?),
-        10 => mapper.free_table(dice.take(&mut held.tables)?, true),
+        10 => mapper.free(dice.take(&mut held.tables)?),
         11 => held.owned.push(mapper.device(dev).ok()?.alloc(PAGE).ok()?),
         12 => {
             let memory = dice.take(&mut held.owned)?;

@@ -14,7 +14,7 @@ fn what_another_mapper_made_is_left_alone() {
     let (mut mine, mut other) = (Setup::iommu(32).mapper(), Setup::iommu(32).mapper());
     let segments = [ram(0, 2 * PAGE)];
     let make = |mapper: &mut vb3_dma::Mapper<Fake>| {
-        let table = mapper.table_of_segments(&segments).unwrap();
+        let table = mapper.lend(&segments).unwrap();
         let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
         (table, mapping)
     };
@@ -27,13 +27,13 @@ fn what_another_mapper_made_is_left_alone() {
     assert_eq!(refused.unwrap_err(), Error::Invalid);
     mine.unmap(theirs, Attrs::empty());
     assert!(mine.platform().reach(at).is_some(), "still mapped here");
-    mine.free_table(their_table, false);
+    mine.free(their_table);
     let alloc = other.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
     let held = mine.platform().pages_out();
     mine.free(alloc);
     assert_eq!(mine.platform().pages_out(), held);
-    let (own, theirs) = (mine.vmap_table(&table), other.alloc_virtual(PAGE));
-    let theirs = other.vmap_alloc(&theirs.unwrap()).unwrap();
+    let (own, theirs) = (mine.vmap(&table), other.alloc_virtual(PAGE));
+    let theirs = other.vmap(&theirs.unwrap()).unwrap();
     let read = mine.vmap_read(&theirs, 0, &mut [0; 4]);
     assert_eq!(read, Err(Error::Invalid));
     assert_eq!(mine.vmap_write(&theirs, 0, &[0; 4]), Err(Error::Invalid));
@@ -44,11 +44,11 @@ fn what_another_mapper_made_is_left_alone() {
     );
     mine.vunmap(own.unwrap());
     mine.unmap(mapping, Attrs::empty());
-    mine.free_table(table, false);
+    mine.free(table);
     assert!(mine.live().is_empty() && mine.platform().is_clean());
     // The refused objects stay with the mapper that made them.
     let live = other.live();
-    assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 2));
+    assert_eq!((live.mappings, live.handles, live.allocs), (1, 1, 2));
     assert_eq!(live.vmaps, 1);
 }
 
@@ -73,7 +73,7 @@ fn a_single_segment_ends_at_the_boundary() {
         ),
         (vec![ram(0xf000, 2 * PAGE)], Some(Constraint::Boundary)),
     ] {
-        let table = mapper.table_of_segments(&segments).unwrap();
+        let table = mapper.lend(&segments).unwrap();
         match mapper.map(0, &table, BOTH, Attrs::ONE_RUN) {
             Ok(mapping) => {
                 assert_eq!((mapping.segments().len(), refused), (1, None));
@@ -81,7 +81,7 @@ fn a_single_segment_ends_at_the_boundary() {
             }
             Err(err) => assert_eq!(err.reason().map(|r| r.constraint), refused, "{segments:?}"),
         }
-        mapper.free_table(table, false);
+        mapper.free(table);
     }
     assert!(mapper.live().is_empty());
 }
@@ -96,9 +96,9 @@ fn runs_of_two_kinds_are_never_joined() {
         ..behind
     };
     for (second, runs) in [(behind, 1), (physical, 2)] {
-        let table = mapper.table_of_segments(&[ram(0, PAGE), second]).unwrap();
+        let table = mapper.lend(&[ram(0, PAGE), second]).unwrap();
         assert_eq!(table.segments().len(), runs);
-        mapper.free_table(table, false);
+        mapper.free(table);
     }
 }
 
@@ -108,14 +108,14 @@ fn an_offset_off_the_alignment_is_refused() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
         let mapper = Setup { align: 64, ..setup }.mapper();
         for (offset, refused) in [(0, None), (64, None), (16, Some((64, 16)))] {
-            let table = mapper.table_of_segments(&[ram(offset, 128)]).unwrap();
+            let table = mapper.lend(&[ram(offset, 128)]).unwrap();
             let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
             let reason = mapped.map(|it| mapper.unmap(it, Attrs::empty())).err();
             let reason = reason.map(|err| err.reason().unwrap());
             let found = reason.map(|r| (r.constraint, r.wanted, r.found));
             let wanted = refused.map(|(wanted, found)| (Constraint::Alignment, wanted, found));
             assert_eq!(found, wanted, "{offset}");
-            mapper.free_table(table, false);
+            mapper.free(table);
         }
         assert!(mapper.live().is_empty());
     }
@@ -138,7 +138,7 @@ fn adopted_pages_are_mapped_and_freed() {
         (alloc.len_bytes(), mapper.live().page_bytes),
         (3 * PAGE, 3 * PAGE)
     );
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     assert_eq!(
@@ -146,7 +146,7 @@ fn adopted_pages_are_mapped_and_freed() {
         [0; 3 * PAGE as usize]
     );
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert_eq!(mapper.platform().pages_out(), 0);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
@@ -189,12 +189,12 @@ fn limits_that_no_memory_meets_are_an_error() {
     };
     for setup in setups.into_iter().chain([no_pages]) {
         let mapper = setup.clone().mapper();
-        let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+        let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
         let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
         assert_eq!(mapped.unwrap_err(), Error::Invalid, "{setup:?}");
         let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty());
         assert_eq!(alloc.unwrap_err(), Error::Invalid);
-        mapper.free_table(table, false);
+        mapper.free(table);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

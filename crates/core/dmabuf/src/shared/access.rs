@@ -80,7 +80,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Some(part) = part_of(direction, self.spec.direction, sync) else {
             return;
         };
-        if !cx.ops.sync_alloc(&self.alloc, part, sync) {
+        if !cx.ops.sync_alloc(&self.memory, part, sync) {
             return;
         }
         cx.observer.synced(dev, sync);

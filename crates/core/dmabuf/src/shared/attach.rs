@@ -59,16 +59,16 @@ impl<O: DmaOps> Attachment<O> {
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Makes the table that describes the memory to devices, so that no later call fails for lack of a table.
-    /// The table is kept until the memory is released or gets another place.
+    /// Describes the memory to the DMA layer, so that no later call fails for lack of a scatter table
+    /// ([`DmaOps::describe`]).
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
     /// the DMA layer.
     pub fn prepare_export<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
         self.check_usable()?;
-        if self.table.is_none() && self.state.is_placed() {
-            self.table = Some(cx.ops.table_of(&self.alloc)?);
+        if self.state.is_placed() {
+            cx.ops.describe(&mut self.memory)?;
         }
         Ok(())
     }
@@ -129,13 +129,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         let dev = attachment.dev;
         self.prepare_export(cx)?;
-        let mut mapping = self.map_table(cx, dev, direction)?;
+        let mut mapping = self.map_memory(cx, dev, direction)?;
         if self.state.has_unread() && cx.ops.bounces(&mapping) {
             // The bounce copy was made from the CPU's view, which lacks a device's write. So the view is
             // updated and the memory mapped again.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key))?;
-            mapping = self.map_table(cx, dev, direction)?;
+            mapping = self.map_memory(cx, dev, direction)?;
         }
         cx.observer.mapped(dev);
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
@@ -209,15 +209,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Maps the table for a device. Quarantines the memory if a failed mapping could not be undone.
-    fn map_table<W: Observer<O>>(
+    /// Maps the memory for a device. Quarantines the memory if a failed mapping could not be undone.
+    fn map_memory<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,
         direction: Direction,
     ) -> Result<O::Mapping, Error> {
-        let table = self.table.as_ref().ok_or(Error::Invalid)?;
-        let mapped = cx.ops.map(dev, table, direction, Attrs::empty());
+        let mapped = cx.ops.map(dev, &self.memory, direction, Attrs::empty());
         mapped.map_err(|err| match err {
             vb3_dma::Error::StillReachable(_) => self.set_quarantined(cx, dev),
             _ => err.into(),

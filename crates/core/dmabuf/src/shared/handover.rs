@@ -157,7 +157,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Whether the CPU's view of the memory can differ from the view of `device`.
     fn needs_syncs(&self, ops: &O, device: O::Device) -> bool {
-        ops.alloc_caching(&self.alloc) == Caching::Cached
+        ops.alloc_caching(&self.memory) == Caching::Cached
             && ops.coherency(device) == Coherency::NonCoherent
     }
 
@@ -179,7 +179,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         };
         wrote.exposed = false;
-        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.memory);
         if stale_bytes != Some(0) {
             cx.observer.missing_sync(MissingSync {
                 tag: self.state.tag,
@@ -201,7 +201,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if !direction.device_reads() || !self.needs_syncs(cx.ops, device) {
             return;
         }
-        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.memory);
         // If a device wrote before, its write may explain all differences.
         let by_cpu = self.state.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
         if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {

@@ -71,7 +71,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 count: 0,
                 since_ns: now_ns,
             };
-            *vmap = Some((ops.vmap_alloc(&self.alloc)?, users));
+            *vmap = Some((ops.vmap(&self.memory)?, users));
         }
         let (vmap, users) = vmap.as_mut().ok_or(Error::Invalid)?;
         users.count = users.count.checked_add(1).ok_or(Error::Busy)?;

@@ -14,7 +14,7 @@ pub trait Placer<O: DmaOps> {
     /// # Errors
     /// `NoMemory` (ENOMEM), with the shortage, if not even the owner's device alone could get this much
     /// memory now.
-    fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
+    fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Memory, vb3_dma::Error>;
 
     /// Finds a place of `len_bytes` that suits all given devices. If a program has the memory mapped
     /// (`is_mapped`), the place must suit programs, too. Changes nothing.
@@ -37,7 +37,7 @@ pub trait Placer<O: DmaOps> {
     fn place(
         &self,
         ops: &O,
-        alloc: &mut O::Alloc,
+        memory: &mut O::Memory,
         placement: &Placement,
     ) -> Result<u64, vb3_dma::Error>;
 }
@@ -58,9 +58,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Err(Error::Invalid);
         };
         let spec = spec.in_pages(cx.ops.page_size())?;
-        let alloc = placer.allocate(cx.ops, &spec)?;
+        let memory = placer.allocate(cx.ops, &spec)?;
         cx.observer.allocated(device, spec.len_bytes);
-        let mut shared = Self::new(alloc, spec, list);
+        let mut shared = Self::new(memory, spec, list);
         shared.state.place = PlaceState::Nowhere;
         Ok(shared)
     }
@@ -115,18 +115,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             at = self.list.next(Some(key));
         }
         self.state.check_quarantined()?;
-        if let Some(table) = self.table.take() {
-            cx.ops.free_table(table, false);
-        }
-        let placed = placer.place(cx.ops, &mut self.alloc, &placement);
+        let placed = placer.place(cx.ops, &mut self.memory, &placement);
         if let Ok(moved) = placed {
             self.state.place = PlaceState::Settled;
             if moved > 0 {
                 cx.observer.moved(device, moved);
             }
         }
-        // The memory is placed even if there is no room for the new table. The next map makes the
-        // table.
+        // The memory is placed even if it cannot be described now. The next map describes it.
         let _no_room = self.prepare_export(cx);
         Ok(placed?)
     }

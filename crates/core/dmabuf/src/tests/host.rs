@@ -5,7 +5,7 @@ use super::{Placement, Placer, Spec};
 use alloc::vec;
 use alloc::vec::Vec;
 use std::sync::{Arc, Mutex};
-use vb3_dma::{Alloc, Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper};
+use vb3_dma::{Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper, Memory};
 use vb3_dma_test::fake::{Fake, Mutexes, Setup};
 
 pub(crate) use vb3_dma_test::fake::PAGE;
@@ -61,9 +61,9 @@ pub(crate) trait TestOps {
     /// Writes as a device does; false if it faults.
     fn dev_write(&self, dev: u32, addr: DmaAddr, data: &[u8]) -> bool;
     /// Reads through a CPU mapping with the allocation's caching.
-    fn cpu_read(&self, alloc: &Alloc<Fake>, offset: u64, len: u64) -> Vec<u8>;
+    fn cpu_read(&self, alloc: &Memory<Fake>, offset: u64, len: u64) -> Vec<u8>;
     /// Writes through a CPU mapping with the allocation's caching.
-    fn cpu_write(&self, alloc: &Alloc<Fake>, offset: u64, data: &[u8]);
+    fn cpu_write(&self, alloc: &Memory<Fake>, offset: u64, data: &[u8]);
     /// Lets `calls` calls of the host that may fail succeed; the next one fails.
     fn fail_after(&self, calls: u64);
     /// Number of the host's calls that failed since the last [`fail_after`](Self::fail_after).
@@ -81,16 +81,16 @@ impl TestOps for Ops {
         self.platform().dev_write_as(dev, addr, data).is_some()
     }
 
-    fn cpu_read(&self, alloc: &Alloc<Fake>, offset: u64, len: u64) -> Vec<u8> {
-        let view = self.vmap_alloc(alloc).expect("a CPU mapping");
+    fn cpu_read(&self, alloc: &Memory<Fake>, offset: u64, len: u64) -> Vec<u8> {
+        let view = self.vmap(alloc).expect("a CPU mapping");
         let mut out = vec![0; usize::try_from(len).expect("a length")];
         self.vmap_read(&view, offset, &mut out).expect("inside");
         self.vunmap(view);
         out
     }
 
-    fn cpu_write(&self, alloc: &Alloc<Fake>, offset: u64, data: &[u8]) {
-        let view = self.vmap_alloc(alloc).expect("a CPU mapping");
+    fn cpu_write(&self, alloc: &Memory<Fake>, offset: u64, data: &[u8]) {
+        let view = self.vmap(alloc).expect("a CPU mapping");
         self.vmap_write(&view, offset, data).expect("inside");
         self.vunmap(view);
     }
@@ -137,13 +137,13 @@ impl FakePlacer {
         }
     }
 
-    fn first(alloc: &Alloc<Fake>) -> u64 {
+    fn first(alloc: &Memory<Fake>) -> u64 {
         alloc.segments()[0].addr.get()
     }
 }
 
 impl Placer<Ops> for FakePlacer {
-    fn allocate(&self, ops: &Ops, spec: &Spec<u32>) -> Result<Alloc<Fake>, Error> {
+    fn allocate(&self, ops: &Ops, spec: &Spec<u32>) -> Result<Memory<Fake>, Error> {
         ops.alloc_virtual(spec.len_bytes)
     }
 
@@ -171,7 +171,7 @@ impl Placer<Ops> for FakePlacer {
     fn place(
         &self,
         ops: &Ops,
-        alloc: &mut Alloc<Fake>,
+        alloc: &mut Memory<Fake>,
         placement: &Placement,
     ) -> Result<u64, Error> {
         let mut placed = self.placed.lock().expect("no panic");

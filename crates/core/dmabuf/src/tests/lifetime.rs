@@ -143,7 +143,7 @@ fn defect_11_mmap_honours_the_page_offset() {
         let id = memory(&b, backing, Direction::FromDevice, 8);
         let buf = export(&b, id);
         let map = b.mmap_buf(buf.id(), 5 * PAGE, 2 * PAGE).unwrap();
-        let segments = b.inspect(id, |m| m.alloc().segments().to_vec()).unwrap();
+        let segments = b.inspect(id, |m| m.memory().segments().to_vec()).unwrap();
         let page = segments
             .iter()
             .flat_map(|s| (s.addr.get()..s.addr.get() + s.len).step_by(4096));

@@ -16,7 +16,7 @@ use crate::{
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::{Alloc, Attrs, Direction, DmaOps, DmaSegment, SyncFor};
+use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment, Memory, SyncFor};
 use vb3_dma_test::fake::Fake;
 
 /// Records all events, and how many bytes are stale.
@@ -68,7 +68,7 @@ impl Observer<Ops> for Log {
         self.get().bytes -= i64::try_from(len_bytes).unwrap();
     }
 
-    fn stale_bytes(&self, ops: &Ops, alloc: &Alloc<Fake>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Ops, alloc: &Memory<Fake>) -> Option<u64> {
         Some(ops.platform().stale(alloc.segments()))
     }
 
@@ -156,17 +156,19 @@ impl Calls for Bufs {
 }
 
 pub(super) fn cpu_read(b: &Bufs, id: MemoryId, offset: u64, len: u64) -> Vec<u8> {
-    let read = b.inspect(id, |memory| b.ops().cpu_read(memory.alloc(), offset, len));
+    let read = b.inspect(id, |memory| b.ops().cpu_read(memory.memory(), offset, len));
     read.expect("memory")
 }
 
 pub(super) fn cpu_write(b: &Bufs, id: MemoryId, offset: u64, data: &[u8]) {
-    let written = b.inspect(id, |memory| b.ops().cpu_write(memory.alloc(), offset, data));
+    let written = b.inspect(id, |memory| {
+        b.ops().cpu_write(memory.memory(), offset, data)
+    });
     written.expect("memory");
 }
 
 pub(super) fn own_addr(b: &Bufs, id: MemoryId) -> vb3_dma::DmaAddr {
-    let addr = b.inspect(id, |memory| b.ops().alloc_dma_addr(memory.alloc()));
+    let addr = b.inspect(id, |memory| b.ops().alloc_dma_addr(memory.memory()));
     addr.flatten().expect("address")
 }
 

@@ -116,7 +116,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             if let Some(vmap) = user.vmap() {
                 return bytes.transfer(ops, vmap, offset);
             }
-            let vmap = ops.vmap_table(user.table())?;
+            let vmap = ops.vmap(user.memory())?;
             let copied = bytes.transfer(ops, &vmap, offset);
             ops.vunmap(vmap);
             copied

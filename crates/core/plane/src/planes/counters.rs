@@ -150,8 +150,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device
         self.host.moved(dev, len_bytes);
     }
 
-    fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
-        self.host.stale_bytes(ops, alloc)
+    fn stale_bytes(&self, ops: &O, memory: &O::Memory) -> Option<u64> {
+        self.host.stale_bytes(ops, memory)
     }
 
     fn missing_sync(&self, fact: MissingSync<O::Device>) {

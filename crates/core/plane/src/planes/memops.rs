@@ -141,7 +141,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 });
             }
         };
-        let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.alloc());
+        let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.memory());
         let addr = match own {
             None => self.buffers.inspect(memory, addr).flatten(),
             Some(_) => None,
@@ -378,7 +378,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 Some(Cookie::Dma(first.addr))
             }
             Kind::User(key) if is_sg => sg(Segments::User(*key)),
-            Kind::User(key) => match self.with_user(*key, UserMemory::dma_addr)? {
+            Kind::User(key) => match self.with_user(*key, |user| user.dma_addr(self.ops()))? {
                 Some(addr) => Some(Cookie::Dma(addr)),
                 None => Some(Cookie::Cpu(CpuView(View::User(*key)))),
             },

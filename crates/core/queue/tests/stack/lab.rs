@@ -63,7 +63,7 @@ pub(crate) struct Log {
 }
 
 impl Observer<Layer> for Log {
-    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Memory<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 

@@ -105,7 +105,7 @@ fn memory_is_known_by_itself_and_not_by_its_address() {
         // Shifts the second device's addresses, so that the two devices do not assign equal ones.
         let before = mapper.alloc_coherent(other, PAGE, Attrs::empty()).unwrap();
         let shared = mapper.alloc_coherent(one, LEN, Attrs::empty()).unwrap();
-        let table = mapper.table_of(&shared).unwrap();
+        let table = mapper.share(&shared).unwrap();
         let direction = Direction::Bidirectional;
         let mapping = mapper
             .map(other, &table, direction, Attrs::empty())
@@ -128,7 +128,7 @@ fn memory_is_known_by_itself_and_not_by_its_address() {
         machine.bus_read(other, to, &mut seen).unwrap();
         assert!(seen == data);
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free_table(table, true);
+        mapper.free(table);
         mapper.free(before);
         mapper.free(shared);
     }

@@ -20,7 +20,7 @@ fn with_coherent(
     mapper: &mut Mapper<Machine>,
     dev: Device,
     user: &User,
-    coherent: &vb3_dma::Alloc<Machine>,
+    coherent: &vb3_dma::Memory<Machine>,
 ) -> Result<(), Error> {
     drop(mapper.mmap(coherent, 0, PAGE)?);
     let cached =
@@ -34,24 +34,24 @@ fn with_cached(
     mapper: &mut Mapper<Machine>,
     dev: Device,
     user: &User,
-    cached: &vb3_dma::Alloc<Machine>,
+    cached: &vb3_dma::Memory<Machine>,
 ) -> Result<(), Error> {
-    let vmap = mapper.vmap_alloc(cached)?;
+    let vmap = mapper.vmap(cached)?;
     mapper.vunmap(vmap);
-    let table = mapper.table_of(cached)?;
+    let table = mapper.share(cached)?;
     let result = map_and_sync(mapper, dev, &table);
-    mapper.free_table(table, false);
+    mapper.free(table);
     result?;
     let table = mapper.pin_user(user, 0x10_0800, 4 * PAGE, Direction::Bidirectional)?;
     let result = map_and_sync(mapper, dev, &table);
-    mapper.free_table(table, true);
+    mapper.free(table);
     result?;
     let pages = mapper.platform_mut().import(other_drivers(3 * PAGE))?;
     let foreign = mapper.adopt(pages)?;
-    let table = mapper.table_of(&foreign);
+    let table = mapper.share(&foreign);
     let result = table.and_then(|table| {
         let result = map_and_sync(mapper, dev, &table);
-        mapper.free_table(table, true);
+        mapper.free(table);
         result
     });
     mapper.free(foreign);
@@ -62,13 +62,13 @@ fn with_cached(
 fn map_and_sync(
     mapper: &mut Mapper<Machine>,
     dev: Device,
-    table: &vb3_dma::Table<Machine>,
+    table: &vb3_dma::Memory<Machine>,
 ) -> Result<(), Error> {
     let mapping = mapper.map(dev, table, Direction::Bidirectional, Attrs::empty())?;
     let both = Direction::Bidirectional;
     let synced = mapper.sync(&mapping, both, SyncFor::Cpu);
     let synced = synced.and(mapper.sync(&mapping, both, SyncFor::Device));
-    let vmap = mapper.vmap_table(table);
+    let vmap = mapper.vmap(table);
     let result = vmap.map(|vmap| mapper.vunmap(vmap));
     mapper.unmap(mapping, Attrs::empty());
     synced.and(result)
@@ -138,7 +138,7 @@ fn fault_at_each_call_leaves_nothing() {
 fn failed_mapping_leaves_no_usable_entry() {
     let (mut mapper, dev, _) = setup(&with_iommu(COHERENT));
     let alloc = mapper.alloc_virtual(4 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     for n in 0..4 {
         mapper.platform_mut().trace_mut().start(100);
         mapper.platform_mut().set_faults(Faults::Nth(n));
@@ -171,7 +171,7 @@ fn failed_mapping_leaves_no_usable_entry() {
         assert_eq!(flushed, n > 0, "what the device may have seen is flushed");
     }
     mapper.platform_mut().set_faults(Faults::Off);
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
 }
 
@@ -299,8 +299,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Buffer {
-    alloc: Option<vb3_dma::Alloc<Machine>>,
-    table: vb3_dma::Table<Machine>,
+    alloc: Option<vb3_dma::Memory<Machine>>,
+    table: vb3_dma::Memory<Machine>,
     mappings: Vec<vb3_dma::Mapping<Machine>>,
 }
 
@@ -331,7 +331,7 @@ proptest! {
                         _ => mapper.alloc_virtual(len),
                     };
                     if let Ok(alloc) = alloc {
-                        let table = mapper.table_of(&alloc).unwrap();
+                        let table = mapper.share(&alloc).unwrap();
                         buffers.push(Buffer { alloc: Some(alloc), table, mappings: Vec::new() });
                     }
                 }
@@ -346,7 +346,7 @@ proptest! {
                     let at = i % buffers.len();
                     if buffers[at].mappings.is_empty() {
                         let buffer = buffers.swap_remove(at);
-                        mapper.free_table(buffer.table, true);
+                        mapper.free(buffer.table);
                         buffer.alloc.into_iter().for_each(|alloc| mapper.free(alloc));
                     }
                 }
@@ -375,7 +375,7 @@ proptest! {
                     if let Some(mapping) = buffers[at].mappings.last() {
                         let (dev, found) = (mapping.device(), mapping.segments().to_vec());
                         let total: u64 = found.iter().map(|s| s.len).sum();
-                        prop_assert_eq!(total, mapper.table_len(&buffers[at].table));
+                        prop_assert_eq!(total, mapper.memory_len(&buffers[at].table));
                         for segment in found.iter().take(8) {
                             let last = segment.addr.checked_add(segment.len - 1).unwrap();
                             for addr in [segment.addr, last] {
@@ -390,13 +390,13 @@ proptest! {
                 _ => {}
             }
             let live = mapper.live();
-            prop_assert_eq!(live.tables, buffers.len() as u64);
+            prop_assert_eq!(live.handles, buffers.len() as u64);
             let mapped: usize = buffers.iter().map(|b| b.mappings.len()).sum();
             prop_assert_eq!(live.mappings, mapped as u64);
         }
         for buffer in buffers {
             buffer.mappings.into_iter().for_each(|m| mapper.unmap(m, Attrs::empty()));
-            mapper.free_table(buffer.table, true);
+            mapper.free(buffer.table);
             buffer.alloc.into_iter().for_each(|alloc| mapper.free(alloc));
         }
         prop_assert!(mapper.live().is_empty(), "{:?}", mapper.live());

@@ -106,8 +106,7 @@ fn device_cannot_reach_neighbouring_memory() {
                 assert_eq!(gone.unwrap_err().kind, FaultKind::Unmapped);
             }
             mapper.free(odd);
-            pins.into_iter()
-                .for_each(|pin| mapper.free_table(pin, true));
+            pins.into_iter().for_each(|pin| mapper.free(pin));
             assert!(mapper.live().is_empty());
             assert_eq!(mapper.platform().held(), Default::default());
         }
@@ -139,7 +138,7 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
             .platform_mut()
             .add_device("other", DeviceLimits::default())
             .unwrap();
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         assert_eq!(table.segments().iter().map(|s| s.len).sum::<u64>(), len);
         let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
         let mapping = mapper.map(other, &table, BOTH, attrs).unwrap();
@@ -152,15 +151,15 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
             .unwrap();
         assert_eq!(seen, bytes);
         mapper.unmap(mapping, attrs);
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapper.free(alloc);
         // Memory that was allocated for no device can be shared, too.
         let plain = mapper.alloc_virtual(len).unwrap();
-        let table = mapper.table_of(&plain).unwrap();
+        let table = mapper.share(&plain).unwrap();
         let mapping = mapper.map(dev, &table, BOTH, attrs).unwrap();
         assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), len);
         mapper.unmap(mapping, attrs);
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapper.free(plain);
         assert!(mapper.live().is_empty());
         assert_eq!(mapper.platform().held(), Default::default());
@@ -184,7 +183,7 @@ fn user_memory_is_refused_or_copied() {
                 (5, Constraint::IommuGranule, granule)
             );
             assert!(reason.found > 0 && reason.found < granule);
-            mapper.free_table(table, false);
+            mapper.free(table);
         }
         let pool = "[bounce]\nmode = \"when-needed\"\npool = \"1MiB\"";
         for more in ["", "untrusted = true"] {
@@ -201,7 +200,7 @@ fn user_memory_is_refused_or_copied() {
             mapper.platform_mut().bus_write(dev, at, &back).unwrap();
             mapper.unmap(mapping, Attrs::empty());
             assert_eq!(program.peek()[0x321..][..len as usize], back);
-            mapper.free_table(table, true);
+            mapper.free(table);
             assert!(mapper.live().is_empty());
         }
     }

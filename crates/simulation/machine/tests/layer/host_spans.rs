@@ -78,7 +78,7 @@ fn what_is_written_there_makes_lines_dirty() {
         };
         let snoops = mapper.platform_mut().add_device("snoops", limits).unwrap();
         let alloc = mapper.alloc_virtual(PAGE).unwrap();
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         let both = Direction::Bidirectional;
         let [by_snoops, by_deaf] =
             [snoops, deaf].map(|dev| mapper.map(dev, &table, both, Attrs::empty()).unwrap());
@@ -109,7 +109,7 @@ fn what_is_written_there_makes_lines_dirty() {
         assert_eq!(&found, b"AAAA", "noted: {is_noted}");
         mapper.unmap(by_snoops, Attrs::empty());
         mapper.unmap(by_deaf, Attrs::empty());
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapper.free(alloc);
     }
 }

@@ -179,7 +179,7 @@ fn a_device_that_does_not_snoop_sees_its_own_store() {
         .alloc_noncontiguous(dev, PAGE, Direction::Bidirectional, Attrs::empty())
         .unwrap();
     let addr = mapper.alloc_dma_addr(&cached).unwrap();
-    let vmap = mapper.vmap_alloc(&cached).unwrap();
+    let vmap = mapper.vmap(&cached).unwrap();
     mapper.vmap_write(&vmap, 0, &[7; 64]).unwrap();
     let look = |mapper: &mut Mapper| {
         let mut first = 0;

@@ -58,7 +58,7 @@ fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u
     let mut mapper = mapper(profile);
     let dev = device(&mut mapper, limits);
     let pieces = pieces(&mut mapper, lens);
-    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let table = mapper.lend(&pieces.table).unwrap();
     let total: u64 = lens.iter().sum();
     let mapping = mapper
         .map(dev, &table, Direction::Bidirectional, Attrs::empty())
@@ -92,7 +92,7 @@ fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u
         rel += piece.len;
     }
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
     release(&mut mapper, pieces);
     (found.iter().map(|s| s.len).collect(), run)
 }
@@ -139,7 +139,7 @@ fn joint_inside_a_page_exposes_no_neighbour() {
     let pieces = pieces(&mut mapper, &[2 * PAGE, 2 * PAGE]);
     let mut inside = pieces.table.clone();
     inside[0].len = PAGE + 0x800;
-    let table = mapper.table_of_segments(&inside).unwrap();
+    let table = mapper.lend(&inside).unwrap();
     let mapping = mapper
         .map(dev, &table, Direction::FromDevice, Attrs::empty())
         .unwrap();
@@ -162,7 +162,7 @@ fn joint_inside_a_page_exposes_no_neighbour() {
         ));
     }
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, true);
+    mapper.free(table);
     release(&mut mapper, pieces);
 }
 
@@ -175,7 +175,7 @@ fn too_many_segments_are_refused_with_count() {
     };
     let dev = device(&mut mapper, limits);
     let pieces = pieces(&mut mapper, &[PAGE, PAGE, PAGE]);
-    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let table = mapper.lend(&pieces.table).unwrap();
     let err = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap_err();
@@ -185,7 +185,7 @@ fn too_many_segments_are_refused_with_count() {
         found: 2,
     };
     assert_eq!((err, err.errno()), (Error::Unmappable(reason), 5));
-    mapper.free_table(table, false);
+    mapper.free(table);
     release(&mut mapper, pieces);
 }
 
@@ -199,7 +199,7 @@ fn address_beyond_mask_names_both_addresses() {
     };
     let dev = device(&mut mapper, narrow);
     let pieces = pieces(&mut mapper, &[PAGE]);
-    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let table = mapper.lend(&pieces.table).unwrap();
     let last = pieces.table[0].addr.get() + PAGE - 1;
     let reason = Reason {
         constraint: Constraint::Mask,
@@ -219,7 +219,7 @@ fn address_beyond_mask_names_both_addresses() {
         found: (1 << 20) - 1,
     };
     assert_eq!((err, err.errno()), (Error::NoMemory(reason), 12));
-    mapper.free_table(table, false);
+    mapper.free(table);
     release(&mut mapper, pieces);
 }
 
@@ -264,7 +264,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
     let dev = device(&mut mapper, DeviceLimits::default());
     let other = device(&mut mapper, DeviceLimits::default());
     let pieces = pieces(&mut mapper, &[PAGE, PAGE]);
-    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let table = mapper.lend(&pieces.table).unwrap();
     let mapping = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap();
@@ -300,7 +300,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
         .unwrap_err();
     assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));
     assert_eq!(bus_stats(mapper.platform(), dev).faults, 3);
-    mapper.free_table(table, false);
+    mapper.free(table);
     release(&mut mapper, pieces);
 }
 
@@ -311,7 +311,7 @@ fn memory_without_pages_maps_by_its_address() {
         let dev = device(&mut mapper, DeviceLimits::default());
         let sram = mapper.platform_mut().reserve_physical(2 * PAGE).unwrap();
         mapper.platform().claim_physical(sram).unwrap();
-        let table = mapper.table_of_segments(&[sram]).unwrap();
+        let table = mapper.lend(&[sram]).unwrap();
         let attrs = Attrs::MMIO | Attrs::NO_BOUNCE;
         let mapping = mapper
             .map(dev, &table, Direction::Bidirectional, attrs)
@@ -333,7 +333,7 @@ fn memory_without_pages_maps_by_its_address() {
                 .unwrap()
         );
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free_table(table, false);
+        mapper.free(table);
         assert!(mapper.live().is_empty());
     }
 }
@@ -344,7 +344,7 @@ fn a_mapping_allows_its_own_direction_alone() {
     let mut mapper = mapper(&with_iommu(COHERENT));
     let dev = device(&mut mapper, DeviceLimits::default());
     let alloc = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let cases = [
         (Direction::ToDevice, None, Some(FaultKind::ReadOnly)),
         (Direction::FromDevice, Some(FaultKind::WriteOnly), None),
@@ -360,7 +360,7 @@ fn a_mapping_allows_its_own_direction_alone() {
         assert_eq!(put.err().map(|fault| fault.kind), write, "{direction:?}");
         mapper.unmap(mapping, Attrs::empty());
     }
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty(), "{:?}", mapper.live());
 }

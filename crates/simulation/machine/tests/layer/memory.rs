@@ -18,7 +18,7 @@ fn with_device(lines: &str) -> (Mapper, Device) {
     (mapper, dev)
 }
 
-fn refused(result: Result<vb3_dma::Alloc<Machine>, Error>) -> (i32, Reason) {
+fn refused(result: Result<vb3_dma::Memory<Machine>, Error>) -> (i32, Reason) {
     let err = result.expect_err("is refused");
     (err.errno(), err.reason().expect("has a reason"))
 }
@@ -140,7 +140,7 @@ fn an_iommu_makes_scattered_pages_one_run() {
         .unwrap();
     assert_eq!(back, data);
     // The CPU sees the same bytes in the same order.
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     back.fill(0);
     mapper.vmap_read(&vmap, 0, &mut back).unwrap();
     assert_eq!(back, data);
@@ -224,7 +224,7 @@ fn memory_is_zero_although_it_was_used_before() {
                         }
                         .unwrap();
                         let addr = mapper.alloc_dma_addr(&alloc).unwrap();
-                        let vmap = mapper.vmap_alloc(&alloc).unwrap();
+                        let vmap = mapper.vmap(&alloc).unwrap();
                         let mut seen = vec![1; M as usize];
                         mapper
                             .platform_mut()
@@ -258,7 +258,7 @@ fn only_noncontiguous_memory_needs_syncs() {
     assert_eq!(mapper.alloc_caching(&cached), Caching::Cached);
     for (alloc, needs) in [(&coherent, false), (&cached, true)] {
         let addr = mapper.alloc_dma_addr(alloc).unwrap();
-        let vmap = mapper.vmap_alloc(alloc).unwrap();
+        let vmap = mapper.vmap(alloc).unwrap();
         let mut byte = [0];
         mapper.vmap_write(&vmap, 5, &[7]).unwrap();
         let at = addr.checked_add(5).unwrap();
@@ -342,7 +342,7 @@ fn a_cpu_mapping_keeps_its_memory() {
     let alloc = mapper.alloc_virtual(2 * PAGE + 1).unwrap();
     assert_eq!(alloc.len_bytes(), 3 * PAGE);
     assert_eq!(mapper.alloc_dma_addr(&alloc), None);
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     let mut byte = [0];
     mapper.vmap_read(&vmap, 3 * PAGE - 1, &mut byte).unwrap();
     assert_eq!(
@@ -389,7 +389,7 @@ fn scattered_memory_lies_within_the_mask() {
         mask: Some(0xff_ffff),
         ..DeviceLimits::default()
     };
-    let highest = |alloc: &vb3_dma::Alloc<Machine>| {
+    let highest = |alloc: &vb3_dma::Memory<Machine>| {
         let runs = alloc.segments().iter();
         runs.map(|run| run.addr.get() + run.len - 1).max()
     };

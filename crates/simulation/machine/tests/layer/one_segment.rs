@@ -35,7 +35,7 @@ fn shared(
     let alloc = mapper
         .alloc_coherent(exporter, len, Attrs::empty())
         .unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let mapped = mapper.map(importer, &table, Direction::ToDevice, Attrs::empty());
     let said = match mapped {
         Ok(mapping) => {
@@ -46,7 +46,7 @@ fn shared(
         }
         Err(err) => Err((err.errno(), err.reason().unwrap())),
     };
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty(), "{:?}", mapper.live());
     said
@@ -181,7 +181,7 @@ fn alignment_holds_where_address_is_free() {
         kind: SegmentKind::Pages,
     };
     assert!(!segment.addr.is_aligned(M));
-    let table = mapper.table_of_segments(&[segment]).unwrap();
+    let table = mapper.lend(&[segment]).unwrap();
     let err = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap_err();
@@ -192,12 +192,12 @@ fn alignment_holds_where_address_is_free() {
         found,
     };
     assert_eq!(err, Error::Unmappable(reason));
-    mapper.free_table(table, false);
+    mapper.free(table);
     allocs.into_iter().for_each(|alloc| mapper.free(alloc));
     assert!(mapper.live().is_empty());
 }
 
-fn mapper_segment(mapper: &Mapper<Machine>, alloc: &vb3_dma::Alloc<Machine>) -> vb3_dma::PhysAddr {
+fn mapper_segment(mapper: &Mapper<Machine>, alloc: &vb3_dma::Memory<Machine>) -> vb3_dma::PhysAddr {
     // Without an IOMMU, the bus address is the physical address.
     vb3_dma::PhysAddr::new(mapper.alloc_dma_addr(alloc).unwrap().get())
 }

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use vb3_dma::{
-    Alloc, Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Layout, Mapper, PageRequest,
+    Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Layout, Mapper, Memory, PageRequest,
     PageSource as _, PhysAddr,
 };
 use vb3_machine::{Device, DeviceLimits, Foreign, Machine, Profile, Spot, User};
@@ -28,7 +28,7 @@ fn bench(page: u64, ram: &str, lines: &str) -> (Mapper<Machine>, Device) {
     (mapper, dev)
 }
 
-fn reason(result: Result<Alloc<Machine>, Error>) -> (Constraint, u64, u64) {
+fn reason(result: Result<Memory<Machine>, Error>) -> (Constraint, u64, u64) {
     let reason = result.expect_err("is refused").reason().expect("a reason");
     (reason.constraint, reason.wanted, reason.found)
 }
@@ -64,7 +64,7 @@ fn contiguous_allocations_are_aligned_to_their_length() {
         let (mapper, dev) = bench(page, "256MiB", &format!("cma = {}", 1024 * page));
         let start = mapper.platform().free_memory().contiguous[0].addr.get();
         let alloc = |pages| mapper.alloc_coherent(dev, pages * page, Attrs::empty());
-        let at = |alloc: &Alloc<Machine>| (alloc.segments()[0].addr.get() - start) / page;
+        let at = |alloc: &Memory<Machine>| (alloc.segments()[0].addr.get() - start) / page;
         let allocs = [3, 3, 129, 257].map(|pages| alloc(pages).unwrap());
         // Free: pages 3, 7 to 255, 385 to 511, 769 to 1023.
         assert_eq!(allocs.each_ref().map(at), [0, 4, 256, 512], "{page:#x}");
@@ -193,7 +193,7 @@ fn a_programs_memory_is_pinned_in_pages() {
                 assert_eq!(seen[0], program.peek()[at], "{page:#x} {n}");
             }
             mapper.unmap(mapping, Attrs::empty());
-            mapper.free_table(table, true);
+            mapper.free(table);
             pieces.len() as u64
         };
         assert_eq!(pin(0x40_0000, 64 * KIB), 64 * KIB / page, "{page:#x}");

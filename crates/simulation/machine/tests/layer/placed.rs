@@ -48,7 +48,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
             })
         };
         let look = |mapper: &mut Mapper<Machine>, alloc: &_| {
-            let table = mapper.table_of(alloc).unwrap();
+            let table = mapper.share(alloc).unwrap();
             let mapping = mapper
                 .map(dev, &table, Direction::Bidirectional, Attrs::empty())
                 .unwrap();
@@ -58,7 +58,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
             let last = at.checked_add(4 * PAGE - 4).unwrap();
             mapper.platform_mut().bus_write(dev, last, b"last").unwrap();
             mapper.unmap(mapping, Attrs::empty());
-            mapper.free_table(table, false);
+            mapper.free(table);
             seen.to_vec()
         };
         assert_eq!(
@@ -160,14 +160,14 @@ fn page_tables_leave_promised_memory_free() {
     let free = machine.free_memory().ordinary;
     let free = free.iter().map(|run| run.len).sum();
     let pages = machine.promise_pages(free, Caching::Cached).unwrap();
-    let table = mapper.table_of_segments(&[chip]).unwrap();
+    let table = mapper.lend(&[chip]).unwrap();
     let map = || mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
     assert_eq!(map().unwrap_err().errno(), 12);
     let placed = machine.place_pages(&pages, ANYWHERE, Caching::Cached);
     assert_eq!(placed, Ok(0));
     machine.free_pages(pages);
     mapper.unmap(map().unwrap(), Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
 }
 
 #[test]

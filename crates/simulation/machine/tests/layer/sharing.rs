@@ -33,9 +33,9 @@ fn private_memory_is_copied_and_counted() {
     let (mut mapper, dev) = with_device(PRIVATE);
     let len = 3 * PAGE;
     let alloc = mapper.alloc_virtual(len).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     assert_eq!(table.segments().len(), 3);
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     let data = pattern(len as usize);
     mapper.vmap_write(&vmap, 0, &data).unwrap();
 
@@ -108,7 +108,7 @@ fn private_memory_is_copied_and_counted() {
     assert_eq!((counters.maps, counters.unmaps), (1, 1));
     assert_eq!((counters.syncs_for_device, counters.syncs_for_cpu), (2, 2));
     mapper.vunmap(vmap);
-    mapper.free_table(table, true);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty());
 }
@@ -117,17 +117,17 @@ fn private_memory_is_copied_and_counted() {
 fn a_bounce_slot_shows_no_earlier_bytes() {
     let (mut mapper, dev) = with_device(PRIVATE);
     let secret = mapper.alloc_virtual(16 * PAGE).unwrap();
-    let vmap = mapper.vmap_alloc(&secret).unwrap();
+    let vmap = mapper.vmap(&secret).unwrap();
     mapper
         .vmap_write(&vmap, 0, &vec![0xa5; 16 * PAGE as usize])
         .unwrap();
-    let table = mapper.table_of(&secret).unwrap();
+    let table = mapper.share(&secret).unwrap();
     let mapping = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap();
     let base = segments(&mapper, &mapping)[0].addr;
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
 
     // 100 bytes of user memory take one slot. The slot's other bytes are zero.
     let program = Program::new(0x1000_0000, vec![1; 2 * PAGE as usize]);
@@ -150,7 +150,7 @@ fn a_bounce_slot_shows_no_earlier_bytes() {
         assert!(slot.iter().all(|&b| b <= 1), "only its own bytes or zero");
         assert!(slot[100..].iter().all(|&b| b == 0));
         mapper.unmap(mapping, attrs);
-        mapper.free_table(table, false);
+        mapper.free(table);
     }
     mapper.vunmap(vmap);
     mapper.free(secret);
@@ -161,14 +161,14 @@ fn a_bounce_slot_shows_no_earlier_bytes() {
 fn refused_bounce_names_its_bytes() {
     let (mut mapper, dev) = with_device(PRIVATE);
     let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     for attrs in [Attrs::REQUIRE_COHERENT, Attrs::NO_BOUNCE] {
         let err = mapper
             .map(dev, &table, Direction::ToDevice, attrs)
             .unwrap_err();
         assert_eq!((err, err.errno()), (no_bounce(2 * PAGE), 5));
     }
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
 
     // Memory allocated for a device is shared (unencrypted), so another device reaches it without bouncing.
@@ -179,7 +179,7 @@ fn refused_bounce_names_its_bytes() {
     let alloc = mapper
         .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
         .unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let mapping = mapper
         .map(other, &table, Direction::ToDevice, Attrs::NO_BOUNCE)
         .unwrap();
@@ -189,7 +189,7 @@ fn refused_bounce_names_its_bytes() {
     );
     assert_eq!(mapper.counters(other).bytes_bounced, 0);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty());
 }
@@ -198,7 +198,7 @@ fn refused_bounce_names_its_bytes() {
 fn a_bounce_pool_that_is_used_up_names_itself() {
     let (mapper, dev) = with_device(PRIVATE);
     let alloc = mapper.alloc_virtual(17 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
     let err = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap_err();
@@ -211,7 +211,7 @@ fn a_bounce_pool_that_is_used_up_names_itself() {
     };
     assert_eq!((err, err.errno()), (Error::Unmappable(reason), 5));
     assert_eq!(mapper.live().bounce_bytes, 0);
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty());
 }
@@ -236,7 +236,7 @@ fn device_sees_no_bytes_of_an_earlier_mapping() {
         let bounce = "[bounce]\nmode = \"always\"\npool = \"4KiB\"";
         let (mut mapper, dev) = with_device(&format!("coherent = false\n{bounce}"));
         let alloc = mapper.alloc_virtual(PAGE).unwrap();
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         let from = mapper.map(dev, &table, Direction::FromDevice, Attrs::empty());
         let from = from.unwrap();
         let addr = segments(&mapper, &from)[0].addr;
@@ -251,7 +251,7 @@ fn device_sees_no_bytes_of_an_earlier_mapping() {
             .unwrap();
         assert_eq!(seen, [0], "{attrs:?}");
         mapper.unmap(to, Attrs::empty());
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapper.free(alloc);
     }
 }
@@ -271,9 +271,9 @@ fn bounce_always_bounces_streaming_mappings() {
         };
         let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
         let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
-        let vmap = mapper.vmap_alloc(&alloc).unwrap();
+        let vmap = mapper.vmap(&alloc).unwrap();
         mapper.vmap_write(&vmap, PAGE, b"out").unwrap();
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         let mapping = mapper
             .map(dev, &table, Direction::Bidirectional, Attrs::empty())
             .unwrap();
@@ -293,7 +293,7 @@ fn bounce_always_bounces_streaming_mappings() {
         assert_eq!(&seen, b"in!");
         assert_eq!(mapper.counters(dev).bytes_bounced, 4 * PAGE);
         mapper.vunmap(vmap);
-        mapper.free_table(table, true);
+        mapper.free(table);
         mapper.free(alloc);
         assert!(mapper.live().is_empty());
         assert_eq!(mapper.platform().held(), Default::default());
@@ -304,8 +304,8 @@ fn bounce_always_bounces_streaming_mappings() {
 fn caches_are_stale_until_a_sync_in_both_directions() {
     let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
     let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     mapper.vmap_write(&vmap, 0, b"first").unwrap();
     let mapping = mapper
         .map(dev, &table, Direction::Bidirectional, Attrs::empty())
@@ -372,7 +372,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
     assert_eq!(refused.err(), Some(Error::Unsupported));
 
     mapper.vunmap(vmap);
-    mapper.free_table(table, true);
+    mapper.free(table);
     mapper.free(alloc);
     assert!(mapper.live().is_empty());
 }
@@ -386,8 +386,8 @@ fn only_snooping_device_sees_cpu_writes() {
     };
     let snoops = mapper.platform_mut().add_device("snoops", limits).unwrap();
     let alloc = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.table_of(&alloc).unwrap();
-    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let table = mapper.share(&alloc).unwrap();
+    let vmap = mapper.vmap(&alloc).unwrap();
     let mut seen = [0];
     for (dev, expected) in [(deaf, 0), (snoops, 1)] {
         let mapping = mapper
@@ -404,7 +404,7 @@ fn only_snooping_device_sees_cpu_writes() {
         mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
     }
     mapper.vunmap(vmap);
-    mapper.free_table(table, false);
+    mapper.free(table);
     mapper.free(alloc);
 }
 
@@ -425,7 +425,7 @@ fn user_memory_is_reached_through_the_program() {
             4,
             "scattered, with a part of a page at each end"
         );
-        assert_eq!(mapper.table_len(&table), len);
+        assert_eq!(mapper.memory_len(&table), len);
         assert!(mapper.is_current(&table, &user, addr));
         assert!(!mapper.is_current(&table, &user, addr + 1));
         let other: User = Program::new(0x9000_0000, Vec::new());
@@ -460,7 +460,7 @@ fn user_memory_is_reached_through_the_program() {
         assert!(now[0x123..end].iter().all(|&b| b == 9));
         assert_eq!(now[end..total], data[end..total], "nothing behind it");
         // A CPU mapping of the table shows the program's bytes.
-        let vmap = mapper.vmap_table(&table).unwrap();
+        let vmap = mapper.vmap(&table).unwrap();
         program.poke(addr + PAGE, b"new");
         let mut three = [0; 3];
         mapper.vmap_read(&vmap, PAGE, &mut three).unwrap();
@@ -475,7 +475,7 @@ fn user_memory_is_reached_through_the_program() {
             (!noncoherent).then_some(FaultKind::UserGone)
         );
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free_table(table, true);
+        mapper.free(table);
         assert!(mapper.live().is_empty());
         assert_eq!(mapper.platform().held(), Default::default());
     }
@@ -518,7 +518,7 @@ fn missing_user_pages_are_refused_with_found_bytes() {
     let table = mapper
         .pin_user(&read_only, 0x10_0000, 10, Direction::ToDevice)
         .unwrap();
-    mapper.free_table(table, false);
+    mapper.free(table);
     assert_eq!(mapper.platform().held(), Default::default());
 }
 
@@ -535,7 +535,7 @@ fn scattered_user_memory_is_no_run_without_iommu() {
     assert_eq!(segments(&mapper, &mapping).len(), 16);
     assert_eq!(contiguous_len(&mapper, &mapping, 16 * PAGE), PAGE);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
 }
 
 const LARGE: &str = "coherent = true\nscattered = true";
@@ -564,7 +564,7 @@ fn only_what_the_mask_does_not_reach_bounces() {
             high > 0 && high < 64 * PAGE,
             "some pages are out of reach: {high}"
         );
-        let table = mapper.table_of(&alloc).unwrap();
+        let table = mapper.share(&alloc).unwrap();
         let direction = Direction::Bidirectional;
         match mapper.map(dev, &table, direction, Attrs::empty()) {
             Err(err) => {
@@ -578,7 +578,7 @@ fn only_what_the_mask_does_not_reach_bounces() {
                 assert_eq!(mapping.bounced_bytes(), high);
                 assert_eq!(mapper.counters(dev).bytes_bounced, high);
                 // The bytes arrive in order, whether a page bounces or not.
-                let vmap = mapper.vmap_alloc(&alloc).unwrap();
+                let vmap = mapper.vmap(&alloc).unwrap();
                 let data = pattern(64 * PAGE as usize);
                 let mut at = 0usize;
                 for segment in segments(&mapper, &mapping) {
@@ -597,7 +597,7 @@ fn only_what_the_mask_does_not_reach_bounces() {
                 mapper.vunmap(vmap);
             }
         }
-        mapper.free_table(table, true);
+        mapper.free(table);
         mapper.free(alloc);
         assert!(mapper.live().is_empty());
     }

@@ -82,10 +82,10 @@ fn memory_above_the_mask_is_allocated_in_the_window() {
     let last = mapper.alloc_coherent(dev, M, Attrs::empty()).unwrap();
     assert_eq!(mapper.alloc_dma_addr(&last), Some(DmaAddr::new(0)));
     let pages = mapper.alloc_scattered(dev, 8 * PAGE).unwrap();
-    let table = mapper.table_of(&pages).unwrap();
+    let table = mapper.share(&pages).unwrap();
     let mapping = mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
     mapper.unmap(mapping.unwrap(), Attrs::empty());
-    mapper.free_table(table, false);
+    mapper.free(table);
     for alloc in [below.unwrap(), last, pages] {
         mapper.free(alloc);
     }
@@ -104,14 +104,14 @@ fn memory_across_the_end_of_a_window_is_refused() {
         alloc.unwrap()
     });
     let [below, across] = [0, 1].map(|n: usize| {
-        let table = mapper.table_of(&allocs[n]).unwrap();
+        let table = mapper.share(&allocs[n]).unwrap();
         let mapped = mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
         let mapped = mapped.map(|mapping| {
             let addr = segments(&mapper, &mapping)[0].addr;
             mapper.unmap(mapping, Attrs::empty());
             addr.get()
         });
-        mapper.free_table(table, false);
+        mapper.free(table);
         mapped
     });
     assert_eq!(below, Ok(BUS + (1 << 20)));

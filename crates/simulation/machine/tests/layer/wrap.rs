@@ -32,35 +32,32 @@ fn with_memory<O>(
     ops: &O,
     dev: Device,
     (user, shown): (&User, bool),
-    alloc: &O::Alloc,
+    alloc: &O::Memory,
 ) -> Result<(), Error>
 where
     O: DmaOps<Device = Device, User = User>,
 {
     ops.mmap(alloc, 0, PAGE)?;
-    let vmap = ops.vmap_alloc(alloc)?;
+    let vmap = ops.vmap(alloc)?;
     let written = ops.vmap_write(&vmap, 0, &[7; 100]);
     ops.vunmap(vmap);
     written?;
-    let table = ops.table_of(alloc)?;
-    let result = map_and_sync(ops, dev, &table, Direction::ToDevice);
-    ops.free_table(table, false);
     // A machine that bounces everything may refuse memory that is longer than its pool.
-    result?;
+    map_and_sync(ops, dev, alloc, Direction::ToDevice)?;
     let table = ops.pin_user(user, 0x10_0800, 4 * PAGE, Direction::Bidirectional)?;
     let result = if shown {
         map_and_sync(ops, dev, &table, Direction::Bidirectional)
     } else {
-        ops.vmap_table(&table).map(|vmap| ops.vunmap(vmap))
+        ops.vmap(&table).map(|vmap| ops.vunmap(vmap))
     };
-    ops.free_table(table, true);
+    ops.free(table);
     result
 }
 
 fn map_and_sync<O>(
     ops: &O,
     dev: Device,
-    table: &O::Table,
+    table: &O::Memory,
     direction: Direction,
 ) -> Result<(), Error>
 where

@@ -31,7 +31,7 @@ const O_CLOEXEC: u32 = 0o2_000_000;
 const DATA: usize = 24;
 const FD_AT: u64 = 8;
 
-type Alloc = vb3_dma::Alloc<Machine>;
+type Alloc = vb3_dma::Memory<Machine>;
 
 /// A heap of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
     let first: MemoryId = buffers.memories().next().unwrap();
     let range = |segment: &vb3_dma::Segment| segment.addr.get()..segment.addr.get() + segment.len;
     let pieces = buffers.inspect(first, |memory| {
-        memory.alloc().segments().iter().map(range).collect()
+        memory.memory().segments().iter().map(range).collect()
     });
     pieces.unwrap()
 }

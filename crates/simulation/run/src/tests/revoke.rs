@@ -19,7 +19,7 @@ fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
             let addr = shared.segment(ops, key, 0)?.addr;
             Some((attachment.device(), addr))
         });
-        let own = ops.alloc_dma_addr(shared.alloc());
+        let own = ops.alloc_dma_addr(shared.memory());
         let own = own.and_then(|addr| Some((shared.device()?, addr)));
         attached.chain(own).collect()
     });

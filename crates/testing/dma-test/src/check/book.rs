@@ -1,4 +1,4 @@
-//! The checker's list of allocations, tables and mappings, and the rules of use that it checks.
+//! The checker's list of memory and mappings, and the rules of use that it checks.
 
 use super::{Report, Sink, Site, Violation};
 use alloc::collections::VecDeque;
@@ -33,11 +33,11 @@ pub(super) struct Claim<D> {
     pub(super) attrs: Attrs,
 }
 
-/// An allocation, a table or a mapping.
+/// Memory, or a mapping.
 #[derive(Clone, Copy, Debug)]
 struct Entry<D> {
     generation: u64,
-    /// The allocation or table that the entry uses.
+    /// The memory that the entry uses.
     parent: Option<Id>,
     users: u32,
     by: Site,
@@ -362,7 +362,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(entry)
     }
 
-    /// Ends an allocation or a table.
+    /// Ends memory.
     pub(super) fn free(&mut self, id: Option<Id>, by: Site) {
         let Some(id) = id else { return };
         match self.end(id, by) {
@@ -412,13 +412,10 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Reports a use of a freed allocation, of a freed table, or of a table whose allocation was freed.
+    /// Reports a use of memory that was freed.
     pub(super) fn check_alive(&mut self, id: Option<Id>, by: Site) {
         let Some(id) = id else { return };
-        let is_alive = self
-            .live(id)
-            .is_some_and(|entry| entry.parent.is_none_or(|up| self.live(up).is_some()));
-        if !is_alive {
+        if self.live(id).is_none() {
             self.complain(Violation::UsedAfterFree, by, None, None);
         }
     }

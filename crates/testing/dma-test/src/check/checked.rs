@@ -13,7 +13,7 @@ use vb3_dma::{
 /// call to that layer unchanged.
 ///
 /// The number of tracked segments is limited, as in Linux. Beyond `capacity` live segments, or about twice as
-/// many allocations, tables and mappings, the wrapper reports `TrackingEnded` and stops checking.
+/// many memories and mappings, the wrapper reports `TrackingEnded` and stops checking.
 ///
 /// `L` provides the lock around the list of live objects. The wrapper holds this lock also while it allocates
 /// memory for the list, and while the sink takes a report. The locks of a [`Mapper`](vb3_dma::Mapper) are never
@@ -125,11 +125,11 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
     #[track_caller]
     fn adopt(
         &self,
-        inner: O::Alloc,
+        inner: O::Memory,
         dev: Option<O::Device>,
         len: u64,
         (direction, attrs): (Direction, Attrs),
-    ) -> Tracked<O::Alloc> {
+    ) -> Tracked<O::Memory> {
         let seen = dev.zip(self.ops.alloc_dma_addr(&inner));
         let id = self.note(|book, by| match seen {
             Some((dev, addr)) => {
@@ -167,8 +167,7 @@ macro_rules! forward {
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L> {
     type Device = O::Device;
     type User = O::User;
-    type Alloc = Tracked<O::Alloc>;
-    type Table = Tracked<O::Table>;
+    type Memory = Tracked<O::Memory>;
     type Mapping = Tracked<O::Mapping>;
     type Vmap = O::Vmap;
     type Mmap = O::Mmap;
@@ -177,10 +176,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         fn page_size(&self) -> u64;
         fn cache_alignment(&self, dev: Self::Device) -> u64;
         fn coherency(&self, dev: Self::Device) -> Coherency;
-        fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
-        fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
-        fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
-        fn table_len(&self, table: &Self::Table) -> u64;
+        fn alloc_dma_addr(&self, memory: &Self::Memory) -> Option<DmaAddr>;
+        fn alloc_caching(&self, memory: &Self::Memory) -> Caching;
+        fn is_current(&self, memory: &Self::Memory, user: &Self::User, addr: u64) -> bool;
+        fn memory_len(&self, memory: &Self::Memory) -> u64;
         fn flush(&self) -> Result<(), Error>;
         fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
         fn bounces(&self, mapping: &Self::Mapping) -> bool;
@@ -195,7 +194,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         dev: Self::Device,
         len_bytes: u64,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
+    ) -> Result<Self::Memory, Error> {
         let inner = self.ops.alloc_coherent(dev, len_bytes, attrs)?;
         let said = (Direction::Bidirectional, attrs);
         Ok(self.adopt(inner, Some(dev), len_bytes, said))
@@ -208,7 +207,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
+    ) -> Result<Self::Memory, Error> {
         let inner = self
             .ops
             .alloc_noncontiguous(dev, len_bytes, direction, attrs)?;
@@ -216,37 +215,35 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     }
 
     #[track_caller]
-    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error> {
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Memory, Error> {
         let inner = self.ops.alloc_virtual(len_bytes)?;
         let said = (Direction::Bidirectional, Attrs::empty());
         Ok(self.adopt(inner, None, len_bytes, said))
     }
 
     #[track_caller]
-    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
+    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Memory, Error> {
         let inner = self.ops.alloc_scattered(dev, len_bytes)?;
         let said = (Direction::Bidirectional, Attrs::empty());
         Ok(self.adopt(inner, None, len_bytes, said))
     }
 
     #[track_caller]
-    fn free(&self, alloc: Self::Alloc) {
-        self.note(|book, by| book.free(alloc.id, by));
-        self.ops.free(alloc.inner);
+    fn free(&self, memory: Self::Memory) {
+        self.note(|book, by| book.free(memory.id, by));
+        self.ops.free(memory.inner);
     }
 
     #[track_caller]
-    fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
-        self.note(|book, by| book.sync(alloc.id, direction, by));
-        self.ops.sync_alloc(&alloc.inner, direction, sync)
+    fn sync_alloc(&self, memory: &Self::Memory, direction: Direction, sync: SyncFor) -> bool {
+        self.note(|book, by| book.sync(memory.id, direction, by));
+        self.ops.sync_alloc(&memory.inner, direction, sync)
     }
 
     #[track_caller]
-    fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
-        self.note(|book, by| book.check_alive(alloc.id, by));
-        let inner = self.ops.table_of(&alloc.inner)?;
-        let id = self.note(|book, by| book.add(alloc.id, by));
-        Ok(Tracked { inner, id })
+    fn describe(&self, memory: &mut Self::Memory) -> Result<(), Error> {
+        self.note(|book, by| book.check_alive(memory.id, by));
+        self.ops.describe(&mut memory.inner)
     }
 
     #[track_caller]
@@ -256,28 +253,22 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-    ) -> Result<Self::Table, Error> {
+    ) -> Result<Self::Memory, Error> {
         let inner = self.ops.pin_user(user, addr, len_bytes, direction)?;
         let id = self.note(|book, by| book.add(None, by));
         Ok(Tracked { inner, id })
     }
 
     #[track_caller]
-    fn free_table(&self, table: Self::Table, device_wrote: bool) {
-        self.note(|book, by| book.free(table.id, by));
-        self.ops.free_table(table.inner, device_wrote);
-    }
-
-    #[track_caller]
     fn map(
         &self,
         dev: Self::Device,
-        table: &Self::Table,
+        memory: &Self::Memory,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
-        self.note(|book, by| book.check_alive(table.id, by));
-        let inner = self.ops.map(dev, &table.inner, direction, attrs)?;
+        self.note(|book, by| book.check_alive(memory.id, by));
+        let inner = self.ops.map(dev, &memory.inner, direction, attrs)?;
         let id = self.note(|book, by| {
             let claim = Claim {
                 dev,
@@ -285,7 +276,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
                 direction,
                 attrs,
             };
-            book.add_seen(claim, segments(&self.ops, &inner), table.id, by)
+            book.add_seen(claim, segments(&self.ops, &inner), memory.id, by)
         });
         Ok(Tracked { inner, id })
     }
@@ -314,20 +305,19 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     }
 
     #[track_caller]
-    fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
-        self.note(|book, by| book.check_alive(alloc.id, by));
-        self.ops.vmap_alloc(&alloc.inner)
+    fn vmap(&self, memory: &Self::Memory) -> Result<Self::Vmap, Error> {
+        self.note(|book, by| book.check_alive(memory.id, by));
+        self.ops.vmap(&memory.inner)
     }
 
     #[track_caller]
-    fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error> {
-        self.note(|book, by| book.check_alive(table.id, by));
-        self.ops.vmap_table(&table.inner)
-    }
-
-    #[track_caller]
-    fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error> {
-        self.note(|book, by| book.check_alive(alloc.id, by));
-        self.ops.mmap(&alloc.inner, offset, len_bytes)
+    fn mmap(
+        &self,
+        memory: &Self::Memory,
+        offset: u64,
+        len_bytes: u64,
+    ) -> Result<Self::Mmap, Error> {
+        self.note(|book, by| book.check_alive(memory.id, by));
+        self.ops.mmap(&memory.inner, offset, len_bytes)
     }
 }

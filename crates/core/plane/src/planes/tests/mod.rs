@@ -17,7 +17,7 @@ use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
-use vb3_dma::{Alloc, Coherency, Constraint, Direction, DmaAddr, Reason};
+use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason};
 use vb3_dma_test::fake::{Fake, FakeUser};
 use vb3_dmabuf::solve::Placement;
 use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec, SyncKind};
@@ -28,7 +28,7 @@ pub(super) struct Log {
 }
 
 impl Observer<Ops> for Log {
-    fn stale_bytes(&self, ops: &Ops, alloc: &Alloc<Fake>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Ops, alloc: &Memory<Fake>) -> Option<u64> {
         Some(ops.platform().stale(alloc.segments()))
     }
 
@@ -76,14 +76,14 @@ pub(super) fn dma(t: &Test, plane: &TestPlane) -> DmaAddr {
 /// Reads an allocated plane as the CPU does.
 pub(super) fn cpu_read(t: &Test, plane: &TestPlane, offset: u64, len: u64) -> Vec<u8> {
     let memory = plane.memory().expect("allocated");
-    let read = |memory: &Allocated| t.ops().cpu_read(memory.alloc(), offset, len);
+    let read = |memory: &Allocated| t.ops().cpu_read(memory.memory(), offset, len);
     t.buffers.inspect(memory, read).expect("memory")
 }
 
 /// Writes an allocated plane as the CPU does.
 pub(super) fn cpu_write(t: &Test, plane: &TestPlane, offset: u64, data: &[u8]) {
     let memory = plane.memory().expect("allocated");
-    let write = |memory: &Allocated| t.ops().cpu_write(memory.alloc(), offset, data);
+    let write = |memory: &Allocated| t.ops().cpu_write(memory.memory(), offset, data);
     t.buffers.inspect(memory, write).expect("memory");
 }
 

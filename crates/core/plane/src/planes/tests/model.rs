@@ -226,10 +226,7 @@ impl Run {
                 match attached {
                     Ok(plane) => Ok((plane, d, Some(memory), Some(own))),
                     Err(_) => {
-                        // The memory may keep a table that this call made.
-                        let mut after = (self.t.live(), self.t.ops().live());
-                        after.1.tables = before.1.tables;
-                        assert_eq!(after, before);
+                        assert_eq!((self.t.live(), self.t.ops().live()), before);
                         self.t.put_dmabuf(own);
                         return;
                     }
