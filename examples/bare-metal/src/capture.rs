@@ -16,7 +16,7 @@ use core::fmt::Debug;
 use vb3_dma::{Attrs, DmaOps as _, Memory};
 use vb3_plane::{Device, ExportAccess, Planes};
 use vb3_queue::{
-    BufferInfo, Coherency, Completions, Config, Error, MAX_PLANES, MemOps, Memory, PlaneRequest,
+    BufferInfo, Coherency, Completions, Config, Error, MemOps, Memory, PlaneRequest,
     PlaneSource, Queue, QueueBuffer, QueueType, Session,
 };
 
@@ -73,7 +73,7 @@ impl Side {
     fn take(&mut self, number: usize, frames: &Frames) -> TestResult<Option<BufferInfo>> {
         let mut session = self.session(frames);
         session.collect(|| Half::pop(number));
-        match session.dqbuf(MAX_PLANES) {
+        match session.dqbuf() {
             Ok(info) => Ok(Some(info)),
             Err(Error::WouldBlock) => Ok(None),
             Err(err) => Err(failed("DQBUF")(err)),

@@ -231,7 +231,7 @@ impl Driver for Half {
     type Cookie = Cookie;
 
     fn queue_setup(&mut self, _: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        PlaneSizes::new(&[FRAME]).ok_or(DriverError(22))
+        PlaneSizes::new(&[FRAME]).ok_or(DriverError::EINVAL)
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {

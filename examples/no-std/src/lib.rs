@@ -8,9 +8,16 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
+#[path = "../../../crates/core/dma/examples/buffer.rs"]
+mod buffer;
+#[path = "../../../crates/core/queue/examples/capture.rs"]
+mod capture;
 #[path = "../../../crates/core/dma/examples/readme/host.rs"]
 mod host;
-mod sample;
+#[path = "../../../crates/core/dma/examples/ring.rs"]
+mod ring;
+#[path = "../../../crates/core/dmabuf/examples/two_devices.rs"]
+mod two_devices;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -67,13 +74,6 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     abort()
 }
 
-fn run_on(first_device: u8) -> Result<(), i32> {
-    let dma = sample::Host::new().and_then(Mapper::new);
-    let dma = dma.map_err(Error::errno)?;
-    sample::ring(&dma, first_device).map_err(Error::errno)?;
-    sample::capture(dma, first_device).map_err(|err| err.errno())
-}
-
 /// Maps a page on the host of the READMEs' examples.
 fn run_on_plain_host() -> Result<(), Error> {
     let dma = Mapper::new(host::Host::default())?;
@@ -81,11 +81,17 @@ fn run_on_plain_host() -> Result<(), Error> {
     device.map(device.alloc(4096)?, ToDevice).map(drop)
 }
 
-/// Runs the sample on devices without and with an IOMMU. Returns zero, or an errno.
+/// Runs the examples of the crates. Returns zero, or the number of the first that failed.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_no_std_run() -> i32 {
-    let both = run_on(0).and_then(|()| run_on(sample::FIRST_BEHIND_IOMMU));
-    let both = both.and_then(|()| run_on_plain_host().map_err(Error::errno));
-    both.map_or_else(|errno| errno, |()| 0)
+    let results = [
+        run_on_plain_host().is_ok(),
+        buffer::run().is_ok(),
+        ring::run().is_ok(),
+        capture::run().is_ok(),
+        two_devices::run().is_ok(),
+    ];
+    let failed = (1..).zip(results).find(|(_, is_ok)| !is_ok);
+    failed.map_or(0, |(number, _)| number)
 }

@@ -301,7 +301,7 @@ pub trait VideoDriver {
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        Err(DriverError(22))
+        Err(DriverError::EINVAL)
     }
 
     /// Returns the codec commands that the device supports.
@@ -314,7 +314,7 @@ pub trait VideoDriver {
     /// # Errors
     /// Passed to the caller: EBUSY while draining.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        Err(DriverError(25))
+        Err(DriverError::ENOTTY)
     }
 
     /// Returns the controls. Called once.

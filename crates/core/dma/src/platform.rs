@@ -7,7 +7,7 @@
 
 use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
-use core::sync::atomic::AtomicU8;
+use core::sync::atomic::{AtomicU8, Ordering, fence};
 
 /// When a device's memory goes through the bounce pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -439,7 +439,7 @@ pub trait KernelViews: PageSource + Caches {
         None
     }
 
-    /// Copies bytes out of a CPU mapping, from `offset` on.
+    /// Copies bytes out of a CPU mapping, from `offset` on. Copies 1, 2, 4 or 8 aligned bytes by one access.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) if mappings cannot be read
@@ -448,12 +448,21 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Copies bytes into a CPU mapping, from `offset` on.
+    /// Copies bytes into a CPU mapping, from `offset` on. Copies 1, 2, 4 or 8 aligned bytes by one access.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
     fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         Err(Error::Unsupported)
+    }
+
+    /// Orders the CPU's accesses to coherent memory: devices and the CPU see all earlier accesses before all later
+    /// ones. The default method suits machines whose devices take part in the CPU's memory order, such as a PC.
+    ///
+    /// # Context
+    /// Does not sleep; may be called in interrupt context.
+    fn barrier(&self) {
+        fence(Ordering::SeqCst);
     }
 
     /// Describes `len` bytes at `offset` of an allocation, so that they can be mapped into a program. The range

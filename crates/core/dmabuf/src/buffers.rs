@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::{Acquire, Release};
-use vb3_dma::{Clock, Direction, DmaOps, Lock, Locks, NoLocks};
+use vb3_dma::{Clock, Direction, DmaOps, DmaSegment, Lock, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
 pub type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
@@ -411,8 +411,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Attaches a device to a memory. The caller maps the attachment and passes it to the device in
-    /// [`with_memory`](Self::with_memory).
+    /// Attaches a device to a memory. [`map`](Self::map) then maps the memory for the device.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that does not exist; as [`Shared::attach`].
@@ -425,6 +424,44 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let key = self.with_memory(memory, |memory, cx| memory.attach(cx, dev, kind))?;
         self.note_change(memory);
         Ok(AttachRef { memory, key })
+    }
+
+    /// Maps an attached device's memory, with the necessary cache maintenance and copies. Returns the segments that the
+    /// device sees. Each map needs its own [`unmap`](Self::unmap).
+    ///
+    /// # Errors
+    /// As [`Shared::map`]; `NoMemory` (ENOMEM) for the list. Nothing is mapped after an error.
+    pub fn map(&self, at: &AttachRef, direction: Direction) -> Result<Vec<DmaSegment>, Error> {
+        self.with_memory(at.memory, |memory, cx| {
+            memory.map(cx, at.key, direction)?;
+            let mut segments = Vec::new();
+            let next = |index| memory.segment(cx.ops, at.key, index);
+            let listed = (0..).map_while(next).try_for_each(|segment| {
+                let room = segments.try_reserve(1);
+                room.map_err(|_| Error::table_full(segments.len()))?;
+                segments.push(segment);
+                Ok(())
+            });
+            listed
+                .inspect_err(|_| memory.unmap(cx, at.key))
+                .map(|()| segments)
+        })
+    }
+
+    /// Undoes one [`map`](Self::map); the last call removes the mapping.
+    pub fn unmap(&self, at: &AttachRef) {
+        let unmapped = self.with_memory(at.memory, |memory, cx| {
+            memory.unmap(cx, at.key);
+            Ok(())
+        });
+        // Fails only for memory that is gone, and its mappings with it.
+        let _ = unmapped;
+    }
+
+    /// Gives up the handle that [`allocate`](Self::allocate) returned. The memory lives until its mappings in programs
+    /// and its exports have ended, too.
+    pub fn free(&self, memory: MemoryId) {
+        self.drop_user(memory, UserKind::Plane);
     }
 
     /// Detaches a device, and removes its mapping if there still is one.

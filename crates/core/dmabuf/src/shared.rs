@@ -85,6 +85,17 @@ pub struct Spec<D> {
 }
 
 impl<D: Copy> Spec<D> {
+    /// Returns the request for cached memory of `dev`, which both `dev` and the CPU may read and write.
+    #[must_use]
+    pub const fn cached(dev: D, len_bytes: u64) -> Self {
+        Self {
+            backing: Backing::NonCoherent(dev),
+            len_bytes,
+            direction: Direction::Bidirectional,
+            attrs: Attrs::empty(),
+        }
+    }
+
     /// Returns the request with its length rounded up to pages.
     pub(crate) fn in_pages(self, page_bytes: u64) -> Result<Self, Error> {
         let len_bytes = page_align(self.len_bytes, page_bytes)?;

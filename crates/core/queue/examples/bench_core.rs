@@ -13,8 +13,8 @@ use vb3_dma_test::fake::{CountedLocks, Mutexes};
 use vb3_dmabuf::BufRef;
 use vb3_plane::{Coherency, Device, ExportAccess, MemOps, Plane, Planes};
 use vb3_queue::{
-    Active, Completion, Config, DoneState, Driver, DriverError, MAX_PLANES, Memory, PlaneRequest,
-    PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
+    Active, Completion, Config, DoneState, Driver, DriverError, Memory, PlaneRequest, PlaneSizes,
+    PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
 };
 
 const PAGE: u64 = 4096;
@@ -96,7 +96,7 @@ impl<C> Driver for Engine<C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, _: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        PlaneSizes::new(&[PAGE]).ok_or(DriverError(22))
+        PlaneSizes::new(&[PAGE]).ok_or(DriverError::EINVAL)
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
@@ -192,7 +192,7 @@ fn cycle<L: Locks>(buffers: u32, pool: usize, rounds: u32) -> (f64, f64) {
         session
             .complete(token, Completion::new(DoneState::Done, sequence))
             .expect("completed");
-        let index = session.dqbuf(MAX_PLANES).expect("a frame").index;
+        let index = session.dqbuf().expect("a frame").index;
         session.qbuf(next(black_box(index))).expect("queued");
     };
     // First, the device maps each dma-buf.

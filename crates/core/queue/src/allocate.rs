@@ -18,6 +18,14 @@ pub struct Allocated {
 }
 
 impl<M: MemOps> Session<'_, M> {
+    /// Replaces all buffers by `count` new ones in coherent memory of the queue.
+    ///
+    /// # Errors
+    /// As [`reqbufs`](Self::reqbufs).
+    pub fn reqbufs_mmap(&mut self, count: u32) -> Result<Allocated, Error> {
+        self.reqbufs(Memory::Mmap, count, Coherency::Coherent)
+    }
+
     /// Replaces all buffers by `count` new ones (REQBUFS); `count` 0 only frees the old ones. The result's
     /// count can differ: the driver has a minimum, the queue has a limit, and memory may be short. Memory
     /// that programs have mapped or exported remains valid after its buffer is freed.

@@ -111,6 +111,15 @@ impl<M: MemOps> QueueBuffer<M> {
         }
     }
 
+    /// Makes a buffer of the queue's memory with one plane, which CAPTURE fills and whose whole length OUTPUT uses.
+    #[must_use]
+    pub fn mmap(index: u32) -> Self {
+        let mut buffer = Self::new(index, Memory::Mmap);
+        let [first, ..] = &mut buffer.planes;
+        *first = Some(PlaneRequest::mmap(0));
+        buffer
+    }
+
     /// Adds the next plane.
     ///
     /// # Errors

@@ -142,6 +142,18 @@ impl<Dev> Config<Dev> {
         }
     }
 
+    /// Returns the settings of a CAPTURE queue: the device fills buffers.
+    #[must_use]
+    pub const fn capture(device: Dev) -> Self {
+        Self::new(device, QueueType::Capture)
+    }
+
+    /// Returns the settings of an OUTPUT queue: the device reads buffers.
+    #[must_use]
+    pub const fn output(device: Dev) -> Self {
+        Self::new(device, QueueType::Output)
+    }
+
     /// Returns the mode of the emulation that a queue of this type can offer.
     pub(crate) const fn fileio_mode(&self) -> IoModes {
         match self.queue_type {

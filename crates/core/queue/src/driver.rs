@@ -32,10 +32,35 @@ impl PlaneSizes {
     }
 }
 
-/// Errno of a driver's error. The queue returns it unchanged to its caller.
+/// Errno of a driver's error. The queue returns it unchanged to its caller. The constants name common errnos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("driver error, errno {0}")]
 pub struct DriverError(pub i32);
+
+impl DriverError {
+    /// The device failed.
+    pub const EIO: Self = Self(5);
+    /// The device or address does not exist.
+    pub const ENXIO: Self = Self(6);
+    /// The argument is too long.
+    pub const E2BIG: Self = Self(7);
+    /// Memory is short.
+    pub const ENOMEM: Self = Self(12);
+    /// The device is in use.
+    pub const EBUSY: Self = Self(16);
+    /// The device is gone.
+    pub const ENODEV: Self = Self(19);
+    /// An argument is invalid.
+    pub const EINVAL: Self = Self(22);
+    /// The device does not implement the call.
+    pub const ENOTTY: Self = Self(25);
+    /// The stream has ended.
+    pub const EPIPE: Self = Self(32);
+    /// A value is out of range.
+    pub const ERANGE: Self = Self(34);
+    /// No data is available.
+    pub const ENODATA: Self = Self(61);
+}
 
 /// A buffer in QBUF or PREPARE_BUF, as the driver sees it and may change it.
 #[derive(Debug)]
@@ -95,11 +120,19 @@ pub trait Driver {
         Ok(())
     }
 
-    /// Checks a buffer before it may be queued; on CAPTURE sets the payloads.
+    /// Checks a buffer before it may be queued; on CAPTURE sets the payloads. The default method accepts each buffer,
+    /// and sets payloads of zero to the planes' lengths.
     ///
     /// # Errors
     /// The queue returns the error to its caller; the buffer stays dequeued.
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        for (payload, length) in buffer.payloads.iter_mut().zip(buffer.lengths) {
+            if *payload == 0 {
+                *payload = *length;
+            }
+        }
+        Ok(())
+    }
 
     /// Finishes a prepared buffer that returns to the program.
     fn buf_finish(&mut self, index: u32) {}
@@ -205,6 +238,12 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// Makes the completion of the good progressive frame `sequence`. The buffer keeps its payloads and timestamp.
+    #[must_use]
+    pub const fn done(sequence: u32) -> Self {
+        Self::new(DoneState::Done, sequence)
+    }
+
     /// Makes the completion of the progressive frame `sequence`. The buffer keeps its payloads and timestamp.
     #[must_use]
     pub const fn new(outcome: DoneState, sequence: u32) -> Self {

@@ -1,5 +1,6 @@
 //! The calls that pass buffers: PREPARE_BUF, QBUF, DQBUF.
 
+use crate::config::MAX_PLANES;
 use crate::queue::QueuedBy;
 use crate::{
     BufferInfo, BufferState, Busy, Error, Invalid, Memory, PlaneSource, Queue, QueueBuffer,
@@ -111,8 +112,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Takes the next done buffer. `max_planes` is the number of planes that the caller has space
-    /// for ([`MAX_PLANES`](crate::MAX_PLANES) if unlimited).
+    /// Takes the next done buffer.
     ///
     /// Takes constant time, independent of the number of buffers. A buffer with `V4L2_BUF_FLAG_LAST` is the
     /// stream's last one, even if others follow.
@@ -125,8 +125,16 @@ impl<M: MemOps> Session<'_, M> {
     /// * [`Error::LastBuffer`] (EPIPE).
     /// * [`Error::WouldBlock`] (EAGAIN): no buffer is done. A caller that may sleep then calls
     ///   [`Queue::wait`].
-    /// * EINVAL: [`Invalid::Planes`]; the buffer stays in the queue.
-    pub fn dqbuf(&mut self, max_planes: usize) -> Result<BufferInfo, Error> {
+    pub fn dqbuf(&mut self) -> Result<BufferInfo, Error> {
+        self.dqbuf_up_to(MAX_PLANES)
+    }
+
+    /// Takes the next done buffer, as [`dqbuf`](Self::dqbuf), for a caller with space for `max_planes` planes.
+    ///
+    /// # Errors
+    /// As [`dqbuf`](Self::dqbuf), and at last EINVAL ([`Invalid::Planes`]) for a buffer with more planes, which
+    /// stays in the queue.
+    pub fn dqbuf_up_to(&mut self, max_planes: usize) -> Result<BufferInfo, Error> {
         self.reap();
         self.queue.check_no_fileio()?;
         self.core_dqbuf(max_planes)

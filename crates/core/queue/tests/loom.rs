@@ -234,7 +234,7 @@ impl Bench {
     fn look(&mut self) -> Option<u32> {
         let shared = self.shared.clone();
         self.session().collect(|| shared.pop());
-        match self.session().dqbuf(8) {
+        match self.session().dqbuf() {
             Ok(info) => {
                 self.seen[info.index as usize][usize::from(info.error)] += 1;
                 Some(info.index)

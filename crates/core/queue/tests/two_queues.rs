@@ -10,8 +10,8 @@ use vb3_dma::{
 use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
-    Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MAX_PLANES,
-    MemOps, Memory, PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
+    Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MemOps,
+    Memory, PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
 };
 
 const PAGE: u64 = 4096;
@@ -71,7 +71,7 @@ impl<C> Driver for Camera<C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, _: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        PlaneSizes::new(&[PAGE]).ok_or(DriverError(22))
+        PlaneSizes::new(&[PAGE]).ok_or(DriverError::EINVAL)
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
@@ -144,7 +144,7 @@ impl<'a> Stream<'a> {
             self.done.push(token, frame).unwrap();
             let mut session = self.queue.session(memory, &mut self.camera);
             session.collect(|| self.done.pop());
-            assert_eq!(session.dqbuf(MAX_PLANES).unwrap().sequence, sequence);
+            assert_eq!(session.dqbuf().unwrap().sequence, sequence);
             session.qbuf(buffer()).unwrap();
         }
         CountedLocks::taken() - before

@@ -7,7 +7,7 @@ use crate::surface::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlSpec, cid};
 
-const ENXIO: DriverError = DriverError(6);
+const ENXIO: DriverError = DriverError::ENXIO;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {

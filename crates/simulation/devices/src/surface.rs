@@ -13,10 +13,10 @@ pub(crate) const FIELD_ANY: u32 = 0;
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
 
-pub(crate) const EIO: DriverError = DriverError(5);
-pub(crate) const EBUSY: DriverError = DriverError(16);
-pub(crate) const EINVAL: DriverError = DriverError(22);
-pub(crate) const ERANGE: DriverError = DriverError(34);
+pub(crate) const EIO: DriverError = DriverError::EIO;
+pub(crate) const EBUSY: DriverError = DriverError::EBUSY;
+pub(crate) const EINVAL: DriverError = DriverError::EINVAL;
+pub(crate) const ERANGE: DriverError = DriverError::ERANGE;
 
 /// Why a picture was not moved to or from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -252,7 +252,9 @@ where
         let flow = self.flow_of(user.ty)?;
         self.stream_mut(flow)?.wake_up(run.cx.call);
         self.stream(flow)?.check_owner(run.cx.file)?;
-        match self.in_session(run.mem, flow, |mut queue| queue.dqbuf(user.max_planes()))? {
+        match self.in_session(run.mem, flow, |mut queue| {
+            queue.dqbuf_up_to(user.max_planes())
+        })? {
             Ok(info) => {
                 self.wake = true;
                 for plane in info.planes.iter().flatten() {

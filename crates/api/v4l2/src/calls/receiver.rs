@@ -206,7 +206,7 @@ where
 
     /// Copies blocks of the EDID, and returns their length in bytes.
     fn get_edid(&self, arg: &mut Image<'_>, out: &mut [u8]) -> Result<usize, Error> {
-        const NO_DATA: Error = Error::Driver(vb3_queue::DriverError(61));
+        const NO_DATA: Error = Error::Driver(vb3_queue::DriverError::ENODATA);
         let edid = &self.receiver()?.edid;
         self.port_at(arg.u32(field!(v4l2_edid.pad)))?;
         let start = usize::try_from(arg.u32(field!(v4l2_edid.start_block))).unwrap_or(usize::MAX);
@@ -233,7 +233,7 @@ where
 
     /// Replaces the EDID. If the source then begins or stops to send a signal, programs get an event.
     fn set_edid(&mut self, now_ns: u64, arg: &mut Image<'_>, edid: Vec<u8>) -> Result<(), Error> {
-        const TOO_BIG: Error = Error::Driver(vb3_queue::DriverError(7));
+        const TOO_BIG: Error = Error::Driver(vb3_queue::DriverError::E2BIG);
         let before = self.receiver()?.found;
         self.port_at(arg.u32(field!(v4l2_edid.pad)))?;
         if arg.u32(field!(v4l2_edid.start_block)) != 0 {

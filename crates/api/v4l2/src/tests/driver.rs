@@ -145,11 +145,11 @@ impl Driver for TestDriver {
         if let Some(create) = create {
             let given = create.as_slice();
             if given.len() != needed.len() || given.iter().zip(&needed).any(|(g, n)| g < n) {
-                return Err(DriverError(22));
+                return Err(DriverError::EINVAL);
             }
             return Ok(*create);
         }
-        PlaneSizes::new(&needed).ok_or(DriverError(22))
+        PlaneSizes::new(&needed).ok_or(DriverError::EINVAL)
     }
 
     fn buf_init(&mut self, _: u32) -> Result<(), DriverError> {

@@ -121,6 +121,10 @@ impl<H: MapperRef> Coherent<H> {
         self.memory.len_bytes()
     }
 
+    pub(super) fn platform(&self) -> &H::Platform {
+        self.memory.platform()
+    }
+
     /// Returns the physical runs of the memory.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
@@ -146,8 +150,8 @@ impl<H: MapperRef> Coherent<H> {
         self.view()?.read(offset, out)
     }
 
-    /// Copies bytes in, starting at byte `offset`. Gives no order to several writes: use a barrier before the one that
-    /// hands a descriptor to the device.
+    /// Copies bytes in, starting at byte `offset`. Gives no order to several writes: [`Ring`](super::Ring)
+    /// does.
     ///
     /// # Errors
     /// As [`read`](Self::read).

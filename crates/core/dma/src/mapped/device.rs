@@ -1,10 +1,10 @@
 //! A driver's handle of a device. The handle, and the guards that its calls return, refer to the mapper.
 
 use super::guard::Mapped;
-use super::memory::{Mappable, OwnedMemory, Raw};
+use super::memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
 use super::{Device, MapDirection};
 use crate::mapper::{Facts, Wanted};
-use crate::{Attrs, Caching, DmaOps as _, Error, Locks, Mapper, Platform, Segment};
+use crate::{Attrs, Caching, DmaOps as _, Error, Layout, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -124,24 +124,51 @@ impl<H: MapperRef> DmaDevice<H> {
         self.host.mapper()
     }
 
-    /// Maps memory and hands it to the device. The memory is an [`OwnedMemory`], borrowed or owned, or a borrowed
-    /// [`Memory`](crate::Memory).
+    /// Maps memory as one run of the device's addresses, and hands it to the device. The memory is an
+    /// [`OwnedMemory`], borrowed or owned, or a borrowed [`Memory`](crate::Memory).
     ///
     /// # Errors
-    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Invalid` (EINVAL) if the device writes,
-    /// and the memory was pinned for reading. An error frees owned memory.
+    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Unmappable` (EIO) with `Contiguous` for memory
+    /// that the device would see in several runs ([`map_runs`](Self::map_runs) maps it); `Invalid` (EINVAL) if the
+    /// device writes, and the memory was pinned for reading. An error frees owned memory.
     ///
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
     #[inline]
     pub fn map<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, M, D, Device>, Error>
     where
+        M: Mappable<H::Platform> + OneRun,
+        D: MapDirection,
+    {
+        self.map_any(memory)
+    }
+
+    /// Maps memory for a device that takes a list of segments ([`Mapped::segments`]), and hands it to the device.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), but the memory may have any number of runs.
+    ///
+    /// # Context
+    /// As [`map`](Self::map).
+    pub fn map_runs<M, D>(
+        &self,
+        memory: M,
+        _direction: D,
+    ) -> Result<Mapped<H, InRuns<M>, D, Device>, Error>
+    where
         M: Mappable<H::Platform>,
         D: MapDirection,
     {
-        let mapping = memory
-            .source()
-            .map(self.mapper(), &self.facts, D::DIRECTION)?;
+        self.map_any(InRuns(memory))
+    }
+
+    fn map_any<M, D>(&self, memory: M) -> Result<Mapped<H, M, D, Device>, Error>
+    where
+        M: Mappable<H::Platform>,
+        D: MapDirection,
+    {
+        let (mapper, facts) = (self.mapper(), &self.facts);
+        let mapping = memory.source().map(mapper, facts, D::DIRECTION, M::ATTRS)?;
         Ok(Mapped::new(self.host.clone(), memory, mapping))
     }
 
@@ -170,7 +197,7 @@ impl<H: MapperRef> DmaDevice<H> {
     ) -> Result<Mapped<H, Raw, D, Device>, Error> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
-        let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::empty());
+        let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::ONE_RUN);
         match self.mapper().map_run(&self.facts, (&memory, 1), wanted) {
             Ok(mapping) => Ok(Mapped::new(self.host.clone(), Raw(memory), mapping)),
             Err(err) => {
@@ -182,8 +209,8 @@ impl<H: MapperRef> DmaDevice<H> {
         }
     }
 
-    /// Allocates zeroed, cached memory that the device reaches without bouncing, mapped for no device. Its runs are
-    /// whole pages of the CPU and of the device's IOMMU.
+    /// Allocates zeroed, cached memory that the device reaches without bouncing, mapped for no device. The device
+    /// sees it as one run of addresses. The memory consists of whole pages of the CPU and of the device's IOMMU.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM); `Removed` (ENODEV).
@@ -191,8 +218,25 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
+        self.alloc_as(len_bytes, self.facts.one_run_layout())
+    }
+
+    /// Allocates as [`alloc`](Self::alloc), but the memory may be scattered, for [`map_runs`](Self::map_runs).
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn alloc_runs(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
+        self.alloc_as(len_bytes, Layout::Scattered)
+    }
+
+    fn alloc_as(&self, len_bytes: u64, layout: Layout) -> Result<OwnedMemory<H>, Error> {
         self.mapper().check_present(self.facts.at)?;
-        let memory = self.mapper().alloc_reached(&self.facts, len_bytes)?;
+        let memory = self
+            .mapper()
+            .alloc_reached(&self.facts, len_bytes, layout)?;
         Ok(OwnedMemory::new(self.host.clone(), memory))
     }
 

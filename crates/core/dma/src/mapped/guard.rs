@@ -1,7 +1,7 @@
 //! Mapped memory with its direction and owner.
 
 use super::device::{MapperOf, MapperRef};
-use super::memory::Mappable;
+use super::memory::{Mappable, OneRun};
 use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
 use crate::{DmaAddr, DmaOps, DmaSegment, Error, KernelViews, Mapping, SyncFor, Vmap};
 use core::fmt;
@@ -133,14 +133,16 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
-    /// Returns the device's address of the first byte.
+impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H, M, D, Device> {
+    /// Returns the device's address of the first byte. The others follow it, in one run.
     #[must_use]
     #[inline]
     pub fn addr(&self) -> DmaAddr {
         self.runs().first().map_or(DmaAddr::new(0), |run| run.addr)
     }
+}
 
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
     /// Returns the runs that the device sees, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {

@@ -10,7 +10,7 @@ use core::fmt;
 
 mod sealed {
     use crate::mapper::Extent;
-    use crate::{Platform, Segment};
+    use crate::{Attrs, Platform, Segment};
 
     /// The memory behind a [`Mappable`](super::Mappable).
     #[derive(Debug)]
@@ -25,6 +25,8 @@ mod sealed {
     pub trait Sealed<P: Platform> {
         /// Whether the memory's owner may reuse it as soon as the mapping ends.
         const IS_RAW: bool = false;
+        /// Attributes of the mapping.
+        const ATTRS: Attrs = Attrs::ONE_RUN;
 
         fn source(&self) -> Source<'_>;
     }
@@ -38,10 +40,11 @@ impl Source<'_> {
         mapper: &Mapper<P, L>,
         facts: &Facts<P::Device>,
         direction: Direction,
+        attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
         match *self {
             Self::Memory(memory, writable) if writable || !direction.device_writes() => {
-                mapper.map_memory(facts, memory, direction, Attrs::empty())
+                mapper.map_memory(facts, memory, direction, attrs)
             }
             // Only `map_raw` maps a run, because only its callers know that they must keep the memory.
             Self::Memory(..) | Self::Run(_) | Self::Freed => Err(Error::Invalid),
@@ -67,6 +70,27 @@ impl Source<'_> {
 pub trait Mappable<P: Platform>: sealed::Sealed<P> {}
 
 impl<P: Platform, M: sealed::Sealed<P>> Mappable<P> for M {}
+
+/// Memory that a device sees as one run of addresses.
+pub trait OneRun {}
+
+impl OneRun for Raw {}
+impl<P: Platform> OneRun for &Memory<P> {}
+impl<H: MapperRef> OneRun for OwnedMemory<H> {}
+impl<H: MapperRef> OneRun for &OwnedMemory<H> {}
+
+/// Memory that a device may see as several runs of addresses, by [`map_runs`](super::DmaDevice::map_runs).
+#[derive(Debug)]
+pub struct InRuns<M>(pub M);
+
+impl<P: Platform, M: sealed::Sealed<P>> sealed::Sealed<P> for InRuns<M> {
+    const IS_RAW: bool = M::IS_RAW;
+    const ATTRS: Attrs = Attrs::empty();
+
+    fn source(&self) -> Source<'_> {
+        self.0.source()
+    }
+}
 
 /// A run of memory that the caller of [`map_raw`](super::DmaDevice::map_raw) keeps allocated.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +182,10 @@ impl<H: MapperRef> OwnedMemory<H> {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         self.memory.as_ref().map_or(&[], Memory::segments)
+    }
+
+    pub(super) fn platform(&self) -> &H::Platform {
+        self.host.mapper().platform()
     }
 
     pub(super) const fn handle(&self) -> Option<&Memory<H::Platform>> {

@@ -73,11 +73,13 @@ mod coherent;
 mod device;
 mod guard;
 mod memory;
+mod ring;
 
 pub use coherent::{Coherent, CoherentBlock, CoherentPool};
 pub use device::{DmaDevice, MapperRef};
 pub use guard::{CpuView, Mapped, NotHandedOver};
-pub use memory::{Mappable, OwnedMemory, Raw};
+pub use memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
+pub use ring::{Element, Ring};
 
 use crate::{Attrs, Direction};
 

@@ -189,39 +189,42 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         max_addr: PhysAddr,
     ) -> Result<Memory<P>, Error> {
         let (len, granule, held) = self.unmapped_lens(len_bytes)?;
-        self.alloc_pieces(len, (held, granule), max_addr, None)
-    }
-
-    /// Allocates memory that a device reaches without bouncing, in whole pages of the device's IOMMU. Maps it for
-    /// no device.
-    pub(crate) fn alloc_reached(
-        &self,
-        facts: &Facts<P::Device>,
-        len_bytes: u64,
-    ) -> Result<Memory<P>, Error> {
-        let (len, granule, _) = self.unmapped_lens(len_bytes)?;
-        let granule = facts.granule.map_or(granule, |own| own.get().max(granule));
-        let pieces = (whole_pieces(len, granule)?, granule);
-        let dev = facts.at.dev;
-        self.alloc_pieces(len, pieces, self.max_addr(dev, &facts.info), Some(dev))
-    }
-
-    /// Allocates `held` bytes in pieces of `granule` bytes, for `len` bytes of cached memory.
-    fn alloc_pieces(
-        &self,
-        len: u64,
-        (held, granule): (u64, u64),
-        max_addr: PhysAddr,
-        device: Option<P::Device>,
-    ) -> Result<Memory<P>, Error> {
         let request = PageRequest {
             len: held,
             granule,
             layout: Layout::Scattered,
             max_addr,
             caching: Caching::Cached,
-            device,
+            device: None,
         };
+        self.alloc_pieces(len, request)
+    }
+
+    /// Allocates memory of this layout that a device reaches without bouncing, in whole pages of the device's IOMMU.
+    /// Maps it for no device.
+    pub(crate) fn alloc_reached(
+        &self,
+        facts: &Facts<P::Device>,
+        len_bytes: u64,
+        layout: Layout,
+    ) -> Result<Memory<P>, Error> {
+        let (len, granule, _) = self.unmapped_lens(len_bytes)?;
+        let granule = facts.granule.map_or(granule, |own| own.get().max(granule));
+        let dev = facts.at.dev;
+        let request = PageRequest {
+            len: whole_pieces(len, granule)?,
+            granule,
+            layout,
+            max_addr: self.max_addr(dev, &facts.info),
+            caching: Caching::Cached,
+            device: Some(dev),
+        };
+        self.alloc_pieces(len, request)
+    }
+
+    /// Allocates pages for `len` bytes of cached memory, mapped for no device.
+    fn alloc_pieces(&self, len: u64, request: PageRequest<P::Device>) -> Result<Memory<P>, Error> {
+        let (held, granule) = (request.len, request.granule);
         let (pages, segments) = self.take_pages(request, len)?;
         // Counted again by `own`.
         self.live

@@ -8,8 +8,8 @@ use super::layout::to_boundary;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
 use crate::ranges::RangeRoom;
 use crate::{
-    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Iova, Locks,
-    PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
+    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Iova, Layout,
+    Locks, PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
 };
 use core::mem::ManuallyDrop;
 use core::num::NonZeroU64;
@@ -70,6 +70,14 @@ impl Wanted {
 }
 
 impl<D> Facts<D> {
+    /// Returns how pages must lie so that the device sees them as one run.
+    pub(crate) const fn one_run_layout(&self) -> Layout {
+        match self.granule {
+            Some(_) => Layout::Scattered,
+            None => Layout::Contiguous,
+        }
+    }
+
     /// Returns whether the IOMMU's pages in which these runs lie may hold bytes of other owners. `owned` is an
     /// alignment: the runs' owner also owns the bytes around them, out to multiples of `owned`.
     #[inline]

@@ -137,8 +137,9 @@ fn memory_whose_unmap_failed_is_quarantined() {
     assert!(b.inspect(id, |m| m.is_quarantined()).unwrap());
     assert_eq!(b.observer().get().quarantined, [(DISPLAY, PAGE)]);
     let refused = Err(Error::Quarantined);
-    assert_eq!(b.map(&one, Direction::ToDevice), refused);
-    assert_eq!(b.map(&two, Direction::ToDevice), refused);
+    for device in [&one, &two] {
+        assert_eq!(b.map(device, Direction::ToDevice).map(drop), refused);
+    }
     assert_eq!(b.import(&buf, DISPLAY).unwrap_err().errno(), 5);
     let exported = b.export(id, Access::ReadWrite, Name::default());
     assert_eq!(exported.unwrap_err(), Error::Quarantined);

@@ -106,9 +106,7 @@ pub(super) fn export(b: &Bufs, id: MemoryId) -> BufRef {
 /// Calls on one attachment or CPU mapping of a memory.
 pub(super) trait Calls {
     fn import(&self, buf: &BufRef, dev: u32) -> Result<AttachRef, Error>;
-    fn map(&self, attachment: &AttachRef, direction: Direction) -> Result<(), Error>;
     fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment>;
-    fn unmap(&self, attachment: &AttachRef);
     fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error>;
     fn take_from_device(&self, attachment: &AttachRef) -> Result<(), Error>;
     fn vmap(&self, id: MemoryId) -> Result<(), Error>;
@@ -120,19 +118,8 @@ impl Calls for Bufs {
         self.attach(buf.memory(), dev, AttachKind::Dynamic)
     }
 
-    fn map(&self, at: &AttachRef, direction: Direction) -> Result<(), Error> {
-        self.with_memory(at.memory(), |m, cx| m.map(cx, at.key(), direction))
-    }
-
     fn segment(&self, at: &AttachRef, index: usize) -> Option<DmaSegment> {
         self.inspect(at.memory(), |m| m.segment(self.ops(), at.key(), index))?
-    }
-
-    fn unmap(&self, at: &AttachRef) {
-        let _gone = self.with_memory(at.memory(), |m, cx| {
-            m.unmap(cx, at.key());
-            Ok(())
-        });
     }
 
     fn hand_to_device(&self, at: &AttachRef) -> Result<(), Error> {

@@ -108,7 +108,7 @@ impl Bench {
     }
 
     pub(crate) fn dqbuf_room(&mut self, room: usize) -> Result<BufferInfo, Error> {
-        let result = self.session().dqbuf(room);
+        let result = self.session().dqbuf_up_to(room);
         self.check();
         result
     }

@@ -83,7 +83,7 @@ fn pushed_completions_arrive_in_order_when_collected() {
             let completion = Completion::new(DoneState::Done, sequence);
             assert_eq!(finished.push(token, completion), Ok(()));
         }
-        let early = b.session().dqbuf(8).unwrap_err();
+        let early = b.session().dqbuf().unwrap_err();
         assert_eq!(early, Error::WouldBlock, "not collected yet");
         assert_eq!(b.session().collect(|| finished.pop()), 3);
         assert!(finished.pop().is_none());
@@ -263,7 +263,7 @@ fn second_thread_completes_queued_buffers() {
             give.send(token).unwrap();
         }
         b.session().collect(|| line.finished.lock().unwrap().pop());
-        let next = b.session().dqbuf(8);
+        let next = b.session().dqbuf();
         match next {
             Ok(info) => {
                 assert_eq!(info.sequence, seen);

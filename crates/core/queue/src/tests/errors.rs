@@ -41,7 +41,7 @@ fn every_error_has_its_errno() {
         ),
         (Error::Fault, 14),
         (Error::Plane(PlaneError::Io(Some(reason))), 5),
-        (Error::Driver(DriverError(6)), 6),
+        (Error::Driver(DriverError::ENXIO), 6),
         (Error::Driver(DriverError(0)), 5),
         (Error::Driver(DriverError(-22)), 5),
         (Error::Driver(DriverError(4096)), 5),

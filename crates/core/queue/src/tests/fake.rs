@@ -539,15 +539,15 @@ impl Driver for FakeDriver {
         self.call("queue_setup")?;
         let asked = create.map_or(self.sizes.as_slice(), PlaneSizes::as_slice);
         if asked.len() != self.sizes.len() || asked.iter().zip(&self.sizes).any(|(a, s)| a < s) {
-            return Err(DriverError(22));
+            return Err(DriverError::EINVAL);
         }
-        PlaneSizes::new(asked).ok_or(DriverError(22))
+        PlaneSizes::new(asked).ok_or(DriverError::EINVAL)
     }
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
         self.call("buffer_count")?;
         if offered < self.refused_below {
-            return Err(DriverError(22));
+            return Err(DriverError::EINVAL);
         }
         Ok(offered.max(self.least_buffers))
     }
@@ -571,7 +571,7 @@ impl Driver for FakeDriver {
             .wants_payload
             .is_some_and(|p| buffer.payloads.iter().any(|b| *b < p))
         {
-            return Err(DriverError(22));
+            return Err(DriverError::EINVAL);
         }
         step(&mut self.prepared, buffer.index, 1);
         Ok(())

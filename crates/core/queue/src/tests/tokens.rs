@@ -294,7 +294,7 @@ fn tokens_may_be_dropped_by_other_threads() {
             s.spawn(|| drop(half));
             // Dequeues while the other threads drop tokens.
             while seen < 64 {
-                match b.session().dqbuf(8) {
+                match b.session().dqbuf() {
                     Ok(info) => {
                         assert!(info.error);
                         seen += 1;

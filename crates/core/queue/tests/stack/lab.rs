@@ -13,7 +13,7 @@ use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, Fault, HintSkip, Interest, IoModes, MAX_PLANES, MapAccess, Memory, Moved, Pieces,
+    ExportAccess, Fault, HintSkip, Interest, IoModes, MapAccess, Memory, Moved, Pieces,
     PlaneLocation, PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
     Readiness, Session, Sink, Source, Wait,
 };
@@ -132,8 +132,10 @@ impl Driver for Engine {
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         let sizes = PlaneSizes::new(&vec![LEN; self.planes]).unwrap();
         match create {
-            Some(asked) if asked.as_slice().len() != self.planes => Err(DriverError(22)),
-            Some(asked) if asked.as_slice().iter().any(|len| *len < LEN) => Err(DriverError(22)),
+            Some(asked) if asked.as_slice().len() != self.planes => Err(DriverError::EINVAL),
+            Some(asked) if asked.as_slice().iter().any(|len| *len < LEN) => {
+                Err(DriverError::EINVAL)
+            }
             Some(asked) => Ok(*asked),
             None => Ok(sizes),
         }
@@ -483,7 +485,7 @@ impl Lab {
                     .map(|made| Reply::Range(made.first_index, made.count))
             }
             Op::Remove(_, first, count) => session.remove_bufs(first, count).map(|()| Reply::Done),
-            Op::Dequeue(_) => session.dqbuf(MAX_PLANES).map(|info| {
+            Op::Dequeue(_) => session.dqbuf().map(|info| {
                 assert_eq!(info.state, BufferState::Dequeued);
                 Reply::Back {
                     index: info.index,

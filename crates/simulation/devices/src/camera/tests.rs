@@ -330,7 +330,7 @@ fn buffers_too_small_are_refused() {
     for bad in [&[127, 64][..], &[128, 63], &[192], &[128, 64, 1]] {
         assert_eq!(
             camera.queue_setup(Some(&sizes(bad))),
-            Err(DriverError(22)),
+            Err(DriverError::EINVAL),
             "{bad:?}"
         );
     }
@@ -345,8 +345,8 @@ fn buffers_too_small_are_refused() {
             field: &mut field,
         })
     };
-    assert_eq!(prepare(&[128, 63]), Err(DriverError(22)));
-    assert_eq!(prepare(&[128]), Err(DriverError(22)));
+    assert_eq!(prepare(&[128, 63]), Err(DriverError::EINVAL));
+    assert_eq!(prepare(&[128]), Err(DriverError::EINVAL));
     assert_eq!(prepare(&[4096, 64]), Ok(()));
     assert_eq!((payloads, field), ([128, 64], FIELD_NONE));
 }
@@ -463,10 +463,10 @@ fn controls_reach_the_picture() {
     assert_eq!(set(&mut bench, "Brightness", 168), Ok(()));
     assert_eq!(set(&mut bench, "Horizontal Flip", 1), Ok(()));
     assert_eq!(set(&mut bench, "Test Pattern", 1), Ok(()));
-    assert_eq!(set(&mut bench, "Brightness", 256), Err(DriverError(22)));
+    assert_eq!(set(&mut bench, "Brightness", 256), Err(DriverError::EINVAL));
     assert_eq!(
         bench.device.set_control(0x1234, &ControlValue::Number(0)),
-        Err(DriverError(22))
+        Err(DriverError::EINVAL)
     );
     bench.queue(0);
     bench.start();

@@ -34,11 +34,11 @@ fn controls_reach_the_device_or_its_faults() {
     ] {
         assert_eq!(set(&mut bench.device, id, value), Ok(()));
     }
-    assert_eq!(set(&mut bench.device, 0x1234, 0), Err(DriverError(22)));
+    assert_eq!(set(&mut bench.device, 0x1234, 0), Err(DriverError::EINVAL));
     assert_eq!(press(&mut bench.device, "Inject Prepare Error"), Ok(()));
     assert_eq!(
         bench.try_queue(0, &[0]),
-        Err(Error::Driver(DriverError(22)))
+        Err(Error::Driver(DriverError::EINVAL))
     );
     bench.queue(0);
     for (name, errno) in [("Inject Start Error", 22), ("Inject Absent Hardware", 6)] {
@@ -130,7 +130,7 @@ fn a_failure_is_told_once() {
     assert_eq!(bench.device.take_failure(), None);
     bench.queue(0);
     for _ in 0..2 {
-        let refused = Err(Error::Driver(DriverError(32)));
+        let refused = Err(Error::Driver(DriverError::EPIPE));
         assert_eq!(bench.try_start(), refused);
     }
     let failure = bench.device.take_failure().expect("no link is enabled");

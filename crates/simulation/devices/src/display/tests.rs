@@ -325,7 +325,7 @@ fn buffers_with_less_than_a_picture_are_refused() {
     assert_eq!(bench.try_queue(0, &[256]).map_err(errno), Ok(()));
     let mut device = display("display,size=16x8");
     let small = PlaneSizes::new(&[255]).expect("a plane");
-    assert_eq!(device.queue_setup(Some(&small)), Err(DriverError(22)));
+    assert_eq!(device.queue_setup(Some(&small)), Err(DriverError::EINVAL));
 }
 
 #[test]

@@ -539,7 +539,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
         self.queue
             .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .dqbuf(8)
+            .dqbuf()
     }
 
     /// Returns the memory of a buffer's plane. Planes have consecutive numbers, buffer by buffer.

@@ -390,7 +390,7 @@ proptest! {
                 _ => {}
             }
             let live = mapper.live();
-            prop_assert_eq!(live.handles, buffers.len() as u64);
+            prop_assert_eq!(live.handles + live.pins, buffers.len() as u64);
             let mapped: usize = buffers.iter().map(|b| b.mappings.len()).sum();
             prop_assert_eq!(live.mappings, mapped as u64);
         }

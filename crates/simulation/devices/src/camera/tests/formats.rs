@@ -215,8 +215,8 @@ fn camera_refuses_formats_that_it_does_not_list() {
     let listed = camera.format(Flow::Capture);
     for (fourcc, width, wanted) in [
         (FourCc::NV12, listed.width, Ok(())),
-        (FourCc::YUYV, listed.width, Err(DriverError(22))),
-        (FourCc::NV12, 0, Err(DriverError(22))),
+        (FourCc::YUYV, listed.width, Err(DriverError::EINVAL)),
+        (FourCc::NV12, 0, Err(DriverError::EINVAL)),
     ] {
         let format = Format {
             fourcc,

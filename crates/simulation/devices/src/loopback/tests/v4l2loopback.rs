@@ -7,7 +7,7 @@ use crate::m2m::tests::bench as m2m;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlValue, DriverEvent, FrameSizes, pixfmt};
 
-const BUSY: DriverError = DriverError(16);
+const BUSY: DriverError = DriverError::EBUSY;
 
 /// Opens a node twice. Returns a writer, a reader and the node's state.
 fn files(options: &str) -> (Writer, Reader, Link) {

@@ -214,7 +214,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     pub(crate) fn try_take(&mut self, flow: Flow) -> Result<BufferInfo, Error> {
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
-        side.queue.session(memory, &mut *driver).dqbuf(8)
+        side.queue.session(memory, &mut *driver).dqbuf()
     }
 
     /// Waits for the next finished buffer and dequeues it.
