@@ -29,6 +29,7 @@ const GATE: &[Step] = &[
     ("tests", || test::run_tier(Tier::Gate, &workspace(), &[])),
     ("documentation tests", || test::documentation(&workspace())),
     ("no std", no_std::run),
+    ("misuse", || misuse(50_000)),
     ("conformance", || conform::run(&conform::Args::default())),
     ("bare metal", bare_metal::run),
     ("kernel modules", || {
@@ -51,6 +52,7 @@ const NIGHTLY: &[Step] = &[
     ("address sanitizer", sanitizer),
     ("bindings", bindings::run),
     ("a million seeds", || xtask("seeds --seeds 1000000")),
+    ("a million misuses", || misuse(1_000_000)),
     ("planted errors", || xtask("seeds --planted")),
     ("mutants", mutants),
     ("Debian's other releases", || {
@@ -131,11 +133,12 @@ fn vm(line: &str) -> Result<()> {
 }
 
 /// The workspaces: directory, clippy's words, and directory of built files.
-const WORKSPACES: [(&str, &str, &str); 5] = [
+const WORKSPACES: [(&str, &str, &str); 6] = [
     ("", "--workspace --all-targets", ""),
     ("fuzz", "--no-default-features", ""),
     ("examples/no-std", "--release", "no-std"),
     ("examples/bare-metal", "--release", "bare-metal"),
+    ("examples/misuse", "--all-targets", "misuse"),
     ("kernel", "--lib", "kernel"),
 ];
 
@@ -189,6 +192,16 @@ fn packages() -> Result<()> {
     sh::run(sh::cargo(
         "publish --workspace --dry-run --no-verify --allow-dirty --quiet",
     ))
+}
+
+/// Uses the mapping layer wrongly from a crate outside the workspace, with this many random steps.
+fn misuse(steps: u32) -> Result<()> {
+    let mut cargo = sh::cargo("test --quiet");
+    cargo
+        .current_dir(sh::root().join("examples/misuse"))
+        .env("CARGO_TARGET_DIR", sh::target().join("misuse"))
+        .env("VB3_STEPS", steps.to_string());
+    sh::run(cargo)
 }
 
 /// Runs the unit tests of the crate with most unsafe code under AddressSanitizer, which needs nightly Rust.

@@ -4,6 +4,9 @@
 //! and the build would fail with E0152. The feature `control` links std, to show this failure.
 #![no_std]
 
+// Each example has its own copy of the host.
+#![allow(clippy::duplicate_mod)]
+
 extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
@@ -87,10 +90,10 @@ fn run_on_plain_host() -> Result<(), Error> {
 pub extern "C" fn vb3_no_std_run() -> i32 {
     let results = [
         run_on_plain_host().is_ok(),
-        buffer::run().is_ok(),
-        ring::run().is_ok(),
-        capture::run().is_ok(),
-        two_devices::run().is_ok(),
+        buffer::main().is_ok(),
+        ring::main().is_ok(),
+        capture::main().is_ok(),
+        two_devices::main().is_ok(),
     ];
     let failed = (1..).zip(results).find(|(_, is_ok)| !is_ok);
     failed.map_or(0, |(number, _)| number)

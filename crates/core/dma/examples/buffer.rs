@@ -6,7 +6,7 @@ mod host;
 use vb3_dma::Mapper;
 use vb3_dma::mapped::FromDevice;
 
-pub(crate) fn run() -> Result<(), vb3_dma::Error> {
+pub(crate) fn main() -> Result<(), vb3_dma::Error> {
     let dma = Mapper::new(host::Host::new()?)?;
     for camera in [dma.device(0)?, dma.device(1)?] {
         // The camera owns the buffer, and sees it at `addr`. The CPU cannot reach it now.
@@ -26,9 +26,4 @@ pub(crate) fn run() -> Result<(), vb3_dma::Error> {
     }
     assert!(dma.live().is_empty());
     Ok(())
-}
-
-#[allow(dead_code, reason = "examples/no-std calls `run`")]
-fn main() -> Result<(), vb3_dma::Error> {
-    run()
 }

@@ -52,12 +52,7 @@ impl Nic {
     }
 }
 
-pub(crate) fn run() -> Result<(), vb3_dma::Error> {
+pub(crate) fn main() -> Result<(), vb3_dma::Error> {
     let dma = Arc::new(Mapper::with_locks(host::Host::new()?, 2)?);
     Nic::new(&dma, 1)?.send(b"a packet")
-}
-
-#[allow(dead_code, reason = "examples/no-std calls `run`")]
-fn main() -> Result<(), vb3_dma::Error> {
-    run()
 }

@@ -8,6 +8,7 @@
 //! The crate has no locks, threads, clocks or files; the host chooses the [`Lock`]. Values from
 //! outside never cause a panic, and sizes use checked arithmetic.
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("reference.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 

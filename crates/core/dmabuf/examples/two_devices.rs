@@ -6,7 +6,7 @@ mod host;
 use vb3_dma::{Direction, Mapper};
 use vb3_dmabuf::{Access, AttachKind, Buffers, Error, Name, Spec};
 
-pub(crate) fn run() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     let (camera, display) = (0, 1);
     let dma = Mapper::<_, host::SpinLocks>::with_locks(host::Host::new()?, 2)?;
     let buffers = Buffers::<_, _, host::SpinLocks>::with_locks(dma, ());
@@ -34,9 +34,4 @@ pub(crate) fn run() -> Result<(), Error> {
     assert!(buffers.put_buf(buf), "the last reference");
     assert_eq!(buffers.live(), Default::default());
     Ok(())
-}
-
-#[allow(dead_code, reason = "examples/no-std calls `run`")]
-fn main() -> Result<(), Error> {
-    run()
 }

@@ -208,7 +208,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Ok(true) => self.count_sync(at.slot, SyncFor::Device),
             Ok(false) => {}
             Err(err) => {
-                if exposes {
+                // A device that may still reach the memory also still sees the bytes around it.
+                if exposes && !matches!(err, Error::StillReachable(_)) {
                     self.end_exposing(at.space);
                 }
                 self.with_slot(at.slot, Slot::undo_count_map);

@@ -233,9 +233,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if let Err(err) = mapped {
             let range = IovaRange { base, len, granule };
             let undone = self.unmap_now(at, range, (base, done));
+            // A device that may still reach the run also still sees the bytes around it.
+            let ended = exposes && undone.is_ok();
             self.with_slot(at.slot, |state| {
                 state.undo_count_map();
-                state.exposing = state.exposing.wrapping_sub(exposes.into());
+                state.exposing = state.exposing.wrapping_sub(ended.into());
                 let syncs = &mut state.counters.syncs_for_device;
                 *syncs = syncs.wrapping_sub(synced.into());
             });
