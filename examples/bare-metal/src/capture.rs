@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
-use vb3_dma::{Attrs, DmaOps as _, Memory};
+use vb3_dma::{Attrs, DmaOps as _};
 use vb3_plane::{Device, ExportAccess, Planes};
 use vb3_queue::{
     BufferInfo, Coherency, Completions, Config, Error, MemOps, Memory, PlaneRequest,
@@ -38,7 +38,7 @@ struct Side {
     queue: Queue<Frames>,
     half: Half,
     /// Memory at the device's far end: the camera's scene or the display's screen.
-    far: Memory<crate::machine::Machine>,
+    far: vb3_dma::Memory<crate::machine::Machine>,
 }
 
 impl Side {

@@ -34,8 +34,6 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::Mapping<Fake>>();
     is_send::<vb3_dma::Memory<Fake>>();
     is_sync::<vb3_dma::Memory<Fake>>();
-    is_send::<vb3_dma::Memory<Fake>>();
-    is_sync::<vb3_dma::Memory<Fake>>();
     is_send::<vb3_dma::Vmap<Fake>>();
     is_sync::<vb3_dma::Vmap<Fake>>();
     is_send::<vb3_dma::iopt::Retired>();
@@ -45,6 +43,10 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_send::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
     is_sync::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
     is_send::<vb3_dma::mapped::CpuView<Host<'_>, ToDevice>>();
+    is_send::<vb3_dma::mapped::InRuns<Raw>>();
+    is_sync::<vb3_dma::mapped::InRuns<Raw>>();
+    is_send::<vb3_dma::mapped::Ring<[u64; 2], Host<'_>>>();
+    is_sync::<vb3_dma::mapped::Ring<[u64; 2], Host<'_>>>();
     is_send::<Fake>();
     is_sync::<Fake>();
     is_send::<vb3_dma::RangeAllocator>();
