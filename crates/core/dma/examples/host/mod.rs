@@ -10,7 +10,7 @@ use vb3_dma::{
 };
 
 const PAGE: u64 = 4096;
-const PAGES: u64 = 512;
+const PAGES: u64 = 256;
 
 /// The host. Device 0 uses physical addresses, and all other devices are behind the IOMMU.
 pub(crate) struct Host {
