@@ -16,8 +16,8 @@ use core::fmt::Debug;
 use vb3_dma::{Attrs, DmaOps as _};
 use vb3_plane::{Device, ExportAccess, Planes};
 use vb3_queue::{
-    BufferInfo, Coherency, Completions, Config, Error, MemOps, Memory, PlaneRequest,
-    PlaneSource, Queue, QueueBuffer, QueueType, Session,
+    BufferInfo, Coherency, Completions, Config, Error, MemOps, Memory, PlaneRequest, PlaneSource,
+    Queue, QueueBuffer, QueueType, Session,
 };
 
 type Frames = Planes<&'static Dma, ()>;

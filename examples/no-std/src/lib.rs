@@ -3,7 +3,6 @@
 //! It has its own panic handler. If a crate below linked std, there would be two panic handlers,
 //! and the build would fail with E0152. The feature `control` links std, to show this failure.
 #![no_std]
-
 // Each example has its own copy of the host.
 #![allow(clippy::duplicate_mod)]
 
