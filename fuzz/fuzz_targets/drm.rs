@@ -101,6 +101,8 @@ vb3_fuzz::target!(|calls: Vec<Call>| {
         modes: vec![Mode::new(64, 64, 60, true)],
         connectors: 2,
         overlays: 1,
+        scales: true,
+        ..Config::default()
     });
     let files = Vec::new();
     let mut world = World {
@@ -143,7 +145,7 @@ vb3_fuzz::target!(|calls: Vec<Call>| {
         card.take_shown();
     }
     for file in std::mem::take(&mut world.files) {
-        card.close(file, now_ns, &mut world);
+        card.close(file, &mut world);
     }
     for _ in 0..3 {
         now_ns += 2_000_000_000;

@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::bytes::{Arg, at, read_bytes, read_words};
-use crate::card::{CallContext, Card, MAX_BLOBS, Step};
+use crate::card::{CallContext, Card, MAX_BLOBS, Plane, ROTATION_ABOVE, Step};
 use crate::commit::Change;
 use crate::host::{FenceId, Program};
 use crate::mode::Mode;
 use crate::property::{self, CONNECTOR, CRTC, Kind, PLANE, Property};
-use crate::state::{Blob, SetMode, State};
+use crate::state::{Blob, Rotation, SetMode, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -161,7 +161,7 @@ impl Card {
     ) -> Result<(), Error> {
         for &(object, id, value) in settings {
             let target = self.target(cx, object, 0)?;
-            let found = Property::find(id).filter(|found| target.properties().contains(&found.id));
+            let found = self.property_of(target, id);
             let found = found.ok_or(Error::NoObject("property", id.into()))?;
             self.set(cx, (target, found, value), (next, extras), program)?;
         }
@@ -235,6 +235,10 @@ impl Card {
                     property::CRTC_Y => plane.place.y = signed,
                     property::CRTC_W => plane.place.width = word,
                     property::CRTC_H => plane.place.height = word,
+                    property::ROTATION if (word & 15).is_power_of_two() => {
+                        // CAST: six bits.
+                        plane.rotation = Rotation(word as u8);
+                    }
                     _ => return invalid,
                 }
             }
@@ -252,6 +256,7 @@ impl Card {
                         extras.out_fences.push((at, value));
                     }
                     property::VRR_ENABLED => {}
+                    property::GAMMA_LUT => crtc.gamma = self.gamma_of(word)?,
                     _ => return invalid,
                 }
             }
@@ -274,6 +279,17 @@ impl Card {
             }
         }
         Ok(())
+    }
+
+    /// Returns a property of an object by its id.
+    fn property_of(&self, target: Target, id: u32) -> Option<&'static Property> {
+        let is_own = |plane: &Plane| plane.id + ROTATION_ABOVE == id;
+        let id = match target {
+            Target::Plane(at) if self.planes.get(at).is_some_and(is_own) => property::ROTATION,
+            _ if id == property::ROTATION => return None,
+            _ => id,
+        };
+        Property::find(id).filter(|found| target.properties().contains(&found.id))
     }
 
     /// Returns the mode in a blob; `None` for blob zero.
@@ -300,7 +316,7 @@ impl Card {
     ) -> Result<Step, Error> {
         let target = self.target(cx, object, kind)?;
         let is_atomic = self.file(cx.file)?.caps.atomic;
-        let found = Property::find(id).filter(|found| target.properties().contains(&found.id));
+        let found = self.property_of(target, id);
         let found = found.filter(|found| is_atomic || !found.is_atomic);
         let found = found.ok_or(Error::Invalid("property", id.into()))?;
         if let (Target::Connector(at), property::DPMS) = (target, id) {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::buffer::Buffer;
+use crate::edid::Edid;
 use crate::file::{File, Master};
 use crate::format::Format;
 use crate::framebuffer::Framebuffer;
@@ -18,7 +19,7 @@ pub(crate) const MAX_BLOBS: usize = 16384;
 pub(crate) const MAX_FILES: usize = 4096;
 
 /// The properties of a card.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The driver's name, by which programs choose what they do: `vkms`, `rockchip`, ….
     pub driver: String,
@@ -34,6 +35,14 @@ pub struct Config {
     pub connectors: usize,
     /// Number of overlay planes of each CRTC: up to 8.
     pub overlays: usize,
+    /// Whether planes scale, up to eight times and down to an eighth.
+    pub scales: bool,
+    /// Each line of a framebuffer begins at a multiple of this many bytes.
+    pub pitch_align: u32,
+    /// Whether a commit is shown at once, rather than at the next vblank.
+    pub is_free: bool,
+    /// What monitors say of themselves.
+    pub edid: Option<Edid>,
 }
 
 /// A plane as an object.
@@ -127,6 +136,10 @@ pub(crate) enum Step {
 const FIRST_FREE_ID: u32 = 47;
 /// First id of planes: those below are of properties.
 const FIRST_PLANE: u32 = 32;
+/// Distance of the id of a plane's property `rotation` from the plane's id.
+pub(crate) const ROTATION_ABOVE: u32 = 2;
+/// The blob of all monitors' EDID.
+pub(crate) const EDID_BLOB: u32 = 31;
 
 impl Card {
     /// Makes a card whose screen is off.
@@ -210,6 +223,10 @@ impl Card {
             // A blob of the driver: no file may destroy it, and it is not an orphan.
             this.blobs.insert(id, (blob, None));
         }
+        if let Some(edid) = &this.config.edid {
+            let (id, bytes) = (EDID_BLOB, edid.bytes().to_vec());
+            this.blobs.insert(id, (Arc::new(Blob { id, bytes }), None));
+        }
         this
     }
 
@@ -236,9 +253,30 @@ impl Card {
         &self.config
     }
 
-    /// Returns the id of each connector.
-    pub fn connector_ids(&self) -> impl Iterator<Item = u32> {
-        self.connectors.iter().map(|connector| connector.id)
+    /// Plugs a monitor into a connector, counted from zero, or unplugs it. Returns false if nothing changes.
+    /// CRTCs go on, as Linux leaves them to programs; a program learns of the change from its uevent.
+    pub fn plug(&mut self, connector: usize, comes: bool) -> bool {
+        let found = self.connectors.get_mut(connector);
+        let found = found.filter(|found| found.is_connected != comes);
+        found.map(|found| found.is_connected = comes).is_some()
+    }
+
+    /// Returns the id of each connector, and whether a monitor is plugged into it.
+    pub fn connectors(&self) -> impl Iterator<Item = (u32, bool)> {
+        self.connectors.iter().map(|of| (of.id, of.is_connected))
+    }
+
+    /// Returns whether a connector has a monitor that a CRTC drives.
+    #[must_use]
+    pub fn is_enabled(&self, connector: usize) -> bool {
+        let state = self.state.connectors.get(connector);
+        state.is_some_and(|state| state.crtc.is_some())
+    }
+
+    pub(crate) fn edid_of(&self, connector: usize) -> Option<&Edid> {
+        let connector = self.connectors.get(connector);
+        let edid = self.config.edid.as_ref();
+        edid.filter(|_| connector.is_some_and(|connector| connector.is_connected))
     }
 
     /// Returns an unused id for a framebuffer or blob.

@@ -42,6 +42,9 @@ impl Change {
     }
 }
 
+/// Longest delay of a commit in vblanks.
+const MAX_DELAY: u64 = 1 << 20;
+
 fn buffers(plane: &PlaneState) -> impl Iterator<Item = crate::host::BufferId> {
     let planes = plane.fb.iter().flat_map(|fb| &fb.planes);
     planes.map(|plane| plane.buffer)
@@ -55,7 +58,7 @@ impl Card {
         change: Change,
         program: &mut dyn Program,
     ) -> Result<Step, Error> {
-        change.next.check()?;
+        change.next.check(self.config.scales)?;
         self.check_change(&change)?;
         if change.is_test {
             return Ok(Step::Done);
@@ -154,7 +157,7 @@ impl Card {
             _ => Vec::new(),
         };
         let fence_seqno = has_fence.then_some(vblank.last_fence);
-        let sequence = vblank.sequence(cx.now_ns) + 1;
+        let sequence = vblank.sequence(cx.now_ns) + 1 + core::mem::take(&mut vblank.delay);
         let event = change.event.map(|user_data| Due {
             sequence,
             file: cx.file,
@@ -227,11 +230,14 @@ impl Card {
                     fb: Arc::clone(fb),
                     source: shown.source,
                     place: shown.place,
+                    rotation: shown.rotation,
                 });
             }
         }
         let size = mode.map(|set| (set.mode.width(), set.mode.height()));
         let frame_ns = mode.map_or(0, |set| set.mode.frame_ns());
+        let gamma = state.and_then(|state| state.gamma.as_ref());
+        let gamma = gamma.and_then(|blob| crate::gamma::table(&blob.bytes));
         let is_new = is_new
             || self
                 .outputs
@@ -245,6 +251,7 @@ impl Card {
                 frame_ns,
                 layers,
                 is_new,
+                gamma,
             },
         );
     }
@@ -261,11 +268,22 @@ impl Card {
             let Some(vblank) = self.vblanks.get_mut(crtc).filter(|vblank| vblank.is_on) else {
                 continue;
             };
+            let at_once = vblank.pending.as_ref().filter(|_| self.config.is_free);
+            if let Some(sequence) = at_once.map(|pending| pending.sequence) {
+                vblank.reach(sequence, now_ns);
+            }
             let now = vblank.sequence(now_ns);
             if now <= vblank.seen {
                 continue;
             }
             vblank.seen = now;
+            if vblank.lost > 0 {
+                vblank.lost -= 1;
+                if let Some(pending) = &mut vblank.pending {
+                    pending.is_late |= pending.sequence <= now;
+                }
+                continue;
+            }
             let (due, later) = vblank.due.iter().partition(|due| due.sequence <= now);
             vblank.due = later;
             let due: Vec<Due> = due;
@@ -367,10 +385,23 @@ impl Card {
                 Wait::Vblank(_, of, sequence) if *of == crtc => Some(*sequence),
                 _ => None,
             });
+            let is_at_once = |pending: &Pending| pending.sequence > vblank.seen;
+            if self.config.is_free && vblank.pending.as_ref().is_some_and(is_at_once) {
+                return Some(0);
+            }
             let first = events.chain(pending).chain(touched).chain(waits).min()?;
             Some(vblank.time_ns(first.max(vblank.seen + 1)))
         });
         due.min()
+    }
+
+    /// Loses the next vblanks of a CRTC: flips and events that they would bring come with a later one. Delays the
+    /// next commit by a number of vblanks. For tests of programs.
+    pub fn disturb(&mut self, crtc: usize, lost: u64, delay: u64) {
+        if let Some(vblank) = self.vblanks.get_mut(crtc) {
+            vblank.lost = vblank.lost.saturating_add(lost);
+            vblank.delay = vblank.delay.saturating_add(delay).min(MAX_DELAY);
+        }
     }
 
     /// Returns what CRTCs show since the last call.
@@ -403,13 +434,12 @@ impl Card {
     }
 
     /// Takes a framebuffer from its file and from the screen. CRTCs stay on.
-    pub(crate) fn remove_fb(&mut self, id: u32, now_ns: u64, memory: &mut (impl Memory + ?Sized)) {
-        let _ = now_ns;
+    pub(crate) fn remove_fb(&mut self, id: u32, memory: &mut (impl Memory + ?Sized)) {
         let shows = |plane: &PlaneState| plane.fb.as_ref().is_some_and(|fb| fb.id == id);
         for at in 0..self.planes.len() {
             for list in [&mut self.state.planes, &mut self.shown] {
                 if let Some(plane) = list.get_mut(at).filter(|plane| shows(plane)) {
-                    *plane = PlaneState::default();
+                    *plane = plane.off();
                     let crtc = self.planes.get(at).map_or(0, |plane| plane.crtc);
                     if let Some(vblank) = self.vblanks.get_mut(crtc) {
                         vblank.is_touched = true;

@@ -149,12 +149,11 @@ impl Card {
             Call::GetCrtc => self.get_crtc(cx, arg),
             Call::SetCrtc => self.set_crtc(cx, arg, program),
             Call::Cursor | Call::Cursor2 => self.cursor(cx, arg, program),
-            Call::GetGamma | Call::SetGamma => {
-                Err(Error::Invalid("gamma_size (there is no gamma table)", 0))
-            }
+            Call::GetGamma => self.get_gamma(cx, arg, program),
+            Call::SetGamma => self.set_gamma(cx, arg, program),
             Call::GetEncoder => self.get_encoder(cx, arg),
             Call::GetConnector => self.get_connector(cx, arg, program),
-            Call::GetProperty => Self::get_property(arg, program),
+            Call::GetProperty => self.get_property(arg, program),
             Call::SetProperty => self.set_by_name(cx, (arg, true), program),
             Call::ObjSetProperty => self.set_by_name(cx, (arg, false), program),
             Call::ObjGetProperties => self.get_properties(cx, arg, program),

@@ -51,6 +51,8 @@ const fn yuv(
 pub static FORMATS: &[Format] = &[
     rgb(*b"AR24", 32, &[4]),
     rgb(*b"XR24", 24, &[4]),
+    rgb(*b"XR48", 0, &[8]),
+    rgb(*b"AR48", 0, &[8]),
     rgb(*b"RG16", 16, &[2]),
     rgb(*b"RG24", 0, &[3]),
     rgb(*b"BG24", 0, &[3]),

@@ -54,7 +54,11 @@ pub(crate) const MODIFIERS: u32 = 2;
 
 impl Wanted {
     /// Checks the request as `drm_internal_framebuffer_create` and `framebuffer_check` do. Returns the format.
-    pub(crate) fn check(&self, offered: &[&'static Format]) -> Result<&'static Format, Error> {
+    pub(crate) fn check(
+        &self,
+        offered: &[&'static Format],
+        pitch_align: u32,
+    ) -> Result<&'static Format, Error> {
         if self.flags & !(INTERLACED | MODIFIERS) != 0 {
             return Err(Error::Invalid("flags", self.flags.into()));
         }
@@ -100,6 +104,10 @@ impl Wanted {
                     found: pitch.into(),
                     wanted: line,
                 });
+            }
+            if !pitch.is_multiple_of(pitch_align.max(1)) {
+                let what = "pitch (no multiple of the card's stride= in bytes)";
+                return Err(Error::Invalid(what, pitch.into()));
             }
             let is_known = if has_modifiers {
                 modifier == LINEAR

@@ -129,7 +129,9 @@ impl Card {
                 bytes.unwrap_or(u64::MAX),
             ));
         }
-        let pitch = bits.div_ceil(8);
+        let pitch = bits
+            .div_ceil(8)
+            .next_multiple_of(self.config.pitch_align.max(1).into());
         let len = (pitch * u64::from(height)).next_multiple_of(PAGE);
         let id = program.allocate(len)?;
         let handle = self.adopt(cx.file, (id, len, false), program)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 impl Card {
     /// Makes a framebuffer of a file.
     fn add_fb(&mut self, cx: CallContext, wanted: &Wanted) -> Result<u32, Error> {
-        let format = wanted.check(&self.formats)?;
+        let format = wanted.check(&self.formats, self.config.pitch_align)?;
         if self.framebuffers.len() >= MAX_FRAMEBUFFERS {
             return Err(Error::Full("framebuffers", MAX_FRAMEBUFFERS as u64));
         }
@@ -111,7 +111,7 @@ impl Card {
             self.orphans.insert(id);
             self.collect(program);
         } else {
-            self.remove_fb(id, cx.now_ns, program);
+            self.remove_fb(id, program);
         }
         Ok(Step::Done)
     }
@@ -216,9 +216,11 @@ impl Card {
                     id => self.find_fb(id)?,
                 };
                 let mode = Mode::from_bytes(arg.bytes::<MODE_BYTES>(at!(drm_mode_crtc.mode)))?;
+                let plane = self.state.planes.get(primary).cloned().unwrap_or_default();
+                let (across, down) = plane.turned(mode.width(), mode.height());
                 for (what, end, size) in [
-                    ("mode in x", x + mode.width(), fb.width),
-                    ("mode in y", y + mode.height(), fb.height),
+                    ("mode in x", x + across, fb.width),
+                    ("mode in y", y + down, fb.height),
                 ] {
                     if end > size {
                         let (found, limit) = (end.into(), size.into());
@@ -268,7 +270,7 @@ impl Card {
                 (of_crtc.mode, of_crtc.active) = (None, false);
                 *plane = PlaneState {
                     source: plane.source,
-                    ..PlaneState::default()
+                    ..plane.off()
                 };
             }
         }
@@ -357,13 +359,14 @@ impl Card {
         let was_on = plane.crtc;
         let crtc = match fb {
             None => {
-                *plane = PlaneState::default();
+                *plane = plane.off();
                 was_on
             }
             Some(fb) => {
                 let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_set_plane.crtc_id)))?;
                 self.check_possible(at, crtc)?;
                 *plane = PlaneState {
+                    rotation: plane.rotation,
                     fb: Some(fb),
                     crtc: Some(crtc),
                     source: Source {
@@ -379,7 +382,7 @@ impl Card {
                         height: arg.u32(at!(drm_mode_set_plane.crtc_h)),
                     },
                 };
-                plane.check()?;
+                plane.check(self.config.scales)?;
                 Some(crtc)
             }
         };
@@ -498,7 +501,7 @@ impl Card {
                         width: 0,
                         height: 0,
                     },
-                    ..PlaneState::default()
+                    ..plane.off()
                 }
             }
         }
@@ -509,7 +512,7 @@ impl Card {
             }
             self.orphans.insert(id);
         }
-        if let Err(e) = plane.check() {
+        if let Err(e) = plane.check(self.config.scales) {
             drop(plane);
             self.collect(program);
             return Err(e);

@@ -65,14 +65,14 @@ impl Card {
     }
 
     /// Closes a file: its framebuffers, handles, blobs and pending events end; its framebuffers leave the screen.
-    pub fn close(&mut self, file: FileId, now_ns: u64, memory: &mut (impl Memory + ?Sized)) {
+    pub fn close(&mut self, file: FileId, memory: &mut (impl Memory + ?Sized)) {
         let own = self
             .framebuffers
             .iter()
             .filter(|(_, (_, of))| *of == Some(file));
         let own: Vec<u32> = own.map(|(id, _)| *id).collect();
         for id in own {
-            self.remove_fb(id, now_ns, memory);
+            self.remove_fb(id, memory);
         }
         for (id, (_, of)) in &mut self.blobs {
             if *of == Some(file) {

@@ -24,32 +24,36 @@ impl Mode {
         let [width, height] = [width, height].map(|n| n.clamp(1, 16384));
         let fps = frames_per_second.clamp(1, 1000);
         let (across, down) = (width + 160, height + 30);
-        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
-        let words = [
-            width,
-            width + 48,
-            width + 80,
-            across,
-            0,
-            height,
-            height + 3,
-            height + 8,
-            down,
-        ];
-        arg.set_u32(
-            at!(drm_mode_modeinfo.clock),
-            (across * down / 10 * fps).div_ceil(100),
-        );
-        for (word, at) in words.iter().zip((4..).step_by(2)) {
-            // CAST: the clamped size plus blanking fits in 16 bits.
-            arg.set_bytes(at, (*word as u16).to_ne_bytes());
-        }
-        arg.set_u32(at!(drm_mode_modeinfo.vrefresh), fps);
+        let h = [width, width + 48, width + 80, across];
+        let v = [height, height + 3, height + 8, down];
+        let clock_khz = (across * down / 10 * fps).div_ceil(100);
         // Positive horizontal and negative vertical sync.
-        arg.set_u32(at!(drm_mode_modeinfo.flags), 1 | 8);
+        Self::timed(clock_khz, (h, v), 1 | 8, is_preferred)
+    }
+
+    /// Makes a mode of these timings: for each direction the active size, the start and the end of the sync, and
+    /// the total.
+    pub(crate) fn timed(
+        clock_khz: u32,
+        (h, v): ([u32; 4], [u32; 4]),
+        flags: u32,
+        is_preferred: bool,
+    ) -> Self {
+        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+        arg.set_u32(at!(drm_mode_modeinfo.clock), clock_khz);
+        let words = h.into_iter().chain([0]).chain(v);
+        for (word, at) in words.zip((4..).step_by(2)) {
+            // CAST: the bounded size plus blanking fits in 16 bits.
+            arg.set_bytes(at, (word as u16).to_ne_bytes());
+        }
+        let dots = u64::from(h[3]) * u64::from(v[3]);
+        let fps = (u64::from(clock_khz) * 1000 + dots / 2).checked_div(dots);
+        // CAST: at most the clock in Hz, which has 32 bits.
+        arg.set_u32(at!(drm_mode_modeinfo.vrefresh), fps.unwrap_or(0) as u32);
+        arg.set_u32(at!(drm_mode_modeinfo.flags), flags);
         let preferred = if is_preferred { TYPE_PREFERRED } else { 0 };
         arg.set_u32(at!(drm_mode_modeinfo.type_), TYPE_DRIVER | preferred);
-        let name = format!("{width}x{height}");
+        let name = format!("{}x{}", h[0], v[0]);
         for (at, byte) in (at!(drm_mode_modeinfo.name)..MODE_BYTES).zip(name.bytes()) {
             arg.set_bytes(at, [byte]);
         }

@@ -9,6 +9,8 @@ pub(crate) enum Kind {
     Signed(i64, i64),
     /// One of these names, whose values count from zero.
     Enum(&'static [&'static str]),
+    /// A set of bits with these names, the lowest first.
+    Bits(&'static [&'static str]),
     /// The id of a blob, or zero.
     Blob,
     /// The id of an object of this type, or zero.
@@ -33,6 +35,7 @@ pub(crate) const ENCODER: u32 = 0xe0e0_e0e0;
 pub(crate) const FB: u32 = 0xfbfb_fbfb;
 pub(crate) const PLANE: u32 = 0xeeee_eeee;
 
+pub(crate) const EDID: u32 = 1;
 pub(crate) const DPMS: u32 = 2;
 pub(crate) const TILE: u32 = 4;
 pub(crate) const LINK_STATUS: u32 = 5;
@@ -53,7 +56,11 @@ pub(crate) const CRTC_ID: u32 = 20;
 pub(crate) const ACTIVE: u32 = 22;
 pub(crate) const MODE_ID: u32 = 23;
 pub(crate) const VRR_ENABLED: u32 = 24;
+pub(crate) const GAMMA_LUT: u32 = 28;
+pub(crate) const GAMMA_LUT_SIZE: u32 = 29;
 pub(crate) const IN_FORMATS: u32 = 30;
+/// The property of the first plane. Each plane has its own, two above the plane's id.
+pub(crate) const ROTATION: u32 = 34;
 
 const INT: i64 = i32::MAX as i64;
 const UINT: u64 = u32::MAX as u64;
@@ -82,8 +89,18 @@ const fn atomic(id: u32, name: &'static str, kind: Kind) -> Property {
     }
 }
 
+const TURNS: &[&str] = &[
+    "rotate-0",
+    "rotate-90",
+    "rotate-180",
+    "rotate-270",
+    "reflect-x",
+    "reflect-y",
+];
+
 /// All properties, by id.
 pub(crate) static PROPERTIES: &[Property] = &[
+    fixed(EDID, "EDID", Kind::Blob),
     row(
         DPMS,
         "DPMS",
@@ -108,7 +125,10 @@ pub(crate) static PROPERTIES: &[Property] = &[
     atomic(ACTIVE, "ACTIVE", Kind::Range(0, 1)),
     atomic(MODE_ID, "MODE_ID", Kind::Blob),
     row(VRR_ENABLED, "VRR_ENABLED", Kind::Range(0, 1)),
+    row(GAMMA_LUT, "GAMMA_LUT", Kind::Blob),
+    fixed(GAMMA_LUT_SIZE, "GAMMA_LUT_SIZE", Kind::Range(0, UINT)),
     fixed(IN_FORMATS, "IN_FORMATS", Kind::Blob),
+    row(ROTATION, "rotation", Kind::Bits(TURNS)),
 ];
 
 /// The properties of each type of object, in the order in which they are listed.
@@ -126,9 +146,17 @@ pub(crate) const OF_PLANE: &[u32] = &[
     SRC_W,
     SRC_H,
     IN_FORMATS,
+    ROTATION,
 ];
-pub(crate) const OF_CRTC: &[u32] = &[ACTIVE, MODE_ID, OUT_FENCE_PTR, VRR_ENABLED];
-pub(crate) const OF_CONNECTOR: &[u32] = &[DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID];
+pub(crate) const OF_CRTC: &[u32] = &[
+    ACTIVE,
+    MODE_ID,
+    OUT_FENCE_PTR,
+    VRR_ENABLED,
+    GAMMA_LUT,
+    GAMMA_LUT_SIZE,
+];
+pub(crate) const OF_CONNECTOR: &[u32] = &[EDID, DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID];
 
 impl Property {
     pub(crate) fn find(id: u32) -> Option<&'static Self> {
@@ -141,6 +169,7 @@ impl Property {
             Kind::Range(..) => 1 << 1,
             Kind::Enum(_) => 1 << 3,
             Kind::Blob => 1 << 4,
+            Kind::Bits(_) => 1 << 5,
             Kind::Object(_) => 1 << 6,
             Kind::Signed(..) => 2 << 6,
         };
@@ -154,7 +183,7 @@ impl Property {
         match self.kind {
             Kind::Range(least, most) => vec![least, most],
             Kind::Signed(least, most) => [least, most].map(i64::cast_unsigned).to_vec(),
-            Kind::Enum(names) => (0..names.len() as u64).collect(),
+            Kind::Enum(names) | Kind::Bits(names) => (0..names.len() as u64).collect(),
             Kind::Blob => Vec::new(),
             Kind::Object(kind) => vec![kind.into()],
         }
@@ -171,6 +200,7 @@ impl Property {
                 least <= value.cast_signed() && value.cast_signed() <= most
             }
             Kind::Enum(names) => value < names.len() as u64,
+            Kind::Bits(names) => value >> names.len() == 0,
             Kind::Blob | Kind::Object(_) => value <= UINT,
         }
     }

@@ -3,7 +3,8 @@
 use crate::Error;
 use crate::atomic::Target;
 use crate::bytes::{Arg, MAX_ENTRIES, at, write_words};
-use crate::card::{CallContext, Card, Step};
+use crate::card::{CallContext, Card, EDID_BLOB, ROTATION_ABOVE, Step};
+use crate::edid::Edid;
 use crate::host::Program;
 use crate::mode::MODE_BYTES;
 use crate::property::{self, CONNECTOR, ENCODER, FB, Kind, Property};
@@ -104,7 +105,7 @@ impl Card {
         arg.set_u32(at!(drm_mode_crtc.fb_id), fb);
         arg.set_u32(at!(drm_mode_crtc.x), source.x >> 16);
         arg.set_u32(at!(drm_mode_crtc.y), source.y >> 16);
-        arg.set_u32(at!(drm_mode_crtc.gamma_size), 0);
+        arg.set_u32(at!(drm_mode_crtc.gamma_size), crate::gamma::ENTRIES);
         let mode = state
             .and_then(|state| state.mode.as_ref())
             .map(|set| set.mode.0);
@@ -192,14 +193,12 @@ impl Card {
         arg.set_u32(at!(drm_mode_get_connector.connector_type_id), at as u32 + 1);
         let status = if connector.is_connected { 1 } else { 2 };
         arg.set_u32(at!(drm_mode_get_connector.connection), status);
-        for at in [
-            at!(drm_mode_get_connector.mm_width),
-            at!(drm_mode_get_connector.mm_height),
-            at!(drm_mode_get_connector.subpixel),
-            at!(drm_mode_get_connector.pad),
-        ] {
-            arg.set_u32(at, 0);
-        }
+        let edid = self.edid_of(at);
+        let (width, height) = edid.map_or((0, 0), Edid::size_mm);
+        arg.set_u32(at!(drm_mode_get_connector.mm_width), width);
+        arg.set_u32(at!(drm_mode_get_connector.mm_height), height);
+        arg.set_u32(at!(drm_mode_get_connector.subpixel), 0);
+        arg.set_u32(at!(drm_mode_get_connector.pad), 0);
         Ok(Step::Done)
     }
 
@@ -228,6 +227,7 @@ impl Card {
                     property::SRC_W => state.source.width.into(),
                     property::SRC_H => state.source.height.into(),
                     property::IN_FORMATS => plane.formats_blob.into(),
+                    property::ROTATION => state.rotation.0.into(),
                     _ => 0,
                 }
             }
@@ -239,6 +239,11 @@ impl Card {
                         let mode = state.and_then(|state| state.mode.as_ref());
                         mode.map_or(0, |mode| mode.blob.id).into()
                     }
+                    property::GAMMA_LUT => {
+                        let gamma = state.and_then(|state| state.gamma.as_ref());
+                        gamma.map_or(0, |blob| blob.id).into()
+                    }
+                    property::GAMMA_LUT_SIZE => crate::gamma::ENTRIES.into(),
                     _ => 0,
                 }
             }
@@ -248,6 +253,7 @@ impl Card {
                     // As on Linux, the property is On until somebody turns the connector off.
                     property::DPMS => state.dpms,
                     property::CRTC_ID => crtc_id(state.crtc),
+                    property::EDID => self.edid_of(at).map_or(0, |_| EDID_BLOB.into()),
                     _ => 0,
                 }
             }
@@ -269,16 +275,21 @@ impl Card {
             .filter_map(|id| Property::find(*id));
         let all: Vec<_> = all
             .filter(|property| is_atomic || !property.is_atomic)
+            .filter(|property| property.id != property::EDID || self.config.edid.is_some())
             .collect();
         // CAST: an object has few properties.
         let (total, room) = (all.len() as u32, arg.u32(count));
         for (at, property) in all.iter().take(room as usize).enumerate() {
             let value = self.value(target, property.id);
             let at = at as u64;
-            program.write(
-                arg.u64(ids).saturating_add(4 * at),
-                &property.id.to_ne_bytes(),
-            )?;
+            let id = match target {
+                Target::Plane(at) if property.id == property::ROTATION => self
+                    .planes
+                    .get(at)
+                    .map_or(0, |plane| plane.id + ROTATION_ABOVE),
+                _ => property.id,
+            };
+            program.write(arg.u64(ids).saturating_add(4 * at), &id.to_ne_bytes())?;
             program.write(arg.u64(values).saturating_add(8 * at), &value.to_ne_bytes())?;
         }
         arg.set_u32(count, total);
@@ -315,9 +326,18 @@ impl Card {
     }
 
     /// Answers MODE_GETPROPERTY.
-    pub(crate) fn get_property(arg: &mut Arg, program: &mut dyn Program) -> Result<Step, Error> {
+    pub(crate) fn get_property(
+        &self,
+        arg: &mut Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
         let id = arg.u32(at!(drm_mode_get_property.prop_id));
-        let property = Property::find(id).ok_or(Error::NoObject("property", id.into()))?;
+        let is_turn = self
+            .planes
+            .iter()
+            .any(|plane| plane.id + ROTATION_ABOVE == id);
+        let found = Property::find(if is_turn { property::ROTATION } else { id });
+        let property = found.ok_or(Error::NoObject("property", id.into()))?;
         arg.set_bytes(at!(drm_mode_get_property.name), padded::<32>(property.name));
         arg.set_u32(at!(drm_mode_get_property.flags), property.flags());
         let values = property.values();
@@ -332,7 +352,7 @@ impl Card {
         }
         arg.set_u32(at!(drm_mode_get_property.count_values), values.len() as u32);
         let names = match property.kind {
-            Kind::Enum(names) => names,
+            Kind::Enum(names) | Kind::Bits(names) => names,
             _ => &[],
         };
         let room = arg.u32(at!(drm_mode_get_property.count_enum_blobs));

@@ -1,7 +1,7 @@
 //! What the screen shows.
 
 use crate::framebuffer::Framebuffer;
-use crate::state::{Place, PlaneKind, Source};
+use crate::state::{Place, PlaneKind, Rotation, Source};
 use std::sync::Arc;
 
 /// A plane's picture on the screen.
@@ -15,6 +15,8 @@ pub struct Layer {
     pub source: Source,
     /// Where it is shown, in pixels of the screen.
     pub place: Place,
+    /// How the part is turned before it is scaled to its place.
+    pub rotation: Rotation,
 }
 
 /// What a CRTC shows from a vblank on.
@@ -30,4 +32,6 @@ pub struct Shown {
     pub layers: Vec<Layer>,
     /// Whether a commit brought new pictures, rather than only a cursor's move or a plane's end.
     pub is_new: bool,
+    /// The red, green and blue on the screen for each value of a sample; `None` for the same value.
+    pub gamma: Option<Vec<[u8; 3]>>,
 }

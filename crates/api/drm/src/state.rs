@@ -16,6 +16,9 @@ pub enum PlaneKind {
     Cursor = 2,
 }
 
+/// How often a card with a scaler enlarges or shrinks a picture at most.
+const MAX_SCALE: u64 = 8;
+
 /// A rectangle on the screen in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -42,12 +45,31 @@ pub struct Source {
     pub height: u32,
 }
 
+/// How a plane's picture is turned and mirrored: bits of `DRM_MODE_ROTATE_*` and `DRM_MODE_REFLECT_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation(pub u8);
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Rotation {
+    /// Returns whether the picture's width becomes the plane's height.
+    #[must_use]
+    pub const fn swaps(self) -> bool {
+        self.0 & (2 | 8) != 0
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlaneState {
     pub(crate) fb: Option<Arc<Framebuffer>>,
     pub(crate) crtc: Option<usize>,
     pub(crate) source: Source,
     pub(crate) place: Place,
+    pub(crate) rotation: Rotation,
 }
 
 /// A blob: bytes that a property names.
@@ -67,6 +89,8 @@ pub(crate) struct SetMode {
 pub(crate) struct CrtcState {
     pub(crate) active: bool,
     pub(crate) mode: Option<SetMode>,
+    /// The gamma table: `struct drm_color_lut` for each entry.
+    pub(crate) gamma: Option<Arc<Blob>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +109,15 @@ pub(crate) struct State {
 }
 
 impl PlaneState {
+    /// Returns the state of the plane without a picture.
+    pub(crate) fn off(&self) -> Self {
+        let rotation = self.rotation;
+        Self {
+            rotation,
+            ..Self::default()
+        }
+    }
+
     /// Shows all of a framebuffer from its pixel `x`, `y` on, over a whole screen.
     pub(crate) fn fill(
         &mut self,
@@ -94,14 +127,16 @@ impl PlaneState {
         (x, y): (u32, u32),
     ) {
         let (width, height) = (mode.width(), mode.height());
+        let (across, down) = self.turned(width, height);
         *self = Self {
+            rotation: self.rotation,
             fb: Some(fb),
             crtc: Some(crtc),
             source: Source {
                 x: x << 16,
                 y: y << 16,
-                width: width << 16,
-                height: height << 16,
+                width: across << 16,
+                height: down << 16,
             },
             place: Place {
                 x: 0,
@@ -112,13 +147,22 @@ impl PlaneState {
         };
     }
 
-    /// Checks the plane as Linux does: `drm_atomic_plane_check`, and the helper's check without scaling.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Returns a width and a height, swapped if the plane is turned by a quarter.
+    pub(crate) const fn turned(&self, width: u32, height: u32) -> (u32, u32) {
+        match self.rotation.swaps() {
+            true => (height, width),
+            false => (width, height),
+        }
+    }
+
+    /// Checks the plane as Linux does: `drm_atomic_plane_check`, and the helper's check of the scale.
+    pub(crate) fn check(&self, scales: bool) -> Result<(), Error> {
         let Self {
             fb,
             crtc,
             source,
             place,
+            ..
         } = self;
         let Some(fb) = fb else {
             return match crtc {
@@ -146,21 +190,18 @@ impl PlaneState {
                 return Err(Error::Outside { what, found, limit });
             }
         }
+        let (across, down) = self.turned(source.width, source.height);
         for (what, from, to) in [
-            (
-                "plane's width (this card does not scale)",
-                source.width,
-                place.width,
-            ),
-            (
-                "plane's height (this card does not scale)",
-                source.height,
-                place.height,
-            ),
+            ("plane's width (scale)", across, place.width),
+            ("plane's height (scale)", down, place.height),
         ] {
-            // `drm_calc_scale` rounds down unless the picture shrinks.
-            let scales = to != 0 && u64::from(from) != u64::from(to) << 16;
-            if scales && (u64::from(from) > u64::from(to) << 16 || from / to != 1 << 16) {
+            let whole = u64::from(to) << 16;
+            let is_possible = match scales {
+                true => (whole / MAX_SCALE..=whole * MAX_SCALE).contains(&from.into()),
+                // `drm_calc_scale` rounds down unless the picture shrinks.
+                false => u64::from(from) <= whole && from.checked_div(to) == Some(1 << 16),
+            };
+            if to != 0 && !is_possible {
                 return Err(Error::Range(what, to.into()));
             }
         }
@@ -170,9 +211,9 @@ impl PlaneState {
 
 impl State {
     /// Returns the CRTCs that a change to `next` concerns, whether their objects changed or not.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, scales: bool) -> Result<(), Error> {
         for plane in &self.planes {
-            plane.check()?;
+            plane.check(scales)?;
         }
         for (at, crtc) in self.crtcs.iter().enumerate() {
             if crtc.active && crtc.mode.is_none() {

@@ -60,6 +60,9 @@ pub(crate) struct Vblank {
     pub(crate) is_touched: bool,
     /// The vblank up to which everything is done.
     pub(crate) seen: u64,
+    /// Number of vblanks to lose, and of vblanks by which the next commit is late.
+    pub(crate) lost: u64,
+    pub(crate) delay: u64,
 }
 
 impl Vblank {
@@ -85,6 +88,13 @@ impl Vblank {
         };
         (self.base_ns, self.frame_ns, self.is_on) = (now_ns, frame_ns, true);
         self.seen = self.base;
+    }
+
+    /// Makes a vblank that has not come happen now.
+    pub(crate) fn reach(&mut self, sequence: u64, now_ns: u64) {
+        if sequence > self.sequence(now_ns) {
+            (self.base, self.base_ns) = (sequence, now_ns);
+        }
     }
 
     /// Stops vblanks. Returns the events that waited for one.

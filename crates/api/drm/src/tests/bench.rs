@@ -183,8 +183,7 @@ impl Bench {
             unique: "vkms".to_owned(),
             formats: formats.to_vec(),
             modes: modes.map(|(w, h)| Mode::new(w, h, 60, w == 1024)).to_vec(),
-            connectors: 1,
-            overlays: 0,
+            ..Config::default()
         });
         let world = World {
             memory: vec![0; LEN],

@@ -129,7 +129,7 @@ fn handles_are_not_counted() {
     let (errno, _) = bench.fb2(a, (1024, 769), XR24, handle);
     bench.row("ADDFB2 1024x769: too small", errno);
     for file in [a, b] {
-        bench.card.close(file, bench.now_ns, &mut bench.world);
+        bench.card.close(file, &mut bench.world);
     }
     while bench.card.next_due_ns().is_some() {
         bench.tick();

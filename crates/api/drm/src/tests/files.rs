@@ -76,7 +76,7 @@ fn masters_are_as_on_stock() {
         let errno = bench.call(file, call, &mut none());
         rows(&mut bench, name, errno);
     }
-    bench.card.close(a, bench.now_ns, &mut bench.world);
+    bench.card.close(a, &mut bench.world);
     let errno = set_crtc(&mut bench, b, fb);
     rows(&mut bench, "B SETCRTC after A closed", errno);
     let e = bench.open();

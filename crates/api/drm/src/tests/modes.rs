@@ -336,6 +336,14 @@ fn properties_are_as_on_stock() {
             "FB_ID without atomic cap",
             set(PRIMARY, property::PLANE, property::FB_ID, fb.into()),
         ),
+        (
+            "rotation 90",
+            set(PRIMARY, property::PLANE, property::ROTATION, 2),
+        ),
+        (
+            "rotation 0|90",
+            set(PRIMARY, property::PLANE, property::ROTATION, 3),
+        ),
         ("unknown prop", set(PRIMARY, property::PLANE, 9999, 0)),
         (
             "DPMS on a plane",
@@ -464,7 +472,7 @@ fn a_killed_client_leaves_the_crtc_on() {
     let (a, b) = (bench.open(), bench.open());
     let fb = bench.light(a);
     bench.with(a, Call::PageFlip, &[(0, CRTC), (4, fb), (8, 1)]);
-    bench.card.close(a, bench.now_ns, &mut bench.world);
+    bench.card.close(a, &mut bench.world);
     let mut crtc = fields(&[(at!(drm_mode_crtc.crtc_id), CRTC)]);
     bench.call(b, Call::GetCrtc, &mut crtc);
     let found = (
@@ -488,4 +496,123 @@ fn short_structures_are_extended_with_zeroes() {
         u64::MAX,
         "the value lies beyond the program's structure"
     );
+}
+
+/// Returns a call on a gamma table of this size, whose red, green and blue are at three addresses.
+fn gamma(bench: &mut Bench, size: u32) -> Arg {
+    let [red, green, blue] = [0x2000, 0x2200, 0x2400].map(|at| bench.words(at, &[]));
+    fields(&[(0, CRTC), (4, size), (8, red), (16, green), (24, blue)])
+}
+
+#[test]
+fn gamma_is_as_on_stock() {
+    let mut bench = Bench::new();
+    bench.section("c", "gamma");
+    let a = bench.open();
+    bench.light(a);
+    for (name, call, size) in [
+        ("GETGAMMA 256", Call::GetGamma, 256),
+        ("SETGAMMA 256", Call::SetGamma, 256),
+        ("SETGAMMA 16", Call::SetGamma, 16),
+        ("GETGAMMA 16", Call::GetGamma, 16),
+    ] {
+        let mut arg = gamma(&mut bench, size);
+        let errno = bench.call(a, call, &mut arg);
+        bench.row(name, errno);
+    }
+    while bench.card.next_due_ns().is_some() {
+        bench.tick();
+    }
+    let shown = bench.card.take_shown().pop().expect("a picture");
+    assert!(shown.gamma.is_none(), "a table without effect is none");
+    // Inverts red, green and blue.
+    let inverted: Vec<u32> = (0..128)
+        .map(|n: u32| (0xff - 2 * n) << 8 | (0xfe - 2 * n) << 24)
+        .collect();
+    for at in [0x2000, 0x2200, 0x2400] {
+        bench.words(at, &inverted);
+    }
+    let mut arg = gamma(&mut bench, 256);
+    assert_eq!(bench.call(a, Call::SetGamma, &mut arg), 0);
+    while bench.card.next_due_ns().is_some() {
+        bench.tick();
+    }
+    let shown = bench.card.take_shown().pop().expect("a picture");
+    let table = shown.gamma.expect("a table");
+    assert!((0..=255).zip(table).all(|(n, to)| to == [255 - n; 3]));
+}
+
+#[test]
+fn planes_scale_only_with_a_scaler() {
+    for (scales, factor, wanted) in [(false, 2, 34), (true, 2, 0), (true, 9, 34)] {
+        let mut bench = Bench::new();
+        bench.card.config.scales = scales;
+        let a = bench.open();
+        bench.light(a);
+        let fb = bench.fb(a, 64, 64);
+        let (size, whole) = (64 * factor, 64 << 16);
+        let places = [(24, size), (28, size), (40, whole), (44, whole)];
+        let mut arg = fields(&places);
+        [(0, CURSOR), (4, CRTC), (8, fb)]
+            .iter()
+            .for_each(|(at, value)| arg.set_u32(*at, *value));
+        let errno = bench.call(a, Call::SetPlane, &mut arg);
+        assert_eq!(errno, wanted, "{scales} {factor}");
+    }
+}
+
+#[test]
+fn lost_vblanks_and_delays_postpone_a_flip() {
+    for (lost, delay, wanted) in [(0, 0, 1), (2, 0, 3), (0, 3, 4)] {
+        let mut bench = Bench::new();
+        let a = bench.open();
+        let fb = bench.light(a);
+        bench.card.disturb(0, lost, delay);
+        let before = bench.now_ns;
+        let errno = bench.with(a, Call::PageFlip, &[(0, CRTC), (4, fb), (8, 1)]);
+        assert_eq!(errno, 0);
+        let mut ticks = 0;
+        while !bench.card.has_events(a) {
+            bench.tick();
+            ticks += 1;
+            assert!(ticks < 10);
+        }
+        let frames = (bench.now_ns - before).div_ceil(16_666_700);
+        assert_eq!(frames, wanted, "{lost} {delay}");
+    }
+}
+
+#[test]
+fn a_free_card_shows_commits_at_once() {
+    let mut bench = Bench::new();
+    bench.card.config.is_free = true;
+    let a = bench.open();
+    let fb = bench.light(a);
+    for _ in 0..100 {
+        bench.with(a, Call::PageFlip, &[(0, CRTC), (4, fb), (8, 1)]);
+        assert_eq!(bench.card.next_due_ns(), Some(0));
+        bench
+            .card
+            .advance(bench.now_ns, &mut bench.world, &|_| true);
+        let event = bench.card.read_events(a, 32).expect("an event");
+        assert_eq!(event.len(), 32);
+    }
+}
+
+#[test]
+fn a_monitor_takes_its_modes_along() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let probe = [(at!(drm_mode_get_connector.connector_id), CONNECTOR)];
+    let modes = |bench: &mut Bench| {
+        let mut arg = fields(&probe);
+        assert_eq!(bench.call(a, Call::GetConnector, &mut arg), 0);
+        let count = arg.u32(at!(drm_mode_get_connector.count_modes));
+        (count, arg.u32(at!(drm_mode_get_connector.connection)))
+    };
+    assert_eq!(modes(&mut bench), (2, 1));
+    assert!(bench.card.plug(0, false) && !bench.card.plug(0, false));
+    assert_eq!(modes(&mut bench), (0, 2));
+    assert!(bench.card.plug(0, true) && !bench.card.plug(1, true));
+    assert_eq!(modes(&mut bench), (2, 1));
 }

@@ -75,7 +75,7 @@ fn random_calls_return_everything() {
                 .for_each(|pending| *pending = false);
         }
         for file in files {
-            bench.card.close(file, bench.now_ns, &mut bench.world);
+            bench.card.close(file, &mut bench.world);
         }
         for _ in 0..3 {
             bench.now_ns += 1_000_000_000;

@@ -1,0 +1,120 @@
+//! Gamma tables of CRTCs: the property GAMMA_LUT, and the older GETGAMMA and SETGAMMA.
+
+use crate::Error;
+use crate::bytes::{Arg, at, read_bytes};
+use crate::card::{CallContext, Card, MAX_BLOBS, Step};
+use crate::commit::Change;
+use crate::host::Program;
+use crate::state::Blob;
+use std::sync::Arc;
+
+/// Number of entries of GETGAMMA's and SETGAMMA's tables.
+pub(crate) const ENTRIES: u32 = 256;
+/// Bytes of `struct drm_color_lut`: red, green, blue and padding, 16 bits each.
+const ENTRY: usize = 8;
+
+/// Returns what a table makes of each value of a sample, between two entries by interpolation. `None` if every value
+/// stays.
+pub(crate) fn table(lut: &[u8]) -> Option<Vec<[u8; 3]>> {
+    let (entries, _) = lut.as_chunks::<ENTRY>();
+    let last = entries.len().saturating_sub(1);
+    let color = |entry: usize, color: usize| -> usize {
+        let entry = entries.get(entry.min(last)).copied().unwrap_or([0; ENTRY]);
+        u16::from_ne_bytes([entry[2 * color], entry[2 * color + 1]]).into()
+    };
+    let values = (0..=255_usize).map(|value| {
+        let (at, part) = (value * last / 255, value * last % 255);
+        let mix = |c| color(at, c) * (255 - part) + color(at + 1, c) * part;
+        // CAST: the upper half of 16 bits.
+        [0, 1, 2].map(|c| (mix(c) / 255 / 256) as u8)
+    });
+    let values: Vec<_> = values.collect();
+    let changes = (0..=255).zip(&values).any(|(value, of)| *of != [value; 3]);
+    changes.then_some(values)
+}
+
+impl Card {
+    /// Returns the gamma table in a blob; `None` for blob zero.
+    pub(crate) fn gamma_of(&self, id: u32) -> Result<Option<Arc<Blob>>, Error> {
+        let found = self.blobs.get(&id).map(|(blob, _)| blob);
+        let found = found.filter(|blob| blob.bytes.len() % ENTRY == 0);
+        match found {
+            _ if id == 0 => Ok(None),
+            Some(blob) => Ok(Some(Arc::clone(blob))),
+            None => Err(Error::Invalid("GAMMA_LUT", id.into())),
+        }
+    }
+
+    /// Finds the CRTC of a call on its gamma table, and the addresses of red, green and blue.
+    fn gamma_call(&self, cx: CallContext, arg: &Arg) -> Result<(usize, [u64; 3]), Error> {
+        let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_crtc_lut.crtc_id)))?;
+        let size = arg.u32(at!(drm_mode_crtc_lut.gamma_size));
+        if size != ENTRIES {
+            return Err(Error::Invalid("gamma_size (not 256)", size.into()));
+        }
+        let red = arg.u64(at!(drm_mode_crtc_lut.red));
+        let [green, blue] =
+            [at!(drm_mode_crtc_lut.green), at!(drm_mode_crtc_lut.blue)].map(|at| arg.u64(at));
+        Ok((crtc, [red, green, blue]))
+    }
+
+    /// Answers MODE_GETGAMMA.
+    pub(crate) fn get_gamma(
+        &self,
+        cx: CallContext,
+        arg: &Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let (crtc, to) = self.gamma_call(cx, arg)?;
+        let blob = self
+            .state
+            .crtcs
+            .get(crtc)
+            .and_then(|crtc| crtc.gamma.as_ref());
+        // Without a table, each value stays.
+        let ramp = (0..ENTRIES as u16).flat_map(|n| [n << 8; ENTRY / 2].map(u16::to_ne_bytes));
+        let ramp = || ramp.flatten().collect();
+        let mut entries: Vec<u8> = blob.map_or_else(ramp, |blob| blob.bytes.clone());
+        entries.resize(ENTRIES as usize * ENTRY, 0);
+        for (color, to) in to.into_iter().enumerate() {
+            let words = entries.as_chunks::<ENTRY>().0.iter();
+            let words = words.flat_map(|entry| [entry[2 * color], entry[2 * color + 1]]);
+            program.write(to, &words.collect::<Vec<u8>>())?;
+        }
+        Ok(Step::Done)
+    }
+
+    /// Answers MODE_SETGAMMA.
+    pub(crate) fn set_gamma(
+        &mut self,
+        cx: CallContext,
+        arg: &Arg,
+        program: &mut dyn Program,
+    ) -> Result<Step, Error> {
+        let (at, from) = self.gamma_call(cx, arg)?;
+        let mut bytes = vec![0; ENTRIES as usize * ENTRY];
+        for (color, from) in from.into_iter().enumerate() {
+            let words = read_bytes(program, from, u64::from(ENTRIES) * 2, "entries")?;
+            for (entry, word) in bytes
+                .as_chunks_mut::<ENTRY>()
+                .0
+                .iter_mut()
+                .zip(words.as_chunks::<2>().0)
+            {
+                [entry[2 * color], entry[2 * color + 1]] = *word;
+            }
+        }
+        if self.blobs.len() >= MAX_BLOBS {
+            return Err(Error::Full("blobs", MAX_BLOBS as u64));
+        }
+        let id = self.new_id();
+        let blob = Arc::new(Blob { id, bytes });
+        self.blobs.insert(id, (Arc::clone(&blob), None));
+        self.orphans.insert(id);
+        let mut next = self.state.clone();
+        if let Some(crtc) = next.crtcs.get_mut(at) {
+            crtc.gamma = Some(blob);
+        }
+        self.commit(cx, Change::of(next, [at]), program)
+    }
+}
