@@ -37,6 +37,6 @@ pub use format::{FORMATS, Format};
 pub use framebuffer::{Framebuffer, FramebufferPlane};
 pub use host::{BufferId, FenceId, FileId, Memory, Program};
 pub use mode::Mode;
-pub use request::name;
+pub use request::{name, number};
 pub use shown::{Layer, Shown};
 pub use state::{Place, PlaneKind, Rotation, Source};

@@ -130,7 +130,8 @@ impl Mode {
     }
 
     /// Returns the duration of a frame in nanoseconds, 1 ms to 1 s.
-    pub(crate) fn frame_ns(&self) -> u64 {
+    #[must_use]
+    pub fn frame_ns(&self) -> u64 {
         let words = self.words();
         let dots = u64::from(words[3]) * u64::from(words[8]);
         let clock = u64::from(self.arg().u32(at!(drm_mode_modeinfo.clock))).max(1);

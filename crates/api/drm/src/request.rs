@@ -159,6 +159,19 @@ pub(crate) fn lookup(request: u32) -> Option<&'static CallSpec> {
     found.filter(|_| request >> 8 & 0xff == TYPE)
 }
 
+/// Returns the type and number of an ioctl by its name, with or without `DRM_IOCTL_` and `MODE_`. Only the lower 16 bits
+/// of its request are set, since programs give structures of several sizes.
+#[must_use]
+pub fn number(name: &str) -> Option<u32> {
+    let short = |name: &str| {
+        name.trim_start_matches("DRM_IOCTL_")
+            .trim_start_matches("MODE_")
+            .to_owned()
+    };
+    let found = REQUESTS.iter().find(|spec| short(spec.name) == short(name));
+    found.map(|spec| TYPE << 8 | u32::from(spec.number))
+}
+
 /// Returns the name of an ioctl without its prefix: `MODE_SETCRTC`.
 #[must_use]
 pub fn name(request: u32) -> Option<&'static str> {

@@ -74,13 +74,16 @@ pub struct Node {
     pub devices: Vec<BusDevice>,
 }
 
-/// The appearance or disappearance of a node.
+/// The appearance, disappearance or change of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hotplug {
     /// Id of the node that has changed.
     pub node: NodeId,
     /// Whether the node is present after the change.
     pub present: bool,
+    /// For a node that was present before: its files in sysfs have changed. Programs get a uevent `change` with
+    /// this property, unless it is empty.
+    pub changed: Option<&'static str>,
 }
 
 impl Node {

@@ -21,7 +21,7 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
     } = Target::find(&args.target, &args.devices)?;
     for spec in &mut specs {
         // The display records nothing, so that it does not overwrite an existing recording.
-        if let DeviceKind::Display { sink } | DeviceKind::Kms { sink } = &mut spec.kind {
+        if let DeviceKind::Display { sink } | DeviceKind::Kms { sink, .. } = &mut spec.kind {
             *sink = SinkSpec::Null;
         }
     }

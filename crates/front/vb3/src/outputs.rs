@@ -50,15 +50,27 @@ struct Use<'a> {
     writes: bool,
 }
 
+/// Returns the recordings of a display, or of each connector of a card.
+fn sinks(spec: &DeviceSpec) -> Vec<SinkSpec> {
+    match &spec.kind {
+        DeviceKind::Display { sink } => vec![sink.clone()],
+        DeviceKind::Kms { sink, card } => {
+            let all = 0..card.connectors.max(1);
+            all.map(|connector| sink.of_connector(connector)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Returns the pictures and further files of displays that have the name of a used file.
 fn further<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
-    let displays = specs.iter().filter_map(|spec| match &spec.kind {
-        DeviceKind::Display { sink } | DeviceKind::Kms { sink } => Some(sink),
-        _ => None,
-    });
+    let displays = specs.iter().flat_map(sinks);
     let written = displays.flat_map(|display| {
-        let names = uses.iter().map(|file| further_file(display, &file.path));
-        names.flatten().map(|path| Use {
+        let names = uses
+            .iter()
+            .filter_map(|file| further_file(&display, &file.path));
+        let names: Vec<PathBuf> = names.collect();
+        names.into_iter().map(|path| Use {
             path: Cow::Owned(path),
             what: "a file of a display",
             writes: true,
@@ -123,20 +135,24 @@ pub(crate) fn check(
                 placeholder: Some(Placeholder::File(path)),
                 ..
             } => Some(reads(path, "the placeholder of a loopback")),
-            DeviceKind::Display {
-                sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
-            }
-            | DeviceKind::Kms {
-                sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
-            } => Some(writes(path, "the recording of a display")),
-            DeviceKind::Display {
-                sink: SinkSpec::Png(name),
-            }
-            | DeviceKind::Kms {
-                sink: SinkSpec::Png(name),
-            } => Some(writes(Path::new(name), "the pictures of a display")),
             _ => None,
         });
+        uses.extend(
+            sinks(spec)
+                .into_iter()
+                .filter_map(|sink| match sink {
+                    SinkSpec::Y4m(path) | SinkSpec::Raw(path) => {
+                        Some(("the recording of a display", path))
+                    }
+                    SinkSpec::Png(name) => Some(("the pictures of a display", name.into())),
+                    SinkSpec::Null => None,
+                })
+                .map(|(what, path)| Use {
+                    path: Cow::Owned(path),
+                    what,
+                    writes: true,
+                }),
+        );
     }
     let written = [
         ("the trace", &options.trace),

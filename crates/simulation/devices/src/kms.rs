@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::sink::{Shape, Sink};
 use crate::spec::{DeviceKind, DeviceSpec, SinkSpec};
-use crate::surface::{Trouble, each_run};
+use crate::surface::{PIECE, PictureCursor, Trouble, resume};
 use std::sync::Arc;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
 use vb3_picture::{Color, Frame, Size};
@@ -14,16 +14,47 @@ use vb3_v4l2::{Bus, FourCc, Fraction, Lines, PixelFormat, WakeFd, pixfmt};
 pub struct Layer<C> {
     /// Code of the pixel format, as DRM and V4L2 both have it for most formats.
     pub code: u32,
-    /// Width and height of the framebuffer in pixels.
-    pub size: (u32, u32),
     /// The planes of samples: where each is for the bus, its offset in bytes, and its pitch in bytes.
     pub planes: Vec<(C, u64, u32)>,
-    /// The left and upper pixel that is shown.
+    /// The left and upper pixel of the framebuffer that is shown.
     pub from: (u32, u32),
+    /// Width and height of the part that is shown, in pixels.
+    pub part: (u32, u32),
     /// Left and upper edge on the screen, in pixels.
     pub at: (i32, i32),
-    /// Width and height of the shown part in pixels.
+    /// Width and height on the screen in pixels.
     pub shown: (u32, u32),
+    /// How the part is turned: bits of `DRM_MODE_ROTATE_*` and `DRM_MODE_REFLECT_*`; 1 for not at all.
+    pub rotation: u8,
+}
+
+/// A picture of all planes.
+#[derive(Clone, Debug)]
+pub struct Picture<C> {
+    /// Width and height of the mode in pixels.
+    pub size: (u32, u32),
+    /// Time of a frame in nanoseconds.
+    pub frame_ns: u64,
+    /// The planes, from the lowest to the highest.
+    pub layers: Vec<Layer<C>>,
+    /// The red, green and blue on the screen for each value of a sample; `None` for the same value.
+    pub gamma: Option<Vec<[u8; 3]>>,
+}
+
+/// A picture that a screen reads, a piece at a time.
+#[derive(Debug)]
+pub struct Scan<C> {
+    picture: Picture<C>,
+    frame: Frame,
+    /// Index of the layer that is read next, and how much of it has been read.
+    layer: usize,
+    cursor: PictureCursor,
+    /// Bytes of that layer, without padding.
+    bytes: Vec<u8>,
+    /// The next line of that layer on the screen, once its bytes are read.
+    line: u32,
+    /// All layers in RGB; `None` if one layer's bytes are the picture.
+    canvas: Option<Canvas>,
 }
 
 /// A card's screen, with its recording.
@@ -55,23 +86,35 @@ fn pixel(code: u32) -> Option<&'static PixelFormat> {
 }
 
 /// The formats that screens of cards read, in the order in which planes list them.
-pub const CARD_FORMATS: [[u8; 4]; 12] = [
-    *b"AR24", *b"XR24", *b"RG16", *b"RG24", *b"BG24", *b"NV12", *b"NV21", *b"NV16", *b"YU12",
-    *b"YUYV", *b"UYVY", *b"P010",
+pub const CARD_FORMATS: [[u8; 4]; 14] = [
+    *b"AR24", *b"XR24", *b"XR48", *b"AR48", *b"RG16", *b"RG24", *b"BG24", *b"NV12", *b"NV21",
+    *b"NV16", *b"YU12", *b"YUYV", *b"UYVY", *b"P010",
 ];
 
+/// Bytes of a pixel of RGB; `None` for other formats.
+fn cell(code: u32) -> Option<usize> {
+    match &code.to_le_bytes() {
+        b"XR48" | b"AR48" => Some(8),
+        b"AR24" | b"XR24" => Some(4),
+        b"RG24" | b"BG24" => Some(3),
+        b"RG16" => Some(2),
+        _ => None,
+    }
+}
+
 impl Screen {
-    /// Makes the screen of a SPEC.
+    /// Makes the screen of a SPEC's connector, counted from zero.
     ///
     /// # Errors
     /// Fails for a recording that cannot be written, with a message for the user.
-    pub fn new(spec: &DeviceSpec) -> Result<Self, Failure> {
-        let DeviceKind::Kms { sink } = &spec.kind else {
+    pub fn new(spec: &DeviceSpec, connector: usize) -> Result<Self, Failure> {
+        let DeviceKind::Kms { sink, .. } = &spec.kind else {
             return Err(Failure::new("the device is no display card"));
         };
+        let kind = sink.of_connector(connector);
         Ok(Self {
-            sink: Sink::open(sink)?,
-            kind: sink.clone(),
+            sink: Sink::open(&kind)?,
+            kind,
             shape: None,
             converter: Converter::new(),
             last: None,
@@ -129,134 +172,226 @@ impl Screen {
         self.sink.finish().failure
     }
 
-    /// Shows the picture of a mode of this size in pixels, with the layers from the lowest to the highest.
-    /// `frame_ns` is the time of a frame in nanoseconds. Returns false if a bus access failed.
-    pub fn show<C>(
-        &mut self,
-        (size, frame_ns): ((u32, u32), u64),
-        layers: &[Layer<C>],
-        bus: &mut dyn Bus<C>,
-    ) -> bool {
-        let size = Size::nearest(size.0, size.1);
-        let interval = Fraction {
-            numerator: 1,
-            // To the nearest whole rate.
-            denominator: u32::try_from((1_000_000_000 + frame_ns / 2) / frame_ns.max(1))
-                .unwrap_or(60)
-                .max(1),
-        };
-        let whole = whole_screen(size, layers).filter(|(pixel, _)| self.kind.accepts(pixel));
-        let format = match (whole, &self.kind) {
-            (Some((pixel, _)), _) => pixel,
-            (None, SinkSpec::Y4m(_)) => &pixfmt::YUV420,
-            (None, _) => &pixfmt::RGB24,
-        };
-        let color = Color::default();
+    /// Begins to show a picture. Returns what [`resume`](Self::resume) continues, or `None` if nothing needs the
+    /// picture's bytes.
+    pub fn begin<C>(&mut self, picture: Picture<C>) -> Option<Scan<C>> {
+        let size = Size::nearest(picture.size.0, picture.size.1);
+        let frame_ns = picture.frame_ns.max(1);
+        let whole = whole_screen(size, &picture).filter(|pixel| self.kind.accepts(pixel));
         let shape = Shape {
-            format,
+            format: match (whole, &self.kind) {
+                (Some(pixel), _) => pixel,
+                (None, SinkSpec::Y4m(_)) => &pixfmt::YUV420,
+                (None, _) => &pixfmt::RGB24,
+            },
             size,
-            interval,
-            color,
+            interval: Fraction {
+                numerator: 1,
+                // To the nearest whole rate.
+                denominator: u32::try_from((1_000_000_000 + frame_ns / 2) / frame_ns)
+                    .map_or(60, |fps| fps.max(1)),
+            },
+            color: Color::default(),
         };
         if self.shape != Some(shape) {
             if let Err(failure) = self.sink.begin(shape) {
                 self.failure.get_or_insert(failure);
-                return true;
+                return None;
             }
             self.shape = Some(shape);
         }
-        let Some(mut frame) = self.sink.take_next(format, size) else {
+        let Some(frame) = self.sink.take_next(shape.format, size) else {
             self.sink.show_unseen();
-            return true;
+            return None;
         };
-        let done = match whole {
-            Some((_, layer)) => read(layer, layer.from, &mut frame, bus),
-            None => self.compose(&mut frame, layers, bus),
-        };
-        match done {
-            Ok(()) => self.last = Some(self.sink.show(frame)),
-            Err(_) => self.sink.put_back(Some(frame)),
-        }
-        done.is_ok()
+        Some(Scan {
+            frame,
+            layer: 0,
+            cursor: PictureCursor::default(),
+            bytes: Vec::new(),
+            line: 0,
+            canvas: whole.is_none().then(|| Canvas::new(size)),
+            picture,
+        })
     }
 
-    /// Puts all layers together, in RGB, and converts the result to the frame's format.
-    fn compose<C>(
+    /// Continues to read a picture, for one piece of bytes. Returns the rest; `None` once the picture is shown.
+    ///
+    /// # Errors
+    /// A bus access failed; the picture is not shown.
+    pub fn resume<C>(
         &mut self,
-        frame: &mut Frame,
-        layers: &[Layer<C>],
+        mut scan: Scan<C>,
         bus: &mut dyn Bus<C>,
-    ) -> Result<(), Trouble> {
-        let size = frame.size();
-        let mut canvas = Canvas::new(size);
-        for layer in layers {
-            canvas.blend(layer, bus)?;
+    ) -> Result<Option<Scan<C>>, BusFailed> {
+        match scan.step(bus) {
+            Ok(false) => return Ok(Some(scan)),
+            Ok(true) => {}
+            Err(_) => {
+                self.sink.put_back(Some(scan.frame));
+                return Err(BusFailed);
+            }
         }
+        let Scan {
+            canvas,
+            mut frame,
+            picture,
+            ..
+        } = scan;
+        if let Some(mut canvas) = canvas {
+            if let Some(table) = &picture.gamma {
+                canvas.correct(table);
+            }
+            self.convert(&canvas, &mut frame);
+        }
+        self.last = Some(self.sink.show(frame));
+        Ok(None)
+    }
+
+    fn convert(&mut self, canvas: &Canvas, frame: &mut Frame) {
         if *frame.format() == pixfmt::RGB24 {
             frame.bytes_mut().copy_from_slice(&canvas.rgb);
-            return Ok(());
+            return;
         }
-        let format = frame.format();
+        let (format, size) = (frame.format(), frame.size());
         let pitch = |format| {
             let plane = vb3_picture::convert::plane(format, size, 0);
             plane.map_or(0, |(line_bytes, _)| line_bytes)
         };
         let view = View::contiguous(&pixfmt::RGB24, size, &canvas.rgb, pitch(&pixfmt::RGB24));
         let to = ViewMut::contiguous(format, size, frame.bytes_mut(), pitch(format));
-        let (Ok(view), Ok(mut to)) = (view, to) else {
-            return Err(Trouble::TooSmall);
-        };
-        let job = Job::whole(size, size, Color::default());
-        self.converter
-            .run(&job, &view, &mut to)
-            .map_err(|_| Trouble::TooSmall)
+        if let (Ok(view), Ok(mut to)) = (view, to) {
+            let job = Job::whole(size, size, Color::default());
+            // RGB24 converts to every format that screens record.
+            let _ = self.converter.run(&job, &view, &mut to);
+        }
     }
 }
 
-/// Returns the layer and its format if it alone fills the screen without a change.
-fn whole_screen<C>(size: Size, layers: &[Layer<C>]) -> Option<(&'static PixelFormat, &Layer<C>)> {
-    let [layer] = layers else {
+/// The bus failed while a screen read a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusFailed;
+
+/// Returns the format of the layer that alone fills the screen without a change, if there is one.
+fn whole_screen<C>(size: Size, picture: &Picture<C>) -> Option<&'static PixelFormat> {
+    let [layer] = picture.layers.as_slice() else {
         return None;
     };
-    let pixel = pixel(layer.code)?;
-    let is_whole = layer.shown == (size.width(), size.height()) && layer.at == (0, 0);
+    let screen = (size.width(), size.height());
+    let is_whole = layer.shown == screen && layer.part == screen && layer.at == (0, 0);
+    let is_plain = layer.rotation == 1 && picture.gamma.is_none();
     // A picture that begins between two chroma samples would change.
     let is_aligned = layer.from.0 % 2 == 0 && layer.from.1 % 2 == 0;
-    (is_whole && is_aligned).then_some((pixel, layer))
+    pixel(layer.code).filter(|_| is_whole && is_plain && is_aligned)
 }
 
-/// Reads a part of the frame's size from a layer, beginning at pixel `from`.
+impl<C> Layer<C> {
+    /// Returns the part that is read: with whole chroma samples, and at most as large as a picture.
+    fn rect(&self) -> ((u32, u32), (u32, u32)) {
+        let (most_x, most_y) = (vb3_picture::WIDTH_MAX, vb3_picture::HEIGHT_MAX);
+        if cell(self.code).is_some() {
+            return (self.from, (self.part.0.min(8192), self.part.1.min(8192)));
+        }
+        let even = |from: u32, len: u32, most: u32| (len + from % 2).clamp(2, most) & !1;
+        let size = (
+            even(self.from.0, self.part.0, most_x),
+            even(self.from.1, self.part.1, most_y),
+        );
+        ((self.from.0 & !1, self.from.1 & !1), size)
+    }
+
+    /// Returns the lines of the part's components in memory, and their bytes.
+    fn lines(&self) -> Option<(Vec<Lines<'_, C>>, usize)> {
+        let ((left, top), (width, height)) = self.rect();
+        let mut all = 0usize;
+        let lines = self.planes.iter().enumerate().map(|(index, plane)| {
+            let (cookie, offset, pitch) = plane;
+            let (cell, pixel) = (cell(self.code), pixel(self.code));
+            let bytes = |n: u32| match cell {
+                // CAST: at most eight.
+                Some(cell) => n.checked_mul(cell as u32),
+                None => pixel?.line_bytes(index, n),
+            };
+            let rows = |n: u32| match cell {
+                Some(_) => n,
+                None => pixel.map_or(0, |pixel| pixel.lines(index, n)),
+            };
+            let (line_bytes, count) = (bytes(width)?, rows(height));
+            // CAST: bounded by the largest picture.
+            all += line_bytes as usize * count as usize;
+            let pitch = u64::from(*pitch);
+            Some(Lines {
+                cookie,
+                offset: offset + u64::from(rows(top)) * pitch + u64::from(bytes(left)?),
+                line_bytes: line_bytes.into(),
+                count: count.into(),
+                pitch,
+            })
+        });
+        let lines = lines.collect::<Option<_>>()?;
+        Some((lines, all))
+    }
+}
+
+impl<C> Scan<C> {
+    /// Reads a piece, or draws some lines. Returns whether the picture is complete.
+    fn step(&mut self, bus: &mut dyn Bus<C>) -> Result<bool, Trouble> {
+        let Some(layer) = self.picture.layers.get(self.layer) else {
+            return Ok(true);
+        };
+        let Some(canvas) = &mut self.canvas else {
+            return read(
+                layer,
+                (&mut self.cursor, PIECE),
+                self.frame.bytes_mut(),
+                bus,
+            );
+        };
+        if self.line == 0 {
+            let (_, len) = layer.lines().ok_or(Trouble::TooSmall)?;
+            self.bytes.resize(len, 0);
+            if !read(layer, (&mut self.cursor, PIECE), &mut self.bytes, bus)? {
+                return Ok(false);
+            }
+            if cell(layer.code).is_none() {
+                let (_, (width, height)) = layer.rect();
+                let (pixel, bytes) = (pixel(layer.code), std::mem::take(&mut self.bytes));
+                let frame = Frame::from_bytes(
+                    pixel.ok_or(Trouble::TooSmall)?,
+                    Size::nearest(width, height),
+                    bytes,
+                );
+                self.bytes = frame.ok_or(Trouble::TooSmall)?.to_rgb();
+            }
+        }
+        self.line = canvas.blend(layer, &self.bytes, self.line);
+        if self.line >= layer.shown.1 {
+            (self.line, self.cursor) = (0, PictureCursor::default());
+            self.layer += 1;
+        }
+        Ok(self.layer == self.picture.layers.len())
+    }
+}
+
+/// Continues to read a layer. Returns whether all its bytes are read.
 fn read<C>(
     layer: &Layer<C>,
-    from: (u32, u32),
-    frame: &mut Frame,
+    (cursor, mut left): (&mut PictureCursor, usize),
+    to: &mut [u8],
     bus: &mut dyn Bus<C>,
-) -> Result<(), Trouble> {
-    let (format, size) = (frame.format(), frame.size());
-    for (index, (component, (cookie, offset, pitch))) in
-        format.components.iter().zip(&layer.planes).enumerate()
-    {
-        let (line_bytes, count) =
-            vb3_picture::convert::plane(format, size, index).ok_or(Trouble::TooSmall)?;
-        let column = u64::from(from.0 / component.across) * u64::from(format.cell_bytes(index));
-        let line = u64::from(from.1 / component.down);
-        let lines = Lines {
-            cookie,
-            offset: offset + line * u64::from(*pitch) + column,
-            line_bytes: line_bytes as u64,
-            count: count as u64,
-            pitch: (*pitch).into(),
-        };
-        let to = frame.component_mut(index);
-        each_run(&[lines], |run| {
-            let bytes = to.get_mut(run.packed.clone()).ok_or(Trouble::TooSmall)?;
-            Ok(bus.read(run.cookie, run.offset, bytes)?)
-        })?;
-    }
-    Ok(())
+) -> Result<bool, Trouble> {
+    let (lines, _) = layer.lines().ok_or(Trouble::TooSmall)?;
+    resume(&lines, cursor, &mut left, |run| {
+        let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;
+        Ok(bus.read(run.cookie, run.offset, bytes)?)
+    })
 }
 
+/// Number of pixels that one step draws.
+const DRAWN: u32 = 1 << 15;
+
 /// The whole screen in RGB.
+#[derive(Debug)]
 struct Canvas {
     width: i64,
     height: i64,
@@ -274,89 +409,109 @@ impl Canvas {
         }
     }
 
-    /// Draws a layer, by its alpha if it has one (premultiplied, as DRM's default).
-    fn blend<C>(&mut self, layer: &Layer<C>, bus: &mut dyn Bus<C>) -> Result<(), Trouble> {
-        match &layer.code.to_le_bytes() {
-            b"AR24" | b"XR24" | b"RG16" | b"RG24" | b"BG24" => self.blend_rgb(layer, bus),
-            _ => self.blend_yuv(layer, bus),
-        }
-    }
-
-    fn blend_rgb<C>(&mut self, layer: &Layer<C>, bus: &mut dyn Bus<C>) -> Result<(), Trouble> {
-        let Some((cookie, offset, pitch)) = layer.planes.first() else {
-            return Ok(());
-        };
-        let name = layer.code.to_le_bytes();
-        let cell = match &name {
-            b"RG16" => 2,
-            b"RG24" | b"BG24" => 3,
-            _ => 4,
-        };
-        let mut line = vec![0; layer.shown.0 as usize * cell];
-        for row in 0..layer.shown.1 {
-            let y = i64::from(layer.at.1) + i64::from(row);
-            if !(0..self.height).contains(&y) {
-                continue;
-            }
-            let from = u64::from(layer.from.1 + row) * u64::from(*pitch)
-                + u64::from(layer.from.0) * cell as u64;
-            bus.read(cookie, offset + from, &mut line)?;
-            let pixels = line.chunks_exact(cell).map(|pixel| match (&name, pixel) {
-                (b"AR24", &[b, g, r, a]) => ([r, g, b], a),
-                (_, &[b, g, r, _]) => ([r, g, b], 255),
-                (b"BG24", &[r, g, b]) => ([r, g, b], 255),
-                (_, &[b, g, r]) => ([r, g, b], 255),
-                (_, &[low, high]) => (from_565(u16::from_le_bytes([low, high])), 255),
-                _ => ([0; 3], 0),
-            });
-            self.put_line(layer.at.0, y, pixels);
-        }
-        Ok(())
-    }
-
-    fn blend_yuv<C>(&mut self, layer: &Layer<C>, bus: &mut dyn Bus<C>) -> Result<(), Trouble> {
-        let Some(pixel) = pixel(layer.code) else {
-            return Ok(());
-        };
-        let size = Size::nearest(layer.size.0, layer.size.1);
-        let mut frame = Frame::new(pixel, size);
-        read(layer, (0, 0), &mut frame, bus)?;
-        let (rgb, width) = (frame.to_rgb(), size.width() as usize);
-        for row in 0..layer.shown.1 {
-            let y = i64::from(layer.at.1) + i64::from(row);
-            let line = (layer.from.1 + row).min(size.height().saturating_sub(1)) as usize;
-            if !(0..self.height).contains(&y) {
-                continue;
-            }
-            let first = (line * width + layer.from.0 as usize) * 3;
-            let last = first
-                + (layer.shown.0 as usize).min(width.saturating_sub(layer.from.0 as usize)) * 3;
-            let pixels = rgb.get(first..last).unwrap_or_default().as_chunks::<3>().0;
-            self.put_line(layer.at.0, y, pixels.iter().map(|pixel| (*pixel, 255)));
-        }
-        Ok(())
-    }
-
-    fn put_line(&mut self, x: i32, y: i64, pixels: impl Iterator<Item = ([u8; 3], u8)>) {
-        for (x, (from, alpha)) in (i64::from(x)..).zip(pixels) {
-            if !(0..self.width).contains(&x) {
-                continue;
-            }
-            // CAST: inside the canvas.
-            let at = (y * self.width + x) as usize * 3;
-            let Some(to) = self.rgb.get_mut(at..at + 3) else {
-                return;
+    /// Draws some lines of a layer from `first` on, scaled to the nearest sample, and by its alpha if it has one
+    /// (premultiplied, as DRM's default). Returns the next line.
+    fn blend<C>(&mut self, layer: &Layer<C>, bytes: &[u8], first: u32) -> u32 {
+        let (shown_x, shown_y) = layer.shown;
+        let next = first.saturating_add((DRAWN / shown_x.max(1)).max(1));
+        let (near, (row, rows)) = layer.rect();
+        let (left, top) = (layer.from.0 - near.0, layer.from.1 - near.1);
+        let cell = cell(layer.code).unwrap_or(3);
+        // The pixel's distance from the part's edge, for a distance on the screen.
+        let turns = |bits: u8| layer.rotation & bits != 0;
+        let swaps = turns(2 | 8);
+        let along_x = |n: u32, of: u32| {
+            let at = scaled(n, of, layer.part.0);
+            let mirrored = turns(4 | 2) != turns(16);
+            let at = if mirrored {
+                layer.part.0.saturating_sub(at + 1)
+            } else {
+                at
             };
-            if alpha == 255 {
-                to.copy_from_slice(&from);
+            (left + at).min(row.saturating_sub(1)) as usize
+        };
+        let along_y = |n: u32, of: u32| {
+            let at = scaled(n, of, layer.part.1);
+            let mirrored = turns(4 | 8) != turns(32);
+            let at = if mirrored {
+                layer.part.1.saturating_sub(at + 1)
+            } else {
+                at
+            };
+            (top + at).min(rows.saturating_sub(1)) as usize * row as usize
+        };
+        let across = (0..shown_x).map(|n| match swaps {
+            true => along_y(n, shown_x),
+            false => along_x(n, shown_x),
+        });
+        let across: Vec<usize> = across.take(self.rgb.len()).collect();
+        for line in first..next.min(shown_y) {
+            let y = i64::from(layer.at.1) + i64::from(line);
+            if !(0..self.height).contains(&y) {
                 continue;
             }
-            for (to, from) in to.iter_mut().zip(from) {
-                let under = u16::from(*to) * (255 - u16::from(alpha)) / 255;
-                // CAST: clamped to a byte.
-                *to = (u16::from(from) + under).min(255) as u8;
+            let down = match swaps {
+                true => along_x(line, shown_y),
+                false => along_y(line, shown_y),
+            };
+            for (x, from) in (i64::from(layer.at.0)..).zip(&across) {
+                if !(0..self.width).contains(&x) {
+                    continue;
+                }
+                let at = (down + from) * cell;
+                let Some(pixel) = bytes.get(at..at + cell) else {
+                    continue;
+                };
+                let (color, alpha) = decode(layer.code, pixel);
+                // CAST: inside the canvas.
+                self.put((y * self.width + x) as usize * 3, color, alpha);
             }
         }
+        next
+    }
+
+    fn put(&mut self, at: usize, from: [u8; 3], alpha: u8) {
+        let Some(to) = self.rgb.get_mut(at..at + 3) else {
+            return;
+        };
+        if alpha == 255 {
+            to.copy_from_slice(&from);
+            return;
+        }
+        for (to, from) in to.iter_mut().zip(from) {
+            let under = u16::from(*to) * (255 - u16::from(alpha)) / 255;
+            // CAST: clamped to a byte.
+            *to = (u16::from(from) + under).min(255) as u8;
+        }
+    }
+
+    /// Applies a gamma table.
+    fn correct(&mut self, table: &[[u8; 3]]) {
+        for (at, sample) in self.rgb.iter_mut().enumerate() {
+            let entry = table.get(usize::from(*sample));
+            *sample = entry.map_or(*sample, |entry| entry[at % 3]);
+        }
+    }
+}
+
+/// Returns the sample that is shown at position `n` of `of`, for a part of `len` samples.
+fn scaled(n: u32, of: u32, len: u32) -> u32 {
+    if len == of {
+        return n;
+    }
+    // CAST: less than `len`.
+    (u64::from(n) * u64::from(len) / u64::from(of.max(1))) as u32
+}
+
+/// Returns the red, green and blue of a pixel, and its alpha. Pixels of Y'CbCr have become RGB24.
+fn decode(code: u32, pixel: &[u8]) -> ([u8; 3], u8) {
+    match (&code.to_le_bytes(), pixel) {
+        (b"AR24", &[b, g, r, a]) | (b"AR48", &[_, b, _, g, _, r, _, a]) => ([r, g, b], a),
+        (_, &[b, g, r, _] | &[_, b, _, g, _, r, _, _]) => ([r, g, b], 255),
+        (b"RG24", &[b, g, r]) => ([r, g, b], 255),
+        (_, &[r, g, b]) => ([r, g, b], 255),
+        (_, &[low, high]) => (from_565(u16::from_le_bytes([low, high])), 255),
+        _ => ([0; 3], 0),
     }
 }
 

@@ -45,7 +45,7 @@ pub use device::Device;
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
-pub use kms::{CARD_FORMATS, Layer, Screen};
+pub use kms::{BusFailed, CARD_FORMATS, Layer, Picture, Scan, Screen};
 pub use loopback::{Link, LoopbackAttribute, Placeholder};
 #[doc(hidden)]
 pub use m2m::RequestReader;

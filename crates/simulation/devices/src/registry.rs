@@ -14,6 +14,7 @@ use crate::{
     Decoder, Encoder, Failure, FrameConverter, HostSettings, StatelessDecoder, graph, loopback,
     m2m, mode,
 };
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use vb3_codec::{CODECS, Kind};
 use vb3_v4l2::{Flow, PixelFormat, Topology, pixfmt};
@@ -27,6 +28,19 @@ pub enum CameraInput {
     Scaler,
     /// An HDMI receiver.
     Hdmi,
+}
+
+/// The planes and connectors of a display card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardSpec {
+    /// Number of connectors, 1 to 8; 0 for the default, one.
+    pub connectors: usize,
+    /// Number of overlay planes of each connector, up to 8.
+    pub overlays: usize,
+    /// Whether planes scale.
+    pub scales: bool,
+    /// The file of the monitors' EDID.
+    pub edid: Option<PathBuf>,
 }
 
 /// The kind of a device, with the kind's own settings.
@@ -50,6 +64,8 @@ pub enum DeviceKind {
     Kms {
         /// The destination of its recording.
         sink: SinkSpec,
+        /// Its planes and connectors.
+        card: CardSpec,
     },
     /// An OUTPUT node and CAPTURE nodes. Frames written to the OUTPUT node appear at the CAPTURE nodes.
     Loopback {
@@ -128,7 +144,7 @@ const FIRST: &[Row] = &[
     row("display", SINKS, "a display that records what it is shown (default null)", false,
         |_, value| display(value)),
     row("kms", SINKS, "a display card, /dev/dri/card0, that records what it shows (default null)", false,
-        |_, value| Ok(DeviceKind::Kms { sink: parse_sink(value).map_err(Some)? })),
+        |_, value| card(value)),
     row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
         |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
 ];
@@ -165,6 +181,12 @@ fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static
 fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
     let sink = parse_sink(value).map_err(Some)?;
     Ok(DeviceKind::Display { sink })
+}
+
+fn card(value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let sink = parse_sink(value).map_err(Some)?;
+    let card = CardSpec::default();
+    Ok(DeviceKind::Kms { sink, card })
 }
 
 fn sensor(value: &str) -> Result<DeviceKind, Option<&'static str>> {

@@ -11,8 +11,9 @@ pub(crate) mod parse;
 mod presence;
 
 use crate::description::Description;
+use crate::kms::CARD_FORMATS;
 use crate::loopback::Placeholder;
-pub use crate::registry::{CameraInput, DeviceKind, KINDS};
+pub use crate::registry::{CameraInput, CardSpec, DeviceKind, KINDS};
 pub(crate) use formats::same;
 use formats::unknown_format;
 pub use guess::did_you_mean;
@@ -362,6 +363,7 @@ impl DeviceSpec {
         if self.set(option, value).is_none() {
             let unknown = match option {
                 "format" => Some("there is no such pixel format; ".to_owned()),
+                "formats" if matches!(self.kind, DeviceKind::Kms { .. }) => Some(String::new()),
                 "formats" => unknown_format(value),
                 _ => None,
             };
@@ -390,7 +392,23 @@ impl DeviceSpec {
             }
             "sizes" => self.sizes = list(value, parse_size)?,
             "rates" => self.rates = list(value, parse_fps)?,
+            "formats" if matches!(self.kind, DeviceKind::Kms { .. }) => {
+                let known =
+                    |name: &str| CARD_FORMATS.iter().find(|known| *known == name.as_bytes());
+                self.formats = list(value, |name| known(name).map(|name| FourCc::new(*name)))?;
+            }
             "formats" => self.formats = list(value, parse_format)?,
+            "connectors" | "planes" | "scaler" | "edid" => {
+                let DeviceKind::Kms { card, .. } = &mut self.kind else {
+                    return None;
+                };
+                match option {
+                    "connectors" => card.connectors = parse_in(value, 1, 8)?,
+                    "planes" => card.overlays = parse_in(value, 0, 8)?,
+                    "scaler" => card.scales = parse_switch(value)?,
+                    _ => card.edid = (!value.is_empty()).then(|| Some(value.into()))?,
+                }
+            }
             "identity" => self.identity = Some(self.parse_identity(value)?),
             "usb" => self.usb = Some(UsbId::parse(value)?),
             "readers" => {

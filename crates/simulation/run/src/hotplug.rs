@@ -60,6 +60,11 @@ impl Plugs {
         self.present.get(at).copied().unwrap_or(false)
     }
 
+    /// Returns whether programs have seen enough earlier events.
+    pub(super) fn has_room(&self) -> bool {
+        self.unseen.len() < MAX_UNSEEN
+    }
+
     /// Returns when the next device is plugged or unplugged.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|(due, ..)| *due)
@@ -106,7 +111,11 @@ impl Run {
     /// Plugs or unplugs a device as [`plug`](Self::plug) does, unless programs have not seen [`MAX_UNSEEN`]
     /// earlier events yet.
     pub(super) fn plug_if_room(&mut self, at: usize, comes: bool) -> bool {
-        self.plugs.unseen.len() < MAX_UNSEEN && self.plug(at, comes)
+        self.plugs.has_room()
+            && match at.checked_sub(self.nodes.len()) {
+                Some(card) => self.plug_monitors(card, None, comes),
+                None => self.plug(at, comes),
+            }
     }
 
     /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing.
@@ -147,6 +156,7 @@ impl Run {
         let told = nodes.into_iter().map(|node| Hotplug {
             node,
             present: comes,
+            changed: None,
         });
         self.plugs.unseen.extend(told);
         true
@@ -180,12 +190,22 @@ impl Run {
     /// Plugs or unplugs a device. Returns its index among the nodes.
     pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
-        if self.plug_if_room(at, comes) {
+        let card = at.checked_sub(self.nodes.len());
+        let is_done = match (card, self.card_named(device)) {
+            (Some(card), Some((_, one @ Some(_)))) if self.plugs.has_room() => {
+                self.plug_monitors(card, one, comes)
+            }
+            _ => self.plug_if_room(at, comes),
+        };
+        if is_done {
             return Ok(at);
         }
-        let path = self.path_of(at);
+        let path = match card {
+            Some(_) => format!("the monitor of {device}"),
+            None => self.path_of(at),
+        };
         Err(match comes {
-            _ if self.plugs.is_present(at) != comes => {
+            _ if !self.plugs.has_room() => {
                 format!("programs have not seen {MAX_UNSEEN} earlier changes yet; wait")
             }
             true => format!("{path} is plugged in already"),
@@ -193,18 +213,20 @@ impl Run {
         })
     }
 
-    /// Returns a device's index among the nodes.
+    /// Returns a device's index among the nodes, which the display cards follow.
     pub(super) fn named(&self, device: &str) -> Result<usize, String> {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);
         let number = number.parse::<u32>().ok();
         let is_it = |node: &Node| Some(node.number()) == number && node.is_listed();
         let at = self.nodes.iter().position(is_it);
+        let at = at.or_else(|| self.card_named(device).map(|(at, _)| at));
         at.ok_or_else(|| {
             let devices = self.nodes.iter().filter(|node| node.is_listed());
-            let paths: Vec<&str> = devices.map(|node| &*node.path).collect();
+            let cards = self.cards.all.iter().map(|card| card.path.as_str());
+            let paths: Vec<&str> = devices.map(|node| &*node.path).chain(cards).collect();
             format!(
-                "\"{device}\" is not a video device of this run; the run has {}",
+                "\"{device}\" is not a device of this run; the run has {}",
                 paths.join(", ")
             )
         })

@@ -20,7 +20,7 @@ use crate::Run;
 use crate::node::Node;
 use crate::program::{Answer, Ioctl};
 use crate::refusals::Refused;
-pub(super) use card::Cards;
+pub(super) use card::{CardDevice, Cards};
 pub(super) use gone::{GoneMedia, GoneVideo};
 pub(super) use media::{Media, MediaFiles};
 use std::collections::BTreeMap;

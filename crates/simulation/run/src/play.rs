@@ -1,8 +1,9 @@
 //! Plays a script: finds its due steps, runs them and records their results.
 
 use crate::Run;
+use crate::kinds::CardDevice;
 use crate::node::Node;
-use crate::script::{Action, Script, ScriptError, Step, When};
+use crate::script::{Action, Script, ScriptError, Step, When, call_name};
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
 use vb3_devices::{Device, FaultSchedule, FrameFault, FrameFaults};
@@ -98,6 +99,17 @@ fn say_fault(fault: FrameFault) -> String {
 /// Checks that a step's device supports the step.
 fn check(run: &Run, step: &Step, node: Option<usize>) -> Result<()> {
     let machine = run.memory.ops().platform();
+    if let Some(card) = node.and_then(|at| at.checked_sub(run.nodes.len())) {
+        return check_card(step, card);
+    }
+    if let Action::Fail { request, .. } = &step.action
+        && decode::name(*request).is_none()
+    {
+        let name = call_name(*request);
+        bail!(
+            "{name} is an ioctl of a display card; write, for example, device = \"/dev/dri/card0\""
+        );
+    }
     let Some(node) = node.and_then(|at| run.nodes.get(at)) else {
         if matches!(step.action, Action::OccupyCma { .. }) && machine.profile().cma == 0 {
             bail!(
@@ -152,6 +164,27 @@ fn check(run: &Run, step: &Step, node: Option<usize>) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a display card supports a step.
+fn check_card(step: &Step, card: usize) -> Result<()> {
+    let name = step.action.name();
+    match &step.action {
+        Action::Fail { request, .. } if vb3_drm::name(*request).is_some() => Ok(()),
+        Action::Fail { request, .. } => {
+            bail!("{} is no ioctl of display cards", call_name(*request))
+        }
+        Action::Frame(FrameFault::Late { .. }) if step.count > 1 => {
+            bail!("late delays one commit of a display card; leave out count")
+        }
+        Action::Frame(_) if step.every > 1 => {
+            bail!("a display card loses vblanks in a row; leave out every")
+        }
+        Action::Frame(FrameFault::Late { .. } | FrameFault::Lost) | Action::Plug(_) => Ok(()),
+        _ => bail!(
+            "{name} does nothing to /dev/dri/card{card}; it has fail, late, lose, plug and unplug"
+        ),
+    }
+}
+
 /// Returns why a step never took effect. `frames` is the number of frames that the step's device finished.
 fn missed(playing: &Playing, frames: u64) -> String {
     let called = |what: &str| match playing.calls {
@@ -159,10 +192,7 @@ fn missed(playing: &Playing, frames: u64) -> String {
         1 => format!("{what} was called only once"),
         n => format!("{what} was called only {n} times"),
     };
-    let ioctl = |request: u32| {
-        let name = decode::name(request).unwrap_or_default();
-        called(name.trim_start_matches("VIDIOC_"))
-    };
+    let ioctl = |request: u32| called(call_name(request));
     let Step { when, action, .. } = &playing.step;
     match (action, when) {
         (Action::Fail { request, .. }, _) if playing.begun => {
@@ -194,9 +224,18 @@ impl Run {
     pub fn play(&mut self, script: &Script) -> Result<(), ScriptError> {
         let mut steps = Vec::new();
         for step in &script.steps {
-            let node = match step.device {
-                None => None,
-                Some(number) => {
+            let node = match (step.device, step.card) {
+                (None, None) => None,
+                (None, Some(card)) => {
+                    let has_it = card < self.cards.all.len();
+                    let missing = || step.error(format!("there is no /dev/dri/card{card}"));
+                    Some(
+                        has_it
+                            .then_some(self.nodes.len() + card)
+                            .ok_or_else(missing)?,
+                    )
+                }
+                (Some(number), _) => {
                     let is_it = |node: &Node| node.number() == number && !node.is_subdevice();
                     let found = self.nodes.iter().position(is_it);
                     let missing = || step.error(format!("there is no /dev/video{number}"));
@@ -224,6 +263,9 @@ impl Run {
         // A step that begins at a frame is passed to its device now, because devices count their own frames.
         for at in 0..self.play.steps.len() {
             let playing = &self.play.steps[at];
+            if playing.step.card.is_some() {
+                continue;
+            }
             let first = match (&playing.step.action, &playing.step.when) {
                 (Action::Frame(_), When::Frame(first)) => *first,
                 (Action::Frame(_), When::Start) => 0,
@@ -301,7 +343,10 @@ impl Run {
     /// Returns how many frames a device has finished.
     fn frames_of(&self, at: usize) -> u64 {
         let Some(node) = self.nodes.get(at) else {
-            return 0;
+            let card = at.checked_sub(self.nodes.len());
+            return card
+                .and_then(|card| self.cards.all.get(card))
+                .map_or(0, CardDevice::frames);
         };
         match (node.video.role(), &node.faults) {
             (Role::Capture | Role::MemToMem | Role::Duplex, Some(faults)) => faults.frames(),
@@ -363,6 +408,17 @@ impl Run {
         let value = match action {
             // Failing calls are handled when they arrive.
             Action::Fail { .. } => return,
+            Action::Frame(fault) if node.is_some_and(|node| node >= self.nodes.len()) => {
+                let count = self
+                    .play
+                    .steps
+                    .get(at)
+                    .map_or(1, |playing| playing.step.count);
+                if let Some(card) = self.card_at(node.unwrap_or_default()) {
+                    card.disturb(fault, count);
+                }
+                say_fault(fault)
+            }
             Action::Frame(fault) => {
                 let frames = node.map_or(0, |node| self.frames_of(node));
                 // A torn frame shows part of the frame before, which the program must have seen.
@@ -482,7 +538,7 @@ impl Run {
             if answer.is_none() && since.is_multiple_of(every) && since / every < count {
                 answer = Some(Errno(errno));
                 let calls = playing.calls;
-                let name = decode::name(request).unwrap_or_default();
+                let name = decode::name(request).unwrap_or_else(|| call_name(request));
                 let value = format!("{name} with {}", sentence::errno_name(errno));
                 self.happened(at, value, None, Some(calls));
             }
@@ -508,11 +564,13 @@ impl Run {
             return;
         };
         playing.times = playing.times.saturating_add(1);
-        let device = playing.node.and_then(|node| self.nodes.get(node));
+        let (line, node) = (playing.step.line as u64, playing.node);
+        let action = playing.step.action.name().to_owned();
+        let device = node.map(|node| self.path_of(node)).unwrap_or_default();
         self.report.play(ScriptEvent {
-            line: playing.step.line as u64,
-            device: device.map(|node| node.path.clone()).unwrap_or_default(),
-            action: playing.step.action.name().to_owned(),
+            line,
+            device,
+            action,
             value,
             at_ns,
             frame,

@@ -54,6 +54,11 @@ impl Run {
 
     /// Unplugs a device and revokes its exported buffers.
     pub(super) fn unplug_and_revoke(&mut self, device: &str) -> Result<(), String> {
+        if self.card_named(device).is_some() {
+            return Err(format!(
+                "unplugging the monitors of {device} takes no buffers; leave out the revocation"
+            ));
+        }
         self.set_now();
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);

@@ -8,6 +8,7 @@ mod tests;
 
 pub use parse::time_of;
 pub(crate) use parse::{call_named, errno_named, nearest_call};
+pub(crate) use print::ioctl as call_name;
 pub use shipped::SHIPPED;
 
 use std::fmt;
@@ -38,8 +39,10 @@ pub struct Script {
 pub struct Step {
     /// The step's line in the file, from 1.
     pub line: usize,
-    /// The N of `/dev/videoN`, or `None` for a step that affects the whole machine.
+    /// The N of `/dev/videoN`, or `None` for a step that affects a display card or the whole machine.
     pub device: Option<u32>,
+    /// The N of `/dev/dri/cardN`.
+    pub card: Option<usize>,
     /// When the step begins.
     pub when: When,
     /// How many frames or calls it affects.

@@ -22,8 +22,12 @@ pub struct Connector {
     pub id: u32,
     /// Whether a monitor is connected.
     pub is_connected: bool,
+    /// Whether a CRTC drives it.
+    pub is_enabled: bool,
     /// The names of its modes, such as `1280x720`.
     pub modes: Vec<String>,
+    /// The monitor's EDID; empty if it has none.
+    pub edid: Vec<u8>,
 }
 
 /// The major number of DRM.
@@ -75,6 +79,11 @@ impl CardNode<'_> {
             } else {
                 "disconnected"
             };
+            let enabled = if connector.is_enabled {
+                "enabled"
+            } else {
+                "disabled"
+            };
             let modes: String = connector
                 .modes
                 .iter()
@@ -82,15 +91,15 @@ impl CardNode<'_> {
                 .collect();
             for (file, contents) in [
                 ("status", format!("{status}\n")),
-                ("enabled", "disabled\n".to_owned()),
+                ("enabled", format!("{enabled}\n")),
                 ("dpms", "On\n".to_owned()),
                 ("modes", modes),
-                ("edid", String::new()),
                 ("connector_id", format!("{}\n", connector.id)),
                 ("uevent", "DEVTYPE=drm_connector\n".to_owned()),
             ] {
                 files.push(text(format!("{at}/{file}"), contents));
             }
+            files.push((format!("{at}/edid").into(), connector.edid.clone()));
             files.push(text(
                 format!("/run/udev/data/+drm:{own}"),
                 record("", "G:seat\nQ:seat\n"),

@@ -56,8 +56,11 @@ impl Supervisor<'_> {
         let Some(at) = self.nodes.iter().position(|node| node.id == change.node) else {
             return;
         };
+        if change.changed == Some("") && self.showing.made().is_none() {
+            return;
+        }
         let before = self.shown(may);
-        if before.has(at) == change.present {
+        if before.has(at) == change.present && change.changed.is_none() {
             return;
         }
         let told = || Told::by(self.server(may).backend, change.node);
@@ -69,7 +72,11 @@ impl Supervisor<'_> {
         self.showing.set(&now);
         let node = self.nodes.get(at);
         if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &now.tree) {
-            self.tell(may, node, before, now);
+            match change.changed {
+                None => self.tell(may, node, before, now),
+                Some("") => {}
+                Some(property) => self.tell_change(may, node, now, property),
+            }
         }
     }
 
@@ -116,6 +123,18 @@ impl Supervisor<'_> {
             server.monitors.send(&[kernel, udev].concat());
         };
         self.step(may, send);
+    }
+
+    /// Sends the uevent `change` of a node, with a property.
+    fn tell_change(&self, may: &mut MayBlock, node: &Node, tree: &Tree, property: &str) {
+        let device = tree.device_of(node.major(), node.minor);
+        self.step(may, |server| {
+            let number = server.monitors.next_number();
+            let event = device.and_then(|device| uevent::changed(tree, device, property, number));
+            if let Some((kernel, udev)) = event {
+                server.monitors.send(&[kernel, udev]);
+            }
+        });
     }
 
     /// Returns whether programs see all nodes of a node's device.

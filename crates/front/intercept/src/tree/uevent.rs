@@ -28,6 +28,25 @@ pub(crate) fn group_of(bytes: &[u8]) -> u32 {
 
 /// Builds the kernel's and udev's message about a device of the tree, given by its path below `/sys`.
 pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<(Uevent, Uevent)> {
+    with(tree, (device, action), None, number)
+}
+
+/// Builds the messages about a change of a device, which this property describes.
+pub(crate) fn changed(
+    tree: &Tree,
+    device: &str,
+    property: &str,
+    number: u64,
+) -> Option<(Uevent, Uevent)> {
+    with(tree, (device, "change"), Some(property), number)
+}
+
+fn with(
+    tree: &Tree,
+    (device, action): (&str, &str),
+    property: Option<&str>,
+    number: u64,
+) -> Option<(Uevent, Uevent)> {
     let path = device.strip_prefix("/sys")?;
     let subsystem = tree.link_at(&format!("{device}/subsystem"))?;
     let subsystem = subsystem.rsplit('/').next()?;
@@ -36,6 +55,7 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
         format!("DEVPATH={path}"),
         format!("SUBSYSTEM={subsystem}"),
     ];
+    lines.extend(property.map(str::to_owned));
     let own = tree.text_at(&format!("{device}/uevent")).unwrap_or("");
     let known = tree.text_at(&format!("{device}/dev")).map(str::trim_end);
     lines.extend(own.lines().map(str::to_owned));

@@ -147,7 +147,7 @@ fn impossible_orders_are_refused_in_a_sentence() {
     assert_eq!(outcome.stdout, want, "{}", outcome.stderr);
     for said in [
         "/dev/video1 is unplugged already",
-        "\"video9\" is not a video device of this run; the run has /dev/video0, /dev/video1",
+        "\"video9\" is not a device of this run; the run has /dev/video0, /dev/video1",
         "there is no run 1; the active run is ",
         "gone: the run does not answer: No such file or directory (os error 2)\n",
     ] {

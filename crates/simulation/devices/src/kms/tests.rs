@@ -12,24 +12,48 @@ fn memory(planes: &[(u32, Vec<u8>)]) -> BenchMemory {
 fn layer(code: &[u8; 4], size: (u32, u32), planes: &[(u32, u64, u32)]) -> Layer<u32> {
     Layer {
         code: u32::from_le_bytes(*code),
-        size,
         planes: planes.to_vec(),
         from: (0, 0),
+        part: size,
         at: (0, 0),
         shown: size,
+        rotation: 1,
     }
 }
 
 fn screen(kind: &str) -> Screen {
-    let mut screen = Screen::new(&kind.parse().expect("a card")).expect("a screen");
+    let mut screen = Screen::new(&kind.parse().expect("a card"), 0).expect("a screen");
     screen.sink.reads_all = true;
     screen
 }
 
 /// Returns the picture of 8x4 pixels that a screen shows.
 fn shown(screen: &mut Screen, layers: &[Layer<u32>], memory: &mut BenchMemory) -> Vec<u8> {
-    assert!(screen.show(((8, 4), 16_666_643), layers, memory));
+    assert!(show(screen, layers.to_vec(), None, memory));
     screen.last_shown().expect("a picture").bytes().to_vec()
+}
+
+/// Shows a picture of 8x4 pixels. Returns false if a bus access failed.
+fn show(
+    screen: &mut Screen,
+    layers: Vec<Layer<u32>>,
+    gamma: Option<Vec<[u8; 3]>>,
+    memory: &mut BenchMemory,
+) -> bool {
+    let picture = Picture {
+        size: (8, 4),
+        frame_ns: 16_666_643,
+        layers,
+        gamma,
+    };
+    let mut scan = screen.begin(picture);
+    while let Some(rest) = scan {
+        match screen.resume(rest, memory) {
+            Ok(rest) => scan = rest,
+            Err(BusFailed) => return false,
+        }
+    }
+    true
 }
 
 #[test]
@@ -69,7 +93,7 @@ fn cursor_is_blended_by_its_premultiplied_alpha() {
 fn part_and_formats_of_rgb_are_read_where_they_are() {
     let mut memory = memory(&[(1, [0x1f, 0xf8].repeat(64)), (2, [1, 2, 3].repeat(64))]);
     let mut low = layer(b"RG16", (8, 8), &[(1, 0, 16)]);
-    (low.from, low.shown) = ((0, 4), (8, 4));
+    (low.from, low.part, low.shown) = ((0, 4), (8, 4), (8, 4));
     let mut high = layer(b"BG24", (4, 4), &[(2, 0, 12)]);
     high.at = (4, 0);
     let rgb = shown(&mut screen("kms"), &[low, high], &mut memory);
@@ -82,6 +106,66 @@ fn lost_memory_is_a_fault_and_no_picture() {
     let mut memory = memory(&[]);
     let mut screen = screen("kms");
     let layers = [layer(b"XR24", (8, 4), &[(1, 0, 32)])];
-    assert!(!screen.show(((8, 4), 16_666_643), &layers, &mut memory));
+    assert!(!show(&mut screen, layers.to_vec(), None, &mut memory));
     assert_eq!(screen.shown(), 0);
+}
+
+#[test]
+fn large_pictures_are_read_in_pieces() {
+    let bytes: Vec<u8> = (0..1024 * 512 * 4u32).map(|n| n as u8).collect();
+    let mut memory = memory(&[(1, bytes)]);
+    let mut screen = screen("kms");
+    let picture = Picture {
+        size: (1024, 512),
+        frame_ns: 16_666_643,
+        layers: vec![layer(b"XR24", (1024, 512), &[(1, 0, 4096)])],
+        gamma: None,
+    };
+    let (mut scan, mut steps) = (screen.begin(picture), 0);
+    while let Some(rest) = scan {
+        scan = screen.resume(rest, &mut memory).expect("memory");
+        steps += 1;
+    }
+    // Two MiB, 512 KiB at a time.
+    assert_eq!(steps, 4);
+    assert_eq!(screen.shown(), 1);
+}
+
+#[test]
+fn planes_are_turned_mirrored_and_scaled() {
+    // Two pixels: red, blue.
+    let mut memory = memory(&[(1, vec![0, 0, 255, 0, 255, 0, 0, 0])]);
+    let (red, blue, none) = ([255, 0, 0], [0, 0, 255], [0; 3]);
+    for (rotation, shown, wanted) in [
+        // Pixels (0, 0), (1, 0) and (0, 1) of the screen.
+        (1, (2, 1), [red, blue, none]),
+        (4, (2, 1), [blue, red, none]),
+        (1 | 16, (2, 1), [blue, red, none]),
+        (4 | 16, (2, 1), [red, blue, none]),
+        // By a quarter against the clock: the right pixel goes up.
+        (2, (1, 2), [blue, none, red]),
+        (8, (1, 2), [red, none, blue]),
+        (2 | 16, (1, 2), [red, none, blue]),
+        (1, (4, 2), [red, red, red]),
+    ] {
+        let mut part = layer(b"XR24", (2, 1), &[(1, 0, 8)]);
+        (part.rotation, part.shown) = (rotation, shown);
+        let rgb = super::tests::shown(&mut screen("kms"), &[part], &mut memory);
+        let pixel = |x: usize, y: usize| rgb[(y * 8 + x) * 3..][..3].to_vec();
+        let found = [pixel(0, 0), pixel(1, 0), pixel(0, 1)];
+        assert_eq!(found, wanted.map(|pixel| pixel.to_vec()), "{rotation:#x}");
+    }
+}
+
+#[test]
+fn gamma_and_deep_colours_reach_the_screen() {
+    let deep = [0, 10, 0, 20, 0, 30, 0, 0].repeat(8 * 4);
+    let mut memory = memory(&[(1, deep)]);
+    let layers = vec![layer(b"XR48", (8, 4), &[(1, 0, 64)])];
+    let mut screen = screen("kms");
+    screen.last_shown();
+    let inverse = (0..=255).map(|n| [255 - n; 3]).collect();
+    assert!(show(&mut screen, layers, Some(inverse), &mut memory));
+    let frame = screen.last_shown().expect("a picture");
+    assert_eq!(frame.bytes()[..3], [225, 235, 245]);
 }

@@ -3,8 +3,10 @@
 use super::parse::parse_format;
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
+use crate::kms::CARD_FORMATS;
 use crate::sink::y4m_holds;
 use crate::surface::align_lines;
+use std::path::Path;
 use vb3_picture::Size;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Planarity};
@@ -22,6 +24,7 @@ impl DeviceSpec {
     pub(crate) fn profile(&self) -> Profile {
         self.profile.unwrap_or(match self.kind.input() {
             Some(CameraInput::Sensor) => Profile::Webcam,
+            _ if matches!(self.kind, DeviceKind::Kms { .. }) => Profile::Webcam,
             _ => Profile::Sensor,
         })
     }
@@ -81,6 +84,12 @@ impl DeviceSpec {
     /// Returns the names of the pixel formats that `format=` may choose, separated by commas.
     #[must_use]
     pub fn format_names(&self) -> String {
+        if matches!(self.kind, DeviceKind::Kms { .. }) {
+            let names = CARD_FORMATS
+                .iter()
+                .map(|name| String::from_utf8_lossy(name));
+            return names.collect::<Vec<_>>().join(", ");
+        }
         let formats = self.pixel_formats();
         let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
         names.join(", ")
@@ -92,6 +101,9 @@ impl DeviceSpec {
 
     /// Checks that the device offers the formats that the SPEC names.
     pub(super) fn check_format(&self) -> Result<(), SpecError> {
+        if matches!(self.kind, DeviceKind::Kms { .. }) {
+            return Ok(());
+        }
         let found = self.pixel_formats();
         let is_missing = |format: &FourCc| found.iter().all(|one| one.fourcc != *format);
         if let Some(format) = self.formats.iter().find(|format| is_missing(format)) {
@@ -140,6 +152,25 @@ fn name(format: FourCc) -> String {
 }
 
 impl SinkSpec {
+    /// Returns the recording of a card's connector, counted from zero: `NAME-2` for the second one.
+    #[must_use]
+    pub fn of_connector(&self, connector: usize) -> Self {
+        let number = connector + 1;
+        let named = |path: &Path| match (path.file_stem(), path.extension()) {
+            (Some(stem), Some(ending)) if connector > 0 => {
+                let [stem, ending] = [stem, ending].map(|part| part.to_string_lossy());
+                path.with_file_name(format!("{stem}-{number}.{ending}"))
+            }
+            _ => path.to_owned(),
+        };
+        match self {
+            Self::Null => Self::Null,
+            Self::Y4m(path) => Self::Y4m(named(path)),
+            Self::Raw(path) => Self::Raw(named(path)),
+            Self::Png(name) => Self::Png(named(Path::new(name)).to_string_lossy().into_owned()),
+        }
+    }
+
     /// Returns whether this format can be recorded exactly. Compressed and Bayer formats cannot. R'G'B'
     /// formats cannot be recorded as y4m.
     #[must_use]

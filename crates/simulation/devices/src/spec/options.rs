@@ -46,6 +46,10 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinds {
     All,
+    /// All but display cards, which are no video nodes.
+    Videos,
+    /// All but display cards, `vimc` and `sensor`.
+    PlainVideos,
     /// All but `vimc` and `sensor`, whose formats and rates programs set in the media graph.
     ExceptGraphs,
     Cameras,
@@ -56,6 +60,7 @@ enum Kinds {
     CamerasAndDisplays,
     Loopbacks,
     Cards,
+    CamerasAndCards,
     /// Cameras with a sensor, and display cards.
     SensorsAndCards,
     /// Devices that can show the identity of another driver's device.
@@ -86,6 +91,8 @@ impl DeviceOption {
         let is_card = matches!(kind, DeviceKind::Kms { .. });
         match self.kinds {
             Kinds::All => true,
+            Kinds::Videos => !is_card,
+            Kinds::PlainVideos => !is_card && !matches!(kind, DeviceKind::Graph(_)),
             Kinds::ExceptGraphs => !matches!(kind, DeviceKind::Graph(_)),
             Kinds::Cameras => is_camera,
             Kinds::Sensors => is_camera && !is_hdmi,
@@ -93,6 +100,7 @@ impl DeviceOption {
             Kinds::CamerasAndDisplays => is_camera || matches!(kind, DeviceKind::Display { .. }),
             Kinds::Loopbacks => is_loopback,
             Kinds::Cards => is_card,
+            Kinds::CamerasAndCards => is_card || is_camera,
             Kinds::SensorsAndCards => is_card || is_camera && !is_hdmi,
             Kinds::Identified => is_loopback || is_camera && !is_hdmi,
         }
@@ -111,13 +119,15 @@ impl DeviceOption {
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",
+            Kinds::Videos => "a video device (not kms)",
+            Kinds::PlainVideos => "a video device without a media graph (not kms, vimc or sensor)",
             Kinds::ExceptGraphs => "a device without a media graph (not vimc, not sensor)",
             Kinds::Cameras | Kinds::Sensors => "a camera",
             Kinds::Describable => "a camera without scaler or HDMI input",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
             Kinds::Cards => "a display card",
-            Kinds::SensorsAndCards => "a camera or display card",
+            Kinds::SensorsAndCards | Kinds::CamerasAndCards => "a camera or display card",
             Kinds::Identified => "a camera or loopback",
         }
     }
@@ -151,7 +161,7 @@ options! {
         "a camera's only size; the first size of other devices (default: the clip's, or 640x480; hdmi: 1920x1080)";
     Picture ExceptGraphs "fps" = RATES,
         "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30; hdmi: 60)";
-    Picture ExceptGraphs "format" = FORMATS,
+    Picture PlainVideos "format" = FORMATS,
         "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)";
     Picture Sensors "profile" = "webcam or sensor",
         "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)";
@@ -161,8 +171,16 @@ options! {
         "name of the card's driver: rockchip (default), vkms, imx-drm, …; kmssink knows some of them";
     Picture Sensors "rates" = RATE_LIST,
         "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)";
-    Picture Cameras "formats" = FORMAT_LIST,
-        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor and hdmi)";
+    Picture CamerasAndCards "formats" = FORMAT_LIST,
+        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor and hdmi); of a card: DRM's names, such as XR24:NV12 (default: all)";
+    Picture Cards "connectors" = "a number from 1 to 8",
+        "number of connectors with a monitor, each with its CRTC and planes (default 1). The recording of connector N is NAME-N";
+    Picture Cards "planes" = "a number from 0 to 8",
+        "number of overlay planes of each connector, besides a primary and a cursor plane (default 0)";
+    Picture Cards "scaler" = SWITCH,
+        "on: planes enlarge and shrink pictures up to eight times; off: ERANGE, as with vkms (default)";
+    Picture Cards "edid" = "FILE, an EDID of 128 to 512 bytes",
+        "the monitors' EDID, whose modes the card has without size= and sizes= (default: none, as with vkms)";
     Node Identified "identity" = "uvc, plain or v4l2loopback",
         "uvc: a USB webcam of the driver uvcvideo (a camera's default); plain: a platform device (default with mplane=on or profile=sensor, and of a loopback); v4l2loopback: a loopback with one node, as of that driver";
     Node Sensors "usb" = "VVVV:PPPP, the USB vendor and product in hexadecimal",
@@ -178,24 +196,24 @@ options! {
     Picture Cameras "end" = "loop, hold, stop or unplug",
         "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera";
     Timing ExceptGraphs "pace" = "real or free",
-        "real: frames at their rate (default); free: a frame for each buffer, at once";
+        "real: frames at their rate (default); free: a frame for each buffer, at once; of a card: each commit at once";
     Picture CamerasAndDisplays "mplane" = SWITCH,
         "on: the multi-planar API (default off)";
     Memory All "alloc" = "contig, sg or vmalloc",
         "buffer memory: contig is one run of addresses, sg scattered pages, vmalloc memory without DMA (default: the machine's; contig with place=lazy)";
     Memory All "place" = "fixed or lazy",
         "fixed: a buffer gets its address when it is allocated (default); lazy: when a device first uses it, at a place that suits all devices that share it. Only vb3 has lazy; no board's driver does";
-    Memory All "admission" = SWITCH,
+    Memory Videos "admission" = SWITCH,
         "on: REQBUFS and CREATE_BUFS allocate all buffers or fail with ENOMEM; off: as many as fit (default). Only vb3 has on";
-    Memory All "userptr" = SWITCH,
+    Memory Videos "userptr" = SWITCH,
         "offer USERPTR (default: as the machine allows)";
-    Memory All "hints" = SWITCH,
+    Memory Videos "hints" = SWITCH,
         "accept cache hints (default on)";
-    Faults All "inject" = SWITCH,
+    Faults Videos "inject" = SWITCH,
         "on: controls that make the next call fail (default off)";
-    Timing All "max-buffers" = "a number from 32 to 32768",
+    Timing Videos "max-buffers" = "a number from 32 to 32768",
         "most buffers of the queue (default 64)";
-    Timing All "min-queued" = "a number from 0 to 8",
+    Timing Videos "min-queued" = "a number from 0 to 8",
         "buffers that the device needs before it starts (default 0)";
     Node All "name" = "1 to 31 printable ASCII characters",
         "name of the card";
@@ -216,7 +234,7 @@ options! {
     Memory All "boundary" = "bytes, a power of two from 4KiB to 4GiB",
         "DMA boundary: no plane crosses a multiple of this (default: the machine's)";
     Picture ExceptGraphs "stride" = "a power of two from 1 to 4096",
-        "alignment of line lengths (default 1)";
+        "alignment of line lengths, of a card: of framebuffers' pitches (default 1)";
     Memory All "coherent" = SWITCH,
         "the device sees the CPU's caches (default: as the machine's devices do)";
     Memory All "sync" = SWITCH,
@@ -225,10 +243,10 @@ options! {
         "on: the driver accepts only memory with struct pages (default off)";
     Memory All "protected" = "off, on or only",
         "access to the machine's protected memory: none, also that, or nothing else (default off)";
-    Node All "node" = "videoN, N from 0 to 63",
+    Node Videos "node" = "videoN, N from 0 to 63",
         "number of the node (default: the lowest free one)";
     Node All "unplug" = presence::TIMES,
-        "unplug at this time after the start (default: only by `vb3 ctl unplug`)";
+        "unplug at this time after the start, of a card: its monitors (default: only by `vb3 ctl unplug`)";
     Node All "plug" = presence::TIMES,
         "plug in at this time; without an earlier unplug= the device is absent before";
 }

@@ -529,6 +529,10 @@ fn every_listed_option_is_understood() {
         ("sync", "on"),
         ("pages", "on"),
         ("protected", "on"),
+        ("connectors", "2"),
+        ("planes", "1"),
+        ("scaler", "on"),
+        ("edid", "monitor.bin"),
         ("node", "video0"),
         ("plug", "1s"),
         ("unplug", "1s"),
@@ -540,7 +544,7 @@ fn every_listed_option_is_understood() {
         );
         let kind = match option {
             "readers" | "exclusive-caps" | "placeholder" => "loopback",
-            "driver" => "kms",
+            "driver" | "connectors" | "planes" | "scaler" | "edid" => "kms",
             _ => "camera",
         };
         parse(&format!("{kind},{option}={value}"));
@@ -613,4 +617,26 @@ fn groups_of_options_have_headings() {
             .iter()
             .all(|title| title.starts_with(char::is_uppercase))
     );
+}
+
+#[test]
+fn cards_refuse_options_of_video_nodes() {
+    let card = parse("kms=shown.y4m,sizes=640x480:800x600,formats=XR24:NV12,planes=2,connectors=3");
+    assert_eq!(card.formats, [FourCc::new(*b"XR24"), FourCc::new(*b"NV12")]);
+    let DeviceKind::Kms { sink, card } = card.kind else {
+        panic!("no card");
+    };
+    assert_eq!((card.connectors, card.overlays, card.scales), (3, 2, false));
+    assert_eq!(sink.of_connector(0), SinkSpec::Y4m("shown.y4m".into()));
+    assert_eq!(sink.of_connector(2), SinkSpec::Y4m("shown-3.y4m".into()));
+    for (text, said) in [
+        ("kms,format=NV12", "only a video device"),
+        ("kms,max-buffers=32", "only a video device (not kms) has"),
+        ("kms,node=video3", "only a video device"),
+        ("kms,formats=YU16", "kms offers AR24, XR24"),
+        ("kms,connectors=9", "use a number from 1 to 8"),
+        ("camera,scaler=on", "only a display card has scaler="),
+    ] {
+        assert!(refusal(text).contains(said), "{}", refusal(text));
+    }
 }

@@ -9,14 +9,19 @@ use crate::memory::RunMemory;
 use crate::program::{Answer, Ioctl};
 use crate::refusals::Refused;
 use crate::{Run, refusals};
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use host::{CardMemory, Program};
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::Arc;
+use vb3_devices::spec::{CardSpec, Pace, Presence};
 use vb3_devices::spec::{DeviceKind, DeviceSpec};
-use vb3_devices::{CARD_FORMATS, NodeSpec, Screen};
-use vb3_drm::{CallContext, Card, Config, Mode, Outcome};
-use vb3_frontend::{CallId, Errno, FileId, Map, Mmap, NodeId, NodeKind, Op, Origin};
+use vb3_devices::{CARD_FORMATS, FrameFault, NodeSpec, Scan, Screen};
+use vb3_drm::{CallContext, Card, Config, Edid, Mode, Outcome};
+use vb3_frontend::{CallId, Errno, FileId, Hotplug, Map, Mmap, NodeId, NodeKind, Op, Origin};
 use vb3_machine::Profile;
+use vb3_picture::Frame;
+use vb3_plane::Cookie;
 use vb3_report::{DeviceReport, Picture, QueueReport};
 use vb3_sysfs::{CardNode, Connector, DRM_MAJOR, Location};
 use vb3_v4l2::POLL_IN;
@@ -39,14 +44,16 @@ const DRIVER: &str = "rockchip";
 /// A display card of the run.
 pub(crate) struct CardDevice {
     number: u32,
-    pub(super) path: String,
+    pub(crate) path: String,
     location: Location,
     since_us: u64,
     card: Card,
-    screen: Screen,
+    outputs: Vec<Output>,
     memory: CardMemory,
-    /// What each CRTC shows, so that its framebuffers stay.
-    shown: BTreeMap<usize, scanout::OnScreen>,
+    presence: Presence,
+    /// When monitors come (`true`) and go, in nanoseconds of the run's clock, the next last; `None` before the
+    /// first tick.
+    due: Option<Vec<(u64, bool)>>,
     /// Number of pictures that the card could not read.
     faults: u64,
     is_used: bool,
@@ -54,6 +61,20 @@ pub(crate) struct CardDevice {
     /// showed in buffers of the card.
     refused: BTreeMap<u32, (String, u64)>,
 }
+
+/// A connector's screen, and what its CRTC shows.
+struct Output {
+    screen: Screen,
+    /// Holds framebuffers, so that they stay.
+    shown: Option<scanout::OnScreen>,
+    /// The picture that is being read.
+    scan: Option<Scan<Cookie>>,
+    /// Whether sysfs says that a CRTC drives the connector.
+    is_enabled: bool,
+}
+
+/// Largest file of `edid=` that is read, in bytes.
+const MAX_EDID: u64 = 4096;
 
 /// Maximum number of programs of [`CardDevice::refused`].
 const MAX_REFUSED: usize = 64;
@@ -93,7 +114,8 @@ impl Cards {
 
     /// Returns descriptors that become readable when a recording has room again.
     pub(crate) fn wake_fds(&self) -> impl Iterator<Item = vb3_v4l2::WakeFd<'_>> {
-        self.all.iter().filter_map(|card| card.screen.wake_fd())
+        let outputs = self.all.iter().flat_map(|card| &card.outputs);
+        outputs.filter_map(|output| output.screen.wake_fd())
     }
 
     /// Returns the name of the card with this DMA device, such as `card0`.
@@ -113,25 +135,41 @@ impl CardDevice {
         let name = format!("card{number}");
         let path = format!("/dev/dri/{name}");
         let hosted = Hosted::new(memory, profile, spec, (&name, &path))?;
-        let screen =
-            Screen::new(spec).map_err(|failure| anyhow!("{path}: {}", failure.sentence()))?;
-        let mut config = config(spec);
+        let mut config = config(spec).with_context(|| path.clone())?;
         let connectors = config.connectors;
+        let outputs = (0..connectors).map(|connector| {
+            let screen = Screen::new(spec, connector);
+            let screen = screen.map_err(|failure| anyhow!("{path}: {}", failure.sentence()))?;
+            Ok(Output {
+                screen,
+                shown: None,
+                scan: None,
+                is_enabled: false,
+            })
+        });
+        let outputs = outputs.collect::<Result<_>>()?;
         let device = format!("{}-{number:03}", config.driver);
         config.unique.clone_from(&device);
         let location = Location::Platform(vb3_sysfs::Platform {
             bus_info: format!("platform:{device}"),
             name: device,
         });
+        let mut card = Card::new(config);
+        if !spec.presence.at_start() {
+            for connector in 0..connectors {
+                card.plug(connector, false);
+            }
+        }
         Ok(Self {
             number,
             path,
             location,
             since_us: crate::clock::since_boot_ns() / 1000,
-            card: Card::new(config),
-            screen,
+            card,
+            outputs,
             memory: CardMemory::new(memory, hosted, connectors),
-            shown: BTreeMap::new(),
+            presence: spec.presence,
+            due: None,
             faults: 0,
             is_used: false,
             refused: BTreeMap::new(),
@@ -141,7 +179,9 @@ impl CardDevice {
     fn sysfs(&self) -> CardNode<'_> {
         let config = self.card.config();
         let modes: Vec<String> = config.modes.iter().map(Mode::name).collect();
-        let connectors = (1..).zip(self.card.connector_ids());
+        let edid = config.edid.as_ref().map(Edid::bytes).unwrap_or_default();
+        let connectors = self.card.connectors().zip(&self.outputs);
+        let connectors = (1..).zip(connectors);
         CardNode {
             device: vb3_sysfs::Device {
                 location: &self.location,
@@ -151,12 +191,24 @@ impl CardDevice {
             },
             number: self.number,
             connectors: connectors
-                .map(|(number, id): (u32, u32)| Connector {
-                    name: format!("Virtual-{number}"),
-                    id,
-                    is_connected: true,
-                    modes: modes.clone(),
-                })
+                .map(
+                    |(number, ((id, is_connected), output)): (u32, _)| Connector {
+                        name: format!("Virtual-{number}"),
+                        id,
+                        is_connected,
+                        is_enabled: output.is_enabled,
+                        modes: if is_connected {
+                            modes.clone()
+                        } else {
+                            Vec::new()
+                        },
+                        edid: if is_connected {
+                            edid.to_vec()
+                        } else {
+                            Vec::new()
+                        },
+                    },
+                )
                 .collect(),
         }
     }
@@ -172,7 +224,7 @@ impl CardDevice {
             queues: vec![QueueReport {
                 queue: "scan-out".to_owned(),
                 memory: "dmabuf".to_owned(),
-                frames: self.screen.shown(),
+                frames: self.frames(),
                 lost: self.faults,
                 bytes_copied: planes.copied_bytes,
                 bytes_bounced: mapper.bytes_bounced,
@@ -205,13 +257,49 @@ impl CardDevice {
         })
     }
 
+    /// Returns whether a monitor is plugged in.
+    pub(crate) fn has_monitor(&self) -> bool {
+        self.card.connectors().any(|(_, is_connected)| is_connected)
+    }
+
+    /// Returns how many pictures all screens have shown.
+    pub(crate) fn frames(&self) -> u64 {
+        let shown = self.outputs.iter().map(|output| output.screen.shown());
+        shown.sum()
+    }
+
     pub(crate) fn keep_thumbnails(&mut self) {
-        self.screen.keep_thumbnails();
+        let outputs = self.outputs.iter_mut();
+        outputs.for_each(|output| output.screen.keep_thumbnails());
+    }
+
+    /// Returns the number and the picture that the first screen showed last. From the first call on, each picture
+    /// is kept.
+    pub(crate) fn last_shown(&mut self) -> Option<(u32, Arc<Frame>)> {
+        let screen = &mut self.outputs.first_mut()?.screen;
+        // CAST: as V4L2's sequence numbers.
+        Some((
+            screen.shown().saturating_sub(1) as u32,
+            screen.last_shown()?,
+        ))
+    }
+
+    /// Delays the next commit, or loses vblanks, on all connectors, as a script's step says.
+    pub(crate) fn disturb(&mut self, fault: FrameFault, count: u64) {
+        let frame_ns = self.card.config().modes.first().map_or(1, Mode::frame_ns);
+        let (lost, delay) = match fault {
+            FrameFault::Late { by_ns } => (0, by_ns.div_ceil(frame_ns)),
+            _ => (count, 0),
+        };
+        for crtc in 0..self.outputs.len() {
+            self.card.disturb(crtc, lost, delay);
+        }
     }
 
     /// Returns at most `count` small pictures of what was shown.
     pub(crate) fn pictures(&self, count: usize) -> (String, Vec<Picture>) {
-        let all = self.screen.thumbnails(count).into_iter();
+        let all = self.outputs.iter();
+        let all = all.flat_map(|output| output.screen.thumbnails(count));
         let all = all.map(|frame| Picture {
             number: frame.number,
             png: frame.within(Picture::MAX_EDGE).png(),
@@ -220,8 +308,26 @@ impl CardDevice {
     }
 }
 
+/// Reads the monitors' EDID from a file.
+fn read_edid(path: &std::path::Path) -> Result<Edid> {
+    let (mut bytes, said) = (Vec::new(), || format!("edid={}", path.display()));
+    let file = std::fs::File::open(path).with_context(said)?;
+    file.take(MAX_EDID)
+        .read_to_end(&mut bytes)
+        .with_context(said)?;
+    Edid::new(&bytes).with_context(said)
+}
+
 /// Returns the properties of a SPEC's card.
-fn config(spec: &DeviceSpec) -> Config {
+///
+/// # Errors
+/// Fails with a message for an EDID that cannot be used.
+fn config(spec: &DeviceSpec) -> Result<Config> {
+    let card = match &spec.kind {
+        DeviceKind::Kms { card, .. } => card.clone(),
+        _ => CardSpec::default(),
+    };
+    let edid = card.edid.as_deref().map(read_edid).transpose()?;
     let fps = spec
         .fps
         .map_or(60, |fps| fps.denominator.div_ceil(fps.numerator.max(1)));
@@ -232,26 +338,38 @@ fn config(spec: &DeviceSpec) -> Config {
         .map(of)
         .chain(spec.sizes.iter().map(of))
         .collect();
-    if spec.sizes.is_empty() {
+    let own = edid.as_ref().filter(|_| sizes.is_empty());
+    if spec.sizes.is_empty() && own.is_none() {
         sizes.extend(SIZES);
     }
     let mut seen = std::collections::BTreeSet::new();
     sizes.retain(|size| seen.insert(*size));
     let modes = sizes.iter().enumerate();
     let modes = modes.map(|(at, (width, height))| Mode::new(*width, *height, fps, at == 0));
+    let modes = own.map_or_else(|| modes.collect(), Edid::modes);
+    let formats = spec.formats.iter().map(|format| format.0);
+    let all = || CARD_FORMATS.map(u32::from_le_bytes).to_vec();
     let driver = spec.driver.clone().unwrap_or_else(|| DRIVER.to_owned());
-    Config {
+    Ok(Config {
         description: match &spec.name {
             Some(name) => name.clone(),
             None => format!("Simulated {driver} display"),
         },
         driver,
         unique: String::new(),
-        formats: CARD_FORMATS.map(u32::from_le_bytes).to_vec(),
-        modes: modes.collect(),
-        connectors: 1,
-        overlays: 0,
-    }
+        formats: if spec.formats.is_empty() {
+            all()
+        } else {
+            formats.collect()
+        },
+        modes,
+        connectors: card.connectors.max(1),
+        overlays: card.overlays,
+        scales: card.scales,
+        pitch_align: spec.stride.unwrap_or(1),
+        is_free: spec.pace == Pace::Free,
+        edid,
+    })
 }
 
 impl Cards {
@@ -359,10 +477,9 @@ impl Kind for CardFiles {
     }
 
     fn release(&mut self, run: &mut Run, file: FileId) {
-        let now_ns = run.set_now();
+        run.set_now();
         if let Ok((card, own)) = run.cards.of(file) {
-            card.card
-                .close(own, now_ns, &mut card.memory.with(&mut run.memory));
+            card.card.close(own, &mut card.memory.with(&mut run.memory));
         }
         run.cards.files.remove(&file);
         run.show_cards();
@@ -370,26 +487,128 @@ impl Kind for CardFiles {
 
     fn next_tick(&self, run: &Run) -> Option<u64> {
         let cards = run.cards.all.iter();
-        cards.filter_map(|card| card.card.next_due_ns()).min()
+        cards.filter_map(CardDevice::next_tick).min()
     }
 
     fn tick(&mut self, run: &mut Run, now_ns: u64) {
-        for card in &mut run.cards.all {
-            card.screen.acknowledge();
-            let has_room = card.screen.has_room();
+        for at in 0..run.cards.all.len() {
+            let Some(card) = run.cards.all.get_mut(at) else {
+                return;
+            };
+            card.read_piece(&mut run.memory);
+            card.outputs
+                .iter()
+                .for_each(|output| output.screen.acknowledge());
+            let outputs = card.outputs.iter();
+            let rooms: Vec<bool> = outputs.map(Output::has_room).collect();
             let memory = &mut card.memory.with(&mut run.memory);
-            card.card.advance(now_ns, memory, &|_| has_room);
+            let has_room = |crtc: usize| rooms.get(crtc).is_some_and(|room| *room);
+            card.card.advance(now_ns, memory, &has_room);
+            if let Some(comes) = card.presence_at(now_ns) {
+                run.plug_monitors(at, None, comes);
+            }
         }
         run.show_cards();
     }
 }
 
+impl Output {
+    /// Returns whether the CRTC may show another picture.
+    fn has_room(&self) -> bool {
+        self.scan.is_none() && self.screen.has_room()
+    }
+}
+
+impl CardDevice {
+    /// Returns when a tick is needed next.
+    fn next_tick(&self) -> Option<u64> {
+        let is_busy = self.outputs.iter().any(|output| output.scan.is_some());
+        let has_times = self.presence.plug_ns.is_some() || self.presence.unplug_ns.is_some();
+        if is_busy || self.due.is_none() && has_times {
+            return Some(0);
+        }
+        let has_room = self.outputs.iter().all(Output::has_room);
+        let due = self.card.next_due_ns().filter(|due| *due > 0 || has_room);
+        let plug = self.due.as_ref().and_then(|due| due.last());
+        due.into_iter().chain(plug.map(|(ns, _)| *ns)).min()
+    }
+
+    /// Returns whether monitors come or go now.
+    fn presence_at(&mut self, now_ns: u64) -> Option<bool> {
+        let presence = self.presence;
+        let due = self.due.get_or_insert_with(|| {
+            let all = [(presence.plug_ns, true), (presence.unplug_ns, false)];
+            let all = all.into_iter();
+            let all = all.filter_map(|(ns, comes)| Some((now_ns.saturating_add(ns?), comes)));
+            let mut all: Vec<_> = all.collect();
+            all.sort_by(|a, b| b.cmp(a));
+            all
+        });
+        due.pop_if(|(ns, _)| *ns <= now_ns).map(|(_, comes)| comes)
+    }
+}
+
 impl Run {
+    /// Returns the card with this index among all devices: cards follow the nodes.
+    pub(crate) fn card_at(&mut self, at: usize) -> Option<&mut CardDevice> {
+        let at = at.checked_sub(self.nodes.len())?;
+        self.cards.all.get_mut(at)
+    }
+
+    /// Returns a card's index among all devices, and the connector if the name has one: `card0`, `/dev/dri/card0`,
+    /// or `card0-Virtual-1`.
+    pub(crate) fn card_named(&self, name: &str) -> Option<(usize, Option<usize>)> {
+        let name = name.trim_start_matches("/dev/").trim_start_matches("dri/");
+        let (card, connector) = match name.split_once("-Virtual-") {
+            Some((card, number)) => (card, Some(number.parse::<usize>().ok()?.checked_sub(1)?)),
+            None => (name, None),
+        };
+        let number: usize = card.strip_prefix("card")?.parse().ok()?;
+        let found = self.cards.all.get(number)?;
+        let has_it = connector.is_none_or(|connector| connector < found.outputs.len());
+        has_it.then_some((self.nodes.len() + number, connector))
+    }
+
+    /// Plugs monitors into a card's connectors, or unplugs them: all, or one. Returns false if this changes nothing.
+    pub(crate) fn plug_monitors(
+        &mut self,
+        card: usize,
+        connector: Option<usize>,
+        comes: bool,
+    ) -> bool {
+        let Some(device) = self.cards.all.get_mut(card) else {
+            return false;
+        };
+        let all = 0..device.outputs.len();
+        let all = all.filter(|at| connector.is_none_or(|connector| connector == *at));
+        let changes = all.fold(false, |changes, at| device.card.plug(at, comes) | changes);
+        if changes {
+            self.tell_card(card, "HOTPLUG=1");
+        }
+        changes
+    }
+
+    /// Lets programs see a card's files in sysfs anew, and sends a uevent with this property, unless it is empty.
+    fn tell_card(&mut self, card: usize, property: &'static str) {
+        let changed = Some(property);
+        let node = self.kinds.node_id(CardFiles::NAME, card);
+        self.plugs.unseen.extend(node.map(|node| Hotplug {
+            node,
+            present: true,
+            changed,
+        }));
+    }
+
     /// Answers an ioctl on a card's file.
     fn card_ioctl(&mut self, call: FileCall<'_>) -> Result<Answer, Refused> {
         let ioctl = call.ioctl()?;
         let now_ns = self.set_now();
         let &(at, own) = self.cards.files.get(&call.file).ok_or(Errno::ENODEV)?;
+        // A script counts calls by type and number, since programs give structures of several sizes.
+        let (device, request) = (self.nodes.len() + at, ioctl.request & 0xffff);
+        if let Some(errno) = self.meet_call(device, request, call.caller.call()) {
+            return Err(errno.into());
+        }
         let cx = CallContext {
             arg: 0,
             file: own,
@@ -481,10 +700,17 @@ impl Run {
     /// Shows what cards show since the last call, and wakes the programs that wait for them.
     fn show_cards(&mut self) {
         let Cards { all, files } = &mut self.cards;
-        let mut changed = Vec::new();
+        let (mut changed, mut lit) = (Vec::new(), Vec::new());
         for (at, card) in all.iter_mut().enumerate() {
             for shown in card.card.take_shown() {
                 card.scan_out(&mut self.memory, shown);
+            }
+            for (connector, output) in card.outputs.iter_mut().enumerate() {
+                let is_enabled = card.card.is_enabled(connector);
+                if is_enabled != output.is_enabled && self.plugs.has_room() {
+                    output.is_enabled = is_enabled;
+                    lit.push(at);
+                }
             }
             card.card.collect(&mut card.memory.with(&mut self.memory));
             let files = card.card.take_changed().into_iter();
@@ -493,20 +719,23 @@ impl Run {
         let found = files.iter().filter(|(_, of)| changed.contains(of));
         self.changed.extend(found.map(|(file, _)| *file));
         for card in all {
-            if let Some(failure) = card.screen.take_failure() {
+            let failures = card.outputs.iter_mut();
+            for failure in failures.filter_map(|output| output.screen.take_failure()) {
                 let failure = crate::node::failure_of(&card.path, &failure);
                 self.report.fail(failure);
             }
         }
+        lit.into_iter().for_each(|card| self.tell_card(card, ""));
     }
 
     /// Turns the cards off, and finishes their recordings.
     pub(crate) fn finish_cards(&mut self) {
         for card in &mut self.cards.all {
-            card.stop_scans(&self.memory);
+            card.stop_scans(&mut self.memory);
             let memory = &mut card.memory.with(&mut self.memory);
             card.card.turn_off(memory);
-            if let Some(failure) = card.screen.finish() {
+            let failures = card.outputs.iter_mut();
+            for failure in failures.filter_map(|output| output.screen.finish()) {
                 let failure = crate::node::failure_of(&card.path, &failure);
                 self.report.fail(failure);
             }

@@ -60,8 +60,12 @@ impl Run {
 
     /// Returns the path of the node with this index, or an empty string without such a node.
     pub(crate) fn path_of(&self, at: usize) -> String {
-        let node = self.nodes.get(at);
-        node.map(|node| node.path.clone()).unwrap_or_default()
+        let card = at.checked_sub(self.nodes.len());
+        let card = card.and_then(|card| self.cards.all.get(card));
+        let path = self.nodes.get(at).map(|node| &node.path);
+        path.or(card.map(|card| &card.path))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Adds a refusal to the report, and sends its event.

@@ -227,7 +227,7 @@ impl Run {
         match awaited {
             Awaited::Frame { at, frame } => {
                 let done = self.finished_frames(*at);
-                let is_plugged = self.plugs.is_present(*at);
+                let is_plugged = *at >= self.nodes.len() || self.plugs.is_present(*at);
                 match (done > *frame, is_plugged) {
                     (true, _) => Some(Ok(fields([("frames", done.into())]))),
                     (false, true) => None,
@@ -371,6 +371,7 @@ impl Run {
         let step = Step {
             line: 0,
             device: self.nodes.get(at).map(|node| node.number()),
+            card: at.checked_sub(self.nodes.len()),
             when: When::Start,
             count,
             every: 1,
@@ -404,6 +405,10 @@ impl Run {
 
     /// Returns the number of frames that a device has finished.
     fn finished_frames(&self, at: usize) -> u64 {
+        let card = at.checked_sub(self.nodes.len());
+        if let Some(card) = card.and_then(|card| self.cards.all.get(card)) {
+            return card.frames();
+        }
         let node = self.nodes.get(at);
         node.map_or(0, |node| {
             let flow = main_flow(node.video.role());
@@ -422,7 +427,15 @@ impl Run {
                 "frames": self.finished_frames(at),
             })
         });
-        let devices: Vec<Value> = devices.collect();
+        let cards = self.cards.all.iter().map(|card| {
+            json!({
+                "path": card.path,
+                "kind": "kms",
+                "plugged": card.has_monitor(),
+                "frames": card.frames(),
+            })
+        });
+        let devices: Vec<Value> = devices.chain(cards).collect();
         fields([
             ("version", VERSION.into()),
             ("time_ns", self.clock.now_ns().into()),

@@ -50,6 +50,15 @@ impl Run {
 
     /// Returns a display's last picture, or whether to wait for the next one.
     fn last_shown(&mut self, at: usize) -> Result<Found, String> {
+        if let Some(card) = self.card_at(at) {
+            let found = card
+                .last_shown()
+                .map(|(number, frame)| Found::Picture(number, frame));
+            return match found {
+                None if card.frames() == 0 => Err(format!("{} has shown nothing yet", card.path)),
+                found => Ok(found.unwrap_or(Found::Next)),
+            };
+        }
         let node = self.nodes.get_mut(at).ok_or("there is no such device")?;
         let (path, dev) = (node.path.clone(), node.dma);
         let mut contexts = node.video.contexts_mut();

@@ -103,14 +103,18 @@ pub(super) fn parse(text: &str) -> Result<Script> {
 fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     let action = action(source, &span, &raw)?;
     let when = when(source, &span, &raw, &action)?;
-    let device = raw.device.as_ref().map(|device| node(source, device));
-    let device = device.transpose()?;
+    let card = raw
+        .device
+        .as_ref()
+        .and_then(|device| card(device.get_ref()));
+    let device = raw.device.as_ref().filter(|_| card.is_none());
+    let device = device.map(|device| node(source, device)).transpose()?;
     let of_machine = matches!(
         action,
         Action::OccupyCma { .. } | Action::FreeCma | Action::StopClock { .. }
     );
     let looks_at_device = matches!(when, When::Frame(_) | When::Call { .. });
-    if device.is_none() && (!of_machine || looks_at_device) {
+    if device.is_none() && card.is_none() && (!of_machine || looks_at_device) {
         let what = if of_machine {
             "frames and calls belong to"
         } else {
@@ -136,6 +140,7 @@ fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     Ok(Step {
         line: line_of(source.0, span.start),
         device,
+        card,
         when,
         count: number(&raw.count)?,
         every: number(&raw.every)?,
@@ -274,6 +279,12 @@ fn within(source: &Source<'_>, value: &Spanned<i64>, least: u64, most: u64) -> R
         })
 }
 
+/// Parses `/dev/dri/cardN` and returns N.
+fn card(device: &str) -> Option<usize> {
+    let name = device.strip_prefix("/dev/dri/").unwrap_or(device);
+    name.strip_prefix("card")?.parse().ok()
+}
+
 /// Parses `/dev/videoN` and returns N.
 fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     let text = device.get_ref();
@@ -286,10 +297,10 @@ fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     })
 }
 
-/// Returns the number of an ioctl by its name, with or without `VIDIOC_`.
+/// Returns the number of an ioctl by its name, with or without `VIDIOC_`; of a display card, its type and number.
 pub(crate) fn call_named(name: &str) -> Option<u32> {
     let short = name.strip_prefix("VIDIOC_").unwrap_or(name);
-    decode::request(&format!("VIDIOC_{short}"))
+    decode::request(&format!("VIDIOC_{short}")).or_else(|| vb3_drm::number(name))
 }
 
 /// Returns a guess at a misspelt ioctl, for the end of a message.
@@ -333,7 +344,7 @@ fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {
     let text = name.get_ref();
     call_named(text).ok_or_else(|| {
         let message = format!(
-            "{text:?} is not an ioctl of video devices{}",
+            "{text:?} is not an ioctl of video devices or display cards{}",
             nearest_call(text)
         );
         source.error(name.span(), message)

@@ -23,6 +23,9 @@ impl fmt::Display for Step {
         if let Some(number) = self.device {
             writeln!(f, "device = \"/dev/video{number}\"")?;
         }
+        if let Some(number) = self.card {
+            writeln!(f, "device = \"/dev/dri/card{number}\"")?;
+        }
         match self.when {
             When::Start => {}
             When::Time(at_ns) => writeln!(f, "time = {}", time(at_ns))?,
@@ -68,9 +71,10 @@ fn value(action: &Action) -> String {
     }
 }
 
-fn ioctl(request: u32) -> &'static str {
-    let name = decode::name(request).unwrap_or_default();
-    name.trim_start_matches("VIDIOC_")
+/// Returns the name of an ioctl of video devices or display cards in scripts.
+pub(crate) fn ioctl(request: u32) -> &'static str {
+    let name = decode::name(request).or_else(|| vb3_drm::name(request));
+    name.unwrap_or_default().trim_start_matches("VIDIOC_")
 }
 
 /// Prints a time in seconds, exact to the nanosecond.

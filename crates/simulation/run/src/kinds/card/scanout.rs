@@ -1,9 +1,9 @@
-//! Scan-out: from framebuffers to the recording, by DMA address.
+//! Scan-out: from framebuffers to the recording, by DMA address, a piece at a time.
 
 use super::CardDevice;
 use crate::memory::{DeviceBus, RunMemory};
 use std::collections::BTreeSet;
-use vb3_devices::Layer;
+use vb3_devices::{Layer, Picture};
 use vb3_drm::{BufferId, Shown};
 use vb3_plane::Cookie;
 
@@ -16,7 +16,8 @@ pub(super) struct OnScreen {
 
 impl CardDevice {
     /// Shows what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
-    pub(super) fn scan_out(&mut self, memory: &mut RunMemory, shown: Shown) {
+    pub(super) fn scan_out(&mut self, memory: &mut RunMemory, mut shown: Shown) {
+        let crtc = shown.crtc;
         let fbs = shown.layers.iter().flat_map(|layer| &layer.fb.planes);
         let buffers: BTreeSet<BufferId> = fbs.map(|plane| plane.buffer).collect();
         if shown.is_new
@@ -25,49 +26,69 @@ impl CardDevice {
         {
             *frames += 1;
         }
-        let old = self.shown.remove(&shown.crtc);
-        for buffer in old.iter().flat_map(|old| &old.buffers) {
-            self.memory.end_scan(memory, *buffer);
-        }
+        // Commits wait for a picture that is being read; a CRTC that goes off does not.
+        while self.read_picture(memory, crtc) {}
+        self.end_scans(memory, crtc);
         let mut is_readable = true;
         for buffer in &buffers {
             is_readable &= self.memory.begin_scan(memory, *buffer);
         }
-        if let Some(size) = shown.size {
-            let layers: Option<Vec<_>> = shown
-                .layers
-                .iter()
-                .map(|layer| self.layer(memory, layer))
-                .collect();
-            let dev = self.memory.dma();
-            let done = match layers.filter(|_| is_readable) {
-                Some(layers) => self.screen.show(
-                    (size, shown.frame_ns),
-                    &layers,
-                    &mut DeviceBus { memory, dev },
-                ),
-                None => false,
-            };
-            self.faults = self.faults.saturating_add((!done).into());
+        let layers = shown.layers.iter().map(|layer| self.layer(memory, layer));
+        let layers: Option<Vec<_>> = layers.collect();
+        let (Some(size), Some(output)) = (shown.size, self.outputs.get_mut(crtc)) else {
+            return;
+        };
+        match layers.filter(|_| is_readable) {
+            Some(layers) => {
+                output.scan = output.screen.begin(Picture {
+                    size,
+                    frame_ns: shown.frame_ns,
+                    layers,
+                    gamma: shown.gamma.take(),
+                });
+            }
+            None => self.faults = self.faults.saturating_add(1),
         }
-        if shown.size.is_some() {
-            let crtc = shown.crtc;
-            self.shown.insert(
-                crtc,
-                OnScreen {
-                    _shown: shown,
-                    buffers,
-                },
-            );
+        let _shown = shown;
+        output.shown = Some(OnScreen { _shown, buffers });
+    }
+
+    /// Reads a piece of the first picture that is being read.
+    pub(super) fn read_piece(&mut self, memory: &mut RunMemory) {
+        let busy = self.outputs.iter().position(|output| output.scan.is_some());
+        busy.map(|crtc| self.read_picture(memory, crtc));
+    }
+
+    /// Reads a piece of a CRTC's picture. Returns whether there is more.
+    fn read_picture(&mut self, memory: &mut RunMemory, crtc: usize) -> bool {
+        let dev = self.memory.dma();
+        let Some(output) = self.outputs.get_mut(crtc) else {
+            return false;
+        };
+        let Some(scan) = output.scan.take() else {
+            return false;
+        };
+        match output.screen.resume(scan, &mut DeviceBus { memory, dev }) {
+            Ok(rest) => output.scan = rest,
+            Err(_) => self.faults = self.faults.saturating_add(1),
+        }
+        output.scan.is_some()
+    }
+
+    /// Gives the buffers that a CRTC has shown back to programs.
+    fn end_scans(&mut self, memory: &RunMemory, crtc: usize) {
+        let output = self.outputs.get_mut(crtc);
+        let old = output.and_then(|output| output.shown.take());
+        for buffer in old.iter().flat_map(|old| &old.buffers) {
+            self.memory.end_scan(memory, *buffer);
         }
     }
 
-    /// Gives all buffers on the screen back to programs.
-    pub(super) fn stop_scans(&mut self, memory: &RunMemory) {
-        for old in std::mem::take(&mut self.shown).into_values() {
-            for buffer in old.buffers {
-                self.memory.end_scan(memory, buffer);
-            }
+    /// Gives all buffers on the screen back to programs, after their pictures are read.
+    pub(super) fn stop_scans(&mut self, memory: &mut RunMemory) {
+        for crtc in 0..self.outputs.len() {
+            while self.read_picture(memory, crtc) {}
+            self.end_scans(memory, crtc);
         }
     }
 
@@ -75,19 +96,18 @@ impl CardDevice {
     fn layer(&self, memory: &RunMemory, layer: &vb3_drm::Layer) -> Option<Layer<Cookie>> {
         let planes = layer.fb.planes.iter();
         let planes = planes.map(|plane| {
-            Some((
-                self.memory.cookie(memory, plane.buffer)?,
-                plane.offset,
-                plane.pitch,
-            ))
+            let cookie = self.memory.cookie(memory, plane.buffer)?;
+            Some((cookie, plane.offset, plane.pitch))
         });
+        let (source, place) = (layer.source, layer.place);
         Some(Layer {
             code: layer.fb.format.code,
-            size: (layer.fb.width, layer.fb.height),
             planes: planes.collect::<Option<_>>()?,
-            from: (layer.source.x >> 16, layer.source.y >> 16),
-            at: (layer.place.x, layer.place.y),
-            shown: (layer.place.width, layer.place.height),
+            from: (source.x >> 16, source.y >> 16),
+            part: (source.width >> 16, source.height >> 16),
+            at: (place.x, place.y),
+            shown: (place.width, place.height),
+            rotation: layer.rotation.0,
         })
     }
 }

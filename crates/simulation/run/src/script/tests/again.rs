@@ -58,6 +58,7 @@ fn step_of(device: Option<u32>, when: When, (count, every): (u64, u64), action: 
     Step {
         line: 0,
         device,
+        card: None,
         when,
         count,
         every,
