@@ -68,7 +68,10 @@ impl Card {
         if change.crtcs.iter().any(is_pending) {
             return match change.is_nonblocking || cx.nonblocking {
                 true => Err(Error::Busy("an earlier commit is pending")),
-                false => Ok(Step::Wait),
+                false => {
+                    self.waits.insert(cx.call, Wait::Turn(cx.file));
+                    Ok(Step::Wait)
+                }
             };
         }
         if change.event.is_some() {
@@ -343,7 +346,7 @@ impl Card {
     /// Reports the files whose calls wait, so that the host repeats these calls.
     fn wake_waits(&mut self) {
         for wait in self.waits.values() {
-            let (Wait::Commit(file) | Wait::Vblank(file, ..)) = wait;
+            let (Wait::Commit(file) | Wait::Turn(file) | Wait::Vblank(file, ..)) = wait;
             self.changed.insert(*file);
         }
     }

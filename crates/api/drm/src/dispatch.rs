@@ -63,6 +63,7 @@ impl Card {
         if result == Err(Error::Host(Errno::NOT_GATHERED)) {
             return Outcome::Fail(Errno::NOT_GATHERED.into());
         }
+        self.waits.remove(&cx.call);
         if let Some(bytes) = arg
             .0
             .get(..size)
@@ -88,7 +89,6 @@ impl Card {
             if self.is_call_pending(cx.call) && !cx.nonblocking {
                 return Ok(Step::Wait);
             }
-            self.waits.remove(&cx.call);
             return Ok(Step::Done);
         }
         match spec.call {

@@ -22,6 +22,8 @@ pub(crate) struct Due {
 pub(crate) enum Wait {
     /// The commit of this call, on CRTCs.
     Commit(FileId),
+    /// The end of an earlier commit on the same CRTCs.
+    Turn(FileId),
     /// A vblank of a CRTC.
     Vblank(FileId, usize, u64),
 }

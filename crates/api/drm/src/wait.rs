@@ -90,7 +90,6 @@ impl Card {
                 .insert(cx.call, Wait::Vblank(cx.file, crtc, wanted));
             return Ok(Step::Wait);
         }
-        self.waits.remove(&cx.call);
         let time_ns = self.vblank_mut(crtc)?.time_ns(now);
         arg.set_u32(at!(drm_wait_vblank_reply.type_), type_);
         arg.set_u32(at!(drm_wait_vblank_reply.sequence), now as u32); // CAST: wraps.

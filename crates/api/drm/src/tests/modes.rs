@@ -1,6 +1,7 @@
 //! SETCRTC, page flips, vblanks, cursors, planes and properties.
 
 use super::bench::{Bench, CONNECTOR, CRTC, CURSOR, ENCODER, PRIMARY, fields, mode, request_of};
+use crate::CallContext;
 use crate::bytes::{Arg, MAX_ARG, at};
 use crate::mode::Mode;
 use crate::property;
@@ -615,4 +616,32 @@ fn a_monitor_takes_its_modes_along() {
     assert_eq!(modes(&mut bench), (0, 2));
     assert!(bench.card.plug(0, true) && !bench.card.plug(1, true));
     assert_eq!(modes(&mut bench), (2, 1));
+}
+
+#[test]
+fn a_commit_waits_for_a_dead_clients_flip() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.open(), bench.open());
+    let fb = bench.light(a);
+    bench.with(a, Call::PageFlip, &[(0, CRTC), (4, fb), (8, 1)]);
+    bench.card.close(a, &mut bench.world);
+    let c = bench.open();
+    let fb = bench.fb(c, 1024, 768);
+    let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR]);
+    let cx = CallContext {
+        arg: 0,
+        file: c,
+        call: 1 << 20,
+        now_ns: bench.now_ns,
+        nonblocking: false,
+    };
+    let request = request_of(0xa2, size_of::<crate::sys::drm_mode_crtc>());
+    assert_eq!(bench.try_call(cx, request, &mut arg), -1);
+    bench.card.take_changed();
+    bench.tick();
+    assert!(
+        bench.card.take_changed().contains(&c),
+        "the call is repeated"
+    );
+    bench.card.close(b, &mut bench.world);
 }

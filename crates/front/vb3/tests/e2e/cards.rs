@@ -1,6 +1,8 @@
 //! Display cards: kmssink, modetest and drm_info on `/dev/dri/card0`.
 
-use crate::common::{Run, RunOutput, ffmpeg_in, lacks, lacks_libavcodec, tiers};
+use crate::common::{
+    Run, RunOutput, compiled, ffmpeg_in, finish, lacks, lacks_libavcodec, tempdir, tiers, vb3,
+};
 
 /// Width and height of the film, which is the size of the card's preferred mode.
 const SIZE: (usize, usize) = (1280, 720);
@@ -204,4 +206,206 @@ fn udev_and_sysfs_show_the_card() {
     ] {
         assert!(lines.contains(&line), "{line}: {lines:?}");
     }
+}
+
+/// A run of the test program on a card, which records nothing.
+fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
+    let program = compiled("card.c")?;
+    let run = Run::on("pc")
+        .device(card)
+        .real_time("the program waits for vblanks");
+    Some(run.program([program.as_os_str()]).and(words).run())
+}
+
+fn client_survives(kills: &str, calls: &str) {
+    for words in [&["kills", kills][..], &["random", calls, "1"]] {
+        let Some(outcome) = client("kms,size=640x480,connectors=2,planes=1", words) else {
+            return;
+        };
+        outcome.expect_success().expect_nothing_held();
+        assert!(outcome.stdout.ends_with("3 flips\n"), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn kills_and_random_calls_leave_a_working_card() {
+    client_survives("20", "20000");
+}
+
+#[test]
+#[ignore = "full: a million calls"]
+fn a_million_random_calls_leave_a_working_card() {
+    client_survives("200", "1000000");
+}
+
+#[test]
+fn a_monitor_is_unplugged_and_plugged_with_uevents() {
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    let script = format!(
+        "VB3={}
+         {} plugs > said & client=$!
+         while [ ! -e ready ]; do sleep 0.05; done
+         $VB3 ctl unplug card0; cat /sys/class/drm/card0-Virtual-1/status
+         while ! grep -q ^disconnected said; do sleep 0.05; done
+         $VB3 ctl plug /dev/dri/card0; cat /sys/class/drm/card0-Virtual-1/status
+         $VB3 ctl plug card0-Virtual-1
+         wait $client && cat said
+         $VB3 ctl shown card0; $VB3 ctl state | grep -c '/dev/dri/card0'",
+        env!("CARGO_BIN_EXE_vb3"),
+        program.display()
+    );
+    let outcome = Run::on("pc")
+        .device("kms=shown.rgb")
+        .real_time("vb3 ctl is another program")
+        .program(["sh", "-c", &script])
+        .run();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let said = ["disconnected", "connected", "disconnected, 0 modes"];
+    assert_eq!(lines[..3], said, "{}", outcome.stderr);
+    assert_eq!(lines[3], "connected, 5 modes");
+    assert!(lines[4].contains("width=1280"), "{lines:?}");
+    assert_eq!(lines.last(), Some(&"1"));
+    let refused = "the monitor of card0-Virtual-1 is plugged in already";
+    assert!(outcome.stderr.contains(refused), "{}", outcome.stderr);
+}
+
+#[test]
+fn scripts_delay_lose_and_fail_commits() {
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    let scripted = |steps: &str, words: [&str; 2]| {
+        let run = Run::on("pc")
+            .device("kms,size=640x480")
+            .real_time("the program waits for vblanks");
+        std::fs::write(run.file("script.toml"), steps).unwrap();
+        run.options(["--script", "script.toml"])
+            .program([program.as_os_str()])
+            .and(words)
+            .run()
+    };
+    let slow = scripted(
+        "[[step]]\ndevice = \"/dev/dri/card0\"\nframe = 3\nlate = \"500ms\"\n
+         [[step]]\ndevice = \"/dev/dri/card0\"\nframe = 5\ncount = 30\nlose = true\n",
+        ["flips", "10"],
+    );
+    slow.expect_success();
+    // Ten flips take 170 ms, and one second longer.
+    let flip_us: u64 = slow.stderr.split(' ').next().unwrap().parse().unwrap();
+    assert!(flip_us > 100_000, "{}", slow.stderr);
+    let actions = slow.report.script.iter();
+    let actions: Vec<_> = actions
+        .map(|event| (&*event.device, &*event.action))
+        .collect();
+    assert_eq!(
+        actions,
+        [("/dev/dri/card0", "late"), ("/dev/dri/card0", "lose")]
+    );
+    let failed = scripted(
+        "[[step]]\ndevice = \"/dev/dri/card0\"\ncall = 3\nfail = \"PAGE_FLIP\"\nerrno = \"EIO\"\n",
+        ["flips", "10"],
+    );
+    assert_eq!(failed.status, 1);
+    assert!(
+        failed.stderr.contains("FLIP, &flip) == 0 (errno 5)"),
+        "{}",
+        failed.stderr
+    );
+    let step = "[[step]]\ndevice = \"/dev/dri/card0\"\ntorn = true\n";
+    let refused = refusal("kms", &["--script", "file"], step.as_bytes());
+    assert!(
+        refused.contains("it has fail, late, lose, plug and unplug"),
+        "{refused}"
+    );
+}
+
+/// Returns why a run with this card does not begin. `contents` are those of the file `file`.
+fn refusal(card: &str, options: &[&str], contents: &[u8]) -> String {
+    let dir = tempdir();
+    std::fs::write(dir.path().join("file"), contents).unwrap();
+    let mut vb3 = vb3(dir.path());
+    let vb3 = vb3
+        .args(["run", "-d", card])
+        .args(options)
+        .args(["--", "true"]);
+    let (status, _, said) = finish(vb3, dir.path());
+    assert_eq!(status, 125, "{said}");
+    said
+}
+
+#[test]
+fn a_broken_edid_is_refused_with_its_checksum() {
+    let mut edid = [0, 255, 255, 255, 255, 255, 255, 0].to_vec();
+    edid.resize(128, 0);
+    // 1920x1080 at 60 frames per second.
+    let timing = [
+        0x02, 0x3a, 0x80, 0x18, 0x71, 0x38, 0x2d, 0x40, 0x58, 0x2c, 0x45,
+    ];
+    edid[54..65].copy_from_slice(&timing);
+    let refused = refusal("kms,edid=file", &[], &edid);
+    let reason = "edid=file: the last byte of block 0 is 0x00; the checksum needs 0x";
+    assert!(refused.contains(reason), "{refused}");
+    edid[127] = edid.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    let run = Run::on("pc").device("kms,edid=edid.bin");
+    std::fs::write(run.file("edid.bin"), edid).unwrap();
+    let connector = "/sys/class/drm/card0-Virtual-1";
+    let script = format!("cat {connector}/modes; wc -c < {connector}/edid");
+    let accepted = run.program(["sh", "-c", &script]).run();
+    assert_eq!(accepted.expect_success().stdout, "1920x1080\n128\n");
+}
+
+#[test]
+fn programs_of_libdrm_run() {
+    for program in ["modeprint", "proptest", "vbltest", "drmdevice"] {
+        if lacks(program) {
+            return;
+        }
+    }
+    for (words, said) in [
+        (&["modeprint", "vkms"][..], "1280x720"),
+        (&["proptest", "-M", "vkms"], "GAMMA_LUT_SIZE"),
+        (&["drmdevice"], "/dev/dri/card0"),
+    ] {
+        let outcome = Run::on("pc").device("kms,driver=vkms").program(words).run();
+        outcome.expect_success();
+        assert!(
+            outcome.stdout.contains(said),
+            "{words:?}: {}",
+            outcome.stdout
+        );
+    }
+}
+
+#[test]
+fn a_large_screen_costs_a_camera_no_frame() {
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let lost = |flips: &str| {
+        let script = format!(
+            "{} ctl shown card0 2> /dev/null; {} flips {flips} & \
+             v4l2-ctl -d0 --stream-mmap --stream-count=120 2> /dev/null; wait",
+            env!("CARGO_BIN_EXE_vb3"),
+            program.display()
+        );
+        let outcome = Run::on("pc")
+            .device("camera=pattern,size=640x480,fps=60")
+            .device("kms,size=4096x2304")
+            .real_time("frames must come in time")
+            .program(["sh", "-c", &script])
+            .run();
+        outcome.expect_success();
+        outcome.queue("/dev/video0").lost
+    };
+    // Other work on this machine may take the time of some frames.
+    let (alone, beside) = (lost("1"), lost("20"));
+    assert!(
+        beside <= alone + 6,
+        "{beside} lost beside a card, {alone} alone"
+    );
 }

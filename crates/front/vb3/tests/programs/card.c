@@ -1,0 +1,288 @@
+/* A program on a display card, by its ioctls.
+ *
+ * card flips N: sets the preferred mode, and flips N times between two buffers that it paints.
+ * card kills N: kills children in mid-flip, N times; then the card must still show pictures.
+ * card random N SEED: N random calls.
+ * card plugs: hears of a monitor that goes and comes. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
+			exit(1); \
+		} \
+	} while (0)
+
+/* From include/uapi/drm, for systems without libdrm's headers. */
+struct dumb { uint32_t height, width, bpp, flags, handle, pitch; uint64_t size; };
+struct map { uint32_t handle, pad; uint64_t offset; };
+struct fb { uint32_t id, width, height, pitch, bpp, depth, handle; };
+struct mode {
+	uint32_t clock;
+	uint16_t h[5], v[5];
+	uint32_t refresh, flags, type;
+	char name[32];
+};
+struct crtc {
+	uint64_t connectors;
+	uint32_t count, id, fb, x, y, gamma, valid;
+	struct mode mode;
+};
+struct connector {
+	uint64_t encoders, modes, props, values;
+	uint32_t count_modes, count_props, count_encoders, encoder, id, type, number, status, w, h, sub, pad;
+};
+struct resources { uint64_t fbs, crtcs, connectors, encoders; uint32_t count[4], size[4]; };
+struct flip { uint32_t crtc, fb, flags, reserved; uint64_t data; };
+#define NUMBER(nr, type) _IOC(_IOC_READ | _IOC_WRITE, 'd', nr, sizeof(type))
+#define RESOURCES NUMBER(0xa0, struct resources)
+#define SETCRTC NUMBER(0xa2, struct crtc)
+#define CONNECTOR NUMBER(0xa7, struct connector)
+#define ADDFB NUMBER(0xae, struct fb)
+#define FLIP NUMBER(0xb0, struct flip)
+#define CREATE NUMBER(0xb2, struct dumb)
+#define MAP NUMBER(0xb3, struct map)
+
+struct screen {
+	int fd;
+	uint32_t crtc, connector, fbs[2], *pixels[2];
+	size_t count;
+	struct mode mode;
+};
+
+static void probe(struct screen *screen, struct connector *found)
+{
+	static struct mode modes[64];
+	uint32_t crtcs[8], connectors[8];
+	struct resources all = { .crtcs = (uintptr_t)crtcs, .connectors = (uintptr_t)connectors };
+
+	all.count[1] = all.count[2] = 8;
+	CHECK(ioctl(screen->fd, RESOURCES, &all) == 0);
+	screen->crtc = crtcs[0];
+	screen->connector = connectors[0];
+	memset(found, 0, sizeof(*found));
+	found->id = connectors[0];
+	CHECK(ioctl(screen->fd, CONNECTOR, found) == 0);
+	found->count_props = found->count_encoders = 0;
+	found->modes = (uintptr_t)modes;
+	CHECK(found->count_modes <= 64);
+	CHECK(ioctl(screen->fd, CONNECTOR, found) == 0);
+	screen->mode = modes[0];
+}
+
+static void light(struct screen *screen, int at)
+{
+	struct crtc crtc = {
+		.connectors = (uintptr_t)&screen->connector, .count = 1, .id = screen->crtc,
+		.fb = screen->fbs[at], .valid = 1, .mode = screen->mode,
+	};
+	CHECK(ioctl(screen->fd, SETCRTC, &crtc) == 0);
+}
+
+static struct screen begin(void)
+{
+	struct screen screen = { .fd = open("/dev/dri/card0", O_RDWR | O_CLOEXEC) };
+	struct connector connector;
+	uint32_t width, height;
+	int at;
+
+	CHECK(screen.fd >= 0);
+	probe(&screen, &connector);
+	CHECK(connector.count_modes > 0);
+	width = screen.mode.h[0];
+	height = screen.mode.v[0];
+	for (at = 0; at < 2; at++) {
+		struct dumb dumb = { .width = width, .height = height, .bpp = 32 };
+		struct map map = { 0 };
+		struct fb fb = { .width = width, .height = height, .bpp = 32, .depth = 24 };
+
+		CHECK(ioctl(screen.fd, CREATE, &dumb) == 0);
+		map.handle = fb.handle = dumb.handle;
+		fb.pitch = dumb.pitch;
+		CHECK(ioctl(screen.fd, MAP, &map) == 0);
+		screen.pixels[at] = mmap(NULL, dumb.size, PROT_READ | PROT_WRITE, MAP_SHARED, screen.fd, map.offset);
+		CHECK(screen.pixels[at] != MAP_FAILED);
+		screen.count = dumb.size / 4;
+		CHECK(ioctl(screen.fd, ADDFB, &fb) == 0);
+		screen.fbs[at] = fb.id;
+	}
+	light(&screen, 0);
+	return screen;
+}
+
+/* Paints a buffer in one colour, shows it, and waits for the event. */
+static void flip(struct screen *screen, int number)
+{
+	int at = (number + 1) % 2;
+	struct flip flip = { .crtc = screen->crtc, .fb = screen->fbs[at], .flags = 1, .data = number };
+	struct pollfd ready = { .fd = screen->fd, .events = POLLIN };
+	char event[1024];
+	size_t pixel;
+
+	for (pixel = 0; pixel < screen->count; pixel++)
+		screen->pixels[at][pixel] = number * 0x010305;
+	CHECK(ioctl(screen->fd, FLIP, &flip) == 0);
+	CHECK(poll(&ready, 1, 10000) == 1);
+	CHECK(read(screen->fd, event, sizeof(event)) == 32);
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static void flips(int count)
+{
+	struct screen screen = begin();
+	double start = seconds();
+	int number;
+
+	for (number = 0; number < count; number++)
+		flip(&screen, number);
+	fprintf(stderr, "%.0f us a flip\n", (seconds() - start) * 1e6 / count);
+	printf("%d flips\n", count);
+}
+
+static void kills(int count)
+{
+	int round;
+
+	for (round = 0; round < count; round++) {
+		pid_t child;
+		int ready[2], number;
+		char byte;
+
+		CHECK(pipe(ready) == 0);
+		child = fork();
+		CHECK(child >= 0);
+		if (child == 0) {
+			struct screen screen = begin();
+
+			CHECK(write(ready[1], "", 1) == 1);
+			for (number = 0;; number++)
+				flip(&screen, number);
+		}
+		close(ready[1]);
+		CHECK(read(ready[0], &byte, 1) == 1);
+		close(ready[0]);
+		/* Somewhere in a frame: it lasts 17 ms. */
+		usleep(round * 997 % 20000);
+		kill(child, SIGKILL);
+		CHECK(waitpid(child, NULL, 0) == child);
+	}
+	flips(3);
+}
+
+static uint32_t state;
+
+static uint32_t below(uint32_t limit)
+{
+	state = state * 1664525 + 1013904223;
+	return (state >> 8) % limit;
+}
+
+static void randoms(int count, int seed)
+{
+	static const uint8_t sizes[] = { 0, 4, 8, 16, 24, 32, 40, 64, 80, 104 };
+	static uint64_t arg[64], more[512];
+	struct screen screen = begin();
+	int call, word, files[4], failed = 0;
+	/* Not descriptors, whose answers would fill the table, and no long waits. */
+	static const uint8_t except[] = { 0x2d, 0x3a, 0xc6 };
+
+	state = seed;
+	for (word = 0; word < 4; word++)
+		files[word] = open("/dev/dri/card0", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	for (call = 0; call < count; call++) {
+		uint32_t number = below(3) ? 0xa0 + below(0x31) : below(0x100);
+		uint32_t size = sizes[below(sizeof(sizes))];
+		int fd = below(3) ? screen.fd : files[below(4)];
+
+		if (memchr(except, number, sizeof(except)))
+			continue;
+		for (word = 0; word < 64; word++) {
+			uint32_t value = below(2) ? below(80) : below(4096);
+
+			if (below(4) == 0)
+				value = 1u << below(32);
+			arg[word] = below(3) ? value : (uintptr_t)more;
+			if (below(8) == 0)
+				arg[word] = below(256) | (uint64_t)below(256) << 32;
+			more[below(512)] = value;
+		}
+		failed += ioctl(fd, _IOC(1 + below(3), 'd', number, size), arg) != 0;
+	}
+	close(screen.fd);
+	for (word = 0; word < 4; word++)
+		close(files[word]);
+	fprintf(stderr, "%d of %d calls failed\n", failed, count);
+	flips(3);
+}
+
+/* Waits for the kernel's message about the card, and checks the connector. */
+static void expect(int socket, struct screen *screen, int modes)
+{
+	char message[4096];
+	struct connector connector;
+	ssize_t len = recv(socket, message, sizeof(message) - 1, 0);
+
+	CHECK(len > 0);
+	CHECK(strncmp(message, "change@", 7) == 0 && strstr(message, "/drm/card0"));
+	CHECK(memmem(message, len, "\0HOTPLUG=1", 11));
+	CHECK(memmem(message, len, "\0DEVTYPE=drm_minor", 19));
+	probe(screen, &connector);
+	printf("%s, %u modes\n", connector.status == 1 ? "connected" : "disconnected", connector.count_modes);
+	CHECK((connector.count_modes > 0) == (modes > 0));
+	fflush(stdout);
+}
+
+static void plugs(void)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+	struct screen screen = begin();
+
+	CHECK(events >= 0 && bind(events, (struct sockaddr *)&kernel, sizeof(kernel)) == 0);
+	CHECK(creat("ready", 0600) >= 0);
+	expect(events, &screen, 0);
+	expect(events, &screen, 1);
+	flip(&screen, 1);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int count = argc > 2 ? atoi(argv[2]) : 1;
+
+	if (strcmp(what, "flips") == 0)
+		flips(count);
+	else if (strcmp(what, "kills") == 0)
+		kills(count);
+	else if (strcmp(what, "random") == 0)
+		randoms(count, argc > 3 ? atoi(argv[3]) : 1);
+	else if (strcmp(what, "plugs") == 0)
+		plugs();
+	else
+		return 2;
+	return 0;
+}
