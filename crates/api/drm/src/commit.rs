@@ -240,7 +240,7 @@ impl Card {
         let size = mode.map(|set| (set.mode.width(), set.mode.height()));
         let frame_ns = mode.map_or(0, |set| set.mode.frame_ns());
         let gamma = state.and_then(|state| state.gamma.as_ref());
-        let gamma = gamma.and_then(|blob| crate::gamma::table(&blob.bytes));
+        let gamma = gamma.and_then(|blob| crate::shown::gamma_table(&blob.bytes));
         let is_new = is_new
             || self
                 .outputs

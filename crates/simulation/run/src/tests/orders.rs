@@ -254,7 +254,7 @@ fn a_picture_that_cannot_be_had_has_a_reason() {
     for (order, field, part) in [
         (json!({"device": 0}), "device", "has shown nothing yet"),
         (json!({"device": 1}), "device", "only a display"),
-        (json!({"device": 7}), "device", "not a video device"),
+        (json!({"device": 7}), "device", "not a device"),
         (json!({"device": 0, "path": "a.png"}), "path", "absolute"),
         (json!({"device": 0, "format": "png"}), "format", "path"),
     ] {
