@@ -39,6 +39,8 @@ pub struct Device {
     pub kinds: Vec<Kind>,
     /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
+    /// Name of the DRM driver of a display controller.
+    pub card: Option<String>,
     /// Whether the codec is stateful or stateless; `None` for a device without a codec.
     pub codec: Option<Sourced<Codec>>,
     /// Highest address that the device can drive.
@@ -193,6 +195,7 @@ fn one(
         compatible: compatible.to_owned(),
         kinds: driver.kinds.clone(),
         alloc: driver.alloc.clone(),
+        card: driver.card.clone(),
         codec: driver.codec.clone(),
         last_address: driver.last_address,
         source: driver.says(),

@@ -144,6 +144,8 @@ pub struct Driver {
     pub compatible: Vec<String>,
     /// Kinds of devices that the driver provides.
     pub kinds: Vec<Kind>,
+    /// Name of the DRM driver, if the device is a display controller.
+    pub card: Option<String>,
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,

@@ -2,6 +2,7 @@
 
 use crate::areas::LOW_RAM;
 use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, areas, iommu};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Number of bytes that a kernel sets aside for CMA if the tree names no size.
@@ -196,13 +197,21 @@ impl Board {
         out
     }
 
-    /// Returns the devices' SPECs for `vb3 run --device`, in the order of the tree. A machine has up to 64.
+    /// Returns the devices' SPECs for `vb3 run --device`, in the order of the tree. A machine has up to 64. Display
+    /// cards come last: one for each DRM driver, with the limits of its first display controller.
     #[must_use]
     pub fn specs(&self) -> Vec<String> {
         let start = self.ram_start();
         let devices = self.devices.iter();
         let specs = devices.flat_map(|device| device.specs(start));
-        specs.take(MAX_DEVICES).collect()
+        let mut seen = BTreeSet::new();
+        let cards = self.devices.iter().filter_map(|device| {
+            let driver = device.card.as_deref()?;
+            seen.insert(driver).then(|| device.card_spec(driver, start))
+        });
+        let cards: Vec<_> = cards.collect();
+        let specs = specs.take(MAX_DEVICES.saturating_sub(cards.len()));
+        specs.chain(cards).collect()
     }
 
     /// Lists the IOMMUs in front of the devices. Each is listed once.
@@ -260,12 +269,22 @@ impl Device {
         (whole && seen && window.bus != window.memory.start).then_some(window)
     }
 
-    fn specs(&self, ram_start: u64) -> Vec<String> {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        let name = match name {
+    /// Returns the option for the device's name.
+    fn name_option(&self) -> String {
+        match self.path.rsplit('/').next().unwrap_or_default() {
             "" => String::new(),
             name => format!(",name={}", card(name)),
-        };
+        }
+    }
+
+    /// Returns the SPEC of a display card of this DRM driver, with the device's limits.
+    fn card_spec(&self, driver: &str, ram_start: u64) -> String {
+        let (name, memory) = (self.name_option(), self.memory_options(ram_start));
+        format!("kms,driver={driver}{name}{memory}")
+    }
+
+    fn specs(&self, ram_start: u64) -> Vec<String> {
+        let name = self.name_option();
         let memory = self.memory_options(ram_start);
         // A board's camera is no USB webcam, so it does not identify itself as one.
         let kind = |kind: &str| match (kind, &self.sensor) {
@@ -351,7 +370,9 @@ impl Device {
         for region in &self.memory_regions {
             line(format_args!("#   memory-region: {}", plain(region)));
         }
-        for spec in self.specs(ram_start) {
+        let card = self.card.as_deref();
+        let card = card.map(|driver| self.card_spec(driver, ram_start));
+        for spec in self.specs(ram_start).into_iter().chain(card) {
             line(format_args!("#   --device {spec}"));
         }
     }
