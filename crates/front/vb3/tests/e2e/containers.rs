@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "only xtask uses the rest")]
 mod profile;
 
-use crate::common::{Run, RunOutput, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use crate::compliance;
 
 /// Runs `body` on a thread under a profile.
@@ -65,6 +65,20 @@ fn default_profiles_only_lose_user_pointer_tracking() {
         let listed = under(name, || camera().program(["ls", "/dev"]).run());
         let count = |ran: &RunOutput| ran.stdout.lines().filter(|l| *l == "video0").count();
         assert_eq!(count(&listed), 1, "{name}: {}", listed.stdout);
+    }
+}
+
+#[test]
+fn cards_flip_under_default_profiles() {
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    for name in ["docker-20.10", "moby"] {
+        let run = Run::on("pc").device("kms");
+        let run = run.real_time("the program waits for vblanks");
+        let run = run.program([program.as_os_str()]).and(["flips", "5"]);
+        let ran = under(name, || run.run());
+        assert_eq!(ran.expect_success().stdout, "5 flips\n", "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 /* A program on a display card, by its ioctls.
  *
  * card flips N: sets the preferred mode, and flips N times between two buffers that it paints.
+ * card stills N: the same, but does not paint.
  * card kills N: kills children in mid-flip, N times; then the card must still show pictures.
  * card random N SEED: N random calls.
  * card plugs: hears of a monitor that goes and comes. */
@@ -127,6 +128,8 @@ static struct screen begin(void)
 	return screen;
 }
 
+static int paints = 1;
+
 /* Paints a buffer in one colour, shows it, and waits for the event. */
 static void flip(struct screen *screen, int number)
 {
@@ -136,7 +139,7 @@ static void flip(struct screen *screen, int number)
 	char event[1024];
 	size_t pixel;
 
-	for (pixel = 0; pixel < screen->count; pixel++)
+	for (pixel = 0; paints && pixel < screen->count; pixel++)
 		screen->pixels[at][pixel] = number * 0x010305;
 	CHECK(ioctl(screen->fd, FLIP, &flip) == 0);
 	CHECK(poll(&ready, 1, 10000) == 1);
@@ -274,7 +277,8 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	int count = argc > 2 ? atoi(argv[2]) : 1;
 
-	if (strcmp(what, "flips") == 0)
+	paints = strcmp(what, "stills") != 0;
+	if (strcmp(what, "flips") == 0 || !paints)
 		flips(count);
 	else if (strcmp(what, "kills") == 0)
 		kills(count);
