@@ -49,10 +49,16 @@ struct probe {
 static DEFINE_RAW_SPINLOCK(lock);
 static HLIST_HEAD(active);
 static struct record refusals[RECORDS], buffers[RECORDS];
-/* Addresses of buffers and attachments. Never dereferenced: a probe may have missed that one ended. */
+/*
+ * Addresses of buffers and attachments. Only compared, never dereferenced: if a probe missed the end of a buffer,
+ * its address here is stale.
+ */
 static void *keys[RECORDS];
 static u64 refusals_made;
-/* Set before the probes go. A call under way then ends unseen, and its record in `active` is freed. */
+/*
+ * Set before the probes are removed. Handlers then return at once: the removal frees the records of calls that are
+ * under way, and `active` still points to them.
+ */
 static bool leaving;
 
 static void set_device(struct record *r, struct device *dev)
@@ -182,7 +188,10 @@ static u64 size_of(enum kind kind, const void *call)
 	return 0;
 }
 
-/* Begins a program's call: with a file as first argument, or in a driver's own function with a queue. */
+/*
+ * Begins a program's call. The probed function is vb2_ioctl_*, whose first argument is a file, or vb2_*, which a
+ * driver calls with its queue.
+ */
 static void begin_call(struct record *op, const struct probe *p, struct pt_regs *regs)
 {
 	bool is_qbuf = p->kind == QBUF || p->kind == PREPARE_BUF;
@@ -238,7 +247,10 @@ static void name_holder(struct record *op)
 		}
 }
 
-/* Returns whether a call failed for another reason than a refusal, or the refusal inside is recorded. */
+/*
+ * Returns whether there is nothing to record: the error is no refusal (EAGAIN, a signal), or a call inside this one
+ * has recorded it.
+ */
 static bool is_told(const struct record *op, int error)
 {
 	return op->is_told || error == -EAGAIN || error == -EINTR || error == -ERESTARTSYS ||
@@ -288,7 +300,7 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 		skip = 0;
 		break;
 	case PUT:
-		/* Compilers put this function into the release of a dma-buf, or call it there. */
+		/* The release of a dma-buf calls this function, and has been counted already as RELEASE. */
 		if (own_op() && own_op()->kind == RELEASE)
 			break;
 		fallthrough;
@@ -326,7 +338,7 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 		skip = !call->op;
 		break;
 	default:
-		/* A call inside a call of the same program tells only the queue. */
+		/* vb2_ioctl_qbuf calls vb2_qbuf. The inner call adds no record, but has the queue of the outer one. */
 		if (is_call(p->kind) && own_op() && is_call(own_op()->kind)) {
 			own_op()->queue = first;
 			own_op()->is_begun = true;

@@ -22,7 +22,7 @@ pub(crate) struct Change {
     /// Where to write the descriptor of a CRTC's out fence.
     pub(crate) out_fences: Vec<(usize, u64)>,
     pub(crate) may_set_mode: bool,
-    /// Whether the call fails while an earlier commit is pending, and does not wait for its own.
+    /// Whether the call fails with EBUSY while an earlier commit is pending, and returns before its own is shown.
     pub(crate) is_nonblocking: bool,
     pub(crate) is_test: bool,
 }
@@ -407,7 +407,7 @@ impl Card {
         }
     }
 
-    /// Returns what CRTCs show since the last call.
+    /// Returns the CRTCs whose picture changed since the last call, with what they show now.
     pub fn take_shown(&mut self) -> Vec<Shown> {
         core::mem::take(&mut self.outputs).into_values().collect()
     }

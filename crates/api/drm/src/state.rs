@@ -118,7 +118,7 @@ impl PlaneState {
         }
     }
 
-    /// Shows all of a framebuffer from its pixel `x`, `y` on, over a whole screen.
+    /// Fills the screen with the part of a framebuffer that begins at its pixel `x`, `y`.
     pub(crate) fn fill(
         &mut self,
         crtc: usize,
@@ -210,7 +210,7 @@ impl PlaneState {
 }
 
 impl State {
-    /// Returns the CRTCs that a change to `next` concerns, whether their objects changed or not.
+    /// Checks the whole state: each plane, and that an active CRTC has a mode and a CRTC with a mode has a connector.
     pub(crate) fn check(&self, scales: bool) -> Result<(), Error> {
         for plane in &self.planes {
             plane.check(scales)?;

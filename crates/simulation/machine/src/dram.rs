@@ -1,4 +1,4 @@
-//! The devices' store of cached memory, for machines whose devices do not snoop.
+//! What devices see of memory that the CPU caches, on machines whose devices do not snoop.
 
 use crate::backing::{Backing, CHUNK, Miss};
 use crate::profile::CACHE_LINE;
@@ -36,7 +36,7 @@ impl Dram {
         self.synced.all_mut().fill(0);
     }
 
-    /// Makes lines dirty that the machine wrote through the CPU, even if they hold the bytes of the last sync.
+    /// Marks lines dirty after the machine itself wrote them in the CPU's place, even if the bytes did not change.
     pub(crate) fn make_dirty(&mut self, cpu: &Backing, offset: u64, len: u64) -> Result<(), Miss> {
         let synced = self.synced.slice_mut(offset, len);
         let synced = synced.ok_or(Miss::Nothing(offset))?;
@@ -81,7 +81,7 @@ impl Dram {
         let bytes = self.bytes.slice(offset, len).ok_or(miss)?;
         let synced = self.synced.slice_mut(offset, len).ok_or(miss)?;
         cpu.write(offset, bytes)?;
-        // After a failure, the lines keep what the CPU saw, and are still clean.
+        // Only after the write succeeded: if it fails, `synced` still equals the CPU's bytes, so the lines stay clean.
         synced.copy_from_slice(bytes);
         Ok(())
     }

@@ -12,7 +12,7 @@ use yuv::{
 /// Number of lines that are converted at once through intermediate memory. They fit into a cache.
 const BAND: usize = 16;
 
-/// Converts pictures between forms of the same size.
+/// Converts pictures from one layout of pixels to another. It never scales.
 #[derive(Debug, Default)]
 pub(super) struct Colors {
     band_from: Buffer,
@@ -20,7 +20,7 @@ pub(super) struct Colors {
 }
 
 impl Colors {
-    /// Converts `from` to the form and size of `to`.
+    /// Converts `from` to the layout of `to`. Both have the same size.
     pub(super) fn relay(
         &mut self,
         from: &Picture<'_>,
@@ -38,7 +38,8 @@ impl Colors {
         } else if is_whole(from) && is_whole(&to.as_picture()) {
             height
         } else {
-            // Only a plane's last line may lack its full stride. It covers one or two lines of the picture.
+            // Only a plane's last line may lack its full stride. A line of chroma covers two lines of the picture, so the
+            // last two are converted separately.
             height.saturating_sub(2)
         };
         if direct > 0 {
