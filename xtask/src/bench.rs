@@ -39,6 +39,12 @@ enum What {
         #[arg(long)]
         count: bool,
     },
+    /// The core crates alone: QBUF, completion and DQBUF of a buffer, and freeing memory
+    Core {
+        /// Count the instructions of a frame instead, with valgrind
+        #[arg(long)]
+        count: bool,
+    },
     /// Compare a pipeline of decoder, converter and display by dma-buf with direct calls of their
     /// libraries
     Pipeline(pipeline::Args),
@@ -57,6 +63,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Dma { count: true, .. }) => count_dma(),
         Some(What::Dma { count: false }) => sh::run(sh::cargo(
             "run --quiet --release -p vb3-dma --example bench_dma",
+        )),
+        Some(What::Core { count: true }) => count_core(),
+        Some(What::Core { count: false }) => sh::run(sh::cargo(
+            "run --quiet --release -p vb3-queue --example bench_core",
         )),
         Some(What::Pipeline(args)) if args.count => counts::run().map(|table| table::print(&table)),
         Some(What::Pipeline(args)) => args.save.table("bench pipeline", || pipeline::run(args)),
@@ -161,30 +171,52 @@ fn verdict(ratio: f64, aim: Option<f64>) -> String {
     }
 }
 
-/// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
+/// Counts the instructions of a map and unmap of one segment.
 fn count_dma() -> Result<()> {
+    let counts = count_rounds("vb3-dma", "bench_dma", &["direct", "iommu"])?;
+    for (spent, what) in counts.iter().zip(["without an IOMMU", "with an IOMMU"]) {
+        println!("map and unmap one segment {what}: {spent} instructions");
+    }
+    Ok(())
+}
+
+/// Counts the instructions of a frame's QBUF, completion and DQBUF.
+fn count_core() -> Result<()> {
+    let rows = ["mmap", "same", "turns"];
+    let what = [
+        "MMAP",
+        "DMABUF, the same in each buffer",
+        "DMABUF, 66 in turn",
+    ];
+    let counts = count_rounds("vb3-queue", "bench_core", &rows)?;
+    for (spent, what) in counts.iter().zip(what) {
+        println!("QBUF, completion and DQBUF, {what}: {spent} instructions");
+    }
+    Ok(())
+}
+
+/// Counts the instructions of one round of each row of an example, as the difference of two runs.
+fn count_rounds(package: &str, example: &str, rows: &[&str]) -> Result<Vec<u64>> {
     const ROUNDS: u64 = 1000;
     setup::install(&["valgrind"])?;
-    sh::run(sh::cargo(
-        "build --quiet --release -p vb3-dma --example bench_dma",
-    ))?;
-    let program = sh::target().join("release/examples/bench_dma");
+    let build = format!("build --quiet --release -p {package} --example {example}");
+    sh::run(sh::cargo(&build))?;
+    let program = sh::target().join("release/examples").join(example);
     let file = sh::target().join("callgrind.out");
-    let count = |host: &str, rounds: u64| {
+    let count = |row: &str, rounds: u64| {
         let rounds = rounds.to_string();
         sh::quietly(cmd!(
-            "valgrind --quiet --tool=callgrind --callgrind-out-file={file} {program} rounds {host} {rounds}"
+            "valgrind --quiet --tool=callgrind --callgrind-out-file={file} {program} rounds {row} {rounds}"
         ))?;
         let found = fs::read_to_string(&file)?;
         let total = found.lines().find_map(|line| line.strip_prefix("totals: "));
         let total = total.and_then(|total| total.trim().parse::<u64>().ok());
         total.context("callgrind counted nothing")
     };
-    for (host, what) in [("direct", "without an IOMMU"), ("iommu", "with an IOMMU")] {
-        let spent = count(host, 2 * ROUNDS)?.saturating_sub(count(host, ROUNDS)?) / ROUNDS;
-        println!("map and unmap one segment {what}: {spent} instructions");
-    }
-    Ok(())
+    let spent = |row: &&str| -> Result<u64> {
+        Ok(count(row, 2 * ROUNDS)?.saturating_sub(count(row, ROUNDS)?) / ROUNDS)
+    };
+    rows.iter().map(spent).collect()
 }
 
 fn client(name: &str) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! Times the crates alone, without a front end, and counts the locks that they take: a buffer's QBUF, completion and
-//! DQBUF, and freeing memory. `bench_core` prints all rows.
+//! DQBUF, and freeing memory. `bench_core` prints all rows; `bench_core rounds mmap|same|turns N` makes N rounds of one
+//! row, for a tool that counts instructions.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -238,6 +239,16 @@ fn free(devices: usize) -> (f64, f64) {
 }
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [_, row, rounds] = words.as_slice() {
+        let pool = match row.as_str() {
+            "mmap" => 0,
+            "same" => 4,
+            _ => 66,
+        };
+        cycle::<Mutexes>(4, pool, rounds.parse().expect("a number"));
+        return;
+    }
     println!("QBUF + completion + DQBUF: ns and locks of a frame");
     let row = |name: &str, buffers, pool, rounds| {
         let (ns, _) = cycle::<Mutexes>(buffers, pool, rounds);
