@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::host::Program;
+pub(crate) use vb3_frontend::Image;
 
 /// Size of the largest structure of an ioctl in bytes (`drm_stats`), rounded up.
 pub(crate) const MAX_ARG: usize = 256;
@@ -14,54 +15,8 @@ macro_rules! at {
 }
 pub(crate) use at;
 
-/// The structure of a call. Reads outside it give zero; writes there have no effect.
-#[derive(Clone, Debug)]
-pub(crate) struct Arg(pub(crate) [u8; MAX_ARG]);
-
-impl Arg {
-    fn get<const N: usize>(&self, at: usize) -> [u8; N] {
-        let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
-        bytes.copied().unwrap_or([0; N])
-    }
-
-    fn put<const N: usize>(&mut self, at: usize, value: [u8; N]) {
-        if let Some(slot) = self.0.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-            *slot = value;
-        }
-    }
-
-    pub(crate) fn u16(&self, at: usize) -> u16 {
-        u16::from_ne_bytes(self.get(at))
-    }
-
-    pub(crate) fn u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(self.get(at))
-    }
-
-    pub(crate) fn i32(&self, at: usize) -> i32 {
-        i32::from_ne_bytes(self.get(at))
-    }
-
-    pub(crate) fn u64(&self, at: usize) -> u64 {
-        u64::from_ne_bytes(self.get(at))
-    }
-
-    pub(crate) fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.get(at)
-    }
-
-    pub(crate) fn set_u32(&mut self, at: usize, value: u32) {
-        self.put(at, value.to_ne_bytes());
-    }
-
-    pub(crate) fn set_u64(&mut self, at: usize, value: u64) {
-        self.put(at, value.to_ne_bytes());
-    }
-
-    pub(crate) fn set_bytes<const N: usize>(&mut self, at: usize, value: [u8; N]) {
-        self.put(at, value);
-    }
-}
+/// The structure of a call.
+pub(crate) type Arg = Image<[u8; MAX_ARG]>;
 
 /// Reads an array of words from the program's memory.
 pub(crate) fn read_words(

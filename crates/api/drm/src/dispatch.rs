@@ -1,6 +1,6 @@
 //! Dispatches an ioctl: copies the structure in, runs the call, copies it out.
 
-use crate::bytes::{Arg, MAX_ARG, at};
+use crate::bytes::{Arg, Image, MAX_ARG, at};
 use crate::card::{CallContext, Card, Step};
 use crate::host::Program;
 use crate::request::{Call, CallSpec, TYPE, lookup};
@@ -40,7 +40,7 @@ impl Card {
             return Outcome::Fail(Error::Invalid("ioctl number", (request & 0xff).into()));
         };
         let size = (request >> 16 & 0x3fff) as usize;
-        let mut arg = Arg([0; MAX_ARG]);
+        let mut arg = Image([0; MAX_ARG]);
         let size = size.min(spec.size);
         let (reads, writes) = (
             request >> 30 & 1 != 0 && spec.reads,
@@ -97,7 +97,7 @@ impl Card {
             Call::GetMagic => self.get_magic(cx, arg),
             Call::GetClient => self.get_client(cx, arg),
             Call::GetStats => {
-                *arg = Arg([0; MAX_ARG]);
+                *arg = Image([0; MAX_ARG]);
                 Ok(Step::Done)
             }
             Call::ModesetCtl | Call::UpdateDraw | Call::AttachMode | Call::DetachMode => {

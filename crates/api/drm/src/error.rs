@@ -1,15 +1,7 @@
 //! Errors of calls on a card, each with the values that caused it.
 
 use thiserror::Error as ThisError;
-
-/// An errno of Linux, positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
-
-impl Errno {
-    /// The front end lacks bytes or descriptors of the program. The host gathers them and repeats the call.
-    pub const NOT_GATHERED: Self = Self(i32::MAX);
-}
+use vb3_frontend::Errno;
 
 /// Why a call on a card fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]

@@ -1,7 +1,7 @@
 //! Display modes: sizes and timings.
 
 use crate::Error;
-use crate::bytes::{Arg, at};
+use crate::bytes::{Arg, Image, at};
 
 /// Bytes of `struct drm_mode_modeinfo`.
 pub(crate) const MODE_BYTES: usize = size_of::<crate::sys::drm_mode_modeinfo>();
@@ -39,7 +39,7 @@ impl Mode {
         flags: u32,
         is_preferred: bool,
     ) -> Self {
-        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+        let mut arg = Image([0; crate::bytes::MAX_ARG]);
         arg.set_u32(at!(drm_mode_modeinfo.clock), clock_khz);
         let words = h.into_iter().chain([0]).chain(v);
         for (word, at) in words.zip((4..).step_by(2)) {
@@ -95,7 +95,7 @@ impl Mode {
     }
 
     fn arg(&self) -> Arg {
-        let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+        let mut arg = Image([0; crate::bytes::MAX_ARG]);
         arg.set_bytes(0, self.0);
         arg
     }

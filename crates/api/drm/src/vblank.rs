@@ -1,6 +1,6 @@
 //! Vertical blanks: their times, and the events and calls that wait for them.
 
-use crate::bytes::{Arg, at};
+use crate::bytes::{Image, at};
 use crate::host::FileId;
 
 /// Types of events (`DRM_EVENT_*`).
@@ -117,7 +117,7 @@ impl Vblank {
 
 /// Returns an event: `drm_event_vblank`, or `drm_event_crtc_sequence`.
 pub(crate) fn event(due: &Due, crtc: u32, (sequence, time_ns): (u64, u64)) -> [u8; 32] {
-    let mut arg = Arg([0; crate::bytes::MAX_ARG]);
+    let mut arg = Image([0; crate::bytes::MAX_ARG]);
     arg.set_u32(at!(drm_event.type_), due.kind);
     arg.set_u32(at!(drm_event.length), 32);
     arg.set_u64(at!(drm_event_vblank.user_data), due.user_data);

@@ -13,6 +13,8 @@ impl Errno {
     pub const ENOENT: Self = Self(2);
     /// Input/output error.
     pub const EIO: Self = Self(5);
+    /// No such descriptor.
+    pub const EBADF: Self = Self(9);
     /// Try again.
     pub const EAGAIN: Self = Self(11);
     /// Out of memory.
@@ -25,6 +27,8 @@ impl Errno {
     pub const EINVAL: Self = Self(22);
     /// Too many open files in the system.
     pub const ENFILE: Self = Self(23);
+    /// The process has no room for another descriptor.
+    pub const EMFILE: Self = Self(24);
     /// No such call on this kind of file.
     pub const ENOTTY: Self = Self(25);
     /// Function not implemented.

@@ -26,6 +26,7 @@ mod call;
 mod errno;
 mod gathered;
 mod id;
+mod image;
 mod node;
 mod perform;
 mod step;
@@ -37,6 +38,7 @@ pub use call::{Bytes, Call, Effects, Install, Made, NumberAt, On, Op, Origin, Ou
 pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
+pub use image::Image;
 pub use node::{BusDevice, Hotplug, Node, NodeKind};
 pub use perform::{Perform, Program, perform};
 pub use step::Step;

@@ -99,13 +99,13 @@ pub struct Filled {
 }
 
 /// Returns the text of a field, up to its zero.
-fn text<const N: usize>(image: &Image<'_>, at: usize) -> String {
+fn text<const N: usize>(image: &Image<&mut [u8]>, at: usize) -> String {
     let bytes: [u8; N] = image.bytes(at);
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(N);
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn fraction(image: &Image<'_>, at: usize) -> Fraction {
+fn fraction(image: &Image<&mut [u8]>, at: usize) -> Fraction {
     let denominator = image.u32(at + field!(v4l2_fract.denominator));
     Fraction::new(
         image.u32(at + field!(v4l2_fract.numerator)),
@@ -118,8 +118,8 @@ impl Client<'_> {
     fn call<T>(
         &mut self,
         request: u32,
-        fill: impl FnOnce(&mut Image<'_>),
-        read: impl FnOnce(&Image<'_>) -> T,
+        fill: impl FnOnce(&mut Image<&mut [u8]>),
+        read: impl FnOnce(&Image<&mut [u8]>) -> T,
     ) -> Result<T, Errno> {
         let mut bytes = [0; crate::bytes::MAX_ARG];
         // CAST: 14 bits.
@@ -152,7 +152,7 @@ impl Client<'_> {
     /// # Errors
     /// The device's errno. ENOTTY means that it is no video device.
     pub fn capability(&mut self) -> Result<Capability, Errno> {
-        let read = |image: &Image<'_>| Capability {
+        let read = |image: &Image<&mut [u8]>| Capability {
             driver: text::<16>(image, field!(v4l2_capability.driver)),
             card: text::<32>(image, field!(v4l2_capability.card)),
             bus_info: text::<32>(image, field!(v4l2_capability.bus_info)),
@@ -168,7 +168,7 @@ impl Client<'_> {
     /// The device's errno.
     pub fn inputs(&mut self) -> Result<Vec<Input>, Errno> {
         self.list(|client, index| {
-            let read = |image: &Image<'_>| Input {
+            let read = |image: &Image<&mut [u8]>| Input {
                 name: text::<32>(image, field!(v4l2_input.name)),
                 kind: image.u32(field!(v4l2_input.type_)),
             };
@@ -182,11 +182,11 @@ impl Client<'_> {
     /// The device's errno.
     pub fn formats(&mut self) -> Result<Vec<FormatName>, Errno> {
         self.list(|client, index| {
-            let fill = |image: &mut Image<'_>| {
+            let fill = |image: &mut Image<&mut [u8]>| {
                 image.set_u32(field!(v4l2_fmtdesc.index), index);
                 image.set_u32(field!(v4l2_fmtdesc.type_), CAPTURE);
             };
-            let read = |image: &Image<'_>| FormatName {
+            let read = |image: &Image<&mut [u8]>| FormatName {
                 fourcc: FourCc(image.u32(field!(v4l2_fmtdesc.pixelformat))),
                 description: text::<32>(image, field!(v4l2_fmtdesc.description)),
             };
@@ -201,7 +201,7 @@ impl Client<'_> {
     pub fn sizes(&mut self, fourcc: FourCc) -> Result<Vec<OneOrRange<(u32, u32)>>, Errno> {
         const AT: usize = field!(v4l2_frmsizeenum.__bindgen_anon_1);
         let sizes = self.list(|client, index| {
-            let fill = |image: &mut Image<'_>| {
+            let fill = |image: &mut Image<&mut [u8]>| {
                 image.set_u32(field!(v4l2_frmsizeenum.index), index);
                 image.set_u32(field!(v4l2_frmsizeenum.pixel_format), fourcc.0);
             };
@@ -232,7 +232,7 @@ impl Client<'_> {
     ) -> Result<Vec<OneOrRange<Fraction>>, Errno> {
         const AT: usize = field!(v4l2_frmivalenum.__bindgen_anon_1);
         let intervals = self.list(|client, index| {
-            let fill = |image: &mut Image<'_>| {
+            let fill = |image: &mut Image<&mut [u8]>| {
                 image.set_u32(field!(v4l2_frmivalenum.index), index);
                 image.set_u32(field!(v4l2_frmivalenum.pixel_format), fourcc.0);
                 image.set_u32(field!(v4l2_frmivalenum.width), width);
@@ -255,7 +255,7 @@ impl Client<'_> {
     /// # Errors
     /// The device's errno.
     pub fn format(&mut self) -> Result<Format, Errno> {
-        let read = |image: &Image<'_>| read_format(image, Planarity::Single);
+        let read = |image: &Image<&mut [u8]>| read_format(image, Planarity::Single);
         self.call(sys::VIDIOC_G_FMT, |image| image.set_u32(0, CAPTURE), read)
     }
 
@@ -264,18 +264,18 @@ impl Client<'_> {
     /// # Errors
     /// The device's errno.
     pub fn try_format(&mut self, wanted: &Format) -> Result<Format, Errno> {
-        let fill = |image: &mut Image<'_>| {
+        let fill = |image: &mut Image<&mut [u8]>| {
             image.set_u32(0, CAPTURE);
             write_format(image, wanted, Planarity::Single);
         };
-        let read = |image: &Image<'_>| read_format(image, Planarity::Single);
+        let read = |image: &Image<&mut [u8]>| read_format(image, Planarity::Single);
         self.call(sys::VIDIOC_TRY_FMT, fill, read)
     }
 
     /// G_PARM: seconds per frame; `None` if the device has no rates.
     pub fn interval(&mut self) -> Option<Fraction> {
         const AT: usize = field!(v4l2_streamparm.parm) + field!(v4l2_captureparm.timeperframe);
-        let read = |image: &Image<'_>| {
+        let read = |image: &Image<&mut [u8]>| {
             let capability = field!(v4l2_streamparm.parm) + field!(v4l2_captureparm.capability);
             let has_rates = image.u32(capability) & sys::V4L2_CAP_TIMEPERFRAME != 0;
             has_rates.then(|| fraction(image, AT))
@@ -292,7 +292,7 @@ impl Client<'_> {
         let mut last = 0;
         self.list(|client, _| {
             let next = last | sys::V4L2_CTRL_FLAG_NEXT_CTRL;
-            let read = |image: &Image<'_>| ControlRange {
+            let read = |image: &Image<&mut [u8]>| ControlRange {
                 id: image.u32(field!(v4l2_query_ext_ctrl.id)),
                 kind: image.u32(field!(v4l2_query_ext_ctrl.type_)),
                 name: text::<32>(image, field!(v4l2_query_ext_ctrl.name)),
@@ -304,7 +304,7 @@ impl Client<'_> {
                     image.u32(field!(v4l2_query_ext_ctrl.flags)),
                 ),
             };
-            let fill = |image: &mut Image<'_>| image.set_u32(0, next);
+            let fill = |image: &mut Image<&mut [u8]>| image.set_u32(0, next);
             let control = client.call(sys::VIDIOC_QUERY_EXT_CTRL, fill, read)?;
             // Stops if a device returns the same control again, because the list would never end.
             let is_new = control.id > last;
@@ -316,17 +316,17 @@ impl Client<'_> {
     /// QUERYMENU: the field `name` of a menu item, and the field `value`; `None` for a gap.
     pub fn menu_item(&mut self, id: u32, index: u32) -> Option<(String, i64)> {
         const AT: usize = field!(v4l2_querymenu.__bindgen_anon_1);
-        let fill = |image: &mut Image<'_>| {
+        let fill = |image: &mut Image<&mut [u8]>| {
             image.set_u32(field!(v4l2_querymenu.id), id);
             image.set_u32(field!(v4l2_querymenu.index), index);
         };
-        let read = |image: &Image<'_>| (text::<32>(image, AT), image.i64(AT));
+        let read = |image: &Image<&mut [u8]>| (text::<32>(image, AT), image.i64(AT));
         self.call(sys::VIDIOC_QUERYMENU, fill, read).ok()
     }
 
     /// G_CTRL: a control's value; `None` if it cannot be read.
     pub fn value(&mut self, id: u32) -> Option<i32> {
-        let read = |image: &Image<'_>| image.i32(field!(v4l2_control.value));
+        let read = |image: &Image<&mut [u8]>| image.i32(field!(v4l2_control.value));
         let asked = self.call(sys::VIDIOC_G_CTRL, |image| image.set_u32(0, id), read);
         asked.ok()
     }
@@ -336,24 +336,24 @@ impl Client<'_> {
     /// # Errors
     /// The device's errno. EBUSY means that another program streams.
     pub fn request_buffers(&mut self, count: u32) -> Result<u32, Errno> {
-        let fill = |image: &mut Image<'_>| {
+        let fill = |image: &mut Image<&mut [u8]>| {
             image.set_u32(field!(v4l2_requestbuffers.count), count);
             image.set_u32(field!(v4l2_requestbuffers.type_), CAPTURE);
             image.set_u32(field!(v4l2_requestbuffers.memory), sys::V4L2_MEMORY_MMAP);
         };
-        let read = |image: &Image<'_>| image.u32(field!(v4l2_requestbuffers.count));
+        let read = |image: &Image<&mut [u8]>| image.u32(field!(v4l2_requestbuffers.count));
         self.call(sys::VIDIOC_REQBUFS, fill, read)
     }
 
     fn buffer(&mut self, request: u32, index: u32) -> Result<Filled, Errno> {
-        let fill = |image: &mut Image<'_>| {
+        let fill = |image: &mut Image<&mut [u8]>| {
             image.set_u32(field!(v4l2_buffer.index), index);
             image.set_u32(field!(v4l2_buffer.type_), CAPTURE);
             image.set_u32(field!(v4l2_buffer.memory), sys::V4L2_MEMORY_MMAP);
         };
         let seconds = field!(v4l2_buffer.timestamp.tv_sec);
         let micros = field!(v4l2_buffer.timestamp.tv_usec);
-        let read = |image: &Image<'_>| Filled {
+        let read = |image: &Image<&mut [u8]>| Filled {
             index: image.u32(field!(v4l2_buffer.index)),
             bytes: image.u32(field!(v4l2_buffer.bytesused)),
             sequence: image.u32(field!(v4l2_buffer.sequence)),

@@ -76,7 +76,7 @@ where
             return Ok(None);
         }
         if request.writes() {
-            write_user(program, arg, whole)?;
+            write_user(program, arg, image.0)?;
         }
         match answer {
             Answer::Failed(error) => Err(error),
@@ -150,7 +150,7 @@ where
         &mut self,
         cx: CallContext,
         call: Call,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
     ) -> Result<Answer, Error> {
         match call {
             Call::QueryCap => self.query_cap(arg),

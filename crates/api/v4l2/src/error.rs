@@ -1,23 +1,9 @@
 //! The crate's error type, and its errno.
 
 use thiserror::Error;
+use vb3_frontend::Errno;
 use vb3_plane::Reason;
 use vb3_queue::DriverError;
-
-/// A Linux errno, positive, with which a service of the host failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Errno(pub i32);
-
-impl Errno {
-    /// No such descriptor.
-    pub const EBADF: Self = Self(9);
-    /// Bad address.
-    pub const EFAULT: Self = Self(14);
-    /// Invalid argument.
-    pub const EINVAL: Self = Self(22);
-    /// The process has no room for another descriptor.
-    pub const EMFILE: Self = Self(24);
-}
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -46,7 +46,7 @@ pub use contexts::FlowProgress;
 pub use control::{CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, Master};
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};
-pub use error::{Errno, Error};
+pub use error::Error;
 pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
@@ -65,6 +65,7 @@ pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
 pub use request::ioctl_of_code;
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
+pub use vb3_frontend::Errno;
 pub use wake::{Wake, WakeFd, WakeId};
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use crate::shares::Shares;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use vb3_dmabuf::BufRef;
-use vb3_frontend::{Detail, FileId, NumberAt, Step};
+use vb3_frontend::{Detail, Errno, FileId, NumberAt, Step};
 use vb3_machine::User;
 use vb3_queue::RequestId;
-use vb3_v4l2::{Errno, Export, Program};
+use vb3_v4l2::{Export, Program};
 
 /// The result of a call that does not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,10 @@ impl From<()> for Answer {
 }
 
 /// Converts the V4L2 layer's result.
-pub(super) fn answer(outcome: vb3_v4l2::V4l2Outcome) -> Result<Answer, vb3_frontend::Errno> {
+pub(super) fn answer(outcome: vb3_v4l2::V4l2Outcome) -> Result<Answer, Errno> {
     match outcome {
         vb3_v4l2::V4l2Outcome::Done(value) => Ok(Answer::Done(value)),
-        vb3_v4l2::V4l2Outcome::Fail(error) => Err(vb3_frontend::Errno(error.errno())),
+        vb3_v4l2::V4l2Outcome::Fail(error) => Err(Errno(error.errno())),
         vb3_v4l2::V4l2Outcome::Wait => Ok(Answer::Wait),
         vb3_v4l2::V4l2Outcome::Part(bytes) => Ok(Answer::Part(bytes)),
     }
@@ -55,16 +55,13 @@ impl<'a> Ioctl<'a> {
     }
 
     /// Reads the structure that the argument points to.
-    pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], vb3_frontend::Errno> {
+    pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], Errno> {
         read(self.caller, self.arg)
     }
 }
 
 /// Reads a structure from the program's memory.
-pub(super) fn read<const N: usize>(
-    caller: &Step<'_>,
-    addr: u64,
-) -> Result<[u8; N], vb3_frontend::Errno> {
+pub(super) fn read<const N: usize>(caller: &Step<'_>, addr: u64) -> Result<[u8; N], Errno> {
     let mut data = [0; N];
     caller.read(addr, &mut data)?;
     Ok(data)
@@ -121,18 +118,13 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Converts an errno for the V4L2 layer.
-const fn errno(e: vb3_frontend::Errno) -> Errno {
-    Errno(e.0)
-}
-
 impl Program<RunMemory> for Call<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out).map_err(errno)
+        self.caller.read(addr, out)
     }
 
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        (self.caller.prepare_read(addr, len_bytes)).map_err(errno)
+        self.caller.prepare_read(addr, len_bytes)
     }
 
     fn lacks(&self) -> bool {
@@ -145,9 +137,9 @@ impl Program<RunMemory> for Call<'_> {
     }
 
     fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
-        let range = self.caller.range(addr, len_bytes).map_err(errno)?;
+        let range = self.caller.range(addr, len_bytes)?;
         if self.caller.lacks() {
-            return Err(errno(vb3_frontend::Errno::NOT_GATHERED));
+            return Err(Errno::NOT_GATHERED);
         }
         let place = (self.caller.pid(), addr, len_bytes);
         Ok(self.shares.borrow_mut().staging.take_in(place, range))
@@ -161,11 +153,10 @@ impl Program<RunMemory> for Call<'_> {
     }
 
     fn resolve_dmabuf(&self, mem: &mut RunMemory, fd: i32) -> Result<BufRef, Errno> {
-        let known = self.caller.descriptor(fd, Detail::Name).map_err(errno)?;
+        let known = self.caller.descriptor(fd, Detail::Name)?;
         let mut shares = self.shares.borrow_mut();
         let tag = || Ok((self.caller.descriptor(fd, Detail::Description)?).tag);
-        let own = shares.named(known.id, tag);
-        let buf = match own.map_err(errno)? {
+        let buf = match shares.named(known.id, tag)? {
             Some(own) => Some(own),
             None => shares.imports.resolve(mem, self.caller, (fd, known.id)),
         };
@@ -188,7 +179,6 @@ impl Program<RunMemory> for Call<'_> {
         let number = NumberAt::Address(export.number_at);
         let how = (export.cloexec, export.access, number);
         let mut shares = self.shares.borrow_mut();
-        let made = shares.install(mem, buf, self.caller, how);
-        made.map_err(|(e, buf)| (errno(e), buf))
+        shares.install(mem, buf, self.caller, how)
     }
 }

@@ -1,6 +1,6 @@
 //! A card with a program and a host in memory.
 
-use crate::bytes::{Arg, MAX_ARG, at};
+use crate::bytes::{Arg, Image, MAX_ARG, at};
 use crate::request::{Call, REQUESTS};
 use crate::{
     BufferId, CallContext, Card, Config, Errno, FenceId, FileId, Memory, Mode, Outcome, Program,
@@ -166,7 +166,7 @@ pub(super) const XR24: u32 = u32::from_le_bytes(*b"XR24");
 
 /// A structure of these fields: offset, and value in 32 bits.
 pub(super) fn fields(list: &[(usize, u32)]) -> Arg {
-    let mut arg = Arg([0; MAX_ARG]);
+    let mut arg = Image([0; MAX_ARG]);
     for (at, value) in list {
         arg.set_u32(*at, *value);
     }

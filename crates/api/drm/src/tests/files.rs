@@ -1,12 +1,12 @@
 //! Masters, authentication, versions, capabilities and leases.
 
 use super::bench::{BASE, Bench, CONNECTOR, CRTC, CURSOR, PRIMARY, fields, mode, request_of};
-use crate::bytes::{Arg, MAX_ARG, at};
+use crate::bytes::{Arg, Image, MAX_ARG, at};
 use crate::request::Call;
 use crate::{FileId, Program};
 
 fn none() -> Arg {
-    Arg([0; MAX_ARG])
+    Image([0; MAX_ARG])
 }
 
 fn set_crtc(bench: &mut Bench, file: FileId, fb: u32) -> i32 {

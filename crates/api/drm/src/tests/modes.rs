@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, CONNECTOR, CRTC, CURSOR, ENCODER, PRIMARY, fields, mode, request_of};
 use crate::CallContext;
-use crate::bytes::{Arg, MAX_ARG, at};
+use crate::bytes::{Arg, Image, MAX_ARG, at};
 use crate::mode::Mode;
 use crate::property;
 use crate::request::Call;
@@ -488,7 +488,7 @@ fn a_killed_client_leaves_the_crtc_on() {
 fn short_structures_are_extended_with_zeroes() {
     let mut bench = Bench::new();
     let a = bench.open();
-    let mut arg = Arg([0xff; MAX_ARG]);
+    let mut arg = Image([0xff; MAX_ARG]);
     arg.set_u32(0, 1);
     arg.set_u32(4, 0);
     assert_eq!(bench.raw(a, request_of(0x0c, 8), &mut arg), 0);

@@ -1,7 +1,7 @@
 //! Random calls: no panic, no endless wait, and everything goes back.
 
 use super::bench::{Bench, request_of};
-use crate::bytes::{Arg, MAX_ARG};
+use crate::bytes::{Image, MAX_ARG};
 use crate::request::REQUESTS;
 use crate::{CallContext, Outcome};
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ fn random_calls_return_everything() {
         let mut files = vec![a, bench.open()];
         for call in 0..2000u64 {
             let spec = &REQUESTS[random.next(REQUESTS.len() as u64) as usize];
-            let mut arg = Arg([0; MAX_ARG]);
+            let mut arg = Image([0; MAX_ARG]);
             for at in (0..spec.size.min(MAX_ARG - 4)).step_by(4) {
                 let high = at % 8 == 4 && random.next(2) == 0;
                 arg.set_u32(at, if high { 0 } else { random.word() });

@@ -26,7 +26,7 @@ where
         &mut self,
         run: &mut Run<'_, M>,
         call: Call,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
         match call {
@@ -66,7 +66,7 @@ where
         }
     }
 
-    fn req_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn req_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let ty = arg.u32(field!(v4l2_requestbuffers.type_));
         let memory = arg.u32(field!(v4l2_requestbuffers.memory));
         let (flow, memory) = self.check_model(ty, memory)?;
@@ -87,7 +87,11 @@ where
         Ok(())
     }
 
-    fn create_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn create_bufs(
+        &mut self,
+        run: &mut Run<'_, M>,
+        arg: &mut Image<&mut [u8]>,
+    ) -> Result<(), Error> {
         let format_at = field!(v4l2_create_buffers.format);
         let ty = arg.u32(format_at + field!(v4l2_format.type_));
         let memory = arg.u32(field!(v4l2_create_buffers.memory));
@@ -131,7 +135,11 @@ where
         Ok(())
     }
 
-    fn remove_bufs(&mut self, run: &mut Run<'_, M>, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn remove_bufs(
+        &mut self,
+        run: &mut Run<'_, M>,
+        arg: &mut Image<&mut [u8]>,
+    ) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_remove_buffers.type_)))?;
         let count = arg.u32(field!(v4l2_remove_buffers.count));
         if count == 0 {
@@ -289,7 +297,7 @@ where
     pub(crate) fn export_buf(
         &mut self,
         run: &mut Run<'_, M>,
-        arg: &Image<'_>,
+        arg: &Image<&mut [u8]>,
         addr: u64,
     ) -> Result<(), Error> {
         let flow = self.owned_flow(run.cx.file, arg.u32(field!(v4l2_exportbuffer.type_)))?;

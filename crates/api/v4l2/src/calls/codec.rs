@@ -26,7 +26,7 @@ where
     /// A stateful codec has START and STOP. The parameters of both are for old MPEG cards and must be zero.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`.
-    pub(crate) fn try_codec_command(arg: &mut Image<'_>) -> Result<Command, Error> {
+    pub(crate) fn try_codec_command(arg: &mut Image<&mut [u8]>) -> Result<Command, Error> {
         let command = match arg.u32(CMD) {
             sys::V4L2_DEC_CMD_STOP => Command::Stop,
             sys::V4L2_DEC_CMD_START => Command::Start,
@@ -37,7 +37,11 @@ where
     }
 
     /// Executes a command. STOP waits for OUTPUT buffers that wait for fences.
-    pub(crate) fn codec_command(&mut self, mem: &M, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn codec_command(
+        &mut self,
+        mem: &M,
+        arg: &mut Image<&mut [u8]>,
+    ) -> Result<(), Error> {
         let command = Self::try_codec_command(arg)?;
         if self.stop_waits {
             return Err(Error::Busy);

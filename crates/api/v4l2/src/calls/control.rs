@@ -31,7 +31,7 @@ where
         Ok((control, if old_private { id } else { control.id }))
     }
 
-    pub(crate) fn query_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn query_ctrl(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let (control, id) = self.queried(arg.u32(field!(v4l2_queryctrl.id)))?;
         let range = control.range();
         arg.set_u32(field!(v4l2_queryctrl.id), id);
@@ -51,7 +51,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn query_ext_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn query_ext_ctrl(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let (control, id) = self.queried(arg.u32(field!(v4l2_query_ext_ctrl.id)))?;
         let range = control.range();
         arg.set_u32(field!(v4l2_query_ext_ctrl.id), id);
@@ -80,7 +80,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn query_menu(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn query_menu(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let id = arg.u32(field!(v4l2_querymenu.id));
         let control = self.controls.find(id).ok_or(Error::Invalid)?;
         let index = i64::from(arg.u32(field!(v4l2_querymenu.index)));
@@ -107,7 +107,7 @@ where
             .ok_or(Error::Invalid)
     }
 
-    pub(crate) fn get_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn get_ctrl(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let control = self.simple(arg.u32(field!(v4l2_control.id)))?;
         control.readable()?;
         let value = self.controls.value(control, &self.driver);
@@ -118,7 +118,7 @@ where
     pub(crate) fn set_ctrl(
         &mut self,
         file: FileHandle,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         now_ns: u64,
     ) -> Result<(), Error> {
         let control = self.simple(arg.u32(field!(v4l2_control.id)))?;

@@ -22,7 +22,7 @@ where
     pub(crate) fn subscribe(
         &mut self,
         file: FileHandle,
-        arg: &Image<'_>,
+        arg: &Image<&mut [u8]>,
         now_ns: u64,
     ) -> Result<(), Error> {
         let topic = topic_of(arg);
@@ -74,7 +74,11 @@ where
         Ok(())
     }
 
-    pub(crate) fn unsubscribe(&mut self, file: FileHandle, arg: &Image<'_>) -> Result<(), Error> {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        file: FileHandle,
+        arg: &Image<&mut [u8]>,
+    ) -> Result<(), Error> {
         let topic = topic_of(arg);
         let events = &mut self.file_mut(file)?.events;
         if topic.kind == sys::V4L2_EVENT_ALL {
@@ -89,7 +93,7 @@ where
     pub(crate) fn dequeue_event(
         &mut self,
         cx: CallContext,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
     ) -> Result<Answer, Error> {
         let Some((event, pending)) = self.file_mut(cx.file)?.events.take() else {
             return if cx.nonblocking {
@@ -145,7 +149,7 @@ where
     /// Raises an event of the device.
     pub(crate) fn raise_driver_event(&mut self, event: DriverEvent, now_ns: u64) {
         let mut payload: Payload = [0; PAYLOAD];
-        let mut image = Image(&mut payload);
+        let mut image = Image(payload.as_mut_slice());
         let (kind, id) = match event {
             DriverEvent::FrameSync { sequence } => {
                 image.set_u32(field!(v4l2_event_frame_sync.frame_sequence), sequence);
@@ -167,7 +171,7 @@ where
     }
 }
 
-fn topic_of(arg: &Image<'_>) -> Topic {
+fn topic_of(arg: &Image<&mut [u8]>) -> Topic {
     Topic {
         kind: arg.u32(field!(v4l2_event_subscription.type_)),
         id: arg.u32(field!(v4l2_event_subscription.id)),

@@ -37,7 +37,7 @@ pub(crate) enum ExtOp {
 }
 
 /// One entry of the program's array.
-struct Entry<'a>(Image<'a>);
+struct Entry<'a>(Image<&'a mut [u8]>);
 
 impl Entry<'_> {
     fn id(&self) -> u32 {
@@ -145,7 +145,7 @@ impl Entry<'_> {
 }
 
 /// Sets `error_idx` to the number of entries.
-fn blame_no_entry(arg: &mut Image<'_>) {
+fn blame_no_entry(arg: &mut Image<&mut [u8]>) {
     arg.set_u32(ERROR_IDX, arg.u32(field!(v4l2_ext_controls.count)));
 }
 
@@ -165,7 +165,10 @@ where
     /// Reads the array of an extended control call. EINVAL if it is too long.
     ///
     /// Source: Linux `check_array_args`.
-    pub(crate) fn ext_array(arg: &Image<'_>, program: &dyn Program<M>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn ext_array(
+        arg: &Image<&mut [u8]>,
+        program: &dyn Program<M>,
+    ) -> Result<Vec<u8>, Error> {
         let count = arg.u32(field!(v4l2_ext_controls.count));
         if count > MAX_EXT {
             return Err(Error::Invalid);
@@ -186,7 +189,7 @@ where
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls`, `try_set_ext_ctrls`.
     pub(crate) fn ext_ctrls(
         &mut self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         mut array: Vec<u8>,
         op: ExtOp,
         run: &Run<'_, M>,
@@ -222,7 +225,7 @@ where
     /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.
     fn ext_request(
         &mut self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         array: &mut [u8],
         op: ExtOp,
         run: &Run<'_, M>,
@@ -254,7 +257,7 @@ where
     /// Source: Linux 7.2 `prepare_ext_ctrls`, and `class_check` for a call without entries.
     fn ext_prepare(
         &self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         array: &mut [u8],
         fit: impl Fn(&mut Entry<'_>, &Control) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -301,7 +304,7 @@ where
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_common`.
     fn ext_get(
         &self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         array: &mut [u8],
         program: &dyn Program<M>,
         told: impl Fn(&Control) -> Option<ControlValue>,
@@ -330,7 +333,7 @@ where
     /// Source: Linux 7.2 `try_set_ext_ctrls_common`.
     fn ext_set(
         &mut self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         array: &mut [u8],
         op: ExtOp,
         run: &Run<'_, M>,
@@ -381,7 +384,12 @@ where
     /// Structures are not read yet.
     ///
     /// Source: Linux 7.2 `validate_ctrls`.
-    fn ext_validate(&self, arg: &mut Image<'_>, array: &mut [u8], op: ExtOp) -> Result<(), Error> {
+    fn ext_validate(
+        &self,
+        arg: &mut Image<&mut [u8]>,
+        array: &mut [u8],
+        op: ExtOp,
+    ) -> Result<(), Error> {
         for (index, mut entry) in entries(array) {
             arg.set_u32(ERROR_IDX, index);
             let control = self.ext_control(&entry)?;

@@ -37,7 +37,7 @@ const fn plane_at(index: usize) -> usize {
 }
 
 /// Reads the `v4l2_format` at the start of `arg`. A multi-planar format's number of planes is not checked.
-pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
+pub(crate) fn read_format(arg: &Image<&mut [u8]>, planarity: Planarity) -> Format {
     let mut planes = [PlaneLayout::default(); MAX_PLANES];
     let (color, num_planes) = match planarity {
         Planarity::Single => {
@@ -86,7 +86,7 @@ pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
 }
 
 /// Writes a format to the start of `arg`. Except for the type, all fields that `format` lacks become zero.
-pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
+pub(crate) fn write_format(arg: &mut Image<&mut [u8]>, format: &Format, planarity: Planarity) {
     let start = field!(v4l2_format.type_) + 4;
     arg.clear(start, size_of::<sys::v4l2_format>() - start);
     let layout = format.layouts().first().copied().unwrap_or_default();
@@ -114,7 +114,7 @@ pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Plan
 }
 
 /// Writes the fields of a multi-planar format after those that both kinds of pictures have.
-fn write_planes(arg: &mut Image<'_>, format: &Format) {
+fn write_planes(arg: &mut Image<&mut [u8]>, format: &Format) {
     let narrow = |value: u32| u8::try_from(value).unwrap_or(0);
     arg.set_u32(pix_mp!(colorspace), format.color.colorspace);
     for (index, layout) in format.layouts().iter().enumerate() {
@@ -144,7 +144,7 @@ where
             .ok_or(Error::Invalid)
     }
 
-    pub(crate) fn enum_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn enum_fmt(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_fmtdesc.type_)))?;
         let index = usize::try_from(arg.u32(field!(v4l2_fmtdesc.index)));
         let code = arg.u32(field!(v4l2_fmtdesc.mbus_code));
@@ -172,14 +172,14 @@ where
         Ok(())
     }
 
-    pub(crate) fn get_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn get_fmt(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         write_format(arg, &self.driver.format(flow), self.driver.planarity());
         Ok(())
     }
 
     /// TRY_FMT. With `set`, S_FMT, which fails with EBUSY while buffers exist.
-    pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
+    pub(crate) fn set_fmt(&mut self, arg: &mut Image<&mut [u8]>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
         let wanted = read_format(arg, planarity);
@@ -198,7 +198,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn enum_frame_sizes(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn enum_frame_sizes(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let pixel = self.pixel_format(arg.u32(field!(v4l2_frmsizeenum.pixel_format)))?;
         let index = arg.u32(field!(v4l2_frmsizeenum.index));
         let base = field!(v4l2_frmsizeenum.__bindgen_anon_1);
@@ -243,7 +243,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn enum_frame_intervals(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn enum_frame_intervals(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let pixel = self.pixel_format(arg.u32(field!(v4l2_frmivalenum.pixel_format)))?;
         let width = arg.u32(field!(v4l2_frmivalenum.width));
         let height = arg.u32(field!(v4l2_frmivalenum.height));
@@ -279,7 +279,7 @@ where
 
     /// G_PARM. With `set`, S_PARM, which changes the interval first, or fails with EBUSY as the queue's policy
     /// says.
-    pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
+    pub(crate) fn parm(&mut self, arg: &mut Image<&mut [u8]>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);
         // Capture and output parameters have the same layout.
@@ -317,7 +317,7 @@ where
     }
 }
 
-pub(crate) fn write_fraction(arg: &mut Image<'_>, at: usize, value: Fraction) {
+pub(crate) fn write_fraction(arg: &mut Image<&mut [u8]>, at: usize, value: Fraction) {
     arg.set_u32(at + field!(v4l2_fract.numerator), value.numerator);
     arg.set_u32(at + field!(v4l2_fract.denominator), value.denominator);
 }

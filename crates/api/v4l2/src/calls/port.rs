@@ -47,7 +47,7 @@ where
         video | io_mc | file_io | sys::V4L2_CAP_STREAMING | sys::V4L2_CAP_EXT_PIX_FORMAT
     }
 
-    pub(crate) fn query_cap(&self, arg: &mut Image<'_>) {
+    pub(crate) fn query_cap(&self, arg: &mut Image<&mut [u8]>) {
         let id = self.driver.identity();
         arg.set_text(field!(v4l2_capability.driver), 16, &id.driver);
         arg.set_text(field!(v4l2_capability.card), 32, &id.card);
@@ -77,7 +77,7 @@ where
             .ok_or(Error::Invalid)
     }
 
-    pub(crate) fn enum_input(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn enum_input(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let port = self.port_at(arg.u32(field!(v4l2_input.index)))?;
         arg.set_text(field!(v4l2_input.name), 32, port.name);
         arg.set_u32(field!(v4l2_input.type_), port.kind);
@@ -90,7 +90,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn enum_output(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn enum_output(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let port = self.port_at(arg.u32(field!(v4l2_output.index)))?;
         arg.set_text(field!(v4l2_output.name), 32, port.name);
         arg.set_u32(field!(v4l2_output.type_), port.kind);
@@ -98,7 +98,7 @@ where
     }
 
     /// Selects a port. EBUSY for another port while buffers exist.
-    pub(crate) fn set_port(&mut self, arg: &Image<'_>) -> Result<(), Error> {
+    pub(crate) fn set_port(&mut self, arg: &Image<&mut [u8]>) -> Result<(), Error> {
         let index = arg.u32(0);
         self.port_at(index)?;
         if index == self.port {

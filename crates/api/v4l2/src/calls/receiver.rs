@@ -25,7 +25,7 @@ const HORIZONTAL: [usize; 3] = [bt!(hfrontporch), bt!(hsync), bt!(hbackporch)];
 const VERTICAL: [usize; 3] = [bt!(vfrontporch), bt!(vsync), bt!(vbackporch)];
 
 /// Reads the timings in `arg` (a `v4l2_dv_timings`); `None` for interlaced timings or another type.
-fn read_timings(arg: &Image<'_>) -> Option<Timings> {
+fn read_timings(arg: &Image<&mut [u8]>) -> Option<Timings> {
     let is_progressive = arg.u32(field!(v4l2_dv_timings.type_)) == sys::V4L2_DV_BT_656_1120
         && arg.u32(bt!(interlaced)) == 0;
     is_progressive.then(|| Timings {
@@ -44,7 +44,7 @@ fn read_timings(arg: &Image<'_>) -> Option<Timings> {
 }
 
 /// Writes timings at `base`, with zeroes in all other fields.
-fn write_timings(arg: &mut Image<'_>, base: usize, timings: &Timings) {
+fn write_timings(arg: &mut Image<&mut [u8]>, base: usize, timings: &Timings) {
     arg.clear(base, size_of::<sys::v4l2_dv_timings>());
     arg.set_u32(
         base + field!(v4l2_dv_timings.type_),
@@ -70,7 +70,7 @@ fn write_timings(arg: &mut Image<'_>, base: usize, timings: &Timings) {
 }
 
 /// Writes the limits of the receiver's modes, without `V4L2_DV_BT_CAP_CUSTOM`: other timings are unsupported.
-fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
+fn write_cap(arg: &mut Image<&mut [u8]>, modes: &[Timings]) {
     const CAP: usize = field!(v4l2_dv_timings_cap.__bindgen_anon_1);
     let range = |part: fn(&Timings) -> u64| {
         let values = modes.iter().map(part);
@@ -103,7 +103,7 @@ fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
 /// QUERY_DV_TIMINGS. For timings out of range, the answer contains only a pixel clock.
 ///
 /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vidioc_query_dv_timings`.
-fn query(arg: &mut Image<'_>, receiver: &Receiver) -> Result<(), Error> {
+fn query(arg: &mut Image<&mut [u8]>, receiver: &Receiver) -> Result<(), Error> {
     match receiver.found {
         Ok(timings) => write_timings(arg, 0, &timings),
         Err(why) => {
@@ -130,7 +130,7 @@ where
     pub(crate) fn timings_call(
         &mut self,
         call: Call,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
     ) -> Result<Answer, Error> {
         let receiver = self.receiver()?;
         match call {
@@ -155,7 +155,7 @@ where
     /// S_DV_TIMINGS. EINVAL if no mode has these timings; EBUSY if the mode would change while buffers exist.
     ///
     /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vivid_vid_cap_s_dv_timings`.
-    fn set_timings(&mut self, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn set_timings(&mut self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let receiver = self.receiver()?;
         let wanted = read_timings(arg).ok_or(Error::Invalid)?;
         let mode = receiver.modes.iter().find(|mode| mode.matches(&wanted));
@@ -176,7 +176,7 @@ where
     pub(crate) fn edid_call(
         &mut self,
         run: &Run<'_, M>,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         set: bool,
     ) -> Result<Answer, Error> {
         let blocks = arg.u32(field!(v4l2_edid.blocks));
@@ -205,7 +205,7 @@ where
     }
 
     /// Copies blocks of the EDID, and returns their length in bytes.
-    fn get_edid(&self, arg: &mut Image<'_>, out: &mut [u8]) -> Result<usize, Error> {
+    fn get_edid(&self, arg: &mut Image<&mut [u8]>, out: &mut [u8]) -> Result<usize, Error> {
         const NO_DATA: Error = Error::Driver(vb3_queue::DriverError::ENODATA);
         let edid = &self.receiver()?.edid;
         self.port_at(arg.u32(field!(v4l2_edid.pad)))?;
@@ -232,7 +232,12 @@ where
     }
 
     /// Replaces the EDID. If the source then begins or stops to send a signal, programs get an event.
-    fn set_edid(&mut self, now_ns: u64, arg: &mut Image<'_>, edid: Vec<u8>) -> Result<(), Error> {
+    fn set_edid(
+        &mut self,
+        now_ns: u64,
+        arg: &mut Image<&mut [u8]>,
+        edid: Vec<u8>,
+    ) -> Result<(), Error> {
         const TOO_BIG: Error = Error::Driver(vb3_queue::DriverError::E2BIG);
         let before = self.receiver()?.found;
         self.port_at(arg.u32(field!(v4l2_edid.pad)))?;

@@ -6,7 +6,7 @@ use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{Error, Flow, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-pub(crate) fn read_rect(arg: &Image<'_>, at: usize) -> Rect {
+pub(crate) fn read_rect(arg: &Image<&mut [u8]>, at: usize) -> Rect {
     Rect {
         left: arg.i32(at + field!(v4l2_rect.left)),
         top: arg.i32(at + field!(v4l2_rect.top)),
@@ -15,7 +15,7 @@ pub(crate) fn read_rect(arg: &Image<'_>, at: usize) -> Rect {
     }
 }
 
-pub(crate) fn write_rect(arg: &mut Image<'_>, at: usize, rect: Rect) {
+pub(crate) fn write_rect(arg: &mut Image<&mut [u8]>, at: usize, rect: Rect) {
     arg.set_i32(at + field!(v4l2_rect.left), rect.left);
     arg.set_i32(at + field!(v4l2_rect.top), rect.top);
     arg.set_u32(at + field!(v4l2_rect.width), rect.width);
@@ -64,7 +64,7 @@ where
         self.driver.selection(flow, target).ok_or(Error::Invalid)
     }
 
-    pub(crate) fn get_selection(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn get_selection(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.selected_flow(arg.u32(field!(v4l2_selection.type_)))?;
         let target = SelectionTarget::from_number(arg.u32(field!(v4l2_selection.target)));
         let rect = self.rect(flow, target.ok_or(Error::Invalid)?)?;
@@ -72,7 +72,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn set_selection(&mut self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn set_selection(&mut self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.selected_flow(arg.u32(field!(v4l2_selection.type_)))?;
         let target = SelectionTarget::from_number(arg.u32(field!(v4l2_selection.target)));
         let target = target.ok_or(Error::Invalid)?;
@@ -86,7 +86,7 @@ where
     }
 
     /// Source: Linux 7.2 `v4l_cropcap`.
-    pub(crate) fn crop_cap(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn crop_cap(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.selected_flow(arg.u32(field!(v4l2_cropcap.type_)))?;
         let [_, default, bounds] = crop_targets(flow);
         let (default, bounds) = (self.rect(flow, default)?, self.rect(flow, bounds)?);
@@ -98,7 +98,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn get_crop(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn get_crop(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.selected_flow(arg.u32(field!(v4l2_crop.type_)))?;
         let [active, ..] = crop_targets(flow);
         let rect = self.rect(flow, active)?;
@@ -106,7 +106,7 @@ where
         Ok(())
     }
 
-    pub(crate) fn set_crop(&mut self, arg: &mut Image<'_>) -> Result<(), Error> {
+    pub(crate) fn set_crop(&mut self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let flow = self.selected_flow(arg.u32(field!(v4l2_crop.type_)))?;
         let [active, ..] = crop_targets(flow);
         self.rect(flow, active)?;

@@ -37,7 +37,7 @@ const fn places(call: Call) -> (usize, usize) {
     }
 }
 
-fn read_format(arg: &Image<'_>) -> MbusFormat {
+fn read_format(arg: &Image<&mut [u8]>) -> MbusFormat {
     MbusFormat {
         width: arg.u32(bus!(width)),
         height: arg.u32(bus!(height)),
@@ -51,7 +51,7 @@ fn read_format(arg: &Image<'_>) -> MbusFormat {
     }
 }
 
-fn write_format(arg: &mut Image<'_>, format: &MbusFormat) {
+fn write_format(arg: &mut Image<&mut [u8]>, format: &MbusFormat) {
     arg.clear(FORMAT, size_of::<sys::v4l2_mbus_framefmt>());
     let narrow = |value: u32| u16::try_from(value).unwrap_or(0).to_ne_bytes();
     arg.set_u32(bus!(width), format.width);
@@ -74,7 +74,7 @@ struct Pad<'a> {
 
 impl Pad<'_> {
     /// Runs a call. Returns whether the call changed the pads' state.
-    fn run(&mut self, call: Call, arg: &mut Image<'_>) -> Result<bool, Error> {
+    fn run(&mut self, call: Call, arg: &mut Image<&mut [u8]>) -> Result<bool, Error> {
         match call {
             Call::SubdevEnumMbusCode => self.enum_code(arg)?,
             Call::SubdevEnumFrameSize => self.enum_size(arg)?,
@@ -135,13 +135,13 @@ impl Pad<'_> {
             .ok_or(Error::Invalid)
     }
 
-    fn enum_code(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn enum_code(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         let code = self.code(arg.u32(field!(v4l2_subdev_mbus_code_enum.index)))?;
         arg.set_u32(field!(v4l2_subdev_mbus_code_enum.code), code);
         Ok(())
     }
 
-    fn enum_size(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+    fn enum_size(&self, arg: &mut Image<&mut [u8]>) -> Result<(), Error> {
         self.check_code(arg.u32(field!(v4l2_subdev_frame_size_enum.code)))?;
         let index = arg.u32(field!(v4l2_subdev_frame_size_enum.index));
         let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
@@ -184,7 +184,7 @@ impl Pad<'_> {
         }
     }
 
-    fn set_crop(&mut self, arg: &mut Image<'_>, at: usize) -> Result<bool, Error> {
+    fn set_crop(&mut self, arg: &mut Image<&mut [u8]>, at: usize) -> Result<bool, Error> {
         self.rect(0)?;
         let set = self.graph.set_crop(&mut self.pads, read_rect(arg, at));
         write_rect(arg, at, set.ok_or(Error::Invalid)?);
@@ -223,7 +223,7 @@ where
         &mut self,
         file: FileHandle,
         call: Call,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         now_ns: u64,
     ) -> Result<(), Error> {
         let (graph, entity) = self.driver.subdevice().ok_or(Error::NotTty)?;

@@ -85,7 +85,7 @@ impl UserBuffer {
     /// # Errors
     /// EINVAL for more than 8 planes, EFAULT for an unreadable array (also NULL).
     pub(crate) fn read<Mem: MemOps>(
-        arg: &Image<'_>,
+        arg: &Image<&mut [u8]>,
         program: &dyn Program<Mem>,
     ) -> Result<Self, Error> {
         let ty = arg.u32(field!(v4l2_buffer.type_));
@@ -187,7 +187,7 @@ impl UserBuffer {
     }
 
     /// Writes the queue's buffer information, and the device's `flags`, to `arg` and the plane array.
-    pub(crate) fn fill(&mut self, arg: &mut Image<'_>, info: &BufferInfo, flags: u32) {
+    pub(crate) fn fill(&mut self, arg: &mut Image<&mut [u8]>, info: &BufferInfo, flags: u32) {
         arg.set_u32(field!(v4l2_buffer.index), info.index);
         arg.set_u32(field!(v4l2_buffer.type_), self.ty);
         arg.set_u32(field!(v4l2_buffer.flags), flags | state_flags(info));
@@ -261,7 +261,7 @@ fn read_array<Mem: MemOps>(
     Ok(array)
 }
 
-fn read_plane(image: &Image<'_>) -> UserPlane {
+fn read_plane(image: &Image<&mut [u8]>) -> UserPlane {
     UserPlane {
         bytesused: image.u32(field!(v4l2_plane.bytesused)),
         length: image.u32(field!(v4l2_plane.length)),
@@ -270,7 +270,7 @@ fn read_plane(image: &Image<'_>) -> UserPlane {
     }
 }
 
-fn fill_plane(image: &mut Image<'_>, plane: &PlaneInfo) {
+fn fill_plane(image: &mut Image<&mut [u8]>, plane: &PlaneInfo) {
     image.clear_from(0);
     image.set_u32(field!(v4l2_plane.bytesused), narrow(plane.payload_bytes));
     image.set_u32(field!(v4l2_plane.length), narrow(plane.length_bytes));
@@ -278,7 +278,7 @@ fn fill_plane(image: &mut Image<'_>, plane: &PlaneInfo) {
     set_place(image, PLANE_M, plane.location);
 }
 
-fn set_place(image: &mut Image<'_>, at: usize, place: PlaneLocation) {
+fn set_place(image: &mut Image<&mut [u8]>, at: usize, place: PlaneLocation) {
     match place {
         PlaneLocation::Cookie(offset) => image.set_u32(at, narrow(offset)),
         PlaneLocation::UserPtr(addr) => image.set_u64(at, addr),
@@ -328,7 +328,7 @@ fn state_flags(info: &BufferInfo) -> u32 {
 /// bits of their field: ffmpeg's {0, -200000} is 4294.767296 s.
 ///
 /// Source: Linux 7.2 include/media/v4l2-common.h `v4l2_buffer_get_timestamp`.
-fn read_time(arg: &Image<'_>) -> u64 {
+fn read_time(arg: &Image<&mut [u8]>) -> u64 {
     let at = field!(v4l2_buffer.timestamp);
     let seconds = arg.i64(at + field!(timeval.tv_sec));
     let micros = arg.u32(at + field!(timeval.tv_usec));
@@ -339,7 +339,7 @@ fn read_time(arg: &Image<'_>) -> u64 {
 /// Writes a timestamp.
 ///
 /// Source: Linux 7.2 include/media/v4l2-common.h `v4l2_buffer_set_timestamp`.
-fn write_time(arg: &mut Image<'_>, ns: u64) {
+fn write_time(arg: &mut Image<&mut [u8]>, ns: u64) {
     let at = field!(v4l2_buffer.timestamp);
     let ns = ns.cast_signed();
     let seconds = ns.div_euclid(1_000_000_000).cast_unsigned();

@@ -8,7 +8,7 @@ const SEQUENCE_FLAGS: u32 = (sys::V4L2_AV1_SEQUENCE_FLAG_SEPARATE_UV_DELTA_Q << 
 const FRAME_FLAGS: u32 = (sys::V4L2_AV1_FRAME_FLAG_FRAME_REFS_SHORT_SIGNALING << 1) - 1;
 
 /// Source: Linux `validate_av1_sequence`.
-pub(super) fn validate_sequence(sequence: &mut Image<'_>) -> bool {
+pub(super) fn validate_sequence(sequence: &mut Image<&mut [u8]>) -> bool {
     let flags = sequence.u32(field!(v4l2_ctrl_av1_sequence.flags));
     let is_mono = flags & sys::V4L2_AV1_SEQUENCE_FLAG_MONO_CHROME != 0;
     let profile = sequence.u8(field!(v4l2_ctrl_av1_sequence.seq_profile));
@@ -16,7 +16,7 @@ pub(super) fn validate_sequence(sequence: &mut Image<'_>) -> bool {
 }
 
 /// Source: Linux `validate_av1_frame`.
-pub(super) fn validate_frame(frame: &mut Image<'_>) -> bool {
+pub(super) fn validate_frame(frame: &mut Image<&mut [u8]>) -> bool {
     let flags = frame.u32(field!(v4l2_ctrl_av1_frame.flags));
     flags & !FRAME_FLAGS == 0
         && frame.u8(field!(v4l2_ctrl_av1_frame.superres_denom)) <= 16
@@ -29,16 +29,16 @@ pub(super) fn validate_frame(frame: &mut Image<'_>) -> bool {
 }
 
 /// Returns whether `len` bytes are at most `limit`.
-fn are_at_most(image: &Image<'_>, at: usize, len: usize, limit: u8) -> bool {
+fn are_at_most(image: &Image<&mut [u8]>, at: usize, len: usize, limit: u8) -> bool {
     (at..at + len).all(|at| image.u8(at) <= limit)
 }
 
 /// Returns whether `len` bytes are signed numbers of 7 bits.
-fn have_7_bits(image: &Image<'_>, at: usize, len: usize) -> bool {
+fn have_7_bits(image: &Image<&mut [u8]>, at: usize, len: usize) -> bool {
     (at..at + len).all(|at| matches!(image.i8(at), -64..=63))
 }
 
-fn has_valid_quantization(frame: &Image<'_>) -> bool {
+fn has_valid_quantization(frame: &Image<&mut [u8]>) -> bool {
     let most = |at, limit| are_at_most(frame, at, 1, limit);
     let deltas = field!(v4l2_ctrl_av1_frame.quantization.delta_q_y_dc);
     most(field!(v4l2_ctrl_av1_frame.quantization.flags), 7)
@@ -47,7 +47,7 @@ fn has_valid_quantization(frame: &Image<'_>) -> bool {
         && most(field!(v4l2_ctrl_av1_frame.quantization.delta_q_res), 3)
 }
 
-fn has_valid_segmentation(frame: &Image<'_>) -> bool {
+fn has_valid_segmentation(frame: &Image<&mut [u8]>) -> bool {
     /// Limits of the features of a segment. The last three features cannot be negative.
     const LIMITS: [(i16, i16); 8] = [
         (-255, 255),
@@ -67,7 +67,7 @@ fn has_valid_segmentation(frame: &Image<'_>) -> bool {
             .all(|(value, (least, most))| (least..=most).contains(&value))
 }
 
-fn has_valid_loop_filter(frame: &Image<'_>) -> bool {
+fn has_valid_loop_filter(frame: &Image<&mut [u8]>) -> bool {
     let most = |at, len, limit| are_at_most(frame, at, len, limit);
     let ref_deltas = field!(v4l2_ctrl_av1_frame.loop_filter.ref_deltas);
     let mode_deltas = field!(v4l2_ctrl_av1_frame.loop_filter.mode_deltas);
@@ -78,7 +78,7 @@ fn has_valid_loop_filter(frame: &Image<'_>) -> bool {
         && have_7_bits(frame, mode_deltas, 2)
 }
 
-fn has_valid_cdef(frame: &Image<'_>) -> bool {
+fn has_valid_cdef(frame: &Image<&mut [u8]>) -> bool {
     let bits = frame.u8(field!(v4l2_ctrl_av1_frame.cdef.bits));
     let strengths = [
         (field!(v4l2_ctrl_av1_frame.cdef.y_pri_strength), 15),
@@ -92,7 +92,7 @@ fn has_valid_cdef(frame: &Image<'_>) -> bool {
 }
 
 /// Source: Linux `validate_av1_film_grain`.
-pub(super) fn validate_film_grain(grain: &mut Image<'_>) -> bool {
+pub(super) fn validate_film_grain(grain: &mut Image<&mut [u8]>) -> bool {
     let flags = grain.u8(field!(v4l2_ctrl_av1_film_grain.flags));
     let limits = [
         (field!(v4l2_ctrl_av1_film_grain.flags), 0x1f),

@@ -5,7 +5,7 @@ use crate::bytes::{Image, field};
 use crate::{Error, sys};
 
 /// Checks a structure and clears its meaningless fields. Returns whether a stream may contain it.
-type Validate = fn(&mut Image<'_>) -> bool;
+type Validate = fn(&mut Image<&mut [u8]>) -> bool;
 
 /// Defines [`CompoundType`] by a row for each structure: its `V4L2_CTRL_TYPE_*`, its name and its check.
 macro_rules! compounds {
@@ -82,7 +82,7 @@ impl CompoundType {
     #[must_use]
     pub fn initial(self) -> Vec<u8> {
         let mut bytes = vec![0; self.size()];
-        let image = &mut Image(&mut bytes);
+        let image = &mut Image(bytes.as_mut_slice());
         match self {
             Self::Vp8Frame => image.set_u8(field!(v4l2_ctrl_vp8_frame.num_dct_parts), 1),
             Self::Vp9Frame => vp9::initialise(image),
@@ -108,7 +108,7 @@ impl CompoundType {
     }
 }
 
-fn any(_: &mut Image<'_>) -> bool {
+fn any(_: &mut Image<&mut [u8]>) -> bool {
     true
 }
 
@@ -119,10 +119,10 @@ pub(super) mod tests {
     /// Applies `change` to the initial value, and returns the result; `None` if it is invalid.
     pub(in crate::control) fn judged(
         of: CompoundType,
-        change: impl Fn(&mut Image<'_>),
+        change: impl Fn(&mut Image<&mut [u8]>),
     ) -> Option<Vec<u8>> {
         let mut bytes = of.initial();
-        change(&mut Image(&mut bytes));
+        change(&mut Image(bytes.as_mut_slice()));
         of.validate(&mut bytes).ok().map(|()| bytes)
     }
 

@@ -17,7 +17,7 @@ fn has_chroma_format(profile_idc: u8) -> bool {
     )
 }
 
-pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
+pub(super) fn validate_sps(sps: &mut Image<&mut [u8]>) -> bool {
     let profile = sps.u8(field!(v4l2_ctrl_h264_sps.profile_idc));
     let mut flags = sps.u32(field!(v4l2_ctrl_h264_sps.flags));
     let order = sps.u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type));
@@ -64,7 +64,7 @@ pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
         && sps.u8(field!(v4l2_ctrl_h264_sps.max_num_ref_frames)) <= MAX_REFERENCES
 }
 
-pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
+pub(super) fn validate_pps(pps: &mut Image<&mut [u8]>) -> bool {
     let signed = |at| pps.u8(at).cast_signed();
     let references = [
         field!(v4l2_ctrl_h264_pps.num_ref_idx_l0_default_active_minus1),
@@ -83,7 +83,7 @@ pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
         && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))
 }
 
-pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
+pub(super) fn validate_decode_params(params: &mut Image<&mut [u8]>) -> bool {
     let entry = size_of::<sys::v4l2_h264_dpb_entry>();
     for index in 0..sys::V4L2_H264_NUM_DPB_ENTRIES as usize {
         params.clear(index * entry + field!(v4l2_h264_dpb_entry.reserved), 5);

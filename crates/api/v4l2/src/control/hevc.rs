@@ -9,11 +9,11 @@ use crate::sys;
 /// Maximum number of entries of a decoded picture buffer.
 const ENTRIES: u8 = sys::V4L2_HEVC_DPB_ENTRIES_NUM_MAX as u8;
 
-fn has(image: &Image<'_>, at: usize, flag: u64) -> bool {
+fn has(image: &Image<&mut [u8]>, at: usize, flag: u64) -> bool {
     image.u64(at) & flag != 0
 }
 
-pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
+pub(super) fn validate_sps(sps: &mut Image<&mut [u8]>) -> bool {
     const FLAGS: usize = field!(v4l2_ctrl_hevc_sps.flags);
     if !has(sps, FLAGS, sys::V4L2_HEVC_SPS_FLAG_PCM_ENABLED.into()) {
         let from = field!(v4l2_ctrl_hevc_sps.pcm_sample_bit_depth_luma_minus1);
@@ -27,7 +27,7 @@ pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
     true
 }
 
-pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
+pub(super) fn validate_pps(pps: &mut Image<&mut [u8]>) -> bool {
     const FLAGS: usize = field!(v4l2_ctrl_hevc_pps.flags);
     if !has(
         pps,
@@ -58,7 +58,7 @@ fn entry(index: u8) -> usize {
     entries + usize::from(index) * size_of::<sys::v4l2_hevc_dpb_entry>()
 }
 
-pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
+pub(super) fn validate_decode_params(params: &mut Image<&mut [u8]>) -> bool {
     let count = params.u8(field!(v4l2_ctrl_hevc_decode_params.num_active_dpb_entries));
     for index in 0..count.min(ENTRIES) {
         params.clear(entry(index) + field!(v4l2_hevc_dpb_entry.reserved), 2);

@@ -11,7 +11,7 @@ const PADDING: [(usize, usize); 5] = [
     (field!(v4l2_ctrl_vp8_frame.coder_state.padding), 1),
 ];
 
-pub(super) fn validate(frame: &mut Image<'_>) -> bool {
+pub(super) fn validate(frame: &mut Image<&mut [u8]>) -> bool {
     PADDING.iter().for_each(|(at, len)| frame.clear(*at, *len));
     let parts = frame.u8(field!(v4l2_ctrl_vp8_frame.num_dct_parts));
     matches!(parts, 1 | 2 | 4 | 8)

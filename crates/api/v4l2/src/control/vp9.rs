@@ -11,18 +11,18 @@ const FLAGS: u32 = 0x3ff;
 const FILTER_FLAGS: u8 = 3;
 const SEGMENTATION_FLAGS: u8 = 0x1f;
 
-pub(super) fn initialise(frame: &mut Image<'_>) {
+pub(super) fn initialise(frame: &mut Image<&mut [u8]>) {
     frame.set_u8(field!(v4l2_ctrl_vp9_frame.bit_depth), 8);
     frame.set_u32(field!(v4l2_ctrl_vp9_frame.flags), SUBSAMPLING);
 }
 
-pub(super) fn validate_compressed_header(header: &mut Image<'_>) -> bool {
+pub(super) fn validate_compressed_header(header: &mut Image<&mut [u8]>) -> bool {
     let mode = header.u8(field!(v4l2_ctrl_vp9_compressed_hdr.tx_mode));
     u32::from(mode) <= sys::V4L2_VP9_TX_MODE_SELECT
 }
 
 /// Source: Linux `validate_vp9_frame`.
-pub(super) fn validate_frame(frame: &mut Image<'_>) -> bool {
+pub(super) fn validate_frame(frame: &mut Image<&mut [u8]>) -> bool {
     frame.clear(field!(v4l2_ctrl_vp9_frame.lf.reserved), 7);
     frame.clear(field!(v4l2_ctrl_vp9_frame.quant.reserved), 4);
     frame.clear(field!(v4l2_ctrl_vp9_frame.seg.reserved), 5);
@@ -66,11 +66,11 @@ pub(super) fn validate_frame(frame: &mut Image<'_>) -> bool {
 }
 
 /// Returns whether `len` signed bytes lie within `limit` of 0.
-fn are_near_zero(frame: &Image<'_>, at: usize, len: usize, limit: u8) -> bool {
+fn are_near_zero(frame: &Image<&mut [u8]>, at: usize, len: usize, limit: u8) -> bool {
     (at..at + len).all(|at| frame.i8(at).unsigned_abs() <= limit)
 }
 
-fn has_valid_filter(frame: &Image<'_>) -> bool {
+fn has_valid_filter(frame: &Image<&mut [u8]>) -> bool {
     frame.u8(field!(v4l2_ctrl_vp9_frame.lf.flags)) & !FILTER_FLAGS == 0
         && frame.u8(field!(v4l2_ctrl_vp9_frame.lf.level)) <= 63
         && frame.u8(field!(v4l2_ctrl_vp9_frame.lf.sharpness)) <= 7
@@ -78,7 +78,7 @@ fn has_valid_filter(frame: &Image<'_>) -> bool {
         && are_near_zero(frame, field!(v4l2_ctrl_vp9_frame.lf.mode_deltas), 2, 63)
 }
 
-fn has_valid_quantisation(frame: &Image<'_>) -> bool {
+fn has_valid_quantisation(frame: &Image<&mut [u8]>) -> bool {
     [
         field!(v4l2_ctrl_vp9_frame.quant.delta_q_y_dc),
         field!(v4l2_ctrl_vp9_frame.quant.delta_q_uv_dc),
@@ -88,7 +88,7 @@ fn has_valid_quantisation(frame: &Image<'_>) -> bool {
     .all(|at| are_near_zero(frame, at, 1, 15))
 }
 
-fn has_valid_segmentation(frame: &Image<'_>) -> bool {
+fn has_valid_segmentation(frame: &Image<&mut [u8]>) -> bool {
     let enabled = field!(v4l2_ctrl_vp9_frame.seg.feature_enabled);
     let data = field!(v4l2_ctrl_vp9_frame.seg.feature_data);
     // Limits of the features of each segment: quantiser, filter level, reference, skipping.

@@ -18,7 +18,7 @@ fn write_list<M: MemOps, const N: usize, T>(
     program: &dyn Program<M>,
     (mut addr, room): (u64, u32),
     all: impl IntoIterator<Item = T>,
-    fill: impl Fn(&mut Image<'_>, T),
+    fill: impl Fn(&mut Image<&mut [u8]>, T),
 ) -> Result<(), Error> {
     if addr == 0 {
         return Ok(());
@@ -29,7 +29,7 @@ fn write_list<M: MemOps, const N: usize, T>(
             return Err(Error::NoSpace { needed });
         }
         let mut bytes = [0; N];
-        fill(&mut Image(&mut bytes), item);
+        fill(&mut Image(bytes.as_mut_slice()), item);
         write_user(program, addr, &bytes)?;
         addr = addr.wrapping_add(N as u64);
     }
@@ -37,7 +37,7 @@ fn write_list<M: MemOps, const N: usize, T>(
 }
 
 /// Fills a `media_pad_desc` that begins at `base`.
-fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End<'_>) {
+fn put_pad(out: &mut Image<&mut [u8]>, base: usize, (entity, pad): End<'_>) {
     out.set_u32(base + field!(media_pad_desc.entity), entity.id);
     let index = base + field!(media_pad_desc.index);
     out.set_bytes(index, pad.index.to_ne_bytes());
@@ -94,7 +94,7 @@ impl MediaDevice {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all calls share this signature")]
-    fn info<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
+    fn info<M: MemOps>(&self, out: &mut Image<&mut [u8]>, _: &dyn Program<M>) -> Result<(), Error> {
         out.clear_from(0);
         let texts = [
             (field!(media_device_info.driver), 16, &self.identity.driver),
@@ -120,7 +120,7 @@ impl MediaDevice {
 
     fn enum_entities<M: MemOps>(
         &self,
-        out: &mut Image<'_>,
+        out: &mut Image<&mut [u8]>,
         _: &dyn Program<M>,
     ) -> Result<(), Error> {
         let entity = self.find(out.u32(field!(media_entity_desc.id)))?;
@@ -158,7 +158,7 @@ impl MediaDevice {
 
     fn enum_links<M: MemOps>(
         &self,
-        out: &mut Image<'_>,
+        out: &mut Image<&mut [u8]>,
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
         let entity = self.find(out.u32(field!(media_links_enum.entity)))?;
@@ -185,7 +185,11 @@ impl MediaDevice {
     }
 
     /// Source: Linux 7.2 `media_device_setup_link`.
-    fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
+    fn setup_link<M: MemOps>(
+        &self,
+        out: &mut Image<&mut [u8]>,
+        _: &dyn Program<M>,
+    ) -> Result<(), Error> {
         let end = |base: usize| {
             let id = out.u32(base + field!(media_pad_desc.entity));
             let index = out.bytes(base + field!(media_pad_desc.index));
@@ -211,7 +215,7 @@ impl MediaDevice {
 
     fn topology<M: MemOps>(
         &self,
-        out: &mut Image<'_>,
+        out: &mut Image<&mut [u8]>,
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
         const ENTITY: usize = size_of::<sys::media_v2_entity>();

@@ -25,7 +25,7 @@ where
     /// Runs an extended control call on a webcam. Sets all controls or none.
     pub(super) fn uvc_ext_ctrls(
         &mut self,
-        arg: &mut Image<'_>,
+        arg: &mut Image<&mut [u8]>,
         array: &mut [u8],
         op: ExtOp,
         cx: CallContext,
