@@ -1,4 +1,4 @@
-//! Generates the V4L2 bindings from Linux's headers, and compares them with the stored ones.
+//! Generates the bindings of V4L2 and of dma-buf files from Linux's headers, and compares them with the stored ones.
 
 use crate::sh::{self, cmd};
 use crate::{setup, vm};
@@ -6,9 +6,16 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use quote::ToTokens as _;
 use std::collections::HashSet;
+use std::path::Path;
 
-const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
-                      #include <linux/media.h>\n#include <linux/v4l2-subdev.h>\n";
+/// The crates in `crates/api` with bindings, and the headers below `linux/` that they are made of.
+const CRATES: [(&str, &[&str]); 2] = [
+    ("v4l2", &["videodev2.h", "media.h", "v4l2-subdev.h"]),
+    (
+        "dmabuf-files",
+        &["dma-buf.h", "dma-heap.h", "sync_file.h", "udmabuf.h"],
+    ),
+];
 
 /// Generates the bindings from Debian 13's headers, which the lab has, and compares them with the stored ones.
 pub(crate) fn run() -> Result<()> {
@@ -17,14 +24,27 @@ pub(crate) fn run() -> Result<()> {
     let tools = sh::target().join("tools");
     let bindgen = tools.join("bin/bindgen");
     if !bindgen.exists() {
-        sh::run(sh::cargo("install --quiet --locked bindgen-cli@0.72 --root").arg(&tools))?;
+        sh::run(sh::cargo("install --quiet --locked bindgen-cli@^0.72 --root").arg(&tools))?;
     }
     let include = vm::lab::Lab::open(false)?.headers();
-    let dir = sh::root().join("crates/api/v4l2/src/sys");
-    let work = sh::target().join("bindings");
-    let (header, made) = (work.join("v4l2.h"), work.join("bindings.rs"));
+    let mut faults = Vec::new();
+    for (name, headers) in CRATES {
+        faults.extend(compare(&bindgen, &include, name, headers)?);
+    }
+    sh::expect_none("bindings", &faults)?;
+    println!("bindings: every stored item is what Linux's headers give");
+    Ok(())
+}
+
+/// Returns a fault for each stored item of a crate that the headers do not give.
+fn compare(bindgen: &Path, include: &Path, name: &str, headers: &[&str]) -> Result<Vec<String>> {
+    let dir = sh::root().join("crates/api").join(name).join("src/sys");
+    let work = sh::target().join("bindings").join(name);
+    let (header, made) = (work.join("all.h"), work.join("bindings.rs"));
     fs::create_dir_all(&work)?;
-    fs::write(&header, HEADER)?;
+    let lines = headers.iter();
+    let lines = lines.map(|header| format!("#include <linux/{header}>\n"));
+    fs::write(&header, lines.collect::<String>())?;
     let args = fs::read_to_string(dir.join("BINDGEN.args"))?;
     let args = args.lines().map(str::trim);
     let args = args.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -36,14 +56,12 @@ pub(crate) fn run() -> Result<()> {
     let missing = missing_items(&fs::read_to_string(&stored)?, &fs::read_to_string(&made)?)?;
     let fault = |item: &String| {
         let start: String = item.chars().take(60).collect();
-        format!("the headers here give another {start}")
+        let made = made.display();
+        format!(
+            "the headers here give another {start}; if they are newer, look at {made} and copy the file"
+        )
     };
-    let faults: Vec<String> = missing.iter().map(fault).collect();
-    let made = made.display();
-    sh::expect_none("bindings", &faults)
-        .with_context(|| format!("if the headers are newer, look at {made} and copy the file"))?;
-    println!("bindings: every stored item is what Linux's headers give");
-    Ok(())
+    Ok(missing.iter().map(fault).collect())
 }
 
 /// Returns the items of `ours` that `theirs` lacks.

@@ -41,4 +41,4 @@ pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
 pub use image::Image;
 pub use node::{BusDevice, Hotplug, Node, NodeKind};
 pub use perform::{Perform, Program, perform};
-pub use step::Step;
+pub use step::{Ioctl, Step};

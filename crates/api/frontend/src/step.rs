@@ -155,5 +155,56 @@ impl<'a> Step<'a> {
     }
 }
 
+/// An ioctl of a program. `arg` is its argument: mostly the address of a structure.
+#[derive(Clone, Copy, Debug)]
+pub struct Ioctl<'a> {
+    /// The request, with direction and size.
+    pub request: u32,
+    /// The argument.
+    pub arg: u64,
+    /// The attempt at the call.
+    pub caller: &'a Step<'a>,
+}
+
+impl<'a> Ioctl<'a> {
+    /// Makes an ioctl of its parts.
+    #[must_use]
+    pub const fn new(request: u32, arg: u64, caller: &'a Step<'a>) -> Self {
+        Self {
+            request,
+            arg,
+            caller,
+        }
+    }
+
+    /// Reads the structure that the argument points to.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is readable; NOT_GATHERED.
+    pub fn read<const N: usize>(&self) -> Result<[u8; N], Errno> {
+        self.read_at(0)
+    }
+
+    /// Reads the part of the structure that begins `offset` bytes behind the argument.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is readable; NOT_GATHERED.
+    pub fn read_at<const N: usize>(&self, offset: usize) -> Result<[u8; N], Errno> {
+        let mut data = [0; N];
+        let at = self.arg.checked_add(offset as u64);
+        self.caller.read(at.ok_or(Errno::EFAULT)?, &mut data)?;
+        Ok(data)
+    }
+
+    /// Returns the place of a new descriptor's number, `offset` bytes behind the argument.
+    ///
+    /// # Errors
+    /// EFAULT beyond the last address.
+    pub fn number_at(&self, offset: usize) -> Result<NumberAt, Errno> {
+        let at = self.arg.checked_add(offset as u64);
+        at.map(NumberAt::Address).ok_or(Errno::EFAULT)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -60,7 +60,7 @@ impl fmt::Display for Value {
 /// Fields of a structure, by name.
 pub type Fields = Vec<(&'static str, Value)>;
 
-/// Returns the name of an ioctl of V4L2, media devices or dma-bufs.
+/// Returns the name of an ioctl of V4L2 or media devices.
 #[must_use]
 pub fn name(request: u32) -> Option<&'static str> {
     let answered = REQUESTS.iter().find(|known| known.number == request);

@@ -9,7 +9,7 @@ use Kind::{
 };
 use words::{
     BUFFER_CAPS, BUFFER_FLAGS, CAPS, COLORSPACES, DECODER_COMMANDS, ENCODER_COMMANDS, EVENTS,
-    FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, STATES, SYNC_FLAGS, TARGETS, TYPES,
+    FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, STATES, TARGETS, TYPES,
 };
 
 /// A structure's bytes. Reading past their end gives zero.
@@ -445,7 +445,6 @@ pub(crate) const CROPPED: &[Field] = fields! { v4l2_crop c = Rect; };
 pub(crate) const BOUNDS: &[Field] = fields! { v4l2_cropcap bounds = Rect; defrect = Rect; };
 pub(crate) const DECODER_COMMAND: &[Field] = &[plain("cmd", Enum(DECODER_COMMANDS))];
 pub(crate) const ENCODER_COMMAND: &[Field] = &[plain("cmd", Enum(ENCODER_COMMANDS))];
-const SYNC: &[Field] = &[plain("flags", Flags(SYNC_FLAGS))];
 const REQUEST: &[Field] = &[plain("fd", I32)];
 
 /// A `media_pad_desc` is an entity's id and a pad's index.
@@ -463,7 +462,6 @@ const MEDIA: &[Field] = fields! { media_device_info
 
 /// Shown fields of calls on buffers and media devices. For calls on video devices, see `request.rs`.
 pub(crate) static OTHERS: &[Layout] = layouts! {
-    DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;
     MEDIA_IOC_SETUP_LINK: LINK => NOTHING;
     MEDIA_IOC_REQUEST_ALLOC: NOTHING => REQUEST;

@@ -288,8 +288,10 @@ impl<'a, B: Backend> Traced<'a, B> {
     fn structure(request: u32, arg: u64, watched: &Watched) -> (String, Fields) {
         let name = decode::name(request).map(str::to_owned);
         let drm = || Some(format!("DRM_IOCTL_{}", vb3_drm::name(request)?));
+        let dmabuf = || vb3_dmabuf_files::name(request).map(str::to_owned);
         let name = name
             .or_else(drm)
+            .or_else(dmabuf)
             .unwrap_or_else(|| format!("ioctl {request:#010x}"));
         if request & READS == 0 {
             return (name, Fields::new());

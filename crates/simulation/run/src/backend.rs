@@ -3,12 +3,11 @@
 use crate::Run;
 use crate::control::Control;
 use crate::kinds::FileCall;
-use crate::program::Ioctl;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_frontend::{
-    Call, CallId, CallOutcome, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, On,
-    Op, Origin, Outcome, ProcessFiles, Step, Tag, WakeFd,
+    Call, CallId, CallOutcome, Devices, Errno, FdIdentity, FileId, Hotplug, Ioctl, Map, Mmap,
+    NodeId, On, Op, Origin, Outcome, ProcessFiles, Step, Tag, WakeFd,
 };
 use vb3_v4l2::VideoDriver as _;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};

@@ -18,14 +18,16 @@ mod video;
 
 use crate::Run;
 use crate::node::Node;
-use crate::program::{Answer, Ioctl};
+use crate::program::Answer;
 use crate::refusals::Refused;
 pub(super) use card::{CardDevice, Cards};
 pub(super) use gone::{GoneMedia, GoneVideo};
 pub(super) use media::{Media, MediaFiles};
 use std::collections::BTreeMap;
 pub(super) use sync_file::SyncFiles;
-use vb3_frontend::{CallId, CallOutcome, Errno, FileId, Map, Mmap, NodeId, Op, Origin, Step};
+use vb3_frontend::{
+    CallId, CallOutcome, Errno, FileId, Ioctl, Map, Mmap, NodeId, Op, Origin, Step,
+};
 use vb3_machine::Profile;
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI};

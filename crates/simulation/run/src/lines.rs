@@ -2,15 +2,15 @@
 //! cannot share buffers between the two.
 
 use crate::node::Node;
-use crate::program::{Ioctl, read};
 use crate::{Run, summary};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
+use vb3_frontend::Ioctl;
 use vb3_v4l2::sys::{self, v4l2_pix_format, v4l2_pix_format_mplane, v4l2_plane_pix_format};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
 /// Offset of the union in `struct v4l2_format`: behind the type, aligned for pointers.
-const PICTURE: u64 = 8;
+const PICTURE: usize = 8;
 
 /// The line length that a program asked for, and the longer one that the device chose.
 #[derive(Debug)]
@@ -27,10 +27,7 @@ pub(super) struct Lines(BTreeMap<usize, Widened>);
 
 /// Returns the line length that an OUTPUT format asks for in bytes, or `None` for other formats.
 pub(super) fn asked(call: Ioctl<'_>) -> Option<u32> {
-    let number = |at: u64| {
-        let bytes = read(call.caller, call.arg.checked_add(at)?).ok()?;
-        Some(u32::from_ne_bytes(bytes))
-    };
+    let number = |at: usize| call.read_at(at).ok().map(u32::from_ne_bytes);
     let at = match number(0)? {
         sys::V4L2_BUF_TYPE_VIDEO_OUTPUT => offset_of!(v4l2_pix_format, bytesperline),
         sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE => {
@@ -39,7 +36,7 @@ pub(super) fn asked(call: Ioctl<'_>) -> Option<u32> {
         }
         _ => return None,
     };
-    number(PICTURE + at as u64).filter(|line| *line > 0)
+    number(PICTURE + at).filter(|line| *line > 0)
 }
 
 /// Returns the bytes of the longest line in a flow's formats. Each open file of the device has one.

@@ -37,48 +37,6 @@ pub(super) fn answer(outcome: vb3_v4l2::V4l2Outcome) -> Result<Answer, Errno> {
     }
 }
 
-/// An ioctl of a program. `arg` is its argument: mostly the address of a structure.
-#[derive(Clone, Copy)]
-pub(super) struct Ioctl<'a> {
-    pub(super) request: u32,
-    pub(super) arg: u64,
-    pub(super) caller: &'a Step<'a>,
-}
-
-impl<'a> Ioctl<'a> {
-    pub(super) const fn new(request: u32, arg: u64, caller: &'a Step<'a>) -> Self {
-        Self {
-            request,
-            arg,
-            caller,
-        }
-    }
-
-    /// Reads the structure that the argument points to.
-    pub(super) fn read<const N: usize>(&self) -> Result<[u8; N], Errno> {
-        read(self.caller, self.arg)
-    }
-}
-
-/// Reads a structure from the program's memory.
-pub(super) fn read<const N: usize>(caller: &Step<'_>, addr: u64) -> Result<[u8; N], Errno> {
-    let mut data = [0; N];
-    caller.read(addr, &mut data)?;
-    Ok(data)
-}
-
-/// Returns the 32-bit word at offset `at` of a structure, or 0 beyond its end.
-pub(super) fn word(data: &[u8], at: usize) -> u32 {
-    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
-    bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-}
-
-/// Returns the 64-bit word at offset `at` of a structure, or 0 beyond its end.
-pub(super) fn long(data: &[u8], at: usize) -> u64 {
-    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
-    bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-}
-
 /// One device's media requests, by their files.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {

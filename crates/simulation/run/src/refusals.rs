@@ -1,10 +1,9 @@
 //! Decides which failed calls are refusals, and adds them to the report.
 
-use crate::program::{Ioctl, read};
 use crate::{Run, summary};
 use vb3_dma::Reason;
 use vb3_dmabuf::BufId;
-use vb3_frontend::Errno;
+use vb3_frontend::{Errno, Ioctl};
 use vb3_report::{DeviceFailure, Refusal};
 use vb3_v4l2::decode;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
@@ -46,7 +45,7 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
 
 /// Returns the offset and the value of the field with which a call is only a query. Such a call allocates no
 /// buffers, or exports a buffer that cannot exist.
-const fn probe(request: u32) -> Option<(u64, u32)> {
+const fn probe(request: u32) -> Option<(usize, u32)> {
     match request {
         VIDIOC_REQBUFS => Some((0, 0)),
         VIDIOC_CREATE_BUFS => Some((4, 0)),
@@ -79,10 +78,7 @@ pub(super) fn short_name(request: u32) -> Option<&'static str> {
 
 /// Returns whether an ioctl only asks what the device supports.
 pub(super) fn is_probe(call: Ioctl<'_>) -> bool {
-    probe(call.request).is_some_and(|(at, value)| {
-        let number = call.arg.checked_add(at).map(|at| read(call.caller, at));
-        number.is_some_and(|number| number == Ok(value.to_ne_bytes()))
-    })
+    probe(call.request).is_some_and(|(at, value)| call.read_at(at) == Ok(value.to_ne_bytes()))
 }
 
 /// Why a call failed, beyond its errno.
@@ -233,6 +229,6 @@ mod tests {
         ];
         let known = [VIDIOC_REQBUFS, VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF].map(probe);
         let known = known.map(|probe| probe.map(|(at, _)| at));
-        assert_eq!(known, offsets.map(|at| Some(at as u64)));
+        assert_eq!(known, offsets.map(Some));
     }
 }

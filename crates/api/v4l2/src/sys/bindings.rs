@@ -1113,23 +1113,6 @@ pub struct v4l2_remove_buffers {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
-pub struct dma_buf_sync {
-    pub flags: __u64,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct dma_buf_export_sync_file {
-    pub flags: __u32,
-    pub fd: __s32,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct dma_buf_import_sync_file {
-    pub flags: __u32,
-    pub fd: __s32,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
 pub struct media_device_info {
     pub driver: [::core::ffi::c_char; 16usize],
     pub model: [::core::ffi::c_char; 32usize],
@@ -1661,20 +1644,6 @@ pub const VIDIOC_ENUM_FREQ_BANDS: u32 = 3225441893;
 pub const VIDIOC_DBG_G_CHIP_INFO: u32 = 3234354790;
 pub const VIDIOC_QUERY_EXT_CTRL: u32 = 3236451943;
 pub const VIDIOC_REMOVE_BUFS: u32 = 3225441896;
-pub const DMA_BUF_SYNC_READ: u32 = 1;
-pub const DMA_BUF_SYNC_WRITE: u32 = 2;
-pub const DMA_BUF_SYNC_RW: u32 = 3;
-pub const DMA_BUF_SYNC_START: u32 = 0;
-pub const DMA_BUF_SYNC_END: u32 = 4;
-pub const DMA_BUF_SYNC_VALID_FLAGS_MASK: u32 = 7;
-pub const DMA_BUF_NAME_LEN: u32 = 32;
-pub const DMA_BUF_BASE: u8 = 98u8;
-pub const DMA_BUF_IOCTL_SYNC: u32 = 1074291200;
-pub const DMA_BUF_SET_NAME: u32 = 1074291201;
-pub const DMA_BUF_SET_NAME_A: u32 = 1074029057;
-pub const DMA_BUF_SET_NAME_B: u32 = 1074291201;
-pub const DMA_BUF_IOCTL_EXPORT_SYNC_FILE: u32 = 3221774850;
-pub const DMA_BUF_IOCTL_IMPORT_SYNC_FILE: u32 = 1074291203;
 pub const MEDIA_ENT_F_OLD_BASE: u32 = 65536;
 pub const MEDIA_ENT_F_V4L2_SUBDEV_UNKNOWN: u32 = 131072;
 pub const MEDIA_ENT_F_IO_V4L: u32 = 65537;
@@ -3932,34 +3901,6 @@ const _: () = {
         [::core::mem::offset_of!(v4l2_remove_buffers, type_) - 8usize];
     ["Offset of field: v4l2_remove_buffers::reserved"]
         [::core::mem::offset_of!(v4l2_remove_buffers, reserved) - 12usize];
-};
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
-const _: () = {
-    ["Size of dma_buf_sync"][::core::mem::size_of::<dma_buf_sync>() - 8usize];
-    ["Alignment of dma_buf_sync"][::core::mem::align_of::<dma_buf_sync>() - 8usize];
-    ["Offset of field: dma_buf_sync::flags"][::core::mem::offset_of!(dma_buf_sync, flags) - 0usize];
-};
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
-const _: () = {
-    ["Size of dma_buf_export_sync_file"]
-        [::core::mem::size_of::<dma_buf_export_sync_file>() - 8usize];
-    ["Alignment of dma_buf_export_sync_file"]
-        [::core::mem::align_of::<dma_buf_export_sync_file>() - 4usize];
-    ["Offset of field: dma_buf_export_sync_file::flags"]
-        [::core::mem::offset_of!(dma_buf_export_sync_file, flags) - 0usize];
-    ["Offset of field: dma_buf_export_sync_file::fd"]
-        [::core::mem::offset_of!(dma_buf_export_sync_file, fd) - 4usize];
-};
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
-const _: () = {
-    ["Size of dma_buf_import_sync_file"]
-        [::core::mem::size_of::<dma_buf_import_sync_file>() - 8usize];
-    ["Alignment of dma_buf_import_sync_file"]
-        [::core::mem::align_of::<dma_buf_import_sync_file>() - 4usize];
-    ["Offset of field: dma_buf_import_sync_file::flags"]
-        [::core::mem::offset_of!(dma_buf_import_sync_file, flags) - 0usize];
-    ["Offset of field: dma_buf_import_sync_file::fd"]
-        [::core::mem::offset_of!(dma_buf_import_sync_file, fd) - 4usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {

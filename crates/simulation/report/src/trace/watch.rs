@@ -1,6 +1,7 @@
 //! The structures of an ioctl, before and after the call.
 
-use super::{Fields, decode};
+use super::{Fields, Value, decode};
+use vb3_dmabuf_files::{self as dmabuf, Shown};
 use vb3_frontend::{Gathered, Need, Write};
 use vb3_v4l2::decode::Array;
 
@@ -74,6 +75,10 @@ impl Watched {
     /// Returns the program's arguments; `None` if its structure cannot be read.
     pub(super) fn arguments(&self) -> Option<Fields> {
         let mut fields = decode::arguments(self.request, &self.structure.bytes);
+        fields.extend(values(dmabuf::arguments(
+            self.request,
+            &self.structure.bytes,
+        )));
         if let Some((array, part)) = &self.array {
             fields.extend(array.arguments(&part.bytes));
         }
@@ -91,9 +96,22 @@ impl Watched {
             }
         }
         let mut fields = decode::results(self.request, &structure.bytes);
+        fields.extend(values(dmabuf::results(self.request, &structure.bytes)));
         if let Some((array, part)) = &array {
             fields.extend(array.results(&part.bytes));
         }
         fields
     }
+}
+
+/// Converts fields of the files of dma-bufs.
+fn values(fields: Vec<(&'static str, Shown)>) -> impl Iterator<Item = (&'static str, Value)> {
+    fields.into_iter().map(|(name, shown)| {
+        let value = match shown {
+            Shown::Number(number) => Value::Number(number),
+            Shown::Unsigned(number) => Value::Unsigned(number),
+            Shown::Word(word) => Value::Word(word),
+        };
+        (name, value)
+    })
 }

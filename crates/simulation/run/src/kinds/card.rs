@@ -6,7 +6,7 @@ mod scanout;
 use super::{FileCall, Kind};
 use crate::hosted::Hosted;
 use crate::memory::RunMemory;
-use crate::program::{Answer, Ioctl};
+use crate::program::Answer;
 use crate::refusals::Refused;
 use crate::{Run, refusals};
 use anyhow::{Context as _, Result, anyhow};
@@ -18,7 +18,9 @@ use vb3_devices::spec::{CardSpec, Pace, Presence};
 use vb3_devices::spec::{DeviceKind, DeviceSpec};
 use vb3_devices::{CARD_FORMATS, FrameFault, NodeSpec, Scan, Screen};
 use vb3_drm::{CallContext, Card, Config, Edid, Mode, Outcome};
-use vb3_frontend::{CallId, Errno, FileId, Hotplug, Map, Mmap, NodeId, NodeKind, Op, Origin};
+use vb3_frontend::{
+    CallId, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
+};
 use vb3_machine::Profile;
 use vb3_picture::Frame;
 use vb3_plane::Cookie;

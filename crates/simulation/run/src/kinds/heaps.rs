@@ -8,7 +8,6 @@
 use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::node::Node;
-use crate::program::{Ioctl, long, word};
 use crate::refusals::Refused;
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use std::collections::BTreeMap;
@@ -17,19 +16,13 @@ use vb3_dma::{
     PhysAddr, Reason,
 };
 use vb3_dmabuf::{BufRef, Name};
-use vb3_frontend::{Errno, FileId, NodeId, NodeKind, NumberAt, Origin};
+use vb3_dmabuf_files::Allocate;
+use vb3_frontend::{Errno, FileId, Ioctl, NodeId, NodeKind, Origin};
 use vb3_machine::{Device, Machine, Profile};
-use vb3_plane::{ExportAccess, MemOps as _};
+use vb3_plane::MemOps as _;
 
 /// Major number of heaps. Linux assigns one at boot.
 const MAJOR: u32 = 511;
-
-const O_ACCMODE: u32 = 3;
-const O_CLOEXEC: u32 = 0o2_000_000;
-
-/// Size in bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
-const DATA: usize = 24;
-const FD_AT: u64 = 8;
 
 type Alloc = vb3_dma::Memory<Machine>;
 
@@ -57,38 +50,6 @@ pub(super) struct Heaps {
     all: Vec<Heap>,
     /// The heap's index of each open file.
     files: BTreeMap<FileId, usize>,
-}
-
-/// A program's allocation request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    len: u64,
-    access: ExportAccess,
-    cloexec: bool,
-}
-
-impl Wanted {
-    /// Reads `struct dma_heap_allocation_data`. Returns EINVAL where Linux does.
-    fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
-        let (fd, fd_flags, heap_flags) = (word(&data, 8), word(&data, 12), long(&data, 16));
-        if fd != 0 || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || heap_flags != 0 {
-            return Err(Errno::EINVAL);
-        }
-        // Linux rounds an overflowing length to zero, which it refuses.
-        let len = long(&data, 0).checked_next_multiple_of(page).unwrap_or(0);
-        if len == 0 {
-            return Err(Errno::EINVAL);
-        }
-        Ok(Self {
-            len,
-            access: match fd_flags & O_ACCMODE {
-                0 => ExportAccess::ReadOnly,
-                1 => ExportAccess::WriteOnly,
-                _ => ExportAccess::ReadWrite,
-            },
-            cloexec: fd_flags & O_CLOEXEC != 0,
-        })
-    }
 }
 
 impl Heaps {
@@ -152,16 +113,12 @@ impl Kind for Heaps {
         Ok(())
     }
 
-    /// As in Linux, only `_IOC_NR` of the request is checked.
     fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
         let ioctl = call.ioctl()?;
         let heap = self.files.get(&call.file).and_then(|at| self.all.get(*at));
         let heap = heap.ok_or(Errno::ENODEV)?;
-        let done = match ioctl.request & 0xff {
-            0 => run.allocate_dmabuf(heap, ioctl).map(Answer::from),
-            _ => Err(Errno::EINVAL.into()),
-        };
-        done.map_err(|refused| refused.by(|| path(heap), Some("DMA_HEAP_IOCTL_ALLOC")))
+        let done = run.allocate_dmabuf(heap, ioctl).map(Answer::from);
+        done.map_err(|refused| refused.by(|| path(heap), Some(Allocate::NAME)))
     }
 
     fn release(&mut self, _: &mut Run, file: FileId) {
@@ -173,20 +130,11 @@ impl Run {
     /// Answers `DMA_HEAP_IOCTL_ALLOC`.
     fn allocate_dmabuf(&mut self, heap: &Heap, call: Ioctl<'_>) -> Result<(), Refused> {
         self.set_now();
-        let Ioctl { arg, caller, .. } = call;
-        let mut data = [0; DATA];
-        // The request contains the size of the program's structure. The bytes beyond that size are zero.
-        let size = (call.request >> 16 & 0x3fff) as usize;
-        let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
-        caller.read(arg, given)?;
-        let page = self.memory.ops().page_size();
-        let wanted = Wanted::parse(data, page)?;
-        let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
-        let buf = self.heap_buffer(heap, wanted.len)?;
-        let number = NumberAt::Address(number_at);
-        let how = (wanted.cloexec, wanted.access, number);
+        let wanted = Allocate::read(call, self.memory.ops().page_size())?;
+        let buf = self.heap_buffer(heap, wanted.len_bytes)?;
+        let how = (wanted.cloexec, wanted.access, wanted.number);
         let shares = self.shares.get_mut();
-        let made = shares.install(&mut self.memory, buf, caller, how);
+        let made = shares.install(&mut self.memory, buf, call.caller, how);
         made.map_err(|(e, buf)| {
             self.memory.put_dmabuf(buf);
             e.into()
@@ -239,42 +187,4 @@ fn allocate(ops: &Mapper<Machine>, of: HeapSource, len: u64) -> Result<Alloc, vb
         }
     };
     ops.adopt(pages)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn data(len: u64, fd: u32, fd_flags: u32, heap_flags: u64) -> [u8; DATA] {
-        let mut data = [0; DATA];
-        data[..8].copy_from_slice(&len.to_ne_bytes());
-        data[8..12].copy_from_slice(&fd.to_ne_bytes());
-        data[12..16].copy_from_slice(&fd_flags.to_ne_bytes());
-        data[16..].copy_from_slice(&heap_flags.to_ne_bytes());
-        data
-    }
-
-    #[test]
-    fn what_linux_refuses_is_invalid() {
-        for bad in [
-            data(0, 0, 0, 0),
-            data(u64::MAX, 0, 0, 0),
-            data(4096, 1, 0, 0),
-            data(4096, 0, 0o4000, 0),
-            data(4096, 0, 0, 1),
-        ] {
-            assert_eq!(Wanted::parse(bad, 4096), Err(Errno::EINVAL), "{bad:?}");
-        }
-        let large = Wanted::parse(data(4097, 0, 2, 0), 16 << 10).unwrap();
-        assert_eq!(large.len, 16 << 10);
-        let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0), 4096);
-        assert_eq!(
-            good,
-            Ok(Wanted {
-                len: 4096,
-                access: ExportAccess::ReadWrite,
-                cloexec: true,
-            })
-        );
-    }
 }

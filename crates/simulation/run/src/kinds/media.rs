@@ -4,11 +4,11 @@
 use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::node::Node;
-use crate::program::{Call, Ioctl, Names, answer};
+use crate::program::{Call, Names, answer};
 use crate::refusals::{Refused, short_name};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_frontend::{Errno, FileId, Install, Made, NodeId, NodeKind, NumberAt, Origin};
+use vb3_frontend::{Errno, FileId, Install, Ioctl, Made, NodeId, NodeKind, NumberAt, Origin};
 use vb3_queue::RequestId;
 use vb3_sysfs::{File, Link, Location};
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};

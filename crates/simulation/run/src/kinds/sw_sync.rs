@@ -5,20 +5,13 @@
 
 use super::{Answer, FileCall, Kind};
 use crate::Run;
-use crate::program::{Ioctl, word};
 use crate::refusals::Refused;
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
-use vb3_frontend::{Errno, FileId, Node, NodeId, NodeKind, Origin};
+use vb3_dmabuf_files::{NAME_BYTES, TimelineRequest};
+use vb3_frontend::{Errno, FileId, Node, NodeId, NodeKind, NumberAt, Origin, Step};
 use vb3_machine::Device;
 
 const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
-
-const CREATE_FENCE: u32 = 0xc028_5700;
-const INC: u32 = 0x4004_5701;
-const GET_DEADLINE: u32 = 0xc010_5702;
-/// Size in bytes of `struct sw_sync_create_fence_data`, and the descriptor's offset in it.
-const CREATE_BYTES: usize = 40;
-const FENCE_AT: u64 = 36;
 
 /// A timeline, and the program that made it.
 #[derive(Debug)]
@@ -61,11 +54,12 @@ impl Kind for Timelines {
     fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
         let ioctl = call.ioctl()?;
         run.set_now();
-        match ioctl.request {
-            CREATE_FENCE => run.create_fence(call.file, ioctl)?,
-            INC => run.increment(call.file, ioctl)?,
-            GET_DEADLINE => return Err(Errno::ENOENT.into()),
-            _ => return Err(Errno::ENOTTY.into()),
+        match TimelineRequest::read(ioctl)? {
+            TimelineRequest::CreateFence { value, number } => {
+                run.create_fence(call.file, value, (ioctl.caller, number))?;
+            }
+            TimelineRequest::Increment(by) => run.increment(call.file, by)?,
+            TimelineRequest::Deadline => return Err(Errno::ENOENT.into()),
         }
         Ok(Answer::Done(0))
     }
@@ -83,21 +77,25 @@ impl Kind for Timelines {
 
 impl Run {
     /// Answers `SW_SYNC_IOC_CREATE_FENCE`.
-    fn create_fence(&mut self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
-        let data: [u8; CREATE_BYTES] = call.read()?;
-        let value = word(&data, 0);
+    fn create_fence(
+        &mut self,
+        file: FileId,
+        value: u32,
+        place: (&Step<'_>, NumberAt),
+    ) -> Result<(), Errno> {
         let open = self.sync_files.timelines.get_mut(&file);
         let open = open.ok_or(Errno::ENOTTY)?;
         let made = self.memory.with_fences(|fences, now_ns| {
             fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
         });
         let made = made.map_err(|e| Errno(e.errno()))?;
-        self.install_sync_file(made, [0; 32], FENCE_AT, call)
+        self.install_sync_file(made, [0; NAME_BYTES], place);
+        Ok(())
     }
 
     /// Answers `SW_SYNC_IOC_INC`.
-    fn increment(&mut self, file: FileId, call: Ioctl<'_>) -> Result<(), Errno> {
-        let mut left = u32::from_ne_bytes(call.read()?);
+    fn increment(&mut self, file: FileId, by: u32) -> Result<(), Errno> {
+        let mut left = by;
         let open = self.sync_files.timelines.get_mut(&file);
         let open = open.ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;

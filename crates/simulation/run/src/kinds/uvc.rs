@@ -1,7 +1,6 @@
 //! Ioctls that only uvcvideo has: extension units of webcams.
 
-use crate::program::{Ioctl, long, word};
-use vb3_frontend::Errno;
+use vb3_frontend::{Errno, Image, Ioctl};
 
 /// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
@@ -36,9 +35,9 @@ fn map_refusal(call: Ioctl<'_>) -> Result<Errno, Errno> {
     const ITEM: usize = 36;
     /// `V4L2_CTRL_ID_MASK`.
     const ID_MASK: u32 = 0x0fff_ffff;
-    let map: [u8; 96] = call.read()?;
-    let (id, name) = (word(&map, 0), map[4]);
-    let (control_type, data_type) = (word(&map, 56), word(&map, 60));
+    let map = Image(call.read::<96>()?);
+    let (id, name) = (map.u32(0), map.u8(4));
+    let (control_type, data_type) = (map.u32(56), map.u32(60));
     // V4L2 has names only for its own controls, so a mapping of another control must have a name.
     let is_drivers_own = id & 0xffff >= 0x1000;
     if data_type > LAST_DATA_TYPE || is_drivers_own && name == 0 {
@@ -50,9 +49,9 @@ fn map_refusal(call: Ioctl<'_>) -> Result<Errno, Errno> {
         MENU => {
             let mut items = [0; MAX_MENU * ITEM];
             // CAST: 32 bits fit.
-            let len = (word(&map, 72) as usize).saturating_mul(ITEM);
+            let len = (map.u32(72) as usize).saturating_mul(ITEM);
             let items = items.get_mut(..len).filter(|items| !items.is_empty());
-            let addr = long(&map, 64);
+            let addr = map.u64(64);
             call.caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
         }
         _ => return Err(Errno::ENOTTY),

@@ -3,12 +3,12 @@
 use super::{Answer, FileCall, Kind, uvc};
 use crate::memory::RunMemory;
 use crate::node::Node;
-use crate::program::{Call, Ioctl, answer};
+use crate::program::{Call, answer};
 use crate::refusals::{Refused, is_probe, short_name};
 use crate::watch::Video;
 use crate::{Run, lines, summary};
 use std::collections::BTreeMap;
-use vb3_frontend::{CallId, Errno, FileId, Map, Mmap, NodeId, Op, Origin, PIECE_BYTES};
+use vb3_frontend::{CallId, Errno, FileId, Ioctl, Map, Mmap, NodeId, Op, Origin, PIECE_BYTES};
 use vb3_queue::{MapAccess, Queue};
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
