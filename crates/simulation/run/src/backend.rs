@@ -81,8 +81,8 @@ impl Devices for Run {
     }
 
     fn woken(&mut self, id: u64) {
-        let control = self.control.as_ref();
-        self.may_accept |= control.is_some_and(|control| control.listens_at(id));
+        let control = self.orders.control.as_ref();
+        self.orders.may_accept |= control.is_some_and(|control| control.listens_at(id));
     }
 
     fn tick(&mut self) {
@@ -102,7 +102,7 @@ impl Devices for Run {
             .iter()
             .flat_map(|node| node.video.contexts_at_work())
             .filter_map(|context| context.driver().wake_fd());
-        let control = self.control.iter().flat_map(Control::fds);
+        let control = self.orders.control.iter().flat_map(Control::fds);
         let cards = self.cards.wake_fds();
         let all = devices.chain(control).chain(self.orders.fds()).chain(cards);
         all.map(|wake| WakeFd {
@@ -113,7 +113,9 @@ impl Devices for Run {
     }
 
     fn take_changed(&mut self) -> Vec<FileId> {
-        std::mem::take(&mut self.changed).into_iter().collect()
+        std::mem::take(&mut self.waits.changed)
+            .into_iter()
+            .collect()
     }
 }
 
@@ -127,7 +129,7 @@ impl ProcessFiles for Run {
     }
 
     fn take_buffers_changed(&mut self) -> bool {
-        std::mem::take(&mut self.buffers_changed)
+        std::mem::take(&mut self.waits.buffers_changed)
     }
 
     fn buffer_len(&self, id: FdIdentity) -> u64 {
@@ -167,11 +169,11 @@ impl ProcessFiles for Run {
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        self.plugs.unseen.take()
+        self.nodes.plugs.unseen.take()
     }
 
     fn hotplug_shown(&mut self, count: usize) {
-        self.plugs.unseen.shown(count);
+        self.nodes.plugs.unseen.shown(count);
         self.answer_control();
     }
 

@@ -81,12 +81,12 @@ fn leads_to(waits: &[Wait], from: usize, to: usize) -> bool {
 impl Run {
     /// Reports devices that have waited too long for each other's fences.
     pub(super) fn name_deadlocks(&mut self, now_ns: u64) {
-        if !self.deadlocks.watching {
+        if !self.fences.deadlocks.watching {
             return;
         }
-        self.deadlocks.watching = self.memory.with_fences(|fences, _| fences.has_imports());
+        self.fences.deadlocks.watching = self.memory.with_fences(|fences, _| fences.has_imports());
         let waits = self.fence_waits();
-        for wait in self.deadlocks.take_new(waits, now_ns) {
+        for wait in self.fences.deadlocks.take_new(waits, now_ns) {
             let (device, other) = (self.path_of(wait.at), self.path_of(wait.to));
             let circle = match wait.at == wait.to {
                 true => "its own fence".to_owned(),

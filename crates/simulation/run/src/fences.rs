@@ -1,10 +1,19 @@
 //! Fences of a run: which devices wait for them, and which accesses should have waited.
 
+use crate::deadlock::Deadlocks;
 use crate::{Run, summary};
 use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
 use vb3_machine::Device;
 use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
+
+/// What the run knows of fences.
+#[derive(Debug, Default)]
+pub(super) struct FenceWatch {
+    /// How many fences had begun and ended at the last check for waiters.
+    known: FenceCounts,
+    pub(super) deadlocks: Deadlocks,
+}
 
 const fn verb(usage: Usage) -> &'static str {
     match usage {
@@ -20,16 +29,17 @@ impl Run {
         // as long as the number of devices.
         for _ in 0..=self.nodes.len() {
             let counts = self.memory.with_fences(|fences, _| fences.counts());
-            let FenceCounts { begun, ended } = counts;
-            self.buffers_changed |= core::mem::replace(&mut self.fences_begun, begun) != begun;
-            if core::mem::replace(&mut self.fences_ended, ended) == ended {
+            let known = core::mem::replace(&mut self.fences.known, counts);
+            self.waits.buffers_changed |= known.begun != counts.begun;
+            if known.ended == counts.ended {
                 return;
             }
-            self.changed
-                .extend(self.sync_files.take_ended(&self.memory));
-            self.buffers_changed = true;
+            self.waits
+                .changed
+                .extend(self.files.sync_files.take_ended(&self.memory));
+            self.waits.buffers_changed = true;
             let now_ns = self.clock.now_ns();
-            for node in &mut self.nodes {
+            for node in self.nodes.iter_mut() {
                 node.video.settle_queues(&mut self.memory, now_ns);
             }
         }

@@ -95,15 +95,15 @@ impl Run {
                 self.plug(at, false);
             }
         }
-        self.plugs.unplugged.fill(0);
+        self.nodes.plugs.unplugged.fill(0);
     }
 
     /// Plugs or unplugs the devices whose time has come.
     pub(super) fn plug_on_time(&mut self, now_ns: u64) {
-        while let Some(&(due, at, comes)) = self.plugs.due.last()
+        while let Some(&(due, at, comes)) = self.nodes.plugs.due.last()
             && due <= now_ns
         {
-            self.plugs.due.pop();
+            self.nodes.plugs.due.pop();
             self.plug(at, comes);
         }
     }
@@ -111,7 +111,7 @@ impl Run {
     /// Plugs or unplugs a device as [`plug`](Self::plug) does, unless programs have not seen [`MAX_UNSEEN`]
     /// earlier events yet.
     pub(super) fn plug_if_room(&mut self, at: usize, comes: bool) -> bool {
-        self.plugs.has_room()
+        self.nodes.plugs.has_room()
             && match at.checked_sub(self.nodes.len()) {
                 Some(card) => self.plug_monitors(card, None, comes),
                 None => self.plug(at, comes),
@@ -120,13 +120,13 @@ impl Run {
 
     /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
-        let present = self.plugs.present.get(at).copied();
+        let present = self.nodes.plugs.present.get(at).copied();
         if present != Some(!comes) {
             return false;
         }
         let all = self.siblings(at);
         for &at in &all {
-            if let Some(present) = self.plugs.present.get_mut(at) {
+            if let Some(present) = self.nodes.plugs.present.get_mut(at) {
                 *present = comes;
             }
             if !comes {
@@ -135,14 +135,14 @@ impl Run {
                 node.since_us = since_boot_ns() / 1000;
             }
         }
-        if !comes && let Some(times) = self.plugs.unplugged.get_mut(at) {
+        if !comes && let Some(times) = self.nodes.plugs.unplugged.get_mut(at) {
             *times = times.saturating_add(1);
         }
         let videos = all.iter();
         let videos = videos.filter_map(|at| self.kinds.node_id(VideoFiles::NAME, *at));
         // A media device is registered last and removed first. uvcvideo removes it last.
         let media = all.iter().filter_map(|at| {
-            let number = self.media.number_of(*at)?;
+            let number = self.files.media.number_of(*at)?;
             self.kinds.node_id(MediaFiles::NAME, number)
         });
         let mut nodes: Vec<NodeId> = videos.chain(media).collect();
@@ -158,7 +158,7 @@ impl Run {
             present: comes,
             changed: None,
         });
-        self.plugs.unseen.extend(told);
+        self.nodes.plugs.unseen.extend(told);
         true
     }
 
@@ -174,13 +174,13 @@ impl Run {
 
     /// Closes every file of a device. Programs keep their descriptors.
     fn disconnect(&mut self, at: usize) {
-        let videos = self.videos.of(at).into_iter();
+        let videos = self.files.videos.of(at).into_iter();
         let videos = videos.map(|file| (file, GoneVideo.name()));
-        let media = self.media.disconnect(at).into_iter();
+        let media = self.files.media.disconnect(at).into_iter();
         let media = media.map(|file| (file, GoneMedia.name()));
         for (file, gone) in videos.chain(media).collect::<Vec<_>>() {
             self.release_file(file);
-            self.changed.insert(file);
+            self.waits.changed.insert(file);
             self.kinds.add(file, gone);
         }
     }
@@ -192,7 +192,7 @@ impl Run {
         let at = self.named(device)?;
         let card = at.checked_sub(self.nodes.len());
         let is_done = match (card, self.card_named(device)) {
-            (Some(card), Some((_, one @ Some(_)))) if self.plugs.has_room() => {
+            (Some(card), Some((_, one @ Some(_)))) if self.nodes.plugs.has_room() => {
                 self.plug_monitors(card, one, comes)
             }
             _ => self.plug_if_room(at, comes),
@@ -205,7 +205,7 @@ impl Run {
             None => self.path_of(at),
         };
         Err(match comes {
-            _ if !self.plugs.has_room() => {
+            _ if !self.nodes.plugs.has_room() => {
                 format!("programs have not seen {MAX_UNSEEN} earlier changes yet; wait")
             }
             true => format!("{path} is plugged in already"),

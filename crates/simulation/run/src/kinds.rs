@@ -22,7 +22,8 @@ use crate::program::Answer;
 use crate::refusals::Refused;
 pub(super) use card::{CardDevice, Cards};
 pub(super) use gone::{GoneMedia, GoneVideo};
-pub(super) use media::{Media, MediaFiles};
+use media::Media;
+pub(super) use media::MediaFiles;
 use std::collections::BTreeMap;
 pub(super) use sync_file::SyncFiles;
 use vb3_frontend::{
@@ -31,7 +32,8 @@ use vb3_frontend::{
 use vb3_machine::Profile;
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI};
-pub(super) use video::{VideoFiles, Videos};
+pub(super) use video::VideoFiles;
+use video::Videos;
 
 /// A program's call on an open file.
 #[derive(Clone, Copy)]
@@ -160,6 +162,24 @@ pub(super) trait Kind: Send {
     /// Does the work that is due.
     fn tick(&mut self, run: &mut Run, now_ns: u64) {
         let _ = (run, now_ns);
+    }
+}
+
+/// State of kinds that other kinds and the core also use.
+pub(super) struct OpenFiles {
+    pub(super) videos: Videos,
+    pub(super) media: Media,
+    pub(super) sync_files: SyncFiles,
+}
+
+impl OpenFiles {
+    /// Makes the state of a run whose devices are these nodes.
+    pub(super) fn new(nodes: &[Node]) -> Self {
+        Self {
+            videos: Videos::default(),
+            media: Media::new(nodes),
+            sync_files: SyncFiles::default(),
+        }
     }
 }
 
@@ -329,7 +349,7 @@ impl Run {
         match result {
             _ if call.caller.lacks() => {}
             Ok(Answer::Wait) | Err(Errno::EAGAIN) => self.note_wait(call.file, true),
-            _ => self.end_wait(call.file),
+            _ => self.waits.end(call.file),
         }
         outcome(result)
     }
@@ -350,7 +370,7 @@ impl Run {
         let ask = |events: i16, is_peek: bool| {
             move |kind: &mut dyn Kind, run: &mut Self| kind.poll(run, file, events, is_peek)
         };
-        let waits = self.waiting.contains(&file);
+        let waits = self.waits.files.contains(&file);
         let Some((found, _)) = self.with_file(file, ask(events, is_peek)) else {
             return gone::POLL_GONE;
         };
@@ -373,14 +393,13 @@ impl Run {
 
     /// Cancels a call on a file.
     pub(super) fn abandon_call(&mut self, file: FileId, call: CallId) {
-        self.waiting.remove(&file);
+        self.waits.files.remove(&file);
         self.with_file(file, |kind, run| kind.abandon(run, file, call));
     }
 
     /// Releases a file whose last descriptor was closed.
     pub(super) fn release_file(&mut self, file: FileId) {
-        self.changed.remove(&file);
-        self.waiting.remove(&file);
+        self.waits.forget(file);
         self.with_file(file, |kind, run| kind.release(run, file));
         self.kinds.files.remove(&file);
     }

@@ -40,6 +40,7 @@ mod lines;
 mod memory;
 mod needs;
 mod node;
+mod nodes;
 mod numbers;
 mod orders;
 mod outside;
@@ -59,23 +60,23 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod time;
+mod told;
 mod turns;
 mod unseen;
 mod users;
+mod waits;
 mod watch;
 
 use anyhow::{Context as _, Result, anyhow};
 use clock::Clock;
 pub use clock::Pace;
 use control::Control;
-use deadlock::Deadlocks;
+use fences::FenceWatch;
 pub use fits::Fit;
-use hotplug::Plugs;
-use kinds::{Cards, Kinds, Media, SyncFiles, Videos};
-use ledger::Ledger;
-use lines::Lines;
+use kinds::{Cards, Kinds, OpenFiles};
 use memory::{Ear, RunMemory};
 use node::Node;
+use nodes::{Nodes, TURN_NS};
 pub use numbers::numbers;
 use numbers::{separate_locations, with_metadata_nodes};
 use orders::Orders;
@@ -84,82 +85,36 @@ use placer::Placer;
 use play::Play;
 pub use rig::LeftOver;
 use shares::Shares;
-use standstill::Standstill;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use time::LOOK_NS;
+use told::Told;
 use vb3_devices::NodeSpec;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
-use vb3_frontend::{Errno, FdIdentity, FileId};
 use vb3_machine::{Machine, Profile};
-use vb3_plane::{Planes, UserId};
+use vb3_plane::Planes;
 use vb3_report::trace::OwnTime;
 use vb3_report::{Picture, Report};
-
-/// Maximum number of entries of `places`.
-const MAX_PLACES: usize = 4096;
-/// Maximum number of notes on streams that ended as the user asked.
-const MAX_ENDS: usize = 64;
-
-/// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
-/// first.
-const TURN_NS: u64 = 300_000;
+use waits::Waits;
 
 /// A machine with devices, ready for programs.
 pub struct Run {
     clock: Clock,
     memory: RunMemory,
-    nodes: Vec<Node>,
-    /// The node that the next tick starts with.
-    next_turn: usize,
+    nodes: Nodes,
     /// The kinds of files that programs open.
     kinds: Kinds,
-    videos: Videos,
-    media: Media,
-    /// Devices that chose longer picture lines than a program asked for.
-    lines: Lines,
-    sync_files: SyncFiles,
+    files: OpenFiles,
     /// Display cards.
     cards: Cards,
+    /// The memory that programs hold.
     shares: RefCell<Shares>,
-    changed: BTreeSet<FileId>,
-    /// Files that a program polled or called in vain since virtual time last advanced.
-    waiting: BTreeSet<FileId>,
-    /// How long virtual time has waited for devices that prepare data.
-    standstill: Standstill,
+    waits: Waits,
+    fences: FenceWatch,
     report: Report,
+    told: Told,
     play: Play,
-    /// Maximum number of bytes of plane memory allocated at one time.
-    peak_bytes: u64,
-    last_look_ns: u64,
-    /// Whether a new client may wait at the control socket.
-    may_accept: bool,
-    /// How many fences had ended at the last check for waiters.
-    fences_ended: u64,
-    /// How many fences had begun at the last check for waiters.
-    fences_begun: u64,
-    deadlocks: Deadlocks,
-    /// Whether poll on a dma-buf may return other events than before.
-    buffers_changed: bool,
-    /// Whether a program found a dma-buf busy and waits for it.
-    waits_for_buffers: bool,
-    /// The name of each plane whose memory lacked a sync, by the memory's number.
-    places: BTreeMap<u64, summary::PlaneName>,
-    /// Which devices are plugged in.
-    plugs: Plugs,
-    /// Who held which buffer.
-    ledger: Ledger,
-    /// The file behind each range of programs' own memory that devices have pinned.
-    user_files: BTreeMap<UserId, Option<FdIdentity>>,
-    /// Number of buffers that were revoked.
-    revoked: u64,
-    /// The socket for orders.
-    control: Option<Control>,
-    /// Orders that are not answered yet.
     orders: Orders,
-    /// Number of descriptors that this process had open after the devices were made.
-    own_fds: usize,
 }
 
 impl std::fmt::Debug for Run {
@@ -223,43 +178,22 @@ impl Run {
             let node = (&spec, number, part);
             nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
         }
-        nodes.sort_by_key(Node::number);
-        Node::share_priorities(&mut nodes);
-        let plugs = Plugs::new(&nodes, outside.clock.now_ns());
+        let nodes = Nodes::new(nodes, outside.clock.now_ns());
         memory.set_placer(Box::new(Placer::new(&nodes)));
         let mut run = Self {
-            plugs,
-            ledger: Ledger::default(),
-            user_files: BTreeMap::new(),
-            revoked: 0,
-            control: None,
-            orders: Orders::default(),
             clock: outside.clock,
             memory,
-            media: Media::new(&nodes),
-            lines: Lines::default(),
-            sync_files: SyncFiles::default(),
-            cards,
             kinds: Kinds::new(&profile, &nodes),
-            videos: Videos::default(),
+            files: OpenFiles::new(&nodes),
+            cards,
             nodes,
-            next_turn: 0,
             shares: RefCell::new(Shares::new()),
-            changed: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            standstill: Standstill::default(),
+            waits: Waits::default(),
+            fences: FenceWatch::default(),
             report: Report::default(),
+            told: Told::new(),
             play: Play::default(),
-            peak_bytes: 0,
-            last_look_ns: 0,
-            may_accept: false,
-            fences_ended: 0,
-            fences_begun: 0,
-            deadlocks: Deadlocks::default(),
-            buffers_changed: false,
-            waits_for_buffers: false,
-            places: BTreeMap::new(),
-            own_fds: open_fds(),
+            orders: Orders::default(),
         };
         run.number_nodes();
         run.remove_absent();
@@ -268,9 +202,9 @@ impl Run {
 
     /// Accepts orders from this socket from now on.
     pub fn set_control(&mut self, control: Control) {
-        self.control = Some(control);
+        self.orders.control = Some(control);
         self.start_play();
-        self.own_fds = open_fds();
+        self.told.count_own_fds();
     }
 
     /// Changes the pace of the devices' time from now on.
@@ -279,30 +213,8 @@ impl Run {
         if self.clock.is_virtual() {
             self.nodes.iter_mut().for_each(Node::work_at_once);
         }
-        self.last_look_ns = self.clock.real_ns();
-    }
-
-    /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
-    /// the devices that had no turn.
-    fn tick_nodes(&mut self, now_ns: u64) {
-        let (clock, began) = (&self.clock, self.clock.real_ns());
-        // Virtual time advances in the same steps in every run.
-        let is_virtual = clock.is_virtual();
-        let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
-        let (first, count) = (self.next_turn, self.nodes.len());
-        for at in (first..count).chain(0..first) {
-            let Some(node) = self.nodes.get_mut(at) else {
-                continue;
-            };
-            if !node.tick(&mut self.memory, now_ns, &has_time) {
-                self.next_turn = at;
-                return;
-            }
-            if !has_time() {
-                self.next_turn = (at + 1) % count;
-                return;
-            }
-        }
+        let next = self.clock.real_ns().saturating_add(LOOK_NS);
+        self.shares.get_mut().next_look_ns = next;
     }
 
     /// Returns the start and current time of a virtual clock, or `None` at other paces.
@@ -341,151 +253,5 @@ impl Run {
             .chain(cards)
             .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
             .collect()
-    }
-
-    /// Finishes recordings and returns the report. Call this once the last program has ended.
-    pub fn report(&mut self) -> Report {
-        for node in &mut self.nodes {
-            if let Some(failure) = node.finish() {
-                self.report.fail(failure);
-            }
-        }
-        self.finish_cards();
-        let remarks = node::listed(&self.nodes);
-        self.shares.get_mut().look(&mut self.memory);
-        // Mappings that only wait for their flush are not reported as held.
-        for node in &self.nodes {
-            // The simulated IOMMU always flushes.
-            let _ = self.memory.ops_mut().flush_lazy(node.dma);
-        }
-        self.after_call();
-        if let Some(control) = &mut self.control {
-            control.close();
-        }
-        let mut report = self.report.clone();
-        let is_shown = |node: &Node| {
-            let is_used = node.video.interest().buffer_calls > 0;
-            !node.is_subdevice() && (node.is_listed() || is_used)
-        };
-        let nodes = self.nodes.iter().enumerate();
-        let shown = nodes.filter(|(_, node)| is_shown(node)).map(|(at, node)| {
-            let mut device = summary::device(node, &self.memory);
-            self.forgive_scripted(at, &mut device);
-            device
-        });
-        report.devices = shown.collect();
-        let cards = self.cards.all.iter();
-        report
-            .devices
-            .extend(cards.filter_map(|card| card.report(&self.memory)));
-        report.script_missed = self.missed_steps();
-        report.notes.extend(remarks);
-        report.notes.extend(self.line_remarks());
-        report.notes.extend(self.plugs.remarks(&self.nodes));
-        report.notes.extend(revoke::remark(self.revoked));
-        let cards = self.cards.all.iter();
-        report.notes.extend(cards.flat_map(|card| card.remarks()));
-        report.memory = summary::memory(&self.memory, self.peak_bytes);
-        report.memory.bytes_staged = self.shares.borrow().staging.copied().iter().sum();
-        (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
-        report.held = summary::held(&self.memory, &self.nodes, self.kinds.open_files());
-        report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
-        self.memory.ops().platform().wait_until_freed();
-        if open_fds() > self.own_fds {
-            vb3_devices::source::await_ended_clips(PROCESS_END_TIMEOUT);
-            vb3_codec::await_ended(PROCESS_END_TIMEOUT);
-        }
-        report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
-        if self.clock.is_virtual() {
-            report.number_processes();
-        }
-        report
-    }
-
-    /// Wakes waiting programs and records events, after every call and tick. Returns whether the report has a
-    /// reason now for which a device refused something.
-    fn after_call(&mut self) -> bool {
-        self.advance();
-        self.report_notes();
-        self.memory.ops().platform().end_foreign_accesses();
-        self.shares.get_mut().imports.ask_again(&mut self.memory);
-        self.shares.get_mut().imports.sweep(&mut self.memory);
-        self.settle_fences();
-        self.note_early_accesses();
-        self.follow_holders();
-        let ops = self.memory.ops();
-        let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
-        self.peak_bytes = self.peak_bytes.max(bytes);
-        let (mut refusals, mut unplugging) = (Vec::new(), Vec::new());
-        for (at, node) in self.nodes.iter_mut().enumerate() {
-            let woken = node.video.take_woken();
-            let files = woken.files.into_iter();
-            let files = files.filter_map(|handle| self.videos.id(at, handle));
-            self.changed.extend(files);
-            if woken.requests {
-                self.changed.extend(self.media.requests_of(at));
-            }
-            let news = node.take_news();
-            for failure in news.failures {
-                self.report.fail(failure);
-            }
-            for end in news.ends {
-                // A program may stream to the end many times, each time with another number of
-                // frames.
-                if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
-                    self.report.notes.push(end);
-                }
-            }
-            unplugging.extend(news.unplugs.then_some(at));
-            for refusal in node.video.take_refusals() {
-                let call = refusal.call.trim_start_matches("VIDIOC_");
-                let errno = Errno(refusal.errno);
-                let mut told = refusals::for_reason(&node.path, call, errno, refusal.reason);
-                if let Some(short) = refusal.shortage.filter(|_| node.admission) {
-                    told.room = Some(room::find(node, &self.memory, &told, short));
-                }
-                refusals.push(told);
-            }
-        }
-        // A call imports for one device and fails at the first refused import, so there is at most one.
-        let import = self.memory.take_refused_import();
-        let has_reason = !refusals.is_empty();
-        for mut refusal in refusals {
-            let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
-            if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
-                refusal.remedy = remedy::find(&self.nodes, &self.memory, import, &refusal);
-            }
-            self.refuse(refusal);
-        }
-        for missed in self.memory.host().take() {
-            let place = summary::place(&self.nodes, missed.memory);
-            if let Some(place) = &place {
-                if self.places.len() >= MAX_PLACES {
-                    self.places.clear();
-                }
-                self.places.insert(missed.memory, place.clone());
-            }
-            // If the memory's buffer is gone, the memory is reported under the name that the buffer had.
-            let place = place.or_else(|| self.places.get(&missed.memory).cloned());
-            self.report
-                .miss_sync(summary::missing(place.unwrap_or_default(), missed));
-        }
-        for at in unplugging {
-            self.plug(at, false);
-        }
-        has_reason
-    }
-}
-
-/// Maximum time that a report waits for the processes of stopped clips, and of codecs.
-const PROCESS_END_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Returns the number of this process's open descriptors. Since Linux 6.2, it is the directory's size.
-fn open_fds() -> usize {
-    const DIRECTORY: &str = "/proc/self/fd";
-    let size = std::fs::metadata(DIRECTORY).map_or(0, |found| found.len());
-    match usize::try_from(size) {
-        Ok(0) | Err(_) => std::fs::read_dir(DIRECTORY).map_or(0, Iterator::count),
-        Ok(count) => count,
     }
 }

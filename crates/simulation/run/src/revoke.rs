@@ -93,7 +93,7 @@ impl Run {
         };
         // The devices' addresses of the memory may be given to other memory.
         let now_ns = self.clock.now_ns();
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut() {
             let is_lost = |_: &RunMemory, plane: &vb3_plane::Plane<_>| {
                 plane.memory().is_none() && plane.used_memory() == Some(id)
             };
@@ -104,7 +104,7 @@ impl Run {
         // If a mapping could not be removed, devices' accesses through it fault after `withdraw`.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
-        self.revoked += 1;
+        self.told.revoked += 1;
         self.fail_queues_without_buffers();
         true
     }
@@ -123,7 +123,7 @@ impl Run {
                 && queue.find_plane(is_left).is_none()
         };
         let now_ns = self.clock.now_ns();
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut() {
             node.video.fail_queues(&mut self.memory, now_ns, is_lost);
         }
     }

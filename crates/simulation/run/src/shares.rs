@@ -4,6 +4,7 @@ use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
 use crate::memory::RunMemory;
 use crate::staged::Staging;
+use crate::time::LOOK_NS;
 use crate::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -100,6 +101,8 @@ impl Exporter for Udmabuf {
 #[derive(Debug)]
 pub(super) struct Shares {
     next_tag: u64,
+    /// When real dma-bufs are checked next, by the system's clock.
+    pub(super) next_look_ns: u64,
     /// `None` if the kernel cannot make dma-bufs of memfds for this process.
     exporter: Option<Box<dyn Exporter + Send>>,
     real: Turns<Real>,
@@ -120,6 +123,7 @@ impl Shares {
     pub(super) fn new() -> Self {
         Self {
             next_tag: 0,
+            next_look_ns: LOOK_NS,
             exporter: Udmabuf::open().map(|opened| Box::new(opened) as _),
             real: Turns::new(),
             given: BTreeMap::new(),

@@ -31,33 +31,34 @@ impl Run {
     /// Returns how long virtual time still waits for devices, or `None` if none prepares data.
     pub(super) fn standstill(&self) -> Option<Duration> {
         let is_preparing = self.nodes.iter().any(Node::is_preparing);
-        is_preparing.then(|| self.standstill.left(self.clock.real_ns()))
+        is_preparing.then(|| self.waits.standstill.left(self.clock.real_ns()))
     }
 
     /// Returns whether virtual time may advance: no device prepares data, or one has stopped
     /// working.
     pub(super) fn may_pass(&mut self) -> bool {
         let Some(node) = self.nodes.iter().find(|node| node.is_preparing()) else {
-            self.standstill = Standstill::default();
+            self.waits.standstill = Standstill::default();
             return true;
         };
         let queues = self.nodes.iter().flat_map(summary::queues);
         let done = queues.map(|(_, queue)| queue.statistics().done).sum();
         let real_ns = self.clock.real_ns();
         if self
+            .waits
             .standstill
             .since
             .is_none_or(|(_, before)| before != done)
         {
-            self.standstill = Standstill {
+            self.waits.standstill = Standstill {
                 since: Some((real_ns, done)),
                 is_reported: false,
             };
         }
-        if !self.standstill.left(real_ns).is_zero() {
+        if !self.waits.standstill.left(real_ns).is_zero() {
             return false;
         }
-        if std::mem::replace(&mut self.standstill.is_reported, true) {
+        if std::mem::replace(&mut self.waits.standstill.is_reported, true) {
             return true;
         }
         self.report.fail(DeviceFailure {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vb3_frontend::FileId;
 
 /// Interval of checks whether the kernel's dma-bufs still exist, since the kernel does not report their end.
-const LOOK_NS: u64 = 50_000_000;
+pub(super) const LOOK_NS: u64 = 50_000_000;
 
 /// How often the host polls other drivers' buffers for finished work.
 const ASK: Duration = Duration::from_millis(1);
@@ -26,11 +26,6 @@ impl Run {
         now
     }
 
-    /// Returns when real dma-bufs are checked next.
-    fn next_look_ns(&self) -> u64 {
-        self.last_look_ns.saturating_add(LOOK_NS)
-    }
-
     /// Returns when the next event in virtual time is due.
     fn next_event(&self) -> Option<u64> {
         let now = self.clock.now_ns();
@@ -42,7 +37,7 @@ impl Run {
     fn other_dues(&self) -> impl Iterator<Item = u64> {
         let dues = [
             self.play.next_ns(),
-            self.plugs.next_due(),
+            self.nodes.plugs.next_due(),
             self.next_kind_tick(),
         ];
         dues.into_iter().flatten()
@@ -51,35 +46,23 @@ impl Run {
     /// Records whether a program found nothing on a file, and therefore waits for time to advance.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
         match found_nothing && self.clock.is_virtual() {
-            true => self.waiting.insert(file),
-            false => self.waiting.remove(&file),
+            true => self.waits.files.insert(file),
+            false => self.waits.files.remove(&file),
         };
-    }
-
-    /// Ends the wait on a file, because a call on it need not wait. Other callers that wait look again, which
-    /// records them again.
-    pub(super) fn end_wait(&mut self, file: FileId) {
-        if self.waiting.remove(&file) {
-            self.changed.insert(file);
-        }
-    }
-
-    /// Returns whether a program waits for time to advance.
-    pub(super) fn somebody_waits(&self) -> bool {
-        !self.waiting.is_empty() || self.waits_for_buffers
     }
 
     /// Returns the time until the next tick, or `None` if no work is planned.
     pub(super) fn until_next_tick(&self) -> Option<Duration> {
-        let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
+        let shares = self.shares.borrow();
+        let looks = shares.wants_looks() || self.fences.deadlocks.is_watching();
         let look = looks.then(|| {
-            let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
+            let left = shares.next_look_ns.saturating_sub(self.clock.real_ns());
             Duration::from_nanos(left)
         });
         let due = if self.clock.is_virtual() {
             let now = self.clock.now_ns();
             let standstill = self.standstill();
-            let waits = self.somebody_waits();
+            let waits = self.waits.is_any();
             let due = self.next_event();
             match due.filter(|due| waits && standstill.is_none() || *due <= now) {
                 Some(_) => Some(Duration::ZERO),
@@ -91,12 +74,16 @@ impl Run {
             due.map(|due| Duration::from_nanos(self.clock.until(due)))
         };
         // Only polling shows whether another driver's work has ended.
-        let asks = self.shares.borrow().imports.has_pending();
+        let asks = shares.imports.has_pending();
         let ask = asks.then_some(ASK);
         let order = self.has_orders().then_some(Duration::ZERO);
         let advances = self.clock.is_virtual() && self.orders.next_time().is_some();
         let advance = advances.then(|| self.standstill().unwrap_or(Duration::ZERO));
-        let has_backlog = self.control.as_ref().is_some_and(Control::has_backlog);
+        let has_backlog = self
+            .orders
+            .control
+            .as_ref()
+            .is_some_and(Control::has_backlog);
         let flush = has_backlog.then_some(FLUSH);
         let others = [look, ask, order, advance, flush];
         due.into_iter().chain(others.into_iter().flatten()).min()
@@ -120,7 +107,7 @@ impl Run {
         let done = |run: &Self| -> u64 { run.nodes.iter().map(|node| node.watch.done()).sum() };
         let before = done(self);
         for _ in 0..MAX_CONTINUED {
-            self.tick_nodes(now);
+            self.nodes.tick(&mut self.memory, now, &self.clock);
             let has_begun = self.nodes.iter().any(|node| node.video.has_begun());
             if !has_begun || done(self) != before || self.is_tick_due() || is_wanted() {
                 break;
@@ -131,16 +118,13 @@ impl Run {
 
     /// Runs a tick: does all work that is due.
     pub(super) fn pass_time(&mut self) {
-        if self.clock.is_virtual() && self.somebody_waits() {
+        if self.clock.is_virtual() && self.waits.is_any() {
             if self.may_pass()
                 && let Some(due) = self.next_event()
             {
                 self.clock.jump(due);
             }
-            // Wakes the waiting programs. A program that finds nothing again is recorded as waiting again, so
-            // time advances further.
-            self.changed.append(&mut self.waiting);
-            self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
+            self.waits.wake_all();
         }
         if let Some(target) = self.orders.next_time()
             && self.may_pass()
@@ -150,14 +134,15 @@ impl Run {
         }
         let now = self.set_now();
         self.memory.ops_mut().tick(now);
-        self.tick_nodes(now);
+        self.nodes.tick(&mut self.memory, now, &self.clock);
         self.tick_kinds(now);
         let real = self.clock.real_ns();
-        if real >= self.next_look_ns() {
-            self.last_look_ns = real;
-            self.shares.get_mut().look_at_some(&mut self.memory);
+        let shares = self.shares.get_mut();
+        if real >= shares.next_look_ns {
+            shares.next_look_ns = real.saturating_add(LOOK_NS);
+            shares.look_at_some(&mut self.memory);
             self.name_deadlocks(real);
-            if self.deadlocks.is_watching() {
+            if self.fences.deadlocks.is_watching() {
                 self.want_buffers_back();
             }
         }

@@ -594,7 +594,7 @@ impl Run {
     fn tell_card(&mut self, card: usize, property: &'static str) {
         let changed = Some(property);
         let node = self.kinds.node_id(CardFiles::NAME, card);
-        self.plugs.unseen.extend(node.map(|node| Hotplug {
+        self.nodes.plugs.unseen.extend(node.map(|node| Hotplug {
             node,
             present: true,
             changed,
@@ -623,7 +623,7 @@ impl Run {
             memory: card.memory.with(&mut self.memory),
             caller: call.caller,
             shares: self.shares.get_mut(),
-            sync_files: &mut self.sync_files,
+            sync_files: &mut self.files.sync_files,
             kinds: &mut self.kinds,
             made: Vec::new(),
             refused: None,
@@ -709,7 +709,7 @@ impl Run {
             }
             for (connector, output) in card.outputs.iter_mut().enumerate() {
                 let is_enabled = card.card.is_enabled(connector);
-                if is_enabled != output.is_enabled && self.plugs.has_room() {
+                if is_enabled != output.is_enabled && self.nodes.plugs.has_room() {
                     output.is_enabled = is_enabled;
                     lit.push(at);
                 }
@@ -719,7 +719,7 @@ impl Run {
             changed.extend(files.map(|file| (at, file)));
         }
         let found = files.iter().filter(|(_, of)| changed.contains(of));
-        self.changed.extend(found.map(|(file, _)| *file));
+        self.waits.changed.extend(found.map(|(file, _)| *file));
         for card in all {
             let failures = card.outputs.iter_mut();
             for failure in failures.filter_map(|output| output.screen.take_failure()) {

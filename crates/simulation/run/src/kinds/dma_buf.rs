@@ -26,7 +26,7 @@ impl Run {
         match DmaBufRequest::read(call)? {
             DmaBufRequest::Sync(flags) => {
                 if self.sync_waits(buf, flags, call.caller) {
-                    self.waits_for_buffers = true;
+                    self.waits.for_buffers = true;
                     self.want_buffers_back();
                     return Ok(Answer::Wait);
                 }
@@ -37,7 +37,7 @@ impl Run {
                 self.export_sync_file(buf, usage, (call.caller, number))?;
             }
             DmaBufRequest::ImportSyncFile { usage, fd } => {
-                self.buffers_changed = true;
+                self.waits.buffers_changed = true;
                 self.import_sync_file(buf, usage, (call.caller, fd))?;
             }
             DmaBufRequest::SetName(name) => {
@@ -54,7 +54,7 @@ impl Run {
         let buf = self.shares.borrow().buf(id);
         let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
         if found == 0 && asked != 0 {
-            self.waits_for_buffers = true;
+            self.waits.for_buffers = true;
             self.want_buffers_back();
         }
         found

@@ -103,7 +103,7 @@ impl Media {
     }
 }
 
-/// The kind of media devices and requests. Their state is in [`Run::media`].
+/// The kind of media devices and requests. Their state is in [`OpenFiles::media`](super::OpenFiles).
 pub(crate) struct MediaFiles;
 
 impl MediaFiles {
@@ -123,16 +123,21 @@ impl Kind for MediaFiles {
             minor,
             devices: entry.location.devices(),
         };
-        (0..).zip(&run.media.devices).map(node).collect()
+        (0..).zip(&run.files.media.devices).map(node).collect()
     }
 
     fn is_present(&self, run: &Run, node: usize) -> bool {
-        let entry = run.media.devices.get(node);
-        entry.is_some_and(|entry| run.plugs.is_present(entry.at))
+        let entry = run.files.media.devices.get(node);
+        entry.is_some_and(|entry| run.nodes.plugs.is_present(entry.at))
     }
 
     fn files(&self, run: &Run, node: usize) -> Vec<File> {
-        let Some((entry, number)) = run.media.devices.get(node).zip(u32::try_from(node).ok())
+        let Some((entry, number)) = run
+            .files
+            .media
+            .devices
+            .get(node)
+            .zip(u32::try_from(node).ok())
         else {
             return Vec::new();
         };
@@ -141,18 +146,18 @@ impl Kind for MediaFiles {
     }
 
     fn links(&self, run: &Run, node: usize) -> Vec<Link> {
-        let entry = run.media.devices.get(node);
+        let entry = run.files.media.devices.get(node);
         entry.map_or_else(Vec::new, |entry| entry.sysfs(0).links())
     }
 
     fn open(&mut self, run: &mut Run, node: usize, file: FileId, _: Origin) -> Result<(), Refused> {
-        run.media.files.insert(file, Opened::Device(node));
+        run.files.media.files.insert(file, Opened::Device(node));
         Ok(())
     }
 
     fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
         let ioctl = call.ioctl()?;
-        let opened = run.media.files.get(&call.file).copied();
+        let opened = run.files.media.files.get(&call.file).copied();
         let (device, done) = match opened.ok_or(Errno::ENODEV)? {
             Opened::Device(number) => (None, run.media_ioctl(number, ioctl)),
             Opened::Request { at, id, .. } => (Some(at), run.request_ioctl(at, id, ioctl)),
@@ -168,7 +173,7 @@ impl Kind for MediaFiles {
 
     /// A media device, unlike a request, is always ready, as files without a poll operation are.
     fn poll(&mut self, run: &mut Run, file: FileId, events: i16, _: bool) -> i16 {
-        match run.media.files.get(&file) {
+        match run.files.media.files.get(&file) {
             Some(Opened::Device(_)) => (POLL_IN | POLL_OUT) & events,
             Some(&Opened::Request { at, id, .. }) => {
                 let node = run.nodes.get(at);
@@ -179,10 +184,10 @@ impl Kind for MediaFiles {
     }
 
     fn release(&mut self, run: &mut Run, file: FileId) {
-        if let Some(Opened::Request { at, id }) = run.media.files.remove(&file)
+        if let Some(Opened::Request { at, id }) = run.files.media.files.remove(&file)
             && let Some(node) = run.nodes.get_mut(at)
         {
-            run.media.requests.remove(&file);
+            run.files.media.requests.remove(&file);
             node.video.close_request(&mut run.memory, id);
         }
     }
@@ -194,8 +199,8 @@ impl Run {
         if call.request == sys::MEDIA_IOC_REQUEST_ALLOC {
             return self.alloc_request(number, call).map(Answer::from);
         }
-        let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
-        let requests = self.media.names(entry.at);
+        let entry = self.files.media.devices.get(number).ok_or(Errno::ENODEV)?;
+        let requests = self.files.media.names(entry.at);
         let program = Call::new(call.caller, &self.shares, requests);
         answer(entry.device.ioctl(call.request, call.arg, &program))
     }
@@ -215,7 +220,7 @@ impl Run {
     /// Answers `MEDIA_IOC_REQUEST_ALLOC`: makes a request, whose descriptor's number goes to `arg`.
     fn alloc_request(&mut self, number: usize, call: Ioctl<'_>) -> Result<(), Errno> {
         let Ioctl { arg, caller, .. } = call;
-        let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
+        let entry = self.files.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let at = entry.at;
         let video = &mut self.nodes.get_mut(at).ok_or(Errno::ENODEV)?.video;
         if !video.offers_requests() {
@@ -223,9 +228,12 @@ impl Run {
         }
         let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
         let file = self.kinds.new_file();
-        self.media.files.insert(file, Opened::Request { at, id });
+        self.files
+            .media
+            .files
+            .insert(file, Opened::Request { at, id });
         self.kinds.add(file, MediaFiles::NAME);
-        self.media.requests.insert(file, (at, id));
+        self.files.media.requests.insert(file, (at, id));
         caller.install(Install {
             made: Made::File {
                 file,

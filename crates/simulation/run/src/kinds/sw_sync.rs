@@ -20,7 +20,7 @@ pub(super) struct OpenTimeline {
     pub(super) name: String,
 }
 
-/// The kind of `sw_sync`. Its open timelines are in [`Run::sync_files`], since sync files name them.
+/// The kind of `sw_sync`. Its open timelines are in [`OpenFiles::sync_files`](super::OpenFiles), since sync files name them.
 pub(super) struct Timelines;
 
 impl Kind for Timelines {
@@ -47,7 +47,7 @@ impl Kind for Timelines {
             timeline: (run.memory).with_fences(|fences, _| fences.timeline(owner)),
             name: format!("process {}", origin.pid),
         };
-        run.sync_files.timelines.insert(file, open);
+        run.files.sync_files.timelines.insert(file, open);
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl Kind for Timelines {
     /// Fails the timeline's pending fences.
     fn release(&mut self, run: &mut Run, file: FileId) {
         run.set_now();
-        if let Some(open) = run.sync_files.timelines.remove(&file) {
+        if let Some(open) = run.files.sync_files.timelines.remove(&file) {
             let ending = FenceOutcome::Failed(Errno::ENOENT.0);
             run.memory
                 .with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
@@ -83,7 +83,7 @@ impl Run {
         value: u32,
         place: (&Step<'_>, NumberAt),
     ) -> Result<(), Errno> {
-        let open = self.sync_files.timelines.get_mut(&file);
+        let open = self.files.sync_files.timelines.get_mut(&file);
         let open = open.ok_or(Errno::ENOTTY)?;
         let made = self.memory.with_fences(|fences, now_ns| {
             fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
@@ -96,7 +96,7 @@ impl Run {
     /// Answers `SW_SYNC_IOC_INC`.
     fn increment(&mut self, file: FileId, by: u32) -> Result<(), Errno> {
         let mut left = by;
-        let open = self.sync_files.timelines.get_mut(&file);
+        let open = self.files.sync_files.timelines.get_mut(&file);
         let open = open.ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;
         // Increments in steps: a step of over half the value range would be taken for a step backwards.

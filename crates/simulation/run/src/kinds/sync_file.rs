@@ -98,7 +98,7 @@ fn status(memory: &RunMemory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
 
-/// The kind of sync files. Their state is in [`Run::sync_files`].
+/// The kind of sync files. Their state is in [`OpenFiles::sync_files`](super::OpenFiles).
 pub(super) struct SyncFileFiles;
 
 impl SyncFileFiles {
@@ -123,7 +123,7 @@ impl Kind for SyncFileFiles {
     }
 
     fn poll(&mut self, run: &mut Run, file: FileId, events: i16, _: bool) -> i16 {
-        let open = run.sync_files.open.get(&file);
+        let open = run.files.sync_files.open.get(&file);
         let ended = open.is_none_or(|open| status(&run.memory, &open.file) != Status::Pending);
         let found = if ended { POLL_IN & events } else { 0 };
         if found == 0 {
@@ -133,7 +133,7 @@ impl Kind for SyncFileFiles {
     }
 
     fn release(&mut self, run: &mut Run, file: FileId) {
-        if let Some(open) = run.sync_files.open.remove(&file) {
+        if let Some(open) = run.files.sync_files.open.remove(&file) {
             run.memory
                 .with_fences(|fences, _| fences.put_sync_file(open.file));
         }
@@ -149,14 +149,15 @@ impl Run {
         place: (&Step<'_>, NumberAt),
     ) {
         let id = self.kinds.new_file();
-        self.sync_files
+        self.files
+            .sync_files
             .insert(&self.memory, (id, file), name, place);
         self.kinds.add(id, SyncFileFiles::NAME);
     }
 
     #[cfg(test)]
     pub(crate) fn sync_file_status(&self, file: FileId) -> Option<Status> {
-        let open = self.sync_files.open.get(&file)?;
+        let open = self.files.sync_files.open.get(&file)?;
         Some(status(&self.memory, &open.file))
     }
 
@@ -169,7 +170,7 @@ impl Run {
         match request {
             SyncFileRequest::Merge(merge) => self.merge_sync_files(file, merge, call.caller),
             SyncFileRequest::Info(info) => {
-                let open = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
+                let open = self.files.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
                 let about = (&open.name, status(&self.memory, &open.file));
                 info.answer(call, about, &self.facts(&open.file))
             }
@@ -186,8 +187,8 @@ impl Run {
         caller: &Step<'_>,
     ) -> Result<(), Errno> {
         let other = named(caller, fd, Errno::ENOENT)?;
-        let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
-        let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
+        let own = self.files.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
+        let other = self.files.sync_files.named(other).ok_or(Errno::ENOENT)?;
         let merged = self
             .memory
             .with_fences(|fences, now_ns| fences.merge(&own.file, other, now_ns));
@@ -211,7 +212,7 @@ impl Run {
         let (driver, timeline) = match info.owner {
             Owner::Device(dma) => ("vb3", self.device_name(dma)),
             Owner::Program(number) => {
-                let open = self.sync_files.timelines.get(&FileId(number));
+                let open = self.files.sync_files.timelines.get(&FileId(number));
                 (
                     "sw_sync",
                     open.map_or_else(String::new, |open| open.name.clone()),
@@ -259,9 +260,9 @@ impl Run {
         (caller, fd): (&Step<'_>, i32),
     ) -> Result<(), Errno> {
         let file = named(caller, fd, Errno::EINVAL)?;
-        let file = self.sync_files.named(file).ok_or(Errno::EINVAL)?;
+        let file = self.files.sync_files.named(file).ok_or(Errno::EINVAL)?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
-        self.deadlocks.watch();
+        self.fences.deadlocks.watch();
         self.memory
             .with_fences(|fences, _| fences.import(memory, file.fences(), usage))
             .map_err(|e| Errno(e.errno()))

@@ -62,7 +62,7 @@ struct Target<'a> {
     memory: &'a mut RunMemory,
 }
 
-/// The kind of the nodes of video devices. Their files are in [`Run::videos`].
+/// The kind of the nodes of video devices. Their files are in [`OpenFiles::videos`](super::OpenFiles).
 pub(crate) struct VideoFiles;
 
 impl VideoFiles {
@@ -83,7 +83,7 @@ impl Kind for VideoFiles {
     }
 
     fn is_present(&self, run: &Run, node: usize) -> bool {
-        run.plugs.is_present(node)
+        run.nodes.plugs.is_present(node)
     }
 
     fn files(&self, run: &Run, node: usize) -> Vec<File> {
@@ -108,13 +108,13 @@ impl Kind for VideoFiles {
             let refused = Refused::from(Errno(e.errno()));
             refused.by(|| node.path.clone(), Some("open"))
         })?;
-        run.videos.insert(file, at, handle);
+        run.files.videos.insert(file, at, handle);
         run.report_open(at, origin.pid);
         Ok(())
     }
 
     fn call(&mut self, run: &mut Run, call: FileCall<'_>) -> Result<Answer, Refused> {
-        let (at, _) = run.videos.get(call.file).ok_or(Errno::ENODEV)?;
+        let (at, _) = run.files.videos.get(call.file).ok_or(Errno::ENODEV)?;
         let (name, done) = match call.op {
             Op::Ioctl { request, arg } => {
                 let ioctl = Ioctl::new(request, arg, call.caller);
@@ -147,7 +147,7 @@ impl Kind for VideoFiles {
         args: &Mmap,
         origin: Origin,
     ) -> Result<Map, Refused> {
-        let (at, handle) = run.videos.get(file).ok_or(Errno::ENODEV)?;
+        let (at, handle) = run.files.videos.get(file).ok_or(Errno::ENODEV)?;
         let mapped = run.map_video(at, handle, args, origin);
         mapped.map_err(|errno| Refused::from(errno).by(|| run.path_of(at), Some("mmap")))
     }
@@ -177,7 +177,7 @@ impl Kind for VideoFiles {
 
     fn needs_closes(&self, run: &Run, file: FileId, request: u32) -> bool {
         let passes_own = || {
-            let (at, handle) = run.videos.get(file)?;
+            let (at, handle) = run.files.videos.get(file)?;
             let node = run.nodes.get(at)?;
             Some(node.video.passes_own_buffers(handle, request))
         };
@@ -186,7 +186,7 @@ impl Kind for VideoFiles {
 
     fn release(&mut self, run: &mut Run, file: FileId) {
         let now = run.set_now();
-        let Some((at, handle)) = run.videos.remove(file) else {
+        let Some((at, handle)) = run.files.videos.remove(file) else {
             return;
         };
         let Some(node) = run.nodes.get_mut(at) else {
@@ -206,14 +206,14 @@ impl Kind for VideoFiles {
 
 impl Run {
     fn video_of(&mut self, file: FileId) -> Option<(&mut Video, &mut RunMemory, FileHandle)> {
-        let (at, handle) = self.videos.get(file)?;
+        let (at, handle) = self.files.videos.get(file)?;
         let node = self.nodes.get_mut(at)?;
         Some((&mut node.video, &mut self.memory, handle))
     }
 
     /// Counts a call for the script's steps. Returns an errno if a step makes the call fail.
     pub(super) fn meet(&mut self, call: FileCall<'_>) -> Option<Errno> {
-        let (at, _) = self.videos.get(call.file)?;
+        let (at, _) = self.files.videos.get(call.file)?;
         match call.op {
             Op::Ioctl { request, .. } => self.meet_call(at, request, call.caller.call()),
             Op::Read { .. } | Op::Write { .. } | Op::Resume { .. } => None,
@@ -271,7 +271,7 @@ impl Run {
         call: FileCall<'_>,
         make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::V4l2Outcome,
     ) -> Result<Answer, Refused> {
-        let (at, handle) = self.videos.get(call.file).ok_or(Errno::ENODEV)?;
+        let (at, handle) = self.files.videos.get(call.file).ok_or(Errno::ENODEV)?;
         let now_ns = self.set_now();
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let context = CallContext {
@@ -285,7 +285,7 @@ impl Run {
                 false => PIECE_BYTES,
             },
         };
-        let program = Call::new(call.caller, &self.shares, self.media.names(at));
+        let program = Call::new(call.caller, &self.shares, self.files.media.names(at));
         let mut target = Target {
             video: &mut node.video,
             memory: &mut self.memory,

@@ -27,7 +27,7 @@ const fn flow_name(flow: Flow) -> &'static str {
 impl Run {
     /// Returns whether a client wants events of a kind and device.
     fn wants_event(&self, kind: EventKind, device: Option<usize>) -> bool {
-        let control = self.control.as_ref();
+        let control = self.orders.control.as_ref();
         control.is_some_and(|control| control.wants(kind, device))
     }
 
@@ -39,7 +39,7 @@ impl Run {
         more: [(&str, Value); N],
     ) {
         let now = self.clock.now_ns();
-        let Some(control) = &mut self.control else {
+        let Some(control) = &mut self.orders.control else {
             return;
         };
         let mut event = Map::new();

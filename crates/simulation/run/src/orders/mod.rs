@@ -58,9 +58,13 @@ struct Waiting {
     awaited: Awaited,
 }
 
-/// Orders that are not answered yet.
+/// The socket for orders, and the orders that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
+    /// The socket for orders.
+    pub(super) control: Option<Control>,
+    /// Whether a new client may wait at the socket.
+    pub(super) may_accept: bool,
     waiting: Vec<Waiting>,
     /// Threads of these orders, and of orders whose clients have gone.
     running: Running,
@@ -121,8 +125,8 @@ impl Run {
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
         self.report_notes();
-        let may_accept = std::mem::take(&mut self.may_accept) || self.clock.is_virtual();
-        if let Some(control) = &mut self.control {
+        let may_accept = std::mem::take(&mut self.orders.may_accept) || self.clock.is_virtual();
+        if let Some(control) = &mut self.orders.control {
             control.recover();
             if may_accept {
                 control.accept();
@@ -140,7 +144,7 @@ impl Run {
             if round > 0 && !self.clock.is_virtual() && !has_time(self) {
                 return;
             }
-            let orders = self.control.as_mut().map(Control::orders);
+            let orders = self.orders.control.as_mut().map(Control::orders);
             let orders = orders.unwrap_or_default();
             for (client, order) in &orders {
                 self.serve(*client, parse::request(order));
@@ -160,12 +164,12 @@ impl Run {
 
     /// Returns whether a client's next order may have come, and programs see all earlier effects.
     pub(super) fn has_orders(&self) -> bool {
-        let has_lines = self.control.as_ref().is_some_and(Control::has_lines);
+        let has_lines = self.orders.control.as_ref().is_some_and(Control::has_lines);
         (has_lines || self.orders.are_answered) && !self.is_unseen()
     }
 
     fn is_unseen(&self) -> bool {
-        self.plugs.unseen.is_any()
+        self.nodes.plugs.unseen.is_any()
     }
 
     /// Sends prepared answers if programs see all effects. Returns whether they do.
@@ -173,7 +177,7 @@ impl Run {
         if self.is_unseen() {
             return false;
         }
-        if let Some(control) = &mut self.control {
+        if let Some(control) = &mut self.orders.control {
             self.orders.are_answered |= control.answer();
         }
         true
@@ -203,7 +207,7 @@ impl Run {
     }
 
     fn prepare_answer(&mut self, client: ClientId, id: Option<Value>, answer: Answer) {
-        if let Some(control) = &mut self.control {
+        if let Some(control) = &mut self.orders.control {
             control.prepare(client, line(id, answer));
         }
     }
@@ -212,7 +216,7 @@ impl Run {
     fn answer_waiting(&mut self) {
         for mut order in std::mem::take(&mut self.orders.waiting) {
             let is_there = |control: &Control| control.has(order.client);
-            if !self.control.as_ref().is_some_and(is_there) {
+            if !self.orders.control.as_ref().is_some_and(is_there) {
                 continue;
             }
             match self.look_at(&mut order.awaited) {
@@ -227,7 +231,7 @@ impl Run {
         match awaited {
             Awaited::Frame { at, frame } => {
                 let done = self.finished_frames(*at);
-                let is_plugged = *at >= self.nodes.len() || self.plugs.is_present(*at);
+                let is_plugged = *at >= self.nodes.len() || self.nodes.plugs.is_present(*at);
                 match (done > *frame, is_plugged) {
                     (true, _) => Some(Ok(fields([("frames", done.into())]))),
                     (false, true) => None,
@@ -273,7 +277,7 @@ impl Run {
     ) -> Result<(), Refused> {
         let device = device.map(|name| self.named(name)).transpose();
         let device = device.map_err(of("device"))?;
-        if let Some(control) = &mut self.control {
+        if let Some(control) = &mut self.orders.control {
             control.subscribe(client, Subscription { kinds, device });
         }
         Ok(())
@@ -423,7 +427,7 @@ impl Run {
             json!({
                 "path": node.path,
                 "kind": node.kind,
-                "plugged": self.plugs.is_present(at),
+                "plugged": self.nodes.plugs.is_present(at),
                 "frames": self.finished_frames(at),
             })
         });

@@ -34,7 +34,7 @@ impl Run {
         let Some(source) = source else {
             return Err(Refused::new("device", format!("{name} is no camera")));
         };
-        if !self.plugs.is_present(at) {
+        if !self.nodes.plugs.is_present(at) {
             self.plug_by_name(name, true).map_err(of("device"))?;
         }
         self.play.forget_orders(at);

@@ -18,9 +18,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(bench: &mut Bench) -> Self {
-        let stream = UnixStream::connect(bench.run.control.as_ref().unwrap().path()).unwrap();
+        let stream =
+            UnixStream::connect(bench.run.orders.control.as_ref().unwrap().path()).unwrap();
         stream.set_nonblocking(true).unwrap();
-        bench.run.may_accept = true;
+        bench.run.orders.may_accept = true;
         bench.run.tick();
         let lines = BufReader::new(stream);
         Self { lines }

@@ -50,7 +50,7 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
     bench.stream(camera, CAPTURE, true);
-    let is_there = |bench: &Bench| bench.run.plugs.is_present(0);
+    let is_there = |bench: &Bench| bench.run.nodes.plugs.is_present(0);
     // The camera queries its source while the program waits.
     for _ in 0..4 {
         assert_eq!(bench.run.poll(camera, POLL_IN), 0);

@@ -160,7 +160,7 @@ fn timed_plug_happens_behind_unseen_events() {
     assert!(refused.is_some_and(|refused| refused.contains("not seen")));
     now.store(2_000_000_000, Ordering::Relaxed);
     run.tick();
-    assert!(!run.plugs.is_present(1));
+    assert!(!run.nodes.plugs.is_present(1));
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn absent_devices_vanish_before_the_first_tick() {
         told(&mut bench, false),
         ["/dev/video0", "/dev/video2", "/dev/media0"]
     );
-    assert_eq!(bench.run.plugs.remarks(&bench.run.nodes), [""; 0]);
+    assert_eq!(bench.run.nodes.plugs.remarks(&bench.run.nodes), [""; 0]);
 }
 
 /// Each node appears and is announced separately.

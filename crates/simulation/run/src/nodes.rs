@@ -1,0 +1,69 @@
+//! The devices of a run.
+
+use crate::clock::Clock;
+use crate::hotplug::Plugs;
+use crate::memory::RunMemory;
+use crate::node::Node;
+use std::ops::{Deref, DerefMut};
+
+/// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
+/// first.
+pub(super) const TURN_NS: u64 = 300_000;
+
+/// The devices' nodes, by number, and which of them are plugged in.
+pub(super) struct Nodes {
+    all: Vec<Node>,
+    /// The node that the next tick starts with.
+    next_turn: usize,
+    pub(super) plugs: Plugs,
+}
+
+impl Deref for Nodes {
+    type Target = [Node];
+
+    fn deref(&self) -> &[Node] {
+        &self.all
+    }
+}
+
+impl DerefMut for Nodes {
+    fn deref_mut(&mut self) -> &mut [Node] {
+        &mut self.all
+    }
+}
+
+impl Nodes {
+    /// Sorts the nodes by number. `now_ns` is the start of the run.
+    pub(super) fn new(mut all: Vec<Node>, now_ns: u64) -> Self {
+        all.sort_by_key(Node::number);
+        Node::share_priorities(&mut all);
+        Self {
+            plugs: Plugs::new(&all, now_ns),
+            all,
+            next_turn: 0,
+        }
+    }
+
+    /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
+    /// the devices that had no turn.
+    pub(super) fn tick(&mut self, memory: &mut RunMemory, now_ns: u64, clock: &Clock) {
+        let began = clock.real_ns();
+        // Virtual time advances in the same steps in every run.
+        let is_virtual = clock.is_virtual();
+        let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
+        let (first, count) = (self.next_turn, self.all.len());
+        for at in (first..count).chain(0..first) {
+            let Some(node) = self.all.get_mut(at) else {
+                continue;
+            };
+            if !node.tick(memory, now_ns, &has_time) {
+                self.next_turn = at;
+                return;
+            }
+            if !has_time() {
+                self.next_turn = (at + 1) % count;
+                return;
+            }
+        }
+    }
+}
