@@ -102,7 +102,7 @@ impl Fake {
 
 impl Program for Fake {
     fn origin(&self) -> Origin {
-        Origin { pid: 1, tid: 1 }
+        Origin::process(1, 1)
     }
 
     fn call(&self) -> CallId {

@@ -17,7 +17,7 @@ fn read<T>(
     have.add_bytes(AT, structure.to_vec(), true);
     let call = Call {
         id: CallId(1),
-        origin: Origin { pid: 1, tid: 1 },
+        origin: Origin::process(1, 1),
         on: On::File(FileId(1)),
         op: Op::Ioctl { request, arg: AT },
         nonblocking: false,

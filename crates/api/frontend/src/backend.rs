@@ -184,13 +184,13 @@ pub trait ProcessFiles {
     /// Returns the size of an exported buffer in bytes.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Reports that process `pid` is about to map an exported buffer through its descriptor.
+    /// Reports that a process is about to map an exported buffer through its descriptor.
     /// [`Devices::tag_ended`] is called for this descriptor only when the mapping has ended, too.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.
-    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
-        let _ = (id, pid);
+    fn buffer_mapped(&mut self, id: FdIdentity, origin: Origin) -> Result<(), Errno> {
+        let _ = (id, origin);
         Ok(())
     }
 

@@ -5,16 +5,7 @@ use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::{CallId, Errno, FdIdentity, FileId, Gathered, Need, Tag};
-
-/// Who makes a call. The numbers serve reports and traces, and tell address spaces apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// The process (thread group), in the front end's pid namespace.
-    pub pid: u32,
-    /// The thread.
-    pub tid: u32,
-}
+use crate::{CallId, Errno, FdIdentity, FileId, Gathered, Need, Origin, Tag};
 
 /// What a call is made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,17 +28,19 @@ mod gathered;
 mod id;
 mod image;
 mod node;
+mod origin;
 mod perform;
 mod step;
 #[cfg(test)]
 mod tests;
 
 pub use backend::{Backend, CallOutcome, Devices, Map, Mmap, PIECE_BYTES, ProcessFiles, WakeFd};
-pub use call::{Bytes, Call, Effects, Install, Made, NumberAt, On, Op, Origin, Outcome, Write};
+pub use call::{Bytes, Call, Effects, Install, Made, NumberAt, On, Op, Outcome, Write};
 pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
 pub use image::Image;
 pub use node::{BusDevice, Hotplug, Node, NodeKind};
+pub use origin::{Client, Label, Origin, Owner};
 pub use perform::{Perform, Program, perform};
 pub use step::{Ioctl, Step};

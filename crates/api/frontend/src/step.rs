@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::call::{Bytes, Call, Effects, Install, NumberAt, Outcome, Write};
 use crate::gathered::{Descriptor, Detail, MAX_GATHERED, Need, UserRange};
-use crate::{CallId, CallOutcome, Errno};
+use crate::{CallId, CallOutcome, Client, Errno};
 
 /// One attempt at a call: reads what was gathered, records what is missing, and collects effects.
 ///
@@ -42,10 +42,16 @@ impl<'a> Step<'a> {
         self.call.id
     }
 
-    /// Returns the process that makes the call.
+    /// Returns who makes the call.
+    #[must_use]
+    pub const fn client(&self) -> Client {
+        self.call.origin.client
+    }
+
+    /// Returns the process that makes the call, or 0 if a guest makes it.
     #[must_use]
     pub const fn pid(&self) -> u32 {
-        self.call.origin.pid
+        self.client().pid()
     }
 
     /// Returns whether something is missing, so that the result does not count and the call is made again.

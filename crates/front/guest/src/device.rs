@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hidden;
 use crate::memory::{GuestMemory, QueuedMemory};
-use crate::owner::{Link, origin};
+use crate::owner::Link;
 use crate::payload::{Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
@@ -15,7 +15,8 @@ use crate::remarks::Remarks;
 use crate::session::{Queued, Session, field, is_multiplanar, number};
 use crate::window::{Mapping, Window};
 use vb3_frontend::{
-    Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Outcome, Tag,
+    Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Origin,
+    Outcome, Tag,
 };
 use vb3_v4l2::sys;
 
@@ -198,7 +199,7 @@ impl<L: Link> Device<L> {
             prot: PROT_READ | if is_writable { PROT_WRITE } else { 0 },
             flags: MAP_SHARED,
         };
-        let mapped = (self.link).ask(move |shared| shared.mmap(file, args, origin(id)));
+        let mapped = (self.link).ask(move |shared| shared.mmap(file, args, Origin::session(id)));
         let map = mapped.unwrap_or(Err(Errno::ENODEV))?;
         let tag = map.tag;
         if let Err(errno) = machine.region.map(at, pages, &map, is_writable) {
@@ -323,7 +324,7 @@ impl<L: Link> Device<L> {
             let step = self.link.ask(move |shared| {
                 let outcome = shared.devices.call(&Call {
                     id: call,
-                    origin: origin(id),
+                    origin: Origin::session(id),
                     on: On::File(file),
                     op: Op::Ioctl { request, arg: 0 },
                     nonblocking: true,

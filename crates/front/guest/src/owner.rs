@@ -74,7 +74,9 @@ impl<'a> Shared<'a> {
             .collect();
         let number = (1..).find(|number| !taken.contains(number));
         let number = number.ok_or(Errno::ENFILE)?;
-        let file = self.devices.open(node, READ_WRITE, origin(number))?;
+        let file = self
+            .devices
+            .open(node, READ_WRITE, Origin::session(number))?;
         self.held.files.insert(file, (node, number));
         Ok((file, number))
     }
@@ -108,17 +110,6 @@ impl<'a> Shared<'a> {
         held.files
             .keys()
             .for_each(|file| self.devices.release(*file));
-    }
-}
-
-/// Above all process ids (Linux has at most 2^22), so that no session shares user memory with another.
-const FIRST_GUEST: u32 = 1 << 31;
-
-/// Returns who makes a session's calls.
-pub(crate) const fn origin(session: u32) -> Origin {
-    Origin {
-        pid: FIRST_GUEST | session,
-        tid: session,
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_frontend::{
     Backend, Call, CallId, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node, NodeId,
-    On, Op, Origin, Outcome, ProcessFiles, Tag, WakeFd,
+    On, Op, Origin, Outcome, Owner, ProcessFiles, Tag, WakeFd,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -160,11 +160,15 @@ impl<'a, B: Backend> Traced<'a, B> {
         own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
     }
 
-    /// Returns the process and thread of a call, as numbers from 1 if the devices have their own time.
-    fn thread(&mut self, Origin { pid, tid }: Origin) -> Option<(u32, u32)> {
+    /// Returns the process and thread of a call, as numbers from 1 if the devices have their own time; `None` for a
+    /// guest's.
+    fn thread(&mut self, origin: Origin) -> Option<(u32, u32)> {
+        let Owner::Process(pid) = origin.client.owner else {
+            return None;
+        };
         Some(match (self.time)(self.devices) {
-            None => (pid, tid),
-            Some(_) => (self.processes.of(pid), self.threads.of(tid)),
+            None => (pid, origin.thread),
+            Some(_) => (self.processes.of(pid), self.threads.of(origin.thread)),
         })
     }
 
@@ -439,7 +443,7 @@ impl<B: Backend> ProcessFiles for Traced<'_, B> {
         fn buffer_len(&self, id: FdIdentity) -> u64;
         fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
         fn take_buffers_changed(&mut self) -> bool;
-        fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno>;
+        fn buffer_mapped(&mut self, id: FdIdentity, origin: Origin) -> Result<(), Errno>;
         fn is_foreign(&self, id: FdIdentity) -> bool;
         fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
         fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;

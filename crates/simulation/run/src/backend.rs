@@ -136,9 +136,10 @@ impl ProcessFiles for Run {
         self.shares.borrow().len_bytes(id)
     }
 
-    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
+    fn buffer_mapped(&mut self, id: FdIdentity, origin: Origin) -> Result<(), Errno> {
         self.set_now();
-        let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
+        let shares = self.shares.get_mut();
+        let mapped = shares.mapped(&mut self.memory, id, origin.client);
         self.follow_holders();
         mapped
     }

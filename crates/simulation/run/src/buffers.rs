@@ -46,12 +46,11 @@ impl Run {
         let place = self.user_place(user.id);
         let end = user.addr.saturating_add(user.len_bytes);
         format!(
-            "{} {}: {} of process {}{} at {:#x} to {:#x}\n  its queue\n",
+            "{} {}: {} of {} at {:#x} to {:#x}\n  its queue\n",
             user.id,
             place_name(&place),
             bytes(user.len_bytes),
-            user.pid,
-            comm(user.pid),
+            user.client,
             user.addr,
             end.saturating_sub(1)
         )
@@ -89,12 +88,12 @@ impl Run {
             let _ = writeln!(entry, "  {what}");
         }
         for held in given {
-            let (what, pid, user) = match *held {
-                HeldBy::Mapping(pid) => ("a mapping in", pid, None),
-                HeldBy::Descriptor(pid) => ("a descriptor given to", pid, None),
-                HeldBy::Pages(pid, dev) => ("pages of", pid, Some(dev)),
+            let (what, client, user) = match *held {
+                HeldBy::Mapping(client) => ("a mapping in", client, None),
+                HeldBy::Descriptor(client) => ("a descriptor given to", client, None),
+                HeldBy::Pages(client, dev) => ("pages of", client, Some(dev)),
             };
-            let _ = write!(entry, "  {what} process {pid}{}", comm(pid));
+            let _ = write!(entry, "  {what} {client}");
             let user = user.map(|dev| format!(", pinned by {}", self.name_of(dev)));
             let _ = writeln!(entry, "{}", user.unwrap_or_default());
         }
@@ -159,24 +158,4 @@ fn where_it_lies(shared: &Shared, page: u64) -> String {
             shared.len_bytes().div_ceil(page)
         ),
     }
-}
-
-/// Returns a process's name in brackets, or an empty string if the process has ended.
-fn comm(pid: u32) -> String {
-    match process_name(pid) {
-        name if name.is_empty() => name,
-        name => format!(" ({name})"),
-    }
-}
-
-/// Returns a process's name, or an empty string if there is no such process.
-pub(super) fn process_name(pid: u32) -> String {
-    if pid == 0 {
-        return String::new();
-    }
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let shown = name.trim_end().chars();
-    shown
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
-use vb3_frontend::{Detail, FdIdentity, Step};
+use vb3_frontend::{Client, Detail, FdIdentity, Step};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
@@ -53,7 +53,7 @@ struct Import {
     /// A program's mapping, as far as the host knows.
     mapped: Option<Vma>,
     /// The processes that have mapped the buffer.
-    mapped_by: BTreeSet<u32>,
+    mapped_by: BTreeSet<Client>,
     pending: Option<Pending>,
 }
 
@@ -153,7 +153,7 @@ impl Imports {
                 self.all.insert(file, import);
                 self.ask(memory, file);
                 if known.is_mapped {
-                    self.mapped(memory, file, caller.pid());
+                    self.mapped(memory, file, caller.client());
                 }
                 Some(id)
             }
@@ -192,8 +192,8 @@ impl Imports {
         })
     }
 
-    /// Records that process `pid` maps the buffer and may read its memory from now on.
-    pub(super) fn mapped(&mut self, memory: &mut RunMemory, file: FdIdentity, pid: u32) {
+    /// Records that a process maps the buffer and may read its memory from now on.
+    pub(super) fn mapped(&mut self, memory: &mut RunMemory, file: FdIdentity, client: Client) {
         let Some(import) = self.all.get_mut(&file) else {
             return;
         };
@@ -201,7 +201,7 @@ impl Imports {
             import.mapped = memory.buffers().vma_open_buf(import.buf.id()).ok();
         }
         if import.mapped_by.len() < MAX_MAPPERS {
-            import.mapped_by.insert(pid);
+            import.mapped_by.insert(client);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{Run, summary};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
+use vb3_frontend::Client;
 use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
@@ -22,7 +23,7 @@ const MAX_HOLDERS: usize = 64;
 struct Holder {
     kind: &'static str,
     device: String,
-    process: u32,
+    client: Option<Client>,
 }
 
 impl Holder {
@@ -30,7 +31,20 @@ impl Holder {
         Self {
             kind,
             device,
-            process: 0,
+            client: None,
+        }
+    }
+
+    /// Returns the process for the report, or 0 without one.
+    fn process(&self) -> u32 {
+        self.client.map_or(0, |client| client.pid())
+    }
+
+    /// Returns the name for the report: the process's, or what a guest's session is called.
+    fn name(&self) -> String {
+        match self.client {
+            Some(client) if client.pid() == 0 => client.to_string(),
+            client => client.map_or_else(String::new, |client| client.label.to_string()),
         }
     }
 }
@@ -59,7 +73,8 @@ impl Row {
     fn look(&mut self, now: &[Holder], now_ns: u64) {
         let is = |told: &HolderReport, holder: &Holder| {
             (&*told.kind, &*told.device, told.process)
-                == (holder.kind, &*holder.device, holder.process)
+                == (holder.kind, &*holder.device, holder.process())
+                && (holder.client.is_none() || told.name == holder.name())
         };
         for (told, since) in self.told.holders.iter_mut().zip(&mut self.since) {
             told.at_end = now.iter().any(|holder| is(told, holder));
@@ -85,8 +100,8 @@ impl Row {
             self.told.holders.push(HolderReport {
                 kind: holder.kind.to_owned(),
                 device: holder.device.clone(),
-                process: holder.process,
-                name: crate::buffers::process_name(holder.process),
+                process: holder.process(),
+                name: holder.name(),
                 longest_ns: 0,
                 at_end: true,
             });
@@ -233,7 +248,7 @@ impl Run {
         };
         let of = users.iter().filter(|user| user.memory == Some(id));
         let mut given = self.shares.borrow().holders(id);
-        given.extend(of.map(|user| HeldBy::Pages(user.pid, user.device)));
+        given.extend(of.map(|user| HeldBy::Pages(user.client, user.device)));
         let holders = self.holders_of(id, &given);
         row.look(&holders, now_ns);
         let is = |kind| holders.iter().any(|holder| holder.kind == kind);
@@ -321,15 +336,15 @@ impl Run {
             return Vec::new();
         };
         let given = given.iter().map(|held| {
-            let (kind, process, device) = match *held {
-                HeldBy::Mapping(pid) => ("mapping", pid, String::new()),
-                HeldBy::Descriptor(pid) => ("descriptor", pid, String::new()),
-                HeldBy::Pages(pid, dev) => ("user-pages", pid, self.name_of(dev)),
+            let (kind, client, device) = match *held {
+                HeldBy::Mapping(client) => ("mapping", client, String::new()),
+                HeldBy::Descriptor(client) => ("descriptor", client, String::new()),
+                HeldBy::Pages(client, dev) => ("user-pages", client, self.name_of(dev)),
             };
             Holder {
                 kind,
                 device,
-                process,
+                client: Some(client),
             }
         });
         all.extend(given);
@@ -349,7 +364,7 @@ impl Run {
 fn user_holders(user: &UserPages) -> [Holder; 2] {
     let queue = Holder::of("queue", String::new());
     let pages = Holder {
-        process: user.pid,
+        client: Some(user.client),
         ..Holder::of("user-pages", String::new())
     };
     [queue, pages]

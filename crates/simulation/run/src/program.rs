@@ -99,12 +99,12 @@ impl Program<RunMemory> for Call<'_> {
         if self.caller.lacks() {
             return Err(Errno::NOT_GATHERED);
         }
-        let place = (self.caller.pid(), addr, len_bytes);
-        Ok(self.shares.borrow_mut().staging.take_in(place, range))
+        let staging = &mut self.shares.borrow_mut().staging;
+        Ok(staging.take_in(self.caller.client(), (addr, len_bytes), range))
     }
 
     fn give_back(&self, addr: u64, len_bytes: u64) {
-        let place = (self.caller.pid(), addr, len_bytes);
+        let place = (self.caller.client().owner, addr, len_bytes);
         if let Some((at, bytes)) = self.shares.borrow_mut().staging.take_out(place) {
             self.caller.offer(at, bytes);
         }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
-use vb3_frontend::{Errno, FdIdentity, Install, Made, NumberAt, Step, Tag};
+use vb3_frontend::{Client, Errno, FdIdentity, Install, Made, NumberAt, Step, Tag};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
@@ -26,12 +26,12 @@ const LOOKED_AT: usize = 64;
 #[derive(Debug)]
 enum Given {
     /// A mapping of a queue's buffer, in a process.
-    Mapping(Vma, u32),
+    Mapping(Vma, Client),
     /// A descriptor of an exported buffer, given to a process.
     Export {
         file: FdIdentity,
         buf: BufRef,
-        pid: u32,
+        client: Client,
     },
 }
 
@@ -46,7 +46,7 @@ struct Export {
     /// The mapping that keeps the memory in use once a program has mapped the file.
     mapped: Option<Vma>,
     /// The processes that have mapped the file.
-    mapped_by: BTreeSet<u32>,
+    mapped_by: BTreeSet<Client>,
 }
 
 /// A file that stands for a dma-buf.
@@ -74,7 +74,7 @@ struct Real {
     fd: OwnedFd,
     file: FdIdentity,
     buf: BufRef,
-    pid: u32,
+    client: Client,
 }
 
 /// Makes real dma-bufs of the machine's memory, and counts their holders.
@@ -170,7 +170,7 @@ impl Shares {
         let gone = self.real.take_gone(most, is_gone);
         let any = !gone.is_empty();
         for real in gone {
-            self.drop_holder(real.buf.memory(), HeldBy::Descriptor(real.pid));
+            self.drop_holder(real.buf.memory(), HeldBy::Descriptor(real.client));
             self.forget(memory, real.file, real.buf.id());
             memory.put_dmabuf(real.buf);
         }
@@ -200,15 +200,15 @@ impl Shares {
         &mut self,
         memory: &mut RunMemory,
         id: MemoryId,
-        pid: u32,
+        client: Client,
     ) -> Result<Tag, Errno> {
         let tag = self.tag()?;
         let vma = memory
             .buffers()
             .vma_open(id)
             .map_err(|e| Errno(e.errno()))?;
-        self.hold(id, HeldBy::Mapping(pid));
-        self.given.insert(tag, Given::Mapping(vma, pid));
+        self.hold(id, HeldBy::Mapping(client));
+        self.given.insert(tag, Given::Mapping(vma, client));
         Ok(tag)
     }
 
@@ -264,12 +264,17 @@ impl Shares {
         });
         export.len_bytes = export.len_bytes.max(len_bytes);
         export.bufs.insert(buf.id());
-        let pid = caller.pid();
-        self.hold(buf.memory(), HeldBy::Descriptor(pid));
+        let client = caller.client();
+        self.hold(buf.memory(), HeldBy::Descriptor(client));
         if kind == ShownKind::Real {
-            self.real.push(Real { fd, file, buf, pid });
+            self.real.push(Real {
+                fd,
+                file,
+                buf,
+                client,
+            });
         } else {
-            self.given.insert(tag, Given::Export { file, buf, pid });
+            self.given.insert(tag, Given::Export { file, buf, client });
         }
         caller.install(Install {
             made: Made::Memory { fd: given, tag },
@@ -279,7 +284,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Records that process `pid` itself maps an exported file or a buffer of another driver.
+    /// Records that a process itself maps an exported file or a buffer of another driver.
     ///
     /// The process may access the memory from now on. It stays listed as long as the file exists, since the
     /// kernel does not report the end of the mapping.
@@ -293,10 +298,10 @@ impl Shares {
         &mut self,
         memory: &mut RunMemory,
         file: FdIdentity,
-        pid: u32,
+        client: Client,
     ) -> Result<(), Errno> {
         let Some(export) = self.exports.get_mut(&file) else {
-            self.imports.mapped(memory, file, pid);
+            self.imports.mapped(memory, file, client);
             return Ok(());
         };
         let Some(&buf) = export.bufs.first() else {
@@ -310,10 +315,10 @@ impl Shares {
         }
         let memory = export.mapped.as_ref().map(Vma::memory);
         if export.mapped_by.len() < MAX_MAPPERS
-            && export.mapped_by.insert(pid)
+            && export.mapped_by.insert(client)
             && let Some(memory) = memory
         {
-            self.hold(memory, HeldBy::Mapping(pid));
+            self.hold(memory, HeldBy::Mapping(client));
             self.touched.insert(memory);
         }
         Ok(())
@@ -335,8 +340,8 @@ impl Shares {
             else {
                 return;
             };
-            for pid in mapped_by {
-                self.drop_holder(vma.memory(), HeldBy::Mapping(pid));
+            for client in mapped_by {
+                self.drop_holder(vma.memory(), HeldBy::Mapping(client));
             }
             memory.vma_close(vma);
         }
@@ -345,12 +350,12 @@ impl Shares {
     /// Releases the mapping or descriptor with this tag.
     pub(super) fn tag_ended(&mut self, memory: &mut RunMemory, tag: Tag) {
         match self.given.remove(&tag) {
-            Some(Given::Mapping(vma, pid)) => {
-                self.drop_holder(vma.memory(), HeldBy::Mapping(pid));
+            Some(Given::Mapping(vma, client)) => {
+                self.drop_holder(vma.memory(), HeldBy::Mapping(client));
                 memory.vma_close(vma);
             }
-            Some(Given::Export { file, buf, pid }) => {
-                self.drop_holder(buf.memory(), HeldBy::Descriptor(pid));
+            Some(Given::Export { file, buf, client }) => {
+                self.drop_holder(buf.memory(), HeldBy::Descriptor(client));
                 self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);
             }
@@ -394,11 +399,11 @@ impl Shares {
     /// Returns which process holds which memory.
     pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
         let given = self.given.values().map(|given| match given {
-            Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
-            Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
+            Given::Mapping(vma, client) => (vma.memory(), HeldBy::Mapping(*client)),
+            Given::Export { buf, client, .. } => (buf.memory(), HeldBy::Descriptor(*client)),
         });
         let real = self.real.iter();
-        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
+        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.client)));
         let exports = self.exports.values();
         let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
         let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));

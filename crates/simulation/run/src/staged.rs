@@ -4,23 +4,24 @@
 //! device's by contract, so no device waits for a program's pages, and a program that unmaps them delays nobody.
 //! The machine still decides where the pages lie: only the bytes move.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use vb3_frontend::{Bytes, FdIdentity, UserRange};
+use vb3_frontend::{Bytes, Client, FdIdentity, Label, Owner, UserRange};
 use vb3_machine::{User, UserFault, UserMemory};
 
 /// Maximum number of ranges that are remembered after their devices let go of them.
 const MAX_ENDED: usize = 64;
 
-/// A process, and a range of its memory: address and length in bytes.
-type Place = (u32, u64, u64);
+/// An owner, and a range of its memory: address and length in bytes.
+type Place = (Owner, u64, u64);
 
 /// The memory that programs have queued.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     known: HashMap<Place, Weak<Staged>>,
+    labels: HashMap<Owner, Label>,
     /// Bytes that were copied in and out.
     copied: [u64; 2],
 }
@@ -28,10 +29,16 @@ pub(super) struct Staging {
 impl Staging {
     /// Returns the memory that a program gives to a device, with the bytes that it has now. While a device has
     /// the memory, the same value is returned.
-    pub(super) fn take_in(&mut self, (pid, addr, len): Place, range: &UserRange) -> User {
+    pub(super) fn take_in(
+        &mut self,
+        client: Client,
+        (addr, len): (u64, u64),
+        range: &UserRange,
+    ) -> User {
+        let owner = client.owner;
         let [copied, _] = &mut self.copied;
         *copied = copied.saturating_add(range.bytes.len() as u64);
-        let known = self.known.get(&(pid, addr, len)).and_then(Weak::upgrade);
+        let known = self.known.get(&(owner, addr, len)).and_then(Weak::upgrade);
         match known {
             Some(staged) if staged.is_at(range) => {
                 staged.refresh(&range.bytes);
@@ -43,9 +50,11 @@ impl Staging {
         }
         if self.known.len() >= MAX_ENDED {
             self.known.retain(|_, staged| staged.strong_count() > 0);
+            let owners: HashSet<Owner> = self.known.keys().map(|(owner, ..)| *owner).collect();
+            self.labels.retain(|owner, _| owners.contains(owner));
         }
         let staged = Arc::new(Staged {
-            pid,
+            owner,
             addr,
             readable: range.readable,
             writable: range.writable,
@@ -57,19 +66,27 @@ impl Staging {
             }),
         });
         let weak = Arc::downgrade(&staged);
-        self.known.insert((pid, addr, len), weak);
+        self.known.insert((owner, addr, len), weak);
+        self.labels.insert(owner, client.label);
         staged
     }
 
     /// Returns what devices have written to memory since the program gave it to them, and its address.
-    pub(super) fn take_out(&mut self, (pid, addr, len): Place) -> Option<(u64, Bytes)> {
-        let staged = self.known.get(&(pid, addr, len))?.upgrade()?;
+    pub(super) fn take_out(&mut self, (owner, addr, len): Place) -> Option<(u64, Bytes)> {
+        let staged = self.known.get(&(owner, addr, len))?.upgrade()?;
         let mut contents = staged.contents();
         let written = contents.written.take()?;
         let [_, copied] = &mut self.copied;
         *copied = copied.saturating_add(written.len() as u64);
         let at = addr.checked_add(written.start as u64)?;
         Some((at, Bytes::Shared(Arc::clone(&contents.bytes), written)))
+    }
+
+    /// Returns the owner of memory, by the owner's number.
+    pub(super) fn client(&self, number: u64) -> Client {
+        let owner = Owner::of_number(number);
+        let label = self.labels.get(&owner).copied().unwrap_or_default();
+        Client { owner, label }
     }
 
     /// Returns how many bytes were copied in and out.
@@ -81,7 +98,7 @@ impl Staging {
 /// A range of a program's memory, as a device sees it.
 #[derive(Debug)]
 struct Staged {
-    pid: u32,
+    owner: Owner,
     addr: u64,
     readable: u64,
     writable: u64,
@@ -167,15 +184,22 @@ impl UserMemory for Staged {
     }
 
     fn id(&self) -> u64 {
-        self.pid.into()
+        self.owner.number()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vb3_frontend::Origin;
 
-    const AT: Place = (7, 0x1000, 8);
+    const AT: Place = (Owner::Process(7), 0x1000, 8);
+
+    /// Takes in the memory at `AT` of a process.
+    fn take_in(staging: &mut Staging, pid: u32, range: &UserRange) -> User {
+        let client = Origin::process(pid, pid).client;
+        staging.take_in(client, (AT.1, AT.2), range)
+    }
 
     fn range(bytes: &[u8]) -> UserRange {
         UserRange {
@@ -194,7 +218,7 @@ mod tests {
     #[test]
     fn only_what_devices_wrote_goes_out_once() {
         let mut staging = Staging::default();
-        let user = staging.take_in(AT, &range(&[1; 8]));
+        let user = take_in(&mut staging, 7, &range(&[1; 8]));
         assert_eq!(out(&mut staging), None, "nothing was written");
         user.write(0x1002, &[2]).expect("inside");
         user.write(0x1004, &[3, 4]).expect("inside");
@@ -208,18 +232,18 @@ mod tests {
     #[test]
     fn memory_stays_the_same_while_a_device_has_it() {
         let mut staging = Staging::default();
-        let first = staging.take_in(AT, &range(&[1; 8]));
+        let first = take_in(&mut staging, 7, &range(&[1; 8]));
         first.write(0x1001, &[9]).expect("inside");
-        let second = staging.take_in(AT, &range(&[2; 8]));
+        let second = take_in(&mut staging, 7, &range(&[2; 8]));
         assert!(Arc::ptr_eq(&first, &second));
         let mut bytes = [0; 3];
         first.read(0x1000, &mut bytes).expect("inside");
         assert_eq!(bytes, [2, 9, 2], "the picture is not lost");
         assert!(first.is_where_it_was());
-        let gone = staging.take_in(AT, &UserRange::default());
+        let gone = take_in(&mut staging, 7, &UserRange::default());
         assert!(!first.is_where_it_was() && gone.probe(0x1000, 8, false) == 0);
         drop((first, second, gone));
-        let third = staging.take_in(AT, &range(&[3; 8]));
+        let third = take_in(&mut staging, 7, &range(&[3; 8]));
         third.read(0x1000, &mut bytes).expect("inside");
         assert_eq!(bytes, [3, 3, 3]);
     }
@@ -232,12 +256,12 @@ mod tests {
             writable: 4,
             ..range(&[1; 6])
         };
-        let user = staging.take_in(AT, &short);
+        let user = take_in(&mut staging, 7, &short);
         assert_eq!(user.probe(0x1000, 8, false), 6);
         assert_eq!(user.probe(0x1000, 8, true), 4);
         assert_eq!(user.probe(0x1002, 8, true), 2);
         assert_eq!(user.probe(0x100, 8, true), 0);
-        let other = staging.take_in((8, 0x1000, 8), &short);
+        let other = take_in(&mut staging, 8, &short);
         assert!(user.id() == 7 && other.id() == 8 && user.file_at(0x1000, 8).is_none());
     }
 }

@@ -27,8 +27,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use vb3_frontend::{
-    CallId, CallOutcome, Descriptor, Detail, Devices, Errno, FdIdentity, FileId, Made, Map, Mmap,
-    NodeId, Origin, Perform, ProcessFiles, Program, Tag,
+    CallId, CallOutcome, Descriptor, Detail, Devices, Errno, FdIdentity, FileId, Label, Made, Map,
+    Mmap, NodeId, Origin, Perform, ProcessFiles, Program, Tag,
 };
 use vb3_machine::Profile;
 use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
@@ -95,7 +95,7 @@ impl Local {
 impl Program for Local {
     fn origin(&self) -> Origin {
         let pid = std::process::id();
-        Origin { pid, tid: pid }
+        Origin::process(pid, pid).named(Label::new(b"a test"))
     }
 
     fn call(&self) -> CallId {

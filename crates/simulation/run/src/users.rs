@@ -4,7 +4,7 @@ use crate::holders::HeldBy;
 use crate::{Run, summary};
 use std::collections::BTreeMap;
 use vb3_dmabuf::MemoryId;
-use vb3_frontend::FdIdentity;
+use vb3_frontend::{Client, FdIdentity};
 use vb3_machine::Device;
 use vb3_plane::UserId;
 
@@ -12,7 +12,7 @@ use vb3_plane::UserId;
 #[derive(Clone, Debug)]
 pub(super) struct UserPages {
     pub(super) id: UserId,
-    pub(super) pid: u32,
+    pub(super) client: Client,
     pub(super) device: Device,
     pub(super) addr: u64,
     pub(super) len_bytes: u64,
@@ -42,8 +42,7 @@ impl Run {
             let buf = file.and_then(|file| self.memory.buffers().buf(shares.buf(file)?));
             UserPages {
                 id,
-                // CAST: the machine was given this process number as a `u32`.
-                pid: range.user.id() as u32,
+                client: shares.staging.client(range.user.id()),
                 device: range.device,
                 addr: range.addr,
                 len_bytes: range.len_bytes,
@@ -61,7 +60,7 @@ impl Run {
         }
         for user in users {
             if let Some(memory) = user.memory {
-                let held = HeldBy::Pages(user.pid, user.device);
+                let held = HeldBy::Pages(user.client, user.device);
                 all.entry(memory).or_default().push(held);
             }
         }

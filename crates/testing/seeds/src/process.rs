@@ -87,8 +87,7 @@ const fn identity_of(file: FileId) -> FdIdentity {
 
 impl Program for Process {
     fn origin(&self) -> Origin {
-        let pid = self.pid;
-        Origin { pid, tid: pid }
+        Origin::process(self.pid, self.pid)
     }
 
     fn call(&self) -> CallId {

@@ -90,7 +90,7 @@ impl Small {
 
 impl Program for Small {
     fn origin(&self) -> Origin {
-        Origin { pid: 1, tid: 1 }
+        Origin::process(1, 1)
     }
     fn call(&self) -> CallId {
         CallId(1)

@@ -6,7 +6,7 @@ const CALL: CallId = CallId(7);
 fn call(have: &Gathered) -> Call<'_> {
     Call {
         id: CALL,
-        origin: Origin { pid: 1, tid: 2 },
+        origin: Origin::process(1, 2),
         on: On::Buffer(FdIdentity { dev: 1, ino: 2 }),
         op: Op::Resume { addr: 0 },
         nonblocking: false,

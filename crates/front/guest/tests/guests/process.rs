@@ -33,7 +33,7 @@ fn at(addr: u64, len: usize) -> Option<std::ops::Range<usize>> {
 impl Program for Memory {
     fn origin(&self) -> Origin {
         let pid = std::process::id();
-        Origin { pid, tid: pid }
+        Origin::process(pid, pid)
     }
 
     fn call(&self) -> CallId {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::kernel::{Borrowed, lock, raw};
-use vb3_frontend::{Errno, FdIdentity};
+use vb3_frontend::{Errno, FdIdentity, Label};
 
 /// Maximum number of threads remembered. Further threads are looked up for every call.
 const REMEMBERED: usize = 8192;
@@ -30,6 +30,8 @@ pub(crate) struct Thread {
     /// A pidfd of the thread itself if the kernel supports it (Linux 6.9), else of the thread's process.
     pub(crate) pidfd: OwnedFd,
     has_own_pidfd: bool,
+    /// The process's name, once it is known. An exec changes it.
+    label: Mutex<Option<Label>>,
     /// The reserved number at which the next search for a free one begins; 0 for none.
     pub(crate) next_fd: AtomicU32,
     /// The last time when no reserved number was free, and the count of closes at that time.
@@ -130,6 +132,13 @@ impl Procs {
             threads.insert(tid, Arc::clone(&thread));
         }
         Ok(thread)
+    }
+
+    /// Forgets a process's name, because an exec is about to change it.
+    pub(crate) fn forget_label(&self, process: u32) {
+        let threads = lock(&self.threads);
+        let own = threads.values().filter(|thread| thread.tgid == process);
+        own.for_each(|thread| *lock(&thread.label) = None);
     }
 
     /// Drops an ended thread, and for a process's leader all threads of the process.
@@ -324,11 +333,22 @@ impl Thread {
             tgid,
             pidfd,
             has_own_pidfd,
+            label: Mutex::new(None),
             next_fd: AtomicU32::new(0),
             none_free: Mutex::new(None),
             next_search: Mutex::new(None),
             installing: Arc::default(),
         })
+    }
+
+    /// Returns the process's name, if it is known.
+    pub(crate) fn label(&self) -> Option<Label> {
+        *lock(&self.label)
+    }
+
+    /// Finds out the process's name, unless it is known.
+    pub(crate) fn note_label(&self, name: impl FnOnce() -> [u8; 16]) {
+        lock(&self.label).get_or_insert_with(|| Label::new(&name()));
     }
 
     /// Returns whether no reserved number was free a moment ago, and none was closed since then.
@@ -389,6 +409,7 @@ mod tests {
             tgid: own,
             pidfd: raw::pidfd_open(own).expect("a pidfd"),
             has_own_pidfd: false,
+            label: Mutex::new(None),
             next_fd: AtomicU32::new(0),
             none_free: Mutex::new(None),
             next_search: Mutex::new(None),

@@ -132,6 +132,7 @@ impl Server<'_> {
         let process = n.pid();
         let threads = self.host.procs.threads_of(process);
         self.table.exec(n.tid, process, &threads);
+        self.host.procs.forget_label(process);
         Verdict::native()
     }
 

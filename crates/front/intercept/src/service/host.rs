@@ -421,6 +421,13 @@ impl<'a> Call<'a> {
         Errno(libc::EFAULT)
     }
 
+    /// Finds out the name of the caller's process, for reports.
+    pub(crate) fn note_label(&self) {
+        if let Ok(thread) = self.thread() {
+            thread.note_label(|| reap::name_of(thread.tgid));
+        }
+    }
+
     /// Gathers the `expected` memory, and what the call has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
         let memory = self.host.memory_of(may, self.tid);
@@ -556,10 +563,10 @@ impl<'a> Call<'a> {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        Origin {
-            pid: self.pid(),
-            tid: self.notif.tid,
-        }
+        let thread = self.thread();
+        let label = thread.ok().and_then(|thread| thread.label());
+        let origin = Origin::process(self.pid(), self.notif.tid);
+        origin.named(label.unwrap_or_default())
     }
 
     pub(crate) fn call(&self) -> CallId {

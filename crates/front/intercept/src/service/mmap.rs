@@ -19,7 +19,7 @@ impl Server<'_> {
     fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<(FileId, i32), Reply> {
         let look = n.look(n.int(4)).map_err(|_| Reply::Native)?;
         let flags = look.flags()?;
-        let (id, pid) = (look.id, n.pid());
+        let (id, origin) = (look.id, n.origin());
         // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a memfd
         // never blocks.
         let target = self.target(id);
@@ -29,7 +29,7 @@ impl Server<'_> {
         match target {
             Target::Other => {
                 if self.backend.is_foreign(id) {
-                    self.backend.buffer_mapped(id, pid)?;
+                    self.backend.buffer_mapped(id, origin)?;
                 }
                 Err(Reply::Native)
             }
@@ -41,7 +41,7 @@ impl Server<'_> {
                 if end.ok_or(Errno(libc::EOVERFLOW))? > len {
                     return Err(Reply::Fail(libc::EINVAL));
                 }
-                self.backend.buffer_mapped(id, pid)?;
+                self.backend.buffer_mapped(id, origin)?;
                 Err(Reply::Native)
             }
             Target::Device(file) => Ok((file, flags)),

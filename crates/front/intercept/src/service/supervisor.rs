@@ -396,6 +396,10 @@ impl<'a> Supervisor<'a> {
             self.sweep_sets(may);
             self.look_for_set(may, n);
         }
+        // Other calls hold no buffer.
+        if matches!(n.nr, libc::SYS_ioctl | libc::SYS_mmap) {
+            n.note_label();
+        }
         let mut expected = expected(n);
         let mut has_looked = false;
         loop {

@@ -56,21 +56,23 @@ fn name(buffer: &BufferReport) -> String {
 }
 
 fn held(holder: &HolderReport) -> String {
+    // A guest's session has no process.
+    let (by, name) = match holder.process {
+        0 => (holder.name.clone(), ""),
+        process => (format!("process {process}"), &*holder.name),
+    };
     let mut who = match &*holder.kind {
         "queue" => "its queue".to_owned(),
         "cpu-mapping" => "a driver's CPU mapping".to_owned(),
         "attachment" => format!("an attachment of {}", holder.device),
         "fence" => format!("a fence of {}", holder.device),
-        "mapping" => format!("a mapping in process {}", holder.process),
-        "user-pages" if holder.device.is_empty() => format!("memory of process {}", holder.process),
-        "user-pages" => format!(
-            "{}, which pinned pages of process {}",
-            holder.device, holder.process
-        ),
-        kind => format!("a {kind} given to process {}", holder.process),
+        "mapping" => format!("a mapping in {by}"),
+        "user-pages" if holder.device.is_empty() => format!("memory of {by}"),
+        "user-pages" => format!("{}, which pinned pages of {by}", holder.device),
+        kind => format!("a {kind} given to {by}"),
     };
-    if !holder.name.is_empty() {
-        who += &format!(" ({})", holder.name);
+    if !name.is_empty() {
+        who += &format!(" ({name})");
     }
     who += &format!(", for {:.3} s", holder.longest_ns as f64 / 1e9);
     if holder.at_end {

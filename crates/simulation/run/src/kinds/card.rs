@@ -19,7 +19,7 @@ use vb3_devices::spec::{DeviceKind, DeviceSpec};
 use vb3_devices::{CARD_FORMATS, FrameFault, NodeSpec, Scan, Screen};
 use vb3_drm::{CallContext, Card, Config, Edid, Mode, Outcome};
 use vb3_frontend::{
-    CallId, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
+    CallId, Client, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
 };
 use vb3_machine::Profile;
 use vb3_picture::Frame;
@@ -239,11 +239,13 @@ impl CardDevice {
     }
 
     /// Notes that an import of a program was refused. Such programs copy their frames, and mostly say nothing.
-    fn note_refused(&mut self, pid: u32) {
+    fn note_refused(&mut self, client: Client) {
         if self.refused.len() < MAX_REFUSED {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-            let name = name.map_or_else(|_| "a program".to_owned(), |name| name.trim().to_owned());
-            self.refused.entry(pid).or_insert((name, 0));
+            let name = match client.label {
+                label if label.is_empty() => "a program".to_owned(),
+                label => label.to_string(),
+            };
+            self.refused.entry(client.pid()).or_insert((name, 0));
         }
     }
 
@@ -426,7 +428,7 @@ impl Kind for CardFiles {
     ) -> Result<(), Refused> {
         let card = run.cards.all.get_mut(node).ok_or(Errno::ENODEV)?;
         let is_root = rustix::process::geteuid().is_root();
-        let own = card.card.open(origin.pid, is_root);
+        let own = card.card.open(origin.pid(), is_root);
         let own = own.map_err(|e| Errno(e.errno()))?;
         card.is_used = true;
         run.cards.files.insert(file, (node, own));
@@ -456,7 +458,7 @@ impl Kind for CardFiles {
         let tag = run
             .shares
             .get_mut()
-            .map(&mut run.memory, memory, origin.pid)?;
+            .map(&mut run.memory, memory, origin.client)?;
         Ok(Map {
             fd: map.fd,
             offset: map.offset,
@@ -668,7 +670,7 @@ impl Run {
             .get_mut(at)
             .filter(|_| name == "PRIME_FD_TO_HANDLE")
         {
-            card.note_refused(call.caller.pid());
+            card.note_refused(call.caller.client());
         }
         let mut told = refusals::for_reason(&path, name, errno, reason);
         if let Some(import) = self

@@ -1,7 +1,6 @@
 //! `/sys/kernel/debug/sync/sw_sync`: timelines that programs make to test waits for fences.
 //!
-//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: a timeline is named by its process's
-//! number instead of the process's name; `SW_SYNC_GET_DEADLINE` returns no deadline.
+//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: `SW_SYNC_GET_DEADLINE` returns no deadline.
 
 use super::{Answer, FileCall, Kind};
 use crate::Run;
@@ -45,7 +44,10 @@ impl Kind for Timelines {
         let owner = Owner::Program(file.0);
         let open = OpenTimeline {
             timeline: (run.memory).with_fences(|fences, _| fences.timeline(owner)),
-            name: format!("process {}", origin.pid),
+            name: match origin.client.label {
+                label if label.is_empty() => origin.client.owner.to_string(),
+                label => label.to_string(),
+            },
         };
         run.files.sync_files.timelines.insert(file, open);
         Ok(())

@@ -109,7 +109,7 @@ impl Kind for VideoFiles {
             refused.by(|| node.path.clone(), Some("open"))
         })?;
         run.files.videos.insert(file, at, handle);
-        run.report_open(at, origin.pid);
+        run.report_open(at, origin.pid());
         Ok(())
     }
 
@@ -316,7 +316,7 @@ impl Run {
         let memory = &mut self.memory;
         let mapped = (node.video).mmap(memory, handle, args.offset, args.len, access, now_ns);
         let map = mapped.map_err(|error| Errno(error.errno()))?;
-        let tag = (self.shares.get_mut()).map(&mut self.memory, map.memory, origin.pid)?;
+        let tag = (self.shares.get_mut()).map(&mut self.memory, map.memory, origin.client)?;
         Ok(Map {
             fd: map.mmap.fd,
             offset: map.mmap.offset,

@@ -339,7 +339,8 @@ fn foreign_memory_is_stale_until_sync() {
         queue(&mut bench, camera, (CAPTURE, 0), fd, 0).unwrap();
         if turn == 0 {
             assert!(bench.run.is_foreign(file));
-            bench.run.buffer_mapped(file, 1).unwrap();
+            let origin = Origin::process(1, 1);
+            bench.run.buffer_mapped(file, origin).unwrap();
         }
         bench.dequeue(camera, CAPTURE, DMABUF);
         let stale = bytes_of(&bench, fd);
@@ -378,7 +379,8 @@ fn a_new_buffer_each_time_leaves_few_behind() {
             let fd = other_buffer(&bench, LEN);
             queue(&mut bench, display, (OUTPUT, 0), fd, 0).unwrap();
             let file = bench.program.identify(fd).unwrap();
-            bench.run.buffer_mapped(file, 1).unwrap();
+            let origin = Origin::process(1, 1);
+            bench.run.buffer_mapped(file, origin).unwrap();
             bench.dequeue(display, OUTPUT, DMABUF);
             bench.program.others.borrow_mut().clear();
             // The display keeps mappings of earlier buffers, too.

@@ -3,7 +3,7 @@
 use super::udmabuf::{memfd, of_memfd};
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use std::mem::offset_of;
-use vb3_frontend::{Devices as _, ProcessFiles as _, Program as _};
+use vb3_frontend::{Devices as _, Origin, ProcessFiles as _, Program as _};
 use vb3_report::BufferReport;
 use vb3_v4l2::sys::*;
 
@@ -219,7 +219,8 @@ fn processes_that_map_a_buffer_are_listed_at_once() {
     let fd = bench.export(camera, CAPTURE, 1);
     let id = bench.program.identify(fd).unwrap();
     for pid in [1, 2] {
-        bench.run.buffer_mapped(id, pid).unwrap();
+        let origin = Origin::process(pid, pid);
+        bench.run.buffer_mapped(id, origin).unwrap();
         let report = bench.run.report();
         let pids = report.buffers.iter().flat_map(|row| &row.holders);
         let pids = pids.filter(|holder| holder.kind == "mapping");

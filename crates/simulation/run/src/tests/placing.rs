@@ -34,7 +34,7 @@ fn devices_use_the_machines_allocator() {
 /// Maps a dma-buf through its own descriptor.
 fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     let file = bench.program.identify(fd).unwrap();
-    bench.run.buffer_mapped(file, std::process::id())
+    bench.run.buffer_mapped(file, bench.program.origin())
 }
 
 /// Lets a camera fill its first buffer. Returns the buffer's dma-buf and bytes used.

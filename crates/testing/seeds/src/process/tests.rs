@@ -54,5 +54,5 @@ fn descriptors_have_the_identity_of_their_files() {
     assert_eq!(identify(3), Ok(FdIdentity { dev, ino }));
     assert_eq!(identify(99), Err(Errno(9)));
     assert!(!process.numbers().contains(&fd));
-    assert_eq!(process.origin().pid, 5);
+    assert_eq!(process.origin().pid(), 5);
 }
