@@ -5,6 +5,7 @@ mod circles;
 mod docs;
 mod places;
 mod rooms;
+mod steps;
 mod words;
 
 use crate::sh::{self, cmd};
@@ -22,6 +23,7 @@ use std::sync::LazyLock;
 struct Rules {
     folders: Vec<String>,
     layer: Vec<Layer>,
+    steps: steps::Rules,
     documentation: docs::Rules,
     words: words::Rules,
 }
@@ -79,7 +81,7 @@ pub(crate) fn run() -> Result<()> {
     faults.extend(crate::docs::faults(false)?);
     sh::expect_none("tidy", &faults)?;
     println!(
-        "tidy: layers, rooms, circles, file lengths, unsafe, documentation and words are in order"
+        "tidy: layers, rooms, circles, file lengths, unsafe, documentation, words and steps are in order"
     );
     Ok(())
 }
@@ -182,6 +184,9 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
         ));
     }
     faults.extend(words::repeated_types(name, &sources));
+    if RULES.steps.crates.contains(name) {
+        faults.extend(RULES.steps.faults(&sources));
+    }
     if let Some(rooms) = &layer.rooms {
         faults.extend(rooms.faults(name, &sources));
     }

@@ -71,7 +71,7 @@ pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
 
 /// Returns the paths that follow a word in a file, without the tests at the end of the file.
 /// For example, `use a::{b, c::d};` has `a::b` and `a::c::d` after `use`.
-fn paths_after(word: &str, text: &str) -> Vec<Vec<String>> {
+pub(super) fn paths_after(word: &str, text: &str) -> Vec<Vec<String>> {
     let code = text.split("#[cfg(test)]\nmod tests {").next();
     let tokens = code.unwrap_or_default().parse::<TokenStream>();
     let mut paths = Vec::new();

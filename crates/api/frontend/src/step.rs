@@ -10,6 +10,37 @@ use crate::{CallId, CallOutcome, Client, Errno};
 ///
 /// A method that lacks something returns [`Errno::NOT_GATHERED`]. The step must then end without having
 /// changed anything. It may ask for more before, so that one round gathers everything.
+///
+/// A step cannot reach the program. It has only copies, so it cannot read the program's memory:
+///
+/// ```compile_fail,E0277
+/// # use vb3_frontend::{Program, Step};
+/// fn step(step: &Step<'_>) {
+///     let program: &dyn Program = step;
+///     program.read(0x1000, &mut [0; 4]).unwrap();
+/// }
+/// ```
+///
+/// It returns the description of a descriptor, so it cannot make one in the program:
+///
+/// ```compile_fail,E0599
+/// # use vb3_frontend::{Install, Step};
+/// fn step(step: &Step<'_>, wanted: Install) -> i32 {
+///     step.of().have.install(&wanted.made, wanted.cloexec).unwrap()
+/// }
+/// ```
+///
+/// What it has ends with the call, so it cannot be given to a thread that starts a process or waits for one:
+///
+/// ```compile_fail,E0277
+/// # use vb3_frontend::Step;
+/// fn step(step: &'static Step<'static>) {
+///     std::thread::spawn(move || step.read(0x1000, &mut [0; 4]));
+/// }
+/// ```
+///
+/// `cargo xtask tidy` checks that no crate that a step calls names `std::process` or functions for files, except in
+/// files that `xtask/src/tidy/rules.toml` lists with a reason.
 #[derive(Debug)]
 pub struct Step<'a> {
     call: &'a Call<'a>,

@@ -14,6 +14,7 @@ const WIDTH: u32 = 64;
 const HEIGHT: u32 = 48;
 /// Bytes of a YUYV picture: one and a half pages.
 const LEN: u32 = WIDTH * HEIGHT * 2;
+const EINVAL: i32 = 22;
 const SHAPE: &str = "format=YUYV,size=64x48,pace=free";
 
 fn bench(machine: &str, specs: &[String]) -> Bench {
@@ -390,6 +391,41 @@ fn a_new_buffer_each_time_leaves_few_behind() {
         bench.close_all(&[display]);
         expect_nothing_held(&mut bench, machine);
     }
+}
+
+/// As in Linux, a buffer at an index keeps its addresses also after it was dequeued, and another buffer at this index
+/// takes them over.
+#[test]
+fn addresses_belong_to_the_buffers_of_indices() {
+    const BYTES: u32 = 256 << 10;
+    let mut bench = camera_and_display("soc-iommu", ",mask=20");
+    let display = bench.open(1);
+    bench.reqbufs(display, OUTPUT, DMABUF, 4);
+    bench.stream(display, OUTPUT, true);
+    let show = |bench: &mut Bench, index| {
+        let fd = other_buffer(bench, BYTES);
+        queue(bench, display, (OUTPUT, index), fd, 0)?;
+        bench.dequeue(display, OUTPUT, DMABUF);
+        Ok::<(), i32>(())
+    };
+    // Address 0 is never used, so three buffers fit below 1 MiB.
+    for index in 0..3 {
+        assert_eq!(show(&mut bench, index), Ok(()), "{index}");
+    }
+    assert_eq!(show(&mut bench, 3), Err(EINVAL));
+    for _ in 0..5 {
+        assert_eq!(show(&mut bench, 0), Ok(()));
+    }
+    assert_eq!(show(&mut bench, 3), Err(EINVAL));
+    bench.stream(display, OUTPUT, false);
+    bench.close_all(&[display]);
+    let refused = bench.run.report().refusals;
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(
+        (&*refused[0].constraint, refused[0].times),
+        ("iova-space", 2)
+    );
+    expect_nothing_held(&mut bench, "soc-iommu");
 }
 
 #[test]

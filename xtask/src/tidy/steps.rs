@@ -1,0 +1,118 @@
+//! Crates that a step of the devices calls may neither start processes nor use files.
+
+use super::{Source, circles, shown};
+use serde::Deserialize;
+
+/// Which crates a step calls, and what they may not name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    pub(super) crates: Vec<String>,
+    /// Paths of modules, such as `std::process`.
+    forbidden: Vec<String>,
+    allowed: Vec<Allowed>,
+}
+
+/// A file that may name some of these modules.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allowed {
+    file: String,
+    /// The modules that it may name.
+    names: Vec<String>,
+    /// Why no step waits there.
+    reason: String,
+}
+
+impl Rules {
+    /// Returns a fault for each forbidden module that a crate's files name, and for each exception without a use.
+    pub(super) fn faults(&self, sources: &[Source<'_>]) -> Vec<String> {
+        let files = sources.iter();
+        let files = files.map(|source| (shown(source.path), source.text));
+        files
+            .flat_map(|(file, text)| self.file_faults(&file, text))
+            .collect()
+    }
+
+    fn file_faults(&self, file: &str, text: &str) -> Vec<String> {
+        let allowed = self.allowed.iter().find(|allowed| allowed.file == file);
+        let may = |name: &String| allowed.is_some_and(|allowed| allowed.names.contains(name));
+        let named: Vec<&String> = self
+            .forbidden
+            .iter()
+            .filter(|name| names(text, name))
+            .collect();
+        let mut faults = Vec::new();
+        for name in named.iter().filter(|name| !may(name)) {
+            faults.push(format!(
+                "{file} uses {name}, but a step may call it: give the work to a thread or to the front end"
+            ));
+        }
+        if let Some(allowed) = allowed {
+            let idle = allowed.names.iter().filter(|name| !named.contains(name));
+            faults.extend(
+                idle.map(|name| format!("rules.toml: {file} does not use {name} any more")),
+            );
+            if allowed.reason.is_empty() {
+                faults.push(format!("rules.toml: no reason why {file} is allowed"));
+            }
+        }
+        faults
+    }
+}
+
+/// Returns whether a file's code names a module or something in it, except in its tests.
+fn names(text: &str, module: &str) -> bool {
+    let mut parts = module.split("::");
+    let root = parts.next().unwrap_or_default();
+    let parts: Vec<&str> = parts.collect();
+    let paths = circles::paths_after(root, text);
+    paths
+        .iter()
+        .any(|path| path.len() >= parts.len() && parts.iter().zip(path).all(|(a, b)| a == b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(file: &str, text: &str) -> usize {
+        let rules = Rules {
+            crates: Vec::new(),
+            forbidden: vec!["std::fs".to_owned(), "std::process".to_owned()],
+            allowed: vec![Allowed {
+                file: "clip.rs".to_owned(),
+                names: vec!["std::process".to_owned()],
+                reason: "a thread calls it".to_owned(),
+            }],
+        };
+        rules.file_faults(file, text).len()
+    }
+
+    #[test]
+    fn processes_and_files_are_found() {
+        assert_eq!(faults("a.rs", "use std::fs::File;"), 1);
+        assert_eq!(faults("a.rs", "use std::{io, process::Command};"), 1);
+        assert_eq!(
+            faults("a.rs", "fn a() { let _ = std::fs::read(\"x\"); }"),
+            1
+        );
+        assert_eq!(faults("a.rs", "use std::fmt; // std::fs"), 0);
+        let test = "fn a() {}\n\n#[cfg(test)]\nmod tests {\n    use std::fs::File;\n}\n";
+        assert_eq!(faults("a.rs", test), 0);
+    }
+
+    #[test]
+    fn exceptions_are_exact() {
+        assert_eq!(faults("clip.rs", "use std::process::Command;"), 0);
+        assert_eq!(
+            faults("clip.rs", "use std::process::Command; use std::fs;"),
+            1
+        );
+        assert_eq!(
+            faults("clip.rs", "fn a() {}"),
+            1,
+            "the exception is not needed"
+        );
+    }
+}
