@@ -106,6 +106,12 @@ pub trait Devices: Send {
     /// does not count, except [`Outcome::Need`].
     fn call(&mut self, call: &Call<'_>) -> Outcome;
 
+    /// Reports what came of a call's [`installs`](crate::Effects::installs), before the program gets the answer: the
+    /// descriptors' numbers, or the errno with which the call fails instead. Not called if the program has ended.
+    fn installed(&mut self, call: CallId, done: Result<&[i32], Errno>) {
+        let _ = (call, done);
+    }
+
     /// Cancels a waiting or unfinished call, because of a signal or the end of its thread or file.
     fn abandon(&mut self, file: FileId, call: CallId);
 

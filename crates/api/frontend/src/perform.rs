@@ -161,6 +161,7 @@ where
     P: Program + ?Sized,
 {
     let mut done = Ok(None);
+    let (mut numbers, has_installs) = (Vec::new(), !effects.installs.is_empty());
     for write in &effects.writes {
         let written = program.write(write.addr, &write.bytes);
         if write.is_needed {
@@ -170,7 +171,9 @@ where
     for install in effects.installs {
         let made = done.and_then(|before| {
             let number = program.install(&install.made, install.cloexec);
-            Ok((before, number.inspect_err(|_| give_up(devices, &install))?))
+            let number = number.inspect_err(|_| give_up(devices, &install))?;
+            numbers.push(number);
+            Ok((before, number))
         });
         if done.is_err() {
             give_up(devices, &install);
@@ -179,6 +182,9 @@ where
             NumberAt::Result => Ok(Some(number.into())),
             NumberAt::Address(at) => program.write(at, &number.to_ne_bytes()).map(|()| before),
         });
+    }
+    if has_installs {
+        devices.installed(program.call(), done.map(|_| &*numbers));
     }
     done
 }

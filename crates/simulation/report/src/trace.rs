@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_frontend::{
-    Backend, Call, CallId, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node, NodeId,
-    On, Op, Origin, Outcome, Owner, ProcessFiles, Tag, WakeFd,
+    Backend, Bytes, Call, CallId, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node,
+    NodeId, NumberAt, On, Op, Origin, Outcome, Owner, ProcessFiles, Tag, WakeFd, Write,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -110,6 +110,18 @@ struct PendingCall {
     has_waited: bool,
 }
 
+/// A call that has ended and whose descriptors the front end makes.
+#[derive(Debug)]
+struct Installing {
+    begun: PendingCall,
+    thread: Option<(u32, u32)>,
+    value: i64,
+    /// What the call has written to its structure, and where it writes the numbers of its descriptors.
+    watched: Watched,
+    writes: Vec<Write>,
+    numbers: Vec<NumberAt>,
+}
+
 /// Devices whose calls are recorded.
 #[derive(Debug)]
 pub struct Traced<'a, B> {
@@ -125,6 +137,7 @@ pub struct Traced<'a, B> {
     nodes: HashMap<NodeId, String>,
     files: HashMap<FileId, String>,
     waiting: HashMap<CallId, PendingCall>,
+    installing: HashMap<CallId, Installing>,
 }
 
 impl<'a, B: Backend> Traced<'a, B> {
@@ -151,6 +164,7 @@ impl<'a, B: Backend> Traced<'a, B> {
             threads: Numbers::default(),
             files: HashMap::new(),
             waiting: HashMap::new(),
+            installing: HashMap::new(),
         }
     }
 
@@ -320,6 +334,21 @@ impl<'a, B: Backend> Traced<'a, B> {
         });
         let done = self.devices.call(call);
         let results = match &done {
+            Outcome::Done(Ok(value), effects)
+                if !effects.installs.is_empty() && self.installing.len() < MAX_WAITING =>
+            {
+                let installs = effects.installs.iter();
+                let installing = Installing {
+                    thread: self.thread(call.origin),
+                    value: *value,
+                    writes: effects.writes.clone(),
+                    numbers: installs.map(|install| install.number).collect(),
+                    begun,
+                    watched,
+                };
+                self.installing.insert(call.id, installing);
+                return done;
+            }
             Outcome::Done(Ok(_), effects) if request & WRITES != 0 => {
                 watched.results(&effects.writes)
             }
@@ -327,6 +356,35 @@ impl<'a, B: Backend> Traced<'a, B> {
         };
         self.end(call, begun, &done, results);
         done
+    }
+
+    /// Records a call whose descriptors have been made, with their numbers.
+    fn end_install(&mut self, call: Installing, done: Result<&[i32], Errno>) {
+        let Installing {
+            begun,
+            thread,
+            mut value,
+            watched,
+            mut writes,
+            numbers,
+        } = call;
+        let made = done.unwrap_or_default().iter();
+        for (place, number) in numbers.iter().zip(made) {
+            match *place {
+                NumberAt::Result => value = i64::from(*number),
+                NumberAt::Address(addr) => writes.push(Write {
+                    addr,
+                    bytes: Bytes::Own(number.to_ne_bytes().to_vec()),
+                    is_needed: true,
+                }),
+            }
+        }
+        let (outcome, results) = match done {
+            Ok(_) => (Answer::Value(value), watched.results(&writes)),
+            Err(Errno(errno)) => (Answer::Errno(errno), Fields::new()),
+        };
+        let device = self.device(begun.file);
+        self.tell(begun, device, thread, outcome, results);
     }
 }
 
@@ -393,6 +451,12 @@ impl<B: Backend> Devices for Traced<'_, B> {
             has_waited: false,
         };
         self.devices.release(file);
+        // The programs of these calls have ended.
+        let is_of = |_: &CallId, call: &mut Installing| call.begun.file == Some(file);
+        let cut_off: Vec<_> = self.installing.extract_if(is_of).collect();
+        for (_, call) in cut_off {
+            self.end_install(call, Ok(&[]));
+        }
         let device = self.device(Some(file));
         self.files.remove(&file);
         self.tell(begun, device, None, Answer::Value(0), Fields::new());
@@ -407,6 +471,13 @@ impl<B: Backend> Devices for Traced<'_, B> {
             (On::File(file), _) => self.transfer(call, file),
             (On::Buffer(_) | On::Foreign(_), _) => self.devices.call(call),
         }
+    }
+
+    fn installed(&mut self, call: CallId, done: Result<&[i32], Errno>) {
+        if let Some(installing) = self.installing.remove(&call) {
+            self.end_install(installing, done);
+        }
+        self.devices.installed(call, done);
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {

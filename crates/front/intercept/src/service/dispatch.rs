@@ -266,8 +266,9 @@ impl Server<'_> {
                 Err(e) => done = done.and(Err(e)),
             }
         }
-        if done.is_err() {
+        if let Err(e) = done {
             data.installs.clear();
+            self.backend.installed(n.call(), Err(e));
         }
         done
     }

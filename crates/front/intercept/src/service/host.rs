@@ -485,16 +485,17 @@ impl<'a> Call<'a> {
         lent
     }
 
-    /// Makes the descriptors that a successful call returns. Returns the number that it returns, if it is one of
-    /// these. A file that gets no descriptor ends here, and its end is reported.
+    /// Makes the descriptors of a successful call. Returns their numbers, and the one that the call returns, if it
+    /// is one of these. A file that gets no descriptor ends here, and its end is reported.
     pub(crate) fn install_all(
         &self,
         may: &MayBlock,
         installs: Vec<Ready>,
-    ) -> Result<Option<i32>, Errno> {
-        let mut result = None;
+    ) -> Result<(Vec<i32>, Option<i32>), Errno> {
+        let (mut numbers, mut result) = (Vec::new(), None);
         for ready in installs {
             let number = self.host.install(self, ready.fd.as_fd(), ready.cloexec)?;
+            numbers.push(number);
             if ready.is_device {
                 self.note_ordinary(number);
             }
@@ -503,7 +504,7 @@ impl<'a> Call<'a> {
                 NumberAt::Address(at) => self.copy_out(may, at, &number.to_ne_bytes())?,
             }
         }
-        Ok(result)
+        Ok((numbers, result))
     }
 
     /// Queues one note if a device has got a number that is not reserved.

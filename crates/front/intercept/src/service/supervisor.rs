@@ -30,7 +30,7 @@ use crate::service::serve::{How, Job};
 use crate::service::{Call, Host, Pool, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
-use vb3_frontend::{Errno, Node};
+use vb3_frontend::{CallId, Errno, Node};
 
 const STACK: usize = 512 << 10;
 /// Interval of attempts to start a refused thread.
@@ -468,26 +468,30 @@ impl<'a> Supervisor<'a> {
         self.answer_all(may, answers);
     }
 
-    fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
+    fn reply(&self, may: &mut MayBlock, n: &Notif, reply: Reply) {
         let reply = self.carried_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
     }
 
     /// Carries out a call's effects: copies results out, and makes descriptors. Returns the answer: the error if
     /// this failed for a successful call.
-    fn carried_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
+    fn carried_out(&self, may: &mut MayBlock, n: &Notif, reply: Reply) -> Reply {
         let copied = n.gathered.copy_out(self.host.memory_of(may, n.tid));
         // Without an answer, the program could not know the numbers. Dropping the files ends them.
         let installs = core::mem::take(&mut n.gathered.data().installs);
         let Reply::Value(value) = reply else {
             return reply;
         };
-        let done = match copied {
-            Ok(()) if installs.is_empty() => return reply,
-            Ok(()) => Call::new(&self.host, n).install_all(may, installs),
-            Err(e) => Err(e),
-        };
-        done.map_or_else(Reply::from, |number| {
+        if installs.is_empty() {
+            return copied.map_or_else(Reply::from, |()| reply);
+        }
+        let done = copied.and_then(|()| Call::new(&self.host, n).install_all(may, installs));
+        let told = done.as_ref().map(|(numbers, _)| &**numbers);
+        let call = CallId(n.id);
+        self.server(may)
+            .backend
+            .installed(call, told.map_err(|e| *e));
+        done.map_or_else(Reply::from, |(_, number)| {
             Reply::Value(number.map_or(value, i64::from))
         })
     }

@@ -6,7 +6,7 @@ use vb3_frontend::{Gathered, Need, Write};
 use vb3_v4l2::decode::Array;
 
 /// A copy of a part of the program's memory.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Part {
     addr: u64,
     bytes: Vec<u8>,
@@ -39,6 +39,7 @@ impl Part {
 }
 
 /// The memory that an ioctl uses: its structure, and the array that the structure points to.
+#[derive(Debug)]
 pub(super) struct Watched {
     request: u32,
     is_there: bool,
