@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod bus;
 mod bytes;
 mod calls;
@@ -63,7 +64,7 @@ pub use program::{CallContext, Export, Program, V4l2Outcome};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
-pub use request::ioctl_of_code;
+pub use request::{array_of, ioctl_of_code};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
 pub use vb3_frontend::Errno;
 pub use wake::{Wake, WakeFd, WakeId};

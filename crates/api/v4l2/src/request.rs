@@ -1,6 +1,7 @@
 //! The ioctls: numbers, names, and copying of their structures.
 
-use crate::bytes::MAX_ARG;
+use crate::arrays::{ArraySpec, BLOCKS, CONTROLS as VALUES, PLANES};
+use crate::bytes::{Image, MAX_ARG};
 use crate::shown::Kind::{Enum, Fraction, Hex, Rect, Text, U32, U64};
 use crate::shown::words::STATES;
 use crate::shown::{
@@ -30,6 +31,8 @@ pub(crate) struct CallSpec {
     pub(crate) name: &'static str,
     /// Number of bytes that are copied from the program. The rest is zeroed.
     pub(crate) keep: usize,
+    /// The array that the structure points to, which the call reads, too.
+    pub(crate) array: Option<ArraySpec>,
     /// Whether a file gets EBUSY while another file has a higher priority.
     pub(crate) prio: bool,
     /// Fields that a trace shows before the call, and after a successful one.
@@ -63,9 +66,20 @@ macro_rules! through {
 
 const ALL: usize = MAX_ARG;
 
-/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl.
+/// The optional array of a row.
+macro_rules! array {
+    () => {
+        None
+    };
+    ($array:ident) => {
+        Some($array)
+    };
+}
+
+/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl: the number, which bytes are read (of the structure,
+/// and `with` the array that it points to), whether priorities count, and what a trace shows.
 macro_rules! requests {
-    ($($call:ident = $number:ident, $keep:expr, $prio:literal, $arguments:expr => $results:expr;)*) => {
+    ($($call:ident = $number:ident, $keep:expr, $(with $array:ident,)? $prio:literal, $arguments:expr => $results:expr;)*) => {
         /// The operation of an ioctl.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Call {
@@ -78,6 +92,7 @@ macro_rules! requests {
             number: sys::$number,
             name: stringify!($number),
             keep: $keep,
+            array: array!($($array)?),
             prio: $prio,
             arguments: $arguments,
             results: $results,
@@ -87,8 +102,8 @@ macro_rules! requests {
 
 // The calls of subdevices come last: see `Call::is_of_subdevices`.
 requests! {
-    QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
-    DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;
+    QueueBuf = VIDIOC_QBUF, ALL, with PLANES, false, BUFFER_QUEUED => BUFFER_FLAGGED;
+    DequeueBuf = VIDIOC_DQBUF, ALL, with PLANES, false, BUFFER_WANTED => BUFFER_DONE;
     QueryCap = VIDIOC_QUERYCAP, 0, false, NOTHING => CAPABILITY;
     EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.mbus_code, 4), false,
         DESCRIPTION_WANTED => DESCRIPTION;
@@ -118,9 +133,9 @@ requests! {
     QueryMenu = VIDIOC_QUERYMENU, through!(v4l2_querymenu.index, 4), false, MENU_WANTED => MENU;
     GetCtrl = VIDIOC_G_CTRL, through!(v4l2_control.id, 4), false, CONTROL_ID => CONTROL_VALUE;
     SetCtrl = VIDIOC_S_CTRL, ALL, true, CONTROL => CONTROL_VALUE;
-    GetExtCtrls = VIDIOC_G_EXT_CTRLS, ALL, false, CONTROLS => CONTROLS_DONE;
-    SetExtCtrls = VIDIOC_S_EXT_CTRLS, ALL, true, CONTROLS => CONTROLS_DONE;
-    TryExtCtrls = VIDIOC_TRY_EXT_CTRLS, ALL, false, CONTROLS => CONTROLS_DONE;
+    GetExtCtrls = VIDIOC_G_EXT_CTRLS, ALL, with VALUES, false, CONTROLS => CONTROLS_DONE;
+    SetExtCtrls = VIDIOC_S_EXT_CTRLS, ALL, with VALUES, true, CONTROLS => CONTROLS_DONE;
+    TryExtCtrls = VIDIOC_TRY_EXT_CTRLS, ALL, with VALUES, false, CONTROLS => CONTROLS_DONE;
     SubscribeEvent = VIDIOC_SUBSCRIBE_EVENT, ALL, false, SUBSCRIPTION => NOTHING;
     UnsubscribeEvent = VIDIOC_UNSUBSCRIBE_EVENT, ALL, false, SUBSCRIPTION => NOTHING;
     DequeueEvent = VIDIOC_DQEVENT, 0, false, NOTHING => EVENT;
@@ -129,9 +144,9 @@ requests! {
         CREATE => CREATED;
     RemoveBufs = VIDIOC_REMOVE_BUFS, through!(v4l2_remove_buffers.type_, 4), true,
         REMOVE => NOTHING;
-    QueryBuf = VIDIOC_QUERYBUF, through!(v4l2_buffer.length, 4), false,
+    QueryBuf = VIDIOC_QUERYBUF, through!(v4l2_buffer.length, 4), with PLANES, false,
         BUFFER_ASKED => BUFFER_TOLD;
-    PrepareBuf = VIDIOC_PREPARE_BUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
+    PrepareBuf = VIDIOC_PREPARE_BUF, ALL, with PLANES, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     ExportBuf = VIDIOC_EXPBUF, through!(v4l2_exportbuffer.flags, 4), false, EXPORT => EXPORTED;
     StreamOn = VIDIOC_STREAMON, ALL, true, TYPE => NOTHING;
     StreamOff = VIDIOC_STREAMOFF, ALL, true, TYPE => NOTHING;
@@ -154,8 +169,8 @@ requests! {
     GetDvTimings = VIDIOC_G_DV_TIMINGS, 0, false, NOTHING => TIMINGS;
     SetDvTimings = VIDIOC_S_DV_TIMINGS, ALL, true, TIMINGS => TIMINGS;
     QueryDvTimings = VIDIOC_QUERY_DV_TIMINGS, 0, false, NOTHING => TIMINGS;
-    GetEdid = VIDIOC_G_EDID, ALL, false, EDID => EDID_BLOCKS;
-    SetEdid = VIDIOC_S_EDID, ALL, true, EDID => EDID_BLOCKS;
+    GetEdid = VIDIOC_G_EDID, ALL, with BLOCKS, false, EDID => EDID_BLOCKS;
+    SetEdid = VIDIOC_S_EDID, ALL, with BLOCKS, true, EDID => EDID_BLOCKS;
     SubdevQueryCap = VIDIOC_SUBDEV_QUERYCAP, 0, false, NOTHING => NOTHING;
     LogStatus = VIDIOC_LOG_STATUS, 0, false, NOTHING => NOTHING;
     SubdevEnumMbusCode = VIDIOC_SUBDEV_ENUM_MBUS_CODE,
@@ -208,9 +223,21 @@ pub fn ioctl_of_code(code: u32) -> Option<u32> {
     REQUESTS.iter().find(is_asked).map(|request| request.number)
 }
 
+/// Returns the address and the length in bytes of the array that an ioctl's structure points to. `None` if it has
+/// none, or one that the call does not read.
+#[must_use]
+pub fn array_of(request: u32, structure: &[u8]) -> Option<(u64, u64)> {
+    let spec = lookup(request).filter(|spec| spec.size() <= structure.len())?;
+    let array = spec.array?;
+    let (addr, count) = array.checked(&Image(structure)).ok()?;
+    // CAST: widening.
+    (count > 0).then_some((addr, (count * array.element) as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::field;
 
     #[test]
     fn structure_sizes_match_the_headers() {
@@ -267,5 +294,24 @@ mod tests {
         assert!(lookup(sys::VIDIOC_QBUF ^ 1 << 16).is_none());
         assert!(lookup(sys::VIDIOC_QBUF & !(1 << 31)).is_none());
         assert!(lookup(0x5600 | 0xff).is_none());
+    }
+
+    #[test]
+    fn structures_say_where_their_arrays_are() {
+        let mut buffer = [0; size_of::<sys::v4l2_buffer>()];
+        let mut image = Image(&mut buffer[..]);
+        image.set_u64(field!(v4l2_buffer.m), 0x5000);
+        image.set_u32(field!(v4l2_buffer.length), 2);
+        assert_eq!(array_of(sys::VIDIOC_QBUF, &buffer), None, "no planes");
+        let kind = sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
+        Image(&mut buffer[..]).set_u32(field!(v4l2_buffer.type_), kind);
+        assert_eq!(array_of(sys::VIDIOC_QBUF, &buffer), Some((0x5000, 128)));
+        assert_eq!(array_of(sys::VIDIOC_QBUF, &buffer[..40]), None, "cut off");
+        assert_eq!(array_of(sys::VIDIOC_STREAMON, &buffer), None);
+        Image(&mut buffer[..]).set_u32(field!(v4l2_buffer.length), 9);
+        assert_eq!(array_of(sys::VIDIOC_QBUF, &buffer), None, "too many");
+        let mut edid = [0; size_of::<sys::v4l2_edid>()];
+        Image(&mut edid[..]).set_u32(field!(v4l2_edid.blocks), 2);
+        assert_eq!(array_of(sys::VIDIOC_G_EDID, &edid), Some((0, 256)));
     }
 }

@@ -318,6 +318,7 @@ impl<L: Link> Device<L> {
             queued: &self.queued,
             session: id,
         };
+        payload.find_array(request);
         let call = CallId(CALLS.fetch_add(1, Ordering::Relaxed));
         let mut have = Gathered::default();
         for _ in 0..MAX_ROUNDS {

@@ -1,8 +1,8 @@
 //! The payload of an ioctl: its structure, the arrays that the structure points to, and lists of user memory.
 //!
-//! The devices say what they need, so no rule about pointers stands here: whatever lies in no structure yet is
-//! the next array of the payload, and what an array points to is user memory, as a list. Addresses are the
-//! guest's own; the structure itself is at address 0.
+//! The devices say what they need, and V4L2's table of requests says which array a structure points to, so no rule
+//! about pointers stands here. The array follows the structure; any other address leads to user memory, whose list
+//! follows. Addresses are the guest's own; the structure itself is at address 0.
 
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub(crate) struct Payload<'a> {
     bytes: Vec<u8>,
     /// Length of the structure in bytes.
     size: usize,
+    /// The address and length in bytes of the array that the structure points to.
+    array: Option<(u64, u64)>,
     /// The guest's pointer to each array, its offset in `bytes` and its length.
     arrays: Vec<(u64, usize, usize)>,
     /// User memory that the call has named.
@@ -56,10 +58,16 @@ impl<'a> Payload<'a> {
             rest,
             bytes,
             size,
+            array: None,
             arrays: Vec::new(),
             users: Vec::new(),
             room: None,
         })
+    }
+
+    /// Says which array of the ioctl `request` follows the structure.
+    pub(crate) fn find_array(&mut self, request: u32) {
+        self.array = vb3_v4l2::array_of(request, self.structure());
     }
 
     /// Returns the structure.
@@ -84,10 +92,8 @@ impl<'a> Payload<'a> {
 
     /// Adds what a step needs to what it has. Memory that the guest has not sent counts as not readable.
     pub(crate) fn gather(&mut self, need: &Need, have: &mut Gathered, guest: Guest<'_>) {
-        // The arrays of a structure come in one round, so in a later round, pointers lead to user memory.
-        let is_first = self.arrays.is_empty();
         for &(addr, len) in &need.bytes {
-            let bytes = self.bytes_at(addr, len, is_first, guest);
+            let bytes = self.bytes_at(addr, len, guest);
             match bytes {
                 Ok((at, bytes)) => have.add_bytes(at, bytes, at == 0),
                 Err(_) => have.add_bytes(addr, Vec::new(), true),
@@ -103,20 +109,14 @@ impl<'a> Payload<'a> {
     }
 
     /// Returns bytes and where they begin.
-    fn bytes_at(
-        &mut self,
-        addr: u64,
-        len: u64,
-        is_array: bool,
-        guest: Guest<'_>,
-    ) -> Result<(u64, Vec<u8>), Errno> {
+    fn bytes_at(&mut self, addr: u64, len: u64, guest: Guest<'_>) -> Result<(u64, Vec<u8>), Errno> {
         if addr
             .checked_add(len)
             .is_some_and(|end| end <= self.size as u64)
         {
             return Ok((0, self.structure().to_vec()));
         }
-        if !is_array {
+        if self.array.take_if(|array| *array == (addr, len)).is_none() {
             return Ok((addr, self.user(addr, len, guest)?.read(guest.memory)?));
         }
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
@@ -211,6 +211,7 @@ mod tests {
         ram.write(16, &[7; 4]).unwrap();
         let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
         let mut payload = Payload::new(&sent, 8, true).unwrap();
+        payload.array = Some((0xffff_8000, 6));
         let mut have = Gathered::default();
         payload.gather(&need(&[(0, 4)], &[]), &mut have, guest);
         assert_eq!(
@@ -237,10 +238,12 @@ mod tests {
         let guest = guest(&ram, &queued);
         assert!(Payload::new(&[0; 7], 8, true).is_err());
         let mut payload = Payload::new(&[0; 12], 8, true).unwrap();
+        payload.array = Some((0x5000, 5));
         let mut have = Gathered::default();
         payload.gather(&need(&[(0x5000, 5)], &[(0x6000, 1)]), &mut have, guest);
         assert_eq!(have.bytes(0x5000, 5), Some(Err(Errno::EFAULT)));
         assert_eq!(have.range(0x6000, 1).unwrap().readable, 0);
+        payload.array = Some((0x5000, u64::MAX));
         let huge = need(&[(0x5000, u64::MAX)], &[]);
         payload.gather(&huge, &mut have, guest);
         assert_eq!(payload.arrays(), [0; 0]);

@@ -11,18 +11,15 @@ use crate::handler::{Control, bits32, class_of};
 use crate::program::Run;
 use crate::requests::{Scope, Values};
 use crate::stream::Stream;
-use crate::{Error, Flow, Program, Role, VideoDriver, sys};
+use crate::{Error, Flow, Program, Role, VideoDriver, arrays, sys};
 use vb3_plane::MemOps;
-
-/// Maximum number of controls in one call (`V4L2_CID_MAX_CTRLS`).
-pub(crate) const MAX_EXT: u32 = sys::V4L2_CID_MAX_CTRLS;
 
 /// `V4L2_CTRL_WHICH_MIN_VAL`.
 const MIN_VAL: u32 = 0x0f02_0000;
 /// `V4L2_CTRL_WHICH_MAX_VAL`.
 const MAX_VAL: u32 = 0x0f03_0000;
 
-const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
+const ENTRY: usize = arrays::CONTROLS.element;
 const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
 const WHICH: usize = field!(v4l2_ext_controls.__bindgen_anon_1);
 const ERROR_IDX: usize = field!(v4l2_ext_controls.error_idx);
@@ -169,14 +166,10 @@ where
         arg: &Image<&mut [u8]>,
         program: &dyn Program<M>,
     ) -> Result<Vec<u8>, Error> {
-        let count = arg.u32(field!(v4l2_ext_controls.count));
-        if count > MAX_EXT {
-            return Err(Error::Invalid);
-        }
-        let count = usize::try_from(count).map_err(|_| Error::Invalid)?;
-        let mut array = vec![0; count.saturating_mul(ENTRY)];
+        let (addr, count) = arrays::CONTROLS.checked(arg)?;
+        let mut array = vec![0; count * ENTRY];
         if !array.is_empty() {
-            read_user(program, arg.u64(CONTROLS), &mut array)?;
+            read_user(program, addr, &mut array)?;
         }
         Ok(array)
     }

@@ -9,11 +9,8 @@ use crate::receiver::{
     EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings, has_valid_address,
 };
 use crate::request::Call;
-use crate::{Error, Flow, VideoDriver, sys};
+use crate::{Error, Flow, VideoDriver, arrays, sys};
 use vb3_plane::MemOps;
-
-/// Maximum number of EDID blocks in one call.
-const MAX_BLOCKS: u32 = 256;
 
 macro_rules! bt {
     ($name:ident) => {
@@ -179,14 +176,9 @@ where
         arg: &mut Image<&mut [u8]>,
         set: bool,
     ) -> Result<Answer, Error> {
-        let blocks = arg.u32(field!(v4l2_edid.blocks));
-        if blocks > MAX_BLOCKS {
-            return Err(Error::Invalid);
-        }
-        let count = usize::try_from(blocks).map_err(|_| Error::Invalid)?;
+        let (pointer, count) = arrays::BLOCKS.checked(arg)?;
         let mut bytes = vec![0; count * EDID_BLOCK];
-        let pointer = arg.u64(field!(v4l2_edid.edid));
-        if blocks != 0 {
+        if count != 0 {
             read_user(run.program, pointer, &mut bytes)?;
         }
         arg.clear(field!(v4l2_edid.reserved), 5 * 4);

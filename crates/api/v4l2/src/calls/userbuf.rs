@@ -2,14 +2,14 @@
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::shown::is_mplane;
-use crate::{Error, Program, sys};
+use crate::{Error, Program, arrays, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{
     BufferInfo, BufferState, HintSkip, MAX_PLANES, Memory, PlaneInfo, PlaneLocation, PlaneRequest,
     PlaneSource, QueueBuffer, Timecode,
 };
 
-const PLANE: usize = size_of::<sys::v4l2_plane>();
+const PLANE: usize = arrays::PLANES.element;
 const M: usize = field!(v4l2_buffer.m);
 const PLANE_M: usize = field!(v4l2_plane.m);
 
@@ -92,7 +92,7 @@ impl UserBuffer {
         let length = arg.u32(field!(v4l2_buffer.length));
         let mut planes = [UserPlane::default(); MAX_PLANES];
         let array = if is_mplane(ty) {
-            let mut array = read_array(arg.u64(M), length, program)?;
+            let mut array = read_array(arg, program)?;
             for (to, bytes) in planes.iter_mut().zip(array.used().chunks_exact_mut(PLANE)) {
                 *to = read_plane(&Image(bytes));
             }
@@ -242,14 +242,10 @@ const HINTS: [(u32, HintSkip); 2] = [
 ];
 
 fn read_array<Mem: MemOps>(
-    addr: u64,
-    length: u32,
+    arg: &Image<&mut [u8]>,
     program: &dyn Program<Mem>,
 ) -> Result<PlaneArray, Error> {
-    let count = usize::try_from(length)
-        .ok()
-        .filter(|&n| n <= MAX_PLANES)
-        .ok_or(Error::Invalid)?;
+    let (addr, count) = arrays::PLANES.checked(arg)?;
     let mut array = PlaneArray {
         addr,
         count,

@@ -1,16 +1,18 @@
 //! Decodes arrays that a program's structure points at: controls, and planes of a buffer.
 
 use super::{Fields, Value};
-use crate::bytes::field;
+use crate::arrays::{CONTROLS, PLANES};
+use crate::bytes::{Image, field};
 use crate::cid;
-use crate::shown::{Bytes, buffer_type, is_mplane, is_output};
+use crate::request::{Call, lookup};
+use crate::shown::{Bytes, buffer_type, is_output};
 use crate::sys;
 
 /// Maximum number of array elements that are decoded.
 const MAX_ELEMENTS: u32 = 64;
 
-const CONTROL_BYTES: usize = size_of::<sys::v4l2_ext_control>();
-const PLANE_BYTES: usize = size_of::<sys::v4l2_plane>();
+const CONTROL_BYTES: usize = CONTROLS.element;
+const PLANE_BYTES: usize = PLANES.element;
 
 /// The type of an array's elements, and their valid fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,35 +40,23 @@ pub struct Array {
 /// Returns the array of a call, from the bytes of its structure.
 #[must_use]
 pub fn array(request: u32, bytes: &[u8]) -> Option<Array> {
-    let bytes = Bytes(bytes);
-    let (elements, addr, count, each) = match request {
-        sys::VIDIOC_G_EXT_CTRLS | sys::VIDIOC_S_EXT_CTRLS | sys::VIDIOC_TRY_EXT_CTRLS => (
-            Elements::Controls {
-                asked_with_values: request != sys::VIDIOC_G_EXT_CTRLS,
-            },
-            bytes.u64(field!(v4l2_ext_controls.controls)),
-            bytes.u32(field!(v4l2_ext_controls.count)),
-            CONTROL_BYTES,
-        ),
-        sys::VIDIOC_QBUF | sys::VIDIOC_PREPARE_BUF | sys::VIDIOC_DQBUF
-            if is_mplane(buffer_type(&bytes)) =>
-        {
-            let is_dequeued = request == sys::VIDIOC_DQBUF;
-            (
-                Elements::Planes {
-                    asked_with_bytes: !is_dequeued && is_output(buffer_type(&bytes)),
-                    answered_with_bytes: is_dequeued,
-                    by_fd: bytes.u32(field!(v4l2_buffer.memory)) == sys::V4L2_MEMORY_DMABUF,
-                },
-                bytes.u64(field!(v4l2_buffer.m.planes)),
-                bytes.u32(field!(v4l2_buffer.length)),
-                PLANE_BYTES,
-            )
-        }
+    let spec = lookup(request).filter(|spec| spec.size() <= bytes.len())?;
+    let array = spec.array?;
+    let (addr, count) = array.place(&Image(bytes))?;
+    let kind = buffer_type(&Bytes(bytes));
+    let elements = match spec.call {
+        Call::GetExtCtrls | Call::SetExtCtrls | Call::TryExtCtrls => Elements::Controls {
+            asked_with_values: spec.call != Call::GetExtCtrls,
+        },
+        Call::QueueBuf | Call::PrepareBuf | Call::DequeueBuf => Elements::Planes {
+            asked_with_bytes: spec.call != Call::DequeueBuf && is_output(kind),
+            answered_with_bytes: spec.call == Call::DequeueBuf,
+            by_fd: Image(bytes).u32(field!(v4l2_buffer.memory)) == sys::V4L2_MEMORY_DMABUF,
+        },
         _ => return None,
     };
     // CAST: no more than MAX_ELEMENTS.
-    let len_bytes = count.min(MAX_ELEMENTS) as usize * each;
+    let len_bytes = count.min(MAX_ELEMENTS) as usize * array.element;
     (addr != 0 && len_bytes != 0).then_some(Array {
         addr,
         len_bytes,
