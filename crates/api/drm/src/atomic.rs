@@ -1,7 +1,7 @@
 //! Atomic commits, and properties that are set by name.
 
 use crate::Error;
-use crate::bytes::{Arg, at, read_bytes, read_words};
+use crate::bytes::{Arg, MAX_ARRAY, at, read_bytes, read_words};
 use crate::card::{CallContext, Card, MAX_BLOBS, Plane, ROTATION_ABOVE, Step};
 use crate::commit::Change;
 use crate::host::{FenceId, Program};
@@ -136,8 +136,14 @@ impl Card {
             .iter()
             .fold(0u32, |sum, count| sum.saturating_add(*count));
         let properties = arg.u64(at!(drm_mode_atomic.props_ptr));
-        let properties = read_words(program, properties, total, "properties")?;
         let values = arg.u64(at!(drm_mode_atomic.prop_values_ptr));
+        if u64::from(total) * 8 <= MAX_ARRAY {
+            // The host fetches both arrays at once.
+            let announced = program.prepare_read(values, u64::from(total) * 8);
+            program.prepare_read(properties, u64::from(total) * 4)?;
+            announced?;
+        }
+        let properties = read_words(program, properties, total, "properties")?;
         let values = read_bytes(program, values, u64::from(total) * 8, "properties")?;
         let values = values
             .as_chunks::<8>()

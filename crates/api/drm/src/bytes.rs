@@ -8,6 +8,9 @@ pub(crate) use vb3_frontend::Image;
 pub(crate) const MAX_ARG: usize = 256;
 /// Maximum number of entries of an array in a program's memory that one call reads.
 pub(crate) const MAX_ENTRIES: u32 = 4096;
+/// Length in bytes of the longest such array.
+// CAST: widening.
+pub(crate) const MAX_ARRAY: u64 = MAX_ENTRIES as u64 * 8;
 
 /// Offset of a field of a structure in [`crate::sys`].
 macro_rules! at {
@@ -37,7 +40,7 @@ pub(crate) fn read_bytes(
     len: u64,
     what: &'static str,
 ) -> Result<Vec<u8>, Error> {
-    if len > u64::from(MAX_ENTRIES) * 8 {
+    if len > MAX_ARRAY {
         return Err(Error::Full(what, u64::from(MAX_ENTRIES)));
     }
     // CAST: bounded above.

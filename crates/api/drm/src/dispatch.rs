@@ -1,6 +1,6 @@
 //! Dispatches an ioctl: copies the structure in, runs the call, copies it out.
 
-use crate::bytes::{Arg, Image, MAX_ARG, at};
+use crate::bytes::{Arg, Image, MAX_ARG, MAX_ARRAY, at};
 use crate::card::{CallContext, Card, Step};
 use crate::host::Program;
 use crate::request::{Call, CallSpec, TYPE, lookup};
@@ -16,6 +16,21 @@ pub enum Outcome {
     Fail(Error),
     /// The call waits. Repeat it, with the same number, once [`Card::take_changed`] names its file.
     Wait,
+}
+
+/// Announces the arrays that a structure points to, so that the host fetches all at once.
+///
+/// # Errors
+/// NOT_GATHERED.
+fn prepare(spec: &CallSpec, arg: &Arg, program: &dyn Program) -> Result<(), Errno> {
+    let mut done = Ok(());
+    for array in spec.arrays {
+        let len = u64::from(arg.u32(array.count)).saturating_mul(array.element);
+        if len <= MAX_ARRAY {
+            done = done.and(program.prepare_read(arg.u64(array.pointer), len));
+        }
+    }
+    done
 }
 
 impl Card {
@@ -53,6 +68,9 @@ impl Card {
             && let Err(e) = program.read(addr, bytes)
         {
             return Outcome::Fail(e.into());
+        }
+        if prepare(spec, &arg, program).is_err() {
+            return Outcome::Fail(Errno::NOT_GATHERED.into());
         }
         let result = self
             .check_right(cx, spec.right)

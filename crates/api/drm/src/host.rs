@@ -43,6 +43,15 @@ pub trait Program: Memory {
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
+    /// Announces that parts of the `len_bytes` at `addr` will be read. The host can then fetch several arrays at once.
+    ///
+    /// # Errors
+    /// NOT_GATHERED.
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        let _ = (addr, len_bytes);
+        Ok(())
+    }
+
     /// Copies to the program's memory.
     ///
     /// # Errors

@@ -26,8 +26,21 @@ pub(crate) struct CallSpec {
     pub(crate) writes: bool,
     /// Size of the structure in bytes.
     pub(crate) size: usize,
+    /// The arrays that the structure points to and that the call reads, too.
+    pub(crate) arrays: &'static [ArraySpec],
     pub(crate) right: Right,
     pub(crate) name: &'static str,
+}
+
+/// An array that a structure points to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArraySpec {
+    /// Offset of the array's address in the structure.
+    pub(crate) pointer: usize,
+    /// Offset of the number of its elements.
+    pub(crate) count: usize,
+    /// Size of an element in bytes.
+    pub(crate) element: u64,
 }
 
 /// Direction bits of a row: read (`R`), written (`W`), both, or neither.
@@ -54,9 +67,12 @@ macro_rules! writes {
     };
 }
 
-/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl.
+/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl: the number, which bytes are read and written (the
+/// structure, and `with` the arrays that it points to, by address, number of elements and their size), and the right
+/// that the call needs.
 macro_rules! requests {
-    ($($call:ident = $number:literal $name:ident $direction:ident $size:expr, $right:ident;)*) => {
+    ($($call:ident = $number:literal $name:ident $direction:ident $size:expr, $right:ident
+        $(, with $($ty:ident $pointer:ident $count:ident $element:literal)*)?;)*) => {
         /// The operation of an ioctl.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Call { $($call),* }
@@ -68,6 +84,11 @@ macro_rules! requests {
             reads: reads!($direction),
             writes: writes!($direction),
             size: $size,
+            arrays: &[$($(ArraySpec {
+                pointer: core::mem::offset_of!(sys::$ty, $pointer),
+                count: core::mem::offset_of!(sys::$ty, $count),
+                element: $element,
+            }),*)?],
             right: Right::$right,
             name: stringify!($name),
         }),*];
@@ -103,7 +124,8 @@ requests! {
     UpdateDraw = 0x3f UPDATE_DRAW R 24, RootMaster;
     GetResources = 0xa0 MODE_GETRESOURCES RW of::<sys::drm_mode_card_res>(), Any;
     GetCrtc = 0xa1 MODE_GETCRTC RW of::<sys::drm_mode_crtc>(), Any;
-    SetCrtc = 0xa2 MODE_SETCRTC RW of::<sys::drm_mode_crtc>(), Master;
+    SetCrtc = 0xa2 MODE_SETCRTC RW of::<sys::drm_mode_crtc>(), Master,
+        with drm_mode_crtc set_connectors_ptr count_connectors 4;
     Cursor = 0xa3 MODE_CURSOR RW of::<sys::drm_mode_cursor>(), Master;
     GetGamma = 0xa4 MODE_GETGAMMA RW of::<sys::drm_mode_crtc_lut>(), Any;
     SetGamma = 0xa5 MODE_SETGAMMA RW of::<sys::drm_mode_crtc_lut>(), Master;
@@ -129,8 +151,10 @@ requests! {
     ObjGetProperties = 0xb9 MODE_OBJ_GETPROPERTIES RW of::<sys::drm_mode_obj_get_properties>(), Any;
     ObjSetProperty = 0xba MODE_OBJ_SETPROPERTY RW of::<sys::drm_mode_obj_set_property>(), Master;
     Cursor2 = 0xbb MODE_CURSOR2 RW of::<sys::drm_mode_cursor2>(), Master;
-    Atomic = 0xbc MODE_ATOMIC RW of::<sys::drm_mode_atomic>(), Master;
-    CreateBlob = 0xbd MODE_CREATEPROPBLOB RW of::<sys::drm_mode_create_blob>(), Any;
+    Atomic = 0xbc MODE_ATOMIC RW of::<sys::drm_mode_atomic>(), Master,
+        with drm_mode_atomic objs_ptr count_objs 4 drm_mode_atomic count_props_ptr count_objs 4;
+    CreateBlob = 0xbd MODE_CREATEPROPBLOB RW of::<sys::drm_mode_create_blob>(), Any,
+        with drm_mode_create_blob data length 1;
     DestroyBlob = 0xbe MODE_DESTROYPROPBLOB RW of::<sys::drm_mode_destroy_blob>(), Any;
     SyncobjCreate = 0xbf SYNCOBJ_CREATE RW 8, Any;
     SyncobjDestroy = 0xc0 SYNCOBJ_DESTROY RW 8, Any;
@@ -139,7 +163,8 @@ requests! {
     SyncobjWait = 0xc3 SYNCOBJ_WAIT RW 40, Any;
     SyncobjReset = 0xc4 SYNCOBJ_RESET RW 16, Any;
     SyncobjSignal = 0xc5 SYNCOBJ_SIGNAL RW 16, Any;
-    CreateLease = 0xc6 MODE_CREATE_LEASE RW of::<sys::drm_mode_create_lease>(), Master;
+    CreateLease = 0xc6 MODE_CREATE_LEASE RW of::<sys::drm_mode_create_lease>(), Master,
+        with drm_mode_create_lease object_ids object_count 4;
     ListLessees = 0xc7 MODE_LIST_LESSEES RW of::<sys::drm_mode_list_lessees>(), Master;
     GetLease = 0xc8 MODE_GET_LEASE RW of::<sys::drm_mode_get_lease>(), Master;
     RevokeLease = 0xc9 MODE_REVOKE_LEASE RW of::<sys::drm_mode_revoke_lease>(), Master;

@@ -242,6 +242,10 @@ impl vb3_drm::Program for Program<'_> {
         self.caller.read(addr, out).map_err(errno)
     }
 
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        self.caller.prepare_read(addr, len_bytes)
+    }
+
     fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.caller.write(addr, data);
         Ok(())
