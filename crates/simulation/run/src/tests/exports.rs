@@ -9,7 +9,8 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use vb3_frontend::{Devices as _, FileId, Program as _};
+use vb3_frontend::{Devices as _, FileId, Perform as _, Program as _};
+use vb3_report::trace;
 use vb3_v4l2::sys::*;
 
 /// Makes files that stand for dma-bufs, and records which of these files programs have closed.
@@ -177,4 +178,38 @@ fn queue_reuses_memory_of_just_closed_exports() {
         bench.close_all(&[camera]);
         expect_nothing_held(&mut bench);
     }
+}
+
+/// A step does not know the number of a new descriptor, so its trace waits for the front end.
+#[test]
+fn traces_show_the_numbers_of_descriptors() {
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48"]);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 1);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.txt");
+    let mut sinks = trace::sinks(Some(&path), None, false).unwrap();
+    let mut export = |index| {
+        let mut arg = Bench::exported(CAPTURE, index);
+        let start = std::time::Instant::now();
+        let mut traced = trace::Traced::new(
+            &mut bench.run,
+            &mut sinks,
+            start,
+            crate::Run::own_time,
+            None,
+        );
+        let addr = arg.0.as_mut_ptr() as u64;
+        bench.program.call.set(bench.program.call.get() + 1);
+        traced.ioctl(camera, VIDIOC_EXPBUF, addr, false, &bench.program);
+        arg.u32(offset_of!(v4l2_exportbuffer, fd))
+    };
+    let number = export(0);
+    export(7);
+    sinks.into_iter().for_each(|sink| drop(sink.finish()));
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains(&format!(" -> 0 fd={number} (")), "{text}");
+    assert!(lines[1].contains(" -> EINVAL ("), "{text}");
+    bench.close_all(&[camera]);
 }
