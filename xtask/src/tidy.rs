@@ -3,6 +3,7 @@
 
 mod circles;
 mod docs;
+mod files;
 mod places;
 mod rooms;
 mod steps;
@@ -39,6 +40,7 @@ struct Layer {
     tangled: bool,
     circles: Vec<circles::Allowed>,
     inside: Vec<String>,
+    largest_circle: Option<usize>,
     rooms: Option<rooms::Rules>,
 }
 
@@ -189,6 +191,9 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
     }
     if let Some(rooms) = &layer.rooms {
         faults.extend(rooms.faults(name, &sources));
+    }
+    if let Some(most) = layer.largest_circle {
+        faults.extend(files::faults(name, &sources, most));
     }
     if !layer.tangled {
         faults.extend(circle_faults(layer, root, &sources));

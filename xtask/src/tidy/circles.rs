@@ -167,15 +167,20 @@ pub(super) fn faults(package: &str, imports: &Imports, allowed: &[Allowed]) -> V
         }
     }
     for circle in circles {
-        let arrows = circle.iter().flat_map(|from| {
-            let to = imports.get(*from).into_iter().flatten();
-            let to = to.filter(|to| circle.contains(&to.as_str()));
-            to.map(move |to| format!("{from} > {to}"))
-        });
-        let arrows = arrows.collect::<Vec<_>>().join(", ");
+        let arrows = arrows(imports, &circle);
         faults.push(format!("{package}: modules import in a circle: {arrows}"));
     }
     faults
+}
+
+/// Returns a text with the imports within a circle.
+pub(super) fn arrows(imports: &Imports, circle: &[&str]) -> String {
+    let arrows = circle.iter().flat_map(|from| {
+        let to = imports.get(*from).into_iter().flatten();
+        let to = to.filter(|to| circle.contains(&to.as_str()));
+        to.map(move |to| format!("{from} > {to}"))
+    });
+    arrows.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

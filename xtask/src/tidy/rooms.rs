@@ -14,6 +14,17 @@ pub(super) struct Rules {
     order: Vec<String>,
     directories: Vec<String>,
     max_imports: usize,
+    /// Modules that only some others may import.
+    #[serde(default)]
+    only: Vec<Only>,
+}
+
+/// A module, and those that may import it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Only {
+    room: String,
+    importers: Vec<String>,
 }
 
 impl Rules {
@@ -35,6 +46,13 @@ impl Rules {
             for other in named.into_iter().filter(|other| *other != own) {
                 if rank(&other) > Some(own_rank) {
                     faults.push(format!("{package}: {shown} imports upwards, from {other}"));
+                }
+                let is_closed = |only: &&Only| only.room == other && !only.importers.contains(&own);
+                if let Some(only) = self.only.iter().find(is_closed) {
+                    let may = only.importers.join(", ");
+                    faults.push(format!(
+                        "{package}: {shown} imports {other}; only {may} may"
+                    ));
                 }
                 if self.directories.contains(&own) && self.directories.contains(&other) {
                     pairs.insert((own.clone(), other));
@@ -67,7 +85,8 @@ mod tests {
         let mut rooms = crate::tidy::RULES
             .layer
             .iter()
-            .filter_map(|room| room.rooms.as_ref());
+            .filter_map(|room| room.rooms.as_ref())
+            .filter(|rules| rules.order.iter().any(|room| room == "kernel"));
         let path = Path::new(path);
         let source = Source {
             path,

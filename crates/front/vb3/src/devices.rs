@@ -5,8 +5,9 @@ use crate::machines::{VERSION, print_json};
 use anyhow::{Error, Result, anyhow};
 use serde_json::{Value, json};
 use std::io::Write;
+use vb3_devices::KINDS;
 use vb3_devices::description::{Description, SHIPPED};
-use vb3_devices::spec::{DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
+use vb3_devices::spec::{DeviceSpec, Group, OPTIONS, did_you_mean};
 
 /// Prints the kinds of device, or the options of one kind.
 ///

@@ -25,9 +25,7 @@ const PREFIX: &str = "gstreamer-";
 #[must_use]
 pub fn registry(specs: &[DeviceSpec]) -> Option<(&'static str, PathBuf)> {
     let var = |name: &str| std::env::var_os(name);
-    if !specs.iter().any(|spec| spec.kind.is_mem2mem())
-        || NAMES.iter().any(|name| var(name).is_some())
-    {
+    if !specs.iter().any(|spec| spec.is_mem2mem()) || NAMES.iter().any(|name| var(name).is_some()) {
         return None;
     }
     let dir = cache_dir(var("XDG_CACHE_HOME"), var("HOME"))?;

@@ -5,30 +5,29 @@ mod jpeg;
 mod moving;
 mod program;
 
-use crate::Failure;
-use crate::description::Rhythm;
+use crate::choice::{CameraInput, ClipEnd, Pace, SourceSpec};
 use crate::hdmi::Hdmi;
-use crate::m2m::{CodecProcess, FrameWorker as _};
+use crate::m2m::CodecProcess;
 use crate::metadata::MetadataLink;
 use crate::mode::Mode;
-use crate::node::{NodePart, NodeSpec};
 use crate::picture_converter::PictureConverter;
-use crate::place::HostSettings;
+use crate::rhythm::Rhythm;
 use crate::select::Selection;
-use crate::source::{Ready, Source};
-use crate::spec::{CameraInput, ClipEnd, DeviceKind, Pace, SourceSpec};
+use crate::settings::Settings;
+use crate::source::{NextSource, Ready, Source};
 use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::EIO;
+use crate::worker::FrameWorker as _;
+use crate::{Failure, PlayError};
 use controls::Controls;
-pub(crate) use controls::{counted, counter, slider};
 use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;
 use vb3_picture::Size;
 use vb3_queue::{DriverError, forward};
 use vb3_v4l2::{
-    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, WakeFd,
-    pixfmt,
+    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Timings, Waiter,
+    WakeFd, pixfmt,
 };
 
 /// Maximum number of pictures of a clip that one late tick skips, and of frame-sync events that it reports.
@@ -59,16 +58,24 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// error flag at STREAMOFF.
 pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 
-/// Returns the default card of a camera; `None` for other devices.
-pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
-    match kind {
-        DeviceKind::Camera { source, input, .. } => Some(match (input, source) {
-            (CameraInput::Scaler, _) => "Camera with Scaler",
-            (CameraInput::Hdmi, _) => "HDMI Capture",
-            (_, SourceSpec::Pattern) => "Test Pattern Camera",
-            (_, SourceSpec::Clip(_)) => "Clip Camera",
-        }),
-        _ => None,
+/// What a user chooses for a camera, besides the settings of all devices.
+pub(crate) struct CameraChoice<'a> {
+    pub(crate) source: &'a SourceSpec,
+    pub(crate) end: ClipEnd,
+    pub(crate) input: CameraInput,
+    /// The initial mode of an HDMI source.
+    pub(crate) timings: Option<&'static Timings>,
+    /// The link to the camera's metadata node, if it has one.
+    pub(crate) metadata: Option<MetadataLink>,
+}
+
+/// Returns the default card of a camera.
+pub(crate) const fn default_card(input: CameraInput, source: &SourceSpec) -> &'static str {
+    match (input, source) {
+        (CameraInput::Scaler, _) => "Camera with Scaler",
+        (CameraInput::Hdmi, _) => "HDMI Capture",
+        (_, SourceSpec::Pattern) => "Test Pattern Camera",
+        (_, SourceSpec::Clip(_)) => "Clip Camera",
     }
 }
 
@@ -78,7 +85,7 @@ pub(crate) struct Player<C> {
     moving: Option<Moving<C>>,
     source: Source,
     /// The host's commands for the source: to play another source, or to pause.
-    pub(crate) program: Program,
+    program: Program,
     jpeg: JpegEncoder<C>,
     /// The measured frame times of the real camera, if the description has any.
     rhythm: Option<Rhythm>,
@@ -90,7 +97,7 @@ pub(crate) struct Player<C> {
     /// Whether a program has taken all frames and waits for another.
     is_awaited: bool,
     /// Whether the clip has ended and the device must be unplugged.
-    pub(crate) wants_unplug: bool,
+    wants_unplug: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,47 +113,40 @@ enum State {
 }
 
 impl<C> Camera<C> {
-    /// Makes the camera of a SPEC.
+    /// Makes a camera.
     /// Fails for a clip that cannot be played, with a message for the user.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::Camera { source, end, input } = &spec.kind else {
-            return Err(Failure::new("a display is no camera"));
-        };
-        let card = default_card(&spec.kind).unwrap_or_default();
-        let source = Source::open(source, *end)?;
+    pub(crate) fn new(settings: &Settings, choice: CameraChoice<'_>) -> Result<Self, Failure> {
+        let card = default_card(choice.input, choice.source);
+        let source = Source::open(choice.source, choice.end)?;
         let native = source.native();
-        let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
-            .ok_or_else(|| spec.no_such_format())?;
+        let native_mode = native.map(|info| (info.size, info.interval));
+        let mut mode =
+            Mode::new(settings, true, native_mode).ok_or_else(|| settings.no_such_format())?;
         let sensor = native.map_or(PATTERN, |info| (info.size.width(), info.size.height()));
-        let timings = spec.hdmi_mode();
-        if let Some(timings) = timings {
+        if let Some(timings) = choice.timings {
             mode.set_timings(timings);
         }
-        let has_scaler = *input == CameraInput::Scaler;
+        let has_scaler = choice.input == CameraInput::Scaler;
         let scaler = has_scaler.then(|| Selection::whole(sensor, &mode.format));
+        let rhythm = || settings.likeness.as_ref().and_then(Rhythm::new);
+        let encoder = CodecProcess::new(vb3_codec::Kind::JpegEncoder, &settings.codecs)?;
         let player = Player {
             converter: PictureConverter::new(),
             moving: None,
             source,
             program: Program::default(),
-            jpeg: JpegEncoder::new(
-                CodecProcess::new(vb3_codec::Kind::JpegEncoder, place)?,
-                spec.like.as_ref().and_then(Rhythm::new),
-            ),
-            rhythm: spec.like.as_ref().and_then(Rhythm::new),
-            controls: Controls::new(native.is_some(), spec),
-            metadata: match &spec.part {
-                NodePart::Pictures(link) => Some(link.clone()),
-                _ => None,
-            },
+            jpeg: JpegEncoder::new(encoder, rhythm()),
+            rhythm: rhythm(),
+            controls: Controls::new(settings, native.is_some(), choice.timings.is_some()),
+            metadata: choice.metadata,
             state: State::default(),
             owed: 0,
             is_awaited: false,
             wants_unplug: false,
         };
-        let mut camera = Self::with_engine(spec, place, card, mode, player);
+        let mut camera = Self::with_engine(settings, card, mode, player);
         camera.stream.scaler = scaler;
-        camera.stream.hdmi = timings.map(Hdmi::new);
+        camera.stream.hdmi = choice.timings.map(Hdmi::new);
         Ok(camera)
     }
 }
@@ -452,6 +452,23 @@ impl<C> Engine<C> for Player<C> {
 
     fn work_at_once(&mut self) {
         self.converter.work_at_once();
+    }
+
+    fn play(&mut self, stream: &mut Stream<Mode, C>, next: NextSource) -> Result<(), PlayError> {
+        self.order(stream, next)
+    }
+
+    fn is_next_ready(&mut self) -> Result<bool, Failure> {
+        self.program.is_ready()
+    }
+
+    fn pause(&mut self, is_paused: bool) -> bool {
+        self.program.pause(is_paused);
+        true
+    }
+
+    fn take_unplug(&mut self) -> bool {
+        std::mem::take(&mut self.wants_unplug)
     }
 
     fn ports(&self) -> &[Port] {

@@ -1,15 +1,19 @@
 //! A device of any kind, so that hosts can keep all devices in one table.
 
-use crate::camera::Camera;
-use crate::display::Display;
-use crate::disturb::{NO_SIGNAL, Plan};
+mod disturb;
+mod notes;
+mod shots;
+mod shown;
+
 use crate::inject::{Fault, Inject};
 use crate::node::NodeSpec;
-use crate::notes::Note;
+use crate::outside::{NO_SIGNAL, Outside};
+use crate::registry;
 use crate::sink::Collection;
 use crate::source::NextSource;
 use crate::{Failure, HostSettings, PlayError};
-use std::any::Any;
+use disturb::Plan;
+pub use notes::Note;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
@@ -17,34 +21,6 @@ use vb3_v4l2::{
     Port, Progress, QueuePolicy, Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics,
     Timings, VideoDriver, Waiter, WakeFd,
 };
-
-/// The interface between a device and its host, apart from the V4L2 driver.
-pub(crate) trait Outside: VideoDriver + Any {
-    /// Makes the device work only within ticks from now on, except for the work of other processes.
-    fn work_at_once(&mut self) {}
-
-    /// Returns the last failure of something outside the device, such as a file.
-    fn failure(&self) -> Option<&Failure>;
-
-    /// Returns whether the device waits for its own helper: ffmpeg, a codec process, a converting thread, or
-    /// the thread that writes a recording.
-    ///
-    /// If so, [`wake_fd`](VideoDriver::wake_fd) becomes readable later. A device that waits for the program
-    /// is not preparing.
-    fn is_preparing(&self) -> bool {
-        false
-    }
-}
-
-impl<C: 'static> dyn Outside<Cookie = C> + Send {
-    pub(crate) fn camera(&mut self) -> Option<&mut Camera<C>> {
-        (self as &mut dyn Any).downcast_mut()
-    }
-
-    pub(crate) fn display(&mut self) -> Option<&mut Display<C>> {
-        (self as &mut dyn Any).downcast_mut()
-    }
-}
 
 /// A device of any kind, with the faults that programs and hosts request.
 pub struct Device<C> {
@@ -74,7 +50,7 @@ impl<C: Send + 'static> Device<C> {
     /// # Errors
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
     pub fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let inner = spec.make(place)?;
+        let inner = registry::make(spec, place)?;
         let inject = Inject::new(spec.inject);
         Ok(Self {
             inner,
@@ -98,7 +74,7 @@ impl<C: Send + 'static> Device<C> {
     /// Finishes the device's recording and waits until it is written.
     /// Returns the failure if the recording failed. Call this once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
-        self.inner.display()?.engine.sink.finish().failure
+        self.inner.sink()?.finish().failure
     }
 
     /// Returns whether the device waits for its own process or thread. If so, a virtual clock stands still.
@@ -109,8 +85,7 @@ impl<C: Send + 'static> Device<C> {
 
     /// Returns whether the device must be unplugged now, at the end of a clip. Returns true only once.
     pub fn take_unplug(&mut self) -> bool {
-        let camera = self.inner.camera();
-        camera.is_some_and(|camera| std::mem::take(&mut camera.engine.wants_unplug))
+        self.inner.take_unplug()
     }
 
     /// Plays another source, from the frame that `next` names. If `next` names none, plays it as soon as it
@@ -119,8 +94,7 @@ impl<C: Send + 'static> Device<C> {
     /// # Errors
     /// Fails with a [`PlayError`] that says why the source is not played.
     pub fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
-        let camera = self.inner.camera().ok_or(PlayError::NoCamera)?;
-        camera.engine.order(&mut camera.stream, next)
+        self.inner.play(next)
     }
 
     /// Returns whether the next source has a picture, or no source is awaited. Until then,
@@ -130,19 +104,13 @@ impl<C: Send + 'static> Device<C> {
     /// Fails once, with a message for the user, if the source cannot be played. The camera keeps its current
     /// source.
     pub fn is_next_ready(&mut self) -> Result<bool, Failure> {
-        match self.inner.camera() {
-            Some(camera) if camera.stream.is_on => camera.engine.program.is_ready(),
-            _ => Ok(true),
-        }
+        self.inner.is_next_ready()
     }
 
     /// Stops the source at its current picture, which all further frames show, or continues it. Returns
     /// whether the device has a source.
     pub fn pause(&mut self, paused: bool) -> bool {
-        let camera = self.inner.camera();
-        camera
-            .map(|camera| camera.engine.program.pause(paused))
-            .is_some()
+        self.inner.pause(paused)
     }
 
     /// Returns a failure that is new since the last call. The failure is outside the device, and is the

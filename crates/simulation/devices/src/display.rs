@@ -1,13 +1,11 @@
 //! A display: shows its buffers, and records them.
 
 use crate::Failure;
-use crate::camera::{counted, counter};
+use crate::choice::{Pace, SinkSpec};
+use crate::control::{counted, counter};
 use crate::mode::Mode;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-use crate::shown::LastShown;
-use crate::sink::{Shape, Sink};
-use crate::spec::{DeviceKind, Pace};
+use crate::settings::Settings;
+use crate::sink::{LastShown, Shape, Sink};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use vb3_picture::Frame;
@@ -36,7 +34,7 @@ struct Reading<C> {
 
 /// Shows buffers, and repeats the last one if none is new.
 pub(crate) struct Screen<C> {
-    pub(crate) sink: Sink,
+    sink: Sink,
     reading: Option<Reading<C>>,
     last: LastShown,
     /// Whether no buffer was left at the last tick.
@@ -48,12 +46,9 @@ pub(crate) struct Screen<C> {
 }
 
 impl<C> Display<C> {
-    /// Makes the display of a SPEC.
+    /// Makes a display.
     /// Fails for a recording that cannot be written, with a message for the user.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::Display { sink } = &spec.kind else {
-            return Err(Failure::new("a camera is no display"));
-        };
+    pub(crate) fn new(settings: &Settings, sink: &SinkSpec) -> Result<Self, Failure> {
         let screen = Screen {
             sink: Sink::open(sink)?,
             reading: None,
@@ -62,14 +57,9 @@ impl<C> Display<C> {
             held: false,
             repeated: 0,
         };
-        let mode = Mode::new(spec, false, None).ok_or_else(|| spec.no_such_format())?;
-        Ok(Self::with_engine(spec, place, "Display", mode, screen))
-    }
-
-    /// Returns the picture that was shown last. From the first call on, each picture is read.
-    pub(crate) fn last_shown(&mut self) -> LastShown {
-        self.engine.sink.reads_all = true;
-        self.engine.last.clone()
+        let mode = Mode::new(settings, false, None);
+        let mode = mode.ok_or_else(|| settings.no_such_format())?;
+        Ok(Self::with_engine(settings, "Display", mode, screen))
     }
 }
 
@@ -246,6 +236,15 @@ impl<C> Engine<C> for Screen<C> {
         self.held
     }
 
+    fn sink(&mut self) -> Option<&mut Sink> {
+        Some(&mut self.sink)
+    }
+
+    fn last_shown(&mut self) -> Option<LastShown> {
+        self.sink.reads_all = true;
+        Some(self.last.clone())
+    }
+
     fn controls(&self) -> Vec<ControlSpec> {
         vec![
             counter(FRAMES_SHOWN, "Frames Shown"),
@@ -255,7 +254,7 @@ impl<C> Engine<C> for Screen<C> {
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let count = match id {
-            FRAMES_SHOWN => self.sink.record().shown,
+            FRAMES_SHOWN => self.sink.counters().shown,
             FRAMES_REPEATED => self.repeated,
             _ => return None,
         };

@@ -1,6 +1,5 @@
 //! An HDMI input: the modes that its receiver supports, its source's signal, and its EDID.
 
-use crate::spec::{CameraInput, DeviceSpec, SpecError};
 use std::fmt;
 use std::str::FromStr;
 use vb3_v4l2::sys::{
@@ -10,8 +9,8 @@ use vb3_v4l2::sys::{
     V4L2_DV_FL_IS_CE_VIDEO as CE_VIDEO, V4L2_DV_FL_REDUCED_BLANKING as REDUCED,
 };
 use vb3_v4l2::{
-    ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EDID_BLOCK, NoTimings,
-    Receiver, Timings, cid,
+    ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EDID_BLOCK, Fraction,
+    NoTimings, Receiver, Timings, cid,
 };
 
 /// `V4L2_DV_VSYNC_POS_POL`.
@@ -164,7 +163,7 @@ fn mode_named(name: &str) -> Option<&'static Timings> {
 }
 
 /// Lists the modes of a size such as `1280x720`. If the size has none, lists the sizes.
-fn modes_of(size: &str) -> String {
+pub(crate) fn modes_of(size: &str) -> String {
     let names = MODES.iter().map(name_of);
     let fit: Vec<String> = names
         .clone()
@@ -334,42 +333,18 @@ impl Hdmi {
     }
 }
 
-impl DeviceSpec {
-    /// Returns the initial mode of an HDMI source for `size=` and `fps=`; `None` for other devices. Without a
-    /// rate, returns the fastest mode up to 60 frames per second.
-    pub(crate) fn hdmi_mode(&self) -> Option<&'static Timings> {
-        self.kind
-            .input()
-            .filter(|input| *input == CameraInput::Hdmi)?;
-        let size = self
-            .size
-            .map_or((1920, 1080), |size| (size.width(), size.height()));
-        let mut modes = MODES
-            .iter()
-            .filter(|mode| (mode.width, mode.height) == size);
-        match self.fps {
-            None => modes.max_by_key(|mode| mode.centihertz()),
-            Some(fps) => modes.find(|mode| {
-                let wanted = u64::from(fps.numerator) * 100 / u64::from(fps.denominator.max(1));
-                mode.centihertz().abs_diff(wanted)
-                    <= if wanted.is_multiple_of(100) { 50 } else { 1 }
-            }),
-        }
-    }
-
-    /// Checks that an HDMI source can have this size and rate.
-    pub(crate) fn check_hdmi_mode(&self) -> Result<(), SpecError> {
-        if self.kind.input() != Some(CameraInput::Hdmi) || self.hdmi_mode().is_some() {
-            return Ok(());
-        }
-        let size = self
-            .size
-            .map_or_else(|| "1920x1080".to_owned(), |size| size.to_string());
-        let fps = self.fps.map_or_else(String::new, |fps| {
-            format!(",fps={}/{}", fps.numerator, fps.denominator)
-        });
-        let allowed = format!("hdmi has the modes {}", modes_of(&size));
-        Err(SpecError::value("size", &format!("{size}{fps}"), allowed))
+/// Returns the mode of an HDMI source with this size and rate. Without a rate, returns the fastest mode up to 60
+/// frames per second. `None` if there is no such mode.
+pub(crate) fn mode(size: (u32, u32), fps: Option<Fraction>) -> Option<&'static Timings> {
+    let mut modes = MODES
+        .iter()
+        .filter(|mode| (mode.width, mode.height) == size);
+    match fps {
+        None => modes.max_by_key(|mode| mode.centihertz()),
+        Some(fps) => modes.find(|mode| {
+            let wanted = u64::from(fps.numerator) * 100 / u64::from(fps.denominator.max(1));
+            mode.centihertz().abs_diff(wanted) <= if wanted.is_multiple_of(100) { 50 } else { 1 }
+        }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A display card's screen: reads framebuffers by DMA address, puts planes together, and records the picture.
 
 use crate::Failure;
+use crate::choice::SinkSpec;
 use crate::sink::{Shape, Sink};
-use crate::spec::{DeviceKind, DeviceSpec, SinkSpec};
 use crate::surface::{PIECE, PictureCursor, Trouble, resume};
 use std::sync::Arc;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
@@ -103,14 +103,11 @@ fn cell(code: u32) -> Option<usize> {
 }
 
 impl Screen {
-    /// Makes the screen of a SPEC's connector, counted from zero.
+    /// Makes the screen of a card's connector, counted from zero.
     ///
     /// # Errors
     /// Fails for a recording that cannot be written, with a message for the user.
-    pub fn new(spec: &DeviceSpec, connector: usize) -> Result<Self, Failure> {
-        let DeviceKind::Kms { sink, .. } = &spec.kind else {
-            return Err(Failure::new("the device is no display card"));
-        };
+    pub fn new(sink: &SinkSpec, connector: usize) -> Result<Self, Failure> {
         let kind = sink.of_connector(connector);
         Ok(Self {
             sink: Sink::open(&kind)?,
@@ -142,7 +139,7 @@ impl Screen {
     /// Returns how many pictures were shown.
     #[must_use]
     pub fn shown(&self) -> u64 {
-        self.sink.record().shown
+        self.sink.counters().shown
     }
 
     /// Returns the picture that was shown last. From the first call on, each picture is read.

@@ -8,52 +8,58 @@
 #![forbid(unsafe_code)]
 
 pub mod description;
-mod picture_converter;
 pub mod sink;
 pub mod source;
 pub mod spec;
 
 mod beside;
 mod camera;
+mod choice;
+mod colors;
+mod control;
 mod device;
 mod display;
-mod disturb;
 mod failure;
 mod fault;
 mod graph;
 mod hdmi;
 mod inject;
 mod kms;
+mod likeness;
+mod limits;
 mod lock;
 mod loopback;
 mod m2m;
 mod metadata;
 mod mode;
 mod node;
-mod notes;
-mod place;
+mod outside;
+mod picture_converter;
 mod registry;
+mod rhythm;
 mod ring;
 mod scaler;
 mod select;
-mod shots;
-mod shown;
+mod settings;
 mod streaming;
 mod surface;
+mod text;
+mod worker;
 
-pub use device::Device;
+pub use choice::Placeholder;
+pub use device::{Device, Note};
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
 pub use kms::{BusFailed, CARD_FORMATS, Layer, Picture, Scan, Screen};
-pub use loopback::{Link, LoopbackAttribute, Placeholder};
+pub use loopback::{Link, LoopbackAttribute};
 #[doc(hidden)]
 pub use m2m::RequestReader;
-use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
 pub use node::NodeSpec;
-pub use notes::Note;
-pub use place::HostSettings;
-pub use shown::{BufferPlanes, LastShown};
+pub use registry::{KINDS, Row};
+pub use settings::HostSettings;
+pub use sink::LastShown;
+pub use surface::BufferPlanes;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,8 @@
 //! Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c, uvc_video.c `uvc_video_decode_meta`.
 //! Differs: each frame has one payload; a frame of a real webcam has many.
 
-use crate::camera;
 use crate::lock::lock;
-use crate::node::{NodePart, NodeSpec};
-use crate::place::HostSettings;
-use crate::spec::{Allocator, DeviceIdentity, DeviceSpec};
+use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::write_bytes;
 use std::collections::VecDeque;
@@ -59,31 +56,6 @@ impl MetadataLink {
     }
 }
 
-impl NodeSpec {
-    /// Adds a metadata node to a USB webcam. Returns the node; `None` for other devices.
-    #[must_use]
-    pub fn metadata_node(&mut self) -> Option<Self> {
-        let usb = self.usb_id()?;
-        let link = MetadataLink::default();
-        self.part = NodePart::Pictures(link.clone());
-        let name = self.name.clone();
-        let name = name.or_else(|| camera::default_card(&self.kind).map(str::to_owned));
-        let spec = DeviceSpec {
-            usb: Some(usb),
-            identity: Some(DeviceIdentity::Uvc),
-            name,
-            like: self.like.clone(),
-            bus_info: self.bus_info.clone(),
-            // Like uvcvideo, the driver copies headers from USB packets to memory that no device reaches.
-            allocator: Some(Allocator::Vmalloc),
-            sram: Some(0),
-            ..DeviceSpec::new(self.kind.clone(), false)
-        };
-        let part = NodePart::Metadata(link);
-        Some(Self { spec, part })
-    }
-}
-
 /// The metadata node. Drops and counts a frame if there is no buffer for its header.
 pub(crate) type Metadata<C> = StreamingDevice<Headers, MetadataFormats, C>;
 
@@ -94,13 +66,13 @@ pub(crate) struct Headers {
 }
 
 impl<C> Metadata<C> {
-    /// Makes the node for a specification that [`NodeSpec::metadata_node`] returned.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &MetadataLink) -> Self {
+    /// Makes the metadata node of the camera with this link.
+    pub(crate) fn new(settings: &Settings, link: &MetadataLink) -> Self {
         let headers = Headers {
             link: link.clone(),
             frame_id: 0,
         };
-        let mut node = Self::with_engine(spec, place, "Webcam", MetadataFormats, headers);
+        let mut node = Self::with_engine(settings, "Webcam", MetadataFormats, headers);
         node.policy.file_io = false;
         node.policy.dmabuf = false;
         node

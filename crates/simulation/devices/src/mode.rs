@@ -1,125 +1,20 @@
 //! The format and rate of cameras and displays.
 
-use crate::description::Description;
-use crate::place::is_uvc;
-use crate::shown::BufferPlanes;
-use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
+use crate::colors::{COLOR, captured, color_of, default_color};
+use crate::likeness::{Likeness, uvc_size};
+use crate::limits::{INTERVALS, SIZES, nearest_interval, same, upside_down};
+use crate::settings::Settings;
 use crate::streaming::Formats;
-use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, each_run, resume};
+use crate::surface::{
+    BufferPlanes, EINVAL, PictureCursor, Surface, Trouble, align_lines, each_run, resume,
+};
 use std::sync::Arc;
-use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
+use vb3_picture::{Color, Frame, Size};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, Rect, Timings,
-    pixfmt::{self, ColorModel},
-    sys,
+    Bus, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Rect,
+    Timings, pixfmt,
 };
-
-/// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
-/// [`vb3_picture`] uses.
-pub(crate) const COLOR: Colorimetry = Colorimetry::for_model(ColorModel::Rgb);
-
-/// The sizes that all devices support.
-pub(crate) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
-    width: (SIZE_MIN, WIDTH_MAX, SIZE_MIN),
-    height: (SIZE_MIN, HEIGHT_MAX, SIZE_MIN),
-};
-
-/// The intervals that all devices support.
-pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
-    min: Fraction::new(1, MAX_FPS),
-    max: Fraction::new(1, 1),
-};
-
-/// Returns the offered interval that is nearest to the wanted one; `None` if none is offered.
-pub(crate) fn nearest_interval(offered: FrameIntervals<'_>, wanted: Fraction) -> Option<Fraction> {
-    let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
-    let is_below = |a: Fraction, b: Fraction| {
-        cross(a.numerator, b.denominator) < cross(b.numerator, a.denominator)
-    };
-    match offered {
-        FrameIntervals::Continuous { min, max } | FrameIntervals::Stepwise { min, max, .. } => {
-            Some(match (wanted, offered) {
-                (long, _) if !is_below(long, max) => max,
-                (short, _) if is_below(short, min) => min,
-                (_, FrameIntervals::Stepwise { step, .. }) => nearest_step((min, step), wanted),
-                _ => wanted,
-            })
-        }
-        FrameIntervals::One(one) => Some(one),
-        FrameIntervals::Discrete(all) => {
-            let wanted = wanted.as_nanos()?;
-            let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
-            all.iter().min_by_key(far).copied()
-        }
-    }
-}
-
-/// Returns the interval nearest to `wanted` that is whole steps longer than the shortest. `wanted` is not
-/// shorter. Intervals that 32-bit numbers cannot express are in units of 100 ns.
-///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_try_frame_interval`.
-fn nearest_step((min, step): (Fraction, Fraction), wanted: Fraction) -> Fraction {
-    let ns = |interval: Fraction| interval.as_nanos().unwrap_or(0);
-    let beyond = ns(wanted).saturating_sub(ns(min));
-    let step_ns = ns(step).max(1);
-    let steps = beyond.saturating_add(step_ns / 2) / step_ns;
-    let exact = || {
-        let added = u32::try_from(steps).ok()?.checked_mul(step.numerator)?;
-        let numerator = (min.numerator.checked_mul(step.denominator)?)
-            .checked_add(added.checked_mul(min.denominator)?)?;
-        let denominator = min.denominator.checked_mul(step.denominator)?;
-        let (mut a, mut b) = (numerator, denominator);
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        Some(Fraction::new(numerator / a, denominator / a))
-    };
-    exact().unwrap_or_else(|| {
-        let units = ns(min).saturating_add(steps.saturating_mul(step_ns)) / 100;
-        Fraction::new(u32::try_from(units).unwrap_or(u32::MAX), 10_000_000)
-    })
-}
-
-/// Returns the colorimetry that a display assumes if the program sets none.
-fn told_nothing(fourcc: FourCc) -> Colorimetry {
-    pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
-}
-
-/// Returns the colorimetry of a camera's pictures. JPEG files have BT.601 in full range.
-pub(crate) fn captured(pixel: &PixelFormat) -> Colorimetry {
-    match pixel.is_compressed() {
-        true => Colorimetry {
-            ycbcr_enc: sys::V4L2_YCBCR_ENC_601,
-            quantization: sys::V4L2_QUANTIZATION_FULL_RANGE,
-            ..COLOR
-        },
-        false => COLOR,
-    }
-}
-
-/// Returns the size that uvcvideo would choose of discrete ones: with the smallest area outside the overlap
-/// with `wanted`. Returns other sizes unchanged.
-///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`, with its 32-bit numbers.
-pub(crate) fn uvc_size(sizes: FrameSizes<'_>, wanted: (u32, u32)) -> FrameSizes<'_> {
-    let FrameSizes::Discrete(all) = sizes else {
-        return sizes;
-    };
-    let outside = |&&(width, height): &&(u32, u32)| {
-        let area = |width: u32, height: u32| width.wrapping_mul(height);
-        let overlap = area(width.min(wanted.0), height.min(wanted.1));
-        let sum = area(width, height).wrapping_add(area(wanted.0, wanted.1));
-        sum.wrapping_sub(overlap.wrapping_mul(2))
-    };
-    let nearest = all.iter().min_by_key(outside);
-    nearest.map_or(sizes, |&(width, height)| FrameSizes::One(width, height))
-}
-
-const fn upside_down(rate: Fraction) -> Fraction {
-    Fraction::new(rate.denominator, rate.numerator)
-}
 
 /// Usual sizes of webcams, the largest first.
 const USUAL_SIZES: [(u32, u32); 9] = [
@@ -143,10 +38,10 @@ struct Offer {
 }
 
 impl Offer {
-    /// Returns the sizes and rates that a SPEC names. If it names none, returns those of the source first,
+    /// Returns the sizes and rates that the user chose. If there are none, returns those of the source first,
     /// then the usual ones that do not exceed the source's.
     fn new(
-        spec: &DeviceSpec,
+        settings: &Settings,
         size: Size,
         interval: Fraction,
         native: Option<(Size, Fraction)>,
@@ -157,14 +52,14 @@ impl Offer {
         sizes.retain(|size| size.0 <= most.0 && size.1 <= most.1);
         let mut intervals = USUAL_RATES.map(|rate| Fraction::new(1, rate)).to_vec();
         intervals.retain(|usual| usual.as_nanos() >= interval.as_nanos());
-        let listed_sizes = spec.sizes.iter().copied().map(measures).collect();
-        let listed_intervals = spec.rates.iter().copied().map(upside_down).collect();
-        let first = (measures(size), spec.size.is_some());
+        let listed_sizes = settings.sizes.iter().copied().map(measures).collect();
+        let listed_intervals = settings.rates.iter().copied().map(upside_down).collect();
+        let first = (measures(size), settings.size.is_some());
         Self {
             sizes: offered(listed_sizes, first, sizes, |a, b| a == b),
             intervals: offered(
                 listed_intervals,
-                (interval, spec.fps.is_some()),
+                (interval, settings.fps.is_some()),
                 intervals,
                 same,
             ),
@@ -187,23 +82,6 @@ fn offered<T: Copy>(
     usual
 }
 
-/// Returns the Y'CbCr encoding of a V4L2 colour description.
-pub(crate) const fn color_of(color: &Colorimetry) -> Color {
-    Color {
-        matrix: match (color.ycbcr_enc, color.colorspace) {
-            (sys::V4L2_YCBCR_ENC_709 | sys::V4L2_YCBCR_ENC_XV709, _)
-            | (0, sys::V4L2_COLORSPACE_REC709 | sys::V4L2_COLORSPACE_DCI_P3) => Matrix::Bt709,
-            (sys::V4L2_YCBCR_ENC_BT2020, _) | (0, sys::V4L2_COLORSPACE_BT2020) => Matrix::Bt2020,
-            _ => Matrix::Bt601,
-        },
-        // Colour space 7 (JPEG), whose default is full range, is only for JPEG files.
-        range: match color.quantization {
-            sys::V4L2_QUANTIZATION_FULL_RANGE => Quantization::Full,
-            _ => Quantization::Limited,
-        },
-    }
-}
-
 /// The current format and rate of a device, and those that it supports.
 pub(crate) struct Mode {
     pub(crate) planarity: Planarity,
@@ -217,57 +95,28 @@ pub(crate) struct Mode {
     is_uvc: bool,
     /// Discrete sizes and rates that are offered; `None` if all are offered.
     offer: Option<Offer>,
-    like: Option<Arc<Description>>,
+    like: Option<Arc<Likeness>>,
     /// Line lengths are multiples of this many bytes.
     stride: u32,
 }
 
-/// Returns the formats of a camera or display that `accepts` allows.
-pub(crate) fn formats(
-    spec: &DeviceSpec,
-    accepts: impl Fn(&PixelFormat) -> bool,
-) -> Vec<&'static PixelFormat> {
-    let wanted = spec.formats.iter();
-    let all: Vec<_> = match spec.formats.is_empty() {
-        true => pixfmt::TABLE.to_vec(),
-        // A loopback's further formats have no samples to paint.
-        false => wanted
-            .filter_map(|fourcc| pixfmt::TABLE.iter().find(|pixel| pixel.fourcc == *fourcc))
-            .copied()
-            .collect(),
-    };
-    all.into_iter()
-        .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-        .filter(|pixel| accepts(pixel))
-        .collect()
-}
-
-/// Returns the format and the interval that a real camera has at first, from its description.
-fn described(like: &Description) -> Option<(Format, Fraction)> {
-    let format = like.first_format()?;
-    let mode = like.file.mode.as_ref();
-    let wanted = mode.map_or(Fraction::new(1, 30), |mode| mode.get_ref().interval.0);
-    let offered = like.intervals(format.fourcc, (format.width, format.height));
-    Some((format, nearest_interval(offered, wanted)?))
-}
-
 impl Mode {
-    /// Makes the mode of a SPEC, with the source's defaults. `None` for an unsupported format.
+    /// Makes the mode of a node, with the source's defaults. `None` for an unsupported format.
     pub(crate) fn new(
-        spec: &DeviceSpec,
+        settings: &Settings,
         captures: bool,
         native: Option<(Size, Fraction)>,
     ) -> Option<Self> {
-        let formats = spec.offered_formats();
+        let formats = settings.pixels.clone();
         let (native_size, native_interval) = native.unzip();
-        let size = spec
+        let size = settings
             .size
-            .or(spec.sizes.first().copied())
+            .or(settings.sizes.first().copied())
             .or(native_size)
             .unwrap_or(Size::nearest(640, 480));
-        let stride = spec.stride.unwrap_or(1);
+        let stride = settings.stride;
         let specified = || {
-            let pixel = match spec.format {
+            let pixel = match settings.format {
                 Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
                 None => formats.first(),
             }?;
@@ -276,32 +125,32 @@ impl Mode {
             format.color = if captures {
                 captured(pixel)
             } else {
-                told_nothing(pixel.fourcc)
+                default_color(pixel.fourcc)
             };
             Some(format)
         };
-        let asked = spec
+        let asked = settings
             .fps
-            .or(spec.rates.first().copied())
+            .or(settings.rates.first().copied())
             .map(upside_down)
             .or(native_interval)
             .unwrap_or(Fraction::new(1, 30));
-        let (format, interval) = match &spec.like {
-            Some(like) => described(like)?,
+        let (format, interval) = match &settings.likeness {
+            Some(like) => like.first()?,
             None => (specified()?, asked),
         };
-        let lists = captures && spec.like.is_none() && spec.profile() == Profile::Webcam;
         Some(Self {
-            offer: lists.then(|| Offer::new(spec, size, interval, native)),
-            planarity: spec.planarity(),
+            offer: (captures && settings.has_lists)
+                .then(|| Offer::new(settings, size, interval, native)),
+            planarity: settings.planarity,
             formats,
             format,
             interval,
             default_interval: interval,
             captures,
-            is_uvc: is_uvc(spec),
+            is_uvc: settings.is_webcam,
             stride,
-            like: spec.like.clone(),
+            like: settings.likeness.clone(),
         })
     }
 
@@ -322,26 +171,6 @@ impl Mode {
     fn nearest(&self, wanted: Fraction) -> Option<Fraction> {
         let size = (self.format.width, self.format.height);
         nearest_interval(self.intervals(self.format.fourcc, size), wanted)
-    }
-
-    /// Reads the picture in a buffer that the device has already returned. Counts no access.
-    pub(crate) fn inspect<C>(
-        &self,
-        planes: &BufferPlanes<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Option<Frame> {
-        let mut frame = Frame::new(self.pixel(), self.size());
-        let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
-        let whole = Rect::whole(self.format.width, self.format.height);
-        let all = Surface(&self.format).rect_lines_in(plane_of, Flow::Output, whole);
-        let read = each_run(&all.ok()?, |run| {
-            let component = frame.component_mut(run.component);
-            let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
-            Ok(bus.inspect(run.cookie, run.offset, bytes)?)
-        });
-        read.ok()?;
-        frame.set_color(self.color());
-        Some(frame)
     }
 
     /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, only counts the
@@ -427,7 +256,7 @@ impl Formats for Mode {
         if !keep_color {
             format.color = pixfmt::lookup(format.fourcc).map_or(COLOR, captured);
         } else if wanted.color.colorspace == 0 {
-            format.color = told_nothing(format.fourcc);
+            format.color = default_color(format.fourcc);
         }
         format
     }
@@ -460,6 +289,21 @@ impl Formats for Mode {
         self.interval = nearest.unwrap_or(self.default_interval);
     }
 
+    fn inspect<C>(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
+        let mut frame = Frame::new(self.pixel(), self.size());
+        let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
+        let whole = Rect::whole(self.format.width, self.format.height);
+        let all = Surface(&self.format).rect_lines_in(plane_of, Flow::Output, whole);
+        let read = each_run(&all.ok()?, |run| {
+            let component = frame.component_mut(run.component);
+            let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+            Ok(bus.inspect(run.cookie, run.offset, bytes)?)
+        });
+        read.ok()?;
+        frame.set_color(self.color());
+        Some(frame)
+    }
+
     fn set_timings(&mut self, mode: &Timings) {
         self.offer = Some(Offer {
             sizes: vec![(mode.width, mode.height)],
@@ -469,82 +313,6 @@ impl Formats for Mode {
         self.interval = mode.interval();
         if let Some(fresh) = Format::new(self.pixel(), mode.width, mode.height) {
             self.format = self.try_format(&fresh);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stepwise_interval_is_rounded_to_its_step() {
-        let offered = |step| FrameIntervals::Stepwise {
-            min: Fraction::new(1, 30),
-            max: Fraction::new(1, 5),
-            step,
-        };
-        let tick = Fraction::new(1, 30);
-        for (wanted, granted) in [
-            ((1, 20), (1, 15)),
-            ((1, 24), (1, 30)),
-            ((1, 12), (1, 10)),
-            ((1, 120), (1, 30)),
-            ((3, 1), (1, 5)),
-        ] {
-            let wanted = Fraction::new(wanted.0, wanted.1);
-            let granted = Fraction::new(granted.0, granted.1);
-            assert_eq!(nearest_interval(offered(tick), wanted), Some(granted));
-        }
-        // One step of 7/4294967295 seconds: 32 bits cannot express the sum.
-        let odd = Fraction::new(7, u32::MAX);
-        let found = nearest_interval(offered(odd), Fraction::new(1, 20));
-        assert_eq!(found, Some(Fraction::new(500_000, 10_000_000)));
-    }
-
-    /// Source: Linux include/uapi/linux/videodev2.h `V4L2_MAP_YCBCR_ENC_DEFAULT`.
-    #[test]
-    fn the_encoding_follows_the_colour_space() {
-        for (colorspace, ycbcr_enc, matrix) in [
-            (sys::V4L2_COLORSPACE_SRGB, 0, Matrix::Bt601),
-            (sys::V4L2_COLORSPACE_REC709, 0, Matrix::Bt709),
-            (sys::V4L2_COLORSPACE_DCI_P3, 0, Matrix::Bt709),
-            (sys::V4L2_COLORSPACE_BT2020, 0, Matrix::Bt2020),
-            (
-                sys::V4L2_COLORSPACE_BT2020,
-                sys::V4L2_YCBCR_ENC_709,
-                Matrix::Bt709,
-            ),
-            (
-                sys::V4L2_COLORSPACE_REC709,
-                sys::V4L2_YCBCR_ENC_BT2020,
-                Matrix::Bt2020,
-            ),
-            (
-                sys::V4L2_COLORSPACE_REC709,
-                sys::V4L2_YCBCR_ENC_601,
-                Matrix::Bt601,
-            ),
-            (
-                sys::V4L2_COLORSPACE_SRGB,
-                sys::V4L2_YCBCR_ENC_XV709,
-                Matrix::Bt709,
-            ),
-        ] {
-            let color = |quantization| Colorimetry {
-                colorspace,
-                ycbcr_enc,
-                quantization,
-                ..COLOR
-            };
-            for (quantization, range) in [
-                (sys::V4L2_QUANTIZATION_FULL_RANGE, Quantization::Full),
-                (sys::V4L2_QUANTIZATION_LIM_RANGE, Quantization::Limited),
-                (0, Quantization::Limited),
-            ] {
-                let found = color_of(&color(quantization));
-                assert_eq!((found.matrix, found.range), (matrix, range));
-            }
         }
     }
 }

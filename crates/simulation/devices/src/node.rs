@@ -1,8 +1,9 @@
 //! Nodes of devices: which part of a device a node is, and the handles that a device's nodes share.
 
+use crate::choice::SourceSpec;
 use crate::loopback::Link;
 use crate::metadata::MetadataLink;
-use crate::spec::{DeviceKind, DeviceSpec, SourceSpec};
+use crate::spec::{DeviceKind, DeviceSpec};
 use std::ops::{Deref, DerefMut};
 use vb3_v4l2::{EntityNode, EntitySpec, Flow, MediaGraph};
 

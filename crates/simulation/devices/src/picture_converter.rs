@@ -1,8 +1,8 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
 use crate::beside::{Beside, Conversion, LARGE, Task};
-use crate::m2m::FrameWorker;
 use crate::surface::{LentLines, PictureCursor, Step, Surface, Trouble};
+use crate::worker::FrameWorker;
 use std::sync::Arc;
 use vb3_picture::Frame;
 use vb3_picture::convert::Converter;

@@ -1,91 +1,28 @@
-//! The kinds of devices: their names in a SPEC, their options and their constructors. A new kind needs a
-//! module of its own and an entry here.
+//! The kinds of devices: one row each, from which their checks, settings, nodes and constructors follow.
+//!
+//! This is the only module that knows both what a user writes and how devices are made of it. A new kind needs
+//! a module of its own and a row here.
 
-use crate::camera::Camera;
-use crate::device::Outside;
-use crate::display::Display;
-use crate::graph::GraphNode;
-use crate::loopback::{LoopbackCapture, LoopbackNode, LoopbackOutput, Placeholder};
-use crate::metadata::Metadata;
-use crate::node::{NodePart, NodeSpec};
-use crate::spec::parse::{parse_sink, parse_source};
-use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
-use crate::{
-    Decoder, Encoder, Failure, FrameConverter, HostSettings, StatelessDecoder, graph, loopback,
-    m2m, mode,
-};
-use std::path::PathBuf;
+mod formats;
+mod make;
+mod nodes;
+mod settings;
+
+use crate::Failure;
+use crate::choice::{CameraInput, CardSpec, ClipEnd, SinkSpec};
+use crate::description::Description;
+use crate::node::NodeSpec;
+use crate::outside::Outside;
+use crate::settings::{HostSettings, Settings};
+use crate::spec::parse::{parse_sink, parse_source, split};
+use crate::spec::{DeviceKind, DeviceSpec, SpecError, unknown_kind};
+use crate::{graph, hdmi};
+#[cfg(test)]
+pub(crate) use make::for_tests::*;
+use std::str::FromStr;
 use std::sync::LazyLock;
 use vb3_codec::{CODECS, Kind};
-use vb3_v4l2::{Flow, PixelFormat, Topology, pixfmt};
-
-/// The part of a camera from which its pictures come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CameraInput {
-    /// A sensor without a scaler.
-    Sensor,
-    /// A sensor with a scaler between it and the buffer.
-    Scaler,
-    /// An HDMI receiver.
-    Hdmi,
-}
-
-/// The planes and connectors of a display card.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CardSpec {
-    /// Number of connectors, 1 to 8; 0 for the default, one.
-    pub connectors: usize,
-    /// Number of overlay planes of each connector, up to 8.
-    pub overlays: usize,
-    /// Whether planes scale.
-    pub scales: bool,
-    /// The file of the monitors' EDID.
-    pub edid: Option<PathBuf>,
-}
-
-/// The kind of a device, with the kind's own settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// A CAPTURE device, which plays a source.
-    Camera {
-        /// The source of its pictures.
-        source: SourceSpec,
-        /// What the camera does at the end of its clip.
-        end: ClipEnd,
-        /// The part from which its pictures come.
-        input: CameraInput,
-    },
-    /// An OUTPUT device, which shows pictures.
-    Display {
-        /// The destination of its recording.
-        sink: SinkSpec,
-    },
-    /// A display card. It is no video node: programs use it by DRM.
-    Kms {
-        /// The destination of its recording.
-        sink: SinkSpec,
-        /// Its planes and connectors.
-        card: CardSpec,
-    },
-    /// An OUTPUT node and CAPTURE nodes. Frames written to the OUTPUT node appear at the CAPTURE nodes.
-    Loopback {
-        /// Number of CAPTURE nodes, 1 to 8.
-        readers: u32,
-        /// Whether CAPTURE nodes have a format only while a writer streams.
-        exclusive: bool,
-        /// The pictures that readers get while no writer streams, if any.
-        placeholder: Option<Placeholder>,
-    },
-    /// Decodes or encodes a stream or files, memory to memory.
-    Codec(Kind),
-    /// Crops, scales, turns and converts pictures, memory to memory.
-    #[default]
-    Converter,
-    /// A device with several nodes, which share a media graph.
-    Graph(&'static Topology),
-}
-
-const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
+use vb3_v4l2::PixelFormat;
 
 /// A kind of device that a SPEC can name.
 #[derive(Clone, Copy, Debug)]
@@ -96,81 +33,99 @@ pub struct Row {
     pub values: &'static str,
     /// The description of the kind.
     pub meaning: &'static str,
+    /// Whether the device has both queues, with separate ones for each open file.
+    pub is_mem2mem: bool,
     /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
-    pub(crate) parse: Parse,
+    parse: Parse,
+    formats: fn(&DeviceSpec) -> Vec<&'static PixelFormat>,
 }
 
 /// Parses a kind's name and the value after `=`.
 /// The error has a message only if the list of kinds does not explain the error.
 type Parse = fn(&str, &str) -> Result<DeviceKind, Option<&'static str>>;
 
-const fn row(
-    name: &'static str,
-    values: &'static str,
-    meaning: &'static str,
-    mplane: bool,
-    parse: Parse,
-) -> Row {
-    Row {
-        name,
-        values,
-        meaning,
-        mplane,
-        parse,
-    }
+/// A device that was made for a node.
+type Made<C> = Result<Box<dyn Outside<Cookie = C> + Send>, Failure>;
+
+/// Defines lists of kinds, and the function that makes a device of a kind. Each row has the kind's name, its
+/// values, its meaning, whether it has both queues, whether it has the multi-planar API by default, the parser
+/// of its value, its pixel formats, and its constructor.
+macro_rules! kinds {
+    ($($list:ident { $(
+        $name:literal = $values:expr, $meaning:literal, $is_mem2mem:literal, $mplane:literal,
+        $parse:expr, $formats:expr, $make:expr;
+    )* })*) => {
+        $(const $list: &[Row] = &[$(Row {
+            name: $name,
+            values: $values,
+            meaning: $meaning,
+            is_mem2mem: $is_mem2mem,
+            mplane: $mplane,
+            parse: $parse,
+            formats: $formats,
+        },)*];)*
+
+        /// Makes the device of a kind that is no codec.
+        fn make_kind<C: Send + 'static>(node: &NodeSpec, settings: &Settings) -> Made<C> {
+            match node.kind.name() {
+                $($($name => $make(node, settings),)*)*
+                _ => Err(Failure::new("there is no such kind of device")),
+            }
+        }
+    };
 }
 
 const SOURCES: &str = "pattern or FILE";
+const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
-/// All kinds of devices, in the order of help texts.
+kinds! {
+    FIRST {
+        "camera" = SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)", false, false,
+            |_, value| parse_camera(value, CameraInput::Sensor), formats::sensor, make::boxed_camera;
+        "display" = SINKS, "a display that records what it is shown (default null)", false, false,
+            |_, value| Ok(DeviceKind::Display { sink: parse_recording(value)? }), formats::display, make::boxed_display;
+        "kms" = SINKS, "a display card, /dev/dri/card0, that records what it shows (default null)", false, false,
+            |_, value| parse_card(value), formats::picture, make::no_node;
+        "loopback" = "", "two nodes: what a program writes to the first, others read from the second", false, false,
+            |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None }),
+            formats::loopback, make::no_node;
+    }
+    LAST {
+        "capture-convert" = SOURCES, "a camera with a scaler, which crops and scales", false, false,
+            |_, value| parse_camera(value, CameraInput::Scaler), formats::scaler, make::boxed_camera;
+        "hdmi" = SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false, false,
+            |_, value| parse_camera(value, CameraInput::Hdmi), formats::picture, make::boxed_camera;
+        "convert" = "", "crops, scales, turns and converts pictures, memory to memory", true, true,
+            plain, formats::scaler, make::boxed_converter;
+        "vimc" = "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures", false, false,
+            |_, value| bare(value, DeviceKind::Graph(&graph::VIMC)), formats::graph, make::no_node;
+        "sensor" = graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)", false, true,
+            |_, value| parse_sensor(value), formats::graph, make::no_node;
+    }
+}
+
+/// All kinds of devices, in the order of help texts. Codecs are multi-planar, as most of the kernel's are.
 pub static KINDS: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let codecs = CODECS
-        .iter()
-        .map(|it| row(it.word, "", it.meaning, true, codec));
-    FIRST
-        .iter()
-        .copied()
-        .chain(codecs)
-        .chain(LAST.iter().copied())
-        .collect()
+    let codecs = CODECS.iter().map(|it| Row {
+        name: it.word,
+        values: "",
+        meaning: it.meaning,
+        is_mem2mem: true,
+        mplane: true,
+        parse: parse_codec,
+        formats: formats::codec,
+    });
+    let first = FIRST.iter().copied();
+    first.chain(codecs).chain(LAST.iter().copied()).collect()
 });
 
-/// Kinds that precede the codecs.
-#[rustfmt::skip]
-const FIRST: &[Row] = &[
-    row("camera", SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)", false,
-        |_, value| camera(value, CameraInput::Sensor)),
-    row("display", SINKS, "a display that records what it is shown (default null)", false,
-        |_, value| display(value)),
-    row("kms", SINKS, "a display card, /dev/dri/card0, that records what it shows (default null)", false,
-        |_, value| card(value)),
-    row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
-        |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
-];
-
-/// Kinds that follow the codecs.
-#[rustfmt::skip]
-const LAST: &[Row] = &[
-    row("capture-convert", SOURCES, "a camera with a scaler, which crops and scales", false,
-        |_, value| camera(value, CameraInput::Scaler)),
-    row("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false,
-        |_, value| camera(value, CameraInput::Hdmi)),
-    row("convert", "", "crops, scales, turns and converts pictures, memory to memory", true,
-        |_, value| bare(value, DeviceKind::Converter)),
-    row("vimc", "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures", false,
-        |_, value| bare(value, DeviceKind::Graph(&graph::VIMC))),
-    row("sensor", graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)", true,
-        |_, value| sensor(value)),
-];
-
-/// Codecs are multi-planar, as most of the kernel's codecs are.
-fn codec(name: &str, value: &str) -> Result<DeviceKind, Option<&'static str>> {
+fn parse_codec(name: &str, value: &str) -> Result<DeviceKind, Option<&'static str>> {
     let kind = Kind::from_word(name).ok_or(None)?;
     bare(value, DeviceKind::Codec(kind))
 }
 
-fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static str>> {
+fn parse_camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Camera {
         source: parse_source(value),
         end: ClipEnd::Loop,
@@ -178,21 +133,26 @@ fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static
     })
 }
 
-fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
-    let sink = parse_sink(value).map_err(Some)?;
-    Ok(DeviceKind::Display { sink })
+fn parse_recording(value: &str) -> Result<SinkSpec, Option<&'static str>> {
+    parse_sink(value).map_err(Some)
 }
 
-fn card(value: &str) -> Result<DeviceKind, Option<&'static str>> {
-    let sink = parse_sink(value).map_err(Some)?;
+fn parse_sensor(value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let topology = graph::sensor_topology(value);
+    let kind = topology.map(DeviceKind::Graph);
+    kind.ok_or(Some(graph::UNKNOWN_MODEL))
+}
+
+fn parse_card(value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let sink = parse_recording(value)?;
     let card = CardSpec::default();
     Ok(DeviceKind::Kms { sink, card })
 }
 
-fn sensor(value: &str) -> Result<DeviceKind, Option<&'static str>> {
-    let unknown = Some("sensor= takes imx219, imx219-4lane or ov5647");
-    let topology = graph::sensor_topology(value);
-    topology.map(DeviceKind::Graph).ok_or(unknown)
+/// Parses a kind without settings of its own.
+fn plain(name: &str, value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let row = KINDS.iter().find(|row| row.name == name).ok_or(None)?;
+    bare(value, DeviceKind::Plain(row.name))
 }
 
 /// Returns `kind` if `value` is empty. Otherwise fails.
@@ -203,131 +163,82 @@ fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str
     }
 }
 
-impl DeviceKind {
-    /// Returns the kind's name in a SPEC.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Camera { input, .. } => match input {
-                CameraInput::Sensor => "camera",
-                CameraInput::Scaler => "capture-convert",
-                CameraInput::Hdmi => "hdmi",
-            },
-            Self::Display { .. } => "display",
-            Self::Kms { .. } => "kms",
-            Self::Loopback { .. } => "loopback",
-            Self::Codec(kind) => kind.word(),
-            Self::Converter => "convert",
-            Self::Graph(topology) => graph::kind(topology),
-        }
-    }
+impl FromStr for DeviceSpec {
+    type Err = SpecError;
 
-    /// Returns the codec's own kind; `None` for other devices.
-    pub(crate) const fn codec(&self) -> Option<Kind> {
-        match self {
-            Self::Codec(kind) => Some(*kind),
-            _ => None,
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let words = split(text);
+        let mut words = words.iter().map(String::as_str);
+        let first = words.next().unwrap_or_default();
+        let (kind, value) = first.split_once('=').unwrap_or((first, ""));
+        let (kind, like) = match kind.ends_with(".toml") {
+            true => ("camera", Some(kind)),
+            false => (kind, None),
+        };
+        let row = KINDS.iter().find(|row| row.name == kind);
+        let names = KINDS.iter().map(|known| known.name);
+        let row = row.ok_or_else(|| unknown_kind(kind, value, names))?;
+        let made = (row.parse)(kind, value).map_err(|why| match why {
+            Some(allowed) => SpecError::value(kind, value, allowed),
+            None => SpecError(format!(
+                "{kind} takes no file; write {kind} without ={value}"
+            )),
+        })?;
+        let mut spec = Self::new(made, row.mplane);
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        if let Some(file) = like {
+            spec.like = Some(Description::load(file).map_err(SpecError)?);
+            seen.push(("like", file));
         }
-    }
-
-    /// Returns a camera's input; `None` for other devices.
-    pub(crate) const fn input(&self) -> Option<CameraInput> {
-        match self {
-            Self::Camera { input, .. } => Some(*input),
-            _ => None,
+        for word in words {
+            let said = spec.take_word(word, &seen, Self::offered)?;
+            seen.push(said);
         }
-    }
-
-    /// Returns whether the device has both queues, with separate ones for each open file.
-    #[must_use]
-    pub const fn is_mem2mem(&self) -> bool {
-        matches!(self, Self::Codec(_) | Self::Converter)
+        spec.follow_like(&seen)?;
+        spec.check_format()?;
+        spec.check_hdmi_mode()?;
+        spec.check_conflicts(&seen)?;
+        spec.check_addresses(&seen)?;
+        Ok(spec)
     }
 }
 
 impl DeviceSpec {
-    /// Returns the pixel formats that devices of this kind support.
-    pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
-        match &self.kind {
-            DeviceKind::Camera { input, .. } => match (input, &self.like) {
-                (CameraInput::Sensor, Some(like)) => like.pixels(),
-                (CameraInput::Sensor, None) => mode::formats(self, |pixel| {
-                    !pixel.is_compressed() || *pixel == pixfmt::MJPEG
-                }),
-                (CameraInput::Scaler, _) => mode::formats(self, vb3_picture::convert::converts),
-                (CameraInput::Hdmi, _) => {
-                    mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel))
-                }
-            },
-            DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
-            DeviceKind::Kms { .. } => mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel)),
-            DeviceKind::Loopback { .. } => loopback::formats(),
-            DeviceKind::Converter => m2m::converter_formats(self),
-            DeviceKind::Codec(kind) => m2m::codec_formats(*kind, self.mplane),
-            DeviceKind::Graph(topology) => graph::formats(topology),
-        }
+    fn row(&self) -> Option<&'static Row> {
+        let name = self.kind.name();
+        KINDS.iter().find(|row| row.name == name)
     }
 
-    /// Returns a device's nodes: itself, a loopback's OUTPUT and CAPTURE nodes, or a graph's nodes.
-    ///
-    /// # Errors
-    /// Fails for an unsupported format, with a message for the user.
-    pub fn nodes(&self) -> Result<Vec<NodeSpec>, Failure> {
-        match &self.kind {
-            DeviceKind::Loopback {
-                readers,
-                placeholder,
-                ..
-            } => loopback::nodes(self, *readers, placeholder.as_ref()),
-            DeviceKind::Graph(topology) => Ok(graph::nodes(self, topology)),
-            _ => Ok(vec![self.clone().into()]),
+    /// Returns whether the device has both queues, with separate ones for each open file.
+    #[must_use]
+    pub fn is_mem2mem(&self) -> bool {
+        self.row().is_some_and(|row| row.is_mem2mem)
+    }
+
+    /// Checks that an HDMI source can have the size and the rate.
+    fn check_hdmi_mode(&self) -> Result<(), SpecError> {
+        if self.kind.input() != Some(CameraInput::Hdmi) || self.hdmi_mode().is_some() {
+            return Ok(());
         }
+        let size = self
+            .size
+            .map_or_else(|| "1920x1080".to_owned(), |size| size.to_string());
+        let fps = self.fps.map_or_else(String::new, |fps| {
+            format!(",fps={}/{}", fps.numerator, fps.denominator)
+        });
+        let allowed = format!("hdmi has the modes {}", hdmi::modes_of(&size));
+        Err(SpecError::value("size", &format!("{size}{fps}"), allowed))
     }
 }
 
-impl NodeSpec {
-    /// Makes the device. For a memory-to-memory device, this is one open file's part.
-    /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
-    pub(crate) fn make<C: Send + 'static>(
-        &self,
-        place: &HostSettings,
-    ) -> Result<Box<dyn Outside<Cookie = C> + Send>, Failure> {
-        Ok(match (&self.part, &self.kind) {
-            (NodePart::Metadata(link), _) => Box::new(Metadata::new(self, place, link)),
-            (NodePart::Loopback(link, flow), kind) => {
-                let exclusive = matches!(
-                    kind,
-                    DeviceKind::Loopback {
-                        exclusive: true,
-                        ..
-                    }
-                );
-                match flow {
-                    Some(Flow::Output) => Box::new(LoopbackOutput::new(self, place, link)),
-                    Some(Flow::Capture) => {
-                        Box::new(LoopbackCapture::new(self, place, link, exclusive))
-                    }
-                    None => Box::new(LoopbackNode::new(self, place, link, exclusive)?),
-                }
-            }
-            (NodePart::Entity(graph, entity), _) => {
-                Box::new(GraphNode::new(self, place, (graph, *entity))?)
-            }
-            (_, DeviceKind::Camera { .. }) => Box::new(Camera::new(self, place)?),
-            (_, DeviceKind::Display { .. }) => Box::new(Display::new(self, place)?),
-            (_, DeviceKind::Codec(kind)) if kind.encodes() => Box::new(Encoder::new(self, place)?),
-            (_, DeviceKind::Codec(kind)) if kind.is_stateless() => {
-                Box::new(StatelessDecoder::new(self, place)?)
-            }
-            (_, DeviceKind::Codec(_)) => Box::new(Decoder::new(self, place)?),
-            (_, DeviceKind::Converter) => Box::new(FrameConverter::new(self, place)?),
-            (_, DeviceKind::Loopback { .. } | DeviceKind::Graph(_)) => {
-                return Err(Failure::new("the device has several nodes"));
-            }
-            (_, DeviceKind::Kms { .. }) => {
-                return Err(Failure::new("a card is no video device"));
-            }
-        })
+/// Makes the device of a node. For a memory-to-memory device, this is one open file's part.
+/// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
+pub(crate) fn make<C: Send + 'static>(node: &NodeSpec, host: &HostSettings) -> Made<C> {
+    let settings = settings::of(node, host);
+    match (&node.kind, make::part(node, &settings)) {
+        (_, Some(made)) => made,
+        (DeviceKind::Codec(kind), None) => make::codec(*kind, &settings),
+        (_, None) => make_kind(node, &settings),
     }
 }
 

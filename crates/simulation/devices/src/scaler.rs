@@ -3,7 +3,7 @@
 //! driver s5p-fimc.
 
 use crate::beside::Conversion;
-use crate::mode::color_of;
+use crate::colors::color_of;
 use crate::select::Selection;
 use crate::surface::{Surface, Trouble};
 use vb3_picture::convert::Job;

@@ -3,42 +3,42 @@
 //! A SPEC is a kind with its source or destination, and options after commas. In a file's name, a comma
 //! is written `\,` and a backslash `\\`.
 
-mod formats;
+mod error;
 mod guess;
 mod identity;
+mod kind;
 mod options;
 pub(crate) mod parse;
 mod presence;
 
+use crate::choice::Placeholder;
+pub use crate::choice::{
+    Allocator, CameraInput, CardSpec, ClipEnd, DeviceIdentity, Pace, Profile, SinkSpec, SourceSpec,
+    UsbId,
+};
 use crate::description::Description;
 use crate::kms::CARD_FORMATS;
-use crate::loopback::Placeholder;
-pub use crate::registry::{CameraInput, CardSpec, DeviceKind, KINDS};
-pub(crate) use formats::same;
-use formats::unknown_format;
-pub use guess::did_you_mean;
-pub use identity::{DeviceIdentity, UsbId};
+pub use crate::limits::MAX_FPS;
+use crate::limits::same;
+pub use crate::text::did_you_mean;
+pub use error::SpecError;
+pub(crate) use guess::unknown_kind;
+pub use kind::DeviceKind;
 pub use options::{DeviceOption, Group, OPTIONS};
 pub use parse::with_option;
 use parse::{
     list, parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
-    parse_window, parse_word, split,
+    parse_window, parse_word,
 };
 pub use presence::Presence;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
-use thiserror::Error;
 use vb3_codec::Kind;
 use vb3_dma::Protected;
 use vb3_picture::Size;
-use vb3_v4l2::{FourCc, Fraction};
+use vb3_v4l2::{FourCc, Fraction, Planarity};
 
 /// Maximum number of devices of a run. It is one more than the highest N of `node=videoN`.
 pub const MAX_DEVICES: u32 = 64;
-/// Maximum number of frames per second; the minimum is one.
-pub const MAX_FPS: u32 = 120;
 
 /// The parsed text that requests one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,85 +134,6 @@ pub struct Demands {
     pub protected: Protected,
 }
 
-/// A camera's source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceSpec {
-    /// The test pattern.
-    Pattern,
-    /// A file that ffmpeg decodes.
-    Clip(PathBuf),
-}
-
-/// A camera's behaviour when its clip ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClipEnd {
-    /// Plays the clip again: frame n is picture n modulo the clip's length.
-    #[default]
-    Loop,
-    /// Repeats the last picture.
-    Hold,
-    /// Ends the stream with an error, like a driver whose source failed.
-    Stop,
-    /// Unplugs the camera.
-    Unplug,
-}
-
-/// The destination of a display's pictures.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkSpec {
-    /// No destination: nothing is recorded.
-    Null,
-    /// A YUV4MPEG2 file.
-    Y4m(PathBuf),
-    /// A file of raw bytes.
-    Raw(PathBuf),
-    /// One PNG file per frame. The name has one `%d` or `%0Nd` for the frame's number.
-    Png(String),
-}
-
-/// How a camera offers its sizes and rates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// As lists, like a webcam.
-    Webcam,
-    /// As ranges, like a sensor's driver.
-    Sensor,
-}
-
-/// What determines the time of a device's frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// The monotonic clock, at the frame rate.
-    #[default]
-    Real,
-    /// The buffers: each buffer gets a frame as soon as it arrives.
-    Free,
-}
-
-/// The allocator of a device's planes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Allocator {
-    /// videobuf2-dma-contig.
-    #[default]
-    Contig,
-    /// videobuf2-dma-sg.
-    Sg,
-    /// videobuf2-vmalloc.
-    Vmalloc,
-}
-
-/// An error in a SPEC: what is wrong, the allowed values, and the most similar name.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct SpecError(String);
-
-impl SpecError {
-    /// Returns the error for an invalid value of an option.
-    pub(crate) fn value(option: &str, value: &str, allowed: impl fmt::Display) -> Self {
-        Self(format!("{option}={value} is not understood: {allowed}"))
-    }
-}
-
 impl DeviceSpec {
     /// Makes a device of a kind with default options.
     #[must_use]
@@ -223,48 +144,32 @@ impl DeviceSpec {
             ..Self::default()
         }
     }
+
+    /// Returns whether the device has the single-planar or the multi-planar API.
+    pub(crate) const fn planarity(&self) -> Planarity {
+        match self.mplane {
+            true => Planarity::Multi,
+            false => Planarity::Single,
+        }
+    }
+
+    /// Returns the profile of `profile=`, or the default of the device's kind.
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile.unwrap_or(match self.kind.input() {
+            Some(CameraInput::Sensor) => Profile::Webcam,
+            _ if matches!(self.kind, DeviceKind::Kms { .. }) => Profile::Webcam,
+            _ => Profile::Sensor,
+        })
+    }
 }
 
 /// The SPECs of a run that names none: a camera with the pattern, and a display that records nothing.
 pub const DEFAULTS: [&str; 2] = ["camera=pattern", "display=null"];
 
-impl FromStr for DeviceSpec {
-    type Err = SpecError;
-
-    fn from_str(text: &str) -> Result<Self, SpecError> {
-        let words = split(text);
-        let mut words = words.iter().map(String::as_str);
-        let first = words.next().unwrap_or_default();
-        let (kind, value) = first.split_once('=').unwrap_or((first, ""));
-        let (kind, like) = match kind.ends_with(".toml") {
-            true => ("camera", Some(kind)),
-            false => (kind, None),
-        };
-        let row = KINDS.iter().find(|row| row.name == kind);
-        let row = row.ok_or_else(|| guess::unknown_kind(kind, value))?;
-        let made = (row.parse)(kind, value).map_err(|why| match why {
-            Some(allowed) => SpecError::value(kind, value, allowed),
-            None => SpecError(format!(
-                "{kind} takes no file; write {kind} without ={value}"
-            )),
-        })?;
-        let mut spec = Self::new(made, row.mplane);
-        let mut seen: Vec<(&str, &str)> = Vec::new();
-        if let Some(file) = like {
-            spec.like = Some(Description::load(file).map_err(SpecError)?);
-            seen.push(("like", file));
-        }
-        for word in words {
-            let said = spec.take_word(word, &seen)?;
-            seen.push(said);
-        }
-        spec.follow_like(&seen)?;
-        spec.check_format()?;
-        spec.check_hdmi_mode()?;
-        spec.check_conflicts(&seen)?;
-        spec.check_addresses(&seen)?;
-        Ok(spec)
-    }
+/// Returns a message about the first name of `formats=` that no pixel format has.
+fn unknown_format(value: &str) -> Option<String> {
+    let unknown = value.split(':').find(|name| parse_format(name).is_none())?;
+    Some(format!("there is no pixel format \"{unknown}\"; use "))
 }
 
 const NO_LIST: &str =
@@ -329,10 +234,11 @@ const CONFLICTS: &[(&str, Conflicts, &str)] = &[
 
 impl DeviceSpec {
     /// Parses and sets one option. Returns its name and its value.
-    fn take_word<'a>(
+    pub(crate) fn take_word<'a>(
         &mut self,
         word: &'a str,
         seen: &[(&str, &str)],
+        offered: impl Fn(&Self) -> String,
     ) -> Result<(&'a str, &'a str), SpecError> {
         let (option, value) = word.split_once('=').unwrap_or((word, ""));
         let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
@@ -369,7 +275,7 @@ impl DeviceSpec {
             };
             let is_loopback = matches!(self.kind, DeviceKind::Loopback { .. });
             let allowed = match (unknown, option) {
-                (Some(unknown), _) => unknown + &self.offered(),
+                (Some(unknown), _) => unknown + &offered(self),
                 (None, "identity") if is_loopback => "use plain or v4l2loopback".to_owned(),
                 (None, "identity") => "use uvc or plain".to_owned(),
                 (None, _) => format!("use {}", known.values),
@@ -514,7 +420,7 @@ impl DeviceSpec {
     }
 
     /// Checks that the options agree with each other.
-    fn check_conflicts(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+    pub(crate) fn check_conflicts(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
         let value_of = |option: &str| {
             let mut all = said.iter().filter(|(name, _)| *name == option);
             all.next().map(|(_, value)| *value)
@@ -530,7 +436,7 @@ impl DeviceSpec {
     }
 
     /// Checks that options for addresses belong to a device that uses addresses.
-    fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+    pub(crate) fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
         #[rustfmt::skip]
         const OF_ADDRESSES: &[&str] = &[
             "mask", "contiguous", "iommu", "sram", "window", "align", "max-segment", "boundary",

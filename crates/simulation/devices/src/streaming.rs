@@ -5,14 +5,19 @@
 //! belongs to one kind of device.
 
 use crate::Failure;
-use crate::device::Outside;
+use crate::PlayError;
+use crate::choice::Pace;
 use crate::hdmi::Hdmi;
-use crate::node::NodeSpec;
-use crate::place::{HostSettings, identity, policy};
+use crate::outside::Outside;
 use crate::select::Selection;
-use crate::spec::Pace;
-use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome};
+use crate::settings::Settings;
+use crate::sink::{LastShown, Sink};
+use crate::source::NextSource;
+use crate::surface::{
+    BufferPlanes, EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome,
+};
 use std::collections::VecDeque;
+use vb3_picture::Frame;
 use vb3_queue::{
     Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, Timecode, forward,
 };
@@ -69,6 +74,11 @@ pub(crate) trait Formats {
 
     /// Sets the offered interval that is nearest. Sets the default if either part of `wanted` is zero.
     fn set_interval(&mut self, _wanted: Fraction) {}
+
+    /// Reads the picture in a buffer that the device has already returned, as [`Outside::inspect`].
+    fn inspect<C>(&self, _planes: &BufferPlanes<C>, _bus: &mut dyn Bus<C>) -> Option<Frame> {
+        None
+    }
 
     /// Sets the mode of an HDMI source, after which only one size and one interval are offered.
     fn set_timings(&mut self, _mode: &Timings) {}
@@ -186,6 +196,40 @@ pub(crate) trait Engine<C> {
 
     /// Makes the device work only within ticks, as [`Outside::work_at_once`].
     fn work_at_once(&mut self) {}
+
+    /// Plays another source, as [`Outside::play`].
+    fn play(
+        &mut self,
+        _stream: &mut Stream<Self::Formats, C>,
+        _next: NextSource,
+    ) -> Result<(), PlayError> {
+        Err(PlayError::NoCamera)
+    }
+
+    /// Returns whether the next source has a picture, as [`Outside::is_next_ready`].
+    fn is_next_ready(&mut self) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    /// Pauses or continues the source, as [`Outside::pause`].
+    fn pause(&mut self, _is_paused: bool) -> bool {
+        false
+    }
+
+    /// Returns whether the device must be unplugged now, as [`Outside::take_unplug`].
+    fn take_unplug(&mut self) -> bool {
+        false
+    }
+
+    /// Returns where the device's pictures go, as [`Outside::sink`].
+    fn sink(&mut self) -> Option<&mut Sink> {
+        None
+    }
+
+    /// Returns the picture that was shown last, as [`Outside::last_shown`].
+    fn last_shown(&mut self) -> Option<LastShown> {
+        None
+    }
 
     /// Returns whether the device waits for its own process or thread, as [`Outside::is_preparing`].
     fn is_preparing(&self) -> bool {
@@ -371,20 +415,19 @@ pub(crate) struct StreamingDevice<E, F, C> {
 }
 
 impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
-    /// Makes the device of a SPEC. `card` is the card's name unless the SPEC has one.
+    /// Makes the device. `card` is the card's name unless the user chose one.
     pub(crate) fn with_engine(
-        spec: &NodeSpec,
-        place: &HostSettings,
+        settings: &Settings,
         card: &str,
         formats: E::Formats,
         engine: E,
     ) -> Self {
         Self {
-            identity: identity(spec, place, card),
-            policy: policy(spec, place),
+            identity: settings.identity(card),
+            policy: settings.policy,
             stream: Stream {
                 formats,
-                pace: spec.pace,
+                pace: settings.pace,
                 tokens: VecDeque::new(),
                 is_on: false,
                 sequence: 0,
@@ -642,5 +685,35 @@ impl<E: Engine<C> + 'static, C: 'static> Outside for StreamingDevice<E, E::Forma
 
     fn is_preparing(&self) -> bool {
         self.stream.is_on && self.engine.is_preparing()
+    }
+
+    fn is_free(&self) -> bool {
+        self.stream.pace == Pace::Free
+    }
+
+    fn hdmi(&mut self) -> Option<&mut Hdmi> {
+        self.stream.hdmi.as_mut()
+    }
+
+    fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
+        self.engine.play(&mut self.stream, next)
+    }
+
+    fn is_next_ready(&mut self) -> Result<bool, Failure> {
+        match self.stream.is_on {
+            true => self.engine.is_next_ready(),
+            false => Ok(true),
+        }
+    }
+
+    forward! { self.engine =>
+        fn pause(&mut self, is_paused: bool) -> bool;
+        fn take_unplug(&mut self) -> bool;
+        fn sink(&mut self) -> Option<&mut Sink>;
+        fn last_shown(&mut self) -> Option<LastShown>;
+    }
+
+    fn inspect(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
+        self.stream.formats.inspect(planes, bus)
     }
 }

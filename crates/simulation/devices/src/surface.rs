@@ -35,6 +35,9 @@ impl From<BusFault> for Trouble {
     }
 }
 
+/// The planes of a buffer.
+pub type BufferPlanes<C> = [Option<PlaneView<C>>; MAX_PLANES];
+
 /// The bytes used in each plane of a buffer.
 pub(crate) type Payloads = [u64; MAX_PLANES];
 

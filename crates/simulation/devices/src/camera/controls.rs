@@ -1,9 +1,9 @@
 //! The controls of a camera.
 
-use crate::description::Description;
+use crate::control::{counted, counter, slider};
 use crate::hdmi::Hdmi;
-use crate::place::is_uvc;
-use crate::spec::{CameraInput, DeviceSpec};
+use crate::likeness::Likeness;
+use crate::settings::Settings;
 use crate::surface::EINVAL;
 use std::sync::Arc;
 use vb3_picture::{Background, Picture};
@@ -32,24 +32,6 @@ const APERTURE_PRIORITY: u32 = 3;
 /// The exposure time that does not change the picture, in units of 100 µs.
 const EXPOSURE: i32 = 156;
 
-pub(crate) const fn slider(
-    id: u32,
-    name: &'static str,
-    range: (i32, i32, u32),
-    default: i32,
-) -> ControlSpec {
-    ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
-}
-
-pub(crate) const fn counter(id: u32, name: &'static str) -> ControlSpec {
-    let flags = ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE);
-    ControlSpec::integer(id, name, (0, i32::MAX, 1), 0).with(flags)
-}
-
-pub(crate) fn counted(count: u64) -> ControlValue {
-    ControlValue::Number(i32::try_from(count).unwrap_or(i32::MAX).into())
-}
-
 pub(super) struct Controls {
     pub(super) picture: Picture,
     /// The value of the gain control. `picture` has the product of this gain and the exposure.
@@ -63,11 +45,11 @@ pub(super) struct Controls {
     pub(super) is_webcam: bool,
     is_hdmi: bool,
     frames: u64,
-    like: Option<Arc<Description>>,
+    like: Option<Arc<Likeness>>,
 }
 
 impl Controls {
-    pub(super) fn new(has_clip: bool, spec: &DeviceSpec) -> Self {
+    pub(super) fn new(settings: &Settings, has_clip: bool, is_hdmi: bool) -> Self {
         let picture = Picture::default();
         let mut controls = Self {
             gain: picture.gain,
@@ -76,10 +58,10 @@ impl Controls {
             manual: EXPOSURE,
             pattern: 0,
             has_clip,
-            is_webcam: is_uvc(spec),
-            is_hdmi: spec.kind.input() == Some(CameraInput::Hdmi),
+            is_webcam: settings.is_webcam,
+            is_hdmi,
             frames: 0,
-            like: spec.like.clone(),
+            like: settings.likeness.clone(),
         };
         for control in controls.controls() {
             if let Some(value) = control.initial {

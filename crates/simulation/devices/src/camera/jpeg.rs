@@ -1,11 +1,12 @@
 //! Makes JPEG files of a camera's pictures with a codec process, while the camera continues.
 
 use crate::Failure;
-use crate::description::{Rhythm, pad};
-use crate::m2m::{CodecProcess, FrameWorker as _, MAX_EVENTS};
+use crate::m2m::{CodecProcess, MAX_EVENTS};
 use crate::mode::Mode;
+use crate::rhythm::{Rhythm, pad};
 use crate::streaming::{Stamp, Tick};
 use crate::surface::{Payloads, Trouble, only_plane, write_bytes};
+use crate::worker::FrameWorker as _;
 use std::collections::VecDeque;
 use vb3_codec::{Config, Event, Job, PlanesMut, Refused, Subsampling, Worker};
 use vb3_picture::{Frame, Size};

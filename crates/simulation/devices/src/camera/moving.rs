@@ -2,11 +2,11 @@
 //! program's call waits for a large frame.
 
 use super::Player;
-use crate::m2m::FrameWorker as _;
 use crate::mode::Mode;
 use crate::scaler;
 use crate::streaming::{Stamp, Tick};
 use crate::surface::{PictureCursor, Step, Surface};
+use crate::worker::FrameWorker as _;
 use std::sync::Arc;
 use vb3_queue::Active;
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::device::Outside as _;
+use crate::outside::Outside as _;
+use crate::registry;
 use crate::source::NextSource;
 use crate::surface::FIELD_NONE;
 use crate::tests::bench::{Bench, FILLER, place};
@@ -14,7 +15,7 @@ const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
 fn camera(spec: &str) -> Camera<u32> {
-    Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
+    registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
 }
 
 /// Makes a bench with a camera of 16x8 pictures at 100 frames per second.
@@ -558,9 +559,9 @@ fn the_number_is_in_the_memory_of_every_format() {
 
 #[test]
 fn test_patterns_replace_the_clip_until_disabled() {
-    let spec = "camera".parse().expect("a SPEC");
+    let settings = registry::settings(&"camera".parse().expect("a SPEC"), &place());
     let shown = |has_clip, pattern, is_playing| {
-        let mut controls = controls::Controls::new(has_clip, &spec);
+        let mut controls = controls::Controls::new(&settings, has_clip, false);
         let set = controls.set_control(cid::TEST_PATTERN, pattern);
         assert_eq!(set, Ok(()));
         controls.background(is_playing)

@@ -1,6 +1,7 @@
 //! The file format of a description: TOML, parsed by serde.
 
-use crate::spec::UsbId;
+use crate::choice::UsbId;
+use crate::text::pair;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use toml::Spanned;
@@ -259,12 +260,6 @@ macro_rules! word {
             }
         }
     };
-}
-
-/// Parses two numbers with a character between them.
-pub(crate) fn pair(text: &str, between: char) -> Option<(u32, u32)> {
-    let (first, second) = text.split_once(between)?;
-    Some((first.parse().ok()?, second.parse().ok()?))
 }
 
 word!(

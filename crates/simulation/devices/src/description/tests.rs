@@ -1,8 +1,9 @@
 //! Tests descriptions without real devices.
 
-use super::rhythm::{Rhythm, pad};
 use super::{Description, SHIPPED, check};
-use crate::mode::nearest_interval;
+use crate::likeness::Likeness;
+use crate::limits::nearest_interval;
+use crate::rhythm::{Rhythm, pad};
 use crate::spec::DeviceSpec;
 use std::sync::Arc;
 use vb3_picture::Size;
@@ -63,8 +64,9 @@ default = 2
 items = ["50 Hz", "60 Hz"]
 "#;
 
-fn parsed(text: &str) -> Arc<Description> {
-    Arc::new(check::parse(text).unwrap_or_else(|e| panic!("{e}")))
+fn parsed(text: &str) -> Arc<Likeness> {
+    let checked = check::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(checked.likeness)
 }
 
 #[test]
@@ -240,8 +242,9 @@ fn limits_of_a_stream_can_be_reached_but_not_passed() {
 
 #[test]
 fn formats_and_sizes_follow_the_description() {
+    let notes = check::parse(TEXT).expect("a description").notes;
+    assert!(notes.is_empty(), "{notes:?}");
     let camera = parsed(TEXT);
-    assert!(camera.notes.is_empty(), "{:?}", camera.notes);
     let (yuyv, mjpeg) = (FourCc::YUYV, FourCc::MJPEG);
     let range = FrameSizes::Stepwise {
         width: (32, 640, 16),
@@ -257,7 +260,7 @@ fn formats_and_sizes_follow_the_description() {
     let (min, max) = (Fraction::new(1, 30), Fraction::new(1, 1));
     let range = FrameIntervals::Continuous { min, max };
     assert_eq!(camera.intervals(yuyv, (64, 64)), range);
-    let first = camera.first_format().expect("a format");
+    let (first, _) = camera.first().expect("a format");
     assert_eq!((first.fourcc, first.width), (mjpeg, 320));
     let ask = |pixel, width, height| {
         let wanted = Format::new(pixel, width, height).expect("a format");
@@ -287,8 +290,8 @@ fn what_cannot_be_made_is_left_out_with_a_note() {
         ),
     ];
     for (from, to, note) in rows {
-        let camera = parsed(&TEXT.replacen(from, to, 1));
-        assert!(camera.notes[0].starts_with(note), "{:?}", camera.notes);
+        let checked = check::parse(&TEXT.replacen(from, to, 1)).expect(note);
+        assert!(checked.notes[0].starts_with(note), "{:?}", checked.notes);
     }
     let range = parsed(&TEXT.replacen(rows[2].0, rows[2].1, 1));
     let reduced = FrameSizes::Stepwise {

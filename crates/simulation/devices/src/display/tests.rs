@@ -1,7 +1,9 @@
 use super::*;
 use crate::Device;
-use crate::shown::BufferPlanes;
-use crate::sink::Record;
+use crate::HostSettings;
+use crate::registry;
+use crate::sink::Counters;
+use crate::surface::BufferPlanes;
 use crate::tests::bench::{self, Bench, BenchMemory};
 use std::sync::Arc;
 use vb3_picture::{
@@ -26,7 +28,7 @@ fn display(spec: &str) -> Display<u32> {
 
 /// Makes a display whose pictures nothing reads.
 fn unwatched(spec: &str) -> Display<u32> {
-    Display::new(&spec.parse().expect("a SPEC"), &place()).expect("a display")
+    registry::display(&spec.parse().expect("a SPEC"), &place()).expect("a display")
 }
 
 fn place() -> HostSettings {
@@ -49,11 +51,15 @@ impl<C> Display<C> {
         }
     }
 
+    fn shown_last(&mut self) -> LastShown {
+        Engine::<C>::last_shown(&mut self.engine).expect("a display")
+    }
+
     fn repeated(&self) -> u64 {
         self.engine.repeated
     }
 
-    fn finished(&mut self) -> Record {
+    fn finished(&mut self) -> Counters {
         self.engine.sink.finish()
     }
 }
@@ -122,18 +128,18 @@ fn a_host_learns_where_the_last_picture_is() {
     bench.start();
     assert_eq!(bench.tick(START), 2);
     let (sequence, index) = (1, 1);
-    let place = bench.device.last_shown();
+    let place = bench.device.shown_last();
     assert_eq!(place, LastShown::Buffer { sequence, index });
     (0..2).for_each(|_| {
         let info = bench.take().expect("a buffer");
         queue_picture(&mut bench, info.index, 72 + info.index);
     });
     bench.stop();
-    assert_eq!(bench.device.last_shown(), LastShown::Lost);
+    assert_eq!(bench.device.shown_last(), LastShown::Lost);
     (0..2).for_each(|index| queue_picture(&mut bench, index, 72 + index));
     bench.start();
     assert_eq!(bench.tick(START + MS), 2);
-    let LastShown::Picture { sequence: 1, frame } = bench.device.last_shown() else {
+    let LastShown::Picture { sequence: 1, frame } = bench.device.shown_last() else {
         panic!("it was asked for");
     };
     assert_eq!(read_number(&frame).0, 73);
@@ -203,7 +209,7 @@ fn show_101(bench: &mut Bench<Display<u32>>) {
         assert_eq!(bench.tick(START), 1);
         assert_eq!(bench.take().map(|info| info.error), Ok(false));
     }
-    assert_eq!(bench.device.sink().record().shown, 101);
+    assert_eq!(bench.device.sink().counters().shown, 101);
 }
 
 #[test]
@@ -226,7 +232,7 @@ fn repeated_picture_is_not_recorded() {
         .map(|info| (info.timestamp_ns - START) / MS)
         .collect();
     assert_eq!(infos, [0, 40], "shown at refreshes");
-    assert_eq!(bench.device.sink().record().shown, 2);
+    assert_eq!(bench.device.sink().counters().shown, 2);
     assert_eq!(bench.device.next_tick(), None);
 }
 
@@ -241,7 +247,7 @@ fn a_free_display_shows_at_once() {
         assert_eq!(last_number(&bench), Some(round * 3 + 2));
         while bench.take().is_ok() {}
     }
-    assert_eq!(bench.device.sink().record().shown, 9);
+    assert_eq!(bench.device.sink().counters().shown, 9);
     assert_eq!(bench.device.repeated(), 0);
 }
 
@@ -314,7 +320,7 @@ fn a_bus_fault_is_an_error_buffer_and_shows_nothing() {
     assert_eq!(last_number(&bench), Some(8));
     let statistics = bench.device.statistics();
     assert_eq!((statistics.bus_faults, statistics.dropped), (1, 1));
-    assert_eq!(bench.device.sink().record().shown, 1);
+    assert_eq!(bench.device.sink().counters().shown, 1);
 }
 
 #[test]
@@ -531,7 +537,7 @@ fn without_room(sink: Sink) -> (Bench<Display<u32>>, u64) {
 fn buffers_are_held_while_the_recording_has_no_room() {
     let (sink, gate) = Sink::gated();
     let (mut bench, mut now) = without_room(sink);
-    let shown = bench.device.sink().record().shown;
+    let shown = bench.device.sink().counters().shown;
     assert!(shown < 32);
     assert_eq!(bench.device.next_tick(), None, "time alone does not help");
     let wait = |bench: &Bench<Display<u32>>| {
@@ -550,7 +556,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
     // Ticks without room change nothing. Later the display continues at the regular pace.
     let released = now;
     gate.allow(u32::MAX / 2);
-    while bench.device.sink().record().shown < 32 {
+    while bench.device.sink().counters().shown < 32 {
         if bench.device.wake_fd().is_some() {
             wait(&bench);
         }

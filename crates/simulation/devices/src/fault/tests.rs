@@ -1,7 +1,7 @@
 //! Tests faults of a camera's frames, and the disturbances of its source.
 
 use super::*;
-use crate::disturb::RESIZED;
+use crate::outside::RESIZED;
 use crate::tests::bench::{Bench, place, schedule};
 use crate::{Device, Signal};
 use vb3_picture::{Background, Picture, Size, render};

@@ -2,7 +2,7 @@
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vimc/vimc-debayer.c and vimc-scaler.c.
 
-use super::Scene;
+use super::scene::Scene;
 use super::vimc::{MEAN_WINDOW, TEST_PATTERN};
 use std::ops::Range;
 use vb3_picture::{Background, Frame, Pattern, Picture, Size, mosaic};

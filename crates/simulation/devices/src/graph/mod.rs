@@ -5,23 +5,22 @@
 //! all entities between the two.
 
 mod develop;
+mod scene;
 mod sensor;
 #[cfg(test)]
 mod tests;
 mod vimc;
 
-pub(crate) use sensor::{MODELS, topology as sensor_topology};
+pub(crate) use sensor::{MODELS, UNKNOWN_MODEL, topology as sensor_topology};
 pub(crate) use vimc::VIMC;
 
 use crate::Failure;
-use crate::node::{NodePart, NodeSpec};
-use crate::place::HostSettings;
-use crate::spec::DeviceSpec;
+use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, Payloads, PictureCursor, Surface, Trouble};
 use develop::Chain;
+use scene::Scene;
 use sensor::{Raw, Setting};
-use std::ops::Range;
 use vb3_picture::Size;
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
@@ -39,34 +38,6 @@ pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
     let all = topology.pixels.iter();
     all.filter_map(|(fourcc, _)| pixfmt::lookup(*fourcc))
         .collect()
-}
-
-/// Returns the kind of a graph's devices, as a SPEC names it.
-pub(crate) fn kind(topology: &Topology) -> &'static str {
-    let has_sensor = (topology.entities.iter()).any(|entity| entity.sensor.is_some());
-    if has_sensor {
-        "sensor"
-    } else {
-        topology.driver
-    }
-}
-
-/// Returns the nodes of a graph: video nodes first, then subdevices.
-pub(crate) fn nodes(spec: &DeviceSpec, topology: &'static Topology) -> Vec<NodeSpec> {
-    let graph = MediaGraph::new(topology);
-    let entities = topology.entities.iter().enumerate();
-    let (videos, subdevs): (Vec<_>, Vec<_>) =
-        entities.partition(|(_, entity)| entity.node == EntityNode::Video);
-    let first = |entity: &EntitySpec| spec.node.filter(|_| entity.node == EntityNode::Video);
-    let all = videos.into_iter().chain(subdevs).zip(0..);
-    all.map(|((entity, known), number)| NodeSpec {
-        spec: DeviceSpec {
-            node: first(known).map(|first| first.saturating_add(number)),
-            ..spec.clone()
-        },
-        part: NodePart::Entity(graph.clone(), entity),
-    })
-    .collect()
 }
 
 pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
@@ -139,23 +110,6 @@ impl Formats for Video {
     }
 }
 
-/// Renders the frames that reach a video node.
-trait Scene: Send {
-    /// Begins frame `sequence`, with the current values of controls.
-    fn begin(&mut self, sequence: u32, graph: &MediaGraph);
-
-    /// Returns how many samples of the sensor are read for a line. One tick reads a limited number of samples.
-    fn samples(&self) -> u32;
-
-    /// Returns the time from this frame to the next in nanoseconds, if the sensor determines it.
-    fn frame_ns(&self) -> Option<u64> {
-        None
-    }
-
-    /// Renders lines of the frame and appends their bytes to `out`.
-    fn render(&self, lines: Range<u32>, out: &mut Vec<u8>);
-}
-
 /// Makes the scene of a path: raw frames as the sensor sends them, or frames that processing entities have
 /// changed. `None` for a path without a sensor.
 fn scene_of(graph: &MediaGraph, path: &[usize]) -> Option<Box<dyn Scene>> {
@@ -190,22 +144,23 @@ impl<C> GraphNode<C> {
     /// Makes the node of the entity `index`.
     /// Fails with a message for the user if there is no such entity.
     pub(crate) fn new(
-        spec: &NodeSpec,
-        place: &HostSettings,
+        settings: &Settings,
         (graph, index): (&MediaGraph, usize),
     ) -> Result<Self, Failure> {
-        let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;
+        let entity = graph
+            .entity(index)
+            .ok_or_else(|| settings.no_such_format())?;
         let topology = graph.topology();
         let default = topology.default;
         let pixel = topology.pixel_of(default.code).and_then(pixfmt::lookup);
         let format = pixel.and_then(|pixel| Format::new(pixel, default.width, default.height));
-        let mut format = format.ok_or_else(|| spec.no_such_format())?;
+        let mut format = format.ok_or_else(|| settings.no_such_format())?;
         format.color = default.color;
         let video = Video {
             graph: graph.clone(),
             entity: index,
-            pixels: formats(topology),
-            planarity: spec.planarity(),
+            pixels: settings.pixels.clone(),
+            planarity: settings.planarity,
             format,
         };
         let engine = Entity {
@@ -222,7 +177,7 @@ impl<C> GraphNode<C> {
         };
         // Sets the exposure's initial value.
         Setting::of(graph, index).map(|setting| setting.take_ranges());
-        let mut node = Self::with_engine(spec, place, topology.card, video, engine);
+        let mut node = Self::with_engine(settings, topology.card, video, engine);
         node.policy.file_io = topology.file_io;
         node.policy.removes_buffers = topology.removes_buffers;
         Ok(node)

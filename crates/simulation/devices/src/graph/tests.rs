@@ -2,6 +2,9 @@
 
 use super::develop::Chain;
 use super::*;
+use crate::node::NodeSpec;
+use crate::registry;
+use crate::spec::DeviceSpec;
 use crate::tests::bench::{Bench, place};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -497,7 +500,8 @@ fn streaming(size: (u32, u32)) -> Bench<GraphNode<u32>> {
     }
     set(graph, SCALER, 0x100a, size);
     set_video(graph, CAPTURE, &pixfmt::RGB24, size);
-    let mut device = GraphNode::new(node, &place(), (graph, RAW_0)).expect("a device");
+    let mut device =
+        GraphNode::new(&registry::settings(node, &place()), (graph, RAW_0)).expect("a device");
     let format = Format::new(&pixfmt::SRGGB8, size.0, size.1).expect("a picture");
     let set = device.set_format(Flow::Capture, &format, false);
     assert!(set.is_ok(), "{set:?}");
@@ -576,7 +580,7 @@ fn nodes_of(spec: &str) -> BTreeMap<&'static str, GraphNode<u32>> {
         let name = node.entity().expect("an entity").name;
         (
             name,
-            GraphNode::new(node, &place(), (graph, entity)).expect("a device"),
+            GraphNode::new(&registry::settings(node, &place()), (graph, entity)).expect("a device"),
         )
     };
     nodes.iter().map(node).collect()

@@ -4,8 +4,8 @@
 //! its overlay text are missing, as are the blanking controls and pixel rate of Linux 7.3; the scaler and
 //! all captures have progressive frames only; captures list even sizes only.
 
-use crate::camera::slider;
-use crate::mode::COLOR;
+use crate::colors::COLOR;
+use crate::control::slider;
 use vb3_v4l2::{
     ControlSpec, EntityNode, EntitySpec, Follows, FourCc, LinkSpec, MbusFormat, PadSpec, Topology,
     cid, sys,

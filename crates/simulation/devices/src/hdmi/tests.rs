@@ -1,7 +1,9 @@
 use super::*;
 use crate::camera::Camera;
-use crate::device::Outside as _;
-use crate::disturb::RESIZED;
+use crate::outside::Outside as _;
+use crate::outside::RESIZED;
+use crate::registry;
+use crate::spec::DeviceSpec;
 use crate::tests::bench::{Bench, BenchMemory, place};
 use crate::{Device, FaultSchedule};
 use vb3_picture::{Background, Picture, Size, render};
@@ -12,7 +14,7 @@ const START: u64 = 1_000_000_000;
 /// Makes a bench with an HDMI input of 800x600.
 fn bench(buffers: u32) -> Bench<Camera<u32>> {
     let spec = "hdmi,size=800x600".parse().expect("a SPEC");
-    let mut camera = Camera::new(&spec, &place()).expect("a device");
+    let mut camera = registry::camera(&spec, &place()).expect("a device");
     assert!(camera.events().contains(EventKinds::SOURCE_CHANGE));
     camera.work_at_once();
     Bench::new(camera, buffers)
@@ -75,7 +77,7 @@ fn first_mode_comes_from_size_and_rate() {
         ("hdmi,size=1366x768,fps=60", "1366x768p59.79"),
         ("hdmi,size=640x480,fps=60000/1001", "640x480p59.94"),
     ] {
-        let mode = spec.parse::<DeviceSpec>().unwrap().hdmi_mode();
+        let mode = registry::hdmi_mode(&spec.parse().unwrap());
         assert_eq!(name_of(mode.unwrap()).to_string(), name, "{spec}");
     }
     for (spec, part) in [
@@ -171,7 +173,7 @@ fn an_ffmpeg_clip_goes_on_after_a_lost_signal() {
         return;
     }
     let spec = format!("hdmi={},size=800x600", path.display());
-    let camera = Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a device");
+    let camera = registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a device");
     let mut bench = Bench::new(camera, 1);
     bench.queue(0);
     bench.start();

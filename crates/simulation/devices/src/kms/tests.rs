@@ -1,6 +1,7 @@
 //! Layers in memory, and the pictures that screens make of them.
 
 use super::*;
+use crate::spec::parse::parse_sink;
 use crate::tests::bench::BenchMemory;
 
 fn memory(planes: &[(u32, Vec<u8>)]) -> BenchMemory {
@@ -22,7 +23,7 @@ fn layer(code: &[u8; 4], size: (u32, u32), planes: &[(u32, u64, u32)]) -> Layer<
 }
 
 fn screen(kind: &str) -> Screen {
-    let mut screen = Screen::new(&kind.parse().expect("a card"), 0).expect("a screen");
+    let mut screen = Screen::new(&parse_sink(kind).expect("a recording"), 0).expect("a screen");
     screen.sink.reads_all = true;
     screen
 }
@@ -69,7 +70,7 @@ fn one_layer_that_fills_the_screen_keeps_its_bytes() {
             .collect::<Vec<u8>>()
     };
     let wanted = [lines(0, 4), lines(100, 2)].concat();
-    assert_eq!(shown(&mut screen("kms"), &[nv12], &mut memory), wanted);
+    assert_eq!(shown(&mut screen(""), &[nv12], &mut memory), wanted);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn cursor_is_blended_by_its_premultiplied_alpha() {
     let mut cursor = layer(b"AR24", (2, 2), &[(2, 0, 8)]);
     cursor.at = (-1, 1);
     let layers = [layer(b"XR24", (8, 4), &[(1, 0, 32)]), cursor];
-    let rgb = shown(&mut screen("kms"), &layers, &mut memory);
+    let rgb = shown(&mut screen(""), &layers, &mut memory);
     let pixel = |x: usize, y: usize| rgb[(y * 8 + x) * 3..][..3].to_vec();
     assert_eq!(pixel(0, 0), [255, 255, 255]);
     assert_eq!(pixel(0, 1), [255, 127, 127]);
@@ -96,7 +97,7 @@ fn part_and_formats_of_rgb_are_read_where_they_are() {
     (low.from, low.part, low.shown) = ((0, 4), (8, 4), (8, 4));
     let mut high = layer(b"BG24", (4, 4), &[(2, 0, 12)]);
     high.at = (4, 0);
-    let rgb = shown(&mut screen("kms"), &[low, high], &mut memory);
+    let rgb = shown(&mut screen(""), &[low, high], &mut memory);
     assert_eq!(rgb[..3], [255, 0, 255]);
     assert_eq!(rgb[12..15], [1, 2, 3]);
 }
@@ -104,7 +105,7 @@ fn part_and_formats_of_rgb_are_read_where_they_are() {
 #[test]
 fn lost_memory_is_a_fault_and_no_picture() {
     let mut memory = memory(&[]);
-    let mut screen = screen("kms");
+    let mut screen = screen("");
     let layers = [layer(b"XR24", (8, 4), &[(1, 0, 32)])];
     assert!(!show(&mut screen, layers.to_vec(), None, &mut memory));
     assert_eq!(screen.shown(), 0);
@@ -114,7 +115,7 @@ fn lost_memory_is_a_fault_and_no_picture() {
 fn large_pictures_are_read_in_pieces() {
     let bytes: Vec<u8> = (0..1024 * 512 * 4u32).map(|n| n as u8).collect();
     let mut memory = memory(&[(1, bytes)]);
-    let mut screen = screen("kms");
+    let mut screen = screen("");
     let picture = Picture {
         size: (1024, 512),
         frame_ns: 16_666_643,
@@ -150,7 +151,7 @@ fn planes_are_turned_mirrored_and_scaled() {
     ] {
         let mut part = layer(b"XR24", (2, 1), &[(1, 0, 8)]);
         (part.rotation, part.shown) = (rotation, shown);
-        let rgb = super::tests::shown(&mut screen("kms"), &[part], &mut memory);
+        let rgb = super::tests::shown(&mut screen(""), &[part], &mut memory);
         let pixel = |x: usize, y: usize| rgb[(y * 8 + x) * 3..][..3].to_vec();
         let found = [pixel(0, 0), pixel(1, 0), pixel(0, 1)];
         assert_eq!(found, wanted.map(|pixel| pixel.to_vec()), "{rotation:#x}");
@@ -162,7 +163,7 @@ fn gamma_and_deep_colours_reach_the_screen() {
     let deep = [0, 10, 0, 20, 0, 30, 0, 0].repeat(8 * 4);
     let mut memory = memory(&[(1, deep)]);
     let layers = vec![layer(b"XR48", (8, 4), &[(1, 0, 64)])];
-    let mut screen = screen("kms");
+    let mut screen = screen("");
     screen.last_shown();
     let inverse = (0..=255).map(|n| [255 - n; 3]).collect();
     assert!(show(&mut screen, layers, Some(inverse), &mut memory));

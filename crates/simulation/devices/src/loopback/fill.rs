@@ -4,26 +4,14 @@
 use super::file::Playing;
 use super::link::{Body, Shared, has_same_layout};
 use crate::Failure;
+use crate::choice::{ClipEnd, Placeholder, SourceSpec};
 use crate::source::Source;
-use crate::spec::{ClipEnd, SourceSpec};
 use crate::streaming::Stamp;
-use std::path::PathBuf;
 use std::sync::Arc;
 use vb3_picture::{Frame, Rect, Size, Yuv};
 use vb3_v4l2::{Format, FourCc, PixelFormat, pixfmt};
 
 const NS_PER_MS: u64 = 1_000_000;
-
-/// The pictures that readers get while no writer streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placeholder {
-    /// A black picture.
-    Black,
-    /// The last writer's last frame. Before the first writer, a black picture.
-    Hold,
-    /// The pictures of a file that ffmpeg decodes, scaled to the format.
-    File(PathBuf),
-}
 
 /// Returns the pixel format if the loopback can make pictures of it.
 pub(super) fn drawable(fourcc: FourCc) -> Option<&'static PixelFormat> {

@@ -33,73 +33,44 @@
 //! buffer with the newest frame. A writer with a single buffer does so. There is also one more copy if the
 //! devices do not reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
+mod attribute;
 mod file;
 mod fill;
+mod formats;
 mod link;
 mod node;
 mod output;
 mod reader;
 mod state;
 
+pub use attribute::LoopbackAttribute;
 pub use link::Link;
 pub(crate) use node::LoopbackNode;
 pub(crate) use output::LoopbackOutput;
 pub(crate) use reader::LoopbackCapture;
-pub use state::LoopbackAttribute;
 
 use crate::Failure;
-use crate::mode::COLOR;
-use crate::node::{NodePart, NodeSpec};
-use crate::spec::DeviceSpec;
+use crate::choice::Placeholder;
 use fill::Fill;
-pub use fill::Placeholder;
+pub(crate) use formats::formats;
 use state::Settings;
-use vb3_v4l2::{Flow, FourCc, Fraction, PixelFormat, Port, pixfmt};
+use vb3_v4l2::{Format, Fraction};
 
-const PORTS: &[Port] = &[Port {
-    name: "Loopback",
-    kind: 2,
-}];
-
-/// Returns the supported formats: all formats that have one memory plane.
-pub(crate) fn formats() -> Vec<&'static PixelFormat> {
-    pixfmt::all()
-        .filter(|format| format.memory_planes == 1)
-        .collect()
-}
-
-/// Returns the part of a list that has only this format.
-fn only<'a>(pixels: &'a [&'static PixelFormat], fourcc: FourCc) -> &'a [&'static PixelFormat] {
-    let at = pixels.iter().position(|pixel| pixel.fourcc == fourcc);
-    at.and_then(|at| pixels.get(at..=at)).unwrap_or_default()
-}
-
-/// Returns a loopback's nodes: its OUTPUT node and `readers` CAPTURE nodes, or one node for both.
-/// Fails for an unsupported format, with a message for the user.
-pub(crate) fn nodes(
-    spec: &DeviceSpec,
-    readers: u32,
+/// Makes the state that a loopback's nodes share.
+/// Fails for a placeholder that cannot be played, with a message for the user.
+pub(crate) fn link(
+    format: Format,
+    interval: Fraction,
     placeholder: Option<&Placeholder>,
-) -> Result<Vec<NodeSpec>, Failure> {
-    let mut format = spec.first_format(&formats(), FourCc::YUYV)?;
-    format.color = COLOR;
-    let rate = spec.fps.unwrap_or(Fraction::new(30, 1));
-    let interval = Fraction::new(rate.denominator, rate.numerator);
-    let settings = spec.is_v4l2loopback().then(Settings::default);
-    let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
-    let node = |number: u32, flow| NodeSpec {
-        spec: DeviceSpec {
-            node: spec.node.map(|first| first.saturating_add(number)),
-            ..spec.clone()
-        },
-        part: NodePart::Loopback(link.clone(), flow),
-    };
-    if spec.is_v4l2loopback() {
-        return Ok(vec![node(0, None)]);
-    }
-    let mut nodes = vec![node(0, Some(Flow::Output))];
-    nodes.extend((1..=readers).map(|number| node(number, Some(Flow::Capture))));
-    Ok(nodes)
+    is_v4l2loopback: bool,
+) -> Result<Link, Failure> {
+    let settings = is_v4l2loopback.then(Settings::default);
+    Ok(Link::new(
+        format,
+        interval,
+        Fill::new(placeholder)?,
+        settings,
+    ))
 }
 
 #[cfg(test)]

@@ -3,11 +3,8 @@
 use super::state::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
-use crate::device::Outside;
-use crate::disturb::NO_SIGNAL;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-
+use crate::outside::{NO_SIGNAL, Outside};
+use crate::settings::Settings as NodeSettings;
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -31,8 +28,7 @@ impl<C: Send + 'static> LoopbackNode<C> {
     /// Makes the part of the node for a new file.
     /// Fails with EBUSY if the node has too many open files.
     pub(crate) fn new(
-        spec: &NodeSpec,
-        place: &HostSettings,
+        settings: &NodeSettings,
         link: &Link,
         exclusive: bool,
     ) -> Result<Self, Failure> {
@@ -42,8 +38,8 @@ impl<C: Send + 'static> LoopbackNode<C> {
             Failure::new(limit).with_errno(16)
         })?;
         Ok(Self {
-            writer: LoopbackOutput::new(spec, place, link),
-            reader: LoopbackCapture::new(spec, place, link, exclusive),
+            writer: LoopbackOutput::new(settings, link, true),
+            reader: LoopbackCapture::new(settings, link, exclusive),
             link: link.clone(),
             announced,
         })

@@ -1,11 +1,10 @@
 //! The OUTPUT node, to which a program writes.
 
+use super::formats::{PORTS, only};
+use super::link::Link;
 use super::link::{Body, Loan, Shared};
-use super::{Link, PORTS, formats, only};
-use crate::mode::{INTERVALS, SIZES, nearest_interval};
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-
+use crate::limits::{INTERVALS, SIZES, nearest_interval};
+use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
 use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
@@ -50,8 +49,8 @@ pub(crate) struct WriterFormats {
 }
 
 impl<C: Send + 'static> LoopbackOutput<C> {
-    /// Makes the OUTPUT node for a specification that [`DeviceSpec::nodes`](crate::spec::DeviceSpec::nodes) returned.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &Link) -> Self {
+    /// Makes the OUTPUT node. `starts_empty` says whether it streams without a buffer, as v4l2loopback does.
+    pub(crate) fn new(settings: &Settings, link: &Link, starts_empty: bool) -> Self {
         let shared = &mut *link.lock();
         let default_interval = shared.interval;
         let id = shared.new_party(true);
@@ -62,14 +61,14 @@ impl<C: Send + 'static> LoopbackOutput<C> {
             link: link.clone(),
             id,
             is_image,
-            pixels: formats(),
-            stride: spec.stride.unwrap_or(1),
+            pixels: settings.pixels.clone(),
+            stride: settings.stride,
             default_interval,
         };
         let engine = Writer::default();
-        let mut node = Self::with_engine(spec, place, "Loopback", formats, engine);
+        let mut node = Self::with_engine(settings, "Loopback", formats, engine);
         node.policy.timestamps = TimestampKind::Copy;
-        node.policy.starts_empty = spec.is_v4l2loopback();
+        node.policy.starts_empty = starts_empty;
         node
     }
 }

@@ -1,12 +1,10 @@
 //! The CAPTURE node, from which programs read.
 
 use super::file::FilePlayer;
-use super::link::{Frame, Loan, Shared, has_same_layout};
-use super::{Link, PORTS, formats, only};
-use crate::disturb::RESIZED;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-
+use super::formats::{PORTS, only};
+use super::link::{Frame, Link, Loan, Shared, has_same_layout};
+use crate::outside::RESIZED;
+use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
@@ -59,14 +57,14 @@ pub(crate) struct ReaderFormats {
 }
 
 impl<C: Send + 'static> LoopbackCapture<C> {
-    /// Makes the CAPTURE node for a specification that [`DeviceSpec::nodes`](crate::spec::DeviceSpec::nodes) returned.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings, link: &Link, exclusive: bool) -> Self {
+    /// Makes a CAPTURE node.
+    pub(crate) fn new(settings: &Settings, link: &Link, exclusive: bool) -> Self {
         let id = link.lock().new_party(false);
         let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
             id,
-            pixels: formats(),
+            pixels: settings.pixels.clone(),
             exclusive,
         };
         let reader = Reader {
@@ -76,7 +74,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
             copying: None,
             file: FilePlayer::default(),
         };
-        Self::with_engine(spec, place, "Loopback", formats, reader)
+        Self::with_engine(settings, "Loopback", formats, reader)
     }
 }
 

@@ -1,7 +1,10 @@
 use super::*;
+use crate::node::{NodePart, NodeSpec};
+use crate::registry;
 use crate::spec::DeviceKind;
+use crate::spec::DeviceSpec;
 use crate::tests::bench::{Bench, Beside, place};
-use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
+use vb3_v4l2::{Flow, VideoDriver as _, Waiter, pixfmt};
 
 mod pieces;
 mod placeholder;
@@ -32,7 +35,11 @@ fn output(node: &NodeSpec) -> LoopbackOutput<u32> {
     let NodePart::Loopback(link, _) = &node.part else {
         panic!("{:?}", node.part);
     };
-    LoopbackOutput::new(node, &place(), link)
+    LoopbackOutput::new(
+        &registry::settings(node, &place()),
+        link,
+        node.is_v4l2loopback(),
+    )
 }
 
 fn capture(node: &NodeSpec) -> LoopbackCapture<u32> {
@@ -41,7 +48,7 @@ fn capture(node: &NodeSpec) -> LoopbackCapture<u32> {
     else {
         panic!("{node:?}");
     };
-    LoopbackCapture::new(node, &place(), link, *exclusive)
+    LoopbackCapture::new(&registry::settings(node, &place()), link, *exclusive)
 }
 
 /// A loopback whose nodes are on one machine, as on a host.

@@ -1,10 +1,9 @@
 //! Codecs as devices: what `vb3_codec`'s table of codecs says, and the engines of stateless decoders and encoders.
 
 use super::codec_controls as all;
-use super::encoder::Controls;
-use super::stateless::{Syntax, av1, h264, hevc, vp8, vp9};
+use super::encoder_controls::Controls;
+use super::stateless::{MACROBLOCK, Syntax, av1, h264, hevc, vp8, vp9};
 use crate::Failure;
-use crate::spec::DeviceSpec;
 use std::sync::LazyLock;
 use vb3_codec::{
     CODECS, CodecRow, Colour, Config, H264Profile, H264Settings, HevcSettings, Input, Kind,
@@ -15,9 +14,6 @@ use vb3_v4l2::{ControlSpec, FourCc, PixelFormat, cid, pixfmt};
 
 const DECODER_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_CAPTURE);
 const ENCODER_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_OUTPUT);
-
-/// Columns and lines of a macroblock.
-pub(crate) const MACROBLOCK: u32 = 16;
 
 /// A codec as a device.
 #[derive(Debug)]
@@ -187,10 +183,9 @@ impl Row {
         ROWS.iter().find(|row| row.codec.kind == kind)
     }
 
-    /// Returns the row of a SPEC's codec. Fails for a SPEC of another device, with a message for the user.
-    pub(super) fn of_spec(spec: &DeviceSpec) -> Result<&'static Self, Failure> {
-        let row = spec.kind.codec().and_then(Self::of);
-        row.ok_or_else(|| Failure::new("the device is no codec"))
+    /// Returns the row of a codec. Fails for the kinds for tests.
+    pub(super) fn find(kind: Kind) -> Result<&'static Self, Failure> {
+        Self::of(kind).ok_or_else(|| Failure::new("the device is no codec"))
     }
 
     /// Returns the format of the stream or the files.

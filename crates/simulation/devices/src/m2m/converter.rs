@@ -7,22 +7,20 @@
 
 mod work;
 
-use super::device::{FrameWorker as _, M2mDevice, M2mEngine, Parts};
+use super::device::{M2mDevice, M2mEngine, Parts};
 use super::raw::{REC709, RawFormats};
 use crate::Failure;
-use crate::mode::SIZES;
-use crate::node::NodeSpec;
+use crate::limits::SIZES;
 use crate::picture_converter::PictureConverter;
-use crate::place::HostSettings;
 use crate::select::Selection;
-use crate::spec::DeviceSpec;
-
+use crate::settings::Settings;
 use crate::surface::{EINVAL, align_lines};
-use vb3_picture::convert::{self, Rotate};
+use crate::worker::FrameWorker as _;
+use vb3_picture::convert::Rotate;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
-    SelectionFlags, SelectionTarget, cid, pixfmt,
+    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, Progress, Rect, SelectionFlags,
+    SelectionTarget, cid,
 };
 use work::UnderWay;
 
@@ -43,27 +41,16 @@ const CONTROLS: [ControlSpec; 3] = [
     ControlSpec::integer(cid::ROTATE, "Rotate", (0, 270, 90), 0),
 ];
 
-/// Returns the formats that both queues of a converter support.
-pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
-    pixfmt::TABLE
-        .iter()
-        .copied()
-        .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-        .filter(|pixel| convert::converts(pixel))
-        .collect()
-}
-
 impl<C> FrameConverter<C> {
-    /// Makes the converter of a SPEC for one open file.
-    /// Fails for a SPEC with an unsupported format, with a message for the user.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let formats = formats(spec);
-        let raw = RawFormats::new(spec, Flow::Output, formats.clone(), SIZES);
-        let mut format = spec.first_format(&formats, FourCc::NV12)?;
+    /// Makes the converter for one open file.
+    /// Fails for an unsupported format, with a message for the user.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+        let raw = RawFormats::new(settings, Flow::Output, SIZES);
+        let mut format = settings.first_format(FourCc::NV12)?;
         format.color = REC709;
         let parts = Parts {
             card: "Converter",
-            coded: formats,
+            coded: settings.pixels.clone(),
             raw,
             controls: &CONTROLS,
             output: format,
@@ -77,7 +64,7 @@ impl<C> FrameConverter<C> {
                 under_way: None,
             },
         };
-        let mut device = Self::with_parts(spec, place, parts);
+        let mut device = Self::with_parts(settings, parts);
         device.output.policy.requests = Requests::Optional;
         device.capture.policy.requests = Requests::Optional;
         Ok(device)

@@ -17,13 +17,11 @@ use super::device::{Coder, Drain, M2mEngine, Offered};
 use super::picture::Content;
 use super::raw::{self, RawFormats};
 use crate::Failure;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-
+use crate::settings::Settings;
 use crate::surface::EINVAL;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use vb3_codec::{Input, StreamFormat};
+use vb3_codec::{Input, Kind, StreamFormat};
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
@@ -93,23 +91,23 @@ pub(crate) struct Decoding<C> {
 }
 
 impl<C> Decoder<C> {
-    /// Makes the decoder of a SPEC for one open file.
-    /// Fails with a message for the user if the SPEC is for no stateful decoder.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = Row::of_spec(spec)?;
+    /// Makes the decoder for one open file.
+    /// Fails with a message for the user if `kind` is no stateful decoder.
+    pub(crate) fn new(settings: &Settings, kind: Kind) -> Result<Self, Failure> {
+        let row = Row::find(kind)?;
         let Engine::Decoder(input) = row.engine else {
             return Err(Failure::new("the device is no decoder"));
         };
-        let mut all = raw::formats(row.codec.kind, spec.mplane);
+        let mut raw = RawFormats::new(settings, Flow::Capture, SIZES);
         // Formats with separate planes come first. Of two similar formats, GStreamer takes a decoder's first
         // one, but prefers separate planes when it imports.
-        all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
-        let raw = RawFormats::new(spec, Flow::Capture, all.clone(), SIZES);
-        let size = spec.first_size();
-        let first = raw.first_formats(spec, row, (size.width(), size.height()))?;
+        (raw.pixels).sort_by_key(|pixel| Reverse(pixel.memory_planes));
+        let size = settings.first_size();
+        let size = (size.width(), size.height());
+        let first = raw.first_formats(settings, row.fourcc(), size)?;
         let own = Decoding {
             input,
-            all,
+            all: raw.pixels.clone(),
             held: first.1,
             visible: Rect::default(),
             coded_size: (0, 0),
@@ -124,7 +122,7 @@ impl<C> Decoder<C> {
             is_broken: false,
             scratch: Vec::new(),
         };
-        let mut device = Self::of_row(row, spec, place, raw, first, own)?;
+        let mut device = Self::of_row(row, settings, raw, first, own)?;
         device.capture.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
         device.output.flags = match input {
             Input::Stream(_) => FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION,

@@ -8,12 +8,11 @@ use super::process::MAX_EVENTS;
 use super::raw::RawFormats;
 use super::{CodecProcess, M2mQueue};
 use crate::Failure;
-use crate::device::Outside;
-use crate::node::NodeSpec;
-use crate::place::{HostSettings, identity, policy};
-
+use crate::outside::Outside;
+use crate::settings::Settings;
 use crate::streaming::Stamp;
 use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
+use crate::worker::FrameWorker;
 use std::collections::BTreeMap;
 use vb3_codec::{Event, Refused};
 use vb3_queue::{
@@ -51,23 +50,6 @@ pub(super) enum Offered {
 
 /// The state of a finished buffer, and the bytes used in each plane.
 pub(super) type Outcome = (DoneState, Payloads);
-
-/// Works on frames outside of ticks: a codec process, or a thread.
-pub(crate) trait FrameWorker {
-    /// Returns whether the worker has unfinished frames.
-    fn is_busy(&self) -> bool;
-
-    /// Returns a descriptor that is readable when the worker has a result.
-    fn wake_fd(&self) -> Option<WakeFd<'_>>;
-
-    /// Returns the reason why the last worker ended, unless it ended normally.
-    fn failure(&self) -> Option<&Failure> {
-        None
-    }
-
-    /// Does the work within the tick, as [`Outside::work_at_once`] describes.
-    fn work_at_once(&mut self) {}
-}
 
 /// Maximum number of frames whose stamps are kept. A further frame replaces the oldest. A picture may consist of
 /// many small pieces, each a frame.
@@ -184,7 +166,7 @@ pub(crate) struct M2mDevice<S, W, C> {
 
 pub(super) type Coder<S, C> = M2mDevice<S, CodecProcess, C>;
 
-/// The parts of a device that do not follow from the SPEC alone.
+/// The parts of a device that do not follow from its settings alone.
 pub(super) struct Parts<S, W> {
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
@@ -199,16 +181,16 @@ pub(super) struct Parts<S, W> {
 
 impl<S, W, C> M2mDevice<S, W, C> {
     /// Makes a device. Its worker is started later, with the stream.
-    pub(super) fn with_parts(spec: &NodeSpec, place: &HostSettings, parts: Parts<S, W>) -> Self {
+    pub(super) fn with_parts(settings: &Settings, parts: Parts<S, W>) -> Self {
         let policy = QueuePolicy {
             file_io: false,
             timestamps: TimestampKind::Copy,
             min_reqbufs: 1,
-            ..policy(spec, place)
+            ..settings.policy
         };
         Self {
-            identity: identity(spec, place, parts.card),
-            planarity: spec.planarity(),
+            identity: settings.identity(parts.card),
+            planarity: settings.planarity,
             coded: parts.coded,
             raw: parts.raw,
             controls: parts.controls,
@@ -258,8 +240,7 @@ impl<S, C> Coder<S, C> {
     /// Fails, with a message for the user, if no available library has the codec.
     pub(super) fn of_row(
         row: &'static Row,
-        spec: &NodeSpec,
-        place: &HostSettings,
+        settings: &Settings,
         raw: RawFormats,
         first: (Format, Format),
         own: S,
@@ -271,10 +252,10 @@ impl<S, C> Coder<S, C> {
             controls: &row.controls,
             output: first.0,
             capture: first.1,
-            worker: CodecProcess::new(row.codec.kind, place)?,
+            worker: CodecProcess::new(row.codec.kind, &settings.codecs)?,
             own,
         };
-        Ok(Self::with_parts(spec, place, parts))
+        Ok(Self::with_parts(settings, parts))
     }
 
     /// Passes the process's events to `handle`, and counts the bytes that the process copied.

@@ -9,7 +9,6 @@
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 
-mod controls;
 mod read;
 mod work;
 
@@ -17,17 +16,15 @@ use super::codec_controls::MIN_BUFFERS;
 use super::codecs::{Coding, Engine, Row};
 use super::color;
 use super::device::{Coder, Drain, M2mEngine, Offered};
+use super::encoder_controls::Controls;
 use super::raw::{self, RawFormats};
 use crate::Failure;
-use crate::mode::nearest_interval;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
+use crate::limits::nearest_interval;
 use crate::select::fit;
-
+use crate::settings::Settings;
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
-pub(super) use controls::Controls;
 use std::collections::VecDeque;
-use vb3_codec::{Config, Packet, StreamSettings};
+use vb3_codec::{Config, Kind, Packet, StreamSettings};
 use vb3_picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
@@ -81,10 +78,10 @@ pub(crate) struct Encoding<C> {
 }
 
 impl<C> Encoder<C> {
-    /// Makes the encoder of a SPEC for one open file.
-    /// Fails with a message for the user if the SPEC is for no encoder.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = Row::of_spec(spec)?;
+    /// Makes the encoder for one open file.
+    /// Fails with a message for the user if `kind` is no encoder.
+    pub(crate) fn new(settings: &Settings, kind: Kind) -> Result<Self, Failure> {
+        let row = Row::find(kind)?;
         let Engine::Encoder(coding) = &row.engine else {
             return Err(Failure::new("the device is no encoder"));
         };
@@ -92,11 +89,10 @@ impl<C> Encoder<C> {
             width: (coding.least, WIDTH_MAX, SIZE_MIN),
             height: (coding.least, HEIGHT_MAX, SIZE_MIN),
         };
-        let pixels = raw::formats(row.codec.kind, spec.mplane);
-        let raw = RawFormats::new(spec, Flow::Output, pixels, sizes);
-        let mut source = spec.first_format(&raw.pixels, FourCc::NV12)?;
+        let raw = RawFormats::new(settings, Flow::Output, sizes);
+        let mut source = settings.first_format(FourCc::NV12)?;
         source.color = raw::REC709;
-        let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
+        let interval = settings.fps.map_or(Fraction::new(1, 30), |fps| {
             let interval = Fraction::new(fps.denominator, fps.numerator);
             nearest_interval(INTERVALS, interval).unwrap_or(interval)
         });
@@ -115,12 +111,12 @@ impl<C> Encoder<C> {
             reading: None,
             scratch: Vec::new(),
         };
-        let mut device = Self::of_row(row, spec, place, raw, (source, source), own)?;
+        let mut device = Self::of_row(row, settings, raw, (source, source), own)?;
         // CAPTURE's format follows from OUTPUT's.
         let made = device.negotiate(Flow::Output, &source).ok_or(EINVAL);
         let set = made
             .and_then(|source| M2mEngine::set_format(&mut device, Flow::Output, &source, false));
-        set.map_err(|_| spec.no_such_format())?;
+        set.map_err(|_| settings.no_such_format())?;
         device.output.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
         if is_stream {
             device.capture.flags = FormatFlags::ENC_CAP_FRAME_INTERVAL;

@@ -13,6 +13,7 @@ mod converter;
 mod decoder;
 mod device;
 mod encoder;
+mod encoder_controls;
 mod loan;
 mod picture;
 mod process;
@@ -21,9 +22,7 @@ mod raw;
 mod stateless;
 
 pub(crate) use converter::FrameConverter;
-pub(crate) use converter::formats as converter_formats;
 pub(crate) use decoder::Decoder;
-pub(crate) use device::FrameWorker;
 pub(crate) use encoder::Encoder;
 pub(crate) use process::{CodecProcess, MAX_EVENTS};
 pub(crate) use queue::M2mQueue;

@@ -1,9 +1,8 @@
 //! The codec process of one open file.
 
-use super::device::FrameWorker;
 use crate::Failure;
-use crate::place::HostSettings;
-use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
+use crate::worker::FrameWorker;
+use vb3_codec::{Codecs, Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 use vb3_v4l2::{Wake, WakeFd};
 
 /// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
@@ -26,11 +25,11 @@ pub(crate) struct CodecProcess {
 impl CodecProcess {
     /// Makes a codec process that is started later.
     /// Fails, with a message for the user, if no available library has the codec.
-    pub(crate) fn new(kind: Kind, place: &HostSettings) -> Result<Self, Failure> {
-        place.codecs.describe(kind).map_err(Failure::new)?;
+    pub(crate) fn new(kind: Kind, codecs: &Codecs) -> Result<Self, Failure> {
+        codecs.describe(kind).map_err(Failure::new)?;
         Ok(Self {
             kind,
-            launch: place.codecs.launch(kind),
+            launch: codecs.launch(kind),
             worker: None,
             is_down: false,
             is_full: false,
@@ -154,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_worker_is_busy_until_its_job_is_done() {
-        let mut process = CodecProcess::new(Kind::JpegDecoder, &place()).expect("it is built in");
+        let mut process =
+            CodecProcess::new(Kind::JpegDecoder, &place().codecs).expect("it is built in");
         assert!(!process.is_busy() && process.has_room());
         let worker = process.start(|_| Ok(())).expect("it starts");
         let data = &b"no picture"[..];

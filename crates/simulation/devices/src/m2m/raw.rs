@@ -1,8 +1,7 @@
 //! Formats of raw pictures on one side of a codec.
 
-use super::codecs::Row;
 use crate::Failure;
-use crate::spec::DeviceSpec;
+use crate::settings::Settings;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::pixfmt::{self, ColorModel};
@@ -56,37 +55,32 @@ pub(crate) struct RawFormats {
 }
 
 impl RawFormats {
-    pub(crate) fn new(
-        spec: &DeviceSpec,
-        flow: Flow,
-        pixels: Vec<&'static PixelFormat>,
-        sizes: FrameSizes<'static>,
-    ) -> Self {
+    pub(crate) fn new(settings: &Settings, flow: Flow, sizes: FrameSizes<'static>) -> Self {
         Self {
             flow,
-            pixels,
+            pixels: settings.pixels.clone(),
             sizes,
-            stride: spec.stride.unwrap_or(1),
+            stride: settings.stride,
         }
     }
 
     /// Returns the initial formats of a decoder: OUTPUT's at this size, and CAPTURE's.
-    /// Fails, with a message for the user, if the SPEC names an unsupported format.
+    /// Fails, with a message for the user, if the user chose an unsupported format.
     pub(super) fn first_formats(
         &self,
-        spec: &DeviceSpec,
-        row: &Row,
+        settings: &Settings,
+        coded: FourCc,
         (width, height): (u32, u32),
     ) -> Result<(Format, Format), Failure> {
         let find = || {
-            let mut start = Format::new(pixfmt::lookup(row.fourcc())?, width, height)?;
+            let mut start = Format::new(pixfmt::lookup(coded)?, width, height)?;
             start.color = coded_color(start.fourcc);
             let mut fourccs = self.pixels.iter().map(|pixel| pixel.fourcc);
             let fourcc =
-                fourccs.find(|fourcc| spec.format.is_none_or(|wanted| *fourcc == wanted))?;
+                fourccs.find(|fourcc| settings.format.is_none_or(|wanted| *fourcc == wanted))?;
             Some((start, self.like(fourcc, &start)?))
         };
-        find().ok_or_else(|| spec.no_such_format())
+        find().ok_or_else(|| settings.no_such_format())
     }
 
     /// Returns the format `fourcc` with the size and picture colorimetry of `like`. Odd sizes are rounded up.
@@ -128,6 +122,8 @@ impl RawFormats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry;
+    use crate::tests::bench::place;
     use vb3_v4l2::Rect;
 
     #[test]
@@ -146,15 +142,15 @@ mod tests {
 
     #[test]
     fn raw_formats_follow_the_stream() {
-        let spec: DeviceSpec = "h264dec,stride=64,format=YU12".parse().expect("a SPEC");
-        let pixels = formats(Kind::H264Decoder, false);
+        let text = "h264dec,stride=64,format=YU12";
+        let settings = registry::settings(&text.parse().expect("a SPEC"), &place());
         let sizes = FrameSizes::Stepwise {
             width: (16, 4096, 2),
             height: (16, 4096, 2),
         };
-        let raw = RawFormats::new(&spec, Flow::Capture, pixels, sizes);
-        let row = Row::of(Kind::H264Decoder).expect("a codec");
-        let (coded, first) = raw.first_formats(&spec, row, (100, 50)).expect("YU12");
+        let raw = RawFormats::new(&settings, Flow::Capture, sizes);
+        let first = raw.first_formats(&settings, FourCc::H264, (100, 50));
+        let (coded, first) = first.expect("YU12");
         assert_eq!((coded.fourcc, coded.color), (FourCc::H264, REC709));
         assert_eq!(
             (first.fourcc, first.width, first.height),

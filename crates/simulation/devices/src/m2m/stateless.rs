@@ -30,14 +30,13 @@ use super::codecs::{Engine, Row};
 use super::device::{Coder, M2mEngine};
 use super::raw::{self, RawFormats};
 use crate::Failure;
-use crate::node::NodeSpec;
-use crate::place::HostSettings;
-
+use crate::settings::Settings;
 use crate::surface::{EBUSY, EINVAL};
 pub use reader::RequestReader;
 use std::collections::BTreeMap;
 use syntax::Parameters;
-pub(super) use syntax::Syntax;
+pub(super) use syntax::{MACROBLOCK, Syntax};
+use vb3_codec::Kind;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress};
 use work::{FirstField, Job};
@@ -61,19 +60,18 @@ pub(crate) struct Stateless<C> {
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Makes the decoder of a SPEC for one open file. The worker starts with the stream.
-    /// Fails with a message for the user: no available library can decode for this device, or the SPEC names
+    /// Makes the decoder for one open file. The worker starts with the stream.
+    /// Fails with a message for the user: no available library can decode for this device, or the user chose
     /// an unsupported format.
-    pub(crate) fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = Row::of_spec(spec)?;
+    pub(crate) fn new(settings: &Settings, kind: Kind) -> Result<Self, Failure> {
+        let row = Row::find(kind)?;
         let Engine::Stateless(syntax) = &row.engine else {
             return Err(Failure::new("the device is no stateless decoder"));
         };
-        let pixels = raw::formats(row.codec.kind, spec.mplane);
-        let raw = RawFormats::new(spec, Flow::Capture, pixels, syntax.sizes());
-        let size = spec.first_size();
+        let raw = RawFormats::new(settings, Flow::Capture, syntax.sizes());
+        let size = settings.first_size();
         let size = syntax.round_up((size.width(), size.height()));
-        let first = raw.first_formats(spec, row, size)?;
+        let first = raw.first_formats(settings, row.fourcc(), size)?;
         let own = Stateless {
             syntax,
             parameters: Parameters::default(),
@@ -84,7 +82,7 @@ impl<C> StatelessDecoder<C> {
             lends: None,
             scratch: Vec::new(),
         };
-        let mut device = Self::of_row(row, spec, place, raw, first, own)?;
+        let mut device = Self::of_row(row, settings, raw, first, own)?;
         device.output.policy.requests = Requests::Required;
         device.output.policy.holds_capture = true;
         Ok(device)

@@ -1,5 +1,8 @@
 use super::*;
+use crate::HostSettings;
 use crate::camera::Camera;
+use crate::node::{NodePart, NodeSpec};
+use crate::registry;
 use crate::tests::bench::{self, Bench};
 use vb3_queue::Error;
 use vb3_v4l2::{Flow, VideoDriver as _};
@@ -20,11 +23,11 @@ fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
     let spec = "camera,size=16x8,fps=100,format=NV12,name=Cam".parse();
     let mut spec: NodeSpec = spec.expect("a SPEC");
     let node = spec.metadata_node().expect("a webcam");
-    let camera = Camera::new(&spec, &place()).expect("a camera");
+    let camera = registry::camera(&spec, &place()).expect("a camera");
     let NodePart::Metadata(link) = &node.part else {
         panic!("{:?}", node.part);
     };
-    let metadata = Metadata::new(&node, &place(), link);
+    let metadata = Metadata::new(&registry::settings(&node, &place()), link);
     (Bench::new(camera, 2), Bench::new(metadata, buffers))
 }
 
@@ -64,7 +67,7 @@ fn only_uvcvideo_stamps_the_start_of_exposure() {
     assert!(camera.device.queue_policy(Flow::Capture).start_of_exposure);
     assert!(node.device.queue_policy(Flow::Capture).start_of_exposure);
     let spec = "camera,profile=sensor".parse().expect("a SPEC");
-    let camera = Camera::<u32>::new(&spec, &place()).expect("a camera");
+    let camera = registry::camera::<u32>(&spec, &place()).expect("a camera");
     assert!(!camera.queue_policy(Flow::Capture).start_of_exposure);
 }
 

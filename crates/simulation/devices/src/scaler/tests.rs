@@ -1,7 +1,8 @@
 use super::*;
 use crate::beside::Beside;
 use crate::camera::Camera;
-use crate::device::Outside as _;
+use crate::outside::Outside as _;
+use crate::registry;
 use crate::surface::EINVAL;
 use crate::tests::bench::{Bench, FILLER, place};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,7 +21,7 @@ fn camera() -> Camera<u32> {
 
 fn made(options: &str) -> Camera<u32> {
     let spec = format!("capture-convert=pattern,{options}");
-    Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
+    registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
 }
 
 #[test]

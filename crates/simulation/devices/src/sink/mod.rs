@@ -5,63 +5,42 @@
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
 //! The display does not read a picture that nothing needs (`Sink::take_next`).
 
+mod file;
 mod name;
 mod png;
 mod raw;
+mod shown;
 mod thumb;
 mod writer;
 mod y4m;
 
+use file::PictureFile;
+pub use file::{Counters, Shape};
 pub(crate) use name::NumberedName;
 pub use name::further_file;
+pub use shown::LastShown;
 pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
-use crate::spec::SinkSpec;
+use crate::choice::SinkSpec;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use vb3_picture::{Color, Frame, Size};
-use vb3_v4l2::{Fraction, PixelFormat, WakeFd};
-use writer::Writer;
+use vb3_picture::{Frame, Size};
+use vb3_v4l2::{PixelFormat, WakeFd};
+use writer::WriterThread;
 
 /// Maximum number of pictures whose memory is kept for reuse.
 const MAX_SPARE: usize = 8;
-
-/// The shape and rate of the next pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// The pixel format.
-    pub format: &'static PixelFormat,
-    /// Width and height.
-    pub size: Size,
-    /// Seconds per frame.
-    pub interval: Fraction,
-    /// The encoding of Y'CbCr.
-    pub color: Color,
-}
-
-/// Counters of a recording so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Number of pictures shown.
-    pub shown: u64,
-    /// Number of pictures written. Without a recording, this is the number shown.
-    pub written: u64,
-    /// Number of pictures that could not be written.
-    pub lost: u64,
-    /// The reason why the first picture was lost.
-    pub failure: Option<Failure>,
-}
 
 /// The destination of a display's pictures.
 #[derive(Debug)]
 pub struct Sink {
     kind: SinkSpec,
-    writer: Option<Writer>,
+    writer: Option<WriterThread>,
     /// Whether the display must read every picture, because the host may ask for the last one.
     pub(crate) reads_all: bool,
     /// Memory of shown pictures, for reuse once nothing else has it.
@@ -77,17 +56,17 @@ impl Sink {
     /// # Errors
     /// Fails for a path that cannot be written, with a message for the user.
     pub fn open(spec: &SinkSpec) -> Result<Self, Failure> {
-        let recorder: Option<Box<dyn Recorder>> = match spec {
+        let file: Option<Box<dyn PictureFile>> = match spec {
             SinkSpec::Null => None,
             SinkSpec::Y4m(path) | SinkSpec::Raw(path) => {
                 let is_y4m = matches!(spec, SinkSpec::Y4m(_));
-                Some(Box::new(raw::Recording::create(path, is_y4m)?))
+                Some(Box::new(raw::RawFile::create(path, is_y4m)?))
             }
-            SinkSpec::Png(name) => Some(Box::new(png::Png::create(name)?)),
+            SinkSpec::Png(name) => Some(Box::new(png::PngFiles::create(name)?)),
         };
         Ok(Self {
             kind: spec.clone(),
-            writer: recorder.map(Writer::start).transpose()?,
+            writer: file.map(WriterThread::start).transpose()?,
             reads_all: false,
             spare: Vec::new(),
             thumbs: None,
@@ -205,27 +184,27 @@ impl Sink {
         }
     }
 
-    pub(crate) fn record(&self) -> Record {
+    pub(crate) fn counters(&self) -> Counters {
         let shown = self.shown;
         match &self.writer {
-            Some(writer) => Record {
+            Some(writer) => Counters {
                 shown,
-                ..writer.record()
+                ..writer.counters()
             },
-            None => Record {
+            None => Counters {
                 shown,
                 written: shown,
-                ..Record::default()
+                ..Counters::default()
             },
         }
     }
 
     /// Waits until everything is written. Returns the counters. Pictures shown later are lost.
-    pub fn finish(&mut self) -> Record {
+    pub fn finish(&mut self) -> Counters {
         if let Some(writer) = &mut self.writer {
             writer.finish();
         }
-        self.record()
+        self.counters()
     }
 }
 
@@ -266,18 +245,36 @@ pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failur
     }
 }
 
-pub(crate) fn y4m_holds(format: &PixelFormat) -> bool {
-    y4m::chroma(format).is_some()
-}
+impl SinkSpec {
+    /// Returns the recording of a card's connector, counted from zero: `NAME-2` for the second one.
+    #[must_use]
+    pub fn of_connector(&self, connector: usize) -> Self {
+        let number = connector + 1;
+        let named = |path: &Path| match (path.file_stem(), path.extension()) {
+            (Some(stem), Some(ending)) if connector > 0 => {
+                let [stem, ending] = [stem, ending].map(|part| part.to_string_lossy());
+                path.with_file_name(format!("{stem}-{number}.{ending}"))
+            }
+            _ => path.to_owned(),
+        };
+        match self {
+            Self::Null => Self::Null,
+            Self::Y4m(path) => Self::Y4m(named(path)),
+            Self::Raw(path) => Self::Raw(named(path)),
+            Self::Png(name) => Self::Png(named(Path::new(name)).to_string_lossy().into_owned()),
+        }
+    }
 
-/// Writes pictures to files. A separate thread calls it.
-trait Recorder: Send {
-    /// Sets the shape of the next pictures.
-    fn begin(&mut self, shape: Shape) -> Result<(), Failure>;
-    /// Writes a picture. If this fails, the file is as before.
-    fn write(&mut self, frame: &Frame) -> Result<(), Failure>;
-    /// Ends the recording of a run that has begun.
-    fn end(&mut self) {}
+    /// Returns whether this format can be recorded exactly. Compressed and Bayer formats cannot. R'G'B'
+    /// formats cannot be recorded as y4m.
+    #[must_use]
+    pub fn accepts(&self, format: &PixelFormat) -> bool {
+        match self {
+            _ if format.is_compressed() || format.is_mosaic() => false,
+            Self::Y4m(_) => y4m::chroma(format).is_some(),
+            Self::Null | Self::Raw(_) | Self::Png(_) => true,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::SinkSpec;
+use crate::choice::SinkSpec;
 
 /// A file name with a place for a number, such as `frames/%04d.png`.
 #[derive(Clone, Debug, PartialEq, Eq)]

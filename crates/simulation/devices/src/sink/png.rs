@@ -1,7 +1,8 @@
 //! Writes one PNG file per picture. RGB24 is written as it is. Y'CbCr is converted by [`Frame::to_rgb`], with
 //! the matrix of the program's format.
 
-use super::{NumberedName, Recorder, Shape};
+use super::file::{PictureFile, Shape};
+use super::name::NumberedName;
 use crate::Failure;
 use std::fs::File;
 use std::io::BufWriter;
@@ -9,12 +10,12 @@ use std::path::Path;
 use vb3_picture::{Frame, Size};
 
 /// Numbered PNG files. The first number is 0.
-pub(super) struct Png {
+pub(super) struct PngFiles {
     name: NumberedName,
     next: u64,
 }
 
-impl Png {
+impl PngFiles {
     pub(super) fn create(name: &str) -> Result<Self, Failure> {
         let numbered = NumberedName::new(name).ok_or_else(|| {
             Failure::new(format!(
@@ -36,7 +37,7 @@ impl Png {
     }
 }
 
-impl Recorder for Png {
+impl PictureFile for PngFiles {
     fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Recordings that append pictures to a file: raw bytes, or y4m.
 
-use super::{Recorder, Shape, name, y4m};
+use super::file::{PictureFile, Shape};
+use super::{name, y4m};
 use crate::Failure;
 use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vb3_picture::Frame;
 
 /// A recording of pictures, one after the other, in one file, or in several if the pictures' shape changes.
-pub(super) struct Recording {
+pub(super) struct RawFile {
     path: PathBuf,
     count: u32,
     current: PathBuf,
@@ -35,7 +36,7 @@ fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-impl Recording {
+impl RawFile {
     /// Opens or creates the recording's first file. An earlier recording stays until the first picture, or
     /// until [`end`](Self::end): the run may not begin.
     pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
@@ -72,7 +73,7 @@ impl Recording {
     }
 }
 
-impl Recorder for Recording {
+impl PictureFile for RawFile {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         let is_same = self.shape.is_some_and(|now| match self.is_y4m {
             true => now == shape,

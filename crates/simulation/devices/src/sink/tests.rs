@@ -5,8 +5,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
-use vb3_picture::{Background, Picture, Quantization, read_number, render};
-use vb3_v4l2::{FourCc, pixfmt};
+use vb3_picture::{Background, Color, Picture, Quantization, read_number, render};
+use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 const RATE: Fraction = Fraction::new(1, 25);
 
@@ -62,7 +62,7 @@ fn show(sink: &mut Sink, frame: Frame) {
     }
 }
 
-fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Record {
+fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Counters {
     let mut sink = Sink::open(spec).expect("a sink");
     sink.begin(shape).expect("a layout it takes");
     for number in 0..count {
@@ -407,8 +407,8 @@ fn the_last_picture_stays_at_hand() {
         sink.put_back(Some(spare));
     }
     assert_eq!(
-        sink.record(),
-        Record {
+        sink.counters(),
+        Counters {
             shown: 4,
             written: 4,
             lost: 0,

@@ -1,6 +1,6 @@
 //! The thread that writes a recording's pictures.
 
-use super::{Record, Recorder, Shape};
+use super::file::{Counters, PictureFile, Shape};
 use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
@@ -24,10 +24,10 @@ pub(super) struct Job {
 
 /// The owner's handle of the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct WriterThread {
     pub(super) ring: Arc<Ring<Job>>,
     /// The counters so far, except for `shown`.
-    record: Arc<Mutex<Record>>,
+    counters: Arc<Mutex<Counters>>,
     thread: Option<JoinHandle<()>>,
     /// Whether the recording ends, and is not only dropped.
     ends: Arc<AtomicBool>,
@@ -35,12 +35,12 @@ pub(super) struct Writer {
     pub(super) shape: Option<Shape>,
 }
 
-impl Writer {
-    pub(super) fn start(mut recorder: Box<dyn Recorder>) -> Result<Self, Failure> {
+impl WriterThread {
+    pub(super) fn start(mut file: Box<dyn PictureFile>) -> Result<Self, Failure> {
         let ring = Ring::<Job>::new(WAITING)?;
-        let record = Arc::new(Mutex::new(Record::default()));
+        let counters = Arc::new(Mutex::new(Counters::default()));
         let ends = Arc::new(AtomicBool::new(false));
-        let (ring_there, record_there) = (Arc::clone(&ring), Arc::clone(&record));
+        let (ring_there, counters_there) = (Arc::clone(&ring), Arc::clone(&counters));
         let ends_there = Arc::clone(&ends);
         let thread = std::thread::Builder::new()
             .name("vb3-record".to_owned())
@@ -49,26 +49,26 @@ impl Writer {
                 let mut begun = Ok(());
                 while let Some(job) = ring_there.pop_wait() {
                     if let Some(shape) = job.shape {
-                        begun = recorder.begin(shape);
+                        begun = file.begin(shape);
                     }
-                    let done = begun.clone().and_then(|()| recorder.write(&job.frame));
-                    let mut record = lock(&record_there);
+                    let done = begun.clone().and_then(|()| file.write(&job.frame));
+                    let mut counters = lock(&counters_there);
                     match done {
-                        Ok(()) => record.written = record.written.saturating_add(1),
+                        Ok(()) => counters.written = counters.written.saturating_add(1),
                         Err(failure) => {
-                            record.lost = record.lost.saturating_add(1);
-                            record.failure.get_or_insert(failure);
+                            counters.lost = counters.lost.saturating_add(1);
+                            counters.failure.get_or_insert(failure);
                         }
                     }
                 }
                 if ends_there.load(Ordering::Acquire) {
-                    recorder.end();
+                    file.end();
                 }
             })
             .map_err(|e| Failure::new(format!("cannot start a thread for recording: {e}")))?;
         Ok(Self {
             ring,
-            record,
+            counters,
             thread: Some(thread),
             ends,
             shape: None,
@@ -85,15 +85,15 @@ impl Writer {
             frame,
         }) {
             drop(job);
-            let mut record = lock(&self.record);
-            record.lost = record.lost.saturating_add(1);
+            let mut counters = lock(&self.counters);
+            counters.lost = counters.lost.saturating_add(1);
         } else {
             self.shape = None;
         }
     }
 
-    pub(super) fn record(&self) -> Record {
-        lock(&self.record).clone()
+    pub(super) fn counters(&self) -> Counters {
+        lock(&self.counters).clone()
     }
 
     /// Ends the recording, and waits until all is written.
@@ -108,12 +108,12 @@ impl Writer {
             && thread.join().is_err()
         {
             let failure = Failure::new("the recording thread broke down");
-            lock(&self.record).failure.get_or_insert(failure);
+            lock(&self.counters).failure.get_or_insert(failure);
         }
     }
 }
 
-impl Drop for Writer {
+impl Drop for WriterThread {
     fn drop(&mut self) {
         self.join();
     }

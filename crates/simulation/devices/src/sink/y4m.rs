@@ -1,6 +1,6 @@
 //! YUV4MPEG2: a line of text, then planar Y, U, V. The samples are only reordered, so the recording is exact.
 
-use super::Shape;
+use super::file::Shape;
 use vb3_picture::{Frame, Quantization, places};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;

@@ -8,8 +8,8 @@ pub use player::await_ended as await_ended_clips;
 use probe::ClipInfo;
 
 use crate::Failure;
+use crate::choice::{ClipEnd, SourceSpec};
 use crate::ring::Ring;
-use crate::spec::{ClipEnd, SourceSpec};
 use player::{Decoded, Job, Player};
 use std::ops::Range;
 use std::path::Path;

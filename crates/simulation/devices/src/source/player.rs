@@ -1,11 +1,11 @@
 //! The thread that plays a clip.
 
 use crate::Failure;
+use crate::choice::ClipEnd;
 use crate::lock::lock;
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
 use crate::source::tool::{Stop, Tool, reason};
-use crate::spec::ClipEnd;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::path::PathBuf;

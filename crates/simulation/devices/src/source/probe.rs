@@ -2,8 +2,8 @@
 
 use super::tool::{PICTURE_TIMEOUT, Tool, reason};
 use crate::Failure;
-use crate::description::pair;
-use crate::mode::{INTERVALS, nearest_interval};
+use crate::limits::{INTERVALS, nearest_interval};
+use crate::text::pair;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::File;

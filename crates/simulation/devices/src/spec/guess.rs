@@ -1,31 +1,19 @@
 //! Suggests names for unknown devices, options and values.
 
+use super::error::SpecError;
+use super::kind::DeviceKind;
 use super::options::{DeviceOption, OPTIONS};
 use super::parse::parse_sink;
-use super::{KINDS, SinkSpec, SpecError};
-use crate::registry::DeviceKind;
+use crate::choice::SinkSpec;
+use crate::text::did_you_mean;
 use std::fmt::Write as _;
 
-/// Minimum similarity of a name that is suggested; 1 means equal.
-const ALIKE: f64 = 0.75;
-
-/// Returns the name that is most similar to a word; `None` if no name is similar enough.
-fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = word.to_ascii_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&lower, &name.to_ascii_lowercase());
-    let names = names.into_iter().map(|name| (likeness(name), name));
-    let similar = names.filter(|(likeness, _)| *likeness > ALIKE);
-    let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0));
-    nearest.map(|(_, name)| name)
-}
-
-/// Returns `; did you mean NAME?` for the nearest name, or `.` if no name is similar enough.
-#[must_use]
-pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))
-}
-
-pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
+/// Returns the error for a kind that is none of `names`.
+pub(crate) fn unknown_kind(
+    kind: &str,
+    value: &str,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> SpecError {
     let all = "`vb3 devices` lists all devices";
     if kind.is_empty() {
         return SpecError(format!(
@@ -33,7 +21,7 @@ pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
         ));
     }
     if let Some((name, value)) = kind.split_once(':')
-        && KINDS.iter().any(|known| known.name == name)
+        && names.clone().any(|known| known == name)
     {
         return SpecError(format!(
             "there is no device \"{kind}\"; did you mean {name}={value}?"
@@ -48,7 +36,6 @@ pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
         };
         return SpecError(format!("\"{kind}\" is a file, not a device; {means}"));
     }
-    let names = KINDS.iter().map(|known| known.name);
     let guess = did_you_mean(kind, names);
     SpecError(format!("there is no device \"{kind}\"{guess} {all}"))
 }

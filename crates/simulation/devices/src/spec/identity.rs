@@ -2,11 +2,11 @@
 //! A camera can pose as a USB webcam or imitate a real camera by its description (`like=`), and a loopback
 //! can pose as v4l2loopback.
 
-use super::parse::parse_hex;
-use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
+use super::DeviceSpec;
+use super::error::SpecError;
+use super::kind::DeviceKind;
+use crate::choice::{CameraInput, DeviceIdentity, Profile, UsbId};
 use crate::description::Usb;
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use toml::Spanned;
 
 /// Options that `like=` excludes, since the description has their values.
@@ -14,68 +14,6 @@ const DESCRIBED: &[&str] = &[
     "size", "fps", "format", "sizes", "rates", "formats", "profile", "mplane", "stride",
     "identity", "usb",
 ];
-
-/// The identity that a camera or a loopback shows to programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceIdentity {
-    /// A USB webcam, with the driver uvcvideo.
-    Uvc,
-    /// A platform device, with the driver videobuf3.
-    Plain,
-    /// A loopback with the driver v4l2loopback: one node for the writer and the readers.
-    V4l2loopback,
-}
-
-/// The vendor and product ids by which programs recognise a USB device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct UsbId {
-    /// `idVendor`.
-    pub vendor: u16,
-    /// `idProduct`.
-    pub product: u16,
-}
-
-impl UsbId {
-    /// The ids of Linux's webcam gadget.
-    const WEBCAM: Self = Self {
-        vendor: 0x1d6b,
-        product: 0x0102,
-    };
-
-    /// Parses `VVVV:PPPP`, four hexadecimal digits each.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (vendor, product) = text.split_once(':')?;
-        let id = |text: &str| {
-            let number = parse_hex(text).filter(|_| text.len() == 4)?;
-            u16::try_from(number).ok()
-        };
-        Some(Self {
-            vendor: id(vendor)?,
-            product: id(product)?,
-        })
-    }
-}
-
-impl fmt::Display for UsbId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}:{:04x}", self.vendor, self.product)
-    }
-}
-
-impl TryFrom<String> for UsbId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("{text:?} must look like \"046d:0825\""))
-    }
-}
-
-impl From<UsbId> for String {
-    fn from(id: UsbId) -> Self {
-        id.to_string()
-    }
-}
 
 impl DeviceSpec {
     /// Returns a USB webcam's ids; `None` for devices that are not on USB.
@@ -107,7 +45,7 @@ impl DeviceSpec {
     }
 
     /// Takes over the name and the identity from the description.
-    pub(super) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
+    pub(crate) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
         let Some(like) = self.like.clone() else {
             return Ok(());
         };

@@ -1,7 +1,8 @@
 //! The table of all options: their names, values and meanings, and the kinds of devices that have them.
 
+use super::kind::DeviceKind;
 use super::presence;
-use crate::registry::{CameraInput, DeviceKind};
+use crate::choice::CameraInput;
 use vb3_v4l2::pixfmt;
 
 /// The group of an option. `vb3 devices KIND` shows the options of a kind by these groups.

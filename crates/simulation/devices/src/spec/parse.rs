@@ -1,14 +1,16 @@
 //! Parses the words of a SPEC, and changes the text of an existing one, such as a board's.
 
-use super::{MAX_FPS, SinkSpec, SourceSpec};
+use crate::choice::{SinkSpec, SourceSpec};
+use crate::limits::MAX_FPS;
 use crate::sink::NumberedName;
+use crate::text::hex;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Splits a SPEC at its commas. `\,` stands for a comma and `\\` for a backslash.
-pub(super) fn split(text: &str) -> Vec<String> {
+pub(crate) fn split(text: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -110,13 +112,6 @@ pub(super) fn parse_switch(value: &str) -> Option<bool> {
     parse_word(value, &[("on", true), ("off", false)])
 }
 
-/// Parses a number that has only hexadecimal digits.
-pub(super) fn parse_hex(digits: &str) -> Option<u64> {
-    let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = u64::from_str_radix(digits, 16).ok();
-    number.filter(|_| is_number)
-}
-
 /// Parses a whole number with one of these units.
 pub(super) fn parse_with_unit(value: &str, units: &[(&str, u64)]) -> Option<u64> {
     let mut found = units.iter();
@@ -136,7 +131,7 @@ pub(super) fn parse_in<T: FromStr + PartialOrd>(value: &str, min: T, max: T) -> 
 pub(super) fn parse_mask(value: &str) -> Option<u64> {
     const MIN_BITS: u32 = 20;
     if let Some(digits) = value.strip_prefix("0x") {
-        let last = parse_hex(digits)?;
+        let last = hex(digits)?;
         return (last >= u64::from(u32::MAX >> (32 - MIN_BITS))).then_some(last);
     }
     let bits = parse_in(value, MIN_BITS, 64)?;
@@ -172,7 +167,7 @@ pub(super) fn parse_fps(value: &str) -> Option<Fraction> {
 }
 
 /// Parses a pixel format by its name or its code.
-pub(super) fn parse_format(value: &str) -> Option<FourCc> {
+pub(crate) fn parse_format(value: &str) -> Option<FourCc> {
     pixfmt::by_name(value).map(|pixel| pixel.fourcc)
 }
 
@@ -180,7 +175,7 @@ pub(super) fn parse_format(value: &str) -> Option<FourCc> {
 /// bus address.
 pub(super) fn parse_window(value: &str) -> Option<(u64, u64, u64)> {
     const PAGE: u64 = 4096;
-    let number = |text: &str| parse_hex(text.strip_prefix("0x")?);
+    let number = |text: &str| hex(text.strip_prefix("0x")?);
     let (memory, bus) = value.split_once('@')?;
     let (first, last) = memory.split_once('-')?;
     let (first, last, bus) = (number(first)?, number(last)?, number(bus)?);

@@ -127,7 +127,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
         ("boundary", "4MiB"),
     ];
     let all = limits.map(|(option, value)| format!("{option}={value}"));
-    let plain = DeviceSpec::new(DeviceKind::Converter, true);
+    let plain = DeviceSpec::new(DeviceKind::Plain("convert"), true);
     assert_eq!(
         parse(&format!("convert,alloc=contig,{}", all.join(","))),
         DeviceSpec {
@@ -209,7 +209,7 @@ fn codecs_are_multiplanar_and_take_picture_options() {
         assert_eq!(spec, expected);
         assert_eq!(spec.kind.name(), word);
         assert!(
-            KINDS.iter().any(|known| known.name == word),
+            crate::KINDS.iter().any(|known| known.name == word),
             "{word} in the help"
         );
     }
@@ -604,7 +604,7 @@ fn codecs_and_converters_have_two_queues_each() {
         ("h264dec", true),
         ("jpegenc", true),
     ] {
-        assert_eq!(parse(text).kind.is_mem2mem(), has_two, "{text}");
+        assert_eq!(parse(text).is_mem2mem(), has_two, "{text}");
     }
 }
 

@@ -138,9 +138,12 @@ impl CardDevice {
         let path = format!("/dev/dri/{name}");
         let hosted = Hosted::new(memory, profile, spec, (&name, &path))?;
         let mut config = config(spec).with_context(|| path.clone())?;
+        let DeviceKind::Kms { sink, .. } = &spec.kind else {
+            return Err(anyhow!("{path}: the device is no display card"));
+        };
         let connectors = config.connectors;
         let outputs = (0..connectors).map(|connector| {
-            let screen = Screen::new(spec, connector);
+            let screen = Screen::new(sink, connector);
             let screen = screen.map_err(|failure| anyhow!("{path}: {}", failure.sentence()))?;
             Ok(Output {
                 screen,

@@ -1,9 +1,9 @@
 //! Checks the pixel formats of a description, with their sizes and intervals.
 
 use super::{INTERVALS_NS, Result, Source, is_plain, keep};
+use crate::colors::captured;
 use crate::description::file::{File, FormatTable, Pixels, Seconds, SizeTable};
-use crate::description::{Offered, Row};
-use crate::mode::captured;
+use crate::likeness::{Offered, Row};
 use toml::Spanned;
 use vb3_v4l2::pixfmt::{self, MAX_COMPRESSED_BYTES};
 use vb3_v4l2::{Fraction, FrameIntervals, FrameSizes, PixelFormat};

@@ -3,8 +3,8 @@
 pub(super) mod controls;
 mod formats;
 
-use super::Description;
-use super::file::{File, StreamTable, Usb, VERSION};
+use super::file::{File, ModeTable, StreamTable, Usb, VERSION};
+use crate::likeness::{InitialMode, Likeness, Measured, UVC};
 use controls::controls;
 use formats::formats;
 use serde::Deserialize;
@@ -86,7 +86,16 @@ struct VersionOnly {
     version: Spanned<i64>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Description> {
+/// A description whose values are valid.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) file: File,
+    pub(super) likeness: Likeness,
+    /// Notes, with their lines, on parts that cameras cannot imitate.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn parse(text: &str) -> Result<Checked> {
     let mut source = Source {
         text,
         notes: Vec::new(),
@@ -108,19 +117,43 @@ pub(super) fn parse(text: &str) -> Result<Description> {
         name: keep(&input.name),
         kind: input.kind,
     });
-    let description = Description {
+    let likeness = Likeness {
         ports: ports.collect(),
         formats,
         controls,
-        notes: Vec::new(),
-        path: None,
-        file,
+        is_uvc: file.device.get_ref().driver == UVC,
+        initial: file.mode.as_ref().map(|mode| initial(mode.get_ref())),
+        stream: file
+            .stream
+            .as_ref()
+            .map(|stream| measured(stream.get_ref())),
     };
-    check_mode(&mut source, &description)?;
-    Ok(Description {
+    check_mode(&mut source, &file, &likeness)?;
+    Ok(Checked {
+        file,
+        likeness,
         notes: source.notes,
-        ..description
     })
+}
+
+const fn initial(mode: &ModeTable) -> InitialMode {
+    InitialMode {
+        fourcc: mode.format.0,
+        size: mode.size.0,
+        interval: mode.interval.0,
+        image_bytes: mode.image_bytes,
+    }
+}
+
+fn measured(stream: &StreamTable) -> Measured {
+    Measured {
+        size: stream.size.0,
+        interval: stream.interval.0,
+        first_frame_us: stream.first_frame_us,
+        intervals_us: stream.intervals_us.clone(),
+        lost: stream.lost.clone(),
+        image_bytes: stream.image_bytes.clone(),
+    }
 }
 
 /// Returns whether a text has only printable characters and at most `max` bytes.
@@ -164,26 +197,26 @@ fn check_usb(source: &Source<'_>, table: &Spanned<Usb>) -> Result<()> {
     source.expect(at, is_revision, message)
 }
 
-fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> {
-    let Some(mode) = &description.file.mode else {
+fn check_mode(source: &mut Source<'_>, file: &File, likeness: &Likeness) -> Result<()> {
+    let Some(mode) = &file.mode else {
         return Ok(());
     };
     let (at, mode) = (mode.span().start, mode.get_ref());
     let named = format!("[mode] {} {} at {}", mode.format, mode.size, mode.interval);
     let message = format_args!("{named}: allowed are image_bytes up to {MAX_COMPRESSED_BYTES}");
     source.expect(at, mode.image_bytes <= Some(MAX_COMPRESSED_BYTES), message)?;
-    let mut formats = description.file.formats.iter();
+    let mut formats = file.formats.iter();
     let has_format = formats.any(|format| format.get_ref().code == mode.format);
     let message = format_args!("{named}: no [[format]] has this code");
     source.expect(at, has_format, message)?;
-    let mut made = description.formats.iter();
+    let mut made = likeness.formats.iter();
     if made.all(|one| one.pixel.fourcc != mode.format.0) {
         let message = format_args!("{named} is replaced by the nearest that vb3 can make");
         source.note(at, message);
         return Ok(());
     }
     let (width, height) = mode.size.0;
-    let is_offered = description.sizes(mode.format.0).contains(width, height);
+    let is_offered = likeness.sizes(mode.format.0).contains(width, height);
     let is_size = is_offered || mode.size.size().is_none();
     let message = format_args!("{named}: the format has no such size");
     source.expect(at, is_size, message)

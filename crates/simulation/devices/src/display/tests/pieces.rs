@@ -37,7 +37,7 @@ fn a_tick_reads_a_piece_of_a_large_picture() {
             assert_eq!((info.sequence, info.timestamp_ns), (sequence, due_ns));
         }
         let sink = bench.device.sink();
-        assert_eq!(sink.record().shown, 2);
+        assert_eq!(sink.counters().shown, 2);
         let last = bench.device.last();
         assert!(last.is_none_or(|frame| frame.bytes() == picture().bytes()));
     }
@@ -52,7 +52,7 @@ fn stream_end_hides_unfinished_picture() {
     assert_eq!(bench.device.next_tick(), Some(0), "the next piece");
     bench.stop();
     assert_eq!((bench.tick(START), bench.device.next_tick()), (0, None));
-    assert_eq!(bench.device.sink().record().shown, 0);
+    assert_eq!(bench.device.sink().counters().shown, 0);
     bench.plane(0, 0).copy_from_slice(picture().bytes());
     bench.queue(0);
     bench.start();

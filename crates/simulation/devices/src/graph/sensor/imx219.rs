@@ -4,8 +4,8 @@
 //! src/ipa/libipa/camera_sensor_helper.cpp. Differs: no event reports that the sensor grabs its flips while it
 //! streams.
 
-use super::mode;
-use vb3_v4l2::{ControlSpec, Flipping, Gain, Rect, Sensor, SensorMode, cid};
+use super::receiver::{behind_receiver, mode};
+use vb3_v4l2::{ControlSpec, Flipping, FourCc, Gain, Rect, Sensor, SensorMode, cid, sys};
 
 const ACTIVE: Rect = Rect::new(8, 8, 3280, 2464);
 
@@ -66,14 +66,33 @@ const fn sensor(
 }
 
 /// The sensor with two lanes. Its modes have 15, 30, 60 and 60 frames per second.
-pub(super) static IMX219: Sensor = sensor(
+static IMX219: Sensor = sensor(
     "imx219",
     &const { modes(182_400_000) },
     &[Some(456_000_000)],
 );
 /// The sensor with four lanes. Its modes have 23, 46, 93 and 93 frames per second.
-pub(super) static IMX219_4LANE: Sensor = sensor(
+static IMX219_4LANE: Sensor = sensor(
     "imx219-4lane",
     &const { modes(281_600_000) },
     &[Some(364_000_000)],
+);
+
+const BUS_CODES: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SRGGB10_1X10,
+    sys::MEDIA_BUS_FMT_SRGGB8_1X8,
+];
+behind_receiver!(
+    TOPOLOGY,
+    IMX219,
+    "imx219 10-0010",
+    BUS_CODES,
+    FourCc::SRGGB10P
+);
+behind_receiver!(
+    TOPOLOGY_4LANE,
+    IMX219_4LANE,
+    "imx219 10-0010",
+    BUS_CODES,
+    FourCc::SRGGB10P
 );

@@ -3,8 +3,8 @@
 //! Source: Linux 7.2 drivers/media/i2c/ov5647.c; black level and gain: libcamera 0.4
 //! src/ipa/libipa/camera_sensor_helper.cpp. Differs: automatic exposure and gain need no time to settle.
 
-use super::mode;
-use vb3_v4l2::{ControlSpec, Flipping, Gain, Rect, Sensor, SensorMode, cid};
+use super::receiver::{behind_receiver, mode};
+use vb3_v4l2::{ControlSpec, Flipping, FourCc, Gain, Rect, Sensor, SensorMode, cid, sys};
 
 const FULL: i64 = 87_500_000;
 const ACTIVE: Rect = Rect::new(16, 6, 2592, 1944);
@@ -16,7 +16,7 @@ const SMALLEST: SensorMode = SensorMode {
     ..mode(58_333_000, (640, 480), BINNED, (1852, 504))
 };
 
-pub(super) static OV5647: Sensor = Sensor {
+static OV5647: Sensor = Sensor {
     model: "ov5647",
     native: (2624, 1956),
     active: ACTIVE,
@@ -49,3 +49,12 @@ pub(super) static OV5647: Sensor = Sensor {
     flipping: Flipping::AtOnce,
     patterns: &["Disabled", "Color Bars", "Color Squares", "Random Data"],
 };
+
+const BUS_CODES: &[u32] = &[sys::MEDIA_BUS_FMT_SGBRG10_1X10];
+behind_receiver!(
+    TOPOLOGY,
+    OV5647,
+    "ov5647 10-0036",
+    BUS_CODES,
+    FourCc::SGBRG10P
+);

@@ -1,7 +1,7 @@
 //! Raw frames of a sensor: a mosaic with light, exposure, gain, noise and black level.
 
-use super::{Setting, WHITE_NS};
-use crate::graph::Scene;
+use super::setting::{Setting, WHITE_NS};
+use crate::graph::scene::Scene;
 use std::ops::Range;
 use vb3_picture::{Pattern, Picture, Size, mosaic};
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};

@@ -1,12 +1,15 @@
 //! Tests sensors behind a receiver: timings, ranges, and the light in raw samples.
 
+use super::receiver::{ENABLED, RAW_COLORS};
 use super::*;
 use crate::graph::Entity;
-use crate::graph::Scene as _;
+use crate::graph::scene::Scene as _;
 use crate::streaming::Engine as _;
 use proptest::prelude::*;
 use std::ops::Range;
-use vb3_v4l2::{Format, Port, pixfmt};
+use vb3_v4l2::{
+    ControlFlags, ControlKind, ControlSpec, Format, MbusFormat, MediaGraph, Port, cid, pixfmt, sys,
+};
 
 const VIDEO: usize = 5;
 const SENSOR: usize = 6;
@@ -71,9 +74,9 @@ fn range(graph: &MediaGraph, id: u32) -> (i64, ControlSpec) {
 #[test]
 fn every_mode_streams_at_the_rate_of_its_driver() {
     for (topology, rates) in [
-        (&BEHIND_IMX219, vec![15.0, 30.0, 60.0, 60.0]),
-        (&BEHIND_IMX219_4LANE, vec![23.16, 46.33, 92.68, 92.68]),
-        (&BEHIND_OV5647, vec![15.63, 32.8, 32.2, 62.5]),
+        (&imx219::TOPOLOGY, vec![15.0, 30.0, 60.0, 60.0]),
+        (&imx219::TOPOLOGY_4LANE, vec![23.16, 46.33, 92.68, 92.68]),
+        (&ov5647::TOPOLOGY, vec![15.63, 32.8, 32.2, 62.5]),
     ] {
         let sensor = topology.entities[SENSOR].sensor.expect("a sensor");
         assert_eq!(sensor.modes.len(), rates.len());
@@ -90,7 +93,7 @@ fn every_mode_streams_at_the_rate_of_its_driver() {
 
 #[test]
 fn blanking_lengthens_frames_and_extends_exposure() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let kind = |most| ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, most, 1), 1600);
     assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(1703)));
     graph.set_control(SENSOR, cid::VBLANK, 2 * 1707 - 480);
@@ -128,7 +131,7 @@ fn after_format(graph: &MediaGraph, (width, height): (u32, u32)) -> [i64; 3] {
 /// Source: Linux 7.2 `imx219_set_pad_format`, `ov5647_set_pad_fmt`.
 #[test]
 fn formats_reset_vertical_blanking_only() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let set = |graph: &MediaGraph, vertical, horizontal| {
         graph.set_control(SENSOR, cid::VBLANK, vertical);
         graph.set_control(SENSOR, cid::HBLANK, horizontal);
@@ -148,7 +151,7 @@ fn formats_reset_vertical_blanking_only() {
     assert_eq!(binned, [1707 - 1232, 3560 - 1640, 1703]);
 
     // This sensor keeps the blanking instead.
-    let graph = linked(&BEHIND_OV5647, (640, 480));
+    let graph = linked(&ov5647::TOPOLOGY, (640, 480));
     set(&graph, 9999, 1300);
     let larger = after_format(&graph, (1296, 972));
     assert_eq!(larger, [1435 - 972, 1300, 1431]);
@@ -162,7 +165,7 @@ fn formats_reset_vertical_blanking_only() {
 /// Drivers of sensors and of CAMSS set formats at any time.
 #[test]
 fn a_streaming_sensor_takes_formats() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&graph);
     raw.begin(0, &graph);
     let before = frame(&raw, 0..4).len();
@@ -184,7 +187,7 @@ fn mean(samples: &[u16], (x, y): (usize, usize)) -> f64 {
 
 #[test]
 fn light_follows_exposure_and_gain_above_black() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     graph.set_control(SENSOR, cid::EXPOSURE, 387);
     let mut raw = streaming(&graph);
     let green = (1, 0);
@@ -216,8 +219,8 @@ fn light_follows_exposure_and_gain_above_black() {
 fn colours_stand_in_the_order_of_the_mosaic() {
     // For each sensor: the positions of red, green and blue in a cell.
     for (topology, colors, lines) in [
-        (&BEHIND_IMX219, [(0, 0), (1, 0), (1, 1)], 290),
-        (&BEHIND_OV5647, [(0, 1), (0, 0), (1, 0)], 150),
+        (&imx219::TOPOLOGY, [(0, 0), (1, 0), (1, 1)], 290),
+        (&ov5647::TOPOLOGY, [(0, 1), (0, 0), (1, 0)], 150),
     ] {
         let graph = linked(topology, (640, 480));
         let black = f64::from(topology.entities[SENSOR].sensor.expect("a sensor").black);
@@ -234,7 +237,7 @@ fn colours_stand_in_the_order_of_the_mosaic() {
 
 #[test]
 fn frames_have_noise_that_a_sequence_repeats() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&graph);
     let mut lines = |sequence| {
         raw.begin(sequence, &graph);
@@ -253,7 +256,7 @@ proptest! {
     /// No control values cause a panic, and all frames end.
     #[test]
     fn any_values_give_frames(values in proptest::collection::vec(any::<i64>(), 9), sequence: u32) {
-        let graph = linked(&BEHIND_OV5647, (640, 480));
+        let graph = linked(&ov5647::TOPOLOGY, (640, 480));
         let ids = [
             cid::EXPOSURE,
             cid::VBLANK,
@@ -300,7 +303,7 @@ fn flip(graph: &MediaGraph, horizontal: bool, vertical: bool) {
 
 #[test]
 fn flips_mirror_each_sample() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let shown = |horizontal, vertical| {
         flip(&graph, horizontal, vertical);
         let mut raw = streaming(&graph);
@@ -329,7 +332,7 @@ fn flips_mirror_each_sample() {
 #[test]
 fn the_largest_mode_shows_the_whole_pattern() {
     const LINE: usize = 3280;
-    let graph = linked(&BEHIND_IMX219, (3280, 2464));
+    let graph = linked(&imx219::TOPOLOGY, (3280, 2464));
     let shown = |vertical, lines| {
         flip(&graph, false, vertical);
         let mut raw = streaming(&graph);
@@ -362,7 +365,7 @@ fn tested(topology: &'static Topology, index: i64, lines: Range<u32>) -> Vec<u16
 #[test]
 fn a_solid_pattern_has_its_controls_colours() {
     let cells = |at: &[u16]| at.chunks_exact(2).all(|pair| pair == [1023, 100]);
-    let samples = tested(&BEHIND_IMX219, 2, 0..2);
+    let samples = tested(&imx219::TOPOLOGY, 2, 0..2);
     assert!(cells(&samples[..640]), "red lines");
     assert!(
         samples[640..]
@@ -374,7 +377,7 @@ fn a_solid_pattern_has_its_controls_colours() {
 /// Source: Linux 7.2 `imx219_test_pattern_menu`, `ov5647_test_pattern_menu`.
 #[test]
 fn each_test_pattern_has_its_own_samples() {
-    for topology in [&BEHIND_IMX219, &BEHIND_OV5647] {
+    for topology in [&imx219::TOPOLOGY, &ov5647::TOPOLOGY] {
         let patterns = topology.entities[SENSOR].sensor.expect("a sensor").patterns;
         assert!(patterns.iter().all(|name| !name.is_empty()));
         let frames: Vec<_> = (0..)
@@ -387,11 +390,11 @@ fn each_test_pattern_has_its_own_samples() {
         }
     }
     // Bars fade to grey from top to bottom. The last but one is blue.
-    let [top, end] = [0..2, 478..480].map(|lines| tested(&BEHIND_IMX219, 3, lines));
+    let [top, end] = [0..2, 478..480].map(|lines| tested(&imx219::TOPOLOGY, 3, lines));
     assert!(top[640 + 481] > 1020 && top[480] < 2, "blue");
     assert!(end[640 + 481].abs_diff(511) < 8 && end[480].abs_diff(511) < 8);
     // The generator starts with nine ones.
-    let noise = tested(&BEHIND_IMX219, 4, 0..1);
+    let noise = tested(&imx219::TOPOLOGY, 4, 0..1);
     assert_eq!(noise[..2], [0b00_0001_1110, 0b11_1110_0010]);
 }
 
@@ -406,12 +409,12 @@ fn bar(number: usize, channel: usize) -> u16 {
 fn bars_and_squares_have_the_places_of_their_colours() {
     // OV5647's cell: green and blue, red and green.
     let channel = |x: usize, y: usize| [[1, 2], [0, 1]][y % 2][x % 2];
-    let bars = tested(&BEHIND_OV5647, 1, 0..2);
+    let bars = tested(&ov5647::TOPOLOGY, 1, 0..2);
     for (at, sample) in bars.iter().enumerate() {
         let (x, y) = (at % 640, at / 640);
         assert_eq!(*sample, bar(x / 80, channel(x, y)), "{x} {y}");
     }
-    let squares = tested(&BEHIND_OV5647, 2, 62..66);
+    let squares = tested(&ov5647::TOPOLOGY, 2, 62..66);
     for (at, sample) in squares.iter().enumerate() {
         let (x, y) = (at % 640, at / 640 + 62);
         let wanted = bar((x / 64 + y / 64) % 8, channel(x, y));
@@ -435,7 +438,7 @@ fn noise_is_as_often_up_as_down() {
 
 #[test]
 fn a_node_of_eight_bits_has_the_upper_ones() {
-    let ten = linked(&BEHIND_IMX219, (640, 480));
+    let ten = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&ten);
     raw.begin(7, &ten);
     let wanted: Vec<u8> = frame(&raw, 300..304)
@@ -443,7 +446,7 @@ fn a_node_of_eight_bits_has_the_upper_ones() {
         .map(|sample| u8::try_from(sample >> 2).expect("eight bits"))
         .collect();
     ten.stop(VIDEO);
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let code = sys::MEDIA_BUS_FMT_SRGGB8_1X8;
     for entity in [SENSOR].into_iter().chain(STAGES) {
         let mut pads = graph.pads(entity).expect("an entity");
@@ -471,7 +474,7 @@ fn a_node_of_eight_bits_has_the_upper_ones() {
 #[test]
 fn automatic_modes_reach_the_target_and_grey() {
     let mean = |ids: &[(u32, i64)]| {
-        let graph = linked(&BEHIND_OV5647, (640, 480));
+        let graph = linked(&ov5647::TOPOLOGY, (640, 480));
         graph.set_control(SENSOR, cid::EXPOSURE, 10);
         ids.iter()
             .for_each(|(id, value)| graph.set_control(SENSOR, *id, *value));
@@ -504,7 +507,7 @@ fn automatic_modes_reach_the_target_and_grey() {
         (red - green).abs() < 6.0 && (blue - green).abs() < 6.0,
         "{red} {green} {blue}"
     );
-    let controls = setting(&linked(&BEHIND_OV5647, (640, 480))).controls();
+    let controls = setting(&linked(&ov5647::TOPOLOGY, (640, 480))).controls();
     let find = |id| {
         controls
             .iter()
@@ -527,7 +530,7 @@ fn automatic_modes_reach_the_target_and_grey() {
 /// Source: Linux 7.2 `csid_link_setup`.
 #[test]
 fn a_second_csid_takes_the_sensors_place() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     assert_eq!(
         graph.set_link(1, ENABLED),
         Err(vb3_v4l2::Error::Busy),
@@ -554,7 +557,7 @@ fn a_second_csid_takes_the_sensors_place() {
 /// Source: Linux drivers/media/i2c/imx219.c `imx219_start_streaming`.
 #[test]
 fn a_streaming_sensor_grabs_its_flips() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let node = Entity::<u64> {
         graph: graph.clone(),
         index: SENSOR,
@@ -574,7 +577,7 @@ fn a_streaming_sensor_grabs_its_flips() {
 
 #[test]
 fn flips_change_the_codes_that_a_sensor_offers() {
-    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let graph = linked(&imx219::TOPOLOGY, (640, 480));
     graph.set_control(SENSOR, cid::HFLIP, 1);
     let code = |graph: &MediaGraph, wanted| {
         let mut pads = graph.initial(SENSOR).expect("a sensor");
@@ -597,13 +600,13 @@ fn flips_change_the_codes_that_a_sensor_offers() {
 /// Source: Linux `csiphy_try_format`.
 #[test]
 fn a_receiver_takes_odd_sizes() {
-    let graph = MediaGraph::new(&BEHIND_IMX219);
+    let graph = MediaGraph::new(&imx219::TOPOLOGY);
     for (asked, given) in [((321, 201), (321, 201)), ((0, 9000), (1, 8191))] {
         let mut pads = graph.pads(0).expect("a receiver");
         let wanted = MbusFormat {
             width: asked.0,
             height: asked.1,
-            ..BEHIND_IMX219.default
+            ..imx219::TOPOLOGY.default
         };
         let set = graph.set_format(0, &mut pads, (0, wanted));
         assert_eq!(set.map(|set| (set.width, set.height)), Some(given));
@@ -613,7 +616,7 @@ fn a_receiver_takes_odd_sizes() {
 /// Source: Linux 7.2 `ov5647_get_mbus_code`.
 #[test]
 fn an_ov5647_flips_its_code_at_once() {
-    let graph = linked(&BEHIND_OV5647, (640, 480));
+    let graph = linked(&ov5647::TOPOLOGY, (640, 480));
     let code = || graph.pads(SENSOR).expect("a sensor").formats[0].code;
     assert_eq!(code(), sys::MEDIA_BUS_FMT_SGBRG10_1X10);
     for (horizontal, vertical, wanted) in [
@@ -639,12 +642,12 @@ fn an_ov5647_flips_its_code_at_once() {
 
 #[test]
 fn models_are_found_by_name() {
-    assert_eq!(topology("imx219"), Some(&BEHIND_IMX219));
-    assert_eq!(topology("imx219-4lane"), Some(&BEHIND_IMX219_4LANE));
-    assert_eq!(topology("ov5647"), Some(&BEHIND_OV5647));
-    assert_eq!(topology(""), Some(&BEHIND_IMX219));
+    assert_eq!(topology("imx219"), Some(&imx219::TOPOLOGY));
+    assert_eq!(topology("imx219-4lane"), Some(&imx219::TOPOLOGY_4LANE));
+    assert_eq!(topology("ov5647"), Some(&ov5647::TOPOLOGY));
+    assert_eq!(topology(""), Some(&imx219::TOPOLOGY));
     assert!(topology("imx").is_none());
-    for topology in [&BEHIND_IMX219, &BEHIND_OV5647] {
+    for topology in [&imx219::TOPOLOGY, &ov5647::TOPOLOGY] {
         let graph = MediaGraph::new(topology);
         for link in LINKS {
             graph.set_link(link, ENABLED).expect("no stream");

@@ -1,11 +1,13 @@
 //! Tests the identity v4l2loopback: sequence numbers, controls, and files in sysfs.
 
 use super::*;
-use crate::device::Outside as _;
 use crate::loopback::state::Settings;
 use crate::m2m::tests::bench as m2m;
+use crate::node::{NodePart, NodeSpec};
+use crate::outside::Outside as _;
+use crate::registry;
 use vb3_queue::DriverError;
-use vb3_v4l2::{ControlValue, DriverEvent, FrameSizes, pixfmt};
+use vb3_v4l2::{ControlValue, DriverEvent, FourCc, FrameSizes, pixfmt};
 
 const BUSY: DriverError = DriverError::EBUSY;
 
@@ -264,7 +266,9 @@ fn another_file_fixes_the_sizes() {
     let NodePart::Loopback(link, _) = &spec.part else {
         panic!("{:?}", spec.part);
     };
-    let node = || LoopbackNode::<u32>::new(&spec, &place(), link, false).expect("a file");
+    let node = || {
+        LoopbackNode::<u32>::new(&registry::settings(&spec, &place()), link, false).expect("a file")
+    };
     let (mut first, second) = (node(), node());
     let is_one = |node: &LoopbackNode<u32>| {
         let sizes = node.frame_sizes(&pixfmt::YUYV);
@@ -339,7 +343,9 @@ fn file(spec: &NodeSpec) -> m2m::Bench<LoopbackNode<u32>> {
         panic!("{:?}", spec.part);
     };
     let exclusive = true;
-    m2m::Bench::new(LoopbackNode::new(spec, &place(), link, exclusive).expect("a file"))
+    m2m::Bench::new(
+        LoopbackNode::new(&registry::settings(spec, &place()), link, exclusive).expect("a file"),
+    )
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use super::FrameConverter;
 use crate::beside::Conversion;
-use crate::m2m::FrameWorker as _;
-use crate::mode::color_of;
+use crate::colors::color_of;
 use crate::select::Selection;
 use crate::streaming::Stamp;
 use crate::surface::{Payloads, PictureCursor, Step, Surface, Trouble};
+use crate::worker::FrameWorker as _;
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
 use vb3_queue::{Active, DoneState};

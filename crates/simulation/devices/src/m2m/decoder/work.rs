@@ -1,9 +1,9 @@
 //! The decoder's work in a tick (a call by the host). The worker is the codec process.
 
 use super::{Decoded, Decoder, Drain, Input, Offered, Pending};
-use crate::disturb::RESIZED;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
+use crate::outside::RESIZED;
 use crate::streaming::Stamp;
 use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};

@@ -1,9 +1,9 @@
 //! The encoder's work in a tick (a call by the host). The worker is the codec process.
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
-use crate::m2m::device::FrameWorker as _;
 use crate::streaming::Stamp;
 use crate::surface::{PictureCursor, Trouble, write_bytes};
+use crate::worker::FrameWorker as _;
 use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};

@@ -1,10 +1,12 @@
 //! What parsers of stateless decoders' requests share.
 
 use super::av1;
-use crate::m2m::codecs::MACROBLOCK;
 use std::collections::BTreeMap;
 use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{FrameSizes, cid};
+
+/// Columns and lines of a macroblock.
+pub(crate) const MACROBLOCK: u32 = 16;
 
 /// What differs between stateless decoders.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,12 @@
 //! The stateless decoder's work in a tick: one request at a time. The worker is the codec process.
 
 use super::{StatelessDecoder, av1};
-use crate::m2m::device::{FrameWorker as _, Outcome};
+use crate::m2m::device::Outcome;
 use crate::m2m::loan;
 use crate::m2m::picture::{Content, holds};
 use crate::streaming::Stamp;
 use crate::surface::{FIELD_ANY, FIELD_NONE, extent};
+use crate::worker::FrameWorker as _;
 use std::collections::BTreeMap;
 use vb3_codec::{Chroma, Event, Job as CodecJob, MAX_INPUT, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};

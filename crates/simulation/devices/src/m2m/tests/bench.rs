@@ -1,13 +1,15 @@
 //! A test bench for devices with two queues. Its memory is plain, and the worker runs in a thread whose
 //! answers the bench waits for.
 
-use crate::device::Outside;
 use crate::node::NodeSpec;
+use crate::outside::Outside;
+use crate::registry;
+use crate::settings::Settings;
 use crate::tests::bench::{BenchMemory, place};
-use crate::{Failure, HostSettings};
+use crate::{Device, Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
-use vb3_codec::Launch;
+use vb3_codec::{Kind, Launch};
 use vb3_queue::{
     Allocated, BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue,
     QueueBuffer, QueueType, TimestampKind,
@@ -21,14 +23,24 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn device<D>(
     spec: &str,
     launch: Launch,
-    make: impl FnOnce(&NodeSpec, &HostSettings) -> Result<D, Failure>,
+    make: impl FnOnce(&Settings, Kind) -> Result<D, Failure>,
 ) -> D {
     let place = HostSettings {
         codecs: launch.into(),
         ..place()
     };
-    let spec = spec.parse().expect("a SPEC");
-    make(&spec, &place).expect("a device")
+    let spec: NodeSpec = spec.parse().expect("a SPEC");
+    let kind = spec.kind.codec().unwrap_or(Kind::Harm);
+    make(&registry::settings(&spec, &place), kind).expect("a device")
+}
+
+/// Makes a device as hosts do.
+pub(crate) fn any_device<C: Send + 'static>(spec: &str, launch: Launch) -> Device<C> {
+    let place = HostSettings {
+        codecs: launch.into(),
+        ..place()
+    };
+    Device::new(&spec.parse().expect("a SPEC"), &place).expect("a device")
 }
 
 /// One queue and its planes.

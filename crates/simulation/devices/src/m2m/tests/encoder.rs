@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded, library};
-use crate::{Decoder, Encoder};
+use crate::m2m::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
 use vb3_queue::{Error, Timecode};
 use vb3_v4l2::{
@@ -402,7 +402,7 @@ fn a_worker_that_cannot_start_breaks_the_queues() {
 
 impl Bench<Encoder<u32>> {
     fn device_failure(&self) -> String {
-        use crate::device::Outside;
+        use crate::outside::Outside;
         let failure = self.device.failure().expect("a failure");
         failure.sentence().to_owned()
     }

@@ -1,7 +1,7 @@
 //! Tests faults of memory-to-memory devices' frames: timestamps and buffer pairs stay right.
 
-use super::bench::{Bench, device};
-use crate::device::Outside;
+use super::bench::{Bench, any_device};
+use crate::outside::Outside;
 use crate::tests::bench::schedule;
 use crate::{Device, Failure, FaultSchedule, FrameFault, Note};
 use vb3_codec::Launch;
@@ -21,7 +21,7 @@ const BYTES: usize = 64 * 48 * 3 / 2;
 /// Makes a converter from NV12 to NV12 with these faults at these frames.
 fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
     let schedule = schedule(faults);
-    let mut device = device("convert", Launch::in_thread(), Device::new);
+    let mut device = any_device("convert", Launch::in_thread());
     device.disturb(&schedule);
     let mut bench = Bench::new(device);
     let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
@@ -142,7 +142,7 @@ fn files_of_one_device_count_its_frames_together() {
         first.take(Flow::Output);
     }
     let (mut second, _) = converter(&[]);
-    second.device = device("convert", Launch::in_thread(), Device::new);
+    second.device = any_device("convert", Launch::in_thread());
     second.device.disturb(&schedule);
     let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
     let format = Format::new(pixel, 64, 48).expect("a size");
@@ -157,7 +157,7 @@ fn files_of_one_device_count_its_frames_together() {
 #[test]
 fn end_of_stream_comes_with_the_last_frame() {
     let schedule = schedule(&[(0, FrameFault::Late { by_ns: 500 })]);
-    let mut device = device("jpegenc", Launch::in_thread(), Device::new);
+    let mut device = any_device("jpegenc", Launch::in_thread());
     device.disturb(&schedule);
     let mut bench: Bench<Device<u32>> = Bench::new(device);
     let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
@@ -177,7 +177,7 @@ fn end_of_stream_comes_with_the_last_frame() {
 
 #[test]
 fn notes_name_streams_and_frames() {
-    let mut device = device("convert", Launch::in_thread(), Device::new);
+    let mut device = any_device("convert", Launch::in_thread());
     device.take_note(true);
     let mut bench = Bench::new(device);
     let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");

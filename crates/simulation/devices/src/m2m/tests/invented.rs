@@ -2,10 +2,10 @@
 
 use super::bench::{Bench, device};
 use super::{SIZE, flat_picture};
-use crate::device::Outside as _;
-use crate::disturb::RESIZED;
+use crate::m2m::{Decoder, Encoder};
+use crate::outside::Outside as _;
+use crate::outside::RESIZED;
 use crate::tests::bench::FILLER;
-use crate::{Decoder, Encoder};
 use vb3_codec::{Codec, Config, Kind, Launch, Out, Planes, Stop, StreamFormat};
 use vb3_queue::{BufferInfo, Error};
 use vb3_v4l2::{

@@ -2,9 +2,9 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
-use crate::device::Outside;
+use crate::m2m::{Decoder, Encoder};
+use crate::outside::Outside;
 use crate::surface::PIECE;
-use crate::{Decoder, Encoder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::LazyLock;
 use vb3_codec::{Kind, Launch};

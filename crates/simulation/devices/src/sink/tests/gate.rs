@@ -1,6 +1,6 @@
 //! A recorder for tests, which writes nothing and waits for permission to finish each picture.
 
-use super::{Recorder, Shape, Sink, Writer};
+use super::{PictureFile, Shape, Sink, WriterThread};
 use crate::Failure;
 use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
@@ -22,7 +22,7 @@ impl Gate {
     }
 }
 
-impl Recorder for Gate {
+impl PictureFile for Gate {
     fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Sink {
     pub(crate) fn gated() -> (Self, Gate) {
         let gate = Gate::default();
         let mut sink = Self::open(&SinkSpec::Null).expect("no file");
-        sink.writer = Some(Writer::start(Box::new(gate.clone())).expect("a thread"));
+        sink.writer = Some(WriterThread::start(Box::new(gate.clone())).expect("a thread"));
         (sink, gate)
     }
 }

@@ -1,7 +1,7 @@
 //! Thumbnails of a run's frames, for a contact sheet.
 
-use crate::Device;
-use crate::mode::color_of;
+use super::Device;
+use crate::colors::color_of;
 use crate::sink::Thumbnail;
 use crate::surface::Surface;
 use vb3_picture::{Frame, Size};
@@ -11,8 +11,8 @@ use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 impl<C: 'static> Device<C> {
     /// Keeps thumbnails of the frames that the device delivers or shows from now on.
     pub fn keep_thumbnails(&mut self) {
-        if let Some(display) = self.inner.display() {
-            display.engine.sink.keep_thumbnails();
+        if let Some(sink) = self.inner.sink() {
+            sink.keep_thumbnails();
         } else if self.inner.role() == Role::Capture {
             self.shots.get_or_insert_default();
         }
@@ -24,9 +24,9 @@ impl<C: 'static> Device<C> {
     /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
     pub fn thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
-        match (&self.shots, self.inner.display()) {
+        match (&self.shots, self.inner.sink()) {
             (Some(shots), _) => shots.spread(count),
-            (None, Some(display)) => display.engine.sink.thumbnails(count),
+            (None, Some(sink)) => sink.thumbnails(count),
             (None, None) => Vec::new(),
         }
     }

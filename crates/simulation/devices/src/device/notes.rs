@@ -1,6 +1,6 @@
 //! Notes on a device's streams and frames, for a host that watches the device.
 
-use crate::Device;
+use super::Device;
 use vb3_queue::DoneState;
 use vb3_v4l2::{Flow, Progress};
 

@@ -1,31 +1,35 @@
 //! The rhythm of a real camera's stream: intervals, lost frames and file sizes.
 
-use super::Description;
+use crate::likeness::{Likeness, Measured};
 use std::sync::Arc;
 use vb3_picture::Size;
 use vb3_v4l2::Fraction;
 
-/// Repeats what a description's stream has measured: intervals, or sizes of compressed pictures.
+/// Repeats what was measured of a real camera's stream: intervals, or sizes of compressed pictures.
 #[derive(Clone, Debug)]
 pub(crate) struct Rhythm {
-    like: Arc<Description>,
+    like: Arc<Likeness>,
     /// Index of the next frame.
     at: usize,
 }
 
 impl Rhythm {
-    /// Makes the rhythm of a description; `None` if the description has no stream.
-    pub(crate) fn new(like: &Arc<Description>) -> Option<Self> {
-        like.stream()?;
+    /// Makes the rhythm of a camera; `None` if its stream was not measured.
+    pub(crate) fn new(like: &Arc<Likeness>) -> Option<Self> {
+        like.stream.as_ref()?;
         Some(Self {
             like: Arc::clone(like),
             at: 0,
         })
     }
 
+    fn stream(&self) -> Option<&Measured> {
+        self.like.stream.as_ref()
+    }
+
     /// Returns the time from the stream's start to its first frame in nanoseconds.
     pub(crate) fn first_ns(&self) -> u64 {
-        let stream = self.like.stream();
+        let stream = self.stream();
         stream.map_or(0, |stream| stream.first_frame_us) * 1000
     }
 
@@ -37,9 +41,9 @@ impl Rhythm {
     ///
     /// The measured intervals are scaled to `interval`, the camera's current one.
     pub(crate) fn next_interval(&mut self, interval: Fraction) -> Option<(u64, u32)> {
-        let stream = self.like.stream()?;
+        let stream = self.stream()?;
         let at = self.at.checked_rem(stream.intervals_us.len())?;
-        let measured_ns = u128::from(stream.interval.0.as_nanos()?.max(1));
+        let measured_ns = u128::from(stream.interval.as_nanos()?.max(1));
         let now_ns = u128::from(interval.as_nanos()?);
         let us = u128::from(*stream.intervals_us.get(at)?);
         let ns = us * 1000 * now_ns / measured_ns;
@@ -54,11 +58,11 @@ impl Rhythm {
 
     /// Returns the length of the next compressed picture in bytes, scaled to its size in pixels.
     pub(crate) fn next_bytes(&mut self, size: Size) -> Option<usize> {
-        let stream = self.like.stream()?;
+        let stream = self.stream()?;
         let at = self.at.checked_rem(stream.image_bytes.len())?;
         let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
         let bytes = u64::from(*stream.image_bytes.get(at)?);
-        let bytes = bytes * area((size.width(), size.height())) / area(stream.size.0).max(1);
+        let bytes = bytes * area((size.width(), size.height())) / area(stream.size).max(1);
         self.at = at + 1;
         usize::try_from(bytes).ok()
     }

@@ -1,25 +1,14 @@
-//! The host's settings for devices.
+//! The settings of a node, from what the user wrote and from the host.
 
+use crate::choice::CameraInput;
+use crate::choice::Profile;
+use crate::hdmi;
+use crate::likeness::UVC;
 use crate::node::{NodePart, NodeSpec};
+use crate::settings::{HostSettings, Settings};
 use crate::spec::DeviceSpec;
-use vb3_codec::Codecs;
 use vb3_v4l2::sys::{V4L2_CAP_META_CAPTURE, V4L2_CAP_VIDEO_CAPTURE};
-use vb3_v4l2::{Identity, QueuePolicy};
-
-/// The host's settings for a device: its bus, memory options and codecs.
-#[derive(Clone, Debug)]
-pub struct HostSettings {
-    /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
-    pub bus_info: String,
-    /// The serial number and the revision (`bcdDevice`) of a USB device.
-    pub usb: Option<(String, u32)>,
-    /// Whether the device offers USERPTR if its SPEC leaves this open.
-    pub userptr: bool,
-    /// The codecs that devices may use.
-    pub codecs: Codecs,
-}
-
-pub(crate) const UVC: &str = "uvcvideo";
+use vb3_v4l2::{Identity, QueuePolicy, Timings};
 
 /// Returns the name of the driver that a SPEC asks for; `None` for the usual one.
 fn driver_asked(spec: &DeviceSpec) -> Option<&str> {
@@ -40,14 +29,48 @@ fn driver_name(node: &NodeSpec) -> &str {
 }
 
 /// Returns whether the device poses as a USB webcam, with the driver uvcvideo.
-pub(crate) fn is_uvc(spec: &DeviceSpec) -> bool {
+fn is_uvc(spec: &DeviceSpec) -> bool {
     driver_asked(spec) == Some(UVC)
 }
 
-/// Returns a device's identity. `card` is the card's name unless the SPEC has one.
-pub(crate) fn identity(spec: &NodeSpec, place: &HostSettings, card: &str) -> Identity {
+/// Returns the settings of a node.
+pub(super) fn of(node: &NodeSpec, host: &HostSettings) -> Settings {
+    Settings {
+        kind: node.kind.name(),
+        identity: identity(node, host),
+        policy: policy(node, host),
+        planarity: node.planarity(),
+        is_webcam: is_uvc(node),
+        pixels: node.offered_formats(),
+        choices: node.pixel_formats(),
+        format: node.format,
+        size: node.size,
+        fps: node.fps,
+        sizes: node.sizes.clone(),
+        rates: node.rates.clone(),
+        has_lists: node.like.is_none() && node.profile() == Profile::Webcam,
+        stride: node.stride.unwrap_or(1),
+        pace: node.pace,
+        likeness: node.like.as_ref().map(|like| like.likeness.clone()),
+        codecs: host.codecs.clone(),
+    }
+}
+
+impl DeviceSpec {
+    /// Returns the initial mode of an HDMI source for `size=` and `fps=`; `None` for other devices.
+    pub(super) fn hdmi_mode(&self) -> Option<&'static Timings> {
+        let input = self.kind.input();
+        input.filter(|input| *input == CameraInput::Hdmi)?;
+        let size = self.size;
+        let size = size.map_or((1920, 1080), |size| (size.width(), size.height()));
+        hdmi::mode(size, self.fps)
+    }
+}
+
+/// Returns a node's identity. The card is empty if the SPEC has none.
+fn identity(spec: &NodeSpec, host: &HostSettings) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
-    let (serial, revision) = place.usb.clone().unwrap_or_default();
+    let (serial, revision) = host.usb.clone().unwrap_or_default();
     let described = like.and_then(|device| device.other_capabilities);
     // As in uvcvideo, each node has the other one's capability.
     let other = match &spec.part {
@@ -57,8 +80,8 @@ pub(crate) fn identity(spec: &NodeSpec, place: &HostSettings, card: &str) -> Ide
     };
     Identity {
         driver: driver_name(spec).to_owned(),
-        card: spec.name.clone().unwrap_or_else(|| card.to_owned()),
-        bus_info: (spec.bus_info.as_ref()).unwrap_or(&place.bus_info).clone(),
+        card: spec.name.clone().unwrap_or_default(),
+        bus_info: (spec.bus_info.as_ref()).unwrap_or(&host.bus_info).clone(),
         serial,
         revision,
         other_caps: other | described.map_or(0, |caps| caps.0),
@@ -69,10 +92,10 @@ pub(crate) fn identity(spec: &NodeSpec, place: &HostSettings, card: &str) -> Ide
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp, and
 /// uvc_v4l2.c `uvc_v4l2_set_streamparm`, for the interval.
-pub(crate) fn policy(spec: &NodeSpec, place: &HostSettings) -> QueuePolicy {
+fn policy(spec: &NodeSpec, host: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
-        userptr: spec.userptr.unwrap_or(place.userptr),
+        userptr: spec.userptr.unwrap_or(host.userptr),
         cache_hints: !spec.ignores_hints,
         file_io: (spec.like.as_ref())
             .map_or(defaults.file_io, |like| like.file.device.get_ref().read),
@@ -110,9 +133,9 @@ mod tests {
             ("sensor", "qcom-camss", false),
         ] {
             let spec = spec(text);
-            let found = identity(&spec, &place(), "Card");
+            let found = of(&spec, &place()).identity("Card");
             assert_eq!(
-                (&*found.driver, is_uvc(&spec)),
+                (&*found.driver, of(&spec, &place()).is_webcam),
                 (driver, is_webcam),
                 "{text}"
             );
@@ -127,17 +150,17 @@ mod tests {
     fn a_specs_names_replace_those_of_the_host() {
         let mut host = place();
         host.usb = Some(("1234".to_owned(), 0x0102));
-        let found = identity(&spec("camera"), &host, "Card");
+        let found = of(&spec("camera"), &host).identity("Card");
         assert_eq!((&*found.card, &*found.bus_info), ("Card", &*host.bus_info));
         assert_eq!((&*found.serial, found.revision), ("1234", 0x0102));
         assert_eq!(found.other_caps, 0);
         let mut webcam = spec("camera,name=Mine");
         webcam.bus_info = Some("usb-1".to_owned());
         let node = webcam.metadata_node().expect("a webcam");
-        let found = identity(&webcam, &host, "Card");
+        let found = of(&webcam, &host).identity("Card");
         assert_eq!((&*found.card, &*found.bus_info), ("Mine", "usb-1"));
         assert_eq!(found.other_caps, V4L2_CAP_META_CAPTURE);
-        let found = identity(&node, &host, "Card");
+        let found = of(&node, &host).identity("Card");
         assert_eq!(found.other_caps, V4L2_CAP_VIDEO_CAPTURE);
     }
 

@@ -1,9 +1,9 @@
 //! Disturbances that the host plans for a device.
 
-use crate::Device;
+use super::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
 use crate::hdmi::{Hdmi, Signal};
-use crate::spec::Pace;
+use crate::outside::RESIZED;
 use std::collections::VecDeque;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Fraction, Progress, Role, VideoDriver, pixfmt};
@@ -24,14 +24,6 @@ pub(crate) struct Plan<C> {
     /// buffer again and again at one time.
     is_free: bool,
 }
-
-/// The event that the source has another size (`V4L2_EVENT_SRC_CH_RESOLUTION`).
-pub(crate) const RESIZED: DriverEvent = DriverEvent::SourceChange {
-    port: 0,
-    changes: 1,
-};
-/// `V4L2_IN_ST_NO_SIGNAL`.
-pub(crate) const NO_SIGNAL: u32 = 2;
 
 impl<C> Plan<C> {
     /// Returns whether there is an event that need not wait for a late frame.
@@ -76,8 +68,7 @@ impl<C: 'static> Device<C> {
     /// frames. All open files of the device share the schedule.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
-        let camera = self.inner.camera();
-        let is_free = camera.is_some_and(|camera| camera.stream.pace == Pace::Free);
+        let is_free = self.inner.role() == Role::Capture && self.inner.is_free();
         self.plan.get_or_insert_with(|| Plan {
             frames: FaultPlan::new(schedule.clone(), is_m2m),
             source: None,
@@ -101,8 +92,7 @@ impl<C: 'static> Device<C> {
         let Some(plan) = &mut self.plan else {
             return;
         };
-        let camera = self.inner.camera();
-        let is_new = match camera.and_then(|camera| camera.stream.hdmi.as_mut()) {
+        let is_new = match self.inner.hdmi() {
             Some(hdmi) => {
                 plan.events.push(Hdmi::power_event(signal));
                 hdmi.set_signal(signal)

@@ -1,7 +1,7 @@
 //! Tests thumbnails of large frames.
 
 use super::*;
-use crate::m2m::tests::bench::{Bench, device};
+use crate::m2m::tests::bench::{Bench, any_device};
 use vb3_codec::Launch;
 use vb3_picture::{Background, Picture, render};
 use vb3_v4l2::VideoDriver as _;
@@ -10,7 +10,7 @@ use vb3_v4l2::VideoDriver as _;
 fn thumbnail_reads_only_the_lines_it_shows() {
     for options in ["NV12", "NV12,stride=4096", "YUYV", "RGGB", "RGB3"] {
         let spec = format!("camera,size=1920x1080,format={options}");
-        let mut camera = device(&spec, Launch::in_thread(), Device::<u32>::new);
+        let mut camera = any_device::<u32>(&spec, Launch::in_thread());
         camera.work_at_once();
         camera.keep_thumbnails();
         let mut bench = Bench::new(camera);

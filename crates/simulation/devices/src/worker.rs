@@ -1,0 +1,21 @@
+//! Work on frames outside of ticks.
+
+use crate::Failure;
+use vb3_v4l2::WakeFd;
+
+/// Works on frames outside of ticks: a codec process, or a thread.
+pub(crate) trait FrameWorker {
+    /// Returns whether the worker has unfinished frames.
+    fn is_busy(&self) -> bool;
+
+    /// Returns a descriptor that is readable when the worker has a result.
+    fn wake_fd(&self) -> Option<WakeFd<'_>>;
+
+    /// Returns the reason why the last worker ended, unless it ended normally.
+    fn failure(&self) -> Option<&Failure> {
+        None
+    }
+
+    /// Does the work within the tick, as in virtual time.
+    fn work_at_once(&mut self) {}
+}
