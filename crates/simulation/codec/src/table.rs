@@ -81,7 +81,7 @@ const ENCODER: Work = Work::Encoder {
 
 /// All codecs, in the order of help texts.
 #[rustfmt::skip]
-pub static CODECS: [CodecRow; 17] = [
+pub static CODECS: &[CodecRow] = &[
     CodecRow { kind: Kind::H264Decoder, word: "h264dec", name: "decoding H.264", card: "H.264 Decoder",
         meaning: "a stateful H.264 decoder; needs libavcodec", fourcc: *b"H264", library: c"h264",
         has_ten_bits: false, profiles: "MPEG_VIDEO_H264_", work: stream::<Cutter<H264>>() },
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_one_row_and_one_number() {
-        for codec in &CODECS {
+        for codec in CODECS {
             assert!(std::ptr::eq(codec.kind.row().unwrap(), codec), "{codec:?}");
             assert_eq!(Kind::from_word(codec.word), Some(codec.kind));
             assert_eq!(Kind::from_number(codec.kind.to_number()), Some(codec.kind));

@@ -11,6 +11,7 @@ mod settings;
 use crate::Failure;
 use crate::choice::{CameraInput, CardSpec, ClipEnd, SinkSpec};
 use crate::description::Description;
+use crate::m2m::FrameConverter;
 use crate::node::NodeSpec;
 use crate::outside::Outside;
 use crate::settings::{HostSettings, Settings};
@@ -48,6 +49,21 @@ type Parse = fn(&str, &str) -> Result<DeviceKind, Option<&'static str>>;
 /// A device that was made for a node.
 type Made<C> = Result<Box<dyn Outside<Cookie = C> + Send>, Failure>;
 
+/// Puts a device that was made in a box.
+fn boxed<C, D>(made: Result<D, Failure>) -> Made<C>
+where
+    D: Outside<Cookie = C> + Send + 'static,
+{
+    Ok(Box::new(made?))
+}
+
+/// Refuses to make a device: it has no node of its own, or several.
+fn no_node<C>(node: &NodeSpec, _: &Settings) -> Made<C> {
+    let kind = node.kind.name();
+    let sentence = format!("{kind} is no device with one video node");
+    Err(Failure::new(sentence))
+}
+
 /// Defines lists of kinds, and the function that makes a device of a kind. Each row has the kind's name, its
 /// values, its meaning, whether it has both queues, whether it has the multi-planar API by default, the parser
 /// of its value, its pixel formats, and its constructor.
@@ -82,26 +98,26 @@ const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.pn
 kinds! {
     FIRST {
         "camera" = SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)", false, false,
-            |_, value| parse_camera(value, CameraInput::Sensor), formats::sensor, make::boxed_camera;
+            |_, value| parse_camera(value, CameraInput::Sensor), formats::sensor, |node, settings| boxed(make::camera(node, settings));
         "display" = SINKS, "a display that records what it is shown (default null)", false, false,
-            |_, value| Ok(DeviceKind::Display { sink: parse_recording(value)? }), formats::display, make::boxed_display;
+            |_, value| Ok(DeviceKind::Display { sink: parse_recording(value)? }), formats::display, |node, settings| boxed(make::display(node, settings));
         "kms" = SINKS, "a display card, /dev/dri/card0, that records what it shows (default null)", false, false,
-            |_, value| parse_card(value), formats::picture, make::no_node;
+            |_, value| parse_card(value), formats::picture, no_node;
         "loopback" = "", "two nodes: what a program writes to the first, others read from the second", false, false,
             |_, value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None }),
-            formats::loopback, make::no_node;
+            formats::loopback, no_node;
     }
     LAST {
         "capture-convert" = SOURCES, "a camera with a scaler, which crops and scales", false, false,
-            |_, value| parse_camera(value, CameraInput::Scaler), formats::scaler, make::boxed_camera;
+            |_, value| parse_camera(value, CameraInput::Scaler), formats::scaler, |node, settings| boxed(make::camera(node, settings));
         "hdmi" = SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false, false,
-            |_, value| parse_camera(value, CameraInput::Hdmi), formats::picture, make::boxed_camera;
+            |_, value| parse_camera(value, CameraInput::Hdmi), formats::picture, |node, settings| boxed(make::camera(node, settings));
         "convert" = "", "crops, scales, turns and converts pictures, memory to memory", true, true,
-            plain, formats::scaler, make::boxed_converter;
+            plain, formats::scaler, |_, settings| boxed(FrameConverter::new(settings));
         "vimc" = "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures", false, false,
-            |_, value| bare(value, DeviceKind::Graph(&graph::VIMC)), formats::graph, make::no_node;
+            |_, value| bare(value, DeviceKind::Graph(&graph::VIMC)), formats::graph, no_node;
         "sensor" = graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)", false, true,
-            |_, value| parse_sensor(value), formats::graph, make::no_node;
+            |_, value| parse_sensor(value), formats::graph, no_node;
     }
 }
 

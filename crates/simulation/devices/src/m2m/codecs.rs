@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn each_codec_has_an_engine_and_a_format() {
-        for codec in &CODECS {
+        for codec in CODECS {
             let row = Row::of(codec.kind).expect(codec.word);
             assert_eq!(row.coded().len(), 1, "{}", codec.word);
         }
