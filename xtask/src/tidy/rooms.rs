@@ -2,7 +2,7 @@
 //!
 //! A room is a directory below `src`, and its front door is `mod.rs`. A file may import from rooms that stand
 //! before its own in the order, and only items that their front doors export: `crate::room::Name`, never
-//! `crate::room::module::Name`.
+//! `crate::room::module::Name`. In the order, `*` stands for all rooms that it does not name.
 
 use super::{Source, circles};
 use serde::Deserialize;
@@ -30,7 +30,8 @@ struct Only {
 impl Rules {
     pub(super) fn faults(&self, package: &str, files: &[Source<'_>]) -> Vec<String> {
         let modules: BTreeSet<String> = self.order.iter().cloned().collect();
-        let rank = |name: &str| self.order.iter().position(|known| known == name);
+        let place = |name: &str| self.order.iter().position(|known| known == name);
+        let rank = |name: &str| place(name).or_else(|| place("*"));
         let (mut faults, mut pairs) = (Vec::new(), BTreeSet::new());
         for Source { below, text, .. } in files {
             let shown = below.display();

@@ -1,7 +1,7 @@
 //! Cameras, codecs, converters, displays and loopbacks: drivers that move pixels by DMA address.
 //!
-//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), which is the parsed text of a user's
-//! request. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its
+//! A [`Device`] is made for a [`NodeSpec`], a node of a [`DeviceSpec`](spec::DeviceSpec), which is the parsed text
+//! of a user's request. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its
 //! buffers and passes the pictures to a [`sink`]. All devices reach memory only through the host's
 //! [`Bus`](vb3_v4l2::Bus), by the addresses in their buffers. They work in *ticks*: calls by the host, at the
 //! times that a device names or when its descriptor is readable.
