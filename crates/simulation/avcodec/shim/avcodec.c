@@ -3,6 +3,7 @@
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
+#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
@@ -142,7 +143,18 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	return keep(av, frame);
 }
 
-struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits)
+// Threads share the work on one picture, so each picture leaves as soon as with one thread. Threads for several
+// pictures (FF_THREAD_FRAME) would hold back as many pictures as there are threads, and the library returns them
+// without further input only at the end of the stream.
+static void use_threads(AVCodecContext *context, const AVCodec *codec, int threads)
+{
+	context->thread_count = threads;
+	context->thread_type = FF_THREAD_SLICE;
+	if (threads > 1 && codec->id == AV_CODEC_ID_AV1)
+		av_opt_set_int(context->priv_data, "max_frame_delay", 1, 0);
+}
+
+struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)
 {
 	const AVCodec *found = find(codec);
 	struct vb3_av *av = found ? av_mallocz(sizeof(*av)) : NULL;
@@ -158,7 +170,7 @@ struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits)
 		goto failed;
 	av->context->opaque = av;
 	av->context->get_buffer2 = get_buffer;
-	av->context->thread_count = 1;
+	use_threads(av->context, found, threads);
 	av->context->max_pixels = MAX_PIXELS;
 	// The decoder then returns the whole picture and the exact edges of its visible part.
 	av->context->apply_cropping = 0;

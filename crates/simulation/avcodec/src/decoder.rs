@@ -51,7 +51,7 @@ impl Decoder {
         Some(Self {
             row,
             parser: parser(),
-            library: Library::open(row)?,
+            library: Library::open(row, 1)?,
             stamps: VecDeque::new(),
             count: 0,
             format: None,
@@ -92,7 +92,7 @@ impl Decoder {
             return Ok(());
         };
         self.probed = self.parser.waiting();
-        let Some(mut other) = Library::open(self.row) else {
+        let Some(mut other) = Library::open(self.row, 1) else {
             return Ok(());
         };
         // The end of the unit is missing, so an error here is no fault yet.
@@ -253,6 +253,12 @@ pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
 }
 
 impl vb3_codec::Codec for Decoder {
+    fn use_threads(&mut self, count: usize) {
+        if let Some(library) = Library::open(self.row, count) {
+            self.library = library;
+        }
+    }
+
     fn configure(&mut self, config: Config) {
         if let Config::Decoder(framing) = config {
             self.parser.set_framing(framing);

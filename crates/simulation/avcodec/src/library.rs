@@ -72,7 +72,7 @@ unsafe extern "C" {
     fn vb3_av_version() -> u32;
     fn vb3_av_license() -> *const c_char;
     fn vb3_av_decoder(codec: *const c_char) -> *const c_char;
-    fn vb3_av_open(codec: *const c_char, has_ten_bits: c_int) -> *mut RawDecoder;
+    fn vb3_av_open(codec: *const c_char, has_ten_bits: c_int, threads: c_int) -> *mut RawDecoder;
     fn vb3_av_close(av: *mut RawDecoder);
     fn vb3_av_send(av: *mut RawDecoder, data: *const u8, len: usize, number: i64) -> c_int;
     fn vb3_av_receive(av: *mut RawDecoder, picture: *mut RawPicture) -> c_int;
@@ -157,16 +157,18 @@ pub(crate) struct Picture<'a> {
 }
 
 impl Library {
-    /// Opens a decoder; `None` if the library has none for this codec, or if memory is short.
-    pub(crate) fn open(row: &CodecRow) -> Option<Self> {
+    /// Opens a decoder that uses this many threads; `None` if the library has none for this codec, or if
+    /// memory is short.
+    pub(crate) fn open(row: &CodecRow, threads: usize) -> Option<Self> {
+        let threads = c_int::try_from(threads).ok()?;
         // SAFETY: the call reads the name, and handles an unknown one.
-        let opened = unsafe { vb3_av_open(row.library.as_ptr(), row.has_ten_bits.into()) };
+        let opened = unsafe { vb3_av_open(row.library.as_ptr(), row.has_ten_bits.into(), threads) };
         NonNull::new(opened).map(Self)
     }
 
     /// Opens a decoder like [`open`](Self::open), and makes [`current`](Self::current) available.
     pub(crate) fn open_keeping(row: &CodecRow) -> Option<Self> {
-        let library = Self::open(row).filter(|_| keeps_current())?;
+        let library = Self::open(row, 1).filter(|_| keeps_current())?;
         // SAFETY: the decoder is ours.
         let failed = unsafe { vb3_av_keep_current(library.0.as_ptr()) };
         (failed >= 0).then_some(library)

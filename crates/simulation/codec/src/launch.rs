@@ -45,12 +45,17 @@ impl Failure {
     }
 }
 
+/// Maximum number of threads of a decoder. Each takes address space, which is limited.
+pub const MAX_THREADS: usize = 4;
+
 /// How workers are started.
 #[derive(Clone, Debug)]
 pub struct Launch {
     how: How,
     /// Whether the worker has the codecs of another library, rather than those of this crate.
     other: bool,
+    /// Number of threads that a decoder may use.
+    threads: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -132,11 +137,40 @@ impl Launch {
     /// As [`other_program`](Self::other_program). The first worker takes the process in `spare`, if any.
     pub(crate) const fn other_with_spare(program: PathBuf, spare: Arc<Spare>) -> Self {
         let how = How::Program(program, Vec::new(), spare);
-        Self { how, other: true }
+        Self::of_other(how)
     }
 
     const fn by(how: How) -> Self {
-        Self { how, other: false }
+        Self {
+            how,
+            other: false,
+            threads: 1,
+        }
+    }
+
+    const fn of_other(how: How) -> Self {
+        Self {
+            how,
+            other: true,
+            threads: 1,
+        }
+    }
+
+    /// Lets decoders use this many threads, 1 to [`MAX_THREADS`]. Without this call, they use one.
+    ///
+    /// Only a library's decoders use more than one thread. The pictures and their order stay the same, and no
+    /// picture waits for a later one.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        // CAST: at most MAX_THREADS.
+        self.threads = threads.clamp(1, MAX_THREADS) as u64;
+        self
+    }
+
+    /// Returns the number of threads that decoders may use.
+    #[must_use]
+    pub const fn threads(&self) -> u64 {
+        self.threads
     }
 
     /// Checks that this crate has the codec, unless another library's program is started.
@@ -157,7 +191,7 @@ impl Launch {
     #[must_use]
     pub const fn in_thread_with(make: MakeCodec) -> Self {
         let how = How::Thread(make);
-        Self { how, other: true }
+        Self::of_other(how)
     }
 
     /// Passes the worker's end of the socket to `take`, which gives it to a server that runs already.
@@ -169,7 +203,7 @@ impl Launch {
     #[must_use]
     pub const fn handed(take: fn(OwnedFd)) -> Self {
         let how = How::Handed(take);
-        Self { how, other: true }
+        Self::of_other(how)
     }
 
     /// Returns a description of the program that is started.

@@ -72,7 +72,7 @@ pub use job::{
     Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,
     Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, StreamSettings, Subsampling, Vp8Settings,
 };
-pub use launch::{Failure, Launch};
+pub use launch::{Failure, Launch, MAX_THREADS};
 pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use process::{await_ended, is_worker};

@@ -1,6 +1,7 @@
 //! The worker's main loop: receives jobs from the parent (the process with the `Worker`), and runs the codec.
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
+use crate::launch::MAX_THREADS;
 use crate::library::Library;
 use crate::limits;
 use crate::loan::{self, INPUT_LEN};
@@ -11,6 +12,7 @@ use crate::wire::{Message, Op, VERSION};
 use crate::words::{CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, layout_of};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
@@ -38,6 +40,9 @@ pub enum Stop {
 /// A codec. It passes its pictures, packets and faults to `out`, in order.
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Codec {
+    /// Lets the codec use this many threads. Is called once, before all other methods. The codec starts its
+    /// threads now, since the process can start none later.
+    fn use_threads(&mut self, count: usize) {}
     /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config);
     /// Decodes a piece of a stream.
@@ -131,12 +136,22 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     // Some libraries start threads when the codec is configured. A process with one of them is confined only
     // after the next job, which is Op::Configure.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
-    if limited && !is_open && limits::confine().is_err() {
+    let threads = usize::try_from(hello.words[2]).unwrap_or(1);
+    let threads = threads.clamp(1, MAX_THREADS);
+    // No untrusted input is read before the process is confined.
+    let confines = || !limited || is_open || limits::confine().is_ok();
+    if threads == 1 && !confines() {
         return ExitCode::from(2);
     }
-    let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
+    let (Ok(input), Some(mut codec)) = (input, kind.and_then(make)) else {
         return ExitCode::from(4);
     };
+    if threads > 1 {
+        codec.use_threads(threads);
+        if !confines() {
+            return ExitCode::from(2);
+        }
+    }
     let mut server = Server {
         input: Arc::clone(&input),
         codec,
@@ -145,6 +160,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         out: Out {
             socket,
             limited,
+            pieces: Cell::new(0),
             waiting: VecDeque::new(),
             ring: None,
             free: 0,
@@ -317,6 +333,8 @@ pub struct Out {
     socket: Socket,
     /// Whether this process got limits at the start.
     limited: bool,
+    /// How often the codec got a job's CPU time again.
+    pieces: Cell<u64>,
     /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
@@ -412,9 +430,17 @@ impl Out {
 
     /// Gives the codec a job's CPU time again. A job that decodes many earlier pieces calls this before each.
     pub fn begin_piece(&self) {
+        self.pieces.set(self.pieces.get() + 1);
         if self.limited {
             limits::begin_job();
         }
+    }
+
+    /// Returns how often [`begin_piece`](Self::begin_piece) was called, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        self.pieces.get()
     }
 
     /// Reports damaged input.

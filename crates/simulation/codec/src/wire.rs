@@ -3,7 +3,7 @@
 
 /// Version of these messages, raised with every change of their meaning.
 /// Programs from the time before such versions send 0 or nothing.
-pub(crate) const VERSION: u64 = 8;
+pub(crate) const VERSION: u64 = 9;
 /// How many numbers a message has.
 pub(crate) const WORDS: usize = 16;
 /// Longest text, in bytes.
@@ -16,7 +16,8 @@ pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
-    /// To the worker, first, with the memory for input: (kind, version of these messages).
+    /// To the worker, first, with the memory for input: (kind, version of these messages,
+    /// number of threads that a decoder may use).
     Hello = 1,
     /// (type of settings, settings...); for an encoder also memory for packets, with numbers as in `Proceed`.
     Configure,
@@ -56,7 +57,7 @@ pub(crate) enum Op {
     Version,
 }
 
-const OPS: [Op; 20] = [
+pub(crate) const OPS: [Op; 20] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,

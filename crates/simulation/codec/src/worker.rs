@@ -86,7 +86,7 @@ impl Worker {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let Ready { socket, running } = launch.start()?;
-        let hello = Message::new(Op::Hello, &[kind.to_number(), VERSION]);
+        let hello = Message::new(Op::Hello, &[kind.to_number(), VERSION, launch.threads()]);
         // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}

@@ -5,8 +5,10 @@ mod h264;
 mod h264_encoder;
 mod h264_host;
 mod hevc;
+mod hostile;
 mod others;
 mod stateless;
+mod threads;
 mod tools;
 mod vp8;
 

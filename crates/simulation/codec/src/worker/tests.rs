@@ -3,7 +3,8 @@
 use super::*;
 use crate::loan::{Lent, LentPlane};
 use crate::socket::Socket;
-use crate::wire::MAX_TEXT;
+use crate::wire::{MAX_TEXT, OPS, WORDS};
+use crate::words::format_to_words;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
@@ -379,4 +380,41 @@ fn messages_that_are_too_long_are_not_cut() {
     bytes.push(b'a');
     ours.send_bytes(&bytes, None, false).unwrap();
     assert!(matches!(theirs.receive(false), Received::Nonsense));
+}
+
+/// Each message with numbers that cannot be true, at each stage of a decoder and an encoder.
+#[test]
+fn nonsense_at_every_message_is_survived() {
+    let words = [0, 1, 7, 8, 63, 1 << 20, 1 << 32, u64::MAX];
+    for op in OPS {
+        for (word, stage) in words
+            .iter()
+            .flat_map(|word| (0..4).map(move |stage| (*word, stage)))
+        {
+            let kind = [Kind::H264Decoder, Kind::JpegEncoder][usize::from(stage == 3)];
+            let (mut worker, end) = played(kind);
+            if (1..3).contains(&stage) {
+                let data = &[0, 0, 1][..];
+                worker.submit(Job::Decode { tag: 1, data }).unwrap();
+            }
+            if stage == 2 {
+                let format = StreamFormat::of_size(64, 48);
+                say(&end, Op::Format, &format_to_words(&format));
+                while let Some(event) = worker.poll() {
+                    if matches!(event, Event::Format(_)) {
+                        worker.submit(Job::Proceed(Chroma::Planar)).unwrap();
+                    }
+                }
+            }
+            say(&end, op, &[word; WORDS]);
+            let events = std::iter::from_fn(|| worker.poll()).take(64).count();
+            assert!(events < 64, "{op:?} {word} {stage}");
+            // Whatever it made of the message, the owner can go on or learns that the worker has ended.
+            let asked = worker.submit(Job::Drain);
+            assert!(
+                matches!(asked, Ok(()) | Err(Refused::Dead)),
+                "{op:?} {word} {stage}"
+            );
+        }
+    }
 }

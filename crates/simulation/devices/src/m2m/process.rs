@@ -27,9 +27,10 @@ impl CodecProcess {
     /// Fails, with a message for the user, if no available library has the codec.
     pub(crate) fn new(kind: Kind, codecs: &Codecs) -> Result<Self, Failure> {
         codecs.describe(kind).map_err(Failure::new)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             kind,
-            launch: codecs.launch(kind),
+            launch: codecs.launch(kind).with_threads(cores),
             worker: None,
             is_down: false,
             is_full: false,
@@ -143,6 +144,11 @@ impl FrameWorker for CodecProcess {
     fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }
+
+    /// In virtual time, one thread decodes, so that the order of all events is the same in each run.
+    fn work_at_once(&mut self) {
+        self.launch = self.launch.clone().with_threads(1);
+    }
 }
 
 #[cfg(test)]
@@ -176,5 +182,7 @@ mod tests {
         assert!(!process.is_busy() && !process.has_room() && process.failure().is_some());
         process.stop();
         assert!(process.has_room());
+        process.work_at_once();
+        assert_eq!(process.launch.threads(), 1);
     }
 }
