@@ -13,6 +13,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
+use std::thread::Builder;
 
 /// Seals that fix a memfd's size, so that access within it cannot fault.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     file: File,
     start: NonNull<u8>,
     len: usize,
+    /// Whether this process made the memory, rather than the other one.
+    is_own: bool,
 }
 
 // SAFETY: the mapping belongs to this value and to no thread.
@@ -39,7 +42,9 @@ impl Shared {
         )?;
         ftruncate(&file, len as u64)?;
         fcntl_add_seals(&file, SIZE_SEALS | SealFlags::SEAL)?;
-        Self::map(file.into(), len)
+        let mut made = Self::map(file.into(), len)?;
+        made.is_own = true;
+        Ok(made)
     }
 
     /// Maps the first `len` bytes of a memfd of the other process.
@@ -83,7 +88,12 @@ impl Shared {
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { file, start, len })
+        Ok(Self {
+            file,
+            start,
+            len,
+            is_own: false,
+        })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -140,7 +150,36 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped by `map`; no slice outlives `self`.
+        let rest = Rest {
+            start: self.start,
+            len: self.len,
+            _file: self.is_own.then(|| self.file.try_clone().ok()).flatten(),
+        };
+        // The kernel needs 100 ms to free a decoder's input, and the owner may hold a lock.
+        if self.is_own && self.len >= LARGE {
+            let thread = Builder::new().name("codec-memory".to_owned());
+            // If no thread can be started, this one frees the memory.
+            drop(thread.spawn(move || drop(rest)));
+        }
+    }
+}
+
+/// Memory of this length or longer is freed by a thread of its own.
+const LARGE: usize = 1 << 20;
+
+/// The mapping of dropped memory, and its file.
+struct Rest {
+    start: NonNull<u8>,
+    len: usize,
+    _file: Option<File>,
+}
+
+// SAFETY: the mapping belongs to this value and to no thread.
+unsafe impl Send for Rest {}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `Shared::map`; no slice outlives the `Shared`.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

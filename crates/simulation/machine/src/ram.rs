@@ -37,6 +37,11 @@ const BEHIND_HOLE: u64 = 4 << 30;
 /// Source: Linux 7.2 kernel/dma/contiguous.c `cma_alloc_aligned`, with the default `CONFIG_CMA_ALIGNMENT`.
 const MAX_CMA_ORDER: u32 = 8;
 
+/// Frames of the smallest large allocation: 4 MiB.
+const LARGE: u64 = 1024;
+/// Base-2 logarithm of the largest piece of a large allocation, in frames.
+const MAX_PIECE_ORDER: u32 = 8;
+
 /// The free frames, area by area.
 ///
 /// A frame's number is its address divided by its length. The hole is never free.
@@ -276,13 +281,38 @@ impl Ram {
             return Err(short(Constraint::Ram, frames, free));
         }
         let taken = if self.scattered {
-            let size = (frames, piece);
-            let taken = self.general.take_scattered(&mut self.rng, size, within);
-            taken.map(|pieces| pieces.iter().map(|&first| (first, piece)).collect())
+            self.take_apart(frames, piece, within)
         } else {
             self.general.take_lowest(frames, piece, within)
         };
         taken.ok_or(short(Constraint::Ram, frames, free))
+    }
+
+    /// Takes pieces that lie apart. As with Linux's allocators, the pieces of a large allocation have several
+    /// pages each, so that it does not take its time page by page.
+    ///
+    /// Source: Linux 7.2 drivers/dma-buf/heaps/system_heap.c `orders`, drivers/media/common/videobuf2/
+    /// videobuf2-dma-sg.c `vb2_dma_sg_alloc_compacted`.
+    fn take_apart(&mut self, frames: u64, piece: u64, within: Range<u64>) -> Option<FrameRuns> {
+        let large = large_piece(frames).max(piece);
+        let rest = frames % large;
+        let (general, rng) = (&mut self.general, &mut self.rng);
+        let mut take = |general: &mut Runs, len, piece| {
+            let firsts = general.take_scattered(rng, (len, piece), within.clone())?;
+            let runs = firsts.into_iter().map(|first| (first, piece));
+            Some(runs.collect::<FrameRuns>())
+        };
+        if large > piece
+            && let Some(mut runs) = take(general, frames - rest, large)
+        {
+            if let Some(more) = take(general, rest, piece) {
+                runs.extend(more);
+                return Some(runs);
+            }
+            runs.iter()
+                .for_each(|&(first, frames)| general.give(first, frames));
+        }
+        take(general, frames, piece)
     }
 
     /// Returns the alignment of `len` bytes from the contiguous area's start, in bytes.
@@ -404,6 +434,14 @@ impl Ram {
         for &(first, count) in runs {
             self.part_of(first * FRAME).give(first, count);
         }
+    }
+}
+
+/// Returns the frames of a piece of a large allocation. Even such an allocation has at least 32 pieces.
+fn large_piece(frames: u64) -> u64 {
+    match frames {
+        0..LARGE => 1,
+        LARGE.. => 1 << (frames / 64).ilog2().min(MAX_PIECE_ORDER),
     }
 }
 

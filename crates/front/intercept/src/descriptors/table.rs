@@ -6,8 +6,8 @@
 //! descriptor table: that would take one more system call for each call. Before the supervisor lets a call
 //! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
 //! added only after the closing thread's next call. Until then, the kernel may not have closed the number
-//! yet. unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers by
-//! its process. A descriptor received from another process gets a number that was free, and so had no entry.
+//! yet. unshare and clone leave each number's file as it is. An exec drops all entries of its process. It closes
+//! no number of another process, since it first makes a descriptor table of its own. A descriptor received from another process gets a number that was free, and so had no entry.
 //!
 //! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
 //! if they still exist after the close.
@@ -329,9 +329,9 @@ impl Table {
     /// Records that a thread is about to make an exec. `threads` are the known threads of its process.
     pub(crate) fn exec(&mut self, tid: u32, process: u32, threads: &[u32]) {
         self.forget(threads);
-        if tid == process {
-            self.begin(tid, (0, u32::MAX), None, Vec::new());
-        } else {
+        // The leader makes no call before its exec is over. The other threads end with the exec, and their entries
+        // with them.
+        if tid != process {
             self.unkept.insert(process);
         }
     }

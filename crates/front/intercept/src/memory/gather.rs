@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::descriptors::Closed;
-use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
+use crate::kernel::{Borrowed, MayBlock, lock, may_block};
 use crate::memory::copies::Copier;
-use vb3_frontend::{Bytes, Errno, MAX_GATHERED, Need, NumberAt, Write};
+use crate::waiting::Foreign;
+use vb3_frontend::{Bytes, Errno, FdIdentity, MAX_GATHERED, Need, NumberAt, Write};
 
 /// Maximum number of bytes copied for one call.
 const MAX_BYTES: usize = MAX_GATHERED as usize;
@@ -46,8 +47,10 @@ pub(crate) struct Ready {
 pub(crate) struct Data {
     /// When the supervisor first processed the call.
     came: Option<Instant>,
-    /// Files behind the call's descriptors, if they were looked up without the lock.
-    pub(crate) found: HashMap<i32, Result<OpenFile, Errno>>,
+    /// Files behind a poll's descriptors, and how they are polled unless they are the supervisor's.
+    pub(crate) found: HashMap<i32, Result<(FdIdentity, Foreign), Errno>>,
+    /// Descriptors of a poll that must be looked up before the call is repeated.
+    pub(crate) to_look: Vec<i32>,
     /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
     pub(crate) ends: Option<Vec<Closed>>,
     /// The epoll set that the call names, if it was looked up without the lock.
@@ -117,6 +120,7 @@ impl Gathered {
         inner.need = Need::default();
         inner.wanted.clear();
         inner.to_poll.clear();
+        inner.to_look.clear();
     }
 
     /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.
@@ -129,7 +133,10 @@ impl Gathered {
     /// Returns whether the call missed something and must be repeated.
     pub(crate) fn lacks(&self) -> bool {
         let inner = self.data();
-        !inner.wanted.is_empty() || !inner.to_poll.is_empty() || !inner.need.is_empty()
+        !(inner.wanted.is_empty()
+            && inner.to_poll.is_empty()
+            && inner.to_look.is_empty()
+            && inner.need.is_empty())
     }
 
     /// Takes the poll results of these files, once. `None` if one is missing: all must then be polled.
@@ -185,6 +192,13 @@ impl Gathered {
             inner.wanted.push(fd);
         }
         Err(MISSING)
+    }
+
+    /// Duplicates a descriptor that the thread has sent.
+    pub(crate) fn lent_already(&self, fd: i32) -> Option<Borrowed> {
+        let inner = self.data();
+        let lent = inner.lent.iter().find(|(number, _)| *number == fd);
+        lent.and_then(|(_, file)| file.try_clone().ok())
     }
 
     /// Returns all descriptors to request, including those already sent; empty if no more are needed.

@@ -137,6 +137,34 @@ impl Powers {
                 stopped.release(may);
             }
         });
+        if self.ptrace.is_err() && self.getfd.is_err() {
+            self.try_memory_of_another(may);
+        }
+    }
+
+    /// Tries access to the memory of a child that has memory of its own. The kernel lets a process access the
+    /// memory that it shares with another one without asking Yama or checking capabilities. Both are also asked
+    /// for ptrace and pidfd_getfd, so this is needed only if the kernel refuses these.
+    ///
+    /// Source: Linux 7.2 kernel/fork.c `may_access_mm`.
+    fn try_memory_of_another(&mut self, may: &MayBlock) {
+        // SAFETY: the child makes one async-signal-safe call, on no memory.
+        let child = unsafe {
+            launch::fork(|| {
+                libc::pause();
+            })
+        };
+        let Ok(pid) = child.map(libc::pid_t::cast_unsigned) else {
+            return;
+        };
+        let addr = (&raw const MARK).expose_provenance() as u64;
+        let word = MARK.load(Ordering::Relaxed);
+        let copy = |method| Copier::new(may, method, pid).try_on(addr, word);
+        self.process_vm = self.process_vm.and_then(|()| copy(CopyMethod::Calls));
+        if self.process_vm.is_err() && matches!(self.proc_mem, Ok(()) | UNTRIED) {
+            self.proc_mem = copy(CopyMethod::Files);
+        }
+        launch::reap(pid);
     }
 
     /// Returns how the supervisor accesses programs' memory: with process_vm calls if permitted.
@@ -222,6 +250,35 @@ mod tests {
         let text = format!("{powers:?}");
         let untried = format!("{:?}", UNTRIED);
         assert!(!text.contains(&untried), "{text}");
+    }
+
+    /// Set for the process in which the next test runs itself again.
+    const REFUSES: &str = "VB3_TEST_PROBE_REFUSED";
+
+    /// A process that may not be traced, as with Yama's ptrace_scope of 2 or 3: it has changed its user.
+    #[test]
+    fn memory_of_untraceable_programs_is_refused() {
+        if std::env::var_os(REFUSES).is_some() {
+            // SAFETY: these take integers.
+            unsafe {
+                libc::setresuid(65534, 65534, 65534);
+                libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+            }
+            let powers = probe();
+            let feature = powers.suffice().expect_err("no memory").to_string();
+            assert!(feature.contains("ptrace_scope"), "{feature} {powers:?}");
+            return;
+        }
+        let _alone = crate::kernel::alone();
+        let own = std::env::current_exe().expect("this program");
+        let name = "process::probe::tests::memory_of_untraceable_programs_is_refused";
+        let again = std::process::Command::new(own)
+            .args(["--exact", name, "--nocapture"])
+            .env(REFUSES, "1")
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert!(again.status.success(), "{said}");
     }
 
     #[test]

@@ -14,10 +14,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{Held, LockTable, Table};
-use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
+use crate::kernel::{
+    Borrowed, MayBlock, OpenFile, Procs, RunLock, Thread, lock, may_block, procs, raw,
+};
 use crate::memory::{Copier, Ready, maps_file, user_range};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, STANDARD, reap};
+use crate::service::polls::look_at;
 use crate::tree::word;
 use vb3_frontend::{CallId, Descriptor, Detail, Errno, FdIdentity, NumberAt, Origin};
 
@@ -178,11 +181,6 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Returns whether a descriptor can be a device's: it is reserved, or some device has another number.
-    pub(crate) fn may_be_device(&self, fd: i32) -> bool {
-        self.outside.load(Ordering::Relaxed) || self.range.has(fd)
-    }
-
     pub(crate) fn memory_of<'m>(&self, may: &'m MayBlock, tid: u32) -> Copier<'m> {
         Copier::new(may, self.powers.memory(), tid)
     }
@@ -434,6 +432,8 @@ impl<'a> Call<'a> {
         if let Err(e) = self.gathered.gather(may, memory, expected) {
             self.unreadable(e);
         }
+        let to_look = core::mem::take(&mut self.gathered.data().to_look);
+        to_look.into_iter().for_each(|fd| look_at(self, fd));
         let need = self.gathered.data().need.clone();
         for (fd, of) in need.descriptors {
             let known = self.describe(fd, of);
@@ -449,6 +449,14 @@ impl<'a> Call<'a> {
             let mut data = self.gathered.data();
             data.have.add_range(addr, len, range);
             data.need.ranges.retain(|asked| *asked != (addr, len));
+        }
+    }
+
+    /// Drops the files of a poll that were looked up without the lock, and that no waiting call holds.
+    pub(crate) fn forget_found<T>(&self, run: &RunLock<T>) {
+        let found = core::mem::take(&mut self.gathered.data().found);
+        if !found.is_empty() {
+            run.apart(|| drop(found));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::process::{Reply, rewrite};
 use crate::service::places::Place;
 use crate::service::{Call, Served, Supervisor, Verdict};
-use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
+use crate::tree::{MAX_LISTED, entries, is_tree, list_ours, native_entries};
 
 impl Supervisor<'_> {
     /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
@@ -113,12 +113,14 @@ impl Supervisor<'_> {
         let Some(fd) = self.borrowed(may, n).map_err(|_| Reply::Native)? else {
             return Ok(Verdict::Answered);
         };
-        let at = rustix::fs::tell(&fd).ok();
         let room = u64::from(n.uint(2)).min(MAX_LISTED) as usize;
-        let fits = |ours: &&Vec<u8>| at == Some(0) && room >= ours.len() + ROOM;
-        let mut out = ours.filter(fits).cloned().unwrap_or_default();
+        let (mut out, goes_on) = list_ours(&fd, ours.map_or(&[][..], Vec::as_slice), room)?;
         if out.is_empty() && !hides_trees {
             return Ok(Verdict::native());
+        }
+        if goes_on {
+            n.copy_out(may, n.arg(1), &out)?;
+            return Ok(Verdict::value(out.len() as i64));
         }
         let begin = out.len();
         // Continues to read if all names so far are hidden: an empty result would mean the directory's end.

@@ -1,16 +1,17 @@
 //! Serves poll, ppoll, select and pselect6, with device files and other files mixed.
 
 use crate::descriptors::{Known, Target, Watched};
-use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
+use crate::kernel::{Borrowed, MayBlock, OpenFile, nr, procs, raw};
 use crate::process::{Notif, Reply};
-use crate::service::{Call, Host, Served, Server, Verdict};
+use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, FD_SETSIZE, Kind, MAX_POLLED, MAX_SELECTED, On, Polling, SETS, SHORT, Source,
-    UNASKED, Waiting, poll_ours,
+    Asker, Entry, FD_SETSIZE, Foreign, Kind, MAX_POLLED, MAX_SELECTED, On, Polling, SETS, SHORT,
+    Source, UNASKED, Waiting, poll_ours,
 };
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use vb3_frontend::Errno;
 
@@ -21,55 +22,84 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     })
 }
 
-/// Copies the times and masks of a short ppoll, and the sets of a select. Looks up the files of a long poll's or
-/// select's descriptors before the lock is taken: each look-up costs two system calls.
-pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
-    let call = Call::new(host, n);
-    let numbers: Vec<i32> = match n.nr {
-        nr::POLL | libc::SYS_ppoll => {
+/// Looks at the files of a poll or select before the lock is taken, and copies its time and mask. Returns false if
+/// none of the files can be a device's or a buffer, so that the kernel makes the call.
+pub(crate) fn look_ahead(may: &MayBlock, n: &Call<'_>) -> bool {
+    let Some(numbers) = numbers(may, n) else {
+        return true;
+    };
+    let is_reserved = |fd: &i32| n.host.range.has(*fd);
+    let is_long = numbers.len() > SHORT;
+    if !numbers.iter().any(is_reserved) {
+        if is_long && !n.host.outside.load(Ordering::Relaxed) {
+            find_received(n, numbers.iter().copied());
+        }
+        let searches = !is_long || n.host.outside.load(Ordering::Relaxed);
+        let may_be_ours = |fd: &i32| procs::may_be_of_ours(n.tid, *fd) == Some(true);
+        if !searches || !numbers.iter().any(may_be_ours) {
+            return false;
+        }
+    }
+    gather_wait(may, n);
+    // The table knows most reserved numbers.
+    let others = numbers.into_iter().filter(|fd| !is_reserved(fd));
+    others.for_each(|fd| look_at(n, fd));
+    true
+}
+
+/// Returns the descriptors of a poll or select; `None` for other calls, and for a list that cannot be read.
+fn numbers(may: &MayBlock, n: &Call<'_>) -> Option<Vec<i32>> {
+    match n.nr {
+        // A poll that is restarted has the arguments of the poll.
+        nr::POLL | libc::SYS_ppoll | libc::SYS_restart_syscall => {
             let count = n.uint(1) as usize;
-            if n.nr == libc::SYS_ppoll && count <= SHORT {
-                gather_wait(may, &call, count);
-            }
-            if count <= SHORT || count > MAX_POLLED {
-                return;
+            if count > MAX_POLLED {
+                return None;
             }
             let mut bytes = vec![0u8; count * 8];
-            if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
-                return;
+            if n.read(n.arg(0), &mut bytes).is_err() {
+                n.copy_in(may, n.arg(0), &mut bytes).ok()?;
             }
             let all = pollfds(&bytes).map(|(fd, _)| fd);
-            all.filter(|&fd| fd >= 0).collect()
+            Some(all.filter(|&fd| fd >= 0).collect())
         }
         nr::SELECT | libc::SYS_pselect6 => {
-            let Ok(count) = Sets::count(n) else { return };
+            let count = Sets::count(n).ok()?;
             let parts = [1, 2, 3].map(|at| (n.arg(at), Sets::bytes(count)));
-            call.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
-            let sets = Sets::read(&call, count);
-            sets.map_or_else(|_| Vec::new(), |sets| sets.numbers().collect())
+            n.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
+            Some(Sets::read(n, count).ok()?.numbers().collect())
         }
-        _ => return,
-    };
-    if numbers.len() <= SHORT {
-        return;
-    }
-    let numbers = || numbers.iter().copied();
-    if !numbers().any(|fd| host.may_be_device(fd)) {
-        find_received(&call, numbers());
-    }
-    if numbers().any(|fd| host.may_be_device(fd)) {
-        for fd in numbers() {
-            let look = call.look(fd);
-            n.gathered.data().found.insert(fd, look);
-        }
+        _ => None,
     }
 }
 
-/// Copies the time and the mask of a ppoll that may concern a device, so that the poll need not be repeated.
-fn gather_wait(may: &MayBlock, n: &Call<'_>, count: usize) {
-    let mut bytes = vec![0u8; count * 8];
-    let is_read = n.read(n.arg(0), &mut bytes).is_ok();
-    if is_read && pollfds(&bytes).any(|(fd, _)| n.host.may_be_device(fd)) {
+/// Stores what a descriptor of a poll names, for the step under the lock.
+pub(crate) fn look_at(n: &Call<'_>, fd: i32) {
+    let found = n.look(fd).map(|look| (look.id, foreign(n, fd, look)));
+    n.gathered.data().found.insert(fd, found);
+}
+
+/// Returns how a file is polled if it is not the supervisor's.
+fn foreign(n: &Call<'_>, fd: i32, look: OpenFile) -> Foreign {
+    if let Some(file) = look.fd {
+        return polled(file, look.mode);
+    }
+    if look.is_always_ready() {
+        return Foreign::Ready;
+    }
+    if let Some(pipe) = look.reopened_pipe() {
+        return Foreign::Other(Arc::new(pipe.into()));
+    }
+    let lent = n.gathered.lent_already(fd);
+    lent.map_or(Foreign::Unknown, |file| {
+        let mode = raw::known(file.as_fd()).map_or(0, |(_, mode)| mode);
+        polled(file, mode)
+    })
+}
+
+/// Copies the time and the mask of a ppoll, so that the poll need not be repeated.
+fn gather_wait(may: &MayBlock, n: &Call<'_>) {
+    if n.nr == libc::SYS_ppoll {
         let parts = [(n.arg(2), 16), (n.arg(3), 8)];
         n.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
     }
@@ -100,9 +130,6 @@ impl Server<'_> {
         }
         let mut bytes = vec![0u8; count * 8];
         n.read(n.arg(0), &mut bytes).map_err(|_| Reply::Native)?;
-        if count > SHORT && !pollfds(&bytes).any(|(fd, _)| self.host.may_be_device(fd)) {
-            return Ok(Verdict::native());
-        }
         let mut entries = Vec::with_capacity(count);
         for (fd, events) in pollfds(&bytes) {
             let source = if fd < 0 {
@@ -117,6 +144,9 @@ impl Server<'_> {
                 source,
                 revents: 0,
             });
+        }
+        if n.gathered.lacks() {
+            return Err(Errno::NOT_GATHERED.into());
         }
         if !has_ours(&entries) {
             return Ok(Verdict::native());
@@ -134,27 +164,30 @@ impl Server<'_> {
         {
             return Source::Ours(file, None);
         }
-        let kept = call.notif.gathered.data().found.remove(&fd);
-        let look = match kept.unwrap_or_else(|| call.look(fd)) {
-            Ok(look) => look,
-            Err(Errno(libc::EBADF)) => return Source::Bad,
-            Err(_) => return Source::Unknown,
+        let mut data = call.notif.gathered.data();
+        let (id, foreign) = match data.found.get(&fd) {
+            Some(Ok((id, foreign))) => (*id, foreign.clone()),
+            Some(Err(Errno(libc::EBADF))) => return Source::Bad,
+            Some(Err(_)) => return Source::Unknown,
+            None => {
+                // The call is repeated after a look without the lock.
+                data.to_look.push(fd);
+                return Source::Skip;
+            }
         };
-        let target = self.target(look.id);
-        if let Some(file) = Watched::of(target) {
-            return Source::Ours(file, look.fd.and_then(Borrowed::into_memory));
+        drop(data);
+        let target = self.target(id);
+        match Watched::of(target) {
+            Some(file) => Source::Ours(file, None),
+            None if matches!(target, Target::Node(_)) => Source::Bad,
+            None => match foreign {
+                Foreign::Ready => Source::Ready,
+                Foreign::Other(file) => Source::Other(file),
+                Foreign::Slow(file) => Source::Slow(file),
+                Foreign::Signals(signals) => Source::Signals(signals),
+                Foreign::Unknown => Source::Unknown,
+            },
         }
-        if matches!(target, Target::Node(_)) {
-            return Source::Bad;
-        }
-        if let Some(file) = look.fd {
-            return polled(file, look.mode);
-        }
-        if look.is_always_ready() {
-            return Source::Ready;
-        }
-        let pipe = look.reopened_pipe();
-        pipe.map_or(Source::Unknown, |pipe| Source::Other(pipe.into()))
     }
 
     /// Checks the entries once. If none is ready, waits for a time, or without limit if `None`, with the given
@@ -162,11 +195,11 @@ impl Server<'_> {
     fn poll_entries(
         &mut self,
         n: &Call<'_>,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         set_len: Option<usize>,
         (time, mask): (Option<Duration>, Option<u64>),
     ) -> Served {
-        borrow(n, &mut entries)?;
+        borrow(n, &entries)?;
         let mut polling = Polling {
             entries,
             set_len,
@@ -277,41 +310,38 @@ fn poll_result(n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Re
 
 /// Returns the source for a borrowed file of a mode. The poll of a regular file, a directory, an epoll set or a
 /// device that a program serves may block.
-fn polled(file: Borrowed, mode: libc::mode_t) -> Source {
+fn polled(file: Borrowed, mode: libc::mode_t) -> Foreign {
     let is_slow = match mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR => true,
         libc::S_IFCHR => raw::is_cuse(file.as_fd()),
-        libc::S_IFSOCK | libc::S_IFIFO => return Source::Other(file),
+        libc::S_IFSOCK | libc::S_IFIFO => return Foreign::Other(Arc::new(file)),
         _ => {
             let link = raw::link_of(&file);
             if link.as_deref() == Some(raw::SIGNALFD)
                 && let Some(signals) = raw::signals_of(file.as_fd())
             {
-                return Source::Signals(signals);
+                return Foreign::Signals(signals);
             }
             link.as_deref() == Some(raw::EPOLL_SET)
         }
     };
     match is_slow {
-        true => Source::Slow(Arc::new(file)),
-        false => Source::Other(file),
+        true => Foreign::Slow(Arc::new(file)),
+        false => Foreign::Other(Arc::new(file)),
     }
 }
 
-/// Takes the files whose descriptors only the calling thread can send, so that the poll can watch them. Fails
-/// if the thread must first send descriptors, and then repeat the call.
-fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
+/// Fails if the calling thread must first send descriptors, because the poll can watch their files only then, and
+/// must repeat the call.
+fn borrow(call: &Call<'_>, entries: &[Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
-    for entry in entries {
-        if let Source::Unknown = entry.source {
-            match call.lent(entry.fd) {
-                Ok(file) => {
-                    let mode = raw::known(file.as_fd()).map_or(0, |(_, mode)| mode);
-                    entry.source = polled(file, mode);
-                }
-                Err(Errno(libc::EPERM)) => {}
-                Err(e) => missing = Err(e),
-            }
+    let unknown = entries
+        .iter()
+        .filter(|entry| matches!(entry.source, Source::Unknown));
+    for entry in unknown {
+        match call.lent(entry.fd) {
+            Ok(_) | Err(Errno(libc::EPERM)) => {}
+            Err(e) => missing = Err(e),
         }
     }
     missing
@@ -464,10 +494,6 @@ impl Server<'_> {
     pub(crate) fn select(&mut self, n: &Call<'_>) -> Served {
         let sets = Sets::read(n, Sets::count(n)?)?;
         let numbers: Vec<i32> = sets.numbers().collect();
-        let is_long = numbers.len() > SHORT;
-        if is_long && !numbers.iter().any(|&fd| self.host.may_be_device(fd)) {
-            return Ok(Verdict::native());
-        }
         let mut count = sets.count;
         let mut entries = Vec::new();
         for fd in numbers {
@@ -488,6 +514,9 @@ impl Server<'_> {
                 source,
                 revents: 0,
             });
+        }
+        if n.gathered.lacks() {
+            return Err(Errno::NOT_GATHERED.into());
         }
         if !has_ours(&entries) {
             return Ok(Verdict::native());

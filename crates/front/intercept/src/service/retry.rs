@@ -193,6 +193,10 @@ impl Server<'_> {
             return ERESTARTNOHAND;
         }
         let poll = (n.nr, n.args, deadline);
+        if self.pending.suspended.len() >= MAX_WAITING {
+            // The kernel starts the poll over, with its whole time.
+            return ERESTARTNOHAND;
+        }
         self.pending.suspended.insert(n.tid, poll);
         ERESTART_RESTARTBLOCK
     }

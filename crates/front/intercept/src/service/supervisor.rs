@@ -414,13 +414,19 @@ impl<'a> Supervisor<'a> {
                 }
             }
             if !core::mem::replace(&mut has_looked, true) {
-                polls::look_ahead(may, &self.host, n);
+                if !self.run.apart(|| polls::look_ahead(may, n)) {
+                    return Verdict::native();
+                }
                 self.look_for_holders(may, n);
             }
             // The step must not use a thread that was looked up before, whose end it may find.
             let step = Call::new(&self.host, n);
             let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(&step));
             let again = n.gathered.lacks();
+            if !again {
+                // The answer must find no copies of the program's files.
+                n.forget_found(&self.run);
+            }
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // Only this call waits for an epoll set, so the calls that it completed are answered now.
                 self.see_to_rest(may, &mut rest);

@@ -12,13 +12,14 @@ use std::path::Path;
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::tree::{Tree, folder, of_path};
+use rustix::fs::SeekFrom;
 use vb3_frontend::{Errno, FdIdentity, Node, NodeKind};
 
 /// Maximum number of bytes of one answer to getdents64.
 pub(crate) const MAX_LISTED: u64 = 64 << 10;
 
 /// Size in bytes of the longest directory entry.
-pub(crate) const ROOM: usize = 280;
+const ROOM: usize = 280;
 
 /// The generated entries to add to listings, by directory.
 #[derive(Debug, Default)]
@@ -95,6 +96,53 @@ pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Position of a directory whose generated names are being listed: this, and the bytes that are listed already. No
+/// directory that the kernel lists has such positions.
+const AMONG_OURS: u64 = 0x7662_3300 << 32;
+
+/// Returns the generated entries `ours` that come next and fit in `room` bytes. If the kernel's entries do not fit
+/// behind them, also moves the position of the program's descriptor, and returns true. Fails with EINVAL if not
+/// even one entry fits.
+pub(crate) fn list_ours(fd: &Borrowed, ours: &[u8], room: usize) -> Result<(Vec<u8>, bool), Errno> {
+    let Ok(at) = rustix::fs::tell(fd) else {
+        return Ok((Vec::new(), false));
+    };
+    let listed = at
+        .checked_sub(AMONG_OURS)
+        .and_then(|at| usize::try_from(at).ok());
+    let from = match (at, listed) {
+        (0, _) => 0,
+        (_, Some(listed)) if listed <= ours.len() => listed,
+        _ => return Ok((Vec::new(), false)),
+    };
+    let seek = |to| {
+        let moved = rustix::fs::seek(fd, SeekFrom::Start(to));
+        moved.map(drop).map_err(raw::err)
+    };
+    let left = ours.get(from..).unwrap_or_default();
+    if room >= left.len() + ROOM {
+        if at != 0 {
+            seek(0)?;
+        }
+        return Ok((left.to_vec(), false));
+    }
+    let mut out = Vec::new();
+    for entry in entries(left) {
+        if out.len() + entry.len() > room {
+            break;
+        }
+        out.extend(entry);
+    }
+    if out.is_empty() && !left.is_empty() {
+        return Err(Errno(libc::EINVAL));
+    }
+    // Where positions cannot be moved so far, the directory keeps its own names only.
+    match seek(AMONG_OURS + (from + out.len()) as u64) {
+        Ok(()) => Ok((out, true)),
+        Err(_) => Ok((Vec::new(), false)),
+    }
+}
+
 /// Returns whether an entry's name is that of a run's generated tree.
 pub(crate) fn is_tree(entry: &[u8]) -> bool {
     let name = entry.get(19..).unwrap_or_default();
@@ -120,6 +168,39 @@ pub(crate) fn native_entries(_: &MayBlock, fd: &Borrowed, room: usize) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// musl reads 2048 bytes at a time.
+    #[test]
+    fn names_come_in_parts_that_fit() {
+        let may = MayBlock::of_this_thread();
+        let names = (0..40).map(|n| format!("video{n}"));
+        let ours: Vec<u8> = names
+            .flat_map(|name| entry(name.as_bytes(), libc::DT_CHR, 1))
+            .collect();
+        let dir = raw::open("/proc/self/fdinfo", libc::O_RDONLY | libc::O_DIRECTORY);
+        let dir = Borrowed::from(dir.expect("a directory"));
+        for room in [32, 300, 600, 2048] {
+            rustix::fs::seek(&dir, SeekFrom::Start(0)).expect("rewound");
+            let (mut listed, mut parts) = (Vec::new(), 0);
+            loop {
+                let (part, goes_on) = list_ours(&dir, &ours, room).expect("listed");
+                assert!(part.len() <= room);
+                listed.extend(part);
+                parts += 1;
+                if !goes_on {
+                    break;
+                }
+            }
+            assert_eq!(listed, ours, "{room}");
+            assert_eq!(parts > 1, room < ours.len() + ROOM, "{room}");
+            let theirs = native_entries(&may, &dir, 4096).expect("the directory's own");
+            assert!(entries(&theirs).count() > 2, "they follow");
+        }
+        let small = list_ours(&dir, &ours, 31);
+        assert_eq!(small, Ok((Vec::new(), false)), "in the midst of its own");
+        rustix::fs::seek(&dir, SeekFrom::Start(0)).expect("rewound");
+        assert_eq!(list_ours(&dir, &ours, 31), Err(Errno(libc::EINVAL)));
+    }
 
     #[test]
     fn trees_are_hidden_among_entries() {

@@ -10,7 +10,7 @@ pub(crate) mod uevent;
 mod view;
 
 pub(crate) use generated::{Found, Tree};
-pub(crate) use listing::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
+pub(crate) use listing::{MAX_LISTED, entries, is_tree, list_ours, native_entries};
 pub(crate) use monitor::{Monitors, field, word};
 pub(crate) use path::{
     HOPS, Links, MAX, PathTarget, base_link, base_of, file_name, is_plain, may_be_shown, normalise,

@@ -10,8 +10,8 @@ use vb3_frontend::Backend;
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// For lists up to this length, every descriptor's file is looked up. Longer lists are looked up only if they
-/// contain a number that may be a device's.
+/// Descriptors in lists up to this length are always looked up, without the lock. Longer lists are looked up only if
+/// they contain a number that may be a device's.
 pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
@@ -23,7 +23,7 @@ pub(crate) enum Source {
     Ours(Watched, Option<OwnedFd>),
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
-    Other(Borrowed),
+    Other(Arc<Borrowed>),
     /// A borrowed regular file, directory, epoll set or CUSE device. It is polled without the lock: a program may
     /// serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
     Slow(Arc<Borrowed>),
@@ -36,6 +36,16 @@ pub(crate) enum Source {
     Bad,
     /// A negative number, which poll skips.
     Skip,
+}
+
+/// How a file of another kind is polled: as the [`Source`] of the same name.
+#[derive(Clone, Debug)]
+pub(crate) enum Foreign {
+    Ready,
+    Other(Arc<Borrowed>),
+    Slow(Arc<Borrowed>),
+    Signals(u64),
+    Unknown,
 }
 
 #[derive(Debug)]

@@ -24,6 +24,7 @@ mod fences;
 mod gstreamer;
 mod handles;
 mod hdmi;
+mod hostile;
 mod hotplug;
 mod launching;
 mod lazy;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const LATE: u32 = 300;
 
 /// What a capture at 60 frames per second got: frames, lost frames, and the longest time between two in milliseconds.
-fn captured(line: &str) -> Option<[u32; 3]> {
+pub(crate) fn captured(line: &str) -> Option<[u32; 3]> {
     let words: Vec<&str> = line.split(' ').collect();
     let ["frames", frames, "lost", lost, "gap", gap] = words[..] else {
         return None;
@@ -25,14 +25,20 @@ fn captured(line: &str) -> Option<[u32; 3]> {
     Some([frames, lost, gap].map(|number| number.parse().unwrap()))
 }
 
+/// Returns what a capture got, from the output of its program.
+pub(crate) fn find_captured(text: &str) -> [u32; 3] {
+    let found = text.lines().find_map(captured);
+    found.unwrap_or_else(|| panic!("the capture told nothing: {text}"))
+}
+
 /// A capture of another run, which no stall concerns. It shows what the machine's other load does meanwhile.
-struct Elsewhere {
+pub(crate) struct Elsewhere {
     run: Child,
     _dir: TempDir,
 }
 
 impl Elsewhere {
-    fn start(stalls: &Path) -> Self {
+    pub(crate) fn start(stalls: &Path) -> Self {
         let dir = tempdir();
         let script = format!(
             "{} watch 100000 /dev/video0 & watch=$!; read end; kill $watch; wait $watch",
@@ -57,19 +63,19 @@ impl Elsewhere {
         }
     }
 
-    /// Asserts that a capture beside a stall got about what this one got, and more than [`LATE`] frames. The limits
-    /// are wide, because other load does not meet both alike: a tenth of the frames, and a second.
-    fn expect_like(mut self, stdout: &str) {
+    /// Ends the capture. Returns what it got, as [`captured`].
+    pub(crate) fn end(mut self) -> [u32; 3] {
         // The end of its input ends it.
         drop(self.run.stdin.take());
         let other = self.run.wait_with_output().unwrap();
-        let other = String::from_utf8_lossy(&other.stdout).into_owned();
-        let find = |text: &str| {
-            let found = text.lines().find_map(captured);
-            found.unwrap_or_else(|| panic!("the capture told nothing: {text}"))
-        };
-        let [_, usually_lost, usual_gap] = find(&other);
-        let [frames, lost, gap] = find(stdout);
+        find_captured(&String::from_utf8_lossy(&other.stdout))
+    }
+
+    /// Asserts that a capture beside a stall got about what this one got, and more than [`LATE`] frames. The limits
+    /// are wide, because other load does not meet both alike: a tenth of the frames, and a second.
+    fn expect_like(self, stdout: &str) {
+        let [_, usually_lost, usual_gap] = self.end();
+        let [frames, lost, gap] = find_captured(stdout);
         let told = format!(
             "{lost} of {frames} lost, {gap} ms apart; elsewhere {usually_lost}, {usual_gap} ms"
         );
@@ -82,7 +88,7 @@ impl Elsewhere {
 
 /// Returns shell commands that start a capture and wait for its first frame. It ends when `$watch`
 /// gets a signal.
-fn watching(stalls: &Path) -> String {
+pub(crate) fn watching(stalls: &Path) -> String {
     let stalls = stalls.display();
     format!(
         "mkfifo frames; exec 9<>frames; {stalls} watch 100000 /dev/video0 & watch=$!; \

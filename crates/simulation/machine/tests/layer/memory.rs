@@ -125,11 +125,7 @@ fn without_a_contiguous_area_four_mib_is_the_most() {
 fn an_iommu_makes_scattered_pages_one_run() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
     let alloc = mapper.alloc_coherent(dev, 5 * M, Attrs::empty()).unwrap();
-    assert_eq!(
-        alloc.segments().len() as u64,
-        5 * M / PAGE,
-        "no two pages touch"
-    );
+    assert_eq!(alloc.segments().len() as u64, 80, "no two pieces touch");
     let addr = mapper.alloc_dma_addr(&alloc).unwrap();
     let data = pattern(5 * M as usize);
     mapper.platform_mut().bus_write(dev, addr, &data).unwrap();
@@ -374,12 +370,29 @@ fn single_pages_adjoin_only_if_profile_says() {
     mapper.free(alloc);
     let (mapper, _) = with_device(COHERENT);
     // Even if all memory is allocated, no two consecutive pages are adjacent.
-    let len = 63 * M;
-    let all = mapper.alloc_virtual(len).unwrap();
-    assert_eq!(all.segments().len() as u64, len / PAGE);
+    let len = 3 * M;
+    let all: Vec<_> = (0..21)
+        .map(|_| mapper.alloc_virtual(len).unwrap())
+        .collect();
+    assert!(
+        all.iter()
+            .all(|alloc| alloc.segments().len() as u64 == len / PAGE)
+    );
     assert_eq!(refused(mapper.alloc_virtual(1)).1.found, 0);
-    mapper.free(all);
+    all.into_iter().for_each(|alloc| mapper.free(alloc));
     assert_eq!(mapper.platform().held(), Default::default());
+}
+
+/// Otherwise REQBUFS of 32 buffers of 4K would hold the lock of all devices for a second.
+#[test]
+fn large_memory_is_scattered_in_large_pieces() {
+    let (mapper, dev) = with_device("coherent = true");
+    for (len, most) in [(M, 256), (4 * M, 64), (4 * M + PAGE, 65), (32 * M, 64)] {
+        let alloc = mapper.alloc_scattered(dev, len).unwrap();
+        let pieces = alloc.segments().len();
+        assert!((32..=most).contains(&pieces), "{len}: {pieces} pieces");
+        mapper.free(alloc);
+    }
 }
 
 #[test]

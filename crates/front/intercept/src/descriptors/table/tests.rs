@@ -43,6 +43,15 @@ fn close_holds_for_all_threads_until_the_next_call() {
     assert_eq!(table.get(11, 801), Known::Nothing);
 }
 
+/// A program may sleep after its exec, and make no further call.
+#[test]
+fn exec_concerns_no_other_process() {
+    let mut table = Table::default();
+    table.exec(30, 30, &[30]);
+    assert_eq!(table.get(11, 800), Known::Nothing);
+    assert!(!table.is_changing());
+}
+
 #[test]
 fn exec_by_a_thread_drops_all_entries() {
     let mut table = Table::default();

@@ -1,0 +1,428 @@
+// Attacks the devices of a run for some seconds, to delay the calls of other programs:
+//
+//   hostile burn N                N threads use the processors until a signal
+//   hostile busy N COMMAND        runs a command beside N such threads
+//   hostile protect GIB           user pointers, in a program whose memory map of GIB GiB always changes
+//   hostile fork                  user pointers, in a program that forks all the time
+//   hostile request COUNT         COUNT buffers of 3840x2160, requested and freed again and again
+//   hostile heap MIB              memory of a heap of MIB MiB, allocated and freed again and again
+//   hostile copy N                N programs at low priority copy a camera's descriptor
+//   hostile export N              N programs at low priority export a buffer
+//   hostile stream FLIP           pictures of 3840x2160, flipped or not
+//   hostile loopback              pictures of 3840x2160 through a loopback
+//   hostile input                 eight full inputs of 20 MiB for a decoder, again and again
+//   hostile poll FILE COUNT N     N threads poll a camera beside COUNT descriptors of FILE
+//   hostile stop PID              stops a process ten times for 50 ms
+//   hostile sleepers N            N programs hold a camera and sleep
+//
+// The attacked device is /dev/video1. Each prints how much it did, or "skipped: " and why it cannot.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-heap.h>
+#include <linux/videodev2.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SECONDS = 3, LOWEST = 19, POLLED_MAX = 256 };
+
+static const char *const NODE = "/dev/video1";
+
+static int must(long result, const char *what)
+{
+	if (result < 0) {
+		fprintf(stderr, "hostile: %s: %s\n", what, strerror(errno));
+		exit(1);
+	}
+	return result;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	must(clock_gettime(CLOCK_MONOTONIC, &now), "clock_gettime");
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static int64_t end_ms;
+
+static int goes_on(void)
+{
+	return now_ms() < end_ms;
+}
+
+static int did(const char *what, unsigned long count)
+{
+	printf("%s %lu times\n", what, count);
+	return 0;
+}
+
+static void set_format(int fd, unsigned type, unsigned fourcc, unsigned size, unsigned width, unsigned height)
+{
+	struct v4l2_format format = { .type = type };
+	must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
+	if (V4L2_TYPE_IS_MULTIPLANAR(type)) {
+		format.fmt.pix_mp.width = width;
+		format.fmt.pix_mp.height = height;
+		format.fmt.pix_mp.pixelformat = fourcc;
+		format.fmt.pix_mp.num_planes = 1;
+		format.fmt.pix_mp.plane_fmt[0].sizeimage = size;
+	} else {
+		format.fmt.pix.width = width;
+		format.fmt.pix.height = height;
+		if (fourcc)
+			format.fmt.pix.pixelformat = fourcc;
+	}
+	must(ioctl(fd, VIDIOC_S_FMT, &format), "S_FMT");
+	if (!V4L2_TYPE_IS_MULTIPLANAR(type) && format.fmt.pix.width != width) {
+		errno = ERANGE;
+		must(-1, "the width");
+	}
+}
+
+static unsigned request(int fd, unsigned type, unsigned memory, unsigned count)
+{
+	struct v4l2_requestbuffers request = { .count = count, .type = type, .memory = memory };
+	must(ioctl(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
+	return request.count;
+}
+
+static int queue_all(int fd, unsigned type, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	return must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+}
+
+static void *burn(void *unused)
+{
+	for (volatile unsigned long n = 0;; n++)
+		;
+	return unused;
+}
+
+static void burn_threads(int count)
+{
+	for (int i = 0; i < count; i++) {
+		pthread_t thread;
+		must(-pthread_create(&thread, NULL, burn, NULL), "a thread");
+	}
+}
+
+static int busy(int count, char **command)
+{
+	pid_t burner = must(fork(), "fork");
+	if (!burner) {
+		burn_threads(count);
+		pause();
+	}
+	pid_t child = must(fork(), "fork");
+	if (!child) {
+		execvp(command[0], command);
+		exit(127);
+	}
+	int status;
+	must(waitpid(child, &status, 0), "wait");
+	kill(burner, SIGKILL);
+	return status != 0;
+}
+
+static char *map;
+static size_t map_len;
+static volatile int ended;
+
+// Each change holds the lock of the program's memory map for long.
+static void *protect(void *unused)
+{
+	while (!ended) {
+		must(mprotect(map, map_len, PROT_READ), "mprotect");
+		must(mprotect(map, map_len, PROT_READ | PROT_WRITE), "mprotect");
+	}
+	return unused;
+}
+
+static void *forks(void *unused)
+{
+	while (!ended) {
+		pid_t child = must(fork(), "fork");
+		if (!child)
+			_exit(0);
+		must(waitpid(child, NULL, 0), "wait");
+	}
+	return unused;
+}
+
+// User pointers of a program while other threads of it run `disturb`.
+static int user_pointers(size_t len, void *(*disturb)(void *), int threads)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE, count = 0;
+	struct v4l2_format format = { .type = type };
+	must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
+	unsigned size = (format.fmt.pix.sizeimage + 4095) / 4096 * 4096;
+	map_len = len;
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(map == MAP_FAILED ? -1 : 0, "mmap");
+	// Small pages, all present, so that each has an entry to change.
+	madvise(map, len, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < len; at += 4096)
+		map[at] = 1;
+	char *buffers = mmap(NULL, 4 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	must(buffers == MAP_FAILED ? -1 : 0, "mmap");
+	request(fd, type, V4L2_MEMORY_USERPTR, 4);
+	pthread_t disturbers[8];
+	end_ms = now_ms() + SECONDS * 1000;
+	for (int i = 0; i < threads; i++)
+		must(-pthread_create(&disturbers[i], NULL, disturb, NULL), "a thread");
+	for (unsigned i = 0; i < 4; i++) {
+		struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_USERPTR,
+			.m.userptr = (uintptr_t)buffers + (uintptr_t)i * size, .length = size };
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+	for (; goes_on(); count++) {
+		struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_USERPTR };
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	ended = 1;
+	for (int i = 0; i < threads; i++)
+		pthread_join(disturbers[i], NULL);
+	return did("queued user pointers", count);
+}
+
+static int requests(unsigned count)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned rounds = 0;
+	set_format(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0, 0, 3840, 2160);
+	for (; goes_on(); rounds++) {
+		request(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_MMAP, count);
+		request(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_MMAP, 0);
+	}
+	return did("requested buffers", rounds);
+}
+
+static int heap(unsigned mib)
+{
+	int fd = must(open("/dev/dma_heap/system", O_RDWR), "the heap");
+	unsigned rounds = 0;
+	for (; goes_on(); rounds++) {
+		struct dma_heap_allocation_data data = { .len = (uint64_t)mib << 20, .fd_flags = O_RDWR };
+		must(ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &data), "ALLOC");
+		close(data.fd);
+	}
+	return did("allocated", rounds);
+}
+
+// Runs `attack` in programs at the lowest priority.
+static int at_low_priority(int programs, void (*attack)(void))
+{
+	for (int i = 0; i < programs; i++) {
+		if (must(fork(), "fork"))
+			continue;
+		must(setpriority(PRIO_PROCESS, 0, LOWEST), "setpriority");
+		attack();
+		exit(0);
+	}
+	int failed = 0, status;
+	while (wait(&status) > 0)
+		failed |= status;
+	did("programs ran", programs);
+	return failed != 0;
+}
+
+static void copies(void)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	while (goes_on())
+		close(must(dup(fd), "dup"));
+}
+
+static int exported;
+
+static void exports(void)
+{
+	while (goes_on()) {
+		struct v4l2_exportbuffer export = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE };
+		must(ioctl(exported, VIDIOC_EXPBUF, &export), "EXPBUF");
+		close(export.fd);
+	}
+}
+
+static int export_at_low_priority(int programs)
+{
+	exported = must(open(NODE, O_RDWR), NODE);
+	request(exported, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_MMAP, 1);
+	return at_low_priority(programs, exports);
+}
+
+static int frames(int flip)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE, count = 0;
+	struct v4l2_control control = { .id = V4L2_CID_HFLIP, .value = flip };
+	if (flip)
+		must(ioctl(fd, VIDIOC_S_CTRL, &control), "S_CTRL");
+	set_format(fd, type, 0, 0, 3840, 2160);
+	queue_all(fd, type, request(fd, type, V4L2_MEMORY_MMAP, 4));
+	for (; goes_on(); count++) {
+		struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	return did("frames came", count);
+}
+
+static int loopback(void)
+{
+	int writer = must(open(NODE, O_RDWR), NODE);
+	unsigned out = V4L2_BUF_TYPE_VIDEO_OUTPUT, in = V4L2_BUF_TYPE_VIDEO_CAPTURE, count = 0;
+	set_format(writer, out, V4L2_PIX_FMT_YUYV, 0, 3840, 2160);
+	unsigned written = request(writer, out, V4L2_MEMORY_MMAP, 4);
+	queue_all(writer, out, written);
+	int reader = must(open("/dev/video2", O_RDWR), "/dev/video2");
+	queue_all(reader, in, request(reader, in, V4L2_MEMORY_MMAP, 4));
+	struct pollfd both[] = { { .fd = writer, .events = POLLOUT }, { .fd = reader, .events = POLLIN } };
+	while (goes_on()) {
+		must(poll(both, 2, 1000), "poll");
+		if (both[0].revents & POLLOUT) {
+			struct v4l2_buffer b = { .type = out, .memory = V4L2_MEMORY_MMAP };
+			must(ioctl(writer, VIDIOC_DQBUF, &b), "DQBUF of the writer");
+			must(ioctl(writer, VIDIOC_QBUF, &b), "QBUF of the writer");
+		}
+		if (both[1].revents & POLLIN) {
+			struct v4l2_buffer b = { .type = in, .memory = V4L2_MEMORY_MMAP };
+			must(ioctl(reader, VIDIOC_DQBUF, &b), "DQBUF of the reader");
+			must(ioctl(reader, VIDIOC_QBUF, &b), "QBUF of the reader");
+			count++;
+		}
+	}
+	return did("frames came", count);
+}
+
+static int input(void)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, rounds = 0, size = 20 << 20;
+	set_format(fd, type, V4L2_PIX_FMT_H264, size, 1920, 1080);
+	unsigned count = request(fd, type, V4L2_MEMORY_MMAP, 8);
+	for (; goes_on(); rounds++) {
+		for (unsigned i = 0; i < count; i++) {
+			struct v4l2_plane plane = { .bytesused = size };
+			struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_MMAP,
+				.m.planes = &plane, .length = 1 };
+			must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+		}
+		must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+		usleep(20000);
+		must(ioctl(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
+	}
+	return did("started", rounds);
+}
+
+static const char *polled;
+static int polled_count;
+
+static void *polls(void *unused)
+{
+	struct pollfd all[POLLED_MAX + 1] = { { .fd = must(open(NODE, O_RDWR), NODE), .events = POLLPRI } };
+	for (int i = 1; i <= polled_count; i++)
+		all[i].fd = must(open(polled, O_RDONLY), polled);
+	while (goes_on())
+		must(poll(all, polled_count + 1, 0), "poll");
+	return unused;
+}
+
+static int poll_files(const char *file, int count, int threads)
+{
+	pthread_t all[64];
+	polled = file;
+	polled_count = count < POLLED_MAX ? count : POLLED_MAX;
+	for (int i = 0; i < threads; i++)
+		must(-pthread_create(&all[i], NULL, polls, NULL), "a thread");
+	for (int i = 0; i < threads; i++)
+		pthread_join(all[i], NULL);
+	return did("threads polled", threads);
+}
+
+static int stops(pid_t pid)
+{
+	for (int i = 0; i < 10; i++) {
+		must(kill(pid, SIGSTOP), "SIGSTOP");
+		usleep(50000);
+		must(kill(pid, SIGCONT), "SIGCONT");
+		usleep(150000);
+	}
+	return did("stopped", 10);
+}
+
+static int sleepers(int count)
+{
+	pid_t all[512];
+	for (int i = 0; i < count; i++) {
+		all[i] = must(fork(), "fork");
+		if (!all[i]) {
+			must(open(NODE, O_RDWR), NODE);
+			pause();
+		}
+	}
+	end_ms = now_ms() + SECONDS * 1000;
+	while (goes_on())
+		usleep(10000);
+	for (int i = 0; i < count; i++)
+		kill(all[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+	return did("programs slept", count);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int n = argc > 2 ? atoi(argv[2]) : 0;
+	end_ms = now_ms() + SECONDS * 1000;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!strcmp(what, "burn"))
+		return burn_threads(n), pause();
+	if (!strcmp(what, "busy"))
+		return busy(n, argv + 3);
+	if (!strcmp(what, "protect"))
+		return user_pointers((size_t)n << 30, protect, 1);
+	if (!strcmp(what, "fork"))
+		return user_pointers(256 << 20, forks, 2);
+	if (!strcmp(what, "request"))
+		return requests(n);
+	if (!strcmp(what, "heap"))
+		return heap(n);
+	if (!strcmp(what, "copy"))
+		return at_low_priority(n, copies);
+	if (!strcmp(what, "export"))
+		return export_at_low_priority(n);
+	if (!strcmp(what, "stream"))
+		return frames(n);
+	if (!strcmp(what, "loopback"))
+		return loopback();
+	if (!strcmp(what, "input"))
+		return input();
+	if (!strcmp(what, "poll") && argc == 5)
+		return poll_files(argv[2], atoi(argv[3]), atoi(argv[4]));
+	if (!strcmp(what, "stop"))
+		return stops(n);
+	if (!strcmp(what, "sleepers"))
+		return sleepers(n);
+	return 2;
+}
