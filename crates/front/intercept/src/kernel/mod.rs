@@ -2,6 +2,7 @@
 //! `MayBlock`.
 
 pub(crate) mod arch;
+pub(crate) mod filesystems;
 pub mod may_block;
 pub(crate) mod procs;
 pub(crate) mod raw;

@@ -282,17 +282,34 @@ pub(crate) fn pending_signals(tid: u32) -> u64 {
     signals("SigPnd:") | signals("ShdPnd:")
 }
 
-/// Returns whether a program serves this character device (CUSE).
+/// The kinds of character devices that poll distinguishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CharacterDevice {
+    /// /dev/null, /dev/zero or /dev/full, which are always ready.
+    Memory,
+    /// A device that a program serves (CUSE).
+    Cuse,
+    Other,
+}
+
+/// Returns the kind of a character device.
 ///
-/// Source: Linux 7.2 fs/fuse/cuse.c `cuse_process_init_reply`, which adds the device to the class `cuse`.
-pub(crate) fn is_cuse(fd: BorrowedFd<'_>) -> bool {
+/// Source: Linux 7.2 fs/fuse/cuse.c `cuse_process_init_reply`, which adds a device to the class `cuse`;
+/// drivers/char/mem.c `devlist`, whose `null_fops`, `zero_fops` and `full_fops` have no poll.
+pub(crate) fn character_device(fd: BorrowedFd<'_>) -> CharacterDevice {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let Ok(stat) = rustix::fs::statx(fd, "", flags, StatxFlags::TYPE) else {
-        return false;
+        return CharacterDevice::Other;
     };
     let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+    if let (1, 3 | 5 | 7) = (major, minor) {
+        return CharacterDevice::Memory;
+    }
     let device = readlink(format!("/sys/dev/char/{major}:{minor}"));
-    device.is_ok_and(|device| is_of_cuse(&device))
+    match device.is_ok_and(|device| is_of_cuse(&device)) {
+        true => CharacterDevice::Cuse,
+        false => CharacterDevice::Other,
+    }
 }
 
 /// Returns whether this link from /sys/dev/char leads to a device of CUSE.
@@ -405,8 +422,9 @@ mod tests {
     #[test]
     fn cuse_devices_are_known_by_their_class() {
         let null = std::fs::File::open("/dev/null").expect("/dev/null");
-        assert!(!is_cuse(null.as_fd()));
-        assert!(!is_cuse(memfd(c"memory").expect("a memfd").as_fd()));
+        assert_eq!(character_device(null.as_fd()), CharacterDevice::Memory);
+        let memory = memfd(c"memory").expect("a memfd");
+        assert_eq!(character_device(memory.as_fd()), CharacterDevice::Other);
         assert!(is_of_cuse(b"../../devices/virtual/cuse/camera"));
         assert!(!is_of_cuse(b"../../devices/virtual/mem/null"));
     }

@@ -55,6 +55,11 @@ impl Borrowed {
         self.fd.take_if(|fd| closes_at_once(fd.as_fd(), mode))
     }
 
+    /// Closes a file here whose close does not wait.
+    pub(crate) fn close(mut self) {
+        drop(self.fd.take());
+    }
+
     /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
     pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
         self.fd
@@ -137,10 +142,12 @@ impl<'s> Apart<'s> {
 
 impl Drop for Apart<'_> {
     fn drop(&mut self) {
-        for (fd, mode) in RELEASED.take().unwrap_or_default() {
-            if !closes_at_once(fd.as_fd(), mode) {
-                self.0.add(MAX_WAITING, move |_| drop(fd));
-            }
+        let released = RELEASED.take().unwrap_or_default();
+        let at_once = |(fd, mode): &Released| closes_at_once(fd.as_fd(), *mode);
+        // A program's files are closed together. If one close hangs, the program's later ones wait.
+        let late: Vec<Released> = released.into_iter().filter(|one| !at_once(one)).collect();
+        if !late.is_empty() {
+            self.0.add(MAX_WAITING, move |_| drop(late));
         }
     }
 }

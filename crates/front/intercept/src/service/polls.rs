@@ -1,7 +1,8 @@
 //! Serves poll, ppoll, select and pselect6, with device files and other files mixed.
 
 use crate::descriptors::{Known, Target, Watched};
-use crate::kernel::{Borrowed, MayBlock, OpenFile, nr, procs, raw};
+use crate::kernel::raw::CharacterDevice;
+use crate::kernel::{Borrowed, MayBlock, OpenFile, filesystems, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::word;
@@ -82,7 +83,7 @@ pub(crate) fn look_at(n: &Call<'_>, fd: i32) {
 /// Returns how a file is polled if it is not the supervisor's.
 fn foreign(n: &Call<'_>, fd: i32, look: OpenFile) -> Foreign {
     if let Some(file) = look.fd {
-        return polled(file, look.mode);
+        return polled(file, look.mode, look.id.dev);
     }
     if look.is_always_ready() {
         return Foreign::Ready;
@@ -92,8 +93,8 @@ fn foreign(n: &Call<'_>, fd: i32, look: OpenFile) -> Foreign {
     }
     let lent = n.gathered.lent_already(fd);
     lent.map_or(Foreign::Unknown, |file| {
-        let mode = raw::known(file.as_fd()).map_or(0, |(_, mode)| mode);
-        polled(file, mode)
+        let (dev, mode) = raw::known(file.as_fd()).map_or((0, 0), |(id, mode)| (id.dev, mode));
+        polled(file, mode, dev)
     })
 }
 
@@ -308,12 +309,22 @@ fn poll_result(n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Re
     written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
 }
 
-/// Returns the source for a borrowed file of a mode. The poll of a regular file, a directory, an epoll set or a
-/// device that a program serves may block.
-fn polled(file: Borrowed, mode: libc::mode_t) -> Foreign {
+/// Returns how a borrowed file of a mode is polled. The poll of a regular file, a directory, an epoll set or a device
+/// that a program serves may block.
+fn polled(file: Borrowed, mode: libc::mode_t, dev: u64) -> Foreign {
     let is_slow = match mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR if filesystems::has_no_poll(dev) => {
+            file.close();
+            return Foreign::Ready;
+        }
         libc::S_IFREG | libc::S_IFDIR => true,
-        libc::S_IFCHR => raw::is_cuse(file.as_fd()),
+        libc::S_IFCHR => match raw::character_device(file.as_fd()) {
+            CharacterDevice::Memory => {
+                file.close();
+                return Foreign::Ready;
+            }
+            device => device == CharacterDevice::Cuse,
+        },
         libc::S_IFSOCK | libc::S_IFIFO => return Foreign::Other(Arc::new(file)),
         _ => {
             let link = raw::link_of(&file);

@@ -1,19 +1,14 @@
 // Attacks the devices of a run for some seconds, to delay the calls of other programs:
 //
-//   hostile burn N                N threads use the processors until a signal
-//   hostile busy N COMMAND        runs a command beside N such threads
 //   hostile protect GIB           user pointers, in a program whose memory map of GIB GiB always changes
 //   hostile fork                  user pointers, in a program that forks all the time
-//   hostile request COUNT         COUNT buffers of 3840x2160, requested and freed again and again
 //   hostile heap MIB              memory of a heap of MIB MiB, allocated and freed again and again
 //   hostile copy N                N programs at low priority copy a camera's descriptor
 //   hostile export N              N programs at low priority export a buffer
 //   hostile stream FLIP           pictures of 3840x2160, flipped or not
 //   hostile loopback              pictures of 3840x2160 through a loopback
-//   hostile input                 eight full inputs of 20 MiB for a decoder, again and again
 //   hostile poll FILE COUNT N     N threads poll a camera beside COUNT descriptors of FILE
 //   hostile stop PID              stops a process ten times for 50 ms
-//   hostile sleepers N            N programs hold a camera and sleep
 //
 // The attacked device is /dev/video1. Each prints how much it did, or "skipped: " and why it cannot.
 #define _GNU_SOURCE
@@ -68,24 +63,16 @@ static int did(const char *what, unsigned long count)
 	return 0;
 }
 
-static void set_format(int fd, unsigned type, unsigned fourcc, unsigned size, unsigned width, unsigned height)
+static void set_4k(int fd, unsigned type, unsigned fourcc)
 {
 	struct v4l2_format format = { .type = type };
 	must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
-	if (V4L2_TYPE_IS_MULTIPLANAR(type)) {
-		format.fmt.pix_mp.width = width;
-		format.fmt.pix_mp.height = height;
-		format.fmt.pix_mp.pixelformat = fourcc;
-		format.fmt.pix_mp.num_planes = 1;
-		format.fmt.pix_mp.plane_fmt[0].sizeimage = size;
-	} else {
-		format.fmt.pix.width = width;
-		format.fmt.pix.height = height;
-		if (fourcc)
-			format.fmt.pix.pixelformat = fourcc;
-	}
+	format.fmt.pix.width = 3840;
+	format.fmt.pix.height = 2160;
+	if (fourcc)
+		format.fmt.pix.pixelformat = fourcc;
 	must(ioctl(fd, VIDIOC_S_FMT, &format), "S_FMT");
-	if (!V4L2_TYPE_IS_MULTIPLANAR(type) && format.fmt.pix.width != width) {
+	if (format.fmt.pix.width != 3840) {
 		errno = ERANGE;
 		must(-1, "the width");
 	}
@@ -105,39 +92,6 @@ static int queue_all(int fd, unsigned type, unsigned count)
 		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
 	}
 	return must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
-}
-
-static void *burn(void *unused)
-{
-	for (volatile unsigned long n = 0;; n++)
-		;
-	return unused;
-}
-
-static void burn_threads(int count)
-{
-	for (int i = 0; i < count; i++) {
-		pthread_t thread;
-		must(-pthread_create(&thread, NULL, burn, NULL), "a thread");
-	}
-}
-
-static int busy(int count, char **command)
-{
-	pid_t burner = must(fork(), "fork");
-	if (!burner) {
-		burn_threads(count);
-		pause();
-	}
-	pid_t child = must(fork(), "fork");
-	if (!child) {
-		execvp(command[0], command);
-		exit(127);
-	}
-	int status;
-	must(waitpid(child, &status, 0), "wait");
-	kill(burner, SIGKILL);
-	return status != 0;
 }
 
 static char *map;
@@ -204,18 +158,6 @@ static int user_pointers(size_t len, void *(*disturb)(void *), int threads)
 	return did("queued user pointers", count);
 }
 
-static int requests(unsigned count)
-{
-	int fd = must(open(NODE, O_RDWR), NODE);
-	unsigned rounds = 0;
-	set_format(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0, 0, 3840, 2160);
-	for (; goes_on(); rounds++) {
-		request(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_MMAP, count);
-		request(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_MMAP, 0);
-	}
-	return did("requested buffers", rounds);
-}
-
 static int heap(unsigned mib)
 {
 	int fd = must(open("/dev/dma_heap/system", O_RDWR), "the heap");
@@ -277,7 +219,7 @@ static int frames(int flip)
 	struct v4l2_control control = { .id = V4L2_CID_HFLIP, .value = flip };
 	if (flip)
 		must(ioctl(fd, VIDIOC_S_CTRL, &control), "S_CTRL");
-	set_format(fd, type, 0, 0, 3840, 2160);
+	set_4k(fd, type, 0);
 	queue_all(fd, type, request(fd, type, V4L2_MEMORY_MMAP, 4));
 	for (; goes_on(); count++) {
 		struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_MMAP };
@@ -291,7 +233,7 @@ static int loopback(void)
 {
 	int writer = must(open(NODE, O_RDWR), NODE);
 	unsigned out = V4L2_BUF_TYPE_VIDEO_OUTPUT, in = V4L2_BUF_TYPE_VIDEO_CAPTURE, count = 0;
-	set_format(writer, out, V4L2_PIX_FMT_YUYV, 0, 3840, 2160);
+	set_4k(writer, out, V4L2_PIX_FMT_YUYV);
 	unsigned written = request(writer, out, V4L2_MEMORY_MMAP, 4);
 	queue_all(writer, out, written);
 	int reader = must(open("/dev/video2", O_RDWR), "/dev/video2");
@@ -312,26 +254,6 @@ static int loopback(void)
 		}
 	}
 	return did("frames came", count);
-}
-
-static int input(void)
-{
-	int fd = must(open(NODE, O_RDWR), NODE);
-	unsigned type = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, rounds = 0, size = 20 << 20;
-	set_format(fd, type, V4L2_PIX_FMT_H264, size, 1920, 1080);
-	unsigned count = request(fd, type, V4L2_MEMORY_MMAP, 8);
-	for (; goes_on(); rounds++) {
-		for (unsigned i = 0; i < count; i++) {
-			struct v4l2_plane plane = { .bytesused = size };
-			struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_MMAP,
-				.m.planes = &plane, .length = 1 };
-			must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
-		}
-		must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
-		usleep(20000);
-		must(ioctl(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
-	}
-	return did("started", rounds);
 }
 
 static const char *polled;
@@ -370,42 +292,16 @@ static int stops(pid_t pid)
 	return did("stopped", 10);
 }
 
-static int sleepers(int count)
-{
-	pid_t all[512];
-	for (int i = 0; i < count; i++) {
-		all[i] = must(fork(), "fork");
-		if (!all[i]) {
-			must(open(NODE, O_RDWR), NODE);
-			pause();
-		}
-	}
-	end_ms = now_ms() + SECONDS * 1000;
-	while (goes_on())
-		usleep(10000);
-	for (int i = 0; i < count; i++)
-		kill(all[i], SIGKILL);
-	while (wait(NULL) > 0)
-		;
-	return did("programs slept", count);
-}
-
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 	int n = argc > 2 ? atoi(argv[2]) : 0;
 	end_ms = now_ms() + SECONDS * 1000;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!strcmp(what, "burn"))
-		return burn_threads(n), pause();
-	if (!strcmp(what, "busy"))
-		return busy(n, argv + 3);
 	if (!strcmp(what, "protect"))
 		return user_pointers((size_t)n << 30, protect, 1);
 	if (!strcmp(what, "fork"))
 		return user_pointers(256 << 20, forks, 2);
-	if (!strcmp(what, "request"))
-		return requests(n);
 	if (!strcmp(what, "heap"))
 		return heap(n);
 	if (!strcmp(what, "copy"))
@@ -416,13 +312,9 @@ int main(int argc, char **argv)
 		return frames(n);
 	if (!strcmp(what, "loopback"))
 		return loopback();
-	if (!strcmp(what, "input"))
-		return input();
 	if (!strcmp(what, "poll") && argc == 5)
 		return poll_files(argv[2], atoi(argv[3]), atoi(argv[4]));
 	if (!strcmp(what, "stop"))
 		return stops(n);
-	if (!strcmp(what, "sleepers"))
-		return sleepers(n);
 	return 2;
 }
