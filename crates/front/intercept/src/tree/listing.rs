@@ -120,7 +120,7 @@ pub(crate) fn list_ours(fd: &Borrowed, ours: &[u8], room: usize) -> Result<(Vec<
         moved.map(drop).map_err(raw::err)
     };
     let left = ours.get(from..).unwrap_or_default();
-    if room >= left.len() + ROOM {
+    if left.is_empty() || room >= left.len() + ROOM {
         if at != 0 {
             seek(0)?;
         }
@@ -177,8 +177,11 @@ mod tests {
         let ours: Vec<u8> = names
             .flat_map(|name| entry(name.as_bytes(), libc::DT_CHR, 1))
             .collect();
-        let dir = raw::open("/proc/self/fdinfo", libc::O_RDONLY | libc::O_DIRECTORY);
-        let dir = Borrowed::from(dir.expect("a directory"));
+        let dir = std::fs::File::open("/dev").expect("a directory");
+        let dir = Borrowed::from(std::os::fd::OwnedFd::from(dir));
+        if rustix::fs::seek(&dir, SeekFrom::Start(AMONG_OURS)).is_err() {
+            return vb3_skip::skip("positions of /dev are small");
+        }
         for room in [32, 300, 600, 2048] {
             rustix::fs::seek(&dir, SeekFrom::Start(0)).expect("rewound");
             let (mut listed, mut parts) = (Vec::new(), 0);
@@ -196,8 +199,6 @@ mod tests {
             let theirs = native_entries(&may, &dir, 4096).expect("the directory's own");
             assert!(entries(&theirs).count() > 2, "they follow");
         }
-        let small = list_ours(&dir, &ours, 31);
-        assert_eq!(small, Ok((Vec::new(), false)), "in the midst of its own");
         rustix::fs::seek(&dir, SeekFrom::Start(0)).expect("rewound");
         assert_eq!(list_ours(&dir, &ours, 31), Err(Errno(libc::EINVAL)));
     }
