@@ -17,6 +17,7 @@ pub(crate) use may_block::{EpollOp, MayBlock, RunLock};
 #[cfg(test)]
 pub(crate) use procs::alone;
 pub(crate) use procs::{OpenFile, Procs, Thread, blocked_waits, field, own_tid};
+pub(crate) use raw::CharacterDevice;
 pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock,

@@ -14,7 +14,6 @@ use std::time::Instant;
 use crate::descriptors::Closed;
 use crate::kernel::{Borrowed, MayBlock, lock, may_block};
 use crate::memory::copies::Copier;
-use crate::waiting::Foreign;
 use vb3_frontend::{Bytes, Errno, FdIdentity, MAX_GATHERED, Need, NumberAt, Write};
 
 /// Maximum number of bytes copied for one call.
@@ -40,6 +39,16 @@ pub(crate) struct Ready {
     pub(crate) number: NumberAt,
     /// Whether the file is a device's, which should have a reserved number.
     pub(crate) is_device: bool,
+}
+
+/// How a file of another kind is polled: as the variant of `waiting::Source` with the same name.
+#[derive(Clone, Debug)]
+pub(crate) enum Foreign {
+    Ready,
+    Other(Arc<Borrowed>),
+    Slow(Arc<Borrowed>),
+    Signals(u64),
+    Unknown,
 }
 
 /// The data collected for one call, and the requests for more.

@@ -1,14 +1,14 @@
 //! Serves poll, ppoll, select and pselect6, with device files and other files mixed.
 
 use crate::descriptors::{Known, Target, Watched};
-use crate::kernel::raw::CharacterDevice;
-use crate::kernel::{Borrowed, MayBlock, OpenFile, filesystems, nr, procs, raw};
+use crate::kernel::{Borrowed, CharacterDevice, MayBlock, OpenFile, filesystems, nr, procs, raw};
+use crate::memory::Foreign;
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, FD_SETSIZE, Foreign, Kind, MAX_POLLED, MAX_SELECTED, On, Polling, SETS, SHORT,
-    Source, UNASKED, Waiting, poll_ours,
+    Asker, Entry, FD_SETSIZE, Kind, MAX_POLLED, MAX_SELECTED, On, Polling, SETS, SHORT, Source,
+    UNASKED, Waiting, poll_ours,
 };
 use std::os::fd::AsFd;
 use std::sync::Arc;

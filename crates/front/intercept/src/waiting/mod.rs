@@ -8,7 +8,7 @@ mod transfer;
 pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
 pub(crate) use pending::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 pub(crate) use poll::{
-    Asker, Entry, FD_SETSIZE, Foreign, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source,
-    UNASKED, poll_ours,
+    Asker, Entry, FD_SETSIZE, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source, UNASKED,
+    poll_ours,
 };
 pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Transfer};

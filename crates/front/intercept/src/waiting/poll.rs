@@ -38,16 +38,6 @@ pub(crate) enum Source {
     Skip,
 }
 
-/// How a file of another kind is polled: as the [`Source`] of the same name.
-#[derive(Clone, Debug)]
-pub(crate) enum Foreign {
-    Ready,
-    Other(Arc<Borrowed>),
-    Slow(Arc<Borrowed>),
-    Signals(u64),
-    Unknown,
-}
-
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) fd: i32,
