@@ -124,7 +124,7 @@ mod tests {
     fn a_queue_takes_no_more_than_its_limit() {
         let (status, text) = told("soc-cma", 100, &["camera,size=64x48"]);
         let line = "/dev/video0 camera video-capture: 64 of 64 buffers of 6 KiB, the most that this \
-                    queue takes\n";
+                    queue accepts\n";
         assert_eq!((status, text), (0, format!("{line}soc-cma: all fit\n")));
     }
 

@@ -145,10 +145,12 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 
 // Threads share the work on one picture, so each picture leaves as soon as with one thread. Threads for several
 // pictures (FF_THREAD_FRAME) would hold back as many pictures as there are threads, and the library returns them
-// without further input only at the end of the stream.
+// without further input only at the end of the stream. The decoder of H.264 keeps one thread: with threads, it does
+// not conceal errors (h264dec.c: "Error resilience with slice threads is unsafe"), so damaged streams would look
+// otherwise.
 static void use_threads(AVCodecContext *context, const AVCodec *codec, int threads)
 {
-	context->thread_count = threads;
+	context->thread_count = codec->id == AV_CODEC_ID_H264 ? 1 : threads;
 	context->thread_type = FF_THREAD_SLICE;
 	if (threads > 1 && codec->id == AV_CODEC_ID_AV1)
 		av_opt_set_int(context->priv_data, "max_frame_delay", 1, 0);
