@@ -430,7 +430,9 @@ impl Worker {
                 if self.ending.is_some() {
                     return None;
                 }
-                "the codec ended".to_owned()
+                // A process without a handle may have ended since the question before.
+                let how = self.running.kill();
+                how.unwrap_or_else(|| "the codec ended".to_owned())
             }
         };
         self.state = State::Dead;

@@ -175,7 +175,7 @@ fn unsupported_formats_are_refused() {
     if library().is_none() {
         return;
     }
-    let deep = "the device has 4:2:0 of 8 or 10 bits alone";
+    let deep = "the device offers only 4:2:0 of 8 or 10 bits";
     for (kind, words, container, message) in [
         (
             Kind::HevcDecoder,
@@ -194,7 +194,7 @@ fn unsupported_formats_are_refused() {
             Kind::H264Decoder,
             "libx264 -pix_fmt yuv420p10le",
             "h264",
-            "the device has 8-bit 4:2:0 alone",
+            "the device offers only 8-bit 4:2:0",
         ),
     ] {
         let words = format!("-c:v {words}");

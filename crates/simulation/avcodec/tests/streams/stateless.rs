@@ -121,7 +121,7 @@ fn pieces_without_a_picture_are_faults() {
     assert_eq!(sizes.collect::<Vec<_>>(), [176, 320]);
     match *driven.faults() {
         [TestEvent::Corrupt(3, _), TestEvent::Unsupported(4, why)] => {
-            let pixels = "pictures are yuv420p10le; the device has 8-bit 4:2:0 alone";
+            let pixels = "pictures are yuv420p10le; the device offers only 8-bit 4:2:0";
             assert!(why.contains(pixels), "{why}");
         }
         ref faults => panic!("{faults:?}"),
