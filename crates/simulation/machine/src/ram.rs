@@ -302,9 +302,8 @@ impl Ram {
             let runs = firsts.into_iter().map(|first| (first, piece));
             Some(runs.collect::<FrameRuns>())
         };
-        if large > piece
-            && let Some(mut runs) = take(general, frames - rest, large)
-        {
+        let in_large = (large > piece).then(|| take(general, frames - rest, large));
+        if let Some(mut runs) = in_large.flatten() {
             if let Some(more) = take(general, rest, piece) {
                 runs.extend(more);
                 return Some(runs);
