@@ -14,8 +14,6 @@ extern crate std;
 mod buffer;
 #[path = "../../../crates/core/queue/examples/capture.rs"]
 mod capture;
-#[path = "../../../crates/core/dma/examples/readme/host.rs"]
-mod host;
 #[path = "../../../crates/core/dma/examples/ring.rs"]
 mod ring;
 #[path = "../../../crates/core/dmabuf/examples/two_devices.rs"]
@@ -24,8 +22,6 @@ mod two_devices;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use vb3_dma::mapped::ToDevice;
-use vb3_dma::{Error, Mapper};
 
 const HEAP: usize = 8 << 20;
 
@@ -76,19 +72,11 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     abort()
 }
 
-/// Maps a page on the host of the READMEs' examples.
-fn run_on_plain_host() -> Result<(), Error> {
-    let dma = Mapper::new(host::Host::default())?;
-    let device = dma.device(0)?;
-    device.map(device.alloc(4096)?, ToDevice).map(drop)
-}
-
 /// Runs the examples of the crates. Returns zero, or the number of the first that failed.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_no_std_run() -> i32 {
     let results = [
-        run_on_plain_host().is_ok(),
         buffer::main().is_ok(),
         ring::main().is_ok(),
         capture::main().is_ok(),
