@@ -7,7 +7,10 @@ use vb3_dmabuf::{Cx, Observer};
 /// The driver's access to pinned memory.
 #[derive(Debug)]
 enum Reached<M, V> {
-    Mapped(M),
+    /// A mapping as one run.
+    OneRun(M),
+    /// A mapping as any number of segments.
+    Runs(M),
     Virtual(V),
 }
 
@@ -19,8 +22,6 @@ pub struct UserMemory<O: DmaOps> {
     reached: Reached<O::Mapping, O::Vmap>,
     dev: O::Device,
     direction: Direction,
-    /// Whether the memory is mapped as one run.
-    is_one_run: bool,
 }
 
 const fn user_pages(wanted: u64) -> PlaneError {
@@ -67,7 +68,7 @@ impl<O: DmaOps> UserMemory<O> {
                 }
             })?;
             match contig::one_run(|index| cx.ops.segment(&mapping, index), len_bytes) {
-                Ok(_) => Ok((Reached::Mapped(mapping), true)),
+                Ok(_) => Ok(Reached::OneRun(mapping)),
                 Err(e) => {
                     end_mapping(cx, dev, mapping, memory);
                     Err(e)
@@ -94,7 +95,7 @@ impl<O: DmaOps> UserMemory<O> {
         let map = |memory: &O::Memory| {
             let mapped = cx.ops.map(dev, memory, direction, Attrs::SKIP_CPU_SYNC);
             let mapping = mapped.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok((Reached::Mapped(mapping), false))
+            Ok(Reached::Runs(mapping))
         };
         let pinned = Self::new(cx, dev, user, addr, len_bytes, direction, map);
         pinned.map_err(|e| PlaneError::NoMemory(e.reason()))
@@ -117,7 +118,7 @@ impl<O: DmaOps> UserMemory<O> {
         let map = |memory: &O::Memory| {
             let vmap = cx.ops.vmap(memory);
             let vmap = vmap.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok((Reached::Virtual(vmap), false))
+            Ok(Reached::Virtual(vmap))
         };
         Self::new(cx, dev, user, addr, len_bytes, direction, map)
     }
@@ -130,7 +131,7 @@ impl<O: DmaOps> UserMemory<O> {
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-        reach: impl FnOnce(&O::Memory) -> Result<(Reached<O::Mapping, O::Vmap>, bool), PlaneError>,
+        reach: impl FnOnce(&O::Memory) -> Result<Reached<O::Mapping, O::Vmap>, PlaneError>,
     ) -> Result<Self, PlaneError> {
         if len_bytes == 0 {
             return Err(PlaneError::Invalid(None));
@@ -146,8 +147,8 @@ impl<O: DmaOps> UserMemory<O> {
             e => PlaneError::Fault(e.reason()),
         })?;
         match reach(&memory) {
-            Ok((reached, is_one_run)) => {
-                if let Reached::Mapped(..) = reached {
+            Ok(reached) => {
+                if let Reached::OneRun(_) | Reached::Runs(_) = reached {
                     cx.observer.mapped(dev);
                 }
                 Ok(Self {
@@ -155,7 +156,6 @@ impl<O: DmaOps> UserMemory<O> {
                     reached,
                     dev,
                     direction,
-                    is_one_run,
                 })
             }
             Err(e) => {
@@ -169,7 +169,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// the observer is notified, and the DMA layer keeps the pages pinned, so no other program gets them.
     pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
-            Reached::Mapped(mapping) => {
+            Reached::OneRun(mapping) | Reached::Runs(mapping) => {
                 end_mapping(cx, self.dev, mapping, &self.memory);
                 cx.observer.unmapped(self.dev);
             }
@@ -186,23 +186,28 @@ impl<O: DmaOps> UserMemory<O> {
     /// Returns the address of the device's single run; `None` for a scattered mapping or a CPU mapping.
     pub fn dma_addr(&self, ops: &O) -> Option<DmaAddr> {
         match &self.reached {
-            Reached::Mapped(mapping) if self.is_one_run => Some(ops.segment(mapping, 0)?.addr),
-            Reached::Mapped(_) | Reached::Virtual(_) => None,
+            Reached::OneRun(mapping) => Some(ops.segment(mapping, 0)?.addr),
+            Reached::Runs(_) | Reached::Virtual(_) => None,
+        }
+    }
+
+    /// Returns the device's mapping; `None` for memory mapped for the CPU.
+    const fn mapping(&self) -> Option<&O::Mapping> {
+        match &self.reached {
+            Reached::OneRun(mapping) | Reached::Runs(mapping) => Some(mapping),
+            Reached::Virtual(_) => None,
         }
     }
 
     /// Returns segment `index` as the device sees it; `None` after the last, or without a device mapping.
     pub fn segment(&self, ops: &O, index: usize) -> Option<DmaSegment> {
-        match &self.reached {
-            Reached::Mapped(mapping) => ops.segment(mapping, index),
-            Reached::Virtual(_) => None,
-        }
+        ops.segment(self.mapping()?, index)
     }
 
     /// Returns the driver's CPU mapping; `None` for memory mapped for a device.
     pub const fn vmap(&self) -> Option<&O::Vmap> {
         match &self.reached {
-            Reached::Mapped(..) => None,
+            Reached::OneRun(_) | Reached::Runs(_) => None,
             Reached::Virtual(vmap) => Some(vmap),
         }
     }
@@ -226,7 +231,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// # Context
     /// Does not sleep.
     pub fn sync<W: Observer<O>>(&self, cx: &Cx<'_, O, W>, sync: SyncFor) -> Result<(), PlaneError> {
-        let Reached::Mapped(mapping) = &self.reached else {
+        let Some(mapping) = self.mapping() else {
             return Ok(());
         };
         let done = cx.ops.sync(mapping, self.direction, sync);
