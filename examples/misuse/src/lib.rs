@@ -43,7 +43,7 @@
 //! # let camera = dma.device(0).unwrap();
 //! camera.map_runs(camera.alloc_runs(8192).unwrap(), FromDevice).unwrap().addr();
 //! ```
-//! Values of the layer cannot be made by hand, or copied:
+//! A handle of memory cannot be copied:
 //! ```compile_fail,E0599
 //! # use vb3_dma::{DmaOps, Mapper};
 //! # let dma = Mapper::new(vb3_misuse::Host::new(&[])).unwrap();
@@ -121,10 +121,6 @@ impl State {
 /// The host.
 #[derive(Debug)]
 pub struct Host(RefCell<State>);
-
-const fn hardware() -> Error {
-    Error::hardware()
-}
 
 impl Host {
     /// Makes a host whose fallible calls with these numbers fail.
@@ -304,7 +300,7 @@ impl Iommu for Host {
     fn iommu_unmap(&self, dev: u8, at: Iova, len: u64) -> Result<(), Error> {
         let mut state = self.0.borrow_mut();
         if state.fails() {
-            return Err(hardware());
+            return Err(Error::hardware());
         }
         for page in at.get() / FRAME..(at.get() + len) / FRAME {
             state.entries.remove(&(dev, page));
@@ -315,7 +311,7 @@ impl Iommu for Host {
     fn iommu_flush(&self, dev: u8) -> Result<(), Error> {
         let mut state = self.0.borrow_mut();
         if state.fails() {
-            return Err(hardware());
+            return Err(Error::hardware());
         }
         let State {
             entries, cached, ..
@@ -326,7 +322,7 @@ impl Iommu for Host {
 
     fn iommu_map_done(&self, _: u8, _: Iova, _: u64) -> Result<(), Error> {
         match self.0.borrow_mut().fails() {
-            true => Err(hardware()),
+            true => Err(Error::hardware()),
             false => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ fn assert_kept(dma: &Mapper<Host>) {
     assert_eq!(dma.platform().take_violations(), [""; 0]);
 }
 
-/// K2: the memory was freed before its handle is mapped, and the handle before the mapping ends.
+/// The first handle is freed before the second is mapped, and the second before its mapping ends.
 #[test]
 fn handles_end_in_any_order() {
     let dma = mapper(&[]);
@@ -34,7 +34,7 @@ fn handles_end_in_any_order() {
     assert_kept(&dma);
 }
 
-/// K2: guards and values are forgotten.
+/// Guards and values are forgotten.
 #[test]
 fn forgotten_values_keep_their_memory() {
     let dma = mapper(&[]);
@@ -57,7 +57,7 @@ fn forgotten_values_keep_their_memory() {
     assert_kept(&dma);
 }
 
-/// K2: a lazy unmap still lets the device reach the memory when it is freed.
+/// After a lazy unmap, the device still reaches the memory when it is freed.
 #[test]
 fn waiting_ranges_keep_their_memory() {
     let dma = mapper(&[]);
@@ -75,7 +75,7 @@ fn waiting_ranges_keep_their_memory() {
     assert_kept(&dma);
 }
 
-/// K3: memory of the caller that a failed unmap leaves in reach is reported, and never allocated again.
+/// If a failed unmap leaves a device with a view of the caller's memory, the layer reports this memory.
 #[test]
 fn stuck_memory_of_the_caller_is_named() {
     let dma = mapper(&[]);
@@ -102,7 +102,7 @@ fn stuck_memory_of_the_caller_is_named() {
     );
 }
 
-/// K5: the untrusted device of a group never sees bytes that only share a frame with mapped memory.
+/// The untrusted device of a group never sees bytes that only share a frame with mapped memory.
 #[test]
 fn untrusted_devices_see_no_neighbours() {
     let dma = mapper(&[]);
@@ -129,7 +129,7 @@ fn untrusted_devices_see_no_neighbours() {
     assert_kept(&dma);
 }
 
-/// K5: a mapping that failed, and could not be undone, exposes the bytes around the memory for good.
+/// A mapping that failed, and could not be undone, exposes the bytes around the memory for good.
 #[test]
 fn failed_mappings_expose_neighbours() {
     // The first mapping of a device takes another path than later ones.
@@ -149,7 +149,7 @@ fn failed_mappings_expose_neighbours() {
     }
 }
 
-/// K6: a copy that fails is reported, and the device's bytes are not lost.
+/// A copy that fails is reported, and the device's bytes are not lost.
 #[test]
 fn failed_copies_are_reported() {
     let dma = mapper(&[]);
@@ -170,7 +170,7 @@ fn failed_copies_are_reported() {
     assert_eq!(&seen, b"a frame");
 }
 
-/// A device that was removed and one memory for two devices, in one structure.
+/// Two devices map one memory in one structure. A device that still has a mapping cannot be removed.
 #[test]
 fn one_structure_holds_two_mappings() {
     let dma = mapper(&[]);

@@ -72,7 +72,7 @@ fn lend(dma: &Mapper<Host>, dev: u8) -> Result<(), Error> {
     ended
 }
 
-/// One step. The host refuses some calls, and then nothing happens.
+/// One step. If one of its calls fails, the step ends there.
 fn step<'a>(dma: &'a Mapper<Host>, held: &mut Held<'a>, dice: &mut Random) -> Option<()> {
     let dev = dice.below(DEVICES.into()) as u8;
     held.has_joined |= dev == 1 && dma.device(1).is_ok();
@@ -125,7 +125,8 @@ fn step<'a>(dma: &'a Mapper<Host>, held: &mut Held<'a>, dice: &mut Random) -> Op
             dma.remove_device(dev).ok()?;
             held.has_joined &= dev != 1;
         }
-        // Two of the next calls fail.
+        // The next calls all fail, or two of them.
+        23 if dice.below(8) == 0 => dma.platform().fail_next(&Vec::from_iter(0..12)),
         _ => dma
             .platform()
             .fail_next(&[dice.below(12) as u64, dice.below(12) as u64]),
