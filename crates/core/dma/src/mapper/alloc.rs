@@ -224,17 +224,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Allocates pages for `len` bytes of cached memory, mapped for no device.
     fn alloc_pieces(&self, len: u64, request: PageRequest<P::Device>) -> Result<Memory<P>, Error> {
-        let (held, granule) = (request.len, request.granule);
         let (pages, segments) = self.take_pages(request, len)?;
-        // Counted again by `own`.
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_sub(held));
-        let extent = self.extent(segments, len, granule, Caching::Cached);
-        self.own(pages, held, extent)
+        let extent = self.extent(segments, len, request.granule, Caching::Cached);
+        self.own(pages, request.len, extent)
     }
 
-    /// Makes an allocation of `held` bytes of pages that is mapped for no device, and counts it. After an error, the
-    /// pages are freed.
+    /// Makes an allocation of `held` bytes of counted pages that is mapped for no device. After an error, the pages are
+    /// freed.
     pub(super) fn own(
         &self,
         pages: P::Pages,
@@ -244,14 +240,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let key = match self.new_entry() {
             Ok(key) => key,
             Err(err) => {
-                self.platform.free_pages(pages);
+                self.give_pages(pages, held);
                 return Err(err);
             }
         };
-        self.live.with(|live| {
-            live.allocs += 1;
-            live.page_bytes = live.page_bytes.saturating_add(held);
-        });
+        self.live.with(|live| live.allocs += 1);
         extent.entry = Some(key);
         let kind = Kind::Pages(ManuallyDrop::new(pages), None);
         Ok(Memory { extent, kind })
@@ -273,12 +266,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(other.err().unwrap_or(Error::Invalid));
             }
         };
+        self.count_pages(len);
         let extent = self.extent(segments, len, 1, Caching::Cached);
         self.own(pages, len, extent)
     }
 
-    /// Allocates pages, and returns the runs of their first `len` bytes. If there is no memory, releases the memory
-    /// that waits for a flush, and tries again.
+    /// Allocates and counts pages, and returns the runs of their first `len` bytes. If there is no memory, releases the
+    /// memory that waits for a flush, and tries again.
     fn take_pages(
         &self,
         request: PageRequest<P::Device>,
@@ -290,8 +284,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             pages => pages?,
         };
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
+        self.count_pages(request.len);
         let next = |index| self.platform.pages_segment(&pages, index);
         match collect(Vec::new(), request.len, next) {
             // The host reused memory that its former owner should have kept. It is never used again.
@@ -311,6 +304,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
+    /// Counts pages that the layer has got from the host.
+    pub(super) fn count_pages(&self, len: u64) {
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_add(len));
+    }
+
+    /// Gives counted pages back to the host.
     pub(super) fn give_pages(&self, pages: P::Pages, len: u64) {
         self.platform.free_pages(pages);
         self.live

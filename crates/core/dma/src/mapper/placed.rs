@@ -31,6 +31,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(err);
             }
         };
+        self.count_pages(held);
         self.own(pages, held, self.extent(Vec::new(), len, granule, caching))
     }
 
