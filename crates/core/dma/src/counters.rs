@@ -3,7 +3,7 @@
 /// Work done for one device since the mapper first used the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Mappings made, each of a scatter table or of one run.
+    /// Mappings made.
     pub maps: u64,
     /// Mappings ended.
     pub unmaps: u64,

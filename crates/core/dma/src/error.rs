@@ -36,7 +36,7 @@ constraints! {
     Mask = "dma-mask",
     /// Bytes in the longest segment.
     MaxSegment = "max-segment",
-    /// Segments in one table.
+    /// Segments in one mapping.
     SegmentCount = "segment-count",
     /// Segment boundary mask.
     Boundary = "boundary",

@@ -29,7 +29,7 @@ impl Direction {
     }
 }
 
-/// How a table is laid out in a device's addresses.
+/// How the segments of memory are laid out in a device's addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SegmentMode {
     /// One run without gaps if page tables can make one; the device's limits only split the
@@ -49,7 +49,7 @@ pub enum FlushPolicy {
     Strict,
     /// Later, for many ranges at a time. Until the flush, a device can reach unmapped memory, and the
     /// addresses are not reused. Memory that the layer allocated or pinned is given back after the flush, even if it
-    /// is freed before. Freeing a table of the caller's own memory flushes at once.
+    /// is freed before. Freeing a handle of memory that the caller lends flushes at once.
     Lazy,
 }
 
@@ -171,7 +171,7 @@ pub struct Limits {
     pub max_segment: u64,
     /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones mean no boundary).
     pub boundary: u64,
-    /// Maximum number of segments in one table. If this is 1, memory that the other limits would split is
+    /// Maximum number of segments in one mapping. If this is 1, memory that the other limits would split is
     /// refused.
     pub max_segments: u32,
 }

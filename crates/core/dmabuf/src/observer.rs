@@ -59,7 +59,7 @@ pub trait Observer<O: DmaOps> {
     /// Memory of `dev` was moved by a copy of `len_bytes`.
     fn moved(&self, dev: O::Device, len_bytes: u64) {}
 
-    /// Counts the bytes of `alloc` that differ between the CPU's view and the devices'; `None` if
+    /// Counts the bytes of `memory` that differ between the CPU's view and the devices'; `None` if
     /// the host cannot know, as on real hardware.
     fn stale_bytes(&self, ops: &O, memory: &O::Memory) -> Option<u64> {
         None

@@ -400,9 +400,9 @@ fn without_room_it_says_so_once_and_then_nothing() {
     assert_eq!(log.borrow().len(), 0, "what is unknown is not guessed at");
 }
 
-/// Tables and virtual memory have no segments, but take room.
+/// Pinned and virtual memory has no segments, but takes room.
 #[test]
-fn too_many_tables_end_the_checks_too() {
+fn too_much_memory_ends_the_checks_too() {
     let (ops, log) = checked(3);
     let tables: Vec<_> = (0..1000).map(|_| pin(&ops, &[])).collect();
     let report = only(&log);

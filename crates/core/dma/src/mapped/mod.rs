@@ -15,7 +15,7 @@
 //! let camera = dma.device(0)?;
 //! let frame = camera.map(camera.alloc(4096)?, FromDevice)?;
 //! dma.platform().dev_write(frame.addr(), b"a frame");
-//! let frame = frame.into_cpu().map_err(|refused| refused.error)?;
+//! let frame = frame.into_cpu()?;
 //! let mut seen = [0; 7];
 //! frame.view()?.read(0, &mut seen)?;
 //! assert_eq!(&seen, b"a frame");

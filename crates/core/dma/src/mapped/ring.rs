@@ -118,7 +118,8 @@ impl<H: MapperRef> DmaDevice<H> {
     /// Allocates a ring of `len` elements, all zero.
     ///
     /// # Errors
-    /// As [`alloc_coherent`](Self::alloc_coherent); `Invalid` (EINVAL) for a length of zero bytes or that overflows.
+    /// As [`alloc_coherent`](Self::alloc_coherent). `Invalid` (EINVAL) if the ring has no bytes, or more than a
+    /// `usize` can count.
     ///
     /// # Context
     /// May sleep.
@@ -169,7 +170,8 @@ impl<T: Element, H: MapperRef> Ring<T, H> {
         T::load(at, &mut |at, bytes| self.memory.read(at, bytes))
     }
 
-    /// Reads element `index` before all later reads: of what the device wrote before it changed this element.
+    /// Reads element `index` before all later reads, which therefore see what the device wrote before it changed this
+    /// element.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -1,7 +1,7 @@
 //! A device's own coherent memory: SRAM, a carve-out.
 //!
-//! The memory has no pages. Drivers allocate this memory, and programs map it, like other memory. Another
-//! device uses the memory through a table of physical ranges. Only uses that need pages are refused.
+//! The memory has no pages. Drivers allocate this memory, and programs and other devices map it, like other memory.
+//! Only uses that need pages are refused.
 //!
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.

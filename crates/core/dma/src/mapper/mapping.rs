@@ -9,7 +9,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::slice;
 
-/// A scatter table mapped for one device, with the addresses that the device uses.
+/// Memory mapped for one device, with the addresses that the device uses.
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
     pub(super) owner: usize,
@@ -106,7 +106,7 @@ impl<P: Platform> fmt::Debug for Mapping<P> {
 }
 
 impl<P: Platform> Mapping<P> {
-    /// Returns the device that the table is mapped for.
+    /// Returns the device that the memory is mapped for.
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.dev

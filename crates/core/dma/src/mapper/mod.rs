@@ -234,9 +234,9 @@ pub struct Memory<P: Platform> {
 
 /// What a handle of memory gives back.
 enum Kind<P: Platform> {
-    /// Pages of the host, and their mapping for the device that requested them.
+    /// Pages of the host, and their mapping if a device requested them.
     Pages(ManuallyDrop<P::Pages>, Option<OwnMapping<P::Device>>),
-    /// A part of the [coherent memory](coherent::Region) of a device.
+    /// Part of a device's [own memory](coherent::Region), mapped for that device.
     Region(OwnMapping<P::Device>),
     /// A program's memory, pinned for this direction.
     Pinned(ManuallyDrop<P::Pinned>, Direction),
@@ -429,7 +429,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Sets how later mappings for `dev` lay out a table's segments. Existing mappings do not change.
+    /// Sets how later mappings for `dev` lay out the segments of memory. Existing mappings do not change.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for

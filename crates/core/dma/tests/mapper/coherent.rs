@@ -249,10 +249,10 @@ fn a_device_of_one_segment_limits_allocations() {
     }
 }
 
-/// An allocation has one address, with or without an IOMMU. The maximum number of segments in a table does
-/// not limit it.
+/// An allocation has one address for its device, with or without an IOMMU, so the device's maximum number of segments
+/// limits only further mappings of the memory.
 #[test]
-fn an_allocation_is_no_lend() {
+fn segment_limits_do_not_limit_allocations() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
         let limits = Limits {
             max_segment: 64 << 10,

@@ -166,9 +166,9 @@ fn a_group_with_an_untrusted_member_is_strict() {
     mapper.free(memory);
 }
 
-/// Once a table of the caller's memory is freed, no device reaches the memory, and the caller may reuse it.
+/// Once the handle of lent memory is freed, no device reaches the memory, and the caller may reuse it.
 #[test]
-fn freed_table_leaves_callers_memory_unreachable() {
+fn freed_handle_leaves_lent_memory_unreachable() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let memory = table(&mut mapper, 0, 2);
@@ -180,7 +180,7 @@ fn freed_table_leaves_callers_memory_unreachable() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
-/// Allocated memory is freed only after a flush, even if it was mapped through a table.
+/// Allocated memory is freed only after a flush, even if it was mapped through another handle.
 #[test]
 fn memory_is_released_only_after_a_flush() {
     let mapper = Setup::iommu(32).mapper();

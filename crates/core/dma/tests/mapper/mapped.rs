@@ -294,7 +294,7 @@ fn a_host_that_can_shows_the_bytes_where_they_are() {
 
 /// A mapping by reference shows the referenced memory, even if that is scattered.
 #[test]
-fn allocations_and_tables_are_viewed_when_mapped() {
+fn all_handles_are_viewed_when_mapped() {
     for setup in [Setup::direct(), Setup::iommu(32).non_coherent()] {
         let dma = setup.mapper();
         let device = dma.device(0).unwrap();

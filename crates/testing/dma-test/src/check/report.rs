@@ -57,11 +57,11 @@ pub enum Violation {
         /// Site of the unmap or free.
         by: Site,
     },
-    /// A table was used after the table or its memory was freed.
+    /// Memory was used after it was freed.
     UsedAfterFree,
-    /// Memory or a table was freed while it still had users.
+    /// Memory was freed while it was still mapped.
     FreedInUse {
-        /// Number of remaining tables or mappings.
+        /// Number of remaining mappings.
         users: u32,
     },
     /// Two mappings of one device have common addresses, and the device writes through one of the mappings.
@@ -104,7 +104,7 @@ pub enum Violation {
 pub struct Report<D> {
     /// The violated rule.
     pub violation: Violation,
-    /// The device; `None` for a misuse of a table or of its memory.
+    /// The device; `None` if the misuse concerns no known mapping.
     pub dev: Option<D>,
     /// First device address of the memory concerned, if there is one.
     pub addr: Option<DmaAddr>,
