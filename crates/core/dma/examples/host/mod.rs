@@ -40,11 +40,10 @@ impl Host {
         at: u64,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<(), Error> {
-        let page = self.iommu.lock().get(&(dev, at & !(PAGE - 1))).copied();
-        let page = if dev == 0 {
-            Some(at & !(PAGE - 1))
-        } else {
-            page
+        let page = at & !(PAGE - 1);
+        let page = match dev {
+            0 => Some(page),
+            _ => self.iommu.lock().get(&(dev, page)).copied(),
         };
         let start = (page.ok_or(Error::Invalid)? + at % PAGE) as usize;
         copy(&mut self.ram.lock()[start..]);

@@ -13,3 +13,4 @@ mod mapped;
 mod misuse;
 mod owners;
 mod races;
+mod rings;

@@ -13,7 +13,6 @@ use vb3_dma::{Attrs, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{
     AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey,
-    UserKind,
 };
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
@@ -196,7 +195,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
         let kind = self.own(memory, dev, args).map_err(|e| {
-            self.buffers.drop_user(memory, UserKind::Plane);
+            self.buffers.free(memory);
             PlaneError::NoMemory(e.reason())
         })?;
         Ok(Plane::new(dev, args.direction, args.len_bytes, kind))
@@ -312,11 +311,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 if let Some(own) = own {
                     self.buffers.detach(own);
                 }
-                self.buffers.drop_user(memory, UserKind::Plane);
+                self.buffers.free(memory);
             }
             Kind::Virtual { memory, is_own, .. } => {
                 if is_own {
-                    self.buffers.drop_user(memory, UserKind::Plane);
+                    self.buffers.free(memory);
                 }
             }
             Kind::User(key) => self.put_user(key),
