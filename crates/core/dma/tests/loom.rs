@@ -133,9 +133,9 @@ fn memory(dev: u8) -> Segment {
 
 /// Maps, unmaps and flushes, `rounds` times.
 fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
-    let table = dma.lend(&[memory(dev)]).unwrap();
+    let handle = dma.lend(&[memory(dev)]).unwrap();
     for _ in 0..rounds {
-        match dma.map(dev, &table, Direction::Bidirectional, Attrs::empty()) {
+        match dma.map(dev, &handle, Direction::Bidirectional, Attrs::empty()) {
             Ok(mapping) => {
                 dma.unmap(mapping, Attrs::empty());
                 dma.flush_lazy(dev).unwrap();
@@ -144,7 +144,7 @@ fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
             Err(err) => assert_eq!(err.errno(), 12, "{err}"),
         }
     }
-    dma.free(table);
+    dma.free(handle);
 }
 
 fn explore(host: impl Fn() -> Host + Sync + Send + 'static, lazy: bool, rounds: u32) {

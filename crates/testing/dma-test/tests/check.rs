@@ -13,12 +13,12 @@ type Dev = u8;
 type Log = Rc<RefCell<Vec<Report<Dev>>>>;
 
 /// A layer whose handles can be copied, as those of a C interface can, so that a test can make every mistake.
-/// A table contains the device addresses at which it will be mapped.
 #[derive(Debug, Default)]
 struct Toy {
     next: Cell<u64>,
 }
 
+/// Memory or a mapping: the device addresses of its segments.
 #[derive(Clone, Debug)]
 struct Shown(Rc<RefCell<Vec<DmaSegment>>>);
 
@@ -79,11 +79,11 @@ impl DmaOps for Toy {
     fn is_current(&self, _: &Shown, _: &Shown, _: u64) -> bool {
         true
     }
-    fn memory_len(&self, table: &Shown) -> u64 {
-        table.0.borrow().iter().map(|segment| segment.len).sum()
+    fn memory_len(&self, handle: &Shown) -> u64 {
+        handle.0.borrow().iter().map(|segment| segment.len).sum()
     }
-    fn map(&self, _: Dev, table: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
-        Ok(Shown(Rc::new(RefCell::new(table.0.borrow().clone()))))
+    fn map(&self, _: Dev, handle: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
+        Ok(Shown(Rc::new(RefCell::new(handle.0.borrow().clone()))))
     }
     fn unmap(&self, _: Shown, _: Attrs) {}
     fn sync(&self, _: &Shown, _: Direction, _: SyncFor) -> Result<bool, Error> {
@@ -193,8 +193,8 @@ fn right_use_is_met_with_silence() {
 #[test]
 fn unmapped_twice_and_used_after() {
     let (ops, log) = checked(64);
-    let table = pin(&ops, &[(0x1000, 4096)]);
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    let memory = pin(&ops, &[(0x1000, 4096)]);
+    let mapping = ops.map(1, &memory, TO, NONE).unwrap();
     let again = mapping.clone();
     ops.unmap(mapping, NONE);
     ops.sync(&again, TO, SyncFor::Device).unwrap();
@@ -214,11 +214,11 @@ fn unmapped_twice_and_used_after() {
 #[test]
 fn later_uses_name_only_recent_ends() {
     let (ops, log) = checked(4);
-    let table = pin(&ops, &[(0x1000, 4096)]);
-    let old = ops.map(1, &table, TO, NONE).unwrap();
+    let memory = pin(&ops, &[(0x1000, 4096)]);
+    let old = ops.map(1, &memory, TO, NONE).unwrap();
     ops.unmap(old.clone(), NONE);
     for _ in 0..100 {
-        let mapping = ops.map(1, &table, TO, NONE).unwrap();
+        let mapping = ops.map(1, &memory, TO, NONE).unwrap();
         let again = mapping.clone();
         ops.unmap(mapping, NONE);
         ops.unmap(again, NONE);
@@ -234,8 +234,8 @@ fn later_uses_name_only_recent_ends() {
 #[test]
 fn attributes_must_be_the_same_at_the_unmap() {
     let (ops, log) = checked(64);
-    let table = pin(&ops, &[(0x1000, 4096), (0x9000, 4096)]);
-    let mapping = ops.map(1, &table, TO, Attrs::MMIO).unwrap();
+    let memory = pin(&ops, &[(0x1000, 4096), (0x9000, 4096)]);
+    let mapping = ops.map(1, &memory, TO, Attrs::MMIO).unwrap();
     ops.unmap(mapping, Attrs::NO_WARN);
     let report = only(&log);
     let attributes = Violation::WrongAttributes {
@@ -253,8 +253,8 @@ fn attributes_must_be_the_same_at_the_unmap() {
 #[test]
 fn syncs_must_have_the_direction_of_the_mapping() {
     let (ops, log) = checked(64);
-    let table = pin(&ops, &[(0x1000, 4096)]);
-    let mapping = ops.map(1, &table, FROM, NONE).unwrap();
+    let memory = pin(&ops, &[(0x1000, 4096)]);
+    let mapping = ops.map(1, &memory, FROM, NONE).unwrap();
     ops.sync(&mapping, TO, SyncFor::Device).unwrap();
     let direction = Violation::SyncDirection {
         mapped: FROM,
@@ -331,26 +331,26 @@ fn segments_the_device_does_not_take() {
         ),
     ];
     for (pieces, violation) in cases {
-        let table = pin(&ops, &pieces);
-        let mapping = ops.map(1, &table, TO, NONE).unwrap();
+        let memory = pin(&ops, &pieces);
+        let mapping = ops.map(1, &memory, TO, NONE).unwrap();
         assert_eq!(only(&log).violation, violation);
         ops.unmap(mapping, NONE);
-        let elsewhere = ops.map(2, &table, TO, NONE).unwrap();
+        let elsewhere = ops.map(2, &memory, TO, NONE).unwrap();
         ops.unmap(elsewhere, NONE);
-        ops.free(table);
+        ops.free(memory);
     }
-    let table = pin(&ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
-    let _good = ops.map(1, &table, TO, NONE).unwrap();
+    let memory = pin(&ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
+    let _good = ops.map(1, &memory, TO, NONE).unwrap();
     assert_eq!(log.borrow().len(), 0);
 }
 
 #[test]
 fn leaks_name_who_mapped() {
     let (ops, log) = checked(64);
-    let table = pin(&ops, &[(0x1000, 4096), (0x3000, 4096)]);
-    let mapping = ops.map(1, &table, FROM, NONE).unwrap();
+    let memory = pin(&ops, &[(0x1000, 4096), (0x3000, 4096)]);
+    let mapping = ops.map(1, &memory, FROM, NONE).unwrap();
     let line = line!() - 1;
-    let _other = ops.map(2, &table, TO, NONE).unwrap();
+    let _other = ops.map(2, &memory, TO, NONE).unwrap();
     ops.gone(1);
     let report = only(&log);
     assert_eq!((report.violation, report.len), (Violation::Leak, 8192));
@@ -388,9 +388,9 @@ fn memory_given_back_too_early_or_twice() {
 #[test]
 fn without_room_it_says_so_once_and_then_nothing() {
     let (ops, log) = checked(3);
-    let table = pin(&ops, &[(0x1000, 1), (0x2000, 1)]);
-    let first = ops.map(1, &table, FROM, NONE).unwrap();
-    let second = ops.map(2, &table, FROM, NONE).unwrap();
+    let memory = pin(&ops, &[(0x1000, 1), (0x2000, 1)]);
+    let first = ops.map(1, &memory, FROM, NONE).unwrap();
+    let second = ops.map(2, &memory, FROM, NONE).unwrap();
     assert_eq!(only(&log).violation, Violation::TrackingEnded);
     let again = first.clone();
     for mapping in [first, again, second] {
@@ -404,13 +404,13 @@ fn without_room_it_says_so_once_and_then_nothing() {
 #[test]
 fn too_much_memory_ends_the_checks_too() {
     let (ops, log) = checked(3);
-    let tables: Vec<_> = (0..1000).map(|_| pin(&ops, &[])).collect();
+    let memories: Vec<_> = (0..1000).map(|_| pin(&ops, &[])).collect();
     let report = only(&log);
     assert_eq!(report.violation, Violation::TrackingEnded);
     assert_eq!(report.dev, None);
-    for table in tables {
-        ops.free(table.clone());
-        ops.free(table);
+    for memory in memories {
+        ops.free(memory.clone());
+        ops.free(memory);
     }
     assert_eq!(log.borrow().len(), 0);
 }
@@ -419,8 +419,8 @@ fn too_much_memory_ends_the_checks_too() {
 #[test]
 fn segments_at_the_last_address_are_checked() {
     let (ops, log) = checked(8);
-    let table = pin(&ops, &[(u64::MAX, u64::MAX), (u64::MAX, u64::MAX)]);
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    let memory = pin(&ops, &[(u64::MAX, u64::MAX), (u64::MAX, u64::MAX)]);
+    let mapping = ops.map(1, &memory, TO, NONE).unwrap();
     let written = ops
         .map(1, &pin(&ops, &[(u64::MAX, 1)]), FROM, NONE)
         .unwrap();

@@ -22,17 +22,17 @@ fn whatever_is_held_makes_the_host_unclean() {
     assert!(is_clean());
 
     let memory = [Segment::pages(PhysAddr::new(RAM), PAGE)];
-    let table = dma.lend(&memory).unwrap();
-    assert!(is_clean(), "a table of memory that is not the host's");
-    let mapping = dma.map(0, &table, to, Attrs::empty()).unwrap();
+    let handle = dma.lend(&memory).unwrap();
+    assert!(is_clean(), "memory that is not the host's");
+    let mapping = dma.map(0, &handle, to, Attrs::empty()).unwrap();
     assert!(!is_clean(), "an entry of the page table");
     dma.unmap(mapping, Attrs::empty());
     assert!(is_clean());
 
-    let vmap = dma.vmap(&table).unwrap();
+    let vmap = dma.vmap(&handle).unwrap();
     assert!(!is_clean(), "a mapping for the CPU");
     dma.vunmap(vmap);
-    dma.free(table);
+    dma.free(handle);
     assert!(is_clean());
 }
 

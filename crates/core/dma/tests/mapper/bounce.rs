@@ -16,9 +16,9 @@ fn map(
     direction: Direction,
     attrs: Attrs,
 ) -> Result<Mapping<Fake>, Error> {
-    let table = mapper.lend(segments).unwrap();
-    let mapping = mapper.map(0, &table, direction, attrs);
-    mapper.free(table);
+    let memory = mapper.lend(segments).unwrap();
+    let mapping = mapper.map(0, &memory, direction, attrs);
+    mapper.free(memory);
     mapping
 }
 

@@ -41,8 +41,8 @@ fn mapping_and_unmapping_hand_memory_over() {
             let memory = ram(3 * 64, 2 * PAGE);
             let addr = memory.addr.get();
             fake.poke(addr, &[1; 2 * PAGE as usize]);
-            let table = mapper.lend(&[memory]).unwrap();
-            let mapping = mapper.map(0, &table, direction, Attrs::empty()).unwrap();
+            let handle = mapper.lend(&[memory]).unwrap();
+            let mapping = mapper.map(0, &handle, direction, Attrs::empty()).unwrap();
             let at = mapping.segments()[0].addr;
             if direction.device_reads() {
                 let seen = fake.dev_read(at, memory.len).unwrap();
@@ -61,7 +61,7 @@ fn mapping_and_unmapping_hand_memory_over() {
             fake.evict();
             let seen = fake.peek(addr, memory.len);
             assert!(seen.iter().all(|&b| b == byte), "{direction:?} {setup:?}");
-            mapper.free(table);
+            mapper.free(handle);
             assert!(mapper.live().is_empty());
         }
     }
@@ -76,8 +76,8 @@ fn device_sees_no_memory_before_the_clean() {
     for (len, call) in [(1, 1), (2, 1), (2, 2)] {
         let mapper = Setup::untrusted().non_coherent().mapper();
         let fake = mapper.platform();
-        let table = mapper.lend(&parts[..len]).unwrap();
-        let map = || mapper.map(0, &table, BOTH, Attrs::empty());
+        let memory = mapper.lend(&parts[..len]).unwrap();
+        let map = || mapper.map(0, &memory, BOTH, Attrs::empty());
         // Makes the address space, so that the short path can allocate in it.
         mapper.unmap(map().unwrap(), Attrs::empty());
         for part in parts {
@@ -91,7 +91,7 @@ fn device_sees_no_memory_before_the_clean() {
             in_reach += 1;
             assert_eq!(fake.stale(&[*part]), 0, "call {call} of {len} runs");
         }
-        mapper.free(table);
+        mapper.free(memory);
     }
     assert_eq!(in_reach, 4);
 }
@@ -106,8 +106,8 @@ fn failed_maps_are_not_counted() {
         for len in 1..=2 {
             for call in 0.. {
                 let mapper = setup.clone().mapper();
-                let table = mapper.lend(&runs[..len]).unwrap();
-                let map = || mapper.map(0, &table, BOTH, Attrs::empty());
+                let memory = mapper.lend(&runs[..len]).unwrap();
+                let map = || mapper.map(0, &memory, BOTH, Attrs::empty());
                 // Makes the address space, so that the short path can allocate in it.
                 mapper.unmap(map().unwrap(), Attrs::empty());
                 mapper.platform().fail(Some(call));
@@ -116,7 +116,7 @@ fn failed_maps_are_not_counted() {
                 let (counters, live) = (mapper.counters(0), mapper.live());
                 let counts = [counters.maps, counters.syncs_for_device, live.mappings + 1];
                 assert_eq!(counts, [1 + u64::from(mapped.is_ok()); 3], "call {call}");
-                mapper.free(table);
+                mapper.free(memory);
                 let Ok(mapping) = mapped else {
                     mapper.remove_device(0).unwrap();
                     failures += 1;
@@ -139,8 +139,8 @@ fn a_skipped_sync_is_seen() {
     let fake = mapper.platform();
     let memory = ram(0, PAGE);
     fake.poke(memory.addr.get(), &[1; 64]);
-    let table = mapper.lend(&[memory]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::SKIP_CPU_SYNC).unwrap();
+    let handle = mapper.lend(&[memory]).unwrap();
+    let mapping = mapper.map(0, &handle, BOTH, Attrs::SKIP_CPU_SYNC).unwrap();
     let at = mapping.segments()[0].addr;
     assert_eq!(fake.dev_read(at, 64).unwrap(), [DIRT; 64], "not cleaned");
     fake.dev_write(at, &[2; 64]).unwrap();
@@ -150,7 +150,7 @@ fn a_skipped_sync_is_seen() {
     fake.evict();
     assert_eq!(fake.dev_read(at, 64).unwrap(), [1; 64], "written back");
     assert_eq!(fake.stale(&[memory]), 0);
-    mapper.free(table);
+    mapper.free(handle);
 }
 
 /// Coherent memory of a device that does not snoop is mapped uncached, and is zero for device and CPU.
@@ -247,9 +247,9 @@ proptest! {
         for Segment { addr, len, .. } in [first, second] {
             fake.poke(addr.get(), &vec![0; len as usize]);
         }
-        let table = mapper.lend(&[first, second]).unwrap();
-        assert_eq!(table.segments(), &[first, second]);
-        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let memory = mapper.lend(&[first, second]).unwrap();
+        assert_eq!(memory.segments(), &[first, second]);
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
         let segments = mapping.segments().to_vec();
         let bus = |at: u64| {
             let mut left = at;
@@ -298,7 +298,7 @@ proptest! {
         let mut seen = fake.peek(first.addr.get(), first.len);
         seen.extend(fake.peek(second.addr.get(), second.len));
         prop_assert!(seen == model, "the CPU sees something else");
-        mapper.free(table);
+        mapper.free(memory);
         prop_assert!(mapper.live().is_empty());
     }
 }

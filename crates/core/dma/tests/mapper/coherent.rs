@@ -9,7 +9,7 @@ use vb3_dma_test::fake::{PAGE, SRAM, Setup, ram, sram};
 const BOTH: Direction = Direction::Bidirectional;
 const ON_BUS: DmaAddr = DmaAddr::new(0x2000_0000);
 
-/// Maps a device's own memory into a program, and behind an IOMMU through a table without pages.
+/// Maps a device's own memory into a program, and behind an IOMMU as memory without pages.
 #[test]
 fn device_memory_is_shared_by_physical_address() {
     let mut mapper = Setup::iommu(32).mapper();
@@ -43,14 +43,14 @@ fn device_memory_is_shared_by_physical_address() {
     assert_eq!(mapper.mmap(&alloc, PAGE, 3 * PAGE).unwrap_err().errno(), 6);
 
     // The memory is also mapped behind the IOMMU.
-    let table = mapper.share(&alloc).unwrap();
+    let handle = mapper.share(&alloc).unwrap();
     assert!(
-        table
+        handle
             .segments()
             .iter()
             .all(|s| s.kind == SegmentKind::Physical)
     );
-    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    let mapping = mapper.map(0, &handle, BOTH, Attrs::ONE_RUN).unwrap();
     let there = mapping.segments()[0].addr;
     assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), 3 * PAGE);
     assert_eq!(mapper.platform().reach(there), Some(memory.addr.get()));
@@ -67,7 +67,7 @@ fn device_memory_is_shared_by_physical_address() {
     // A caller that needs pages finds that there are none.
     assert!(alloc.pages().is_none());
 
-    mapper.free(table);
+    mapper.free(handle);
     mapper.free(alloc);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
@@ -188,38 +188,38 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     let scattered: Vec<Segment> = (0..4).map(|n| ram(n * 3 * PAGE, PAGE)).collect();
     let odd = [ram(0, PAGE + 0x800), ram(8 * PAGE, PAGE)];
     let mapper = Setup::iommu(32).mapper();
-    let table = mapper.lend(&scattered).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    let memory = mapper.lend(&scattered).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::ONE_RUN).unwrap();
     assert_eq!(mapping.segments().len(), 1);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free(table);
-    let table = mapper.lend(&odd).unwrap();
-    let err = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
+    mapper.free(memory);
+    let memory = mapper.lend(&odd).unwrap();
+    let err = mapper.map(0, &memory, BOTH, Attrs::ONE_RUN).unwrap_err();
     let reason = err.reason().unwrap();
     assert_eq!((err.errno(), reason.constraint), (5, Constraint::Alignment));
     assert_eq!((reason.wanted, reason.found), (PAGE, 0x800));
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 
     let direct = Setup::direct().mapper();
-    let table = direct.lend(&scattered).unwrap();
-    let err = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
+    let memory = direct.lend(&scattered).unwrap();
+    let err = direct.map(0, &memory, BOTH, Attrs::ONE_RUN).unwrap_err();
     let reason = err.reason().unwrap();
     assert_eq!(
         (err.errno(), reason.constraint),
         (5, Constraint::Contiguous)
     );
     assert_eq!((reason.wanted, reason.found), (4 * PAGE, PAGE));
-    let mapping = direct.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let mapping = direct.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapping.segments().len(), 4);
     direct.unmap(mapping, Attrs::empty());
-    direct.free(table);
-    // Adjacent pieces are one run, wherever the table divides them.
+    direct.free(memory);
+    // Adjacent pieces are one run, wherever the list divides them.
     let touching = [ram(0, PAGE + 0x800), ram(PAGE + 0x800, PAGE)];
-    let table = direct.lend(&touching).unwrap();
-    let mapping = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    let memory = direct.lend(&touching).unwrap();
+    let mapping = direct.map(0, &memory, BOTH, Attrs::ONE_RUN).unwrap();
     direct.unmap(mapping, Attrs::empty());
-    direct.free(table);
+    direct.free(memory);
     assert!(direct.live().is_empty());
 }
 
@@ -261,14 +261,14 @@ fn segment_limits_do_not_limit_allocations() {
         };
         let mapper = Setup { limits, ..setup }.mapper();
         let alloc = mapper.alloc_coherent(0, 1 << 20, Attrs::empty()).unwrap();
-        let table = mapper.share(&alloc).unwrap();
-        let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
+        let memory = mapper.share(&alloc).unwrap();
+        let err = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap_err();
         let reason = err.reason().unwrap();
         assert_eq!(
             (reason.constraint, reason.found),
             (Constraint::SegmentCount, 4)
         );
-        mapper.free(table);
+        mapper.free(memory);
         mapper.free(alloc);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }

@@ -118,10 +118,10 @@ fn threads_map_at_the_same_time() {
             let (dma, start) = (&dma, &start);
             scope.spawn(move || {
                 let memory = ram(u64::from(thread) << 20, 3 * PAGE);
-                let table = dma.lend(&[memory]).unwrap();
+                let handle = dma.lend(&[memory]).unwrap();
                 start.wait();
                 for round in 0..300u32 {
-                    let mapping = dma.map(thread, &table, BOTH, Attrs::empty()).unwrap();
+                    let mapping = dma.map(thread, &handle, BOTH, Attrs::empty()).unwrap();
                     let mark = [(round ^ thread) as u8; 16];
                     let at = mapping.segments()[0].addr;
                     let fake = dma.platform();
@@ -129,7 +129,7 @@ fn threads_map_at_the_same_time() {
                     assert_eq!(fake.peek(memory.addr.get(), 16), mark, "its own memory");
                     dma.unmap(mapping, Attrs::empty());
                 }
-                dma.free(table);
+                dma.free(handle);
             });
         }
     });
@@ -237,8 +237,8 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
     is_asleep.recv().unwrap();
     let memory = ram(0, PAGE);
-    let table = dma.lend(&[memory]).unwrap();
-    let mapping = dma.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let handle = dma.lend(&[memory]).unwrap();
+    let mapping = dma.map(0, &handle, BOTH, Attrs::empty()).unwrap();
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| dma.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
         is_asleep.recv().unwrap();
@@ -256,7 +256,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         wake.send(()).unwrap();
         dma.free(sleeper.join().unwrap());
     });
-    dma.free(table);
+    dma.free(handle);
     drop(pool);
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }

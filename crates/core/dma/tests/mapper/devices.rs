@@ -16,8 +16,8 @@ fn what_could_not_be_unmapped_is_quarantined() {
         // The space has only 15 granules, so an address that was freed too early would be reused below.
         let mapper = Setup::iommu(16).mapper();
         mapper.set_flush_policy(0, policy).unwrap();
-        let table = mapper.lend(&[ram(0, 2 * PAGE)]).unwrap();
-        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let memory = mapper.lend(&[ram(0, 2 * PAGE)]).unwrap();
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
         let stuck = mapping.segments()[0].addr;
         let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
         mapper.platform().fail_unmaps(true);
@@ -35,7 +35,7 @@ fn what_could_not_be_unmapped_is_quarantined() {
         assert_eq!(mapper.platform().pages_out(), 1);
         // All other addresses are assigned again, but never the quarantined ones.
         let mut held = Vec::new();
-        while let Ok(mapping) = mapper.map(0, &table, BOTH, Attrs::empty()) {
+        while let Ok(mapping) = mapper.map(0, &memory, BOTH, Attrs::empty()) {
             assert!(mapping.segments()[0].addr != stuck);
             held.push(mapping);
         }
@@ -45,7 +45,7 @@ fn what_could_not_be_unmapped_is_quarantined() {
         assert_eq!(mapper.platform().stale_reuse(), []);
         held.into_iter()
             .for_each(|mapping| mapper.unmap(mapping, Attrs::empty()));
-        mapper.free(table);
+        mapper.free(memory);
     }
 }
 
@@ -63,12 +63,12 @@ fn quarantine_is_looked_up_for_a_few_runs_at_a_time() {
     };
     taken(1);
     assert_eq!(taken(1), taken(1000), "nothing is quarantined");
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     mapper.platform().fail_unmaps(true);
     mapper.try_unmap(mapping, Attrs::empty()).unwrap_err();
     mapper.platform().fail_unmaps(false);
-    mapper.free(table);
+    mapper.free(memory);
     let (few, many) = (taken(1), taken(1000));
     assert!(many > few + 10, "{few}, {many}");
 }
@@ -94,14 +94,14 @@ fn reserved_regions_without_end_are_refused() {
 #[test]
 fn slots_of_a_view_that_does_not_end_stay_taken() {
     let mapper = Setup::untrusted().mapper();
-    let table = mapper.lend(&[ram(100, 200)]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(100, 200)]).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let slots = mapper.live().bounce_bytes;
     assert!(slots > 0);
     mapper.platform().fail_unmaps(true);
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.live().bounce_bytes, slots);
-    mapper.free(table);
+    mapper.free(memory);
 }
 
 /// Memory that a device may still reach is not freed or unpinned, for any kind of mapping.
@@ -116,9 +116,9 @@ fn memory_in_reach_goes_back_to_nobody() {
     let part = mapper.alloc_coherent(1, PAGE, Attrs::empty()).unwrap();
     let (of_memory, of_part) = (mapper.share(&memory), mapper.share(&part));
     let pinned = mapper.pin_user(&FakeUser::default(), PAGE + 5, 20, BOTH);
-    let tables = [of_memory, of_part, pinned].map(Result::unwrap);
-    let mapped = |table| mapper.map(0, table, BOTH, Attrs::empty()).unwrap();
-    let mappings = tables.each_ref().map(mapped);
+    let handles = [of_memory, of_part, pinned].map(Result::unwrap);
+    let mapped = |handle| mapper.map(0, handle, BOTH, Attrs::empty()).unwrap();
+    let mappings = handles.each_ref().map(mapped);
     mapper.platform().fail_unmaps(true);
     for mapping in mappings {
         // Calls `try_unmap` through `DmaOps`, as code does that works with any layer.
@@ -130,8 +130,8 @@ fn memory_in_reach_goes_back_to_nobody() {
     let before = mapper.live().quarantined_bytes;
     assert_eq!(before, 4 * PAGE, "addresses");
     let out = mapper.platform().pages_out();
-    for table in tables {
-        mapper.free(table);
+    for handle in handles {
+        mapper.free(handle);
     }
     mapper.free(memory);
     mapper.free(part);
@@ -160,17 +160,17 @@ fn slots_of_a_map_that_cannot_be_undone_stay_taken() {
     for call in 0.. {
         let mapper = Setup::untrusted().mapper();
         let parts = [ram(100, 200), ram(8 * PAGE + 100, 200)];
-        let table = mapper.lend(&parts).unwrap();
+        let memory = mapper.lend(&parts).unwrap();
         mapper.platform().fail_unmaps(true);
         mapper.platform().fail(Some(call));
-        if mapper.map(0, &table, BOTH, Attrs::empty()).is_ok() {
+        if mapper.map(0, &memory, BOTH, Attrs::empty()).is_ok() {
             break;
         }
         let reached = mapper.platform().reached().len() as u64;
         assert!(mapper.live().bounce_bytes >= reached * PAGE, "call {call}");
         assert_eq!(mapper.live().mappings, 0);
         in_reach += reached;
-        mapper.free(table);
+        mapper.free(memory);
     }
     assert!(in_reach > 0);
 }
@@ -192,9 +192,9 @@ fn goes_when_nothing_is_held(numbers: Vec<usize>) {
         ..Setup::iommu(32)
     };
     let mapper = setup.mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
     for dev in [0, 1, 2, 1, 0] {
-        let mapping = mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+        let mapping = mapper.map(dev, &memory, BOTH, Attrs::empty()).unwrap();
         assert_eq!(mapper.remove_device(dev), Err(Error::Busy));
         mapper.unmap(mapping, Attrs::empty());
         let part = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
@@ -204,7 +204,7 @@ fn goes_when_nothing_is_held(numbers: Vec<usize>) {
         assert_eq!(mapper.counters(dev).maps, 0, "forgotten");
         assert_eq!(mapper.remove_device(dev), Ok(()), "there is none");
     }
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
@@ -215,8 +215,8 @@ fn one_device_too_many_is_busy_until_another_goes() {
         ..Setup::iommu(32)
     };
     let mapper: vb3_dma::Mapper<Fake> = vb3_dma::Mapper::with_locks(Fake::new(setup), 2).unwrap();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty());
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let map = |dev| mapper.map(dev, &memory, BOTH, Attrs::empty());
     let (first, second) = (map(0).unwrap(), map(1).unwrap());
     assert_eq!(map(2).unwrap_err(), Error::Busy);
     assert_eq!(map(7).unwrap_err(), Error::Invalid, "no such device");
@@ -225,7 +225,7 @@ fn one_device_too_many_is_busy_until_another_goes() {
     let third = map(2).unwrap();
     mapper.unmap(second, Attrs::empty());
     mapper.unmap(third, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
@@ -237,8 +237,8 @@ fn bad_device_numbers_are_busy_or_invalid() {
         ..Setup::iommu(32)
     };
     let mapper: vb3_dma::Mapper<Fake> = vb3_dma::Mapper::with_locks(Fake::new(setup), 2).unwrap();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty());
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let map = |dev| mapper.map(dev, &memory, BOTH, Attrs::empty());
     let (first, last) = (map(0).unwrap(), map(3).unwrap());
     assert_eq!(map(1).unwrap_err(), Error::Busy);
     assert_eq!(map(2).unwrap_err(), Error::Invalid);
@@ -247,7 +247,7 @@ fn bad_device_numbers_are_busy_or_invalid() {
     let second = map(2).unwrap();
     mapper.unmap(second, Attrs::empty());
     mapper.unmap(last, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
@@ -266,8 +266,8 @@ fn has_one_address_space(numbers: Vec<usize>) {
         ..Setup::iommu(32)
     };
     let mapper = setup.mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let map = |dev| mapper.map(dev, &memory, BOTH, Attrs::empty()).unwrap();
     let (leader, alone, member) = (map(0), map(1), map(2));
     let at = |mapping: &vb3_dma::Mapping<Fake>| mapping.segments()[0].addr;
     assert_eq!(at(&leader), at(&alone), "of different page tables");
@@ -285,7 +285,7 @@ fn has_one_address_space(numbers: Vec<usize>) {
     mapper.remove_device(2).unwrap();
     mapper.remove_device(0).unwrap();
     mapper.unmap(alone, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
@@ -303,8 +303,8 @@ fn reused_addresses_are_aligned_for_each_device() {
             ..Setup::iommu(32).with_device(1, strict)
         };
         let mapper = setup.mapper();
-        let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-        let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+        let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+        let map = |dev| mapper.map(dev, &memory, BOTH, Attrs::empty()).unwrap();
         // The three highest pages of the space. The last one is at a multiple of neither alignment.
         for freed in [(); 3].map(|()| map(0)) {
             mapper.unmap(freed, Attrs::empty());
@@ -313,7 +313,7 @@ fn reused_addresses_are_aligned_for_each_device() {
         let addr = mapping.segments()[0].addr;
         assert!(addr.is_aligned(align), "{addr}");
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free(table);
+        mapper.free(memory);
         assert!(mapper.live().is_empty());
     }
 }
@@ -322,8 +322,8 @@ fn reused_addresses_are_aligned_for_each_device() {
 #[test]
 fn the_last_freed_range_is_used_next() {
     let mapper = Setup::iommu(32).mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let map = || mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let map = || mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let mappings = [map(), map(), map()];
     let addrs = [0, 1, 2].map(|n: usize| mappings[n].segments()[0].addr);
     let [high, middle, low] = mappings;
@@ -333,7 +333,7 @@ fn the_last_freed_range_is_used_next() {
     let again = map();
     assert_eq!(again.segments()[0].addr, addrs[1]);
     mapper.unmap(again, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty());
 }
 
@@ -341,10 +341,10 @@ fn the_last_freed_range_is_used_next() {
 fn a_pin_counts_until_it_ends() {
     let mapper = Setup::direct().mapper();
     let user = FakeUser::default();
-    let table = mapper.pin_user(&user, 0x1000_3000, PAGE, BOTH).unwrap();
+    let memory = mapper.pin_user(&user, 0x1000_3000, PAGE, BOTH).unwrap();
     let live = mapper.live();
     assert_eq!((live.pins, live.handles), (1, 0));
-    mapper.free(table);
+    mapper.free(memory);
     assert!(mapper.live().is_empty());
 }
 
@@ -354,12 +354,12 @@ fn a_pin_begins_at_any_page() {
     let user = mapper.platform().add_user(4, false);
     let pages = mapper.platform().user_memory(user);
     let addr = FakeUser::BASE + PAGE + 64;
-    let table = mapper.pin_user(&user, addr, 2 * PAGE, BOTH).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.pin_user(&user, addr, 2 * PAGE, BOTH).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let found = mapping.segments().iter().map(|s| (s.addr.get(), s.len));
     let page = |n: usize| pages[n].addr.get();
     let wanted = [(page(1) + 64, PAGE - 64), (page(2), PAGE), (page(3), 64)];
     assert!(found.eq(wanted), "{mapping:?}");
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
 }

@@ -35,9 +35,9 @@ fn state(mapper: &Mapper<Fake>) -> State {
 type Step = fn(&mut Mapper<Fake>) -> Result<(), Error>;
 
 fn mapped(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<(), Error> {
-    let table = mapper.lend(list)?;
-    let mapping = mapper.map(0, &table, BOTH, attrs);
-    mapper.free(table);
+    let memory = mapper.lend(list)?;
+    let mapping = mapper.map(0, &memory, BOTH, attrs);
+    mapper.free(memory);
     let mapping = mapping?;
     let synced = mapper.sync(&mapping, BOTH, SyncFor::Cpu);
     mapper.unmap(mapping, attrs);
@@ -88,10 +88,10 @@ const OPERATIONS: [(&str, Step); 14] = [
         vmap.and(shown.map(|_| ()))
     }),
     ("pin", |m| {
-        let table = m.pin_user(&FakeUser::default(), 0x1000_0321, 2 * PAGE, BOTH)?;
-        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let memory = m.pin_user(&FakeUser::default(), 0x1000_0321, 2 * PAGE, BOTH)?;
+        let mapping = m.map(0, &memory, BOTH, Attrs::empty());
         let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
-        m.free(table);
+        m.free(memory);
         result
     }),
     ("own memory", |m| {
@@ -114,16 +114,16 @@ const OPERATIONS: [(&str, Step); 14] = [
     }),
     ("lent", |m| {
         let alloc = m.alloc_coherent(0, BIG + PAGE, Attrs::empty())?;
-        let table = match m.share(&alloc) {
-            Ok(table) => table,
+        let memory = match m.share(&alloc) {
+            Ok(memory) => memory,
             Err(err) => {
                 m.free(alloc);
                 return Err(err);
             }
         };
-        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let mapping = m.map(0, &memory, BOTH, Attrs::empty());
         let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
-        m.free(table);
+        m.free(memory);
         m.free(alloc);
         result
     }),
@@ -261,8 +261,8 @@ fn padding_shows_the_device_nothing() {
         let mapper = setup.mapper();
         mapper.set_segment_mode(0, mode).unwrap();
         let list = [ram(0, 4 * PAGE), ram(1 << 20, 16 * PAGE)];
-        let table = mapper.lend(&list).unwrap();
-        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let memory = mapper.lend(&list).unwrap();
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
         let first = mapping.segments()[0];
         let behind = first.addr.checked_add(4 * PAGE).unwrap();
         let expected = match mode {
@@ -272,7 +272,7 @@ fn padding_shows_the_device_nothing() {
         assert_eq!(mapper.platform().reach(behind), expected, "{mode:?}");
         assert_eq!(mapper.platform().table().len(), 20, "no page more");
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free(table);
+        mapper.free(memory);
     }
 }
 
@@ -280,10 +280,10 @@ fn padding_shows_the_device_nothing() {
 #[test]
 fn failed_maps_leave_nothing_mapped() {
     let mapper = Setup::direct().mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let unknown = mapper.map(7, &table, BOTH, Attrs::empty());
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let unknown = mapper.map(7, &memory, BOTH, Attrs::empty());
     assert_eq!(unknown.err(), Some(Error::Invalid), "no such device");
-    mapper.free(table);
+    mapper.free(memory);
     assert_eq!(mapper.lend(&[]).err(), Some(Error::Invalid));
     assert!(mapper.live().is_empty());
 
@@ -346,11 +346,11 @@ fn memory_at_the_end_of_the_address_space_maps() {
         kind: vb3_dma::SegmentKind::Physical,
     };
     let mapper = Setup::direct().mapper();
-    let table = mapper.lend(&[last]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    let memory = mapper.lend(&[last]).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::ONE_RUN).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), u64::MAX - PAGE + 1);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
 }
 
 /// A class of CVEs: here, an allocation of any kind is zero for the device and the program.
@@ -386,20 +386,20 @@ fn reserved_addresses_are_never_mapped() {
         ..Setup::iommu(32)
     };
     let mapper = setup.mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), 0xefff_f000);
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     let setup = Setup {
         reserved: (1..66).map(|n| (n << 20, (n << 20) + 1)).collect(),
         ..Setup::iommu(48)
     };
     let mapper = setup.mapper();
-    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-    let err = mapper.map(0, &table, BOTH, Attrs::empty()).err();
+    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+    let err = mapper.map(0, &memory, BOTH, Attrs::empty()).err();
     assert_eq!(err, Some(Error::Invalid), "bounded");
-    mapper.free(table);
+    mapper.free(memory);
 }
 
 /// If a host places another number of pages than it promised, the call fails. The allocation then has no
@@ -434,11 +434,11 @@ fn place_wrongly(mapper: &Mapper<Fake>, promised: u64, placed: u64) {
     };
     assert_eq!(told, wanted, "{promised}, {placed}");
     assert_eq!(alloc.segments().len(), runs);
-    let table = mapper.share(&alloc).unwrap();
-    let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+    let memory = mapper.share(&alloc).unwrap();
+    let mapped = mapper.map(0, &memory, BOTH, Attrs::empty());
     assert_eq!(mapped.is_ok(), is_right, "{promised}, {placed}");
     assert_eq!(mapper.vmap(&alloc).is_ok(), is_right);
-    mapper.free(table);
+    mapper.free(memory);
     if !is_right {
         mapper.free(alloc);
         assert_eq!(mapper.live(), before);

@@ -8,14 +8,14 @@ use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
-fn table(mapper: &mut Mapper<Fake>, page: u64, pages: u64) -> Memory<Fake> {
+fn lend(mapper: &mut Mapper<Fake>, page: u64, pages: u64) -> Memory<Fake> {
     mapper.lend(&[ram(page * PAGE, pages * PAGE)]).unwrap()
 }
 
 fn map(mapper: &mut Mapper<Fake>, pages: u64) -> Mapping<Fake> {
-    let table = table(mapper, 0, pages);
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
-    mapper.free(table);
+    let memory = lend(mapper, 0, pages);
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+    mapper.free(memory);
     mapping
 }
 
@@ -34,7 +34,7 @@ fn strict_ends_the_devices_reach_at_once() {
 fn lazy_flush_batches_and_holds_addresses() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let memory = table(&mut mapper, 0, 2);
+    let memory = lend(&mut mapper, 0, 2);
     let map = |mapper: &mut Mapper<Fake>| mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let mut seen = Vec::new();
     for n in 0..255 {
@@ -84,7 +84,7 @@ fn running_out_flushes_before_it_refuses() {
         mapper.unmap(mapping, Attrs::empty());
     }
     assert!(mapper.platform().stale_reuse().is_empty());
-    let big = table(&mut mapper, 0, 16);
+    let big = lend(&mut mapper, 0, 16);
     let err = mapper.map(0, &big, BOTH, Attrs::empty()).unwrap_err();
     assert_eq!((err.errno(), err.reason().unwrap().found), (12, 15 * PAGE));
     mapper.free(big);
@@ -102,12 +102,12 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
 
     let mut mapper = Setup::untrusted().mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let table = mapper.lend(&[ram(100, 200)]).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.lend(&[ram(100, 200)]).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().reach(at), None, "a bounce slot");
-    mapper.free(table);
+    mapper.free(memory);
     // An untrusted device is never flushed lazily.
     let mapping = map(&mut mapper, 1);
     let at = mapping.segments()[0].addr;
@@ -171,7 +171,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
 fn freed_handle_leaves_lent_memory_unreachable() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let memory = table(&mut mapper, 0, 2);
+    let memory = lend(&mut mapper, 0, 2);
     let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
@@ -186,25 +186,25 @@ fn memory_is_released_only_after_a_flush() {
     let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let alloc = mapper.alloc_virtual(3 * PAGE).unwrap();
-    let table = mapper.share(&alloc).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.share(&alloc).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().flushes(), 0, "nobody else uses it yet");
-    mapper.free(table);
+    mapper.free(memory);
     mapper.free(alloc);
     assert_eq!(mapper.platform().freed_in_reach(), []);
     assert_eq!(mapper.live().page_bytes, 3 * PAGE);
     mapper.flush_lazy(0).unwrap();
     assert!(mapper.live().is_empty());
 
-    let table = mapper
+    let memory = mapper
         .pin_user(&FakeUser::default(), 0, PAGE, BOTH)
         .unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.platform().reach(at).is_some());
-    mapper.free(table);
+    mapper.free(memory);
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "still pinned");
     mapper.flush_lazy(0).unwrap();
     assert_eq!(mapper.platform().reach(at), None, "a program's memory");
@@ -264,13 +264,13 @@ proptest! {
         let mut mapper = Setup { coherency, ..setup }.mapper();
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
         let (mut maps, mut allocs) = (Vec::new(), Vec::new());
-        let (mut now, mut tables) = (0, Vec::new());
+        let (mut now, mut handles) = (0, Vec::new());
         let units = (1u64 << bits) / PAGE - 1;
         for op in ops {
             match op {
                 Op::Map(page, pages) => {
-                    let table = table(&mut mapper, page << large, pages << large);
-                    match mapper.map(0, &table, BOTH, Attrs::empty()) {
+                    let handle = lend(&mut mapper, page << large, pages << large);
+                    match mapper.map(0, &handle, BOTH, Attrs::empty()) {
                         Ok(mapping) => maps.push((mapping, ram(page * granule, pages * granule))),
                         Err(err) => {
                             prop_assert_eq!(err.reason().unwrap().constraint, Constraint::IovaSpace);
@@ -280,8 +280,8 @@ proptest! {
                             prop_assert!(free < pages * gaps, "{} free in {} gaps", free, gaps);
                         }
                     }
-                    // Freeing the table now would flush.
-                    tables.push(table);
+                    // Freeing the handle now would flush.
+                    handles.push(handle);
                 }
                 Op::Unmap(which) if !maps.is_empty() => {
                     let (mapping, _) = maps.swap_remove(which % maps.len());
@@ -312,7 +312,7 @@ proptest! {
         maps.into_iter().for_each(|(mapping, _)| mapper.unmap(mapping, Attrs::empty()));
         allocs.into_iter().for_each(|alloc| mapper.free(alloc));
         mapper.flush_lazy(0).unwrap();
-        tables.into_iter().for_each(|table| mapper.free(table));
+        handles.into_iter().for_each(|handle| mapper.free(handle));
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

@@ -28,9 +28,9 @@ fn with_pool(granule: u64, untrusted: bool) -> Setup {
 }
 
 fn map(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<Mapping<Fake>, Error> {
-    let table = mapper.lend(list).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, attrs);
-    mapper.free(table);
+    let memory = mapper.lend(list).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, attrs);
+    mapper.free(memory);
     mapping
 }
 
@@ -125,18 +125,18 @@ fn allocations_fill_whole_pieces() {
                     assert_eq!(own.len() as u64 * PAGE, held, "{what}");
                     assert_eq!(mapper.live().page_bytes, granule + held);
 
-                    // A table of the allocation is mapped as a whole, in one run, with nothing copied.
-                    let table = mapper.share(&alloc).unwrap();
-                    assert_eq!(mapper.memory_len(&table), pages);
+                    // Another handle of the allocation is mapped as a whole, in one run, with nothing copied.
+                    let memory = mapper.share(&alloc).unwrap();
+                    assert_eq!(mapper.memory_len(&memory), pages);
                     let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
-                    let mapping = mapper.map(0, &table, BOTH, attrs).unwrap();
+                    let mapping = mapper.map(0, &memory, BOTH, attrs).unwrap();
                     assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), pages, "{what}");
                     assert_eq!(mapper.platform().reached(), own, "{what}");
                     let lent = mapping.segments()[0].addr;
                     mapper.platform_mut().dev_write(lent, b"lent").unwrap();
                     assert_eq!(shown(&mut mapper, &alloc, 4), b"lent");
                     mapper.unmap(mapping, attrs);
-                    mapper.free(table);
+                    mapper.free(memory);
 
                     if let Some(at) = mapper.alloc_dma_addr(&alloc) {
                         assert!(at.is_aligned(granule));
@@ -242,12 +242,12 @@ fn shared_granules_are_refused_with_the_constraint() {
             };
             let err = map(&mut never.mapper(), &[page], Attrs::empty()).unwrap_err();
             refused(err, granule, 3 * PAGE);
-            let table = mapper
+            let memory = mapper
                 .pin_user(&FakeUser::default(), 0x1000_3000, PAGE, BOTH)
                 .unwrap();
-            let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
+            let err = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap_err();
             refused(err, granule, 3 * PAGE);
-            mapper.free(table);
+            mapper.free(memory);
             // A trusted device may see the rest of the memory's own pages.
             let own = ram(0x123, 2 * granule - 0x123 - 0x456);
             let mapping = map(&mut mapper, &[own], Attrs::ONE_RUN).unwrap();

@@ -108,14 +108,14 @@ fn an_untrusted_neighbour_sees_no_other_bytes() {
         mapper.platform().dev_read(before, 6).as_deref(),
         Some(&b"secret"[..])
     );
-    let table = mapper.lend(&[memory, ram(PAGE, 10)]).unwrap();
-    let list = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let handle = mapper.lend(&[memory, ram(PAGE, 10)]).unwrap();
+    let list = mapper.map(0, &handle, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapper.device(1).unwrap_err(), Error::Busy);
     drop(mapped);
     assert_eq!(mapper.device(1).unwrap_err(), Error::Busy);
     mapper.unmap(list, Attrs::empty());
     mapper.device(1).unwrap();
-    mapper.free(table);
+    mapper.free(handle);
     // The trusted device's handle is older than its neighbour.
     let mapped = trusted.map_raw(memory, ToDevice).unwrap();
     let before = vb3_dma::DmaAddr::new(mapped.addr().get() - 100);

@@ -211,11 +211,11 @@ fn what_cannot_be_one_run_is_refused() {
     let mapped = mapped.into_cpu().unwrap();
     assert_eq!(mapped.view().unwrap_err(), Error::Unsupported);
     drop(mapped);
-    let table = dma.lend(&[ram(0, PAGE), ram(9 * PAGE, 5)]).unwrap();
-    let mapped = device.map(&table, FromDevice).unwrap();
+    let handle = dma.lend(&[ram(0, PAGE), ram(9 * PAGE, 5)]).unwrap();
+    let mapped = device.map(&handle, FromDevice).unwrap();
     assert_eq!(mapped.segments().len(), 1);
     drop(mapped);
-    dma.free(table);
+    dma.free(handle);
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
@@ -299,20 +299,20 @@ fn all_handles_are_viewed_when_mapped() {
         let dma = setup.mapper();
         let device = dma.device(0).unwrap();
         let memory = dma.alloc_virtual(PAGE).unwrap();
-        let table = dma.share(&memory).unwrap();
+        let handle = dma.share(&memory).unwrap();
         let mapped = device.map(&memory, Bidirectional).unwrap();
         dma.platform().dev_write(mapped.addr(), b"first").unwrap();
         let (seen, mapped) = (&mut [0; 5], mapped.into_cpu().unwrap());
         mapped.view().unwrap().read(0, seen).unwrap();
         assert_eq!(seen, b"first");
         drop(mapped);
-        let mapped = device.map(&table, FromDevice).unwrap();
+        let mapped = device.map(&handle, FromDevice).unwrap();
         dma.platform().dev_write(mapped.addr(), b"other").unwrap();
         let mapped = mapped.into_cpu().unwrap();
         mapped.view().unwrap().read(0, seen).unwrap();
         assert_eq!(seen, b"other");
         drop(mapped);
-        dma.free(table);
+        dma.free(handle);
         dma.free(memory);
         assert!(dma.live().is_empty() && dma.platform().is_clean());
     }
@@ -375,16 +375,16 @@ fn debug_texts_say_what_an_object_is() {
     }
 }
 
-/// A borrowed table knows for which direction its memory was pinned.
+/// A borrowed handle knows for which direction its memory was pinned.
 #[test]
 fn memory_pinned_for_reading_is_not_written() {
     let dma = Setup::iommu(32).mapper();
     let user = dma.platform().add_user(1, true);
-    let table = dma.pin_user(&user, FakeUser::BASE, PAGE, vb3_dma::Direction::ToDevice);
-    let (table, device) = (table.unwrap(), dma.device(0).unwrap());
-    assert_eq!(device.map(&table, FromDevice).err(), Some(Error::Invalid));
-    drop(device.map(&table, ToDevice).unwrap());
-    dma.free(table);
+    let memory = dma.pin_user(&user, FakeUser::BASE, PAGE, vb3_dma::Direction::ToDevice);
+    let (memory, device) = (memory.unwrap(), dma.device(0).unwrap());
+    assert_eq!(device.map(&memory, FromDevice).err(), Some(Error::Invalid));
+    drop(device.map(&memory, ToDevice).unwrap());
+    dma.free(memory);
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 

@@ -30,11 +30,11 @@ fn is_seen_by_device(mapper: &Mapper<Fake>) -> bool {
 fn a_handle_keeps_its_memory() {
     let mapper = Setup::iommu(32).mapper();
     let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
-    let table = mapper.share(&alloc).unwrap();
+    let memory = mapper.share(&alloc).unwrap();
     mapper.free(alloc);
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     assert!(!is_seen_by_device(&mapper));
-    mapper.free(table);
+    mapper.free(memory);
     assert!(!is_seen_by_device(&mapper));
     mapper.unmap(mapping, Attrs::empty());
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
@@ -60,9 +60,9 @@ fn a_forgotten_guard_keeps_its_memory() {
 fn a_dropped_value_is_never_used_again() {
     let mapper = Setup::iommu(32).mapper();
     let alloc = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.share(&alloc).unwrap();
-    drop(mapper.map(0, &table, BOTH, Attrs::empty()).unwrap());
-    drop(table);
+    let memory = mapper.share(&alloc).unwrap();
+    drop(mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap());
+    drop(memory);
     mapper.free(alloc);
     drop(mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
     assert!(!is_seen_by_device(&mapper));
@@ -74,9 +74,9 @@ fn a_pin_lasts_as_long_as_its_mapping() {
     let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let user = mapper.platform().add_user(1, false);
-    let table = mapper.pin_user(&user, FakeUser::BASE, PAGE, BOTH).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
-    mapper.free(table);
+    let memory = mapper.pin_user(&user, FakeUser::BASE, PAGE, BOTH).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+    mapper.free(memory);
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "mapped");
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.platform().vmaps_and_pins().1, 1, "not flushed");
@@ -107,12 +107,12 @@ fn a_free_flushes_nobody() {
         mapper.set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
     }
     let memory = mapper.alloc_virtual(PAGE).unwrap();
-    let table = mapper.share(&memory).unwrap();
+    let handle = mapper.share(&memory).unwrap();
     for dev in 0..2 {
-        let mapping = mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+        let mapping = mapper.map(dev, &handle, BOTH, Attrs::empty()).unwrap();
         mapper.unmap(mapping, Attrs::empty());
     }
-    mapper.free(table);
+    mapper.free(handle);
     mapper.free(memory);
     mapper.free(mapper.alloc_virtual(PAGE).unwrap());
     assert_eq!(mapper.platform().flushes(), 0);

@@ -14,11 +14,11 @@ fn what_another_mapper_made_is_left_alone() {
     let (mut mine, mut other) = (Setup::iommu(32).mapper(), Setup::iommu(32).mapper());
     let segments = [ram(0, 2 * PAGE)];
     let make = |mapper: &mut vb3_dma::Mapper<Fake>| {
-        let table = mapper.lend(&segments).unwrap();
-        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
-        (table, mapping)
+        let memory = mapper.lend(&segments).unwrap();
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+        (memory, mapping)
     };
-    let (table, mapping) = make(&mut mine);
+    let (memory, mapping) = make(&mut mine);
     let (their_table, theirs) = make(&mut other);
     let at = mapping.segments()[0].addr;
     assert_eq!(theirs.segments()[0].addr, at, "at the same address");
@@ -32,7 +32,7 @@ fn what_another_mapper_made_is_left_alone() {
     let held = mine.platform().pages_out();
     mine.free(alloc);
     assert_eq!(mine.platform().pages_out(), held);
-    let (own, theirs) = (mine.vmap(&table), other.alloc_virtual(PAGE));
+    let (own, theirs) = (mine.vmap(&memory), other.alloc_virtual(PAGE));
     let theirs = other.vmap(&theirs.unwrap()).unwrap();
     let read = mine.vmap_read(&theirs, 0, &mut [0; 4]);
     assert_eq!(read, Err(Error::Invalid));
@@ -44,7 +44,7 @@ fn what_another_mapper_made_is_left_alone() {
     );
     mine.vunmap(own.unwrap());
     mine.unmap(mapping, Attrs::empty());
-    mine.free(table);
+    mine.free(memory);
     assert!(mine.live().is_empty() && mine.platform().is_clean());
     // The refused objects stay with the mapper that made them.
     let live = other.live();
@@ -73,15 +73,15 @@ fn a_single_segment_ends_at_the_boundary() {
         ),
         (vec![ram(0xf000, 2 * PAGE)], Some(Constraint::Boundary)),
     ] {
-        let table = mapper.lend(&segments).unwrap();
-        match mapper.map(0, &table, BOTH, Attrs::ONE_RUN) {
+        let memory = mapper.lend(&segments).unwrap();
+        match mapper.map(0, &memory, BOTH, Attrs::ONE_RUN) {
             Ok(mapping) => {
                 assert_eq!((mapping.segments().len(), refused), (1, None));
                 mapper.unmap(mapping, Attrs::empty());
             }
             Err(err) => assert_eq!(err.reason().map(|r| r.constraint), refused, "{segments:?}"),
         }
-        mapper.free(table);
+        mapper.free(memory);
     }
     assert!(mapper.live().is_empty());
 }
@@ -96,9 +96,9 @@ fn runs_of_two_kinds_are_never_joined() {
         ..behind
     };
     for (second, runs) in [(behind, 1), (physical, 2)] {
-        let table = mapper.lend(&[ram(0, PAGE), second]).unwrap();
-        assert_eq!(table.segments().len(), runs);
-        mapper.free(table);
+        let memory = mapper.lend(&[ram(0, PAGE), second]).unwrap();
+        assert_eq!(memory.segments().len(), runs);
+        mapper.free(memory);
     }
 }
 
@@ -108,14 +108,14 @@ fn an_offset_off_the_alignment_is_refused() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
         let mapper = Setup { align: 64, ..setup }.mapper();
         for (offset, refused) in [(0, None), (64, None), (16, Some((64, 16)))] {
-            let table = mapper.lend(&[ram(offset, 128)]).unwrap();
-            let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+            let memory = mapper.lend(&[ram(offset, 128)]).unwrap();
+            let mapped = mapper.map(0, &memory, BOTH, Attrs::empty());
             let reason = mapped.map(|it| mapper.unmap(it, Attrs::empty())).err();
             let reason = reason.map(|err| err.reason().unwrap());
             let found = reason.map(|r| (r.constraint, r.wanted, r.found));
             let wanted = refused.map(|(wanted, found)| (Constraint::Alignment, wanted, found));
             assert_eq!(found, wanted, "{offset}");
-            mapper.free(table);
+            mapper.free(memory);
         }
         assert!(mapper.live().is_empty());
     }
@@ -138,15 +138,15 @@ fn adopted_pages_are_mapped_and_freed() {
         (alloc.len_bytes(), mapper.live().page_bytes),
         (3 * PAGE, 3 * PAGE)
     );
-    let table = mapper.share(&alloc).unwrap();
-    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = mapper.share(&alloc).unwrap();
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     assert_eq!(
         mapper.platform().dev_read(at, 3 * PAGE).unwrap(),
         [0; 3 * PAGE as usize]
     );
     mapper.unmap(mapping, Attrs::empty());
-    mapper.free(table);
+    mapper.free(memory);
     mapper.free(alloc);
     assert_eq!(mapper.platform().pages_out(), 0);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
@@ -189,12 +189,12 @@ fn limits_that_no_memory_meets_are_an_error() {
     };
     for setup in setups.into_iter().chain([no_pages]) {
         let mapper = setup.clone().mapper();
-        let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-        let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+        let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+        let mapped = mapper.map(0, &memory, BOTH, Attrs::empty());
         assert_eq!(mapped.unwrap_err(), Error::Invalid, "{setup:?}");
         let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty());
         assert_eq!(alloc.unwrap_err(), Error::Invalid);
-        mapper.free(table);
+        mapper.free(memory);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

@@ -67,11 +67,11 @@ fn replace(test: &Test) {
 /// Lets an unmapped page of device 0 wait for a flush.
 fn fill_queue(test: &Test) {
     test.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-    let table = test.lend(&[ram(0, PAGE)]).unwrap();
-    let mapping = test.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let memory = test.lend(&[ram(0, PAGE)]).unwrap();
+    let mapping = test.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     test.unmap(mapping, Attrs::empty());
-    // To free the table would flush.
-    let _ = core::mem::ManuallyDrop::new(table);
+    // To free the handle would flush.
+    let _ = core::mem::ManuallyDrop::new(memory);
 }
 
 /// Replaces device 0 by itself, whose queue then has a range again.
@@ -99,11 +99,11 @@ fn a_late_flush_leaves_the_next_devices_ranges() {
             break;
         }
         removed += u64::from(REMOVED.get());
-        let table = mapper.lend(&[ram(PAGE, PAGE)]).unwrap();
-        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let memory = mapper.lend(&[ram(PAGE, PAGE)]).unwrap();
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
         assert_eq!(mapper.platform().stale_reuse(), [], "lock {n}");
         mapper.unmap(mapping, Attrs::empty());
-        mapper.free(table);
+        mapper.free(memory);
     }
     assert!(removed > 0);
 }
@@ -112,14 +112,14 @@ type Step = fn(&Test) -> Result<(), Error>;
 
 const STEPS: [(&str, Step); 5] = [
     ("map", |m| {
-        let table = m.lend(&[ram(0, PAGE)])?;
-        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let memory = m.lend(&[ram(0, PAGE)])?;
+        let mapping = m.map(0, &memory, BOTH, Attrs::empty());
         let ended = mapping.map(|mapping| {
             assert!(!REMOVED.get(), "mapped for a device that is gone");
             THEN.set(None);
             m.unmap(mapping, Attrs::empty());
         });
-        m.free(table);
+        m.free(memory);
         ended
     }),
     ("allocate", |m| {
@@ -170,14 +170,14 @@ fn a_removed_device_leaves_its_place_to_the_next() {
                 if removed {
                     replaced += 1;
                     // Settings of a removed device do not apply to its successor.
-                    let table = mapper.lend(&[ram(0, PAGE)]).unwrap();
-                    let mapping = mapper.map(1, &table, BOTH, Attrs::empty()).unwrap();
+                    let memory = mapper.lend(&[ram(0, PAGE)]).unwrap();
+                    let mapping = mapper.map(1, &memory, BOTH, Attrs::empty()).unwrap();
                     let at = mapping.segments()[0].addr;
                     mapper.unmap(mapping, Attrs::empty());
                     let seen = mapper.platform().dev_read_as(1, at, 1);
                     assert!(!is_iommu || seen.is_none(), "{what}, lock {n}: lazy");
                     assert_eq!(mapper.live().iova_bytes, 0, "{what}, lock {n}");
-                    mapper.free(table);
+                    mapper.free(memory);
                     let own = mapper.alloc_coherent(1, PAGE, Attrs::empty()).unwrap();
                     assert!(
                         own.pages().is_some(),
