@@ -145,9 +145,10 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 
 // Threads share the work on one picture, so each picture leaves as soon as with one thread. Threads for several
 // pictures (FF_THREAD_FRAME) would hold back as many pictures as there are threads, and the library returns them
-// without further input only at the end of the stream. The decoder of H.264 keeps one thread: with threads, it does
-// not conceal errors (h264dec.c: "Error resilience with slice threads is unsafe"), so damaged streams would look
-// otherwise.
+// without further input only at the end of the stream.
+//
+// The decoder of H.264 keeps one thread. With several, it does not conceal errors (h264dec.c: "Error resilience with
+// slice threads is unsafe"), so a damaged stream would give other pictures than with one.
 static void use_threads(AVCodecContext *context, const AVCodec *codec, int threads)
 {
 	context->thread_count = codec->id == AV_CODEC_ID_H264 ? 1 : threads;

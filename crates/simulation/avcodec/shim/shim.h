@@ -51,7 +51,8 @@ uint32_t vb3_av_version(void);
 const char *vb3_av_license(void);
 // Returns the name of the decoder of a codec, such as "h264", or NULL without one.
 const char *vb3_av_decoder(const char *codec);
-// Opens a decoder with this many threads. Returns NULL if the library has none for the codec, or if memory is short.
+// Opens a decoder with this many threads; H.264's always has one. Returns NULL if the library has no decoder of the
+// codec, or if memory is short.
 struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads);
 void vb3_av_close(struct vb3_av *av);
 // Sends a packet. An empty one requests all delayed pictures. Returns 0 or a negative error.

@@ -157,8 +157,8 @@ pub(crate) struct Picture<'a> {
 }
 
 impl Library {
-    /// Opens a decoder that uses this many threads; `None` if the library has none for this codec, or if
-    /// memory is short.
+    /// Opens a decoder with this many threads; H.264's always has one. Returns `None` if the library has no
+    /// decoder of this codec, or if memory is short.
     pub(crate) fn open(row: &CodecRow, threads: usize) -> Option<Self> {
         let threads = c_int::try_from(threads).ok()?;
         // SAFETY: the call reads the name, and handles an unknown one.

@@ -54,8 +54,8 @@ pub struct Launch {
     how: How,
     /// Whether the worker has the codecs of another library, rather than those of this crate.
     other: bool,
-    /// Number of threads that a decoder may use.
-    threads: u64,
+    /// Maximum number of threads of a decoder.
+    threads: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -136,8 +136,7 @@ impl Launch {
 
     /// As [`other_program`](Self::other_program). The first worker takes the process in `spare`, if any.
     pub(crate) const fn other_with_spare(program: PathBuf, spare: Arc<Spare>) -> Self {
-        let how = How::Program(program, Vec::new(), spare);
-        Self::of_other(how)
+        Self::of_other(How::Program(program, Vec::new(), spare))
     }
 
     const fn by(how: How) -> Self {
@@ -149,27 +148,24 @@ impl Launch {
     }
 
     const fn of_other(how: How) -> Self {
-        Self {
-            how,
-            other: true,
-            threads: 1,
-        }
+        let mut launch = Self::by(how);
+        launch.other = true;
+        launch
     }
 
     /// Lets decoders use this many threads, 1 to [`MAX_THREADS`]. Without this call, they use one.
     ///
-    /// Only a library's decoders use more than one thread. The pictures and their order stay the same, and no
-    /// picture waits for a later one.
+    /// The stateful decoders of a library use them, except for H.264's. The pictures and their order stay the
+    /// same, and no picture waits for a later one.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
-        // CAST: at most MAX_THREADS.
-        self.threads = threads.clamp(1, MAX_THREADS) as u64;
+        self.threads = threads.clamp(1, MAX_THREADS);
         self
     }
 
-    /// Returns the number of threads that decoders may use.
+    /// Returns the maximum number of threads of a decoder, as [`with_threads`](Self::with_threads) set it.
     #[must_use]
-    pub const fn threads(&self) -> u64 {
+    pub const fn threads(&self) -> usize {
         self.threads
     }
 
@@ -190,8 +186,7 @@ impl Launch {
     /// As [`in_thread`](Self::in_thread), with the codecs of another library.
     #[must_use]
     pub const fn in_thread_with(make: MakeCodec) -> Self {
-        let how = How::Thread(make);
-        Self::of_other(how)
+        Self::of_other(How::Thread(make))
     }
 
     /// Passes the worker's end of the socket to `take`, which gives it to a server that runs already.
@@ -202,8 +197,7 @@ impl Launch {
     /// [`Worker`]: crate::Worker
     #[must_use]
     pub const fn handed(take: fn(OwnedFd)) -> Self {
-        let how = How::Handed(take);
-        Self::of_other(how)
+        Self::of_other(How::Handed(take))
     }
 
     /// Returns a description of the program that is started.

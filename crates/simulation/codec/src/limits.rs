@@ -1,8 +1,8 @@
 //! Resource limits of a worker process.
 //!
 //! Before a worker reads input, it is confined: it keeps only the few system calls that codec libraries need.
-//! x265 starts threads at set-up. So a worker with x265 is first set up, with checked settings. It is then
-//! confined together with its threads (`Kind::is_set_up_once`).
+//! It can then start no threads, so a decoder starts its threads before. x265 starts threads at set-up. So a worker
+//! with x265 is first set up, with checked settings, and then confined (`Kind::is_set_up_once`).
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};

@@ -40,8 +40,8 @@ pub enum Stop {
 /// A codec. It passes its pictures, packets and faults to `out`, in order.
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Codec {
-    /// Lets the codec use this many threads. Is called once, before all other methods. The codec starts its
-    /// threads now, since the process can start none later.
+    /// Lets the codec use several threads, which it must start now: the process can start none later. For more
+    /// than one thread, this is the first call.
     fn use_threads(&mut self, count: usize) {}
     /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config);
@@ -136,21 +136,16 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     // Some libraries start threads when the codec is configured. A process with one of them is confined only
     // after the next job, which is Op::Configure.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
-    let threads = usize::try_from(hello.words[2]).unwrap_or(1);
-    let threads = threads.clamp(1, MAX_THREADS);
-    // No untrusted input is read before the process is confined.
-    let confines = || !limited || is_open || limits::confine().is_ok();
-    if threads == 1 && !confines() {
-        return ExitCode::from(2);
-    }
     let (Ok(input), Some(mut codec)) = (input, kind.and_then(make)) else {
         return ExitCode::from(4);
     };
+    let threads = usize::try_from(hello.words[2]).unwrap_or(1);
     if threads > 1 {
-        codec.use_threads(threads);
-        if !confines() {
-            return ExitCode::from(2);
-        }
+        codec.use_threads(threads.min(MAX_THREADS));
+    }
+    // No untrusted input has been read yet.
+    if limited && !is_open && limits::confine().is_err() {
+        return ExitCode::from(2);
     }
     let mut server = Server {
         input: Arc::clone(&input),

@@ -17,7 +17,7 @@ pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 #[repr(u8)]
 pub(crate) enum Op {
     /// To the worker, first, with the memory for input: (kind, version of these messages,
-    /// number of threads that a decoder may use).
+    /// maximum number of threads of a decoder).
     Hello = 1,
     /// (type of settings, settings...); for an encoder also memory for packets, with numbers as in `Proceed`.
     Configure,

@@ -86,7 +86,9 @@ impl Worker {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let Ready { socket, running } = launch.start()?;
-        let hello = Message::new(Op::Hello, &[kind.to_number(), VERSION, launch.threads()]);
+        // CAST: at most MAX_THREADS.
+        let threads = launch.threads() as u64;
+        let hello = Message::new(Op::Hello, &[kind.to_number(), VERSION, threads]);
         // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}

@@ -17,7 +17,7 @@ use library::Library;
 use std::error::Error;
 use std::path::PathBuf;
 use vb3_codec::units::{Cutter, H264, Parser as _};
-use vb3_codec::{Kind, MAX_THREADS, Planes};
+use vb3_codec::{Kind, Planes};
 use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
@@ -36,11 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stream = std::fs::read(stream)?;
     let sizes: Result<Vec<Size>, _> = sizes.split(',').map(parse_size).collect();
     let mut line = Line::new(sizes?, rest.first().map(PathBuf::from))?;
-    // As many threads as a device's decoder has.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(MAX_THREADS);
     let library = Kind::H264Decoder.row();
-    let library = library.and_then(|row| Library::open(row, threads));
+    let library = library.and_then(|row| Library::open(row, 1));
     let mut library = library.ok_or("libavcodec was not installed when this was built")?;
     let mut cutter = Cutter::<H264>::default();
     let mut pieces = stream.chunks(PIECE);

@@ -16,6 +16,7 @@ pub(crate) trait FrameWorker {
         None
     }
 
-    /// Does the work within the tick, as in virtual time.
+    /// Prepares for virtual time: a conversion thread does its work within the tick, and a decoder uses one
+    /// thread.
     fn work_at_once(&mut self) {}
 }

@@ -2,8 +2,13 @@
 
 use crate::Failure;
 use crate::worker::FrameWorker;
+use std::sync::LazyLock;
 use vb3_codec::{Codecs, Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 use vb3_v4l2::{Wake, WakeFd};
+
+/// Number of processors. The standard library reads files to find it, so this is done once.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
 /// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
 /// readable. So a worker that sends events without end delays no other work.
@@ -27,10 +32,9 @@ impl CodecProcess {
     /// Fails, with a message for the user, if no available library has the codec.
     pub(crate) fn new(kind: Kind, codecs: &Codecs) -> Result<Self, Failure> {
         codecs.describe(kind).map_err(Failure::new)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             kind,
-            launch: codecs.launch(kind).with_threads(cores),
+            launch: codecs.launch(kind).with_threads(*PROCESSORS),
             worker: None,
             is_down: false,
             is_full: false,
@@ -145,7 +149,7 @@ impl FrameWorker for CodecProcess {
         self.failure.as_ref()
     }
 
-    /// In virtual time, one thread decodes, so that the order of all events is the same in each run.
+    /// Uses one thread from the next start on, so that no picture of a run depends on how threads are scheduled.
     fn work_at_once(&mut self) {
         self.launch = self.launch.clone().with_threads(1);
     }
