@@ -150,13 +150,14 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        // The kernel needs 100 ms to free a decoder's input, and the owner may hold a lock.
+        let is_slow = self.is_own && self.len >= LARGE;
         let rest = Rest {
             start: self.start,
             len: self.len,
-            _file: self.is_own.then(|| self.file.try_clone().ok()).flatten(),
+            _file: is_slow.then(|| self.file.try_clone().ok()).flatten(),
         };
-        // The kernel needs 100 ms to free a decoder's input, and the owner may hold a lock.
-        if self.is_own && self.len >= LARGE {
+        if is_slow {
             let thread = Builder::new().name("codec-memory".to_owned());
             // If no thread can be started, this one frees the memory.
             drop(thread.spawn(move || drop(rest)));
@@ -164,10 +165,10 @@ impl Drop for Shared {
     }
 }
 
-/// Memory of this length or longer is freed by a thread of its own.
+/// Own memory of this length or longer is freed by a thread, which is started for it.
 const LARGE: usize = 1 << 20;
 
-/// The mapping of dropped memory, and its file.
+/// The mapping of dropped memory. The file, if any, keeps the memory until this value is dropped, too.
 struct Rest {
     start: NonNull<u8>,
     len: usize,
