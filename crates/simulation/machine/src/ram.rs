@@ -281,19 +281,19 @@ impl Ram {
             return Err(short(Constraint::Ram, frames, free));
         }
         let taken = if self.scattered {
-            self.take_apart(frames, piece, within)
+            self.take_separated(frames, piece, within)
         } else {
             self.general.take_lowest(frames, piece, within)
         };
         taken.ok_or(short(Constraint::Ram, frames, free))
     }
 
-    /// Takes pieces that lie apart. As with Linux's allocators, the pieces of a large allocation have several
-    /// pages each, so that it does not take its time page by page.
+    /// Takes pieces of which no two lie side by side. As with Linux's allocators, a large allocation consists of
+    /// pieces of several pages each, if there are such, so that its cost does not grow with each page.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/heaps/system_heap.c `orders`, drivers/media/common/videobuf2/
     /// videobuf2-dma-sg.c `vb2_dma_sg_alloc_compacted`.
-    fn take_apart(&mut self, frames: u64, piece: u64, within: Range<u64>) -> Option<FrameRuns> {
+    fn take_separated(&mut self, frames: u64, piece: u64, within: Range<u64>) -> Option<FrameRuns> {
         let large = large_piece(frames).max(piece);
         let rest = frames % large;
         let (general, rng) = (&mut self.general, &mut self.rng);
@@ -436,7 +436,8 @@ impl Ram {
     }
 }
 
-/// Returns the frames of a piece of a large allocation. Even such an allocation has at least 32 pieces.
+/// Returns the frames of each piece of an allocation: one, but several for a large allocation, which has at least
+/// 64 pieces.
 fn large_piece(frames: u64) -> u64 {
     match frames {
         0..LARGE => 1,
