@@ -66,6 +66,7 @@ pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);
     faults.extend(folder_faults(&packages));
+    faults.extend(RULES.steps.stale());
     for package in &packages {
         let name = text(package, "name");
         let layer = RULES.layer.iter().find(|layer| layer.name == name);

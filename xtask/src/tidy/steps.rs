@@ -1,6 +1,7 @@
 //! Crates that a step of the devices calls may neither start processes nor use files.
 
 use super::{Source, circles, shown};
+use crate::sh;
 use serde::Deserialize;
 
 /// Which crates a step calls, and what they may not name.
@@ -13,12 +14,12 @@ pub(super) struct Rules {
     allowed: Vec<Allowed>,
 }
 
-/// A file that may name some of these modules.
+/// An exception: a file that may name some of the forbidden modules.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Allowed {
     file: String,
-    /// The modules that it may name.
+    /// The forbidden modules that it names.
     names: Vec<String>,
     /// Why no step waits there.
     reason: String,
@@ -31,6 +32,15 @@ impl Rules {
         let files = files.map(|source| (shown(source.path), source.text));
         files
             .flat_map(|(file, text)| self.file_faults(&file, text))
+            .collect()
+    }
+
+    /// Returns a fault for each exception whose file does not exist.
+    pub(super) fn stale(&self) -> Vec<String> {
+        let files = self.allowed.iter().map(|allowed| &allowed.file);
+        let stale = files.filter(|file| !sh::root().join(file).exists());
+        stale
+            .map(|file| format!("rules.toml: there is no file {file}"))
             .collect()
     }
 
@@ -76,8 +86,8 @@ fn names(text: &str, module: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn faults(file: &str, text: &str) -> usize {
-        let rules = Rules {
+    fn rules() -> Rules {
+        Rules {
             crates: Vec::new(),
             forbidden: vec!["std::fs".to_owned(), "std::process".to_owned()],
             allowed: vec![Allowed {
@@ -85,8 +95,11 @@ mod tests {
                 names: vec!["std::process".to_owned()],
                 reason: "a thread calls it".to_owned(),
             }],
-        };
-        rules.file_faults(file, text).len()
+        }
+    }
+
+    fn faults(file: &str, text: &str) -> usize {
+        rules().file_faults(file, text).len()
     }
 
     #[test]
@@ -114,5 +127,6 @@ mod tests {
             1,
             "the exception is not needed"
         );
+        assert_eq!(rules().stale(), ["rules.toml: there is no file clip.rs"]);
     }
 }
