@@ -64,7 +64,8 @@ impl Session {
         }
     }
 
-    /// Notes the result of a successful ioctl: its structure and its arrays. Keeps at most `room` further offsets.
+    /// Notes the result of a successful ioctl: its structure and its arrays. Adds at most `room` buffer offsets to
+    /// those that are kept already.
     pub(crate) fn note(&mut self, request: u32, structure: &[u8], arrays: &[u8], room: usize) {
         match request {
             sys::VIDIOC_QUERYBUF => self.note_offsets(structure, arrays, room),
