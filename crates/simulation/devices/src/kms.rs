@@ -384,6 +384,13 @@ fn read<C>(
     })
 }
 
+// Bits of `DRM_MODE_ROTATE_*` and `DRM_MODE_REFLECT_*`.
+const ROTATE_90: u8 = 1 << 1;
+const ROTATE_180: u8 = 1 << 2;
+const ROTATE_270: u8 = 1 << 3;
+const REFLECT_X: u8 = 1 << 4;
+const REFLECT_Y: u8 = 1 << 5;
+
 /// Number of pixels that one step draws.
 const DRAWN: u32 = 1 << 15;
 
@@ -411,35 +418,25 @@ impl Canvas {
     fn blend<C>(&mut self, layer: &Layer<C>, bytes: &[u8], first: u32) -> u32 {
         let (shown_x, shown_y) = layer.shown;
         let next = first.saturating_add((DRAWN / shown_x.max(1)).max(1));
-        let (near, (row, rows)) = layer.rect();
+        let (near, (width, height)) = layer.rect();
         let (left, top) = (layer.from.0 - near.0, layer.from.1 - near.1);
         let cell = cell(layer.code).unwrap_or(3);
-        // The pixel's distance from the part's edge, for a distance on the screen.
         let turns = |bits: u8| layer.rotation & bits != 0;
-        let swaps = turns(2 | 8);
-        let along_x = |n: u32, of: u32| {
-            let at = scaled(n, of, layer.part.0);
-            let mirrored = turns(4 | 2) != turns(16);
-            let at = if mirrored {
-                layer.part.0.saturating_sub(at + 1)
-            } else {
-                at
-            };
-            (left + at).min(row.saturating_sub(1)) as usize
+        let swaps = turns(ROTATE_90 | ROTATE_270);
+        let mirrors_x = turns(ROTATE_90 | ROTATE_180) != turns(REFLECT_X);
+        let mirrors_y = turns(ROTATE_180 | ROTATE_270) != turns(REFLECT_Y);
+        // The column, or the index of the line's first pixel, that is shown at position `n` of `of`.
+        let column = |n: u32, of: u32| {
+            let at = left + scaled((n, of), layer.part.0, mirrors_x);
+            at.min(width.saturating_sub(1)) as usize
         };
-        let along_y = |n: u32, of: u32| {
-            let at = scaled(n, of, layer.part.1);
-            let mirrored = turns(4 | 8) != turns(32);
-            let at = if mirrored {
-                layer.part.1.saturating_sub(at + 1)
-            } else {
-                at
-            };
-            (top + at).min(rows.saturating_sub(1)) as usize * row as usize
+        let row = |n: u32, of: u32| {
+            let at = top + scaled((n, of), layer.part.1, mirrors_y);
+            at.min(height.saturating_sub(1)) as usize * width as usize
         };
         let across = (0..shown_x).map(|n| match swaps {
-            true => along_y(n, shown_x),
-            false => along_x(n, shown_x),
+            true => row(n, shown_x),
+            false => column(n, shown_x),
         });
         let across: Vec<usize> = across.take(self.rgb.len()).collect();
         for line in first..next.min(shown_y) {
@@ -448,8 +445,8 @@ impl Canvas {
                 continue;
             }
             let down = match swaps {
-                true => along_x(line, shown_y),
-                false => along_y(line, shown_y),
+                true => column(line, shown_y),
+                false => row(line, shown_y),
             };
             for (x, from) in (i64::from(layer.at.0)..).zip(&across) {
                 if !(0..self.width).contains(&x) {
@@ -492,12 +489,13 @@ impl Canvas {
 }
 
 /// Returns the sample that is shown at position `n` of `of`, for a part of `len` samples.
-fn scaled(n: u32, of: u32, len: u32) -> u32 {
-    if len == of {
-        return n;
-    }
+fn scaled((n, of): (u32, u32), len: u32, is_mirrored: bool) -> u32 {
     // CAST: less than `len`.
-    (u64::from(n) * u64::from(len) / u64::from(of.max(1))) as u32
+    let at = (u64::from(n) * u64::from(len) / u64::from(of.max(1))) as u32;
+    match is_mirrored {
+        true => len.saturating_sub(at + 1),
+        false => at,
+    }
 }
 
 /// Returns the red, green and blue of a pixel, and its alpha. Pixels of Y'CbCr have become RGB24.
