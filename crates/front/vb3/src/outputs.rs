@@ -55,7 +55,7 @@ fn sinks(spec: &DeviceSpec) -> Vec<SinkSpec> {
     match &spec.kind {
         DeviceKind::Display { sink } => vec![sink.clone()],
         DeviceKind::Kms { sink, card } => {
-            let all = 0..card.connectors.max(1);
+            let all = 0..card.connectors;
             all.map(|connector| sink.of_connector(connector)).collect()
         }
         _ => Vec::new(),

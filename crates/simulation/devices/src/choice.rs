@@ -157,9 +157,9 @@ impl From<UsbId> for String {
 }
 
 /// The planes and connectors of a display card.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CardSpec {
-    /// Number of connectors, 1 to 8; 0 for the default, one.
+    /// Number of connectors, 1 to 8.
     pub connectors: usize,
     /// Number of overlay planes of each connector, up to 8.
     pub overlays: usize,
@@ -167,4 +167,15 @@ pub struct CardSpec {
     pub scales: bool,
     /// The file of the monitors' EDID.
     pub edid: Option<PathBuf>,
+}
+
+impl Default for CardSpec {
+    fn default() -> Self {
+        Self {
+            connectors: 1,
+            overlays: 0,
+            scales: false,
+            edid: None,
+        }
+    }
 }

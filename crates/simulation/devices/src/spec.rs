@@ -312,7 +312,8 @@ impl DeviceSpec {
                     "connectors" => card.connectors = parse_in(value, 1, 8)?,
                     "planes" => card.overlays = parse_in(value, 0, 8)?,
                     "scaler" => card.scales = parse_switch(value)?,
-                    _ => card.edid = (!value.is_empty()).then(|| Some(value.into()))?,
+                    _ if value.is_empty() => return None,
+                    _ => card.edid = Some(value.into()),
                 }
             }
             "identity" => self.identity = Some(self.parse_identity(value)?),

@@ -370,7 +370,7 @@ fn config(spec: &DeviceSpec) -> Result<Config> {
             formats.collect()
         },
         modes,
-        connectors: card.connectors.max(1),
+        connectors: card.connectors,
         overlays: card.overlays,
         scales: card.scales,
         pitch_align: spec.stride.unwrap_or(1),
