@@ -7,8 +7,6 @@ use crate::surface::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlSpec, cid};
 
-const ENXIO: DriverError = DriverError::ENXIO;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// REQBUFS or CREATE_BUFS fails in `queue_setup`.
@@ -79,7 +77,7 @@ impl Inject {
     pub(crate) fn check(&mut self, fault: Fault) -> Result<(), DriverError> {
         match fault {
             _ if !self.strikes(fault) => Ok(()),
-            Fault::Absent => Err(ENXIO),
+            Fault::Absent => Err(DriverError::ENXIO),
             _ => Err(EINVAL),
         }
     }
@@ -98,7 +96,7 @@ mod tests {
         assert_eq!(inject.check(Fault::Setup), Err(EINVAL));
         assert_eq!(inject.check(Fault::Setup), Ok(()));
         assert!(inject.press(FIRST + 4));
-        assert_eq!(inject.check(Fault::Absent), Err(ENXIO));
+        assert_eq!(inject.check(Fault::Absent), Err(DriverError::ENXIO));
         let mut none = Inject::new(false);
         assert!(none.controls().is_empty() && !none.press(FIRST));
     }

@@ -251,10 +251,12 @@ impl DeviceSpec {
 /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
 pub(crate) fn make<C: Send + 'static>(node: &NodeSpec, host: &HostSettings) -> Made<C> {
     let settings = settings::of(node, host);
-    match (&node.kind, make::part(node, &settings)) {
-        (_, Some(made)) => made,
-        (DeviceKind::Codec(kind), None) => make::codec(*kind, &settings),
-        (_, None) => make_kind(node, &settings),
+    if let Some(made) = make::part(node, &settings) {
+        return made;
+    }
+    match &node.kind {
+        DeviceKind::Codec(kind) => make::codec(*kind, &settings),
+        _ => make_kind(node, &settings),
     }
 }
 

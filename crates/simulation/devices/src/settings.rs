@@ -105,7 +105,7 @@ pub(crate) fn no_such_format(
     format: Option<FourCc>,
     choices: &[&'static PixelFormat],
 ) -> Failure {
-    let offered = offered(kind, choices);
+    let offered = format!("{kind} offers {}", names(choices));
     Failure::new(match format {
         Some(format) => format!("there is no pixel format {}: {offered}", name(format)),
         None => format!("no pixel format fits its pictures: {offered}"),
@@ -116,11 +116,6 @@ pub(crate) fn no_such_format(
 pub(crate) fn names(formats: &[&PixelFormat]) -> String {
     let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
     names.join(", ")
-}
-
-/// Returns a sentence about the pixel formats that a kind of device offers.
-pub(crate) fn offered(kind: &str, formats: &[&PixelFormat]) -> String {
-    format!("{kind} offers {}", names(formats))
 }
 
 /// Returns a format's name as users write it.

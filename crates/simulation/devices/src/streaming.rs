@@ -4,8 +4,6 @@
 //! calls that all these devices answer alike. An [`Engine`] moves the pictures, and has everything that
 //! belongs to one kind of device.
 
-use crate::Failure;
-use crate::PlayError;
 use crate::choice::Pace;
 use crate::hdmi::Hdmi;
 use crate::outside::Outside;
@@ -16,6 +14,7 @@ use crate::source::NextSource;
 use crate::surface::{
     BufferPlanes, EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Payloads, Surface, Trouble, outcome,
 };
+use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use vb3_picture::Frame;
 use vb3_queue::{

@@ -1,7 +1,6 @@
 use super::*;
 use crate::camera::Camera;
-use crate::outside::Outside as _;
-use crate::outside::RESIZED;
+use crate::outside::{Outside as _, RESIZED};
 use crate::registry;
 use crate::spec::DeviceSpec;
 use crate::tests::bench::{Bench, BenchMemory, place};

@@ -1,8 +1,7 @@
 //! The OUTPUT node, to which a program writes.
 
 use super::formats::{PORTS, only};
-use super::link::Link;
-use super::link::{Body, Loan, Shared};
+use super::link::{Body, Link, Loan, Shared};
 use crate::limits::{INTERVALS, SIZES, nearest_interval};
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};

@@ -1,8 +1,7 @@
 use super::*;
 use crate::node::{NodePart, NodeSpec};
 use crate::registry;
-use crate::spec::DeviceKind;
-use crate::spec::DeviceSpec;
+use crate::spec::{DeviceKind, DeviceSpec};
 use crate::tests::bench::{Bench, Beside, place};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter, pixfmt};
 

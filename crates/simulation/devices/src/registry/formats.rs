@@ -74,13 +74,15 @@ impl DeviceSpec {
         row.map_or_else(Vec::new, |row| (row.formats)(self))
     }
 
-    /// Returns the formats that the device offers to programs.
+    /// Returns those of the supported formats that the device offers to programs.
     ///
     /// A webcam offers only two by default. If it offered all, programs that take the first suitable format
     /// would choose another one, such as GREY.
-    pub(super) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
+    pub(super) fn offered_formats(
+        &self,
+        mut formats: Vec<&'static PixelFormat>,
+    ) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
-        let mut formats = self.pixel_formats();
         if self.like.is_some() {
             return formats;
         }

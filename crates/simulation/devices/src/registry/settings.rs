@@ -1,7 +1,6 @@
 //! The settings of a node, from what the user wrote and from the host.
 
-use crate::choice::CameraInput;
-use crate::choice::Profile;
+use crate::choice::{CameraInput, Profile};
 use crate::hdmi;
 use crate::likeness::UVC;
 use crate::node::{NodePart, NodeSpec};
@@ -35,14 +34,15 @@ fn is_uvc(spec: &DeviceSpec) -> bool {
 
 /// Returns the settings of a node.
 pub(super) fn of(node: &NodeSpec, host: &HostSettings) -> Settings {
+    let choices = node.pixel_formats();
     Settings {
         kind: node.kind.name(),
         identity: identity(node, host),
         policy: policy(node, host),
         planarity: node.planarity(),
         is_webcam: is_uvc(node),
-        pixels: node.offered_formats(),
-        choices: node.pixel_formats(),
+        pixels: node.offered_formats(choices.clone()),
+        choices,
         format: node.format,
         size: node.size,
         fps: node.fps,

@@ -28,11 +28,12 @@ pub(super) const RAW_COLORS: Colorimetry = Colorimetry {
 
 /// Declares the topology that connects a sensor to the receiver.
 macro_rules! behind_receiver {
-    ($(#[$doc:meta])* $topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
-        $(#[$doc])*
+    ($topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
         pub(super) static $topology: vb3_v4l2::Topology = {
             use super::receiver::{FIXED, PIXELS, RAW, RAW_COLORS};
-            use vb3_v4l2::{EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Topology, sys};
+            use vb3_v4l2::{
+                EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Topology, sys,
+            };
             const CODES: &[u32] = $codes;
             const SENSOR: &[PadSpec] = &[PadSpec::new(
                 sys::MEDIA_PAD_FL_SOURCE,

@@ -48,11 +48,15 @@ fn format((fourcc, width, height): Size) -> Format {
     Format::new(pixel, width, height).expect("a size")
 }
 
+fn converter(spec: &str) -> Bench<FrameConverter<u32>> {
+    Bench::new(device(spec, Launch::in_thread(), |settings, _| {
+        FrameConverter::new(settings)
+    }))
+}
+
 /// Converts a picture, in place if `shows` is set. Returns all planes and the memory accesses.
 fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
-    let mut bench = Bench::new(device(case.spec, Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter(case.spec);
     bench.memory.shows = shows;
     let from = bench.set_format(Flow::Output, &format(case.from));
     let to = bench.set_format(Flow::Capture, &format(case.to));
@@ -112,9 +116,7 @@ fn in_place_is_as_by_copies() {
 #[test]
 fn a_plane_that_is_not_mapped_gives_an_error() {
     for shows in [true, false] {
-        let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-            FrameConverter::new(it)
-        }));
+        let mut bench = converter("convert");
         bench.memory.shows = shows;
         let format = bench.set_format(Flow::Output, &format((FourCc::NV12, 64, 48)));
         bench.begin(1, 1);
@@ -133,9 +135,7 @@ const LARGE: Size = (FourCc::NV12, 1280, 720);
 /// Makes a converter of large pictures whose thread waits for a message before each picture.
 fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
     let (go, may_go) = channel();
-    let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter("convert");
     let mut engine = Converter::new();
     let beside = Beside::start(move |task| {
         // After the sender is dropped, the thread no longer waits.
@@ -182,9 +182,7 @@ fn convert_large(
     maps: bool,
     bytes: &[u8],
 ) -> (Vec<u8>, usize, usize) {
-    let mut bench = Bench::new(device(case.spec, Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter(case.spec);
     bench.memory.maps = maps;
     let from = bench.set_format(Flow::Output, &format(case.from));
     let (fourcc, width, height) = case.to;
@@ -223,9 +221,7 @@ fn convert_large(
 
 #[test]
 fn a_picture_is_turned_upside_down() {
-    let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter("convert");
     let size = (FourCc::RGB24, 16, 16);
     bench.set_format(Flow::Output, &format(size));
     bench.set_format(Flow::Capture, &format(size));
@@ -326,9 +322,7 @@ fn streamoff_discards_running_conversion() {
 
 #[test]
 fn a_smaller_format_after_streamoff_fails_no_buffer() {
-    let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter("convert");
     let bytes = |format: &Format| vec![7; format.planes[0].sizeimage as usize];
     let large = bench.set_format(Flow::Output, &format((FourCc::NV12, 1280, 1024)));
     bench.set_format(Flow::Capture, &format((FourCc::NV12, 64, 64)));
@@ -358,9 +352,7 @@ fn where_time_stands_still_all_is_done_within_a_tick() {
 #[test]
 fn a_tick_moves_a_piece_of_a_large_picture() {
     const SIZE: Size = (FourCc::NV12, 1280, 1024);
-    let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter("convert");
     let from = bench.set_format(Flow::Output, &format(SIZE));
     bench.set_format(Flow::Capture, &format(SIZE));
     let bytes: Vec<u8> = (0..from.planes[0].sizeimage)
@@ -397,9 +389,7 @@ fn a_tick_moves_a_piece_of_a_large_picture() {
 
 #[test]
 fn buffer_needs_a_whole_picture() {
-    let mut bench = Bench::new(device("convert", Launch::in_thread(), |it, _| {
-        FrameConverter::new(it)
-    }));
+    let mut bench = converter("convert");
     let from = bench.set_format(Flow::Output, &format((FourCc::YUYV, 16, 8)));
     bench.make(Flow::Output, 1);
     let size = u64::from(from.layouts()[0].sizeimage);
