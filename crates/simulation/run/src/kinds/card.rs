@@ -14,8 +14,7 @@ use host::{CardMemory, Program};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
-use vb3_devices::spec::{CardSpec, Pace, Presence};
-use vb3_devices::spec::{DeviceKind, DeviceSpec};
+use vb3_devices::spec::{CardSpec, DeviceKind, DeviceSpec, Pace, Presence};
 use vb3_devices::{CARD_FORMATS, FrameFault, NodeSpec, Scan, Screen};
 use vb3_drm::{CallContext, Card, Config, Edid, Mode, Outcome};
 use vb3_frontend::{
@@ -337,7 +336,7 @@ fn config(spec: &DeviceSpec) -> Result<Config> {
     let edid = card.edid.as_deref().map(read_edid).transpose()?;
     let fps = spec
         .fps
-        .map_or(60, |fps| fps.denominator.div_ceil(fps.numerator.max(1)));
+        .map_or(60, |fps| fps.numerator.div_ceil(fps.denominator.max(1)));
     let of = |size: &vb3_picture::Size| (size.width(), size.height());
     let mut sizes: Vec<(u32, u32)> = spec
         .size
@@ -745,6 +744,22 @@ impl Run {
             for failure in failures.filter_map(|output| output.screen.finish()) {
                 let failure = crate::node::failure_of(&card.path, &failure);
                 self.report.fail(failure);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_have_the_chosen_rate() {
+        for (text, fps) in [("kms", 60), ("kms,fps=30", 30), ("kms,fps=60000/1001", 60)] {
+            let spec = text.parse().expect("a SPEC");
+            for mode in config(&spec).expect("a card").modes {
+                let rate = (1_000_000_000 + mode.frame_ns() / 2) / mode.frame_ns();
+                assert_eq!(rate, fps, "{text}");
             }
         }
     }
