@@ -81,7 +81,7 @@ pub struct WakeFd<'a> {
 /// delay all other calls.
 pub trait Devices: Send {
     /// Returns all nodes, including nodes that may appear later. Called once, at the start. The front end
-    /// treats each node as present until [`ProcessFiles::take_hotplug`] reports its disappearance.
+    /// treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
@@ -165,6 +165,17 @@ pub trait Devices: Send {
     /// Called at the start and after every open, release and tick.
     fn wake_fds(&self) -> Vec<WakeFd<'_>>;
 
+    /// Returns nodes that have appeared or disappeared since the last call, in order. Files of a node
+    /// that disappeared stay open, and every call on them fails with ENODEV.
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        Vec::new()
+    }
+
+    /// Reports that programs or guests now see `count` more of the changes of [`take_hotplug`](Self::take_hotplug).
+    fn hotplug_shown(&mut self, count: usize) {
+        let _ = count;
+    }
+
     /// Returns files whose poll state or pending calls may have changed since the last query.
     fn take_changed(&mut self) -> Vec<FileId>;
 }
@@ -236,17 +247,6 @@ pub trait ProcessFiles {
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
-    }
-
-    /// Returns nodes that have appeared or disappeared since the last call, in order. Files of a node
-    /// that disappeared stay open, and every call on them fails with ENODEV.
-    fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        Vec::new()
-    }
-
-    /// Reports that programs now see `count` more of the changes of [`take_hotplug`](Self::take_hotplug).
-    fn hotplug_shown(&mut self, count: usize) {
-        let _ = count;
     }
 
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts

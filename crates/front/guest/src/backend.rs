@@ -37,7 +37,7 @@ pub(crate) const COMMANDS: u16 = 0;
 /// The token of the device's bell in the worker's epoll set. The library uses 0 to [`QUEUES`].
 pub(crate) const BELL: u64 = QUEUES as u64 + 1;
 /// Number of descriptors in a queue, and of commands after which the worker looks at other events.
-const QUEUE_SIZE: usize = 256;
+pub(crate) const QUEUE_SIZE: usize = 256;
 /// Longest command in bytes. The guest's driver sends less than 64 KiB.
 const MAX_COMMAND: usize = 1 << 20;
 /// `VHOST_USER_F_PROTOCOL_FEATURES`.
@@ -53,7 +53,7 @@ type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
 /// A device.
 pub(crate) struct Backend {
     config: [u8; CONFIG_BYTES],
-    /// Only the worker's thread locks it, which may wait for the VMM while it does.
+    /// The worker's thread may wait for the VMM while it holds this lock. Other threads lock only after it has ended.
     device: Mutex<Device<Handle>>,
     /// The locks below are never held while anything waits.
     ram: Mutex<Option<Ram>>,

@@ -9,21 +9,21 @@ use vhost_user_backend::{VhostUserBackend as _, VringT as _};
 use vm_memory::{Bytes as _, GuestAddress, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
-use crate::backend::{BELL, Backend, COMMANDS, Vring};
+use crate::backend::{BELL, Backend, COMMANDS, QUEUE_SIZE, Vring};
 use crate::device::Device;
 use crate::owner::{Bell, Owner};
-use vb3_frontend::NodeId;
+use vb3_frontend::{Devices, NodeId};
 
 /// Addresses of a queue's table of descriptors, of available and of used chains.
 type Places = [u64; 3];
 
-/// Serves a node to a guest whose RAM holds `ram` and the queues of commands and events, of 256 descriptors each, at
-/// these places. There is no shared memory region.
+/// Serves a node to a guest until all commands in its queue are carried out. The guest's RAM holds `ram`; the queues of
+/// commands and events, of 256 descriptors each, lie in it at these places. There is no shared memory region.
 ///
 /// # Errors
 /// The system refuses threads or descriptors, or the device cannot be used.
 pub fn serve_ram(
-    devices: &mut dyn vb3_frontend::Backend,
+    devices: &mut dyn Devices,
     node: NodeId,
     ram: &[u8],
     queues: [Places; 2],
@@ -36,7 +36,7 @@ pub fn serve_ram(
     let memory = GuestMemoryAtomic::new(memory);
     let mut vrings = Vec::new();
     for [table, available, used] in queues {
-        let vring = Vring::new(memory.clone(), 256).map_err(io::Error::other)?;
+        let vring = Vring::new(memory.clone(), QUEUE_SIZE as u16).map_err(io::Error::other)?;
         vring
             .set_queue_info(table, available, used)
             .map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! The thread that owns the run's devices, and the handles by which the guests' threads reach it.
 //!
 //! Only this thread calls the devices. A guest's thread hands it work and waits for the result, which comes at
-//! once, because no step waits. So no lock is held while a guest's thread waits for its VMM.
+//! once, because no step waits. So a VMM that does not answer delays only its own guest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use vb3_frontend::{Backend, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
+use vb3_frontend::{Devices, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
 
 /// `O_RDWR`.
 const READ_WRITE: i32 = 2;
@@ -54,12 +54,12 @@ pub(crate) struct Held {
 
 /// The devices, and what guests hold of them.
 pub(crate) struct Shared<'a> {
-    pub(crate) devices: &'a mut dyn Backend,
+    pub(crate) devices: &'a mut dyn Devices,
     pub(crate) held: Held,
 }
 
 impl<'a> Shared<'a> {
-    pub(crate) fn new(devices: &'a mut dyn Backend) -> Self {
+    pub(crate) fn new(devices: &'a mut dyn Devices) -> Self {
         let held = Held::default();
         Self { devices, held }
     }
@@ -164,7 +164,7 @@ impl Drop for Owner<'_> {
 impl<'a> Owner<'a> {
     /// # Errors
     /// No eventfd can be made.
-    pub(crate) fn new(devices: &'a mut dyn Backend) -> std::io::Result<(Self, Handle)> {
+    pub(crate) fn new(devices: &'a mut dyn Devices) -> std::io::Result<(Self, Handle)> {
         let (sender, work) = channel();
         let bell = Arc::new(Bell::new()?);
         let handle = Handle {
@@ -203,7 +203,8 @@ impl<'a> Owner<'a> {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            // Only the VMM can unplug a guest's device. Its calls fail with ENODEV.
+            // Only the VMM could unplug a device in the guest. So the guest keeps an unplugged device, whose calls
+            // fail with ENODEV, and nothing more is to be shown.
             let plugs = self.shared.devices.take_hotplug().len();
             self.shared.devices.hotplug_shown(plugs);
             for file in self.shared.devices.take_changed() {

@@ -16,7 +16,7 @@ use vmm_sys_util::epoll::EventSet;
 use crate::backend::{BELL, Backend, FEATURES};
 use crate::device::Device;
 use crate::owner::{Bell, Handle, Owner};
-use vb3_frontend::{Errno, Node, NodeKind};
+use vb3_frontend::{Devices, Errno, Node, NodeKind};
 
 /// Why guests cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ type Notes<'a> = &'a (dyn Fn(Note) + Sync);
 /// # Errors
 /// There is no video device, or a socket cannot be made.
 pub fn serve(
-    devices: &mut dyn vb3_frontend::Backend,
+    devices: &mut dyn Devices,
     dir: &Path,
     stop: BorrowedFd<'_>,
     note: &(dyn Fn(Note) + Sync),
@@ -227,7 +227,6 @@ impl Socket {
         ended: &Bell,
         note: Notes<'_>,
     ) -> Result<(), String> {
-        let text = |e: &dyn std::error::Error| e.to_string();
         let ram = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let mut daemon = VhostUserDaemon::new("vhost-user".into(), Arc::clone(backend), ram)
             .map_err(|e| e.to_string())?;
@@ -235,13 +234,13 @@ impl Socket {
         for worker in &workers {
             let fd = bell.as_fd().as_raw_fd();
             let registered = worker.register_listener(fd, EventSet::IN, BELL);
-            registered.map_err(|e| text(&e))?;
+            registered.map_err(|e| e.to_string())?;
         }
-        let listener = self.listener.try_clone().map_err(|e| text(&e))?;
+        let listener = self.listener.try_clone().map_err(|e| e.to_string())?;
         let started = daemon.start(&mut Listener::from(listener));
         started.map_err(|e| e.to_string())?;
         self.note(note, Event::Connected);
-        let over = Bell::new().map_err(|e| text(&e))?;
+        let over = Bell::new().map_err(|e| e.to_string())?;
         let shutdown = daemon.shutdown_handle();
         let (done, is_stop) = std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {

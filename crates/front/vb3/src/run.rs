@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
-use vb3_frontend::Backend;
+use vb3_frontend::{Backend, Devices};
 use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
 use vb3_report::timeline::Timeline;
@@ -422,7 +422,7 @@ struct Supervised {
 ///
 /// # Errors
 /// A socket or the directory cannot be made.
-fn serve(devices: &mut dyn Backend, dir: &Path, how: &RunOptions) -> Result<Supervised> {
+fn serve(devices: &mut dyn Devices, dir: &Path, how: &RunOptions) -> Result<Supervised> {
     use std::os::fd::AsFd as _;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (stop, stopped) = std::os::unix::net::UnixStream::pair()?;

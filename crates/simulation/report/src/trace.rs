@@ -416,6 +416,7 @@ impl<B: Backend> Devices for Traced<'_, B> {
         fn tick(&mut self);
         fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
         fn wake_fds(&self) -> Vec<WakeFd<'_>>;
+        fn hotplug_shown(&mut self, count: usize);
         fn take_changed(&mut self) -> Vec<FileId>;
     }
 
@@ -506,23 +507,6 @@ impl<B: Backend> Devices for Traced<'_, B> {
         self.tell(begun, device, thread, outcome, Fields::new());
         map
     }
-}
-
-impl<B: Backend> ProcessFiles for Traced<'_, B> {
-    forward! { self.devices =>
-        fn is_buffer(&self, id: FdIdentity) -> bool;
-        fn buffer_len(&self, id: FdIdentity) -> u64;
-        fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
-        fn take_buffers_changed(&mut self) -> bool;
-        fn buffer_mapped(&mut self, id: FdIdentity, origin: Origin) -> Result<(), Errno>;
-        fn is_foreign(&self, id: FdIdentity) -> bool;
-        fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
-        fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
-        fn hotplug_shown(&mut self, count: usize);
-        fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
-        fn takes_memory(&self, request: u32) -> bool;
-        fn is_own_child(&self, pid: u32) -> bool;
-    }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
         let told = self.devices.take_hotplug();
@@ -538,5 +522,21 @@ impl<B: Backend> ProcessFiles for Traced<'_, B> {
             }
         }
         told
+    }
+}
+
+impl<B: Backend> ProcessFiles for Traced<'_, B> {
+    forward! { self.devices =>
+        fn is_buffer(&self, id: FdIdentity) -> bool;
+        fn buffer_len(&self, id: FdIdentity) -> u64;
+        fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
+        fn take_buffers_changed(&mut self) -> bool;
+        fn buffer_mapped(&mut self, id: FdIdentity, origin: Origin) -> Result<(), Errno>;
+        fn is_foreign(&self, id: FdIdentity) -> bool;
+        fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
+        fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
+        fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
+        fn takes_memory(&self, request: u32) -> bool;
+        fn is_own_child(&self, pid: u32) -> bool;
     }
 }

@@ -112,6 +112,15 @@ impl Devices for Run {
         .collect()
     }
 
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        self.nodes.plugs.unseen.take()
+    }
+
+    fn hotplug_shown(&mut self, count: usize) {
+        self.nodes.plugs.unseen.shown(count);
+        self.answer_control();
+    }
+
     fn take_changed(&mut self) -> Vec<FileId> {
         std::mem::take(&mut self.waits.changed)
             .into_iter()
@@ -167,15 +176,6 @@ impl ProcessFiles for Run {
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let links = self.of_node(node, |kind, index| kind.links(self, index));
         links.unwrap_or_default()
-    }
-
-    fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        self.nodes.plugs.unseen.take()
-    }
-
-    fn hotplug_shown(&mut self, count: usize) {
-        self.nodes.plugs.unseen.shown(count);
-        self.answer_control();
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

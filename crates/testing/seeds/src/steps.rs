@@ -6,7 +6,7 @@ use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use vb3_frontend::{Devices as _, Mmap, ProcessFiles as _, Program as _};
+use vb3_frontend::{Devices as _, Mmap, Program as _};
 use vb3_machine::Faults;
 use vb3_v4l2::sys::*;
 

@@ -1,6 +1,6 @@
 //! Shows programs the new and removed nodes.
 //!
-//! The backend names nodes that appeared or disappeared (`Backend::take_hotplug`). The clock thread changes
+//! The backend names nodes that appeared or disappeared (`Devices::take_hotplug`). The clock thread changes
 //! the generated tree under /dev, /sys and /run/udev, sends uevents, and answers `vb3 ctl`, in this order.
 
 use crate::kernel::MayBlock;
