@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::guest::words;
-use crate::lifecycle::{capture, ioctl, ok, open};
+use crate::lifecycle::{capture, expect_nothing_held, ioctl, ok, open};
 use crate::random::Random;
 use crate::same::run;
 use crate::vmm::{COMMAND, INDIRECT, NEXT, RAM_BYTES, RINGS, Server, Setup, Vmm, WRITE, new_ram};
@@ -114,12 +114,7 @@ fn attack(chains: u64) {
     let grown = pages().saturating_sub(before) * 4 / 1024;
     println!("{chains} chains: grew by {grown} MiB; the other guest waited at most {longest:?}");
     assert!(grown < 1024, "{grown} MiB");
-    let report = server.end();
-    let held = vb3_report::Held {
-        fds: 0,
-        ..report.held
-    };
-    assert!(held.is_empty(), "{held:?}");
+    expect_nothing_held(server.end());
 }
 
 /// Returns the longest time that the other guest took for three commands.
@@ -177,18 +172,17 @@ fn a_million_random_chains_harm_nobody() {
 #[test]
 fn a_broken_queue_is_named_and_mended_by_a_reset() {
     let server = Server::new(|| run(DEVICES, Pace::Virtual));
-    for (number, text) in ["broken until its driver resets", "broken until"]
-        .into_iter()
-        .enumerate()
-    {
-        let mut vmm = Vmm::connect(&server.dir.join(format!("video{}.sock", number * 4)));
+    let breaks: [fn(&Vmm); 2] = [|vmm| vmm.spoil_index(1000), |vmm| vmm.offer_head(300)];
+    for (socket, break_queue) in ["video0.sock", HARMLESS].into_iter().zip(breaks) {
+        let socket = server.dir.join(socket);
+        let mut vmm = Vmm::connect(&socket);
         open(&mut vmm);
-        match number {
-            0 => vmm.spoil_index(1000),
-            _ => vmm.offer_head(300),
-        }
+        break_queue(&vmm);
         vmm.kick();
-        server.wait_for_remark(text);
+        server.wait_for(|note| {
+            let is_broken = |text: &str| text.contains("broken until its driver resets");
+            note.socket == socket && matches!(&note.event, Event::Remark(text) if is_broken(text))
+        });
         vmm.reset();
         capture(&mut vmm);
     }
@@ -221,10 +215,5 @@ fn a_driver_that_stops_in_mid_command_holds_nothing() {
             std::thread::yield_now();
         }
     }
-    let report = server.end();
-    let held = vb3_report::Held {
-        fds: 0,
-        ..report.held
-    };
-    assert!(held.is_empty(), "{held:?}");
+    expect_nothing_held(server.end());
 }

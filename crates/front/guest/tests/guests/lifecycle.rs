@@ -18,7 +18,7 @@ pub(crate) fn camera() -> Server {
     Server::new(|| run(CAMERA, Pace::Virtual))
 }
 
-fn expect_nothing_held(mut report: Report) {
+pub(crate) fn expect_nothing_held(mut report: Report) {
     report.held.fds = 0;
     assert!(report.held.is_empty(), "{:?}", report.held);
 }

@@ -1,5 +1,5 @@
-//! The same random calls in a process and in a guest. Errno, structure and arrays must be equal, apart from the
-//! differences that `differs` lists.
+//! The same random calls in a process and in a guest. Errno, structure and arrays must be equal, apart from what
+//! `without_differences` removes.
 
 use std::mem::offset_of;
 

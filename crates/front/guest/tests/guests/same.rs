@@ -50,7 +50,29 @@ struct Queue {
     memory: u32,
 }
 
-impl Program<'_> {
+impl<'a> Program<'a> {
+    fn new(client: &'a mut dyn Client) -> Self {
+        let seen = Vec::new();
+        Self { client, seen }
+    }
+
+    /// Opens a device, to use its queue of this buffer type with this memory type.
+    fn open(&mut self, device: usize, (type_, memory): (u32, u32)) -> Queue {
+        let file = self.client.open(device).unwrap();
+        Queue {
+            file,
+            type_,
+            memory,
+        }
+    }
+
+    /// Opens a codec or converter. Returns its queues, OUTPUT and CAPTURE, which are multi-planar.
+    fn open_both(&mut self, device: usize, memory: u32) -> [Queue; 2] {
+        let output = self.open(device, (10, memory));
+        let capture = Queue { type_: 9, ..output };
+        [output, capture]
+    }
+
     fn see(&mut self, what: &str, bytes: Vec<u8>) {
         self.seen.push((what.to_owned(), bytes));
     }
@@ -126,8 +148,18 @@ impl Program<'_> {
         places.into_iter().map(map).collect()
     }
 
-    /// Queues a buffer. A single-planar output buffer holds `used` bytes.
+    /// Queues the only CAPTURE buffer of a codec or converter, whose OUTPUT buffer uses the first user buffer.
+    fn queue_capture(&mut self, q: Queue, len: usize) {
+        self.queue_with_user(q, 0, Self::user(1), (len, 0));
+    }
+
+    /// Queues a buffer. An output buffer holds `used` bytes.
     fn queue(&mut self, q: Queue, index: u32, len: usize, used: usize) {
+        self.queue_with_user(q, index, Self::user(index), (len, used));
+    }
+
+    /// Queues a buffer, which lies at this address if it is a user buffer.
+    fn queue_with_user(&mut self, q: Queue, index: u32, user: u64, (len, used): (usize, usize)) {
         let mut buffer = Self::buffer(q, index);
         let mut set = |at: usize, bytes: &[u8]| buffer[at..at + bytes.len()].copy_from_slice(bytes);
         set(
@@ -143,15 +175,12 @@ impl Program<'_> {
             planes[..8].copy_from_slice(&words(&[used as u32, len as u32]));
             if q.memory == USERPTR {
                 let at = offset_of!(sys::v4l2_plane, m);
-                planes[at..at + 8].copy_from_slice(&Self::user(index).to_le_bytes());
+                planes[at..at + 8].copy_from_slice(&user.to_le_bytes());
             }
             set(offset_of!(sys::v4l2_buffer, length), &words(&[1]));
             self.client.poke(PLANES, &planes);
         } else if q.memory == USERPTR {
-            set(
-                offset_of!(sys::v4l2_buffer, m),
-                &Self::user(index).to_le_bytes(),
-            );
+            set(offset_of!(sys::v4l2_buffer, m), &user.to_le_bytes());
             set(offset_of!(sys::v4l2_buffer, length), &words(&[len as u32]));
         }
         self.client.poke(STRUCTURE, &buffer);
@@ -204,17 +233,9 @@ pub(crate) fn hide_queue_caps(bytes: &mut [u8], at: usize) {
 
 /// Records frames of a camera.
 fn capture(client: &mut dyn Client, device: usize, q: (u32, u32), frames: usize) -> Seen {
-    let (type_, memory) = q;
-    let mut program = Program {
-        seen: Vec::new(),
-        client,
-    };
-    let file = program.client.open(device).unwrap();
-    let q = Queue {
-        file,
-        type_,
-        memory,
-    };
+    let mut program = Program::new(client);
+    let q = program.open(device, q);
+    let memory = q.memory;
     let len = program.format(q, 64, 48, b"YUYV");
     let count = program.request(q, 4);
     let mut mapped = Vec::new();
@@ -251,17 +272,9 @@ fn capture(client: &mut dyn Client, device: usize, q: (u32, u32), frames: usize)
 
 /// Shows pictures on a display, or writes them to a loopback.
 fn show(client: &mut dyn Client, device: usize, q: (u32, u32), frames: u32) -> Seen {
-    let (type_, memory) = q;
-    let mut program = Program {
-        seen: Vec::new(),
-        client,
-    };
-    let file = program.client.open(device).unwrap();
-    let q = Queue {
-        file,
-        type_,
-        memory,
-    };
+    let mut program = Program::new(client);
+    let q = program.open(device, q);
+    let memory = q.memory;
     let len = program.format(q, 64, 48, b"YUYV");
     let count = program.request(q, 3);
     let mapped: Vec<_> = (0..count)
@@ -301,16 +314,8 @@ fn convert(
     formats: [&[u8; 4]; 2],
     inputs: &[Vec<u8>],
 ) -> (Seen, Vec<Vec<u8>>) {
-    let mut program = Program {
-        seen: Vec::new(),
-        client,
-    };
-    let file = program.client.open(device).unwrap();
-    let [output, capture] = [10, 9].map(|type_| Queue {
-        file,
-        type_,
-        memory,
-    });
+    let mut program = Program::new(client);
+    let [output, capture] = program.open_both(device, memory);
     let out_len = program.format(output, 64, 48, formats[0]).max(1 << 16);
     let len = program.format(capture, 64, 48, formats[1]);
     let mut mapped = Vec::new();
@@ -342,23 +347,6 @@ fn convert(
     }
     program.close(output, mapped);
     (program.seen, results)
-}
-
-impl Program<'_> {
-    /// Queues the only CAPTURE buffer, with the second user buffer.
-    fn queue_capture(&mut self, q: Queue, len: usize) {
-        let mut buffer = Self::buffer(q, 0);
-        let mut planes = vec![0; 8 * PLANE];
-        planes[4..8].copy_from_slice(&words(&[len as u32]));
-        if q.memory == USERPTR {
-            let at = offset_of!(sys::v4l2_plane, m);
-            planes[at..at + 8].copy_from_slice(&Self::user(1).to_le_bytes());
-        }
-        let at = offset_of!(sys::v4l2_buffer, length);
-        buffer[at..at + 4].copy_from_slice(&words(&[1]));
-        self.client.poke(PLANES, &planes);
-        self.ioctl(q.file, sys::VIDIOC_QBUF, &buffer);
-    }
 }
 
 /// Runs a program in a process and in a guest.
@@ -459,24 +447,13 @@ fn codecs_and_a_converter_give_both_the_same() {
 fn a_loopback_gives_both_the_same() {
     const LOOPBACK: &[&str] = &["loopback,size=64x48,format=YUYV"];
     compare(LOOPBACK, &["video0", "video1"], |client| {
-        let mut program = Program {
-            seen: Vec::new(),
-            client,
-        };
-        let writer = Queue {
-            file: program.client.open(0).unwrap(),
-            type_: OUTPUT,
-            memory: MMAP,
-        };
+        let mut program = Program::new(client);
+        let writer = program.open(0, (OUTPUT, MMAP));
         let len = program.format(writer, 64, 48, b"YUYV");
         assert_eq!(program.request(writer, 2), 2);
         let written: Vec<_> = (0..2).map(|index| program.map(writer, index)).collect();
         program.stream(writer, sys::VIDIOC_STREAMON);
-        let reader = Queue {
-            file: program.client.open(1).unwrap(),
-            type_: CAPTURE,
-            memory: USERPTR,
-        };
+        let reader = program.open(1, (CAPTURE, USERPTR));
         program.format(reader, 64, 48, b"YUYV");
         assert_eq!(program.request(reader, 2), 2);
         program.stream(reader, sys::VIDIOC_STREAMON);
@@ -533,18 +510,10 @@ fn a_script_goes_wrong_for_both_the_same() {
 fn sessions_do_not_share_user_memory() {
     let server = Server::new(|| run(&["convert,size=64x48"], Pace::Virtual));
     let mut guest = Guest::new(&server, &["video0"]);
-    let mut program = Program {
-        seen: Vec::new(),
-        client: &mut guest,
-    };
+    let mut program = Program::new(&mut guest);
     let input = |value: u8| vec![value; 64 * 48 * 2];
     let open = |program: &mut Program<'_>| {
-        let file = program.client.open(0).unwrap();
-        let [output, capture] = [10, 9].map(|type_| Queue {
-            file,
-            type_,
-            memory: USERPTR,
-        });
+        let [output, capture] = program.open_both(0, USERPTR);
         program.format(output, 64, 48, b"YUYV");
         let len = program.format(capture, 64, 48, b"YUYV");
         program.request(output, 1);
