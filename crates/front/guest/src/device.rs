@@ -45,7 +45,7 @@ pub(crate) trait Region {
     fn unmap(&self, at: u64, len: u64);
 }
 
-/// The guest's RAM and the region, and where the user is told what they lack.
+/// What a command uses besides the device: the guest's RAM, its shared memory region, and remarks to the user.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a dyn GuestMemory,

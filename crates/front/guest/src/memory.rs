@@ -39,6 +39,11 @@ pub(crate) struct UserMemory {
     runs: Vec<(u64, u64)>,
 }
 
+/// Returns as how many pages a run of `len` bytes counts: one more than its whole pages, so that a short run counts, too.
+const fn pages(len: u64) -> u64 {
+    len / PAGE + 1
+}
+
 impl UserMemory {
     /// Reads the entries that cover `len` bytes from the beginning of `list`.
     ///
@@ -62,18 +67,17 @@ impl UserMemory {
             if run == 0 {
                 return Err(Errno::EFAULT);
             }
-            let pages = u64::from(run).min(left) / PAGE + 1;
-            *room = room.checked_sub(pages).ok_or(Errno::EFAULT)?;
             let run = u64::from(run).min(left);
+            *room = room.checked_sub(pages(run)).ok_or(Errno::EFAULT)?;
             runs.push((start, run));
             left -= run;
         }
         Ok(Self { addr, len, runs })
     }
 
-    /// Returns how many pages its runs touch, at most.
+    /// Returns as how many pages its runs count.
     fn pages(&self) -> u64 {
-        self.runs.iter().map(|(_, len)| len / PAGE + 1).sum()
+        self.runs.iter().map(|(_, len)| pages(*len)).sum()
     }
 
     /// Copies all of it.

@@ -171,8 +171,8 @@ impl<'a> Payload<'a> {
             place.ok_or(Errno::EFAULT)?.copy_from_slice(data);
             return Ok(());
         }
-        let own = self.users.iter();
-        let own = own.clone().find(|user| user.contains(addr, data.len()));
+        let mut own = self.users.iter();
+        let own = own.find(|user| user.contains(addr, data.len()));
         let known = own.or_else(|| guest.queued.find(guest.session, addr, data.len()));
         if let Some(user) = known {
             return user.write(addr, data, guest.memory);

@@ -9,6 +9,7 @@ const MAX_REMARKS: usize = 32;
 
 /// Remarks, each once in a connection.
 pub(crate) struct Remarks {
+    /// The connection's remarks, and how many of them were taken.
     all: Mutex<(Vec<String>, usize)>,
     /// Rings for each new remark.
     pub(crate) bell: Bell,
@@ -36,11 +37,9 @@ impl Remarks {
         self.bell.silence();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let (kept, told) = &mut *all;
-        let new = kept.split_off(*told);
+        let new = kept.get(*told..).unwrap_or_default().to_vec();
         if is_end {
             kept.clear();
-        } else {
-            kept.extend_from_slice(&new);
         }
         *told = kept.len();
         new

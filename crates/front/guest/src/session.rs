@@ -6,7 +6,7 @@ use crate::protocol::PLANE_BYTES;
 use vb3_frontend::FileId;
 use vb3_v4l2::sys;
 
-/// The buffers of a queue that the devices have.
+/// The buffers of a queue that the device holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
     /// Whether the queue streams. Otherwise it has no buffers to return.

@@ -139,14 +139,19 @@ impl Driver {
         Self::new("camera=pattern,size=64x48,format=YUYV,identity=plain")
     }
 
-    /// Sends a command. Returns what follows the response's header, or the errno.
-    fn send(&mut self, sent: &[u8]) -> Result<Vec<u8>, u32> {
+    /// Sends a command. Returns its response, if it has one.
+    fn command(&mut self, sent: &[u8]) -> Option<Vec<u8>> {
         let machine = Machine {
             memory: &self.ram,
             region: &self.places,
             remarks: &self.remarks,
         };
-        let answer = self.device.command(sent, machine).unwrap();
+        self.device.command(sent, machine)
+    }
+
+    /// Sends a command. Returns what follows the response's header, or the errno.
+    fn send(&mut self, sent: &[u8]) -> Result<Vec<u8>, u32> {
+        let answer = self.command(sent).unwrap();
         match number(&answer, 0) {
             0 => Ok(answer[8..].to_vec()),
             errno => Err(errno),
@@ -158,13 +163,7 @@ impl Driver {
     }
 
     fn close(&mut self, session: u32) {
-        let machine = Machine {
-            memory: &self.ram,
-            region: &self.places,
-            remarks: &self.remarks,
-        };
-        let answer = self.device.command(&words(&[2, 0, session, 0]), machine);
-        assert_eq!(answer, None);
+        assert_eq!(self.command(&words(&[2, 0, session, 0])), None);
     }
 
     fn ioctl(&mut self, session: u32, request: u32, payload: &[u8]) -> Result<Vec<u8>, u32> {
@@ -350,12 +349,7 @@ fn controls_return_their_array_and_the_wrong_one() {
     assert_eq!(number(&told, 32), brightness);
     let mut sent = words(&[3, 0, session, sys::VIDIOC_G_EXT_CTRLS & 0xff]);
     sent.extend(controls(0x1234_5678));
-    let machine = Machine {
-        memory: &driver.ram,
-        region: &driver.places,
-        remarks: &driver.remarks,
-    };
-    let answer = driver.device.command(&sent, machine).unwrap();
+    let answer = driver.command(&sent).unwrap();
     assert_eq!(
         (number(&answer, 0), answer.len()),
         (22, 8 + 52),
@@ -408,13 +402,8 @@ fn random_commands_are_answered() {
             sent.extend(small(&mut random).to_le_bytes());
         }
         let len = sent.len() - random(4) as usize;
-        let machine = Machine {
-            memory: &driver.ram,
-            region: &driver.places,
-            remarks: &driver.remarks,
-        };
-        driver.device.command(&sent[..len], machine);
-        driver.device.next_event(&driver.ram);
+        driver.command(&sent[..len]);
+        driver.event();
         if random(50) == 0 {
             driver.bench.pass_ms(random(100));
         }
