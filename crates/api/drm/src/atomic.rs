@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::bytes::{Arg, MAX_ARRAY, at, read_bytes, read_words};
-use crate::card::{CallContext, Card, MAX_BLOBS, Plane, ROTATION_ABOVE, Step};
+use crate::card::{CallContext, Card, MAX_BLOBS, Plane, Step};
 use crate::commit::Change;
 use crate::host::{FenceId, Program};
 use crate::mode::Mode;
@@ -289,7 +289,7 @@ impl Card {
 
     /// Returns a property of an object by its id.
     fn property_of(&self, target: Target, id: u32) -> Option<&'static Property> {
-        let is_own = |plane: &Plane| plane.id + ROTATION_ABOVE == id;
+        let is_own = |plane: &Plane| plane.rotation() == id;
         let id = match target {
             Target::Plane(at) if self.planes.get(at).is_some_and(is_own) => property::ROTATION,
             _ if id == property::ROTATION => return None,

@@ -51,8 +51,21 @@ pub(crate) struct Plane {
     pub(crate) id: u32,
     pub(crate) kind: PlaneKind,
     pub(crate) crtc: usize,
-    /// The blob of the property IN_FORMATS.
-    pub(crate) formats_blob: u32,
+}
+
+impl Plane {
+    /// Number of ids of a plane: its own, and those that the functions below return.
+    const IDS: u32 = 3;
+
+    /// Returns the id of the blob of the property IN_FORMATS.
+    pub(crate) const fn formats_blob(&self) -> u32 {
+        self.id + 1
+    }
+
+    /// Returns the id of the plane's property `rotation`, which stands for [`ROTATION`](crate::property::ROTATION).
+    pub(crate) const fn rotation(&self) -> u32 {
+        self.id + 2
+    }
 }
 
 /// A connector as an object, with its encoder.
@@ -136,8 +149,6 @@ pub(crate) enum Step {
 const FIRST_FREE_ID: u32 = 47;
 /// First id of planes: those below are of properties.
 const FIRST_PLANE: u32 = 32;
-/// Distance of the id of a plane's property `rotation` from the plane's id.
-pub(crate) const ROTATION_ABOVE: u32 = 2;
 /// The blob of all monitors' EDID.
 pub(crate) const EDID_BLOB: u32 = 31;
 
@@ -163,13 +174,8 @@ impl Card {
             let kinds = [PlaneKind::Primary].into_iter();
             let kinds = kinds.chain((0..overlays).map(|_| PlaneKind::Overlay));
             for kind in kinds.chain([PlaneKind::Cursor]) {
-                let id = next(3);
-                planes.push(Plane {
-                    id,
-                    kind,
-                    crtc,
-                    formats_blob: id + 1,
-                });
+                let id = next(Plane::IDS);
+                planes.push(Plane { id, kind, crtc });
             }
             crtcs.push(next(1));
         }
@@ -215,7 +221,7 @@ impl Card {
         };
         let bytes = this.formats_bytes();
         for plane in &this.planes {
-            let id = plane.formats_blob;
+            let id = plane.formats_blob();
             let blob = Arc::new(Blob {
                 id,
                 bytes: bytes.clone(),
@@ -254,7 +260,9 @@ impl Card {
     }
 
     /// Plugs a monitor into a connector, counted from zero, or unplugs it. Returns false if nothing changes.
-    /// CRTCs go on, as Linux leaves them to programs; a program learns of the change from its uevent.
+    ///
+    /// CRTCs stay as they are: as on Linux, programs turn them on and off. The host sends the uevent by which programs
+    /// learn of the change.
     pub fn plug(&mut self, connector: usize, comes: bool) -> bool {
         let found = self.connectors.get_mut(connector);
         let found = found.filter(|found| found.is_connected != comes);
@@ -266,7 +274,7 @@ impl Card {
         self.connectors.iter().map(|of| (of.id, of.is_connected))
     }
 
-    /// Returns whether a connector has a monitor that a CRTC drives.
+    /// Returns whether a CRTC drives a connector.
     #[must_use]
     pub fn is_enabled(&self, connector: usize) -> bool {
         let state = self.state.connectors.get(connector);
@@ -294,6 +302,15 @@ impl Card {
                 return id;
             }
         }
+    }
+
+    /// Makes a blob of the driver, which lives while the state names it.
+    pub(crate) fn new_blob(&mut self, bytes: Vec<u8>) -> Arc<Blob> {
+        let id = self.new_id();
+        let blob = Arc::new(Blob { id, bytes });
+        self.blobs.insert(id, (Arc::clone(&blob), None));
+        self.orphans.insert(id);
+        blob
     }
 
     pub(crate) fn file(&self, file: FileId) -> Result<&File, Error> {

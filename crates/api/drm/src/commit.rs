@@ -240,7 +240,7 @@ impl Card {
         let size = mode.map(|set| (set.mode.width(), set.mode.height()));
         let frame_ns = mode.map_or(0, |set| set.mode.frame_ns());
         let gamma = state.and_then(|state| state.gamma.as_ref());
-        let gamma = gamma.and_then(|blob| crate::shown::gamma_table(&blob.bytes));
+        let gamma = gamma.and_then(|blob| crate::gamma::table(&blob.bytes));
         let is_new = is_new
             || self
                 .outputs
@@ -398,8 +398,8 @@ impl Card {
         due.min()
     }
 
-    /// Loses the next vblanks of a CRTC: flips and events that they would bring come with a later one. Delays the
-    /// next commit by a number of vblanks. For tests of programs.
+    /// Drops the next `lost` vblanks of a CRTC: their flips and events come with a later vblank. Delays the next commit
+    /// by `delay` vblanks. For tests of programs.
     pub fn disturb(&mut self, crtc: usize, lost: u64, delay: u64) {
         if let Some(vblank) = self.vblanks.get_mut(crtc) {
             vblank.lost = vblank.lost.saturating_add(lost);

@@ -38,7 +38,7 @@ pub enum EdidError {
         wanted: u8,
     },
     /// It has no mode that a card can set.
-    #[error("it has no timings that a card can set (progressive, 10 to 8192 pixels)")]
+    #[error("it has no timings that a card can set (progressive, at least 10x10 pixels)")]
     NoMode,
 }
 
@@ -135,7 +135,8 @@ fn detailed(timing: &[u8; 18], is_preferred: bool) -> Option<Mode> {
     let (width, across) = (pair(2, byte(4) >> 4), pair(3, byte(4)));
     let (height, down) = (pair(5, byte(7) >> 4), pair(6, byte(7)));
     let is_interlaced = timing[17] & 0x80 != 0;
-    let fits = |size: u32| (crate::framebuffer::SIZES.0..=4095).contains(&size);
+    // The largest size, 4095, is below the card's limit.
+    let fits = |size: u32| size >= crate::framebuffer::SIZES.0;
     if clock == 0 || is_interlaced || !fits(width) || !fits(height) {
         return None;
     }

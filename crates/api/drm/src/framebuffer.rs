@@ -106,7 +106,7 @@ impl Wanted {
                 });
             }
             if !pitch.is_multiple_of(pitch_align.max(1)) {
-                let what = "pitch (no multiple of the card's stride= in bytes)";
+                let what = "pitch (not aligned as the card needs it)";
                 return Err(Error::Invalid(what, pitch.into()));
             }
             let is_known = if has_modifiers {

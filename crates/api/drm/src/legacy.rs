@@ -8,7 +8,7 @@ use crate::format::{Format, LINEAR};
 use crate::framebuffer::{Framebuffer, FramebufferPlane, MODIFIERS, Wanted};
 use crate::host::Program;
 use crate::mode::{MODE_BYTES, Mode};
-use crate::state::{Blob, Place, PlaneKind, PlaneState, SetMode, Source};
+use crate::state::{Place, PlaneKind, PlaneState, SetMode, Source};
 use std::sync::Arc;
 
 impl Card {
@@ -173,18 +173,6 @@ impl Card {
         Ok(Step::Done)
     }
 
-    /// Makes a blob of the driver for a mode.
-    pub(crate) fn mode_blob(&mut self, mode: Mode) -> SetMode {
-        let id = self.new_id();
-        let blob = Arc::new(Blob {
-            id,
-            bytes: mode.0.to_vec(),
-        });
-        self.blobs.insert(id, (Arc::clone(&blob), None));
-        self.orphans.insert(id);
-        SetMode { blob, mode }
-    }
-
     /// Answers MODE_SETCRTC.
     pub(crate) fn set_crtc(
         &mut self,
@@ -262,7 +250,10 @@ impl Card {
                 let same = of_crtc.mode.as_ref().filter(|set| set.mode == mode);
                 of_crtc.mode = Some(match same {
                     Some(same) => same.clone(),
-                    None => self.mode_blob(mode),
+                    None => {
+                        let blob = self.new_blob(mode.0.to_vec());
+                        SetMode { blob, mode }
+                    }
                 });
                 of_crtc.active = true;
             }

@@ -59,7 +59,8 @@ pub(crate) const VRR_ENABLED: u32 = 24;
 pub(crate) const GAMMA_LUT: u32 = 28;
 pub(crate) const GAMMA_LUT_SIZE: u32 = 29;
 pub(crate) const IN_FORMATS: u32 = 30;
-/// The property of the first plane. Each plane has its own, two above the plane's id.
+/// The property `rotation` of the first plane. Programs see another id for each plane:
+/// [`Plane::rotation`](crate::card::Plane::rotation).
 pub(crate) const ROTATION: u32 = 34;
 
 const INT: i64 = i32::MAX as i64;

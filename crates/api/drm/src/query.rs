@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::atomic::Target;
 use crate::bytes::{Arg, MAX_ENTRIES, at, write_words};
-use crate::card::{CallContext, Card, EDID_BLOB, ROTATION_ABOVE, Step};
+use crate::card::{CallContext, Card, EDID_BLOB, Plane, Step};
 use crate::edid::Edid;
 use crate::host::Program;
 use crate::mode::MODE_BYTES;
@@ -226,7 +226,7 @@ impl Card {
                     property::SRC_Y => state.source.y.into(),
                     property::SRC_W => state.source.width.into(),
                     property::SRC_H => state.source.height.into(),
-                    property::IN_FORMATS => plane.formats_blob.into(),
+                    property::IN_FORMATS => plane.formats_blob().into(),
                     property::ROTATION => state.rotation.0.into(),
                     _ => 0,
                 }
@@ -250,7 +250,7 @@ impl Card {
             Target::Connector(at) => {
                 let state = self.state.connectors.get(at).copied().unwrap_or_default();
                 match id {
-                    // As on Linux, the property is On until somebody turns the connector off.
+                    // As on Linux, the property is On until a program turns the connector off.
                     property::DPMS => state.dpms,
                     property::CRTC_ID => crtc_id(state.crtc),
                     property::EDID => self.edid_of(at).map_or(0, |_| EDID_BLOB.into()),
@@ -283,10 +283,9 @@ impl Card {
             let value = self.value(target, property.id);
             let at = at as u64;
             let id = match target {
-                Target::Plane(at) if property.id == property::ROTATION => self
-                    .planes
-                    .get(at)
-                    .map_or(0, |plane| plane.id + ROTATION_ABOVE),
+                Target::Plane(at) if property.id == property::ROTATION => {
+                    self.planes.get(at).map_or(0, Plane::rotation)
+                }
                 _ => property.id,
             };
             program.write(arg.u64(ids).saturating_add(4 * at), &id.to_ne_bytes())?;
@@ -332,10 +331,7 @@ impl Card {
         program: &mut dyn Program,
     ) -> Result<Step, Error> {
         let id = arg.u32(at!(drm_mode_get_property.prop_id));
-        let is_turn = self
-            .planes
-            .iter()
-            .any(|plane| plane.id + ROTATION_ABOVE == id);
+        let is_turn = self.planes.iter().any(|plane| plane.rotation() == id);
         let found = Property::find(if is_turn { property::ROTATION } else { id });
         let property = found.ok_or(Error::NoObject("property", id.into()))?;
         arg.set_bytes(at!(drm_mode_get_property.name), padded::<32>(property.name));

@@ -35,29 +35,3 @@ pub struct Shown {
     /// The red, green and blue on the screen for each value of a sample; `None` for the same value.
     pub gamma: Option<Vec<[u8; 3]>>,
 }
-
-/// Bytes of `struct drm_color_lut`: red, green, blue and padding, 16 bits each.
-pub(crate) const GAMMA_ENTRY: usize = 8;
-
-/// Returns what a gamma table makes of each value of a sample, between two entries by interpolation. `None` if every value
-/// stays.
-pub(crate) fn gamma_table(lut: &[u8]) -> Option<Vec<[u8; 3]>> {
-    let (entries, _) = lut.as_chunks::<GAMMA_ENTRY>();
-    let last = entries.len().saturating_sub(1);
-    let color = |entry: usize, color: usize| -> usize {
-        let entry = entries
-            .get(entry.min(last))
-            .copied()
-            .unwrap_or([0; GAMMA_ENTRY]);
-        u16::from_ne_bytes([entry[2 * color], entry[2 * color + 1]]).into()
-    };
-    let values = (0..=255_usize).map(|value| {
-        let (at, part) = (value * last / 255, value * last % 255);
-        let mix = |c| color(at, c) * (255 - part) + color(at + 1, c) * part;
-        // CAST: the upper half of 16 bits.
-        [0, 1, 2].map(|c| (mix(c) / 255 / 256) as u8)
-    });
-    let values: Vec<_> = values.collect();
-    let changes = (0..=255).zip(&values).any(|(value, of)| *of != [value; 3]);
-    changes.then_some(values)
-}

@@ -32,9 +32,9 @@ pub(crate) enum Wait {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) events: Vec<Due>,
-    /// The vblank at which it is shown, if its fences have ended.
+    /// The vblank at which it is shown, unless something delays it.
     pub(crate) sequence: u64,
-    /// Whether a vblank has passed at which its fences had not ended.
+    /// Whether a vblank has passed at which it could not be shown.
     pub(crate) is_late: bool,
     /// Sets of fences to wait for.
     pub(crate) fences: Vec<crate::host::FenceId>,
