@@ -50,6 +50,15 @@ pub struct Mmap {
     pub flags: i32,
 }
 
+impl Mmap {
+    /// Returns whether the program shares the mapping, rather than getting a private copy.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        // MAP_SHARED; MAP_SHARED_VALIDATE contains its bit.
+        self.flags & 1 != 0
+    }
+}
+
 /// The memory that a program maps through a device file.
 #[derive(Debug)]
 pub struct Map {

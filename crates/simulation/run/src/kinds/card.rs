@@ -1,5 +1,6 @@
 //! Display cards: files of `/dev/dri/cardN`, and the scan-out of what programs show.
 
+mod config;
 mod host;
 mod scanout;
 
@@ -12,11 +13,10 @@ use crate::{Run, refusals};
 use anyhow::{Context as _, Result, anyhow};
 use host::{CardMemory, Program};
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::sync::Arc;
-use vb3_devices::spec::{CardSpec, DeviceKind, DeviceSpec, Pace, Presence};
-use vb3_devices::{CARD_FORMATS, FrameFault, NodeSpec, Scan, Screen};
-use vb3_drm::{CallContext, Card, Config, Edid, Mode, Outcome};
+use vb3_devices::spec::{DeviceKind, DeviceSpec, Presence};
+use vb3_devices::{FrameFault, NodeSpec, Scan, Screen};
+use vb3_drm::{CallContext, Card, Edid, Mode, Outcome};
 use vb3_frontend::{
     CallId, Client, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
 };
@@ -30,18 +30,6 @@ use vb3_v4l2::POLL_IN;
 /// Maximum number of cards: the minors of primary nodes.
 const MAX_CARDS: usize = 64;
 
-/// Sizes of modes besides the preferred one, the first by default.
-const SIZES: [(u32, u32); 5] = [
-    (1280, 720),
-    (1920, 1080),
-    (1024, 768),
-    (800, 600),
-    (640, 480),
-];
-
-/// The driver's name unless the SPEC has one: kmssink tries only the names of some boards' drivers.
-const DRIVER: &str = "rockchip";
-
 /// A display card of the run.
 pub(crate) struct CardDevice {
     number: u32,
@@ -52,7 +40,7 @@ pub(crate) struct CardDevice {
     outputs: Vec<Output>,
     memory: CardMemory,
     presence: Presence,
-    /// When monitors come (`true`) and go, in nanoseconds of the run's clock, the next last; `None` before the
+    /// When monitors come (`true`) and go, in nanoseconds of the run's clock, the latest first; `None` before the
     /// first tick.
     due: Option<Vec<(u64, bool)>>,
     /// Number of pictures that the card could not read.
@@ -73,9 +61,6 @@ struct Output {
     /// Whether sysfs says that a CRTC drives the connector.
     is_enabled: bool,
 }
-
-/// Largest file of `edid=` that is read, in bytes.
-const MAX_EDID: u64 = 4096;
 
 /// Maximum number of programs of [`CardDevice::refused`].
 const MAX_REFUSED: usize = 64;
@@ -136,7 +121,7 @@ impl CardDevice {
         let name = format!("card{number}");
         let path = format!("/dev/dri/{name}");
         let hosted = Hosted::new(memory, profile, spec, (&name, &path))?;
-        let mut config = config(spec).with_context(|| path.clone())?;
+        let mut config = config::of(spec).with_context(|| path.clone())?;
         let DeviceKind::Kms { sink, .. } = &spec.kind else {
             return Err(anyhow!("{path}: the device is no display card"));
         };
@@ -314,70 +299,6 @@ impl CardDevice {
     }
 }
 
-/// Reads the monitors' EDID from a file.
-fn read_edid(path: &std::path::Path) -> Result<Edid> {
-    let (mut bytes, said) = (Vec::new(), || format!("edid={}", path.display()));
-    let file = std::fs::File::open(path).with_context(said)?;
-    file.take(MAX_EDID)
-        .read_to_end(&mut bytes)
-        .with_context(said)?;
-    Edid::new(&bytes).with_context(said)
-}
-
-/// Returns the properties of a SPEC's card.
-///
-/// # Errors
-/// Fails with a message for an EDID that cannot be used.
-fn config(spec: &DeviceSpec) -> Result<Config> {
-    let card = match &spec.kind {
-        DeviceKind::Kms { card, .. } => card.clone(),
-        _ => CardSpec::default(),
-    };
-    let edid = card.edid.as_deref().map(read_edid).transpose()?;
-    let fps = spec
-        .fps
-        .map_or(60, |fps| fps.numerator.div_ceil(fps.denominator.max(1)));
-    let of = |size: &vb3_picture::Size| (size.width(), size.height());
-    let mut sizes: Vec<(u32, u32)> = spec
-        .size
-        .iter()
-        .map(of)
-        .chain(spec.sizes.iter().map(of))
-        .collect();
-    let own = edid.as_ref().filter(|_| sizes.is_empty());
-    if spec.sizes.is_empty() && own.is_none() {
-        sizes.extend(SIZES);
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    sizes.retain(|size| seen.insert(*size));
-    let modes = sizes.iter().enumerate();
-    let modes = modes.map(|(at, (width, height))| Mode::new(*width, *height, fps, at == 0));
-    let modes = own.map_or_else(|| modes.collect(), Edid::modes);
-    let formats = spec.formats.iter().map(|format| format.0);
-    let all = || CARD_FORMATS.map(u32::from_le_bytes).to_vec();
-    let driver = spec.driver.clone().unwrap_or_else(|| DRIVER.to_owned());
-    Ok(Config {
-        description: match &spec.name {
-            Some(name) => name.clone(),
-            None => format!("Simulated {driver} display"),
-        },
-        driver,
-        unique: String::new(),
-        formats: if spec.formats.is_empty() {
-            all()
-        } else {
-            formats.collect()
-        },
-        modes,
-        connectors: card.connectors,
-        overlays: card.overlays,
-        scales: card.scales,
-        pitch_align: spec.stride.unwrap_or(1),
-        is_free: spec.pace == Pace::Free,
-        edid,
-    })
-}
-
 impl Cards {
     /// Returns a file's card and the card's number of the file.
     fn of(&mut self, file: FileId) -> Result<(&mut CardDevice, vb3_drm::FileId), Errno> {
@@ -453,8 +374,9 @@ impl Kind for CardFiles {
         origin: Origin,
     ) -> Result<Map, Refused> {
         let (card, own) = run.cards.of(file)?;
-        let is_shared = args.flags & 0xf & 1 != 0;
-        let found = card.card.mmap(own, (args.offset, args.len), is_shared);
+        let found = card
+            .card
+            .mmap(own, (args.offset, args.len), args.is_shared());
         let buffer = found.map_err(|e| Errno(e.errno()))?;
         let (memory, map) = card.memory.mmap(&run.memory, buffer, args.len)?;
         let tag = run
@@ -640,9 +562,6 @@ impl Run {
         match outcome {
             Outcome::Done(value) => Ok(Answer::Done(value)),
             Outcome::Wait => Ok(Answer::Wait),
-            Outcome::Fail(e) if e == vb3_drm::Errno::NOT_GATHERED.into() => {
-                Err(Errno::NOT_GATHERED.into())
-            }
             Outcome::Fail(e) => Err(self.card_refusal(at, ioctl, Errno(e.errno()), refused)),
         }
     }
@@ -744,22 +663,6 @@ impl Run {
             for failure in failures.filter_map(|output| output.screen.finish()) {
                 let failure = crate::node::failure_of(&card.path, &failure);
                 self.report.fail(failure);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes_have_the_chosen_rate() {
-        for (text, fps) in [("kms", 60), ("kms,fps=30", 30), ("kms,fps=60000/1001", 60)] {
-            let spec = text.parse().expect("a SPEC");
-            for mode in config(&spec).expect("a card").modes {
-                let rate = (1_000_000_000 + mode.frame_ns() / 2) / mode.frame_ns();
-                assert_eq!(rate, fps, "{text}");
             }
         }
     }

@@ -308,7 +308,7 @@ impl Run {
 }
 
 /// Returns the devices' file behind a descriptor, or the error `none` if there is none.
-fn named(caller: &Step<'_>, fd: i32, none: Errno) -> Result<FileId, Errno> {
+pub(super) fn named(caller: &Step<'_>, fd: i32, none: Errno) -> Result<FileId, Errno> {
     let known = caller.descriptor(fd, Detail::Name);
     let file = known.map(|known| known.file).map_err(|e| match e {
         Errno::NOT_GATHERED => e,

@@ -14,8 +14,6 @@ use vb3_sysfs::{File, Link};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{CallContext, FileHandle, Flow, Role};
 
-const MAP_SHARED: i32 = 1;
-const MAP_TYPE: i32 = 0xf;
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
 
@@ -308,8 +306,7 @@ impl Run {
         let now_ns = self.set_now();
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
-            // MAP_SHARED_VALIDATE contains the bit of MAP_SHARED.
-            shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
+            shared: args.is_shared(),
             read: args.prot & PROT_READ != 0,
             write: args.prot & PROT_WRITE != 0,
         };

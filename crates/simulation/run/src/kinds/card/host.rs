@@ -1,7 +1,7 @@
 //! A card's memory and fences, and the program that calls it.
 
 use crate::hosted::Hosted;
-use crate::kinds::{Kinds, SyncFiles};
+use crate::kinds::{Kinds, SyncFiles, sync_file};
 use crate::memory::RunMemory;
 use crate::needs::Wants;
 use crate::shares::Shares;
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use vb3_dma::{Coherency, Direction, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Status, SyncFile, Timeline, Usage};
 use vb3_dmabuf::{BufRef, MemoryId};
-use vb3_drm::{BufferId, Errno, FenceId};
-use vb3_frontend::{Detail, FileId, Install, Made, NumberAt, Step};
+use vb3_drm::{BufferId, FenceId};
+use vb3_frontend::{Detail, Errno, FileId, Install, Made, NumberAt, Step};
 use vb3_machine::Device;
 use vb3_plane::{AllocArgs, Cookie, ExportAccess, HintSkip, MemOps};
 
@@ -28,7 +28,7 @@ struct Object {
 }
 
 /// The memory and fences of a card.
-pub(in crate::kinds::card) struct CardMemory {
+pub(super) struct CardMemory {
     hosted: Hosted,
     objects: BTreeMap<BufferId, Object>,
     /// The fences that commits wait for.
@@ -39,33 +39,26 @@ pub(in crate::kinds::card) struct CardMemory {
 }
 
 /// The memory of a card together with the run's.
-pub(in crate::kinds::card) struct WithMemory<'a> {
+pub(super) struct WithMemory<'a> {
     own: &'a mut CardMemory,
     memory: &'a mut RunMemory,
 }
 
 /// A card's memory, and the program that calls the card.
-pub(in crate::kinds::card) struct Program<'a> {
-    pub(in crate::kinds::card) memory: WithMemory<'a>,
-    pub(in crate::kinds::card) caller: &'a Step<'a>,
-    pub(in crate::kinds::card) shares: &'a mut Shares,
-    pub(in crate::kinds::card) sync_files: &'a mut SyncFiles,
-    pub(in crate::kinds::card) kinds: &'a mut Kinds,
+pub(super) struct Program<'a> {
+    pub(super) memory: WithMemory<'a>,
+    pub(super) caller: &'a Step<'a>,
+    pub(super) shares: &'a mut Shares,
+    pub(super) sync_files: &'a mut SyncFiles,
+    pub(super) kinds: &'a mut Kinds,
     /// Files of the card that the call made.
-    pub(in crate::kinds::card) made: Vec<(FileId, vb3_drm::FileId)>,
+    pub(super) made: Vec<(FileId, vb3_drm::FileId)>,
     /// Why memory was refused.
-    pub(in crate::kinds::card) refused: Option<Reason>,
-}
-
-const fn errno(e: vb3_frontend::Errno) -> Errno {
-    match e {
-        vb3_frontend::Errno::NOT_GATHERED => Errno::NOT_GATHERED,
-        vb3_frontend::Errno(number) => Errno(number),
-    }
+    pub(super) refused: Option<Reason>,
 }
 
 impl CardMemory {
-    pub(in crate::kinds::card) fn new(memory: &RunMemory, hosted: Hosted, crtcs: usize) -> Self {
+    pub(super) fn new(memory: &RunMemory, hosted: Hosted, crtcs: usize) -> Self {
         let owner = Owner::Device(hosted.dma);
         let timelines = (0..crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
         Self {
@@ -77,12 +70,12 @@ impl CardMemory {
         }
     }
 
-    pub(in crate::kinds::card) const fn dma(&self) -> Device {
+    pub(super) const fn dma(&self) -> Device {
         self.hosted.dma
     }
 
     /// Returns what the card needs of memory.
-    pub(in crate::kinds::card) const fn wants(&self) -> Wants {
+    pub(super) const fn wants(&self) -> Wants {
         Wants {
             dma: self.hosted.dma,
             allocator: self.hosted.allocator,
@@ -91,41 +84,31 @@ impl CardMemory {
         }
     }
 
-    pub(in crate::kinds::card) const fn with<'a>(
-        &'a mut self,
-        memory: &'a mut RunMemory,
-    ) -> WithMemory<'a> {
+    pub(super) const fn with<'a>(&'a mut self, memory: &'a mut RunMemory) -> WithMemory<'a> {
         WithMemory { own: self, memory }
     }
 
     /// Returns a buffer's memory for mapping `len_bytes` of it into a program.
-    pub(in crate::kinds::card) fn mmap(
+    pub(super) fn mmap(
         &self,
         memory: &RunMemory,
         buffer: BufferId,
         len_bytes: u64,
-    ) -> Result<(MemoryId, vb3_machine::Mmap), vb3_frontend::Errno> {
-        let object = self
-            .objects
-            .get(&buffer)
-            .ok_or(vb3_frontend::Errno::EINVAL)?;
+    ) -> Result<(MemoryId, vb3_machine::Mmap), Errno> {
+        let object = self.objects.get(&buffer).ok_or(Errno::EINVAL)?;
         let map = memory.mmap(&object.plane, len_bytes);
-        let map = map.map_err(|e| vb3_frontend::Errno(e.errno()))?;
+        let map = map.map_err(|e| Errno(e.errno()))?;
         Ok((object.memory, map.mmap))
     }
 
     /// Returns the process that allocated a buffer of the card's own memory.
-    pub(in crate::kinds::card) fn maker(&self, buffer: BufferId) -> Option<u32> {
+    pub(super) fn maker(&self, buffer: BufferId) -> Option<u32> {
         let object = self.objects.get(&buffer)?;
         object.buf.is_none().then_some(object.pid)
     }
 
     /// Begins to read a buffer for the screen. Returns whether the card can reach it.
-    pub(in crate::kinds::card) fn begin_scan(
-        &mut self,
-        memory: &RunMemory,
-        buffer: BufferId,
-    ) -> bool {
+    pub(super) fn begin_scan(&mut self, memory: &RunMemory, buffer: BufferId) -> bool {
         let Some(object) = self.objects.get_mut(&buffer) else {
             return false;
         };
@@ -137,7 +120,7 @@ impl CardMemory {
     }
 
     /// Ends the reads of a buffer.
-    pub(in crate::kinds::card) fn end_scan(&mut self, memory: &RunMemory, buffer: BufferId) {
+    pub(super) fn end_scan(&mut self, memory: &RunMemory, buffer: BufferId) {
         if let Some(object) = self.objects.get_mut(&buffer) {
             memory.end_access(&mut object.plane, FenceOutcome::Done);
             // The card has only read, so no byte of it is missing.
@@ -145,11 +128,7 @@ impl CardMemory {
         }
     }
 
-    pub(in crate::kinds::card) fn cookie(
-        &self,
-        memory: &RunMemory,
-        buffer: BufferId,
-    ) -> Option<Cookie> {
+    pub(super) fn cookie(&self, memory: &RunMemory, buffer: BufferId) -> Option<Cookie> {
         memory.cookie(&self.objects.get(&buffer)?.plane)
     }
 }
@@ -221,25 +200,24 @@ impl Program<'_> {
     /// Finds the dma-buf of a program's descriptor, and takes a reference to it.
     fn resolve(&mut self, fd: i32) -> Result<BufRef, Errno> {
         let known = |of| self.caller.descriptor(fd, of);
-        let file = known(Detail::Name).map_err(errno)?.id;
+        let file = known(Detail::Name)?.id;
         let own = self
             .shares
-            .named(file, || Ok(known(Detail::Description)?.tag))
-            .map_err(errno)?;
+            .named(file, || Ok(known(Detail::Description)?.tag))?;
         let memory = &mut *self.memory.memory;
         let buf = match own {
             Some(own) => Some(own),
             None => self.shares.imports.resolve(memory, self.caller, (fd, file)),
         };
         self.refused = self.shares.imports.take_refused().pop();
-        let found = memory.buffers().get_buf(buf.ok_or(Errno(22))?);
+        let found = memory.buffers().get_buf(buf.ok_or(Errno::EINVAL)?);
         found.map_err(|e| Errno(e.errno()))
     }
 }
 
 impl vb3_drm::Program for Program<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out).map_err(errno)
+        self.caller.read(addr, out)
     }
 
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
@@ -268,7 +246,7 @@ impl vb3_drm::Program for Program<'_> {
         })?;
         let Some(id) = plane.memory() else {
             memory.put(plane);
-            return Err(Errno(12));
+            return Err(Errno::ENOMEM);
         };
         let buffer = BufferId(id.get());
         own.objects.insert(
@@ -317,14 +295,14 @@ impl vb3_drm::Program for Program<'_> {
                 self.refused = e.reason();
                 memory.put_dmabuf(buf);
                 // Source: Linux drm_gem_dma_prime_import_sg_table: memory that is not contiguous is EINVAL.
-                Err(Errno(22))
+                Err(Errno::EINVAL)
             }
         }
     }
 
     fn export(&mut self, buffer: BufferId, cloexec: bool, at: u64) -> Result<i32, Errno> {
         let WithMemory { own, memory } = &mut self.memory;
-        let object = own.objects.get(&buffer).ok_or(Errno(2))?;
+        let object = own.objects.get(&buffer).ok_or(Errno::ENOENT)?;
         let made = match &object.buf {
             Some(buf) => memory.clone_dmabuf(buf),
             None => memory.export(&object.plane, ExportAccess::ReadWrite),
@@ -334,18 +312,13 @@ impl vb3_drm::Program for Program<'_> {
         let installed = self.shares.install(memory, buf, self.caller, how);
         installed.map(|()| 0).map_err(|(e, buf)| {
             memory.put_dmabuf(buf);
-            errno(e)
+            e
         })
     }
 
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno> {
-        let known = self.caller.descriptor(fd, Detail::Name);
-        let known = known.map_err(|e| match errno(e) {
-            Errno::NOT_GATHERED => Errno::NOT_GATHERED,
-            _ => Errno(22),
-        })?;
-        let file = known.file.and_then(|file| self.sync_files.named(file));
-        let file = file.ok_or(Errno(22))?;
+        let file = sync_file::named(self.caller, fd, Errno::EINVAL)?;
+        let file = self.sync_files.named(file).ok_or(Errno::EINVAL)?;
         let WithMemory { own, memory } = &mut self.memory;
         let copy = memory.with_fences(|fences, now_ns| fences.merge(file, file, now_ns));
         let copy = copy.map_err(|e| Errno(e.errno()))?;
@@ -357,7 +330,7 @@ impl vb3_drm::Program for Program<'_> {
     fn out_fence(&mut self, crtc: usize, seqno: u64, at: u64) -> Result<i32, Errno> {
         let id = self.kinds.new_file();
         let WithMemory { own, memory } = &mut self.memory;
-        let timeline = own.timelines.get_mut(crtc).ok_or(Errno(22))?;
+        let timeline = own.timelines.get_mut(crtc).ok_or(Errno::EINVAL)?;
         let made =
             memory.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
         let file = made.map_err(|e| Errno(e.errno()))?;
