@@ -6,6 +6,7 @@
  * card random N SEED: N random calls.
  * card plugs: hears of a monitor that goes and comes. */
 #define _GNU_SOURCE
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -22,14 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
-			exit(1); \
-		} \
-	} while (0)
 
 /* From include/uapi/drm, for systems without libdrm's headers. */
 struct dumb { uint32_t height, width, bpp, flags, handle, pitch; uint64_t size; };

@@ -4,6 +4,7 @@
  * hotplug events DEVICE: hears of it on sockets of the kernel's, without a library.
  * hotplug storm DEVICE ROUNDS SEED: unplugs and plugs at random call numbers while threads stream. */
 #define _GNU_SOURCE
+#include "check.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,13 +34,6 @@
 #define METADATA INTERFACE "/video4linux/video2"
 #define MEDIA INTERFACE "/media0"
 #define EVENTS 9
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
-			exit(1); \
-		} \
-	} while (0)
 
 static const char *device;
 

@@ -5,6 +5,7 @@
  *   locks FILE
  */
 #define _GNU_SOURCE
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -16,16 +17,6 @@
 #include <unistd.h>
 
 static const char *node;
-
-#define CHECK(what)                                                                     \
-	do {                                                                            \
-		if (!(what)) {                                                          \
-			printf("line %d: %s (errno %d)\n", __LINE__, #what, errno);     \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-
-#define FAILS(call, with) CHECK((errno = 0, (long)(call) == -1) && errno == (with))
 
 static int opened(int flags)
 {

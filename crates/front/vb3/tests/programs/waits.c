@@ -5,6 +5,7 @@
  *   waits WORD /dev/video0
  */
 #define _GNU_SOURCE
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -22,14 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CHECK(what)                                                                     \
-	do {                                                                            \
-		if (!(what)) {                                                          \
-			printf("line %d: %s (errno %d)\n", __LINE__, #what, errno);     \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
 
 static int device;
 
