@@ -25,7 +25,7 @@ const FIELDS: [&str; 18] = [
     "device", "buffer", "revoke", "call", "errno", "times", "signal", "control", "value", "source",
     "sequence", "frame", "ns", "format", "events", "id", "version", "unknown",
 ];
-/// No path is among them, and lines with a slash are not sent: an order may write a file.
+/// No value is a path, and [`Line::text`] replaces slashes, because an order can write a file.
 const VALUES: [&str; 24] = [
     "\"video0\"",
     "\"video1\"",

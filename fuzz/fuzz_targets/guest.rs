@@ -1,5 +1,4 @@
-//! A guest whose RAM and queues hold anything. Every chain of the queue is used or ends it, and when the guest has
-//! gone, nothing is held.
+//! A guest whose RAM and queues hold anything. Serving it ends, and nothing is held afterwards.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +8,7 @@ use vb3_fuzz::random::Rest;
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
 
-/// The devices, of which the first byte selects one.
+/// The devices. The first byte selects one.
 const DEVICES: [&str; 4] = [
     "camera=pattern,size=32x32,format=YUYV,pace=free",
     "display,size=32x32,pace=free",
