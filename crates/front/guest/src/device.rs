@@ -260,7 +260,7 @@ impl<L: Link> Device<L> {
         let request = vb3_v4l2::ioctl_of_code(code).ok_or(Errno::ENOTTY);
         let request = request.map_err(plain)?;
         let file = self.open_session(id).map_err(plain)?.file;
-        let size = (request >> 16 & 0x3fff) as usize;
+        let size = vb3_v4l2::decode::size(request);
         let (is_read, is_written) = (request >> 30 & 1 != 0, request >> 31 != 0);
         let mut payload = Payload::new(sent, size, is_read).map_err(plain)?;
         hidden::check(request, payload.structure()).map_err(plain)?;

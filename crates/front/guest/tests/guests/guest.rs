@@ -232,7 +232,7 @@ impl Client for Guest {
 
     fn ioctl(&mut self, file: usize, request: u32, addr: u64) -> Result<(), i32> {
         let File { device, session } = self.files[file];
-        let size = (request >> 16 & 0x3fff) as usize;
+        let size = vb3_v4l2::decode::size(request);
         let mut sent = words(&[3, 0, session, request & 0xff]);
         let bytes = self.peek(addr, size);
         if request >> 30 & 1 != 0 {

@@ -92,7 +92,7 @@ fn small(random: &mut Random) -> u32 {
 }
 
 fn call(request: u32, random: &mut Random) -> Made {
-    let size = (request >> 16 & 0x3fff) as usize;
+    let size = vb3_v4l2::decode::size(request);
     let mut bytes = vec![0; size];
     for number in bytes.chunks_exact_mut(4) {
         if random.below(4) == 0 {
