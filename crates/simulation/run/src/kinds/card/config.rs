@@ -76,7 +76,7 @@ pub(super) fn of(spec: &DeviceSpec) -> Result<Config> {
             formats.collect()
         },
         modes,
-        connectors: card.connectors.max(1),
+        connectors: card.connectors,
         overlays: card.overlays,
         scales: card.scales,
         pitch_align: spec.stride.unwrap_or(1),
