@@ -10,7 +10,7 @@
 //   hostile poll FILE COUNT N     N threads poll a camera beside COUNT descriptors of FILE
 //   hostile stop PID              stops a process ten times for 50 ms
 //
-// The attacked device is /dev/video1. Each prints how much it did, or "skipped: " and why it cannot.
+// The attacked device is /dev/video1. Each prints how much it did. It exits with 1 if a call fails.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
