@@ -44,6 +44,11 @@ impl Nodes {
         }
     }
 
+    /// Returns the number of a display card. `at` is its index among all devices, where cards follow the nodes.
+    pub(super) fn card_number(&self, at: usize) -> Option<usize> {
+        at.checked_sub(self.all.len())
+    }
+
     /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
     /// the devices that had no turn.
     pub(super) fn tick(&mut self, memory: &mut RunMemory, now_ns: u64, clock: &Clock) {

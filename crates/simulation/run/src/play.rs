@@ -3,7 +3,7 @@
 use crate::Run;
 use crate::kinds::CardDevice;
 use crate::node::Node;
-use crate::script::{Action, Script, ScriptError, Step, When, call_name};
+use crate::script::{Action, Script, ScriptError, Step, StepDevice, When, call_name};
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
 use vb3_devices::{Device, FaultSchedule, FrameFault, FrameFaults};
@@ -99,7 +99,7 @@ fn say_fault(fault: FrameFault) -> String {
 /// Checks that a step's device supports the step.
 fn check(run: &Run, step: &Step, node: Option<usize>) -> Result<()> {
     let machine = run.memory.ops().platform();
-    if let Some(card) = node.and_then(|at| at.checked_sub(run.nodes.len())) {
+    if let Some(card) = node.and_then(|at| run.nodes.card_number(at)) {
         return check_card(step, card);
     }
     if let Action::Fail { request, .. } = &step.action
@@ -217,6 +217,19 @@ fn missed(playing: &Playing, frames: u64) -> String {
 }
 
 impl Run {
+    /// Returns the index of a step's device among all devices.
+    fn index_of(&self, device: StepDevice) -> Option<usize> {
+        match device {
+            StepDevice::Video(number) => {
+                let is_it = |node: &Node| node.number() == number && !node.is_subdevice();
+                self.nodes.iter().position(is_it)
+            }
+            StepDevice::Card(number) => {
+                (number < self.cards.all.len()).then_some(self.nodes.len() + number)
+            }
+        }
+    }
+
     /// Starts a script.
     ///
     /// # Errors
@@ -224,24 +237,11 @@ impl Run {
     pub fn play(&mut self, script: &Script) -> Result<(), ScriptError> {
         let mut steps = Vec::new();
         for step in &script.steps {
-            let node = match (step.device, step.card) {
-                (None, None) => None,
-                (None, Some(card)) => {
-                    let has_it = card < self.cards.all.len();
-                    let missing = || step.error(format!("there is no /dev/dri/card{card}"));
-                    Some(
-                        has_it
-                            .then_some(self.nodes.len() + card)
-                            .ok_or_else(missing)?,
-                    )
-                }
-                (Some(number), _) => {
-                    let is_it = |node: &Node| node.number() == number && !node.is_subdevice();
-                    let found = self.nodes.iter().position(is_it);
-                    let missing = || step.error(format!("there is no /dev/video{number}"));
-                    Some(found.ok_or_else(missing)?)
-                }
+            let find = |device| {
+                let missing = || step.error(format!("there is no {device}"));
+                self.index_of(device).ok_or_else(missing)
             };
+            let node = step.device.map(find).transpose()?;
             check(self, step, node).map_err(|e| step.error(e.to_string()))?;
             steps.push(Playing {
                 step: step.clone(),
@@ -263,7 +263,7 @@ impl Run {
         // A step that begins at a frame is passed to its device now, because devices count their own frames.
         for at in 0..self.play.steps.len() {
             let playing = &self.play.steps[at];
-            if playing.step.card.is_some() {
+            if let Some(StepDevice::Card(_)) = playing.step.device {
                 continue;
             }
             let first = match (&playing.step.action, &playing.step.when) {
@@ -343,10 +343,7 @@ impl Run {
     /// Returns how many frames a device has finished.
     fn frames_of(&self, at: usize) -> u64 {
         let Some(node) = self.nodes.get(at) else {
-            let card = at.checked_sub(self.nodes.len());
-            return card
-                .and_then(|card| self.cards.all.get(card))
-                .map_or(0, CardDevice::frames);
+            return self.card(at).map_or(0, CardDevice::frames);
         };
         match (node.video.role(), &node.faults) {
             (Role::Capture | Role::MemToMem | Role::Duplex, Some(faults)) => faults.frames(),
@@ -402,19 +399,15 @@ impl Run {
         };
         playing.begun = true;
         let (action, node) = (playing.step.action.clone(), playing.node);
+        let (device, count) = (playing.step.device, playing.step.count);
         let dma = node.and_then(|n| self.nodes.get(n)).map(|node| node.dma);
         let now = self.clock.now_ns();
         let machine = self.memory.ops_mut().platform_mut();
         let value = match action {
             // Failing calls are handled when they arrive.
             Action::Fail { .. } => return,
-            Action::Frame(fault) if node.is_some_and(|node| node >= self.nodes.len()) => {
-                let count = self
-                    .play
-                    .steps
-                    .get(at)
-                    .map_or(1, |playing| playing.step.count);
-                if let Some(card) = self.card_at(node.unwrap_or_default()) {
+            Action::Frame(fault) if matches!(device, Some(StepDevice::Card(_))) => {
+                if let Some(card) = node.and_then(|node| self.card_at(node)) {
                     card.disturb(fault, count);
                 }
                 say_fault(fault)

@@ -39,10 +39,8 @@ pub struct Script {
 pub struct Step {
     /// The step's line in the file, from 1.
     pub line: usize,
-    /// The N of `/dev/videoN`, or `None` for a step that affects a display card or the whole machine.
-    pub device: Option<u32>,
-    /// The N of `/dev/dri/cardN`.
-    pub card: Option<usize>,
+    /// The device, or `None` for a step that affects the whole machine.
+    pub device: Option<StepDevice>,
     /// When the step begins.
     pub when: When,
     /// How many frames or calls it affects.
@@ -58,6 +56,25 @@ impl Step {
     pub(crate) fn error(&self, message: String) -> ScriptError {
         let line = self.line;
         ScriptError { line, message }
+    }
+}
+
+/// The device of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepDevice {
+    /// `/dev/videoN`, by its N.
+    Video(u32),
+    /// `/dev/dri/cardN`, by its N.
+    Card(usize),
+}
+
+/// The device's path.
+impl fmt::Display for StepDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Video(number) => write!(f, "/dev/video{number}"),
+            Self::Card(number) => write!(f, "/dev/dri/card{number}"),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Run;
 use crate::control::EventKind;
+use crate::kinds::CardDevice;
 use crate::node::Node;
 use serde_json::{Map, Value};
 use vb3_devices::Note;
@@ -58,14 +59,16 @@ impl Run {
         }
     }
 
-    /// Returns the path of the node with this index, or an empty string without such a node.
+    /// Returns the display card with this index among all devices.
+    pub(crate) fn card(&self, at: usize) -> Option<&CardDevice> {
+        self.cards.all.get(self.nodes.card_number(at)?)
+    }
+
+    /// Returns the path of the device with this index, or an empty string without such a device.
     pub(crate) fn path_of(&self, at: usize) -> String {
-        let card = at.checked_sub(self.nodes.len());
-        let card = card.and_then(|card| self.cards.all.get(card));
-        let path = self.nodes.get(at).map(|node| &node.path);
-        path.or(card.map(|card| &card.path))
-            .cloned()
-            .unwrap_or_default()
+        let node = self.nodes.get(at).map(|node| &node.path);
+        let path = node.or_else(|| self.card(at).map(|card| &card.path));
+        path.cloned().unwrap_or_default()
     }
 
     /// Adds a refusal to the report, and sends its event.

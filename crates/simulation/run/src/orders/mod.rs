@@ -9,7 +9,8 @@ mod shown;
 mod sources;
 
 use crate::control::{ClientId, Control, EventKind, Subscription};
-use crate::script::{Action, Step, When};
+use crate::node::Node;
+use crate::script::{Action, Step, StepDevice, When};
 use crate::{Run, TURN_NS};
 use events::main_flow;
 use job::{Job, Running};
@@ -231,7 +232,8 @@ impl Run {
         match awaited {
             Awaited::Frame { at, frame } => {
                 let done = self.finished_frames(*at);
-                let is_plugged = *at >= self.nodes.len() || self.nodes.plugs.is_present(*at);
+                let is_card = self.nodes.card_number(*at).is_some();
+                let is_plugged = is_card || self.nodes.plugs.is_present(*at);
                 match (done > *frame, is_plugged) {
                     (true, _) => Some(Ok(fields([("frames", done.into())]))),
                     (false, true) => None,
@@ -372,10 +374,11 @@ impl Run {
     /// Makes an action begin on a device now, as a step of a script does.
     fn order_step(&mut self, name: &str, count: u64, action: Action) -> Result<(), Refused> {
         let at = self.named(name).map_err(of("device"))?;
+        let video = |node: &Node| StepDevice::Video(node.number());
+        let card = self.nodes.card_number(at).map(StepDevice::Card);
         let step = Step {
             line: 0,
-            device: self.nodes.get(at).map(|node| node.number()),
-            card: at.checked_sub(self.nodes.len()),
+            device: card.or_else(|| self.nodes.get(at).map(video)),
             when: When::Start,
             count,
             every: 1,
@@ -409,8 +412,7 @@ impl Run {
 
     /// Returns the number of frames that a device has finished.
     fn finished_frames(&self, at: usize) -> u64 {
-        let card = at.checked_sub(self.nodes.len());
-        if let Some(card) = card.and_then(|card| self.cards.all.get(card)) {
+        if let Some(card) = self.card(at) {
             return card.frames();
         }
         let node = self.nodes.get(at);

@@ -1,6 +1,8 @@
 //! Parses TOML into a checked script, with the line of each step.
 
-use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, When};
+use super::{
+    Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, StepDevice, When,
+};
 use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
@@ -103,18 +105,14 @@ pub(super) fn parse(text: &str) -> Result<Script> {
 fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     let action = action(source, &span, &raw)?;
     let when = when(source, &span, &raw, &action)?;
-    let card = raw
-        .device
-        .as_ref()
-        .and_then(|device| card(device.get_ref()));
-    let device = raw.device.as_ref().filter(|_| card.is_none());
-    let device = device.map(|device| node(source, device)).transpose()?;
+    let device = raw.device.as_ref().map(|device| named(source, device));
+    let device = device.transpose()?;
     let of_machine = matches!(
         action,
         Action::OccupyCma { .. } | Action::FreeCma | Action::StopClock { .. }
     );
     let looks_at_device = matches!(when, When::Frame(_) | When::Call { .. });
-    if device.is_none() && card.is_none() && (!of_machine || looks_at_device) {
+    if device.is_none() && (!of_machine || looks_at_device) {
         let what = if of_machine {
             "frames and calls belong to"
         } else {
@@ -140,7 +138,6 @@ fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     Ok(Step {
         line: line_of(source.0, span.start),
         device,
-        card,
         when,
         count: number(&raw.count)?,
         every: number(&raw.every)?,
@@ -279,20 +276,20 @@ fn within(source: &Source<'_>, value: &Spanned<i64>, least: u64, most: u64) -> R
         })
 }
 
-/// Parses `/dev/dri/cardN` and returns N.
-fn card(device: &str) -> Option<usize> {
-    let name = device.strip_prefix("/dev/dri/").unwrap_or(device);
-    name.strip_prefix("card")?.parse().ok()
-}
-
-/// Parses `/dev/videoN` and returns N.
-fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
+/// Parses `/dev/videoN` or `/dev/dri/cardN`.
+fn named(source: &Source<'_>, device: &Spanned<String>) -> Result<StepDevice> {
     let text = device.get_ref();
-    let number = text.strip_prefix("/dev/").unwrap_or(text);
-    let number = number.strip_prefix("video").and_then(|n| n.parse().ok());
-    number.ok_or_else(|| {
-        let message =
-            format!("{text:?} is not a video device; write, for example, \"/dev/video0\"");
+    let number = |directory: &str, kind: &str| {
+        let name = text.strip_prefix(directory).unwrap_or(text);
+        name.strip_prefix(kind)
+    };
+    let video = number("/dev/", "video").and_then(|n| n.parse().ok());
+    let card = number("/dev/dri/", "card").and_then(|n| n.parse().ok());
+    let found = video.map(StepDevice::Video);
+    found.or(card.map(StepDevice::Card)).ok_or_else(|| {
+        let message = format!(
+            "{text:?} is not a video device or display card; write, for example, \"/dev/video0\""
+        );
         source.error(device.span(), message)
     })
 }

@@ -20,11 +20,8 @@ impl fmt::Display for Script {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[step]]")?;
-        if let Some(number) = self.device {
-            writeln!(f, "device = \"/dev/video{number}\"")?;
-        }
-        if let Some(number) = self.card {
-            writeln!(f, "device = \"/dev/dri/card{number}\"")?;
+        if let Some(device) = self.device {
+            writeln!(f, "device = \"{device}\"")?;
         }
         match self.when {
             When::Start => {}

@@ -28,8 +28,7 @@ fn a_step_says_when_and_what() {
     };
     let wanted = Step {
         line: 1,
-        device: Some(1),
-        card: None,
+        device: Some(StepDevice::Video(1)),
         when: When::Time(1_500_000_000),
         count: 1,
         every: 1,

@@ -55,10 +55,14 @@ fn when() -> impl Strategy<Value = When> {
 }
 
 fn step_of(device: Option<u32>, when: When, (count, every): (u64, u64), action: Action) -> Step {
+    // Half of the devices are display cards.
+    let device = device.map(|number| match number {
+        0..32 => StepDevice::Video(number),
+        _ => StepDevice::Card(number as usize),
+    });
     Step {
         line: 0,
         device,
-        card: None,
         when,
         count,
         every,
