@@ -40,7 +40,7 @@ pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
 pub use image::Image;
-pub use node::{BusDevice, Hotplug, Node, NodeKind};
+pub use node::{BusDevice, Change, Hotplug, Node, NodeKind};
 pub use origin::{Client, Label, Origin, Owner};
 pub use perform::{Perform, Program, perform};
 pub use step::{Ioctl, Step};

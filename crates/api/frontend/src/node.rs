@@ -77,13 +77,21 @@ pub struct Node {
 /// The appearance, disappearance or change of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hotplug {
-    /// Id of the node that has changed.
+    /// Id of the node.
     pub node: NodeId,
-    /// Whether the node is present after the change.
-    pub present: bool,
-    /// For a node that was present before: its files in sysfs have changed. Programs get a uevent `change` with
-    /// this property, unless it is empty.
-    pub changed: Option<&'static str>,
+    /// What happened to the node.
+    pub change: Change,
+}
+
+/// What happened to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The node has appeared.
+    Added,
+    /// The node has disappeared.
+    Removed,
+    /// The files in sysfs of a present node have changed. With a property, programs get a uevent `change` that has it.
+    Changed(Option<&'static str>),
 }
 
 impl Node {

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_frontend::{
-    Backend, Bytes, Call, CallId, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node,
-    NodeId, NumberAt, On, Op, Origin, Outcome, Owner, ProcessFiles, Tag, WakeFd, Write,
+    Backend, Bytes, Call, CallId, Change, Devices, Errno, FdIdentity, FileId, Hotplug, Map, Mmap,
+    Node, NodeId, NumberAt, On, Op, Origin, Outcome, Owner, ProcessFiles, Tag, WakeFd, Write,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -509,19 +509,22 @@ impl<B: Backend> Devices for Traced<'_, B> {
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        let told = self.devices.take_hotplug();
+        let events = self.devices.take_hotplug();
         let at = self.now();
-        for plug in &told {
-            if let (Some(timeline), Some(device)) = (&mut self.timeline, self.nodes.get(&plug.node))
+        for event in &events {
+            let comes = match event.change {
+                Change::Added => true,
+                Change::Removed => false,
+                Change::Changed(_) => continue,
+            };
+            if let (Some(timeline), Some(device)) =
+                (&mut self.timeline, self.nodes.get(&event.node))
             {
-                timeline.plug(Plug {
-                    device: device.clone(),
-                    at,
-                    comes: plug.present,
-                });
+                let device = device.clone();
+                timeline.plug(Plug { device, at, comes });
             }
         }
-        told
+        events
     }
 }
 

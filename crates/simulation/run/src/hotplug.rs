@@ -16,7 +16,7 @@ use crate::clock::since_boot_ns;
 use crate::kinds::{GoneMedia, GoneVideo, Kind as _, MediaFiles, VideoFiles};
 use crate::node::Node;
 use crate::unseen::Unseen;
-use vb3_frontend::{Hotplug, NodeId};
+use vb3_frontend::{Change, Hotplug, NodeId};
 
 /// Maximum number of hotplug events that programs have not seen yet. Beyond it, orders and scripts plug nothing.
 /// Devices' own options are no part of this limit: each has at most two times.
@@ -112,7 +112,7 @@ impl Run {
     /// earlier events yet.
     pub(super) fn plug_if_room(&mut self, at: usize, comes: bool) -> bool {
         self.nodes.plugs.has_room()
-            && match at.checked_sub(self.nodes.len()) {
+            && match self.nodes.card_number(at) {
                 Some(card) => self.plug_monitors(card, None, comes),
                 None => self.plug(at, comes),
             }
@@ -153,12 +153,12 @@ impl Run {
         if !comes && !is_usb {
             nodes.reverse();
         }
-        let told = nodes.into_iter().map(|node| Hotplug {
-            node,
-            present: comes,
-            changed: None,
-        });
-        self.nodes.plugs.unseen.extend(told);
+        let change = match comes {
+            true => Change::Added,
+            false => Change::Removed,
+        };
+        let events = nodes.into_iter().map(|node| Hotplug { node, change });
+        self.nodes.plugs.unseen.extend(events);
         true
     }
 
@@ -190,7 +190,7 @@ impl Run {
     /// Plugs or unplugs a device. Returns its index among the nodes.
     pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
-        let card = at.checked_sub(self.nodes.len());
+        let card = self.nodes.card_number(at);
         let is_done = match (card, self.card_named(device)) {
             (Some(card), Some((_, one @ Some(_)))) if self.nodes.plugs.has_room() => {
                 self.plug_monitors(card, one, comes)

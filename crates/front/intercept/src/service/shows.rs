@@ -8,7 +8,7 @@ use crate::note::Note;
 use crate::service::{Server, Supervisor};
 use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, may_be_shown, uevent};
 use std::sync::Arc;
-use vb3_frontend::{Errno, Hotplug, Node};
+use vb3_frontend::{Change, Errno, Hotplug, Node};
 
 impl Supervisor<'_> {
     /// Returns the tree that programs see at present. Makes it if no program has needed it yet.
@@ -52,19 +52,20 @@ impl Supervisor<'_> {
         });
     }
 
-    fn show(&self, may: &mut MayBlock, change: Hotplug) {
-        let Some(at) = self.nodes.iter().position(|node| node.id == change.node) else {
+    fn show(&self, may: &mut MayBlock, Hotplug { node: id, change }: Hotplug) {
+        let Some(at) = self.nodes.iter().position(|node| node.id == id) else {
             return;
         };
-        if change.changed == Some("") && self.showing.made().is_none() {
+        if change == Change::Changed(None) && self.showing.made().is_none() {
             return;
         }
         let before = self.shown(may);
-        if before.has(at) == change.present && change.changed.is_none() {
+        let is_present = change != Change::Removed;
+        if before.has(at) == is_present && !matches!(change, Change::Changed(_)) {
             return;
         }
-        let told = || Told::by(self.server(may).backend, change.node);
-        let told = change.present.then(told);
+        let told = || Told::by(self.server(may).backend, id);
+        let told = is_present.then(told);
         let now = match before.with(may, &self.nodes, at, told) {
             Ok(shown) => Arc::new(shown),
             Err(e) => return self.host.note(Note::NoSysfs(e)),
@@ -72,10 +73,10 @@ impl Supervisor<'_> {
         self.showing.set(&now);
         let node = self.nodes.get(at);
         if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &now.tree) {
-            match change.changed {
-                None => self.tell(may, node, before, now),
-                Some("") => {}
-                Some(property) => self.tell_change(may, node, now, property),
+            match change {
+                Change::Added | Change::Removed => self.tell(may, node, before, now),
+                Change::Changed(None) => {}
+                Change::Changed(Some(property)) => self.tell_change(may, node, now, property),
             }
         }
     }

@@ -18,7 +18,7 @@ use vb3_devices::spec::{DeviceKind, DeviceSpec, Presence};
 use vb3_devices::{FrameFault, NodeSpec, Scan, Screen};
 use vb3_drm::{CallContext, Card, Edid, Mode, Outcome};
 use vb3_frontend::{
-    CallId, Client, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
+    CallId, Change, Client, Errno, FileId, Hotplug, Ioctl, Map, Mmap, NodeId, NodeKind, Op, Origin,
 };
 use vb3_machine::Profile;
 use vb3_picture::Frame;
@@ -511,20 +511,17 @@ impl Run {
         let all = all.filter(|at| connector.is_none_or(|connector| connector == *at));
         let changes = all.fold(false, |changes, at| device.card.plug(at, comes) | changes);
         if changes {
-            self.tell_card(card, "HOTPLUG=1");
+            self.tell_card(card, Some("HOTPLUG=1"));
         }
         changes
     }
 
-    /// Lets programs see a card's files in sysfs anew, and sends a uevent with this property, unless it is empty.
-    fn tell_card(&mut self, card: usize, property: &'static str) {
-        let changed = Some(property);
+    /// Lets programs see a card's files in sysfs anew. With a property, also sends a uevent that has it.
+    fn tell_card(&mut self, card: usize, property: Option<&'static str>) {
+        let change = Change::Changed(property);
         let node = self.kinds.node_id(CardFiles::NAME, card);
-        self.nodes.plugs.unseen.extend(node.map(|node| Hotplug {
-            node,
-            present: true,
-            changed,
-        }));
+        let event = node.map(|node| Hotplug { node, change });
+        self.nodes.plugs.unseen.extend(event);
     }
 
     /// Answers an ioctl on a card's file.
@@ -650,7 +647,7 @@ impl Run {
                 self.report.fail(failure);
             }
         }
-        lit.into_iter().for_each(|card| self.tell_card(card, ""));
+        lit.into_iter().for_each(|card| self.tell_card(card, None));
     }
 
     /// Turns the cards off, and finishes their recordings.

@@ -3,7 +3,10 @@
 use super::*;
 use crate::script::Script;
 use std::path::Path;
+use vb3_frontend::Change;
 use vb3_report::DeviceReport;
+use vb3_report::timeline::Timeline;
+use vb3_report::trace::Traced;
 use vb3_v4l2::{POLL_ERR, POLL_PRI};
 
 const ENOENT: i32 = 2;
@@ -30,7 +33,11 @@ fn told(bench: &mut Bench, comes: bool) -> Vec<String> {
     let events = bench.run.take_hotplug();
     bench.run.hotplug_shown(events.len());
     let name = |event: &vb3_frontend::Hotplug| {
-        assert_eq!(event.present, comes);
+        let wanted = match comes {
+            true => Change::Added,
+            false => Change::Removed,
+        };
+        assert_eq!(event.change, wanted);
         let node = nodes.iter().find(|node| node.id == event.node);
         node.map_or_else(String::new, |node| node.path.display().to_string())
     };
@@ -163,6 +170,27 @@ fn absent_devices_vanish_before_the_first_tick() {
         ["/dev/video0", "/dev/video2", "/dev/media0"]
     );
     assert_eq!(bench.run.nodes.plugs.remarks(&bench.run.nodes), [""; 0]);
+}
+
+/// If a monitor is unplugged, its card stays.
+#[test]
+fn timelines_show_no_change_of_a_monitor() {
+    let mut bench = Bench::new("pc", &["camera=pattern", "kms"]);
+    for device in ["card0", "video0"] {
+        bench.run.plug_by_name(device, false).unwrap();
+    }
+    let mut timeline = Timeline::default();
+    let start = std::time::Instant::now();
+    let (run, time) = (&mut bench.run, crate::Run::own_time);
+    let mut traced = Traced::new(run, &mut [], start, time, Some(&mut timeline));
+    assert_eq!(traced.take_hotplug().len(), 4);
+    let shown: Vec<_> = timeline
+        .plugs
+        .iter()
+        .map(|p| (&*p.device, p.comes))
+        .collect();
+    let gone = ["/dev/video0", "/dev/video1", "/dev/media0"];
+    assert_eq!(shown, gone.map(|node| (node, false)));
 }
 
 /// Each node appears and is announced separately.
