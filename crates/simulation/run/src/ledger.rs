@@ -202,13 +202,13 @@ impl Run {
     pub(super) fn follow_holders(&mut self) {
         let touched = self.shares.get_mut().take_touched();
         let changes = self.memory.buffers().changes();
-        let unchanged = core::mem::replace(&mut self.told.ledger.changes, changes) == changes;
+        let unchanged = core::mem::replace(&mut self.history.ledger.changes, changes) == changes;
         if unchanged && touched.is_empty() {
             return;
         }
         let now_ns = self.clock.now_ns();
         let changed = self.memory.buffers().take_changed();
-        let mut ledger = core::mem::take(&mut self.told.ledger);
+        let mut ledger = core::mem::take(&mut self.history.ledger);
         // A dma-buf may have been made of a program's own memory. The memory's own row then ends.
         if changed.is_none() || ledger.users > 0 {
             self.follow_users(&mut ledger, now_ns);
@@ -230,7 +230,7 @@ impl Run {
         let followed = ledger.live.len() - ledger.users;
         let unfollowed = there.saturating_sub(followed) + ledger.unfollowed_users;
         ledger.most_unfollowed = ledger.most_unfollowed.max(unfollowed as u64);
-        self.told.ledger = ledger;
+        self.history.ledger = ledger;
     }
 
     /// Records the holders of shareable memory.

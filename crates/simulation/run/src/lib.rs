@@ -30,6 +30,7 @@ pub mod control;
 mod deadlock;
 mod fences;
 mod fits;
+mod history;
 mod holders;
 mod hosted;
 mod hotplug;
@@ -60,7 +61,6 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod time;
-mod told;
 mod turns;
 mod unseen;
 mod users;
@@ -73,6 +73,7 @@ pub use clock::Pace;
 use control::Control;
 use fences::FenceWatch;
 pub use fits::Fit;
+use history::History;
 use kinds::{Cards, Kinds, OpenFiles};
 use memory::{Ear, RunMemory};
 use node::Node;
@@ -87,7 +88,6 @@ pub use rig::LeftOver;
 use shares::Shares;
 use std::cell::RefCell;
 use time::LOOK_NS;
-use told::Told;
 use vb3_devices::NodeSpec;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
@@ -112,7 +112,7 @@ pub struct Run {
     waits: Waits,
     fences: FenceWatch,
     report: Report,
-    told: Told,
+    history: History,
     play: Play,
     orders: Orders,
 }
@@ -191,7 +191,7 @@ impl Run {
             waits: Waits::default(),
             fences: FenceWatch::default(),
             report: Report::default(),
-            told: Told::new(),
+            history: History::new(),
             play: Play::default(),
             orders: Orders::default(),
         };
@@ -204,7 +204,7 @@ impl Run {
     pub fn set_control(&mut self, control: Control) {
         self.orders.control = Some(control);
         self.start_play();
-        self.told.count_own_fds();
+        self.history.count_own_fds();
     }
 
     /// Changes the pace of the devices' time from now on.

@@ -60,7 +60,7 @@ impl Run {
             return;
         };
         let Some(taken) = line(node, Flow::Output).filter(|taken| *taken > asked) else {
-            self.told.lines.0.remove(&at);
+            self.history.lines.0.remove(&at);
             return;
         };
         let makes_such = |other: &&Node| {
@@ -76,7 +76,7 @@ impl Run {
             taken,
             exporter: exporter.path.clone(),
         };
-        self.told.lines.0.insert(at, widened);
+        self.history.lines.0.insert(at, widened);
     }
 
     /// Returns the report's notes on devices that chose longer lines, and then got no picture.
@@ -101,6 +101,6 @@ impl Run {
                  vb3, give {exporter} place=lazy, which aligns the lines of all devices at S_FMT"
             ))
         };
-        self.told.lines.0.iter().filter_map(say).collect()
+        self.history.lines.0.iter().filter_map(say).collect()
     }
 }

@@ -104,7 +104,7 @@ impl Run {
         // If a mapping could not be removed, devices' accesses through it fault after `withdraw`.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
-        self.told.revoked += 1;
+        self.history.revoked += 1;
         self.fail_queues_without_buffers();
         true
     }

@@ -23,7 +23,7 @@ pub(super) struct UserPages {
 impl Run {
     /// Determines the file behind each new pinned range of a program's memory, once per range.
     pub(super) fn find_user_files(&mut self) {
-        let known = core::mem::take(&mut self.told.user_files);
+        let known = core::mem::take(&mut self.history.user_files);
         let all = self.memory.user_ranges().map(|(id, range)| {
             let look = || {
                 let (dev, ino) = range.user.file_at(range.addr, range.len_bytes)?;
@@ -31,14 +31,14 @@ impl Run {
             };
             (id, known.get(&id).copied().unwrap_or_else(look))
         });
-        self.told.user_files = all.collect();
+        self.history.user_files = all.collect();
     }
 
     /// Returns all pinned memory of programs, with the files that the last `find_user_files` found.
     pub(super) fn user_pages(&self) -> Vec<UserPages> {
         let shares = self.shares.borrow();
         let all = self.memory.user_ranges().map(|(id, range)| {
-            let file = self.told.user_files.get(&id).copied().flatten();
+            let file = self.history.user_files.get(&id).copied().flatten();
             let buf = file.and_then(|file| self.memory.buffers().buf(shares.buf(file)?));
             UserPages {
                 id,

@@ -199,7 +199,7 @@ fn change_cost_ignores_unrelated_buffers() {
     let mut looks = Vec::new();
     for _ in 0..3 {
         bench.export(camera, CAPTURE, 0);
-        looks.push(bench.run.told.ledger.looks());
+        looks.push(bench.run.history.ledger.looks());
     }
     let [first, second, third] = looks[..] else {
         unreachable!()

@@ -442,7 +442,7 @@ fn random_revocations_leave_nothing_readable() {
             walk.revoked.clear();
             expect_nothing_held(&mut walk.bench, machine);
         }
-        revoked += walk.bench.run.told.revoked;
+        revoked += walk.bench.run.history.revoked;
     }
     assert!(revoked > 500, "only {revoked} buffers were revoked");
 }

@@ -1,4 +1,4 @@
-//! The report of a run: what it needs of the past, and how it is made.
+//! Makes the report of a run, and records the past that the report needs.
 
 use crate::ledger::Ledger;
 use crate::lines::Lines;
@@ -19,9 +19,9 @@ const MAX_ENDS: usize = 64;
 /// Maximum time that a report waits for the processes of stopped clips, and of codecs.
 const PROCESS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a report needs of the past, besides what devices count.
+/// The past that a report needs, besides the counters of devices.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct History {
     /// Who held which buffer.
     pub(super) ledger: Ledger,
     /// The file behind each range of programs' own memory that devices use.
@@ -38,7 +38,7 @@ pub(super) struct Told {
     pub(super) own_fds: usize,
 }
 
-impl Told {
+impl History {
     /// Begins the record of a run whose devices exist.
     pub(super) fn new() -> Self {
         Self {
@@ -131,16 +131,16 @@ impl Run {
         report.notes.extend(remarks);
         report.notes.extend(self.line_remarks());
         report.notes.extend(self.nodes.plugs.remarks(&self.nodes));
-        report.notes.extend(revoke::remark(self.told.revoked));
+        report.notes.extend(revoke::remark(self.history.revoked));
         let cards = self.cards.all.iter();
         report.notes.extend(cards.flat_map(|card| card.remarks()));
-        report.memory = summary::memory(&self.memory, self.told.peak_bytes);
+        report.memory = summary::memory(&self.memory, self.history.peak_bytes);
         report.memory.bytes_staged = self.shares.borrow().staging.copied().iter().sum();
-        (report.buffers, report.buffers_left_out) = self.told.ledger.tell(self.clock.now_ns());
+        (report.buffers, report.buffers_left_out) = self.history.ledger.tell(self.clock.now_ns());
         report.held = summary::held(&self.memory, &self.nodes, self.kinds.open_files());
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         self.memory.ops().platform().wait_until_freed();
-        report.held.fds = self.told.left_over_fds();
+        report.held.fds = self.history.left_over_fds();
         if self.clock.is_virtual() {
             report.number_processes();
         }
@@ -158,7 +158,7 @@ impl Run {
         self.settle_fences();
         self.note_early_accesses();
         self.follow_holders();
-        self.told.note_peak(&self.memory);
+        self.history.note_peak(&self.memory);
         let mut unplugging = Vec::new();
         let mut refusals = Vec::new();
         for at in 0..self.nodes.len() {
@@ -226,7 +226,7 @@ impl Run {
     fn note_missed_syncs(&mut self) {
         for missed in self.memory.host().take() {
             let place = summary::place(&self.nodes, missed.memory);
-            let place = self.told.name(missed.memory, place);
+            let place = self.history.name(missed.memory, place);
             self.report.miss_sync(summary::missing(place, missed));
         }
     }
