@@ -8,7 +8,6 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 use vb3_intercept::Leftover;
 use vb3_report::trace::Format;
 use vb3_run::Pace;
@@ -253,9 +252,9 @@ pub struct RunOptions {
     ///
     /// Problems are refused calls, missed steps of the script, frames lost without a script, missing
     /// cache syncs, accesses to a buffer while a device uses it, buffers still held at the end, and
-    /// failed sources or codecs. These do not count as refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
-    /// SUBSCRIBE_EVENT and UNSUBSCRIBE_EVENT; calls that end with EAGAIN, EINTR, ENOTTY or ENODEV; and
-    /// DQBUF that ends with EPIPE or EIO.
+    /// failed sources or codecs. These do not count as refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP,
+    /// S_CROP, S_SELECTION, DQEVENT, SUBSCRIBE_EVENT and UNSUBSCRIBE_EVENT; calls that end with EAGAIN,
+    /// EINTR, ENOTTY or ENODEV; and DQBUF that ends with EPIPE or EIO.
     #[arg(long)]
     pub strict: bool,
     /// Problems that --strict allows; `vb3 why` prints those of a run
@@ -350,16 +349,6 @@ pub struct MachinesArgs {
     pub json: bool,
 }
 
-/// Makes a parser that accepts these words.
-fn one_of<T>(
-    words: impl IntoIterator<Item = impl Into<PossibleValue>>,
-) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(words).try_map(|word| word.parse())
-}
-
 /// Parses the number of buffers of a queue.
 fn buffers(text: &str) -> Result<u32, String> {
     let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
@@ -398,11 +387,12 @@ fn leftover() -> impl TypedValueParser<Value = Leftover> {
 }
 
 fn trace_format() -> impl TypedValueParser<Value = Format> {
-    one_of([
+    let words = [
         PossibleValue::new("text").help("A line of text for each call"),
         PossibleValue::new("json").help("A JSON object on a line for each call"),
         PossibleValue::new("perfetto").help("Chrome trace events, for ui.perfetto.dev"),
-    ])
+    ];
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Format>())
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
