@@ -64,7 +64,7 @@ pub struct sw_sync_get_deadline {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct sw_sync_increment {
-    /// What is added to the timeline's value.
+    /// The number that is added to the timeline's value.
     pub value: u32,
 }
 

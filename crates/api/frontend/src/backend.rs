@@ -189,8 +189,8 @@ pub trait Devices: Send {
     fn take_changed(&mut self) -> Vec<FileId>;
 }
 
-/// What only programs that run as processes need of devices: files that the kernel knows by their inode,
-/// mappings, and the files that describe devices.
+/// The part of devices that only processes need: files that the kernel knows by their inode, mappings, and the
+/// files that describe devices.
 pub trait ProcessFiles {
     /// Returns whether a file is one of the backend's exported buffers (dma-bufs).
     fn is_buffer(&self, id: FdIdentity) -> bool;

@@ -1,4 +1,4 @@
-//! A call as plain data, and what comes of it.
+//! A call and its result, as plain data.
 
 use std::ffi::CStr;
 use std::ops::{Deref, Range};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{CallId, Errno, FdIdentity, FileId, Gathered, Need, Origin, Tag};
 
-/// What a call is made on.
+/// The file or buffer that a call is made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum On {
     /// A file that was opened, or made by [`Made::File`].
@@ -18,7 +18,7 @@ pub enum On {
     Foreign(FdIdentity),
 }
 
-/// What the program asks. Addresses are the program's.
+/// The operation of a call. Addresses are the program's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// An ioctl. `arg` is mostly the address of a structure.
@@ -49,24 +49,24 @@ pub enum Op {
     },
 }
 
-/// One call of a program or guest, as plain data. A step cannot reach whoever made it.
+/// One call of a program or guest, as plain data. A step cannot reach the program or guest.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// Every retry of a call has the same id.
     pub id: CallId,
-    /// Who makes it.
+    /// The caller.
     pub origin: Origin,
-    /// What it is made on.
+    /// The file or buffer.
     pub on: On,
-    /// What is asked.
+    /// The operation.
     pub op: Op,
     /// Whether the call must not wait.
     pub nonblocking: bool,
-    /// What is known of the program.
+    /// The data that was gathered from the program.
     pub have: &'a Gathered,
 }
 
-/// What comes of a step.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Outcome {
     /// These bytes or descriptors are missing, and nothing has changed. The front end gathers them without the
@@ -87,8 +87,8 @@ pub enum Outcome {
     Done(Result<i64, Errno>, Effects),
 }
 
-/// What remains to be done in the program. The front end carries it out without the lock of the devices:
-/// first all writes, then the installs.
+/// The work that remains to be done in the program. The front end carries it out without the lock of the
+/// devices: first all writes, then the installs.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Memory to write, in order: of two writes to one place, the later one counts.
@@ -165,7 +165,7 @@ pub enum Made {
     File {
         /// The devices' name of the file.
         file: FileId,
-        /// What `/proc/PID/fd` shows.
+        /// The name that `/proc/PID/fd` shows.
         name: &'static CStr,
     },
 }

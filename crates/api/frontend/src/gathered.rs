@@ -79,7 +79,7 @@ impl Part {
     }
 }
 
-/// What is known of the program that makes a call: plain data, gathered before the step.
+/// Data of the program that makes a call, gathered before the step.
 ///
 /// A process's front end fills it from the process's memory and descriptors, a guest's from a descriptor
 /// chain, and a simulation from what it made up.
@@ -160,7 +160,8 @@ impl Gathered {
     }
 }
 
-/// What a step lacks. The front end gathers it without the lock of the devices, and makes the step again.
+/// The data that a step lacks. The front end gathers it without the lock of the devices, and makes the step
+/// again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Need {
     /// Ranges of the program's memory: address and length in bytes.

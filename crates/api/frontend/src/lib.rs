@@ -4,7 +4,7 @@
 //! of unmodified processes, others those of guests or of simulated programs. Devices and front ends know each
 //! other only through this crate.
 //!
-//! A [`Call`] is plain data, so devices cannot reach whoever made it. They make one *step* at a time, under the
+//! A [`Call`] is plain data, so devices cannot reach the caller. They make one *step* at a time, under the
 //! front end's lock:
 //!
 //! 1. [`Devices::call`] reads what the front end has [`Gathered`], mostly by a [`Step`]. If something is missing,

@@ -79,11 +79,11 @@ pub struct Node {
 pub struct Hotplug {
     /// Id of the node.
     pub node: NodeId,
-    /// What happened to the node.
+    /// The event.
     pub change: Change,
 }
 
-/// What happened to a node.
+/// An event of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The node has appeared.

@@ -5,9 +5,9 @@ use std::fmt;
 /// The party whose memory and descriptors a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
-    /// A process (thread group), by its id in the front end's pid namespace.
+    /// A process. The number is the process id that the front end sees, in its own pid namespace.
     Process(u32),
-    /// A session of a guest, by its number.
+    /// A session of a guest. No other open session of the run has this number.
     Session(u32),
 }
 

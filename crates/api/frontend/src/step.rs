@@ -30,7 +30,7 @@ use crate::{CallId, CallOutcome, Client, Errno};
 /// }
 /// ```
 ///
-/// What it has ends with the call, so it cannot be given to a thread that starts a process or waits for one:
+/// Its data ends with the call, so no other thread, which may start a process or wait for one, can get the step:
 ///
 /// ```compile_fail,E0277
 /// # use vb3_frontend::Step;

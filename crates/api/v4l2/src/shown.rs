@@ -460,7 +460,7 @@ const MEDIA: &[Field] = fields! { media_device_info
     bus_info = Text(32);
 };
 
-/// Shown fields of calls on buffers and media devices. For calls on video devices, see `request.rs`.
+/// Shown fields of calls on media devices and their requests. For calls on video devices, see `request.rs`.
 pub(crate) static OTHERS: &[Layout] = layouts! {
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;
     MEDIA_IOC_SETUP_LINK: LINK => NOTHING;

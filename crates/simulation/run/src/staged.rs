@@ -1,7 +1,7 @@
 //! Programs' own memory at devices (USERPTR): staged copies.
 //!
 //! The bytes come in when a buffer is queued, and go out when it is dequeued. In between the buffer is the
-//! device's by contract, so no device waits for a program's pages, and a program that unmaps them delays nobody.
+//! device's by contract, so no device waits for a program's pages, and a program that unmaps them delays no other.
 //! The machine still decides where the pages lie: only the bytes move.
 
 use std::collections::{HashMap, HashSet};

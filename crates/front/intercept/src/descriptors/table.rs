@@ -7,7 +7,8 @@
 //! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
 //! added only after the closing thread's next call. Until then, the kernel may not have closed the number
 //! yet. unshare and clone leave each number's file as it is. An exec drops all entries of its process. It closes
-//! no number of another process, since it first makes a descriptor table of its own. A descriptor received from another process gets a number that was free, and so had no entry.
+//! no number of another process, since it first makes a descriptor table of its own. A descriptor received from
+//! another process gets a number that was free, and so had no entry.
 //!
 //! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
 //! if they still exist after the close.

@@ -17,7 +17,8 @@ const MAX_KNOWN: usize = 256;
 static KNOWN: Mutex<BTreeMap<u64, bool>> = Mutex::new(BTreeMap::new());
 
 /// Returns whether no file of a file system has a poll. `dev` is its device number. Reads the list of mounts when the
-/// number is first seen.
+/// number is first seen. A call of statfs instead could hang, because FUSE passes it to the program that serves the
+/// file system.
 pub(crate) fn has_no_poll(dev: u64) -> bool {
     if let Some(known) = lock(&KNOWN).get(&dev) {
         return *known;

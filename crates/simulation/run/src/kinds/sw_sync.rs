@@ -19,7 +19,8 @@ pub(super) struct OpenTimeline {
     pub(super) name: String,
 }
 
-/// The kind of `sw_sync`. Its open timelines are in [`OpenFiles::sync_files`](super::OpenFiles), since sync files name them.
+/// The kind of `sw_sync`. Its open timelines are in [`OpenFiles::sync_files`](super::OpenFiles), since sync files
+/// name them.
 pub(super) struct Timelines;
 
 impl Kind for Timelines {
