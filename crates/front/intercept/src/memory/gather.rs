@@ -41,13 +41,20 @@ pub(crate) struct Ready {
     pub(crate) is_device: bool,
 }
 
-/// How a file of another kind is polled: as the variant of `waiting::Source` with the same name.
+/// A file of a poll that is not the supervisor's.
 #[derive(Clone, Debug)]
 pub(crate) enum Foreign {
+    /// A file that is always ready.
     Ready,
+    /// A borrowed file that the kernel polls.
     Other(Arc<Borrowed>),
+    /// A borrowed regular file, directory, epoll set or CUSE device. It is polled without the lock: a program may
+    /// serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
     Slow(Arc<Borrowed>),
+    /// A signalfd with these signals. The kernel would poll it for the supervisor's own signals.
     Signals(u64),
+    /// A file that could not be borrowed. The calling thread must send the descriptor; if it cannot, the entry
+    /// is never ready.
     Unknown,
 }
 
@@ -56,7 +63,7 @@ pub(crate) enum Foreign {
 pub(crate) struct Data {
     /// When the supervisor first processed the call.
     came: Option<Instant>,
-    /// Files behind a poll's descriptors, and how they are polled unless they are the supervisor's.
+    /// Files behind a poll's descriptors, each also as a file that is not the supervisor's.
     pub(crate) found: HashMap<i32, Result<(FdIdentity, Foreign), Errno>>,
     /// Descriptors of a poll that must be looked up before the call is repeated.
     pub(crate) to_look: Vec<i32>,

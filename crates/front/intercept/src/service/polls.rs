@@ -117,6 +117,9 @@ fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
     });
 }
 
+/// The events of a file that is always ready.
+const READY: i16 = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
+
 impl Server<'_> {
     /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
     pub(crate) fn poll(&mut self, n: &Call<'_>, left: Option<Option<Duration>>) -> Served {
@@ -169,7 +172,7 @@ impl Server<'_> {
         let (id, foreign) = match data.found.get(&fd) {
             Some(Ok((id, foreign))) => (*id, foreign.clone()),
             Some(Err(Errno(libc::EBADF))) => return Source::Bad,
-            Some(Err(_)) => return Source::Unknown,
+            Some(Err(_)) => return Source::Foreign(Foreign::Unknown),
             None => {
                 // The call is repeated after a look without the lock.
                 data.to_look.push(fd);
@@ -181,13 +184,7 @@ impl Server<'_> {
         match Watched::of(target) {
             Some(file) => Source::Ours(file, None),
             None if matches!(target, Target::Node(_)) => Source::Bad,
-            None => match foreign {
-                Foreign::Ready => Source::Ready,
-                Foreign::Other(file) => Source::Other(file),
-                Foreign::Slow(file) => Source::Slow(file),
-                Foreign::Signals(signals) => Source::Signals(signals),
-                Foreign::Unknown => Source::Unknown,
-            },
+            None => Source::Foreign(foreign),
         }
     }
 
@@ -236,13 +233,17 @@ impl Server<'_> {
             if let Source::Ours(Watched::Device(file), _) = entry.source {
                 self.backend.poll_waits(file, entry.events);
             }
-            if let Source::Other(fd) = &entry.source {
+            if let Source::Foreign(Foreign::Other(fd)) = &entry.source {
                 let added = self.host.events.add_changes(fd.as_fd(), entry.events, slot);
                 polling.needs_look |= added.is_err();
             }
             // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked. A
             // signalfd cannot wake the supervisor.
-            polling.needs_look |= matches!(entry.source, Source::Slow(_) | Source::Signals(_));
+            let is_not_added = matches!(
+                entry.source,
+                Source::Foreign(Foreign::Slow(_) | Foreign::Signals(_))
+            );
+            polling.needs_look |= is_not_added;
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
         waiting.deadline = deadline;
@@ -253,7 +254,7 @@ impl Server<'_> {
     /// Sets each entry's `revents` to its present events for a thread. Returns the number of ready entries.
     fn look_once(&mut self, entries: &mut [Entry], by: Asker, tid: u32) -> usize {
         let others = entries.iter().filter_map(|entry| match &entry.source {
-            Source::Other(fd) => Some((fd.as_fd(), entry.events)),
+            Source::Foreign(Foreign::Other(fd)) => Some((fd.as_fd(), entry.events)),
             _ => None,
         });
         // The kernel polls the other files, all in one call.
@@ -263,15 +264,17 @@ impl Server<'_> {
         for entry in entries {
             entry.revents = match &entry.source {
                 Source::Ours(file, _) => poll_ours(self.backend, *file, entry.events, by),
-                Source::Ready => {
-                    let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
-                    entry.events & both
-                }
-                Source::Other(_) => others.next().unwrap_or(0),
-                Source::Slow(_) => entry.revents,
-                Source::Signals(wanted) if raw::pending_signals(tid) & wanted != 0 => libc::POLLIN,
+                Source::Foreign(file) => match file {
+                    Foreign::Ready => entry.events & READY,
+                    Foreign::Other(_) => others.next().unwrap_or(0),
+                    Foreign::Slow(_) => entry.revents,
+                    Foreign::Signals(wanted) if raw::pending_signals(tid) & wanted != 0 => {
+                        libc::POLLIN
+                    }
+                    Foreign::Signals(_) | Foreign::Unknown => 0,
+                },
                 Source::Bad => libc::POLLNVAL,
-                Source::Signals(_) | Source::Unknown | Source::Skip => 0,
+                Source::Skip => 0,
             };
             entry.revents &= entry.ends_at;
             ready += usize::from(entry.revents != 0);
@@ -348,7 +351,7 @@ fn borrow(call: &Call<'_>, entries: &[Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     let unknown = entries
         .iter()
-        .filter(|entry| matches!(entry.source, Source::Unknown));
+        .filter(|entry| matches!(entry.source, Source::Foreign(Foreign::Unknown)));
     for entry in unknown {
         match call.lent(entry.fd) {
             Ok(_) | Err(Errno(libc::EPERM)) => {}

@@ -1,10 +1,9 @@
 //! poll, ppoll, select and pselect6 with any mix of device files and other files.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use crate::descriptors::Watched;
-use crate::kernel::Borrowed;
+use crate::memory::Foreign;
 use crate::process::Notif;
 use vb3_frontend::Backend;
 
@@ -21,17 +20,8 @@ pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 pub(crate) enum Source {
     /// A device file or a buffer. A poll that waits holds it open, even if its descriptor is closed.
     Ours(Watched, Option<OwnedFd>),
-    Ready,
-    /// A borrowed file of another kind, which the kernel polls.
-    Other(Arc<Borrowed>),
-    /// A borrowed regular file, directory, epoll set or CUSE device. It is polled without the lock: a program may
-    /// serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
-    Slow(Arc<Borrowed>),
-    /// A signalfd with these signals. The kernel would poll it for the supervisor's own signals.
-    Signals(u64),
-    /// A file that could not be borrowed. The calling thread must send the descriptor; if it cannot, the entry
-    /// is never ready.
-    Unknown,
+    /// Another file.
+    Foreign(Foreign),
     /// A number without an open file: POLLNVAL.
     Bad,
     /// A negative number, which poll skips.
@@ -67,7 +57,7 @@ impl Polling {
 
     pub(crate) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.entries.iter().filter_map(|entry| match &entry.source {
-            Source::Other(fd) => Some(fd.as_fd()),
+            Source::Foreign(Foreign::Other(fd)) => Some(fd.as_fd()),
             _ => None,
         })
     }
@@ -76,14 +66,14 @@ impl Polling {
     /// without the lock before the call is tried again.
     pub(crate) fn take_slow(&mut self, n: &Notif) -> bool {
         let slow = self.entries.iter().filter_map(|entry| match &entry.source {
-            Source::Slow(file) => Some(((entry.fd, entry.events), file)),
+            Source::Foreign(Foreign::Slow(file)) => Some(((entry.fd, entry.events), file)),
             _ => None,
         });
         let Some(found) = n.gathered.take_polled(slow) else {
             return false;
         };
         for entry in &mut self.entries {
-            if let Source::Slow(_) = &entry.source {
+            if let Source::Foreign(Foreign::Slow(_)) = &entry.source {
                 let known = found.get(&(entry.fd, entry.events));
                 entry.revents = known.copied().unwrap_or(0);
             }
