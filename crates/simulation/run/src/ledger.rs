@@ -42,9 +42,12 @@ impl Holder {
 
     /// Returns the name for the report: the process's, or what a guest's session is called.
     fn name(&self) -> String {
-        match self.client {
-            Some(client) if client.pid() == 0 => client.to_string(),
-            client => client.map_or_else(String::new, |client| client.label.to_string()),
+        let Some(client) = self.client else {
+            return String::new();
+        };
+        match client.owner {
+            vb3_frontend::Owner::Process(_) => client.label.to_string(),
+            vb3_frontend::Owner::Session(_) => client.to_string(),
         }
     }
 }
@@ -74,7 +77,7 @@ impl Row {
         let is = |told: &HolderReport, holder: &Holder| {
             (&*told.kind, &*told.device, told.process)
                 == (holder.kind, &*holder.device, holder.process())
-                && (holder.client.is_none() || told.name == holder.name())
+                && told.name == holder.name()
         };
         for (told, since) in self.told.holders.iter_mut().zip(&mut self.since) {
             told.at_end = now.iter().any(|holder| is(told, holder));
