@@ -93,7 +93,7 @@ mod tests {
     fn modes_have_the_chosen_rate() {
         for (text, fps) in [("kms", 60), ("kms,fps=30", 30), ("kms,fps=60000/1001", 60)] {
             let spec = text.parse().expect("a SPEC");
-            for mode in config(&spec).expect("a card").modes {
+            for mode in of(&spec).expect("a card").modes {
                 let rate = (1_000_000_000 + mode.frame_ns() / 2) / mode.frame_ns();
                 assert_eq!(rate, fps, "{text}");
             }
