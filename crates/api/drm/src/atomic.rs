@@ -237,10 +237,10 @@ impl Card {
                     property::SRC_Y => plane.source.y = word,
                     property::SRC_W => plane.source.width = word,
                     property::SRC_H => plane.source.height = word,
-                    property::CRTC_X => plane.place.x = signed,
-                    property::CRTC_Y => plane.place.y = signed,
-                    property::CRTC_W => plane.place.width = word,
-                    property::CRTC_H => plane.place.height = word,
+                    property::CRTC_X => plane.target.x = signed,
+                    property::CRTC_Y => plane.target.y = signed,
+                    property::CRTC_W => plane.target.width = word,
+                    property::CRTC_H => plane.target.height = word,
                     property::ROTATION if (word & 15).is_power_of_two() => {
                         // CAST: six bits.
                         plane.rotation = Rotation(word as u8);

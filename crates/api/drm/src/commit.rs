@@ -232,7 +232,7 @@ impl Card {
                     kind: plane.kind,
                     fb: Arc::clone(fb),
                     source: shown.source,
-                    place: shown.place,
+                    target: shown.target,
                     rotation: shown.rotation,
                 });
             }

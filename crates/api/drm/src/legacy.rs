@@ -8,7 +8,7 @@ use crate::format::{Format, LINEAR};
 use crate::framebuffer::{Framebuffer, FramebufferPlane, MODIFIERS, Wanted};
 use crate::host::Program;
 use crate::mode::{MODE_BYTES, Mode};
-use crate::state::{Place, PlaneKind, PlaneState, SetMode, Source};
+use crate::state::{PlaneKind, PlaneState, Rect, SetMode, Source};
 use std::sync::Arc;
 
 impl Card {
@@ -366,7 +366,7 @@ impl Card {
                         width: arg.u32(at!(drm_mode_set_plane.src_w)),
                         height: arg.u32(at!(drm_mode_set_plane.src_h)),
                     },
-                    place: Place {
+                    target: Rect {
                         x: arg.i32(at!(drm_mode_set_plane.crtc_x)),
                         y: arg.i32(at!(drm_mode_set_plane.crtc_y)),
                         width: arg.u32(at!(drm_mode_set_plane.crtc_w)),
@@ -461,12 +461,12 @@ impl Card {
             }
         }
         if flags & MOVE != 0 {
-            (plane.place.x, plane.place.y) = (
+            (plane.target.x, plane.target.y) = (
                 arg.i32(at!(drm_mode_cursor.x)),
                 arg.i32(at!(drm_mode_cursor.y)),
             );
         }
-        let (x, y) = (plane.place.x, plane.place.y);
+        let (x, y) = (plane.target.x, plane.target.y);
         match &plane.fb {
             Some(fb) => {
                 let (width, height) = (fb.width, fb.height);
@@ -477,7 +477,7 @@ impl Card {
                     width: width << 16,
                     height: height << 16,
                 };
-                plane.place = Place {
+                plane.target = Rect {
                     x,
                     y,
                     width,
@@ -486,7 +486,7 @@ impl Card {
             }
             None => {
                 plane = PlaneState {
-                    place: Place {
+                    target: Rect {
                         x,
                         y,
                         width: 0,

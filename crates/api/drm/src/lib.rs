@@ -39,5 +39,5 @@ pub use host::{BufferId, FenceId, FileId, Memory, Program};
 pub use mode::Mode;
 pub use request::{name, number};
 pub use shown::{Layer, Shown};
-pub use state::{Place, PlaneKind, Rotation, Source};
+pub use state::{PlaneKind, Rect, Rotation, Source};
 pub use vb3_frontend::Errno;

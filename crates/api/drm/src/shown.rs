@@ -1,7 +1,7 @@
 //! What the screen shows.
 
 use crate::framebuffer::Framebuffer;
-use crate::state::{Place, PlaneKind, Rotation, Source};
+use crate::state::{PlaneKind, Rect, Rotation, Source};
 use std::sync::Arc;
 
 /// A plane's picture on the screen.
@@ -14,8 +14,8 @@ pub struct Layer {
     /// The part that is shown.
     pub source: Source,
     /// Where it is shown, in pixels of the screen.
-    pub place: Place,
-    /// How the part is turned before it is scaled to its place.
+    pub target: Rect,
+    /// How the part is turned before it is scaled to its target.
     pub rotation: Rotation,
 }
 

@@ -21,7 +21,7 @@ const MAX_SCALE: u64 = 8;
 
 /// A rectangle on the screen in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Rect {
     /// Left edge.
     pub x: i32,
     /// Upper edge.
@@ -68,7 +68,7 @@ pub(crate) struct PlaneState {
     pub(crate) fb: Option<Arc<Framebuffer>>,
     pub(crate) crtc: Option<usize>,
     pub(crate) source: Source,
-    pub(crate) place: Place,
+    pub(crate) target: Rect,
     pub(crate) rotation: Rotation,
 }
 
@@ -138,7 +138,7 @@ impl PlaneState {
                 width: across << 16,
                 height: down << 16,
             },
-            place: Place {
+            target: Rect {
                 x: 0,
                 y: 0,
                 width,
@@ -161,7 +161,7 @@ impl PlaneState {
             fb,
             crtc,
             source,
-            place,
+            target,
             ..
         } = self;
         let Some(fb) = fb else {
@@ -174,11 +174,11 @@ impl PlaneState {
             return Err(Error::Invalid("FB_ID (without CRTC_ID)", fb.id.into()));
         }
         let beyond = |at: i32, len: u32| i64::from(at) > i64::from(i32::MAX) - i64::from(len);
-        if place.width > i32::MAX as u32 || beyond(place.x, place.width) {
-            return Err(Error::Range("plane's right edge", place.x.into()));
+        if target.width > i32::MAX as u32 || beyond(target.x, target.width) {
+            return Err(Error::Range("plane's right edge", target.x.into()));
         }
-        if place.height > i32::MAX as u32 || beyond(place.y, place.height) {
-            return Err(Error::Range("plane's lower edge", place.y.into()));
+        if target.height > i32::MAX as u32 || beyond(target.y, target.height) {
+            return Err(Error::Range("plane's lower edge", target.y.into()));
         }
         for (what, at, len, size) in [
             ("source in x", source.x, source.width, fb.width),
@@ -192,8 +192,8 @@ impl PlaneState {
         }
         let (across, down) = self.turned(source.width, source.height);
         for (what, from, to) in [
-            ("plane's width (scale)", across, place.width),
-            ("plane's height (scale)", down, place.height),
+            ("plane's width (scale)", across, target.width),
+            ("plane's height (scale)", down, target.height),
         ] {
             let whole = u64::from(to) << 16;
             let is_possible = match scales {

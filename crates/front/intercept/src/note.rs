@@ -12,12 +12,12 @@ pub enum Note {
     /// Each reported call costs two wake-ups of another CPU (before Linux 6.6).
     NoSyncWakeUp,
     /// Threads cannot be stopped (PTRACE_SEIZE refused), so buffers cannot be mapped.
-    NoStop(Errno),
+    NoPtrace(Errno),
     /// The supervisor is not allowed to read this process's memory, so the process sees no devices.
     Unreadable(u32),
     /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
     /// work on device files. A poll of device files and other descriptors sees the device files only.
-    NoBorrow(Errno),
+    NoPidfdGetfd(Errno),
     /// A buffer could not be mapped, since the calling thread cannot be stopped.
     MapRefused {
         /// The thread.
@@ -102,12 +102,12 @@ impl fmt::Display for Note {
             Self::NoSyncWakeUp => f.write_str(
                 "calls on devices are slow: Linux 6.6 or newer makes them ten times faster",
             ),
-            Self::NoBorrow(errno) => write!(
+            Self::NoPidfdGetfd(errno) => write!(
                 f,
                 "epoll on devices, and polls of devices together with sockets or other events, do \
                  not work here: pidfd_getfd is refused: {errno} (in a container, --cap-add SYS_PTRACE)"
             ),
-            Self::NoStop(errno) => write!(
+            Self::NoPtrace(errno) => write!(
                 f,
                 "buffers of devices cannot be mapped here: ptrace is refused: {errno} (in a container, \
                  --cap-add SYS_PTRACE; or let the program use read() or user pointers)"

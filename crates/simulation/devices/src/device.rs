@@ -1,7 +1,7 @@
 //! A device of any kind, so that hosts can keep all devices in one table.
 
 mod disturb;
-mod notes;
+mod events;
 mod shots;
 mod shown;
 
@@ -13,7 +13,7 @@ use crate::sink::Collection;
 use crate::source::NextSource;
 use crate::{Failure, HostSettings, PlayError};
 use disturb::Plan;
-pub use notes::Note;
+pub use events::DeviceEvent;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
@@ -31,7 +31,7 @@ pub struct Device<C> {
     /// Thumbnails of the frames that the device delivers, if the host wants them.
     pub(crate) shots: Option<Collection>,
     /// Notes for the host, if it watches the device.
-    pub(crate) notes: Option<Vec<Note>>,
+    pub(crate) events: Option<Vec<DeviceEvent>>,
     /// The failure that `take_failure` returned last.
     told: Option<Failure>,
 }
@@ -57,7 +57,7 @@ impl<C: Send + 'static> Device<C> {
             inject,
             plan: None,
             shots: None,
-            notes: None,
+            events: None,
             told: None,
         })
     }
@@ -126,13 +126,13 @@ impl<C: Send + 'static> Device<C> {
 }
 
 /// The driver of a queue with requested faults.
-/// It also records, in the plan and in the host's notes, that streams start or stop.
+/// It also records, in the plan and in the host's events, that streams start or stop.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,
     inject: &'a mut Inject,
     plan: Option<&'a mut Plan<C>>,
-    notes: Option<&'a mut Vec<Note>>,
+    events: Option<&'a mut Vec<DeviceEvent>>,
 }
 
 impl<C> Driver for Faulty<'_, C> {
@@ -170,8 +170,8 @@ impl<C> Driver for Faulty<'_, C> {
         if let Some(plan) = &mut self.plan {
             plan.is_streaming |= self.flow == Flow::Capture;
         }
-        if let Some(notes) = &mut self.notes {
-            notes.push(Note::Start(self.flow));
+        if let Some(events) = &mut self.events {
+            events.push(DeviceEvent::Start(self.flow));
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             self.follow_source();
         }
         let inner = self.inner.queue_driver(flow);
-        if !self.inject.offered && self.plan.is_none() && self.notes.is_none() {
+        if !self.inject.offered && self.plan.is_none() && self.events.is_none() {
             return inner;
         }
         Box::new(Faulty {
@@ -237,7 +237,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             inner,
             inject: &mut self.inject,
             plan: self.plan.as_mut(),
-            notes: self.notes.as_mut(),
+            events: self.events.as_mut(),
         })
     }
 
@@ -296,7 +296,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.tick(now_ns, bus, progress);
         self.disturb_frames(now_ns, bus, progress);
         self.look_at_frames(bus, progress);
-        self.note_frames(progress);
+        self.record_frames(progress);
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {

@@ -47,7 +47,7 @@ mod text;
 mod worker;
 
 pub use choice::Placeholder;
-pub use device::{Device, Note};
+pub use device::{Device, DeviceEvent};
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;

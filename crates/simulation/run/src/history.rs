@@ -151,7 +151,7 @@ impl Run {
     /// reason now for which a device refused something.
     pub(super) fn after_call(&mut self) -> bool {
         self.advance();
-        self.report_notes();
+        self.report_events();
         self.memory.ops().platform().end_foreign_accesses();
         self.shares.get_mut().imports.ask_again(&mut self.memory);
         self.shares.get_mut().imports.sweep(&mut self.memory);

@@ -8,7 +8,7 @@ use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow};
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, Presence, SourceSpec};
-use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, NodeSpec, Note};
+use vb3_devices::{Device, DeviceEvent, Failure, FaultSchedule, HostSettings, Link, NodeSpec};
 use vb3_machine::{Demands, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
@@ -374,32 +374,32 @@ impl Node {
             self.work_at_once();
         }
         if self.is_watched {
-            self.take_note(true);
+            self.record_events(true);
         }
         Ok(handle)
     }
 
-    /// Makes the device record notes of its streams and frames, or stop recording.
+    /// Makes the device record events of its streams and frames, or stop recording.
     pub(super) fn set_watched(&mut self, is_watched: bool) {
         if std::mem::replace(&mut self.is_watched, is_watched) != is_watched {
-            self.take_note(is_watched);
+            self.record_events(is_watched);
         }
     }
 
-    fn take_note(&mut self, begins: bool) {
+    fn record_events(&mut self, begins: bool) {
         for context in self.video.contexts_mut() {
-            context.driver_mut().take_note(begins);
+            context.driver_mut().record_events(begins);
         }
     }
 
-    /// Returns the notes that the device has recorded since the last call.
-    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+    /// Returns the events that the device has recorded since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<DeviceEvent> {
         if !self.is_watched {
             return Vec::new();
         }
         let contexts = self.video.contexts_mut();
         contexts
-            .flat_map(|context| context.driver_mut().take_notes())
+            .flat_map(|context| context.driver_mut().take_events())
             .collect()
     }
 

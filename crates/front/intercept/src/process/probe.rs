@@ -201,9 +201,9 @@ impl Powers {
         let mut notes = Vec::new();
         let mut add = |power: Power, note: fn(Errno) -> Note| notes.extend(power.err().map(note));
         add(self.sync_wake_up, |_| Note::NoSyncWakeUp);
-        add(self.ptrace, Note::NoStop);
+        add(self.ptrace, Note::NoPtrace);
         if self.ptrace.is_err() {
-            add(self.getfd, Note::NoBorrow);
+            add(self.getfd, Note::NoPidfdGetfd);
         }
         notes
     }

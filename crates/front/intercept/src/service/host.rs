@@ -527,7 +527,7 @@ impl<'a> Call<'a> {
     /// Queues one note if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.no_borrow {
-            self.host.note_once(Note::NoBorrow(e));
+            self.host.note_once(Note::NoPidfdGetfd(e));
         }
     }
 

@@ -5,7 +5,7 @@ use crate::control::EventKind;
 use crate::kinds::CardDevice;
 use crate::node::Node;
 use serde_json::{Map, Value};
-use vb3_devices::Note;
+use vb3_devices::DeviceEvent;
 use vb3_report::Refusal;
 use vb3_report::sentence::errno_name;
 use vb3_v4l2::{Flow, Role};
@@ -105,31 +105,31 @@ impl Run {
     }
 
     /// Reports the streams and frames since the last call.
-    pub(crate) fn report_notes(&mut self) {
+    pub(crate) fn report_events(&mut self) {
         for at in 0..self.nodes.len() {
-            let notes = self.nodes.get_mut(at).map(Node::take_notes);
-            let notes = notes.unwrap_or_default();
-            if !notes.is_empty() {
-                self.report_notes_of(at, &notes);
+            let events = self.nodes.get_mut(at).map(Node::take_events);
+            let events = events.unwrap_or_default();
+            if !events.is_empty() {
+                self.report_events_of(at, &events);
             }
         }
     }
 
-    fn report_notes_of(&mut self, at: usize, notes: &[Note]) {
+    fn report_events_of(&mut self, at: usize, events: &[DeviceEvent]) {
         let path = self.path_of(at);
         let role = self.nodes.get(at).map(|node| node.video.role());
         let main = main_flow(role.unwrap_or(Role::Capture));
-        let is_frame = |note: &&Note| matches!(note, Note::Frame { flow, .. } if *flow == main);
+        let is_frame = |event: &&DeviceEvent| matches!(event, DeviceEvent::Frame { flow, .. } if *flow == main);
         // CAST: widening.
-        let count = notes.iter().filter(is_frame).count() as u64;
+        let count = events.iter().filter(is_frame).count() as u64;
         let mut frame = self.finished_frames(at).saturating_sub(count);
-        for note in notes {
-            match *note {
-                Note::Start(flow) if self.wants_event(EventKind::Start, Some(at)) => {
+        for event in events {
+            match *event {
+                DeviceEvent::Start(flow) if self.wants_event(EventKind::Start, Some(at)) => {
                     let more = [("queue", flow_name(flow).into())];
                     self.send_event(EventKind::Start, (Some(at), &path), more);
                 }
-                Note::Frame {
+                DeviceEvent::Frame {
                     flow,
                     sequence,
                     time_ns,

@@ -125,7 +125,7 @@ impl Run {
     /// its effect.
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
-        self.report_notes();
+        self.report_events();
         let may_accept = std::mem::take(&mut self.orders.may_accept) || self.clock.is_virtual();
         if let Some(control) = &mut self.orders.control {
             control.recover();

@@ -3,7 +3,7 @@
 use super::bench::{Bench, any_device};
 use crate::outside::Outside;
 use crate::tests::bench::schedule;
-use crate::{Device, Failure, FaultSchedule, FrameFault, Note};
+use crate::{Device, DeviceEvent, Failure, FaultSchedule, FrameFault};
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
@@ -178,31 +178,31 @@ fn end_of_stream_comes_with_the_last_frame() {
 #[test]
 fn notes_name_streams_and_frames() {
     let mut device = any_device("convert", Launch::in_thread());
-    device.take_note(true);
+    device.record_events(true);
     let mut bench = Bench::new(device);
     let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
     let format = Format::new(pixel, 64, 48).expect("a size");
     bench.set_format(Flow::Output, &format);
     bench.set_format(Flow::Capture, &format);
     bench.begin(1, 1);
-    let started = [Flow::Output, Flow::Capture].map(Note::Start);
-    assert_eq!(bench.device.take_notes(), started);
+    let started = [Flow::Output, Flow::Capture].map(DeviceEvent::Start);
+    assert_eq!(bench.device.take_events(), started);
     bench.send(0, &[&[7; BYTES]], 1000);
     bench.take(Flow::Capture);
-    let frame = |flow, time_ns| Note::Frame {
+    let frame = |flow, time_ns| DeviceEvent::Frame {
         flow,
         sequence: 0,
         time_ns,
     };
-    let notes = bench.device.take_notes();
+    let events = bench.device.take_events();
     let (source, target) = (frame(Flow::Output, None), frame(Flow::Capture, Some(1000)));
     assert!(
-        notes == [source, target] || notes == [target, source],
-        "{notes:?}"
+        events == [source, target] || events == [target, source],
+        "{events:?}"
     );
-    assert_eq!(bench.device.take_notes(), [], "each is told once");
-    bench.device.take_note(false);
+    assert_eq!(bench.device.take_events(), [], "each is told once");
+    bench.device.record_events(false);
     bench.stop(Flow::Capture);
     bench.start(Flow::Capture);
-    assert_eq!(bench.device.take_notes(), []);
+    assert_eq!(bench.device.take_events(), []);
 }

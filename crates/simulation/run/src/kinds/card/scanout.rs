@@ -99,14 +99,14 @@ impl CardDevice {
             let cookie = self.memory.cookie(memory, plane.buffer)?;
             Some((cookie, plane.offset, plane.pitch))
         });
-        let (source, place) = (layer.source, layer.place);
+        let (source, target) = (layer.source, layer.target);
         Some(Layer {
             code: layer.fb.format.code,
             planes: planes.collect::<Option<_>>()?,
             from: (source.x >> 16, source.y >> 16),
             part: (source.width >> 16, source.height >> 16),
-            at: (place.x, place.y),
-            shown: (place.width, place.height),
+            at: (target.x, target.y),
+            shown: (target.width, target.height),
             rotation: layer.rotation.0,
         })
     }

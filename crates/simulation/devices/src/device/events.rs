@@ -6,7 +6,7 @@ use vb3_v4l2::{Flow, Progress};
 
 /// An event of a device that a host can watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum DeviceEvent {
     /// The device started a stream in this direction.
     Start(Flow),
     /// The device finished a frame without an error.
@@ -22,29 +22,29 @@ pub enum Note {
 }
 
 impl<C> Device<C> {
-    /// Begins or stops the recording of notes.
-    /// While it is on, the host must call [`take_notes`](Self::take_notes) after each tick and each call, or
-    /// the notes pile up.
-    pub fn take_note(&mut self, begins: bool) {
+    /// Begins or stops the recording of events.
+    /// While it is on, the host must call [`take_events`](Self::take_events) after each tick and each call, or
+    /// the events pile up.
+    pub fn record_events(&mut self, begins: bool) {
         match begins {
-            true => drop(self.notes.get_or_insert_default()),
-            false => self.notes = None,
+            true => drop(self.events.get_or_insert_default()),
+            false => self.events = None,
         }
     }
 
-    /// Returns the notes since the last call, oldest first.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        let notes = self.notes.as_mut();
-        notes.map(std::mem::take).unwrap_or_default()
+    /// Returns the events since the last call, oldest first.
+    pub fn take_events(&mut self) -> Vec<DeviceEvent> {
+        let events = self.events.as_mut();
+        events.map(std::mem::take).unwrap_or_default()
     }
 
-    pub(crate) fn note_frames(&mut self, progress: &Progress<C>) {
-        let Some(notes) = &mut self.notes else {
+    pub(crate) fn record_frames(&mut self, progress: &Progress<C>) {
+        let Some(events) = &mut self.events else {
             return;
         };
         let done = progress.finished.iter();
         let done = done.filter(|finished| finished.completion.outcome == DoneState::Done);
-        notes.extend(done.map(|finished| Note::Frame {
+        events.extend(done.map(|finished| DeviceEvent::Frame {
             flow: finished.flow,
             sequence: finished.completion.sequence,
             time_ns: finished.completion.timestamp_ns,
