@@ -5,33 +5,12 @@ use crate::bytes::{Arg, at, read_bytes};
 use crate::card::{CallContext, Card, MAX_BLOBS, Step};
 use crate::commit::Change;
 use crate::host::Program;
+use crate::shown::ENTRY;
 use crate::state::Blob;
 use std::sync::Arc;
 
 /// Number of entries of GETGAMMA's and SETGAMMA's tables.
 pub(crate) const ENTRIES: u32 = 256;
-/// Bytes of `struct drm_color_lut`: red, green, blue and padding, 16 bits each.
-const ENTRY: usize = 8;
-
-/// Returns what a gamma table makes of each value of a sample; between two entries, it interpolates. `None` if every
-/// value stays.
-pub(crate) fn table(lut: &[u8]) -> Option<Vec<[u8; 3]>> {
-    let (entries, _) = lut.as_chunks::<ENTRY>();
-    let last = entries.len().saturating_sub(1);
-    let color = |entry: usize, color: usize| -> usize {
-        let entry = entries.get(entry.min(last)).copied().unwrap_or([0; ENTRY]);
-        u16::from_ne_bytes([entry[2 * color], entry[2 * color + 1]]).into()
-    };
-    let values = (0..=255_usize).map(|value| {
-        let (at, part) = (value * last / 255, value * last % 255);
-        let mix = |c| color(at, c) * (255 - part) + color(at + 1, c) * part;
-        // CAST: the upper half of 16 bits.
-        [0, 1, 2].map(|c| (mix(c) / 255 / 256) as u8)
-    });
-    let values: Vec<_> = values.collect();
-    let changes = (0..=255).zip(&values).any(|(value, of)| *of != [value; 3]);
-    changes.then_some(values)
-}
 
 impl Card {
     /// Returns the gamma table in a blob; `None` for blob zero.
