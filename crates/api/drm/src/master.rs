@@ -18,6 +18,7 @@ impl Card {
     /// # Errors
     /// ENOMEM (`Full`) if too many files are open.
     pub fn open(&mut self, pid: u32, is_root: bool) -> Result<FileId, Error> {
+        self.check_room_for_file()?;
         let master = match self.master {
             Some(master) => (master, false),
             None => {
@@ -26,7 +27,7 @@ impl Card {
                 (new, true)
             }
         };
-        self.insert_file(pid, is_root, master)
+        Ok(self.insert_file(pid, is_root, master))
     }
 
     fn insert_file(
@@ -34,10 +35,7 @@ impl Card {
         pid: u32,
         is_root: bool,
         (master, is_master): (u32, bool),
-    ) -> Result<FileId, Error> {
-        if self.files.len() >= MAX_FILES {
-            return Err(Error::Full("files", MAX_FILES as u64));
-        }
+    ) -> FileId {
         self.next_file += 1;
         let id = FileId(self.next_file);
         let file = File {
@@ -55,7 +53,13 @@ impl Card {
             event_room: EVENT_BYTES,
         };
         self.files.insert(id, file);
-        Ok(id)
+        id
+    }
+
+    fn check_room_for_file(&self) -> Result<(), Error> {
+        let has_room = self.files.len() < MAX_FILES;
+        let full = Error::Full("files", MAX_FILES as u64);
+        has_room.then_some(()).ok_or(full)
     }
 
     fn new_master(&mut self, master: Master) -> u32 {
@@ -98,12 +102,16 @@ impl Card {
             }
             self.revoke_lessees(closed.master);
         }
-        if !self.files.values().any(|file| file.master == closed.master)
-            && self.master != Some(closed.master)
-        {
-            self.masters.remove(&closed.master);
-        }
+        self.release_master(closed.master);
         self.collect(memory);
+    }
+
+    /// Forgets a master that no file belongs to any more, unless it is the current one.
+    fn release_master(&mut self, master: u32) {
+        let has_file = self.files.values().any(|file| file.master == master);
+        if !has_file && self.master != Some(master) {
+            self.masters.remove(&master);
+        }
     }
 
     /// Returns whether the file is the current master or one of its lessees (`drm_is_current_master`).
@@ -179,6 +187,7 @@ impl Card {
         let file = self.file_mut(cx.file)?;
         (file.master, file.is_master) = (master, true);
         (file.was_master, file.is_authenticated) = (true, true);
+        self.release_master(of);
         Ok(Step::Done)
     }
 
@@ -379,6 +388,7 @@ impl Card {
         let addr = arg.u64(at!(drm_mode_create_lease.object_ids));
         let ids = read_words(program, addr, count, "leased objects")?;
         let leased = self.leased_objects(cx, &ids)?;
+        self.check_room_for_file()?;
         let of = self.masters.get_mut(&lessor).ok_or(Error::NotMaster)?;
         of.lessee += 1;
         let lessee = of.lessee;
@@ -390,8 +400,7 @@ impl Card {
             lessee,
             has_unique: false,
         });
-        let made = self.insert_file(pid, false, (master, true));
-        let file = made.inspect_err(|_| drop(self.masters.remove(&master)))?;
+        let file = self.insert_file(pid, false, (master, true));
         self.file_mut(file)?.caps = caps;
         let at = cx.field(at!(drm_mode_create_lease.fd));
         match program.install_file(file, flags & 0o2_000_000 != 0, at) {

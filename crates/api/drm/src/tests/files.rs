@@ -261,3 +261,14 @@ fn leases_are_as_on_stock() {
     let errno = set_crtc(&mut bench, lessee, fb);
     bench.row("lessee SETCRTC after revoke", errno);
 }
+
+#[test]
+fn open_beyond_the_limit_leaves_no_master() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    while bench.card.open(7, true).is_ok() {}
+    assert_eq!(bench.with(a, Call::DropMaster, &[]), 0);
+    let full = bench.card.open(7, true).expect_err("a full table");
+    assert_eq!(full.errno(), 12);
+    assert_eq!(bench.with(a, Call::SetMaster, &[]), 0);
+}

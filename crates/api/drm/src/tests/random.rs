@@ -2,9 +2,13 @@
 
 use super::bench::{Bench, request_of};
 use crate::bytes::{Image, MAX_ARG};
+use crate::card::{MAX_BLOBS, MAX_FRAMEBUFFERS};
+use crate::file::EVENT_BYTES;
+use crate::gem::MAX_HANDLES;
 use crate::request::REQUESTS;
-use crate::{CallContext, Outcome};
+use crate::{BufferId, CallContext, FileId, Framebuffer, Outcome};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A small generator of numbers (xorshift), so that each run tries the same calls.
 struct Random(u64);
@@ -32,71 +36,128 @@ impl Random {
     }
 }
 
-#[test]
-fn random_calls_return_everything() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for round in 0..20 {
+/// Makes random calls on a card in rounds, and checks the card's tables during each round and at its end.
+fn call_at_random(random: &mut Random, rounds: u64, calls: u64) {
+    for round in 0..rounds {
         let mut bench = Bench::new();
         let a = bench.open();
         bench.light(a);
         let mut files = vec![a, bench.open()];
-        for call in 0..2000u64 {
-            let spec = &REQUESTS[random.next(REQUESTS.len() as u64) as usize];
-            let mut arg = Image([0; MAX_ARG]);
-            for at in (0..spec.size.min(MAX_ARG - 4)).step_by(4) {
-                let high = at % 8 == 4 && random.next(2) == 0;
-                arg.set_u32(at, if high { 0 } else { random.word() });
+        for call in 0..calls {
+            call_once(random, &mut bench, &mut files, round << 32 | call);
+            if call % 64 == 0 {
+                check_tables(&bench);
             }
-            let at = super::bench::BASE + random.next(1 << 13) * 8;
-            let noise: Vec<u8> = (0..64).flat_map(|_| random.word().to_ne_bytes()).collect();
-            let _ = crate::Program::write(&mut bench.world, at, &noise);
-            let file = files[random.next(files.len() as u64) as usize];
-            let cx = CallContext {
-                arg: 0,
-                file,
-                call: round << 32 | call,
-                now_ns: bench.now_ns,
-                nonblocking: random.next(2) == 0,
-            };
-            let request = request_of(spec.number.into(), spec.size);
-            if bench.try_call(cx, request, &mut arg) == -1 {
-                bench.card.abandon(cx.call);
-            }
-            files.append(&mut bench.world.installed);
-            bench.now_ns += random.next(20_000_000);
-            bench
-                .card
-                .advance(bench.now_ns, &mut bench.world, &|_| true);
-            bench.card.take_shown();
-            bench
-                .world
-                .fences
-                .values_mut()
-                .for_each(|pending| *pending = false);
         }
         for file in files {
             bench.card.close(file, &mut bench.world);
         }
         for _ in 0..3 {
-            bench.now_ns += 1_000_000_000;
-            bench
-                .card
-                .advance(bench.now_ns, &mut bench.world, &|_| true);
-            bench.card.take_shown();
-            bench.card.collect(&mut bench.world);
+            pass(&mut bench, 1_000_000_000);
         }
         // Framebuffers that a program closed while they were shown stay on the screen.
-        let planes = bench.card.state.planes.iter();
-        let shown = planes
-            .filter_map(|plane| plane.fb.as_ref())
-            .flat_map(|fb| &fb.planes);
-        let shown: BTreeSet<_> = shown.map(|plane| plane.buffer).collect();
+        let shown = bench.card.state.planes.iter();
+        let shown: BTreeSet<_> = shown.flat_map(|plane| buffers(plane.fb.as_ref())).collect();
         assert_eq!(
             bench.world.buffers.into_keys().collect::<BTreeSet<_>>(),
             shown
         );
-        assert!(bench.card.files.is_empty() && bench.card.buffers.len() == shown.len());
+        let card = bench.card;
+        assert!(card.files.is_empty() && card.buffers.len() == shown.len());
+        assert!(card.masters.is_empty() && card.waits.is_empty());
+        assert!(card.offsets.len() <= shown.len() && card.names.len() <= shown.len());
+        assert!(bench.world.fences.is_empty(), "fences that nothing holds");
     }
+}
+
+/// Makes one call with random fields, and lets some time pass. Now and then a file is closed or opened instead.
+fn call_once(random: &mut Random, bench: &mut Bench, files: &mut Vec<FileId>, call: u64) {
+    let nth = random.next(files.len() as u64) as usize;
+    match random.next(500) {
+        0 if files.len() > 1 => bench.card.close(files.swap_remove(nth), &mut bench.world),
+        1 if files.len() < 8 => files.push(bench.open()),
+        _ => {}
+    }
+    let file = files[random.next(files.len() as u64) as usize];
+    let spec = &REQUESTS[random.next(REQUESTS.len() as u64) as usize];
+    let mut arg = Image([0; MAX_ARG]);
+    for at in (0..spec.size.min(MAX_ARG - 4)).step_by(4) {
+        let high = at % 8 == 4 && random.next(2) == 0;
+        arg.set_u32(at, if high { 0 } else { random.word() });
+    }
+    let at = super::bench::BASE + random.next(1 << 13) * 8;
+    let noise: Vec<u8> = (0..64).flat_map(|_| random.word().to_ne_bytes()).collect();
+    let _ = crate::Program::write(&mut bench.world, at, &noise);
+    let cx = CallContext {
+        arg: 0,
+        file,
+        call,
+        now_ns: bench.now_ns,
+        nonblocking: random.next(2) == 0,
+    };
+    let request = request_of(spec.number.into(), spec.size);
+    if bench.try_call(cx, request, &mut arg) == -1 {
+        bench.card.abandon(cx.call);
+    }
+    files.append(&mut bench.world.installed);
+    pass(bench, random.next(20_000_000));
+    let fences = bench.world.fences.values_mut();
+    fences.for_each(|pending| *pending = false);
+}
+
+fn pass(bench: &mut Bench, ns: u64) {
+    bench.now_ns += ns;
+    let world = &mut bench.world;
+    bench.card.advance(bench.now_ns, world, &|_| true);
+    bench.card.take_shown();
+    bench.card.take_changed();
+    bench.card.collect(world);
+}
+
+fn buffers(fb: Option<&Arc<Framebuffer>>) -> impl Iterator<Item = BufferId> {
+    let planes = fb.into_iter().flat_map(|fb| &fb.planes);
+    planes.map(|plane| plane.buffer)
+}
+
+/// Checks that handles, names, offsets, framebuffers and planes name buffers that are there, and that each table has
+/// at most as many entries as its limit.
+fn check_tables(bench: &Bench) {
+    let card = &bench.card;
+    let handles = card.files.values().flat_map(|file| file.handles.values());
+    let planes = card.state.planes.iter().chain(&card.shown);
+    let planes = planes.flat_map(|plane| buffers(plane.fb.as_ref()));
+    let fbs = card.framebuffers.values();
+    let fbs = fbs.flat_map(|(fb, _)| buffers(Some(fb)));
+    let tables = card.offsets.values().chain(card.names.values());
+    for id in handles.chain(tables).copied().chain(planes).chain(fbs) {
+        assert!(bench.world.buffers.contains_key(&id), "{id:?} was freed");
+        assert!(card.buffers.contains_key(&id), "{id:?} is not counted");
+    }
+    for file in card.files.values() {
+        assert!(file.handles.len() <= MAX_HANDLES && file.by_buffer.len() <= file.handles.len());
+        assert!(file.events.len() * 32 <= EVENT_BYTES);
+    }
+    let planes = card.planes.len();
+    assert!(card.framebuffers.len() <= MAX_FRAMEBUFFERS + planes);
+    assert!(card.blobs.len() <= MAX_BLOBS + planes);
+    assert!(card.orphans.len() <= card.framebuffers.len() + card.blobs.len());
+    // Each master but the current one has a file.
+    assert!(card.masters.len() <= card.files.len() + 1);
+    assert!(card.outputs.len() <= card.crtcs.len() && card.waits.len() <= 1);
+    let fences = card.vblanks.iter().flat_map(|vblank| &vblank.pending);
+    let fences: usize = fences.map(|pending| pending.fences.len()).sum();
+    assert_eq!(fences, bench.world.fences.len(), "fences that nothing waits for");
+}
+
+#[test]
+fn random_calls_return_everything() {
+    call_at_random(&mut Random(0x9e37_79b9_7f4a_7c15), 20, 500);
+}
+
+#[test]
+#[ignore = "full: a million calls take a minute"]
+fn a_million_random_calls_return_everything() {
+    call_at_random(&mut Random(0x2545_f491_4f6c_dd1d), 10, 100_000);
 }
 
 #[test]
