@@ -320,7 +320,7 @@ impl Card {
         (object, kind, id, value): (u32, u32, u32, u64),
         program: &mut dyn Program,
     ) -> Result<Step, Error> {
-        let target = self.target(cx, object, kind)?;
+        let target = self.target_with_properties(cx, object, kind)?;
         let is_atomic = self.file(cx.file)?.caps.atomic;
         let found = self.property_of(target, id);
         let found = found.filter(|found| is_atomic || !found.is_atomic);

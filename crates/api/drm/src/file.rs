@@ -24,6 +24,8 @@ pub(crate) struct File {
     pub(crate) was_master: bool,
     pub(crate) is_authenticated: bool,
     pub(crate) magic: u32,
+    /// Whether a master has accepted the magic, which is good for one use.
+    pub(crate) is_magic_used: bool,
     pub(crate) caps: Caps,
     pub(crate) handles: BTreeMap<u32, BufferId>,
     pub(crate) by_buffer: BTreeMap<BufferId, u32>,

@@ -30,12 +30,7 @@ impl Card {
         Ok(self.insert_file(pid, is_root, master))
     }
 
-    fn insert_file(
-        &mut self,
-        pid: u32,
-        is_root: bool,
-        (master, is_master): (u32, bool),
-    ) -> FileId {
+    fn insert_file(&mut self, pid: u32, is_root: bool, (master, is_master): (u32, bool)) -> FileId {
         self.next_file += 1;
         let id = FileId(self.next_file);
         let file = File {
@@ -46,6 +41,7 @@ impl Card {
             was_master: is_master,
             is_authenticated: is_master || is_root,
             magic: 0,
+            is_magic_used: false,
             caps: Caps::default(),
             handles: BTreeMap::new(),
             by_buffer: BTreeMap::new(),
@@ -229,13 +225,14 @@ impl Card {
         let magic = arg.u32(0);
         let master = self.file(cx.file)?.master;
         let mut files = self.files.values_mut();
-        let is_it = |file: &&mut File| magic != 0 && file.magic == magic && file.master == master;
+        let is_it = |file: &&mut File| {
+            magic != 0 && file.magic == magic && !file.is_magic_used && file.master == master
+        };
         let file = files
             .find(is_it)
             .ok_or(Error::Invalid("magic", magic.into()))?;
         file.is_authenticated = true;
-        // A magic is good for one use.
-        file.magic = 0;
+        file.is_magic_used = true;
         Ok(Step::Done)
     }
 

@@ -304,17 +304,7 @@ impl Card {
     ) -> Result<Step, Error> {
         let id = arg.u32(at!(drm_mode_obj_get_properties.obj_id));
         let kind = arg.u32(at!(drm_mode_obj_get_properties.obj_type));
-        let is = |of: u32| kind == 0 || kind == of;
-        let has_none = is(FB) && self.framebuffers.contains_key(&id)
-            || is(ENCODER)
-                && self
-                    .connectors
-                    .iter()
-                    .any(|connector| connector.encoder == id);
-        if has_none {
-            return Err(Error::Invalid("object without properties", id.into()));
-        }
-        let target = self.target(cx, id, kind)?;
+        let target = self.target_with_properties(cx, id, kind)?;
         let fields = [
             at!(drm_mode_obj_get_properties.props_ptr),
             at!(drm_mode_obj_get_properties.prop_values_ptr),
@@ -322,6 +312,23 @@ impl Card {
         ];
         self.list_properties(cx, target, (arg, fields), program)?;
         Ok(Step::Done)
+    }
+
+    /// Finds an object with properties, as [`target`](Self::target) does. Framebuffers and encoders have none (EINVAL).
+    pub(crate) fn target_with_properties(
+        &self,
+        cx: CallContext,
+        id: u32,
+        kind: u32,
+    ) -> Result<Target, Error> {
+        let is = |of: u32| kind == 0 || kind == of;
+        let mut connectors = self.connectors.iter();
+        let has_none = is(FB) && self.framebuffers.contains_key(&id)
+            || is(ENCODER) && connectors.any(|connector| connector.encoder == id);
+        match has_none {
+            true => Err(Error::Invalid("object without properties", id.into())),
+            false => self.target(cx, id, kind),
+        }
     }
 
     /// Answers MODE_GETPROPERTY.

@@ -272,3 +272,31 @@ fn open_beyond_the_limit_leaves_no_master() {
     assert_eq!(full.errno(), 12);
     assert_eq!(bench.with(a, Call::SetMaster, &[]), 0);
 }
+
+#[test]
+fn a_magic_stays_and_is_good_for_one_use() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.open(), bench.open());
+    let mut magic = none();
+    assert_eq!(bench.call(b, Call::GetMagic, &mut magic), 0);
+    let number = magic.u32(0);
+    assert_eq!(bench.with(a, Call::AuthMagic, &[(0, number)]), 0);
+    assert_eq!(bench.with(a, Call::AuthMagic, &[(0, number)]), 22);
+    assert_eq!(bench.call(b, Call::GetMagic, &mut magic), 0);
+    assert_eq!(magic.u32(0), number);
+}
+
+#[test]
+fn framebuffers_have_no_properties() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let fb = bench.fb(a, 64, 64);
+    for kind in [0, crate::property::FB] {
+        let (id, of) = (
+            at!(drm_mode_obj_set_property.obj_id),
+            at!(drm_mode_obj_set_property.obj_type),
+        );
+        let errno = bench.with(a, Call::ObjSetProperty, &[(id, fb), (of, kind)]);
+        assert_eq!(errno, 22, "type {kind:#x}");
+    }
+}

@@ -146,7 +146,11 @@ fn check_tables(bench: &Bench) {
     assert!(card.outputs.len() <= card.crtcs.len() && card.waits.len() <= 1);
     let fences = card.vblanks.iter().flat_map(|vblank| &vblank.pending);
     let fences: usize = fences.map(|pending| pending.fences.len()).sum();
-    assert_eq!(fences, bench.world.fences.len(), "fences that nothing waits for");
+    assert_eq!(
+        fences,
+        bench.world.fences.len(),
+        "fences that nothing waits for"
+    );
 }
 
 #[test]

@@ -452,3 +452,50 @@ fn a_large_screen_costs_a_camera_no_frame() {
         "{beside} lost beside a card, {alone} alone"
     );
 }
+
+/// Streams a camera at 60 frames per second while a monitor goes and comes this often. Returns how many frames the
+/// camera lost, and how many it gave.
+fn lost_beside_hotplugs(plugs: u32) -> (u64, u64) {
+    let dir = tempdir();
+    let report = dir.path().join("report.json");
+    let run = vb3_client::Run::new(["v4l2-ctl", "-d0", "--stream-mmap", "--stream-to=/dev/null"])
+        .device("camera=pattern,size=64x48,fps=60")
+        .device("kms,connectors=2")
+        .options(["--report".as_ref(), report.as_os_str()]);
+    let mut run = run.start().unwrap();
+    run.wait_frame("video0", 10).unwrap();
+    for _ in 0..plugs {
+        run.unplug("card0-Virtual-2").unwrap();
+        run.plug("card0-Virtual-2").unwrap();
+    }
+    let frames = run.state().unwrap().devices[0].frames;
+    run.wait_frame("video0", frames.max(120) + 10).unwrap();
+    run.unplug("video0").unwrap();
+    run.finish().unwrap();
+    let report = std::fs::read(report).unwrap();
+    let report: vb3_report::Report = serde_json::from_slice(&report).unwrap();
+    assert!(report.held.is_empty(), "{:?}", report.held);
+    let camera = report.devices.iter().find(|d| d.node == "/dev/video0");
+    let queue = &camera.unwrap().queues[0];
+    (queue.lost, queue.frames)
+}
+
+fn expect_no_loss_beside_hotplugs(plugs: u32) {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let (lost, frames) = lost_beside_hotplugs(plugs);
+    // Other work on this machine may take the time of some frames.
+    assert!(lost <= 6 + frames / 100, "{lost} of {frames} frames lost");
+}
+
+#[test]
+fn hotplugs_cost_a_camera_no_frame() {
+    expect_no_loss_beside_hotplugs(500);
+}
+
+#[test]
+#[ignore = "full: needs an idle machine"]
+fn ten_thousand_hotplugs_cost_a_camera_no_frame() {
+    expect_no_loss_beside_hotplugs(10_000);
+}

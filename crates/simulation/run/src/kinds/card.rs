@@ -604,9 +604,12 @@ impl Run {
         errno.into()
     }
 
-    /// Reads events from a card's file.
+    /// Reads events from a card's file. As on Linux, an address of the kernel is refused before a wait.
     fn card_read(&mut self, call: FileCall<'_>, addr: u64, len: u64) -> Result<Answer, Refused> {
         self.set_now();
+        if addr.checked_add(len).is_none_or(|end| end >> 63 != 0) {
+            return Err(Errno::EFAULT.into());
+        }
         let (card, own) = self.cards.of(call.file)?;
         if !card.card.has_events(own) && !call.nonblocking {
             return Ok(Answer::Wait);
