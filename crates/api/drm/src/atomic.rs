@@ -39,6 +39,9 @@ impl Target {
     }
 }
 
+/// Properties and their values.
+type Settings = Vec<(u32, u64)>;
+
 /// What an atomic commit sets besides the state.
 #[derive(Debug, Default)]
 struct Extras {
@@ -121,8 +124,8 @@ impl Card {
         done
     }
 
-    /// Reads the objects, properties and values of a commit.
-    fn read_settings(arg: &Arg, program: &dyn Program) -> Result<Vec<(u32, u32, u64)>, Error> {
+    /// Reads the objects of a commit, each with properties and their values.
+    fn read_settings(arg: &Arg, program: &dyn Program) -> Result<Vec<(u32, Settings)>, Error> {
         let count = arg.u32(at!(drm_mode_atomic.count_objs));
         let objects = read_words(
             program,
@@ -150,33 +153,35 @@ impl Card {
             .0
             .iter()
             .map(|value| u64::from_ne_bytes(*value));
-        let objects = objects.iter().zip(counts);
-        let objects = objects.flat_map(|(object, count)| (0..count).map(move |_| *object));
-        let settings = objects.zip(properties).zip(values);
-        Ok(settings
-            .map(|((object, property), value)| (object, property, value))
-            .collect())
+        let mut settings = properties.into_iter().zip(values);
+        let objects = objects.into_iter().zip(counts);
+        let objects = objects.map(|(object, count)| {
+            let own = settings.by_ref().take(count as usize);
+            (object, own.collect())
+        });
+        Ok(objects.collect())
     }
 
     fn apply(
         &self,
         cx: CallContext,
-        settings: &[(u32, u32, u64)],
+        objects: &[(u32, Settings)],
         (next, extras): (&mut State, &mut Extras),
         program: &mut dyn Program,
     ) -> Result<(), Error> {
-        for &(object, id, value) in settings {
-            let target = self.target(cx, object, 0)?;
-            let found = self.property_of(target, id);
-            let found = found.ok_or(Error::NoObject("property", id.into()))?;
-            self.set(cx, (target, found, value), (next, extras), program)?;
+        for (object, settings) in objects {
+            let target = self.target(cx, *object, 0)?;
+            for &(id, value) in settings {
+                let found = self.property_of(target, id);
+                let found = found.ok_or(Error::NoObject("property", id.into()))?;
+                self.set(cx, (target, found, value), (next, extras), program)?;
+            }
         }
         for plane in self.state.planes.iter().chain(&next.planes).enumerate() {
             let (at, plane) = plane;
-            let touched = settings.iter().any(|(object, ..)| {
-                self.planes
-                    .get(at % self.planes.len().max(1))
-                    .is_some_and(|p| p.id == *object)
+            let touched = objects.iter().any(|(object, settings)| {
+                let plane = self.planes.get(at % self.planes.len().max(1));
+                !settings.is_empty() && plane.is_some_and(|plane| plane.id == *object)
             });
             if touched {
                 extras.crtcs.extend(plane.crtc);

@@ -359,6 +359,15 @@ impl Card {
         found.ok_or(Error::NoObject("framebuffer", id.into()))
     }
 
+    /// Checks that a call of a lessee which uses a plane implicitly has it in the lease.
+    pub(crate) fn check_leased(&self, cx: CallContext, plane: usize) -> Result<(), Error> {
+        let plane = self.planes.get(plane);
+        match plane.is_some_and(|plane| self.may_see(cx.file, plane.id)) {
+            true => Ok(()),
+            false => Err(Error::NoAccess("the CRTC's plane is not in the lease")),
+        }
+    }
+
     /// Returns the primary or cursor plane of a CRTC.
     pub(crate) fn plane_of(&self, crtc: usize, kind: PlaneKind) -> Result<usize, Error> {
         let is_it = |plane: &Plane| plane.crtc == crtc && plane.kind == kind;

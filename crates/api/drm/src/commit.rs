@@ -5,7 +5,7 @@ use crate::card::{CallContext, Card, Step};
 use crate::host::{FenceId, Memory, Program};
 use crate::shown::{Layer, Shown, gamma_table};
 use crate::state::{PlaneState, State};
-use crate::vblank::{Due, EVENT_FLIP, Pending, Wait};
+use crate::vblank::{Due, EVENT_FLIP, OutFence, Pending, Wait};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -77,20 +77,28 @@ impl Card {
         if change.event.is_some() {
             self.reserve_events(cx.file, change.crtcs.len())?;
         }
-        let fenced: Vec<usize> = change.out_fences.iter().map(|(crtc, _)| *crtc).collect();
-        self.give_fences(&change.out_fences, program)?;
+        let is_blocking = !change.is_nonblocking && !cx.nonblocking;
+        let fences = self.next_fences(&change.out_fences);
+        if !is_blocking {
+            Self::give_fences(&fences, program)?;
+        }
         let old = core::mem::replace(&mut self.state, change.next.clone());
         let mut waits = false;
         for &crtc in &change.crtcs {
-            waits |= self.begin(cx, (&change, &old), crtc, fenced.contains(&crtc), program);
+            let has_fence = fences.iter().any(|fence| fence.crtc == crtc);
+            waits |= self.begin(cx, (&change, &old), crtc, has_fence, program);
         }
         drop(old);
         self.collect(program);
-        if !waits || change.is_nonblocking || cx.nonblocking {
-            return Ok(Step::Done);
+        if waits && is_blocking {
+            // A call that waits has no effect yet, so the program gets its fences when the call ends.
+            self.waits.insert(cx.call, Wait::Commit(cx.file, fences));
+            return Ok(Step::Wait);
         }
-        self.waits.insert(cx.call, Wait::Commit(cx.file));
-        Ok(Step::Wait)
+        if is_blocking {
+            Self::give_fences(&fences, program)?;
+        }
+        Ok(Step::Done)
     }
 
     fn check_change(&self, change: &Change) -> Result<(), Error> {
@@ -114,19 +122,22 @@ impl Card {
         }
     }
 
-    /// Gives the program the fences that end when the commit is shown.
-    fn give_fences(
-        &mut self,
-        wanted: &[(usize, u64)],
-        program: &mut dyn Program,
-    ) -> Result<(), Error> {
-        for &(crtc, addr) in wanted {
-            let Some(vblank) = self.vblanks.get_mut(crtc) else {
-                continue;
-            };
+    /// Returns the fences that end when the commit is shown.
+    fn next_fences(&mut self, wanted: &[(usize, u64)]) -> Vec<OutFence> {
+        let fences = wanted.iter().filter_map(|&(crtc, addr)| {
+            let vblank = self.vblanks.get_mut(crtc)?;
             vblank.last_fence += 1;
-            let fd = program.out_fence(crtc, vblank.last_fence, addr)?;
-            program.write(addr, &fd.to_ne_bytes())?;
+            let seqno = vblank.last_fence;
+            Some(OutFence { crtc, seqno, addr })
+        });
+        fences.collect()
+    }
+
+    /// Gives fences to the program.
+    pub(crate) fn give_fences(fences: &[OutFence], program: &mut dyn Program) -> Result<(), Error> {
+        for fence in fences {
+            let fd = program.out_fence(fence.crtc, fence.seqno, fence.addr)?;
+            program.write(fence.addr, &fd.to_ne_bytes())?;
         }
         Ok(())
     }
@@ -346,7 +357,7 @@ impl Card {
     /// Reports the files whose calls wait, so that the host repeats these calls.
     fn wake_waits(&mut self) {
         for wait in self.waits.values() {
-            let (Wait::Commit(file) | Wait::Turn(file) | Wait::Vblank(file, ..)) = wait;
+            let (Wait::Commit(file, _) | Wait::Turn(file) | Wait::Vblank(file, ..)) = wait;
             self.changed.insert(*file);
         }
     }

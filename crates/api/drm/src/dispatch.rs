@@ -103,10 +103,11 @@ impl Card {
         arg: &mut Arg,
         program: &mut dyn Program,
     ) -> Result<Step, Error> {
-        if let Some(Wait::Commit(_)) = self.waits.get(&cx.call) {
+        if let Some(Wait::Commit(_, fences)) = self.waits.get(&cx.call) {
             if self.is_call_pending(cx.call) && !cx.nonblocking {
                 return Ok(Step::Wait);
             }
+            Self::give_fences(fences, program)?;
             return Ok(Step::Done);
         }
         match spec.call {

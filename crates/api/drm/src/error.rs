@@ -33,6 +33,9 @@ pub enum Error {
         /// Where the framebuffer ends, in pixels.
         limit: u64,
     },
+    /// ENOSPC: an object that a lease names twice.
+    #[error("a lease names object {0} twice")]
+    Twice(u32),
     /// ERANGE: a value that does not fit, or a plane that would have to scale.
     #[error("{0}: {1} is out of range")]
     Range(&'static str, i64),
@@ -81,7 +84,7 @@ impl Error {
         match self {
             Self::NoObject(..) => 2,
             Self::Invalid(..) | Self::TooSmall { .. } => 22,
-            Self::Outside { .. } => 28,
+            Self::Outside { .. } | Self::Twice(_) => 28,
             Self::Range(..) => 34,
             Self::NotMaster | Self::NoAccess(_) => 13,
             Self::NotOwner(_) => 1,

@@ -13,10 +13,12 @@ use std::sync::Arc;
 pub(crate) const ENTRIES: u32 = 256;
 
 impl Card {
-    /// Returns the gamma table in a blob; `None` for blob zero.
+    /// Returns the gamma table in a blob, of at most [`ENTRIES`] entries; `None` for blob zero.
     pub(crate) fn gamma_of(&self, id: u32) -> Result<Option<Arc<Blob>>, Error> {
         let found = self.blobs.get(&id).map(|(blob, _)| blob);
-        let found = found.filter(|blob| blob.bytes.len() % ENTRY == 0);
+        let found = found.filter(|blob| {
+            blob.bytes.len() % ENTRY == 0 && blob.bytes.len() <= ENTRIES as usize * ENTRY
+        });
         match found {
             _ if id == 0 => Ok(None),
             Some(blob) => Ok(Some(Arc::clone(blob))),

@@ -28,7 +28,7 @@ impl Card {
     }
 
     /// Returns another handle of a buffer for a file, the lowest free one.
-    fn new_handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
+    pub(crate) fn new_handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
         let of = self
             .files
             .get_mut(&file)

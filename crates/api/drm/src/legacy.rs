@@ -126,7 +126,7 @@ impl Card {
             ));
         };
         let handle = match self.is_master_or_root(cx.file) {
-            true => self.handle(cx.file, plane.buffer)?,
+            true => self.new_handle(cx.file, plane.buffer)?,
             false => 0,
         };
         let bpp = fb.format.bytes.first().map_or(0, |bytes| bytes * 8);
@@ -157,7 +157,7 @@ impl Card {
                     let known = seen.iter().find(|(buffer, _)| *buffer == plane.buffer);
                     let handle = match known {
                         Some((_, handle)) => *handle,
-                        None => self.handle(cx.file, plane.buffer)?,
+                        None => self.new_handle(cx.file, plane.buffer)?,
                     };
                     seen.push((plane.buffer, handle));
                     handle
@@ -189,6 +189,9 @@ impl Card {
         }
         let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_crtc.crtc_id)))?;
         let primary = self.plane_of(crtc, PlaneKind::Primary)?;
+        if arg.u32(at!(drm_mode_crtc.mode_valid)) != 0 {
+            self.check_leased(cx, primary)?;
+        }
         let count = arg.u32(at!(drm_mode_crtc.count_connectors));
         let mut next = self.state.clone();
         let mode = match arg.u32(at!(drm_mode_crtc.mode_valid)) {
@@ -285,6 +288,7 @@ impl Card {
         }
         let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_crtc_page_flip.crtc_id)))?;
         let primary = self.plane_of(crtc, PlaneKind::Primary)?;
+        self.check_leased(cx, primary)?;
         let mut next = self.state.clone();
         let fb = self.find_fb(arg.u32(at!(drm_mode_crtc_page_flip.fb_id)));
         let plane = next
@@ -438,6 +442,7 @@ impl Card {
         }
         let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_cursor.crtc_id)))?;
         let at = self.plane_of(crtc, PlaneKind::Cursor)?;
+        self.check_leased(cx, at)?;
         let mut plane = self.state.planes.get(at).cloned().unwrap_or_default();
         let mut made = None;
         if flags & SET != 0 {

@@ -426,10 +426,8 @@ impl Card {
             } else if self.find_plane(cx.file, id).is_ok() {
                 planes += 1;
             } else {
-                return Err(Error::NoObject("object", id.into()));
-            }
-            if !leased.insert(id) {
-                return Err(Error::Invalid("object (twice)", id.into()));
+                // Encoders, framebuffers and blobs cannot be leased.
+                self.target_with_properties(cx, id, 0)?;
             }
         }
         let is_universal = self.file(cx.file)?.caps.universal;
@@ -439,20 +437,23 @@ impl Card {
                 ids.len() as u64,
             ));
         }
-        if !is_universal {
-            for crtc in crtcs {
-                for kind in [PlaneKind::Primary, PlaneKind::Cursor] {
-                    let plane = self.plane_of(crtc, kind)?;
-                    leased.extend(self.planes.get(plane).map(|plane| plane.id));
-                }
+        let mut all = ids.to_vec();
+        for crtc in crtcs.into_iter().filter(|_| !is_universal) {
+            for kind in [PlaneKind::Primary, PlaneKind::Cursor] {
+                let plane = self.plane_of(crtc, kind)?;
+                all.extend(self.planes.get(plane).map(|plane| plane.id));
             }
         }
+        for id in all {
+            if !leased.insert(id) {
+                return Err(Error::Twice(id));
+            }
+        }
+        let lessor = Some(self.file(cx.file)?.master);
         let taken = |id: &u32| {
-            let leases = self
-                .masters
-                .values()
-                .filter_map(|master| master.lease.as_ref());
-            leases.into_iter().any(|lease| lease.contains(id))
+            let mut lessees = self.masters.values();
+            lessees
+                .any(|of| of.lessor == lessor && of.lease.as_ref().is_some_and(|l| l.contains(id)))
         };
         match leased.iter().any(taken) {
             true => Err(Error::Busy("an object is leased already")),
@@ -510,10 +511,15 @@ impl Card {
 
     /// Answers MODE_REVOKE_LEASE.
     pub(crate) fn revoke_lease(&mut self, cx: CallContext, arg: &Arg) -> Result<Step, Error> {
-        let (lessor, id) = (self.file(cx.file)?.master, arg.u32(0));
+        let (caller, id) = (self.file(cx.file)?.master, arg.u32(0));
+        let lessor = self.masters.get(&caller).and_then(|of| of.lessor);
+        let owner = lessor.unwrap_or(caller);
         let mut masters = self.masters.values_mut();
-        let found = masters.find(|m| m.lessor == Some(lessor) && m.lessee == id);
+        let found = masters.find(|m| m.lessor == Some(owner) && m.lessee == id);
         let found = found.ok_or(Error::NoObject("lessee", id.into()))?;
+        if lessor.is_some() {
+            return Err(Error::NoAccess("only the lessor may revoke a lease"));
+        }
         found.lease = Some(BTreeSet::new());
         Ok(Step::Done)
     }

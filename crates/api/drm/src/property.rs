@@ -32,6 +32,7 @@ pub(crate) struct Property {
 pub(crate) const CRTC: u32 = 0xcccc_cccc;
 pub(crate) const CONNECTOR: u32 = 0xc0c0_c0c0;
 pub(crate) const ENCODER: u32 = 0xe0e0_e0e0;
+pub(crate) const BLOB: u32 = 0xbbbb_bbbb;
 pub(crate) const FB: u32 = 0xfbfb_fbfb;
 pub(crate) const PLANE: u32 = 0xeeee_eeee;
 

@@ -7,7 +7,7 @@ use crate::card::{CallContext, Card, EDID_BLOB, Plane, Step};
 use crate::edid::Edid;
 use crate::host::Program;
 use crate::mode::MODE_BYTES;
-use crate::property::{self, CONNECTOR, ENCODER, FB, Kind, Property};
+use crate::property::{self, BLOB, CONNECTOR, ENCODER, FB, Kind, Property};
 use crate::state::PlaneKind;
 
 /// Types of connectors and encoders: VIRTUAL.
@@ -314,7 +314,7 @@ impl Card {
         Ok(Step::Done)
     }
 
-    /// Finds an object with properties, as [`target`](Self::target) does. Framebuffers and encoders have none (EINVAL).
+    /// Finds an object with properties, as [`target`](Self::target) does. Other objects have none (EINVAL).
     pub(crate) fn target_with_properties(
         &self,
         cx: CallContext,
@@ -324,6 +324,7 @@ impl Card {
         let is = |of: u32| kind == 0 || kind == of;
         let mut connectors = self.connectors.iter();
         let has_none = is(FB) && self.framebuffers.contains_key(&id)
+            || is(BLOB) && self.blobs.contains_key(&id)
             || is(ENCODER) && connectors.any(|connector| connector.encoder == id);
         match has_none {
             true => Err(Error::Invalid("object without properties", id.into())),

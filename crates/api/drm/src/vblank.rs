@@ -17,11 +17,20 @@ pub(crate) struct Due {
     pub(crate) user_data: u64,
 }
 
-/// What a waiting call waits for.
+/// A fence of a CRTC's timeline that a program gets.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct OutFence {
+    pub(crate) crtc: usize,
+    pub(crate) seqno: u64,
+    /// The address for the descriptor.
+    pub(crate) addr: u64,
+}
+
+/// What a waiting call waits for.
+#[derive(Clone, Debug)]
 pub(crate) enum Wait {
-    /// The commit of this call, on CRTCs.
-    Commit(FileId),
+    /// The commit of this call, on CRTCs. The call then gives the program these fences.
+    Commit(FileId, Vec<OutFence>),
     /// The end of an earlier commit on the same CRTCs.
     Turn(FileId),
     /// A vblank of a CRTC.

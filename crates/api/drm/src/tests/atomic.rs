@@ -229,6 +229,9 @@ fn fences_are_as_on_stock() {
     assert_eq!((fence(&bench), bench.world.signalled), (4, 0));
     bench.tick();
     assert_eq!(bench.world.signalled, 1, "it ends when the commit is shown");
+    // A blocking commit gives its fence when it ends, so the fence has ended.
+    assert_eq!(commit(&mut bench, a, 0, &[out]), 0);
+    assert_eq!((fence(&bench), bench.world.signalled), (5, 2));
     for (name, flags, settings, value) in [
         ("OUT_FENCE TEST_ONLY", TEST, vec![out], -1),
         (
@@ -268,4 +271,17 @@ fn fences_are_as_on_stock() {
         bench.world.fences.is_empty(),
         "the card has returned the fence"
     );
+}
+
+#[test]
+fn objects_without_settings_must_exist() {
+    let mut bench = Bench::new();
+    let a = open(&mut bench);
+    let fb = bench.light(a);
+    for (object, errno) in [(CRTC, 0), (PRIMARY, 0), (0, 2), (fb, 2), (ENCODER, 2)] {
+        let objects = bench.words(0x1000, &[object]);
+        let counts = bench.words(0x2000, &[0]);
+        let list = [(4, 1), (8, objects), (16, counts)];
+        assert_eq!(bench.with(a, Call::Atomic, &list), errno, "{object}");
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) signalled: u64,
     pub(super) installed: Vec<FileId>,
     next: u64,
+    /// What the call's writes have replaced: offset and bytes.
+    replaced: Vec<(usize, Vec<u8>)>,
 }
 
 impl Memory for World {
@@ -60,10 +62,9 @@ impl Program for World {
     fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         let at = usize::try_from(addr.wrapping_sub(BASE)).map_err(|_| Errno(14))?;
         let end = at.checked_add(data.len()).ok_or(Errno(14))?;
-        self.memory
-            .get_mut(at..end)
-            .ok_or(Errno(14))?
-            .copy_from_slice(data);
+        let to = self.memory.get_mut(at..end).ok_or(Errno(14))?;
+        self.replaced.push((at, to.to_vec()));
+        to.copy_from_slice(data);
         Ok(())
     }
     fn pid(&self) -> u32 {
@@ -194,6 +195,7 @@ impl Bench {
             signalled: 0,
             installed: Vec::new(),
             next: 0,
+            replaced: Vec::new(),
         };
         let rows = Rows(Vec::new());
         Self {
@@ -236,10 +238,16 @@ impl Bench {
         }
     }
 
-    /// Makes a call once. Returns 0, an errno, or -1 for a call that waits.
+    /// Makes a call once. Returns 0, an errno, or -1 for a call that waits, whose writes the host drops.
     pub(super) fn try_call(&mut self, cx: CallContext, request: u32, arg: &mut Arg) -> i32 {
         self.world.write(BASE, &arg.0).expect("room");
+        self.world.replaced.clear();
         let done = self.card.ioctl(cx, request, BASE, &mut self.world);
+        if done == Outcome::Wait {
+            for (at, bytes) in core::mem::take(&mut self.world.replaced).into_iter().rev() {
+                self.world.memory[at..at + bytes.len()].copy_from_slice(&bytes);
+            }
+        }
         self.world.read(BASE, &mut arg.0).expect("room");
         match done {
             Outcome::Done(_) => 0,

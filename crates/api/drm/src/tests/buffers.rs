@@ -287,3 +287,23 @@ fn closed_framebuffer_stays_on_screen() {
         bench.row(name, errno);
     }
 }
+
+#[test]
+fn each_getfb_makes_a_handle() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let handle = bench.dumb(a, 64, 64);
+    let (_, fb) = bench.fb2(a, (64, 64), XR24, handle);
+    let mut seen = std::collections::BTreeSet::from([handle]);
+    for (call, at) in [
+        (Call::GetFb, at!(drm_mode_fb_cmd.handle)),
+        (Call::GetFb2, at!(drm_mode_fb_cmd2.handles)),
+    ] {
+        let mut arg = fields(&[(0, fb)]);
+        assert_eq!(bench.call(a, call, &mut arg), 0);
+        assert!(seen.insert(arg.u32(at)), "{call:?} gave a known handle");
+    }
+    for handle in seen {
+        assert_eq!(bench.with(a, Call::GemClose, &[(0, handle)]), 0);
+    }
+}

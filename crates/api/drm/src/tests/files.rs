@@ -203,6 +203,13 @@ fn capabilities_are_as_on_stock() {
     );
 }
 
+/// Leases objects. Returns the errno and the lessee's number.
+fn lease(bench: &mut Bench, file: FileId, ids: &[u32], flags: u32) -> (i32, u32) {
+    let ptr = bench.words(0x1000, ids);
+    let mut arg = fields(&[(0, ptr), (8, ids.len() as u32), (12, flags)]);
+    (bench.call(file, Call::CreateLease, &mut arg), arg.u32(16))
+}
+
 #[test]
 fn leases_are_as_on_stock() {
     let mut bench = Bench::new();
@@ -210,11 +217,6 @@ fn leases_are_as_on_stock() {
     let a = bench.open();
     bench.with(a, Call::SetClientCap, &[(0, 2), (8, 1)]);
     let fb = bench.light(a);
-    let lease = |bench: &mut Bench, file, ids: &[u32], flags| {
-        let ptr = bench.words(0x1000, ids);
-        let mut arg = fields(&[(0, ptr), (8, ids.len() as u32), (12, flags)]);
-        (bench.call(file, Call::CreateLease, &mut arg), arg.u32(16))
-    };
     let b = bench.open();
     let all = [CRTC, CONNECTOR, PRIMARY];
     for (name, file, ids, flags) in [
@@ -299,4 +301,60 @@ fn framebuffers_have_no_properties() {
         let errno = bench.with(a, Call::ObjSetProperty, &[(id, fb), (of, kind)]);
         assert_eq!(errno, 22, "type {kind:#x}");
     }
+}
+
+// The next three tests are of IGT's kms_lease, whose results on stock are known.
+
+#[test]
+fn leases_name_each_object_once() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let both = [CRTC, CONNECTOR, PRIMARY, PRIMARY];
+    for (ids, wanted) in [
+        // The lease of a client without all planes has the CRTC's primary and cursor plane.
+        (&[CRTC, CONNECTOR, PRIMARY][..], 28),
+        (&[CRTC, CONNECTOR, CURSOR], 28),
+        (&both, 28),
+        (&[CRTC, CONNECTOR, super::bench::ENCODER], 22),
+        (&[CRTC, CONNECTOR], 0),
+    ] {
+        assert_eq!(lease(&mut bench, a, ids, 0).0, wanted, "{ids:?}");
+    }
+}
+
+#[test]
+fn lessee_needs_the_plane_of_an_older_call() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    bench.with(a, Call::SetClientCap, &[(0, 2), (8, 1)]);
+    let fb = bench.light(a);
+    let mut lessee = |plane| {
+        let ids = [CRTC, CONNECTOR, plane];
+        assert_eq!(lease(&mut bench, a, &ids, 0).0, 0);
+        let file = *bench.world.installed.last().expect("a lessee's file");
+        let errnos = [
+            set_crtc(&mut bench, file, fb),
+            bench.with(file, Call::PageFlip, &[(0, CRTC), (4, fb)]),
+            bench.with(file, Call::Cursor, &[(0, 1), (4, CRTC)]),
+        ];
+        bench.card.close(file, &mut bench.world);
+        errnos
+    };
+    assert_eq!(lessee(CURSOR), [13, 13, 0]);
+    assert_eq!(lessee(PRIMARY), [0, 0, 13]);
+}
+
+#[test]
+fn two_masters_lease_the_same_objects() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.open(), bench.open());
+    let ids = [CRTC, CONNECTOR];
+    let (errno, lessee) = lease(&mut bench, a, &ids, 0);
+    assert_eq!(errno, 0);
+    let file = bench.world.installed[0];
+    assert_eq!(bench.with(file, Call::RevokeLease, &[(0, lessee)]), 13);
+    assert_eq!(bench.call(a, Call::DropMaster, &mut none()), 0);
+    assert_eq!(bench.call(b, Call::SetMaster, &mut none()), 0);
+    assert_eq!(lease(&mut bench, b, &ids, 0).0, 0);
+    assert_eq!(lease(&mut bench, b, &ids, 0).0, 16);
 }

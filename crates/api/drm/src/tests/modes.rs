@@ -645,3 +645,12 @@ fn a_commit_waits_for_a_dead_clients_flip() {
     );
     bench.card.close(b, &mut bench.world);
 }
+
+#[test]
+fn longer_gamma_tables_are_refused() {
+    let mut bench = Bench::new();
+    for (entries, is_right) in [(256, true), (257, false)] {
+        let id = bench.card.new_blob(vec![0; entries * 8]).id;
+        assert_eq!(bench.card.gamma_of(id).is_ok(), is_right, "{entries}");
+    }
+}
