@@ -1,12 +1,15 @@
 //! A device as vhost-user sees it: queues, guest RAM, configuration and shared memory.
 
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::{AsFd, BorrowedFd};
+use uuid::Uuid;
 use vhost::vhost_user::message::{
     VhostUserMMap, VhostUserMMapFlags, VhostUserProtocolFeatures, VhostUserShMemConfig,
+    VhostUserSharedMsg,
 };
 use vhost::vhost_user::{Backend as ToVmm, VhostUserFrontendReqHandler as _};
 use vhost_user_backend::{VhostUserBackend, VringRwLock, VringT as _};
@@ -24,7 +27,7 @@ use vmm_sys_util::event::{
 
 use crate::device::{Device, Machine, Region};
 use crate::memory::GuestMemory;
-use crate::owner::{Bell, Handle};
+use crate::owner::{Bell, Handle, Link as _};
 use crate::protocol::{CONFIG_BYTES, response};
 use crate::remarks::Remarks;
 use crate::window::WINDOW_BYTES;
@@ -53,6 +56,7 @@ type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
 /// A device.
 pub(crate) struct Backend {
     config: [u8; CONFIG_BYTES],
+    link: Handle,
     /// The worker's thread may wait for the VMM while it holds this lock. Other threads lock only after it has ended.
     device: Mutex<Device<Handle>>,
     /// The locks below are never held while anything waits.
@@ -75,6 +79,7 @@ impl Backend {
     pub(crate) fn new(device: Device<Handle>, bell: Arc<Bell>) -> Result<Self, Errno> {
         Ok(Self {
             config: device.config()?,
+            link: device.link.clone(),
             device: Mutex::new(device),
             ram: Mutex::new(None),
             to_vmm: Mutex::new(None),
@@ -91,16 +96,20 @@ impl Backend {
         *lock(&self.to_vmm) = None;
         *lock(&self.ram) = None;
         self.is_accepted.store(false, Ordering::Relaxed);
-        lock(&self.device).reset();
+        lock(&self.device).reset(&self.region());
+    }
+
+    fn region(&self) -> SharedRegion<'_> {
+        SharedRegion {
+            to_vmm: lock(&self.to_vmm).clone(),
+            remarks: &self.remarks,
+        }
     }
 
     /// Carries out commands in the queue. A command's events come before its answer, so that a program that changes
     /// a control finds the event when the change returns.
     fn commands(&self, vring: &Vring, events: &Vring, ram: &Ram) -> Result<(), QueueError> {
-        let region = SharedRegion {
-            to_vmm: lock(&self.to_vmm).clone(),
-            remarks: &self.remarks,
-        };
+        let region = self.region();
         let mut count = 0;
         loop {
             // No lock of a queue is held while a command is carried out.
@@ -254,6 +263,7 @@ impl VhostUserBackend for Backend {
             | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
             | VhostUserProtocolFeatures::RESET_DEVICE
             | VhostUserProtocolFeatures::SHMEM
+            | VhostUserProtocolFeatures::SHARED_OBJECT
     }
 
     /// The worker resets the device before its next command: this thread must not wait for it.
@@ -282,6 +292,15 @@ impl VhostUserBackend for Backend {
         Ok(VhostUserShMemConfig::new(1, &[WINDOW_BYTES]))
     }
 
+    fn get_shared_object(&self, wanted: VhostUserSharedMsg) -> io::Result<File> {
+        // The thread of the devices answers at once.
+        let found = self.link.ask(move |shared| shared.object(wanted.uuid));
+        let found = found.unwrap_or(Err(Errno::ENODEV));
+        let fd = found.ok().and_then(|known| known.fd);
+        let fd = fd.ok_or(io::ErrorKind::NotFound)?;
+        Ok(fd.try_clone()?.into())
+    }
+
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
         new_event_consumer_and_notifier(EventFlag::CLOEXEC | EventFlag::NONBLOCK).ok()
     }
@@ -297,7 +316,7 @@ impl VhostUserBackend for Backend {
             self.bell.silence();
         }
         if self.is_reset.swap(false, Ordering::Acquire) {
-            lock(&self.device).reset();
+            lock(&self.device).reset(&self.region());
         }
         let ram = lock(&self.ram).clone();
         let (Some(ram), [commands, events, ..]) = (ram, vrings) else {
@@ -376,6 +395,16 @@ impl Region for SharedRegion<'_> {
         if let Some(to_vmm) = &self.to_vmm {
             // A VMM that has gone has unmapped everything.
             let _ = to_vmm.shmem_unmap(&message(at, len, 0, false));
+        }
+    }
+
+    fn set_shared(&self, uuid: Uuid, is_shared: bool) {
+        if let Some(to_vmm) = &self.to_vmm {
+            // Without this feature of the VMM, only devices of the run can use the buffer.
+            let _ = match is_shared {
+                true => to_vmm.shared_object_add(&VhostUserSharedMsg { uuid }),
+                false => to_vmm.shared_object_remove(&VhostUserSharedMsg { uuid }),
+            };
         }
     }
 }

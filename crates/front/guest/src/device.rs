@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hidden;
 use crate::memory::{GuestMemory, QueuedMemory};
 use crate::owner::Link;
-use crate::payload::{Guest, MAX_USERS, Payload};
+use crate::payload::{EBADF, Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
     v4l2_event,
 };
 use crate::remarks::Remarks;
+use crate::serve::Options;
 use crate::session::{Queued, Session, field, is_multiplanar, number};
 use crate::window::{Mapping, Window};
+use uuid::Uuid;
 use vb3_frontend::{
     Call, CallId, Effects, Errno, FileId, Gathered, Made, Map, Mmap, NodeId, On, Op, Origin,
     Outcome, Tag,
@@ -26,6 +28,8 @@ const MAX_SESSIONS: usize = 256;
 const MAX_ROUNDS: usize = MAX_USERS + 4;
 /// Maximum number of buffers' offsets that the sessions of a device keep.
 const MAX_OFFSETS: usize = 64 << 10;
+/// Maximum number of dma-bufs that the sessions of a device have exported.
+const MAX_OBJECTS: usize = 1024;
 
 /// The planes' address when a buffer is dequeued: none of the structure's, and not directly behind it.
 const PLANES_AT: u32 = 1 << 16;
@@ -43,6 +47,8 @@ pub(crate) trait Region {
     fn map(&self, at: u64, len: u64, map: &Map, is_writable: bool) -> Result<(), Errno>;
     /// Hides them.
     fn unmap(&self, at: u64, len: u64);
+    /// Tells the VMM whether the device has this dma-buf, so that other devices can ask for it.
+    fn set_shared(&self, uuid: Uuid, is_shared: bool);
 }
 
 /// What a command uses besides the device: the guest's RAM, its shared memory region, and remarks to the user.
@@ -56,8 +62,9 @@ pub(crate) struct Machine<'a> {
 /// A device.
 #[derive(Debug)]
 pub(crate) struct Device<L> {
-    link: L,
+    pub(crate) link: L,
     node: NodeId,
+    options: Options,
     sessions: BTreeMap<u32, Session>,
     window: Window,
     queued: QueuedMemory,
@@ -69,10 +76,11 @@ pub(crate) struct Device<L> {
 static CALLS: AtomicU64 = AtomicU64::new(1);
 
 impl<L: Link> Device<L> {
-    pub(crate) const fn new(link: L, node: NodeId) -> Self {
+    pub(crate) const fn new(link: L, node: NodeId, options: Options) -> Self {
         Self {
             link,
             node,
+            options,
             sessions: BTreeMap::new(),
             window: Window::new(),
             queued: QueuedMemory::new(),
@@ -103,11 +111,11 @@ impl<L: Link> Device<L> {
         let done = match Command::parse(sent) {
             Ok((Command::Open, _)) => self.open(machine.remarks),
             Ok((Command::Close { session }, _)) => {
-                self.close(session);
+                self.close(session, machine.region);
                 return None;
             }
             Ok((Command::Ioctl { session, code }, payload)) => {
-                return Some(self.answer(session, code, payload, machine.memory));
+                return Some(self.answer(session, code, payload, machine));
             }
             Ok((
                 Command::Mmap {
@@ -158,23 +166,30 @@ impl<L: Link> Device<L> {
         session.filter(|s| !s.is_closed).ok_or(Errno::EINVAL)
     }
 
-    fn close(&mut self, id: u32) {
+    fn close(&mut self, id: u32, region: &dyn Region) {
         if let Ok(session) = self.open_session(id) {
             session.is_closed = true;
             self.queued.remove((id, 0, 0), (id, u32::MAX, u32::MAX));
-            self.release_unused(id);
+            self.release_unused(id, region);
         }
     }
 
     /// Releases a closed session without mappings.
-    fn release_unused(&mut self, id: u32) {
+    fn release_unused(&mut self, id: u32, region: &dyn Region) {
         let is_unused = self.sessions.get(&id).is_some_and(|s| s.is_closed);
         if is_unused
             && !self.window.has_any_of(id)
             && let Some(session) = self.sessions.remove(&id)
         {
-            self.release(session.file);
+            self.end(session, region);
         }
+    }
+
+    fn end(&self, session: Session, region: &dyn Region) {
+        for uuid in session.exported {
+            region.set_shared(uuid, false);
+        }
+        self.release(session.file);
     }
 
     fn mmap(
@@ -221,24 +236,24 @@ impl<L: Link> Device<L> {
         let mapping = self.window.remove(at).ok_or(Errno::EINVAL)?;
         region.unmap(at, mapping.len);
         self.tag_ended(mapping.tag);
-        self.release_unused(mapping.session);
+        self.release_unused(mapping.session, region);
         Ok(Vec::new())
     }
 
     /// Ends everything: the guest or its driver was reset, or the VMM has gone. The VMM unmaps by itself.
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, region: &dyn Region) {
         self.queued = QueuedMemory::new();
         for mapping in self.window.take_all() {
             self.tag_ended(mapping.tag);
         }
         for session in std::mem::take(&mut self.sessions).into_values() {
-            self.release(session.file);
+            self.end(session, region);
         }
     }
 
     /// Makes an ioctl of the guest, and returns the response.
-    fn answer(&mut self, id: u32, code: u32, sent: &[u8], memory: &dyn GuestMemory) -> Vec<u8> {
-        let (status, payload) = match self.guests_ioctl(id, code, sent, memory) {
+    fn answer(&mut self, id: u32, code: u32, sent: &[u8], machine: Machine<'_>) -> Vec<u8> {
+        let (status, payload) = match self.guests_ioctl(id, code, sent, machine) {
             Ok(payload) => (Ok(()), payload),
             Err((errno, payload)) => (Err(errno), payload),
         };
@@ -254,7 +269,7 @@ impl<L: Link> Device<L> {
         id: u32,
         code: u32,
         sent: &[u8],
-        memory: &dyn GuestMemory,
+        machine: Machine<'_>,
     ) -> Result<Vec<u8>, (Errno, Vec<u8>)> {
         let plain = |errno| (errno, Vec::new());
         let request = vb3_v4l2::ioctl_of_code(code).ok_or(Errno::ENOTTY);
@@ -263,11 +278,15 @@ impl<L: Link> Device<L> {
         let size = vb3_v4l2::decode::size(request);
         let (is_read, is_written) = (request >> 30 & 1 != 0, request >> 31 != 0);
         let mut payload = Payload::new(sent, size, is_read).map_err(plain)?;
-        hidden::check(request, payload.structure()).map_err(plain)?;
-        let done = self.ioctl(file, id, request, &mut payload, memory);
+        let dma_bufs = self.options.dma_bufs;
+        hidden::check(request, payload.structure(), dma_bufs).map_err(plain)?;
+        if request == sys::VIDIOC_EXPBUF {
+            self.check_objects(machine.remarks).map_err(plain)?;
+        }
+        let done = self.ioctl(file, id, request, &mut payload, machine.memory);
         if done.is_ok() {
-            hidden::hide(request, payload.structure_mut());
-            self.note(id, request, &mut payload);
+            hidden::hide(request, payload.structure_mut(), dma_bufs);
+            self.note(id, request, &mut payload, machine.region);
         }
         let is_controls = matches!(
             request,
@@ -283,18 +302,41 @@ impl<L: Link> Device<L> {
         }
     }
 
+    /// Refuses to export more dma-bufs than a device may have.
+    fn check_objects(&self, remarks: &Remarks) -> Result<(), Errno> {
+        let exported: usize = self.sessions.values().map(|s| s.exported.len()).sum();
+        if exported >= MAX_OBJECTS {
+            remarks.add(format!("refused to export more than {MAX_OBJECTS} buffers"));
+            return Err(Errno::ENFILE);
+        }
+        Ok(())
+    }
+
     /// Notes the result of a successful ioctl.
-    fn note(&mut self, id: u32, request: u32, payload: &mut Payload<'_>) {
+    fn note(&mut self, id: u32, request: u32, payload: &mut Payload<'_>, region: &dyn Region) {
         let users = std::mem::take(&mut payload.users);
         let kept: usize = self.sessions.values().map(|s| s.lengths.len()).sum();
-        let (structure, room) = (payload.structure(), MAX_OFFSETS.saturating_sub(kept));
+        let room = MAX_OFFSETS.saturating_sub(kept);
+        let placeholders = std::mem::take(&mut payload.placeholders);
+        let structure = payload.structure();
+        let type_ = field!(structure, v4l2_buffer.type_);
+        let index = field!(structure, v4l2_buffer.index);
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.note(request, structure, payload.arrays(), room);
+            session.note(request, structure, payload.array(), room);
+            match request {
+                sys::VIDIOC_EXPBUF => {
+                    let uuids = payload.objects.iter();
+                    session.exported.extend(uuids.clone());
+                    uuids.for_each(|uuid| region.set_shared(*uuid, true));
+                }
+                sys::VIDIOC_QBUF => {
+                    session.placeholders.insert((type_, index), placeholders);
+                }
+                _ => {}
+            }
         }
         let type_ = match request {
             sys::VIDIOC_QBUF => {
-                let type_ = field!(structure, v4l2_buffer.type_);
-                let index = field!(structure, v4l2_buffer.index);
                 return self.queued.insert((id, type_, index), users);
             }
             sys::VIDIOC_STREAMOFF => number(structure, 0),
@@ -304,7 +346,7 @@ impl<L: Link> Device<L> {
         self.queued.remove((id, type_, 0), (id, type_, u32::MAX));
     }
 
-    /// Makes an ioctl that must not wait: gathers what its steps need, and carries out its effects.
+    /// Makes an ioctl that must not wait.
     fn ioctl(
         &self,
         file: FileId,
@@ -313,12 +355,31 @@ impl<L: Link> Device<L> {
         payload: &mut Payload<'_>,
         memory: &dyn GuestMemory,
     ) -> Result<(), Errno> {
+        payload.take_arrays(request)?;
+        let done = self.gather(file, id, request, payload, memory);
+        payload.restore(request);
+        done
+    }
+
+    /// Gathers what the steps of an ioctl need, and carries out its effects.
+    fn gather(
+        &self,
+        file: FileId,
+        id: u32,
+        request: u32,
+        payload: &mut Payload<'_>,
+        memory: &dyn GuestMemory,
+    ) -> Result<(), Errno> {
+        let find = |uuid| {
+            let found = self.link.ask(move |shared| shared.object(uuid));
+            found.unwrap_or(Err(EBADF))
+        };
         let guest = Guest {
             memory,
             queued: &self.queued,
             session: id,
+            find: &find,
         };
-        payload.find_array(request);
         let call = CallId(CALLS.fetch_add(1, Ordering::Relaxed));
         let mut have = Gathered::default();
         for _ in 0..MAX_ROUNDS {
@@ -343,7 +404,7 @@ impl<L: Link> Device<L> {
                 Outcome::Done(done, effects) => (done, effects),
                 Outcome::Wait | Outcome::Part(..) => return Err(Errno::EAGAIN),
             };
-            let written = self.carry_out(effects, payload, guest);
+            let written = self.carry_out(effects, payload, guest, (file, call));
             return done.and(written);
         }
         Err(Errno::EFAULT)
@@ -354,6 +415,7 @@ impl<L: Link> Device<L> {
         effects: Effects,
         payload: &mut Payload<'_>,
         guest: Guest<'_>,
+        by: (FileId, CallId),
     ) -> Result<(), Errno> {
         let mut done = Ok(());
         for write in &effects.writes {
@@ -363,12 +425,17 @@ impl<L: Link> Device<L> {
             }
         }
         for install in effects.installs {
-            // A guest gets no descriptors.
-            match install.made {
-                Made::Memory { tag, .. } => self.tag_ended(tag),
-                Made::File { file, .. } => self.release(file),
+            match (install.made, payload.objects.first_mut()) {
+                (Made::Memory { fd, tag }, Some(object)) if done.is_ok() => {
+                    let exported = self.link.ask(move |shared| shared.export(by, fd, tag));
+                    done = exported.map(|uuid| *object = uuid).ok_or(Errno::ENODEV);
+                    continue;
+                }
+                // A guest gets no descriptors.
+                (Made::Memory { tag, .. }, _) => self.tag_ended(tag),
+                (Made::File { file, .. }, _) => self.release(file),
             }
-            done = Err(Errno::EINVAL);
+            done = done.and(Err(Errno::EINVAL));
         }
         done
     }
@@ -438,13 +505,17 @@ impl<L: Link> Device<L> {
         let mut payload = Payload::new(&sent, BUFFER_BYTES, true).ok()?;
         let done = self.ioctl(file, id, sys::VIDIOC_DQBUF, &mut payload, memory);
         done.ok()?;
+        let index = field!(payload.structure(), v4l2_buffer.index);
+        let session = self.sessions.get(&id)?;
+        let placeholders = session.placeholders.get(&(type_, index));
+        payload.placeholders = placeholders.cloned().unwrap_or_default();
+        payload.restore(sys::VIDIOC_DQBUF);
         let mut buffer: [u8; BUFFER_BYTES] = payload.structure().try_into().ok()?;
         if is_multiplanar(type_) {
             let at = std::mem::offset_of!(sys::v4l2_buffer, m);
             buffer[at..at + 8].fill(0);
         }
-        let index = field!(&buffer, v4l2_buffer.index);
-        Some((index, buffer_event(id, &buffer, payload.arrays())))
+        Some((index, buffer_event(id, &buffer, payload.array())))
     }
 }
 

@@ -12,6 +12,7 @@ use vmm_sys_util::epoll::EventSet;
 use crate::backend::{BELL, Backend, COMMANDS, QUEUE_SIZE, Vring};
 use crate::device::Device;
 use crate::owner::{Bell, Owner};
+use crate::serve::Options;
 use vb3_frontend::{Devices, NodeId};
 
 /// Addresses of a queue's table of descriptors, of available and of used chains.
@@ -49,7 +50,8 @@ pub fn serve_ram(
     let bells = BTreeMap::from([(node, Arc::clone(&bell))]);
     std::thread::scope(|scope| {
         let guest = scope.spawn(move || {
-            let backend = Backend::new(Device::new(handle, node), bell);
+            let options = Options { dma_bufs: true };
+            let backend = Backend::new(Device::new(handle, node, options), bell);
             let backend = backend.map_err(|errno| io::Error::other(errno.to_string()))?;
             backend.update_memory(memory)?;
             backend.handle_event(COMMANDS, EventSet::IN, &vrings, 0)?;

@@ -15,4 +15,4 @@ mod serve;
 mod session;
 mod window;
 
-pub use serve::{Error, Event, Note, serve};
+pub use serve::{Error, Event, Note, Options, serve};

@@ -11,7 +11,11 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use vb3_frontend::{Devices, Errno, FileId, Map, Mmap, NodeId, Origin, Tag};
+use crate::payload::EBADF;
+use uuid::Uuid;
+use vb3_frontend::{
+    CallId, Descriptor, Devices, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Origin, Tag,
+};
 
 /// `O_RDWR`.
 const READ_WRITE: i32 = 2;
@@ -50,6 +54,16 @@ pub(crate) struct Held {
     /// The node of each open file, and its session's number, which no other open file of the run has.
     files: BTreeMap<FileId, (NodeId, u32)>,
     tags: BTreeSet<Tag>,
+    /// Exported dma-bufs. All guests of the run can use them. Nobody can guess their names.
+    objects: BTreeMap<Uuid, Object>,
+}
+
+/// A dma-buf that a guest has exported.
+#[derive(Debug)]
+struct Object {
+    fd: Arc<OwnedFd>,
+    tag: Tag,
+    file: FileId,
 }
 
 /// The devices, and what guests hold of them.
@@ -82,8 +96,37 @@ impl<'a> Shared<'a> {
     }
 
     pub(crate) fn release(&mut self, file: FileId) {
+        let mut exported = Vec::new();
+        self.held.objects.retain(|_, object| {
+            let is_its = object.file == file;
+            exported.extend(is_its.then_some(object.tag));
+            !is_its
+        });
+        exported.into_iter().for_each(|tag| self.tag_ended(tag));
         self.held.files.remove(&file);
         self.devices.release(file);
+    }
+
+    /// Gives a file's new dma-buf a name. The guest gets it as the answer to its call, and not as a descriptor.
+    pub(crate) fn export(&mut self, (file, call): (FileId, CallId), fd: OwnedFd, tag: Tag) -> Uuid {
+        let (uuid, fd) = (Uuid::new_v4(), Arc::new(fd));
+        self.held.tags.insert(tag);
+        self.held.objects.insert(uuid, Object { fd, tag, file });
+        self.devices.installed(call, Ok(&[0]));
+        uuid
+    }
+
+    /// Finds an exported dma-buf.
+    pub(crate) fn object(&self, uuid: Uuid) -> Result<Descriptor, Errno> {
+        let Object { fd, tag, .. } = self.held.objects.get(&uuid).ok_or(EBADF)?;
+        let stat = rustix::fs::fstat(fd).map_err(|errno| Errno(errno.raw_os_error()))?;
+        let id = FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        };
+        let (tag, fd) = (Some(*tag), Some(Arc::clone(fd)));
+        let known = Descriptor::named(id, None);
+        Ok(Descriptor { tag, fd, ..known })
     }
 
     pub(crate) fn mmap(&mut self, file: FileId, args: Mmap, by: Origin) -> Result<Map, Errno> {

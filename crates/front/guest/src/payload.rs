@@ -1,16 +1,26 @@
-//! The payload of an ioctl: its structure, the arrays that the structure points to, and lists of user memory.
+//! The payload of an ioctl: its structure, the array that the structure points to, UUIDs, and lists of user memory.
 //!
 //! The devices say what they need, and V4L2's table of requests says which array a structure points to, so no rule
 //! about pointers stands here. The array follows the structure; any other address leads to user memory, whose list
 //! follows. Addresses are the guest's own; the structure itself is at address 0.
+//!
+//! Where a structure or its planes have a dma-buf's descriptor, a guest has a placeholder, and names the dma-buf by a
+//! UUID behind them. The devices get numbers from 0 on as descriptors, and the guest gets its placeholders back.
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use crate::memory::{GuestMemory, QueuedMemory, UserMemory};
-use vb3_frontend::{Errno, Gathered, Need, UserRange};
+use crate::protocol::{PLANE_BYTES, uuid_of};
+use crate::session::{field, is_multiplanar};
+use uuid::Uuid;
+use vb3_frontend::{Descriptor, Errno, Gathered, Need, UserRange};
+use vb3_v4l2::sys;
 
-/// Maximum length in bytes of the arrays of one call. 1,024 controls take 20 KiB.
-const MAX_ARRAYS: usize = 64 << 10;
+/// Maximum length in bytes of the array of one call. 1,024 controls take 20 KiB.
+const MAX_ARRAY: usize = 64 << 10;
+/// No such dma-buf.
+pub(crate) const EBADF: Errno = Errno(rustix::io::Errno::BADF.raw_os_error());
 /// Maximum number of pieces of user memory in one call.
 pub(crate) const MAX_USERS: usize = 1024;
 
@@ -21,21 +31,25 @@ pub(crate) struct Guest<'a> {
     /// User memory of buffers that are queued.
     pub(crate) queued: &'a QueuedMemory,
     pub(crate) session: u32,
+    /// Finds the dma-buf behind a UUID.
+    pub(crate) find: &'a dyn Fn(Uuid) -> Result<Descriptor, Errno>,
 }
 
 /// A payload while its ioctl is made.
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
-    /// What the guest sent behind the structure and behind the arrays that have been taken.
+    /// What the guest sent behind what has been taken.
     rest: &'a [u8],
-    /// The structure, then the arrays: what the guest gets back.
+    /// The structure, then the array.
     bytes: Vec<u8>,
     /// Length of the structure in bytes.
     size: usize,
-    /// The address and length in bytes of the array that the structure points to.
-    array: Option<(u64, u64)>,
-    /// The guest's pointer to each array, its offset in `bytes` and its length.
-    arrays: Vec<(u64, usize, usize)>,
+    /// The guest's pointer to the array, and the array's length in bytes. It is not in `bytes` if the guest has not
+    /// sent all of it.
+    array: Option<(u64, usize)>,
+    /// The dma-bufs that the call names or returns, and the guest's placeholders for their descriptors.
+    pub(crate) objects: Vec<Uuid>,
+    pub(crate) placeholders: Vec<u32>,
     /// User memory that the call has named.
     pub(crate) users: Vec<UserMemory>,
     /// How many pages of it there may still be. `None` before the first.
@@ -59,15 +73,74 @@ impl<'a> Payload<'a> {
             bytes,
             size,
             array: None,
-            arrays: Vec::new(),
+            objects: Vec::new(),
+            placeholders: Vec::new(),
             users: Vec::new(),
             room: None,
         })
     }
 
-    /// Says which array of the ioctl `request` follows the structure.
-    pub(crate) fn find_array(&mut self, request: u32) {
-        self.array = vb3_v4l2::array_of(request, self.structure());
+    /// Takes the array and the UUIDs that follow the structure of the ioctl `request`. Puts numbers in the places of
+    /// the placeholders.
+    ///
+    /// # Errors
+    /// EINVAL if the guest has not sent all UUIDs.
+    pub(crate) fn take_arrays(&mut self, request: u32) -> Result<(), Errno> {
+        if let Some((addr, len)) = vb3_v4l2::array_of(request, self.structure()) {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            if len <= MAX_ARRAY
+                && let Some(array) = self.rest.split_off(..len)
+            {
+                self.bytes.extend_from_slice(array);
+            }
+            self.array = Some((addr, len));
+        }
+        let has_objects = match request {
+            sys::VIDIOC_EXPBUF => true,
+            sys::VIDIOC_QUERYBUF | sys::VIDIOC_QBUF | sys::VIDIOC_PREPARE_BUF => {
+                field!(self.structure(), v4l2_buffer.memory) == sys::V4L2_MEMORY_DMABUF
+            }
+            _ => false,
+        };
+        if !has_objects {
+            return Ok(());
+        }
+        let mut numbers: Vec<u32> = (0..).take(self.places(request).len()).collect();
+        for _ in &numbers {
+            let uuid = uuid_of(&mut self.rest).ok_or(Errno::EINVAL)?;
+            self.objects.push(uuid);
+        }
+        self.swap(request, &mut numbers);
+        self.placeholders = numbers;
+        Ok(())
+    }
+
+    /// Puts the guest's placeholders back.
+    pub(crate) fn restore(&mut self, request: u32) {
+        let mut placeholders = self.placeholders.clone();
+        self.swap(request, &mut placeholders);
+    }
+
+    /// Returns the offsets of the fields for descriptors: in the structure, or in each plane.
+    fn places(&self, request: u32) -> Vec<usize> {
+        if request == sys::VIDIOC_EXPBUF {
+            return vec![offset_of!(sys::v4l2_exportbuffer, fd)];
+        }
+        if !is_multiplanar(field!(self.structure(), v4l2_buffer.type_)) {
+            return vec![offset_of!(sys::v4l2_buffer, m)];
+        }
+        let planes = 0..self.array().len() / PLANE_BYTES;
+        let place = |plane| self.size + plane * PLANE_BYTES + offset_of!(sys::v4l2_plane, m);
+        planes.map(place).collect()
+    }
+
+    /// Exchanges these numbers with those in the fields for descriptors.
+    fn swap(&mut self, request: u32, numbers: &mut [u32]) {
+        for (at, number) in self.places(request).into_iter().zip(numbers) {
+            if let Some(place) = self.bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+                *number = u32::from_ne_bytes(std::mem::replace(place, number.to_ne_bytes()));
+            }
+        }
     }
 
     /// Returns the structure.
@@ -80,13 +153,15 @@ impl<'a> Payload<'a> {
         &mut self.bytes[..self.size]
     }
 
-    /// Returns the arrays.
-    pub(crate) fn arrays(&self) -> &[u8] {
+    /// Returns the array.
+    pub(crate) fn array(&self) -> &[u8] {
         &self.bytes[self.size..]
     }
 
-    /// Returns the structure and the arrays.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// Returns what the guest gets back: the structure, the array and the UUIDs.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        let uuids = self.objects.iter().flat_map(|uuid| *uuid.as_bytes());
+        self.bytes.extend(uuids);
         self.bytes
     }
 
@@ -100,8 +175,9 @@ impl<'a> Payload<'a> {
             }
         }
         for &(fd, of) in &need.descriptors {
-            // A guest has no descriptors of ours.
-            have.add_descriptor(fd, of, Err(Errno(rustix::io::Errno::BADF.raw_os_error())));
+            let index = usize::try_from(fd).ok();
+            let uuid = index.and_then(|index| self.objects.get(index));
+            have.add_descriptor(fd, of, uuid.map_or(Err(EBADF), |uuid| (guest.find)(*uuid)));
         }
         for &(addr, len) in &need.ranges {
             have.add_range(addr, len, self.range(addr, len, guest));
@@ -116,17 +192,13 @@ impl<'a> Payload<'a> {
         {
             return Ok((0, self.structure().to_vec()));
         }
-        if self.array.take_if(|array| *array == (addr, len)).is_none() {
-            return Ok((addr, self.user(addr, len, guest)?.read(guest.memory)?));
+        match self.array {
+            Some((start, all)) if start == addr && all as u64 == len => match self.array().len() {
+                sent if sent == all => Ok((addr, self.array().to_vec())),
+                _ => Err(Errno::EFAULT),
+            },
+            _ => Ok((addr, self.user(addr, len, guest)?.read(guest.memory)?)),
         }
-        let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
-        if len > MAX_ARRAYS - self.arrays().len().min(MAX_ARRAYS) {
-            return Err(Errno::EFAULT);
-        }
-        let array = self.rest.split_off(..len).ok_or(Errno::EFAULT)?;
-        self.arrays.push((addr, self.bytes.len(), len));
-        self.bytes.extend_from_slice(array);
-        Ok((addr, array.to_vec()))
     }
 
     /// Takes the next list of user memory.
@@ -163,9 +235,8 @@ impl<'a> Payload<'a> {
             let at = usize::try_from(addr.checked_sub(start)?).ok()?;
             (at.checked_add(data.len())? <= len).then_some(at)
         };
-        let mut own = self.arrays.iter().copied();
         let structure = inside(0, self.size);
-        let array = || own.find_map(|(start, at, len)| Some(at + inside(start, len)?));
+        let array = || Some(self.size + inside(self.array?.0, self.array().len())?);
         if let Some(at) = structure.or_else(array) {
             let place = self.bytes.get_mut(at..at + data.len());
             place.ok_or(Errno::EFAULT)?.copy_from_slice(data);
@@ -193,6 +264,7 @@ mod tests {
             memory,
             queued,
             session: 1,
+            find: &|_| Err(EBADF),
         }
     }
 
@@ -212,6 +284,7 @@ mod tests {
         let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
         let mut payload = Payload::new(&sent, 8, true).unwrap();
         payload.array = Some((0xffff_8000, 6));
+        payload.bytes.extend(payload.rest.split_off(..6).unwrap());
         let mut have = Gathered::default();
         payload.gather(&need(&[(0, 4)], &[]), &mut have, guest);
         assert_eq!(
@@ -243,9 +316,9 @@ mod tests {
         payload.gather(&need(&[(0x5000, 5)], &[(0x6000, 1)]), &mut have, guest);
         assert_eq!(have.bytes(0x5000, 5), Some(Err(Errno::EFAULT)));
         assert_eq!(have.range(0x6000, 1).unwrap().readable, 0);
-        payload.array = Some((0x5000, u64::MAX));
+        payload.array = Some((0x5000, usize::MAX));
         let huge = need(&[(0x5000, u64::MAX)], &[]);
         payload.gather(&huge, &mut have, guest);
-        assert_eq!(payload.arrays(), [0; 0]);
+        assert_eq!(payload.array(), [0; 0]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: the virtio specification 1.4, "Media Device" (device id 48). All numbers are little-endian.
 
+use uuid::Uuid;
 use vb3_frontend::Errno;
 
 /// Length in bytes of the configuration space.
@@ -63,6 +64,11 @@ pub(crate) fn u32_of(bytes: &mut &[u8]) -> Option<u32> {
 
 pub(crate) fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
     number(bytes).map(u64::from_le_bytes)
+}
+
+/// Reads the name of a virtio object: for the guest, a dma-buf.
+pub(crate) fn uuid_of(bytes: &mut &[u8]) -> Option<Uuid> {
+    number(bytes).map(Uuid::from_bytes)
 }
 
 impl Command {

@@ -46,6 +46,14 @@ pub enum Error {
     System(#[from] std::io::Error),
 }
 
+/// What guests are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Dma-bufs by UUID, as the virtio specification has them. Not for the driver of `chromeos/virtio-media`: it would
+    /// promise them to programs, but does not send UUIDs.
+    pub dma_bufs: bool,
+}
+
 /// What happens at a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -102,6 +110,7 @@ type Notes<'a> = &'a (dyn Fn(Note) + Sync);
 pub fn serve(
     devices: &mut dyn Devices,
     dir: &Path,
+    options: Options,
     stop: BorrowedFd<'_>,
     note: &(dyn Fn(Note) + Sync),
 ) -> Result<(), Error> {
@@ -120,7 +129,7 @@ pub fn serve(
     std::thread::scope(|scope| {
         let mut started = Ok(());
         for (node, socket) in nodes.iter().zip(&sockets) {
-            let device = Device::new(handle.clone(), node.id);
+            let device = Device::new(handle.clone(), node.id, options);
             let (bell, ended) = (Arc::clone(&bells[&node.id]), &ended);
             let path = node.path.display().to_string();
             let thread = std::thread::Builder::new().name(format!("guest of {path}"));

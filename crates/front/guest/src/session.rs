@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::protocol::PLANE_BYTES;
+use uuid::Uuid;
 use vb3_frontend::FileId;
 use vb3_v4l2::sys;
 
@@ -29,6 +30,10 @@ pub(crate) struct Session {
     pub(crate) queued: BTreeMap<u32, Queued>,
     /// Buffer type, and length in bytes, of each buffer or plane, by its offset for mmap.
     pub(crate) lengths: BTreeMap<u32, (u32, u32)>,
+    /// Placeholders for dma-bufs of queued buffers, by buffer type and index.
+    pub(crate) placeholders: BTreeMap<(u32, u32), Vec<u32>>,
+    /// Dma-bufs that it has exported. They end with it: no command ends them.
+    pub(crate) exported: Vec<Uuid>,
 }
 
 /// Reads a number at a place that is inside the bytes.
@@ -61,14 +66,16 @@ impl Session {
             is_subscribed: false,
             queued: BTreeMap::new(),
             lengths: BTreeMap::new(),
+            placeholders: BTreeMap::new(),
+            exported: Vec::new(),
         }
     }
 
-    /// Notes the result of a successful ioctl: its structure and its arrays. Adds at most `room` buffer offsets to
+    /// Notes the result of a successful ioctl: its structure and its array. Adds at most `room` buffer offsets to
     /// those that are kept already.
-    pub(crate) fn note(&mut self, request: u32, structure: &[u8], arrays: &[u8], room: usize) {
+    pub(crate) fn note(&mut self, request: u32, structure: &[u8], array: &[u8], room: usize) {
         match request {
-            sys::VIDIOC_QUERYBUF => self.note_offsets(structure, arrays, room),
+            sys::VIDIOC_QUERYBUF => self.note_offsets(structure, array, room),
             sys::VIDIOC_QBUF => {
                 let type_ = field!(structure, v4l2_buffer.type_);
                 let queued = self.queued.entry(type_).or_default();
@@ -92,7 +99,7 @@ impl Session {
         }
     }
 
-    fn note_offsets(&mut self, structure: &[u8], arrays: &[u8], room: usize) {
+    fn note_offsets(&mut self, structure: &[u8], array: &[u8], room: usize) {
         let (type_, most) = (
             field!(structure, v4l2_buffer.type_),
             self.lengths.len() + room,
@@ -108,7 +115,7 @@ impl Session {
         }
         // The answer's number of planes; the array may be longer.
         let count = field!(structure, v4l2_buffer.length) as usize;
-        for plane in arrays.chunks_exact(PLANE_BYTES).take(count) {
+        for plane in array.chunks_exact(PLANE_BYTES).take(count) {
             let len = field!(plane, v4l2_plane.length);
             add(field!(plane, v4l2_plane.m), len);
         }

@@ -186,6 +186,11 @@ pub struct VhostUserArgs {
     /// Directory of the sockets; created if it does not exist
     #[arg(long, value_name = "DIR")]
     pub socket: PathBuf,
+    /// Offer dma-bufs by UUID, for a guest's driver that implements them
+    ///
+    /// The published driver does not: with this option, programs in its guest are promised dma-bufs that do not work.
+    #[arg(long)]
+    pub dma_bufs: bool,
     /// Machine and devices
     #[command(flatten)]
     pub target: TargetArgs,

@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     program: Vec<OsString>,
     script: Option<Script>,
     pace: Pace,
-    /// Directory of sockets for guests, which a run serves in place of a program.
-    sockets: Option<PathBuf>,
+    /// Directory of sockets for guests, which a run serves in place of a program, and what guests are offered.
+    sockets: Option<(PathBuf, vb3_guest::Options)>,
     /// Files that the run reads, and their purposes.
     pub(crate) inputs: Vec<(&'static str, PathBuf)>,
 }
@@ -139,7 +139,8 @@ pub fn serve_guests(args: &VhostUserArgs) -> Result<Exit> {
     let plan = Plan::new(target, args.seed, vec!["vhost-user".into()]);
     let plan = plan.with_pace(args.clock);
     let mut plan = plan.with_files(args.script.as_deref(), &args.target.machine)?;
-    plan.sockets = Some(args.socket.clone());
+    let dma_bufs = args.dma_bufs;
+    plan.sockets = Some((args.socket.clone(), vb3_guest::Options { dma_bufs }));
     execute(plan, &args.options)
 }
 
@@ -256,7 +257,7 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
         run.keep_thumbnails();
     }
     let front = |devices: &mut dyn Backend| match &sockets {
-        Some(dir) => serve(devices, dir, options),
+        Some((dir, offer)) => serve(devices, dir, *offer, options),
         None => supervise(devices, &program, options, &specs, orders.as_ref().ok()),
     };
     let ended = if sinks.is_empty() && timeline.is_none() {
@@ -422,7 +423,12 @@ struct Supervised {
 ///
 /// # Errors
 /// A socket or the directory cannot be made.
-fn serve(devices: &mut dyn Devices, dir: &Path, how: &RunOptions) -> Result<Supervised> {
+fn serve(
+    devices: &mut dyn Devices,
+    dir: &Path,
+    offer: vb3_guest::Options,
+    how: &RunOptions,
+) -> Result<Supervised> {
     use std::os::fd::AsFd as _;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (stop, stopped) = std::os::unix::net::UnixStream::pair()?;
@@ -439,7 +445,7 @@ fn serve(devices: &mut dyn Devices, dir: &Path, how: &RunOptions) -> Result<Supe
             say(note);
         }
     };
-    let served = vb3_guest::serve(devices, dir, stop.as_fd(), &note);
+    let served = vb3_guest::serve(devices, dir, offer, stop.as_fd(), &note);
     for id in registered {
         signal_hook::low_level::unregister(id);
     }

@@ -47,7 +47,7 @@ impl Bench {
 
     fn device(self: &Rc<Self>) -> Device<Rc<Self>> {
         let node = self.run.borrow().nodes()[0].id;
-        Device::new(Rc::clone(self), node)
+        Device::new(Rc::clone(self), node, Options::default())
     }
 }
 
@@ -89,6 +89,8 @@ impl Region for Places {
         let removed = self.all.borrow_mut().remove(&at);
         assert_eq!(removed.unwrap().2, len);
     }
+
+    fn set_shared(&self, _: Uuid, _: bool) {}
 }
 
 impl Places {
@@ -326,7 +328,7 @@ fn a_refused_mapping_leaves_nothing() {
     assert_eq!(driver.send(&map), Err(12));
     driver.places.refuses.set(false);
     assert_eq!(driver.send(&map).map(|mapped| number(&mapped, 0)), Ok(0));
-    driver.device.reset();
+    driver.device.reset(&driver.places);
     driver.bench.expect_nothing_held();
 }
 
@@ -366,7 +368,7 @@ fn sessions_are_bounded_and_reset_releases_them() {
         assert!(count <= MAX_SESSIONS);
     }
     assert_eq!(count, MAX_SESSIONS);
-    driver.device.reset();
+    driver.device.reset(&driver.places);
     assert_eq!(driver.open(), 1);
 }
 
@@ -411,6 +413,6 @@ fn random_commands_are_answered() {
             driver.close(session);
         }
     }
-    driver.device.reset();
+    driver.device.reset(&driver.places);
     driver.bench.expect_nothing_held();
 }

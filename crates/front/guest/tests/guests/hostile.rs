@@ -7,7 +7,7 @@ use crate::lifecycle::{capture, expect_nothing_held, ioctl, ok, open};
 use crate::random::Random;
 use crate::same::run;
 use crate::vmm::{COMMAND, INDIRECT, NEXT, RAM_BYTES, RINGS, Server, Setup, Vmm, WRITE, new_ram};
-use vb3_guest::Event;
+use vb3_guest::{Event, Options};
 use vb3_run::Pace;
 use vb3_v4l2::sys;
 use vm_memory::{Bytes as _, GuestAddress};
@@ -104,7 +104,8 @@ fn pages() -> u64 {
 
 /// Sends random chains to each device, while another guest uses its own.
 fn attack(chains: u64) {
-    let server = Server::new(|| run(DEVICES, Pace::Real));
+    let options = Options { dma_bufs: true };
+    let server = Server::with(options, || run(DEVICES, Pace::Real));
     let before = pages();
     let mut harmless = Vmm::connect(&server.dir.join(HARMLESS));
     let mut longest = Duration::ZERO;

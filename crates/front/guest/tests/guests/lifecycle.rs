@@ -55,8 +55,8 @@ fn map(vmm: &mut Vmm, session: u32, offset: u32) -> Vec<u8> {
     vmm.command(&words(&[4, 0, session, 1, offset]))
 }
 
-/// Captures a frame.
-pub(crate) fn capture(vmm: &mut Vmm) {
+/// Captures a frame in the first buffer. Returns the session.
+pub(crate) fn capture(vmm: &mut Vmm) -> u32 {
     let session = open(vmm);
     let offset = request_buffers(vmm, session);
     ok(&map(vmm, session, offset));
@@ -74,6 +74,7 @@ pub(crate) fn capture(vmm: &mut Vmm) {
         (event.len(), u32_at(&event, 0), u32_at(&event, 4)),
         (608, 1, session)
     );
+    session
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod client;
 mod guest;
 mod hostile;
 mod lifecycle;
+mod objects;
 mod process;
 mod random;
 mod same;

@@ -1,6 +1,6 @@
 //! A VMM without a virtual machine, and the virtio part of a guest's driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Result as IoResult;
 use std::os::fd::{AsFd as _, AsRawFd};
@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use vb3_guest::{Event, Note};
+use uuid::Uuid;
+use vb3_guest::{Event, Note, Options};
 use vb3_report::Report;
 use vb3_run::Run;
 use vhost::vhost_user::message::{
     VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserMMap, VhostUserProtocolFeatures,
+    VhostUserSharedMsg,
 };
 use vhost::vhost_user::{
     Frontend, FrontendReqHandler, VhostUserFrontend as _, VhostUserFrontendReqHandlerMut,
@@ -58,6 +60,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(make: impl FnOnce() -> Run + Send + 'static) -> Self {
+        Self::with(Options::default(), make)
+    }
+
+    pub(crate) fn with(options: Options, make: impl FnOnce() -> Run + Send + 'static) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = format!("vb3-guests-{}-{number}", std::process::id());
@@ -69,7 +75,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let mut run = make();
             let note = |note| heard.lock().unwrap().push(note);
-            vb3_guest::serve(&mut run, &path, stopped.as_fd(), &note).unwrap();
+            vb3_guest::serve(&mut run, &path, options, stopped.as_fd(), &note).unwrap();
             run.report()
         });
         let server = Self {
@@ -119,9 +125,21 @@ pub(crate) struct Region {
     pub(crate) maps: BTreeMap<u64, (File, u64, u64)>,
     /// Length of the region in bytes.
     pub(crate) len: u64,
+    /// Buffers that other devices can ask for.
+    pub(crate) objects: BTreeSet<Uuid>,
 }
 
 impl VhostUserFrontendReqHandlerMut for Region {
+    fn shared_object_add(&mut self, object: &VhostUserSharedMsg) -> IoResult<u64> {
+        assert!(self.objects.insert(object.uuid));
+        Ok(0)
+    }
+
+    fn shared_object_remove(&mut self, object: &VhostUserSharedMsg) -> IoResult<u64> {
+        assert!(self.objects.remove(&object.uuid));
+        Ok(0)
+    }
+
     fn shmem_map(&mut self, map: &VhostUserMMap, fd: &dyn AsRawFd) -> IoResult<u64> {
         let (at, len, offset) = (map.shm_offset, map.len, map.fd_offset);
         let is_taken = |(start, (_, _, long)): (&u64, &(File, u64, u64))| {
