@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::guest::{BUFFER, u32_at, words};
+use crate::guest::{BUFFER, u32_at, u64_at, words};
 use crate::same::{CAPTURE, MMAP, run};
 use crate::vmm::{Server, Setup, Vmm, new_ram};
 use vb3_guest::Event;
@@ -55,8 +55,8 @@ fn map(vmm: &mut Vmm, session: u32, offset: u32) -> Vec<u8> {
     vmm.command(&words(&[4, 0, session, 1, offset]))
 }
 
-/// Captures a frame in the first buffer. Returns the session.
-pub(crate) fn capture(vmm: &mut Vmm) -> u32 {
+/// Lets a camera stream into two buffers. Returns the session.
+fn stream(vmm: &mut Vmm) -> u32 {
     let session = open(vmm);
     let offset = request_buffers(vmm, session);
     ok(&map(vmm, session, offset));
@@ -69,11 +69,24 @@ pub(crate) fn capture(vmm: &mut Vmm) -> u32 {
         sys::VIDIOC_STREAMON,
         &words(&[CAPTURE]),
     ));
+    session
+}
+
+/// Waits for a frame. Returns its time in nanoseconds.
+fn frame(vmm: &mut Vmm, session: u32) -> u64 {
     let event = vmm.event(Duration::from_secs(20)).expect("a frame");
     assert_eq!(
         (event.len(), u32_at(&event, 0), u32_at(&event, 4)),
         (608, 1, session)
     );
+    let at = 8 + std::mem::offset_of!(sys::v4l2_buffer, timestamp);
+    u64_at(&event, at) * 1_000_000_000 + u64_at(&event, at + 8) * 1000
+}
+
+/// Captures a frame in the first buffer. Returns the session.
+pub(crate) fn capture(vmm: &mut Vmm) -> u32 {
+    let session = stream(vmm);
+    frame(vmm, session);
     session
 }
 
@@ -245,17 +258,44 @@ fn the_configuration_names_the_device() {
     server.end();
 }
 
-#[test]
-fn orders_at_the_control_socket_reach_guests() {
-    let path = std::env::temp_dir().join(format!("vb3-guests-{}.ctl", std::process::id()));
+/// Serves a camera on a virtual clock, with a control socket of this name.
+fn controlled(name: &str) -> (Server, vb3_client::Client, Vmm) {
+    let path = format!("vb3-guests-{}-{name}.ctl", std::process::id());
+    let path = std::env::temp_dir().join(path);
     let control = path.clone();
     let server = Server::new(move || {
         let mut run = run(CAMERA, Pace::Virtual);
         run.set_control(vb3_run::control::Control::open_at(&control).unwrap());
         run
     });
-    let mut client = vb3_client::Client::connect(&path).unwrap();
-    let mut vmm = Vmm::connect(&server.dir.join("video0.sock"));
+    let client = vb3_client::Client::connect(&path).unwrap();
+    let vmm = Vmm::connect(&server.dir.join("video0.sock"));
+    (server, client, vmm)
+}
+
+#[test]
+fn an_order_advances_the_clock_of_an_idle_guest() {
+    let (server, mut client, mut vmm) = controlled("advance");
+    let session = stream(&mut vmm);
+    let frames = [(); 2].map(|()| frame(&mut vmm, session));
+    assert!(frames[1] > frames[0], "time passes while it waits");
+    // It has both buffers now, and waits for nothing.
+    let now = client.advance(Duration::from_secs(1)).unwrap();
+    let after = client.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(after, now + 2_000_000_000, "only the order moves the clock");
+    ok(&ioctl(&mut vmm, session, sys::VIDIOC_QBUF, &buffer(0)));
+    let next = frame(&mut vmm, session);
+    let wait = (next / 1000)
+        .checked_sub(after / 1000)
+        .expect("a later frame");
+    assert!(wait < 1_000_000, "{wait} µs");
+    drop((client, vmm));
+    server.end();
+}
+
+#[test]
+fn orders_at_the_control_socket_reach_guests() {
+    let (server, mut client, mut vmm) = controlled("orders");
     let session = open(&mut vmm);
     let offset = request_buffers(&mut vmm, session);
     ok(&map(&mut vmm, session, offset));
