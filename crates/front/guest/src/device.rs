@@ -12,7 +12,6 @@ use crate::protocol::{
     v4l2_event,
 };
 use crate::remarks::Remarks;
-use crate::serve::Options;
 use crate::session::{Queued, Session, field, is_multiplanar, number};
 use crate::window::{Mapping, Window};
 use uuid::Uuid;
@@ -57,6 +56,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a dyn GuestMemory,
     pub(crate) region: &'a dyn Region,
     pub(crate) remarks: &'a Remarks,
+}
+
+/// What guests are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Dma-bufs by UUID, as the virtio specification has them. Not for the driver of `chromeos/virtio-media`: it would
+    /// promise them to programs, but does not send UUIDs.
+    pub dma_bufs: bool,
 }
 
 /// A device.

@@ -10,9 +10,8 @@ use vm_memory::{Bytes as _, GuestAddress, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use crate::backend::{BELL, Backend, COMMANDS, QUEUE_SIZE, Vring};
-use crate::device::Device;
+use crate::device::{Device, Options};
 use crate::owner::{Bell, Owner};
-use crate::serve::Options;
 use vb3_frontend::{Devices, NodeId};
 
 /// Addresses of a queue's table of descriptors, of available and of used chains.

@@ -15,4 +15,5 @@ mod serve;
 mod session;
 mod window;
 
-pub use serve::{Error, Event, Note, Options, serve};
+pub use device::Options;
+pub use serve::{Error, Event, Note, serve};

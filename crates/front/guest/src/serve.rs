@@ -14,7 +14,7 @@ use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use crate::backend::{BELL, Backend, FEATURES};
-use crate::device::Device;
+use crate::device::{Device, Options};
 use crate::owner::{Bell, Handle, Owner};
 use vb3_frontend::{Devices, Errno, Node, NodeKind};
 
@@ -44,14 +44,6 @@ pub enum Error {
     /// The system refuses a thread or a descriptor.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
-}
-
-/// What guests are offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Dma-bufs by UUID, as the virtio specification has them. Not for the driver of `chromeos/virtio-media`: it would
-    /// promise them to programs, but does not send UUIDs.
-    pub dma_bufs: bool,
 }
 
 /// What happens at a socket.
