@@ -418,6 +418,17 @@ class Device:
         own = (each for each in self.run.state()["devices"] if os.path.basename(each["path"]) == self.name)
         return int(next(own)["frames"])
 
+    def push(self, frame: bytes, time: Optional[float] = None) -> int:
+        """Passes a frame to the readers of a loopback, and waits until each of them has got it.
+
+        `frame` has the bytes of one picture in the loopback's format. `time` is the frame's timestamp, in seconds
+        since the run began. It needs a virtual clock, which advances to it. Returns the clock's time in nanoseconds.
+        """
+        path = self.run.directory / f"{self.name}.frame"
+        path.write_bytes(frame)
+        after = None if time is None else round(time * 1e9)
+        return int(self.order("push", path=str(path), after_ns=after)["time_ns"])
+
     def shown(self, format: Optional[str] = None) -> Shown:
         """Returns the display's last picture, with its bytes if `format` is "png" or "raw"."""
         path = None if format is None else self.run.directory / f"shown.{format}"

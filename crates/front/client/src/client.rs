@@ -281,6 +281,22 @@ impl Client {
         number(&self.ask(&Order::advance(time))?, "time_ns")
     }
 
+    /// Passes a frame, the bytes of a file, to the readers of a loopback, and waits until each of them has got it.
+    /// `after` is the frame's time since the run began, on a virtual clock; `None` stands for the current time.
+    /// Returns the time of the devices' clock in nanoseconds.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub fn push(
+        &mut self,
+        device: &str,
+        file: impl AsRef<Path>,
+        after: Option<Duration>,
+    ) -> Result<u64, Error> {
+        let path = absolute(file.as_ref())?;
+        number(&self.ask(&Order::push(device, &path, after))?, "time_ns")
+    }
+
     /// Describes the picture that a display showed last.
     ///
     /// # Errors

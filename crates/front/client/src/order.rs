@@ -135,6 +135,20 @@ impl Order {
         Self::new("advance").with("ns", ns)
     }
 
+    /// Passes a frame, the bytes of the file at an absolute path, to the readers of a loopback. `after` is the
+    /// frame's time since the run began, on a virtual clock; `None` stands for the current time.
+    #[must_use]
+    pub fn push(device: &str, path: &str, after: Option<Duration>) -> Self {
+        let order = Self::on("push", device).with("path", path);
+        match after {
+            Some(after) => {
+                let ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+                order.with("after_ns", ns)
+            }
+            None => order,
+        }
+    }
+
     /// Describes the picture that a display showed last.
     #[must_use]
     pub fn shown(device: &str) -> Self {
@@ -167,7 +181,7 @@ impl Order {
     /// Returns whether the answer may take any length of time: the order itself waits for something.
     pub(crate) fn waits(&self) -> bool {
         let verb = self.0.get("do").and_then(Value::as_str);
-        matches!(verb, Some("wait" | "advance" | "shown"))
+        matches!(verb, Some("wait" | "advance" | "push" | "shown"))
     }
 }
 

@@ -163,11 +163,11 @@ pub struct RunArgs {
     /// Seed of the machine; the same seed repeats the run
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = TIME)]
     pub seed: u64,
-    /// Clock of the devices: real, N times as fast, or virtual
+    /// Clock of the devices: real, N times as fast, virtual, or in steps
     ///
     /// The virtual clock stands still until a program waits for a device, and then jumps to the next
-    /// frame. Timestamps of frames use this clock; the program's own clocks do not change.
-    #[arg(long, value_name = "real|fast=N|virtual", default_value_t, help_heading = TIME)]
+    /// frame. With `steps`, it stands still until `vb3 ctl advance` or `push` moves it. Timestamps of frames use this clock; the program's own clocks do not change.
+    #[arg(long, value_name = "real|fast=N|virtual|steps", default_value_t, help_heading = TIME)]
     pub clock: Pace,
     /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = TIME)]
@@ -204,7 +204,7 @@ pub struct VhostUserArgs {
     ///
     /// With the virtual clock, time passes whenever a guest has given a device a buffer and the device
     /// has nothing ready.
-    #[arg(long, value_name = "real|fast=N|virtual", default_value_t, help_heading = TIME)]
+    #[arg(long, value_name = "real|fast=N|virtual|steps", default_value_t, help_heading = TIME)]
     pub clock: Pace,
     /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = TIME)]
@@ -523,6 +523,19 @@ pub enum CtlOrder {
         /// How long, such as 1500ms or 2s
         #[arg(value_parser = duration)]
         time: u64,
+    },
+    /// Pass a frame from a file to the readers of a loopback
+    ///
+    /// The command ends when each program that streams from the loopback has got the frame. If none
+    /// streams yet, the command waits for one.
+    Push {
+        /// The loopback: /dev/videoN, videoN or N
+        device: String,
+        /// The file with the frame's bytes, in the loopback's format
+        file: PathBuf,
+        /// The frame's time since the run began, such as 1500ms; needs a virtual clock
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        after: Option<u64>,
     },
     /// Describe the picture that a display showed last, and write it to a file
     ///

@@ -264,6 +264,11 @@ fn order(order: &CtlOrder) -> Result<Order> {
         } => Order::set(device, control, *value),
         CtlOrder::Wait { device, frame } => Order::wait(device, *frame),
         CtlOrder::Advance { time } => Order::advance(Duration::from_nanos(*time)),
+        CtlOrder::Push {
+            device,
+            file,
+            after,
+        } => Order::push(device, &absolute(file)?, after.map(Duration::from_nanos)),
         CtlOrder::Shown { device, file: None } => Order::shown(device),
         CtlOrder::Shown {
             device,

@@ -22,6 +22,8 @@ pub enum Pace {
     Fast(u32),
     /// Jumps to the next event when a program waits for a device, and otherwise stands still.
     Virtual,
+    /// Stands still until an order advances it.
+    Steps,
 }
 
 /// Highest allowed `fast=N`.
@@ -35,9 +37,10 @@ impl FromStr for Pace {
         match (text, rate) {
             ("real", _) => Ok(Self::Real),
             ("virtual", _) => Ok(Self::Virtual),
+            ("steps", _) => Ok(Self::Steps),
             (_, Some(rate)) if (1..=MAX_RATE).contains(&rate) => Ok(Self::Fast(rate)),
             _ => Err(format!(
-                "real, virtual, or fast=N for a clock N times as fast (1 to {MAX_RATE})"
+                "real, virtual, steps, or fast=N for a clock N times as fast (1 to {MAX_RATE})"
             )),
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Pace {
             Self::Real => f.write_str("real"),
             Self::Fast(rate) => write!(f, "fast={rate}"),
             Self::Virtual => f.write_str("virtual"),
+            Self::Steps => f.write_str("steps"),
         }
     }
 }
@@ -66,7 +70,7 @@ pub(super) struct Clock {
     pace: Pace,
     /// The devices' time when the pace was set.
     origin_ns: u64,
-    /// The current time under `Pace::Virtual`.
+    /// The current time under `Pace::Virtual` and `Pace::Steps`.
     virtual_ns: u64,
 }
 
@@ -82,7 +86,7 @@ impl Clock {
     /// Changes the pace from now on.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.origin_ns = self.now_ns();
-        if pace == Pace::Virtual {
+        if matches!(pace, Pace::Virtual | Pace::Steps) {
             // Whole microseconds: a timeval then rounds every timestamp the same way in each run.
             self.origin_ns = self.origin_ns.next_multiple_of(1000);
         }
@@ -98,7 +102,13 @@ impl Clock {
         })
     }
 
+    /// Returns whether time only passes by [`jump`](Self::jump).
     pub(super) const fn is_virtual(&self) -> bool {
+        matches!(self.pace, Pace::Virtual | Pace::Steps)
+    }
+
+    /// Returns whether time jumps to the next event when a program waits for a device.
+    pub(super) const fn follows_programs(&self) -> bool {
         matches!(self.pace, Pace::Virtual)
     }
 
@@ -106,7 +116,7 @@ impl Clock {
         match self.pace {
             // CAST: widening.
             Pace::Fast(rate) => rate as u64,
-            Pace::Real | Pace::Virtual => 1,
+            Pace::Real | Pace::Virtual | Pace::Steps => 1,
         }
     }
 

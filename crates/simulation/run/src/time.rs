@@ -62,7 +62,7 @@ impl Run {
         let due = if self.clock.is_virtual() {
             let now = self.clock.now_ns();
             let standstill = self.standstill();
-            let waits = self.waits.is_any();
+            let waits = self.waits.is_any() && self.clock.follows_programs();
             let due = self.next_event();
             match due.filter(|due| waits && standstill.is_none() || *due <= now) {
                 Some(_) => Some(Duration::ZERO),
@@ -118,7 +118,7 @@ impl Run {
 
     /// Runs a tick: does all work that is due.
     pub(super) fn pass_time(&mut self) {
-        if self.clock.is_virtual() && self.waits.is_any() {
+        if self.clock.follows_programs() && self.waits.is_any() {
             if self.may_pass()
                 && let Some(due) = self.next_event()
             {

@@ -109,6 +109,13 @@ pub(super) struct Party {
     pub(super) missed: u64,
 }
 
+impl Party {
+    /// Returns whether the party is a writer with buffers.
+    pub(super) const fn is_busy_writer(&self) -> bool {
+        self.is_writer && self.buffers > 0
+    }
+}
+
 /// A writer's buffer that was passed to a reader, which has a buffer of the same memory.
 #[derive(Debug)]
 struct Given {
@@ -191,7 +198,7 @@ impl Shared {
     /// Returns whether another writer than this one has buffers.
     pub(super) fn is_taken(&self, writer: u32) -> bool {
         let mut others = self.parties.iter().filter(|(id, _)| **id != writer);
-        others.any(|(_, party)| party.is_writer && party.buffers > 0)
+        others.any(|(_, party)| party.is_busy_writer())
     }
 
     /// Returns the format of a reader's buffers if the current frames no longer have its layout.
@@ -223,6 +230,11 @@ impl Shared {
             body,
         });
         self.next = self.next.saturating_add(1);
+    }
+
+    /// Returns the number of the newest frame that was ever kept.
+    pub(super) const fn newest(&self) -> u64 {
+        self.next.saturating_sub(1)
     }
 
     /// Drops a frame. If it is in a writer's buffer, the writer gets the buffer back with this state.

@@ -40,6 +40,7 @@ mod formats;
 mod link;
 mod node;
 mod output;
+mod push;
 mod reader;
 mod state;
 

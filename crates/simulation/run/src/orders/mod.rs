@@ -3,6 +3,7 @@
 pub(crate) mod events;
 mod job;
 mod parse;
+mod push;
 #[cfg(test)]
 pub(crate) mod schema;
 mod shown;
@@ -15,6 +16,7 @@ use crate::{Run, TURN_NS};
 use events::main_flow;
 use job::{Job, Running};
 use parse::{Order, OrderRequest, Refused, VERSION};
+use push::Push;
 use serde_json::{Map, Value, json};
 use shown::PictureFile;
 use vb3_devices::source::NextSource;
@@ -47,6 +49,8 @@ enum Awaited {
     Picture { at: usize },
     /// The display has shown its next picture.
     Shown { at: usize, file: PictureFile },
+    /// Each streaming reader of a loopback has got the frame.
+    Push(Push),
     /// The picture is written to its file.
     Written(Job<Map<String, Value>>),
 }
@@ -74,23 +78,29 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Returns descriptors that become readable when an awaited source is open or a picture is written.
+    /// Returns descriptors that become readable when an awaited source is open, a picture is written or a frame is
+    /// read.
     pub(super) fn fds(&self) -> impl Iterator<Item = WakeFd<'_>> {
         self.waiting
             .iter()
             .filter_map(|order| match &order.awaited {
                 Awaited::Source { opening, .. } => Some(opening.wake_fd()),
                 Awaited::Written(job) => Some(job.wake_fd()),
+                Awaited::Push(push) => push.job().map(Job::wake_fd),
                 _ => None,
             })
     }
 
     /// Returns the earliest time that an order waits for on a virtual clock.
     pub(super) fn next_time(&self) -> Option<u64> {
-        let times = self.waiting.iter().filter_map(|order| match order.awaited {
-            Awaited::Time(ns) => Some(ns),
-            _ => None,
-        });
+        let times = self
+            .waiting
+            .iter()
+            .filter_map(|order| match &order.awaited {
+                Awaited::Time(ns) => Some(*ns),
+                Awaited::Push(push) => push.due_ns(),
+                _ => None,
+            });
         times.min()
     }
 }
@@ -266,6 +276,7 @@ impl Run {
                 }
                 Err(refused) => Some(Err(refused)),
             },
+            Awaited::Push(push) => self.look_at_push(push),
             Awaited::Written(job) => shown::written(job),
         }
     }
@@ -354,6 +365,11 @@ impl Run {
                 let at = self.named(&name).map_err(device)?;
                 return Ok(Done::Later(Awaited::Frame { at, frame }));
             }
+            Order::Push {
+                device: name,
+                path,
+                after_ns,
+            } => return self.push_frame(&name, path, after_ns).map(Done::Later),
             Order::Advance { ns } => return self.advance_clock(ns).map(Done::Later),
             Order::Shown { device, file } => {
                 return self.find_shown(&device, file).map(Done::Later);
@@ -365,7 +381,7 @@ impl Run {
 
     fn advance_clock(&self, ns: u64) -> Result<Awaited, Refused> {
         if !self.clock.is_virtual() {
-            let message = "only a virtual clock can be advanced (`vb3 run --clock virtual`)";
+            let message = "only a virtual clock can be advanced (`vb3 run --clock virtual` or `--clock steps`)";
             return Err(Refused::new("do", message));
         }
         Ok(Awaited::Time(self.clock.now_ns().saturating_add(ns)))

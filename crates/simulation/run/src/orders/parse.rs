@@ -58,6 +58,13 @@ pub(super) enum Order {
     Advance {
         ns: u64,
     },
+    /// Pass a frame from a file to the readers of a loopback.
+    Push {
+        device: String,
+        path: PathBuf,
+        /// The frame's time since the run began, in nanoseconds.
+        after_ns: Option<u64>,
+    },
     /// Describe the picture that a display showed last, and write it to a file.
     Shown {
         device: String,
@@ -126,6 +133,7 @@ pub(super) const VERBS: &[Verb] = &[
             ns: fields.count("ns", 1, MAX_TIME_NS)?,
         })
     }),
+    verb("push", &["device", "path", "after_ns"], push),
     verb("shown", &["device", "path", "format"], shown),
     verb("watch", &["events", "device"], watch),
 ];
@@ -225,15 +233,23 @@ fn pause(fields: &mut Fields, paused: bool) -> Result<Order, Refused> {
     Ok(Order::Pause { device, paused })
 }
 
+fn push(fields: &mut Fields) -> Result<Order, Refused> {
+    Ok(Order::Push {
+        device: fields.device()?,
+        path: fields.path()?,
+        after_ns: match fields.left.contains_key("after_ns") {
+            true => Some(fields.count("after_ns", 0, MAX_TIME_NS)?),
+            false => None,
+        },
+    })
+}
+
 fn shown(fields: &mut Fields) -> Result<Order, Refused> {
     let device = fields.device()?;
     let path = match fields.left.contains_key("path") {
-        true => Some(PathBuf::from(fields.text("path")?)),
+        true => Some(fields.path()?),
         false => None,
     };
-    if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-        return Err(Refused::new("path", "the absolute path of a file"));
-    }
     let format = match fields.take("format") {
         None => FileFormat::Png,
         Some(_) if path.is_none() => {
@@ -345,6 +361,14 @@ impl Fields {
             return Ok(number);
         }
         self.text("device")
+    }
+
+    fn path(&mut self) -> Result<PathBuf, Refused> {
+        let path = PathBuf::from(self.text("path")?);
+        match path.is_absolute() {
+            true => Ok(path),
+            false => Err(Refused::new("path", "the absolute path of a file")),
+        }
     }
 
     fn integer(&mut self, name: &'static str) -> Result<i64, Refused> {
