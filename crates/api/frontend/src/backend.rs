@@ -67,10 +67,10 @@ pub struct Map {
     pub fd: OwnedFd,
     /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
-    /// Tag with which the front end calls [`Devices::tag_ended`] when the mapping ends.
+    /// Tag that the front end passes to [`Devices::tag_ended`] when the mapping ends.
     ///
-    /// A mapping ends with its last part or copy (after fork or mremap). It also ends if the kernel refuses
-    /// to make it.
+    /// A mapping ends when the last part of its last copy is unmapped; fork and mremap make copies. The front end also
+    /// reports the end if the kernel refuses to make the mapping.
     pub tag: Tag,
 }
 
@@ -105,18 +105,20 @@ pub trait Devices: Send {
     /// after [`tag_ended`](Self::tag_ended) for each mapping of the file.
     fn release(&mut self, file: FileId);
 
-    /// Reports that a program's mapping ([`Map`]) or descriptor ([`Made::Memory`](crate::Made)) has ended, or has ended.
+    /// Reports that a program's [`Map`] or [`Made::Memory`](crate::Made) has ended, or could not be made.
     fn tag_ended(&mut self, tag: Tag);
 
     /// Makes one step of a call, with what the front end has gathered so far.
     ///
     /// After [`Outcome::Wait`] on an O_NONBLOCK file, the front end makes the step again immediately, with
-    /// `nonblocking` set; the outcome must then not be `Wait`. The outcome of a call on another driver's buffer
-    /// does not count, except [`Outcome::Need`].
+    /// `nonblocking` set; the outcome must then not be `Wait`. The front end ignores the outcome of a call on another
+    /// driver's buffer, except [`Outcome::Need`].
     fn call(&mut self, call: &Call<'_>) -> Outcome;
 
-    /// Reports what came of a call's [`installs`](crate::Effects::installs), before the program gets the answer: the
-    /// descriptors' numbers, or the errno with which the call fails instead. Not called if the program has ended.
+    /// Reports the result of a call's [`installs`](crate::Effects::installs) before the program gets the answer.
+    ///
+    /// `done` has the numbers of the new descriptors, or the errno with which the call fails because one of them
+    /// could not be made. The front end does not call this method if the program has ended.
     fn installed(&mut self, call: CallId, done: Result<&[i32], Errno>) {
         let _ = (call, done);
     }
@@ -153,8 +155,8 @@ pub trait Devices: Send {
         self.next_tick().is_some_and(|due| due.is_zero())
     }
 
-    /// Reports that the one of [`wake_fds`](Self::wake_fds) with this id is readable. A [`tick`](Self::tick)
-    /// follows.
+    /// Reports that the descriptor of [`wake_fds`](Self::wake_fds) with this id is readable. The front end calls
+    /// [`tick`](Self::tick) next.
     fn woken(&mut self, id: u64) {
         let _ = id;
     }
@@ -162,8 +164,8 @@ pub trait Devices: Send {
     /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 
-    /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see
-    /// a change or `is_wanted` returns true: a call waits.
+    /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see a
+    /// change, or until `is_wanted` returns true because a program's call waits.
     fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
         let _ = is_wanted;
         self.tick();
@@ -236,8 +238,8 @@ pub trait ProcessFiles {
         true
     }
 
-    /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such
-    /// an ioctl, the front end must report all earlier ends of files and mappings, at any cost.
+    /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such an
+    /// ioctl, the front end must report all earlier ends of files and mappings, even if that takes long.
     fn takes_memory(&self, request: u32) -> bool {
         let _ = request;
         false

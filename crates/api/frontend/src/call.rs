@@ -30,19 +30,19 @@ pub enum Op {
     },
     /// Reads at most `len` bytes to address `addr`. Device files have no position.
     Read {
-        /// Where the first byte goes.
+        /// Address for the first byte.
         addr: u64,
         /// Length in bytes.
         len: u64,
     },
     /// Writes the `len` bytes at address `addr`.
     Write {
-        /// Where the first byte is.
+        /// Address of the first byte.
         addr: u64,
         /// Length in bytes.
         len: u64,
     },
-    /// Continues a read or write of which a part has moved ([`Outcome::Part`]).
+    /// Continues a read or write that has moved only a part of its bytes so far ([`Outcome::Part`]).
     Resume {
         /// The program's address for the first byte not yet moved.
         addr: u64,
@@ -70,8 +70,8 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub enum Outcome {
     /// These bytes or descriptors are missing, and nothing has changed. The front end gathers them without the
-    /// lock, and makes the step again: at most three rounds, for a structure, the arrays that it names, and
-    /// what these name.
+    /// lock, and makes the step again. A call usually needs at most three such rounds: one for its structure, one
+    /// for the arrays that the structure points to, and one for the memory that these arrays point to.
     Need(Need),
     /// The call is not ready. The front end makes the step again after a tick or another call, until the
     /// outcome differs, the file is closed, or a signal ends the wait ([`Devices::abandon`]).
@@ -82,8 +82,8 @@ pub enum Outcome {
     /// effects, lets other calls run, and continues with [`Op::Resume`]. The program gets the sum of all
     /// pieces.
     Part(i64, Effects),
-    /// The call is over, with a value that is not negative, or an errno. Also the effects of a failed call are
-    /// carried out: some calls say which part of their argument was wrong.
+    /// The call is over, with a value that is not negative, or an errno. The front end carries out the effects
+    /// of a failed call, too, because some calls then write which part of their argument was wrong.
     Done(Result<i64, Errno>, Effects),
 }
 
@@ -91,10 +91,11 @@ pub enum Outcome {
 /// devices: first all writes, then the installs.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Memory to write, in order: of two writes to one place, the later one counts.
+    /// Memory to write, in order: a later write may overwrite bytes of an earlier one.
     pub writes: Vec<Write>,
-    /// Descriptors to make, in order. If a write or an earlier install has failed, none is made any more; for
-    /// each that was not made, the front end reports the end ([`Made`]), and the program gets the errno.
+    /// Descriptors to make, in order. After the first failure of a necessary write or of an install, the front
+    /// end makes no further descriptors, and the program gets the errno of this failure. For each descriptor
+    /// that was not made, the front end reports the end of the file behind it ([`Made`]).
     pub installs: Vec<Install>,
 }
 
@@ -142,8 +143,8 @@ pub struct Write {
 pub enum NumberAt {
     /// The call returns it.
     Result,
-    /// At this address, as 32 bits. The step has also written these bytes, so that the program's memory is
-    /// tested before the descriptor exists.
+    /// At this address, as 32 bits. The step has also put these bytes into [`Effects::writes`]. So if the
+    /// program's memory cannot be written, the call fails before the descriptor exists.
     Address(u64),
 }
 
@@ -151,9 +152,9 @@ pub enum NumberAt {
 #[derive(Debug)]
 pub enum Made {
     /// Memory. For a memfd, the program gets a new description with `fd`'s access mode, and the front end calls
-    /// [`Devices::tag_ended`](crate::Devices::tag_ended) when the description's last descriptor and mapping
-    /// have ended in all processes, or if none could be made. Any other file (a real dma-buf) is installed
-    /// unchanged; its end is reported only if it could not be installed.
+    /// [`Devices::tag_ended`](crate::Devices::tag_ended) when the description's last descriptor and mapping have ended
+    /// in all processes, or if none could be made. Any other file (a dma-buf of the kernel) is installed unchanged, and
+    /// the front end reports its end only if it could not be installed.
     Memory {
         /// The memfd or dma-buf.
         fd: OwnedFd,

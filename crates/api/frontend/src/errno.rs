@@ -37,8 +37,8 @@ impl Errno {
     pub const EBADFD: Self = Self(77);
     /// The call needs data of the program that the front end has not gathered yet; not a Linux errno.
     ///
-    /// If a method of [`Step`](crate::Step) returns it, the step must end with any
-    /// result and change nothing. The front end makes it again when it has the data.
+    /// If a method of [`Step`](crate::Step) returns this errno, the step must end without changing anything; its
+    /// result does not count. The front end makes the step again when it has the data.
     pub const NOT_GATHERED: Self = Self(4095);
 }
 

@@ -1,4 +1,4 @@
-//! What a front end has gathered of a program for one call, and what a step still needs.
+//! The data of a program that a front end has gathered for one call, and the data that a step still needs.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use crate::{Errno, FdIdentity, FileId, Tag};
 /// Maximum number of bytes that are gathered for one call.
 pub const MAX_GATHERED: u64 = 256 << 20;
 
-/// How much a step must know of a descriptor.
+/// How much a step must know about a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Detail {
-    /// Which file it names ([`Descriptor::id`] and [`Descriptor::file`]).
+    /// Which file the descriptor refers to ([`Descriptor::id`] and [`Descriptor::file`]).
     Name,
-    /// Also its description: [`Descriptor::tag`], [`Descriptor::fd`] and [`Descriptor::is_mapped`].
+    /// Also its open file description: [`Descriptor::tag`], [`Descriptor::fd`] and [`Descriptor::is_mapped`].
     Description,
 }
 
@@ -24,16 +24,17 @@ pub struct Descriptor {
     pub id: FdIdentity,
     /// The devices' file behind it, if it is one.
     pub file: Option<FileId>,
-    /// The tag of its description, if the front end has installed it for [`Made::Memory`](crate::Made::Memory).
+    /// Tag of the open file description, if it was installed for [`Made::Memory`](crate::Made::Memory).
     pub tag: Option<Tag>,
-    /// A duplicate, if the file is a memfd or a dma-buf. No call on such a file waits for a program.
+    /// A duplicate, if the file is a memfd or a dma-buf. Calls on these two kinds of files never wait for a
+    /// program.
     pub fd: Option<Arc<OwnedFd>>,
     /// Whether the program has mapped the file.
     pub is_mapped: bool,
 }
 
 impl Descriptor {
-    /// Returns a descriptor of which only the file is known.
+    /// Returns a descriptor whose file is known, but not its open file description.
     #[must_use]
     pub const fn named(id: FdIdentity, file: Option<FileId>) -> Self {
         Self {
@@ -49,13 +50,15 @@ impl Descriptor {
 /// Memory that a program offers to a device (USERPTR), as it was when the call was gathered.
 #[derive(Clone, Debug, Default)]
 pub struct UserRange {
-    /// Number of bytes from the start on that a device may read. Memory of devices does not count.
+    /// Number of bytes, counted from the start of the range, that a device may read. The count ends at the first
+    /// byte that is unreadable or that the program has mapped from a device.
     pub readable: u64,
-    /// The same for a device that also writes.
+    /// Number of bytes, counted in the same way, that a device may write.
     pub writable: u64,
-    /// The file that is mapped at the whole range, if a single one is.
+    /// The file that the program has mapped there, if a single file covers the whole range.
     pub file: Option<FdIdentity>,
-    /// The bytes. At most [`readable`](Self::readable); fewer only if the range is too long to be copied.
+    /// The first [`readable`](Self::readable) bytes of the range, or fewer if the range is too long to be
+    /// copied.
     pub bytes: Arc<Vec<u8>>,
 }
 
@@ -69,7 +72,8 @@ struct Part {
 }
 
 impl Part {
-    /// Returns these bytes, or EFAULT if one of them cannot be read. `None` if the part does not show this.
+    /// Returns these bytes, or EFAULT if one of them cannot be read. `None` if the part does not contain enough
+    /// to know either.
     fn get(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
         let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
         if let Some(bytes) = self.bytes.get(at..at.checked_add(len)?) {
@@ -91,12 +95,12 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Adds the memory at `addr`. `ends`: the byte after it cannot be read.
+    /// Adds the memory at `addr`. `ends` says that the byte after this memory cannot be read.
     pub fn add_bytes(&mut self, addr: u64, bytes: Vec<u8>, ends: bool) {
         self.parts.push(Part { addr, bytes, ends });
     }
 
-    /// Adds what is known of descriptor `fd`: its file or, for [`Detail::Description`], everything.
+    /// Adds the data of descriptor `fd`: its file or, for [`Detail::Description`], all fields.
     pub fn add_descriptor(&mut self, fd: i32, of: Detail, known: Result<Descriptor, Errno>) {
         self.descriptors.push((fd, of, known));
     }
@@ -106,7 +110,7 @@ impl Gathered {
         self.ranges.push(((addr, len_bytes), range));
     }
 
-    /// Returns the `len` bytes at `addr`, or EFAULT if one of them cannot be read; `None` if it is not known.
+    /// Returns `len` bytes at `addr`, or EFAULT if one of them cannot be read; `None` if they were not gathered.
     #[must_use]
     pub fn bytes(&self, addr: u64, len: usize) -> Option<Result<&[u8], Errno>> {
         if len == 0 {
@@ -115,10 +119,10 @@ impl Gathered {
         self.parts.iter().find_map(|part| part.get(addr, len))
     }
 
-    /// Returns what is known of descriptor `fd`, if it is at least `of`.
+    /// Returns the data of descriptor `fd`; `None` if less than `of` was gathered.
     ///
     /// # Errors
-    /// EBADF and the errors with which the front end could not look at the descriptor.
+    /// EBADF, or the error that kept the front end from examining the descriptor.
     #[must_use]
     pub fn descriptor(&self, fd: i32, of: Detail) -> Option<&Result<Descriptor, Errno>> {
         let mut all = self.descriptors.iter();
@@ -126,7 +130,7 @@ impl Gathered {
             .map(|(_, _, known)| known)
     }
 
-    /// Returns the memory that the program offers to a device, if it is known.
+    /// Returns the memory that the program offers to a device; `None` if it was not gathered.
     #[must_use]
     pub fn range(&self, addr: u64, len_bytes: u64) -> Option<&UserRange> {
         let mut all = self.ranges.iter();
@@ -145,7 +149,7 @@ impl Gathered {
         }
     }
 
-    /// Forgets the memory, because a piece of it has been moved.
+    /// Forgets the memory, after a piece of a read() or write() has been moved.
     pub fn forget_bytes(&mut self) {
         self.parts.clear();
     }

@@ -90,7 +90,8 @@ pub enum Change {
     Added,
     /// The node has disappeared.
     Removed,
-    /// The files in sysfs of a present node have changed. With a property, programs get a uevent `change` that has it.
+    /// The files of a present node in sysfs have changed. If a property is given, such as `HOTPLUG=1`, programs
+    /// also get a uevent `change` with this property.
     Changed(Option<&'static str>),
 }
 

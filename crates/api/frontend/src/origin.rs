@@ -1,4 +1,4 @@
-//! Who makes a call.
+//! The party that makes a call.
 
 use std::fmt;
 
@@ -111,7 +111,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// Who makes a call. It serves reports and traces, and tells address spaces apart.
+/// The party that makes a call. Reports and traces name it, and devices distinguish address spaces by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The process or the guest's session.

@@ -1,13 +1,13 @@
-//! Makes whole calls for programs that a front end reaches at once: simulations, fuzzers, guests.
+//! Makes whole calls for programs whose memory can be reached without waiting: simulations, fuzzers, guests.
 
 use crate::call::{Call, Effects, Install, Made, NumberAt, Op, Outcome};
 use crate::gathered::{Descriptor, Detail, Gathered, Need, UserRange};
 use crate::{CallId, CallOutcome, Devices, Errno, FdIdentity, FileId, On, Origin};
 
-/// Maximum number of rounds in which a call is gathered.
+/// Maximum number of rounds in which the data of one call is gathered.
 const MAX_ROUNDS: usize = 8;
 
-/// A program whose memory and descriptors are reached without waiting.
+/// A program whose memory and descriptors can be reached without waiting.
 pub trait Program {
     /// Returns who makes the calls.
     fn origin(&self) -> Origin;
@@ -23,7 +23,7 @@ pub trait Program {
     /// # Errors
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
-    /// Returns what is known of a descriptor.
+    /// Returns the data of a descriptor, as far as `of` asks for it.
     ///
     /// # Errors
     /// EBADF.
@@ -104,7 +104,7 @@ pub trait Perform: Devices {
         perform(self, On::Buffer(id), op, false, program)
     }
 
-    /// Reads from a file, at most to its next piece ([`CallOutcome::Part`]).
+    /// Reads from a file. A long read ends after its first piece ([`CallOutcome::Part`]).
     fn read(
         &mut self,
         file: FileId,
@@ -117,7 +117,7 @@ pub trait Perform: Devices {
         perform(self, On::File(file), op, nonblocking, program)
     }
 
-    /// Writes to a file, at most to its next piece.
+    /// Writes to a file. A long write ends after its first piece ([`CallOutcome::Part`]).
     fn write(
         &mut self,
         file: FileId,
@@ -154,7 +154,7 @@ fn gather<P: Program + ?Sized>(have: &mut Gathered, need: &Need, program: &P) {
     }
 }
 
-/// Carries out the effects of a step. Returns the number that the call returns, if it is a descriptor's.
+/// Carries out the effects of a step. If the call returns the number of a new descriptor, returns this number.
 fn carry_out<D, P>(devices: &mut D, effects: Effects, program: &P) -> Result<Option<i64>, Errno>
 where
     D: Devices + ?Sized,
@@ -189,7 +189,7 @@ where
     done
 }
 
-/// Reports the end of a file or description that no descriptor could be made of.
+/// Reports the end of a file or description for which no descriptor could be made.
 fn give_up<D: Devices + ?Sized>(devices: &mut D, install: &Install) {
     match install.made {
         Made::Memory { tag, .. } => devices.tag_ended(tag),

@@ -6,10 +6,10 @@ use crate::call::{Bytes, Call, Effects, Install, NumberAt, Outcome, Write};
 use crate::gathered::{Descriptor, Detail, MAX_GATHERED, Need, UserRange};
 use crate::{CallId, CallOutcome, Client, Errno};
 
-/// One attempt at a call: reads what was gathered, records what is missing, and collects effects.
+/// One attempt at a call: reads the gathered data, records which data is missing, and collects effects.
 ///
-/// A method that lacks something returns [`Errno::NOT_GATHERED`]. The step must then end without having
-/// changed anything. It may ask for more before, so that one round gathers everything.
+/// A method that lacks data returns [`Errno::NOT_GATHERED`]. The step must then end without having changed
+/// anything. Before it ends, it may call further methods that lack data, so that one round gathers all of it.
 ///
 /// A step cannot reach the program. It has only copies, so it cannot read the program's memory:
 ///
@@ -21,7 +21,7 @@ use crate::{CallId, CallOutcome, Client, Errno};
 /// }
 /// ```
 ///
-/// It returns the description of a descriptor, so it cannot make one in the program:
+/// A step only describes a descriptor that the front end makes afterwards; it cannot make one in the program:
 ///
 /// ```compile_fail,E0599
 /// # use vb3_frontend::{Install, Step};
@@ -30,7 +30,8 @@ use crate::{CallId, CallOutcome, Client, Errno};
 /// }
 /// ```
 ///
-/// Its data ends with the call, so no other thread, which may start a process or wait for one, can get the step:
+/// A step borrows data of the call. So it cannot be passed to another thread, which could start a process or
+/// wait for one:
 ///
 /// ```compile_fail,E0277
 /// # use vb3_frontend::Step;
@@ -85,7 +86,7 @@ impl<'a> Step<'a> {
         self.client().pid()
     }
 
-    /// Returns whether something is missing, so that the result does not count and the call is made again.
+    /// Returns whether data is missing: the result then does not count, and the front end makes the step again.
     #[must_use]
     pub const fn lacks(&self) -> bool {
         self.lacks.get()
@@ -146,10 +147,10 @@ impl<'a> Step<'a> {
         });
     }
 
-    /// Returns what is known of a descriptor of the program.
+    /// Returns the data of a descriptor of the program, as far as `of` asks for it.
     ///
     /// # Errors
-    /// EBADF; EPERM if the front end may not look at it; NOT_GATHERED.
+    /// EBADF; EPERM if the front end may not examine the descriptor; NOT_GATHERED.
     pub fn descriptor(&self, fd: i32, of: Detail) -> Result<&'a Descriptor, Errno> {
         match self.call.have.descriptor(fd, of) {
             Some(known) => known.as_ref().map_err(|e| *e),
@@ -168,7 +169,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Makes a descriptor after the step. The step must do this last: nothing of the call may fail any more.
+    /// Makes a descriptor after the step. The step must call this last, because the call must not fail
+    /// afterwards.
     pub fn install(&self, install: Install) {
         if let NumberAt::Address(at) = install.number {
             self.write(at, &[0; 4]);
@@ -176,7 +178,7 @@ impl<'a> Step<'a> {
         self.effects.borrow_mut().installs.push(install);
     }
 
-    /// Ends the attempt. If something is missing, `done` does not count.
+    /// Ends the attempt. If data is missing, `done` does not count.
     #[must_use]
     pub fn end(self, done: CallOutcome) -> Outcome {
         if self.lacks.get() {
