@@ -1,4 +1,5 @@
-//! The arrays that the structures of ioctls point to. The table of requests says which call has which.
+//! The arrays that the structures of ioctls point to. The table in `request.rs` says which of these arrays each call
+//! has.
 
 use crate::bytes::{Image, field};
 use crate::shown::is_mplane;
@@ -16,7 +17,7 @@ pub(crate) struct ArraySpec {
     pub(crate) element: usize,
     /// Maximum number of elements. With more, the call fails before it reads any.
     max: u32,
-    /// Offset of the buffer type, if only buffers with planes have the array.
+    /// Offset of the buffer type, if the structure has the array only for a multi-planar type.
     planes_of: Option<usize>,
 }
 
@@ -34,7 +35,7 @@ pub(crate) const PLANES: ArraySpec = ArraySpec {
     pointer: field!(v4l2_buffer.m.planes),
     count: field!(v4l2_buffer.length),
     element: size_of::<sys::v4l2_plane>(),
-    // CAST: 8.
+    // CAST: MAX_PLANES is 8.
     max: MAX_PLANES as u32,
     planes_of: Some(field!(v4l2_buffer.type_)),
 };

@@ -9,21 +9,21 @@ use thiserror::Error;
 pub enum BusFault {
     /// The device has no mapping at this address (an I/O page fault), or the mapping forbids the
     /// access.
-    #[error("nothing mapped for the device at {addr:#x}")]
+    #[error("no memory is mapped for the device at {addr:#x}")]
     Unmapped {
         /// The bus address of the access.
         addr: u64,
     },
     /// The range ends beyond the plane's memory.
-    #[error("{len} bytes from {offset} leave the plane")]
+    #[error("{len} bytes from offset {offset} extend beyond the plane")]
     OutOfRange {
         /// First requested byte, from the start of the plane.
         offset: u64,
-        /// Bytes asked for.
+        /// Number of requested bytes.
         len: u64,
     },
     /// The owner of the memory has freed or revoked it.
-    #[error("the memory was taken back")]
+    #[error("the memory was freed or revoked")]
     Revoked,
 }
 
@@ -34,7 +34,7 @@ pub struct Span<'a, C> {
     pub cookie: &'a C,
     /// First byte, from the start of the plane.
     pub offset: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub len: u64,
 }
 
@@ -63,7 +63,7 @@ impl<C> Lines<'_, C> {
     }
 }
 
-/// The location of a span, as another process finds it.
+/// The location of a span in a file that another process can map.
 ///
 /// A device passes the location to its codec process. The device itself reads only the offset and the length.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +85,8 @@ pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
 /// Work that a device does directly on memory.
 ///
-/// It gets a slice of bytes to read for each element of `from` in [`Bus::in_place`]. For each element of
-/// `to`, it gets a slice of bytes to write. Returns true if the work is done.
+/// The function gets a slice of bytes to read for each element of `from` in [`Bus::in_place`], and a slice of bytes
+/// to write for each element of `to`. It returns true if it has done the work.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// Identifies a device to other devices of the same machine.
@@ -97,10 +97,10 @@ pub struct Peer(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CopyFault {
     /// The other device could not read the bytes.
-    #[error("nothing came from the other device: {0}")]
+    #[error("the other device could not read the bytes: {0}")]
     From(BusFault),
     /// This device could not write the bytes.
-    #[error("nothing arrived: {0}")]
+    #[error("this device could not write the bytes: {0}")]
     To(BusFault),
 }
 
@@ -119,7 +119,7 @@ pub trait Bus<C> {
     /// [`BusFault`]; `out` may be partly written.
     fn read(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault>;
 
-    /// Counts a read of `len` bytes from byte `offset` of the plane without moving the bytes.
+    /// Counts a read of `len` bytes from byte `offset` of the plane, without reading them.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -145,9 +145,9 @@ pub trait Bus<C> {
     /// The bus counts a read of the lines of `from` and, if `act` returns true, a write of those of `to`.
     /// `act` gets all bytes from the first line to the last, and must not change bytes between lines.
     ///
-    /// Returns `None` and does nothing if the memory is not contiguous or not visible to this process, if
-    /// lines to write overlap any other lines, or if an access would fault (also between lines). Then use
-    /// [`read`](Self::read) and [`write`](Self::write).
+    /// Returns `None` and does nothing if the memory is not contiguous or not visible to this process, if lines to
+    /// write overlap any other lines, or if an access to the lines or to the bytes between them would fault. The
+    /// caller can then use [`read`](Self::read) and [`write`](Self::write).
     ///
     /// Bytes to read may change while `act` runs, since a program may write them at any time.
     fn in_place(

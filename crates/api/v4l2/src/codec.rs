@@ -1,6 +1,6 @@
 //! Codec commands.
 
-/// Which commands a codec takes.
+/// The ioctl by which programs send commands to a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommandSet {
     /// `VIDIOC_DECODER_CMD`.

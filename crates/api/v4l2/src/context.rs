@@ -1,4 +1,4 @@
-//! A device's context: driver, queues and controls, which one or all of the device's files use.
+//! A context of a device: the driver, queues and controls that one of its open files uses, or that all share.
 
 use crate::file::{File, FileHandle};
 use crate::gate::{Gate, GateDriver};
@@ -77,7 +77,7 @@ where
         })
     }
 
-    /// Returns the driver that this file's or device's calls go to.
+    /// Returns the driver that serves the calls of this context.
     #[must_use]
     pub fn driver(&self) -> &D {
         &self.driver
@@ -146,7 +146,7 @@ where
         Ok(act(stream.queue.session(mem, &mut *driver)))
     }
 
-    /// All queues.
+    /// Iterates over the queues.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream<M>> {
         self.streams.iter().flatten()
     }
@@ -155,7 +155,7 @@ where
         self.streams.iter_mut().flatten()
     }
 
-    /// Whether a queue is in use.
+    /// Returns whether a queue is in use.
     pub(crate) fn is_busy(&self, flow: Flow) -> bool {
         self.queue(flow).is_some_and(Queue::is_busy)
     }
@@ -164,7 +164,7 @@ where
         self.files.get_mut(&file).ok_or(Error::NoFile)
     }
 
-    /// Whether read() or write() is offered.
+    /// Returns whether read() or write() is offered.
     pub(crate) fn offers_file_io(&self) -> bool {
         self.streams().any(Stream::offers_file_io)
     }
@@ -217,14 +217,14 @@ where
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
             Err(error) => {
-                // The collected reasons are dropped, because `error` contains the reason.
+                // The collected reasons are dropped, because `error` already contains the reason for the failure.
                 shortfalls.for_each(drop);
                 self.record(request.name, error);
             }
             // A success may still have made fewer buffers than requested.
             Ok(_) => {
                 shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
-                // Calls that change settings are those that check priorities.
+                // Only calls that check priorities change settings, which may change the ranges of controls.
                 if request.prio {
                     self.change_ranges(run.cx.now_ns);
                 }

@@ -1,7 +1,7 @@
 //! The contexts of a device (driver, queues and controls), and sums over them.
 //!
-//! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
-//! does not grow with the number of open files, except for contexts that affect each other (`are_linked`).
+//! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call does not
+//! grow with the number of open files, except on a device whose contexts affect each other (`are_linked`).
 
 use crate::Flow;
 use crate::VideoDriver;

@@ -147,7 +147,7 @@ where
         }
     }
 
-    /// Makes this node and `other` share the priorities of files that are opened from now on.
+    /// Lets files of this node that are opened from now on compete in priority with those of `other`.
     pub fn share_priorities(&mut self, other: &Self) {
         self.priorities = other.priorities.clone();
     }
@@ -301,11 +301,11 @@ where
         Some(done)
     }
 
-    /// Returns whether an ioctl is QBUF or DQBUF, only this file uses the queues, and they stream.
+    /// Returns whether an ioctl is QBUF or DQBUF on queues that stream and that only this file uses.
     ///
-    /// False for the program's own memory (USERPTR), and for QBUF of a dma-buf, which may map it. If true, a
-    /// successful call has the same result even if the host learns only later that another file was closed
-    /// before.
+    /// Returns false for buffers in the program's own memory (USERPTR), and for QBUF of a dma-buf, because this call
+    /// may map the dma-buf. If the result is true, the host need not report earlier closes of other files before the
+    /// call: a successful call has the same result without them.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -372,7 +372,9 @@ where
     }
 
     /// Returns the pending poll events of a file.
-    /// POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI only if `events` has them; POLLERR in any case.
+    ///
+    /// The result has POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI only if `events` has them, and POLLERR in
+    /// any case.
     ///
     /// Without buffers, polling for data starts read() or write(), and the file then owns the queue.
     pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16, now_ns: u64) -> i16 {
@@ -464,7 +466,7 @@ where
         has_time: &dyn Fn() -> bool,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) -> bool {
-        // The driver of a shared context may have work that it did not announce.
+        // The driver of a shared context is always called, because it may have work that it did not announce.
         let shared = self.opener.is_none().then_some(0);
         let mut to_tick = match shared {
             Some(of) => vec![of],

@@ -235,8 +235,10 @@ pub trait VideoDriver {
     /// Sets the nearest offered interval, if any. A zero numerator or denominator selects the default.
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {}
 
-    /// Returns the pixel format, if any, that stores a bus code (`V4L2_CAP_IO_MC`).
-    /// The outer `None` means that the device has no media graph.
+    /// Returns the pixel format in which a video node stores pictures of a bus code (`V4L2_CAP_IO_MC`).
+    ///
+    /// The inner `None` means that no format stores this code. The outer `None` means that the device has no media
+    /// graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         None
     }
@@ -274,12 +276,12 @@ pub trait VideoDriver {
     /// Replaces the receiver's EDID; an empty one hides the receiver from the source.
     fn set_edid(&mut self, edid: Vec<u8>) {}
 
-    /// Whether the selection calls are offered.
+    /// Returns whether the selection calls are offered.
     fn has_selection(&self) -> bool {
         false
     }
 
-    /// Whether the selection calls that set a rectangle are offered, too.
+    /// Returns whether the selection calls that set a rectangle are offered, too.
     fn sets_selection(&self) -> bool {
         self.has_selection()
     }

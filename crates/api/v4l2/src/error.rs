@@ -35,17 +35,17 @@ pub enum Error {
     Range {
         /// The control's id (`V4L2_CID_*`).
         id: u32,
-        /// The value asked for.
+        /// The requested value.
         wanted: i64,
     },
     /// ENOSPC: the array or text of a control does not fit.
-    #[error("{needed} bytes are needed")]
+    #[error("the control's value needs {needed} bytes")]
     NoSpace {
         /// Bytes needed.
         needed: u32,
     },
     /// ENOMEM: the limit of event subscriptions or media requests is reached, or a request lacks controls.
-    #[error("a table is full")]
+    #[error("too many event subscriptions or media requests, or a request without controls")]
     Full,
     /// ENOENT: there is no event, and the caller does not wait.
     #[error("no event pending")]

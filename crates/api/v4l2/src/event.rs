@@ -82,7 +82,7 @@ impl EventQueue {
         Ok(true)
     }
 
-    /// Whether the file has subscribed.
+    /// Returns whether the file has subscribed to an event.
     pub(crate) fn has(&self, topic: Topic) -> bool {
         self.subscriptions.iter().any(|s| s.topic == topic)
     }
@@ -143,7 +143,7 @@ impl EventQueue {
         Some((event, u32::try_from(self.pending.len()).unwrap_or(u32::MAX)))
     }
 
-    /// Whether an event waits.
+    /// Returns whether an event is pending.
     pub(crate) fn is_pending(&self) -> bool {
         !self.pending.is_empty()
     }

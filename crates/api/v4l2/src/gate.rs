@@ -91,7 +91,8 @@ where
     D: VideoDriver<Cookie = M::Cookie>,
 {
     /// Removes finished buffers from their requests, and passes the next buffer to the driver.
-    /// Called after every call and tick, and after fences end. `of` is this context's number.
+    ///
+    /// Called after every call and tick, and after fences have signalled. `of` is this context's number.
     pub(crate) fn advance_requests(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.stream(Flow::Output).is_ok_and(Stream::offers_requests) {
             return;
@@ -119,7 +120,7 @@ where
                 continue;
             };
             for (control, value) in requests.controls(id, of) {
-                // A control that the device refuses keeps its value, as on Linux.
+                // If the device refuses a control's new value, the control keeps its old value, as on Linux.
                 let set = self.controls.set(control, value.clone(), &mut self.driver);
                 if set == Ok(true) {
                     self.follow_value(control, now_ns, None);

@@ -17,7 +17,7 @@ pub(crate) struct Control {
     pub(crate) kind: Option<ControlKind>,
     pub(crate) flags: ControlFlags,
     pub(crate) master: Option<Master>,
-    /// The first value, if it is not the default.
+    /// The initial value, if it differs from the default.
     pub(crate) initial: Option<i64>,
     pub(crate) value: ControlValue,
 }
@@ -125,7 +125,7 @@ impl Control {
         flags
     }
 
-    /// Returns the value that a control with a number had first.
+    /// Returns the initial value of a control whose value is a number.
     pub(crate) fn initial_value(&self) -> ControlValue {
         ControlValue::Number(self.initial.unwrap_or_else(|| self.range().default))
     }
@@ -149,7 +149,7 @@ impl Control {
         )
     }
 
-    /// Whether its value is a structure, or an array of structures.
+    /// Returns whether the value is a structure, or an array of structures.
     pub(crate) const fn is_compound(&self) -> bool {
         matches!(self.kind, Some(ControlKind::Compound(_)))
     }
@@ -386,12 +386,13 @@ impl Handler {
                 controls.push(Control::from_spec(spec));
             }
         }
-        // A class of structures only has no name (`handler_new_ref`).
+        // A class gets a name only if it has a control that is no structure (Linux: `handler_new_ref`).
         let classes = controls
             .iter()
             .filter(|control| !control.is_compound())
             .map(|control| Control::class(class_of(control.id)));
-        // The driver's own names of classes come first, so they stay.
+        // The sort is stable: a class that the driver declared stays before the one that is added here, which is then
+        // removed as a duplicate.
         let classes: Vec<_> = classes.collect();
         controls.extend(classes);
         controls.sort_by_key(|control| control.id);
@@ -466,7 +467,7 @@ impl Handler {
         self.controls.iter()
     }
 
-    /// Whether a class has controls.
+    /// Returns whether the device has controls of this class.
     pub(crate) fn has_class(&self, class: u32) -> bool {
         self.find(class | 1).is_some()
     }
@@ -487,8 +488,9 @@ impl Handler {
         readable.map(|c| (c.id, self.value(c, driver))).collect()
     }
 
-    /// Sets a validated value. Returns whether programs are notified (`V4L2_EVENT_CTRL_CH_VALUE`): the value
-    /// has changed, or the control executes on each write. Never for a volatile control.
+    /// Sets a validated value. Returns whether programs get an event (`V4L2_EVENT_CTRL_CH_VALUE`).
+    ///
+    /// They get one if the value has changed or the control executes on each write, but never for a volatile control.
     ///
     /// A volatile control ignores the value, unless it executes on each write.
     ///

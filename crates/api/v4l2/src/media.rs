@@ -9,7 +9,7 @@ mod graph;
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, Name};
 
-/// The major number of media devices. Of the numbers that Linux assigns dynamically, 384 comes last.
+/// The major number of media devices. Linux assigns it only after all other dynamic numbers.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;

@@ -226,7 +226,7 @@ impl PixelFormat {
         }
     }
 
-    /// Returns whether the table gives only the format's number of bits, not their meaning, as for `RGB565`.
+    /// Returns whether the table says only how long a pixel is, not what its bits mean, as for `RGB565`.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)

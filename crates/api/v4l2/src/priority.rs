@@ -27,7 +27,7 @@ impl Priorities {
     }
 }
 
-/// A file's priority, which counts while it exists.
+/// A file's priority. The device counts it until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Priority {
     level: u32,
@@ -45,7 +45,7 @@ impl Priority {
         made
     }
 
-    /// Counts the file (1), or no longer (-1).
+    /// Adds `change`, 1 or -1, to the number of files with this priority.
     fn add(&self, change: isize) {
         if let Some(count) = self.all.count(self.level) {
             count.fetch_add(change.cast_unsigned(), Ordering::Relaxed);

@@ -10,7 +10,7 @@ use vb3_queue::RequestId;
 /// The memory can change at any time. So each byte is read only once, and the copy is checked.
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Program<M: MemOps> {
-    /// Copies from the program's memory. On an error, `out` may be partly written, and is not used.
+    /// Copies from the program's memory. On an error, `out` may be partly written, and the caller does not use it.
     ///
     /// # Errors
     /// EFAULT unless all of it is readable.
@@ -19,7 +19,8 @@ pub trait Program<M: MemOps> {
     /// Announces that parts of the `len_bytes` at `addr` will be read. The host can then fetch all at once.
     ///
     /// # Errors
-    /// The memory cannot be read now. The call must end without changes; the host repeats it.
+    /// An errno if the host has not fetched the memory yet. The call must then end without changes; the host repeats
+    /// it.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         Ok(())
     }
@@ -43,7 +44,7 @@ pub trait Program<M: MemOps> {
     /// As [`prepare_read`](Self::prepare_read).
     fn user(&self, addr: u64, len_bytes: u64) -> Result<M::User, Errno>;
 
-    /// Says that the program gets `len_bytes` at `addr` back, with what the device has written.
+    /// Reports that the program gets the `len_bytes` at `addr` back, with the bytes that the device has written.
     fn give_back(&self, addr: u64, len_bytes: u64) {}
 
     /// Takes a reference to the dma-buf of a program's descriptor.
@@ -59,8 +60,10 @@ pub trait Program<M: MemOps> {
         None
     }
 
-    /// Makes a descriptor for a dma-buf in the program, whose number the program reads as 32 bits at `number_at`.
-    /// The descriptor then owns `buf`. The host may make it after the call: nothing of the call fails any more.
+    /// Makes a descriptor for a dma-buf in the program, which reads its number as 32 bits at `number_at`.
+    ///
+    /// The descriptor then owns `buf`. The host may make the descriptor after the call, because no later part of the
+    /// call can fail.
     ///
     /// # Errors
     /// EMFILE and the host's errors. `buf` is returned with the error.
@@ -88,7 +91,7 @@ pub struct Export {
 pub struct CallContext {
     /// The file of the call.
     pub file: FileHandle,
-    /// Whether the file is O_NONBLOCK now.
+    /// Whether the file has O_NONBLOCK now.
     pub nonblocking: bool,
     /// Number of the call. It is unique, and a retry after [`V4l2Outcome::Wait`] has the same one.
     pub call: u64,
@@ -98,7 +101,7 @@ pub struct CallContext {
     pub piece_bytes: u64,
 }
 
-/// A call, with what it reaches besides the device.
+/// A call, with the memory layer and the program that it uses besides the device.
 pub(crate) struct Run<'a, M: MemOps> {
     pub(crate) mem: &'a mut M,
     pub(crate) cx: CallContext,

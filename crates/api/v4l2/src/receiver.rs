@@ -62,7 +62,8 @@ impl Timings {
         (self.pixelclock.saturating_mul(100) + total / 2) / total
     }
 
-    /// Returns whether two timings are one mode. Flags, standards, aspect and numbers of a mode are ignored.
+    /// Returns whether two timings describe the same mode. Flags, standards, aspect and numbers of a mode are
+    /// ignored.
     ///
     /// Source: Linux 7.2 `v4l2_match_dv_timings`.
     #[must_use]
@@ -73,7 +74,7 @@ impl Timings {
     }
 }
 
-/// Why a receiver has no timings.
+/// The reason why a receiver finds no timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTimings {
     /// ENOLINK: there is no signal.
@@ -111,7 +112,7 @@ pub struct Receiver {
     pub modes: &'static [Timings],
     /// The mode that the program has set.
     pub timings: Timings,
-    /// The mode of the signal from the source, or why there is none.
+    /// The mode of the signal from the source, or the reason why the receiver finds none.
     pub found: Result<Timings, NoTimings>,
     /// The EDID that the source reads: at most [`MAX_EDID_BLOCKS`] blocks, or empty.
     pub edid: Vec<u8>,

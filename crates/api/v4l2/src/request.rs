@@ -31,7 +31,7 @@ pub(crate) struct CallSpec {
     pub(crate) name: &'static str,
     /// Number of bytes that are copied from the program. The rest is zeroed.
     pub(crate) keep: usize,
-    /// The array that the structure points to, which the call reads, too.
+    /// The array that the structure points to, if the call reads one.
     pub(crate) array: Option<ArraySpec>,
     /// Whether a file gets EBUSY while another file has a higher priority.
     pub(crate) prio: bool,
@@ -46,12 +46,12 @@ impl CallSpec {
         ((self.number >> 16) & 0x3fff) as usize
     }
 
-    /// Whether the program's structure is read.
+    /// Returns whether the program's structure is read.
     pub(crate) const fn reads(&self) -> bool {
         self.number >> 30 & 1 != 0
     }
 
-    /// Whether the program's structure is written.
+    /// Returns whether the program's structure is written.
     pub(crate) const fn writes(&self) -> bool {
         self.number >> 31 & 1 != 0
     }
@@ -223,8 +223,9 @@ pub fn ioctl_of_code(code: u32) -> Option<u32> {
     REQUESTS.iter().find(is_asked).map(|request| request.number)
 }
 
-/// Returns the address and the length in bytes of the array that an ioctl's structure points to. `None` if it has
-/// none, or one that the call does not read.
+/// Returns the address and length in bytes of the array that an ioctl's structure points to.
+///
+/// `None` if the structure has no array, or if the call does not read it.
 #[must_use]
 pub fn array_of(request: u32, structure: &[u8]) -> Option<(u64, u64)> {
     let spec = lookup(request).filter(|spec| spec.size() <= structure.len())?;

@@ -74,7 +74,7 @@ impl<M: MemOps> Stream<M> {
         })
     }
 
-    /// Whether read() or write() is offered.
+    /// Returns whether read() or write() is offered.
     pub(crate) fn offers_file_io(&self) -> bool {
         self.queue
             .config()

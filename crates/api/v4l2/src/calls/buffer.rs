@@ -124,8 +124,9 @@ where
         arg.set_u32(field!(v4l2_create_buffers.flags), flags);
         let mut caps = stream.buf_caps();
         if count == 0 {
-            // Only a query (count 0) reports the flag and the field. Before Linux 6.8, `max_num_buffers` was
-            // reserved, and v4l2-compliance 1.22 requires it to be zero if the call makes buffers.
+            // Only a query (count 0) reports this flag and the field `max_num_buffers`. Before Linux 6.8,
+            // `max_num_buffers` was reserved, and v4l2-compliance 1.22 requires it to be zero if the call makes
+            // buffers.
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
             let max = stream.queue.config().max_num_buffers;
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
@@ -205,7 +206,7 @@ where
         }
     }
 
-    /// PREPARE_BUF; QBUF if `queue` is given.
+    /// Runs PREPARE_BUF, or QBUF if `queue` is given.
     fn give_buf(
         &mut self,
         run: &mut Run<'_, M>,
@@ -217,10 +218,10 @@ where
         if is_m2m && is_capture && queue.is_some() && user.request_fd.is_some() {
             return Err(Error::NotPermitted);
         }
-        // Unlike STREAMON, these calls check the type first.
+        // Unlike STREAMON, these calls check the buffer type before the owner of the queue.
         let flow = self.flow_of(user.ty)?;
         self.stream(flow)?.check_owner(run.cx.file)?;
-        // As Linux, before the checks of the index, the memory model and the planes.
+        // As in Linux, this check precedes those of the index, the memory model and the planes.
         self.stream(flow)?.queue.check_no_fileio()?;
         let info = self.in_session(run.mem, flow, |mut queue| queue.querybuf(user.index))??;
         let num_planes = info.num_planes();
@@ -251,7 +252,7 @@ where
         Ok(info)
     }
 
-    /// DQBUF. `None` if the call must be repeated.
+    /// Runs DQBUF. Returns `None` if the call must be repeated.
     fn dequeue_buf(
         &mut self,
         run: &mut Run<'_, M>,

@@ -36,7 +36,8 @@ where
         Ok(command)
     }
 
-    /// Executes a command. STOP waits for OUTPUT buffers that wait for fences.
+    /// Executes a command. While OUTPUT buffers wait for fences, only records a STOP, for
+    /// [`resume_stop`](Self::resume_stop).
     pub(crate) fn codec_command(
         &mut self,
         mem: &M,
@@ -60,12 +61,12 @@ where
         Ok(())
     }
 
-    /// Executes a STOP that has waited for fences, once all have signalled. If OUTPUT was stopped, nothing is
-    /// left to drain.
+    /// Executes a recorded STOP, once no OUTPUT buffer waits for a fence. A STREAMOFF removes the record.
     pub(crate) fn resume_stop(&mut self, mem: &M) {
         if self.stop_waits && !self.holds_output_back(mem) {
             self.stop_waits = false;
-            // The driver refuses it only while it drains, which ends as this STOP would.
+            // The driver refuses this STOP only if it already drains. That drain ends in the same way, so the error
+            // can be ignored.
             let _ = self.driver.command(Command::Stop);
             self.wake = true;
         }

@@ -136,8 +136,9 @@ where
         self.apply(id, value, Some(file), now_ns)
     }
 
-    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it. `file`
-    /// is the file that sets the value, if any: it gets no event of its own change unless it asked for them.
+    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it. `file` is
+    /// the file that sets the value, if any: it gets an event of its own change only if it subscribed with
+    /// `V4L2_EVENT_SUB_FL_ALLOW_FEEDBACK`.
     pub(crate) fn apply(
         &mut self,
         id: u32,
@@ -216,7 +217,7 @@ where
         let simple = self.controls.iter().filter(|control| has_number(control));
         let initial = simple.map(|control| (control.id, control.initial_value()));
         for (id, value) in initial.collect::<Vec<_>>() {
-            // A control that is read-only, grabbed or without effect stays as it is.
+            // A control that is read-only, grabbed or without effect keeps its value.
             if self.driver.try_control(id, &value).is_ok() {
                 let _ = self.apply(id, value, None, now_ns);
             }

@@ -110,7 +110,8 @@ impl Entry<'_> {
         (!is_too_small).then_some(()).ok_or(Error::Fault { addr })
     }
 
-    /// Returns a number that has been validated. Reads and validates a structure.
+    /// Returns the entry's value: a number, which has been validated already, or a structure, which this function
+    /// reads and validates.
     fn read<M: MemOps>(
         &self,
         control: &Control,
@@ -292,7 +293,7 @@ where
         self.controls.find(entry.id()).ok_or(Error::Invalid)
     }
 
-    /// Writes each control's value to the program: from `told`, or the current value if `told` has none.
+    /// Writes each control's value to the program: the value that `told` returns, else the current one.
     ///
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_common`.
     fn ext_get(
@@ -320,8 +321,8 @@ where
         Ok(())
     }
 
-    /// Checks all entries, then sets or tries one control after the other. Sets `request`, if any, instead of
-    /// the controls.
+    /// Checks all entries, then sets or tries one control after the other. If `request` is given, stores the values
+    /// in it instead of setting the controls.
     ///
     /// Source: Linux 7.2 `try_set_ext_ctrls_common`.
     fn ext_set(
@@ -344,7 +345,8 @@ where
             blame_no_entry(arg);
         }
         checked?;
-        // The host may repeat the call to fetch structures, but only before the first control is set.
+        // If structures must still be fetched, the host repeats the whole call. This is possible only before the
+        // first control is set, so all structures are requested here.
         let mut fetched = Ok(());
         for (_, entry) in entries(array) {
             if self.ext_control(&entry)?.is_compound() {

@@ -178,7 +178,7 @@ where
         Ok(())
     }
 
-    /// TRY_FMT. With `set`, S_FMT, which fails with EBUSY while buffers exist.
+    /// Runs TRY_FMT. With `set`, runs S_FMT, which fails with EBUSY while buffers exist.
     pub(crate) fn set_fmt(&mut self, arg: &mut Image<&mut [u8]>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
@@ -277,8 +277,8 @@ where
         Ok(())
     }
 
-    /// G_PARM. With `set`, S_PARM, which changes the interval first, or fails with EBUSY as the queue's policy
-    /// says.
+    /// Runs G_PARM. With `set`, runs S_PARM: changes the interval first, or fails with EBUSY if the queue streams and
+    /// its policy fixes the interval.
     pub(crate) fn parm(&mut self, arg: &mut Image<&mut [u8]>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);

@@ -13,7 +13,7 @@ use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
-/// The program's memory that a read or write moves bytes to or from.
+/// The part of the program's memory that a read() fills, or that a write() takes bytes from.
 struct Window<'a, M: MemOps> {
     program: &'a dyn Program<M>,
     addr: u64,
@@ -312,7 +312,7 @@ where
         }
     }
 
-    /// Completes buffers whose `Active` token was dropped. Passes on buffers whose fences have signalled.
+    /// Completes buffers whose `Active` token was dropped. Gives the driver buffers whose fences have signalled.
     pub(crate) fn settle_queues(&mut self, mem: &mut M) {
         for flow in Flow::ALL {
             let _ = self.in_session(mem, flow, |mut queue| queue.settle());

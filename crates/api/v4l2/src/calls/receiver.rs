@@ -223,7 +223,8 @@ where
         Ok(len)
     }
 
-    /// Replaces the EDID. If the source then begins or stops to send a signal, programs get an event.
+    /// Replaces the EDID. If the source starts or stops sending a signal because of the new EDID, programs get an
+    /// event.
     fn set_edid(
         &mut self,
         now_ns: u64,

@@ -108,7 +108,7 @@ impl Pad<'_> {
         Ok(false)
     }
 
-    /// Returns the format of a pad that enumerates only this one.
+    /// Returns the pad's format, if it is the only format that the pad enumerates.
     fn only_format(&self) -> Option<&MbusFormat> {
         let spec = self.graph.entity(self.entity)?.pads.get(self.index)?;
         let format = self.pads.formats.get(self.index)?;
@@ -126,7 +126,7 @@ impl Pad<'_> {
         Ok(self.graph.flips(self.entity).mirrored(*code))
     }
 
-    /// Checks a bus code. EINVAL for a code that the pad does not offer.
+    /// Checks that the pad offers a bus code. EINVAL if it does not.
     fn check_code(&self, code: u32) -> Result<(), Error> {
         let mut codes = (0..).map_while(|index| self.code(index).ok());
         codes

@@ -320,8 +320,8 @@ fn state_flags(info: &BufferInfo) -> u32 {
     flags
 }
 
-/// Returns the program's timestamp in nanoseconds, as a signed number. As in Linux, the microseconds are the lower 32
-/// bits of their field: ffmpeg's {0, -200000} is 4294.767296 s.
+/// Returns the program's timestamp in nanoseconds, as a signed number. As in Linux, only the lower 32 bits of the field
+/// for microseconds count: {0, -200000}, which ffmpeg passes, means 4294.767296 s.
 ///
 /// Source: Linux 7.2 include/media/v4l2-common.h `v4l2_buffer_get_timestamp`.
 fn read_time(arg: &Image<&mut [u8]>) -> u64 {

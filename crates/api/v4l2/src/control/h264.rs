@@ -25,7 +25,7 @@ pub(super) fn validate_sps(sps: &mut Image<&mut [u8]>) -> bool {
     if order != 0 {
         sps.set_u8(lsb, 0);
     }
-    // As Linux, which keeps the fields of type 1 also for type 2.
+    // As in Linux, the fields of picture order count type 1 are cleared for type 0, but not for type 2.
     if order == 0 {
         let cycle = field!(v4l2_ctrl_h264_sps.num_ref_frames_in_pic_order_cnt_cycle);
         sps.set_u8(cycle, 0);
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!((sps.u8(LSB), sps.i32(OFFSET)), (lsb, offset), "{order}");
             assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)), 1);
             assert_eq!(sps.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)), 0);
-            // Neither separate planes, nor lossless coding, nor field macroblocks.
+            // The flags for separate planes, lossless coding and field macroblocks are cleared.
             assert_eq!(sps.u32(field!(v4l2_ctrl_h264_sps.flags)), 0x5c);
         }
         let params = judged(CompoundType::H264DecodeParams, |params| params.0.fill(1));

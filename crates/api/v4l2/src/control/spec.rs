@@ -93,7 +93,7 @@ pub enum ControlKind {
     },
     /// Acts when written; it has no value.
     Button,
-    /// Names the class of the controls that the id belongs to.
+    /// The title of a class of controls; it has no value.
     Class,
     /// A structure, or an array of structures.
     Compound(CompoundType),

@@ -61,7 +61,7 @@ impl PartialEq for MediaGraph {
 
 impl Eq for MediaGraph {}
 
-/// A pad as a message names it, with its format.
+/// Formats a pad and its format for a message.
 struct Shown<'a>(&'a Topology, usize, u16, MbusFormat);
 
 impl fmt::Display for Shown<'_> {
@@ -153,7 +153,7 @@ impl MediaGraph {
     /// Sets the active state of an entity's pads, and with it a sensor's blanking.
     ///
     /// # Errors
-    /// EBUSY while frames pass through the entity, if that fixes its state.
+    /// EBUSY while frames pass through the entity, if the graph has `fixed_while_streaming`.
     pub fn set_pads(&self, entity: usize, pads: Pads) -> Result<(), Error> {
         let mut state = self.lock();
         if self.topology.fixed_while_streaming && state.is_streaming(entity) {
@@ -424,7 +424,7 @@ impl State {
         }
     }
 
-    /// Gives the format of a pad the current bus code, if flips change that at once.
+    /// Gives the format of a pad the current bus code, if flips change the code at once.
     fn flip(&self, topology: &Topology, (entity, pad): (usize, usize), format: &mut MbusFormat) {
         let spec = topology.entities.get(entity);
         let spec = spec.and_then(|spec| spec.pads.get(pad));
@@ -433,7 +433,7 @@ impl State {
         }
     }
 
-    /// Sets a sensor's blanking after S_FMT of the active format, also of the same format.
+    /// Sets a sensor's blanking after S_FMT of the active format, even if the format did not change.
     ///
     /// Source: Linux 7.2 `imx219_set_pad_format`, `ov5647_set_pad_fmt`.
     fn reset_blanking(&mut self, entity: usize, sensor: &'static Sensor, last: &Pads) {

@@ -26,7 +26,7 @@ macro_rules! formats {
                 pub const $name: Self = Self::new(*$code);
                 $(
                     #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name),
-                        "), each plane in memory of its own.")]
+                        "), but each plane of samples has its own memory plane.")]
                     pub const $twin: Self = Self::new(*$twin_code);
                 )?
             )*
@@ -45,7 +45,7 @@ macro_rules! formats {
             };
             $(
                 #[doc = concat!("As [`", stringify!($name),
-                    "`], each plane in memory of its own.")]
+                    "`], but each plane of samples has its own memory plane.")]
                 pub static $twin: PixelFormat = PixelFormat {
                     name: stringify!($twin),
                     fourcc: FourCc::$twin,

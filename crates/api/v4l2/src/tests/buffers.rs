@@ -115,7 +115,7 @@ fn copied_timestamps_are_linuxs_also_if_negative() {
     driver.policy.timestamps = TimestampKind::Copy;
     let mut b = Bench::with(driver);
     assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
-    // As ffmpeg -ss queues it, seconds before the epoch, and the largest values.
+    // Rows: as ffmpeg -ss queues it; seconds before the epoch; negative microseconds; the largest seconds.
     for (given, expected) in [
         ((0, -200_000), (4294, 767_296)),
         ((-1, 200_000), (-1, 200_000)),

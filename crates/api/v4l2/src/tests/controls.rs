@@ -565,7 +565,7 @@ fn webcams_check_access_before_values() {
     let (light, odd, unknown) = ((BRIGHTNESS, 0, 3), (EFFECT, 0, 7), (0x0098_0999, 0, 0));
     let (fixed, class, push) = ((EXPOSURE, 0, 1), (USER_CLASS, 0, 0), (BUTTON, 0, 0));
     for (request, which, entries, errno, index) in [
-        // `which` is a class, of which all controls are; or it is one of four numbers.
+        // `which` is a class that contains all controls of the call, or one of four special numbers.
         (S, DEF, vec![light], EINVAL, 1),
         (T, 0x0f01_0000, vec![light], EINVAL, 1),
         (G, 0x0f01_0000, vec![], EINVAL, 0),
@@ -573,7 +573,7 @@ fn webcams_check_access_before_values() {
         (T, USER, vec![light, fixed], EINVAL, 1),
         (S, USER, vec![light, fixed], EINVAL, 2),
         (S, USER, vec![], 0, 0),
-        // Access comes before values.
+        // Access is checked before values.
         (S, 0, vec![odd, fixed], EACCES, 2),
         (T, 0, vec![odd, fixed], EACCES, 1),
         (S, 0, vec![light, unknown], EINVAL, 2),

@@ -1,4 +1,5 @@
-//! The errno of each failing call, as observed on running kernels. Where a kernel is wrong: the correct one.
+//! The errno of each failing call, as observed on running kernels. Where a kernel is wrong, the table has the correct
+//! errno.
 
 use super::*;
 use crate::bytes::field;
@@ -246,18 +247,14 @@ fn waiting() {
 
         assert_eq!(b.dqbuf(), WAIT);
         b.abandon(b.file);
-        assert_eq!(
-            b.dqbuf(),
-            WAIT,
-            "a waiter that was given up is in nobody's way"
-        );
+        assert_eq!(b.dqbuf(), WAIT, "a cancelled waiter blocks no other caller");
         assert_eq!(b.stream(false), 0, "S11");
         assert_eq!(
             b.call_at(b.file, sys::VIDIOC_DQBUF, ARG, true),
             EINVAL,
             "and the waiter is told"
         );
-        assert_eq!(b.dqbuf(), EINVAL, "nobody waits any more");
+        assert_eq!(b.dqbuf(), EINVAL, "no caller waits any more");
         b.close();
     });
 }
@@ -526,7 +523,7 @@ fn exporting() {
         b.program.fd_room.set(0);
         assert_eq!(b.export(1, 0, 0), -EMFILE, "E6");
         b.program.fd_room.set(9);
-        assert_eq!(b.reqbufs(0, MMAP), 0, "M10 exported buffers are let go");
+        assert_eq!(b.reqbufs(0, MMAP), 0, "M10 exported buffers are released");
         assert_eq!(b.reqbufs(2, USERPTR), 2);
         assert_eq!(b.export(0, 0, 0), -EINVAL, "U7");
         assert_eq!(b.mmap(0, 4096, SHARED), EINVAL, "U8");

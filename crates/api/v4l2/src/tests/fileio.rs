@@ -318,7 +318,7 @@ fn polling() {
     b.close();
 }
 
-/// The driver hears of every caller that finds no finished buffer, and of no other caller.
+/// The device notifies the driver of every caller that finds no finished buffer, and of no other caller.
 #[test]
 fn drivers_are_notified_of_waiters() {
     let mut b = Bench::output();

@@ -382,7 +382,8 @@ fn a_sensor_has_modes_and_fixed_rectangles() {
     assert_eq!(receiver.bus_format((TRY, 0), Some(wide)), Ok(wide));
     let other = Some((64, 64, RGB));
     assert_eq!(receiver.bus_format((TRY, 1), other), Ok(wide));
-    // The source pad enumerates only what it has. Source: Linux `csiphy_enum_mbus_code` and the functions after it.
+    // The source pad enumerates only its current format. Source: Linux `csiphy_enum_mbus_code` and the functions
+    // after it.
     let mut code = |index: u32| {
         let mut arg: [u8; 48] = record(&[(0, 1), (4, index), (12, TRY)]);
         let errno = receiver.call(sys::VIDIOC_SUBDEV_ENUM_MBUS_CODE, &mut arg);

@@ -1,7 +1,8 @@
 //! Control calls of uvcvideo, which has no control handler.
 //!
 //! Source: Linux 7.2 `check_ext_ctrls`, drivers/media/usb/uvc/uvc_v4l2.c, uvc_ctrl.c `uvc_ctrl_is_accessible`.
-//! Differs: a control can be set while its automatic mode is on. v4l2-compliance 1.22 takes EACCES for a failure.
+//! Differs: a control can be set while its automatic mode is on, because v4l2-compliance 1.22 reports EACCES, which
+//! uvcvideo returns, as a failure.
 
 use super::{ERROR_IDX, ExtOp, MAX_VAL, MIN_VAL, VALUE, WHICH, entries};
 use crate::bytes::Image;
@@ -43,8 +44,10 @@ where
         Ok(())
     }
 
-    /// Compares `which`, checks access to all controls, and then writes their values, or the possible values
-    /// nearest to the wanted ones, to the array. An error comes with its `error_idx`.
+    /// Checks `which` and the access to the controls, then writes the controls' values to the array.
+    ///
+    /// For S_EXT_CTRLS and TRY_EXT_CTRLS, these are the possible values nearest to the wanted ones. An error comes with
+    /// its `error_idx`.
     fn uvc_values(
         &self,
         which: u32,
