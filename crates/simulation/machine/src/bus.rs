@@ -62,10 +62,10 @@ impl Machine {
         seen.or_else(|_| state.pieces(&Access::write(dev, span), read))
     }
 
-    /// Traces a read, as [`bus_read`](Self::bus_read) does, without moving bytes.
+    /// Traces a read as [`bus_read`](Self::bus_read) does, but reads no bytes.
     ///
     /// # Errors
-    /// [`BusFault`] if `dev` could not have read them.
+    /// [`BusFault`] if `dev` could not have read the bytes of the span.
     pub fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         let check = |object: &mut Object, view, at, bytes: Range<usize>| {
             object.check_read(view, at, bytes.len() as u64)
@@ -125,8 +125,8 @@ impl Machine {
         Some(done)
     }
 
-    /// Finds the location of spans that `dev` may write, so that another process can write them. After such a
-    /// write, call [`bus_note_written`](Self::bus_note_written).
+    /// Finds the location of spans that `dev` may write, so that another process can write them. After the process
+    /// has written, call [`bus_note_written`](Self::bus_note_written).
     ///
     /// Returns `None` if an access would fault, a span is not contiguous, or the CPU would not see the write.
     /// Also returns `None` for memory of a program, another driver or the bounce pool.
@@ -164,7 +164,8 @@ impl Machine {
         self.state
             .get_mut()
             .access(&access, |object, view, at, piece| {
-                // A write after the revocation must not be visible to any reader.
+                // If the memory was revoked, the other process may still write to it, and no reader may see these
+                // bytes.
                 if object.wipe_withdrawn() {
                     return Err(Miss::Nothing(at));
                 }

@@ -111,7 +111,7 @@ impl Access {
         Self { dev, span, write }
     }
 
-    /// Makes a fault that no walk caused.
+    /// Makes a fault that was found without a page-table walk.
     pub(crate) const fn fault(&self, kind: FaultKind) -> BusFault {
         BusFault {
             dev: self.dev,

@@ -1,4 +1,4 @@
-//! What devices see of memory that the CPU caches, on machines whose devices do not snoop.
+//! The devices' view of memory that the CPU caches, on machines whose devices do not snoop these caches.
 
 use crate::backing::{Backing, CHUNK, Miss};
 use crate::profile::CACHE_LINE;
@@ -12,9 +12,9 @@ const STEP: usize = CHUNK as usize;
 
 /// The devices' bytes, and a copy of the CPU's bytes at the last sync.
 ///
-/// A line that the CPU has not written since that sync is clean. As on hardware, writing back a clean
-/// line does nothing, so the bytes that a device wrote there stay. A program's write of the same bytes goes
-/// unnoticed.
+/// A line that the CPU has not written since that sync is clean. As on hardware, writing back a clean line does
+/// nothing, so the bytes that a device wrote there stay. If a program writes bytes that equal the old ones, the line
+/// also stays clean, because only a change is noticed.
 #[derive(Debug)]
 pub(crate) struct Dram {
     pub(crate) bytes: Private,
@@ -36,7 +36,7 @@ impl Dram {
         self.synced.all_mut().fill(0);
     }
 
-    /// Marks lines dirty after the machine itself wrote them in the CPU's place, even if the bytes did not change.
+    /// Marks lines dirty that the machine itself wrote in place of the CPU, even if their bytes did not change.
     pub(crate) fn make_dirty(&mut self, cpu: &Backing, offset: u64, len: u64) -> Result<(), Miss> {
         let synced = self.synced.slice_mut(offset, len);
         let synced = synced.ok_or(Miss::Nothing(offset))?;

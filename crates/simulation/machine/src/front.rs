@@ -125,7 +125,7 @@ impl Machine {
         self.state.borrow().ram.is_protected(addr.get())
     }
 
-    /// Returns the alignment that every address of `len` bytes in the contiguous area has, in bytes.
+    /// Returns the alignment in bytes that every allocation of `len` bytes in the contiguous area has.
     #[must_use]
     pub fn cma_align(&self, len: u64) -> u64 {
         // The area's start has no larger alignment than this.
@@ -208,7 +208,7 @@ impl Machine {
         state.device(dev).map(|device| device.name.clone())
     }
 
-    /// Sets the time in nanoseconds. An earlier time than the current one has no effect.
+    /// Sets the time in nanoseconds. A time before the current one has no effect.
     pub fn set_now_ns(&mut self, now_ns: u64) {
         let state = self.state.get_mut();
         state.now_ns = state.now_ns.max(now_ns);
@@ -245,7 +245,7 @@ impl Machine {
         }
     }
 
-    /// Returns how many pages the devices' IOMMUs map that no allocation, range or pin owns.
+    /// Returns the number of free pages that IOMMUs still map: no allocation, range or pin owns them.
     #[must_use]
     pub fn exposed_pages(&self) -> u64 {
         let state = self.state.borrow();
@@ -256,14 +256,14 @@ impl Machine {
         pages.filter(|page| is_free(page.phys)).count() as u64
     }
 
-    /// Overwrites a word of a page table, like a bug or an attacker; `false` outside the tables.
+    /// Overwrites a word of a page table, as a bug or an attacker would; `false` outside the tables.
     pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         let state = self.state.get_mut();
         state.remapped += 1;
         state.ram.tables.set_word(addr.get(), word)
     }
 
-    /// Sets which removed translations `dev` may use before the flush, and flushes.
+    /// Sets which removed translations `dev` may use until the next flush, and flushes now.
     pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
         if let Some((iommu, _)) = self.state.get_mut().iommu_parts(dev) {
             iommu.tlb.set_staleness(staleness);

@@ -25,7 +25,7 @@ pub(crate) const MAX_DEVICES: usize = 1024;
 /// A device's properties that differ from the profile. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// Highest bus address that it reaches; need not be `2^n - 1`.
+    /// Highest bus address that the device reaches; need not be `2^n - 1`.
     pub mask: Option<u64>,
     /// Longest segment in bytes.
     pub max_segment: Option<u64>,
@@ -33,17 +33,18 @@ pub struct DeviceLimits {
     pub boundary: Option<u64>,
     /// Maximum number of segments in a scatter table.
     pub max_segments: Option<u32>,
-    /// Required alignment of its addresses in bytes, a power of two.
+    /// Required alignment of the device's addresses in bytes, a power of two.
     pub align: Option<u64>,
     /// Whether the device's accesses see the CPU's caches.
     pub coherency: Option<Coherency>,
-    /// Whether it is behind the machine's IOMMU, if there is one.
+    /// Whether the device is behind the machine's IOMMU, if there is one.
     pub iommu: Option<bool>,
     /// Index in [`Profile::iommus`] of another IOMMU that the device is behind.
     pub further_iommu: Option<usize>,
-    /// Its window of memory; `None` for all memory at unchanged addresses. Not for a device behind an IOMMU.
+    /// The device's window of memory; `None` for all memory at unchanged addresses. A device behind an IOMMU has
+    /// none.
     pub window: Option<BusWindow>,
-    /// Further demands on its memory.
+    /// Further demands on the device's memory.
     pub demands: Demands,
 }
 
@@ -54,7 +55,7 @@ pub struct Demands {
     pub pages: bool,
     /// Whether the CPU and the device must see the same bytes without a sync.
     pub coherent: bool,
-    /// Its demand on protected memory.
+    /// Whether the memory must, may or must not be protected memory.
     pub protected: Protected,
 }
 
@@ -100,7 +101,7 @@ pub(crate) struct DeviceState {
     pub(crate) info: DeviceInfo,
     pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
-    /// Ranges of I/O addresses that its IOMMU never assigns.
+    /// Ranges of I/O addresses that the device's IOMMU never assigns.
     pub(crate) reserved: Vec<(u64, u64)>,
     /// Its window of memory.
     pub(crate) window: Option<BusWindow>,
@@ -109,13 +110,13 @@ pub(crate) struct DeviceState {
     pub(crate) faults_next: bool,
 }
 
-/// Names pages that the machine has allocated.
+/// A handle to pages that the machine has allocated.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pages {
     pub(crate) id: u64,
 }
 
-/// Names memory of a program that the machine has pinned.
+/// A handle to memory of a program that the machine has pinned.
 #[derive(Debug)]
 pub struct Pinned {
     pub(crate) id: u64,

@@ -30,15 +30,15 @@ pub(crate) struct Object {
     pub(crate) frames: FrameRuns,
     /// The requested part of the frames, run by run.
     pub(crate) segments: Vec<Segment>,
-    /// Whether the devices of a confidential machine may reach it.
+    /// Whether the devices of a confidential machine may reach the object.
     pub(crate) shared: bool,
     /// Bytes of the requested part.
     pub(crate) len: u64,
     /// Offset of the requested part in the object.
     pub(crate) head: u64,
-    /// Whether it was reserved before placement, and may be moved.
+    /// Whether the object was reserved before its placement, and may be moved.
     pub(crate) movable: bool,
-    /// Whether it was revoked: devices and drivers then find no memory at its addresses.
+    /// Whether the object was revoked: devices and drivers then find no memory at its addresses.
     pub(crate) withdrawn: bool,
 }
 
@@ -99,7 +99,7 @@ impl Object {
         self.make_dirty(to.offset, source.len).ok()
     }
 
-    /// Checks whether bytes are readable. For memory of other owners, tries to read it.
+    /// Checks whether bytes are readable. If the memory belongs to a program or another driver, tries to read it.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
         if self.withdrawn || end > self.bytes_of_frames() {
@@ -291,7 +291,7 @@ fn carve<'a>(
 #[derive(Debug, Default)]
 pub(crate) struct MachineMemory {
     objects: BTreeMap<u64, Object>,
-    /// Each run of frames by its address: its bytes in its object, and its index there.
+    /// The runs of frames by address. Each has its position in its object, and its index among the object's runs.
     places: BTreeMap<u64, (Piece, usize)>,
     next: u64,
     /// Number of changes other than insertions.

@@ -32,7 +32,7 @@ impl Machine {
         Ok(Pages { id })
     }
 
-    /// Places pages, or moves them. Their bytes, and the file that programs map, stay the same.
+    /// Places pages, or moves them. Neither their bytes nor the file that programs map changes.
     ///
     /// The caller guarantees that no device has the pages mapped. After the call, the CPU accesses them with
     /// `caching`, or uncached in an area without struct pages. Returns how many bytes a real machine would

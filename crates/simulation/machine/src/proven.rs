@@ -1,4 +1,4 @@
-//! Spans that devices were found to read or write, stored until translations or memory change.
+//! Spans that devices are known to reach, stored until translations or memory change.
 
 use crate::device::Access;
 use crate::memory::Extent;

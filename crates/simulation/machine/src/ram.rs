@@ -288,8 +288,8 @@ impl Ram {
         taken.ok_or(short(Constraint::Ram, frames, free))
     }
 
-    /// Takes pieces of which no two lie side by side. As with Linux's allocators, a large allocation consists of
-    /// pieces of several pages each, if there are such, so that its cost does not grow with each page.
+    /// Takes pieces that are not adjacent to each other. As with Linux's allocators, a large allocation consists of
+    /// pieces of several pages each, if such pieces are free, so that its cost does not grow with each page.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/heaps/system_heap.c `orders`, drivers/media/common/videobuf2/
     /// videobuf2-dma-sg.c `vb2_dma_sg_alloc_compacted`.
@@ -349,7 +349,7 @@ impl Ram {
                     end.saturating_mul(FRAME).saturating_sub(1),
                 ))
             }
-            // Only the device's alignment is a reason of its own.
+            // Only a device's alignment is reported as a separate reason.
             None if align > own => unplaced((frames, align), self.cma.largest(0, 1, end)),
             None => {
                 // An allocation of fewer pages may start at smaller multiples.
@@ -371,7 +371,7 @@ impl Ram {
         self.occupied_bytes() - before
     }
 
-    /// Frees what is occupied. Returns the number of bytes.
+    /// Frees the frames that simulated other users occupy. Returns the number of bytes.
     pub(crate) fn vacate_cma(&mut self) -> u64 {
         let bytes = self.occupied_bytes();
         let runs = core::mem::take(&mut self.occupied);
@@ -436,8 +436,8 @@ impl Ram {
     }
 }
 
-/// Returns the frames of each piece of an allocation: one, but several for a large allocation, which has at least
-/// 64 pieces.
+/// Returns the frames of each piece of an allocation: one, or several for a large allocation, which then still has at
+/// least 64 pieces.
 fn large_piece(frames: u64) -> u64 {
     match frames {
         0..LARGE => 1,
@@ -457,7 +457,7 @@ fn take_anywhere(runs: &mut Runs, frames: u64) -> Result<u64, Error> {
     first.ok_or_else(|| unplaced((frames, 1), runs.largest(0, 1, end)))
 }
 
-/// Returns ENOMEM with the reason: too few contiguous frames, or no run with this alignment.
+/// Returns ENOMEM with its reason: too few contiguous frames, or no run with this alignment.
 fn unplaced((frames, align): (u64, u64), longest: u64) -> Error {
     if frames <= longest {
         return short(Constraint::Alignment, align, 1);

@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-/// Bytes per step of a copy. The C library copies more by one instruction (`rep movsb`), which is slower here,
-/// and may write past the cache, so that the bytes' next reader waits for memory.
+/// Bytes per step of a copy. The C library copies longer pieces by one instruction (`rep movsb`). This instruction is
+/// slower here, and it may write past the cache, so that the next reader of the bytes waits for memory.
 const STEP: usize = 2 << 10;
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 

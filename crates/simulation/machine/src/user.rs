@@ -34,8 +34,8 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
     /// [`UserFault`]; part of `data` may have arrived.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault>;
 
-    /// Returns how many of the `len` bytes from `addr` are readable, and writable if `write` is true.
-    /// Counting stops at the first byte that is not.
+    /// Returns how many of the `len` bytes from `addr` are readable, and writable if `write` is true. Counting stops
+    /// at the first byte that does not meet this.
     fn probe(&self, addr: u64, len: u64, write: bool) -> u64;
 
     /// Pins `len` bytes from `addr` for a device.

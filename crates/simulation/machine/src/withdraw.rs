@@ -6,7 +6,7 @@ use crate::machine::Pages;
 use crate::memory::Object;
 use vb3_dma::Segment;
 
-/// Names memory of the machine that can be revoked. The memory may have been freed.
+/// A handle to memory of the machine that can be revoked. The memory may have been freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnMemory(u64);
 

@@ -52,7 +52,7 @@ impl Machine {
         let mut state = self.state.borrow_mut();
         let to = BusSpan { addr: to, ..from };
         let (read, write) = (Access::read(reader, from), Access::write(writer, to));
-        // Most memories differ in their first byte already, so that no other byte is searched.
+        // In most cases, the first bytes already lie in different places, so the other bytes need no search.
         let first = |access: &Access| {
             let found = state.target(access, None).ok()?;
             Some((found.found.piece.object, found.found.piece.offset))

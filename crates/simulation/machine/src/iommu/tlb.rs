@@ -17,7 +17,8 @@ pub enum Staleness {
     /// mapped at the same address, the device uses the new page at once.
     #[default]
     Everything,
-    /// Recently used pages, as in hardware. A page mapped in their place is *not* used before the flush.
+    /// Recently used pages, as in hardware. If another page is mapped at such an address, the device does *not* use
+    /// the new page before the flush.
     Cached,
 }
 

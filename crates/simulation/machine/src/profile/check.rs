@@ -106,7 +106,7 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     pages(&["cma"], profile.cma, 0..=room)?;
     if let Some(name) = &profile.cma_heap {
         check_heap(&["cma_heap"], name)?;
-        let message = "needs contiguous memory (cma)";
+        let message = "needs contiguous memory: set cma, too";
         require(profile.cma > 0, &["cma_heap"], message)?;
     }
     let (room, pool) = (room - profile.cma, profile.bounce.pool);
@@ -115,11 +115,11 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     }
     check_areas(profile, room - pool)?;
     let has_streaming = !profile.private_memory || pool > 0;
-    let message = "needs a bounce pool, or devices reach no streaming memory";
+    let message = "needs a bounce pool ([bounce]): without one, devices reach no memory that they did not allocate";
     require(has_streaming, &["private_memory"], message)?;
     check_untrusted(profile)?;
     let can_have_sram = profile.iommu.is_none() || profile.sram == 0;
-    let message = "needs devices that are not behind an IOMMU";
+    let message = "needs devices that are not behind an IOMMU: remove iommu or sram";
     require(can_have_sram, &["sram"], message)?;
     pages(&["sram"], profile.sram, 0..=MAX_SRAM)?;
     let limits = [
@@ -136,7 +136,7 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     }
     check_iommus(&profile.iommus)?;
     let devices = profile.devices.len();
-    let message = format!("{devices} are more than {MAX_DEVICES}");
+    let message = format!("{devices} are more than {MAX_DEVICES}, the limit of devices");
     require(devices <= MAX_DEVICES, &["devices"], message)
 }
 
@@ -169,11 +169,11 @@ fn check_areas(profile: &Profile, room: u64) -> Result<(), Mistake> {
     for (index, area) in profile.areas.iter().enumerate() {
         let AreaProfile { name, bytes, .. } = area;
         let path = ["areas", name.as_str()];
-        let message = format!("there are more than {MAX_AREAS}");
+        let message = format!("there are more than {MAX_AREAS} areas");
         require(index < MAX_AREAS, &path, message)?;
         check_heap(&path, name)?;
         let is_cma = profile.cma_heap.as_ref() == Some(name);
-        require(!is_cma, &path, "is the name in cma_heap, too")?;
+        require(!is_cma, &path, "cma_heap has the same name; choose another")?;
         let left = match area.pages {
             true => &mut left,
             false => &mut left_on_chip,
@@ -203,7 +203,7 @@ fn check_heap(path: &[&str], name: &str) -> Result<(), Mistake> {
 fn check_iommus(iommus: &[(String, IommuProfile)]) -> Result<(), Mistake> {
     for (index, (name, iommu)) in iommus.iter().enumerate() {
         let path = ["iommus", name.as_str()];
-        let message = format!("there are more than {MAX_IOMMUS}");
+        let message = format!("there are more than {MAX_IOMMUS} IOMMUs");
         require(index < MAX_IOMMUS, &path, message)?;
         let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, ',' | '\\' | '"');
         let is_name = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
@@ -234,7 +234,7 @@ fn check_iommu(path: &[&str], iommu: &IommuProfile) -> Result<(), Mistake> {
     let all = (0..64).map(|bit| 1u64 << bit);
     let sizes = either(all.filter(|size| size & offered != 0));
     let (first, smallest) = (show(extra), show(smallest));
-    let message = format!("{first} is no page size beside {smallest}: {sizes}");
+    let message = format!("{first} is no page size beside {smallest}: {sizes} is possible");
     require(extra == 0, &path_of("page_sizes"), message)?;
     check_reserved(&path_of("reserved"), &iommu.reserved)
 }
@@ -244,10 +244,10 @@ fn check_reserved(path: &[&str], reserved: &[(u64, u64)]) -> Result<(), Mistake>
     require(
         reserved.len() <= most,
         path,
-        format!("more than {most} ranges"),
+        format!("there are more than {most} ranges"),
     )?;
     reserved.iter().try_for_each(|(first, last)| {
-        let message = format!("a range begins at {first:#x}, behind its end {last:#x}");
+        let message = format!("a range begins at {first:#x}, after its end {last:#x}");
         require(first <= last, path, message)
     })
 }
@@ -258,7 +258,7 @@ fn check_untrusted(profile: &Profile) -> Result<(), Mistake> {
         return Ok(());
     }
     let iommu = profile.iommu.as_ref();
-    let message = "needs an IOMMU: without one, a device reaches everything";
+    let message = "needs an IOMMU: without one, a device reaches all memory";
     require(iommu.is_some(), &["untrusted"], message)?;
     let message = "needs a bounce pool, through which buffers that do not fill their pages are \
          copied";

@@ -15,28 +15,28 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "cma_heap",
-        "a second name of the dma-heap for that memory, such as \"linux,cma\": kernels before 6.17 have \
-         only this one, beside default_cma_region",
+        "a second name of the dma-heap for that memory, besides default_cma_region; such as \"linux,cma\", \
+         the only name in kernels before 6.17",
     ),
     (
         "areas",
-        "further memory that is reserved, by name ([areas] NAME = \"8MiB\"): each is a dma-heap of \
-         that name for physically contiguous buffers, and a place for buffers with place=lazy",
+        "further reserved memory, by name ([areas] NAME = \"8MiB\"): each area is a dma-heap of that name for \
+         physically contiguous buffers, and a device with place=lazy may put buffers there",
     ),
     (
         "areas.pages",
-        "of an area as a table ([areas.NAME] size = \"8MiB\"), false for memory of the chip, such as \
-         SRAM: not of RAM, from 3 GiB on, uncached and without pages behind it",
+        "for an area that is written as a table ([areas.NAME] size = \"8MiB\"): false for memory on the chip, \
+         such as SRAM, which is no RAM, lies at 3 GiB or above, is uncached and has no struct pages",
     ),
     (
         "areas.protected",
-        "of an area as a table, true if programs cannot map it and devices reach it with protected= \
-         alone",
+        "for an area that is written as a table: true if programs cannot map it and only devices with \
+         protected= reach it",
     ),
     (
         "page_size",
         "bytes of a page of the board's kernel: 4KiB (the default), 16KiB or 64KiB; allocations, mmap \
-         offsets and pinned memory are in such pages, getpagesize() of a program stays the host's",
+         offsets and pinned memory use such pages, but a program's getpagesize() returns the host's size",
     ),
     (
         "coherent",
@@ -45,11 +45,11 @@ pub const FIELDS: &[(&str, &str)] = &[
     (
         "iommu",
         "\"none\", or a table: scattered memory then looks contiguous to devices, and they reach \
-         nothing that is not mapped for them",
+         only memory that is mapped for them",
     ),
     (
         "iommu.format",
-        "how its page tables look in memory: \"vt-d\" (the default), \"arm-lpae-s1\" or \
+        "the format of its page tables in memory: \"vt-d\" (the default), \"arm-lpae-s1\" or \
          \"arm-lpae-s2\"",
     ),
     (
@@ -59,16 +59,16 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.aperture",
-        "bits of the addresses it translates, 20 to 57; to 48 in the Arm formats",
+        "bits of the addresses that it translates: 20 to 57, or 20 to 48 in the Arm formats",
     ),
     (
         "iommu.reserved",
-        "ranges of addresses that are never given out: [[FIRST, LAST], ...]",
+        "ranges of addresses where nothing is ever mapped: [[FIRST, LAST], ...]",
     ),
     (
         "iommu.flush",
-        "when the IOMMU forgets a mapping that was removed: \"strict\" (the default) for at once, \
-         \"lazy\" for many at a time",
+        "when the IOMMU forgets removed mappings: with \"strict\" (the default) each at once, with \"lazy\" \
+         many at a time",
     ),
     (
         "iommu.segments",
@@ -83,11 +83,11 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("dma_mask", "address bits of a device, 20 to 64"),
     (
         "max_segment",
-        "longest piece of a buffer a device takes, or \"none\" for no limit",
+        "longest piece of a buffer that a device accepts, or \"none\" for no limit",
     ),
     (
         "boundary",
-        "a power of two whose multiples no piece crosses, or \"none\"",
+        "a power of two: no piece of a buffer crosses a multiple of it; or \"none\"",
     ),
     (
         "bounce",
@@ -95,17 +95,17 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "bounce.mode",
-        "\"when-needed\" for memory out of reach, \"always\" for every streaming mapping",
+        "which memory is copied: \"when-needed\" for memory out of reach, \"always\" for every streaming mapping",
     ),
-    ("bounce.pool", "bytes of memory set aside for it"),
+    ("bounce.pool", "bytes of memory set aside for the pool"),
     (
         "private_memory",
-        "true on a confidential machine: devices reach only what was made shared for them",
+        "true on a confidential machine: devices reach only memory that is shared with them",
     ),
     (
         "untrusted",
-        "true if a device must not see what shares a page with its memory: such ends are copied; \
-         needs an IOMMU and a bounce pool",
+        "true if a device must not see other data in the pages of its memory: ends of memory that do not \
+         fill a page are copied; needs an IOMMU and a bounce pool",
     ),
     (
         "sram",
@@ -115,7 +115,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     (
         "scattered",
         "true (the default): pages that are allocated singly never lie side by side; false: they \
-         do if the memory there is free",
+         may lie side by side if that memory is free",
     ),
     (
         "userptr",

@@ -46,7 +46,7 @@ pub struct IommuProfile {
     /// Ranges of addresses that are never assigned, each with first and last address.
     #[serde(default)]
     pub reserved: Vec<(u64, u64)>,
-    /// When removed translations are flushed.
+    /// When the IOMMU drops removed translations from its cache.
     #[serde(default, with = "read::Flush")]
     pub flush: FlushPolicy,
     /// How scatter tables are laid out.
@@ -179,7 +179,7 @@ pub struct Profile {
     pub scattered: bool,
     /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
     pub userptr: Option<bool>,
-    /// The default plane allocator of devices.
+    /// The allocator of devices that name none.
     #[serde(default)]
     pub allocator: Allocator,
     /// The machine's devices, as in `vb3 run --device`; none if the user names them.

@@ -27,7 +27,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// What TOML may have for a field that can be written in several ways.
+/// The forms in which TOML may have a field that can be written in several ways.
 enum Notation<'a, T> {
     Size(u64),
     Text(&'a str),
@@ -44,9 +44,9 @@ impl<T> Notation<'_, T> {
     }
 }
 
-/// Converts a [`Notation`] by a function, which returns `None` for what is not allowed.
+/// Converts a [`Notation`] by a function, which returns `None` for a form or value that is not allowed.
 struct Notations<T, F> {
-    /// What is allowed, for error messages.
+    /// The allowed forms, for error messages.
     expected: &'static str,
     convert: F,
     table: PhantomData<T>,

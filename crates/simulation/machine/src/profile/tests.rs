@@ -72,7 +72,7 @@ fn builtins_are_what_they_are_called() {
             let word = format!("format = \"{}\"", iommu.format.name());
             assert!(
                 text.contains(&word),
-                "{name} calls it as it is called: {word}"
+                "{name} uses another name of the format: {word}"
             );
         }
     }
@@ -368,12 +368,7 @@ fn ways_that_do_not_go_together_are_refused() {
             "iommus.gpu.flush",
             "flushed at once",
         ),
-        (
-            "",
-            "reserved = [[2, 1]]",
-            "iommu.reserved",
-            "behind its end",
-        ),
+        ("", "reserved = [[2, 1]]", "iommu.reserved", "after its end"),
         ("", &many, "iommu.reserved", "more than 64"),
         ("", "flush = \"never\"", "flush", "unknown variant"),
         ("", "segments = \"any\"", "segments", "unknown variant"),

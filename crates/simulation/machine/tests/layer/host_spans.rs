@@ -66,8 +66,8 @@ fn what_is_written_there_is_what_the_device_writes() {
     }
 }
 
-/// The device wrote through the CPU's caches, so a later clean writes its bytes back even if they are the old
-/// ones.
+/// The device writes through the CPU's caches, so a later clean writes the device's bytes back, even if they equal the
+/// old bytes.
 #[test]
 fn what_is_written_there_makes_lines_dirty() {
     for is_noted in [false, true] {

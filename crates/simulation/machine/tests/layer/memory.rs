@@ -383,7 +383,8 @@ fn single_pages_adjoin_only_if_profile_says() {
     assert_eq!(mapper.platform().held(), Default::default());
 }
 
-/// Otherwise REQBUFS of 32 buffers of 4K would hold the lock of all devices for a second.
+/// The cost of a large allocation must not grow with each page: REQBUFS of 32 buffers of a 4K picture would hold the
+/// lock of all devices for a second.
 #[test]
 fn large_memory_is_scattered_in_large_pieces() {
     let (mapper, dev) = with_device("coherent = true");

@@ -57,7 +57,7 @@ fn single_page_does_not_use_contiguous_area() {
     }
 }
 
-/// Linux aligns them to their length rounded up to a power of two, up to 256 pages.
+/// Linux aligns allocations from the contiguous area to their length, rounded up to a power of two, up to 256 pages.
 #[test]
 fn contiguous_allocations_are_aligned_to_their_length() {
     for (page, _) in PAGES {

@@ -229,7 +229,8 @@ fn private_memory_is_out_of_reach_by_its_own_address() {
     mapper.free(alloc);
 }
 
-/// The same bounce slot holds another mapping's bytes next, and the CPU writes those it wrote before.
+/// A second mapping gets the same bounce slot. The device must not find bytes there that it wrote through the first
+/// mapping, even if the second mapping does not sync.
 #[test]
 fn device_sees_no_bytes_of_an_earlier_mapping() {
     for attrs in [Attrs::empty(), Attrs::SKIP_CPU_SYNC] {
