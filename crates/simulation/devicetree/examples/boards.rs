@@ -27,7 +27,7 @@ fn profile(board: &Shipped, below: &[PathBuf]) -> Result<String, String> {
     let path = below
         .iter()
         .find_map(|below| find(below, board.tree))
-        .ok_or_else(|| format!("no {} there", board.tree))?;
+        .ok_or_else(|| format!("no {} below the given directories", board.tree))?;
     let dtb = std::fs::read(&path).map_err(|e| e.to_string())?;
     let read = Board::read(&dtb).map_err(|e| e.to_string())?;
     Ok(read.profile_as(board.name, board.ram, board.pages))
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     let mut failed = false;
     for board in BOARDS {
         let said = match profile(board, &below) {
-            Ok(text) if text == board.profile => "as it ships".to_owned(),
-            Ok(_) if is_check => "differs from what ships".to_owned(),
+            Ok(text) if text == board.profile => "equal to the shipped profile".to_owned(),
+            Ok(_) if is_check => "differs from the shipped profile".to_owned(),
             Ok(text) => {
                 let to = format!("{}/boards/{}.toml", env!("CARGO_MANIFEST_DIR"), board.name);
                 match std::fs::write(&to, text) {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             }
             Err(sentence) => sentence,
         };
-        failed |= !matches!(said.as_str(), "as it ships" | "written");
+        failed |= !matches!(said.as_str(), "equal to the shipped profile" | "written");
         println!("{:<16} {said}", board.name);
     }
     ExitCode::from(u8::from(failed))

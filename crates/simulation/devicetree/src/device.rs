@@ -172,15 +172,15 @@ fn one(
     let iommu = iommu(tree, id);
     if iommu.is_none() && tree.has(id, "iommus") && not_taken.len() < MAX_REMARKS {
         not_taken.push(format!(
-            "{path} names an IOMMU that is not there or not enabled"
+            "{path} names an IOMMU that is missing or not enabled"
         ));
     }
     let windows = bus::windows(tree, id);
     let is_elsewhere = windows.iter().any(|w| w.bus != w.memory.start);
     if iommu.is_none() && windows.len() > 1 && is_elsewhere && not_taken.len() < MAX_REMARKS {
         not_taken.push(format!(
-            "{path} reaches memory through {} windows of its bus, and a SPEC can have one: it \
-             keeps only their last address",
+            "{path} reaches memory through {} windows of its bus, but a SPEC can have only \
+             one, so its SPEC has only the last address of these windows",
             windows.len()
         ));
     }

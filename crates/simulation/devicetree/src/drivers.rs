@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind's name in `vb3 run --device NAME`. `codec`: whether a codec is stateful or stateless.
+    /// Returns the kind's name in `vb3 run --device NAME`. `codec` says whether a codec is stateful or stateless.
     /// `None` for a kind that is not simulated, such as stateless decoders for MPEG-2.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
@@ -155,7 +155,7 @@ pub struct Driver {
     pub source: String,
     /// The expression that sets the DMA mask, if the driver sets one.
     pub mask: Option<String>,
-    /// The file that sets the mask, if it is not `source`.
+    /// The file that sets the mask, if it differs from `source`.
     pub mask_source: Option<String>,
     /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
@@ -190,7 +190,7 @@ pub struct SensorDriver {
     pub compatible: String,
     /// The sensor's name in a SPEC: `sensor=MODEL`.
     pub model: String,
-    /// That name for a sensor with four data lanes, if it is another.
+    /// The name in a SPEC of a sensor with four data lanes, if it differs from `model`.
     pub four_lanes: Option<String>,
     /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,

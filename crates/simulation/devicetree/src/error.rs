@@ -45,13 +45,13 @@ pub enum Error {
         damage: Damage,
     },
     /// Nodes are nested too deeply.
-    #[error("its nodes lie more than {limit} levels deep")]
+    #[error("the device tree has nodes more than {limit} levels deep")]
     TooDeep {
         /// Deepest allowed level.
         limit: usize,
     },
     /// The tree has too many nodes.
-    #[error("it has more than {limit} nodes")]
+    #[error("the device tree has more than {limit} nodes")]
     TooManyNodes {
         /// Largest allowed number of nodes.
         limit: usize,

@@ -49,7 +49,7 @@ const ROWS: &[Row] = &[
         contains: "",
         page_sizes: &["4KiB"],
         aperture: 32,
-        source: "drivers/iommu/mtk_iommu.c: SZ_4K and larger ones that the format here does not have",
+        source: "drivers/iommu/mtk_iommu.c: SZ_4K; its larger pages do not exist in the format used here",
     },
     Row {
         begins: "renesas,",
@@ -65,7 +65,7 @@ const OTHER: Row = Row {
     contains: "",
     page_sizes: &["4KiB", "2MiB", "1GiB"],
     aperture: 32,
-    source: "no row for it: pages of Arm's long descriptors, and addresses of 32 bits, are assumed",
+    source: "unknown IOMMU: assumes pages of Arm's long descriptors, and addresses of 32 bits",
 };
 
 /// Returns the properties of an IOMMU by its `compatible`.

@@ -63,7 +63,7 @@ pub struct Board {
     pub srams: Vec<Sram>,
     /// Enabled video devices whose driver is known.
     pub devices: Vec<Device>,
-    /// Parts of the tree that were not understood, one sentence each.
+    /// Parts of the tree that neither the profile nor the devices can express, one sentence each.
     pub not_taken: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::tree::{Id, Tree, take};
 
-/// Maximum number of remarks about nodes that were not understood.
+/// Maximum number of remarks about nodes that the profile cannot express.
 pub(crate) const MAX_REMARKS: usize = 64;
 /// Maximum number of entries that are read from one property.
 const MAX_RANGES: usize = 256;

@@ -103,11 +103,11 @@ impl Board {
     #[must_use]
     pub fn profile_as(&self, name: &str, ram: Option<u64>, pages: Option<(u64, &str)>) -> String {
         let (ram, ram_from) = match (ram, self.ram()) {
-            (Some(ram), _) => (ram, "as given"),
+            (Some(ram), _) => (ram, "the size that was given"),
             (None, Some(ram)) => (ram, "/memory: reg"),
             (None, None) => (
                 DEFAULT_RAM,
-                "not in the tree, the boot loader knows it: assumed",
+                "not in the tree, since the boot loader fills it in: assumed",
             ),
         };
         let (cma, cma_heap, cma_from) = self.cma();
@@ -144,7 +144,7 @@ impl Board {
             "# dma-coherent of the video devices\ncoherent = {coherent}"
         ));
         line(format_args!(
-            "# drivers/of/platform.c; what drivers set is in the SPECs above"
+            "# drivers/of/platform.c; the SPECs above have the limits that drivers set"
         ));
         line(format_args!(
             "dma_mask = 32\nmax_segment = \"none\"\nboundary = \"none\""
@@ -166,8 +166,8 @@ impl Board {
         line(format_args!(
             "{}\niommu = \"none\"",
             match iommus.as_slice() {
-                [] => "# no video device has iommus",
-                _ => "# for devices that name none of those below",
+                [] => "# no video device has the property iommus",
+                _ => "# the IOMMU of devices that name none of those below",
             }
         ));
         let page = pages.map_or(PAGE, |(bytes, _)| bytes);

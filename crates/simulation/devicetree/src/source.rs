@@ -77,7 +77,7 @@ fn wait_for_end(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8
     let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
     let messages = read(messages, MAX_MESSAGES);
     let dtb = dtb.recv_timeout(timeout).ok()?;
-    // Here the process still has output. It waits for a reader, so its messages would not end.
+    // The output is longer than this. The process waits until the rest is read, so its messages would not end.
     if dtb.len() > MAX_BYTES {
         return Some((dtb, Vec::new()));
     }

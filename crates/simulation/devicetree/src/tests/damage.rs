@@ -164,7 +164,7 @@ fn one_long_value_does_not_slow_all_nodes() {
         structure.extend([2, 9].map(u32::to_be_bytes).concat());
         let began = std::time::Instant::now();
         Board::read(&blob(&structure, property)).expect("a board");
-        // With a look at the value for each child, this takes minutes.
+        // If the reader examined the root's property again for each child, this would take minutes.
         assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }
