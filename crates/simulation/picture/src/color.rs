@@ -112,7 +112,7 @@ impl Yuv {
             Matrix::Bt709 => [117_489, 13_975, 34_925, 138_438],
             Matrix::Bt2020 => [110_014, 12_277, 42_626, 140_363],
         };
-        // Full range has 255 steps instead of 219 for Y, and of 224 for chroma.
+        // Full range has 255 steps. Limited range has 219 for Y, and 224 for chroma.
         let (black, luma, [red_v, green_u, green_v, blue_u]) = match color.range {
             Quantization::Limited => (16, 76_309, chroma),
             Quantization::Full => (0, 65_536, chroma.map(|c| (c * 224 + 127) / 255)),

@@ -279,7 +279,7 @@ fn mirror(line: &mut [u8], order: &[usize]) {
     }
 }
 
-/// As [`mirror`], for cells of `N` samples: a whole picture is mirrored while all devices wait.
+/// Does the work of [`mirror`] for cells of `N` samples, but faster: all devices wait while a picture is mirrored.
 fn mirror_cells<const N: usize>(line: &mut [u8], order: &[usize]) {
     let cells = line.as_chunks_mut::<N>().0;
     cells.reverse();

@@ -80,7 +80,7 @@ const PERIOD: u32 = 32;
 /// these lines stay in a core's own cache, while a whole picture does not.
 const RING: u32 = 64;
 
-/// Draws the background. Paints each repeating line once and copies it: a camera's tick waits for this.
+/// Draws the background. Paints each repeating line once and copies it, because a camera's tick waits for this.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     let size = frame.size();
     let few = Size::nearest(size.width(), size.height().min(PERIOD));

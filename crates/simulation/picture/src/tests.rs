@@ -196,7 +196,7 @@ fn flips_put_every_pixel_where_it_belongs() {
                 }
             }
             frame.flip(horizontal, vertical);
-            assert_eq!(frame, original, "{layout:?}: twice is not at all");
+            assert_eq!(frame, original, "{layout:?}: two flips change nothing");
         }
     }
 }

@@ -9,28 +9,28 @@ use vb3_v4l2::FourCc;
 #[non_exhaustive]
 pub enum ConvertError {
     /// The pixel format is not supported.
-    #[error("pictures of {0} are not converted")]
+    #[error("pictures in the format {0} cannot be converted")]
     Format(FourCc),
-    /// The number of planes given is not the format's.
-    #[error("{found} planes for a format of {wanted}")]
+    /// The number of given planes is not that of the format.
+    #[error("{found} planes were given, but the format has {wanted}")]
     Planes {
         /// Number of planes of the format.
         wanted: usize,
-        /// Number of planes given.
+        /// Number of given planes.
         found: usize,
     },
     /// A stride is shorter than a line or longer than the limit.
-    #[error("plane {plane}: lines of {wanted} bytes, {found} bytes apart")]
+    #[error("plane {plane}: the stride is {found} bytes; it must be {wanted} bytes to 16 MiB")]
     Stride {
         /// Plane index.
         plane: usize,
         /// Bytes of a line's samples.
         wanted: usize,
-        /// Stride given, in bytes.
+        /// The given stride, in bytes.
         found: usize,
     },
     /// A plane is too short for its lines.
-    #[error("plane {plane}: {found} bytes where {wanted} are needed")]
+    #[error("plane {plane} has {found} bytes, but needs {wanted}")]
     Short {
         /// Plane index.
         plane: usize,
@@ -40,10 +40,10 @@ pub enum ConvertError {
         found: usize,
     },
     /// The crop rectangle is odd, empty, or not inside the source.
-    #[error("the crop rectangle {}x{} at {},{} does not fit", .0.width, .0.height, .0.x, .0.y)]
+    #[error("the crop rectangle {}x{} at {},{} is odd, empty or not in the source", .0.width, .0.height, .0.x, .0.y)]
     Crop(Rect),
     /// The compose rectangle is odd, empty, or not inside the target.
-    #[error("the compose rectangle {}x{} at {},{} does not fit", .0.width, .0.height, .0.x, .0.y)]
+    #[error("the compose rectangle {}x{} at {},{} is odd, empty or not in the target", .0.width, .0.height, .0.x, .0.y)]
     Compose(Rect),
     /// There is no memory for an intermediate picture.
     #[error("no memory for {bytes} bytes")]
@@ -52,7 +52,7 @@ pub enum ConvertError {
         bytes: usize,
     },
     /// A library refused input that passed all checks.
-    #[error("the {0} library refused")]
+    #[error("the library for {0} refused the picture")]
     Refused(Step),
 }
 
@@ -63,7 +63,7 @@ pub enum Step {
     #[error("scaling")]
     Scale,
     /// Colour conversion.
-    #[error("colour")]
+    #[error("colour conversion")]
     Color,
 }
 

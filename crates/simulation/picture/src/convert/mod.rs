@@ -64,8 +64,8 @@ impl Job {
         }
     }
 
-    /// Returns whether the job scales a component of a whole source to a whole target. Such a job needs all
-    /// lines at once, because the precision of the scaling library's weights depends on all weights.
+    /// Returns whether the job scales a component of a whole source to a whole target. Such a job needs all lines at
+    /// once, because the scaling library chooses the precision of a weight by all weights.
     #[must_use]
     pub fn scales(
         &self,
@@ -77,8 +77,8 @@ impl Job {
         if size != (to_size.width() as usize, to_size.height() as usize) {
             return true;
         }
-        // A turn or flip scales chroma whose lines differ in number. A quarter turn also scales that of 4:2:2,
-        // because it becomes 4:4:0.
+        // A turn or flip scales the chroma if the formats differ in the number of chroma lines. A quarter turn also
+        // scales the chroma of 4:2:2, because turned 4:2:2 is 4:4:0.
         let is_square = |format: &PixelFormat| format.components.iter().all(|c| c.across == c.down);
         let down = |format: &PixelFormat| format.components.iter().map(|c| c.down).max();
         let is_turned = turn.transpose && !(is_square(from) && is_square(to));

@@ -6,7 +6,7 @@ use super::pack;
 use super::turn::{self, Turn};
 use vb3_scaling::{Cells, Resizer};
 
-/// Scales and turns planes, and keeps memory for this.
+/// Scales and turns planes, and keeps its working memory for the next planes.
 #[derive(Debug, Default)]
 pub(super) struct Scaler {
     resizer: Resizer,
