@@ -26,7 +26,7 @@ impl FromStr for Format {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             "perfetto" => Ok(Self::Perfetto),
-            _ => Err("allowed are text, json and perfetto".to_owned()),
+            _ => Err("use text, json or perfetto".to_owned()),
         }
     }
 }

@@ -297,12 +297,12 @@ fn demand(demand: &Demand) -> String {
         "alignment" => format!("needs addresses that are multiples of {value}"),
         "iommu-granule" => format!("needs whole pages of its IOMMU, {value} each"),
         "iova-space" => format!("has {value} of I/O addresses free"),
-        "segment-count" => format!("accepts {value} in all its segments"),
+        "segment-count" => format!("accepts at most {value} in all segments together"),
         "pages" => "needs pages behind the memory".to_owned(),
         "coherent" => "needs uncached memory".to_owned(),
         "protected" => "accepts only protected memory".to_owned(),
         "unprotected" => "has no access to private or protected memory".to_owned(),
-        "stride" => format!("needs lines that are multiples of {value}"),
+        "stride" => format!("needs line lengths that are multiples of {value}"),
         "max-stride" => format!("accepts lines of at most {value}"),
         "buffer-size" => format!("needs buffers of {value}"),
         "size-align" => format!("needs buffers that are multiples of {value}"),
@@ -392,8 +392,8 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
         ),
         "no-bounce" => (
             format!("{w} would have to be bounced, and this mapping cannot bounce"),
-            "allocate where the device can reach it: export from this device and import at the \
-             other",
+            "let this device allocate the buffer (MMAP) and export it, and import the buffer at the \
+             other device",
         ),
         "user-pages" => (
             format!("the device must pin {w} of the program's memory and could pin {f}"),

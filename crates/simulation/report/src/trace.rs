@@ -116,7 +116,7 @@ struct Installing {
     begun: PendingCall,
     thread: Option<(u32, u32)>,
     value: i64,
-    /// What the call has written to its structure, and where it writes the numbers of its descriptors.
+    /// The call's structure, and the writes to it, which include the places of the descriptors' numbers.
     watched: Watched,
     writes: Vec<Write>,
     numbers: Vec<NumberAt>,
@@ -174,8 +174,9 @@ impl<'a, B: Backend> Traced<'a, B> {
         own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
     }
 
-    /// Returns the process and thread of a call, as numbers from 1 if the devices have their own time; `None` for a
-    /// guest's.
+    /// Returns the process and thread of a call; `None` for a guest's call.
+    ///
+    /// If the devices have their own time, processes and threads are numbered from 1.
     fn thread(&mut self, origin: Origin) -> Option<(u32, u32)> {
         let Owner::Process(pid) = origin.client.owner else {
             return None;

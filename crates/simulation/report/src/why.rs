@@ -167,7 +167,9 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
 /// Age in seconds below which a run in the same directory is the one that the user means.
 const RECENT: u64 = 600;
 
-/// Says when and where the last run ended, unless it was just now and here, so that a run of another terminal is not taken for this one's.
+/// Says when and where the last run ended; `None` if it ended recently and in this directory.
+///
+/// The user would otherwise take a run from another terminal for the last one in this terminal.
 #[must_use]
 pub fn when_and_where(report: &Report) -> Option<String> {
     let kept = last_report_path()?.metadata().ok()?.modified().ok()?;

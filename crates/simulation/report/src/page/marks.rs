@@ -26,7 +26,8 @@ pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<M
         let is_here = event.device.is_empty() || event.device == device;
         is_here && !matches!(&*event.action, "plug" | "unplug")
     });
-    // Other times are of the system's clock.
+    // The script's times are those of the devices' clock. With `fast=N`, the plots use the system's clock,
+    // on which 1 s is N seconds of the devices' clock.
     let rate = report.setup.clock.strip_prefix("fast=");
     let rate: f64 = rate.and_then(|rate| rate.parse().ok()).unwrap_or(1.0);
     let faults = faults.map(|event| Mark {

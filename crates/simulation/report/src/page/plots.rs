@@ -29,7 +29,7 @@ const MAX_ROWS: usize = 32;
 const BLUE: RGBColor = RGBColor(20, 80, 160);
 const RED: RGBColor = RGBColor(176, 0, 32);
 
-/// All plots of a stream.
+/// Draws all plots of a stream.
 pub(super) fn plots(stream: &Stream, marks: &[Mark]) -> Markup {
     let across = span(stream, marks);
     let depth = if stream.stays.is_empty() {

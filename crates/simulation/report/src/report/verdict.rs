@@ -3,7 +3,7 @@
 use super::{Report, sum};
 use std::collections::BTreeSet;
 
-/// Names of the kinds of problems that are no refused calls.
+/// Names of the kinds of problems other than refused calls.
 pub const PROBLEMS: [&str; 7] = [
     "missing-sync",
     "early-access",
@@ -27,7 +27,7 @@ pub struct Row {
     pub lost: u64,
     /// Refused calls, except those that a script caused.
     pub refused: u64,
-    /// Number of bytes copied, also by the codec process, bounced and moved.
+    /// Bytes that were copied by the CPU or a codec process, bounced, or moved.
     pub copied_bytes: u64,
     /// Missing cache syncs.
     pub unsynced: u64,

@@ -24,7 +24,7 @@ pub struct Sink {
     name: String,
     queue: SyncSender<Arc<Event>>,
     dropped: Arc<AtomicU64>,
-    /// Whether the trace ends, and is not only dropped.
+    /// Whether the run ended the trace by [`finish`](Sink::finish), rather than dropping it.
     ends: Arc<AtomicBool>,
     done: Receiver<io::Result<()>>,
 }
@@ -200,8 +200,8 @@ impl Lines {
     }
 }
 
-/// Writes calls until the queue is closed. Flushes whenever the queue is empty. Leaves the file as it was if
-/// no call has come and the trace does not end, since the run has not begun.
+/// Writes calls until the queue is closed. Flushes whenever the queue is empty. If the queue is closed before a call
+/// came and before the trace ended, the run has not begun: leaves the file as it was.
 fn write_all(
     mut lines: Lines,
     events: &Receiver<Arc<Event>>,

@@ -51,7 +51,7 @@ impl Watched {
     /// Copies the structure at `addr` and its array, if the ioctl passes them to the device.
     ///
     /// # Errors
-    /// What must first be gathered. The first attempt must then not reach the devices.
+    /// The memory that must be gathered first. The call must then not reach the devices yet.
     pub(super) fn new(have: &Gathered, request: u32, addr: u64) -> Result<Self, Need> {
         let len = decode::size(request).min(decode::MAX_STRUCTURE);
         let reads = request & super::READS != 0;
