@@ -52,10 +52,10 @@ impl Cells {
     }
 }
 
-/// Scales planes, and keeps memory for this.
+/// Scales planes, and keeps its working memory for the next ones.
 #[derive(Debug, Default)]
 pub struct Resizer {
-    /// Made for the first plane, because it examines the processor, which takes long on virtual machines.
+    /// Made when the first plane is scaled: making it examines the processor, which takes long on virtual machines.
     inner: Option<fast_image_resize::Resizer>,
     /// A part of each cell, before and after scaling.
     parts: [Vec<u8>; 2],

@@ -1,4 +1,4 @@
-//! Planes that are refused, and one that is scaled inside wider lines.
+//! Planes that are refused, and a plane whose cells are only a part of each line.
 
 use vb3_scaling::{Cells, Resizer};
 
