@@ -9,24 +9,24 @@ pub struct CardNode<'a> {
     pub device: Device<'a>,
     /// N of `/dev/dri/cardN`, which is also the minor number.
     pub number: u32,
-    /// The connectors: name, id, whether it is lit, and names of modes.
+    /// The card's connectors.
     pub connectors: Vec<Connector>,
 }
 
 /// A connector of a card.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// Its name, such as `Virtual-1`.
+    /// Name of the connector, such as `Virtual-1`.
     pub name: String,
-    /// Its object's id.
+    /// Id of the connector's DRM object.
     pub id: u32,
     /// Whether a monitor is connected.
     pub is_connected: bool,
     /// Whether a CRTC drives it.
     pub is_enabled: bool,
-    /// The names of its modes, such as `1280x720`.
+    /// Names of the connector's modes, such as `1280x720`.
     pub modes: Vec<String>,
-    /// The monitor's EDID; empty if it has none.
+    /// The monitor's EDID; empty if the monitor has none.
     pub edid: Vec<u8>,
 }
 

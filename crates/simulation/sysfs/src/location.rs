@@ -1,4 +1,4 @@
-//! Where a node's device is attached: the platform bus or a USB port.
+//! The location of a node's device: on the platform bus, at a USB port, or on no bus.
 
 use crate::usb::Webcam;
 use vb3_frontend::BusDevice;

@@ -1,4 +1,4 @@
-//! A device's and its video nodes' entries in sysfs and udev's database, as if udev had processed them.
+//! The entries of devices and video nodes in sysfs and udev's database, as if udev had processed the devices.
 //!
 //! Source: systemd rules.d/60-persistent-v4l.rules, v4l_id and the builtin path_id.
 
@@ -15,7 +15,7 @@ pub type Link = (PathBuf, PathBuf);
 /// A device on a bus.
 #[derive(Clone, Copy, Debug)]
 pub struct Device<'a> {
-    /// Where the device is attached.
+    /// The device's location.
     pub location: &'a Location,
     /// Name of its driver.
     pub driver: &'a str,

@@ -142,7 +142,7 @@ impl Webcam {
             .into()
     }
 
-    /// Returns udev's name of the maker: the vendor's number if the webcam has no name of the maker.
+    /// Returns the maker's name in udev: the vendor id if the webcam does not name its maker.
     fn maker(&self) -> String {
         let vendor = || format!("{:04x}", self.usb.id.vendor);
         self.usb.manufacturer.clone().unwrap_or_else(vendor)

@@ -109,7 +109,7 @@ fn control() -> Vec<u8> {
     .concat()
 }
 
-/// Returns a webcam's configuration: the control interface, and streaming with and without bandwidth.
+/// Returns a webcam's configuration: the control interface, and the streaming interface without and with an endpoint.
 pub(super) fn webcam() -> Vec<u8> {
     let function = [ASSOCIATION, super::CONTROL, 2, VIDEO, 3, 0, 0];
     let streaming = |setting, endpoints| {
