@@ -75,7 +75,7 @@ impl Client {
             return Err(e);
         }
         loop {
-            // A run that turns a client away says why before it closes the connection.
+            // If a run refuses a client, it sends the reason before it closes the connection.
             let line = match self.line() {
                 Err(Error::Ended) => return Err(self.end()),
                 line => line?,
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    /// Returns the error after the end of the connection: a run that has ended does not listen.
+    /// Returns why the connection has closed: [`Error::Ended`] if the run no longer listens, else [`Error::Lost`].
     fn end(&self) -> Error {
         match UnixStream::connect(&self.path) {
             Ok(_) => Error::Lost,
@@ -142,7 +142,7 @@ impl Client {
         read(&self.ask(&Order::state())?)
     }
 
-    /// Returns a text with each buffer and its holders.
+    /// Returns a text that lists each buffer with its holders.
     ///
     /// # Errors
     /// See [`Client`].
@@ -254,7 +254,9 @@ impl Client {
         self.done(&Order::fail(device, call, errno, times))
     }
 
-    /// Sets the V4L2 control with this name, such as `brightness`. Returns the rounded value.
+    /// Sets the V4L2 control with this name, such as `brightness`. Returns the value that the device has set.
+    ///
+    /// A device rounds `value` to the nearest allowed value.
     ///
     /// # Errors
     /// See [`Client`].

@@ -41,7 +41,7 @@ impl Order {
         Self::new("state")
     }
 
-    /// Asks for a text with each buffer and its holders.
+    /// Asks for a text that lists each buffer with its holders.
     #[must_use]
     pub fn buffers() -> Self {
         Self::new("buffers")
@@ -78,7 +78,7 @@ impl Order {
         Self::on("play", device).with("source", source)
     }
 
-    /// Makes a camera play `source` from frame `sequence` of its stream on. This frame must be still to come.
+    /// Makes a camera play `source` from frame `sequence` of its stream on. The frame must lie in the future.
     #[must_use]
     pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
         Self::play(device, source).with("sequence", sequence)
@@ -178,7 +178,7 @@ impl Order {
         }
     }
 
-    /// Returns whether the answer may take any length of time: the order itself waits for something.
+    /// Returns whether the answer may take any length of time, because the order waits for an event of the run.
     pub(crate) fn waits(&self) -> bool {
         let verb = self.0.get("do").and_then(Value::as_str);
         matches!(verb, Some("wait" | "advance" | "push" | "shown"))

@@ -135,7 +135,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ];
     while poll(&mut fds, Some(&START_TIMEOUT)) == Err(rustix::io::Errno::INTR) {}
     let mut line = Vec::new();
-    // This reads even if the run has ended, since the run may have written the path before its end.
+    // Reads even if the run has ended, because the run may have written the path before it ended.
     if let Err(e) = fifo.read_to_end(&mut line)
         && e.kind() != io::ErrorKind::WouldBlock
     {
@@ -152,7 +152,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ))
 }
 
-/// A run that was started, and a [`Client`] of it. Dropping this ends the program.
+/// A started run and a [`Client`] of it. Dropping this value ends the program.
 #[derive(Debug)]
 pub struct Running {
     client: Client,
