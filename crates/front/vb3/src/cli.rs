@@ -13,7 +13,7 @@ use vb3_report::trace::Format;
 use vb3_run::Pace;
 use vb3_run::script::time_of;
 
-/// Exit status when vb3 itself fails; the program's own statuses are passed on.
+/// Exit status when vb3 itself fails. Otherwise vb3 exits with the status of the program.
 pub const FAILED: u8 = 125;
 /// Exit status when the program succeeds but `--strict` finds a problem.
 pub const STRICT: u8 = 123;
@@ -22,7 +22,7 @@ pub const STRICT: u8 = 123;
 const DEVICES: &str = "Machine and devices";
 const TIME: &str = "Time and faults";
 const PROCESSES: &str = "Processes and control";
-/// The heading that clap gives arguments and options by default.
+/// Keeps clap's own heading: "Arguments" or "Options".
 const PLAIN: Option<&str> = None;
 
 /// Simulated cameras, displays and codecs for unmodified V4L2 programs, on a machine of your
@@ -48,11 +48,11 @@ pub enum Command {
     ///
     /// The exit status is the program's. It is 123 if the program succeeds but --strict finds a
     /// problem, 125 if vb3 itself fails or a recording is incomplete, 126 if the program cannot be
-    /// executed, and 127 if it is not found. If SIGINT ends the program, it also ends vb3.
+    /// executed, and 127 if it is not found. If SIGINT ends the program, vb3 also ends by SIGINT.
     ///
-    /// The run lasts until the program and its background jobs end. vb3 names daemons that remain
-    /// (such as a D-Bus daemon, in its own session) and ends them after two seconds. SIGTERM and
-    /// SIGINT go to every process of the run; a second signal kills them.
+    /// The run lasts until the program and its background jobs end. If daemons remain (processes in a
+    /// session of their own, such as a D-Bus daemon), vb3 prints their names and ends them after two
+    /// seconds. vb3 passes SIGTERM and SIGINT to every process of the run; a second signal kills them.
     Run(RunArgs),
     /// Give the guests of virtual machines the devices of a run, until SIGINT or SIGTERM
     ///
@@ -81,8 +81,8 @@ pub enum Command {
     },
     /// Describe a real camera as a TOML file that --device plays
     ///
-    /// Prints its formats, sizes, rates, controls, inputs and USB identity, and the rhythm of its
-    /// stream in its present format. The device's settings do not change.
+    /// Prints its formats, sizes, rates, controls, inputs and USB identity, and when the frames of a
+    /// stream in its present format arrive. The device's settings do not change.
     Clone(CloneArgs),
     /// Explain what went wrong in the last run
     Why(WhyArgs),
@@ -107,9 +107,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Control an active run: plug devices, change sources, make calls fail, list buffers
     ///
-    /// Call it from a program of the run, or from another terminal of the same user. Returns once
-    /// programs see the change. Exit status: 0 if done, 1 if the run refuses the order, 2 if there
-    /// is no such run, 3 if the connection ends before the answer.
+    /// Call it from a program of the run, or from another terminal of the same user. It returns once
+    /// programs see the change. Exit status: 0 if the run carried out the order, 1 if it refuses the
+    /// order, 2 if there is no such run, 3 if the connection ends before the answer.
     Ctl(CtlArgs),
     /// Print completions for a shell
     Completions {
@@ -157,7 +157,7 @@ pub struct RunArgs {
     /// Machine and devices
     #[command(flatten)]
     pub target: TargetArgs,
-    /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
+    /// A device; the first is /dev/video0. `vb3 devices` explains SPEC. May be repeated
     #[arg(long = "device", short, value_name = "SPEC", help_heading = DEVICES)]
     pub devices: Vec<String>,
     /// Seed of the machine; the same seed repeats the run
@@ -194,16 +194,16 @@ pub struct VhostUserArgs {
     /// Machine and devices
     #[command(flatten)]
     pub target: TargetArgs,
-    /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
+    /// A device; the first is /dev/video0. `vb3 devices` explains SPEC. May be repeated
     #[arg(long = "device", short, value_name = "SPEC", help_heading = DEVICES)]
     pub devices: Vec<String>,
     /// Seed of the machine
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = TIME)]
     pub seed: u64,
-    /// Clock of the devices: real, N times as fast, or virtual
+    /// Clock of the devices: real, N times as fast, virtual, or in steps
     ///
-    /// With the virtual clock, time passes whenever a guest has given a device a buffer and the device
-    /// has nothing ready.
+    /// The virtual clock advances whenever a guest has given a device a buffer and the device has no
+    /// finished buffer to return.
     #[arg(long, value_name = "real|fast=N|virtual|steps", default_value_t, help_heading = TIME)]
     pub clock: Pace,
     /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
@@ -215,10 +215,12 @@ pub struct VhostUserArgs {
 }
 
 impl RunArgs {
-    /// Parses the command line of `vb3 run` alone. `None` for other commands, and for a command line that
-    /// needs an answer or an explanation: [`Cli`] gives it.
+    /// Parses the command line of `vb3 run` without the parsers of the other commands.
     ///
-    /// A run starts sooner without the parsers of all other commands, which use 250 KiB of fresh memory.
+    /// Returns `None` for other commands, and for a command line with an error or a request for help or the
+    /// version. [`Cli`] then parses it again and prints the answer.
+    ///
+    /// A run starts sooner this way: the parsers of all other commands need 250 KiB of memory.
     #[must_use]
     pub fn parse(words: &[OsString]) -> Option<Self> {
         let words = words.get(1..)?;
@@ -279,7 +281,7 @@ pub struct RunOptions {
     /// Make the socket for `vb3 ctl` here. Programs of the run find it in VB3_CONTROL
     #[arg(long, value_name = "PATH", help_heading = PROCESSES)]
     pub control: Option<PathBuf>,
-    /// Write the path of this socket to a file or FIFO once the run takes orders
+    /// Write the path of the control socket to a file or FIFO once the run takes orders
     #[arg(long, value_name = "FILE", help_heading = PROCESSES)]
     pub ready: Option<PathBuf>,
 }
@@ -289,7 +291,7 @@ pub struct RunOptions {
 pub struct CloneArgs {
     /// The device, such as /dev/video0
     pub device: PathBuf,
-    /// How long to measure the stream; 0: not at all
+    /// Seconds for which to measure the stream; 0 measures nothing
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(0..=60))]
     pub seconds: u32,
@@ -362,10 +364,11 @@ fn buffers(text: &str) -> Result<u32, String> {
 
 /// Parses a time in nanoseconds.
 fn duration(text: &str) -> Result<u64, String> {
-    time_of(text).ok_or_else(|| "a number and us, ms, s or min, such as 1500ms".to_owned())
+    time_of(text)
+        .ok_or_else(|| "a time is a number and us, ms, s or min, such as 1500ms".to_owned())
 }
 
-/// Parses the name of a problem: an ioctl or another call, or a kind of problems.
+/// Parses the name of a problem: the name of a refused call, or a kind of problem such as `lost`.
 fn problem(text: &str) -> Result<String, String> {
     let call = text.strip_prefix("VIDIOC_").unwrap_or(text);
     let is_call = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -377,7 +380,7 @@ fn problem(text: &str) -> Result<String, String> {
     {
         true => Ok(call.to_owned()),
         false => Err(format!(
-            "a call, such as S_EXT_CTRLS, or {}",
+            "a problem is the name of a refused call, such as S_EXT_CTRLS, or one of {}",
             vb3_report::PROBLEMS.join(", ")
         )),
     }
@@ -475,7 +478,7 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
     },
-    /// Bring a camera back to its start, between tests: plugged in, first source, signal, controls
+    /// Reset a camera between tests: plug it in, and restore its first source, signal and controls
     Reset {
         /// The device: /dev/videoN, videoN or N
         device: String,
@@ -487,7 +490,7 @@ pub enum CtlOrder {
         /// `lost`, `back`, `no-lock`, `out-of-range` or a mode, such as `1280x720p60`
         signal: String,
     },
-    /// Let the next calls of an ioctl fail
+    /// Make the next calls of an ioctl fail
     Fail {
         /// The device: /dev/videoN, videoN or N
         device: String,
@@ -504,7 +507,7 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
         /// The control, as `v4l2-ctl --list-ctrls` names it
-        // Its own id: --control has the id `control`.
+        // Needs an id other than `control`, which is the id of --control.
         #[arg(id = "control-name", value_name = "CONTROL")]
         control: String,
         /// The value
@@ -518,7 +521,7 @@ pub enum CtlOrder {
         /// The frame, counted from 0 since the start of the run
         frame: u64,
     },
-    /// Let a virtual clock pass
+    /// Advance a virtual clock
     Advance {
         /// How long, such as 1500ms or 2s
         #[arg(value_parser = duration)]
@@ -539,8 +542,8 @@ pub enum CtlOrder {
     },
     /// Describe the picture that a display showed last, and write it to a file
     ///
-    /// From the first such command on, the display keeps each picture that it shows. Before, the
-    /// picture is read from its buffer, which the program may be filling again.
+    /// From the first `shown` on, the display keeps a copy of each picture that it shows. The first
+    /// `shown` itself reads the picture from its buffer, which the program may be filling again.
     Shown {
         /// The display: /dev/videoN, videoN or N
         device: String,

@@ -9,7 +9,7 @@ pub(crate) fn all() -> Codecs {
     Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
 }
 
-/// Returns the codecs in the form in which a [`Run`](vb3_run::Run) gets them.
+/// Returns all codecs as the argument that [`Run::with`](vb3_run::Run::with) takes.
 pub(crate) fn outside() -> Outside {
     Outside::with_codecs(all())
 }

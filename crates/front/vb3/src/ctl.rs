@@ -19,8 +19,8 @@ const NO_RUN: u8 = 2;
 /// Exit status if the connection ends before the answer.
 const LOST: u8 = 3;
 
-/// Finds the socket of the named run, else of the run around this process, else of the only run. Says on standard
-/// error which run it found by itself.
+/// Finds the socket of the named run, else of the run around this process, else of the only run. In the last case,
+/// prints on standard error which run it has chosen.
 fn socket(args: &CtlArgs) -> Result<PathBuf> {
     let dir = directory();
     if let Some(path) = &args.control {
@@ -72,7 +72,7 @@ fn command(pid: &str) -> String {
         .split(|&byte| byte == 0)
         .map(String::from_utf8_lossy)
         .collect();
-    // Up to `--`, the words are options of vb3.
+    // The words before `--` are options of vb3.
     let program = words
         .iter()
         .position(|word| word == "--")
@@ -132,7 +132,7 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<u8> {
     }
 }
 
-/// Says why there is no answer. Returns the exit status.
+/// Prints why there is no answer. Returns the exit status.
 fn failed(path: &Path, error: &Error) -> u8 {
     say(format_args!("{}: {error}", path.display()));
     match error {

@@ -83,7 +83,7 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {:<18} {}{value}", known.name, known.meaning)?;
         match vb3_codec::Kind::from_word(known.name).map(|kind| codecs.describe(kind)) {
             Some(Ok(library)) => writeln!(out, "  {:<18} by {library}", "")?,
-            // The advice on what to install is printed once, at the end.
+            // What to install is printed once, at the end.
             Some(Err(_)) if codecs.other().is_err() => {
                 writeln!(out, "  {:<18} not available: needs vb3-codec", "")?;
             }
@@ -145,7 +145,7 @@ mod tests {
             assert!(all.contains(known.name), "{}", known.name);
             let one = printed(Some(known.name)).unwrap();
             assert!(one.contains("Memory limits:"), "{one}");
-            // A media graph's formats and rates are set by programs.
+            // Programs set the formats and rates of a media graph, so these devices have no options for them.
             let graph = matches!(known.name, "vimc" | "sensor");
             let card = known.name == "kms";
             assert_eq!(one.contains("\n  format="), !graph && !card, "{one}");

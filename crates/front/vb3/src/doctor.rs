@@ -133,8 +133,8 @@ const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 const CODEC_PROGRAM: &str = "vb3-codec";
 
 /// Advice for a missing `vb3-codec`.
-pub(crate) const INSTALL_CODEC: &str = "install the package vb3-codec; or libavcodec-dev and pkg-config, then vb3 \
-                             again by cargo";
+pub(crate) const INSTALL_CODEC: &str = "install the package vb3-codec; or install libavcodec-dev and pkg-config, \
+                             then vb3 again by cargo";
 
 /// Makes the row of a codec device. A missing library is not a fault of the machine.
 fn codec_row(facts: &Facts, name: &'static str, found: &Result<String, String>) -> Row {
@@ -239,9 +239,9 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "seccomp notification",
             powers.listener,
             if is_nested {
-                "leave the run or container that listens already; in WSL2, networkingMode=nat"
+                "run vb3 outside the run or container that already listens; in WSL2, set networkingMode=nat"
             } else {
-                "Linux 5.19, or a profile that allows it"
+                "Linux 5.19 or newer, or a seccomp profile that allows it"
             },
         ),
         plain("filters around this process", true, filters.to_string(), ""),
@@ -271,7 +271,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
                 .ffmpeg
                 .clone()
                 .unwrap_or_else(|| "not found".to_owned()),
-            "apt install ffmpeg: clips as cameras",
+            "apt install ffmpeg: lets cameras play clips",
         ),
         plain(
             CODEC_PROGRAM,
@@ -470,7 +470,7 @@ mod tests {
     fn the_last_line_says_what_to_install() {
         let (status, last) = ending(&facts(|_| {}));
         let wanted = "Everything works here but these codecs: h264dec. For codecs, install the \
-                      package vb3-codec; or libavcodec-dev and pkg-config, then vb3 again by cargo.";
+                      package vb3-codec; or install libavcodec-dev and pkg-config, then vb3 again by cargo.";
         assert_eq!((status, last.as_str()), (0, wanted));
         let (status, last) = ending(&facts(|p| p.ptrace = REFUSED));
         assert_eq!(status, SOME);

@@ -1,9 +1,10 @@
 //! GStreamer's registry, its cache of elements.
 //!
 //! GStreamer makes an element of each memory-to-memory device. It probes the devices again only when
-//! the names in `/dev` change. With one shared registry, a run whose `/dev/video0` is a converter could
-//! get the decoder of the previous run. Programs outside `vb3` could also see devices of a run. So runs
-//! with memory-to-memory devices use separate registries, one for each set of devices.
+//! the names in `/dev` change. With one registry for all runs, a run whose `/dev/video0` is a converter
+//! could get the elements of the previous run, whose `/dev/video0` was a decoder. Programs outside `vb3`
+//! could also get elements of a run's devices. So runs with memory-to-memory devices use separate
+//! registries, one for each set of devices.
 
 use std::ffi::OsString;
 use std::fs::DirEntry;

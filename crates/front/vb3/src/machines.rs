@@ -60,7 +60,7 @@ pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
     })
 }
 
-/// Replaces the size of a profile's memory. The profile's comments are lost.
+/// Replaces the size of a profile's memory. The returned text has no comments.
 fn with_ram(machine: &str, text: &str, ram_bytes: u64) -> Result<String> {
     parse(machine, text)?;
     let mut table: toml::Table = text.parse()?;
@@ -68,7 +68,7 @@ fn with_ram(machine: &str, text: &str, ram_bytes: u64) -> Result<String> {
     table.insert("ram".to_owned(), ram.into());
     let text = table.to_string();
     if let Err(e) = Profile::parse(&text) {
-        // Leaves out the line: the user has not seen the new text.
+        // Omits the line's number: it counts lines of the new text, which the user has not seen.
         let field = e.field.as_deref().unwrap_or("ram");
         bail!(
             "{machine} with --ram {}: {field}: {}",
@@ -101,7 +101,7 @@ fn text(machine: &str) -> Result<String> {
 
 /// Reads a regular file of at most `most` bytes.
 pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<String> {
-    // Opening a FIFO does not wait for a writer.
+    // With NONBLOCK, opening a FIFO does not wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // After a defect, the status is not one of the program.
+    // After a panic, the status is the one of vb3's own failures, not one that a program has returned.
     ExitCode::from(std::panic::catch_unwind(vb3::commands::main).unwrap_or(vb3::cli::FAILED))
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// `out` cannot be written.
 pub fn completions(shell: Shell, out: &mut dyn Write) -> Result<()> {
-    // The generator panics if the pipe's reader is gone, so it writes to memory first.
+    // The generator panics if it cannot write, for example to a closed pipe. So it writes to memory first.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "vb3", &mut text);
     Ok(out.write_all(&text)?)

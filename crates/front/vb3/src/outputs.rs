@@ -1,4 +1,4 @@
-//! Checks that no file is both an input and an output of a run, or two of its outputs.
+//! Checks that a run neither overwrites its own input nor writes two outputs to one file.
 
 use crate::cli::RunOptions;
 use anyhow::{Result, bail};
@@ -62,7 +62,7 @@ fn sinks(spec: &DeviceSpec) -> Vec<SinkSpec> {
     }
 }
 
-/// Returns the pictures and further files of displays that have the name of a used file.
+/// Returns the numbered files that displays would write over a file that the run uses already.
 fn further<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
     let displays = specs.iter().flat_map(sinks);
     let written = displays.flat_map(|display| {

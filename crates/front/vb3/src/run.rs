@@ -25,7 +25,7 @@ use vb3_run::{Pace, Run};
 const FEWEST_DESCRIPTORS: u64 = 64;
 /// Number by which each device raises this smallest limit.
 const DESCRIPTORS_PER_DEVICE: u64 = 8;
-/// Maximum number of different notes that are kept. Notes that concern all programs are always kept.
+/// Maximum number of different notes in a report. Notes that concern all programs are always added.
 const MAX_REMARKS: usize = 64;
 
 /// Chromium's option that replaces all cameras by its own.
@@ -108,7 +108,7 @@ impl Plan {
             self.inputs.push(("the script", name.into()));
         }
         self.inputs.push(("the machine", machine.into()));
-        // Names of machines and scripts that come with vb3 are no files.
+        // Machines and scripts that come with vb3 have names, which are not files.
         self.inputs.retain(|(_, path)| path.is_file());
         Ok(self)
     }
@@ -133,7 +133,7 @@ fn prepare(args: &RunArgs) -> Result<Plan> {
 /// Serves guests, until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// As [`run`]; a socket cannot be made.
+/// See [`run`]. Also fails if a socket cannot be made.
 pub fn serve_guests(args: &VhostUserArgs) -> Result<Exit> {
     let target = Target::find(&args.target, &args.devices)?;
     let plan = Plan::new(target, args.seed, vec!["vhost-user".into()]);
@@ -215,7 +215,7 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
         }
     }
     enough_descriptors(specs.len())?;
-    // The reader of a FIFO would see the end of the report.
+    // Skips FIFOs: `touch` would open and close them, and their readers would take that for the report's end.
     for path in options.report.iter().filter(|path| !is_fifo(path)) {
         // Checks before the run that the file is writable. An earlier report stays if the run cannot begin.
         touch(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -279,7 +279,7 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
         None => Vec::new(),
     };
     if let Some(error) = ended.error {
-        // A run that has not begun leaves the files of earlier runs as they are.
+        // A run that has not begun must not overwrite the reports of earlier runs.
         say(format_args!("{error:#}"));
         let report = keep_failure(&program, &error);
         let is_new = |path: &&PathBuf| path.metadata().is_ok_and(|found| found.len() == 0);
@@ -316,7 +316,7 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
     if let Some(timeline) = &mut timeline {
         timeline.finish(took);
     }
-    // One report that cannot be written does not prevent the others.
+    // Writes the other reports even if one of them cannot be written.
     let written = options.report.iter().map(|path| match &timeline {
         Some(timeline) if page::is_page(path) => page::write(&report, timeline, &pictures, path),
         _ => report.write(path),
@@ -412,7 +412,7 @@ impl Exit {
 /// The end of a supervised program.
 struct Supervised {
     status: u8,
-    /// Whether SIGINT ended it.
+    /// Whether SIGINT ended the program.
     is_interrupted: bool,
     /// Why the program did not begin; `None` if it began.
     error: Option<anyhow::Error>,
@@ -461,7 +461,8 @@ fn serve(
 /// Runs the program under the front end.
 ///
 /// # Errors
-/// The front end cannot work here. If the program cannot be executed, the exit status says so.
+/// The front end cannot work here. A program that cannot be executed is not an error: the result then has the
+/// reason, and the exit status 126 or 127.
 fn supervise(
     run: &mut dyn Backend,
     program: &[OsString],

@@ -19,7 +19,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Parses a machine's profile and the devices, such as those that a report records.
+    /// Parses a machine's profile and the devices, as the user or a report names them. Without devices, takes the
+    /// profile's own, or else the default ones.
     ///
     /// # Errors
     /// The profile or a device is invalid.

@@ -249,7 +249,7 @@ fn udev_and_sysfs_show_the_card() {
     }
 }
 
-/// A run of the test program on a card, which records nothing.
+/// Runs the test program on a card. `card` is the card's SPEC.
 fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
     let program = compiled("card.c")?;
     let run = Run::on("pc")
@@ -334,7 +334,7 @@ fn scripts_delay_lose_and_fail_commits() {
         ["flips", "10"],
     );
     slow.expect_success();
-    // Ten flips take 170 ms, and one second longer.
+    // Ten flips take 170 ms without the script, and a second longer with its steps.
     let flip_us: u64 = slow.stderr.split(' ').next().unwrap().parse().unwrap();
     assert!(flip_us > 100_000, "{}", slow.stderr);
     let actions = slow.report.script.iter();

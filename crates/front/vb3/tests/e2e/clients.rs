@@ -40,13 +40,13 @@ struct Client {
     /// Specs of devices, separated by spaces.
     #[serde(default)]
     device: Option<String>,
-    /// A restriction that vb3 does not cause.
+    /// A limit of the client itself, which vb3 does not cause.
     #[serde(default)]
     limit: Option<String>,
     /// Whether the client runs by default, not only in `cargo xtask test full`.
     #[serde(default)]
     quick: bool,
-    /// Whether the client keeps its own time, so that the devices' time must be real.
+    /// Whether the client uses a clock of its own, so that the devices must use real time.
     #[serde(default)]
     real_time: bool,
     /// Whether the command runs on a screen. The screen's picture becomes `screen.ppm`.
@@ -190,7 +190,7 @@ fn run(client: &Client) -> RunOutput {
     run.and(program(client)).run()
 }
 
-/// Runs a client and compares what its row names.
+/// Runs a client, and compares its results with those that its row lists.
 fn expect(client: &Client) {
     let outcome = run(client);
     println!(
@@ -269,7 +269,7 @@ fn window(screen: &[u8]) -> Vec<u8> {
         let bar = |n: usize, colour| is_like(&screen[at + (n * 40 + 20) * 3..][..3], colour);
         grey(at) && bar(1, [186, 186, 8]) && bar(2, [8, 186, 186]) && bar(3, [8, 186, 8])
     };
-    // From below, because the moving square hides bars of some lines.
+    // Searches from below, because the moving square hides bars in some lines.
     let mut found = (0..=600 - height)
         .rev()
         .flat_map(|y| (0..=800 - SIZE.0 as usize).map(move |x| (x, y)));

@@ -1,4 +1,4 @@
-//! `vb3 clone`: a clone answers like its original, and repeats the rhythm of its stream.
+//! `vb3 clone`: a clone answers like its original, and its frames come at the same intervals.
 
 use crate::common::{Run, RunOutput, finish, lacks, vb3};
 use std::fs;
@@ -17,7 +17,7 @@ const QUERIES: [(&str, &str); 5] = [
 /// range, long lines, stepwise intervals, several inputs, no USB.
 const ODD: &str = include_str!("clone/odd.toml");
 
-/// Returns a shell script that stores the answers to all queries and a clone, after `first`.
+/// Returns a shell script that runs `first`, and then stores the answers to all queries and a clone.
 fn script(first: &str) -> String {
     let vb3 = env!("CARGO_BIN_EXE_vb3");
     let clone = format!("{vb3} clone --serial --seconds 0 /dev/video0 >clone.toml");
@@ -44,7 +44,7 @@ fn expect_same(device: &str, first: &str, file: Option<&[u8]>) {
     let original = asked(device, &script(first), file);
     let description = original.read("clone.toml");
     let clone = asked("camera.toml", &script(":"), Some(&description));
-    // v4l2-compliance makes a device's faults happen.
+    // v4l2-compliance writes to all controls. With inject=on, some of them inject faults, so its tests fail.
     let complies = !device.contains("inject=on");
     let queries = QUERIES.iter();
     for (query, file) in queries.filter(|(_, file)| complies || *file != "compliance") {

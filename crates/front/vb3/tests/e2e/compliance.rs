@@ -95,7 +95,8 @@ fn a_webcams_metadata_node_complies() {
     if lacks("v4l2-compliance") || lacks("v4l2-ctl") {
         return;
     }
-    // The camera streams first: the nodes share their priority, and v4l2-compliance raises it for a time.
+    // The camera streams first. The nodes share a priority, and while v4l2-compliance raises it, other programs'
+    // calls fail.
     let script = "mkfifo frames ready
                   v4l2-ctl -d /dev/video0 --stream-mmap --stream-to=frames & camera=$!
                   { head -c 1; echo >ready; cat; } <frames >/dev/null &

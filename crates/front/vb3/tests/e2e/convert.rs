@@ -153,7 +153,8 @@ fn a_crop_is_exact_on_every_machine(machines: &[&str]) {
 
 #[test]
 fn v4l2_ctls_own_way_to_crop_works() {
-    // 1.22 reads pictures of the crop's size into the corner of larger ones, 1.30 whole ones.
+    // v4l2-ctl 1.22 reads pictures of the crop's size, and puts each into the corner of a larger picture. v4l2-ctl
+    // 1.30 reads whole pictures.
     let Some(pictures) = pictures("nv12") else {
         return;
     };

@@ -47,7 +47,7 @@ impl Session {
         self
     }
 
-    /// Runs it on a decoder.
+    /// Runs the session on a decoder.
     fn run(self, machine: &str, options: &str, fourcc: &str) -> Option<Played> {
         let (played, _) = self.run_to_report(machine, options, fourcc)?;
         Some(played)

@@ -112,8 +112,8 @@ fn buffer_is_one_row_until_its_last_handle_closes() {
             assert!(left[0].iter().any(is_import), "{kind}, {when}: {left:?}");
         }
         assert_eq!(rows(&outcome, "none"), [[""; 0]; 0], "{kind}");
-        // The report also lists one buffer without holders at the end. Pages that were pinned
-        // before a udmabuf was made of them have a separate row until then.
+        // The report also lists the buffer, without a holder at the end. If a device has pinned pages before a
+        // udmabuf was made of them, the pages have a separate row, whose number begins with u.
         let is_shared = |row: &&BufferReport| row.buffer == 0 && !row.number.starts_with('u');
         let first = outcome.report.buffers.iter().filter(is_shared);
         let [buffer] = first.collect::<Vec<_>>()[..] else {

@@ -8,8 +8,8 @@ use crate::stalls::{Elsewhere, find_captured, watching};
 const MAX_MORE_LOST: u32 = 2;
 /// One period at 60 frames per second, in milliseconds: the camera's longest gap may be longer by this.
 const PERIOD_MS: u32 = 17;
-/// The limits are exceeded only if each of this many attempts exceeds them, since other load does not meet both
-/// cameras alike.
+/// A test fails only if each of this many attempts exceeds the limits, because other load of the machine does not
+/// affect both cameras equally.
 const ATTEMPTS: usize = 5;
 
 /// The devices that an attack needs, from /dev/video1 on, and shell commands with `$hostile` as the attacker.
@@ -95,7 +95,7 @@ attacks! {
     flipped_pictures_of_4k: attack(&[LARGE], "$hostile stream 1");
     loopback_of_4k: attack(&["loopback"], "$hostile loopback");
     polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 2");
-    /// Buffers that are queued meanwhile get the frames that were due.
+    /// Buffers that are queued at the end of a stop get the frames that came due during the stop.
     stops_of_50_ms: Attack {
         stops_ms: 50,
         ..attack(&["camera"], "$hostile stop $vb3")

@@ -14,7 +14,7 @@ fn camera() -> Run {
         .device("display=null")
 }
 
-/// A shell with `vb3` as `$VB3`.
+/// Runs a shell script, in which `$VB3` is the path of `vb3`.
 fn shell(run: Run, script: &str) -> RunOutput {
     let script = format!("VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.program(["sh", "-c", &script]).run()

@@ -204,7 +204,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     assert!(!pids.iter().any(|&pid| lives(pid)));
 }
 
-/// The background jobs run until they are named, and then for longer than daemons may run after the session's end.
+/// The background jobs run until vb3 has named them, and then for more than the two seconds that it gives daemons.
 #[test]
 fn background_jobs_are_named_and_awaited() {
     let script = "sh -c 'sleep infinity & until grep -q waits stderr; do sleep 0.05; done
@@ -226,7 +226,7 @@ fn background_jobs_are_named_and_awaited() {
     }
 }
 
-/// The programs wait until their daemons run, because `setsid` has a process of its own until then.
+/// Each program waits until its daemon runs, because until then there is a process of `setsid` instead.
 #[test]
 fn daemons_are_named_and_ended() {
     for (ready, status) in [("touch up", 3), ("trap \"\" TERM; touch up", 4)] {

@@ -164,7 +164,7 @@ fn options_after_the_dashes_are_explained() {
     assert!(status == 127 && said.contains(expected), "{said}");
 }
 
-/// Lists that nobody reads to their end are fine; an answer that nobody reads is not a "yes".
+/// A command that prints a list succeeds even if its reader has gone. A command whose status is an answer fails.
 #[test]
 fn a_closed_pipe_is_no_success_of_a_question() {
     let dir = TempDir::new().unwrap();

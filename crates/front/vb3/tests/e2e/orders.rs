@@ -330,8 +330,8 @@ fn orders_reach_calls_controls_and_the_clock() {
 }
 
 /// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much memory
-/// the run gained, and the number of a frame. From this frame on, the stream ran before all other programs; -1 if
-/// this is not allowed.
+/// the run gained, and the number of the frame from which on the stream had priority over all other programs (-1 if
+/// the test may not set priorities).
 const HOSTILE: &str = r#"
 import json, os, random, socket, subprocess, sys
 random.seed(5)
@@ -485,7 +485,7 @@ fn readme_of_the_crate_has_a_test() {
     }
 }
 
-/// Says that the test's own environment is in place.
+/// Environment variable that says that the test runs in the environment that another test prepared.
 const SURROUNDED: &str = "VB3_SURROUNDED";
 
 #[test]

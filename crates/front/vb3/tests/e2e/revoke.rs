@@ -2,7 +2,7 @@
 
 use crate::common::{Run, RunOutput, compiled, lacks, vb3};
 
-/// A shell with `vb3` as `$VB3`.
+/// Runs a shell script, in which `$VB3` is the path of `vb3`.
 fn shell(run: Run, script: &str) -> RunOutput {
     let script = format!("export VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.program(["sh", "-c", &script]).run()
@@ -107,8 +107,8 @@ fn unplug_with_revoke_ends_a_pipeline() {
     assert!(said, "{notes:?}");
 }
 
-/// Otherwise the program's poll would never end, because the camera has no buffer to fill. The test stops
-/// GStreamer meanwhile: GStreamer would wait for itself if it could queue no buffer again.
+/// If the stream continued, the program's poll would never end, because the camera would have no buffer to fill.
+/// The test stops GStreamer while it revokes the buffers: GStreamer hangs if it cannot queue any of its buffers.
 #[test]
 fn revoking_all_buffers_ends_the_stream() {
     if lacks("gst-launch-1.0") {

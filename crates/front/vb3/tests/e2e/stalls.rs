@@ -31,7 +31,8 @@ pub(crate) fn find_captured(text: &str) -> [u32; 3] {
     found.unwrap_or_else(|| panic!("the capture told nothing: {text}"))
 }
 
-/// A capture of another run, which no stall concerns. It shows what the machine's other load does meanwhile.
+/// A capture in another run, which the stall does not affect. It shows how much the machine's other load delays a
+/// capture.
 pub(crate) struct Elsewhere {
     run: Child,
     _dir: TempDir,
@@ -65,7 +66,7 @@ impl Elsewhere {
 
     /// Ends the capture. Returns what it got, as [`captured`].
     pub(crate) fn end(mut self) -> [u32; 3] {
-        // The end of its input ends it.
+        // The program ends at the end of its input.
         drop(self.run.stdin.take());
         let other = self.run.wait_with_output().unwrap();
         find_captured(&String::from_utf8_lossy(&other.stdout))
@@ -181,8 +182,8 @@ fn a_queued_file_that_never_answers() {
     beside_a_capture_with_files("queued");
 }
 
-/// The close of a file whose number a camera gets is never answered. The program copies the camera's
-/// descriptor meanwhile.
+/// A dup2() puts a camera at a file's number, which closes the file. The file's system never answers this close.
+/// Meanwhile the program copies the camera's descriptor.
 #[test]
 fn a_replaced_file_that_never_answers() {
     beside_a_capture_with_files("replaced");

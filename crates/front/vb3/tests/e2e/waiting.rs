@@ -13,7 +13,7 @@ fn waits(word: &str) {
     run.and([word, "/dev/video0"]).run().expect_success();
 }
 
-/// select with an error or hang-up that no set reports waits until its time is over.
+/// select waits until its timeout if a file only has an error or a hang-up, which none of the call's sets reports.
 #[test]
 fn select_waits_at_a_hang_up() {
     waits("select-hang-up");
@@ -25,7 +25,7 @@ fn a_time_may_be_read_only() {
     waits("read-only-time");
 }
 
-/// restart_syscall of another call is none of a poll that a handler has ended.
+/// After a handler has ended a poll, vb3 does not take the restart_syscall of another call for one of this poll.
 #[test]
 fn a_stopped_call_after_a_poll_is_no_poll() {
     waits("restart-of-another");

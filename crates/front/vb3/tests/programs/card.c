@@ -4,7 +4,7 @@
  * card stills N: the same, but does not paint.
  * card kills N: kills children in mid-flip, N times; then the card must still show pictures.
  * card random N SEED: N random calls.
- * card plugs: hears of a monitor that goes and comes. */
+ * card plugs: receives the events of a monitor that is unplugged and plugged in. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <errno.h>

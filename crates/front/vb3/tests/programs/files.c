@@ -1,6 +1,6 @@
 /*
- * One thing a kernel does with an open device file, for each word on the command line. A failed
- * check says which and ends the program with 1.
+ * Each word on the command line selects one behaviour of a kernel's open device files to check. A failed
+ * check prints its condition and ends the program with 1.
  *
  *   files WORD /dev/video0
  */
@@ -270,7 +270,7 @@ static void epoll_resize(void)
 		CHECK(ioctl(fd, VIDIOC_S_FMT, &format) == 0);
 		CHECK(epoll_wait(set, &event, 1, 0) == 0);
 	}
-	/* The program's own poll starts it. */
+	/* The program's own poll starts read(). */
 	CHECK(epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) == 0);
 	FAILS(ioctl(fd, VIDIOC_S_FMT, &format), EBUSY);
 }

@@ -1,7 +1,7 @@
-/* A program whose device goes and comes back while it is used.
+/* A program whose device is unplugged and plugged in while it is used.
  *
- * hotplug gone DEVICE: unplugs it under waiting calls, a poll, an epoll set, mappings and a dma-buf.
- * hotplug events DEVICE: hears of it on sockets of the kernel's, without a library.
+ * hotplug gone DEVICE: unplugs it during waiting calls, and with a poll, an epoll set, mappings and a dma-buf.
+ * hotplug events DEVICE: receives the device's uevents on netlink sockets, without a library.
  * hotplug storm DEVICE ROUNDS SEED: unplugs and plugs at random call numbers while threads stream. */
 #define _GNU_SOURCE
 #include "check.h"

@@ -1,4 +1,4 @@
-"""A client of libudev that hears of a camera that goes and comes back.
+"""A client of libudev that receives the events of a camera that is unplugged and plugged in.
 
 hotplug.py VB3: prints an event a line, as JSON.
 """

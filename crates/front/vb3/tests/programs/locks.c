@@ -1,6 +1,6 @@
 /*
- * Record locks on one file, as several processes see them. A failed check says which and ends the
- * program with 1. Run without vb3 on an ordinary file, it shows what the kernel does.
+ * Record locks on one file, as several processes see them. A failed check prints its condition and ends the
+ * program with 1. Without vb3, on an ordinary file, the program shows what the kernel does.
  *
  *   locks FILE
  */

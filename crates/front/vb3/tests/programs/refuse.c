@@ -1,5 +1,6 @@
 /*
- * Runs a program to which something is refused, as by a container's profile.
+ * Runs a program under a seccomp filter that refuses a system call with EPERM, as a container's profile
+ * does: new threads, kcmp or pidfd_getfd.
  *
  *   refuse threads|kcmp|getfd PROGRAM ARGUMENT...
  */

@@ -421,8 +421,8 @@ static int hold_file(const char *dir)
 	return 0;
 }
 
-// A device gets a file that is no dma-buf, and an epoll set is wanted of it. The program copies it to a
-// number that devices' descriptors have. Only the file's system could say more, and does not answer.
+// Queues a file that is no dma-buf at a device, and uses it as if it were an epoll set. Both calls fail. Then
+// copies the file to a number that a device's descriptor may have. The file's system never answers.
 static int queue_file(const char *dir)
 {
 	char path[PAGE], link[64];

@@ -137,7 +137,7 @@ static void refused(void *at, const char *what)
 		fail(what);
 }
 
-// A device file system's answer, read from Linux 7.2 mm/gup.c: EFAULT.
+// A kernel refuses memory that it cannot pin with EFAULT. Source: Linux 7.2 mm/gup.c.
 static void pageless(void)
 {
 	int fd = memfd_create("short", 0);

@@ -1,6 +1,6 @@
 /*
- * One wait of a kernel for each word on the command line, with a device among other files. A failed
- * check says which and ends the program with 1.
+ * Each word on the command line selects one way to wait for a device among other files, and checks it. A
+ * failed check prints its condition and ends the program with 1.
  *
  *   waits WORD /dev/video0
  */
@@ -72,7 +72,7 @@ static void nothing(int signal)
 }
 #endif
 
-/* A handler ends a poll. The thread's next wait is stopped and continued: it is no poll. */
+/* A handler ends a poll. The thread's next wait, which is not a poll, is stopped and continued. */
 static void restart_of_another(void)
 {
 #ifdef SYS_poll
