@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The same calls for every implementation of the buffer queue: stock Linux, our kernel module, `vb3
- * run`. Prints one line per call with its name and result: an errno, or a value that does not depend on
- * the device. The device is a single-planar capture device with MMAP and DMABUF.
+ * Makes the same calls on every implementation of the buffer queue: stock Linux, our kernel module, `vb3
+ * run`. Prints one line per call with the call's name and result: an errno, or a value that does not depend
+ * on the device. The device is a single-planar capture device with MMAP and DMABUF.
  *
  *   conform /dev/videoN
  */

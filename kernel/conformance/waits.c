@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Waits for a device, by poll, select, epoll and DQBUF, and everything that ends them: states of the
- * queue, edges, signals, stops and closed files. Also locks on the node, and calls that a device's file
- * answers in its own way. Prints one line for each, as conform.c does. The device is a single-planar
+ * Waits for a device by poll, select, epoll and DQBUF, and tests everything that ends such a wait: states of
+ * the queue, edges, signals, stops and closed files. Also tests locks on the node, and calls that a device's
+ * file answers in its own way. Prints one line per test, as conform.c does. The device is a single-planar
  * capture device that offers MMAP and read.
  *
  *   waits /dev/videoN

@@ -11,5 +11,5 @@ out=$4
 . "$sources/kernel/lab/arch/$arch.sh"
 mkdir -p "$out"
 cp "$sources"/kernel/module/* "$out/"
-# Keeps the functions' names, and no name of a function that only removed code calls.
+# Keeps the names of functions, except of functions that only removed code calls.
 "${cross}strip" --wildcard --strip-unneeded -K '_[RZ]*' -K 'vb3_rs_*' -o "$out/vb3rust.bin" "$rust/vb3rust.bin"

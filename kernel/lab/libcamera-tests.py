@@ -52,7 +52,7 @@ def digest(text):
 
 
 def nodes():
-    """Says the totals of v4l2-compliance for each node."""
+    """Prints the totals of v4l2-compliance for each node."""
     for kind, pattern in (("-M", "media?"), ("-u", "v4l-subdev?"), ("-d", "video?")):
         for node in sorted(glob.glob("/dev/" + pattern)):
             out = run("v4l2-compliance", kind, node).stdout

@@ -66,7 +66,7 @@ struct vb3_buf {
 	u64 rust[VB3_OBJECT_BYTES / sizeof(u64)];
 };
 
-/* Unless the kernel checks its locks. */
+/* Locks are larger in kernels that check them, and under PREEMPT_RT. */
 static_assert(sizeof(struct vb3_buf) <= 320 || IS_ENABLED(CONFIG_DEBUG_SPINLOCK) ||
 	      IS_ENABLED(CONFIG_PREEMPT_RT));
 

@@ -109,7 +109,7 @@ static void show_users(struct seq_file *file, struct vb3_buf *buf)
 	}
 }
 
-/* Only vb3_rs_show in src/show.rs calls this. It shows the buffer's devices then. */
+/* Only vb3_rs_show in src/show.rs calls this. Afterwards, that function shows the buffer's devices. */
 void vb3_show_buffer(struct seq_file *file, const void *payload, u64 bytes, unsigned int kind,
 		     int direction, const struct dma_buf *import)
 {

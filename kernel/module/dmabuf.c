@@ -82,7 +82,7 @@ static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachmen
 		return ret;
 	}
 	attachment->priv = attached;
-	/* Importers of other modules tell nothing: their devices may write at any time. */
+	/* Importers in other modules do not record their devices' use: their devices may write at any time. */
 	attached->use.in_use = 1;
 	/* debugfs shows the device's name. */
 	get_device(attachment->dev);

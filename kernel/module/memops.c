@@ -14,8 +14,8 @@
 
 /*
  * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. A
- * free buffer has an unlocked mutex. Kernels that clear allocated memory leave caches with a constructor
- * out, which saves 80 instructions.
+ * free buffer has an unlocked mutex, which the constructor made. Kernels that clear allocated memory do not
+ * clear objects that have a constructor, which saves 80 instructions.
  */
 static struct kmem_cache *buffers;
 

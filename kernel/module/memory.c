@@ -20,7 +20,7 @@ void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, uns
 	return cookie;
 }
 
-/* For zone flags, the kernel's function warns and fails. The device's mask has the same effect as they. */
+/* Drops zone flags, for which the kernel's function warns and fails. The device's mask selects the zone anyway. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {

@@ -99,8 +99,8 @@ bool vb3_caches_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 
-/* Returns the length above which allocations are not tried: they would take all memory from others. A
- * small one is always tried. */
+/* Returns the length above which the module does not try an allocation, because it would take all memory from
+ * other users. A small allocation is always tried. */
 u64 vb3_size_limit(struct device *dev, u64 bytes)
 {
 	long anon, swappable;

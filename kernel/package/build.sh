@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-# What a file of symbols has about one: crc FILE SYMBOL, owner FILE SYMBOL.
+# Print a symbol's CRC, and the module that exports it, from a Module.symvers: crc FILE SYMBOL, owner FILE SYMBOL.
 crc() { awk -v symbol="$2" '$2 == symbol { print $1 }' "$1"; }
 owner() { awk -v symbol="$2" '$2 == symbol { print $3 }' "$1"; }
 
@@ -30,7 +30,7 @@ for symbol in $symbols; do
     esac
 done
 make -C "$headers" M="$source" "$@" modules
-# Symbols of the room before functions, and of module information, would take a tenth of a loaded module.
+# Strips the symbols of the padding before functions and of module information, a tenth of a loaded module.
 cross=$(printf '%s\n' "$@" | sed -n 's/^CROSS_COMPILE=//p')
 "${cross}objcopy" --wildcard --strip-symbol='__pfx_*' --strip-symbol='__UNIQUE_ID_*' "$source"/*.ko
 for symbol in $symbols; do

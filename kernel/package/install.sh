@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs videobuf2-dma-contig for kernels: install.sh KERNEL...
 #
-# A kernel for which that fails keeps its own module, and the reason is printed. It always succeeds: the
-# package of a kernel that runs it would not be configured otherwise.
+# If this fails for a kernel, the script prints the reason, and the kernel keeps its own module. The script itself
+# always succeeds: otherwise, a kernel's package whose hook runs it would stay unconfigured.
 #
 # dkms builds and signs the module. dkms's own installation would move the kernel's module away; here, depmod
 # only prefers ours.
@@ -15,7 +15,8 @@ for kernel; do
     if [ ! -d "$headers/include" ]; then
         echo "videobuf3-dma-contig: no headers of $kernel; install them, and this package does the rest" >&2
     else
-        # A kernel's update keeps its name, and may change what the module was built for.
+        # An update of a kernel's package may change the symbols that the module was built for, and keep the
+        # kernel's name. So the module is built again.
         # shellcheck disable=SC2086 # words
         [ ! -d "$data/$kernel" ] || dkms unbuild $module -k "$kernel"
         # A build that dkms does not start, because the package is not for such kernels, leaves no log.

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Lets a kernel load a module as its videobuf2-dma-contig, or without MODULE its own again:
+# Makes a kernel load MODULE as its videobuf2-dma-contig, or without MODULE its own module again:
 #
 #   place.sh KERNEL [MODULE]
 #
 # depmod's index names the files that drivers load. On a full disk depmod cuts the index short, and no driver
-# would load. Then the old index returns, and each file that it names stays.
+# would load. In this case the script restores the old index and each file that it names.
 set -u
 
 kernel=$1
@@ -21,7 +21,7 @@ if [ -n "$module" ] && ! cp "$module" "$to/"; then
     rm -f "$to/${module##*/}"
     result=1
 fi
-# A further link takes no room; depmod makes new files.
+# Keeps the old index by hard links, which need no room. depmod does not change these files: it makes new ones.
 for index in "$modules"/modules.*; do
     ln -f "$index" "$modules/.${index##*/}.old"
 done

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Whether a kernel will load modules that dkms signs: trusted.sh HEADERS [MODULE [CERTIFICATE]]
+# Checks whether a kernel will load modules that dkms signs: trusted.sh HEADERS [MODULE [CERTIFICATE]]
 #
-# A kernel that does not enforce signatures loads any. Else it must know dkms's certificate, and MODULE must
-# have a signature. The running kernel's list of keys (/proc/keys) is the judge, also of kernels that are only
-# installed. On failure it prints the reason.
+# A kernel that does not enforce signatures loads any module. Any other kernel must know dkms's certificate, and
+# MODULE must have a signature. The check uses the running kernel's list of keys (/proc/keys), also for kernels
+# that are installed but not running. On failure it prints the reason.
 set -eu
 
 headers=$1
@@ -11,7 +11,8 @@ module=${2:-}
 os_release=${OS_RELEASE:-/etc/os-release}
 kernel=${headers%/build}
 setting() { bash "$(dirname "$0")/setting.sh" "$1" "$2" "${kernel##*/}"; }
-# The certificate of dkms, by its own rules: on Ubuntu and its derivatives, only a set key changes it.
+# Prints the path of dkms's certificate, as dkms chooses it: on Ubuntu and its derivatives, the setting
+# mok_certificate counts only if mok_signing_key is set, too.
 of_dkms() {
     family=$(
         ID='' ID_LIKE=''

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Direction, DmaAddr};
 use vb3_plane::{PlaneError, contig};
 
-/// What only `map`, `unmap` and `vaddr` use.
+/// The state that only `map`, `unmap` and `vaddr` use.
 struct State {
     /// The layout of the device's mapping, while there is one.
     laid: Option<Laid>,

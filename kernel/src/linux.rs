@@ -156,8 +156,8 @@ enum TableKind {
     Owned,
     /// The table was made for this value. The CPU does not cache its memory.
     Uncached,
-    /// The same, for memory of a device's own pool. The kernel cannot copy it: its own mapping of all memory
-    /// may lack it.
+    /// As [`Uncached`](Self::Uncached), for memory of a device's own pool. The kernel cannot copy this memory,
+    /// because its own mapping of all memory may lack it.
     Pool,
     /// The table belongs to a non-coherent allocation.
     Borrowed,
@@ -585,7 +585,7 @@ fn unmappable(dev: Dev, table: &Table, len: u64) -> Reason {
     Reason::new(constraint, len, 0)
 }
 
-/// Returns what a mapping for the device takes from: the IOMMU's addresses, or the memory for bounces.
+/// Returns the constraint that too many mappings for the device violate: I/O addresses or bounce memory.
 fn no_room(dev: Dev) -> Constraint {
     match dev.is_translated() {
         true => Constraint::IovaSpace,

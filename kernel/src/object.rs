@@ -169,7 +169,8 @@ impl Allocated {
     }
 
     /// Maps the memory for an attached device, `dev`. Returns the table for the importer.
-    /// An importer of this module records its device's use in `told`; others leave it in use.
+    /// An importer of this module records its device's use in `told`. For other importers, `told` always says that
+    /// the device uses the memory.
     ///
     /// # Errors
     /// Returns EBUSY while the memory is mapped in a direction that excludes `direction`; ENOMEM; EIO.

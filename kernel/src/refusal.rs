@@ -48,7 +48,7 @@ const _: () = {
 };
 
 /// Returns what would work instead of the refused request.
-/// The words are general, since this module knows no heaps and no other devices.
+/// The text is general, because this module does not know which heaps and other devices there are.
 const fn remedy(constraint: Constraint) -> &'static str {
     match constraint {
         Constraint::Contiguous => {
@@ -58,18 +58,18 @@ const fn remedy(constraint: Constraint) -> &'static str {
             "smaller or fewer buffers, or more contiguous memory that this device reaches (cma=)"
         }
         Constraint::Ram => "smaller or fewer buffers",
-        Constraint::SizeLimit => "a size up to what was found",
+        Constraint::SizeLimit => "a size up to the value found",
         Constraint::Mask => {
             "memory up to the address found: a buffer that this device allocates, or one of a heap there"
         }
         Constraint::IovaSpace | Constraint::BouncePool => {
             "smaller or fewer buffers mapped at one time"
         }
-        Constraint::Alignment => "address and length at multiples of what was wanted",
+        Constraint::Alignment => "address and length that are multiples of the wanted value",
         Constraint::UserPages => {
-            "memory that the program has mapped, and may write if the device writes"
+            "memory that the program has mapped, and may write to if the device does"
         }
-        Constraint::BufferSize => "a dma-buf of the size wanted",
+        Constraint::BufferSize => "a dma-buf of the wanted size",
         Constraint::PagesBehind | Constraint::CpuMapping => {
             "memory with pages that the CPU can map"
         }
@@ -97,7 +97,7 @@ impl Dev {
     }
 
     /// Logs that another driver refused its dma-buf to this device. Only that driver knows the reason.
-    /// This module's own dma-bufs have told theirs already.
+    /// Logs nothing for this module's own dma-bufs, because their refusal is in the log already.
     #[inline(never)]
     pub fn refused_by_exporter(self, buf: NonNull<DmaBuf>, errno: Errno) {
         // SAFETY: the importer has a reference to the dma-buf.

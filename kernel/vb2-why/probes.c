@@ -576,7 +576,7 @@ static int __init why_init(void)
 		ARRAY_SIZE(probes));
 	dir = debugfs_create_dir("vb2-why", NULL);
 	if (IS_ERR(dir))
-		pr_warn("vb2-why: no debugfs (CONFIG_DEBUG_FS): only trace events tell of refusals\n");
+		pr_warn("vb2-why: no debugfs (CONFIG_DEBUG_FS): only trace events report refusals\n");
 	debugfs_create_file("why", 0400, dir, NULL, &why_fops);
 	debugfs_create_file("refusals", 0400, dir, refusals, &records_fops);
 	debugfs_create_file("buffers", 0400, dir, buffers, &records_fops);

@@ -8,7 +8,7 @@
 #define OF_DEVICE "a buffer that this device allocates"
 #define FEWER "smaller or fewer buffers, or more contiguous memory that this device reaches (cma=)"
 
-/* What would work, by constraint. A kind that differs comes first. */
+/* The remedy for each constraint. If it differs for a kind of operation, that kind's row comes first. */
 static const struct {
 	const char *constraint, *remedy;
 	enum kind kind;
@@ -20,8 +20,8 @@ static const struct {
 	{ "buffer-size", "a length above 0", USERPTR },
 	{ "buffer-size", "a buffer of the size needed: sizeimage of G_FMT" },
 	{ "ram", "smaller or fewer buffers" },
-	{ "alignment", "address and length at multiples of what was wanted" },
-	{ "user-pages", "memory that the program has mapped, and may write if the device writes" },
+	{ "alignment", "address and length that are multiples of the wanted value" },
+	{ "user-pages", "memory that the program has mapped, and may write to if the device does" },
 	{ "iova-space", "smaller or fewer buffers mapped at one time" },
 	{ "owner", "close the other file, or let its program call REQBUFS with count 0" },
 	{ "streaming", "STREAMOFF before REQBUFS" },
@@ -74,7 +74,7 @@ static void print_reason(struct seq_file *file, const struct record *r)
 	if (!strcmp(c, "dma-mask"))
 		seq_printf(file, "The memory ends at %#llx; the device reaches addresses up to %#llx.", w, f);
 	else if (!strcmp(c, "contiguous") && r->kind == ALLOC)
-		seq_printf(file, "No free memory has %llu bytes in one piece, although %llu are possible.", w, f);
+		seq_printf(file, "No piece of %llu bytes is free, although pieces of up to %llu are possible.", w, f);
 	else if (!strcmp(c, "contiguous"))
 		seq_printf(file, "The device needs %llu bytes in one piece; the first piece has %llu.", w, f);
 	else if (!strcmp(c, "cma-size"))
@@ -88,7 +88,7 @@ static void print_reason(struct seq_file *file, const struct record *r)
 	else if (!strcmp(c, "alignment"))
 		seq_printf(file, "Address and length must be multiples of %llu, not of %llu.", w, f);
 	else if (!strcmp(c, "user-pages"))
-		seq_printf(file, "The %llu pages are not memory of the program that it may use so.", w);
+		seq_printf(file, "Not all of the %llu pages belong to the program, with the necessary access.", w);
 	else if (!strcmp(c, "bounce-pool") && w > f)
 		seq_printf(file, "A segment has %llu bytes; a bounce has at most %llu.", w, f);
 	else if (!strcmp(c, "bounce-pool"))

@@ -9,8 +9,8 @@
  *   instant=1  completes at once without touching the memory, for measurements
  *   cpu=1      the driver copies all bytes through the kernel's mapping instead
  *   samples=N  samples for each buffer
- * Others are for the load: mask, boundary and max_seg limit the device; other= adds a node that
- * allocates for another device, so that ours has something to import.
+ * The other parameters can be set only when the module is loaded: mask, boundary and max_seg limit the
+ * device; other= adds a node that allocates for another device, so that ours has something to import.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -61,19 +61,19 @@ static unsigned int max_seg = UINT_MAX;
 module_param(max_seg, uint, 0444);
 static bool untrusted;
 module_param(untrusted, bool, 0444);
-MODULE_PARM_DESC(untrusted, "the kernel bounces what shares a page with other memory");
+MODULE_PARM_DESC(untrusted, "whether the kernel bounces memory that shares a page with other memory");
 static char *other = "";
 module_param(other, charp, 0444);
 MODULE_PARM_DESC(other, "pool, far or board: another device, for which a node vb3other allocates");
 static char *region = "";
 module_param(region, charp, 0444);
-MODULE_PARM_DESC(region, "which of its regions of memory a board's device has, by name");
+MODULE_PARM_DESC(region, "name of the memory region that the board's device gets");
 static int other_error;
 module_param(other_error, int, 0444);
-MODULE_PARM_DESC(other_error, "the errno with which the board's device could not be had");
+MODULE_PARM_DESC(other_error, "errno with which making the board's device failed");
 static unsigned long long other_at;
 module_param(other_at, ullong, 0444);
-MODULE_PARM_DESC(other_at, "where the last buffer of vb3other is that was made of dma-contig");
+MODULE_PARM_DESC(other_at, "address of the last buffer that vb3other allocated from dma-contig");
 static char *other_memory = "contig";
 module_param(other_memory, charp, 0444);
 MODULE_PARM_DESC(other_memory, "contig or vmalloc: how vb3other allocates");
@@ -113,7 +113,8 @@ static int transfer(struct edu *edu, u64 src, u64 dst, u32 bytes, u32 command)
 	return -ETIMEDOUT;
 }
 
-/* Holds its module while in use. Direct references hold the module of dma-contig. */
+/* While this is set, the driver holds the module of vmalloc. It refers to dma-contig's operations directly,
+ * which holds that module. */
 static const struct vb2_mem_ops *vmalloc_ops;
 
 /* Moves a few bytes from one buffer through the device into the other. */
@@ -547,7 +548,7 @@ static int show_other(struct edu *edu, struct pci_dev *pci)
 	if (!strcmp(other, "board")) {
 		dev = board_open(region);
 		other_error = -PTR_ERR_OR_ZERO(dev);
-		/* The node is left out. No test needs it then. */
+		/* Makes no node: no test needs one for an invalid region. */
 		if (other_error) {
 			put_other();
 			return 0;

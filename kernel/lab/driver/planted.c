@@ -89,7 +89,7 @@ static void object(void)
 		return;
 	timer_setup(timer, no_timer, 0);
 	mod_timer(timer, jiffies + HZ);
-	/* Freed while it runs. The checker stops it before it can do harm. */
+	/* Frees the timer while it runs. The checker stops the timer before it can do harm. */
 	kfree(timer);
 }
 
@@ -128,7 +128,7 @@ static int __init planted_init(void)
 		if (!strcmp(faults[i].name, fault))
 			faults[i].plant();
 	pci_dev_put(edu);
-	/* The module need not stay. */
+	/* Fails, so that the module does not stay loaded. */
 	return -EAGAIN;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices to allocate memory for. They move no bytes. The edu device imports the memory and does so.
+ * Devices that only have memory. They move no bytes: the edu device imports their memory and moves the
+ * bytes.
  *
  * On arm64, device trees declare coherent memory for devices (vb3board). x86 kernels are built without
  * this, so the pool replaces it. Its DMA operations hand out pieces of the RAM behind ivshmem's BAR,

@@ -8,8 +8,8 @@
 
 #define PROBE_CHUNKS 16
 
-/* Makes a dma-buf of chunks of 4096 << order[i] bytes. No chunk is adjacent to the previous one. If they are
- * not 0, every attach and every map fail with these errnos. */
+/* Makes a dma-buf of chunks of 4096 << order[i] bytes. No chunk is adjacent to the previous one. If
+ * attach_error or map_error is not 0, every attach or every map of the dma-buf fails with that errno. */
 struct probe_make {
 	__u32 count;
 	__s32 fd;
@@ -33,7 +33,7 @@ struct probe_check {
 #define PROBE_ZERO _IOWR('3', 3, struct probe_check)
 #define PROBE_GONE _IOWR('3', 4, struct probe_check)
 #define PROBE_EMPTY _IOWR('3', 5, struct probe_check)
-/* With rounds, takes the largest blocks that 32-bit devices reach, otherwise frees them. */
+/* If `rounds` is not 0, allocates the largest blocks that 32-bit devices reach; otherwise frees them. */
 #define PROBE_HOARD _IOWR('3', 6, struct probe_check)
 
 #endif

@@ -282,8 +282,8 @@ static int race_one(void *arg)
 	return 0;
 }
 
-/* Two threads request the first kernel mapping of a non-coherent buffer, until result[0]: a double mapping,
- * one of which leaks. result[1] counts failures. */
+/* Two threads request the first kernel mapping of a non-coherent buffer. Repeats this with new buffers until
+ * both threads get different mappings (result[0]), one of which leaks. result[1] counts failures. */
 static long race(struct probe_check *p)
 {
 	struct fake *fake = fake_make();
@@ -420,7 +420,7 @@ free:
 	return ret;
 }
 
-/* Requests a program's memory of no bytes, which videobuf2's core never does. result[0] is the errno. */
+/* Requests user memory of 0 bytes, which videobuf2's core never does. result[0] is the errno. */
 static long empty(struct probe_check *p)
 {
 	struct fake *fake = fake_make();

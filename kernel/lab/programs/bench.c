@@ -181,8 +181,9 @@ static void set_attrs(const char *attrs)
 }
 
 /*
- * Buffers of the other queue, as dma-bufs: the loaded module is then both exporter and importer. Their pages
- * are contiguous, since the count of mapping scattered ones depends on the places that the kernel chose.
+ * Makes dma-bufs of buffers of the other queue: the loaded module is then both exporter and importer. Their
+ * pages are contiguous, because the cost of mapping scattered pages depends on the places that the kernel
+ * chose for them.
  */
 static void exported(int fds[2])
 {

@@ -100,7 +100,7 @@ static void in_pieces(void)
 	reqbufs(OUT, V4L2_MEMORY_MMAP, 0, 0);
 }
 
-/* Queues one piece of user memory in all buffers, until the device's bounce slots or addresses are used. */
+/* Queues one piece of user memory in all buffers, until no bounce slots or addresses are left for the device. */
 static void again_and_again(const char *name, uint8_t *at, uint32_t size)
 {
 	int error = set_size(size);

@@ -53,7 +53,7 @@ next:
 		if (!error)
 			error = make(&cap, CAP, all[i]);
 		snprintf(name, sizeof(name), "vmap.%s", all[i]);
-		/* A program's memory is refused or not, as for DMA. */
+		/* With a program's memory, this must end with the same errno (or success) as the copy by DMA. */
 		want = strcmp(all[i], "userptr") ? -1 : user;
 		if (error)
 			step(name, "\"errno\":%d", error);
@@ -152,7 +152,7 @@ static void attributes(void)
 	parameter("attrs", "0");
 }
 
-/* The same with a zone. */
+/* Allocates with a zone flag that is only for memory of another kind. */
 static void zones(void)
 {
 	set_size(65536);

@@ -12,7 +12,7 @@
  *                                      in its pages: the errno for whole pages, and within pages
  *   limits DEVICE PREFIX calls [remap|race|at-zero]
  *                                      calls in an order that no program can cause
- *   limits DEVICE PREFIX remap         the first of them, on coherent memory
+ *   limits DEVICE PREFIX remap         the call `remap`, on coherent memory
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
  *                                      memory that a device tree reserves, from START on: the errno

@@ -116,8 +116,8 @@ static const struct hint {
 	{ "neither", V4L2_BUF_FLAG_NO_CACHE_CLEAN | V4L2_BUF_FLAG_NO_CACHE_INVALIDATE },
 };
 
-/* The necessary maintenance of a buffer: only MMAP accepts hints; coherent memory and imports need
- * none of videobuf2's. */
+/* Returns the maintenance that a buffer needs. Only MMAP accepts hints. For coherent memory and imports,
+ * videobuf2 need not maintain any cache. */
 static struct seen due(const char *kind, int type, unsigned int flags)
 {
 	int is_mmap = !strcmp(kind, "coherent") || !strcmp(kind, "noncoherent");

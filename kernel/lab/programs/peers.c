@@ -7,7 +7,7 @@
  *                                                          may take the bytes for other pixels
  *   peers PREFIX NAME kms SOURCE CARD WIDTH HEIGHT         a camera onto a display (XR24)
  *
- * One line of JSON: frames, and bytes or checksums that are not what they must be.
+ * Prints one line of JSON: the number of frames, and of wrong bytes or wrong checksums.
  */
 #define _GNU_SOURCE
 #include <drm/drm.h>

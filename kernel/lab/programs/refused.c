@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Asks for what the kernel must refuse: a DRM driver imports a file that is no dma-buf, and a heap of contiguous
+ * Makes calls that the kernel must refuse: a DRM driver imports a file that is no dma-buf, and a heap of contiguous
  * memory allocates more than it has. (For the system heap, the OOM killer would end other programs.) Prints one
  * line of JSON for each.
  *

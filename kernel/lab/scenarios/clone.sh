@@ -20,7 +20,7 @@ v4l2-ctl -d "$1" --all >"$2/all"
 v4l2-ctl -d "$1" -L >"$2/controls"
 v4l2-ctl -d "$1" --list-formats-ext >"$2/formats"
 if [ "$media" ]; then media-ctl -d "/dev/$media" -p; fi >"$2/media"
-# Its children print lines again that were buffered when they began.
+# The children of v4l2-compliance print again the lines that were buffered when they were forked.
 v4l2-compliance -d "$1" | awk '
     /test blocking wait/ && seen++ { next }
     NF || before { print }

@@ -6,8 +6,8 @@ step() {
     echo "step: $1 $2"
 }
 
-# The module under test; a scenario may name another. Of the patched modules, the one with all patches, or
-# with this patch only.
+# The module under test; a scenario may name another. `patch` is for the patched modules: the only patch that the
+# module has, or empty for the module with all patches.
 module=videobuf2-dma-contig
 patch=
 
@@ -32,7 +32,7 @@ explained() {
     cat /sys/kernel/debug/vb2-why/why >/tmp/why
     cat /tmp/why
     same "$1.all" "$(grep -cE '^[^ ]+ refused ' /tmp/why)" "$(wc -l </sys/kernel/debug/vb2-why/refusals)"
-    # A constraint without a sentence.
+    # Checks that no constraint lacks a sentence.
     same "$1.raw" "$(grep -c 'Wanted [0-9]' /tmp/why)" 0
 }
 
@@ -123,7 +123,7 @@ drop_module() {
     checkers "$1"
 }
 
-# A module exports another device's memory without pages. The kernel may oops on the result.
+# Tests that the module exports another device's memory, which has no pages. The kernel may oops on the result.
 pool_of() {
     [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
     insmod /scenario/vb3edu.ko mask=$mask other=pool || step "$1.driver" '"ok":false'
@@ -188,7 +188,7 @@ results() {
     done </tmp/out
 }
 
-# Each runs one program of conformance calls on a device.
+# conform, waits and kinds each run one program of conformance calls on a device.
 conform() {
     within 120 /scenario/conform "$@" >/tmp/out
     results $?
@@ -217,13 +217,13 @@ ended() {
     step "$1" "\"code\":$2,\"ok\":$ok"
 }
 
-# Writes a log's complaints to a file, and those that every module causes to another, by kind. Counts
-# the latter. These come from the DMA API's checker. A program may use one memory for two buffers.
-# vivid, vicodec, vim2m and vkms do not set their longest segment. The system heap and udmabuf sync in
-# the program's direction, not the mapping's. A program's contiguous memory is mapped in one piece
-# across segment boundaries; dma-contig's drivers only use its first address. In `unplug`, a program holds as
-# many buffers of a removed device as $held_beyond says. Not counted: 6.12 warns if it has no memory for the page
-# tables of a program's mapping.
+# Writes a log's complaints to a file. Complaints that occur with every module go to another file, by kind, and
+# are counted. They come from the DMA API's checker, for these reasons: A program may use one memory for two
+# buffers. vivid, vicodec, vim2m and vkms do not set their longest segment. The system heap and udmabuf sync in
+# the program's direction, not the mapping's. A program's contiguous memory is mapped in one piece across
+# segment boundaries; dma-contig's drivers only use its first address. In `unplug`, a program holds
+# $held_beyond buffers of a removed device. Not counted at all: 6.12 warns if it has no memory for the page tables
+# of a program's mapping.
 excuse() {
     : >"$2"
     : >"$2.excused"

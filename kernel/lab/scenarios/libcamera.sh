@@ -1,5 +1,5 @@
-# libcamera's own tests with the kernel's vimc, in this system's files. `cargo xtask conform
-# libcamera` builds them, runs this and compares. The kernel's argument `built` names the build.
+# libcamera's own tests with the kernel's vimc. The guest uses the host's files. `cargo xtask conform
+# libcamera` builds the tests, runs this scenario and compares. The kernel's argument `built` names the build.
 #needs peers
 #share /
 #file kernel/lab/libcamera-tests.py
@@ -38,7 +38,7 @@ cat >tmp/run.sh <<'END'
 export SYSTEMD_IGNORE_CHROOT=1
 /lib/systemd/systemd-udevd --daemon
 udevadm trigger --settle --subsystem-match=media --subsystem-match=video4linux
-# Where time counts instructions, waiting for a file seems long. So the files are read before.
+# Reads the files beforehand: where the clock counts instructions, a wait for a file seems long.
 find "$1/build" -type f -size -20M "(" -name "*.so*" -o -perm -u+x ")" -exec cat {} + >/dev/null
 exec /usr/bin/python3 /tmp/libcamera-tests.py "$1" 30
 END

@@ -3,7 +3,7 @@
 #needs peers
 . /scenario/lib.sh
 
-# All of a pipeline must agree on a format before any of it streams.
+# All entities of a pipeline must have the same format before a node streams.
 set_up_vimc() {
     for media in /dev/media*; do
         media-ctl -d "$media" -p 2>/dev/null | grep -q '^driver *vimc' || continue

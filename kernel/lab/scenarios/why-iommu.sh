@@ -1,5 +1,5 @@
-# vb2-why with the stock modules behind an IOMMU: allocations and imports that the device's addresses, or the
-# machine's memory, do not suffice for.
+# vb2-why with the stock modules behind an IOMMU: allocations and imports that need more addresses than the device
+# has, or more memory than the machine has.
 . /scenario/lib.sh
 
 # Our module's own reasons for two refusals.

@@ -29,7 +29,7 @@ refuse() {
 }
 
 refuse other-vb2-why.ko why
-# Loaded first: it must find the modules when they load.
+# vb2-why is loaded before the modules that it probes, and must find them when they are loaded.
 load
 probes=$(armed .)
 use_module c
@@ -144,7 +144,7 @@ same why.buffers-of-vivid "$(wc -l <$dir/buffers)" 0
 rmmod videobuf2-dma-contig
 same why.unloaded "$(armed vb2_dc_)" 0
 
-# The end of an exported buffer is seen in each allocator, also where the compiler has joined functions.
+# vb2-why must see the end of an exported buffer with each allocator, also where the compiler has merged functions.
 modprobe videobuf2-vmalloc
 load_vivid allocators=0
 v4l2-ctl -d "$capture" --stream-mmap=4 --stream-out-dmabuf --out-device "$output" --stream-count=30
