@@ -20,7 +20,7 @@
 //! let memory = dma.lend(&[range])?;
 //! let mapping = dma.map(0, &memory, Direction::FromDevice, Attrs::empty())?;
 //! let at = mapping.segments()[0].addr;
-//! let _ = dma.platform().peek(range.addr.get(), 8); // the CPU has a line of it
+//! let _ = dma.platform().peek(range.addr.get(), 8); // the CPU's cache now has a line of this memory
 //! dma.platform().dev_write(at, b"a frame").ok_or(vb3_dma::Error::Invalid)?;
 //! let seen = || dma.platform().peek(range.addr.get(), 7);
 //! assert_ne!(seen(), b"a frame");
@@ -187,7 +187,7 @@ impl Setup {
         setup
     }
 
-    /// Returns the setup with device `number` as `device` describes it, unlike the other devices.
+    /// Returns the setup with device `number` as `device` describes it. The other devices do not change.
     #[must_use]
     pub fn with_device(mut self, number: u32, device: Self) -> Self {
         self.others.insert(number, device);
@@ -205,7 +205,7 @@ impl Setup {
     /// If the setup is invalid, such as a bounce pool that is not whole pages.
     #[must_use]
     pub fn mapper(self) -> Mapper<Fake> {
-        Mapper::new(Fake::new(self)).expect("a setup that can be")
+        Mapper::new(Fake::new(self)).expect("the setup is valid")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What tests of DMA code need: a simulated host, and a checker of drivers.
+//! Helpers for tests of DMA code: a simulated host, and a checker of drivers.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]

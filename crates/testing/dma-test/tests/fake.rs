@@ -3,7 +3,7 @@
 use vb3_dma::{Attrs, Direction, DmaOps, PhysAddr, Segment};
 use vb3_dma_test::fake::{FakeUser, PAGE, RAM, Setup};
 
-/// Pages, CPU mappings, pins and page-table entries each count until they are given back.
+/// The host counts pages, CPU mappings, pins and page-table entries as held until they are freed or removed.
 #[test]
 fn whatever_is_held_makes_the_host_unclean() {
     let dma = Setup::iommu(32).mapper();

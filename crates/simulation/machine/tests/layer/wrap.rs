@@ -147,7 +147,7 @@ fn what_a_forgetful_driver_leaks_is_named() {
     ops.remove_device(dev);
     let texts: Vec<String> = reports.borrow().iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 2, "{texts:?}");
-    assert!(texts[0].contains("syncs ToDevice what is mapped FromDevice"));
-    assert!(texts[1].contains("still there when the device was removed"));
+    assert!(texts[0].contains("syncs ToDevice a mapping for FromDevice"));
+    assert!(texts[1].contains("removes the device before this memory was unmapped"));
     assert!(texts[1].contains("mapped by forgetful at "));
 }

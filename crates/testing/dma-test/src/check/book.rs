@@ -42,7 +42,7 @@ struct Entry<D> {
     users: u32,
     by: Site,
     ended_by: Option<Site>,
-    /// How a device sees the entry's memory: the claim, first address and total length; `None` if none does.
+    /// How a device sees the entry's memory: the claim, first address and total length. `None` if no device sees it.
     seen: Option<(Claim<D>, DmaSegment)>,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Book<D, S> {
     spans: usize,
     capacity: usize,
     generation: u64,
-    /// Set when there was no room. Nothing is checked from then on.
+    /// Set when there was no room for an entry. From then on, the checker checks nothing.
     has_stopped: bool,
     pub(super) tag: &'static str,
     sink: S,
@@ -142,7 +142,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         });
     }
 
-    /// As [`complain`](Self::complain), about an entry.
+    /// Reports a violation as [`complain`](Self::complain) does, with the device, address and site of an entry.
     fn complain_of(&mut self, violation: Violation, by: Site, entry: &Entry<D>) {
         let seen = entry.seen.map(|(claim, segment)| (claim.dev, segment));
         self.complain(violation, by, seen, Some(entry.by));
@@ -214,7 +214,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Adds an entry that uses `parent`. `None`, and the end of all checks, if there is no room to track it.
+    /// Adds an entry that uses `parent`. If there is no room to track it, returns `None` and ends all checks.
     pub(super) fn add(&mut self, parent: Option<Id>, by: Site) -> Option<Id> {
         if self.has_stopped {
             return None;
@@ -362,7 +362,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(entry)
     }
 
-    /// Ends memory.
+    /// Ends the entry of memory that is freed, and reports misuse.
     pub(super) fn free(&mut self, id: Option<Id>, by: Site) {
         let Some(id) = id else { return };
         match self.end(id, by) {
@@ -375,7 +375,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Ends a mapping.
+    /// Ends the entry of a mapping that is unmapped, and reports misuse.
     pub(super) fn unmap(&mut self, id: Option<Id>, attrs: Attrs, by: Site) {
         let Some(id) = id else { return };
         let earlier = self.entry(id);
@@ -395,7 +395,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Checks the sync of a mapping or an allocation.
+    /// Reports a sync of a mapping or an allocation that has ended, or in a wrong direction.
     pub(super) fn sync(&mut self, id: Option<Id>, direction: Direction, by: Site) {
         let Some(id) = id else { return };
         let Some(entry) = self.entry(id) else {

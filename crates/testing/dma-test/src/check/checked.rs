@@ -96,7 +96,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.book.with(|book| book.live_segments())
     }
 
-    /// Sets the name that reports of later calls give for the caller.
+    /// Sets the caller's name for the reports of later calls.
     pub fn set_tag(&self, tag: &'static str) {
         self.book.with(|book| book.tag = tag);
     }

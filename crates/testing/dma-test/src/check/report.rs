@@ -119,33 +119,42 @@ pub struct Report<D> {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotMapped => f.write_str("uses what is not mapped"),
-            Self::UnmappedTwice { by } => write!(f, "unmaps again what was unmapped by {by}"),
+            Self::NotMapped => f.write_str("uses a mapping or allocation that ended long ago"),
+            Self::UnmappedTwice { by } => write!(f, "unmaps a mapping again; first unmap: {by}"),
             Self::WrongAttributes { mapped, given } => {
-                write!(f, "unmaps with {given:?} what is mapped with {mapped:?}")
+                write!(f, "unmaps with {given:?} a mapping made with {mapped:?}")
             }
             Self::SyncDirection { mapped, given } => {
-                write!(f, "syncs {given:?} what is mapped {mapped:?}")
+                write!(f, "syncs {given:?} a mapping for {mapped:?}")
             }
-            Self::UsedAfterUnmap { by } => write!(f, "uses what was unmapped by {by}"),
-            Self::UsedAfterFree => f.write_str("uses memory that was given back"),
-            Self::FreedInUse { users } => write!(f, "gives back memory with {users} users"),
-            Self::Overlap { with } => write!(f, "maps again, to be written, what {with} mapped"),
+            Self::UsedAfterUnmap { by } => {
+                write!(f, "uses a mapping or allocation that {by} ended")
+            }
+            Self::UsedAfterFree => f.write_str("uses memory that was freed"),
+            Self::FreedInUse { users } => write!(f, "frees memory that {users} mappings use"),
+            Self::Overlap { with } => write!(
+                f,
+                "maps, for writing by the device, addresses that {with} mapped"
+            ),
             Self::SegmentTooLong { len, limit } => {
                 write!(
                     f,
-                    "a segment of {len} bytes for a device that takes {limit}"
+                    "maps a segment of {len} bytes; the device accepts {limit}"
                 )
             }
             Self::CrossesBoundary { boundary } => {
-                write!(f, "a segment across a boundary of mask {boundary:#x}")
+                write!(f, "maps a segment across a boundary (mask {boundary:#x})")
             }
             Self::TooManySegments { segments, limit } => {
-                write!(f, "{segments} segments for a device that takes {limit}")
+                write!(f, "maps {segments} segments; the device accepts {limit}")
             }
-            Self::BeyondMask { mask } => write!(f, "beyond the device's mask {mask:#x}"),
-            Self::Leak => f.write_str("still there when the device was removed"),
-            Self::TrackingEnded => f.write_str("no room to keep track; checking ends"),
+            Self::BeyondMask { mask } => {
+                write!(f, "maps memory beyond the device's mask {mask:#x}")
+            }
+            Self::Leak => {
+                f.write_str("removes the device before this memory was unmapped and freed")
+            }
+            Self::TrackingEnded => f.write_str("no room to track more memory; checking ends"),
         }
     }
 }
