@@ -18,7 +18,7 @@ pub(crate) const DONE: u32 = 4;
 pub(crate) const ERROR: u32 = 0x40;
 pub(crate) const LAST: u32 = 0x10_0000;
 
-/// Where the memory of a queue's buffers comes from: a value of `enum v4l2_memory`.
+/// Source of the memory of a queue's buffers: a value of `enum v4l2_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     Mmap = 1,

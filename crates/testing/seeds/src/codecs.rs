@@ -73,7 +73,7 @@ impl Sim<'_> {
         let (node, program, time) = (file.node, file.program, told.time_us);
         let Some(input) = file.inputs.remove(&time) else {
             return Err(format!(
-                "buffer {}: timestamp {time} of no input, or of one that had its result",
+                "buffer {}: timestamp {time} names no input, or an input that had its result",
                 told.index
             ));
         };

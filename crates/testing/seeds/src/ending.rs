@@ -49,7 +49,7 @@ impl Sim<'_> {
                     break;
                 }
                 if tick >= MOST_TICKS {
-                    return Err(format!("the stream of {at:?} does not go on"));
+                    return Err(format!("the stream of {at:?} does not continue"));
                 }
                 self.dequeue(at, &mut dice)?;
                 self.run_due_work()?;
@@ -115,7 +115,7 @@ impl Sim<'_> {
             self.pass(STEP_NS)?;
         }
         Err(format!(
-            "node {node} gives no buffers after all faults: {:?}",
+            "node {node} returns no buffers after all faults: {:?}",
             self.file(file)?.queues
         ))
     }
@@ -162,10 +162,10 @@ impl Sim<'_> {
     }
 }
 
-/// Returns what is left over without the memory that failed unmaps keep: pages, pins and bounce slots.
+/// Returns the leftovers without the pages, pins and bounce slots that stay quarantined because unmaps failed.
 ///
 /// # Errors
-/// More memory is left over than is quarantined.
+/// More bytes of memory are left over than are quarantined.
 fn without_quarantine(left: LeftOver) -> Check<LeftOver> {
     let most = left.mapper.quarantined_bytes;
     if left.machine.ram_bytes + left.machine.cma_bytes > most {

@@ -81,7 +81,7 @@ fn show(plan: &Plan) {
     let why = outcome.failure.unwrap_or_default();
     let trace = outcome.trace;
     say(&format!(
-        "{least}\nthe least steps that fail:\n{trace}FAILED: {why}"
+        "{least}\nthe smallest list of steps that still fails:\n{trace}FAILED: {why}"
     ));
     say(&format!(
         "again: cargo run --release -p vb3-seeds -- --seed {}",
@@ -94,7 +94,7 @@ fn many(args: &Args) -> ExitCode {
     let mut told = began;
     let mut total = Counts::default();
     let mut failed = Vec::new();
-    // A terminal's line is written over; a file gets a new line, less often.
+    // On a terminal, each progress line overwrites the previous one. A file gets new lines, less often.
     let terminal = std::io::stderr().is_terminal();
     let (every, end) = if terminal {
         (Duration::from_millis(200), "\r")

@@ -164,7 +164,7 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            // The program dropped the buffer's media request, and so has the buffer again.
+            // The program dropped the media request instead of queueing it, so the program still holds the buffer.
             (Ok(None), _) => Ok(()),
             (Ok(Some(value)), Some(BufferHolder::Program | BufferHolder::Prepared))
                 if !only_prepare || place == Some(BufferHolder::Program) =>
@@ -284,7 +284,7 @@ impl Sim<'_> {
         let index = told.index;
         let queue = self.queue(at)?;
         let Some(buffer) = queue.buffers.get(&index).cloned() else {
-            return Err(format!("DQBUF gave buffer {index}, which is not there"));
+            return Err(format!("DQBUF gave buffer {index}, which does not exist"));
         };
         if buffer.place != BufferHolder::Queue || !queue.streaming {
             let place = buffer.place;
@@ -379,7 +379,9 @@ impl Sim<'_> {
         } else if let Some(writer) = self.node_of(at)?.writer {
             let writer = &self.nodes[writer];
             if !writer.unknown && !writer.written.contains(&sum) {
-                return Err(format!("buffer {index}: bytes that nobody wrote"));
+                return Err(format!(
+                    "buffer {index}: bytes that no program and no device wrote"
+                ));
             }
         } else {
             return Ok(());

@@ -125,7 +125,7 @@ impl Sim<'_> {
         };
         if self.run.poll(file, COMPLETE) != COMPLETE {
             return Err(format!(
-                "request {fd} is not complete, and its buffer is back"
+                "request {fd} is not complete, although its buffer is back"
             ));
         }
         let mut none = Arg::new(0, &[]);

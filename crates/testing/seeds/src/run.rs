@@ -21,7 +21,7 @@ use vb3_machine::{Profile, Staleness};
 use vb3_run::{Outside, Run};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 
-/// Maximum number of ticks after a step without those for results of codecs.
+/// Maximum number of ticks after a step, not counting those that bring results of codecs.
 const MAX_TICKS: usize = 64;
 /// Maximum number of ticks after a step.
 const MAX_RESULTS: usize = 10_000;
@@ -60,7 +60,7 @@ pub struct SimOutcome {
 /// The result of a check. An error says what went wrong.
 pub(crate) type Check<T = ()> = Result<T, String>;
 
-/// The reference model has no such program, file or queue.
+/// Failure if the reference model lacks a program, file or queue that a step needs.
 pub(crate) const LOST: &str = "the simulation has lost a program, a file or a queue";
 
 /// Start time in nanoseconds of the clock that the simulation moves (`Pace::Given`).
@@ -356,7 +356,7 @@ impl<'a> Sim<'a> {
             ticks += usize::from(!awaited);
             self.run.tick();
         }
-        Err("a codec has results without end".to_owned())
+        Err("a codec does not stop returning results".to_owned())
     }
 
     /// Waits until each working codec has a result. Codecs work in threads, and all runs of a plan must see

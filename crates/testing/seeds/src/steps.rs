@@ -109,7 +109,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Expects that a program which waits for a queue is woken, because its stream ends.
+    /// Expects that a program which waits for a queue is woken, because the queue's stream ends.
     fn note_wait(&mut self, at: At) -> Check {
         if self.queue(at)?.waits {
             self.ended_waits.push(self.file(at.0)?.id);
@@ -442,7 +442,9 @@ impl Sim<'_> {
             }
             (Err(errno), Some(_)) => self.expect(at, "QUERYBUF", errno, &[]),
             (Err(errno), None) => self.expect(at, "QUERYBUF", errno, &[EINVAL]),
-            (Ok(_), None) => Err(format!("QUERYBUF of buffer {index} that is not there")),
+            (Ok(_), None) => Err(format!(
+                "QUERYBUF succeeded for buffer {index}, which does not exist"
+            )),
             (Ok(_), Some((place, _))) => {
                 let is_out = told.flags & (QUEUED | DONE) != 0;
                 let is_right = is_out == (place == BufferHolder::Queue);

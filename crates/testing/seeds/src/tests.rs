@@ -58,7 +58,7 @@ pub(crate) fn take(sim: &mut Sim<'_>, at: At) -> Told {
     panic!("{at:?} returns no buffer");
 }
 
-/// Expects that an oracle refuses, with these words.
+/// Expects that a check fails, with these words in its message.
 #[track_caller]
 pub(crate) fn expect_refusal<T: std::fmt::Debug>(check: Check<T>, words: &str) {
     let why = check.unwrap_err();

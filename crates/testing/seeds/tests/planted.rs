@@ -1,4 +1,4 @@
-//! The planted errors fit the tree; `cargo xtask seeds --planted` shows that seeds find them.
+//! The patches with planted errors apply to the tree; `cargo xtask seeds --planted` shows that seeds find the errors.
 
 use std::path::Path;
 use std::process::Command;

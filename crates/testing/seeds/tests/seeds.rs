@@ -2,7 +2,7 @@
 
 use vb3_seeds::{Counts, Plan, simulate};
 
-/// Runs plans, and expects that they did at least so much: cycles of buffers, compared pictures, faults.
+/// Runs plans, and expects at least these numbers (`least`) of buffer cycles, compared pictures and faults.
 fn run(plans: impl Iterator<Item = Plan>, least: [u64; 3]) {
     let (mut cycles, mut pictures, mut faults) = (0, 0, 0);
     for plan in plans {

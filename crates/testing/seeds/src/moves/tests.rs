@@ -100,7 +100,7 @@ fn captured_picture_must_be_right() {
     let free = sim.queue(at).unwrap().at(BufferHolder::Program)[0];
     let (other, soon) = (told.sequence + 1, told.sequence + 1000);
     for (wrong, words) in [
-        (Told { index: 9, ..told }, "which is not there"),
+        (Told { index: 9, ..told }, "which does not exist"),
         (
             Told {
                 index: free,
@@ -247,7 +247,7 @@ fn result_must_be_that_of_its_input() {
         time_us: told.time_us - 1,
         ..told
     };
-    expect_refusal(sim.check_result(at, &buffer, other_time), "of no input");
+    expect_refusal(sim.check_result(at, &buffer, other_time), "names no input");
     let failed = Told {
         flags: told.flags | ERROR,
         ..told
@@ -278,7 +278,7 @@ fn result_must_be_that_of_its_input() {
         time_us: 0,
         ..failed
     };
-    expect_refusal(sim.check_result(at, &buffer, revoked), "of no input");
+    expect_refusal(sim.check_result(at, &buffer, revoked), "names no input");
     sim.revoked = true;
     assert_eq!(sim.check_result(at, &buffer, revoked), Ok(()));
 }
@@ -298,7 +298,7 @@ fn loopback_delivers_only_written_pictures() {
     sim.nodes[writer].unknown = false;
     assert_eq!(sim.compare(at, &buffer, told), Ok(()));
     sim.nodes[writer].written.clear();
-    expect_refusal(sim.compare(at, &buffer, told), "nobody wrote");
+    expect_refusal(sim.compare(at, &buffer, told), "no device wrote");
     sim.nodes[writer].unknown = true;
     assert_eq!(sim.compare(at, &buffer, told), Ok(()));
 }

@@ -25,7 +25,7 @@ fn dice_draw_evenly_below_the_limit() {
         let mut hits = 0;
         (0..10_000).for_each(|_| hits += u32::from(dice.percent(percent)));
         assert!(hits.abs_diff(percent * 100) <= 150, "{percent}: {hits}");
-        // These two never miss.
+        // With 0 or 100 percent, no case may deviate.
         assert!(percent % 100 != 0 || hits == percent * 100);
     }
     assert!((0..100).all(|_| dice.percent(1) || !dice.percent(0)));

@@ -65,7 +65,7 @@ fn state_of_a_buffer_must_be_that_of_the_model() {
     assert!(
         query(&mut sim)
             .iter()
-            .all(|why| why.contains("2 that is not there"))
+            .all(|why| why.contains("2, which does not exist"))
     );
     assert_eq!(query(&mut sim).len(), 1);
     let queue = sim.queue_mut(at).unwrap();
