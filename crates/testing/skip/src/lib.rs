@@ -35,13 +35,13 @@ pub fn elsewhere(reason: impl Display) {
     println!("skipped: {reason}");
     if let Some(file) = std::env::var_os(LIST) {
         let file = File::options().append(true).create(true).open(file);
-        // One write, so that tests of other processes do not come in between.
+        // A single write, so that no test of another process writes into the middle of the line.
         let line = format!("{test}: {reason}\n");
         let _only_the_summary_lacks_it = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
 }
 
-/// Returns whether a program is missing: a path, or a name in PATH. Then [`skip`]s.
+/// Returns whether a program is missing, and if so, calls [`skip`]. `program` is a path, or a name in PATH.
 #[track_caller]
 pub fn lacks(program: &str) -> bool {
     let there = Path::new(program).is_file()
