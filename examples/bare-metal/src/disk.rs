@@ -106,7 +106,7 @@ pub(crate) fn read_broken(dma: &'static Dma) -> TestResult {
     let mut data = vec![0; BROKEN];
     // SAFETY: no code accesses the buffers until the device is reset.
     unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) }
-        .map_err(|err| format!("the request is not taken: {err}"))?;
+        .map_err(|err| format!("the driver refuses the request: {err}"))?;
     let addr = BROKEN_AT.load(Ordering::Relaxed);
     let fault = faults::wait(dma);
     // The drop resets the device.

@@ -34,10 +34,10 @@ pub(crate) fn only(dma: &Dma, first: Option<Fault>, device: Bdf, page: u64) -> T
         .chain(iter::from_fn(|| dma.platform().take_fault()));
     let wrong = match seen.next() {
         Some(first) if first == expected => seen.find(|fault| *fault != expected),
-        other => return Err(format!("{expected:?} should be seen, and not {other:?}")),
+        other => return Err(format!("expected the fault {expected:?}, found {other:?}")),
     };
     if wrong.is_some() {
-        return Err(format!("{expected:?} should be seen, and not {wrong:?}"));
+        return Err(format!("expected the fault {expected:?}, found {wrong:?}"));
     }
     let Bdf(bdf) = device;
     say!("broken entry: the IOMMU refused device {bdf:#06x} page {page:#x}");

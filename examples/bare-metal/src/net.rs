@@ -37,7 +37,7 @@ pub(crate) fn exchange(dma: &'static Dma) -> TestResult {
         &GATEWAY,
     ];
     net.send(TxBuffer::from(&parts.concat()))
-        .map_err(|err| format!("nothing can be sent: {err}"))?;
+        .map_err(|err| format!("cannot send: {err}"))?;
     let answer = (0..MAX_POLLS).find_map(|_| net.receive().ok());
     let answer = answer.ok_or("the network does not answer")?;
     let said = answer.packet();

@@ -86,7 +86,7 @@ impl Disk {
                 _ => disk.interrupt(&mut Vec::new())?.unwrap_or(state),
             };
         }
-        Err("the controller does not get ready".into())
+        Err("the controller is not ready in time".into())
     }
 
     fn advance(&mut self, event: ControllerEvent) -> TestResult<ControllerState> {
@@ -145,7 +145,7 @@ impl Disk {
         let mut batch: OwnedRequestBatch = [request].into_iter().collect();
         let taken: BatchSubmitResult = queue.submit_batch_owned(&mut batch, &mut Taken);
         if taken.accepted() != 1 {
-            return Err(format!("{what} is not taken: {:?}", taken.disposition()));
+            return Err(format!("refused {what}: {:?}", taken.disposition()));
         }
         queue
             .commit_submissions()
@@ -245,7 +245,7 @@ pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> TestResult {
         let bytes = blocks as usize * block;
         let data = buffer(&memory, bytes)?;
         let data = disk.run(request(RequestOp::Read, at, blocks, Some(data)))?;
-        let mut data = data.ok_or("a read gives no buffer back")?;
+        let mut data = data.ok_or("a read returns no buffer")?;
         let inverted = &mut again[..bytes];
         inverted.copy_from_slice(data.as_slice_cpu());
         inverted.iter_mut().for_each(|byte| *byte = !*byte);

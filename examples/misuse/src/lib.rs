@@ -102,7 +102,7 @@ impl State {
         self.cached.iter().any(|&(_, _, to)| to == frame)
     }
 
-    /// Notes a frame that a device reaches although its owner ends.
+    /// Records a violation if a device still reaches a frame whose owner gives the frame back.
     fn give_back(&mut self, frame: u64, why: &str) {
         if self.reached(frame) {
             let call = self.calls;
@@ -144,13 +144,13 @@ impl Host {
         state.faults = numbers.iter().map(|number| now + number).collect();
     }
 
-    /// Number of fallible calls so far.
+    /// Returns the number of fallible calls so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.borrow().calls
     }
 
-    /// Takes what went wrong.
+    /// Returns the violations so far, and forgets them.
     #[must_use]
     pub fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut self.0.borrow_mut().violations)
@@ -171,7 +171,8 @@ impl Host {
         state.owners[frame as usize] = Owner::Free;
     }
 
-    /// Whether a device reaches a frame of which other bytes belong to another owner, in this address space.
+    /// Returns whether a device in this address space reaches a frame of a program's memory. The rest of such a frame
+    /// may belong to another owner.
     #[must_use]
     pub fn sees_partial_frame(&self, space: u8) -> bool {
         let state = self.0.borrow();

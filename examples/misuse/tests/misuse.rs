@@ -88,13 +88,13 @@ fn stuck_memory_of_the_caller_is_named() {
     drop(mapped);
     assert_eq!(dma.stuck_memory(0), Some(run));
 
-    // A mapping and its undo both fail: the error says so.
+    // Both the mapping and its undo fail, so the error says that the device may still reach the memory.
     let other = dma.platform().take_frame().unwrap();
     let other = Segment::pages(PhysAddr::new(other * FRAME), FRAME);
     dma.platform().fail_next(&[1, 2]);
     let failed = camera.map_raw(other, ToDevice).unwrap_err();
     assert!(matches!(failed, Error::StillReachable(_)), "{failed}");
-    // A mapping that was undone has another error.
+    // If the undo succeeds, the mapping fails with another error.
     dma.platform().fail_next(&[1]);
     let undone = camera.map_raw(Segment::pages(PhysAddr::new(0), FRAME), ToDevice);
     assert!(

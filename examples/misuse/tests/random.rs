@@ -32,7 +32,7 @@ impl Random {
 
 type Guard<'a, O> = Mapped<&'a Mapper<Host>, OwnedMemory<&'a Mapper<Host>>, Bidirectional, O>;
 
-/// What a program holds.
+/// The memory, mappings and guards that a program holds.
 #[derive(Default)]
 struct Held<'a> {
     memories: Vec<Memory<Host>>,
@@ -41,7 +41,7 @@ struct Held<'a> {
     owned: Vec<OwnedMemory<&'a Mapper<Host>>>,
     guards: Vec<Guard<'a, Device>>,
     handed: Vec<Guard<'a, Cpu>>,
-    /// The untrusted device uses the address space that it shares with device 0.
+    /// Whether the untrusted device uses the address space that it shares with device 0.
     has_joined: bool,
 }
 

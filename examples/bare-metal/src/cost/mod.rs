@@ -23,7 +23,7 @@ use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Numbers of devices that do not exist. To map memory, only the IOMMU is needed, not the device.
+/// Numbers of devices that do not exist. Mapping memory needs the IOMMU, but no device.
 const FIRST_UNUSED: Bdf = Bdf(0xff);
 const SECOND_UNUSED: Bdf = Bdf(0xfe);
 const OURS: usize = 2;
@@ -78,7 +78,7 @@ fn read<H: Hal>(dma: &'static Dma) -> TestResult<u64> {
         // SAFETY: nothing accesses the buffers until the request is completed.
         let token = unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) };
         spent += ticks() - start;
-        let token = token.map_err(|err| format!("the request is not taken: {err}"))?;
+        let token = token.map_err(|err| format!("the driver refuses the request: {err}"))?;
         if !(0..MAX_POLLS).any(|_| disk.peek_used() == Some(token)) {
             return Err("the disk does not answer".into());
         }
