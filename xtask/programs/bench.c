@@ -114,8 +114,8 @@ static unsigned long peak_kib(pid_t pid)
 	return peak;
 }
 
-// CPU time, here and in the supervisor, and memory of capturing from /dev/video0 and the next ones at once.
-// For one camera also the CPU time of copying as many bytes.
+// Captures from `count` cameras at once, from /dev/video0 on. Prints the CPU time of this process and of the
+// supervisor, and the memory. For one camera, also prints the CPU time of copying as many bytes.
 static void cameras(unsigned count, unsigned frames)
 {
 	enum { MOST = 64 };

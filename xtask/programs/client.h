@@ -1,4 +1,4 @@
-// What the clients of `cargo xtask bench` share: times, and calls on the queues of devices.
+// Shared by the clients of `cargo xtask bench`: times, and calls on the queues of devices.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +92,7 @@ static inline struct v4l2_buffer buffer(struct queue q, unsigned index, struct v
 	return b;
 }
 
-// Sets a format with one plane, which the device must take as it is. `bytes` of 0 leaves the length to it.
+// Sets a format with one plane, which the device must accept unchanged. If `bytes` is 0, the device chooses the length.
 static inline void set_format(struct queue q, unsigned fourcc, unsigned width, unsigned height, unsigned bytes)
 {
 	struct v4l2_format f = { .type = q.type };

@@ -20,7 +20,7 @@ static struct queue queue(int fd, unsigned type)
 	return (struct queue){ .fd = fd, .type = type, .memory = V4L2_MEMORY_MMAP };
 }
 
-// A converter of small pictures that streams, and waits for one.
+// Opens a converter of small pictures, which streams and waits for a picture.
 static int converter(void)
 {
 	static const unsigned types[] = { OUTPUT, CAPTURE };
@@ -96,7 +96,7 @@ static void begin(void)
 	start_cpu = cpu_ns();
 }
 
-// The cost of one more object since the beginning.
+// Prints the average cost of one more object, since begin().
 static void say_added(unsigned count)
 {
 	say("add_ns", (now_ns() - start) / count);
@@ -149,8 +149,8 @@ static void threads(unsigned count, int polls)
 	say("end_ns", (now_ns() - start) / count);
 }
 
-// Measures objects of one converter. `make` returns the number of a new one, `wake` waits for a picture by
-// the last one, and `end` removes them all.
+// Measures objects of one converter. `make` makes an object and returns its number, `wake` waits for a picture by
+// means of the last object, and `end` removes all objects.
 static void objects(unsigned count, int (*make)(int fd), void (*wake)(int fd, int last),
 		    void (*end)(int *all, unsigned count))
 {

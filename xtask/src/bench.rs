@@ -50,9 +50,9 @@ enum What {
     Pipeline(pipeline::Args),
     /// Measure many threads, descriptors, epoll sets and processes while a camera runs at 60 fps
     Scale(docs::Save),
-    /// How long a call waits while another camera's frames are copied
+    /// Measure how long a call waits while another camera's frames are copied
     Beside(docs::Save),
-    /// CPU time and memory of one more camera, beside ffmpeg that writes to a pipe
+    /// Measure CPU time and memory of one more camera, compared with ffmpeg that writes to a pipe
     Camera,
     /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(vm::bench::Args),

@@ -20,7 +20,7 @@ const CRATES: [(&str, &[&str]); 2] = [
 /// Generates the bindings from Debian 13's headers, which the lab has, and compares them with the stored ones.
 pub(crate) fn run() -> Result<()> {
     setup::install(&["libclang-dev"])?;
-    // Debian 12's is too old.
+    // Installs bindgen, because Debian 12's is too old.
     let tools = sh::target().join("tools");
     let bindgen = tools.join("bin/bindgen");
     if !bindgen.exists() {

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Only tests whose names contain one of these
     #[arg(long, default_values = FILTERS)]
     filter: Vec<String>,
-    /// Of our kernel modules, in virtual machines, instead of `vb3 run`
+    /// Compare our kernel modules, in virtual machines, instead of `vb3 run`
     #[arg(long, conflicts_with = "suites")]
     kernel: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn programs(args: &Args) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
-        bail!("programs are taken for x86-64, which this machine is not");
+        bail!("the programs of other releases are for x86-64, and this machine is not");
     }
     setup::install(&["demo", "tests", "x86-64"])?;
     let default = ["trixie", "sid"].map(str::to_owned);

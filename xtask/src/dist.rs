@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Try what was made in an empty directory and in roots of Debian 12 and 13, which are made by
-    /// mmdebstrap once and kept; what is for another processor, in a virtual machine
+    /// Try the built files in an empty directory and in roots of Debian 12 and 13, which mmdebstrap
+    /// makes once; try files for another processor in a virtual machine
     #[arg(long = "try")]
     trial: bool,
 }
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
         }
     }
-    ensure!(made > 0, "nothing could be made");
+    ensure!(made > 0, "no file of the release could be built");
     Ok(())
 }
 

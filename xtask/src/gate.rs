@@ -74,7 +74,7 @@ pub(crate) fn nightly(args: &Args) -> Result<()> {
     run("nightly", NIGHTLY, &args.only, true)
 }
 
-/// Runs steps, and prints a table of their times. Ends at the first that fails, unless it shall go on.
+/// Runs steps, and prints a table of their times. Stops at the first step that fails, unless `goes_on` is set.
 fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     let unknown = only.iter().find(|name| !names.contains(&name.as_str()));

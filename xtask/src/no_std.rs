@@ -12,8 +12,8 @@ const WITHOUT_QUEUE: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane";
 /// The oldest supported compiler.
 pub(crate) const FLOOR: &str = "1.85";
 
-/// Targets that are checked, and what of the tree is checked for them. They have 32 bits, big endian, both, or no
-/// std. The front end (`vb3-intercept`) needs std.
+/// Targets, and cargo's words for the packages that are checked for each. The targets have 32 bits, big endian, both,
+/// or no std. The front end (`vb3-intercept`) needs std.
 const TARGETS: [(&str, &str); 8] = [
     ("i686-unknown-linux-gnu", CRATES),
     ("s390x-unknown-linux-gnu", CRATES),
@@ -34,7 +34,7 @@ pub(crate) fn targets() -> Vec<&'static str> {
 /// Builds the sample library without std, calls it from C, and checks the other targets.
 ///
 /// # Errors
-/// rustc lacks a target or the oldest supported compiler, besides failed checks.
+/// A check fails, a target's core library is not installed, or the oldest supported compiler is not installed.
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("no-std");
     link(&target)?;
@@ -71,7 +71,7 @@ fn link(target: &Path) -> Result<()> {
     let control = control.context("cargo does not start")?;
     let said = String::from_utf8_lossy(&control.stderr);
     match control.status.success() {
-        true => bail!("links although std is in it: the check is worth nothing"),
+        true => bail!("the control program links with std, so this check detects nothing"),
         false if said.contains("E0152") => {}
         false => bail!("the control fails for another reason:\n{said}"),
     }

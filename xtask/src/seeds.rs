@@ -55,7 +55,7 @@ fn planted(names: &[String]) -> Result<()> {
     sh::fresh(place)?;
     let extract = "git archive HEAD | tar -x -C \"$1\"";
     sh::quietly(cmd!("sh -euc {extract} sh {place}").current_dir(sh::root()))?;
-    // The tree lies in this repository, but git shall not look for one.
+    // The tree lies inside this repository, but git must apply the patch to the tree, not to the repository.
     let apply = |how: &[&str], patch: &Path| {
         let mut git = cmd!("git apply -C1 {how...} {patch}");
         git.env("GIT_CEILING_DIRECTORIES", sh::target());

@@ -87,7 +87,7 @@ impl Tests {
         Ok(self)
     }
 
-    /// Runs them. Lists those that could not run here, with the reasons.
+    /// Runs the tests. Lists the tests that could not run here, with the reasons.
     pub(crate) fn run(mut self) -> Result<()> {
         let _none_yet = fs::remove_file(&self.skipped);
         let result = sh::run(&mut self.command);
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         chosen.push("--workspace".to_owned());
     }
     let tests = run_tier(tier, &chosen, filters);
-    // A filter names other tests.
+    // With filters, runs no documentation tests: filters choose from the other tests.
     if filters.is_empty() && has_library(&args.packages)? {
         documentation(&chosen)?;
     }

@@ -113,7 +113,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
             };
             if !allowed {
                 faults.push(format!(
-                    "{name} depends on {on}, which its layer may not know"
+                    "{name} depends on {on}, which its layer may not use"
                 ));
             }
         }

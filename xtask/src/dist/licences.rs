@@ -12,7 +12,7 @@ const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"
 pub(super) fn text(package: &str, target: &str) -> Result<String> {
     let tree = format!("tree --package {package} --target {target} --edges normal --prefix none");
     let tree = sh::text(sh::cargo(&tree).args(["--format", "{p}"]))?;
-    // A line is the crate's name, its version after a `v`, and more.
+    // A line begins with the crate's name, and its version after a `v`.
     let linked = |name: &str| {
         tree.lines()
             .any(|line| format!("{line} ").starts_with(name))

@@ -88,7 +88,10 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
         Ok((header, rows))
     })?;
     let names = lost.join("; ");
-    ensure!(lost.is_empty(), "lost where nothing is to be lost: {names}");
+    ensure!(
+        lost.is_empty(),
+        "must work, but failed or could not be tried: {names}"
+    );
     Ok(())
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Args {
     only: Vec<String>,
     #[command(flatten)]
     save: crate::docs::Save,
-    /// In a virtual machine, the tests with real programs whose names contain this, instead of the
-    /// table; may be given more than once
+    /// Instead of making the table, run the tests with real programs whose names contain this, in
+    /// virtual machines; may be given more than once
     #[arg(long = "e2e", value_name = "FILTER")]
     tests: Vec<String>,
 }
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Checks that each filter is part of a name. What a stale filter should select would not run.
+/// Checks that each filter is part of a name. Otherwise, a filter with an outdated name would select nothing unnoticed.
 fn expect_matches(names: &[impl AsRef<str>], filters: &[String]) -> Result<()> {
     let is_stale = |filter: &&String| !names.iter().any(|name| name.as_ref().contains(*filter));
     match filters.iter().find(is_stale) {

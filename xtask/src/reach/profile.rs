@@ -79,7 +79,7 @@ pub(crate) const ALL: &[Profile] = &[
         contained: true,
         complete: true,
     },
-    // A profile that forbids ptrace and its kin, as Flatpak's.
+    // A profile that forbids ptrace and similar calls, as Flatpak's does.
     Profile {
         name: "no-ptrace",
         refused: &[TRACING, MEMORY, &[libc::SYS_ptrace]],

@@ -123,7 +123,7 @@ fn function(sig: &Signature, attrs: &[Attribute], owner: &str, found: &mut Vec<S
         }
     }
     if answer.is_some_and(|answer| wants_unit(&sig.ident.to_string(), answer)) {
-        found.push(format!("{name}: what it answers has no unit"));
+        found.push(format!("{name}: its result has no unit"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Circles of imports between the files of a crate.
 //!
-//! A file's name is its path below `src`, without `mod.rs`. An import leads to the file that defines the name:
-//! names that a file imports or exports again are followed.
+//! A file's name is its path below `src`, without `mod.rs`. An import counts as one from the file that defines the
+//! name: if a file imports the name or exports it again, the check goes on to the file that the name comes from.
 
 use super::{Source, circles};
 use std::collections::BTreeMap;

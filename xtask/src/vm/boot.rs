@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Longest time of a boot with its scenario in seconds, unless the scenario sets another one (`seconds`).
+/// Longest time of a boot with its scenario, in seconds. A scenario can set another limit (`seconds`).
 const LIMIT: u64 = 900;
 
 /// Longest time between two results.

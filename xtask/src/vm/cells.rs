@@ -54,7 +54,7 @@ impl Cell {
         self.number("memory", 2048)
     }
 
-    /// Returns the number that the scenario wishes, if it does.
+    /// Returns the number that the scenario sets for a key, or the default.
     pub(crate) fn number(&self, key: &str, default: u64) -> u64 {
         let wish = self.wishes(key).pop();
         wish.and_then(|number| number.parse().ok())
@@ -62,9 +62,9 @@ impl Cell {
     }
 
     /// Returns the values of the scenario's lines `#KEY …`.
-    /// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
-    /// (`needs`), files of this tree (`file`), additions to the device tree (`tree`), a directory of this system
-    /// to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run
+    /// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), what must be
+    /// built (`needs`), files of this tree (`file`), additions to the device tree (`tree`), a directory of this
+    /// system to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run
     /// `in-turn` instead of at the same time (`processors`).
     pub(crate) fn wishes(&self, key: &str) -> Vec<String> {
         let name = format!("kernel/lab/scenarios/{}.sh", self.scenario);
@@ -89,7 +89,7 @@ pub(crate) struct CellOutcome {
     cpu: Duration,
 }
 
-/// Returns for how many of the largest virtual machine this machine has memory.
+/// Returns how many virtual machines of the largest size fit into this machine's memory.
 fn room(cells: &[Cell]) -> usize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.split_once("MemAvailable:");
@@ -164,7 +164,7 @@ impl CellOutcome {
         let expected = match self.cell.scenario.as_str() {
             "conformance" => conform::Expected::read()?.on(self.cell.arch().name()),
             _ if c.is_empty() || rust.is_empty() => return Ok(()),
-            // The table of right answers is for one kind of memory. For others, the C module's answers count.
+            // The table of expected answers is for one kind of memory. For others, the C module's answers are expected.
             _ => conform::Expected::of(c.clone()),
         };
         let modules = [

@@ -9,10 +9,11 @@ use fs_err as fs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The architecture that it is for
+    /// Architecture of the package
     #[arg(long, value_enum, default_value_t)]
     arch: Arch,
-    /// Install it in the build root, look what each kernel would load, and remove it
+    /// Install the package in the build root, check which module each kernel would load, and remove
+    /// the package
     #[arg(long)]
     test: bool,
 }

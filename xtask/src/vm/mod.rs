@@ -36,10 +36,10 @@ pub(crate) struct Args {
     /// Kernels whose version begins with this; may be given more than once [default: all]
     #[arg(long = "kernel")]
     kernels: Vec<String>,
-    /// IOMMUs; may be given more than once [default: the first that each scenario is about]
+    /// IOMMUs; may be given more than once [default: for each scenario, the first one in its list]
     #[arg(long = "iommu", value_enum)]
     iommus: Vec<Iommu>,
-    /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
+    /// Run every scenario on every kernel, with all IOMMUs in its list, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus"])]
     everything: bool,
     /// Run CI's selection: everything on the newest kernel of x86-64; on the others, one machine
@@ -49,14 +49,14 @@ pub(crate) struct Args {
     /// Only build the modules, for all kernels
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "everything", "chosen"])]
     build: bool,
-    /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
-    /// and others), built once from Debian's source in about seven minutes of two cores
+    /// Use a small kernel with the kernel's own checkers (KASAN, lockdep, kmemleak, DMA_API_DEBUG and
+    /// others), which is built once from Debian's source in about seven minutes of two cores
     #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh", "archs"])]
     checked: bool,
-    /// Boot a machine a second time whose first result was not in order, and say what it was
+    /// If a machine's first boot has faults, print them and boot it a second time
     #[arg(long)]
     again: bool,
-    /// Machines to run at a time, if there is the memory
+    /// Machines to run at a time, if memory allows
     #[arg(long, default_value_t = 4)]
     jobs: usize,
     /// Kernel command line arguments
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     /// Use a machine with one processor and a clock that counts one nanosecond per instruction
     #[arg(long, conflicts_with = "kvm")]
     count: bool,
-    /// Look for newer kernels: make build root and guest image again
+    /// Look for newer kernels: make the build root and the guest images again
     #[arg(long)]
     refresh: bool,
 }
@@ -119,7 +119,7 @@ impl Iommu {
     }
 }
 
-/// Names of scenarios, each with the IOMMUs that it is about.
+/// Names of scenarios, each with the IOMMUs on which it runs.
 type Scenarios = Vec<(String, Vec<Iommu>)>;
 
 /// The scenarios of an architecture, as `scenarios.toml` lists and explains them.
@@ -143,7 +143,7 @@ impl Known {
             .with_context(|| format!("{} has no scenarios", arch.name()))
     }
 
-    /// Returns a scenario with `iommus`. Without any, it gets the first that it is about: `links` needs one.
+    /// Returns a scenario with `iommus`. If there are none, it gets the first IOMMU in its list (`links` needs one).
     fn named(&self, name: &str, iommus: &[Iommu]) -> (String, Vec<Iommu>) {
         let mut known = self.everything.iter().filter(|(own, _)| own == name);
         let mut first = || known.find_map(|(_, own)| own.first().copied());

@@ -31,8 +31,8 @@ fn named<'a>(steps: &'a [Value], name: &str) -> Option<&'a Value> {
     steps.iter().find(|step| step["step"] == name)
 }
 
-/// Returns whether a step has failed, without `"ok": false`, that must pass even if the C module's step fails:
-/// it moves bytes, exposes memory, or names the expected errno.
+/// Returns whether a step failed that must pass even if the C module's step fails: one that moves bytes, exposes
+/// memory, or names the expected errno. Steps with `"ok": false` are reported elsewhere.
 fn is_wrong(step: &Value) -> bool {
     let keys = ["want", "wrong", "dirty_pages"];
     let is_set = |key: &&str| step[*key].as_i64().is_some_and(|n| n >= 0);
