@@ -107,7 +107,7 @@ impl Client {
         self.sent += usize::from(sent.is_ok());
     }
 
-    /// Takes what has come, and checks it. Returns the number of answers so far.
+    /// Receives the answers that have come, and checks them. Returns the number of answers so far.
     fn take(&mut self) -> usize {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = self.stream.read(&mut bytes) {
@@ -164,5 +164,5 @@ vb3_fuzz::target!(|lines: Vec<(bool, Line)>| {
         run.tick();
         last.take() == 1
     });
-    assert!(answered, "a client is not answered");
+    assert!(answered, "the run does not answer the third client");
 });

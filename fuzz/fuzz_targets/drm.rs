@@ -1,5 +1,5 @@
-//! Programs with arbitrary calls on a display card: every call has an answer or waits, and all memory goes back
-//! once the files are closed, except what the screen shows.
+//! Programs with arbitrary calls on a display card: every call returns or waits. Once the files are closed, no memory
+//! is held except that of the pictures on the screen.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;

@@ -1,4 +1,4 @@
-//! A guest whose RAM and queues hold anything. Serving it ends, and nothing is held afterwards.
+//! A guest whose RAM and queues have arbitrary contents. `vb3-guest` finishes serving it, and then holds nothing.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::sync::atomic::{AtomicU64, Ordering};

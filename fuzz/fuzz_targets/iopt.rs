@@ -304,11 +304,11 @@ fn map(
     let good = fits && !overlaps(model, iova, len);
     match result {
         Ok(()) => {
-            assert!(good, "took what makes no sense");
+            assert!(good, "an invalid request succeeded");
             model.insert(iova, (len, phys));
         }
         Err(Error::NoMemory(_)) => assert!(good && fail_at.is_some()),
-        Err(_) => assert!(!good, "refused what is right"),
+        Err(_) => assert!(!good, "a valid request failed"),
     }
     result
 }

@@ -23,10 +23,13 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
         let drain = drains.as_mut().is_some_and(|random| random.below(4) == 0);
         let all = whole || drain || tag == pieces.len() as u64;
         while let Some(unit) = units.next(all) {
-            assert!((1..=tag).contains(&unit.tag), "a tag of no piece");
+            assert!(
+                (1..=tag).contains(&unit.tag),
+                "a unit has a tag that no piece has"
+            );
             assert!(found.last().is_none_or(|last| last.tag <= unit.tag));
             gave += unit.bytes.len();
-            assert!(gave <= fed, "more came out than went in");
+            assert!(gave <= fed, "the units have more bytes than the pieces");
             found.push(unit);
         }
         while let Some((at, sentence)) = units.fault() {
@@ -36,7 +39,7 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
         // No piece causes more than a few faults.
         assert!(faults <= 2 * tag, "{faults} faults in {tag} pieces");
     }
-    assert!(units.pending().is_none(), "something is left after the end");
+    assert!(units.pending().is_none(), "bytes are left after the end");
     found
 }
 

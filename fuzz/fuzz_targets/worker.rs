@@ -248,7 +248,10 @@ impl Owner {
 
     /// Returns whether the worker accepted a job. After its end, it must not accept any.
     fn took(&self, done: Result<(), Refused>) -> bool {
-        assert!(!self.died || done != Ok(()), "the dead took a job");
+        assert!(
+            !self.died || done != Ok(()),
+            "a worker that has ended accepted a job"
+        );
         done.is_ok()
     }
 
@@ -333,13 +336,13 @@ impl Owner {
                 continue;
             };
             events += 1;
-            assert!(events <= most, "more was heard than said");
-            assert!(!self.died, "the dead speak");
+            assert!(events <= most, "there are more events than messages");
+            assert!(!self.died, "an event came after the worker's end");
             self.event(event);
         }
         self.sent = 0;
         if self.end.is_none() {
-            assert!(self.died, "an end that is not told");
+            assert!(self.died, "no event reports the worker's end");
         }
     }
 
@@ -350,7 +353,7 @@ impl Owner {
             Event::Consumed { tag } => {
                 let at = self.under_way.iter().position(|known| *known == tag);
                 self.under_way
-                    .remove(at.expect("given back what was not given"));
+                    .remove(at.expect("input came back that the worker did not have"));
             }
             Event::Format(format) => {
                 assert!(!self.kind.encodes() && !forgotten, "a format");

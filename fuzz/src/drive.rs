@@ -102,7 +102,7 @@ impl Owner {
                 Err(Refused::Full(_)) => self.wait(),
                 Err(Refused::Dead) => {
                     self.take();
-                    assert!(!self.alive, "the end is not told");
+                    assert!(!self.alive, "no event reports the worker's end");
                 }
                 Err(e) => panic!("{job:?} was refused: {e}"),
             }
@@ -123,7 +123,7 @@ impl Owner {
 
     fn take(&mut self) {
         while let Some(event) = self.worker.poll() {
-            assert!(self.alive, "the dead speak");
+            assert!(self.alive, "an event came after the worker's end");
             self.event(event);
         }
     }
@@ -135,7 +135,7 @@ impl Owner {
                 assert_eq!(self.under_way.pop_front(), Some(tag));
             }
             Event::Format(format) => {
-                assert_eq!(self.flushes, 0, "a format of what is forgotten");
+                assert_eq!(self.flushes, 0, "a format of input that is being flushed");
                 let visible = format.visible;
                 assert!(format.coded_width <= MAX_WIDTH && format.coded_height <= MAX_HEIGHT);
                 assert!(visible.width > 0 && visible.height > 0);
@@ -144,8 +144,11 @@ impl Owner {
                 self.submit(Job::Proceed(self.chroma));
             }
             Event::Picture { tag, picture, .. } => {
-                assert_eq!(self.flushes, 0, "a picture of what is forgotten");
-                assert!(tag >= self.flushed_below, "a picture of what was forgotten");
+                assert_eq!(self.flushes, 0, "a picture of input that is being flushed");
+                assert!(
+                    tag >= self.flushed_below,
+                    "a picture of input that was flushed"
+                );
                 let planes = picture.planes();
                 assert_eq!(Some((planes.width, planes.height)), self.size);
                 assert_eq!(picture.chroma(), self.chroma);

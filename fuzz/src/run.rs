@@ -247,7 +247,9 @@ impl Bench {
             CallOutcome::Done(value) => assert!(value >= 0, "{what} gave {value}"),
             CallOutcome::Fail(e) => assert!((1..4096).contains(&e.0), "{what}: errno {}", e.0),
             CallOutcome::Wait => assert!(blocking, "{what} waits although it may not"),
-            CallOutcome::Part(bytes) => panic!("{what}: a piece of {bytes} bytes of so few"),
+            CallOutcome::Part(bytes) => {
+                panic!("{what}: a piece of {bytes} bytes, although the transfer is short")
+            }
         }
     }
 
@@ -259,7 +261,7 @@ impl Bench {
         let mut ticks = 0;
         while self.run.next_tick().is_some_and(|left| left.is_zero()) {
             ticks += 1;
-            assert!(ticks < MAX_TICKS, "ticks that get nothing done");
+            assert!(ticks < MAX_TICKS, "the devices do not come to rest");
             self.run.tick();
         }
         let _ = self.run.wake_fds().len();
