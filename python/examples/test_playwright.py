@@ -1,4 +1,4 @@
-"""Playwright sees the picture change, and the camera go and come: vb3 run -- python3 -m pytest test_playwright.py."""
+"""In a browser, the picture changes and the camera is unplugged: vb3 run -- python3 -m pytest test_playwright.py."""
 
 import os
 

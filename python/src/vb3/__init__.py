@@ -1,4 +1,4 @@
-"""Runs programs on simulated V4L2 devices, and changes the devices meanwhile.
+"""Runs programs on simulated V4L2 devices, and changes the devices while a program runs.
 
 Each order (command) is a line of JSON on the run's socket; docs/control.md describes the orders.
 """
@@ -28,7 +28,7 @@ _GRACE = 5
 
 
 class Error(Exception):
-    """A run refused an order: `field` names the wrong field, `message` says what is allowed."""
+    """A run refused an order. `field` names the wrong field, and `message` says which values are allowed."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}" if field else message)
@@ -42,7 +42,7 @@ class Ended(Error):
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that a display showed. `data` has the picture's bytes if a format was named."""
+    """A picture that a display showed. `data` has the picture's bytes if `shown` was called with a format."""
 
     sequence: int
     width: int
@@ -126,7 +126,7 @@ class _Line:
         self._lines = self._socket.makefile("rb")
 
     def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends an order and returns its answer. After other errors than Error, the connection is unusable."""
+        """Sends an order and returns its answer. After any error other than Error, the connection is unusable."""
         given = {name: value for name, value in fields.items() if value is not None}
         self._socket.sendall(json.dumps({"do": order, **given}).encode() + b"\n")
         answer = self.read()
@@ -199,11 +199,11 @@ class Attached:
         return self.order("state")
 
     def advance(self, seconds: float) -> int:
-        """Lets a virtual clock advance. Returns the clock's new time in nanoseconds."""
+        """Advances a virtual clock by `seconds`. Returns the clock's new time in nanoseconds."""
         return int(self.order("advance", ns=round(seconds * 1e9))["time_ns"])
 
     def buffers(self) -> str:
-        """Returns a text with each buffer and its holders."""
+        """Returns a text that lists each buffer with its holders."""
         return str(self.order("buffers")["buffers"])
 
     def revoke(self, buffer: str) -> None:
@@ -212,10 +212,10 @@ class Attached:
 
     @contextmanager
     def events(self, *events: str, device: Optional[str] = None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Subscribes to "frame", "open", "start" or "refusal". Gives an iterator of events.
+        """Subscribes to "frame", "open", "start" or "refusal". Use it in a `with` block, which gets an iterator.
 
-        If the next event takes longer than the run's `timeout`, raises TimeoutError, and no event follows. When
-        the run ends, raises Ended.
+        If no event comes within the run's `timeout`, the iterator raises TimeoutError, and cannot be used afterwards.
+        When the run ends, the iterator raises Ended.
         """
         with self._ending():
             line = _Line(self._path, self.timeout)
@@ -244,7 +244,7 @@ class Attached:
 
 
 class Run(Attached):
-    """A program on simulated devices, which ends with this object."""
+    """A program on simulated devices. `close()` or the end of a `with` block ends the program."""
 
     def __init__(
         self,
@@ -309,12 +309,12 @@ class Run(Attached):
 
     @property
     def stdout(self) -> str:
-        """What the program wrote so far."""
+        """The program's standard output so far."""
         return (self.directory / "stdout").read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What the program and `vb3` wrote so far."""
+        """The standard error of the program and of `vb3` so far."""
         return (self.directory / "stderr").read_text(errors="replace")
 
     @property
@@ -362,7 +362,7 @@ class Run(Attached):
 
 @dataclass(frozen=True)
 class Device:
-    """A device of a run, by the name of its node."""
+    """A device of a run. `name` is the name of its node, such as "video0"."""
 
     run: Attached
     name: str
@@ -380,7 +380,7 @@ class Device:
         self.order("unplug", revoke=revoke)
 
     def play(self, source: _Path, sequence: Optional[int] = None) -> None:
-        """Plays a file or "pattern", from frame `sequence` of the stream on, or immediately."""
+        """Plays a file or "pattern" from frame `sequence` of the stream on, or as soon as possible."""
         path = source if source == "pattern" else os.path.abspath(source)
         self.order("play", source=path, sequence=sequence)
 
@@ -393,7 +393,7 @@ class Device:
         self.order("resume")
 
     def reset(self) -> None:
-        """Brings a camera back to its start: plugged in, first source and signal, initial controls, no faults."""
+        """Resets a camera: plugs it in, restores its first source, signal and controls, and ends failing calls."""
         self.order("reset")
 
     def signal(self, signal: str) -> None:
@@ -405,11 +405,11 @@ class Device:
         self.order("fail", call=call, errno=errno, times=times)
 
     def set(self, control: str, value: int) -> int:
-        """Sets a control. Returns its value after rounding."""
+        """Sets a control. Returns the value that the device has set: the allowed value nearest to `value`."""
         return int(self.order("set", control=control, value=value)["value"])
 
     def wait(self, frame: int) -> int:
-        """Waits until a frame of the run, from 0, is finished. Returns the number of finished frames."""
+        """Waits until frame number `frame` of the run, counted from 0, is finished. Returns how many are finished."""
         return int(self.order("wait", frame=frame)["frames"])
 
     @property
