@@ -1,4 +1,5 @@
-# What vivid's clone answers in place of vivid's answers, as rules of sed. Each has its reason.
+# Rules of sed that turn vivid's answers into those that are expected of its clone. The comment above each rule
+# gives the reason.
 
 # A clone's version is that of vb3's API.
 s/^(\tDriver version   : ).*/\16.12.0/
@@ -34,8 +35,8 @@ G
 /\n\t\[\*\]: '(BYR2|GB16|GR16|RG16|HSV3|HSV4)'/d
 s/\n.*//
 
-# v4l2-compliance unplugs vivid by a button of vivid's. A clone's buttons have no effect.
+# v4l2-compliance unplugs vivid by one of vivid's button controls. A clone's buttons have no effect.
 s/^(\ttest Disconnect: )OK$/\t\tfail: v4l2-test-controls.cpp(1257): select child exited with status 1\n\1FAIL/
 
-# That, and the test of the media device, which is missing.
+# The totals, after that failure and without the test of the media device, which the clone lacks.
 s/: 50, Succeeded: 49, Failed: 1, /: 49, Succeeded: 47, Failed: 2, /

@@ -10,4 +10,4 @@ inherit module externalsrc
 EXTERNALSRC ?= "${TOPDIR}/../videobuf3/kernel/vb2-why"
 EXTERNALSRC_BUILD = "${EXTERNALSRC}"
 
-# Not loaded at boot: load it when something is refused, with modprobe vb2-why.
+# The image does not load the module at boot. When a call is refused, load it with modprobe vb2-why.
