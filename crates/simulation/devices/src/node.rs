@@ -63,11 +63,11 @@ impl NodeSpec {
         }
     }
 
-    /// Returns the state of a loopback whose only node has both directions; `None` for other nodes.
+    /// Returns the state that the nodes of a loopback share; `None` for other nodes.
     #[must_use]
     pub const fn loopback(&self) -> Option<&Link> {
         match &self.part {
-            NodePart::Loopback(link, None) => Some(link),
+            NodePart::Loopback(link, _) => Some(link),
             _ => None,
         }
     }

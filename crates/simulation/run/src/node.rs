@@ -113,7 +113,7 @@ pub(super) struct Node {
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,
-    /// The link between the writer and readers of a v4l2loopback node; `None` for other devices.
+    /// What the nodes of a loopback share; `None` for other devices.
     pub(super) loopback: Option<Link>,
     /// The function that its media device reports, if it has one.
     function: Option<MediaFunction>,

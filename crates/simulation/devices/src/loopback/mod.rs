@@ -37,10 +37,10 @@ mod attribute;
 mod file;
 mod fill;
 mod formats;
+mod host;
 mod link;
 mod node;
 mod output;
-mod push;
 mod reader;
 mod state;
 

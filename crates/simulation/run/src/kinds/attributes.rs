@@ -63,7 +63,8 @@ impl Attributes {
         let mut all = Vec::new();
         let loopbacks = nodes
             .iter()
-            .filter_map(|node| Some((node, node.loopback.as_ref()?)));
+            .filter_map(|node| Some((node, node.loopback.as_ref()?)))
+            .filter(|(_, link)| link.is_v4l2loopback());
         for (node, link) in loopbacks {
             let dir = format!("/sys/devices/virtual/video4linux/{}", node.file_name());
             let own = LoopbackAttribute::ALL.into_iter();

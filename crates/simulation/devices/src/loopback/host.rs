@@ -1,4 +1,4 @@
-//! Frames that the host passes to a loopback's readers, in place of a writing program.
+//! A loopback for the host: its identity, and frames that the host passes to the readers in place of a program.
 
 use super::link::{Body, Link, Shared};
 use crate::Failure;
@@ -6,6 +6,12 @@ use crate::streaming::Stamp;
 use vb3_v4l2::pixfmt;
 
 impl Link {
+    /// Returns whether the loopback has one node with the identity v4l2loopback.
+    #[must_use]
+    pub fn is_v4l2loopback(&self) -> bool {
+        self.lock().settings.is_some()
+    }
+
     /// Returns the number of bytes that a frame must have. A frame of a compressed format may be shorter.
     #[must_use]
     pub fn frame_bytes(&self) -> u64 {
