@@ -41,7 +41,7 @@ impl Nic {
         self.card_reads(tail as usize, packet) // A driver would wait for an interrupt.
     }
 
-    /// The part of the card.
+    /// Plays the card: reads the packet that its next descriptor names.
     fn card_reads(&self, index: usize, sent: &[u8]) -> Result<(), vb3_dma::Error> {
         let (host, id) = (self.device.mapper().platform(), self.device.id());
         let mut addr = [0; 8];

@@ -21,7 +21,7 @@ macro_rules! address {
                 self.0
             }
 
-            /// Adds `bytes`; `None` past the end of the address space.
+            /// Adds `bytes`. Returns `None` if the sum needs more than 64 bits.
             #[must_use]
             pub const fn checked_add(self, bytes: u64) -> Option<Self> {
                 match self.0.checked_add(bytes) {

@@ -1,4 +1,4 @@
-//! The host's time, which each call may read.
+//! A clock that the host sets, and that calls of the layer read.
 
 use crate::Locks;
 use core::fmt;
@@ -45,7 +45,7 @@ impl<L: Locks> Clock<L> {
         self.ns.store(ns, Ordering::Relaxed);
     }
 
-    /// Sets the time if it is later, and returns the time.
+    /// Sets the time to `ns` unless the clock is already later, and returns the time.
     pub fn advance(&self, ns: u64) -> u64 {
         self.ns.fetch_max(ns, Ordering::Relaxed).max(ns)
     }
@@ -71,7 +71,7 @@ impl<L: Locks> Clock<L> {
         crate::Lock::with(&self.ns, |now| *now = ns);
     }
 
-    /// Sets the time if it is later, and returns the time.
+    /// Sets the time to `ns` unless the clock is already later, and returns the time.
     pub fn advance(&self, ns: u64) -> u64 {
         crate::Lock::with(&self.ns, |now| {
             *now = ns.max(*now);

@@ -30,7 +30,7 @@ pub struct Live {
     pub iova_bytes: u64,
     /// Mappings for devices.
     pub mappings: u64,
-    /// Handles of lent memory, and further handles of other memory.
+    /// Handles of lent memory, and the handles of other memory that `Mapper::share` made.
     pub handles: u64,
     /// CPU mappings.
     pub vmaps: u64,

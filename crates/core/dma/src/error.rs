@@ -54,7 +54,7 @@ constraints! {
     BufferSize = "buffer-size",
     /// Largest size in bytes that the layer tries to allocate.
     SizeLimit = "size-limit",
-    /// Pages behind a physical range. Wanted: 1, or the address that has no memory. Found: 0.
+    /// Pages behind a physical range. Wanted: 1, or an address at which there is no memory. Found: 0.
     PagesBehind = "pages",
     /// Commands that the hardware carried out in time, such as a flush of an IOMMU. Wanted: 1. Found: 0.
     Hardware = "hardware",
@@ -121,9 +121,9 @@ pub enum Error {
     NoMemory(Reason),
     /// EIO: the memory cannot be mapped for the device.
     Unmappable(Reason),
-    /// EIO: the device may still reach the memory, because its translation could not be removed. The reason is that
-    /// of the hardware. The memory's owner must not reuse it; memory that the layer allocated or pinned is
-    /// quarantined.
+    /// EIO: the device may still reach the memory, because its translation could not be removed. The reason says why
+    /// the removal failed. The memory's owner must not reuse the memory. The layer quarantines memory that it allocated
+    /// or pinned.
     StillReachable(Reason),
     /// EFAULT: user memory is missing or not writable.
     BadUserMemory(Reason),
@@ -155,7 +155,7 @@ impl Error {
         Self::Unmappable(Reason::new(Constraint::Hardware, 1, 0))
     }
 
-    /// Returns the error of an unmap that failed with this error.
+    /// Converts the error of a failed unmap into `StillReachable`, with the same reason.
     #[cfg(feature = "alloc")]
     pub(crate) const fn still_reachable(self) -> Self {
         let unknown = Reason::new(Constraint::Hardware, 1, 0);

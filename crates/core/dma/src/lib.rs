@@ -5,8 +5,8 @@
 //! [`DmaOps`] over a [`Platform`]. An operating system with its own DMA layer implements [`DmaOps`]
 //! directly.
 //!
-//! The crate has no locks, threads, clocks or files; the host chooses the [`Lock`]. Values from
-//! outside never cause a panic, and sizes use checked arithmetic.
+//! The crate starts no threads, and reads no clock and no file: the host chooses the [`Lock`] and reports the
+//! time. Values from outside never cause a panic, and sizes use checked arithmetic.
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("reference.md")]
 #![no_std]

@@ -4,16 +4,19 @@ use core::cell::RefCell;
 
 /// A lock around a value, so that only one context uses the value at a time.
 ///
-/// While the layer holds a lock, it does not call the host, and does not allocate or free. It takes a second
-/// lock only to give an index to a device that the host does not number: the list's, then a device's. So
-/// `with` of one value may run inside `with` of another. The layer splits long work, so that it holds a lock for
-/// a few hundred instructions at a time, or a few thousand if an address space has many thousands of ranges. Two
-/// operations take longer. A search for aligned addresses may visit all free runs that are long enough, if the space
-/// has no aligned free block. When the table of counted memory grows, an eighth of it is copied, and when the list of
-/// callers' memory that devices may still reach grows, the whole list. A host whose
-/// interrupt handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.
+/// While the layer holds a lock, it does not call the host, and does not allocate or free. In one case only, it holds
+/// two locks: when it gives an index to a device that the host does not number, it takes the lock of the device list,
+/// and inside that the lock of the device. So `with` of one value may run inside `with` of another.
 ///
-/// # What the implementer owes
+/// The layer splits long work, so that it holds a lock for a few hundred instructions at a time, or a few thousand if
+/// an address space has many thousands of ranges. Two operations take longer. A search for aligned addresses may visit
+/// all free runs that are long enough, if the space has no aligned free block. The growth of a list copies items: an
+/// eighth of the table of counted memory, or the whole list of callers' memory that devices may still reach.
+///
+/// A host whose interrupt handlers call the layer uses a lock that disables interrupts. For a host that has threads but
+/// no such handlers, a mutex suffices.
+///
+/// # Requirements on the implementer
 /// `with` runs `act` exactly once. Two calls for one value never run `act` at the same time.
 pub trait Lock<T> {
     /// Makes a lock around a value.

@@ -43,7 +43,7 @@ pub trait DmaOps {
     /// Returns whether `dev` sees the CPU's caches.
     fn coherency(&self, dev: Self::Device) -> Coherency;
 
-    /// Allocates zeroed memory that device and CPU see alike without syncs, one run of addresses for `dev`.
+    /// Allocates zeroed memory that device and CPU see alike without syncs, as one run of addresses for `dev`.
     ///
     /// Source: Linux `dma_alloc_coherent`, differs: the address is a multiple of a page (or of the IOMMU's larger
     /// granule), and not always of the size rounded up to a power of two.
@@ -71,8 +71,8 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Memory, Error>;
 
-    /// Allocates zeroed, cached memory that is contiguous only for the CPU (`vmalloc_user`). The memory is
-    /// mapped for no device.
+    /// Allocates zeroed, cached memory that is contiguous only for the CPU (`vmalloc_user`). The call does not map it
+    /// for a device.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
@@ -135,7 +135,7 @@ pub trait DmaOps {
     /// Returns the length of memory in bytes.
     fn memory_len(&self, memory: &Self::Memory) -> u64;
 
-    /// Maps memory for `dev`. An allocation was [described](Self::describe) before.
+    /// Maps memory for `dev`. If the memory is an allocation, the caller has [described](Self::describe) it before.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After these errors, nothing is mapped and no

@@ -1,6 +1,6 @@
 //! The lower interface: the traits that a host implements for the mapping layer, one for each ability.
 //!
-//! Every host implements [`PageSource`]; [`without!`](crate::without) implements the traits that it lacks.
+//! Every host implements [`PageSource`]. [`without!`](crate::without) implements the traits that a host lacks.
 //! Every method takes `&self`. A host that several contexts call needs locks, as any page allocator does.
 //! The layer holds no lock while it calls the host.
 #![expect(unused_variables, reason = "the default methods do nothing or refuse")]
@@ -168,10 +168,10 @@ pub struct BouncePool {
 }
 
 /// Memory and devices, which every host has: a simulated machine, an operating system's page allocator, or a
-/// user-space driver over VFIO. The last has no physical addresses; it uses its process's addresses instead,
-/// always behind an IOMMU.
+/// user-space driver over VFIO. A VFIO driver does not know physical addresses. It passes addresses of its own process
+/// instead, and its devices are always behind an IOMMU.
 ///
-/// # What the implementer owes
+/// # Requirements on the implementer
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
 /// * Every allocated page is zeroed, for the CPU and for devices, and belongs to one allocation only.
 /// * A call that fails changes nothing.
@@ -333,7 +333,8 @@ pub trait Iommu: PageSource {
     /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with mapped memory. For the
     /// device and its group, memory that does not fill whole granules then bounces, and unmaps are always flushed
     /// at once. An untrusted device's first use fails with `Busy` (EBUSY) while its group has memory mapped that
-    /// shares a page with other bytes. The answer never changes. A granule's other pages are hidden even from trusted devices.
+    /// shares a page with other bytes. The answer never changes. If a granule is larger than a page, its other pages
+    /// are hidden even from trusted devices.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         false
     }
@@ -532,8 +533,8 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 /// Declares which traits a host lacks: [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`], [`KernelViews`].
 ///
 /// A host begins with [`PageSource`] and lacks all five. To add one, implement the trait instead. For `Caches`,
-/// `Iommu` and `Bounce`, [`PageSource::device_info`] must name the ability, too. Calls that need a missing
-/// ability are refused with `Unsupported` (EOPNOTSUPP).
+/// `Iommu` and `Bounce`, [`PageSource::device_info`] must also report the ability for each device. Calls that need a
+/// missing ability fail with `Unsupported` (EOPNOTSUPP).
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.

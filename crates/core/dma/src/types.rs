@@ -3,8 +3,10 @@
 use crate::{DmaAddr, PhysAddr};
 use bitflags::bitflags;
 
-/// Direction of transfer between the CPU and a device. There is no "none".
-/// In the order of Linux's `enum dma_data_direction`, so a kernel converts it for free.
+/// Direction of transfer between the CPU and a device.
+///
+/// The variants have the order of Linux's `enum dma_data_direction`, so a kernel converts them for free. Linux's
+/// `DMA_NONE` has no counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Device and CPU both read what the other wrote.

@@ -1,7 +1,7 @@
 //! Two threads take the layer's locks in every order that at most two preemptions cause.
 //!
 //! The locks are loom's, so that loom chooses the next thread at each of them. It does not explore
-//! relaxed orders of the only atomic counter, which numbers mappers.
+//! relaxed orders of the layer's atomics (the clock and counters), which are those of `core`.
 
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;

@@ -142,7 +142,7 @@ fn cell(found: Option<Summary>, base: Summary) -> String {
 }
 
 pub(crate) fn single(clock: f64) {
-    println!("IOVA: free + allocate, ns: median, mean, p99; their mean in times ours");
+    println!("IOVA: free + allocate, ns: median, mean, p99; for others, their mean / our mean");
     println!("48-bit space of 4 KiB granules; ours at 1k live = 1.00x");
     println!(
         "{:<8} {:>8} | {:^32} | {:^31} | {:^31} | {:^31}",

@@ -102,7 +102,7 @@ pub(crate) fn parallel() {
     println!("map + unmap of 64 KiB in pages with 1 and 2 threads, ns for each thread's pair");
     println!("{:<34} {:>9} {:>9}", "", "1 thread", "2 threads");
     let list = pieces(64 * K, 4 * K);
-    for (name, is_shared) in [("a device each", false), ("one device", true)] {
+    for (name, is_shared) in [("two devices", false), ("one device", true)] {
         let run = |count: usize| {
             let dma = Mapper::<_, Mutexes>::with_locks(Devices::new(count), count);
             let dma = dma.expect("a mapper");
@@ -211,7 +211,7 @@ pub(crate) fn metadata() {
         let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
         let tables = mapper.platform().table.borrow().table.tables() * PAGE;
         println!(
-            "  8 MiB {name:<11} mapping: {:>8.1}; page tables (not ours to save): {:>8.1}",
+            "  8 MiB {name:<11} mapping: {:>8.1}; page tables (of the host): {:>8.1}",
             kept as f64 / 8.0,
             tables as f64 / 8.0
         );

@@ -29,7 +29,7 @@ impl Host {
         })
     }
 
-    /// Copies bytes between a device and the memory at its address `at`: the part of the device.
+    /// Plays the device: lets `copy` access the memory at the device's address `at`.
     #[allow(
         dead_code,
         reason = "not every example has a device that accesses memory"

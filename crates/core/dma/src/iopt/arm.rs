@@ -63,7 +63,7 @@ pub(super) const BITS: Bits = Bits {
     count: (2, 51),
 };
 
-/// Returns a leaf's memory type, one of three, and its shareability.
+/// Returns a leaf's shareability and its memory type: `device`, `cached` or `uncached`, as `prot` requires.
 const fn memory(prot: Prot, device: u64, cached: u64, uncached: u64) -> u64 {
     if prot.contains(Prot::MMIO) {
         device << ATTR_SHIFT | SH_OUTER

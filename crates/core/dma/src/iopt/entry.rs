@@ -19,7 +19,7 @@ pub(super) enum Entry {
 /// Bits of a format's entries.
 #[derive(Debug)]
 pub(super) struct Bits {
-    /// An entry that has none of these is empty.
+    /// An entry that has none of these bits is empty.
     pub(super) used: u64,
     /// The physical address.
     pub(super) addr: u64,

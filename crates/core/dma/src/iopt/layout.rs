@@ -12,8 +12,8 @@ pub(super) const MAX_LEVELS: usize = 5;
 pub enum Format {
     /// Arm VMSAv8-64 stage 1, with a granule of 4, 16 or 64 KiB.
     ///
-    /// The format has no write-only memory. The walker's register `MAIR` must hold the value
-    /// [`MAIR`](super::MAIR).
+    /// A device that may write to memory may also read it, because the format has no write-only entries. The walker's
+    /// register `MAIR` must hold the value [`MAIR`](super::MAIR).
     ArmLpaeS1,
     /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
     ///
@@ -21,9 +21,9 @@ pub enum Format {
     ArmLpaeS2,
     /// Intel VT-d second-stage tables of three, four or five levels.
     ///
-    /// [`Prot::COHERENT`] has no effect, because each request says whether it snoops. An entry's bit `SNP`,
-    /// which makes all requests snoop, is reserved on hardware without snoop control. Linux sets it only for
-    /// virtual machines.
+    /// [`Prot::COHERENT`] has no effect, because each request of a device says whether it snoops. This crate never
+    /// sets an entry's bit `SNP`, which would make all requests snoop: hardware without snoop control reserves this
+    /// bit. Linux sets `SNP` only for virtual machines.
     VtdSecondStage,
 }
 
@@ -100,7 +100,7 @@ pub struct Config {
 }
 
 impl From<&Config> for IommuInfo {
-    /// Returns the address space of all input addresses that a table has.
+    /// Describes an address space that contains all input addresses of the table.
     fn from(config: &Config) -> Self {
         Self::new(config.page_sizes, config.input_bits)
     }
@@ -188,7 +188,7 @@ impl Geometry {
         1 << self.input_bits
     }
 
-    /// Returns the number of address bits inside an entry of this height. At most 57.
+    /// Returns the base-2 logarithm of the bytes that an entry of this height covers; at most 57.
     pub(super) const fn shift(&self, height: u32) -> u32 {
         self.granule_bits + self.index_bits * height
     }
@@ -226,7 +226,7 @@ impl Geometry {
         height
     }
 
-    /// Returns the number of whole entries in `len` bytes from `iova` on, at most those of one table.
+    /// Returns how many whole entries the `len` bytes from `iova` on take in the table that has the first of them.
     #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
         let entries = self.entries(height);

@@ -39,12 +39,12 @@ pub trait TableMemory {
 ///
 /// [`free`](Self::free) releases the memory. Dropping this value leaks the memory.
 #[derive(Debug)]
-#[must_use = "goes back through PageTable::free"]
+#[must_use = "a page table is freed only by `PageTable::free`"]
 pub struct PageTable {
     pub(super) geometry: Geometry,
     root: PhysAddr,
-    /// Tables unlinked since the last `take_retired`, chained by their first word. In every format, an
-    /// aligned address is an invalid entry, so a walker that still reads the table finds no translation.
+    /// Tables unlinked since the last `take_retired`. The first word of each is the aligned address of the next.
+    /// Every format treats such a word as an invalid entry, so a walker that still reads it finds no translation.
     pub(super) retired: Chain,
     pub(super) tables: u64,
     pub(super) leaves: u64,
@@ -54,7 +54,7 @@ pub struct PageTable {
 ///
 /// Dropping this value leaks the tables.
 #[derive(Debug)]
-#[must_use = "goes back through Retired::free, after a flush"]
+#[must_use = "retired tables are freed only by `Retired::free`, after a flush"]
 pub struct Retired {
     tables: Chain,
     /// Size of each table in bytes.

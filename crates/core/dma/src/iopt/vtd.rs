@@ -22,14 +22,14 @@ pub(super) const BITS: Bits = Bits {
     used: READ | WRITE,
     addr: ADDR,
     kind: PAGE_SIZE,
-    // An access needs the right in all entries of a walk, so the leaf decides.
+    // All entries of a walk must allow an access. Tables allow both kinds, so the leaf decides.
     table: READ | WRITE,
     block: PAGE_SIZE,
     page: 0,
     count: (52, 60),
 };
 
-/// Each attribute and its bit. A target that is not RAM has its own memory type.
+/// Each attribute and its bit. `IPAT` makes targets that are not RAM uncached.
 const ATTRIBUTES: [(Prot, u64); 3] = [(Prot::READ, READ), (Prot::WRITE, WRITE), (Prot::MMIO, IPAT)];
 
 #[inline]

@@ -20,7 +20,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Returns the physical address of `iova`, and the bytes left from there; `None` outside the leaf.
+    /// Returns the physical address of `iova`, and the bytes from there to the leaf's end; `None` outside the leaf.
     #[must_use]
     pub fn at(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
         let offset = iova.get().checked_sub(self.iova.get())?;

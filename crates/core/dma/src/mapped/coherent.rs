@@ -35,7 +35,7 @@ use core::sync::atomic::AtomicU8;
 /// drop(dma);
 /// drop(ring);
 /// ```
-#[must_use = "is freed when it is dropped"]
+#[must_use = "coherent memory is freed when it is dropped"]
 pub struct Coherent<H: MapperRef> {
     /// `None` if the host has no CPU views. Dropped before the memory.
     view: Option<CpuView<H, Bidirectional>>,
@@ -53,12 +53,15 @@ impl<H: MapperRef> fmt::Debug for Coherent<H> {
 }
 
 impl<H: MapperRef> DmaDevice<H> {
-    /// Allocates `len_bytes` of coherent memory, rounded up to pages, and aligned as by [`DmaOps::alloc_coherent`].
+    /// Allocates `len_bytes` of coherent memory, rounded up to pages.
+    ///
+    /// The memory has the alignment of [`DmaOps::alloc_coherent`].
     ///
     /// # Errors
-    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views, [`read`](Coherent::read)
-    /// and [`write`](Coherent::write) of the memory fail, and a device with
-    /// [its own memory](crate::Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP), because that cannot be zeroed.
+    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views, the allocation has no
+    /// view, so [`read`](Coherent::read) and [`write`](Coherent::write) fail. On such a host, a device with
+    /// [its own memory](crate::Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP), because the host cannot zero
+    /// this memory.
     ///
     /// # Context
     /// May sleep.
@@ -141,7 +144,7 @@ impl<H: MapperRef> Coherent<H> {
         self.view.as_ref()?.bytes()
     }
 
-    /// Copies bytes out, starting at byte `offset`.
+    /// Copies bytes of the memory into `out`, starting at byte `offset`.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` if the host has no views.
@@ -150,8 +153,9 @@ impl<H: MapperRef> Coherent<H> {
         self.view()?.read(offset, out)
     }
 
-    /// Copies bytes in, starting at byte `offset`. Gives no order to several writes: [`Ring`](super::Ring)
-    /// does.
+    /// Copies `data` into the memory, starting at byte `offset`.
+    ///
+    /// The device may see several writes in any order. [`Ring::publish`](super::Ring::publish) orders them.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -220,7 +224,7 @@ impl<H: MapperRef> CoherentPool<H> {
 }
 
 /// A block of a [`CoherentPool`]. Dropping the block returns it to the pool.
-#[must_use = "goes back when it is dropped"]
+#[must_use = "a block returns to its pool when it is dropped"]
 pub struct CoherentBlock<'a, H: MapperRef> {
     pool: &'a CoherentPool<H>,
     /// The device's address.
@@ -245,7 +249,7 @@ impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
 }
 
 impl<H: MapperRef> CoherentBlock<'_, H> {
-    /// Returns the offset in the pool's memory of `len` bytes at `offset` in the block.
+    /// Converts an offset in the block into one in the pool's memory. Fails if `len` bytes there exceed the block.
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
         check_within(self.len, offset, len as u64)?;
         // No overflow: the block lies in the memory.
@@ -265,7 +269,7 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
         self.len
     }
 
-    /// Copies bytes out, starting at `offset` in the block.
+    /// Copies bytes of the block into `out`, starting at byte `offset` of the block.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the block.
@@ -274,7 +278,7 @@ impl<H: MapperRef> CoherentBlock<'_, H> {
         self.pool.memory.read(place, out)
     }
 
-    /// Copies bytes in, starting at `offset` in the block.
+    /// Copies `data` into the block, starting at byte `offset` of the block.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the block.

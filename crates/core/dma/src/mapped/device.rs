@@ -175,8 +175,8 @@ impl<H: MapperRef> DmaDevice<H> {
     /// the run unchanged, this allocates heap memory only for the record of live I/O addresses.
     ///
     /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses until
-    /// the mapping ends, and the caller guarantees that the memory there is not reused before. The end of this
-    /// mapping therefore always flushes.
+    /// the mapping ends, and the caller guarantees that the memory there is not reused before that. Because the caller
+    /// may reuse it afterwards, the end of this mapping always flushes.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
@@ -208,8 +208,10 @@ impl<H: MapperRef> DmaDevice<H> {
         }
     }
 
-    /// Allocates zeroed, cached memory that the device reaches without bouncing, mapped for no device. The device
-    /// sees it as one run of addresses. The memory consists of whole pages of the CPU and of the device's IOMMU.
+    /// Allocates zeroed, cached memory that the device reaches without bouncing.
+    ///
+    /// The call does not map the memory. [`map`](Self::map) can map it as one run of the device's addresses. The memory
+    /// consists of whole pages of the CPU and of the device's IOMMU.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM); `Removed` (ENODEV).

@@ -13,7 +13,7 @@ use core::sync::atomic::AtomicU8;
 ///
 /// It is `Send` and `Sync` if the reference to the mapper, the memory and the platform's devices
 /// are.
-#[must_use = "unmaps when it is dropped"]
+#[must_use = "memory is unmapped when its `Mapped` is dropped"]
 pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> {
     host: H,
     /// `None` only during `unmap` or a hand-over.
@@ -134,7 +134,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
 }
 
 impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H, M, D, Device> {
-    /// Returns the device's address of the first byte. The others follow it, in one run.
+    /// Returns the device's address of the first byte. The other bytes follow it, in one run.
     #[must_use]
     #[inline]
     pub fn addr(&self) -> DmaAddr {

@@ -79,7 +79,7 @@ impl<P: Platform> OneRun for &Memory<P> {}
 impl<H: MapperRef> OneRun for OwnedMemory<H> {}
 impl<H: MapperRef> OneRun for &OwnedMemory<H> {}
 
-/// Memory that a device may see as several runs of addresses, by [`map_runs`](super::DmaDevice::map_runs).
+/// Memory that [`map_runs`](super::DmaDevice::map_runs) maps, and that a device may see as several runs of addresses.
 #[derive(Debug)]
 pub struct InRuns<M>(pub M);
 
@@ -133,7 +133,7 @@ impl<P: Platform> sealed::Sealed<P> for &Memory<P> {
 /// assert!(dma.live().is_empty());
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
-#[must_use = "is freed when it is dropped"]
+#[must_use = "memory is freed when its last handle is dropped"]
 pub struct OwnedMemory<H: MapperRef> {
     host: H,
     /// `None` only during the drop.

@@ -83,8 +83,8 @@ impl<T: sealed::Sealed, const N: usize> sealed::Sealed for [T; N] {
     }
 }
 
-/// An array of `T` in coherent memory, such as a descriptor ring. Each call accesses the memory anew, and each integer
-/// by one call of the host. Dropping this value frees the memory.
+/// An array of `T` in coherent memory, such as a descriptor ring. Each call accesses the memory anew, and calls the
+/// host once for each integer. Dropping this value frees the memory.
 ///
 /// # Examples
 /// ```
@@ -181,7 +181,7 @@ impl<T: Element, H: MapperRef> Ring<T, H> {
         value
     }
 
-    /// Writes element `index`. Several writes have no order for the device.
+    /// Writes element `index`. The device may see several of these writes in any order.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -190,8 +190,10 @@ impl<T: Element, H: MapperRef> Ring<T, H> {
         value.store(at, &mut |at, bytes| self.memory.write(at, bytes))
     }
 
-    /// Writes element `index` after all earlier writes, so that the device sees them first. If `T` is an array, the
-    /// order of its integers is not defined. A ring of integers publishes a single word of a descriptor.
+    /// Writes element `index` after all earlier writes, so that the device sees the earlier writes first.
+    ///
+    /// If `T` is an array, the order of its integers is not defined. To publish a single word of a descriptor, use a
+    /// ring of integers.
     ///
     /// # Errors
     /// As [`get`](Self::get).

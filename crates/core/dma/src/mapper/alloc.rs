@@ -82,7 +82,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Coherency::NonCoherent => Caching::Uncached,
         });
         let scattered = info.iommu.is_some() && !attrs.contains(Attrs::FORCE_CONTIGUOUS);
-        // A device that maps whole pieces sees no other owner's memory.
+        // The pages fill whole granules of the IOMMU, so the device sees no other owner's memory.
         let page = self.platform.page_size();
         let granule = facts
             .granule
@@ -171,8 +171,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Returns a size for memory of no device in whole pages, the host's granule for such memory, and the size in
-    /// whole granules. Fails with `Invalid` if the granule is not a power of two of at least a page.
+    /// Rounds the size of memory that is allocated for no device. Returns the size in whole pages, the host's granule
+    /// for such memory, and the size in whole granules. Fails with `Invalid` if the granule is not a power of two of at
+    /// least a page.
     pub(super) fn unmapped_lens(&self, len_bytes: u64) -> Result<(u64, u64, u64), Error> {
         let len = self.checked_len(len_bytes)?;
         let granule = self.platform.unmapped_granule();
@@ -182,7 +183,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok((len, granule, whole_pieces(len, granule)?))
     }
 
-    /// Allocates memory at physical addresses up to `max_addr`, and maps it for no device.
+    /// Allocates memory at physical addresses up to `max_addr`, without a mapping for a device.
     pub(super) fn alloc_unmapped(
         &self,
         len_bytes: u64,
@@ -201,7 +202,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Allocates memory of this layout that a device reaches without bouncing, in whole pages of the device's IOMMU.
-    /// Maps it for no device.
+    /// Does not map the memory.
     pub(crate) fn alloc_reached(
         &self,
         facts: &Facts<P::Device>,
@@ -222,15 +223,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.alloc_pieces(len, request)
     }
 
-    /// Allocates pages for `len` bytes of cached memory, mapped for no device.
+    /// Allocates pages for `len` bytes of cached memory, without a mapping for a device.
     fn alloc_pieces(&self, len: u64, request: PageRequest<P::Device>) -> Result<Memory<P>, Error> {
         let (pages, segments) = self.take_pages(request, len)?;
         let extent = self.extent(segments, len, request.granule, Caching::Cached);
         self.own(pages, request.len, extent)
     }
 
-    /// Makes an allocation of `held` bytes of counted pages that is mapped for no device. After an error, the pages are
-    /// freed.
+    /// Makes an allocation from `held` bytes of counted pages, without a mapping for a device. An error frees the
+    /// pages.
     pub(super) fn own(
         &self,
         pages: P::Pages,
@@ -287,7 +288,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.count_pages(request.len);
         let next = |index| self.platform.pages_segment(&pages, index);
         match collect(Vec::new(), request.len, next) {
-            // The host reused memory that its former owner should have kept. It is never used again.
+            // A device may still reach this memory, and its former owner should have kept it. The layer neither uses
+            // nor frees it.
             Ok(segments) if self.is_stuck(&segments) => {
                 self.count_stuck((request.len, 0, request.len));
                 let _ = ManuallyDrop::new(pages);
@@ -317,8 +319,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Ends a handle of memory. That of an allocation also ends the device's own mapping; if that fails, quarantines
-    /// the memory.
+    /// Ends a handle of memory. For an allocation, also ends the mapping of the device that requested it. If that
+    /// fails, quarantines the memory.
     pub(super) fn end_handle(&self, memory: Memory<P>) {
         let Memory { extent, kind } = memory;
         let held = extent.held_bytes();
@@ -375,7 +377,7 @@ fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
     round_up(len, piece).ok_or(Error::NoMemory(reason))
 }
 
-/// Returns whether runs are `len` bytes long, in whole aligned pieces.
+/// Returns whether the runs have `len` bytes in total, and each consists of whole, aligned pieces.
 pub(super) fn are_pieces(runs: &[Segment], len: u64, piece: u64) -> bool {
     let mut bits = runs.iter().map(|run| run.addr.get() | run.len);
     total_len(runs) == Ok(len) && bits.all(|bits| bits & (piece - 1) == 0)

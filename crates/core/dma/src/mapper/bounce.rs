@@ -34,7 +34,7 @@ pub(super) struct Bounced {
     slots: (u64, u64),
 }
 
-/// The mapping plan of a table: which parts bounce and which do not.
+/// The mapping plan of a scatter table: which parts bounce and which do not.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     /// Segments for the device, in order; used only if a part bounces.

@@ -51,9 +51,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Err(Error::Unmappable(reason))
     }
 
-    /// Returns the address of the first byte of a run that the device does not see behind the bytes before it.
+    /// Returns the address of the first byte that does not follow the run's earlier bytes on the device's bus.
     fn first_hidden(&self, dev: P::Device, segment: Segment) -> u64 {
-        // The device sees the first `seen` bytes, and not the first `unseen`.
+        // The device sees the first `seen` bytes as one run, but not the first `unseen` bytes.
         let (mut seen, mut unseen) = (0, segment.len);
         while unseen - seen > 1 {
             let len = seen + (unseen - seen) / 2;

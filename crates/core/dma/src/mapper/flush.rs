@@ -37,7 +37,7 @@ impl Waiting {
 pub(super) struct Queue {
     pub(super) policy: FlushPolicy,
     pub(super) ranges: VecDeque<Waiting>,
-    /// Number of ranges that have left the queue, also under earlier devices.
+    /// Number of ranges that have left the queue, including those of devices that used this state earlier.
     pub(super) flushed: u64,
     /// Time in nanoseconds at which the queue last became non-empty.
     since_ns: u64,
@@ -123,8 +123,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Flushes the waiting ranges of one address space. Ranges that are queued meanwhile keep
-    /// waiting, and all ranges if the flush fails.
+    /// Flushes the waiting ranges of one address space. Ranges that are queued meanwhile keep waiting. If the flush
+    /// fails, all ranges keep waiting.
     pub(crate) fn flush_slot(&self, slot: usize) -> Result<(), Error> {
         let waiting = self.with_slot(slot, |state| {
             let waits = !state.queue.ranges.is_empty();

@@ -1,4 +1,4 @@
-//! Mapping behind an IOMMU: a whole table becomes one range of I/O virtual addresses.
+//! Mapping behind an IOMMU: a whole scatter table becomes one range of I/O virtual addresses.
 //!
 //! An IOMMU maps whole granules (its smallest pages). A mapping therefore exposes its segments, and also the
 //! other bytes of the granules in which a segment begins or ends (the *rest*). Allocations of this layer
@@ -18,8 +18,8 @@ use crate::{
     Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
 
-/// Returns the accesses and the memory type of a mapping's entries. A snooping device would work with either
-/// type; this one agrees with the CPU's mapping.
+/// Returns the accesses and the memory type of a mapping's entries. A device that snoops works with either type, so the
+/// type is that of the CPU's mapping.
 #[inline]
 pub(super) fn prot(wanted: &Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot {
     let mut prot = match wanted.direction {
@@ -144,7 +144,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             match found? {
                 Some(Err(_)) if room.fill() || self.free_spare(at) => {}
                 Some(Err(Error::NoMemory(_))) if !has_flushed && self.has_queued(at) => {
-                    // If this fails, no address became free, and the next round says so.
+                    // If this fails, no address became free, and the next round returns the allocator's error.
                     let _ = self.flush_slot(at.space);
                     has_flushed = true;
                 }

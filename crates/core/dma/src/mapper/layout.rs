@@ -1,4 +1,4 @@
-//! Places a table's segments in a run of I/O virtual addresses, and lists the device's segments.
+//! Places a scatter table's segments in a run of I/O virtual addresses, and lists the device's segments.
 //!
 //! There are two modes. *Contiguous* places segments one after the other, with gaps only where page tables
 //! require them. *Compatible* pads up to the device's DMA boundary if a segment would cross it, and reports
@@ -188,8 +188,8 @@ impl Layouter {
     }
 }
 
-/// Refuses a table that page tables cannot map as one run. The error has the offset in a granule at which a
-/// segment ends or starts.
+/// Refuses segments that a page table cannot map as one run. The error has the offset in a granule at which one of
+/// them ends or starts.
 pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [before, after] = pair else { continue };

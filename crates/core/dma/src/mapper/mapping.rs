@@ -10,7 +10,7 @@ use core::num::NonZeroU64;
 use core::slice;
 
 /// Memory mapped for one device, with the addresses that the device uses.
-#[must_use = "goes back through DmaOps::unmap"]
+#[must_use = "a mapping is ended only by `DmaOps::unmap`"]
 pub struct Mapping<P: Platform> {
     pub(super) owner: usize,
     pub(super) dev: P::Device,
@@ -124,7 +124,7 @@ impl<P: Platform> Mapping<P> {
             Runs::One(_) => At {
                 dev: self.dev,
                 slot: self.slot,
-                // Only lookups that may follow a removal need the number.
+                // The number serves to detect a removed device. No device is removed while it has a mapping.
                 claims: 0,
                 group: self.dev,
                 space: self.slot,

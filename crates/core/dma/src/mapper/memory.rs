@@ -1,9 +1,9 @@
-//! Counted memory: what a device may reach is not given back.
+//! Counted memory: the layer gives no memory back to the host while a device may reach it.
 //!
 //! Each allocation and each pin has an entry in the mapper's table. A handle ([`Memory`](super::Memory)), a mapping, a
-//! CPU view and an unmapped range that waits for a flush each hold a reference. The last reference gives the memory back to
-//! the host. A value that is dropped or forgotten keeps its reference, so the memory is never used again. A failed
-//! unmap keeps its reference, too: that is the quarantine.
+//! CPU view and an unmapped range that waits for a flush each hold a reference. The last reference gives the memory
+//! back to the host. If a caller drops or forgets a handle, mapping or view instead of ending it, its reference stays,
+//! so the memory is never used again. The reference of a failed unmap stays, too: that is the quarantine.
 //!
 //! Memory that the caller lends ([`lend`](Mapper::lend), `map_raw`) has no entry, because the
 //! layer cannot keep it from being reused. `stuck` records the parts that a device may still reach.
@@ -41,7 +41,7 @@ impl Key {
     }
 }
 
-/// What the last reference gives back. Dropping it gives nothing back.
+/// The memory that the last reference gives back to the host. Dropping this value gives nothing back.
 pub(super) enum Origin<P: Platform> {
     /// Pages of the host, and their length in bytes.
     Pages(ManuallyDrop<P::Pages>, u64),
@@ -69,7 +69,7 @@ impl<P: Platform> Origin<P> {
 struct Entry<P: Platform> {
     /// Number of references; 0 if the entry is vacant.
     refs: u32,
-    /// Whether a device may reach the memory for good.
+    /// Whether a device may reach the memory forever, because an unmap failed.
     is_stuck: bool,
     /// Index of the next vacant entry.
     next: usize,
@@ -89,7 +89,7 @@ impl<P: Platform> Part<P> {
         self.entries.get_mut(key.index())
     }
 
-    /// Uses a vacant entry; `None` if there is neither one nor room for one.
+    /// Takes a vacant entry, and returns its index; `None` if none is vacant and there is no room for a new one.
     fn take(&mut self) -> Option<usize> {
         let index = self.vacant;
         if index == self.entries.len() {
@@ -212,15 +212,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.put(Some(key));
     }
 
-    /// Takes a reference that is never dropped, to memory that a device may reach for good.
+    /// Takes a reference that is never dropped, to memory that a device may reach forever.
     #[cold]
     pub(super) fn hold_for_good(&self, key: Key) {
-        // Beyond the greatest number of references, the last is never dropped, either.
+        // This fails only at the greatest number of references, and so many are never all dropped.
         let _ = self.hold(Some(key));
         self.quarantine_memory(key);
     }
 
-    /// Keeps memory that a device may reach for good. The caller never drops one of its references.
+    /// Marks memory that a device may reach forever. The caller has a reference that it never drops, which keeps the
+    /// memory.
     #[cold]
     pub(super) fn quarantine_memory(&self, key: Key) {
         let released = self.memories.with(key, |part| {
@@ -233,7 +234,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Counts memory that its owner has released, and that is never given back.
+    /// Counts memory as quarantined, and no longer as held. Its owner has released it, and the host never gets it back.
     pub(super) fn count_stuck(&self, (page_bytes, pins, len): (u64, u64, u64)) {
         self.live.with(|live| {
             live.page_bytes = live.page_bytes.saturating_sub(page_bytes);

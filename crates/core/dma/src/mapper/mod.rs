@@ -50,7 +50,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// The mapper is `Send` if the platform and its values are, and `Sync` if the platform and `L`'s locks are;
 /// [`NoLocks`], the default, makes it not `Sync`. `&Mapper` also implements [`DmaOps`](crate::DmaOps), so that
-/// each context can have its own.
+/// each context can use a reference of its own.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
     /// The device at each index, for platforms that do not number their devices.
@@ -129,7 +129,7 @@ impl<D> Slot<D> {
         }
     }
 
-    /// Returns the number of the claim by which `dev` has this slot, if it has it.
+    /// Returns `claims` if this slot belongs to `dev`.
     fn claims_of(&self, dev: D) -> Option<u64>
     where
         D: PartialEq,
@@ -147,7 +147,8 @@ impl<D> Slot<D> {
     fn vacate(&mut self) -> Self {
         let former = core::mem::replace(self, Self::vacant());
         self.claims = former.claims;
-        // A context that still flushes for the former device must not count the next device's ranges.
+        // The numbers continue, so that a context that still flushes for the former device does not free ranges of
+        // the next device.
         self.queue.flushed = former.queue.queued();
         former
     }
@@ -178,7 +179,8 @@ impl<D> Slot<D> {
         !self.untrusted && self.untrusted_members == 0
     }
 
-    /// Counts a mapping that exposes bytes around its memory, unless an untrusted device would see them.
+    /// Counts a mapping that exposes bytes around its memory, unless an untrusted device would see these bytes.
+    /// Returns whether the mapping may expose them.
     fn expose(&mut self) -> bool {
         let may = self.is_trusted();
         self.exposing = self.exposing.wrapping_add(may.into());
@@ -226,13 +228,13 @@ pub(crate) struct Extent {
 /// Must be given back with [`DmaOps::free`](crate::DmaOps::free). Other handles of the same memory
 /// ([`Mapper::share`]), mappings, CPU views and ranges that wait for a flush keep the memory until they end.
 /// Dropping this value leaks the memory.
-#[must_use = "goes back through DmaOps::free"]
+#[must_use = "memory is freed only by `DmaOps::free`"]
 pub struct Memory<P: Platform> {
     pub(crate) extent: Extent,
     kind: Kind<P>,
 }
 
-/// What a handle of memory gives back.
+/// Kind of a handle of memory, with the values that the handle gives back.
 enum Kind<P: Platform> {
     /// Pages of the host, and their mapping if a device requested them.
     Pages(ManuallyDrop<P::Pages>, Option<OwnMapping<P::Device>>),
@@ -257,7 +259,7 @@ struct OwnMapping<D> {
 
 impl<P: Platform> Memory<P> {
     /// Returns the platform's pages, which may be more than requested. `None` for memory without
-    /// pages, and for further handles of the memory.
+    /// pages, and for handles that [`Mapper::share`] made.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
         match &self.kind {
@@ -272,7 +274,7 @@ impl<P: Platform> Memory<P> {
         &self.extent.segments
     }
 
-    /// Returns the length in bytes. That of allocated memory is a multiple of the page size.
+    /// Returns the length in bytes; for allocated memory, a multiple of the page size.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.extent.len
@@ -308,7 +310,7 @@ impl Extent {
 ///
 /// Must be unmapped with [`DmaOps::vunmap`](crate::DmaOps::vunmap). Dropping this value leaves the memory
 /// mapped.
-#[must_use = "goes back through DmaOps::vunmap"]
+#[must_use = "a CPU mapping is ended only by `DmaOps::vunmap`"]
 pub struct Vmap<P: Platform> {
     owner: usize,
     host: P::Vmap,
@@ -406,7 +408,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         live
     }
 
-    /// Returns whether `owner` identifies this mapper. It refuses objects of others.
+    /// Returns whether `owner` identifies this mapper. A mapper refuses objects of other mappers.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {
         owner == self.id
@@ -449,7 +451,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some((slot, _)) = self.find(dev) else {
             return Ok(());
         };
-        // If this fails, the device still holds addresses.
+        // If this fails, the device still holds addresses, and the call fails with `Busy` below.
         let _ = self.flush_slot(slot);
         let gone = self.with_slot(slot, |state| {
             let region = state.region.as_ref();

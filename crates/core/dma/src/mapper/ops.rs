@@ -98,7 +98,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 Ok(synced)
             }
             Err(err) => {
-                // A device that may still reach the slots keeps them.
+                // If the device may still reach the slots, they stay taken.
                 if !matches!(err, Error::StillReachable(_)) {
                     self.release_slots(&core::mem::take(&mut parts.bounced));
                 }
@@ -461,7 +461,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     fn flush(&self) -> Result<(), Error> {
         let mut result = Ok(());
         for slot in 0..self.used_slots() {
-            // Also after a failure.
+            // Flushes the other devices' ranges even after a failure.
             result = result.and(self.flush_slot(slot));
         }
         result

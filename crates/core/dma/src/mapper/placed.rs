@@ -36,7 +36,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Calls `place`, which places or moves an allocation's pages, and returns the value of `place`. Later
-    /// CPU views have the caching mode `caching`. The allocation has no other handles, mappings and CPU views.
+    /// CPU views have the caching mode `caching`. The allocation must have no other handle, mapping or CPU view.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL): the allocation was made for a device, or does not consist of pages.

@@ -83,7 +83,7 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
 }
 
 /// Appends the physical runs that `next` returns for the indexes from 0 on, up to the first `None`. Fails with
-/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further.
+/// `Invalid` for more than `most` bytes, so that the call ends even if a host's runs do not.
 pub(super) fn collect(
     mut list: Vec<Segment>,
     most: u64,

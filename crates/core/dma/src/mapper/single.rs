@@ -1,6 +1,8 @@
 //! The short path, for the most frequent mapping: one run of memory that the device accepts
-//! unchanged. It makes no plan and no bounce copy. It locks the device's state once to map and once to unmap (twice
-//! if unmaps may wait for a flush), and the memory's entry, if it has one, each time.
+//! unchanged. It makes no plan and no bounce copy.
+//!
+//! A map locks the device's state once. An unmap locks it once, or twice if unmaps may wait for a flush. If the memory
+//! has an entry in the table of counted memory, a map and an unmap each also lock that part of the table.
 
 use super::flush::{Waiting, give_back};
 use super::iommu::{prot, take_range};
@@ -115,8 +117,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps one run that the device accepts unchanged. Returns its address, and whether the device sees bytes around
-    /// the run that are counted as [`exposing`](Slot::exposing). Returns `None` for any other
+    /// Maps one run that the device accepts unchanged. Returns the run's address, and whether the mapping is counted in
+    /// [`exposing`](Slot::exposing), because the device sees bytes around the run. Returns `None` for any other
     /// run: [`map_list`](Self::map_list) then maps the run, or refuses it with the reason. `owned` is the
     /// alignment described there. Fails with `Removed`, or with the platform's error.
     #[inline(always)]
@@ -172,7 +174,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
-    /// `synced` tells whether to clean the run's cache lines first. Returns as [`map_one`](Self::map_one).
+    /// `synced` tells whether to clean the run's cache lines first. Returns the same values as
+    /// [`map_one`](Self::map_one).
     #[inline(never)]
     fn translate_one(
         &self,
@@ -278,7 +281,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if let Some(range) = iova {
             let first = Iova::new(range.base);
             let mut removed = self.platform.iommu_unmap(at.group, first, range.len);
-            // Flushes now if other mappings may reuse the bounce slots next.
+            // A mapping that bounces is flushed now, because other mappings may reuse its slots next.
             let waits = !now && !bounces && removed.is_ok() && !self.is_strict(at);
             if waits && self.enqueue(at, Waiting::new(range, mapping.memory)) {
                 // The waiting range keeps the memory.
@@ -322,7 +325,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn end_failed(&self, mapping: &Mapping<P>, attrs: Attrs, range: IovaRange) {
         self.quarantine(mapping.at(), range);
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            // A failed copy is no reason to stop.
+            // Even if this copy fails, the memory must be quarantined.
             let _ = self.try_sync(mapping, mapping.direction, SyncFor::Cpu);
         }
         self.with_slot(mapping.slot, Slot::count_unmap);
@@ -334,8 +337,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 /// Counters of 64 bits that grow by one never overflow, so the functions below need not saturate.
 impl<D> Slot<D> {
-    /// Returns the number of mappings that the device has now. A mapping whose unmapping failed has ended,
-    /// too; its addresses are quarantined.
+    /// Returns the number of mappings that the device has now. A mapping whose unmapping failed does not count. Its
+    /// addresses are quarantined.
     pub(super) fn mappings(&self) -> u64 {
         self.counters.maps.wrapping_sub(self.counters.unmaps)
     }

@@ -34,7 +34,7 @@ impl Spares {
         Some(core::mem::replace(spare, last).base)
     }
 
-    /// Caches a range. Returns a range that the caller must free, if any: this one, or an older one that it
+    /// Caches a range. Returns a range that the caller must free, if any: this one, or an older one that this one
     /// replaced.
     #[inline]
     pub(super) fn keep(&mut self, range: IovaRange) -> Option<IovaRange> {

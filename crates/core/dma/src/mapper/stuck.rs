@@ -1,5 +1,5 @@
 //! Memory of callers that devices may still reach, because the platform could not remove its translation. The layer
-//! cannot keep the caller from reusing it, but never allocates it again.
+//! cannot keep the caller from reusing the memory, but refuses it if the host allocates it again.
 
 use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment};
@@ -7,10 +7,10 @@ use ::alloc::vec::Vec;
 
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
-/// Number of runs that are looked up while the lock is held.
+/// Maximum number of runs that are looked up under one hold of the lock.
 const AT_ONCE: usize = 64;
 
-/// The quarantine. It keeps memory for good, because the platform has no call to report that a translation
+/// The quarantine. Memory never leaves it, because the platform has no call to report that a translation
 /// was removed later.
 #[derive(Debug, Default)]
 pub(super) struct Stuck {
@@ -108,7 +108,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         false
     }
 
-    /// Returns whether any of these segments is recorded, even in part. Takes the lock for a few of them at a time.
+    /// Returns whether any of these segments is recorded, even in part. Looks up `AT_ONCE` of them under one lock.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
         let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.0.is_empty();
         let has = |some: &[Segment]| {
@@ -119,7 +119,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Returns part `index` of the callers' memory that devices may still reach, in order of address; `None` past the
-    /// last. Memory that the layer allocated or pinned is not listed, because nobody else can use it.
+    /// last. Memory that the layer allocated or pinned is not listed, because the layer itself keeps it.
     #[must_use]
     pub fn stuck_memory(&self, index: usize) -> Option<Segment> {
         self.stuck.with(|stuck| stuck.runs.0.get(index).copied())

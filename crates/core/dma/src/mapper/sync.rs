@@ -51,9 +51,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Copies one bounced run into the bounce pool, or back to its memory.
     ///
-    /// Before a copy back, drops the cache lines of the pool only for a device that is not coherent. A coherent
-    /// device may have written to the caches alone. After a copy into the pool, cleans the lines for any device,
-    /// which costs nothing on a coherent machine.
+    /// Before a copy back, drops the cache lines of the pool only for a device that is not coherent. For a coherent
+    /// device, the lines must stay, because they may have the only copy of what the device wrote. After a copy into the
+    /// pool, cleans the lines for any device, which costs nothing on a coherent machine.
     pub(super) fn copy_run(
         &self,
         (slot, coherency): (usize, Coherency),

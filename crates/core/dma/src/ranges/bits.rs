@@ -5,7 +5,7 @@ pub(super) const FAN_BITS: u32 = 6;
 /// Number of neighbours.
 pub(super) const FAN: usize = 1 << FAN_BITS;
 
-/// For each order from one: the lowest bits of its groups.
+/// For each order from one: a mask of the lowest bit of each aligned group of `2^order` bits.
 const GROUPS: [u64; 6] = [
     0x5555_5555_5555_5555,
     0x1111_1111_1111_1111,

@@ -1,8 +1,8 @@
 //! An allocator of addresses: I/O virtual addresses, bounce slots, a device's coherent memory.
 //!
 //! The granules of a space (*units*) form a tree with 64 children a node. Each node stores the largest aligned free
-//! block of each child, so a search follows one path. The tree counts *places* from the top, where ranges are
-//! allocated first, so it needs few levels. Freeing never allocates.
+//! block of each child, so a search follows one path. The tree numbers units by *places*, which count from the top of
+//! the space. Ranges are allocated there first, so the tree needs few levels. Freeing never allocates.
 //!
 //! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree stores what is free, so a search does not walk past
 //! live ranges and needs no cached node or remembered failed size. `give_back` checks that the range is allocated.
@@ -39,11 +39,11 @@ pub struct RangeAllocator {
     /// The first and the last unit.
     first: u64,
     last: u64,
-    /// The sum of a unit and its place. The next number is a multiple of a power of two that is not below the number
-    /// of units, so aligned blocks of units are aligned blocks of places.
+    /// The sum of a unit and its place, the same for all units. `flip + 1` is a multiple of a power of two that is at
+    /// least the number of units, so aligned blocks of units are aligned blocks of places.
     flip: u64,
     tree: Tree,
-    /// Reserved regions (first and last unit), which do not overlap, from the lowest.
+    /// Reserved regions (first and last unit), sorted. They do not overlap.
     reserved: Vec<(u64, u64)>,
     /// Number of units allocated now.
     used: u64,
@@ -104,8 +104,8 @@ impl RangeAllocator {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that is no power
-    /// of two; `NoMemory` (ENOMEM) with the longest free run at or below the limit, or without heap. An error changes
-    /// nothing.
+    /// of two; `NoMemory` (ENOMEM) with the longest free run at or below the limit, or with `Ram` if the heap is full.
+    /// An error changes nothing.
     pub fn take(&mut self, len: u64, align: u64, limit: u64) -> Result<u64, Error> {
         RangeRoom::retry(|room| self.take_with(room, len, align, limit))
     }

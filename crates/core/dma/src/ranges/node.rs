@@ -60,15 +60,15 @@ impl Marks {
         self.ends = (self.ends & !mask) | ((u64::from(change.ends) << high) & taken);
     }
 
-    /// Returns whether the neighbours from `low` to `high` are taken, and only the last one is the end of a range, or
-    /// none if `ends` is false.
+    /// Returns whether the neighbours from `low` to `high` are taken, and a range ends only at the last one, or at none
+    /// if `ends` is false.
     #[inline]
     const fn are_one(self, low: u32, high: u32, ends: bool) -> bool {
         let mask = span(low, high);
         self.free & mask == 0 && self.ends & mask == (ends as u64) << high
     }
 
-    /// As [`are_one`](Self::are_one). The neighbour below must be free or an end, too, if there is one.
+    /// As [`are_one`](Self::are_one). Also, the neighbour below, if there is one, must be free or the end of a range.
     #[inline]
     const fn is_part(self, low: u32, high: u32, ends: bool) -> bool {
         let is_border = low == 0 || (self.free | self.ends) >> (low - 1) & 1 == 1;
@@ -206,8 +206,8 @@ impl Node {
         None
     }
 
-    /// Makes places of words free or taken. Returns the node's best block, which was `before`. Returns `None` and
-    /// changes nothing if the places should be freed, but are not a part of one range.
+    /// Makes places of words free or taken. Returns the node's best block after the change; `before` is the one before
+    /// it. Returns `None` and changes nothing if the places should be freed, but are not a part of one range.
     #[inline]
     pub(super) fn change_words(
         &mut self,
@@ -252,8 +252,8 @@ impl Node {
         })
     }
 
-    /// Returns whether places of words are taken, and only the last one is the end of a range, or none if `ends` is
-    /// false. The place below must be free or an end, unless it is in another word.
+    /// Returns whether places of words are taken, and a range ends only at the last one, or at none if `ends` is
+    /// false. Also, the place below must be free or the end of a range, unless it is in another word.
     #[inline]
     pub(super) fn is_part_of_words(&self, low: u64, high: u64, ends: bool) -> bool {
         words(low, high).all(|(index, from, to)| {
@@ -269,7 +269,7 @@ impl Node {
         let low = low as u32;
         let (first, rest) = (low >> 6, low & 63);
         if order >= 6 {
-            // The first word counts only as a whole.
+            // A block of whole words cannot begin inside the first word.
             let from = first + u32::from(rest != 0);
             return Some(u64::from(lowest_group(self.marks.free, order - 6, from)?) << 6);
         }
@@ -281,12 +281,12 @@ impl Node {
             if let Some(bit) = lowest_group(self.word(index).free, order, rest) {
                 return Some(u64::from(index << 6 | bit));
             }
-            // The search can fail only in the first word.
+            // The search can fail only in the first word, where the block may lie below `low`.
             from = index + 1;
         }
     }
 
-    /// Makes children, one at least, which have no nodes, free or taken. Returns the node's best block.
+    /// Makes one or more children that have no nodes free or taken. Returns the node's best block.
     pub(super) fn cover(&mut self, level: u32, children: Range<u32>, change: Change) -> Best {
         self.marks.set(children.start, children.end - 1, change);
         let best = if change.free { whole(level) } else { 0 };
@@ -294,8 +294,8 @@ impl Node {
         self.best(level)
     }
 
-    /// Returns whether children, one at least, are taken and have no nodes, and only the last one is the end of a
-    /// range, or none if `ends` is false.
+    /// Returns whether one or more children are taken and have no nodes, and a range ends only at the last one, or at
+    /// none if `ends` is false.
     pub(super) fn is_part(&self, mut children: Range<u32>, ends: bool) -> bool {
         let marks = self.marks.are_one(children.start, children.end - 1, ends);
         marks && children.all(|index| self.child(index) == NONE)
@@ -322,7 +322,7 @@ impl Node {
         is_free || self.marks.free != was_free
     }
 
-    /// Stores a child's best block. Returns the node's best block, which was `before`.
+    /// Stores a child's best block. Returns the node's best block after that; `before` is the one before.
     #[inline]
     pub(super) fn update(&mut self, level: u32, before: Best, index: u32, best: Best) -> Best {
         let old = self.best_of(index);

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 const MAX_CHUNKS: usize = 25;
 /// Number of nodes in the first chunk.
 const FIRST: usize = 4;
-/// A node's number has the number of its chunk above these bits, and its index in the chunk in them.
+/// Number of low bits of a node's number that hold its index in the chunk. The bits above hold the chunk's number.
 const INDEX_BITS: u32 = 27;
 /// Maximum number of attempts to add room in one call: other contexts may use the added room first.
 const MAX_ROUNDS: u32 = 32;

@@ -1,4 +1,4 @@
-//! Searches for free runs that no aligned block shows.
+//! Searches for free runs that are long enough, but contain no aligned block of the wanted size.
 
 use super::tree::{MAX_HEIGHT, NONE, Tree, child_bits, index_of, inside};
 
@@ -15,7 +15,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Continues over the free places from `first` to `end`. Returns the last place of the result.
+    /// Adds the free places from `first` to `end` to the search. Returns the last place of a suitable run, if they
+    /// complete one.
     fn pass(&mut self, first: u64, end: u64) -> Option<u64> {
         let start = match self.run {
             Some((start, last)) if last.checked_add(1) == Some(first) => start,
@@ -42,7 +43,7 @@ impl Tree {
         })
     }
 
-    /// Continues a search above, over a node whose first place is `base`, from its place `low`.
+    /// Continues a search upwards in a node whose first place is `base`, from its place `low` on.
     fn search(
         &self,
         search: &mut Search,

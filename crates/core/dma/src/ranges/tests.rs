@@ -481,7 +481,7 @@ fn ranges_over_borders_of_nodes_agree() {
         assert_eq!(lower, 0, "{bits}");
         assert_eq!(check::free_runs(&space).len(), 2, "{bits}");
         space.give_back(upper, middle - 10).unwrap();
-        // A run over the border, which no aligned block shows.
+        // A run over the border, which contains no aligned block of its length.
         let run = space.take(middle + 10, 1, u64::MAX).unwrap();
         assert_eq!(run, middle - 10, "{bits}");
         check::free_runs(&space);

@@ -1,8 +1,8 @@
 //! A tree with 64 children a node, down to words of 64 places.
 //!
-//! The places of a node of level 1 are stored in it; a node of level 2 has 64 of those as children, and so on.
-//! For each child, a node stores the order of the largest aligned free block. The root covers the places from
-//! 0 that were ever used. The places above are free.
+//! A node of level 1 stores its places itself; a node of level 2 has 64 nodes of level 1 as children, and so on.
+//! For each child, a node stores the order of the largest aligned free block. The root covers at least the places
+//! from 0 to the highest one that was ever used. All places above those of the root are free.
 
 use super::bits::FAN_BITS;
 use super::node::{Best, Change, Marks, Node, lowest_group, whole};
@@ -15,7 +15,7 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The highest level of a root. It has 16 children, because places have 64 bits.
 pub(super) const MAX_HEIGHT: u32 = 10;
 
-/// Returns the base-2 logarithm of the number of places of a child of a node.
+/// Returns the base-2 logarithm of the number of places of a child of a node at `level`.
 #[inline]
 pub(super) const fn child_bits(level: u32) -> u32 {
     FAN_BITS * level
@@ -37,10 +37,11 @@ pub(super) const fn index_of(place: u64, level: u32) -> u32 {
     (place >> child_bits(level)) as u32 & 63
 }
 
-/// Places of a child: the child's index, and the first and last of the places, from the child's first.
+/// Places of a child: the child's index, and the first and last of the places, counted from the child's first place.
 type Part = (u32, u64, u64);
 
-/// Returns the part of the only child that has places of a node from `low` to `high`, but not all of the child's.
+/// Returns the part of a child that the places of a node from `low` to `high` are, if one child contains them all and
+/// has further places.
 #[inline]
 const fn one_child(low: u64, high: u64, level: u32) -> Option<Part> {
     let (index, inside) = (index_of(low, level), inside(level));
@@ -108,8 +109,8 @@ impl Tree {
         inside(self.height + 1)
     }
 
-    /// Returns how many new nodes ranges up to `place` need at most. `ends` counts their first and last places, as far
-    /// as these may be inside nodes below the root.
+    /// Returns how many new nodes ranges up to `place` need at most. `ends` is the number of first and last places of
+    /// these ranges that may be inside nodes below the root.
     #[inline]
     pub(super) fn need(&self, place: u64, ends: usize) -> usize {
         let height = self.height.max((place | 1).ilog2() / FAN_BITS);
@@ -163,8 +164,8 @@ impl Tree {
         best.is_some()
     }
 
-    /// Makes a part of a node free or taken. Returns the node's best block, which was `before`. Returns `None`
-    /// and changes nothing if the part should be freed, but is not a part of one range.
+    /// Makes a part of a node free or taken. Returns the node's best block after the change; `before` is the one before
+    /// it. Returns `None` and changes nothing if the part should be freed, but is not a part of one range.
     fn change(
         &mut self,
         node: u32,
@@ -228,8 +229,8 @@ impl Tree {
         Some(inner.update(level, before, index, best))
     }
 
-    /// Returns whether a part of a node is taken, and only the last place is the end of a range, or none if
-    /// `ends` is false. The place below must be free or an end, unless it is in another word.
+    /// Returns whether a part of a node is taken, and a range ends only at its last place, or at none if `ends` is
+    /// false. Also, the place below must be free or the end of a range, unless it is in another word.
     fn is_part(&self, node: u32, level: u32, (low, high): (u64, u64), ends: bool) -> bool {
         let Some(inner) = self.nodes.get(node) else {
             return false;
@@ -278,8 +279,8 @@ impl Tree {
         Some(last)
     }
 
-    /// As [`take_block`](Self::take_block), in a node; `low` and the result count from its first place. Returns
-    /// also the node's best block, which was `before`.
+    /// As [`take_block`](Self::take_block), in a node; `low` and the result count from the node's first place. Also
+    /// returns the node's best block after the change; `before` is the one before it.
     fn take_in(
         &mut self,
         node: u32,
@@ -301,7 +302,7 @@ impl Tree {
         let (bits, inside) = (child_bits(level), inside(level));
         let first = index_of(low, level);
         if order >= bits {
-            // The first child counts only as a whole.
+            // A block of whole children cannot begin inside the first child.
             let from = first + u32::from(low & inside != 0);
             let free = self.nodes.get(node)?.marks.free;
             let range = range(u64::from(lowest_group(free, order - bits, from)?) << bits);
@@ -333,13 +334,13 @@ impl Tree {
                 let inner = self.nodes.get_mut(node)?;
                 return Some((base | last, inner.update(level, before, index, best)));
             }
-            // The search can fail only in the first child.
+            // The search can fail only in the first child, where the block may lie below `low`.
             from = index + 1;
         }
     }
 
-    /// Returns the last place of the lowest aligned free block of `2^order` places at or above `low`, above those
-    /// that the root covers.
+    /// Returns the last place of the lowest aligned free block of `2^order` places at or above `low` that is not
+    /// inside the root.
     pub(super) fn open_block(&self, order: u32, low: u64) -> Option<u64> {
         let first = match self.best {
             // The block contains the root's places.

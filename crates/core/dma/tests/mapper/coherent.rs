@@ -34,7 +34,7 @@ fn device_memory_is_shared_by_physical_address() {
     let zeroed = mapper.platform_mut().peek(memory.addr.get(), 3 * PAGE);
     assert!(
         zeroed.iter().all(|&b| b == 0),
-        "zeroed before anybody sees it"
+        "zeroed before a program or device sees it"
     );
     assert_eq!(mapper.platform().pages_out(), 0, "no page was taken for it");
 

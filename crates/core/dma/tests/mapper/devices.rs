@@ -5,7 +5,7 @@ use vb3_dma_test::fake::{CountedLocks, Fake, FakeUser, PAGE, Setup, ram};
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// The error of an unmap of which the host gives no reason.
+/// The error of an unmap that failed on a host that gives no reason.
 const STILL: Error = Error::StillReachable(Reason::new(Constraint::Hardware, 1, 0));
 
 /// A device may still reach memory that could not be unmapped. Neither its addresses nor its memory
@@ -73,7 +73,7 @@ fn quarantine_is_looked_up_for_a_few_runs_at_a_time() {
     assert!(many > few + 10, "{few}, {many}");
 }
 
-/// A host that answers with the same region for ever would hang the first map.
+/// A host that reports reserved regions without end must not hang the first map.
 #[test]
 fn reserved_regions_without_end_are_refused() {
     for (regions, wanted) in [(64, None), (65, Some(Error::Invalid))] {
@@ -139,7 +139,7 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_eq!(mapper.platform().pages_out(), out);
     assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));
     let live = mapper.live();
-    assert_eq!((live.handles, live.pins), (0, 0), "none that somebody has");
+    assert_eq!((live.handles, live.pins), (0, 0), "the caller has neither");
     let kept = 3 * PAGE + 20;
     assert_eq!(live.quarantined_bytes - before, kept);
     // One pin is enough to keep the page, so later pins of it end as usual.

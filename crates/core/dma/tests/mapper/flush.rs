@@ -175,7 +175,7 @@ fn freed_handle_leaves_lent_memory_unreachable() {
     let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
-    assert!(mapper.platform().reach(at).is_some(), "put off");
+    assert!(mapper.platform().reach(at).is_some(), "postponed");
     mapper.free(memory);
     assert_eq!(mapper.platform().reach(at), None);
 }
@@ -189,7 +189,7 @@ fn memory_is_released_only_after_a_flush() {
     let memory = mapper.share(&alloc).unwrap();
     let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     mapper.unmap(mapping, Attrs::empty());
-    assert_eq!(mapper.platform().flushes(), 0, "nobody else uses it yet");
+    assert_eq!(mapper.platform().flushes(), 0, "no flush yet");
     mapper.free(memory);
     mapper.free(alloc);
     assert_eq!(mapper.platform().freed_in_reach(), []);

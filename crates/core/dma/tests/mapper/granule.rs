@@ -356,7 +356,7 @@ fn scattered_pages_become_one_run_in_the_pool() {
     done(&mapper);
 }
 
-/// A program's memory, scattered pages from an offset on, takes no granule for each page.
+/// A program's scattered pages, which begin at an offset, do not take one granule each.
 #[test]
 fn pages_that_always_bounce_become_one_run() {
     for (granule, untrusted) in GRANULES.map(|g| [(g, false), (g, true)]).concat() {

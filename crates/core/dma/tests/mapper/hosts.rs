@@ -1,4 +1,4 @@
-//! What hosts may be, and what the layer owes to them.
+//! Tests of unusual hosts, and of what the layer guarantees to them.
 
 use std::sync::Arc;
 use vb3_dma::mapped::{FromDevice, NotHandedOver, ToDevice};
@@ -195,7 +195,7 @@ fn a_hung_flush_of_waiting_ranges_frees_nothing() {
     assert_eq!(mapper.platform().freed_in_reach(), []);
 }
 
-/// A host that cannot maintain its caches has no devices that do not see them.
+/// If the host cannot maintain its caches, the layer refuses devices that do not see them.
 #[test]
 fn hosts_without_caches_refuse_devices_without() {
     struct Host(Fake);

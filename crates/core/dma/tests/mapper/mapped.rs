@@ -113,7 +113,7 @@ fn owned_memory_in_reach_is_not_freed() {
     }
 }
 
-/// As the README says: hand-overs of both mappings carry a frame from one device to the other.
+/// As the reference says: hand-overs of both mappings carry a frame from one device to the other.
 #[test]
 fn two_devices_hand_a_frame_on() {
     let narrow = Setup::narrow(16 * PAGE).non_coherent();
@@ -153,7 +153,7 @@ fn pinned_memory_is_unpinned_and_keeps_its_direction() {
     assert_eq!(
         device.map(&memory, FromDevice).unwrap_err(),
         Error::Invalid,
-        "the program may not let anyone write there"
+        "pinned only for devices that read"
     );
     drop(device.map(&memory, ToDevice).unwrap());
     assert_eq!(dma.platform().vmaps_and_pins().1, 1);
@@ -417,7 +417,7 @@ fn another_mapper_leaves_a_mapping_alone() {
     assert!(both[1].platform().reach(others.addr()).is_some());
 }
 
-/// The caller of `map_raw` keeps the memory. Nobody keeps that of a run that was unmapped.
+/// Only a call of `map_raw` obliges its caller to keep the memory, so a run from an unmap cannot be mapped by `map`.
 #[test]
 fn an_unmapped_run_is_not_mapped_again() {
     let dma = Setup::direct().mapper();

@@ -131,7 +131,7 @@ fn a_free_flushes_nobody() {
     );
 }
 
-/// Memory that the caller lends cannot be kept. The error tells its owner, and no later allocation has it.
+/// The layer cannot keep memory that the caller lends. The error informs its owner, and no later allocation gets it.
 #[test]
 fn lent_memory_in_reach_is_named() {
     let mapper = Setup::iommu(32).mapper();

@@ -70,11 +70,11 @@ fn fill_queue(test: &Test) {
     let memory = test.lend(&[ram(0, PAGE)]).unwrap();
     let mapping = test.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     test.unmap(mapping, Attrs::empty());
-    // To free the handle would flush.
+    // Not freed, because that would flush.
     let _ = core::mem::ManuallyDrop::new(memory);
 }
 
-/// Replaces device 0 by itself, whose queue then has a range again.
+/// Removes device 0 and adds it again, with a range that waits in its new queue.
 fn refill(test: &Test) {
     test.flush().unwrap();
     if test.remove_device(0) == Ok(()) {
