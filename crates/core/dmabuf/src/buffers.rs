@@ -41,7 +41,7 @@ impl BufRef {
 
 /// One mapping in a program, of a memory or of a dma-buf, as the registry counts it.
 ///
-/// A value, not a number that can be copied, because a mapping ends only once.
+/// A `Vma` cannot be copied, so a mapping cannot be ended twice.
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::{Buffers, Vma, Observer};
@@ -88,7 +88,7 @@ impl AttachRef {
     }
 }
 
-/// A plane's use of a dma-buf by one device, which other planes of the device share.
+/// A plane's use of a dma-buf. All planes of one device and direction share one attachment to the dma-buf.
 #[must_use = "an import goes back through `put_import`"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct ImportRef {
@@ -166,7 +166,7 @@ impl Changes {
     /// Maximum number of memories in the list.
     const MAX_MEMORIES: usize = 64;
 
-    /// Records a change of a memory, or elsewhere.
+    /// Records a change of memory `id`, or, if `id` is `None`, a change outside the registry.
     fn note(&mut self, id: Option<MemoryId>) {
         self.count = self.count.wrapping_add(1);
         let list = &mut self.memories;
@@ -195,7 +195,7 @@ pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     bufs: Table<BufInfo, L>,
     imports: Table<Imported<O::Device>, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
-    /// [`Fences::imported`], to read without the lock.
+    /// A copy of [`Fences::imported`] that is read without the lock.
     imported_fences: AtomicUsize,
     changes: L::Lock<Changes>,
     placer: Option<Box<dyn Placer<O> + Send + Sync>>,
@@ -322,7 +322,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 
     /// Returns the ids of memories that changed since the last call; an id may repeat. Changes of a memory
     /// are its creation, its removal, and changes of its handles or attachments. `None` after more than 64
-    /// changes or a change elsewhere; any memory may have changed then.
+    /// changes or a change outside the registry; any memory may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         self.changes.with(|changes| {
             let memories = core::mem::take(&mut changes.memories);
@@ -330,12 +330,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         })
     }
 
-    /// Records a change of the users of memory outside the registry, such as a program's.
+    /// Records that memory outside the registry, such as a program's, has gained or lost a user.
     pub fn note_change_elsewhere(&self) {
         self.changes.with(|changes| changes.note(None));
     }
 
-    /// Records a change that was made. A caller that sees the record then sees the change.
+    /// Records a change that has already been made, so that a caller that sees the record also sees the change.
     fn note_change(&self, id: MemoryId) {
         self.changes.with(|changes| changes.note(Some(id)));
     }
@@ -521,8 +521,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.forget_import(id, ended.flatten());
     }
 
-    /// Ends the idle imports of a device, and returns their number. The device's driver has freed its buffers, or lacks
-    /// addresses.
+    /// Ends the idle imports of a device, and returns their number. Hosts call this when the device's driver has freed
+    /// its buffers, or when the device runs out of I/O addresses.
     pub fn end_idle_imports(&self, dev: O::Device) -> usize {
         let cx = self.cx();
         let end = |entry| {
@@ -559,7 +559,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.note_change(id);
     }
 
-    /// Counts a mapping that a program made of a memory by the queue's mmap offset.
+    /// Counts a mapping of a memory that a program made with the queue's mmap offset.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.

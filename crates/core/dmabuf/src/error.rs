@@ -9,7 +9,7 @@ use vb3_dma::{Constraint, Reason};
 pub enum Error {
     /// EINVAL: an argument is not allowed, or names an object that does not exist.
     Invalid,
-    /// EBUSY: the attachment is mapped in a direction that excludes the requested one.
+    /// EBUSY: the attachment is mapped in a direction that excludes the requested one, or a count is at its maximum.
     Busy,
     /// EINVAL: the memory has not been placed yet.
     Unplaced,

@@ -7,8 +7,8 @@ use vb3_dma::Direction;
 
 /// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64` of [`SyncFlags`].
 ///
-/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `_IMPORT_SYNC_FILE` need fences:
-/// [`Fences::sync_file_at`](crate::fence::Fences::sync_file_at).
+/// [`Fences::export`](crate::fence::Fences::export) and [`Fences::import`](crate::fence::Fences::import) serve
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
 pub const IOCTL_SYNC: u32 = 0x4008_6200;
 
 bitflags! {

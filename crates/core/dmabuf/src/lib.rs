@@ -21,8 +21,8 @@
 //!   bounced mappings and do no cache maintenance. If one device writes to memory and another reads it,
 //!   the data never passes the CPU's caches. Cache maintenance would also hide a program's missing SYNC.
 //!
-//! A CPU access without these calls reads or leaves stale bytes, as on a board. [`Observer::missing_sync`]
-//! reports such an access.
+//! As on real hardware, a CPU access without these calls may read stale bytes, or leave stale bytes for a device.
+//! [`Observer::missing_sync`] reports such an access.
 //!
 //! # Attach, map, pin
 //!
@@ -51,7 +51,7 @@
 //! Memory of [`Backing::Lazy`] has a length, handles and attachments from the beginning, but no
 //! addresses. When it is first mapped, [`Shared::place`] passes all attached devices to the host's
 //! [`Placer`], which finds a place for them with [`solve`]. If a device attaches later and cannot use
-//! that place, the memory moves once.
+//! that place, the memory moves to a place that suits this device, too.
 //!
 //! The place suits the demands of all attached devices. If no place suits a further device, only that
 //! device is refused. Placing does not change a buffer's length and stride, so a device that needs
@@ -73,7 +73,7 @@
 //! |---|---|---|
 //! | 1 | one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
 //! | 2 | all fences | [`Buffers::with_fences`] |
-//! | 3 | one dma-buf's entry; the clock; the list of changes; vacant slots | a few instructions |
+//! | 3 | one entry for a dma-buf or an import; the clock; the list of changes; vacant slots | a few instructions |
 //! | 4 | the host's placer, observer and DMA layer | their own work |
 //!
 //! No thread holds two locks of one row, except in row 4. A thread holds no lock while memory is allocated or

@@ -38,8 +38,8 @@ pub enum Backing<D> {
     Coherent(D),
     /// Cached memory, one run of addresses for the device; needs syncs.
     NonCoherent(D),
-    /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
-    /// only names the owner.
+    /// Cached memory that is contiguous for the CPU, but not for devices (`vmalloc_user`). The device here only
+    /// names the owner.
     Virtual(D),
     /// Cached pages that the device reaches, contiguous for the CPU alone (videobuf2-dma-sg).
     Scattered(D),
@@ -123,9 +123,9 @@ pub enum UserKind {
 /// # Invariants
 /// Held mappings were made from `memory`. They are freed first, `memory` last.
 ///
-/// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
-/// list of attachments for all exports of the memory, syncs reach all of them, an attachment caches
-/// nothing after its last unmap.
+/// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: all exports of the
+/// memory share one list of attachments, a sync reaches all attachments, and an attachment keeps no mapping
+/// after its last unmap.
 #[must_use = "memory goes back through `release`"]
 #[derive(Debug)]
 pub struct Shared<O: DmaOps, L> {
@@ -182,8 +182,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(Self::new(memory, spec, list))
     }
 
-    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `memory` is the DMA
-    /// layer's allocation of that memory. It has no users yet, and is freed like allocated memory.
+    /// Makes shared memory from another driver's memory, which is `len_bytes` long (whole pages). `memory` is the
+    /// DMA layer's allocation of that memory. The result has no users yet, and is freed like allocated memory.
     pub fn adopt(memory: O::Memory, len_bytes: u64, list: L) -> Self {
         let spec = Spec {
             backing: Backing::Foreign,

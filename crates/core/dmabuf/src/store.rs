@@ -13,7 +13,7 @@ pub trait Store<T> {
     /// Puts an object into the table.
     ///
     /// # Errors
-    /// Returns the object when the table is full or memory is short; callers answer ENOMEM.
+    /// Returns the object when the table is full or memory is short; callers then fail with ENOMEM.
     fn insert(&mut self, value: T) -> Result<Self::Key, T>;
 
     /// Returns the object of a key.

@@ -17,7 +17,7 @@ const CHUNKS: usize = 17;
 /// length one can be made from a `Vec`, whose allocation may fail without a panic.
 type Chunk<T, L> = [Box<[<L as Locks>::Lock<Slot<T>>]>; 1];
 
-/// Which slots are vacant.
+/// The vacancy list: the slots that have no entry.
 #[derive(Default)]
 struct Vacant {
     /// Slots that were used and are vacant. Its capacity is enough for all slots, so removing never
@@ -39,15 +39,15 @@ impl Vacant {
     }
 }
 
-/// A bounded table on the heap that threads share. Growing it can fail; it never panics.
+/// A bounded table on the heap that threads share. Growing the table can fail, but never panics.
 ///
 /// Each entry has its own lock, which the host provides. An entry in use delays only threads that want the
 /// same entry. Finding an entry takes no other lock. Inserting and removing also take the lock of the vacancy
 /// list for a moment, but not while they hold an entry's lock. Memory is allocated outside both locks.
 ///
 /// # Context
-/// An entry's lock is held while the caller's closure runs. The closure must not return to the same
-/// entry: that deadlocks, or panics with [`NoLocks`](vb3_dma::NoLocks).
+/// An entry's lock is held while the caller's closure runs. The closure must not access the same entry through
+/// the table: that deadlocks, or panics with [`NoLocks`](vb3_dma::NoLocks).
 pub struct Table<T, L: Locks> {
     chunks: [OnceBox<Chunk<T, L>>; CHUNKS],
     vacant: L::Lock<Vacant>,
@@ -71,7 +71,7 @@ impl<T, L: Locks> Table<T, L> {
     /// Puts a value into the table.
     ///
     /// # Errors
-    /// Returns the value when the table is full or memory is short; callers answer ENOMEM.
+    /// Returns the value when the table is full or memory is short; callers then fail with ENOMEM.
     pub fn insert(&self, value: T) -> Result<SlabKey, T> {
         let vacancy = self.vacancy();
         let Some((index, slot)) = vacancy.and_then(|index| Some((index, self.slot(index)?))) else {

@@ -2,7 +2,8 @@
 //!
 //! All locks are loom's: those of memories, of the tables, of fences and of the mapping layer. At each lock,
 //! loom may switch to the other thread, and so it finds two locks that are taken in either order. It does not
-//! explore how a table publishes new slots, which is one atomic pointer.
+//! explore the atomics, which are those of `core`: the pointer by which a table publishes new slots, the count of
+//! imported fences, and the clock.
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 /// Maximum number of early accesses (before a fence had ended) that are kept for `take_early`.
 const MAX_EARLY: usize = 1024;
 
-/// A fence in a reservation, which has one reference to it.
+/// A fence in a reservation. The reservation has one reference to the fence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) fence: FenceId,
@@ -183,7 +183,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         pending.filter_map(|e| Some(self.table.get(e.fence)?.owner))
     }
 
-    /// Records an access that came too early: it conflicts with devices that use the memory now.
+    /// Records an access as early for each device that uses the memory now and with which the access conflicts.
     pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
         let mut early = core::mem::take(&mut self.early);
         for entry in self.conflicts(memory, usage).filter(|e| e.of_device) {

@@ -5,7 +5,7 @@ use super::{FenceOutcome, Status};
 use crate::{Error, Slab, SlabKey, Store};
 use alloc::vec::Vec;
 
-/// Names a fence without keeping it. If the fence is gone, its work has ended.
+/// Names a fence without keeping it. If the fence is gone, it has ended or has lost its last reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FenceId(pub(super) SlabKey);
 

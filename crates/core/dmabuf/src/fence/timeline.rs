@@ -25,7 +25,7 @@ pub(super) struct Point {
 ///     fences.close(timeline, FenceOutcome::Done, 0);
 /// }
 /// ```
-#[must_use = "its fences end through `Fences::close`"]
+#[must_use = "a timeline's fences end through `Fences::close`"]
 #[derive(Debug)]
 pub struct Timeline<T> {
     /// The number of the context, which no other timeline has.

@@ -51,7 +51,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Ends an access by the CPU: makes the bytes that the CPU wrote visible to all mapped devices.
     ///
-    /// It syncs even if no begin preceded it.
+    /// The call syncs even if no [`begin_cpu_access`](Self::begin_cpu_access) preceded it.
     ///
     /// # Errors
     /// `Dma` with the host's errno, such as EFAULT: the bytes could not be copied for a device that uses a copy. The

@@ -21,8 +21,8 @@ pub enum AttachKind {
     /// From each [`Shared::hand_to_device`] to its [`Shared::take_from_device`]. The memory is pinned only during
     /// each use. Before a use, the caller checks whether the device is still mapped, and maps it again if not.
     ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`; the importer finds
-    /// that its mapping is gone.
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`. The importer finds before its
+    /// next use that its mapping is gone.
     #[cfg(feature = "managed")]
     Dynamic,
 }
@@ -198,7 +198,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
-            // If a device's copy could not be made, its next use makes or reports it.
+            // If a copy for a device fails, the device's next use repeats the copy or reports the error.
             let _ = self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
         } else if !bounced
             && held.direction.device_writes()
@@ -248,7 +248,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.state.check_quarantined()
     }
 
-    /// Detaches a device and removes its mapping if there still is one; false without such an attachment.
+    /// Detaches a device, and removes its mapping if it still has one. Returns false if `key` names no attachment.
     pub fn detach<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
         self.list.remove(key)

@@ -73,8 +73,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
     /// A bounced mapping always needs work: the CPU's view is updated, and if the device reads, the CPU copies
-    /// the memory to the bounce slots again. Another mapping is synced only with `sync`, which dma-sg needs
-    /// for the device that the memory was allocated for. The crate's documentation gives the reason.
+    /// the memory to the bounce slots again. A mapping that does not bounce is synced only if `sync` is true.
+    /// dma-sg needs this for the device that the memory was allocated for. For other devices, the crate's
+    /// documentation says why no sync is made.
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for a device that is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
@@ -144,7 +145,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if cx.ops.bounces(&held.mapping) {
             held.maybe_written = still_used;
             self.sync_mapping(cx, key, SyncFor::Cpu)?;
-            // If another device's copy could not be made, its next use makes or reports it.
+            // If a copy for another device fails, that device's next use repeats the copy or reports the error.
             let _ = self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
         } else {
             self.note_write(cx, dev);
@@ -172,8 +173,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Reports a missing sync for the CPU, once for each write of a device: since the device wrote, a program
-    /// had the memory mapped, and no sync updated the CPU's view.
+    /// Reports a missing sync for the CPU if, since a device's last write, a program had the memory mapped and no
+    /// sync updated the CPU's view. Reports each write once.
     pub(crate) fn report_unread<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
         let Some(wrote) = self.state.wrote.as_mut().filter(|wrote| wrote.exposed) else {
             return;

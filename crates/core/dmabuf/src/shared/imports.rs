@@ -1,5 +1,5 @@
 //! Imports: attachments that the planes of one device and direction share. They are in the memory's own list, so
-//! that finding one takes no longer with more imports of other memories.
+//! that imports of other memories do not slow the search for one.
 
 use crate::{Attachment, BufId, Cx, Error, Observer, Shared, SlabKey, Store};
 use vb3_dma::{Direction, DmaOps};
@@ -55,7 +55,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Ends a plane's use of an import. If the import is then idle, and the dma-buf is gone or not mapped, ends the
-    /// import, and returns its entry. A device that could not map the memory must not determine its place.
+    /// import, and returns its entry. An import that is not mapped must end, because a device that could not map the
+    /// memory would otherwise still influence the choice of its place.
     pub(crate) fn put_import<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -80,7 +81,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Some(entry)
     }
 
-    /// Ends one idle import of a dma-buf that no longer exists, and returns its entry. Those in use end with their
+    /// Ends one idle import of a dma-buf that no longer exists, and returns its entry. Imports in use end with their
     /// last plane.
     pub(crate) fn end_import_of<W: Observer<O>>(
         &mut self,

@@ -19,7 +19,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         counts.fold(0, u32::saturating_add)
     }
 
-    /// Whether anything but the queue's plane uses the memory. `own` is the plane's own attachments.
+    /// Whether anything but the queue's plane uses the memory. `own` is the number of the plane's own attachments.
     pub fn is_shared(&self, own: usize) -> bool {
         self.num_users() > self.state.users(UserKind::Plane).count || self.list.len() > own
     }

@@ -29,8 +29,8 @@ pub trait Placer<O: DmaOps> {
         is_mapped: bool,
     ) -> Result<Placement, vb3_dma::Error>;
 
-    /// Places memory where [`find`](Self::find) chose. The caller guarantees that no device has the memory
-    /// mapped. Returns the number of bytes copied: 0 if the memory was not placed before.
+    /// Places memory at `placement`, which [`find`](Self::find) returned. The caller guarantees that no device has
+    /// the memory mapped. Returns the number of bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
     /// `Dma`: the error of the DMA layer, such as ENOMEM. The memory then stays at its old place.

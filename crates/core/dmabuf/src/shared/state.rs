@@ -71,7 +71,7 @@ impl<D, V> State<D, V> {
     }
 }
 
-/// What hosts with and without `managed` ask for, as in `unmanaged.rs`.
+/// Methods for code that works with and without the feature `managed`. `unmanaged.rs` has the same methods.
 impl<D, V> State<D, V> {
     pub(crate) fn check_revoked(&self) -> Result<(), Error> {
         (!self.revoked).then_some(()).ok_or(Error::Revoked)

@@ -1,5 +1,5 @@
-//! The state of shared memory without feature `managed`: none. Its methods return constants, so that the compiler
-//! removes code that needs `managed`.
+//! The state of shared memory without the feature `managed`. The state is empty, and its methods return constants, so
+//! that the compiler removes code that needs `managed`.
 
 use crate::Error;
 use core::marker::PhantomData;

@@ -9,8 +9,8 @@ use super::rule::{Demand, RULES, Rule, Rules, Strictest};
 pub struct Blamed {
     /// The demand.
     pub demand: Demand,
-    /// The value of this demand alone that resolves the conflict, in the rule's unit; 0 for a demand without a
-    /// numeric value. `None` if no value resolves it.
+    /// The value that resolves the conflict if only this demand changes, in the rule's unit; 0 for a demand without a
+    /// numeric value. `None` if the conflict remains even without this demand.
     pub enough: Option<u64>,
 }
 
@@ -53,9 +53,9 @@ pub fn conflict(
     if !excludes(all.rules()) {
         return None;
     }
-    // Leaves out each demand without which the rest still excludes every heap. The remaining demands
-    // conflict, and their number limits the search for a smaller set. A smaller set may contain other
-    // demands.
+    // Removes each demand that the conflict does not need, one after the other. The remaining demands
+    // conflict, and their number limits the search for a smaller set. That set may contain demands that
+    // were removed here.
     let mut rest = all.rules();
     for rule in all.rules().iter() {
         if excludes(rest.without(rule)) {

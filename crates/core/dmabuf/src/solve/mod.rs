@@ -49,11 +49,11 @@
 //! Nothing is allocated. The time of a placement is proportional to devices, heaps and free runs. A refusal
 //! tries sets of kinds of demand, smallest first, until a set excludes every heap.
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! A placement holds for any pieces that the heap returns: a device with a limited number of segments gets no
-//! more bytes than its segments hold in the worst layout. Nothing is reserved: free memory may be taken
-//! before it is allocated.
+//! more bytes than its segments hold in the worst layout. [`solve`] reserves nothing: other callers may take the free
+//! memory before the host allocates the placement.
 
 mod conflict;
 mod needs;
@@ -67,7 +67,7 @@ pub use needs::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, R
 pub use rule::{Demand, Rule};
 
 /// Finds a heap, a length and a stride that suit all devices: the first such heap, and its lowest addresses.
-/// `None` if their demands exclude each other; [`conflict`] returns which.
+/// `None` if the devices' demands exclude each other; [`conflict`] returns these demands.
 ///
 /// The caller must first refuse devices that are not [valid](Needs::is_valid), a page size that is not a
 /// power of two, and a count of zero; for these, the result may be `None`.

@@ -5,7 +5,7 @@ use vb3_dma::{Limits, Protected};
 /// The pages and free addresses of a device's IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// Bytes of its smallest page, a power of two. Memory must consist of whole pages.
+    /// Bytes of the IOMMU's smallest page, a power of two. Memory must consist of whole pages of this size.
     pub granule: u64,
     /// Free bytes of I/O addresses within the device's reach.
     pub free_bytes: u64,
@@ -42,20 +42,20 @@ pub struct Needs {
     /// The highest bus address, and limits on segments and their boundaries. The highest address applies only
     /// without an IOMMU; with one, [`Translation::free_bytes`] limits the amount.
     pub limits: Limits,
-    /// Lowest bus address it reaches without an IOMMU.
+    /// Lowest bus address that the device reaches without an IOMMU.
     pub first: u64,
     /// Bus address minus physical address: the offset of its bus's window (`dma-ranges`). A multiple of
     /// [`align`](Self::align) and of the distance between boundaries (`limits.boundary + 1`).
     pub offset: i64,
     /// Required alignment of a buffer's bus address in bytes, a power of two.
     pub align: u64,
-    /// Its IOMMU; `None` if bus addresses are physical addresses plus the offset.
+    /// The device's IOMMU; `None` if bus addresses are physical addresses plus the offset.
     pub iommu: Option<Translation>,
     /// Whether a buffer's bus addresses must be contiguous, even across segments.
     pub one_run: bool,
-    /// Whether its accesses see the CPU's caches.
+    /// Whether the device's accesses see the CPU's caches.
     pub snoops: bool,
-    /// Whether it and the CPU must see each other's writes without a sync.
+    /// Whether the device and the CPU must see each other's writes without a sync.
     pub coherent: bool,
     /// Whether the memory must have struct pages.
     pub pages: bool,
@@ -154,7 +154,7 @@ pub enum HeapKind {
 /// A heap that buffers can be allocated from.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap<'a> {
-    /// How it allocates memory.
+    /// How the heap allocates memory.
     pub kind: HeapKind,
     /// The free ranges, in ascending order, without overlaps.
     pub free: &'a [Run],
@@ -164,11 +164,11 @@ pub struct Heap<'a> {
     /// Alignment of every contiguous buffer in bytes, a power of two, in a heap where allocations
     /// cannot choose addresses.
     pub align: u64,
-    /// Whether the CPU accesses it through its caches.
+    /// Whether the CPU accesses the memory through its caches.
     pub cached: bool,
     /// Whether the memory has struct pages.
     pub pages: bool,
-    /// Whether it is protected from the CPU.
+    /// Whether the memory is protected from the CPU.
     pub protected: bool,
 }
 

@@ -74,7 +74,7 @@ pub(super) fn place(
         // A single piece is contiguous.
         HeapKind::Pieces(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
         HeapKind::Pieces(piece) => {
-            // A buffer that is longer than a piece and fits between boundaries has no piece that crosses one.
+            // A buffer that is longer than a piece and fits between boundaries has no piece that crosses a boundary.
             if among.has(Rule::Contiguous) || align > piece {
                 return None;
             }

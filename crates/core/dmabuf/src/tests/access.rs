@@ -294,7 +294,7 @@ fn reading_without_begin_is_stale_and_told() {
     };
     assert_eq!(s.b.observer().get().missing, [told]);
     s.b.hand_to_device(&s.a).unwrap();
-    assert_eq!(s.b.observer().get().missing.len(), 1, "told once");
+    assert_eq!(s.b.observer().get().missing.len(), 1, "reported once");
     s.b.vma_close(vma);
     s.end();
 }

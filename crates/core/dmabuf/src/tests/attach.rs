@@ -119,7 +119,7 @@ fn what_is_gone_is_refused_without_harm() {
     assert_nothing(&b);
 }
 
-/// Existing users keep the memory, no new user gets it, and it is not freed.
+/// After a failed unmap, existing users keep the memory, new users are refused, and the memory is never freed.
 #[test]
 fn memory_whose_unmap_failed_is_quarantined() {
     let b = buffers();
@@ -143,7 +143,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
     assert_eq!(b.import(&buf, DISPLAY).unwrap_err().errno(), 5);
     let exported = b.export(id, Access::ReadWrite, Name::default());
     assert_eq!(exported.unwrap_err(), Error::Quarantined);
-    assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok(), "the CPU goes on");
+    assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok(), "the CPU may map it");
     assert_eq!(b.revoke(id), refused, "it was not taken back");
     b.detach(one);
     b.detach(two);

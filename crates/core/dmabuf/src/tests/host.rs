@@ -17,7 +17,7 @@ pub(crate) type Ops = Mapper<Fake, Mutexes>;
 pub(crate) const CAMERA: u32 = 1;
 pub(crate) const DISPLAY: u32 = 2;
 pub(crate) const OTHER: u32 = 9;
-/// All its streaming mappings are copies.
+/// A device whose streaming mappings all bounce.
 pub(crate) const BOUNCER: u32 = 3;
 /// A device without an IOMMU.
 pub(crate) const DIRECT: u32 = 5;
@@ -51,7 +51,7 @@ pub(crate) fn setup() -> Setup {
 }
 
 pub(crate) fn ops(setup: Setup) -> Ops {
-    Mapper::with_locks(Fake::new(setup), 16).expect("a setup that can be")
+    Mapper::with_locks(Fake::new(setup), 16).expect("a valid setup")
 }
 
 /// Operations of tests on memory, faults and devices.

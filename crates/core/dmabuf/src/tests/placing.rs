@@ -88,14 +88,14 @@ fn it_moves_once_for_whom_it_does_not_suit() {
     b.unmap(&direct);
     assert_eq!(b.place(id), Ok(2 * PAGE));
     assert_eq!(b.observer().get().moved, 2 * PAGE);
-    assert_eq!(b.segment(&display, 0), None, "the mapping went");
+    assert_eq!(b.segment(&display, 0), None, "unmapped by the move");
     for attachment in [&display, &direct] {
         b.map(attachment, Direction::ToDevice).unwrap();
         assert!(b.segment(attachment, 0).is_some());
         assert!(b.segment(attachment, 1).is_none(), "one run");
     }
     assert_eq!(cpu_read(&b, id, 0, 4), b"kept");
-    assert_eq!(b.place(id), Err(Error::Invalid), "nobody came since");
+    assert_eq!(b.place(id), Err(Error::Invalid), "no new device");
     assert!(b.segment(&display, 0).is_some(), "and nothing changed");
     b.detach(display);
     b.detach(direct);
