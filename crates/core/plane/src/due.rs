@@ -24,7 +24,7 @@ pub enum MemoryKind {
 /// Cache maintenance that is due when memory passes to the device (prepare) or back (finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
-    /// None by this crate. The exporter of imported memory, and the CPU access of virtual memory, do their own.
+    /// None by this crate: the memory needs none, or its exporter or a CPU access does the maintenance.
     Nothing,
     /// By this crate, through the DMA layer.
     Sync,

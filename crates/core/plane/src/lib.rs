@@ -38,10 +38,9 @@
 //!
 //! | order | lock of | held during |
 //! |---|---|---|
-//! | 1 | one import | a few instructions, and a look at its dma-buf |
 //! | 1 | one pinned range | its sync and copy |
 //! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
-//! | 3 | the counters; the state of all planes together | a few instructions |
+//! | 3 | the counters; vacant slots of pinned ranges; the last refused import | a few instructions |
 //!
 //! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees, so one
 //! queue's allocation does not delay other queues. `tests/loom.rs` runs two threads in all orders with at

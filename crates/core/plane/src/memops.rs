@@ -208,8 +208,8 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&self, plane: Self::Plane);
 
-    /// Ends what is kept for dma-bufs that no plane of `dev` uses any more. A queue of dma-bufs calls this after it
-    /// has freed its buffers.
+    /// Ends the attachments and mappings that are kept for dma-bufs which no plane of `dev` uses any more. A queue of
+    /// dma-bufs calls this after it has freed its buffers.
     fn end_imports(&self, dev: Self::Device) {}
 
     /// Makes sure that the device has the plane mapped at its memory's current place. Memory may be placed at
@@ -231,8 +231,8 @@ pub trait MemOps {
     /// Returns the plane to the CPU, with the necessary cache maintenance unless it is skipped.
     ///
     /// # Errors
-    /// `Io` (EIO), `Fault` (EFAULT): the CPU does not see all bytes of the device. The queue then returns the buffer with an error, and the
-    /// plane belongs to the CPU nevertheless.
+    /// `Io` (EIO), `Fault` (EFAULT): the CPU does not see all bytes that the device wrote. The plane belongs to the CPU
+    /// nevertheless, and the queue returns the buffer with an error.
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Begins the driver's access. Until the access ends, a fence in the memory's reservation stands for it.
@@ -285,11 +285,11 @@ pub trait MemOps {
     /// Drops a reference to a dma-buf.
     fn put_dmabuf(&self, buf: Self::DmaBuf);
 
-    /// Copies out of a plane's CPU view (read() emulation). If the memory is shared, the copy is a CPU access
-    /// with begin and end. Counts the bytes as copied.
+    /// Copies bytes out of a plane's CPU view, starting at `offset` (read() emulation). If the memory has other users,
+    /// the call also begins and ends a CPU access. Counts the bytes as copied.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when it has no CPU view.
+    /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when the plane has no CPU view.
     fn copy_from(
         &self,
         plane: &mut Self::Plane,

@@ -31,13 +31,14 @@ const fn user_pages(wanted: u64) -> PlaneError {
 impl<O: DmaOps> UserMemory<O> {
     /// Pins a program's memory and maps it for `dev` as one run. Does no cache maintenance yet.
     ///
-    /// Checked in this order: alignment of address and length to cache lines, length, pinning, mapping,
-    /// contiguity. A failed call keeps no resource.
+    /// The first failing step decides the error: the check that address and length are multiples of a cache line, the
+    /// check of the length, the pin, the mapping, the check that the mapping is one run. A failed call keeps no
+    /// resource.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is missing,
+    /// `Invalid` (EINVAL) for a wrong alignment or a length of zero; `Fault` (EFAULT) for memory that is missing,
     /// read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the DMA layer cannot map
-    /// the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when it shares an
+    /// the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when the memory shares an
     /// IOMMU's pages with memory of other owners.
     ///
     /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: an IOMMU with larger pages than the CPU's works.

@@ -1,4 +1,4 @@
-//! While one thread's allocation sleeps in the host, another thread's calls never wait for a lock of it.
+//! While one thread's allocation sleeps in the host, no call of another thread waits for a lock of the first thread.
 //!
 //! The test counts locks, and measures no time.
 

@@ -75,8 +75,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(())
     }
 
-    /// Copies through a CPU mapping of shared memory. Given the number of the plane's own attachments, also
-    /// begins and ends a CPU access if there are other users.
+    /// Copies through a CPU mapping of shared memory. If `own` has the number of the plane's own attachments, and the
+    /// memory has other users, also begins and ends a CPU access.
     fn copy_memory(
         &self,
         id: MemoryId,

@@ -7,8 +7,8 @@
 //! * The dma-buf no longer exists. An import has no reference to it.
 //! * A device lacks addresses or bounce slots for another mapping.
 //!
-//! Linux has no idle imports: it ends an import when another dma-buf takes the plane's place. Because idle imports
-//! end before a mapping is refused, exactly those calls are refused that Linux refuses.
+//! Linux has no idle imports: it ends an import when another dma-buf takes the plane's place. This crate ends idle
+//! imports before it refuses a mapping, so it refuses exactly the calls that Linux refuses.
 //!
 //! Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `__prepare_dmabuf`,
 //! `__vb2_plane_dmabuf_put`.

@@ -47,7 +47,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.map_plane(plane, at, known)
     }
 
-    /// Maps a plane for its attached device, unless its address is known.
+    /// Maps a plane for its attached device, unless `known` has the device's address of the plane.
     pub(super) fn map_plane(
         &self,
         plane: &mut Plane<O::Device>,
@@ -127,7 +127,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Passes memory to the device that it was allocated for, or back to the CPU. The device may be attached.
+    /// Passes memory to the device that it was allocated for, or back to the CPU. `own` is the device's attachment, if
+    /// it has one.
     pub(super) fn hand_own(
         &self,
         (memory, own): (MemoryId, Option<&AttachRef>),
@@ -226,7 +227,7 @@ fn may_move_help(refused: PlaneError) -> bool {
     )
 }
 
-/// Converts the error of a hand-over: EIO if the memory could not be copied, else as [`memory_error`].
+/// Converts the error of a hand-over: EIO if the memory could not be copied, else as [`memory_error`] does.
 fn hand_over_error(e: Error) -> PlaneError {
     match e {
         Error::Dma(_) => PlaneError::Io(e.reason()),
@@ -234,7 +235,7 @@ fn hand_over_error(e: Error) -> PlaneError {
     }
 }
 
-/// Converts an error: ENOMEM for a shortage, else as `PlaneError::from`.
+/// Converts an error: ENOMEM for a shortage, else as `PlaneError::from` does.
 ///
 /// Source: Linux 7.2 `vb2_dc_alloc`, `vb2_dc_mmap`, `vb2_dc_attach_dmabuf`.
 pub(super) fn memory_error(e: Error) -> PlaneError {

@@ -94,7 +94,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 handed,
             } => {
                 let at = Attached::from(&*import);
-                // The memory counts the accesses of its devices, and refuses them once it is revoked.
+                // `hand_import` and `take_import` count the access in the memory. `hand_import` fails once the memory
+                // is revoked.
                 let addr = mapped.ok_or(PlaneError::Invalid(None))?;
                 match sync_for {
                     SyncFor::Device => {
@@ -290,7 +291,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 mapped,
                 handed,
             } => {
-                // Nobody waits for these bytes: the buffer was released or cancelled.
+                // No program waits for these bytes, because the buffer was released or cancelled.
                 let _ = self.take_import(Attached::from(&*import), handed);
                 *mapped = None;
             }

@@ -46,7 +46,7 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Whether contiguous planes are placed at first use, and move if another device needs that.
+    /// Whether contiguous planes are placed at their first use, and move if another device needs another place.
     /// Needs [`Planes::set_placer`].
     pub lazy: bool,
 }
@@ -293,7 +293,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().get(dev)
     }
 
-    /// Returns the dma-buf that a device most recently could not use; `None` if none since the previous call.
+    /// Returns the dma-buf that a device most recently could not use; `None` if there was none since the last call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
         self.refused.with(Option::take)
     }
@@ -307,8 +307,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Returns the registry of memories and dma-bufs, for their holders, names, references and mappings
-    /// in programs, and for the time of records. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
+    /// Returns the registry of memories and dma-bufs.
+    ///
+    /// Through the registry, hosts list holders, set names and the time of records, and count references and mappings
+    /// in programs. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
     /// [`put_dmabuf`](crate::MemOps::put_dmabuf).
     pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
         &self.buffers

@@ -32,7 +32,7 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
     let refused = t.take_refused_import().expect("it was refused");
     assert_eq!((refused.device, refused.len_bytes), (DISPLAY, 2 * PAGE + 1));
     assert_eq!(Some(refused.memory), owner.used_memory());
-    assert_eq!(t.take_refused_import(), None, "told once");
+    assert_eq!(t.take_refused_import(), None, "reported once");
     let two = mapped(&t, &buf);
     assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
     assert_eq!(dma(&t, &one), dma(&t, &two));
@@ -55,7 +55,7 @@ fn an_access_lasts_from_its_begin_to_its_end() {
     t.begin_access(&mut plane);
     let during = counts();
     let memory = plane.used_memory().unwrap();
-    // Whoever imports the fence waits for the access.
+    // A device waits for the access only once a program has imported the access's fence.
     let buf = export(&t, &plane);
     let reader = mapped(&t, &buf);
     assert!(!t.is_held_back(&reader));

@@ -41,7 +41,7 @@ fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8
 #[test]
 fn a_plane_follows_its_importers() {
     let (t, mut camera) = lazy(true);
-    assert_eq!(t.cookie(&camera), None, "it lies nowhere");
+    assert_eq!(t.cookie(&camera), None, "not placed yet");
     cycle(&t, &mut camera, CAMERA, Some(b"ab"));
     let buf = export(&t, &camera);
     let mut display = import(&t, &buf, DISPLAY);
@@ -52,7 +52,7 @@ fn a_plane_follows_its_importers() {
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
     assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE);
-    assert_eq!(t.cookie(&camera), None, "mapped no more");
+    assert_eq!(t.cookie(&camera), None, "no longer mapped");
     for round in [b"cd", b"ef"] {
         cycle(&t, &mut camera, CAMERA, Some(round));
         assert_eq!(&cycle(&t, &mut direct, DIRECT, None), round);

@@ -208,7 +208,7 @@ impl Run {
                 let memory = *memory;
                 let len = u64::from(len) * PAGE;
                 let Ok(own) = self.t.clone_dmabuf(buf) else {
-                    panic!("a reference is always to be had");
+                    panic!("a reference can always be taken");
                 };
                 let before = (self.t.live(), self.t.ops().live());
                 let attached = self.t.attach_dmabuf(d, &own, len, direction(dev));

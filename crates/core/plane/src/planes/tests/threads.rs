@@ -1,5 +1,5 @@
-//! Which threads the public types may visit. A type parameter that is `Send` and `Sync` stands for the
-//! host's part.
+//! Checks which public types may move to another thread, and which threads may share. Host types that are `Send` and
+//! `Sync` stand for a host's own.
 
 use super::{Log, Ops};
 use crate::{
