@@ -100,7 +100,7 @@ impl<M: MemOps> Plane<M> {
         }
     }
 
-    /// Acquires the wanted memory, and a reference of the plane's own to a dma-buf. The caller guarantees that
+    /// Acquires the wanted memory, and for a dma-buf also a reference that the plane owns. The caller guarantees that
     /// the plane has no memory.
     fn take(
         &mut self,

@@ -11,7 +11,7 @@ pub type Timecode = [u8; 16];
 
 /// The token is no longer valid: the buffer went back to the program, or its memory was freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the buffer is no longer the device's")]
+#[error("the device no longer owns the buffer")]
 pub struct Stale;
 
 /// One plane, as a driver sees it.
@@ -125,7 +125,7 @@ impl Ownership {
         free.is_ok().then_some(number)
     }
 
-    /// Returns whether the wait of the caller with this number is over, which began after `seen` events.
+    /// Returns whether the wait of the caller with this number is over. The wait began after `seen` events.
     pub(crate) fn is_wait_over(&self, number: u64, seen: u64) -> bool {
         self.events() != seen
             || self.pending.load(SeqCst) != 0
@@ -166,7 +166,7 @@ impl Ownership {
         self.is_live(index, generation | DROPPED)
     }
 
-    /// Takes the list of dropped tokens; returns its first index.
+    /// Takes the whole list of dropped tokens; returns its first index.
     pub(crate) fn take_dropped(&self) -> Option<u32> {
         let first = self.first_dropped.swap(NO_SLOT, SeqCst);
         (first != NO_SLOT).then_some(first)

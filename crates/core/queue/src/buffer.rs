@@ -111,7 +111,7 @@ impl<M: MemOps> QueueBuffer<M> {
         }
     }
 
-    /// Makes a buffer of the queue's memory with one plane, which CAPTURE fills and whose whole length OUTPUT uses.
+    /// Makes a buffer with one plane of the queue's memory. On OUTPUT, all bytes of the plane count as used.
     #[must_use]
     pub fn mmap(index: u32) -> Self {
         let mut buffer = Self::new(index, Memory::Mmap);
@@ -183,11 +183,11 @@ pub struct BufferInfo {
     pub mapped: bool,
     /// The descriptor with which QBUF named the media request, until DQBUF.
     pub request_fd: Option<i32>,
-    /// Whether it is prepared, and owned by the program or by a request that is not queued yet.
+    /// Whether the buffer is prepared, and owned by the program or by a request that is not queued yet.
     pub prepared: bool,
     /// Whether the device reported an error, so that the data is unreliable.
     pub error: bool,
-    /// Whether it is the last buffer of the stream.
+    /// Whether the buffer is the last one of the stream.
     pub last: bool,
     /// Cache maintenance that QBUF asked to skip.
     pub hints: HintSkip,
@@ -298,7 +298,8 @@ impl<M: MemOps> Buffer<M> {
         self.planes.iter_mut().filter_map(|p| p.memory.as_mut())
     }
 
-    /// Returns the planes to the CPU, if the device has them. Fails if the CPU does not see all bytes of the device.
+    /// Returns the planes to the CPU, if the device has them. Fails if the CPU does not see all bytes that the device
+    /// wrote.
     pub(crate) fn finish(&mut self, mem: &M) -> Result<(), PlaneError> {
         if !core::mem::take(&mut self.synced) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Buffers finished in another context than the queue's.
+//! Buffers that a device finished in another context than the queue's.
 
 use crate::{Active, Completion, Error, Stale};
 use alloc::collections::VecDeque;

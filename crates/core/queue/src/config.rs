@@ -154,7 +154,7 @@ impl<Dev> Config<Dev> {
         Self::new(device, QueueType::Output)
     }
 
-    /// Returns the mode of the emulation that a queue of this type can offer.
+    /// Returns the mode of the emulation that a queue of this type can offer: read() or write().
     pub(crate) const fn fileio_mode(&self) -> IoModes {
         match self.queue_type {
             QueueType::Capture => IoModes::READ,

@@ -16,7 +16,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. That
+    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. The other
     /// queue then treats its token as dropped. In both cases, this queue only increments a counter.
     pub fn complete(
         &mut self,
@@ -38,9 +38,9 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Completes the buffers that another context has finished. `next` locks the host's
-    /// [`Completions`](crate::Completions), pops one buffer, and unlocks them. Returns the number of buffers
-    /// popped, including stale ones.
+    /// Completes the buffers that another context has finished. `next` must lock the host's
+    /// [`Completions`](crate::Completions), pop one buffer, and unlock the list. Returns the number of buffers
+    /// popped, including those with stale tokens.
     ///
     /// # Context
     /// Does not sleep, unless the memory's `finish` does.
@@ -76,9 +76,10 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Completes, with an error, the device's buffers with a plane that `is_lost` selects. Their tokens become
-    /// stale. The tokens of buffers that the device gets later lack these planes. A host calls this before it
-    /// takes the planes' memory away from the device.
+    /// Completes with an error all buffers that the device owns and that have a plane selected by `is_lost`.
+    ///
+    /// The tokens of these buffers become stale. Tokens that the device gets later lack the selected planes. A host
+    /// calls this before it takes the planes' memory away from the device.
     pub fn withdraw(&mut self, is_lost: impl Fn(&M, &M::Plane) -> bool) {
         self.reap();
         let mut was_lost = false;
@@ -104,7 +105,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Completes an active buffer with an error, and without its token.
+    /// Completes an active buffer with an error, and makes its token stale.
     fn fail(&mut self, index: u32) {
         self.queue.ownership.revoke(index);
         let Ok(buffer) = self.queue.buffer(index) else {

@@ -28,16 +28,16 @@ pub enum Busy {
     #[error("read() and write() need one plane, the format has {planes}")]
     SeveralPlanes { planes: u32 },
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
-    #[error("a streaming queue stays {found:?}, wanted {wanted:?}")]
+    #[error("the streaming queue keeps {found:?} memory, wanted {wanted:?}")]
     ModelFixed { wanted: Memory, found: Memory },
     /// The program does not own the buffer, so it cannot be removed.
-    #[error("buffer {index} is queued")]
+    #[error("buffer {index} is queued or in a media request")]
     BufferOwned { index: u32 },
     /// Buffers were queued directly. Requests cannot queue buffers until the queue is cancelled.
-    #[error("buffers are queued without media requests until STREAMOFF")]
+    #[error("buffers were queued without media requests; STREAMOFF lifts this limit")]
     UsesQbuf,
     /// Requests have queued buffers. Buffers cannot be queued directly until the queue is cancelled.
-    #[error("buffers are queued by media requests until STREAMOFF")]
+    #[error("buffers were queued by media requests; STREAMOFF lifts this limit")]
     UsesRequests,
     /// The media request is queued or complete.
     #[error("the media request is {state:?}")]
@@ -56,7 +56,7 @@ pub enum Busy {
 )]
 pub enum Invalid {
     /// The queue does not offer this memory model.
-    #[error("{wanted:?} memory is not offered")]
+    #[error("the queue does not offer {wanted:?} memory")]
     ModelNotOffered { wanted: Memory },
     /// The buffers have another memory model; `found` is `None` without buffers.
     #[error(fmt = mismatch)]
@@ -65,13 +65,13 @@ pub enum Invalid {
         found: Option<Memory>,
     },
     /// The buffers have another coherency.
-    #[error("the buffers have another coherency")]
+    #[error("the queue's buffers have another coherency than requested")]
     CoherencyMismatch,
     /// The queue has no buffer with this index.
-    #[error("no buffer {index} (of {buffers})")]
+    #[error("no buffer {index}: the queue has {buffers}")]
     Index { index: u32, buffers: u32 },
     /// A buffer is missing in the range, or the range exceeds the queue.
-    #[error("no {count} buffers from {first} (of {buffers})")]
+    #[error("no {count} buffers from index {first} on: the queue has {buffers}")]
     Range {
         first: u32,
         count: u32,
@@ -79,19 +79,19 @@ pub enum Invalid {
     },
     /// The buffer has no such plane, or the caller passed too few planes. `given` is the plane's index, or the
     /// number of planes that the caller passed or has space for.
-    #[error("{given} given, {planes} planes")]
+    #[error("plane index or count {given} does not fit a buffer of {planes} planes")]
     Planes { given: u32, planes: u32 },
     /// No plane, too many planes, or a size of zero.
     #[error("no plane, too many planes, or a size of zero")]
     PlaneSizes,
     /// A plane's source does not match the queue's memory model.
-    #[error("plane {plane} has a wrong kind of source")]
+    #[error("the source of plane {plane} does not match the queue's memory model")]
     Source { plane: u32 },
     /// The buffer is in a state that excludes this call (already queued or prepared).
     #[error("buffer {index} is queued or prepared already")]
     State { index: u32 },
-    /// PREPARE_BUF does not accept a media request.
-    #[error("PREPARE_BUF takes no request")]
+    /// The buffer names a media request. Only [`qbuf_in_request`](crate::Session::qbuf_in_request) accepts it.
+    #[error("this call takes no media request")]
     Request,
     /// The file descriptor is not a media request of the device.
     #[error("fd {fd} is no media request of the device")]
@@ -103,54 +103,56 @@ pub enum Invalid {
     #[error("plane {plane} needs {wanted} bytes, has {found}")]
     LengthBelowSetup { plane: u32, wanted: u64, found: u64 },
     /// The payload is longer than the plane.
-    #[error("payload {wanted} in plane {plane} of {found} bytes")]
+    #[error("the payload of {wanted} bytes exceeds plane {plane} of {found} bytes")]
     PayloadAboveLength { plane: u32, wanted: u64, found: u64 },
     /// The data would begin at or after the end of the payload, in bytes.
-    #[error("data offset {offset} in {payload} bytes of plane {plane}")]
+    #[error("data offset {offset} is not below the payload of {payload} bytes in plane {plane}")]
     DataOffset {
         plane: u32,
         offset: u64,
         payload: u64,
     },
     /// OUTPUT buffers cannot have the field order ALTERNATE.
-    #[error("field ALTERNATE on an OUTPUT queue")]
+    #[error("an OUTPUT queue does not accept field ALTERNATE")]
     FieldAlternate,
     /// The queue does not stream.
     #[error("the queue is not streaming")]
     NotStreaming,
     /// Too few buffers to stream.
-    #[error("{wanted} buffers needed, {found} there")]
+    #[error("streaming needs {wanted} buffers, the queue has {found}")]
     TooFewBuffers { wanted: u32, found: u32 },
     /// Only allocated (MMAP) buffers can be exported or mapped.
-    #[error("the buffers are no MMAP buffers")]
+    #[error("only MMAP buffers can be mapped or exported")]
     NotMmap,
     /// The mapping is not shared, or lacks the access that the queue's direction needs.
-    #[error("mapping not shared or without the needed access")]
+    #[error("a mapping must be shared, and readable (CAPTURE) or writable (OUTPUT)")]
     MapAccess,
     /// No plane has this mmap offset.
     #[error("no plane at offset {cookie:#x}")]
     Cookie { cookie: u64 },
     /// The mapping is longer than the plane in whole pages.
-    #[error("mapping of {wanted} bytes on a plane of {found}")]
+    #[error("a mapping of {wanted} bytes does not fit the plane of {found} bytes")]
     MapLength { wanted: u64, found: u64 },
     /// The queue does not offer read() or write().
-    #[error("read() or write() is not offered")]
+    #[error("the queue does not offer read() or write()")]
     FileIoNotOffered,
     /// Configuration: no memory model is offered.
-    #[error("no memory model offered")]
+    #[error("the configuration offers no memory model")]
     NoMemoryModel,
     /// Configuration: the page size is not supported.
-    #[error("page shift {shift} is not supported")]
+    #[error("page shift {shift} is not in 12 to 16")]
     PageShift { shift: u32 },
     /// Configuration: `max_num_buffers` is out of range.
     #[error("limit of {max} buffers is not in {least} to {most}")]
     MaxBuffers { max: u32, least: u32, most: u32 },
     /// Configuration: media requests are allowed, but a minimum number of buffers must be queued before the
     /// driver starts.
-    #[error("media requests, and {min} buffers needed before starting")]
+    #[error(
+        "media requests are allowed, but {min} buffers must be queued before the driver starts"
+    )]
     RequestsWithMinBuffers { min: u32 },
     /// Configuration: the queue needs more buffers than it may have.
-    #[error("{min} buffers needed, {max} possible")]
+    #[error("the queue needs {min} buffers, but may have only {max}")]
     MinBuffers { min: u32, max: u32 },
 }
 
@@ -168,7 +170,7 @@ pub enum Error {
     #[error("no buffer is done yet")]
     WouldBlock,
     /// EIO: the device has failed; only STREAMOFF clears the error.
-    #[error("the device has failed")]
+    #[error("the device has failed; STREAMOFF clears the error")]
     QueueError,
     /// EPIPE: the last buffer has been dequeued.
     #[error("the last buffer has been dequeued")]
@@ -189,7 +191,7 @@ pub enum Error {
         max: u32,
     },
     /// ENOMEM: the necessary buffers, or the queue's own tables, could not be allocated.
-    #[error("{wanted} needed, {found} could be allocated")]
+    #[error("out of memory: {wanted} needed, {found} could be allocated")]
     NoMemory {
         /// Buffers (or bytes of a table) needed.
         wanted: u64,
@@ -199,7 +201,7 @@ pub enum Error {
         cause: Option<Reason>,
     },
     /// ENOSPC: read() and write() cannot handle as many buffers as the driver needs.
-    #[error("{wanted} buffers needed, read() and write() handle {max}")]
+    #[error("the driver needs {wanted} buffers, read() and write() handle at most {max}")]
     TooManyForFileIo {
         /// Buffers the driver needs.
         wanted: u32,
@@ -274,7 +276,7 @@ impl Error {
 
 fn mismatch(wanted: &Memory, found: &Option<Memory>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match found {
-        Some(found) => write!(f, "the buffers are {found:?}, wanted {wanted:?}"),
-        None => f.write_str("there are no buffers"),
+        Some(found) => write!(f, "the buffers have {found:?} memory, wanted {wanted:?}"),
+        None => f.write_str("the queue has no buffers"),
     }
 }

@@ -18,8 +18,8 @@ pub(crate) const EIO: i32 = 5;
 pub(crate) const ECANCELED: i32 = 125;
 
 impl<M: MemOps> Queue<M> {
-    /// Returns the first buffer that a streaming queue withholds from the driver because of fences. Also
-    /// returns the first plane of this buffer that has such fences.
+    /// Returns the first buffer that a streaming queue withholds from the driver because of pending fences. Also
+    /// returns the first plane of this buffer that waits for a fence.
     pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
         let mut queued = self.queued.iter().filter(|_| self.streaming);
         queued.find_map(|&index| {

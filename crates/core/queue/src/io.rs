@@ -51,7 +51,7 @@ impl<M: MemOps> Session<'_, M> {
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Index`], [`Invalid::ModelMismatch`], [`Invalid::Planes`],
-    ///   [`Invalid::Source`], [`Invalid::State`]; on OUTPUT [`Invalid::PayloadAboveLength`],
+    ///   [`Invalid::Source`], [`Invalid::Request`], [`Invalid::State`]; on OUTPUT [`Invalid::PayloadAboveLength`],
     ///   [`Invalid::DataOffset`], [`Invalid::FieldAlternate`]; for USERPTR and DMABUF
     ///   [`Invalid::NoDmaBuf`], [`Invalid::LengthBelowSetup`].
     /// * EBUSY: file I/O is active.
@@ -132,8 +132,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Takes the next done buffer, as [`dqbuf`](Self::dqbuf), for a caller with space for `max_planes` planes.
     ///
     /// # Errors
-    /// As [`dqbuf`](Self::dqbuf), and at last EINVAL ([`Invalid::Planes`]) for a buffer with more planes, which
-    /// stays in the queue.
+    /// As [`dqbuf`](Self::dqbuf), and after these errors EINVAL ([`Invalid::Planes`]) for a buffer with more planes,
+    /// which stays in the queue.
     pub fn dqbuf_up_to(&mut self, max_planes: usize) -> Result<BufferInfo, Error> {
         self.reap();
         self.queue.check_no_fileio()?;

@@ -4,8 +4,8 @@
 //! A [`Queue`] stores the buffers that a program and a device exchange. A [`Session`] connects it with the
 //! memory of the planes ([`MemOps`]) and the device's [`Driver`] for one call. A session's methods are the
 //! calls: REQBUFS, QBUF, DQBUF, STREAMON, … For each buffer that the device owns, the driver has an
-//! [`Active`] token. The crate knows no V4L2 structures, addresses or allocators. It does no I/O, never
-//! sleeps, takes no lock and reads no clock.
+//! [`Active`] token. The crate knows no V4L2 structures, addresses or allocators. It does no I/O, takes no
+//! lock and reads no clock. It sleeps only if the memory or the driver does.
 //!
 //! # Waiting, waking, completing
 //!

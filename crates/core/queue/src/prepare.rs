@@ -13,7 +13,7 @@ const FIELD_ALTERNATE: u32 = 7;
 
 impl<M: MemOps> Session<'_, M> {
     /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing, except
-    /// that the buffer may lose its former memory: memory that is not the queue's own, as in Linux.
+    /// that a USERPTR or DMABUF buffer may lose its former memory, as in Linux.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         self.resolve(request)?;
         let is_output = self.queue.config.is_output();
@@ -114,7 +114,7 @@ impl<M: MemOps> Queue<M> {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Finds out where the device sees each plane.
+    /// Places each plane's memory, and stores how the driver reaches the plane (its cookie).
     pub(crate) fn place(&mut self, mem: &M) -> Result<(), Error> {
         for plane in &mut self.planes {
             if let Some(memory) = &mut plane.memory {
@@ -203,7 +203,8 @@ impl<M: MemOps> Buffer<M> {
 
     /// Undoes the preparation, so that the program owns the buffer again.
     pub(crate) fn unprepare(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
-        // A buffer that the device has not completed has no bytes for the program.
+        // Errors are ignored: if the planes are still synced, the device has not completed the buffer, so the program
+        // expects no bytes in it.
         let _ = self.finish(mem);
         if core::mem::take(&mut self.prepared) {
             driver.buf_finish(index);

@@ -44,7 +44,7 @@ pub(crate) struct FileIo {
     pub(crate) current: Option<Current>,
     /// write(): index of the next buffer that has never been queued.
     pub(crate) fresh: u32,
-    /// Buffer for bytes between a plane and the program.
+    /// Intermediate buffer for copies between a plane and the program.
     pub(crate) chunk: Vec<u8>,
     /// The read() or write() that has moved a piece and is not finished.
     pub(crate) under_way: Option<UnderWay>,
@@ -250,8 +250,8 @@ impl<M: MemOps> Queue<M> {
 
     /// Returns the planes of a buffer that the device has finished, to inspect the frame.
     ///
-    /// Returns `None` if the buffer has another sequence number, the program has queued it again, or it no
-    /// longer exists. The program may write to the memory at any time.
+    /// Returns `None` if the buffer has another sequence number, waits in the queue with an error, was queued again
+    /// or no longer exists. The program may write to the memory at any time.
     #[must_use]
     pub fn finished_planes(
         &self,

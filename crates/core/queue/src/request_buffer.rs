@@ -116,7 +116,7 @@ impl<M: MemOps> Session<'_, M> {
         let mut entry = entry.ok_or(Invalid::State { index })?;
         let prepared = self.prepare(&mut entry.wanted);
         entry.prepared = prepared.is_ok();
-        // The entry's place is free, and its references serve another attempt.
+        // Allocates nothing, because the entry has just left its place. Its references serve another attempt.
         self.queue.buffer_mut(index)?.in_request.push_back(entry);
         prepared
     }

@@ -54,7 +54,7 @@ impl<M: MemOps> Session<'_, M> {
         self.describe(index)
     }
 
-    /// Describes a buffer as [`querybuf`](Self::querybuf) does, but before dropped tokens are reaped.
+    /// Describes a buffer as [`querybuf`](Self::querybuf) does, but does not reap dropped tokens first.
     pub(crate) fn describe(&self, index: u32) -> Result<BufferInfo, Error> {
         let buffer = self.queue.buffer(index)?;
         Ok(buffer.info(self.mem, index, self.queue.memory.unwrap_or(Memory::Mmap)))

@@ -37,8 +37,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Starts the driver, after passing it the queued buffers before the first that waits for a fence. If
-    /// that fails, the buffers are queued as before, and tokens that the driver kept become stale.
+    /// Passes the driver the queued buffers up to the first that waits for a fence, and starts it. If the start
+    /// fails, the buffers are queued as before, and tokens that the driver kept become stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let ready = self.ready().count();
         for place in 0..ready {
@@ -129,7 +129,8 @@ impl<M: MemOps> Queue<M> {
         self.ownership.note_event();
     }
 
-    /// Lets DQBUF continue after the stream's last buffer (a decoder after a change of resolution).
+    /// Lets DQBUF continue after the stream's last buffer, for example when a decoder resumes after a change of
+    /// resolution.
     pub fn clear_last_buffer(&mut self) {
         self.last_buffer_dequeued = false;
     }

@@ -14,7 +14,7 @@ use vb3_plane::MemOps;
 /// # Context
 /// `Send` and `Sync`. Its methods may run in any context and need no access to the queue.
 #[derive(Debug)]
-#[must_use = "dropping it ends the wait"]
+#[must_use = "dropping a `Wait` ends the wait"]
 pub struct Wait {
     ownership: Arc<Ownership>,
     number: u64,
@@ -22,8 +22,8 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Returns whether the caller must repeat its call. Since the wait began, a buffer was finished or its
-    /// token was dropped, the device failed, or streaming ended. Once true, it stays true.
+    /// Returns whether the caller must repeat its call. This is so once, since the wait began, a buffer was finished
+    /// or its token was dropped, the device failed, or streaming ended. Once true, the result stays true.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.ownership.is_wait_over(self.number, self.seen)

@@ -387,13 +387,13 @@ fn streamoff_meanwhile(end: fn(&Shared, Active<u64>)) {
         assert_eq!(
             b.look(),
             None,
-            "what is from before STREAMOFF came after it"
+            "an event from before STREAMOFF had an effect after it"
         );
         device.join().unwrap();
         assert_eq!(
             b.look(),
             None,
-            "what is from before STREAMOFF came after it"
+            "an event from before STREAMOFF had an effect after it"
         );
         let next = b.driver.tokens.remove(0);
         assert!(b.shared.push(next));
@@ -474,7 +474,7 @@ fn streamoff_wakes_who_sleeps() {
 
 impl Bench {
     fn finish_streamed_off(mut self) {
-        assert!(self.queue.wait().is_ok(), "who waited has gone");
+        assert!(self.queue.wait().is_ok(), "no caller waits any more");
         self.session().release();
         self.driver.tokens.clear();
         self.mem.assert_empty();

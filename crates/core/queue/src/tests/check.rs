@@ -246,7 +246,7 @@ impl Bench {
         assert_eq!(counted, queue.num_buffers());
         assert_eq!(out, queue.queued_count());
         assert_eq!(active, queue.active_count());
-        assert_eq!(planes, self.mem.live_planes(), "planes that nobody has");
+        assert_eq!(planes, self.mem.live_planes(), "planes without an owner");
         let foreign = self.foreign_references;
         assert_eq!(
             references + foreign,

@@ -491,7 +491,7 @@ fn a_dmabuf_stays_mapped_while_it_comes_back() {
         assert_eq!(
             b.mem.called("attach"),
             1,
-            "the length said or meant is the same"
+            "length 0 means the whole dma-buf"
         );
         b.finish();
     }

@@ -84,25 +84,25 @@ fn sentences_name_the_numbers() {
                 wanted: Memory::UserPtr,
                 found: Some(Memory::Mmap),
             }),
-            "the buffers are Mmap, wanted UserPtr",
+            "the buffers have Mmap memory, wanted UserPtr",
         ),
         (
             Error::from(Invalid::Index {
                 index: 9,
                 buffers: 4,
             }),
-            "no buffer 9 (of 4)",
+            "no buffer 9: the queue has 4",
         ),
         (
             Error::from(Busy::ModelFixed {
                 wanted: Memory::DmaBuf,
                 found: Memory::Mmap,
             }),
-            "a streaming queue stays Mmap, wanted DmaBuf",
+            "the streaming queue keeps Mmap memory, wanted DmaBuf",
         ),
         (
             Error::from(Busy::BufferOwned { index: 3 }),
-            "buffer 3 is queued",
+            "buffer 3 is queued or in a media request",
         ),
         (
             Error::QueueFull { max: 32 },
@@ -112,5 +112,5 @@ fn sentences_name_the_numbers() {
     for (error, sentence) in sentences {
         assert_eq!(error.to_string(), sentence);
     }
-    assert_eq!(Stale.to_string(), "the buffer is no longer the device's");
+    assert_eq!(Stale.to_string(), "the device no longer owns the buffer");
 }

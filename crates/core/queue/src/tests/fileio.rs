@@ -172,7 +172,7 @@ fn only_an_empty_last_buffer_is_end_of_file() {
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EAGAIN,
-        "a dropped frame is none"
+        "a dropped frame is not read"
     );
     assert_eq!(b.driver.tokens.len(), 2, "its buffer was queued again");
     b.complete(Completion {
@@ -222,7 +222,7 @@ fn a_bad_pointer_loses_nothing() {
     assert_eq!(
         write(&mut b, &mut user, SIZE),
         Ok(SIZE - 1000),
-        "goes on where it was"
+        "continues where it was"
     );
     assert_eq!(b.driver.tokens.len(), 1);
     b.finish();

@@ -213,7 +213,7 @@ fn rows_of_requests() {
     assert_eq!(
         seen(lab.queues[0].qbuf(2)),
         0,
-        "what failed decided nothing"
+        "a failed QBUF chooses no way of queueing"
     );
     lab.finish();
 }

@@ -60,7 +60,7 @@ fn a_dropped_token_returns_its_buffer_as_an_error() {
         let _ = b.take_wake();
         assert!(!b.take_wake(), "nothing has happened since");
         drop(b.driver.tokens.pop());
-        assert!(b.take_wake(), "waiters are told");
+        assert!(b.take_wake(), "waiters are notified");
         let info = b.dqbuf().unwrap();
         assert_eq!((info.index, info.error, info.field), (0, true, 3));
         let plane = info.planes[0].unwrap();
