@@ -53,7 +53,7 @@ pub(crate) fn time(most: usize, limit: Duration, clock: f64, mut act: impl FnMut
     time_with(most, limit, clock, || (), |()| act())
 }
 
-/// As [`time`], but calls `prepare` before each run, untimed, and passes its result to `act`.
+/// Times runs as [`time`] does, but calls `prepare` before each run, untimed, and passes its result to `act`.
 pub(crate) fn time_with<T>(
     most: usize,
     limit: Duration,

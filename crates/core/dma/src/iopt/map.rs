@@ -107,7 +107,7 @@ impl PageTable {
         self.map_any(mem, &request)
     }
 
-    /// As [`map`](Self::map), for a request that spans several tables or needs tables that do not exist yet.
+    /// Maps, as [`map`](Self::map), a request that spans several tables or needs tables that do not exist yet.
     #[inline(never)]
     fn map_any(&mut self, mem: &mut impl TableMemory, request: &MapRange) -> Result<(), Error> {
         let missing = self.survey(mem, request)?;

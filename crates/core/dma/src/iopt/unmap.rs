@@ -36,7 +36,7 @@ impl PageTable {
         Ok(removed + self.unmap_any(mem, iova.get(), end)?)
     }
 
-    /// As [`unmap`](Self::unmap), for a range with blocks or in several tables.
+    /// Unmaps, as [`unmap`](Self::unmap), a range that has blocks or lies in several tables.
     #[inline(never)]
     fn unmap_any(
         &mut self,

@@ -67,7 +67,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         made
     }
 
-    /// As [`alloc_for`](Self::alloc_for), but always from the host's pages.
+    /// Allocates as [`alloc_for`](Self::alloc_for) does, but always from the host's pages.
     fn alloc_pages_for(
         &self,
         facts: &Facts<P::Device>,

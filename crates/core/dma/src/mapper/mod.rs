@@ -414,7 +414,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         owner == self.id
     }
 
-    /// As [`is_own`](Self::is_own), but returns `Invalid` (EINVAL) for an object of another mapper.
+    /// Fails with `Invalid` (EINVAL) if `owner` identifies another mapper.
     #[inline]
     pub(crate) fn check_own(&self, owner: usize) -> Result<(), Error> {
         self.is_own(owner).then_some(()).ok_or(Error::Invalid)
@@ -485,8 +485,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.slots.get(slot).map(|state| state.0.with(act))
     }
 
-    /// As [`with_slot`](Self::with_slot), for the state of a device. Fails with `Removed` (ENODEV) if the device
-    /// was removed; another device may already use the slot.
+    /// Calls `act` with the locked state of a device. Fails with `Removed` (ENODEV) if the device was removed;
+    /// another device may already use the slot.
     #[inline]
     fn with_device<R>(
         &self,
@@ -505,7 +505,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_device(at, |_| ())
     }
 
-    /// As [`with_device`](Self::with_device), for the address space that a device uses.
+    /// Calls `act` with the locked state that has a device's address space. Fails with `Removed` (ENODEV) if the
+    /// device that represents the group was removed.
     #[inline]
     fn with_space<R>(
         &self,

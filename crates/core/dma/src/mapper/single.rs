@@ -98,7 +98,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.facts_of(self.at(dev)?)
     }
 
-    /// As [`facts`](Self::facts), for a device whose state exists.
+    /// Returns the `Facts` of a device whose state exists. Fails as [`device_info`](Self::device_info) does.
     #[inline]
     pub(super) fn facts_of(&self, at: At<P::Device>) -> Result<Facts<P::Device>, Error> {
         let (dev, info) = (at.dev, self.device_info(at.dev)?);
@@ -270,7 +270,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for mappings with an IOMMU, with several runs, or with syncs.
+    /// Ends, as [`end_mapping`](Self::end_mapping), a mapping with an IOMMU, with several runs or with syncs.
     #[inline(never)]
     fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
         let (at, bounces) = (mapping.at(), !mapping.runs.bounced().is_empty());

@@ -110,8 +110,8 @@ impl RangeAllocator {
         RangeRoom::retry(|room| self.take_with(room, len, align, limit))
     }
 
-    /// As [`take`](Self::take), but allocates no heap memory: a new tree node uses `room`. Fails if `room` is
-    /// too small.
+    /// Allocates as [`take`](Self::take) does, but uses no heap memory: a new tree node uses `room`. Fails if `room`
+    /// is too small.
     pub(crate) fn take_with(
         &mut self,
         room: &mut RangeRoom,

@@ -68,7 +68,7 @@ impl Marks {
         self.free & mask == 0 && self.ends & mask == (ends as u64) << high
     }
 
-    /// As [`are_one`](Self::are_one). Also, the neighbour below, if there is one, must be free or the end of a range.
+    /// Returns whether [`are_one`](Self::are_one) holds, and the neighbour below, if any, is free or ends a range.
     #[inline]
     const fn is_part(self, low: u32, high: u32, ends: bool) -> bool {
         let is_border = low == 0 || (self.free | self.ends) >> (low - 1) & 1 == 1;

@@ -199,7 +199,7 @@ impl Tree {
         Some(self.nodes.get_mut(node)?.cover(level, covered, change))
     }
 
-    /// As [`change`](Self::change), for a part of a child, which is not the whole child.
+    /// Makes a part of a child free or taken, as [`change`](Self::change) does. The part is not the whole child.
     #[inline]
     fn change_child(
         &mut self,
@@ -279,8 +279,8 @@ impl Tree {
         Some(last)
     }
 
-    /// As [`take_block`](Self::take_block), in a node; `low` and the result count from the node's first place. Also
-    /// returns the node's best block after the change; `before` is the one before it.
+    /// Takes places as [`take_block`](Self::take_block) does, in a node. `low` and the result count from the node's
+    /// first place. Also returns the node's best block after the change; `before` is the one before it.
     fn take_in(
         &mut self,
         node: u32,

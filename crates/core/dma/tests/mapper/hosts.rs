@@ -15,7 +15,7 @@ fn allocate_and_free<O: DmaOps<Device = u32>>(ops: &O) {
     ops.free(memory);
 }
 
-/// Code above the layer keeps a counted reference to it.
+/// Code above the layer may keep an `Arc` of the mapper, and use that as its layer.
 #[test]
 fn a_counted_mapper_is_a_layer() {
     let mapper: Mapper<Fake, Mutexes> = Mapper::with_locks(Fake::new(Setup::direct()), 1).unwrap();
@@ -76,7 +76,7 @@ fn a_run_over_a_hole_in_the_bus_is_refused() {
     drop(device.map_raw(ram(3 * PAGE, PAGE), ToDevice).unwrap());
 }
 
-/// A device of a group reads what any other device of the group has mapped.
+/// Devices of a group share mappings. If one of them is untrusted, the layer hides the bytes around mapped memory.
 #[test]
 fn an_untrusted_neighbour_sees_no_other_bytes() {
     let setup = Setup {
