@@ -26,13 +26,13 @@ pub struct BufRef {
 }
 
 impl BufRef {
-    /// The dma-buf's id.
+    /// Returns the dma-buf's id.
     #[must_use]
     pub const fn id(&self) -> BufId {
         self.id
     }
 
-    /// The id of the dma-buf's memory.
+    /// Returns the id of the dma-buf's memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
@@ -59,7 +59,7 @@ pub struct Vma {
 }
 
 impl Vma {
-    /// The id of the mapped memory.
+    /// Returns the id of the mapped memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
@@ -75,13 +75,13 @@ pub struct AttachRef {
 }
 
 impl AttachRef {
-    /// The id of the memory.
+    /// Returns the id of the memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
     }
 
-    /// The attachment's key in the memory ([`Shared::attachments`]).
+    /// Returns the attachment's key in the memory ([`Shared::attachments`]).
     #[must_use]
     pub const fn key(&self) -> SlabKey {
         self.key
@@ -97,13 +97,13 @@ pub struct ImportRef {
 }
 
 impl ImportRef {
-    /// The id of the memory.
+    /// Returns the id of the memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
     }
 
-    /// The attachment's key in the memory ([`Shared::attachments`]).
+    /// Returns the attachment's key in the memory ([`Shared::attachments`]).
     #[must_use]
     pub const fn key(&self) -> SlabKey {
         self.key
@@ -236,17 +236,17 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.placer = Some(placer);
     }
 
-    /// The DMA layer.
+    /// Returns the DMA layer.
     pub const fn ops(&self) -> &O {
         &self.ops
     }
 
-    /// The DMA layer.
+    /// Returns the DMA layer, mutably.
     pub const fn ops_mut(&mut self) -> &mut O {
         &mut self.ops
     }
 
-    /// The host's observer.
+    /// Returns the host's observer.
     pub const fn observer(&self) -> &W {
         &self.observer
     }
@@ -302,12 +302,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.memories.with(id.0, |memory| look(memory))
     }
 
-    /// The ids of all memories.
+    /// Returns the ids of all memories.
     pub fn memories(&self) -> impl Iterator<Item = MemoryId> + '_ {
         self.memories.keys().map(MemoryId)
     }
 
-    /// Number of memories.
+    /// Returns the number of memories.
     #[must_use]
     pub fn memory_count(&self) -> usize {
         self.memories.len()
@@ -545,7 +545,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Number of imports, idle ones included.
+    /// Returns the number of imports, including idle ones.
     #[must_use]
     pub fn import_count(&self) -> usize {
         self.imports.len()

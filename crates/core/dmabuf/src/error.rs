@@ -36,7 +36,7 @@ impl Error {
         Self::TableFull { entries }
     }
 
-    /// The Linux errno, positive.
+    /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {

@@ -12,7 +12,7 @@ pub struct MemoryId(pub(crate) SlabKey);
 pub struct BufId(pub(crate) SlabKey);
 
 impl MemoryId {
-    /// The id as a number, never zero.
+    /// Returns the id as a number, never zero.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()

@@ -57,7 +57,7 @@ pub enum Backing<D> {
 }
 
 impl<D: Copy> Backing<D> {
-    /// The device the memory was made for; `None` for memory of another driver.
+    /// Returns the device that the memory was made for; `None` for memory of another driver.
     #[must_use]
     pub const fn device(self) -> Option<D> {
         match self {
@@ -261,7 +261,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.spec.backing.device()
     }
 
-    /// How the memory was allocated.
+    /// Returns how the memory was allocated.
     pub fn backing(&self) -> Backing<O::Device> {
         self.spec.backing
     }
@@ -276,7 +276,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         &self.memory
     }
 
-    /// The attached devices.
+    /// Returns the host's list of attached devices.
     pub fn attachments(&self) -> &L {
         &self.list
     }

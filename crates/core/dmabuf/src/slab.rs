@@ -12,7 +12,7 @@ pub struct SlabKey {
 }
 
 impl SlabKey {
-    /// The key as a number, for logs and maps of the host.
+    /// Returns the key as a number, for logs and maps of the host.
     #[must_use]
     pub const fn get(self) -> u64 {
         ((self.generation as u64) << 32) | self.index as u64
@@ -38,7 +38,7 @@ impl<T> Slot<T> {
         value: None,
     };
 
-    /// The key of the value in this slot.
+    /// Returns the key of the value in this slot.
     pub(crate) const fn key(&self, index: u32) -> SlabKey {
         let generation = self.generation;
         SlabKey { generation, index }
@@ -73,7 +73,7 @@ pub struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// An empty table for at most `limit` entries.
+    /// Makes an empty table for at most `limit` entries.
     #[must_use]
     pub const fn new(limit: u32) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// All entries with their keys.
+    /// Returns all entries with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
         self.slots
             .iter()

@@ -25,10 +25,10 @@ pub trait Store<T> {
     /// Drops an object, without moving it if the table can. Returns false if the key names no object.
     fn remove(&mut self, key: Self::Key) -> bool;
 
-    /// Number of objects.
+    /// Returns the number of objects.
     fn len(&self) -> usize;
 
-    /// Whether the table has no objects.
+    /// Returns whether the table has no objects.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

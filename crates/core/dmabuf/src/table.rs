@@ -58,7 +58,7 @@ impl<T, L: Locks> Table<T, L> {
     /// Maximum number of entries of any table.
     pub const LIMIT: u32 = 1 << 20;
 
-    /// An empty table for at most `limit` entries, and never more than [`LIMIT`](Self::LIMIT).
+    /// Makes an empty table for at most `limit` entries, and never more than [`LIMIT`](Self::LIMIT).
     #[must_use]
     pub fn new(limit: u32) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl<T, L: Locks> Table<T, L> {
         Some(value)
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.vacant.with(|vacant| {
@@ -111,7 +111,7 @@ impl<T, L: Locks> Table<T, L> {
         })
     }
 
-    /// Whether the table has no entries.
+    /// Returns whether the table has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -42,17 +42,17 @@ pub struct Attachment<O: DmaOps> {
 }
 
 impl<O: DmaOps> Attachment<O> {
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> O::Device {
         self.dev
     }
 
-    /// The direction of the mapping; `None` while the device is not mapped.
+    /// Returns the direction of the mapping; `None` while the device is not mapped.
     pub fn direction(&self) -> Option<Direction> {
         self.held.as_ref().map(|held| held.direction)
     }
 
-    /// When the device was attached, by the host's clock.
+    /// Returns when the device was attached, by the host's clock.
     pub fn since_ns(&self) -> u64 {
         self.since_ns
     }
@@ -148,7 +148,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Segment `index` of an attachment's mapping as its device sees it.
+    /// Returns segment `index` of an attachment's mapping as its device sees it.
     pub fn segment(&self, ops: &O, key: L::Key, index: usize) -> Option<DmaSegment> {
         ops.segment(self.mapping(key)?, index)
     }
@@ -254,13 +254,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.list.remove(key)
     }
 
-    /// The keys of the attached devices.
+    /// Returns the keys of the attached devices.
     pub(super) fn keys(&self) -> impl Iterator<Item = L::Key> {
         let list = &self.list;
         core::iter::successors(list.next(None), |key| list.next(Some(*key)))
     }
 
-    /// The attached devices.
+    /// Returns the attached devices.
     #[cfg(feature = "managed")]
     pub(crate) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
         self.keys().filter_map(|key| self.list.get(key))

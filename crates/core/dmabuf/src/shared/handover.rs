@@ -156,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Whether the CPU's view of the memory can differ from the view of `device`.
+    /// Returns whether the CPU's view of the memory can differ from the view of `device`.
     fn needs_syncs(&self, ops: &O, device: O::Device) -> bool {
         ops.alloc_caching(&self.memory) == Caching::Cached
             && ops.coherency(device) == Coherency::NonCoherent

@@ -5,21 +5,21 @@ use crate::{AttachKind, Attachment, Cx, Error, Observer, Shared, Store, UserKind
 use vb3_dma::{DmaOps, SyncFor};
 
 impl<O: DmaOps> Attachment<O> {
-    /// Whether this attachment pins the memory: its device uses the memory now, or does not follow moves and
-    /// has the memory mapped.
+    /// Returns whether this attachment pins the memory: its device uses the memory now, or does not follow moves
+    /// and has the memory mapped.
     pub fn is_pinned(&self) -> bool {
         self.held.is_some() && (self.active > 0 || self.kind != AttachKind::Dynamic)
     }
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Number of handles: its queue's plane, mappings in programs, exports.
+    /// Returns the number of handles: its queue's plane, mappings in programs, exports.
     pub fn num_users(&self) -> u32 {
         let counts = self.state.users.iter().map(|users| users.count);
         counts.fold(0, u32::saturating_add)
     }
 
-    /// Whether anything but the queue's plane uses the memory. `own` is the number of the plane's own attachments.
+    /// Returns whether anything but the queue's plane uses the memory. `own` is the number of the plane's attachments.
     pub fn is_shared(&self, own: usize) -> bool {
         self.num_users() > self.state.users(UserKind::Plane).count || self.list.len() > own
     }
@@ -99,8 +99,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.state.tag = tag;
     }
 
-    /// Whether an unmap failed, so that a device may still reach the memory. The crate's documentation lists
-    /// the consequences.
+    /// Returns whether an unmap failed, so that a device may still reach the memory. The crate's documentation
+    /// lists the consequences.
     pub fn is_quarantined(&self) -> bool {
         self.state.quarantined
     }
@@ -139,7 +139,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.state.check_quarantined()
     }
 
-    /// Whether the memory was revoked.
+    /// Returns whether the memory was revoked.
     pub fn is_revoked(&self) -> bool {
         self.state.revoked
     }

@@ -113,7 +113,7 @@ struct Window {
 }
 
 impl Window {
-    /// Whether the whole run lies in the window.
+    /// Returns whether the whole run lies in the window.
     fn has(self, run: &Run) -> bool {
         run.first >= self.first && run.first.saturating_add(run.len.saturating_sub(1)) <= self.last
     }

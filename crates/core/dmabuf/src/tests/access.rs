@@ -350,7 +350,7 @@ fn what_the_cpu_wrote_stays_in_a_cameras_memory() {
     }
 }
 
-/// Like a program that draws into a captured picture: the rest of the picture stays.
+/// A program that draws into a captured picture must not lose the rest of the picture.
 #[test]
 fn a_cpu_that_writes_keeps_the_bytes_around() {
     let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
