@@ -238,7 +238,7 @@ impl Error {
         }
     }
 
-    /// The Linux errno, positive.
+    /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {

@@ -200,8 +200,6 @@ fn dropped_completions_return_as_errors() {
     b.finish();
 }
 
-/// A device in another thread, a program that sleeps in DQBUF: 2,000 frames, no lost
-/// wake-up, every frame in order.
 #[test]
 fn planes_have_devices_and_a_direction_of_their_own() {
     for memory in [Memory::Mmap, Memory::UserPtr] {
@@ -233,6 +231,8 @@ fn planes_have_devices_and_a_direction_of_their_own() {
     }
 }
 
+/// A device in another thread completes 2,000 frames for a program that sleeps in DQBUF. No wake-up is lost, and the
+/// frames arrive in order.
 #[test]
 fn second_thread_completes_queued_buffers() {
     struct Line {
