@@ -1,5 +1,5 @@
-//! The host of the examples: RAM, views of it for the CPU, and an IOMMU. It needs only `core` and `alloc`, and its locks
-//! spin. If interrupt handlers call the layer, a kernel's locks also disable interrupts.
+//! The host of the examples: RAM, views of it for the CPU, and an IOMMU. It needs only `core` and `alloc`, and its
+//! locks spin. If interrupt handlers call the layer, a kernel's locks also disable interrupts.
 
 extern crate alloc;
 
