@@ -48,7 +48,7 @@ impl Missing {
         count: 0,
     };
 
-    /// Counts the tables of these heights on the way to an address.
+    /// Counts the tables at `heights` on the path to `iova`.
     pub(super) fn add(&mut self, geo: &Geometry, iova: u64, heights: impl Iterator<Item = u32>) {
         for height in heights {
             let prefix = iova >> geo.shift(height + 1);

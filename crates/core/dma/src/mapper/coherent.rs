@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 pub(super) struct Region {
     start: PhysAddr,
     addr: DmaAddr,
-    /// The memory's addresses on the device's bus, so that aligned pages are aligned for the device.
+    /// Allocator of the memory's addresses on the device's bus, so that aligned blocks are aligned for the device.
     pub(super) space: RangeAllocator,
 }
 

@@ -59,7 +59,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
-    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for the device; `Removed` (ENODEV); as
+    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for the device; `Removed` (ENODEV); the errors of
     /// [`flush_lazy`](Self::flush_lazy).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;

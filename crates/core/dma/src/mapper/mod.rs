@@ -80,7 +80,7 @@ struct Apart<T>(T);
 #[derive(Debug)]
 struct Slot<D> {
     dev: Option<D>,
-    /// How often a device was given this slot. Handles of a removed device have an earlier number.
+    /// Number of times that this slot was given to a device. Handles of a removed device have an earlier number.
     claims: u64,
     counters: Counters,
     mode: SegmentMode,
@@ -533,10 +533,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Some((slot, claims))
     }
 
-    /// Returns a device and the index of its state. Makes the state on first use. Fails with `Invalid` for a
-    /// nonexistent device, with `Busy` if the mapper has no room for it or if it is untrusted and would see bytes
-    /// around memory that its group has mapped now, and with `Removed` if another context
-    /// removes it or its group's representative meanwhile.
+    /// Returns a device and the index of its state. Makes the state on first use. Fails with
+    /// * `Invalid` for a nonexistent device;
+    /// * `Busy` if the mapper has no room for the device, or if the device is untrusted and would see bytes around
+    ///   memory that its group has mapped now;
+    /// * `Removed` if another context removes the device or its group's representative meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
         let (slot, claims) = self.place(dev)?;

@@ -272,8 +272,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.keep(None, runs, facts.granule);
     }
 
-    /// Quarantines memory after a failed unmap: counted memory by the reference that the caller never drops, and
-    /// other memory, `runs`, by its addresses.
+    /// Quarantines memory after a failed unmap. Counted memory is kept by the reference that the caller never drops.
+    /// Of other memory, `runs`, the addresses are recorded.
     #[cold]
     pub(super) fn keep(&self, entry: Option<Key>, runs: &[Segment], granule: Option<NonZeroU64>) {
         match entry {

@@ -7,7 +7,7 @@ use core::ops::Range;
 /// The best block of a part of the space: 1 + the order of the largest aligned free block, or 0 if nothing is free.
 pub(super) type Best = u8;
 
-/// Returns the [`Best`] of a child of a node at `level`, if it is wholly free.
+/// Returns the [`Best`] of a wholly free child of a node at `level`.
 #[inline]
 pub(super) const fn whole(level: u32) -> Best {
     // CAST: at most 61.
@@ -32,7 +32,7 @@ impl Change {
         ends: true,
     };
 
-    /// Returns the change of a part of this part.
+    /// Returns the change for a part of this part; `is_last` says whether it has this part's last place.
     pub(super) const fn part(self, is_last: bool) -> Self {
         Self {
             ends: self.ends && is_last,
@@ -188,7 +188,7 @@ impl Node {
         all.fold(0, |best, &child| best.max(child))
     }
 
-    /// Returns the lowest child, none below `from`, with a block of `wanted` or better.
+    /// Returns the lowest child at or above `from` whose best block is `wanted` or better.
     #[inline]
     pub(super) fn lowest(&self, from: u32, wanted: Best) -> Option<u32> {
         const LOW: u64 = u64::MAX / 255;

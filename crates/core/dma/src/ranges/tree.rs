@@ -40,8 +40,7 @@ pub(super) const fn index_of(place: u64, level: u32) -> u32 {
 /// Places of a child: the child's index, and the first and last of the places, counted from the child's first place.
 type Part = (u32, u64, u64);
 
-/// Returns the part of a child that the places of a node from `low` to `high` are, if one child contains them all and
-/// has further places.
+/// Returns the places of a node from `low` to `high` as a part of a child, if they lie in one child and do not fill it.
 #[inline]
 const fn one_child(low: u64, high: u64, level: u32) -> Option<Part> {
     let (index, inside) = (index_of(low, level), inside(level));
@@ -83,7 +82,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes a tree of which the places from `start` to `end` are free.
+    /// Makes a tree whose places from `start` to `end` are free.
     pub(super) fn new(start: u64, end: u64) -> Result<Self, Error> {
         let mut tree = Self {
             nodes: Nodes::new()?,
