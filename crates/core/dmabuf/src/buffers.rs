@@ -39,7 +39,7 @@ impl BufRef {
     }
 }
 
-/// One mapping in a program, of a memory or of a dma-buf, as the registry counts it.
+/// One mapping of a memory or dma-buf into a program, which the registry counts.
 ///
 /// A `Vma` cannot be copied, so a mapping cannot be ended twice.
 ///

@@ -1,4 +1,4 @@
-//! Fences: when the accesses of devices to a memory end.
+//! Fences, which signal when the accesses of devices to a memory end.
 //!
 //! A fence stands for one piece of work in progress. It belongs to a context, whose fences end
 //! in the order of their sequence numbers. It ends exactly once, with or without an error. A

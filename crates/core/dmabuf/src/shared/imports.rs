@@ -47,7 +47,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.list.get_mut(key)?.import.as_mut()
     }
 
-    /// Makes an attachment the import of one plane.
+    /// Marks an attachment as an import that one plane uses.
     pub(crate) fn set_import(&mut self, key: L::Key, import: Import) {
         if let Some(attachment) = self.list.get_mut(key) {
             attachment.import = Some(import);
