@@ -97,7 +97,8 @@ impl<M: MemOps> Session<'_, M> {
         let made = range.len() as u32;
         let mut suffices = made != 0 && made >= least;
         if suffices && made < wanted {
-            // The driver decides whether fewer suffice, even if only the gap of indices was too short.
+            // The driver decides whether fewer suffice, even if memory sufficed and only the gap of indices was too
+            // short.
             suffices = match self.driver.buffer_count(made) {
                 Err(e) if create.is_none() => return Err(e.into()),
                 // In CREATE_BUFS, an error means that the driver needs more buffers.
