@@ -11,6 +11,8 @@ use vb3_devices::Link;
 /// A frame that is not yet at its readers.
 #[derive(Debug)]
 pub(super) struct Push {
+    /// The node that the order names.
+    at: usize,
     link: Link,
     /// The time of the devices' clock at which the frame is written; `None`: when it has been read.
     time_ns: Option<u64>,
@@ -85,6 +87,7 @@ impl Run {
         });
         let stage = Stage::Reading(job.map_err(of("path"))?);
         Ok(Awaited::Push(Push {
+            at,
             link,
             time_ns,
             stage,
@@ -93,6 +96,9 @@ impl Run {
 
     /// Continues a push; `None` until each streaming reader has got the frame.
     pub(super) fn look_at_push(&mut self, push: &mut Push) -> Option<Answer> {
+        if !self.nodes.plugs.is_present(push.at) {
+            return Some(Err(Refused::new("device", "the loopback is unplugged")));
+        }
         let now = self.clock.now_ns();
         if let Stage::Reading(job) = &push.stage {
             match job.take()? {

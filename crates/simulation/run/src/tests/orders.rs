@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 const BYTES: u32 = 16 * 8 * 2;
 const DISPLAY: &str = "display,size=16x8,format=YUYV,pace=free";
 const MAX_TICKS: u32 = 10_000;
+const POLLIN: i16 = 1;
 
 pub(super) struct Client {
     lines: BufReader<UnixStream>,
@@ -395,4 +396,66 @@ fn events_for_a_slow_client_are_counted() {
     }
     assert!(lost > 0 && opens > 0, "{opens} opens, {lost} lost");
     assert!(bench.run.next_tick().is_none(), "nothing is left to send");
+}
+
+#[test]
+fn steps_advance_only_by_orders() {
+    let mut bench = Bench::new("pc", &["camera,size=16x8,format=YUYV,fps=10"]);
+    bench.run.set_pace(crate::Pace::Steps);
+    let dir = control(&mut bench);
+    let mut client = Client::new(&mut bench);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    // The first frame is there when the stream begins.
+    bench.dequeue(camera, CAPTURE, MMAP);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    for _ in 0..10 {
+        assert_eq!(bench.run.poll(camera, POLLIN), 0, "no order was given");
+        bench.run.tick();
+    }
+    let step = json!({"do": "advance", "ns": 100_000_000});
+    let before = client.ask(&mut bench, &json!({"do": "state"}))["time_ns"].as_u64();
+    let after = client.ask(&mut bench, &step)["time_ns"].as_u64();
+    assert_eq!(after, before.map(|before| before + 100_000_000));
+    assert_ne!(bench.run.poll(camera, POLLIN) & POLLIN, 0);
+    bench.close_all(&[camera]);
+    drop(dir);
+}
+
+#[test]
+fn a_pushed_frame_waits_for_each_reader() {
+    let mut bench = Bench::new("pc", &["loopback,size=16x8,format=YUYV,readers=2"]);
+    bench.run.set_pace(crate::Pace::Steps);
+    let dir = control(&mut bench);
+    let mut client = Client::new(&mut bench);
+    let file = dir.path().join("frame");
+    std::fs::write(&file, [7; BYTES as usize]).unwrap();
+    let push = json!({"do": "push", "device": 0, "path": file, "after_ns": 5_000});
+    client.send(&push);
+    let readers = [1, 2].map(|node| {
+        bench.run.tick();
+        assert_eq!(client.line(), None, "a reader has not got the frame");
+        let reader = bench.open(node);
+        bench.reqbufs(reader, CAPTURE, MMAP, 2);
+        bench.stream(reader, CAPTURE, true);
+        reader
+    });
+    for reader in readers {
+        bench.run.tick();
+        assert_eq!(client.line(), None, "a reader has no buffer");
+        bench.ioctl(reader, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    }
+    let answer = client.answer(&mut bench);
+    assert_eq!(answer["ok"], true, "{answer}");
+    for reader in readers {
+        bench.dequeue(reader, CAPTURE, MMAP);
+    }
+    let late = client.ask(
+        &mut bench,
+        &json!({"do": "push", "device": 0, "path": file, "after_ns": 1}),
+    );
+    assert_eq!(late["error"]["field"], "after_ns", "{late}");
+    bench.close_all(&readers);
 }
