@@ -204,10 +204,20 @@ fn misuse(steps: u32) -> Result<()> {
     sh::run(cargo)
 }
 
-/// Runs the unit tests of the crate with most unsafe code under AddressSanitizer, which needs nightly Rust.
+/// Tests the crate with most unsafe code, and the one that attackers in guests reach, under AddressSanitizer, which needs
+/// nightly Rust.
 fn sanitizer() -> Result<()> {
     let target = Arch::default().target();
-    let mut cargo = cmd!("cargo +nightly test -p vb3-intercept --lib --target {target}");
+    let tests = [
+        "-p",
+        "vb3-intercept",
+        "-p",
+        "vb3-guest",
+        "--lib",
+        "--test",
+        "guests",
+    ];
+    let mut cargo = cmd!("cargo +nightly test {tests...} --target {target}");
     let target = sh::target().join("sanitizer");
     cargo
         .current_dir(sh::root())

@@ -1,7 +1,7 @@
 //! A device as vhost-user sees it: queues, guest RAM, configuration and shared memory.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,17 +16,13 @@ use vhost_user_backend::{VhostUserBackend, VringRwLock, VringT as _};
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT as _, QueueT as _};
-use vm_memory::{
-    Bytes as _, GuestAddress, GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryBackend as _,
-    GuestMemoryLoadGuard, GuestMemoryMmap, GuestMemoryRegion as _,
-};
+use vm_memory::{GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
     EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
 };
 
 use crate::device::{Device, Machine, Region};
-use crate::memory::GuestMemory;
 use crate::owner::{Bell, Handle, Link as _};
 use crate::protocol::{CONFIG_BYTES, response};
 use crate::remarks::Remarks;
@@ -115,19 +111,19 @@ impl Backend {
             // No lock of a queue is held while a command is carried out.
             let chain = next_chain(vring.get_mut().get_queue_mut(), ram)?;
             let Some(chain) = chain else { break };
-            let (head, parts) = (chain.head_index(), Parts::of(chain));
+            let head = chain.head_index();
             let memory = ram.memory();
             let machine = Machine {
-                memory: &RamOf(&memory),
+                memory: &memory,
                 region: &region,
                 remarks: &self.remarks,
             };
-            let answer = match parts.read(&memory) {
+            let answer = match read(chain.clone(), &memory) {
                 Ok(sent) => lock(&self.device).command(&sent, machine),
                 Err(errno) => Some(response(Err(errno))),
             };
             self.events(events, ram)?;
-            let used = answer.map_or(0, |answer| parts.write(&memory, &answer));
+            let used = answer.map_or(0, |answer| write(chain, &memory, &answer));
             vring.add_used(head, used)?;
             count += 1;
             if count == QUEUE_SIZE {
@@ -155,12 +151,12 @@ impl Backend {
             let Some(chain) = next_chain(queue, ram)? else {
                 break;
             };
-            let Some(event) = device.next_event(&RamOf(&memory)) else {
+            let Some(event) = device.next_event(&memory) else {
                 queue.go_to_previous_position();
                 break;
             };
             let head = chain.head_index();
-            let used = Parts::of(chain).write(&memory, &event);
+            let used = write(chain, &memory, &event);
             state.add_used(head, used)?;
             is_any = true;
         }
@@ -175,59 +171,32 @@ fn next_chain(queue: &mut Queue, ram: &Ram) -> Result<Option<Chain>, QueueError>
     Ok(queue.iter(ram.memory())?.next())
 }
 
-/// The memory of a chain's descriptors. The guest can change descriptors at any time, so they are read once.
-#[derive(Debug, Default)]
-struct Parts {
-    readable: Vec<(GuestAddress, usize)>,
-    writable: Vec<(GuestAddress, usize)>,
+/// Copies a chain's readable part, once.
+fn read(chain: Chain, memory: &GuestMemoryMmap) -> Result<Vec<u8>, Errno> {
+    let reader = chain.reader(memory).map_err(|_| Errno::EFAULT)?;
+    if reader.available_bytes() > MAX_COMMAND {
+        return Err(Errno::EINVAL);
+    }
+    let mut sent = Vec::new();
+    let mut reader = reader.take(MAX_COMMAND as u64);
+    reader.read_to_end(&mut sent).map_err(|_| Errno::EFAULT)?;
+    Ok(sent)
 }
 
-impl Parts {
-    fn of(chain: Chain) -> Self {
-        let mut parts = Self::default();
-        for descriptor in chain {
-            let list = match descriptor.is_write_only() {
-                true => &mut parts.writable,
-                false => &mut parts.readable,
-            };
-            list.push((descriptor.addr(), descriptor.len() as usize));
-        }
-        parts
-    }
-
-    /// Copies the readable part, once.
-    fn read(&self, memory: &GuestMemoryMmap) -> Result<Vec<u8>, Errno> {
-        let mut sent = Vec::new();
-        for &(at, len) in &self.readable {
-            let start = sent.len();
-            if len > MAX_COMMAND - start {
-                return Err(Errno::EINVAL);
-            }
-            sent.resize(start + len, 0);
-            RamOf(memory).read(at.0, &mut sent[start..])?;
-        }
-        Ok(sent)
-    }
-
-    /// Writes an answer to the writable part. If it is too long, writes only a refusal. Returns the number of bytes.
-    fn write(&self, memory: &GuestMemoryMmap, answer: &[u8]) -> u32 {
-        let lens = self.writable.iter().map(|(_, len)| *len);
-        let room = lens.fold(0_usize, usize::saturating_add);
-        let refusal = response(Err(Errno::EINVAL));
-        let answer = if room >= answer.len() {
-            answer
-        } else {
-            &refusal
-        };
-        let mut rest = answer;
-        for &(at, len) in &self.writable {
-            let part = rest.split_off(..len.min(rest.len())).unwrap_or_default();
-            if RamOf(memory).write(at.0, part).is_err() {
-                return 0;
-            }
-        }
-        u32::try_from(answer.len() - rest.len()).unwrap_or(0)
-    }
+/// Writes an answer to a chain's writable part, or a refusal if that is too short. Returns the number of bytes.
+fn write(chain: Chain, memory: &GuestMemoryMmap, answer: &[u8]) -> u32 {
+    let Ok(mut writer) = chain.writer(memory) else {
+        return 0;
+    };
+    let room = writer.available_bytes();
+    let refusal = response(Err(Errno::EINVAL));
+    let answer = if room >= answer.len() {
+        answer
+    } else {
+        &refusal[..room.min(refusal.len())]
+    };
+    let written = writer.write_all(answer);
+    written.map_or(0, |()| u32::try_from(answer.len()).unwrap_or(0))
 }
 
 impl VhostUserBackend for Backend {
@@ -333,25 +302,6 @@ impl VhostUserBackend for Backend {
             self.remarks.add(text);
         }
         Ok(())
-    }
-}
-
-/// The guest's RAM.
-struct RamOf<'a>(&'a GuestMemoryMmap);
-
-impl GuestMemory for RamOf<'_> {
-    fn len_bytes(&self) -> u64 {
-        self.0.iter().map(|region| region.len()).sum()
-    }
-
-    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let read = self.0.read_slice(out, GuestAddress(at));
-        read.map_err(|_| Errno::EFAULT)
-    }
-
-    fn write(&self, at: u64, data: &[u8]) -> Result<(), Errno> {
-        let written = self.0.write_slice(data, GuestAddress(at));
-        written.map_err(|_| Errno::EFAULT)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hidden;
-use crate::memory::{GuestMemory, QueuedMemory};
+use crate::memory::QueuedMemory;
 use crate::owner::Link;
 use crate::payload::{EBADF, Guest, MAX_USERS, Payload};
 use crate::protocol::{
@@ -20,6 +20,7 @@ use vb3_frontend::{
     Outcome, Tag,
 };
 use vb3_v4l2::sys;
+use vm_memory::GuestMemoryMmap;
 
 /// Maximum number of sessions of one device.
 const MAX_SESSIONS: usize = 256;
@@ -53,7 +54,7 @@ pub(crate) trait Region {
 /// What a command uses besides the device: the guest's RAM, its shared memory region, and remarks to the user.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
-    pub(crate) memory: &'a dyn GuestMemory,
+    pub(crate) memory: &'a GuestMemoryMmap,
     pub(crate) region: &'a dyn Region,
     pub(crate) remarks: &'a Remarks,
 }
@@ -101,9 +102,9 @@ impl<L: Link> Device<L> {
     /// The device's errno.
     pub(crate) fn config(&self) -> Result<[u8; crate::protocol::CONFIG_BYTES], Errno> {
         let (file, id) = self.open_file()?;
-        let size = size_of::<sys::v4l2_capability>();
+        let (none, size) = (GuestMemoryMmap::new(), size_of::<sys::v4l2_capability>());
         let mut payload = Payload::new(&[], size, false)?;
-        let done = self.ioctl(file, id, sys::VIDIOC_QUERYCAP, &mut payload, &NoMemory);
+        let done = self.ioctl(file, id, sys::VIDIOC_QUERYCAP, &mut payload, &none);
         self.release(file);
         done?;
         let caps = field!(payload.structure(), v4l2_capability.device_caps);
@@ -360,7 +361,7 @@ impl<L: Link> Device<L> {
         id: u32,
         request: u32,
         payload: &mut Payload<'_>,
-        memory: &dyn GuestMemory,
+        memory: &GuestMemoryMmap,
     ) -> Result<(), Errno> {
         payload.take_arrays(request)?;
         let done = self.gather(file, id, request, payload, memory);
@@ -375,7 +376,7 @@ impl<L: Link> Device<L> {
         id: u32,
         request: u32,
         payload: &mut Payload<'_>,
-        memory: &dyn GuestMemory,
+        memory: &GuestMemoryMmap,
     ) -> Result<(), Errno> {
         let find = |uuid| {
             let found = self.link.ask(move |shared| shared.object(uuid));
@@ -448,7 +449,7 @@ impl<L: Link> Device<L> {
     }
 
     /// Returns the next event for the guest, if there is one. Sessions take turns.
-    pub(crate) fn next_event(&mut self, memory: &dyn GuestMemory) -> Option<Vec<u8>> {
+    pub(crate) fn next_event(&mut self, memory: &GuestMemoryMmap) -> Option<Vec<u8>> {
         let after = self.sessions.range(self.turn..).map(|(id, _)| *id);
         let before = self.sessions.range(..self.turn).map(|(id, _)| *id);
         let ids: Vec<u32> = after.chain(before).collect();
@@ -459,7 +460,7 @@ impl<L: Link> Device<L> {
         })
     }
 
-    fn event_of(&mut self, id: u32, memory: &dyn GuestMemory) -> Option<Vec<u8>> {
+    fn event_of(&mut self, id: u32, memory: &GuestMemoryMmap) -> Option<Vec<u8>> {
         let session = self.open_session(id).ok()?;
         let (file, is_subscribed) = (session.file, session.is_subscribed);
         let queues = session.queued.iter();
@@ -494,7 +495,7 @@ impl<L: Link> Device<L> {
         file: FileId,
         id: u32,
         (type_, kind): (u32, u32),
-        memory: &dyn GuestMemory,
+        memory: &GuestMemoryMmap,
     ) -> Option<(u32, Vec<u8>)> {
         let mut sent = [0; BUFFER_BYTES + EVENT_PLANES * PLANE_BYTES];
         let mut set = |at: usize, value: u32| {
@@ -523,23 +524,6 @@ impl<L: Link> Device<L> {
             buffer[at..at + 8].fill(0);
         }
         Some((index, buffer_event(id, &buffer, payload.array())))
-    }
-}
-
-/// For calls that name no user memory.
-struct NoMemory;
-
-impl GuestMemory for NoMemory {
-    fn len_bytes(&self) -> u64 {
-        0
-    }
-
-    fn read(&self, _at: u64, _out: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
-    }
-
-    fn write(&self, _at: u64, _data: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
     }
 }
 

@@ -1,32 +1,17 @@
-//! Memory of the guest.
+//! Memory of the guest, which can change it at any time. So everything is read once.
 
 use std::collections::BTreeMap;
 
 use crate::protocol::{ENTRY_BYTES, u32_of, u64_of};
 use vb3_frontend::{Errno, MAX_GATHERED};
+use vm_memory::{
+    Bytes as _, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, GuestMemoryRegion as _,
+};
 
 /// Length in bytes of a page, by which user memory is counted.
 const PAGE: u64 = 4096;
 /// Pages over the guest's RAM, since two buffers can share the page in which one ends and the other begins.
 const SPARE_PAGES: u64 = 1024;
-
-/// The guest's RAM, by guest-physical address. The guest can change it at any time, so everything is read once.
-pub(crate) trait GuestMemory {
-    /// Returns how many bytes of RAM there are.
-    fn len_bytes(&self) -> u64;
-
-    /// Copies from the guest's RAM.
-    ///
-    /// # Errors
-    /// EFAULT unless all of it is RAM.
-    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Errno>;
-
-    /// Copies to the guest's RAM.
-    ///
-    /// # Errors
-    /// EFAULT unless all of it is RAM.
-    fn write(&self, at: u64, data: &[u8]) -> Result<(), Errno>;
-}
 
 /// Memory of a program in the guest, as runs of the guest's RAM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,13 +69,14 @@ impl UserMemory {
     ///
     /// # Errors
     /// EFAULT if a run is not RAM.
-    pub(crate) fn read(&self, memory: &dyn GuestMemory) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn read(&self, memory: &GuestMemoryMmap) -> Result<Vec<u8>, Errno> {
         let mut bytes = vec![0; usize::try_from(self.len).map_err(|_| Errno::EFAULT)?];
         let mut rest = &mut bytes[..];
         for &(at, len) in &self.runs {
             let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
             let part = rest.split_off_mut(..len).ok_or(Errno::EFAULT)?;
-            memory.read(at, part)?;
+            let read = memory.read_slice(part, GuestAddress(at));
+            read.map_err(|_| Errno::EFAULT)?;
         }
         Ok(bytes)
     }
@@ -109,7 +95,7 @@ impl UserMemory {
         &self,
         addr: u64,
         mut data: &[u8],
-        memory: &dyn GuestMemory,
+        memory: &GuestMemoryMmap,
     ) -> Result<(), Errno> {
         if !self.contains(addr, data.len()) {
             return Err(Errno::EFAULT);
@@ -124,7 +110,8 @@ impl UserMemory {
             let Some(part) = data.split_off(..room.min(data.len())) else {
                 break;
             };
-            memory.write(at.checked_add(skip).ok_or(Errno::EFAULT)?, part)?;
+            let at = GuestAddress(at.checked_add(skip).ok_or(Errno::EFAULT)?);
+            memory.write_slice(part, at).map_err(|_| Errno::EFAULT)?;
             skip = 0;
         }
         Ok(())
@@ -151,9 +138,9 @@ impl QueuedMemory {
     }
 
     /// Returns how many pages may still be queued.
-    pub(crate) fn room(&self, memory: &dyn GuestMemory) -> u64 {
-        let all = memory.len_bytes() / PAGE + SPARE_PAGES;
-        all.saturating_sub(self.pages)
+    pub(crate) fn room(&self, memory: &GuestMemoryMmap) -> u64 {
+        let ram: u64 = memory.iter().map(|region| region.len()).sum();
+        (ram / PAGE + SPARE_PAGES).saturating_sub(self.pages)
     }
 
     pub(crate) fn insert(&mut self, buffer: BufferId, users: Vec<UserMemory>) {
@@ -183,41 +170,10 @@ impl QueuedMemory {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use std::cell::RefCell;
 
-    /// RAM from address 0 on.
-    #[derive(Debug)]
-    pub(crate) struct Ram(pub(crate) RefCell<Vec<u8>>);
-
-    impl Ram {
-        pub(crate) fn new(len: usize) -> Self {
-            Self(RefCell::new(vec![0; len]))
-        }
-    }
-
-    fn range(at: u64, len: usize) -> std::ops::Range<usize> {
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        at..at.saturating_add(len)
-    }
-
-    impl GuestMemory for Ram {
-        fn len_bytes(&self) -> u64 {
-            self.0.borrow().len() as u64
-        }
-
-        fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Errno> {
-            let ram = self.0.borrow();
-            let part = ram.get(range(at, out.len())).ok_or(Errno::EFAULT)?;
-            out.copy_from_slice(part);
-            Ok(())
-        }
-
-        fn write(&self, at: u64, data: &[u8]) -> Result<(), Errno> {
-            let mut ram = self.0.borrow_mut();
-            let part = ram.get_mut(range(at, data.len())).ok_or(Errno::EFAULT)?;
-            part.copy_from_slice(data);
-            Ok(())
-        }
+    /// Makes RAM from address 0 on.
+    pub(crate) fn new_ram(len: usize) -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)]).unwrap()
     }
 
     /// Returns a list's bytes.
@@ -233,9 +189,9 @@ pub(crate) mod tests {
 
     #[test]
     fn scattered_memory_is_read_and_written_in_order() {
-        let ram = Ram::new(64);
-        ram.write(32, &[1, 2, 3, 4]).unwrap();
-        ram.write(8, &[5, 6, 7, 8]).unwrap();
+        let ram = new_ram(64);
+        ram.write_slice(&[1, 2, 3, 4], GuestAddress(32)).unwrap();
+        ram.write_slice(&[5, 6, 7, 8], GuestAddress(8)).unwrap();
         let bytes = list(&[(32, 4), (8, 4), (99, 1)]);
         let mut rest = &bytes[..];
         let user = UserMemory::parse(0x7000, 7, &mut rest, &mut 9).unwrap();
@@ -261,12 +217,12 @@ pub(crate) mod tests {
         }
         let bytes = list(&[(60, 8)]);
         let user = UserMemory::parse(0, 8, &mut &bytes[..], &mut 1).unwrap();
-        assert_eq!(user.read(&Ram::new(64)), Err(Errno::EFAULT));
+        assert_eq!(user.read(&new_ram(64)), Err(Errno::EFAULT));
     }
 
     #[test]
     fn queued_memory_is_bounded_by_ram() {
-        let ram = Ram::new(1 << 20);
+        let ram = new_ram(1 << 20);
         let entries = list(&[(0, 4096); 300]);
         let mut queued = QueuedMemory::new();
         let mut count = 0;

@@ -10,12 +10,13 @@
 use std::mem::offset_of;
 use std::sync::Arc;
 
-use crate::memory::{GuestMemory, QueuedMemory, UserMemory};
+use crate::memory::{QueuedMemory, UserMemory};
 use crate::protocol::{PLANE_BYTES, uuid_of};
 use crate::session::{field, is_multiplanar};
 use uuid::Uuid;
 use vb3_frontend::{Descriptor, Errno, Gathered, Need, UserRange};
 use vb3_v4l2::sys;
+use vm_memory::GuestMemoryMmap;
 
 /// Maximum length in bytes of the array of one call. 1,024 controls take 20 KiB.
 const MAX_ARRAY: usize = 64 << 10;
@@ -27,7 +28,7 @@ pub(crate) const MAX_USERS: usize = 1024;
 /// The guest's memory, as a call sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct Guest<'a> {
-    pub(crate) memory: &'a dyn GuestMemory,
+    pub(crate) memory: &'a GuestMemoryMmap,
     /// User memory of buffers that are queued.
     pub(crate) queued: &'a QueuedMemory,
     pub(crate) session: u32,
@@ -257,9 +258,10 @@ impl<'a> Payload<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::tests::{Ram, list};
+    use crate::memory::tests::{list, new_ram};
+    use vm_memory::{Bytes as _, GuestAddress};
 
-    fn guest<'a>(memory: &'a Ram, queued: &'a QueuedMemory) -> Guest<'a> {
+    fn guest<'a>(memory: &'a GuestMemoryMmap, queued: &'a QueuedMemory) -> Guest<'a> {
         Guest {
             memory,
             queued,
@@ -278,9 +280,9 @@ mod tests {
 
     #[test]
     fn structure_array_and_user_memory_follow() {
-        let (ram, queued) = (Ram::new(64), QueuedMemory::new());
+        let (ram, queued) = (new_ram(64), QueuedMemory::new());
         let guest = guest(&ram, &queued);
-        ram.write(16, &[7; 4]).unwrap();
+        ram.write_slice(&[7; 4], GuestAddress(16)).unwrap();
         let sent = [&[1; 8][..], &[2; 6], &list(&[(16, 4)])].concat();
         let mut payload = Payload::new(&sent, 8, true).unwrap();
         payload.array = Some((0xffff_8000, 6));
@@ -299,7 +301,8 @@ mod tests {
         payload.write(0xffff_8001, &[3, 3], guest).unwrap();
         payload.write(4, &[9], guest).unwrap();
         payload.write(0x7f02, &[8], guest).unwrap();
-        assert_eq!(ram.0.borrow()[16..20], [7, 7, 8, 7]);
+        let user: [u8; 4] = ram.read_obj(GuestAddress(16)).unwrap();
+        assert_eq!(user, [7, 7, 8, 7]);
         assert_eq!(payload.write(0x9000, &[0], guest), Err(Errno::EFAULT));
         let back = payload.into_bytes();
         assert_eq!(back, [1, 1, 1, 1, 9, 1, 1, 1, 2, 3, 3, 2, 2, 2]);
@@ -307,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_was_not_sent_cannot_be_read() {
-        let (ram, queued) = (Ram::new(16), QueuedMemory::new());
+        let (ram, queued) = (new_ram(16), QueuedMemory::new());
         let guest = guest(&ram, &queued);
         assert!(Payload::new(&[0; 7], 8, true).is_err());
         let mut payload = Payload::new(&[0; 12], 8, true).unwrap();

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::memory::tests::{Ram, list};
+use crate::memory::tests::{list, new_ram};
 use crate::owner::{Held, Shared};
 use vb3_frontend::Devices as _;
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
+use vm_memory::{Bytes as _, GuestAddress};
 
 /// A run, and a clock that a test moves.
 struct Bench {
@@ -107,7 +108,7 @@ impl Places {
 struct Driver {
     bench: Rc<Bench>,
     device: Device<Rc<Bench>>,
-    ram: Ram,
+    ram: GuestMemoryMmap,
     places: Places,
     remarks: Remarks,
 }
@@ -131,7 +132,7 @@ impl Driver {
         Self {
             device: bench.device(),
             bench,
-            ram: Ram::new(1 << 20),
+            ram: new_ram(1 << 20),
             places: Places::default(),
             remarks: Remarks::new().unwrap(),
         }
@@ -275,7 +276,8 @@ fn user_memory_gets_the_frame_at_the_end() {
     driver.stream_on(session);
     driver.bench.pass_ms(50);
     assert!(driver.event().is_some());
-    let ram = driver.ram.0.borrow();
+    let mut ram = vec![0; 1 << 20];
+    driver.ram.read_slice(&mut ram, GuestAddress(0)).unwrap();
     let (half, is_set) = (FRAME / 2, |byte: &u8| *byte != 0);
     assert!(ram[0x40_000..0x40_000 + half].iter().any(is_set));
     assert!(ram[0x10_000..0x10_000 + half].iter().any(is_set));

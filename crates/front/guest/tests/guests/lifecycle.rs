@@ -36,7 +36,7 @@ pub(crate) fn ioctl(vmm: &mut Vmm, session: u32, request: u32, payload: &[u8]) -
     vmm.command(&[&words(&[3, 0, session, request & 0xff]), payload].concat())
 }
 
-fn buffer(index: u32) -> Vec<u8> {
+pub(crate) fn buffer(index: u32) -> Vec<u8> {
     let mut buffer = vec![0; BUFFER];
     buffer[..8].copy_from_slice(&words(&[index, CAPTURE]));
     buffer[60..64].copy_from_slice(&words(&[MMAP]));
@@ -56,7 +56,7 @@ fn map(vmm: &mut Vmm, session: u32, offset: u32) -> Vec<u8> {
 }
 
 /// Lets a camera stream into two buffers. Returns the session.
-fn stream(vmm: &mut Vmm) -> u32 {
+pub(crate) fn stream(vmm: &mut Vmm) -> u32 {
     let session = open(vmm);
     let offset = request_buffers(vmm, session);
     ok(&map(vmm, session, offset));
