@@ -202,12 +202,13 @@ class Attached:
         """Advances a virtual clock by `seconds`. Returns the clock's new time in nanoseconds."""
         return int(self.order("advance", ns=round(seconds * 1e9))["time_ns"])
 
-    def buffers(self) -> str:
-        """Returns a text that lists each buffer with its holders."""
-        return str(self.order("buffers")["buffers"])
+    def buffers(self) -> list[dict[str, Any]]:
+        """Lists the buffers, each with `id`, `name`, `bytes`, `place`, and `holders`, a list of texts."""
+        buffers: list[dict[str, Any]] = self.order("buffers")["buffers"]
+        return buffers
 
     def revoke(self, buffer: str) -> None:
-        """Revokes a buffer by its number in `buffers()`. Programs then read zeroes from it."""
+        """Revokes a buffer by its `id` in `buffers()`. Programs then read zeroes from it."""
         self.order("revoke", buffer=buffer)
 
     @contextmanager

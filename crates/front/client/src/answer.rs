@@ -32,6 +32,32 @@ pub struct Device {
     pub frames: u64,
 }
 
+/// The answer to the order `buffers`: the buffers of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Buffers {
+    /// The buffers.
+    pub buffers: Vec<Buffer>,
+    /// Number of further buffers, for which the answer has no room.
+    pub left_out: u64,
+}
+
+/// A buffer of a run and its holders.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Buffer {
+    /// The number by which [`Client::revoke`](crate::Client::revoke) names the buffer.
+    pub id: String,
+    /// The device, queue, index and plane of the buffer, or who has left it.
+    pub name: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// The address, the runs of pages, `not placed yet` or `revoked`.
+    pub place: String,
+    /// The holders, such as `its queue` or `/dev/video0, attached`.
+    pub holders: Vec<String>,
+}
+
 /// A description of the picture that a display showed last.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! A connection to a run's socket.
 
-use crate::answer::{number, read, text};
+use crate::answer::{Buffers, number, read, text};
 use crate::order::absolute;
 use crate::{Error, Event, EventKind, FileFormat, Order, Shown, State, VARIABLE};
 use serde_json::{Value, json};
@@ -142,12 +142,12 @@ impl Client {
         read(&self.ask(&Order::state())?)
     }
 
-    /// Returns a text that lists each buffer with its holders.
+    /// Lists the buffers with their holders.
     ///
     /// # Errors
     /// See [`Client`].
-    pub fn buffers(&mut self) -> Result<String, Error> {
-        text(&self.ask(&Order::buffers())?, "buffers")
+    pub fn buffers(&mut self) -> Result<Buffers, Error> {
+        read(&self.ask(&Order::buffers())?)
     }
 
     /// Plugs in an unplugged device with all its nodes. The run refuses this if the device is plugged in.

@@ -22,7 +22,7 @@ mod event;
 mod order;
 mod run;
 
-pub use answer::{Device, Shown, State};
+pub use answer::{Buffer, Buffers, Device, Shown, State};
 pub use client::Client;
 pub use error::Error;
 pub use event::{Event, EventKind};

@@ -102,11 +102,14 @@ fn each_method_sends_its_order() {
             r#"{"do":"advance","ns":5000}"#,
         ),
         (
-            |c| c.buffers().map(|text| assert_eq!(text, "none")),
+            |c| {
+                c.buffers()
+                    .map(|list| assert_eq!((list.buffers.len(), list.left_out), (0, 2)))
+            },
             r#"{"do":"buffers"}"#,
         ),
     ];
-    const ANSWER: &str = "{\"ok\":true,\"frames\":8,\"time_ns\":9,\"buffers\":\"none\"}\n";
+    const ANSWER: &str = "{\"ok\":true,\"frames\":8,\"time_ns\":9,\"buffers\":[],\"left_out\":2}\n";
     let (mut client, server) = serve("methods", &[ANSWER; 15]);
     for (method, _) in methods {
         method(&mut client).unwrap();

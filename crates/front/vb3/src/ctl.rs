@@ -3,11 +3,13 @@
 use crate::cli::{CtlArgs, CtlOrder};
 use crate::say::say;
 use anyhow::{Context as _, Result, bail};
+use serde::Deserialize as _;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vb3_client::{Client, Error, EventKind, FileFormat, Order, VARIABLE};
+use vb3_run::BufferList;
 use vb3_run::control::{directory, living};
 
 /// Maximum number of characters of a program's command in a message.
@@ -152,7 +154,7 @@ fn is_no_run(error: &std::io::Error) -> bool {
 /// Prints an answer as text.
 fn print(order: &CtlOrder, answer: &Value, out: &mut dyn Write) -> Result<()> {
     match order {
-        CtlOrder::Buffers => out.write_all(text(answer, "buffers").as_bytes())?,
+        CtlOrder::Buffers => write!(out, "{}", BufferList::deserialize(answer)?)?,
         CtlOrder::State => {
             let devices = answer.get("devices").and_then(Value::as_array);
             for device in devices.into_iter().flatten() {

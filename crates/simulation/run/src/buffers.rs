@@ -5,7 +5,8 @@ use crate::holders::HeldBy;
 use crate::memory::Shared;
 use crate::summary;
 use crate::users::UserPages;
-use std::fmt::Write as _;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use vb3_dma::{Direction, DmaOps as _};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{Attachment, HolderKind, MemoryId, UserKind};
@@ -14,68 +15,111 @@ use vb3_report::sentence::bytes;
 
 /// Longest list in bytes: what a socket accepts in one write. Buffers beyond it are only counted.
 const MAX_LIST: usize = 64 << 10;
+/// Bytes of an entry's names of fields and punctuation, at most.
+const ENTRY_BYTES: usize = 128;
+
+/// The buffers of a run, as `vb3 ctl buffers` lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferList {
+    /// The buffers with their holders.
+    pub buffers: Vec<ListedBuffer>,
+    /// Number of further buffers, for which the list has no room.
+    pub left_out: u64,
+}
+
+/// A buffer and its holders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedBuffer {
+    /// The buffer's number, by which it can be revoked.
+    pub id: String,
+    /// The device, queue, index and plane of the buffer, or who has left it.
+    pub name: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Where the buffer lies: its address, its number of runs of pages, `not placed yet` or `revoked`.
+    pub place: String,
+    /// The holders of the buffer, such as `its queue` or `/dev/video0, attached`.
+    pub holders: Vec<String>,
+}
+
+impl ListedBuffer {
+    /// Returns the greatest number of bytes that the buffer takes in an answer.
+    fn answer_bytes(&self) -> usize {
+        let holders = self.holders.iter().map(|holder| holder.len() + 3);
+        ENTRY_BYTES + self.name.len() + self.place.len() + holders.sum::<usize>()
+    }
+}
+
+impl fmt::Display for BufferList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for buffer in &self.buffers {
+            let (id, name, place) = (&buffer.id, &buffer.name, &buffer.place);
+            writeln!(f, "{id} {name}: {} {place}", bytes(buffer.bytes))?;
+            for holder in &buffer.holders {
+                writeln!(f, "  {holder}")?;
+            }
+        }
+        match self.left_out {
+            0 => Ok(()),
+            count => writeln!(f, "{count} more"),
+        }
+    }
+}
 
 impl Run {
-    /// Returns all buffers with their holders, as `vb3 ctl buffers` prints them. A buffer's first line has no
-    /// indent.
+    /// Lists all buffers with their holders.
     #[must_use]
-    pub fn list_buffers(&self) -> String {
-        let mut list = String::new();
-        let mut left_out = 0u64;
+    pub fn list_buffers(&self) -> BufferList {
+        let mut list = BufferList::default();
+        let mut len = 0;
         let users = self.user_pages();
         let given = self.all_holders(&users);
-        let shared = self.memory.buffers().memories().map(|id| {
+        let shared = self.memory.buffers().memories().filter_map(|id| {
             let given = given.get(&id).map_or(&[][..], Vec::as_slice);
-            self.buffer_entry(id, given).unwrap_or_default()
+            self.buffer_entry(id, given)
         });
         let own = users.iter().filter(|user| user.memory.is_none());
         for entry in shared.chain(own.map(|user| self.user_entry(user))) {
-            if list.len() + entry.len() > MAX_LIST {
-                left_out += 1;
+            let longer = len + entry.answer_bytes();
+            if longer > MAX_LIST {
+                list.left_out += 1;
             } else {
-                list += &entry;
+                len = longer;
+                list.buffers.push(entry);
             }
-        }
-        if left_out > 0 {
-            let _ = writeln!(list, "{left_out} more");
         }
         list
     }
 
-    fn user_entry(&self, user: &UserPages) -> String {
+    fn user_entry(&self, user: &UserPages) -> ListedBuffer {
         let place = self.user_place(user.id);
-        let end = user.addr.saturating_add(user.len_bytes);
-        format!(
-            "{} {}: {} of {} at {:#x} to {:#x}\n  its queue\n",
-            user.id,
-            place_name(&place),
-            bytes(user.len_bytes),
-            user.client,
-            user.addr,
-            end.saturating_sub(1)
-        )
+        let last = user.addr.saturating_add(user.len_bytes).saturating_sub(1);
+        ListedBuffer {
+            id: user.id.to_string(),
+            name: place_name(&place),
+            bytes: user.len_bytes,
+            place: format!("of {} at {:#x} to {last:#x}", user.client, user.addr),
+            holders: vec!["its queue".to_owned()],
+        }
     }
 
-    fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<String> {
+    fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<ListedBuffer> {
         let name = self.buffer_name(id);
-        self.memory.buffers().inspect(id, |memory| {
-            let entry = format!("{id} {name}: {}", bytes(memory.len_bytes()));
-            self.holder_lines(entry, memory, (id, given))
+        self.memory.buffers().inspect(id, |memory| ListedBuffer {
+            id: id.to_string(),
+            name,
+            bytes: memory.len_bytes(),
+            place: match memory.is_revoked() {
+                true => "revoked".to_owned(),
+                false => where_it_lies(memory, self.memory.ops().page_size()),
+            },
+            holders: self.holder_texts(memory, (id, given)),
         })
     }
 
-    /// Appends the place and the holders of a buffer to its entry.
-    fn holder_lines(
-        &self,
-        mut entry: String,
-        memory: &Shared,
-        (id, given): (MemoryId, &[HeldBy]),
-    ) -> String {
-        let place = match memory.is_revoked() {
-            true => "revoked".to_owned(),
-            false => where_it_lies(memory, self.memory.ops().page_size()),
-        };
-        let _ = writeln!(entry, " {place}");
+    /// Returns the holders of a buffer.
+    fn holder_texts(&self, memory: &Shared, (id, given): (MemoryId, &[HeldBy])) -> Vec<String> {
+        let mut list = Vec::new();
         for holder in memory.holders() {
             // Processes and devices follow below, with one line each.
             let what = match holder.kind {
@@ -85,30 +129,27 @@ impl Run {
                 | HolderKind::Attached
                 | HolderKind::Mapped(_) => continue,
             };
-            let _ = writeln!(entry, "  {what}");
+            list.push(what.to_owned());
         }
-        for held in given {
-            let (what, client, user) = match *held {
-                HeldBy::Mapping(client) => ("a mapping in", client, None),
-                HeldBy::Descriptor(client) => ("a descriptor given to", client, None),
-                HeldBy::Pages(client, dev) => ("pages of", client, Some(dev)),
-            };
-            let _ = write!(entry, "  {what} {client}");
-            let user = user.map(|dev| format!(", pinned by {}", self.name_of(dev)));
-            let _ = writeln!(entry, "{}", user.unwrap_or_default());
-        }
+        list.extend(given.iter().map(|held| match *held {
+            HeldBy::Mapping(client) => format!("a mapping in {client}"),
+            HeldBy::Descriptor(client) => format!("a descriptor given to {client}"),
+            HeldBy::Pages(client, dev) => {
+                format!("pages of {client}, pinned by {}", self.name_of(dev))
+            }
+        }));
         for (_, attachment) in memory.attachments().iter() {
             let name = self.name_of(attachment.device());
-            let _ = writeln!(entry, "  {name}, {}", state(attachment));
+            list.push(format!("{name}, {}", state(attachment)));
         }
         self.memory.with_fences(|fences, _| {
             for owner in fences.owners(id) {
                 if let Owner::Device(dev) = owner {
-                    let _ = writeln!(entry, "  a fence of {}", self.name_of(dev));
+                    list.push(format!("a fence of {}", self.name_of(dev)));
                 }
             }
         });
-        entry
+        list
     }
 
     /// Returns the name of the buffer that uses this memory.

@@ -68,6 +68,7 @@ mod waits;
 mod watch;
 
 use anyhow::{Context as _, Result, anyhow};
+pub use buffers::{BufferList, ListedBuffer};
 use clock::Clock;
 pub use clock::Pace;
 use control::Control;

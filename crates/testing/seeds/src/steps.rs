@@ -67,7 +67,7 @@ impl Sim<'_> {
             }
             3 | 4 => {
                 let list = self.run.list_buffers();
-                let ids: Vec<&str> = list.lines().filter_map(|l| l.split(' ').next()).collect();
+                let ids: Vec<&str> = list.buffers.iter().map(|buffer| &*buffer.id).collect();
                 let Some(id) = dice.pick(&ids) else {
                     return Ok(());
                 };

@@ -302,7 +302,12 @@ impl Run {
         match order {
             Order::State => return Ok(Done::Now(self.state())),
             Order::Buffers => {
-                return Ok(Done::Now(fields([("buffers", self.list_buffers().into())])));
+                let list = self.list_buffers();
+                let buffers = json!(list.buffers);
+                return Ok(Done::Now(fields([
+                    ("buffers", buffers),
+                    ("left_out", list.left_out.into()),
+                ])));
             }
             Order::Plug(name) => {
                 self.plug_by_name(&name, true).map_err(device)?;

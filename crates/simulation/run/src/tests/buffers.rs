@@ -1,6 +1,7 @@
 //! Tests the list of buffers and their holders.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
+use crate::BufferList;
 use vb3_frontend::{Devices as _, Perform as _, Program as _};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_report::sentence;
@@ -9,23 +10,14 @@ use vb3_v4l2::sys::*;
 const PROT_READ: i32 = 1;
 const MAP_SHARED: i32 = 1;
 
-/// Returns a buffer's own line without its address, and its holders.
-fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
+/// Returns a buffer's place and its holders.
+fn entry(bench: &Bench, name: &str) -> (String, Vec<String>) {
     let list = bench.run.list_buffers();
-    // The buffer's number is the first word.
-    let is_it = |line: &str| {
-        line.split_once(' ')
-            .is_some_and(|(_, of)| of.starts_with(first))
+    let found = list.buffers.iter().find(|buffer| buffer.name == name);
+    let Some(found) = found else {
+        panic!("{name} is missing in:\n{list}")
     };
-    let mut lines = list.lines().skip_while(|line| !is_it(line));
-    let Some(head) = lines.next() else {
-        panic!("{first} is missing in:\n{list}")
-    };
-    let holders = lines.take_while(|line| line.starts_with("  "));
-    (
-        head.to_owned(),
-        holders.map(|line| line.trim_start().to_owned()).collect(),
-    )
+    (found.place.clone(), found.holders.clone())
 }
 
 #[test]
@@ -38,11 +30,11 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         ],
     );
     let (camera, display) = (bench.open(0), bench.open(1));
-    assert_eq!(bench.run.list_buffers(), "");
+    assert_eq!(bench.run.list_buffers(), BufferList::default());
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
-    let first = "/dev/video0 video-capture buffer 0 plane 0: ";
+    let first = "/dev/video0 video-capture buffer 0 plane 0";
     let (head, holders) = entry(&bench, first);
-    assert!(head.ends_with("not placed yet"), "{head}");
+    assert!(head == "not placed yet", "{head}");
     assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
     let fd = bench.export(camera, CAPTURE, 0);
     let args = vb3_frontend::Mmap {
@@ -67,7 +59,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         ["its queue", &mapping, &descriptor, "/dev/video0, in use"]
     );
     // The other buffer has no holder but its queue.
-    let (_, holders) = entry(&bench, "/dev/video0 video-capture buffer 1 plane 0: ");
+    let (_, holders) = entry(&bench, "/dev/video0 video-capture buffer 1 plane 0");
     assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
     bench.stream(camera, CAPTURE, true);
     let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
@@ -75,7 +67,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.show(display, fd, used).unwrap();
     // The buffer moved for the display, so the camera must map it again.
     let (head, holders) = entry(&bench, first);
-    assert!(head.contains(" at 0x"), "{head}");
+    assert!(head.starts_with("at 0x"), "{head}");
     assert_eq!(
         holders[3..],
         ["/dev/video0, attached", "/dev/video1, in use"]
@@ -85,12 +77,12 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.stream(camera, CAPTURE, false);
     bench.reqbufs(display, OUTPUT, DMABUF, 0);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
-    let (_, holders) = entry(&bench, "left by /dev/video0: ");
+    let (_, holders) = entry(&bench, "left by /dev/video0");
     assert_eq!(holders, [mapping, descriptor]);
     bench.run.tag_ended(map.tag);
     bench.close_all(&[camera, display]);
     bench.run.report();
-    assert_eq!(bench.run.list_buffers(), "");
+    assert_eq!(bench.run.list_buffers(), BufferList::default());
 }
 
 #[test]
@@ -99,11 +91,14 @@ fn a_long_list_says_how_many_it_leaves_out() {
     let camera = bench.open(0);
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2048), 2048);
     let list = bench.run.list_buffers();
-    let last = list.lines().last().unwrap();
-    let left_out: usize = last.strip_suffix(" more").unwrap().parse().unwrap();
-    let listed = list.lines().filter(|line| line.contains(" plane ")).count();
-    assert_eq!(listed + left_out, 2048);
-    assert!(list.len() < 80 << 10, "{}", list.len());
+    assert_eq!(list.buffers.len() as u64 + list.left_out, 2048);
+    assert!(list.left_out > 0 && !list.buffers.is_empty());
+    assert!(
+        list.to_string()
+            .ends_with(&format!("\n{} more\n", list.left_out))
+    );
+    let answer = serde_json::to_string(&list).unwrap();
+    assert!(answer.len() < 64 << 10, "{}", answer.len());
     bench.close_all(&[camera]);
 }
 

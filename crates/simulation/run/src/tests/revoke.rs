@@ -109,7 +109,7 @@ fn revoked_buffers_are_unreachable_on_every_machine() {
         assert_ne!(ready, 0, "{machine}: its fence has ended");
         let said = bench.run.revoke_by_name(&name).unwrap_err();
         assert!(said.contains("already"), "{said}");
-        let list = bench.run.list_buffers();
+        let list = bench.run.list_buffers().to_string();
         assert!(list.contains(" buffer 0 plane 0: 8 KiB revoked"), "{list}");
         // The display finds its buffer revoked and reports an error.
         let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);

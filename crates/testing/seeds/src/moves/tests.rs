@@ -492,10 +492,8 @@ fn only_a_revoked_buffer_may_not_be_queued() {
     let at = stream(&mut sim, 0)[0];
     sim.stream(at, false).unwrap();
     let list = sim.run.list_buffers();
-    let starts = list.lines().filter(|line| !line.starts_with(' '));
-    for line in starts {
-        let id = line.split(' ').next().unwrap();
-        sim.run.revoke_buffer(id).unwrap();
+    for buffer in list.buffers {
+        sim.run.revoke_buffer(&buffer.id).unwrap();
     }
     let mut dice = Dice::new(1, 1);
     expect_refusal(sim.enqueue(at, &mut dice, false), "QBUF gave errno");
