@@ -54,8 +54,9 @@ pub(super) fn named(text: &str, modules: &BTreeSet<String>, exports: &Exports) -
     names.filter_map(module).collect()
 }
 
-/// Returns the modules that a file names directly although they are in a directory:
-/// `crate::folder::module::Name`.
+/// Returns the modules inside directories that a file names by their full path, such as
+/// `crate::folder::module::Name`. Each is returned with its directory, by whose root (the *front door*) the file
+/// should import the name.
 pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
     let behind = |path: Vec<String>| match &path[..] {
         [folder, module, _, ..] if module.starts_with(char::is_lowercase) => {

@@ -27,7 +27,8 @@ impl TimelineRequest {
     /// Reads the request.
     ///
     /// # Errors
-    /// ENOTTY for any other ioctl; EFAULT; NOT_GATHERED.
+    /// ENOTTY for any other ioctl; EFAULT if the program's structure cannot be read;
+    /// [`NOT_GATHERED`](Errno::NOT_GATHERED) if the front end must gather it first.
     pub fn read(call: Ioctl<'_>) -> Result<Self, Errno> {
         Ok(match FileKind::Timeline.find(call.request) {
             Some(Call::CreateFence) => {

@@ -58,7 +58,8 @@ impl Create {
     /// Reads the request. `page_bytes` is the size of a page.
     ///
     /// # Errors
-    /// ENOTTY for any other ioctl; EINVAL and EFAULT where Linux returns them; NOT_GATHERED.
+    /// ENOTTY for any other ioctl; EINVAL and EFAULT where Linux returns them;
+    /// [`NOT_GATHERED`](Errno::NOT_GATHERED) if the front end must gather more of the program's memory first.
     pub fn read(call: Ioctl<'_>, page_bytes: u64) -> Result<Self, Errno> {
         let (items, flags) = match FileKind::Udmabuf.find(call.request) {
             Some(Call::Create) => {

@@ -29,7 +29,8 @@ pub(crate) struct OutFence {
 /// What a waiting call waits for.
 #[derive(Clone, Debug)]
 pub(crate) enum Wait {
-    /// The commit of this call, on CRTCs. The call then gives the program these fences.
+    /// The waiting call's own commit: the call waits until each CRTC has shown it. The call then gives the
+    /// program these fences.
     Commit(FileId, Vec<OutFence>),
     /// The end of an earlier commit on the same CRTCs.
     Turn(FileId),
@@ -49,9 +50,9 @@ pub(crate) struct Pending {
     pub(crate) fences: Vec<crate::host::FenceId>,
     /// Buffers whose writers must end first.
     pub(crate) buffers: Vec<crate::host::BufferId>,
-    /// Sequence number of the CRTC's timeline that ends then.
+    /// Sequence number of the fence on the CRTC's timeline that signals when the commit is shown.
     pub(crate) fence_seqno: Option<u64>,
-    /// The waiting call.
+    /// The call that made the commit, if the call may wait until the commit is shown.
     pub(crate) call: Option<u64>,
 }
 
@@ -101,7 +102,7 @@ impl Vblank {
         self.seen = self.base;
     }
 
-    /// Makes a vblank that has not come happen now.
+    /// Moves a vblank to the present time, unless it has already passed.
     pub(crate) fn reach(&mut self, sequence: u64, now_ns: u64) {
         if sequence > self.sequence(now_ns) {
             (self.base, self.base_ns) = (sequence, now_ns);

@@ -151,14 +151,14 @@ pub enum NumberAt {
 /// The file behind a new descriptor.
 #[derive(Debug)]
 pub enum Made {
-    /// Memory. For a memfd, the program gets a new description with `fd`'s access mode, and the front end calls
+    /// Memory. For a memfd, the program gets a new open file description with `fd`'s access mode. The front end calls
     /// [`Devices::tag_ended`](crate::Devices::tag_ended) when the description's last descriptor and mapping have ended
-    /// in all processes, or if none could be made. Any other file (a dma-buf of the kernel) is installed unchanged, and
-    /// the front end reports its end only if it could not be installed.
+    /// in all processes, or if no descriptor could be made. Any other file (a dma-buf of the kernel) is installed
+    /// unchanged, and the front end reports its end only if it could not be installed.
     Memory {
         /// The memfd or dma-buf.
         fd: OwnedFd,
-        /// The name of this description.
+        /// The name of the open file description.
         tag: Tag,
     },
     /// A file of the devices that was not opened by a path. Calls on it reach the devices as [`On::File`]. The

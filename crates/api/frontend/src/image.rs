@@ -2,8 +2,8 @@
 
 /// A structure of an ioctl as bytes, accessed by field offset: `B` owns or borrows them.
 ///
-/// Offsets are constants of the ABI. Reading outside the image gives zero, and writing there has no
-/// effect.
+/// Offsets are constants of the ABI. Reading outside the image gives zero, and writing there has no effect. With
+/// debug assertions, most such accesses panic instead.
 #[derive(Clone, Debug)]
 pub struct Image<B>(pub B);
 

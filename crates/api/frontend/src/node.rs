@@ -24,7 +24,7 @@ pub enum NodeKind {
         /// Major number.
         major: u32,
     },
-    /// A regular file without an entry in /sys: `/sys/kernel/debug/sync/sw_sync`.
+    /// A regular file, which no device or class in /sys describes: `/sys/kernel/debug/sync/sw_sync`.
     File,
 }
 

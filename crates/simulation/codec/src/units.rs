@@ -371,7 +371,8 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Stores a fault for `fault`, but at most one for each piece, since a piece may have millions of faults.
+    /// Stores a fault, which [`Self::fault`] returns later. Stores at most one for each piece, since a piece may
+    /// have millions of faults.
     fn report_fault(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);

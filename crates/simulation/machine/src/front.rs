@@ -128,7 +128,7 @@ impl Machine {
     /// Returns the alignment in bytes that every allocation of `len` bytes in the contiguous area has.
     #[must_use]
     pub fn cma_align(&self, len: u64) -> u64 {
-        // The area's start has no larger alignment than this.
+        // The area begins at `RESERVED`, so its start is aligned to `RESERVED` and no further.
         self.state.borrow().ram.cma_align(len).min(RESERVED)
     }
 

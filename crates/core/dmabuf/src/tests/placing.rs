@@ -144,7 +144,7 @@ fn each_use_of_an_attachment_pins_its_memory() {
     b.take_from_device(&display).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned), "one use is left");
     b.take_from_device(&display).unwrap();
-    // This call has no matching begin, and does nothing.
+    // This call does nothing: no use by `hand_to_device` is left.
     b.take_from_device(&display).unwrap();
     b.hand_to_device(&display).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned));

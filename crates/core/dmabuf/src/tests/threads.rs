@@ -1,5 +1,5 @@
-//! Checks which public types may move to another thread, and which threads may share. Host types that are `Send` and
-//! `Sync` stand for a host's own.
+//! Checks which public types may move to another thread, and which of them several threads may share. The tests' own
+//! types, which are `Send` and `Sync`, stand for the types of a host.
 
 use super::{Log, Ops};
 use crate::fence::{

@@ -23,7 +23,7 @@ const DEVICES: &[&str] = &[
 const HARMLESS: &str = "video4.sock";
 /// Chains that are offered at once.
 const BATCH: u64 = 16;
-/// How many descriptors each of them has at most, of those of the ring.
+/// Maximum number of descriptors of one chain. The ring has this many descriptors for each of its chains.
 const LONGEST: u64 = 16;
 /// Bytes of commands in guest RAM that change while the device reads them.
 const CHANGING: u64 = 0x4000;
@@ -55,7 +55,8 @@ fn write_command(vmm: &Vmm, at: u64, random: &mut Random, codes: &[u32]) {
     vmm.ram.write_slice(&sent, GuestAddress(at)).unwrap();
 }
 
-/// Returns a chain of up to [`LONGEST`] descriptors: of a command, of rings, of overlapping or absent memory.
+/// Returns a chain of up to [`LONGEST`] descriptors. They point to the command at `at`, to the rings, to
+/// overlapping memory, or to memory that does not exist.
 fn chain(at: u64, random: &mut Random) -> Vec<(u64, u32, u16)> {
     let count = match random.below(4) {
         0 => 1 + random.below(LONGEST),
@@ -64,7 +65,7 @@ fn chain(at: u64, random: &mut Random) -> Vec<(u64, u32, u16)> {
     let descriptor = |number: u64, random: &mut Random| {
         let is_last = number + 1 == count;
         let addr = match random.below(12) {
-            // The table of descriptors: an answer may change chains that were offered.
+            // Points to the rings: the device's answer may overwrite chains that were offered.
             0 => RINGS[random.below(2) as usize] + random.below(0x800),
             1 => random.below(1 << 62) << 2,
             2 => RAM_BYTES as u64 - random.below(64),

@@ -28,7 +28,7 @@ fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
     out.write_all(b"r").ok()
 }
 
-/// Waits until a child is in this call, in which it will be soon.
+/// Waits until a child is in this call. The caller knows that the child will soon make it.
 fn await_call(child: libc::pid_t, nr: libc::c_long) {
     let makes = || {
         let call = raw::proc_string(&format!("/proc/{child}/syscall"));
@@ -91,7 +91,8 @@ fn selects(input: &PipeReader, mut out: PipeWriter) -> Option<()> {
     out.write_all(&[u8::try_from(count).ok()?]).ok()
 }
 
-/// No signal ends the pselect6 without descriptors, so the thread repeats the original call.
+/// `run_without` runs the child's pselect6 without descriptors. No signal ends that call, so an interrupt does, and
+/// the thread repeats the original call with its own arguments.
 #[test]
 fn interrupted_pselect_gets_its_arguments_back() {
     let _alone = crate::kernel::alone();
