@@ -64,8 +64,9 @@ fn play(machine: &str, devices: [&str; 3]) -> Option<RunOutput> {
             "output-io-mode=dmabuf-import",
             "capture-io-mode=dmabuf",
             "!",
-            "kmssink",
         ])
+        // kmssink 1.22 prefers NV12, and 1.26 prefers RGB, which shows the film's bytes after two conversions.
+        .and(["video/x-raw,format=NV12", "!", "kmssink"])
         .and(["force-modesetting=true", "sync=false"])
         .patience(120)
         .run();
@@ -95,6 +96,10 @@ fn expect_film(machine: &str, devices: [&str; 3]) {
         let first = shown.remove(0);
         assert_ne!(first, film[0], "{machine}");
         shown.dedup();
+        // kmssink 1.26 removes its framebuffers at the end, which makes the screen black; 1.22 only closes the card.
+        if shown.last() == Some(&first) {
+            shown.pop();
+        }
         assert_eq!(shown.len(), FRAMES, "{machine}");
         assert!(
             shown.iter().zip(film).all(|(shown, film)| shown == film),

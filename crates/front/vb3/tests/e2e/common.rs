@@ -517,6 +517,23 @@ pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     Some(binary)
 }
 
+/// Returns the first two numbers of a program's version; zeroes if it prints none. Clients of different versions use
+/// devices differently.
+pub(crate) fn version_of(program: &str, option: &str) -> (u32, u32) {
+    let out = Command::new(program).arg(option).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let text = text.split_once("version ").map_or("", |(_, rest)| rest);
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Returns GStreamer's version.
+pub(crate) fn gstreamer_version() -> (u32, u32) {
+    version_of("gst-launch-1.0", "--version")
+}
+
 /// Returns the directory of the test programs' sources.
 fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs")

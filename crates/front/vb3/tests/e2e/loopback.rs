@@ -1,6 +1,8 @@
 //! Loopbacks: an unmodified program reads the bytes that another unmodified program writes.
 
-use crate::common::{Run, RunOutput, compiled, expect_pattern, lacks, recording, size_option};
+use crate::common::{
+    Run, RunOutput, compiled, expect_pattern, lacks, recording, size_option, version_of,
+};
 use vb3_v4l2::pixfmt;
 
 /// Number of frames written.
@@ -28,8 +30,14 @@ fn script(options: &str, text: &str) -> RunOutput {
 /// Returns the command of the writer, at 25 frames per second.
 fn ffmpeg() -> String {
     let (width, height) = crate::common::SIZE;
+    // From 6.1 on, ffmpeg writes the first half second at once. Its writes then wait for buffers that the reader needs,
+    // and vb3 copies these frames once more.
+    let steady = match version_of("ffmpeg", "-version") >= (6, 1) {
+        true => "-readrate_initial_burst 0.001",
+        false => "",
+    };
     format!(
-        "ffmpeg -v error -re -f rawvideo -pix_fmt yuyv422 -s {width}x{height} -r 25 \
+        "ffmpeg -v error -re {steady} -f rawvideo -pix_fmt yuyv422 -s {width}x{height} -r 25 \
          -i pattern.raw -c copy -f v4l2 /dev/video0"
     )
 }
@@ -285,7 +293,7 @@ fn ffmpeg_to_opencv() {
     }
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/opencv.py");
     let (width, height) = crate::common::SIZE;
-    let writer = ffmpeg().replace("-re", "-re -stream_loop -1");
+    let writer = ffmpeg().replace("-re ", "-re -stream_loop -1 ");
     let outcome = script(
         "",
         &format!(
@@ -475,7 +483,7 @@ fn both_nodes_comply() {
     };
     let device = format!("loopback,{}", size_option());
     run(&device, "v4l2-compliance -d /dev/video0 -s".to_owned());
-    let writer = ffmpeg().replace("-re", "-re -stream_loop -1");
+    let writer = ffmpeg().replace("-re ", "-re -stream_loop -1 ");
     run(
         &device,
         format!(

@@ -1,6 +1,6 @@
 //! The decoder as GStreamer and ffmpeg use it, compared with ffmpeg's own decoder.
 
-use crate::common::{Run, RunOutput, lacks, lacks_libavcodec, vb3};
+use crate::common::{Run, RunOutput, gstreamer_version, lacks, lacks_libavcodec, vb3};
 use crate::streams::{by_ffmpeg as pictures, decoded, encode_to, encoded};
 use std::path::Path;
 use std::process::Command;
@@ -99,11 +99,17 @@ fn a_truncated_file_gives_what_ffmpeg_gives() {
     };
     let cut = &stream[..stream.len() * 3 / 4];
     let wanted = wanted(cut);
-    assert!(!wanted.is_empty() && wanted.len() < 20 * 176 * 144 * 3 / 2);
-    for play in [gstreamer, by_ffmpeg] {
-        let Some(outcome) = play("soc-noncoherent", cut) else {
-            return;
-        };
+    let bytes = 176 * 144 * 3 / 2;
+    assert!(!wanted.is_empty() && wanted.len() < 20 * bytes);
+    // The last picture is damaged, and its buffer says so (V4L2_BUF_FLAG_ERROR). GStreamer 1.22 delivers such a
+    // picture, as ffmpeg does; 1.26 drops it.
+    if let Some(outcome) = gstreamer("soc-noncoherent", cut) {
+        outcome.expect_success();
+        let is_dropped = gstreamer_version() > (1, 22);
+        let dropped = if is_dropped { bytes } else { 0 };
+        assert!(outcome.read("pictures.raw") == wanted[..wanted.len() - dropped]);
+    }
+    if let Some(outcome) = by_ffmpeg("soc-noncoherent", cut) {
         outcome.expect_success();
         assert!(outcome.read("pictures.raw") == wanted);
     }
