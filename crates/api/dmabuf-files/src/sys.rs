@@ -12,7 +12,8 @@
     unreachable_pub,
     dead_code,
     clippy::pedantic,
-    clippy::allow_attributes_without_reason,
+    clippy::identity_op,
+    clippy::unnecessary_operation,
     reason = "generated code"
 )]
 #[rustfmt::skip]

@@ -10,7 +10,6 @@
     unreachable_pub,
     dead_code,
     clippy::pedantic,
-    clippy::allow_attributes_without_reason,
     reason = "generated code"
 )]
 #[rustfmt::skip]

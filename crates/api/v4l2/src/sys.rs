@@ -13,7 +13,8 @@
     dead_code,
     clippy::pedantic,
     clippy::cast_lossless,
-    clippy::allow_attributes_without_reason,
+    clippy::identity_op,
+    clippy::unnecessary_operation,
     reason = "generated code"
 )]
 #[rustfmt::skip]

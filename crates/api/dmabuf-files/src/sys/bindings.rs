@@ -94,13 +94,11 @@ pub const SYNC_IOC_SET_DEADLINE: u32 = 1074806277;
 pub const UDMABUF_FLAGS_CLOEXEC: u32 = 1;
 pub const UDMABUF_CREATE: u32 = 1075344706;
 pub const UDMABUF_CREATE_LIST: u32 = 1074296131;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of dma_buf_sync"][::core::mem::size_of::<dma_buf_sync>() - 8usize];
     ["Alignment of dma_buf_sync"][::core::mem::align_of::<dma_buf_sync>() - 8usize];
     ["Offset of field: dma_buf_sync::flags"][::core::mem::offset_of!(dma_buf_sync, flags) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of dma_buf_export_sync_file"]
         [::core::mem::size_of::<dma_buf_export_sync_file>() - 8usize];
@@ -111,7 +109,6 @@ const _: () = {
     ["Offset of field: dma_buf_export_sync_file::fd"]
         [::core::mem::offset_of!(dma_buf_export_sync_file, fd) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of dma_buf_import_sync_file"]
         [::core::mem::size_of::<dma_buf_import_sync_file>() - 8usize];
@@ -122,7 +119,6 @@ const _: () = {
     ["Offset of field: dma_buf_import_sync_file::fd"]
         [::core::mem::offset_of!(dma_buf_import_sync_file, fd) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of dma_heap_allocation_data"]
         [::core::mem::size_of::<dma_heap_allocation_data>() - 24usize];
@@ -137,7 +133,6 @@ const _: () = {
     ["Offset of field: dma_heap_allocation_data::heap_flags"]
         [::core::mem::offset_of!(dma_heap_allocation_data, heap_flags) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of sync_merge_data"][::core::mem::size_of::<sync_merge_data>() - 48usize];
     ["Alignment of sync_merge_data"][::core::mem::align_of::<sync_merge_data>() - 4usize];
@@ -152,7 +147,6 @@ const _: () = {
     ["Offset of field: sync_merge_data::pad"]
         [::core::mem::offset_of!(sync_merge_data, pad) - 44usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of sync_fence_info"][::core::mem::size_of::<sync_fence_info>() - 80usize];
     ["Alignment of sync_fence_info"][::core::mem::align_of::<sync_fence_info>() - 8usize];
@@ -167,7 +161,6 @@ const _: () = {
     ["Offset of field: sync_fence_info::timestamp_ns"]
         [::core::mem::offset_of!(sync_fence_info, timestamp_ns) - 72usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of sync_file_info"][::core::mem::size_of::<sync_file_info>() - 56usize];
     ["Alignment of sync_file_info"][::core::mem::align_of::<sync_file_info>() - 8usize];
@@ -184,7 +177,6 @@ const _: () = {
     ["Offset of field: sync_file_info::sync_fence_info"]
         [::core::mem::offset_of!(sync_file_info, sync_fence_info) - 48usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of sync_set_deadline"][::core::mem::size_of::<sync_set_deadline>() - 16usize];
     ["Alignment of sync_set_deadline"][::core::mem::align_of::<sync_set_deadline>() - 8usize];
@@ -193,7 +185,6 @@ const _: () = {
     ["Offset of field: sync_set_deadline::pad"]
         [::core::mem::offset_of!(sync_set_deadline, pad) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of udmabuf_create"][::core::mem::size_of::<udmabuf_create>() - 24usize];
     ["Alignment of udmabuf_create"][::core::mem::align_of::<udmabuf_create>() - 8usize];
@@ -206,7 +197,6 @@ const _: () = {
     ["Offset of field: udmabuf_create::size"]
         [::core::mem::offset_of!(udmabuf_create, size) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of udmabuf_create_item"][::core::mem::size_of::<udmabuf_create_item>() - 24usize];
     ["Alignment of udmabuf_create_item"][::core::mem::align_of::<udmabuf_create_item>() - 8usize];

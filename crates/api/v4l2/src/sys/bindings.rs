@@ -1737,14 +1737,12 @@ pub const VIDIOC_SUBDEV_G_DV_TIMINGS: u32 = 3229898328;
 pub const VIDIOC_SUBDEV_ENUM_DV_TIMINGS: u32 = 3230946914;
 pub const VIDIOC_SUBDEV_QUERY_DV_TIMINGS: u32 = 2156156515;
 pub const VIDIOC_SUBDEV_DV_TIMINGS_CAP: u32 = 3230684772;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of timeval"][::core::mem::size_of::<timeval>() - 16usize];
     ["Alignment of timeval"][::core::mem::align_of::<timeval>() - 8usize];
     ["Offset of field: timeval::tv_sec"][::core::mem::offset_of!(timeval, tv_sec) - 0usize];
     ["Offset of field: timeval::tv_usec"][::core::mem::offset_of!(timeval, tv_usec) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of timespec"][::core::mem::size_of::<timespec>() - 16usize];
     ["Alignment of timespec"][::core::mem::align_of::<timespec>() - 8usize];
@@ -1763,7 +1761,6 @@ pub const V4L2_AUTO_FOCUS_RANGE_AUTO: v4l2_auto_focus_range = 0;
 pub const V4L2_AUTO_FOCUS_RANGE_NORMAL: v4l2_auto_focus_range = 1;
 pub const V4L2_AUTO_FOCUS_RANGE_MACRO: v4l2_auto_focus_range = 2;
 pub const V4L2_AUTO_FOCUS_RANGE_INFINITY: v4l2_auto_focus_range = 3;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_sps"][::core::mem::size_of::<v4l2_ctrl_h264_sps>() - 1048usize];
     ["Alignment of v4l2_ctrl_h264_sps"][::core::mem::align_of::<v4l2_ctrl_h264_sps>() - 4usize];
@@ -1786,7 +1783,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_h264_sps::pic_height_in_map_units_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, pic_height_in_map_units_minus1) - 1042usize];
     ["Offset of field: v4l2_ctrl_h264_sps::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, flags) - 1044usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_pps"][::core::mem::size_of::<v4l2_ctrl_h264_pps>() - 12usize];
     ["Alignment of v4l2_ctrl_h264_pps"][::core::mem::align_of::<v4l2_ctrl_h264_pps>() - 2usize];
@@ -1802,28 +1798,24 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_h264_pps::second_chroma_qp_index_offset"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, second_chroma_qp_index_offset) - 9usize];
     ["Offset of field: v4l2_ctrl_h264_pps::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, flags) - 10usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_scaling_matrix"][::core::mem::size_of::<v4l2_ctrl_h264_scaling_matrix>() - 480usize];
     ["Alignment of v4l2_ctrl_h264_scaling_matrix"][::core::mem::align_of::<v4l2_ctrl_h264_scaling_matrix>() - 1usize];
     ["Offset of field: v4l2_ctrl_h264_scaling_matrix::scaling_list_4x4"][::core::mem::offset_of!(v4l2_ctrl_h264_scaling_matrix, scaling_list_4x4) - 0usize];
     ["Offset of field: v4l2_ctrl_h264_scaling_matrix::scaling_list_8x8"][::core::mem::offset_of!(v4l2_ctrl_h264_scaling_matrix, scaling_list_8x8) - 96usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_pred_weights"]
         [::core::mem::size_of::<v4l2_ctrl_h264_pred_weights>() - 772usize];
     ["Alignment of v4l2_ctrl_h264_pred_weights"]
         [::core::mem::align_of::<v4l2_ctrl_h264_pred_weights>() - 2usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_slice_params"]
         [::core::mem::size_of::<v4l2_ctrl_h264_slice_params>() - 152usize];
     ["Alignment of v4l2_ctrl_h264_slice_params"]
         [::core::mem::align_of::<v4l2_ctrl_h264_slice_params>() - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_h264_dpb_entry"][::core::mem::size_of::<v4l2_h264_dpb_entry>() - 32usize];
     ["Alignment of v4l2_h264_dpb_entry"][::core::mem::align_of::<v4l2_h264_dpb_entry>() - 8usize];
@@ -1836,7 +1828,6 @@ const _: () = {
     ["Offset of field: v4l2_h264_dpb_entry::bottom_field_order_cnt"][::core::mem::offset_of!(v4l2_h264_dpb_entry, bottom_field_order_cnt) - 24usize];
     ["Offset of field: v4l2_h264_dpb_entry::flags"][::core::mem::offset_of!(v4l2_h264_dpb_entry, flags) - 28usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_decode_params"][::core::mem::size_of::<v4l2_ctrl_h264_decode_params>() - 560usize];
     ["Alignment of v4l2_ctrl_h264_decode_params"][::core::mem::align_of::<v4l2_ctrl_h264_decode_params>() - 8usize];
@@ -1856,13 +1847,11 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_h264_decode_params::reserved"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, reserved) - 552usize];
     ["Offset of field: v4l2_ctrl_h264_decode_params::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, flags) - 556usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_fwht_params"][::core::mem::size_of::<v4l2_ctrl_fwht_params>() - 40usize];
     ["Alignment of v4l2_ctrl_fwht_params"]
         [::core::mem::align_of::<v4l2_ctrl_fwht_params>() - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp8_segment"][::core::mem::size_of::<v4l2_vp8_segment>() - 16usize];
     ["Alignment of v4l2_vp8_segment"][::core::mem::align_of::<v4l2_vp8_segment>() - 4usize];
@@ -1877,7 +1866,6 @@ const _: () = {
     ["Offset of field: v4l2_vp8_segment::flags"]
         [::core::mem::offset_of!(v4l2_vp8_segment, flags) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp8_loop_filter"][::core::mem::size_of::<v4l2_vp8_loop_filter>() - 16usize];
     ["Alignment of v4l2_vp8_loop_filter"][::core::mem::align_of::<v4l2_vp8_loop_filter>() - 4usize];
@@ -1894,7 +1882,6 @@ const _: () = {
     ["Offset of field: v4l2_vp8_loop_filter::flags"]
         [::core::mem::offset_of!(v4l2_vp8_loop_filter, flags) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp8_quantization"][::core::mem::size_of::<v4l2_vp8_quantization>() - 8usize];
     ["Alignment of v4l2_vp8_quantization"]
@@ -1914,7 +1901,6 @@ const _: () = {
     ["Offset of field: v4l2_vp8_quantization::padding"]
         [::core::mem::offset_of!(v4l2_vp8_quantization, padding) - 6usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp8_entropy"][::core::mem::size_of::<v4l2_vp8_entropy>() - 1104usize];
     ["Alignment of v4l2_vp8_entropy"][::core::mem::align_of::<v4l2_vp8_entropy>() - 1usize];
@@ -1929,7 +1915,6 @@ const _: () = {
     ["Offset of field: v4l2_vp8_entropy::padding"]
         [::core::mem::offset_of!(v4l2_vp8_entropy, padding) - 1101usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp8_entropy_coder_state"]
         [::core::mem::size_of::<v4l2_vp8_entropy_coder_state>() - 4usize];
@@ -1944,7 +1929,6 @@ const _: () = {
     ["Offset of field: v4l2_vp8_entropy_coder_state::padding"]
         [::core::mem::offset_of!(v4l2_vp8_entropy_coder_state, padding) - 3usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_vp8_frame"][::core::mem::size_of::<v4l2_ctrl_vp8_frame>() - 1232usize];
     ["Alignment of v4l2_ctrl_vp8_frame"][::core::mem::align_of::<v4l2_ctrl_vp8_frame>() - 8usize];
@@ -1993,28 +1977,24 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_vp8_frame::flags"]
         [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, flags) - 1224usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_mpeg2_sequence"]
         [::core::mem::size_of::<v4l2_ctrl_mpeg2_sequence>() - 12usize];
     ["Alignment of v4l2_ctrl_mpeg2_sequence"]
         [::core::mem::align_of::<v4l2_ctrl_mpeg2_sequence>() - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_mpeg2_picture"]
         [::core::mem::size_of::<v4l2_ctrl_mpeg2_picture>() - 32usize];
     ["Alignment of v4l2_ctrl_mpeg2_picture"]
         [::core::mem::align_of::<v4l2_ctrl_mpeg2_picture>() - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_mpeg2_quantisation"]
         [::core::mem::size_of::<v4l2_ctrl_mpeg2_quantisation>() - 256usize];
     ["Alignment of v4l2_ctrl_mpeg2_quantisation"]
         [::core::mem::align_of::<v4l2_ctrl_mpeg2_quantisation>() - 1usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_sps"][::core::mem::size_of::<v4l2_ctrl_hevc_sps>() - 40usize];
     ["Alignment of v4l2_ctrl_hevc_sps"][::core::mem::align_of::<v4l2_ctrl_hevc_sps>() - 8usize];
@@ -2090,7 +2070,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_hevc_sps::flags"]
         [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, flags) - 32usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_pps"][::core::mem::size_of::<v4l2_ctrl_hevc_pps>() - 64usize];
     ["Alignment of v4l2_ctrl_hevc_pps"][::core::mem::align_of::<v4l2_ctrl_hevc_pps>() - 8usize];
@@ -2133,7 +2112,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_hevc_pps::flags"]
         [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, flags) - 56usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_hevc_dpb_entry"][::core::mem::size_of::<v4l2_hevc_dpb_entry>() - 16usize];
     ["Alignment of v4l2_hevc_dpb_entry"][::core::mem::align_of::<v4l2_hevc_dpb_entry>() - 8usize];
@@ -2148,14 +2126,12 @@ const _: () = {
     ["Offset of field: v4l2_hevc_dpb_entry::pic_order_cnt_val"]
         [::core::mem::offset_of!(v4l2_hevc_dpb_entry, pic_order_cnt_val) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_slice_params"]
         [::core::mem::size_of::<v4l2_ctrl_hevc_slice_params>() - 280usize];
     ["Alignment of v4l2_ctrl_hevc_slice_params"]
         [::core::mem::align_of::<v4l2_ctrl_hevc_slice_params>() - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_decode_params"]
         [::core::mem::size_of::<v4l2_ctrl_hevc_decode_params>() - 328usize];
@@ -2196,7 +2172,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_hevc_decode_params::flags"]
         [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, flags) - 320usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_scaling_matrix"]
         [::core::mem::size_of::<v4l2_ctrl_hevc_scaling_matrix>() - 1000usize];
@@ -2219,7 +2194,6 @@ const _: () = {
         scaling_list_dc_coef_32x32
     ) - 998usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp9_loop_filter"][::core::mem::size_of::<v4l2_vp9_loop_filter>() - 16usize];
     ["Alignment of v4l2_vp9_loop_filter"][::core::mem::align_of::<v4l2_vp9_loop_filter>() - 1usize];
@@ -2236,7 +2210,6 @@ const _: () = {
     ["Offset of field: v4l2_vp9_loop_filter::reserved"]
         [::core::mem::offset_of!(v4l2_vp9_loop_filter, reserved) - 9usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp9_quantization"][::core::mem::size_of::<v4l2_vp9_quantization>() - 8usize];
     ["Alignment of v4l2_vp9_quantization"]
@@ -2252,7 +2225,6 @@ const _: () = {
     ["Offset of field: v4l2_vp9_quantization::reserved"]
         [::core::mem::offset_of!(v4l2_vp9_quantization, reserved) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp9_segmentation"][::core::mem::size_of::<v4l2_vp9_segmentation>() - 88usize];
     ["Alignment of v4l2_vp9_segmentation"]
@@ -2270,21 +2242,18 @@ const _: () = {
     ["Offset of field: v4l2_vp9_segmentation::reserved"]
         [::core::mem::offset_of!(v4l2_vp9_segmentation, reserved) - 83usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hdr10_cll_info"]
         [::core::mem::size_of::<v4l2_ctrl_hdr10_cll_info>() - 4usize];
     ["Alignment of v4l2_ctrl_hdr10_cll_info"]
         [::core::mem::align_of::<v4l2_ctrl_hdr10_cll_info>() - 2usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hdr10_mastering_display"]
         [::core::mem::size_of::<v4l2_ctrl_hdr10_mastering_display>() - 24usize];
     ["Alignment of v4l2_ctrl_hdr10_mastering_display"]
         [::core::mem::align_of::<v4l2_ctrl_hdr10_mastering_display>() - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_vp9_frame"][::core::mem::size_of::<v4l2_ctrl_vp9_frame>() - 168usize];
     ["Alignment of v4l2_ctrl_vp9_frame"][::core::mem::align_of::<v4l2_ctrl_vp9_frame>() - 8usize];
@@ -2335,7 +2304,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_vp9_frame::reserved"]
         [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, reserved) - 161usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vp9_mv_probs"][::core::mem::size_of::<v4l2_vp9_mv_probs>() - 69usize];
     ["Alignment of v4l2_vp9_mv_probs"][::core::mem::align_of::<v4l2_vp9_mv_probs>() - 1usize];
@@ -2358,7 +2326,6 @@ const _: () = {
     ["Offset of field: v4l2_vp9_mv_probs::hp"]
         [::core::mem::offset_of!(v4l2_vp9_mv_probs, hp) - 67usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_vp9_compressed_hdr"]
         [::core::mem::size_of::<v4l2_ctrl_vp9_compressed_hdr>() - 2040usize];
@@ -2397,7 +2364,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::mv"]
         [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, mv) - 1971usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_av1_sequence"][::core::mem::size_of::<v4l2_ctrl_av1_sequence>() - 12usize];
     ["Alignment of v4l2_ctrl_av1_sequence"]
@@ -2417,7 +2383,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_av1_sequence::max_frame_height_minus_1"]
         [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, max_frame_height_minus_1) - 10usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_av1_tile_group_entry"]
         [::core::mem::size_of::<v4l2_ctrl_av1_tile_group_entry>() - 16usize];
@@ -2436,7 +2401,6 @@ pub const V4L2_AV1_WARP_MODEL_IDENTITY: v4l2_av1_warp_model = 0;
 pub const V4L2_AV1_WARP_MODEL_TRANSLATION: v4l2_av1_warp_model = 1;
 pub const V4L2_AV1_WARP_MODEL_ROTZOOM: v4l2_av1_warp_model = 2;
 pub const V4L2_AV1_WARP_MODEL_AFFINE: v4l2_av1_warp_model = 3;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_global_motion"][::core::mem::size_of::<v4l2_av1_global_motion>() - 236usize];
     ["Alignment of v4l2_av1_global_motion"]
@@ -2456,7 +2420,6 @@ pub const V4L2_AV1_FRAME_RESTORE_NONE: v4l2_av1_frame_restoration_type = 0;
 pub const V4L2_AV1_FRAME_RESTORE_WIENER: v4l2_av1_frame_restoration_type = 1;
 pub const V4L2_AV1_FRAME_RESTORE_SGRPROJ: v4l2_av1_frame_restoration_type = 2;
 pub const V4L2_AV1_FRAME_RESTORE_SWITCHABLE: v4l2_av1_frame_restoration_type = 3;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_loop_restoration"]
         [::core::mem::size_of::<v4l2_av1_loop_restoration>() - 28usize];
@@ -2475,7 +2438,6 @@ const _: () = {
     ["Offset of field: v4l2_av1_loop_restoration::loop_restoration_size"]
         [::core::mem::offset_of!(v4l2_av1_loop_restoration, loop_restoration_size) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_cdef"][::core::mem::size_of::<v4l2_av1_cdef>() - 34usize];
     ["Alignment of v4l2_av1_cdef"][::core::mem::align_of::<v4l2_av1_cdef>() - 1usize];
@@ -2491,7 +2453,6 @@ const _: () = {
     ["Offset of field: v4l2_av1_cdef::uv_sec_strength"]
         [::core::mem::offset_of!(v4l2_av1_cdef, uv_sec_strength) - 26usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_segmentation"][::core::mem::size_of::<v4l2_av1_segmentation>() - 138usize];
     ["Alignment of v4l2_av1_segmentation"]
@@ -2505,7 +2466,6 @@ const _: () = {
     ["Offset of field: v4l2_av1_segmentation::feature_data"]
         [::core::mem::offset_of!(v4l2_av1_segmentation, feature_data) - 10usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_loop_filter"][::core::mem::size_of::<v4l2_av1_loop_filter>() - 17usize];
     ["Alignment of v4l2_av1_loop_filter"][::core::mem::align_of::<v4l2_av1_loop_filter>() - 1usize];
@@ -2522,7 +2482,6 @@ const _: () = {
     ["Offset of field: v4l2_av1_loop_filter::delta_lf_res"]
         [::core::mem::offset_of!(v4l2_av1_loop_filter, delta_lf_res) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_quantization"][::core::mem::size_of::<v4l2_av1_quantization>() - 11usize];
     ["Alignment of v4l2_av1_quantization"]
@@ -2550,7 +2509,6 @@ const _: () = {
     ["Offset of field: v4l2_av1_quantization::delta_q_res"]
         [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_res) - 10usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_av1_tile_info"][::core::mem::size_of::<v4l2_av1_tile_info>() - 1040usize];
     ["Alignment of v4l2_av1_tile_info"][::core::mem::align_of::<v4l2_av1_tile_info>() - 4usize];
@@ -2587,7 +2545,6 @@ pub const V4L2_AV1_INTERPOLATION_FILTER_SWITCHABLE: v4l2_av1_interpolation_filte
 pub const V4L2_AV1_TX_MODE_ONLY_4X4: v4l2_av1_tx_mode = 0;
 pub const V4L2_AV1_TX_MODE_LARGEST: v4l2_av1_tx_mode = 1;
 pub const V4L2_AV1_TX_MODE_SELECT: v4l2_av1_tx_mode = 2;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_av1_frame"][::core::mem::size_of::<v4l2_ctrl_av1_frame>() - 1784usize];
     ["Alignment of v4l2_ctrl_av1_frame"][::core::mem::align_of::<v4l2_ctrl_av1_frame>() - 8usize];
@@ -2646,7 +2603,6 @@ const _: () = {
     ["Offset of field: v4l2_ctrl_av1_frame::refresh_frame_flags"]
         [::core::mem::offset_of!(v4l2_ctrl_av1_frame, refresh_frame_flags) - 1783usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_av1_film_grain"]
         [::core::mem::size_of::<v4l2_ctrl_av1_film_grain>() - 194usize];
@@ -2772,7 +2728,6 @@ pub const V4L2_PRIORITY_BACKGROUND: v4l2_priority = 1;
 pub const V4L2_PRIORITY_INTERACTIVE: v4l2_priority = 2;
 pub const V4L2_PRIORITY_RECORD: v4l2_priority = 3;
 pub const V4L2_PRIORITY_DEFAULT: v4l2_priority = 2;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_rect"][::core::mem::size_of::<v4l2_rect>() - 16usize];
     ["Alignment of v4l2_rect"][::core::mem::align_of::<v4l2_rect>() - 4usize];
@@ -2781,7 +2736,6 @@ const _: () = {
     ["Offset of field: v4l2_rect::width"][::core::mem::offset_of!(v4l2_rect, width) - 8usize];
     ["Offset of field: v4l2_rect::height"][::core::mem::offset_of!(v4l2_rect, height) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_fract"][::core::mem::size_of::<v4l2_fract>() - 8usize];
     ["Alignment of v4l2_fract"][::core::mem::align_of::<v4l2_fract>() - 4usize];
@@ -2790,14 +2744,12 @@ const _: () = {
     ["Offset of field: v4l2_fract::denominator"]
         [::core::mem::offset_of!(v4l2_fract, denominator) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_area"][::core::mem::size_of::<v4l2_area>() - 8usize];
     ["Alignment of v4l2_area"][::core::mem::align_of::<v4l2_area>() - 4usize];
     ["Offset of field: v4l2_area::width"][::core::mem::offset_of!(v4l2_area, width) - 0usize];
     ["Offset of field: v4l2_area::height"][::core::mem::offset_of!(v4l2_area, height) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_capability"][::core::mem::size_of::<v4l2_capability>() - 104usize];
     ["Alignment of v4l2_capability"][::core::mem::align_of::<v4l2_capability>() - 4usize];
@@ -2816,7 +2768,6 @@ const _: () = {
     ["Offset of field: v4l2_capability::reserved"]
         [::core::mem::offset_of!(v4l2_capability, reserved) - 92usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_pix_format__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_pix_format__bindgen_ty_1>() - 4usize];
@@ -2827,7 +2778,6 @@ const _: () = {
     ["Offset of field: v4l2_pix_format__bindgen_ty_1::hsv_enc"]
         [::core::mem::offset_of!(v4l2_pix_format__bindgen_ty_1, hsv_enc) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_pix_format"][::core::mem::size_of::<v4l2_pix_format>() - 48usize];
     ["Alignment of v4l2_pix_format"][::core::mem::align_of::<v4l2_pix_format>() - 4usize];
@@ -2854,7 +2804,6 @@ const _: () = {
     ["Offset of field: v4l2_pix_format::xfer_func"]
         [::core::mem::offset_of!(v4l2_pix_format, xfer_func) - 44usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_fmtdesc"][::core::mem::size_of::<v4l2_fmtdesc>() - 64usize];
     ["Alignment of v4l2_fmtdesc"][::core::mem::align_of::<v4l2_fmtdesc>() - 4usize];
@@ -2873,7 +2822,6 @@ const _: () = {
 pub const V4L2_FRMSIZE_TYPE_DISCRETE: v4l2_frmsizetypes = 1;
 pub const V4L2_FRMSIZE_TYPE_CONTINUOUS: v4l2_frmsizetypes = 2;
 pub const V4L2_FRMSIZE_TYPE_STEPWISE: v4l2_frmsizetypes = 3;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmsize_discrete"][::core::mem::size_of::<v4l2_frmsize_discrete>() - 8usize];
     ["Alignment of v4l2_frmsize_discrete"]
@@ -2883,7 +2831,6 @@ const _: () = {
     ["Offset of field: v4l2_frmsize_discrete::height"]
         [::core::mem::offset_of!(v4l2_frmsize_discrete, height) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmsize_stepwise"][::core::mem::size_of::<v4l2_frmsize_stepwise>() - 24usize];
     ["Alignment of v4l2_frmsize_stepwise"]
@@ -2901,7 +2848,6 @@ const _: () = {
     ["Offset of field: v4l2_frmsize_stepwise::step_height"]
         [::core::mem::offset_of!(v4l2_frmsize_stepwise, step_height) - 20usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmsizeenum__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_frmsizeenum__bindgen_ty_1>() - 24usize];
@@ -2912,7 +2858,6 @@ const _: () = {
     ["Offset of field: v4l2_frmsizeenum__bindgen_ty_1::stepwise"]
         [::core::mem::offset_of!(v4l2_frmsizeenum__bindgen_ty_1, stepwise) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmsizeenum"][::core::mem::size_of::<v4l2_frmsizeenum>() - 44usize];
     ["Alignment of v4l2_frmsizeenum"][::core::mem::align_of::<v4l2_frmsizeenum>() - 4usize];
@@ -2928,7 +2873,6 @@ const _: () = {
 pub const V4L2_FRMIVAL_TYPE_DISCRETE: v4l2_frmivaltypes = 1;
 pub const V4L2_FRMIVAL_TYPE_CONTINUOUS: v4l2_frmivaltypes = 2;
 pub const V4L2_FRMIVAL_TYPE_STEPWISE: v4l2_frmivaltypes = 3;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmival_stepwise"][::core::mem::size_of::<v4l2_frmival_stepwise>() - 24usize];
     ["Alignment of v4l2_frmival_stepwise"]
@@ -2940,7 +2884,6 @@ const _: () = {
     ["Offset of field: v4l2_frmival_stepwise::step"]
         [::core::mem::offset_of!(v4l2_frmival_stepwise, step) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmivalenum__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_frmivalenum__bindgen_ty_1>() - 24usize];
@@ -2951,7 +2894,6 @@ const _: () = {
     ["Offset of field: v4l2_frmivalenum__bindgen_ty_1::stepwise"]
         [::core::mem::offset_of!(v4l2_frmivalenum__bindgen_ty_1, stepwise) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_frmivalenum"][::core::mem::size_of::<v4l2_frmivalenum>() - 52usize];
     ["Alignment of v4l2_frmivalenum"][::core::mem::align_of::<v4l2_frmivalenum>() - 4usize];
@@ -2968,7 +2910,6 @@ const _: () = {
     ["Offset of field: v4l2_frmivalenum::reserved"]
         [::core::mem::offset_of!(v4l2_frmivalenum, reserved) - 44usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_timecode"][::core::mem::size_of::<v4l2_timecode>() - 16usize];
     ["Alignment of v4l2_timecode"][::core::mem::align_of::<v4l2_timecode>() - 4usize];
@@ -2987,7 +2928,6 @@ const _: () = {
     ["Offset of field: v4l2_timecode::userbits"]
         [::core::mem::offset_of!(v4l2_timecode, userbits) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_requestbuffers"][::core::mem::size_of::<v4l2_requestbuffers>() - 20usize];
     ["Alignment of v4l2_requestbuffers"][::core::mem::align_of::<v4l2_requestbuffers>() - 4usize];
@@ -3004,7 +2944,6 @@ const _: () = {
     ["Offset of field: v4l2_requestbuffers::reserved"]
         [::core::mem::offset_of!(v4l2_requestbuffers, reserved) - 17usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_plane__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_plane__bindgen_ty_1>() - 8usize];
@@ -3017,7 +2956,6 @@ const _: () = {
     ["Offset of field: v4l2_plane__bindgen_ty_1::fd"]
         [::core::mem::offset_of!(v4l2_plane__bindgen_ty_1, fd) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_plane"][::core::mem::size_of::<v4l2_plane>() - 64usize];
     ["Alignment of v4l2_plane"][::core::mem::align_of::<v4l2_plane>() - 8usize];
@@ -3030,7 +2968,6 @@ const _: () = {
     ["Offset of field: v4l2_plane::reserved"]
         [::core::mem::offset_of!(v4l2_plane, reserved) - 20usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_buffer__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_buffer__bindgen_ty_1>() - 8usize];
@@ -3045,7 +2982,6 @@ const _: () = {
     ["Offset of field: v4l2_buffer__bindgen_ty_1::fd"]
         [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_1, fd) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_buffer__bindgen_ty_2"]
         [::core::mem::size_of::<v4l2_buffer__bindgen_ty_2>() - 4usize];
@@ -3056,7 +2992,6 @@ const _: () = {
     ["Offset of field: v4l2_buffer__bindgen_ty_2::reserved"]
         [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_2, reserved) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_buffer"][::core::mem::size_of::<v4l2_buffer>() - 88usize];
     ["Alignment of v4l2_buffer"][::core::mem::align_of::<v4l2_buffer>() - 8usize];
@@ -3080,7 +3015,6 @@ const _: () = {
     ["Offset of field: v4l2_buffer::reserved2"]
         [::core::mem::offset_of!(v4l2_buffer, reserved2) - 76usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_exportbuffer"][::core::mem::size_of::<v4l2_exportbuffer>() - 64usize];
     ["Alignment of v4l2_exportbuffer"][::core::mem::align_of::<v4l2_exportbuffer>() - 4usize];
@@ -3097,14 +3031,12 @@ const _: () = {
     ["Offset of field: v4l2_exportbuffer::reserved"]
         [::core::mem::offset_of!(v4l2_exportbuffer, reserved) - 20usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_clip"][::core::mem::size_of::<v4l2_clip>() - 24usize];
     ["Alignment of v4l2_clip"][::core::mem::align_of::<v4l2_clip>() - 8usize];
     ["Offset of field: v4l2_clip::c"][::core::mem::offset_of!(v4l2_clip, c) - 0usize];
     ["Offset of field: v4l2_clip::next"][::core::mem::offset_of!(v4l2_clip, next) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_window"][::core::mem::size_of::<v4l2_window>() - 56usize];
     ["Alignment of v4l2_window"][::core::mem::align_of::<v4l2_window>() - 8usize];
@@ -3120,7 +3052,6 @@ const _: () = {
     ["Offset of field: v4l2_window::global_alpha"]
         [::core::mem::offset_of!(v4l2_window, global_alpha) - 48usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_captureparm"][::core::mem::size_of::<v4l2_captureparm>() - 40usize];
     ["Alignment of v4l2_captureparm"][::core::mem::align_of::<v4l2_captureparm>() - 4usize];
@@ -3137,7 +3068,6 @@ const _: () = {
     ["Offset of field: v4l2_captureparm::reserved"]
         [::core::mem::offset_of!(v4l2_captureparm, reserved) - 24usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_outputparm"][::core::mem::size_of::<v4l2_outputparm>() - 40usize];
     ["Alignment of v4l2_outputparm"][::core::mem::align_of::<v4l2_outputparm>() - 4usize];
@@ -3154,7 +3084,6 @@ const _: () = {
     ["Offset of field: v4l2_outputparm::reserved"]
         [::core::mem::offset_of!(v4l2_outputparm, reserved) - 24usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_cropcap"][::core::mem::size_of::<v4l2_cropcap>() - 44usize];
     ["Alignment of v4l2_cropcap"][::core::mem::align_of::<v4l2_cropcap>() - 4usize];
@@ -3166,14 +3095,12 @@ const _: () = {
     ["Offset of field: v4l2_cropcap::pixelaspect"]
         [::core::mem::offset_of!(v4l2_cropcap, pixelaspect) - 36usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_crop"][::core::mem::size_of::<v4l2_crop>() - 20usize];
     ["Alignment of v4l2_crop"][::core::mem::align_of::<v4l2_crop>() - 4usize];
     ["Offset of field: v4l2_crop::type_"][::core::mem::offset_of!(v4l2_crop, type_) - 0usize];
     ["Offset of field: v4l2_crop::c"][::core::mem::offset_of!(v4l2_crop, c) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_selection"][::core::mem::size_of::<v4l2_selection>() - 64usize];
     ["Alignment of v4l2_selection"][::core::mem::align_of::<v4l2_selection>() - 4usize];
@@ -3187,7 +3114,6 @@ const _: () = {
     ["Offset of field: v4l2_selection::reserved"]
         [::core::mem::offset_of!(v4l2_selection, reserved) - 28usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_edid"][::core::mem::size_of::<v4l2_edid>() - 40usize];
     ["Alignment of v4l2_edid"][::core::mem::align_of::<v4l2_edid>() - 8usize];
@@ -3199,7 +3125,6 @@ const _: () = {
         [::core::mem::offset_of!(v4l2_edid, reserved) - 12usize];
     ["Offset of field: v4l2_edid::edid"][::core::mem::offset_of!(v4l2_edid, edid) - 32usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_bt_timings"][::core::mem::size_of::<v4l2_bt_timings>() - 124usize];
     ["Alignment of v4l2_bt_timings"][::core::mem::align_of::<v4l2_bt_timings>() - 1usize];
@@ -3244,7 +3169,6 @@ const _: () = {
     ["Offset of field: v4l2_bt_timings::reserved"]
         [::core::mem::offset_of!(v4l2_bt_timings, reserved) - 78usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_dv_timings__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_dv_timings__bindgen_ty_1>() - 128usize];
@@ -3255,14 +3179,12 @@ const _: () = {
     ["Offset of field: v4l2_dv_timings__bindgen_ty_1::reserved"]
         [::core::mem::offset_of!(v4l2_dv_timings__bindgen_ty_1, reserved) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_dv_timings"][::core::mem::size_of::<v4l2_dv_timings>() - 132usize];
     ["Alignment of v4l2_dv_timings"][::core::mem::align_of::<v4l2_dv_timings>() - 1usize];
     ["Offset of field: v4l2_dv_timings::type_"]
         [::core::mem::offset_of!(v4l2_dv_timings, type_) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_enum_dv_timings"][::core::mem::size_of::<v4l2_enum_dv_timings>() - 148usize];
     ["Alignment of v4l2_enum_dv_timings"][::core::mem::align_of::<v4l2_enum_dv_timings>() - 4usize];
@@ -3275,7 +3197,6 @@ const _: () = {
     ["Offset of field: v4l2_enum_dv_timings::timings"]
         [::core::mem::offset_of!(v4l2_enum_dv_timings, timings) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_bt_timings_cap"][::core::mem::size_of::<v4l2_bt_timings_cap>() - 104usize];
     ["Alignment of v4l2_bt_timings_cap"][::core::mem::align_of::<v4l2_bt_timings_cap>() - 1usize];
@@ -3298,7 +3219,6 @@ const _: () = {
     ["Offset of field: v4l2_bt_timings_cap::reserved"]
         [::core::mem::offset_of!(v4l2_bt_timings_cap, reserved) - 40usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_dv_timings_cap__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_dv_timings_cap__bindgen_ty_1>() - 128usize];
@@ -3309,7 +3229,6 @@ const _: () = {
     ["Offset of field: v4l2_dv_timings_cap__bindgen_ty_1::raw_data"]
         [::core::mem::offset_of!(v4l2_dv_timings_cap__bindgen_ty_1, raw_data) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_dv_timings_cap"][::core::mem::size_of::<v4l2_dv_timings_cap>() - 144usize];
     ["Alignment of v4l2_dv_timings_cap"][::core::mem::align_of::<v4l2_dv_timings_cap>() - 4usize];
@@ -3320,7 +3239,6 @@ const _: () = {
     ["Offset of field: v4l2_dv_timings_cap::reserved"]
         [::core::mem::offset_of!(v4l2_dv_timings_cap, reserved) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_input"][::core::mem::size_of::<v4l2_input>() - 80usize];
     ["Alignment of v4l2_input"][::core::mem::align_of::<v4l2_input>() - 8usize];
@@ -3337,7 +3255,6 @@ const _: () = {
     ["Offset of field: v4l2_input::reserved"]
         [::core::mem::offset_of!(v4l2_input, reserved) - 64usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_output"][::core::mem::size_of::<v4l2_output>() - 72usize];
     ["Alignment of v4l2_output"][::core::mem::align_of::<v4l2_output>() - 8usize];
@@ -3354,14 +3271,12 @@ const _: () = {
     ["Offset of field: v4l2_output::reserved"]
         [::core::mem::offset_of!(v4l2_output, reserved) - 60usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_control"][::core::mem::size_of::<v4l2_control>() - 8usize];
     ["Alignment of v4l2_control"][::core::mem::align_of::<v4l2_control>() - 4usize];
     ["Offset of field: v4l2_control::id"][::core::mem::offset_of!(v4l2_control, id) - 0usize];
     ["Offset of field: v4l2_control::value"][::core::mem::offset_of!(v4l2_control, value) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ext_control__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_ext_control__bindgen_ty_1>() - 8usize];
@@ -3440,7 +3355,6 @@ const _: () = {
     ["Offset of field: v4l2_ext_control__bindgen_ty_1::ptr"]
         [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, ptr) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ext_control"][::core::mem::size_of::<v4l2_ext_control>() - 20usize];
     ["Alignment of v4l2_ext_control"][::core::mem::align_of::<v4l2_ext_control>() - 1usize];
@@ -3451,7 +3365,6 @@ const _: () = {
     ["Offset of field: v4l2_ext_control::reserved2"]
         [::core::mem::offset_of!(v4l2_ext_control, reserved2) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ext_controls__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_ext_controls__bindgen_ty_1>() - 4usize];
@@ -3462,7 +3375,6 @@ const _: () = {
     ["Offset of field: v4l2_ext_controls__bindgen_ty_1::which"]
         [::core::mem::offset_of!(v4l2_ext_controls__bindgen_ty_1, which) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ext_controls"][::core::mem::size_of::<v4l2_ext_controls>() - 32usize];
     ["Alignment of v4l2_ext_controls"][::core::mem::align_of::<v4l2_ext_controls>() - 8usize];
@@ -3515,7 +3427,6 @@ pub const V4L2_CTRL_TYPE_AV1_SEQUENCE: v4l2_ctrl_type = 640;
 pub const V4L2_CTRL_TYPE_AV1_TILE_GROUP_ENTRY: v4l2_ctrl_type = 641;
 pub const V4L2_CTRL_TYPE_AV1_FRAME: v4l2_ctrl_type = 642;
 pub const V4L2_CTRL_TYPE_AV1_FILM_GRAIN: v4l2_ctrl_type = 643;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_queryctrl"][::core::mem::size_of::<v4l2_queryctrl>() - 68usize];
     ["Alignment of v4l2_queryctrl"][::core::mem::align_of::<v4l2_queryctrl>() - 4usize];
@@ -3537,7 +3448,6 @@ const _: () = {
     ["Offset of field: v4l2_queryctrl::reserved"]
         [::core::mem::offset_of!(v4l2_queryctrl, reserved) - 60usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_query_ext_ctrl"][::core::mem::size_of::<v4l2_query_ext_ctrl>() - 232usize];
     ["Alignment of v4l2_query_ext_ctrl"][::core::mem::align_of::<v4l2_query_ext_ctrl>() - 8usize];
@@ -3568,7 +3478,6 @@ const _: () = {
     ["Offset of field: v4l2_query_ext_ctrl::reserved"]
         [::core::mem::offset_of!(v4l2_query_ext_ctrl, reserved) - 104usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_querymenu__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_querymenu__bindgen_ty_1>() - 32usize];
@@ -3579,7 +3488,6 @@ const _: () = {
     ["Offset of field: v4l2_querymenu__bindgen_ty_1::value"]
         [::core::mem::offset_of!(v4l2_querymenu__bindgen_ty_1, value) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_querymenu"][::core::mem::size_of::<v4l2_querymenu>() - 44usize];
     ["Alignment of v4l2_querymenu"][::core::mem::align_of::<v4l2_querymenu>() - 1usize];
@@ -3589,7 +3497,6 @@ const _: () = {
     ["Offset of field: v4l2_querymenu::reserved"]
         [::core::mem::offset_of!(v4l2_querymenu, reserved) - 40usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_vbi_format"][::core::mem::size_of::<v4l2_vbi_format>() - 44usize];
     ["Alignment of v4l2_vbi_format"][::core::mem::align_of::<v4l2_vbi_format>() - 4usize];
@@ -3610,7 +3517,6 @@ const _: () = {
     ["Offset of field: v4l2_vbi_format::reserved"]
         [::core::mem::offset_of!(v4l2_vbi_format, reserved) - 36usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_sliced_vbi_format"][::core::mem::size_of::<v4l2_sliced_vbi_format>() - 112usize];
     ["Alignment of v4l2_sliced_vbi_format"]
@@ -3624,7 +3530,6 @@ const _: () = {
     ["Offset of field: v4l2_sliced_vbi_format::reserved"]
         [::core::mem::offset_of!(v4l2_sliced_vbi_format, reserved) - 104usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_plane_pix_format"][::core::mem::size_of::<v4l2_plane_pix_format>() - 20usize];
     ["Alignment of v4l2_plane_pix_format"]
@@ -3636,7 +3541,6 @@ const _: () = {
     ["Offset of field: v4l2_plane_pix_format::reserved"]
         [::core::mem::offset_of!(v4l2_plane_pix_format, reserved) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_pix_format_mplane__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_pix_format_mplane__bindgen_ty_1>() - 1usize];
@@ -3647,7 +3551,6 @@ const _: () = {
     ["Offset of field: v4l2_pix_format_mplane__bindgen_ty_1::hsv_enc"]
         [::core::mem::offset_of!(v4l2_pix_format_mplane__bindgen_ty_1, hsv_enc) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_pix_format_mplane"][::core::mem::size_of::<v4l2_pix_format_mplane>() - 192usize];
     ["Alignment of v4l2_pix_format_mplane"]
@@ -3675,7 +3578,6 @@ const _: () = {
     ["Offset of field: v4l2_pix_format_mplane::reserved"]
         [::core::mem::offset_of!(v4l2_pix_format_mplane, reserved) - 185usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_sdr_format"][::core::mem::size_of::<v4l2_sdr_format>() - 32usize];
     ["Alignment of v4l2_sdr_format"][::core::mem::align_of::<v4l2_sdr_format>() - 1usize];
@@ -3686,7 +3588,6 @@ const _: () = {
     ["Offset of field: v4l2_sdr_format::reserved"]
         [::core::mem::offset_of!(v4l2_sdr_format, reserved) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_meta_format"][::core::mem::size_of::<v4l2_meta_format>() - 20usize];
     ["Alignment of v4l2_meta_format"][::core::mem::align_of::<v4l2_meta_format>() - 1usize];
@@ -3701,7 +3602,6 @@ const _: () = {
     ["Offset of field: v4l2_meta_format::bytesperline"]
         [::core::mem::offset_of!(v4l2_meta_format, bytesperline) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_format__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_format__bindgen_ty_1>() - 200usize];
@@ -3724,14 +3624,12 @@ const _: () = {
     ["Offset of field: v4l2_format__bindgen_ty_1::raw_data"]
         [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, raw_data) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_format"][::core::mem::size_of::<v4l2_format>() - 208usize];
     ["Alignment of v4l2_format"][::core::mem::align_of::<v4l2_format>() - 8usize];
     ["Offset of field: v4l2_format::type_"][::core::mem::offset_of!(v4l2_format, type_) - 0usize];
     ["Offset of field: v4l2_format::fmt"][::core::mem::offset_of!(v4l2_format, fmt) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_streamparm__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_streamparm__bindgen_ty_1>() - 200usize];
@@ -3744,7 +3642,6 @@ const _: () = {
     ["Offset of field: v4l2_streamparm__bindgen_ty_1::raw_data"]
         [::core::mem::offset_of!(v4l2_streamparm__bindgen_ty_1, raw_data) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_streamparm"][::core::mem::size_of::<v4l2_streamparm>() - 204usize];
     ["Alignment of v4l2_streamparm"][::core::mem::align_of::<v4l2_streamparm>() - 4usize];
@@ -3753,14 +3650,12 @@ const _: () = {
     ["Offset of field: v4l2_streamparm::parm"]
         [::core::mem::offset_of!(v4l2_streamparm, parm) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_vsync"][::core::mem::size_of::<v4l2_event_vsync>() - 1usize];
     ["Alignment of v4l2_event_vsync"][::core::mem::align_of::<v4l2_event_vsync>() - 1usize];
     ["Offset of field: v4l2_event_vsync::field"]
         [::core::mem::offset_of!(v4l2_event_vsync, field) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_ctrl__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_event_ctrl__bindgen_ty_1>() - 8usize];
@@ -3771,7 +3666,6 @@ const _: () = {
     ["Offset of field: v4l2_event_ctrl__bindgen_ty_1::value64"]
         [::core::mem::offset_of!(v4l2_event_ctrl__bindgen_ty_1, value64) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_ctrl"][::core::mem::size_of::<v4l2_event_ctrl>() - 40usize];
     ["Alignment of v4l2_event_ctrl"][::core::mem::align_of::<v4l2_event_ctrl>() - 8usize];
@@ -3790,7 +3684,6 @@ const _: () = {
     ["Offset of field: v4l2_event_ctrl::default_value"]
         [::core::mem::offset_of!(v4l2_event_ctrl, default_value) - 32usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_frame_sync"][::core::mem::size_of::<v4l2_event_frame_sync>() - 4usize];
     ["Alignment of v4l2_event_frame_sync"]
@@ -3798,7 +3691,6 @@ const _: () = {
     ["Offset of field: v4l2_event_frame_sync::frame_sequence"]
         [::core::mem::offset_of!(v4l2_event_frame_sync, frame_sequence) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_src_change"][::core::mem::size_of::<v4l2_event_src_change>() - 4usize];
     ["Alignment of v4l2_event_src_change"]
@@ -3806,7 +3698,6 @@ const _: () = {
     ["Offset of field: v4l2_event_src_change::changes"]
         [::core::mem::offset_of!(v4l2_event_src_change, changes) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_motion_det"][::core::mem::size_of::<v4l2_event_motion_det>() - 12usize];
     ["Alignment of v4l2_event_motion_det"]
@@ -3818,7 +3709,6 @@ const _: () = {
     ["Offset of field: v4l2_event_motion_det::region_mask"]
         [::core::mem::offset_of!(v4l2_event_motion_det, region_mask) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_event__bindgen_ty_1>() - 64usize];
@@ -3837,7 +3727,6 @@ const _: () = {
     ["Offset of field: v4l2_event__bindgen_ty_1::data"]
         [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, data) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event"][::core::mem::size_of::<v4l2_event>() - 136usize];
     ["Alignment of v4l2_event"][::core::mem::align_of::<v4l2_event>() - 8usize];
@@ -3853,7 +3742,6 @@ const _: () = {
     ["Offset of field: v4l2_event::reserved"]
         [::core::mem::offset_of!(v4l2_event, reserved) - 100usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_event_subscription"]
         [::core::mem::size_of::<v4l2_event_subscription>() - 32usize];
@@ -3868,7 +3756,6 @@ const _: () = {
     ["Offset of field: v4l2_event_subscription::reserved"]
         [::core::mem::offset_of!(v4l2_event_subscription, reserved) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_create_buffers"][::core::mem::size_of::<v4l2_create_buffers>() - 256usize];
     ["Alignment of v4l2_create_buffers"][::core::mem::align_of::<v4l2_create_buffers>() - 8usize];
@@ -3889,7 +3776,6 @@ const _: () = {
     ["Offset of field: v4l2_create_buffers::reserved"]
         [::core::mem::offset_of!(v4l2_create_buffers, reserved) - 236usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_remove_buffers"][::core::mem::size_of::<v4l2_remove_buffers>() - 64usize];
     ["Alignment of v4l2_remove_buffers"][::core::mem::align_of::<v4l2_remove_buffers>() - 4usize];
@@ -3902,7 +3788,6 @@ const _: () = {
     ["Offset of field: v4l2_remove_buffers::reserved"]
         [::core::mem::offset_of!(v4l2_remove_buffers, reserved) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_device_info"][::core::mem::size_of::<media_device_info>() - 256usize];
     ["Alignment of media_device_info"][::core::mem::align_of::<media_device_info>() - 4usize];
@@ -3923,7 +3808,6 @@ const _: () = {
     ["Offset of field: media_device_info::reserved"]
         [::core::mem::offset_of!(media_device_info, reserved) - 132usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc__bindgen_ty_1__bindgen_ty_1"]
         [::core::mem::size_of::<media_entity_desc__bindgen_ty_1__bindgen_ty_1>() - 8usize];
@@ -3934,7 +3818,6 @@ const _: () = {
     ["Offset of field: media_entity_desc__bindgen_ty_1__bindgen_ty_1::minor"]
         [::core::mem::offset_of!(media_entity_desc__bindgen_ty_1__bindgen_ty_1, minor) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc__bindgen_ty_1__bindgen_ty_2"]
         [::core::mem::size_of::<media_entity_desc__bindgen_ty_1__bindgen_ty_2>() - 12usize];
@@ -3949,7 +3832,6 @@ const _: () = {
         subdevice
     ) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc__bindgen_ty_1__bindgen_ty_3"]
         [::core::mem::size_of::<media_entity_desc__bindgen_ty_1__bindgen_ty_3>() - 8usize];
@@ -3960,7 +3842,6 @@ const _: () = {
     ["Offset of field: media_entity_desc__bindgen_ty_1__bindgen_ty_3::minor"]
         [::core::mem::offset_of!(media_entity_desc__bindgen_ty_1__bindgen_ty_3, minor) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc__bindgen_ty_1__bindgen_ty_4"]
         [::core::mem::size_of::<media_entity_desc__bindgen_ty_1__bindgen_ty_4>() - 8usize];
@@ -3971,7 +3852,6 @@ const _: () = {
     ["Offset of field: media_entity_desc__bindgen_ty_1__bindgen_ty_4::minor"]
         [::core::mem::offset_of!(media_entity_desc__bindgen_ty_1__bindgen_ty_4, minor) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc__bindgen_ty_1"]
         [::core::mem::size_of::<media_entity_desc__bindgen_ty_1>() - 184usize];
@@ -3990,7 +3870,6 @@ const _: () = {
     ["Offset of field: media_entity_desc__bindgen_ty_1::raw"]
         [::core::mem::offset_of!(media_entity_desc__bindgen_ty_1, raw) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_entity_desc"][::core::mem::size_of::<media_entity_desc>() - 256usize];
     ["Alignment of media_entity_desc"][::core::mem::align_of::<media_entity_desc>() - 4usize];
@@ -4013,7 +3892,6 @@ const _: () = {
     ["Offset of field: media_entity_desc::reserved"]
         [::core::mem::offset_of!(media_entity_desc, reserved) - 56usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_pad_desc"][::core::mem::size_of::<media_pad_desc>() - 20usize];
     ["Alignment of media_pad_desc"][::core::mem::align_of::<media_pad_desc>() - 4usize];
@@ -4026,7 +3904,6 @@ const _: () = {
     ["Offset of field: media_pad_desc::reserved"]
         [::core::mem::offset_of!(media_pad_desc, reserved) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_link_desc"][::core::mem::size_of::<media_link_desc>() - 52usize];
     ["Alignment of media_link_desc"][::core::mem::align_of::<media_link_desc>() - 4usize];
@@ -4039,7 +3916,6 @@ const _: () = {
     ["Offset of field: media_link_desc::reserved"]
         [::core::mem::offset_of!(media_link_desc, reserved) - 44usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_links_enum"][::core::mem::size_of::<media_links_enum>() - 40usize];
     ["Alignment of media_links_enum"][::core::mem::align_of::<media_links_enum>() - 8usize];
@@ -4052,7 +3928,6 @@ const _: () = {
     ["Offset of field: media_links_enum::reserved"]
         [::core::mem::offset_of!(media_links_enum, reserved) - 24usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_entity"][::core::mem::size_of::<media_v2_entity>() - 96usize];
     ["Alignment of media_v2_entity"][::core::mem::align_of::<media_v2_entity>() - 1usize];
@@ -4066,7 +3941,6 @@ const _: () = {
     ["Offset of field: media_v2_entity::reserved"]
         [::core::mem::offset_of!(media_v2_entity, reserved) - 76usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_intf_devnode"][::core::mem::size_of::<media_v2_intf_devnode>() - 8usize];
     ["Alignment of media_v2_intf_devnode"]
@@ -4076,7 +3950,6 @@ const _: () = {
     ["Offset of field: media_v2_intf_devnode::minor"]
         [::core::mem::offset_of!(media_v2_intf_devnode, minor) - 4usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_interface__bindgen_ty_1"]
         [::core::mem::size_of::<media_v2_interface__bindgen_ty_1>() - 64usize];
@@ -4087,7 +3960,6 @@ const _: () = {
     ["Offset of field: media_v2_interface__bindgen_ty_1::raw"]
         [::core::mem::offset_of!(media_v2_interface__bindgen_ty_1, raw) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_interface"][::core::mem::size_of::<media_v2_interface>() - 112usize];
     ["Alignment of media_v2_interface"][::core::mem::align_of::<media_v2_interface>() - 1usize];
@@ -4100,7 +3972,6 @@ const _: () = {
     ["Offset of field: media_v2_interface::reserved"]
         [::core::mem::offset_of!(media_v2_interface, reserved) - 12usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_pad"][::core::mem::size_of::<media_v2_pad>() - 32usize];
     ["Alignment of media_v2_pad"][::core::mem::align_of::<media_v2_pad>() - 1usize];
@@ -4113,7 +3984,6 @@ const _: () = {
     ["Offset of field: media_v2_pad::reserved"]
         [::core::mem::offset_of!(media_v2_pad, reserved) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_link"][::core::mem::size_of::<media_v2_link>() - 40usize];
     ["Alignment of media_v2_link"][::core::mem::align_of::<media_v2_link>() - 1usize];
@@ -4127,7 +3997,6 @@ const _: () = {
     ["Offset of field: media_v2_link::reserved"]
         [::core::mem::offset_of!(media_v2_link, reserved) - 16usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of media_v2_topology"][::core::mem::size_of::<media_v2_topology>() - 72usize];
     ["Alignment of media_v2_topology"][::core::mem::align_of::<media_v2_topology>() - 1usize];
@@ -4158,7 +4027,6 @@ const _: () = {
     ["Offset of field: media_v2_topology::ptr_links"]
         [::core::mem::offset_of!(media_v2_topology, ptr_links) - 64usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_mbus_framefmt__bindgen_ty_1"]
         [::core::mem::size_of::<v4l2_mbus_framefmt__bindgen_ty_1>() - 2usize];
@@ -4169,7 +4037,6 @@ const _: () = {
     ["Offset of field: v4l2_mbus_framefmt__bindgen_ty_1::hsv_enc"]
         [::core::mem::offset_of!(v4l2_mbus_framefmt__bindgen_ty_1, hsv_enc) - 0usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_mbus_framefmt"][::core::mem::size_of::<v4l2_mbus_framefmt>() - 48usize];
     ["Alignment of v4l2_mbus_framefmt"][::core::mem::align_of::<v4l2_mbus_framefmt>() - 4usize];
@@ -4194,7 +4061,6 @@ const _: () = {
 };
 pub const V4L2_SUBDEV_FORMAT_TRY: v4l2_subdev_format_whence = 0;
 pub const V4L2_SUBDEV_FORMAT_ACTIVE: v4l2_subdev_format_whence = 1;
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_format"][::core::mem::size_of::<v4l2_subdev_format>() - 88usize];
     ["Alignment of v4l2_subdev_format"][::core::mem::align_of::<v4l2_subdev_format>() - 4usize];
@@ -4209,7 +4075,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_format::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_format, reserved) - 60usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_crop"][::core::mem::size_of::<v4l2_subdev_crop>() - 56usize];
     ["Alignment of v4l2_subdev_crop"][::core::mem::align_of::<v4l2_subdev_crop>() - 4usize];
@@ -4224,7 +4089,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_crop::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_crop, reserved) - 28usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_mbus_code_enum"]
         [::core::mem::size_of::<v4l2_subdev_mbus_code_enum>() - 48usize];
@@ -4245,7 +4109,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_mbus_code_enum::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, reserved) - 24usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_frame_size_enum"]
         [::core::mem::size_of::<v4l2_subdev_frame_size_enum>() - 64usize];
@@ -4272,7 +4135,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_frame_size_enum::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, reserved) - 36usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_frame_interval"]
         [::core::mem::size_of::<v4l2_subdev_frame_interval>() - 48usize];
@@ -4289,7 +4151,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_frame_interval::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_frame_interval, reserved) - 20usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_frame_interval_enum"]
         [::core::mem::size_of::<v4l2_subdev_frame_interval_enum>() - 64usize];
@@ -4314,7 +4175,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_frame_interval_enum::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, reserved) - 36usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_selection"][::core::mem::size_of::<v4l2_subdev_selection>() - 64usize];
     ["Alignment of v4l2_subdev_selection"]
@@ -4334,7 +4194,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_selection::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_selection, reserved) - 36usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_capability"][::core::mem::size_of::<v4l2_subdev_capability>() - 64usize];
     ["Alignment of v4l2_subdev_capability"]
@@ -4346,7 +4205,6 @@ const _: () = {
     ["Offset of field: v4l2_subdev_capability::reserved"]
         [::core::mem::offset_of!(v4l2_subdev_capability, reserved) - 8usize];
 };
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_subdev_client_capability"]
         [::core::mem::size_of::<v4l2_subdev_client_capability>() - 8usize];
