@@ -34,6 +34,7 @@ mod lifecycle;
 mod loopback;
 mod machines;
 mod media;
+mod memory;
 mod mistakes;
 mod orders;
 mod page;

@@ -1,0 +1,52 @@
+//! The supervisor's own memory does not grow while programs come and go.
+
+use crate::common::{Run, compiled, size_option};
+
+/// Rounds of the programs, and those of them after which the supervisor has what it keeps.
+const ROUNDS: usize = 24;
+const WARM: usize = 16;
+/// Most KiB by which the memory may grow in the later rounds. One frame has 150 KiB, and each round has dozens.
+const MAX_GROWTH_KIB: u64 = 1024;
+
+/// Programs stream in three ways, make random calls on two devices, are killed while they stream, and open and close
+/// files. Each round is the same.
+#[test]
+fn supervisor_memory_is_the_same_after_each_round() {
+    let programs = ["capture.c", "random.c", "killer.c", "churn.c"].map(compiled);
+    let [Some(capture), Some(random), Some(killer), Some(churn)] = programs else {
+        return;
+    };
+    let [capture, random, killer, churn] =
+        [capture, random, killer, churn].map(|path| path.display().to_string());
+    let script = format!(
+        "for round in $(seq {ROUNDS}); do
+            for way in mmap read poll; do {capture} $way 4 /dev/null || exit; done
+            {random} 300 7 /dev/video0 && {random} 300 8 /dev/video1 || exit
+            {killer} 4 9 {capture} loop 0 /dev/null && {churn} 100 3 /dev/video1 || exit
+            sed -n 's/^RssAnon:[^0-9]*\\([0-9]*\\).*/rss \\1/p' /proc/$PPID/status
+        done >said || exit
+        grep ^rss said"
+    );
+    let options = format!("format=YUYV,pace=free,{}", size_option());
+    let outcome = Run::on("pc")
+        .real_time("programs race")
+        .device(format!("camera=pattern,{options}"))
+        .device(format!("display=null,{options}"))
+        .patience(300)
+        .program(["sh", "-c", &script])
+        .run();
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+    let sizes = outcome
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("rss "));
+    let sizes: Vec<u64> = sizes.map(|kib| kib.parse().unwrap()).collect();
+    assert_eq!(sizes.len(), ROUNDS, "{}", outcome.stdout);
+    println!("RssAnon in KiB: {sizes:?}");
+    let most = sizes[WARM..].iter().max().unwrap();
+    assert!(
+        *most <= sizes[..WARM].iter().max().unwrap() + MAX_GROWTH_KIB,
+        "{sizes:?}"
+    );
+}
