@@ -45,6 +45,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Follows README's installation in fresh roots.
+pub(crate) fn try_source() -> Result<()> {
+    setup::install(&["dist"])?;
+    trial::run("source", &root::SUITES.map(|(_, suite)| suite), &[])
+}
+
 fn make(arch: Arch, try_it: bool) -> Result<()> {
     let binary = build(arch)?;
     let stage = stage::stage(arch, &binary)?;

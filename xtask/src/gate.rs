@@ -3,7 +3,9 @@
 
 use crate::sh::{self, cmd};
 use crate::test::{self, Tier};
-use crate::{arch::Arch, bare_metal, bindings, conform, fuzz, no_std, setup, table, tidy, vm};
+use crate::{
+    arch::Arch, bare_metal, bindings, conform, dist, fuzz, no_std, setup, table, tidy, vm,
+};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use std::time::Instant;
@@ -59,6 +61,8 @@ const NIGHTLY: &[Step] = &[
         xtask("conform programs trixie sid")
     }),
     ("libcamera's own tests", || xtask("conform libcamera")),
+    ("installation", dist::try_source),
+    ("packages", || xtask("dist --try")),
     ("containers and kernels", || xtask("reach")),
     ("arm64", || xtask("reach arm64 --e2e ::")),
     ("virtual machines", || vm("--chosen --again")),

@@ -4,7 +4,7 @@
 use super::{VERSION, licences, root, stage};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 
@@ -38,16 +38,7 @@ fn build_root(arch: Arch, suite: &str) -> Result<PathBuf> {
 fn build(root: &Path, arch: Arch, more: &str) -> Result<PathBuf> {
     let (target, machine) = (arch.target(), arch.machine());
     sh::run(sh::cargo("fetch --locked --target").arg(target))?;
-    let sysroot = PathBuf::from(sh::text(cmd!("rustc --print sysroot"))?);
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let home = home.context("there is no home directory for cargo")?;
-    let tree = sh::root();
-    let [place, rust, own] = [&tree, &sysroot, &home].map(|dir| dir.display());
-    let mut script = format!(
-        "cd '{place}'
-         export CARGO_HOME='{own}' PATH='{rust}/bin':$PATH CARGO_TARGET_DIR=/{BUILD}\n"
-    );
+    let (shared, mut script) = root::rust(BUILD)?;
     if !arch.is_here() {
         for (name, value) in arch.cross() {
             script += &format!("export {name}={value}\n");
@@ -59,7 +50,7 @@ fn build(root: &Path, arch: Arch, more: &str) -> Result<PathBuf> {
         "cargo build --release --locked --offline \
              --package vb3-avcodec --bin {PROGRAM} --target {target}\n{more}"
     );
-    root::inside(root, &[&tree, &sysroot, &home], &["sh", "-ec", &script])?;
+    root::inside(root, &shared, &["sh", "-ec", &script])?;
     Ok(root.join(format!("{BUILD}/{target}/release/{PROGRAM}")))
 }
 

@@ -11,10 +11,15 @@ block() {
     sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{/^\`\`\`/!p}" ci.md | grep .
 }
 
-# Prints the commands of README's blocks marked `console run`, each with its continuation lines.
+# Prints the commands of README's blocks marked `console run`, or `console $1`, each with its continuation lines.
 readme() {
-    awk '/^```/ { runs = $0 == "```console run"; next }
+    awk -v block="${1:-run}" '/^```/ { runs = $0 == "```console " block; next }
         runs && (sub(/^\$ /, "") || continues) { print; continues = /\\$/ }' README.md | grep .
+}
+
+# Prints the commands of README's block for daily use.
+daily() {
+    readme skip=installs
 }
 
 # Prints the script in action.yml's step.

@@ -41,6 +41,9 @@ struct Trial {
     done: String,
     suites: Option<Vec<String>>,
     root: String,
+    /// Whether the trial builds this tree with this system's Rust.
+    #[serde(default)]
+    builds: bool,
     script: String,
 }
 
@@ -78,8 +81,12 @@ pub(super) fn run(of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
                     fs::copy(from, root.join("etc").join(file))?;
                 }
             }
-            let script = in_work(&trial.script);
-            let said = root::inside(&root, &[], &["bash", "-exc", &script])
+            let rust = trial.builds.then(|| root::rust("build")).transpose()?;
+            let (shared, rust) = rust
+                .map(|(shared, set)| (shared.to_vec(), set))
+                .unwrap_or_default();
+            let script = rust + &in_work(&trial.script);
+            let said = root::inside(&root, &shared, &["bash", "-exc", &script])
                 .with_context(|| format!("{name} does not work on Debian {suite}"))?;
             fs::remove_dir_all(&root)?;
             let (done, seconds) = (&trial.done, began.elapsed().as_secs());
@@ -167,6 +174,7 @@ mod tests {
         };
         for (function, part) in [
             ("readme", "vb3 run --machine"),
+            ("daily", "cargo install --locked"),
             ("action", "vb3\" doctor"),
             ("gitlab", "\ndpkg --install"),
             ("docker", "\"vb3\" \"run\" \"--\" ./run-my-tests"),
