@@ -4,9 +4,11 @@ use crate::Run;
 use crate::kinds::VideoFiles;
 use crate::memory::Shared;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use vb3_dmabuf::HolderKind;
 use vb3_frontend::NodeId;
 use vb3_machine::Machine;
+use vb3_picture::Frame;
 use vb3_report::Held;
 use vb3_v4l2::{Context, VideoDriver as _};
 
@@ -56,6 +58,14 @@ impl Run {
         let at = self.nodes.iter().position(|node| node.number() == number);
         let id = at.and_then(|at| self.kinds.node_id(VideoFiles::NAME, at));
         id.unwrap_or(NodeId(u32::MAX))
+    }
+
+    /// Returns how many pictures a display card has shown, and the last one. The first call returns no picture, and
+    /// lets the card keep what it shows from then on.
+    pub fn screen(&mut self, card: usize) -> Option<(u64, Option<Arc<Frame>>)> {
+        let card = self.cards.all.get_mut(card)?;
+        let last = card.last_shown().map(|(_, frame)| frame);
+        Some((card.frames(), last))
     }
 
     /// Plugs or unplugs the device of the node with this number.

@@ -74,7 +74,7 @@ impl Sim<'_> {
                 self.expect_frames(program, node)?;
             }
         }
-        Ok(())
+        self.expect_pictures(program, &mut Dice::new(self.plan.seed, 7))
     }
 
     fn kill_all(&mut self) -> Check {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod cards;
 mod codecs;
 mod ending;
 mod events;

@@ -121,8 +121,8 @@ fn memory(dice: &mut Dice, machine: &str) -> String {
 }
 
 impl Plan {
-    /// Makes the plan of a seed. Half of all plans also have heaps and codecs, and a quarter has unmaps that
-    /// fail.
+    /// Makes the plan of a seed. Half of all plans also have heaps and codecs, three of ten have a display
+    /// card, and a quarter has unmaps that fail.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut plan = Self::basic(seed);
@@ -133,6 +133,12 @@ impl Plan {
             // Codecs work in threads, and only the run's own clock waits for them.
             plan.pace = Pace::Virtual;
             plan.codecs = true;
+        }
+        let mut dice = Dice::new(seed, 6);
+        if dice.percent(30) {
+            let (size, pace) = ("32x16", ["", ",pace=free"][dice.below(2) as usize]);
+            plan.devices
+                .push(format!("kms,size={size},sizes={size}{pace}"));
         }
         plan.unmap_faults = plan.faults && Dice::new(seed, 5).percent(40);
         plan

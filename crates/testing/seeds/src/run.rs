@@ -1,6 +1,7 @@
 //! Runs the plan of one seed from its start to its end.
 
 use crate::api::{self, Arg, Kind};
+use crate::cards::Screen;
 use crate::memory::{ARG, PLANES};
 use crate::model::{At, File, Mapping, ModelMemory, Node, Queue};
 use crate::plan::{Pace, Plan};
@@ -72,6 +73,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) clock: Arc<AtomicU64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) heaps: Vec<NodeId>,
+    /// The display card, if the run has one.
+    pub(crate) screen: Option<Screen>,
     pub(crate) programs: BTreeMap<u32, Process>,
     pub(crate) files: Vec<File>,
     pub(crate) mappings: Vec<Mapping>,
@@ -175,6 +178,7 @@ impl<'a> Sim<'a> {
             clock,
             nodes: Vec::new(),
             heaps: Vec::new(),
+            screen: None,
             programs: BTreeMap::new(),
             files: Vec::new(),
             mappings: Vec::new(),
@@ -211,6 +215,10 @@ impl<'a> Sim<'a> {
             .iter()
             .filter(|node| node.path.starts_with("/dev/dma_heap"));
         self.heaps = heaps.map(|node| node.id).collect();
+        let mut cards = all.iter().filter(|node| node.path.starts_with("/dev/dri"));
+        self.screen = cards.next().map(|card| Screen::new(card.id));
+        // From now on, the screen keeps what it shows.
+        self.run.screen(0);
         let mut writer = None;
         for (number, name) in devices {
             if name == "loopback-output" {
@@ -390,6 +398,7 @@ impl<'a> Sim<'a> {
     fn wake(&mut self) -> Check {
         let changed = self.run.take_changed();
         self.run.take_buffers_changed();
+        self.look_at_screen(&changed)?;
         if let Some(id) = self.ended_waits.drain(..).find(|id| !changed.contains(id)) {
             return Err(format!(
                 "a program that waits in {id:?} was not woken at the stream's end"

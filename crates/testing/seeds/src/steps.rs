@@ -25,6 +25,9 @@ impl Sim<'_> {
         let Some(&program) = dice.pick(&programs) else {
             return Ok(());
         };
+        if self.screen.is_some() && dice.percent(25) {
+            return self.use_card(program, dice);
+        }
         match dice.below(100) {
             0 => self.kill(program),
             1..3 => self.close_one(program, dice),
@@ -175,6 +178,7 @@ impl Sim<'_> {
             .filter(|m| m.program == program)
             .for_each(|m| self.run.tag_ended(m.tag));
         self.mappings.retain(|mapping| mapping.program != program);
+        self.close_card_of(program)?;
         while let Some(at) = self.files.iter().position(|file| file.program == program) {
             self.close(at)?;
         }
