@@ -127,12 +127,8 @@ impl Card {
     /// Reads the objects of a commit, each with properties and their values.
     fn read_settings(arg: &Arg, program: &dyn Program) -> Result<Vec<(u32, Settings)>, Error> {
         let count = arg.u32(at!(drm_mode_atomic.count_objs));
-        let objects = read_words(
-            program,
-            arg.u64(at!(drm_mode_atomic.objs_ptr)),
-            count,
-            "objects",
-        )?;
+        let objects = arg.u64(at!(drm_mode_atomic.objs_ptr));
+        let objects = read_words(program, objects, count, "objects")?;
         let counts = arg.u64(at!(drm_mode_atomic.count_props_ptr));
         let counts = read_words(program, counts, count, "objects")?;
         let total = counts

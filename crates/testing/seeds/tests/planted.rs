@@ -19,5 +19,5 @@ fn planted_errors_apply_to_this_tree() {
         assert!(out.status.success(), "{said}");
         count += 1;
     }
-    assert_eq!(count, 21);
+    assert_eq!(count, 23);
 }

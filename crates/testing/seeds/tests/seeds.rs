@@ -124,6 +124,15 @@ fn seeds_reach_all_kinds_of_steps_and_results() {
         &["result of h264dec-stateless"],
         &["result of jpegdec"],
         &["result of jpegenc"],
+        // The display card.
+        &["card: SETCRTC", ok],
+        &["card: PAGE_FLIP", "Ok("],
+        &["card: PAGE_FLIP", "Err(16)"],
+        &["card: shows colour"],
+        &["card: event of colour"],
+        &["card: GEM_CLOSE", "Ok("],
+        &["card: EXPORT_SYNC_FILE", "Done("],
+        &["closes the card"],
         // Faults.
         &["faults 0"],
         &["faults 20000"],

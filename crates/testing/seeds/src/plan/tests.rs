@@ -52,6 +52,8 @@ fn plans_reach_all_machines_and_choices() {
     assert_eq!(names.len(), BUILTINS.len());
     let all = || plans.iter();
     expect_share("codecs", 50, all().map(|plan| plan.codecs));
+    let has_card = |plan: &Plan| plan.devices.iter().any(|spec| spec.starts_with("kms"));
+    expect_share("cards", 30, all().map(has_card));
     expect_share("faults", 60, all().map(|plan| plan.faults));
     let unmaps = all().filter(|plan| plan.faults);
     expect_share("unmap faults", 40, unmaps.map(|plan| plan.unmap_faults));
@@ -125,12 +127,13 @@ fn options_about_memory_suit_each_other() {
             assert!(!has("place=lazy") || !has("alloc="), "{spec}");
             assert!(!has("mask=") || plan.machine != "soc-sram", "{spec}");
         }
-        let own = plan.devices.len() - Plan::basic(plan.seed).devices.len();
+        let cards = plan.devices.iter().filter(|spec| spec.starts_with("kms"));
+        let own = plan.devices.len() - Plan::basic(plan.seed).devices.len() - cards.count();
         let expected = if plan.codecs { 1..3 } else { 0..1 };
         assert!(expected.contains(&own), "{plan}");
     }
     let counts = plans().into_iter().map(|plan| plan.devices.len());
-    assert_eq!(counts.collect::<BTreeSet<_>>(), (2..=6).collect());
+    assert_eq!(counts.collect::<BTreeSet<_>>(), (2..=7).collect());
 }
 
 #[test]
