@@ -362,6 +362,20 @@ fn controls_return_their_array_and_the_wrong_one() {
 }
 
 #[test]
+fn an_export_ends_with_its_session() {
+    let mut driver = Driver::camera();
+    driver.device.options.dma_bufs = true;
+    let session = driver.open();
+    driver.request_buffers(session, 1).unwrap();
+    let mut export = words(&[CAPTURE, 0, 0, 2, 0]);
+    export.resize(64 + 16, 0);
+    let back = driver.ioctl(session, sys::VIDIOC_EXPBUF, &export).unwrap();
+    assert_ne!(back[64..], [0; 16]);
+    driver.close(session);
+    driver.bench.expect_nothing_held();
+}
+
+#[test]
 fn sessions_are_bounded_and_reset_releases_them() {
     let mut driver = Driver::camera();
     let mut count = 0;
@@ -386,6 +400,7 @@ fn random_commands_are_answered() {
     };
     let codes: Vec<u32> = (0..256).filter_map(vb3_v4l2::ioctl_of_code).collect();
     let mut driver = Driver::camera();
+    driver.device.options.dma_bufs = true;
     for _ in 0..20_000 {
         let session = random(4) as u32;
         let mut sent = match random(8) {

@@ -281,6 +281,7 @@ fn an_order_advances_the_clock_of_an_idle_guest() {
     assert!(frames[1] > frames[0], "time passes while it waits");
     // It has both buffers now, and waits for nothing.
     let now = client.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(now / 1000, frames[1] / 1000 + 1_000_000, "it stood still");
     let after = client.advance(Duration::from_secs(2)).unwrap();
     assert_eq!(after, now + 2_000_000_000, "only the order moves the clock");
     ok(&ioctl(&mut vmm, session, sys::VIDIOC_QBUF, &buffer(0)));
