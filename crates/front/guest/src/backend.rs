@@ -18,9 +18,6 @@ use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT as _, QueueT as _};
 use vm_memory::{GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
-use vmm_sys_util::event::{
-    EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
-};
 
 use crate::device::{Device, Machine, Region};
 use crate::owner::{Bell, Handle, Link as _};
@@ -59,6 +56,8 @@ pub(crate) struct Backend {
     ram: Mutex<Option<Ram>>,
     to_vmm: Mutex<Option<ToVmm>>,
     is_reset: AtomicBool,
+    /// Whether the worker's thread must end. The library's own event for this (`exit_event`) leaks a descriptor.
+    is_over: AtomicBool,
     /// Whether the queue of commands may hold more.
     is_more: AtomicBool,
     /// Whether the VMM has accepted features.
@@ -80,11 +79,18 @@ impl Backend {
             ram: Mutex::new(None),
             to_vmm: Mutex::new(None),
             is_reset: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             is_more: AtomicBool::new(false),
             is_accepted: AtomicBool::new(false),
             bell,
             remarks: Remarks::new().map_err(|_| Errno::ENFILE)?,
         })
+    }
+
+    /// Begins to serve a VMM (false), or ends its worker (true).
+    pub(crate) fn set_over(&self, is_over: bool) {
+        self.is_over.store(is_over, Ordering::Release);
+        self.bell.ring();
     }
 
     /// Releases everything that the VMM held. Its worker has ended.
@@ -270,10 +276,6 @@ impl VhostUserBackend for Backend {
         Ok(fd.try_clone()?.into())
     }
 
-    fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
-        new_event_consumer_and_notifier(EventFlag::CLOEXEC | EventFlag::NONBLOCK).ok()
-    }
-
     fn handle_event(
         &self,
         event: u16,
@@ -283,6 +285,9 @@ impl VhostUserBackend for Backend {
     ) -> io::Result<()> {
         if u64::from(event) == BELL {
             self.bell.silence();
+        }
+        if self.is_over.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotConnected.into());
         }
         if self.is_reset.swap(false, Ordering::Acquire) {
             lock(&self.device).reset(&self.region());

@@ -231,8 +231,8 @@ impl Socket {
         let ram = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let mut daemon = VhostUserDaemon::new("vhost-user".into(), Arc::clone(backend), ram)
             .map_err(|e| e.to_string())?;
-        let workers = daemon.get_epoll_handlers();
-        for worker in &workers {
+        backend.set_over(false);
+        for worker in daemon.get_epoll_handlers() {
             let fd = bell.as_fd().as_raw_fd();
             let registered = worker.register_listener(fd, EventSet::IN, BELL);
             registered.map_err(|e| e.to_string())?;
@@ -267,9 +267,7 @@ impl Socket {
             }
             (waiter.join(), is_stop)
         });
-        for worker in workers {
-            worker.send_exit_event();
-        }
+        backend.set_over(true);
         if is_stop {
             // A worker may wait for a VMM that does not answer. It holds nothing of the run any more.
             std::thread::spawn(move || drop(daemon));

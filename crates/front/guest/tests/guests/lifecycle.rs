@@ -323,3 +323,36 @@ fn orders_at_the_control_socket_reach_guests() {
     drop(client);
     server.end();
 }
+
+#[test]
+fn many_vmms_leave_no_descriptor() {
+    // In a process of its own, because other tests have descriptors, too.
+    let tests = std::env::current_exe().unwrap();
+    let name = "lifecycle::descriptors_of_many_vmms";
+    let mut alone = std::process::Command::new(tests);
+    let done = alone.args(["--exact", name, "--ignored"]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[test]
+#[ignore = "many_vmms_leave_no_descriptor plays this in a process of its own"]
+fn descriptors_of_many_vmms() {
+    let server = camera();
+    let descriptors = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let paths = all.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        // Not those of this test's VMM, which keeps its sockets and files.
+        let own = paths.filter(|path| path.to_string_lossy().starts_with("anon_inode:"));
+        own.count()
+    };
+    let counts = [(); 20].map(|()| {
+        let before = server.notes().len();
+        let mut vmm = Vmm::connect(&server.dir.join("video0.sock"));
+        capture(&mut vmm);
+        drop(vmm);
+        server.wait_for_after(before, |note| matches!(note.event, Event::Disconnected(_)));
+        descriptors()
+    });
+    assert_eq!(counts, [counts[0]; 20]);
+    server.end();
+}

@@ -136,6 +136,8 @@ fn a_vmm_can_ask_for_an_exported_buffer() {
     let other = export(&mut vmm, session).unwrap();
     assert_ne!(other, uuid);
     vmm.reset();
+    // The worker resets the device before its next command.
+    open(&mut vmm);
     let gone = vmm.frontend.get_shared_object(&VhostUserSharedMsg { uuid });
     assert!(gone.is_err());
     assert!(vmm.region.lock().unwrap().objects.is_empty());

@@ -90,10 +90,15 @@ impl Server {
 
     /// Waits for a note.
     pub(crate) fn wait_for(&self, is_wanted: impl Fn(&Note) -> bool) -> Note {
+        self.wait_for_after(0, is_wanted)
+    }
+
+    /// Waits for a note after the first `count` ones.
+    pub(crate) fn wait_for_after(&self, count: usize, is_wanted: impl Fn(&Note) -> bool) -> Note {
         let until = Instant::now() + MAX_ANSWER_TIME;
         loop {
             let notes = self.notes();
-            if let Some(note) = notes.iter().find(|note| is_wanted(note)) {
+            if let Some(note) = notes.iter().skip(count).find(|note| is_wanted(note)) {
                 return note.clone();
             }
             assert!(Instant::now() < until, "{notes:?}");
