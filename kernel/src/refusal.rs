@@ -52,7 +52,7 @@ const _: () = {
 const fn remedy(constraint: Constraint) -> &'static str {
     match constraint {
         Constraint::Contiguous => {
-            "memory in one piece: a buffer that this device allocates, or one of a contiguous heap"
+            "memory in one piece, such as a buffer that this device allocates or one of a contiguous heap"
         }
         Constraint::ContiguousPool => {
             "smaller or fewer buffers, or more contiguous memory that this device reaches (cma=)"
@@ -60,7 +60,7 @@ const fn remedy(constraint: Constraint) -> &'static str {
         Constraint::Ram => "smaller or fewer buffers",
         Constraint::SizeLimit => "a size up to the value found",
         Constraint::Mask => {
-            "memory up to the address found: a buffer that this device allocates, or one of a heap there"
+            "memory up to the address found, such as a buffer that this device allocates or one of a heap there"
         }
         Constraint::IovaSpace | Constraint::BouncePool => {
             "smaller or fewer buffers mapped at one time"

@@ -13,9 +13,9 @@ static const struct {
 	const char *constraint, *remedy;
 	enum kind kind;
 } remedies[] = {
-	{ "dma-mask", "memory up to the address found: " OF_DEVICE },
+	{ "dma-mask", "memory up to the address found, such as " OF_DEVICE },
 	{ "contiguous", FEWER, ALLOC },
-	{ "contiguous", "memory in one piece: " OF_DEVICE ", or one of a contiguous heap" },
+	{ "contiguous", "memory in one piece, such as " OF_DEVICE " or one of a contiguous heap" },
 	{ "cma-size", FEWER },
 	{ "buffer-size", "a length above 0", USERPTR },
 	{ "buffer-size", "a buffer of the size needed: sizeimage of G_FMT" },
