@@ -143,7 +143,8 @@ impl Machine {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for [limits](vb3_dma::Limits::is_valid) that no memory meets, an alignment that is
-    /// not `2^n`, or after 1024 devices; `NoMemory` for the root of the device's page table.
+    /// not `2^n`, an IOMMU that the profile does not have, a window that lies above the device's DMA mask or
+    /// belongs to a device behind an IOMMU, or after 1024 devices; `NoMemory` for the root of the device's page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let state = self.state.get_mut();
         let profile = &state.profile;

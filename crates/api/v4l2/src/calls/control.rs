@@ -212,12 +212,15 @@ where
         }))
     }
 
-    /// Sets all controls to their initial values, as far as a program could set them now.
+    /// Sets all controls to their initial values, as far as a program could set them now. Presses no buttons.
     pub fn reset_controls(&mut self, now_ns: u64) {
-        let simple = self.controls.iter().filter(|control| has_number(control));
+        let has_value = |control: &&Control| {
+            has_number(control) && control.writable().is_ok() && control.readable().is_ok()
+        };
+        let simple = self.controls.iter().filter(has_value);
         let initial = simple.map(|control| (control.id, control.initial_value()));
         for (id, value) in initial.collect::<Vec<_>>() {
-            // A control that is read-only, grabbed or without effect keeps its value.
+            // A control that is grabbed or without effect keeps its value.
             if self.driver.try_control(id, &value).is_ok() {
                 let _ = self.apply(id, value, None, now_ns);
             }

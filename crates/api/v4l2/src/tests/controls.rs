@@ -236,6 +236,20 @@ fn drivers_see_changes_and_may_refuse_them() {
     b.close();
 }
 
+#[test]
+fn a_reset_sets_no_read_only_control_and_no_button() {
+    let mut b = Bench::capture();
+    set_ctrl(&mut b, BRIGHTNESS, 9).unwrap();
+    b.device
+        .contexts_mut()
+        .for_each(|context| context.reset_controls(0));
+    assert_eq!(get_ctrl(&mut b, BRIGHTNESS), Ok(128));
+    let written = b.device.driver().written.iter();
+    let untouched = [BUTTON, sys::V4L2_CID_EXPOSURE_ABSOLUTE];
+    assert_eq!(written.filter(|(id, _)| untouched.contains(id)).count(), 0);
+    b.close();
+}
+
 /// One control of an extended call: id, size, value.
 type Entry = (u32, u32, u64);
 
