@@ -3,6 +3,7 @@
 
 mod beside;
 mod camera;
+mod card;
 mod counts;
 mod pipeline;
 mod scale;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ enum What {
     Beside(docs::Save),
     /// Measure CPU time and memory of one more camera, compared with ffmpeg that writes to a pipe
     Camera,
+    /// Measure a display card: a call with many framebuffers, and a flip beside a frame of a display
+    Card(docs::Save),
     /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(vm::bench::Args),
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Scale(save)) => save.table("bench scale", scale::run),
         Some(What::Beside(save)) => save.table("bench beside", beside::run),
         Some(What::Camera) => camera::run().map(|table| table::print(&table)),
+        Some(What::Card(save)) => save.table("bench card", card::run),
         Some(What::Kernel(args)) => vm::bench::run(args).map(|table| table::print(&table)),
         None => {
             args.save.table("bench", calls)?;
@@ -220,13 +224,16 @@ fn count_rounds(package: &str, example: &str, rows: &[&str]) -> Result<Vec<u64>>
 }
 
 fn client(name: &str) -> Result<PathBuf> {
+    let source = sh::root().join("xtask/programs").join(name);
+    compile(&source.with_extension("c"), name)
+}
+
+/// Compiles a C program, and returns its path.
+fn compile(source: &Path, name: &str) -> Result<PathBuf> {
     let dir = sh::target().join("bench");
-    let source = sh::root().join("xtask/programs");
     fs::create_dir_all(&dir)?;
     let client = dir.join(name);
-    sh::quietly(cmd!(
-        "gcc -O2 -static -pthread -o {client} {source}/{name}.c"
-    ))?;
+    sh::quietly(cmd!("gcc -O2 -static -pthread -o {client} {source}"))?;
     Ok(client)
 }
 

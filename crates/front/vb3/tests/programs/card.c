@@ -159,6 +159,96 @@ static void flips(int count)
 	printf("%d flips\n", count);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	CHECK(clock_gettime(clock, &now) == 0);
+	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
+}
+
+/* Shows dma-bufs of a heap instead of the screen's own buffers. */
+static void import(struct screen *screen, size_t bytes)
+{
+	int heap = open("/dev/dma_heap/default_cma_region", O_RDWR | O_CLOEXEC), at;
+
+	CHECK(heap >= 0);
+	for (at = 0; at < 2; at++) {
+		struct { uint64_t len; uint32_t fd, flags; uint64_t more; } memory = { .len = bytes, .flags = O_RDWR };
+		struct { uint32_t handle, flags; int32_t fd; } prime = { 0 };
+		struct fb fb = { .width = screen->mode.h[0], .height = screen->mode.v[0], .bpp = 32, .depth = 24 };
+
+		CHECK(ioctl(heap, _IOC(_IOC_READ | _IOC_WRITE, 'H', 0, sizeof(memory)), &memory) == 0);
+		prime.fd = memory.fd;
+		CHECK(ioctl(screen->fd, NUMBER(0x2e, prime), &prime) == 0);
+		fb.handle = prime.handle;
+		fb.pitch = fb.width * 4;
+		CHECK(ioctl(screen->fd, ADDFB, &fb) == 0);
+		screen->fbs[at] = fb.id;
+	}
+}
+
+static void imports(int count)
+{
+	struct screen screen = begin();
+	uint64_t own, theirs;
+	clockid_t parent;
+	int number;
+
+	import(&screen, screen.count * 4);
+	paints = 0;
+	CHECK(clock_getcpuclockid(getppid(), &parent) == 0);
+	flip(&screen, 0);
+	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	theirs = clock_ns(parent);
+	for (number = 1; number <= count; number++)
+		flip(&screen, number);
+	printf("client_cpu_ns %llu\n", (unsigned long long)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own) / count);
+	printf("supervisor_cpu_ns %llu\n", (unsigned long long)(clock_ns(parent) - theirs) / count);
+}
+
+/* Returns the shortest average time of a call, in several batches: other work on the machine disturbs some. */
+static uint64_t shortest_ns(struct screen *screen, struct fb *fb)
+{
+	enum { BATCHES = 20, ROUNDS = 250 };
+	uint64_t shortest = UINT64_MAX;
+	int batch, round;
+
+	for (batch = 0; batch < BATCHES; batch++) {
+		uint64_t start = clock_ns(CLOCK_MONOTONIC), took;
+
+		for (round = 0; round < ROUNDS; round++) {
+			struct crtc crtc = { .id = screen->crtc };
+
+			if (fb) {
+				CHECK(ioctl(screen->fd, ADDFB, fb) == 0);
+				CHECK(ioctl(screen->fd, NUMBER(0xaf, fb->id), &fb->id) == 0);
+			} else {
+				CHECK(ioctl(screen->fd, NUMBER(0xa1, crtc), &crtc) == 0);
+			}
+		}
+		took = (clock_ns(CLOCK_MONOTONIC) - start) / ROUNDS;
+		shortest = took < shortest ? took : shortest;
+	}
+	return shortest;
+}
+
+static void calls(int count)
+{
+	struct screen screen = begin();
+	struct dumb dumb = { .width = 64, .height = 64, .bpp = 32 };
+	struct fb fb = { .width = 64, .height = 64, .bpp = 32, .depth = 24 };
+	int made;
+
+	CHECK(ioctl(screen.fd, CREATE, &dumb) == 0);
+	fb.handle = dumb.handle;
+	fb.pitch = dumb.pitch;
+	for (made = 2; made < count; made++)
+		CHECK(ioctl(screen.fd, ADDFB, &fb) == 0);
+	printf("getcrtc_ns %llu\n", (unsigned long long)shortest_ns(&screen, NULL));
+	printf("addfb_rmfb_ns %llu\n", (unsigned long long)shortest_ns(&screen, &fb));
+}
+
 static void kills(int count)
 {
 	int round;
@@ -279,6 +369,10 @@ int main(int argc, char **argv)
 		randoms(count, argc > 3 ? atoi(argv[3]) : 1);
 	else if (strcmp(what, "plugs") == 0)
 		plugs();
+	else if (strcmp(what, "imports") == 0)
+		imports(count);
+	else if (strcmp(what, "calls") == 0)
+		calls(count);
 	else
 		return 2;
 	return 0;
