@@ -1,7 +1,7 @@
 //! Atomic commits, and properties that are set by name.
 
 use crate::Error;
-use crate::bytes::{Arg, MAX_ARRAY, at, read_bytes, read_words};
+use crate::bytes::{Arg, MAX_ARRAY, MAX_ENTRIES, at, read_bytes, read_words};
 use crate::card::{CallContext, Card, MAX_BLOBS, Plane, Step};
 use crate::commit::Change;
 use crate::host::{FenceId, Program};
@@ -17,6 +17,9 @@ const ASYNC: u32 = 2;
 const TEST_ONLY: u32 = 0x100;
 const NONBLOCK: u32 = 0x200;
 const ALLOW_MODESET: u32 = 0x400;
+
+/// Number of objects that are checked of a commit with too many.
+const FIRST_OBJECTS: u32 = 32;
 
 /// Maximum bytes of a blob.
 const MAX_BLOB: u32 = 1 << 15;
@@ -98,7 +101,7 @@ impl Card {
         if reserved != 0 {
             return Err(Error::Invalid("reserved", reserved));
         }
-        let settings = Self::read_settings(arg, program)?;
+        let settings = self.read_settings(cx, arg, program)?;
         let mut next = self.state.clone();
         let mut extras = Extras::default();
         let set = self.apply(cx, &settings, (&mut next, &mut extras), program);
@@ -125,9 +128,20 @@ impl Card {
     }
 
     /// Reads the objects of a commit, each with properties and their values.
-    fn read_settings(arg: &Arg, program: &dyn Program) -> Result<Vec<(u32, Settings)>, Error> {
+    fn read_settings(
+        &self,
+        cx: CallContext,
+        arg: &Arg,
+        program: &dyn Program,
+    ) -> Result<Vec<(u32, Settings)>, Error> {
         let count = arg.u32(at!(drm_mode_atomic.count_objs));
         let objects = arg.u64(at!(drm_mode_atomic.objs_ptr));
+        if count > MAX_ENTRIES {
+            // Linux reads one object after the other, so a wrong one is the first error.
+            for object in read_words(program, objects, FIRST_OBJECTS, "objects")? {
+                self.target(cx, object, 0)?;
+            }
+        }
         let objects = read_words(program, objects, count, "objects")?;
         let counts = arg.u64(at!(drm_mode_atomic.count_props_ptr));
         let counts = read_words(program, counts, count, "objects")?;

@@ -260,6 +260,13 @@ pub trait ProcessFiles {
         Vec::new()
     }
 
+    /// Returns the node of a file that a call has made, if the file looks as if a program had opened it by the node's
+    /// path: a lease's file of a display card.
+    fn node_of(&self, file: FileId) -> Option<NodeId> {
+        let _ = file;
+        None
+    }
+
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
     /// programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {

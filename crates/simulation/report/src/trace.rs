@@ -541,6 +541,7 @@ impl<B: Backend> ProcessFiles for Traced<'_, B> {
         fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
         fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
         fn takes_memory(&self, request: u32) -> bool;
+        fn node_of(&self, file: FileId) -> Option<NodeId>;
         fn is_own_child(&self, pid: u32) -> bool;
     }
 }

@@ -178,6 +178,10 @@ impl ProcessFiles for Run {
         links.unwrap_or_default()
     }
 
+    fn node_of(&self, file: FileId) -> Option<NodeId> {
+        self.card_node_of(file)
+    }
+
     fn is_own_child(&self, pid: u32) -> bool {
         vb3_codec::is_worker(pid)
     }

@@ -295,7 +295,12 @@ impl Server<'_> {
                 let given = Given::File(file);
                 let made = memfd.and_then(|memfd| make(memfd.as_fd(), libc::O_RDWR, given));
                 let (fd, id, _) = made.inspect_err(|_| self.backend.release(file))?;
-                self.table.add_file(file, id, None);
+                let node = self.backend.node_of(file);
+                let node = node.and_then(|node| {
+                    let mut nodes = self.backend.nodes().into_iter();
+                    nodes.position(|of| of.id == node)
+                });
+                self.table.add_file(file, id, node);
                 Ok(fd)
             }
         }

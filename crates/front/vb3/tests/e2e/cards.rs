@@ -264,6 +264,13 @@ fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
     Some(run.program([program.as_os_str()]).and(words).run())
 }
 
+#[test]
+fn a_leases_file_looks_like_the_card() {
+    if let Some(outcome) = client("kms", &["lease"]) {
+        assert_eq!(outcome.expect_success().stdout, "leased\n");
+    }
+}
+
 fn client_survives(kills: &str, calls: &str) {
     for words in [&["kills", kills][..], &["random", calls, "1"]] {
         let Some(outcome) = client("kms,size=640x480,connectors=2,planes=1", words) else {

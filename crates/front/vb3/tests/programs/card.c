@@ -4,7 +4,10 @@
  * card stills N: the same, but does not paint.
  * card kills N: kills children in mid-flip, N times; then the card must still show pictures.
  * card random N SEED: N random calls.
- * card plugs: receives the events of a monitor that is unplugged and plugged in. */
+ * card lease: a file of a lease without objects looks like the card's node.
+ * card plugs: receives the events of a monitor that is unplugged and plugged in.
+ * card imports N: flips N times between two dma-bufs of a heap, and prints the CPU time of a flip.
+ * card calls N: prints how long calls take with N framebuffers. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <errno.h>
@@ -20,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -342,6 +346,18 @@ static void expect(int socket, struct screen *screen, int modes)
 	fflush(stdout);
 }
 
+static void lease(void)
+{
+	struct { uint64_t ids; uint32_t count, flags, lessee; int32_t fd; } lease = { .flags = O_CLOEXEC };
+	int card = open("/dev/dri/card0", O_RDWR | O_CLOEXEC);
+	struct stat own, leased;
+
+	CHECK(card >= 0 && ioctl(card, NUMBER(0xc6, lease), &lease) == 0);
+	CHECK(fstat(card, &own) == 0 && fstat(lease.fd, &leased) == 0);
+	CHECK(S_ISCHR(leased.st_mode) && leased.st_rdev == own.st_rdev);
+	printf("leased\n");
+}
+
 static void plugs(void)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
@@ -371,6 +387,8 @@ int main(int argc, char **argv)
 		plugs();
 	else if (strcmp(what, "imports") == 0)
 		imports(count);
+	else if (strcmp(what, "lease") == 0)
+		lease();
 	else if (strcmp(what, "calls") == 0)
 		calls(count);
 	else

@@ -477,6 +477,12 @@ impl CardDevice {
 }
 
 impl Run {
+    /// Returns the node of a card's file.
+    pub(crate) fn card_node_of(&self, file: FileId) -> Option<NodeId> {
+        let (card, _) = self.cards.files.get(&file)?;
+        self.kinds.node_id(CardFiles::NAME, *card)
+    }
+
     /// Returns the card with this index among all devices: cards follow the nodes.
     pub(crate) fn card_at(&mut self, at: usize) -> Option<&mut CardDevice> {
         let at = at.checked_sub(self.nodes.len())?;
