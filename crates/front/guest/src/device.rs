@@ -28,8 +28,8 @@ const MAX_SESSIONS: usize = 256;
 const MAX_ROUNDS: usize = MAX_USERS + 4;
 /// Maximum number of buffers' offsets that the sessions of a device keep.
 const MAX_OFFSETS: usize = 64 << 10;
-/// Maximum number of dma-bufs that the sessions of a device have exported.
-const MAX_OBJECTS: usize = 1024;
+/// Maximum number of dma-bufs that the sessions of a device have exported. Each is a descriptor of this process.
+const MAX_OBJECTS: usize = 128;
 
 /// The planes' address when a buffer is dequeued: none of the structure's, and not directly behind it.
 const PLANES_AT: u32 = 1 << 16;

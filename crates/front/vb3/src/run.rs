@@ -5,7 +5,7 @@ use crate::say::say;
 use crate::target::Target;
 use crate::{codecs, elements, outputs, scripts};
 use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -360,7 +360,6 @@ fn end_of_trace(sink: Sink) -> Vec<String> {
 /// # Errors
 /// The limit is too low. The message gives the necessary limit.
 pub(crate) fn enough_descriptors(devices: usize) -> Result<()> {
-    use rustix::process::{Resource, getrlimit};
     let needed = descriptors_for(devices);
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => bail!(
@@ -431,6 +430,10 @@ fn serve(
 ) -> Result<Supervised> {
     use std::os::fd::AsFd as _;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    // Buffers are descriptors of this process, so guests use more of them than the usual limit allows.
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).ok();
     let (stop, stopped) = std::os::unix::net::UnixStream::pair()?;
     let mut registered = Vec::new();
     for signal in [Signal::INT, Signal::TERM] {

@@ -188,10 +188,10 @@ fn exported_buffers_are_bounded() {
     let (mut vmm, session) = connect(&server, 0);
     let mmap = 1;
     ok(&request_buffers(&mut vmm, session, CAPTURE, mmap));
-    let mut exported = (0..2000).map(|_| export(&mut vmm, session));
+    let mut exported = (0..200).map(|_| export(&mut vmm, session));
     let first = exported.find_map(Result::err);
     assert_eq!(first, Some(ENFILE));
-    server.wait_for_remark("refused to export more than 1024 buffers");
+    server.wait_for_remark("refused to export more than 128 buffers");
     drop(vmm);
     expect_nothing_held(server.end());
 }
