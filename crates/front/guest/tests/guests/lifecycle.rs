@@ -55,9 +55,8 @@ fn map(vmm: &mut Vmm, session: u32, offset: u32) -> Vec<u8> {
     vmm.command(&words(&[4, 0, session, 1, offset]))
 }
 
-/// Lets a camera stream into two buffers. Returns the session.
-pub(crate) fn stream(vmm: &mut Vmm) -> u32 {
-    let session = open(vmm);
+/// Lets a camera stream into two buffers.
+pub(crate) fn stream(vmm: &mut Vmm, session: u32) {
     let offset = request_buffers(vmm, session);
     ok(&map(vmm, session, offset));
     for index in 0..2 {
@@ -69,7 +68,6 @@ pub(crate) fn stream(vmm: &mut Vmm) -> u32 {
         sys::VIDIOC_STREAMON,
         &words(&[CAPTURE]),
     ));
-    session
 }
 
 /// Waits for a frame. Returns its time in nanoseconds.
@@ -85,7 +83,8 @@ fn frame(vmm: &mut Vmm, session: u32) -> u64 {
 
 /// Captures a frame in the first buffer. Returns the session.
 pub(crate) fn capture(vmm: &mut Vmm) -> u32 {
-    let session = stream(vmm);
+    let session = open(vmm);
+    stream(vmm, session);
     frame(vmm, session);
     session
 }
@@ -276,7 +275,8 @@ fn controlled(name: &str) -> (Server, vb3_client::Client, Vmm) {
 #[test]
 fn an_order_advances_the_clock_of_an_idle_guest() {
     let (server, mut client, mut vmm) = controlled("advance");
-    let session = stream(&mut vmm);
+    let session = open(&mut vmm);
+    stream(&mut vmm, session);
     let frames = [(); 2].map(|()| frame(&mut vmm, session));
     assert!(frames[1] > frames[0], "time passes while it waits");
     // It has both buffers now, and waits for nothing.
