@@ -293,6 +293,7 @@ impl Owner {
                 height,
                 quality: 50,
                 sampling: Subsampling::default(),
+                has_limited_range: false,
             },
             _ => Config::Decoder(Framing::Auto),
         };

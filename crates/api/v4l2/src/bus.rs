@@ -83,6 +83,9 @@ pub struct HostSpan<'a> {
 /// Reads a span's bytes from an offset. Returns false if the read would pass the span's end.
 pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
+/// Writes bytes to a span from an offset. Returns false if the write would pass the span's end.
+pub type SpanWriter = Box<dyn Fn(u64, &[u8]) -> bool + Send>;
+
 /// Work that a device does directly on memory.
 ///
 /// The function gets a slice of bytes to read for each element of `from` in [`Bus::in_place`], and a slice of bytes
@@ -181,7 +184,18 @@ pub trait Bus<C> {
         None
     }
 
-    /// Counts bytes that another process wrote to a location of [`host_spans`](Self::host_spans).
+    /// Returns writers of spans, so that another thread can write them instead of the device.
+    ///
+    /// Spans are addressed as in `write`: by the device's own addresses. The thread must stop to write before the
+    /// device gives its buffer away. After the writes, call [`note_written`](Self::note_written).
+    ///
+    /// Returns `None` if a write would fault, or for memory that [`host_spans`](Self::host_spans) refuses.
+    fn writers(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<SpanWriter>> {
+        None
+    }
+
+    /// Counts bytes that another process or thread wrote to a location of [`host_spans`](Self::host_spans), or by
+    /// a writer of [`writers`](Self::writers).
     ///
     /// # Errors
     /// [`BusFault`] if the device could not write them now.

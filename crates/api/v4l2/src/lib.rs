@@ -40,7 +40,9 @@ mod stream;
 pub mod sys;
 mod wake;
 
-pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
+pub use bus::{
+    Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader, SpanWriter,
+};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;

@@ -116,6 +116,8 @@ pub enum Config {
         quality: u8,
         /// Chroma of the pictures and of the JPEG files.
         sampling: Subsampling,
+        /// Whether the pictures have limited range. Files have full range.
+        has_limited_range: bool,
     },
 }
 

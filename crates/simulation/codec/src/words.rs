@@ -125,6 +125,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 height,
                 quality,
                 sampling,
+                has_limited_range,
             },
         ) => {
             if !(1..=100).contains(&quality) {
@@ -137,6 +138,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 height.into(),
                 quality.into(),
                 is_422.into(),
+                has_limited_range.into(),
             ]]);
         }
         _ => return Err("the configuration is for another kind of codec"),
@@ -218,6 +220,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
                 0 => Subsampling::Yuv420,
                 _ => Subsampling::Yuv422,
             },
+            has_limited_range: small(5)? != 0,
         }),
     }
 }

@@ -203,8 +203,13 @@ impl<C> Player<C> {
     fn next_picture(&mut self) -> Ready {
         loop {
             let ready = self.source.ready();
-            if ready != Ready::Frame || self.owed == 0 {
+            if ready != Ready::Frame {
                 return ready;
+            }
+            if self.owed == 0 {
+                let background = self.controls.background(self.source.is_clip());
+                let is_done = self.source.adjust(&self.controls.picture, background);
+                return if is_done { ready } else { Ready::Later };
             }
             self.advance_source();
             self.owed -= 1;
@@ -295,7 +300,7 @@ impl<C> Engine<C> for Player<C> {
         let mode = &stream.formats;
         let format = match mode.pixel() {
             // The JPEG encoder reads this format.
-            pixel if pixel.is_compressed() => &pixfmt::YUYV,
+            pixel if pixel.is_compressed() => &pixfmt::YUV422P,
             pixel => pixel,
         };
         let size = match &stream.scaler {
@@ -325,6 +330,10 @@ impl<C> Engine<C> for Player<C> {
         self.source.stop();
         self.program.stop();
         self.jpeg.stop();
+    }
+
+    fn recall(&mut self) {
+        self.recall_lost();
     }
 
     fn begin_tick(&mut self, tick: &mut Tick<'_, Mode, C>) {
@@ -451,6 +460,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn work_at_once(&mut self) {
+        self.source.at_once = true;
         self.converter.work_at_once();
     }
 

@@ -12,11 +12,12 @@ pub mod sink;
 pub mod source;
 pub mod spec;
 
-mod beside;
 mod camera;
 mod choice;
 mod colors;
 mod control;
+mod conversion;
+mod convert_thread;
 mod device;
 mod display;
 mod failure;

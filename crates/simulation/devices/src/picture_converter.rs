@@ -1,7 +1,8 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
-use crate::beside::{Beside, Conversion, LARGE, Task};
-use crate::surface::{LentLines, PictureCursor, Step, Surface, Trouble};
+use crate::conversion::{Conversion, Task};
+use crate::convert_thread::{ConvertThread, LARGE};
+use crate::surface::{Gate, LentLines, LentTarget, PictureCursor, Step, Surface, Trouble};
 use crate::worker::FrameWorker;
 use std::sync::Arc;
 use vb3_picture::Frame;
@@ -17,7 +18,9 @@ pub(crate) struct PictureConverter {
     /// The converted part without padding.
     target: Vec<u8>,
     /// The thread for large pictures. It starts with the first large picture.
-    thread: Option<Beside>,
+    thread: Option<ConvertThread<Task>>,
+    /// Lets the thread write to the buffer that it got last.
+    gate: Option<Gate>,
     /// The picture that was converted last, until its memory is taken back.
     converted: Option<Task>,
     /// Whether all pictures are converted within calls, none by the thread.
@@ -26,12 +29,11 @@ pub(crate) struct PictureConverter {
 
 impl FrameWorker for PictureConverter {
     fn is_busy(&self) -> bool {
-        (self.thread.as_ref()).is_some_and(|thread| thread.has_picture)
+        (self.thread.as_ref()).is_some_and(|thread| thread.is_busy)
     }
 
     fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        let thread = self.thread.as_ref().filter(|thread| thread.has_picture);
-        thread.map(Beside::wake_fd)
+        self.thread.as_ref()?.wake_fd()
     }
 
     fn work_at_once(&mut self) {
@@ -46,6 +48,7 @@ impl PictureConverter {
             source: Vec::new(),
             target: Vec::new(),
             thread: None,
+            gate: None,
             converted: None,
             at_once: false,
         }
@@ -53,7 +56,7 @@ impl PictureConverter {
 
     /// Sets the thread that converts large pictures.
     #[cfg(test)]
-    pub(crate) fn convert_by(&mut self, thread: Beside) {
+    pub(crate) fn convert_by(&mut self, thread: ConvertThread<Task>) {
         self.thread = Some(thread);
     }
 
@@ -65,20 +68,25 @@ impl PictureConverter {
             return false;
         }
         if self.thread.is_none() {
-            self.thread = Beside::converting().ok();
+            let mut engine = Converter::new();
+            let run = move |task: &mut Task| task.run(&mut engine);
+            self.thread = ConvertThread::start(run).ok();
         }
         self.thread.is_some()
     }
 
     /// Converts a picture: `frame`, the `lent` lines, or `source` if there is neither. Does so within this call
-    /// unless the picture is for the thread, and the thread accepts it.
+    /// unless the picture is for the thread, and the thread accepts it. The result is also written to `buffer`, if
+    /// that is set.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
         frame: Option<Arc<Frame>>,
         lent: Vec<LentLines>,
+        buffer: Option<LentTarget>,
         on_thread: bool,
     ) {
+        self.gate = buffer.as_ref().map(LentTarget::gate);
         let mut target = std::mem::take(&mut self.target);
         target.resize(conversion.bytes[1], 0);
         let task = Task {
@@ -87,28 +95,31 @@ impl PictureConverter {
             lent,
             source: std::mem::take(&mut self.source),
             target,
+            buffer,
             done: false,
             written: PictureCursor::default(),
         };
         let given = match self.thread.as_mut().filter(|_| on_thread) {
             Some(thread) => thread.give(task),
-            None => Err(Box::new(task)),
+            None => Err(task),
         };
         if let Err(mut task) = given {
             task.run(&mut self.engine);
-            self.converted = Some(*task);
+            self.converted = Some(task);
         }
     }
 
     pub(crate) fn is_converted(&mut self) -> bool {
-        if let Some(task) = self.thread.as_mut().and_then(Beside::take) {
+        if let Some((mut task, ran)) = self.thread.as_mut().and_then(ConvertThread::take) {
+            task.done &= ran;
             self.converted = Some(task);
         }
         self.converted.is_some()
     }
 
-    /// Continues to write the converted picture, at most `left` bytes. Fails if there is no converted picture, if
-    /// the device no longer owns the buffer, or if the conversion failed.
+    /// Continues to write the converted picture, at most `left` bytes. If the thread has written it, counts it as
+    /// written. Fails if there is no converted picture, if the device no longer owns the buffer, or if the
+    /// conversion failed.
     pub(crate) fn resume_write<C>(
         &mut self,
         format: &Format,
@@ -123,6 +134,9 @@ impl PictureConverter {
             return Err(Trouble::Fault);
         }
         let place = (buffer, task.conversion.selection.compose);
+        if task.buffer.is_some() {
+            return Surface(format).note_written(place, bus).map(Some);
+        }
         Surface(format).write_rect_on(place, (&mut task.written, left), bus, &task.target)
     }
 
@@ -131,5 +145,19 @@ impl PictureConverter {
         if let Some(task) = self.converted.take() {
             (self.source, self.target) = (task.source, task.target);
         }
+    }
+
+    /// Takes the lent buffer back. The thread does not write to it any more. Waits while the thread writes a stripe,
+    /// which takes well below a millisecond.
+    pub(crate) fn recall(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.close();
+        }
+    }
+}
+
+impl Drop for PictureConverter {
+    fn drop(&mut self) {
+        self.recall();
     }
 }

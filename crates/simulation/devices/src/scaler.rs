@@ -2,8 +2,8 @@
 //! It crops the sensor's picture, scales it, and places it in the buffer. It imitates the capture side of the
 //! driver s5p-fimc.
 
-use crate::beside::Conversion;
 use crate::colors::color_of;
+use crate::conversion::Conversion;
 use crate::select::Selection;
 use crate::surface::{Surface, Trouble};
 use vb3_picture::convert::Job;

@@ -130,6 +130,9 @@ pub(crate) trait Engine<C> {
     /// Stops streaming. The device may call this without [`start`](Self::start).
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
+    /// Takes back a buffer that is lent to a thread, if the device has lost it.
+    fn recall(&mut self) {}
+
     /// Begins a tick, streaming or not. Called before the tick's frames are moved.
     fn begin_tick(&mut self, _tick: &mut Tick<'_, Self::Formats, C>) {}
 
@@ -490,6 +493,10 @@ impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
         self.stream.is_on = false;
         self.engine.stop(&mut self.stream);
         self.stream.tokens.clear();
+    }
+
+    fn buffers_withdrawn(&mut self) {
+        self.engine.recall();
     }
 }
 

@@ -1,11 +1,13 @@
 //! Pictures in the planes of buffers, raw or compressed: their sizes, checks, and copies through the bus. A
 //! component is one plane of samples, such as Y or UV. One memory plane may hold several components.
 
+use crate::lock::lock;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::{
     Bus, BusFault, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader,
-    Statistics, pixfmt,
+    SpanWriter, Statistics, pixfmt,
 };
 
 /// `V4L2_FIELD_ANY`: the program did not name a field order.
@@ -162,6 +164,59 @@ impl LentLines {
         let lines = out.chunks_mut(self.line_bytes.max(1)).enumerate();
         let mut lines = lines.map(|(line, out)| ((start + line * self.pitch) as u64, out));
         lines.all(|(at, out)| (self.reader)(at, out))
+    }
+}
+
+/// Decides whether another thread may write to a lent buffer. It is open at first.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<Mutex<bool>>);
+
+impl Gate {
+    /// Ends the loan. When this returns, the thread writes nothing more. Waits for at most [`STRIPE`] bytes.
+    pub(crate) fn close(&self) {
+        *lock(&self.0) = false;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        !*lock(&self.0)
+    }
+}
+
+/// Number of bytes that another thread converts in one step, and the maximum that it writes to a lent buffer in one
+/// step, unless a line is longer. They fit into a core's cache.
+pub(crate) const STRIPE: usize = 256 << 10;
+
+/// The components of a picture in a CAPTURE buffer, which another thread can write.
+pub(crate) struct LentTarget {
+    /// The writer of each component, the bytes of its lines, and the bytes from one line to the next.
+    components: Vec<(SpanWriter, usize, usize)>,
+    gate: Gate,
+}
+
+impl LentTarget {
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Writes a component's lines without padding, from line `first` on. Returns false beyond the last line, or if
+    /// the loan has ended.
+    pub(crate) fn write(&self, component: usize, first: usize, bytes: &[u8]) -> bool {
+        let Some((writer, line_bytes, pitch)) = self.components.get(component) else {
+            return false;
+        };
+        let line_bytes = (*line_bytes).max(1);
+        let together = (STRIPE / line_bytes).max(1) * line_bytes;
+        let write_lines = |(number, lines): (usize, &[u8])| {
+            let start = (first + number * (together / line_bytes)) * pitch;
+            let is_open = lock(&self.gate.0);
+            if *pitch == line_bytes {
+                return *is_open && writer(start as u64, lines);
+            }
+            let mut lines = lines.chunks(line_bytes).enumerate();
+            *is_open && lines.all(|(line, bytes)| writer((start + line * pitch) as u64, bytes))
+        };
+        bytes.chunks(together).enumerate().all(write_lines)
     }
 }
 
@@ -426,6 +481,42 @@ impl Surface<'_> {
                 pitch: lines.pitch as usize,
             });
         Ok(Some(lent.collect()))
+    }
+
+    /// Lends a rectangle's components to another thread, which writes them. `None` if no thread can write them.
+    /// After the writes, call [`note_written`](Self::note_written).
+    pub(crate) fn lend_target<C>(
+        self,
+        buffer: &Active<C>,
+        rect: Rect,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<LentTarget> {
+        let all = self.rect_lines(buffer, Flow::Capture, rect).ok()?;
+        let writers = bus.writers(&spans(&all)?)?;
+        // CAST: widening, on every target there is.
+        let measures = all
+            .iter()
+            .map(|lines| (lines.line_bytes as usize, lines.pitch as usize));
+        let components = writers.into_iter().zip(measures);
+        Some(LentTarget {
+            components: components
+                .map(|(to, (line, pitch))| (to, line, pitch))
+                .collect(),
+            gate: Gate(Arc::new(Mutex::new(true))),
+        })
+    }
+
+    /// Counts a rectangle as written by another thread or process. Returns the bytes used in each plane.
+    pub(crate) fn note_written<C>(
+        self,
+        (buffer, rect): (&Active<C>, Rect),
+        bus: &mut dyn Bus<C>,
+    ) -> Result<Payloads, Trouble> {
+        each_run(&self.rect_lines(buffer, Flow::Capture, rect)?, |run| {
+            // CAST: widening, on every target there is.
+            Ok(bus.note_written(run.cookie, run.offset, run.packed.len() as u64)?)
+        })?;
+        self.payloads()
     }
 
     /// Continues to write a rectangle that is laid out as by [`read_rect_on`](Self::read_rect_on).

@@ -142,12 +142,18 @@ impl Machine {
         Some(spans.collect())
     }
 
-    /// Returns the bytes of spans that `dev` may read, so that other threads can read them. They may do so
-    /// while the device owns the memory. [`bus_note_read`](Self::bus_note_read) traces the read.
+    /// Returns the bytes of spans that `dev` may read or write, so that other threads can do so while the device
+    /// owns the memory. [`bus_note_read`](Self::bus_note_read) traces a read, and
+    /// [`bus_note_written`](Self::bus_note_written) a write.
     ///
     /// Returns `None` in the same cases as [`bus_host_spans`](Self::bus_host_spans).
-    pub fn bus_shared_bytes(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<SharedBytes>> {
-        let found = self.state.get_mut().stores(dev, spans, false)?;
+    pub fn bus_shared_bytes(
+        &mut self,
+        dev: Device,
+        spans: &[BusSpan],
+        write: bool,
+    ) -> Option<Vec<SharedBytes>> {
+        let found = self.state.get_mut().stores(dev, spans, write)?;
         let bytes = found
             .into_iter()
             .map(|(place, _, store)| store.bytes(place.offset, place.len));

@@ -42,7 +42,7 @@ pub(crate) struct Mapped {
 
 // SAFETY: the mapping belongs to the process, not to a thread, and its last owner unmaps it.
 unsafe impl Send for Mapped {}
-// SAFETY: a shared reference gives only addresses and `read`, which allows concurrent writes.
+// SAFETY: a shared reference gives only addresses, and `read` and `write`, which allow concurrent accesses.
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
@@ -71,6 +71,17 @@ impl Mapped {
         }
         // SAFETY: `offset` is within the mapping.
         Some(unsafe { self.base.add(offset) })
+    }
+
+    /// Copies bytes in; `None` outside the memory.
+    ///
+    /// # Safety
+    /// This process must be able to write every byte of the mapping, as those of [`Shared`].
+    unsafe fn write(&self, offset: u64, data: &[u8]) -> Option<()> {
+        let to = self.at(offset, data.len())?;
+        // SAFETY: as in `read`, in the other direction.
+        unsafe { copy(data.as_ptr(), to.as_ptr(), data.len()) };
+        Some(())
     }
 
     /// Copies bytes out; `None` outside the memory.
@@ -108,7 +119,7 @@ pub(crate) struct Shared {
     mapped: Arc<Mapped>,
 }
 
-/// Bytes of shared memory that any thread may read.
+/// Bytes of shared memory that any thread may read and write.
 ///
 /// They stay mapped, even after the memory was freed. Revoked memory reads as zeroes.
 #[derive(Debug)]
@@ -122,12 +133,27 @@ impl SharedBytes {
     /// Copies out the bytes from `offset`; `false` beyond their end.
     #[must_use]
     pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        let end = offset.checked_add(out.len() as u64);
-        let Some(start) = self.start.checked_add(offset) else {
+        let Some(start) = self.start_of(offset, out.len()) else {
             return false;
         };
         // SAFETY: the mapping is that of `Shared`.
-        end.is_some_and(|end| end <= self.len) && unsafe { self.mapped.read(start, out) }.is_some()
+        unsafe { self.mapped.read(start, out) }.is_some()
+    }
+
+    /// Copies bytes in from `offset` on; `false` beyond their end.
+    #[must_use]
+    pub fn write(&self, offset: u64, data: &[u8]) -> bool {
+        let Some(start) = self.start_of(offset, data.len()) else {
+            return false;
+        };
+        // SAFETY: the mapping is that of `Shared`.
+        unsafe { self.mapped.write(start, data) }.is_some()
+    }
+
+    /// Returns the offset of a range in the mapping; `None` beyond the end of these bytes.
+    fn start_of(&self, offset: u64, len: usize) -> Option<u64> {
+        let end = offset.checked_add(len as u64)?;
+        self.start.checked_add(offset).filter(|_| end <= self.len)
     }
 }
 
@@ -153,7 +179,7 @@ impl Shared {
         self.fd.as_fd()
     }
 
-    /// Returns `len` bytes from `start`, which any thread may read.
+    /// Returns `len` bytes from `start`, which any thread may read and write.
     pub(crate) fn bytes(&self, start: u64, len: u64) -> SharedBytes {
         let mapped = Arc::clone(&self.mapped);
         SharedBytes { mapped, start, len }
@@ -167,10 +193,8 @@ impl Shared {
 
     /// Copies bytes in; `None` outside the memory.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Option<()> {
-        let to = self.mapped.at(offset, data.len())?;
-        // SAFETY: as in `Mapped::read`, in the other direction.
-        unsafe { copy(data.as_ptr(), to.as_ptr(), data.len()) };
-        Some(())
+        // SAFETY: this process can write all of the mapping.
+        unsafe { self.mapped.write(offset, data) }
     }
 
     /// Copies from other shared memory; `None` if a range is outside its memory.

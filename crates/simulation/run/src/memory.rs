@@ -6,7 +6,9 @@ use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_machine::Machine;
 use vb3_plane::{Cookie, Planes, SgView};
-use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
+use vb3_v4l2::{
+    Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader, SpanWriter,
+};
 
 /// Bytes copied in one step when the copy passes through this process.
 const CHUNK: usize = 64 << 10;
@@ -272,11 +274,21 @@ impl Bus<Cookie> for DeviceBus<'_> {
     fn readers(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<SpanReader>> {
         let spans = spans_on_bus(spans)?;
         let machine = self.memory.ops_mut().platform_mut();
-        let found = machine.bus_shared_bytes(self.dev, &spans)?;
+        let found = machine.bus_shared_bytes(self.dev, &spans, false)?;
         let readers = found.into_iter().map(|bytes| {
             Box::new(move |offset, out: &mut [u8]| bytes.read(offset, out)) as SpanReader
         });
         Some(readers.collect())
+    }
+
+    fn writers(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<SpanWriter>> {
+        let spans = spans_on_bus(spans)?;
+        let machine = self.memory.ops_mut().platform_mut();
+        let found = machine.bus_shared_bytes(self.dev, &spans, true)?;
+        let writers = found.into_iter().map(|bytes| {
+            Box::new(move |offset, data: &[u8]| bytes.write(offset, data)) as SpanWriter
+        });
+        Some(writers.collect())
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -251,6 +251,7 @@ fn invalid_settings_are_refused_at_once() {
         height: 64,
         quality: 50,
         sampling: Subsampling::Yuv420,
+        has_limited_range: false,
     };
     assert!(driven.worker.submit(Job::Configure(jpeg)).is_err());
     driven.submit(Job::Configure(Config::H264Encoder(good)));

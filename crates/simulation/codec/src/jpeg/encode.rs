@@ -8,7 +8,8 @@ use std::borrow::Cow;
 /// Encodes pictures as JPEG files.
 #[derive(Default)]
 pub(crate) struct Encoder {
-    settings: Option<(u8, Subsampling)>,
+    /// Quality, subsampling, and whether pictures have limited range.
+    settings: Option<(u8, Subsampling, bool)>,
 }
 
 impl Encoder {
@@ -28,13 +29,34 @@ fn dense<'a>(planes: &Planes<'a>, plane: usize, (columns, lines): (usize, usize)
     Cow::Owned(dense.copied().collect())
 }
 
+/// Number of steps in limited range from black to white, and from the least to the greatest chroma.
+const LUMA: u32 = 219;
+const CHROMA: u32 = 224;
+
+/// Stretches samples of limited range with `STEPS` steps to full range. `FROM` becomes `TO`; values are rounded.
+///
+/// The compiler vectorises the division by a constant.
+fn stretch<const STEPS: u32, const FROM: u32, const TO: u32>(samples: &mut [u8]) {
+    for sample in samples {
+        // A whole number of `STEPS` is added, so that nothing is below zero.
+        let scaled = u32::from(*sample) * 255 + STEPS / 2 + 256 * STEPS - FROM * 255;
+        // CAST: `clamp` keeps it within a byte.
+        *sample = (scaled / STEPS + TO)
+            .clamp(256, 256 + 255)
+            .wrapping_sub(256) as u8;
+    }
+}
+
 impl Codec for Encoder {
     fn configure(&mut self, config: Config) {
         if let Config::JpegEncoder {
-            quality, sampling, ..
+            quality,
+            sampling,
+            has_limited_range,
+            ..
         } = config
         {
-            self.settings = Some((quality, sampling));
+            self.settings = Some((quality, sampling, has_limited_range));
         }
     }
 
@@ -45,7 +67,7 @@ impl Codec for Encoder {
         _force_key: bool,
         out: &mut Out,
     ) -> Result<(), Stop> {
-        let Some((quality, sampling)) = self.settings else {
+        let Some((quality, sampling, has_limited_range)) = self.settings else {
             return out.corrupt(tag, "the encoder is not set up");
         };
         // CAST: widening.
@@ -56,7 +78,13 @@ impl Codec for Encoder {
             Subsampling::Yuv422 => (Sampling::S422, (half, height)),
         };
         let shapes = [(width, height), chroma, chroma];
-        let planes = [0, 1, 2].map(|plane| dense(picture, plane, shapes[plane]));
+        let mut planes = [0, 1, 2].map(|plane| dense(picture, plane, shapes[plane]));
+        if has_limited_range {
+            let [y, u, v] = &mut planes;
+            stretch::<LUMA, 16, 0>(y.to_mut());
+            stretch::<CHROMA, 128, 128>(u.to_mut());
+            stretch::<CHROMA, 128, 128>(v.to_mut());
+        }
         let file = compress_raw(
             &planes.each_ref().map(|plane| &**plane),
             &shapes.map(|shape| shape.0),
@@ -77,4 +105,27 @@ impl Codec for Encoder {
     }
 
     fn flush(&mut self, _: &mut Out) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_range_is_the_nearest_to_limited() {
+        for sample in 0..=255_u8 {
+            let exact = |steps: f64, from: f64, to: f64| {
+                let level = ((f64::from(sample) - from) * 255.0 / steps + to).clamp(0.0, 255.0);
+                level.round() as u8
+            };
+            let (mut luma, mut chroma) = ([sample], [sample]);
+            stretch::<LUMA, 16, 0>(&mut luma);
+            stretch::<CHROMA, 128, 128>(&mut chroma);
+            assert_eq!(luma, [exact(219.0, 16.0, 0.0)], "{sample}");
+            assert!(
+                chroma[0].abs_diff(exact(224.0, 128.0, 128.0)) <= 1,
+                "{sample}"
+            );
+        }
+    }
 }

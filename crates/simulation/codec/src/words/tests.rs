@@ -44,6 +44,7 @@ const fn jpeg(width: u32, height: u32, quality: u8) -> Config {
         height,
         quality,
         sampling: Subsampling::Yuv422,
+        has_limited_range: true,
     }
 }
 

@@ -269,6 +269,7 @@ fn messages_of_other_kinds_kill_the_worker() {
         height,
         quality,
         sampling: crate::Subsampling::Yuv420,
+        has_limited_range: false,
     };
     encoder.submit(Job::Configure(config)).unwrap();
     say(&end, Op::Picture, &[1, 1, 0]);

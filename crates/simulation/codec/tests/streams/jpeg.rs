@@ -112,6 +112,7 @@ fn chroma_samples_are_not_mixed() {
         height,
         quality: 100,
         sampling: Subsampling::Yuv420,
+        has_limited_range: false,
     }));
     encoder.submit(Job::Encode {
         tag: 1,
@@ -190,6 +191,7 @@ fn ffmpeg_decodes_encoded_files() {
             height,
             quality: 90,
             sampling: Subsampling::Yuv420,
+            has_limited_range: false,
         }));
         for (tag, picture) in (1..).zip(pictures.chunks(one)) {
             driven.submit(Job::Encode {
@@ -231,6 +233,7 @@ fn held_packets_are_not_overwritten() {
         height,
         quality: 90,
         sampling: Subsampling::Yuv420,
+        has_limited_range: false,
     }));
     let shades = [20, 120, 220];
     for (tag, shade) in (1..).zip(shades) {

@@ -8,6 +8,7 @@ use crate::streaming::{Stamp, Tick};
 use crate::surface::{Payloads, Trouble, only_plane, write_bytes};
 use crate::worker::FrameWorker as _;
 use std::collections::VecDeque;
+use std::ops::Range;
 use vb3_codec::{Config, Event, Job, PlanesMut, Refused, Subsampling, Worker};
 use vb3_picture::{Frame, Size};
 use vb3_queue::Active;
@@ -64,7 +65,7 @@ impl<C> JpegEncoder<C> {
         }
     }
 
-    /// Reserves memory for a YUYV picture to encode.
+    /// Reserves memory for a YUV422P picture to encode.
     pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Failure> {
         let size = frame.size();
         self.size = Some(size);
@@ -74,6 +75,7 @@ impl<C> JpegEncoder<C> {
             quality: QUALITY,
             // Programs expect 4:2:2, as UVC webcams have it.
             sampling: Subsampling::Yuv422,
+            has_limited_range: true,
         };
         let worker = (self.process).start(|worker| worker.submit(Job::Configure(config)));
         let begun = worker.ok_or(Refused::Dead).and_then(Worker::begin_picture);
@@ -81,15 +83,15 @@ impl<C> JpegEncoder<C> {
     }
 
     /// Continues to copy a picture's samples, at most `left`. `filled` is the number of samples copied so
-    /// far. Returns whether all samples are copied.
-    pub(super) fn fill_on(
+    /// far. Returns whether all samples are copied. `bytes_of` returns samples of a component: the given range, or
+    /// its beginning (at least one).
+    pub(super) fn fill_on<'p>(
         &mut self,
-        frame: &Frame,
-        filled: &mut usize,
-        left: &mut usize,
+        (filled, left): (&mut usize, &mut usize),
+        bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
     ) -> Result<bool, Failure> {
         match self.process.running().and_then(Worker::picture) {
-            Some(to) => Ok(fill_on(frame, to, filled, left)),
+            Some(to) => Ok(fill_on(to, (filled, left), bytes_of).unwrap_or(true)),
             None => Err(self.refusal(Refused::Dead)),
         }
     }
@@ -150,44 +152,32 @@ impl<C> JpegEncoder<C> {
     }
 }
 
-/// Continues to copy a picture's samples, from limited range to the full range of JPEG files.
-///
-/// At most `left` samples are copied, beginning with number `filled`. Returns whether all are copied.
-fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usize) -> bool {
-    // For Y, U and V: offset and distance of their samples in Y0 U Y1 V.
-    const PLACES: [(usize, usize); 3] = [(0, 2), (1, 4), (3, 4)];
-    let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
-        let mut table = [0; 256];
-        for (to, from) in table.iter_mut().zip(0..) {
-            let middle = if index == 0 { 0 } else { 128 };
-            let value: i32 = (from - offset) * 255;
-            let level = (value + range / 2).div_euclid(range) + middle;
-            // CAST: a byte's range.
-            *to = level.clamp(0, 255) as u8;
-        }
-        table
-    };
+/// Continues to copy a picture's samples to `to`, at most `left`. Returns whether all are copied; `None` if the picture
+/// is too small.
+fn fill_on<'p>(
+    to: PlanesMut<'_>,
+    (filled, left): (&mut usize, &mut usize),
+    bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
+) -> Option<bool> {
     let mut before = 0;
-    for (index, (plane, (first, step))) in to.data.into_iter().zip(PLACES).enumerate() {
-        let table = match index {
-            0 => stretch(0, 219, 16),
-            _ => stretch(index, 224, 128),
-        };
-        let start = filled.saturating_sub(before).min(plane.len());
-        let rest = frame.bytes().get(first + start * step..);
-        let samples = rest.unwrap_or_default().iter().step_by(step);
-        let mut count = 0;
-        for (to, from) in plane.iter_mut().skip(start).zip(samples).take(*left) {
-            *to = table.get(usize::from(*from)).copied().unwrap_or_default();
-            count += 1;
-        }
-        (*filled, *left) = (*filled + count, *left - count);
-        if start + count < plane.len() {
-            return false;
+    for (component, plane) in to.data.into_iter().enumerate() {
+        while let Some(rest) = plane.get_mut(*filled - before..)
+            && !rest.is_empty()
+        {
+            if *left == 0 {
+                return Some(false);
+            }
+            let (start, len) = (*filled - before, rest.len().min(*left));
+            let bytes = bytes_of(component, start..start + len)?;
+            let bytes = bytes
+                .get(..len.min(bytes.len()))
+                .filter(|bytes| !bytes.is_empty())?;
+            rest.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            (*filled, *left) = (*filled + bytes.len(), *left - bytes.len());
         }
         before += plane.len();
     }
-    true
+    Some(true)
 }
 
 /// Writes a file to its buffer, padded to the length of a real camera's file.

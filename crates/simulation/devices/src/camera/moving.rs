@@ -37,7 +37,10 @@ impl<C> Player<C> {
                 let begun = planned.map(|plan| {
                     let on_thread = self.converter.wants_thread(&plan);
                     let frame = Some(Arc::clone(frame));
-                    (self.converter).begin(&plan, frame, Vec::new(), on_thread);
+                    let surface = Surface(&tick.stream.formats.format);
+                    let compose = plan.selection.compose;
+                    let buffer = on_thread.then(|| surface.lend_target(&token, compose, tick.bus));
+                    (self.converter).begin(&plan, frame, Vec::new(), buffer.flatten(), on_thread);
                 });
                 self.leave_picture();
                 if let Err(trouble) = begun {
@@ -80,10 +83,9 @@ impl<C> Player<C> {
 
     /// Continues to copy a picture to the JPEG encoder, which has `filled` samples of it already.
     fn fill_on(&mut self, tick: &mut Tick<'_, Mode, C>, moving: Moving<C>, mut filled: usize) {
-        let Some(frame) = self.source.picture_again() else {
-            return;
-        };
-        let done = match self.jpeg.fill_on(frame, &mut filled, &mut tick.stream.left) {
+        let going = (&mut filled, &mut tick.stream.left);
+        let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
+        let done = match self.jpeg.fill_on(going, bytes_of) {
             Ok(false) => {
                 let stage = Stage::Filling(filled);
                 self.moving = Some(Moving { stage, ..moving });
@@ -121,8 +123,17 @@ impl<C> Player<C> {
         self.moving.as_ref().is_some_and(Moving::needs_picture)
     }
 
+    /// Takes the buffer back from the thread if the device has lost it.
+    pub(super) fn recall_lost(&mut self) {
+        let moving = self.moving.as_ref();
+        if moving.is_some_and(|moving| moving.token.is_stale()) {
+            self.converter.recall();
+        }
+    }
+
     /// Stops moving, because streaming ends. A picture that a thread scales is dropped when it is ready.
     pub(super) fn stop_moving(&mut self) {
+        self.converter.recall();
         if !self.converter.is_busy() {
             self.moving = None;
             self.converter.take_back();

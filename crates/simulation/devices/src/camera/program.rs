@@ -75,7 +75,7 @@ impl Program {
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
     pub(super) fn acknowledge(&mut self) {
-        if let Some(next) = self.next.as_ref().filter(|_| self.awaits_picture) {
+        if let Some(next) = self.next.as_mut().filter(|_| self.awaits_picture) {
             next.source.acknowledge();
         }
     }
@@ -149,7 +149,9 @@ impl<C> Player<C> {
         if let Some(next) = self.program.next.take() {
             self.program.awaits_picture = false;
             self.source.stop();
+            let at_once = self.source.at_once;
             self.source = next.source;
+            self.source.at_once = at_once;
             (self.owed, self.state) = (0, State::Running);
         }
     }

@@ -21,6 +21,10 @@ pub(super) struct Chain {
     output: &'static PixelFormat,
     width: u32,
     pattern: Pattern,
+    /// Number and controls of the frame to paint.
+    next: (u32, Picture),
+    /// The colour of the frame to paint, if the sensor's test pattern has only one.
+    color: Option<[u8; 3]>,
     /// The whole picture, if the sensor's test pattern has only one colour.
     solid: Option<Frame>,
     /// How many pixels on each side of a pixel the debayer averages.
@@ -44,6 +48,8 @@ impl Chain {
             output: pixfmt::lookup(vb3_v4l2::FourCc(node.code))?,
             width: node.width,
             pattern: Pattern::default(),
+            next: (0, Picture::default()),
+            color: None,
             solid: None,
             window: 1,
         };
@@ -115,20 +121,18 @@ impl Scene for Chain {
         self.window = window
             .and_then(|size| u32::try_from(size / 2).ok())
             .unwrap_or(1);
-        self.solid = solid.map(|color| plain(self.size, color));
-        if self.solid.is_none() {
-            self.pattern.set_background(background);
-            self.pattern
-                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
-        }
+        self.color = solid;
+        self.pattern.set_background(background);
+        self.next = (sequence, picture);
     }
 
-    fn samples(&self) -> u32 {
-        let lines = match (self.mosaic, self.debayer) {
-            (Some(_), Some(_)) => 2 * self.window + 1,
-            _ => 1,
-        };
-        self.size.width() * lines
+    fn paint(&mut self) {
+        let (sequence, picture) = &self.next;
+        self.solid = self.color.map(|color| plain(self.size, color));
+        if self.solid.is_none() {
+            self.pattern
+                .frame(&pixfmt::RGB24, self.size, *sequence, picture);
+        }
     }
 
     fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {

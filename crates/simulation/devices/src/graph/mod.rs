@@ -1,8 +1,8 @@
 //! Devices whose nodes share a media graph: sensors, image processors and captures.
 //!
 //! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node. A video
-//! node makes the frames: it renders the picture that the sensor at the start of its pipeline sees, through
-//! all entities between the two.
+//! node makes the frames: a thread renders the picture that the sensor at the start of its pipeline sees, through
+//! all entities between the two. In virtual time, ticks (calls by the host) render all frames.
 
 mod develop;
 mod scene;
@@ -15,23 +15,21 @@ pub(crate) use sensor::{MODELS, UNKNOWN_MODEL, topology as sensor_topology};
 pub(crate) use vimc::VIMC;
 
 use crate::Failure;
+use crate::convert_thread::ConvertThread;
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
-use crate::surface::{EBUSY, EINVAL, Payloads, PictureCursor, Surface, Trouble};
+use crate::surface::{EBUSY, EINVAL, Gate, LentTarget, PictureCursor, Step, Surface, Trouble};
 use develop::Chain;
-use scene::Scene;
+use scene::{Rendering, Scene};
 use sensor::{Raw, Setting};
-use vb3_picture::Size;
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     ControlSpec, EntityNode, EntitySpec, Flipping, Flow, Format, FourCc, Fraction, FrameSizes,
-    MediaGraph, PixelFormat, Planarity, Port, Role, Topology, cid, pixfmt,
+    MediaGraph, PixelFormat, Planarity, Port, Rect, Role, Topology, WakeFd, cid, pixfmt,
 };
 
 /// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
 const INTERVAL: Fraction = Fraction::new(1, 60);
-/// Maximum number of the sensor's samples that one tick reads.
-const SAMPLES_PER_TICK: u32 = 16 << 10;
 
 /// Returns the pixel formats that a topology's video nodes support.
 pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
@@ -123,9 +121,19 @@ fn scene_of(graph: &MediaGraph, path: &[usize]) -> Option<Box<dyn Scene>> {
 struct Work<C> {
     token: Active<C>,
     stamp: Stamp,
-    /// Number of lines rendered so far.
-    lines: u32,
-    cursor: PictureCursor,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The thread renders the frame.
+    Rendering,
+    /// The device writes the rendered frame to the buffer.
+    Writing(PictureCursor),
+    /// The thread has written the frame to the buffer.
+    Written,
+    /// The frame could not be rendered or written.
+    Failed,
 }
 
 /// An entity that has a node. The entity of a video node fills buffers.
@@ -134,10 +142,16 @@ pub(crate) struct Entity<C> {
     index: usize,
     spec: &'static EntitySpec,
     port: [Port; 1],
-    /// Renders frames while the node streams.
-    chain: Option<Box<dyn Scene>>,
+    /// Renders frames while the node streams. The thread has it while it renders a frame.
+    scene: Option<Box<dyn Scene>>,
+    /// The thread that renders frames. It starts with the first frame of a stream.
+    thread: Option<ConvertThread<Rendering>>,
+    /// Lets the thread write to the buffer that it got last.
+    gate: Option<Gate>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
+    /// Whether ticks render all frames, none by the thread.
+    at_once: bool,
 }
 
 impl<C> GraphNode<C> {
@@ -171,9 +185,12 @@ impl<C> GraphNode<C> {
                 name: entity.name,
                 kind: 2,
             }],
-            chain: None,
+            scene: None,
+            thread: None,
+            gate: None,
             work: None,
             picture: Vec::new(),
+            at_once: false,
         };
         // Sets the exposure's initial value.
         Setting::of(graph, index).map(|setting| setting.take_ranges());
@@ -185,24 +202,74 @@ impl<C> GraphNode<C> {
 }
 
 impl<C> Entity<C> {
-    /// Continues to render and write a frame. Returns the buffer's result when the frame is complete.
-    fn resume(&mut self, tick: &mut Tick<'_, Video, C>) -> Option<Result<Payloads, Trouble>> {
-        let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
-        let format = tick.stream.formats.format;
-        if work.lines < format.height {
-            let some = (SAMPLES_PER_TICK / chain.samples().max(1)).max(1);
-            let last = work.lines.saturating_add(some).min(format.height);
-            let lines = work.lines..last;
-            chain.render(lines, &mut self.picture);
-            work.lines = last;
-            tick.stream.left = 0;
-            return None;
+    /// Renders a frame: on the thread, or within this call in virtual time and if no thread can be started.
+    fn render(&mut self, mut rendering: Rendering) {
+        if self.thread.is_none() && !self.at_once {
+            self.thread = ConvertThread::start(Rendering::run).ok();
         }
-        let going = (&mut work.cursor, &mut tick.stream.left);
-        let picture = &self.picture;
-        let bytes_of = |_, range| picture.get(range);
-        let moved = Surface(&format).resume_write(&work.token, going, tick.bus, bytes_of);
-        moved.transpose()
+        self.gate = rendering.buffer.as_ref().map(LentTarget::gate);
+        if let Some(thread) = &mut self.thread {
+            match thread.give(rendering) {
+                Ok(()) => return,
+                Err(refused) => rendering = refused,
+            }
+        }
+        rendering.run();
+        self.take_rendered(rendering, true);
+    }
+
+    /// Takes a frame that was rendered. `ran` is whether this ended without a panic.
+    fn take_rendered(&mut self, rendering: Rendering, ran: bool) {
+        if let Some(work) = &mut self.work {
+            work.stage = match (&rendering.buffer, rendering.done && ran) {
+                (_, false) => Stage::Failed,
+                (Some(_), true) => Stage::Written,
+                (None, true) => Stage::Writing(PictureCursor::default()),
+            };
+        }
+        (self.scene, self.picture) = (Some(rendering.scene), rendering.picture);
+    }
+
+    /// Continues to write a frame. Returns the buffer's result when the frame is complete.
+    fn resume(&mut self, tick: &mut Tick<'_, Video, C>) -> Step {
+        if let Some((rendering, ran)) = self.thread.as_mut().and_then(ConvertThread::take) {
+            self.take_rendered(rendering, ran);
+        }
+        let Some(work) = &mut self.work else {
+            return Ok(None);
+        };
+        let format = tick.stream.formats.format;
+        match &mut work.stage {
+            Stage::Rendering => Ok(None),
+            _ if work.token.is_stale() => Err(Trouble::Stale),
+            Stage::Failed => Err(Trouble::Fault),
+            Stage::Written => {
+                let place = (&work.token, Rect::whole(format.width, format.height));
+                Surface(&format).note_written(place, tick.bus).map(Some)
+            }
+            Stage::Writing(cursor) => {
+                let going = (cursor, &mut tick.stream.left);
+                let bytes_of = |_, range| self.picture.get(range);
+                Surface(&format).resume_write(&work.token, going, tick.bus, bytes_of)
+            }
+        }
+    }
+
+    fn is_rendering(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| thread.is_busy)
+    }
+
+    /// Takes the buffer back from the thread, which does not write to it any more.
+    fn close_gate(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.close();
+        }
+    }
+}
+
+impl<C> Drop for Entity<C> {
+    fn drop(&mut self) {
+        self.close_gate();
     }
 }
 
@@ -260,8 +327,8 @@ impl<C> Engine<C> for Entity<C> {
             stream.failure = Some(Failure::asked_for(refused.sentence));
             DriverError(refused.errno)
         })?;
-        self.chain = scene_of(&self.graph, &path);
-        if self.chain.is_none() {
+        self.scene = scene_of(&self.graph, &path);
+        if self.scene.is_none() {
             self.graph.stop(self.index);
             return Err(EINVAL);
         }
@@ -271,23 +338,40 @@ impl<C> Engine<C> for Entity<C> {
 
     fn stop(&mut self, _: &mut Stream<Video, C>) {
         self.graph.stop(self.index);
-        (self.chain, self.work) = (None, None);
+        self.close_gate();
+        // The thread ends once it has rendered its frame.
+        (self.scene, self.work, self.thread) = (None, None, None);
         self.picture = Vec::new();
     }
 
+    fn recall(&mut self) {
+        let work = self.work.as_ref();
+        if work.is_some_and(|work| work.token.is_stale()) {
+            self.close_gate();
+        }
+    }
+
+    fn work_at_once(&mut self) {
+        self.at_once = true;
+    }
+
     fn begin_tick(&mut self, tick: &mut Tick<'_, Video, C>) {
-        if let Some(moved) = self.resume(tick)
+        let step = self.resume(tick);
+        if step != Ok(None)
             && let Some(work) = self.work.take()
         {
+            let moved = step.map(Option::unwrap_or_default);
             tick.complete(work.stamp, work.token, moved);
         }
     }
 
-    /// Takes the next frame if it is due. Renders nothing without a buffer.
+    /// Begins the next frame if it is due. Renders nothing without a buffer.
     fn step(&mut self, tick: &mut Tick<'_, Video, C>) -> bool {
         let is_due = tick.stream.due_ns.is_none_or(|due| due <= tick.now_ns);
-        let is_idle = self.work.is_none() && !tick.stream.tokens.is_empty();
-        let Some(chain) = self.chain.as_mut().filter(|_| is_due && is_idle) else {
+        if !is_due || self.work.is_some() || tick.stream.tokens.is_empty() {
+            return false;
+        }
+        let Some(mut scene) = self.scene.take() else {
             return false;
         };
         let Some(token) = tick.stream.tokens.pop_front() else {
@@ -295,32 +379,55 @@ impl<C> Engine<C> for Entity<C> {
         };
         let stamp = Stamp::new(tick.stream.next_sequence(), tick.now_ns);
         let format = tick.stream.formats.format;
-        let size = Size::nearest(format.width, format.height);
-        chain.begin(stamp.sequence, &self.graph);
-        let interval_ns = chain
+        scene.begin(stamp.sequence, &self.graph);
+        let interval_ns = scene
             .frame_ns()
             .unwrap_or_else(|| tick.stream.interval_ns());
         // If a frame is late by less than an interval, the next frames keep their times.
         let is_late = |due: &u64| tick.now_ns.saturating_sub(*due) < interval_ns;
         let from_ns = tick.stream.due_ns.filter(is_late).unwrap_or(tick.now_ns);
         tick.stream.due_ns = Some(from_ns.saturating_add(interval_ns));
-        let bytes = pixfmt::lookup(format.fourcc).map(|pixel| vb3_picture::bytes(pixel, size));
-        self.picture.clear();
-        self.picture.reserve(bytes.unwrap_or_default());
+        let rect = Rect::whole(format.width, format.height);
+        let buffer = match self.at_once {
+            true => None,
+            false => Surface(&format).lend_target(&token, rect, tick.bus),
+        };
+        let pixel = pixfmt::lookup(format.fourcc);
+        let line_bytes = pixel.and_then(|pixel| pixel.line_bytes(0, format.width));
         self.work = Some(Work {
             token,
             stamp,
-            lines: 0,
-            cursor: PictureCursor::default(),
+            stage: Stage::Rendering,
         });
+        let picture = std::mem::take(&mut self.picture);
+        self.render(Rendering {
+            scene,
+            // CAST: widening, on every target there is.
+            lines: (format.height, line_bytes.unwrap_or_default() as usize),
+            picture,
+            buffer,
+            done: false,
+        });
+        if !self.is_rendering() {
+            self.begin_tick(tick);
+        }
         false
     }
 
     fn next_step(&self, stream: &Stream<Video, C>) -> Option<u64> {
-        (!stream.tokens.is_empty()).then(|| stream.due_ns.unwrap_or(0))
+        let can_begin = self.work.is_none() && !stream.tokens.is_empty();
+        can_begin.then(|| stream.due_ns.unwrap_or(0))
     }
 
     fn has_begun(&self) -> bool {
-        self.work.is_some()
+        self.work.is_some() && !self.is_rendering()
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.is_rendering()
+    }
+
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
+        self.thread.as_ref()?.wake_fd()
     }
 }

@@ -3,12 +3,15 @@
 use super::develop::Chain;
 use super::*;
 use crate::node::NodeSpec;
+use crate::outside::Outside;
 use crate::registry;
 use crate::spec::DeviceSpec;
 use crate::tests::bench::{Bench, place};
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::{BTreeMap, BTreeSet};
-use vb3_v4l2::{Error, Format, MbusFormat, Rect, VideoDriver as _, sys};
+use vb3_picture::Size;
+use vb3_v4l2::{Error, Format, MbusFormat, VideoDriver as _, sys};
 
 const RAW: u32 = sys::MEDIA_BUS_FMT_SRGGB8_1X8;
 const RGB: u32 = sys::MEDIA_BUS_FMT_RGB888_1X24;
@@ -187,6 +190,7 @@ fn make(graph: &MediaGraph, model: &mut Model, step: Step) {
             if let Ok(path) = answer {
                 let mut chain = Chain::new(graph, &path).expect("a sensor");
                 chain.begin(1, graph);
+                chain.paint();
                 let mut out = Vec::new();
                 chain.render(0..2, &mut out);
                 assert!(!out.is_empty());
@@ -274,6 +278,7 @@ fn frame(graph: &MediaGraph, video: usize, height: u32) -> Vec<u8> {
     let path = graph.start(video).expect("a pipeline that can stream");
     let mut chain = Chain::new(graph, &path).expect("a sensor");
     chain.begin(5, graph);
+    chain.paint();
     let mut out = Vec::new();
     chain.render(0..height, &mut out);
     graph.stop(video);
@@ -533,15 +538,8 @@ fn frames_keep_their_times_unless_they_are_late() {
             );
         }
         let now = due + late;
-        for what in ["begins", "is rendered"] {
-            assert_eq!(
-                (bench.tick(now), bench.device.has_begun()),
-                (0, true),
-                "{what}"
-            );
-            assert_eq!(bench.device.next_tick(), Some(0), "{what}");
-        }
-        assert_eq!((bench.tick(now), bench.device.has_begun()), (1, false));
+        assert_eq!((bench.tick(now), bench.device.has_begun()), (0, false));
+        assert_eq!(rendered(&mut bench, now), 1);
         let info = bench.take().expect("a frame");
         assert_eq!(info.timestamp_ns, now);
         bench.queue(info.index);
@@ -551,24 +549,66 @@ fn frames_keep_their_times_unless_they_are_late() {
     assert_eq!(bench.device.next_tick(), None);
 }
 
-/// Calls of all programs wait for a tick.
+/// Waits until the thread has rendered a frame, and runs ticks until the frame is in its buffer. Returns the number of
+/// finished buffers.
+fn rendered(bench: &mut Bench<GraphNode<u32>>, now_ns: u64) -> usize {
+    assert_eq!(bench.device.next_tick(), None, "the thread has the frame");
+    let wake = bench.device.wake_fd().expect("a frame is being rendered");
+    assert_eq!(poll(&mut [PollFd::new(&wake, PollFlags::IN)], None), Ok(1));
+    let mut done = 0;
+    while done == 0 {
+        done = bench.tick(now_ns);
+        assert!(done > 0 || bench.device.next_tick() == Some(0));
+    }
+    done
+}
+
+/// Calls of all programs wait for a tick, but not for the thread.
 #[test]
-fn a_tick_renders_a_small_part_of_a_frame() {
+fn thread_renders_a_frame() {
+    for maps in [false, true] {
+        let mut bench = streaming((640, 480));
+        bench.memory.maps = maps;
+        assert_eq!(bench.tick(0), 0);
+        let written: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
+        assert_eq!(written, 0);
+        assert!(Outside::is_preparing(&bench.device));
+        assert_eq!(rendered(&mut bench, 0), 1);
+        let by_thread = bench.plane(0, 0).clone();
+        bench.stop();
+        bench.device.work_at_once();
+        bench.queue(0);
+        bench.start();
+        assert_eq!(bench.tick(0), 1, "within the tick");
+        assert!(*bench.plane(0, 0) == by_thread, "the same frame");
+    }
+}
+
+#[test]
+fn streamoff_takes_the_buffer_from_the_thread() {
     let mut bench = streaming((640, 480));
-    let ticks = (1..100).find(|_| bench.tick(0) == 1);
-    assert!(
-        ticks.expect("a frame") > 640 * 480 / (16 << 10),
-        "{ticks:?}"
+    bench.memory.maps = true;
+    assert_eq!(bench.tick(0), 0);
+    let gate = bench.device.engine.gate.clone().expect("a lent buffer");
+    bench.stop();
+    assert!(gate.is_closed());
+    assert!(bench.device.wake_fd().is_none());
+    bench.queue(0);
+    bench.start();
+    assert_eq!((bench.tick(0), rendered(&mut bench, 0)), (0, 1));
+    assert_eq!(
+        bench.take().map(|info| (info.sequence, info.error)),
+        Ok((0, false))
     );
 }
 
 #[test]
 fn a_frame_is_finished_before_the_next_begins() {
     let mut bench = streaming((64, 32));
-    assert_eq!((bench.tick(0), bench.device.has_begun()), (0, true));
+    assert_eq!(bench.tick(0), 0);
     // The second frame is due already.
-    let finished: Vec<usize> = (0..5).map(|_| bench.tick(40_000_000)).collect();
-    assert_eq!(finished, [0, 1, 0, 1, 0]);
+    assert_eq!(rendered(&mut bench, 40_000_000), 1);
+    assert_eq!(rendered(&mut bench, 40_000_000), 1);
 }
 
 /// Returns the nodes of a device, by their entities' names.

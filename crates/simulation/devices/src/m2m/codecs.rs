@@ -151,6 +151,7 @@ fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Confi
         height: stream.height,
         quality: controls.number(cid::JPEG_COMPRESSION_QUALITY),
         sampling: Subsampling::Yuv420,
+        has_limited_range: false,
     }
 }
 

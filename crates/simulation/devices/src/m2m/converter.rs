@@ -2,8 +2,8 @@
 //! It imitates the driver s5p-fimc.
 //!
 //! Each open file has a thread, which converts pictures if source and target together have 512 KiB or more.
-//! The thread reads the buffer itself if it can; otherwise ticks (calls by the host) copy the picture for the
-//! thread. In virtual time, ticks convert all pictures.
+//! The thread reads and writes the buffers itself if it can; otherwise ticks (calls by the host) copy the picture
+//! for the thread. In virtual time, ticks convert all pictures.
 
 mod work;
 
@@ -135,6 +135,14 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
             _ => return Err(EINVAL),
         }
         Ok(())
+    }
+
+    fn stopped(&mut self, _: Flow) {
+        self.recall_lost();
+    }
+
+    fn recall(&mut self) {
+        self.recall_lost();
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {

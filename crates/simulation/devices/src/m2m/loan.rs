@@ -1,7 +1,7 @@
 //! Lends CAPTURE buffers, which the codec process writes directly.
 
 use super::picture::chroma_of;
-use crate::surface::{Payloads, Surface, Trouble, each_run, spans};
+use crate::surface::{Surface, spans};
 use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format};
@@ -38,18 +38,4 @@ pub(super) fn lend<C>(
         }
     }
     worker.lend(None)
-}
-
-/// Marks a buffer as written by the process. Returns the bytes used in each plane.
-pub(super) fn note_written<C>(
-    format: &Format,
-    target: &Active<C>,
-    bus: &mut dyn Bus<C>,
-) -> Result<Payloads, Trouble> {
-    let surface = Surface(format);
-    each_run(&surface.lines(target, Flow::Capture)?, |run| {
-        // CAST: widening, on every target there is.
-        Ok(bus.note_written(run.cookie, run.offset, run.packed.len() as u64)?)
-    })?;
-    surface.payloads()
 }

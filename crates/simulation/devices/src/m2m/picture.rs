@@ -1,11 +1,10 @@
 //! Moves decoded pictures from the codec process to buffers in pieces, one in each tick.
 
-use super::loan;
 use crate::surface::{PictureCursor, Step, Surface, Trouble, resume};
 use std::ops::Range;
 use vb3_codec::{Chroma, Field, Picture, Planes};
 use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Format, FourCc, PixelFormat, pixfmt};
+use vb3_v4l2::{Bus, Flow, Format, FourCc, PixelFormat, Rect, pixfmt};
 
 /// The location of a decoded picture.
 pub(super) enum Content {
@@ -54,7 +53,10 @@ impl Content {
         let (picture, cursor) = match self {
             Self::None => return Ok(Some([0; MAX_PLANES])),
             Self::Slot(picture, cursor) => (picture, cursor),
-            Self::Buffer(_) => return loan::note_written(format, token, bus).map(Some),
+            Self::Buffer(_) => {
+                let place = (token, Rect::whole(format.width, format.height));
+                return Surface(format).note_written(place, bus).map(Some);
+            }
         };
         let planes = picture.planes();
         if !holds(format, (planes.width, planes.height), picture.bits()) {

@@ -1,6 +1,7 @@
 use super::*;
-use crate::beside::Beside;
 use crate::camera::Camera;
+use crate::conversion::Task;
+use crate::convert_thread::ConvertThread;
 use crate::outside::Outside as _;
 use crate::registry;
 use crate::surface::EINVAL;
@@ -101,13 +102,13 @@ fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
     let (go, may_go) = channel();
     let mut camera = made(LARGE);
     let mut engine = Converter::new();
-    let beside = Beside::start(move |task| {
+    let thread = ConvertThread::start(move |task: &mut Task| {
         // After the sender is dropped, the thread no longer waits.
         may_go.recv().ok();
         task.run(&mut engine);
     });
     let converter = &mut camera.engine.converter;
-    converter.convert_by(beside.expect("a thread"));
+    converter.convert_by(thread.expect("a thread"));
     (Bench::new(camera, buffers), go)
 }
 

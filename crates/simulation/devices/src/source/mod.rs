@@ -9,6 +9,7 @@ use probe::ClipInfo;
 
 use crate::Failure;
 use crate::choice::{ClipEnd, SourceSpec};
+use crate::convert_thread::{ConvertThread, LARGE};
 use crate::ring::Ring;
 use player::{Decoded, Job, Player};
 use std::ops::Range;
@@ -49,6 +50,8 @@ pub(crate) struct Source {
     /// Whether the last picture was the test pattern.
     shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
+    /// Whether calls apply all picture controls, none the thread.
+    pub(crate) at_once: bool,
 }
 
 /// A video or picture file, and its player while the clip plays.
@@ -61,30 +64,89 @@ struct Clip {
     /// A copy of `current` to which picture controls were applied, and these controls. `current` stays as it is,
     /// because a paused clip shows it again with other controls.
     adjusted: Option<(Picture, Arc<Frame>)>,
+    /// The thread that applies picture controls to large pictures. It starts with the first one.
+    thread: Option<ConvertThread<Adjusting>>,
+}
+
+/// A clip's picture to which picture controls are applied.
+#[derive(Debug)]
+struct Adjusting {
+    by: Picture,
+    current: Arc<Frame>,
+    /// The changed copy; before, a picture of any content whose memory can be used.
+    frame: Option<Frame>,
+}
+
+impl Adjusting {
+    fn run(&mut self) {
+        let mut frame = match self.frame.take() {
+            Some(mut frame) => {
+                frame.bytes_mut().copy_from_slice(self.current.bytes());
+                frame
+            }
+            None => Frame::clone(&self.current),
+        };
+        self.by.apply(&mut frame);
+        self.frame = Some(frame);
+    }
 }
 
 impl Clip {
-    /// Applies the picture controls, unless this was done for the current picture already.
-    fn adjust(&mut self, picture: &Picture) {
+    /// Applies the picture controls to the current picture, unless this is done already. Returns false while the
+    /// thread does so.
+    fn adjust(&mut self, picture: &Picture, at_once: bool) -> bool {
+        self.take_adjusted();
+        let Some(current) = &self.current else {
+            return true;
+        };
         if self.adjusted.as_ref().is_some_and(|(by, _)| by == picture) {
-            return;
+            return true;
         }
         let before = self.adjusted.take().map(|(_, frame)| frame);
-        let Some(current) = &self.current else { return };
         if *picture == Picture::default() {
-            return;
+            return true;
+        }
+        let is_large = 2 * current.bytes().len() >= LARGE && !at_once;
+        if is_large && self.thread.is_none() {
+            self.thread = ConvertThread::start(Adjusting::run).ok();
+        }
+        let mut thread = self.thread.as_mut().filter(|_| is_large);
+        if thread.as_ref().is_some_and(|thread| thread.is_busy) {
+            return false;
         }
         let spare = || self.player.as_ref().and_then(Player::spare);
-        let before = before.and_then(Arc::into_inner).or_else(spare);
-        let mut frame = match before {
-            Some(mut frame) => {
-                frame.bytes_mut().copy_from_slice(current.bytes());
-                frame
-            }
-            None => Frame::clone(current),
+        let mut task = Adjusting {
+            by: *picture,
+            current: Arc::clone(current),
+            frame: before.and_then(Arc::into_inner).or_else(spare),
         };
-        picture.apply(&mut frame);
-        self.adjusted = Some((*picture, Arc::new(frame)));
+        if let Some(thread) = &mut thread {
+            match thread.give(task) {
+                Ok(()) => return false,
+                Err(refused) => task = refused,
+            }
+        }
+        task.run();
+        self.keep(task);
+        true
+    }
+
+    /// Takes the picture that the thread has changed, if there is one.
+    fn take_adjusted(&mut self) {
+        if let Some((task, _)) = self.thread.as_mut().and_then(ConvertThread::take) {
+            self.keep(task);
+        }
+    }
+
+    /// Keeps a changed picture, if the clip still shows it. After a fault, the picture is shown unchanged.
+    fn keep(&mut self, task: Adjusting) {
+        let Adjusting { by, current, frame } = task;
+        let shown = self.current.as_ref();
+        if shown.is_some_and(|shown| Arc::ptr_eq(shown, &current)) {
+            self.adjusted = Some((by, frame.map_or(current, Arc::new)));
+        } else if let (Some(player), Some(frame)) = (&self.player, frame) {
+            player.put_back(Arc::new(frame));
+        }
     }
 
     /// Returns the current picture with the controls of the last [`adjust`](Self::adjust).
@@ -131,6 +193,7 @@ impl Source {
                     player: None,
                     current: None,
                     adjusted: None,
+                    thread: None,
                 })
             }
         };
@@ -139,6 +202,7 @@ impl Source {
             pattern: Pattern::default(),
             shows_pattern: false,
             shape,
+            at_once: false,
         })
     }
 
@@ -184,6 +248,7 @@ impl Source {
     pub(crate) fn stop(&mut self) {
         if let Some(clip) = &mut self.clip {
             (clip.current, clip.adjusted, clip.player) = (None, None, None);
+            clip.thread = None;
         }
     }
 
@@ -204,8 +269,17 @@ impl Source {
         }
     }
 
+    /// Applies the picture controls to a clip's current picture. Returns false while a thread does so:
+    /// [`wake_fd`](Self::wake_fd) then becomes readable. Does nothing if `pattern` selects a background.
+    pub(crate) fn adjust(&mut self, picture: &Picture, pattern: Option<Background>) -> bool {
+        let at_once = self.at_once;
+        let mut clip = self.clip.as_mut().filter(|_| pattern.is_none());
+        clip.as_mut()
+            .is_none_or(|clip| clip.adjust(picture, at_once))
+    }
+
     /// Returns the current picture with the picture controls applied. `None` unless [`ready`](Self::ready)
-    /// returned `Frame`.
+    /// returned `Frame`. A clip's picture has the controls of the last [`adjust`](Self::adjust).
     ///
     /// The picture is the test pattern with number `sequence` if `pattern` selects a background or there is
     /// no clip. Otherwise it is the clip's picture.
@@ -218,10 +292,7 @@ impl Source {
         let (format, size) = self.shape;
         self.shows_pattern = self.clip.is_none() || pattern.is_some();
         match (&mut self.clip, pattern) {
-            (Some(clip), None) => {
-                clip.adjust(picture);
-                clip.shown().map(Arc::as_ref)
-            }
+            (Some(clip), None) => clip.shown().map(Arc::as_ref),
             (_, background) => {
                 self.pattern.set_background(background.unwrap_or_default());
                 Some(self.pattern.frame(format, size, sequence, picture))
@@ -257,13 +328,19 @@ impl Source {
         }
     }
 
-    /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`.
+    /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`, or
+    /// [`adjust`](Self::adjust) no longer returns false.
     pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        self.ring().map(Ring::wake_fd)
+        let thread = self.clip.as_ref().and_then(|clip| clip.thread.as_ref());
+        let adjusted = thread.and_then(ConvertThread::wake_fd);
+        adjusted.or_else(|| self.ring().map(Ring::wake_fd))
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
-    pub(crate) fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&mut self) {
+        if let Some(clip) = &mut self.clip {
+            clip.take_adjusted();
+        }
         if let Some(ring) = self.ring() {
             ring.acknowledge();
         }

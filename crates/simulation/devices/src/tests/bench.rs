@@ -14,7 +14,7 @@ use vb3_queue::{
 };
 use vb3_v4l2::{
     Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
-    Progress, Role, Span, SpanReader, VideoDriver,
+    Progress, Role, Span, SpanReader, SpanWriter, VideoDriver,
 };
 
 /// Returns the settings of a host. JPEG's codec runs in a thread.
@@ -212,6 +212,20 @@ impl Bus<u32> for BenchMemory {
             }) as SpanReader)
         };
         self.maps.then(|| spans.iter().map(reader).collect())?
+    }
+
+    fn writers(&mut self, spans: &[Span<'_, u32>]) -> Option<Vec<SpanWriter>> {
+        let found = self.host_spans(spans)?;
+        let writer = |span: HostSpan<'_>| {
+            let file = span.file.try_clone_to_owned().expect("a descriptor");
+            let file = File::from(file);
+            Box::new(move |offset, data: &[u8]| {
+                let fits = offset + data.len() as u64 <= span.len;
+                fits && file.write_all_at(data, span.offset + offset).is_ok()
+            }) as SpanWriter
+        };
+        // The closures keep numbers of the span and a file of their own.
+        Some(found.into_iter().map(writer).collect())
     }
 
     fn note_written(&mut self, cookie: &u32, offset: u64, len: u64) -> Result<(), BusFault> {

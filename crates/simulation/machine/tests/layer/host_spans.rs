@@ -124,17 +124,28 @@ fn shared_bytes_are_what_the_device_reads() {
         let machine = mapper.platform_mut();
         machine.bus_write(dev, part[0].addr, b"written").unwrap();
         let before = bus_stats(machine, dev);
-        let bytes = machine.bus_shared_bytes(dev, &part).unwrap().remove(0);
+        let bytes = machine
+            .bus_shared_bytes(dev, &part, false)
+            .unwrap()
+            .remove(0);
         let mut out = [0; 7];
         let read = std::thread::scope(|scope| scope.spawn(|| bytes.read(0, &mut out)).join());
         assert!(read.unwrap() && &out == b"written");
         assert!(bytes.read(8993, &mut out));
         assert!(!bytes.read(8994, &mut out) && !bytes.read(u64::MAX, &mut out));
+        let lent = machine
+            .bus_shared_bytes(dev, &part, true)
+            .unwrap()
+            .remove(0);
+        let wrote = std::thread::scope(|scope| scope.spawn(|| lent.write(8993, b"by hand")).join());
+        assert!(wrote.unwrap());
+        assert!(!lent.write(8994, b"by hand") && !lent.write(u64::MAX, b"by hand"));
+        assert!(bytes.read(8993, &mut out) && &out == b"by hand");
         assert_eq!(bus_stats(machine, dev), before, "nothing is counted");
         mapper.free(alloc);
         assert!(bytes.read(0, &mut out), "it stays mapped");
         let machine = mapper.platform_mut();
-        assert!(machine.bus_shared_bytes(dev, &part).is_none());
+        assert!(machine.bus_shared_bytes(dev, &part, false).is_none());
     }
 }
 

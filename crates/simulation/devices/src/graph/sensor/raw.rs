@@ -249,15 +249,14 @@ impl Scene for Raw {
         self.flips = graph.flips(self.entity);
         self.sequence = sequence;
         self.frame_ns = setting.frame_ns();
+    }
+
+    fn paint(&mut self) {
         if self.test_pattern.is_none() {
             let picture = Picture::default();
             self.pattern
-                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+                .frame(&pixfmt::RGB24, self.size, self.sequence, &picture);
         }
-    }
-
-    fn samples(&self) -> u32 {
-        self.size.width()
     }
 
     fn frame_ns(&self) -> Option<u64> {

@@ -48,6 +48,11 @@ fn streaming(graph: &MediaGraph) -> Raw {
     Raw::new(graph, &path).expect("a sensor")
 }
 
+fn begin(raw: &mut Raw, sequence: u32, graph: &MediaGraph) {
+    raw.begin(sequence, graph);
+    raw.paint();
+}
+
 /// Unpacks the samples of these lines.
 fn frame(raw: &Raw, lines: Range<u32>) -> Vec<u16> {
     let mut out = Vec::new();
@@ -167,11 +172,11 @@ fn formats_reset_vertical_blanking_only() {
 fn a_streaming_sensor_takes_formats() {
     let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&graph);
-    raw.begin(0, &graph);
+    begin(&mut raw, 0, &graph);
     let before = frame(&raw, 0..4).len();
     let [vertical, ..] = after_format(&graph, (3280, 2464));
     assert_eq!(vertical, 3526 - 2464);
-    raw.begin(1, &graph);
+    begin(&mut raw, 1, &graph);
     assert_eq!(frame(&raw, 0..4).len(), before, "the stream goes on");
 }
 
@@ -192,7 +197,7 @@ fn light_follows_exposure_and_gain_above_black() {
     let mut raw = streaming(&graph);
     let green = (1, 0);
     let mut above = |sequence: u32| {
-        raw.begin(sequence, &graph);
+        begin(&mut raw, sequence, &graph);
         mean(&frame(&raw, 300..340), green) - 64.0
     };
     let first = above(0);
@@ -226,8 +231,8 @@ fn colours_stand_in_the_order_of_the_mosaic() {
         let black = f64::from(topology.entities[SENSOR].sensor.expect("a sensor").black);
         let mut raw = streaming(&graph);
         graph.set_control(SENSOR, cid::EXPOSURE, lines);
-        raw.begin(0, &graph);
-        raw.begin(1, &graph);
+        begin(&mut raw, 0, &graph);
+        begin(&mut raw, 1, &graph);
         let samples = frame(&raw, 300..340);
         let [red, green, blue] = colors.map(|at| mean(&samples, at) - black);
         assert!((red / green - 0.6).abs() < 0.03, "{red} {green}");
@@ -240,7 +245,7 @@ fn frames_have_noise_that_a_sequence_repeats() {
     let graph = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&graph);
     let mut lines = |sequence| {
-        raw.begin(sequence, &graph);
+        begin(&mut raw, sequence, &graph);
         frame(&raw, 300..304)
     };
     let first = lines(7);
@@ -273,7 +278,7 @@ proptest! {
             // Controls hold 32 bits.
             graph.set_control(SENSOR, id, value >> 33);
         }
-        raw.begin(sequence, &graph);
+        begin(&mut raw, sequence, &graph);
         prop_assert!(frame(&raw, 0..2).iter().all(|sample| *sample <= 1023));
         prop_assert!(raw.frame_ns() > Some(0));
     }
@@ -307,7 +312,7 @@ fn flips_mirror_each_sample() {
     let shown = |horizontal, vertical| {
         flip(&graph, horizontal, vertical);
         let mut raw = streaming(&graph);
-        raw.begin(7, &graph);
+        begin(&mut raw, 7, &graph);
         graph.stop(VIDEO);
         frame(&raw, 0..480)
     };
@@ -336,7 +341,7 @@ fn the_largest_mode_shows_the_whole_pattern() {
     let shown = |vertical, lines| {
         flip(&graph, false, vertical);
         let mut raw = streaming(&graph);
-        raw.begin(7, &graph);
+        begin(&mut raw, 7, &graph);
         graph.stop(VIDEO);
         frame(&raw, lines)
     };
@@ -357,7 +362,7 @@ fn tested(topology: &'static Topology, index: i64, lines: Range<u32>) -> Vec<u16
     for (id, value) in (cid::TEST_PATTERN_GREENR..).zip([100, 200, 300]) {
         graph.set_control(SENSOR, id, value);
     }
-    raw.begin(0, &graph);
+    begin(&mut raw, 0, &graph);
     frame(&raw, lines)
 }
 
@@ -440,7 +445,7 @@ fn noise_is_as_often_up_as_down() {
 fn a_node_of_eight_bits_has_the_upper_ones() {
     let ten = linked(&imx219::TOPOLOGY, (640, 480));
     let mut raw = streaming(&ten);
-    raw.begin(7, &ten);
+    begin(&mut raw, 7, &ten);
     let wanted: Vec<u8> = frame(&raw, 300..304)
         .iter()
         .map(|sample| u8::try_from(sample >> 2).expect("eight bits"))
@@ -464,7 +469,7 @@ fn a_node_of_eight_bits_has_the_upper_ones() {
     format.color = RAW_COLORS;
     graph.set_video(VIDEO, &format).expect("no stream");
     let mut raw = streaming(&graph);
-    raw.begin(7, &graph);
+    begin(&mut raw, 7, &graph);
     let mut found = Vec::new();
     raw.render(300..304, &mut found);
     assert!(found == wanted);
@@ -480,7 +485,7 @@ fn automatic_modes_reach_the_target_and_grey() {
             .for_each(|(id, value)| graph.set_control(SENSOR, *id, *value));
         let mut raw = streaming(&graph);
         for sequence in 0..4 {
-            raw.begin(sequence, &graph);
+            begin(&mut raw, sequence, &graph);
         }
         let light = frame(&raw, 0..480)
             .iter()
@@ -563,9 +568,12 @@ fn a_streaming_sensor_grabs_its_flips() {
         index: SENSOR,
         spec: graph.entity(SENSOR).expect("an entity"),
         port: [Port { name: "", kind: 2 }],
-        chain: None,
+        scene: None,
+        thread: None,
+        gate: None,
         work: None,
         picture: Vec::new(),
+        at_once: false,
     };
     let grabbed = || [cid::HFLIP, cid::VFLIP, cid::EXPOSURE].map(|id| node.is_grabbed(id));
     assert_eq!(grabbed(), [false; 3]);

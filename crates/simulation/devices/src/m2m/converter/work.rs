@@ -1,11 +1,11 @@
 //! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
 
 use super::FrameConverter;
-use crate::beside::Conversion;
 use crate::colors::color_of;
+use crate::conversion::Conversion;
 use crate::select::Selection;
 use crate::streaming::Stamp;
-use crate::surface::{Payloads, PictureCursor, Step, Surface, Trouble};
+use crate::surface::{LentTarget, Payloads, PictureCursor, Step, Surface, Trouble};
 use crate::worker::FrameWorker as _;
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
@@ -47,7 +47,8 @@ impl<C> FrameConverter<C> {
         if on_thread {
             match Surface(&self.output.format).lend_rect(&source, plan.selection.crop, bus) {
                 Ok(Some(lent)) => {
-                    self.worker.begin(&plan, None, lent, on_thread);
+                    let buffer = self.lend_target(&plan, &target, bus);
+                    self.worker.begin(&plan, None, lent, buffer, on_thread);
                     reading = None;
                 }
                 Ok(None) => {}
@@ -103,7 +104,10 @@ impl<C> FrameConverter<C> {
                 return Ok(None);
             }
             at.reading = None;
-            (self.worker).begin(&at.plan, None, Vec::new(), at.on_thread);
+            let lent = at
+                .on_thread
+                .then(|| self.lend_target(&at.plan, &at.target, bus));
+            (self.worker).begin(&at.plan, None, Vec::new(), lent.flatten(), at.on_thread);
             if at.on_thread {
                 return Ok(None);
             }
@@ -116,6 +120,24 @@ impl<C> FrameConverter<C> {
         }
         let format = &self.capture.format;
         (self.worker).resume_write(format, &at.target, &mut left, bus)
+    }
+
+    /// Lends the target to the thread, unless the thread cannot write it.
+    fn lend_target(
+        &self,
+        plan: &Conversion,
+        target: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<LentTarget> {
+        Surface(&self.capture.format).lend_target(target, plan.selection.compose, bus)
+    }
+
+    /// Takes the target back from the thread if the device has lost it.
+    pub(super) fn recall_lost(&mut self) {
+        let at = self.own.under_way.as_ref();
+        if at.is_some_and(|at| at.target.is_stale()) {
+            self.worker.recall();
+        }
     }
 
     /// Completes both buffers with the result. If the device has lost one of them, keeps the other instead.

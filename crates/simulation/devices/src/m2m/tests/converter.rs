@@ -1,7 +1,8 @@
 //! Tests the converter on memory that it accesses in place, and on memory that it must copy.
 
 use super::bench::{Bench, device};
-use crate::beside::Beside;
+use crate::conversion::Task;
+use crate::convert_thread::ConvertThread;
 use crate::m2m::FrameConverter;
 use crate::outside::Outside as _;
 use crate::surface::PIECE;
@@ -137,12 +138,12 @@ fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
     let (go, may_go) = channel();
     let mut bench = converter("convert");
     let mut engine = Converter::new();
-    let beside = Beside::start(move |task| {
+    let thread = ConvertThread::start(move |task: &mut Task| {
         // After the sender is dropped, the thread no longer waits.
         may_go.recv().ok();
         task.run(&mut engine);
     });
-    bench.device.worker.convert_by(beside.expect("a thread"));
+    bench.device.worker.convert_by(thread.expect("a thread"));
     let from = bench.set_format(Flow::Output, &format(LARGE));
     bench.set_format(Flow::Capture, &format(LARGE));
     let bytes = (0..from.planes[0].sizeimage).map(|i| (i * 7 % 253) as u8);

@@ -252,6 +252,7 @@ fn odd(width: u32, height: u32) -> Vec<u8> {
         height,
         quality: 90,
         sampling: Subsampling::Yuv420,
+        has_limited_range: false,
     };
     worker.submit(Job::Configure(config)).unwrap();
     let half = width.div_ceil(2) as usize;
