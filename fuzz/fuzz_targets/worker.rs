@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use vb3_codec::{
-    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
+    Chroma, StreamColor, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
     MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, StreamSettings,
     Subsampling, Vp8Settings, Worker,
 };
@@ -272,7 +272,7 @@ impl Owner {
                 stream,
                 profile: H264Profile::Main,
                 level: None,
-                colour: Colour::default(),
+                color: StreamColor::default(),
             }),
             Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
                 stream,
@@ -286,7 +286,7 @@ impl Owner {
                 level: 31,
                 most_kilobits: 10_000,
                 qp: (0, 51),
-                colour: Colour::default(),
+                color: StreamColor::default(),
             }),
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,

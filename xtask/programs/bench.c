@@ -2,6 +2,7 @@
 // lines.
 #include "client.h"
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 static struct queue camera(const char *path)
 {
@@ -184,11 +185,36 @@ static void piped(const char *command)
 	say("peak_kib", (uint64_t)used.ru_maxrss);
 }
 
-// Makes calls on a device that change nothing, one every 0.2 ms.
+// Captures 640x480. Prints the longest time between two frames.
+static void gaps(const char *path, unsigned seconds)
+{
+	struct queue q = camera(path);
+	uint64_t longest = 0, last = 0;
+	set_format(q, V4L2_PIX_FMT_NV12, 640, 480, 0);
+	allocate(q, 4);
+	for (unsigned i = 0; i < 4; i++)
+		put(q, i, -1, 0);
+	stream(q, VIDIOC_STREAMON);
+	for (uint64_t end = now_ns() + seconds * UINT64_C(1000000000); last < end;) {
+		dequeue_and_queue(q);
+		uint64_t at = now_ns();
+		if (last && at - last > longest)
+			longest = at - last;
+		last = at;
+	}
+	say("gap_ns", longest);
+}
+
+// Makes calls on a camera that change nothing, one every 0.2 ms, while another process captures its frames.
 static void calls(const char *path, unsigned seconds)
 {
 	enum { MOST = 1 << 20, PAUSE_NS = 200000 };
 	static uint64_t took[MOST];
+	pid_t other = (pid_t)must(fork(), "fork");
+	if (!other) {
+		gaps(path, seconds);
+		exit(0);
+	}
 	int fd = (int)must(open(path, O_RDWR), path);
 	size_t count = 0;
 	for (uint64_t end = now_ns() + seconds * UINT64_C(1000000000); count < MOST && now_ns() < end; count++) {
@@ -201,6 +227,7 @@ static void calls(const char *path, unsigned seconds)
 	qsort(took, count, sizeof(*took), by_value);
 	say("p99_ns", took[count * 99 / 100]);
 	say("max_ns", took[count - 1]);
+	must(waitpid(other, NULL, 0), "waitpid");
 }
 
 int main(int argc, char **argv)

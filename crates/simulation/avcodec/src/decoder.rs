@@ -236,7 +236,7 @@ fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (
 fn is_compatible(one: &StreamFormat, other: &StreamFormat) -> bool {
     let size = |f: &StreamFormat| {
         let coded = (f.coded_width, f.coded_height);
-        (coded, f.visible, f.colour, f.bits)
+        (coded, f.visible, f.color, f.bits)
     };
     size(one) == size(other)
 }

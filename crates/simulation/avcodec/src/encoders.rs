@@ -4,7 +4,7 @@
 use crate::library::{Error, error, text};
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Planes, StreamSettings};
+use vb3_codec::{Planes, StreamColor, StreamSettings};
 
 /// The encoded format, as `enum vb3_av_encoder_codec`.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Returns the settings of a stream. Those of one codec are zero.
-    pub(crate) fn of(codec: Codec, stream: &StreamSettings, colour: Colour) -> Self {
+    pub(crate) fn of(codec: Codec, stream: &StreamSettings, color: StreamColor) -> Self {
         Self {
             codec,
             width: stream.width,
@@ -70,10 +70,10 @@ impl Settings {
             most_kilobits: 0,
             least_quantizer: 0,
             greatest_quantizer: 0,
-            primaries: colour.primaries,
-            transfer: colour.transfer,
-            matrix: colour.matrix,
-            full_range: colour.full_range.into(),
+            primaries: color.primaries,
+            transfer: color.transfer,
+            matrix: color.matrix,
+            full_range: color.full_range.into(),
         }
     }
 }

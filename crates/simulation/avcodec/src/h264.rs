@@ -54,7 +54,7 @@ impl Coding for H264Settings {
                 H264Profile::High => 2,
             },
             level: self.level.map_or(0, u32::from),
-            ..Settings::of(Codec::H264, &self.stream, self.colour)
+            ..Settings::of(Codec::H264, &self.stream, self.color)
         }
     }
 

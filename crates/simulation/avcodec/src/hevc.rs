@@ -22,7 +22,7 @@ impl Coding for HevcSettings {
             most_kilobits: self.most_kilobits,
             least_quantizer: self.qp.0.into(),
             greatest_quantizer: self.qp.1.into(),
-            ..Settings::of(Codec::Hevc, &self.stream, self.colour)
+            ..Settings::of(Codec::Hevc, &self.stream, self.color)
         }
     }
 }

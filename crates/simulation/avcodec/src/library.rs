@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{CodecRow, Colour, Field, Planes, Rect, StreamFormat};
+use vb3_codec::{CodecRow, Field, Planes, Rect, StreamColor, StreamFormat};
 
 /// Has the layout of `struct vb3_av_format`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -265,7 +265,7 @@ fn format(raw: &RawFormat) -> StreamFormat {
             width: raw.width,
             height: raw.height,
         },
-        colour: Colour {
+        color: StreamColor {
             primaries: raw.primaries,
             transfer: raw.transfer,
             matrix: raw.matrix,

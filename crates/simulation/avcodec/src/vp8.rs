@@ -2,7 +2,7 @@
 
 use crate::encoder::Coding;
 use crate::encoders::{Codec, Settings};
-use vb3_codec::{Colour, Config, Vp8Settings};
+use vb3_codec::{Config, StreamColor, Vp8Settings};
 
 /// Lists the stream's quantizer index for each of libvpx's quantizers, 0 to 63.
 ///
@@ -40,7 +40,7 @@ impl Coding for Vp8Settings {
             profile: self.profile.into(),
             least_quantizer,
             greatest_quantizer,
-            ..Settings::of(Codec::Vp8, &self.stream, Colour::default())
+            ..Settings::of(Codec::Vp8, &self.stream, StreamColor::default())
         }
     }
 }

@@ -170,7 +170,7 @@ pub struct H264Settings {
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
     /// Colour description in the stream. If the colours are unknown, the stream has no description.
-    pub colour: Colour,
+    pub color: StreamColor,
 }
 
 /// Settings of an HEVC encoder. It makes profile Main and predicts from earlier pictures only.
@@ -188,7 +188,7 @@ pub struct HevcSettings {
     /// Smallest and largest quantizer, 0 to 51.
     pub qp: (u8, u8),
     /// Colour description in the stream. If the colours are unknown, the stream has no description.
-    pub colour: Colour,
+    pub color: StreamColor,
 }
 
 /// Settings of a VP8 encoder.
@@ -243,7 +243,7 @@ pub enum Field {
 
 /// Colour description: code points of ITU-T H.273, 2 if unspecified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colour {
+pub struct StreamColor {
     /// Colour primaries.
     pub primaries: u8,
     /// Transfer characteristics.
@@ -254,7 +254,7 @@ pub struct Colour {
     pub full_range: bool,
 }
 
-impl Default for Colour {
+impl Default for StreamColor {
     fn default() -> Self {
         Self {
             primaries: 2,
@@ -285,7 +285,7 @@ pub struct StreamFormat {
     /// The visible part of the coded picture. A [`Picture`] has this size.
     pub visible: Rect,
     /// Colour description.
-    pub colour: Colour,
+    pub color: StreamColor,
     /// Largest number of pictures that the decoder holds back for reordering, at most 16.
     /// Such pictures occupy the worker's memory, not the host's buffers.
     pub held_back: u32,
@@ -309,7 +309,7 @@ impl StreamFormat {
                 height,
                 ..Rect::default()
             },
-            colour: Colour::default(),
+            color: StreamColor::default(),
             held_back: 0,
             bits: 8,
             profile: 0,

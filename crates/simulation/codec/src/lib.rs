@@ -69,8 +69,9 @@ mod words;
 mod worker;
 
 pub use job::{
-    Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,
-    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, StreamSettings, Subsampling, Vp8Settings,
+    Chroma, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
+    Planes, PlanesMut, Rect, Refused, StreamColor, StreamFormat, StreamSettings, Subsampling,
+    Vp8Settings,
 };
 pub use launch::{Failure, Launch, MAX_THREADS};
 pub use library::{Codecs, Library};

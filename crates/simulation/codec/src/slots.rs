@@ -57,7 +57,7 @@ pub(crate) struct Ring {
     pub(crate) generation: u64,
     pub(crate) slot_len: usize,
     chroma: Chroma,
-    held: AtomicU32,
+    used: AtomicU32,
     link: Arc<Link>,
 }
 
@@ -74,20 +74,20 @@ impl Ring {
             generation,
             slot_len,
             chroma,
-            held: AtomicU32::new(0),
+            used: AtomicU32::new(0),
             link: Arc::clone(link),
         })
     }
 
     /// Takes a slot that the worker reports as filled. `None` if the report cannot be true.
-    pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<HeldSlot> {
+    pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<UsedSlot> {
         let slot = u32::try_from(slot).ok()?;
         let len = usize::try_from(len).ok()?;
         if slot as usize >= OUTPUT_SLOTS || len > self.slot_len {
             return None;
         }
-        let before = self.held.fetch_or(1 << slot, Ordering::Relaxed);
-        (before & (1 << slot) == 0).then(|| HeldSlot {
+        let before = self.used.fetch_or(1 << slot, Ordering::Relaxed);
+        (before & (1 << slot) == 0).then(|| UsedSlot {
             ring: Arc::clone(self),
             slot,
             len,
@@ -97,13 +97,13 @@ impl Ring {
 
 /// A slot of a ring. The slot is in use until this value is dropped.
 #[derive(Debug)]
-pub(crate) struct HeldSlot {
+pub(crate) struct UsedSlot {
     ring: Arc<Ring>,
     slot: u32,
     len: usize,
 }
 
-impl HeldSlot {
+impl UsedSlot {
     fn bytes(&self) -> &[u8] {
         let offset = self.slot as usize * self.ring.slot_len;
         // Slot and length were checked when the slot was taken.
@@ -111,10 +111,10 @@ impl HeldSlot {
     }
 }
 
-impl Drop for HeldSlot {
+impl Drop for UsedSlot {
     fn drop(&mut self) {
         self.ring
-            .held
+            .used
             .fetch_and(!(1 << self.slot), Ordering::Relaxed);
         self.ring.link.release(self.ring.generation, self.slot);
     }
@@ -122,7 +122,7 @@ impl Drop for HeldSlot {
 
 /// An encoded picture. Dropping it returns its memory to the worker.
 #[derive(Debug)]
-pub struct Packet(pub(crate) HeldSlot);
+pub struct Packet(pub(crate) UsedSlot);
 
 impl Packet {
     /// Returns the encoded bytes.
@@ -136,7 +136,7 @@ impl Packet {
 /// [`Worker`](crate::Worker).
 #[derive(Debug)]
 pub struct Picture {
-    pub(crate) held: HeldSlot,
+    pub(crate) slot: UsedSlot,
     pub(crate) layout: Layout,
     pub(crate) field: Field,
 }
@@ -151,7 +151,7 @@ impl Picture {
     /// Returns the picture's chroma layout, as requested by [`Job::Proceed`](crate::Job::Proceed).
     #[must_use]
     pub fn chroma(&self) -> Chroma {
-        self.held.ring.chroma
+        self.slot.ring.chroma
     }
 
     /// Returns the number of bits of a sample: 8 or 10. Ten bits are the upper bits of two bytes.
@@ -163,7 +163,7 @@ impl Picture {
     /// Returns the planes: Y, U and V, or Y, interleaved UV, and an empty plane.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
-        let bytes = self.held.bytes();
+        let bytes = self.slot.bytes();
         let (y, rest) = bytes.split_at(self.layout.luma.min(bytes.len()));
         let mut strides = self.layout.strides();
         let first = match self.chroma() {

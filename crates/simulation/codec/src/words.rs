@@ -1,8 +1,8 @@
 //! Conversion of jobs and events to the numbers of a message.
 
 use crate::job::{
-    Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
-    StreamFormat, StreamSettings, Subsampling, Vp8Settings,
+    Chroma, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
+    StreamColor, StreamFormat, StreamSettings, Subsampling, Vp8Settings,
 };
 use crate::slots::Layout;
 
@@ -24,13 +24,13 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
 /// Number of words of a [`Config`]. For an encoder, words about its output memory follow.
 pub(crate) const CONFIG_WORDS: usize = 13;
 
-fn colour_to_word(c: Colour) -> u64 {
+fn color_to_word(c: StreamColor) -> u64 {
     u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
 }
 
-const fn colour_from_word(word: u32) -> Colour {
+const fn color_from_word(word: u32) -> StreamColor {
     let [primaries, transfer, matrix, full_range] = word.to_le_bytes();
-    Colour {
+    StreamColor {
         primaries,
         transfer,
         matrix,
@@ -82,7 +82,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
             let own = [
                 s.profile as u64,
                 s.level.map_or(0, u64::from),
-                colour_to_word(s.colour),
+                color_to_word(s.color),
             ];
             set(&[&stream_to_words(1, &s.stream)?[..], &own]);
         }
@@ -102,7 +102,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 s.qp.0.into(),
                 s.qp.1.into(),
                 s.constant.into(),
-                colour_to_word(s.colour),
+                color_to_word(s.color),
             ];
             set(&[&stream_to_words(4, &s.stream)?[..], &own]);
         }
@@ -193,7 +193,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
                 _ => H264Profile::High,
             },
             level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
-            colour: colour_from_word(small(9)?),
+            color: color_from_word(small(9)?),
         })),
         3 => Some(Config::Vp8Encoder(Vp8Settings {
             stream: stream()?,
@@ -210,7 +210,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
                 u8::try_from(small(10)?).ok()?,
             ),
             constant: small(11)? != 0,
-            colour: colour_from_word(small(12)?),
+            color: color_from_word(small(12)?),
         })),
         _ => Some(Config::JpegEncoder {
             width: small(1)?,
@@ -233,10 +233,10 @@ pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 14] {
         f.visible.top.into(),
         f.visible.width.into(),
         f.visible.height.into(),
-        f.colour.primaries.into(),
-        f.colour.transfer.into(),
-        f.colour.matrix.into(),
-        f.colour.full_range.into(),
+        f.color.primaries.into(),
+        f.color.transfer.into(),
+        f.color.matrix.into(),
+        f.color.full_range.into(),
         f.held_back.into(),
         f.profile.into(),
         f.level.into(),
@@ -257,7 +257,7 @@ pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
             width: small(4)?,
             height: small(5)?,
         },
-        colour: Colour {
+        color: StreamColor {
             primaries: byte(6)?,
             transfer: byte(7)?,
             matrix: byte(8)?,

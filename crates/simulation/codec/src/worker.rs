@@ -507,14 +507,14 @@ impl Worker {
                     };
                     return Ok((is_lent && !stale).then_some(filled));
                 }
-                let held = self.current(b)?.take(c, layout.len() as u64);
-                let held = held.ok_or("sent a picture in a slot it does not have")?;
+                let slot = self.current(b)?.take(c, layout.len() as u64);
+                let slot = slot.ok_or("sent a picture in a slot it does not have")?;
                 // A picture whose loan was revoked is dropped.
                 (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
                     loan: is_lent.then_some(f),
                     picture: Picture {
-                        held,
+                        slot,
                         layout,
                         field: field_from_word(e),
                     },
@@ -525,11 +525,11 @@ impl Worker {
                 if !self.kind.encodes() {
                     return Err("sent a packet that was not expected");
                 }
-                let held = self.current(b)?.take(c, d);
-                let held = held.ok_or("sent a packet in a slot it does not have")?;
+                let slot = self.current(b)?.take(c, d);
+                let slot = slot.ok_or("sent a packet in a slot it does not have")?;
                 (!stale).then_some(Event::Packet {
                     tag: a,
-                    data: Packet(held),
+                    data: Packet(slot),
                     key: e != 0,
                 })
             }

@@ -5,9 +5,9 @@ mod events;
 mod shots;
 mod shown;
 
+use crate::hosted::{HostedDevice, NO_SIGNAL};
 use crate::inject::{Fault, Inject};
 use crate::node::NodeSpec;
-use crate::outside::{NO_SIGNAL, Outside};
 use crate::registry;
 use crate::sink::Collection;
 use crate::source::NextSource;
@@ -24,7 +24,7 @@ use vb3_v4l2::{
 
 /// A device of any kind, with the faults that programs and hosts request.
 pub struct Device<C> {
-    pub(crate) inner: Box<dyn Outside<Cookie = C> + Send>,
+    pub(crate) inner: Box<dyn HostedDevice<Cookie = C> + Send>,
     inject: Inject,
     /// The disturbances that the host has planned; `None` if there are none.
     pub(crate) plan: Option<Plan<C>>,
@@ -49,8 +49,8 @@ impl<C: Send + 'static> Device<C> {
     ///
     /// # Errors
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
-    pub fn new(spec: &NodeSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let inner = registry::make(spec, place)?;
+    pub fn new(spec: &NodeSpec, host: &HostSettings) -> Result<Self, Failure> {
+        let inner = registry::make(spec, host)?;
         let inject = Inject::new(spec.inject);
         Ok(Self {
             inner,

@@ -40,7 +40,7 @@ pub(crate) struct Screen<C> {
     /// Whether no buffer was left at the last tick.
     starved: bool,
     /// Whether the sink had no room at the last tick.
-    held: bool,
+    awaits_sink: bool,
     /// Number of refreshes that showed no new picture.
     repeated: u64,
 }
@@ -54,7 +54,7 @@ impl<C> Display<C> {
             reading: None,
             last: LastShown::Nothing,
             starved: false,
-            held: false,
+            awaits_sink: false,
             repeated: 0,
         };
         let mode = Mode::new(settings, false, None);
@@ -145,7 +145,7 @@ impl<C> Engine<C> for Screen<C> {
 
     fn start(&mut self, stream: &mut Stream<Mode, C>) -> Result<(), DriverError> {
         let mode = &stream.formats;
-        (self.starved, self.held) = (false, false);
+        (self.starved, self.awaits_sink) = (false, false);
         let shape = Shape {
             format: mode.pixel(),
             size: mode.size(),
@@ -160,7 +160,7 @@ impl<C> Engine<C> for Screen<C> {
     }
 
     fn stop(&mut self, stream: &mut Stream<Mode, C>) {
-        self.held = false;
+        self.awaits_sink = false;
         let begun = self.reading.iter().map(|reading| &reading.token);
         let mut queued = stream.tokens.iter().chain(begun).map(Active::index);
         if let LastShown::Buffer { index, .. } = self.last
@@ -185,7 +185,7 @@ impl<C> Engine<C> for Screen<C> {
         }
         if tick.stream.tokens.is_empty() {
             // A revocation may have taken the buffer that waited for room.
-            (self.starved, self.held) = (true, false);
+            (self.starved, self.awaits_sink) = (true, false);
             return false;
         }
         let mut due_ns = tick.stream.due_ns.unwrap_or(tick.now_ns);
@@ -201,10 +201,10 @@ impl<C> Engine<C> for Screen<C> {
             return false;
         }
         if !self.sink.has_room() {
-            self.held = true;
+            self.awaits_sink = true;
             return false;
         }
-        if core::mem::take(&mut self.held) || tick.stream.pace == Pace::Free {
+        if core::mem::take(&mut self.awaits_sink) || tick.stream.pace == Pace::Free {
             due_ns = due_ns.max(tick.now_ns);
         }
         self.show(tick, due_ns);
@@ -213,7 +213,7 @@ impl<C> Engine<C> for Screen<C> {
     }
 
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
-        if stream.tokens.is_empty() || self.held {
+        if stream.tokens.is_empty() || self.awaits_sink {
             return None;
         }
         match stream.pace {
@@ -228,12 +228,12 @@ impl<C> Engine<C> for Screen<C> {
 
     /// Returns a descriptor that becomes readable when the sink has room again; `None` if the sink has room.
     fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        self.held.then(|| self.sink.wake_fd()).flatten()
+        self.awaits_sink.then(|| self.sink.wake_fd()).flatten()
     }
 
     /// Returns whether the sink has no room. A virtual clock then stands still until the sink has written.
     fn is_preparing(&self) -> bool {
-        self.held
+        self.awaits_sink
     }
 
     fn sink(&mut self) -> Option<&mut Sink> {

@@ -140,7 +140,7 @@ pub(crate) struct FaultPlan<C> {
     /// Whether frames are made from OUTPUT buffers, and have their timestamps.
     is_m2m: bool,
     /// Late frames and the frames that wait behind them, each with its delivery time.
-    held: VecDeque<(u64, Finished<C>)>,
+    delayed: VecDeque<(u64, Finished<C>)>,
     /// The bytes of the previous frame, if the next frame is torn.
     before: Option<Bytes>,
     /// The frame that the next buffer repeats.
@@ -154,7 +154,7 @@ impl<C> FaultPlan<C> {
         Self {
             schedule,
             is_m2m,
-            held: VecDeque::new(),
+            delayed: VecDeque::new(),
             before: None,
             again: None,
             has_signal: true,
@@ -163,12 +163,12 @@ impl<C> FaultPlan<C> {
 
     /// Returns the delivery time of the first late frame.
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        self.held.front().map(|(due_ns, _)| *due_ns)
+        self.delayed.front().map(|(due_ns, _)| *due_ns)
     }
 
     /// Drops late frames of a queue that was stopped.
     pub(crate) fn stop(&mut self, flow: Flow) {
-        self.held.retain(|(_, frame)| frame.flow != flow);
+        self.delayed.retain(|(_, frame)| frame.flow != flow);
         if flow == Flow::Capture {
             self.before = None;
             self.again = None;
@@ -201,16 +201,16 @@ impl<C> FaultPlan<C> {
         for frame in sources {
             self.hold(now_ns, frame);
         }
-        while let Some((_, frame)) = self.held.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
+        while let Some((_, frame)) = self.delayed.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
             finished.push(frame);
         }
     }
 
     /// Holds a frame until its time. Frames stay in order: none overtakes a late one.
     fn hold(&mut self, due_ns: u64, frame: Finished<C>) {
-        let last = self.held.back();
+        let last = self.delayed.back();
         let due_ns = last.map_or(due_ns, |(last, _)| due_ns.max(*last));
-        self.held.push_back((due_ns, frame));
+        self.delayed.push_back((due_ns, frame));
     }
 
     /// Applies the planned faults to a frame. Returns the delivery time, and the frame unless it is lost.

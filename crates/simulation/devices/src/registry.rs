@@ -11,9 +11,9 @@ mod settings;
 use crate::Failure;
 use crate::choice::{CameraInput, CardSpec, ClipEnd, SinkSpec};
 use crate::description::Description;
+use crate::hosted::HostedDevice;
 use crate::m2m::FrameConverter;
 use crate::node::NodeSpec;
-use crate::outside::Outside;
 use crate::settings::{HostSettings, Settings};
 use crate::spec::parse::{parse_sink, parse_source, split};
 use crate::spec::{DeviceKind, DeviceSpec, SpecError, unknown_kind};
@@ -47,12 +47,12 @@ pub struct Row {
 type Parse = fn(&str, &str) -> Result<DeviceKind, Option<&'static str>>;
 
 /// A device that was made for a node.
-type Made<C> = Result<Box<dyn Outside<Cookie = C> + Send>, Failure>;
+type Made<C> = Result<Box<dyn HostedDevice<Cookie = C> + Send>, Failure>;
 
 /// Puts a device that was made in a box.
 fn boxed<C, D>(made: Result<D, Failure>) -> Made<C>
 where
-    D: Outside<Cookie = C> + Send + 'static,
+    D: HostedDevice<Cookie = C> + Send + 'static,
 {
     Ok(Box::new(made?))
 }

@@ -73,8 +73,8 @@ pub(crate) fn fit(
         side(wanted.height, (least, picture.1), flags)?,
     );
     Ok(Rect {
-        left: place(wanted.left, picture.0.saturating_sub(width)),
-        top: place(wanted.top, picture.1.saturating_sub(height)),
+        left: move_inside(wanted.left, picture.0.saturating_sub(width)),
+        top: move_inside(wanted.top, picture.1.saturating_sub(height)),
         width,
         height,
     })
@@ -99,7 +99,7 @@ fn side(wanted: u32, (least, most): (u32, u32), flags: SelectionFlags) -> Result
 }
 
 /// Returns the nearest even position from 0 to `most`, which is even.
-fn place(wanted: i32, most: u32) -> i32 {
+fn move_inside(wanted: i32, most: u32) -> i32 {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let clamped = wanted.clamp(0, most);
     clamped - clamped % 2

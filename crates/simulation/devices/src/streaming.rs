@@ -6,7 +6,7 @@
 
 use crate::choice::Pace;
 use crate::hdmi::Hdmi;
-use crate::outside::Outside;
+use crate::hosted::HostedDevice;
 use crate::select::Selection;
 use crate::settings::Settings;
 use crate::sink::{LastShown, Sink};
@@ -74,7 +74,7 @@ pub(crate) trait Formats {
     /// Sets the offered interval that is nearest. Sets the default if either part of `wanted` is zero.
     fn set_interval(&mut self, _wanted: Fraction) {}
 
-    /// Reads the picture in a buffer that the device has already returned, as [`Outside::inspect`].
+    /// Reads the picture in a buffer that the device has already returned, as [`HostedDevice::inspect`].
     fn inspect<C>(&self, _planes: &BufferPlanes<C>, _bus: &mut dyn Bus<C>) -> Option<Frame> {
         None
     }
@@ -196,10 +196,10 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Makes the device work only within ticks, as [`Outside::work_at_once`].
+    /// Makes the device work only within ticks, as [`HostedDevice::work_at_once`].
     fn work_at_once(&mut self) {}
 
-    /// Plays another source, as [`Outside::play`].
+    /// Plays another source, as [`HostedDevice::play`].
     fn play(
         &mut self,
         _stream: &mut Stream<Self::Formats, C>,
@@ -208,32 +208,32 @@ pub(crate) trait Engine<C> {
         Err(PlayError::NoCamera)
     }
 
-    /// Returns whether the next source has a picture, as [`Outside::is_next_ready`].
+    /// Returns whether the next source has a picture, as [`HostedDevice::is_next_ready`].
     fn is_next_ready(&mut self) -> Result<bool, Failure> {
         Ok(true)
     }
 
-    /// Pauses or continues the source, as [`Outside::pause`].
+    /// Pauses or continues the source, as [`HostedDevice::pause`].
     fn pause(&mut self, _is_paused: bool) -> bool {
         false
     }
 
-    /// Returns whether the device must be unplugged now, as [`Outside::take_unplug`].
+    /// Returns whether the device must be unplugged now, as [`HostedDevice::take_unplug`].
     fn take_unplug(&mut self) -> bool {
         false
     }
 
-    /// Returns where the device's pictures go, as [`Outside::sink`].
+    /// Returns where the device's pictures go, as [`HostedDevice::sink`].
     fn sink(&mut self) -> Option<&mut Sink> {
         None
     }
 
-    /// Returns the picture that was shown last, as [`Outside::last_shown`].
+    /// Returns the picture that was shown last, as [`HostedDevice::last_shown`].
     fn last_shown(&mut self) -> Option<LastShown> {
         None
     }
 
-    /// Returns whether the device waits for its own process or thread, as [`Outside::is_preparing`].
+    /// Returns whether the device waits for its own process or thread, as [`HostedDevice::is_preparing`].
     fn is_preparing(&self) -> bool {
         false
     }
@@ -679,7 +679,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 }
 
-impl<E: Engine<C> + 'static, C: 'static> Outside for StreamingDevice<E, E::Formats, C> {
+impl<E: Engine<C> + 'static, C: 'static> HostedDevice for StreamingDevice<E, E::Formats, C> {
     fn work_at_once(&mut self) {
         self.stream.at_once = true;
         self.engine.work_at_once();

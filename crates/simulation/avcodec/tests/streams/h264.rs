@@ -96,7 +96,7 @@ fn the_format_is_known_from_the_first_unit() {
     let format = driven.formats()[0];
     assert_eq!((format.coded_width, format.coded_height), (80, 64));
     assert_eq!((format.visible.width, format.visible.height), (66, 50));
-    assert!(format.colour.full_range && format.colour.matrix == 1);
+    assert!(format.color.full_range && format.color.matrix == 1);
     assert_eq!(format.profile, 100);
 }
 

@@ -5,7 +5,7 @@ use crate::tools::Driven;
 use crate::{decode, encoders, has_encoder, launch};
 use std::process::Command;
 use vb3_codec::{
-    Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, StreamSettings,
+    Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, StreamColor, StreamSettings,
     Subsampling,
 };
 
@@ -24,7 +24,7 @@ fn settings(profile: H264Profile) -> H264Settings {
         stream: STREAM,
         profile,
         level: None,
-        colour: Colour::default(),
+        color: StreamColor::default(),
     }
 }
 
@@ -63,14 +63,14 @@ fn streams_contain_colour_description() {
         return;
     }
     let pictures = source();
-    let points = |primaries, transfer, matrix, full_range| Colour {
+    let points = |primaries, transfer, matrix, full_range| StreamColor {
         primaries,
         transfer,
         matrix,
         full_range,
     };
-    for (colour, named) in [
-        (Colour::default(), ["unknown"; 4]),
+    for (color, named) in [
+        (StreamColor::default(), ["unknown"; 4]),
         (
             points(2, 2, 2, true),
             ["pc", "unknown", "unknown", "unknown"],
@@ -91,15 +91,15 @@ fn streams_contain_colour_description() {
             H264Profile::High,
         ] {
             let settings = H264Settings {
-                colour,
+                color,
                 ..settings(profile)
             };
             let driven = encode(settings, &pictures);
             let packets = packets(&driven);
             let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
             let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
-            let found: Vec<Colour> = back.formats().iter().map(|f| f.colour).collect();
-            assert_eq!(found, [colour], "{profile:?}");
+            let found: Vec<StreamColor> = back.formats().iter().map(|f| f.color).collect();
+            assert_eq!(found, [color], "{profile:?}");
             assert_eq!(
                 colours_by_ffprobe(&byte_stream(&packets)),
                 named,

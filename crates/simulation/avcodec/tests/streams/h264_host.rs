@@ -59,12 +59,9 @@ fn full_hd_is_cropped_to_what_is_visible() {
     };
     assert_eq!((format.coded_width, format.coded_height), (1920, 1088));
     assert_eq!((format.visible.width, format.visible.height), (1920, 1080));
-    let colour = format.colour;
-    assert_eq!(
-        (colour.primaries, colour.transfer, colour.matrix),
-        (1, 1, 1)
-    );
-    assert!(colour.full_range);
+    let color = format.color;
+    assert_eq!((color.primaries, color.transfer, color.matrix), (1, 1, 1));
+    assert!(color.full_range);
     assert!(
         matches!(driven.events[0], TestEvent::Format(_)),
         "it comes first"

@@ -6,7 +6,7 @@ use crate::encoders::{
 };
 use crate::tools::{Driven, TestEvent, decoded_by_ffmpeg, psnr};
 use crate::{encoders, has_encoder};
-use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused, StreamSettings};
+use vb3_codec::{Config, Framing, HevcSettings, Job, Kind, Refused, StreamColor, StreamSettings};
 
 const STREAM: StreamSettings = StreamSettings {
     width: WIDTH,
@@ -22,7 +22,7 @@ const SETTINGS: HevcSettings = HevcSettings {
     level: 40,
     most_kilobits: 12_000,
     qp: (0, 51),
-    colour: Colour {
+    color: StreamColor {
         primaries: 1,
         transfer: 1,
         matrix: 1,
@@ -88,10 +88,10 @@ fn ffmpeg_decodes_hevc_packets() {
     let stream = byte_stream(&packets);
     let back = check_decoding(&packets, (&stream, "hevc"), decoder, (&pictures, 32.0));
     let formats = back.events.iter().filter_map(|event| match event {
-        TestEvent::Format(format) => Some(format.colour),
+        TestEvent::Format(format) => Some(format.color),
         _ => None,
     });
-    assert_eq!(formats.collect::<Vec<_>>(), [SETTINGS.colour]);
+    assert_eq!(formats.collect::<Vec<_>>(), [SETTINGS.color]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The JPEG decoder. Each piece of input is one file.
 
-use crate::job::{Colour, Config, Field, Planes, StreamFormat};
+use crate::job::{Config, Field, Planes, StreamColor, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::slots::Layout;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
@@ -115,7 +115,7 @@ fn read(data: &[u8]) -> Result<(Image, Option<String>), String> {
 /// Returns the format of a JFIF file: sRGB colours, Rec. 601 matrix, full range.
 fn format(width: u32, height: u32) -> StreamFormat {
     StreamFormat {
-        colour: Colour {
+        color: StreamColor {
             primaries: 1,
             transfer: 13,
             matrix: 5,

@@ -8,7 +8,7 @@ const STREAM: StreamSettings = StreamSettings {
     gop: 6,
 };
 
-const COLOUR: Colour = Colour {
+const COLOR: StreamColor = StreamColor {
     primaries: 7,
     transfer: 8,
     matrix: 9,
@@ -19,7 +19,7 @@ const H264: H264Settings = H264Settings {
     stream: STREAM,
     profile: H264Profile::Main,
     level: Some(42),
-    colour: COLOUR,
+    color: COLOR,
 };
 
 const HEVC: HevcSettings = HevcSettings {
@@ -28,7 +28,7 @@ const HEVC: HevcSettings = HevcSettings {
     level: 41,
     most_kilobits: 11,
     qp: (12, 13),
-    colour: COLOUR,
+    color: COLOR,
 };
 
 const VP8: Vp8Settings = Vp8Settings {
@@ -65,7 +65,7 @@ const FORMAT: StreamFormat = StreamFormat {
         width: 63,
         height: 46,
     },
-    colour: COLOUR,
+    color: COLOR,
     held_back: 16,
     bits: 10,
     profile: 100,

@@ -85,7 +85,7 @@ fn files_decode_like_ffmpeg() {
         let ours = driven.pictures().concat();
         let ratio = psnr(&ours, &theirs);
         assert!(ratio > 35.0, "{size} {format}: {ratio:.1} dB");
-        assert!(driven.formats()[0].colour.full_range);
+        assert!(driven.formats()[0].color.full_range);
     }
 }
 

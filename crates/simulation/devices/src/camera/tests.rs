@@ -1,9 +1,9 @@
 use super::*;
-use crate::outside::Outside as _;
+use crate::hosted::HostedDevice as _;
 use crate::registry;
 use crate::source::NextSource;
 use crate::surface::FIELD_NONE;
-use crate::tests::bench::{Bench, FILLER, place};
+use crate::tests::bench::{Bench, FILLER, host};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -15,7 +15,7 @@ const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
 fn camera(spec: &str) -> Camera<u32> {
-    registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
+    registry::camera(&spec.parse().expect("a SPEC"), &host()).expect("a camera")
 }
 
 /// Makes a bench with a camera of 16x8 pictures at 100 frames per second.
@@ -559,7 +559,7 @@ fn the_number_is_in_the_memory_of_every_format() {
 
 #[test]
 fn test_patterns_replace_the_clip_until_disabled() {
-    let settings = registry::settings(&"camera".parse().expect("a SPEC"), &place());
+    let settings = registry::settings(&"camera".parse().expect("a SPEC"), &host());
     let shown = |has_clip, pattern, is_playing| {
         let mut controls = controls::Controls::new(&settings, has_clip, false);
         let set = controls.set_control(cid::TEST_PATTERN, pattern);

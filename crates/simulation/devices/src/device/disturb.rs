@@ -3,7 +3,7 @@
 use super::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
 use crate::hdmi::{Hdmi, Signal};
-use crate::outside::RESIZED;
+use crate::hosted::RESIZED;
 use std::collections::VecDeque;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Fraction, Progress, Role, VideoDriver, pixfmt};

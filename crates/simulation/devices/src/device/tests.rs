@@ -3,7 +3,7 @@
 use super::*;
 use crate::FaultSchedule;
 use crate::spec::SourceSpec;
-use crate::tests::bench::{Bench, place};
+use crate::tests::bench::{Bench, host};
 use vb3_picture::{Background, Picture, Size, render};
 use vb3_queue::Error;
 use vb3_v4l2::{EventKinds, cid, pixfmt};
@@ -13,7 +13,7 @@ const START: u64 = 1_000_000_000;
 fn device(spec: &str) -> Device<u32> {
     let spec: crate::spec::DeviceSpec = spec.parse().expect("a SPEC");
     let nodes = spec.nodes().expect("nodes");
-    Device::new(&nodes[0], &place()).expect("a device")
+    Device::new(&nodes[0], &host()).expect("a device")
 }
 
 fn set(device: &mut Device<u32>, id: u32, value: i64) -> Result<(), DriverError> {

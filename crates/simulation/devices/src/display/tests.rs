@@ -28,14 +28,14 @@ fn display(spec: &str) -> Display<u32> {
 
 /// Makes a display whose pictures nothing reads.
 fn unwatched(spec: &str) -> Display<u32> {
-    registry::display(&spec.parse().expect("a SPEC"), &place()).expect("a display")
+    registry::display(&spec.parse().expect("a SPEC"), &host()).expect("a display")
 }
 
-fn place() -> HostSettings {
+fn host() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-001".into(),
         userptr: true,
-        ..bench::place()
+        ..bench::host()
     }
 }
 
@@ -147,9 +147,8 @@ fn a_host_learns_where_the_last_picture_is() {
 
 #[test]
 fn a_host_reads_a_picture_from_its_buffer() {
-    let device = |spec: &str| {
-        Device::<u32>::new(&spec.parse().expect("a SPEC"), &place()).expect("a device")
-    };
+    let device =
+        |spec: &str| Device::<u32>::new(&spec.parse().expect("a SPEC"), &host()).expect("a device");
     let mut memory = BenchMemory::default();
     let frame = picture(&pixfmt::YUYV, 7);
     let bytes = frame.bytes().to_vec();

@@ -1,8 +1,8 @@
 //! Tests faults of a camera's frames, and the disturbances of its source.
 
 use super::*;
-use crate::outside::RESIZED;
-use crate::tests::bench::{Bench, place, schedule};
+use crate::hosted::RESIZED;
+use crate::tests::bench::{Bench, host, schedule};
 use crate::{Device, Signal};
 use vb3_picture::{Background, Picture, Size, render};
 use vb3_v4l2::{Format, VideoDriver as _, pixfmt};
@@ -18,7 +18,7 @@ fn camera(options: &str, faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, F
     let schedule = schedule(faults);
     let spec = format!("camera,size=16x8,fps=100{options}");
     let spec = spec.parse().expect("a SPEC");
-    let mut device = Device::new(&spec, &place()).expect("a camera");
+    let mut device = Device::new(&spec, &host()).expect("a camera");
     device.disturb(&schedule);
     let mut bench = Bench::new(device, BUFFERS);
     (0..BUFFERS).for_each(|index| bench.queue(index));

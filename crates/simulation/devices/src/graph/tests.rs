@@ -2,11 +2,11 @@
 
 use super::develop::Chain;
 use super::*;
+use crate::hosted::HostedDevice;
 use crate::node::NodeSpec;
-use crate::outside::Outside;
 use crate::registry;
 use crate::spec::DeviceSpec;
-use crate::tests::bench::{Bench, place};
+use crate::tests::bench::{Bench, host};
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::{BTreeMap, BTreeSet};
@@ -506,7 +506,7 @@ fn streaming(size: (u32, u32)) -> Bench<GraphNode<u32>> {
     set(graph, SCALER, 0x100a, size);
     set_video(graph, CAPTURE, &pixfmt::RGB24, size);
     let mut device =
-        GraphNode::new(&registry::settings(node, &place()), (graph, RAW_0)).expect("a device");
+        GraphNode::new(&registry::settings(node, &host()), (graph, RAW_0)).expect("a device");
     let format = Format::new(&pixfmt::SRGGB8, size.0, size.1).expect("a picture");
     let set = device.set_format(Flow::Capture, &format, false);
     assert!(set.is_ok(), "{set:?}");
@@ -572,7 +572,7 @@ fn thread_renders_a_frame() {
         assert_eq!(bench.tick(0), 0);
         let written: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
         assert_eq!(written, 0);
-        assert!(Outside::is_preparing(&bench.device));
+        assert!(HostedDevice::is_preparing(&bench.device));
         assert_eq!(rendered(&mut bench, 0), 1);
         let by_thread = bench.plane(0, 0).clone();
         bench.stop();
@@ -620,7 +620,7 @@ fn nodes_of(spec: &str) -> BTreeMap<&'static str, GraphNode<u32>> {
         let name = node.entity().expect("an entity").name;
         (
             name,
-            GraphNode::new(&registry::settings(node, &place()), (graph, entity)).expect("a device"),
+            GraphNode::new(&registry::settings(node, &host()), (graph, entity)).expect("a device"),
         )
     };
     nodes.iter().map(node).collect()

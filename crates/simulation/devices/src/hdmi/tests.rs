@@ -1,9 +1,9 @@
 use super::*;
 use crate::camera::Camera;
-use crate::outside::{Outside as _, RESIZED};
+use crate::hosted::{HostedDevice as _, RESIZED};
 use crate::registry;
 use crate::spec::DeviceSpec;
-use crate::tests::bench::{Bench, BenchMemory, place};
+use crate::tests::bench::{Bench, BenchMemory, host};
 use crate::{Device, FaultSchedule};
 use vb3_picture::{Background, Picture, Size, render};
 use vb3_v4l2::{EventKinds, Flow, Format, Progress, VideoDriver as _, pixfmt};
@@ -13,7 +13,7 @@ const START: u64 = 1_000_000_000;
 /// Makes a bench with an HDMI input of 800x600.
 fn bench(buffers: u32) -> Bench<Camera<u32>> {
     let spec = "hdmi,size=800x600".parse().expect("a SPEC");
-    let mut camera = registry::camera(&spec, &place()).expect("a device");
+    let mut camera = registry::camera(&spec, &host()).expect("a device");
     assert!(camera.events().contains(EventKinds::SOURCE_CHANGE));
     camera.work_at_once();
     Bench::new(camera, buffers)
@@ -22,7 +22,7 @@ fn bench(buffers: u32) -> Bench<Camera<u32>> {
 /// Makes a device that a host can disturb.
 fn disturbed(spec: &str) -> Device<u32> {
     let spec = spec.parse().expect("a SPEC");
-    let mut device = Device::new(&spec, &place()).expect("a device");
+    let mut device = Device::new(&spec, &host()).expect("a device");
     device.disturb(&FaultSchedule::default());
     device
 }
@@ -172,7 +172,7 @@ fn an_ffmpeg_clip_goes_on_after_a_lost_signal() {
         return;
     }
     let spec = format!("hdmi={},size=800x600", path.display());
-    let camera = registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a device");
+    let camera = registry::camera(&spec.parse().expect("a SPEC"), &host()).expect("a device");
     let mut bench = Bench::new(camera, 1);
     bench.queue(0);
     bench.start();

@@ -3,7 +3,7 @@
 use super::state::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
-use crate::outside::{NO_SIGNAL, Outside};
+use crate::hosted::{HostedDevice, NO_SIGNAL};
 use crate::settings::Settings as NodeSettings;
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
@@ -195,7 +195,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
     }
 }
 
-impl<C: Send + 'static> Outside for LoopbackNode<C> {
+impl<C: Send + 'static> HostedDevice for LoopbackNode<C> {
     fn work_at_once(&mut self) {
         self.writer.work_at_once();
         self.reader.work_at_once();

@@ -3,7 +3,7 @@
 use super::file::FilePlayer;
 use super::formats::{PORTS, only};
 use super::link::{Frame, Link, Loan, Shared, has_same_layout};
-use crate::outside::RESIZED;
+use crate::hosted::RESIZED;
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
@@ -106,12 +106,12 @@ fn delivery<C: 'static>(
         let mut tokens = tokens.iter();
         tokens.position(|token| is_same(loan, token, bus))
     });
-    if let Some(place) = found {
-        return Some((place, true));
+    if let Some(at) = found {
+        return Some((at, true));
     }
     let mut tokens = tokens.iter();
-    let place = tokens.position(|token| is_free(shared, token, bus))?;
-    Some((place, false))
+    let at = tokens.position(|token| is_free(shared, token, bus))?;
+    Some((at, false))
 }
 
 /// Returns whether a reader's buffer has memory in which the loopback keeps no frame.

@@ -2,7 +2,7 @@ use super::*;
 use crate::node::{NodePart, NodeSpec};
 use crate::registry;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::tests::bench::{Bench, Beside, place};
+use crate::tests::bench::{Bench, OtherMemory, host};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter, pixfmt};
 
 mod pieces;
@@ -35,7 +35,7 @@ fn output(node: &NodeSpec) -> LoopbackOutput<u32> {
         panic!("{:?}", node.part);
     };
     LoopbackOutput::new(
-        &registry::settings(node, &place()),
+        &registry::settings(node, &host()),
         link,
         node.is_v4l2loopback(),
     )
@@ -47,7 +47,7 @@ fn capture(node: &NodeSpec) -> LoopbackCapture<u32> {
     else {
         panic!("{node:?}");
     };
-    LoopbackCapture::new(&registry::settings(node, &place()), link, *exclusive)
+    LoopbackCapture::new(&registry::settings(node, &host()), link, *exclusive)
 }
 
 /// A loopback whose nodes are on one machine, as on a host.
@@ -90,12 +90,12 @@ impl Pair {
     fn tick(&mut self, now_ns: u64) -> usize {
         let mut nothing = crate::tests::bench::BenchMemory::default();
         let other = &mut nothing;
-        let beside = Beside { other, same: &[] };
-        let came = self.writer.tick_beside(now_ns, beside);
+        let beside = OtherMemory { other, same: &[] };
+        let came = self.writer.tick_with_other(now_ns, beside);
         for (at, reader) in self.readers.iter_mut().enumerate() {
             let same = if at == 0 { &self.same[..] } else { &[] };
             let other = &mut self.writer.memory;
-            reader.tick_beside(now_ns, Beside { other, same });
+            reader.tick_with_other(now_ns, OtherMemory { other, same });
         }
         came
     }

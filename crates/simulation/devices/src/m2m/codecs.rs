@@ -6,7 +6,7 @@ use super::stateless::{MACROBLOCK, Syntax, av1, h264, hevc, vp8, vp9};
 use crate::Failure;
 use std::sync::LazyLock;
 use vb3_codec::{
-    CODECS, CodecRow, Colour, Config, H264Profile, H264Settings, HevcSettings, Input, Kind,
+    CODECS, CodecRow, Config, H264Profile, H264Settings, HevcSettings, Input, Kind, StreamColor,
     StreamSettings, Subsampling, Vp8Settings, Work, levels,
 };
 use vb3_picture::SIZE_MIN;
@@ -39,7 +39,7 @@ pub(super) struct Coding {
     /// Side of the blocks of coded pictures, in pixels.
     pub(super) block: u32,
     /// Returns the worker's set-up for a stream.
-    pub(super) config: fn(&Controls, &StreamSettings, Colour) -> Config,
+    pub(super) config: fn(&Controls, &StreamSettings, StreamColor) -> Config,
 }
 
 /// Menus of decoders with the stream's profile and level.
@@ -108,7 +108,7 @@ static ENGINES: [(Kind, Engine, &[ControlSpec]); 9] = [
         &[all::JPEG_COMPRESSION_QUALITY]),
 ];
 
-fn h264_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> Config {
+fn h264_config(controls: &Controls, stream: &StreamSettings, color: StreamColor) -> Config {
     let level = controls.number(cid::MPEG_VIDEO_H264_LEVEL);
     Config::H264Encoder(H264Settings {
         stream: *stream,
@@ -118,11 +118,11 @@ fn h264_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> 
             _ => H264Profile::ConstrainedBaseline,
         },
         level: Some(levels::h264(level, stream)),
-        colour,
+        color,
     })
 }
 
-fn hevc_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> Config {
+fn hevc_config(controls: &Controls, stream: &StreamSettings, color: StreamColor) -> Config {
     let level = controls.number(cid::MPEG_VIDEO_HEVC_LEVEL);
     let is_high_tier = controls.is_on(cid::MPEG_VIDEO_HEVC_TIER);
     let (level, most_kilobits) = levels::hevc(level, is_high_tier, stream);
@@ -132,11 +132,11 @@ fn hevc_config(controls: &Controls, stream: &StreamSettings, colour: Colour) -> 
         level,
         most_kilobits,
         qp: controls.qp(cid::MPEG_VIDEO_HEVC_MIN_QP, cid::MPEG_VIDEO_HEVC_MAX_QP),
-        colour,
+        color,
     })
 }
 
-fn vp8_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Config {
+fn vp8_config(controls: &Controls, stream: &StreamSettings, _: StreamColor) -> Config {
     Config::Vp8Encoder(Vp8Settings {
         stream: *stream,
         constant: controls.is_on(cid::MPEG_VIDEO_BITRATE_MODE),
@@ -145,7 +145,7 @@ fn vp8_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Config
     })
 }
 
-fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: Colour) -> Config {
+fn jpeg_config(controls: &Controls, stream: &StreamSettings, _: StreamColor) -> Config {
     Config::JpegEncoder {
         width: stream.width,
         height: stream.height,

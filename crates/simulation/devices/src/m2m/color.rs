@@ -1,6 +1,6 @@
 //! Conversion of colour descriptions between V4L2 and streams (ITU-T H.273).
 
-use vb3_codec::Colour;
+use vb3_codec::StreamColor;
 use vb3_v4l2::Colorimetry;
 use vb3_v4l2::sys::{
     V4L2_COLORSPACE_470_SYSTEM_BG as SYSTEM_BG, V4L2_COLORSPACE_470_SYSTEM_M as SYSTEM_M,
@@ -11,10 +11,10 @@ use vb3_v4l2::sys::{
 };
 
 /// Converts a stream's colour description to V4L2's. Parts that the stream leaves open stay unchanged.
-pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
-    let colorspace = match colour.primaries {
+pub(super) fn colorimetry_of(color: StreamColor, before: Colorimetry) -> Colorimetry {
+    let colorspace = match color.primaries {
         // sRGB has the same primaries as Rec. 709.
-        1 if colour.transfer == 13 => SRGB,
+        1 if color.transfer == 13 => SRGB,
         1 => REC709,
         4 => SYSTEM_M,
         5 => SYSTEM_BG,
@@ -24,7 +24,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         11 | 12 => DCI_P3,
         _ => before.colorspace,
     };
-    let xfer_func = match colour.transfer {
+    let xfer_func = match color.transfer {
         // Curves 11 and 12 equal Rec. 709's between black and white, and extend it beyond.
         1 | 6 | 11 | 12 | 14 | 15 => 1,
         7 => 4,
@@ -34,7 +34,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         17 => 6,
         _ => before.xfer_func,
     };
-    let ycbcr_enc = match (colour.matrix, colour.transfer) {
+    let ycbcr_enc = match (color.matrix, color.transfer) {
         (5 | 6, 11) => 3,
         (1, 11) => 4,
         (1, _) => 2,
@@ -49,13 +49,13 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         xfer_func,
         ycbcr_enc,
         // The range is full only if the stream says so.
-        quantization: if colour.full_range { 1 } else { 2 },
+        quantization: if color.full_range { 1 } else { 2 },
     }
 }
 
 /// Converts V4L2's colour description of Y'CbCr to a stream's. Replaces V4L2's defaults by their meaning.
 /// H.273 has no code points for opRGB, which becomes "unspecified" (2).
-pub(super) const fn colour_of(color: Colorimetry) -> Colour {
+pub(super) const fn stream_color_of(color: Colorimetry) -> StreamColor {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
         (0, REC709 | DCI_P3) => 2,
         (0, BT2020) => 6,
@@ -74,7 +74,7 @@ pub(super) const fn colour_of(color: Colorimetry) -> Colour {
         (0, _) => 1,
         (said, _) => said,
     };
-    Colour {
+    StreamColor {
         primaries: match color.colorspace {
             REC709 | SRGB | JPEG => 1,
             SYSTEM_M => 4,
@@ -136,12 +136,12 @@ mod tests {
             (10, 1, 6),
             (12, 6, 2),
         ] {
-            let said = colour_of(color(space, 0, 0, 0));
-            let back = color_of(said, Colorimetry::default());
+            let said = stream_color_of(color(space, 0, 0, 0));
+            let back = colorimetry_of(said, Colorimetry::default());
             assert_eq!(back, color(space, xfer, enc, 2), "{said:?}");
         }
-        let said = colour_of(color(7, 0, 0, 0));
-        let back = color_of(said, Colorimetry::default());
+        let said = stream_color_of(color(7, 0, 0, 0));
+        let back = colorimetry_of(said, Colorimetry::default());
         assert_eq!(back, color(8, 2, 1, 1));
     }
 
@@ -165,8 +165,8 @@ mod tests {
                         (8, other) if other != 2 => 3,
                         _ => space,
                     };
-                    let said = colour_of(color(space, xfer, enc, range));
-                    let back = color_of(said, Colorimetry::default());
+                    let said = stream_color_of(color(space, xfer, enc, range));
+                    let back = colorimetry_of(said, Colorimetry::default());
                     assert_eq!(back, color(expected, xfer, enc, range), "{said:?}");
                 }
             }
@@ -175,9 +175,12 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_nothing_is_known() {
-        assert_eq!(colour_of(Colorimetry::default()), Colour::default());
+        assert_eq!(
+            stream_color_of(Colorimetry::default()),
+            StreamColor::default()
+        );
         let before = color(9, 3, 5, 0);
-        let back = color_of(colour_of(color(9, 0, 5, 0)), before);
+        let back = colorimetry_of(stream_color_of(color(9, 0, 5, 0)), before);
         assert_eq!(back, color(9, 3, 1, 2));
     }
 }

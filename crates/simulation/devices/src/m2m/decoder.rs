@@ -63,7 +63,7 @@ pub(crate) struct Decoding<C> {
     /// All formats of CAPTURE. Once the stream's format is known, only matching formats are offered.
     all: Vec<&'static PixelFormat>,
     /// The format of the current CAPTURE buffers.
-    held: Format,
+    streamed: Format,
     /// The visible part of the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
@@ -108,7 +108,7 @@ impl<C> Decoder<C> {
         let own = Decoding {
             input,
             all: raw.pixels.clone(),
-            held: first.1,
+            streamed: first.1,
             visible: Rect::default(),
             coded_size: (0, 0),
             kept: None,

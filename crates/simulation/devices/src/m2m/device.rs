@@ -8,7 +8,7 @@ use super::process::MAX_EVENTS;
 use super::raw::RawFormats;
 use super::{CodecProcess, M2mQueue};
 use crate::Failure;
-use crate::outside::Outside;
+use crate::hosted::HostedDevice;
 use crate::settings::Settings;
 use crate::streaming::Stamp;
 use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
@@ -365,7 +365,7 @@ where
     }
 }
 
-impl<S: 'static, W: 'static, C: 'static> Outside for M2mDevice<S, W, C>
+impl<S: 'static, W: 'static, C: 'static> HostedDevice for M2mDevice<S, W, C>
 where
     W: FrameWorker,
     Self: M2mEngine<C>,

@@ -160,8 +160,8 @@ impl<C> Encoder<C> {
             bitrate: self.own.controls.number(cid::MPEG_VIDEO_BITRATE),
             gop: self.own.controls.number(cid::MPEG_VIDEO_GOP_SIZE),
         };
-        let colour = color::colour_of(self.output.format.color);
-        (self.own.coding.config)(&self.own.controls, &stream, colour)
+        let color = color::stream_color_of(self.output.format.color);
+        (self.own.coding.config)(&self.own.controls, &stream, color)
     }
 }
 

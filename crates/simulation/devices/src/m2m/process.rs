@@ -158,13 +158,13 @@ impl FrameWorker for CodecProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::bench::place;
+    use crate::tests::bench::host;
     use rustix::event::{PollFd, PollFlags, poll};
 
     #[test]
     fn a_worker_is_busy_until_its_job_is_done() {
         let mut process =
-            CodecProcess::new(Kind::JpegDecoder, &place().codecs).expect("it is built in");
+            CodecProcess::new(Kind::JpegDecoder, &host().codecs).expect("it is built in");
         assert!(!process.is_busy() && process.has_room());
         let worker = process.start(|_| Ok(())).expect("it starts");
         let data = &b"no picture"[..];

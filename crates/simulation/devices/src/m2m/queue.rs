@@ -6,7 +6,7 @@ use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare}
 use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 
 /// An OUTPUT buffer whose frame is in the codec.
-struct HeldInput<C> {
+struct CodingInput<C> {
     tag: u64,
     token: Active<C>,
     /// The buffer's final state, once it is known.
@@ -25,7 +25,7 @@ pub(crate) struct M2mQueue<C> {
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// OUTPUT buffers whose frames are in the codec, oldest first.
-    held: VecDeque<HeldInput<C>>,
+    coding: VecDeque<CodingInput<C>>,
     /// Whether the queue is between STREAMON and STREAMOFF.
     pub(crate) streaming: bool,
     /// Sequence number of the next returned buffer.
@@ -41,7 +41,7 @@ impl<C> M2mQueue<C> {
             format,
             streamed: None,
             tokens: VecDeque::new(),
-            held: VecDeque::new(),
+            coding: VecDeque::new(),
             streaming: false,
             sequence: 0,
         }
@@ -88,7 +88,7 @@ impl<C> M2mQueue<C> {
 
     /// Keeps an OUTPUT buffer until its frame is completed.
     pub(crate) fn hold(&mut self, tag: u64, token: Active<C>) {
-        self.held.push_back(HeldInput {
+        self.coding.push_back(CodingInput {
             tag,
             token,
             outcome: None,
@@ -97,19 +97,22 @@ impl<C> M2mQueue<C> {
 
     /// Completes a frame, and its OUTPUT buffer once those of all earlier frames are completed.
     pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
-        let mut waiting = self.held.iter_mut().filter(|held| held.outcome.is_none());
-        if let Some(held) = waiting.find(|held| held.tag == tag) {
-            held.outcome = Some(outcome);
+        let mut waiting = self
+            .coding
+            .iter_mut()
+            .filter(|input| input.outcome.is_none());
+        if let Some(input) = waiting.find(|input| input.tag == tag) {
+            input.outcome = Some(outcome);
         }
-        while let Some(held) = self.held.pop_front_if(|held| held.outcome.is_some()) {
-            self.consume(held.token, held.outcome.unwrap_or(outcome), progress);
+        while let Some(input) = self.coding.pop_front_if(|input| input.outcome.is_some()) {
+            self.consume(input.token, input.outcome.unwrap_or(outcome), progress);
         }
     }
 
     /// Requeues the OUTPUT buffers of frames in the codec, which will have no output.
     pub(crate) fn take_back(&mut self) {
-        while let Some(held) = self.held.pop_back() {
-            self.tokens.push_front(held.token);
+        while let Some(input) = self.coding.pop_back() {
+            self.tokens.push_front(input.token);
         }
     }
 
@@ -150,6 +153,6 @@ impl<C> M2mQueue<C> {
         self.streaming = false;
         self.streamed = None;
         self.tokens.clear();
-        self.held.clear();
+        self.coding.clear();
     }
 }

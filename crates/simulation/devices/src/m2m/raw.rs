@@ -123,7 +123,7 @@ impl RawFormats {
 mod tests {
     use super::*;
     use crate::registry;
-    use crate::tests::bench::place;
+    use crate::tests::bench::host;
     use vb3_v4l2::Rect;
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn raw_formats_follow_the_stream() {
         let text = "h264dec,stride=64,format=YU12";
-        let settings = registry::settings(&text.parse().expect("a SPEC"), &place());
+        let settings = registry::settings(&text.parse().expect("a SPEC"), &host());
         let sizes = FrameSizes::Stepwise {
             width: (16, 4096, 2),
             height: (16, 4096, 2),

@@ -50,7 +50,7 @@ pub(crate) struct Stateless<C> {
     pictures: BTreeMap<u32, u64>,
     /// The request that the worker has.
     job: Option<Job<C>>,
-    held: Option<FirstField<C>>,
+    first_field: Option<FirstField<C>>,
     /// Whether a queue has stopped since the last tick, which ends the request.
     is_ended: bool,
     /// The size of pictures, once the worker has announced it. The worker then accepts loans of buffers.
@@ -77,7 +77,7 @@ impl<C> StatelessDecoder<C> {
             parameters: Parameters::default(),
             pictures: BTreeMap::new(),
             job: None,
-            held: None,
+            first_field: None,
             is_ended: false,
             lends: None,
             scratch: Vec::new(),
@@ -158,7 +158,7 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
             return;
         }
         self.worker.take_all_back();
-        self.own.held = None;
+        self.own.first_field = None;
         if let Some(job) = &mut self.own.job {
             (job.target, job.loan) = (None, None);
         }

@@ -10,11 +10,11 @@ use vb3_v4l2::{Flow, VideoDriver as _};
 const START: u64 = 1_000_000_000;
 const FRAME_NS: u64 = 10_000_000;
 
-fn place() -> HostSettings {
+fn host() -> HostSettings {
     HostSettings {
         bus_info: "usb-x-1".into(),
         userptr: true,
-        ..bench::place()
+        ..bench::host()
     }
 }
 
@@ -23,11 +23,11 @@ fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
     let spec = "camera,size=16x8,fps=100,format=NV12,name=Cam".parse();
     let mut spec: NodeSpec = spec.expect("a SPEC");
     let node = spec.metadata_node().expect("a webcam");
-    let camera = registry::camera(&spec, &place()).expect("a camera");
+    let camera = registry::camera(&spec, &host()).expect("a camera");
     let NodePart::Metadata(link) = &node.part else {
         panic!("{:?}", node.part);
     };
-    let metadata = Metadata::new(&registry::settings(&node, &place()), link);
+    let metadata = Metadata::new(&registry::settings(&node, &host()), link);
     (Bench::new(camera, 2), Bench::new(metadata, buffers))
 }
 
@@ -67,7 +67,7 @@ fn only_uvcvideo_stamps_the_start_of_exposure() {
     assert!(camera.device.queue_policy(Flow::Capture).start_of_exposure);
     assert!(node.device.queue_policy(Flow::Capture).start_of_exposure);
     let spec = "camera,profile=sensor".parse().expect("a SPEC");
-    let camera = registry::camera::<u32>(&spec, &place()).expect("a camera");
+    let camera = registry::camera::<u32>(&spec, &host()).expect("a camera");
     assert!(!camera.queue_policy(Flow::Capture).start_of_exposure);
 }
 

@@ -113,7 +113,7 @@ fn policy(spec: &NodeSpec, host: &HostSettings) -> QueuePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::bench::place;
+    use crate::tests::bench::host;
 
     fn spec(text: &str) -> NodeSpec {
         let spec: DeviceSpec = text.parse().expect(text);
@@ -133,13 +133,13 @@ mod tests {
             ("sensor", "qcom-camss", false),
         ] {
             let spec = spec(text);
-            let found = of(&spec, &place()).identity("Card");
+            let found = of(&spec, &host()).identity("Card");
             assert_eq!(
-                (&*found.driver, of(&spec, &place()).is_webcam),
+                (&*found.driver, of(&spec, &host()).is_webcam),
                 (driver, is_webcam),
                 "{text}"
             );
-            let policy = policy(&spec, &place());
+            let policy = policy(&spec, &host());
             let of_webcam = [policy.start_of_exposure, policy.fixes_interval];
             assert_eq!(of_webcam, [is_webcam; 2], "{text}");
             assert_eq!(policy.removes_buffers, !is_webcam, "{text}");
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_specs_names_replace_those_of_the_host() {
-        let mut host = place();
+        let mut host = host();
         host.usb = Some(("1234".to_owned(), 0x0102));
         let found = of(&spec("camera"), &host).identity("Card");
         assert_eq!((&*found.card, &*found.bus_info), ("Card", &*host.bus_info));
@@ -168,7 +168,7 @@ mod tests {
     fn a_policy_follows_spec_and_host() {
         let defaults = QueuePolicy::default();
         let mut spec = spec("camera,identity=plain");
-        let mut host = place();
+        let mut host = host();
         let plain = policy(&spec, &host);
         assert!(!plain.userptr && plain.cache_hints && !plain.admission);
         assert_eq!(plain.max_buffers, defaults.max_buffers);

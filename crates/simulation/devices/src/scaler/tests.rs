@@ -2,10 +2,10 @@ use super::*;
 use crate::camera::Camera;
 use crate::conversion::Task;
 use crate::convert_thread::ConvertThread;
-use crate::outside::Outside as _;
+use crate::hosted::HostedDevice as _;
 use crate::registry;
 use crate::surface::EINVAL;
-use crate::tests::bench::{Bench, FILLER, place};
+use crate::tests::bench::{Bench, FILLER, host};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_picture::convert::Converter;
@@ -22,7 +22,7 @@ fn camera() -> Camera<u32> {
 
 fn made(options: &str) -> Camera<u32> {
     let spec = format!("capture-convert=pattern,{options}");
-    registry::camera(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
+    registry::camera(&spec.parse().expect("a SPEC"), &host()).expect("a camera")
 }
 
 #[test]

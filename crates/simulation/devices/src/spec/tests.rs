@@ -3,7 +3,7 @@ use crate::{Device, HostSettings};
 use vb3_codec::Kind;
 use vb3_v4l2::{Flow, Role, VideoDriver};
 
-fn place() -> HostSettings {
+fn host() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
         usb: None,
@@ -275,7 +275,7 @@ fn unknown_format_is_refused_with_offered_ones() {
             let text = format!("{device},format={format}");
             if offered.contains(&format) {
                 let spec = parse(&text);
-                let device: Device<u64> = Device::new(&spec.clone().into(), &place()).unwrap();
+                let device: Device<u64> = Device::new(&spec.clone().into(), &host()).unwrap();
                 let flow = match device.role() {
                     Role::Capture => Flow::Capture,
                     Role::Output => Flow::Output,
@@ -295,7 +295,7 @@ fn unknown_format_is_refused_with_offered_ones() {
             // A SPEC that was not made by parsing is checked, too.
             let mut spec = parse(&device);
             spec.format = Some(parse_format(format).unwrap());
-            let made: Result<Device<u64>, _> = Device::new(&spec.clone().into(), &place());
+            let made: Result<Device<u64>, _> = Device::new(&spec.clone().into(), &host());
             let said = made.err().unwrap().sentence().to_owned();
             assert!(said.contains(&offered.join(", ")), "{said}");
         }

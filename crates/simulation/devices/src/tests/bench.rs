@@ -18,7 +18,7 @@ use vb3_v4l2::{
 };
 
 /// Returns the settings of a host. JPEG's codec runs in a thread.
-pub(crate) fn place() -> HostSettings {
+pub(crate) fn host() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-000".into(),
         usb: None,
@@ -343,7 +343,7 @@ impl MemOps for BenchMemory {
 }
 
 /// Another device's memory, and pairs of planes that share memory: one of this device, one of the other.
-pub(crate) struct Beside<'a> {
+pub(crate) struct OtherMemory<'a> {
     pub(crate) other: &'a mut BenchMemory,
     pub(crate) same: &'a [(u32, u32)],
 }
@@ -351,7 +351,7 @@ pub(crate) struct Beside<'a> {
 /// A bus to the memory of two devices.
 struct Joined<'a> {
     own: &'a mut BenchMemory,
-    beside: Beside<'a>,
+    beside: OtherMemory<'a>,
 }
 
 impl Bus<u32> for Joined<'_> {
@@ -519,7 +519,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
     }
 
     /// Runs a tick of a device that also reaches another device's memory.
-    pub(crate) fn tick_beside(&mut self, now_ns: u64, beside: Beside<'_>) -> usize {
+    pub(crate) fn tick_with_other(&mut self, now_ns: u64, beside: OtherMemory<'_>) -> usize {
         let mut progress = Progress::default();
         let mut bus = Joined {
             own: &mut self.memory,

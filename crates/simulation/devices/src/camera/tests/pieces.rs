@@ -124,7 +124,7 @@ fn stream_end_forgets_unfinished_frame() {
 #[test]
 fn where_time_stands_still_a_frame_takes_one_tick() {
     let mut bench = large();
-    crate::outside::Outside::work_at_once(&mut bench.device);
+    crate::hosted::HostedDevice::work_at_once(&mut bench.device);
     bench.queue(0);
     bench.start();
     assert_eq!(bench.tick(START), 1);
@@ -136,7 +136,7 @@ fn file(at_once: bool) -> (Vec<u8>, usize) {
     let spec = "camera,size=1280x720,fps=100,format=MJPG";
     let mut bench = Bench::new(camera(spec), 1);
     if at_once {
-        crate::outside::Outside::work_at_once(&mut bench.device);
+        crate::hosted::HostedDevice::work_at_once(&mut bench.device);
     }
     bench.queue(0);
     bench.start();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::registry;
-use crate::tests::bench::{BenchMemory, place};
+use crate::tests::bench::{BenchMemory, host};
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ops::Range;
@@ -107,7 +107,7 @@ impl Program<BenchMemory> for Argument {
 
 /// Returns the description of the camera that a SPEC makes.
 fn clone_of(spec: &str, usb: Option<Usb>) -> File {
-    let camera = registry::camera(&spec.parse().unwrap(), &place()).unwrap();
+    let camera = registry::camera(&spec.parse().unwrap(), &host()).unwrap();
     let mut memory = BenchMemory::default();
     let mut device = VideoDevice::new(&memory, camera, ()).unwrap();
     let file = device.open(&memory).unwrap();

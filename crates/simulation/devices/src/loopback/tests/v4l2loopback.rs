@@ -1,10 +1,10 @@
 //! Tests the identity v4l2loopback: sequence numbers, controls, and files in sysfs.
 
 use super::*;
+use crate::hosted::HostedDevice as _;
 use crate::loopback::state::Settings;
 use crate::m2m::tests::bench as m2m;
 use crate::node::{NodePart, NodeSpec};
-use crate::outside::Outside as _;
 use crate::registry;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlValue, DriverEvent, FourCc, FrameSizes, pixfmt};
@@ -267,7 +267,7 @@ fn another_file_fixes_the_sizes() {
         panic!("{:?}", spec.part);
     };
     let node = || {
-        LoopbackNode::<u32>::new(&registry::settings(&spec, &place()), link, false).expect("a file")
+        LoopbackNode::<u32>::new(&registry::settings(&spec, &host()), link, false).expect("a file")
     };
     let (mut first, second) = (node(), node());
     let is_one = |node: &LoopbackNode<u32>| {
@@ -344,7 +344,7 @@ fn file(spec: &NodeSpec) -> m2m::Bench<LoopbackNode<u32>> {
     };
     let exclusive = true;
     m2m::Bench::new(
-        LoopbackNode::new(&registry::settings(spec, &place()), link, exclusive).expect("a file"),
+        LoopbackNode::new(&registry::settings(spec, &host()), link, exclusive).expect("a file"),
     )
 }
 

@@ -39,7 +39,7 @@ impl<C> Decoder<C> {
     fn lend_one(&mut self, token: &Active<C>, bus: &mut dyn Bus<C>) -> Result<u64, Refused> {
         let visible = (self.own.visible.width, self.own.visible.height);
         let worker = self.worker.running().ok_or(Refused::Dead)?;
-        loan::lend(worker, (&self.own.held, visible), token, bus)
+        loan::lend(worker, (&self.own.streamed, visible), token, bus)
     }
 
     /// Ends a loan that has been used, and returns its buffer.

@@ -1,9 +1,9 @@
 //! The decoder's work in a tick (a call by the host). The worker is the codec process.
 
 use super::{Decoded, Decoder, Drain, Input, Offered, Pending};
+use crate::hosted::RESIZED;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
-use crate::outside::RESIZED;
 use crate::streaming::Stamp;
 use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
@@ -57,7 +57,7 @@ impl<C> Decoder<C> {
 
     /// Handles STREAMON at CAPTURE: the program has made buffers for the announced format.
     pub(super) fn start_pictures(&mut self) {
-        self.own.held = self.capture.format;
+        self.own.streamed = self.capture.format;
         if self.drain == Drain::Stopped {
             self.drain = Drain::Idle;
         }
@@ -73,7 +73,7 @@ impl<C> Decoder<C> {
 
     fn proceed(&mut self) {
         let is_file = self.own.input.is_file();
-        let chroma = chroma_of(&self.own.held);
+        let chroma = chroma_of(&self.own.streamed);
         let job = match is_file {
             // Files are decoded without loans, because even a file without a picture takes a CAPTURE buffer.
             true => Job::Proceed(chroma),
@@ -283,7 +283,7 @@ impl<C> Decoder<C> {
             let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
                 return self.own.decoded.push_front(decoded);
             };
-            let (format, going) = (&self.own.held, (&mut left, &mut self.own.scratch));
+            let (format, going) = (&self.own.streamed, (&mut left, &mut self.own.scratch));
             let written = decoded.content.resume_write(format, &token, going, bus);
             let Some(written) = written.transpose() else {
                 decoded.token = Some(token);
@@ -321,7 +321,7 @@ impl<C> Decoder<C> {
     /// Returns whether the current buffers hold pictures of a format.
     fn suits(&self, format: &StreamFormat) -> bool {
         let size = (format.visible.width, format.visible.height);
-        holds(&self.own.held, size, format.bits)
+        holds(&self.own.streamed, size, format.bits)
     }
 
     /// Returns whether a consumed JPEG file gave no picture.
@@ -340,7 +340,7 @@ impl<C> Decoder<C> {
         if self.capture.streaming && self.suits(&format) {
             self.note(&format);
             self.capture.format.color = self.color_of(&format);
-            self.own.held.color = self.capture.format.color;
+            self.own.streamed.color = self.capture.format.color;
             self.own.pending = Pending::None;
             return self.proceed();
         }
@@ -380,7 +380,7 @@ impl<C> Decoder<C> {
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
         match self.own.input {
             Input::File => raw::JPEG_PICTURE,
-            _ => color::color_of(format.colour, self.output.format.color),
+            _ => color::colorimetry_of(format.color, self.output.format.color),
         }
     }
 

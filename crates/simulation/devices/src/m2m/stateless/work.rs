@@ -59,7 +59,7 @@ impl<C> StatelessDecoder<C> {
     }
 
     pub(super) fn can_begin(&self) -> bool {
-        let has_target = self.capture.is_ready() || self.own.held.is_some();
+        let has_target = self.capture.is_ready() || self.own.first_field.is_some();
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
@@ -76,8 +76,8 @@ impl<C> StatelessDecoder<C> {
                 self.output.consume(job.source, DoneState::Error, progress);
             }
         }
-        if let Some(held) = self.own.held.take() {
-            self.capture.tokens.push_front(held.target);
+        if let Some(field) = self.own.first_field.take() {
+            self.capture.tokens.push_front(field.target);
         }
         self.own.pictures.clear();
         self.own.parameters.slots = av1::Slots::default();
@@ -238,21 +238,21 @@ impl<C> StatelessDecoder<C> {
             false => outcome,
         };
         let completion = stamp.completion(outcome, Some(payloads));
-        let held = FirstField { target, completion };
+        let field = FirstField { target, completion };
         // Also after an error: the second field uses the same buffer.
         if waits {
-            self.own.held = Some(held);
+            self.own.first_field = Some(field);
         } else {
-            self.give(held, progress);
+            self.give(field, progress);
         }
     }
 
-    fn give(&mut self, held: FirstField<C>, progress: &mut Progress<C>) {
+    fn give(&mut self, field: FirstField<C>, progress: &mut Progress<C>) {
         let completion = Completion {
             sequence: self.capture.next_sequence(),
-            ..held.completion
+            ..field.completion
         };
-        progress.finish(Flow::Capture, held.target, completion);
+        progress.finish(Flow::Capture, field.target, completion);
     }
 
     /// Returns a request's CAPTURE buffer: the one with the picture's first field, or the next one. Also returns
@@ -262,13 +262,13 @@ impl<C> StatelessDecoder<C> {
         source: &Active<C>,
         progress: &mut Progress<C>,
     ) -> Option<(Active<C>, bool)> {
-        if let Some(held) = self.own.held.take() {
-            if held.completion.timestamp_ns == Some(source.timestamp_ns())
-                && !held.target.is_stale()
+        if let Some(field) = self.own.first_field.take() {
+            if field.completion.timestamp_ns == Some(source.timestamp_ns())
+                && !field.target.is_stale()
             {
-                return Some((held.target, held.completion.outcome == DoneState::Error));
+                return Some((field.target, field.completion.outcome == DoneState::Error));
             }
-            self.give(held, progress);
+            self.give(field, progress);
         }
         self.capture.take().map(|target| (target, false))
     }

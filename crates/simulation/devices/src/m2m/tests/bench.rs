@@ -1,11 +1,11 @@
 //! A test bench for devices with two queues. Its memory is plain, and the worker runs in a thread whose
 //! answers the bench waits for.
 
+use crate::hosted::HostedDevice;
 use crate::node::NodeSpec;
-use crate::outside::Outside;
 use crate::registry;
 use crate::settings::Settings;
-use crate::tests::bench::{BenchMemory, place};
+use crate::tests::bench::{BenchMemory, host};
 use crate::{Device, Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(crate) fn device<D>(
 ) -> D {
     let place = HostSettings {
         codecs: launch.into(),
-        ..place()
+        ..host()
     };
     let spec: NodeSpec = spec.parse().expect("a SPEC");
     let kind = spec.kind.codec().unwrap_or(Kind::Harm);
@@ -38,7 +38,7 @@ pub(crate) fn device<D>(
 pub(crate) fn any_device<C: Send + 'static>(spec: &str, launch: Launch) -> Device<C> {
     let place = HostSettings {
         codecs: launch.into(),
-        ..place()
+        ..host()
     };
     Device::new(&spec.parse().expect("a SPEC"), &place).expect("a device")
 }
@@ -63,7 +63,7 @@ pub(crate) struct Bench<D> {
     pub(crate) now_ns: u64,
 }
 
-impl<D: Outside<Cookie = u32>> Bench<D> {
+impl<D: HostedDevice<Cookie = u32>> Bench<D> {
     /// Makes a bench for a device without buffers.
     pub(crate) fn new(device: D) -> Self {
         let side = |flow: Flow, kind| {

@@ -3,8 +3,8 @@
 use super::bench::{Bench, device};
 use crate::conversion::Task;
 use crate::convert_thread::ConvertThread;
+use crate::hosted::HostedDevice as _;
 use crate::m2m::FrameConverter;
-use crate::outside::Outside as _;
 use crate::surface::PIECE;
 use crate::tests::bench::FILLER;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, device};
 use super::{encoder, library};
+use crate::hosted::HostedDevice as _;
 use crate::m2m::Decoder;
-use crate::outside::Outside as _;
 use crate::surface::EBUSY;
 use crate::tests::bench::FILLER;
 use std::os::unix::fs::FileExt as _;

@@ -402,7 +402,7 @@ fn a_worker_that_cannot_start_breaks_the_queues() {
 
 impl Bench<Encoder<u32>> {
     fn device_failure(&self) -> String {
-        use crate::outside::Outside;
+        use crate::hosted::HostedDevice;
         let failure = self.device.failure().expect("a failure");
         failure.sentence().to_owned()
     }

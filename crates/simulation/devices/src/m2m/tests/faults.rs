@@ -1,14 +1,14 @@
 //! Tests faults of memory-to-memory devices' frames: timestamps and buffer pairs stay right.
 
 use super::bench::{Bench, any_device};
-use crate::outside::Outside;
+use crate::hosted::HostedDevice;
 use crate::tests::bench::schedule;
 use crate::{Device, DeviceEvent, Failure, FaultSchedule, FrameFault};
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
 
-impl Outside for Device<u32> {
+impl HostedDevice for Device<u32> {
     fn failure(&self) -> Option<&Failure> {
         None
     }

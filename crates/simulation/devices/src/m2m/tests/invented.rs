@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, device};
 use super::{SIZE, flat_picture};
+use crate::hosted::{HostedDevice as _, RESIZED};
 use crate::m2m::{Decoder, Encoder};
-use crate::outside::{Outside as _, RESIZED};
 use crate::tests::bench::FILLER;
 use vb3_codec::{Codec, Config, Kind, Launch, Out, Planes, Stop, StreamFormat};
 use vb3_queue::{BufferInfo, Error};

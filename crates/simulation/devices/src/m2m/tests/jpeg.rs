@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
+use crate::hosted::HostedDevice as _;
 use crate::m2m::{Decoder, Encoder};
-use crate::outside::Outside as _;
 use vb3_codec::{Kind, Launch};
 use vb3_v4l2::{
     Command, ControlValue, DriverEvent, Flow, Format, FourCc, Rect, SelectionTarget, VideoDriver,

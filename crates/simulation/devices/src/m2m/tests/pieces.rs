@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
+use crate::hosted::HostedDevice;
 use crate::m2m::{Decoder, Encoder};
-use crate::outside::Outside;
 use crate::surface::PIECE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ fn scene(number: u32) -> Scene {
     Scene::moving(WIDTH, HEIGHT, number)
 }
 
-impl<D: Outside<Cookie = u32>> Bench<D> {
+impl<D: HostedDevice<Cookie = u32>> Bench<D> {
     /// Runs the device once, after waiting for the worker if there is nothing else to do. Returns how many
     /// bytes of this queue's buffers the device moved.
     fn moved(&mut self, flow: Flow) -> usize {

@@ -3,8 +3,8 @@
 use super::bench::{Bench, device};
 use super::{SIZE, flat_picture};
 use crate::RequestReader;
+use crate::hosted::HostedDevice as _;
 use crate::m2m::StatelessDecoder;
-use crate::outside::Outside as _;
 use std::mem::{offset_of, size_of};
 use vb3_codec::{Codec, Config, Kind, Launch, Out, Stop, StreamFormat};
 use vb3_queue::BufferInfo;
