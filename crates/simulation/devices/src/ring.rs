@@ -23,6 +23,8 @@ struct State<T> {
     closed: bool,
     /// Whether a `try_` call has failed and needs a wake-up when it would succeed.
     wanted: bool,
+    /// Whether the descriptor is readable.
+    is_awake: bool,
 }
 
 impl<T> Ring<T> {
@@ -35,6 +37,7 @@ impl<T> Ring<T> {
             capacity,
             closed: false,
             wanted: false,
+            is_awake: false,
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -50,13 +53,13 @@ impl<T> Ring<T> {
     }
 
     fn notify(&self, mut state: MutexGuard<'_, State<T>>) {
-        let wake = core::mem::take(&mut state.wanted);
-        drop(state);
-        self.changed.notify_all();
-        if wake {
+        if core::mem::take(&mut state.wanted) {
+            state.is_awake = true;
             // If the counter is full, the descriptor is readable anyway.
             let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         }
+        drop(state);
+        self.changed.notify_all();
     }
 
     pub(crate) fn set_capacity(&self, capacity: usize) {
@@ -149,11 +152,13 @@ impl<T> Ring<T> {
         self.wake.fd()
     }
 
-    /// Makes [`wake_fd`](Self::wake_fd) unreadable again.
+    /// Makes [`wake_fd`](Self::wake_fd) unreadable again. Makes no system call if it is not readable.
     pub(crate) fn acknowledge(&self) {
-        let mut count = [0; 8];
-        // EAGAIN means that there was no wake-up to take.
-        let _ = rustix::io::read(&*self.wake, &mut count);
+        let mut state = lock(&self.state);
+        if core::mem::take(&mut state.is_awake) {
+            // Under the lock, so that a later wake-up stays.
+            let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        }
     }
 }
 
