@@ -3,7 +3,6 @@
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
-#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
@@ -153,8 +152,9 @@ static void use_threads(AVCodecContext *context, const AVCodec *codec, int threa
 {
 	context->thread_count = codec->id == AV_CODEC_ID_H264 ? 1 : threads;
 	context->thread_type = FF_THREAD_SLICE;
-	if (threads > 1 && codec->id == AV_CODEC_ID_AV1)
-		av_opt_set_int(context->priv_data, "max_frame_delay", 1, 0);
+	// libdav1d would work on several pictures. libavcodec 59 has no option max_frame_delay to prevent that.
+	if (codec->id == AV_CODEC_ID_AV1)
+		context->flags |= AV_CODEC_FLAG_LOW_DELAY;
 }
 
 struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)

@@ -26,7 +26,8 @@ fn expect_same(name: &str, kind: Kind, pieces: &[&[u8]]) -> Vec<TestEvent> {
         let is_threaded = kind != Kind::H264Decoder;
         assert_eq!(further > threads, is_threaded, "{name}");
         let differs = one.iter().zip(&more).position(|(one, more)| one != more);
-        assert_eq!((more.len(), differs), (one.len(), None), "{name}");
+        let pair = differs.map(|at| (&one[at], &more[at]));
+        assert_eq!((more.len(), pair), (one.len(), None), "{name}");
     }
     one
 }
