@@ -107,7 +107,7 @@ pub(super) fn run() -> Result<Table> {
     let mut rows = Vec::new();
     let (client, clip) = (client.display(), demo::clip()?);
     for (says, device, command, least) in WORKLOADS {
-        let mut row = vec![says.to_owned()];
+        let mut row = vec![(*says).to_owned()];
         for (width, height) in SIZES {
             let bytes = width * height * 3 / 2;
             let script = format!(
