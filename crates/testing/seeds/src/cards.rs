@@ -4,14 +4,12 @@ use crate::api::Arg;
 use crate::memory::PLANES;
 use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
+use crate::screen::{Buffer, Client, Flip};
 use crate::steps::{EBUSY, ENOMEM};
 use rustix::io::pwrite;
-use std::collections::VecDeque;
 use std::mem::{offset_of, size_of};
 use vb3_drm::sys::*;
-use vb3_frontend::{
-    CallOutcome, Devices as _, FileId, Map, Mmap, NodeId, Perform as _, Program as _,
-};
+use vb3_frontend::{CallOutcome, Devices as _, FileId, Mmap, Perform as _, Program as _};
 
 /// Width and height of the screen in pixels.
 const SIZE: (u32, u32) = (32, 16);
@@ -29,66 +27,10 @@ const WRITE: u32 = 2;
 /// DRM_MODE_PAGE_FLIP_EVENT.
 const EVENT: u32 = 1;
 
-/// The card, and the program that shows pictures on it. The colour of a picture is its number.
-#[derive(Debug)]
-pub(crate) struct Screen {
-    node: NodeId,
-    client: Option<Client>,
-    /// Number of pictures that the screen has shown.
-    seen: u64,
-    /// Colours that the screen shows next, in this order.
-    next: VecDeque<u32>,
-    /// Whether the screen may become black, since its program is gone.
-    may_be_black: bool,
-    last_sequence: Option<u32>,
-}
-
-/// The program's open card.
-#[derive(Debug)]
-struct Client {
-    program: u32,
-    file: FileId,
-    crtc: u32,
-    buffers: Vec<Buffer>,
-    /// The buffer on the screen, and the flip that has not come yet.
-    shown: usize,
-    flip: Option<Flip>,
-}
-
-#[derive(Debug)]
-struct Buffer {
-    /// Zero once the program has closed the handle.
-    handle: u32,
-    fb: u32,
-    map: Map,
-    /// A fence that ends when the screen no longer shows the buffer: its file and descriptor.
-    fence: Option<(FileId, i32)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Flip {
-    buffer: usize,
-    color: u32,
-    asked_ns: u64,
-}
-
 /// Returns the request of an ioctl that reads and writes a `T`.
 fn request<T>(name: &str) -> u32 {
     // CAST: structures are small.
     3 << 30 | (size_of::<T>() as u32) << 16 | vb3_drm::number(name).unwrap_or(0)
-}
-
-impl Screen {
-    pub(crate) fn new(node: NodeId) -> Self {
-        Self {
-            node,
-            client: None,
-            seen: 0,
-            next: VecDeque::new(),
-            may_be_black: true,
-            last_sequence: None,
-        }
-    }
 }
 
 impl Sim<'_> {

@@ -27,6 +27,7 @@ mod plan;
 mod process;
 mod requests;
 mod run;
+mod screen;
 mod shrink;
 mod slices;
 mod steps;

@@ -1,11 +1,11 @@
 //! Runs the plan of one seed from its start to its end.
 
 use crate::api::{self, Arg, Kind};
-use crate::cards::Screen;
 use crate::memory::{ARG, PLANES};
 use crate::model::{At, File, Mapping, ModelMemory, Node, Queue};
 use crate::plan::{Pace, Plan};
 use crate::process::Process;
+use crate::screen::Screen;
 use crate::slices;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
