@@ -39,8 +39,10 @@ const MAX_CMA_ORDER: u32 = 8;
 
 /// Frames of the smallest large allocation: 4 MiB.
 const LARGE: u64 = 1024;
-/// Base-2 logarithm of the largest piece of a large allocation, in frames.
-const MAX_PIECE_ORDER: u32 = 8;
+/// Base-2 logarithm of the largest piece of a large allocation, in frames: an IOMMU's block of 2 MiB.
+const MAX_PIECE_ORDER: u32 = 9;
+/// Smallest number of pieces of a large allocation.
+const MIN_PIECES: u64 = 4;
 
 /// The free frames, area by area.
 ///
@@ -288,30 +290,35 @@ impl Ram {
         taken.ok_or(short(Constraint::Ram, frames, free))
     }
 
-    /// Takes pieces that are not adjacent to each other. As with Linux's allocators, a large allocation consists of
-    /// pieces of several pages each, if such pieces are free, so that its cost does not grow with each page.
+    /// Takes pieces of which no two lie side by side. As with Linux's allocators, a large allocation consists of the
+    /// largest pieces that there are, so that its cost, and that of its page tables, does not grow with each page.
     ///
-    /// Source: Linux 7.2 drivers/dma-buf/heaps/system_heap.c `orders`, drivers/media/common/videobuf2/
-    /// videobuf2-dma-sg.c `vb2_dma_sg_alloc_compacted`.
+    /// Source: Linux 7.2 drivers/iommu/dma-iommu.c `__iommu_dma_alloc_pages`, drivers/dma-buf/heaps/system_heap.c
+    /// `orders`.
     fn take_separated(&mut self, frames: u64, piece: u64, within: Range<u64>) -> Option<FrameRuns> {
-        let large = large_piece(frames).max(piece);
-        let rest = frames % large;
         let (general, rng) = (&mut self.general, &mut self.rng);
         let mut take = |general: &mut Runs, len, piece| {
             let firsts = general.take_scattered(rng, (len, piece), within.clone())?;
             let runs = firsts.into_iter().map(|first| (first, piece));
             Some(runs.collect::<FrameRuns>())
         };
-        let in_large = (large > piece).then(|| take(general, frames - rest, large));
-        if let Some(mut runs) = in_large.flatten() {
-            if let Some(more) = take(general, rest, piece) {
-                runs.extend(more);
-                return Some(runs);
-            }
+        let (mut runs, mut left, mut large) = (FrameRuns::new(), frames, large_piece(frames));
+        while large > piece {
+            let part = left - left % large;
+            let Some(more) = take(general, part, large) else {
+                break;
+            };
+            runs.extend(more);
+            left -= part;
+            large /= 2;
+        }
+        let rest = take(general, left, piece);
+        if rest.is_none() {
             runs.iter()
                 .for_each(|&(first, frames)| general.give(first, frames));
         }
-        take(general, frames, piece)
+        runs.extend(rest?);
+        Some(runs)
     }
 
     /// Returns the alignment of `len` bytes from the contiguous area's start, in bytes.
@@ -436,12 +443,11 @@ impl Ram {
     }
 }
 
-/// Returns the frames of each piece of an allocation: one, or several for a large allocation, which then still has at
-/// least 64 pieces.
+/// Returns the frames of the largest pieces of an allocation: one, but more for a large allocation.
 fn large_piece(frames: u64) -> u64 {
     match frames {
         0..LARGE => 1,
-        LARGE.. => 1 << (frames / 64).ilog2().min(MAX_PIECE_ORDER),
+        LARGE.. => 1 << (frames / MIN_PIECES).ilog2().min(MAX_PIECE_ORDER),
     }
 }
 

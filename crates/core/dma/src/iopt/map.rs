@@ -2,7 +2,7 @@
 
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{Geometry, MAX_LEVELS};
-use super::table::{Chain, PageTable, Path, TableMemory};
+use super::table::{Chain, PageTable, Path, TableMemory, nth};
 use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
 
 /// A range to map, with its entries' attributes.
@@ -139,11 +139,8 @@ impl PageTable {
     /// Returns the number of empty entries from `at` on, at most `most`. The caller has checked that the
     /// first is empty.
     fn empty_run(&self, mem: &impl TableMemory, at: PhysAddr, most: u64) -> u64 {
-        let is_empty = |index: &u64| {
-            let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));
-            self.geometry.is_empty(mem.read_entry(next))
-        };
-        1 + (1..most).take_while(is_empty).count() as u64
+        let is_empty = |entry| self.geometry.is_empty(entry);
+        1 + mem.read_while(nth(at, 1), most.saturating_sub(1), is_empty)
     }
 
     /// Fails if anything is mapped in the range. Returns how many tables are missing.
@@ -190,12 +187,12 @@ impl PageTable {
         let geo = self.geometry;
         let first = place.path.end();
         let mut phys = request.phys;
-        for index in 0..place.run {
-            let at = PhysAddr::new(first.get() + (index << ENTRY_SHIFT));
-            mem.write_entry(at, geo.leaf(place.height, phys, request.attributes));
+        mem.write_each(first, place.run, || {
+            let leaf = geo.leaf(place.height, phys, request.attributes);
             // No overflow: output addresses have at most 52 bits.
             phys = phys.wrapping_add(geo.size(place.height));
-        }
+            leaf
+        });
         mem.publish(first, place.run << ENTRY_SHIFT);
         self.recount(mem, &place.path, place.height, |count| count + place.run);
         self.leaves += place.run;

@@ -26,6 +26,24 @@ pub trait TableMemory {
     /// Writes an entry of an allocated table.
     fn write_entry(&mut self, at: PhysAddr, entry: u64);
 
+    /// Reads up to `count` consecutive entries of one table, until `goes_on` returns false. Returns the number of
+    /// entries for which it returned true.
+    ///
+    /// The default reads each entry by itself. A host that has to search for a table implements this with one search.
+    fn read_while(&self, first: PhysAddr, count: u64, mut goes_on: impl FnMut(u64) -> bool) -> u64 {
+        let mut entries = (0..count).map(|index| self.read_entry(nth(first, index)));
+        entries
+            .position(|entry| !goes_on(entry))
+            .map_or(count, |read| read as u64)
+    }
+
+    /// Writes `count` consecutive entries of one table: what `next` returns, in order.
+    ///
+    /// The default writes each entry by itself. See [`read_while`](Self::read_while).
+    fn write_each(&mut self, first: PhysAddr, count: u64, mut next: impl FnMut() -> u64) {
+        (0..count).for_each(|index| self.write_entry(nth(first, index), next()));
+    }
+
     /// Makes written entries visible to a walker that does not snoop, before any later write. `len` is in
     /// bytes.
     fn publish(&mut self, at: PhysAddr, len: u64) {}
@@ -33,6 +51,11 @@ pub trait TableMemory {
     /// Makes a walker forget its cached translation of a block of `len` bytes. Called after the block's
     /// removal and before a table replaces the block, for architectures that require break-before-make.
     fn break_block(&mut self, iova: Iova, len: u64) {}
+}
+
+/// Returns the address of the entry `index` entries after another.
+pub(super) const fn nth(first: PhysAddr, index: u64) -> PhysAddr {
+    PhysAddr::new(first.get() + (index << ENTRY_SHIFT))
 }
 
 /// A page table in memory.

@@ -3,7 +3,7 @@
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::map::Missing;
 use super::table::{Chain, PageTable, Path, TableMemory};
-use crate::{Error, Iova, PhysAddr};
+use crate::{Error, Iova};
 
 impl PageTable {
     /// Removes all mappings in a range. Splits a block that extends beyond the range, and keeps the
@@ -100,11 +100,12 @@ impl PageTable {
         let table = spare.pop(mem).ok_or(Error::Invalid)?;
         let attributes = geo.bits.attributes(path.entry);
         let entries = geo.entries(below);
-        for index in 0..entries {
-            let at = PhysAddr::new(table.get() + (index << ENTRY_SHIFT));
-            let part = phys + (index << geo.shift(below));
-            mem.write_entry(at, geo.leaf(below, part, attributes));
-        }
+        let mut part = phys;
+        mem.write_each(table, entries, || {
+            let leaf = geo.leaf(below, part, attributes);
+            part = part.wrapping_add(geo.size(below));
+            leaf
+        });
         mem.publish(table, entries << ENTRY_SHIFT);
         let at = path.end();
         mem.write_entry(at, 0);
@@ -122,19 +123,13 @@ impl PageTable {
     fn clear(&mut self, mem: &mut impl TableMemory, path: &Path, most: u64) -> (u64, u64) {
         let geo = self.geometry;
         let first = path.end();
-        let (mut passed, mut leaves) = (0u64, 0u64);
-        while passed < most {
-            let at = PhysAddr::new(first.get() + (passed << ENTRY_SHIFT));
-            match geo.decode(path.height, mem.read_entry(at)) {
-                Entry::Leaf(_) => {
-                    mem.write_entry(at, 0);
-                    leaves += 1;
-                }
-                Entry::Empty => {}
-                Entry::Table(_) | Entry::Malformed => break,
-            }
-            passed += 1;
-        }
+        let mut leaves = 0u64;
+        let passed = mem.read_while(first, most, |entry| {
+            let entry = geo.decode(path.height, entry);
+            leaves += u64::from(matches!(entry, Entry::Leaf(_)));
+            matches!(entry, Entry::Leaf(_) | Entry::Empty)
+        });
+        mem.write_each(first, passed, || 0);
         mem.publish(first, passed << ENTRY_SHIFT);
         self.leaves -= leaves;
         let left = self.recount(mem, path, path.height, |count| count.saturating_sub(leaves));

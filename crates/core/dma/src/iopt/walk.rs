@@ -1,7 +1,7 @@
 //! Lookup of I/O addresses in page tables.
 
 use super::entry::Entry;
-use super::table::{PageTable, Path, TableMemory};
+use super::table::{PageTable, Path, TableMemory, nth};
 use crate::{Iova, PhysAddr, Prot};
 
 /// A page or block.
@@ -38,6 +38,51 @@ pub struct Fault {
     pub name: &'static str,
 }
 
+/// Maximum number of entries that are read ahead.
+const AHEAD: usize = 64;
+
+/// Entries of one table that were read ahead, so that not each page needs a walk from the root.
+struct Ahead {
+    height: u32,
+    entries: [u64; AHEAD],
+    /// Indices of the next entry, and of the end of those read.
+    next: usize,
+    end: usize,
+}
+
+impl Ahead {
+    const NONE: Self = Self {
+        height: 0,
+        entries: [0; AHEAD],
+        next: 0,
+        end: 0,
+    };
+
+    /// Reads the entries that follow a path's last one. `count` is how many of the table, with that one, may be read.
+    fn after(path: &Path, count: u64, mem: &impl TableMemory) -> Self {
+        let mut ahead = Self {
+            height: path.height,
+            ..Self::NONE
+        };
+        let most = count.saturating_sub(1).min(AHEAD as u64);
+        mem.read_while(nth(path.end(), 1), most, |entry| {
+            let slot = ahead.entries.get_mut(ahead.end);
+            ahead.end += usize::from(slot.is_some());
+            slot.map(|slot| *slot = entry).is_some()
+        });
+        ahead
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        if self.next >= self.end {
+            return None;
+        }
+        let entry = self.entries.get(self.next).copied();
+        self.next += 1;
+        entry
+    }
+}
+
 impl PageTable {
     /// Looks up an address as the IOMMU does for a device's access.
     ///
@@ -56,7 +101,7 @@ impl PageTable {
         match geo.decode(path.height, path.entry) {
             Entry::Leaf(phys) => {
                 let base = iova.get() & !(geo.size(path.height) - 1);
-                Ok(self.leaf(&path, base, phys))
+                Ok(self.leaf((path.height, path.entry), base, phys))
             }
             Entry::Empty | Entry::Table(_) | Entry::Malformed => Err(fault(geo.level(path.height))),
         }
@@ -73,29 +118,43 @@ impl PageTable {
         let mut next = first.get();
         // No overflow below: the last input address lies below 2^57.
         let end = geo.input_end().min(last.get().saturating_add(1));
+        let mut ahead = Ahead::NONE;
         core::iter::from_fn(move || {
             while next < end {
-                let path = self.descend(mem, next, 0);
-                let len = geo.size(path.height);
+                let (height, entry) = match ahead.next() {
+                    Some(entry) => (ahead.height, entry),
+                    None => {
+                        let path = self.descend(mem, next, 0);
+                        let count = geo.run(next, path.height, end - next);
+                        ahead = Ahead::after(&path, count, mem);
+                        (path.height, path.entry)
+                    }
+                };
+                let len = geo.size(height);
                 let base = next & !(len - 1);
-                next = base + len;
-                if let Entry::Leaf(phys) = geo.decode(path.height, path.entry) {
-                    return Some(self.leaf(&path, base, phys));
+                match geo.decode(height, entry) {
+                    // An entry that was read ahead: its table is walked next.
+                    Entry::Table(_) => ahead = Ahead::NONE,
+                    Entry::Leaf(phys) => {
+                        next = base + len;
+                        return Some(self.leaf((height, entry), base, phys));
+                    }
+                    Entry::Empty | Entry::Malformed => next = base + len,
                 }
             }
             None
         })
     }
 
-    /// Describes the page or block at the end of a path.
-    fn leaf(&self, path: &Path, iova: u64, phys: u64) -> Leaf {
+    /// Describes the page or block of an entry.
+    fn leaf(&self, (height, entry): (u32, u64), iova: u64, phys: u64) -> Leaf {
         let geo = &self.geometry;
         Leaf {
             iova: Iova::new(iova),
             phys: PhysAddr::new(phys),
-            len: geo.size(path.height),
-            prot: geo.prot(path.entry),
-            level: geo.level(path.height),
+            len: geo.size(height),
+            prot: geo.prot(entry),
+            level: geo.level(height),
         }
     }
 }

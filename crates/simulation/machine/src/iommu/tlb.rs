@@ -27,6 +27,7 @@ pub enum Staleness {
 pub(crate) struct Tlb {
     staleness: Staleness,
     slots: Box<[Cell<Option<Leaf>>; SLOTS]>,
+    /// Removed pages. Pages that follow each other, as do their bytes, are one entry.
     removed: Vec<Leaf>,
     shift: u32,
 }
@@ -77,6 +78,9 @@ impl Tlb {
             }
         }
         for page in pages {
+            if (self.removed.last_mut()).is_some_and(|last| extend(last, &page)) {
+                continue;
+            }
             if self.removed.len() >= MAX_STALE {
                 self.removed.clear();
             }
@@ -94,4 +98,15 @@ impl Tlb {
         self.removed.clear();
         self.slots.iter().for_each(|slot| slot.set(None));
     }
+}
+
+/// Adds a page to a range of pages, if it continues the range. Returns whether it does.
+fn extend(range: &mut Leaf, page: &Leaf) -> bool {
+    let continues = range.iova.get().checked_add(range.len) == Some(page.iova.get())
+        && range.phys.get().checked_add(range.len) == Some(page.phys.get())
+        && (range.prot, range.level) == (page.prot, page.level);
+    if continues {
+        range.len += page.len;
+    }
+    continues
 }

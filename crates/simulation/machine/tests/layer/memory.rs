@@ -388,10 +388,10 @@ fn single_pages_adjoin_only_if_profile_says() {
 #[test]
 fn large_memory_is_scattered_in_large_pieces() {
     let (mapper, dev) = with_device("coherent = true");
-    for (len, most) in [(M, 256), (4 * M, 64), (4 * M + PAGE, 65), (32 * M, 64)] {
+    for (len, most) in [(M, 256), (4 * M, 4), (7 * M + PAGE, 10), (32 * M, 16)] {
         let alloc = mapper.alloc_scattered(dev, len).unwrap();
         let pieces = alloc.segments().len();
-        assert!((32..=most).contains(&pieces), "{len}: {pieces} pieces");
+        assert!((4..=most).contains(&pieces), "{len}: {pieces} pieces");
         mapper.free(alloc);
     }
 }
