@@ -35,6 +35,8 @@ pub struct Context<M: MemOps, D> {
     pub(crate) port: u32,
     /// Whether a codec's STOP waits for OUTPUT buffers that wait for fences.
     pub(crate) stop_waits: bool,
+    /// Whether a STREAMOFF waits for the driver's next tick.
+    pub(crate) driver_stops: bool,
     refusals: Refusals,
     /// Whether something happened that may end a caller's wait.
     pub(crate) wake: bool,
@@ -72,6 +74,7 @@ where
             files: BTreeMap::new(),
             port: 0,
             stop_waits: false,
+            driver_stops: false,
             refusals: Refusals::default(),
             wake: false,
         })
@@ -180,6 +183,9 @@ where
     /// Closes a file and frees its buffers.
     pub(crate) fn release(&mut self, mem: &mut M, file: FileHandle) {
         self.files.remove(&file);
+        if self.files.is_empty() {
+            self.driver.end();
+        }
         for &flow in self.driver.role().flows() {
             let Ok(stream) = self.stream_mut(flow) else {
                 continue;

@@ -185,6 +185,19 @@ pub trait VideoDriver {
     /// Returns the driver of one queue, for one call.
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = Self::Cookie> + '_>;
 
+    /// Returns whether STREAMOFF of a queue can take all its buffers back now.
+    ///
+    /// If not, STREAMOFF waits, and asks again after each tick: a worker outside of this process still writes to a
+    /// buffer, and the driver must have a tick when it has finished. Callers that do not wait skip this question, and
+    /// the driver must take the buffers back in any case.
+    fn may_stop(&mut self, flow: Flow) -> bool {
+        true
+    }
+
+    /// Ends the work of the driver, because the last file of its queues is closed. Their buffers are taken back
+    /// next.
+    fn end(&mut self) {}
+
     /// Returns pixel formats in the order of ENUM_FMT. The first is the default.
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
 

@@ -96,6 +96,12 @@ pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     })
 }
 
+/// Parent: as [`take_back`], without waiting.
+pub(crate) fn try_take_back(input: &Shared, number: u64) -> bool {
+    let is_written = |state: &AtomicU32| state.load(Ordering::SeqCst) == word(number, WRITTEN);
+    revoke(input, number) || of(input, number).is_some_and(is_written)
+}
+
 /// Parent: revokes a loan, or waits until the worker has released it. Returns false on timeout.
 pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool) -> bool {
     let Some(state) = of(input, number) else {

@@ -49,8 +49,8 @@ pub struct Worker {
     announced: Option<StreamFormat>,
     /// Size of the pictures.
     layout: Option<Layout>,
-    /// The input slot of the picture that `begin_picture` began, until the picture is submitted.
-    filling: Option<usize>,
+    /// The input slot of the picture or data that was begun, and its bytes, until it is submitted.
+    filling: Option<(usize, usize)>,
     drains: usize,
     flushes: usize,
     is_set_up: bool,
@@ -155,11 +155,11 @@ impl Worker {
         match job {
             Job::Configure(config) => self.configure(config),
             Job::Decode { tag, data } => {
-                let copied = self.decode_with(tag, data.len(), |to| {
-                    to.copy_from_slice(data);
-                    Ok::<(), ()>(())
-                })?;
-                copied.map_err(|()| Refused::Wrong("the input cannot be copied"))
+                self.begin_data(data.len())?;
+                let to = self.data().filter(|to| to.len() == data.len());
+                to.ok_or(Refused::Wrong("the input cannot be copied"))?
+                    .copy_from_slice(data);
+                self.decode_data(tag)
             }
             Job::Encode {
                 tag,
@@ -196,18 +196,14 @@ impl Worker {
         }
     }
 
-    /// As [`Job::Decode`], but `fill` writes the `len` bytes of data in place, which saves a copy.
+    /// Reserves memory for `len` bytes of data to decode.
     ///
-    /// If `fill` fails, no job is submitted, and its error is returned.
+    /// The caller writes the bytes to [`data`](Self::data), in one or more steps, and submits them by
+    /// [`decode_data`](Self::decode_data). There is one such memory at a time: it is dropped when another one is begun.
     ///
     /// # Errors
-    /// The job was refused, before or after `fill` was called.
-    pub fn decode_with<E>(
-        &mut self,
-        tag: u64,
-        len: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Result<(), E>, Refused> {
+    /// No memory was reserved; the reason says whether to try again.
+    pub fn begin_data(&mut self, len: usize) -> Result<(), Refused> {
         if self.kind.encodes() {
             return Err(Refused::Wrong("an encoder takes pictures"));
         }
@@ -217,13 +213,25 @@ impl Worker {
                 limit: MAX_INPUT,
             });
         }
-        let slot = self.free_slot()?;
-        let to = self.input.bytes_mut(slot * MAX_INPUT, len);
-        if let Err(e) = fill(to.unwrap_or_default()) {
-            return Ok(Err(e));
-        }
+        self.filling = Some((self.free_slot()?, len));
+        Ok(())
+    }
+
+    /// Returns the memory of [`begin_data`](Self::begin_data); `None` if none was begun.
+    pub fn data(&mut self) -> Option<&mut [u8]> {
+        let (slot, len) = self.filling?;
+        self.input.bytes_mut(slot * MAX_INPUT, len)
+    }
+
+    /// As [`Job::Decode`], with the bytes in the memory of [`begin_data`](Self::begin_data).
+    ///
+    /// # Errors
+    /// The job was refused, and the memory is dropped.
+    pub fn decode_data(&mut self, tag: u64) -> Result<(), Refused> {
+        let begun = self.filling.take();
+        let (slot, len) = begun.ok_or(Refused::Wrong("no data was begun"))?;
         let message = Message::new(Op::Decode, &[tag, slot as u64, len as u64]);
-        self.launch_input(slot, tag, &message).map(Ok)
+        self.launch_input(slot, tag, &message)
     }
 
     /// As [`Job::Encode`], but `fill` writes the picture in place: I420 of the configured size, without gaps.
@@ -261,8 +269,8 @@ impl Worker {
         match (self.kind.encodes(), self.layout) {
             (false, _) => Err(Refused::Wrong("a decoder takes streams")),
             (_, None) => Err(Refused::Wrong("the encoder has no size yet")),
-            (true, Some(_)) => {
-                self.filling = Some(self.free_slot()?);
+            (true, Some(layout)) => {
+                self.filling = Some((self.free_slot()?, layout.len()));
                 Ok(())
             }
         }
@@ -271,8 +279,8 @@ impl Worker {
     /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far.
     /// The picture is I420 of the configured size without gaps. `None` if no picture was begun.
     pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
-        let (slot, layout) = (self.filling?, self.layout?);
-        let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
+        let layout = self.layout?;
+        let to = self.data();
         Some(PlanesMut {
             width: layout.width,
             height: layout.height,
@@ -286,8 +294,8 @@ impl Worker {
     /// # Errors
     /// The job was refused, and the picture is dropped.
     pub fn encode_picture(&mut self, tag: u64, force_key: bool) -> Result<(), Refused> {
-        let slot = self.filling.take();
-        let slot = slot.ok_or(Refused::Wrong("no picture was begun"))?;
+        let begun = self.filling.take();
+        let (slot, _) = begun.ok_or(Refused::Wrong("no picture was begun"))?;
         let message = Message::new(Op::Encode, &[tag, slot as u64, u64::from(force_key)]);
         self.launch_input(slot, tag, &message)
     }

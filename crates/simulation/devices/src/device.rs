@@ -191,6 +191,8 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn identity(&self) -> &Identity;
         fn role(&self) -> Role;
         fn announces(&self, flow: Flow) -> bool;
+        fn may_stop(&mut self, flow: Flow) -> bool;
+        fn end(&mut self);
         fn planarity(&self) -> Planarity;
         fn stored_as(&self, code: u32) -> Option<Option<FourCc>>;
         fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)>;

@@ -16,6 +16,9 @@ pub(crate) trait FrameWorker {
         None
     }
 
+    /// Ends the worker, because its device is closed.
+    fn end(&mut self) {}
+
     /// Prepares for virtual time: a conversion thread does its work within the tick, and a decoder uses one
     /// thread.
     fn work_at_once(&mut self) {}

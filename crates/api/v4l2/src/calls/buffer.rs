@@ -34,7 +34,15 @@ where
             Call::CreateBufs => self.create_bufs(run, arg)?,
             Call::RemoveBufs => self.remove_bufs(run, arg)?,
             Call::StreamOn => self.set_streaming(run, arg.u32(0), true)?,
-            Call::StreamOff => self.set_streaming(run, arg.u32(0), false)?,
+            Call::StreamOff => {
+                let flow = self.owned_flow(run.cx.file, arg.u32(0))?;
+                let is_streaming = self.stream(flow)?.queue.is_streaming();
+                if is_streaming && !run.cx.nonblocking && !self.driver.may_stop(flow) {
+                    self.driver_stops = true;
+                    return Ok(Answer::Wait);
+                }
+                self.set_streaming(run, arg.u32(0), false)?;
+            }
             _ => {
                 let mut user = UserBuffer::read(arg, run.program)?;
                 let info = match call {

@@ -373,6 +373,7 @@ where
             }
         }
         self.settle_queues(mem);
+        self.wake |= core::mem::take(&mut self.driver_stops);
         for event in progress.events {
             self.raise_driver_event(event, now_ns);
         }

@@ -363,3 +363,21 @@ fn calls_on_own_buffers_are_recognised() {
     assert_eq!(passes(&b, b.file), wanted, "QBUF may map memory of others");
     b.close();
 }
+
+#[test]
+fn streamoff_waits_while_a_worker_writes() {
+    let mut b = Bench::capture();
+    b.nonblocking = false;
+    assert_eq!((b.reqbufs(1, MMAP), b.qbuf(0), b.stream(true)), (1, 0, 0));
+    b.tick();
+    b.device.driver_mut().is_writing = true;
+    b.device.take_woken();
+    assert_eq!(b.stream(false), WAIT);
+    assert!(b.device.take_woken().files.is_empty());
+    b.tick();
+    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(b.stream(false), WAIT, "it is asked again");
+    b.nonblocking = true;
+    assert_eq!(b.stream(false), 0, "a caller that cannot wait");
+    assert_eq!(b.stream(false), 0, "nothing is streaming");
+}

@@ -50,6 +50,8 @@ pub(crate) struct TestDriver {
     pub(crate) ranges: Vec<(ControlSpec, i64)>,
     /// Number of callers that found no finished buffer and continued, and number of those that wait.
     pub(crate) waiters: [u32; 2],
+    /// Whether a worker writes to a buffer, so that STREAMOFF has to wait.
+    pub(crate) is_writing: bool,
     /// Calls of buffers_withdrawn.
     pub(crate) withdrawn: u32,
     pub(crate) policy: QueuePolicy,
@@ -110,6 +112,7 @@ impl TestDriver {
             exposure: 5,
             ranges: Vec::new(),
             waiters: [0; 2],
+            is_writing: false,
             withdrawn: 0,
             subdevice: None,
             refused: None,
@@ -209,6 +212,10 @@ impl VideoDriver for TestDriver {
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         let (graph, entity) = self.subdevice.as_ref()?;
         Some((graph, *entity))
+    }
+
+    fn may_stop(&mut self, _: Flow) -> bool {
+        !self.is_writing
     }
 
     fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {

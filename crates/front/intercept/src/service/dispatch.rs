@@ -16,6 +16,8 @@ use vb3_frontend::{CallOutcome, Descriptor, Detail, Effects, Errno, Made, Need, 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
+/// `VIDIOC_STREAMOFF`.
+const STREAMOFF: u32 = 0x4004_5613;
 
 /// Returns whether the call's descriptor shows that its file is not the supervisor's.
 /// This check borrows no file, since closing a borrowed file could take long.
@@ -113,8 +115,9 @@ impl Server<'_> {
                 }
             })?;
             hold = file.and_then(Borrowed::into_memory);
-            // DRM's ioctls wait for vblanks on O_NONBLOCK files, too.
-            if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && kind != b'd' {
+            // These wait on O_NONBLOCK files, too: DRM's ioctls for vblanks, and STREAMOFF for the device.
+            let always = kind == b'd' || request == STREAMOFF;
+            if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && !always {
                 done = self.make_step(n, made_on(on), op, true);
             }
         }

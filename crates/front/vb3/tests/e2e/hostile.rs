@@ -3,6 +3,7 @@
 
 use crate::common::{Run, compiled};
 use crate::stalls::{Elsewhere, find_captured, watching};
+use crate::streams::encoded;
 
 /// Frames that the camera beside an attack may lose beyond those that the camera of another run loses.
 const MAX_MORE_LOST: u32 = 2;
@@ -16,6 +17,8 @@ const ATTEMPTS: usize = 5;
 struct Attack {
     devices: &'static [&'static str],
     commands: &'static str,
+    /// Size of the pictures in the file `stream.h264`, if the attack needs one.
+    stream: Option<&'static str>,
     /// Time for which the attack itself stops `vb3`, in milliseconds.
     stops_ms: u32,
 }
@@ -24,6 +27,7 @@ const fn attack(devices: &'static [&'static str], commands: &'static str) -> Att
     Attack {
         devices,
         commands,
+        stream: None,
         stops_ms: 0,
     }
 }
@@ -37,6 +41,9 @@ fn attempt(attack: &Attack) -> Option<(String, bool)> {
     let run = Run::on("pc").real_time("a frame is lost if an attack delays its camera");
     let run = run.device("camera=pattern,fps=60");
     let run = (attack.devices.iter()).fold(run, |run, device| run.device(*device));
+    if let Some(size) = attack.stream {
+        std::fs::write(run.file("stream.h264"), encoded(size, 100, "bframes=0")?).unwrap();
+    }
     let script = format!(
         "{watching} vb3=$PPID; hostile={hostile}; {commands}
         ended=$?; kill $watch; wait $watch && exit $ended",
@@ -89,11 +96,20 @@ attacks! {
     program_that_always_forks: attack(&["camera=pattern"], "$hostile fork");
     heap_of_512_mib: attack(&["camera"], "$hostile heap 512");
     heap_of_1_gib: attack(&["camera"], "$hostile heap 1024");
+    buffers_of_4k_requested: attack(&[LARGE], "$hostile request");
+    buffers_of_4k_created: attack(&[LARGE], "$hostile create");
+    /// A device reads a buffer of 20 MiB in pieces, and the other seven later.
+    input_of_160_mib: attack(&["h264dec"], "$hostile input");
     /// The kernel installs a descriptor while the program waits for a processor.
     copies_at_low_priority: attack(&["camera"], "$hostile copy 12");
     exports_at_low_priority: attack(&["camera"], "$hostile export 12");
     flipped_pictures_of_4k: attack(&[LARGE], "$hostile stream 1");
     loopback_of_4k: attack(&["loopback"], "$hostile loopback");
+    /// The codec's process writes to a picture's buffer for long, because it gets no processor time.
+    codec_at_low_priority: Attack {
+        stream: Some("1920x1080"),
+        ..attack(&["h264dec"], "$hostile codec stream.h264 $vb3")
+    };
     polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 2");
     /// Buffers that are queued at the end of a stop get the frames that came due during the stop.
     stops_of_50_ms: Attack {

@@ -3,6 +3,12 @@
 //   hostile protect GIB           user pointers, in a program whose memory map of GIB GiB always changes
 //   hostile fork                  user pointers, in a program that forks all the time
 //   hostile heap MIB              memory of a heap of MIB MiB, allocated and freed again and again
+//   hostile request               32 buffers of 3840x2160, requested and freed again and again
+//   hostile create                32 buffers of 3840x2160, created one by one or at once, and freed
+//   hostile input                 a decoder's 8 buffers of 20 MiB, requested, queued and started
+//   hostile codec STREAM PID      a decoder is closed and stopped in its work; its process, a child of PID, gets no
+//                                 processor time
+//   hostile start N               N programs at a time, each of which opens the device
 //   hostile copy N                N programs at low priority copy a camera's descriptor
 //   hostile export N              N programs at low priority export a buffer
 //   hostile stream FLIP           pictures of 3840x2160, flipped or not
@@ -12,12 +18,14 @@
 //
 // The attacked device is /dev/video1. Each prints how much it did. It exits with 1 if a call fails.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-heap.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -170,6 +178,183 @@ static int heap(unsigned mib)
 	return did("allocated", rounds);
 }
 
+static int request_4k(void)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE, rounds = 0;
+	set_4k(fd, type, 0);
+	for (; goes_on(); rounds++) {
+		must(request(fd, type, V4L2_MEMORY_MMAP, 32) == 32 ? 0 : -1, "32 buffers");
+		request(fd, type, V4L2_MEMORY_MMAP, 0);
+	}
+	return did("requested", rounds);
+}
+
+static int create_4k(void)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE, rounds = 0;
+	set_4k(fd, type, 0);
+	for (; goes_on(); rounds++) {
+		struct v4l2_create_buffers create = { .memory = V4L2_MEMORY_MMAP };
+		create.format.type = type;
+		must(ioctl(fd, VIDIOC_G_FMT, &create.format), "G_FMT");
+		for (unsigned made = 0; made < 32; made += create.count) {
+			create.count = rounds % 2 ? 32 : 1;
+			must(ioctl(fd, VIDIOC_CREATE_BUFS, &create), "CREATE_BUFS");
+		}
+		request(fd, type, V4L2_MEMORY_MMAP, 0);
+	}
+	return did("created", rounds);
+}
+
+// Sets up a decoder's input: `count` buffers of `bytes` bytes.
+static void coded_input(int fd, unsigned bytes, unsigned count)
+{
+	struct v4l2_format format = { .type = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE };
+	format.fmt.pix_mp.width = 3840;
+	format.fmt.pix_mp.height = 2160;
+	format.fmt.pix_mp.pixelformat = V4L2_PIX_FMT_H264;
+	format.fmt.pix_mp.num_planes = 1;
+	format.fmt.pix_mp.plane_fmt[0].sizeimage = bytes;
+	must(ioctl(fd, VIDIOC_S_FMT, &format), "S_FMT of the input");
+	must(request(fd, format.type, V4L2_MEMORY_MMAP, count) == count ? 0 : -1, "the input's buffers");
+}
+
+static void queue_input(int fd, unsigned index, unsigned bytes)
+{
+	struct v4l2_plane plane = { .bytesused = bytes };
+	struct v4l2_buffer b = { .index = index, .type = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
+		.memory = V4L2_MEMORY_MMAP, .m.planes = &plane, .length = 1 };
+	must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF of the input");
+}
+
+static int input(void)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, rounds = 0;
+	for (; goes_on(); rounds++) {
+		coded_input(fd, 20 << 20, 8);
+		for (unsigned i = 0; i < 8; i++)
+			queue_input(fd, i, 20 << 20);
+		must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+		must(ioctl(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
+		request(fd, type, V4L2_MEMORY_MMAP, 0);
+	}
+	return did("started", rounds);
+}
+
+// Gives the codec processes of `vb3`, and all their threads, the lowest priority. Returns their number.
+static int starve(pid_t vb3)
+{
+	char path[64], name[32];
+	int found = 0, thread, process;
+	snprintf(path, sizeof path, "/proc/%d/task", vb3);
+	DIR *threads = opendir(path);
+	must(threads ? 0 : -1, path);
+	for (struct dirent *at; (at = readdir(threads));) {
+		snprintf(path, sizeof path, "/proc/%d/task/%d/children", vb3, atoi(at->d_name));
+		FILE *children = fopen(path, "r");
+		while (children && fscanf(children, "%d", &process) == 1) {
+			snprintf(path, sizeof path, "/proc/%d/comm", process);
+			FILE *comm = fopen(path, "r");
+			int is_codec = comm && fgets(name, sizeof name, comm) && !strncmp(name, "vb3-codec", 9);
+			if (comm)
+				fclose(comm);
+			snprintf(path, sizeof path, "/proc/%d/task", process);
+			DIR *all = is_codec ? opendir(path) : NULL;
+			for (struct dirent *one; all && (one = readdir(all));)
+				if ((thread = atoi(one->d_name)))
+					setpriority(PRIO_PROCESS, thread, LOWEST);
+			if (all)
+				closedir(all);
+			found += is_codec;
+		}
+		if (children)
+			fclose(children);
+	}
+	closedir(threads);
+	return found;
+}
+
+static void spin(void)
+{
+	while (goes_on())
+		;
+}
+
+// Decodes until the first picture has come, beside the process that decodes; then stops or closes the decoder while
+// that process writes further pictures.
+static int codec(const char *file, pid_t vb3)
+{
+	unsigned rounds = 0, out = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, in = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
+	pid_t spinning[4];
+	for (int i = 0; i < 4; i++)
+		if (!(spinning[i] = must(fork(), "fork"))) {
+			spin();
+			exit(0);
+		}
+	int stream = must(open(file, O_RDONLY), file);
+	for (; goes_on(); rounds++) {
+		int fd = must(open(NODE, O_RDWR), NODE);
+		struct v4l2_event_subscription change = { .type = V4L2_EVENT_SOURCE_CHANGE };
+		must(ioctl(fd, VIDIOC_SUBSCRIBE_EVENT, &change), "SUBSCRIBE_EVENT");
+		coded_input(fd, 1 << 20, 4);
+		must(lseek(stream, 0, SEEK_SET), "lseek");
+		for (unsigned i = 0; i < 4; i++) {
+			struct v4l2_plane plane = { 0 };
+			struct v4l2_buffer b = { .index = i, .type = out, .memory = V4L2_MEMORY_MMAP, .m.planes = &plane, .length = 1 };
+			must(ioctl(fd, VIDIOC_QUERYBUF, &b), "QUERYBUF");
+			void *at = mmap(NULL, plane.length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, plane.m.mem_offset);
+			must(at == MAP_FAILED ? -1 : 0, "mmap");
+			queue_input(fd, i, must(read(stream, at, 1 << 20), "the stream"));
+			munmap(at, plane.length);
+		}
+		must(ioctl(fd, VIDIOC_STREAMON, &out), "STREAMON of the input");
+		while (!starve(vb3) && goes_on())
+			sched_yield();
+		struct pollfd first = { .fd = fd, .events = POLLPRI };
+		if (must(poll(&first, 1, SECONDS * 1000), "poll")) {
+			struct v4l2_format format = { .type = in };
+			must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
+			unsigned count = request(fd, in, V4L2_MEMORY_MMAP, 8);
+			for (unsigned i = 0; i < count; i++) {
+				struct v4l2_plane planes[VIDEO_MAX_PLANES] = { 0 };
+				struct v4l2_buffer b = { .index = i, .type = in, .memory = V4L2_MEMORY_MMAP,
+					.m.planes = planes, .length = format.fmt.pix_mp.num_planes };
+				must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+			}
+			must(ioctl(fd, VIDIOC_STREAMON, &in), "STREAMON");
+			first.events = POLLIN;
+			starve(vb3);
+			must(poll(&first, 1, SECONDS * 1000), "poll");
+			if (rounds % 2)
+				must(ioctl(fd, VIDIOC_STREAMOFF, &in), "STREAMOFF");
+		}
+		close(fd);
+	}
+	for (int i = 0; i < 4; i++)
+		must(waitpid(spinning[i], NULL, 0), "wait");
+	return did("stopped a decoder", rounds);
+}
+
+static int starts(int programs)
+{
+	unsigned rounds = 0;
+	for (; goes_on(); rounds++) {
+		for (int i = 0; i < programs; i++)
+			if (!must(fork(), "fork")) {
+				char *words[] = { (char *)"hostile", (char *)"once", NULL };
+				execv("/proc/self/exe", words);
+				exit(1);
+			}
+		int status;
+		while (wait(&status) > 0)
+			must(status ? -1 : 0, "a program");
+	}
+	return did("programs started", rounds * programs);
+}
+
 // Runs `attack` in programs at the lowest priority.
 static int at_low_priority(int programs, void (*attack)(void))
 {
@@ -304,6 +489,18 @@ int main(int argc, char **argv)
 		return user_pointers(256 << 20, forks, 2);
 	if (!strcmp(what, "heap"))
 		return heap(n);
+	if (!strcmp(what, "request"))
+		return request_4k();
+	if (!strcmp(what, "create"))
+		return create_4k();
+	if (!strcmp(what, "input"))
+		return input();
+	if (!strcmp(what, "codec") && argc == 4)
+		return codec(argv[2], atoi(argv[3]));
+	if (!strcmp(what, "start"))
+		return starts(n);
+	if (!strcmp(what, "once"))
+		return must(open(NODE, O_RDWR), NODE) < 0;
 	if (!strcmp(what, "copy"))
 		return at_low_priority(n, copies);
 	if (!strcmp(what, "export"))

@@ -139,6 +139,24 @@ impl Worker {
         Ok(())
     }
 
+    /// Takes back all loans to which the worker is not writing now. Returns whether none is left, or the worker is gone.
+    /// Never waits.
+    pub fn try_take_back(&mut self) -> bool {
+        let input = &self.input;
+        let is_kept = |(number, _): &(u64, Memories)| !loan::try_take_back(input, *number);
+        self.loans.out.retain(is_kept);
+        if !self.loans.out.is_empty() && (self.state != State::Alive || self.is_gone()) {
+            self.take_back();
+        }
+        self.loans.out.is_empty()
+    }
+
+    /// Returns whether the worker still has a loan.
+    #[must_use]
+    pub fn has_loan(&self, number: u64) -> bool {
+        self.loans.out.iter().any(|(out, _)| *out == number)
+    }
+
     /// Takes all loans back. Afterwards, the worker neither reads nor writes the memory of these loans.
     ///
     /// The call waits while the worker copies a picture. A worker that takes much longer, or that is stopped, is

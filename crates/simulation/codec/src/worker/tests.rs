@@ -113,6 +113,19 @@ fn revoked_loans_are_not_written() {
 }
 
 #[test]
+fn loans_being_written_come_back_later() {
+    let (mut worker, _end, input, _seen) = lent();
+    let file = Shared::new(512 * 768).unwrap();
+    let next = lend(&mut worker, &file);
+    assert!(loan::claim(&input, 1));
+    assert!(!worker.try_take_back(), "the first one is being written");
+    assert_eq!([1, next].map(|loan| worker.has_loan(loan)), [true, false]);
+    assert!(!loan::claim(&input, next), "the other one is back");
+    loan::release(&input, 1);
+    assert!(worker.try_take_back() && !worker.has_loan(1));
+}
+
+#[test]
 fn revoked_loans_cannot_be_claimed() {
     let (mut worker, end, input, _seen) = lent();
     worker.take_back();

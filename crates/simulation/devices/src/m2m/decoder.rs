@@ -46,6 +46,12 @@ struct Decoded<C> {
     was_lent: bool,
 }
 
+/// An OUTPUT buffer that is being read to the worker's memory, and how many bytes of it are read.
+struct Reading<C> {
+    token: Active<C>,
+    done: usize,
+}
+
 /// The state of a change of the stream's format.
 enum Pending {
     /// No change: pictures have the format of the buffers.
@@ -72,6 +78,7 @@ pub(crate) struct Decoding<C> {
     /// The device keeps the OUTPUT buffer of the piece until the codec has finished with it. Without any
     /// queued buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
+    reading: Option<Reading<C>>,
     /// JPEG: tag of the latest file that the worker has decoded to a picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
@@ -112,6 +119,7 @@ impl<C> Decoder<C> {
             visible: Rect::default(),
             coded_size: (0, 0),
             kept: None,
+            reading: None,
             answered: 0,
             decoded: VecDeque::new(),
             is_lending: false,
@@ -245,6 +253,10 @@ impl<C> M2mEngine<C> for Decoder<C> {
         }
     }
 
+    fn try_take_back(&mut self) -> bool {
+        self.own.lent.is_empty() || Self::try_take_back(self)
+    }
+
     fn stopped(&mut self, flow: Flow) {
         if flow == Flow::Output {
             return self.flush();
@@ -283,7 +295,8 @@ impl<C> M2mEngine<C> for Decoder<C> {
 
     fn has_begun(&self) -> bool {
         let first = self.own.decoded.front();
-        self.capture.streaming && first.is_some_and(|first| first.content.has_begun())
+        let writes = self.capture.streaming && first.is_some_and(|it| it.content.has_begun());
+        writes || self.own.reading.is_some()
     }
 
     /// The worker does not wait for buffers before it has announced the first format.

@@ -37,6 +37,22 @@ pub(super) enum Drain {
     Stopped,
 }
 
+/// Longest time for which STREAMOFF waits until the worker has written a picture, in nanoseconds. A worker that gets
+/// little processor time needs a part of it.
+const STOP_TIMEOUT_NS: u64 = 5_000_000_000;
+
+/// Whether a STREAMOFF waits for the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    No,
+    /// It has waited since the last tick.
+    Begun,
+    /// It waits until this time.
+    Until(u64),
+    /// It has waited too long.
+    Overdue,
+}
+
 /// What happened to an OUTPUT buffer that was offered to the codec process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
@@ -120,6 +136,12 @@ pub(crate) trait M2mEngine<C> {
     /// Handles STREAMON of a queue.
     fn started(&mut self, flow: Flow) {}
 
+    /// Takes back the buffers that are with the worker, except those that it writes to now. Returns whether the worker
+    /// has none left.
+    fn try_take_back(&mut self) -> bool {
+        true
+    }
+
     /// Handles STREAMOFF of a queue, which has dropped its buffers. Drops those that are in use or with the
     /// worker.
     fn stopped(&mut self, flow: Flow) {}
@@ -159,6 +181,7 @@ pub(crate) struct M2mDevice<S, W, C> {
     pub(super) statistics: Statistics,
     /// Whether a tick may find work: a queue has changed since the last tick, or that tick moved something.
     is_due: bool,
+    pub(super) stopping: Stopping,
     /// Largest number of picture bytes that one tick moves.
     pub(super) piece: usize,
     pub(super) own: S,
@@ -203,6 +226,7 @@ impl<S, W, C> M2mDevice<S, W, C> {
             has_restarted: false,
             statistics: Statistics::default(),
             is_due: false,
+            stopping: Stopping::No,
             piece: PIECE,
             own: parts.own,
         }
@@ -352,6 +376,7 @@ where
     }
 
     fn stop_streaming(&mut self) {
+        self.device.stopping = Stopping::No;
         self.device.queue_mut(self.flow).stop();
         self.device.stopped(self.flow);
         self.device.is_due = true;
@@ -488,7 +513,30 @@ where
         self.queue(flow).policy
     }
 
-    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    fn may_stop(&mut self, _: Flow) -> bool {
+        // In virtual time, STREAMOFF waits at once, so that its time does not depend on the worker's speed.
+        let waits = self.piece != usize::MAX && self.stopping != Stopping::Overdue;
+        if waits && !self.try_take_back() {
+            if self.stopping == Stopping::No {
+                (self.stopping, self.is_due) = (Stopping::Begun, true);
+            }
+            return false;
+        }
+        true
+    }
+
+    fn end(&mut self) {
+        self.worker.end();
+    }
+
+    fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.stopping = match self.stopping {
+            Stopping::Begun => Stopping::Until(now_ns.saturating_add(STOP_TIMEOUT_NS)),
+            Stopping::Until(end) if end <= now_ns => Stopping::Overdue,
+            // The program has given up its STREAMOFF: nobody has waited since the last tick.
+            Stopping::Overdue => Stopping::No,
+            other => other,
+        };
         let before = (progress.finished.len(), progress.events.len());
         self.work(bus, progress);
         let after = (progress.finished.len(), progress.events.len());
@@ -496,7 +544,11 @@ where
     }
 
     fn next_tick(&self) -> Option<u64> {
-        self.is_due.then_some(0)
+        match self.stopping {
+            _ if self.is_due => Some(0),
+            Stopping::Until(end) => Some(end),
+            _ => None,
+        }
     }
 
     fn wake_fd(&self) -> Option<WakeFd<'_>> {

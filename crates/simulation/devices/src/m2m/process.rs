@@ -113,6 +113,18 @@ impl CodecProcess {
         worker.submit(job)
     }
 
+    /// Takes back all buffers lent to the worker, except those that it writes to now. Returns whether it has none left.
+    /// `keep` gets a test for the loans that it still has.
+    pub(crate) fn try_take_back(&mut self, keep: impl FnOnce(&dyn Fn(u64) -> bool)) -> bool {
+        let Some(worker) = &mut self.worker else {
+            keep(&|_| false);
+            return true;
+        };
+        let is_over = worker.try_take_back();
+        keep(&|number| worker.has_loan(number));
+        is_over
+    }
+
     /// Takes back all buffers lent to the worker. The worker keeps its mappings of them for later loans.
     pub(crate) fn take_back(&mut self) {
         if let Some(worker) = &mut self.worker {
@@ -147,6 +159,10 @@ impl FrameWorker for CodecProcess {
 
     fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
+    }
+
+    fn end(&mut self) {
+        self.stop();
     }
 
     /// Uses one thread from the next start on, so that no picture of a run depends on how threads are scheduled.

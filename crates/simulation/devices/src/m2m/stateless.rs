@@ -152,6 +152,15 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         Ok(())
     }
 
+    fn try_take_back(&mut self) -> bool {
+        let job = &mut self.own.job;
+        self.worker.try_take_back(|is_out| {
+            if let Some(job) = job {
+                job.loan.take_if(|loan| !is_out(*loan));
+            }
+        })
+    }
+
     fn stopped(&mut self, flow: Flow) {
         self.own.is_ended = true;
         if flow == Flow::Output {

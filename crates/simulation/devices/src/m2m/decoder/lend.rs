@@ -6,11 +6,14 @@
 //! lent by number only, and the device copies the picture through the bus.
 //!
 //! STREAMOFF takes lent buffers back. If the process is copying a picture, STREAMOFF waits for the rest of this copy,
-//! at most half a second. No other call waits for a codec process. After STREAMOFF has returned, the process writes
-//! nothing.
+//! as a call that waits for a frame does; calls on other files continue. A process that needs more than five seconds
+//! for it is ended. After STREAMOFF has returned, the process writes nothing. close() does not wait: it ends the
+//! process. Only in virtual time, and for a guest, all calls wait for the copy, at most half a second.
 
 use super::{Decoder, Drain, Pending};
+use crate::m2m::device::Stopping;
 use crate::m2m::loan;
+use std::collections::VecDeque;
 use vb3_codec::{MAX_LOANS, Refused};
 use vb3_queue::Active;
 use vb3_v4l2::Bus;
@@ -22,6 +25,7 @@ impl<C> Decoder<C> {
             && self.own.lent.len() < MAX_LOANS
             && matches!(self.own.pending, Pending::None)
             && self.drain != Drain::Ready
+            && self.stopping == Stopping::No
     }
 
     pub(super) fn lend(&mut self, bus: &mut dyn Bus<C>) {
@@ -47,6 +51,21 @@ impl<C> Decoder<C> {
         let mut lent = self.own.lent.iter();
         let at = lent.position(|(number, _)| *number == loan)?;
         self.own.lent.remove(at).map(|(_, token)| token)
+    }
+
+    /// Takes lent buffers back, except those that the process writes to now. Returns whether it has none left.
+    pub(super) fn try_take_back(&mut self) -> bool {
+        let (own, capture) = (&mut self.own, &mut self.capture);
+        self.worker.try_take_back(|is_out| {
+            let (out, back) = std::mem::take(&mut own.lent)
+                .into_iter()
+                .partition(|(loan, _)| is_out(*loan));
+            own.lent = out;
+            let back: VecDeque<_> = back;
+            back.into_iter()
+                .rev()
+                .for_each(|(_, token)| capture.put_back(token));
+        })
     }
 
     /// Takes all lent buffers back. The process does not write to them any more.

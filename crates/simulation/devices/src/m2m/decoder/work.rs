@@ -1,6 +1,6 @@
 //! The decoder's work in a tick (a call by the host). The worker is the codec process.
 
-use super::{Decoded, Decoder, Drain, Input, Offered, Pending};
+use super::{Decoded, Decoder, Drain, Input, Offered, Pending, Reading};
 use crate::hosted::RESIZED;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
@@ -23,7 +23,7 @@ impl<C> Decoder<C> {
 
     /// Drops the stream after STREAMOFF at OUTPUT, by which the program seeks or ends.
     pub(super) fn flush(&mut self) {
-        self.own.kept = None;
+        (self.own.kept, self.own.reading) = (None, None);
         self.take_back();
         self.forget_decoded();
         self.frames.clear();
@@ -51,6 +51,9 @@ impl<C> Decoder<C> {
     fn give_up(&mut self) {
         self.forget_worker();
         self.own.kept = None;
+        if let Some(reading) = self.own.reading.take() {
+            self.output.tokens.push_front(reading.token);
+        }
         self.output.take_back();
         self.own.is_broken = true;
     }
@@ -162,9 +165,15 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Passes queued OUTPUT buffers to the worker, as many as it accepts.
+    /// Passes queued OUTPUT buffers to the worker, as many as it accepts and this tick may read.
     pub(super) fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let mut left = self.piece;
         loop {
+            if let Some(reading) = self.own.reading.take()
+                && !self.resume_read(reading, &mut left, bus, progress)
+            {
+                return;
+            }
             match &mut self.drain {
                 Drain::Idle => {}
                 Drain::Feeding(0) => return self.ask_to_drain(),
@@ -172,7 +181,7 @@ impl<C> Decoder<C> {
                 Drain::Asked | Drain::Ready | Drain::Stopped => return,
             }
             let fed = match self.output.take() {
-                Some(token) => self.feed_one(token, bus, progress),
+                Some(token) => self.begin(token, progress),
                 None => match &mut self.drain {
                     // The program took back some of the buffers that were still to be passed on.
                     Drain::Feeding(left) => {
@@ -183,9 +192,6 @@ impl<C> Decoder<C> {
                 },
             };
             if !fed {
-                if let Drain::Feeding(left) = &mut self.drain {
-                    *left += 1;
-                }
                 return;
             }
         }
@@ -206,14 +212,9 @@ impl<C> Decoder<C> {
         };
     }
 
-    /// Passes a buffer to the worker. Returns false if the buffer stays the next one to pass.
-    fn feed_one(
-        &mut self,
-        token: Active<C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
-        let Ok((plane, bytes)) = extent(&token) else {
+    /// Begins to pass a buffer to the worker. Returns false if the buffer stays the next one to pass.
+    fn begin(&mut self, token: Active<C>, progress: &mut Progress<C>) -> bool {
+        let Ok((_, bytes)) = extent(&token) else {
             return true;
         };
         let is_stream = !self.own.input.is_file();
@@ -225,25 +226,64 @@ impl<C> Decoder<C> {
             }
             return true;
         }
-        let tag = self.next_tag;
         let codec = self.worker.start(|worker| match is_stream {
             true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
             false => Ok(()),
         });
         let Some(worker) = codec else {
-            self.output.tokens.push_front(token);
             progress.broken = true;
-            return false;
+            return self.handle_answer(token, Err(Refused::Dead), progress);
         };
-        let filled = match usize::try_from(bytes) {
-            Ok(len) => worker.decode_with(tag, len, |to| {
-                Ok::<_, Trouble>(bus.read(&plane.cookie, plane.data_offset, to)?)
-            }),
+        let begun = match usize::try_from(bytes) {
+            Ok(len) => worker.begin_data(len),
             Err(_) => Err(Refused::Wrong("longer than memory")),
         };
-        match self.handle_offer(token, filled, progress) {
-            Offered::Later => return false,
-            Offered::Taken if is_stream => self.release_or_keep(tag, progress),
+        if let Err(refused) = begun {
+            return self.handle_answer(token, Err(refused), progress);
+        }
+        self.own.reading = Some(Reading { token, done: 0 });
+        true
+    }
+
+    /// Continues to read a buffer, and submits its bytes once all are read. Returns whether another buffer may begin.
+    fn resume_read(
+        &mut self,
+        mut reading: Reading<C>,
+        left: &mut usize,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let tag = self.next_tag;
+        let taken = match self.worker.running() {
+            None => Err(Refused::Dead),
+            Some(worker) => match reading.resume(worker.data(), left, bus) {
+                Ok(false) => {
+                    self.own.reading = Some(reading);
+                    return false;
+                }
+                Ok(true) => worker.decode_data(tag).map(Ok),
+                Err(trouble) => Ok(Err(trouble)),
+            },
+        };
+        self.handle_answer(reading.token, taken, progress)
+    }
+
+    /// Handles the worker's answer to a buffer. Returns false if the buffer stays the next one to pass.
+    fn handle_answer(
+        &mut self,
+        token: Active<C>,
+        taken: Result<Result<(), Trouble>, Refused>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let tag = self.next_tag;
+        match self.handle_offer(token, taken, progress) {
+            Offered::Later => {
+                if let Drain::Feeding(left) = &mut self.drain {
+                    *left += 1;
+                }
+                return false;
+            }
+            Offered::Taken if !self.own.input.is_file() => self.release_or_keep(tag, progress),
             Offered::Taken | Offered::Failed => {}
         }
         true
@@ -268,7 +308,7 @@ impl<C> Decoder<C> {
     /// a process that ignores loans delivers such a picture at that time.
     fn next_buffer(&mut self) -> Option<Active<C>> {
         if self.capture.tokens.is_empty() {
-            self.take_back();
+            self.try_take_back();
         }
         self.capture.take()
     }
@@ -345,8 +385,8 @@ impl<C> Decoder<C> {
             return self.proceed();
         }
         if self.capture.streaming {
-            self.take_back();
-            if !self.capture.give_last(progress) {
+            // An event follows once the process has written a picture.
+            if !self.try_take_back() || !self.capture.give_last(progress) {
                 return;
             }
         }
@@ -403,10 +443,29 @@ impl<C> Decoder<C> {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
         }
-        self.take_back();
-        if self.capture.give_last(progress) {
+        if self.try_take_back() && self.capture.give_last(progress) {
             self.end_drain(Drain::Stopped, progress);
         }
+    }
+}
+
+impl<C> Reading<C> {
+    /// Reads on, at most `left` bytes. Returns whether all is read.
+    fn resume(
+        &mut self,
+        to: Option<&mut [u8]>,
+        left: &mut usize,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<bool, Trouble> {
+        let (plane, _) = extent(&self.token)?;
+        let rest = to.and_then(|to| to.get_mut(self.done..));
+        let rest = rest.ok_or(Trouble::TooSmall)?;
+        let here = rest.len().min(*left);
+        let (piece, after) = rest.split_at_mut(here);
+        bus.read(&plane.cookie, plane.data_offset + self.done as u64, piece)?;
+        self.done += here;
+        *left -= here;
+        Ok(after.is_empty())
     }
 }
 

@@ -136,9 +136,8 @@ impl<C> StatelessDecoder<C> {
         let job = CodecJob::ProceedByLoan(Chroma::Pairs);
         let fits = holds(&buffers, found, format.bits);
         if !fits || self.worker.submit(job).is_err() {
-            self.worker.take_back();
-            self.fail_job(progress);
-            return self.restart();
+            self.restart();
+            return self.fail_job(progress);
         }
         self.own.lends = Some(found);
         self.lend(bus);

@@ -124,6 +124,51 @@ fn a_tick_writes_a_piece_of_a_decoded_picture() {
     }
 }
 
+/// Makes a decoder whose OUTPUT buffers have room for long files, and a file of two pieces and a byte: a picture, and
+/// zeroes, which decoders ignore.
+fn decoder_of_long_files() -> (Bench<Decoder<u32>>, Vec<u8>) {
+    let spec = "jpegdec,format=NV12";
+    let mut bench = Bench::new(device(spec, Launch::in_thread(), Decoder::new));
+    let mut wanted = bench.device.format(Flow::Output);
+    wanted.planes[0].sizeimage = 3 * PIECE as u32;
+    bench.set_format(Flow::Output, &wanted);
+    bench.make(Flow::Output, 2);
+    bench.start(Flow::Output);
+    let mut long = FILES[0].clone();
+    long.resize(2 * PIECE + 1, 0);
+    (bench, long)
+}
+
+#[test]
+fn a_tick_reads_a_piece_of_the_files_to_decode() {
+    let (mut bench, long) = decoder_of_long_files();
+    (0..2).for_each(|index| bench.send(index, &[&long], 1));
+    for piece in [PIECE, PIECE, PIECE, PIECE, 2] {
+        assert_eq!(bench.moved(Flow::Output), piece);
+        let is_last = piece < PIECE;
+        assert_eq!(bench.device.has_begun(), !is_last);
+        assert!(is_last || bench.device.next_tick() == Some(0));
+    }
+}
+
+#[test]
+fn a_file_being_read_is_forgotten_by_a_seek() {
+    let (mut bench, long) = decoder_of_long_files();
+    bench.send(0, &[&long], 1);
+    assert_eq!(bench.moved(Flow::Output), PIECE);
+    bench.stop(Flow::Output);
+    assert!(!bench.device.has_begun());
+    bench.start(Flow::Output);
+    bench.send(0, &[&long], 2);
+    assert_eq!(bench.moved(Flow::Output), PIECE, "from its start");
+    bench.until("the format", |bench| !bench.events.is_empty());
+    bench.make(Flow::Capture, 1);
+    bench.start(Flow::Capture);
+    bench.queue_empty(0);
+    let (info, _) = bench.receive();
+    assert_eq!((info.timestamp_ns, info.error), (2, false));
+}
+
 #[test]
 fn a_picture_being_written_is_not_yet_out() {
     let (mut bench, pictures) = decoder();
