@@ -105,6 +105,7 @@ pub fn run(
         started: started.cast_signed(),
         received: AtomicU64::new(0),
         lent: Lending::default(),
+        crowd: Mutex::default(),
         reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),
         host,

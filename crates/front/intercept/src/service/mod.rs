@@ -9,6 +9,7 @@
 //! | one codec process per stream | runs a codec library, confined |
 
 mod closes;
+mod crowd;
 mod dispatch;
 mod epolls;
 mod host;
@@ -29,6 +30,7 @@ mod supervisor;
 mod transfers;
 mod wakes;
 
+pub(crate) use crowd::Crowd;
 pub(crate) use host::{Call, Events, Host};
 pub(crate) use leftover::Ending;
 pub(crate) use pool::Pool;

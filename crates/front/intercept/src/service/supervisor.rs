@@ -16,7 +16,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,10 @@ use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, RunLock, lock, nr};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
 use crate::program::ExitReport;
+use crate::service::crowd::LONG;
 use crate::service::pool::{Admission, Part, Term, Work};
 use crate::service::serve::{How, Job};
-use crate::service::{Call, Host, Pool, Server, Verdict, dispatch, locks, polls};
+use crate::service::{Call, Crowd, Host, Pool, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
 use vb3_frontend::{CallId, Errno, Node};
@@ -62,6 +63,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) started: i64,
     pub(crate) received: AtomicU64,
     pub(crate) lent: Lending,
+    /// Calls that were received and wait. Only the receiver takes them.
+    pub(crate) crowd: Mutex<Crowd>,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
     /// Whether the kernel ends a receive when no thread is left that could make a call (Linux 6.11).
@@ -245,28 +248,16 @@ impl<'a> Supervisor<'a> {
 
     /// Receives and serves calls until another thread becomes the receiver.
     fn receive(&self, may: &mut MayBlock, term: Term) {
+        let mut is_crowded = true;
         while self.pool.receives(term) {
-            // Before Linux 6.11, a receive after the end of the last thread never returns.
-            let listener = &self.host.listener;
-            let received = match self.receive_ends || listener.look(None) & libc::POLLIN != 0 {
-                true => listener.recv(),
-                false => Err(Errno(libc::ENOENT)),
+            let waiting = is_crowded.then(|| lock(&self.crowd).next()).flatten();
+            is_crowded = waiting.is_some();
+            let n = match waiting.map_or_else(|| self.receive_one(), Some) {
+                Some(n) => n,
+                None if self.pool.is_closing() => return,
+                None => continue,
             };
-            let n = match received {
-                Ok(n) => n,
-                Err(Errno(libc::ENOENT)) if listener.is_over() => {
-                    if self.pool.is_closing() {
-                        return;
-                    }
-                    // Waits until the clock notices the end of the last thread.
-                    self.pool.await_close(END_CHECK_INTERVAL);
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            let before = self.received.fetch_add(1, Ordering::Relaxed);
-            let is_main = n.tid == self.main;
-            self.host.guard.add(n.tid, is_main, before + 1);
+            let begun = Instant::now();
             if self.pool.step_in(&n) {
                 self.host.wake_clock();
             }
@@ -286,7 +277,46 @@ impl<'a> Supervisor<'a> {
             if let Some(work) = self.pool.step_out(term) {
                 return self.pool.done(work);
             }
+            if is_crowded || begun.elapsed() >= LONG {
+                is_crowded = self.receive_crowd();
+            }
         }
+    }
+
+    /// Waits for the next call. Returns `None` if there is none, since all programs have ended or the call was
+    /// interrupted.
+    fn receive_one(&self) -> Option<Notif> {
+        let listener = &self.host.listener;
+        // Before Linux 6.11, a receive after the end of the last thread never returns.
+        let received = match self.receive_ends || listener.look(None) & libc::POLLIN != 0 {
+            true => listener.recv(),
+            false => Err(Errno(libc::ENOENT)),
+        };
+        match received {
+            Ok(n) => {
+                let before = self.received.fetch_add(1, Ordering::Relaxed);
+                (self.host.guard).add(n.tid, n.tid == self.main, before + 1);
+                return Some(n);
+            }
+            Err(Errno(libc::ENOENT)) if listener.is_over() && !self.pool.is_closing() => {
+                // Waits until the clock notices the end of the last thread.
+                self.pool.await_close(END_CHECK_INTERVAL);
+            }
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// Receives the calls that have arrived. Returns whether any wait in the crowd now.
+    fn receive_crowd(&self) -> bool {
+        let mut crowd = lock(&self.crowd);
+        let has_more = || self.host.listener.look(Some(Duration::ZERO)) & libc::POLLIN != 0;
+        while crowd.has_room() && has_more() {
+            if let Some(n) = self.receive_one() {
+                crowd.add(self.host.pid_of(n.tid), n.nr, n);
+            }
+        }
+        !crowd.is_empty()
     }
 
     /// Does a job of the pool, and tells the pool when it is done.

@@ -110,6 +110,8 @@ attacks! {
         stream: Some("1920x1080"),
         ..attack(&["h264dec"], "$hostile codec stream.h264 $vb3")
     };
+    programs_that_start: attack(&["camera"], "$hostile start 300");
+    polls_by_48_threads: attack(&["camera"], "$hostile poll /proc/self/exe 60 48");
     polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 2");
     /// Buffers that are queued at the end of a stop get the frames that came due during the stop.
     stops_of_50_ms: Attack {
