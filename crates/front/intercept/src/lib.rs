@@ -23,46 +23,69 @@
 //!   [`Made::File`](vb3_frontend::Made::File).
 //!
 //! # Limits
-//! `docs/limits.md` in the repository has the limits that users meet first. Others are:
+//! The page `docs/limits.md` of the repository has the limits that users meet first. These are the others.
 //!
-//! * A device's descriptor is not the lowest free number, and neither is a copy by dup. For a copy, a free
-//!   standard descriptor (0 to 2) is used first.
-//! * mmap of a device needs a free descriptor number for a moment. Without one it fails with EMFILE.
-//! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
-//!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
-//!     leases work as on a device.
-//!   * A poll of more than 64 descriptors may not recognise a number from a socket for some milliseconds.
-//!     Until then, it reports the number as ready.
-//!   * At numbers 0 to 2, all calls except write and writev work as on a device. A write to standard output
-//!     reaches the device if its length is at least 4 KiB or a multiple of 64 bytes. Other writes fail with
-//!     EINVAL.
-//!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
-//!     calls act on the memfd: fstat shows a regular file, pread reads no bytes, pwrite fails with EPERM,
-//!     fsync has no effect, and lseek and private mappings use the memfd. After the last close, epoll_wait
-//!     may still deliver an event of the file.
-//!   * lockf of more than one byte from the current position fails with EOVERFLOW.
-//! * The supervisor holds a duplicate of each epoll set that has a device. If a program closes such a set while
-//!   it is in another set, the other set reports it until its last device is closed. From 64 sets on, the
-//!   supervisor searches for such sets and drops them.
-//! * A poll of a device and an epoll set does not see a signalfd in that set, and takes its event from the set.
-//! * Below /usr, /lib, /lib64, /etc, /bin, /sbin and /opt, a link to a node must have the node's name. Other
-//!   names there are left to the kernel (ENOENT), so that programs start fast.
-//! * Seals cannot prevent that a program punches holes in a dma-buf's mapping or extends it: the seal against
-//!   punching also forbids mapping. The part past the buffer's end has no memory.
-//! * A kernel pins the pages of a user pointer. Here its bytes are copied in at QBUF and out at DQBUF. So the
-//!   program sees no byte of a frame earlier, and what it unmaps, moves or replaces in between gets no frame or, at
-//!   the same address, the frame that was meant for the memory before. If another process than QBUF's calls DQBUF, or
-//!   the stream is stopped first, the bytes are lost.
-//! * The kernel holds an epoll set's lock while it writes events to a page that the program serves. If a
-//!   device in this set changes then, answers to other programs may be 200 ms late, once.
-//! * Under strace or a debugger, a signal that only the mask of a ppoll or pselect6 admits does not end the call.
-//!   At a signal to the process, the tracer may also see a SIGURG or SIGWINCH from `vb3`, which does nothing. If
-//!   ptrace is refused, or the program handles both, such a signal ends a thread's wait with EINTR, despite
-//!   SA_RESTART.
-//! * A signal that is sent to all processes (by a service manager, or kill -1) reaches programs twice. So does one
-//!   to the process group, if the program has one thread and made few calls.
-//! * If pidfd_getfd is refused (containers by default), and a device is closed while another thread polls it,
-//!   that poll ends.
+//! Descriptor numbers:
+//!
+//! * When a program opens a device, it does not get the lowest free number, but one of the reserved range. When it
+//!   copies the descriptor by dup(), it gets a free standard descriptor (0 to 2) if there is one, else another number
+//!   of the range.
+//! * When a program maps a device, the supervisor installs the buffer's memfd in the program for a moment. If the
+//!   program has no free number for it, mmap fails with EMFILE.
+//! * A device's descriptor has a number outside the reserved range if the program has chosen the number (dup2), or has
+//!   received the descriptor over a socket. The filter does not recognise such a number, so the supervisor sees only
+//!   a part of the calls on it:
+//!   * ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and leases work as on a device.
+//!   * If a program polls more than 64 descriptors, and received one of them over a socket, the supervisor may need
+//!     some milliseconds to find out that this one is a device. Until then, the poll reports it as ready.
+//!   * If the number is 0, 1 or 2, all other calls work as on a device, too, except write and writev. The filter
+//!     reports a write to standard output only if its length is at least 4 KiB or a multiple of 64 bytes, so that
+//!     printing stays fast. Such a write reaches the device. Any other write fails with EINVAL.
+//!   * If the number is higher, read, write, sendfile and splice fail with EINVAL, and the user gets a note. The
+//!     kernel executes all remaining calls on the memfd: fstat shows a regular file, pread returns no bytes, pwrite
+//!     fails with EPERM, and fsync has no effect; lseek moves the memfd's position, and a private mapping shows the
+//!     memfd. After the last close, epoll_wait may still return an event of the device.
+//!   * lockf fails with EOVERFLOW if it locks more than one byte from the current position.
+//!
+//! Epoll sets:
+//!
+//! * The supervisor holds a duplicate of each epoll set that contains a device. So the kernel keeps a set that the
+//!   program has closed. If the closed set is itself in another set, the other set goes on to report its events, until
+//!   the last device in the closed set is closed. When there are 64 such sets, the supervisor looks which of
+//!   them no program holds any more, and closes these.
+//! * If a program polls a device together with an epoll set, the supervisor polls the set in the program's place. If
+//!   the set contains a signalfd, the kernel then looks for signals of the supervisor instead of the program's. So the
+//!   poll does not report a signal, and the set loses the signalfd's event.
+//! * A program may pass epoll_wait a buffer on a page that another of its threads fills (userfaultfd). The kernel holds
+//!   the set's lock until the page is filled. The supervisor needs this lock when a device in the set changes. It
+//!   waits at most 200 ms before another thread takes over, so answers to other programs may be late by this time,
+//!   once.
+//!
+//! Paths and memory:
+//!
+//! * Programs open many files below /usr, /lib, /lib64, /etc, /bin, /sbin and /opt when they start. To keep this fast,
+//!   the supervisor looks there only at paths that end in a node's name. If a program opens a symbolic link
+//!   to a node there that has another name, the kernel opens the link and fails with ENOENT.
+//! * A program can punch holes into the mapping of a dma-buf. The seal that would forbid it also forbids all writable
+//!   mappings. A program can also extend the mapping (mremap), but an access behind the buffer's end gets a SIGBUS.
+//! * A kernel pins the pages of a user pointer, and the device writes to them. Here, QBUF copies the bytes in, and
+//!   DQBUF copies them out. So the program sees no byte of a frame before DQBUF. If it unmaps, moves or replaces the
+//!   memory between the two calls, the frame goes to the memory that is at the address at DQBUF, if any. The frame is
+//!   lost if the stream is stopped before DQBUF, or if another process calls DQBUF than called QBUF.
+//!
+//! Signals:
+//!
+//! * ppoll and pselect6 take a mask of signals. If a signal arrives that only this mask admits, the supervisor stops
+//!   the calling thread with ptrace, so that the kernel runs the handler. If the program runs under strace or a
+//!   debugger, it cannot, and the signal does not end the call.
+//! * If a signal is sent to a process that waits in a call on a device, the supervisor may send SIGURG or SIGWINCH to
+//!   it, which do nothing by default. strace and debuggers show them. If the program has handlers for both, and
+//!   ptrace is refused, then a signal ends a thread's wait with EINTR, even if its handler has SA_RESTART.
+//! * A signal to all processes (from a service manager, or by kill -1) reaches the programs twice: from the sender, and
+//!   from the supervisor, which passes on what it gets. A signal to the process group, too, if the program has one
+//!   thread and has made fewer calls than the guard needs to start (`process::guard`).
+//! * Many containers forbid pidfd_getfd. If then one thread closes a device while another thread polls it, the poll
+//!   ends.
 //!
 //! Runs on Linux 5.19 and newer on x86-64 and arm64 (`arch`). Calls are slow before 6.6, and no program
 //! starts before 5.19. [`probe`] finds out which features are missing.

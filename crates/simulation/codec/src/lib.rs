@@ -32,7 +32,8 @@
 //!
 //! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps this memory and
 //! copies each picture there. Each loan has a word in shared memory that says which process owns the loan. So
-//! [`Worker::take_back`] waits only while the worker writes a picture to a loan.
+//! [`Worker::take_back`] waits only while the worker writes a picture to a loan. [`Worker::try_take_back`] does not wait,
+//! and leaves such a loan to the worker.
 //!
 //! # Order
 //! The order of events depends only on the jobs. Pictures are returned in display order, and packets in

@@ -11,8 +11,11 @@
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work without such limits.
-//! * Not divided into pieces: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at
-//!   QBUF and DQBUF, compressed frames, and a loopback's copy for a writer that waits.
+//! * STREAMOFF of a decoder waits in the table, as DQBUF does, while the codec's process writes to a buffer.
+//! * Not divided into pieces: allocation (1 to 2 ms for 32 buffers of 16 MB, in a debug build), cache maintenance and
+//!   bounces at QBUF and DQBUF, slices of stateless decoders, and a loopback's copy for a writer that waits.
+//!
+//! If more calls arrive than the receiver can serve, each process has its turn (`crowd`).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
