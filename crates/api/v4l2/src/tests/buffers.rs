@@ -368,7 +368,7 @@ fn calls_on_own_buffers_are_recognised() {
 fn streamoff_waits_while_a_worker_writes() {
     let mut b = Bench::capture();
     b.nonblocking = false;
-    assert_eq!((b.reqbufs(1, MMAP), b.qbuf(0), b.stream(true)), (1, 0, 0));
+    assert_eq!((b.reqbufs(2, MMAP), b.qbuf(0), b.stream(true)), (2, 0, 0));
     b.tick();
     b.device.driver_mut().is_writing = true;
     b.device.take_woken();

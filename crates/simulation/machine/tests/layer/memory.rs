@@ -125,7 +125,7 @@ fn without_a_contiguous_area_four_mib_is_the_most() {
 fn an_iommu_makes_scattered_pages_one_run() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
     let alloc = mapper.alloc_coherent(dev, 5 * M, Attrs::empty()).unwrap();
-    assert_eq!(alloc.segments().len() as u64, 80, "no two pieces touch");
+    assert_eq!(alloc.segments().len(), 5, "no two pieces touch");
     let addr = mapper.alloc_dma_addr(&alloc).unwrap();
     let data = pattern(5 * M as usize);
     mapper.platform_mut().bus_write(dev, addr, &data).unwrap();
