@@ -190,7 +190,7 @@ static void gaps(const char *path, unsigned seconds)
 {
 	struct queue q = camera(path);
 	uint64_t longest = 0, last = 0;
-	set_format(q, V4L2_PIX_FMT_NV12, 640, 480, 0);
+	set_format(q, V4L2_PIX_FMT_YUYV, 640, 480, 0);
 	allocate(q, 4);
 	for (unsigned i = 0; i < 4; i++)
 		put(q, i, -1, 0);

@@ -119,7 +119,7 @@ pub(super) fn run() -> Result<Table> {
             if !GRAPHS.contains(&device.as_str()) {
                 device = format!("{device},size={width}x{height}");
             }
-            let mut run = vb3.with(&[&device, "camera=pattern,fps=60,node=9"]);
+            let mut run = vb3.with(&[&device, "camera=pattern,fps=60,node=video9"]);
             let run = measure(run.args(["sh", "-c", &script]))?;
             // v4l2-ctl succeeds even if it streams nothing.
             let mut report: Value = serde_json::from_slice(&fs::read(&file)?)?;
