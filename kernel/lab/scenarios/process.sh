@@ -40,15 +40,15 @@ rows() {
 }
 
 for way in cap out; do
-    rows scattered soc-cma $way '' '' 'F7 EFAULT F8 EFAULT'
+    rows scattered soc-cma $way '' '' 'import.of-a-heap EFAULT import.of-udmabuf EFAULT'
     why=$($vb3 why | tr '\n' ' ')
     case $why in
         *'QBUF on /dev/video0 failed with EFAULT'*'in one run of addresses'*) right=true ;;
         *) right=false ;;
     esac
     step vb3.why-$way "\"ok\":$right,\"says\":\"$(echo "$why" | tr -d '"\\')\""
-    rows iommu soc-iommu $way ,userptr=on userptr 'F7 0 F8 0 U10 EFAULT U11 EFAULT'
-    rows vmalloc pc $way ,alloc=vmalloc userptr 'F7 0 F8 0 U10 EFAULT U11 EFAULT'
+    rows iommu soc-iommu $way ,userptr=on userptr 'import.of-a-heap 0 import.of-udmabuf 0 userptr.qbuf.of-a-heap EFAULT userptr.qbuf.of-udmabuf EFAULT'
+    rows vmalloc pc $way ,alloc=vmalloc userptr 'import.of-a-heap 0 import.of-udmabuf 0 userptr.qbuf.of-a-heap EFAULT userptr.qbuf.of-udmabuf EFAULT'
 done
 
 # The display shows exactly the bytes that the CPU wrote or read of each picture, without a copy. Each

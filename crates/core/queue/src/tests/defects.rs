@@ -146,7 +146,7 @@ fn defect_02_longer_plane_of_same_dmabuf_is_checked() {
 fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
     let mut b = Bench::new(QueueType::Capture);
     b.reqbufs(Memory::Mmap, 2).unwrap();
-    assert_eq!(seen(b.dqbuf()), EINVAL, "V1");
+    assert_eq!(seen(b.dqbuf()), EINVAL, "flags.dqbuf.not-streaming");
     assert!(!b.queue.last_buffer_dequeued);
     b.qbuf(0).unwrap();
     b.qbuf(1).unwrap();
@@ -162,7 +162,7 @@ fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
         "a failure with the last buffer in front"
     );
     assert!(!b.queue.last_buffer_dequeued);
-    assert_eq!(seen(b.dqbuf()), 0, "V2");
+    assert_eq!(seen(b.dqbuf()), 0, "flags.dqbuf.after");
     assert!(b.queue.last_buffer_dequeued);
     b.finish();
 }
@@ -336,32 +336,48 @@ fn defect_n1_payload_is_checked_against_its_memory() {
         b.streamoff().unwrap();
         result
     };
-    assert_eq!(seen(try_queue(&mut b, 0, Some(good), 0, SIZE)), 0, "OD1");
-    assert_eq!(seen(try_queue(&mut b, 0, None, 0, SIZE)), EINVAL, "OD2");
-    assert_eq!(seen(try_queue(&mut b, 0, Some(good), 0, SIZE)), 0, "OD3");
+    assert_eq!(
+        seen(try_queue(&mut b, 0, Some(good), 0, SIZE)),
+        0,
+        "payload.good"
+    );
+    assert_eq!(
+        seen(try_queue(&mut b, 0, None, 0, SIZE)),
+        EINVAL,
+        "payload.then-no-fd"
+    );
+    assert_eq!(
+        seen(try_queue(&mut b, 0, Some(good), 0, SIZE)),
+        0,
+        "payload.good-after-bad"
+    );
     assert_eq!(
         seen(try_queue(&mut b, 0, Some(good), SIZE, SIZE)),
         0,
-        "OD3b"
+        "payload.good-with-length"
     );
-    assert_eq!(seen(try_queue(&mut b, 0, Some(good), SIZE, 0)), 0, "OD4");
+    assert_eq!(
+        seen(try_queue(&mut b, 0, Some(good), SIZE, 0)),
+        0,
+        "payload.none-with-length"
+    );
     let large = b.mem.get().new_object(SIZE * 4);
     assert_eq!(
         seen(try_queue(&mut b, 1, Some(large), 0, SIZE * 4)),
         0,
-        "OD5"
+        "payload.large"
     );
     assert_eq!(
         seen(try_queue(&mut b, 1, Some(good), 0, SIZE * 4)),
         EINVAL,
-        "OD6"
+        "payload.beyond-a-smaller-one"
     );
     assert_eq!(seen(try_queue(&mut b, 1, Some(good), 0, SIZE)), 0);
     let info = try_queue(&mut b, 1, Some(large), 0, SIZE * 4);
     assert_eq!(
         info.unwrap().planes[0].unwrap().payload_bytes,
         SIZE * 4,
-        "OD7"
+        "payload.large-after-small"
     );
     // The buffer lost its memory in a failed QBUF.
     let small = b.mem.get().new_object(4096);

@@ -66,7 +66,10 @@ fn a_device_without_requests_says_so() {
     let Some(outcome) = client("pc", "h264dec", &["none"]) else {
         return;
     };
-    assert_eq!(outcome.stdout, "alloc ENOTTY\nRQ2n EBADR\ncontrol EBADR\n");
+    assert_eq!(
+        outcome.stdout,
+        "alloc ENOTTY\nqbuf.request-unsupported EBADR\ncontrol EBADR\n"
+    );
     outcome.expect_success();
 }
 

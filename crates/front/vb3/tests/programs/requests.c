@@ -98,40 +98,40 @@ static void rows(void)
 {
 	int from = open_node(media, 0);
 	int request = request_new(from), fd = ready();
-	say("RQ0", request < 0 ? -1 : 0);
+	say("request.alloc", request < 0 ? -1 : 0);
 	close(from);
 	int other = ready();
-	say("RQ1", queue_directly(other, type, 0));
-	say("B12", put(other, 1, -1));
+	say("request.without", queue_directly(other, type, 0));
+	say("qbuf.request-among-direct", put(other, 1, -1));
 	close(other);
-	say("B13", put(fd, 0, -1));
+	say("qbuf.no-request", put(fd, 0, -1));
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	say("B14", put(fd, 0, null));
-	say("P1", give(fd, VIDIOC_PREPARE_BUF, type, 0, request));
-	say("RQ2", put(fd, 0, request));
-	say("RQ3", put(fd, 0, request));
-	say("RQ4", queue_directly(fd, type, 1));
-	say("RQ5", give(fd, VIDIOC_PREPARE_BUF, type, 0, -2));
-	say("RQ6", remove_of(fd, type, 0, 1));
-	say("RQ7", put(fd, 1, request));
-	printf("RQ8 flags=%lx\n", flags_of(fd, 0));
-	say("RQ9", go(request));
-	say("RQ10", put(fd, 1, request));
-	say("RQ11", empty(request));
-	say("RQ12", switch_on(fd, type, 1));
+	say("qbuf.request-of-a-file", put(fd, 0, null));
+	say("prepare.request", give(fd, VIDIOC_PREPARE_BUF, type, 0, request));
+	say("request.qbuf", put(fd, 0, request));
+	say("request.qbuf-again", put(fd, 0, request));
+	say("request.then-direct", queue_directly(fd, type, 1));
+	say("request.prepare", give(fd, VIDIOC_PREPARE_BUF, type, 0, -2));
+	say("request.remove", remove_of(fd, type, 0, 1));
+	say("request.second-buffer", put(fd, 1, request));
+	printf("request.flags flags=%lx\n", flags_of(fd, 0));
+	say("request.queue", go(request));
+	say("request.qbuf-when-queued", put(fd, 1, request));
+	say("request.reinit-when-queued", empty(request));
+	say("request.streamon", switch_on(fd, type, 1));
 	int second = a_request();
-	say("RQ13", go(second));
+	say("request.queue-empty", go(second));
 	switch_on(fd, type, 0);
-	say("RQ14", queue_directly(fd, type, 0));
-	say("RQ15", put(fd, 1, second));
-	say("RQ+complete", go(request));
-	say("RQ+reinit", empty(request));
-	say("RQ+capture", give(fd, VIDIOC_QBUF, capture_type, 0, second));
-	say("RQ+read", read(request, &fd, 1));
-	say("RQ+mmap", mmap(0, 1, PROT_READ, MAP_SHARED, request, 0) == MAP_FAILED ? -1 : 0);
-	say("RQ+video", ioctl(request, VIDIOC_STREAMON, &type));
-	say("RQ+media", ioctl(fd, MEDIA_REQUEST_IOC_QUEUE));
-	say("RQ+arg", ioctl(open_node(media, 0), MEDIA_IOC_REQUEST_ALLOC, 8));
+	say("request.direct-after-streamoff", queue_directly(fd, type, 0));
+	say("request.after-direct", put(fd, 1, second));
+	say("request.queue-complete", go(request));
+	say("request.reinit", empty(request));
+	say("request.capture", give(fd, VIDIOC_QBUF, capture_type, 0, second));
+	say("request.read", read(request, &fd, 1));
+	say("request.mmap", mmap(0, 1, PROT_READ, MAP_SHARED, request, 0) == MAP_FAILED ? -1 : 0);
+	say("request.video-ioctl", ioctl(request, VIDIOC_STREAMON, &type));
+	say("request.of-a-video-file", ioctl(fd, MEDIA_REQUEST_IOC_QUEUE));
+	say("request.bad-pointer", ioctl(open_node(media, 0), MEDIA_IOC_REQUEST_ALLOC, 8));
 }
 
 static long control(int fd, unsigned long call, int request_fd, int *value)
@@ -304,7 +304,7 @@ int main(int argc, char **argv)
 	if (argc > 3 && !strcmp(argv[3], "none")) {
 		fd = ready();
 		say("alloc", request_new(open_node(media, 0)));
-		say("RQ2n", put(fd, 0, 0));
+		say("qbuf.request-unsupported", put(fd, 0, 0));
 		int value = 0;
 		say("control", control(fd, VIDIOC_G_EXT_CTRLS, 0, &value));
 		return 0;

@@ -1,5 +1,5 @@
 // Performs the rows of the errno table that a client can provoke on a single-planar device, and
-// prints `ID value` lines: rows cap|out NODE EXPORTER [userptr].
+// prints `NAME value` lines: rows cap|out NODE EXPORTER [userptr].
 #include "rows.h"
 #include <pthread.h>
 #include <signal.h>
@@ -9,14 +9,14 @@
 static void allocation(void)
 {
 	int fd = device();
-	say("R1", request(fd, other_type(), V4L2_MEMORY_MMAP, 2));
-	say("R2", request(fd, type, 0, 2));
-	say("R2b", request(fd, type, 99, 2));
-	say("R3", mmap_buffers(fd, 0));
+	say("reqbufs.other-type", request(fd, other_type(), V4L2_MEMORY_MMAP, 2));
+	say("reqbufs.memory-0", request(fd, type, 0, 2));
+	say("reqbufs.memory-99", request(fd, type, 99, 2));
+	say("reqbufs.none", mmap_buffers(fd, 0));
 	long userptr = request(fd, type, V4L2_MEMORY_USERPTR, 2);
-	say("R4", userptr);
-	say("R5", mmap_buffers(fd, 1));
-	say("R6", mmap_buffers(fd, 100000));
+	say("reqbufs.userptr", userptr);
+	say("reqbufs.one", mmap_buffers(fd, 1));
+	say("reqbufs.many", mmap_buffers(fd, 100000));
 	mmap_buffers(fd, 0);
 	struct v4l2_requestbuffers r;
 	memset(&r, 0, sizeof(r));
@@ -25,7 +25,7 @@ static void allocation(void)
 	r.memory = V4L2_MEMORY_MMAP;
 	((unsigned char *)&r)[16] = 1; // V4L2_MEMORY_FLAG_NON_COHERENT, "reserved" in older headers
 	int result = ioctl(fd, VIDIOC_REQBUFS, &r);
-	printf("R7 %d caps=%x flags=%x\n", result, r.capabilities, ((unsigned char *)&r)[16]);
+	printf("reqbufs.non-coherent %d caps=%x flags=%x\n", result, r.capabilities, ((unsigned char *)&r)[16]);
 	close(fd);
 }
 
@@ -34,24 +34,24 @@ static void second_handle(void)
 	int fd = device(), second = device();
 	if (mmap_buffers(fd, 3) < 0)
 		die("REQBUFS");
-	say("R8b", mmap_buffers(second, 0));
-	say("Q1", call(second, VIDIOC_QUERYBUF, buffer(0)));
-	say("Q2", qbuf(second, 0));
-	say("Q3", call(second, VIDIOC_DQBUF, buffer(0)));
-	say("Q4", stream(second, 1));
-	say("Q6", export_buffer(second, 0, 0, O_RDWR));
-	say("Q7", call(second, VIDIOC_PREPARE_BUF, buffer(0)));
-	say("Q8", create_count(second, 1));
-	say("Q9", create_count(second, 0));
-	say("Q10", remove_range(second, 0, 1));
-	say("Q12", try_map(second, size, PROT_READ | PROT_WRITE, MAP_SHARED, cookie(fd, 0)));
-	say("Q13", set_same_format(second));
-	say_poll("Q14", second, POLLIN | POLLOUT, 0);
-	say("Q15", call(second, VIDIOC_QUERYBUF, buffer(3)));
-	say("Q15b", call(second, VIDIOC_QUERYBUF, buffer(0xffffffff)));
+	say("second.reqbufs-0", mmap_buffers(second, 0));
+	say("second.querybuf", call(second, VIDIOC_QUERYBUF, buffer(0)));
+	say("second.qbuf", qbuf(second, 0));
+	say("second.dqbuf", call(second, VIDIOC_DQBUF, buffer(0)));
+	say("second.streamon", stream(second, 1));
+	say("second.expbuf", export_buffer(second, 0, 0, O_RDWR));
+	say("second.prepare", call(second, VIDIOC_PREPARE_BUF, buffer(0)));
+	say("second.create", create_count(second, 1));
+	say("second.create-0", create_count(second, 0));
+	say("second.remove", remove_range(second, 0, 1));
+	say("second.mmap", try_map(second, size, PROT_READ | PROT_WRITE, MAP_SHARED, cookie(fd, 0)));
+	say("second.s-fmt", set_same_format(second));
+	say_poll("second.poll", second, POLLIN | POLLOUT, 0);
+	say("second.querybuf.bad-index", call(second, VIDIOC_QUERYBUF, buffer(3)));
+	say("second.querybuf.index-max", call(second, VIDIOC_QUERYBUF, buffer(0xffffffff)));
 	struct v4l2_buffer b = buffer(0);
 	b.memory = V4L2_MEMORY_DMABUF;
-	say("Q17", call(second, VIDIOC_QUERYBUF, b));
+	say("second.querybuf.other-memory", call(second, VIDIOC_QUERYBUF, b));
 	close(second);
 	close(fd);
 }
@@ -62,32 +62,32 @@ static void queueing(void)
 	mmap_buffers(fd, 3);
 	struct v4l2_buffer b = buffer(0);
 	b.type = other_type();
-	say("B1", call(fd, VIDIOC_QBUF, b));
+	say("qbuf.other-type", call(fd, VIDIOC_QBUF, b));
 	b = buffer(0);
 	b.memory = V4L2_MEMORY_DMABUF;
-	say("B2", call(fd, VIDIOC_QBUF, b));
-	say("B3", qbuf(fd, 3));
-	say("B4", qbuf(fd, 0));
-	say("B5", qbuf(fd, 0));
-	say("B7", remove_range(fd, 0, 1));
-	say("B8", remove_range(fd, 0, 3));
-	say("D1", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("qbuf.other-memory", call(fd, VIDIOC_QBUF, b));
+	say("qbuf.bad-index", qbuf(fd, 3));
+	say("qbuf", qbuf(fd, 0));
+	say("qbuf.again", qbuf(fd, 0));
+	say("remove.queued", remove_range(fd, 0, 1));
+	say("remove.one-of-them-queued", remove_range(fd, 0, 3));
+	say("dqbuf.not-streaming", call(fd, VIDIOC_DQBUF, buffer(0)));
 	b = buffer(0);
 	b.type = other_type();
-	say("D2", call(fd, VIDIOC_DQBUF, b));
+	say("dqbuf.other-type", call(fd, VIDIOC_DQBUF, b));
 	b = buffer(1);
 	b.flags = V4L2_BUF_FLAG_REQUEST_FD;
-	say("P1", call(fd, VIDIOC_PREPARE_BUF, b));
-	say("P3", call(fd, VIDIOC_PREPARE_BUF, buffer(3)));
-	say("P4", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
-	say("P5", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
-	say("P6", remove_range(fd, 1, 1));
-	say("P7", call(fd, VIDIOC_QUERYBUF, buffer(1)));
-	say("P8", create_count(fd, 1));
+	say("prepare.request", call(fd, VIDIOC_PREPARE_BUF, b));
+	say("prepare.bad-index", call(fd, VIDIOC_PREPARE_BUF, buffer(3)));
+	say("prepare", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
+	say("prepare.again", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
+	say("remove.prepared", remove_range(fd, 1, 1));
+	say("querybuf.removed", call(fd, VIDIOC_QUERYBUF, buffer(1)));
+	say("create.fills-a-hole", create_count(fd, 1));
 	b = buffer(2);
 	b.flags = V4L2_BUF_FLAG_REQUEST_FD;
 	b.request_fd = -1;
-	say("RQ2n", call(fd, VIDIOC_QBUF, b));
+	say("qbuf.request-unsupported", call(fd, VIDIOC_QBUF, b));
 	close(fd);
 }
 
@@ -101,7 +101,7 @@ static void table_full(int fd)
 	int fds[64], n = 0;
 	while (n < 64 && (fds[n] = dup(0)) >= 0)
 		n++;
-	say("E6", export_buffer(fd, 0, 0, O_RDWR));
+	say("expbuf.table-full", export_buffer(fd, 0, 0, O_RDWR));
 	while (n > 0)
 		close(fds[--n]);
 	setrlimit(RLIMIT_NOFILE, &before);
@@ -111,22 +111,22 @@ static void exporting_and_mapping(void)
 {
 	int fd = device();
 	mmap_buffers(fd, 2);
-	say("E1", export_buffer(fd, 2, 0, O_RDWR));
-	say("E2", export_buffer(fd, 0, 1, O_RDWR));
-	say("E4", export_buffer(fd, 0, 0, O_RDWR | O_NONBLOCK));
-	say("E5", export_buffer(fd, 0, 0, 3));
+	say("expbuf.bad-index", export_buffer(fd, 2, 0, O_RDWR));
+	say("expbuf.bad-plane", export_buffer(fd, 0, 1, O_RDWR));
+	say("expbuf.nonblock", export_buffer(fd, 0, 0, O_RDWR | O_NONBLOCK));
+	say("expbuf.access-3", export_buffer(fd, 0, 0, 3));
 	table_full(fd);
 
 	int rw = PROT_READ | PROT_WRITE;
 	long at = cookie(fd, 0);
 	size_t pages = (size + 4095) & ~4095ul;
-	say("M1", try_map(fd, size, rw, MAP_PRIVATE, at));
-	say("M2", try_map(fd, size, PROT_READ, MAP_SHARED, at));
-	say("M4", try_map(fd, size, rw, MAP_SHARED, 1l << 40));
-	say("M5", try_map(fd, 4096, rw, MAP_SHARED, at + 4096));
-	say("M6", try_map(fd, pages + 4096, rw, MAP_SHARED, at));
-	say("M7", try_map(fd, 4096, rw, MAP_SHARED, at));
-	say("M8", try_map(fd, size, PROT_NONE, MAP_SHARED, at));
+	say("mmap.private", try_map(fd, size, rw, MAP_PRIVATE, at));
+	say("mmap.read", try_map(fd, size, PROT_READ, MAP_SHARED, at));
+	say("mmap.unknown-offset", try_map(fd, size, rw, MAP_SHARED, 1l << 40));
+	say("mmap.second-plane", try_map(fd, 4096, rw, MAP_SHARED, at + 4096));
+	say("mmap.longer", try_map(fd, pages + 4096, rw, MAP_SHARED, at));
+	say("mmap.shorter", try_map(fd, 4096, rw, MAP_SHARED, at));
+	say("mmap.none", try_map(fd, size, PROT_NONE, MAP_SHARED, at));
 
 	unsigned char *mapped = map(fd, size, rw, MAP_SHARED, at);
 	int dmabuf = (int)export_of(fd, type, 0, 0, O_RDWR | O_CLOEXEC);
@@ -134,32 +134,32 @@ static void exporting_and_mapping(void)
 		die("mmap or EXPBUF");
 	for (unsigned i = 0; i < size; i += 4096)
 		memset(mapped + i, (int)(i / 4096 + 1), size - i < 4096 ? size - i : 4096);
-	say("M10", mmap_buffers(fd, 0));
-	say("M11", mapped[0] == 1 && mapped[4096] == 2);
-	say("M12", try_map(fd, size, rw, MAP_SHARED, at));
+	say("orphan.reqbufs-0", mmap_buffers(fd, 0));
+	say("orphan.still-there", mapped[0] == 1 && mapped[4096] == 2);
+	say("orphan.old-offset", try_map(fd, size, rw, MAP_SHARED, at));
 	unsigned char *shared = map(dmabuf, size, rw, MAP_SHARED, 0);
-	say("M13", shared == MAP_FAILED ? -1 : 0);
-	say("M14", shared != MAP_FAILED && !memcmp(shared, mapped, size));
+	say("orphan.buf.mmap", shared == MAP_FAILED ? -1 : 0);
+	say("orphan.buf.same-bytes", shared != MAP_FAILED && !memcmp(shared, mapped, size));
 	unsigned char *second_page = map(dmabuf, 4096, rw, MAP_SHARED, 4096);
-	say("W11", second_page != MAP_FAILED && second_page[0] == 2);
-	say("M16", try_map(dmabuf, size, rw, MAP_PRIVATE, 0));
+	say("buf.second-page", second_page != MAP_FAILED && second_page[0] == 2);
+	say("buf.mmap.private", try_map(dmabuf, size, rw, MAP_PRIVATE, 0));
 	struct dma_buf_sync sync = { 0 };
-	say("M17", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	say("sync.none", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
 	sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW;
-	say("M18", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	say("sync.end-without-start", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
 	sync.flags = DMA_BUF_SYNC_RW | 1u << 10;
-	say("M19", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
-	say("M20", lseek(dmabuf, 0, SEEK_CUR));
-	say("M22", ioctl(dmabuf, _IO('b', 99), 0));
+	say("sync.unknown-bit", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	say("buf.seek-cur", lseek(dmabuf, 0, SEEK_CUR));
+	say("buf.unknown-ioctl", ioctl(dmabuf, _IO('b', 99), 0));
 	mmap_buffers(fd, 1);
 	unsigned char *fresh = map(fd, size, rw, MAP_SHARED, cookie(fd, 0));
-	say("M23", fresh != MAP_FAILED && fresh[0] == 0 && mapped[0] == 1);
+	say("orphan.new-memory-is-another", fresh != MAP_FAILED && fresh[0] == 0 && mapped[0] == 1);
 	mmap_buffers(fd, 0);
-	say("M24", try_map(fd, size, rw, MAP_SHARED, at));
-	say("E7", export_buffer(fd, 0, 0, O_RDWR));
-	say("Q18", call(fd, VIDIOC_QUERYBUF, buffer(0)));
-	say("S2", stream(fd, 0));
-	say("D3", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("mmap.no-buffers", try_map(fd, size, rw, MAP_SHARED, at));
+	say("expbuf.no-buffers", export_buffer(fd, 0, 0, O_RDWR));
+	say("querybuf.no-buffers", call(fd, VIDIOC_QUERYBUF, buffer(0)));
+	say("streamoff.no-buffers", stream(fd, 0));
+	say("dqbuf.no-buffers", call(fd, VIDIOC_DQBUF, buffer(0)));
 	munmap(mapped, size);
 	munmap(shared, size);
 	munmap(second_page, 4096);
@@ -171,12 +171,12 @@ static void exporting_and_mapping(void)
 static void creating_and_removing(void)
 {
 	int fd = device();
-	say("C1", create_count(fd, 0));
-	say("C2", create(fd, creation(fd, 0, 99)));
+	say("create.count-0", create_count(fd, 0));
+	say("create.memory-99", create(fd, creation(fd, 0, 99)));
 	static const struct {
 		const char *id;
 		unsigned bytes;
-	} SIZES[] = { { "C3", 0 }, { "C5", 0xfffff000 }, { "C5b", 0xffffffff } };
+	} SIZES[] = { { "create.size-0", 0 }, { "create.size-huge", 0xfffff000 }, { "create.size-max", 0xffffffff } };
 	for (unsigned i = 0; i < 3; i++) {
 		struct v4l2_create_buffers c = creation(fd, 1, V4L2_MEMORY_MMAP);
 		c.format.fmt.pix.sizeimage = SIZES[i].bytes;
@@ -184,33 +184,33 @@ static void creating_and_removing(void)
 	}
 	struct v4l2_create_buffers c = creation(fd, 1, V4L2_MEMORY_MMAP);
 	c.format.type = other_type();
-	say("C6", create(fd, c));
+	say("create.other-type", create(fd, c));
 	c = creation(fd, 0, V4L2_MEMORY_MMAP);
 	if (ioctl(fd, VIDIOC_CREATE_BUFS, &c) < 0)
 		die("CREATE_BUFS count 0");
 	unsigned max;
 	memcpy(&max, (char *)&c + offsetof(struct v4l2_create_buffers, capabilities) + 8, 4);
-	printf("C7 index=%u caps=%x max=%u\n", c.index, c.capabilities, max);
-	say("C8", create_count(fd, 2));
+	printf("create.reports index=%u caps=%x max=%u\n", c.index, c.capabilities, max);
+	say("create.two", create_count(fd, 2));
 	unsigned total = 2;
 	while (total < 100000 && create_count(fd, 1) == 1)
 		total++;
-	printf("C10 %s at total %u\n", strerrorname_np(errno), total);
+	printf("create.until-full %s at total %u\n", strerrorname_np(errno), total);
 	mmap_buffers(fd, 0);
 
 	mmap_buffers(fd, 4);
-	say("X1", remove_of(fd, other_type(), 0, 1));
-	say("X2", remove_range(fd, 0xdeadbeef, 0));
-	say("X2b", remove_of(fd, other_type(), 0, 0));
-	say("X3", remove_range(fd, 0, 5));
-	say("X5", remove_range(fd, 1, 1));
-	say("X6", remove_range(fd, 0, 3));
-	say("X7", remove_range(fd, 1, 1));
-	say("X8", qbuf(fd, 1));
-	say("X9", remove_range(fd, 0, 1) | remove_range(fd, 2, 2));
-	say("X11", set_same_format(fd));
+	say("remove.other-type", remove_of(fd, other_type(), 0, 1));
+	say("remove.count-0", remove_range(fd, 0xdeadbeef, 0));
+	say("remove.count-0.other-type", remove_of(fd, other_type(), 0, 0));
+	say("remove.too-many", remove_range(fd, 0, 5));
+	say("remove.middle", remove_range(fd, 1, 1));
+	say("remove.over-a-hole", remove_range(fd, 0, 3));
+	say("remove.hole", remove_range(fd, 1, 1));
+	say("qbuf.removed", qbuf(fd, 1));
+	say("remove.all", remove_range(fd, 0, 1) | remove_range(fd, 2, 2));
+	say("s-fmt.all-removed", set_same_format(fd));
 	int second = device();
-	say("X10", mmap_buffers(second, 2));
+	say("second.reqbufs.all-removed", mmap_buffers(second, 2));
 	close(second);
 	close(fd);
 }
@@ -228,16 +228,16 @@ static void user_pointers(void)
 	unsigned char *torn = map(-1, pages, rw, anonymous, 0);
 	munmap(gone, pages);
 	munmap(torn + pages - 4096, 4096);
-	say("U1", queue_user(fd, 0, good, size - 1));
-	say("U2", queue_user(fd, 0, NULL, size));
-	say("U3", queue_user(fd, 0, gone, size));
-	say("U4", queue_user(fd, 1, fixed, size));
-	say("U5", queue_user(fd, 0, torn, size));
-	say("U6", queue_user(fd, 2, good + 1, size));
+	say("userptr.qbuf.too-short", queue_user(fd, 0, good, size - 1));
+	say("userptr.qbuf.null", queue_user(fd, 0, NULL, size));
+	say("userptr.qbuf.unmapped", queue_user(fd, 0, gone, size));
+	say("userptr.qbuf.read-only", queue_user(fd, 1, fixed, size));
+	say("userptr.qbuf.ends-unmapped", queue_user(fd, 0, torn, size));
+	say("userptr.qbuf.odd-address", queue_user(fd, 2, good + 1, size));
 	struct v4l2_exportbuffer e = { .type = type };
-	say("U7", ioctl(fd, VIDIOC_EXPBUF, &e));
-	say("U8", try_map(fd, 4096, rw, MAP_SHARED, 0));
-	say("U9", queue_user(fd, 0, good, 0xfffff000));
+	say("userptr.expbuf", ioctl(fd, VIDIOC_EXPBUF, &e));
+	say("userptr.mmap", try_map(fd, 4096, rw, MAP_SHARED, 0));
+	say("userptr.qbuf.enormous", queue_user(fd, 0, good, 0xfffff000));
 	stream(fd, 0);
 
 	// The same address with other memory: the frame must be in the memory at that address when it is dequeued.
@@ -262,7 +262,7 @@ static void user_pointers(void)
 		unsigned filled = 0;
 		for (unsigned i = 0; i < size; i++)
 			filled += good[i] != 0;
-		say("N7", result < 0 ? result : filled > size / 2);
+		say("userptr.other-memory-at-the-address", result < 0 ? result : filled > size / 2);
 	}
 	close(fd);
 	munmap(good, pages + 4096);
@@ -277,16 +277,16 @@ static void imports(void)
 	if (request(fd, type, V4L2_MEMORY_DMABUF, 4) < 0)
 		die("REQBUFS for DMABUF");
 	int none = open("/dev/null", O_RDWR);
-	say("F1", queue_dmabuf(fd, 0, -1, 0, 0));
-	say("F2", queue_dmabuf(fd, 0, none, 0, 0));
-	say("F3", queue_dmabuf(fd, 0, tiny, 0, 0));
-	say("F4", queue_dmabuf(fd, 0, tiny, size, 0));
+	say("import.no-fd", queue_dmabuf(fd, 0, -1, 0, 0));
+	say("import.no-dmabuf", queue_dmabuf(fd, 0, none, 0, 0));
+	say("import.small", queue_dmabuf(fd, 0, tiny, 0, 0));
+	say("import.small-and-long", queue_dmabuf(fd, 0, tiny, size, 0));
 	// Ten times, since a failed attempt must leave nothing behind.
 	for (int i = 0; i < 10; i++)
 		queue_dmabuf(fd, (unsigned)i % 4, tiny, size, 0);
 	struct v4l2_exportbuffer e = { .type = type };
-	say("F9", ioctl(fd, VIDIOC_EXPBUF, &e));
-	say("F10", try_map(fd, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+	say("import.expbuf", ioctl(fd, VIDIOC_EXPBUF, &e));
+	say("import.mmap", try_map(fd, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
 	close(tiny);
 	close(none);
 	close(fd);
@@ -296,16 +296,16 @@ static void imports_of_size(void)
 {
 	int good = foreign_dmabuf(size), fd = device();
 	request(fd, type, V4L2_MEMORY_DMABUF, 4);
-	say("F5", queue_dmabuf(fd, 0, good, size - 1, 0));
-	say("F6", queue_dmabuf(fd, 0, good, size * 16, 0));
+	say("import.too-short", queue_dmabuf(fd, 0, good, size - 1, 0));
+	say("import.longer-than-it-is", queue_dmabuf(fd, 0, good, size * 16, 0));
 	if (queue_dmabuf(fd, 0, good, 0, 0) < 0)
 		die("QBUF of a good dma-buf");
-	say("F11", remove_range(fd, 0, 1));
+	say("import.remove-queued", remove_range(fd, 0, 1));
 	struct v4l2_buffer b = buffer(0);
 	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
 		die("QUERYBUF");
 	if (out)
-		say("N3", b.bytesused == b.length && b.length >= size);
+		say("import.means-all", b.bytesused == b.length && b.length >= size);
 	close(good);
 	close(fd);
 }
@@ -315,24 +315,24 @@ static void import_payloads(void)
 {
 	int good = foreign_dmabuf(size), large = foreign_dmabuf(size * 4), fd = device();
 	request(fd, type, V4L2_MEMORY_DMABUF, 2);
-	say("OD1", queue_dmabuf(fd, 0, good, 0, size));
+	say("payload.good", queue_dmabuf(fd, 0, good, 0, size));
 	stream(fd, 0);
-	say("OD2", queue_dmabuf(fd, 0, -1, 0, size));
-	say("OD3", queue_dmabuf(fd, 0, good, 0, size));
+	say("payload.then-no-fd", queue_dmabuf(fd, 0, -1, 0, size));
+	say("payload.good-after-bad", queue_dmabuf(fd, 0, good, 0, size));
 	stream(fd, 0);
 	queue_dmabuf(fd, 0, -1, 0, size);
-	say("OD3b", queue_dmabuf(fd, 0, good, size, size));
+	say("payload.good-with-length", queue_dmabuf(fd, 0, good, size, size));
 	stream(fd, 0);
-	say("OD4", queue_dmabuf(fd, 0, good, size, 0));
+	say("payload.none-with-length", queue_dmabuf(fd, 0, good, size, 0));
 	stream(fd, 0);
-	say("OD5", queue_dmabuf(fd, 1, large, 0, size * 4));
+	say("payload.large", queue_dmabuf(fd, 1, large, 0, size * 4));
 	stream(fd, 0);
-	say("OD6", queue_dmabuf(fd, 1, good, 0, size * 4));
+	say("payload.beyond-a-smaller-one", queue_dmabuf(fd, 1, good, 0, size * 4));
 	stream(fd, 0);
 	if (queue_dmabuf(fd, 1, good, 0, size) < 0)
 		die("QBUF of the small dma-buf");
 	stream(fd, 0);
-	say("OD7", queue_dmabuf(fd, 1, large, 0, size * 4));
+	say("payload.large-after-small", queue_dmabuf(fd, 1, large, 0, size * 4));
 	close(good);
 	close(large);
 	close(fd);
@@ -343,35 +343,35 @@ static void streaming(void)
 	int fd = device();
 	short relevant = out ? POLLOUT : POLLIN, irrelevant = out ? POLLIN : POLLOUT;
 	mmap_buffers(fd, 4);
-	say_poll("L4", fd, POLLIN | POLLOUT, 0);
+	say_poll("poll.not-streaming", fd, POLLIN | POLLOUT, 0);
 	void *byte = malloc(size);
-	say("IO1", transfer(fd, byte, size));
+	say("transfer.buffers-exist", transfer(fd, byte, size));
 	free(byte);
-	say("S4", stream(fd, 1));
-	say("S5", stream(fd, 1));
-	say("D4", call(fd, VIDIOC_DQBUF, buffer(0)));
-	say("S6", mmap_buffers(fd, 2));
-	say("S7", mmap_buffers(fd, 0));
-	say("S9", remove_range(fd, 3, 1));
-	say_poll("L1", fd, relevant, 0);
-	say_poll("L2", fd, irrelevant, 0);
-	say("S10", stream_of(fd, 0, other_type()));
+	say("streamon.none-queued", stream(fd, 1));
+	say("streamon.again", stream(fd, 1));
+	say("dqbuf.none-queued", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("reqbufs.streaming", mmap_buffers(fd, 2));
+	say("reqbufs-0.streaming", mmap_buffers(fd, 0));
+	say("remove.streaming", remove_range(fd, 3, 1));
+	say_poll("poll.none-queued", fd, relevant, 0);
+	say_poll("poll.other-events", fd, irrelevant, 0);
+	say("streamoff.other-type", stream_of(fd, 0, other_type()));
 	if (qbuf(fd, 0) < 0)
 		die("QBUF");
 	struct pollfd p = { .fd = fd, .events = relevant };
-	say("L3", poll(&p, 1, 2000) == 1 && (p.revents & relevant) ? p.revents & ~(POLLRDNORM | POLLWRNORM) : 0);
+	say("poll.done", poll(&p, 1, 2000) == 1 && (p.revents & relevant) ? p.revents & ~(POLLRDNORM | POLLWRNORM) : 0);
 	struct v4l2_buffer b = buffer(0);
 	b.memory = V4L2_MEMORY_USERPTR;
-	say("D6", call(fd, VIDIOC_DQBUF, b));
+	say("dqbuf.other-memory", call(fd, VIDIOC_DQBUF, b));
 	stream(fd, 0);
 	if (out) {
 		b = buffer(0);
 		b.bytesused = ((size + 4095) & ~4095u) + 1;
-		say("B9", call(fd, VIDIOC_QBUF, b));
+		say("qbuf.too-much", call(fd, VIDIOC_QBUF, b));
 		b.bytesused = 0;
 		if (ioctl(fd, VIDIOC_QBUF, &b) < 0)
 			die("QBUF with bytesused 0");
-		say("B11", b.bytesused == b.length);
+		say("qbuf.means-all", b.bytesused == b.length);
 	}
 	close(fd);
 }
@@ -383,7 +383,7 @@ static void model(void)
 	mmap_buffers(fd, 2);
 	if (stream(fd, 1) < 0 || remove_range(fd, 0, 2) < 0)
 		die("STREAMON or REMOVE_BUFS");
-	say("N8", create(fd, creation(fd, 1, V4L2_MEMORY_DMABUF)));
+	say("create.another-memory-streaming", create(fd, creation(fd, 1, V4L2_MEMORY_DMABUF)));
 	close(fd);
 }
 
@@ -457,16 +457,16 @@ static void sleeping(void)
 	struct sigaction action = { .sa_handler = wake };
 	sigaction(SIGUSR1, &action, NULL);
 	pthread_t thread = fall_asleep();
-	say("D7", call(fd, VIDIOC_DQBUF, buffer(0)));
-	say("D8", mmap_buffers(fd, 2));
+	say("sleeper.dqbuf", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("sleeper.reqbufs", mmap_buffers(fd, 2));
 	unsigned char *bytes = malloc(size);
-	say("D9", transfer(fd, bytes, size));
+	say("sleeper.transfer", transfer(fd, bytes, size));
 	free(bytes);
 	pthread_kill(thread, SIGUSR1);
-	say_sleeper("D10", thread);
+	say_sleeper("signal.dqbuf", thread);
 	thread = fall_asleep();
-	say("S11", stream(fd, 0));
-	say_sleeper("S11b", thread);
+	say("sleeper.streamoff", stream(fd, 0));
+	say_sleeper("streamoff.ends.dqbuf", thread);
 	close(fd);
 }
 
@@ -478,11 +478,11 @@ static void last_flag(void)
 	mmap_buffers(fd, 2);
 	struct v4l2_buffer b = buffer(0);
 	b.flags = V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_LAST;
-	say("V1", call(fd, VIDIOC_DQBUF, b));
+	say("flags.dqbuf.not-streaming", call(fd, VIDIOC_DQBUF, b));
 	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
 		die("QBUF or STREAMON");
 	poll(&p, 1, 2000);
-	say("V2", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("flags.dqbuf.after", call(fd, VIDIOC_DQBUF, buffer(0)));
 	b = buffer(0);
 	b.flags = V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_LAST;
 	call(fd, VIDIOC_DQBUF, b);
@@ -492,12 +492,12 @@ static void last_flag(void)
 	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
 		die("QBUF or STREAMON");
 	poll(&p, 1, 2000);
-	say("V4", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("flags.dqbuf.reopened", call(fd, VIDIOC_DQBUF, buffer(0)));
 	stream(fd, 0);
 	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
 		die("QBUF or STREAMON");
 	poll(&p, 1, 2000);
-	say("V5", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("flags.dqbuf.restarted", call(fd, VIDIOC_DQBUF, buffer(0)));
 	close(fd);
 }
 
@@ -505,36 +505,36 @@ static void file_io(void)
 {
 	int fd = device(), second = device();
 	unsigned char *bytes = calloc(1, size);
-	say("IO2b", out ? read(fd, bytes, size) : write(fd, bytes, size));
+	say("transfer.wrong-way", out ? read(fd, bytes, size) : write(fd, bytes, size));
 	long moved = transfer(fd, bytes, size);
-	say("IO3", moved == (long)size ? 1 : moved);
-	say("IO4", mmap_buffers(fd, 2));
-	say("IO4b", mmap_buffers(fd, 0));
-	say("IO5", call(fd, VIDIOC_QUERYBUF, buffer(0)));
-	say("IO6", qbuf(fd, 0));
-	say("IO8", export_buffer(fd, 0, 0, O_RDWR));
-	say("IO9", stream(fd, 1));
-	say("IO10", stream(fd, 0));
-	say("IO11", create_count(fd, 1));
-	say("IO12", remove_range(fd, 0, 1));
-	say("IO14", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
-	say("IO15", transfer(second, bytes, size));
-	say("IO15b", call(second, VIDIOC_QUERYBUF, buffer(0)));
-	say("IO15c", create_count(second, 0));
+	say("transfer.first", moved == (long)size ? 1 : moved);
+	say("transfer.reqbufs", mmap_buffers(fd, 2));
+	say("transfer.reqbufs-0", mmap_buffers(fd, 0));
+	say("transfer.querybuf", call(fd, VIDIOC_QUERYBUF, buffer(0)));
+	say("transfer.qbuf", qbuf(fd, 0));
+	say("transfer.expbuf", export_buffer(fd, 0, 0, O_RDWR));
+	say("transfer.streamon", stream(fd, 1));
+	say("transfer.streamoff", stream(fd, 0));
+	say("transfer.create", create_count(fd, 1));
+	say("transfer.remove", remove_range(fd, 0, 1));
+	say("transfer.prepare", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
+	say("second.transfer", transfer(second, bytes, size));
+	say("second.querybuf-of-transfer", call(second, VIDIOC_QUERYBUF, buffer(0)));
+	say("second.create-0-of-transfer", create_count(second, 0));
 	struct pollfd p = { .fd = fd, .events = out ? POLLOUT : POLLIN };
 	poll(&p, 1, 2000);
-	say("IO16", transfer(fd, (void *)8, size));
+	say("transfer.bad-pointer", transfer(fd, (void *)8, size));
 	close(second);
 	close(fd);
 
 	fd = device();
-	say_poll("L7", fd, out ? POLLIN : POLLOUT, 0);
-	say("L8", mmap_buffers(fd, 2));
+	say_poll("poll.no-buffers.other-events", fd, out ? POLLIN : POLLOUT, 0);
+	say("reqbufs.after-poll-of-other-events", mmap_buffers(fd, 2));
 	mmap_buffers(fd, 0);
 	p.fd = fd;
 	int ready = poll(&p, 1, out ? 0 : 2000);
-	say("L5", ready == 1 ? p.revents & (POLLIN | POLLOUT | POLLERR) : ready);
-	say("L6", mmap_buffers(fd, 2));
+	say("poll.no-buffers", ready == 1 ? p.revents & (POLLIN | POLLOUT | POLLERR) : ready);
+	say("reqbufs.after-poll", mmap_buffers(fd, 2));
 	close(fd);
 	free(bytes);
 }
@@ -556,14 +556,14 @@ static void queue_errors(void)
 	stream(fd, 1);
 	pthread_t thread = fall_asleep();
 	press(fd, QUEUE);
-	say_sleeper("D12", thread);
-	say("Z1", qbuf(fd, 0));
-	say("Z2", call(fd, VIDIOC_DQBUF, buffer(0)));
-	say("Z3", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
-	say_poll("Z4", fd, out ? POLLOUT : POLLIN, 0);
-	say("Z5b", create_count(fd, 1));
-	say("Z6", stream(fd, 0));
-	say("Z7", qbuf(fd, 0));
+	say_sleeper("sleeper.queue-error", thread);
+	say("error.qbuf", qbuf(fd, 0));
+	say("error.dqbuf", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("error.prepare", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
+	say_poll("error.poll", fd, out ? POLLOUT : POLLIN, 0);
+	say("error.create", create_count(fd, 1));
+	say("error.streamoff", stream(fd, 0));
+	say("error.qbuf-after-streamoff", qbuf(fd, 0));
 	close(fd);
 }
 
@@ -573,24 +573,24 @@ static void driver_errors(void)
 	mmap_buffers(fd, 2);
 	qbuf(fd, 0);
 	press(fd, START);
-	say("I1", stream(fd, 1));
-	say("I2", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("fault.streamon", stream(fd, 1));
+	say("fault.dqbuf", call(fd, VIDIOC_DQBUF, buffer(0)));
 	struct v4l2_buffer b = buffer(0);
 	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
 		die("VIDIOC_QUERYBUF");
 	unsigned states = V4L2_BUF_FLAG_QUEUED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_ERROR;
-	printf("I3 flags=%x\n", b.flags & states);
+	printf("fault.still-queued flags=%x\n", b.flags & states);
 	fflush(stdout);
-	say("I4", stream(fd, 1));
+	say("fault.streamon-again", stream(fd, 1));
 	stream(fd, 0);
 	press(fd, PREPARE);
-	say("I5", qbuf(fd, 0));
-	say("I6", qbuf(fd, 0));
+	say("fault.prepare", qbuf(fd, 0));
+	say("fault.prepare-again", qbuf(fd, 0));
 	press(fd, SETUP);
-	say("I7", mmap_buffers(fd, 2));
+	say("fault.reqbufs", mmap_buffers(fd, 2));
 	press(fd, SETUP);
-	say("I8", create_count(fd, 1));
-	say("I9", mmap_buffers(fd, 2));
+	say("fault.create", create_count(fd, 1));
+	say("fault.reqbufs-again", mmap_buffers(fd, 2));
 	close(fd);
 }
 
@@ -598,32 +598,32 @@ static void driver_errors(void)
 static void three_needed(void)
 {
 	int fd = device();
-	say("MQ1", mmap_buffers(fd, 1));
-	say("MQ2", stream(fd, 1));
-	say("MQ3", qbuf(fd, 0));
-	say("MQ4", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("three-needed.reqbufs-1", mmap_buffers(fd, 1));
+	say("three-needed.streamon", stream(fd, 1));
+	say("three-needed.qbuf-first", qbuf(fd, 0));
+	say("three-needed.dqbuf", call(fd, VIDIOC_DQBUF, buffer(0)));
 	qbuf(fd, 1);
 	press(fd, ABSENT);
-	say("MQ5", qbuf(fd, 2));
+	say("three-needed.qbuf-third-fails", qbuf(fd, 2));
 	struct v4l2_buffer b = buffer(2);
 	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
 		die("VIDIOC_QUERYBUF");
-	printf("MQ6 flags=%x\n", b.flags & (V4L2_BUF_FLAG_QUEUED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_PREPARED));
+	printf("three-needed.state-of-third flags=%x\n", b.flags & (V4L2_BUF_FLAG_QUEUED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_PREPARED));
 	fflush(stdout);
-	say("MQ7", qbuf(fd, 2));
+	say("three-needed.qbuf-third", qbuf(fd, 2));
 	struct pollfd p = { .fd = fd, .events = out ? POLLOUT : POLLIN };
 	poll(&p, 1, 2000);
-	say("MQ8", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("three-needed.dqbuf-started", call(fd, VIDIOC_DQBUF, buffer(0)));
 	close(fd);
 	fd = device();
-	say("MQ9", create_count(fd, 2) == 2 ? 0 : -1);
-	say("MQ10", stream(fd, 1));
+	say("three-needed.create-2", create_count(fd, 2) == 2 ? 0 : -1);
+	say("three-needed.streamon-with-2", stream(fd, 1));
 	create_count(fd, 2);
 	for (unsigned i = 0; i < 3; i++)
 		qbuf(fd, i);
 	press(fd, ABSENT);
-	say("MQ11", stream(fd, 1));
-	say("MQ12", stream(fd, 1));
+	say("three-needed.streamon-fails", stream(fd, 1));
+	say("three-needed.streamon-again", stream(fd, 1));
 	close(fd);
 }
 

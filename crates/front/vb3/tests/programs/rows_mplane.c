@@ -15,7 +15,7 @@ static void creating(int fd)
 	static const struct {
 		const char *id;
 		unsigned planes;
-	} COUNTS[] = { { "MP1", 0 }, { "MP2", 9 }, { "MP3", 1 }, { "MP5", 2 } };
+	} COUNTS[] = { { "planes.create.none", 0 }, { "planes.create.nine", 9 }, { "planes.create.one", 1 }, { "planes.create.two", 2 } };
 	for (unsigned i = 0; i < 4; i++) {
 		struct v4l2_create_buffers c = creation(fd, 1, V4L2_MEMORY_MMAP);
 		c.format.fmt.pix_mp.num_planes = (unsigned char)COUNTS[i].planes;
@@ -27,36 +27,36 @@ static void creating(int fd)
 static void arrays(int fd)
 {
 	mmap_buffers(fd, 2);
-	say("MP6", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 1)));
-	say("MP7", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 9)));
-	say("MP8", call(fd, VIDIOC_QUERYBUF, with_planes(0, NULL, 2)));
-	say("MP9", call(fd, VIDIOC_QUERYBUF, with_planes(0, (struct v4l2_plane *)8, 2)));
-	say("MP10", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 8)));
-	say("MP12", call(fd, VIDIOC_PREPARE_BUF, with_planes(0, plane_array, 1)));
-	say("MP15", export_buffer(fd, 0, 2, O_RDWR));
-	say("MP16", export_buffer(fd, 0, 1, O_RDWR));
+	say("planes.querybuf.one", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 1)));
+	say("planes.querybuf.nine", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 9)));
+	say("planes.querybuf.null", call(fd, VIDIOC_QUERYBUF, with_planes(0, NULL, 2)));
+	say("planes.querybuf.bad-pointer", call(fd, VIDIOC_QUERYBUF, with_planes(0, (struct v4l2_plane *)8, 2)));
+	say("planes.querybuf.eight", call(fd, VIDIOC_QUERYBUF, with_planes(0, plane_array, 8)));
+	say("planes.prepare.one", call(fd, VIDIOC_PREPARE_BUF, with_planes(0, plane_array, 1)));
+	say("planes.expbuf.third", export_buffer(fd, 0, 2, O_RDWR));
+	say("planes.expbuf.second", export_buffer(fd, 0, 1, O_RDWR));
 	if (out) {
 		struct v4l2_buffer b = buffer(0);
 		plane_array[0].bytesused = size;
 		plane_array[1].bytesused = 1u << 30;
-		say("MP13", call(fd, VIDIOC_QBUF, b));
+		say("planes.qbuf.too-much", call(fd, VIDIOC_QBUF, b));
 		b = buffer(0);
 		plane_array[0].bytesused = plane_array[0].data_offset = 64;
 		plane_array[1].bytesused = 64;
-		say("MP14", call(fd, VIDIOC_QBUF, b));
+		say("planes.qbuf.all-offset", call(fd, VIDIOC_QBUF, b));
 	}
 	if (stream(fd, 1) < 0)
 		die("STREAMON");
-	say("MP21", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 1)));
-	say("MP22", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 9)));
+	say("planes.dqbuf.none-done", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 1)));
+	say("planes.dqbuf.nine", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 9)));
 	if (qbuf(fd, 0) < 0)
 		die("QBUF");
 	struct pollfd p = { .fd = fd, .events = out ? POLLOUT : POLLIN };
 	if (poll(&p, 1, 2000) != 1)
 		die("poll");
-	say("MP17", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 1)));
-	say("MP18", call(fd, VIDIOC_DQBUF, with_planes(0, NULL, 2)));
-	say("MP19", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("planes.dqbuf.one", call(fd, VIDIOC_DQBUF, with_planes(0, plane_array, 1)));
+	say("planes.dqbuf.null", call(fd, VIDIOC_DQBUF, with_planes(0, NULL, 2)));
+	say("planes.dqbuf.then-good", call(fd, VIDIOC_DQBUF, buffer(0)));
 	stream(fd, 0);
 	mmap_buffers(fd, 0);
 }
@@ -83,17 +83,17 @@ static void imports(int fd)
 	long result = 0;
 	for (int i = 0; i < 10; i++)
 		result = queue_dmabufs(fd, (unsigned)i % 4, good, size, good, 16 * size);
-	say("W1", result);
+	say("planes.import.first-too-small", result);
 	// One dma-buf for both planes, and longer than the second.
-	say("W2", queue_dmabufs(fd, 0, good, size, good, 16 * size));
-	say("W2b", queue_dmabufs(fd, 0, good, size, good, chroma));
+	say("planes.import.second-too-long", queue_dmabufs(fd, 0, good, size, good, 16 * size));
+	say("planes.import.one-for-both", queue_dmabufs(fd, 0, good, size, good, chroma));
 	stream(fd, 0);
-	say("N3m", queue_dmabufs(fd, 1, good, 0, good, 0));
+	say("planes.import.no-lengths", queue_dmabufs(fd, 1, good, 0, good, 0));
 	if (out) {
 		struct v4l2_buffer b = buffer(1);
 		if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
 			die("QUERYBUF");
-		say("N3n", plane_array[0].bytesused == plane_array[0].length && plane_array[0].length >= size);
+		say("planes.import.means-all", plane_array[0].bytesused == plane_array[0].length && plane_array[0].length >= size);
 	}
 	close(good);
 }
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 	}
 	int fd = device();
 	unsigned char byte[16];
-	say("MP0", transfer(fd, byte, sizeof(byte)));
+	say("planes.transfer", transfer(fd, byte, sizeof(byte)));
 	creating(fd);
 	arrays(fd);
 	imports(fd);

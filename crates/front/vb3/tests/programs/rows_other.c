@@ -1,4 +1,4 @@
-// Tests the rows of the errno table that need another driver's dma-buf, and prints `ID value` lines:
+// Tests the rows of the errno table that need another driver's dma-buf, and prints `NAME value` lines:
 // rows_other cap|out NODE EXPORTER [userptr]. If this kernel lacks a driver, it skips the row and says so
 // on stderr.
 #include "rows.h"
@@ -42,11 +42,11 @@ static void point_into(const char *id, const char *kind)
 int main(int argc, char **argv)
 {
 	set_up(argc, argv, 0);
-	import("F7", "heap");
-	import("F8", "udmabuf");
+	import("import.of-a-heap", "heap");
+	import("import.of-udmabuf", "udmabuf");
 	if (argc > 4 && !strcmp(argv[4], "userptr")) {
-		point_into("U10", "heap");
-		point_into("U11", "udmabuf");
+		point_into("userptr.qbuf.of-a-heap", "heap");
+		point_into("userptr.qbuf.of-udmabuf", "udmabuf");
 	}
 	return 0;
 }

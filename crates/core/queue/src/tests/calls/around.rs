@@ -9,41 +9,41 @@ fn several_planes() {
         ready(b);
     }
     run(&[
-        ("MP1", both(EINVAL), |b| {
+        ("planes.create.none", LISTED, |b| {
             two(b);
             count(create(b, Memory::Mmap, 1, &[]))
         }),
-        ("MP2", both(EINVAL), |b| {
+        ("planes.create.nine", LISTED, |b| {
             two(b);
             count(create(b, Memory::Mmap, 1, &[SIZE; 9]))
         }),
-        ("MP3", both(EINVAL), |b| {
+        ("planes.create.one", LISTED, |b| {
             two(b);
             count(create(b, Memory::Mmap, 1, &[SIZE]))
         }),
-        ("MP5", both(1), |b| {
+        ("planes.create.two", LISTED, |b| {
             two(b);
             count(create(b, Memory::Mmap, 1, &[SIZE, SIZE]))
         }),
-        ("MP12", both(EINVAL), |b| {
+        ("planes.prepare.one", LISTED, |b| {
             two(b);
             seen(b.prepare_as(mmap_buffer(0, 1)))
         }),
-        ("MP+ QBUF", both(EINVAL), |b| {
+        ("planes.qbuf.one", both(EINVAL), |b| {
             two(b);
             seen(b.qbuf_as(mmap_buffer(0, 1)))
         }),
-        ("MP10", both(0), |b| {
+        ("planes.querybuf.eight", LISTED, |b| {
             two(b);
             seen(b.qbuf_as(mmap_buffer(0, 8)))
         }),
-        ("MP13", (0, EINVAL), |b| {
+        ("planes.qbuf.too-much", LISTED, |b| {
             two(b);
             let mut request = mmap_buffer(0, 1);
             request.push_plane(PlaneRequest::mmap(SIZE)).ok().unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("MP14", (0, EINVAL), |b| {
+        ("planes.qbuf.all-offset", LISTED, |b| {
             two(b);
             let mut request = mmap_buffer(0, 1);
             let plane = PlaneRequest {
@@ -53,24 +53,24 @@ fn several_planes() {
             request.push_plane(plane).ok().unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("MP15", both(EINVAL), |b| {
+        ("planes.expbuf.third", LISTED, |b| {
             two(b);
             seen(b.session().expbuf(0, 2, ExportAccess::ReadOnly).map(|_| ()))
         }),
-        ("MP16", both(0), |b| {
+        ("planes.expbuf.second", LISTED, |b| {
             two(b);
             let buf = b.session().expbuf(0, 1, ExportAccess::ReadWrite).unwrap();
             crate::MemOps::put_dmabuf(&b.mem, buf);
             0
         }),
-        ("MP17", both(EINVAL), |b| {
+        ("planes.dqbuf.one", LISTED, |b| {
             two(b);
             b.qbuf(0).unwrap();
             b.streamon().unwrap();
             b.frame();
             seen(b.dqbuf_room(1))
         }),
-        ("MP19", both(0), |b| {
+        ("planes.dqbuf.then-good", LISTED, |b| {
             two(b);
             b.qbuf(0).unwrap();
             b.streamon().unwrap();
@@ -78,7 +78,7 @@ fn several_planes() {
             assert_eq!(seen(b.dqbuf_room(1)), EINVAL);
             seen(b.dqbuf_room(2))
         }),
-        ("MP21", both(EAGAIN), |b| {
+        ("planes.dqbuf.none-done", LISTED, |b| {
             two(b);
             b.streamon().unwrap();
             seen(b.dqbuf_room(1))
@@ -106,33 +106,33 @@ fn expbuf_and_mmap() {
         seen(b.session().mmap(cookie, len, access))
     }
     run(&[
-        ("E1", both(EINVAL), |b| {
+        ("expbuf.bad-index", LISTED, |b| {
             ready(b);
             export(b, 4, 0)
         }),
-        ("E2", both(EINVAL), |b| {
+        ("expbuf.bad-plane", LISTED, |b| {
             ready(b);
             export(b, 0, 1)
         }),
-        ("E+", both(0), |b| {
+        ("expbuf", LISTED, |b| {
             ready(b);
             export(b, 0, 0)
         }),
-        ("E+ export fails", both(ENOMEM), |b| {
+        ("expbuf.fails", both(ENOMEM), |b| {
             ready(b);
             b.mem.get().fail_in = Some(0);
             export(b, 0, 0)
         }),
-        ("E7", both(EINVAL), |b| export(b, 0, 0)),
-        ("U7", both(EINVAL), |b| {
+        ("expbuf.no-buffers", LISTED, |b| export(b, 0, 0)),
+        ("userptr.expbuf", LISTED, |b| {
             b.reqbufs(Memory::UserPtr, 2).unwrap();
             export(b, 0, 0)
         }),
-        ("F9", both(EINVAL), |b| {
+        ("import.expbuf", LISTED, |b| {
             b.reqbufs(Memory::DmaBuf, 2).unwrap();
             export(b, 0, 0)
         }),
-        ("M1", both(EINVAL), |b| {
+        ("mmap.private", LISTED, |b| {
             ready(b);
             map(
                 b,
@@ -144,47 +144,47 @@ fn expbuf_and_mmap() {
                 },
             )
         }),
-        ("M2", (0, EINVAL), |b| {
+        ("mmap.read", LISTED, |b| {
             ready(b);
             map(b, 0, SIZE, MapAccess { write: false, ..RW })
         }),
-        ("M2+ write only", (EINVAL, 0), |b| {
+        ("mmap.write", LISTED, |b| {
             ready(b);
             map(b, 0, SIZE, MapAccess { read: false, ..RW })
         }),
-        ("M4", both(EINVAL), |b| {
+        ("mmap.unknown-offset", LISTED, |b| {
             ready(b);
             map(b, 4 << 15, SIZE, RW)
         }),
-        ("M4+ far out", both(EINVAL), |b| {
+        ("mmap.far-out", both(EINVAL), |b| {
             ready(b);
             map(b, u64::MAX, SIZE, RW)
         }),
-        ("M5", both(EINVAL), |b| {
+        ("mmap.second-plane", LISTED, |b| {
             ready(b);
             map(b, 1 << 12, SIZE, RW)
         }),
-        ("M6", both(EINVAL), |b| {
+        ("mmap.longer", LISTED, |b| {
             ready(b);
             map(b, 0, 118_785, RW)
         }),
-        ("M6+ whole pages", both(0), |b| {
+        ("mmap.whole-pages", both(0), |b| {
             ready(b);
             map(b, 0, 118_784, RW)
         }),
-        ("M4+ inside a page", both(EINVAL), |b| {
+        ("mmap.inside-a-page", both(EINVAL), |b| {
             ready(b);
             map(b, 1, SIZE, RW)
         }),
-        ("M7+ nothing", both(EINVAL), |b| {
+        ("mmap.no-length", both(EINVAL), |b| {
             ready(b);
             map(b, 0, 0, RW)
         }),
-        ("M7", both(0), |b| {
+        ("mmap.shorter", LISTED, |b| {
             ready(b);
             map(b, 0, 4096, RW)
         }),
-        ("M8", both(EINVAL), |b| {
+        ("mmap.none", LISTED, |b| {
             ready(b);
             map(
                 b,
@@ -197,26 +197,26 @@ fn expbuf_and_mmap() {
                 },
             )
         }),
-        ("M10", both(0), |b| {
+        ("orphan.reqbufs-0", LISTED, |b| {
             ready(b);
             map(b, 0, SIZE, RW);
             count(b.reqbufs(Memory::Mmap, 0))
         }),
-        ("M12", both(EINVAL), |b| {
+        ("orphan.old-offset", LISTED, |b| {
             ready(b);
             b.reqbufs(Memory::Mmap, 0).unwrap();
             map(b, 0, SIZE, RW)
         }),
-        ("M24", both(EINVAL), |b| map(b, 0, SIZE, RW)),
-        ("U8", both(EINVAL), |b| {
+        ("mmap.no-buffers", LISTED, |b| map(b, 0, SIZE, RW)),
+        ("userptr.mmap", LISTED, |b| {
             b.reqbufs(Memory::UserPtr, 2).unwrap();
             map(b, 0, SIZE, RW)
         }),
-        ("F10", both(EINVAL), |b| {
+        ("import.mmap", LISTED, |b| {
             b.reqbufs(Memory::DmaBuf, 2).unwrap();
             map(b, 0, SIZE, RW)
         }),
-        ("MM2", both(0x4000_0000), |b| {
+        ("querybuf.offset-of-mem2mem", both(0x4000_0000), |b| {
             let queue_type = b.queue.config().queue_type;
             *b = Bench::with(queue_type, |c| c.m2m_capture = true);
             ready(b);
@@ -254,64 +254,64 @@ fn poll() {
         }
     }
     run(&[
-        ("L1", (ERROR, NOTHING), |b| {
+        ("readiness.none-queued", (ERROR, NOTHING), |b| {
             ready(b);
             b.streamon().unwrap();
             ask(b, ALL)
         }),
-        ("L1+ queued", both(NOTHING), |b| {
+        ("readiness.queued", both(NOTHING), |b| {
             streaming(b);
             ask(b, ALL)
         }),
-        ("L2", both(NOTHING), |b| {
+        ("readiness.other-events", both(NOTHING), |b| {
             streaming(b);
             b.frame();
             let interest = other(b);
             ask(b, interest)
         }),
-        ("L3", both(READY), |b| {
+        ("readiness.done", both(READY), |b| {
             streaming(b);
             b.frame();
             ask(b, ALL)
         }),
-        ("L3+ a failed buffer", both(READY), |b| {
+        ("readiness.failed-buffer", both(READY), |b| {
             streaming(b);
             b.driver.tokens.pop();
             ask(b, ALL)
         }),
-        ("L4", both(ERROR), |b| {
+        ("readiness.not-streaming", both(ERROR), |b| {
             ready(b);
             ask(b, ALL)
         }),
-        ("L5", (NOTHING, READY), |b| ask(b, ALL)),
-        ("L6", both(EBUSY), |b| {
+        ("readiness.no-buffers", (NOTHING, READY), |b| ask(b, ALL)),
+        ("reqbufs.after-poll", LISTED, |b| {
             ask(b, ALL);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
-        ("L7", both(NOTHING), |b| {
+        ("readiness.no-buffers.other-events", both(NOTHING), |b| {
             let interest = other(b);
             ask(b, interest)
         }),
-        ("L8", both(2), |b| {
+        ("reqbufs.after-poll-of-other-events", LISTED, |b| {
             let interest = other(b);
             ask(b, interest);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
-        ("L5+ cannot start", both(ERROR), |b| {
+        ("readiness.cannot-start", both(ERROR), |b| {
             b.driver.fail.insert("queue_setup", 22);
             ask(b, ALL)
         }),
-        ("MM3", both(ERROR), |b| {
+        ("readiness.mem2mem", both(ERROR), |b| {
             let queue_type = b.queue.config().queue_type;
             *b = Bench::with(queue_type, |c| c.io_modes = IoModes::MMAP);
             ask(b, ALL)
         }),
-        ("Z4", both(ERROR), |b| {
+        ("readiness.error", both(ERROR), |b| {
             streaming(b);
             b.queue.set_error();
             ask(b, ALL)
         }),
-        ("V3", both(READY), |b| {
+        ("readiness.flags", both(READY), |b| {
             ready(b);
             assert_eq!(seen(b.dqbuf()), EINVAL);
             b.qbuf(0).unwrap();
@@ -319,7 +319,7 @@ fn poll() {
             b.frame();
             ask(b, ALL)
         }),
-        ("L+ after the last buffer", (READY, NOTHING), |b| {
+        ("readiness.after-the-last", (READY, NOTHING), |b| {
             streaming(b);
             b.complete(Completion {
                 last: true,
@@ -342,55 +342,55 @@ fn file_io_excludes_the_rest() {
         assert!(b.queue.fileio_active());
     }
     run(&[
-        ("IO4", both(EBUSY), |b| {
+        ("transfer.reqbufs", LISTED, |b| {
             started(b);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
-        ("IO4b", both(EBUSY), |b| {
+        ("transfer.reqbufs-0", LISTED, |b| {
             started(b);
             count(b.reqbufs(Memory::Mmap, 0))
         }),
-        ("IO5", both(0), |b| {
+        ("transfer.querybuf", LISTED, |b| {
             started(b);
             seen(b.query(0))
         }),
-        ("IO6", both(EBUSY), |b| {
+        ("transfer.qbuf", LISTED, |b| {
             started(b);
             seen(b.qbuf(0))
         }),
-        ("IO+ DQBUF", both(EBUSY), |b| {
+        ("transfer.dqbuf", both(EBUSY), |b| {
             started(b);
             seen(b.dqbuf())
         }),
-        ("IO8", both(EBUSY), |b| {
+        ("transfer.expbuf", LISTED, |b| {
             started(b);
             seen(b.session().expbuf(0, 0, ExportAccess::ReadOnly).map(|_| ()))
         }),
-        ("IO9", both(EBUSY), |b| {
+        ("transfer.streamon", LISTED, |b| {
             started(b);
             seen(b.streamon())
         }),
-        ("IO10", both(EBUSY), |b| {
+        ("transfer.streamoff", LISTED, |b| {
             started(b);
             seen(b.streamoff())
         }),
-        ("IO11", both(EBUSY), |b| {
+        ("transfer.create", LISTED, |b| {
             started(b);
             count(create(b, Memory::Mmap, 1, &[SIZE]))
         }),
-        ("IO12", both(EBUSY), |b| {
+        ("transfer.remove", LISTED, |b| {
             started(b);
             seen(b.remove(0, 1))
         }),
-        ("IO14", both(EBUSY), |b| {
+        ("transfer.prepare", LISTED, |b| {
             started(b);
             seen(b.prepare(0))
         }),
-        ("IO15c", both(0), |b| {
+        ("second.create-0-of-transfer", LISTED, |b| {
             started(b);
             count(create(b, Memory::Mmap, 0, &[]))
         }),
-        ("IO+ mmap", both(EBUSY), |b| {
+        ("transfer.mmap", both(EBUSY), |b| {
             started(b);
             let access = MapAccess {
                 shared: true,
@@ -405,42 +405,42 @@ fn file_io_excludes_the_rest() {
 #[test]
 fn streaming_calls() {
     run(&[
-        ("S2", both(0), |b| seen(b.streamoff())),
-        ("S4", both(0), |b| {
+        ("streamoff.no-buffers", LISTED, |b| seen(b.streamoff())),
+        ("streamon.none-queued", LISTED, |b| {
             ready(b);
             seen(b.streamon())
         }),
-        ("S5", both(0), |b| {
+        ("streamon.again", LISTED, |b| {
             streaming(b);
             seen(b.streamon())
         }),
-        ("S+ no buffers", both(EINVAL), |b| seen(b.streamon())),
-        ("S11", both(0), |b| {
+        ("streamon.no-buffers", LISTED, |b| seen(b.streamon())),
+        ("sleeper.streamoff", LISTED, |b| {
             streaming(b);
             b.begin_wait().unwrap();
             seen(b.streamoff())
         }),
-        ("Z6", both(0), |b| {
+        ("error.streamoff", LISTED, |b| {
             streaming(b);
             b.queue.set_error();
             let result = seen(b.streamoff());
             assert!(!b.queue.error);
             result
         }),
-        ("I1", both(EINVAL), |b| {
+        ("fault.streamon", LISTED, |b| {
             ready(b);
             b.qbuf(0).unwrap();
             b.driver.fail.insert("start_streaming", 22);
             seen(b.streamon())
         }),
-        ("I2", both(EINVAL), |b| {
+        ("fault.dqbuf", LISTED, |b| {
             ready(b);
             b.qbuf(0).unwrap();
             b.driver.fail.insert("start_streaming", 22);
             assert_eq!(seen(b.streamon()), EINVAL);
             seen(b.dqbuf())
         }),
-        ("I3", both(0), |b| {
+        ("fault.state", both(0), |b| {
             ready(b);
             b.qbuf(0).unwrap();
             b.driver.fail.insert("start_streaming", 22);
@@ -449,14 +449,14 @@ fn streaming_calls() {
             assert_eq!(info.state, BufferState::Queued);
             0
         }),
-        ("I4", both(0), |b| {
+        ("fault.streamon-again", LISTED, |b| {
             ready(b);
             b.qbuf(0).unwrap();
             b.driver.fail.insert("start_streaming", 22);
             assert_eq!(seen(b.streamon()), EINVAL);
             seen(b.streamon())
         }),
-        ("S+ prepare_streaming fails", both(ENXIO), |b| {
+        ("fault.prepare-streaming", both(ENXIO), |b| {
             ready(b);
             b.driver.fail.insert("prepare_streaming", 6);
             let result = seen(b.streamon());

@@ -5,33 +5,33 @@ use super::*;
 #[test]
 fn prepare_buf() {
     run(&[
-        ("P1", both(EINVAL), |b| {
+        ("prepare.request", LISTED, |b| {
             ready(b);
             let mut request = b.request(0);
             request.with_request = true;
             seen(b.prepare_as(request))
         }),
-        ("P3", both(EINVAL), |b| {
+        ("prepare.bad-index", LISTED, |b| {
             ready(b);
             seen(b.prepare(4))
         }),
-        ("P4", both(0), |b| {
+        ("prepare", LISTED, |b| {
             ready(b);
             let info = b.prepare(0).unwrap();
             assert!(info.prepared && info.state == BufferState::Dequeued);
             0
         }),
-        ("P5", both(EINVAL), |b| {
+        ("prepare.again", LISTED, |b| {
             ready(b);
             b.prepare(0).unwrap();
             seen(b.prepare(0))
         }),
-        ("P+ queued", both(EINVAL), |b| {
+        ("prepare.queued", both(EINVAL), |b| {
             ready(b);
             b.qbuf(0).unwrap();
             seen(b.prepare(0))
         }),
-        ("P+ then queued", both(0), |b| {
+        ("qbuf.prepared", LISTED, |b| {
             ready(b);
             b.prepare(0).unwrap();
             b.qbuf(0).unwrap();
@@ -39,29 +39,29 @@ fn prepare_buf() {
             assert_eq!(b.mem.called("prepare"), 1);
             0
         }),
-        ("P+ wrong memory", both(EINVAL), |b| {
+        ("prepare.other-memory", both(EINVAL), |b| {
             ready(b);
             let request = b.dmabuf(0, None, 0, 0);
             seen(b.prepare_as(request))
         }),
-        ("P6", both(0), |b| {
+        ("remove.prepared", LISTED, |b| {
             ready(b);
             b.prepare(0).unwrap();
             seen(b.remove(0, 1))
         }),
-        ("P7", both(EINVAL), |b| {
+        ("querybuf.removed", LISTED, |b| {
             ready(b);
             b.remove(1, 1).unwrap();
             seen(b.query(1))
         }),
-        ("P8", both(1), |b| {
+        ("create.fills-a-hole", LISTED, |b| {
             ready(b);
             b.remove(1, 1).unwrap();
             let made = count(create(b, Memory::Mmap, 1, &[SIZE]));
             b.query(1).unwrap();
             made
         }),
-        ("Z3", both(EIO), |b| {
+        ("error.prepare", LISTED, |b| {
             streaming(b);
             b.queue.set_error();
             seen(b.prepare(3))
@@ -72,36 +72,36 @@ fn prepare_buf() {
 #[test]
 fn qbuf() {
     run(&[
-        ("B2", both(EINVAL), |b| {
+        ("qbuf.other-memory", LISTED, |b| {
             ready(b);
             let request = b.dmabuf(0, None, 0, 0);
             seen(b.qbuf_as(request))
         }),
-        ("B3", both(EINVAL), |b| {
+        ("qbuf.bad-index", LISTED, |b| {
             ready(b);
             seen(b.qbuf(4))
         }),
-        ("B4", both(0), |b| {
+        ("qbuf", LISTED, |b| {
             ready(b);
             let info = b.qbuf(0).unwrap();
             assert!(info.state == BufferState::Queued && !info.prepared);
             0
         }),
-        ("B5", both(EINVAL), |b| {
+        ("qbuf.again", LISTED, |b| {
             ready(b);
             b.qbuf(0).unwrap();
             seen(b.qbuf(0))
         }),
-        ("B5+ active", both(EINVAL), |b| {
+        ("qbuf.active", both(EINVAL), |b| {
             streaming(b);
             seen(b.qbuf(0))
         }),
-        ("B5+ done", both(EINVAL), |b| {
+        ("qbuf.done", both(EINVAL), |b| {
             streaming(b);
             b.frame();
             seen(b.qbuf(0))
         }),
-        ("B9", (0, EINVAL), |b| {
+        ("qbuf.too-much", LISTED, |b| {
             ready(b);
             let mut request = mmap_buffer(0, 0);
             request
@@ -110,7 +110,7 @@ fn qbuf() {
                 .unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("B9+ one byte", (0, EINVAL), |b| {
+        ("qbuf.one-byte-too-much", (0, EINVAL), |b| {
             ready(b);
             let mut request = mmap_buffer(0, 0);
             request
@@ -119,12 +119,12 @@ fn qbuf() {
                 .unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("B11", (0, 115_200), |b| {
+        ("qbuf.means-all.bytes", (0, 115_200), |b| {
             ready(b);
             let info = b.qbuf(0).unwrap();
             i32::try_from(info.planes[0].unwrap().payload_bytes).unwrap()
         }),
-        ("B+ data_offset", (0, EINVAL), |b| {
+        ("qbuf.data-offset", (0, EINVAL), |b| {
             ready(b);
             let mut request = mmap_buffer(0, 0);
             let plane = PlaneRequest {
@@ -134,13 +134,13 @@ fn qbuf() {
             request.push_plane(plane).ok().unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("B+ field ALTERNATE", (0, EINVAL), |b| {
+        ("qbuf.field-alternate", (0, EINVAL), |b| {
             ready(b);
             let mut request = b.request(0);
             request.field = 7;
             seen(b.qbuf_as(request))
         }),
-        ("B+ a source of another kind", both(EINVAL), |b| {
+        ("qbuf.other-source", both(EINVAL), |b| {
             ready(b);
             let mut request = QueueBuffer::new(0, Memory::Mmap);
             let source = PlaneSource::UserPtr {
@@ -156,40 +156,40 @@ fn qbuf() {
             request.push_plane(plane).ok().unwrap();
             seen(b.qbuf_as(request))
         }),
-        ("RQ2n", both(EBADR), |b| {
+        ("qbuf.request-unsupported", LISTED, |b| {
             ready(b);
             let mut request = b.request(0);
             request.with_request = true;
             seen(b.qbuf_as(request))
         }),
-        ("X8", both(EINVAL), |b| {
+        ("qbuf.removed", LISTED, |b| {
             ready(b);
             b.remove(1, 1).unwrap();
             seen(b.qbuf(1))
         }),
-        ("Z1", both(EIO), |b| {
+        ("error.qbuf", LISTED, |b| {
             streaming(b);
             b.queue.set_error();
             seen(b.qbuf(3))
         }),
-        ("Z7", both(0), |b| {
+        ("error.qbuf-after-streamoff", LISTED, |b| {
             streaming(b);
             b.queue.set_error();
             b.streamoff().unwrap();
             seen(b.qbuf(3))
         }),
-        ("I5", both(EINVAL), |b| {
+        ("fault.prepare", LISTED, |b| {
             ready(b);
             b.driver.fail.insert("buf_prepare", 22);
             seen(b.qbuf(0))
         }),
-        ("I6", both(0), |b| {
+        ("fault.prepare-again", LISTED, |b| {
             ready(b);
             b.driver.fail.insert("buf_prepare", 22);
             assert_eq!(seen(b.qbuf(0)), EINVAL);
             seen(b.qbuf(0))
         }),
-        ("B+ cache fault", both(ENOMEM), |b| {
+        ("qbuf.cache-fault", both(ENOMEM), |b| {
             ready(b);
             b.mem.get().fail_in = Some(0);
             let result = seen(b.qbuf(0));
@@ -202,27 +202,27 @@ fn qbuf() {
 #[test]
 fn dqbuf() {
     run(&[
-        ("D1", both(EINVAL), |b| {
+        ("dqbuf.not-streaming", LISTED, |b| {
             ready(b);
             seen(b.dqbuf())
         }),
-        ("D3", both(EINVAL), |b| seen(b.dqbuf())),
-        ("D4", both(EAGAIN), |b| {
+        ("dqbuf.no-buffers", LISTED, |b| seen(b.dqbuf())),
+        ("dqbuf.none-queued", LISTED, |b| {
             ready(b);
             b.streamon().unwrap();
             seen(b.dqbuf())
         }),
-        ("D7", both(EBUSY), |b| {
+        ("sleeper.dqbuf", LISTED, |b| {
             streaming(b);
             b.begin_wait().unwrap();
             seen(b.dqbuf())
         }),
-        ("D7+ a second sleeper", both(EBUSY), |b| {
+        ("sleeper.second", both(EBUSY), |b| {
             streaming(b);
             b.begin_wait().unwrap();
             seen(b.begin_wait())
         }),
-        ("D7+ woken", both(0), |b| {
+        ("sleeper.woken", both(0), |b| {
             streaming(b);
             b.begin_wait().unwrap();
             let _ = b.take_wake();
@@ -232,7 +232,7 @@ fn dqbuf() {
             b.end_wait();
             seen(b.dqbuf())
         }),
-        ("D12", both(EIO), |b| {
+        ("sleeper.queue-error", LISTED, |b| {
             streaming(b);
             b.begin_wait().unwrap();
             b.queue.set_error();
@@ -240,13 +240,13 @@ fn dqbuf() {
             b.end_wait();
             seen(b.dqbuf())
         }),
-        ("Z2", both(EIO), |b| {
+        ("error.dqbuf", LISTED, |b| {
             streaming(b);
             b.frame();
             b.queue.set_error();
             seen(b.dqbuf())
         }),
-        ("D+ done", both(0), |b| {
+        ("dqbuf.done", both(0), |b| {
             streaming(b);
             b.complete(Completion {
                 sequence: 9,
@@ -261,7 +261,7 @@ fn dqbuf() {
             assert_eq!(info.state, BufferState::Dequeued);
             0
         }),
-        ("D+ in order", both(0), |b| {
+        ("dqbuf.in-order", both(0), |b| {
             streaming(b);
             b.driver.tokens.rotate_left(1);
             for _ in 0..3 {
@@ -272,7 +272,7 @@ fn dqbuf() {
             }
             0
         }),
-        ("D+ last", (EPIPE, 1), |b| {
+        ("dqbuf.last", (EPIPE, 1), |b| {
             streaming(b);
             b.complete(Completion {
                 last: true,
@@ -284,7 +284,7 @@ fn dqbuf() {
             b.dqbuf()
                 .map_or_else(|e| -e.errno(), |i| i32::try_from(i.index).unwrap())
         }),
-        ("D+ last cleared by the driver", both(0), |b| {
+        ("dqbuf.last-cleared", both(0), |b| {
             streaming(b);
             b.complete(Completion {
                 last: true,
@@ -317,14 +317,20 @@ fn user_pointers() {
         result
     }
     run(&[
-        ("U1", both(EINVAL), |b| queue_at(b, 0x1000, SIZE - 1)),
-        ("U2", both(EFAULT), |b| queue_at(b, 0, SIZE)),
-        ("U3", both(EFAULT), |b| {
+        ("userptr.qbuf.too-short", LISTED, |b| {
+            queue_at(b, 0x1000, SIZE - 1)
+        }),
+        ("userptr.qbuf.null", LISTED, |b| queue_at(b, 0, SIZE)),
+        ("userptr.qbuf.unmapped", LISTED, |b| {
             b.mem.get().bad_address = Some(0x5000);
             queue_at(b, 0x5000, SIZE)
         }),
-        ("U6", both(0), |b| queue_at(b, 0x1001, SIZE)),
-        ("U+ longer", both(0), |b| queue_at(b, 0x1000, SIZE + 5)),
+        ("userptr.qbuf.odd-address", LISTED, |b| {
+            queue_at(b, 0x1001, SIZE)
+        }),
+        ("userptr.qbuf.longer", both(0), |b| {
+            queue_at(b, 0x1000, SIZE + 5)
+        }),
     ]);
 }
 
@@ -339,21 +345,29 @@ fn dma_bufs() {
         seen(b.qbuf_as(request))
     }
     run(&[
-        ("F1", both(EINVAL), |b| queue_object(b, None, SIZE, 0)),
-        ("F3", both(EINVAL), |b| queue_object(b, Some(4096), 0, 0)),
-        ("F4", both(EFAULT), |b| queue_object(b, Some(4096), SIZE, 0)),
-        ("F5", both(EINVAL), |b| {
+        ("import.no-fd", LISTED, |b| queue_object(b, None, SIZE, 0)),
+        ("import.small", LISTED, |b| {
+            queue_object(b, Some(4096), 0, 0)
+        }),
+        ("import.small-and-long", LISTED, |b| {
+            queue_object(b, Some(4096), SIZE, 0)
+        }),
+        ("import.too-short", LISTED, |b| {
             queue_object(b, Some(SIZE), SIZE - 1, 0)
         }),
-        ("F6", both(EFAULT), |b| {
+        ("import.longer-than-it-is", LISTED, |b| {
             queue_object(b, Some(SIZE), SIZE + 1, 0)
         }),
-        ("F7", both(0), |b| queue_object(b, Some(SIZE), 0, 0)),
-        ("F+ cannot be mapped", both(ENOMEM), |b| {
+        ("import.of-a-heap", LISTED, |b| {
+            queue_object(b, Some(SIZE), 0, 0)
+        }),
+        ("import.cannot-be-mapped", both(ENOMEM), |b| {
             b.mem.get().fail_in = Some(1);
             b.reqbufs(Memory::DmaBuf, 2).unwrap();
             queue_object(b, Some(SIZE), 0, 0)
         }),
-        ("OD1", both(0), |b| queue_object(b, Some(SIZE), SIZE, SIZE)),
+        ("payload.good", LISTED, |b| {
+            queue_object(b, Some(SIZE), SIZE, SIZE)
+        }),
     ]);
 }
