@@ -13,7 +13,6 @@ mod errors;
 mod fake;
 mod fences;
 mod fileio;
-mod model;
 mod pieces;
 mod requests;
 mod stream;

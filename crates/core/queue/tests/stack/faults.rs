@@ -205,6 +205,8 @@ proptest! {
         seed in any::<u64>(),
         exporter in 0..=OUTPUT,
         per_million in prop_oneof![Just(5_000_u32), Just(60_000), Just(400_000)],
+        // Each call of this number to a driver fails, too.
+        fails_every in prop_oneof![Just(0_u32), 3_u32..40],
         ops in prop::collection::vec(op(), 1..120),
     ) {
         let mut all = prelude(exporter, Memory::DmaBuf, Coherency::NonCoherent);
@@ -212,9 +214,10 @@ proptest! {
         for setup in setups() {
             let mut lab = Lab::new(Setup { planes: 2, ..setup });
             lab.machine().set_faults(Faults::Random { per_million, seed });
+            lab.sides.iter_mut().for_each(|side| side.engine.fails_every = fails_every);
             for (op, stamp) in all.iter().zip(1..) {
                 if let Err(errno) = lab.apply(*op, stamp) {
-                    assert!([5, 11, 12, 14, 16, 22, 105].contains(&errno), "{op:?}: {errno}");
+                    assert!([5, 6, 11, 12, 14, 16, 22, 32, 105].contains(&errno), "{op:?}: {errno}");
                 }
                 consistent(&mut lab);
             }

@@ -124,12 +124,26 @@ pub(crate) fn slot_addr(slot: usize) -> u64 {
 pub(crate) struct Engine {
     pub(crate) tokens: Vec<Token>,
     pub(crate) planes: usize,
+    /// Each call of this number fails with ENXIO: 1 is every call, 0 none.
+    pub(crate) fails_every: u32,
+    calls: u32,
+}
+
+impl Engine {
+    fn call(&mut self) -> Result<(), DriverError> {
+        self.calls += 1;
+        match self.calls.checked_rem(self.fails_every) {
+            Some(0) => Err(DriverError::ENXIO),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Driver for Engine {
     type Cookie = Cookie;
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.call()?;
         let sizes = PlaneSizes::new(&vec![LEN; self.planes]).unwrap();
         match create {
             Some(asked) if asked.as_slice().len() != self.planes => Err(DriverError::EINVAL),
@@ -141,7 +155,28 @@ impl Driver for Engine {
         }
     }
 
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        self.call().map(|()| offered)
+    }
+
+    fn buf_init(&mut self, _: u32) -> Result<(), DriverError> {
+        self.call()
+    }
+
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        self.call()
+    }
+
+    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
+        let started = self.call();
+        if started.is_err() {
+            self.tokens.clear();
+        }
+        started
+    }
+
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.call()?;
         buffer.payloads.fill(LEN);
         Ok(())
     }
@@ -204,6 +239,8 @@ pub(crate) enum Op {
     Off(usize),
     /// The device does its work with its nth buffer and completes it with this outcome.
     Work(usize, usize, DoneState),
+    /// The same, and the buffer is the stream's last one.
+    Last(usize, usize),
     /// The device drops its nth token, and does no work.
     DropToken(usize, usize),
     SetError(usize),
@@ -298,8 +335,8 @@ impl Lab {
             Side {
                 queue: Queue::new(config).expect("queue"),
                 engine: Engine {
-                    tokens: Vec::new(),
                     planes: setup.planes,
+                    ..Engine::default()
                 },
                 device: devices[side],
                 wait: None,
@@ -423,7 +460,14 @@ impl Lab {
                 };
                 done.map(|_| Reply::Done).map_err(Error::errno)
             }
-            Op::Work(side, nth, outcome) => Ok(self.work(side, nth, outcome, stamp)),
+            Op::Work(side, nth, outcome) => {
+                Ok(self.work(side, nth, Completion::new(outcome, 0), stamp))
+            }
+            Op::Last(side, nth) => {
+                let mut completion = Completion::new(DoneState::Done, 0);
+                completion.last = true;
+                Ok(self.work(side, nth, completion, stamp))
+            }
             Op::DropToken(side, nth) => Ok(self.drop_token(side, nth)),
             Op::Export(..)
             | Op::CloseBuf(_)
@@ -519,7 +563,7 @@ impl Lab {
     }
 
     /// Lets the device at a side work: a camera writes the stamp, a display reads.
-    fn work(&mut self, side: usize, nth: usize, outcome: DoneState, stamp: u32) -> Reply {
+    fn work(&mut self, side: usize, nth: usize, completion: Completion, stamp: u32) -> Reply {
         let live = self.live_tokens(side);
         let Some(at) = pick(&live, nth) else {
             return Reply::Nothing;
@@ -540,7 +584,7 @@ impl Lab {
         let index = token.index();
         let completion = Completion {
             timestamp_ns: Some(self.clock),
-            ..Completion::new(outcome, 0)
+            ..completion
         };
         let mut session = self.sides[side].session(&self.mem);
         session.complete(token, completion).expect("live");

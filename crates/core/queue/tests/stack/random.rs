@@ -60,6 +60,7 @@ fn seldom() -> impl Strategy<Value = Op> {
             .prop_map(|(s, m, n, c)| Op::Create(s, m, n, c)),
         2 => (side.clone(), 0_u32..5, 0_u32..3).prop_map(|(s, i, n)| Op::Remove(s, i, n)),
         3 => side.clone().prop_map(Op::Off),
+        1 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::Last(s, n)),
         2 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::DropToken(s, n)),
         1 => side.clone().prop_map(Op::SetError),
         1 => side.clone().prop_map(Op::Wait),

@@ -19,6 +19,7 @@ impl Model {
         stream.streaming = false;
         stream.started = false;
         stream.error = false;
+        stream.ended = false;
     }
 
     fn remove(&mut self, side: usize, indices: impl Iterator<Item = u32>) {
@@ -190,17 +191,17 @@ impl Model {
         Ok(Reply::Done)
     }
 
-    fn done(&mut self, side: usize, index: u32, error: bool) {
+    fn done(&mut self, side: usize, index: u32, error: bool, last: bool) {
         self.finish(side, index);
         assert_eq!(self.buffer(side, index).place, BufferHolder::Device);
-        self.buffer(side, index).place = BufferHolder::Done(error);
+        self.buffer(side, index).place = BufferHolder::Done { error, last };
         self.streams[side].done.push_back(index);
     }
 
     /// Performs an operation on the model, and compares the queue's reply with the expected one.
     pub(crate) fn step(&mut self, op: Op, stamp: u32, said: &Result<Reply, i32>) {
         let expected = match op {
-            Op::Work(side, _, outcome) => {
+            Op::Work(side, ..) | Op::Last(side, _) => {
                 let Ok(Reply::Worked { index, read }) = said else {
                     self.nothing(side, said);
                     return;
@@ -211,7 +212,8 @@ impl Model {
                     let must = bytes_of(self.seen(side, *index));
                     assert!(read.0 == must, "the display reads other bytes at {index}");
                 }
-                self.done(side, *index, outcome == DoneState::Error);
+                let is_error = matches!(op, Op::Work(_, _, DoneState::Error));
+                self.done(side, *index, is_error, matches!(op, Op::Last(..)));
                 return;
             }
             Op::DropToken(side, _) => {
@@ -219,7 +221,7 @@ impl Model {
                     self.nothing(side, said);
                     return;
                 };
-                self.done(side, *index, true);
+                self.done(side, *index, true, false);
                 return;
             }
             Op::Prepare(side, index, offer) => {
@@ -310,7 +312,7 @@ impl Model {
                 Ok(Reply::Poll(
                     if !stream.streaming || stream.error || stream.idle {
                         Readiness::Error
-                    } else if stream.done.is_empty() {
+                    } else if stream.done.is_empty() && !stream.ended {
                         Readiness::Nothing
                     } else {
                         Readiness::Ready
@@ -401,11 +403,17 @@ impl Model {
         if stream.error {
             return Err(5);
         }
+        if stream.ended {
+            return Err(32);
+        }
         let index = stream.done.pop_front().ok_or(11)?;
         let buffer = self.buffer(side, index);
-        let error = buffer.place == BufferHolder::Done(true);
+        let BufferHolder::Done { error, last } = buffer.place else {
+            panic!("{:?}", buffer.place);
+        };
         buffer.place = BufferHolder::Program;
         buffer.prepared = false;
+        self.streams[side].ended = last && side == 0;
         Ok(Reply::Back { index, error })
     }
 

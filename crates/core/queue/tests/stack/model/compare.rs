@@ -51,14 +51,16 @@ impl Model {
                 continue;
             };
             let found = found.expect("there");
-            let (state, error) = match buffer.place {
-                BufferHolder::Program => (BufferState::Dequeued, false),
-                BufferHolder::Queue => (BufferState::Queued, false),
-                BufferHolder::Device => (BufferState::Active, false),
-                BufferHolder::Done(false) => (BufferState::Done, false),
-                BufferHolder::Done(true) => (BufferState::Error, true),
+            let state = match buffer.place {
+                BufferHolder::Program => (BufferState::Dequeued, None),
+                BufferHolder::Queue => (BufferState::Queued, None),
+                BufferHolder::Device => (BufferState::Active, None),
+                BufferHolder::Done { error: false, last } => (BufferState::Done, Some(last)),
+                BufferHolder::Done { error: true, last } => (BufferState::Error, Some(last)),
             };
-            assert_eq!((found.state, found.error), (state, error), "{side} {index}");
+            let last = state.1.is_some().then_some(found.last);
+            assert_eq!((found.state, last), state, "{side} {index}");
+            assert_eq!(found.error, found.state == BufferState::Error);
             let prepared = buffer.prepared && buffer.place == BufferHolder::Program;
             assert_eq!(found.prepared, prepared, "{side} {index}");
             assert_eq!(found.hints, buffer.hints, "{side} {index}");

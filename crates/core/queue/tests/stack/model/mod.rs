@@ -76,7 +76,7 @@ enum BufferHolder {
     Program,
     Queue,
     Device,
-    Done(bool),
+    Done { error: bool, last: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ struct Stream {
     streaming: bool,
     started: bool,
     error: bool,
+    /// Whether the program has dequeued the last buffer of CAPTURE.
+    ended: bool,
     sleeper: bool,
     idle: bool,
 }
