@@ -40,7 +40,8 @@ fn often() -> impl Strategy<Value = Op> {
             let outcome = if bad { DoneState::Error } else { DoneState::Done };
             Op::Work(s, n, outcome)
         }),
-        8 => side.clone().prop_map(Op::Dequeue),
+        4 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::Last(s, n)),
+        12 => side.clone().prop_map(Op::Dequeue),
         4 => side.clone().prop_map(Op::On),
         5 => (side.clone(), index.clone()).prop_map(|(s, i)| Op::Export(s, i)),
         3 => (side.clone(), index).prop_map(|(s, i)| Op::Mmap(s, i)),
@@ -60,7 +61,6 @@ fn seldom() -> impl Strategy<Value = Op> {
             .prop_map(|(s, m, n, c)| Op::Create(s, m, n, c)),
         2 => (side.clone(), 0_u32..5, 0_u32..3).prop_map(|(s, i, n)| Op::Remove(s, i, n)),
         3 => side.clone().prop_map(Op::Off),
-        1 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::Last(s, n)),
         2 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::DropToken(s, n)),
         1 => side.clone().prop_map(Op::SetError),
         1 => side.clone().prop_map(Op::Wait),
@@ -188,6 +188,20 @@ fn bytes_before_queueing_reach_a_cpu_driver() {
         for setup in setups() {
             run(setup, &ops);
         }
+    }
+}
+
+/// After the last buffer, a camera's program gets no more, even if more are done. A display's program goes on.
+#[test]
+fn nothing_follows_the_last_buffer_of_a_camera() {
+    let mut ops = prelude(0, Memory::DmaBuf, Coherency::Coherent);
+    for side in 0..=OUTPUT {
+        ops.extend([Op::Last(side, 0), Op::Work(side, 0, DoneState::Done)]);
+        ops.extend([Op::Dequeue(side), Op::Poll(side), Op::Dequeue(side)]);
+        ops.extend([Op::Off(side), Op::Queue(side, 0, OWN), Op::On(side)]);
+    }
+    for setup in setups() {
+        run(setup, &ops);
     }
 }
 
