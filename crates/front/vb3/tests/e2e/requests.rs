@@ -46,7 +46,7 @@ fn rows_and_pictures(machines: &[&str]) {
         };
         let (rows, story) = outcome
             .stdout
-            .split_at(outcome.stdout.find("queued").unwrap());
+            .split_at(outcome.stdout.find("\nqueued ").unwrap() + 1);
         assert_eq!(story, STORY, "{machine}");
         for line in rows.lines() {
             let (id, value) = line.split_once(' ').unwrap();

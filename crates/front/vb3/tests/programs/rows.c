@@ -343,7 +343,7 @@ static void streaming(void)
 	int fd = device();
 	short relevant = out ? POLLOUT : POLLIN, irrelevant = out ? POLLIN : POLLOUT;
 	mmap_buffers(fd, 4);
-	say_poll("poll.not-streaming", fd, POLLIN | POLLOUT, 0);
+	say_poll("poll.before-the-stream", fd, POLLIN | POLLOUT, 0);
 	void *byte = malloc(size);
 	say("transfer.buffers-exist", transfer(fd, byte, size));
 	free(byte);
