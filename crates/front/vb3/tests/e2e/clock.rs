@@ -254,7 +254,7 @@ fn invalid_clocks_are_refused() {
         let run = ["run", "--clock", clock, "--", "true"];
         let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path());
         assert_eq!(status, 125);
-        assert!(said.contains("real, virtual, or fast=N"), "{said}");
+        assert!(said.contains("real, virtual, steps, or fast=N"), "{said}");
     }
     let script = "[[step]]\nstop_clock = \"1s\"\n";
     std::fs::write(dir.path().join("stop.toml"), script).unwrap();
