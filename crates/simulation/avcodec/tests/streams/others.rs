@@ -107,7 +107,11 @@ fn every_codec_is_exact() {
             vb3_skip::skip(format_args!("{} has no {}", library.name, kind.word()));
             continue;
         }
-        for size in ["176x144", "98x66"] {
+        // In pictures of other sizes, x265 3.5 and 4.1 make slices that are invalid: ffmpeg says so, and its pictures
+        // then depend on its number of threads.
+        let has_slices = words.contains("slices=");
+        let sizes = ["176x144", "98x66"];
+        for size in sizes.into_iter().take(if has_slices { 1 } else { 2 }) {
             let stream = encoded(words, size, container);
             if stream.is_empty() {
                 vb3_skip::skip(format_args!("ffmpeg has no encoder for {words}"));
@@ -151,7 +155,11 @@ fn ten_bits_are_exact() {
         ),
     ] {
         assert!(library.kinds.iter().any(|(known, _)| *known == kind));
-        for size in ["176x144", "98x66"] {
+        // In pictures of other sizes, x265 3.5 and 4.1 make slices that are invalid: ffmpeg says so, and its pictures
+        // then depend on its number of threads.
+        let has_slices = words.contains("slices=");
+        let sizes = ["176x144", "98x66"];
+        for size in sizes.into_iter().take(if has_slices { 1 } else { 2 }) {
             let stream = encoded(words, size, container);
             let mut theirs = decoded_by_ffmpeg(&stream, container);
             for sample in theirs.as_chunks_mut::<2>().0 {
