@@ -4,8 +4,8 @@
 
 use arbitrary::Arbitrary;
 use vb3_codec::{
-    Chroma, StreamColor, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
-    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, StreamSettings,
+    Chroma, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind, MAX_HEIGHT,
+    MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamColor, StreamFormat, StreamSettings,
     Subsampling, Vp8Settings, Worker,
 };
 use vb3_fuzz::random::Steps;

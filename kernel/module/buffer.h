@@ -42,7 +42,7 @@ enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT, VB3_KINDS };
 
 /* Room for Rust's values, which src/entry.rs checks: a buffer's object, and the exporter's entry for an
  * attachment. */
-#define VB3_OBJECT_BYTES 152
+#define VB3_OBJECT_BYTES 160
 #define VB3_ENTRY_BYTES 104
 
 /* mem_priv: fields that the kernel or the shim reads, and after them the Rust object. */

@@ -22,7 +22,7 @@ use vb3_dmabuf::Attachment;
 use vb3_plane::{AllocArgs, UserMemory, contig};
 
 // VB3_OBJECT_BYTES and VB3_ENTRY_BYTES of module/buffer.h.
-const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
+const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 160);
 const _: () = assert!(size_of::<Node<Attachment<Linux>>>() <= 104);
 
 /// The payload of a C buffer that contains an object. Only C and [`Request`] make payloads.
