@@ -6,6 +6,7 @@ use fs_err as fs;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 #[derive(Debug, Default, clap::Args)]
@@ -17,6 +18,16 @@ pub(crate) struct Args {
     #[arg(short, long = "package", value_name = "CRATE")]
     packages: Vec<String>,
 }
+
+/// Parts of the names of tests that other tests would disturb, as `.config/nextest.toml` has them. Without nextest, these
+/// tests run one after the other, after all others.
+const ALONE: [&str; 5] = [
+    "stalls::",
+    "hostile::",
+    "::against_the_clock",
+    "swap::",
+    "cards::ten_thousand_",
+];
 
 /// Which tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +115,16 @@ impl Tests {
 }
 
 fn has_nextest() -> bool {
-    let works = sh::quietly(sh::cargo("nextest --version")).is_ok();
-    if !works {
-        eprintln!(
-            "without cargo-nextest, `cargo test` is used: cargo install --locked cargo-nextest"
-        );
-    }
-    works
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let works = sh::quietly(sh::cargo("nextest --version")).is_ok();
+        if !works {
+            eprintln!(
+                "without cargo-nextest, `cargo test` is used: cargo install --locked cargo-nextest"
+            );
+        }
+        works
+    });
+    *FOUND
 }
 
 /// Runs tests. If they run other programs, first installs what they need.
@@ -138,7 +152,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Runs the tests of a tier, except documentation tests.
 pub(crate) fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Result<()> {
-    let mut result = Tests::of(tier, chosen, filters).run();
+    let has_e2e = chosen
+        .iter()
+        .any(|word| word == "--workspace" || word == "--package=vb3");
+    let mut result = match tier != Tier::Quick && filters.is_empty() && has_e2e && !has_nextest() {
+        true => {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let skips: Vec<String> = words(&ALONE.map(|name| ["--skip", name]).concat());
+            let others = Tests::of(tier, chosen, &skips).run();
+            let e2e: Vec<String> = words(&["--package=vb3", "--test=e2e"]);
+            let alone: Vec<String> = words(&[&ALONE[..], &["--test-threads=1"]].concat());
+            others.and(Tests::of(tier, &e2e, &alone).run())
+        }
+        false => Tests::of(tier, chosen, filters).run(),
+    };
     let has_programs = |word: &String| word == "--workspace" || word.contains("vb3-intercept");
     if matches!(tier, Tier::Full | Tier::Gate)
         && filters.is_empty()
