@@ -248,9 +248,10 @@ pub trait VideoDriver {
     /// Sets the nearest offered interval, if any. A zero numerator or denominator selects the default.
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {}
 
-    /// Returns the pixel format in which a video node stores pictures of a bus code (`V4L2_CAP_IO_MC`).
+    /// Returns the pixel format in which a video node stores pictures that reach it with this media bus code
+    /// (`V4L2_CAP_IO_MC`).
     ///
-    /// The inner `None` means that no format stores this code. The outer `None` means that the device has no media
+    /// The inner `None` means that no pixel format stores pictures with this code. The outer `None` means that the device has no media
     /// graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         None

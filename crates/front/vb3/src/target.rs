@@ -19,8 +19,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Parses a machine's profile and the devices, as the user or a report names them. Without devices, takes the
-    /// profile's own, or else the default ones.
+    /// Parses the machine's profile and the devices that the user has named, or that a report names for a replay.
+    /// Without devices, takes the profile's own, or else the default ones.
     ///
     /// # Errors
     /// The profile or a device is invalid.

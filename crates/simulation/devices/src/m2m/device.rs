@@ -306,8 +306,8 @@ impl<S, C> Coder<S, C> {
         }
     }
 
-    /// Keeps, completes or requeues an OUTPUT buffer, according to the process's answer. The buffer's frame has
-    /// the next tag.
+    /// Keeps, completes or requeues an OUTPUT buffer, according to the process's answer. A requeued buffer still counts
+    /// among those that a drain must pass on. The buffer's frame has the next tag.
     pub(super) fn handle_offer(
         &mut self,
         token: Active<C>,
@@ -328,6 +328,9 @@ impl<S, C> Coder<S, C> {
             Ok(Err(Trouble::Stale)) => return Offered::Failed,
             Err(Refused::Full(_) | Refused::Dead) => {
                 self.output.tokens.push_front(token);
+                if let Drain::Feeding(left) = &mut self.drain {
+                    *left += 1;
+                }
                 return Offered::Later;
             }
             Ok(Err(Trouble::Fault | Trouble::TooSmall)) => self.statistics.bus_faults += 1,

@@ -64,8 +64,9 @@ impl Job {
         }
     }
 
-    /// Returns whether the job scales a component of a whole source to a whole target. Such a job needs all lines at
-    /// once, because the scaling library chooses the precision of a weight by all weights.
+    /// Returns whether the job scales a component of a whole source to a whole target. Such a job cannot be
+    /// divided into stripes: the scaling library rounds its weights as precisely as the largest of all weights allows,
+    /// so a stripe would be rounded otherwise than the whole picture.
     #[must_use]
     pub fn scales(
         &self,

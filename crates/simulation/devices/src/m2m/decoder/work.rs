@@ -277,12 +277,7 @@ impl<C> Decoder<C> {
     ) -> bool {
         let tag = self.next_tag;
         match self.handle_offer(token, taken, progress) {
-            Offered::Later => {
-                if let Drain::Feeding(left) = &mut self.drain {
-                    *left += 1;
-                }
-                return false;
-            }
+            Offered::Later => return false,
             Offered::Taken if !self.own.input.is_file() => self.release_or_keep(tag, progress),
             Offered::Taken | Offered::Failed => {}
         }

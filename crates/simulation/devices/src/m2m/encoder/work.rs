@@ -207,9 +207,6 @@ impl<C> Encoder<C> {
             Offered::Later => {
                 // The worker's next event, from a picture or from the worker's end, clears `is_full`.
                 self.worker.is_full = true;
-                if let Drain::Feeding(left) = &mut self.drain {
-                    *left += 1;
-                }
                 return false;
             }
         }
