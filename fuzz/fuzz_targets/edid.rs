@@ -1,9 +1,9 @@
 //! Arbitrary EDIDs, half of them with the right header, length and checksums. Each is refused with a message, or gives
-//! modes that a card has.
+//! modes with different names.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::collections::BTreeSet;
-use vb3_drm::{Card, Config, Edid, FORMATS, Mode};
+use vb3_drm::{Edid, Mode};
 use vb3_fuzz::random::Rest;
 
 const BLOCK: usize = 128;
@@ -35,14 +35,6 @@ fn check(bytes: &[u8]) {
     let names: BTreeSet<String> = modes.iter().map(Mode::name).collect();
     assert_eq!(names.len(), modes.len(), "{names:?}");
     assert!(modes.iter().all(|mode| mode.frame_ns() > 0));
-    let mut card = Card::new(Config {
-        formats: FORMATS.iter().map(|format| format.code).collect(),
-        modes,
-        connectors: 1,
-        edid: Some(edid),
-        ..Config::default()
-    });
-    assert!(card.open(1, true).is_ok());
 }
 
 vb3_fuzz::target!(|bytes: Rest| {

@@ -18,7 +18,7 @@ const TEST_ONLY: u32 = 0x100;
 const NONBLOCK: u32 = 0x200;
 const ALLOW_MODESET: u32 = 0x400;
 
-/// Number of objects that are checked of a commit with too many.
+/// Number of objects that are looked up before a commit with more than [`MAX_ENTRIES`] objects is refused.
 const FIRST_OBJECTS: u32 = 32;
 
 /// Maximum bytes of a blob.

@@ -359,7 +359,7 @@ impl Card {
         found.ok_or(Error::NoObject("framebuffer", id.into()))
     }
 
-    /// Checks that a call of a lessee which uses a plane implicitly has it in the lease.
+    /// Checks that a lessee's lease contains a plane that a call uses without naming it.
     pub(crate) fn check_leased(&self, cx: CallContext, plane: usize) -> Result<(), Error> {
         let plane = self.planes.get(plane);
         match plane.is_some_and(|plane| self.may_see(cx.file, plane.id)) {

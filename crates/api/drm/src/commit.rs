@@ -91,7 +91,7 @@ impl Card {
         drop(old);
         self.collect(program);
         if waits && is_blocking {
-            // A call that waits has no effect yet, so the program gets its fences when the call ends.
+            // The host drops what a waiting call has written to the program, so the program gets its fences when the call ends.
             self.waits.insert(cx.call, Wait::Commit(cx.file, fences));
             return Ok(Step::Wait);
         }

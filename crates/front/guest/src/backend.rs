@@ -179,17 +179,17 @@ fn next_chain(queue: &mut Queue, ram: &Ram) -> Result<Option<Chain>, QueueError>
 
 /// Copies a chain's readable part, once.
 fn read(chain: Chain, memory: &GuestMemoryMmap) -> Result<Vec<u8>, Errno> {
-    let reader = chain.reader(memory).map_err(|_| Errno::EFAULT)?;
+    let mut reader = chain.reader(memory).map_err(|_| Errno::EFAULT)?;
     if reader.available_bytes() > MAX_COMMAND {
         return Err(Errno::EINVAL);
     }
     let mut sent = Vec::new();
-    let mut reader = reader.take(MAX_COMMAND as u64);
     reader.read_to_end(&mut sent).map_err(|_| Errno::EFAULT)?;
     Ok(sent)
 }
 
-/// Writes an answer to a chain's writable part, or a refusal if that is too short. Returns the number of bytes.
+/// Writes an answer to a chain's writable part. If this part is too short for the answer, writes a refusal, cut to fit.
+/// Returns the number of bytes.
 fn write(chain: Chain, memory: &GuestMemoryMmap, answer: &[u8]) -> u32 {
     let Ok(mut writer) = chain.writer(memory) else {
         return 0;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hidden;
 use crate::memory::QueuedMemory;
 use crate::owner::Link;
-use crate::payload::{EBADF, Guest, MAX_USERS, Payload};
+use crate::payload::{Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
     v4l2_event,
@@ -380,7 +380,7 @@ impl<L: Link> Device<L> {
     ) -> Result<(), Errno> {
         let find = |uuid| {
             let found = self.link.ask(move |shared| shared.object(uuid));
-            found.unwrap_or(Err(EBADF))
+            found.unwrap_or(Err(Errno::EBADF))
         };
         let guest = Guest {
             memory,

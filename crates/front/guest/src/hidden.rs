@@ -16,7 +16,8 @@ const QUEUE_CAPS: u32 =
 /// Refuses an ioctl that a guest cannot make. `dma_bufs`: it can name dma-bufs.
 ///
 /// # Errors
-/// ENOTTY for calls that the specification excludes, or that need descriptors; EINVAL for memory type DMABUF.
+/// ENOTTY for calls that the specification excludes, or that virtio-media does not carry. Without `dma_bufs`, also
+/// ENOTTY for EXPBUF, and EINVAL for memory type DMABUF.
 pub(crate) fn check(request: u32, structure: &[u8], dma_bufs: bool) -> Result<(), Errno> {
     let memory = match request {
         // QUERYCAP is the configuration, and the others are events.

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
-use crate::payload::EBADF;
 use uuid::Uuid;
 use vb3_frontend::{
     CallId, Descriptor, Devices, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Origin, Tag,
@@ -118,7 +117,7 @@ impl<'a> Shared<'a> {
 
     /// Finds an exported dma-buf.
     pub(crate) fn object(&self, uuid: Uuid) -> Result<Descriptor, Errno> {
-        let Object { fd, tag, .. } = self.held.objects.get(&uuid).ok_or(EBADF)?;
+        let Object { fd, tag, .. } = self.held.objects.get(&uuid).ok_or(Errno::EBADF)?;
         let stat = rustix::fs::fstat(fd).map_err(|errno| Errno(errno.raw_os_error()))?;
         let id = FdIdentity {
             dev: stat.st_dev,

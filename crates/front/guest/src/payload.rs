@@ -20,8 +20,6 @@ use vm_memory::GuestMemoryMmap;
 
 /// Maximum length in bytes of the array of one call. 1,024 controls take 20 KiB.
 const MAX_ARRAY: usize = 64 << 10;
-/// No such dma-buf.
-pub(crate) const EBADF: Errno = Errno(rustix::io::Errno::BADF.raw_os_error());
 /// Maximum number of pieces of user memory in one call.
 pub(crate) const MAX_USERS: usize = 1024;
 
@@ -178,7 +176,11 @@ impl<'a> Payload<'a> {
         for &(fd, of) in &need.descriptors {
             let index = usize::try_from(fd).ok();
             let uuid = index.and_then(|index| self.objects.get(index));
-            have.add_descriptor(fd, of, uuid.map_or(Err(EBADF), |uuid| (guest.find)(*uuid)));
+            have.add_descriptor(
+                fd,
+                of,
+                uuid.map_or(Err(Errno::EBADF), |uuid| (guest.find)(*uuid)),
+            );
         }
         for &(addr, len) in &need.ranges {
             have.add_range(addr, len, self.range(addr, len, guest));
@@ -266,7 +268,7 @@ mod tests {
             memory,
             queued,
             session: 1,
-            find: &|_| Err(EBADF),
+            find: &|_| Err(Errno::EBADF),
         }
     }
 

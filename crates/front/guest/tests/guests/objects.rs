@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::guest::{BUFFER, PLANE, u32_at, words};
 use crate::lifecycle::{CAMERA, camera, capture, expect_nothing_held, ioctl, ok, open};
-use crate::same::{CAPTURE, OUTPUT, run};
+use crate::same::{CAPTURE, MMAP, OUTPUT, run};
 use crate::vmm::{Server, Vmm};
 use uuid::Uuid;
 use vb3_guest::Options;
@@ -186,8 +186,7 @@ fn each_plane_has_a_uuid_behind_the_planes() {
 fn exported_buffers_are_bounded() {
     let server = serve(CAMERA);
     let (mut vmm, session) = connect(&server, 0);
-    let mmap = 1;
-    ok(&request_buffers(&mut vmm, session, CAPTURE, mmap));
+    ok(&request_buffers(&mut vmm, session, CAPTURE, MMAP));
     let mut exported = (0..200).map(|_| export(&mut vmm, session));
     let first = exported.find_map(Result::err);
     assert_eq!(first, Some(ENFILE));
@@ -202,8 +201,7 @@ fn dma_bufs_are_hidden_unless_offered() {
     let (mut vmm, session) = connect(&server, 0);
     let answer = request_buffers(&mut vmm, session, CAPTURE, DMABUF);
     assert_eq!(u32_at(&answer, 0), EINVAL);
-    let mmap = 1;
-    let granted = request_buffers(&mut vmm, session, CAPTURE, mmap);
+    let granted = request_buffers(&mut vmm, session, CAPTURE, MMAP);
     let capabilities = u32_at(ok(&granted), 12);
     assert_eq!(capabilities & sys::V4L2_BUF_CAP_SUPPORTS_DMABUF, 0);
     assert_eq!(export(&mut vmm, session), Err(ENOTTY));
