@@ -74,7 +74,7 @@ impl Tests {
         };
         if chosen
             .iter()
-            .any(|word| word == "--workspace" || word == "vb3")
+            .any(|word| word == "--workspace" || word == "--package=vb3")
         {
             // Many tests wait for other programs.
             let two = 2 * available_parallelism().map_or(1, NonZero::get);
@@ -160,9 +160,8 @@ pub(crate) fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Res
             let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
             let skips: Vec<String> = words(&ALONE.map(|name| ["--skip", name]).concat());
             let others = Tests::of(tier, chosen, &skips).run();
-            let e2e: Vec<String> = words(&["--package=vb3", "--test=e2e"]);
             let alone: Vec<String> = words(&[&ALONE[..], &["--test-threads=1"]].concat());
-            others.and(Tests::of(tier, &e2e, &alone).run())
+            others.and(Tests::of(tier, chosen, &alone).run())
         }
         false => Tests::of(tier, chosen, filters).run(),
     };
