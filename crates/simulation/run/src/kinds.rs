@@ -377,7 +377,7 @@ impl Run {
         self.note_wait(file, found == 0);
         // The poll has marked the program as waiting. If the file is ready for another event, the mark is
         // removed: the next call may be DQBUF, so time must not advance before it.
-        if found == 0 && !is_peek && !waits && self.clock.is_virtual() {
+        if found == 0 && !is_peek && !waits && self.clock.follows_programs() {
             self.poll_file(file, POLL_IN | POLL_OUT | POLL_PRI, true);
         }
         found

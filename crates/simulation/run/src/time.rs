@@ -45,7 +45,7 @@ impl Run {
 
     /// Records whether a program found nothing on a file, and therefore waits for time to advance.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
-        match found_nothing && self.clock.is_virtual() {
+        match found_nothing && self.clock.follows_programs() {
             true => self.waits.files.insert(file),
             false => self.waits.files.remove(&file),
         };
