@@ -51,11 +51,11 @@ enum What {
     Pipeline(pipeline::Args),
     /// Measure many threads, descriptors, epoll sets and processes while a camera runs at 60 fps
     Scale(docs::Save),
-    /// Measure how long a call waits while another camera's frames are copied
+    /// Measure how long a camera's calls wait, and how far apart its frames are, while another device works
     Beside(docs::Save),
     /// Measure CPU time and memory of one more camera, compared with ffmpeg that writes to a pipe
     Camera,
-    /// Measure a display card: a call with many framebuffers, and a flip beside a frame of a display
+    /// Measure a display card: calls with few and many framebuffers, and a flip compared with a frame of a display
     Card(docs::Save),
     /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(vm::bench::Args),

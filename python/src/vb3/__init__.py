@@ -203,7 +203,7 @@ class Attached:
         return int(self.order("advance", ns=round(seconds * 1e9))["time_ns"])
 
     def buffers(self) -> list[dict[str, Any]]:
-        """Lists the buffers, each with `id`, `name`, `bytes`, `place`, and `holders`, a list of texts."""
+        """Lists the buffers that fit into an answer, each with `id`, `name`, `bytes`, `place`, and `holders`, a list of texts."""
         buffers: list[dict[str, Any]] = self.order("buffers")["buffers"]
         return buffers
 

@@ -89,8 +89,8 @@ pub struct WakeFd<'a> {
 /// The front end calls methods one at a time, from any thread. A method must not block, since it would
 /// delay all other calls.
 pub trait Devices: Send {
-    /// Returns all nodes, including nodes that may appear later. Called once, at the start. The front end
-    /// treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
+    /// Returns all nodes, including nodes that may appear later. Each call returns the same nodes in
+    /// the same order. The front end treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
@@ -111,7 +111,8 @@ pub trait Devices: Send {
     /// Makes one step of a call, with what the front end has gathered so far.
     ///
     /// After [`Outcome::Wait`] on an O_NONBLOCK file, the front end makes the step again immediately, with
-    /// `nonblocking` set; the outcome must then not be `Wait`. The front end ignores the outcome of a call on another
+    /// `nonblocking` set; the outcome must then not be `Wait`. DRM ioctls and
+    /// STREAMOFF are the exceptions: they wait on such files, too. The front end ignores the outcome of a call on another
     /// driver's buffer, except [`Outcome::Need`].
     fn call(&mut self, call: &Call<'_>) -> Outcome;
 

@@ -174,7 +174,7 @@ impl Client {
         self.done(&Order::unplug_and_revoke(device))
     }
 
-    /// Revokes the buffer with this number in the text of [`buffers`](Self::buffers).
+    /// Revokes the buffer with this `id` in the list of [`buffers`](Self::buffers).
     ///
     /// # Errors
     /// See [`Client`].

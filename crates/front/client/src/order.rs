@@ -41,7 +41,7 @@ impl Order {
         Self::new("state")
     }
 
-    /// Asks for a text that lists each buffer with its holders.
+    /// Asks for a list of the buffers with their holders.
     #[must_use]
     pub fn buffers() -> Self {
         Self::new("buffers")

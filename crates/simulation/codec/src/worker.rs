@@ -1,8 +1,9 @@
 //! The parent's side of a worker. The parent is the process that owns the worker.
 //!
 //! The parent trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs
-//! or breaks the protocol is ended, and the parent gets the reason. When the parent takes lent memory back to which
-//! the worker writes, it waits at most half a second, and then kills the worker.
+//! or breaks the protocol is ended, and the parent gets the reason. If the worker is
+//! writing to lent memory, `take_back` waits at most half a second and then kills the worker; `try_take_back` leaves the
+//! memory to the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch, Ready};

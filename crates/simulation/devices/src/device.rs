@@ -30,7 +30,7 @@ pub struct Device<C> {
     pub(crate) plan: Option<Plan<C>>,
     /// Thumbnails of the frames that the device delivers, if the host wants them.
     pub(crate) shots: Option<Collection>,
-    /// Notes for the host, if it watches the device.
+    /// Events for the host, if it records them.
     pub(crate) events: Option<Vec<DeviceEvent>>,
     /// The failure that `take_failure` returned last.
     told: Option<Failure>,

@@ -23,7 +23,7 @@ pub(crate) struct PictureConverter {
     gate: Option<Gate>,
     /// The picture that was converted last, until its memory is taken back.
     converted: Option<Task>,
-    /// Whether all pictures are converted within calls, none by the thread.
+    /// Whether calls convert all pictures, without the thread.
     at_once: bool,
 }
 

@@ -15,7 +15,7 @@ use vb3_report::sentence::bytes;
 
 /// Longest list in bytes: what a socket accepts in one write. Buffers beyond it are only counted.
 const MAX_LIST: usize = 64 << 10;
-/// Bytes of an entry's names of fields and punctuation, at most.
+/// Bytes of an entry's field names, punctuation, id and length, at most.
 const ENTRY_BYTES: usize = 128;
 
 /// The buffers of a run, as `vb3 ctl buffers` lists them.

@@ -120,8 +120,8 @@ fn check(run: &Run, step: &Step, node: Option<usize>) -> Result<()> {
         }
         if matches!(step.action, Action::StopClock { .. }) && run.clock.is_virtual() {
             bail!(
-                "stop_clock has no effect on a virtual clock, which stands still unless a program \
-                 waits; use --clock real"
+                "stop_clock has no effect on a virtual clock, which does not follow real time; use \
+                 --clock real"
             );
         }
         return Ok(());

@@ -205,7 +205,7 @@ proptest! {
         seed in any::<u64>(),
         exporter in 0..=OUTPUT,
         per_million in prop_oneof![Just(5_000_u32), Just(60_000), Just(400_000)],
-        // Each call of this number to a driver fails, too.
+        // Calls of a driver fail, too: 3 means every third call, 0 none.
         fails_every in prop_oneof![Just(0_u32), 3_u32..40],
         ops in prop::collection::vec(op(), 1..120),
     ) {

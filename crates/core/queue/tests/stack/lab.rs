@@ -124,7 +124,7 @@ pub(crate) fn slot_addr(slot: usize) -> u64 {
 pub(crate) struct Engine {
     pub(crate) tokens: Vec<Token>,
     pub(crate) planes: usize,
-    /// Each call of this number fails with ENXIO: 1 is every call, 0 none.
+    /// Every call of this ordinal fails with ENXIO: 3 means every third call, 1 every call, 0 none.
     pub(crate) fails_every: u32,
     calls: u32,
 }

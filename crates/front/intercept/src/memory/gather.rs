@@ -63,7 +63,7 @@ pub(crate) enum Foreign {
 pub(crate) struct Data {
     /// When the supervisor first processed the call.
     came: Option<Instant>,
-    /// Files behind a poll's descriptors, each also as a file that is not the supervisor's.
+    /// Files behind a poll's descriptors. `Foreign` says how to poll a file that is not the supervisor's.
     pub(crate) found: HashMap<i32, Result<(FdIdentity, Foreign), Errno>>,
     /// Descriptors of a poll that must be looked up before the call is repeated.
     pub(crate) to_look: Vec<i32>,

@@ -286,8 +286,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Waits for the next call. Returns `None` if there is none, since all programs have ended or the call was
-    /// interrupted.
+    /// Waits for the next call. Returns `None` if all programs have ended, or if this receive failed, as when the
+    /// calling thread was killed.
     fn receive_one(&self) -> Option<Notif> {
         let listener = &self.host.listener;
         // Before Linux 6.11, a receive after the end of the last thread never returns.

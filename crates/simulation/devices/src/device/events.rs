@@ -1,4 +1,4 @@
-//! Notes on a device's streams and frames, for a host that watches the device.
+//! Events of a device's streams and frames, for a host that watches the device.
 
 use super::Device;
 use vb3_queue::DoneState;

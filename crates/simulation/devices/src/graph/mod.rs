@@ -150,7 +150,7 @@ pub(crate) struct Entity<C> {
     gate: Option<Gate>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
-    /// Whether ticks render all frames, none by the thread.
+    /// Whether ticks render all frames, without the thread.
     at_once: bool,
 }
 

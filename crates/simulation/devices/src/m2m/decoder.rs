@@ -254,7 +254,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
     }
 
     fn try_take_back(&mut self) -> bool {
-        self.own.lent.is_empty() || Self::try_take_back(self)
+        self.own.lent.is_empty() || self.take_back_unwritten()
     }
 
     fn stopped(&mut self, flow: Flow) {

@@ -37,8 +37,8 @@ pub(super) enum Drain {
     Stopped,
 }
 
-/// Longest time for which STREAMOFF waits until the worker has written a picture, in nanoseconds. A worker that gets
-/// little processor time needs a part of it.
+/// Longest time for which STREAMOFF waits until the worker has written a picture, in nanoseconds. It is long,
+/// because a worker that gets little processor time may need seconds.
 const STOP_TIMEOUT_NS: u64 = 5_000_000_000;
 
 /// Whether a STREAMOFF waits for the worker.

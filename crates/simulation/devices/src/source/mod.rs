@@ -50,7 +50,7 @@ pub(crate) struct Source {
     /// Whether the last picture was the test pattern.
     shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
-    /// Whether calls apply all picture controls, none the thread.
+    /// Whether calls apply all picture controls, without the thread.
     pub(crate) at_once: bool,
 }
 

@@ -136,7 +136,7 @@ fn check(profile: &Profile) -> Result<(), Mistake> {
     }
     check_iommus(&profile.iommus)?;
     let devices = profile.devices.len();
-    let message = format!("{devices} are more than {MAX_DEVICES}, the limit of devices");
+    let message = format!("{devices} devices are more than {MAX_DEVICES}, the limit");
     require(devices <= MAX_DEVICES, &["devices"], message)
 }
 

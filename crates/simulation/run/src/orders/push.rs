@@ -14,7 +14,8 @@ pub(super) struct Push {
     /// The node that the order names.
     at: usize,
     link: Link,
-    /// The time of the devices' clock at which the frame is written; `None`: when it has been read.
+    /// The time of the devices' clock at which the frame is written; `None`: as soon as its file has been
+    /// read.
     time_ns: Option<u64>,
     stage: Stage,
 }
@@ -23,7 +24,7 @@ pub(super) struct Push {
 enum Stage {
     /// A thread reads the frame from its file.
     Reading(Job<Vec<u8>>),
-    /// A virtual clock has not yet reached the frame's time.
+    /// The frame has been read. If it has a time, a virtual clock may still have to reach it.
     Due(Vec<u8>),
     /// Readers have not got the frame with this number.
     Pushed(u64),
@@ -77,7 +78,7 @@ impl Run {
             (None, _) => None,
             (Some(after), Some(own)) => Some(own.origin_ns.saturating_add(after)),
             (Some(_), None) => {
-                let message = "a frame's time needs `--clock virtual` or `--clock steps`; leave it out for now";
+                let message = "a frame's time needs `--clock virtual` or `--clock steps`; without a time, the frame comes at once";
                 return Err(Refused::new("after_ns", message));
             }
         };

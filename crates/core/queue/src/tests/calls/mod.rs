@@ -27,7 +27,7 @@ pub(in crate::tests) const EBADR: i32 = -53;
 pub(in crate::tests) const ENOBUFS: i32 = -105;
 pub(in crate::tests) const ENXIO: i32 = -6;
 
-/// What stock kernels answer: lines of `NAME VALUE` or `NAME CAPTURE | OUTPUT`. `vb3`'s tests explain the format.
+/// What stock kernels answer: lines of `NAME VALUE` or `NAME CAPTURE | OUTPUT`. `kernel/conformance/rows` explains the format.
 const TABLES: [&str; 2] = [
     include_str!("../../../../../../kernel/conformance/expected"),
     include_str!("../../../../../../kernel/conformance/rows"),

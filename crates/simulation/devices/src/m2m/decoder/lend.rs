@@ -6,9 +6,10 @@
 //! lent by number only, and the device copies the picture through the bus.
 //!
 //! STREAMOFF takes lent buffers back. If the process is copying a picture, STREAMOFF waits for the rest of this copy,
-//! as a call that waits for a frame does; calls on other files continue. A process that needs more than five seconds
-//! for it is ended. After STREAMOFF has returned, the process writes nothing. close() does not wait: it ends the
-//! process. Only in virtual time, and for a guest, all calls wait for the copy, at most half a second.
+//! as a call that waits for a frame does; calls on other files continue. After five
+//! seconds, STREAMOFF waits at most half a second more, during which all calls wait, and then ends the process. After
+//! STREAMOFF has returned, the process writes nothing. close() does not wait: it ends the process. In virtual time, and
+//! for a guest, all calls wait for the copy from the start, at most half a second.
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::device::Stopping;
@@ -54,7 +55,7 @@ impl<C> Decoder<C> {
     }
 
     /// Takes lent buffers back, except those that the process writes to now. Returns whether it has none left.
-    pub(super) fn try_take_back(&mut self) -> bool {
+    pub(super) fn take_back_unwritten(&mut self) -> bool {
         let (own, capture) = (&mut self.own, &mut self.capture);
         self.worker.try_take_back(|is_out| {
             let (out, back) = std::mem::take(&mut own.lent)

@@ -303,7 +303,7 @@ impl<C> Decoder<C> {
     /// a process that ignores loans delivers such a picture at that time.
     fn next_buffer(&mut self) -> Option<Active<C>> {
         if self.capture.tokens.is_empty() {
-            self.try_take_back();
+            self.take_back_unwritten();
         }
         self.capture.take()
     }
@@ -381,7 +381,7 @@ impl<C> Decoder<C> {
         }
         if self.capture.streaming {
             // An event follows once the process has written a picture.
-            if !self.try_take_back() || !self.capture.give_last(progress) {
+            if !self.take_back_unwritten() || !self.capture.give_last(progress) {
                 return;
             }
         }
@@ -438,7 +438,7 @@ impl<C> Decoder<C> {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
         }
-        if self.try_take_back() && self.capture.give_last(progress) {
+        if self.take_back_unwritten() && self.capture.give_last(progress) {
             self.end_drain(Drain::Stopped, progress);
         }
     }

@@ -176,7 +176,7 @@ fn end_of_stream_comes_with_the_last_frame() {
 }
 
 #[test]
-fn notes_name_streams_and_frames() {
+fn events_name_streams_and_frames() {
     let mut device = any_device("convert", Launch::in_thread());
     device.record_events(true);
     let mut bench = Bench::new(device);
