@@ -56,7 +56,7 @@ fn orders_and_answers_are_typed() {
 #[test]
 fn each_method_sends_its_order() {
     type Method = fn(&mut Client) -> Result<(), Error>;
-    let methods: [(Method, &str); 15] = [
+    let methods: [(Method, &str); 16] = [
         (|c| c.plug("v"), r#"{"device":"v","do":"plug"}"#),
         (|c| c.unplug("v"), r#"{"device":"v","do":"unplug"}"#),
         (
@@ -103,6 +103,13 @@ fn each_method_sends_its_order() {
         ),
         (
             |c| {
+                c.push("v", "/f", Some(Duration::from_micros(5)))
+                    .map(|ns| assert_eq!(ns, 9))
+            },
+            r#"{"after_ns":5000,"device":"v","do":"push","path":"/f"}"#,
+        ),
+        (
+            |c| {
                 c.buffers()
                     .map(|list| assert_eq!((list.buffers.len(), list.left_out), (0, 2)))
             },
@@ -110,7 +117,7 @@ fn each_method_sends_its_order() {
         ),
     ];
     const ANSWER: &str = "{\"ok\":true,\"frames\":8,\"time_ns\":9,\"buffers\":[],\"left_out\":2}\n";
-    let (mut client, server) = serve("methods", &[ANSWER; 15]);
+    let (mut client, server) = serve("methods", &[ANSWER; 16]);
     for (method, _) in methods {
         method(&mut client).unwrap();
     }

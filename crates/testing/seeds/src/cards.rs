@@ -428,7 +428,9 @@ impl Sim<'_> {
         }
         match place {
             Some(at) if is_even && (at as u64 + 1 == new || self.disturbed) => {
-                self.screen.as_mut().ok_or(LOST)?.next.drain(..=at);
+                let screen = self.screen.as_mut().ok_or(LOST)?;
+                screen.next.drain(..=at);
+                screen.may_be_black = false;
                 Ok(())
             }
             None if is_even && color == 0 && may_be_black => Ok(()),
