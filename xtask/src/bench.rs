@@ -156,14 +156,18 @@ fn calls() -> Result<Table> {
         (startup.0, startup.1, Some(6.0)),
         (devices.0, devices.1, Some(1.5)),
     ];
-    let rows = CALLS.iter().zip(quotients);
-    let rows = rows.map(|(what, (this, over, aim))| {
+    Ok(ratios(CALLS.into_iter().zip(quotients)))
+}
+
+/// Returns the table of quotients of two times in nanoseconds, with their aims.
+fn ratios<'a>(rows: impl IntoIterator<Item = (&'a str, (u64, u64, Option<f64>))>) -> Table {
+    let rows = rows.into_iter().map(|(what, (this, over, aim))| {
         let ratio = this as f64 / over.max(1) as f64;
         let times = format!("{} / {}", time(this), time(over));
         table::row([what, &format!("{ratio:.2}"), &times, &verdict(ratio, aim)])
     });
     let header = table::row(["ratio of", "ratio", "times", "aim"]);
-    Ok((header, rows.collect()))
+    (header, rows.collect())
 }
 
 /// Returns a ratio's aim, and whether the ratio clearly misses it.

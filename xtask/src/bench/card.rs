@@ -1,8 +1,8 @@
 //! Measures a display card: a call with few and many framebuffers, and a flip beside a frame of a `display`.
 
-use super::{Vb3, compile, measure, time, verdict};
+use super::{Vb3, compile, measure, ratios};
 use crate::sh;
-use crate::table::{self, Table};
+use crate::table::Table;
 use anyhow::Result;
 
 /// Numbers of framebuffers.
@@ -59,11 +59,6 @@ pub(super) fn run() -> Result<Table> {
             Some(1.0),
         ),
     ];
-    let rows = rows.map(|(what, this, over, aim)| {
-        let ratio = this as f64 / over.max(1) as f64;
-        let times = format!("{} / {}", time(this), time(over));
-        table::row([what, &format!("{ratio:.2}"), &times, &verdict(ratio, aim)])
-    });
-    let header = table::row(["ratio of", "ratio", "times", "aim"]);
-    Ok((header, rows.to_vec()))
+    let rows = rows.map(|(what, this, over, aim)| (what, (this, over, aim)));
+    Ok(ratios(rows))
 }

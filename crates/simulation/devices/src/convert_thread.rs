@@ -1,6 +1,5 @@
 //! A thread that works on one task at a time, such as a picture to convert, so that no program's call waits for it.
 
-use crate::Failure;
 use crate::ring::Ring;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,10 +23,9 @@ pub(crate) struct ConvertThread<T> {
 }
 
 impl<T: Send + 'static> ConvertThread<T> {
-    /// Starts a thread that calls `run` for each task.
-    /// Fails, with a message for the user, if no thread or descriptor is available.
-    pub(crate) fn start(mut run: impl FnMut(&mut T) + Send + 'static) -> Result<Self, Failure> {
-        let done = Ring::new(1)?;
+    /// Starts a thread that calls `run` for each task. Returns `None` if no thread or descriptor is available.
+    pub(crate) fn start(mut run: impl FnMut(&mut T) + Send + 'static) -> Option<Self> {
+        let done = Ring::new(1).ok()?;
         let (todo, tasks) = sync_channel::<T>(1);
         let finished = Arc::downgrade(&done);
         let thread = std::thread::Builder::new().name("vb3-convert".to_owned());
@@ -41,9 +39,8 @@ impl<T: Send + 'static> ConvertThread<T> {
                 }
             }
         });
-        let failed = |e| Failure::new(format!("cannot start a thread for conversions: {e}"));
-        spawned.map_err(failed)?;
-        Ok(Self {
+        spawned.ok()?;
+        Some(Self {
             todo,
             done,
             is_busy: false,

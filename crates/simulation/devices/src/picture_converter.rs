@@ -70,7 +70,7 @@ impl PictureConverter {
         if self.thread.is_none() {
             let mut engine = Converter::new();
             let run = move |task: &mut Task| task.run(&mut engine);
-            self.thread = ConvertThread::start(run).ok();
+            self.thread = ConvertThread::start(run);
         }
         self.thread.is_some()
     }

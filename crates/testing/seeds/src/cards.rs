@@ -5,7 +5,7 @@ use crate::memory::PLANES;
 use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
 use crate::screen::{Buffer, Client, Flip};
-use crate::steps::{EBUSY, ENOMEM};
+use crate::steps::{EBUSY, EMFILE, ENOMEM};
 use rustix::io::pwrite;
 use std::mem::{offset_of, size_of};
 use vb3_drm::sys::*;
@@ -303,8 +303,8 @@ impl Sim<'_> {
         let process = self.programs.get(&of.1).ok_or(LOST)?;
         let Some(shared) = process.shared(fd).filter(|_| done.is_ok()) else {
             // The program has no descriptor left, or the memory was revoked.
-            let errno = done.err().unwrap_or(24);
-            return if errno == 24 {
+            let errno = done.err().unwrap_or(EMFILE);
+            return if errno == EMFILE {
                 Ok(())
             } else {
                 self.excuse("HANDLE_TO_FD", errno)

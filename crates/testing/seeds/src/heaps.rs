@@ -3,7 +3,7 @@
 use crate::api::Arg;
 use crate::plan::Dice;
 use crate::run::{Check, LOST, Sim};
-use crate::steps::ENOMEM;
+use crate::steps::{EMFILE, ENOMEM};
 use rustix::io::pread;
 use vb3_frontend::{Devices as _, Program as _};
 
@@ -13,8 +13,6 @@ const LEN: usize = 0;
 const FD: usize = 8;
 const FLAGS: usize = 12;
 const RDWR: u32 = 2;
-
-const EMFILE: i32 = 24;
 
 impl Sim<'_> {
     /// Lets a program allocate a buffer from a heap. The buffer's bytes are zero.

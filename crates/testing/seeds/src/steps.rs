@@ -13,6 +13,7 @@ use vb3_v4l2::sys::*;
 pub(crate) const EIO: i32 = 5;
 pub(crate) const ENOMEM: i32 = 12;
 pub(crate) const EBUSY: i32 = 16;
+pub(crate) const EMFILE: i32 = 24;
 impl Sim<'_> {
     pub(crate) fn step(&mut self, dice: &mut Dice) -> Check {
         if self.plan.faults && dice.percent(6) {
@@ -478,9 +479,8 @@ impl Sim<'_> {
                 Ok(())
             }
             Ok(_) => Err("EXPBUF of a buffer that is not the queue's own".to_owned()),
-            // 24 is EMFILE.
-            Err(errno) if is_own && !self.revoked => self.expect(at, "EXPBUF", errno, &[24]),
-            Err(errno) => self.expect(at, "EXPBUF", errno, &[24, EINVAL, ENODEV]),
+            Err(errno) if is_own && !self.revoked => self.expect(at, "EXPBUF", errno, &[EMFILE]),
+            Err(errno) => self.expect(at, "EXPBUF", errno, &[EMFILE, EINVAL, ENODEV]),
         }
     }
 

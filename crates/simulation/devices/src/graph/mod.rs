@@ -205,7 +205,7 @@ impl<C> Entity<C> {
     /// Renders a frame: on the thread, or within this call in virtual time and if no thread can be started.
     fn render(&mut self, mut rendering: Rendering) {
         if self.thread.is_none() && !self.at_once {
-            self.thread = ConvertThread::start(Rendering::run).ok();
+            self.thread = ConvertThread::start(Rendering::run);
         }
         self.gate = rendering.buffer.as_ref().map(LentTarget::gate);
         if let Some(thread) = &mut self.thread {

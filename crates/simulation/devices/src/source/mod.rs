@@ -108,7 +108,7 @@ impl Clip {
         }
         let is_large = 2 * current.bytes().len() >= LARGE && !at_once;
         if is_large && self.thread.is_none() {
-            self.thread = ConvertThread::start(Adjusting::run).ok();
+            self.thread = ConvertThread::start(Adjusting::run);
         }
         let mut thread = self.thread.as_mut().filter(|_| is_large);
         if thread.as_ref().is_some_and(|thread| thread.is_busy) {

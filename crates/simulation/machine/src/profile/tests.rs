@@ -432,7 +432,7 @@ fn devices_are_kept_as_they_stand_and_bounded() {
     let many = format!("devices = [{}]", "\"camera\",".repeat(65));
     let err = Profile::parse(&text(&many)).unwrap_err().to_string();
     assert!(
-        err.contains("line 5") && err.contains("65 are more than 64"),
+        err.contains("line 5") && err.contains("65 devices are more than 64"),
         "{err}"
     );
 }

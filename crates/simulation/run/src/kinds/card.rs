@@ -485,7 +485,7 @@ impl Run {
 
     /// Returns the card with this index among all devices: cards follow the nodes.
     pub(crate) fn card_at(&mut self, at: usize) -> Option<&mut CardDevice> {
-        let at = at.checked_sub(self.nodes.len())?;
+        let at = self.nodes.card_number(at)?;
         self.cards.all.get_mut(at)
     }
 
