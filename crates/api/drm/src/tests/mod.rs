@@ -6,3 +6,4 @@ mod buffers;
 mod files;
 mod modes;
 mod random;
+mod remains;
