@@ -1,12 +1,13 @@
 //! Atomic commits, and properties that are set by name.
 
 use crate::Error;
-use crate::bytes::{Arg, MAX_ARRAY, MAX_ENTRIES, at, read_bytes, read_words};
-use crate::card::{CallContext, Card, MAX_BLOBS, Plane, Step};
+use crate::bytes::{MAX_ARRAY, MAX_ENTRIES, get, set};
+use crate::call::{Answer, Ioctl, Step};
+use crate::card::{Card, MAX_BLOBS};
 use crate::commit::Change;
-use crate::host::{FenceId, Program};
+use crate::host::{FenceId, FileId};
 use crate::mode::Mode;
-use crate::property::{self, CONNECTOR, CRTC, Kind, PLANE, Property};
+use crate::property::{self, CONNECTOR, CRTC, FB, Kind, PLANE, Property};
 use crate::state::{Blob, Rotation, SetMode, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,116 +54,98 @@ struct Extras {
     out_fences: Vec<(usize, u64)>,
 }
 
+impl Extras {
+    /// Notes where a program wants a timeline's fence. A failed commit, or a test, leaves -1 there.
+    fn ask_fence(&mut self, io: &mut Ioctl<'_>, of: usize, addr: u64) -> Result<(), Error> {
+        io.program.write(addr, &(-1i32).to_ne_bytes())?;
+        self.out_fences.retain(|(timeline, _)| *timeline != of);
+        self.out_fences.push((of, addr));
+        Ok(())
+    }
+}
+
 impl Card {
     /// Finds an object with properties. `kind` is a type (`DRM_MODE_OBJECT_*`), or zero for any.
-    pub(crate) fn target(&self, cx: CallContext, id: u32, kind: u32) -> Result<Target, Error> {
+    pub(crate) fn target(&self, file: FileId, id: u32, kind: u32) -> Result<Target, Error> {
         let is = |of: u32| kind == 0 || kind == of;
-        if let Some(crtc) = self.find_crtc(cx.file, id).ok().filter(|_| is(CRTC)) {
+        if let Some(crtc) = self.find_crtc(file, id).ok().filter(|_| is(CRTC)) {
             return Ok(Target::Crtc(crtc));
         }
-        if let Some(plane) = self.find_plane(cx.file, id).ok().filter(|_| is(PLANE)) {
+        if let Some(plane) = self.find_plane(file, id).ok().filter(|_| is(PLANE)) {
             return Ok(Target::Plane(plane));
         }
-        let connector = self
-            .find_connector(cx.file, id)
-            .ok()
-            .filter(|_| is(CONNECTOR));
-        connector
-            .map(Target::Connector)
-            .ok_or(Error::NoObject("object", id.into()))
+        let connector = self.find_connector(file, id).ok();
+        let connector = connector.filter(|_| is(CONNECTOR)).map(Target::Connector);
+        connector.ok_or(Error::NoObject("object", id.into()))
     }
 
     /// Answers MODE_ATOMIC.
-    pub(crate) fn atomic(
-        &mut self,
-        cx: CallContext,
-        arg: &Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let flags = arg.u32(at!(drm_mode_atomic.flags));
-        if !self.file(cx.file)?.caps.atomic {
-            return Err(Error::Invalid(
-                "ATOMIC without the client capability",
-                flags.into(),
-            ));
+    pub(crate) fn atomic(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let flags = get!(io.arg, drm_mode_atomic: flags);
+        let invalid = |what| Err(Error::Invalid(what, flags.into()));
+        if !self.file(io.file)?.caps.atomic {
+            return invalid("ATOMIC without the client capability");
+        }
+        if flags & ASYNC != 0 {
+            return invalid("flags (no ASYNC)");
         }
         if flags & !(EVENT | TEST_ONLY | NONBLOCK | ALLOW_MODESET) != 0 {
-            let what = if flags & ASYNC != 0 {
-                "flags (no ASYNC)"
-            } else {
-                "flags"
-            };
-            return Err(Error::Invalid(what, flags.into()));
+            return invalid("flags");
         }
         if flags & TEST_ONLY != 0 && flags & EVENT != 0 {
-            return Err(Error::Invalid("flags (TEST_ONLY with EVENT)", flags.into()));
+            return invalid("flags (TEST_ONLY with EVENT)");
         }
-        let reserved = arg.u64(at!(drm_mode_atomic.reserved));
+        let (reserved, user_data) = get!(io.arg, drm_mode_atomic: reserved, user_data);
         if reserved != 0 {
             return Err(Error::Invalid("reserved", reserved));
         }
-        let settings = self.read_settings(cx, arg, program)?;
+        let settings = self.read_settings(io)?;
         let mut next = self.state.clone();
         let mut extras = Extras::default();
-        let set = self.apply(cx, &settings, (&mut next, &mut extras), program);
-        let Extras {
-            crtcs,
-            fences,
-            out_fences,
-        } = extras;
-        let mut change = Change::of(next, crtcs);
-        change.event = (flags & EVENT != 0).then(|| arg.u64(at!(drm_mode_atomic.user_data)));
-        change.fences.clone_from(&fences);
-        change.may_set_mode = flags & ALLOW_MODESET != 0;
-        change.is_nonblocking = flags & NONBLOCK != 0;
-        change.is_test = flags & TEST_ONLY != 0;
-        change.out_fences = out_fences;
-        let is_test = change.is_test;
-        let done = set.and_then(|()| self.commit(cx, change, program));
-        if is_test || !matches!(done, Ok(Step::Done)) && !self.is_call_pending(cx.call) {
-            fences
-                .iter()
-                .for_each(|(_, fence)| program.release_fence(*fence));
+        let set = self.apply(io, &settings, (&mut next, &mut extras));
+        let fences = extras.fences.clone();
+        let is_test = flags & TEST_ONLY != 0;
+        let change = Change {
+            event: (flags & EVENT != 0).then_some(user_data),
+            fences: extras.fences,
+            out_fences: extras.out_fences,
+            may_set_mode: flags & ALLOW_MODESET != 0,
+            is_nonblocking: flags & NONBLOCK != 0,
+            is_test,
+            ..Change::of(next, extras.crtcs)
+        };
+        let done = set.and_then(|()| self.commit(io, change));
+        if is_test || !matches!(done, Ok(Step::Done)) && !self.is_call_pending(io.call) {
+            let fences = fences.iter();
+            fences.for_each(|(_, fence)| io.program.release_fence(*fence));
         }
         done
     }
 
     /// Reads the objects of a commit, each with properties and their values.
-    fn read_settings(
-        &self,
-        cx: CallContext,
-        arg: &Arg,
-        program: &dyn Program,
-    ) -> Result<Vec<(u32, Settings)>, Error> {
-        let count = arg.u32(at!(drm_mode_atomic.count_objs));
-        let objects = arg.u64(at!(drm_mode_atomic.objs_ptr));
+    fn read_settings(&self, io: &Ioctl<'_>) -> Result<Vec<(u32, Settings)>, Error> {
+        let (count, objects, counts, properties, values) = get!(io.arg, drm_mode_atomic:
+            count_objs, objs_ptr, count_props_ptr, props_ptr, prop_values_ptr);
         if count > MAX_ENTRIES {
             // Linux reads one object after the other, so a wrong one is the first error.
-            for object in read_words(program, objects, FIRST_OBJECTS, "objects")? {
-                self.target(cx, object, 0)?;
+            for object in io.words(objects, FIRST_OBJECTS, "objects")? {
+                self.target(io.file, object, 0)?;
             }
         }
-        let objects = read_words(program, objects, count, "objects")?;
-        let counts = arg.u64(at!(drm_mode_atomic.count_props_ptr));
-        let counts = read_words(program, counts, count, "objects")?;
-        let total = counts
-            .iter()
-            .fold(0u32, |sum, count| sum.saturating_add(*count));
-        let properties = arg.u64(at!(drm_mode_atomic.props_ptr));
-        let values = arg.u64(at!(drm_mode_atomic.prop_values_ptr));
+        let objects = io.words(objects, count, "objects")?;
+        let counts = io.words(counts, count, "objects")?;
+        let add = |sum: u32, count: &u32| sum.saturating_add(*count);
+        let total = counts.iter().fold(0, add);
         if u64::from(total) * 8 <= MAX_ARRAY {
             // The host fetches both arrays at once.
-            let announced = program.prepare_read(values, u64::from(total) * 8);
-            program.prepare_read(properties, u64::from(total) * 4)?;
+            let announced = io.program.prepare_read(values, u64::from(total) * 8);
+            io.program.prepare_read(properties, u64::from(total) * 4)?;
             announced?;
         }
-        let properties = read_words(program, properties, total, "properties")?;
-        let values = read_bytes(program, values, u64::from(total) * 8, "properties")?;
-        let values = values
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|value| u64::from_ne_bytes(*value));
+        let properties = io.words(properties, total, "properties")?;
+        let values = io.bytes(values, u64::from(total) * 8, "properties")?;
+        let values = values.as_chunks::<8>().0.iter();
+        let values = values.map(|value| u64::from_ne_bytes(*value));
         let mut settings = properties.into_iter().zip(values);
         let objects = objects.into_iter().zip(counts);
         let objects = objects.map(|(object, count)| {
@@ -174,27 +157,16 @@ impl Card {
 
     fn apply(
         &self,
-        cx: CallContext,
+        io: &mut Ioctl<'_>,
         objects: &[(u32, Settings)],
         (next, extras): (&mut State, &mut Extras),
-        program: &mut dyn Program,
     ) -> Result<(), Error> {
         for (object, settings) in objects {
-            let target = self.target(cx, *object, 0)?;
+            let target = self.target(io.file, *object, 0)?;
             for &(id, value) in settings {
                 let found = self.property_of(target, id);
                 let found = found.ok_or(Error::NoObject("property", id.into()))?;
-                self.set(cx, (target, found, value), (next, extras), program)?;
-            }
-        }
-        for plane in self.state.planes.iter().chain(&next.planes).enumerate() {
-            let (at, plane) = plane;
-            let touched = objects.iter().any(|(object, settings)| {
-                let plane = self.planes.get(at % self.planes.len().max(1));
-                !settings.is_empty() && plane.is_some_and(|plane| plane.id == *object)
-            });
-            if touched {
-                extras.crtcs.extend(plane.crtc);
+                self.set(io, (target, found, value), (next, extras))?;
             }
         }
         Ok(())
@@ -203,50 +175,49 @@ impl Card {
     /// Sets one property in a new state.
     fn set(
         &self,
-        cx: CallContext,
+        io: &mut Ioctl<'_>,
         (target, found, value): (Target, &Property, u64),
         (next, extras): (&mut State, &mut Extras),
-        program: &mut dyn Program,
     ) -> Result<(), Error> {
         let invalid = Err(Error::Invalid(found.name, value));
-        let none = Error::NoObject("object", 0);
         if !found.accepts(value) {
             return invalid;
         }
         // CAST: `accepts` has checked the range of those that are narrower.
         let (word, signed) = (value as u32, value as i32);
         let crtc = match found.kind {
-            Kind::Object(CRTC) if value != 0 => match self.find_crtc(cx.file, word) {
+            Kind::Object(CRTC) if value != 0 => match self.find_crtc(io.file, word) {
                 Ok(crtc) => Some(crtc),
+                Err(_) => return invalid,
+            },
+            _ => None,
+        };
+        let fb = match found.kind {
+            Kind::Object(FB) if value != 0 => match self.find_fb(word) {
+                Ok(fb) => Some(fb),
                 Err(_) => return invalid,
             },
             _ => None,
         };
         match target {
             Target::Plane(at) => {
-                let plane = next.planes.get_mut(at).ok_or(none)?;
+                let plane = &mut next.planes[at];
+                extras.crtcs.extend(plane.crtc);
                 match found.id {
-                    property::FB_ID => {
-                        plane.fb = match value {
-                            0 => None,
-                            _ => Some(
-                                self.find_fb(word)
-                                    .map_err(|_| Error::Invalid(found.name, value))?,
-                            ),
-                        };
-                    }
+                    property::FB_ID => plane.fb = fb,
                     property::CRTC_ID => {
                         if let Some(crtc) = crtc {
                             self.check_possible(at, crtc)?;
                         }
                         plane.crtc = crtc;
+                        extras.crtcs.extend(crtc);
                     }
                     property::IN_FENCE_FD if signed == -1 => {}
                     property::IN_FENCE_FD => {
                         if extras.fences.iter().any(|(plane, _)| *plane == at) {
                             return Err(Error::Invalid("IN_FENCE_FD (twice)", value));
                         }
-                        extras.fences.push((at, program.sync_file(signed)?));
+                        extras.fences.push((at, io.program.sync_file(signed)?));
                     }
                     property::SRC_X => plane.source.x = word,
                     property::SRC_Y => plane.source.y = word,
@@ -265,24 +236,19 @@ impl Card {
             }
             Target::Crtc(at) => {
                 extras.crtcs.insert(at);
-                let crtc = next.crtcs.get_mut(at).ok_or(none)?;
+                let crtc = &mut next.crtcs[at];
                 match found.id {
                     property::ACTIVE => crtc.active = value != 0,
                     property::MODE_ID => crtc.mode = self.mode_of(word)?,
                     property::OUT_FENCE_PTR if value == 0 => {}
-                    property::OUT_FENCE_PTR => {
-                        // A failed commit, or a test, leaves -1 there.
-                        program.write(value, &(-1i32).to_ne_bytes())?;
-                        extras.out_fences.retain(|(crtc, _)| *crtc != at);
-                        extras.out_fences.push((at, value));
-                    }
+                    property::OUT_FENCE_PTR => extras.ask_fence(io, at, value)?,
                     property::VRR_ENABLED => {}
                     property::GAMMA_LUT => crtc.gamma = self.gamma_of(word)?,
                     _ => return invalid,
                 }
             }
             Target::Connector(at) => {
-                let connector = next.connectors.get_mut(at).ok_or(none)?;
+                let connector = &mut next.connectors[at];
                 match found.id {
                     property::CRTC_ID => {
                         if crtc.is_some_and(|crtc| crtc != at) {
@@ -304,9 +270,8 @@ impl Card {
 
     /// Returns a property of an object by its id.
     fn property_of(&self, target: Target, id: u32) -> Option<&'static Property> {
-        let is_own = |plane: &Plane| plane.rotation() == id;
         let id = match target {
-            Target::Plane(at) if self.planes.get(at).is_some_and(is_own) => property::ROTATION,
+            Target::Plane(at) if self.planes[at].rotation() == id => property::ROTATION,
             _ if id == property::ROTATION => return None,
             _ => id,
         };
@@ -328,84 +293,71 @@ impl Card {
         }))
     }
 
-    /// Answers MODE_OBJ_SETPROPERTY and MODE_SETPROPERTY.
-    pub(crate) fn set_property(
+    /// Answers MODE_OBJ_SETPROPERTY.
+    pub(crate) fn set_object_property(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let wanted = get!(io.arg, drm_mode_obj_set_property: obj_id, obj_type, prop_id, value);
+        self.set_property(io, wanted)
+    }
+
+    /// Answers MODE_SETPROPERTY, of connectors only.
+    pub(crate) fn set_connector_property(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (object, id, value) =
+            get!(io.arg, drm_mode_connector_set_property: connector_id, prop_id, value);
+        self.set_property(io, (object, CONNECTOR, id, value))
+    }
+
+    fn set_property(
         &mut self,
-        cx: CallContext,
+        io: &mut Ioctl<'_>,
         (object, kind, id, value): (u32, u32, u32, u64),
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let target = self.target_with_properties(cx, object, kind)?;
-        let is_atomic = self.file(cx.file)?.caps.atomic;
+    ) -> Answer {
+        let target = self.target_with_properties(io.file, object, kind)?;
+        let is_atomic = self.file(io.file)?.caps.atomic;
         let found = self.property_of(target, id);
         let found = found.filter(|found| is_atomic || !found.is_atomic);
         let found = found.ok_or(Error::Invalid("property", id.into()))?;
         if let (Target::Connector(at), property::DPMS) = (target, id) {
-            return self.set_dpms(cx, (at, value), program);
+            return self.set_dpms(io, (at, value));
         }
         let (mut next, mut extras) = (self.state.clone(), Extras::default());
-        self.set(
-            cx,
-            (target, found, value),
-            (&mut next, &mut extras),
-            program,
-        )?;
-        if let Target::Plane(at) = target {
-            let old = self.state.planes.get(at).and_then(|plane| plane.crtc);
-            let new = next.planes.get(at).and_then(|plane| plane.crtc);
-            extras.crtcs.extend(old.into_iter().chain(new));
-        }
+        self.set(io, (target, found, value), (&mut next, &mut extras))?;
         let mut change = Change::of(next, extras.crtcs);
         change.fences = extras.fences;
-        self.commit(cx, change, program)
+        self.commit(io, change)
     }
 
     /// Answers MODE_CREATEPROPBLOB.
-    pub(crate) fn create_blob(
-        &mut self,
-        cx: CallContext,
-        arg: &mut Arg,
-        program: &dyn Program,
-    ) -> Result<Step, Error> {
-        let len = arg.u32(at!(drm_mode_create_blob.length));
+    pub(crate) fn create_blob(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (addr, len) = get!(io.arg, drm_mode_create_blob: data, length);
         if len == 0 {
             return Err(Error::Invalid("length", 0));
         }
         if self.blobs.len() >= MAX_BLOBS || len > MAX_BLOB {
             // Linux copies first, so a wrong address is the first error.
-            let addr = arg.u64(at!(drm_mode_create_blob.data));
             for at in [addr, addr.saturating_add(u64::from(len) - 1)] {
-                program.read(at, &mut [0])?;
+                io.program.read(at, &mut [0])?;
             }
             return Err(Error::Full("blobs, and bytes of a blob", MAX_BLOB.into()));
         }
-        let addr = arg.u64(at!(drm_mode_create_blob.data));
-        let bytes = read_bytes(program, addr, len.into(), "bytes of a blob")?;
+        let bytes = io.bytes(addr, len.into(), "bytes of a blob")?;
         let id = self.new_id();
         let blob = Arc::new(Blob { id, bytes });
-        self.blobs.insert(id, (blob, Some(cx.file)));
-        arg.set_u32(at!(drm_mode_create_blob.blob_id), id);
+        self.blobs.insert(id, (blob, Some(io.file)));
+        set!(io.arg, drm_mode_create_blob: blob_id = id);
         Ok(Step::Done)
     }
 
     /// Answers MODE_DESTROYPROPBLOB.
-    pub(crate) fn destroy_blob(
-        &mut self,
-        cx: CallContext,
-        arg: &Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let id = arg.u32(0);
-        let (_, of) = self
-            .blobs
-            .get_mut(&id)
-            .ok_or(Error::NoObject("blob", id.into()))?;
-        if *of != Some(cx.file) {
+    pub(crate) fn destroy_blob(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let id = get!(io.arg, drm_mode_destroy_blob: blob_id);
+        let found = self.blobs.get_mut(&id);
+        let (_, of) = found.ok_or(Error::NoObject("blob", id.into()))?;
+        if *of != Some(io.file) {
             return Err(Error::NotOwner("the blob"));
         }
         *of = None;
         self.orphans.insert(id);
-        self.collect(program);
+        self.collect(io.program);
         Ok(Step::Done)
     }
 }

@@ -1,7 +1,5 @@
 //! A program's structure as bytes, accessed by field offset.
 
-use crate::Error;
-use crate::host::Program;
 pub(crate) use vb3_frontend::Image;
 
 /// Size of the largest structure of an ioctl in bytes (`drm_stats`), rounded up.
@@ -12,57 +10,76 @@ pub(crate) const MAX_ENTRIES: u32 = 4096;
 // CAST: widening.
 pub(crate) const MAX_ARRAY: u64 = MAX_ENTRIES as u64 * 8;
 
-/// Offset of a field of a structure in [`crate::sys`].
-macro_rules! at {
-    ($ty:ident . $($name:ident).+) => { core::mem::offset_of!($crate::sys::$ty, $($name).+) };
-}
-pub(crate) use at;
-
 /// The structure of a call.
 pub(crate) type Arg = Image<[u8; MAX_ARG]>;
 
-/// Reads an array of words from the program's memory.
-pub(crate) fn read_words(
-    program: &dyn Program,
-    addr: u64,
-    count: u32,
-    what: &'static str,
-) -> Result<Vec<u32>, Error> {
-    let bytes = read_bytes(program, addr, u64::from(count) * 4, what)?;
-    let words = bytes.as_chunks::<4>().0.iter();
-    Ok(words.map(|word| u32::from_ne_bytes(*word)).collect())
+/// Offset of a field of a structure in [`crate::sys`].
+macro_rules! at {
+    ($ty:ident . $name:ident) => {
+        core::mem::offset_of!($crate::sys::$ty, $name)
+    };
 }
 
-/// Reads bytes from the program's memory, at most `8 * MAX_ENTRIES`.
-pub(crate) fn read_bytes(
-    program: &dyn Program,
-    addr: u64,
-    len: u64,
-    what: &'static str,
-) -> Result<Vec<u8>, Error> {
-    if len > MAX_ARRAY {
-        return Err(Error::Full(what, u64::from(MAX_ENTRIES)));
-    }
-    // CAST: bounded above.
-    let mut bytes = vec![0; len as usize];
-    if !bytes.is_empty() {
-        program.read(addr, &mut bytes)?;
-    }
-    Ok(bytes)
+/// Returns fields of a call's structure, each with its own type.
+macro_rules! get {
+    ($arg:expr, $ty:ident: $($name:ident),+) => {
+        ($($crate::bytes::get_field(
+            &$arg,
+            $crate::bytes::at!($ty.$name),
+            |of: &$crate::sys::$ty| &of.$name,
+        )),+)
+    };
 }
 
-/// Writes words to the program, if its array has room for all of them, as most DRM calls do.
-pub(crate) fn write_words(
-    program: &mut dyn Program,
-    addr: u64,
-    room: u32,
-    words: &[u32],
-) -> Result<u32, Error> {
-    // CAST: the card's tables are bounded.
-    let count = words.len() as u32;
-    if room >= count && count > 0 {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        program.write(addr, &bytes)?;
+/// Sets fields of a call's structure.
+macro_rules! set {
+    ($arg:expr, $ty:ident: $($name:ident = $value:expr),+) => {$(
+        $crate::bytes::set_field(
+            &mut $arg,
+            ($crate::bytes::at!($ty.$name), $value),
+            |of: &$crate::sys::$ty| &of.$name,
+        );
+    )+};
+}
+pub(crate) use {at, get, set};
+
+/// The type of a field.
+pub(crate) trait Field: Sized {
+    fn get(arg: &Arg, at: usize) -> Self;
+    fn set(self, arg: &mut Arg, at: usize);
+}
+
+macro_rules! numbers {
+    ($($ty:ty)*) => {$(
+        impl Field for $ty {
+            fn get(arg: &Arg, at: usize) -> Self {
+                Self::from_ne_bytes(arg.bytes(at))
+            }
+            fn set(self, arg: &mut Arg, at: usize) {
+                arg.set_bytes(at, self.to_ne_bytes());
+            }
+        }
+    )*};
+}
+numbers! { u8 u16 u32 i32 u64 i64 }
+
+impl<T: Field, const N: usize> Field for [T; N] {
+    fn get(arg: &Arg, at: usize) -> Self {
+        core::array::from_fn(|n| T::get(arg, at + n * size_of::<T>()))
     }
-    Ok(count)
+    fn set(self, arg: &mut Arg, at: usize) {
+        for (n, value) in self.into_iter().enumerate() {
+            value.set(arg, at + n * size_of::<T>());
+        }
+    }
+}
+
+/// Returns the field at an offset. `_of` only gives the field's type.
+pub(crate) fn get_field<S, T: Field>(arg: &Arg, at: usize, _of: fn(&S) -> &T) -> T {
+    T::get(arg, at)
+}
+
+/// Sets the field at an offset. `_of` only gives the field's type.
+pub(crate) fn set_field<S, T: Field>(arg: &mut Arg, (at, value): (usize, T), _of: fn(&S) -> &T) {
+    value.set(arg, at);
 }

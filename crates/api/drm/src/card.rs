@@ -79,7 +79,7 @@ pub(crate) struct Connector {
 }
 
 /// A simulated display card.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Card {
     pub(crate) config: Config,
     pub(crate) formats: Vec<&'static Format>,
@@ -115,36 +115,6 @@ pub struct Card {
     pub(crate) changed: BTreeSet<FileId>,
 }
 
-/// The call that a program makes.
-#[derive(Clone, Copy, Debug)]
-pub struct CallContext {
-    /// The file of the call.
-    pub file: FileId,
-    /// Number of the call. A repeated call has the same one.
-    pub call: u64,
-    /// The time on the monotonic clock.
-    pub now_ns: u64,
-    /// Whether the call must not wait. Linux ignores O_NONBLOCK in ioctls; a front end that does not gets an
-    /// early end of calls that only wait for a vblank.
-    pub nonblocking: bool,
-    /// The address of the call's structure. [`Card::ioctl`] sets it.
-    pub arg: u64,
-}
-
-impl CallContext {
-    /// Returns the address of a field of the call's structure.
-    pub(crate) const fn field(&self, at: usize) -> u64 {
-        self.arg.wrapping_add(at as u64)
-    }
-}
-
-/// The progress of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Done,
-    Wait,
-}
-
 /// First id of framebuffers and blobs of programs.
 const FIRST_FREE_ID: u32 = 47;
 /// First id of planes: those below are of properties.
@@ -158,11 +128,8 @@ impl Card {
     pub fn new(config: Config) -> Self {
         let connectors = config.connectors.clamp(1, 8);
         let overlays = config.overlays.min(8);
-        let formats: Vec<_> = config
-            .formats
-            .iter()
-            .filter_map(|code| Format::find(*code))
-            .collect();
+        let formats = config.formats.iter();
+        let formats: Vec<_> = formats.filter_map(|code| Format::find(*code)).collect();
         let mut id = FIRST_PLANE;
         let mut next = |step: u32| {
             let this = id;
@@ -195,29 +162,15 @@ impl Card {
                 connectors: vec![ConnectorState::default(); connectors.len()],
             },
             shown: vec![PlaneState::default(); planes.len()],
-            outputs: BTreeMap::new(),
             vblanks: crtcs.iter().map(|_| Vblank::default()).collect(),
             config,
             formats,
             planes,
             crtcs,
             connectors,
-            framebuffers: BTreeMap::new(),
-            blobs: BTreeMap::new(),
-            orphans: BTreeSet::new(),
-            buffers: BTreeMap::new(),
-            offsets: BTreeMap::new(),
-            names: BTreeMap::new(),
             next_offset: crate::buffer::FIRST_OFFSET,
             next_id,
-            files: BTreeMap::new(),
-            next_file: 0,
-            masters: BTreeMap::new(),
-            master: None,
-            next_master: 0,
-            next_magic: 0,
-            waits: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            ..Self::default()
         };
         let bytes = this.formats_bytes();
         for plane in &this.planes {
@@ -292,12 +245,10 @@ impl Card {
         loop {
             let id = self.next_id;
             self.next_id = self.next_id.checked_add(1).unwrap_or(FIRST_FREE_ID + 64);
+            let mut connectors = self.connectors.iter();
             let is_object = self.crtcs.contains(&id)
                 || self.planes.iter().any(|plane| plane.id == id)
-                || self
-                    .connectors
-                    .iter()
-                    .any(|c| c.id == id || c.encoder == id);
+                || connectors.any(|c| c.id == id || c.encoder == id);
             if !is_object && !self.framebuffers.contains_key(&id) && !self.blobs.contains_key(&id) {
                 return id;
             }
@@ -318,40 +269,50 @@ impl Card {
     }
 
     pub(crate) fn file_mut(&mut self, file: FileId) -> Result<&mut File, Error> {
-        self.files
-            .get_mut(&file)
-            .ok_or(Error::NoObject("file", file.0))
+        let found = self.files.get_mut(&file);
+        found.ok_or(Error::NoObject("file", file.0))
+    }
+
+    /// Returns a file's master.
+    pub(crate) fn master_of(&self, file: FileId) -> Option<&Master> {
+        self.masters.get(&self.files.get(&file)?.master)
     }
 
     /// Returns whether the file may see an object: all objects, or only those of its lease.
     pub(crate) fn may_see(&self, file: FileId, id: u32) -> bool {
-        let master = self
-            .files
-            .get(&file)
-            .and_then(|file| self.masters.get(&file.master));
-        let lease = master.and_then(|master| master.lease.as_ref());
+        let lease = self.master_of(file).and_then(|of| of.lease.as_ref());
         lease.is_none_or(|lease| lease.contains(&id))
     }
 
     pub(crate) fn find_crtc(&self, file: FileId, id: u32) -> Result<usize, Error> {
-        let found = self.crtcs.iter().position(|crtc| *crtc == id);
-        let found = found.filter(|_| self.may_see(file, id));
-        found.ok_or(Error::NoObject("CRTC", id.into()))
+        self.find(file, ("CRTC", id), self.crtcs.iter().copied())
     }
 
     pub(crate) fn find_plane(&self, file: FileId, id: u32) -> Result<usize, Error> {
-        let found = self.planes.iter().position(|plane| plane.id == id);
-        let found = found.filter(|_| self.may_see(file, id));
-        found.ok_or(Error::NoObject("plane", id.into()))
+        self.find(file, ("plane", id), self.planes.iter().map(|of| of.id))
     }
 
     pub(crate) fn find_connector(&self, file: FileId, id: u32) -> Result<usize, Error> {
-        let found = self
-            .connectors
-            .iter()
-            .position(|connector| connector.id == id);
+        let all = self.connectors.iter().map(|of| of.id);
+        self.find(file, ("connector", id), all)
+    }
+
+    /// Finds an object among those of its type, if the file may see it.
+    fn find(
+        &self,
+        file: FileId,
+        (what, id): (&'static str, u32),
+        mut all: impl Iterator<Item = u32>,
+    ) -> Result<usize, Error> {
+        let found = all.position(|of| of == id);
         let found = found.filter(|_| self.may_see(file, id));
-        found.ok_or(Error::NoObject("connector", id.into()))
+        found.ok_or(Error::NoObject(what, id.into()))
+    }
+
+    /// Returns the id of a CRTC, or zero for none and for one that the file may not see.
+    pub(crate) fn crtc_id(&self, file: FileId, crtc: Option<usize>) -> u32 {
+        let id = crtc.map_or(0, |crtc| self.crtcs[crtc]);
+        if self.may_see(file, id) { id } else { 0 }
     }
 
     pub(crate) fn find_fb(&self, id: u32) -> Result<Arc<Framebuffer>, Error> {
@@ -360,9 +321,8 @@ impl Card {
     }
 
     /// Checks that a lessee's lease contains a plane that a call uses without naming it.
-    pub(crate) fn check_leased(&self, cx: CallContext, plane: usize) -> Result<(), Error> {
-        let plane = self.planes.get(plane);
-        match plane.is_some_and(|plane| self.may_see(cx.file, plane.id)) {
+    pub(crate) fn check_leased(&self, file: FileId, plane: usize) -> Result<(), Error> {
+        match self.may_see(file, self.planes[plane].id) {
             true => Ok(()),
             false => Err(Error::NoAccess("the CRTC's plane is not in the lease")),
         }

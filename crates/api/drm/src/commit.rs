@@ -1,7 +1,8 @@
 //! Commits: from a checked state to the screen, at a vblank.
 
 use crate::Error;
-use crate::card::{CallContext, Card, Step};
+use crate::call::{Answer, Ioctl, Step};
+use crate::card::Card;
 use crate::host::{FenceId, Memory, Program};
 use crate::shown::{Layer, Shown, gamma_table};
 use crate::state::{PlaneState, State};
@@ -52,51 +53,45 @@ fn buffers(plane: &PlaneState) -> impl Iterator<Item = crate::host::BufferId> {
 
 impl Card {
     /// Checks a change, and makes it: the state at once, the screen at the next vblank.
-    pub(crate) fn commit(
-        &mut self,
-        cx: CallContext,
-        change: Change,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
+    pub(crate) fn commit(&mut self, io: &mut Ioctl<'_>, change: Change) -> Answer {
         change.next.check(self.config.scales)?;
         self.check_change(&change)?;
         if change.is_test {
             return Ok(Step::Done);
         }
-        let is_pending =
-            |crtc: &usize| self.vblanks.get(*crtc).is_some_and(|v| v.pending.is_some());
+        let is_pending = |crtc: &usize| self.vblanks[*crtc].pending.is_some();
         if change.crtcs.iter().any(is_pending) {
-            return match change.is_nonblocking || cx.nonblocking {
+            return match change.is_nonblocking || io.nonblocking {
                 true => Err(Error::Busy("an earlier commit is pending")),
                 false => {
-                    self.waits.insert(cx.call, Wait::Turn(cx.file));
+                    self.waits.insert(io.call, Wait::Turn(io.file));
                     Ok(Step::Wait)
                 }
             };
         }
         if change.event.is_some() {
-            self.reserve_events(cx.file, change.crtcs.len())?;
+            self.reserve_events(io.file, change.crtcs.len())?;
         }
-        let is_blocking = !change.is_nonblocking && !cx.nonblocking;
+        let is_blocking = !change.is_nonblocking && !io.nonblocking;
         let fences = self.next_fences(&change.out_fences);
         if !is_blocking {
-            Self::give_fences(&fences, program)?;
+            Self::give_fences(&fences, io.program)?;
         }
         let old = core::mem::replace(&mut self.state, change.next.clone());
         let mut waits = false;
         for &crtc in &change.crtcs {
             let has_fence = fences.iter().any(|fence| fence.crtc == crtc);
-            waits |= self.begin(cx, (&change, &old), crtc, has_fence, program);
+            waits |= self.begin(io, (&change, &old), crtc, has_fence);
         }
         drop(old);
-        self.collect(program);
+        self.collect(io.program);
         if waits && is_blocking {
             // The host drops what a waiting call has written to the program, so the program gets its fences when the call ends.
-            self.waits.insert(cx.call, Wait::Commit(cx.file, fences));
+            self.waits.insert(io.call, Wait::Commit(io.file, fences));
             return Ok(Step::Wait);
         }
         if is_blocking {
-            Self::give_fences(&fences, program)?;
+            Self::give_fences(&fences, io.program)?;
         }
         Ok(Step::Done)
     }
@@ -109,7 +104,7 @@ impl Card {
                     crtc as u64,
                 ));
             }
-            let is_active = |state: &State| state.crtcs.get(crtc).is_some_and(|crtc| crtc.active);
+            let is_active = |state: &State| state.crtcs[crtc].active;
             if change.event.is_some() && !is_active(&self.state) && !is_active(&change.next) {
                 return Err(Error::Invalid("event of a CRTC that is off", crtc as u64));
             }
@@ -124,11 +119,10 @@ impl Card {
 
     /// Returns the fences that end when the commit is shown.
     fn next_fences(&mut self, wanted: &[(usize, u64)]) -> Vec<OutFence> {
-        let fences = wanted.iter().filter_map(|&(crtc, addr)| {
-            let vblank = self.vblanks.get_mut(crtc)?;
-            vblank.last_fence += 1;
-            let seqno = vblank.last_fence;
-            Some(OutFence { crtc, seqno, addr })
+        let fences = wanted.iter().map(|&(crtc, addr)| {
+            self.vblanks[crtc].last_fence += 1;
+            let seqno = self.vblanks[crtc].last_fence;
+            OutFence { crtc, seqno, addr }
         });
         fences.collect()
     }
@@ -145,49 +139,39 @@ impl Card {
     /// Begins a change of a CRTC. Returns whether a blocking call waits for its vblank.
     fn begin(
         &mut self,
-        cx: CallContext,
+        io: &mut Ioctl<'_>,
         (change, old): (&Change, &State),
         crtc: usize,
         has_fence: bool,
-        memory: &mut (impl Program + ?Sized),
     ) -> bool {
-        let (Some(before), Some(now)) = (
-            old.crtcs.get(crtc).cloned(),
-            self.state.crtcs.get(crtc).cloned(),
-        ) else {
-            return false;
+        let shown = |state: &State| {
+            let of = &state.crtcs[crtc];
+            of.mode.as_ref().filter(|_| of.active).map(|set| set.mode)
         };
-        let Some(vblank) = self.vblanks.get_mut(crtc) else {
-            return false;
-        };
-        let mode = now.mode.filter(|_| now.active).map(|set| set.mode);
-        let was = before.mode.filter(|_| before.active).map(|set| set.mode);
+        let (mode, was) = (shown(&self.state), shown(old));
+        let vblank = &mut self.vblanks[crtc];
         let left = match mode {
             Some(mode) if was != Some(mode) => {
-                vblank.start(cx.now_ns, mode.frame_ns());
+                vblank.start(io.now_ns, mode.frame_ns());
                 Vec::new()
             }
-            None if was.is_some() => vblank.stop(cx.now_ns),
+            None if was.is_some() => vblank.stop(io.now_ns),
             _ => Vec::new(),
         };
         let fence_seqno = has_fence.then_some(vblank.last_fence);
-        let sequence = vblank.sequence(cx.now_ns) + 1 + core::mem::take(&mut vblank.delay);
-        let event = change.event.map(|user_data| Due {
-            sequence,
-            file: cx.file,
-            kind: EVENT_FLIP,
-            user_data,
-        });
+        let sequence = vblank.sequence(io.now_ns) + 1 + core::mem::take(&mut vblank.delay);
+        let event = |user_data| Due::new(sequence, io.file, EVENT_FLIP, user_data);
+        let event = change.event.map(event);
         if mode.is_none() {
-            let at = (sequence - 1, cx.now_ns);
+            let at = (sequence - 1, io.now_ns);
             for due in left.iter().chain(&event) {
                 self.send(due, crtc, at);
             }
             if let Some(seqno) = fence_seqno {
-                memory.signal(crtc, seqno);
+                io.program.signal(crtc, seqno);
             }
             for (_, fence) in &change.fences {
-                memory.release_fence(*fence);
+                io.program.release_fence(*fence);
             }
             if was.is_some() {
                 self.wake_waits();
@@ -198,10 +182,7 @@ impl Card {
         let planes = self.state.planes.iter().enumerate();
         let planes = planes.filter(|(_, plane)| plane.crtc == Some(crtc));
         let explicit = |at: &usize| change.fences.iter().any(|(plane, _)| plane == at);
-        let is_new = |at: &usize, plane: &PlaneState| {
-            let old = old.planes.get(*at).and_then(|old| old.fb.as_ref());
-            old.map(|fb| fb.id) != plane.fb.as_ref().map(|fb| fb.id)
-        };
+        let is_new = |at: &usize, plane: &PlaneState| old.planes[*at].fb_id() != plane.fb_id();
         let implicit = planes.filter(|(at, plane)| is_new(at, plane) && !explicit(at));
         let pending = Pending {
             events: event.into_iter().collect(),
@@ -210,27 +191,20 @@ impl Card {
             buffers: implicit.flat_map(|(_, plane)| buffers(plane)).collect(),
             fences: change.fences.iter().map(|(_, fence)| *fence).collect(),
             fence_seqno,
-            call: (!change.is_nonblocking).then_some(cx.call),
+            call: (!change.is_nonblocking).then_some(io.call),
         };
-        if let Some(vblank) = self.vblanks.get_mut(crtc) {
-            vblank.pending = Some(pending);
-        }
+        self.vblanks[crtc].pending = Some(pending);
         true
     }
 
     /// Shows the state of a CRTC's planes from now on.
     pub(crate) fn latch(&mut self, crtc: usize, is_new: bool) {
-        let state = self.state.crtcs.get(crtc);
-        let mode = state
-            .filter(|state| state.active)
-            .and_then(|state| state.mode.as_ref());
+        let state = &self.state.crtcs[crtc];
+        let mode = state.mode.as_ref().filter(|_| state.active);
+        let mode = mode.map(|set| set.mode);
         let mut layers = Vec::new();
-        for ((plane, state), shown) in self
-            .planes
-            .iter()
-            .zip(&self.state.planes)
-            .zip(&mut self.shown)
-        {
+        let planes = self.planes.iter().zip(&self.state.planes);
+        for ((plane, state), shown) in planes.zip(&mut self.shown) {
             if plane.crtc != crtc {
                 continue;
             }
@@ -248,26 +222,17 @@ impl Card {
                 });
             }
         }
-        let size = mode.map(|set| (set.mode.width(), set.mode.height()));
-        let frame_ns = mode.map_or(0, |set| set.mode.frame_ns());
-        let gamma = state.and_then(|state| state.gamma.as_ref());
-        let gamma = gamma.and_then(|blob| gamma_table(&blob.bytes));
-        let is_new = is_new
-            || self
-                .outputs
-                .get(&crtc)
-                .is_some_and(|shown: &Shown| shown.is_new);
-        self.outputs.insert(
+        let gamma = state.gamma.as_ref();
+        let last = self.outputs.get(&crtc);
+        let shown = Shown {
             crtc,
-            Shown {
-                crtc,
-                size,
-                frame_ns,
-                layers,
-                is_new,
-                gamma,
-            },
-        );
+            size: mode.map(|mode| (mode.width(), mode.height())),
+            frame_ns: mode.map_or(0, |mode| mode.frame_ns()),
+            layers,
+            is_new: is_new || last.is_some_and(|shown| shown.is_new),
+            gamma: gamma.and_then(|blob| gamma_table(&blob.bytes)),
+        };
+        self.outputs.insert(crtc, shown);
     }
 
     /// Lets time pass: shows commits, sends events and wakes calls. `may_show` is false while the host cannot
@@ -303,17 +268,15 @@ impl Card {
             let due: Vec<Due> = due;
             let mut at = now;
             if let Some(pending) = vblank.pending.as_mut().filter(|p| p.sequence <= now) {
+                let mut buffers = pending.buffers.iter();
                 let is_held = pending.fences.iter().any(|fence| memory.is_pending(*fence))
-                    || pending
-                        .buffers
-                        .iter()
-                        .any(|buffer| memory.is_written(*buffer));
+                    || buffers.any(|buffer| memory.is_written(*buffer));
                 if is_held || !may_show(crtc) {
                     pending.is_late = true;
-                } else if !pending.is_late {
-                    at = pending.sequence;
-                }
-                if !is_held && may_show(crtc) {
+                } else {
+                    if !pending.is_late {
+                        at = pending.sequence;
+                    }
                     self.show(crtc, at, memory);
                 }
             } else if vblank.is_touched && vblank.pending.is_none() && may_show(crtc) {
@@ -321,10 +284,7 @@ impl Card {
                 self.latch(crtc, false);
             }
             for due in due {
-                let time_ns = self
-                    .vblanks
-                    .get(crtc)
-                    .map_or(0, |v| v.time_ns(due.sequence));
+                let time_ns = self.vblanks[crtc].time_ns(due.sequence);
                 self.send(&due, crtc, (due.sequence, time_ns));
             }
         }
@@ -334,9 +294,7 @@ impl Card {
 
     /// Completes the pending commit of a CRTC at a vblank.
     fn show(&mut self, crtc: usize, at: u64, memory: &mut dyn Memory) {
-        let Some(vblank) = self.vblanks.get_mut(crtc) else {
-            return;
-        };
+        let vblank = &mut self.vblanks[crtc];
         vblank.is_touched = false;
         let Some(pending) = vblank.pending.take() else {
             return;
@@ -364,20 +322,14 @@ impl Card {
 
     /// Returns whether the commit of a waiting call is still pending.
     pub(crate) fn is_call_pending(&self, call: u64) -> bool {
-        let mut pending = self
-            .vblanks
-            .iter()
-            .filter_map(|vblank| vblank.pending.as_ref());
+        let mut pending = self.vblanks.iter().filter_map(|of| of.pending.as_ref());
         pending.any(|pending| pending.call == Some(call))
     }
 
     /// Forgets a waiting call. What it has begun goes on.
     pub fn abandon(&mut self, call: u64) {
         self.waits.remove(&call);
-        let pending = self
-            .vblanks
-            .iter_mut()
-            .filter_map(|vblank| vblank.pending.as_mut());
+        let pending = self.vblanks.iter_mut().filter_map(|of| of.pending.as_mut());
         for pending in pending.filter(|pending| pending.call == Some(call)) {
             pending.call = None;
         }
@@ -433,15 +385,9 @@ impl Card {
         for plane in self.state.planes.iter_mut().chain(&mut self.shown) {
             *plane = PlaneState::default();
         }
-        for vblank in &mut self.vblanks {
-            for fence in vblank
-                .pending
-                .take()
-                .into_iter()
-                .flat_map(|pending| pending.fences)
-            {
-                memory.release_fence(fence);
-            }
+        let pending = self.vblanks.iter_mut().filter_map(|of| of.pending.take());
+        for fence in pending.flat_map(|pending| pending.fences) {
+            memory.release_fence(fence);
         }
         self.outputs.clear();
         self.collect(memory);
@@ -449,15 +395,11 @@ impl Card {
 
     /// Takes a framebuffer from its file and from the screen. CRTCs stay on.
     pub(crate) fn remove_fb(&mut self, id: u32, memory: &mut (impl Memory + ?Sized)) {
-        let shows = |plane: &PlaneState| plane.fb.as_ref().is_some_and(|fb| fb.id == id);
         for at in 0..self.planes.len() {
             for list in [&mut self.state.planes, &mut self.shown] {
-                if let Some(plane) = list.get_mut(at).filter(|plane| shows(plane)) {
-                    *plane = plane.off();
-                    let crtc = self.planes.get(at).map_or(0, |plane| plane.crtc);
-                    if let Some(vblank) = self.vblanks.get_mut(crtc) {
-                        vblank.is_touched = true;
-                    }
+                if list[at].fb_id() == id {
+                    list[at] = list[at].off();
+                    self.vblanks[self.planes[at].crtc].is_touched = true;
                 }
             }
         }

@@ -11,6 +11,7 @@ pub(crate) const EVENT_BYTES: usize = 4096;
 pub(crate) struct Caps {
     pub(crate) universal: bool,
     pub(crate) atomic: bool,
+    pub(crate) writeback: bool,
 }
 
 /// An open file of the card.

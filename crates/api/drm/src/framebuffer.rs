@@ -36,7 +36,7 @@ pub struct Framebuffer {
 }
 
 /// A request for a framebuffer (`drm_mode_fb_cmd2`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -53,6 +53,22 @@ const INTERLACED: u32 = 1;
 pub(crate) const MODIFIERS: u32 = 2;
 
 impl Wanted {
+    /// Returns a request for a picture in one buffer: its size, format, handle and pitch.
+    pub(crate) fn packed(
+        (width, height): (u32, u32),
+        code: u32,
+        (handle, pitch): (u32, u32),
+    ) -> Self {
+        Self {
+            width,
+            height,
+            code,
+            handles: [handle, 0, 0, 0],
+            pitches: [pitch, 0, 0, 0],
+            ..Self::default()
+        }
+    }
+
     /// Checks the request as `drm_internal_framebuffer_create` and `framebuffer_check` do. Returns the format.
     pub(crate) fn check(
         &self,
@@ -67,10 +83,8 @@ impl Wanted {
                 return Err(Error::Invalid(what, size.into()));
             }
         }
-        let format = offered
-            .iter()
-            .copied()
-            .find(|format| format.code == self.code);
+        let mut offered = offered.iter().copied();
+        let format = offered.find(|format| format.code == self.code);
         let format = format.ok_or(Error::Invalid("pixel_format", self.code.into()))?;
         let has_modifiers = self.flags & MODIFIERS != 0;
         for plane in 0..4 {
@@ -109,12 +123,8 @@ impl Wanted {
                 let what = "pitch (not aligned as the card needs it)";
                 return Err(Error::Invalid(what, pitch.into()));
             }
-            let is_known = if has_modifiers {
-                modifier == LINEAR
-            } else {
-                modifier == 0
-            };
-            if !is_known || modifier == INVALID || modifier != self.modifiers[0] {
+            let known = if has_modifiers { LINEAR } else { 0 };
+            if modifier != known || modifier == INVALID || modifier != self.modifiers[0] {
                 return Err(Error::Invalid("modifier", modifier));
             }
         }
@@ -124,8 +134,7 @@ impl Wanted {
     /// Returns the bytes that a plane's buffer must have. The last line needs no padding.
     pub(crate) fn needed(&self, format: &Format, plane: usize) -> u64 {
         let (line, lines) = format.plane(plane, self.width, self.height);
-        let [pitch, offset] =
-            [self.pitches, self.offsets].map(|all| all.get(plane).copied().unwrap_or(0));
+        let [pitch, offset] = [self.pitches, self.offsets].map(|all| all[plane]);
         let before = lines.saturating_sub(1).saturating_mul(pitch.into());
         before.saturating_add(line).saturating_add(offset.into())
     }

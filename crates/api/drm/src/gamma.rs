@@ -1,10 +1,10 @@
 //! Gamma tables of CRTCs: the property GAMMA_LUT, and the older GETGAMMA and SETGAMMA.
 
 use crate::Error;
-use crate::bytes::{Arg, at, read_bytes};
-use crate::card::{CallContext, Card, MAX_BLOBS, Step};
+use crate::bytes::get;
+use crate::call::{Answer, Ioctl, Step};
+use crate::card::{Card, MAX_BLOBS};
 use crate::commit::Change;
-use crate::host::Program;
 use crate::shown::ENTRY;
 use crate::state::Blob;
 use std::sync::Arc;
@@ -27,33 +27,22 @@ impl Card {
     }
 
     /// Finds the CRTC of a call on its gamma table, and the addresses of red, green and blue.
-    fn gamma_call(&self, cx: CallContext, arg: &Arg) -> Result<(usize, [u64; 3]), Error> {
-        let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_mode_crtc_lut.crtc_id)))?;
-        let size = arg.u32(at!(drm_mode_crtc_lut.gamma_size));
+    fn gamma_call(&self, io: &Ioctl<'_>) -> Result<(usize, [u64; 3]), Error> {
+        let (id, size) = get!(io.arg, drm_mode_crtc_lut: crtc_id, gamma_size);
+        let crtc = self.find_crtc(io.file, id)?;
         if size != ENTRIES {
             return Err(Error::Invalid("gamma_size (not 256)", size.into()));
         }
-        let fields = [
-            at!(drm_mode_crtc_lut.red),
-            at!(drm_mode_crtc_lut.green),
-            at!(drm_mode_crtc_lut.blue),
-        ];
-        Ok((crtc, fields.map(|at| arg.u64(at))))
+        Ok((
+            crtc,
+            get!(io.arg, drm_mode_crtc_lut: red, green, blue).into(),
+        ))
     }
 
     /// Answers MODE_GETGAMMA.
-    pub(crate) fn get_gamma(
-        &self,
-        cx: CallContext,
-        arg: &Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let (crtc, to) = self.gamma_call(cx, arg)?;
-        let blob = self
-            .state
-            .crtcs
-            .get(crtc)
-            .and_then(|crtc| crtc.gamma.as_ref());
+    pub(crate) fn get_gamma(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (crtc, to) = self.gamma_call(io)?;
+        let blob = self.state.crtcs[crtc].gamma.as_ref();
         // Without a table, each value stays.
         let ramp = (0..ENTRIES as u16).flat_map(|n| [n << 8; ENTRY / 2].map(u16::to_ne_bytes));
         let ramp = || ramp.flatten().collect();
@@ -62,39 +51,27 @@ impl Card {
         for (color, to) in to.into_iter().enumerate() {
             let words = entries.as_chunks::<ENTRY>().0.iter();
             let words = words.flat_map(|entry| [entry[2 * color], entry[2 * color + 1]]);
-            program.write(to, &words.collect::<Vec<u8>>())?;
+            io.program.write(to, &words.collect::<Vec<u8>>())?;
         }
         Ok(Step::Done)
     }
 
     /// Answers MODE_SETGAMMA.
-    pub(crate) fn set_gamma(
-        &mut self,
-        cx: CallContext,
-        arg: &Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let (at, from) = self.gamma_call(cx, arg)?;
+    pub(crate) fn set_gamma(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (at, from) = self.gamma_call(io)?;
         let mut bytes = vec![0; ENTRIES as usize * ENTRY];
         for (color, from) in from.into_iter().enumerate() {
-            let words = read_bytes(program, from, u64::from(ENTRIES) * 2, "entries")?;
-            for (entry, word) in bytes
-                .as_chunks_mut::<ENTRY>()
-                .0
-                .iter_mut()
-                .zip(words.as_chunks::<2>().0)
-            {
+            let words = io.bytes(from, u64::from(ENTRIES) * 2, "entries")?;
+            let entries = bytes.as_chunks_mut::<ENTRY>().0.iter_mut();
+            for (entry, word) in entries.zip(words.as_chunks::<2>().0) {
                 [entry[2 * color], entry[2 * color + 1]] = *word;
             }
         }
         if self.blobs.len() >= MAX_BLOBS {
             return Err(Error::Full("blobs", MAX_BLOBS as u64));
         }
-        let gamma = Some(self.new_blob(bytes));
         let mut next = self.state.clone();
-        if let Some(crtc) = next.crtcs.get_mut(at) {
-            crtc.gamma = gamma;
-        }
-        self.commit(cx, Change::of(next, [at]), program)
+        next.crtcs[at].gamma = Some(self.new_blob(bytes));
+        self.commit(io, Change::of(next, [at]))
     }
 }

@@ -1,9 +1,10 @@
 //! Buffers, their handles in files, and dma-bufs (GEM, PRIME, dumb buffers).
 
 use crate::buffer::Buffer;
-use crate::bytes::{Arg, at};
-use crate::card::{CallContext, Card, Step};
-use crate::host::{BufferId, FileId, Memory, Program};
+use crate::bytes::{at, get, set};
+use crate::call::{Answer, Ioctl, Step};
+use crate::card::Card;
+use crate::host::{BufferId, FileId, Memory};
 use crate::{Errno, Error};
 
 /// Page size for sizes of dumb buffers, in bytes.
@@ -17,10 +18,7 @@ const O_RDWR: u32 = 2;
 impl Card {
     /// Returns a new handle of a buffer for a file, or the one that the file has.
     pub(crate) fn handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
-        let of = self
-            .files
-            .get_mut(&file)
-            .ok_or(Error::NoObject("file", file.0))?;
+        let of = self.file(file)?;
         if let Some(handle) = of.by_buffer.get(&id) {
             return Ok(*handle);
         }
@@ -29,18 +27,11 @@ impl Card {
 
     /// Returns another handle of a buffer for a file, the lowest free one.
     pub(crate) fn new_handle(&mut self, file: FileId, id: BufferId) -> Result<u32, Error> {
-        let of = self
-            .files
-            .get_mut(&file)
-            .ok_or(Error::NoObject("file", file.0))?;
-        if of.handles.len() >= MAX_HANDLES {
+        if self.file(file)?.handles.len() >= MAX_HANDLES {
             return Err(Error::Full("handles of a file", MAX_HANDLES as u64));
         }
-        let buffer = self
-            .buffers
-            .get_mut(&id)
-            .ok_or(Error::NoObject("buffer", id.0))?;
-        buffer.refs += 1;
+        self.buffer_mut(id)?.refs += 1;
+        let of = self.file_mut(file)?;
         let taken = of.handles.keys().zip(1..);
         let gap = taken.into_iter().find(|(handle, at)| **handle != *at);
         // CAST: at most MAX_HANDLES.
@@ -64,6 +55,11 @@ impl Card {
         }
     }
 
+    fn buffer_mut(&mut self, id: BufferId) -> Result<&mut Buffer, Error> {
+        let found = self.buffers.get_mut(&id);
+        found.ok_or(Error::NoObject("buffer", id.0))
+    }
+
     pub(crate) fn hold_buffer(&mut self, id: BufferId) {
         if let Some(buffer) = self.buffers.get_mut(&id) {
             buffer.refs = buffer.refs.saturating_add(1);
@@ -77,14 +73,15 @@ impl Card {
     }
 
     fn insert_buffer(&mut self, id: BufferId, len: u64, is_imported: bool) {
-        let new = Buffer {
+        let (refs, offset, name) = (0, 0, 0);
+        let new = || Buffer {
             len,
-            refs: 0,
+            refs,
             is_imported,
-            offset: 0,
-            name: 0,
+            offset,
+            name,
         };
-        self.buffers.entry(id).or_insert(new);
+        self.buffers.entry(id).or_insert_with(new);
     }
 
     /// Gives a handle of a buffer that may be new to the card. Returns the memory if that fails.
@@ -104,15 +101,8 @@ impl Card {
     }
 
     /// Answers MODE_CREATE_DUMB.
-    pub(crate) fn create_dumb(
-        &mut self,
-        cx: CallContext,
-        arg: &mut Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let width = arg.u32(at!(drm_mode_create_dumb.width));
-        let height = arg.u32(at!(drm_mode_create_dumb.height));
-        let bpp = arg.u32(at!(drm_mode_create_dumb.bpp));
+    pub(crate) fn create_dumb(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (width, height, bpp) = get!(io.arg, drm_mode_create_dumb: width, height, bpp);
         for (what, value) in [("width", width), ("height", height), ("bpp", bpp)] {
             if value == 0 {
                 return Err(Error::Invalid(what, 0));
@@ -133,31 +123,28 @@ impl Card {
             .div_ceil(8)
             .next_multiple_of(self.config.pitch_align.max(1).into());
         let len = (pitch * u64::from(height)).next_multiple_of(PAGE);
-        let id = program.allocate(len)?;
-        let handle = self.adopt(cx.file, (id, len, false), program)?;
-        arg.set_u32(at!(drm_mode_create_dumb.handle), handle);
+        let id = io.program.allocate(len)?;
+        let handle = self.adopt(io.file, (id, len, false), io.program)?;
         // CAST: checked above.
-        arg.set_u32(at!(drm_mode_create_dumb.pitch), pitch as u32);
-        arg.set_u64(at!(drm_mode_create_dumb.size), len);
+        set!(io.arg, drm_mode_create_dumb: handle = handle, pitch = pitch as u32, size = len);
         Ok(Step::Done)
     }
 
     /// Answers MODE_MAP_DUMB: gives the buffer an mmap offset.
-    pub(crate) fn map_dumb(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let id = self.buffer_of(cx.file, arg.u32(at!(drm_mode_map_dumb.handle)))?;
-        let buffer = self
-            .buffers
-            .get_mut(&id)
-            .ok_or(Error::NoObject("buffer", id.0))?;
+    pub(crate) fn map_dumb(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let id = self.buffer_of(io.file, get!(io.arg, drm_mode_map_dumb: handle))?;
+        let buffer = self.buffer_mut(id)?;
         if buffer.is_imported {
             return Err(Error::Invalid("handle (of an imported buffer)", id.0));
         }
-        if buffer.offset == 0 {
-            buffer.offset = self.next_offset;
-            self.next_offset += buffer.len.next_multiple_of(PAGE);
-            self.offsets.insert(buffer.offset, id);
+        let (mut offset, len) = (buffer.offset, buffer.len);
+        if offset == 0 {
+            offset = self.next_offset;
+            self.next_offset += len.next_multiple_of(PAGE);
+            self.buffer_mut(id)?.offset = offset;
+            self.offsets.insert(offset, id);
         }
-        arg.set_u64(at!(drm_mode_map_dumb.offset), buffer.offset);
+        set!(io.arg, drm_mode_map_dumb: offset = offset);
         Ok(Step::Done)
     }
 
@@ -191,13 +178,10 @@ impl Card {
     }
 
     /// Answers GEM_CLOSE and MODE_DESTROY_DUMB. Handles are not counted.
-    pub(crate) fn close_handle(
-        &mut self,
-        cx: CallContext,
-        handle: u32,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let of = self.file_mut(cx.file)?;
+    pub(crate) fn close_handle(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        // Both structures begin with the handle.
+        let handle = get!(io.arg, drm_gem_close: handle);
+        let of = self.file_mut(io.file)?;
         let gone = of.handles.remove(&handle);
         let id = gone.ok_or(Error::Invalid("handle", handle.into()))?;
         if of.by_buffer.get(&id) == Some(&handle) {
@@ -207,72 +191,56 @@ impl Card {
                 of.by_buffer.insert(id, *other);
             }
         }
-        self.put_buffer(id, program);
+        self.put_buffer(id, io.program);
         Ok(Step::Done)
     }
 
     /// Answers GEM_FLINK.
-    pub(crate) fn flink(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let id = self.buffer_of(cx.file, arg.u32(at!(drm_gem_flink.handle)))?;
+    pub(crate) fn flink(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let id = self.buffer_of(io.file, get!(io.arg, drm_gem_flink: handle))?;
         let free = (1..)
             .find(|name| !self.names.contains_key(name))
             .unwrap_or(0);
-        let buffer = self
-            .buffers
-            .get_mut(&id)
-            .ok_or(Error::NoObject("buffer", id.0))?;
+        let buffer = self.buffer_mut(id)?;
         if buffer.name == 0 {
             buffer.name = free;
-            self.names.insert(free, id);
         }
-        arg.set_u32(at!(drm_gem_flink.name), buffer.name);
+        let name = buffer.name;
+        self.names.insert(name, id);
+        set!(io.arg, drm_gem_flink: name = name);
         Ok(Step::Done)
     }
 
     /// Answers GEM_OPEN. Each call makes another handle.
-    pub(crate) fn open_name(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let name = arg.u32(at!(drm_gem_open.name));
+    pub(crate) fn open_name(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let name = get!(io.arg, drm_gem_open: name);
         let id = self.names.get(&name).copied();
         let id = id.ok_or(Error::NoObject("buffer with name", name.into()))?;
         let len = self.buffers.get(&id).map_or(0, |buffer| buffer.len);
-        let handle = self.new_handle(cx.file, id)?;
-        arg.set_u32(at!(drm_gem_open.handle), handle);
-        arg.set_u64(at!(drm_gem_open.size), len);
+        let handle = self.new_handle(io.file, id)?;
+        set!(io.arg, drm_gem_open: handle = handle, size = len);
         Ok(Step::Done)
     }
 
     /// Answers PRIME_HANDLE_TO_FD.
-    pub(crate) fn handle_to_fd(
-        &mut self,
-        cx: CallContext,
-        arg: &mut Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let flags = arg.u32(at!(drm_prime_handle.flags));
+    pub(crate) fn handle_to_fd(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (handle, flags) = get!(io.arg, drm_prime_handle: handle, flags);
         if flags & !(O_CLOEXEC | O_RDWR) != 0 {
             return Err(Error::Invalid("flags", flags.into()));
         }
-        let id = self.buffer_of(cx.file, arg.u32(at!(drm_prime_handle.handle)))?;
+        let id = self.buffer_of(io.file, handle)?;
         // All exports of a buffer are one file on Linux, with the access mode of the first.
-        let fd = program.export(
-            id,
-            flags & O_CLOEXEC != 0,
-            cx.field(at!(drm_prime_handle.fd)),
-        )?;
-        arg.set_bytes(at!(drm_prime_handle.fd), fd.to_ne_bytes());
+        let at = io.field(at!(drm_prime_handle.fd));
+        let fd = io.program.export(id, flags & O_CLOEXEC != 0, at)?;
+        set!(io.arg, drm_prime_handle: fd = fd);
         Ok(Step::Done)
     }
 
     /// Answers PRIME_FD_TO_HANDLE. Flags are ignored.
-    pub(crate) fn fd_to_handle(
-        &mut self,
-        cx: CallContext,
-        arg: &mut Arg,
-        program: &mut dyn Program,
-    ) -> Result<Step, Error> {
-        let (id, len) = program.import(arg.i32(at!(drm_prime_handle.fd)))?;
-        let handle = self.adopt(cx.file, (id, len, true), program)?;
-        arg.set_u32(at!(drm_prime_handle.handle), handle);
+    pub(crate) fn fd_to_handle(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (id, len) = io.program.import(get!(io.arg, drm_prime_handle: fd))?;
+        let handle = self.adopt(io.file, (id, len, true), io.program)?;
+        set!(io.arg, drm_prime_handle: handle = handle);
         Ok(Step::Done)
     }
 

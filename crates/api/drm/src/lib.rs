@@ -4,6 +4,7 @@
 mod atomic;
 mod buffer;
 mod bytes;
+mod call;
 mod card;
 mod commit;
 mod dispatch;
@@ -29,7 +30,8 @@ mod tests;
 mod vblank;
 mod wait;
 
-pub use card::{CallContext, Card, Config};
+pub use call::CallContext;
+pub use card::{Card, Config};
 pub use dispatch::Outcome;
 pub use edid::{Edid, EdidError};
 pub use error::Error;

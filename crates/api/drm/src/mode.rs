@@ -1,7 +1,7 @@
 //! Display modes: sizes and timings.
 
 use crate::Error;
-use crate::bytes::{Arg, Image, at};
+use crate::bytes::{Arg, Image, MAX_ARG, at, get, set};
 
 /// Bytes of `struct drm_mode_modeinfo`.
 pub(crate) const MODE_BYTES: usize = size_of::<crate::sys::drm_mode_modeinfo>();
@@ -39,8 +39,7 @@ impl Mode {
         flags: u32,
         is_preferred: bool,
     ) -> Self {
-        let mut arg = Image([0; crate::bytes::MAX_ARG]);
-        arg.set_u32(at!(drm_mode_modeinfo.clock), clock_khz);
+        let mut arg = Image([0; MAX_ARG]);
         let words = h.into_iter().chain([0]).chain(v);
         for (word, at) in words.zip((4..).step_by(2)) {
             // CAST: the bounded size plus blanking fits in 16 bits.
@@ -48,28 +47,24 @@ impl Mode {
         }
         let dots = u64::from(h[3]) * u64::from(v[3]);
         let fps = (u64::from(clock_khz) * 1000 + dots / 2).checked_div(dots);
-        // CAST: at most the clock in Hz, which has 32 bits.
-        arg.set_u32(at!(drm_mode_modeinfo.vrefresh), fps.unwrap_or(0) as u32);
-        arg.set_u32(at!(drm_mode_modeinfo.flags), flags);
         let preferred = if is_preferred { TYPE_PREFERRED } else { 0 };
-        arg.set_u32(at!(drm_mode_modeinfo.type_), TYPE_DRIVER | preferred);
+        // CAST: the rate is at most the clock in Hz, which has 32 bits.
+        set!(arg, drm_mode_modeinfo: clock = clock_khz, vrefresh = fps.unwrap_or(0) as u32,
+            flags = flags, type_ = TYPE_DRIVER | preferred);
         let name = format!("{}x{}", h[0], v[0]);
-        for (at, byte) in (at!(drm_mode_modeinfo.name)..MODE_BYTES).zip(name.bytes()) {
-            arg.set_bytes(at, [byte]);
-        }
+        arg.set_text(at!(drm_mode_modeinfo.name), 32, &name);
         Self(arg.bytes(0))
     }
 
     /// Reads a program's mode, and checks it as Linux does (`drm_mode_convert_umode`).
     pub(crate) fn from_bytes(bytes: [u8; MODE_BYTES]) -> Result<Self, Error> {
-        let mut mode = Self(bytes);
-        let arg = mode.arg();
-        let clock = arg.u32(at!(drm_mode_modeinfo.clock));
-        let refresh = arg.u32(at!(drm_mode_modeinfo.vrefresh));
+        let mode = Self(bytes);
+        let mut arg = mode.arg();
+        let (clock, refresh, flags, kind) =
+            get!(arg, drm_mode_modeinfo: clock, vrefresh, flags, type_);
         if clock > i32::MAX as u32 || refresh > i32::MAX as u32 {
             return Err(Error::Range("mode's clock or refresh rate", clock.into()));
         }
-        let flags = arg.u32(at!(drm_mode_modeinfo.flags));
         if flags & !FLAGS != 0 {
             return Err(Error::Invalid("mode's flags", flags.into()));
         }
@@ -85,17 +80,14 @@ impl Mode {
                 return Err(Error::Invalid("mode's timings (active size)", shown.into()));
             }
         }
-        let kind = mode.arg().u32(at!(drm_mode_modeinfo.type_)) & 0x7f;
-        let mut arg = mode.arg();
-        arg.set_u32(at!(drm_mode_modeinfo.type_), kind);
+        set!(arg, drm_mode_modeinfo: type_ = kind & 0x7f);
         // The name ends with a zero.
-        arg.set_bytes(MODE_BYTES - 1, [0]);
-        mode = Self(arg.bytes(0));
-        Ok(mode)
+        arg.set_u8(MODE_BYTES - 1, 0);
+        Ok(Self(arg.bytes(0)))
     }
 
     fn arg(&self) -> Arg {
-        let mut arg = Image([0; crate::bytes::MAX_ARG]);
+        let mut arg = Image([0; MAX_ARG]);
         arg.set_bytes(0, self.0);
         arg
     }
@@ -121,10 +113,7 @@ impl Mode {
     /// Returns the name, such as `1280x720`.
     #[must_use]
     pub fn name(&self) -> String {
-        let name = self
-            .0
-            .get(at!(drm_mode_modeinfo.name)..)
-            .unwrap_or_default();
+        let name = &self.0[at!(drm_mode_modeinfo.name)..];
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     }
@@ -134,7 +123,7 @@ impl Mode {
     pub fn frame_ns(&self) -> u64 {
         let words = self.words();
         let dots = u64::from(words[3]) * u64::from(words[8]);
-        let clock = u64::from(self.arg().u32(at!(drm_mode_modeinfo.clock))).max(1);
+        let clock = u64::from(get!(self.arg(), drm_mode_modeinfo: clock)).max(1);
         (dots * 1_000_000 / clock).clamp(FRAME_NS.0, FRAME_NS.1)
     }
 }

@@ -36,61 +36,10 @@ pub(crate) const BLOB: u32 = 0xbbbb_bbbb;
 pub(crate) const FB: u32 = 0xfbfb_fbfb;
 pub(crate) const PLANE: u32 = 0xeeee_eeee;
 
-pub(crate) const EDID: u32 = 1;
-pub(crate) const DPMS: u32 = 2;
-pub(crate) const TILE: u32 = 4;
-pub(crate) const LINK_STATUS: u32 = 5;
-pub(crate) const NON_DESKTOP: u32 = 6;
-pub(crate) const TYPE: u32 = 8;
-pub(crate) const SRC_X: u32 = 9;
-pub(crate) const SRC_Y: u32 = 10;
-pub(crate) const SRC_W: u32 = 11;
-pub(crate) const SRC_H: u32 = 12;
-pub(crate) const CRTC_X: u32 = 13;
-pub(crate) const CRTC_Y: u32 = 14;
-pub(crate) const CRTC_W: u32 = 15;
-pub(crate) const CRTC_H: u32 = 16;
-pub(crate) const FB_ID: u32 = 17;
-pub(crate) const IN_FENCE_FD: u32 = 18;
-pub(crate) const OUT_FENCE_PTR: u32 = 19;
-pub(crate) const CRTC_ID: u32 = 20;
-pub(crate) const ACTIVE: u32 = 22;
-pub(crate) const MODE_ID: u32 = 23;
-pub(crate) const VRR_ENABLED: u32 = 24;
-pub(crate) const GAMMA_LUT: u32 = 28;
-pub(crate) const GAMMA_LUT_SIZE: u32 = 29;
-pub(crate) const IN_FORMATS: u32 = 30;
-/// The property `rotation` of the first plane. Programs see another id for each plane:
-/// [`Plane::rotation`](crate::card::Plane::rotation).
-pub(crate) const ROTATION: u32 = 34;
-
 const INT: i64 = i32::MAX as i64;
 const UINT: u64 = u32::MAX as u64;
 
-const fn row(id: u32, name: &'static str, kind: Kind) -> Property {
-    Property {
-        id,
-        name,
-        kind,
-        is_immutable: false,
-        is_atomic: false,
-    }
-}
-
-const fn fixed(id: u32, name: &'static str, kind: Kind) -> Property {
-    Property {
-        is_immutable: true,
-        ..row(id, name, kind)
-    }
-}
-
-const fn atomic(id: u32, name: &'static str, kind: Kind) -> Property {
-    Property {
-        is_atomic: true,
-        ..row(id, name, kind)
-    }
-}
-
+const POWER: &[&str] = &["On", "Standby", "Suspend", "Off"];
 const TURNS: &[&str] = &[
     "rotate-0",
     "rotate-90",
@@ -100,64 +49,61 @@ const TURNS: &[&str] = &[
     "reflect-y",
 ];
 
-/// All properties, by id.
-pub(crate) static PROPERTIES: &[Property] = &[
-    fixed(EDID, "EDID", Kind::Blob),
-    row(
-        DPMS,
-        "DPMS",
-        Kind::Enum(&["On", "Standby", "Suspend", "Off"]),
-    ),
-    fixed(TILE, "TILE", Kind::Blob),
-    row(LINK_STATUS, "link-status", Kind::Enum(&["Good", "Bad"])),
-    fixed(NON_DESKTOP, "non-desktop", Kind::Range(0, 1)),
-    fixed(TYPE, "type", Kind::Enum(&["Overlay", "Primary", "Cursor"])),
-    atomic(SRC_X, "SRC_X", Kind::Range(0, UINT)),
-    atomic(SRC_Y, "SRC_Y", Kind::Range(0, UINT)),
-    atomic(SRC_W, "SRC_W", Kind::Range(0, UINT)),
-    atomic(SRC_H, "SRC_H", Kind::Range(0, UINT)),
-    atomic(CRTC_X, "CRTC_X", Kind::Signed(-INT - 1, INT)),
-    atomic(CRTC_Y, "CRTC_Y", Kind::Signed(-INT - 1, INT)),
-    atomic(CRTC_W, "CRTC_W", Kind::Range(0, INT as u64)),
-    atomic(CRTC_H, "CRTC_H", Kind::Range(0, INT as u64)),
-    atomic(FB_ID, "FB_ID", Kind::Object(FB)),
-    atomic(IN_FENCE_FD, "IN_FENCE_FD", Kind::Signed(-1, INT)),
-    atomic(OUT_FENCE_PTR, "OUT_FENCE_PTR", Kind::Range(0, u64::MAX)),
-    atomic(CRTC_ID, "CRTC_ID", Kind::Object(CRTC)),
-    atomic(ACTIVE, "ACTIVE", Kind::Range(0, 1)),
-    atomic(MODE_ID, "MODE_ID", Kind::Blob),
-    row(VRR_ENABLED, "VRR_ENABLED", Kind::Range(0, 1)),
-    row(GAMMA_LUT, "GAMMA_LUT", Kind::Blob),
-    fixed(GAMMA_LUT_SIZE, "GAMMA_LUT_SIZE", Kind::Range(0, UINT)),
-    fixed(IN_FORMATS, "IN_FORMATS", Kind::Blob),
-    row(ROTATION, "rotation", Kind::Bits(TURNS)),
-];
+/// Defines the ids of properties, and [`PROPERTIES`], by one row each: whether programs may set it (`row`, or `fixed`), or
+/// only files with the atomic capability see it (`atomic`); its id, name and kind.
+macro_rules! properties {
+    ($($how:ident $id:ident = $number:literal $name:literal $kind:expr;)*) => {
+        $(pub(crate) const $id: u32 = $number;)*
+
+        /// All properties, by id.
+        pub(crate) static PROPERTIES: &[Property] = &[$(Property {
+            id: $id,
+            name: $name,
+            kind: $kind,
+            is_immutable: matches!(stringify!($how).as_bytes(), b"fixed"),
+            is_atomic: matches!(stringify!($how).as_bytes(), b"atomic"),
+        }),*];
+    };
+}
+
+// Programs see another id of `rotation` for each plane: `Plane::rotation`.
+properties! {
+    fixed EDID = 1 "EDID" Kind::Blob;
+    row DPMS = 2 "DPMS" Kind::Enum(POWER);
+    fixed TILE = 4 "TILE" Kind::Blob;
+    row LINK_STATUS = 5 "link-status" Kind::Enum(&["Good", "Bad"]);
+    fixed NON_DESKTOP = 6 "non-desktop" Kind::Range(0, 1);
+    fixed TYPE = 8 "type" Kind::Enum(&["Overlay", "Primary", "Cursor"]);
+    atomic SRC_X = 9 "SRC_X" Kind::Range(0, UINT);
+    atomic SRC_Y = 10 "SRC_Y" Kind::Range(0, UINT);
+    atomic SRC_W = 11 "SRC_W" Kind::Range(0, UINT);
+    atomic SRC_H = 12 "SRC_H" Kind::Range(0, UINT);
+    atomic CRTC_X = 13 "CRTC_X" Kind::Signed(-INT - 1, INT);
+    atomic CRTC_Y = 14 "CRTC_Y" Kind::Signed(-INT - 1, INT);
+    atomic CRTC_W = 15 "CRTC_W" Kind::Range(0, INT as u64);
+    atomic CRTC_H = 16 "CRTC_H" Kind::Range(0, INT as u64);
+    atomic FB_ID = 17 "FB_ID" Kind::Object(FB);
+    atomic IN_FENCE_FD = 18 "IN_FENCE_FD" Kind::Signed(-1, INT);
+    atomic OUT_FENCE_PTR = 19 "OUT_FENCE_PTR" Kind::Range(0, u64::MAX);
+    atomic CRTC_ID = 20 "CRTC_ID" Kind::Object(CRTC);
+    atomic ACTIVE = 22 "ACTIVE" Kind::Range(0, 1);
+    atomic MODE_ID = 23 "MODE_ID" Kind::Blob;
+    row VRR_ENABLED = 24 "VRR_ENABLED" Kind::Range(0, 1);
+    row GAMMA_LUT = 28 "GAMMA_LUT" Kind::Blob;
+    fixed GAMMA_LUT_SIZE = 29 "GAMMA_LUT_SIZE" Kind::Range(0, UINT);
+    fixed IN_FORMATS = 30 "IN_FORMATS" Kind::Blob;
+    row ROTATION = 34 "rotation" Kind::Bits(TURNS);
+}
 
 /// The properties of each type of object, in the order in which they are listed.
+#[rustfmt::skip]
 pub(crate) const OF_PLANE: &[u32] = &[
-    TYPE,
-    FB_ID,
-    IN_FENCE_FD,
-    CRTC_ID,
-    CRTC_X,
-    CRTC_Y,
-    CRTC_W,
-    CRTC_H,
-    SRC_X,
-    SRC_Y,
-    SRC_W,
-    SRC_H,
-    IN_FORMATS,
-    ROTATION,
+    TYPE, FB_ID, IN_FENCE_FD, CRTC_ID, CRTC_X, CRTC_Y, CRTC_W, CRTC_H, SRC_X, SRC_Y, SRC_W, SRC_H,
+    IN_FORMATS, ROTATION,
 ];
-pub(crate) const OF_CRTC: &[u32] = &[
-    ACTIVE,
-    MODE_ID,
-    OUT_FENCE_PTR,
-    VRR_ENABLED,
-    GAMMA_LUT,
-    GAMMA_LUT_SIZE,
-];
+#[rustfmt::skip]
+pub(crate) const OF_CRTC: &[u32] =
+    &[ACTIVE, MODE_ID, OUT_FENCE_PTR, VRR_ENABLED, GAMMA_LUT, GAMMA_LUT_SIZE];
 pub(crate) const OF_CONNECTOR: &[u32] = &[EDID, DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID];
 
 impl Property {

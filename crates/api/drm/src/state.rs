@@ -32,6 +32,17 @@ pub struct Rect {
     pub height: u32,
 }
 
+impl Rect {
+    pub(crate) const fn new((x, y): (i32, i32), (width, height): (u32, u32)) -> Self {
+        Self {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+}
+
 /// The part of a framebuffer that a plane shows, in 1/65536 pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Source {
@@ -43,6 +54,18 @@ pub struct Source {
     pub width: u32,
     /// Height.
     pub height: u32,
+}
+
+impl Source {
+    /// Returns the part that begins at a pixel and has this size in pixels. Both fit in 16 bits.
+    pub(crate) const fn of_pixels((x, y): (u32, u32), (width, height): (u32, u32)) -> Self {
+        Self {
+            x: x << 16,
+            y: y << 16,
+            width: width << 16,
+            height: height << 16,
+        }
+    }
 }
 
 /// How a plane's picture is turned and mirrored: bits of `DRM_MODE_ROTATE_*` and `DRM_MODE_REFLECT_*`.
@@ -109,6 +132,11 @@ pub(crate) struct State {
 }
 
 impl PlaneState {
+    /// Returns the framebuffer's id; zero for none.
+    pub(crate) fn fb_id(&self) -> u32 {
+        self.fb.as_ref().map_or(0, |fb| fb.id)
+    }
+
     /// Returns the state of the plane without a picture.
     pub(crate) fn off(&self) -> Self {
         let rotation = self.rotation;
@@ -127,23 +155,12 @@ impl PlaneState {
         (x, y): (u32, u32),
     ) {
         let (width, height) = (mode.width(), mode.height());
-        let (across, down) = self.turned(width, height);
         *self = Self {
             rotation: self.rotation,
             fb: Some(fb),
             crtc: Some(crtc),
-            source: Source {
-                x: x << 16,
-                y: y << 16,
-                width: across << 16,
-                height: down << 16,
-            },
-            target: Rect {
-                x: 0,
-                y: 0,
-                width,
-                height,
-            },
+            source: Source::of_pixels((x, y), self.turned(width, height)),
+            target: Rect::new((0, 0), (width, height)),
         };
     }
 
@@ -157,22 +174,15 @@ impl PlaneState {
 
     /// Checks the plane as Linux does: `drm_atomic_plane_check`, and the helper's check of the scale.
     pub(crate) fn check(&self, scales: bool) -> Result<(), Error> {
-        let Self {
-            fb,
-            crtc,
-            source,
-            target,
-            ..
-        } = self;
-        let Some(fb) = fb else {
-            return match crtc {
-                None => Ok(()),
-                Some(_) => Err(Error::Invalid("CRTC_ID (without FB_ID)", 1)),
-            };
+        let (source, target) = (self.source, self.target);
+        let fb = match (&self.fb, self.crtc) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => return Err(Error::Invalid("CRTC_ID (without FB_ID)", 1)),
+            (Some(fb), None) => {
+                return Err(Error::Invalid("FB_ID (without CRTC_ID)", fb.id.into()));
+            }
+            (Some(fb), Some(_)) => fb,
         };
-        if crtc.is_none() {
-            return Err(Error::Invalid("FB_ID (without CRTC_ID)", fb.id.into()));
-        }
         let beyond = |at: i32, len: u32| i64::from(at) > i64::from(i32::MAX) - i64::from(len);
         if target.width > i32::MAX as u32 || beyond(target.x, target.width) {
             return Err(Error::Range("plane's right edge", target.x.into()));
@@ -236,11 +246,8 @@ impl State {
         };
         let mode = |state: &CrtcState| state.mode.as_ref().map(|set| set.mode);
         let users = |state: &Self| -> Vec<bool> {
-            state
-                .connectors
-                .iter()
-                .map(|c| c.crtc == Some(crtc))
-                .collect()
+            let connectors = state.connectors.iter();
+            connectors.map(|c| c.crtc == Some(crtc)).collect()
         };
         old.active != new.active || mode(old) != mode(new) || users(self) != users(next)
     }

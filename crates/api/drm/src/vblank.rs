@@ -1,6 +1,6 @@
 //! Vertical blanks: their times, and the events and calls that wait for them.
 
-use crate::bytes::{Image, at};
+use crate::bytes::{Image, MAX_ARG, set};
 use crate::host::FileId;
 
 /// Types of events (`DRM_EVENT_*`).
@@ -15,6 +15,17 @@ pub(crate) struct Due {
     pub(crate) file: FileId,
     pub(crate) kind: u32,
     pub(crate) user_data: u64,
+}
+
+impl Due {
+    pub(crate) const fn new(sequence: u64, file: FileId, kind: u32, user_data: u64) -> Self {
+        Self {
+            sequence,
+            file,
+            kind,
+            user_data,
+        }
+    }
 }
 
 /// A fence of a CRTC's timeline that a program gets.
@@ -127,25 +138,16 @@ impl Vblank {
 
 /// Returns an event: `drm_event_vblank`, or `drm_event_crtc_sequence`.
 pub(crate) fn event(due: &Due, crtc: u32, (sequence, time_ns): (u64, u64)) -> [u8; 32] {
-    let mut arg = Image([0; crate::bytes::MAX_ARG]);
-    arg.set_u32(at!(drm_event.type_), due.kind);
-    arg.set_u32(at!(drm_event.length), 32);
-    arg.set_u64(at!(drm_event_vblank.user_data), due.user_data);
+    let mut arg = Image([0; MAX_ARG]);
+    set!(arg, drm_event: type_ = due.kind, length = 32);
+    set!(arg, drm_event_vblank: user_data = due.user_data);
     if due.kind == EVENT_SEQUENCE {
-        arg.set_u64(at!(drm_event_crtc_sequence.time_ns), time_ns);
-        arg.set_u64(at!(drm_event_crtc_sequence.sequence), sequence);
+        set!(arg, drm_event_crtc_sequence: time_ns = time_ns.cast_signed(), sequence = sequence);
     } else {
         // CAST: as the kernel truncates them.
-        arg.set_u32(
-            at!(drm_event_vblank.tv_sec),
-            (time_ns / 1_000_000_000) as u32,
-        );
-        arg.set_u32(
-            at!(drm_event_vblank.tv_usec),
-            (time_ns % 1_000_000_000 / 1000) as u32,
-        );
-        arg.set_u32(at!(drm_event_vblank.sequence), sequence as u32);
-        arg.set_u32(at!(drm_event_vblank.crtc_id), crtc);
+        let (sec, usec) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000 / 1000);
+        set!(arg, drm_event_vblank: tv_sec = sec as u32, tv_usec = usec as u32,
+            sequence = sequence as u32, crtc_id = crtc);
     }
     arg.bytes(0)
 }

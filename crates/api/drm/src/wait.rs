@@ -1,8 +1,9 @@
 //! Calls that wait for vertical blanks, and events.
 
 use crate::Error;
-use crate::bytes::{Arg, at};
-use crate::card::{CallContext, Card, Step};
+use crate::bytes::{get, set};
+use crate::call::{Answer, Ioctl, Step};
+use crate::card::Card;
 use crate::file::EVENT_BYTES;
 use crate::host::FileId;
 use crate::vblank::{Due, EVENT_SEQUENCE, EVENT_VBLANK, Vblank, Wait, event};
@@ -40,8 +41,8 @@ impl Card {
     }
 
     /// Answers WAIT_VBLANK.
-    pub(crate) fn wait_vblank(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let kind = arg.u32(at!(drm_wait_vblank_request.type_));
+    pub(crate) fn wait_vblank(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (kind, asked) = get!(io.arg, drm_wait_vblank_request: type_, sequence);
         if kind & !KNOWN != 0 {
             return Err(Error::Invalid("type", kind.into()));
         }
@@ -53,12 +54,11 @@ impl Card {
             return Err(Error::Invalid("number of the CRTC", crtc as u64));
         }
         let vblank = self.vblank_mut(crtc)?;
-        let now = vblank.sequence(cx.now_ns);
-        let waiting = match self.waits.get(&cx.call) {
+        let now = vblank.sequence(io.now_ns);
+        let waiting = match self.waits.get(&io.call) {
             Some(&Wait::Vblank(_, _, sequence)) => Some(sequence),
             _ => None,
         };
-        let asked = arg.u32(at!(drm_wait_vblank_request.sequence));
         let wanted = waiting.unwrap_or_else(|| {
             let wanted = match kind & RELATIVE {
                 ABSOLUTE => widen(asked, now),
@@ -71,33 +71,23 @@ impl Card {
         // The reply keeps the type without its relative bit.
         let (type_, sequence) = (kind & !(RELATIVE | NEXT_ON_MISS), wanted as u32); // CAST: wraps.
         if kind & EVENT != 0 {
-            self.reserve_events(cx.file, 1)?;
-            let user_data = arg.u64(at!(drm_wait_vblank_request.signal));
-            let due = Due {
-                sequence: wanted,
-                file: cx.file,
-                kind: EVENT_VBLANK,
-                user_data,
-            };
-            self.queue_event(crtc, due, cx.now_ns)?;
+            self.reserve_events(io.file, 1)?;
+            let user_data = get!(io.arg, drm_wait_vblank_request: signal);
+            let due = Due::new(wanted, io.file, EVENT_VBLANK, user_data);
+            self.queue_event(crtc, due, io.now_ns)?;
             let told = if wanted <= now { now as u32 } else { sequence }; // CAST: wraps.
-            arg.set_u32(at!(drm_wait_vblank_reply.sequence), told);
-            arg.set_u32(at!(drm_wait_vblank_reply.type_), type_);
+            set!(io.arg, drm_wait_vblank_reply: sequence = told, type_ = type_);
             return Ok(Step::Done);
         }
-        if now < wanted && !cx.nonblocking && wanted - now < 1 << 23 {
-            self.waits
-                .insert(cx.call, Wait::Vblank(cx.file, crtc, wanted));
+        if now < wanted && !io.nonblocking && wanted - now < 1 << 23 {
+            let wait = Wait::Vblank(io.file, crtc, wanted);
+            self.waits.insert(io.call, wait);
             return Ok(Step::Wait);
         }
-        let time_ns = self.vblank_mut(crtc)?.time_ns(now);
-        arg.set_u32(at!(drm_wait_vblank_reply.type_), type_);
-        arg.set_u32(at!(drm_wait_vblank_reply.sequence), now as u32); // CAST: wraps.
-        arg.set_u64(at!(drm_wait_vblank_reply.tval_sec), time_ns / 1_000_000_000);
-        arg.set_u64(
-            at!(drm_wait_vblank_reply.tval_usec),
-            time_ns % 1_000_000_000 / 1000,
-        );
+        let time = self.vblank_mut(crtc)?.time_ns(now).cast_signed();
+        let (sec, usec) = (time / 1_000_000_000, time % 1_000_000_000 / 1000);
+        set!(io.arg, drm_wait_vblank_reply: type_ = type_, sequence = now as u32, // CAST: wraps.
+            tval_sec = sec, tval_usec = usec);
         Ok(Step::Done)
     }
 
@@ -115,46 +105,33 @@ impl Card {
     }
 
     /// Answers CRTC_GET_SEQUENCE.
-    pub(crate) fn get_sequence(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_crtc_get_sequence.crtc_id)))?;
+    pub(crate) fn get_sequence(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let crtc = self.find_crtc(io.file, get!(io.arg, drm_crtc_get_sequence: crtc_id))?;
         let vblank = self.vblank_mut(crtc)?;
-        let now = vblank.sequence(cx.now_ns);
+        let now = vblank.sequence(io.now_ns);
         let time_ns = vblank.time_ns(now);
-        arg.set_u32(at!(drm_crtc_get_sequence.active), 1);
-        arg.set_u64(at!(drm_crtc_get_sequence.sequence), now);
-        arg.set_u64(at!(drm_crtc_get_sequence.sequence_ns), time_ns);
+        set!(io.arg, drm_crtc_get_sequence: active = 1, sequence = now,
+            sequence_ns = time_ns.cast_signed());
         Ok(Step::Done)
     }
 
     /// Answers CRTC_QUEUE_SEQUENCE.
-    pub(crate) fn queue_sequence(&mut self, cx: CallContext, arg: &mut Arg) -> Result<Step, Error> {
-        let crtc = self.find_crtc(cx.file, arg.u32(at!(drm_crtc_queue_sequence.crtc_id)))?;
-        let flags = arg.u32(at!(drm_crtc_queue_sequence.flags));
+    pub(crate) fn queue_sequence(&mut self, io: &mut Ioctl<'_>) -> Answer {
+        let (id, flags, asked) = get!(io.arg, drm_crtc_queue_sequence: crtc_id, flags, sequence);
+        let crtc = self.find_crtc(io.file, id)?;
         if flags & !3 != 0 {
             return Err(Error::Invalid("flags", flags.into()));
         }
-        let now = self.vblank_mut(crtc)?.sequence(cx.now_ns);
-        let asked = arg.u64(at!(drm_crtc_queue_sequence.sequence));
-        let wanted = if flags & 1 != 0 {
-            now.saturating_add(asked)
-        } else {
-            asked
-        };
-        let wanted = if flags & 2 != 0 && wanted <= now {
-            now + 1
-        } else {
-            wanted
-        };
-        self.reserve_events(cx.file, 1)?;
-        let user_data = arg.u64(at!(drm_crtc_queue_sequence.user_data));
-        let due = Due {
-            sequence: wanted,
-            file: cx.file,
-            kind: EVENT_SEQUENCE,
-            user_data,
-        };
-        self.queue_event(crtc, due, cx.now_ns)?;
-        arg.set_u64(at!(drm_crtc_queue_sequence.sequence), wanted.max(now));
+        let now = self.vblank_mut(crtc)?.sequence(io.now_ns);
+        let from = if flags & 1 != 0 { now } else { 0 };
+        let wanted = from.saturating_add(asked);
+        let is_missed = flags & 2 != 0 && wanted <= now;
+        let wanted = if is_missed { now + 1 } else { wanted };
+        self.reserve_events(io.file, 1)?;
+        let user_data = get!(io.arg, drm_crtc_queue_sequence: user_data);
+        let due = Due::new(wanted, io.file, EVENT_SEQUENCE, user_data);
+        self.queue_event(crtc, due, io.now_ns)?;
+        set!(io.arg, drm_crtc_queue_sequence: sequence = wanted.max(now));
         Ok(Step::Done)
     }
 }

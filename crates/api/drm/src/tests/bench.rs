@@ -230,7 +230,6 @@ impl Bench {
     fn context(&mut self, file: FileId) -> CallContext {
         self.call += 1;
         CallContext {
-            arg: 0,
             file,
             call: self.call,
             now_ns: self.now_ns,

@@ -629,7 +629,6 @@ fn a_commit_waits_for_a_dead_clients_flip() {
     let fb = bench.fb(c, 1024, 768);
     let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR]);
     let cx = CallContext {
-        arg: 0,
         file: c,
         call: 1 << 20,
         now_ns: bench.now_ns,

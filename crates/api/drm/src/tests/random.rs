@@ -89,7 +89,6 @@ fn call_once(random: &mut Random, bench: &mut Bench, files: &mut Vec<FileId>, ca
     let noise: Vec<u8> = (0..64).flat_map(|_| random.word().to_ne_bytes()).collect();
     let _ = crate::Program::write(&mut bench.world, at, &noise);
     let cx = CallContext {
-        arg: 0,
         file,
         call,
         now_ns: bench.now_ns,
@@ -171,7 +170,6 @@ fn every_number_and_size_has_an_answer() {
     for number in 0..256 {
         for size in [0, 1, 7, 64, 16383] {
             let cx = CallContext {
-                arg: 0,
                 file: a,
                 call: 1,
                 now_ns: 0,

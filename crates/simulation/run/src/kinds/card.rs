@@ -541,7 +541,6 @@ impl Run {
             return Err(errno.into());
         }
         let cx = CallContext {
-            arg: 0,
             file: own,
             call: call.caller.call().0,
             now_ns,
