@@ -2,6 +2,7 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use vb3_codec::Launch;
 use vb3_frontend::Devices as _;
 use vb3_fuzz::random::Rest;
@@ -105,10 +106,12 @@ vb3_fuzz::target!(|input: Rest| {
     );
     let profile = Profile::builtin("pc").expect("a machine that ships");
     let spec = device.parse().expect("a device");
-    let mut run = Run::with(profile, &[spec], 0, outside).expect("a run");
+    let run = Run::with(profile, &[spec], 0, outside).expect("a run");
     let node = run.nodes()[0].id;
-    vb3_guest::fuzz::serve_ram(&mut run, node, &ram.0, QUEUES).expect("a guest");
-    let held = run.report().held;
+    let run = Arc::new(Mutex::new(run));
+    let devices = Arc::clone(&run);
+    vb3_guest::fuzz::serve_ram(devices, node, &ram.0, QUEUES).expect("a guest");
+    let held = run.lock().expect("no panic").report().held;
     let held = vb3_report::Held { fds: 0, ..held };
     assert!(held.is_empty(), "{held:?}");
 });

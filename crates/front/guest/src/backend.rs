@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fd::{AsFd, BorrowedFd};
 use uuid::Uuid;
@@ -20,9 +20,9 @@ use vm_memory::{GuestAddressSpace as _, GuestMemoryAtomic, GuestMemoryLoadGuard,
 use vmm_sys_util::epoll::EventSet;
 
 use crate::device::{Device, Machine, Region};
-use crate::owner::{Bell, Handle, Link as _};
 use crate::protocol::{CONFIG_BYTES, response};
 use crate::remarks::Remarks;
+use crate::shared::{Bell, Shared, lock};
 use crate::window::WINDOW_BYTES;
 use vb3_frontend::{Errno, Map};
 
@@ -49,9 +49,9 @@ type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
 /// A device.
 pub(crate) struct Backend {
     config: [u8; CONFIG_BYTES],
-    link: Handle,
+    shared: Arc<Shared>,
     /// The worker's thread may wait for the VMM while it holds this lock. Other threads lock only after it has ended.
-    device: Mutex<Device<Handle>>,
+    device: Mutex<Device>,
     /// The locks below are never held while anything waits.
     ram: Mutex<Option<Ram>>,
     to_vmm: Mutex<Option<ToVmm>>,
@@ -66,15 +66,11 @@ pub(crate) struct Backend {
     pub(crate) remarks: Remarks,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Backend {
-    pub(crate) fn new(device: Device<Handle>, bell: Arc<Bell>) -> Result<Self, Errno> {
+    pub(crate) fn new(device: Device, bell: Arc<Bell>) -> Result<Self, Errno> {
         Ok(Self {
             config: device.config()?,
-            link: device.link.clone(),
+            shared: Arc::clone(&device.shared),
             device: Mutex::new(device),
             ram: Mutex::new(None),
             to_vmm: Mutex::new(None),
@@ -268,8 +264,7 @@ impl VhostUserBackend for Backend {
     }
 
     fn get_shared_object(&self, wanted: VhostUserSharedMsg) -> io::Result<File> {
-        // The thread of the devices answers at once.
-        let found = self.link.ask(move |shared| shared.object(wanted.uuid));
+        let found = self.shared.step(|step| step.object(wanted.uuid));
         let found = found.unwrap_or(Err(Errno::ENODEV));
         let fd = found.ok().and_then(|known| known.fd);
         let fd = fd.ok_or(io::ErrorKind::NotFound)?;

@@ -1,11 +1,11 @@
 //! A device of the guest: its sessions, commands and events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hidden;
 use crate::memory::QueuedMemory;
-use crate::owner::Link;
 use crate::payload::{Guest, MAX_USERS, Payload};
 use crate::protocol::{
     BUFFER_BYTES, Command, EVENT_BYTES, EVENT_PLANES, PLANE_BYTES, buffer_event, config, response,
@@ -13,6 +13,7 @@ use crate::protocol::{
 };
 use crate::remarks::Remarks;
 use crate::session::{Queued, Session, field, is_multiplanar, number};
+use crate::shared::Shared;
 use crate::window::{Mapping, Window};
 use uuid::Uuid;
 use vb3_frontend::{
@@ -68,9 +69,8 @@ pub struct Options {
 }
 
 /// A device.
-#[derive(Debug)]
-pub(crate) struct Device<L> {
-    pub(crate) link: L,
+pub(crate) struct Device {
+    pub(crate) shared: Arc<Shared>,
     node: NodeId,
     options: Options,
     sessions: BTreeMap<u32, Session>,
@@ -83,10 +83,10 @@ pub(crate) struct Device<L> {
 /// Numbers calls of all devices.
 static CALLS: AtomicU64 = AtomicU64::new(1);
 
-impl<L: Link> Device<L> {
-    pub(crate) const fn new(link: L, node: NodeId, options: Options) -> Self {
+impl Device {
+    pub(crate) const fn new(shared: Arc<Shared>, node: NodeId, options: Options) -> Self {
         Self {
-            link,
+            shared,
             node,
             options,
             sessions: BTreeMap::new(),
@@ -146,17 +146,16 @@ impl<L: Link> Device<L> {
     }
 
     fn open_file(&self) -> Result<(FileId, u32), Errno> {
-        let node = self.node;
-        let opened = self.link.ask(move |shared| shared.open(node));
+        let opened = self.shared.step(|step| step.open(self.node));
         opened.unwrap_or(Err(Errno::ENODEV))
     }
 
     fn release(&self, file: FileId) {
-        self.link.tell(move |shared| shared.release(file));
+        self.shared.step(|step| step.release(file));
     }
 
     fn tag_ended(&self, tag: Tag) {
-        self.link.tell(move |shared| shared.tag_ended(tag));
+        self.shared.step(|step| step.tag_ended(tag));
     }
 
     fn open(&mut self, remarks: &Remarks) -> Result<Vec<u8>, Errno> {
@@ -222,7 +221,9 @@ impl<L: Link> Device<L> {
             prot: PROT_READ | if is_writable { PROT_WRITE } else { 0 },
             flags: MAP_SHARED,
         };
-        let mapped = (self.link).ask(move |shared| shared.mmap(file, args, Origin::session(id)));
+        let mapped = self
+            .shared
+            .step(|step| step.mmap(file, args, Origin::session(id)));
         let map = mapped.unwrap_or(Err(Errno::ENODEV))?;
         let tag = map.tag;
         if let Err(errno) = machine.region.map(at, pages, &map, is_writable) {
@@ -379,7 +380,7 @@ impl<L: Link> Device<L> {
         memory: &GuestMemoryMmap,
     ) -> Result<(), Errno> {
         let find = |uuid| {
-            let found = self.link.ask(move |shared| shared.object(uuid));
+            let found = self.shared.step(|step| step.object(uuid));
             found.unwrap_or(Err(Errno::EBADF))
         };
         let guest = Guest {
@@ -391,19 +392,16 @@ impl<L: Link> Device<L> {
         let call = CallId(CALLS.fetch_add(1, Ordering::Relaxed));
         let mut have = Gathered::default();
         for _ in 0..MAX_ROUNDS {
-            let step = self.link.ask(move |shared| {
-                let outcome = shared.devices.call(&Call {
-                    id: call,
-                    origin: Origin::session(id),
-                    on: On::File(file),
-                    op: Op::Ioctl { request, arg: 0 },
-                    nonblocking: true,
-                    have: &have,
-                });
-                (outcome, have)
-            });
-            let outcome;
-            (outcome, have) = step.ok_or(Errno::ENODEV)?;
+            let ioctl = Call {
+                id: call,
+                origin: Origin::session(id),
+                on: On::File(file),
+                op: Op::Ioctl { request, arg: 0 },
+                nonblocking: true,
+                have: &have,
+            };
+            let outcome = self.shared.step(|step| step.devices.call(&ioctl));
+            let outcome = outcome.ok_or(Errno::ENODEV)?;
             let (done, effects) = match outcome {
                 Outcome::Need(need) => {
                     payload.gather(&need, &mut have, guest);
@@ -435,7 +433,7 @@ impl<L: Link> Device<L> {
         for install in effects.installs {
             match (install.made, payload.objects.first_mut()) {
                 (Made::Memory { fd, tag }, Some(object)) if done.is_ok() => {
-                    let exported = self.link.ask(move |shared| shared.export(by, fd, tag));
+                    let exported = self.shared.step(|step| step.export(by, fd, tag));
                     done = exported.map(|uuid| *object = uuid).ok_or(Errno::ENODEV);
                     continue;
                 }
@@ -484,7 +482,7 @@ impl<L: Link> Device<L> {
             return Some(v4l2_event(id, payload.structure().try_into().ok()?));
         }
         if is_subscribed || !queues.is_empty() {
-            self.link.tell(move |shared| shared.waits(file));
+            self.shared.step(|step| step.waits(file));
         }
         None
     }

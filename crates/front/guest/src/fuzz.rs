@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fd::AsFd as _;
 use vhost_user_backend::{VhostUserBackend as _, VringT as _};
 use vm_memory::{Bytes as _, GuestAddress, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
-use crate::backend::{BELL, Backend, COMMANDS, QUEUE_SIZE, Vring};
+use crate::backend::{BELL, Backend, COMMANDS, QUEUE_SIZE, Ram, Vring};
 use crate::device::{Device, Options};
-use crate::owner::{Bell, Owner};
+use crate::shared::{Bell, Shared};
 use vb3_frontend::{Devices, NodeId};
 
 /// Addresses of a queue's table of descriptors, of available and of used chains.
@@ -23,7 +23,7 @@ type Places = [u64; 3];
 /// # Errors
 /// The system refuses threads or descriptors, or the device cannot be used.
 pub fn serve_ram(
-    devices: &mut dyn Devices,
+    devices: Arc<Mutex<dyn Devices>>,
     node: NodeId,
     ram: &[u8],
     queues: [Places; 2],
@@ -44,24 +44,27 @@ pub fn serve_ram(
         vring.set_enabled(true);
         vrings.push(vring);
     }
-    let (mut owner, handle) = Owner::new(devices)?;
-    let (bell, never) = (Arc::new(Bell::new()?), Bell::new()?);
+    let bell = Arc::new(Bell::new()?);
     let bells = BTreeMap::from([(node, Arc::clone(&bell))]);
+    let shared = Arc::new(Shared::new(devices, bells)?);
+    let options = Options { dma_bufs: true };
+    let backend = Backend::new(Device::new(Arc::clone(&shared), node, options), bell);
+    let backend = backend.map_err(|errno| io::Error::other(errno.to_string()))?;
+    let stop = Bell::new()?;
     std::thread::scope(|scope| {
-        let guest = scope.spawn(move || {
-            let options = Options { dma_bufs: true };
-            let backend = Backend::new(Device::new(handle, node, options), bell);
-            let backend = backend.map_err(|errno| io::Error::other(errno.to_string()))?;
-            backend.update_memory(memory)?;
-            backend.handle_event(COMMANDS, EventSet::IN, &vrings, 0)?;
-            // Buffers and events that have come meanwhile.
-            backend.handle_event(BELL as u16, EventSet::IN, &vrings, 0)?;
-            backend.disconnected();
-            Ok(())
-        });
-        owner.serve(never.as_fd(), &bells);
-        guest
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        scope.spawn(|| shared.pass_time(stop.as_fd()));
+        let served = serve_chains(&backend, memory, &vrings);
+        backend.disconnected();
+        stop.ring();
+        served
+    })?;
+    shared.end();
+    Ok(())
+}
+
+/// Carries out the commands in the queues, and sends the buffers and events that have come meanwhile.
+fn serve_chains(backend: &Backend, memory: Ram, vrings: &[Vring]) -> io::Result<()> {
+    backend.update_memory(memory)?;
+    backend.handle_event(COMMANDS, EventSet::IN, vrings, 0)?;
+    backend.handle_event(BELL as u16, EventSet::IN, vrings, 0)
 }

@@ -7,12 +7,12 @@ mod device;
 pub mod fuzz;
 mod hidden;
 mod memory;
-mod owner;
 mod payload;
 mod protocol;
 mod remarks;
 mod serve;
 mod session;
+mod shared;
 mod window;
 
 pub use device::Options;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::owner::Bell;
+use crate::shared::Bell;
 
 /// Maximum number of remarks in one connection.
 const MAX_REMARKS: usize = 32;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use vhost::vhost_user::Listener;
@@ -15,7 +15,7 @@ use vmm_sys_util::epoll::EventSet;
 
 use crate::backend::{BELL, Backend, FEATURES};
 use crate::device::{Device, Options};
-use crate::owner::{Bell, Handle, Owner};
+use crate::shared::{Bell, Shared, lock};
 use vb3_frontend::{Devices, Errno, Node, NodeKind};
 
 /// Why guests cannot be served.
@@ -93,20 +93,20 @@ impl std::fmt::Display for Note {
 type Notes<'a> = &'a (dyn Fn(Note) + Sync);
 
 /// Serves a run's video devices to guests, each at a socket in `dir`, such as `video0.sock`, until `stop` is
-/// readable. Then all connections end.
+/// readable. Then all connections end, and nothing here holds `devices` any more.
 ///
 /// `note` is called from several threads.
 ///
 /// # Errors
 /// There is no video device, or a socket cannot be made.
 pub fn serve(
-    devices: &mut dyn Devices,
+    devices: Arc<Mutex<dyn Devices>>,
     dir: &Path,
     options: Options,
     stop: BorrowedFd<'_>,
     note: &(dyn Fn(Note) + Sync),
 ) -> Result<(), Error> {
-    let mut nodes = devices.nodes();
+    let mut nodes = lock(&devices).nodes();
     nodes.retain(|node| node.kind == NodeKind::Video);
     if nodes.is_empty() {
         return Err(Error::NoDevice);
@@ -117,11 +117,11 @@ pub fn serve(
         .iter()
         .map(|node| Ok((node.id, Arc::new(Bell::new()?))));
     let bells: BTreeMap<_, _> = bells.collect::<Result<_, Error>>()?;
-    let (mut owner, handle) = Owner::new(devices)?;
+    let shared = Arc::new(Shared::new(devices, bells.clone())?);
     std::thread::scope(|scope| {
         let mut started = Ok(());
         for (node, socket) in nodes.iter().zip(&sockets) {
-            let device = Device::new(handle.clone(), node.id, options);
+            let device = Device::new(Arc::clone(&shared), node.id, options);
             let (bell, ended) = (Arc::clone(&bells[&node.id]), &ended);
             let path = node.path.display().to_string();
             let thread = std::thread::Builder::new().name(format!("guest of {path}"));
@@ -133,12 +133,10 @@ pub fn serve(
             });
             started = started.and(thread.map(drop));
         }
-        drop(handle);
         if started.is_ok() {
-            owner.serve(stop, &bells);
+            shared.pass_time(stop);
         }
-        // Releases everything. Answers to threads that still ask are errors from here on.
-        drop(owner);
+        shared.end();
         ended.ring();
         Ok(started?)
     })
@@ -186,7 +184,7 @@ impl Socket {
     fn serve(
         &self,
         path: &str,
-        device: Device<Handle>,
+        device: Device,
         bell: &Arc<Bell>,
         ended: &Bell,
         note: Notes<'_>,

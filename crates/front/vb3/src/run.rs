@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
 use vb3_frontend::{Backend, Devices};
@@ -256,21 +257,22 @@ fn carry_out(plan: Plan, options: &RunOptions) -> Result<Exit> {
     if timeline.is_some() {
         run.keep_thumbnails();
     }
-    let front = |devices: &mut dyn Backend| match &sockets {
-        Some((dir, offer)) => serve(devices, dir, *offer, options),
-        None => supervise(devices, &program, options, &specs, orders.as_ref().ok()),
+    let front = Front {
+        sockets: sockets.as_ref(),
+        program: &program,
+        options,
+        specs: &specs,
+        orders: orders.as_ref().ok(),
     };
-    let ended = if sinks.is_empty() && timeline.is_none() {
-        front(&mut run)?
+    let (ended, mut run) = if sinks.is_empty() && timeline.is_none() {
+        front.run(run)?
     } else {
         let time = Run::own_time;
-        front(&mut Traced::new(
-            &mut run,
-            &mut sinks,
-            start,
-            time,
-            timeline.as_mut(),
-        ))?
+        let traced = Traced::new(Box::new(run), sinks, start, time, timeline);
+        let (ended, traced) = front.run(traced)?;
+        let run;
+        (run, sinks, timeline) = traced.into_parts();
+        (ended, *run)
     };
     let own = run.own_time().map(|own| own.elapsed());
     let took = own.unwrap_or_else(|| start.elapsed());
@@ -418,12 +420,43 @@ struct Supervised {
     remarks: Vec<String>,
 }
 
+/// Whom a run serves: a program, or guests at sockets.
+struct Front<'a> {
+    sockets: Option<&'a (PathBuf, vb3_guest::Options)>,
+    program: &'a [OsString],
+    options: &'a RunOptions,
+    specs: &'a [DeviceSpec],
+    orders: Option<&'a OsString>,
+}
+
+impl Front<'_> {
+    /// Serves the devices to the end. Returns them.
+    ///
+    /// # Errors
+    /// The front end cannot work here.
+    fn run<D: Backend + 'static>(&self, mut devices: D) -> Result<(Supervised, D)> {
+        let Some((dir, offer)) = self.sockets else {
+            let (program, options) = (self.program, self.options);
+            let ended = supervise(&mut devices, program, options, self.specs, self.orders)?;
+            return Ok((ended, devices));
+        };
+        let devices = Arc::new(Mutex::new(devices));
+        let shared = Arc::clone(&devices);
+        let ended = serve(shared, dir, *offer, self.options)?;
+        let devices = Arc::into_inner(devices).context("a thread still uses the devices")?;
+        Ok((
+            ended,
+            devices.into_inner().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+}
+
 /// Serves guests at sockets in a directory, until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// A socket or the directory cannot be made.
 fn serve(
-    devices: &mut dyn Devices,
+    devices: Arc<Mutex<dyn Devices>>,
     dir: &Path,
     offer: vb3_guest::Options,
     how: &RunOptions,

@@ -14,6 +14,7 @@ pub use sink::{Gaps, Sink, sinks};
 use crate::event::{self, Answer, Event};
 use crate::timeline::{Plug, Timeline};
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,15 +123,15 @@ struct Installing {
     numbers: Vec<NumberAt>,
 }
 
-/// Devices whose calls are recorded.
+/// Devices whose calls are recorded. `D` is a pointer to them: a box, or a mutable reference.
 #[derive(Debug)]
-pub struct Traced<'a, B> {
-    devices: &'a mut B,
-    sinks: &'a mut [Sink],
-    timeline: Option<&'a mut Timeline>,
+pub struct Traced<D: Deref> {
+    devices: D,
+    sinks: Vec<Sink>,
+    timeline: Option<Timeline>,
     start: Instant,
     /// Reads the devices' own time; `None` if they use the system's clock.
-    time: fn(&B) -> Option<OwnTime>,
+    time: fn(&D::Target) -> Option<OwnTime>,
     processes: Numbers,
     threads: Numbers,
     /// Path of each node (`nodes`) and of each open file (`files`).
@@ -140,16 +141,16 @@ pub struct Traced<'a, B> {
     installing: HashMap<CallId, Installing>,
 }
 
-impl<'a, B: Backend> Traced<'a, B> {
+impl<D: DerefMut<Target: Backend>> Traced<D> {
     /// Records calls on these devices, with the time since `start`.
     /// If `time` returns the devices' own time, calls get times of that clock, and processes and threads get
     /// numbers from 1. Equal runs then give equal traces.
     pub fn new(
-        devices: &'a mut B,
-        sinks: &'a mut [Sink],
+        devices: D,
+        sinks: Vec<Sink>,
         start: Instant,
-        time: fn(&B) -> Option<OwnTime>,
-        timeline: Option<&'a mut Timeline>,
+        time: fn(&D::Target) -> Option<OwnTime>,
+        timeline: Option<Timeline>,
     ) -> Self {
         let nodes = devices.nodes().into_iter();
         let nodes = nodes.map(|node| (node.id, node.path.display().to_string()));
@@ -168,9 +169,14 @@ impl<'a, B: Backend> Traced<'a, B> {
         }
     }
 
+    /// Ends the recording. Returns the devices, the sinks and the timeline.
+    pub fn into_parts(self) -> (D, Vec<Sink>, Option<Timeline>) {
+        (self.devices, self.sinks, self.timeline)
+    }
+
     /// Returns the time since the run began.
     fn now(&self) -> Duration {
-        let own = (self.time)(self.devices);
+        let own = (self.time)(&self.devices);
         own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
     }
 
@@ -181,14 +187,14 @@ impl<'a, B: Backend> Traced<'a, B> {
         let Owner::Process(pid) = origin.client.owner else {
             return None;
         };
-        Some(match (self.time)(self.devices) {
+        Some(match (self.time)(&self.devices) {
             None => (pid, origin.thread),
             Some(_) => (self.processes.of(pid), self.threads.of(origin.thread)),
         })
     }
 
     fn write(&mut self, mut event: Event) {
-        if let Some(own) = (self.time)(self.devices) {
+        if let Some(own) = (self.time)(&self.devices) {
             own.rebase(&mut event.arguments);
             own.rebase(&mut event.results);
         }
@@ -196,7 +202,7 @@ impl<'a, B: Backend> Traced<'a, B> {
             timeline.take(&event);
         }
         let event = Arc::new(event);
-        for sink in &*self.sinks {
+        for sink in &self.sinks {
             sink.write(&event);
         }
     }
@@ -404,7 +410,7 @@ fn number(name: &'static str, value: u64) -> (&'static str, Value) {
     (name, Value::Unsigned(value))
 }
 
-impl<B: Backend> Devices for Traced<'_, B> {
+impl<D: DerefMut<Target: Backend> + Send> Devices for Traced<D> {
     forward! { self.devices =>
         fn nodes(&self) -> Vec<Node>;
         fn tag_ended(&mut self, tag: Tag);
@@ -529,7 +535,7 @@ impl<B: Backend> Devices for Traced<'_, B> {
     }
 }
 
-impl<B: Backend> ProcessFiles for Traced<'_, B> {
+impl<D: DerefMut<Target: Backend> + Send> ProcessFiles for Traced<D> {
     forward! { self.devices =>
         fn is_buffer(&self, id: FdIdentity) -> bool;
         fn buffer_len(&self, id: FdIdentity) -> u64;

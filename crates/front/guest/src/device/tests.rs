@@ -2,13 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd as _;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::Mutex;
 
 use super::*;
 use crate::memory::tests::{list, new_ram};
-use crate::owner::{Held, Shared};
+use crate::shared::lock;
 use vb3_frontend::Devices as _;
 use vb3_machine::Profile;
 use vb3_run::{Outside, Run};
@@ -16,50 +14,45 @@ use vm_memory::{Bytes as _, GuestAddress};
 
 /// A run, and a clock that a test moves.
 struct Bench {
-    run: RefCell<Run>,
-    held: Cell<Held>,
+    run: Arc<Mutex<Run>>,
+    shared: Arc<Shared>,
     now_ns: Arc<AtomicU64>,
 }
 
 impl Bench {
-    fn new(devices: &[&str]) -> Rc<Self> {
+    fn new(devices: &[&str]) -> Self {
         let now_ns = Arc::new(AtomicU64::new(1));
         let clock = Arc::clone(&now_ns);
         let now = move || clock.load(Ordering::Relaxed);
         let outside = Outside::new(now, vb3_codec::Launch::in_thread());
         let specs: Vec<_> = devices.iter().map(|spec| spec.parse().unwrap()).collect();
         let profile = Profile::builtin("pc").unwrap();
-        let run = RefCell::new(Run::with(profile, &specs, 0, outside).unwrap());
-        let held = Cell::default();
-        Rc::new(Self { run, held, now_ns })
+        let run = Run::with(profile, &specs, 0, outside).unwrap();
+        let run = Arc::new(Mutex::new(run));
+        let devices = Arc::clone(&run);
+        let shared = Arc::new(Shared::new(devices, BTreeMap::new()).unwrap());
+        Self {
+            run,
+            shared,
+            now_ns,
+        }
     }
 
     fn pass_ms(&self, ms: u64) {
         self.now_ns.fetch_add(ms * 1_000_000, Ordering::Relaxed);
-        self.run.borrow_mut().tick();
+        lock(&self.run).tick();
     }
 
     /// Other tests of this process have descriptors, too, so these are not compared.
     fn expect_nothing_held(&self) {
-        let held = self.run.borrow_mut().report().held;
+        let held = lock(&self.run).report().held;
         let without_fds = vb3_report::Held { fds: 0, ..held };
         assert!(without_fds.is_empty(), "{without_fds:?}");
     }
 
-    fn device(self: &Rc<Self>) -> Device<Rc<Self>> {
-        let node = self.run.borrow().nodes()[0].id;
-        Device::new(Rc::clone(self), node, Options::default())
-    }
-}
-
-impl Link for Rc<Bench> {
-    fn tell(&self, work: impl FnOnce(&mut Shared<'_>) + Send + 'static) -> Option<()> {
-        let mut run = self.run.borrow_mut();
-        let mut shared = Shared::new(&mut *run);
-        shared.held = self.held.take();
-        work(&mut shared);
-        self.held.set(shared.held);
-        Some(())
+    fn device(&self) -> Device {
+        let node = lock(&self.run).nodes()[0].id;
+        Device::new(Arc::clone(&self.shared), node, Options::default())
     }
 }
 
@@ -106,8 +99,8 @@ impl Places {
 
 /// A guest's driver.
 struct Driver {
-    bench: Rc<Bench>,
-    device: Device<Rc<Bench>>,
+    bench: Bench,
+    device: Device,
     ram: GuestMemoryMmap,
     places: Places,
     remarks: Remarks,
@@ -234,8 +227,6 @@ fn mapped_buffers_are_the_runs_memory() {
         queued.unwrap();
     }
     driver.stream_on(session);
-    assert_eq!(driver.event(), None);
-    driver.bench.pass_ms(50);
     let event = driver.event().unwrap();
     assert_eq!(
         (event.len(), number(&event, 0)),
@@ -258,7 +249,7 @@ fn mapped_buffers_are_the_runs_memory() {
         assert_eq!(driver.send(&unmap), Err(22), "once");
     }
     driver.bench.expect_nothing_held();
-    let report = driver.bench.run.borrow_mut().report();
+    let report = driver.bench.run.lock().unwrap().report();
     assert_eq!(report.devices[0].queues[0].bytes_copied, 0);
 }
 

@@ -73,10 +73,11 @@ impl Server {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let (path, heard) = (dir.clone(), Arc::clone(&notes));
         let thread = std::thread::spawn(move || {
-            let mut run = make();
+            let run = Arc::new(Mutex::new(make()));
             let note = |note| heard.lock().unwrap().push(note);
-            vb3_guest::serve(&mut run, &path, options, stopped.as_fd(), &note).unwrap();
-            run.report()
+            let devices = Arc::clone(&run);
+            vb3_guest::serve(devices, &path, options, stopped.as_fd(), &note).unwrap();
+            run.lock().unwrap().report()
         });
         let server = Self {
             dir,

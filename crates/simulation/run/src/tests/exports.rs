@@ -194,7 +194,7 @@ fn traces_show_the_numbers_of_descriptors() {
         let start = std::time::Instant::now();
         let mut traced = trace::Traced::new(
             &mut bench.run,
-            &mut sinks,
+            std::mem::take(&mut sinks),
             start,
             crate::Run::own_time,
             None,
@@ -202,6 +202,7 @@ fn traces_show_the_numbers_of_descriptors() {
         let addr = arg.0.as_mut_ptr() as u64;
         bench.program.call.set(bench.program.call.get() + 1);
         traced.ioctl(camera, VIDIOC_EXPBUF, addr, false, &bench.program);
+        (_, sinks, _) = traced.into_parts();
         arg.u32(offset_of!(v4l2_exportbuffer, fd))
     };
     let number = export(0);

@@ -36,7 +36,7 @@ fn calls_run_between_pieces_streamoff_after_the_last() {
     assert_eq!(shown(&mut bench), 0, "a piece of it is read");
     assert!(!bench.run.is_due(), "no call waits for the rest");
     assert_eq!(bench.run.next_tick(), Some(Duration::ZERO));
-    let traced = Traced::new(&mut bench.run, &mut [], Instant::now(), |_| None, None);
+    let traced = Traced::new(&mut bench.run, Vec::new(), Instant::now(), |_| None, None);
     assert!(!traced.is_due(), "nor where calls are written down");
     bench.stream(display, OUTPUT, false);
     assert_eq!(shown(&mut bench), 2, "as without a clock at once");
@@ -79,7 +79,7 @@ fn traced_calls_have_the_same_needs() {
     };
     let plain = ask(&bench.run);
     assert_eq!(plain, ([false, true], [false, true]));
-    let traced = Traced::new(&mut bench.run, &mut [], Instant::now(), |_| None, None);
+    let traced = Traced::new(&mut bench.run, Vec::new(), Instant::now(), |_| None, None);
     assert_eq!(ask(&traced), plain);
     bench.close_all(&[camera]);
 }
@@ -167,14 +167,14 @@ fn timed_plug_happens_behind_unseen_events() {
 fn trace_keeps_the_time_of_a_call_that_waited() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.jsonl");
-    let mut sinks = trace::sinks(Some(&path), None, false).unwrap();
+    let sinks = trace::sinks(Some(&path), None, false).unwrap();
     let mut bench = Bench::new("pc", &["camera,size=64x48,pace=free"]);
     let camera = bench.open(0);
     let program = &bench.program;
-    let mut traced = Traced::new(&mut bench.run, &mut sinks, Instant::now(), |_| None, None);
+    let mut traced = Traced::new(&mut bench.run, sinks, Instant::now(), |_| None, None);
     let mut frame = vec![0_u8; 64 * 48 * 4];
     let (at, len) = (frame.as_mut_ptr() as u64, frame.len() as u64);
-    let read = |traced: &mut Traced<'_, Run>| {
+    let read = |traced: &mut Traced<&mut Run>| {
         program.call.set(1000);
         traced.read(camera, at, len, false, program)
     };
@@ -187,6 +187,7 @@ fn trace_keeps_the_time_of_a_call_that_waited() {
     while !matches!(read(&mut traced), CallOutcome::Done(_)) {
         traced.tick();
     }
+    let (_, sinks, _) = traced.into_parts();
     sinks.into_iter().for_each(|sink| _ = sink.finish());
     let lines = std::fs::read_to_string(&path).unwrap();
     let lines = lines

@@ -179,11 +179,12 @@ fn timelines_show_no_change_of_a_monitor() {
     for device in ["card0", "video0"] {
         bench.run.plug_by_name(device, false).unwrap();
     }
-    let mut timeline = Timeline::default();
     let start = std::time::Instant::now();
     let (run, time) = (&mut bench.run, crate::Run::own_time);
-    let mut traced = Traced::new(run, &mut [], start, time, Some(&mut timeline));
+    let mut traced = Traced::new(run, Vec::new(), start, time, Some(Timeline::default()));
     assert_eq!(traced.take_hotplug().len(), 4);
+    let (_, _, timeline) = traced.into_parts();
+    let timeline = timeline.unwrap();
     let shown: Vec<_> = timeline
         .plugs
         .iter()
