@@ -62,8 +62,8 @@ pub struct DeviceSpec {
     pub rates: Vec<Fraction>,
     /// Pixel formats that a camera offers; empty for its profile's formats.
     pub formats: Vec<FourCc>,
-    /// The pace of the device's frames.
-    pub pace: Pace,
+    /// The pace of the device's frames; `None` for its kind's default, see [`pace`](Self::pace).
+    pub pace: Option<Pace>,
     /// The allocator of the device's planes; `None` for the machine's.
     pub allocator: Option<Allocator>,
     /// Whether the device's own buffers are placed at their first use. Such a buffer suits all devices that
@@ -89,7 +89,7 @@ pub struct DeviceSpec {
     pub like: Option<Arc<Description>>,
     /// The card's name; `None` for a name made from the kind.
     pub name: Option<String>,
-    /// The name of a display card's driver; `None` for the host's.
+    /// The name of a codec's or display card's driver; `None` for the host's.
     pub driver: Option<String>,
     /// `bus_info` of the real camera that a camera imitates; `None` for the host's.
     pub bus_info: Option<String>,
@@ -161,6 +161,15 @@ impl DeviceSpec {
             _ => Profile::Sensor,
         })
     }
+
+    /// Returns the pace of `pace=`. By default, the writer of a loopback sets the pace.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pace.unwrap_or(match self.kind {
+            DeviceKind::Loopback { .. } => Pace::Free,
+            _ => Pace::Real,
+        })
+    }
 }
 
 /// The SPECs of a run that names none: a camera with the pattern, and a display that records nothing.
@@ -170,6 +179,23 @@ pub const DEFAULTS: [&str; 2] = ["camera=pattern", "display=null"];
 fn unknown_format(value: &str) -> Option<String> {
     let unknown = value.split(':').find(|name| parse_format(name).is_none())?;
     Some(format!("there is no pixel format \"{unknown}\"; use "))
+}
+
+/// Names of pixel formats in GStreamer and ffmpeg, and the names here.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("YUY2", "YUYV"),
+    ("YUYV422", "YUYV"),
+    ("I420", "YUV420"),
+    ("YUV420P", "YUV420"),
+    ("RGB", "RGB24"),
+    ("GRAY8", "GREY"),
+];
+
+/// Returns a guess for a pixel format's name that another program uses; empty without one.
+fn other_name(value: &str) -> String {
+    let mut names = OTHER_NAMES.iter();
+    let found = names.find(|(other, _)| value.eq_ignore_ascii_case(other));
+    found.map_or_else(String::new, |(_, name)| format!("did you mean {name}? "))
 }
 
 const NO_LIST: &str =
@@ -268,7 +294,10 @@ impl DeviceSpec {
         }
         if self.set(option, value).is_none() {
             let unknown = match option {
-                "format" => Some("there is no such pixel format; ".to_owned()),
+                "format" => Some(format!(
+                    "there is no such pixel format; {}",
+                    other_name(value)
+                )),
                 "formats" if matches!(self.kind, DeviceKind::Kms { .. }) => Some(String::new()),
                 "formats" => unknown_format(value),
                 _ => None,
@@ -353,7 +382,7 @@ impl DeviceSpec {
             }
             "pace" => {
                 let all = [("real", Pace::Real), ("free", Pace::Free)];
-                self.pace = parse_word(value, &all)?;
+                self.pace = Some(parse_word(value, &all)?);
             }
             "mplane" => self.mplane = parse_switch(value)?,
             "alloc" => {

@@ -39,6 +39,8 @@ pub struct Device {
     pub kinds: Vec<Kind>,
     /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
+    /// Name of a codec's driver, as QUERYCAP returns it.
+    pub driver: Option<String>,
     /// Name of the DRM driver of a display controller.
     pub card: Option<String>,
     /// Whether the codec is stateful or stateless; `None` for a device without a codec.
@@ -196,6 +198,7 @@ fn one(
         kinds: driver.kinds.clone(),
         alloc: driver.alloc.clone(),
         card: driver.card.clone(),
+        driver: driver.driver.clone(),
         codec: driver.codec.clone(),
         last_address: driver.last_address,
         source: driver.says(),

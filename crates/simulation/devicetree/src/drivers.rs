@@ -146,6 +146,8 @@ pub struct Driver {
     pub kinds: Vec<Kind>,
     /// Name of the DRM driver, if the device is a display controller.
     pub card: Option<String>,
+    /// Name of a codec's driver, as QUERYCAP returns it.
+    pub driver: Option<String>,
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,

@@ -290,7 +290,11 @@ impl Device {
         let kind = |kind: &str| match (kind, &self.sensor) {
             ("camera", Some(sensor)) => format!("sensor={}", sensor.model),
             ("camera", None) => "camera,identity=plain".to_owned(),
-            _ => kind.to_owned(),
+            ("convert" | "capture-convert" | "display", _) => kind.to_owned(),
+            _ => match &self.driver {
+                Some(driver) => format!("{kind},driver={driver}"),
+                None => kind.to_owned(),
+            },
         };
         self.simulated()
             .map(|simulated| format!("{}{name}{memory}", kind(simulated)))

@@ -202,14 +202,14 @@ fn stateless_codecs_stay_stateless_or_are_omitted() {
     assert_eq!(
         board.specs(),
         [
-            "h264dec-stateless,name=video-codec@1",
-            "vp8dec-stateless,name=video-codec@1",
-            "hevcdec-stateless,name=video-codec@2",
-            "vp9dec-stateless,name=video-codec@2",
-            "vp8dec-stateless,name=video-codec@3",
-            "jpegenc,name=video-codec@3",
-            "h264dec,name=video-codec@4",
-            "h264enc,name=video-codec@4",
+            "h264dec-stateless,driver=hantro-vpu,name=video-codec@1",
+            "vp8dec-stateless,driver=hantro-vpu,name=video-codec@1",
+            "hevcdec-stateless,driver=hantro-vpu,name=video-codec@2",
+            "vp9dec-stateless,driver=hantro-vpu,name=video-codec@2",
+            "vp8dec-stateless,driver=hantro-vpu,name=video-codec@3",
+            "jpegenc,driver=hantro-vpu,name=video-codec@3",
+            "h264dec,driver=coda,name=video-codec@4",
+            "h264enc,driver=coda,name=video-codec@4",
         ]
     );
     assert_eq!(board.devices.len(), 4);
@@ -238,7 +238,7 @@ fn shipped_boards_have_allocators_and_codecs() {
         ("rock-5b", "jpegenc,", "av1dec,"),
         (
             "rock-5b",
-            "av1dec-stateless,name=video-codec@fdc70000",
+            "av1dec-stateless,driver=hantro-vpu,name=video-codec@fdc70000",
             "av1enc",
         ),
         ("rock-5b", "vp8dec-stateless,", "mpeg2dec"),
@@ -541,8 +541,8 @@ fn masks_of_any_value_are_kept_exactly() {
     assert_eq!(
         board.specs(),
         [
-            "h264dec,name=video-codec@5000,mask=0xddbfffff",
-            "h264enc,name=video-codec@5000,mask=0xddbfffff"
+            "h264dec,driver=qcom-venus,name=video-codec@5000,mask=0xddbfffff",
+            "h264enc,driver=qcom-venus,name=video-codec@5000,mask=0xddbfffff"
         ]
     );
     is_taken(&board);

@@ -497,3 +497,56 @@ crate::common::on_machines! {
     a_cameras_buffers_are_copied_once
     shared_buffers_are_passed_on
 }
+
+/// With `pace=real`, a writer that never waits is held to the loopback's rate, also in virtual time.
+#[test]
+fn a_paced_writer_is_held_to_its_rate() {
+    let frame = 64 * 48;
+    let text = format!(
+        "head -c {} /dev/zero >frames; from=$(date +%s%N); cat frames >/dev/video0; \
+         echo $(( ($(date +%s%N) - from) / 1000000 ))",
+        40 * frame
+    );
+    let loopback = "loopback,size=64x48,format=GREY,fps=20";
+    let run = |pace: &str, clock: &str| {
+        let run = Run::on("pc").device(format!("{loopback}{pace}"));
+        let run = run.options(["--clock", clock]);
+        let outcome = run.program(["sh", "-c", &text]).run();
+        outcome.expect_success();
+        let ms: u64 = outcome.stdout.trim().parse().expect("milliseconds");
+        (ms, outcome.queue("/dev/video0").span_ns / 1_000_000)
+    };
+    // The writer does not wait for the last of 40 frames.
+    let (ms, _) = run(",pace=real", "real");
+    assert!(ms >= 36 * 50, "{ms} ms for 40 frames");
+    let (_, span_ms) = run(",pace=real", "virtual");
+    assert!((36 * 50..=39 * 50).contains(&span_ms), "{span_ms} ms");
+    let (ms, _) = run("", "real");
+    assert!(ms < 1000, "{ms} ms for 40 frames without a pace");
+}
+
+/// Frames that a slow reader misses count as lost, so a strict run fails.
+#[test]
+fn frames_missed_by_a_slow_reader_are_lost() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    for clock in ["real", "virtual"] {
+        // A pipe that nobody reads from takes 21 frames from the reader.
+        let text = format!(
+            "mkfifo got; exec 3<>got; \
+             v4l2-ctl -d /dev/video1 --stream-mmap=1 --stream-to=got 2>/dev/null & \
+             {}; head -c {} /dev/zero >/dev/video0; kill $!; wait; true",
+            until_read("/dev/video1"),
+            100 * 64 * 48
+        );
+        let run = Run::on("pc").device("loopback,size=64x48,format=GREY");
+        let run = run.options(["--clock", clock, "--strict"]);
+        let outcome = run.program(["timeout", "60", "sh", "-c", &text]).run();
+        let lost = outcome.queue("/dev/video1").lost;
+        assert_eq!(outcome.status, 123, "{clock}: {lost} {}", outcome.stderr);
+        assert!(lost > 40, "{clock}: {lost}");
+        let why = outcome.why();
+        assert!(why.contains(&format!("{lost} lost")), "{why}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::formats::{PORTS, only};
 use super::link::{Body, Link, Loan, Shared};
+use crate::choice::Pace;
 use crate::limits::{INTERVALS, SIZES, nearest_interval};
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
@@ -12,7 +13,8 @@ use vb3_v4l2::{
     Port, Waiter,
 };
 
-/// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
+/// The OUTPUT node of a loopback. With [`Pace::Free`], it takes buffers as they arrive: the program sets the
+/// pace. With [`Pace::Real`], it takes one buffer in each interval, as a display does.
 pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 
 /// Keeps the writer's buffers for readers, and later gives them back.
@@ -100,6 +102,27 @@ fn take<C>(
     Ok(Taken::Read(bytes))
 }
 
+/// Takes the oldest buffer if its frame is due. Returns the buffer and the frame's time.
+fn next_frame<C>(tick: &mut Tick<'_, WriterFormats, C>) -> Option<(Active<C>, u64)> {
+    let (stream, now_ns) = (&mut *tick.stream, tick.now_ns);
+    if stream.pace == Pace::Free {
+        return Some((stream.tokens.pop_front()?, now_ns));
+    }
+    let interval_ns = stream.interval_ns();
+    // A writer that was late by an interval or more does not catch up.
+    let due_ns = stream.due_ns.unwrap_or(now_ns);
+    let due_ns = match now_ns.saturating_sub(due_ns) < interval_ns {
+        true => due_ns,
+        false => now_ns,
+    };
+    if now_ns < due_ns {
+        return None;
+    }
+    let token = stream.tokens.pop_front()?;
+    stream.due_ns = Some(due_ns.saturating_add(interval_ns));
+    Some((token, due_ns))
+}
+
 impl Writer {
     /// Gives the writer the buffers back that readers do not need.
     /// If there are none, and readers have had a tick since the writer began to wait, gives back a buffer
@@ -111,6 +134,8 @@ impl Writer {
         match self.waits {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
+            // The next frame, which is not due yet, gives back the buffer of this one.
+            _ if !tick.stream.tokens.is_empty() => {}
             // Readers are still copying. A copy made now would copy their frame a second time.
             _ if shared.parties.values().any(|party| party.copying.is_some()) => {}
             Waits::Anew => self.waits = Waits::ForATick,
@@ -198,7 +223,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
     }
 
     fn step(&mut self, tick: &mut Tick<'_, WriterFormats, C>) -> bool {
-        let Some(token) = tick.stream.tokens.pop_front() else {
+        let Some((token, now_ns)) = next_frame(tick) else {
             self.give_back(tick);
             return false;
         };
@@ -210,13 +235,13 @@ impl<C: Send + 'static> Engine<C> for Writer {
         let mut shared = link.lock();
         let taken = take(&token, &mut shared, is_image, tick.bus);
         if !is_image {
-            shared.fill.note_written(tick.now_ns);
+            shared.fill.note_written(now_ns);
         }
         let Some((outcome, taken)) = tick.stream.outcome(taken) else {
             return true;
         };
         let time_ns = match token.timestamp_ns() {
-            0 => tick.now_ns,
+            0 => now_ns,
             given_ns => given_ns,
         };
         let sequence = match shared.settings {
@@ -263,7 +288,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
     fn next_step(&self, stream: &Stream<WriterFormats, C>) -> Option<u64> {
         let waits = matches!(self.waits, Waits::Anew | Waits::ForATick);
         let gives_back = || waits && stream.formats.link.lock().has_loans();
-        (!stream.tokens.is_empty() || gives_back()).then_some(0)
+        match (stream.tokens.is_empty(), stream.pace) {
+            (false, Pace::Real) => Some(stream.due_ns.unwrap_or(0)),
+            (is_empty, _) => (!is_empty || gives_back()).then_some(0),
+        }
     }
 
     fn note_waiter(&mut self, waiter: Waiter) {

@@ -3,6 +3,7 @@
 use super::file::FilePlayer;
 use super::formats::{PORTS, only};
 use super::link::{Frame, Link, Loan, Shared, has_same_layout};
+use crate::choice::Pace;
 use crate::hosted::RESIZED;
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
@@ -74,7 +75,10 @@ impl<C: Send + 'static> LoopbackCapture<C> {
             copying: None,
             file: FilePlayer::default(),
         };
-        Self::with_engine(settings, "Loopback", formats, reader)
+        let mut node = Self::with_engine(settings, "Loopback", formats, reader);
+        // `pace=` is for the writer. Readers get frames as they are written.
+        node.stream.pace = Pace::Real;
+        node
     }
 }
 
@@ -199,6 +203,14 @@ fn copy_on<C: 'static>(
 }
 
 impl<C: Send + 'static> Reader<C> {
+    /// Counts the frames that the reader had not got when the writer ended.
+    fn count_missed(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
+        let missed = std::mem::take(&mut shared.party(stream.formats.id).missed);
+        stream.count_dropped(missed);
+        // The stream's next frame, if there is one, comes from another writer.
+        self.next = self.next.saturating_add(missed);
+    }
+
     /// Skips the reader's next frame, which cannot be read.
     fn pass_over(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
         stream.count_dropped(u64::from(self.first.is_some()));
@@ -319,7 +331,9 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 
     fn stop(&mut self, stream: &mut Stream<ReaderFormats, C>) {
         self.copying = None;
-        let mut shared = stream.formats.link.lock();
+        let link = stream.formats.link.clone();
+        let mut shared = link.lock();
+        self.count_missed(stream, &mut shared);
         shared.leave(stream.formats.id);
         self.file.put_back(&mut shared);
     }
@@ -328,12 +342,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         self.file.end_wait();
         let link = tick.stream.formats.link.clone();
         let shared = &mut *link.lock();
-        let missed = std::mem::take(&mut shared.party(tick.stream.formats.id).missed);
-        if missed > 0 {
-            // The stream's next frame, if there is one, comes from another writer.
-            tick.stream.count_dropped(missed);
-            self.next = self.next.saturating_add(missed);
-        }
+        self.count_missed(tick.stream, shared);
         if !has_same_layout(&self.announced, &shared.format) {
             self.announced = shared.format;
             tick.progress.events.push(RESIZED);

@@ -206,6 +206,51 @@ fn late_reader_gets_newest_slow_one_misses_frames() {
     assert_eq!(reader.device.statistics().dropped, 6 + 8);
 }
 
+/// A reader that has no buffer at the device gets no tick after the writer's end.
+#[test]
+fn frames_missed_at_the_end_count_at_streamoff() {
+    let (mut writer, mut reader) = pair("", 2);
+    writer.start();
+    reader.start();
+    (0..7).for_each(|value| write(&mut writer, value, START));
+    writer.stop();
+    reader.stop();
+    assert_eq!(reader.device.statistics().dropped, 7);
+}
+
+/// With `pace=real`, the loopback takes a frame in each interval. A late writer does not catch up.
+#[test]
+fn a_paced_writer_keeps_the_rate() {
+    let mut pair = Pair::started(",fps=20,pace=real", (3, 4));
+    (0..3).for_each(|index| pair.fill(index, index as u8));
+    let due = |pair: &Pair| pair.writer.device.next_tick();
+    pair.tick(START);
+    assert_eq!(
+        (pair.got(0), due(&pair)),
+        (Some((0, 0, 0)), Some(START + 50 * MS))
+    );
+    // The writer waits for a buffer. It gets the first one when the second frame is due, without a copy.
+    pair.writer.device.note_waiter(Flow::Output, Waiter::Waits);
+    pair.tick(START + 49 * MS);
+    assert_eq!((pair.got(0), due(&pair)), (None, Some(START + 50 * MS)));
+    pair.tick(START + 53 * MS);
+    assert_eq!(pair.got(0), Some((1, 1, 1)));
+    assert_eq!((due(&pair), pair.copied().0), (Some(START + 100 * MS), 0));
+    pair.tick(START + 100 * MS);
+    assert_eq!(pair.got(0), Some((2, 2, 2)));
+    assert_eq!(pair.writer.take().map(|info| info.timestamp_ns), Ok(START));
+    pair.fill(0, 3);
+    pair.tick(START + 900 * MS);
+    assert_eq!(pair.got(0), Some((3, 3, 3)));
+    assert_eq!(pair.writer.take().map(|info| info.index), Ok(1));
+    pair.fill(1, 4);
+    assert_eq!(
+        due(&pair),
+        Some(START + 950 * MS),
+        "no frame is made up for"
+    );
+}
+
 #[test]
 fn readers_with_buffers_keep_their_format() {
     let (mut writer, mut reader) = pair("", 2);

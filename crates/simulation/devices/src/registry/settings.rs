@@ -15,7 +15,7 @@ fn driver_asked(spec: &DeviceSpec) -> Option<&str> {
     match (like, spec.usb_id()) {
         _ if spec.is_v4l2loopback() => Some("v4l2 loopback"),
         (Some(device), _) => Some(device.driver.as_str()),
-        (None, usb) => usb.map(|_| UVC),
+        (None, usb) => usb.map(|_| UVC).or(spec.driver.as_deref()),
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) fn of(node: &NodeSpec, host: &HostSettings) -> Settings {
         rates: node.rates.clone(),
         has_lists: node.like.is_none() && node.profile() == Profile::Webcam,
         stride: node.stride.unwrap_or(1),
-        pace: node.pace,
+        pace: node.pace(),
         likeness: node.like.as_ref().map(|like| like.likeness.clone()),
         codecs: host.codecs.clone(),
     }
@@ -128,6 +128,8 @@ mod tests {
             ("camera,identity=plain", "videobuf3", false),
             ("camera,like=logitech-c920", "uvcvideo", true),
             ("display", "videobuf3", false),
+            ("h264dec", "videobuf3", false),
+            ("h264dec,driver=qcom-venus", "qcom-venus", false),
             ("loopback,identity=v4l2loopback", "v4l2 loopback", false),
             ("vimc", "vimc", false),
             ("sensor", "qcom-camss", false),

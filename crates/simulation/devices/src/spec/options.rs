@@ -62,6 +62,8 @@ enum Kinds {
     Loopbacks,
     Cards,
     CamerasAndCards,
+    /// Decoders, encoders and display cards.
+    CodecsAndCards,
     /// Cameras with a sensor, and display cards.
     SensorsAndCards,
     /// Devices that can show the identity of another driver's device.
@@ -102,6 +104,7 @@ impl DeviceOption {
             Kinds::Loopbacks => is_loopback,
             Kinds::Cards => is_card,
             Kinds::CamerasAndCards => is_card || is_camera,
+            Kinds::CodecsAndCards => is_card || matches!(kind, DeviceKind::Codec(_)),
             Kinds::SensorsAndCards => is_card || is_camera && !is_hdmi,
             Kinds::Identified => is_loopback || is_camera && !is_hdmi,
         }
@@ -129,6 +132,7 @@ impl DeviceOption {
             Kinds::Loopbacks => "a loopback",
             Kinds::Cards => "a display card",
             Kinds::SensorsAndCards | Kinds::CamerasAndCards => "a camera or display card",
+            Kinds::CodecsAndCards => "a codec or display card",
             Kinds::Identified => "a camera or loopback",
         }
     }
@@ -168,8 +172,8 @@ options! {
         "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)";
     Picture SensorsAndCards "sizes" = SIZE_LIST,
         "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes); of a card: its modes";
-    Node Cards "driver" = "1 to 31 letters, digits, - and _",
-        "name of the card's driver: rockchip (default), vkms, imx-drm, …; kmssink knows some of them";
+    Node CodecsAndCards "driver" = "1 to 31 letters, digits, - and _",
+        "name of the driver. Of a codec: QUERYCAP returns its first 15 letters (default videobuf3); of a card: rockchip (default), vkms, imx-drm, …; kmssink knows some of them";
     Picture Sensors "rates" = RATE_LIST,
         "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)";
     Picture CamerasAndCards "formats" = FORMAT_LIST,
@@ -197,7 +201,7 @@ options! {
     Picture Cameras "end" = "loop, hold, stop or unplug",
         "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera";
     Timing ExceptGraphs "pace" = "real or free",
-        "real: frames at their rate (default); free: a frame for each buffer, at once; of a card: each commit at once";
+        "real: frames at their rate (default); free: a frame for each buffer, at once; of a card: each commit at once; of a loopback: whether its writer is held to the rate of fps= or S_PARM (default free)";
     Picture CamerasAndDisplays "mplane" = SWITCH,
         "on: the multi-planar API (default off)";
     Memory All "alloc" = "contig, sg or vmalloc",

@@ -101,7 +101,7 @@ fn options_land_where_they_belong() {
             size: Size::new(1280, 720),
             fps: Some(Fraction::new(30_000, 1001)),
             format: Some(FourCc::NV12M),
-            pace: Pace::Free,
+            pace: Some(Pace::Free),
             allocator: Some(Allocator::Vmalloc),
             userptr: Some(false),
             ignores_hints: true,

@@ -80,7 +80,7 @@ pub(super) fn of(spec: &DeviceSpec) -> Result<Config> {
         overlays: card.overlays,
         scales: card.scales,
         pitch_align: spec.stride.unwrap_or(1),
-        is_free: spec.pace == Pace::Free,
+        is_free: spec.pace() == Pace::Free,
         edid,
     })
 }
