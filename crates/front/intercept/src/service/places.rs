@@ -247,7 +247,9 @@ impl Supervisor<'_> {
     /// system only for links, and for paths that may name a node.
     fn place_of(&self, may: &mut MayBlock, named: Named<'_>) -> PathTarget {
         let place = self.place_here(may, named);
-        if place == Some(PathTarget::Native) {
+        let is_native = place == Some(PathTarget::Native);
+        // After a chroot, a directory has another path for the program than for the supervisor.
+        if is_native && (named.path.starts_with(b"/") || !self.may_be_ours(may, named.path)) {
             return PathTarget::Native;
         }
         let tid = named.call.notif.tid;
@@ -282,7 +284,12 @@ impl Supervisor<'_> {
             return Some((Start::at_root(may, tid, how)?, named.path.to_vec()));
         }
         let start = Start::at(may, base_link(tid, named.dir), how)?;
-        match view.and_then(|view| view.place_of(start.base.as_fd())) {
+        let at = view.and_then(|view| {
+            let base = raw::link_of(&start.base)?;
+            let known = self.as_programs_know(&base);
+            known.or_else(|| view.place_of(start.base.as_fd()))
+        });
+        match at {
             Some(at) => {
                 let path = [&at, named.path].join(&b'/');
                 Some((Start::at_root(may, tid, how)?, path))

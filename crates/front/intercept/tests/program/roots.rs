@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,29 @@ fn enter(jail: &Path) {
     }
 }
 
+/// Opens a path one part after the other by O_PATH, as libudev 257 does.
+fn walk(path: &str) -> Result<OwnedFd, i32> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let open = |dir: i32, name: &CStr, flags: i32| {
+        // SAFETY: the name is NUL-terminated.
+        match unsafe { libc::openat(dir, name.as_ptr(), flags) } {
+            -1 => Err(errno()),
+            // SAFETY: the descriptor is new.
+            fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        }
+    };
+    let root = open(libc::AT_FDCWD, c"/", flags | libc::O_DIRECTORY)?;
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .try_fold(root, |dir, part| {
+            open(
+                dir.as_raw_fd(),
+                &c(Path::new(part)),
+                flags | libc::O_NOFOLLOW,
+            )
+        })
+}
+
 fn absent(path: &str) {
     let error = File::open(path).expect_err(path);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{path}");
@@ -128,6 +152,30 @@ inside! {
                 let file = File::open(path).expect(path);
                 assert!(call(&file, OPENS, 0).is_ok(), "{path}");
             }
+        });
+    }
+
+    fn a_chroot_walks_to_the_sysfs_of_our_devices() {
+        let link = Link::new("walk");
+        alone(|| {
+            if !own_mounts() {
+                return;
+            }
+            let jail = jail(&link.0);
+            for name in ["dev", "sys"] {
+                fs::create_dir_all(jail.join(name)).expect(name);
+                let from = c(&Path::new("/").join(name));
+                mount(&from, &jail.join(name), libc::MS_BIND | libc::MS_REC, None);
+            }
+            walk("/sys/class/video4linux/video90").expect("before the chroot");
+            enter(&jail);
+            for path in ["/sys/class/video4linux/video90", "/sys/class/video4linux/../video4linux/video90"] {
+                walk(path).expect(path);
+            }
+            let class = walk("/sys/class/video4linux").expect("the class");
+            // SAFETY: the name is NUL-terminated.
+            let read = unsafe { libc::openat(class.as_raw_fd(), c"video90/name".as_ptr(), libc::O_RDONLY) };
+            assert!(read >= 0, "errno {}", errno());
         });
     }
 

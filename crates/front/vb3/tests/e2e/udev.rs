@@ -296,3 +296,24 @@ fn lsusb_lists_webcams_below_their_hub() {
         outcome.stderr
     );
 }
+
+/// libudev 257 opens a path one directory after the other by O_PATH. In a chroot, the supervisor sees the
+/// directories by other paths than the program.
+#[test]
+fn libudev_finds_the_camera_after_a_chroot() {
+    let python = "/usr/bin/python3";
+    let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
+    if !rustix::process::geteuid().is_root() || lacks(python) || !there {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/udev.py");
+    let chroot = format!(
+        "mkdir jail && mount --rbind / jail && exec chroot jail {python} {}",
+        script.display()
+    );
+    let outcome = devices()
+        .program(["unshare", "-m", "sh", "-c", &chroot])
+        .run();
+    outcome.expect_success();
+    assert!(outcome.stdout.contains("/dev/video0"), "{}", outcome.stdout);
+}
