@@ -359,7 +359,7 @@ pub struct MachinesArgs {
 /// Parses the number of buffers of a queue.
 fn buffers(text: &str) -> Result<u32, String> {
     let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
-    count.ok_or_else(|| "a queue has 1 to 1024 buffers".to_owned())
+    count.ok_or_else(|| "use a number from 1 to 1024, such as -b 4".to_owned())
 }
 
 /// Parses a time in nanoseconds.

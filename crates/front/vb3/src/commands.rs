@@ -83,7 +83,8 @@ fn explain(error: &clap::Error) -> u8 {
         Some(ContextValue::String(word))
             if error.kind() == ErrorKind::InvalidSubcommand
                 && std::env::args_os()
-                    .nth(1)
+                    .skip(1)
+                    .find(|word| word != "--")
                     .is_some_and(|first| first == word.as_str()) =>
         {
             word

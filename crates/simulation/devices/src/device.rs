@@ -9,7 +9,7 @@ use crate::hosted::{HostedDevice, NO_SIGNAL};
 use crate::inject::{Fault, Inject};
 use crate::node::NodeSpec;
 use crate::registry;
-use crate::sink::Collection;
+use crate::sink::Shots;
 use crate::source::NextSource;
 use crate::{Failure, HostSettings, PlayError};
 use disturb::Plan;
@@ -29,7 +29,7 @@ pub struct Device<C> {
     /// The disturbances that the host has planned; `None` if there are none.
     pub(crate) plan: Option<Plan<C>>,
     /// Thumbnails of the frames that the device delivers, if the host wants them.
-    pub(crate) shots: Option<Collection>,
+    pub(crate) shots: Option<Shots>,
     /// Events for the host, if it records them.
     pub(crate) events: Option<Vec<DeviceEvent>>,
     /// The failure that `take_failure` returned last.

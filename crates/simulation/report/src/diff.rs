@@ -18,7 +18,7 @@ fn plain(count: u64) -> String {
     count.to_string()
 }
 
-/// Counters of a queue. `span_ns` is left out, because times always differ.
+/// Counters of a queue. `span_ns` and `span_frames` are left out, because times always differ.
 const QUEUE: &[Counter<QueueReport>] = &[
     ("frames", |q| q.frames, plain),
     ("frames without a buffer", |q| q.dropped, plain),

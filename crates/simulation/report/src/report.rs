@@ -42,6 +42,7 @@ pub const MAX_SCRIPT_EVENTS: usize = 1024;
 
 /// The report of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Report {
     /// Version of the format: [`FORMAT`].
@@ -105,6 +106,7 @@ pub struct Report {
 
 /// Settings of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Setup {
     /// The machine's profile, as TOML.
@@ -123,6 +125,7 @@ pub struct Setup {
 
 /// An event that a script caused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ScriptEvent {
     /// Line of the step in the script.
@@ -145,6 +148,7 @@ pub struct ScriptEvent {
 
 /// A step of a script that never happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MissedStep {
     /// Number of the step in the script, from 1.
@@ -159,6 +163,7 @@ pub struct MissedStep {
 
 /// One device node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DeviceReport {
     /// `/dev/videoN`.
@@ -173,6 +178,7 @@ pub struct DeviceReport {
 
 /// One queue of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueueReport {
     /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`.
@@ -208,14 +214,19 @@ pub struct QueueReport {
     pub maps: u64,
     /// DMA mappings released.
     pub unmaps: u64,
+    /// Pixel format and size of the latest stream's frames, such as `YUYV 640x480`; empty if none was completed.
+    pub format: String,
     /// Nanoseconds from the first to the last completed frame of the longest stream.
     pub span_ns: u64,
+    /// Number of frames that were completed in this time, not counting the first.
+    pub span_frames: u64,
     /// Maximum number of bytes of plane memory allocated at one time.
     pub peak_bytes: u64,
 }
 
 /// Memory of the machine over the run, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MemoryReport {
     /// Peak of RAM allocated at one time.
@@ -234,6 +245,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A refused call, and the constraint that refused it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Refusal {
     /// The device node.
@@ -254,6 +266,9 @@ pub struct Refusal {
     /// If a device could not use a shared buffer: memory that suits all devices that share it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
+    /// If the call failed with EBUSY: a process that has buffers of the device, as a phrase; empty if none is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub holder: String,
     /// If the device allocates all buffers of a call or none (`admission=on`): how many would fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<Room>,
@@ -261,6 +276,7 @@ pub struct Refusal {
 
 /// How many buffers fit in memory, after a call that got none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Room {
     /// Buffers that the call requested.
@@ -278,6 +294,7 @@ pub struct Room {
 
 /// A buffer that all devices could have shared, or why none exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Remedy {
     /// The devices, each as its kind and node.
@@ -312,6 +329,7 @@ impl Remedy {
 
 /// A device's demand on a buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Demand {
     /// The device, as its kind and node.
@@ -328,6 +346,7 @@ pub struct Demand {
 
 /// A shared buffer that was handed over without the required cache sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MissingSync {
     /// The device node whose buffer it is.
@@ -347,6 +366,7 @@ pub struct MissingSync {
 /// An access to a buffer while a device still used it.
 /// The accessing party did not wait for that device's fence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EarlyAccess {
     /// The device node that allocated the buffer; if no device allocated it, the value of the field `owner`.
@@ -375,6 +395,7 @@ pub struct EarlyAccess {
 
 /// A failure outside the simulated device, such as in its codec process or its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DeviceFailure {
     /// The device node.
@@ -405,6 +426,7 @@ impl Picture {
 
 /// Counts of resources held. All are zero after a run that released everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Held {
     /// Pages of RAM.

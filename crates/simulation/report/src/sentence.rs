@@ -150,6 +150,15 @@ pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
     let (why, hint) = reason(&refusal.constraint, refusal.wanted, refusal.found)
         .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
+    let (why, hint) = match &*refusal.holder {
+        "" => (why, hint),
+        holder => (
+            format!("{holder} has buffers of the device"),
+            "release these buffers (REQBUFS with count 0), close the device there, or let that program \
+             end first"
+                .to_owned(),
+        ),
+    };
     let allocates = matches!(refusal.call.as_str(), "REQBUFS" | "CREATE_BUFS");
     let hint = match refusal.constraint.as_str() {
         "contiguous" if allocates => NO_RUN_HINT.to_owned(),

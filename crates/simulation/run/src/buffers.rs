@@ -91,6 +91,22 @@ impl Run {
         list
     }
 
+    /// Names the first process that has a buffer of a device; empty if none has one.
+    pub(super) fn user_of_buffers(&self, device: &str) -> String {
+        let is_of_device = |id: &MemoryId| {
+            let place = summary::place(&self.nodes, id.get());
+            place.is_some_and(|place| place.device == device)
+        };
+        let all = self.all_holders(&self.user_pages());
+        let mut held = all.iter().filter(|(id, _)| is_of_device(id));
+        match held.find_map(|(_, held)| held.first()) {
+            Some(
+                HeldBy::Mapping(client) | HeldBy::Descriptor(client) | HeldBy::Pages(client, _),
+            ) => client.to_string(),
+            None => String::new(),
+        }
+    }
+
     fn user_entry(&self, user: &UserPages) -> ListedBuffer {
         let place = self.user_place(user.id);
         let last = user.addr.saturating_add(user.len_bytes).saturating_sub(1);

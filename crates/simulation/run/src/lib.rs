@@ -224,24 +224,20 @@ impl Run {
         self.clock.own()
     }
 
-    /// Keeps small versions of what cameras deliver and displays show from now on.
+    /// Keeps small versions of what cameras, decoders and converters deliver and displays show from now on.
     pub fn keep_thumbnails(&mut self) {
-        let contexts = self.nodes.iter_mut();
-        contexts
-            .flat_map(|node| node.video.contexts_mut())
-            .for_each(|context| context.driver_mut().keep_thumbnails());
+        self.nodes.iter_mut().for_each(Node::keep_thumbnails);
         for card in &mut self.cards.all {
             card.keep_thumbnails();
         }
     }
 
-    /// Returns at most `count` small pictures per device node: frames that displays showed, and
-    /// frames that cameras delivered.
+    /// Returns at most `count` small pictures per device node: frames that displays showed, and frames that other
+    /// devices delivered.
     #[must_use]
     pub fn pictures(&mut self, count: usize) -> Vec<(String, Vec<Picture>)> {
         let of = |node: &mut Node| {
-            let contexts = node.video.contexts_mut();
-            let all = contexts.flat_map(|context| context.driver_mut().thumbnails(count));
+            let all = node.thumbnails(count).into_iter();
             let all = all.map(|frame| Picture {
                 number: frame.number,
                 png: frame.within(Picture::MAX_EDGE).png(),

@@ -7,6 +7,7 @@ use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow};
 use vb3_codec::Codecs;
+use vb3_devices::sink::{Shots, Thumbnail};
 use vb3_devices::spec::{Allocator, Presence, SourceSpec};
 use vb3_devices::{Device, DeviceEvent, Failure, FaultSchedule, HostSettings, Link, NodeSpec};
 use vb3_machine::{Demands, Machine, Profile};
@@ -123,6 +124,8 @@ pub(super) struct Node {
     pub(super) presence: Presence,
     /// The script's faults for its frames, or `None` if no script affects the device.
     pub(super) faults: Option<FaultSchedule>,
+    /// Thumbnails of the frames that the device delivers, if the report has a contact sheet.
+    shots: Option<Shots>,
     /// The source with which a camera began.
     pub(super) source: Option<SourceSpec>,
     /// Whether the device completes all its work within a tick.
@@ -206,6 +209,7 @@ impl Node {
             presence: spec.presence,
             source: spec.source().cloned(),
             faults: None,
+            shots: None,
             at_once: false,
             is_watched: false,
         })
@@ -361,6 +365,22 @@ impl Node {
         }
     }
 
+    /// Keeps thumbnails of what the device delivers or shows from now on.
+    pub(super) fn keep_thumbnails(&mut self) {
+        let shots = &*self.shots.get_or_insert_with(Shots::default);
+        for context in self.video.contexts_mut() {
+            context.driver_mut().keep_thumbnails(shots);
+        }
+    }
+
+    /// Returns thumbnails of at most `count` frames.
+    pub(super) fn thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
+        let contexts = self.video.contexts_mut();
+        let shown = contexts.flat_map(|context| context.driver_mut().shown_thumbnails(count));
+        let delivered = self.shots.iter().flat_map(|shots| shots.spread(count));
+        delivered.chain(shown).collect()
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -372,6 +392,9 @@ impl Node {
         }
         if self.at_once {
             self.work_at_once();
+        }
+        if self.shots.is_some() {
+            self.keep_thumbnails();
         }
         if self.is_watched {
             self.record_events(true);

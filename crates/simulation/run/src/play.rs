@@ -238,7 +238,11 @@ impl Run {
         let mut steps = Vec::new();
         for step in &script.steps {
             let find = |device| {
-                let missing = || step.error(format!("there is no {device}"));
+                let missing = || {
+                    let paths: Vec<&str> = self.nodes.iter().map(|node| &*node.path).collect();
+                    let paths = paths.join(", ");
+                    step.error(format!("there is no {device}; the devices are {paths}"))
+                };
                 self.index_of(device).ok_or_else(missing)
             };
             let node = step.device.map(find).transpose()?;

@@ -10,6 +10,7 @@ use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
 
 const EINTR: i32 = 4;
 const EIO: i32 = 5;
+const EBUSY: i32 = 16;
 const EPIPE: i32 = 32;
 
 /// Prefixes of calls whose errors are ordinary answers. Most of these calls ask, for example, where a list
@@ -153,13 +154,19 @@ impl Run {
                 recording: false,
                 times: 1,
             }),
-            Why::Errno => self.refuse(Refusal {
-                device,
-                call: call.to_owned(),
-                errno: errno.0,
-                times: 1,
-                ..Refusal::default()
-            }),
+            Why::Errno => {
+                let mut refusal = Refusal {
+                    device,
+                    call: call.to_owned(),
+                    errno: errno.0,
+                    times: 1,
+                    ..Refusal::default()
+                };
+                if errno == Errno(EBUSY) && !self.report.has(&refusal) {
+                    refusal.holder = self.user_of_buffers(&refusal.device);
+                }
+                self.refuse(refusal);
+            }
         }
         errno
     }

@@ -8,7 +8,7 @@ use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_plane::UserId;
 use vb3_queue::{Memory as MemoryModel, Queue};
 use vb3_report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
-use vb3_v4l2::{Flow, Planarity, Role};
+use vb3_v4l2::{Flow, Format, Planarity, Role};
 
 const fn model_name(memory: Option<MemoryModel>) -> &'static str {
     match memory {
@@ -27,6 +27,15 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
         (Flow::Output, Planarity::Multi) => "video-output-mplane",
         (Flow::Capture, Planarity::Meta) => "meta-capture",
         (Flow::Output, Planarity::Meta) => "meta-output",
+    }
+}
+
+/// Returns a format's name and size, such as `YUYV 640x480`.
+fn format_name(format: Format) -> String {
+    let name = format.fourcc.to_string();
+    match (format.width, format.height) {
+        (0, 0) => name,
+        (width, height) => format!("{name} {width}x{height}"),
     }
 }
 
@@ -61,7 +70,9 @@ pub(super) fn device(node: &Node, memory: &RunMemory) -> DeviceReport {
                 }
                 (Role::MemToMem, Flow::Output) | (Role::Subdevice, _) => 0,
             },
+            format: watch.format.map(format_name).unwrap_or_default(),
             span_ns: watch.longest_ns,
+            span_frames: watch.longest_frames,
             ..QueueReport::default()
         }
     };

@@ -4,7 +4,7 @@ use crate::memory::RunMemory;
 use vb3_devices::Device;
 use vb3_plane::Cookie;
 use vb3_queue::Memory as MemoryModel;
-use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
+use vb3_v4l2::{Flow, FlowProgress, Format, VideoDevice, VideoDriver as _};
 
 /// The type of all devices of a run.
 pub(super) type Video = VideoDevice<RunMemory, Device<Cookie>>;
@@ -35,9 +35,15 @@ impl Watch {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamWatch {
     pub(super) memory: Option<MemoryModel>,
+    /// The format of the latest stream's frames.
+    pub(super) format: Option<Format>,
     done: u64,
-    first_ns: Option<u64>,
+    /// When the stream's first frame was completed, and the number of frames completed until then.
+    first: Option<(u64, u64)>,
+    /// Nanoseconds from the first to the last frame of the longest stream.
     pub(super) longest_ns: u64,
+    /// Number of frames that were completed in this time.
+    pub(super) longest_frames: u64,
     /// The driver's count of dropped frames when the latest frame completed, or when its stream ended.
     dropped: u64,
     /// Number of frames dropped before a completed frame. Frames dropped after a stream's last completed
@@ -55,15 +61,23 @@ impl StreamWatch {
         } = video.progress(flow);
         self.memory = memory;
         let dropped = |video: &Video| video.statistics(flow).driver.dropped;
-        if streaming == 0 && self.first_ns.take().is_some() {
+        if streaming == 0 && self.first.take().is_some() {
             self.dropped = dropped(video);
         }
         if done != self.done {
             self.done = done;
             let before = std::mem::replace(&mut self.dropped, dropped(video));
             self.lost = (self.lost).saturating_add(self.dropped.saturating_sub(before));
-            let first = *self.first_ns.get_or_insert(now_ns);
-            self.longest_ns = self.longest_ns.max(now_ns.saturating_sub(first));
+            let (first_ns, first) = *self.first.get_or_insert_with(|| {
+                let contexts = video.contexts_mut();
+                let formats = contexts.map(|context| context.driver().format(flow));
+                self.format = formats.last();
+                (now_ns, done)
+            });
+            let span_ns = now_ns.saturating_sub(first_ns);
+            if span_ns >= self.longest_ns {
+                (self.longest_ns, self.longest_frames) = (span_ns, done.saturating_sub(first));
+            }
         }
     }
 }

@@ -110,6 +110,26 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["--report r.txt", "FILE.json (data) or FILE.html"],
     ),
     (&["machines", "--ram", "1GiB"], &["<NAME|FILE>"]),
+    (&["--", "ffmpeg", "-i", "x"], &["vb3 run -- ffmpeg"]),
+    (
+        &["fits", "-b", "three", "camera"],
+        &["'three'", "from 1 to 1024, such as -b 4"],
+    ),
+    (
+        &["run", "-d", "camera,format=YUY2", "--", "true"],
+        &["did you mean YUYV?"],
+    ),
+    (
+        &["run", "--script", "field.toml", "--", "true"],
+        &["field.toml:3", "loose", "did you mean lose?"],
+    ),
+    (
+        &["run", "--script", "device.toml", "--", "true"],
+        &[
+            "device.toml:2",
+            "there is no /dev/video7; the devices are /dev/video0",
+        ],
+    ),
     (
         &["run", "-m", "soc-cma", "--ram", "32MiB", "--", "true"],
         &["soc-cma with --ram 32 MiB: cma:"],
@@ -129,6 +149,11 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
 fn answer(words: &[&str]) -> (i32, String) {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("machine.toml"), "name = \"mine\"\n").unwrap();
+    let step = |line: &str| format!("name = \"x\"\n[[step]]\n{line}\n");
+    let field = step("loose = true\ndevice = \"/dev/video0\"");
+    std::fs::write(dir.path().join("field.toml"), field).unwrap();
+    let device = step("device = \"/dev/video7\"\nlose = true");
+    std::fs::write(dir.path().join("device.toml"), device).unwrap();
     std::fs::write(dir.path().join("damaged.json"), "{\"format\": 1, \"mach").unwrap();
     std::fs::write(dir.path().join("damaged.dtb"), b"\xd0\x0d\xfe\xed\0\0").unwrap();
     let (status, _, said) = finish(vb3(dir.path()).args(words), dir.path());
@@ -155,6 +180,24 @@ fn a_browser_without_cameras_is_noticed() {
     let (status, said) = answer(&["run", "--", "echo", option]);
     let expected = "hides all cameras from this browser; leave it out";
     assert!(status == 0 && said.contains(expected), "{said}");
+}
+
+/// Two programs stream from one camera. The report names the first one.
+#[test]
+fn a_busy_device_names_its_user() {
+    if crate::common::lacks("v4l2-ctl") {
+        return;
+    }
+    let stream = "v4l2-ctl --stream-mmap --stream-count";
+    let vb3 = env!("CARGO_BIN_EXE_vb3");
+    let text = format!("{stream}=9999 & {vb3} ctl wait video0 3; {stream}=1; kill $!");
+    let run = crate::common::Run::on("pc").device("camera");
+    let outcome = run.program(["sh", "-c", &text]).run();
+    let why = outcome.why();
+    let wanted = "REQBUFS on /dev/video0 failed with EBUSY: process ";
+    let named = why.split_once(wanted).map(|(_, rest)| rest);
+    let named = named.is_some_and(|rest| rest.contains("v4l2-ctl) has buffers of the device"));
+    assert!(named, "{why}");
 }
 
 #[test]

@@ -176,6 +176,39 @@ fn page_shows_pictures_of_camera_and_display() {
     assert!(std::fs::metadata(page).unwrap().len() < 2 << 20);
 }
 
+/// A decoder's pictures are on the contact sheet, and its queues' formats in the table.
+#[test]
+fn page_shows_pictures_of_a_decoder() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    let Some(stream) = crate::streams::encoded("320x240", 30, "bframes=0") else {
+        return;
+    };
+    let run = Run::on("pc").device("h264dec");
+    let run = run.options(["--report", "run.html", "--clock", "virtual"]);
+    let page = run.file("run.html");
+    std::fs::write(run.file("stream.h264"), stream).unwrap();
+    let gst = "gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec ! fakesink";
+    let outcome = run.program(gst.split_whitespace()).run();
+    outcome.expect_success();
+    let text = std::fs::read_to_string(page).unwrap();
+    let shown = |number| format!("alt=\"frame {number} of /dev/video0\"");
+    assert!(
+        text.contains(&shown(0)) && text.contains(&shown(29)),
+        "{text}"
+    );
+    assert!(
+        !text.contains(&shown(30)),
+        "the empty last buffer is no frame"
+    );
+    assert!(text.contains("frames of H264 320x240 by mmap"), "{text}");
+    assert!(
+        text.contains("data-label=\"format\">NM12 320x240<"),
+        "{text}"
+    );
+}
+
 #[test]
 fn page_shows_refusals() {
     if lacks("v4l2-ctl") {

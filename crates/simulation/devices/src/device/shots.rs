@@ -2,43 +2,43 @@
 
 use super::Device;
 use crate::colors::color_of;
-use crate::sink::Thumbnail;
+use crate::sink::{Shots, Thumbnail};
 use crate::surface::Surface;
 use vb3_picture::{Frame, Size};
 use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
 impl<C: 'static> Device<C> {
-    /// Keeps thumbnails of the frames that the device delivers or shows from now on.
-    pub fn keep_thumbnails(&mut self) {
+    /// Keeps thumbnails of the frames that the device shows from now on, and in `shots` those of the frames that
+    /// it delivers.
+    pub fn keep_thumbnails(&mut self, shots: &Shots) {
         if let Some(sink) = self.inner.sink() {
             sink.keep_thumbnails();
-        } else if self.inner.role() == Role::Capture {
-            self.shots.get_or_insert_default();
+        } else if matches!(self.inner.role(), Role::Capture | Role::MemToMem) {
+            self.shots = Some(shots.clone());
         }
     }
 
-    /// Returns thumbnails of at most `count` frames.
-    ///
-    /// They are evenly spread over all frames that a display has shown, or a camera has delivered, since
+    /// Returns thumbnails of at most `count` frames, evenly spread over all frames that a display has shown since
     /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
-    pub fn thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
-        match (&self.shots, self.inner.sink()) {
-            (Some(shots), _) => shots.spread(count),
-            (None, Some(sink)) => sink.thumbnails(count),
-            (None, None) => Vec::new(),
-        }
+    pub fn shown_thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
+        let sink = self.inner.sink();
+        sink.map(|sink| sink.thumbnails(count)).unwrap_or_default()
     }
 
     /// Collects thumbnails of the frames that a tick has finished.
     pub(crate) fn look_at_frames(&mut self, bus: &mut dyn Bus<C>, progress: &Progress<C>) {
-        let Some(shots) = &mut self.shots else {
+        let Some(shots) = &self.shots else {
             return;
         };
         let format = self.inner.format(Flow::Capture);
         for finished in &progress.finished {
-            if finished.flow == Flow::Capture && finished.completion.outcome == DoneState::Done {
+            let completion = &finished.completion;
+            // The buffer that ends a drained stream is empty.
+            let is_empty = completion.payloads.is_some_and(|bytes| bytes[0] == 0);
+            let is_frame = completion.outcome == DoneState::Done && !is_empty;
+            if finished.flow == Flow::Capture && is_frame {
                 shots.offer(|number| {
                     let frame = read(&format, finished, bus)?;
                     Some(Thumbnail::of(&frame, number))

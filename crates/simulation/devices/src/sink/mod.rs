@@ -19,8 +19,8 @@ pub use file::{Counters, Shape};
 pub(crate) use name::NumberedName;
 pub use name::further_file;
 pub use shown::LastShown;
-pub(crate) use thumb::Collection;
-pub use thumb::{THUMBNAILS_MAX, Thumbnail};
+use thumb::Collection;
+pub use thumb::{Shots, THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
 use crate::choice::SinkSpec;

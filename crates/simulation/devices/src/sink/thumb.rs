@@ -1,5 +1,7 @@
 //! Thumbnails for a contact sheet. However long a run is, their number is limited.
 
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 use vb3_picture::{Frame, Reader, Size};
 
 /// Maximum number of thumbnails kept.
@@ -134,5 +136,22 @@ impl Collection {
             .filter_map(|index| self.kept.get(index * kept.saturating_sub(1) / steps))
             .cloned()
             .collect()
+    }
+}
+
+/// Thumbnails of the frames that a device delivers, for all its open files.
+#[derive(Clone, Debug, Default)]
+pub struct Shots(Arc<Mutex<Collection>>);
+
+impl Shots {
+    /// Counts a frame, and keeps its thumbnail if it is selected, as [`Collection::offer`].
+    pub(crate) fn offer(&self, make: impl FnOnce(u64) -> Option<Thumbnail>) {
+        lock(&self.0).offer(make);
+    }
+
+    /// Returns thumbnails of at most `count` frames, evenly spread over all frames that were delivered.
+    #[must_use]
+    pub fn spread(&self, count: usize) -> Vec<Thumbnail> {
+        lock(&self.0).spread(count)
     }
 }

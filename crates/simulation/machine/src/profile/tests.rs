@@ -411,6 +411,26 @@ fn what_is_no_profile_at_all_is_an_error_with_a_line() {
     );
 }
 
+/// docs/machines.md has the table of all fields. VB3_WRITE_PAGES=1 writes it.
+#[test]
+fn the_page_has_all_fields() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/machines.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (start, end) = ("<!-- fields of a profile -->\n", "<!-- end -->");
+    let (before, rest) = page.split_once(start).expect("the table's place");
+    let (_, after) = rest.split_once(end).expect("the table's end");
+    let rows = FIELDS
+        .iter()
+        .map(|(name, what)| format!("| `{name}` | {what} |\n"));
+    let table = format!("| key | meaning |\n|---|---|\n{}", rows.collect::<String>());
+    let wanted = format!("{before}{start}{table}{end}{after}");
+    if std::env::var_os("VB3_WRITE_PAGES").is_some() {
+        std::fs::write(path, &wanted).unwrap();
+    }
+    let is_same = std::fs::read_to_string(path).unwrap() == wanted;
+    assert!(is_same, "the table is old; VB3_WRITE_PAGES=1 writes it");
+}
+
 #[test]
 fn every_field_that_parses_is_documented() {
     let err = Profile::parse(&format!("{GOOD}colour = 1\n")).unwrap_err();

@@ -125,12 +125,16 @@ fn moved(queue: &QueueReport) -> String {
         "" => String::new(),
         memory => format!(" by {memory}"),
     };
+    let format = match &*queue.format {
+        "" => String::new(),
+        format => format!(" of {format}"),
+    };
     let unless_none = |count, what| match count {
         0 => String::new(),
         count => format!(", {} {what}", bytes(count)),
     };
     format!(
-        "{} frames{memory}, {} copied{}{}{}",
+        "{} frames{format}{memory}, {} copied{}{}{}",
         queue.frames,
         bytes(queue.bytes_copied),
         unless_none(queue.bytes_copied_by_codec, "by the codec"),

@@ -27,6 +27,7 @@ fn pair(first: u64, second: u64) -> String {
 }
 
 const COLUMNS: &[Column] = &[
+    ("format", |q| q.format.clone()),
     ("memory", |q| q.memory.clone()),
     ("frames", |q| q.frames.to_string()),
     ("per second", rate),
@@ -47,11 +48,11 @@ const COLUMNS: &[Column] = &[
 
 /// Returns the frames per second of the longest stream.
 fn rate(queue: &QueueReport) -> String {
-    if queue.frames < 2 || queue.span_ns == 0 {
+    if queue.span_frames == 0 || queue.span_ns == 0 {
         return String::new();
     }
     // CAST: displayed with two digits.
-    let rate = (queue.frames - 1) as f64 / Duration::from_nanos(queue.span_ns).as_secs_f64();
+    let rate = queue.span_frames as f64 / Duration::from_nanos(queue.span_ns).as_secs_f64();
     format!("{rate:.2}")
 }
 

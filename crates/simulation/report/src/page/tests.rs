@@ -16,7 +16,9 @@ fn queue(queue: &str) -> QueueReport {
         queue: queue.into(),
         memory: "mmap".into(),
         frames: 3,
+        format: "YUYV 640x480".into(),
         span_ns: 80_000_000,
+        span_frames: 2,
         bytes_copied_by_codec: 1024,
         bytes_bounced: 2048,
         ..QueueReport::default()
@@ -43,7 +45,9 @@ fn outside_text_is_escaped() {
     let page = shown(&report(), &Timeline::default());
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
-    assert!(page.contains("3 frames by mmap, 0 bytes copied, 1 KiB by the codec, 2 KiB bounced"));
+    assert!(page.contains(
+        "3 frames of YUYV 640x480 by mmap, 0 bytes copied, 1 KiB by the codec, 2 KiB bounced"
+    ));
     let rate = "<td data-label=\"per second\">25.00</td>";
     assert!(page.contains(rate), "{page}");
     assert!(page.contains(&format!("vb3 {}, {MADE}", env!("CARGO_PKG_VERSION"))));

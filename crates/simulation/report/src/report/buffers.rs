@@ -8,6 +8,7 @@ pub const MAX_BUFFERS: usize = 1024;
 
 /// Memory that devices and programs share, listed once for all its handles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct BufferReport {
     /// Number of the buffer, as in `vb3 ctl buffers`. Numbers of programs' own memory begin with
@@ -39,6 +40,7 @@ pub struct BufferReport {
 
 /// One holder of a buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct HolderReport {
     /// `queue`, `descriptor`, `mapping`, `attachment`, `cpu-mapping` of a driver, `fence`, or

@@ -11,6 +11,7 @@ fn refusal(call: &str) -> Refusal {
         found: 4,
         times: 0,
         remedy: None,
+        holder: String::new(),
         room: None,
     }
 }
@@ -233,4 +234,22 @@ fn the_reader_of_a_fifo_gets_the_report() {
     report.write(&fifo).unwrap();
     let mut lines = io::BufReader::new(reader).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "{");
+}
+
+/// docs/report.schema.json describes the report. VB3_WRITE_PAGES=1 writes it.
+#[test]
+fn the_schema_has_all_fields() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../docs/report.schema.json"
+    );
+    let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n";
+    if std::env::var_os("VB3_WRITE_PAGES").is_some() {
+        std::fs::write(path, &schema).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap();
+    assert!(
+        found == schema,
+        "the schema is old; VB3_WRITE_PAGES=1 writes it"
+    );
 }

@@ -41,6 +41,7 @@ fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {
         found,
         times: 1,
         remedy: None,
+        holder: String::new(),
         room: None,
     }
 }

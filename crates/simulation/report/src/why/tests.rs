@@ -130,6 +130,7 @@ fn print_lists_refusals_hints_and_leaks() {
         found: 64 << 20,
         times: 1,
         remedy: None,
+        holder: String::new(),
         room: None,
     });
     report.held = Held {

@@ -82,7 +82,16 @@ pub(super) fn parse(text: &str) -> Result<Script> {
     let source = Source(text);
     let raw: RawScript = toml::from_str(text).map_err(|e| {
         let at = e.span().map_or(0, |span| span.start);
-        source.error(at..at, e.message().trim().replace('\n', ", "))
+        let message = e.message().trim().replace('\n', ", ");
+        // "unknown field `loose`, expected one of `device`, `time`, …"
+        let guess = message.strip_prefix("unknown field `").and_then(|rest| {
+            let mut words = rest.split('`').step_by(2);
+            Some(did_you_mean(words.next()?, words))
+        });
+        source.error(
+            at..at,
+            message.clone() + guess.as_deref().unwrap_or_default(),
+        )
     })?;
     if raw.step.is_empty() {
         return Err(source.error(0..0, "the script has no [[step]]; add at least one"));

@@ -12,7 +12,8 @@ fn thumbnail_reads_only_the_lines_it_shows() {
         let spec = format!("camera,size=1920x1080,format={options}");
         let mut camera = any_device::<u32>(&spec, Launch::in_thread());
         camera.work_at_once();
-        camera.keep_thumbnails();
+        let shots = Shots::default();
+        camera.keep_thumbnails(&shots);
         let mut bench = Bench::new(camera);
         bench.make(Flow::Capture, 1);
         bench.queue_empty(0);
@@ -25,7 +26,7 @@ fn thumbnail_reads_only_the_lines_it_shows() {
         let plain = Picture::default();
         let mut frame = render(pixel, size, 0, Background::Bars, &plain);
         frame.set_color(color_of(&format.color));
-        assert_eq!(bench.device.thumbnails(1), [Thumbnail::of(&frame, 0)]);
+        assert_eq!(shots.spread(1), [Thumbnail::of(&frame, 0)]);
         let moved: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
         let read = moved - frame.bytes().len();
         // A thumbnail needs every sixth line. That is two lines of a mosaic, and one of chroma for two lines.
