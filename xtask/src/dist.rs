@@ -20,6 +20,10 @@ pub(crate) struct Args {
     /// makes once; try files for another processor in a virtual machine
     #[arg(long = "try")]
     trial: bool,
+    /// Make only the package of vb3-codec, for this system's libavcodec. NAME ends the package's version and names
+    /// the system, such as ubuntu24.04. Needs the packages libavcodec-dev, pkg-config and dpkg-dev
+    #[arg(long, value_name = "NAME", conflicts_with = "trial")]
+    codec_here: Option<String>,
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -30,6 +34,10 @@ fn dir() -> PathBuf {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(system) = &args.codec_here {
+        println!("{}", codec::make_here(system)?.display());
+        return Ok(());
+    }
     setup::install(&["dist"])?;
     let mut made = 0;
     for arch in Arch::ALL {

@@ -1,10 +1,10 @@
 //! Makes a package of `vb3-codec` for each Debian release, since it is linked with that release's libavcodec.
-//! The program is built in a root of that release, with this system's Rust.
+//! The program is built in a root of that release, with this system's Rust, or on the system that will use it.
 
 use super::{VERSION, licences, root, stage};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 
@@ -63,26 +63,60 @@ pub(crate) fn put(arch: Arch, suite: &str, to: &Path) -> Result<()> {
 
 /// Builds the program for a Debian release and packs it, as crates/simulation/avcodec/Cargo.toml describes it.
 pub(super) fn make(arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
-    let (root, target) = (build_root(arch, suite)?, arch.target());
-    let files = root.join(BUILD).join(target).join(stage::FILES);
-    fs::create_dir_all(&files)?;
-    let licences = licences::text("vb3-avcodec", target)?;
-    fs::write(files.join(stage::THIRD_PARTY), licences)?;
-    let version = format!("{VERSION}+deb{number}");
-    let name = format!("vb3-codec_{version}_{}.deb", arch.debian());
+    let root = build_root(arch, suite)?;
+    let name = prepare(&root.join(BUILD), arch, &format!("deb{number}"))?;
     stage::copy(&stage::cargo_deb()?, &root.join("cargo-deb"), "755")?;
-    let pack = format!(
-        "/cargo-deb --no-build --locked --offline --package vb3-avcodec --target {target} \
-             --deb-version {version} --output /{name}"
-    );
+    let pack = format!("/cargo-deb {} --output /{name}", deb_options(arch, &name));
     build(&root, arch, &pack)?;
     let package = super::dir().join(&name);
     stage::copy(&root.join(&name), &package, "644")?;
     fs::remove_dir_all(&root)?;
+    check(&package)
+}
+
+/// Builds the program for the libavcodec of this system and packs it. `system` names the system in the version.
+pub(super) fn make_here(system: &str) -> Result<PathBuf> {
+    let here = Arch::ALL.into_iter().find(|arch| arch.is_here());
+    let arch = here.context("there are no packages of this processor")?;
+    let (dir, target) = (super::dir().join(BUILD), arch.target());
+    let name = prepare(&dir, arch, system)?;
+    let package = super::dir().join(&name);
+    let words = format!("--package vb3-avcodec --bin {PROGRAM} --target {target}");
+    let mut cargo = sh::cargo(&format!("build --release --locked {words}"));
+    sh::run(cargo.env("CARGO_TARGET_DIR", &dir))?;
+    let (deb, options) = (stage::cargo_deb()?, deb_options(arch, &name));
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let mut pack = cmd!("{deb} {options...} --output {package}");
+    sh::quietly(pack.env("CARGO_TARGET_DIR", &dir).current_dir(sh::root()))?;
+    check(&package)
+}
+
+/// Writes the licences to a build's directory. Returns the package's file name.
+fn prepare(build: &Path, arch: Arch, system: &str) -> Result<String> {
+    let files = build.join(arch.target()).join(stage::FILES);
+    fs::create_dir_all(&files)?;
+    let licences = licences::text("vb3-avcodec", arch.target())?;
+    fs::write(files.join(stage::THIRD_PARTY), licences)?;
+    let name = format!("vb3-codec_{VERSION}+{system}_{}.deb", arch.debian());
+    Ok(name)
+}
+
+/// Returns cargo-deb's options for a package with this file name.
+fn deb_options(arch: Arch, name: &str) -> String {
+    let version = name.split('_').nth(1).unwrap_or(VERSION);
+    let target = arch.target();
+    format!(
+        "--no-build --locked --offline --package vb3-avcodec --target {target} --deb-version {version}"
+    )
+}
+
+/// Checks that a package depends on libavcodec.
+fn check(package: &Path) -> Result<PathBuf> {
     let depends = sh::text(cmd!("dpkg-deb --field {package} Depends"))?;
+    let name = package.display();
     ensure!(
         depends.contains("libavcodec"),
         "{name} needs no libavcodec: {depends}"
     );
-    Ok(package)
+    Ok(package.to_owned())
 }
