@@ -3,7 +3,6 @@
 
 mod circles;
 mod docs;
-mod files;
 mod places;
 mod rooms;
 mod steps;
@@ -14,7 +13,6 @@ use anyhow::Result;
 use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -65,7 +63,6 @@ struct Source<'a> {
 pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);
-    faults.extend(folder_faults(&packages));
     faults.extend(RULES.steps.stale());
     for package in &packages {
         let name = text(package, "name");
@@ -93,9 +90,18 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// Returns a fault for each dependency that the crate's row in `rules.toml` does not allow.
+/// Returns a fault for each dependency that the crate's row in `rules.toml` does not allow, or that lies in a higher
+/// folder of `crates/`. A crate's tests may use any crate of a row above its own, and any folder.
 fn layer_faults(packages: &[Value]) -> Vec<String> {
     let rank = |name: &str| RULES.layer.iter().position(|layer| layer.name == name);
+    let folder = |name: &str| {
+        let package = packages.iter().find(|package| package["name"] == name)?;
+        let mut dirs = Path::new(text(package, "manifest_path"))
+            .ancestors()
+            .skip(2);
+        let folder = dirs.next()?.file_name()?.to_str()?;
+        RULES.folders.iter().position(|name| name == folder)
+    };
     let mut faults = Vec::new();
     for package in packages {
         let name = text(package, "name");
@@ -107,45 +113,14 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let on = text(dependency, "name");
             let Some(other) = rank(on) else { continue };
-            let allowed = match text(dependency, "kind") {
+            let is_allowed = match text(dependency, "kind") {
                 "dev" => other < own,
+                _ if folder(on) > folder(name).or(folder(on)) => false,
                 _ => may_use.iter().any(|name| name == on),
             };
-            if !allowed {
+            if !is_allowed {
                 faults.push(format!(
                     "{name} depends on {on}, which its layer may not use"
-                ));
-            }
-        }
-    }
-    faults
-}
-
-/// Returns a fault for each dependency on a crate in a higher folder of `crates/`. A crate's tests may use
-/// any folder.
-fn folder_faults(packages: &[Value]) -> Vec<String> {
-    let crates = packages.iter().filter_map(|package| {
-        let mut path = Path::new(text(package, "manifest_path"))
-            .ancestors()
-            .skip(2);
-        let folder = path.next()?.file_name()?.to_str()?;
-        let rank = RULES.folders.iter().position(|name| name == folder)?;
-        Some((text(package, "name"), rank))
-    });
-    let ranks: BTreeMap<&str, usize> = crates.collect();
-    let mut faults = Vec::new();
-    for package in packages {
-        let name = text(package, "name");
-        let Some(&own) = ranks.get(name) else {
-            continue;
-        };
-        let used = package["dependencies"].as_array().into_iter().flatten();
-        for dependency in used.filter(|dependency| text(dependency, "kind") != "dev") {
-            let on = text(dependency, "name");
-            if let Some(&other) = ranks.get(on).filter(|&&other| other > own) {
-                let (below, above) = (&RULES.folders[own], &RULES.folders[other]);
-                faults.push(format!(
-                    "{name} in crates/{below} depends on {on} in crates/{above}, which is a higher layer"
                 ));
             }
         }
@@ -190,14 +165,24 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
     if RULES.steps.crates.contains(name) {
         faults.extend(RULES.steps.faults(&sources));
     }
+    let imports = circles::imports(&sources);
     if let Some(rooms) = &layer.rooms {
-        faults.extend(rooms.faults(name, &sources));
+        faults.extend(rooms.faults(name, &sources, &imports));
     }
     if let Some(most) = layer.largest_circle {
-        faults.extend(files::faults(name, &sources, most));
+        faults.extend(circles::large(name, &imports, most));
+    }
+    for directory in &layer.inside {
+        let place = format!("{name}, {directory}");
+        faults.extend(circles::large(
+            &place,
+            &circles::inside(&imports, directory),
+            1,
+        ));
     }
     if !layer.tangled {
-        faults.extend(circle_faults(layer, root, &sources));
+        let modules = circles::of_modules(&imports);
+        faults.extend(circles::faults(name, &modules, &layer.circles));
     }
     if layer.teaches {
         let tests = all.iter().filter(|(text, _)| text.contains(THREADS));
@@ -222,27 +207,6 @@ fn has_unsafe(text: &str) -> bool {
     let has = |line: &str| words.iter().any(|word| line.contains(word));
     text.lines()
         .any(|line| !line.trim_start().starts_with("//") && has(line))
-}
-
-/// Returns circles of imports: between a crate's modules, and between the files of some of its directories.
-fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<String> {
-    let files = sources.iter();
-    let files = files.filter_map(|source| Some((circles::module_of(source.below)?, source.text)));
-    let files: Vec<_> = files.collect();
-    let imports = circles::imports(&files, &circles::exports(root));
-    let mut faults = circles::faults(&layer.name, &imports, &layer.circles);
-    for directory in &layer.inside {
-        let is_inside = |below| circles::module_of(below).as_ref() == Some(directory);
-        let inside = sources.iter().filter(|source| is_inside(source.below));
-        let inside = inside.filter_map(|source| {
-            let module = source.path.file_stem()?.to_str()?.to_owned();
-            Some((module, source.text.replace("super::", "crate::")))
-        });
-        let imports = circles::imports(&inside.collect::<Vec<_>>(), &Default::default());
-        let place = format!("{}, {directory}", layer.name);
-        faults.extend(circles::faults(&place, &imports, &[]));
-    }
-    faults
 }
 
 fn contributing_faults() -> Result<Vec<String>> {
@@ -328,19 +292,18 @@ mod tests {
 
     #[test]
     fn folders_are_layers() {
-        let package = |name: &str, folder: &str, kind: Value, on: &str| {
-            let dependencies = json!([{ "name": on, "kind": kind }]);
-            let path = format!("/x/crates/{folder}/{name}/Cargo.toml");
-            json!({ "name": name, "manifest_path": path, "dependencies": dependencies })
+        let found = |folder: &str, kind: Value| {
+            let dependencies = json!([{ "name": "vb3-dmabuf", "kind": kind }]);
+            let path = |folder: &str| format!("/x/crates/{folder}/y/Cargo.toml");
+            let packages = [
+                json!({ "name": "vb3-plane", "manifest_path": path("core"), "dependencies": dependencies }),
+                json!({ "name": "vb3-dmabuf", "manifest_path": path(folder) }),
+            ];
+            layer_faults(&packages).len()
         };
-        let found = |kind: Value, below: &str| {
-            let low = package("low", below, kind, "high");
-            let high = package("high", "front", Value::Null, "low");
-            folder_faults(&[low, high]).len()
-        };
-        assert_eq!(found(Value::Null, "core"), 1);
-        assert_eq!(found(Value::Null, "front"), 0);
-        assert_eq!(found(json!("dev"), "core"), 0);
+        assert_eq!(found("front", Value::Null), 1);
+        assert_eq!(found("core", Value::Null), 0);
+        assert_eq!(found("front", json!("dev")), 0);
     }
 
     #[test]

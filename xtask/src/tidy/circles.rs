@@ -1,5 +1,10 @@
-//! Circles of imports between the modules of a crate.
+//! Imports between the files of a crate, and circles of them.
+//!
+//! A file's name is its path below `src`, without `mod.rs`; a module is the first part of it. An import counts as
+//! one from the file that defines the name: if a file imports the name or exports it again, the check goes on to
+//! the file that the name comes from.
 
+use super::Source;
 use proc_macro2::token_stream::IntoIter;
 use proc_macro2::{Spacing::Joint, TokenStream, TokenTree};
 use serde::Deserialize;
@@ -7,12 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::path::Path;
 
-/// For each module of a crate, the modules that it imports. A module is the first part of a path. An import
-/// names it directly (`crate::module::…`), or by an item that the root exports (`crate::Name`).
+/// For each file or module of a crate, the others that it imports.
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// Each name that a crate's root exports, and the module that the name comes from.
-pub(super) type Exports = BTreeMap<String, String>;
+type Name = Vec<String>;
 
 /// A circle that may stay: modules of a crate that need each other.
 #[derive(Debug, Deserialize)]
@@ -23,35 +26,143 @@ pub(super) struct Allowed {
     reason: String,
 }
 
-/// Returns the names that a crate's root exports. If an export is renamed, this is the new name.
-pub(super) fn exports(root: &str) -> Exports {
-    let paths = paths_after("use", root).into_iter();
-    let export = |mut path: Vec<String>| Some((path.pop()?, path.into_iter().next()?));
-    paths.filter_map(export).collect()
+/// The files of a crate, and the paths of the names that each file imports.
+#[derive(Default)]
+struct Files {
+    texts: BTreeMap<Name, String>,
+    /// For a name in a file's module: the path that the file imports it by.
+    imported: BTreeMap<Name, Name>,
 }
 
-/// Returns the imports of files, each with its module.
-pub(super) fn imports<S: AsRef<str>>(files: &[(String, S)], exports: &Exports) -> Imports {
-    let modules = files.iter().map(|(module, _)| module.clone()).collect();
-    let mut imports = Imports::new();
-    for (module, text) in files {
-        let mut named = named(text.as_ref(), &modules, exports);
-        named.remove(module);
-        imports.entry(module.clone()).or_default().extend(named);
+/// Returns the files of a crate, and the files that each imports.
+pub(super) fn imports(sources: &[Source<'_>]) -> Imports {
+    let files = Files::new(sources);
+    let names = files.texts.iter().map(|(name, text)| {
+        let paths = paths(text).into_iter();
+        let to = paths.filter_map(|path| files.file_of(&files.absolute(name, path)?, 0));
+        let to = to.filter(|to| to != name).map(|to| to.join("/"));
+        (name.join("/"), to.collect())
+    });
+    names.collect()
+}
+
+/// Returns the first part of a file's name.
+pub(super) fn module_of(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file)
+}
+
+/// Returns the imports of the files inside a directory, without its `mod.rs`.
+pub(super) fn inside(imports: &Imports, directory: &str) -> Imports {
+    let is_inside = |file: &str| Path::new(file).parent() == Some(Path::new(directory));
+    let mut inside = imports.clone();
+    inside.retain(|file, _| is_inside(file));
+    inside
+}
+
+/// Returns the imports between the modules of a crate.
+pub(super) fn of_modules(imports: &Imports) -> Imports {
+    let mut modules = Imports::new();
+    for (from, to) in imports {
+        let own = module_of(from);
+        let others = to.iter().map(|to| module_of(to)).filter(|to| *to != own);
+        let named = modules.entry(own.to_owned()).or_default();
+        named.extend(others.map(str::to_owned));
     }
-    imports
+    modules
 }
 
-/// Returns those of the crate's modules that a file names.
-pub(super) fn named(text: &str, modules: &BTreeSet<String>, exports: &Exports) -> BTreeSet<String> {
-    let names = paths_after("crate", text).into_iter();
-    let names = names.filter_map(|path| path.into_iter().next());
-    let module = |name: String| {
-        let from = exports.get(&name).filter(|_| !modules.contains(&name));
-        let from = from.unwrap_or(&name);
-        modules.contains(from).then(|| from.clone())
+/// Removes the scopes of visibility, which are no imports: `pub(in crate::x)` becomes `pub`.
+fn without_scopes(text: &str) -> String {
+    let mut parts = text.split("pub(in ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.split_once(')').map_or(part, |(_, rest)| rest);
+        text + "pub" + rest
+    })
+}
+
+/// Removes the new names of imports, and the types of casts, which are no imports.
+fn without_aliases(text: &str) -> String {
+    let mut parts = text.split(" as ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// Returns the paths in a file that may lead to other files.
+fn paths(text: &str) -> Vec<Name> {
+    let text = &without_aliases(text);
+    let from = |word: &str| {
+        let paths = paths_after(word, text).into_iter();
+        paths
+            .map(|path| [vec![word.to_owned()], path].concat())
+            .collect()
     };
-    names.filter_map(module).collect()
+    let [at_crate, at_super, at_self]: [Vec<Name>; 3] = ["crate", "super", "self"].map(from);
+    let used = paths_after("use", text);
+    [at_crate, at_super, at_self, used].concat()
+}
+
+impl Files {
+    fn new(sources: &[Source<'_>]) -> Self {
+        let mut files = Self::default();
+        for source in sources {
+            let mut name: Name = source
+                .below
+                .with_extension("")
+                .iter()
+                .filter_map(|part| part.to_str().map(str::to_owned))
+                .collect();
+            name.pop_if(|last| last == "mod" || last == "lib");
+            files.texts.insert(name, without_scopes(source.text));
+        }
+        for (name, text) in &files.texts {
+            for path in paths_after("use", text) {
+                if let (Some(last), Some(to)) = (path.last().cloned(), files.absolute(name, path)) {
+                    let key = [name.clone(), vec![last]].concat();
+                    files.imported.entry(key).or_insert(to);
+                }
+            }
+        }
+        files
+    }
+
+    /// Converts a path in a file to a path from the crate's root; `None` for a path to another crate.
+    fn absolute(&self, file: &Name, path: Name) -> Option<Name> {
+        let first = path.first()?;
+        match &**first {
+            "crate" => Some(path[1..].to_vec()),
+            "self" => Some([file.clone(), path[1..].to_vec()].concat()),
+            "super" => {
+                let ups = path.iter().take_while(|part| *part == "super").count();
+                let base = file.get(..file.len().checked_sub(ups)?)?;
+                Some([base.to_vec(), path[ups..].to_vec()].concat())
+            }
+            _ => {
+                let child = [file.clone(), vec![first.clone()]].concat();
+                self.texts
+                    .contains_key(&child)
+                    .then(|| [file.clone(), path].concat())
+            }
+        }
+    }
+
+    /// Returns the file that defines the name at the end of a path. `depth` limits how far names are followed.
+    fn file_of(&self, path: &Name, depth: u32) -> Option<Name> {
+        let at = (0..=path.len())
+            .rev()
+            .find(|at| self.texts.contains_key(&path[..*at]))?;
+        if let Some(key) = path.get(..=at)
+            && depth < 8
+            && let Some(to) = self.imported.get(key)
+            && to != path
+        {
+            return self.file_of(&[to.clone(), path[at + 1..].to_vec()].concat(), depth + 1);
+        }
+        // The root's own names are modules and exports, which lead on.
+        (at > 0).then(|| path[..at].to_vec())
+    }
 }
 
 /// Returns the modules inside directories that a file names by their full path, such as
@@ -127,13 +238,6 @@ fn tree(tokens: &mut Peekable<IntoIter>, mut path: Vec<String>, paths: &mut Vec<
     }
 }
 
-/// Returns the module that a file below `src` belongs to: the first part of the file's path.
-pub(super) fn module_of(below_src: &Path) -> Option<String> {
-    let first = below_src.iter().next()?.to_str()?;
-    let name = first.strip_suffix(".rs").unwrap_or(first);
-    (!["lib", "main", "tests"].contains(&name)).then(|| name.to_owned())
-}
-
 fn reached<'a>(imports: &'a Imports, start: &'a str) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut open = vec![start];
@@ -144,14 +248,27 @@ fn reached<'a>(imports: &'a Imports, start: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// Returns the circles. Each is a set of modules that reach one another.
-pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
+/// Returns the circles. Each is a set that reach one another.
+fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
     let circles = imports.keys().map(|module| {
         let mut circle = Vec::from_iter(reached(imports, module));
         circle.retain(|other| reached(imports, other).contains(module.as_str()));
         circle
     });
     circles.filter(|circle| !circle.is_empty()).collect()
+}
+
+/// Returns a fault for each circle of more than `most` files.
+pub(super) fn large(package: &str, imports: &Imports, most: usize) -> Vec<String> {
+    let circles = circles(imports).into_iter();
+    let fault = |circle: Vec<&str>| {
+        let (count, arrows) = (circle.len(), arrows(imports, &circle));
+        format!("{package}: {count} files import in a circle, the limit is {most}: {arrows}")
+    };
+    circles
+        .filter(|circle| circle.len() > most)
+        .map(fault)
+        .collect()
 }
 
 /// Returns the circles of a package that are not allowed, and the allowed ones that no longer exist.
@@ -175,7 +292,7 @@ pub(super) fn faults(package: &str, imports: &Imports, allowed: &[Allowed]) -> V
 }
 
 /// Returns a text with the imports within a circle.
-pub(super) fn arrows(imports: &Imports, circle: &[&str]) -> String {
+fn arrows(imports: &Imports, circle: &[&str]) -> String {
     let arrows = circle.iter().flat_map(|from| {
         let to = imports.get(*from).into_iter().flatten();
         let to = to.filter(|to| circle.contains(&to.as_str()));
@@ -190,9 +307,14 @@ mod tests {
 
     const ROOT: &str = "mod a;\npub use c::{Z, deep::{W as V, U}};\npub(crate) use a::W;";
 
-    fn imports(files: &[(&str, &str)]) -> Imports {
-        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text));
-        super::imports(&files.collect::<Vec<_>>(), &exports(ROOT))
+    fn imports(root: &str, files: &[(&str, &str)]) -> Imports {
+        let sources = [("lib.rs", root)].into_iter().chain(files.iter().copied());
+        let sources = sources.map(|(path, text)| Source {
+            path: Path::new(path),
+            below: Path::new(path),
+            text,
+        });
+        super::imports(&sources.collect::<Vec<_>>())
     }
 
     #[test]
@@ -208,9 +330,9 @@ mod tests {
         for form in forms {
             for of_c in of_c {
                 let of_c = format!("use {of_c};");
-                let imports = imports(&[("a", form), ("b", &of_c), ("c", "crate::W")]);
+                let files = [("a.rs", form), ("b.rs", &of_c), ("c.rs", "crate::W")];
                 let circle = BTreeSet::from([vec!["a", "b", "c"]]);
-                assert_eq!(circles(&imports), circle, "{form} {of_c}");
+                assert_eq!(circles(&imports(ROOT, &files)), circle, "{form} {of_c}");
             }
         }
     }
@@ -218,13 +340,13 @@ mod tests {
     #[test]
     fn comments_tests_and_unknown_names_are_no_circle() {
         let files = [
-            ("a", "use crate::{Root, b};\nuse crate::b::X;"),
+            ("a.rs", "use crate::{Root, b};\nuse crate::b::X;"),
             (
-                "b",
+                "b.rs",
                 "// crate::a::W\nuse crate::Other;\n#[cfg(test)]\nmod tests {\nuse crate::a::W;}",
             ),
         ];
-        assert_eq!(circles(&imports(&files)), BTreeSet::new());
+        assert_eq!(circles(&imports(ROOT, &files)), BTreeSet::new());
     }
 
     #[test]
@@ -236,18 +358,47 @@ mod tests {
                 reason: "halves of one thing".to_owned(),
             }]
         };
-        let two = imports(&[
-            ("a", "crate::b::X"),
-            ("b", "crate::W"),
-            ("c", "crate::b::X"),
-        ]);
+        let files = [
+            ("a.rs", "crate::b::X"),
+            ("b.rs", "crate::W"),
+            ("c.rs", "crate::b::X"),
+        ];
+        let two = imports(ROOT, &files);
         assert_eq!(faults("p", &two, &allowed(&["a", "b"])), [""; 0]);
         assert_eq!(
             faults("p", &two, &[]),
             ["p: modules import in a circle: a > b, b > a"]
         );
         assert_eq!(faults("p", &two, &allowed(&["a", "b", "c"])).len(), 2);
-        let none = imports(&[("a", "crate::b::X")]);
+        let none = imports(ROOT, &files[..1]);
         assert_eq!(faults("p", &none, &allowed(&["a", "b"])).len(), 1);
+    }
+
+    #[test]
+    fn circles_of_files_follow_names_to_their_files() {
+        let files = [
+            ("a/mod.rs", "pub mod deep; pub use deep::Y;"),
+            (
+                "a/deep.rs",
+                "use super::other::Z; pub struct X; pub struct Y;",
+            ),
+            ("a/other.rs", "use crate::b::W; pub struct Z;"),
+            ("b.rs", "use crate::X; pub struct W;"),
+        ];
+        let imports = imports("mod a; mod b; pub use a::deep::X;", &files);
+        let circle = vec!["a/deep", "a/other", "b"];
+        assert_eq!(circles(&imports), BTreeSet::from([circle]));
+        let modules = of_modules(&imports);
+        assert_eq!(circles(&modules), BTreeSet::from([vec!["a", "b"]]));
+        assert_eq!([2, 3].map(|most| large("p", &imports, most).len()), [1, 0]);
+    }
+
+    #[test]
+    fn visibility_and_other_crates_are_no_imports() {
+        let files = [
+            ("a.rs", "pub(in crate::b) struct X; use std::fmt;"),
+            ("b.rs", "use crate::a::X;"),
+        ];
+        assert_eq!(circles(&imports("", &files)), BTreeSet::new());
     }
 }

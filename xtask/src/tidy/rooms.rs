@@ -28,41 +28,46 @@ struct Only {
 }
 
 impl Rules {
-    pub(super) fn faults(&self, package: &str, files: &[Source<'_>]) -> Vec<String> {
-        let modules: BTreeSet<String> = self.order.iter().cloned().collect();
+    pub(super) fn faults(
+        &self,
+        package: &str,
+        files: &[Source<'_>],
+        imports: &circles::Imports,
+    ) -> Vec<String> {
         let place = |name: &str| self.order.iter().position(|known| known == name);
         let rank = |name: &str| place(name).or_else(|| place("*"));
+        let is_directory = |name: &str| self.directories.iter().any(|room| room == name);
         let (mut faults, mut pairs) = (Vec::new(), BTreeSet::new());
-        for Source { below, text, .. } in files {
-            let shown = below.display();
-            let Some(own) = below.iter().next().and_then(|first| first.to_str()) else {
+        for (file, imported) in imports {
+            let own = Some(circles::module_of(file)).filter(|own| !own.is_empty());
+            let own = own.unwrap_or("lib");
+            let Some(own_rank) = rank(own) else {
+                faults.push(format!("{package}: {file} lies in no room"));
                 continue;
             };
-            let own = own.trim_end_matches(".rs").to_owned();
-            let Some(own_rank) = rank(&own) else {
-                faults.push(format!("{package}: {shown} lies in no room"));
-                continue;
-            };
-            let named = circles::named(text, &modules, &circles::Exports::new());
+            let named: BTreeSet<&str> = imported.iter().map(|to| circles::module_of(to)).collect();
             for other in named.into_iter().filter(|other| *other != own) {
-                if rank(&other) > Some(own_rank) {
-                    faults.push(format!("{package}: {shown} imports upwards, from {other}"));
+                if rank(other) > Some(own_rank) {
+                    faults.push(format!("{package}: {file} imports upwards, from {other}"));
                 }
-                let is_closed = |only: &&Only| only.room == other && !only.importers.contains(&own);
+                let is_closed = |only: &&Only| {
+                    only.room == other && !only.importers.iter().any(|may| may == own)
+                };
                 if let Some(only) = self.only.iter().find(is_closed) {
                     let may = only.importers.join(", ");
-                    faults.push(format!(
-                        "{package}: {shown} imports {other}; only {may} may"
-                    ));
+                    faults.push(format!("{package}: {file} imports {other}; only {may} may"));
                 }
-                if self.directories.contains(&own) && self.directories.contains(&other) {
-                    pairs.insert((own.clone(), other));
+                if [own, other].iter().all(|name| is_directory(name)) {
+                    pairs.insert((own, other));
                 }
             }
+        }
+        for Source { below, text, .. } in files {
             for (room, module) in circles::behind_doors(text) {
-                if room != own && self.directories.contains(&room) {
+                if !below.starts_with(&room) && is_directory(&room) {
                     faults.push(format!(
-                        "{package}: {shown} imports {module} of {room} past its front door"
+                        "{package}: {} imports {module} of {room} past its front door",
+                        below.display()
                     ));
                 }
             }
@@ -83,18 +88,25 @@ mod tests {
     use std::path::Path;
 
     fn faults_of(path: &str, text: &str) -> Vec<String> {
+        let files = [
+            (path, text),
+            ("kernel/lock.rs", "pub fn lock() {}"),
+            ("kernel/raw.rs", ""),
+            ("memory/copies.rs", "pub struct CopyMethod;"),
+            ("service/mod.rs", "pub struct Call;"),
+        ];
         let mut rooms = crate::tidy::RULES
             .layer
             .iter()
             .filter_map(|room| room.rooms.as_ref())
             .filter(|rules| rules.order.iter().any(|room| room == "kernel"));
-        let path = Path::new(path);
-        let source = Source {
-            path,
-            below: path,
+        let sources = files.map(|(path, text)| Source {
+            path: Path::new(path),
+            below: Path::new(path),
             text,
-        };
-        rooms.next().unwrap().faults("p", &[source])
+        });
+        let imports = circles::imports(&sources);
+        rooms.next().unwrap().faults("p", &sources, &imports)
     }
 
     #[test]
