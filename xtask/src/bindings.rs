@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     if !bindgen.exists() {
         sh::run(sh::cargo("install --quiet --locked bindgen-cli@^0.72 --root").arg(&tools))?;
     }
-    let include = vm::lab::Lab::open(false)?.headers();
+    let include = vm::lab::Lab::open()?.headers();
     let mut faults = Vec::new();
     for (name, headers) in CRATES {
         faults.extend(compare(&bindgen, &include, name, headers)?);

@@ -5,9 +5,8 @@ mod libcamera;
 use crate::setup;
 use crate::sh::{self, cmd};
 use crate::test::{Tests, Tier};
-use crate::vm::{self, conform as calls, lab};
+use crate::vm::{conform as calls, lab};
 use anyhow::{Result, bail, ensure};
-use clap::Parser as _;
 use std::path::PathBuf;
 
 /// Parts of test names, which select all tests that run v4l2-compliance, libcamera or a newer GStreamer.
@@ -24,49 +23,37 @@ enum What {
     Libcamera,
 }
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What is compared
     #[arg(value_enum, default_value_t)]
     what: What,
-    /// Debian's releases whose programs run [default: trixie sid]
+    /// Debian's releases whose programs run
+    #[arg(default_values = ["trixie", "sid"])]
     suites: Vec<String>,
-    /// Only tests whose names contain one of these
-    #[arg(long, default_values = FILTERS)]
-    filter: Vec<String>,
-    /// Compare our kernel modules, in virtual machines, instead of `vb3 run`
-    #[arg(long, conflicts_with = "suites")]
-    kernel: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    match (args.what, args.kernel) {
-        (What::Calls, false) => calls::run(),
-        (What::Calls, true) => vm::run(&vm::Args::parse_from(["vm", "conformance"])).map(drop),
-        (What::Programs, false) => programs(args),
-        (What::Programs, true) => vm::run(&vm::Args::parse_from(["vm", "compliance"])).map(drop),
-        (What::Libcamera, false) => libcamera::run(),
-        (What::Libcamera, true) => bail!("libcamera's tests need `vb3 run`: leave out --kernel"),
+    match args.what {
+        What::Calls => calls::run(),
+        What::Programs => programs(&args.suites),
+        What::Libcamera => libcamera::run(),
     }
 }
 
-fn programs(args: &Args) -> Result<()> {
+fn programs(suites: &[String]) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the programs of other releases are for x86-64, and this machine is not");
     }
     setup::install(&["demo", "tests", "x86-64"])?;
-    let default = ["trixie", "sid"].map(str::to_owned);
-    let suites = match args.suites.as_slice() {
-        [] => &default[..],
-        some => some,
-    };
+    let filters = FILTERS.map(str::to_owned);
     let chosen = ["--package=vb3", "--test=e2e"].map(str::to_owned);
     let mut failed = Vec::new();
     for suite in suites {
         let programs = unpacked(suite)?;
         println!("conform: {suite}");
         sh::run(cmd!("{programs}/v4l2-compliance --version"))?;
-        let tests = Tests::of(Tier::Default, &chosen, &args.filter);
+        let tests = Tests::of(Tier::Default, &chosen, &filters);
         if tests.with_programs_of(programs)?.run().is_err() {
             failed.push(suite.as_str());
         }

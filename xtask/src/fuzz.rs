@@ -18,23 +18,6 @@ pub(crate) struct Args {
     replay: bool,
 }
 
-impl Args {
-    /// Runs only the kept inputs.
-    pub(crate) const fn replay() -> Self {
-        Self {
-            seconds: 1,
-            replay: true,
-        }
-    }
-
-    pub(crate) const fn for_seconds(seconds: u32) -> Self {
-        Self {
-            seconds,
-            replay: false,
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
     let files = tidy::files(&dir.join("fuzz_targets"), "rs")?;

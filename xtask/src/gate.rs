@@ -3,11 +3,8 @@
 
 use crate::sh::{self, cmd};
 use crate::test::{self, Tier};
-use crate::{
-    arch::Arch, bare_metal, bindings, conform, dist, fuzz, no_std, setup, table, tidy, vm,
-};
+use crate::{arch::Arch, bare_metal, bindings, dist, no_std, setup, table, tidy};
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser as _;
 use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
@@ -27,15 +24,15 @@ const GATE: &[Step] = &[
     ("documentation", documentation),
     ("tidy", tidy::run),
     ("packages for crates.io", packages),
-    ("fuzz inputs", || fuzz::run(&fuzz::Args::replay())),
+    ("fuzz inputs", || xtask("fuzz --replay")),
     ("tests", || test::run_tier(Tier::Gate, &workspace(), &[])),
     ("documentation tests", || test::documentation(&workspace())),
     ("no std", no_std::run),
     ("misuse", || misuse(50_000)),
-    ("conformance", || conform::run(&conform::Args::default())),
+    ("conformance", || xtask("conform")),
     ("bare metal", bare_metal::run),
     ("kernel modules", || {
-        vm("--build --arch x86-64 --arch arm64")
+        xtask("vm --build --arch x86-64 --arch arm64")
     }),
 ];
 
@@ -50,7 +47,7 @@ const NIGHTLY: &[Step] = &[
         let mut tests = sh::cargo("nextest run -p vb3 exact::streams_at_random");
         sh::run(tests.env("VB3_EXACT_STREAMS", "200"))
     }),
-    ("fuzzing", || fuzz::run(&fuzz::Args::for_seconds(600))),
+    ("fuzzing", || xtask("fuzz --seconds 600")),
     ("address sanitizer", sanitizer),
     ("bindings", bindings::run),
     ("a million seeds", || xtask("seeds --seeds 1000000")),
@@ -65,8 +62,8 @@ const NIGHTLY: &[Step] = &[
     ("packages", || xtask("dist --try")),
     ("containers and kernels", || xtask("reach")),
     ("arm64", || xtask("reach arm64 --e2e ::")),
-    ("virtual machines", || vm("--chosen --again")),
-    ("checked kernel", || vm("--checked")),
+    ("virtual machines", || xtask("vm --chosen --again")),
+    ("checked kernel", || xtask("vm --checked")),
     ("soak", soak),
 ];
 
@@ -127,13 +124,6 @@ fn xtask(line: &str) -> Result<()> {
     let words = line.split(' ');
     let own = std::env::current_exe().context("this program has no path")?;
     sh::run(cmd!("{own} {words...}"))
-}
-
-fn vm(line: &str) -> Result<()> {
-    vm::run(&vm::Args::parse_from(
-        std::iter::once("vm").chain(line.split(' ')),
-    ))
-    .map(drop)
 }
 
 /// The workspaces: directory, clippy's words, and directory of built files.

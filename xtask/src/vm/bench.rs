@@ -14,29 +14,22 @@ pub(crate) struct Args {
     /// Kernel whose version begins with this [default: the newest]
     #[arg(long)]
     kernel: Option<String>,
-    /// IOMMU of the machine
-    #[arg(long, value_enum, default_value_t = Iommu::Intel)]
-    iommu: Iommu,
-    /// Use KVM; without it, instructions are translated, and ratios are of translated code
-    #[arg(long)]
-    kvm: bool,
     /// Use one processor, and count its instructions instead of time; the counts hardly differ between runs
-    #[arg(long, conflicts_with = "kvm")]
+    #[arg(long)]
     count: bool,
 }
 
 /// Measures a row for each operation.
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(&["x86-64"])?;
-    let lab = Lab::open(false)?;
+    let lab = Lab::open()?;
     let mut how = super::Args::new(&["bench"]);
     how.kernels.extend(args.kernel.clone());
-    how.kvm = args.kvm;
     how.count = args.count;
     let kernel = super::kernels(&lab, &how)?.pop();
     let cell = Cell {
         kernel: kernel.context("the lab has no kernel")?,
-        iommu: args.iommu,
+        iommu: Iommu::Intel,
         scenario: "bench".to_owned(),
     };
     build::sources(&lab)?;

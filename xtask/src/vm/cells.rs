@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Largest number of machines that run at a time.
+const JOBS: usize = 4;
+
 /// MiB of memory that an emulator needs in addition to the memory of its virtual machine.
 const EMULATOR_MIB: u64 = 256;
 
@@ -99,9 +102,9 @@ fn room(cells: &[Cell]) -> usize {
     usize::try_from(kib.unwrap_or(0) / 1024 / each).map_or(1, |room| room.max(1))
 }
 
-/// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
+/// Runs all cells, [`JOBS`] at a time if memory allows, and prints the progress.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
-    let (jobs, done) = (args.jobs.clamp(1, 16).min(room(cells)), AtomicUsize::new(0));
+    let (jobs, done) = (JOBS.min(room(cells)), AtomicUsize::new(0));
     step::at_a_time(jobs, cells, |cell| {
         let mut outcome = one(lab, cell, args);
         if args.again && !outcome.faults.is_empty() {

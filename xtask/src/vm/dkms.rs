@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(&["x86-64", args.arch.name()])?;
-    let lab = Lab::open(false)?;
+    let lab = Lab::open()?;
     build::sources(&lab)?;
     lab.add(args.arch)?;
     build::object(&lab, args.arch, None)?;

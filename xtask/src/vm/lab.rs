@@ -20,17 +20,9 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// Finds the lab, or makes it.
-    pub(crate) fn open(refresh: bool) -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let lab = Self::find()?;
         let _lock = lab.lock()?;
-        if refresh {
-            let mut remove = namespace();
-            remove.args(["rm", "-rf"]).arg(&lab.root);
-            for arch in Arch::ALL {
-                remove.arg(lab.guest(arch)?);
-            }
-            step::run("removing the old build root", 300, &mut remove)?;
-        }
         let what = "making the build root: compilers, headers and kernels, about 700 MB to load";
         make(&lab.root, what, 25, "make-root.sh", &[lab.root.as_ref()])?;
         lab.make_guest(Arch::X86_64)?;

@@ -24,11 +24,10 @@ pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result
     let memory = cell.memory_mib().to_string();
     let in_turn = cell.wishes("processors") == ["in-turn"];
     // KVM of some hosts cannot run a stock guest. Translation always can.
-    let (accel, processors) = match (args.kvm, args.count) {
-        (true, _) => ("kvm", "2"),
-        (false, true) => ("tcg,thread=single", "1"),
-        (false, false) if in_turn => ("tcg,thread=single", "2"),
-        (false, false) => ("tcg,thread=multi", "2"),
+    let (accel, processors) = match args.count {
+        true => ("tcg,thread=single", "1"),
+        false if in_turn => ("tcg,thread=single", "2"),
+        false => ("tcg,thread=multi", "2"),
     };
     let size = ["-smp", processors, "-m", &memory];
     let (mut qemu, own) = match cell.arch() {
@@ -66,10 +65,9 @@ fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, Strin
         qemu.arg("-serial").arg(format!("file:{}", file.display()));
     }
     let mut line = format!("console=ttyS0 results=ttyS1 no_timer_check {LAST_WORDS_OF_KERNEL}");
-    let rate = match (args.kvm, args.count) {
-        (true, _) => None,
-        (false, true) => Some(TSC_KHZ_COUNTED),
-        (false, false) => lab.tsc_khz(),
+    let rate = match args.count {
+        true => Some(TSC_KHZ_COUNTED),
+        false => lab.tsc_khz(),
     };
     if let Some(rate) = rate {
         line.push_str(&format!(" tsc_early_khz={rate} tsc=reliable"));

@@ -51,26 +51,17 @@ pub(crate) struct Args {
     build: bool,
     /// Use a small kernel with the kernel's own checkers (KASAN, lockdep, kmemleak, DMA_API_DEBUG and
     /// others), which is built once from Debian's source in about seven minutes of two cores
-    #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh", "archs"])]
+    #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "archs"])]
     checked: bool,
     /// If a machine's first boot has faults, print them and boot it a second time
     #[arg(long)]
     again: bool,
-    /// Machines to run at a time, if memory allows
-    #[arg(long, default_value_t = 4)]
-    jobs: usize,
     /// Kernel command line arguments
     #[arg(long, default_value = "")]
     append: String,
-    /// Use KVM; without it, instructions are translated
-    #[arg(long)]
-    kvm: bool,
     /// Use a machine with one processor and a clock that counts one nanosecond per instruction
-    #[arg(long, conflicts_with = "kvm")]
-    count: bool,
-    /// Look for newer kernels: make the build root and the guest images again
     #[arg(long)]
-    refresh: bool,
+    count: bool,
 }
 
 impl Args {
@@ -164,7 +155,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
     check(args)?;
     possible(args).context("no virtual machine can run here")?;
-    let lab = Lab::open(args.refresh)?;
+    let lab = Lab::open()?;
     build::sources(&lab)?;
     let kernels = kernels(&lab, args)?;
     if args.build {
