@@ -2,9 +2,11 @@
 //! `cargo xtask nightly`: what takes longer, or needs what may change from day to day.
 
 use crate::sh::{self, cmd};
-use crate::test::{self, Tier};
-use crate::{arch::Arch, bare_metal, bindings, dist, no_std, setup, table, tidy};
+use crate::{bare_metal, bindings, dist, no_std, setup, table};
 use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::process::Command;
 use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
@@ -13,71 +15,101 @@ pub(crate) struct Args {
     only: Vec<String>,
 }
 
-/// A named step.
-type Step = (&'static str, fn() -> Result<()>);
+/// The steps, as `gate.toml` lists and explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Steps {
+    targets: Vec<String>,
+    gate: Vec<Step>,
+    nightly: Vec<Step>,
+}
 
-/// The steps of the gate. The same for each commit; none may be skipped.
-const GATE: &[Step] = &[
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Step {
+    name: String,
+    run: Vec<String>,
+    dir: String,
+    env: HashMap<String, String>,
+    installs: Option<String>,
+    codes: Vec<i32>,
+    seconds: u64,
+}
+
+/// A step that is a function.
+type Function = (&'static str, fn() -> Result<()>);
+
+const FUNCTIONS: [Function; 7] = [
     ("tools", tools),
     ("format", format),
     ("clippy", clippy),
-    ("documentation", documentation),
-    ("tidy", tidy::run),
-    ("packages for crates.io", packages),
-    ("fuzz inputs", || xtask("fuzz --replay")),
-    ("tests", || test::run_tier(Tier::Gate, &workspace(), &[])),
-    ("documentation tests", || test::documentation(&workspace())),
-    ("no std", no_std::run),
-    ("misuse", || misuse(50_000)),
-    ("conformance", || xtask("conform")),
+    ("library for C", no_std::run),
     ("bare metal", bare_metal::run),
-    ("kernel modules", || {
-        xtask("vm --build --arch x86-64 --arch arm64")
-    }),
+    ("bindings", bindings::run),
+    ("installation", dist::try_source),
 ];
 
-/// The steps of the night. All run, even if one fails.
-const NIGHTLY: &[Step] = &[
-    ("tools", tools),
-    ("dependencies", dependencies),
-    ("all tests", || {
-        test::run_tier(Tier::Full, &workspace(), &[])
-    }),
-    ("streams at random", || {
-        let mut tests = sh::cargo("nextest run -p vb3 exact::streams_at_random");
-        sh::run(tests.env("VB3_EXACT_STREAMS", "200"))
-    }),
-    ("fuzzing", || xtask("fuzz --seconds 600")),
-    ("address sanitizer", sanitizer),
-    ("bindings", bindings::run),
-    ("a million seeds", || xtask("seeds --seeds 1000000")),
-    ("a million misuses", || misuse(1_000_000)),
-    ("planted errors", || xtask("seeds --planted")),
-    ("mutants", mutants),
-    ("Debian's other releases", || {
-        xtask("conform programs trixie sid")
-    }),
-    ("libcamera's own tests", || xtask("conform libcamera")),
-    ("installation", dist::try_source),
-    ("packages", || xtask("dist --try")),
-    ("containers and kernels", || xtask("reach")),
-    ("arm64", || xtask("reach arm64 --e2e ::")),
-    ("virtual machines", || xtask("vm --chosen --again")),
-    ("checked kernel", || xtask("vm --checked")),
-    ("soak", soak),
-];
+/// The oldest supported compiler.
+const FLOOR: &str = "1.85";
+
+impl Steps {
+    fn read() -> Result<Self> {
+        toml::from_str(include_str!("gate.toml")).context("gate.toml")
+    }
+}
+
+impl Step {
+    fn take(&self) -> Result<()> {
+        if let Some((_, function)) = FUNCTIONS.iter().find(|(name, _)| *name == self.name) {
+            return function();
+        }
+        if let Some(tool) = self.installs.as_ref().filter(|tool| !sh::has(tool)) {
+            sh::run(sh::cargo("install --locked").arg(tool))?;
+        }
+        let start = Instant::now();
+        loop {
+            for line in &self.run {
+                self.run(line)?;
+            }
+            if start.elapsed().as_secs() >= self.seconds {
+                return Ok(());
+            }
+        }
+    }
+
+    fn run(&self, line: &str) -> Result<()> {
+        let mut words = line.split(' ');
+        let mut command = match words.next() {
+            Some("xtask") => Command::new(std::env::current_exe()?),
+            program => Command::new(program.unwrap_or_default()),
+        };
+        let target = sh::target().to_string_lossy().into_owned();
+        for (name, value) in &self.env {
+            command.env(name, value.replace("{target}", &target));
+        }
+        command.args(words).current_dir(sh::root().join(&self.dir));
+        eprintln!("+ {line}");
+        let status = command.status().context("it does not start")?;
+        let is_good = match self.codes.as_slice() {
+            [] => status.success(),
+            codes => status.code().is_some_and(|code| codes.contains(&code)),
+        };
+        ensure!(is_good, "{line} failed: {status}");
+        Ok(())
+    }
+}
 
 pub(crate) fn gate(args: &Args) -> Result<()> {
-    run("gate", GATE, &args.only, false)
+    run("gate", &Steps::read()?.gate, &args.only, false)
 }
 
 pub(crate) fn nightly(args: &Args) -> Result<()> {
-    run("nightly", NIGHTLY, &args.only, true)
+    run("nightly", &Steps::read()?.nightly, &args.only, true)
 }
 
 /// Runs steps, and prints a table of their times. Stops at the first step that fails, unless `goes_on` is set.
 fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
-    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = all.iter().map(|step| &*step.name).collect();
     let unknown = only.iter().find(|name| !names.contains(&name.as_str()));
     ensure!(
         unknown.is_none(),
@@ -86,19 +118,20 @@ fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
     );
     let start = Instant::now();
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
-    for (name, step) in all {
+    for step in all {
+        let name = &step.name;
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
             continue;
         }
         println!("\n==> [{:4} s] {name}", start.elapsed().as_secs());
         let began = Instant::now();
-        let result = step();
+        let result = step.take();
         let verdict = if result.is_ok() { "passed" } else { "FAILED" };
         let seconds = began.elapsed().as_secs().to_string();
         rows.push(table::row([name, &seconds, verdict]));
         if let Err(e) = result {
             eprintln!("xtask: {name}: {e:#}");
-            failed.push(*name);
+            failed.push(name.as_str());
             if !goes_on {
                 break;
             }
@@ -113,17 +146,6 @@ fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
     ensure!(failed.is_empty(), "{what} failed: {}", failed.join(", "));
     println!("{what}: everything passed");
     Ok(())
-}
-
-fn workspace() -> Vec<String> {
-    vec!["--workspace".to_owned()]
-}
-
-/// Runs another task of this program.
-fn xtask(line: &str) -> Result<()> {
-    let words = line.split(' ');
-    let own = std::env::current_exe().context("this program has no path")?;
-    sh::run(cmd!("{own} {words...}"))
 }
 
 /// The workspaces: directory, clippy's words, and directory of built files.
@@ -142,10 +164,8 @@ fn tools() -> Result<()> {
     for component in ["rustfmt", "clippy"] {
         sh::run(cmd!("rustup component add {component}"))?;
     }
-    let mut targets = no_std::targets();
-    targets.extend(Arch::ALL.map(Arch::target));
+    let (floor, targets) = (FLOOR, Steps::read()?.targets);
     sh::run(cmd!("rustup target add {targets...}"))?;
-    let floor = no_std::FLOOR;
     if sh::quietly(cmd!("cargo +{floor} --version")).is_err() {
         sh::run(cmd!("rustup toolchain install {floor} --profile minimal"))?;
     }
@@ -176,85 +196,23 @@ fn clippy() -> Result<()> {
     Ok(())
 }
 
-fn documentation() -> Result<()> {
-    let mut cargo = sh::cargo("doc --workspace --no-deps --quiet");
-    sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Packs each crate as for crates.io, without sending it.
-fn packages() -> Result<()> {
-    sh::run(sh::cargo(
-        "publish --workspace --dry-run --no-verify --allow-dirty --quiet",
-    ))
-}
-
-/// Uses the mapping layer wrongly from a crate outside the workspace, with this many random steps.
-fn misuse(steps: u32) -> Result<()> {
-    let mut cargo = sh::cargo("test --quiet");
-    cargo
-        .current_dir(sh::root().join("examples/misuse"))
-        .env("CARGO_TARGET_DIR", sh::target().join("misuse"))
-        .env("VB3_STEPS", steps.to_string());
-    sh::run(cargo)
-}
-
-/// Tests the crate with most unsafe code, and the one that attackers in guests reach, under AddressSanitizer, which needs
-/// nightly Rust.
-fn sanitizer() -> Result<()> {
-    let target = Arch::default().target();
-    let tests = [
-        "-p",
-        "vb3-intercept",
-        "-p",
-        "vb3-guest",
-        "--lib",
-        "--test",
-        "guests",
-    ];
-    let mut cargo = cmd!("cargo +nightly test {tests...} --target {target}");
-    let target = sh::target().join("sanitizer");
-    // Tests keep the RAM of their guests to the end.
-    cargo
-        .current_dir(sh::root())
-        .env("CARGO_TARGET_DIR", target)
-        .env("ASAN_OPTIONS", "detect_leaks=0");
-    sh::run(cargo.env("RUSTFLAGS", "-Zsanitizer=address"))
-}
-
-/// Looks for advisories, and checks licences and sources of dependencies.
-fn dependencies() -> Result<()> {
-    if !sh::has("cargo-deny") {
-        sh::run(sh::cargo("install --locked cargo-deny"))?;
+    #[test]
+    fn a_step_has_commands_or_a_function() {
+        let Steps { gate, nightly, .. } = Steps::read().unwrap();
+        for Step { name, run, .. } in gate.iter().chain(&nightly) {
+            let is_function = FUNCTIONS.iter().any(|(known, _)| known == name);
+            assert_ne!(is_function, !run.is_empty(), "{name}");
+        }
+        let jobs = include_str!("../../.github/workflows/nightly.yml");
+        let jobs = jobs
+            .lines()
+            .filter_map(|line| line.strip_prefix("          - "));
+        for job in jobs {
+            assert!(nightly.iter().any(|step| step.name == job), "{job}");
+        }
     }
-    sh::run(sh::cargo("deny --workspace check"))
-}
-
-/// Tests a sample of mutants of the core crates.
-fn mutants() -> Result<()> {
-    if !sh::has("cargo-mutants") {
-        sh::run(sh::cargo("install --locked cargo-mutants"))?;
-    }
-    let core =
-        "-p vb3-dma -p vb3-dmabuf -p vb3-plane -p vb3-queue --sharding round-robin --shard 1/16";
-    let status = sh::cargo("mutants").args(core.split(' ')).status()?;
-    // 2: a mutant survived; 3: the tests of one took too long. Both are listed.
-    let code = status.code();
-    ensure!(
-        matches!(code, Some(0 | 2 | 3)),
-        "cargo-mutants failed: {status}"
-    );
-    Ok(())
-}
-
-/// Repeats the tests that stop, kill and interrupt programs, for an hour.
-fn soak() -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed().as_secs() < 3600 {
-        test::run_tier(
-            Tier::Full,
-            &["--package=vb3".to_owned()],
-            &["storms::".to_owned()],
-        )?;
-    }
-    Ok(())
 }

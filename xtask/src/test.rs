@@ -132,6 +132,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (tier, filters) = match args.words.split_first() {
         Some((word, rest)) if word == "quick" => (Tier::Quick, rest),
         Some((word, rest)) if word == "full" => (Tier::Full, rest),
+        // What the gate runs of `full`.
+        Some((word, rest)) if word == "gate" => (Tier::Gate, rest),
         _ => (Tier::Default, &args.words[..]),
     };
     if tier != Tier::Quick && args.packages.is_empty() {
@@ -151,7 +153,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs the tests of a tier, except documentation tests.
-pub(crate) fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Result<()> {
+fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Result<()> {
     let has_e2e = chosen
         .iter()
         .any(|word| word == "--workspace" || word == "--package=vb3");
@@ -176,7 +178,7 @@ pub(crate) fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Res
     result
 }
 
-pub(crate) fn documentation(chosen: &[String]) -> Result<()> {
+fn documentation(chosen: &[String]) -> Result<()> {
     sh::run(sh::cargo("test --quiet --doc").args(chosen))
 }
 
