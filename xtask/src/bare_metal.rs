@@ -122,19 +122,3 @@ fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
         None => Ok(disk.len() / 512),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::{HALF, compared, numbers};
-
-    #[test]
-    fn a_byte_that_was_not_copied_is_found() {
-        let written = numbers();
-        let mut disk = written.clone();
-        disk.extend(written.iter().map(|byte| !byte));
-        assert_eq!(compared(&disk, &written).ok(), Some(HALF / 256));
-        disk[HALF + 512 * 3] ^= 1;
-        let said = compared(&disk, &written).err().map(|err| err.to_string());
-        assert_eq!(said.as_deref(), Some("sector 4099 of the disk is wrong"));
-    }
-}

@@ -206,13 +206,6 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_replaced_and_prose_is_kept() {
-        let new = fill(PAGE).unwrap();
-        assert_eq!(new, PAGE.replace("old", "new"));
-        assert_eq!(fill(&new).unwrap(), new, "a second time changes nothing");
-    }
-
-    #[test]
     fn wrong_blocks_name_the_page_and_what_is_allowed() {
         let said = |page: &str| fill(page).unwrap_err().to_string();
         let unknown = said(&PAGE.replace(": a", ": d"));
@@ -231,31 +224,5 @@ mod tests {
         assert_eq!(dead_links(&path, good).count(), 0);
         let bad = "[a](docs/gone.md) [b](#gone) [c](docs/limits.md#gone)";
         assert_eq!(dead_links(&path, bad).count(), 3);
-    }
-
-    #[test]
-    fn clients_are_listed_by_what_is_compared() {
-        let row = |name, command: &str, judge| {
-            let text =
-                format!("name = '{name}'\nlimit = 'It fails.'\ncommand = '{command}'\n{judge}");
-            toml::from_str(&text).unwrap()
-        };
-        let long = "a".repeat(MAX_COMMAND + 1);
-        let client = vec![
-            row("a b", "c | d", "frames = { count = 1 }"),
-            row("c", &long, "pictures = []\nwindow = true"),
-            row("d", "d e", "prints = ['x']"),
-            row("f (g)", "f", "frames = { count = 1 }"),
-        ];
-        let said = Clients { client }.markdown();
-        let [bytes, _, window, _, output] = COMPARED.map(|(_, heading)| heading);
-        for part in [
-            format!("**{bytes}:**\n\n- a b: `c | d`\n- `f`\n\n"),
-            format!("**{window}:**\n\n- longer commands: c\n\n"),
-            format!("**{output}:**\n\n- `d e`\n\nLimits"),
-        ] {
-            assert!(said.contains(&part), "{said}");
-        }
-        assert_eq!(said.matches("- It fails.").count(), 1, "{said}");
     }
 }

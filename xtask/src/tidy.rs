@@ -307,20 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_an_error() {
-        let dir = sh::root().join("xtask/src/tidy");
-        assert!(files(&dir, "rs").unwrap().contains(&dir.join("words.rs")));
-        assert!(files(&dir.join("none"), "rs").is_err());
-    }
-
-    #[test]
-    fn long_files_are_faults() {
-        let long = "\n".repeat(MAX_LINES + 1);
-        assert!(long_file(Path::new("a/src/x.rs"), &long).is_some());
-        assert!(long_file(Path::new("a/src/x/tests.rs"), &long).is_none());
-    }
-
-    #[test]
     fn python_files_need_docs_and_no_sleep() {
         let look = |text: &str| python_faults(Path::new("a.py"), text).len();
         assert_eq!(look("\"\"\"Waits.\"\"\"\nimport os\n"), 0);

@@ -215,40 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn equal_verdicts_share_a_row() {
-        let rows = [["x", "ok"], ["y", "ok"], ["z", "lost"]].map(table::row);
-        let shared = [["x, y", "ok"], ["z", "lost"]].map(table::row);
-        assert_eq!(joined(&rows), shared);
-        let measured = [["x", "1.02"], ["y", "1.02"]].map(table::row);
-        assert_eq!(joined(&measured), measured);
-    }
-
-    #[test]
-    fn malformed_data_name_the_file_and_the_line() {
-        let dir = sh::target().join(format!("docs-test-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("bench.toml");
-        let said = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            format!("{:#}", Measured::read(&path).unwrap_err())
-        };
-        let mut cells = Measured::default();
-        cells.add(&table::row(["a"]), run("", &["x"]));
-        for (text, wanted) in [
-            ("header = []\nrun = [\n", "line 2"),
-            ("header = []\n\nrows = 1\n", "line 3"),
-            (&cells.text().unwrap(), "2 cells and the header 1: [\"x\""),
-        ] {
-            let said = said(text);
-            assert!(
-                said.contains("bench.toml") && said.contains(wanted),
-                "{said}"
-            );
-        }
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
     fn a_tree_with_changes_outside_docs_is_refused() {
         let dir = std::env::temp_dir().join(format!("docs-tree-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("docs")).unwrap();
@@ -261,13 +227,5 @@ mod tests {
         init.and(clean).unwrap();
         let said = dirty.unwrap_err().to_string();
         assert!(said.contains("(?? code.rs): commit first"), "{said}");
-    }
-
-    #[test]
-    fn a_machine_has_processors_kernel_and_memory() {
-        let said = sh::text(cmd!("sh -c {MACHINE}")).unwrap();
-        let is_number = |word: &&str| word.parse::<u32>().is_ok_and(|n| n > 0);
-        let numbers = said.split(' ').filter(is_number).count();
-        assert!(numbers >= 2 && said.contains("), Linux "), "{said}");
     }
 }

@@ -232,18 +232,4 @@ mod tests {
         assert_eq!(lost, ["ship is left out: no-such-program is not installed"]);
         assert!(rows(table(Vec::new()), &only, &mut lost).is_err());
     }
-
-    #[test]
-    fn a_whole_name_asks_for_one_place() {
-        let names = ["none", "arm64", "arm64-16k", "profile moby"].map(str::to_owned);
-        let asked = |word: &str| {
-            let only = [word.to_owned()];
-            let wanted = names.iter().filter(|name| is_wanted(name, &only, &names));
-            wanted.cloned().collect::<Vec<_>>()
-        };
-        assert_eq!(asked("arm64"), ["arm64"]);
-        assert_eq!(asked("arm"), ["arm64", "arm64-16k"]);
-        assert_eq!(asked("profile"), ["profile moby"]);
-        assert!(is_wanted("none", &[], &names));
-    }
 }

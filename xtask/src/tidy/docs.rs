@@ -238,14 +238,6 @@ mod tests {
     }
 
     #[test]
-    fn public_types_are_visible_structs_and_enums() {
-        let text = "pub struct A; pub(crate) struct B; enum C {} pub enum D {} pub fn e() {}";
-        assert_eq!(public_types(text, true), ["A", "D"]);
-        assert!(words("any::<(A, b_C)>").any(|word| word == "b_C"));
-        assert!(words("any::<(A, b_C)>").all(|word| word != "C"));
-    }
-
-    #[test]
     fn a_public_quantity_has_a_unit() {
         assert_eq!(found("/// Makes.\npub fn f(len: u64) {}").len(), 1);
         assert_eq!(

@@ -208,24 +208,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_firmware_are_no_results() {
-        let serial = sh::target().join(format!("serial-test-{}", std::process::id()));
-        let mut heard = Heard::default();
-        let mut listen = |text: &str| {
-            fs::write(&serial, text).unwrap();
-            heard.listen("cell", &serial)
-        };
-        let (firmware, step) = ("\u{1b}[2JOVMF: insecure\r\n", "{\"step\":\"end\"}\r\n");
-        assert!(listen(firmware).unwrap());
-        assert!(listen(&[firmware, "\r\n", step].concat()).unwrap());
-        let noise = listen(&[firmware, "\r\n", step, "oops\r\n"].concat());
-        std::fs::remove_file(&serial).unwrap();
-        assert!(noise.unwrap_err().to_string().contains("oops"));
-        assert_eq!(heard.steps.len(), 1);
-        assert!(heard.is_complete());
-    }
-
-    #[test]
     fn a_late_vivid_hides_no_other_message() {
         let late = "schedule_timeout: wrong timeout value ffff\n\
             [ 1.0] CPU: 0 UID: 0 PID: 99 Comm: vivid-000-vid-c Not tainted 6.12.9 #1\n";
