@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 /// Interval between two checks of a running step.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Milliseconds of a tick in /proc (`USER_HZ` is 100 on all of Linux's current architectures).
-const MS_PER_TICK: u64 = 10;
-
 /// Lines of a failed step's log that are shown.
 const SHOWN: usize = 30;
 
@@ -45,12 +42,6 @@ impl Running {
         if let Some(input) = &mut self.child.stdin {
             let _deaf = writeln!(input, "{line}");
         }
-    }
-
-    /// Returns the processor time so far; `None` once the process has ended.
-    pub(crate) fn cpu(&self) -> Option<Duration> {
-        // utime and stime.
-        cpu_time(&self.child.id().to_string(), 14)
     }
 
     pub(crate) fn took(&self) -> Duration {
@@ -94,15 +85,6 @@ impl Drop for Running {
             let _ended = self.child.wait();
         }
     }
-}
-
-/// Returns the sum of two processor times of a process: field `first` of its file `stat`, and the next field.
-pub(crate) fn cpu_time(pid: &str, first: usize) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may contain any character.
-    let words = stat.rsplit_once(')')?.1.split_whitespace().skip(first - 3);
-    let ticks: Option<u64> = words.take(2).map(|word| word.parse::<u64>().ok()).sum();
-    Some(Duration::from_millis(ticks? * MS_PER_TICK))
 }
 
 /// Runs a step to its end. Its log is named after `what`, up to a colon.

@@ -72,10 +72,7 @@ impl Tests {
                 cargo.args(all.then_some("--include-ignored")).args(filters)
             }
         };
-        if chosen
-            .iter()
-            .any(|word| word == "--workspace" || word == "--package=vb3")
-        {
+        if has_e2e(chosen) {
             // Many tests wait for other programs.
             let two = 2 * available_parallelism().map_or(1, NonZero::get);
             for variable in ["NEXTEST_TEST_THREADS", "RUST_TEST_THREADS"] {
@@ -112,6 +109,12 @@ impl Tests {
         }
         result
     }
+}
+
+/// Returns whether these words choose the tests with real programs.
+fn has_e2e(chosen: &[String]) -> bool {
+    let mut words = chosen.iter();
+    words.any(|word| word == "--workspace" || word == "--package=vb3")
 }
 
 fn has_nextest() -> bool {
@@ -154,10 +157,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Runs the tests of a tier, except documentation tests.
 fn run_tier(tier: Tier, chosen: &[String], filters: &[String]) -> Result<()> {
-    let has_e2e = chosen
-        .iter()
-        .any(|word| word == "--workspace" || word == "--package=vb3");
-    let mut result = match tier != Tier::Quick && filters.is_empty() && has_e2e && !has_nextest() {
+    let is_whole = filters.is_empty() && has_e2e(chosen);
+    let mut result = match tier != Tier::Quick && is_whole && !has_nextest() {
         true => {
             let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
             let skips: Vec<String> = words(&ALONE.map(|name| ["--skip", name]).concat());

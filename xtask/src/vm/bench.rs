@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     build::common(&lab, Arch::X86_64)?;
     build::modules(&lab, &cell.kernel, false)?;
     fs::create_dir_all(results())?;
-    let steps = boot::run(&lab, &cell, &how)?.steps;
+    let steps = boot::run(&lab, &cell, &how)?;
     let (kernel, iommu) = (&cell.kernel, cell.iommu.name());
     println!(
         "{kernel}, IOMMU {iommu}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each"

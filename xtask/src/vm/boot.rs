@@ -27,7 +27,7 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The machine does not boot, or reports nothing for too long. The message has the end of its console.
-pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
+pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Vec<Value>> {
     let (dir, name) = (results().join(cell.name()), cell.name());
     // Removes files of an earlier run.
     sh::fresh(&dir)?;
@@ -47,7 +47,7 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
         let [log, console] = ["qemu.log", "console"].map(|name| tail(&dir.join(name)));
         bail!("{name} ended early:\n{log}{console}");
     }
-    Ok(heard)
+    Ok(heard.steps)
 }
 
 /// Returns whether the guest reached its scenario.
@@ -68,7 +68,6 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let limit = Duration::from_secs(cell.number("seconds", LIMIT));
     let is_silent = qemu.watch(|qemu| {
         let ended = qemu.ended()?;
-        heard.cpu = qemu.cpu().unwrap_or(heard.cpu);
         if heard.listen(&name, &dir.join("serial"))? {
             last = Instant::now();
         }
@@ -174,11 +173,9 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path) -> Result<()> {
 
 /// The results that came over the second serial port so far.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+struct Heard {
     lines: Lines,
-    pub(crate) steps: Vec<Value>,
-    /// Processor time of the emulator.
-    pub(crate) cpu: Duration,
+    steps: Vec<Value>,
 }
 
 impl Heard {

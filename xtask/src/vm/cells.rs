@@ -88,8 +88,6 @@ pub(crate) struct CellOutcome {
     /// Whether the first boot had faults, so that there was a second one.
     is_second: bool,
     took: Duration,
-    /// Processor time of the machine's emulator.
-    cpu: Duration,
 }
 
 /// Returns how many virtual machines of the largest size fit into this machine's memory.
@@ -135,8 +133,8 @@ fn one(lab: &Lab, cell: &Cell, args: &Args) -> CellOutcome {
         cell: cell.clone(),
         ..CellOutcome::default()
     };
-    let heard = boot::run(lab, cell, args);
-    if let Err(e) = heard.and_then(|heard| outcome.judge(args, heard)) {
+    let steps = boot::run(lab, cell, args);
+    if let Err(e) = steps.and_then(|steps| outcome.judge(args, steps)) {
         outcome.faults.push(format!("{e:#}"));
     }
     outcome.took = start.elapsed();
@@ -150,13 +148,11 @@ impl CellOutcome {
             n => format!("{n} faults"),
         };
         let Self { c, rust, .. } = self;
-        let (name, took, cpu) = (self.cell.name(), self.took.as_secs(), self.cpu.as_secs());
-        format!("{name}: {verdict} in {took} s ({cpu} s of CPU); C {c}, Rust {rust}")
+        let (name, took) = (self.cell.name(), self.took.as_secs());
+        format!("{name}: {verdict} in {took} s; C {c}, Rust {rust}")
     }
 
-    fn judge(&mut self, args: &Args, heard: boot::Heard) -> Result<()> {
-        let steps = heard.steps;
-        self.cpu = heard.cpu;
+    fn judge(&mut self, args: &Args, steps: Vec<Value>) -> Result<()> {
         let all = Value::Array(steps.clone());
         fs::write(self.cell.file(), format!("{all:#}\n"))?;
         self.c = report::score(&steps, "c");
@@ -198,7 +194,6 @@ impl CellOutcome {
             self.rust.to_string(),
             verdict.to_owned(),
             self.took.as_secs().to_string(),
-            self.cpu.as_secs().to_string(),
         ]
     }
 }
@@ -211,9 +206,8 @@ pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
         c.join(outcome.c);
         rust.join(outcome.rust);
     }
-    let cpu: Duration = outcomes.iter().map(|outcome| outcome.cpu).sum();
-    let (c, rust, cpu) = (c.to_string(), rust.to_string(), cpu.as_secs().to_string());
-    rows.push(table::row(["all", "", "", &c, &rust, "", "", &cpu]));
-    let header = ["scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"];
+    let (c, rust) = (c.to_string(), rust.to_string());
+    rows.push(table::row(["all", "", "", &c, &rust, "", ""]));
+    let header = ["scenario", "kernel", "IOMMU", "C", "Rust", "", "s"];
     table::format(&header, &rows)
 }

@@ -21,7 +21,12 @@ pub(crate) struct Lab {
 impl Lab {
     /// Finds the lab, or makes it.
     pub(crate) fn open() -> Result<Self> {
-        let lab = Self::find()?;
+        let cache = sh::cache("lab")?;
+        let lab = Self {
+            root: cache.join(format!("root-{}", key("make-root.sh")?)),
+            cache,
+            tsc_khz: OnceLock::new(),
+        };
         let _lock = lab.lock()?;
         let what = "making the build root: compilers, headers and kernels, about 700 MB to load";
         make(&lab.root, what, 25, "make-root.sh", &[lab.root.as_ref()])?;
@@ -44,32 +49,6 @@ impl Lab {
             self.step(&what, 1500, &format!("{script} {stamp}"))?;
         }
         self.make_guest(arch)
-    }
-
-    /// Returns the lab's directories, which need not exist yet.
-    fn find() -> Result<Self> {
-        let cache = sh::cache("lab")?;
-        Ok(Self {
-            root: cache.join(format!("root-{}", key("make-root.sh")?)),
-            cache,
-            tsc_khz: OnceLock::new(),
-        })
-    }
-
-    /// Checks that this machine has the lab, or can make it.
-    pub(crate) fn possible() -> Result<()> {
-        sh::quietly(namespace().arg("true")).context("cannot create namespaces")?;
-        let lab = Self::find()?;
-        if lab.root.exists() && lab.guest(Arch::X86_64)?.exists() {
-            return Ok(());
-        }
-        let to = lab.cache.join("reachable");
-        let from = format!("{}/dists/trixie-backports/InRelease", own_mirror());
-        sh::quietly(cmd!("/usr/lib/apt/apt-helper download-file {from} {to}"))
-            .context("the Debian mirror cannot be reached")?;
-        // The file is not needed: the download only shows that the mirror can be reached.
-        let _gone = fs::remove_file(&to);
-        Ok(())
     }
 
     fn make_guest(&self, arch: Arch) -> Result<()> {

@@ -154,7 +154,10 @@ pub(crate) fn results() -> PathBuf {
 pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
     check(args)?;
-    possible(args).context("no virtual machine can run here")?;
+    setup::install(&["x86-64"])?;
+    for arch in args.archs() {
+        setup::install(&[arch.name()])?;
+    }
     let lab = Lab::open()?;
     build::sources(&lab)?;
     let kernels = kernels(&lab, args)?;
@@ -311,15 +314,6 @@ fn check(args: &Args) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Checks that virtual machines can run here: tools, namespaces, and a source for the guests.
-fn possible(args: &Args) -> Result<()> {
-    setup::install(&["x86-64"])?;
-    for arch in args.archs() {
-        setup::install(&[arch.name()])?;
-    }
-    Lab::possible()
 }
 
 #[cfg(test)]
