@@ -5,6 +5,7 @@ use crate::bytes::{MAX_ARRAY, MAX_ENTRIES, get, set};
 use crate::call::{Answer, Ioctl, Step};
 use crate::card::{Card, MAX_BLOBS};
 use crate::commit::Change;
+use crate::framebuffer::Framebuffer;
 use crate::host::{FenceId, FileId};
 use crate::mode::Mode;
 use crate::property::{self, CONNECTOR, CRTC, FB, Kind, PLANE, Property};
@@ -33,16 +34,6 @@ pub(crate) enum Target {
     Connector(usize),
 }
 
-impl Target {
-    pub(crate) const fn properties(self) -> &'static [u32] {
-        match self {
-            Self::Crtc(_) => property::OF_CRTC,
-            Self::Plane(_) => property::OF_PLANE,
-            Self::Connector(_) => property::OF_CONNECTOR,
-        }
-    }
-}
-
 /// Properties and their values.
 type Settings = Vec<(u32, u64)>;
 
@@ -52,6 +43,8 @@ struct Extras {
     crtcs: BTreeSet<usize>,
     fences: Vec<(usize, FenceId)>,
     out_fences: Vec<(usize, u64)>,
+    /// Writeback connectors, and the framebuffer that each writes to.
+    writebacks: Vec<(usize, Option<Arc<Framebuffer>>)>,
 }
 
 impl Extras {
@@ -109,6 +102,7 @@ impl Card {
             event: (flags & EVENT != 0).then_some(user_data),
             fences: extras.fences,
             out_fences: extras.out_fences,
+            writebacks: extras.writebacks,
             may_set_mode: flags & ALLOW_MODESET != 0,
             is_nonblocking: flags & NONBLOCK != 0,
             is_test,
@@ -249,17 +243,26 @@ impl Card {
             }
             Target::Connector(at) => {
                 let connector = &mut next.connectors[at];
+                extras.crtcs.extend(connector.crtc);
+                let of = self.connectors[at].crtc;
                 match found.id {
                     property::CRTC_ID => {
-                        if crtc.is_some_and(|crtc| crtc != at) {
+                        if crtc.is_some_and(|crtc| crtc != of) {
                             return Err(Error::Invalid("CRTC_ID (not of this connector)", value));
                         }
-                        extras.crtcs.extend(connector.crtc);
                         extras.crtcs.extend(crtc);
                         connector.crtc = crtc;
                         connector.dpms = if crtc.is_some() { 0 } else { 3 };
                     }
-                    property::LINK_STATUS => extras.crtcs.extend(connector.crtc),
+                    property::LINK_STATUS => {}
+                    property::WRITEBACK_FB_ID => {
+                        extras.writebacks.retain(|(connector, _)| *connector != at);
+                        extras.writebacks.push((at, fb));
+                    }
+                    property::WRITEBACK_OUT_FENCE_PTR if value == 0 => {}
+                    property::WRITEBACK_OUT_FENCE_PTR => {
+                        extras.ask_fence(io, self.crtcs.len() + of, value)?;
+                    }
                     // DPMS belongs to the older calls.
                     _ => return invalid,
                 }
@@ -270,12 +273,13 @@ impl Card {
 
     /// Returns a property of an object by its id.
     fn property_of(&self, target: Target, id: u32) -> Option<&'static Property> {
-        let id = match target {
-            Target::Plane(at) if self.planes[at].rotation() == id => property::ROTATION,
-            _ if id == property::ROTATION => return None,
-            _ => id,
+        // Each plane has its own `rotation`.
+        let is_anothers = |at: usize| self.planes[at].rotation() != id;
+        let own = match (target, self.own_id(id)?) {
+            (Target::Plane(at), property::ROTATION) if is_anothers(at) => return None,
+            (_, own) => own,
         };
-        Property::find(id).filter(|found| target.properties().contains(&found.id))
+        Property::find(own).filter(|found| self.properties_of(target).contains(&found.id))
     }
 
     /// Returns the mode in a blob; `None` for blob zero.
@@ -322,7 +326,7 @@ impl Card {
         let (mut next, mut extras) = (self.state.clone(), Extras::default());
         self.set(io, (target, found, value), (&mut next, &mut extras))?;
         let mut change = Change::of(next, extras.crtcs);
-        change.fences = extras.fences;
+        (change.fences, change.writebacks) = (extras.fences, extras.writebacks);
         self.commit(io, change)
     }
 

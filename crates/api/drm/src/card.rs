@@ -76,6 +76,10 @@ pub(crate) struct Connector {
     pub(crate) is_connected: bool,
     /// Whether a program has probed the modes.
     pub(crate) is_probed: bool,
+    /// The CRTC that may drive it.
+    pub(crate) crtc: usize,
+    /// Whether it writes the CRTC's picture to memory, rather than to a monitor.
+    pub(crate) is_writeback: bool,
 }
 
 /// A simulated display card.
@@ -85,9 +89,14 @@ pub struct Card {
     pub(crate) formats: Vec<&'static Format>,
     pub(crate) planes: Vec<Plane>,
     pub(crate) crtcs: Vec<u32>,
+    /// The monitors' connectors, then the writeback connectors, both in the order of CRTCs.
     pub(crate) connectors: Vec<Connector>,
+    /// First id of what all writeback connectors have in common: three properties, and the blob of formats.
+    pub(crate) writeback_ids: u32,
     pub(crate) state: State,
     pub(crate) vblanks: Vec<Vblank>,
+    /// Number of the last fence of each timeline: those of CRTCs, then those of their writeback connectors.
+    pub(crate) last_fences: Vec<u64>,
     /// The planes as the screen shows them.
     pub(crate) shown: Vec<PlaneState>,
     /// What CRTCs show, until the host takes it.
@@ -146,14 +155,27 @@ impl Card {
             }
             crtcs.push(next(1));
         }
-        let connectors: Vec<_> = (0..connectors)
-            .map(|_| Connector {
-                id: next(1),
-                encoder: next(1),
-                is_connected: true,
-                is_probed: false,
-            })
-            .collect();
+        let connector = |(id, encoder), crtc, is_writeback| Connector {
+            id,
+            encoder,
+            is_connected: true,
+            is_probed: false,
+            crtc,
+            is_writeback,
+        };
+        let count = connectors;
+        let mut connectors = Vec::new();
+        for crtc in 0..count {
+            connectors.push(connector((next(1), next(1)), crtc, false));
+        }
+        let mut writeback_ids = 0;
+        for crtc in 0..count {
+            let encoder = next(1);
+            if crtc == 0 {
+                writeback_ids = next(4);
+            }
+            connectors.push(connector((next(1), encoder), crtc, true));
+        }
         let next_id = next(0).max(FIRST_FREE_ID);
         let mut this = Self {
             state: State {
@@ -163,6 +185,8 @@ impl Card {
             },
             shown: vec![PlaneState::default(); planes.len()],
             vblanks: crtcs.iter().map(|_| Vblank::default()).collect(),
+            last_fences: vec![0; 2 * crtcs.len()],
+            writeback_ids,
             config,
             formats,
             planes,
@@ -182,8 +206,12 @@ impl Card {
             // A blob of the driver: no file may destroy it, and it is not an orphan.
             this.blobs.insert(id, (blob, None));
         }
-        if let Some(edid) = &this.config.edid {
-            let (id, bytes) = (EDID_BLOB, edid.bytes().to_vec());
+        let formats = this.formats.iter().filter(|format| format.is_rgb());
+        let formats = formats.flat_map(|format| format.code.to_ne_bytes());
+        let formats = (this.writeback_ids + 3, formats.collect());
+        let edid = this.config.edid.as_ref();
+        let edid = edid.map(|edid| (EDID_BLOB, edid.bytes().to_vec()));
+        for (id, bytes) in [formats].into_iter().chain(edid) {
             this.blobs.insert(id, (Arc::new(Blob { id, bytes }), None));
         }
         this
@@ -218,13 +246,20 @@ impl Card {
     /// learn of the change.
     pub fn plug(&mut self, connector: usize, comes: bool) -> bool {
         let found = self.connectors.get_mut(connector);
-        let found = found.filter(|found| found.is_connected != comes);
+        let found = found.filter(|of| of.is_connected != comes && !of.is_writeback);
         found.map(|found| found.is_connected = comes).is_some()
     }
 
     /// Returns the id of each connector, and whether a monitor is plugged into it.
     pub fn connectors(&self) -> impl Iterator<Item = (u32, bool)> {
-        self.connectors.iter().map(|of| (of.id, of.is_connected))
+        let connectors = self.connectors.iter().filter(|of| !of.is_writeback);
+        connectors.map(|of| (of.id, of.is_connected))
+    }
+
+    /// Returns the id of each writeback connector.
+    pub fn writebacks(&self) -> impl Iterator<Item = u32> {
+        let connectors = self.connectors.iter().filter(|of| of.is_writeback);
+        connectors.map(|of| of.id)
     }
 
     /// Returns whether a CRTC drives a connector.
@@ -237,7 +272,7 @@ impl Card {
     pub(crate) fn edid_of(&self, connector: usize) -> Option<&Edid> {
         let connector = self.connectors.get(connector);
         let edid = self.config.edid.as_ref();
-        edid.filter(|_| connector.is_some_and(|connector| connector.is_connected))
+        edid.filter(|_| connector.is_some_and(|of| of.is_connected && !of.is_writeback))
     }
 
     /// Returns an unused id for a framebuffer or blob.

@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::call::{Answer, Ioctl, Step};
 use crate::card::Card;
+use crate::framebuffer::Framebuffer;
 use crate::host::{FenceId, Memory, Program};
-use crate::shown::{Layer, Shown, gamma_table};
+use crate::shown::{Layer, Shown, Writeback, gamma_table};
 use crate::state::{PlaneState, State};
 use crate::vblank::{Due, EVENT_FLIP, OutFence, Pending, Wait};
 use std::collections::BTreeSet;
@@ -20,8 +21,10 @@ pub(crate) struct Change {
     pub(crate) event: Option<u64>,
     /// Sets of fences, and the plane that waits for each.
     pub(crate) fences: Vec<(usize, FenceId)>,
-    /// Where to write the descriptor of a CRTC's out fence.
+    /// Where to write the descriptor of a timeline's out fence.
     pub(crate) out_fences: Vec<(usize, u64)>,
+    /// Writeback connectors, and the framebuffer that each writes to.
+    pub(crate) writebacks: Vec<(usize, Option<Arc<Framebuffer>>)>,
     pub(crate) may_set_mode: bool,
     /// Whether the call fails with EBUSY while an earlier commit is pending, and returns before its own is shown.
     pub(crate) is_nonblocking: bool,
@@ -36,6 +39,7 @@ impl Change {
             event: None,
             fences: Vec::new(),
             out_fences: Vec::new(),
+            writebacks: Vec::new(),
             may_set_mode: true,
             is_nonblocking: false,
             is_test: false,
@@ -56,6 +60,7 @@ impl Card {
     pub(crate) fn commit(&mut self, io: &mut Ioctl<'_>, change: Change) -> Answer {
         change.next.check(self.config.scales)?;
         self.check_change(&change)?;
+        self.check_writebacks(&change)?;
         if change.is_test {
             return Ok(Step::Done);
         }
@@ -73,15 +78,14 @@ impl Card {
             self.reserve_events(io.file, change.crtcs.len())?;
         }
         let is_blocking = !change.is_nonblocking && !io.nonblocking;
-        let fences = self.next_fences(&change.out_fences);
+        let fences = self.next_fences(&change);
         if !is_blocking {
             Self::give_fences(&fences, io.program)?;
         }
         let old = core::mem::replace(&mut self.state, change.next.clone());
         let mut waits = false;
         for &crtc in &change.crtcs {
-            let has_fence = fences.iter().any(|fence| fence.crtc == crtc);
-            waits |= self.begin(io, (&change, &old), crtc, has_fence);
+            waits |= self.begin(io, (&change, &old), crtc, &fences);
         }
         drop(old);
         self.collect(io.program);
@@ -94,6 +98,42 @@ impl Card {
             Self::give_fences(&fences, io.program)?;
         }
         Ok(Step::Done)
+    }
+
+    /// Returns the framebuffer to which a change wants a CRTC's picture written.
+    fn writeback_of(&self, change: &Change, crtc: usize) -> Option<Arc<Framebuffer>> {
+        let mut wanted = change.writebacks.iter();
+        let found = wanted.find(|(connector, _)| self.connectors[*connector].crtc == crtc);
+        found.and_then(|(_, fb)| fb.clone())
+    }
+
+    /// Checks the framebuffers of writeback connectors (`drm_atomic_connector_check`, `vkms_wb_atomic_check`).
+    fn check_writebacks(&self, change: &Change) -> Result<(), Error> {
+        for (connector, fb) in &change.writebacks {
+            let timeline = self.crtcs.len() + self.connectors[*connector].crtc;
+            let Some(fb) = fb else {
+                let mut asked = change.out_fences.iter();
+                match asked.any(|(of, _)| *of == timeline) {
+                    true => return Err(Error::Invalid("WRITEBACK_FB_ID (with a fence)", 0)),
+                    false => continue,
+                }
+            };
+            let invalid = |what| Err(Error::Invalid(what, fb.id.into()));
+            let Some(crtc) = change.next.connectors[*connector].crtc else {
+                return invalid("WRITEBACK_FB_ID (without CRTC_ID)");
+            };
+            let crtc = &change.next.crtcs[crtc];
+            let Some(set) = crtc.mode.as_ref().filter(|_| crtc.active) else {
+                return invalid("WRITEBACK_FB_ID (of a CRTC that is off)");
+            };
+            if (fb.width, fb.height) != (set.mode.width(), set.mode.height()) {
+                return invalid("WRITEBACK_FB_ID (not of the mode's size)");
+            }
+            if !fb.format.is_rgb() {
+                return invalid("WRITEBACK_FB_ID (not in WRITEBACK_PIXEL_FORMATS)");
+            }
+        }
+        Ok(())
     }
 
     fn check_change(&self, change: &Change) -> Result<(), Error> {
@@ -117,12 +157,23 @@ impl Card {
         }
     }
 
-    /// Returns the fences that end when the commit is shown.
-    fn next_fences(&mut self, wanted: &[(usize, u64)]) -> Vec<OutFence> {
-        let fences = wanted.iter().map(|&(crtc, addr)| {
-            self.vblanks[crtc].last_fence += 1;
-            let seqno = self.vblanks[crtc].last_fence;
-            OutFence { crtc, seqno, addr }
+    /// Returns the fences that end when the commit is shown, or written. As on Linux, a program gets no fence of a
+    /// writeback connector that writes nothing.
+    fn next_fences(&mut self, change: &Change) -> Vec<OutFence> {
+        let crtcs = self.crtcs.len();
+        let is_used = |timeline: usize| {
+            let connector = timeline.checked_sub(crtcs);
+            connector.is_none_or(|crtc| self.writeback_of(change, crtc).is_some())
+        };
+        let wanted = change.out_fences.iter();
+        let wanted: Vec<_> = wanted.filter(|(timeline, _)| is_used(*timeline)).collect();
+        let fences = wanted.into_iter().map(|&(timeline, addr)| {
+            self.last_fences[timeline] += 1;
+            OutFence {
+                timeline,
+                seqno: self.last_fences[timeline],
+                addr,
+            }
         });
         fences.collect()
     }
@@ -130,7 +181,7 @@ impl Card {
     /// Gives fences to the program.
     pub(crate) fn give_fences(fences: &[OutFence], program: &mut dyn Program) -> Result<(), Error> {
         for fence in fences {
-            let fd = program.out_fence(fence.crtc, fence.seqno, fence.addr)?;
+            let fd = program.out_fence(fence.timeline, fence.seqno, fence.addr)?;
             program.write(fence.addr, &fd.to_ne_bytes())?;
         }
         Ok(())
@@ -142,7 +193,7 @@ impl Card {
         io: &mut Ioctl<'_>,
         (change, old): (&Change, &State),
         crtc: usize,
-        has_fence: bool,
+        fences: &[OutFence],
     ) -> bool {
         let shown = |state: &State| {
             let of = &state.crtcs[crtc];
@@ -158,7 +209,11 @@ impl Card {
             None if was.is_some() => vblank.stop(io.now_ns),
             _ => Vec::new(),
         };
-        let fence_seqno = has_fence.then_some(vblank.last_fence);
+        let seqno_of = |timeline: usize| {
+            let fence = fences.iter().find(|fence| fence.timeline == timeline);
+            fence.map(|fence| fence.seqno)
+        };
+        let fence_seqno = seqno_of(crtc);
         let sequence = vblank.sequence(io.now_ns) + 1 + core::mem::take(&mut vblank.delay);
         let event = |user_data| Due::new(sequence, io.file, EVENT_FLIP, user_data);
         let event = change.event.map(event);
@@ -176,7 +231,7 @@ impl Card {
             if was.is_some() {
                 self.wake_waits();
             }
-            self.latch(crtc, true);
+            self.latch(crtc, true, None);
             return false;
         }
         let planes = self.state.planes.iter().enumerate();
@@ -191,6 +246,11 @@ impl Card {
             buffers: implicit.flat_map(|(_, plane)| buffers(plane)).collect(),
             fences: change.fences.iter().map(|(_, fence)| *fence).collect(),
             fence_seqno,
+            writeback: self.writeback_of(change, crtc).map(|fb| {
+                let timeline = self.crtcs.len() + crtc;
+                let fence = seqno_of(timeline).map(|seqno| (timeline, seqno));
+                Writeback { fb, fence }
+            }),
             call: (!change.is_nonblocking).then_some(io.call),
         };
         self.vblanks[crtc].pending = Some(pending);
@@ -198,7 +258,7 @@ impl Card {
     }
 
     /// Shows the state of a CRTC's planes from now on.
-    pub(crate) fn latch(&mut self, crtc: usize, is_new: bool) {
+    fn latch(&mut self, crtc: usize, is_new: bool, writeback: Option<Writeback>) {
         let state = &self.state.crtcs[crtc];
         let mode = state.mode.as_ref().filter(|_| state.active);
         let mode = mode.map(|set| set.mode);
@@ -223,14 +283,16 @@ impl Card {
             }
         }
         let gamma = state.gamma.as_ref();
-        let last = self.outputs.get(&crtc);
+        let last = self.outputs.remove(&crtc);
+        let was_new = last.as_ref().is_some_and(|shown| shown.is_new);
         let shown = Shown {
             crtc,
             size: mode.map(|mode| (mode.width(), mode.height())),
             frame_ns: mode.map_or(0, |mode| mode.frame_ns()),
             layers,
-            is_new: is_new || last.is_some_and(|shown| shown.is_new),
+            is_new: is_new || was_new,
             gamma: gamma.and_then(|blob| gamma_table(&blob.bytes)),
+            writeback: writeback.or_else(|| last?.writeback),
         };
         self.outputs.insert(crtc, shown);
     }
@@ -281,7 +343,7 @@ impl Card {
                 }
             } else if vblank.is_touched && vblank.pending.is_none() && may_show(crtc) {
                 vblank.is_touched = false;
-                self.latch(crtc, false);
+                self.latch(crtc, false, None);
             }
             for due in due {
                 let time_ns = self.vblanks[crtc].time_ns(due.sequence);
@@ -309,7 +371,7 @@ impl Card {
         if let Some(seqno) = pending.fence_seqno {
             memory.signal(crtc, seqno);
         }
-        self.latch(crtc, true);
+        self.latch(crtc, true, pending.writeback);
     }
 
     /// Reports the files whose calls wait, so that the host repeats these calls.

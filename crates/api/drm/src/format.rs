@@ -84,6 +84,11 @@ impl Format {
         (line, u64::from(height.div_ceil(down.max(1))))
     }
 
+    /// Returns whether each pixel has red, green and blue of its own.
+    pub(crate) fn is_rgb(&self) -> bool {
+        self.bytes.len() == 1 && self.across == 1
+    }
+
     /// Finds the format that ADDFB names by depth and bits per pixel.
     pub(crate) fn of_depth(bpp: u32, depth: u32) -> Result<&'static Self, Error> {
         let is_it = |f: &&Self| {

@@ -28,8 +28,9 @@ pub trait Memory {
     /// Releases a set of fences.
     fn release_fence(&mut self, fence: FenceId);
 
-    /// Signals the fences of a CRTC's timeline up to this sequence number.
-    fn signal(&mut self, crtc: usize, seqno: u64);
+    /// Signals the fences of a timeline up to this sequence number. Each CRTC has one; those of the CRTCs' writeback
+    /// connectors follow.
+    fn signal(&mut self, timeline: usize, seqno: u64);
 }
 
 /// The calling program and the host's memory, during one call.
@@ -88,12 +89,12 @@ pub trait Program: Memory {
     /// EINVAL for any other descriptor.
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno>;
 
-    /// Installs a descriptor of a sync file that ends when the CRTC's timeline reaches `seqno`. `at` as for
+    /// Installs a descriptor of a sync file that ends when the timeline reaches `seqno`. `at` as for
     /// [`export`](Self::export).
     ///
     /// # Errors
     /// EMFILE and the host's errors.
-    fn out_fence(&mut self, crtc: usize, seqno: u64, at: u64) -> Result<i32, Errno>;
+    fn out_fence(&mut self, timeline: usize, seqno: u64, at: u64) -> Result<i32, Errno>;
 
     /// Installs a descriptor of a new file of the card. `at` as for [`export`](Self::export).
     ///

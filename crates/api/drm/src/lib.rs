@@ -40,6 +40,6 @@ pub use framebuffer::{Framebuffer, FramebufferPlane};
 pub use host::{BufferId, FenceId, FileId, Memory, Program};
 pub use mode::Mode;
 pub use request::{name, number};
-pub use shown::{Layer, Shown};
+pub use shown::{Layer, Shown, Writeback};
 pub use state::{PlaneKind, Rect, Rotation, Source};
 pub use vb3_frontend::Errno;

@@ -49,8 +49,8 @@ const TURNS: &[&str] = &[
     "reflect-y",
 ];
 
-/// Defines the ids of properties, and [`PROPERTIES`], by one row each: whether programs may set it (`row`, or `fixed`), or
-/// only files with the atomic capability see it (`atomic`); its id, name and kind.
+/// Defines the ids of properties, and [`PROPERTIES`], by one row each: whether programs may set it (`row` and `atomic`), or
+/// not (`fixed` and `told`), of which only files with the atomic capability see the second; its id, name and kind.
 macro_rules! properties {
     ($($how:ident $id:ident = $number:literal $name:literal $kind:expr;)*) => {
         $(pub(crate) const $id: u32 = $number;)*
@@ -60,13 +60,13 @@ macro_rules! properties {
             id: $id,
             name: $name,
             kind: $kind,
-            is_immutable: matches!(stringify!($how).as_bytes(), b"fixed"),
-            is_atomic: matches!(stringify!($how).as_bytes(), b"atomic"),
+            is_immutable: matches!(stringify!($how).as_bytes(), b"fixed" | b"told"),
+            is_atomic: matches!(stringify!($how).as_bytes(), b"atomic" | b"told"),
         }),*];
     };
 }
 
-// Programs see another id of `rotation` for each plane: `Plane::rotation`.
+// Programs see other ids of `rotation` and of the properties of writeback connectors: `Card::told_id`.
 properties! {
     fixed EDID = 1 "EDID" Kind::Blob;
     row DPMS = 2 "DPMS" Kind::Enum(POWER);
@@ -89,6 +89,9 @@ properties! {
     atomic ACTIVE = 22 "ACTIVE" Kind::Range(0, 1);
     atomic MODE_ID = 23 "MODE_ID" Kind::Blob;
     row VRR_ENABLED = 24 "VRR_ENABLED" Kind::Range(0, 1);
+    atomic WRITEBACK_FB_ID = 25 "WRITEBACK_FB_ID" Kind::Object(FB);
+    told WRITEBACK_PIXEL_FORMATS = 26 "WRITEBACK_PIXEL_FORMATS" Kind::Blob;
+    atomic WRITEBACK_OUT_FENCE_PTR = 27 "WRITEBACK_OUT_FENCE_PTR" Kind::Range(0, u64::MAX);
     row GAMMA_LUT = 28 "GAMMA_LUT" Kind::Blob;
     fixed GAMMA_LUT_SIZE = 29 "GAMMA_LUT_SIZE" Kind::Range(0, UINT);
     fixed IN_FORMATS = 30 "IN_FORMATS" Kind::Blob;
@@ -104,6 +107,11 @@ pub(crate) const OF_PLANE: &[u32] = &[
 #[rustfmt::skip]
 pub(crate) const OF_CRTC: &[u32] =
     &[ACTIVE, MODE_ID, OUT_FENCE_PTR, VRR_ENABLED, GAMMA_LUT, GAMMA_LUT_SIZE];
+#[rustfmt::skip]
+pub(crate) const OF_WRITEBACK: &[u32] = &[
+    DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID, WRITEBACK_OUT_FENCE_PTR, WRITEBACK_FB_ID,
+    WRITEBACK_PIXEL_FORMATS,
+];
 pub(crate) const OF_CONNECTOR: &[u32] = &[EDID, DPMS, LINK_STATUS, NON_DESKTOP, TILE, CRTC_ID];
 
 impl Property {

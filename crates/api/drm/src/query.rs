@@ -11,8 +11,9 @@ use crate::mode::MODE_BYTES;
 use crate::property::{self, BLOB, ENCODER, FB, Kind, Property};
 use crate::state::PlaneKind;
 
-/// Types of connectors and encoders: VIRTUAL.
+/// Types of connectors and encoders: VIRTUAL and WRITEBACK.
 const CONNECTOR_VIRTUAL: u32 = 15;
+const CONNECTOR_WRITEBACK: u32 = 18;
 const ENCODER_VIRTUAL: u32 = 5;
 
 /// Lists elements in the array of a structure, whose address and number of elements these fields have.
@@ -28,7 +29,10 @@ impl Card {
         let visible = |id: &u32| self.may_see(io.file, *id);
         let crtcs = words(self.crtcs.iter().copied().filter(visible));
         let encoders = words(self.connectors.iter().map(|of| of.encoder));
-        let connectors = self.connectors.iter().map(|of| of.id).filter(visible);
+        let shows_writeback = self.file(io.file)?.caps.writeback;
+        let connectors = self.connectors.iter();
+        let connectors = connectors.filter(|of| shows_writeback || !of.is_writeback);
+        let connectors = connectors.map(|of| of.id).filter(visible);
         let connectors = words(connectors);
         let fbs = words(self.framebuffers_of(io.file));
         list!(io.list_some, drm_mode_card_res: fb_id_ptr count_fbs, &fbs);
@@ -61,8 +65,10 @@ impl Card {
         let found = self.connectors.iter().position(|of| of.encoder == id);
         let at = found.ok_or(Error::NoObject("encoder", id.into()))?;
         let crtc = self.crtc_id(io.file, self.state.connectors[at].crtc);
+        // As in Linux 7.3, a picture may go to the monitor and to memory.
+        let of = self.connectors[at].crtc;
         set!(io.arg, drm_mode_get_encoder: encoder_type = ENCODER_VIRTUAL, crtc_id = crtc,
-            possible_crtcs = 1 << at, possible_clones = 1 << at);
+            possible_crtcs = 1 << of, possible_clones = 1 << of | 1 << (of + self.crtcs.len()));
         Ok(Step::Done)
     }
 
@@ -86,10 +92,14 @@ impl Card {
         self.list_properties(io, Target::Connector(at), fields)?;
         let is_used = self.state.connectors[at].crtc.is_some();
         let (width, height) = self.edid_of(at).map_or((0, 0), Edid::size_mm);
+        let (kind, status) = match (connector.is_writeback, connector.is_connected) {
+            (true, _) if connector.is_probed => (CONNECTOR_WRITEBACK, 1),
+            (true, _) => (CONNECTOR_WRITEBACK, 3),
+            (false, is_connected) => (CONNECTOR_VIRTUAL, if is_connected { 1 } else { 2 }),
+        };
         // CAST: a card has few connectors.
         set!(io.arg, drm_mode_get_connector: encoder_id = if is_used { connector.encoder } else { 0 },
-            connector_type = CONNECTOR_VIRTUAL, connector_type_id = at as u32 + 1,
-            connection = if connector.is_connected { 1 } else { 2 },
+            connector_type = kind, connector_type_id = connector.crtc as u32 + 1, connection = status,
             mm_width = width, mm_height = height, subpixel = 0, pad = 0);
         Ok(Step::Done)
     }
@@ -134,8 +144,45 @@ impl Card {
                 property::DPMS => self.state.connectors[at].dpms,
                 property::CRTC_ID => crtc_id(self.state.connectors[at].crtc),
                 property::EDID => self.edid_of(at).map_or(0, |_| EDID_BLOB.into()),
+                property::WRITEBACK_PIXEL_FORMATS => (self.writeback_ids + 3).into(),
                 _ => 0,
             },
+        }
+    }
+
+    /// Returns the properties of an object.
+    pub(crate) fn properties_of(&self, target: Target) -> &'static [u32] {
+        match target {
+            Target::Crtc(_) => property::OF_CRTC,
+            Target::Plane(_) => property::OF_PLANE,
+            Target::Connector(at) if self.connectors[at].is_writeback => property::OF_WRITEBACK,
+            Target::Connector(_) => property::OF_CONNECTOR,
+        }
+    }
+
+    /// Returns the id by which programs know a property of an object.
+    fn told_id(&self, target: Target, id: u32) -> u32 {
+        match (target, id) {
+            (Target::Plane(at), property::ROTATION) => self.planes[at].rotation(),
+            (_, property::WRITEBACK_FB_ID..=property::WRITEBACK_OUT_FENCE_PTR) => {
+                self.writeback_ids + id - property::WRITEBACK_FB_ID
+            }
+            _ => id,
+        }
+    }
+
+    /// Returns the id in [`property`] of a property that programs know by this id.
+    pub(crate) fn own_id(&self, told: u32) -> Option<u32> {
+        let writeback = told.wrapping_sub(self.writeback_ids);
+        match told {
+            _ if self.planes.iter().any(|plane| plane.rotation() == told) => {
+                Some(property::ROTATION)
+            }
+            _ if writeback < 3 => Some(property::WRITEBACK_FB_ID + writeback),
+            property::ROTATION | property::WRITEBACK_FB_ID..=property::WRITEBACK_OUT_FENCE_PTR => {
+                None
+            }
+            id => Some(id),
         }
     }
 
@@ -147,7 +194,7 @@ impl Card {
         [ids, values, count]: [usize; 3],
     ) -> Result<(), Error> {
         let is_atomic = self.file(io.file)?.caps.atomic;
-        let all = target.properties().iter();
+        let all = self.properties_of(target).iter();
         let all = all.filter_map(|id| Property::find(*id));
         let all = all.filter(|property| is_atomic || !property.is_atomic);
         let all: Vec<_> = all
@@ -157,12 +204,7 @@ impl Card {
         let room = io.arg.u32(count) as usize;
         for (at, property) in (0u64..).zip(all.iter().take(room)) {
             let value = self.value(target, property.id).to_ne_bytes();
-            let id = match target {
-                Target::Plane(at) if property.id == property::ROTATION => {
-                    self.planes[at].rotation()
-                }
-                _ => property.id,
-            };
+            let id = self.told_id(target, property.id);
             let (id_at, value_at) = (ids.saturating_add(4 * at), values.saturating_add(8 * at));
             io.program.write(id_at, &id.to_ne_bytes())?;
             io.program.write(value_at, &value)?;
@@ -205,8 +247,7 @@ impl Card {
     /// Answers MODE_GETPROPERTY.
     pub(crate) fn get_property(&mut self, io: &mut Ioctl<'_>) -> Answer {
         let id = get!(io.arg, drm_mode_get_property: prop_id);
-        let is_turn = self.planes.iter().any(|plane| plane.rotation() == id);
-        let found = Property::find(if is_turn { property::ROTATION } else { id });
+        let found = self.own_id(id).and_then(Property::find);
         let property = found.ok_or(Error::NoObject("property", id.into()))?;
         set!(io.arg, drm_mode_get_property: name = padded(property.name), flags = property.flags());
         let values: Vec<_> = property

@@ -22,6 +22,15 @@ pub struct Layer {
     pub rotation: Rotation,
 }
 
+/// A framebuffer to which a CRTC's picture is written.
+#[derive(Clone, Debug)]
+pub struct Writeback {
+    /// The framebuffer, of the mode's size and an RGB format.
+    pub fb: Arc<Framebuffer>,
+    /// The timeline and the sequence number of the fence that ends after the write, if a program has one.
+    pub fence: Option<(usize, u64)>,
+}
+
 /// What a CRTC shows from a vblank on.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -37,6 +46,8 @@ pub struct Shown {
     pub is_new: bool,
     /// The red, green and blue on the screen for each value of a sample; `None` for the same value.
     pub gamma: Option<Vec<[u8; 3]>>,
+    /// Where to write the picture, once.
+    pub writeback: Option<Writeback>,
 }
 
 /// Returns what a gamma table makes of each value of a sample; between two entries, it interpolates. `None` if every

@@ -28,10 +28,11 @@ impl Due {
     }
 }
 
-/// A fence of a CRTC's timeline that a program gets.
+/// A fence that a program gets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutFence {
-    pub(crate) crtc: usize,
+    /// Its timeline: those of CRTCs come first, then those of their writeback connectors.
+    pub(crate) timeline: usize,
     pub(crate) seqno: u64,
     /// The address for the descriptor.
     pub(crate) addr: u64,
@@ -63,6 +64,8 @@ pub(crate) struct Pending {
     pub(crate) buffers: Vec<crate::host::BufferId>,
     /// Sequence number of the fence on the CRTC's timeline that signals when the commit is shown.
     pub(crate) fence_seqno: Option<u64>,
+    /// Where to write the picture.
+    pub(crate) writeback: Option<crate::shown::Writeback>,
     /// The call that made the commit, if the call may wait until the commit is shown.
     pub(crate) call: Option<u64>,
 }
@@ -77,8 +80,6 @@ pub(crate) struct Vblank {
     frame_ns: u64,
     pub(crate) due: Vec<Due>,
     pub(crate) pending: Option<Pending>,
-    /// Number of the last fence of the CRTC's timeline.
-    pub(crate) last_fence: u64,
     /// Whether the screen changes at the next vblank, without a pending commit.
     pub(crate) is_touched: bool,
     /// The vblank up to which everything is done.

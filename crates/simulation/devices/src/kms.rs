@@ -39,6 +39,17 @@ pub struct Picture<C> {
     pub layers: Vec<Layer<C>>,
     /// The red, green and blue on the screen for each value of a sample; `None` for the same value.
     pub gamma: Option<Vec<[u8; 3]>>,
+    /// Where to write the picture (*writeback*), once it is complete.
+    pub writeback: Option<Target<C>>,
+}
+
+/// A framebuffer of the screen's size, to which a screen writes its picture.
+#[derive(Clone, Debug)]
+pub struct Target<C> {
+    /// Code of the pixel format, one of RGB.
+    pub code: u32,
+    /// Where it is for the bus, its offset in bytes, and its pitch in bytes.
+    pub place: (C, u64, u32),
 }
 
 /// A picture that a screen reads, a piece at a time.
@@ -55,6 +66,8 @@ pub struct Scan<C> {
     line: u32,
     /// All layers in RGB; `None` if one layer's bytes are the picture.
     canvas: Option<Canvas>,
+    /// The whole picture in RGB and the next line of it, while it is written to memory.
+    written: Option<(Vec<u8>, u32)>,
 }
 
 /// A card's screen, with its recording.
@@ -197,9 +210,13 @@ impl Screen {
             }
             self.shape = Some(shape);
         }
-        let Some(frame) = self.sink.take_next(shape.format, size) else {
-            self.sink.show_unseen();
-            return None;
+        let frame = match self.sink.take_next(shape.format, size) {
+            Some(frame) => frame,
+            None if picture.writeback.is_some() => self.sink.take_frame(shape.format, size),
+            None => {
+                self.sink.show_unseen();
+                return None;
+            }
         };
         Some(Scan {
             frame,
@@ -208,11 +225,13 @@ impl Screen {
             bytes: Vec::new(),
             line: 0,
             canvas: whole.is_none().then(|| Canvas::new(size)),
+            written: None,
             picture,
         })
     }
 
-    /// Continues to read a picture, for one piece of bytes. Returns the rest; `None` once the picture is shown.
+    /// Continues to read a picture, for one piece of bytes, then to write it. Returns the rest; `None` once the picture
+    /// is shown.
     ///
     /// # Errors
     /// A bus access failed; the picture is not shown.
@@ -221,7 +240,11 @@ impl Screen {
         mut scan: Scan<C>,
         bus: &mut dyn Bus<C>,
     ) -> Result<Option<Scan<C>>, BusFailed> {
-        match scan.step(bus) {
+        let done = match scan.written {
+            Some(_) => scan.write(bus),
+            None => scan.step(bus),
+        };
+        match done {
             Ok(false) => return Ok(Some(scan)),
             Ok(true) => {}
             Err(_) => {
@@ -229,19 +252,21 @@ impl Screen {
                 return Err(BusFailed);
             }
         }
-        let Scan {
-            canvas,
-            mut frame,
-            picture,
-            ..
-        } = scan;
-        if let Some(mut canvas) = canvas {
-            if let Some(table) = &picture.gamma {
-                canvas.correct(table);
+        if scan.written.is_none() {
+            if let Some(canvas) = &mut scan.canvas {
+                if let Some(table) = &scan.picture.gamma {
+                    canvas.correct(table);
+                }
+                self.convert(canvas, &mut scan.frame);
             }
-            self.convert(&canvas, &mut frame);
+            if scan.picture.writeback.is_some() {
+                let canvas = scan.canvas.take();
+                let rgb = canvas.map_or_else(|| scan.frame.to_rgb(), |canvas| canvas.rgb);
+                scan.written = Some((rgb, 0));
+                return Ok(Some(scan));
+            }
         }
-        self.last = Some(self.sink.show(frame));
+        self.last = Some(self.sink.show(scan.frame));
         Ok(None)
     }
 
@@ -367,6 +392,46 @@ impl<C> Scan<C> {
             self.layer += 1;
         }
         Ok(self.layer == self.picture.layers.len())
+    }
+}
+
+impl<C> Scan<C> {
+    /// Writes some lines of the picture to the framebuffer of its writeback. Returns whether all are written.
+    fn write(&mut self, bus: &mut dyn Bus<C>) -> Result<bool, Trouble> {
+        let (Some(target), Some((rgb, next))) = (&self.picture.writeback, &mut self.written) else {
+            return Ok(true);
+        };
+        let (cookie, offset, pitch) = &target.place;
+        let (width, height) = self.picture.size;
+        let line_bytes = width as usize * 3;
+        let end = next
+            .saturating_add((DRAWN / width.max(1)).max(1))
+            .min(height);
+        let lines = rgb.chunks_exact(line_bytes.max(1)).enumerate();
+        for (at, line) in lines.skip(*next as usize).take((end - *next) as usize) {
+            let pixels = line.as_chunks::<3>().0.iter();
+            let bytes: Vec<u8> = pixels.flat_map(|rgb| encode(target.code, *rgb)).collect();
+            bus.write(cookie, offset + at as u64 * u64::from(*pitch), &bytes)?;
+        }
+        *next = end;
+        Ok(end == height)
+    }
+}
+
+/// Returns the bytes of an opaque pixel.
+fn encode(code: u32, [r, g, b]: [u8; 3]) -> Vec<u8> {
+    match &code.to_le_bytes() {
+        b"XR48" | b"AR48" => [b, b, g, g, r, r, 255, 255].to_vec(),
+        b"RG24" => [b, g, r].to_vec(),
+        b"BG24" => [r, g, b].to_vec(),
+        b"RG16" => {
+            // To the nearest value.
+            let part = |value: u8, most: u16| (u16::from(value) * most + 127) / 255;
+            (part(r, 31) << 11 | part(g, 63) << 5 | part(b, 31))
+                .to_le_bytes()
+                .to_vec()
+        }
+        _ => [b, g, r, 255].to_vec(),
     }
 }
 

@@ -52,7 +52,7 @@ pub use device::{Device, DeviceEvent};
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
-pub use kms::{BusFailed, CARD_FORMATS, Layer, Picture, Scan, Screen};
+pub use kms::{BusFailed, CARD_FORMATS, Layer, Picture, Scan, Screen, Target};
 pub use loopback::{Link, LoopbackAttribute};
 #[doc(hidden)]
 pub use m2m::RequestReader;

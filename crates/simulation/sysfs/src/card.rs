@@ -14,14 +14,14 @@ pub struct CardNode<'a> {
 }
 
 /// A connector of a card.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Connector {
     /// Name of the connector, such as `Virtual-1`.
     pub name: String,
     /// Id of the connector's DRM object.
     pub id: u32,
-    /// Whether a monitor is connected.
-    pub is_connected: bool,
+    /// Whether a monitor is connected; `None` for a connector that needs none.
+    pub is_connected: Option<bool>,
     /// Whether a CRTC drives it.
     pub is_enabled: bool,
     /// Names of the connector's modes, such as `1280x720`.
@@ -74,10 +74,10 @@ impl CardNode<'_> {
         for connector in &self.connectors {
             let own = format!("{name}-{}", connector.name);
             let at = format!("{dir}/{own}");
-            let status = if connector.is_connected {
-                "connected"
-            } else {
-                "disconnected"
+            let status = match connector.is_connected {
+                Some(true) => "connected",
+                Some(false) => "disconnected",
+                None => "unknown",
             };
             let enabled = if connector.is_enabled {
                 "enabled"

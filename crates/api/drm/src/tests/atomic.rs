@@ -11,11 +11,11 @@ use crate::{FileId, Program};
 const EVENT: u32 = 1;
 const TEST: u32 = 0x100;
 const NONBLOCK: u32 = 0x200;
-const ALLOW: u32 = 0x400;
+pub(super) const ALLOW: u32 = 0x400;
 
-type Setting = (u32, u32, u64);
+pub(super) type Setting = (u32, u32, u64);
 
-fn commit(bench: &mut Bench, file: FileId, flags: u32, settings: &[Setting]) -> i32 {
+pub(super) fn commit(bench: &mut Bench, file: FileId, flags: u32, settings: &[Setting]) -> i32 {
     let words = |of: fn(&Setting) -> u32| settings.iter().map(of).collect::<Vec<_>>();
     let objects = bench.words(0x1000, &words(|s| s.0));
     let counts = bench.words(0x2000, &vec![1; settings.len()]);
@@ -36,13 +36,13 @@ fn commit(bench: &mut Bench, file: FileId, flags: u32, settings: &[Setting]) -> 
     bench.with(file, Call::Atomic, &list)
 }
 
-fn open(bench: &mut Bench) -> FileId {
+pub(super) fn open(bench: &mut Bench) -> FileId {
     let a = bench.open();
     assert_eq!(bench.with(a, Call::SetClientCap, &[(0, 3), (8, 1)]), 0);
     a
 }
 
-fn mode_blob(bench: &mut Bench, file: FileId) -> u64 {
+pub(super) fn mode_blob(bench: &mut Bench, file: FileId) -> u64 {
     bench
         .world
         .write(super::bench::BASE + 0x5000, &mode().0)
@@ -63,7 +63,7 @@ fn plane(fb: u32) -> [Setting; 6] {
     ]
 }
 
-fn full(fb: u32, blob: u64) -> Vec<Setting> {
+pub(super) fn full(fb: u32, blob: u64) -> Vec<Setting> {
     let modes = [
         (CRTC, ACTIVE, 1),
         (CRTC, MODE_ID, blob),

@@ -7,3 +7,4 @@ mod files;
 mod modes;
 mod random;
 mod remains;
+mod writeback;

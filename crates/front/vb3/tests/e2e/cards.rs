@@ -256,8 +256,12 @@ fn udev_and_sysfs_show_the_card() {
 
 /// Runs the test program on a card. `card` is the card's SPEC.
 fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
+    client_on("pc", card, words)
+}
+
+fn client_on(machine: &str, card: &str, words: &[&str]) -> Option<RunOutput> {
     let program = compiled("card.c")?;
-    let run = Run::on("pc")
+    let run = Run::on(machine)
         .device(card)
         .real_time("the program waits for vblanks")
         .patience(400);
@@ -268,6 +272,33 @@ fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
 fn a_leases_file_looks_like_the_card() {
     if let Some(outcome) = client("kms", &["lease"]) {
         assert_eq!(outcome.expect_success().stdout, "leased\n");
+    }
+}
+
+#[test]
+fn pictures_are_written_back() {
+    // The card reads and writes by DMA: through caches, an IOMMU, and into memory below a limit.
+    for (machine, card) in [
+        ("soc-cma", "kms=shown.y4m,size=640x480"),
+        ("soc-noncoherent", "kms,size=640x480"),
+        ("soc-iommu", "kms,size=640x480"),
+    ] {
+        let Some(outcome) = client_on(machine, card, &["writeback"]) else {
+            return;
+        };
+        outcome.expect_success().expect_nothing_held();
+        assert_eq!(outcome.stdout, "written\n", "{machine}");
+        let report = &outcome.report;
+        assert!(
+            report.refusals.is_empty(),
+            "{machine}: {:?}",
+            report.refusals
+        );
+        assert!(
+            report.missing_syncs.is_empty(),
+            "{machine}: {:?}",
+            report.missing_syncs
+        );
     }
 }
 

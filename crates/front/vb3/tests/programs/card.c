@@ -7,7 +7,8 @@
  * card lease: a file of a lease without objects looks like the card's node.
  * card plugs: receives the events of a monitor that is unplugged and plugged in.
  * card imports N: flips N times between two dma-bufs of a heap, and prints the CPU time of a flip.
- * card calls N: prints how long calls take with N framebuffers. */
+ * card calls N: prints how long calls take with N framebuffers.
+ * card writeback: has pictures written to its own buffer and to one of a heap, and compares each pixel. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <errno.h>
@@ -59,7 +60,7 @@ struct flip { uint32_t crtc, fb, flags, reserved; uint64_t data; };
 #define MAP NUMBER(0xb3, struct map)
 
 struct screen {
-	int fd;
+	int fd, heaps[2];
 	uint32_t crtc, connector, fbs[2], *pixels[2];
 	size_t count;
 	struct mode mode;
@@ -189,6 +190,7 @@ static void import(struct screen *screen, size_t bytes)
 		fb.pitch = fb.width * 4;
 		CHECK(ioctl(screen->fd, ADDFB, &fb) == 0);
 		screen->fbs[at] = fb.id;
+		screen->heaps[at] = memory.fd;
 	}
 }
 
@@ -371,6 +373,96 @@ static void plugs(void)
 	flip(&screen, 1);
 }
 
+/* Returns the id of an object's property. */
+static uint32_t property(int fd, uint32_t object, const char *name)
+{
+	uint32_t ids[32], at;
+	uint64_t values[32];
+	struct { uint64_t ids, values; uint32_t count, object, type; } all = {
+		.ids = (uintptr_t)ids, .values = (uintptr_t)values, .count = 32, .object = object,
+	};
+
+	CHECK(ioctl(fd, NUMBER(0xb9, all), &all) == 0);
+	for (at = 0; at < all.count; at++) {
+		struct { uint64_t values, enums; uint32_t id, flags; char name[32]; uint32_t counts[2]; } found = {
+			.id = ids[at],
+		};
+
+		CHECK(ioctl(fd, NUMBER(0xaa, found), &found) == 0);
+		if (strcmp(found.name, name) == 0)
+			return found.id;
+	}
+	fprintf(stderr, "object %u has no property %s\n", object, name);
+	exit(1);
+}
+
+/* Has the next picture written to a framebuffer, and waits for its fence. */
+static void write_to(struct screen *screen, uint32_t connector, uint32_t fb)
+{
+	int32_t fence = -1;
+	uint32_t count = 3, props[3] = {
+		property(screen->fd, connector, "CRTC_ID"), property(screen->fd, connector, "WRITEBACK_FB_ID"),
+		property(screen->fd, connector, "WRITEBACK_OUT_FENCE_PTR"),
+	};
+	uint64_t values[3] = { screen->crtc, fb, (uintptr_t)&fence };
+	struct { uint32_t flags, count; uint64_t objects, counts, props, values, reserved, data; } atomic = {
+		.flags = 0x400, .count = 1, .objects = (uintptr_t)&connector, .counts = (uintptr_t)&count,
+		.props = (uintptr_t)props, .values = (uintptr_t)values,
+	};
+	struct pollfd ready = { .events = POLLIN };
+
+	CHECK(ioctl(screen->fd, NUMBER(0xbc, atomic), &atomic) == 0);
+	CHECK(fence >= 0);
+	ready.fd = fence;
+	CHECK(poll(&ready, 1, 10000) == 1);
+	close(fence);
+}
+
+/* Begins or ends the access of the CPU to a heap's memory: DMA_BUF_IOCTL_SYNC. */
+static void sync_heap(int fd, uint64_t flags)
+{
+	CHECK(fd < 0 || ioctl(fd, _IOC(_IOC_WRITE, 'b', 0, sizeof(flags)), &flags) == 0);
+}
+
+static void written(struct screen *screen, uint32_t connector, uint32_t seed)
+{
+	size_t pixel;
+
+	sync_heap(screen->heaps[0], 2);
+	for (pixel = 0; pixel < screen->count; pixel++)
+		screen->pixels[0][pixel] = (pixel * 0x010305 + seed) & 0xffffff;
+	sync_heap(screen->heaps[0], 4 | 2);
+	light(screen, 0);
+	write_to(screen, connector, screen->fbs[1]);
+	sync_heap(screen->heaps[1], 1);
+	for (pixel = 0; pixel < screen->count; pixel++)
+		CHECK(screen->pixels[1][pixel] == (screen->pixels[0][pixel] | 0xff000000));
+	sync_heap(screen->heaps[1], 4 | 1);
+}
+
+static void writeback(void)
+{
+	struct screen screen = begin();
+	struct { uint64_t cap, value; } caps[2] = { { 3, 1 }, { 5, 1 } };
+	uint32_t connectors[8];
+	struct resources all = { .connectors = (uintptr_t)connectors, .count = { 0, 0, 8, 0 } };
+	int at;
+
+	for (at = 0; at < 2; at++) {
+		screen.heaps[at] = -1;
+		CHECK(ioctl(screen.fd, _IOC(_IOC_WRITE, 'd', 0x0d, sizeof(caps[at])), &caps[at]) == 0);
+	}
+	CHECK(ioctl(screen.fd, RESOURCES, &all) == 0 && all.count[2] == 2);
+	written(&screen, connectors[1], 1);
+	import(&screen, screen.count * 4);
+	for (at = 0; at < 2; at++) {
+		screen.pixels[at] = mmap(NULL, screen.count * 4, PROT_READ | PROT_WRITE, MAP_SHARED, screen.heaps[at], 0);
+		CHECK(screen.pixels[at] != MAP_FAILED);
+	}
+	written(&screen, connectors[1], 2);
+	printf("written\n");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -389,6 +481,8 @@ int main(int argc, char **argv)
 		imports(count);
 	else if (strcmp(what, "lease") == 0)
 		lease();
+	else if (strcmp(what, "writeback") == 0)
+		writeback();
 	else if (strcmp(what, "calls") == 0)
 		calls(count);
 	else

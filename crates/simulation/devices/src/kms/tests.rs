@@ -46,6 +46,7 @@ fn show(
         frame_ns: 16_666_643,
         layers,
         gamma,
+        writeback: None,
     };
     let mut scan = screen.begin(picture);
     while let Some(rest) = scan {
@@ -121,6 +122,7 @@ fn large_pictures_are_read_in_pieces() {
         frame_ns: 16_666_643,
         layers: vec![layer(b"XR24", (1024, 512), &[(1, 0, 4096)])],
         gamma: None,
+        writeback: None,
     };
     let (mut scan, mut steps) = (screen.begin(picture), 0);
     while let Some(rest) = scan {
@@ -169,4 +171,56 @@ fn gamma_and_deep_colours_reach_the_screen() {
     assert!(show(&mut screen, layers, Some(inverse), &mut memory));
     let frame = screen.last_shown().expect("a picture");
     assert_eq!(frame.bytes()[..3], [225, 235, 245]);
+}
+
+#[test]
+fn pictures_are_written_back_in_each_format() {
+    // Red, green and blue of 0x40, 0x80 and 0xff; the lines of the framebuffer have padding, which stays.
+    let pixel = [0xff, 0x80, 0x40, 0];
+    for (code, bytes) in [
+        (b"XR24", &[0xff, 0x80, 0x40, 0xff][..]),
+        (b"AR24", &[0xff, 0x80, 0x40, 0xff]),
+        (b"RG24", &[0xff, 0x80, 0x40]),
+        (b"BG24", &[0x40, 0x80, 0xff]),
+        (b"RG16", &[0x1f, 0x44]),
+        (b"XR48", &[0xff, 0xff, 0x80, 0x80, 0x40, 0x40, 0xff, 0xff]),
+    ] {
+        // A plane that is the whole screen, and one that is not.
+        for rotation in [1, 4] {
+            for sink in ["", "shown"] {
+                let mut memory = memory(&[(1, pixel.repeat(32)), (2, vec![7; 4 * 80 + 5])]);
+                let mut screen =
+                    Screen::new(&parse_sink("").expect("a sink"), 0).expect("a screen");
+                screen.sink.reads_all = sink == "shown";
+                let whole = layer(b"XR24", (8, 4), &[(1, 0, 32)]);
+                let picture = Picture {
+                    size: (8, 4),
+                    frame_ns: 16_666_643,
+                    layers: vec![Layer { rotation, ..whole }],
+                    gamma: None,
+                    writeback: Some(Target {
+                        code: u32::from_le_bytes(*code),
+                        place: (2, 5, 80),
+                    }),
+                };
+                let mut scan = screen.begin(picture);
+                while let Some(rest) = scan {
+                    scan = screen.resume(rest, &mut memory).expect("memory");
+                }
+                assert_eq!(screen.shown(), 1);
+                let mut wanted = vec![7; 5];
+                for _ in 0..4 {
+                    let mut line = bytes.repeat(8);
+                    line.resize(80, 7);
+                    wanted.extend(line);
+                }
+                let name = String::from_utf8_lossy(code);
+                assert_eq!(
+                    memory.planes.borrow()[&2],
+                    wanted,
+                    "{name} {rotation} {sink}"
+                );
+            }
+        }
+    }
 }

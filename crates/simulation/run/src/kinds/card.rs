@@ -56,8 +56,9 @@ struct Output {
     screen: Screen,
     /// Holds framebuffers, so that they stay.
     shown: Option<scanout::OnScreen>,
-    /// The picture that is being read.
+    /// The picture that is being read, and where it goes besides the recording.
     scan: Option<Scan<Cookie>>,
+    writing: Option<scanout::Writing>,
     /// Whether sysfs says that a CRTC drives the connector.
     is_enabled: bool,
 }
@@ -133,6 +134,7 @@ impl CardDevice {
                 screen,
                 shown: None,
                 scan: None,
+                writing: None,
                 is_enabled: false,
             })
         });
@@ -170,7 +172,27 @@ impl CardDevice {
         let modes: Vec<String> = config.modes.iter().map(Mode::name).collect();
         let edid = config.edid.as_ref().map(Edid::bytes).unwrap_or_default();
         let connectors = self.card.connectors().zip(&self.outputs);
-        let connectors = (1..).zip(connectors);
+        let monitors = (1..).zip(connectors);
+        let monitors = monitors.map(|(number, ((id, is_connected), output)): (u32, _)| {
+            let (mut connector, is_connected) = (Connector::default(), Some(is_connected));
+            if is_connected == Some(true) {
+                (connector.modes, connector.edid) = (modes.clone(), edid.to_vec());
+            }
+            Connector {
+                name: format!("Virtual-{number}"),
+                id,
+                is_connected,
+                is_enabled: output.is_enabled,
+                ..connector
+            }
+        });
+        let writebacks = (1..).zip(self.card.writebacks());
+        let writebacks = writebacks.map(|(number, id): (usize, _)| Connector {
+            name: format!("Writeback-{number}"),
+            id,
+            is_enabled: self.card.is_enabled(self.outputs.len() + number - 1),
+            ..Connector::default()
+        });
         CardNode {
             device: vb3_sysfs::Device {
                 location: &self.location,
@@ -179,26 +201,7 @@ impl CardDevice {
                 since_us: self.since_us,
             },
             number: self.number,
-            connectors: connectors
-                .map(
-                    |(number, ((id, is_connected), output)): (u32, _)| Connector {
-                        name: format!("Virtual-{number}"),
-                        id,
-                        is_connected,
-                        is_enabled: output.is_enabled,
-                        modes: if is_connected {
-                            modes.clone()
-                        } else {
-                            Vec::new()
-                        },
-                        edid: if is_connected {
-                            edid.to_vec()
-                        } else {
-                            Vec::new()
-                        },
-                    },
-                )
-                .collect(),
+            connectors: monitors.chain(writebacks).collect(),
         }
     }
 

@@ -27,6 +27,23 @@ struct Object {
     pid: u32,
 }
 
+/// A buffer to which the card writes.
+pub(super) struct Written {
+    plane: Plane,
+    buf: BufRef,
+}
+
+impl Written {
+    pub(super) fn cookie(&self, memory: &RunMemory) -> Option<Cookie> {
+        memory.cookie(&self.plane)
+    }
+
+    fn put(self, memory: &mut RunMemory) {
+        memory.put(self.plane);
+        memory.put_dmabuf(self.buf);
+    }
+}
+
 /// The memory and fences of a card.
 pub(super) struct CardMemory {
     hosted: Hosted,
@@ -34,7 +51,7 @@ pub(super) struct CardMemory {
     /// The fences that commits wait for.
     fences: BTreeMap<FenceId, SyncFile>,
     next_fence: u64,
-    /// The timeline of each CRTC.
+    /// The timeline of each CRTC, then that of each CRTC's writeback connector.
     timelines: Vec<Fences>,
 }
 
@@ -60,7 +77,8 @@ pub(super) struct Program<'a> {
 impl CardMemory {
     pub(super) fn new(memory: &RunMemory, hosted: Hosted, crtcs: usize) -> Self {
         let owner = Owner::Device(hosted.dma);
-        let timelines = (0..crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
+        let timelines =
+            (0..2 * crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
         Self {
             timelines: timelines.collect(),
             hosted,
@@ -128,6 +146,59 @@ impl CardMemory {
         }
     }
 
+    /// Begins to write to a buffer, which the card maps anew for that. `None` if the card cannot reach it.
+    pub(super) fn begin_write(&self, memory: &mut RunMemory, buffer: BufferId) -> Option<Written> {
+        let object = self.objects.get(&buffer)?;
+        let buf = match &object.buf {
+            Some(buf) => memory.clone_dmabuf(buf),
+            None => memory.export(&object.plane, ExportAccess::ReadWrite),
+        };
+        let buf = buf.ok()?;
+        let len = memory.dmabuf_len(&buf);
+        // What lies between the lines stays.
+        let way = Direction::Bidirectional;
+        let attached = memory.attach_dmabuf(self.hosted.planes, &buf, len, way);
+        let mut written = match attached {
+            Ok(plane) => Written { plane, buf },
+            Err(_) => {
+                memory.put_dmabuf(buf);
+                return None;
+            }
+        };
+        let plane = &mut written.plane;
+        let is_ready = memory.map_dmabuf(plane).is_ok()
+            && memory.place(plane).is_ok()
+            && memory.prepare(plane, HintSkip::empty()).is_ok();
+        if !is_ready {
+            written.put(memory);
+            return None;
+        }
+        memory.begin_access(plane);
+        Some(written)
+    }
+
+    /// Ends the write to a buffer.
+    pub(super) fn end_write(memory: &mut RunMemory, mut written: Written, outcome: FenceOutcome) {
+        memory.end_access(&mut written.plane, outcome);
+        // A write that the buffer has lost has failed already.
+        let _ = memory.finish(&mut written.plane, HintSkip::empty());
+        written.put(memory);
+    }
+
+    /// Ends a fence of a timeline, and those before it.
+    pub(super) fn end_fence(
+        &mut self,
+        memory: &RunMemory,
+        (timeline, seqno): (usize, u64),
+        outcome: FenceOutcome,
+    ) {
+        if let Some(timeline) = self.timelines.get_mut(timeline) {
+            memory.with_fences(|fences, now_ns| {
+                fences.advance(timeline, seqno, outcome, now_ns);
+            });
+        }
+    }
+
     pub(super) fn cookie(&self, memory: &RunMemory, buffer: BufferId) -> Option<Cookie> {
         memory.cookie(&self.objects.get(&buffer)?.plane)
     }
@@ -169,12 +240,9 @@ impl vb3_drm::Memory for WithMemory<'_> {
         }
     }
 
-    fn signal(&mut self, crtc: usize, seqno: u64) {
-        if let Some(timeline) = self.own.timelines.get_mut(crtc) {
-            self.memory.with_fences(|fences, now_ns| {
-                fences.advance(timeline, seqno, FenceOutcome::Done, now_ns);
-            });
-        }
+    fn signal(&mut self, timeline: usize, seqno: u64) {
+        let end = (timeline, seqno);
+        self.own.end_fence(self.memory, end, FenceOutcome::Done);
     }
 }
 
@@ -191,8 +259,8 @@ impl vb3_drm::Memory for Program<'_> {
     fn release_fence(&mut self, fence: FenceId) {
         self.memory.release_fence(fence);
     }
-    fn signal(&mut self, crtc: usize, seqno: u64) {
-        self.memory.signal(crtc, seqno);
+    fn signal(&mut self, timeline: usize, seqno: u64) {
+        self.memory.signal(timeline, seqno);
     }
 }
 
@@ -327,10 +395,10 @@ impl vb3_drm::Program for Program<'_> {
         Ok(FenceId(own.next_fence))
     }
 
-    fn out_fence(&mut self, crtc: usize, seqno: u64, at: u64) -> Result<i32, Errno> {
+    fn out_fence(&mut self, timeline: usize, seqno: u64, at: u64) -> Result<i32, Errno> {
         let id = self.kinds.new_file();
         let WithMemory { own, memory } = &mut self.memory;
-        let timeline = own.timelines.get_mut(crtc).ok_or(Errno::EINVAL)?;
+        let timeline = own.timelines.get_mut(timeline).ok_or(Errno::EINVAL)?;
         let made =
             memory.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
         let file = made.map_err(|e| Errno(e.errno()))?;

@@ -1,10 +1,13 @@
 //! Scan-out: from framebuffers to the recording, by DMA address, a piece at a time.
 
 use super::CardDevice;
+use super::host::{CardMemory, Written};
 use crate::memory::{DeviceBus, RunMemory};
 use std::collections::BTreeSet;
-use vb3_devices::{Layer, Picture};
-use vb3_drm::{BufferId, Shown};
+use std::sync::Arc;
+use vb3_devices::{Layer, Picture, Target};
+use vb3_dmabuf::fence::FenceOutcome;
+use vb3_drm::{BufferId, Framebuffer, Shown};
 use vb3_plane::Cookie;
 
 /// What a CRTC shows, and the buffers that it reads for that.
@@ -13,6 +16,19 @@ pub(super) struct OnScreen {
     _shown: Shown,
     buffers: BTreeSet<BufferId>,
 }
+
+/// A framebuffer to which a CRTC's picture is written.
+pub(super) struct Writing {
+    /// Holds the framebuffer, so that it stays.
+    _fb: Arc<Framebuffer>,
+    /// The memory; `None` if the card cannot reach it.
+    to: Option<Written>,
+    /// The timeline and the sequence number of the fence that ends after the write.
+    fence: Option<(usize, u64)>,
+}
+
+/// The errno of a writeback's fence if the card could not write: EIO.
+const FAILED: FenceOutcome = FenceOutcome::Failed(5);
 
 impl CardDevice {
     /// Shows what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
@@ -35,6 +51,7 @@ impl CardDevice {
         }
         let layers = shown.layers.iter().map(|layer| self.layer(memory, layer));
         let layers: Option<Vec<_>> = layers.collect();
+        let writeback = self.begin_writing(memory, &mut shown);
         let (Some(size), Some(output)) = (shown.size, self.outputs.get_mut(crtc)) else {
             return;
         };
@@ -45,12 +62,55 @@ impl CardDevice {
                     frame_ns: shown.frame_ns,
                     layers,
                     gamma: shown.gamma.take(),
+                    writeback,
                 });
             }
             None => self.faults = self.faults.saturating_add(1),
         }
+        let is_failed = output.scan.is_none();
         let _shown = shown;
         output.shown = Some(OnScreen { _shown, buffers });
+        if is_failed {
+            self.end_writing(memory, crtc, FAILED);
+        }
+    }
+
+    /// Begins to write a picture, if it is to be written. Returns where to.
+    fn begin_writing(
+        &mut self,
+        memory: &mut RunMemory,
+        shown: &mut Shown,
+    ) -> Option<Target<Cookie>> {
+        let wanted = shown.writeback.take()?;
+        let plane = wanted.fb.planes.first().copied()?;
+        let to = self.memory.begin_write(memory, plane.buffer);
+        let cookie = to.as_ref().and_then(|to| to.cookie(memory));
+        let output = self.outputs.get_mut(shown.crtc)?;
+        let code = wanted.fb.format.code;
+        output.writing = Some(Writing {
+            _fb: wanted.fb,
+            to,
+            fence: wanted.fence,
+        });
+        cookie.map(|cookie| Target {
+            code,
+            place: (cookie, plane.offset, plane.pitch),
+        })
+    }
+
+    /// Ends the write of a CRTC's picture, then its fence.
+    fn end_writing(&mut self, memory: &mut RunMemory, crtc: usize, outcome: FenceOutcome) {
+        let output = self.outputs.get_mut(crtc);
+        let Some(writing) = output.and_then(|output| output.writing.take()) else {
+            return;
+        };
+        let outcome = writing.to.as_ref().map_or(FAILED, |_| outcome);
+        if let Some(to) = writing.to {
+            CardMemory::end_write(memory, to, outcome);
+        }
+        if let Some(fence) = writing.fence {
+            self.memory.end_fence(memory, fence, outcome);
+        }
     }
 
     /// Reads a piece of the first picture that is being read.
@@ -68,11 +128,19 @@ impl CardDevice {
         let Some(scan) = output.scan.take() else {
             return false;
         };
-        match output.screen.resume(scan, &mut DeviceBus { memory, dev }) {
-            Ok(rest) => output.scan = rest,
-            Err(_) => self.faults = self.faults.saturating_add(1),
-        }
-        output.scan.is_some()
+        let outcome = match output.screen.resume(scan, &mut DeviceBus { memory, dev }) {
+            Ok(Some(rest)) => {
+                output.scan = Some(rest);
+                return true;
+            }
+            Ok(None) => FenceOutcome::Done,
+            Err(_) => {
+                self.faults = self.faults.saturating_add(1);
+                FAILED
+            }
+        };
+        self.end_writing(memory, crtc, outcome);
+        false
     }
 
     /// Gives the buffers that a CRTC has shown back to programs.
