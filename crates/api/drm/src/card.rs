@@ -74,7 +74,7 @@ pub(crate) struct Connector {
     pub(crate) id: u32,
     pub(crate) encoder: u32,
     pub(crate) is_connected: bool,
-    /// Whether a program has probed the modes.
+    /// Whether the modes are known, since somebody has probed them: with monitors, Linux's console does when it starts.
     pub(crate) is_probed: bool,
     /// The CRTC that may drive it.
     pub(crate) crtc: usize,
@@ -155,11 +155,11 @@ impl Card {
             }
             crtcs.push(next(1));
         }
-        let connector = |(id, encoder), crtc, is_writeback| Connector {
+        let connector = |(id, encoder), crtc, is_writeback: bool| Connector {
             id,
             encoder,
             is_connected: true,
-            is_probed: false,
+            is_probed: !is_writeback,
             crtc,
             is_writeback,
         };

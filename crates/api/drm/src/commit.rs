@@ -219,8 +219,10 @@ impl Card {
         let event = change.event.map(event);
         if mode.is_none() {
             let at = (sequence - 1, io.now_ns);
-            for due in left.iter().chain(&event) {
-                self.send(due, crtc, at);
+            let all = left.into_iter().chain(event);
+            vblank.ended.extend(all.map(|due| (due, at)));
+            if !change.is_nonblocking {
+                self.send_ended(crtc);
             }
             if let Some(seqno) = fence_seqno {
                 io.program.signal(crtc, seqno);
@@ -306,6 +308,7 @@ impl Card {
         may_show: &dyn Fn(usize) -> bool,
     ) {
         for crtc in 0..self.vblanks.len() {
+            self.send_ended(crtc);
             let Some(vblank) = self.vblanks.get_mut(crtc).filter(|vblank| vblank.is_on) else {
                 continue;
             };
@@ -352,6 +355,13 @@ impl Card {
         }
         self.wake_waits();
         self.collect(memory);
+    }
+
+    /// Sends the events of a commit that switched a CRTC off.
+    fn send_ended(&mut self, crtc: usize) {
+        for (due, at) in core::mem::take(&mut self.vblanks[crtc].ended) {
+            self.send(&due, crtc, at);
+        }
     }
 
     /// Completes the pending commit of a CRTC at a vblank.
@@ -420,7 +430,8 @@ impl Card {
             let first = events.chain(pending).chain(touched).chain(waits).min()?;
             Some(vblank.time_ns(first.max(vblank.seen + 1)))
         });
-        due.min()
+        let ended = self.vblanks.iter().flat_map(|vblank| &vblank.ended);
+        due.chain(ended.map(|(_, (_, ns))| *ns)).min()
     }
 
     /// Drops the next `lost` vblanks of a CRTC: their flips and events come with a later vblank. Delays the next commit

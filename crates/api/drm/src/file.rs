@@ -18,8 +18,6 @@ pub(crate) struct Caps {
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) pid: u32,
-    /// Whether the process that opened it has CAP_SYS_ADMIN.
-    pub(crate) is_root: bool,
     pub(crate) master: u32,
     pub(crate) is_master: bool,
     pub(crate) was_master: bool,

@@ -62,6 +62,9 @@ pub trait Program: Memory {
     /// Returns the process's id.
     fn pid(&self) -> u32;
 
+    /// Returns whether the process has CAP_SYS_ADMIN now: it may have given up root since it opened the card.
+    fn is_root(&self) -> bool;
+
     /// Allocates zeroed memory of `len_bytes` (whole pages) that the card can scan out.
     ///
     /// # Errors

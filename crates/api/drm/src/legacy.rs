@@ -10,6 +10,7 @@ use crate::framebuffer::{Framebuffer, FramebufferPlane, MODIFIERS, Wanted};
 use crate::host::FileId;
 use crate::mode::{MODE_BYTES, Mode};
 use crate::state::{PlaneKind, PlaneState, Rect, SetMode, Source};
+use crate::vblank::Wait;
 use std::sync::Arc;
 
 impl Card {
@@ -296,6 +297,9 @@ impl Card {
             plane.check(self.config.scales)?;
         }
         if self.planes[at].kind == PlaneKind::Cursor {
+            if self.must_wait(io, crtc) {
+                return Ok(Step::Wait);
+            }
             let state = plane.clone();
             self.touch(at, state, crtc);
             self.collect(io.program);
@@ -312,7 +316,20 @@ impl Card {
         }
     }
 
-    /// Changes a cursor plane without waiting for a commit. The screen changes at the next vblank.
+    /// Returns whether a cursor's call waits for the end of an earlier commit (`drm_atomic_helper_wait_for_dependencies`).
+    fn must_wait(&mut self, io: &Ioctl<'_>, crtc: Option<usize>) -> bool {
+        let is_pending = crtc.is_some_and(|crtc| {
+            let vblank = &self.vblanks[crtc];
+            vblank.pending.is_some() || !vblank.ended.is_empty()
+        });
+        let waits = is_pending && !io.nonblocking;
+        if waits {
+            self.waits.insert(io.call, Wait::Turn(io.file));
+        }
+        waits
+    }
+
+    /// Changes a cursor plane without waiting for a vblank. The screen changes at the next vblank.
     fn touch(&mut self, at: usize, state: PlaneState, crtc: Option<usize>) {
         let is_on = crtc.is_some_and(|crtc| self.state.crtcs[crtc].active);
         self.shown[at] = if is_on {
@@ -337,6 +354,9 @@ impl Card {
         let crtc = self.find_crtc(io.file, id)?;
         let at = self.plane_of(crtc, PlaneKind::Cursor)?;
         self.check_leased(io.file, at)?;
+        if self.must_wait(io, Some(crtc)) {
+            return Ok(Step::Wait);
+        }
         let mut plane = self.state.planes[at].clone();
         if flags & SET != 0 {
             let (width, height, handle) = get!(io.arg, drm_mode_cursor: width, height, handle);

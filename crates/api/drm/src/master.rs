@@ -36,7 +36,6 @@ impl Card {
         let id = FileId(self.next_file);
         let file = File {
             pid,
-            is_root,
             master,
             is_master,
             was_master: is_master,
@@ -126,7 +125,7 @@ impl Card {
 
     /// Returns whether the caller may see handles of others' framebuffers.
     pub(crate) fn is_master_or_root(&self, io: &Ioctl<'_>) -> bool {
-        self.is_master(io.file) || self.files.get(&io.file).is_some_and(|file| file.is_root)
+        self.is_master(io.file) || io.program.is_root()
     }
 
     /// Checks that a file has the right that a call needs.
@@ -137,7 +136,7 @@ impl Card {
             Right::Authenticated if file.is_authenticated => Ok(()),
             Right::Authenticated => Err(Error::NoAccess("the file is not authenticated")),
             Right::Master if self.is_master(io.file) => Ok(()),
-            Right::RootMaster if file.is_root && self.is_master(io.file) => Ok(()),
+            Right::RootMaster if self.is_master(io.file) && io.program.is_root() => Ok(()),
             Right::Master | Right::RootMaster => Err(Error::NotMaster),
         }
     }
@@ -147,7 +146,7 @@ impl Card {
         let file = self.file(io.file)?;
         let is_opener = file.was_master && file.pid == io.program.pid();
         let what = "only a former master or a privileged process may do this";
-        match is_opener || file.is_root {
+        match is_opener || io.program.is_root() {
             true => Ok(()),
             false => Err(Error::NoAccess(what)),
         }

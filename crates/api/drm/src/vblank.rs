@@ -80,6 +80,9 @@ pub(crate) struct Vblank {
     frame_ns: u64,
     pub(crate) due: Vec<Due>,
     pub(crate) pending: Option<Pending>,
+    /// Events of a nonblocking commit that switched the CRTC off, with their sequence number and time. Programs get them
+    /// a moment after the call.
+    pub(crate) ended: Vec<(Due, (u64, u64))>,
     /// Whether the screen changes at the next vblank, without a pending commit.
     pub(crate) is_touched: bool,
     /// The vblank up to which everything is done.
@@ -131,6 +134,7 @@ impl Vblank {
     /// Forgets the events of a file that was closed.
     pub(crate) fn forget(&mut self, file: FileId) {
         self.due.retain(|due| due.file != file);
+        self.ended.retain(|(due, _)| due.file != file);
         if let Some(pending) = &mut self.pending {
             pending.events.retain(|due| due.file != file);
         }

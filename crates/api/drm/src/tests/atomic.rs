@@ -274,6 +274,21 @@ fn fences_are_as_on_stock() {
 }
 
 #[test]
+fn a_cursor_waits_until_the_screen_is_off() {
+    let mut bench = Bench::new();
+    let a = open(&mut bench);
+    let (fb, blob) = (bench.fb(a, 1024, 768), mode_blob(&mut bench, a));
+    assert_eq!(commit(&mut bench, a, ALLOW, &full(fb, blob)), 0);
+    let off = [(CRTC, ACTIVE, 0)];
+    assert_eq!(commit(&mut bench, a, ALLOW | NONBLOCK | EVENT, &off), 0);
+    assert!(!bench.card.has_events(a), "the event comes after the call");
+    let bo = bench.dumb(a, 64, 64);
+    let cursor = [(0, 1), (4, CRTC), (16, 64), (20, 64), (24, bo)];
+    assert_eq!(bench.with(a, Call::Cursor2, &cursor), 0);
+    assert_eq!(bench.events(a).len(), 1);
+}
+
+#[test]
 fn objects_without_settings_must_exist() {
     let mut bench = Bench::new();
     let a = open(&mut bench);

@@ -20,6 +20,7 @@ pub(super) const OTHER_FD: i32 = 50;
 pub(super) struct World {
     pub(super) memory: Vec<u8>,
     pub(super) pid: u32,
+    pub(super) is_root: bool,
     pub(super) buffers: BTreeMap<BufferId, u64>,
     pub(super) written: BTreeSet<BufferId>,
     pub(super) fences: BTreeMap<FenceId, bool>,
@@ -69,6 +70,9 @@ impl Program for World {
     }
     fn pid(&self) -> u32 {
         self.pid
+    }
+    fn is_root(&self) -> bool {
+        self.is_root
     }
     fn allocate(&mut self, len: u64) -> Result<BufferId, Errno> {
         self.next += 1;
@@ -189,6 +193,7 @@ impl Bench {
         let world = World {
             memory: vec![0; LEN],
             pid: 7,
+            is_root: true,
             buffers: BTreeMap::new(),
             written: BTreeSet::new(),
             fences: BTreeMap::new(),

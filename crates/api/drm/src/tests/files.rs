@@ -91,6 +91,7 @@ fn masters_are_as_on_stock() {
 #[test]
 fn unprivileged_process_needs_to_be_opener() {
     let mut bench = Bench::new();
+    bench.world.is_root = false;
     let a = bench.card.open(7, false).expect("room");
     assert_eq!(bench.call(a, Call::DropMaster, &mut none()), 0);
     // A child has the same file, and another pid.
@@ -104,6 +105,26 @@ fn unprivileged_process_needs_to_be_opener() {
         13,
         "not authenticated"
     );
+}
+
+#[test]
+fn who_gives_up_root_loses_its_rights() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.open(), bench.open());
+    let fb = bench.fb(a, 64, 64);
+    assert_eq!(bench.call(a, Call::DropMaster, &mut none()), 0);
+    for (is_root, errno, handle) in [(true, 0, 1), (false, 13, 0)] {
+        bench.world.is_root = is_root;
+        let mut arg = fields(&[(0, fb)]);
+        assert_eq!(bench.call(b, Call::GetFb, &mut arg), 0);
+        assert_eq!(arg.u32(at!(drm_mode_fb_cmd.handle)), handle);
+        // The file that becomes a master and stays one may always drop it.
+        assert_eq!(bench.call(b, Call::SetMaster, &mut none()), errno);
+        bench.world.pid = 8;
+        if is_root {
+            assert_eq!(bench.call(b, Call::DropMaster, &mut none()), 0);
+        }
+    }
 }
 
 #[test]

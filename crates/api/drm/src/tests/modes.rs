@@ -255,6 +255,28 @@ fn cursors_are_as_on_stock() {
 }
 
 #[test]
+fn a_cursor_waits_for_a_pending_mode_set() {
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let bo = bench.dumb(a, 64, 64);
+    let fb = bench.light(a);
+    let cursor = [(0, 1), (4, CRTC), (16, 64), (20, 64), (24, bo)];
+    bench.with(a, Call::PageFlip, &[(0, CRTC), (4, fb), (8, 1)]);
+    assert_eq!(bench.with(a, Call::Cursor2, &cursor), 0);
+    assert_eq!(
+        bench.events(a).len(),
+        1,
+        "the commit before the cursor has ended"
+    );
+    let before = bench.now_ns;
+    assert_eq!(bench.with(a, Call::Cursor2, &cursor), 0);
+    assert_eq!(
+        bench.now_ns, before,
+        "without a commit, the cursor does not wait"
+    );
+}
+
+#[test]
 fn setplane_is_as_on_stock() {
     let mut bench = Bench::new();
     bench.section("c", "SETPLANE");
@@ -432,12 +454,27 @@ fn only_a_masters_probe_finds_modes() {
     let mut bench = Bench::new();
     let (a, b) = (bench.open(), bench.open());
     let id = at!(drm_mode_get_connector.connector_id);
-    let mut modes = |file| {
-        let mut arg = fields(&[(id, CONNECTOR)]);
+    let mut modes = |file, connector| {
+        let mut arg = fields(&[(id, connector)]);
         assert_eq!(bench.call(file, Call::GetConnector, &mut arg), 0);
         arg.u32(at!(drm_mode_get_connector.count_modes))
     };
-    assert_eq!([modes(b), modes(a), modes(b)], [0, 2, 2]);
+    assert_eq!([modes(b, 46), modes(a, 46), modes(b, 46)], [0, 2, 2]);
+}
+
+#[test]
+fn a_monitors_modes_are_known_without_a_probe() {
+    // As libdrm's drmModeGetConnectorCurrent, the call has room for modes, and thus does not probe.
+    let mut bench = Bench::new();
+    let a = bench.open();
+    let modes = bench.words(0x1000, &[]);
+    let mut arg = fields(&[
+        (at!(drm_mode_get_connector.connector_id), CONNECTOR),
+        (at!(drm_mode_get_connector.modes_ptr), modes),
+        (at!(drm_mode_get_connector.count_modes), 1),
+    ]);
+    assert_eq!(bench.call(a, Call::GetConnector, &mut arg), 0);
+    assert_eq!(arg.u32(at!(drm_mode_get_connector.count_modes)), 2);
 }
 
 #[test]

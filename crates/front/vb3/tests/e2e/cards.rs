@@ -276,6 +276,15 @@ fn a_leases_file_looks_like_the_card() {
 }
 
 #[test]
+fn a_program_that_gives_up_root_loses_its_rights() {
+    if rustix::process::geteuid().is_root()
+        && let Some(outcome) = client("kms", &["drops"])
+    {
+        assert_eq!(outcome.expect_success().stdout, "dropped\n");
+    }
+}
+
+#[test]
 fn pictures_are_written_back() {
     // The card reads and writes by DMA: through caches, an IOMMU, and into memory below a limit.
     for (machine, card) in [

@@ -8,6 +8,7 @@
  * card plugs: receives the events of a monitor that is unplugged and plugged in.
  * card imports N: flips N times between two dma-bufs of a heap, and prints the CPU time of a flip.
  * card calls N: prints how long calls take with N framebuffers.
+ * card drops: a child that has given up root may not become the master by its parent's file.
  * card writeback: has pictures written to its own buffer and to one of a heap, and compares each pixel. */
 #define _GNU_SOURCE
 #include "check.h"
@@ -360,6 +361,25 @@ static void lease(void)
 	printf("leased\n");
 }
 
+static void drops(void)
+{
+	int card = open("/dev/dri/card0", O_RDWR | O_CLOEXEC), other = open("/dev/dri/card0", O_RDWR | O_CLOEXEC);
+	pid_t child;
+	int status;
+
+	CHECK(card >= 0 && other >= 0 && ioctl(card, _IO('d', 0x1f)) == 0);
+	CHECK(ioctl(other, _IO('d', 0x1e)) == 0 && ioctl(other, _IO('d', 0x1f)) == 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		CHECK(setuid(65534) == 0);
+		CHECK(ioctl(card, _IO('d', 0x1e)) == -1 && errno == EACCES);
+		exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	printf("dropped\n");
+}
+
 static void plugs(void)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
@@ -481,6 +501,8 @@ int main(int argc, char **argv)
 		imports(count);
 	else if (strcmp(what, "lease") == 0)
 		lease();
+	else if (strcmp(what, "drops") == 0)
+		drops();
 	else if (strcmp(what, "writeback") == 0)
 		writeback();
 	else if (strcmp(what, "calls") == 0)

@@ -353,8 +353,7 @@ impl Kind for CardFiles {
         origin: Origin,
     ) -> Result<(), Refused> {
         let card = run.cards.all.get_mut(node).ok_or(Errno::ENODEV)?;
-        let is_root = rustix::process::geteuid().is_root();
-        let own = card.card.open(origin.pid(), is_root);
+        let own = card.card.open(origin.pid(), host::is_root(origin.pid()));
         let own = own.map_err(|e| Errno(e.errno()))?;
         card.is_used = true;
         run.cards.files.insert(file, (node, own));
