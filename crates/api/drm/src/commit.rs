@@ -201,6 +201,7 @@ impl Card {
         };
         let (mode, was) = (shown(&self.state), shown(old));
         let vblank = &mut self.vblanks[crtc];
+        vblank.ended_ns = vblank.time_ns(vblank.sequence(io.now_ns) + 1);
         let left = match mode {
             Some(mode) if was != Some(mode) => {
                 vblank.start(io.now_ns, mode.frame_ns());
@@ -221,7 +222,7 @@ impl Card {
             let at = (sequence - 1, io.now_ns);
             let all = left.into_iter().chain(event);
             vblank.ended.extend(all.map(|due| (due, at)));
-            if !change.is_nonblocking {
+            if !change.is_nonblocking || self.config.is_free {
                 self.send_ended(crtc);
             }
             if let Some(seqno) = fence_seqno {
@@ -308,7 +309,9 @@ impl Card {
         may_show: &dyn Fn(usize) -> bool,
     ) {
         for crtc in 0..self.vblanks.len() {
-            self.send_ended(crtc);
+            if self.vblanks[crtc].ended_ns <= now_ns {
+                self.send_ended(crtc);
+            }
             let Some(vblank) = self.vblanks.get_mut(crtc).filter(|vblank| vblank.is_on) else {
                 continue;
             };
@@ -430,8 +433,11 @@ impl Card {
             let first = events.chain(pending).chain(touched).chain(waits).min()?;
             Some(vblank.time_ns(first.max(vblank.seen + 1)))
         });
-        let ended = self.vblanks.iter().flat_map(|vblank| &vblank.ended);
-        due.chain(ended.map(|(_, (_, ns))| *ns)).min()
+        let ended = self
+            .vblanks
+            .iter()
+            .filter(|vblank| !vblank.ended.is_empty());
+        due.chain(ended.map(|vblank| vblank.ended_ns)).min()
     }
 
     /// Drops the next `lost` vblanks of a CRTC: their flips and events come with a later vblank. Delays the next commit

@@ -81,8 +81,9 @@ pub(crate) struct Vblank {
     pub(crate) due: Vec<Due>,
     pub(crate) pending: Option<Pending>,
     /// Events of a nonblocking commit that switched the CRTC off, with their sequence number and time. Programs get them
-    /// a moment after the call.
+    /// at the end of the last frame, and not during the call.
     pub(crate) ended: Vec<(Due, (u64, u64))>,
+    pub(crate) ended_ns: u64,
     /// Whether the screen changes at the next vblank, without a pending commit.
     pub(crate) is_touched: bool,
     /// The vblank up to which everything is done.

@@ -472,6 +472,70 @@ fn programs_of_libdrm_run() {
     }
 }
 
+/// Runs a program of libdrm for this many seconds: it ends when its standard input has a line.
+fn libdrm_for(seconds: u32, program: &str) -> RunOutput {
+    let script = format!("sleep {seconds} | {program}");
+    let run = Run::on("pc").device("kms=shown.rgb,size=640x480,driver=vkms");
+    let run = run.real_time("the programs wait for vblanks");
+    run.program(["sh", "-c", &script]).run()
+}
+
+#[test]
+fn modetest_flips_pages_and_moves_a_cursor() {
+    if lacks("modetest") {
+        return;
+    }
+    let picture = 640 * 480 * 3;
+    let flips = libdrm_for(4, "modetest -M vkms -s 39@38:640x480 -v");
+    flips.expect_success();
+    // After each 60 flips, it prints their rate; other work on this machine may lose some.
+    let said = format!("{}{}", flips.stdout, flips.stderr);
+    let rate = said
+        .split_once("freq: ")
+        .and_then(|(_, rest)| rest.split_once("Hz"));
+    let rate: f64 = rate.expect(&said).0.parse().unwrap();
+    assert!((5.0..61.0).contains(&rate), "{said}");
+    let shown = flips.read("shown.rgb");
+    assert!(shown.len() / picture >= 60, "{}", shown.len() / picture);
+    // It flips between two patterns.
+    let shown: std::collections::BTreeSet<_> = shown.chunks_exact(picture).collect();
+    assert!(shown.len() >= 2, "{}", shown.len());
+    let cursor = libdrm_for(2, "modetest -M vkms -s 39@38:640x480 -C");
+    cursor.expect_success();
+    let said = format!("{}{}", cursor.stdout, cursor.stderr);
+    assert!(
+        said.contains("starting cursor") && said.contains("cursor stopped"),
+        "{said}"
+    );
+    let shown = cursor.read("shown.rgb");
+    let shown: std::collections::BTreeSet<_> = shown.chunks_exact(picture).collect();
+    // A busy machine shows few of the cursor's places.
+    assert!(shown.len() >= 2, "{}", shown.len());
+}
+
+#[test]
+fn vbltest_counts_vblanks_beside_modetest() {
+    if lacks("modetest") || lacks("vbltest") {
+        return;
+    }
+    // A CRTC that is off has no vblanks, so modetest switches it on first.
+    let lit = "until vbltest -M vkms < /dev/null > /dev/null 2>&1; do :; done";
+    let script = format!(
+        "sleep 6 | modetest -M vkms -s 39@38:640x480 > /dev/null & {lit}; sleep 4 | vbltest -M vkms; wait"
+    );
+    let run = Run::on("pc").device("kms,size=640x480,driver=vkms");
+    let run = run.real_time("the programs wait for vblanks");
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("starting count: "), "{said}");
+    let rate = said
+        .split_once("freq: ")
+        .and_then(|(_, rest)| rest.split_once("Hz"));
+    let rate: f64 = rate.expect(&said).0.parse().unwrap();
+    assert!((20.0..70.0).contains(&rate), "{said}");
+}
+
 #[test]
 #[ignore = "full: needs an idle machine"]
 fn a_large_screen_costs_a_camera_no_frame() {
