@@ -472,12 +472,26 @@ fn programs_of_libdrm_run() {
     }
 }
 
-/// Runs a program of libdrm for this many seconds: it ends when its standard input has a line.
-fn libdrm_for(seconds: u32, program: &str) -> RunOutput {
-    let script = format!("sleep {seconds} | {program}");
+/// A script that runs a program of libdrm until it says a word, and prints what it said: such programs end when their
+/// standard input has a line.
+fn until(word: &str, program: &str) -> String {
+    format!(
+        "mkfifo go; stdbuf -oL {program} < go > said 2>&1 & client=$!; exec 3> go
+         until grep -q {word} said || ! kill -0 $client; do sleep 0.05; done
+         echo >&3; wait $client && cat said"
+    )
+}
+
+fn libdrm(script: &str) -> RunOutput {
     let run = Run::on("pc").device("kms=shown.rgb,size=640x480,driver=vkms");
-    let run = run.real_time("the programs wait for vblanks");
-    run.program(["sh", "-c", &script]).run()
+    let run = run.real_time("the programs wait for vblanks").patience(120);
+    run.program(["sh", "-c", script]).run()
+}
+
+/// Returns the rate of flips or vblanks that a program of libdrm says.
+fn rate(said: &str) -> f64 {
+    let rest = said.split_once("freq: ").expect(said).1;
+    rest.split_once("Hz").expect(said).0.parse().expect(said)
 }
 
 #[test]
@@ -485,32 +499,27 @@ fn modetest_flips_pages_and_moves_a_cursor() {
     if lacks("modetest") {
         return;
     }
-    let picture = 640 * 480 * 3;
-    let flips = libdrm_for(4, "modetest -M vkms -s 39@38:640x480 -v");
-    flips.expect_success();
-    // After each 60 flips, it prints their rate; other work on this machine may lose some.
-    let said = format!("{}{}", flips.stdout, flips.stderr);
-    let rate = said
-        .split_once("freq: ")
-        .and_then(|(_, rest)| rest.split_once("Hz"));
-    let rate: f64 = rate.expect(&said).0.parse().unwrap();
-    assert!((5.0..61.0).contains(&rate), "{said}");
-    let shown = flips.read("shown.rgb");
-    assert!(shown.len() / picture >= 60, "{}", shown.len() / picture);
-    // It flips between two patterns.
-    let shown: std::collections::BTreeSet<_> = shown.chunks_exact(picture).collect();
-    assert!(shown.len() >= 2, "{}", shown.len());
-    let cursor = libdrm_for(2, "modetest -M vkms -s 39@38:640x480 -C");
-    cursor.expect_success();
-    let said = format!("{}{}", cursor.stdout, cursor.stderr);
+    let modetest = "modetest -M vkms -s 39@38:640x480";
+    let pictures = |outcome: &RunOutput| {
+        let shown = outcome.expect_success().read("shown.rgb");
+        let shown = shown.chunks_exact(640 * 480 * 3).map(<[u8]>::to_vec);
+        (
+            shown.len(),
+            shown.collect::<std::collections::BTreeSet<_>>().len(),
+        )
+    };
+    // It says the rate after 60 flips between two patterns; other work on this machine may delay some.
+    let flips = libdrm(&until("freq", &format!("{modetest} -v")));
+    let (all, different) = pictures(&flips);
+    assert!(all >= 60 && different >= 2, "{all}, {different}");
+    assert!(rate(&flips.stdout) < 61.0, "{}", flips.stdout);
+    let cursor = libdrm(&until("cursor", &format!("{modetest} -C")));
     assert!(
-        said.contains("starting cursor") && said.contains("cursor stopped"),
-        "{said}"
+        cursor.stdout.contains("cursor stopped"),
+        "{}",
+        cursor.stdout
     );
-    let shown = cursor.read("shown.rgb");
-    let shown: std::collections::BTreeSet<_> = shown.chunks_exact(picture).collect();
-    // A busy machine shows few of the cursor's places.
-    assert!(shown.len() >= 2, "{}", shown.len());
+    pictures(&cursor);
 }
 
 #[test]
@@ -518,22 +527,19 @@ fn vbltest_counts_vblanks_beside_modetest() {
     if lacks("modetest") || lacks("vbltest") {
         return;
     }
-    // A CRTC that is off has no vblanks, so modetest switches it on first.
-    let lit = "until vbltest -M vkms < /dev/null > /dev/null 2>&1; do :; done";
+    // A CRTC that is off has no vblanks, so modetest switches it on first. The first program is the master.
     let script = format!(
-        "sleep 6 | modetest -M vkms -s 39@38:640x480 > /dev/null & {lit}; sleep 4 | vbltest -M vkms; wait"
+        "mkfifo end; stdbuf -oL modetest -M vkms -s 39@38:640x480 < end > lit & exec 4> end
+         until grep -q setting lit; do sleep 0.05; done
+         until vbltest -M vkms < /dev/null > /dev/null 2>&1; do :; done
+         {}; echo >&4; wait",
+        until("freq", "vbltest -M vkms")
     );
-    let run = Run::on("pc").device("kms,size=640x480,driver=vkms");
-    let run = run.real_time("the programs wait for vblanks");
-    let outcome = run.program(["sh", "-c", &script]).run();
-    outcome.expect_success();
-    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    let outcome = libdrm(&script);
+    let said = &outcome.expect_success().stdout;
     assert!(said.contains("starting count: "), "{said}");
-    let rate = said
-        .split_once("freq: ")
-        .and_then(|(_, rest)| rest.split_once("Hz"));
-    let rate: f64 = rate.expect(&said).0.parse().unwrap();
-    assert!((20.0..70.0).contains(&rate), "{said}");
+    // It counts from its start, so the first rate may be a little higher.
+    assert!(rate(said) < 70.0, "{said}");
 }
 
 #[test]
