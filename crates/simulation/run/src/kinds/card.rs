@@ -2,6 +2,7 @@
 
 mod config;
 mod host;
+mod rights;
 mod scanout;
 
 use super::{FileCall, Kind};
@@ -353,7 +354,7 @@ impl Kind for CardFiles {
         origin: Origin,
     ) -> Result<(), Refused> {
         let card = run.cards.all.get_mut(node).ok_or(Errno::ENODEV)?;
-        let own = card.card.open(origin.pid(), host::is_root(origin.pid()));
+        let own = card.card.open(origin.pid(), rights::is_root(origin.pid()));
         let own = own.map_err(|e| Errno(e.errno()))?;
         card.is_used = true;
         run.cards.files.insert(file, (node, own));

@@ -44,17 +44,6 @@ impl Written {
     }
 }
 
-/// Returns whether a process is root. One that the run does not see, such as a guest's, is what the run is.
-pub(super) fn is_root(pid: u32) -> bool {
-    let is_own = rustix::process::geteuid().is_root();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-    let status = status.ok().filter(|_| is_own);
-    let ids = status.as_deref().and_then(|text| text.split_once("\nUid:"));
-    // The second id is the effective one.
-    let id = ids.and_then(|(_, ids)| ids.split_whitespace().nth(1));
-    id.map_or(is_own, |id| id == "0")
-}
-
 /// The memory and fences of a card.
 pub(super) struct CardMemory {
     hosted: Hosted,
@@ -313,7 +302,7 @@ impl vb3_drm::Program for Program<'_> {
     }
 
     fn is_root(&self) -> bool {
-        is_root(self.caller.pid())
+        super::rights::is_root(self.caller.pid())
     }
 
     fn allocate(&mut self, len_bytes: u64) -> Result<BufferId, Errno> {
