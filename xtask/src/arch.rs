@@ -1,6 +1,6 @@
 //! Processor architectures: their names, tools and virtual machines.
 
-use crate::sh::{self, cmd};
+use crate::sh::cmd;
 use std::process::Command;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -67,21 +67,6 @@ impl Arch {
     pub(crate) fn linked_statically(self, build: &mut Command) {
         build.env("RUSTFLAGS", "-C target-feature=+crt-static");
         build.envs(self.cross());
-    }
-
-    /// Returns the missing tool or library for builds of this architecture, if any.
-    pub(crate) fn missing(self) -> Option<String> {
-        let (tool, target) = (self.tool("gcc"), self.target());
-        if !sh::has(&tool) {
-            return Some(format!("{tool} is not installed"));
-        }
-        // If the compiler lacks the library, it prints only the name.
-        let library = sh::quietly(cmd!("{tool} --print-file-name=libc.a"));
-        if !library.unwrap_or_default().starts_with(b"/") {
-            return Some(format!("{tool} has no static C library, libc.a"));
-        }
-        let why = || format!("rustc has no standard library for {target}");
-        (!sh::has_target(target)).then(why)
     }
 
     /// Returns QEMU's command for a machine of this architecture that boots a kernel with an initial RAM disk.

@@ -4,6 +4,7 @@ use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
+use serde::Deserialize;
 use std::path::Path;
 
 const TARGET: &str = "x86_64-unknown-none";
@@ -18,36 +19,20 @@ const GOOD: i32 = 33;
 /// Bytes of each half of the disk.
 const HALF: usize = 2 << 20;
 
-/// A boot: its name, the actions of the booted program, and QEMU's arguments for devices.
-///
-/// `disk` and `nvme` copy the disk's first half, inverted, to the second. `iommu` needs an IOMMU.
-type Boot = (&'static str, &'static str, &'static str);
+/// The boots, as `bare_metal.toml` lists and explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Boots {
+    boot: Vec<Boot>,
+}
 
-const BOOTS: &[Boot] = &[
-    ("virtio, direct", "net disk", VIRTIO),
-    ("virtio, iommu", "iommu net disk break", VIRTIO_TRANSLATED),
-    ("nvme, direct", "nvme", NVME),
-    ("nvme, iommu", "iommu nvme break", NVME),
-    ("queue, direct", "queue", QUEUE),
-    ("queue, iommu", "iommu queue", QUEUE),
-    ("direct, instructions counted", "cost", COUNTED),
-    ("iommu, instructions counted", "iommu cost", COUNTED),
-];
-
-const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,disable-legacy=on \
-    -netdev user,id=net,restrict=on -device virtio-net-pci,netdev=net,disable-legacy=on";
-
-const VIRTIO_TRANSLATED: &str = "\
-    -device virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on \
-    -netdev user,id=net,restrict=on \
-    -device virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on";
-
-const NVME: &str = "-device nvme,drive=disk,serial=bare-metal";
-
-/// Each transfer of `edu` takes 100 ms. With `sleep=off`, QEMU skips the time in which the processor sleeps.
-const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
-
-const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Boot {
+    name: String,
+    actions: String,
+    machine: String,
+}
 
 pub(crate) fn run() -> Result<()> {
     setup::install(&["qemu-system-x86"])?;
@@ -64,14 +49,20 @@ pub(crate) fn run() -> Result<()> {
             .current_dir(sh::root().join("examples/bare-metal")),
     )?;
     let program = target.join(TARGET).join("release/bare-metal");
-    for boot in BOOTS {
-        once(*boot, &program, &target).with_context(|| format!("bare-metal: {}", boot.0))?;
+    let Boots { boot: boots } = toml::from_str(include_str!("bare_metal.toml"))?;
+    for boot in &boots {
+        once(boot, &program, &target).with_context(|| format!("bare-metal: {}", boot.name))?;
     }
-    println!("bare-metal: ok: {} boots", BOOTS.len());
+    println!("bare-metal: ok: {} boots", boots.len());
     Ok(())
 }
 
-fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()> {
+fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
+    let Boot {
+        name,
+        actions,
+        machine,
+    } = boot;
     let has = |action: &str| actions.split(' ').any(|word| word == action);
     let (disk, console) = (dir.join("disk"), dir.join("console"));
     let written = numbers();
@@ -80,7 +71,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     let iommu = ["-device", "intel-iommu,aw-bits=48"]
         .into_iter()
         .filter(|_| has("iommu"));
-    let machine = machine.split(' ');
+    let machine = machine.split_whitespace();
     let mut qemu = cmd!(
         "timeout -k 5 {LIMIT} {QEMU} -machine q35,accel=tcg -cpu max -m 128M -nodefaults -no-reboot
              -display none -device isa-debug-exit,iobase=0xf4,iosize=4 {iommu...}

@@ -11,7 +11,7 @@ mod wheel;
 use crate::arch::Arch;
 use crate::setup;
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -38,19 +38,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("{}", codec::make_here(system)?.display());
         return Ok(());
     }
-    setup::install(&["dist"])?;
-    let mut made = 0;
-    for arch in Arch::ALL {
-        match arch.missing() {
-            Some(why) => println!("{}: not made, {why}", arch.machine()),
-            None => {
-                make(arch, args.trial)?;
-                made += 1;
-            }
-        }
+    setup::install(&["dist", "arm64"])?;
+    let targets = Arch::ALL.map(Arch::target);
+    if !targets.into_iter().all(sh::has_target) {
+        sh::run(cmd!("rustup target add {targets...}"))?;
     }
-    ensure!(made > 0, "no file of the release could be built");
-    Ok(())
+    Arch::ALL
+        .into_iter()
+        .try_for_each(|arch| make(arch, args.trial))
 }
 
 /// Follows README's installation in fresh roots.

@@ -12,10 +12,6 @@ pub(crate) struct Args {
     /// Architecture of the package
     #[arg(long, value_enum, default_value_t)]
     arch: Arch,
-    /// Install the package in the build root, check which module each kernel would load, and remove
-    /// the package
-    #[arg(long)]
-    test: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -24,10 +20,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     build::sources(&lab)?;
     lab.add(args.arch)?;
     build::object(&lab, args.arch, None)?;
-    match args.test {
-        true => test(&lab, args.arch),
-        false => released(&lab, args.arch).map(drop),
-    }
+    released(&lab, args.arch).map(drop)
 }
 
 /// The version that a test upgrades the package to.

@@ -161,6 +161,11 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let lab = Lab::open()?;
     build::sources(&lab)?;
     let kernels = kernels(&lab, args)?;
+    for arch in Arch::ALL {
+        if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
+            build::common(&lab, arch)?;
+        }
+    }
     if args.build {
         return build_all(&lab, &kernels);
     }
@@ -189,11 +194,6 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
 
 /// Builds the modules for all kernels.
 fn build_all(lab: &Lab, kernels: &[String]) -> Result<Vec<PathBuf>> {
-    for arch in Arch::ALL {
-        if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
-            build::common(lab, arch)?;
-        }
-    }
     for kernel in kernels {
         build::modules(lab, kernel, true)?;
     }
@@ -202,11 +202,6 @@ fn build_all(lab: &Lab, kernels: &[String]) -> Result<Vec<PathBuf>> {
 }
 
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
-    for arch in Arch::ALL {
-        if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
-            build::common(lab, arch)?;
-        }
-    }
     if kernels.iter().any(|kernel| lab::is_checked(kernel)) {
         build::object(lab, Arch::X86_64, Some("kasan"))?;
     }
