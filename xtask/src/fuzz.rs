@@ -31,9 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return targets.iter().try_for_each(|target| replay(&dir, target));
     }
     setup::install(&["g++"])?;
-    if !sh::has("cargo-fuzz") {
-        sh::run(sh::cargo("install --locked cargo-fuzz"))?;
-    }
+    sh::cargo_tool("cargo-fuzz")?;
     sh::run(cargo_fuzz(&dir, "build"))
         .context("if it is missing: rustup toolchain install nightly")?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);

@@ -39,10 +39,8 @@ struct Step {
 /// A step that is a function.
 type Function = (&'static str, fn() -> Result<()>);
 
-const FUNCTIONS: [Function; 7] = [
+const FUNCTIONS: [Function; 5] = [
     ("tools", tools),
-    ("format", format),
-    ("clippy", clippy),
     ("library for C", no_std::run),
     ("bare metal", bare_metal::run),
     ("bindings", bindings::run),
@@ -63,8 +61,8 @@ impl Step {
         if let Some((_, function)) = FUNCTIONS.iter().find(|(name, _)| *name == self.name) {
             return function();
         }
-        if let Some(tool) = self.installs.as_ref().filter(|tool| !sh::has(tool)) {
-            sh::run(sh::cargo("install --locked").arg(tool))?;
+        if let Some(tool) = &self.installs {
+            sh::cargo_tool(tool)?;
         }
         let start = Instant::now();
         loop {
@@ -78,12 +76,13 @@ impl Step {
     }
 
     fn run(&self, line: &str) -> Result<()> {
+        let target = sh::target().to_string_lossy().into_owned();
+        let line = &line.replace("{target}", &target);
         let mut words = line.split(' ');
         let mut command = match words.next() {
             Some("xtask") => Command::new(std::env::current_exe()?),
             program => Command::new(program.unwrap_or_default()),
         };
-        let target = sh::target().to_string_lossy().into_owned();
         for (name, value) in &self.env {
             command.env(name, value.replace("{target}", &target));
         }
@@ -148,52 +147,15 @@ fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
     Ok(())
 }
 
-/// The workspaces: directory, clippy's words, and directory of built files.
-const WORKSPACES: [(&str, &str, &str); 6] = [
-    ("", "--workspace --all-targets", ""),
-    ("fuzz", "--no-default-features", ""),
-    ("examples/no-std", "--release", "no-std"),
-    ("examples/bare-metal", "--release", "bare-metal"),
-    ("examples/misuse", "--all-targets", "misuse"),
-    ("kernel", "--lib", "kernel"),
-];
-
 /// Installs what the other steps need.
 fn tools() -> Result<()> {
     setup::install(&["demo", "tests", "x86-64", "arm64", "gate"])?;
-    for component in ["rustfmt", "clippy"] {
-        sh::run(cmd!("rustup component add {component}"))?;
-    }
     let (floor, targets) = (FLOOR, Steps::read()?.targets);
     sh::run(cmd!("rustup target add {targets...}"))?;
     if sh::quietly(cmd!("cargo +{floor} --version")).is_err() {
         sh::run(cmd!("rustup toolchain install {floor} --profile minimal"))?;
     }
-    if sh::quietly(sh::cargo("nextest --version")).is_err() {
-        sh::run(sh::cargo("install --locked cargo-nextest"))?;
-    }
-    Ok(())
-}
-
-fn format() -> Result<()> {
-    sh::run(sh::cargo("fmt --all --check"))?;
-    for (dir, ..) in &WORKSPACES[1..] {
-        sh::run(sh::cargo("fmt --check").current_dir(sh::root().join(dir)))?;
-    }
-    Ok(())
-}
-
-fn clippy() -> Result<()> {
-    for (dir, words, target) in WORKSPACES {
-        let mut cargo = sh::cargo("clippy");
-        // cargo finds the settings of a bare target in the directory.
-        cargo
-            .current_dir(sh::root().join(dir))
-            .args(words.split(' '));
-        cargo.env("CARGO_TARGET_DIR", sh::target().join(target));
-        sh::run(cargo.args(["--", "-D", "warnings"]))?;
-    }
-    Ok(())
+    sh::cargo_tool("cargo-nextest")
 }
 
 #[cfg(test)]

@@ -90,6 +90,14 @@ pub(crate) fn has(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
+/// Installs a tool of cargo once.
+pub(crate) fn cargo_tool(name: &str) -> Result<()> {
+    match has(name) {
+        true => Ok(()),
+        false => run(cargo("install --locked").arg(name)),
+    }
+}
+
 /// Returns whether rustc has the libraries of a target.
 pub(crate) fn has_target(target: &str) -> bool {
     let dir = text(cmd!("rustc --print target-libdir --target {target}"));
