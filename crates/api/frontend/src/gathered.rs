@@ -1,9 +1,10 @@
 //! The data of a program that a front end has gathered for one call, and the data that a step still needs.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::{Errno, FdIdentity, FileId, Tag};
+use crate::{Errno, FdIdentity, FileId, Tag, Write};
 
 /// Maximum number of bytes that are gathered for one call.
 pub const MAX_GATHERED: u64 = 256 << 20;
@@ -90,11 +91,41 @@ impl Part {
 #[derive(Debug, Default)]
 pub struct Gathered {
     parts: Vec<Part>,
+    /// Empty room for the bytes of a part.
+    bytes: Vec<u8>,
+    /// Empty room for the writes of a step.
+    writes: RefCell<Vec<Write>>,
     descriptors: Vec<(i32, Detail, Result<Descriptor, Errno>)>,
     ranges: Vec<((u64, u64), UserRange)>,
 }
 
 impl Gathered {
+    /// Forgets everything that was gathered for a call, but keeps the room for another call's data.
+    pub fn clear(&mut self) {
+        if let Some(part) = self.parts.pop() {
+            self.bytes = part.bytes;
+        }
+        self.parts.clear();
+        self.descriptors.clear();
+        self.ranges.clear();
+    }
+
+    /// Returns room for [`add_bytes`](Self::add_bytes), without an allocation if an earlier call has left some.
+    pub fn take_room(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// Gives back the room of a step's writes, once they are made.
+    pub fn give_room(&mut self, writes: Vec<Write>) {
+        *self.writes.get_mut() = writes;
+    }
+
+    pub(crate) fn writes_room(&self) -> Vec<Write> {
+        let mut room = self.writes.take();
+        room.clear();
+        room
+    }
+
     /// Adds the memory at `addr`. `ends` says that the byte after this memory cannot be read.
     pub fn add_bytes(&mut self, addr: u64, bytes: Vec<u8>, ends: bool) {
         self.parts.push(Part { addr, bytes, ends });

@@ -57,7 +57,10 @@ impl<'a> Step<'a> {
         Self {
             call,
             need: RefCell::default(),
-            effects: RefCell::default(),
+            effects: RefCell::new(Effects {
+                writes: call.have.writes_room(),
+                installs: Vec::new(),
+            }),
             lacks: Cell::new(false),
         }
     }
@@ -130,7 +133,7 @@ impl<'a> Step<'a> {
     /// Writes to the program's memory after the step. If that is impossible, the call fails with EFAULT.
     pub fn write(&self, addr: u64, data: &[u8]) {
         if !data.is_empty() {
-            self.push(addr, Bytes::Own(data.to_vec()), true);
+            self.push(addr, Bytes::copy(data), true);
         }
     }
 

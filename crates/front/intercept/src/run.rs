@@ -62,6 +62,7 @@ pub fn run(
         held: Arc::new(Held::new().into()),
         mapping: HashSet::new().into(),
         range,
+        holds: false.into(),
         outside: false.into(),
         closes: 0.into(),
         notes,

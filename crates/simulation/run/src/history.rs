@@ -159,13 +159,7 @@ impl Run {
         self.note_early_accesses();
         self.follow_holders();
         self.history.note_peak(&self.memory);
-        let mut unplugging = Vec::new();
-        let mut refusals = Vec::new();
-        for at in 0..self.nodes.len() {
-            if self.take_news(at, &mut refusals) {
-                unplugging.push(at);
-            }
-        }
+        let (unplugging, refusals) = self.take_news();
         let has_reason = !refusals.is_empty();
         self.explain(refusals);
         self.note_missed_syncs();
@@ -175,39 +169,44 @@ impl Run {
         has_reason
     }
 
-    /// Passes on what a device has to say, and adds its refusals. Returns whether the device unplugs itself.
-    fn take_news(&mut self, at: usize, refusals: &mut Vec<Refusal>) -> bool {
-        let Some(node) = self.nodes.get_mut(at) else {
-            return false;
-        };
-        let woken = node.video.take_woken();
-        let files = woken.files.into_iter();
-        let files = files.filter_map(|handle| self.files.videos.id(at, handle));
-        self.waits.changed.extend(files);
-        if woken.requests {
-            self.waits.changed.extend(self.files.media.requests_of(at));
-        }
-        let news = node.take_news();
-        for failure in news.failures {
-            self.report.fail(failure);
-        }
-        for end in news.ends {
-            // A program may stream to the end many times, each time with another number of
-            // frames.
-            if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
-                self.report.notes.push(end);
+    /// Passes on what devices have to say. Returns the devices that unplug themselves, and their refusals.
+    fn take_news(&mut self) -> (Vec<usize>, Vec<Refusal>) {
+        let (mut unplugging, mut refusals) = (Vec::new(), Vec::new());
+        let (waits, files) = (&mut self.waits, &self.files);
+        let (report, memory) = (&mut self.report, &self.memory);
+        self.nodes.ask_changed(|at, node| {
+            let woken = node.video.take_woken();
+            let woken_files = woken.files.into_iter();
+            let woken_files = woken_files.filter_map(|handle| files.videos.id(at, handle));
+            waits.changed.extend(woken_files);
+            if woken.requests {
+                waits.changed.extend(files.media.requests_of(at));
             }
-        }
-        for refusal in node.video.take_refusals() {
-            let call = refusal.call.trim_start_matches("VIDIOC_");
-            let errno = Errno(refusal.errno);
-            let mut told = refusals::for_reason(&node.path, call, errno, refusal.reason);
-            if let Some(short) = refusal.shortage.filter(|_| node.admission) {
-                told.room = Some(room::find(node, &self.memory, &told, short));
+            let news = node.take_news();
+            for failure in news.failures {
+                report.fail(failure);
             }
-            refusals.push(told);
-        }
-        news.unplugs
+            for end in news.ends {
+                // A program may stream to the end many times, each time with another number of
+                // frames.
+                if report.notes.len() < MAX_ENDS && !report.notes.contains(&end) {
+                    report.notes.push(end);
+                }
+            }
+            for refusal in node.video.take_refusals() {
+                let call = refusal.call.trim_start_matches("VIDIOC_");
+                let errno = Errno(refusal.errno);
+                let mut told = refusals::for_reason(&node.path, call, errno, refusal.reason);
+                if let Some(short) = refusal.shortage.filter(|_| node.admission) {
+                    told.room = Some(room::find(node, memory, &told, short));
+                }
+                refusals.push(told);
+            }
+            if news.unplugs {
+                unplugging.push(at);
+            }
+        });
+        (unplugging, refusals)
     }
 
     /// Reports refusals, each with the heap that would work.

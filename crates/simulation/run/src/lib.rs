@@ -53,6 +53,7 @@ mod remedy;
 mod revoke;
 mod rig;
 mod room;
+mod schedule;
 pub mod script;
 mod shares;
 mod staged;

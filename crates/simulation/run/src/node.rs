@@ -340,6 +340,16 @@ impl Node {
         due.min()
     }
 
+    /// Returns whether the device's work can change without a call on this node: the device shares state with
+    /// other nodes, with the script, or with a thread or process.
+    pub(super) fn is_restless(&self) -> bool {
+        let mut contexts = self.video.contexts_at_work();
+        self.part != Part::Device
+            || self.loopback.is_some()
+            || self.faults.is_some()
+            || contexts.any(|context| context.driver().wake_fd().is_some())
+    }
+
     /// Returns whether a process or thread of the device still prepares data.
     pub(super) fn is_preparing(&self) -> bool {
         let mut contexts = self.video.contexts_at_work();
@@ -402,11 +412,15 @@ impl Node {
         Ok(handle)
     }
 
+    /// Returns whether a client wants events of the device's streams and frames.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
     /// Makes the device record events of its streams and frames, or stop recording.
     pub(super) fn set_watched(&mut self, is_watched: bool) {
-        if std::mem::replace(&mut self.is_watched, is_watched) != is_watched {
-            self.record_events(is_watched);
-        }
+        self.is_watched = is_watched;
+        self.record_events(is_watched);
     }
 
     fn record_events(&mut self, begins: bool) {
@@ -417,9 +431,6 @@ impl Node {
 
     /// Returns the events that the device has recorded since the last call.
     pub(super) fn take_events(&mut self) -> Vec<DeviceEvent> {
-        if !self.is_watched {
-            return Vec::new();
-        }
         let contexts = self.video.contexts_mut();
         contexts
             .flat_map(|context| context.driver_mut().take_events())

@@ -4,7 +4,8 @@ use crate::clock::Clock;
 use crate::hotplug::Plugs;
 use crate::memory::RunMemory;
 use crate::node::Node;
-use std::ops::{Deref, DerefMut};
+use crate::schedule::Schedule;
+use std::ops::Deref;
 
 /// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
 /// first.
@@ -16,6 +17,7 @@ pub(super) struct Nodes {
     /// The node that the next tick starts with.
     next_turn: usize,
     pub(super) plugs: Plugs,
+    schedule: Schedule,
 }
 
 impl Deref for Nodes {
@@ -26,12 +28,6 @@ impl Deref for Nodes {
     }
 }
 
-impl DerefMut for Nodes {
-    fn deref_mut(&mut self) -> &mut [Node] {
-        &mut self.all
-    }
-}
-
 impl Nodes {
     /// Sorts the nodes by number. `now_ns` is the start of the run.
     pub(super) fn new(mut all: Vec<Node>, now_ns: u64) -> Self {
@@ -39,9 +35,42 @@ impl Nodes {
         Node::share_priorities(&mut all);
         Self {
             plugs: Plugs::new(&all, now_ns),
+            schedule: Schedule::new(all.len()),
             all,
             next_turn: 0,
         }
+    }
+
+    /// Returns a node, which may then have other work.
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Node> {
+        self.schedule.note(at);
+        self.all.get_mut(at)
+    }
+
+    /// Iterates over all nodes, which may then have other work.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.schedule.note_all();
+        self.all.iter_mut()
+    }
+
+    /// Calls `each` with every node that may have news since the last call.
+    pub(super) fn ask_changed(&mut self, mut each: impl FnMut(usize, &mut Node)) {
+        for &at in self.schedule.open() {
+            if let Some(node) = self.all.get_mut(at) {
+                each(at, node);
+            }
+        }
+        self.schedule.settle(&self.all);
+    }
+
+    /// Returns when a node's work is due next, in real time.
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        self.schedule.next_tick(&self.all)
+    }
+
+    /// Returns when work is due next that is not the rest of work that has begun.
+    pub(super) fn next_beginning(&self) -> Option<u64> {
+        self.schedule.next_beginning(&self.all)
     }
 
     /// Returns the number of a display card. `at` is its index among all devices, where cards follow the nodes.
@@ -52,6 +81,7 @@ impl Nodes {
     /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
     /// the devices that had no turn.
     pub(super) fn tick(&mut self, memory: &mut RunMemory, now_ns: u64, clock: &Clock) {
+        self.schedule.note_all();
         let began = clock.real_ns();
         // Virtual time advances in the same steps in every run.
         let is_virtual = clock.is_virtual();

@@ -69,7 +69,7 @@ impl Run {
                 None => standstill.filter(|_| waits),
             }
         } else {
-            let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
+            let ticks = self.nodes.next_tick().into_iter();
             let due = ticks.chain(self.other_dues()).min();
             due.map(|due| Duration::from_nanos(self.clock.until(due)))
         };
@@ -94,8 +94,7 @@ impl Run {
         if self.clock.is_virtual() {
             return self.until_next_tick().is_some_and(|due| due.is_zero());
         }
-        let begins = self.nodes.iter();
-        let begins = begins.filter_map(|node| node.video.next_beginning());
+        let begins = self.nodes.next_beginning().into_iter();
         let due = begins.chain(self.other_dues()).min();
         due.is_some_and(|due| self.clock.until(due) == 0)
     }

@@ -95,6 +95,9 @@ impl<'m> Copier<'m> {
     /// Copies several pieces to the memory in order, with one system call. Returns false if the call did not copy
     /// all of them. It may still have copied some pieces, and a part of one.
     pub(crate) fn copy_all_out(self, pieces: &[Write]) -> bool {
+        if let [write] = pieces {
+            return self.copy_out(write.addr, &write.bytes).is_ok();
+        }
         let to = pieces
             .iter()
             .map(|write| remote(write.addr, write.bytes.len()));

@@ -20,6 +20,8 @@ use vb3_frontend::{Bytes, Errno, FdIdentity, MAX_GATHERED, Need, NumberAt, Write
 const MAX_BYTES: usize = MAX_GATHERED as usize;
 /// Maximum number of times that memory is copied for one call.
 const ROUNDS: u32 = 64;
+/// The room of a call with more bytes is freed when the call is over.
+const MAX_KEPT: usize = 16 << 10;
 /// Bytes read before and after the needed address, within its page. A structure and the array that it
 /// points to are usually adjacent on a stack. A `v4l2_buffer` with all its planes has 600 bytes.
 const AROUND: u64 = 768;
@@ -97,14 +99,19 @@ struct Part {
 }
 
 impl Part {
-    /// Copies `len` bytes at `addr`, and bytes around them. Also returns EPERM if the kernel forbids reads of
-    /// the program's memory.
-    fn copied(memory: Copier<'_>, addr: u64, len: usize) -> (Self, Result<(), Errno>) {
+    /// Copies `len` bytes at `addr`, and bytes around them, to `bytes`. Also returns EPERM if the kernel forbids
+    /// reads of the program's memory.
+    fn copied(
+        memory: Copier<'_>,
+        (addr, len): (u64, usize),
+        mut bytes: Vec<u8>,
+    ) -> (Self, Result<(), Errno>) {
         let in_page = addr % PAGE;
         let (before, after) = (AROUND.min(in_page), AROUND.min(PAGE - in_page));
         let small = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
         let wanted = small(before).saturating_add(len.max(small(after)));
-        let mut bytes = vec![0; wanted];
+        bytes.clear();
+        bytes.resize(wanted, 0);
         let got = memory.copy_in_some(addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
         let ends = bytes.len() < wanted;
@@ -119,6 +126,25 @@ impl Part {
 pub(crate) struct Gathered(Mutex<Data>);
 
 impl Gathered {
+    /// Returns the empty room of a call that is over, for the data of another call. `None` if other threads still
+    /// use the data, or if there was so much that its room should be freed.
+    pub(crate) fn emptied(mut this: Arc<Self>) -> Option<Arc<Self>> {
+        let data = Arc::get_mut(&mut this)?.0.get_mut().ok()?;
+        if data.bytes > MAX_KEPT {
+            return None;
+        }
+        data.have.clear();
+        data.writes.clear();
+        let have = core::mem::take(&mut data.have);
+        let writes = core::mem::take(&mut data.writes);
+        *data = Data {
+            have,
+            writes,
+            ..Data::default()
+        };
+        Some(this)
+    }
+
     pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
         lock(&self.0)
     }
@@ -276,7 +302,7 @@ impl Gathered {
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
         self.data().writes.push(Write {
             addr,
-            bytes: Bytes::Own(data.to_vec()),
+            bytes: Bytes::copy(data),
             is_needed: true,
         });
     }
@@ -314,7 +340,8 @@ impl Gathered {
             if self.data().have.bytes(addr, len).is_some() {
                 continue;
             }
-            let (part, got) = Part::copied(memory, addr, len);
+            let room = self.data().have.take_room();
+            let (part, got) = Part::copied(memory, (addr, len), room);
             refused = refused.and(got);
             let mut inner = self.data();
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
@@ -326,20 +353,20 @@ impl Gathered {
     /// Writes the stored data to the program's memory. May block on the program. Fails with EFAULT or EPERM if
     /// some could not be written.
     pub(crate) fn copy_out(&self, memory: Copier<'_>) -> Result<(), Errno> {
-        let writes = core::mem::take(&mut self.data().writes);
-        if writes.is_empty() || memory.copy_all_out(&writes) {
+        let mut writes = core::mem::take(&mut self.data().writes);
+        if writes.is_empty() {
             return Ok(());
         }
         let mut done = Ok(());
-        // As the kernel does, writes everything that is writable.
-        for write in &writes {
-            let made = memory.copy_out(write.addr, &write.bytes);
-            done = if write.is_needed {
-                done.and(made)
-            } else {
-                done
-            };
+        if !memory.copy_all_out(&writes) {
+            // As the kernel does, writes everything that is writable.
+            for write in &writes {
+                let made = memory.copy_out(write.addr, &write.bytes);
+                done = done.and(if write.is_needed { made } else { Ok(()) });
+            }
         }
+        writes.clear();
+        self.data().have.give_room(writes);
         done
     }
 }

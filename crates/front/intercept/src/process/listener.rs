@@ -120,8 +120,8 @@ impl Listener {
     }
 
     /// Receives the oldest new call. Blocks if there is none. Returns ENOENT if the calling thread was killed
-    /// meanwhile.
-    pub(crate) fn recv(&self) -> Result<Notif, Errno> {
+    /// meanwhile. `room` is empty room for the call's data; without it, this allocates some.
+    pub(crate) fn recv(&self, room: Option<Arc<Gathered>>) -> Result<Notif, Errno> {
         // SAFETY: a structure of plain integers.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
         self.ioctl(RECV, &mut n)?;
@@ -131,7 +131,7 @@ impl Listener {
             arch: n.data.arch,
             nr: n.data.nr.into(),
             args: n.data.args,
-            gathered: Arc::default(),
+            gathered: room.unwrap_or_default(),
         })
     }
 

@@ -217,7 +217,7 @@ fn call_of(child: &Child<'_>) -> Result<Notif, Errno> {
             return Err(Errno(libc::ETIMEDOUT));
         }
     }
-    child.listener.recv()
+    child.listener.recv(None)
 }
 
 #[cfg(test)]

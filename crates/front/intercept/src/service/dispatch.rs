@@ -255,7 +255,10 @@ impl Server<'_> {
             return Ok(());
         }
         let mut data = n.gathered.data();
-        data.writes.extend(effects.writes);
+        match data.writes.is_empty() {
+            true => data.writes = effects.writes,
+            false => data.writes.extend(effects.writes),
+        }
         let mut done = Ok(());
         for install in effects.installs {
             let is_device = matches!(install.made, Made::File { .. });
@@ -303,7 +306,7 @@ impl Server<'_> {
                     let mut nodes = self.backend.nodes().into_iter();
                     nodes.position(|of| of.id == node)
                 });
-                self.table.add_file(file, id, node);
+                self.add_file(file, id, node);
                 Ok(fd)
             }
         }

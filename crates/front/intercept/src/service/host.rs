@@ -168,6 +168,9 @@ pub(crate) struct Host {
     /// Ids of the mmap calls for which a thread of the supervisor holds a buffer's descriptor.
     pub(crate) mapping: Mutex<HashSet<u64>>,
     pub(crate) range: FdRange,
+    /// Whether programs may hold a device file, a buffer, or a node that was opened with O_PATH. Changes only under
+    /// the lock of all devices.
+    pub(crate) holds: AtomicBool,
     /// Whether a device or a buffer may have a descriptor outside the reserved numbers.
     pub(crate) outside: AtomicBool,
     /// Number of calls that have closed reserved numbers.
@@ -259,6 +262,11 @@ impl Host {
             self.wake_clock();
         }
         is_queued
+    }
+
+    /// Returns whether no program holds any of the supervisor's files.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        !self.holds.load(Ordering::Acquire)
     }
 
     pub(crate) fn wake_clock(&self) {

@@ -73,7 +73,7 @@ impl Server<'_> {
 
 impl Supervisor<'_> {
     pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
-        if self.server(may).holds_nothing() {
+        if self.host.holds_nothing() {
             return Ok(Verdict::native());
         }
         let fd = n.int(4);

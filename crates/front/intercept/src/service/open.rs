@@ -95,7 +95,7 @@ impl Supervisor<'_> {
             let (id, _) = raw::known(fd.as_fd())?;
             let mut server = self.server(may);
             if cell.set(fd).is_ok() {
-                server.table.references.insert(id, node);
+                server.add_reference(id, node);
             }
         }
         cell.get().ok_or(missing)
@@ -160,7 +160,7 @@ impl Server<'_> {
         }
         let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
         let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
-        self.table.add_file(file, inode, Some(node));
+        self.add_file(file, inode, Some(node));
         self.sync_wake_fds();
         self.refresh(file);
         Ok(fd)

@@ -395,7 +395,7 @@ impl Supervisor<'_> {
     /// Finds the node of a device file behind a path of a descriptor (/proc/PID/fd, /dev/fd, /dev/stdin).
     fn descriptor(&self, may: &mut MayBlock, named: Named<'_>) -> Option<PathTarget> {
         let (call, path) = (named.call, named.path);
-        if self.server(may).holds_nothing() && !path.starts_with(b"/proc/") {
+        if self.host.holds_nothing() && !path.starts_with(b"/proc/") {
             return None;
         }
         let tgid = || call.pid().to_string();

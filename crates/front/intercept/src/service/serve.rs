@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::descriptors::{CheckScope, Given, Known, Table, Target, Watched};
@@ -445,6 +446,9 @@ impl Server<'_> {
                 self.epolls.forget(Watched::Buffer(id));
             }
         }
+        if self.table.has_no_files() && lock(&self.host.held).is_empty() {
+            self.host.holds.store(false, Ordering::Release);
+        }
         self.backend_changed();
         self.retry_changed();
     }
@@ -544,9 +548,16 @@ impl Server<'_> {
         }
     }
 
-    /// Returns whether no program holds any of the supervisor's files.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.table.has_no_files() && lock(&self.host.held).is_empty()
+    /// Records a device file that a program gets.
+    pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
+        self.table.add_file(file, inode, node);
+        self.host.holds.store(true, Ordering::Release);
+    }
+
+    /// Records a node that programs get by opens with O_PATH.
+    pub(crate) fn add_reference(&mut self, inode: FdIdentity, node: usize) {
+        self.table.references.insert(inode, node);
+        self.host.holds.store(true, Ordering::Release);
     }
 
     /// Ends all remaining files and calls. A remaining file was passed to a process

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, RunLock, lock, nr};
+use crate::memory::Gathered;
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
 use crate::program::ExitReport;
@@ -252,10 +253,12 @@ impl<'a> Supervisor<'a> {
     /// Receives and serves calls until another thread becomes the receiver.
     fn receive(&self, may: &mut MayBlock, term: Term) {
         let mut is_crowded = true;
+        // The room of the last call's data, which the next call uses.
+        let mut room = None;
         while self.pool.receives(term) {
             let waiting = is_crowded.then(|| lock(&self.crowd).next()).flatten();
             is_crowded = waiting.is_some();
-            let n = match waiting.map_or_else(|| self.receive_one(), Some) {
+            let n = match waiting.map_or_else(|| self.receive_one(room.take()), Some) {
                 Some(n) => n,
                 None if self.pool.is_closing() => return,
                 None => continue,
@@ -276,7 +279,7 @@ impl<'a> Supervisor<'a> {
                 self.serve(may, &n);
             }
             // Closes the files that the thread has sent. If this takes long, the clock replaces the receiver.
-            drop(n);
+            room = Gathered::emptied(n.gathered);
             if let Some(work) = self.pool.step_out(term) {
                 return self.pool.done(work);
             }
@@ -286,13 +289,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Waits for the next call. Returns `None` if all programs have ended, or if this receive failed, as when the
+    /// Waits for the next call, for whose data there may be room. Returns `None` if all programs have ended, or if this receive failed, as when the
     /// calling thread was killed.
-    fn receive_one(&self) -> Option<Notif> {
+    fn receive_one(&self, room: Option<Arc<Gathered>>) -> Option<Notif> {
         let listener = &self.host.listener;
         // Before Linux 6.11, a receive after the end of the last thread never returns.
         let received = match self.receive_ends || listener.look(None) & libc::POLLIN != 0 {
-            true => listener.recv(),
+            true => listener.recv(room),
             false => Err(Errno(libc::ENOENT)),
         };
         match received {
@@ -315,7 +318,7 @@ impl<'a> Supervisor<'a> {
         let mut crowd = lock(&self.crowd);
         let has_more = || self.host.listener.look(Some(Duration::ZERO)) & libc::POLLIN != 0;
         while crowd.has_room() && has_more() {
-            if let Some(n) = self.receive_one() {
+            if let Some(n) = self.receive_one(None) {
                 crowd.add(self.host.pid_of(n.tid), n.nr, n);
             }
         }
@@ -418,12 +421,8 @@ impl<'a> Supervisor<'a> {
     fn call(&self, may: &mut MayBlock, n: &Call<'_>) -> Verdict {
         // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
-        if !always {
-            // The lock is free again before the look into /proc.
-            let holds_nothing = self.server(may).holds_nothing();
-            if holds_nothing || dispatch::is_of_another(&self.host, n) {
-                return Verdict::native();
-            }
+        if !always && (self.host.holds_nothing() || dispatch::is_of_another(&self.host, n)) {
+            return Verdict::native();
         }
         if n.nr == libc::SYS_epoll_ctl {
             self.sweep_sets(may);

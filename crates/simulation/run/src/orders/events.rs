@@ -95,18 +95,30 @@ impl Run {
 
     /// Makes devices record their streams and frames exactly while a client wants these events.
     pub(super) fn watch_devices(&mut self) {
+        let mut is_any = false;
         for at in 0..self.nodes.len() {
             let wants = |kind| self.wants_event(kind, Some(at));
             let is_watched = wants(EventKind::Frame) || wants(EventKind::Start);
-            if let Some(node) = self.nodes.get_mut(at) {
+            let is_other = |node: &Node| node.is_watched() != is_watched;
+            if self.nodes.get(at).is_some_and(is_other)
+                && let Some(node) = self.nodes.get_mut(at)
+            {
                 node.set_watched(is_watched);
             }
+            is_any |= is_watched;
         }
+        self.orders.watches_devices = is_any;
     }
 
     /// Reports the streams and frames since the last call.
     pub(crate) fn report_events(&mut self) {
+        if !self.orders.watches_devices {
+            return;
+        }
         for at in 0..self.nodes.len() {
+            if !self.nodes.get(at).is_some_and(Node::is_watched) {
+                continue;
+            }
             let events = self.nodes.get_mut(at).map(Node::take_events);
             let events = events.unwrap_or_default();
             if !events.is_empty() {

@@ -73,6 +73,8 @@ pub(super) struct Orders {
     waiting: Vec<Waiting>,
     /// Threads of these orders, and of orders whose clients have gone.
     running: Running,
+    /// Whether a client wants events of any device's streams or frames.
+    watches_devices: bool,
     /// Whether a client was answered outside a tick. It may have sent its next order since.
     are_answered: bool,
 }
