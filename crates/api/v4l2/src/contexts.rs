@@ -34,6 +34,47 @@ struct Part {
     holds_back: bool,
 }
 
+/// Numbers in ascending order, each once. Unlike a B-tree, this keeps its room when it becomes empty.
+#[derive(Default)]
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    fn insert(&mut self, number: u64) {
+        if let Err(at) = self.0.binary_search(&number) {
+            self.0.insert(at, number);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Ok(at) = self.0.binary_search(&number) {
+            self.0.remove(at);
+        }
+    }
+
+    /// Replaces all numbers by these.
+    fn set<'a>(&mut self, numbers: impl Iterator<Item = &'a u64>) {
+        self.0.clear();
+        self.0.extend(numbers);
+    }
+
+    fn has(&self, number: u64) -> bool {
+        self.0.binary_search(&number).is_ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &u64> {
+        self.0.iter()
+    }
+
+    /// Removes and returns all numbers.
+    fn drain(&mut self) -> impl Iterator<Item = u64> + '_ {
+        self.0.drain(..)
+    }
+}
+
 /// A context with its current contribution.
 struct Entry<M: MemOps, D> {
     context: Context<M, D>,
@@ -46,14 +87,14 @@ pub(crate) struct Contexts<M: MemOps, D> {
     // the box, a device with one context would use twenty-two kilobytes.
     all: BTreeMap<u64, Box<Entry<M, D>>>,
     /// Contexts that were borrowed mutably since the last update of the sums.
-    lent: BTreeSet<u64>,
+    lent: Numbers,
     progress: [FlowProgress; 2],
     /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,
     /// Contexts with a streaming queue whose buffers are not all dequeued.
     holding_back: BTreeSet<u64>,
     /// Contexts that changed since the last [`ask_changed`](Self::ask_changed).
-    unasked: BTreeSet<u64>,
+    unasked: Numbers,
     /// Files whose poll states or waiting calls may have changed.
     woken: BTreeSet<FileHandle>,
     refusals: Vec<Refusal>,
@@ -65,11 +106,11 @@ impl<M: MemOps, D> Default for Contexts<M, D> {
     fn default() -> Self {
         Self {
             all: BTreeMap::new(),
-            lent: BTreeSet::new(),
+            lent: Numbers::default(),
             progress: [FlowProgress::default(); 2],
             at_work: BTreeSet::new(),
             holding_back: BTreeSet::new(),
-            unasked: BTreeSet::new(),
+            unasked: Numbers::default(),
             woken: BTreeSet::new(),
             refusals: Vec::new(),
             are_linked: false,
@@ -84,7 +125,7 @@ impl<M: MemOps, D> Contexts<M, D> {
 
     /// Iterates over all contexts mutably.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Context<M, D>)> {
-        self.lent.extend(self.all.keys());
+        self.lent.set(self.all.keys());
         let all = self.all.iter_mut();
         all.map(|(&of, entry)| (of, &mut entry.context))
     }
@@ -122,20 +163,30 @@ where
             ..Part::default()
         };
         self.change(of, part, rest);
-        self.unasked.remove(&of);
+        self.unasked.remove(of);
         Some(context)
     }
 
     /// Iterates over the contexts whose drivers have scheduled work or wait for an external event.
     pub(crate) fn at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
-        let known = self.at_work.difference(&self.lent).chain(&self.lent);
+        let lent = &self.lent;
+        let known = self.at_work.iter().filter(|of| !lent.has(**of));
+        let known = known.chain(lent.iter());
         let contexts = known.filter_map(|of| Some(&self.all.get(of)?.context));
         contexts.filter(|context| is_at_work(&context.driver))
     }
 
     /// Lists, by number, the contexts at work and those that may have begun to work.
     pub(crate) fn to_tick(&self) -> Vec<u64> {
-        self.at_work.union(&self.lent).copied().collect()
+        let mut all: Vec<u64> = self
+            .at_work
+            .iter()
+            .chain(self.lent.iter())
+            .copied()
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Lists, by number, the contexts with a streaming queue whose buffers are not all dequeued.
@@ -148,10 +199,7 @@ where
     /// Calls `each` with every driver that may have changed since the last call.
     pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
         self.update_sums();
-        if self.unasked.is_empty() {
-            return;
-        }
-        for of in core::mem::take(&mut self.unasked) {
+        for of in self.unasked.drain() {
             if let Some(entry) = self.all.get_mut(&of) {
                 each(&mut entry.context.driver);
             }
@@ -182,7 +230,8 @@ where
         if self.lent.is_empty() {
             return;
         }
-        for of in core::mem::take(&mut self.lent) {
+        let mut lent = core::mem::take(&mut self.lent);
+        for of in lent.drain() {
             let Some(Entry { context, part }) = self.all.get_mut(&of).map(Box::as_mut) else {
                 continue;
             };
@@ -211,15 +260,21 @@ where
             let before = core::mem::replace(part, now);
             self.change(of, before, now);
         }
+        // Keeps the room.
+        self.lent = lent;
         if self.are_linked {
-            self.lent.extend(self.all.keys());
+            self.lent.set(self.all.keys());
         }
     }
 
     /// Replaces one context's contribution to the sums.
     fn change(&mut self, of: u64, before: Part, now: Part) {
-        keep(&mut self.at_work, of, now.at_work);
-        keep(&mut self.holding_back, of, now.holds_back);
+        if before.at_work != now.at_work {
+            keep(&mut self.at_work, of, now.at_work);
+        }
+        if before.holds_back != now.holds_back {
+            keep(&mut self.holding_back, of, now.holds_back);
+        }
         for (at, sum) in self.progress.iter_mut().enumerate() {
             let done = now.done[at].saturating_sub(before.done[at]);
             sum.done = sum.done.saturating_add(done);

@@ -64,7 +64,7 @@ impl History {
 
     fn note_peak(&mut self, memory: &RunMemory) {
         let ops = memory.ops();
-        let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
+        let bytes = ops.live_page_bytes() + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);
     }
 

@@ -408,6 +408,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         live
     }
 
+    /// Returns [`Live::page_bytes`] alone. Unlike [`live`](Self::live), this does not ask each device.
+    #[must_use]
+    pub fn live_page_bytes(&self) -> u64 {
+        self.live.with(|live| live.page_bytes)
+    }
+
     /// Returns whether `owner` identifies this mapper. A mapper refuses objects of other mappers.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {

@@ -17,12 +17,9 @@ fn numbers(pid: u32) -> Vec<i32> {
 /// `spares` is true; its arguments are a process and a descriptor number.
 pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
     procs::descendants(|_| true).into_iter().any(|pid| {
-        numbers(pid).into_iter().any(|number| {
-            let path = format!("/proc/{pid}/fd/{number}");
-            procs::may_be_of_ours(pid, number) == Some(true)
-                && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
-                && !spares(pid, number)
-        })
+        numbers(pid)
+            .into_iter()
+            .any(|number| procs::identify(pid, number) == Ok(Some(id)) && !spares(pid, number))
     })
 }
 

@@ -235,26 +235,29 @@ impl Table {
         })
     }
 
-    /// Returns the file that the caller's descriptor refers to. `look` asks the kernel. Fails with EBADF.
+    /// Returns the file that the caller's descriptor refers to; `None` if it cannot be the supervisor's. `look`
+    /// asks the kernel. Fails with EBADF.
     pub(crate) fn identify(
         &self,
         (tid, pid): (u32, impl FnOnce() -> u32),
         fd: i32,
         may_be_kept: impl FnOnce() -> bool,
-        look: impl FnOnce() -> Result<FdIdentity, Errno>,
-    ) -> Result<FdIdentity, Errno> {
+        look: impl FnOnce() -> Result<Option<FdIdentity>, Errno>,
+    ) -> Result<Option<FdIdentity>, Errno> {
         let known = self.get(tid, fd);
         if let Known::Names(id) = known {
-            return Ok(id);
+            return Ok(Some(id));
         }
-        let id = look()?;
+        let Some(id) = look()? else {
+            return Ok(None);
+        };
         if known == Known::Nothing && may_be_kept() && !self.unkept.contains(&pid()) {
             let mut known = self.known.borrow_mut();
             let before = known.entry(fd).or_default().insert(tid, id);
             let added = usize::from(before.is_none());
             self.count.update(|count| count + added);
         }
-        Ok(id)
+        Ok(Some(id))
     }
 
     /// Records that a thread is about to close or change these numbers. For `task`, see [`Closing`].

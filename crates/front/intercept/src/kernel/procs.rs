@@ -216,23 +216,36 @@ impl Procs {
         })
     }
 
-    /// Returns whether a thread's descriptor number `fd` is free. Makes no duplicate, whose close could wait.
+    /// Returns whether a thread's descriptor number `fd` is free. Makes no duplicate, whose close could wait, and
+    /// does not wait for an exec of the thread, as kcmp does.
     pub(crate) fn is_free(thread: &Thread, fd: u32) -> bool {
-        match raw::compare_with(thread.pidfd.as_fd(), thread.tid, fd.cast_signed()) {
-            Ok(_) => false,
-            Err(Errno(libc::EBADF)) => true,
-            Err(_) => {
-                let path = format!("/proc/{}/fd/{fd}", thread.tid);
-                let found = raw::stat(path, libc::AT_SYMLINK_NOFOLLOW);
-                found.is_err_and(|e| e == Errno(libc::ENOENT))
-            }
+        let link = raw::readlink(format!("/proc/{}/fd/{fd}", thread.tid));
+        link.is_err_and(|e| e == Errno(libc::ENOENT))
+    }
+}
+
+/// Returns the identity of the file behind a descriptor, if the file may be the supervisor's: a memfd or a
+/// dma-buf; `None` for other files. The name of a memfd does not count, since programs choose names, too, and a
+/// program's own memfd can be a buffer (udmabuf). Fails with EBADF.
+///
+/// This makes no duplicate, and calls no file system. If another thread replaces the descriptor meanwhile, the
+/// identity is that of the new file.
+pub(crate) fn identify(tid: impl Display + Copy, fd: i32) -> Result<Option<FdIdentity>, Errno> {
+    match may_be_of_ours(tid, fd) {
+        None => Err(Errno(libc::EBADF)),
+        Some(false) => Ok(None),
+        Some(true) => {
+            let known = raw::known_at(&format!("/proc/{tid}/fd/{fd}"));
+            known
+                .map(|(id, _)| Some(id))
+                .map_err(|_| Errno(libc::EBADF))
         }
     }
 }
 
 /// Returns whether a descriptor may be of a device or a buffer: it is of a memfd or a dma-buf. `None` if there
 /// is no such descriptor. Reads only the descriptor's link in /proc, which calls no file system.
-pub(crate) fn may_be_of_ours(tid: u32, fd: i32) -> Option<bool> {
+pub(crate) fn may_be_of_ours(tid: impl Display, fd: i32) -> Option<bool> {
     let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
     let is_ours =
         |target: Vec<u8>| target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:");
@@ -511,6 +524,26 @@ mod tests {
     }
 
     #[test]
+    fn an_inode_identifies_a_file_and_no_name_does() {
+        let files = [c"video0", c"video0", c"vb3"].map(|name| raw::memfd(name).expect("a memfd"));
+        let (own, id) = (std::process::id(), |fd: i32| {
+            identify(std::process::id(), fd)
+        });
+        let ids = files.each_ref().map(|file| id(file.as_raw_fd()));
+        for (file, found) in files.iter().zip(ids) {
+            let (known, _) = raw::known(file.as_fd()).expect("known");
+            assert_eq!(found, Ok(Some(known)));
+        }
+        assert!(ids[0] != ids[1] && ids[0] != ids[2]);
+        // Files of file systems, sockets and pipes are not asked.
+        let exe = std::fs::File::open("/proc/self/exe").expect("it runs");
+        let (pipe, _writer) = std::io::pipe().expect("a pipe");
+        assert_eq!([id(exe.as_raw_fd()), id(pipe.as_raw_fd())], [Ok(None); 2]);
+        assert_eq!(identify(own, -1), Err(Errno(libc::EBADF)));
+        assert_eq!(identify(u32::MAX, 0), Err(Errno(libc::EBADF)));
+    }
+
+    #[test]
     fn threads_with_a_table_of_their_own_are_asked() {
         let _alone = alone();
         let procs = Procs::new(None, 1024);
@@ -540,9 +573,11 @@ mod tests {
             let thread = of_process(tid);
             let look = procs.look(&thread, number).expect("it has one");
             assert!(look.id == own_id && look.fd.is_none());
+            assert_eq!(identify(tid, number), Ok(Some(own_id)));
             let leader = of_process(std::process::id());
             let look = procs.look(&leader, number).expect("it has one");
             assert!(look.id == shared_id && look.fd.is_some());
+            assert_eq!(identify(leader.tid, number), Ok(Some(shared_id)));
             assert!(procs.look(&thread, high).is_ok());
             assert!(!Procs::is_free(&thread, high.cast_unsigned()));
             later.wait();

@@ -82,7 +82,7 @@ impl Powers {
     /// Returns powers that were not tried, except reading `/proc`.
     pub(crate) fn untried() -> Self {
         Self {
-            proc: raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop),
+            proc: own_proc(),
             ..Self::each(UNTRIED)
         }
     }
@@ -207,6 +207,14 @@ impl Powers {
         }
         notes
     }
+}
+
+/// Checks that /proc lists the processes of this process's own PID namespace. Otherwise the files of a program's
+/// descriptors would be those of another process. Fails with ENOENT.
+fn own_proc() -> Power {
+    let own = raw::readlink("/proc/self")?;
+    let is_own = own == std::process::id().to_string().as_bytes();
+    is_own.then_some(()).ok_or(Errno(libc::ENOENT))
 }
 
 /// Receives the child's call. Continues to wait after a signal. Returns ETIMEDOUT if none comes.

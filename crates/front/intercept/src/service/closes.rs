@@ -3,7 +3,7 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
+use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr, procs};
 use crate::process::{FdRange, Notif, Reply};
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::CopyAt;
@@ -79,13 +79,13 @@ impl Supervisor<'_> {
         }
         let FdRange { start, end } = self.host.range;
         let copies = matches!(n.nr, nr::DUP2 | libc::SYS_dup3);
-        if copies && (n.int(0) == n.int(1) || n.look(n.int(0)).is_err()) {
+        if copies && (n.int(0) == n.int(1) || procs::identify(n.tid, n.int(0)).is_err()) {
             return;
         }
         let kept = first.max(start)..=last.min(end.saturating_sub(1));
         let named = kept.filter_map(|number| {
             let number = number.cast_signed();
-            Some((number, n.look(number).ok()?.id))
+            Some((number, procs::identify(n.tid, number).ok()??))
         });
         let named: Vec<(i32, FdIdentity)> = named.collect();
         let (mut ends, closing) = self.server(may).begin_close(n.tid, (first, last), &named);
@@ -241,13 +241,9 @@ impl Server<'_> {
         if !self.table.is_changing() {
             return;
         }
-        let host = &self.host;
-        let files = self.table.over(tid, |tid, closed| {
-            let look = host
-                .thread(tid)
-                .and_then(|thread| host.procs.look(&thread, closed.number));
-            look.is_ok_and(|look| look.id == closed.id)
-        });
+        let is_open =
+            |tid, closed: &Closed| procs::identify(tid, closed.number) == Ok(Some(closed.id));
+        let files = self.table.over(tid, is_open);
         if !files.is_empty() {
             self.collect();
             for file in files {

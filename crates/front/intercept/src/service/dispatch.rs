@@ -5,13 +5,14 @@ use crate::kernel::{Borrowed, lock, nr, procs, raw};
 use crate::memory::Ready;
 use crate::note::Note;
 use crate::process::{Notif, Reply};
+use crate::service::host::name_of;
 use crate::service::transfers::Moves;
 use crate::service::{Call, Host, Served, Server, Verdict};
 use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use vb3_frontend::{CallOutcome, Descriptor, Detail, Effects, Errno, Made, Need, On, Op, Outcome};
+use vb3_frontend::{CallOutcome, Detail, Effects, Errno, Made, Need, On, Op, Outcome};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
@@ -84,6 +85,9 @@ impl Server<'_> {
         let id = Call::with_table(&self.host, n, &self.table)
             .identify(fd)
             .map_err(|_| Reply::Native)?;
+        let Some(id) = id else {
+            return Ok(Verdict::native());
+        };
         let kind = (request >> 8) as u8;
         let target = self.target(id);
         if Watched::of(target).is_some() {
@@ -163,8 +167,9 @@ impl Server<'_> {
 
     /// Returns the file that the descriptor in an argument refers to, if it is open.
     pub(crate) fn named(&self, n: &Call<'_>, arg: usize) -> Option<Target> {
-        let look = n.look(n.int(arg)).ok()?;
-        Some(self.target(look.id))
+        let call = Call::with_table(&self.host, n, &self.table);
+        let id = call.identify(n.int(arg)).ok()?;
+        Some(id.map_or(Target::Other, |id| self.target(id)))
     }
 
     pub(crate) fn ioctl_again(
@@ -242,7 +247,7 @@ impl Server<'_> {
                 return true;
             }
             any = true;
-            let known = call.identify(fd).map(|id| Descriptor::named(id, None));
+            let known = call.identify(fd).map(name_of);
             n.gathered.data().have.add_descriptor(fd, of, known);
             false
         });

@@ -344,6 +344,13 @@ impl Host {
     }
 }
 
+/// Returns what the devices know of a descriptor whose file has this identity. A file that cannot be the
+/// supervisor's gets an identity that no file has.
+pub(crate) fn name_of(id: Option<FdIdentity>) -> Descriptor {
+    let none = FdIdentity { dev: 0, ino: 0 };
+    Descriptor::named(id.unwrap_or(none), None)
+}
+
 pub(crate) struct Call<'a> {
     pub(crate) host: &'a Host,
     pub(crate) notif: &'a Notif,
@@ -470,11 +477,11 @@ impl<'a> Call<'a> {
 
     /// Looks at a descriptor of the program. Fails with EBADF, and the errors of [`lent`](Self::lent).
     fn describe(&self, fd: i32, of: Detail) -> Result<Descriptor, Errno> {
+        if of == Detail::Name {
+            return Ok(name_of(procs::identify(self.tid, fd)?));
+        }
         let look = self.look(fd)?;
         let known = Descriptor::named(look.id, None);
-        if of == Detail::Name {
-            return Ok(known);
-        }
         let file = look.fd.map_or_else(|| self.lent(fd), Ok)?;
         let Some(file) = file.into_memory() else {
             return Ok(known);
@@ -595,9 +602,9 @@ impl<'a> Call<'a> {
         self.notif.gathered.read(addr, out)
     }
 
-    /// Returns the file behind a descriptor. Fails with EBADF.
-    pub(crate) fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        let look = || self.look(fd).map(|look| look.id);
+    /// Returns the file behind a descriptor; `None` if it cannot be the supervisor's. Fails with EBADF.
+    pub(crate) fn identify(&self, fd: i32) -> Result<Option<FdIdentity>, Errno> {
+        let look = || procs::identify(self.notif.tid, fd);
         let Some(table) = self.table else {
             return look();
         };

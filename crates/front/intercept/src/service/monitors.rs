@@ -45,7 +45,7 @@ impl Supervisor<'_> {
 impl Server<'_> {
     /// Serves a call on a socket. The kernel executes the call unless the supervisor made the socket.
     pub(crate) fn monitor_call(&mut self, n: &Call<'_>) -> Served {
-        let id = n.identify(n.int(0)).map_err(|_| Reply::Native)?;
+        let id = n.look(n.int(0)).map_err(|_| Reply::Native)?.id;
         let monitor = self.monitors.all.get_mut(&id).ok_or(Reply::Native)?;
         match n.nr {
             libc::SYS_bind => {

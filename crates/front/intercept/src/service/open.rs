@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::descriptors::{Given, files};
-use crate::kernel::{MayBlock, lock, may_block, nr, raw};
+use crate::kernel::{MayBlock, lock, may_block, nr, procs, raw};
 use crate::process::Reply;
 use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
@@ -138,7 +138,8 @@ impl Supervisor<'_> {
     /// Returns the generated link behind a descriptor, if the path at `addr` is empty.
     fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<Vec<u8>> {
         let [first] = call.copy_in_bytes(may, addr).ok()?;
-        let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
+        let is_named = first == 0u8 && fd >= 0;
+        let id = is_named.then(|| procs::identify(call.tid, fd).ok())???;
         self.link_of(id)
     }
 }

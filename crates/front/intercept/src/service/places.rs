@@ -1,6 +1,6 @@
 //! Maps a program's path to a node or a generated file.
 
-use crate::kernel::{FCHMODAT2, MayBlock, may_block, nr, raw};
+use crate::kernel::{FCHMODAT2, MayBlock, may_block, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Supervisor};
 use crate::tree::{
@@ -418,7 +418,7 @@ impl Supervisor<'_> {
         };
         let fd: i32 = number(fd)?;
         // Does not ask the file's file system, which may never answer.
-        let (id, _) = raw::known_at(&format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let id = procs::identify(&*pid, fd).ok()??;
         let node = self.server(may).node_behind(id)?;
         Some(match named.links {
             Links::Follow => PathTarget::Node(node),

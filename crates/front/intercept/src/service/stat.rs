@@ -8,7 +8,7 @@
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 
 use crate::descriptors::files;
-use crate::kernel::{MayBlock, may_block, nr, raw};
+use crate::kernel::{MayBlock, may_block, nr, procs, raw};
 use crate::process::Reply;
 use crate::service::places::{Place, path_args};
 use crate::service::{Call, Served, Supervisor, Verdict};
@@ -79,14 +79,12 @@ impl Supervisor<'_> {
         if fd < 0 {
             return PathTarget::Native;
         }
-        let Ok(look) = call.look(fd) else {
+        let Ok(Some(id)) = procs::identify(call.tid, fd) else {
             return PathTarget::Native;
         };
-        match self.server(may).node_behind(look.id) {
+        match self.server(may).node_behind(id) {
             Some(node) => PathTarget::Node(node),
-            None => self
-                .link_of(look.id)
-                .map_or(PathTarget::Native, PathTarget::Sys),
+            None => self.link_of(id).map_or(PathTarget::Native, PathTarget::Sys),
         }
     }
 

@@ -15,8 +15,8 @@ fn over(table: &mut Table, tid: Option<u32>) -> Vec<Watched> {
 }
 
 fn look(table: &mut Table, tid: u32, fd: i32) {
-    let found = table.identify((tid, || tid), fd, || true, || Ok(ID));
-    assert_eq!(found, Ok(ID));
+    let found = table.identify((tid, || tid), fd, || true, || Ok(Some(ID)));
+    assert_eq!(found, Ok(Some(ID)));
 }
 
 #[test]
@@ -333,7 +333,7 @@ impl Model {
                     .files(tid)
                     .get(&fd)
                     .map(|&(ino, _)| FdIdentity { dev: 1, ino });
-                let named = named.ok_or(Errno(libc::EBADF));
+                let named = named.map(Some).ok_or(Errno(libc::EBADF));
                 let found = table.identify((tid, || process), fd, || true, || named);
                 prop_assert_eq!(found, named);
             }
