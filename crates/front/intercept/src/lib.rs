@@ -35,7 +35,7 @@
 //! * A device's descriptor has a number outside the reserved range if the program has chosen the number (dup2), or has
 //!   received the descriptor over a socket. The filter does not recognise such a number, so the supervisor sees only
 //!   a part of the calls on it:
-//!   * ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and leases work as on a device.
+//!   * ioctl, mmap, poll, select, epoll, fallocate, ftruncate, seals and leases work as on a device.
 //!   * If a program polls more than 64 descriptors, and received one of them over a socket, the supervisor may need
 //!     some milliseconds to find out that this one is a device. Until then, the poll reports it as ready.
 //!   * If the number is 0, 1 or 2, all other calls work as on a device, too, except write and writev. The filter
@@ -108,7 +108,6 @@ mod waiting;
 pub use error::{Error, Feature};
 #[doc(hidden)]
 pub use kernel::may_block;
-pub use kernel::video_call;
 pub use note::Note;
 pub use process::{Power, Powers, end_by_interrupt, probe};
 pub use program::{ExitReport, Leftover, Options, Program};

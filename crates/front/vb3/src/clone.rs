@@ -8,8 +8,10 @@ use std::fs::{File, read_to_string};
 use std::io::Write;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use vb3_devices::description::{Client, Errno, Usb, describe, measure, print as text_of};
-use vb3_intercept::video_call;
+use vb3_devices::description::{Client, Usb, describe, measure, print as text_of};
+
+#[expect(unsafe_code, reason = "an ioctl on a real device")]
+mod ioctl;
 
 /// Longest wait for a frame in seconds.
 const MAX_WAIT_S: i64 = 10;
@@ -25,9 +27,7 @@ pub fn print(args: &CloneArgs, out: &mut dyn Write) -> Result<()> {
         format!("cannot open {name} (`v4l2-ctl --list-devices` lists the devices)")
     })?;
     let usb = usb(&args.device, args.serial);
-    let mut ioctl = |request: u32, arg: &mut [u8]| {
-        video_call(file.as_fd(), request, arg).map_err(|errno| Errno(errno.0))
-    };
+    let mut ioctl = |request: u32, arg: &mut [u8]| ioctl::video_call(file.as_fd(), request, arg);
     let mut client = Client(&mut ioctl);
     let fail = |why: String| anyhow!("{name}: {why}");
     let mut described = describe(&mut client, usb).map_err(fail)?;

@@ -8,6 +8,6 @@ mod ofd;
 mod table;
 
 pub(crate) use held::{CheckScope, Given, Held};
-pub(crate) use locks::{LockCall, Owner, Wanted, is_deadlock};
+pub(crate) use locks::LockCall;
 pub(crate) use ofd::LockTable;
 pub(crate) use table::{Closed, Known, Numbers, Table, Target, Watched};

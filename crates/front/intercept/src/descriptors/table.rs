@@ -198,19 +198,16 @@ impl Table {
         self.files.get(&file)?.node
     }
 
-    /// Releases record locks that end with a close: those of the task's descriptor table on the nodes of the
-    /// closed files. Returns true if the descriptor table may have held such locks: it has set or queried one
-    /// on such a node.
+    /// Releases the record locks of a process that end with a close: those on the nodes of the closed files.
+    /// Returns true if the process may have held such locks.
     pub(crate) fn unlock(
         &mut self,
-        task: u32,
+        process: u32,
         closed: impl Iterator<Item = FdIdentity>,
-        shares: impl Fn(u32, u32) -> bool,
     ) -> bool {
         let files = closed.filter_map(|id| self.by_inode.get(&id));
         let nodes: HashSet<usize> = files.filter_map(|file| self.node_of(*file)).collect();
-        let table = self.locks.table_of(task, shares);
-        let close = |had, node| self.locks.close(table, node) || had;
+        let close = |had, node| self.locks.close(process, node) || had;
         nodes.into_iter().fold(false, close)
     }
 
@@ -341,7 +338,7 @@ impl Table {
     }
 
     /// Records that a thread has ended. Files of its closes stay out of their epoll sets until a check ends
-    /// the close. Returns whether locks of its descriptor table were released.
+    /// the close. Returns whether locks were released, because a process has ended.
     pub(crate) fn ended(&mut self, tid: u32) -> bool {
         for close in self.closing.iter_mut().filter(|close| close.tid == tid) {
             close.has_ended = true;
@@ -350,7 +347,7 @@ impl Table {
             .retain(|close| !close.has_ended || !close.files.is_empty());
         self.unkept.remove(&tid);
         self.forget(&[tid]);
-        self.locks.task_ended(tid)
+        self.locks.process_ended(tid)
     }
 
     fn forget(&mut self, threads: &[u32]) {

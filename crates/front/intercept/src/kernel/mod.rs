@@ -8,7 +8,6 @@ pub(crate) mod procs;
 pub(crate) mod raw;
 mod reaper;
 mod sync;
-mod video;
 pub(crate) mod vma;
 mod workers;
 
@@ -22,6 +21,5 @@ pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock,
 };
-pub use video::video_call;
 pub(crate) use vma::{Access, Mapping};
 pub(crate) use workers::Workers;

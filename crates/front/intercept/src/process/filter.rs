@@ -262,10 +262,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[Kept(0), End(ALLOW)],
     );
     // These calls are so rare that they are reported for every descriptor number.
-    block(
-        &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
-        &[End(NOTIFY)],
-    );
+    block(&[libc::SYS_fallocate, libc::SYS_ftruncate], &[End(NOTIFY)]);
     block(
         &[libc::SYS_fcntl],
         &[

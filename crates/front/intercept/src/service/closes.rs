@@ -3,9 +3,9 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr, procs};
+use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr, procs, raw};
 use crate::process::{FdRange, Notif, Reply};
-use crate::service::locks::{COMMANDS, shares};
+use crate::service::locks::COMMANDS;
 use crate::service::serve::CopyAt;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::waiting::On;
@@ -73,7 +73,7 @@ impl Supervisor<'_> {
             return;
         };
         let concerns =
-            |server: &Server<'_>| !server.epolls.is_empty() || server.table.locks.has_records();
+            |server: &Server<'_>| !server.epolls.is_empty() || !server.table.locks.is_empty();
         if !concerns(&self.server(may)) {
             return;
         }
@@ -204,9 +204,9 @@ impl Server<'_> {
         numbers: Numbers,
         named: &[(i32, FdIdentity)],
     ) -> (Vec<Closed>, Vec<(u32, Numbers)>) {
-        if self.table.locks.has_records() {
+        if !self.table.locks.is_empty() {
             let closed = named.iter().map(|(_, id)| *id);
-            if self.table.unlock(self.host.task(tid), closed, shares) {
+            if self.table.unlock(self.host.pid_of(tid), closed) {
                 self.retry_on(On::Locks);
             }
         }
@@ -272,4 +272,9 @@ impl Server<'_> {
         }
         Err(Reply::Fail(libc::EINVAL))
     }
+}
+
+/// Returns whether two tasks share a descriptor table; false if the kernel does not tell.
+fn shares(a: u32, b: u32) -> bool {
+    a == b || raw::share_table(a, b).unwrap_or_default()
 }

@@ -27,7 +27,6 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
         n.nr,
         libc::SYS_ioctl
             | libc::SYS_lseek
-            | libc::SYS_flock
             | libc::SYS_fsync
             | libc::SYS_fdatasync
             | libc::SYS_fallocate
@@ -50,7 +49,6 @@ impl Server<'_> {
             libc::SYS_close | libc::SYS_close_range => Ok(self.close(n)),
             nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
             libc::SYS_dup => Ok(self.dup(n)),
-            libc::SYS_flock => self.flock(n),
             libc::SYS_fcntl => self.fcntl(n),
             libc::SYS_fsync
             | libc::SYS_fdatasync

@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Poll(Polling),
     /// recvmsg or recvfrom on this monitor socket.
     Receive(Borrowed),
-    /// flock, or fcntl with F_SETLKW or F_OFD_SETLKW.
+    /// fcntl with F_SETLKW.
     Lock(LockCall),
 }
 
@@ -171,16 +171,6 @@ impl Pending {
         self.slots.insert(slot, waiting);
         self.plan_look(slot, pause);
         Ok(slot)
-    }
-
-    /// Returns the locks that calls wait for, in order of arrival.
-    pub(crate) fn locks(&self) -> impl Iterator<Item = &LockCall> {
-        let slots = self.on.get(&On::Locks).into_iter().flatten();
-        let waiting = slots.filter_map(|slot| self.slots.get(slot));
-        waiting.filter_map(|waiting| match &waiting.kind {
-            Kind::Lock(lock) => Some(lock),
-            _ => None,
-        })
     }
 
     /// Returns the slot that the next call added will have.

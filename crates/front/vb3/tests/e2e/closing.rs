@@ -30,8 +30,7 @@ fn a_killed_owner_that_was_waited_for_owns_nothing() {
     runs_files("close-killed");
 }
 
-/// Locks on a node conflict only with locks of programs, not with the supervisor's. Opens of one node exclude
-/// each other by flock, since a device has one inode.
+/// Locks on a node conflict only with locks of programs, not with the supervisor's.
 #[test]
 fn locks_are_the_programs() {
     runs_files("locks");

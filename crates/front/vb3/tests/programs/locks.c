@@ -136,28 +136,9 @@ static void refused(void)
 	close(reader);
 }
 
-/* Locks of descriptions also exclude each other within one process, and end with the last
- * descriptor. */
-static void of_descriptions(void)
-{
-	struct flock seen = { .l_type = F_WRLCK };
-	int fd = opened(O_RDWR), again = opened(O_RDWR), copy = dup(fd);
-
-	CHECK(lock_by(fd, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
-	CHECK(lock_by(copy, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
-	FAILS(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN);
-	FAILS(lock(again, F_WRLCK, 0, 0), EAGAIN);
-	CHECK(fcntl(again, F_GETLK, &seen) == 0 && seen.l_type == F_WRLCK && seen.l_pid == -1);
-	close(fd);
-	FAILS(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN);
-	close(copy);
-	CHECK(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
-	close(again);
-}
-
 static void ends(void)
 {
-	int fd = opened(O_RDWR), status, stuck = 0;
+	int fd = opened(O_RDWR);
 	pid_t other = holder(0, 0);
 
 	FAILS(lock(fd, F_RDLCK, 7, 1), EAGAIN);
@@ -175,51 +156,7 @@ static void ends(void)
 	while (wait(NULL) > 0)
 		;
 	CHECK(lock(fd, F_UNLCK, 0, 0) == 0);
-	/* If two wait for each other, one gets an error. */
-	CHECK(lock(fd, F_WRLCK, 0, 1) == 0);
-	if ((other = fork()) == 0) {
-		fd = opened(O_RDWR);
-		CHECK(lock_by(fd, F_SETLKW, F_WRLCK, 1, 1) == 0);
-		if (kill(getppid(), 0) == 0 && lock_by(fd, F_SETLKW, F_WRLCK, 0, 1) == 0)
-			_exit(0);
-		_exit(errno);
-	}
-	while (others(F_WRLCK, 1, 1) == 0)
-		;
-	if (lock_by(fd, F_SETLKW, F_WRLCK, 1, 1) != 0) {
-		CHECK(errno == EDEADLK);
-		stuck = 1;
-	}
 	close(fd);
-	CHECK(waitpid(other, &status, 0) == other && WIFEXITED(status));
-	CHECK(WEXITSTATUS(status) == (stuck ? 0 : EDEADLK));
-}
-
-static int shared_fd;
-
-static int locks_for_its_table(void *unused)
-{
-	(void)unused;
-	CHECK(lock(shared_fd, F_WRLCK, 0, 10) == 0);
-	_exit(0);
-}
-
-/* Processes that share a descriptor table share its locks. */
-static void tables(void)
-{
-	static char stack[1 << 16];
-	int status;
-	pid_t other;
-
-	shared_fd = opened(O_RDWR);
-	if (syscall(SYS_kcmp, getpid(), getpid(), 2, 0, 0) != 0)
-		return;
-	CHECK(lock(shared_fd, F_WRLCK, 5, 5) == 0);
-	other = clone(locks_for_its_table, stack + sizeof(stack), CLONE_FILES | SIGCHLD, NULL);
-	CHECK(other > 0 && waitpid(other, &status, 0) == other && status == 0);
-	CHECK(others(F_WRLCK, 0, 1) == EAGAIN);
-	close(shared_fd);
-	CHECK(others(F_WRLCK, 0, 1) == 0);
 }
 
 int main(int argc, char **argv)
@@ -229,8 +166,6 @@ int main(int argc, char **argv)
 	node = argv[1];
 	ranges();
 	refused();
-	of_descriptions();
 	ends();
-	tables();
 	return 0;
 }

@@ -1,8 +1,8 @@
-//! Makes V4L2 ioctls on a real device, for callers that forbid unsafe code.
+//! Makes V4L2 ioctls on a real device. The only unsafe code of this crate.
 
-use super::raw;
+use std::io::Error;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use vb3_frontend::Errno;
+use vb3_devices::description::Errno;
 
 /// `V4L2_BUF_TYPE_VIDEO_CAPTURE`.
 const CAPTURE: u32 = 1;
@@ -48,14 +48,23 @@ fn is_closed(request: u32, arg: &[u8]) -> bool {
 ///
 /// # Errors
 /// EINVAL for other ioctls, and for a structure of another length; else the device's errno.
-pub fn video_call(device: BorrowedFd<'_>, request: u32, arg: &mut [u8]) -> Result<(), Errno> {
+pub(super) fn video_call(
+    device: BorrowedFd<'_>,
+    request: u32,
+    arg: &mut [u8],
+) -> Result<(), Errno> {
     if !is_closed(request, arg) {
-        return Err(Errno::EINVAL);
+        return Err(Errno(libc::EINVAL));
     }
     // SAFETY: `is_closed` has checked that the kernel reads and writes only the structure, whose size
     // is that of `arg`. Writing any bytes there is valid.
     let done = unsafe { libc::ioctl(device.as_raw_fd(), request.into(), arg.as_mut_ptr()) };
-    raw::check(done).map(drop)
+    match done {
+        0.. => Ok(()),
+        _ => Err(Errno(
+            Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -69,16 +78,16 @@ mod tests {
         let call = |request, arg: &mut [u8]| video_call(file.as_fd(), request, arg);
         let enotty = Err(Errno(libc::ENOTTY));
         assert_eq!(call(0x8068_5600, &mut [0; 104]), enotty);
-        assert_eq!(call(0x8068_5600, &mut [0; 103]), Err(Errno::EINVAL));
+        assert_eq!(call(0x8068_5600, &mut [0; 103]), Err(Errno(libc::EINVAL)));
         // G_EXT_CTRLS has a pointer.
-        assert_eq!(call(0xc020_5647, &mut [0; 32]), Err(Errno::EINVAL));
+        assert_eq!(call(0xc020_5647, &mut [0; 32]), Err(Errno(libc::EINVAL)));
         let mut format = [0; 208];
-        assert_eq!(call(0xc0d0_5604, &mut format), Err(Errno::EINVAL));
+        assert_eq!(call(0xc0d0_5604, &mut format), Err(Errno(libc::EINVAL)));
         format[0] = 1;
         assert_eq!(call(0xc0d0_5604, &mut format), enotty);
         let mut buffer = [0; 88];
         (buffer[4], buffer[60]) = (1, 2);
-        assert_eq!(call(0xc058_560f, &mut buffer), Err(Errno::EINVAL));
+        assert_eq!(call(0xc058_560f, &mut buffer), Err(Errno(libc::EINVAL)));
         buffer[60] = 1;
         assert_eq!(call(0xc058_560f, &mut buffer), enotty);
     }
