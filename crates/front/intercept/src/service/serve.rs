@@ -25,6 +25,8 @@ const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_ENDS_PER_STEP: usize = 128;
 /// Maximum number of pieces of pictures (together 4 MiB) between two checks for events.
 const MAX_PIECES: usize = 8;
+/// Interval of attempts to start a refused thread.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Work may be this late if that saves waking the clock.
 const SLACK: Duration = Duration::from_micros(50);
 
@@ -161,6 +163,7 @@ impl Server<'_> {
             self.ended.map(|_| LEFTOVER_INTERVAL),
             (self.undecided.front()).map(|(_, until)| until.saturating_duration_since(now)),
             (!self.gone.is_empty()).then_some(Duration::ZERO),
+            self.epolls.is_refused().then_some(RETRY_INTERVAL),
         ]
         .into_iter()
         .flatten()
@@ -194,6 +197,7 @@ impl Server<'_> {
             self.take_events();
         }
         self.pass_signals();
+        self.epolls.retry();
         self.collect();
         self.after_close(None);
         if self.has_tick() {

@@ -31,15 +31,13 @@ use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, r
 use crate::program::ExitReport;
 use crate::service::crowd::LONG;
 use crate::service::pool::{Admission, Part, Term, Work};
-use crate::service::serve::{How, Job};
+use crate::service::serve::{How, Job, RETRY_INTERVAL};
 use crate::service::{Call, Crowd, Host, Pool, Server, Verdict, dispatch, locks, polls};
 use crate::tree::{Showing, monitor};
 use crate::waiting::Changed;
 use vb3_frontend::{CallId, Errno, Node};
 
 const STACK: usize = 512 << 10;
-/// Interval of attempts to start a refused thread.
-const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Interval of the receiver's retries after the programs' last thread has ended, until the clock notices it.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 

@@ -196,6 +196,17 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
+    /// Returns whether the system has refused a thread that changes sets. Then [`retry`](Self::retry) must be called
+    /// soon.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.queue.is_refused()
+    }
+
+    /// Tries again to start the threads that change sets, if the system has refused one.
+    pub(crate) fn retry(&self) {
+        self.queue.retry();
+    }
+
     /// Returns a waiter for the changes since the last call, and for all removals of ended files.
     pub(crate) fn take_caused(&mut self) -> Changed {
         self.queue.keep_awaited(&mut self.ends);

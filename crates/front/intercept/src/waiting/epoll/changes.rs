@@ -12,7 +12,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -340,6 +340,8 @@ pub(super) struct Shared {
     queue: Mutex<Queue>,
     /// Signalled at the end of a series that a thread waits for.
     made: Condvar,
+    /// Whether changes wait because the system has refused their thread.
+    is_refused: AtomicBool,
 }
 
 impl Shared {
@@ -391,10 +393,34 @@ impl Changes {
         let mut queue = lock(&self.0.queue);
         let work = queue.add(file, key, change);
         if !work.is_taken && !is_call {
-            let (shared, set) = (Arc::clone(&self.0), file.id);
-            work.is_taken = self.1.add(usize::MAX, move |may| shared.work_on(set, may));
+            self.take(work);
         }
         work.series
+    }
+
+    /// Lets a thread make a set's changes.
+    fn take(&self, work: &mut Work) {
+        let (shared, set) = (Arc::clone(&self.0), work.file.id);
+        work.is_taken = self.1.add(usize::MAX, move |may| shared.work_on(set, may));
+        if !work.is_taken {
+            self.0.is_refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether [`retry`](Self::retry) must be called soon.
+    pub(super) fn is_refused(&self) -> bool {
+        self.0.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Tries again to start threads, if the system has refused one.
+    pub(super) fn retry(&self) {
+        if self.0.is_refused.swap(false, Ordering::Relaxed) {
+            let mut queue = lock(&self.0.queue);
+            let works = queue.works.values_mut();
+            works
+                .filter(|work| !work.is_taken)
+                .for_each(|work| self.take(work));
+        }
     }
 
     /// Keeps only the series that an answer must still wait for.
@@ -556,6 +582,25 @@ mod tests {
         go.send(()).expect("it waits");
         drop(changes);
         assert_eq!(Arc::strong_count(&held), 1, "no thread holds the set");
+    }
+
+    #[test]
+    fn refused_thread_is_started_later() {
+        let may = MayBlock::of_this_thread();
+        let (mut changes, [set, _]) = two_sets();
+        let (add, made) = control(Op::Add, 0);
+        changes.add(&set, FILE, add);
+        changes.0.help(set.id, &may);
+        assert_eq!(made.recv(), Ok(Ok(())));
+        // No thread is allowed, as if the system had refused the first one.
+        changes.1 = Workers::new("none", 0);
+        let shown = changes.add(&set, FILE, Change::Show(Shown::edge(libc::POLLIN)));
+        changes.retry();
+        assert!(changes.is_refused() && !is_ready(&set));
+        changes.1 = Workers::new("one", 1);
+        changes.retry();
+        changes.waiter(vec![shown]).wait(&may, || 7);
+        assert!(!changes.is_refused() && is_ready(&set));
     }
 
     #[test]
