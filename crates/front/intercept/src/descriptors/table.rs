@@ -5,8 +5,8 @@
 //! entry belongs to one thread and one number. So this module need not find out which threads share a
 //! descriptor table: that would take one more system call for each call. Before the supervisor lets a call
 //! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
-//! added only after the closing thread's next call. Until then, the kernel may not have closed the number
-//! yet. unshare and clone leave each number's file as it is. An exec drops all entries of its process. It closes
+//! added only after the closing thread's next call, or when the thread is found asleep. Until then, the kernel may
+//! not have closed the number yet. unshare and clone leave each number's file as it is. An exec drops all entries of its process. It closes
 //! no number of another process, since it first makes a descriptor table of its own. A descriptor received from
 //! another process gets a number that was free, and so had no entry.
 //!
@@ -88,8 +88,8 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// A process or thread that shares the closing thread's descriptor table. `None` if the close is over, or
-    /// concerns no file in an epoll set.
+    /// A process or thread that shares the closing thread's descriptor table. `None` if the files have returned to
+    /// their epoll sets, or the close concerns no file in an epoll set.
     task: Option<u32>,
     /// Files that may end with the call. Until the call is over, they are not in their epoll sets.
     files: Vec<Closed>,
@@ -100,16 +100,26 @@ struct Closing {
 }
 
 impl Closing {
-    /// Returns whether the close is taken as over: a check is due, and either no number has its former file
-    /// or this was the last check. If the kernel refused the close, only the last check ends it.
-    fn is_over(&mut self, is_open: impl Fn(u32, &Closed) -> bool) -> bool {
-        if self.since.elapsed() < CHECK_DELAY {
+    /// Returns whether the close is taken as over: a check is due, and either no number has its former file, or
+    /// the thread sleeps, or this was the last check. If the kernel refused the close, only the last check ends it.
+    /// A thread may also sleep within a close of several numbers, before it closes the last one.
+    fn is_over(
+        &mut self,
+        now: Instant,
+        is_open: impl Fn(u32, &Closed) -> bool,
+        is_running: impl Fn(u32) -> bool,
+    ) -> bool {
+        if now.saturating_duration_since(self.since) < CHECK_DELAY {
             return false;
         }
         self.looks += 1;
-        self.since = Instant::now();
-        let tid = self.tid;
-        self.looks >= MAX_CHECKS || !self.files.iter().any(|file| is_open(tid, file))
+        self.since = now;
+        let (tid, (first, last)) = (self.tid, self.numbers);
+        let is_done = match self.files.is_empty() {
+            true => first == last && !is_running(tid),
+            false => !self.files.iter().any(|file| is_open(tid, file)),
+        };
+        is_done || self.looks >= MAX_CHECKS
     }
 }
 
@@ -302,27 +312,31 @@ impl Table {
 
     /// Returns the time until [`over`](Self::over) has a check to make.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        let closes = self.closing.iter().filter(|close| close.task.is_some());
-        let first = closes.map(|close| close.since).min()?;
+        let first = self.closing.iter().map(|close| close.since).min()?;
         Some(CHECK_DELAY.saturating_sub(first.elapsed()))
     }
 
     /// Ends closes that are over: those of thread `tid`, because it makes a new call, and those that a check
-    /// finds over. Returns the files that may return to their epoll sets if they still exist.
+    /// finds over. `is_open` is whether a thread's number has its former file, `is_running` whether a thread runs
+    /// or waits for a CPU. Returns the files that may return to their epoll sets if they still exist.
     pub(crate) fn over(
         &mut self,
         tid: Option<u32>,
         is_open: impl Fn(u32, &Closed) -> bool,
+        is_running: impl Fn(u32) -> bool,
     ) -> Vec<Watched> {
-        let mut files = Vec::new();
+        let (mut files, now) = (Vec::new(), Instant::now());
         self.closing.retain_mut(|close| {
             let calls = Some(close.tid) == tid;
-            if calls || (close.task.is_some() && close.is_over(&is_open)) {
+            // Once the files have returned, the entry stays until the thread is found asleep.
+            let had_files = !close.files.is_empty();
+            let is_over = calls || close.is_over(now, &is_open, &is_running);
+            if is_over {
                 close.task = None;
                 files.extend(close.files.drain(..).map(|closed| closed.file));
             }
             let is_left = close.has_ended && close.files.is_empty();
-            !calls && !is_left
+            !(calls || is_left || is_over && !had_files)
         });
         files
     }

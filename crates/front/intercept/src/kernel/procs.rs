@@ -252,6 +252,14 @@ pub(crate) fn may_be_of_ours(tid: impl Display, fd: i32) -> Option<bool> {
     link.ok().map(is_ours)
 }
 
+/// Returns whether a thread runs, or waits for a CPU. A thread that has ended does not.
+pub(crate) fn is_running(tid: u32) -> bool {
+    let stat = raw::proc_record(&format!("/proc/{tid}/stat")).unwrap_or_default();
+    // The process's name, in parentheses, may itself contain a parenthesis.
+    let end = stat.iter().rposition(|&byte| byte == b')');
+    end.and_then(|end| stat.get(end + 2)) == Some(&b'R')
+}
+
 pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     let path = format!("/proc/{tid}/fd");
     let stat = raw::stat(&path, 0).ok()?;
@@ -456,11 +464,7 @@ mod tests {
                 std::io::Read::read_to_end(&mut reader, &mut Vec::new()).expect("it reads");
             });
             let blocked = tid();
-            let sleeps = |tid| {
-                let stat = raw::proc_string(&format!("/proc/self/task/{tid}/stat"));
-                stat.contains(") S")
-            };
-            while !sleeps(waiter) || !sleeps(blocked) {
+            while is_running(waiter) || is_running(blocked) {
                 std::thread::yield_now();
             }
             let found = [blocked, blocked, waiter, spinner].map(blocked_waits);

@@ -243,7 +243,7 @@ impl Server<'_> {
         }
         let is_open =
             |tid, closed: &Closed| procs::identify(tid, closed.number) == Ok(Some(closed.id));
-        let files = self.table.over(tid, is_open);
+        let files = self.table.over(tid, is_open, procs::is_running);
         if !files.is_empty() {
             self.collect();
             for file in files {

@@ -289,7 +289,7 @@ impl Server<'_> {
     /// the check: it costs a system call, and programs open and close thousands of buffers a second.
     fn needs_fresh_closes(&self, n: &Notif) -> bool {
         let known = match n.nr {
-            libc::SYS_ioctl if !self.table.is_changing() => self.table.get(n.tid, n.int(0)),
+            libc::SYS_ioctl => self.table.get(n.tid, n.int(0)),
             _ => return true,
         };
         let Known::Names(id) = known else {
