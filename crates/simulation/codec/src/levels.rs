@@ -12,87 +12,21 @@ pub const HEVC: &[&str] = &[
     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
-/// Returns the number of units per second if a picture has `area` units, such as macroblocks.
-fn units(stream: &StreamSettings, area: u64) -> u64 {
-    let (frames, seconds) = stream.rate;
-    area * u64::from(frames) / u64::from(seconds.max(1))
-}
-
-/// Limits of a level of H.264 (ITU-T H.264, table A-1).
+/// Limits of a level of H.264 (ITU-T H.264, table A-1) or HEVC (ITU-T H.265, tables A.8 and A.9).
+/// Units are macroblocks in H.264, and luma samples in HEVC.
 struct Limits {
-    level_idc: u8,
-    /// Maximum number of macroblocks per second.
-    rate: u64,
-    /// Maximum number of macroblocks in a picture.
-    picture: u64,
-    /// Maximum bitrate in kbit/s.
-    kilobits: u64,
-}
-
-const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits {
-    Limits {
-        level_idc,
-        rate,
-        picture,
-        kilobits,
-    }
-}
-
-/// The limits of each level in [`H264`].
-const H264_LIMITS: [Limits; 17] = [
-    limits(10, 1485, 99, 64),
-    limits(9, 1485, 99, 128),
-    limits(11, 3000, 396, 192),
-    limits(12, 6000, 396, 384),
-    limits(13, 11_880, 396, 768),
-    limits(20, 11_880, 396, 2000),
-    limits(21, 19_800, 792, 4000),
-    limits(22, 20_250, 1620, 4000),
-    limits(30, 40_500, 1620, 10_000),
-    limits(31, 108_000, 3600, 14_000),
-    limits(32, 216_000, 5120, 20_000),
-    limits(40, 245_760, 8192, 20_000),
-    limits(41, 245_760, 8192, 50_000),
-    limits(42, 522_240, 8704, 50_000),
-    limits(50, 589_824, 22_080, 135_000),
-    limits(51, 983_040, 36_864, 240_000),
-    limits(52, 2_073_600, 36_864, 240_000),
-];
-
-/// Returns the `level_idc` of the lowest level that allows the stream, or of the highest level if none does.
-/// The search begins at index `wanted` of [`H264`].
-#[must_use]
-pub fn h264(wanted: usize, stream: &StreamSettings) -> u8 {
-    let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
-    let (wide, high) = (blocks(stream.width), blocks(stream.height));
-    let picture = wide * high;
-    let rate = units(stream, picture);
-    let longest = wide.max(high).pow(2);
-    let allows = |limits: &&Limits| {
-        limits.picture >= picture
-            && limits.picture * 8 >= longest
-            && limits.rate >= rate
-            && limits.kilobits * 1000 >= u64::from(stream.bitrate)
-    };
-    let [.., highest] = &H264_LIMITS;
-    let level = H264_LIMITS.iter().skip(wanted).find(allows);
-    level.unwrap_or(highest).level_idc
-}
-
-/// Limits of a level of HEVC (ITU-T H.265, tables A.8 and A.9).
-struct HevcLimits {
-    /// The level times 10.
+    /// `level_idc` of H.264; the level of HEVC times 10.
     level: u8,
-    /// Maximum number of luma samples in a picture.
+    /// Maximum number of units in a picture.
     picture: u64,
-    /// Maximum number of luma samples per second.
+    /// Maximum number of units per second.
     rate: u64,
     /// Maximum bitrates of the tiers Main and High in kbit/s. They are equal if the level has no High tier.
     kilobits: [u32; 2],
 }
 
-const fn hevc_limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> HevcLimits {
-    HevcLimits {
+const fn limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> Limits {
+    Limits {
         level,
         picture,
         rate,
@@ -100,45 +34,83 @@ const fn hevc_limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> 
     }
 }
 
+/// Returns the limits of the lowest level from index `wanted` on that allows the stream, or of the highest level if
+/// none does. The stream's pictures have `wide` times `high` units.
+fn lowest<'a>(
+    all: &'a [Limits],
+    wanted: usize,
+    tier: usize,
+    (wide, high): (u64, u64),
+    stream: &StreamSettings,
+) -> Option<&'a Limits> {
+    let (frames, seconds) = stream.rate;
+    let picture = wide * high;
+    let rate = picture * u64::from(frames) / u64::from(seconds.max(1));
+    let longest = wide.max(high).pow(2);
+    let allows = |limits: &&Limits| {
+        limits.picture >= picture
+            && limits.picture * 8 >= longest
+            && limits.rate >= rate
+            && u64::from(limits.kilobits[tier]) * 1000 >= u64::from(stream.bitrate)
+    };
+    all.iter().skip(wanted).find(allows).or(all.last())
+}
+
+/// The limits of each level in [`H264`].
+const H264_LIMITS: [Limits; 17] = [
+    limits(10, 99, 1485, [64; 2]),
+    limits(9, 99, 1485, [128; 2]),
+    limits(11, 396, 3000, [192; 2]),
+    limits(12, 396, 6000, [384; 2]),
+    limits(13, 396, 11_880, [768; 2]),
+    limits(20, 396, 11_880, [2000; 2]),
+    limits(21, 792, 19_800, [4000; 2]),
+    limits(22, 1620, 20_250, [4000; 2]),
+    limits(30, 1620, 40_500, [10_000; 2]),
+    limits(31, 3600, 108_000, [14_000; 2]),
+    limits(32, 5120, 216_000, [20_000; 2]),
+    limits(40, 8192, 245_760, [20_000; 2]),
+    limits(41, 8192, 245_760, [50_000; 2]),
+    limits(42, 8704, 522_240, [50_000; 2]),
+    limits(50, 22_080, 589_824, [135_000; 2]),
+    limits(51, 36_864, 983_040, [240_000; 2]),
+    limits(52, 36_864, 2_073_600, [240_000; 2]),
+];
+
+/// Returns the `level_idc` of the lowest level that allows the stream, or of the highest level if none does.
+/// The search begins at index `wanted` of [`H264`].
+#[must_use]
+pub fn h264(wanted: usize, stream: &StreamSettings) -> u8 {
+    let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
+    let size = (blocks(stream.width), blocks(stream.height));
+    lowest(&H264_LIMITS, wanted, 0, size, stream).map_or(0, |limits| limits.level)
+}
+
 /// The limits of each level in [`HEVC`].
-const HEVC_LIMITS: [HevcLimits; 13] = [
-    hevc_limits(10, 36_864, 552_960, [128; 2]),
-    hevc_limits(20, 122_880, 3_686_400, [1500; 2]),
-    hevc_limits(21, 245_760, 7_372_800, [3000; 2]),
-    hevc_limits(30, 552_960, 16_588_800, [6000; 2]),
-    hevc_limits(31, 983_040, 33_177_600, [10_000; 2]),
-    hevc_limits(40, 2_228_224, 66_846_720, [12_000, 30_000]),
-    hevc_limits(41, 2_228_224, 133_693_440, [20_000, 50_000]),
-    hevc_limits(50, 8_912_896, 267_386_880, [25_000, 100_000]),
-    hevc_limits(51, 8_912_896, 534_773_760, [40_000, 160_000]),
-    hevc_limits(52, 8_912_896, 1_069_547_520, [60_000, 240_000]),
-    hevc_limits(60, 35_651_584, 1_069_547_520, [60_000, 240_000]),
-    hevc_limits(61, 35_651_584, 2_139_095_040, [120_000, 480_000]),
-    hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
+const HEVC_LIMITS: [Limits; 13] = [
+    limits(10, 36_864, 552_960, [128; 2]),
+    limits(20, 122_880, 3_686_400, [1500; 2]),
+    limits(21, 245_760, 7_372_800, [3000; 2]),
+    limits(30, 552_960, 16_588_800, [6000; 2]),
+    limits(31, 983_040, 33_177_600, [10_000; 2]),
+    limits(40, 2_228_224, 66_846_720, [12_000, 30_000]),
+    limits(41, 2_228_224, 133_693_440, [20_000, 50_000]),
+    limits(50, 8_912_896, 267_386_880, [25_000, 100_000]),
+    limits(51, 8_912_896, 534_773_760, [40_000, 160_000]),
+    limits(52, 8_912_896, 1_069_547_520, [60_000, 240_000]),
+    limits(60, 35_651_584, 1_069_547_520, [60_000, 240_000]),
+    limits(61, 35_651_584, 2_139_095_040, [120_000, 480_000]),
+    limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
 ];
 
 /// Returns the lowest level that allows the stream, times 10, and its maximum bitrate in kbit/s in the tier.
 /// Returns the highest level if none allows the stream. The search begins at index `wanted` of [`HEVC`].
 #[must_use]
 pub fn hevc(wanted: usize, is_high_tier: bool, stream: &StreamSettings) -> (u8, u32) {
-    let (wide, high) = (u64::from(stream.width), u64::from(stream.height));
-    let picture = wide * high;
-    let rate = units(stream, picture);
-    let longest = wide.max(high).pow(2);
-    let kilobits = |limits: &HevcLimits| {
-        let [main, high] = limits.kilobits;
-        if is_high_tier { high } else { main }
-    };
-    let allows = |limits: &&HevcLimits| {
-        limits.picture >= picture
-            && limits.picture * 8 >= longest
-            && limits.rate >= rate
-            && u64::from(kilobits(limits)) * 1000 >= u64::from(stream.bitrate)
-    };
-    let [.., highest] = &HEVC_LIMITS;
-    let limits = HEVC_LIMITS.iter().skip(wanted).find(allows);
-    let limits = limits.unwrap_or(highest);
-    (limits.level, kilobits(limits))
+    let size = (stream.width.into(), stream.height.into());
+    let tier = usize::from(is_high_tier);
+    let found = lowest(&HEVC_LIMITS, wanted, tier, size, stream);
+    found.map_or((0, 0), |limits| (limits.level, limits.kilobits[tier]))
 }
 
 #[cfg(test)]
