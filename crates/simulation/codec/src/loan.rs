@@ -12,6 +12,7 @@ use crate::slots::{Layout, rows};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT};
 use rustix::thread::futex;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -70,13 +71,18 @@ pub(crate) fn is_lent(input: &Shared, number: u64) -> bool {
     found == Some(word(number, LENT))
 }
 
-/// Worker: claims a loan before writing to it. Returns false if the loan was revoked.
-pub(crate) fn claim(input: &Shared, number: u64) -> bool {
-    let (from, to) = (word(number, LENT), word(number, WRITING));
+/// Changes a loan's word if the loan is still lent. Returns whether it was.
+fn change(input: &Shared, number: u64, state: u32) -> bool {
+    let (from, to) = (word(number, LENT), word(number, state));
     of(input, number).is_some_and(|state| {
-        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed);
+        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Acquire);
         found.is_ok()
     })
+}
+
+/// Worker: claims a loan before writing to it. Returns false if the loan was revoked.
+pub(crate) fn claim(input: &Shared, number: u64) -> bool {
+    change(input, number, WRITING)
 }
 
 /// Worker: releases a loan after writing the last byte.
@@ -89,11 +95,7 @@ pub(crate) fn release(input: &Shared, number: u64) {
 
 /// Parent: revokes an unclaimed loan. Returns false if the worker has claimed it.
 pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
-    let (from, to) = (word(number, LENT), word(number, BACK));
-    of(input, number).is_some_and(|state| {
-        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Acquire);
-        found.is_ok()
-    })
+    change(input, number, BACK)
 }
 
 /// Parent: as [`take_back`], without waiting.
@@ -108,10 +110,7 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
         return false;
     };
     // Values other than the expected ones come from a faulty worker and are ignored.
-    revoke(input, number)
-        || wait(input, state, WRITE_TIMEOUT, is_gone, |found| {
-            found == word(number, WRITTEN)
-        })
+    revoke(input, number) || wait(input, state, word(number, WRITTEN), is_gone)
 }
 
 /// Worker: wakes the parent if it waits for a change of the word, which has been stored. The parent stores that
@@ -123,44 +122,26 @@ fn wake(input: &Shared, word: &AtomicU32) {
     }
 }
 
-/// Parent: as [`wait_for`], and lets the worker know that it waits.
-fn wait(
-    input: &Shared,
-    word: &AtomicU32,
-    timeout: Duration,
-    is_gone: impl Fn() -> bool,
-    is_good: impl Fn(u32) -> bool,
-) -> bool {
+/// Parent: waits until a word has the value `wanted`, and lets the worker know that it waits. Returns false on
+/// timeout, or if the worker is gone.
+fn wait(input: &Shared, word: &AtomicU32, wanted: u32, is_gone: impl Fn() -> bool) -> bool {
     let note = |is_awaited: bool| {
         if let Some(awaited) = input.word(AWAITED) {
             awaited.store(is_awaited.into(), Ordering::SeqCst);
         }
     };
     note(true);
-    let is_over = wait_for(word, timeout, is_gone, is_good);
-    note(false);
-    is_over
-}
-
-/// Waits until a word satisfies the condition. Returns false on timeout, or if the worker is gone.
-fn wait_for(
-    word: &AtomicU32,
-    timeout: Duration,
-    is_gone: impl Fn() -> bool,
-    is_good: impl Fn(u32) -> bool,
-) -> bool {
-    let until = Instant::now() + timeout;
-    loop {
+    let until = Instant::now() + WRITE_TIMEOUT;
+    let is_over = loop {
         let found = word.load(Ordering::SeqCst);
-        if is_good(found) {
-            return true;
-        }
-        if is_gone() || Instant::now() >= until {
-            return false;
+        if found == wanted || is_gone() || Instant::now() >= until {
+            break found == wanted;
         }
         let look = futex::Timespec::try_from(CHECK_INTERVAL).ok();
         let _ = futex::wait(word, futex::Flags::empty(), found, look.as_ref());
-    }
+    };
+    note(false);
+    is_over
 }
 
 /// Worker: counts a message, before sending it.
@@ -217,9 +198,9 @@ pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u6
 }
 
 /// The destination of one plane of a picture, in the worker's mapping.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spot<'a> {
-    pub(crate) memory: &'a Shared,
+#[derive(Debug)]
+pub(crate) struct Spot {
+    pub(crate) memory: Rc<Shared>,
     pub(crate) offset: usize,
     pub(crate) stride: usize,
 }
@@ -229,12 +210,12 @@ pub(crate) fn write(
     layout: &Layout,
     from: &crate::Planes<'_>,
     chroma: Chroma,
-    spots: &[Spot<'_>],
+    spots: &[Spot],
 ) -> bool {
     if !fits(layout, chroma, spots) {
         return false;
     }
-    let plane = |index: usize, spot: &Spot<'_>| {
+    let plane = |index: usize, spot: &Spot| {
         rows(layout, from, index).is_some_and(|rows| {
             let (mut rows, mut line) = (rows.enumerate(), Vec::new());
             rows.all(|(row, bytes)| {
@@ -251,9 +232,9 @@ pub(crate) fn write(
 }
 
 /// Returns whether a picture has as many planes as there are spots, and each of its rows fits the stride.
-fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
+fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot]) -> bool {
     let shapes = shapes(layout, chroma);
-    let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
+    let fits = |(spot, shape): (&Spot, &(usize, usize))| {
         let end = spot.stride.checked_mul(shape.1);
         spot.stride >= shape.0 && end.is_some_and(|end| spot.offset.checked_add(end).is_some())
     };
@@ -261,7 +242,7 @@ fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
 }
 
 /// Writes a picture's chroma as UV pairs. Returns false if they do not fit.
-fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
+fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot) -> bool {
     let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
         return false;
     };

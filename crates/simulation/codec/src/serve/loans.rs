@@ -11,13 +11,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-#[derive(Debug)]
-pub(super) struct Plane {
-    pub(super) memory: Rc<Shared>,
-    pub(super) offset: usize,
-    pub(super) stride: usize,
-}
-
 /// A loan: the permission to write one picture, to lent memory or to a slot.
 #[derive(Debug)]
 pub(super) struct Loan {
@@ -25,7 +18,7 @@ pub(super) struct Loan {
     pub(super) chroma: Chroma,
     pub(super) size: (u32, u32),
     /// The planes in the lent memory. There are none if the picture uses a slot instead.
-    pub(super) planes: Vec<Plane>,
+    pub(super) planes: Vec<Spot>,
 }
 
 /// Loans that no picture uses yet.
@@ -70,7 +63,7 @@ impl Loans {
             let [memory, offset, stride] = plane else {
                 return Err(Stop::Gone);
             };
-            planes.push(Plane {
+            planes.push(Spot {
                 memory: Rc::clone(self.mapped.get(memory).ok_or(Stop::Gone)?),
                 offset: at(*offset)?,
                 stride: at(*stride)?,
@@ -105,25 +98,7 @@ impl Loans {
 impl Loan {
     /// Writes a picture. Returns false if the picture has another size or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
-        self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
-    }
-
-    /// Returns whether the loan is for pictures of this size.
-    pub(super) fn is_for(&self, layout: &Layout) -> bool {
-        self.size == (layout.width, layout.height)
-    }
-
-    fn spots(&self) -> Vec<Spot<'_>> {
-        self.planes.iter().map(Plane::spot).collect()
-    }
-}
-
-impl Plane {
-    fn spot(&self) -> Spot<'_> {
-        Spot {
-            memory: &self.memory,
-            offset: self.offset,
-            stride: self.stride,
-        }
+        let size = (layout.width, layout.height);
+        self.size == size && loan::write(layout, picture, self.chroma, &self.planes)
     }
 }
