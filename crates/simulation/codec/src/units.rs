@@ -25,7 +25,7 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Syntax: Default {
     /// A picture's id, read from a slice: equal in all slices of one picture, different in the next picture.
-    type SliceId: PartialEq + Debug;
+    type SliceId: PartialEq + Debug + Default;
 
     /// Whether zero bytes before a start code are padding, which belongs to no NAL unit.
     const TRAILING_ZEROS: bool = true;
@@ -60,24 +60,13 @@ pub trait Syntax: Default {
 }
 
 /// Cuts pieces of a stream into access units. [`Framing`] says where pieces may end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cutter<S: Syntax> {
     syntax: S,
     units: Units<S>,
     framing: Framing,
     /// For [`Framing::Auto`]: whether all pieces so far began access units; `None` until this is known.
     aligned: Option<bool>,
-}
-
-impl<S: Syntax> Default for Cutter<S> {
-    fn default() -> Self {
-        Self {
-            syntax: S::default(),
-            units: Units::default(),
-            framing: Framing::Auto,
-            aligned: None,
-        }
-    }
 }
 
 /// Makes access units of a stream's pieces.
@@ -202,7 +191,7 @@ struct First<I> {
 }
 
 /// Collects pieces of a stream, as they arrive, until an access unit is complete.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Units<S: Syntax> {
     /// Complete NAL units before the next slice, which belong to the same access unit as the slice.
     lead: Vec<u8>,
@@ -242,23 +231,6 @@ fn without_zeros(bytes: &[u8]) -> &[u8] {
 /// Returns the tag of the newest piece.
 fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
     pieces.back().map_or(0, |(_, tag)| *tag)
-}
-
-impl<S: Syntax> Default for Units<S> {
-    fn default() -> Self {
-        Self {
-            lead: Vec::new(),
-            bytes: Vec::new(),
-            start: 0,
-            pieces: VecDeque::new(),
-            searched: 0,
-            nal: None,
-            seen: false,
-            first: None,
-            faults: VecDeque::new(),
-            last_fault: None,
-        }
-    }
 }
 
 impl<S: Syntax> Units<S> {

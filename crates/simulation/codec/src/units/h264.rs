@@ -18,7 +18,7 @@ pub struct H264 {
 }
 
 /// A picture's id: equal in slices of one picture, different in the next picture (H.264 7.4.1.2.4).
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct SliceId {
     frame_num: u16,
     pps: u8,
