@@ -119,10 +119,6 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
         out.corrupt(tag, &sentence)
     }
 
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
     fn flush(&mut self, _: &mut Out) {
         self.restart_stream();
     }

@@ -6,7 +6,7 @@
 
 use crate::decoder::check_size;
 use crate::library::{Error, Library};
-use vb3_codec::{CodecRow, Config, Field, Out, Stop, StreamFormat};
+use vb3_codec::{CodecRow, Field, Out, Stop, StreamFormat};
 
 /// A decoder of pictures in decoding order.
 pub(crate) struct Stateless {
@@ -60,8 +60,6 @@ impl Stateless {
 }
 
 impl vb3_codec::Codec for Stateless {
-    fn configure(&mut self, _: Config) {}
-
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         if data.is_empty() {
             return Ok(());
@@ -74,10 +72,6 @@ impl vb3_codec::Codec for Stateless {
             self.library.done();
         }
         self.give(tag, sent.err().as_ref(), out)
-    }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
     }
 
     fn flush(&mut self, _: &mut Out) {

@@ -44,7 +44,7 @@ pub trait Codec {
     /// than one thread, this is the first call.
     fn use_threads(&mut self, count: usize) {}
     /// Sets up the codec. The parent has checked the settings.
-    fn configure(&mut self, config: Config);
+    fn configure(&mut self, config: Config) {}
     /// Decodes a piece of a stream.
     ///
     /// # Errors
@@ -65,13 +65,15 @@ pub trait Codec {
     ) -> Result<(), Stop> {
         out.corrupt(tag, "this codec takes streams")
     }
-    /// Passes all pending output to `out`.
+    /// Passes all pending output to `out`. By default, there is none.
     ///
     /// # Errors
     /// Only those that `out` returned.
-    fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
+    fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
     /// Drops all pending output.
-    fn flush(&mut self, out: &mut Out);
+    fn flush(&mut self, out: &mut Out) {}
 }
 
 /// Makes the codec for a worker's kind; `None` if the kind is unsupported.
@@ -195,8 +197,8 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
 #[must_use]
 pub fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
     match kind {
-        Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::new())),
-        Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),
+        Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::default())),
+        Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::default())),
         Kind::Harm => Some(Box::new(harm::Harm)),
         Kind::HarmInThread => Some(Box::new(harm::InThread::default())),
         _ => None,

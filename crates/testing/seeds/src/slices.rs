@@ -6,7 +6,7 @@
 use crate::api::Arg;
 use crate::memory::PLANES;
 use std::mem::{offset_of, size_of};
-use vb3_codec::{Codec, Config, Field, Kind, Out, Planes, Stop, StreamFormat};
+use vb3_codec::{Codec, Field, Kind, Out, Planes, Stop, StreamFormat};
 use vb3_v4l2::cid;
 use vb3_v4l2::sys::{
     V4L2_CTRL_WHICH_REQUEST_VAL, V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY, v4l2_ctrl_h264_sps,
@@ -54,8 +54,6 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
 struct Slices(Option<(u32, u32)>);
 
 impl Codec for Slices {
-    fn configure(&mut self, _: Config) {}
-
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         let at = data.windows(HEAD.len()).position(|bytes| bytes == HEAD);
         let rest = at.and_then(|at| data.get(at + HEAD.len()..));
@@ -77,12 +75,6 @@ impl Codec for Slices {
         };
         out.picture(tag, false, &picture, Field::Progressive)
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }
 
 /// Returns arguments of an S_EXT_CTRLS that sets, in `request`, the sequence parameters for a picture size.

@@ -1,6 +1,6 @@
 //! The JPEG decoder. Each piece of input is one file.
 
-use crate::job::{Config, Field, Planes, StreamColor, StreamFormat};
+use crate::job::{Field, Planes, StreamColor, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::slots::Layout;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
@@ -22,15 +22,7 @@ struct Image {
     sampling: Vec<(usize, usize)>,
 }
 
-impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-}
-
 impl Codec for Decoder {
-    fn configure(&mut self, _: Config) {}
-
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         if data.is_empty() {
             return Ok(());
@@ -66,12 +58,6 @@ impl Codec for Decoder {
         };
         out.picture(tag, damage.is_some(), &picture, Field::Progressive)
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }
 
 /// Decodes a file. Fills in missing parts with grey, and then also returns a message about the damage.

@@ -12,12 +12,6 @@ pub(crate) struct Encoder {
     settings: Option<(u8, Subsampling, bool)>,
 }
 
-impl Encoder {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-}
-
 /// Returns the samples of a plane without gaps between its rows.
 fn dense<'a>(planes: &Planes<'a>, plane: usize, (columns, lines): (usize, usize)) -> Cow<'a, [u8]> {
     let (data, stride) = (planes.data[plane], planes.strides[plane]);
@@ -99,12 +93,6 @@ impl Codec for Encoder {
             Err(e) => out.corrupt(tag, &format!("the picture cannot be encoded: {e}")),
         }
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }
 
 #[cfg(test)]

@@ -59,17 +59,9 @@ impl Codec for InThread {
             _ => out.corrupt(tag, "no thread could be started"),
         }
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }
 
 impl Codec for Harm {
-    fn configure(&mut self, _: Config) {}
-
     fn decode(&mut self, _tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         match data {
             b"abort" => std::process::abort(),
@@ -108,10 +100,4 @@ impl Codec for Harm {
             _ => Ok(()),
         }
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }

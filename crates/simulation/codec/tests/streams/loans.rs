@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Barrier;
 use vb3_codec::{
-    Chroma, Codec, Config, Event, Field, Job, Kind, Launch, Lent, LentPlane, Out, Planes, Stop,
+    Chroma, Codec, Event, Field, Job, Kind, Launch, Lent, LentPlane, Out, Planes, Stop,
     StreamFormat,
 };
 
@@ -20,8 +20,6 @@ static IS_LENT: Barrier = Barrier::new(2);
 struct Borrower;
 
 impl Codec for Borrower {
-    fn configure(&mut self, _: Config) {}
-
     fn decode(&mut self, tag: u64, _: &[u8], out: &mut Out) -> Result<(), Stop> {
         if tag == 1 {
             return out.format(&StreamFormat::of_size(SIDE, SIDE));
@@ -36,12 +34,6 @@ impl Codec for Borrower {
         };
         out.picture(tag, false, &picture, Field::Progressive)
     }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {}
 }
 
 #[test]
