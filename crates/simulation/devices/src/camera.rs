@@ -131,7 +131,7 @@ impl<C> Camera<C> {
         let rhythm = || settings.likeness.as_ref().and_then(Rhythm::new);
         let encoder = CodecProcess::new(vb3_codec::Kind::JpegEncoder, &settings.codecs)?;
         let player = Player {
-            converter: PictureConverter::new(),
+            converter: PictureConverter::default(),
             moving: None,
             source,
             program: Program::default(),

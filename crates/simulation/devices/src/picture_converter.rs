@@ -11,6 +11,7 @@ use vb3_queue::Active;
 use vb3_v4l2::{Bus, Format, WakeFd};
 
 /// Converts pictures, one at a time.
+#[derive(Default)]
 pub(crate) struct PictureConverter {
     pub(crate) engine: Converter,
     /// The source part without padding. While the thread converts, the thread has this memory.
@@ -42,18 +43,6 @@ impl FrameWorker for PictureConverter {
 }
 
 impl PictureConverter {
-    pub(crate) fn new() -> Self {
-        Self {
-            engine: Converter::new(),
-            source: Vec::new(),
-            target: Vec::new(),
-            thread: None,
-            gate: None,
-            converted: None,
-            at_once: false,
-        }
-    }
-
     /// Sets the thread that converts large pictures.
     #[cfg(test)]
     pub(crate) fn convert_by(&mut self, thread: ConvertThread<Task>) {

@@ -55,7 +55,7 @@ impl<C> FrameConverter<C> {
             controls: &CONTROLS,
             output: format,
             capture: format,
-            worker: PictureConverter::new(),
+            worker: PictureConverter::default(),
             own: Converting {
                 selection: Selection::whole((format.width, format.height), &format),
                 hflip: false,

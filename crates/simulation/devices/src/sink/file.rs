@@ -33,7 +33,9 @@ pub struct Counters {
 /// A file of pictures, or several. A separate thread calls it.
 pub(super) trait PictureFile: Send {
     /// Sets the shape of the next pictures.
-    fn begin(&mut self, shape: Shape) -> Result<(), Failure>;
+    fn begin(&mut self, _: Shape) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Writes a picture. If this fails, the file is as before.
     fn write(&mut self, frame: &Frame) -> Result<(), Failure>;
     /// Ends the recording of a run that has begun.

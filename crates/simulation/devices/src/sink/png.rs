@@ -1,7 +1,7 @@
 //! Writes one PNG file per picture. RGB24 is written as it is. Y'CbCr is converted by [`Frame::to_rgb`], with
 //! the matrix of the program's format.
 
-use super::file::{PictureFile, Shape};
+use super::file::PictureFile;
 use super::name::NumberedName;
 use crate::Failure;
 use std::fs::File;
@@ -38,10 +38,6 @@ impl PngFiles {
 }
 
 impl PictureFile for PngFiles {
-    fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         let path = self.name.with(self.next);
         self.next = self.next.saturating_add(1);

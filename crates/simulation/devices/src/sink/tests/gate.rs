@@ -1,6 +1,6 @@
 //! A recorder for tests, which writes nothing and waits for permission to finish each picture.
 
-use super::{PictureFile, Shape, Sink, WriterThread};
+use super::{PictureFile, Sink, WriterThread};
 use crate::Failure;
 use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
@@ -23,10 +23,6 @@ impl Gate {
 }
 
 impl PictureFile for Gate {
-    fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
         let (allowed, changed) = &*self.0;
         let allowed = allowed.lock().expect("no panic");
