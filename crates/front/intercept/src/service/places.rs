@@ -9,7 +9,7 @@ use crate::tree::{
 };
 use rustix::fs::{OFlags, ResolveFlags};
 use rustix::path::Arg;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -202,7 +202,8 @@ impl Supervisor<'_> {
             };
             let dir = start.open(may, parent, Links::Follow).ok()?;
             let (id, _) = raw::known(dir.as_fd()).ok()?;
-            if let Some(node) = self.node_at(may, id, name) {
+            let made = || self.made_node(may, &dir, name);
+            if let Some(node) = self.node_at(may, id, name).or_else(made) {
                 return Some(self.node_place(node));
             }
             if named.links == Links::Keep {
@@ -262,7 +263,12 @@ impl Supervisor<'_> {
                 return self.descriptor(may, named.at(whole));
             };
             let is_shown = view.as_ref().is_none_or(|view| view.shows(may, whole));
-            Some(if is_shown { place } else { PathTarget::Native })
+            match is_shown {
+                true => Some(place),
+                // A container may have its own file for the node.
+                false if self.has_node_called(split_last(whole).1) => None,
+                false => Some(PathTarget::Native),
+            }
         };
         let found = self.start(may, view.as_ref(), named, ResolveFlags::empty());
         let found =
@@ -424,6 +430,20 @@ impl Supervisor<'_> {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),
         })
+    }
+
+    /// Returns the node for which a container engine has made a device file, as for `podman run --device`: a file of
+    /// the node's name and number.
+    fn made_node(&self, may: &MayBlock, dir: &OwnedFd, name: &[u8]) -> Option<usize> {
+        let mut nodes = self.nodes.iter();
+        let at = nodes.position(|node| file_name(&node.path) == name)?;
+        let dir = format!("/proc/self/fd/{}/", dir.as_raw_fd());
+        let path = [dir.as_bytes(), name].concat();
+        let stat = may_block::stat(may, path, libc::AT_SYMLINK_NOFOLLOW).ok()?;
+        let node = self.nodes.get(at)?;
+        let is_its = stat.st_mode & libc::S_IFMT == libc::S_IFCHR
+            && stat.st_rdev == libc::makedev(node.major(), node.minor);
+        is_its.then_some(at)
     }
 
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {

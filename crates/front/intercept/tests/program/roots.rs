@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::toy::OPENS;
@@ -176,6 +176,32 @@ inside! {
             // SAFETY: the name is NUL-terminated.
             let read = unsafe { libc::openat(class.as_raw_fd(), c"video90/name".as_ptr(), libc::O_RDONLY) };
             assert!(read >= 0, "errno {}", errno());
+        });
+    }
+
+    /// As `podman run --device /dev/video90` makes it.
+    fn a_dev_of_its_own_may_have_a_file_for_the_device() {
+        let link = Link::new("made");
+        alone(|| {
+            if !own_mounts() {
+                return;
+            }
+            let number = fs::metadata("/dev/video90").expect("the device").rdev();
+            let jail = jail(&link.0);
+            let make = |name: &str, number: u64| {
+                let path = c(&jail.join("dev").join(name));
+                // SAFETY: the path is NUL-terminated.
+                unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, number) }
+            };
+            if make("video90", number) != 0 {
+                return vb3_skip::skip(format_args!("mknod is refused (errno {})", errno()));
+            }
+            assert_eq!(make("video91", libc::makedev(1, 3)), 0);
+            enter(&jail);
+            assert_eq!(fs::metadata("/dev/video90").expect("the device").rdev(), number);
+            assert!(call(&File::open("/dev/video90").expect("the device"), OPENS, 0).is_ok());
+            let null = File::open("/dev/video91").expect("another device");
+            assert!(call(&null, OPENS, 0).is_err());
         });
     }
 
