@@ -84,7 +84,7 @@ fn clients() -> Vec<Client> {
 }
 
 /// Returns the directory of the clients from cargo and pip, in `bin` and `python`.
-fn others() -> PathBuf {
+pub(crate) fn others() -> PathBuf {
     let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/clients");
     std::env::var_os("VB3_CLIENTS").map_or_else(here, PathBuf::from)
 }

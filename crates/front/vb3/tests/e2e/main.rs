@@ -3,6 +3,7 @@
 
 mod board;
 mod boards;
+mod browsers;
 mod cards;
 mod clients;
 mod clips;
