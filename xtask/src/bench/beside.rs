@@ -26,7 +26,7 @@ const WORKLOADS: &[(&str, &str, &str, u64)] = &[
     ),
     (
         "camera, read()",
-        CAMERA,
+        "camera=pattern,identity=plain,format=NV12,fps=30",
         "dd if=/dev/video0 of=/dev/null iflag=fullblock count=100 bs=$BYTES",
         FRAMES,
     ),

@@ -22,7 +22,7 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
     let [report, trace, pictures] = FILES;
     format!(
         "cd {dir} && {vb3} run --clock virtual --machine pc --script same.toml \
-         -d camera=pattern,format=YUYV,size=64x48,fps=60 --report {report} \
+         -d camera=pattern,identity=plain,format=YUYV,size=64x48,fps=60 --report {report} \
          --trace {trace} --trace-format json \
          -- dd if=/dev/video0 of={pictures} bs={FRAME} count=100 iflag=fullblock status=none",
         vb3 = vb3.display()

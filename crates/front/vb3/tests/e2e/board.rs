@@ -91,7 +91,7 @@ fn a_device_tree_gives_machine_and_devices() {
     };
     assert_eq!(iommus[name]["aperture"], 32);
     for (n, kind) in ["h264dec", "vp9dec"].into_iter().enumerate() {
-        let decoder = format!("{kind}-stateless,name=video-codec@2000,iommu={name}");
+        let decoder = format!("{kind}-stateless,driver=rkvdec,name=video-codec@2000,iommu={name}");
         assert_eq!(json["devices"][n], decoder);
     }
     let listing = ["--", "v4l2-ctl", "--list-devices"];

@@ -560,7 +560,7 @@ pub(crate) fn runs_files(word: &str) -> Option<String> {
     let files = compiled("files.c")?;
     let outcome = Run::on("pc")
         .device(format!(
-            "camera=pattern,format=YUYV,fps=60,{}",
+            "camera=pattern,identity=plain,format=YUYV,fps=60,{}",
             size_option()
         ))
         .patience(240)

@@ -46,7 +46,7 @@ fn src_auto_mmap_and_dmabuf(machines: &[&str]) {
 
 #[test]
 fn src_rw_copies_and_says_so() {
-    let Some(outcome) = expect_captured("pc", "", "rw") else {
+    let Some(outcome) = expect_captured("pc", ",identity=plain", "rw") else {
         return;
     };
     let frame = u64::from(SIZE.0 * SIZE.1 * 2);

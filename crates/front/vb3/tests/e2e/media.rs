@@ -160,7 +160,7 @@ fn static_c_program_captures() {
     for memory in ["mmap", "read"] {
         let outcome = Run::on("soc-noncoherent")
             .device(format!(
-                "camera=pattern,format=YUYV,pace=free,{}",
+                "camera=pattern,identity=plain,format=YUYV,pace=free,{}",
                 size_option()
             ))
             .program([program.as_os_str()])

@@ -30,7 +30,7 @@ fn supervisor_memory_is_the_same_after_each_round() {
     let options = format!("format=YUYV,pace=free,{}", size_option());
     let outcome = Run::on("pc")
         .real_time("programs race")
-        .device(format!("camera=pattern,{options}"))
+        .device(format!("camera=pattern,identity=plain,{options}"))
         .device(format!("display=null,{options}"))
         .patience(300)
         .program(["sh", "-c", &script])

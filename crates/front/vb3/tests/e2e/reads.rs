@@ -43,7 +43,7 @@ fn reads(word: &str, count: u32) -> Option<RunOutput> {
     let outcome = Run::on("pc")
         .real_time("a read is under way while frames arrive")
         .device(format!(
-            "camera=pattern,format=NV12,fps=30,size={width}x{height}"
+            "camera=pattern,identity=plain,format=NV12,fps=30,size={width}x{height}"
         ))
         .program([reads.to_str().unwrap(), word, "/dev/video0"])
         .and([bytes.to_string(), count.to_string()])
@@ -62,7 +62,7 @@ fn reads(word: &str, count: u32) -> Option<RunOutput> {
 #[test]
 fn head_reads_the_beginning_of_a_frame() {
     let outcome = Run::on("pc")
-        .device("camera=pattern,format=NV12,size=64x48")
+        .device("camera=pattern,identity=plain,format=NV12,size=64x48")
         .program(["sh", "-c"])
         .and(["head -c 100 /dev/video0 >path.raw && head -c 100 </dev/video0 >stdin.raw"])
         .run();
@@ -117,7 +117,7 @@ fn read_follows_a_vector_that_ended_early() {
     let small = (64, 48);
     let bytes = vb3_picture::bytes(&pixfmt::NV12, size(small));
     let outcome = Run::on("pc")
-        .device("camera=pattern,format=NV12,size=64x48")
+        .device("camera=pattern,identity=plain,format=NV12,size=64x48")
         .program([reads.to_str().unwrap(), "vector", "/dev/video0"])
         .and([bytes.to_string()])
         .run();

@@ -52,7 +52,7 @@ impl Elsewhere {
             "--machine",
             "pc",
             "--device",
-            "camera=pattern,fps=60",
+            "camera=pattern,identity=plain,fps=60",
             "--",
         ])
         .args(["sh", "-c", &script])
@@ -110,8 +110,8 @@ fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
     let stalls = compiled("stalls.c")?;
     let run = Run::on("pc")
         .real_time("a frame is lost if a call delays its camera")
-        .device("camera=pattern,fps=60")
-        .device("camera=pattern");
+        .device("camera=pattern,identity=plain,fps=60")
+        .device("camera=pattern,identity=plain");
     let stall = stall(&run);
     let script = script(&stalls, &stall);
     let elsewhere = Elsewhere::start(&stalls);
@@ -205,8 +205,15 @@ fn beside_a_capture_in(dir: &Path, wrapper: &[&OsStr], stall: &str) {
     let mut run = command(wrapper[0], dir);
     run.args(&wrapper[1..])
         .args([env!("CARGO_BIN_EXE_vb3"), "run", "--machine", "pc"])
-        .args(["--device", "camera=pattern,fps=60"])
-        .args(["--device", "camera=pattern", "--", "sh", "-c", &script]);
+        .args(["--device", "camera=pattern,identity=plain,fps=60"])
+        .args([
+            "--device",
+            "camera=pattern,identity=plain",
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ]);
     let elsewhere = Elsewhere::start(&stalls);
     let (status, stdout, stderr) = finish(&mut run, dir);
     if stdout.contains("skipped") {
@@ -284,7 +291,7 @@ fn a_codec_process_that_is_stopped() {
     };
     let run = Run::on("pc")
         .real_time("a frame is lost if a call delays its camera")
-        .device("camera=pattern,fps=60")
+        .device("camera=pattern,identity=plain,fps=60")
         .device("h264dec");
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     let decode =
@@ -305,7 +312,7 @@ fn an_ffmpeg_that_is_stopped() {
     }
     let run = Run::on("pc")
         .real_time("a frame is lost if a call delays its camera")
-        .device("camera=pattern,fps=60")
+        .device("camera=pattern,identity=plain,fps=60")
         .device("camera=clip.mkv");
     encode_to(&run.file("clip.mkv"), "320x240", 300, "bframes=0");
     beside_a_stopped_helper(
@@ -341,7 +348,7 @@ fn a_disk_that_is_slow() {
     }
     let run = Run::on("pc")
         .real_time("a frame is lost if a call delays its camera")
-        .device("camera=pattern,fps=60");
+        .device("camera=pattern,identity=plain,fps=60");
     let [disk, go] = ["disk.y4m", "go"].map(|name| {
         let path = run.file(name);
         let made = Command::new("mkfifo").arg(&path).status().unwrap();
@@ -387,7 +394,7 @@ fn a_scaler_that_is_held() {
             "--device",
             "capture-convert=pattern",
         ])
-        .args(["--device", "camera=pattern,fps=60", "--"])
+        .args(["--device", "camera=pattern,identity=plain,fps=60", "--"])
         .arg(&hold)
         .args(["scaled", "/dev/video0", "/dev/video1"]);
     let (status, stdout, stderr) = finish(&mut run, dir.path());
@@ -416,8 +423,15 @@ fn a_full_pipe_on_stderr() {
     let elsewhere = Elsewhere::start(&stalls);
     let mut vb3 = vb3(dir.path())
         .args(["run", "--machine", "pc"])
-        .args(["--device", "camera=pattern,fps=60"])
-        .args(["--device", "camera=pattern", "--", "sh", "-c", &script])
+        .args(["--device", "camera=pattern,identity=plain,fps=60"])
+        .args([
+            "--device",
+            "camera=pattern,identity=plain",
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(writer)

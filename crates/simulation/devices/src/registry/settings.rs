@@ -90,15 +90,14 @@ fn identity(spec: &NodeSpec, host: &HostSettings) -> Identity {
 
 /// Returns the policy of a device's queue, from its SPEC and the host.
 ///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp, and
-/// uvc_v4l2.c `uvc_v4l2_set_streamparm`, for the interval.
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp and for read(),
+/// which uvcvideo lacks; uvc_v4l2.c `uvc_v4l2_set_streamparm`, for the interval.
 fn policy(spec: &NodeSpec, host: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(host.userptr),
         cache_hints: !spec.ignores_hints,
-        file_io: (spec.like.as_ref())
-            .map_or(defaults.file_io, |like| like.file.device.get_ref().read),
+        file_io: (spec.like.as_ref()).map_or(!is_uvc(spec), |like| like.file.device.get_ref().read),
         admission: spec.admission,
         start_of_exposure: is_uvc(spec),
         fixes_interval: is_uvc(spec),
@@ -145,6 +144,7 @@ mod tests {
             let of_webcam = [policy.start_of_exposure, policy.fixes_interval];
             assert_eq!(of_webcam, [is_webcam; 2], "{text}");
             assert_eq!(policy.removes_buffers, !is_webcam, "{text}");
+            assert_eq!(policy.file_io, !is_webcam, "{text}");
         }
     }
 

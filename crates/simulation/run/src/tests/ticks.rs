@@ -168,7 +168,7 @@ fn trace_keeps_the_time_of_a_call_that_waited() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.jsonl");
     let sinks = trace::sinks(Some(&path), None, false).unwrap();
-    let mut bench = Bench::new("pc", &["camera,size=64x48,pace=free"]);
+    let mut bench = Bench::new("pc", &["camera,identity=plain,size=64x48,pace=free"]);
     let camera = bench.open(0);
     let program = &bench.program;
     let mut traced = Traced::new(&mut bench.run, sinks, Instant::now(), |_| None, None);
