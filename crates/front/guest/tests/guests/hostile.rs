@@ -162,7 +162,7 @@ fn use_harmlessly(vmm: &mut Vmm) {
 
 #[test]
 fn random_chains_harm_nobody() {
-    attack(10_000);
+    attack(40_000);
 }
 
 #[test]
