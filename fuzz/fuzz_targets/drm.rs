@@ -56,6 +56,10 @@ impl Memory for World {
 }
 
 impl Program for World {
+    fn is_root(&self) -> bool {
+        true
+    }
+
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         out.copy_from_slice(&self.memory[Self::range(addr, out.len())?]);
         Ok(())
@@ -130,7 +134,6 @@ vb3_fuzz::target!(|calls: Vec<Call>| {
         world.write(BASE, &bytes).expect("room");
         let file = world.files[usize::from(call.file) % world.files.len()];
         let cx = CallContext {
-            arg: 0,
             file,
             call: number as u64,
             now_ns,

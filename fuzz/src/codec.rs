@@ -4,6 +4,7 @@
 use crate::random::Random;
 use crate::wire::{CONFIG_WORDS, End, Op, WORDS, taken};
 use std::collections::VecDeque;
+use vb3_codec::Kind;
 
 /// All started codecs.
 #[derive(Debug)]
@@ -75,8 +76,9 @@ impl Codec {
             match op {
                 Op::Hello => {
                     self.end.say(Op::Version, &words[1..2], b"");
-                    self.encodes = matches!(words[0], 1 | 3 | 12 | 13);
-                    self.jpeg = matches!(words[0], 2 | 3);
+                    let kind = Kind::from_number(words[0]);
+                    self.encodes = kind.is_some_and(Kind::encodes);
+                    self.jpeg = matches!(kind, Some(Kind::JpegDecoder | Kind::JpegEncoder));
                 }
                 Op::Release if words[0] == self.generation => self.free |= 1 << (words[1] % 8),
                 Op::Release => {}

@@ -177,8 +177,10 @@ impl Kind {
         self as u64
     }
 
-    /// Reads a [`to_number`](Self::to_number).
-    pub(crate) fn from_number(number: u64) -> Option<Self> {
+    /// Reads a kind's number in a message.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
         let mut all = Self::all().chain([Self::Harm, Self::HarmInThread]);
         all.find(|kind| kind.to_number() == number)
     }
