@@ -179,19 +179,11 @@ impl Card {
         }
         // CAST: `accepts` has checked the range of those that are narrower.
         let (word, signed) = (value as u32, value as i32);
-        let crtc = match found.kind {
-            Kind::Object(CRTC) if value != 0 => match self.find_crtc(io.file, word) {
-                Ok(crtc) => Some(crtc),
-                Err(_) => return invalid,
-            },
-            _ => None,
-        };
-        let fb = match found.kind {
-            Kind::Object(FB) if value != 0 => match self.find_fb(word) {
-                Ok(fb) => Some(fb),
-                Err(_) => return invalid,
-            },
-            _ => None,
+        let names = |kind| value != 0 && found.kind == Kind::Object(kind);
+        let crtc = names(CRTC).then(|| self.find_crtc(io.file, word));
+        let fb = names(FB).then(|| self.find_fb(word));
+        let (Ok(crtc), Ok(fb)) = (crtc.transpose(), fb.transpose()) else {
+            return invalid;
         };
         match target {
             Target::Plane(at) => {

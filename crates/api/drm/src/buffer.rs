@@ -4,7 +4,7 @@
 pub(crate) const FIRST_OFFSET: u64 = 1 << 32;
 
 /// A memory that the card knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Buffer {
     pub(crate) len: u64,
     /// Number of handles and framebuffer planes.

@@ -413,11 +413,8 @@ impl Card {
     /// Returns the time in nanoseconds at which [`advance`](Self::advance) is needed next, or `None`.
     #[must_use]
     pub fn next_due_ns(&self) -> Option<u64> {
-        let on = self
-            .vblanks
-            .iter()
-            .enumerate()
-            .filter(|(_, vblank)| vblank.is_on);
+        let all = self.vblanks.iter().enumerate();
+        let on = all.filter(|(_, vblank)| vblank.is_on);
         let due = on.filter_map(|(crtc, vblank)| {
             let events = vblank.due.iter().map(|due| due.sequence);
             let pending = vblank.pending.iter().map(|pending| pending.sequence);
@@ -433,10 +430,7 @@ impl Card {
             let first = events.chain(pending).chain(touched).chain(waits).min()?;
             Some(vblank.time_ns(first.max(vblank.seen + 1)))
         });
-        let ended = self
-            .vblanks
-            .iter()
-            .filter(|vblank| !vblank.ended.is_empty());
+        let ended = self.vblanks.iter().filter(|of| !of.ended.is_empty());
         due.chain(ended.map(|vblank| vblank.ended_ns)).min()
     }
 

@@ -140,26 +140,22 @@ fn detailed(timing: &[u8; 18], is_preferred: bool) -> Option<Mode> {
     if clock == 0 || is_interlaced || !fits(width) || !fits(height) {
         return None;
     }
-    let front = [
-        byte(8) | (byte(11) >> 6 & 3) << 8,
-        byte(10) >> 4 | (byte(11) >> 2 & 3) << 4,
-    ];
-    let sync = [
-        byte(9) | (byte(11) >> 4 & 3) << 8,
-        byte(10) & 15 | (byte(11) & 3) << 4,
-    ];
-    let h = [
-        width,
-        width + front[0],
-        width + front[0] + sync[0],
-        width + across,
-    ];
-    let v = [
-        height,
-        height + front[1],
-        height + front[1] + sync[1],
-        height + down,
-    ];
+    let starts = |active: u32, blank: u32, front: u32, sync: u32| {
+        [
+            active,
+            active + front,
+            active + front + sync,
+            active + blank,
+        ]
+    };
+    let high = byte(11);
+    let (front, sync) = (
+        byte(8) | (high >> 6 & 3) << 8,
+        byte(9) | (high >> 4 & 3) << 8,
+    );
+    let h = starts(width, across, front, sync);
+    let front = byte(10) >> 4 | (high >> 2 & 3) << 4;
+    let v = starts(height, down, front, byte(10) & 15 | (high & 3) << 4);
     let flags = if timing[17] & 2 != 0 { 1 } else { 2 } | if timing[17] & 4 != 0 { 4 } else { 8 };
     (h.is_sorted() && v.is_sorted()).then(|| Mode::timed(clock * 10, (h, v), flags, is_preferred))
 }

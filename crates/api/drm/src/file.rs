@@ -15,7 +15,7 @@ pub(crate) struct Caps {
 }
 
 /// An open file of the card.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct File {
     pub(crate) pid: u32,
     pub(crate) master: u32,

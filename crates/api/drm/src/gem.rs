@@ -73,13 +73,10 @@ impl Card {
     }
 
     fn insert_buffer(&mut self, id: BufferId, len: u64, is_imported: bool) {
-        let (refs, offset, name) = (0, 0, 0);
         let new = || Buffer {
             len,
-            refs,
             is_imported,
-            offset,
-            name,
+            ..Buffer::default()
         };
         self.buffers.entry(id).or_insert_with(new);
     }
@@ -159,11 +156,8 @@ impl Card {
         (offset, len_bytes): (u64, u64),
         is_shared: bool,
     ) -> Result<BufferId, Error> {
-        let id = self
-            .offsets
-            .get(&offset)
-            .copied()
-            .ok_or(Error::Invalid("offset", offset))?;
+        let id = self.offsets.get(&offset).copied();
+        let id = id.ok_or(Error::Invalid("offset", offset))?;
         let len = self.buffers.get(&id).map_or(0, |buffer| buffer.len);
         if len_bytes == 0 || len_bytes > len.next_multiple_of(PAGE) {
             return Err(Error::Invalid("length in bytes", len_bytes));

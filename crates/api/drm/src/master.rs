@@ -6,11 +6,11 @@ use crate::Error;
 use crate::bytes::{Image, MAX_ARG, at, get, set};
 use crate::call::{Answer, Ioctl, Step, words};
 use crate::card::{Card, MAX_FILES};
-use crate::file::{Caps, EVENT_BYTES, File, Master};
+use crate::file::{EVENT_BYTES, File, Master};
 use crate::host::{FileId, Memory};
 use crate::request::Right;
 use crate::state::PlaneKind;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 impl Card {
     /// Opens a file. The first file without another master becomes the master. `is_root`: the process has
@@ -40,13 +40,8 @@ impl Card {
             is_master,
             was_master: is_master,
             is_authenticated: is_master || is_root,
-            magic: 0,
-            is_magic_used: false,
-            caps: Caps::default(),
-            handles: BTreeMap::new(),
-            by_buffer: BTreeMap::new(),
-            events: VecDeque::new(),
             event_room: EVENT_BYTES,
+            ..File::default()
         };
         self.files.insert(id, file);
         id

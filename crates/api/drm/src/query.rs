@@ -23,6 +23,17 @@ macro_rules! list {
     };
 }
 
+/// The fields of a structure for [`Card::list_properties`].
+macro_rules! property_fields {
+    ($ty:ident) => {
+        [
+            at!($ty.props_ptr),
+            at!($ty.prop_values_ptr),
+            at!($ty.count_props),
+        ]
+    };
+}
+
 impl Card {
     /// Answers MODE_GETRESOURCES.
     pub(crate) fn get_resources(&mut self, io: &mut Ioctl<'_>) -> Answer {
@@ -84,11 +95,7 @@ impl Card {
         };
         list!(io.list, drm_mode_get_connector: modes_ptr count_modes, &modes);
         list!(io.list, drm_mode_get_connector: encoders_ptr count_encoders, &words([connector.encoder]));
-        let fields = [
-            at!(drm_mode_get_connector.props_ptr),
-            at!(drm_mode_get_connector.prop_values_ptr),
-            at!(drm_mode_get_connector.count_props),
-        ];
+        let fields = property_fields!(drm_mode_get_connector);
         self.list_properties(io, Target::Connector(at), fields)?;
         let is_used = self.state.connectors[at].crtc.is_some();
         let (width, height) = self.edid_of(at).map_or((0, 0), Edid::size_mm);
@@ -217,11 +224,7 @@ impl Card {
     pub(crate) fn get_properties(&mut self, io: &mut Ioctl<'_>) -> Answer {
         let (id, kind) = get!(io.arg, drm_mode_obj_get_properties: obj_id, obj_type);
         let target = self.target_with_properties(io.file, id, kind)?;
-        let fields = [
-            at!(drm_mode_obj_get_properties.props_ptr),
-            at!(drm_mode_obj_get_properties.prop_values_ptr),
-            at!(drm_mode_obj_get_properties.count_props),
-        ];
+        let fields = property_fields!(drm_mode_obj_get_properties);
         self.list_properties(io, target, fields)?;
         Ok(Step::Done)
     }

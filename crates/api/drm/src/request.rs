@@ -172,11 +172,8 @@ pub(crate) const TYPE: u32 = b'd' as u32;
 
 /// Finds an ioctl by the type and number of its request.
 pub(crate) fn lookup(request: u32) -> Option<&'static CallSpec> {
-    let number = request & 0xff;
-    let found = REQUESTS
-        .iter()
-        .find(|spec| u32::from(spec.number) == number);
-    found.filter(|_| request >> 8 & 0xff == TYPE)
+    let mut all = REQUESTS.iter().filter(|_| request >> 8 & 0xff == TYPE);
+    all.find(|spec| u32::from(spec.number) == request & 0xff)
 }
 
 /// Returns the type and number of an ioctl by its name, with or without `DRM_IOCTL_` and `MODE_`. Only the lower 16 bits

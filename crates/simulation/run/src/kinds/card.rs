@@ -382,10 +382,8 @@ impl Kind for CardFiles {
             .mmap(own, (args.offset, args.len), args.is_shared());
         let buffer = found.map_err(|e| Errno(e.errno()))?;
         let (memory, map) = card.memory.mmap(&run.memory, buffer, args.len)?;
-        let tag = run
-            .shares
-            .get_mut()
-            .map(&mut run.memory, memory, origin.client)?;
+        let shares = run.shares.get_mut();
+        let tag = shares.map(&mut run.memory, memory, origin.client)?;
         Ok(Map {
             fd: map.fd,
             offset: map.offset,
@@ -427,11 +425,9 @@ impl Kind for CardFiles {
                 return;
             };
             card.read_piece(&mut run.memory);
-            card.outputs
-                .iter()
-                .for_each(|output| output.screen.acknowledge());
             let outputs = card.outputs.iter();
-            let rooms: Vec<bool> = outputs.map(Output::has_room).collect();
+            let acknowledged = outputs.inspect(|output| output.screen.acknowledge());
+            let rooms: Vec<bool> = acknowledged.map(Output::has_room).collect();
             let memory = &mut card.memory.with(&mut run.memory);
             let has_room = |crtc: usize| rooms.get(crtc).is_some_and(|room| *room);
             card.card.advance(now_ns, memory, &has_room);
@@ -590,12 +586,8 @@ impl Run {
             let call = (errno == Errno::ENOMEM).then_some(name);
             return Refused::from(errno).by(|| path, call);
         };
-        if let Some(card) = self
-            .cards
-            .all
-            .get_mut(at)
-            .filter(|_| name == "PRIME_FD_TO_HANDLE")
-        {
+        let card = self.cards.all.get_mut(at);
+        if let Some(card) = card.filter(|_| name == "PRIME_FD_TO_HANDLE") {
             card.note_refused(call.caller.client());
         }
         let mut told = refusals::for_reason(&path, name, errno, reason);

@@ -45,12 +45,8 @@ pub(super) fn of(spec: &DeviceSpec) -> Result<Config> {
         .fps
         .map_or(60, |fps| fps.numerator.div_ceil(fps.denominator.max(1)));
     let of = |size: &vb3_picture::Size| (size.width(), size.height());
-    let mut sizes: Vec<(u32, u32)> = spec
-        .size
-        .iter()
-        .map(of)
-        .chain(spec.sizes.iter().map(of))
-        .collect();
+    let sizes = spec.size.iter().chain(&spec.sizes);
+    let mut sizes: Vec<(u32, u32)> = sizes.map(of).collect();
     let own = edid.as_ref().filter(|_| sizes.is_empty());
     if spec.sizes.is_empty() && own.is_none() {
         sizes.extend(SIZES);

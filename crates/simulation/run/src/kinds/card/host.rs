@@ -146,14 +146,36 @@ impl CardMemory {
         }
     }
 
-    /// Begins to write to a buffer, which the card maps anew for that. `None` if the card cannot reach it.
-    pub(super) fn begin_write(&self, memory: &mut RunMemory, buffer: BufferId) -> Option<Written> {
-        let object = self.objects.get(&buffer)?;
-        let buf = match &object.buf {
+    fn insert(
+        &mut self,
+        plane: Plane,
+        (memory, buf): (MemoryId, Option<BufRef>),
+        pid: u32,
+    ) -> BufferId {
+        let buffer = BufferId(memory.get());
+        let object = Object {
+            plane,
+            memory,
+            buf,
+            pid,
+        };
+        self.objects.insert(buffer, object);
+        buffer
+    }
+
+    /// Returns a new reference to a buffer's dma-buf.
+    fn dmabuf(&self, memory: &mut RunMemory, buffer: BufferId) -> Result<BufRef, Errno> {
+        let object = self.objects.get(&buffer).ok_or(Errno::ENOENT)?;
+        let made = match &object.buf {
             Some(buf) => memory.clone_dmabuf(buf),
             None => memory.export(&object.plane, ExportAccess::ReadWrite),
         };
-        let buf = buf.ok()?;
+        made.map_err(|e| Errno(e.errno()))
+    }
+
+    /// Begins to write to a buffer, which the card maps anew for that. `None` if the card cannot reach it.
+    pub(super) fn begin_write(&self, memory: &mut RunMemory, buffer: BufferId) -> Option<Written> {
+        let buf = self.dmabuf(memory, buffer).ok()?;
         let len = memory.dmabuf_len(&buf);
         // What lies between the lines stays.
         let way = Direction::Bidirectional;
@@ -224,19 +246,15 @@ impl vb3_drm::Memory for WithMemory<'_> {
     }
 
     fn is_pending(&self, fence: FenceId) -> bool {
-        let file = self.own.fences.get(&fence);
-        file.is_some_and(|file| {
-            let status = self
-                .memory
-                .with_fences(|fences, _| fences.sync_file_status(file));
-            status == Status::Pending
-        })
+        let (memory, file) = (&self.memory, self.own.fences.get(&fence));
+        let status = |file| memory.with_fences(|fences, _| fences.sync_file_status(file));
+        file.is_some_and(|file| status(file) == Status::Pending)
     }
 
     fn release_fence(&mut self, fence: FenceId) {
-        if let Some(file) = self.own.fences.remove(&fence) {
-            self.memory
-                .with_fences(|fences, _| fences.put_sync_file(file));
+        let (memory, file) = (&self.memory, self.own.fences.remove(&fence));
+        if let Some(file) = file {
+            memory.with_fences(|fences, _| fences.put_sync_file(file));
         }
     }
 
@@ -320,17 +338,7 @@ impl vb3_drm::Program for Program<'_> {
             memory.put(plane);
             return Err(Errno::ENOMEM);
         };
-        let buffer = BufferId(id.get());
-        own.objects.insert(
-            buffer,
-            Object {
-                plane,
-                memory: id,
-                buf: None,
-                pid: self.caller.pid(),
-            },
-        );
-        Ok(buffer)
+        Ok(own.insert(plane, (id, None), self.caller.pid()))
     }
 
     fn import(&mut self, fd: i32) -> Result<(BufferId, u64), Errno> {
@@ -351,18 +359,7 @@ impl vb3_drm::Program for Program<'_> {
             }
         });
         match mapped {
-            Ok(plane) => {
-                own.objects.insert(
-                    buffer,
-                    Object {
-                        plane,
-                        memory: id,
-                        buf: Some(buf),
-                        pid: self.caller.pid(),
-                    },
-                );
-                Ok((buffer, len))
-            }
+            Ok(plane) => Ok((own.insert(plane, (id, Some(buf)), self.caller.pid()), len)),
             Err(e) => {
                 self.refused = e.reason();
                 memory.put_dmabuf(buf);
@@ -374,12 +371,7 @@ impl vb3_drm::Program for Program<'_> {
 
     fn export(&mut self, buffer: BufferId, cloexec: bool, at: u64) -> Result<i32, Errno> {
         let WithMemory { own, memory } = &mut self.memory;
-        let object = own.objects.get(&buffer).ok_or(Errno::ENOENT)?;
-        let made = match &object.buf {
-            Some(buf) => memory.clone_dmabuf(buf),
-            None => memory.export(&object.plane, ExportAccess::ReadWrite),
-        };
-        let buf = made.map_err(|e| Errno(e.errno()))?;
+        let buf = own.dmabuf(memory, buffer)?;
         let how = (cloexec, ExportAccess::ReadWrite, NumberAt::Address(at));
         let installed = self.shares.install(memory, buf, self.caller, how);
         installed.map(|()| 0).map_err(|(e, buf)| {
