@@ -33,9 +33,10 @@ mod perform;
 mod step;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use backend::{Backend, CallOutcome, Devices, Map, Mmap, PIECE_BYTES, ProcessFiles, WakeFd};
-pub use call::{Bytes, Call, Effects, Install, Made, NumberAt, On, Op, Outcome, Write};
+pub use call::{Call, Effects, Install, Made, NumberAt, On, Op, Outcome};
 pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
@@ -44,3 +45,4 @@ pub use node::{BusDevice, Change, Hotplug, Node, NodeKind};
 pub use origin::{Client, Label, Origin, Owner};
 pub use perform::{Perform, Program, perform};
 pub use step::{Ioctl, Step};
+pub use write::{Bytes, Write};

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::call::{Bytes, Call, Effects, Install, NumberAt, Outcome, Write};
+use crate::call::{Call, Effects, Install, NumberAt, Outcome};
 use crate::gathered::{Descriptor, Detail, MAX_GATHERED, Need, UserRange};
+use crate::write::{Bytes, Write};
 use crate::{CallId, CallOutcome, Client, Errno};
 
 /// One attempt at a call: reads the gathered data, records which data is missing, and collects effects.
