@@ -1,9 +1,12 @@
 //! Atomic commits.
 
-use super::bench::{Bench, CONNECTOR, CRTC, ENCODER, FENCE_FD, OTHER_FD, PRIMARY, fields, mode};
+use super::bench::{
+    Bench, CONNECTOR, CRTC, CURSOR, ENCODER, FENCE_FD, OTHER_FD, PRIMARY, fields, mode,
+};
+use crate::mode::Mode;
 use crate::property::{
     ACTIVE, CRTC_H, CRTC_ID, CRTC_W, CRTC_X, DPMS, FB_ID, IN_FENCE_FD, MODE_ID, OUT_FENCE_PTR,
-    SRC_H, SRC_W, TYPE,
+    PLANE, SRC_H, SRC_W, TYPE,
 };
 use crate::request::Call;
 use crate::{FileId, Program};
@@ -43,9 +46,13 @@ pub(super) fn open(bench: &mut Bench) -> FileId {
 }
 
 pub(super) fn mode_blob(bench: &mut Bench, file: FileId) -> u64 {
+    blob_of(bench, file, mode())
+}
+
+fn blob_of(bench: &mut Bench, file: FileId, mode: Mode) -> u64 {
     bench
         .world
-        .write(super::bench::BASE + 0x5000, &mode().0)
+        .write(super::bench::BASE + 0x5000, &mode.0)
         .expect("room");
     let mut blob = fields(&[(0, (super::bench::BASE + 0x5000) as u32), (8, 68)]);
     assert_eq!(bench.call(file, Call::CreateBlob, &mut blob), 0);
@@ -83,6 +90,8 @@ fn flags_and_values_are_as_on_stock() {
         bench.call(a, Call::CreateBlob, &mut arg);
         u64::from(arg.u32(12))
     };
+    let errno = bench.with(a, Call::Atomic, &[(40, 1)]);
+    bench.row("reserved", errno);
     let minus = |n: i64| n.cast_unsigned();
     let one = |object, property, value| vec![(object, property, value)];
     for (name, flags, settings) in [
@@ -174,11 +183,25 @@ fn mode_sets_are_as_on_stock() {
     let events = bench.events(a);
     assert_eq!(events.iter().map(|e| e.0).collect::<Vec<_>>(), [2, 2]);
     bench.tick();
+    let handle = bench.dumb(a, 1024, 768);
+    let (_, plain) = bench.fb2(a, (1024, 768), u32::from_le_bytes(*b"RG16"), handle);
+    let less = blob_of(&mut bench, a, Mode::new(640, 480, 60, false));
+    let less = vec![(CRTC, MODE_ID, less)];
+    let errno = commit(&mut bench, a, NONBLOCK, &flip(other));
+    bench.row("after 60 ms", errno);
+    bench.tick();
     for (name, flags, settings) in [
         (
             "NONBLOCK|ALLOW_MODESET|EVENT full, unchanged",
             NONBLOCK | ALLOW | EVENT,
             full.clone(),
+        ),
+        ("format change by atomic", 0, flip(plain)),
+        ("mode change without ALLOW", 0, less.clone()),
+        (
+            "mode change ALLOW, plane larger than mode (kept 1024x768)",
+            ALLOW,
+            less,
         ),
         ("ACTIVE 0 without ALLOW", 0, vec![(CRTC, ACTIVE, 0)]),
         (
@@ -208,6 +231,68 @@ fn mode_sets_are_as_on_stock() {
     bench.section("d", "legacy on an atomic client");
     let errno = commit(&mut bench, a, 0, &[(CONNECTOR, DPMS, 0)]);
     bench.row("DPMS through ATOMIC", errno);
+    let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR]);
+    let errno = bench.call(a, Call::SetCrtc, &mut arg);
+    bench.row("SETCRTC", errno);
+    let errno = bench.with(a, Call::PageFlip, &[(0, CRTC), (4, other)]);
+    bench.row("PAGE_FLIP", errno);
+    bench.tick();
+    let set = [(0, fb), (8, FB_ID), (12, PRIMARY), (16, PLANE)];
+    let errno = bench.with(a, Call::ObjSetProperty, &set);
+    bench.row("OBJ_SETPROPERTY FB_ID", errno);
+}
+
+#[test]
+fn planes_are_as_on_stock() {
+    let mut bench = Bench::new();
+    bench.section("d", "planes");
+    let a = open(&mut bench);
+    let (fb, blob) = (bench.fb(a, 1024, 768), mode_blob(&mut bench, a));
+    assert_eq!(commit(&mut bench, a, ALLOW, &full(fb, blob)), 0);
+    let handle = bench.dumb(a, 64, 64);
+    let argb = u32::from_le_bytes(*b"AR24");
+    let (_, small) = bench.fb2(a, (64, 64), argb, handle);
+    let cursor = |fb: u32, of: [u64; 4], at: i32| {
+        let [from_w, from_h, width, height] = of;
+        [
+            (CURSOR, FB_ID, fb.into()),
+            (CURSOR, CRTC_ID, CRTC.into()),
+            (CURSOR, SRC_W, from_w << 16),
+            (CURSOR, SRC_H, from_h << 16),
+            (CURSOR, CRTC_W, width),
+            (CURSOR, CRTC_H, height),
+            (CURSOR, CRTC_X, i64::from(at).cast_unsigned()),
+        ]
+    };
+    for (name, fb, of, at) in [
+        ("cursor plane on", small, [64; 4], 0),
+        ("cursor at -32", small, [64; 4], -32),
+        ("cursor off screen", small, [64; 4], 5000),
+        ("scaled", small, [64, 64, 128, 128], 0),
+        ("src out of fb", small, [128; 4], 0),
+        ("crtc_w 0", small, [64, 64, 0, 64], 0),
+        ("crtc_x INT_MAX", small, [64; 4], i32::MAX),
+        (
+            "cursor plane with 1024x768 XR24",
+            fb,
+            [1024, 768, 1024, 768],
+            0,
+        ),
+    ] {
+        let errno = commit(&mut bench, a, 0, &cursor(fb, of, at));
+        bench.row(name, errno);
+    }
+    let half = [
+        (PRIMARY, SRC_W, 512 << 16),
+        (PRIMARY, SRC_H, 384 << 16),
+        (PRIMARY, CRTC_W, 512),
+        (PRIMARY, CRTC_H, 384),
+    ];
+    let errno = commit(&mut bench, a, TEST, &half);
+    bench.row("primary smaller than screen, TEST", errno);
+    let off = [(PRIMARY, FB_ID, 0), (PRIMARY, CRTC_ID, 0)];
+    let errno = commit(&mut bench, a, 0, &off);
+    bench.row("primary off, crtc active", errno);
 }
 
 #[test]
@@ -235,6 +320,12 @@ fn fences_are_as_on_stock() {
     for (name, flags, settings, value) in [
         ("OUT_FENCE TEST_ONLY", TEST, vec![out], -1),
         (
+            "OUT_FENCE with failing later/earlier prop",
+            0,
+            vec![(PRIMARY, FB_ID, 9999), out],
+            -1,
+        ),
+        (
             "OUT_FENCE first, then bad prop",
             0,
             vec![out, (PRIMARY, FB_ID, 9999)],
@@ -251,6 +342,8 @@ fn fences_are_as_on_stock() {
         bench.row(name, errno);
         assert_eq!(fence(&bench), value, "{name}");
     }
+    let errno = commit(&mut bench, a, 0, &[out]);
+    bench.row("OUT_FENCE alone", errno);
     // A commit waits for the fence that it got, and not for the buffer's.
     let other = bench.fb(a, 1024, 768);
     let buffer = bench.card.find_fb(other).expect("it").planes[0].buffer;

@@ -132,6 +132,17 @@ impl Rows {
     }
 }
 
+impl Drop for Rows {
+    /// Checks that every row was replayed.
+    fn drop(&mut self) {
+        let left: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
+        assert!(
+            left.is_empty() || std::thread::panicking(),
+            "not replayed: {left:?}"
+        );
+    }
+}
+
 fn number(name: &str) -> i32 {
     let all = [
         ("0", 0),
@@ -180,7 +191,7 @@ pub(super) fn fields(list: &[(usize, u32)]) -> Arg {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let formats = [b"AR24", b"XR24", b"RG16"].map(|code| u32::from_le_bytes(*code));
+        let formats = [b"AR24", b"XR24", b"RG16", b"XR48"].map(|code| u32::from_le_bytes(*code));
         let modes = [(1024, 768), (640, 480)];
         let card = Card::new(Config {
             driver: "vkms".to_owned(),
@@ -224,6 +235,14 @@ impl Bench {
             .0
             .remove(at.unwrap_or_else(|| panic!("no row {name}")));
         assert_eq!(errno, wanted, "{name}");
+    }
+
+    /// Drops rows of what the card does not see: the front end, or the kernel, answers these calls.
+    pub(super) fn beyond(&mut self, names: &[&str]) {
+        for name in names {
+            let at = self.rows.0.iter().position(|(known, _)| known == name);
+            self.rows.0.remove(at.expect(name));
+        }
     }
 
     pub(super) fn open(&mut self) -> FileId {

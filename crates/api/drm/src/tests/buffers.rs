@@ -15,6 +15,16 @@ fn dumb_buffers_are_as_on_stock() {
     let a = bench.open();
     for (w, h, bpp, pitch, size) in [
         (64, 64, 32, 256, 16384),
+        (1, 1, 32, 4, 4096),
+        (5, 5, 16, 10, 4096),
+        (640, 480, 32, 2560, 1_228_800),
+        (1024, 768, 32, 4096, 3_145_728),
+        (1920, 1080, 16, 3840, 4_149_248),
+        (641, 480, 16, 1282, 618_496),
+        (33, 1, 10, 42, 4096),
+        (8192, 8192, 64, 65536, 1 << 29),
+        (100, 100, 64, 800, 81920),
+        (100, 100, 128, 1600, 163_840),
         (3, 3, 24, 9, 4096),
         (7, 7, 8, 7, 4096),
         (1366, 768, 32, 5464, 4_198_400),
@@ -38,6 +48,16 @@ fn dumb_buffers_are_as_on_stock() {
         );
         assert_eq!(found, (pitch, size), "{w}x{h}@{bpp}");
     }
+    let flags = at!(drm_mode_create_dumb.flags);
+    let handle_at = at!(drm_mode_create_dumb.handle);
+    for (name, at) in [
+        ("dumb flags=1", flags),
+        ("dumb with output fields set", handle_at),
+    ] {
+        let mut arg = fields(&[(W, 64), (H, 64), (BPP, 32), (at, 1)]);
+        let errno = bench.call(a, Call::CreateDumb, &mut arg);
+        bench.row(name, errno);
+    }
     let handle = bench.dumb(a, 1024, 768);
     let mut map = fields(&[(0, handle)]);
     let errno = bench.call(a, Call::MapDumb, &mut map);
@@ -53,6 +73,7 @@ fn dumb_buffers_are_as_on_stock() {
         ("mmap wild", a, 1 << 40, 4096, true),
         ("mmap by other open", b, offset, len, true),
         ("mmap MAP_PRIVATE rw", a, offset, len, false),
+        ("mmap MAP_PRIVATE r", a, offset, len, false),
     ] {
         let done = bench.card.mmap(file, (at, len), is_shared);
         bench.row(name, done.map_or_else(|e| e.errno(), |_| 0));
@@ -112,6 +133,14 @@ fn handles_are_not_counted() {
         let (errno, _) = import(&mut bench, a, fd, 0);
         bench.row(name, errno);
     }
+    // A card's descriptor is no dma-buf, either.
+    let (errno, _) = import(&mut bench, a, OTHER_FD, 0);
+    bench.row("FD_TO_HANDLE card fd", errno);
+    let (errno, of_heap) = import(&mut bench, a, FIRST_FD + 400, 0);
+    bench.row("import system heap", errno);
+    let (errno, _) = bench.fb2(a, (1024, 768), XR24, of_heap);
+    bench.row("ADDFB2 1024x768 on it", errno);
+    bench.beyond(&["dma-buf mmap too long"]);
     let (errno, foreign) = import(&mut bench, a, FIRST_FD + 500, 0);
     bench.row("import udmabuf", errno);
     let errno = bench.with(a, Call::MapDumb, &[(0, foreign)]);
@@ -137,6 +166,34 @@ fn handles_are_not_counted() {
     bench.card.take_shown();
     bench.card.collect(&mut bench.world);
     assert!(bench.world.buffers.is_empty(), "{:?}", bench.world.buffers);
+}
+
+#[test]
+fn framebuffers_outlive_their_handles() {
+    let mut bench = Bench::new();
+    bench.section("b", "handle life");
+    let (master, other) = (bench.open(), bench.open());
+    let handle = bench.dumb(master, 1024, 768);
+    let (errno, fb) = bench.fb2(master, (1024, 768), XR24, handle);
+    bench.row("ADDFB2", errno);
+    let close = at!(drm_gem_close.handle);
+    let errno = bench.with(master, Call::GemClose, &[(close, handle)]);
+    bench.row("GEM_CLOSE with live fb", errno);
+    let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR]);
+    let errno = bench.call(master, Call::SetCrtc, &mut arg);
+    bench.row("SETCRTC with that fb", errno);
+    let errno = bench.with(master, Call::GemClose, &[(close, 0)]);
+    bench.row("GEM_CLOSE 0", errno);
+    let further = bench.dumb(master, 64, 64);
+    let padded = [(close, further), (at!(drm_gem_close.pad), 1)];
+    let errno = bench.with(master, Call::GemClose, &padded);
+    bench.row("GEM_CLOSE pad=1", errno);
+    for (who, file) in [("master", master), ("other", other)] {
+        for (name, call) in [("GETFB", Call::GetFb), ("GETFB2", Call::GetFb2)] {
+            let errno = bench.with(file, call, &[(0, fb)]);
+            bench.row(&format!("{name} as {who}"), errno);
+        }
+    }
 }
 
 #[test]
@@ -213,6 +270,14 @@ fn framebuffers_are_as_on_stock() {
         ("ADDFB2 NV12 (one handle)", &[(c, code(b"NV12"))]),
         ("ADDFB2 YUYV", &[(c, code(b"YUYV"))]),
         ("ADDFB2 XR30", &[(c, code(b"XR30"))]),
+        (
+            "ADDFB2 XR48",
+            &[(c, code(b"XR48")), (p, 8192), (height, 384)],
+        ),
+        (
+            "ADDFB2 NV12 two",
+            &[(c, code(b"NV12")), (h + 4, handle), (p + 4, 4096)],
+        ),
         ("ADDFB2 C8", &[(c, code(b"C8  "))]),
         ("ADDFB2 fourcc 0", &[(c, 0)]),
         ("ADDFB2 fourcc junk", &[(c, 0x1234_5678)]),
@@ -262,6 +327,9 @@ fn closed_framebuffer_stays_on_screen() {
         bench.row(name, errno);
     }
     let fb = bench.light(a);
+    let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR]);
+    let errno = bench.call(a, Call::SetCrtc, &mut arg);
+    bench.row("SETCRTC", errno);
     for (name, list) in [
         ("CLOSEFB pad 1", [(0, fb), (4, 1)]),
         ("CLOSEFB unknown", [(0, 9999), (4, 0)]),
@@ -286,6 +354,13 @@ fn closed_framebuffer_stays_on_screen() {
         let errno = bench.with(a, Call::DirtyFb, &[(0, id)]);
         bench.row(name, errno);
     }
+    // Each file sees its own framebuffers.
+    bench.fb(a, 64, 64);
+    let count = at!(drm_mode_card_res.count_fbs);
+    let mut own = fields(&[]);
+    let errno = bench.call(a, Call::GetResources, &mut own);
+    bench.row("GETRESOURCES fbs of this open: 22; other open", errno);
+    assert_eq!(own.u32(count), 1);
 }
 
 #[test]

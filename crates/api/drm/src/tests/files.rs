@@ -1,7 +1,8 @@
 //! Masters, authentication, versions, capabilities and leases.
 
-use super::bench::{BASE, Bench, CONNECTOR, CRTC, CURSOR, PRIMARY, fields, mode, request_of};
+use super::bench::{BASE, Bench, CONNECTOR, CRTC, CURSOR, PRIMARY, XR24, fields, mode, request_of};
 use crate::bytes::{Arg, Image, MAX_ARG, at};
+use crate::property;
 use crate::request::Call;
 use crate::{FileId, Program};
 
@@ -47,7 +48,17 @@ fn masters_are_as_on_stock() {
         &[(at!(drm_mode_get_connector.connector_id), CONNECTOR)],
     );
     rows(&mut bench, "B GETCONNECTOR", errno);
-    let fb = bench.fb(b, 1024, 768);
+    let size = [
+        (at!(drm_mode_create_dumb.width), 1024),
+        (at!(drm_mode_create_dumb.height), 768),
+        (at!(drm_mode_create_dumb.bpp), 32),
+    ];
+    let mut dumb = fields(&size);
+    let errno = bench.call(b, Call::CreateDumb, &mut dumb);
+    rows(&mut bench, "B CREATE_DUMB", errno);
+    let handle = dumb.u32(at!(drm_mode_create_dumb.handle));
+    let (errno, fb) = bench.fb2(b, (1024, 768), XR24, handle);
+    rows(&mut bench, "B ADDFB2", errno);
     let errno = set_crtc(&mut bench, b, fb);
     rows(&mut bench, "B SETCRTC, not master", errno);
     let errno = bench.with(b, Call::PageFlip, &[(0, CRTC), (4, fb)]);
@@ -62,6 +73,8 @@ fn masters_are_as_on_stock() {
     rows(&mut bench, "A AUTH_MAGIC(B)", errno);
     let errno = bench.with(a, Call::AuthMagic, &[(0, 1)]);
     rows(&mut bench, "A AUTH_MAGIC(B) again", errno);
+    let errno = bench.with(b, Call::GemFlink, &[(0, 1)]);
+    rows(&mut bench, "B GEM_FLINK after auth", errno);
     let errno = bench.with(a, Call::GemOpen, &[(0, 1)]);
     rows(&mut bench, "A GEM_OPEN", errno);
     for (name, file, call) in [
@@ -76,6 +89,21 @@ fn masters_are_as_on_stock() {
         let errno = bench.call(file, call, &mut none());
         rows(&mut bench, name, errno);
     }
+    // A child has the same file, and another pid.
+    bench.world.pid = 8;
+    for (name, call) in [
+        ("child: DROP_MASTER on inherited fd", Call::DropMaster),
+        ("child: SET_MASTER on inherited fd", Call::SetMaster),
+    ] {
+        let errno = bench.call(a, call, &mut none());
+        rows(&mut bench, name, errno);
+    }
+    let errno = set_crtc(&mut bench, a, fb);
+    let name = "child: SETCRTC on inherited fd (FB of B)";
+    rows(&mut bench, name, errno);
+    bench.world.pid = 7;
+    let errno = set(&mut bench, a);
+    rows(&mut bench, "A SET_MASTER after child", errno);
     bench.card.close(a, &mut bench.world);
     let errno = set_crtc(&mut bench, b, fb);
     rows(&mut bench, "B SETCRTC after A closed", errno);
@@ -86,6 +114,15 @@ fn masters_are_as_on_stock() {
         "E (new open while B open, no master) SETCRTC with B's fb",
         errno,
     );
+    bench.card.close(e, &mut bench.world);
+    let errno = set(&mut bench, b);
+    rows(&mut bench, "B SET_MASTER, none is", errno);
+    // The card does not see how a file was opened.
+    let read_only = bench.open();
+    let errno = bench.with(read_only, Call::GetResources, &[]);
+    rows(&mut bench, "RDONLY fd: GETRESOURCES", errno);
+    let errno = bench.with(read_only, Call::CreateDumb, &size);
+    rows(&mut bench, "RDONLY fd: CREATE_DUMB", errno);
 }
 
 #[test]
@@ -132,6 +169,15 @@ fn versions_and_numbers_are_as_on_stock() {
     let mut bench = Bench::new();
     bench.section("a", "version, unique, old calls");
     let a = bench.open();
+    let mut lengths = none();
+    let errno = bench.call(a, Call::Version, &mut lengths);
+    bench.row("VERSION, no buffers", errno);
+    let found = [
+        at!(drm_version.name_len),
+        at!(drm_version.date_len),
+        at!(drm_version.desc_len),
+    ];
+    assert_eq!(found.map(|at| lengths.u64(at)), [4, 1, 27]);
     let name = bench.words(0x2000, &[0]);
     let mut version = fields(&[
         (at!(drm_version.name_len), 2),
@@ -177,7 +223,10 @@ fn versions_and_numbers_are_as_on_stock() {
         bench.row(name, errno);
     }
     let cap = || fields(&[(0, 1), (8, 55), (16, 7)]);
-    let (mut long, mut write) = (cap(), cap());
+    let (mut long, mut write, mut short) = (cap(), cap(), cap());
+    let errno = bench.raw(a, request_of(0x0c, 8), &mut short);
+    bench.row("GET_CAP with 8-byte struct", errno);
+    assert_eq!(short.u64(8), 55, "only 8 bytes are copied back");
     let errno = bench.raw(a, request_of(0x0c, 24), &mut long);
     bench.row("GET_CAP with larger struct in the number", errno);
     assert_eq!((long.u64(8), long.u64(16)), (1, 7), "what is beyond stays");
@@ -222,6 +271,23 @@ fn capabilities_are_as_on_stock() {
         0,
         "only overlays"
     );
+    assert_eq!(bench.with(a, Call::SetClientCap, &[(0, 2), (8, 1)]), 0);
+    let ids = bench.words(0x2000, &[0; 32]);
+    let values = bench.words(0x3000, &[0; 64]);
+    let list = [
+        (0, ids),
+        (8, values),
+        (16, 32),
+        (20, PRIMARY),
+        (24, property::PLANE),
+    ];
+    assert_eq!(bench.with(a, Call::ObjGetProperties, &list), 0);
+    let mut seen = [0; 32 * 4];
+    bench.world.read(BASE + 0x2000, &mut seen).expect("room");
+    let is_fb = |id: &[u8]| id == property::FB_ID.to_ne_bytes();
+    let is_visible = seen.chunks(4).any(is_fb);
+    assert!(seen.chunks(4).any(|id| id == property::TYPE.to_ne_bytes()));
+    bench.row("FB_ID prop visible without atomic", is_visible.into());
 }
 
 /// Leases objects. Returns the errno and the lessee's number.

@@ -17,6 +17,7 @@ fn setcrtc_is_as_on_stock() {
     let (fb, small) = (bench.fb(a, 1024, 768), bench.fb(a, 640, 480));
     let full = |bench: &mut Bench| bench.crtc(fb, Some(mode()), &[CONNECTOR]);
     let changed: &[(&str, usize, u32)] = &[
+        ("good", at!(drm_mode_crtc.gamma_size), 0),
         ("bad crtc", at!(drm_mode_crtc.crtc_id), 9999),
         ("bad fb", at!(drm_mode_crtc.fb_id), 9999),
         (
@@ -40,7 +41,17 @@ fn setcrtc_is_as_on_stock() {
             MODE + at!(drm_mode_modeinfo.type_),
             0xffff_ffff,
         ),
+        (
+            "own mode name",
+            MODE + at!(drm_mode_modeinfo.name),
+            u32::from_le_bytes(*b"mine"),
+        ),
         ("again same", at!(drm_mode_crtc.gamma_size), 0),
+        (
+            "fb -1 when off or no fb",
+            at!(drm_mode_crtc.fb_id),
+            u32::MAX,
+        ),
         ("fb -1 (keep)", at!(drm_mode_crtc.fb_id), u32::MAX),
     ];
     for (name, at, value) in changed {
@@ -57,6 +68,9 @@ fn setcrtc_is_as_on_stock() {
         let errno = bench.call(a, Call::SetCrtc, &mut arg);
         bench.row(name, errno);
     }
+    let mut arg = bench.crtc(fb, Some(mode()), &[CONNECTOR, CONNECTOR]);
+    let errno = bench.call(a, Call::SetCrtc, &mut arg);
+    bench.row("two connectors", errno);
     let mut arg = bench.crtc(fb, Some(Mode::new(100, 100, 60, false)), &[CONNECTOR]);
     let errno = bench.call(a, Call::SetCrtc, &mut arg);
     bench.row("custom mode 100x100 not in list", errno);
@@ -92,6 +106,11 @@ fn page_flips_are_as_on_stock() {
         ("flags 8 unknown", flip(CRTC, fb, 8, 0)),
         ("ASYNC", flip(CRTC, fb, 2, 0)),
         ("TARGET_ABSOLUTE", flip(CRTC, fb, 4, 0)),
+        ("reserved=1", {
+            let mut list = flip(CRTC, fb, 0, 0);
+            list[3] = (at!(drm_mode_crtc_page_flip.reserved), 1);
+            list
+        }),
         ("fb too small", flip(CRTC, small, 0, 0)),
         ("fb other format", flip(CRTC, other, 0, 0)),
         ("flip with event", flip(CRTC, fb, 1, 4369)),
@@ -116,6 +135,10 @@ fn page_flips_are_as_on_stock() {
         panic!("one flip event")
     };
     assert!(second > first);
+    let errno = bench.with(a, Call::PageFlip, &flip(CRTC, fb, 0, 0));
+    bench.row("flip without event", errno);
+    bench.tick();
+    assert!(bench.events(a).is_empty());
 }
 
 #[test]
@@ -125,6 +148,13 @@ fn event_room_is_bounded_and_reads_are_whole() {
     let a = bench.open();
     bench.light(a);
     let event = [(0, 0x400_0001), (4, 1)];
+    // poll() is the front end's. The card says that there is something to read.
+    bench.beyond(&["poll idle"]);
+    assert_eq!(bench.with(a, Call::WaitVblank, &event), 0);
+    bench.tick();
+    let read = bench.card.read_events(a, 8).map(|bytes| bytes.len());
+    bench.row("read 8", read.map_or_else(|e| e.errno(), |len| len as i32));
+    bench.events(a);
     for _ in 0..128 {
         assert_eq!(bench.with(a, Call::WaitVblank, &event), 0);
     }
@@ -160,6 +190,9 @@ fn vblank_waits_are_as_on_stock() {
         ("RELATIVE 0", 1, 0),
         ("RELATIVE 1", 1, 1),
         ("RELATIVE 3", 1, 3),
+        ("ABSOLUTE now", 0, 0),
+        ("ABSOLUTE +8", 0, 8),
+        ("type junk 2", 3, 0),
         ("RELATIVE|NEXTONMISS 0", 0x1000_0001, 0),
         ("ABSOLUTE past NEXTONMISS", 0x1000_0000, 1),
         ("RELATIVE pipe 1 (SECONDARY)", 0x2000_0001, 0),
@@ -186,6 +219,7 @@ fn vblank_waits_are_as_on_stock() {
         ("CRTC_QUEUE_SEQUENCE rel 1", [(0, CRTC), (4, 1), (8, 1)]),
         ("flags 4", [(0, CRTC), (4, 4), (8, 1)]),
         ("absolute past", [(0, CRTC), (4, 0), (8, 1)]),
+        ("past NEXT_ON_MISS", [(0, CRTC), (4, 2), (8, 1)]),
         ("bad crtc", [(0, 9999), (4, 0), (8, 1)]),
     ] {
         let errno = bench.with(a, Call::CrtcQueueSequence, &list);
@@ -202,6 +236,7 @@ fn vblank_waits_are_as_on_stock() {
     );
     for (name, call, list) in [
         ("RELATIVE 1 off", Call::WaitVblank, [(0, 1), (4, 1)]),
+        ("RELATIVE 0 off", Call::WaitVblank, [(0, 1), (4, 0)]),
         (
             "EVENT RELATIVE 1 off",
             Call::WaitVblank,
@@ -231,6 +266,9 @@ fn cursors_are_as_on_stock() {
     bench.light(a);
     let bo = bench.dumb(a, 64, 64);
     let large = bench.dumb(a, 1000, 1000);
+    let wide = [(0, 1), (4, CRTC), (16, 513), (20, 512), (24, large)];
+    let errno = bench.with(a, Call::Cursor2, &wide);
+    bench.row("513x512", errno);
     let cursor =
         |flags, crtc, size, handle| [(0, flags), (4, crtc), (16, size), (20, size), (24, handle)];
     for (name, list) in [
@@ -299,6 +337,16 @@ fn setplane_is_as_on_stock() {
         ("cursor plane 64x64 at 0,0", &[]),
         ("scaled x2", &[(24, 128), (28, 128)]),
         ("src beyond fb", &[(32, 1 << 16)]),
+        (
+            "src fractional",
+            &[
+                (24, 32),
+                (28, 32),
+                (32, 1 << 15),
+                (40, whole / 2),
+                (44, whole / 2),
+            ],
+        ),
         ("at -10,-10", &[(16, -10i32 as u32), (20, -10i32 as u32)]),
         ("fully off screen", &[(16, 5000)]),
         ("crtc_x max + w overflow", &[(16, i32::MAX as u32)]),
@@ -366,6 +414,10 @@ fn properties_are_as_on_stock() {
         (
             "rotation 0|90",
             set(PRIMARY, property::PLANE, property::ROTATION, 3),
+        ),
+        (
+            "rotation 0|reflect-x",
+            set(PRIMARY, property::PLANE, property::ROTATION, 0x11),
         ),
         ("unknown prop", set(PRIMARY, property::PLANE, 9999, 0)),
         (

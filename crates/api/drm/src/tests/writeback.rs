@@ -151,10 +151,10 @@ fn only_clients_that_ask_see_the_connector() {
     let ids = bytes.as_chunks::<4>().0.iter();
     let ids: Vec<u32> = ids.map(|id| u32::from_ne_bytes(*id)).collect();
     assert_eq!(ids, [2, 5, 6, 4, 20, 44, 42, 43]);
-    // The formats: AR24, XR24 and RG16, in blob 45.
+    // The formats: AR24, XR24, RG16 and XR48, in blob 45.
     let mut blob = fields(&[(0, 45)]);
     assert_eq!(bench.call(a, Call::GetBlob, &mut blob), 0);
-    assert_eq!(blob.u32(4), 12);
+    assert_eq!(blob.u32(4), 16);
     for (id, name) in [(42, "WRITEBACK_FB_ID"), (44, "WRITEBACK_OUT_FENCE_PTR")] {
         let mut arg = fields(&[(at!(drm_mode_get_property.prop_id), id)]);
         assert_eq!(bench.call(a, Call::GetProperty, &mut arg), 0);
