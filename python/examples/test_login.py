@@ -20,8 +20,8 @@ def test_login_waits_for_a_face(vb3_run, tmp_path):
     for name, pixel in [("nobody.pgm", b"\0"), ("face.pgm", b"\xff")]:
         (tmp_path / name).write_bytes(b"P5 320 240 255\n" + pixel * 320 * 240)
     devices = [
-        "camera=pattern,name=RGB Camera,size=320x240,format=YUYV",
-        f"camera={tmp_path}/nobody.pgm,name=IR Camera,size=320x240,fps=15,format=GREY",
+        "camera=pattern,identity=plain,name=RGB Camera,size=320x240,format=YUYV",
+        f"camera={tmp_path}/nobody.pgm,identity=plain,name=IR Camera,size=320x240,fps=15,format=GREY",
     ]
     run = vb3_run(["python3", "-c", LOGIN], devices=devices, clock="virtual")
     run.video1.wait(10)

@@ -15,7 +15,7 @@ for number in range(20):
 
 
 def test_one_camera_fails_alone(vb3_run):
-    devices = ["camera=pattern,size=64x48,format=YUYV"] * 20
+    devices = ["camera=pattern,size=64x48,format=YUYV,identity=plain"] * 20
     run = vb3_run(["python3", "-c", NODE], devices=devices)
     run.video19.wait(3)
     run.video7.unplug()
