@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<()> {
     let tools = sh::target().join("tools");
     let bindgen = tools.join("bin/bindgen");
     if !bindgen.exists() {
-        sh::run(sh::cargo("install --quiet --locked bindgen-cli@^0.72 --root").arg(&tools))?;
+        sh::run(sh::cargo("install --quiet --locked bindgen-cli@^0.73 --root").arg(&tools))?;
     }
     let include = vm::lab::Lab::open()?.headers();
     let mut faults = Vec::new();

@@ -3300,6 +3300,8 @@ const _: () = {
         [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_s64) - 0usize];
     ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_area"]
         [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_area) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_rect"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_rect) - 0usize];
     ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_sps"]
         [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_sps) - 0usize];
     ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_pps"]
@@ -4276,6 +4278,7 @@ pub union v4l2_ext_control__bindgen_ty_1 {
     pub p_s32: *mut __s32,
     pub p_s64: *mut __s64,
     pub p_area: *mut v4l2_area,
+    pub p_rect: *mut v4l2_rect,
     pub p_h264_sps: *mut v4l2_ctrl_h264_sps,
     pub p_h264_pps: *mut v4l2_ctrl_h264_pps,
     pub p_h264_scaling_matrix: *mut v4l2_ctrl_h264_scaling_matrix,
