@@ -544,6 +544,7 @@ static void locking(void)
 	if (fork() == 0) {
 		close(second);
 		on = open_node(0);
+		errno = 0;
 		flock(on, LOCK_EX | LOCK_NB);
 		_exit(errno);
 	}

@@ -87,10 +87,13 @@ pub(crate) fn of_module(steps: &[Value], module: &str) -> BTreeMap<String, Strin
     all.filter(|(name, _)| name != "exit").collect()
 }
 
+/// A camera that has read(), which webcams lack.
+const CAMERA: &[&str] = &["--device=camera=,identity=plain", "--device=display"];
+
 /// Programs, each with the devices that it runs on, and its arguments.
 const RUNS: &[(&str, &[&str], &[&str])] = &[
-    ("conform", &[], &["/dev/video0"]),
-    ("waits", &[], &["/dev/video0"]),
+    ("conform", CAMERA, &["/dev/video0"]),
+    ("waits", CAMERA, &["/dev/video0"]),
     (
         "kinds",
         &["--device=camera=,size=1280x720", "--device=display"],
