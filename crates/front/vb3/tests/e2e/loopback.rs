@@ -133,9 +133,11 @@ fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
     let outcome = script("", &text);
     outcome.expect_success();
     expect_frames(&outcome, "got.raw", 8);
-    // Only a writer that waits for its newest buffer costs a copy. On a busy machine, it may wait.
+    // Only a writer that waits for its newest buffer costs a copy, once for a buffer. How often it waits depends on how
+    // busy the machine is. When it is killed, up to four buffers are queued.
     let frame = outcome.read("got.raw").len() as u64 / 8;
-    assert!(outcome.queue("/dev/video0").bytes_copied < 8 * frame);
+    let written = outcome.queue("/dev/video0");
+    assert!(written.bytes_copied <= (written.frames + 4) * frame);
     expect_copies(&outcome, "/dev/video1", 8, 1);
 }
 
