@@ -275,7 +275,7 @@ impl Control {
 }
 
 /// Returns the low 32 bits.
-#[allow(
+#[expect(
     clippy::cast_possible_truncation,
     reason = "the cast keeps the low 32 bits on purpose"
 )]

@@ -409,8 +409,10 @@ impl<C> Scan<C> {
             .min(height);
         let lines = rgb.chunks_exact(line_bytes.max(1)).enumerate();
         for (at, line) in lines.skip(*next as usize).take((end - *next) as usize) {
-            let pixels = line.as_chunks::<3>().0.iter();
-            let bytes: Vec<u8> = pixels.flat_map(|rgb| encode(target.code, *rgb)).collect();
+            let mut bytes = Vec::with_capacity(width as usize * 4);
+            for rgb in line.as_chunks::<3>().0 {
+                encode(target.code, *rgb, &mut bytes);
+            }
             bus.write(cookie, offset + at as u64 * u64::from(*pitch), &bytes)?;
         }
         *next = end;
@@ -418,20 +420,19 @@ impl<C> Scan<C> {
     }
 }
 
-/// Returns the bytes of an opaque pixel.
-fn encode(code: u32, [r, g, b]: [u8; 3]) -> Vec<u8> {
+/// Appends an opaque pixel.
+fn encode(code: u32, [r, g, b]: [u8; 3], to: &mut Vec<u8>) {
     match &code.to_le_bytes() {
-        b"XR48" | b"AR48" => [b, b, g, g, r, r, 255, 255].to_vec(),
-        b"RG24" => [b, g, r].to_vec(),
-        b"BG24" => [r, g, b].to_vec(),
+        b"XR48" | b"AR48" => to.extend([b, b, g, g, r, r, 255, 255]),
+        b"RG24" => to.extend([b, g, r]),
+        b"BG24" => to.extend([r, g, b]),
         b"RG16" => {
             // To the nearest value.
             let part = |value: u8, most: u16| (u16::from(value) * most + 127) / 255;
-            (part(r, 31) << 11 | part(g, 63) << 5 | part(b, 31))
-                .to_le_bytes()
-                .to_vec()
+            let word = part(r, 31) << 11 | part(g, 63) << 5 | part(b, 31);
+            to.extend(word.to_le_bytes());
         }
-        _ => [b, g, r, 255].to_vec(),
+        _ => to.extend([b, g, r, 255]),
     }
 }
 

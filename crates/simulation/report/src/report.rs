@@ -218,7 +218,7 @@ pub struct QueueReport {
     pub format: String,
     /// Nanoseconds from the first to the last completed frame of the longest stream.
     pub span_ns: u64,
-    /// Number of frames that were completed in this time, not counting the first.
+    /// Number of frames of the longest stream, without its first one. Divided by `span_ns`, this is the frame rate.
     pub span_frames: u64,
     /// Maximum number of bytes of plane memory allocated at one time.
     pub peak_bytes: u64,

@@ -126,8 +126,9 @@ impl Part {
 pub(crate) struct Gathered(Mutex<Data>);
 
 impl Gathered {
-    /// Returns the empty room of a call that is over, for the data of another call. `None` if other threads still
-    /// use the data, or if there was so much that its room should be freed.
+    /// Empties the data of a call that is over, and keeps the allocated memory, so that the next call need not
+    /// allocate any. Returns `None` if other threads still use the data, or if the call had so much of it that its
+    /// memory should be freed.
     pub(crate) fn emptied(mut this: Arc<Self>) -> Option<Arc<Self>> {
         let data = Arc::get_mut(&mut this)?.0.get_mut().ok()?;
         if data.bytes > MAX_KEPT {

@@ -287,8 +287,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Waits for the next call, for whose data there may be room. Returns `None` if all programs have ended, or if this receive failed, as when the
-    /// calling thread was killed.
+    /// Waits for the next call. `room` is what an earlier call's data has left ([`Gathered::emptied`]). Returns `None`
+    /// if all programs have ended, or if the thread that made the call was killed meanwhile.
     fn receive_one(&self, room: Option<Arc<Gathered>>) -> Option<Notif> {
         let listener = &self.host.listener;
         // Before Linux 6.11, a receive after the end of the last thread never returns.

@@ -359,6 +359,14 @@ impl RunOutput {
         self.expect_nothing_held()
     }
 
+    /// Asserts that no call was refused, and that no program forgot a DMA_BUF_IOCTL_SYNC.
+    pub(crate) fn expect_no_refusal_or_missing_sync(&self, name: &str) {
+        let report = &self.report;
+        assert!(report.refusals.is_empty(), "{name}: {:?}", report.refusals);
+        let missing = &report.missing_syncs;
+        assert!(missing.is_empty(), "{name}: {missing:?}");
+    }
+
     /// Asserts that everything was released.
     pub(crate) fn expect_nothing_held(&self) -> &Self {
         assert!(

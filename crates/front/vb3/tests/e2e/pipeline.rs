@@ -91,16 +91,7 @@ fn no_copy_on_any_machine(machines: &[&str]) {
         let report = &outcome.report;
         assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}");
         assert_eq!(report.total(|q| q.bytes_bounced), 0, "{machine}");
-        assert!(
-            report.refusals.is_empty(),
-            "{machine}: {:?}",
-            report.refusals
-        );
-        assert!(
-            report.missing_syncs.is_empty(),
-            "{machine}: {:?}",
-            report.missing_syncs
-        );
+        outcome.expect_no_refusal_or_missing_sync(machine);
         let memory = |node: &str, queue: &str| {
             let queues = &outcome.device(node).queues;
             let queue = queues.iter().find(|q| q.queue.contains(queue)).unwrap();
