@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, epoll};
@@ -116,8 +117,11 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
     let Ok(Unfilled { at, faults }) = Unfilled::new() else {
         return REFUSED;
     };
+    // The C library opens files when threads start. Those calls would wait behind the blocking ones.
+    let started = &Barrier::new(calls);
     std::thread::scope(|scope| {
         let call = move || {
+            started.wait();
             // SAFETY: the toy's request takes a pointer to one u32.
             let done = unsafe { libc::ioctl(file.as_raw_fd(), COUNT, at) };
             assert_eq!(done, 0, "{}", errno());
