@@ -149,7 +149,7 @@ fn run(what: &str, all: &[Step], only: &[String], goes_on: bool) -> Result<()> {
 
 /// Installs what the other steps need.
 fn tools() -> Result<()> {
-    setup::install(&["demo", "tests", "x86-64", "arm64", "gate"])?;
+    setup::install(&["demo", "tests", "browsers", "x86-64", "arm64", "gate"])?;
     let (floor, targets) = (FLOOR, Steps::read()?.targets);
     sh::run(cmd!("rustup target add {targets...}"))?;
     if sh::quietly(cmd!("cargo +{floor} --version")).is_err() {

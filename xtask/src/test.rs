@@ -141,6 +141,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     if tier != Tier::Quick && args.packages.is_empty() {
         setup::install(setup::ALL)?;
+        if matches!(tier, Tier::Full | Tier::Gate) {
+            setup::install(&["browsers"])?;
+        }
     }
     let packages = args.packages.iter();
     let mut chosen: Vec<String> = packages.map(|name| format!("--package={name}")).collect();
