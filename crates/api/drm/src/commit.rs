@@ -360,6 +360,14 @@ impl Card {
         self.collect(memory);
     }
 
+    /// Returns the number of the last vblank of a CRTC up to which [`advance`](Self::advance) has come, and the time of
+    /// the next one in nanoseconds; `None` if the CRTC is off.
+    #[must_use]
+    pub fn vblank(&self, crtc: usize) -> Option<(u64, u64)> {
+        let vblank = self.vblanks.get(crtc).filter(|vblank| vblank.is_on)?;
+        Some((vblank.seen, vblank.time_ns(vblank.seen + 1)))
+    }
+
     /// Sends the events of a commit that switched a CRTC off.
     fn send_ended(&mut self, crtc: usize) {
         for (due, at) in core::mem::take(&mut self.vblanks[crtc].ended) {

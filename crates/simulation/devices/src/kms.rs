@@ -41,6 +41,19 @@ pub struct Picture<C> {
     pub gamma: Option<Vec<[u8; 3]>>,
     /// Where to write the picture (*writeback*), once it is complete.
     pub writeback: Option<Target<C>>,
+    /// Whether a program wants a checksum of the picture in RGB.
+    pub wants_crc: bool,
+    /// Whether the planes' bytes may change while they are on the screen, so that the next picture may be a repeat.
+    pub is_mutable: bool,
+    /// Whether the planes were shown before: they are shown again only if their bytes have changed.
+    pub is_repeat: bool,
+}
+
+impl<C> Picture<C> {
+    /// Returns whether the bytes' checksum is needed, by which a repeat finds a change.
+    const fn is_watched(&self) -> bool {
+        self.is_mutable || self.wants_crc
+    }
 }
 
 /// A framebuffer of the screen's size, to which a screen writes its picture.
@@ -68,6 +81,9 @@ pub struct Scan<C> {
     canvas: Option<Canvas>,
     /// The whole picture in RGB and the next line of it, while it is written to memory.
     written: Option<(Vec<u8>, u32)>,
+    /// A checksum of the layers' bytes, and whether the layers are read only for that.
+    digest: crc32fast::Hasher,
+    is_check: bool,
 }
 
 /// A card's screen, with its recording.
@@ -77,6 +93,9 @@ pub struct Screen {
     shape: Option<Shape>,
     converter: Converter,
     last: Option<Arc<Frame>>,
+    /// The checksum of the last picture's layers, and that of the picture in RGB, if they were computed.
+    digest: Option<u32>,
+    crc: Option<u32>,
     failure: Option<Failure>,
 }
 
@@ -128,6 +147,8 @@ impl Screen {
             shape: None,
             converter: Converter::new(),
             last: None,
+            digest: None,
+            crc: None,
             failure: None,
         })
     }
@@ -153,6 +174,18 @@ impl Screen {
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.sink.counters().shown
+    }
+
+    /// Returns whether each picture is recorded or kept.
+    #[must_use]
+    pub const fn keeps_all(&self) -> bool {
+        self.sink.keeps_all()
+    }
+
+    /// Returns the checksum of the last picture in RGB, if it was wanted.
+    #[must_use]
+    pub const fn crc(&self) -> Option<u32> {
+        self.crc
     }
 
     /// Returns the picture that was shown last. From the first call on, each picture is read.
@@ -210,9 +243,16 @@ impl Screen {
             }
             self.shape = Some(shape);
         }
+        self.crc = self.crc.filter(|_| picture.is_repeat);
+        if !picture.is_repeat || picture.wants_crc && self.crc.is_none() {
+            self.digest = None;
+        }
         let frame = match self.sink.take_next(shape.format, size) {
             Some(frame) => frame,
-            None if picture.writeback.is_some() => self.sink.take_frame(shape.format, size),
+            None if picture.writeback.is_some() || picture.wants_crc => {
+                self.sink.take_frame(shape.format, size)
+            }
+            None if picture.is_repeat => return None,
             None => {
                 self.sink.show_unseen();
                 return None;
@@ -226,12 +266,14 @@ impl Screen {
             line: 0,
             canvas: whole.is_none().then(|| Canvas::new(size)),
             written: None,
+            digest: crc32fast::Hasher::new(),
+            is_check: self.digest.is_some(),
             picture,
         })
     }
 
     /// Continues to read a picture, for one piece of bytes, then to write it. Returns the rest; `None` once the picture
-    /// is shown.
+    /// is shown, or is a repeat without a change.
     ///
     /// # Errors
     /// A bus access failed; the picture is not shown.
@@ -253,15 +295,32 @@ impl Screen {
             }
         }
         if scan.written.is_none() {
+            if scan.picture.is_watched() {
+                let digest = Some(std::mem::take(&mut scan.digest).finalize());
+                if scan.is_check && digest == self.digest {
+                    self.sink.put_back(Some(scan.frame));
+                    return Ok(None);
+                }
+                self.digest = digest;
+            }
+            if scan.is_check && scan.canvas.is_some() {
+                // The layers are read again, to be drawn.
+                (scan.is_check, scan.layer) = (false, 0);
+                return Ok(Some(scan));
+            }
             if let Some(canvas) = &mut scan.canvas {
                 if let Some(table) = &scan.picture.gamma {
                     canvas.correct(table);
                 }
                 self.convert(canvas, &mut scan.frame);
             }
-            if scan.picture.writeback.is_some() {
+            let is_written = scan.picture.writeback.is_some();
+            let rgb = (is_written || scan.picture.wants_crc).then(|| {
                 let canvas = scan.canvas.take();
-                let rgb = canvas.map_or_else(|| scan.frame.to_rgb(), |canvas| canvas.rgb);
+                canvas.map_or_else(|| scan.frame.to_rgb(), |canvas| canvas.rgb)
+            });
+            self.crc = rgb.as_deref().map(crc32fast::hash);
+            if let Some(rgb) = rgb.filter(|_| is_written) {
                 scan.written = Some((rgb, 0));
                 return Ok(Some(scan));
             }
@@ -361,32 +420,35 @@ impl<C> Scan<C> {
         let Some(layer) = self.picture.layers.get(self.layer) else {
             return Ok(true);
         };
-        let Some(canvas) = &mut self.canvas else {
-            return read(
-                layer,
-                (&mut self.cursor, PIECE),
-                self.frame.bytes_mut(),
-                bus,
-            );
-        };
         if self.line == 0 {
             let (_, len) = layer.lines().ok_or(Trouble::TooSmall)?;
-            self.bytes.resize(len, 0);
-            if !read(layer, (&mut self.cursor, PIECE), &mut self.bytes, bus)? {
+            let to = match self.canvas {
+                None => self.frame.bytes_mut(),
+                Some(_) => {
+                    self.bytes.resize(len, 0);
+                    &mut self.bytes
+                }
+            };
+            if !read(layer, (&mut self.cursor, PIECE), to, bus)? {
                 return Ok(false);
             }
-            if cell(layer.code).is_none() {
-                let (_, (width, height)) = layer.rect();
-                let (pixel, bytes) = (pixel(layer.code), std::mem::take(&mut self.bytes));
-                let frame = Frame::from_bytes(
-                    pixel.ok_or(Trouble::TooSmall)?,
-                    Size::nearest(width, height),
-                    bytes,
-                );
-                self.bytes = frame.ok_or(Trouble::TooSmall)?.to_rgb();
+            if self.picture.is_watched() {
+                self.digest.update(to);
             }
         }
-        self.line = canvas.blend(layer, &self.bytes, self.line);
+        self.line = match self.canvas.as_mut().filter(|_| !self.is_check) {
+            Some(canvas) => {
+                if self.line == 0 && cell(layer.code).is_none() {
+                    let (_, (width, height)) = layer.rect();
+                    let size = Size::nearest(width, height);
+                    let (pixel, bytes) = (pixel(layer.code), std::mem::take(&mut self.bytes));
+                    let frame = pixel.and_then(|pixel| Frame::from_bytes(pixel, size, bytes));
+                    self.bytes = frame.ok_or(Trouble::TooSmall)?.to_rgb();
+                }
+                canvas.blend(layer, &self.bytes, self.line)
+            }
+            None => layer.shown.1,
+        };
         if self.line >= layer.shown.1 {
             (self.line, self.cursor) = (0, PictureCursor::default());
             self.layer += 1;

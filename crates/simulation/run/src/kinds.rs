@@ -215,6 +215,7 @@ impl Kinds {
             Box::new(attributes::Attributes::new(nodes)),
             Box::new(sync_file::SyncFileFiles),
             Box::new(card::CardFiles),
+            Box::new(card::CrcFiles::default()),
             Box::new(GoneVideo),
             Box::new(GoneMedia),
         ];

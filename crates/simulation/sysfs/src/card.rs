@@ -57,8 +57,14 @@ impl CardNode<'_> {
         let uevent =
             format!("MAJOR={DRM_MAJOR}\nMINOR={number}\nDEVNAME=dri/{name}\nDEVTYPE=drm_minor\n");
         files.push(text(format!("{dir}/uevent"), uevent));
+        // Tests of drivers find the card's files in debugfs by this one.
+        let (driver, path) = (self.device.driver, self.device.location.id_path());
+        let device = path.trim_start_matches("platform-");
+        files.push(text(
+            format!("/sys/kernel/debug/dri/{number}/name"),
+            format!("{driver} dev={device} unique={device}\n"),
+        ));
         let tags = "G:master-of-seat\nG:seat\nG:uaccess\nQ:master-of-seat\nQ:seat\nQ:uaccess\n";
-        let path = self.device.location.id_path();
         let record = |more: &str, tags: &str| {
             let tag = path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
             let since = self.device.since_us;

@@ -47,8 +47,11 @@ const SHARED: [&str; 20] = [
     "/sys/devices/virtual",
     "/sys/devices/virtual/misc",
     "/sys/devices",
-    "/sys/kernel/debug",
+    DEBUGFS,
 ];
+
+/// Where programs expect debugfs.
+const DEBUGFS: &str = "/sys/kernel/debug";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
@@ -122,7 +125,7 @@ impl Tree {
         this.dev = stat.dev();
         let todo = Mutex::new(Some(this.entries.clone()));
         this.written = Some(Arc::new(Written { folder, todo }));
-        this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
+        this.begin_at(is_systems);
         Ok(this)
     }
 
@@ -579,6 +582,22 @@ fn allowed(path: &Path) -> Option<String> {
 }
 
 /// Returns whether a directory is one of `SHARED`, or above one.
+/// Returns whether the system has this directory, and `vb3` may look into it. A place for debugfs counts only if debugfs
+/// is mounted there: programs look for the mount.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only system directories are looked at"
+)]
+fn is_systems(path: &str) -> bool {
+    let dev = |path: &str| {
+        fs::metadata(format!("{path}/."))
+            .map(|stat| stat.dev())
+            .ok()
+    };
+    let found = dev(path);
+    found.is_some() && (path != DEBUGFS || found != dev("/sys/kernel"))
+}
+
 fn is_shared(path: &str) -> bool {
     let leads_to = |shared: &str| {
         let rest = shared.strip_prefix(path);

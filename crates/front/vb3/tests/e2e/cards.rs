@@ -254,6 +254,25 @@ fn udev_and_sysfs_show_the_card() {
     }
 }
 
+#[test]
+fn programs_find_debugfs_with_the_cards_files() {
+    // The system's own debugfs may be there, closed to ordinary users, or absent.
+    let outcome = Run::on("pc")
+        .device("kms,driver=vkms")
+        .program(["sh", "-c"])
+        .and([
+            "stat -c %d /sys/kernel/debug/. /sys/kernel/debug/.. && cat /sys/kernel/debug/dri/0/name \
+               && ls /sys/kernel/debug/dri/0 /sys/kernel/debug/dri/0/crtc-0/crc",
+        ])
+        .run();
+    outcome.expect_success();
+    let lines: Vec<&str> = outcome.stdout.split_whitespace().collect();
+    assert_ne!(lines[0], lines[1], "a mount");
+    let names = ["crtc-0", "name", "control", "data"];
+    assert_eq!(lines[2..5], ["vkms", "dev=vkms-000", "unique=vkms-000"]);
+    assert!(names.iter().all(|name| lines.contains(name)), "{lines:?}");
+}
+
 /// Runs the test program on a card. `card` is the card's SPEC.
 fn client(card: &str, words: &[&str]) -> Option<RunOutput> {
     client_on("pc", card, words)
@@ -299,6 +318,27 @@ fn pictures_are_written_back() {
         assert_eq!(outcome.stdout, "written\n", "{machine}");
         outcome.expect_no_refusal_or_missing_sync(machine);
     }
+}
+
+#[test]
+fn drawing_without_a_commit_is_recorded() {
+    const PIXELS: usize = 640 * 480;
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    let run = Run::on("pc").device("kms=shown.raw,size=640x480");
+    let outcome = run.program([program.as_os_str()]).and(["draws", "3"]).run();
+    outcome.expect_success().expect_nothing_held();
+    let recording = outcome.read("shown.raw");
+    let (pixels, _) = recording.as_chunks::<4>();
+    let shown = pixels.chunks_exact(PIXELS);
+    // A picture may be half drawn.
+    let whole = shown.filter(|picture| picture.iter().all(|pixel| *pixel == picture[0]));
+    let mut colors: Vec<u32> = whole
+        .map(|picture| u32::from_le_bytes(picture[0]))
+        .collect();
+    colors.dedup();
+    assert_eq!(colors[..4], [0, 1, 2, 3].map(|number| number * 0x01_0305));
 }
 
 fn client_survives(kills: &str, calls: &str) {

@@ -9,6 +9,7 @@
  * card imports N: flips N times between two dma-bufs of a heap, and prints the CPU time of a flip.
  * card calls N: prints how long calls take with N framebuffers.
  * card drops: a child that has given up root may not become the master by its parent's file.
+ * card draws N: draws N pictures into the buffer on the screen, without a commit; waits for their checksums in debugfs.
  * card writeback: has pictures written to its own buffer and to one of a heap, and compares each pixel. */
 #define _GNU_SOURCE
 #include "check.h"
@@ -483,6 +484,58 @@ static void writeback(void)
 	printf("written\n");
 }
 
+/* Returns the checksum of the next frame, from a line such as `0x00000012 0x9abcdef0`. */
+static unsigned checksum(int fd)
+{
+	char line[64];
+	unsigned frame, value;
+
+	CHECK(read(fd, line, sizeof(line)) == 23 && line[22] == 0);
+	CHECK(sscanf(line, "0x%8x 0x%8x\n", &frame, &value) == 2);
+	return value;
+}
+
+static void paint(struct screen *screen, uint32_t color)
+{
+	size_t pixel;
+
+	for (pixel = 0; pixel < screen->count; pixel++)
+		screen->pixels[0][pixel] = color;
+}
+
+static void draws(int count)
+{
+	static const char data[] = "/sys/kernel/debug/dri/0/crtc-0/crc/data";
+	int control = open("/sys/kernel/debug/dri/0/crtc-0/crc/control", O_RDWR | O_CLOEXEC), crcs, number;
+	struct screen screen;
+	unsigned last;
+	char text[16];
+
+	CHECK(control >= 0 && read(control, text, sizeof(text)) == 6 && memcmp(text, "auto*\n", 6) == 0);
+	CHECK(read(control, text, sizeof(text)) == 0);
+	CHECK(open(data, O_RDONLY) == -1 && errno == EIO);
+	CHECK(write(control, "foo", 3) == -1 && errno == EINVAL);
+	CHECK(write(control, "auto\n", 5) == 5);
+	screen = begin();
+	crcs = open(data, O_RDONLY | O_CLOEXEC);
+	CHECK(crcs >= 0 && read(crcs, text, sizeof(text)) == -1 && errno == EINVAL);
+	CHECK(open(data, O_RDONLY) == -1 && errno == EBUSY);
+	CHECK(write(control, "auto", 4) == -1 && errno == EBUSY);
+	for (number = 1; number < count; number++) {
+		last = checksum(crcs);
+		paint(&screen, number * 0x010305);
+		/* Two frames with the same new checksum show the whole picture. */
+		while (checksum(crcs) == last)
+			;
+		do
+			last = checksum(crcs);
+		while (checksum(crcs) != last);
+	}
+	close(crcs);
+	paint(&screen, number * 0x010305);
+	printf("%d pictures\n", count);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -503,6 +556,8 @@ int main(int argc, char **argv)
 		lease();
 	else if (strcmp(what, "drops") == 0)
 		drops();
+	else if (strcmp(what, "draws") == 0)
+		draws(count);
 	else if (strcmp(what, "writeback") == 0)
 		writeback();
 	else if (strcmp(what, "calls") == 0)

@@ -47,6 +47,9 @@ fn show(
         layers,
         gamma,
         writeback: None,
+        wants_crc: false,
+        is_mutable: false,
+        is_repeat: false,
     };
     let mut scan = screen.begin(picture);
     while let Some(rest) = scan {
@@ -123,6 +126,9 @@ fn large_pictures_are_read_in_pieces() {
         layers: vec![layer(b"XR24", (1024, 512), &[(1, 0, 4096)])],
         gamma: None,
         writeback: None,
+        wants_crc: false,
+        is_mutable: false,
+        is_repeat: false,
     };
     let (mut scan, mut steps) = (screen.begin(picture), 0);
     while let Some(rest) = scan {
@@ -202,6 +208,9 @@ fn pictures_are_written_back_in_each_format() {
                         code: u32::from_le_bytes(*code),
                         place: (2, 5, 80),
                     }),
+                    wants_crc: false,
+                    is_mutable: false,
+                    is_repeat: false,
                 };
                 let mut scan = screen.begin(picture);
                 while let Some(rest) = scan {
@@ -223,4 +232,74 @@ fn pictures_are_written_back_in_each_format() {
             }
         }
     }
+}
+
+#[test]
+fn a_repeat_is_shown_only_after_a_change() {
+    let pixels = vec![40; 8 * 4 * 4];
+    let mut memory = memory(&[(1, pixels), (2, vec![90; 2 * 2 * 4])]);
+    let whole = layer(b"XR24", (8, 4), &[(1, 0, 32)]);
+    let small = layer(b"XR24", (2, 2), &[(2, 0, 8)]);
+    // One plane that is the screen, and two planes.
+    for layers in [vec![whole.clone()], vec![whole, small]] {
+        let mut screen = screen("");
+        let mut show = |is_repeat: bool, wants_crc: bool, memory: &mut BenchMemory| {
+            let mut scan = screen.begin(Picture {
+                size: (8, 4),
+                frame_ns: 16_666_643,
+                layers: layers.clone(),
+                gamma: None,
+                writeback: None,
+                wants_crc,
+                is_mutable: true,
+                is_repeat,
+            });
+            while let Some(rest) = scan {
+                scan = screen.resume(rest, memory).expect("memory");
+            }
+            (screen.shown(), screen.crc())
+        };
+        assert_eq!(show(false, false, &mut memory), (1, None));
+        assert_eq!(show(true, false, &mut memory), (1, None));
+        // The layers are drawn again for the first checksum.
+        let (shown, crc) = show(true, true, &mut memory);
+        assert!(shown == 2 && crc.is_some());
+        assert_eq!(show(true, true, &mut memory), (2, crc));
+        // The last pixel's red.
+        memory.planes.borrow_mut().get_mut(&1).expect("a plane")[126] += 1;
+        let (shown, changed) = show(true, true, &mut memory);
+        assert!(shown == 3 && changed.is_some() && changed != crc);
+        // A commit is shown even if nothing has changed.
+        assert_eq!(show(false, true, &mut memory), (4, changed));
+        memory.planes.borrow_mut().get_mut(&1).expect("a plane")[126] -= 1;
+    }
+}
+
+#[test]
+fn planes_with_equal_pictures_have_equal_checksums() {
+    let mut memory = memory(&[(1, [1, 2, 3, 0].repeat(32)), (2, [1, 2, 3].repeat(32))]);
+    let halves = [0, 4].map(|left| {
+        let mut half = layer(b"RG24", (4, 4), &[(2, 0, 24)]);
+        half.at = (left, 0);
+        half
+    });
+    let mut crcs = Vec::new();
+    for layers in [vec![layer(b"XR24", (8, 4), &[(1, 0, 32)])], halves.to_vec()] {
+        let mut screen = screen("");
+        let mut scan = screen.begin(Picture {
+            size: (8, 4),
+            frame_ns: 16_666_643,
+            layers,
+            gamma: None,
+            writeback: None,
+            wants_crc: true,
+            is_mutable: false,
+            is_repeat: false,
+        });
+        while let Some(rest) = scan {
+            scan = screen.resume(rest, &mut memory).expect("memory");
+        }
+        crcs.push(screen.crc().expect("a checksum"));
+    }
+    assert_eq!(crcs[0], crcs[1]);
 }

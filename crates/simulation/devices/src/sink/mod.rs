@@ -109,8 +109,12 @@ impl Sink {
     /// nothing would keep this picture, so that [`show_unseen`](Self::show_unseen) suffices.
     pub(crate) fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
-        let is_seen = self.writer.is_some() || self.reads_all || is_kept;
-        is_seen.then(|| self.take_frame(format, size))
+        (self.keeps_all() || is_kept).then(|| self.take_frame(format, size))
+    }
+
+    /// Returns whether each picture is recorded or kept.
+    pub(crate) const fn keeps_all(&self) -> bool {
+        self.writer.is_some() || self.reads_all
     }
 
     /// Returns memory for a picture to fill and [`show`](Self::show). The memory's contents are unspecified.

@@ -1,6 +1,7 @@
 //! Display cards: files of `/dev/dri/cardN`, and the scan-out of what programs show.
 
 mod config;
+mod crc;
 mod host;
 mod rights;
 mod scanout;
@@ -12,8 +13,9 @@ use crate::program::Answer;
 use crate::refusals::Refused;
 use crate::{Run, refusals};
 use anyhow::{Context as _, Result, anyhow};
+pub(super) use crc::CrcFiles;
 use host::{CardMemory, Program};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, Presence};
 use vb3_devices::{FrameFault, NodeSpec, Scan, Screen};
@@ -47,6 +49,8 @@ pub(crate) struct CardDevice {
     /// Number of pictures that the card could not read.
     faults: u64,
     is_used: bool,
+    /// Files from which a checksum can be read now.
+    readable: BTreeSet<FileId>,
     /// Programs whose imports the card refused, by process id: the program's name, and how many frames it then
     /// showed in buffers of the card.
     refused: BTreeMap<u32, (String, u64)>,
@@ -62,6 +66,10 @@ struct Output {
     writing: Option<scanout::Writing>,
     /// Whether sysfs says that a CRTC drives the connector.
     is_enabled: bool,
+    /// The vblank of the picture that is being read, or was read last.
+    seen: u64,
+    /// Checksums for the program that reads them.
+    crcs: Option<crc::Crcs>,
 }
 
 /// Maximum number of programs of [`CardDevice::refused`].
@@ -137,6 +145,8 @@ impl CardDevice {
                 scan: None,
                 writing: None,
                 is_enabled: false,
+                seen: 0,
+                crcs: None,
             })
         });
         let outputs = outputs.collect::<Result<_>>()?;
@@ -164,6 +174,7 @@ impl CardDevice {
             due: None,
             faults: 0,
             is_used: false,
+            readable: BTreeSet::new(),
             refused: BTreeMap::new(),
         })
     }
@@ -408,6 +419,11 @@ impl Kind for CardFiles {
     fn release(&mut self, run: &mut Run, file: FileId) {
         run.set_now();
         if let Ok((card, own)) = run.cards.of(file) {
+            if run.clock.follows_programs() {
+                // No vblank has passed since the program has drawn.
+                card.look_again(&run.memory, true);
+                card.finish_reading(&mut run.memory);
+            }
             card.card.close(own, &mut card.memory.with(&mut run.memory));
         }
         run.cards.files.remove(&file);
@@ -416,7 +432,8 @@ impl Kind for CardFiles {
 
     fn next_tick(&self, run: &Run) -> Option<u64> {
         let cards = run.cards.all.iter();
-        cards.filter_map(CardDevice::next_tick).min()
+        let waits = !run.clock.follows_programs();
+        cards.filter_map(|card| card.next_tick(waits)).min()
     }
 
     fn tick(&mut self, run: &mut Run, now_ns: u64) {
@@ -436,6 +453,10 @@ impl Kind for CardFiles {
             }
         }
         run.show_cards();
+        for card in &mut run.cards.all {
+            card.look_again(&run.memory, false);
+            run.waits.changed.append(&mut card.readable);
+        }
     }
 }
 
@@ -444,11 +465,18 @@ impl Output {
     fn has_room(&self) -> bool {
         self.scan.is_none() && self.screen.has_room()
     }
+
+    /// Returns whether the screen is read at each vblank, rather than only after commits. If no program wants
+    /// checksums, time need not go on for that.
+    fn is_watched(&self) -> bool {
+        let is_mutable = self.shown.as_ref().is_some_and(|shown| shown.is_mutable);
+        self.crcs.is_some() || is_mutable && self.screen.keeps_all()
+    }
 }
 
 impl CardDevice {
-    /// Returns when a tick is needed next.
-    fn next_tick(&self) -> Option<u64> {
+    /// Returns when a tick is needed next. `waits`: time goes on while programs do nothing.
+    fn next_tick(&self, waits: bool) -> Option<u64> {
         let is_busy = self.outputs.iter().any(|output| output.scan.is_some());
         let has_times = self.presence.plug_ns.is_some() || self.presence.unplug_ns.is_some();
         if is_busy || self.due.is_none() && has_times {
@@ -457,7 +485,11 @@ impl CardDevice {
         let has_room = self.outputs.iter().all(Output::has_room);
         let due = self.card.next_due_ns().filter(|due| *due > 0 || has_room);
         let plug = self.due.as_ref().and_then(|due| due.last());
-        due.into_iter().chain(plug.map(|(ns, _)| *ns)).min()
+        let outputs = self.outputs.iter().enumerate();
+        let watched = outputs.filter(|(_, of)| of.crcs.is_some() || waits && of.is_watched());
+        let watched = watched.filter_map(|(crtc, _)| self.card.vblank(crtc));
+        let dues = watched.map(|(_, next_ns)| next_ns).filter(|_| has_room);
+        dues.chain(due).chain(plug.map(|(ns, _)| *ns)).min()
     }
 
     /// Returns whether monitors come or go now.

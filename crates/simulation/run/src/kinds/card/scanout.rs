@@ -1,7 +1,7 @@
 //! Scan-out: from framebuffers to the recording, by DMA address, a piece at a time.
 
-use super::CardDevice;
 use super::host::{CardMemory, Written};
+use super::{CardDevice, Output};
 use crate::memory::{DeviceBus, RunMemory};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,8 +13,10 @@ use vb3_plane::Cookie;
 /// What a CRTC shows, and the buffers that it reads for that.
 pub(super) struct OnScreen {
     /// Holds the framebuffers, so that they stay.
-    _shown: Shown,
+    shown: Shown,
     buffers: BTreeSet<BufferId>,
+    /// Whether programs may draw what is on the screen: a buffer is the card's own.
+    pub(super) is_mutable: bool,
 }
 
 /// A framebuffer to which a CRTC's picture is written.
@@ -49,29 +51,82 @@ impl CardDevice {
         for buffer in &buffers {
             is_readable &= self.memory.begin_scan(memory, *buffer);
         }
-        let layers = shown.layers.iter().map(|layer| self.layer(memory, layer));
-        let layers: Option<Vec<_>> = layers.collect();
         let writeback = self.begin_writing(memory, &mut shown);
-        let (Some(size), Some(output)) = (shown.size, self.outputs.get_mut(crtc)) else {
+        let is_mutable = buffers
+            .iter()
+            .any(|buffer| self.memory.maker(*buffer).is_some());
+        let Some(output) = self.outputs.get_mut(crtc).filter(|_| shown.size.is_some()) else {
             return;
         };
-        match layers.filter(|_| is_readable) {
-            Some(layers) => {
-                output.scan = output.screen.begin(Picture {
-                    size,
-                    frame_ns: shown.frame_ns,
-                    layers,
-                    gamma: shown.gamma.take(),
-                    writeback,
-                });
-            }
-            None => self.faults = self.faults.saturating_add(1),
+        output.shown = Some(OnScreen {
+            shown,
+            buffers,
+            is_mutable,
+        });
+        if !is_readable || !self.begin_reading(memory, crtc, (writeback, false)) {
+            self.faults = self.faults.saturating_add(1);
         }
-        let is_failed = output.scan.is_none();
-        let _shown = shown;
-        output.shown = Some(OnScreen { _shown, buffers });
-        if is_failed {
+        if self
+            .outputs
+            .get(crtc)
+            .is_some_and(|output| output.scan.is_none())
+        {
             self.end_writing(memory, crtc, FAILED);
+        }
+    }
+
+    /// Begins to read what a CRTC shows. Returns false if the card has lost a buffer.
+    fn begin_reading(
+        &mut self,
+        memory: &RunMemory,
+        crtc: usize,
+        (writeback, is_repeat): (Option<Target<Cookie>>, bool),
+    ) -> bool {
+        let on_screen = self
+            .outputs
+            .get(crtc)
+            .and_then(|output| output.shown.as_ref());
+        let Some(OnScreen {
+            shown, is_mutable, ..
+        }) = on_screen
+        else {
+            return true;
+        };
+        let layers = shown.layers.iter().map(|layer| self.layer(memory, layer));
+        let layers: Option<Vec<_>> = layers.collect();
+        let (Some(size), Some(layers)) = (shown.size, layers) else {
+            return false;
+        };
+        let (frame_ns, gamma, is_mutable) = (shown.frame_ns, shown.gamma.clone(), *is_mutable);
+        let seen = self.card.vblank(crtc).map_or(0, |(seen, _)| seen);
+        if let Some(output) = self.outputs.get_mut(crtc) {
+            output.seen = seen;
+            output.scan = output.screen.begin(Picture {
+                size,
+                frame_ns,
+                layers,
+                gamma,
+                writeback,
+                wants_crc: output.crcs.is_some(),
+                is_mutable,
+                is_repeat,
+            });
+        }
+        true
+    }
+
+    /// Reads again what CRTCs show since an earlier vblank, or (`at_once`) since now, if it may have changed and somebody
+    /// wants to know that.
+    pub(super) fn look_again(&mut self, memory: &RunMemory, at_once: bool) {
+        for crtc in 0..self.outputs.len() {
+            let seen = self.card.vblank(crtc).map(|(seen, _)| seen);
+            let is_due = |output: &Output| {
+                let is_later = seen.is_some_and(|seen| at_once || seen > output.seen);
+                is_later && output.is_watched() && output.has_room()
+            };
+            if self.outputs.get(crtc).is_some_and(is_due) {
+                self.begin_reading(memory, crtc, (None, true));
+            }
         }
     }
 
@@ -139,6 +194,7 @@ impl CardDevice {
                 FAILED
             }
         };
+        self.readable.extend(output.add_crcs());
         self.end_writing(memory, crtc, outcome);
         false
     }
@@ -154,9 +210,16 @@ impl CardDevice {
 
     /// Gives all buffers on the screen back to programs, after their pictures are read.
     pub(super) fn stop_scans(&mut self, memory: &mut RunMemory) {
+        self.finish_reading(memory);
+        for crtc in 0..self.outputs.len() {
+            self.end_scans(memory, crtc);
+        }
+    }
+
+    /// Reads the rest of all pictures that are being read.
+    pub(super) fn finish_reading(&mut self, memory: &mut RunMemory) {
         for crtc in 0..self.outputs.len() {
             while self.read_picture(memory, crtc) {}
-            self.end_scans(memory, crtc);
         }
     }
 
