@@ -6,6 +6,7 @@ set -eu
 why=$1/../vb2-why
 work=$2/driver
 build=$(headers "$4")
+! grep -q '^CONFIG_CC_IS_CLANG=y' "$build/.config" || kbuild="$kbuild LLVM=1"
 from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$why"/*.[ch] "$why"/Kbuild "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
 if [ "$(cat "$work/from" 2>/dev/null)" = "$from" ]; then
     exit
@@ -18,7 +19,11 @@ if ! grep -q '^CONFIG_KRETPROBES=y' "$build/.config"; then
     why=
     echo "vb2-why is not built: $4 has no kretprobes"
 fi
-for dir in "$work" ${why:+"$2/why"}; do
+case $4 in
+    6.[0-9].* | 6.1[01].*) own= ;;
+    *) own=$work ;;
+esac
+for dir in $own ${why:+"$2/why"}; do
     # shellcheck disable=SC2086 # one word each
     make -C "$build" M="$dir" $kbuild KCFLAGS=-Werror modules
     cp "$dir"/*.ko "$2/"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the package in the build root, checks which module each kernel would load, and removes it:
+# Installs, upgrades and removes the package in the build root, and checks each time which module each kernel would load:
 #
 #   package-test.sh LAB ARCH NEXT PACKAGE
 #
@@ -33,12 +33,11 @@ if [ -n "$cross" ]; then
     chmod +x /tmp/foreign/uname
     PATH=/tmp/foreign:/usr/${cross%-}/bin:$PATH
 fi
-# A run that was interrupted leaves its packages and settings.
-rm -f /etc/depmod.d/videobuf3.conf /etc/dkms/framework.conf.d/videobuf3.conf
-dpkg --purge --force-remove-reinstreq videobuf3-dma-contig-dkms >/dev/null 2>&1 || true
-rm -f /etc/kernel/*/videobuf3-dma-contig-dkms
+# A run that was interrupted leaves its package.
+name=videobuf3-dma-contig-dkms
+dpkg --purge --force-remove-reinstreq $name >/dev/null 2>&1 || true
 stock=kernel/drivers/media/common/videobuf2
-# Makes an installed kernel, with the stock modules: kernel KERNEL NAME HEADERS
+# Makes an installed kernel, with the stock module: kernel KERNEL NAME HEADERS
 kernel() {
     mkdir -p "/lib/modules/$2/$stock"
     cp "/kernels/$1/tree/usr/lib/modules/$1/$stock/videobuf2-dma-contig.ko.xz" "/lib/modules/$2/$stock/"
@@ -48,10 +47,7 @@ kernel() {
     ln -s "$3" "/lib/modules/$2/build"
     depmod "$2"
 }
-for kernel in $(cat $list); do
-    kernel "$kernel" "$kernel" "$(headers "$kernel")"
-done
-# Copies a kernel. The new headers differ only in symbols and configuration: copy KERNEL NAME
+# Copies a kernel. Its headers may get other symbols and another configuration: copy KERNEL NAME
 copy() {
     from=$(headers "$1")
     rm -rf "/tmp/headers-$2"
@@ -63,23 +59,6 @@ copy() {
     cp "$from/Module.symvers" "$from/.config" "/tmp/headers-$2/"
     kernel "$1" "$2" "/tmp/headers-$2"
 }
-# Gives the allocator's symbols in a kernel's headers another checksum.
-change() {
-    sed -i 's/^0x[0-9a-f]*\(.*videobuf2-dma-contig\t\)/0x12345678\1/' \
-        "/tmp/headers-$1/Module.symvers"
-}
-remove_copy() { rm -r "/lib/modules/$1" "/tmp/headers-$1"; }
-
-# Kernels that the package must leave alone: one is too old, one has other symbols' checksums, one has
-# videobuf2 built in, and one loads signed modules only, but does not know dkms's key.
-others='6.1.0-old 6.12.0-changed 6.12.0-builtin 6.12.0-signed'
-first=$(head -n 1 $list)
-for kernel in $others; do
-    copy "$first" "$kernel"
-done
-change 6.12.0-changed
-sed -i 's|drivers/media/common/videobuf2/[^\t]*|vmlinux|' /tmp/headers-6.12.0-builtin/Module.symvers
-echo CONFIG_MODULE_SIG_FORCE=y >>/tmp/headers-6.12.0-signed/.config
 # Every kernel must find the module at its expected path: all_in PATH KERNEL...
 all_in() {
     path=$1
@@ -93,42 +72,51 @@ all_in() {
         esac
     done
 }
-log=/tmp/package-test.log
-dpkg ${cross:+--force-architecture} -i "$this" >$log 2>&1 || { cat $log; exit 1; }
-cat $log
-# Each kernel that is left alone gets a reason.
-for reason in 'the CRC of' 'is built into this kernel' 'loads signed modules only'; do
-    grep -q "^error: .*$reason" $log
-done
-# shellcheck disable=SC2046 # one word each
-all_in updates/videobuf3 $(cat $list)
+add() { dpkg ${cross:+--force-architecture} -i "$1"; }
+ours=updates/dkms
+all=$(cat $list)
+first=$(head -n 1 $list)
 # shellcheck disable=SC2086 # one word each
-all_in kernel/drivers $others
-# The kernel's own modules stay where they were.
-for kernel in $(cat $list); do
-    [ -e "/lib/modules/$kernel/$stock/videobuf2-dma-contig.ko.xz" ]
-done
+for kernel in $all; do kernel "$kernel" "$kernel" "$(headers "$kernel")"; done
+
+# dkms must leave two kernels alone: one is too old, and one has videobuf2 built in.
+copy "$first" 6.1.0-old
+copy "$first" 6.12.0-builtin
+sed -i 's/^CONFIG_VIDEOBUF2_DMA_CONTIG=m/CONFIG_VIDEOBUF2_DMA_CONTIG=y/' /tmp/headers-6.12.0-builtin/.config
+add "$this"
+all_in $ours $all
+all_in kernel/drivers 6.1.0-old 6.12.0-builtin
 # Only the lab's modules fail on request.
 if modinfo -k "$first" -p videobuf2-dma-contig | grep '^fail_'; then
     echo "error: the module has parameters of tests" >&2
     exit 1
 fi
 # Copies the installed modules, which dkms has signed, for a machine that boots with them.
-for kernel in $(cat $list); do
+for kernel in $all; do
     rm -rf "/work/$kernel/updates"
-    mkdir -p "/work/$kernel/updates"
-    cp -r "/lib/modules/$kernel/updates/videobuf3" "/work/$kernel/updates/"
+    cp -r "/lib/modules/$kernel/updates" "/work/$kernel/updates"
     cp /var/lib/dkms/mok.pub "/work/$kernel/updates/"
 done
 [ -n "$cross" ] || sh "$lab/make-firmware.sh" /var/lib/dkms/mok.pub /work/firmware
-name=videobuf3-dma-contig-dkms:$(dpkg-deb -f "$this" Architecture)
-dpkg -r "$name"
-# shellcheck disable=SC2046,SC2086 # one word each
-all_in kernel/drivers $(cat $list) $others
-for kernel in $others; do
-    remove_copy "$kernel"
+
+echo "--- upgraded and downgraded"
+for package in "$next" "$this"; do
+    add "$package"
+    all_in $ours $all
+    [ "$(dkms status | grep -c installed)" = "$(wc -l <$list)" ]
 done
-. "$lab/package-orders.sh"
-dpkg --purge "$name"
+echo "--- kernels installed later: one that suits, and one whose drivers were built for other symbols"
+copy "$first" 6.12.0-comes
+run-parts --exit-on-error --arg=6.12.0-comes /etc/kernel/postinst.d
+all_in $ours 6.12.0-comes
+copy "$first" 6.12.0-changed
+sed -i 's/^0x[0-9a-f]*\(.*videobuf2-dma-contig\t\)/0x12345678\1/' /tmp/headers-6.12.0-changed/Module.symvers
+! run-parts --exit-on-error --arg=6.12.0-changed /etc/kernel/postinst.d || exit 1
+grep -q '^error: the CRC of' "/var/lib/dkms/videobuf3-dma-contig/$(dpkg-deb -f "$this" Version)/build/make.log"
+all_in kernel/drivers 6.12.0-changed
+run-parts --exit-on-error --arg=6.12.0-comes /etc/kernel/prerm.d
+[ ! -e /lib/modules/6.12.0-comes/$ours ] && [ -e /lib/modules/6.12.0-comes/$stock/videobuf2-dma-contig.ko.xz ]
+echo "--- removed"
+dpkg --purge "$name:$(dpkg-deb -f "$this" Architecture)"
+all_in kernel/drivers $all 6.12.0-changed
 [ -z "$(ls /var/lib/dkms | grep -v '^mok')" ]
-[ -z "$(ls /etc/kernel/*/videobuf3-* 2>/dev/null)" ]

@@ -19,7 +19,7 @@ source=usr/src/videobuf3-dma-contig-$version
 docs=usr/share/doc/videobuf3-dma-contig-dkms
 . "$sources/kernel/lab/arch/$arch.sh"
 rm -rf "$tree"
-mkdir -p "$tree/DEBIAN" "$tree/$docs" "$tree/etc/kernel"
+mkdir -p "$tree/DEBIAN" "$tree/$docs"
 sh "$sources/kernel/lab/lay-out.sh" "$sources" "$rust" "$arch" "$tree/$source"
 fill() {
     sed -e "s/@VERSION@/$version/g" -e "s/@ARCH@/$debian/g" \
@@ -28,20 +28,9 @@ fill() {
 fill control DEBIAN/control
 fill postinst DEBIAN/postinst
 fill prerm DEBIAN/prerm
-for when in postinst header_postinst prerm; do
-    hook=etc/kernel/$when.d/videobuf3-dma-contig-dkms
-    mkdir -p "$tree/${hook%/*}"
-    fill hook "$hook"
-    echo "/$hook" >>"$tree/DEBIAN/conffiles"
-    chmod 755 "$tree/$hook"
-done
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 fill dkms.conf "$source/dkms.conf"
-fill install.sh "$source/install.sh"
-fill place.sh "$source/place.sh"
-for script in build setting trusted; do
-    cp "$sources/kernel/package/$script.sh" "$tree/$source/"
-done
+cp "$sources/kernel/package/build.sh" "$tree/$source/"
 cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
 cp "$archive" "$tree/$source/rust-object-source.tar.xz"
 {

@@ -32,6 +32,15 @@ static struct platform_device *engine[ENGINES];
 static unsigned long long at[PLANES];
 module_param_array(at, ullong, NULL, 0444);
 
+/* References to vb3near, for a test of leaks. */
+static int get_references(char *text, const struct kernel_param *param)
+{
+	return sysfs_emit(text, "%u\n", kref_read(&engine[NEAR]->dev.kobj.kref));
+}
+
+static const struct kernel_param_ops references_ops = { .get = get_references };
+module_param_cb(references, &references_ops, NULL, 0444);
+
 struct camera {
 	struct v4l2_device v4l2;
 	struct video_device video;

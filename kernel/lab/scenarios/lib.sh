@@ -316,3 +316,19 @@ await_program() {
         sleep 1
     done
 }
+
+# Mounts the host's files on /root, with a layer in memory that takes changes. The scenario needs the line `#share /`.
+host_root() {
+    for dep in 9pnet_virtio 9p overlay; do
+        modprobe $dep
+    done
+    ifconfig lo up
+    mkdir -p /ro /rw /root
+    mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072,ro,cache=loose share /ro &&
+        mount -t tmpfs -o size=75% rw /rw && mkdir /rw/upper /rw/work &&
+        mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work root /root || return
+    for part in proc:proc sysfs:sys devtmpfs:dev tmpfs:dev/shm devpts:dev/pts tmpfs:tmp tmpfs:run; do
+        mkdir -p "/root/${part#*:}"
+        mount -t "${part%:*}" "${part%:*}" "/root/${part#*:}"
+    done
+}

@@ -10,28 +10,10 @@
 . /scenario/lib.sh
 
 use_module c
-for dep in videobuf2-vmalloc v4l2-tpg 9pnet_virtio 9p overlay; do
+for dep in videobuf2-vmalloc v4l2-tpg; do
     modprobe $dep
 done
-ifconfig lo up
-# The files, with a layer in memory that takes changes.
-share=trans=virtio,version=9p2000.L,msize=131072
-mkdir -p /ro /rw /root
-insmod /scenario/vimc.ko &&
-    mount -t 9p -o $share,ro,cache=loose share /ro &&
-    mount -t tmpfs -o size=75% rw /rw &&
-    mkdir /rw/upper /rw/work &&
-    mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work root /root &&
-    cd /root || step libcamera.root '"ok":false'
-mkdir -p proc sys dev tmp run
-mount -t proc proc proc
-mount -t sysfs sys sys
-mount -t devtmpfs dev dev
-mkdir -p dev/shm dev/pts
-mount -t tmpfs shm dev/shm
-mount -t devpts pts dev/pts
-mount -t tmpfs -o mode=1777 tmp tmp
-mount -t tmpfs run run
+insmod /scenario/vimc.ko && host_root && cd /root || step libcamera.root '"ok":false'
 cp /scenario/libcamera-tests.py tmp/
 cat >tmp/run.sh <<'END'
 # udevadm takes a root other than that of process 1 for a chroot.

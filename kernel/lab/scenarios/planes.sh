@@ -1,6 +1,6 @@
 # A queue with planes of two devices, one of which does not reach all memory. Checks each plane's
 # address, the bytes that arrive, and each device's refusals. Our module's log names the device, the
-# reason and the remedy.
+# reason and the remedy. A thousand refusals keep no reference to their device.
 #memory 5120
 #append cma=0
 . /scenario/lib.sh
@@ -18,7 +18,7 @@ logged() {
 for which in $MODULES; do
     use_module "$which" || continue
     insmod /scenario/vb3planes.ko || step "$which.driver" '"ok":false'
-    report "$which.planes" 250 /scenario/planes "$(node vb3planes)" "$(node vb3crossed)" "$which"
+    report "$which.planes" 250 /scenario/planes "$(node vb3planes)" "$(node vb3crossed)" "$which" leaks
     if [ "$which" = rust ]; then
         logged near-mask near 'a shared buffer' dma-mask 'memory up to the address found'
         [ ! -e /dev/dma_heap/system ] || logged near-exporter near 'a dma-buf' exporter-errno 'memory that this device reaches'

@@ -76,12 +76,12 @@ rmmod vb3probe vb3edu
 explained why.sentences
 listed why.sentence.mask /tmp/why 'The memory ends at 0x1[0-9a-f]{8}; the device reaches addresses up to 0xffffffff'
 listed why.sentence.pieces /tmp/why 'The device needs 65536 bytes in one piece; the first piece has [0-9]+\.'
-listed why.sentence.pages /tmp/why 'The 16 pages are not memory of the program'
+listed why.sentence.pages /tmp/why 'Not all of the 16 pages belong to the program'
 listed why.sentence.size /tmp/why '1048576 bytes are needed; there are 65536'
 listed why.sentence.area /tmp/why 'The device needs 67108864 bytes in one piece; at most 4194304 were possible'
 listed why.sentence.exporter /tmp/why 'The exporter answered with -ENXIO\. Details: .*-EINVAL'
 listed why.sentence.empty /tmp/why 'The length is 0'
-listed why.sentence.in-pieces /tmp/why 'No free memory has 4194304 bytes in one piece'
+listed why.sentence.in-pieces /tmp/why 'No piece of 4194304 bytes is free'
 listed why.sentence.bounces /tmp/why 'The bounce pool had no room for segments of up to 262144 bytes'
 same why.buffers-gone "$(wc -l <$dir/buffers)" 0
 # The stock kernel warns of an allocation that is too long.

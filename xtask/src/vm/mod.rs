@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// others), which is built once from Debian's source in about seven minutes of two cores
     #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "archs"])]
     checked: bool,
+    /// Use kernels that CI does not run: with PREEMPT_RT, compiled by Clang (without IBT; for arm64, with
+    /// shadow call stacks), and Debian 12's, which only vb2-why supports. Makes them once
+    #[arg(long, conflicts_with_all = ["everything", "chosen", "checked", "archs"])]
+    more: bool,
     /// If a machine's first boot has faults, print them and boot it a second time
     #[arg(long)]
     again: bool,
@@ -241,6 +245,10 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     for arch in args.archs() {
         lab.add(arch)?;
         all.extend(lab.kernels(arch)?);
+    }
+    if args.more {
+        lab.add(Arch::Arm64)?;
+        all = lab.more()?;
     }
     let mut some = all.clone();
     some.retain(|kernel| {
