@@ -6,7 +6,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("description", "one sentence about it"),
     (
         "ram",
-        "bytes of memory, as a number or like \"512MiB\"; nothing larger is ever allocated",
+        "bytes of RAM, as a number or like \"512MiB\"; a run never allocates more RAM",
     ),
     (
         "cma",
@@ -25,8 +25,9 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "areas.pages",
-        "for an area that is written as a table ([areas.NAME] size = \"8MiB\"): false for memory on the chip, \
-         such as SRAM, which is no RAM, lies at 3 GiB or above, is uncached and has no struct pages",
+        "for an area that is written as a table ([areas.NAME] size = \"8MiB\"): false for memory on the \
+         chip, such as SRAM. This memory is not RAM: it lies at 3 GiB or above, is uncached and has no \
+         struct pages",
     ),
     (
         "areas.protected",
@@ -54,8 +55,9 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.page_sizes",
-        "sizes of its pages: 4KiB, 2MiB and 1GiB; in the Arm formats also 16KiB and 32MiB, or \
-         64KiB and 512MiB. Memory for devices then comes in pieces of the smallest size",
+        "sizes of its pages: 4KiB, 2MiB and 1GiB; in the Arm formats also 16KiB and 32MiB, or 64KiB and \
+         512MiB. Memory that is allocated for a device behind this IOMMU consists of pieces of the smallest \
+         size",
     ),
     (
         "iommu.aperture",
@@ -67,13 +69,13 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.flush",
-        "when the IOMMU forgets removed mappings: with \"strict\" (the default) each at once, with \"lazy\" \
-         many at a time",
+        "when the IOMMU forgets a mapping that was removed: with \"strict\" (the default) at once; with \
+         \"lazy\" later, together with many others, and until then the device still reaches the memory",
     ),
     (
         "iommu.segments",
-        "how scattered memory is laid out: \"contiguous\" (the default) for one run without gaps, \
-         \"compatible\" for what Linux does, which may leave gaps at boundaries",
+        "at which I/O addresses scattered memory lies: with \"contiguous\" (the default) in one run without \
+         gaps; with \"compatible\" in the same segments as in Linux, which may have gaps at boundaries",
     ),
     (
         "iommus",
@@ -95,7 +97,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "bounce.mode",
-        "which memory is copied: \"when-needed\" for memory out of reach, \"always\" for every streaming mapping",
+        "which memory is copied: \"when-needed\" for memory out of reach; \"always\" for every streaming \
+         mapping (as by dma_map_sg), also of memory in reach",
     ),
     ("bounce.pool", "bytes of memory set aside for the pool"),
     (
@@ -104,13 +107,13 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "untrusted",
-        "true if a device must not see other data in the pages of its memory: ends of memory that do not \
-         fill a page are copied; needs an IOMMU and a bounce pool",
+        "true if a device must not see other data in the pages of its memory: if the memory begins or ends \
+         inside a page, the part in this page is copied; needs an IOMMU and a bounce pool",
     ),
     (
         "sram",
-        "bytes of memory on each device (SRAM): coherent, without pages, and the only memory that \
-         it allocates from; 0 for none",
+        "bytes of memory on each device (SRAM), which is coherent and has no struct pages. A device \
+         allocates from no other memory, except buffers that ask for cached memory; 0 for none",
     ),
     (
         "scattered",
