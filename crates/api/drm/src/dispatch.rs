@@ -15,14 +15,15 @@ pub enum Outcome {
     Done(i64),
     /// The call fails.
     Fail(Error),
-    /// The call waits. Repeat it, with the same number, once [`Card::take_changed`] names its file.
+    /// The call waits. The host repeats it when [`Card::take_changed`] returns the call's file, with the same number
+    /// of the call ([`CallContext::call`]).
     Wait,
 }
 
 /// Announces the arrays that a structure points to, so that the host fetches all at once.
 ///
 /// # Errors
-/// NOT_GATHERED.
+/// [`Errno::NOT_GATHERED`] if the host must fetch an array first. It repeats the call when it has the array.
 fn prepare(spec: &CallSpec, io: &Ioctl<'_>) -> Result<(), Errno> {
     let mut done = Ok(());
     for array in spec.arrays {
@@ -38,8 +39,9 @@ fn prepare(spec: &CallSpec, io: &Ioctl<'_>) -> Result<(), Errno> {
 impl Card {
     /// Performs an ioctl. `addr` is the address of the program's structure.
     ///
-    /// As in Linux, the structure may be longer or shorter than the card's: what is missing is zero, and what is
-    /// beyond stays unchanged. The structure is copied out even if the call fails.
+    /// As in Linux, the program's structure may be shorter or longer than the card's: the card reads fields that the
+    /// program's structure lacks as zero, and leaves the program's further bytes unchanged. The structure is copied
+    /// out even if the call fails.
     ///
     /// Source: Linux 6.12 drivers/gpu/drm/drm_ioctl.c `drm_ioctl`.
     pub fn ioctl(

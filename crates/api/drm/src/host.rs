@@ -28,8 +28,8 @@ pub trait Memory {
     /// Releases a set of fences.
     fn release_fence(&mut self, fence: FenceId);
 
-    /// Signals the fences of a timeline up to this sequence number. Each CRTC has one; those of the CRTCs' writeback
-    /// connectors follow.
+    /// Signals the fences of a timeline up to this sequence number. The timelines are numbered: first comes one for
+    /// each CRTC, then one for each CRTC's writeback connector.
     fn signal(&mut self, timeline: usize, seqno: u64);
 }
 
@@ -47,7 +47,8 @@ pub trait Program: Memory {
     /// Announces that parts of the `len_bytes` at `addr` will be read. The host can then fetch several arrays at once.
     ///
     /// # Errors
-    /// NOT_GATHERED.
+    /// [`Errno::NOT_GATHERED`] if the host must fetch the bytes first. The caller can announce further arrays, but
+    /// must then end the call without a change; the host repeats the call when it has the bytes.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         let _ = (addr, len_bytes);
         Ok(())
@@ -72,15 +73,16 @@ pub trait Program: Memory {
     fn allocate(&mut self, len_bytes: u64) -> Result<BufferId, Errno>;
 
     /// Imports a dma-buf by a program's descriptor, for scan-out. Returns the memory's number and its length in
-    /// bytes. The card then has one reference, which [`Memory::release`] drops; importing memory that the card
-    /// has already does not count.
+    /// bytes. The card then has one reference to the memory, which one [`Memory::release`] drops. If the card has a
+    /// reference already, because it allocated or imported the memory before, this call adds none.
     ///
     /// # Errors
     /// EBADF; EINVAL for a descriptor of something else, or memory that the card cannot reach.
     fn import(&mut self, fd: i32) -> Result<(BufferId, u64), Errno>;
 
-    /// Installs a descriptor of a dma-buf of the memory in the program, which reads its number at address `at`.
-    /// Returns the number, or anything if the host itself writes it to `at` after the call.
+    /// Exports the memory as a dma-buf: installs a descriptor of the dma-buf in the program. The program expects the
+    /// descriptor's number at its address `at`. The card writes the returned value there. A host that knows the
+    /// number only after the call may return any value, and must then write the number to `at` itself.
     ///
     /// # Errors
     /// EMFILE and the host's errors.
@@ -92,14 +94,16 @@ pub trait Program: Memory {
     /// EINVAL for any other descriptor.
     fn sync_file(&mut self, fd: i32) -> Result<FenceId, Errno>;
 
-    /// Installs a descriptor of a sync file that ends when the timeline reaches `seqno`. `at` as for
+    /// Installs a descriptor of a sync file in the program. The sync file signals when [`Memory::signal`] has
+    /// brought the timeline to `seqno`. The number's place `at` and the returned value are as for
     /// [`export`](Self::export).
     ///
     /// # Errors
     /// EMFILE and the host's errors.
     fn out_fence(&mut self, timeline: usize, seqno: u64, at: u64) -> Result<i32, Errno>;
 
-    /// Installs a descriptor of a new file of the card. `at` as for [`export`](Self::export).
+    /// Installs a descriptor of a new file of the card in the program. The number's place `at` and the returned
+    /// value are as for [`export`](Self::export).
     ///
     /// # Errors
     /// EMFILE and the host's errors.

@@ -14,7 +14,7 @@ use crate::vblank::Wait;
 use std::sync::Arc;
 
 impl Card {
-    /// Makes a framebuffer of a file.
+    /// Makes a framebuffer that belongs to the calling file.
     fn add_fb(&mut self, io: &Ioctl<'_>, wanted: &Wanted) -> Result<u32, Error> {
         let format = wanted.check(&self.formats, self.config.pitch_align)?;
         if self.framebuffers.len() >= MAX_FRAMEBUFFERS {
@@ -162,7 +162,7 @@ impl Card {
         let (x, y, id, fb_id, mode_valid) =
             get!(io.arg, drm_mode_crtc: x, y, crtc_id, fb_id, mode_valid);
         for at in [x, y] {
-            // 1/65536 pixels must fit.
+            // A plane's source position is in units of 1/65536 pixel and must fit in 32 bits.
             if at & 0xffff_0000 != 0 {
                 return Err(Error::Range("x or y", at.into()));
             }
