@@ -139,7 +139,7 @@ impl Format {
     ///
     /// The pixel format is one of `formats` (by default the first), the size one of `sizes`, and the field
     /// order progressive. The program's line length is kept if it is longer than necessary, up to a limit.
-    /// The sizes of the planes follow from these; only CREATE_BUFS makes larger planes.
+    /// The sizes of the planes follow from the adjusted format; only CREATE_BUFS makes larger planes.
     ///
     /// With `keep_color` (for OUTPUT devices), the program's colorimetry is kept; else it is the pixel
     /// format's.

@@ -1,4 +1,5 @@
-//! Descriptors that become readable when a device needs a tick.
+//! Wake descriptors: a wake descriptor becomes readable when its device has work to do. The host then calls the
+//! device's `tick` ([`VideoDriver::tick`](crate::VideoDriver::tick)), which does this work.
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +25,7 @@ impl WakeId {
     }
 }
 
-/// A descriptor that becomes readable when a device needs a tick.
+/// A wake descriptor with its id. It becomes readable when a device needs a call of its `tick`.
 #[derive(Clone, Copy, Debug)]
 pub struct WakeFd<'a> {
     /// The descriptor.
@@ -34,7 +35,8 @@ pub struct WakeFd<'a> {
 }
 
 impl<'a> WakeFd<'a> {
-    /// Returns a descriptor that has had this id since it was made.
+    /// Joins a descriptor with its id. The descriptor must have had this id since it was made, so that the id never
+    /// stands for two descriptors.
     #[must_use]
     pub const fn new(fd: BorrowedFd<'a>, id: WakeId) -> Self {
         Self { fd, id }

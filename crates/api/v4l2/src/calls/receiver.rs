@@ -21,7 +21,8 @@ macro_rules! bt {
 const HORIZONTAL: [usize; 3] = [bt!(hfrontporch), bt!(hsync), bt!(hbackporch)];
 const VERTICAL: [usize; 3] = [bt!(vfrontporch), bt!(vsync), bt!(vbackporch)];
 
-/// Reads the timings in `arg` (a `v4l2_dv_timings`); `None` for interlaced timings or another type.
+/// Reads the timings in `arg` (a `v4l2_dv_timings`). Returns `None` if the timings are interlaced, or if their
+/// type is not `V4L2_DV_BT_656_1120`.
 fn read_timings(arg: &Image<&mut [u8]>) -> Option<Timings> {
     let is_progressive = arg.u32(field!(v4l2_dv_timings.type_)) == sys::V4L2_DV_BT_656_1120
         && arg.u32(bt!(interlaced)) == 0;
@@ -66,7 +67,8 @@ fn write_timings(arg: &mut Image<&mut [u8]>, base: usize, timings: &Timings) {
     }
 }
 
-/// Writes the limits of the receiver's modes, without `V4L2_DV_BT_CAP_CUSTOM`: other timings are unsupported.
+/// Writes the limits of the receiver's modes. `V4L2_DV_BT_CAP_CUSTOM` is not set, because the receiver accepts only
+/// the timings of its modes, not any timings within these limits.
 fn write_cap(arg: &mut Image<&mut [u8]>, modes: &[Timings]) {
     const CAP: usize = field!(v4l2_dv_timings_cap.__bindgen_anon_1);
     let range = |part: fn(&Timings) -> u64| {
@@ -97,7 +99,8 @@ fn write_cap(arg: &mut Image<&mut [u8]>, modes: &[Timings]) {
     }
 }
 
-/// QUERY_DV_TIMINGS. For timings out of range, the answer contains only a pixel clock.
+/// QUERY_DV_TIMINGS. If the source's timings are out of range, the call fails, and of the timings it reports only a
+/// pixel clock: twice the highest of the modes.
 ///
 /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vidioc_query_dv_timings`.
 fn query(arg: &mut Image<&mut [u8]>, receiver: &Receiver) -> Result<(), Error> {
