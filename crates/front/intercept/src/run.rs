@@ -147,7 +147,9 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
     }
 }
 
-/// Returns whether a receive ends when all programs have ended (Linux 6.11). Else it would block for ever.
+/// Returns whether the kernel ends the supervisor's wait for a further call (`SECCOMP_IOCTL_NOTIF_RECV`) when all
+/// programs have ended. Linux does so since 6.11. On older kernels, the wait would never end, so the supervisor asks
+/// first whether there is a call.
 fn receive_ends() -> bool {
     let system = rustix::system::uname();
     let release = system.release().to_string_lossy();
@@ -166,7 +168,8 @@ struct Settings {
 impl Settings {
     fn begin(limit: Rlimit) -> Self {
         let subreaper = child_subreaper().ok().flatten();
-        // If the kernel refuses these, orphans are not reaped, and the supervisor remembers fewer threads.
+        // The run continues if the kernel refuses these settings. Without the first, orphans are not reaped. Without
+        // the second, the supervisor remembers fewer threads, since a descriptor is needed for each.
         set_child_subreaper(Some(rustix::process::getpid())).ok();
         let raised = Rlimit {
             current: limit.maximum,

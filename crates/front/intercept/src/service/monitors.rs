@@ -22,7 +22,8 @@ const HEADER: usize = 56;
 const CREDENTIALS: (usize, usize) = (28, 32);
 
 impl Supervisor<'_> {
-    /// Serves socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
+    /// Serves the system call `socket`. The seccomp filter reports this call only for sockets that receive device
+    /// events (NETLINK_KOBJECT_UEVENT).
     pub(crate) fn socket(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {

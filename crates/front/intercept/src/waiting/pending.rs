@@ -10,9 +10,10 @@ use crate::process::{LOOK, LOOK_OFTEN, Leader, Notif, Signals};
 use crate::waiting::{Polling, Transfer};
 use vb3_frontend::FileId;
 
-/// A check may be this early if the clock is awake, to save a wake-up.
+/// When the supervisor is awake and makes the checks that are due, it also makes checks that become due within this
+/// time. This saves a wake-up.
 pub(crate) const EARLY: Duration = Duration::from_micros(400);
-/// How long after a signal its thread is checked often.
+/// For this time after a signal has interrupted a thread's call, the thread's next calls are checked often.
 const RECENTLY: Duration = Duration::from_millis(200);
 /// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
 /// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
@@ -60,7 +61,8 @@ pub(crate) struct Waiting {
     pub(crate) look: Option<Instant>,
     /// Whether a thread gathers data for the call, and will then retry it.
     pub(crate) is_paused: bool,
-    /// Whether the end of the wait for a signal that only the call's mask admits is queued or under way.
+    /// Whether the supervisor is about to end this wait because a signal has come: it must stop the thread first, and
+    /// this stop is queued or under way.
     pub(crate) is_stopping: bool,
     /// Keeps the file open while the call runs, even if the descriptor is closed.
     _hold: Option<OwnedFd>,
@@ -90,7 +92,8 @@ impl Waiting {
         }
     }
 
-    /// Returns whether a piece was moved. The call then continues without waiting for the device.
+    /// Returns whether the call is a read or write that has moved a piece of its bytes. Such a call then moves the
+    /// other pieces without waiting for the device.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
@@ -124,7 +127,8 @@ pub(crate) struct Pending {
     pub(crate) slots: HashMap<u32, Waiting>,
     pub(crate) by_tid: HashMap<u32, u32>,
     on: HashMap<On, BTreeSet<u32>>,
-    /// Slots of calls whose thread's end is not reported.
+    /// Slots of calls whose thread can end without a report to the supervisor. The supervisor asks the kernel
+    /// repeatedly whether these calls still exist.
     pub(crate) unfollowed: BTreeSet<u32>,
     pub(crate) deadlines: BTreeSet<(Instant, u32)>,
     /// When each call's thread is next checked for signals.
@@ -134,8 +138,8 @@ pub(crate) struct Pending {
     pub(crate) changed: Vec<On>,
     /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
-    /// Threads whose end is reported and whose last waiting call found no handler. Their next calls are checked
-    /// seldom.
+    /// Threads without signal handlers, as the last waiting call of each has found. Their next calls are checked
+    /// seldom. Contains only threads whose end is reported to the supervisor, so that no entry outlives its thread.
     unhandled: HashSet<u32>,
     /// The tracers of threads, as the last checks found them.
     tracers: HashMap<u32, u64>,
@@ -204,7 +208,8 @@ impl Pending {
         Some(waiting)
     }
 
-    /// Suspends a call's deadline while a thread gathers data for the call. Nothing else can end the wait.
+    /// Suspends a call's deadline while a thread gathers data for the call. Until [`resume`](Self::resume), neither
+    /// a timeout nor a retry answers the call.
     pub(crate) fn pause(&mut self, slot: u32) {
         if let Some(waiting) = self.slots.get_mut(&slot) {
             waiting.is_paused = true;
