@@ -21,7 +21,8 @@ const NO_RUN: u8 = 2;
 /// Exit status if the connection ends before the answer.
 const LOST: u8 = 3;
 
-/// Finds the socket of the named run, else of the run around this process, else of the only run. In the last case,
+/// Finds the socket: the path of `--control`, else that of the run with the process ID of `--run`, else that of the
+/// run in which this process was started ([`VARIABLE`]), else that of the user's only active run. In the last case,
 /// prints on standard error which run it has chosen.
 fn socket(args: &CtlArgs) -> Result<PathBuf> {
     let dir = directory();
