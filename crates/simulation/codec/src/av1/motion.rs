@@ -6,7 +6,8 @@ use crate::parameter_sets::bits::BitWriter;
 /// Bits of a parameter after the binary point.
 const PRECISION: u32 = 16;
 
-/// The motion of a frame relative to each reference. Entry 0 is not used.
+/// The motion of a frame relative to each reference frame. The references have the numbers 1 to 7; number 0 is
+/// the frame itself (`INTRA_FRAME`), so entry 0 is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Motion {
     /// Type of each motion: 0: none, 1: translation, 2: rotation and zoom, 3: affine.
@@ -113,7 +114,8 @@ impl Code {
     }
 }
 
-/// Writes a number below `limit` with few bits if it is near `near` (`decode_unsigned_subexp_with_ref`).
+/// Writes a number below `limit`, with few bits if it is near `near`. AV1 reads it by
+/// `decode_unsigned_subexp_with_ref`.
 fn put_near(bits: &mut BitWriter, value: i64, near: i64, limit: i64) {
     let code = if near << 1 <= limit {
         recentred(near, value)
@@ -134,7 +136,7 @@ const fn recentred(near: i64, value: i64) -> i64 {
     }
 }
 
-/// Writes a number below `limit`, with few bits if it is small (`decode_subexp`).
+/// Writes a number below `limit`, with few bits if it is small. AV1 reads it by `decode_subexp`.
 fn put_subexp(bits: &mut BitWriter, value: i64, limit: i64) {
     let (mut least, mut count) = (0, 3);
     let mut is_first = true;
