@@ -8,7 +8,7 @@ use vb3_v4l2::pixfmt;
 /// The group of an option. `vb3 devices KIND` shows the options of a kind by these groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// The node's number, name and presence.
+    /// The node's number and name, and when the device is plugged in.
     Node,
     /// The pictures.
     Picture,
@@ -16,7 +16,7 @@ pub enum Group {
     Timing,
     /// The memory.
     Memory,
-    /// Failures on request.
+    /// Failures that a program requests by controls.
     Faults,
 }
 
