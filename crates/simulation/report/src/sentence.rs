@@ -144,7 +144,8 @@ fn times(n: u64) -> String {
     }
 }
 
-/// Explains why a call was refused. The hint names options of `programs` that apply the remedy.
+/// Explains why a call was refused. `programs` are the known programs that the run has started. The hint names their
+/// options that apply the remedy.
 #[must_use]
 pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
@@ -579,7 +580,8 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
     }
 }
 
-/// Explains a failure outside a device. The failure's sentence contains the remedy.
+/// Explains a failure outside the simulated device, such as of its codec process or its recording. The sentence of the
+/// failure already contains the remedy.
 #[must_use]
 pub fn failure(failure: &DeviceFailure) -> String {
     let DeviceFailure {
