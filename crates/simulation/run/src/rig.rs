@@ -1,4 +1,5 @@
-//! Functions for a simulation of the whole stack.
+//! Methods of [`Run`] for programs that simulate the whole stack in one process, such as tests: they look into the
+//! run and change it without an order or a program's call.
 
 use crate::Run;
 use crate::kinds::VideoFiles;
@@ -19,7 +20,7 @@ pub struct LeftOver {
     pub held: Held,
     /// The machine's counts, without pages of I/O page tables.
     pub machine: vb3_machine::Held,
-    /// Number of memories of buffers that still exist.
+    /// Number of buffers' memories that the run has not freed.
     pub memories: u64,
     /// Number of fences that have begun and not ended, or that ended more than once.
     pub fences: u64,
@@ -39,7 +40,8 @@ impl Run {
         self.memory.ops_mut().platform_mut()
     }
 
-    /// Shows exported buffers as memfds from now on, even where the kernel could make dma-bufs of them.
+    /// From now on, gives programs a memfd for each buffer that they export, even if the kernel could make a real
+    /// dma-buf.
     pub fn export_memfds(&mut self) {
         self.shares.get_mut().export_memfds();
     }
@@ -51,8 +53,8 @@ impl Run {
         nodes.map(|node| (node.number(), node.kind.as_str()))
     }
 
-    /// Returns the id of the video node or subdevice with this minor number. If there is none, no node has the
-    /// id.
+    /// Returns the id of the video node or subdevice with this minor number. If no node has this minor number,
+    /// returns an id that belongs to no node.
     #[must_use]
     pub fn video_node(&self, number: u32) -> NodeId {
         let at = self.nodes.iter().position(|node| node.number() == number);
@@ -60,8 +62,8 @@ impl Run {
         id.unwrap_or(NodeId(u32::MAX))
     }
 
-    /// Returns how many pictures a display card has shown, and the last one. The first call returns no picture, and
-    /// lets the card keep what it shows from then on.
+    /// Returns how many pictures a display card has shown, and the picture that it showed last. A card keeps its
+    /// last picture only from the first call of this method on, so the first call returns no picture.
     pub fn screen(&mut self, card: usize) -> Option<(u64, Option<Arc<Frame>>)> {
         let card = self.cards.all.get_mut(card)?;
         let last = card.last_shown().map(|(_, frame)| frame);
@@ -76,10 +78,11 @@ impl Run {
         self.plug_by_name(&number.to_string(), comes).map(drop)
     }
 
-    /// Revokes the buffer with this number in the list of buffers.
+    /// Revokes the buffer that has this number in the list of `vb3 ctl buffers`.
     ///
     /// # Errors
-    /// Fails with a message for the user: the buffer does not exist, was revoked, or is a program's.
+    /// Fails with a message for the user: the buffer does not exist, was revoked already, or lies in memory of a
+    /// program or of another driver, which only they can take back.
     pub fn revoke_buffer(&mut self, number: &str) -> Result<(), String> {
         self.revoke_by_name(number)
     }
