@@ -1,9 +1,10 @@
 //! Functions that the C shim calls.
 // UNSAFETY: pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references and
-//! [`Reach`]es, and a payload only while it has an object. A function that gets a request puts an object into the
-//! request's payload. On success, it returns the steps of a hand-over whose sync is due ([`Object::syncs`]).
+//! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references and devices
+//! ([`Dev`]), and a payload only while it has an object. A function that gets a [`Request`] makes an object in the
+//! request's payload. On success, the function returns which steps of a hand-over (prepare and finish) must sync
+//! caches ([`Object::syncs`]); on failure, a negative errno.
 
 use crate::attachments::{Key, Node};
 use crate::device::{Dev, Use, attrs_from_c, direction_from_c};
@@ -112,7 +113,7 @@ impl Request {
             with_cx(|cx| UserMemory::contig(cx, self.dev, &(), self.at, self.bytes, direction));
         let user = User::new(self.dev, memory)?;
         self.addr = user.memory.dma_addr(&Linux::PLAIN).map_or(0, DmaAddr::get);
-        // The first mapping uses the pinned table itself.
+        // The memory is mapped for the device by the table that pinning has filled (condition 6 of SOUNDNESS.md).
         self.sgt = user.memory.memory().sgt()?.as_ptr();
         Ok(self.put(Object::User(user)))
     }
@@ -273,7 +274,8 @@ pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
     }
 }
 
-/// Begins or ends an access by the CPU. Returns the number of syncs.
+/// Begins or ends an access by the CPU: syncs for the owner and for all devices that have mapped the memory.
+/// Returns the number of these syncs, which debugfs shows.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
     match (rust.allocated(), direction_from_c(direction)) {
