@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
-/// Numbers of the decoder's buffers. With the first, importers keep all mappings; with the second, none.
-/// An importer keeps up to 64 mappings of dma-bufs that it does not use at the time.
+/// Numbers of the decoder's buffers, which the converter imports. A device used to keep at most 64 unused imports
+/// mapped: all of 48 buffers, but none of 128, so each of these was mapped again for each frame. Since that limit is
+/// gone, the converter keeps all its mappings with both numbers.
 const KEPT: &str = "48";
 const REMAPPED: &str = "128";
 
@@ -44,11 +45,13 @@ pub(super) struct Tools {
     libraries: PathBuf,
 }
 
-/// Two commands that run alternately, and a name and an aim for the ratio of their costs.
+/// Two commands that run alternately. The table shows the cost of `this` divided by the cost of `over`.
 struct Pair {
+    /// The table's name for the ratio.
     what: String,
     /// Whether the cost is the elapsed time, rather than the CPU time of all processes.
     by_wall: bool,
+    /// The largest ratio that the project accepts; `None` for a ratio that is only shown.
     aim: Option<f64>,
     this: Command,
     over: Command,
@@ -102,7 +105,8 @@ pub(super) fn prepare() -> Result<(Tools, [Stream; 2])> {
     Ok((tools, [stream("1920x1080", "1")?, stream("1280x720", "3")?]))
 }
 
-/// Returns the clip, scaled to a size, and repeated so that the start matters little. Makes it once.
+/// Returns the clip, scaled to a size, and repeated `again` more times, so that the time of a program's start
+/// matters little. Makes the files only if they do not exist yet.
 fn stream(size: &'static str, again: &str) -> Result<Stream> {
     let mp4 = sh::cache("")?.join(format!("pipeline-p-{size}.mp4"));
     let (bare, clip) = (mp4.with_extension("h264"), demo::clip()?);
@@ -129,7 +133,8 @@ fn make(path: &Path, mut ffmpeg: Command) -> Result<()> {
 }
 
 impl Tools {
-    /// Returns `vb3 run` without the program: a decoder with a number of buffers, a converter, a display.
+    /// Returns `vb3 run` with a decoder, a converter and a display. The caller appends the program. The decoder
+    /// allows as many buffers as the largest measurement needs.
     fn devices(&self, sink: &str) -> Command {
         let decoder = format!("h264dec,max-buffers={REMAPPED}");
         let display = format!("display={sink},mplane=on,pace=free");
@@ -138,12 +143,13 @@ impl Tools {
         run
     }
 
-    /// Returns the path of `vb3-codec`. It decodes with the library that the other program calls directly.
+    /// Returns the path of `vb3-codec`. It decodes with the same libavcodec that the program of direct calls
+    /// ([`libraries`](Self::libraries)) uses.
     fn codec(&self) -> PathBuf {
         self.vb3.program.with_file_name("vb3-codec")
     }
 
-    /// Returns the command of the small client program with one converter, whose pictures no one keeps.
+    /// Returns the command of the small client program with one converter. The display drops the pictures.
     pub(super) fn small_program(&self, stream: &Stream) -> Command {
         self.client(stream, "null", "8", &[SHOWN])
     }
