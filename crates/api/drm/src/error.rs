@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{0}: {1:#x} is not allowed")]
     Invalid(&'static str, u64),
     /// EINVAL: a number of bytes or pixels below the minimum.
-    #[error("{what}: found {found}, wanted at least {wanted}")]
+    #[error("{what}: found {found}, but at least {wanted} is needed")]
     TooSmall {
         /// The quantity.
         what: &'static str,
@@ -24,7 +24,7 @@ pub enum Error {
         wanted: u64,
     },
     /// ENOSPC: a rectangle that exceeds its framebuffer.
-    #[error("{what}: ends at {found}, the framebuffer at {limit}")]
+    #[error("{what}: ends at pixel {found}, but the framebuffer ends at {limit}")]
     Outside {
         /// The rectangle's edge.
         what: &'static str,
@@ -34,13 +34,13 @@ pub enum Error {
         limit: u64,
     },
     /// ENOSPC: an object that a lease names twice.
-    #[error("a lease names object {0} twice")]
+    #[error("the list of a lease names object {0} twice; name each object once")]
     Twice(u32),
     /// ERANGE: a value that does not fit, or a plane that would have to scale.
     #[error("{0}: {1} is out of range")]
     Range(&'static str, i64),
     /// EACCES: the file is not the card's master.
-    #[error("the file is not the card's master")]
+    #[error("the file is not the card's master; call SET_MASTER before")]
     NotMaster,
     /// EACCES: the file lacks a right.
     #[error("{0}")]
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{0}")]
     Busy(&'static str),
     /// ENOMEM: a table is full, at this many entries.
-    #[error("{0}: at most {1}")]
+    #[error("{0}: the call would exceed the limit of {1}")]
     Full(&'static str, u64),
     /// EOPNOTSUPP: the card lacks the feature.
     #[error("the card has no {0}")]
@@ -64,10 +64,10 @@ pub enum Error {
     #[error("{0:#x} is no ioctl of DRM")]
     NotTty(u32),
     /// EAGAIN: a nonblocking read found no event.
-    #[error("there is no event")]
+    #[error("there is no event to read; poll the file before a nonblocking read")]
     Again,
     /// The host's errno: memory, descriptors, or the program's memory. The host knows the reason.
-    #[error("errno {}", .0.0)]
+    #[error("the host, which has the memory and the descriptors, failed with errno {}", .0.0)]
     Host(Errno),
 }
 

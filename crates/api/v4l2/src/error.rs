@@ -10,28 +10,31 @@ use vb3_queue::DriverError;
 #[non_exhaustive]
 pub enum Error {
     /// EINVAL: an argument is invalid for this device.
-    #[error("invalid argument")]
+    #[error("an argument is not valid for this device")]
     Invalid,
     /// EFAULT: the program's memory at `addr` is not readable or not writable.
-    #[error("bad address {addr:#x}")]
+    #[error("the program's memory at {addr:#x} is not readable, or not writable")]
     Fault {
         /// First byte.
         addr: u64,
     },
     /// ENOTTY: the device does not support the call.
-    #[error("call not offered by this device")]
+    #[error("the device does not support this call")]
     NotTty,
     /// EBUSY: another file owns the queue, or buffers or streaming prevent the call.
-    #[error("device or queue busy")]
+    #[error(
+        "another file owns the queue, or buffers or streaming prevent the call; end the stream (STREAMOFF) \
+         and release the buffers (REQBUFS with count 0)"
+    )]
     Busy,
     /// EACCES: a control is read-only or write-only.
-    #[error("control {id:#x} cannot be accessed this way")]
+    #[error("control {id:#x} is read-only or write-only; its flags in QUERYCTRL say which")]
     Access {
         /// The control's id (`V4L2_CID_*`).
         id: u32,
     },
     /// ERANGE: a control's value is out of its range.
-    #[error("{wanted} is out of range for control {id:#x}")]
+    #[error("{wanted} is out of range for control {id:#x}; QUERYCTRL returns the range")]
     Range {
         /// The control's id (`V4L2_CID_*`).
         id: u32,
@@ -39,28 +42,33 @@ pub enum Error {
         wanted: i64,
     },
     /// ENOSPC: the array or text of a control does not fit.
-    #[error("the control's value needs {needed} bytes")]
+    #[error(
+        "a value or an element of a list needs {needed} bytes, and the program gives less room"
+    )]
     NoSpace {
         /// Bytes needed.
         needed: u32,
     },
     /// ENOMEM: the limit of event subscriptions or media requests is reached, or a request lacks controls.
-    #[error("too many event subscriptions or media requests, or a request without controls")]
+    #[error(
+        "too many event subscriptions or media requests: end some of them; or a media request lacks \
+         the controls that the call needs"
+    )]
     Full,
     /// ENOENT: there is no event, and the caller does not wait.
-    #[error("no event pending")]
+    #[error("no event is pending, and the call does not wait; poll for POLLPRI before")]
     NoEvent,
     /// EACCES: the media request is not complete, so it has no results yet.
-    #[error("the media request is not complete")]
+    #[error("the media request is not complete; poll its descriptor before")]
     RequestIncomplete,
     /// EPERM: a memory-to-memory device accepts requests only at OUTPUT.
-    #[error("requests are for the OUTPUT queue")]
+    #[error("this device accepts media requests only in its OUTPUT queue")]
     NotPermitted,
     /// EMFILE: too many files are open.
-    #[error("too many open files")]
+    #[error("too many files of this device are open; close some of them")]
     TooManyFiles,
     /// EBADF: no such file.
-    #[error("no such file")]
+    #[error("the device has no such open file or media request")]
     NoFile,
     /// The queue refused the call.
     #[error(transparent)]
@@ -69,7 +77,7 @@ pub enum Error {
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// A service of the host failed.
-    #[error("host error, errno {}", .0.0)]
+    #[error("a service of the host failed with errno {}", .0.0)]
     Host(Errno),
 }
 
