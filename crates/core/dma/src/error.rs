@@ -174,14 +174,17 @@ impl Error {
     /// Returns the Linux errno, and a description.
     const fn facts(self) -> (i32, &'static str) {
         match self {
-            Self::Invalid => (22, "invalid argument"),
+            Self::Invalid => (
+                22,
+                "invalid argument, such as a size of zero, an overflow or a wrong owner",
+            ),
             Self::NoMemory(_) => (12, "out of memory"),
             Self::Unmappable(_) => (5, "not mappable for the device"),
             Self::StillReachable(_) => (5, "the device may still reach the memory"),
             Self::BadUserMemory(_) => (14, "bad user memory"),
-            Self::NoSuchMemory(_) => (6, "outside the memory"),
-            Self::Unsupported => (95, "not supported"),
-            Self::Busy => (16, "busy"),
+            Self::NoSuchMemory(_) => (6, "outside the memory, or a view that the memory lacks"),
+            Self::Unsupported => (95, "the platform does not support the operation"),
+            Self::Busy => (16, "the object exists already, or is still in use"),
             Self::Removed => (19, "the device was removed"),
             Self::Pin { errno } => {
                 // A value that is not an errno must not look like success.

@@ -69,15 +69,25 @@ impl From<vb3_dma::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid => f.write_str("invalid argument"),
-            Self::Busy => f.write_str("mapped in another direction"),
+            Self::Invalid => {
+                f.write_str("an argument is not allowed, or names an object that does not exist")
+            }
+            Self::Busy => f.write_str(
+                "the attachment is mapped in a direction that excludes the requested one, or a \
+                 count is at its maximum",
+            ),
             Self::Unplaced => f.write_str("the memory has not been placed yet"),
             Self::Pinned => f.write_str("the memory cannot be moved while a device uses it"),
             Self::Revoked => f.write_str("the exporter has taken the memory back"),
             Self::Quarantined => {
                 f.write_str("a device may still reach the memory, because an unmap failed")
             }
-            Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
+            Self::TableFull { entries } => {
+                write!(
+                    f,
+                    "a table of the host is full: it has all its {entries} entries"
+                )
+            }
             Self::Dma(e) => e.fmt(f),
         }
     }
