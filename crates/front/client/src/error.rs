@@ -32,14 +32,20 @@ impl fmt::Display for Error {
         match self {
             Self::Refused { message, .. } => f.write_str(message),
             Self::Ended => f.write_str("the run has ended"),
-            Self::Lost => f.write_str("the run has closed the connection, but still runs"),
+            Self::Lost => {
+                f.write_str("the run has closed the connection, but still runs; connect again")
+            }
             Self::Answer(line) => write!(
                 f,
                 "the run's answer is not understood: {line}; install \
                  vb3 and vb3-client of the same release"
             ),
             Self::Start(message) => f.write_str(message),
-            Self::Socket(e) => write!(f, "the run does not answer: {e}"),
+            Self::Socket(e) => write!(
+                f,
+                "the run does not answer: {e}; check the socket's path, and that the run has \
+                 not ended"
+            ),
         }
     }
 }

@@ -266,7 +266,9 @@ fn errors_say_what_failed() {
         "the run's answer is not understood: what; install vb3 and vb3-client of the same release";
     assert_eq!(unclear, wanted);
     let socket = Error::from(std::io::Error::other("broken"));
-    assert_eq!(socket.to_string(), "the run does not answer: broken");
+    let wanted =
+        "the run does not answer: broken; check the socket's path, and that the run has not ended";
+    assert_eq!(socket.to_string(), wanted);
     assert!(socket.source().is_some() && refused.source().is_none());
     let pipe = Error::from(std::io::Error::from(ErrorKind::BrokenPipe));
     assert!(matches!(pipe, Error::Ended), "{pipe:?}");

@@ -7,16 +7,25 @@ use vb3_frontend::Errno;
 #[non_exhaustive]
 pub enum Error {
     /// The program was not found in the search path (exit status 127 in a shell).
-    #[error("the program was not found")]
+    #[error(
+        "the program was not found; give its path, or a name in a directory of PATH, and check \
+         that the interpreter in its #! line exists"
+    )]
     NotFound,
     /// The program was found but could not be executed (exit status 126 in a shell).
-    #[error("the program cannot be executed: {}", Errno(*errno))]
+    #[error(
+        "the program cannot be executed: {}; it must be an executable file for this computer",
+        Errno(*errno)
+    )]
     Exec {
         /// The errno of execve.
         errno: i32,
     },
     /// An argument, a variable or the program's name contains a NUL byte.
-    #[error("an argument or variable contains a NUL byte")]
+    #[error(
+        "an argument, an environment variable or the program's name contains a NUL byte, with which \
+         no program can be started; remove the byte"
+    )]
     Nul,
     /// The kernel lacks a required feature.
     #[error("{}", feature.missing(Errno(*errno)))]
@@ -27,7 +36,7 @@ pub enum Error {
         errno: i32,
     },
     /// A system call of the supervisor failed.
-    #[error("{call}: {}{}", Errno(*errno), remedy(call, *errno))]
+    #[error("{call} failed: {}{}", Errno(*errno), remedy(call, *errno))]
     System {
         /// The call.
         call: &'static str,

@@ -149,7 +149,7 @@ fn impossible_orders_are_refused_in_a_sentence() {
         "/dev/video1 is unplugged already",
         "\"video9\" is not a device of this run; the run has /dev/video0, /dev/video1",
         "there is no run 1; the active run is ",
-        "gone: the run does not answer: No such file or directory (os error 2)\n",
+        "gone: the run does not answer: No such file or directory (os error 2); check ",
     ] {
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
     }
