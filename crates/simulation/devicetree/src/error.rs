@@ -12,7 +12,8 @@ const ADVICE: &str =
 pub enum Error {
     /// More bytes than [`MAX_BYTES`](crate::MAX_BYTES).
     #[error(
-        "the file has {bytes} bytes, and a device tree has at most {}",
+        "the file has {bytes} bytes, but vb3 reads device trees of at most {}; check that the file is a \
+         device tree (.dtb)",
         crate::MAX_BYTES
     )]
     TooLarge {
@@ -45,13 +46,19 @@ pub enum Error {
         damage: Damage,
     },
     /// Nodes are nested too deeply.
-    #[error("the device tree has nodes more than {limit} levels deep")]
+    #[error(
+        "the device tree has nodes more than {limit} levels deep, which is the limit; remove the deeper nodes \
+         from its source (.dts)"
+    )]
     TooDeep {
         /// Deepest allowed level.
         limit: usize,
     },
     /// The tree has too many nodes.
-    #[error("the device tree has more than {limit} nodes")]
+    #[error(
+        "the device tree has more than {limit} nodes, which is the limit; remove nodes of other hardware \
+         from its source (.dts)"
+    )]
     TooManyNodes {
         /// Largest allowed number of nodes.
         limit: usize,

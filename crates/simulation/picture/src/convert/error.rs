@@ -9,10 +9,10 @@ use vb3_v4l2::FourCc;
 #[non_exhaustive]
 pub enum ConvertError {
     /// The pixel format is not supported.
-    #[error("pictures in the format {0} cannot be converted")]
+    #[error("pictures in the format {0} cannot be converted; choose another pixel format")]
     Format(FourCc),
     /// The number of given planes is not that of the format.
-    #[error("{found} planes were given, but the format has {wanted}")]
+    #[error("{found} planes were given, but the format has {wanted}; give each plane once")]
     Planes {
         /// Number of planes of the format.
         wanted: usize,
@@ -40,19 +40,29 @@ pub enum ConvertError {
         found: usize,
     },
     /// The crop rectangle is odd, empty, or not inside the source.
-    #[error("the crop rectangle {}x{} at {},{} is odd, empty or not in the source", .0.width, .0.height, .0.x, .0.y)]
+    #[error(
+        "the crop rectangle {}x{} at {},{} is not allowed: position and size must be even, and the rectangle \
+         must not be empty and must lie in the source",
+        .0.width, .0.height, .0.x, .0.y
+    )]
     Crop(Rect),
     /// The compose rectangle is odd, empty, or not inside the target.
-    #[error("the compose rectangle {}x{} at {},{} is odd, empty or not in the target", .0.width, .0.height, .0.x, .0.y)]
+    #[error(
+        "the compose rectangle {}x{} at {},{} is not allowed: position and size must be even, and the rectangle \
+         must not be empty and must lie in the target",
+        .0.width, .0.height, .0.x, .0.y
+    )]
     Compose(Rect),
     /// There is no memory for an intermediate picture.
-    #[error("no memory for {bytes} bytes")]
+    #[error("no memory for an intermediate picture of {bytes} bytes; convert smaller pictures")]
     NoMemory {
         /// Bytes requested.
         bytes: usize,
     },
     /// A library refused input that passed all checks.
-    #[error("the library for {0} refused the picture")]
+    #[error(
+        "the library for {0} refused the picture, although its format, size and planes are allowed"
+    )]
     Refused(Step),
 }
 
