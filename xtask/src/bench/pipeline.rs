@@ -143,8 +143,8 @@ impl Tools {
         run
     }
 
-    /// Returns the path of `vb3-codec`. It decodes with the same libavcodec that the program of direct calls
-    /// ([`libraries`](Self::libraries)) uses.
+    /// Returns the path of `vb3-codec`. It decodes with the same libavcodec as the program that calls the libraries
+    /// directly.
     fn codec(&self) -> PathBuf {
         self.vb3.program.with_file_name("vb3-codec")
     }

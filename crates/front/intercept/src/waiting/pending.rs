@@ -138,8 +138,9 @@ pub(crate) struct Pending {
     pub(crate) changed: Vec<On>,
     /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
-    /// Threads without signal handlers, as the last waiting call of each has found. Their next calls are checked
-    /// seldom. Contains only threads whose end is reported to the supervisor, so that no entry outlives its thread.
+    /// Threads that had no handler for an unblocked signal when their last waiting call was checked. Their next
+    /// calls are checked seldom. Contains only threads whose end is reported to the supervisor, so that no entry
+    /// outlives its thread.
     unhandled: HashSet<u32>,
     /// The tracers of threads, as the last checks found them.
     tracers: HashMap<u32, u64>,
