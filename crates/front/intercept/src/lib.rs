@@ -50,9 +50,9 @@
 //! Epoll sets:
 //!
 //! * The supervisor holds a duplicate of each epoll set that contains a device. So the kernel keeps a set that the
-//!   program has closed. If the closed set is itself in another set, the other set goes on to report its events, until
-//!   the last device in the closed set is closed. When there are 64 such sets, the supervisor looks which of
-//!   them no program holds any more, and closes these.
+//!   program has closed. If the closed set is itself in another set, the other set goes on to report the closed set's
+//!   events, until the last device in the closed set is closed. When the supervisor holds 64 sets, it looks which of
+//!   them no program holds any more, and closes its duplicates of these.
 //! * If a program polls a device together with an epoll set, the supervisor polls the set in the program's place. If
 //!   the set contains a signalfd, the kernel then looks for signals of the supervisor instead of the program's. So the
 //!   poll does not report a signal, and the set loses the signalfd's event.
@@ -77,13 +77,13 @@
 //!
 //! * ppoll and pselect6 take a mask of signals. If a signal arrives that only this mask admits, the supervisor stops
 //!   the calling thread with ptrace, so that the kernel runs the handler. If the program runs under strace or a
-//!   debugger, it cannot, and the signal does not end the call.
+//!   debugger, the supervisor cannot stop the thread, and the signal does not end the call.
 //! * If a signal is sent to a process that waits in a call on a device, the supervisor may send SIGURG or SIGWINCH to
 //!   it, which do nothing by default. strace and debuggers show them. If the program has handlers for both, and
 //!   ptrace is refused, then a signal ends a thread's wait with EINTR, even if its handler has SA_RESTART.
-//! * A signal to all processes (from a service manager, or by kill -1) reaches the programs twice: from the sender, and
-//!   from the supervisor, which passes on what it gets. A signal to the process group, too, if the program has one
-//!   thread and has made fewer calls than the guard needs to start (`process::guard`).
+//! * A signal to all processes (from a service manager, or by kill -1) reaches the programs twice: from the sender,
+//!   and from the supervisor, which passes on what it gets. A signal to the process group also reaches the programs
+//!   twice if the program has one thread and has made fewer calls than the guard needs to start (`process::guard`).
 //! * Many containers forbid pidfd_getfd. If then one thread closes a device while another thread polls it, the poll
 //!   ends.
 //!

@@ -32,7 +32,8 @@ const RECHECK_LIMIT: Duration = Duration::from_millis(1024);
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of descriptions of one buffer whose locks are probed one by one.
 const MAX_PROBED: usize = 64;
-/// A check of a buffer with more descriptions is followed by a pause of this many times its duration.
+/// After a check of a buffer with more than `MAX_PROBED` descriptions, the next check waits for this many times
+/// the duration of the check.
 const TIME_SHARE: u32 = 20;
 
 /// The object that a description stands for.
@@ -66,8 +67,9 @@ struct Doubt {
 /// A file with descriptions given to programs.
 #[derive(Debug)]
 struct Inode {
-    /// Finds the end of descriptions by their locks, which it queries. `None` if a watch reports the end of the
-    /// inode: the inode has only one description, and ends with it.
+    /// A descriptor of the file, by which the locks of its descriptions are queried: a description without its
+    /// lock has ended. `None` if a watch reports the end of the inode: the inode has only one description, and
+    /// ends with it.
     probe: Option<OwnedFd>,
     watch: Option<i32>,
     given: BTreeMap<i64, Given>,
@@ -159,7 +161,8 @@ impl Held {
 
     /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
     /// reports the description's end, no matter which processes have got it. A device file does not end before
-    /// the caller closes `fd`. Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
+    /// the caller closes `fd`. Fails if the file cannot be reopened or locked: with ENOENT or EACCES if `fd` is
+    /// no memfd, or with EMFILE.
     pub(crate) fn make(
         &mut self,
         fd: BorrowedFd<'_>,

@@ -19,7 +19,7 @@ const SHARE: usize = 4;
 /// time is short, since an exec can close numbers unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
-/// Searches of long polls take at most 1/`SEARCH_SHARE` of a thread's time.
+/// The searches of long polls for devices among their descriptors take at most 1/`SEARCH_SHARE` of a thread's time.
 const SEARCH_SHARE: u32 = 20;
 
 /// A thread that has made a call.
@@ -76,8 +76,8 @@ impl OpenFile {
         raw::open(path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Returns whether this is a regular file or directory. The kernel reports such a file as ready, except
-    /// in a FUSE file system: its poll may then block.
+    /// Returns whether this is a regular file or directory. The kernel reports such a file as ready, except in a FUSE
+    /// file system, where the poll of a file may block.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
@@ -216,8 +216,8 @@ impl Procs {
         })
     }
 
-    /// Returns whether a thread's descriptor number `fd` is free. Makes no duplicate, whose close could wait, and
-    /// does not wait for an exec of the thread, as kcmp does.
+    /// Returns whether a thread's descriptor number `fd` is free. Unlike pidfd_getfd, this makes no duplicate, whose
+    /// close could wait. Unlike kcmp, this does not wait for an exec of the thread.
     pub(crate) fn is_free(thread: &Thread, fd: u32) -> bool {
         let link = raw::readlink(format!("/proc/{}/fd/{fd}", thread.tid));
         link.is_err_and(|e| e == Errno(libc::ENOENT))
@@ -316,7 +316,8 @@ pub(crate) fn children(pid: impl Display) -> Vec<u32> {
 
 const MAX_PROCESSES: usize = 1 << 16;
 
-/// Returns the descendants of this process, parents first, without those below one that `is_meant` rejects.
+/// Returns the descendants of this process, parents first. Leaves out each process that `is_meant` rejects, and the
+/// descendants of this process.
 pub(crate) fn descendants(mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
     let mut all = vec![std::process::id()];
     let mut at = 0;

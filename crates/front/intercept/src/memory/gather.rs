@@ -1,10 +1,11 @@
-//! What is collected for one call of a program: read before the call is applied, written after it.
+//! The data that is collected for one call of a program: what is read from the program before the devices' step,
+//! and what is written to the program after the step.
 //!
 //! A copy may block for as long as the program likes. A user-space handler may fill the page late, or a file
-//! system may have stopped. So no copy is made under the one lock of all devices. A call reads what was gathered
-//! for it. If a part is missing, it is recorded, and the call fails without changing anything. The supervisor then
-//! gathers the missing part and repeats the call. What remains to be done in the program is stored until the call
-//! is answered.
+//! system may have stopped. So no copy is made under the one lock of all devices. The step reads only what was
+//! gathered for the call. If the step lacks a part, it records this part, and ends without changing anything. The
+//! supervisor then gathers the missing part and repeats the call. What remains to be done in the program is stored
+//! until the call is answered.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -20,7 +21,8 @@ use vb3_frontend::{Bytes, Errno, FdIdentity, MAX_GATHERED, Need, NumberAt, Write
 const MAX_BYTES: usize = MAX_GATHERED as usize;
 /// Maximum number of times that memory is copied for one call.
 const ROUNDS: u32 = 64;
-/// The room of a call with more bytes is freed when the call is over.
+/// If a call's data had more bytes than this, its memory is freed when the call is over, instead of kept for the
+/// next call.
 const MAX_KEPT: usize = 16 << 10;
 /// Bytes read before and after the needed address, within its page. A structure and the array that it
 /// points to are usually adjacent on a stack. A `v4l2_buffer` with all its planes has 600 bytes.
@@ -73,10 +75,10 @@ pub(crate) struct Data {
     pub(crate) ends: Option<Vec<Closed>>,
     /// The epoll set that the call names, if it was looked up without the lock.
     pub(crate) set: Option<u64>,
-    /// What the devices may know of the program.
+    /// The program's data that was gathered for the devices.
     pub(crate) have: vb3_frontend::Gathered,
     bytes: usize,
-    /// What they lack.
+    /// What the devices lacked in the last step.
     pub(crate) need: Need,
     rounds: u32,
     pub(crate) writes: Vec<Write>,
@@ -182,7 +184,8 @@ impl Gathered {
             && inner.need.is_empty())
     }
 
-    /// Takes the poll results of these files, once. `None` if one is missing: all must then be polled.
+    /// Takes the poll results of these files: a result is used only once. If the result of one file is missing,
+    /// returns `None`, and records that all these files must be polled before the call is repeated.
     pub(crate) fn take_polled<'a>(
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
@@ -308,7 +311,8 @@ impl Gathered {
         });
     }
 
-    /// Stores data that `copy_out` writes if it can.
+    /// Stores data that `copy_out` later writes to the program's memory. If this write fails, the call does not
+    /// fail.
     pub(crate) fn try_write(&self, addr: u64, data: Vec<u8>) {
         self.data().writes.push(Write {
             addr,

@@ -24,9 +24,9 @@ use crate::service::polls::look_at;
 use crate::tree::word;
 use vb3_frontend::{CallId, Descriptor, Detail, Errno, FdIdentity, NumberAt, Origin};
 
-/// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Between
-/// the search for the number and its use, the program opens fewer files than this, and they get lower
-/// numbers.
+/// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Files that the
+/// program opens between the search for the number and its use get these lower numbers, as long as the files are
+/// fewer than this.
 const ROOM: u32 = 64;
 
 /// Interval of checks whether the mmap calls of ended threads are over, and maximum number of checks.
@@ -94,9 +94,9 @@ impl Events {
         epoll::add(&self.0, fd, data, events).map_err(raw::err)
     }
 
-    /// Watches a file for the waiting call in a slot. Reports each change once, like the wait queue of poll: the
-    /// retry looks at the file's present state. A state can last that does not end the call: a hang-up for a
-    /// select that only asks for writing, or any event while the call is paused.
+    /// Watches a file for the waiting call in a slot. Each change is reported once (EPOLLET); the retry then looks
+    /// at the file's present state. Without EPOLLET, a state that lasts but does not end the call would be reported
+    /// again and again: a hang-up for a select that only asks for writing, or any event while the call is paused.
     pub(crate) fn add_changes(
         &self,
         fd: BorrowedFd<'_>,
@@ -119,8 +119,8 @@ impl Events {
         };
     }
 
-    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether there
-    /// is an event to [`take`](Self::take). Errors of ppoll except EINTR.
+    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether there is
+    /// an event to [`take`](Self::take). Fails with the errors of ppoll; EINTR counts as no event.
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptors"
@@ -188,8 +188,8 @@ impl Host {
         Copier::new(may, self.powers.memory(), tid)
     }
 
-    /// Waits until no thread of the supervisor holds a descriptor for the mmap of an ended thread. After a
-    /// program has waited for a process's end, the files of this process must be free.
+    /// Waits until no thread of the supervisor holds a descriptor for the mmap of an ended thread. If a program has
+    /// waited for the end of a process, it may expect that the files of this process are closed.
     pub(crate) fn await_ended_mappings(&self, may: &MayBlock) {
         let has_ended = |id: &u64| !self.listener.is_valid(*id);
         for _ in 0..MAX_MAPPING_CHECKS {
@@ -220,7 +220,8 @@ impl Host {
     }
 
     /// Checks that the supervisor may make a thread execute calls. Fails with EPERM if the thread has its own
-    /// seccomp filter, which may kill it for such calls; the errno of ptrace.
+    /// seccomp filter, which may kill the thread for these calls. Fails with the errno of ptrace if the system
+    /// refuses ptrace.
     pub(crate) fn may_direct(&self, tid: u32) -> Result<(), Errno> {
         self.powers.ptrace?;
         let is_filtered = reap::has_filter_of_its_own(tid);
@@ -244,7 +245,7 @@ impl Host {
     }
 
     pub(crate) fn note(&self, note: Note) {
-        // If the queue is full, there are more notes than a user can read.
+        // If the queue is full, this note is lost: there are more notes than a user can read.
         self.try_note(note);
     }
 
@@ -276,9 +277,10 @@ impl Host {
 
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
-    /// After the choice of a number, another thread may open a file, which gets the lowest free number. If
-    /// that were the chosen one, the installation would replace the thread's file. So the chosen number has
-    /// at least [`ROOM`] free numbers below it. If no reserved number has, the kernel chooses.
+    /// After the choice of a number, another thread may open a file, which gets the lowest free number. If that
+    /// were the chosen one, the installation would replace the thread's file. So the chosen number has at least
+    /// [`ROOM`] free numbers below it. If no reserved number has so many free numbers below it, the kernel chooses
+    /// the number.
     ///
     /// # Errors
     /// EMFILE; EFAULT if the number could not be written back; ENOENT if the thread no longer waits.
@@ -302,8 +304,8 @@ impl Host {
         Ok(number)
     }
 
-    /// Records the number of a device's or a buffer's descriptor. After the first number that is not
-    /// reserved, any number can be a device's.
+    /// Records the number of a device's or a buffer's descriptor. Once a number is not reserved, the supervisor
+    /// must expect any number to be a device's (`outside`).
     pub(crate) fn note_number(&self, number: i32) {
         if !self.range.has(number) {
             self.outside.store(true, Ordering::Relaxed);
@@ -344,8 +346,8 @@ impl Host {
     }
 }
 
-/// Returns what the devices know of a descriptor whose file has this identity. A file that cannot be the
-/// supervisor's gets an identity that no file has.
+/// Returns the description of a descriptor for the devices, if they need only the identity of its file. A file that
+/// cannot be the supervisor's gets an identity that no file has.
 pub(crate) fn name_of(id: Option<FdIdentity>) -> Descriptor {
     let none = FdIdentity { dev: 0, ino: 0 };
     Descriptor::named(id.unwrap_or(none), None)
@@ -441,7 +443,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Gathers the `expected` memory, and what the call has lacked. May wait for the program.
+    /// Copies in the `expected` memory, and the memory and descriptors that an earlier step of this call lacked.
+    /// May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
         let memory = self.host.memory_of(may, self.tid);
         if let Err(e) = self.gathered.gather(may, memory, expected) {
@@ -494,9 +497,10 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none. Fails
-    /// with EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for
-    /// the necessary calls. NOT_GATHERED, which programs never see, until the thread has sent the descriptor.
+    /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none. Fails with
+    /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for the
+    /// necessary calls. Until the thread has sent the descriptor, fails with NOT_GATHERED, which programs never
+    /// see.
     pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());

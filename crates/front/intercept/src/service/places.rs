@@ -59,7 +59,7 @@ impl Start {
     }
 }
 
-/// Returns whether this is an error of `resolve`.
+/// Returns whether openat2 fails with this errno because its `resolve` forbids a step on the way.
 fn is_forbidden(e: Errno) -> bool {
     matches!(e, Errno(libc::EXDEV | libc::ELOOP))
 }
@@ -84,7 +84,8 @@ impl TryFrom<PathTarget> for Place {
     }
 }
 
-/// Returns the directory's descriptor, the path's address, and whether a final link is followed, except for opens.
+/// Returns the directory's descriptor, the path's address, and whether a final link is followed. The last value is
+/// not valid for opens, whose flags decide that.
 pub(crate) fn path_args(n: &Notif) -> (i32, u64, Links) {
     let by_flags = |arg| Links::of(n.int(arg), libc::AT_SYMLINK_NOFOLLOW);
     let (at, links) = match n.nr {
@@ -167,7 +168,8 @@ impl Supervisor<'_> {
         let Some((start, _)) = self.start(may, None, named, how) else {
             return PathTarget::Native;
         };
-        // A forbidden way is found here even if the kernel does not know the way's end.
+        // The kernel refuses a forbidden way even if the file at its end is a simulated one, which the kernel does
+        // not know.
         let opened = start.open(may, named.path, named.links);
         if opened.is_err_and(is_forbidden) {
             return PathTarget::Native;

@@ -23,8 +23,8 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     })
 }
 
-/// Looks at the files of a poll or select before the lock is taken, and copies its time and mask. Returns false if
-/// none of the files can be a device's or a buffer, so that the kernel makes the call.
+/// Looks at the files of a poll or select before the lock is taken, and copies the call's time and mask. Returns
+/// false if none of the files can be a device's or a buffer, so that the kernel makes the call.
 pub(crate) fn look_ahead(may: &MayBlock, n: &Call<'_>) -> bool {
     let Some(numbers) = numbers(may, n) else {
         return true;
@@ -51,7 +51,7 @@ pub(crate) fn look_ahead(may: &MayBlock, n: &Call<'_>) -> bool {
 /// Returns the descriptors of a poll or select; `None` for other calls, and for a list that cannot be read.
 fn numbers(may: &MayBlock, n: &Call<'_>) -> Option<Vec<i32>> {
     match n.nr {
-        // A poll that is restarted has the arguments of the poll.
+        // If the kernel restarts a poll by restart_syscall, this call has the arguments of the poll.
         nr::POLL | libc::SYS_ppoll | libc::SYS_restart_syscall => {
             let count = n.uint(1) as usize;
             if count > MAX_POLLED {
@@ -98,7 +98,7 @@ fn foreign(n: &Call<'_>, fd: i32, look: OpenFile) -> Foreign {
     })
 }
 
-/// Copies the time and the mask of a ppoll, so that the poll need not be repeated.
+/// Copies the time and the mask of a ppoll, so that the step under the lock need not be repeated to get them.
 fn gather_wait(may: &MayBlock, n: &Call<'_>) {
     if n.nr == libc::SYS_ppoll {
         let parts = [(n.arg(2), 16), (n.arg(3), 8)];
@@ -106,8 +106,8 @@ fn gather_wait(may: &MayBlock, n: &Call<'_>) {
     }
 }
 
-/// Searches for a device's or a buffer's descriptor that the program received over a socket, and records its
-/// number. The search costs a system call for each number, so it takes a small part of the time.
+/// Searches for a device's or a buffer's descriptor that the program received over a socket, and records its number.
+/// The search costs a system call for each number, so a thread's searches are limited to a small part of its time.
 fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
     let Ok(thread) = call.thread() else { return };
     thread.search_sometimes(|| {
@@ -208,7 +208,8 @@ impl Server<'_> {
         }
         let ready = self.look_once(&mut polling.entries, Asker::Program, n.tid);
         if ready > 0 {
-            // Others that wait for these devices must tell the backend again that they do.
+            // Other calls that wait for these devices are retried, so that they tell the backend again that they
+            // wait.
             for file in polling.ours() {
                 if let Watched::Device(file) = file {
                     self.pending.mark(On::File(file));
@@ -312,8 +313,8 @@ fn poll_result(n: &Call<'_>, polling: &Polling, deadline: Option<Instant>) -> Re
     written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
 }
 
-/// Returns how a borrowed file of a mode is polled. The poll of a regular file, a directory, an epoll set or a device
-/// that a program serves may block.
+/// Returns how to poll a borrowed file with this mode, on the file system `dev`. The poll of a regular file, a
+/// directory, an epoll set or a device that a program serves may block.
 fn polled(file: Borrowed, mode: libc::mode_t, dev: u64) -> Foreign {
     let is_slow = match mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR if filesystems::has_no_poll(dev) => {
@@ -345,8 +346,8 @@ fn polled(file: Borrowed, mode: libc::mode_t, dev: u64) -> Foreign {
     }
 }
 
-/// Fails if the calling thread must first send descriptors, because the poll can watch their files only then, and
-/// must repeat the call.
+/// Fails if the supervisor can poll some files only after the calling thread has sent their descriptors. The thread
+/// then sends the descriptors and repeats the call.
 fn borrow(call: &Call<'_>, entries: &[Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     let unknown = entries

@@ -216,7 +216,7 @@ pub(crate) struct Pool {
     work: Condvar,
     closed: Condvar,
     watch: Watch,
-    /// The thread id and number of the call that the receiver serves.
+    /// The id of the program's thread whose call the receiver serves, and (`nr`) the call's system call number.
     tid: AtomicU32,
     nr: AtomicU64,
     /// Number of busy threads besides the receiver.
@@ -458,8 +458,8 @@ impl Inner {
         for (earlier, &&At { pid, nr, .. }) in late.iter().enumerate() {
             if self.noted.len() < 4096 && self.noted.insert((pid, nr)) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                // Jobs that have just begun are left out, since they may end immediately. Earlier calls of the
-                // process had their note.
+                // The note counts neither jobs that have just begun, since they may end immediately, nor calls
+                // of the process that stalled earlier, since these had a note.
                 let stalled = late.iter().skip(earlier).filter(|at| at.pid == pid);
                 let calls = stalled.count() + held_back;
                 note(Note::Stalled { pid, nr, calls });

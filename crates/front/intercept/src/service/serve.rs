@@ -32,14 +32,16 @@ const SLACK: Duration = Duration::from_micros(50);
 
 pub(crate) enum Verdict {
     Reply(Reply),
-    /// The call needs no further work: it was answered, or waits in the table.
+    /// The call needs no further work: it was answered, or waits in the table of waiting calls ([`Pending`]).
     Answered,
     Wait(Box<Waiting>),
-    /// One step cannot handle all closed files. The supervisor applies the call again.
+    /// More files were closed than one step handles, or the list of locks must be read first. The supervisor then
+    /// makes the call's step again.
     Behind,
     /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
-    /// After its changes of epoll sets, the call gets a copy there, with FD_CLOEXEC or not.
+    /// The call copies a descriptor. After the call's changes of epoll sets are made, the supervisor installs this
+    /// copy at the given number, with FD_CLOEXEC if the flag is true.
     Copied(Borrowed, (CopyAt, bool)),
 }
 
@@ -85,8 +87,9 @@ pub(crate) enum How {
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// Stops the thread, so that the kernel looks for signals. The first field is the slot. A call whose own
-    /// mask admits the signal is then run without descriptors: the second field is the index of their count.
+    /// Stops the thread, so that the kernel looks for signals. The first field is the slot. If only the call's own
+    /// mask admits the signal, the thread then makes the call without descriptors. For this case, the second field
+    /// is the index of the argument that has the number of descriptors.
     Interrupt(u32, Option<usize>),
     /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
@@ -349,8 +352,9 @@ impl Server<'_> {
                 break;
             }
         }
-        // A call of an ended thread keeps files open, and the end of these threads is not reported. Other calls are
-        // not queried: for each query, the kernel searches all waiting calls.
+        // A waiting call keeps files open, even after its thread has ended. The end of the threads in `unfollowed`
+        // is not reported, so the kernel is asked about their calls. It is not asked about other calls: for each
+        // query, the kernel searches all waiting calls.
         self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
         self.process_lock_list();
     }

@@ -11,7 +11,8 @@
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work without such limits.
-//! * STREAMOFF of a decoder waits in the table, as DQBUF does, while the codec's process writes to a buffer.
+//! * STREAMOFF of a decoder waits in the table of waiting calls (`waiting::pending`), as DQBUF does, while the
+//!   codec's process writes to a buffer.
 //! * Not divided into pieces: allocation (1 to 2 ms for 32 buffers of 16 MB, in a debug build), cache maintenance and
 //!   bounces at QBUF and DQBUF, slices of stateless decoders, and a loopback's copy for a writer that waits.
 //!
@@ -67,7 +68,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) lent: Lending,
     /// Calls that were received and wait. Only the receiver takes them.
     pub(crate) crowd: Mutex<Crowd>,
-    /// Whether a thread reads the list of locks.
+    /// Whether a thread reads the list of all file locks now (`LockTable`).
     pub(crate) reads_locks: AtomicBool,
     /// Whether the kernel ends a receive when no thread is left that could make a call (Linux 6.11).
     pub(crate) receive_ends: bool,
@@ -251,7 +252,7 @@ impl<'a> Supervisor<'a> {
     /// Receives and serves calls until another thread becomes the receiver.
     fn receive(&self, may: &mut MayBlock, term: Term) {
         let mut is_crowded = true;
-        // The room of the last call's data, which the next call uses.
+        // The memory in which the last call's data was. The next call uses this memory again.
         let mut room = None;
         while self.pool.receives(term) {
             let waiting = is_crowded.then(|| lock(&self.crowd).next()).flatten();
@@ -287,8 +288,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Waits for the next call. `room` is what an earlier call's data has left ([`Gathered::emptied`]). Returns `None`
-    /// if all programs have ended, or if the thread that made the call was killed meanwhile.
+    /// Waits for the next call. `room` is the emptied memory of an earlier call's data ([`Gathered::emptied`]), for
+    /// the next call's data. Returns `None` if all programs have ended, or if the thread that made the call was
+    /// killed meanwhile.
     fn receive_one(&self, room: Option<Arc<Gathered>>) -> Option<Notif> {
         let listener = &self.host.listener;
         // Before Linux 6.11, a receive after the end of the last thread never returns.
@@ -333,7 +335,8 @@ impl<'a> Supervisor<'a> {
         let reply = self.carried_out(may, &job.notif, reply);
         let n = job.notif;
         if n.gathered.has_lent() {
-            // The end of `n` closes the files that the thread has sent, which may take long.
+            // Dropping `n` closes the files that the thread has sent, which may take long. So the call is answered
+            // first.
             self.host.listener.answer(n.id, reply);
             drop(n);
             return self.pool.done(work);
@@ -449,12 +452,13 @@ impl<'a> Supervisor<'a> {
                 }
                 self.look_for_holders(may, n);
             }
-            // The step must not use a thread that was looked up before, whose end it may find.
+            // The step looks up the calling thread again. `n` may know a thread with this id that has ended, and the
+            // step may handle this end.
             let step = Call::new(&self.host, n);
             let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(&step));
             let again = n.gathered.lacks();
             if !again {
-                // The answer must find no copies of the program's files.
+                // When the call is answered, the supervisor must no longer hold copies of the program's files.
                 n.forget_found(&self.run);
             }
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
@@ -493,7 +497,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Runs a due tick, and answers other calls. The changes of sets that this call waits for remain.
+    /// Runs a due tick, and answers the other calls that the step has completed. Leaves `rest.changed`, the changes
+    /// of epoll sets for which this call waits.
     fn see_to_rest(&self, may: &mut MayBlock, rest: &mut Rest) {
         let mut answers = core::mem::take(&mut rest.answers);
         // This thread runs the tick, so the program does not wait for the clock's thread.
@@ -513,7 +518,8 @@ impl<'a> Supervisor<'a> {
     /// this failed for a successful call.
     fn carried_out(&self, may: &mut MayBlock, n: &Notif, reply: Reply) -> Reply {
         let copied = n.gathered.copy_out(self.host.memory_of(may, n.tid));
-        // Without an answer, the program could not know the numbers. Dropping the files ends them.
+        // If the call fails, the program cannot learn the numbers of new descriptors. So none is made: the files in
+        // `installs` are dropped, which ends them.
         let installs = core::mem::take(&mut n.gathered.data().installs);
         let Reply::Value(value) = reply else {
             return reply;
@@ -586,9 +592,11 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends a wait for a signal that the kernel may have for another thread, or that only the mask of a ppoll or
-    /// pselect6 admits. A stop makes the kernel look for signals when the call ends. With `count`, it also runs
-    /// the call without descriptors, finds the signal and runs the handler.
+    /// Ends a call's wait because a signal has arrived. The kernel may have offered this signal to another thread, or
+    /// only the mask of a ppoll or pselect6 admits it. If the thread is stopped by ptrace, the kernel looks for
+    /// signals when the call ends. `count` is for a ppoll or pselect6: the index of the argument that has the number
+    /// of descriptors. The stopped thread then makes the call with no descriptors, so that the kernel finds the
+    /// signal and runs the handler.
     fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Option<usize>) {
         if !self.step(may, |server| server.begin_stop(slot)) {
             return;

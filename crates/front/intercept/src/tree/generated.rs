@@ -108,8 +108,9 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Plans the tree for these nodes, and for what the backend told of them. Its files are written
-    /// when a program first uses one. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
+    /// Plans the tree for these nodes, and for what the backend told of them. Its files are written when a program
+    /// first uses one. Ignores paths outside /sys, /run/udev and /dev. Also makes a /proc/devices that lists the
+    /// nodes' major numbers besides the kernel's.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
@@ -312,7 +313,8 @@ impl Tree {
         removed.chain(written).fold(Ok(()), io::Result::and)
     }
 
-    /// Finds the paths at which the generated part begins: the first ones below shared system directories.
+    /// Finds the paths at which the generated part begins. On the way from `/` to an entry, this is the first path
+    /// that is no shared directory, or that the system does not have.
     fn begin_at(&mut self, exists: impl Fn(&str) -> bool) {
         let mut tops: Vec<String> = Vec::new();
         for path in self.entries.keys() {
@@ -329,8 +331,9 @@ impl Tree {
         self.tops.iter().any(|top| is_below(path, top))
     }
 
-    /// Resolves a path. Follows the tree's links, and treats other parts as text. Returns the result if
-    /// `counts` returns true for the path or for any path on the way.
+    /// Resolves a path. Follows the tree's links, but looks into no file system: `..` removes the part before it,
+    /// even if this part is a link of the system. Returns the result only if `counts` returns true for the path or
+    /// for any path on the way.
     fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let links = match path.ends_with(b"/") {
             true => Links::Follow,
@@ -367,7 +370,8 @@ impl Tree {
         met.then_some(at)
     }
 
-    /// Resolves an absolute path if it enters the generated part. First writes the files of a path inside.
+    /// Resolves an absolute path if it enters the generated part. If the path's target is there, the tree's files are
+    /// written first.
     pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
         let found = self.locate(path, links)?;
         if let (Found::Inside(_), Some(written)) = (&found, &self.written) {
@@ -385,7 +389,8 @@ impl Tree {
         self.real_of(&end).map(Found::Inside)
     }
 
-    /// Returns the real path of a path by which programs know a generated file or the directory of one.
+    /// Programs know a generated file, or its directory, by the path `known`. Returns the real path, which is in the
+    /// tree's own directory.
     pub(crate) fn real_of(&self, known: &[u8]) -> Option<Vec<u8>> {
         let inside = known.strip_prefix(b"/").unwrap_or(known);
         let folder = &self.written.as_ref()?.folder;
@@ -442,7 +447,8 @@ impl Tree {
         is_device.then(|| self.number_of(path))?
     }
 
-    /// Returns the device number of a path below /dev: of a link in /dev/char, or of such a link's target.
+    /// Returns the device number of a path below /dev: the path is a link in /dev/char, or the target of a link
+    /// there.
     fn number_of(&self, path: &str) -> Option<(u32, u32)> {
         const BY_NUMBER: &str = "/dev/char/";
         let number = path.strip_prefix(BY_NUMBER).or_else(|| {
@@ -581,9 +587,8 @@ fn allowed(path: &Path) -> Option<String> {
     dirs.any(|dir| path.starts_with(dir)).then_some(path)
 }
 
-/// Returns whether a directory is one of `SHARED`, or above one.
-/// Returns whether the system has this directory, and `vb3` may look into it. A place for debugfs counts only if debugfs
-/// is mounted there: programs look for the mount.
+/// Returns whether the system has this directory, and `vb3` may look into it. `DEBUGFS` counts only if a file system
+/// is mounted there (its device number is not that of /sys/kernel), because programs look for the mount.
 #[expect(
     clippy::disallowed_methods,
     reason = "only system directories are looked at"
@@ -598,6 +603,7 @@ fn is_systems(path: &str) -> bool {
     found.is_some() && (path != DEBUGFS || found != dev("/sys/kernel"))
 }
 
+/// Returns whether a directory is one of `SHARED`, or above one.
 fn is_shared(path: &str) -> bool {
     let leads_to = |shared: &str| {
         let rest = shared.strip_prefix(path);

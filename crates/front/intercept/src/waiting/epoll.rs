@@ -1,20 +1,21 @@
 //! Device files and dma-bufs in a program's epoll sets.
 //!
-//! The kernel cannot watch a device file or a dma-buf of the supervisor: both are memfds, which
-//! epoll refuses. Instead the supervisor adds a substitute object to the program's set, with the
-//! program's data: a socket that is always readable and writable and has urgent data. The supervisor
-//! sets the entry's mask to those requested conditions that the device currently meets, and the
-//! kernel reports this mask. Each entry reports one event, as in a kernel, and the program's
-//! epoll_wait runs without the supervisor. A mask cannot hide POLLERR. So while the device is in error, and
-//! only then, an object that is in error replaces the socket. For POLLHUP there is a third object.
+//! The kernel cannot watch a device file or a dma-buf of the supervisor: both are memfds, which epoll refuses.
+//! Instead the supervisor adds a substitute object to the program's set: a socket that is always readable and
+//! writable and has urgent data. The entry has the data (`epoll_data`) that the program gave. The supervisor sets
+//! the entry's mask to those requested conditions that the device currently meets, and the kernel reports this mask.
+//! So each device has one entry, which reports one event with all its conditions, as on Linux. The kernel itself
+//! serves the program's epoll_wait. A mask cannot hide POLLERR. So while the device is in error, and only then, an
+//! object that is in error replaces the socket. For POLLHUP there is a third object.
 //!
 //! The mask changes with the device's state. With EPOLLET the mask changes only when the device wakes
 //! its waiters, since each change is an edge. For buffers, EPOLLET has no effect: a dma-buf that polls
 //! as ready wakes its own waiters, so every wait reports its state. The masks are decided under the
 //! lock of all devices. [Threads](changes) then change the sets without that lock.
 //!
-//! Before a close that may end a file, its entries leave their sets. If the file stays, for example in a
-//! socket's queue, they return. If the set had an event then, EPOLLET may report their state once more.
+//! Before a close that may end a file, its entries leave their sets. If the file stays, for example in a socket's
+//! queue, they return. If the set had an event when the entries left, an entry with EPOLLET may report its state
+//! once more.
 //!
 //! A dma-buf that was exported several times is one file to the supervisor and several files to a
 //! program. If the program closes one of these files, the entry stays until all of them are closed.
@@ -98,8 +99,8 @@ impl Entry {
         (self.events & CONDITIONS) as i16
     }
 
-    /// Updates the entry with the file's state. Returns whether the mask in the set must be set again, and
-    /// whether that is an edge.
+    /// Updates the entry with the file's state. Returns `None` if the mask in the set need not change. Otherwise,
+    /// returns whether the change is an edge.
     fn follow(&mut self, now: i16, cause: Cause) -> Option<bool> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let is_edge = cause == Cause::Wake;
@@ -178,10 +179,11 @@ pub(crate) struct Epolls {
     sweep_at: usize,
     /// The changes of sets that threads have yet to make.
     queue: Changes,
-    /// Changes since the last query.
+    /// Changes of sets that were queued since the last call of [`take_caused`](Self::take_caused), except removals
+    /// of ended files.
     caused: Vec<Series>,
-    /// Pending changes that remove ended files from sets. They stay in this list until made, since a file
-    /// that ends with its process has no call to wait for them.
+    /// Pending changes that remove ended files from sets. They stay in this list until they are made, and all
+    /// answers wait for them: if a file ends with its process, no call of this process could wait.
     ends: Vec<Series>,
 }
 

@@ -1,14 +1,15 @@
 //! Changes of programs' epoll sets, made without the one lock that guards all devices.
 //!
-//! During a program's epoll_wait, the kernel holds the set's lock while it polls the set's files and
-//! while it writes events to the program's memory. Both may take long, since a program may implement
-//! the file (FUSE) or the page (userfaultfd). `epoll_ctl` and a read of the set's `fdinfo` wait for
-//! the set's lock. So separate threads make the changes of each set in order. The thread that serves a
-//! program's `epoll_ctl` makes this change itself, unless another thread is changing the set. A program's call
-//! is answered after the changes that it caused in all sets: by fork or over a socket, any process may have
-//! any set. This wait is limited, since the caller may be the very thread that implements the file or the
-//! page. It reaches its limit once in a series of changes of one set. The limit is lower for a process that is not
-//! the set's last user, so that it loses no frame.
+//! During a program's epoll_wait, the kernel holds the set's lock while it polls the set's files and while it
+//! writes events to the program's memory. Both may take long, since a program may implement the file (FUSE) or the
+//! page (userfaultfd). `epoll_ctl` and a read of the set's `fdinfo` wait for the set's lock. So separate threads
+//! make the changes of each set in order. The thread that serves a program's `epoll_ctl` makes this change itself,
+//! unless another thread is changing the set. A program's call is answered only after the changes that the call
+//! caused in all sets. These include sets of other processes, since a process can have got any set by fork or over
+//! a socket. This wait is limited, since the caller may be the very thread that implements the file or the page. If
+//! an answer has waited until the limit, later answers do not wait for this set, until none of its changes is
+//! pending. The limit is lower for a process that is not the set's last user, so that this process loses no frame
+//! by a set that another process blocks.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,14 +30,14 @@ use crate::kernel::{MayBlock, Workers, lock, may_block};
 const MAX_THREADS: usize = 64;
 /// Longest time that an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same if the answer goes to a process that is not the set's last user.
+/// Longest time that an answer waits for changes of a set whose last user is another process.
 const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
 
-/// The conditions that an entry reports, and whether they are an edge. Without one, EPOLLET reports no
-/// further event.
+/// The conditions that an entry reports. `is_edge` says whether the device has woken its waiters or the program has
+/// just set the entry: only then does an entry with EPOLLET report another event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
     pub(super) now: i16,
@@ -51,8 +52,8 @@ impl Shown {
 
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Makes the program's own `epoll_ctl` with these events and data. The entry then reports the conditions.
-    /// Sends the result to the thread that answers the call.
+    /// Makes the program's own `epoll_ctl` with these events and data. The entry then reports the conditions in the
+    /// third field. Sends the result to the thread that answers the call.
     Control(Op, (u32, u64), i16, SyncSender<Result<(), Errno>>),
     /// Sets the conditions that the entry reports.
     Show(Shown),
@@ -84,13 +85,14 @@ struct Standing {
     data: u64,
     object: OwnedFd,
     which: Object,
-    /// The conditions in the entry's mask.
+    /// The conditions that the entry was last told to report, as bits of epoll's event mask.
     shown: u32,
     /// Whether the entry can still report: false once the only event of EPOLLONESHOT was delivered.
     is_armed: bool,
     /// Whether the object is in the set.
     is_in: bool,
-    /// Whether the set had no event when the object left it: the entry's last edge was delivered.
+    /// Whether the set had no event when the object was removed from it. The last event of this entry, which has
+    /// EPOLLET, was then delivered.
     is_quiet: bool,
     numbers: Arc<Numbers>,
 }
@@ -134,7 +136,8 @@ impl SetFile {
             }
             Change::Park => {
                 if let Some(entry) = entries.get_mut(&key) {
-                    // The set forgets whether the entry is armed.
+                    // When the entry is removed, the kernel forgets whether the entry is armed. So this is recorded
+                    // first.
                     self.note_disarmed(may, entry);
                     self.take_out(may, entry).ok();
                 }
@@ -278,7 +281,8 @@ struct Work {
     is_waited_for: bool,
     /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
     is_late: bool,
-    /// The same for answers to processes that are not the set's last user.
+    /// Whether an answer to a process that is not the set's last user has waited until the shorter timeout. Later
+    /// answers to processes other than the last user do not wait.
     is_late_for_others: bool,
 }
 
