@@ -57,8 +57,9 @@ pub struct Control {
     /// The socket's directory. This user's last run removes it.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
-    /// A descriptor to give up, so that a client can be told that no descriptor is free. `None` if it could not be
-    /// replaced; until then, the listener is not watched.
+    /// A descriptor that is closed when no descriptor is free. Its number then serves to accept a client and to tell
+    /// the client why it is turned away. `None` while no new descriptor can be made; meanwhile, the listener is not
+    /// watched.
     spare: Option<OwnedFd>,
 }
 
@@ -402,7 +403,7 @@ fn is_exhausted(e: &io::Error) -> bool {
 fn refuse_client(stream: &mut UnixStream, message: &str) {
     let error = serde_json::json!({ "field": "", "message": message });
     let line = format!("{}\n", serde_json::json!({ "ok": false, "error": error }));
-    // An empty socket has room for a line. The client may have gone.
+    // An empty socket has room for a line, so the write fails only if the client has gone. This needs no reaction.
     let _ = stream.write_all(line.as_bytes());
 }
 

@@ -408,7 +408,7 @@ impl Run {
         let now = self.clock.now_ns();
         let machine = self.memory.ops_mut().platform_mut();
         let value = match action {
-            // Failing calls are handled when they arrive.
+            // `meet_call` makes the calls fail when they arrive.
             Action::Fail { .. } => return,
             Action::Frame(fault) if matches!(device, Some(StepDevice::Card(_))) => {
                 if let Some(card) = node.and_then(|node| self.card_at(node)) {
@@ -511,7 +511,8 @@ impl Run {
             if counted.is_some_and(|counted| counted != request) {
                 continue;
             }
-            // A call fails for one order only. The next call is the other order's.
+            // If an earlier step already makes this call fail, the step of an order does not count the call.
+            // This step then makes a later call fail.
             if answer.is_some() && failing.is_some() && playing.is_ordered() {
                 continue;
             }

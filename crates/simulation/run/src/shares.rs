@@ -286,8 +286,8 @@ impl Shares {
 
     /// Records that a process itself maps an exported file or a buffer of another driver.
     ///
-    /// The process may access the memory from now on. It stays listed as long as the file exists, since the
-    /// kernel does not report the end of the mapping.
+    /// The process may access the memory from now on. The process stays listed as a holder as long as the file
+    /// exists, since the kernel does not report the end of the mapping.
     ///
     /// # Errors
     /// EINVAL for memory that is protected now.
@@ -467,8 +467,8 @@ fn is_protected(memory: &RunMemory, buf: BufId) -> bool {
     (first.flatten()).is_some_and(|addr| memory.ops().platform().is_protected(addr))
 }
 
-/// Opens a dma-buf's memory with the requested access mode. Returns the descriptor and its
-/// identity.
+/// Opens a dma-buf's memory with the requested access mode. Returns the descriptor, the identity of its file,
+/// and the dma-buf's length in bytes.
 fn file_of(
     memory: &mut RunMemory,
     buf: &BufRef,

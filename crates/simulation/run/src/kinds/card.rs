@@ -30,7 +30,7 @@ use vb3_report::{DeviceReport, Picture, QueueReport};
 use vb3_sysfs::{CardNode, Connector, DRM_MAJOR, Location};
 use vb3_v4l2::POLL_IN;
 
-/// Maximum number of cards: the minors of primary nodes.
+/// Maximum number of cards: DRM's primary nodes (`/dev/dri/cardN`) have the minor numbers 0 to 63.
 const MAX_CARDS: usize = 64;
 
 /// A display card of the run.
@@ -43,8 +43,8 @@ pub(crate) struct CardDevice {
     outputs: Vec<Output>,
     memory: CardMemory,
     presence: Presence,
-    /// When monitors come (`true`) and go, in nanoseconds of the run's clock, the latest first; `None` before the
-    /// first tick.
+    /// The times at which monitors are plugged in (`true`) or unplugged (`false`), in nanoseconds of the run's
+    /// clock. The next time is last. `None` before the first tick.
     due: Option<Vec<(u64, bool)>>,
     /// Number of pictures that the card could not read.
     faults: u64,
@@ -59,16 +59,18 @@ pub(crate) struct CardDevice {
 /// A connector's screen, and what its CRTC shows.
 struct Output {
     screen: Screen,
-    /// Holds framebuffers, so that they stay.
+    /// What the CRTC shows. This holds the framebuffers, so that they are not freed while they are on the screen.
     shown: Option<scanout::OnScreen>,
-    /// The picture that is being read, and where it goes besides the recording.
+    /// The picture that is being read now.
     scan: Option<Scan<Cookie>>,
+    /// The framebuffer to which the picture is also written, if the commit has a writeback connector.
     writing: Option<scanout::Writing>,
     /// Whether sysfs says that a CRTC drives the connector.
     is_enabled: bool,
-    /// The vblank of the picture that is being read, or was read last.
+    /// The number of the vblank since which the CRTC has shown the picture that is being read, or that was read
+    /// last.
     seen: u64,
-    /// Checksums for the program that reads them.
+    /// Checksums of the pictures; `None` while no program reads checksums.
     crcs: Option<crc::Crcs>,
 }
 
@@ -240,7 +242,8 @@ impl CardDevice {
         })
     }
 
-    /// Notes that an import of a program was refused. Such programs copy their frames, and mostly say nothing.
+    /// Notes that an import of a program was refused. Most programs then copy their frames into buffers of the card
+    /// without telling the user, so [`remarks`](Self::remarks) tells the user.
     fn note_refused(&mut self, client: Client) {
         if self.refused.len() < MAX_REFUSED {
             let name = match client.label {
@@ -283,7 +286,7 @@ impl CardDevice {
     /// is kept.
     pub(crate) fn last_shown(&mut self) -> Option<(u32, Arc<Frame>)> {
         let screen = &mut self.outputs.first_mut()?.screen;
-        // CAST: as V4L2's sequence numbers.
+        // CAST: the number wraps around at 32 bits, as V4L2's sequence numbers do.
         Some((
             screen.shown().saturating_sub(1) as u32,
             screen.last_shown()?,
@@ -315,7 +318,7 @@ impl CardDevice {
 }
 
 impl Cards {
-    /// Returns a file's card and the card's number of the file.
+    /// Returns the card of a file, and the id by which the card knows the file.
     fn of(&mut self, file: FileId) -> Result<(&mut CardDevice, vb3_drm::FileId), Errno> {
         let &(at, own) = self.files.get(&file).ok_or(Errno::ENODEV)?;
         Ok((self.all.get_mut(at).ok_or(Errno::ENODEV)?, own))
@@ -420,7 +423,8 @@ impl Kind for CardFiles {
         run.set_now();
         if let Ok((card, own)) = run.cards.of(file) {
             if run.clock.follows_programs() {
-                // No vblank has passed since the program has drawn.
+                // With this clock, no vblank may have passed since the program drew into the buffer on the screen.
+                // So the screen is read once more before the close can take the buffer off the screen.
                 card.look_again(&run.memory, true);
                 card.finish_reading(&mut run.memory);
             }
@@ -466,8 +470,9 @@ impl Output {
         self.scan.is_none() && self.screen.has_room()
     }
 
-    /// Returns whether the screen is read at each vblank, rather than only after commits. If no program wants
-    /// checksums, time need not go on for that.
+    /// Returns whether the screen is read at each vblank, rather than only after commits: if a program reads
+    /// checksums, or if programs may draw into a buffer on the screen and each picture is kept. In the second case,
+    /// a clock that follows programs does not jump to the next vblank only to read the screen.
     fn is_watched(&self) -> bool {
         let is_mutable = self.shown.as_ref().is_some_and(|shown| shown.is_mutable);
         self.crcs.is_some() || is_mutable && self.screen.keeps_all()
@@ -475,7 +480,8 @@ impl Output {
 }
 
 impl CardDevice {
-    /// Returns when a tick is needed next. `waits`: time goes on while programs do nothing.
+    /// Returns when a tick is needed next. `waits` is false with a clock that jumps to the next tick when a program
+    /// waits for a device.
     fn next_tick(&self, waits: bool) -> Option<u64> {
         let is_busy = self.outputs.iter().any(|output| output.scan.is_some());
         let has_times = self.presence.plug_ns.is_some() || self.presence.unplug_ns.is_some();
@@ -492,7 +498,8 @@ impl CardDevice {
         dues.chain(due).chain(plug.map(|(ns, _)| *ns)).min()
     }
 
-    /// Returns whether monitors come or go now.
+    /// Returns `true` if monitors must be plugged in now, `false` if they must be unplugged now, and `None` if no
+    /// such time has come. Forgets the returned time.
     fn presence_at(&mut self, now_ns: u64) -> Option<bool> {
         let presence = self.presence;
         let due = self.due.get_or_insert_with(|| {
@@ -514,7 +521,8 @@ impl Run {
         self.kinds.node_id(CardFiles::NAME, *card)
     }
 
-    /// Returns the card with this index among all devices: cards follow the nodes.
+    /// Returns the card with this index among all devices. The index counts the nodes of video devices first, and
+    /// then the cards.
     pub(crate) fn card_at(&mut self, at: usize) -> Option<&mut CardDevice> {
         let at = self.nodes.card_number(at)?;
         self.cards.all.get_mut(at)
@@ -553,7 +561,8 @@ impl Run {
         changes
     }
 
-    /// Lets programs see a card's files in sysfs anew. With a property, also sends a uevent that has it.
+    /// Queues a change of a card's files in sysfs, so that programs see the new files. With a property, programs
+    /// also get a uevent that has this property.
     fn tell_card(&mut self, card: usize, property: Option<&'static str>) {
         let change = Change::Changed(property);
         let node = self.kinds.node_id(CardFiles::NAME, card);
@@ -566,7 +575,8 @@ impl Run {
         let ioctl = call.ioctl()?;
         let now_ns = self.set_now();
         let &(at, own) = self.cards.files.get(&call.file).ok_or(Errno::ENODEV)?;
-        // A script counts calls by type and number, since programs give structures of several sizes.
+        // A script counts ioctls by the low 16 bits of their request, which have type and number. The upper bits
+        // have the size of the structure, which differs between programs.
         let (device, request) = (self.nodes.len() + at, ioctl.request & 0xffff);
         if let Some(errno) = self.meet_call(device, request, call.caller.call()) {
             return Err(errno.into());
@@ -599,8 +609,9 @@ impl Run {
         }
     }
 
-    /// Reports a refused call: memory that the card cannot reach, with a heap that would work. Programs probe a
-    /// card by calls that fail, so other errors are ordinary answers, except for want of memory.
+    /// Reports a call that failed because the card cannot use the memory (`reason`), with a hint how the call would
+    /// succeed. Without a reason, only ENOMEM is reported: programs find out what a card can do by calls that fail,
+    /// so all other errors are ordinary answers.
     fn card_refusal(
         &mut self,
         at: usize,
@@ -654,7 +665,8 @@ impl Run {
         Ok(Answer::Done(bytes.len() as i64))
     }
 
-    /// Shows what cards show since the last call, and wakes the programs that wait for them.
+    /// Scans out what cards have begun to show since the last call, and wakes the programs that wait for events of
+    /// cards.
     fn show_cards(&mut self) {
         let Cards { all, files } = &mut self.cards;
         let (mut changed, mut lit) = (Vec::new(), Vec::new());
