@@ -186,8 +186,8 @@ pub trait Bus<C> {
 
     /// Returns writers of spans, so that another thread can write them instead of the device.
     ///
-    /// Spans are addressed as in `write`: by the device's own addresses. The thread must stop to write before the
-    /// device gives its buffer away. After the writes, call [`note_written`](Self::note_written).
+    /// Spans are addressed as in `write`: by the device's own addresses. The thread must have stopped writing
+    /// before the device gives its buffer away. After the writes, call [`note_written`](Self::note_written).
     ///
     /// Returns `None` if a write would fault, or for memory that [`host_spans`](Self::host_spans) refuses.
     fn writers(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<SpanWriter>> {

@@ -34,7 +34,7 @@ struct Part {
     holds_back: bool,
 }
 
-/// Numbers in ascending order, each once. Unlike a B-tree, this keeps its room when it becomes empty.
+/// Numbers in ascending order, each once. Unlike a B-tree, this keeps its allocation when it becomes empty.
 #[derive(Default)]
 struct Numbers(Vec<u64>);
 
@@ -196,7 +196,7 @@ where
         self.holding_back.iter().copied().collect()
     }
 
-    /// Calls `each` with every driver that may have changed since the last call.
+    /// Calls `each` with every driver that may have changed since this method was last called.
     pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
         self.update_sums();
         for of in self.unasked.drain() {
@@ -212,13 +212,13 @@ where
         self.progress[flow.index()]
     }
 
-    /// Returns files whose poll states or waiting calls may have changed since the last call.
+    /// Returns files whose poll states or waiting calls may have changed since this method was last called.
     pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
         self.update_sums();
         core::mem::take(&mut self.woken)
     }
 
-    /// Returns the refusals since the last call, at most 256.
+    /// Returns the refusals since this method was last called, at most 256.
     pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
         self.update_sums();
         core::mem::take(&mut self.refusals)
@@ -260,7 +260,7 @@ where
             let before = core::mem::replace(part, now);
             self.change(of, before, now);
         }
-        // Keeps the room.
+        // Puts the empty list back, to use its allocation again.
         self.lent = lent;
         if self.are_linked {
             self.lent.set(self.all.keys());

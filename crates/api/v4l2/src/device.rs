@@ -40,7 +40,8 @@ impl DeviceStatistics {
     }
 }
 
-/// Makes the driver for one open file of a memory-to-memory device.
+/// Makes the driver for one open file, on a device whose files do not share one driver (a memory-to-memory or duplex
+/// device).
 pub type Opener<D> = Box<dyn FnMut() -> Result<D, Error> + Send>;
 
 /// A video device.
@@ -147,7 +148,9 @@ where
         }
     }
 
-    /// Lets files of this node that are opened from now on compete in priority with those of `other`.
+    /// Makes this node share the priorities of `other`, because both are nodes of one device: a call that checks
+    /// priorities then also fails with EBUSY if a file of the other node has a higher priority. This applies to files
+    /// of this node that are opened from now on.
     pub fn share_priorities(&mut self, other: &Self) {
         self.priorities = other.priorities.clone();
     }
@@ -173,7 +176,7 @@ where
     /// Opens the device, and returns the new file.
     ///
     /// # Errors
-    /// EMFILE when 65,536 files are open; the opener's errors for a memory-to-memory device.
+    /// EMFILE when 65,536 files are open; the errors of the [`Opener`], if each file has its own driver.
     pub fn open(&mut self, mem: &M) -> Result<FileHandle, Error> {
         if self.files.len() >= MAX_FILES {
             return Err(Error::TooManyFiles);
@@ -237,7 +240,7 @@ where
         self.contexts.at_work()
     }
 
-    /// Calls `each` with every driver that may have changed since the last call.
+    /// Calls `each` with every driver that may have changed since this method was last called.
     /// A driver that all files share is always included. `each` must not change the drivers.
     pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
         if self.opener.is_none() {
@@ -268,12 +271,12 @@ where
         self.contexts.progress(flow)
     }
 
-    /// Returns the refusals since the last call, at most 256. Those of one file are in order.
+    /// Returns the refusals since this method was last called, at most 256. The refusals of one file are in order.
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
         self.contexts.take_refusals()
     }
 
-    /// Returns the files and requests that may have changed since the last call.
+    /// Returns which files may have changed since this method was last called, and whether media requests may have.
     pub fn take_woken(&mut self) -> Woken {
         let files = self.contexts.take_woken();
         let requests = self.requests.take_wake() | !files.is_empty();
@@ -304,8 +307,8 @@ where
     /// Returns whether an ioctl is QBUF or DQBUF on queues that stream and that only this file uses.
     ///
     /// Returns false for buffers in the program's own memory (USERPTR), and for QBUF of a dma-buf, because this call
-    /// may map the dma-buf. If the result is true, the host need not report earlier closes of other files before the
-    /// call: a successful call has the same result without them.
+    /// may map the dma-buf. If the result is true, the host may report the earlier closes of other files after this
+    /// call: if the call succeeds, its result is the same whether or not these closes were reported before.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -456,9 +459,10 @@ where
 
     /// Runs [`tick`](Self::tick) for a host that makes a [`Bus`] for each context.
     ///
-    /// Calls `with_bus` for each context that is due. `with_bus` makes a bus and passes it to the given
-    /// closure. `has_time` is called before each context except the first. If `has_time` returns false, this
-    /// method returns, and the next tick begins with that context. Returns whether all contexts have run.
+    /// Calls `with_bus` for the shared context, or for each context whose driver has scheduled work or waits for an
+    /// external event. `with_bus` makes a bus and passes it to the given closure. `has_time` is called before each
+    /// context except the first. If `has_time` returns false, this method returns, and the next tick begins with the
+    /// context that was not run. Returns whether all these contexts have run.
     pub fn tick_through(
         &mut self,
         mem: &mut M,
@@ -488,7 +492,7 @@ where
         true
     }
 
-    /// Passes on buffers to their drivers if the fences of these buffers have signalled.
+    /// Gives the drivers the queued buffers whose fences have signalled.
     pub fn settle_queues(&mut self, mem: &mut M, now_ns: u64) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {
@@ -514,7 +518,8 @@ where
         }
     }
 
-    /// Takes buffers with planes that `is_lost` selects back from the device, with an error.
+    /// Completes with an error all buffers that the device owns and that have a plane for which `is_lost` returns
+    /// true. In buffers that the driver gets later, these planes are missing.
     pub fn withdraw(&mut self, mem: &mut M, now_ns: u64, is_lost: impl Fn(&M, &M::Plane) -> bool) {
         for (of, context) in self.contexts.iter_mut() {
             context.withdraw(mem, &is_lost);

@@ -113,13 +113,15 @@ pub struct QueuePolicy {
     pub starts_empty: bool,
     /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests with controls.
     ///
-    /// The driver gets one buffer at a time: after the previous one has finished, when a CAPTURE buffer is
-    /// available and the controls are set. `min_queued` must be 0.
+    /// The driver gets one buffer at a time: the V4L2 layer waits until the previous buffer has finished and a
+    /// CAPTURE buffer is available, sets the request's controls, and then gives the driver the buffer. `min_queued`
+    /// must be 0.
     pub requests: Requests,
     /// OUTPUT of a memory-to-memory device: whether a program may tell the device to hold a CAPTURE buffer.
     ///
-    /// The device then adds the next OUTPUT buffer with the same timestamp to the same CAPTURE buffer
-    /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
+    /// The program does this by a flag of an OUTPUT buffer (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in
+    /// `Active::frame_flags`). The device then keeps the CAPTURE buffer of this OUTPUT buffer. If the next OUTPUT
+    /// buffer has the same timestamp, the device also writes the result of that buffer into the kept CAPTURE buffer.
     pub holds_capture: bool,
     /// REQBUFS and CREATE_BUFS make all buffers or none (ENOMEM), instead of as many as fit in memory.
     pub admission: bool,
@@ -157,11 +159,11 @@ pub enum Waiter {
     Waits,
 }
 
-/// A video device's driver, or one open file's part of a memory-to-memory driver.
+/// A video device's driver, or one open file's part of the driver of a memory-to-memory or duplex device.
 ///
 /// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides whether
 /// these values may be set now: not while buffers exist or another file has priority. A `flow` argument is
-/// always one of [`role`](Self::role).
+/// always one of the directions of [`role`](Self::role).
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait VideoDriver {
     /// The location of a plane's memory for the device (`MemOps::Cookie`).
@@ -187,9 +189,10 @@ pub trait VideoDriver {
 
     /// Returns whether STREAMOFF of a queue can take all its buffers back now.
     ///
-    /// If not, STREAMOFF waits, and asks again after each tick: a worker outside of this process still writes to a
-    /// buffer, and the driver must have a tick when it has finished. Callers that do not wait skip this question, and
-    /// the driver must take the buffers back in any case.
+    /// A driver returns false if something outside of this process, such as a codec process, still writes to a
+    /// buffer. STREAMOFF then waits, and calls this method again after each tick, so the driver must have a tick when
+    /// that write has finished. For a file with O_NONBLOCK, STREAMOFF does not call this method, and the driver must
+    /// take the buffers back in any case.
     fn may_stop(&mut self, flow: Flow) -> bool {
         true
     }
@@ -251,8 +254,8 @@ pub trait VideoDriver {
     /// Returns the pixel format in which a video node stores pictures that reach it with this media bus code
     /// (`V4L2_CAP_IO_MC`).
     ///
-    /// The inner `None` means that no pixel format stores pictures with this code. The outer `None` means that the device has no media
-    /// graph.
+    /// The inner `None` means that no pixel format stores pictures with this code. The outer `None` means that the
+    /// device has no media graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         None
     }
@@ -396,8 +399,8 @@ pub trait VideoDriver {
 
     /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
     ///
-    /// For a memory-to-memory device, only calls of other methods change the time. For a duplex device, calls
-    /// for the device's other files change it, too.
+    /// For a memory-to-memory device, this time changes only if another method of the same driver is called. For a
+    /// duplex device, this time also changes if a method of the driver of another file of the device is called.
     fn next_tick(&self) -> Option<u64>;
 
     /// Returns whether the next tick only continues work that an earlier tick has begun.

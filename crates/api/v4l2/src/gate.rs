@@ -1,8 +1,9 @@
 //! The waiting line for OUTPUT buffers of media requests.
 //!
-//! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time: after
-//! the previous one has finished, when a CAPTURE buffer is available and the controls are set. Drivers need
-//! no code for this. Buffers queued without a request pass immediately.
+//! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time: the gate waits
+//! until the previous buffer has finished and a CAPTURE buffer is available, sets the request's controls, and then
+//! gives the driver the buffer. Drivers need no code for this. Buffers that are queued without a request pass
+//! immediately.
 
 use crate::context::Context;
 use crate::requests::Requests;

@@ -247,7 +247,7 @@ impl Control {
         }
     }
 
-    /// Returns the payload of a control event. Of a 64-bit range, it has the low 32 bits.
+    /// Returns the payload of a control event. Of a 64-bit control's range, the payload has only the low 32 bits.
     ///
     /// Source: Linux `fill_event`.
     pub(crate) fn event<D: VideoDriver>(&self, changes: u32, driver: &D) -> Payload {
@@ -386,7 +386,8 @@ impl Handler {
                 controls.push(Control::from_spec(spec));
             }
         }
-        // A class gets a name only if it has a control that is no structure (Linux: `handler_new_ref`).
+        // A class gets its control, which holds the class's name, only if one of the declared controls of the class
+        // is no structure (Linux: `handler_new_ref`).
         let classes = controls
             .iter()
             .filter(|control| !control.is_compound())
@@ -490,9 +491,10 @@ impl Handler {
 
     /// Sets a validated value. Returns whether programs get an event (`V4L2_EVENT_CTRL_CH_VALUE`).
     ///
-    /// They get one if the value has changed or the control executes on each write, but never for a volatile control.
+    /// Programs get the event if the value has changed, or if the control has [`ControlFlags::EXECUTE_ON_WRITE`].
+    /// They never get the event for a volatile control.
     ///
-    /// A volatile control ignores the value, unless it executes on each write.
+    /// For a volatile control, the value is ignored, unless the control has [`ControlFlags::EXECUTE_ON_WRITE`].
     ///
     /// # Errors
     /// EBUSY for a grabbed control, and the driver's errors.

@@ -79,7 +79,8 @@ pub enum Sample {
     X,
 }
 
-/// One plane of samples, in rows of equal cells.
+/// One plane of samples. It consists of rows of cells. A cell is the pattern of samples that repeats across the
+/// plane, such as Y U Y V, or B G above G R in a Bayer mosaic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Component {
     /// The samples of a cell in memory order, line by line.
@@ -407,14 +408,16 @@ impl PixelFormat {
         if self.memory_planes != 1 || index == 0 {
             return bytesperline;
         }
-        // Both components' lines cover equally many pixels, so the lengths have the ratio of bytes per pixel.
+        // A line of this component covers as many pixels as a line of the first component. So the lengths of these
+        // two lines have the same ratio as the samples per pixel of the two components.
         let (upper, lower) = (here.width() * first.across, first.width() * here.across);
         let line = u64::from(bytesperline) * u64::from(upper) / u64::from(lower.max(1));
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
-    /// Returns the alignment of line lengths in bytes: the length of the cells that cover the width of
-    /// [`align`](Self::align). It is 1 if that length is not a power of two, as for three-byte pixels.
+    /// Returns the number of bytes that a line's length must be a multiple of. This number is the length of the cells
+    /// that cover the smallest possible width, which [`align`](Self::align) returns. The result is 1 if that length
+    /// is not a power of two, as for three-byte pixels.
     fn line_alignment(&self, index: usize) -> u32 {
         let Some(component) = self.components.get(index) else {
             return 1;

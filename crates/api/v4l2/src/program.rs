@@ -37,8 +37,9 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// Returns the program's memory, for pinning `len_bytes` at `addr`, with the bytes that the program now gives
-    /// to the device. If the program cannot be reached, accesses to the memory fault.
+    /// Returns the `len_bytes` of the program's memory at `addr`, which a device will use (USERPTR). The result
+    /// includes the bytes that the memory has now. If the program cannot be reached, the device's accesses to this
+    /// memory fault.
     ///
     /// # Errors
     /// As [`prepare_read`](Self::prepare_read).
@@ -60,7 +61,8 @@ pub trait Program<M: MemOps> {
         None
     }
 
-    /// Makes a descriptor for a dma-buf in the program, which reads its number as 32 bits at `number_at`.
+    /// Makes a descriptor for a dma-buf in the program. The program reads the descriptor's number, 32 bits, at the
+    /// address `export.number_at`.
     ///
     /// The descriptor then owns `buf`. The host may make the descriptor after the call, because no later part of the
     /// call can fail.

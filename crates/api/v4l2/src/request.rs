@@ -76,8 +76,9 @@ macro_rules! array {
     };
 }
 
-/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl: the number, which bytes are read (of the structure,
-/// and `with` the array that it points to), whether priorities count, and what a trace shows.
+/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl. A row has the ioctl's number; how many bytes of the
+/// structure are read from the program; after `with`, the array that the structure points to; whether the call checks
+/// priorities; and the fields that a trace shows before the call and after it.
 macro_rules! requests {
     ($($call:ident = $number:ident, $keep:expr, $(with $array:ident,)? $prio:literal, $arguments:expr => $results:expr;)*) => {
         /// The operation of an ioctl.

@@ -1,4 +1,5 @@
-//! The fields of structures that a trace shows.
+//! The fields of ioctls' structures that a trace shows. A trace is the list of a run's calls, with their arguments
+//! and results.
 
 pub(crate) mod words;
 

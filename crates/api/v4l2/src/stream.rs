@@ -111,7 +111,7 @@ impl<M: MemOps> Stream<M> {
         self.waiting.take_if(|(_, waiting, _)| *waiting == file);
     }
 
-    /// Returns whether an event since the last use of this function may end a wait.
+    /// Returns whether the queue has had an event since this method was last called. Such an event may end a wait.
     pub(crate) fn take_events(&mut self) -> bool {
         let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
         seen != self.seen_events
@@ -163,7 +163,8 @@ impl<M: MemOps> Stream<M> {
         Ok(None)
     }
 
-    /// Returns the flags of a buffer that the device determines. The queue determines the others.
+    /// Returns those `V4L2_BUF_FLAG_*` of a buffer that depend on the device: the flags of its frame, and the kind
+    /// and source of its timestamp. All other flags depend on the state of the queue.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
         let mut kept = info.frame_flags;
         if !self.holds_capture {

@@ -142,7 +142,7 @@ impl Entry<'_> {
     }
 }
 
-/// Sets `error_idx` to the number of entries.
+/// Sets `error_idx` to the number of entries. This number tells the program that no single entry caused the error.
 fn blame_no_entry(arg: &mut Image<&mut [u8]>) {
     arg.set_u32(ERROR_IDX, arg.u32(field!(v4l2_ext_controls.count)));
 }

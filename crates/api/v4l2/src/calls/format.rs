@@ -73,7 +73,7 @@ pub(crate) fn read_format(arg: &Image<&mut [u8]>, planarity: Planarity) -> Forma
             return Format::meta(code, arg.u32(meta!(buffersize)));
         }
     };
-    // Both kinds of pictures begin with the same fields.
+    // `v4l2_pix_format` and `v4l2_pix_format_mplane` begin with the same fields.
     Format {
         width: arg.u32(pix!(width)),
         height: arg.u32(pix!(height)),
@@ -95,7 +95,7 @@ pub(crate) fn write_format(arg: &mut Image<&mut [u8]>, format: &Format, planarit
         arg.set_u32(meta!(buffersize), layout.sizeimage);
         return;
     }
-    // Both kinds of pictures begin with the same fields.
+    // `v4l2_pix_format` and `v4l2_pix_format_mplane` begin with the same fields.
     arg.set_u32(pix!(width), format.width);
     arg.set_u32(pix!(height), format.height);
     arg.set_u32(pix!(pixelformat), format.fourcc.0);
@@ -113,7 +113,7 @@ pub(crate) fn write_format(arg: &mut Image<&mut [u8]>, format: &Format, planarit
     arg.set_u32(pix!(xfer_func), format.color.xfer_func);
 }
 
-/// Writes the fields of a multi-planar format after those that both kinds of pictures have.
+/// Writes those fields of a `v4l2_pix_format_mplane` that follow the fields shared with `v4l2_pix_format`.
 fn write_planes(arg: &mut Image<&mut [u8]>, format: &Format) {
     let narrow = |value: u32| u8::try_from(value).unwrap_or(0);
     arg.set_u32(pix_mp!(colorspace), format.color.colorspace);

@@ -265,7 +265,8 @@ where
         }
         let under_way = stream.queue.transfer_under_way();
         if under_way.is_some_and(|call| call != run.cx.call) {
-            // Waits even if the call must not wait for a frame: Linux waits here for the queue's lock.
+            // Another read() or write() is under way. This call waits for its end, even on a file with O_NONBLOCK,
+            // because Linux waits here for the queue's lock.
             return Ok(V4l2Outcome::Wait);
         }
         if flow == Flow::Output {

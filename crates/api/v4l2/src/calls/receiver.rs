@@ -99,8 +99,8 @@ fn write_cap(arg: &mut Image<&mut [u8]>, modes: &[Timings]) {
     }
 }
 
-/// QUERY_DV_TIMINGS. If the source's timings are out of range, the call fails, and of the timings it reports only a
-/// pixel clock: twice the highest of the modes.
+/// QUERY_DV_TIMINGS. If the source's timings are out of range, the call fails, and it writes only a pixel clock to
+/// the structure: twice the highest pixel clock of the receiver's modes.
 ///
 /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vidioc_query_dv_timings`.
 fn query(arg: &mut Image<&mut [u8]>, receiver: &Receiver) -> Result<(), Error> {

@@ -142,7 +142,8 @@ impl MediaGraph {
         Some(self.flipped(entity, pads))
     }
 
-    /// Returns pads of an entity with the bus codes that its flips give them now.
+    /// Returns `pads` of an entity with the bus codes that they have while the entity mirrors its frames as now.
+    /// Changes nothing unless the bus codes follow the controls at once ([`Flipping::AtOnce`]).
     pub(crate) fn flipped(&self, entity: usize, mut pads: Pads) -> Pads {
         let state = self.lock();
         let formats = pads.formats.iter_mut().enumerate();
@@ -307,8 +308,8 @@ impl MediaGraph {
     /// Sets the flags of a link.
     ///
     /// # Errors
-    /// EINVAL for flags that cannot change. EBUSY while the pipeline of either entity streams, unless the
-    /// link is dynamic, and for a second link at a pad, if the topology's pads are exclusive.
+    /// EINVAL for flags that cannot change. EBUSY while the pipeline of either entity streams, unless the link is
+    /// dynamic. If the topology's pads are exclusive, also EBUSY for enabling a second link at a pad.
     ///
     /// Source: Linux 7.2 `__media_entity_setup_link`; `csid_link_setup` and the like for exclusive pads.
     pub fn set_link(&self, link: usize, flags: u32) -> Result<(), Error> {
@@ -424,7 +425,8 @@ impl State {
         }
     }
 
-    /// Gives the format of a pad the current bus code, if flips change the code at once.
+    /// Gives the format of a pad the bus code of the frames as they are mirrored now, if the pad's bus code changes
+    /// with the controls ([`Flipping::AtOnce`]).
     fn flip(&self, topology: &Topology, (entity, pad): (usize, usize), format: &mut MbusFormat) {
         let spec = topology.entities.get(entity);
         let spec = spec.and_then(|spec| spec.pads.get(pad));
@@ -541,7 +543,8 @@ impl State {
     }
 }
 
-/// Returns whether a link's ends have the same size, and the same bus code or its pixel format.
+/// Returns whether a link's ends fit: both have the same size, and the sink has the source's bus code or, at a video
+/// node, the pixel format that stores this bus code.
 fn fits(topology: &Topology, source: &MbusFormat, sink: &MbusFormat) -> bool {
     (source.width, source.height) == (sink.width, sink.height)
         && (source.code == sink.code || topology.pixel_of(source.code) == Some(FourCc(sink.code)))

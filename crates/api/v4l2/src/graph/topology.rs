@@ -28,7 +28,7 @@ pub struct Topology {
     pub ancillary: &'static [(usize, usize)],
     /// Pixel formats of video nodes, each with the bus codes that it stores.
     pub pixels: &'static [(FourCc, &'static [u32])],
-    /// Whether a video node's colours must be those of its pad.
+    /// Whether the colours of a video node's format must be those of the pad that a link connects with the node.
     pub compares_colors: bool,
     /// Whether video nodes support read().
     pub file_io: bool,

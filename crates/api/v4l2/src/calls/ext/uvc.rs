@@ -18,7 +18,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Returns whether control calls are uvcvideo's.
+    /// Returns whether this device answers control calls as uvcvideo does, because its driver has that name.
     pub(crate) fn is_uvc(&self) -> bool {
         self.driver.identity().driver == "uvcvideo"
     }
@@ -46,8 +46,8 @@ where
 
     /// Checks `which` and the access to the controls, then writes the controls' values to the array.
     ///
-    /// For S_EXT_CTRLS and TRY_EXT_CTRLS, these are the possible values nearest to the wanted ones. An error comes with
-    /// its `error_idx`.
+    /// For S_EXT_CTRLS and TRY_EXT_CTRLS, these are the possible values nearest to the wanted ones. An error comes
+    /// with its `error_idx`.
     fn uvc_values(
         &self,
         which: u32,
