@@ -1,14 +1,14 @@
 //! Keeps track of programs' descriptors: the file behind each number, the calls that close numbers, the
 //! device files, and their locks.
 //!
-//! Only numbers from the range for devices and buffers (`FdRange`, the *reserved* numbers) have entries. An
-//! entry belongs to one thread and one number. So this module need not find out which threads share a
-//! descriptor table: that would take one more system call for each call. Before the supervisor lets a call
-//! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
-//! added only after the closing thread's next call, or when the thread is found asleep. Until then, the kernel may
-//! not have closed the number yet. unshare and clone leave each number's file as it is. An exec drops all entries of its process. It closes
-//! no number of another process, since it first makes a descriptor table of its own. A descriptor received from
-//! another process gets a number that was free, and so had no entry.
+//! Only numbers from the range for devices and buffers (`FdRange`, the *reserved* numbers) have entries. An entry
+//! belongs to one thread and one number. So this module need not find out which threads share a descriptor table:
+//! that would take one more system call for each call. Before the supervisor lets a call close or replace a number,
+//! all threads' entries for the number are dropped. New entries for the number are added only after the closing
+//! thread's next call, or when the thread is found asleep. Until then, the kernel may not have closed the number yet.
+//! unshare and clone leave each number's file as it is, so they change no entry. An exec drops all entries of its
+//! process. It closes no number of another process, since it first makes a descriptor table of its own. A descriptor
+//! received from another process gets a number that was free, and so had no entry.
 //!
 //! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
 //! if they still exist after the close.
@@ -289,7 +289,7 @@ impl Table {
     }
 
     fn begin(&mut self, tid: u32, numbers: Numbers, task: Option<u32>, files: Vec<Closed>) {
-        // A thread makes one call at a time.
+        // A thread makes one call at a time, so its earlier close is over.
         self.closing
             .retain(|close| close.tid != tid || !close.files.is_empty());
         self.closing.push(Closing {

@@ -269,7 +269,7 @@ pub(crate) fn link_of(fd: impl AsFd) -> Option<Vec<u8>> {
 pub(crate) const EPOLL_SET: &[u8] = b"anon_inode:[eventpoll]";
 pub(crate) const SIGNALFD: &[u8] = b"anon_inode:[signalfd]";
 
-/// Returns the signals of a signalfd, a bit for each from 1.
+/// Returns the signals of a signalfd as a bit mask, whose lowest bit is signal 1.
 pub(crate) fn signals_of(fd: BorrowedFd<'_>) -> Option<u64> {
     let text = proc_text(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
     field(&text, "sigmask:", 16)

@@ -141,14 +141,14 @@ fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
-/// Numbers that the search compares one by one.
+/// Maximum number of call numbers that the search compares one by one.
 const LEAF: usize = 12;
 
 /// Emits a binary search for the call's number among `cases`, which are sorted numbers and the ends of their
 /// bodies in `reversed`. A filter jumps only forwards, so instructions are emitted from the last to the first.
 ///
-/// A list of all numbers would cost more than the search: at its installation, the kernel runs the filter once for
-/// each of its about 450 calls, to find those that are always allowed.
+/// To compare all numbers one by one would cost more: when a filter is installed, the kernel runs it once for each
+/// of about 450 system calls, to find those that are always allowed.
 fn search(reversed: &mut Vec<libc::sock_filter>, cases: &[(u32, usize)]) {
     // CAST: a filter has at most 4096 instructions.
     let jump =

@@ -67,7 +67,8 @@ struct Noted {
 }
 
 impl Noted {
-    /// Returns whether the process got a signal within a time, or is about to. `None` if it notes none yet.
+    /// Returns whether the process got a signal in the last time `within`, or has the signal pending. `None` if the
+    /// process does not note signals yet.
     fn has_got(&self, signal: i32, within: Duration) -> Option<bool> {
         let pid = Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)?;
         let at = self.times.get(usize::try_from(signal).ok()?)?;
@@ -104,7 +105,7 @@ fn now() -> u64 {
 /// Returns a running thread's start time in ticks since boot. Async-signal-safe: allocates nothing.
 fn start_of(tid: u32) -> Option<u64> {
     let mut path = [0; 40];
-    // The file of a process adds up the times of all its threads.
+    // The thread's own file, because for the process's file the kernel adds up the times of all threads.
     write!(path.as_mut_slice(), "/proc/{tid}/task/{tid}/stat").ok()?;
     let file = raw::open_any(CStr::from_bytes_until_nul(&path).ok()?, libc::O_RDONLY).ok()?;
     let mut text = [0; 1024];
@@ -136,7 +137,8 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Guard {
     shared: &'static Shared,
-    /// Once started: the guard process, and the writing end of its pipe, for whose close it waits.
+    /// Once started: the guard process, and the writing end of its pipe. The guard process waits until this end is
+    /// closed.
     process: OnceLock<Mutex<Option<(libc::pid_t, OwnedFd)>>>,
 }
 
@@ -192,7 +194,8 @@ impl Guard {
         self.record(tid);
     }
 
-    /// Returns whether the process group got this signal within a time; `None` if no process notes signals.
+    /// Returns whether a signal of the last time `within` was sent to the whole process group; `None` if the guard
+    /// and the outsider do not note signals yet.
     pub(crate) fn is_of_group(&self, signal: i32, within: Duration) -> Option<bool> {
         let in_group = self.shared.guard.has_got(signal, within)?;
         let outside = self.shared.outsider.has_got(signal, within)?;

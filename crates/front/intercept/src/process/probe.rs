@@ -143,8 +143,9 @@ impl Powers {
     }
 
     /// Tries access to the memory of a child that has memory of its own. The kernel lets a process access the
-    /// memory that it shares with another one without asking Yama or checking capabilities. Both are also asked
-    /// for ptrace and pidfd_getfd, so this is needed only if the kernel refuses these.
+    /// memory that it shares with another one without asking Yama or checking capabilities. Yama and the
+    /// capabilities also decide about ptrace and pidfd_getfd, so this test is needed only if the kernel refuses
+    /// both of these.
     ///
     /// Source: Linux 7.2 kernel/fork.c `may_access_mm`.
     fn try_memory_of_another(&mut self, may: &MayBlock) {
@@ -217,7 +218,8 @@ fn own_proc() -> Power {
     is_own.then_some(()).ok_or(Errno(libc::ENOENT))
 }
 
-/// Receives the child's call. Continues to wait after a signal. Returns ETIMEDOUT if none comes.
+/// Receives the child's call. Continues to wait after a signal. Returns ETIMEDOUT if no call comes within
+/// `CALL_TIMEOUT`.
 fn call_of(child: &Child<'_>) -> Result<Notif, Errno> {
     let until = Instant::now() + CALL_TIMEOUT;
     while child.listener.look(Some(CALL_TIMEOUT)) == 0 {

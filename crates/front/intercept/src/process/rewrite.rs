@@ -331,13 +331,14 @@ impl Stopped {
             // The thread stopped before the call's entry: the call restarts unchanged.
             return Some(stop.signal());
         }
-        // A change at the entry affects no restart: the kernel has already saved the first argument.
+        // If the call is restarted later, the kernel uses the first argument that it saved before this stop. So
+        // a change of this argument affects only the present call.
         let before = Regs::of(self.tid)?;
         let mut regs = before;
         regs.set_arg(i, 0);
         if i == 0 {
-            // On arm64, the filter still gets the first argument's old value. Without descriptors, the kernel
-            // does not use the address of the first set.
+            // On arm64, the filter still gets the first argument's old value. So the mark is in the address of
+            // the first set, which the kernel does not use without descriptors.
             regs.set_arg(1, u64::from(PASS) << 32);
         }
         regs.give(self.tid)?;

@@ -35,7 +35,8 @@ pub(crate) enum Verdict {
 
 /// Interval of checks of a waiting thread for signals.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
-/// Interval if a signal is pending, or has recently interrupted the thread. Another thread may take it soon.
+/// Interval if a signal is pending, or has recently interrupted the thread. In the first case, another thread may
+/// take the signal soon.
 pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
 const LOOK_SELDOM: Duration = Duration::from_millis(50);
@@ -96,8 +97,8 @@ impl Signals {
     }
 }
 
-/// The process whose first thread was last checked, when, and whether it had stopped. Many of a process's threads
-/// may wait.
+/// The process whose first thread was last checked, when, and whether it had stopped. If many threads of one
+/// process wait, one check serves them all.
 #[derive(Debug, Default)]
 pub(crate) struct Leader(Option<(u64, Instant, bool)>);
 
@@ -115,7 +116,8 @@ impl Leader {
 }
 
 /// Returns whether a process's first thread has stopped with its process. Then the kernel has told every other
-/// thread to stop, too. It takes signals first, unless it blocks them.
+/// thread to stop, too. It is enough to look at the first thread, because the kernel offers each signal to this
+/// thread first, unless this thread blocks the signal.
 ///
 /// Source: Linux 7.2 kernel/signal.c `do_signal_stop`.
 fn is_stopped(leader: u64) -> bool {
@@ -182,8 +184,8 @@ impl SignalState {
 }
 
 /// Makes the kernel look for signals when the call of a thread with a debugger or strace ends. Sends the thread a
-/// signal that does nothing. For a traced thread, the kernel keeps such a signal; from any other, it drops it.
-/// Returns whether it was kept.
+/// signal that does nothing. If the thread is traced, the kernel queues this signal; otherwise, the kernel drops
+/// it. Returns whether the signal was queued.
 ///
 /// Source: Linux 7.2 kernel/signal.c `sig_ignored`.
 pub(crate) fn nudge(pid: u32, tid: u32) -> bool {

@@ -235,8 +235,8 @@ impl Server<'_> {
         }
     }
 
-    /// Names the files behind descriptors with reserved numbers, since the files are ours and nobody is waited for.
-    /// Returns whether there were any.
+    /// Names the files behind descriptors with reserved numbers, since these files are the supervisor's own, so
+    /// that this waits for no program. Returns whether there were any.
     fn name_reserved(&self, n: &Call<'_>, need: &mut Need) -> bool {
         let call = Call::with_table(&self.host, n, &self.table);
         let mut any = false;
@@ -282,8 +282,9 @@ impl Server<'_> {
         done
     }
 
-    /// Makes the file behind a new descriptor. From now on, its end is reported. If that fails, or `is_over`, the
-    /// devices learn that it has ended.
+    /// Makes the file behind a new descriptor. From now on, its end is reported. `is_over` says that an earlier
+    /// file of this call could not be made, so that the call fails. Then, or if this file cannot be made, the
+    /// devices are told that the file has ended.
     fn made(&mut self, made: Made, is_over: bool) -> Result<OwnedFd, Errno> {
         let host = Arc::clone(&self.host);
         let make = |fd: BorrowedFd<'_>, flags, given| {

@@ -20,8 +20,8 @@ const TIME_SHARE: u32 = 20;
 /// Maximum number of leftover processes that notes name.
 const MAX_NAMED: usize = 8;
 
-/// How long a signal waits before it is passed on. A sender such as pkill needs this time at most to signal other
-/// processes, before the supervisor or after it.
+/// How long the supervisor keeps a signal before it passes the signal on. Within this time, a sender such as
+/// pkill has signalled all its targets, so that the supervisor knows which other processes got the signal.
 const GROUP_TIME: Duration = Duration::from_millis(50);
 
 /// Signals that wait until it is known whether the process group has got them, each with the end of its wait.

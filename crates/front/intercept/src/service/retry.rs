@@ -272,7 +272,7 @@ impl Server<'_> {
         unregister(&self.host, waiting);
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
-            // Others that wait for the file must tell the backend again that they do.
+            // Other calls that wait for the file are retried, so that they tell the backend again that they wait.
             self.pending.mark(On::File(file));
         }
     }

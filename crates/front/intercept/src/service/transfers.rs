@@ -152,7 +152,8 @@ impl Server<'_> {
                 }
                 CallOutcome::Fail(_) if i > 0 && at.done > 0 => break,
                 CallOutcome::Wait if i > 0 && at.done > 0 => {
-                    // The backend made the call a waiting one, and it does not wait.
+                    // The backend has recorded that the call waits. But the call returns now, with what it
+                    // has moved, so the backend must forget the wait.
                     self.backend.abandon(t.file, n.call());
                     break;
                 }
