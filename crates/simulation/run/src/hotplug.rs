@@ -18,8 +18,8 @@ use crate::node::Node;
 use crate::unseen::Unseen;
 use vb3_frontend::{Change, Hotplug, NodeId};
 
-/// Maximum number of hotplug events that programs have not seen yet. Beyond it, orders and scripts plug nothing.
-/// Devices' own options are no part of this limit: each has at most two times.
+/// Maximum number of hotplug events that programs have not seen yet. If so many are unseen, orders and scripts
+/// cannot plug or unplug devices. The devices' own options can: they give each device at most two times.
 const MAX_UNSEEN: usize = 1024;
 
 /// Which devices are plugged in.
@@ -213,7 +213,7 @@ impl Run {
         })
     }
 
-    /// Returns a device's index among the nodes, which the display cards follow.
+    /// Returns a device's index. Indices count the nodes of video devices first, and then the display cards.
     pub(super) fn named(&self, device: &str) -> Result<usize, String> {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);

@@ -424,8 +424,9 @@ impl Run {
         }
     }
 
-    /// Returns the errno of a failed method, after the report has its reason. `is_final`: the front end does not
-    /// repeat the call because something was missing.
+    /// Returns the result of a method. Of a failed one, reports the refusal and returns the errno. `is_final` is
+    /// false if the front end will repeat the call, because data of the program was missing: the failure is then
+    /// not reported.
     pub(super) fn judge<T>(
         &mut self,
         done: Option<(Result<T, Refused>, bool)>,

@@ -224,7 +224,7 @@ impl Run {
             }
         };
         let users = self.user_pages();
-        // No notification reports the end of a fence.
+        // No notification reports the end of a fence, so buffers that had fences are looked at again.
         let fenced = core::mem::take(&mut ledger.fenced);
         for id in looked_at.union(&fenced).copied() {
             self.follow(&mut ledger, id, &users, now_ns);

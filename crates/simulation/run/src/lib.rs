@@ -1,4 +1,4 @@
-//! The run of a run: a machine, its devices, and everything that programs hold of them.
+//! A run: a machine, its devices, and everything that programs hold of them.
 //!
 //! A front end passes each call of a program to the [`Run`], which implements
 //! [`vb3_frontend::Devices`]. The run calls the device and lends it the run's memory. Time advances

@@ -111,7 +111,7 @@ pub fn directory() -> PathBuf {
     directory_by(|name| std::env::var_os(name).map(PathBuf::from))
 }
 
-/// Returns this directory. `var` reads environment variables.
+/// Does the same as [`directory`]. `var` reads environment variables.
 fn directory_by(var: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     let runtime = var("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute() && dir.is_dir());
     if let Some(dir) = runtime {

@@ -303,7 +303,8 @@ fn named(source: &Source<'_>, device: &Spanned<String>) -> Result<StepDevice> {
     })
 }
 
-/// Returns the number of an ioctl by its name, with or without `VIDIOC_`; of a display card, its type and number.
+/// Returns the number of an ioctl by its name, with or without `VIDIOC_`. For an ioctl of a display card, returns
+/// only its type and number, which are the low 16 bits.
 pub(crate) fn call_named(name: &str) -> Option<u32> {
     let short = name.strip_prefix("VIDIOC_").unwrap_or(name);
     decode::request(&format!("VIDIOC_{short}")).or_else(|| vb3_drm::number(name))

@@ -141,7 +141,7 @@ impl CardMemory {
     pub(super) fn end_scan(&mut self, memory: &RunMemory, buffer: BufferId) {
         if let Some(object) = self.objects.get_mut(&buffer) {
             memory.end_access(&mut object.plane, FenceOutcome::Done);
-            // The card has only read, so no byte of it is missing.
+            // This can fail only if data that the card wrote is lost, and the card has only read.
             let _ = memory.finish(&mut object.plane, HintSkip::empty());
         }
     }
@@ -173,11 +173,13 @@ impl CardMemory {
         made.map_err(|e| Errno(e.errno()))
     }
 
-    /// Begins to write to a buffer, which the card maps anew for that. `None` if the card cannot reach it.
+    /// Maps a buffer once more, so that the card may write to it, and begins to write. `None` if the card
+    /// cannot reach the buffer.
     pub(super) fn begin_write(&self, memory: &mut RunMemory, buffer: BufferId) -> Option<Written> {
         let buf = self.dmabuf(memory, buffer).ok()?;
         let len = memory.dmabuf_len(&buf);
-        // What lies between the lines stays.
+        // The bytes between the picture's lines must keep their values, so the buffer's data is also an
+        // input.
         let way = Direction::Bidirectional;
         let attached = memory.attach_dmabuf(self.hosted.planes, &buf, len, way);
         let mut written = match attached {
@@ -202,7 +204,7 @@ impl CardMemory {
     /// Ends the write to a buffer.
     pub(super) fn end_write(memory: &mut RunMemory, mut written: Written, outcome: FenceOutcome) {
         memory.end_access(&mut written.plane, outcome);
-        // A write that the buffer has lost has failed already.
+        // If the card has lost the buffer, this fails, but then the write itself has failed before.
         let _ = memory.finish(&mut written.plane, HintSkip::empty());
         written.put(memory);
     }
