@@ -69,12 +69,12 @@ pub struct Map {
     pub offset: u64,
     /// Tag that the front end passes to [`Devices::tag_ended`] when the mapping ends.
     ///
-    /// A mapping ends when the last part of its last copy is unmapped; fork and mremap make copies. The front end also
-    /// reports the end if the kernel refuses to make the mapping.
+    /// A mapping ends when the last part of its last copy is unmapped; fork and mremap make copies. The front end
+    /// also reports the end if the kernel refuses to make the mapping.
     pub tag: Tag,
 }
 
-/// A descriptor that needs a [`tick`](Devices::tick) when readable.
+/// A descriptor of the devices. Whenever it is readable, the front end must call [`tick`](Devices::tick).
 #[derive(Clone, Copy, Debug)]
 pub struct WakeFd<'a> {
     /// The descriptor.
@@ -89,8 +89,9 @@ pub struct WakeFd<'a> {
 /// The front end calls methods one at a time, from any thread. A method must not block, since it would
 /// delay all other calls.
 pub trait Devices: Send {
-    /// Returns all nodes, including nodes that may appear later. Each call returns the same nodes in
-    /// the same order. The front end treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
+    /// Returns all nodes, including nodes that may appear later. Each call returns the same nodes in the same order.
+    /// The front end treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its
+    /// disappearance.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
@@ -111,9 +112,9 @@ pub trait Devices: Send {
     /// Makes one step of a call, with what the front end has gathered so far.
     ///
     /// After [`Outcome::Wait`] on an O_NONBLOCK file, the front end makes the step again immediately, with
-    /// `nonblocking` set; the outcome must then not be `Wait`. DRM ioctls and
-    /// STREAMOFF are the exceptions: they wait on such files, too. The front end ignores the outcome of a call on another
-    /// driver's buffer, except [`Outcome::Need`].
+    /// `nonblocking` set; the outcome must then not be `Wait`. DRM ioctls and STREAMOFF are the exceptions: they wait
+    /// on such files, too. The front end ignores the outcome of a call on another driver's buffer, except
+    /// [`Outcome::Need`].
     fn call(&mut self, call: &Call<'_>) -> Outcome;
 
     /// Reports the result of a call's [`installs`](crate::Effects::installs) before the program gets the answer.
@@ -172,9 +173,10 @@ pub trait Devices: Send {
         self.tick();
     }
 
-    /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
+    /// Returns descriptors, such as a decoder's socket. Whenever one of them is readable, the front end calls
+    /// [`woken`](Self::woken) and then [`tick`](Self::tick).
     ///
-    /// Called at the start and after every open, release and tick.
+    /// The front end calls this method at the start and after every open, release and tick.
     fn wake_fds(&self) -> Vec<WakeFd<'_>>;
 
     /// Returns nodes that have appeared or disappeared since the last call, in order. Files of a node
@@ -261,8 +263,8 @@ pub trait ProcessFiles {
         Vec::new()
     }
 
-    /// Returns the node of a file that a call has made, if the file looks as if a program had opened it by the node's
-    /// path: a lease's file of a display card.
+    /// Returns the node of a file that was not opened by a path but made by a call, if programs expect this file to
+    /// look like an opened node. Such a file is the file of a DRM lease, whose node is that of the display card.
     fn node_of(&self, file: FileId) -> Option<NodeId> {
         let _ = file;
         None

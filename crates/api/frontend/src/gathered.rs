@@ -86,21 +86,22 @@ impl Part {
 
 /// Data of the program that makes a call, gathered before the step.
 ///
-/// A process's front end fills it from the process's memory and descriptors, a guest's from a descriptor
-/// chain, and a simulation from what it made up.
+/// A front end for processes fills this with copies of a process's memory and descriptors, a front end for guests
+/// with what a guest has put into a virtqueue's descriptor chain, and a simulation with the data of its simulated
+/// program.
 #[derive(Debug, Default)]
 pub struct Gathered {
     parts: Vec<Part>,
-    /// Empty room for the bytes of a part.
+    /// An empty vector, kept for its allocation: the next part's bytes go there.
     bytes: Vec<u8>,
-    /// Empty room for the writes of a step.
+    /// An empty vector, kept for its allocation: the next step's writes go there.
     writes: RefCell<Vec<Write>>,
     descriptors: Vec<(i32, Detail, Result<Descriptor, Errno>)>,
     ranges: Vec<((u64, u64), UserRange)>,
 }
 
 impl Gathered {
-    /// Forgets everything that was gathered for a call, but keeps the room for another call's data.
+    /// Forgets everything that was gathered for a call, but keeps the allocations for another call's data.
     pub fn clear(&mut self) {
         if let Some(part) = self.parts.pop() {
             self.bytes = part.bytes;
@@ -110,12 +111,14 @@ impl Gathered {
         self.ranges.clear();
     }
 
-    /// Returns room for [`add_bytes`](Self::add_bytes), without an allocation if an earlier call has left some.
+    /// Returns an empty vector to fill for [`add_bytes`](Self::add_bytes). If an earlier call's vector is kept, it is
+    /// that vector, so that no new allocation is needed.
     pub fn take_room(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.bytes)
     }
 
-    /// Gives back the room of a step's writes, once they are made.
+    /// Gives back the vector of a step's writes once these writes are made, so that the next step uses its
+    /// allocation.
     pub fn give_room(&mut self, writes: Vec<Write>) {
         *self.writes.get_mut() = writes;
     }

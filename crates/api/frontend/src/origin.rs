@@ -121,13 +121,13 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns a thread of a process without a name.
+    /// Returns the origin that stands for a thread of a process. The process's name is unknown.
     #[must_use]
     pub const fn process(pid: u32, thread: u32) -> Self {
         Self::of(Owner::Process(pid), thread)
     }
 
-    /// Returns a session of a guest without a name.
+    /// Returns the origin that stands for a session of a guest. The session's name is unknown.
     #[must_use]
     pub const fn session(number: u32) -> Self {
         Self::of(Owner::Session(number), 0)

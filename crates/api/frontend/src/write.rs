@@ -9,7 +9,7 @@ const FEW: usize = 96;
 /// Bytes for a program's memory.
 #[derive(Clone, Debug)]
 pub enum Bytes {
-    /// At most 96 bytes, of which the number counts. So most structures need no allocation.
+    /// The first bytes of the array, as many as the number says: at most 96. So most structures need no allocation.
     Few(u8, [u8; FEW]),
     /// The bytes themselves.
     Own(Vec<u8>),
