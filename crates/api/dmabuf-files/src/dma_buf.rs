@@ -26,7 +26,7 @@ pub enum DmaBufRequest {
     },
     /// `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`: adds a sync file's fences to the dma-buf.
     ImportSyncFile {
-        /// The access that the fences end.
+        /// The access whose end the fences signal.
         usage: Usage,
         /// The sync file's descriptor.
         fd: i32,
@@ -68,7 +68,8 @@ impl DmaBufRequest {
     }
 }
 
-/// Returns the access that flags of `DMA_BUF_IOCTL_SYNC` begin; `None` if they end one or are invalid.
+/// Returns the access that a `DMA_BUF_IOCTL_SYNC` with these flags begins; `None` if it ends an access, or if the
+/// flags are invalid.
 #[must_use]
 pub fn usage_of_access(flags: u64) -> Option<Usage> {
     let Ok((_, false)) = SyncFlags::decode(flags) else {
