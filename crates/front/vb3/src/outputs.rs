@@ -62,7 +62,8 @@ fn sinks(spec: &DeviceSpec) -> Vec<SinkSpec> {
     }
 }
 
-/// Returns the numbered files that displays would write over a file that the run uses already.
+/// Displays number their pictures and further recordings. For each file in `uses` whose name has the form of a
+/// display's numbered files, returns the file of this name in the display's directory, which the display may write.
 fn further<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
     let displays = specs.iter().flat_map(sinks);
     let written = displays.flat_map(|display| {

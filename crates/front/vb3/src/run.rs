@@ -22,9 +22,9 @@ use vb3_run::control::Control;
 use vb3_run::script::Script;
 use vb3_run::{Pace, Run};
 
-/// Smallest limit of open files with which a run without devices starts.
+/// Smallest limit of open files (RLIMIT_NOFILE) that allows a run without devices.
 const FEWEST_DESCRIPTORS: u64 = 64;
-/// Number by which each device raises this smallest limit.
+/// Number of open files by which the limit must be higher for each device of the run.
 const DESCRIPTORS_PER_DEVICE: u64 = 8;
 /// Maximum number of different notes in a report. Notes that concern all programs are always added.
 const MAX_REMARKS: usize = 64;
@@ -41,7 +41,8 @@ pub(crate) struct Plan {
     program: Vec<OsString>,
     script: Option<Script>,
     pace: Pace,
-    /// Directory of sockets for guests, which a run serves in place of a program, and what guests are offered.
+    /// For a run that serves guests in place of a program: the directory of the guests' sockets, and what the run
+    /// offers to guests. `None` for a run of a program.
     sockets: Option<(PathBuf, vb3_guest::Options)>,
     /// Files that the run reads, and their purposes.
     pub(crate) inputs: Vec<(&'static str, PathBuf)>,
