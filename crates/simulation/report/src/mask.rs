@@ -21,7 +21,8 @@ pub fn masked(text: &str) -> String {
     out + rest
 }
 
-/// Returns whether a text may lack a password. Such a program cannot be repeated.
+/// Returns whether [`masked`] has removed a name or password from this text. If the text is a program's argument,
+/// `vb3 replay` cannot repeat the program, because the argument is incomplete.
 #[must_use]
 pub fn is_masked(text: &str) -> bool {
     text.contains(&format!("://{MASK}"))

@@ -194,8 +194,8 @@ pub struct QueueReport {
     /// stream's last delivered frame do not count. For a memory-to-memory device, the CAPTURE queue has the
     /// number.
     pub lost: u64,
-    /// Bytes that the CPU copied into or out of a buffer.
-    /// The CPU copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
+    /// Bytes that the CPU copied into or out of a buffer. The CPU copies for read() and write(), for the readers of a
+    /// loopback, and for devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,
     /// Bytes that the codec process of a decoder copied into buffers; counted at the device's first queue.
     /// The process copies interleaved chroma, and whole pictures that the codec library did not decode
@@ -286,9 +286,9 @@ pub struct Room {
     /// Free bytes of the RAM that the device allocates from and reaches; zero if the call failed for
     /// another reason than a lack of RAM.
     pub free_bytes: u64,
-    /// Bytes of the longest free run.
+    /// Bytes of the longest contiguous range of free memory.
     pub longest_bytes: u64,
-    /// Number of runs that form the free memory.
+    /// Number of contiguous ranges that form the free memory.
     pub runs: u64,
 }
 

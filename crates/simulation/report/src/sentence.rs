@@ -337,7 +337,7 @@ fn all_of(names: &[String]) -> String {
 const NO_HINT: &str = "`vb3 run --trace FILE` shows each call with its arguments, and the call's page \
                        in the V4L2 documentation lists what this error means there";
 
-/// The remedy if the device itself found no run of addresses for its buffers.
+/// The remedy if the device itself found no contiguous range of addresses that is long enough for its buffers.
 const NO_RUN_HINT: &str = "ask for smaller buffers, or choose a machine with an IOMMU (--machine soc-iommu), \
                            which makes scattered memory contiguous";
 
@@ -580,8 +580,8 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
     }
 }
 
-/// Explains a failure outside the simulated device, such as of its codec process or its recording. The sentence of the
-/// failure already contains the remedy.
+/// Explains a failure outside the simulated device, such as of its codec process or its recording. The sentence of
+/// the failure already contains the remedy.
 #[must_use]
 pub fn failure(failure: &DeviceFailure) -> String {
     let DeviceFailure {

@@ -117,9 +117,12 @@ struct Installing {
     begun: PendingCall,
     thread: Option<(u32, u32)>,
     value: i64,
-    /// The call's structure, and the writes to it, which include the places of the descriptors' numbers.
+    /// The call's structure, as it was before the call.
     watched: Watched,
+    /// What the call writes to the program's memory, such as to the structure.
     writes: Vec<Write>,
+    /// Where the program reads the descriptors' numbers. In `writes`, these places have zeroes until the numbers are
+    /// known.
     numbers: Vec<NumberAt>,
 }
 

@@ -164,7 +164,8 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     }
 }
 
-/// Age in seconds below which a run in the same directory is the one that the user means.
+/// If the last run ended in the user's directory and less than this number of seconds ago, `vb3 why` assumes that the
+/// user means this run, and does not say which run it explains.
 const RECENT: u64 = 600;
 
 /// Says when and where the last run ended; `None` if it ended recently and in this directory.

@@ -105,7 +105,8 @@ impl Watched {
     }
 }
 
-/// Converts fields of the files of dma-bufs.
+/// Converts the fields that `vb3-dmabuf-files` decodes (of ioctls on dma-bufs, heaps and sync files) to a trace's
+/// values.
 fn values(fields: Vec<(&'static str, Shown)>) -> impl Iterator<Item = (&'static str, Value)> {
     fields.into_iter().map(|(name, shown)| {
         let value = match shown {
