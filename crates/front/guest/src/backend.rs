@@ -30,7 +30,8 @@ use vb3_frontend::{Errno, Map};
 const QUEUES: usize = 2;
 /// Index of the queue of commands.
 pub(crate) const COMMANDS: u16 = 0;
-/// The token of the device's bell in the worker's epoll set. The library uses 0 to [`QUEUES`].
+/// The token of the device's bell in the epoll set of the *worker*: here, the thread of the library
+/// `vhost_user_backend` that serves the queues. The library itself uses the tokens 0 to [`QUEUES`].
 pub(crate) const BELL: u64 = QUEUES as u64 + 1;
 /// Number of descriptors in a queue, and of commands after which the worker looks at other events.
 pub(crate) const QUEUE_SIZE: usize = 256;
@@ -38,7 +39,8 @@ pub(crate) const QUEUE_SIZE: usize = 256;
 const MAX_COMMAND: usize = 1 << 20;
 /// `VHOST_USER_F_PROTOCOL_FEATURES`.
 const PROTOCOL_FEATURES: u64 = 1 << 30;
-/// Without EVENT_IDX: a driver makes one command at a time, so there is no notification to spare.
+/// The feature EVENT_IDX is not offered. It would save notifications, but a driver makes one command at a time, so
+/// no notification can be saved.
 pub(crate) const FEATURES: u64 =
     PROTOCOL_FEATURES | 1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC;
 
@@ -50,15 +52,16 @@ type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
 pub(crate) struct Backend {
     config: [u8; CONFIG_BYTES],
     shared: Arc<Shared>,
-    /// The worker's thread may wait for the VMM while it holds this lock. Other threads lock only after it has ended.
+    /// The worker may wait for the VMM while it holds this lock. So other threads take this lock only after the
+    /// worker has ended.
     device: Mutex<Device>,
-    /// The locks below are never held while anything waits.
+    /// No thread waits for anything while it holds one of the locks below.
     ram: Mutex<Option<Ram>>,
     to_vmm: Mutex<Option<ToVmm>>,
     is_reset: AtomicBool,
     /// Whether the worker's thread must end. The library's own event for this (`exit_event`) leaks a descriptor.
     is_over: AtomicBool,
-    /// Whether the queue of commands may hold more.
+    /// Whether the queue of commands may hold more commands, although the driver has not notified the device again.
     is_more: AtomicBool,
     /// Whether the VMM has accepted features.
     pub(crate) is_accepted: AtomicBool,
@@ -129,7 +132,8 @@ impl Backend {
             vring.add_used(head, used)?;
             count += 1;
             if count == QUEUE_SIZE {
-                // A driver that goes on and on must not keep this thread from a reset.
+                // A driver may send commands without end. This thread must also handle a reset, so it carries out
+                // the further commands later.
                 self.is_more.store(true, Ordering::Relaxed);
                 self.bell.ring();
                 break;
@@ -139,7 +143,8 @@ impl Backend {
         Ok(())
     }
 
-    /// Fills the guest's event buffers. Without a buffer, what a device has ready stays there.
+    /// Fills the guest's event buffers with the device's finished buffers and V4L2 events. Those for which the guest
+    /// has no event buffer stay in the device.
     fn events(&self, vring: &Vring, ram: &Ram) -> Result<(), QueueError> {
         let mut device = lock(&self.device);
         let mut is_any = false;

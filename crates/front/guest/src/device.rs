@@ -25,14 +25,16 @@ use vm_memory::GuestMemoryMmap;
 
 /// Maximum number of sessions of one device.
 const MAX_SESSIONS: usize = 256;
-/// Rounds in which a call is gathered: its structure, its array, and each piece of user memory. One is to spare.
+/// Maximum number of rounds of a call, each of which gathers at least one thing that the devices need: the
+/// structure, the array, or a piece of user memory. The last round carries out the call. One more round is to spare.
 const MAX_ROUNDS: usize = MAX_USERS + 4;
 /// Maximum number of buffers' offsets that the sessions of a device keep.
 const MAX_OFFSETS: usize = 64 << 10;
 /// Maximum number of dma-bufs that the sessions of a device have exported. Each is a descriptor of this process.
 const MAX_OBJECTS: usize = 128;
 
-/// The planes' address when a buffer is dequeued: none of the structure's, and not directly behind it.
+/// The address of the array of planes if this module itself dequeues a buffer. The structure has the addresses from
+/// 0 on; this address is neither in the structure nor directly behind it.
 const PLANES_AT: u32 = 1 << 16;
 
 const PROT_READ: i32 = 1;
@@ -46,7 +48,7 @@ pub(crate) trait Region {
     /// # Errors
     /// The VMM's errno.
     fn map(&self, at: u64, len: u64, map: &Map, is_writable: bool) -> Result<(), Errno>;
-    /// Hides them.
+    /// Hides the `len` bytes at offset `at` of the region again.
     fn unmap(&self, at: u64, len: u64);
     /// Tells the VMM whether the device has this dma-buf, so that other devices can ask for it.
     fn set_shared(&self, uuid: Uuid, is_shared: bool);
@@ -63,8 +65,8 @@ pub(crate) struct Machine<'a> {
 /// What guests are offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Dma-bufs by UUID, as the virtio specification has them. Not for the driver of `chromeos/virtio-media`: it would
-    /// promise them to programs, but does not send UUIDs.
+    /// Dma-bufs by UUID, as the virtio specification has them. Do not set this for a guest with the driver of
+    /// `chromeos/virtio-media`: this driver would offer dma-bufs to programs, but does not send UUIDs.
     pub dma_bufs: bool,
 }
 
@@ -96,7 +98,7 @@ impl Device {
         }
     }
 
-    /// Returns the configuration space, by a QUERYCAP.
+    /// Returns the configuration space, with what a QUERYCAP call on the device returns.
     ///
     /// # Errors
     /// The device's errno.

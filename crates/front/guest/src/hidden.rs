@@ -13,14 +13,15 @@ pub(crate) const DEVICE_CAPS: u32 = sys::V4L2_CAP_READWRITE;
 const QUEUE_CAPS: u32 =
     sys::V4L2_BUF_CAP_SUPPORTS_REQUESTS | sys::V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS;
 
-/// Refuses an ioctl that a guest cannot make. `dma_bufs`: it can name dma-bufs.
+/// Refuses an ioctl that a guest cannot make. `dma_bufs` is true if the guest can name dma-bufs.
 ///
 /// # Errors
 /// ENOTTY for calls that the specification excludes, or that virtio-media does not carry. Without `dma_bufs`, also
 /// ENOTTY for EXPBUF, and EINVAL for memory type DMABUF.
 pub(crate) fn check(request: u32, structure: &[u8], dma_bufs: bool) -> Result<(), Errno> {
     let memory = match request {
-        // QUERYCAP is the configuration, and the others are events.
+        // Virtio-media has other means for the first three: the configuration in place of QUERYCAP, and events in
+        // place of DQBUF and DQEVENT.
         sys::VIDIOC_QUERYCAP
         | sys::VIDIOC_DQBUF
         | sys::VIDIOC_DQEVENT
@@ -39,7 +40,7 @@ pub(crate) fn check(request: u32, structure: &[u8], dma_bufs: bool) -> Result<()
     }
 }
 
-/// Removes from a result what a guest cannot use. `dma_bufs`: it can name dma-bufs.
+/// Removes from a result what a guest cannot use. `dma_bufs` is true if the guest can name dma-bufs.
 pub(crate) fn hide(request: u32, structure: &mut [u8], dma_bufs: bool) {
     let queue_caps = match dma_bufs {
         true => QUEUE_CAPS,

@@ -1,4 +1,4 @@
-//! Memory of the guest, which can change it at any time. So everything is read once.
+//! Memory of the guest. The guest can change this memory at any time, so no byte is read twice.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use vm_memory::{
 
 /// Length in bytes of a page, by which user memory is counted.
 const PAGE: u64 = 4096;
-/// Pages over the guest's RAM, since two buffers can share the page in which one ends and the other begins.
+/// Number of pages that user memory may have in addition to the pages of the guest's RAM. Two buffers can share the
+/// page in which one ends and the other begins, and this page then counts twice.
 const SPARE_PAGES: u64 = 1024;
 
 /// Memory of a program in the guest, as runs of the guest's RAM.
@@ -33,8 +34,9 @@ impl UserMemory {
     /// Reads the entries that cover `len` bytes from the beginning of `list`.
     ///
     /// # Errors
-    /// EFAULT if the entries end before, for lengths over [`MAX_GATHERED`], and if it would take more than `room`
-    /// pages, from which it takes its own.
+    /// EFAULT if `list` ends before the entries cover `len` bytes, if an entry is empty, if `len` exceeds
+    /// [`MAX_GATHERED`], or if the entries have more pages than `room`. The pages of the entries are subtracted from
+    /// `room`.
     pub(crate) fn parse(
         addr: u64,
         len: u64,
@@ -121,8 +123,8 @@ impl UserMemory {
 /// A buffer: its session, type and index.
 pub(crate) type BufferId = (u32, u32, u32);
 
-/// The user memory of queued buffers. A guest cannot have more of it queued than it has RAM, though its lists can name
-/// the same RAM again and again.
+/// The user memory of queued buffers. A guest cannot queue more user memory than it has RAM. Without this limit, a
+/// guest's lists could name the same RAM again and again.
 #[derive(Debug, Default)]
 pub(crate) struct QueuedMemory {
     of: BTreeMap<BufferId, Vec<UserMemory>>,

@@ -1,11 +1,15 @@
 //! The payload of an ioctl: its structure, the array that the structure points to, UUIDs, and lists of user memory.
 //!
-//! The devices say what they need, and V4L2's table of requests says which array a structure points to, so no rule
-//! about pointers stands here. The array follows the structure; any other address leads to user memory, whose list
-//! follows. Addresses are the guest's own; the structure itself is at address 0.
+//! This module has no rules about the pointers of single ioctls: the devices say which bytes they need, and V4L2's
+//! table of requests says which array a structure points to. The guest sends the structure, and behind it this
+//! array. If the devices need bytes at any other address, they are in user memory, and the guest sends the list of
+//! its runs behind the array. All addresses are those of the guest, except that the structure counts as being at
+//! address 0.
 //!
-//! Where a structure or its planes have a dma-buf's descriptor, a guest has a placeholder, and names the dma-buf by a
-//! UUID behind them. The devices get numbers from 0 on as descriptors, and the guest gets its placeholders back.
+//! A guest has no descriptors of this process. In each field for a dma-buf's descriptor, in the structure or in its
+//! planes, the guest sends a placeholder, and behind the array it sends the UUID of the dma-buf. For the devices,
+//! the placeholders are replaced by the numbers 0, 1 and so on, which the devices treat as descriptors. Afterwards,
+//! the guest gets its placeholders back.
 
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -37,26 +41,27 @@ pub(crate) struct Guest<'a> {
 /// A payload while its ioctl is made.
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
-    /// What the guest sent behind what has been taken.
+    /// The part of what the guest sent that has not been taken yet.
     rest: &'a [u8],
     /// The structure, then the array.
     bytes: Vec<u8>,
     /// Length of the structure in bytes.
     size: usize,
-    /// The guest's pointer to the array, and the array's length in bytes. It is not in `bytes` if the guest has not
-    /// sent all of it.
+    /// The guest's pointer to the array, and the array's length in bytes. The array is not in `bytes` if the guest
+    /// has not sent all of the array, or if the array is too long.
     array: Option<(u64, usize)>,
     /// The dma-bufs that the call names or returns, and the guest's placeholders for their descriptors.
     pub(crate) objects: Vec<Uuid>,
     pub(crate) placeholders: Vec<u32>,
     /// User memory that the call has named.
     pub(crate) users: Vec<UserMemory>,
-    /// How many pages of it there may still be. `None` before the first.
+    /// How many more pages of user memory the call may name. `None` before it has named any.
     room: Option<u64>,
 }
 
 impl<'a> Payload<'a> {
-    /// Begins with what the guest sent. The structure has `size` bytes, which are in it if `is_read`.
+    /// Makes the payload of what the guest sent. The structure has `size` bytes. If `is_read`, the guest sent the
+    /// structure; if not, the structure is zero at first.
     ///
     /// # Errors
     /// EINVAL if the structure is too short.
@@ -164,7 +169,8 @@ impl<'a> Payload<'a> {
         self.bytes
     }
 
-    /// Adds what a step needs to what it has. Memory that the guest has not sent counts as not readable.
+    /// Adds to `have` what a step of the devices needs. Memory that the guest has not sent is added as memory that
+    /// is not readable.
     pub(crate) fn gather(&mut self, need: &Need, have: &mut Gathered, guest: Guest<'_>) {
         for &(addr, len) in &need.bytes {
             let bytes = self.bytes_at(addr, len, guest);
@@ -187,7 +193,8 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Returns bytes and where they begin.
+    /// Returns the `len` bytes at `addr`, perhaps with bytes around them, and the address of the first returned
+    /// byte.
     fn bytes_at(&mut self, addr: u64, len: u64, guest: Guest<'_>) -> Result<(u64, Vec<u8>), Errno> {
         if addr
             .checked_add(len)
@@ -204,7 +211,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Takes the next list of user memory.
+    /// Takes the next list of user memory, which must be that of the `len` bytes at `addr`.
     fn user(&mut self, addr: u64, len: u64, guest: Guest<'_>) -> Result<&UserMemory, Errno> {
         if self.users.len() == MAX_USERS {
             return Err(Errno::EFAULT);
@@ -251,7 +258,8 @@ impl<'a> Payload<'a> {
         if let Some(user) = known {
             return user.write(addr, data, guest.memory);
         }
-        // A call that only returns user memory has not asked for its list.
+        // If a call only writes to user memory, its steps have not needed this memory before, and the list has not
+        // been taken yet.
         self.user(addr, data.len() as u64, guest)?
             .write(addr, data, guest.memory)
     }

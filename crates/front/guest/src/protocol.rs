@@ -66,7 +66,7 @@ pub(crate) fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
     number(bytes).map(u64::from_le_bytes)
 }
 
-/// Reads the name of a virtio object: for the guest, a dma-buf.
+/// Reads a UUID, by which virtio names an object that devices share. The objects here are dma-bufs.
 pub(crate) fn uuid_of(bytes: &mut &[u8]) -> Option<Uuid> {
     number(bytes).map(Uuid::from_bytes)
 }

@@ -32,7 +32,8 @@ impl Remarks {
         }
     }
 
-    /// Returns the remarks since the last call. `is_end`: a new connection may repeat them.
+    /// Returns the remarks since the last call. If `is_end` is true, the connection has ended, and
+    /// the next connection may repeat the remarks.
     pub(crate) fn take(&self, is_end: bool) -> Vec<String> {
         self.bell.silence();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

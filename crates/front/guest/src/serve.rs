@@ -25,7 +25,7 @@ pub enum Error {
     /// The run has no video device.
     #[error("the run has no video device that a guest could use")]
     NoDevice,
-    /// A device cannot say what it is.
+    /// A device cannot be opened, or does not answer QUERYCAP.
     #[error("{path}: the device refuses to be opened: {errno}")]
     Device {
         /// The device's path in a run.
@@ -200,7 +200,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for a VMM, or for the end of all, for the end of the connection, or for a remark.
+    /// Waits until a VMM connects, all serving must stop, the connection has ended, or there is a remark.
     fn next(&self, bells: &[BorrowedFd<'_>]) -> Next {
         let fds = bells.iter().copied().chain([self.listener.as_fd()]);
         let mut fds: Vec<PollFd<'_>> = fds
@@ -267,7 +267,8 @@ impl Socket {
         });
         backend.set_over(true);
         if is_stop {
-            // A worker may wait for a VMM that does not answer. It holds nothing of the run any more.
+            // Dropping the daemon waits for its threads, and such a thread may wait for a VMM that does not
+            // answer. So another thread drops the daemon, which holds nothing of the run any more.
             std::thread::spawn(move || drop(daemon));
             return Ok(());
         }

@@ -22,7 +22,7 @@ pub(crate) struct Queued {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) file: FileId,
-    /// Whether the guest has closed it. It stays while mappings of it remain.
+    /// Whether the guest has closed the session. A closed session remains as long as it has mappings.
     pub(crate) is_closed: bool,
     /// Whether the guest wants events.
     pub(crate) is_subscribed: bool,
@@ -32,7 +32,8 @@ pub(crate) struct Session {
     pub(crate) lengths: BTreeMap<u32, (u32, u32)>,
     /// Placeholders for dma-bufs of queued buffers, by buffer type and index.
     pub(crate) placeholders: BTreeMap<(u32, u32), Vec<u32>>,
-    /// Dma-bufs that it has exported. They end with it: no command ends them.
+    /// Dma-bufs that the session has exported. They end with the session, because the guest has no command that
+    /// ends a dma-buf.
     pub(crate) exported: Vec<Uuid>,
 }
 

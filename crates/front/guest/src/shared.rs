@@ -21,8 +21,8 @@ use vb3_frontend::{
 const READ_WRITE: i32 = 2;
 /// POLLIN, POLLPRI and POLLOUT: what a guest may wait for.
 const ANY_EVENT: i16 = 1 | 2 | 4;
-/// If a call moves the next tick forward by less than this, the clock need not be woken. Two readings of the time of
-/// the same tick differ by a part of it.
+/// If a call moves the next tick forward by less than this, the clock is not woken. The time of one and the same
+/// tick is computed again after each step, and the results differ slightly.
 const TOLERANCE: Duration = Duration::from_micros(20);
 
 /// How long the clock waits if the system refuses memory or descriptors.
@@ -57,7 +57,8 @@ impl AsFd for Bell {
 /// What guests hold.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    /// The node of each open file, and its session's number, which no other open file of the run has.
+    /// The node of each open file, and the number of the file's session. No other open file of the run has this
+    /// number.
     files: BTreeMap<FileId, (NodeId, u32)>,
     tags: BTreeSet<Tag>,
     /// Exported dma-bufs. All guests of the run can use them. Nobody can guess their names.
@@ -114,7 +115,7 @@ impl Step<'_> {
         self.devices.release(file);
     }
 
-    /// Gives a file's new dma-buf a name. The guest gets it as the answer to its call, and not as a descriptor.
+    /// Gives a file's new dma-buf a name. The answer to the guest's call contains this name, and no descriptor.
     pub(crate) fn export(&mut self, (file, call): (FileId, CallId), fd: OwnedFd, tag: Tag) -> Uuid {
         let (uuid, fd) = (Uuid::new_v4(), Arc::new(fd));
         self.held.tags.insert(tag);
@@ -169,7 +170,7 @@ struct State {
     held: Held,
 }
 
-/// The devices of all threads.
+/// The devices, which all threads share.
 pub(crate) struct Shared {
     /// `None` after the run's end.
     state: Mutex<Option<State>>,
@@ -252,8 +253,9 @@ impl Shared {
             } else if devices.next_tick().is_some_and(|due| due.is_zero()) {
                 devices.continue_work(&|| self.next.try_lock().is_err());
             }
-            // Only the VMM could unplug a device in the guest. So the guest keeps an unplugged device, whose calls
-            // fail with ENODEV, and nothing more is to be shown.
+            // If a device of the run is unplugged, the guest keeps its device, since only the VMM could unplug that
+            // one. Calls of the guest then fail with ENODEV. Nothing else shows the guest that the device is
+            // unplugged.
             let plugs = devices.take_hotplug().len();
             devices.hotplug_shown(plugs);
             self.ring_bells(devices, held);

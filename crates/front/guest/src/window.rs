@@ -6,7 +6,8 @@ use vb3_frontend::{Errno, Tag};
 
 /// Length in bytes of the shared memory region.
 pub(crate) const WINDOW_BYTES: u64 = 4 << 30;
-/// Places begin at whole pages of all hosts and guests, whose pages have at most 64 KiB.
+/// Each place begins at a multiple of this number: pages of hosts and guests have at most 64 KiB, so
+/// a place begins at a whole page of each.
 const PLACE: u64 = 64 << 10;
 /// Maximum number of mappings of one device.
 const MAX_MAPPINGS: usize = 4096;
