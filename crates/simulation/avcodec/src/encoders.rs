@@ -54,7 +54,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the settings of a stream. Those of one codec are zero.
+    /// Returns the settings that all codecs have, for a stream. The settings that only some codecs have
+    /// are zero.
     pub(crate) fn of(codec: Codec, stream: &StreamSettings, color: StreamColor) -> Self {
         Self {
             codec,

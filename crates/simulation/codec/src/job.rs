@@ -9,7 +9,8 @@ pub enum Kind {
     H264Decoder,
     /// H.264 pictures (Annex B), each with its parameter sets, to pictures in decoding order.
     ///
-    /// A piece of input is a picture or a field. The picture is returned before the next piece is read.
+    /// Each piece of input is a picture, or one field of a picture. As soon as a picture is complete, it is
+    /// returned, before the next piece is read.
     H264StatelessDecoder,
     /// As [`H264StatelessDecoder`](Self::H264StatelessDecoder) for HEVC.
     HevcStatelessDecoder,
@@ -44,7 +45,8 @@ pub enum Kind {
     JpegDecoder,
     /// Pictures to JPEG files.
     JpegEncoder,
-    /// Returns every input unchanged, and misbehaves on request; see `serve::harm`.
+    /// A codec for tests of the worker's host: it returns every input unchanged, and misbehaves on request (see
+    /// `serve::harm`).
     #[doc(hidden)]
     Harm,
     /// As `Harm`, in a thread that is started at set-up.
@@ -52,7 +54,7 @@ pub enum Kind {
     HarmInThread,
 }
 
-/// A job. Jobs run in order.
+/// A job. A worker runs its jobs in the order in which the host submits them.
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
     /// Sets up the codec. An encoder needs this before its first picture; for a decoder it is optional.
@@ -90,8 +92,10 @@ pub enum Job<'a> {
     Flush,
     /// The host accepts pictures of the format announced by the latest [`Event::Format`], with this chroma.
     Proceed(Chroma),
-    /// As `Proceed`, but pictures are written to memory from [`Worker::lend`](crate::Worker::lend).
-    /// Loans are used in any order. Pictures that do not use lent memory have this chroma, too.
+    /// As `Proceed`, but the worker writes pictures to memory that the host lends by
+    /// [`Worker::lend`](crate::Worker::lend). The host must not rely on the order in which the worker uses the
+    /// loans. If the worker cannot write a picture to lent memory, it returns the picture in its own memory, with
+    /// this chroma, too.
     ProceedByLoan(Chroma),
 }
 
@@ -134,9 +138,10 @@ pub enum Subsampling {
 /// The places where input may be cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Detected from the pieces, which are read as a [`Stream`](Self::Stream) at first. The next piece after
-    /// one with a slice decides: if it begins an access unit, pieces are read as
-    /// [`AccessUnits`](Self::AccessUnits). Once a piece begins elsewhere, they are a `Stream` for good.
+    /// Detected from the pieces. At first, the pieces are read as a [`Stream`](Self::Stream). The first piece
+    /// that follows a slice decides: if this piece begins an access unit, it and all further pieces are read as
+    /// [`AccessUnits`](Self::AccessUnits). If a later piece cannot begin an access unit, that piece and all
+    /// further ones are read as a `Stream` again.
     #[default]
     Auto,
     /// Every piece is one or more access units, so pictures are decoded without waiting for the next piece.
@@ -148,7 +153,8 @@ pub enum Framing {
 /// Settings that all encoders of streams have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
-    /// Width in pixels. For H.264 and HEVC, it is even, and at least 16 or 32.
+    /// Width in pixels. The width for H.264 is an even number, at least 16; the width for HEVC is an even number,
+    /// at least 32.
     pub width: u32,
     /// Height in pixels, with the same limits.
     pub height: u32,
@@ -182,8 +188,8 @@ pub struct HevcSettings {
     pub constant: bool,
     /// Level, times 10: 10 to 62.
     pub level: u8,
-    /// Largest bitrate that the level allows, in kbit/s.
-    /// If only the level's high tier allows it, the stream has the high tier.
+    /// Largest bitrate that the level allows in the chosen tier, in kbit/s. If this bitrate is above the limit of
+    /// the level's tier Main, the stream has the tier High.
     pub most_kilobits: u32,
     /// Smallest and largest quantizer, 0 to 51.
     pub qp: (u8, u8),

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 const ADDRESS_SPACE: u64 = 2 << 30;
 /// Largest CPU time of one job or one of its pictures, in seconds.
 const JOB_SECONDS: u64 = 20;
-/// Shortest interval between two readings of the CPU time. A job that begins within it gets less CPU time, at
-/// most by this interval.
+/// Shortest interval between two readings of the CPU time. A job that begins earlier does not get a new limit: its
+/// CPU time then includes what the process has used since the last reading.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {

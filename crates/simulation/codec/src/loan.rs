@@ -48,7 +48,7 @@ const fn word(number: u64, state: u32) -> u32 {
     (number as u32) << 2 | state
 }
 
-/// Returns whether two loans cannot exist at the same time.
+/// Returns whether two loans have the same word, so that they cannot exist at the same time.
 pub(crate) const fn share_a_word(one: u64, other: u64) -> bool {
     one % WORDS as u64 == other % WORDS as u64
 }
@@ -113,8 +113,9 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     revoke(input, number) || wait(input, state, word(number, WRITTEN), is_gone)
 }
 
-/// Worker: wakes the parent if it waits for a change of the word, which has been stored. The parent stores that
-/// it waits before it loads the word, so at least one side sees the other's store.
+/// Worker: wakes the parent if the parent waits for a change of `word`. Before this call, the worker has
+/// stored the word's new value. The parent first stores that it waits, and then loads the word. So at least
+/// one of the two sees what the other has stored.
 fn wake(input: &Shared, word: &AtomicU32) {
     let awaited = input.word(AWAITED);
     if awaited.is_some_and(|awaited| awaited.load(Ordering::SeqCst) != 0) {

@@ -1,7 +1,8 @@
 //! A worker's process.
 //!
-//! Each worker has a thread, its keeper, which starts the process and waits for its end. So the owner of a worker
-//! waits neither while the program is read from disk, nor while a process ends that gets no processor time.
+//! Each worker has a thread, its keeper, which starts the process and waits for the process's end. Both can take
+//! long: the system may have to read the program from disk, and a process that gets no processor time does not end.
+//! The owner of a worker waits for neither.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -139,7 +140,8 @@ impl Shared {
     }
 }
 
-/// A worker's process. `None` for a worker in a thread or in another server.
+/// A worker's process. `None` for a worker that is no child process: it is a thread, or a server that runs already
+/// serves it ([`Launch::handed`](crate::Launch::handed)).
 #[derive(Debug)]
 pub(crate) struct Running(Option<Arc<Shared>>);
 

@@ -40,8 +40,8 @@ pub enum Stop {
 /// A codec. It passes its pictures, packets and faults to `out`, in order.
 #[expect(unused_variables, reason = "default methods ignore their arguments")]
 pub trait Codec {
-    /// Lets the codec use several threads, which it must start now: the process can start none later. For more
-    /// than one thread, this is the first call.
+    /// Lets the codec use `count` threads. The codec must start them now, because the process can start no thread
+    /// later. If `count` is more than one, this method is called before all others.
     fn use_threads(&mut self, count: usize) {}
     /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config) {}
@@ -330,7 +330,7 @@ pub struct Out {
     socket: Socket,
     /// Whether this process got limits at the start.
     limited: bool,
-    /// How often the codec got a job's CPU time again.
+    /// How often [`begin_piece`](Self::begin_piece) was called, for tests.
     pieces: Cell<u64>,
     /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
@@ -419,13 +419,14 @@ impl Out {
             .send(message, None, true)
             .map_err(|_: Errno| Stop::Gone)?;
         if message.op == Op::Picture {
-            // A piece of input may have thousands of pictures.
+            // A piece of input may have thousands of pictures, for which the CPU time of one job is not enough.
             self.begin_piece();
         }
         Ok(())
     }
 
-    /// Gives the codec a job's CPU time again. A job that decodes many earlier pieces calls this before each.
+    /// Gives the codec the CPU time of a whole job again. A job that decodes many earlier pieces once more calls
+    /// this before each of these pieces.
     pub fn begin_piece(&self) {
         self.pieces.set(self.pieces.get() + 1);
         if self.limited {
@@ -478,7 +479,8 @@ impl Out {
     /// If pictures use loans, waits for a loan and claims it.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // The wait ends, because a loan that arrives after the flush is for later pictures.
+            // A flush ends the wait for a loan, because the loans that the parent makes after the flush are for
+            // later pictures.
             if self.flushing() {
                 return Err(Stop::Flush);
             }

@@ -166,7 +166,8 @@ impl<S: Syntax> Cutter<S> {
 const MAX_UNIT: usize = 16 << 20;
 /// Maximum length in bytes of the NAL units before a picture's first slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
-/// A slice's id lies within the first `PEEK` bytes of its NAL unit, or within a shorter unit.
+/// Number of bytes at the beginning of a slice's NAL unit that are enough to read the slice's id. A NAL unit may be
+/// shorter.
 const PEEK: usize = 48;
 /// Length of a start code in bytes.
 const START: usize = 3;

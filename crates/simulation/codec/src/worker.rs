@@ -25,8 +25,9 @@ mod loans;
 const MAX_CONTROL: usize = 32;
 /// Maximum number of messages without an event that one poll reads, so that no poll takes long.
 const MAX_SILENT: usize = 64;
-/// After this many polls without a look, a poll also looks for messages that the worker has not counted, and for
-/// its end.
+/// Maximum number of polls in sequence that do not read the socket, because the worker has counted no new message.
+/// The next poll reads the socket nevertheless, to find messages that the worker has not counted, and the worker's
+/// end.
 const MAX_UNLOOKED: u32 = 15;
 /// Maximum number of output memories of a worker.
 /// Each set-up of an encoder adds a memory. The first packet after a set-up removes the older ones.
@@ -38,7 +39,7 @@ pub struct Worker {
     kind: Kind,
     link: Arc<Link>,
     running: Running,
-    /// Readable once the process has ended. Exists while the process has closed its socket, but has not ended.
+    /// Exists from the time when the process has closed its socket. It is readable once the process has ended.
     ending: Option<OwnedFd>,
     input: Shared,
     /// The tag of each input slot that is in use.
@@ -63,7 +64,7 @@ pub struct Worker {
     agrees: bool,
     /// Number of messages received since the first, modulo 2^32.
     received: u32,
-    /// Number of polls since the last look for messages.
+    /// Number of polls since a poll last read the socket.
     unlooked: u32,
     /// A message about the versions, if they differ.
     mismatch: Option<String>,
@@ -328,7 +329,7 @@ impl Worker {
             return Ok(());
         };
         if self.in_flight.iter().all(Option::is_none) {
-            // No packet of an older ring can come.
+            // The worker has no picture left to encode, so no packet in an older ring can follow.
             self.rings.clear();
         }
         if self.rings.len() >= MAX_RINGS {
@@ -417,7 +418,9 @@ impl Worker {
         None
     }
 
-    /// Returns whether the worker has probably sent no further message. Makes no system call.
+    /// Returns whether the worker has sent no further message, as the worker itself counts its messages in shared
+    /// memory. This makes no system call. After `MAX_UNLOOKED` times, returns false even so, because a faulty worker
+    /// may not count.
     fn has_sent_nothing(&mut self) -> bool {
         let sent = loan::sent(&self.input);
         let is_old = sent == self.received && sent != 0;
@@ -426,8 +429,8 @@ impl Worker {
         skips
     }
 
-    /// Returns the worker's last event. Without a reason `why`, this needs the process's end; until then, returns
-    /// `None`.
+    /// Returns the worker's last event. If `why` gives no reason, the event says how the process ended; until the
+    /// process has ended, this returns `None`.
     fn report_death(&mut self, why: &str) -> Option<Event> {
         let how = self.running.kill();
         let sentence = match (self.mismatch.take(), how) {
@@ -441,7 +444,8 @@ impl Worker {
                 if self.ending.is_some() {
                     return None;
                 }
-                // A process without a handle may have ended since the question before.
+                // There is no descriptor to wait for the end: the process has no handle, or it has ended since the
+                // first call of `kill`.
                 let how = self.running.kill();
                 how.unwrap_or_else(|| "the codec ended".to_owned())
             }

@@ -135,7 +135,8 @@ pub struct References {
     pub order: i32,
     /// The display order of each reference, and whether this picture may refer to it.
     pub short_term: Vec<(i32, bool)>,
-    /// `NumDeltaPocs` of the set of the sequence parameter set that slice headers predict from.
+    /// `NumDeltaPocs` of that set of references in the sequence parameter set from which the slice headers
+    /// predict their own set.
     pub num_delta_pocs_of_ref_rps_idx: u8,
 }
 

@@ -15,7 +15,8 @@ const MAX_MAPPED_BYTES: u64 = 512 << 20;
 /// Lent memory of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of the loans in use, oldest first, and the memory of each. A slot has none.
+    /// Numbers of the loans in use, oldest first, and the memory of each. A loan whose picture uses an output slot
+    /// has no memory.
     out: VecDeque<(u64, Memories)>,
     last: u64,
     /// The memory that the worker has mapped.
