@@ -173,7 +173,8 @@ impl<C> Player<C> {
             // The frames' times begin with the first picture.
             return tick.now_ns;
         }
-        // The newest frame remains even without a buffer. Pictures that come late are only shown now.
+        // The newest frame remains even without a buffer. If the camera has waited for the source, only the
+        // newest frame remains, and shows the picture that came late.
         let kept = match was_waiting {
             true => 1,
             false => tick.stream.tokens.len().max(1),
@@ -191,7 +192,8 @@ impl<C> Player<C> {
                 .push(DriverEvent::FrameSync { sequence });
         }
         self.owed += match (was_waiting, tick.stream.at_once) {
-            // If the pictures of missed frames were skipped, too, a late decoder would never catch up.
+            // Only frame numbers are skipped here. If the pictures of these frames were skipped, too, a late
+            // decoder would never catch up.
             (true, false) => 0,
             (_, true) => missed,
             (false, false) => missed.min(SKIP_MAX),
@@ -360,7 +362,8 @@ impl<C> Engine<C> for Player<C> {
             // The frames' times start again when the signal returns.
             tick.stream.due_ns = None;
             if self.state == State::AwaitsSource {
-                // This tick may have taken the wake-up for the picture.
+                // This tick may have cleared the descriptor that reports the source's picture, so the camera
+                // must not wait for that descriptor.
                 self.state = State::Running;
             }
             return false;
@@ -424,8 +427,8 @@ impl<C> Engine<C> for Player<C> {
             (State::AtEnd, ..) => (self.is_awaited && !self.has_under_way()).then_some(0),
             (_, Pace::Free, _) | (_, _, None) => at_once,
             (State::Running, Pace::Real, Some(due_ns)) => at_once.map(|_| due_ns).or_else(|| {
-                // The next drop: as many frames as there are buffers wait until the camera can fill one.
-                // CAST: widening.
+                // The next work is to drop a frame. As long as the camera cannot fill a buffer, as many frames
+                // wait as there are buffers, and at least one. CAST: widening.
                 let waiting = stream.tokens.len().max(1) as u64;
                 let until_drop_ns = stream.interval_ns().saturating_mul(waiting);
                 Some(due_ns.saturating_add(until_drop_ns))

@@ -150,8 +150,8 @@ impl Likeness {
     }
 }
 
-/// Returns the size that uvcvideo would choose of discrete ones: with the smallest area outside the overlap
-/// with `wanted`. Returns other sizes unchanged.
+/// Returns the discrete size that uvcvideo would choose: the one that overlaps best with `wanted`, so that
+/// the areas of both outside the overlap are smallest. Returns sizes that are not discrete unchanged.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`, with its 32-bit numbers.
 pub(crate) fn uvc_size(sizes: FrameSizes<'_>, wanted: (u32, u32)) -> FrameSizes<'_> {

@@ -47,8 +47,8 @@ pub struct DeviceSpec {
     pub kind: DeviceKind,
     /// Whether the device has the multi-planar API.
     pub mplane: bool,
-    /// The only size of a camera, or the initial size of another device. `None` for the source's size, or
-    /// 640x480.
+    /// The only size of a camera, or the initial size of another device. `None` for the size of the
+    /// source, or for 640x480 if there is no source with a size.
     pub size: Option<Size>,
     /// The only rate of a camera in frames per second; `None` for the source's rate, or 30.
     pub fps: Option<Fraction>,
@@ -66,8 +66,9 @@ pub struct DeviceSpec {
     pub pace: Option<Pace>,
     /// The allocator of the device's planes; `None` for the machine's.
     pub allocator: Option<Allocator>,
-    /// Whether the device's own buffers are placed at their first use. Such a buffer suits all devices that
-    /// share it by that time, and moves later if another device needs this.
+    /// Whether the device's own buffers are placed at their first use. The place then suits all devices
+    /// that share the buffer by that time. If a device that joins later needs another place, the buffer
+    /// moves.
     pub lazy: bool,
     /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,
@@ -204,8 +205,9 @@ const NO_LIST: &str =
 /// A test of a SPEC.
 type Conflicts = fn(&DeviceSpec) -> bool;
 
-/// Values of options that exclude those of others: the option, the test, and what is allowed. `{sizes}` and
-/// `{rates}` stand for the values of these options.
+/// Options whose values can conflict with other options. Each row has the option, the test that finds the
+/// conflict, and a text that says what is allowed. `{sizes}` and `{rates}` stand for the values of these
+/// options.
 const CONFLICTS: &[(&str, Conflicts, &str)] = &[
     ("sizes", |spec| spec.profile() == Profile::Sensor, NO_LIST),
     ("rates", |spec| spec.profile() == Profile::Sensor, NO_LIST),
@@ -250,7 +252,7 @@ const CONFLICTS: &[(&str, Conflicts, &str)] = &[
         |spec| spec.lazy && spec.allocator.is_some_and(|of| of != Allocator::Contig),
         "only alloc=contig places buffers lazily; leave out place or alloc",
     ),
-    // Linux requires the same.
+    // In Linux, too, a queue with media requests must not demand a minimum of queued buffers.
     (
         "min-queued",
         |spec| spec.min_queued > 0 && spec.kind.codec().is_some_and(Kind::is_stateless),

@@ -130,10 +130,10 @@ pub(crate) trait Engine<C> {
     /// Stops streaming. The device may call this without [`start`](Self::start).
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
-    /// Takes back a buffer that is lent to a thread, if the device has lost it.
+    /// If the device has lost a buffer that it has lent to a thread, takes this buffer back from the thread.
     fn recall(&mut self) {}
 
-    /// Begins a tick, streaming or not. Called before the tick's frames are moved.
+    /// Begins a tick, whether or not the device streams. Called before the tick's frames are moved.
     fn begin_tick(&mut self, _tick: &mut Tick<'_, Self::Formats, C>) {}
 
     /// Moves the stream's next picture if it is due. Returns whether to call this again in the same tick.
@@ -143,7 +143,8 @@ pub(crate) trait Engine<C> {
     /// [`has_begun`](Self::has_begun) returns true.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
-    /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, streaming or not.
+    /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, whether or not the device
+    /// streams.
     fn has_event(&self, _formats: &Self::Formats) -> bool {
         false
     }
@@ -292,8 +293,9 @@ impl<F: Formats, C> Stream<F, C> {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
     }
 
-    /// Returns how many frames were due by `now_ns` in addition to the newest `kept` ones, and the time when
-    /// the oldest kept one was due. The oldest of all was due at `due_ns`.
+    /// The first frame was due at `due_ns`, and one more frame after each interval. Of the frames that were
+    /// due by `now_ns`, the newest `kept` ones are kept. Returns the number of the others, and the time when
+    /// the oldest kept frame was due.
     pub(crate) fn missed(&self, now_ns: u64, due_ns: u64, kept: usize) -> (u64, u64) {
         let interval_ns = self.interval_ns();
         let late = now_ns.saturating_sub(due_ns) / interval_ns;

@@ -320,8 +320,8 @@ impl Surface<'_> {
 
     /// Continues to write a picture, at most `left` bytes. Does not touch padding.
     ///
-    /// `bytes_of` returns bytes of a component without padding: the given range, or its beginning (at least
-    /// one byte).
+    /// `bytes_of` returns bytes of a component without padding: all bytes of the given range, or only its first
+    /// ones, but at least one. If they are not all, `bytes_of` is called again for the rest.
     pub(crate) fn resume_write<'p, C>(
         self,
         buffer: &Active<C>,
@@ -346,7 +346,8 @@ impl Surface<'_> {
         self.step(is_complete)
     }
 
-    /// Returns the result of a step after which the picture is complete, or not.
+    /// Returns the result of a step: the bytes used in each plane if the picture is complete after the step, else
+    /// `None`.
     pub(crate) fn step(self, is_complete: bool) -> Step {
         match is_complete {
             true => self.payloads().map(Some),

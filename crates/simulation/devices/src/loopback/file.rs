@@ -11,7 +11,7 @@ use vb3_v4l2::{Format, WakeFd};
 #[derive(Debug, Default)]
 pub(super) struct FilePlayer(Option<Playing>);
 
-/// The placeholder's file, which plays unless no reader streams.
+/// The placeholder's file. It plays only while a reader streams and needs its pictures.
 #[derive(Debug)]
 pub(super) struct Playing {
     source: Source,

@@ -40,13 +40,15 @@ impl<C> Loan<C> {
     }
 }
 
-/// A [`Loan`] without its cookie type. All nodes of a loopback have the same cookie type.
+/// A [`Loan`] without its type parameter, the type of the cookies that name memory. This type is the same in
+/// all nodes of a loopback.
 type AnyLoan = Box<dyn Any + Send>;
 
 /// The location of a frame.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// In the loopback's own memory, which the placeholder's frames share.
+    /// In the loopback's own memory. The frames of the placeholder (the picture that readers get without a
+    /// writer) share one piece of memory.
     Own(Arc<Vec<u8>>),
     /// In the writer's buffer.
     Lent(AnyLoan),
@@ -282,8 +284,8 @@ impl Shared {
         self.is_written || self.keeps_format()
     }
 
-    /// Returns whether S_FMT fails for a pixel format that is not in `known`: as v4l2loopback, while the format
-    /// is not fixed.
+    /// Returns whether S_FMT fails for the pixel format `fourcc`. With the identity v4l2loopback, S_FMT fails
+    /// for formats that are not in `known`, until a writer streams or the format is fixed.
     ///
     /// Source: v4l2loopback 0.13.2 `inner_try_setfmt`, `v4l2l_fill_format`.
     pub(super) fn refuses(&self, known: &[&'static PixelFormat], fourcc: FourCc) -> bool {
@@ -313,7 +315,8 @@ impl Shared {
         others.any(|(_, other)| other.next.is_some_and(|next| next <= number))
     }
 
-    /// Passes the writer's buffer with a frame to a reader. Other readers get the frame from `copy`, if any.
+    /// Passes the writer's buffer with the frame at index `at` to a reader. From now on, other readers get the
+    /// frame from `copy`; `None` if no other reader needs the frame.
     pub(super) fn give(&mut self, at: usize, reader: u32, copy: Option<Vec<u8>>) {
         let Some(frame) = self.frames.get_mut(at) else {
             return;
@@ -325,7 +328,8 @@ impl Shared {
         }
     }
 
-    /// Ends a reader's use of those writer's buffers whose memory the reader has queued again (`is_back`).
+    /// Ends a reader's use of writer's buffers: of each buffer whose memory the reader has queued again, as
+    /// `is_back` says.
     pub(super) fn reclaim<C: 'static>(
         &mut self,
         reader: u32,
@@ -368,8 +372,9 @@ impl Shared {
         std::mem::take(&mut self.back)
     }
 
-    /// Takes a buffer back for the writer although it is still needed: one that a reader uses, or else the
-    /// one with the oldest frame. `read` copies that frame to new memory.
+    /// Takes a buffer back for the writer, although readers still need it. This is a buffer that a reader
+    /// uses, or if there is none, the buffer with the oldest frame. In the second case, `read` copies the
+    /// frame to new memory, from which readers then get it.
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,

@@ -418,7 +418,8 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let shared = stream.formats.link.lock();
         let takes_frames = has_buffer && shared.outdated(stream.formats.id).is_none();
         if !takes_frames {
-            // Another reader must be able to play the file.
+            // This reader takes no frames. If it plays the placeholder's file, it must pass the file on at
+            // once, so that another reader can play it.
             return self.file.is_playing().then_some(0);
         }
         let next = shared.from(self.next).map(|_| 0);
@@ -458,8 +459,9 @@ impl ReaderFormats {
         !self.exclusive || shared.is_camera() || holds
     }
 
-    /// Returns whether a reader can start: not with buffers of an old format, which get no frames. v4l2loopback
-    /// refuses readers that come before the writer.
+    /// Returns whether a reader can start. A reader whose buffers have an old format cannot start, since these
+    /// buffers would get no frames. With the identity v4l2loopback, a reader without a placeholder also cannot
+    /// start before a writer streams or the format is fixed.
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_streamon`.
     fn may_start(&self) -> bool {

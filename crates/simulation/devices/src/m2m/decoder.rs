@@ -264,7 +264,8 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.worker.take_all_back();
         self.own.lent.clear();
         self.own.decoded.retain_mut(Decoded::leave_buffer);
-        // The drain goes on after a change of the format, which is part of it.
+        // This ends a drain. Exception: a drain that has found a new format goes on after the program has made
+        // new buffers.
         if matches!(self.own.pending, Pending::None) && self.drain != Drain::Stopped {
             self.drain = Drain::Idle;
         }

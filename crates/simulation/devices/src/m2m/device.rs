@@ -45,7 +45,7 @@ const STOP_TIMEOUT_NS: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopping {
     No,
-    /// It has waited since the last tick.
+    /// STREAMOFF began to wait after the last tick.
     Begun,
     /// It waits until this time.
     Until(u64),
@@ -492,7 +492,8 @@ where
         found.unwrap_or_else(|| self.queue(flow).format)
     }
 
-    /// A decoder's drain waits until CAPTURE streams. Linux's documentation says that it does not begin then.
+    /// If a program drains a decoder whose CAPTURE queue does not stream, the drain begins, and continues once
+    /// CAPTURE streams. By Linux's documentation, the drain would not begin.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
         self.is_due = true;
         match (command, self.drain) {

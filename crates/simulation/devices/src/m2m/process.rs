@@ -71,7 +71,7 @@ impl CodecProcess {
         let was_ending = worker.is_ending();
         let event = worker.poll();
         if worker.is_ending() != was_ending {
-            // It has another descriptor now, which needs another id.
+            // The worker has another descriptor now. A new `Wake` gives this descriptor an id of its own.
             self.worker = self
                 .worker
                 .take()

@@ -63,8 +63,8 @@ pub(super) fn nth(path: &Path, count: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Returns the name of a picture or a further file of a display that `file` would have in the display's
-/// directory, if it is one.
+/// Returns the path of `file` in the display's directory, if `file` has the name of one of the display's
+/// pictures or further files.
 #[must_use]
 pub fn further_file(display: &SinkSpec, file: &Path) -> Option<PathBuf> {
     match display {

@@ -37,8 +37,8 @@ fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
 }
 
 impl RawFile {
-    /// Opens or creates the recording's first file. An earlier recording stays until the first picture, or
-    /// until [`end`](Self::end): the run may not begin.
+    /// Opens or creates the recording's first file. The contents of an earlier recording stay until the
+    /// first picture, or until [`end`](Self::end), because the run may still fail to begin.
     pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
         let file = (File::options().write(true).create(true).truncate(false)).open(path);
         let file = file.map_err(|e| cannot("create", path, &e))?;

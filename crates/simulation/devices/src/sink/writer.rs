@@ -45,7 +45,8 @@ impl WriterThread {
         let thread = std::thread::Builder::new()
             .name("vb3-record".to_owned())
             .spawn(move || {
-                // After a file that cannot begin, its pictures must not go to the file before.
+                // If a further file cannot begin, the pictures for this file must not go to the
+                // previous file.
                 let mut begun = Ok(());
                 while let Some(job) = ring_there.pop_wait() {
                     if let Some(shape) = job.shape {

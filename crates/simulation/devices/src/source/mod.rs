@@ -50,7 +50,8 @@ pub(crate) struct Source {
     /// Whether the last picture was the test pattern.
     shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
-    /// Whether calls apply all picture controls, without the thread.
+    /// Whether calls apply the picture controls themselves to all pictures, instead of leaving large pictures
+    /// to the thread.
     pub(crate) at_once: bool,
 }
 

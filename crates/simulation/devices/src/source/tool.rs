@@ -16,7 +16,8 @@ use thiserror::Error;
 /// Maximum time to wait for one picture, or for ffprobe's answer. The system's clock measures this time,
 /// because the devices' clock may stand still meanwhile.
 pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest step of a wait. The time beyond that, for which this process itself was stopped, does not count.
+/// Longest step of a wait. If a step takes more time, this process itself was stopped for the rest of that
+/// time, which therefore does not count.
 const MAX_STEP: Duration = Duration::from_secs(1);
 /// Size of the pipe for a tool's output, in bytes. Both sides sleep about once per filled pipe, and a picture
 /// has several megabytes, so the pipe should be large. But all pipes of a user without privileges together

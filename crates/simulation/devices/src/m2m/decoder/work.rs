@@ -380,7 +380,8 @@ impl<C> Decoder<C> {
             return self.proceed();
         }
         if self.capture.streaming {
-            // An event follows once the process has written a picture.
+            // If the process is still writing a picture to a lent buffer, this is tried again after the process's
+            // next event.
             if !self.take_back_unwritten() || !self.capture.give_last(progress) {
                 return;
             }
