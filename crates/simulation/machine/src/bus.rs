@@ -94,7 +94,8 @@ impl Machine {
     /// Returns `None`, without effect, in these cases:
     /// * `from` or `to` has more than 16 sets of lines.
     /// * An access to the lines or between them would fault, or their bytes are not contiguous.
-    /// * A program can reach these bytes, too (memory with one view, or a program's memory).
+    /// * A program can reach these bytes, too, because the CPU and devices see one store, or because the memory
+    ///   is a program's own.
     /// * Bytes to write overlap other bytes of the call, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,

@@ -108,8 +108,9 @@ impl Foreign {
         unsafe { ioctl(&*self.fd, request) }.is_ok()
     }
 
-    /// Lets the kernel copy between our bytes and those from `offset`, by `process_vm_writev` to ours or by
-    /// `process_vm_readv` from ours; `None` outside the memory, or if not all bytes were copied.
+    /// Lets the kernel copy between `ours` and the bytes of the dma-buf from `offset` on. The call
+    /// `process_vm_writev` copies to `ours`, and `process_vm_readv` copies from `ours`. Returns `None`
+    /// outside the memory, or if not all bytes were copied.
     ///
     /// # Safety
     /// `ours` must be valid for `len` bytes of such accesses.

@@ -244,7 +244,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Makes a piece of at most `len` bytes at `addr`, where the rest of a run begins.
+    /// Makes a piece of at most `len` bytes at `addr`. `rest` is what a run of frames has from `addr` on, and
+    /// `run` is the index of this run.
     fn new(addr: u64, len: u64, (rest, run): (Piece, usize)) -> Self {
         let len = len.min(rest.len);
         Self {
@@ -294,7 +295,7 @@ pub(crate) struct MachineMemory {
     /// The runs of frames by address. Each has its position in its object, and its index among the object's runs.
     places: BTreeMap<u64, (Piece, usize)>,
     next: u64,
-    /// Number of changes other than insertions.
+    /// Number of changes other than insertions: how often objects were removed, moved or revoked.
     changed: u64,
     /// Number of pieces that devices' accesses have looked for.
     #[cfg(test)]
@@ -357,7 +358,7 @@ impl MachineMemory {
         self.changed += 1;
     }
 
-    /// Returns how often objects were added, removed and moved.
+    /// Returns how often objects were added, removed, moved and revoked.
     pub(crate) fn changes(&self) -> u64 {
         self.next + self.changed
     }

@@ -166,8 +166,8 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Fails if fewer than `len` bytes outside reserved areas are free besides the promised ones. Without
-    /// promises, the allocation itself gives the more exact error for its pieces.
+    /// Fails if fewer than `len` bytes outside reserved areas are free, not counting the promised ones. If nothing
+    /// is promised, this does not fail: then the allocation itself fails, with a more exact error.
     pub(crate) fn check_free(&self, len: u64) -> Result<(), Error> {
         match self.promised {
             0 => Ok(()),
@@ -329,12 +329,14 @@ impl Ram {
 
     /// Takes a run of the contiguous area, at a multiple of `align` frames.
     ///
-    /// Linux's own alignment counts from the area's start. Real areas start at larger multiples than this
-    /// one, so no memory is lost there.
+    /// The alignment that Linux itself demands counts from the area's start here, and not from address 0. On a real
+    /// machine, an area starts at a larger multiple than this area does, so the alignment loses no memory at the
+    /// area's start.
     fn take_cma(&mut self, (frames, align): (u64, u64), end: u64) -> Result<FrameRuns, Error> {
         let own = self.cma_align(frames * FRAME) / FRAME;
         let start = RESERVED / FRAME;
-        // The area's start has a device's usual alignment, but not any alignment.
+        // The area's start is a multiple of the usual alignments of devices. Multiples of a larger alignment count
+        // from address 0.
         let origin = if align <= start { start } else { 0 };
         let size = (frames, align.max(own));
         if let Some(first) = self.cma.take_run(origin, size, end) {
@@ -359,7 +361,7 @@ impl Ram {
             // Only a device's alignment is reported as a separate reason.
             None if align > own => unplaced((frames, align), self.cma.largest(0, 1, end)),
             None => {
-                // An allocation of fewer pages may start at smaller multiples.
+                // Linux aligns an allocation of fewer pages less, so it may fit where this one does not.
                 let fits = (0..=MAX_CMA_ORDER).map(|order| {
                     let own = (self.page / FRAME) << order;
                     let longest = self.cma.largest(origin, align.max(own), end);
@@ -443,7 +445,8 @@ impl Ram {
     }
 }
 
-/// Returns the frames of the largest pieces of an allocation: one, but more for a large allocation.
+/// Returns how many frames the largest pieces of an allocation of `frames` frames have: one, or more if the
+/// allocation is large.
 fn large_piece(frames: u64) -> u64 {
     match frames {
         0..LARGE => 1,

@@ -197,8 +197,8 @@ impl Runs {
             // The ends change only if the first or the last free piece was taken.
             ends = ends.filter(|&(lowest, top)| lowest < frame && frame + piece < top);
         }
-        // Swapping two adjacent pieces makes no new adjacent pair: for that, a neighbour in the list would
-        // have to be the other piece of the two.
+        // If a piece directly follows the one before it in the list, the two are swapped. This makes no other
+        // adjacent pair: in memory, only the second piece of the two follows the first.
         for i in 1..frames.len() {
             if frames[i - 1] + piece == frames[i] {
                 frames.swap(i - 1, i);

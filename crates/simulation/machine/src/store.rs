@@ -167,7 +167,7 @@ impl Shared {
         };
         ftruncate(&fd, len)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        // The seals keep every byte of it backed.
+        // The seals fix the file's size, so the file has memory for every byte of the mapping.
         let mapped = Mapped::new(len, READ_WRITE, Some(&fd))?;
         Ok(Self {
             fd,
@@ -235,7 +235,7 @@ impl Shared {
     }
 }
 
-/// Zeroed private memory of this process, for the devices' view.
+/// Zeroed private memory of this process, for the bytes that devices see if they do not see the CPU's caches.
 #[derive(Debug)]
 pub(crate) struct Private(Mapped);
 

@@ -27,7 +27,8 @@ pub enum Staleness {
 pub(crate) struct Tlb {
     staleness: Staleness,
     slots: Box<[Cell<Option<Leaf>>; SLOTS]>,
-    /// Removed pages. Pages that follow each other, as do their bytes, are one entry.
+    /// Removed pages. Pages with consecutive I/O addresses are one entry if their physical addresses are
+    /// consecutive, too.
     removed: Vec<Leaf>,
     shift: u32,
 }
