@@ -179,8 +179,8 @@ impl Frame {
 
     /// Takes over the samples of an RGB24 or YUYV picture of the same size.
     ///
-    /// The target's format must have no vertical chroma subsampling. This holds for all formats that ffmpeg
-    /// does not write.
+    /// The target's format must have no vertical chroma subsampling. The caller uses this only for formats that
+    /// ffmpeg cannot write, and none of these has vertical chroma subsampling.
     pub fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {

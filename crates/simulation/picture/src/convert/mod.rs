@@ -95,7 +95,7 @@ impl Job {
             height: lines,
             ..all(source)
         };
-        // The part's lines may become columns, and may be mirrored in their direction.
+        // A quarter turn makes columns of the part's lines, and a mirror may reverse their order.
         let (x, y, width, height) = match turn.transpose {
             false => (0, first, crop.width, lines),
             true => (first, 0, lines, crop.width),
