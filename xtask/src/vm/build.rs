@@ -88,6 +88,10 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     let what = format!("building the test driver for {kernel}");
     let line = format!("driver.sh /work/src/kernel/lab {out} {arch} {kernel}");
     lab.step(&what, 900, &line)?;
+    if !lab.kernel(kernel, "vmlinuz").exists() {
+        // Modules are only compiled for this kernel.
+        return Ok(());
+    }
     let name = lab.packed()?;
     // The lock is needed only if the modules are not packed yet.
     let is_packed = || lab.kernel(kernel, &name).exists();

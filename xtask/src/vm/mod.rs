@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// others), which is built once from Debian's source in about seven minutes of two cores
     #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "archs"])]
     checked: bool,
-    /// Use kernels that CI does not run: with PREEMPT_RT, compiled by Clang (without IBT; for arm64, with
-    /// shadow call stacks), and Debian 12's, which only vb2-why supports. Makes them once
+    /// Use kernels that CI does not use: with PREEMPT_RT, and Debian 12's, which only vb2-why supports. With
+    /// `--build`, also for Clang, without IBT on x86-64, and with shadow call stacks on arm64. Makes them once
     #[arg(long, conflicts_with_all = ["everything", "chosen", "checked", "archs"])]
     more: bool,
     /// If a machine's first boot has faults, print them and boot it a second time
@@ -249,6 +249,8 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     if args.more {
         lab.add(Arch::Arm64)?;
         all = lab.more()?;
+        // Kernels for Clang only have what the compilation of modules needs.
+        all.retain(|kernel| args.build || lab.kernel(kernel, "vmlinuz").exists());
     }
     let mut some = all.clone();
     some.retain(|kernel| {
