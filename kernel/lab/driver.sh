@@ -20,7 +20,8 @@ if ! grep -q '^CONFIG_KRETPROBES=y' "$build/.config"; then
     echo "vb2-why is not built: $4 has no kretprobes"
 fi
 case $4 in
-    6.[0-9].* | 6.1[01].*) own= ;;
+    # Only vb2-why is for these kernels. The build root lacks the compiler that Debian 12's headers name.
+    6.[0-9].* | 6.1[01].*) own='' kbuild="$kbuild CC=gcc" ;;
     *) own=$work ;;
 esac
 for dir in $own ${why:+"$2/why"}; do

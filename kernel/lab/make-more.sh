@@ -84,7 +84,8 @@ prepare() {
     ln -sfn "$tree" "$headers"
     echo "$name" >>"$state/list"
 }
-prepare "/lib/modules/$stock/build" "$series-clang" "/lib/modules/$series-clang/build" x86_64 --disable X86_KERNEL_IBT
+prepare "/lib/modules/$stock/build" "$series-clang" "/lib/modules/$series-clang/build" x86_64 --disable X86_KERNEL_IBT \
+    --disable LIVEPATCH
 stock=$(tail -n 1 /kernels/arm64.list)
 prepare "/usr/src/linux-headers-$stock" "$series-clang-arm64" "/usr/src/linux-headers-$series-clang-arm64" arm64 \
     --enable SHADOW_CALL_STACK

@@ -21,8 +21,8 @@ build=$(headers "$kernel")
 log=$out/build.log
 case $kernel in
     6.[0-9].* | 6.1[01].*)
-        echo "no module for $kernel, only vb2-why"
         mkdir -p "$out"
+        echo "no module for $kernel, only vb2-why" | tee "$out/from"
         exit
         ;;
 esac

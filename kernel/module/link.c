@@ -71,7 +71,7 @@ static int link_run(struct vb3_link *link)
 	if (!link->run_bytes)
 		return 0;
 	if (!is_ram(link->run)) {
-		if (!ATTR_MMIO)
+		if (ATTR_MMIO == 0)
 			return -EINVAL;
 		attrs |= ATTR_MMIO;
 	}
