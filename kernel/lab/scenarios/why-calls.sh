@@ -35,7 +35,7 @@ ended why.refused $?
 [ ! -e /dev/dri/card0 ] || listed why.prime $dir/why '^vgem refused a dma-buf of refused.*\(dmabuf-fd\)'
 cat $dir/why
 sed -n 's/.* s ago: \([a-z-]*\): wanted.*/\1/p' $dir/refusals | sort | uniq -c | sort -rn
-# Before Linux 6.12, the module finds no queue for the last two.
+# Before Linux 6.12, the module finds no queue for calls that the core refuses early.
 case $(uname -r) in 6.[0-9].*) more= ;; *) more='buffer-type no-buffers' ;; esac
 [ ! -e /dev/dri/card0 ] || more="$more dmabuf-fd"
 for constraint in memory-type owner buffer-state buffer-index requests-mixed $more; do
