@@ -9,17 +9,11 @@ use anyhow::{Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
-/// Numbers of the decoder's buffers, which the converter imports. A device used to keep at most 64 unused imports
-/// mapped: all of 48 buffers, but none of 128, so each of these was mapped again for each frame. Since that limit is
-/// gone, the converter keeps all its mappings with both numbers.
-const KEPT: &str = "48";
-const REMAPPED: &str = "128";
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -49,8 +43,6 @@ pub(super) struct Tools {
 struct Pair {
     /// The table's name for the ratio.
     what: String,
-    /// Whether the cost is the elapsed time, rather than the CPU time of all processes.
-    by_wall: bool,
     /// The largest ratio that the project accepts; `None` for a ratio that is only shown.
     aim: Option<f64>,
     this: Command,
@@ -62,7 +54,6 @@ struct Pair {
 fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command) -> Pair {
     Pair {
         what: what.into(),
-        by_wall: false,
         aim,
         this,
         over,
@@ -80,8 +71,8 @@ pub(super) fn run(args: &Args) -> Result<Table> {
     let bar = indicatif::ProgressBar::new(all).with_message("measuring");
     for _ in 0..args.runs {
         for pair in &mut pairs {
-            let this = measure(&mut pair.this, pair.by_wall)?;
-            let over = measure(&mut pair.over, pair.by_wall)?;
+            let this = measure(&mut pair.this)?;
+            let over = measure(&mut pair.over)?;
             pair.costs.push([this, over]);
             bar.inc(1);
         }
@@ -136,9 +127,8 @@ impl Tools {
     /// Returns `vb3 run` with a decoder, a converter and a display. The caller appends the program. The decoder
     /// allows as many buffers as the largest measurement needs.
     fn devices(&self, sink: &str) -> Command {
-        let decoder = format!("h264dec,max-buffers={REMAPPED}");
         let display = format!("display={sink},mplane=on,pace=free");
-        let mut run = self.vb3.with(&[&decoder, "convert", &display]);
+        let mut run = self.vb3.with(&["h264dec", "convert", &display]);
         run.env("VB3_CODEC", self.codec());
         run
     }
@@ -215,31 +205,15 @@ impl Tools {
         let two = self.libraries(large, &[BETWEEN, SHOWN]);
         let one = self.libraries(large, &[SHOWN]);
         pairs.push(pair("the same, libraries alone", None, two, one));
-        for (name, by_wall) in [("time", true), ("CPU", false)] {
-            let what = format!(
-                "{}, dma-bufs mapped for each frame / kept mapped, {name}",
-                small.size
-            );
-            let mapped = |buffers| self.client(small, "null", buffers, &[SHOWN]);
-            let pair = pair(what, None, mapped(REMAPPED), mapped(KEPT));
-            pairs.push(Pair { by_wall, ..pair });
-        }
         pairs
     }
 }
 
-/// Runs a command. Returns its CPU time with all its processes, or the elapsed time.
-fn measure(command: &mut Command, by_wall: bool) -> Result<u64> {
-    let (cpu, start) = (of_children()?, Instant::now());
-    let said = sh::text(command)?;
-    let wall = start.elapsed();
-    if !by_wall {
-        return nanoseconds(of_children()? - cpu);
-    }
-    // A time that the program reports itself is better: it excludes the program's start and end.
-    let mut lines = said.lines();
-    let own = lines.find_map(|line| line.strip_prefix("wall_ns ")?.parse().ok());
-    own.map_or_else(|| nanoseconds(wall), Ok)
+/// Runs a command. Returns the CPU time of all its processes, in nanoseconds.
+fn measure(command: &mut Command) -> Result<u64> {
+    let before = of_children()?;
+    sh::quietly(command)?;
+    nanoseconds(of_children()? - before)
 }
 
 /// Returns the CPU time of all ended processes below this one.
