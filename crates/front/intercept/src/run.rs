@@ -94,6 +94,7 @@ pub fn run(
         ending: Ending::new(options.leftover),
         gone: VecDeque::new(),
         monitors: Monitors::default(),
+        may_have_closed: true,
         hotplug: Vec::new(),
     };
     let supervisor = Supervisor {

@@ -51,6 +51,8 @@ pub(crate) enum Given {
 pub(crate) enum CheckScope {
     /// Files with a recent close whose next check is due.
     Due,
+    /// As `Due`, if no descriptor of a watched file was closed since the last call: this saves a system call.
+    NoneClosed,
     /// As `Due`, and all files with a recent close that were last checked before this time, even if checks of
     /// them take long.
     Since(Instant),
@@ -264,7 +266,7 @@ impl Held {
 
     /// Checks files, and appends to `gone` the object of each description that has ended.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
-        let overflow = self.read_events();
+        let overflow = look != CheckScope::NoneClosed && self.read_events();
         if overflow {
             self.find_ended();
         }

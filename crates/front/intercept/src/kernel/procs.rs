@@ -285,8 +285,10 @@ pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
 }
 
 pub(crate) fn own_tid() -> u32 {
-    let tid = rustix::thread::gettid().as_raw_nonzero().get();
-    tid.cast_unsigned()
+    thread_local! {
+        static TID: i32 = rustix::thread::gettid().as_raw_nonzero().get();
+    }
+    TID.with(|tid| tid.cast_unsigned())
 }
 
 /// Returns how often a thread of this process has waited, if it waits in a system call now, and not for another

@@ -1,7 +1,7 @@
 //! Selects the handler of each call. Contains the handlers of ioctl and lseek.
 
 use crate::descriptors::{Given, Target, Watched, files};
-use crate::kernel::{Borrowed, lock, nr, procs, raw};
+use crate::kernel::{lock, nr, procs, raw};
 use crate::memory::Ready;
 use crate::note::Note;
 use crate::process::{Notif, Reply};
@@ -110,13 +110,13 @@ impl Server<'_> {
         // Borrows the file, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
-            let look = n.look(fd).and_then(|look| Ok((look.flags()?, look.fd)));
-            let (flags, file) = look.inspect_err(|_| {
+            let look = n.look(fd).and_then(|look| Ok((look.flags()?, look)));
+            let (flags, look) = look.inspect_err(|_| {
                 if let Watched::Device(file) = on {
                     self.backend.abandon(file, n.call());
                 }
             })?;
-            hold = file.and_then(Borrowed::into_memory);
+            hold = Call::with_table(&self.host, n, &self.table).memory_of(look);
             // These wait on O_NONBLOCK files, too: DRM's ioctls for vblanks, and STREAMOFF for the device.
             let always = kind == b'd' || request == STREAMOFF;
             if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && !always {

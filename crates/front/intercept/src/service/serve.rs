@@ -128,6 +128,8 @@ pub(crate) struct Server<'a> {
     /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
     pub(crate) monitors: Monitors,
+    /// Whether the supervisor's epoll set has said, since the clock's last pass, that a descriptor may have been closed.
+    pub(crate) may_have_closed: bool,
     /// Added and removed nodes, until programs see the change.
     pub(crate) hotplug: Vec<Hotplug>,
 }
@@ -201,7 +203,11 @@ impl Server<'_> {
         }
         self.pass_signals();
         self.epolls.retry();
-        self.collect();
+        let look = match core::mem::take(&mut self.may_have_closed) {
+            true => CheckScope::Due,
+            false => CheckScope::NoneClosed,
+        };
+        self.collect_at_most(MAX_ENDS_PER_STEP, look);
         self.after_close(None);
         if self.has_tick() {
             self.tick();
@@ -313,6 +319,7 @@ impl Server<'_> {
     pub(crate) fn take_events(&mut self) -> usize {
         let events = self.host.events.take();
         let count = events.len();
+        self.may_have_closed |= count == Events::AT_ONCE;
         let mut tick = false;
         for event in events {
             match event {
@@ -326,8 +333,7 @@ impl Server<'_> {
                     tick = true;
                 }
                 Event::Poll(slot) => self.retry(slot),
-                // Each pass of the clock reads these events.
-                Event::Held => {}
+                Event::Held => self.may_have_closed = true,
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;
