@@ -51,8 +51,8 @@
 //!
 //! * The supervisor holds a duplicate of each epoll set that contains a device. So the kernel keeps a set that the
 //!   program has closed. If the closed set is itself in another set, the other set goes on to report the closed set's
-//!   events, until the last device in the closed set is closed. When the supervisor holds 64 sets, it looks which of
-//!   them no program holds any more, and closes its duplicates of these.
+//!   events, until the last device in the closed set is closed. When the supervisor holds 64 sets, and again when
+//!   twice as many are left, it looks which of them no program holds any more, and closes its duplicates of these.
 //! * If a program polls a device together with an epoll set, the supervisor polls the set in the program's place. If
 //!   the set contains a signalfd, the kernel then looks for signals of the supervisor instead of the program's. So the
 //!   poll does not report a signal, and the set loses the signalfd's event.

@@ -87,8 +87,8 @@ pub enum Leftover {
     /// more seconds.
     #[default]
     Session,
-    /// Waits for all such processes.
+    /// Waits for all processes that outlive the program.
     Wait,
-    /// Sends SIGTERM to all such processes immediately, and SIGKILL after two seconds.
+    /// Sends SIGTERM to all processes that outlive the program immediately, and SIGKILL after two seconds.
     Kill,
 }

@@ -5,7 +5,8 @@
 //! process that locks. It sets a process's locks through the process's open file, and the kernel finds conflicts.
 //! The supervisor's own lock calls never wait.
 //!
-//! Other locks (flock, `F_OFD_SETLK`) of different opens do not conflict, and a cycle of waits is not found.
+//! Other locks (flock, `F_OFD_SETLK`) of different opens do not conflict, and processes that wait for each
+//! other's locks are not detected (EDEADLK on Linux).
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::os::fd::{AsFd, OwnedFd};

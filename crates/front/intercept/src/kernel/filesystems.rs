@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use crate::kernel::{lock, raw};
 
-/// File systems whose regular files and directories have no poll, so that the kernel reports them as ready. Files in
-/// others may call a program (FUSE) or report changes (/proc).
+/// File systems whose regular files and directories have no poll, so that the kernel reports them as ready. In other
+/// file systems, the poll of a file may call a program (FUSE) or report changes (/proc).
 const WITHOUT_POLL: [&str; 8] = [
     "btrfs", "devtmpfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs",
 ];

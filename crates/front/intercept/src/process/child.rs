@@ -68,8 +68,9 @@ pub(crate) fn child(p: &Prepared<'_>, socket: BorrowedFd<'_>) -> ! {
         };
         say(socket, SAYS_READY, 0, Some(listener.as_fd()));
         drop(listener);
-        // On this call, the supervisor tries out its `Powers`. The kernel never executes the call. A shorter
-        // zero would leave the upper half of the last argument undefined, and it could be PASS.
+        // On this call, the supervisor tries out its `Powers`. The kernel never executes the call. Zeroes of
+        // 32 bits would leave the upper half of the last argument undefined, and the filter could find PASS
+        // there.
         libc::syscall(libc::SYS_execve, 0u64, 0u64, 0u64, 0u64, 0u64, 0u64);
         let mut error = libc::ENOENT;
         for path in &p.paths {

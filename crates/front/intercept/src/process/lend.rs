@@ -50,7 +50,7 @@ impl Lending {
         let is_late = |_: &u32, lent: &mut Lent| lent.at.elapsed() >= REPEAT_TIMEOUT;
         let late: Vec<_> = all.extract_if(is_late).collect();
         let former = all.insert(tid, lent);
-        // Every call takes the lock, and a close may wait.
+        // The descriptors are closed without the lock, which every call takes, because a close may wait.
         drop(all);
         drop((late, former));
     }
@@ -64,10 +64,11 @@ impl Lending {
     }
 }
 
-/// Requests descriptors from the calling thread, at most [`MAX_LENT`]. Answers its call so that the thread repeats it later. If the message's page cannot be installed, the call fails instead.
-/// `keep` gets the descriptors before the thread continues. `keep` is not called if the call fails, the thread
-/// ends, or a signal arrives first. Returns EPERM if the thread cannot be stopped, or the error of a failed system
-/// call of the supervisor. The thread's call then still waits for its answer.
+/// Requests descriptors from the calling thread, at most [`MAX_LENT`]. Answers the thread's call so that the thread
+/// repeats the call later. If the message's page cannot be installed, the call fails instead. `keep` gets the
+/// descriptors before the thread continues. `keep` is not called if the call fails, the thread ends, or a signal
+/// arrives first. Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the
+/// supervisor. The thread's call then still waits for its answer.
 pub(crate) fn ask(
     may: &MayBlock,
     listener: &Listener,

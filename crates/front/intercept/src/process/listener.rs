@@ -120,7 +120,7 @@ impl Listener {
     }
 
     /// Receives the oldest new call. Blocks if there is none. Returns ENOENT if the calling thread was killed
-    /// meanwhile. `room` is empty room for the call's data; without it, this allocates some.
+    /// meanwhile. `room` is memory of an earlier call for the new call's data; without it, this allocates memory.
     pub(crate) fn recv(&self, room: Option<Arc<Gathered>>) -> Result<Notif, Errno> {
         // SAFETY: a structure of plain integers.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };

@@ -82,7 +82,7 @@ impl<T> Crowd<T> {
         self.len == 0
     }
 
-    /// Adds a call of a process with this number of a system call.
+    /// Adds a call of process `pid`. `nr` is the number of the system call.
     pub(crate) fn add(&mut self, pid: u32, nr: i64, call: T) {
         let turns = match nr == libc::SYS_ioctl {
             true => &mut self.ioctls,

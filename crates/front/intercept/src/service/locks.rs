@@ -72,8 +72,9 @@ impl Server<'_> {
             _ => None,
         };
         let Some((node, file)) = file else {
-            // Such a lock conflicts with no other open file's. But on a buffer's memfd, the supervisor's own locks
-            // would conflict. So the kernel checks the call on a new memfd.
+            // This lock belongs to one open file (OFD), or is a lock on a buffer. It conflicts with no lock of
+            // another open file. But on a buffer's memfd, it could conflict with the supervisor's own locks. So
+            // the kernel checks the call on a new memfd.
             let nobodys = raw::memfd(c"vb3-locks")?;
             let like = match asks {
                 true => libc::F_OFD_GETLK,
@@ -127,7 +128,7 @@ impl Server<'_> {
     /// Retries a waiting lock. Returns `None` if it still conflicts.
     pub(crate) fn lock_again(&mut self, lock: &LockCall) -> Option<Reply> {
         if !self.table.has_descriptors(lock.file) {
-            // Nothing would release this lock.
+            // The file has no descriptor left, so nothing would release this lock later.
             return Some(Reply::Fail(libc::EBADF));
         }
         match self.table.locks.set(lock) {

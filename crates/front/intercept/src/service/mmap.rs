@@ -120,7 +120,8 @@ impl Supervisor<'_> {
     }
 
     /// Makes a seized thread execute `call` instead of its own, with a descriptor that was installed for it.
-    /// If that failed, the thread's call fails. Returns true if the thread did not reach an expected stop.
+    /// If the descriptor could not be installed, the thread's call fails. Returns true if the thread did not
+    /// reach an expected stop.
     pub(crate) fn call_instead(
         &self,
         may: &mut MayBlock,

@@ -38,7 +38,8 @@ impl Supervisor<'_> {
                 }
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
                 if writes && flags & libc::O_PATH == 0 {
-                    // Programs try several names, such as those of dma-heaps.
+                    // A missing file must give its own errno, because programs try several names, such as those
+                    // of dma-heaps.
                     let is_there = may_block::stat(may, &path, 0);
                     return Err(Reply::Fail(match is_there {
                         Err(e) if flags & libc::O_CREAT == 0 => e.0,

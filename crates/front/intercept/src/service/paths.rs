@@ -28,7 +28,7 @@ impl Supervisor<'_> {
     /// The calls change nothing: they succeed for root and fail with EPERM for others.
     pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
         self.place(may, n)?;
-        // The owner of the thread's directory in /proc is its effective user.
+        // The owner of a thread's directory in /proc is the thread's effective user.
         match raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid {
             0 => Ok(Verdict::value(0)),
             _ => Err(Reply::Fail(libc::EPERM)),
@@ -52,9 +52,9 @@ impl Supervisor<'_> {
         Ok(Verdict::value(watch.into()))
     }
 
-    /// Returns a duplicate of the descriptor in the first argument. Returns `None` if the thread was asked to send one: its
-    /// call has then been answered, and the thread repeats it. Fails with EBADF; EPERM if the supervisor cannot
-    /// get a duplicate.
+    /// Returns a duplicate of the descriptor in the first argument. Returns `None` if the thread was asked to send
+    /// the descriptor: the thread's call has then been answered, and the thread repeats it. Fails with EBADF; EPERM
+    /// if the supervisor cannot get a duplicate.
     fn borrowed(&self, may: &mut MayBlock, n: &Call<'_>) -> Result<Option<Borrowed>, Errno> {
         if let Some(fd) = n.look(n.int(0))?.fd {
             return Ok(Some(fd));

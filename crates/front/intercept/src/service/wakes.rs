@@ -50,7 +50,7 @@ impl WakeSet {
             let events = libc::EPOLLIN.cast_unsigned();
             match set.add(wake.fd, events, Event::Wake(number)) {
                 Ok(()) | Err(Errno(libc::EEXIST)) => self.known.insert(number, known),
-                // The next call tries again.
+                // The next call of `sync` tries again.
                 Err(_) => self.known.remove(&number),
             };
         }

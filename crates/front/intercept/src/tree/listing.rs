@@ -96,8 +96,8 @@ pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Position of a directory whose generated names are being listed: this, and the bytes that are listed already. No
-/// directory that the kernel lists has such positions.
+/// While the generated names of a directory are being listed, the position of the program's descriptor is this
+/// number plus the bytes that are listed already. The kernel's own entries have no such positions.
 const AMONG_OURS: u64 = 0x7662_3300 << 32;
 
 /// Returns the generated entries `ours` that come next and fit in `room` bytes. If the kernel's entries do not fit

@@ -114,7 +114,8 @@ pub(crate) const FD_SETSIZE: usize = 1024;
 
 const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND;
 const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
-/// The events that each of the three sets asks for, which no other set does, and those that it reports.
+/// For each of the three sets of select: the events that the set asks for, which no other set asks for, and the
+/// events that the set reports.
 pub(crate) const SETS: [(i16, i16); 3] = [
     (IN, IN | libc::POLLHUP | libc::POLLERR),
     (OUT, OUT | libc::POLLERR),

@@ -1,8 +1,9 @@
 //! Drops epoll sets that no program holds any more.
 //!
-//! The kernel does not report when a program closes its set. Each time their number has doubled, the thread that
-//! serves an `epoll_ctl` first searches the descriptors of all programs. It does so without the lock, since this
-//! takes tens of milliseconds with thousands of sets.
+//! The kernel does not report when a program closes its set. So the supervisor searches the descriptors of all
+//! programs when it knows `FROM` sets, and again each time the number of sets has doubled. The thread that
+//! serves an `epoll_ctl` makes this search before the call, without the lock, since the search takes tens of
+//! milliseconds with thousands of sets.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
