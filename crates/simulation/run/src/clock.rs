@@ -60,8 +60,8 @@ impl fmt::Display for Pace {
 /// The devices' time.
 #[derive(Default)]
 pub(super) struct Clock {
-    /// Returns the nanoseconds from which the clock counts, for repeatable runs; `None`: the system's monotonic
-    /// clock.
+    /// Returns the time in nanoseconds that the clock follows, for repeatable runs. With `None`, the clock
+    /// follows the system's monotonic clock.
     given: Option<Box<dyn Fn() -> u64 + Send>>,
     /// Nanoseconds that the clock stood still in all stops before the latest one.
     behind_ns: u64,

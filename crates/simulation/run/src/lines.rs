@@ -39,7 +39,8 @@ pub(super) fn asked(call: Ioctl<'_>) -> Option<u32> {
     number(PICTURE + at).filter(|line| *line > 0)
 }
 
-/// Returns the bytes of the longest line in a flow's formats. Each open file of the device has one.
+/// Returns the bytes of the longest line in a flow's formats. Each open file of the device has a format of
+/// its own.
 fn line(node: &Node, flow: Flow) -> Option<u32> {
     if !node.video.role().flows().contains(&flow) {
         return None;

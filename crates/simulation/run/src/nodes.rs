@@ -68,12 +68,13 @@ impl Nodes {
         self.schedule.next_tick(&self.all)
     }
 
-    /// Returns when work is due next that is not the rest of work that has begun.
+    /// Returns when a device must next begin new work. Work that has begun and only continues does not count.
     pub(super) fn next_beginning(&self) -> Option<u64> {
         self.schedule.next_beginning(&self.all)
     }
 
-    /// Returns the number of a display card. `at` is its index among all devices, where cards follow the nodes.
+    /// Returns the number of a display card. `at` is its index among all devices, which counts the nodes of
+    /// video devices first, and then the cards.
     pub(super) fn card_number(&self, at: usize) -> Option<usize> {
         at.checked_sub(self.all.len())
     }

@@ -91,7 +91,8 @@ impl Run {
         let Some(own) = own.flatten() else {
             return false;
         };
-        // The devices' addresses of the memory may be given to other memory.
+        // Later, the devices' addresses of this memory may be given to other memory. So no device may keep
+        // using them.
         let now_ns = self.clock.now_ns();
         for node in self.nodes.iter_mut() {
             let is_lost = |_: &RunMemory, plane: &vb3_plane::Plane<_>| {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 struct Due {
     /// Any work.
     tick: Option<u64>,
-    /// Work that is not the rest of work that has begun.
+    /// New work, but not the continuation of work that has begun.
     beginning: Option<u64>,
 }
 

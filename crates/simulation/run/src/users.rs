@@ -1,4 +1,5 @@
-//! Programs' own memory that devices have pinned. It is apart from the buffers that programs share.
+//! Programs' own memory that devices have pinned. This memory is not among the buffers that
+//! programs share as dma-bufs.
 
 use crate::holders::HeldBy;
 use crate::{Run, summary};

@@ -92,7 +92,7 @@ impl Run {
     fn make_udmabuf(&mut self, create: &Create, caller: &Step<'_>) -> Result<(), Refused> {
         let (items, len) = (&*create.items, create.len_bytes);
         let mut memfds = Vec::new();
-        // All memfds are gathered at once.
+        // Asks for all memfds first, so that the front end gathers all of them at once.
         for item in items {
             let _ = caller.descriptor(item.memfd, Detail::Description);
         }

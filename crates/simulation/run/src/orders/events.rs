@@ -93,7 +93,8 @@ impl Run {
         self.report.refuse(refusal);
     }
 
-    /// Makes devices record their streams and frames exactly while a client wants these events.
+    /// Makes devices record their streams and frames if, and as long as, a client wants these
+    /// events.
     pub(super) fn watch_devices(&mut self) {
         let mut is_any = false;
         for at in 0..self.nodes.len() {

@@ -6,7 +6,9 @@ use vb3_devices::CARD_FORMATS;
 use vb3_devices::spec::{CardSpec, DeviceKind, DeviceSpec, Pace};
 use vb3_drm::{Config, Edid, Mode};
 
-/// Sizes of modes besides the preferred one, the first by default.
+/// Sizes of the modes that a card has besides that of `size=`, unless the SPEC has `sizes=` or the
+/// card takes the modes of an EDID. Without `size=`, the first of these sizes is the preferred
+/// mode.
 const SIZES: [(u32, u32); 5] = [
     (1280, 720),
     (1920, 1080),

@@ -28,7 +28,7 @@ const E2BIG: Errno = Errno(7);
 pub(super) struct Crcs {
     file: FileId,
     frames: VecDeque<(u64, u32)>,
-    /// The first frame without a value; `None` before the first one.
+    /// The first frame that has no value yet; `None` before the first picture.
     next: Option<u64>,
 }
 
@@ -48,7 +48,8 @@ impl Output {
 /// One of these files: the card, the CRTC, and whether it is `data` rather than `control`.
 type Place = (usize, usize, bool);
 
-/// The files of all CRTCs, and those that are open, with whether a `control` has been read.
+/// The kind of these files. Has the place of each open file, and whether the file is a `control` that was read
+/// already.
 #[derive(Default)]
 pub(in super::super) struct CrcFiles(BTreeMap<FileId, (Place, bool)>);
 

@@ -1,6 +1,7 @@
 //! What a program that calls a card may do.
 
-/// Returns whether a process is root. One that the run does not see, such as a guest's, is what the run is.
+/// Returns whether a process is root. A process that the run cannot look up, such as a guest's, counts as
+/// root if the run itself is root.
 pub(super) fn is_root(pid: u32) -> bool {
     let is_own = rustix::process::geteuid().is_root();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
