@@ -1,5 +1,5 @@
 //! What virtio-media does not carry: media requests, read() and write(), and calls that its specification answers
-//! otherwise. Also dma-bufs, unless the user has said that the guest's driver has them.
+//! otherwise. Dma-bufs are hidden, too, unless the user has said that the guest's driver can pass them.
 
 use std::mem::offset_of;
 

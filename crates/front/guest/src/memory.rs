@@ -62,12 +62,12 @@ impl UserMemory {
         Ok(Self { addr, len, runs })
     }
 
-    /// Returns as how many pages its runs count.
+    /// Returns as how many pages the runs of the memory count.
     fn pages(&self) -> u64 {
         self.runs.iter().map(|(_, len)| pages(*len)).sum()
     }
 
-    /// Copies all of it.
+    /// Copies out all bytes of the memory.
     ///
     /// # Errors
     /// EFAULT if a run is not RAM.
@@ -83,13 +83,13 @@ impl UserMemory {
         Ok(bytes)
     }
 
-    /// Returns whether it contains the `len` bytes at a program's address.
+    /// Returns whether the memory contains the `len` bytes at the program's address `addr`.
     pub(crate) fn contains(&self, addr: u64, len: usize) -> bool {
         let start = addr.checked_sub(self.addr);
         start.is_some_and(|start| start <= self.len && len as u64 <= self.len - start)
     }
 
-    /// Copies to a part of it, given by the program's address.
+    /// Copies `data` to that part of the memory that begins at the program's address `addr`.
     ///
     /// # Errors
     /// EFAULT if the part is not inside, or not RAM.

@@ -63,12 +63,12 @@ pub enum Event {
     Listening(String),
     /// A VMM has connected.
     Connected,
-    /// A VMM has gone, and everything that its guest held was released. The reason, if it did not just close the
-    /// connection.
+    /// A VMM has gone, and everything that its guest held was released. Contains the reason, unless the VMM has
+    /// just closed the connection.
     Disconnected(Option<String>),
     /// A second VMM has connected, and was refused.
     Busy,
-    /// The VMM or the guest cannot do something. Each remark comes once in a connection.
+    /// A sentence about something that the VMM or the guest cannot do. Each remark comes once in a connection.
     Remark(String),
 }
 

@@ -10,7 +10,7 @@ use vb3_v4l2::sys;
 /// The buffers of a queue that the device holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
-    /// Whether the queue streams. Otherwise it has no buffers to return.
+    /// Whether the queue streams. A queue that does not stream returns no buffers.
     pub(crate) is_streaming: bool,
     /// Number of buffers that are queued.
     pub(crate) count: u32,

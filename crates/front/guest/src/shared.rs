@@ -1,8 +1,9 @@
 //! The run's devices, which the guests' threads and the clock use in turn.
 //!
-//! One lock protects the devices and what guests hold of them. A thread takes it for one step, and no step waits.
-//! No thread waits for a VMM or reads a guest's memory under this lock, so a VMM that does not answer delays only
-//! its own guest. The clock is the thread in which time passes: it makes the ticks between the guests' calls.
+//! One lock protects the devices and what guests hold of them. A thread takes it for one step, and no step waits. No
+//! thread waits for a VMM or reads a guest's memory under this lock, so a VMM that does not answer delays only its
+//! own guest. The clock is the thread in which time passes: it makes the ticks (calls in which the devices do work
+//! that is due) between the guests' calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
