@@ -19,7 +19,8 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// Converts these settings to the library's form.
     fn settings(&self) -> Settings;
 
-    /// Returns those parts of a stream's first packet that are passed on. By default, that is all of it.
+    /// Returns those parts of a stream's first packet that are passed on. By default, this is the whole
+    /// packet.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         vec![packet]
     }

@@ -216,8 +216,8 @@ struct Server {
 }
 
 impl Server {
-    /// Confines the process, unless it is confined already. It can then start no threads.
-    /// Is called after the first job if this job configures the codec, and before it if not.
+    /// Confines the process, unless it is confined already. It can then start no threads. Called after the first
+    /// job if that job configures the codec, otherwise before the first job.
     fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::confine().map_err(|_| Stop::Gone)?;
@@ -355,7 +355,8 @@ impl Out {
         }
     }
 
-    /// Waits for a message. Handles it if it is about output memory or loans. Keeps a job for later.
+    /// Waits for a message. Handles a message about output memory or loans. If the message is a job, keeps the job
+    /// for later.
     fn receive(&mut self) -> Result<(), Stop> {
         match self.socket.receive(true) {
             Received::Message(message, fd) => self.handle(message, fd),

@@ -111,8 +111,9 @@ fn format(width: u32, height: u32) -> StreamFormat {
     }
 }
 
-/// Takes a component's plane, with rows of `columns` samples. The file's samples stay exact, if a file has one
-/// for each sample of the plane. If it has more, each sample is the mean of those in its place.
+/// Takes a component's plane, with rows of `columns` samples. If the file has one sample for each sample of
+/// the plane, the file's samples stay exact. If the file has more samples, each sample of the plane is the
+/// mean of the file's samples at its place.
 fn take(image: &Image, component: usize, columns: usize, plane: &mut [u8]) {
     let max = |of: fn(&(usize, usize)) -> usize| image.sampling.iter().map(of).max().unwrap_or(1);
     let (max_across, max_down) = (max(|it| it.0), max(|it| it.1));
