@@ -30,8 +30,8 @@ use vb3_v4l2::{
     WakeFd, pixfmt,
 };
 
-/// Maximum number of pictures of a clip that one late tick skips, and of frame-sync events that it reports.
-/// Later ticks skip the rest. In virtual time, one tick skips all pictures.
+/// Maximum number of pictures of a clip that one late tick (a call by the host) skips, and of frame-sync
+/// events that the tick reports. Later ticks skip the rest. In virtual time, one tick skips all pictures.
 const SKIP_MAX: u64 = 64;
 
 /// The size of the test pattern in a camera with a scaler: the sensor's picture before it is scaled.

@@ -27,7 +27,8 @@ pub(crate) struct Task {
     /// The source's components in their buffer; empty if `frame` or `source` has the bytes.
     pub(crate) lent: Vec<LentLines>,
     pub(crate) source: Vec<u8>,
-    /// The converted lines. If the thread writes them to `buffer`, these are those of the latest stripe.
+    /// The converted lines. If the thread writes the lines to `buffer`, this field has only the lines of the
+    /// latest stripe (the lines that the thread converts in one step).
     pub(crate) target: Vec<u8>,
     /// The target's components in their buffer; `None` if the device writes `target` to the buffer.
     pub(crate) buffer: Option<LentTarget>,

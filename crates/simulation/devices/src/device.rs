@@ -62,7 +62,8 @@ impl<C: Send + 'static> Device<C> {
         })
     }
 
-    /// Makes the device work only within ticks from now on, except for the work of other processes.
+    /// Makes the device work only within ticks (calls by the host) from now on, except for the work of other
+    /// processes.
     ///
     /// This is for a virtual clock. The clock stands still during a tick, so a long tick makes no frame late.
     /// Without this call, a thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes
@@ -88,8 +89,9 @@ impl<C: Send + 'static> Device<C> {
         self.inner.take_unplug()
     }
 
-    /// Plays another source, from the frame that `next` names. If `next` names none, plays it as soon as it
-    /// has a picture. A camera that does not stream plays it from the first frame of its next stream.
+    /// Plays another source, from the frame that `next` names. If `next` names no frame, plays the source as
+    /// soon as it has a picture. If the camera does not stream, plays the source from the first frame of the
+    /// camera's next stream.
     ///
     /// # Errors
     /// Fails with a [`PlayError`] that says why the source is not played.

@@ -37,7 +37,7 @@ pub(crate) struct Screen<C> {
     sink: Sink,
     reading: Option<Reading<C>>,
     last: LastShown,
-    /// Whether no buffer was left at the last tick.
+    /// Whether no buffer was left at the last tick (a call by the host).
     starved: bool,
     /// Whether the sink had no room at the last tick.
     awaits_sink: bool,

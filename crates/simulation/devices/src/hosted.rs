@@ -18,7 +18,8 @@ pub(crate) const NO_SIGNAL: u32 = 2;
 
 /// A node's device, as its host sees it. Methods that concern only some kinds of devices do nothing by default.
 pub(crate) trait HostedDevice: VideoDriver {
-    /// Makes the device work only within ticks from now on, except for the work of other processes.
+    /// Makes the device work only within ticks (calls by the host) from now on, except for the work of other
+    /// processes.
     fn work_at_once(&mut self) {}
 
     /// Returns the last failure of something outside the device, such as a file.

@@ -14,7 +14,7 @@ use vb3_v4l2::{Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Planarit
 
 /// Bytes of a buffer (`UVC_METADATA_BUF_SIZE`).
 const BUFFER_BYTES: u32 = 10_240;
-/// Maximum number of frames whose headers wait for the node's next tick.
+/// Maximum number of frames whose headers wait for the node's next tick (a call by the host).
 const PENDING_MAX: usize = 64;
 /// Bytes of a payload header with both optional fields: presentation time and source clock.
 const HEADER: u8 = 12;

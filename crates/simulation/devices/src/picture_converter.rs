@@ -64,9 +64,9 @@ impl PictureConverter {
         self.thread.is_some()
     }
 
-    /// Converts a picture: `frame`, the `lent` lines, or `source` if there is neither. Does so within this call
-    /// unless the picture is for the thread, and the thread accepts it. The result is also written to `buffer`, if
-    /// that is set.
+    /// Converts a picture: `frame`, the `lent` lines, or `source` if there is neither. Converts the picture within
+    /// this call, unless the picture is for the thread and the thread accepts the picture. The result is also
+    /// written to `buffer`, if that is set.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
@@ -106,9 +106,9 @@ impl PictureConverter {
         self.converted.is_some()
     }
 
-    /// Continues to write the converted picture, at most `left` bytes. If the thread has written it, counts it as
-    /// written. Fails if there is no converted picture, if the device no longer owns the buffer, or if the
-    /// conversion failed.
+    /// Continues to write the converted picture, at most `left` bytes. If the thread has written the picture
+    /// itself, only counts the picture as written. Fails if there is no converted picture, if the device no longer
+    /// owns the buffer, or if the conversion failed.
     pub(crate) fn resume_write<C>(
         &mut self,
         format: &Format,

@@ -27,7 +27,7 @@ use vb3_v4l2::{
     VideoDriver, Waiter, WakeFd,
 };
 
-/// Maximum number of frames in one tick, so that each tick ends.
+/// Maximum number of frames in one tick (a call by the host), so that each tick ends.
 const FRAMES_PER_TICK: u32 = 8;
 
 /// The current format and rate of a device, and those that it offers.

@@ -79,7 +79,7 @@ pub(crate) struct PictureCursor {
 
 /// Picture bytes that are contiguous both in a buffer and in a component without padding.
 pub(crate) struct Run<'a, C> {
-    /// The cookie of the memory plane that has the bytes.
+    /// The cookie of the memory plane that has the bytes: the name by which the bus finds the plane's memory.
     pub(crate) cookie: &'a C,
     /// Offset of the bytes in the memory plane.
     pub(crate) offset: u64,

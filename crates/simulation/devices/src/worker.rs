@@ -1,4 +1,4 @@
-//! Work on frames outside of ticks.
+//! Work on frames outside of ticks (calls by the host).
 
 use crate::Failure;
 use vb3_v4l2::WakeFd;

@@ -80,7 +80,8 @@ const PERIOD: u32 = 32;
 /// these lines stay in a core's own cache, while a whole picture does not.
 const RING: u32 = 64;
 
-/// Draws the background. Paints each repeating line once and copies it, because a camera's tick waits for this.
+/// Draws the background. Paints each repeating line once and copies it, since this must be fast: the host's
+/// call to the camera waits for it.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     let size = frame.size();
     let few = Size::nearest(size.width(), size.height().min(PERIOD));

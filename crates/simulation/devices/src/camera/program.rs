@@ -13,7 +13,7 @@ pub(crate) struct Program {
     next: Option<NextSource>,
     /// Whether the next source still has to deliver its first picture.
     awaits_picture: bool,
-    /// Why the last next source was dropped, until the host asks for it.
+    /// Why the source that was to be played next was dropped. Kept until the host asks for this reason.
     failure: Option<Failure>,
     is_paused: bool,
     /// The frame number that a paused test pattern shows; `None` until it has shown a frame.
@@ -114,7 +114,8 @@ impl<C> Player<C> {
         self.program.next = Some(next);
         self.program.awaits_picture = true;
         if self.state == State::AwaitsSource {
-            // No tick may come while the camera waits for its source.
+            // While the camera waits for its source, there may be no further tick (a call by the host), so
+            // the command is followed now.
             self.follow_program(stream);
         }
         Ok(())

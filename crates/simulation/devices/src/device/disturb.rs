@@ -168,9 +168,9 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// Applies the planned faults to the frames of a tick. The device gets the buffers of lost frames back
-    /// immediately. A device that fills each buffer as soon as it arrives gets them back after a frame's
-    /// interval.
+    /// Applies the planned faults to the frames of a tick (a call by the host). The device gets the
+    /// buffers of lost frames back immediately. A device that fills each buffer as soon as it arrives gets
+    /// them back after a frame's interval.
     pub(crate) fn disturb_frames(
         &mut self,
         now_ns: u64,

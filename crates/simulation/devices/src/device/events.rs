@@ -22,9 +22,9 @@ pub enum DeviceEvent {
 }
 
 impl<C> Device<C> {
-    /// Begins or stops the recording of events.
-    /// While it is on, the host must call [`take_events`](Self::take_events) after each tick and each call, or
-    /// the events pile up.
+    /// Begins or stops the recording of events. While events are recorded, the host must call
+    /// [`take_events`](Self::take_events) after each tick (a call by the host) and after each call of a
+    /// program, because the events pile up otherwise.
     pub fn record_events(&mut self, begins: bool) {
         match begins {
             true => drop(self.events.get_or_insert_default()),

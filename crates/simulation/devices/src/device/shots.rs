@@ -27,7 +27,7 @@ impl<C: 'static> Device<C> {
         sink.map(|sink| sink.thumbnails(count)).unwrap_or_default()
     }
 
-    /// Collects thumbnails of the frames that a tick has finished.
+    /// Collects thumbnails of the frames that a tick (a call by the host) has finished.
     pub(crate) fn look_at_frames(&mut self, bus: &mut dyn Bus<C>, progress: &Progress<C>) {
         let Some(shots) = &self.shots else {
             return;

@@ -26,7 +26,8 @@ pub(super) struct Rendering {
     pub(super) scene: Box<dyn Scene>,
     /// Lines of the frame, and bytes of a line without padding.
     pub(super) lines: (u32, usize),
-    /// The rendered lines. If the thread writes them to `buffer`, these are those of the latest stripe.
+    /// The rendered lines. If the thread writes the lines to `buffer`, this field has only the lines
+    /// of the latest stripe (the lines that the thread renders in one step).
     pub(super) picture: Vec<u8>,
     /// The buffer that gets the frame; `None` if the device writes `picture` to it.
     pub(super) buffer: Option<LentTarget>,

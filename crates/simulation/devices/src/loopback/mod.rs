@@ -1,20 +1,21 @@
 //! A loopback: one program writes frames to its OUTPUT node, and others read them from its CAPTURE
 //! nodes, as with the kernel module v4l2loopback.
 //!
-//! Frames are passed on unchanged, in any pixel format, even compressed ones. The loopback keeps the writer's
-//! buffer with a frame, and copies the frame directly to a buffer of each reader. The writer gets the buffer
-//! back when there is a newer frame and all streaming readers have got this one. If the writer calls DQBUF or
-//! polls before that, the loopback waits for one more tick of the readers, copies the oldest frame to memory
-//! of its own, and gives that frame's buffer back. A writer waits for copies that have begun, but never for
-//! readers. A reader never sees half a frame. A copy moves one piece in each tick. If the writer's buffer is
-//! lost during a copy, for example by STREAMOFF, the next frame is copied to the reader's buffer instead.
+//! Frames are passed on unchanged, in any pixel format, even compressed ones. The loopback keeps the
+//! writer's buffer with a frame, and copies the frame directly to a buffer of each reader. The writer gets
+//! the buffer back when there is a newer frame and all streaming readers have got this one. If the writer
+//! calls DQBUF or polls before that, the loopback waits for one more tick (a call by the host) of the
+//! readers, copies the oldest frame to memory of its own, and gives that frame's buffer back. A writer waits
+//! for copies that have begun, but never for readers. A reader never sees half a frame. A copy moves one
+//! piece in each tick. If the writer's buffer is lost during a copy, for example by STREAMOFF, the next
+//! frame is copied to the reader's buffer instead.
 //!
 //! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and the reader
 //! gets this buffer. It does not matter which device exports the memory: the devices' addresses show whether
 //! the memory is the same. Other readers that still need the frame get a copy; a reader that starts later
 //! begins with the next frame. The writer gets its buffer back when the reader has queued the shared one
-//! again. If the writer calls DQBUF or polls before that, it gets the buffer earlier, perhaps while the
-//! reader still reads it. Programs that share memory avoid this with more buffers.
+//! again. If the writer calls DQBUF or polls before that, the writer gets the buffer earlier, perhaps while
+//! the reader still reads it. Programs that share memory avoid this with more buffers.
 //!
 //! With the identity v4l2loopback, there is one node. Each of its open files has a writer and a reader of the
 //! same kinds as above, and all files use the same shared state.

@@ -30,7 +30,7 @@ enum Waits {
     Nobody,
     /// The program found no buffer, but continued. It may queue another buffer before its next DQBUF or poll.
     Perhaps,
-    /// The program has begun to wait since the last tick.
+    /// The program has begun to wait since the last tick (a call by the host).
     Anew,
     /// The program waits, and readers have had a tick since it began to wait.
     ForATick,

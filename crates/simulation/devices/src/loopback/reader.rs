@@ -36,9 +36,9 @@ pub(crate) struct Reader<C> {
     file: FilePlayer,
 }
 
-/// A frame that is being copied to a buffer, one piece in each tick.
-/// Meanwhile, the loopback keeps the writer's buffer. If that buffer is lost nevertheless, the next frame is
-/// copied to the reader's buffer instead.
+/// A frame that is being copied to a buffer, one piece in each tick (a call by the host). Meanwhile, the
+/// loopback keeps the writer's buffer. If that buffer is lost nevertheless, the next frame is copied to the
+/// reader's buffer instead.
 struct Copying<C> {
     number: u64,
     token: Active<C>,

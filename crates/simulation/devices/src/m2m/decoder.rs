@@ -91,7 +91,7 @@ pub(crate) struct Decoding<C> {
     flushing: usize,
     /// Number of drains that the worker has not answered.
     draining: usize,
-    /// Whether the worker has ended, and the next tick must break the queues.
+    /// Whether the worker has ended, and the next tick (a call by the host) must break the queues.
     is_broken: bool,
     /// Memory for reordering chroma, and for luma of an odd-sized picture.
     scratch: Vec<u8>,

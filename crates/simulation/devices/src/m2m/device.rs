@@ -45,7 +45,7 @@ const STOP_TIMEOUT_NS: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopping {
     No,
-    /// STREAMOFF began to wait after the last tick.
+    /// STREAMOFF began to wait after the last tick (a call by the host).
     Begun,
     /// It waits until this time.
     Until(u64),
@@ -136,8 +136,8 @@ pub(crate) trait M2mEngine<C> {
     /// Handles STREAMON of a queue.
     fn started(&mut self, flow: Flow) {}
 
-    /// Takes back the buffers that are with the worker, except those that it writes to now. Returns whether the worker
-    /// has none left.
+    /// Takes back the buffers that are with the worker, except those to which the worker is writing now. Returns
+    /// whether the worker has no buffer left.
     fn try_take_back(&mut self) -> bool {
         true
     }

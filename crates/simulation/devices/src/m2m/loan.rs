@@ -6,8 +6,8 @@ use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format};
 
-/// Lends a buffer for one picture of this size. If the process cannot map the memory, or would not fill it, lends
-/// only the buffer's number.
+/// Lends a buffer for one picture of this size. If the process cannot map the memory, or if pictures of this
+/// size do not fill the buffer, lends only the buffer's number.
 pub(super) fn lend<C>(
     worker: &mut Worker,
     (format, size): (&Format, (u32, u32)),

@@ -1,4 +1,5 @@
-//! Moves decoded pictures from the codec process to buffers in pieces, one in each tick.
+//! Moves decoded pictures from the codec process to buffers in pieces, one in each tick (a call by the
+//! host).
 
 use crate::surface::{PictureCursor, Step, Surface, Trouble, resume};
 use std::ops::Range;

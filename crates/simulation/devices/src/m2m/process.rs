@@ -113,8 +113,9 @@ impl CodecProcess {
         worker.submit(job)
     }
 
-    /// Takes back all buffers lent to the worker, except those that it writes to now. Returns whether it has none left.
-    /// `keep` gets a test for the loans that it still has.
+    /// Takes back all buffers lent to the worker, except those to which the worker is writing now. Returns whether
+    /// the worker has no buffer left. Then calls `keep` with a function that tells whether the worker still has the
+    /// loan with a number.
     pub(crate) fn try_take_back(&mut self, keep: impl FnOnce(&dyn Fn(u64) -> bool)) -> bool {
         let Some(worker) = &mut self.worker else {
             keep(&|_| false);

@@ -51,7 +51,8 @@ pub(crate) struct Stateless<C> {
     /// The request that the worker has.
     job: Option<Job<C>>,
     first_field: Option<FirstField<C>>,
-    /// Whether a queue has stopped since the last tick, which ends the request.
+    /// Whether a queue has stopped since the last tick (a call by the host). The next tick then ends the
+    /// request.
     is_ended: bool,
     /// The size of pictures, once the worker has announced it. The worker then accepts loans of buffers.
     lends: Option<(u32, u32)>,

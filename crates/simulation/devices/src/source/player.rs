@@ -44,7 +44,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Returns the format that ffmpeg writes, and ffmpeg's name of it. If ffmpeg cannot write the wanted
-    /// format, this is one that can be converted to it.
+    /// format, returns a format that can be converted to the wanted one.
     fn decoded(&self) -> (&'static PixelFormat, &'static str) {
         let format = self.format.in_one_plane();
         match (format.ffmpeg, format.model()) {

@@ -1,4 +1,5 @@
-//! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
+//! The converter's work: one picture at a time. A large picture takes several ticks (calls by the host), and a
+//! thread converts it.
 
 use super::FrameConverter;
 use crate::colors::color_of;
@@ -140,7 +141,8 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Completes both buffers with the result. If the device has lost one of them, keeps the other instead.
+    /// Completes both buffers with the result. If the device has lost one of the two buffers, completes neither,
+    /// and puts the other one back into its queue.
     fn give_back(
         &mut self,
         source: Active<C>,

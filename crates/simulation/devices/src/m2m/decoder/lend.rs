@@ -54,7 +54,8 @@ impl<C> Decoder<C> {
         self.own.lent.remove(at).map(|(_, token)| token)
     }
 
-    /// Takes lent buffers back, except those that the process writes to now. Returns whether it has none left.
+    /// Takes lent buffers back, except those to which the process is writing now. Returns whether the process has no
+    /// buffer left.
     pub(super) fn take_back_unwritten(&mut self) -> bool {
         let (own, capture) = (&mut self.own, &mut self.capture);
         self.worker.try_take_back(|is_out| {

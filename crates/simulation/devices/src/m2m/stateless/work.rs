@@ -1,4 +1,5 @@
-//! The stateless decoder's work in a tick: one request at a time. The worker is the codec process.
+//! The stateless decoder's work in a tick (a call by the host): one request at a time. The worker is the codec
+//! process.
 
 use super::{StatelessDecoder, av1};
 use crate::m2m::device::Outcome;
