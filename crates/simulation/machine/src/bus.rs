@@ -51,7 +51,7 @@ impl Machine {
     /// this is no access of the device.
     ///
     /// # Errors
-    /// [`BusFault`] if the device can neither read nor write all of them; `out` may be partly written.
+    /// [`BusFault`] if the device can neither read nor write all these bytes; `out` may be partly written.
     pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
         let state = &mut *self.state.borrow_mut();
         let len = out.len() as u64;
@@ -143,8 +143,8 @@ impl Machine {
         Some(spans.collect())
     }
 
-    /// Returns the bytes of spans that `dev` may read or write, so that other threads can do so while the device
-    /// owns the memory. [`bus_note_read`](Self::bus_note_read) traces a read, and
+    /// Returns the bytes of spans that `dev` may read or write, so that other threads can read or write them
+    /// while the device owns the memory. [`bus_note_read`](Self::bus_note_read) traces a read, and
     /// [`bus_note_written`](Self::bus_note_written) a write.
     ///
     /// Returns `None` in the same cases as [`bus_host_spans`](Self::bus_host_spans).

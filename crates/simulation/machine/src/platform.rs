@@ -441,8 +441,8 @@ impl KernelViews for Machine {
 }
 
 impl State {
-    /// Places memory of another owner at scattered frames of `len` bytes. `part` is the requested offset and
-    /// length in them.
+    /// Places memory of another owner at scattered frames of `len` bytes. `part` is the offset and the
+    /// length of the requested part in these frames.
     fn place_foreign(
         &mut self,
         backing: Backing,
