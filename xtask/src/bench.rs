@@ -203,7 +203,8 @@ fn count_core() -> Result<()> {
     Ok(())
 }
 
-/// Counts the instructions of one round of each row of an example, as the difference of two runs.
+/// Counts the instructions of one round of each of an example's operations (`rows`). The count is the difference
+/// between a run with many rounds and a run with half as many, so it excludes the start and end of the program.
 fn count_rounds(package: &str, example: &str, rows: &[&str]) -> Result<Vec<u64>> {
     const ROUNDS: u64 = 1000;
     setup::install(&["valgrind"])?;

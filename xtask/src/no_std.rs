@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 /// Builds the library and a C program, and runs the program.
 ///
 /// # Errors
-/// A part cannot be built or fails, or the library links even with std, so that the link shows nothing.
+/// A part cannot be built or fails, or the control program, which links std, can be built: then the library's own
+/// build does not show that the library needs no std.
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("no-std");
     let build = |more: &str| {

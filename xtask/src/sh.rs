@@ -28,7 +28,8 @@ pub(crate) fn target() -> PathBuf {
     root().join(dir.unwrap_or_else(|| "target".into()))
 }
 
-/// Makes a directory for downloads, and returns it. It is outside the tree, and outlives it.
+/// Makes a directory for downloads, and returns its path. The directory is outside the source tree, so it stays when
+/// the tree is removed.
 pub(crate) fn cache(part: &str) -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(std::env::home_dir()?.join(".cache")));
@@ -104,14 +105,14 @@ pub(crate) fn has_target(target: &str) -> bool {
     dir.is_ok_and(|dir| Path::new(&dir).is_dir())
 }
 
-/// Returns the packages that `cargo metadata` describes, called with the words of `line`.
+/// Calls `cargo metadata` with the words of `line`, and returns the packages that it describes.
 pub(crate) fn packages(line: &str) -> Result<Vec<Value>> {
     let out = quietly(cargo("metadata --format-version=1").args(line.split_whitespace()))?;
     let mut metadata: Value = serde_json::from_slice(&out).context("cargo metadata")?;
     serde_json::from_value(metadata["packages"].take()).context("cargo metadata")
 }
 
-/// Returns a text that `cargo metadata` has of a package, called with the words of `line`.
+/// Calls `cargo metadata` with the words of `line`, and returns a package's field, which must be a text.
 pub(crate) fn field(line: &str, package: &str, field: &str) -> Result<String> {
     let packages = packages(line)?;
     let found = packages.iter().find(|found| found["name"] == package);

@@ -19,8 +19,8 @@ pub(crate) struct Args {
     packages: Vec<String>,
 }
 
-/// Parts of the names of tests that other tests would disturb, as `.config/nextest.toml` has them. Without nextest, these
-/// tests run one after the other, after all others.
+/// Parts of the names of tests that other tests would disturb, as `.config/nextest.toml` has them. Without nextest,
+/// these tests run one after the other, after all others.
 const ALONE: [&str; 5] = [
     "stalls::",
     "hostile::",
@@ -186,7 +186,8 @@ fn documentation(chosen: &[String]) -> Result<()> {
     sh::run(sh::cargo("test --quiet --doc").args(chosen))
 }
 
-/// Returns whether there are documentation tests: whether one of these packages, or any without a choice, is a library.
+/// Returns whether there are documentation tests, which only libraries have: whether one of the `chosen` packages is
+/// a library. If no package is chosen, all packages are tested, and some of them are libraries.
 fn has_library(chosen: &[String]) -> Result<bool> {
     if chosen.is_empty() {
         return Ok(true);

@@ -96,7 +96,8 @@ const GRAPHS: [&str; 2] = ["vimc", "sensor"];
 /// Seconds for which calls are measured with each workload. The workload's frames last as long.
 const SECONDS: &str = "3";
 
-/// Minimum number of frames for workloads that keep up. When the display stops, some of its 100 are not shown.
+/// Minimum number of frames for workloads that keep up. The display's workload has 100 frames, but some of them are
+/// not shown when the stream stops.
 const FRAMES: u64 = 90;
 
 pub(super) fn run() -> Result<Table> {

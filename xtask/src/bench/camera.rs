@@ -14,7 +14,8 @@ const FRAMES: &str = "150";
 /// The source that ffmpeg plays: colour bars, which ffmpeg paints only once.
 const BARS: &str = "smptebars=size=1920x1080:rate=30";
 
-/// CPU time of the program and of the rest as fractions of the run's time, and memory in KiB.
+/// CPU time of the client program and of the frames' source (the supervisor `vb3`, or ffmpeg), as fractions of the
+/// run's time; and memory of the source in KiB.
 type Cost = [f64; 3];
 
 fn cost(run: &Run) -> Result<Cost> {

@@ -12,7 +12,8 @@ const FRAMES: u64 = 240;
 const CARD: &str = "kms,size=1920x1080";
 const DISPLAY: &str = "display,size=1920x1080,format=NV12,fps=60";
 
-/// A program on the display, and then the CPU time of `vb3` per frame. The kernel counts in steps of 10 ms.
+/// Returns a script that shows frames on the display, and then prints the CPU time of `vb3` per frame. The kernel
+/// counts this CPU time in steps of 10 ms.
 fn display_script() -> String {
     let frames = 2 * FRAMES;
     format!(

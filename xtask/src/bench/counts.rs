@@ -33,7 +33,7 @@ const HEADER: [&str; 9] = [
     "copied by the codec",
 ];
 
-/// Counts on every machine: the large stream by the small program, and by GStreamer.
+/// Counts on every machine, while the small program shows the large stream, and while GStreamer shows it.
 pub(super) fn run() -> Result<Table> {
     setup::install(&["linux-perf"])?;
     let (mut tools, [large, _]) = pipeline::prepare()?;

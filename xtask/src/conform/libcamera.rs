@@ -15,11 +15,13 @@ use std::process::Stdio;
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
 
-/// The table's columns: the places where the tests run. All but the last have one of the devices.
+/// The table's columns: the test's name, and the places where the tests run. The first three places are this machine,
+/// with the devices of `DEVICES`. The last place is a virtual machine with the kernel's vimc.
 const HEADER: [&str; 5] = ["test", "no camera", "vimc", "webcam", "stock vimc"];
 const DEVICES: [Option<&str>; 3] = [None, Some("vimc"), Some("camera=pattern")];
 
-/// Results by test name: pass, skip or FAIL. With vimc, also short forms of what commands of v4l-utils print.
+/// Results by test name: pass, skip or FAIL. With vimc, commands of v4l-utils count as tests, too; their results are
+/// short forms of what they print.
 type Results = BTreeMap<String, String>;
 
 /// Selects the results of `kernel/lab/libcamera-tests.py` among the steps of a run.
@@ -86,7 +88,9 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a test failed, or passed only without a camera or with the kernel's vimc.
+/// Returns whether a test failed on this machine; passed without a camera, but not with each of our devices; passed
+/// with the kernel's vimc, but not with ours; or, for `media-ctl -p`, printed another graph for our vimc than for the
+/// kernel's.
 fn is_wrong(row: &[String]) -> bool {
     let [name, native, vimc, webcam, stock] = row else {
         return true;

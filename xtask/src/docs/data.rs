@@ -157,7 +157,7 @@ impl Measured {
 }
 
 /// Returns the rows of a run. Rows that differ only in their first cell become one row with all their first
-/// cells. Rows with figures stay apart, since figures are equal by chance.
+/// cells. Rows with figures stay apart, since figures are equal only by chance.
 fn joined(rows: &[Vec<String>]) -> Vec<Vec<String>> {
     let has_figure = |row: &[String]| {
         let mut cells = row.iter().skip(1);

@@ -1,4 +1,5 @@
-//! Tries ways to use a device, and tests, on other kernels and another processor, in virtual machines.
+//! Starts virtual machines with other kernels and another processor. In these machines, tries the ways to use a
+//! device, or runs tests.
 
 use super::matrix::{Use, WAITS};
 use super::same;

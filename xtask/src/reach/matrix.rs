@@ -155,7 +155,8 @@ fn verdict(works: bool) -> &'static str {
     if works { "ok" } else { "lost" }
 }
 
-/// Returns whether `only` selects a place: by its name, or by a part of it that is not another place's name.
+/// Returns whether `only` selects a place. A word of `only` selects the place of this name; if no place has this
+/// name, the word selects all places whose names contain it. Without words, all places are selected.
 fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
     let asks =
         |word: &String| name == word || !names.contains(word) && name.contains(word.as_str());

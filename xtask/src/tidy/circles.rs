@@ -1,8 +1,9 @@
-//! Imports between the files of a crate, and circles of them.
+//! Imports between the files of a crate, and circles of imports: sets of files that import each other, directly or
+//! through others of the set.
 //!
-//! A file's name is its path below `src`, without `mod.rs`; a module is the first part of it. An import counts as
-//! one from the file that defines the name: if a file imports the name or exports it again, the check goes on to
-//! the file that the name comes from.
+//! A file is named by its path below `src`, without the ending and without `mod.rs`. The first part of this path is
+//! the file's module. If a file imports an item, the file that defines the item counts as imported: where the path of
+//! the import leads to a file that only exports the item again, the check follows that file's own import of the item.
 
 use super::Source;
 use proc_macro2::token_stream::IntoIter;
@@ -160,14 +161,15 @@ impl Files {
         {
             return self.file_of(&[to.clone(), path[at + 1..].to_vec()].concat(), depth + 1);
         }
-        // The root's own names are modules and exports, which lead on.
+        // The crate's root (`lib.rs`) never counts as imported: its own names are modules and exports, which lead to
+        // other files.
         (at > 0).then(|| path[..at].to_vec())
     }
 }
 
-/// Returns the modules inside directories that a file names by their full path, such as
-/// `crate::folder::module::Name`. Each is returned with its directory, by whose root (the *front door*) the file
-/// should import the name.
+/// Returns the modules inside directories that a file names by their full path, such as `folder` and `module` for
+/// `crate::folder::module::Name`. Instead, the file should import the name from the directory's root, `mod.rs` (the
+/// *front door*): `crate::folder::Name`.
 pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
     let behind = |path: Vec<String>| match &path[..] {
         [folder, module, _, ..] if module.starts_with(char::is_lowercase) => {
@@ -248,7 +250,7 @@ fn reached<'a>(imports: &'a Imports, start: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// Returns the circles. Each is a set that reach one another.
+/// Returns the circles: sets of files or modules that reach each other by imports.
 fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
     let circles = imports.keys().map(|module| {
         let mut circle = Vec::from_iter(reached(imports, module));

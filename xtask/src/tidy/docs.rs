@@ -164,8 +164,9 @@ fn docs_have_unit(docs: &str) -> bool {
     words.any(|word| units.contains(&word.to_ascii_lowercase()))
 }
 
-/// Returns whether a section names an errno, links to the item with these errors, or says that they
-/// are passed on. An error without an errno must be a link.
+/// Returns whether a section on errors names an errno, links to another item, or says that the errors are passed on
+/// (`passed_on` in `rules.toml`). The link leads to the item that lists these errors, or to an error that has no
+/// errno.
 fn names_errno(section: &str) -> bool {
     let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     let is_errno =

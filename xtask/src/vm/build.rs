@@ -58,8 +58,8 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
     lab.step(&what, 900, &line)
 }
 
-/// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
-/// They run in the guest, because this system is usually older than the guest's.
+/// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler. The guest's system can run
+/// these programs, because this system is usually the older one.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     let (to, built) = (user_programs(lab), sh::target().join("release"));
     fs::create_dir_all(&to)?;

@@ -55,8 +55,8 @@ fn released(lab: &Lab, arch: Arch) -> Result<String> {
     Ok(name)
 }
 
-/// Tests the package in the build root, with upgrades in each order.
-/// Installs it, checks which module each kernel would load, and removes it.
+/// Tests the package in the build root: installs it, upgrades it to a newer version, downgrades it, and removes it.
+/// Checks each time which module each kernel would load.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let (this, next) = (released(lab, arch)?, package(lab, arch, NEXT_VERSION)?);
     let arch = arch.name();

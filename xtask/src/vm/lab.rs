@@ -195,8 +195,8 @@ pub(crate) fn hash(value: impl Hash) -> String {
     format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
-/// Runs a script of kernel/lab/ that makes files to keep, unless the file `last`, which it makes last, exists. Its
-/// arguments are this system's mirror and `words`.
+/// Runs a script of kernel/lab/ that makes files to keep. Does nothing if the file `last` exists: the script makes
+/// this file last, so its other files then exist, too. The script's arguments are this system's mirror and `words`.
 pub(crate) fn make(
     last: &Path,
     what: &str,
@@ -214,8 +214,8 @@ pub(crate) fn make(
     step::run(what, minutes * 60, &mut make)
 }
 
-/// Returns a file or directory of the cache. A script of kernel/lab/ makes it once, as for [`make`], with its path as the
-/// last argument.
+/// Returns a file or directory of the cache. A script of kernel/lab/ makes it once, as for [`make`], with its path as
+/// the last argument.
 pub(crate) fn kept(
     name: &str,
     what: &str,

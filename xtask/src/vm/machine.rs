@@ -23,7 +23,7 @@ const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     let memory = cell.memory_mib().to_string();
     let in_turn = cell.wishes("processors") == ["in-turn"];
-    // KVM of some hosts cannot run a stock guest. Translation always can.
+    // On some hosts, KVM cannot run a stock guest. QEMU's translation of the guest's instructions (TCG) always can.
     let (accel, processors) = match args.count {
         true => ("tcg,thread=single", "1"),
         false if in_turn => ("tcg,thread=single", "2"),
@@ -85,7 +85,8 @@ fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, Strin
         // Only code in system management mode (SMM), such as the firmware's, may write the variables.
         qemu.args(["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
         qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
-        // The kernel has no signature of the machine's owner. Newer firmware starts it only with this option.
+        // The kernel has no signature of the machine's owner. Newer firmware starts such a kernel only with this
+        // option.
         qemu.args([
             "-fw_cfg",
             "name=opt/org.tianocore/EnableLegacyLoader,string=yes",

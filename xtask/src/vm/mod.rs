@@ -138,7 +138,9 @@ impl Known {
             .with_context(|| format!("{} has no scenarios", arch.name()))
     }
 
-    /// Returns a scenario with `iommus`. If there are none, it gets the first IOMMU in its list (`links` needs one).
+    /// Returns a scenario and the IOMMUs to run it with: `iommus` or, if `iommus` is empty, the first one that
+    /// `scenarios.toml` lists for this scenario. A scenario such as `links`, which needs an IOMMU, lists only real
+    /// ones.
     fn named(&self, name: &str, iommus: &[Iommu]) -> (String, Vec<Iommu>) {
         let mut known = self.everything.iter().filter(|(own, _)| own == name);
         let mut first = || known.find_map(|(_, own)| own.first().copied());
@@ -154,7 +156,8 @@ pub(crate) fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
-/// Builds what is missing, runs the cells, and evaluates the results. Returns the files with the results.
+/// Builds what is missing, runs the cells (virtual machines with a scenario each), and evaluates the results. Returns
+/// the files with the results.
 pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
     check(args)?;

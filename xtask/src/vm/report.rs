@@ -3,9 +3,11 @@
 //! A step is `{"step": NAME, …}`. `"ok": false` is a fault. The prefix of NAME is the module:
 //!
 //! - `rust.`: our module. A step that counts tries (`total` and `succeeded`) must succeed at least as often
-//!   as the `c.` step of the same name. Failures by bad `luck` do not count. A step may not fail (`errno`)
-//!   if the `c.` step succeeds, and may leave no `wrong` bytes or `dirty_pages`. Its errno must equal `want`;
-//!   a step that fails without `want` needs a `c.` step.
+//!   as the `c.` step of the same name. `luck` is the number of tries that failed only by bad luck, such as
+//!   because user memory happens not to be contiguous. These failures do not count. A step may not fail
+//!   (`errno`) if the `c.` step succeeds, and may leave no `wrong` bytes or `dirty_pages`. If a step has
+//!   `want`, its errno must equal `want`. If a step without `want` fails although the C module ran, there must
+//!   be a `c.` step of the same name.
 //! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran, ours must
 //!   reach each step that succeeded in C.
 //! - `patched.`: the C module with the patches of docs/upstream. The errno of a step must equal `want`.
