@@ -9,7 +9,7 @@ use std::ffi::CStr;
 pub struct CodecRow {
     /// The kind of codec process.
     pub kind: Kind,
-    /// The codec as one word: the device's name in a SPEC.
+    /// The codec as one word, by which `vb3 run --device` names the codec's device.
     pub word: &'static str,
     /// The codec's work, such as `decoding H.264`.
     pub name: &'static str,

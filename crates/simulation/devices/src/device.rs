@@ -45,7 +45,8 @@ impl<C> std::fmt::Debug for Device<C> {
 }
 
 impl<C: Send + 'static> Device<C> {
-    /// Makes the device of a SPEC. For a memory-to-memory device, this is one open file's part.
+    /// Makes the device that a SPEC (the text that requests a device) describes. For a memory-to-memory
+    /// device, makes the part that one open file has.
     ///
     /// # Errors
     /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.

@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 use vb3_codec::{CODECS, Kind};
 use vb3_v4l2::PixelFormat;
 
-/// A kind of device that a SPEC can name.
+/// A kind of device that a SPEC (the text that requests a device) can name.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The kind's name in a SPEC.

@@ -16,7 +16,7 @@ pub struct HostSettings {
     pub bus_info: String,
     /// The serial number and the revision (`bcdDevice`) of a USB device.
     pub usb: Option<(String, u32)>,
-    /// Whether the device offers USERPTR if its SPEC leaves this open.
+    /// Whether the device offers USERPTR if its SPEC (the text that requests the device) leaves this open.
     pub userptr: bool,
     /// The codecs that devices may use.
     pub codecs: Codecs,

@@ -104,7 +104,8 @@ pub(crate) trait Engine<C> {
         }
     }
 
-    /// Returns the device's input or output, which may depend on its SPEC.
+    /// Returns the device's input or output, which may depend on the SPEC (the text that requests the
+    /// device).
     fn ports(&self) -> &[Port] {
         Self::PORTS
     }

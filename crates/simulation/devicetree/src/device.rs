@@ -22,7 +22,8 @@ pub struct Iommu {
 pub struct Sensor {
     /// Full path of the sensor's node.
     pub path: String,
-    /// The sensor's name in a SPEC, which depends on its data lanes.
+    /// The sensor's name in a SPEC (the argument of `vb3 run --device`). The name depends on the sensor's
+    /// number of data lanes.
     pub model: &'static str,
     /// The row of the sensor in the table of drivers.
     pub driver: &'static SensorDriver,

@@ -1,4 +1,4 @@
-//! The pixel formats that the device of a SPEC offers.
+//! The pixel formats that the device of a SPEC (the text that requests a device) offers.
 
 use crate::choice::{CameraInput, Profile, SinkSpec};
 use crate::kms::CARD_FORMATS;

@@ -9,7 +9,8 @@ use crate::spec::DeviceSpec;
 use vb3_v4l2::sys::{V4L2_CAP_META_CAPTURE, V4L2_CAP_VIDEO_CAPTURE};
 use vb3_v4l2::{Identity, QueuePolicy, Timings};
 
-/// Returns the name of the driver that a SPEC asks for; `None` for the usual one.
+/// Returns the name of the driver that a SPEC (the text that requests a device) asks for; `None` for the usual
+/// driver.
 fn driver_asked(spec: &DeviceSpec) -> Option<&str> {
     let like = spec.like.as_ref().map(|like| like.file.device.get_ref());
     match (like, spec.usb_id()) {

@@ -51,7 +51,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens the destination of a SPEC, and creates its files and the directory of numbered pictures.
+    /// Opens the destination that a SPEC (the text that requests a device) names. Creates the destination's
+    /// files, and the directory of numbered pictures.
     ///
     /// # Errors
     /// Fails for a path that cannot be written, with a message for the user.

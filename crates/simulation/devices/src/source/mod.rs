@@ -171,8 +171,9 @@ pub(crate) enum Ready {
 }
 
 impl Source {
-    /// Opens the source that a device's SPEC names. May wait for ffprobe, for at most 30 seconds.
-    /// Fails, with a message for the user, for a missing file, a file without pictures, or missing ffmpeg.
+    /// Opens the source that a device's SPEC (the text that requests the device) names. May wait for ffprobe,
+    /// for at most 30 seconds. Fails, with a message for the user, for a missing file, a file without pictures,
+    /// or missing ffmpeg.
     pub(crate) fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
         let clip = match spec {

@@ -52,7 +52,7 @@ impl Default for DeviceKind {
 }
 
 impl DeviceKind {
-    /// Returns the kind's name in a SPEC.
+    /// Returns the kind's name in a SPEC (the text that requests a device).
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! Parses the words of a SPEC, and changes the text of an existing one, such as a board's.
+//! Parses the words of a SPEC (the text that requests a device), and changes the text of an existing SPEC,
+//! such as that of a board's device.
 
 use crate::choice::{SinkSpec, SourceSpec};
 use crate::limits::MAX_FPS;
