@@ -68,8 +68,8 @@ impl Machine {
 
     /// Sets the plan by which IOMMUs fail to remove mappings, and resets the plan's counters.
     ///
-    /// These failures have a plan of their own, apart from [`set_faults`](Self::set_faults), because the memory
-    /// and the addresses of such a mapping stay quarantined for the rest of the machine's lifetime.
+    /// These failures have a plan of their own, apart from [`set_faults`](Self::set_faults), because the memory and
+    /// the addresses of such a mapping stay in quarantine: they are not used again in the machine's lifetime.
     pub fn set_unmap_faults(&mut self, plan: Faults) {
         self.state.get_mut().unmap_faults = Injector::new(plan);
     }
@@ -142,9 +142,10 @@ impl Machine {
     /// Adds a device.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for [limits](vb3_dma::Limits::is_valid) that no memory meets, an alignment that is
-    /// not `2^n`, an IOMMU that the profile does not have, a window that lies above the device's DMA mask or
-    /// belongs to a device behind an IOMMU, or after 1024 devices; `NoMemory` for the root of the device's page table.
+    /// `Invalid` (EINVAL) in these cases: no memory meets the [limits](vb3_dma::Limits::is_valid); the alignment is
+    /// not `2^n`; the profile does not have the IOMMU; the window ends above the device's DMA mask, or the device is
+    /// behind an IOMMU and has a window; the machine has 1024 devices already. `NoMemory` if there is no memory for
+    /// the root of the device's page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let state = self.state.get_mut();
         let profile = &state.profile;
