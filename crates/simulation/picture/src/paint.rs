@@ -69,8 +69,9 @@ impl Frame {
         }
     }
 
-    /// Fills lines of an area with copies of `cell`: from line `lines.0` on, every `lines.1`th line. Makes the
-    /// first of these lines, and copies it to the others.
+    /// Fills lines of an area with copies of `cell` (the bytes of the smallest part of a line that repeats): from
+    /// line `lines.0` on, every `lines.1`th line. Makes the first of these lines, and copies this line to the
+    /// others.
     fn fill_lines(&mut self, component: usize, area: &Area, lines: (usize, usize), cell: &[u8]) {
         let line_bytes = self.line_bytes(component).max(1);
         let mut every = self
