@@ -90,7 +90,8 @@ impl Note {
     }
 }
 
-/// `{:#}` leaves the numbers of processes and threads out. They differ in equal runs.
+/// `{:#}` leaves the numbers of processes and threads out. These numbers differ between runs that are otherwise
+/// equal.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_general = f.alternate();

@@ -33,7 +33,8 @@ pub(crate) fn has_no_poll(dev: u64) -> bool {
     found
 }
 
-/// Returns whether the file system with a device number is one without poll, in the text of a `mountinfo` file.
+/// Finds the file system with a device number in the text of a `mountinfo` file. Returns whether its files have no
+/// poll; false if the text does not list the file system.
 fn is_without(mounts: &str, dev: u64) -> bool {
     let number = format!("{}:{}", libc::major(dev), libc::minor(dev));
     let mut lines = mounts.lines().filter_map(|line| {

@@ -99,7 +99,7 @@ impl<T> RunLock<T> {
         }
     }
 
-    /// Runs one step under the lock. It cannot wait for programs, since the lock borrows the token.
+    /// Runs one step under the lock. The step cannot wait for programs, since the lock borrows the token.
     pub fn apply<R>(&self, may: &mut MayBlock, step: impl FnOnce(&mut T) -> R) -> R {
         step(&mut self.lock(may))
     }

@@ -149,7 +149,7 @@ impl Drop for Apart<'_> {
     fn drop(&mut self) {
         let released = RELEASED.take().unwrap_or_default();
         let at_once = |(fd, mode): &Released| closes_at_once(fd.as_fd(), *mode);
-        // A program's files are closed together. If one close hangs, the program's later ones wait.
+        // One job closes all these files. If one close hangs, the closes after it wait.
         let late: Vec<Released> = released.into_iter().filter(|one| !at_once(one)).collect();
         if !late.is_empty() {
             self.0.add(MAX_WAITING, move |_| drop(late));

@@ -21,7 +21,8 @@ use vb3_frontend::Errno;
 /// How long a thread may take from one stop to the next. The time for which this process itself is
 /// stopped does not count.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest interval of checks that counts towards the timeout. In a longer one, the supervisor was stopped.
+/// Longest time between two checks that counts towards the timeout. If more time has passed, the supervisor
+/// itself was stopped meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 /// Time limit of a call that a pending signal should interrupt immediately. The call runs into the limit if
 /// another thread has taken the signal.

@@ -11,7 +11,8 @@ use crate::tree::{Links, PathTarget, word};
 use rustix::fs::ResolveFlags;
 use vb3_frontend::{Errno, NodeId};
 
-/// Size in bytes of the kernel's `struct open_how`: flags, mode and `resolve`. In a longer one, the rest is 0.
+/// Size in bytes of the kernel's `struct open_how`: flags, mode and `resolve`. The kernel accepts a longer
+/// structure if its rest is 0.
 const OPEN_HOW: u64 = 24;
 /// Flags of open that the new open file keeps (as F_GETFL returns them).
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;

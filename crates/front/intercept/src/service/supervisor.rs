@@ -58,7 +58,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) run: RunLock<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
-    /// Per node, a memfd for descriptors opened with O_PATH. The first such open makes it.
+    /// Per node, a memfd for descriptors opened with O_PATH. The first open of a node with O_PATH makes the memfd.
     pub(crate) references: Vec<OnceLock<OwnedFd>>,
     pub(crate) main: u32,
     pub(crate) showing: Showing,

@@ -82,7 +82,8 @@ struct Written {
 }
 
 impl Written {
-    /// Writes the entries unless they were written before. Ignores errors: such entries are then missing.
+    /// Writes the entries unless they were written before. Ignores errors: an entry that cannot be written is
+    /// missing.
     fn complete(&self) {
         let mut todo = lock(&self.todo);
         for (path, entry) in todo.take().iter().flatten() {
