@@ -7,7 +7,7 @@ use vb3_machine::Device;
 use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
 
-/// The state of the checks for fences that have ended, and for circles of waits.
+/// The state of two checks: for fences that have ended, and for devices that wait for each other's fences.
 #[derive(Debug, Default)]
 pub(super) struct FenceWatch {
     /// How many fences had begun and ended at the last check for waiters.

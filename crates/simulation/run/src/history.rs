@@ -169,7 +169,8 @@ impl Run {
         has_reason
     }
 
-    /// Passes on what devices have to say. Returns the devices that unplug themselves, and their refusals.
+    /// Takes the news of all devices: wakes programs, and adds failures and notes to the report. Returns the
+    /// devices that unplug themselves, and the refusals of all devices.
     fn take_news(&mut self) -> (Vec<usize>, Vec<Refusal>) {
         let (mut unplugging, mut refusals) = (Vec::new(), Vec::new());
         let (waits, files) = (&mut self.waits, &self.files);

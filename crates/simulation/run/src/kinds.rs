@@ -300,8 +300,8 @@ impl Run {
         Some(ask(self.kinds.kind(*kind)?))
     }
 
-    /// Calls a method of a kind, then handles the news of devices. Also returns whether the report has a
-    /// reason for a failure now.
+    /// Calls a method of a kind, then handles the news of devices. Also returns whether a device has reported the
+    /// reason of a failure, so that the failure needs no entry of its own.
     fn with_kind<T>(
         &mut self,
         number: usize,

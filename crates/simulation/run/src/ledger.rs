@@ -40,7 +40,7 @@ impl Holder {
         self.client.map_or(0, |client| client.pid())
     }
 
-    /// Returns the name for the report: the process's, or what a guest's session is called.
+    /// Returns the name for the report: that of the process, or of the guest's session.
     fn name(&self) -> String {
         let Some(client) = self.client else {
             return String::new();

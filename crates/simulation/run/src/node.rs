@@ -116,7 +116,8 @@ pub(super) struct Node {
     pub(super) video: Video,
     /// What the nodes of a loopback share; `None` for other devices.
     pub(super) loopback: Option<Link>,
-    /// The function that its media device reports, if it has one.
+    /// The function that the media device of a memory-to-memory device or a webcam reports; `None` for other
+    /// nodes.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory model was used most recently.
     pub(super) watch: Watch,

@@ -64,7 +64,7 @@ impl Play {
         due.min()
     }
 
-    /// Removes what orders have planned for a device.
+    /// Removes the steps that orders have planned for a device.
     pub(super) fn forget_orders(&mut self, node: usize) {
         let is_of = |playing: &Playing| playing.is_ordered() && playing.node == Some(node);
         self.steps.retain(|playing| !is_of(playing));

@@ -113,7 +113,7 @@ impl From<Errno> for Refused {
 }
 
 impl Refused {
-    /// Makes a failure for want of memory.
+    /// Makes a failure. `reason` is the constraint on memory that caused it, if this is known.
     pub(super) fn for_reason(errno: Errno, reason: Option<Reason>) -> Self {
         Self {
             why: reason.map_or(Why::Errno, Why::Reason),

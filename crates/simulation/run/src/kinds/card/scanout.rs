@@ -12,16 +12,16 @@ use vb3_plane::Cookie;
 
 /// What a CRTC shows, and the buffers that it reads for that.
 pub(super) struct OnScreen {
-    /// Holds the framebuffers, so that they stay.
+    /// What the CRTC shows. This holds the framebuffers, so that they are not freed meanwhile.
     shown: Shown,
     buffers: BTreeSet<BufferId>,
-    /// Whether programs may draw what is on the screen: a buffer is the card's own.
+    /// Whether programs may draw into a buffer while it is on the screen: true if a buffer is the card's own memory.
     pub(super) is_mutable: bool,
 }
 
 /// A framebuffer to which a CRTC's picture is written.
 pub(super) struct Writing {
-    /// Holds the framebuffer, so that it stays.
+    /// Holds the framebuffer, so that it is not freed during the write.
     _fb: Arc<Framebuffer>,
     /// The memory; `None` if the card cannot reach it.
     to: Option<Written>,
@@ -33,7 +33,7 @@ pub(super) struct Writing {
 const FAILED: FenceOutcome = FenceOutcome::Failed(5);
 
 impl CardDevice {
-    /// Shows what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
+    /// Begins to scan out what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
     pub(super) fn scan_out(&mut self, memory: &mut RunMemory, mut shown: Shown) {
         let crtc = shown.crtc;
         let fbs = shown.layers.iter().flat_map(|layer| &layer.fb.planes);
@@ -115,8 +115,8 @@ impl CardDevice {
         true
     }
 
-    /// Reads again what CRTCs show since an earlier vblank, or (`at_once`) since now, if it may have changed and somebody
-    /// wants to know that.
+    /// Reads again each screen whose picture may have changed since it was read, if a program or the recording wants
+    /// to know that. Without `at_once`, reads a screen only if a vblank has passed since it was read.
     pub(super) fn look_again(&mut self, memory: &RunMemory, at_once: bool) {
         for crtc in 0..self.outputs.len() {
             let seen = self.card.vblank(crtc).map(|(seen, _)| seen);
@@ -130,7 +130,8 @@ impl CardDevice {
         }
     }
 
-    /// Begins to write a picture, if it is to be written. Returns where to.
+    /// If the commit has a writeback connector, begins to write the picture to memory. Returns the place of this
+    /// memory.
     fn begin_writing(
         &mut self,
         memory: &mut RunMemory,
