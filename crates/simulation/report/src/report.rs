@@ -119,7 +119,7 @@ pub struct Setup {
     pub script: String,
     /// The script's file, as the user named it.
     pub script_file: String,
-    /// The devices' clock: `fast=N` or `virtual`; empty for the system's clock.
+    /// The devices' clock: `fast=N`, `virtual` or `steps`; empty for the system's clock.
     pub clock: String,
 }
 
@@ -128,7 +128,7 @@ pub struct Setup {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ScriptEvent {
-    /// Line of the step in the script.
+    /// Line of the step in the script; 0 for an order of `vb3 ctl`.
     pub line: u64,
     /// The device node; empty for an event of the whole machine.
     pub device: String,
@@ -166,7 +166,7 @@ pub struct MissedStep {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DeviceReport {
-    /// `/dev/videoN`.
+    /// Path of the node, such as `/dev/video0` or, for a display card, `/dev/dri/card0`.
     pub node: String,
     /// `camera`, `display`, `h264dec`, ….
     pub kind: String,
@@ -181,7 +181,8 @@ pub struct DeviceReport {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueueReport {
-    /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`.
+    /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`, `meta-capture`, `meta-output`;
+    /// or `scan-out` for a display card.
     pub queue: String,
     /// Memory model used most recently: `mmap`, `userptr` or `dmabuf`; empty if none was used.
     pub memory: String,
@@ -377,11 +378,11 @@ pub struct EarlyAccess {
     pub buffer: u32,
     /// Plane index.
     pub plane: u32,
-    /// The device node that was using the buffer.
+    /// The device node that was using the buffer; empty for a program or another driver.
     pub owner: String,
     /// The owner's access: `read` or `write`.
     pub owner_access: String,
-    /// The device node that accessed the buffer too early; empty for a program.
+    /// The device node that accessed the buffer too early; empty for a program or another driver.
     pub by: String,
     /// The program's process; zero for a device.
     pub process: u32,
