@@ -116,8 +116,8 @@ impl Leader {
 }
 
 /// Returns whether a process's first thread has stopped with its process. Then the kernel has told every other
-/// thread to stop, too. It is enough to look at the first thread, because the kernel offers each signal to this
-/// thread first, unless this thread blocks the signal.
+/// thread to stop, too. It is enough to look at the first thread, because the kernel offers a signal to the
+/// process to this thread first, unless this thread blocks the signal.
 ///
 /// Source: Linux 7.2 kernel/signal.c `do_signal_stop`.
 fn is_stopped(leader: u64) -> bool {
