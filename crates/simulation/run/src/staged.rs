@@ -28,7 +28,8 @@ pub(super) struct Staging {
 
 impl Staging {
     /// Returns the memory that a program gives to a device, with the bytes that it has now. While a device has the
-    /// memory, further calls update the value that the first call made, and return it.
+    /// memory, and the program has mapped no other memory there, further calls update the value that the first
+    /// call made, and return it.
     pub(super) fn take_in(
         &mut self,
         client: Client,

@@ -67,8 +67,7 @@ struct Output {
     writing: Option<scanout::Writing>,
     /// Whether sysfs says that a CRTC drives the connector.
     is_enabled: bool,
-    /// The number of the vblank since which the CRTC has shown the picture that is being read, or that was read
-    /// last.
+    /// The number of the CRTC's last vblank at the time when the latest read of a picture began.
     seen: u64,
     /// Checksums of the pictures; `None` while no program reads checksums.
     crcs: Option<crc::Crcs>,
