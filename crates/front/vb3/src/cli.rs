@@ -267,7 +267,7 @@ pub struct RunOptions {
     /// Problems that --strict allows; `vb3 why` prints those of a run
     ///
     /// Each is a refused call by its name, such as S_EXT_CTRLS, or early-access, missing-sync, lost,
-    /// held, missed-step or failure.
+    /// held, missed-step, failure or not-listed.
     #[arg(long, value_name = "NAME,…", requires = "strict", value_delimiter = ',', value_parser = problem)]
     pub allow: Vec<String>,
     /// What happens to processes that the program leaves running [default: session]
