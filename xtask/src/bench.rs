@@ -1,5 +1,5 @@
 //! Measurements.
-//! Each figure is a ratio of two timings from the same run, so the speed of the machine matters little.
+//! Most figures are ratios of two timings from the same run, so the speed of the machine matters little.
 
 mod beside;
 mod camera;

@@ -48,7 +48,8 @@ enum Task {
     Gate(gate::Args),
     /// Run what takes too long for the gate, or only some of its steps, such as `nightly bindings`
     Nightly(gate::Args),
-    /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `dma`, `kernel`
+    /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `card`, `core`,
+    /// `dma`, `kernel`
     Bench(bench::Args),
     /// Test the kernel modules in virtual machines, and compare them with the C modules
     Vm(vm::Args),

@@ -44,7 +44,8 @@ impl Cell {
     }
 
     /// Returns whether the scenario needs `what`. `what` is `peers` (drivers built from the kernel's source),
-    /// `package` (the module's Debian package), `vb3`, or `other-kernel` (modules built for another kernel).
+    /// `package` (the module's Debian package), `patched` (the C modules with the patches of docs/upstream), `vb3`,
+    /// or `other-kernel` (modules built for another kernel).
     pub(crate) fn needs(&self, what: &str) -> bool {
         self.wishes("needs").iter().any(|name| name == what)
     }
@@ -163,7 +164,8 @@ impl CellOutcome {
         let expected = match self.cell.scenario.as_str() {
             "conformance" => conform::Expected::read()?.on(self.cell.arch().name()),
             _ if c.is_empty() || rust.is_empty() => return Ok(()),
-            // The table of expected answers is for one kind of memory. For others, the C module's answers are expected.
+            // The table of expected answers is for one kind of memory. For others, the C module's answers are
+            // expected.
             _ => conform::Expected::of(c.clone()),
         };
         let modules = [
