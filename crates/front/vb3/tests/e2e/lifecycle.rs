@@ -207,7 +207,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
 /// The background jobs run until vb3 has named them, and then for more than the two seconds that it gives daemons.
 #[test]
 fn background_jobs_are_named_and_awaited() {
-    let script = "sh -c 'sleep infinity & until grep -q waits stderr; do sleep 0.05; done
+    let script = "sh -c 'sleep infinity & until grep -q \"sleep (\" stderr; do sleep 0.05; done
                          sleep 3; kill $!; touch late' & exit 3";
     for options in [&[][..], &["--leftover=wait"]] {
         let outcome = Run::on("pc")
