@@ -2,7 +2,7 @@
 # its sink for displays), libcamera's cam, and yavta. They are the host's own, which shares its files with the guest.
 #needs peers
 #share /
-#memory 3072
+#memory 2048
 #seconds 1800
 #append cma=8M
 . /scenario/lib.sh
@@ -40,7 +40,8 @@ gst() { host gst-launch-1.0 -q v4l2src device="$capture" num-buffers=4 "$@"; }
 picture=video/x-raw,format=BGRx,width=640,height=480
 gst io-mode=userptr ! $picture ! fakesink
 told gst-userptr 'refused REQBUFS of v4l2src.*\(memory-type\)' 'The driver does not offer USERPTR'
-# The display's own buffers are scattered, and vivid needs contiguous ones.
+# The display's own buffers are scattered, and vivid needs contiguous ones. (With more memory, they could also lie
+# beyond the 4 GiB that vivid reaches.)
 gst io-mode=dmabuf-import ! $picture ! kmssink driver-name=vkms
 told kmssink-export 'vivid.* refused a dma-buf of v4l2src.*\(contiguous\)' 'The device needs [0-9]+ bytes in one piece'
 # vkms takes any memory, so it refuses none of vivid's buffers.
