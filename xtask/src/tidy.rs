@@ -215,7 +215,7 @@ fn contributing_faults() -> Result<Vec<String>> {
     let rule = contributing.split_once("**`unsafe`**");
     let rule = rule.map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
     for layer in RULES.layer.iter().filter(|layer| layer.may_unsafe) {
-        let name = layer.name.trim_start_matches("vb3-");
+        let name = &layer.name;
         if !rule.contains(&format!("`{name}`")) {
             faults.push(format!("CONTRIBUTING.md: {name} has unsafe code, too"));
         }
