@@ -100,7 +100,8 @@ impl Error {
             Self::TooManyFiles => 24,
             Self::NoFile => 9,
             Self::Queue(e) => e.errno(),
-            Self::Driver(DriverError(errno)) | Self::Host(Errno(errno)) => errno,
+            Self::Driver(e) => e.errno(),
+            Self::Host(Errno(errno)) => errno,
         }
     }
 

@@ -89,11 +89,11 @@ impl NoTimings {
     /// Returns the errno of QUERY_DV_TIMINGS.
     #[must_use]
     pub const fn error(self) -> DriverError {
-        DriverError(match self {
-            Self::NoSignal => 67,
-            Self::NoLock => 37,
-            Self::OutOfRange => 34,
-        })
+        match self {
+            Self::NoSignal => DriverError::ENOLINK,
+            Self::NoLock => DriverError::ENOLCK,
+            Self::OutOfRange => DriverError::ERANGE,
+        }
     }
 
     /// Returns the input's `V4L2_IN_ST_*`.

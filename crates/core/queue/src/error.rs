@@ -214,7 +214,7 @@ pub enum Error {
     /// The memory of a plane could not be used. The errno is that of the inner error.
     #[error(transparent)]
     Plane(#[from] PlaneError),
-    /// The driver returned an error. The errno is the driver's, or EIO if that is not valid.
+    /// The driver returned an error. The errno is the driver's.
     #[error(transparent)]
     Driver(#[from] DriverError),
 }
@@ -254,9 +254,7 @@ impl Error {
             Self::TooManyForFileIo { .. } => 28,
             Self::Fault => 14,
             Self::Plane(e) => e.errno(),
-            Self::Driver(DriverError(e @ 1..=4095)) => e,
-            // An invalid errno must not look like success.
-            Self::Driver(_) => 5,
+            Self::Driver(e) => e.errno(),
         }
     }
 

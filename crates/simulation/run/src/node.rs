@@ -12,7 +12,7 @@ use vb3_devices::spec::{Allocator, Presence, SourceSpec};
 use vb3_devices::{Device, DeviceEvent, Failure, FaultSchedule, HostSettings, Link, NodeSpec};
 use vb3_machine::{Demands, Machine, Profile};
 use vb3_plane::Cookie;
-use vb3_queue::{DriverError, Queue};
+use vb3_queue::Queue;
 use vb3_report::DeviceFailure;
 use vb3_sysfs::{Location, Platform, Usb, UsbId, VideoNode, Webcam, simulated_name};
 use vb3_v4l2::{
@@ -28,7 +28,7 @@ fn opener(spec: &NodeSpec, place: HostSettings) -> Opener<Device<Cookie>> {
     let spec = spec.clone();
     Box::new(move || {
         let made = Device::new(&spec, &place);
-        made.map_err(|failure| Error::Driver(DriverError(failure.errno())))
+        made.map_err(|failure| Error::Driver(failure.errno().into()))
     })
 }
 

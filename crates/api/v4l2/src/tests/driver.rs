@@ -128,11 +128,7 @@ impl TestDriver {
 }
 
 fn errno(code: i32) -> Result<(), DriverError> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(DriverError(code))
-    }
+    if code == 0 { Ok(()) } else { Err(code.into()) }
 }
 
 impl Driver for TestDriver {

@@ -6,6 +6,7 @@ use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
 use crate::{DmaAddr, DmaOps, DmaSegment, Error, KernelViews, Mapping, SyncFor, Vmap};
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::AtomicU8;
 
 /// Mapped memory: `M` is the memory, owned or borrowed, `D` the direction of transfer, `O` the owner of its
@@ -63,10 +64,18 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
 {
     #[inline]
     fn drop(&mut self) {
+        let mapper = self.host.mapper();
+        let is_plain = self.held.as_ref().is_some_and(|(_, mapping)| {
+            mapper.check_own(mapping.owner()).is_ok() && mapper.end_plain(mapping)
+        });
         // The memory is dropped last.
         if let Some((_memory, mapping)) = self.held.take() {
-            // On failure, the layer quarantines the memory and counts it.
-            let _ = self.end(mapping);
+            // Without heap memory, the mapping is neither moved nor dropped, which would cost as much as its end.
+            let mapping = ManuallyDrop::new(mapping);
+            if !is_plain {
+                // On failure, the layer quarantines the memory and counts it.
+                let _ = self.end(ManuallyDrop::into_inner(mapping));
+            }
         }
     }
 }

@@ -65,6 +65,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let at = self.at(dev)?;
         // Makes the queue strict first, so that no context queues another range after the flush.
         self.with_space(at, |state| state.queue.policy = FlushPolicy::Strict)?;
+        self.set_may_wait(at, false);
         self.flush_slot(at.space)?;
         if policy == FlushPolicy::Strict {
             return Ok(());
@@ -83,7 +84,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 core::mem::swap(&mut queue.ranges, &mut room);
             }
             queue.policy = FlushPolicy::Lazy;
+            self.set_may_wait(at, true);
         })
+    }
+
+    fn set_may_wait(&self, at: At<P::Device>, may_wait: bool) {
+        if let Some(cell) = self.slots.get(at.space) {
+            cell.0.may_wait.store(may_wait, Ordering::Relaxed);
+        }
     }
 
     /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms. Ranges whose
@@ -101,11 +109,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns whether unmapped ranges are flushed at once.
+    /// Returns whether an unmapped range may wait for a flush. If so, [`enqueue`](Self::enqueue) decides.
     #[inline]
-    pub(super) fn is_strict(&self, at: At<P::Device>) -> bool {
-        let policy = self.with_slot(at.space, |state| state.queue.policy);
-        policy == Some(FlushPolicy::Strict)
+    pub(super) fn may_wait(&self, at: At<P::Device>) -> bool {
+        let cell = self.slots.get(at.space);
+        cell.is_some_and(|cell| cell.0.may_wait.load(Ordering::Relaxed))
     }
 
     pub(super) fn used_slots(&self) -> usize {

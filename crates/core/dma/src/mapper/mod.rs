@@ -38,7 +38,7 @@ use crate::{
 use ::alloc::vec::Vec;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Maps memory for devices, over any [`Platform`].
 ///
@@ -55,7 +55,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
     /// The device at each index, for platforms that do not number their devices.
     known: L::Lock<Vec<P::Device>>,
-    slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
+    slots: Vec<Apart<SlotCell<P::Device, L>>>,
     /// One more than the highest device index used so far.
     used: AtomicUsize,
     /// Allocator of the bounce pool's slots.
@@ -75,6 +75,13 @@ static MAPPERS: AtomicUsize = AtomicUsize::new(0);
 /// Padded to 128 bytes against false sharing: many processors fetch two cache lines at once.
 #[repr(align(128))]
 struct Apart<T>(T);
+
+/// A device's state behind its lock, and what is read without the lock.
+struct SlotCell<D, L: Locks> {
+    state: L::Lock<Slot<D>>,
+    /// Whether removed translations may wait for a flush. May be out of date: the policy in the state decides.
+    may_wait: AtomicBool,
+}
 
 /// State of a device.
 #[derive(Debug)]
@@ -347,7 +354,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let bounce = bounce::slots(&platform)?;
         let mut slots = room(devices)?;
-        slots.extend((0..devices).map(|_| Apart(L::Lock::new(Slot::vacant()))));
+        slots.extend((0..devices).map(|_| {
+            Apart(SlotCell {
+                state: L::Lock::new(Slot::vacant()),
+                may_wait: AtomicBool::new(false),
+            })
+        }));
         Ok(Self {
             platform,
             known: L::Lock::new(room(devices)?),
@@ -394,7 +406,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn live(&self) -> Live {
         let mut live = self.live.with(|live| *live);
         for slot in &self.slots {
-            let (part, mappings) = slot.0.with(|state| (state.live, state.mappings()));
+            let (part, mappings) = slot.0.state.with(|state| (state.live, state.mappings()));
             live.mappings = live.mappings.saturating_add(mappings);
             live.allocs = live.allocs.saturating_add(part.allocs);
             live.iova_bytes = live.iova_bytes.saturating_add(part.iova_bytes);
@@ -488,7 +500,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     #[inline]
     fn with_slot<R>(&self, slot: usize, act: impl FnOnce(&mut Slot<P::Device>) -> R) -> Option<R> {
-        self.slots.get(slot).map(|state| state.0.with(act))
+        self.slots.get(slot).map(|cell| cell.0.state.with(act))
     }
 
     /// Calls `act` with the locked state of a device. Fails with `Removed` (ENODEV) if the device was removed;

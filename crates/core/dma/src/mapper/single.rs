@@ -258,16 +258,27 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
         now: bool,
     ) -> Result<(), Error> {
-        match &mapping.runs {
-            Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
-                self.with_slot(mapping.slot, Slot::count_unmap);
-                self.put(mapping.memory);
-                // One run owns no heap memory, so the short path need not check for it.
-                let _ = ManuallyDrop::new(mapping);
-                Ok(())
-            }
-            _ => self.end_runs(&mapping, attrs, now),
+        if !self.end_plain(&mapping) {
+            return self.end_runs(&mapping, attrs, now);
         }
+        // It owns no heap memory, so the short path need not check for it.
+        let _ = ManuallyDrop::new(mapping);
+        Ok(())
+    }
+
+    /// Ends a mapping of one run without an IOMMU and without syncs, which owns no heap memory. Returns false for any
+    /// other mapping, which then remains.
+    #[inline(always)]
+    pub(crate) fn end_plain(&self, mapping: &Mapping<P>) -> bool {
+        let is_plain = match &mapping.runs {
+            Runs::One(run) => run.granule.is_none() && !mapping.needs_sync,
+            Runs::List(_) => false,
+        };
+        if is_plain {
+            self.with_slot(mapping.slot, Slot::count_unmap);
+            self.put(mapping.memory);
+        }
+        is_plain
     }
 
     /// Ends, as [`end_mapping`](Self::end_mapping), a mapping with an IOMMU, with several runs or with syncs.
@@ -282,7 +293,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let first = Iova::new(range.base);
             let mut removed = self.platform.iommu_unmap(at.group, first, range.len);
             // A mapping that bounces is flushed now, because other mappings may reuse its slots next.
-            let waits = !now && !bounces && removed.is_ok() && !self.is_strict(at);
+            let waits = !now && !bounces && removed.is_ok() && self.may_wait(at);
             if waits && self.enqueue(at, Waiting::new(range, mapping.memory)) {
                 // The waiting range keeps the memory.
                 (iova, memory) = (None, None);

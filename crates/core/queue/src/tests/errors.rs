@@ -42,9 +42,11 @@ fn every_error_has_its_errno() {
         (Error::Fault, 14),
         (Error::Plane(PlaneError::Io(Some(reason))), 5),
         (Error::Driver(DriverError::ENXIO), 6),
-        (Error::Driver(DriverError(0)), 5),
-        (Error::Driver(DriverError(-22)), 5),
-        (Error::Driver(DriverError(4096)), 5),
+        (Error::Driver(DriverError::Other(1)), 1),
+        (Error::Driver(DriverError::Other(4095)), 4095),
+        (Error::Driver(DriverError::Other(0)), 5),
+        (Error::Driver(DriverError::Other(-22)), 5),
+        (Error::Driver(DriverError::Other(4096)), 5),
     ];
     for (error, errno) in table {
         assert_eq!(error.errno(), errno, "{error:?}");
@@ -113,4 +115,17 @@ fn sentences_name_the_numbers() {
         assert_eq!(error.to_string(), sentence);
     }
     assert_eq!(Stale.to_string(), "the device no longer owns the buffer");
+}
+
+#[test]
+fn numbers_become_the_errno_with_that_number() {
+    for errno in 1..=4095 {
+        assert_eq!(DriverError::from(errno).errno(), errno);
+    }
+    assert_eq!(DriverError::from(22), DriverError::EINVAL);
+    assert_eq!(DriverError::from(71), DriverError::Other(71));
+    for invalid in [0, -22, 4096, i32::MIN, i32::MAX] {
+        assert_eq!(DriverError::from(invalid), DriverError::EIO, "{invalid}");
+    }
+    assert_eq!(DriverError::EPIPE.to_string(), "driver error, errno 32");
 }

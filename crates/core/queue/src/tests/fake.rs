@@ -506,7 +506,7 @@ impl FakeDriver {
     fn call(&mut self, name: &'static str) -> Result<(), DriverError> {
         *self.calls.entry(name).or_default() += 1;
         match self.fail.remove(name) {
-            Some(errno) => Err(DriverError(errno)),
+            Some(errno) => Err(errno.into()),
             None => Ok(()),
         }
     }

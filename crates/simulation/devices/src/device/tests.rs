@@ -41,9 +41,12 @@ fn controls_reach_the_device_or_its_faults() {
         Err(Error::Driver(DriverError::EINVAL))
     );
     bench.queue(0);
-    for (name, errno) in [("Inject Start Error", 22), ("Inject Absent Hardware", 6)] {
+    for (name, errno) in [
+        ("Inject Start Error", DriverError::EINVAL),
+        ("Inject Absent Hardware", DriverError::ENXIO),
+    ] {
         assert_eq!(press(&mut bench.device, name), Ok(()));
-        let refused = Err(Error::Driver(DriverError(errno)));
+        let refused = Err(Error::Driver(errno));
         assert_eq!(bench.try_start(), refused, "{name}");
     }
     bench.start();

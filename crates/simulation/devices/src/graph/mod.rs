@@ -325,7 +325,7 @@ impl<C> Engine<C> for Entity<C> {
     fn start(&mut self, stream: &mut Stream<Video, C>) -> Result<(), DriverError> {
         let path = self.graph.start(self.index).map_err(|refused| {
             stream.failure = Some(Failure::asked_for(refused.sentence));
-            DriverError(refused.errno)
+            DriverError::from(refused.errno)
         })?;
         self.scene = scene_of(&self.graph, &path);
         if self.scene.is_none() {

@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 use vb3_codec::{Kind, Launch};
 use vb3_queue::{
-    Allocated, BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue,
-    QueueBuffer, QueueType, TimestampKind,
+    Allocated, BufferInfo, Coherency, Config, DriverError, Error, Memory as Model, PlaneRequest,
+    Queue, QueueBuffer, QueueType, TimestampKind,
 };
 use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
 
@@ -252,7 +252,7 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
     }
 
     pub(crate) fn command(&mut self, command: Command) -> Result<(), i32> {
-        let done = self.device.command(command).map_err(|e| e.0);
+        let done = self.device.command(command).map_err(DriverError::errno);
         if done.is_ok() && command == Command::Start {
             self.capture.queue.clear_last_buffer();
         }

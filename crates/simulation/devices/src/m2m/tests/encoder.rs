@@ -4,7 +4,7 @@ use super::bench::{Bench, device};
 use super::{Scene, decoded, library};
 use crate::m2m::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
-use vb3_queue::{Error, Timecode};
+use vb3_queue::{DriverError, Error, Timecode};
 use vb3_v4l2::{
     Colorimetry, Command, ControlValue, DriverEvent, Flow, FourCc, Fraction, Rect, SelectionFlags,
     SelectionTarget, VideoDriver, cid,
@@ -53,7 +53,9 @@ impl Bench<Encoder<u32>> {
 
     fn set(&mut self, id: u32, value: i64) -> Result<(), i32> {
         let value = ControlValue::Number(value);
-        self.device.set_control(id, &value).map_err(|e| e.0)
+        self.device
+            .set_control(id, &value)
+            .map_err(DriverError::errno)
     }
 }
 
@@ -531,7 +533,7 @@ fn formats_do_not_change_under_buffers() {
         bench
             .device
             .set_format(flow, &format, true)
-            .map_err(|e| e.0)
+            .map_err(DriverError::errno)
     };
     assert_eq!(set(&mut bench, Flow::Output, other), Err(16));
     assert_eq!(set(&mut bench, Flow::Output, now), Ok(()));
@@ -553,7 +555,7 @@ fn crop_rectangles_are_even_and_inside() {
     let mut set = |wanted, flags| {
         let (flow, target) = (Flow::Output, SelectionTarget::Crop);
         let set = bench.device.set_selection(flow, target, wanted, flags);
-        set.map_err(|e| e.0)
+        set.map_err(DriverError::errno)
     };
     let none = SelectionFlags::empty();
     let visible = rect(0, 0, 1920, 1080);
@@ -590,7 +592,7 @@ fn crop_rectangles_are_even_and_inside() {
     bench.begin(2, 2);
     let (flow, target) = (Flow::Output, SelectionTarget::Crop);
     let busy = bench.device.set_selection(flow, target, visible, none);
-    assert_eq!(busy.map_err(|e| e.0), Err(16));
+    assert_eq!(busy.map_err(DriverError::errno), Err(16));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::hosted::{HostedDevice as _, RESIZED};
 use crate::m2m::{Decoder, Encoder};
 use crate::tests::bench::FILLER;
 use vb3_codec::{Codec, Config, Kind, Launch, Out, Planes, Stop, StreamFormat};
-use vb3_queue::{BufferInfo, Error};
+use vb3_queue::{BufferInfo, DriverError, Error};
 use vb3_v4l2::{
     Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, FrameSizes, Planarity, Rect, SelectionFlags, SelectionTarget, VideoDriver as _,
@@ -163,7 +163,10 @@ fn a_decoder_shows_what_the_stream_shows() {
         (bench.device).set_selection(Flow::Capture, target, wanted, flags)
     };
     assert_eq!(set(SelectionTarget::Compose), Ok(composed));
-    assert_eq!(set(SelectionTarget::Crop).map_err(|e| e.0), Err(22));
+    assert_eq!(
+        set(SelectionTarget::Crop).map_err(DriverError::errno),
+        Err(22)
+    );
     assert_eq!(bench.device.commands(), Some(CommandSet::Decoder));
     let events = EventKinds::EOS | EventKinds::SOURCE_CHANGE;
     assert_eq!(bench.device.events(), events);

@@ -7,7 +7,7 @@ use crate::hosted::HostedDevice as _;
 use crate::m2m::StatelessDecoder;
 use std::mem::{offset_of, size_of};
 use vb3_codec::{Codec, Config, Kind, Launch, Out, Stop, StreamFormat};
-use vb3_queue::BufferInfo;
+use vb3_queue::{BufferInfo, DriverError};
 use vb3_v4l2::sys::{self, v4l2_ctrl_h264_sps as Sps, v4l2_ctrl_hevc_sps as HevcSps};
 use vb3_v4l2::{CompoundType, ControlValue, Flow, Format, VideoDriver as _, cid, pixfmt};
 
@@ -235,14 +235,22 @@ fn capture_follows_the_size_of_output() {
         bench.device.set_format(Flow::Output, &format, true)
     };
     assert_eq!(busy(&mut bench, &same), Ok(()));
-    assert_eq!(busy(&mut bench, &other).map_err(|e| e.0), Err(16));
+    assert_eq!(
+        busy(&mut bench, &other).map_err(DriverError::errno),
+        Err(16)
+    );
 }
 
 #[test]
 fn controls_are_checked_before_they_are_set() {
     let bench = bench();
     let id = cid::STATELESS_H264_SPS;
-    let check = |value: &ControlValue| bench.device.try_control(id, value).map_err(|e| e.0);
+    let check = |value: &ControlValue| {
+        bench
+            .device
+            .try_control(id, value)
+            .map_err(DriverError::errno)
+    };
     assert_eq!(check(&parameters(SIZE)), Ok(()));
     let ControlValue::Compound(mut bytes) = parameters(SIZE) else {
         panic!("a structure");
