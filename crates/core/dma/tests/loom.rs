@@ -7,8 +7,8 @@ use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
     Attrs, Bounce, BounceMode, BouncePool, DeviceInfo, Direction, DmaOps as _, Error, FlushPolicy,
-    Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr, Prot,
-    Segment, SegmentKind,
+    Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper, Mapping, Memory, PageRequest, PageSource,
+    PhysAddr, Prot, Segment, SegmentKind,
 };
 
 const PAGE: u64 = 4096;
@@ -40,6 +40,8 @@ struct Host {
     entries: Mutex<BTreeMap<(u8, u64), u64>>,
     /// Removed translations that were not flushed yet.
     stale: Mutex<BTreeMap<(u8, u64), u64>>,
+    /// Numbers of pages allocated and freed so far.
+    pages: Mutex<(u64, u64)>,
 }
 
 impl Default for Host {
@@ -49,13 +51,14 @@ impl Default for Host {
             pool: false,
             entries: Mutex::new(BTreeMap::new()),
             stale: Mutex::new(BTreeMap::new()),
+            pages: Mutex::new((0, 0)),
         }
     }
 }
 
 impl PageSource for Host {
     type Device = u8;
-    type Pages = ();
+    type Pages = PhysAddr;
 
     fn page_size(&self) -> u64 {
         PAGE
@@ -71,12 +74,22 @@ impl PageSource for Host {
             })),
         })
     }
-    fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<PhysAddr, Error> {
+        assert_eq!(request.len, PAGE);
+        let mut pages = self.pages.lock().unwrap();
+        pages.0 += 1;
+        Ok(PhysAddr::new((pages.0 + 16) << 24))
     }
-    fn free_pages(&self, (): ()) {}
-    fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
-        None
+    fn free_pages(&self, pages: PhysAddr) {
+        for translations in [&self.entries, &self.stale] {
+            let translations = translations.lock().unwrap();
+            let reached = translations.values().find(|at| **at == pages.get());
+            assert_eq!(reached, None, "freed, although a device may reach it");
+        }
+        self.pages.lock().unwrap().1 += 1;
+    }
+    fn pages_segment(&self, pages: &PhysAddr, index: usize) -> Option<Segment> {
+        (index == 0).then_some(Segment::pages(*pages, PAGE))
     }
 }
 
@@ -200,4 +213,74 @@ fn two_devices_bounce_through_one_pool() {
         ..Host::default()
     };
     explore(host, false, 1);
+}
+
+/// Runs two threads on memory that the host frees after the last reference: both get a handle of the memory, and a
+/// mapping of it for device 0, which flushes lazily. Each ends what it gets.
+fn end_memory(
+    one: impl Fn(&Layer, Memory<Host>) + Send + Sync + Copy + 'static,
+    two: impl Fn(&Layer, Mapping<Host>) + Send + Sync + Copy + 'static,
+) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let dma = Arc::new(Layer::with_locks(Host::default(), 2).unwrap());
+        dma.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+        let memory = dma.alloc_virtual(PAGE).unwrap();
+        let mapping = dma.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+        let other = Arc::clone(&dma);
+        let thread = loom::thread::spawn(move || one(&other, memory));
+        two(&dma, mapping);
+        thread.join().unwrap();
+        dma.flush().unwrap();
+        assert!(dma.live().is_empty(), "{:?}", dma.live());
+        assert_eq!(*dma.platform().pages.lock().unwrap(), (1, 1), "freed once");
+    });
+}
+
+const BOTH: Direction = Direction::Bidirectional;
+
+type Layer = Mapper<Host, Modelled>;
+
+fn unmap(dma: &Layer, mapping: Mapping<Host>) {
+    dma.unmap(mapping, Attrs::empty());
+}
+
+#[test]
+fn last_handle_and_last_mapping_end_at_once() {
+    end_memory(|dma, memory| dma.free(memory), unmap);
+}
+
+#[test]
+fn memory_is_mapped_while_its_handles_end() {
+    let map = |dma: &Layer, memory: Memory<Host>| {
+        let mapped = dma.map(1, &memory, BOTH, Attrs::empty()).unwrap();
+        dma.free(memory);
+        unmap(dma, mapped);
+    };
+    end_memory(map, unmap);
+}
+
+#[test]
+fn flush_frees_memory_after_its_last_handle() {
+    let free = |dma: &Layer, memory: Memory<Host>| {
+        dma.free(memory);
+        dma.flush_lazy(0).unwrap();
+    };
+    let flush = |dma: &Layer, mapping| {
+        unmap(dma, mapping);
+        dma.flush_lazy(0).unwrap();
+    };
+    end_memory(free, flush);
+}
+
+#[test]
+fn device_is_removed_while_its_mapping_ends() {
+    let remove = |dma: &Layer, memory: Memory<Host>| {
+        dma.free(memory);
+        if let Err(err) = dma.remove_device(0) {
+            assert_eq!(err, Error::Busy);
+        }
+    };
+    end_memory(remove, unmap);
 }

@@ -6,9 +6,11 @@
 //! imported fences, and the clock.
 
 use loom::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use vb3_dma::{
-    Attrs, DeviceInfo, Direction, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource,
-    PhysAddr, Segment, SegmentKind,
+    Attrs, DeviceInfo, Direction, Error, Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper,
+    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
@@ -36,10 +38,12 @@ impl<T> Lock<T> for Guarded<T> {
     }
 }
 
-/// A host that counts pages.
+/// A host with page tables that counts pages.
 struct Host {
     /// Numbers of pages allocated and freed so far.
     pages: Mutex<(u64, u64)>,
+    /// The memory at each device's addresses. Not loom's lock, because each call uses it once.
+    entries: std::sync::Mutex<BTreeMap<(u8, u64), u64>>,
 }
 
 impl PageSource for Host {
@@ -51,7 +55,8 @@ impl PageSource for Host {
     }
 
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo::new(Limits::default()))
+        let space = IommuInfo::new(PAGE, 32);
+        Some(DeviceInfo::new(Limits::default()).with_iommu(Some(space)))
     }
 
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
@@ -64,7 +69,12 @@ impl PageSource for Host {
         })
     }
 
-    fn free_pages(&self, _: Segment) {
+    fn free_pages(&self, pages: Segment) {
+        let is_reached = |entries: MutexGuard<'_, BTreeMap<(u8, u64), u64>>| {
+            entries.values().any(|at| *at == pages.addr.get())
+        };
+        let reached = is_reached(self.entries.lock().unwrap());
+        assert!(!reached, "freed, although a device reaches it");
         self.pages.lock().unwrap().1 += 1;
     }
 
@@ -73,7 +83,25 @@ impl PageSource for Host {
     }
 }
 
-vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+impl Iommu for Host {
+    fn iommu_map(&self, dev: u8, iova: Iova, at: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+        let mut entries = self.entries.lock().unwrap();
+        let former = entries.insert((dev, iova.get()), at.get());
+        assert_eq!(former, None, "mapped twice at once");
+        Ok(())
+    }
+
+    fn iommu_unmap(&self, dev: u8, iova: Iova, _: u64) -> Result<(), Error> {
+        self.entries.lock().unwrap().remove(&(dev, iova.get()));
+        Ok(())
+    }
+
+    fn iommu_flush(&self, _: u8) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+vb3_dma::without!(Host: Caches, Bounce, UserPages, KernelViews);
 
 type Shared = Buffers<Mapper<Host, Modelled>, (), Modelled>;
 
@@ -99,6 +127,7 @@ fn explore(
     model.check(move || {
         let host = Host {
             pages: Mutex::new((0, 0)),
+            entries: std::sync::Mutex::default(),
         };
         let layer = Mapper::with_locks(host, 2).unwrap();
         let buffers = Arc::new(Shared::with_locks(layer, ()));
@@ -178,6 +207,25 @@ fn revoked_memory_is_mapped_no_more() {
         assert_eq!(revoked, Some((true, false)));
         drop_plane(buffers, id);
     });
+}
+
+#[test]
+fn memory_is_revoked_while_its_last_handle_ends() {
+    let end = |buffers: &Shared, id| {
+        let shown = buffers.attach(id, DISPLAY, AttachKind::Static);
+        let mapped = shown.map(|shown| (buffers.map(&shown, Direction::ToDevice), shown));
+        drop_plane(buffers, id);
+        match mapped {
+            Ok((mapped, shown)) => {
+                assert!(mapped.map_or_else(|err| err.errno() == 19, |runs| runs.len() == 1));
+                // The memory is gone, and the mapping with it.
+                buffers.detach(shown);
+            }
+            Err(err) => assert_eq!(err.errno(), 19, "revoked"),
+        }
+    };
+    let revoke = |buffers: &Shared, id| buffers.revoke(id).unwrap();
+    explore(end, revoke, |_, _| ());
 }
 
 #[test]
