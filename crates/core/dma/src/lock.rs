@@ -9,9 +9,10 @@ use core::cell::RefCell;
 /// and inside that the lock of the device. So `with` of one value may run inside `with` of another.
 ///
 /// The layer splits long work, so that it holds a lock for a few hundred instructions at a time, or a few thousand if
-/// an address space has many thousands of ranges. Two operations take longer. A search for aligned addresses may visit
+/// an address space has many thousands of ranges. Three operations take longer. A search for aligned addresses may visit
 /// all free runs that are long enough, if the space has no aligned free block. The growth of a list copies items: an
-/// eighth of the table of counted memory, or the whole list of callers' memory that devices may still reach.
+/// eighth of the table of counted memory. After unmaps of callers' memory have failed, an allocation searches the list
+/// of this memory.
 ///
 /// A host whose interrupt handlers call the layer uses a lock that disables interrupts. For a host that has threads but
 /// no such handlers, a mutex suffices.

@@ -510,7 +510,7 @@ pub trait KernelViews: PageSource + Caches {
 }
 
 /// Zeroes `len` bytes by calls of `write`, which gets an offset and up to 512 zeroes.
-pub(crate) fn zero_with(
+fn zero_with(
     len: u64,
     mut write: impl FnMut(u64, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {

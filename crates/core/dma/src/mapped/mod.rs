@@ -75,7 +75,7 @@ mod guard;
 mod memory;
 mod ring;
 
-pub use coherent::{Coherent, CoherentBlock, CoherentPool};
+pub use coherent::Coherent;
 pub use device::{DmaDevice, MapperRef};
 pub use guard::{CpuView, Mapped, NotHandedOver};
 pub use memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};

@@ -1,28 +1,28 @@
 //! Memory of callers that devices may still reach, because the platform could not remove its translation. The layer
 //! cannot keep the caller from reusing the memory, but refuses it if the host allocates it again.
 
-use super::{Mapper, round_up};
+use super::{Mapper, room, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
 
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
-/// Maximum number of runs that are looked up under one hold of the lock.
-const AT_ONCE: usize = 64;
 
 /// The quarantine. Memory never leaves it, because the platform has no call to report that a translation
 /// was removed later.
 #[derive(Debug, Default)]
 pub(super) struct Stuck {
     /// The quarantined runs, in whole granules of the IOMMU.
-    runs: Runs,
+    runs: Vec<Segment>,
     /// Set when there was no room to record a range. From then on, all memory is treated as quarantined.
     is_all: bool,
 }
 
 impl Stuck {
     fn has(&self, segment: &Segment) -> bool {
-        self.is_all || self.runs.has(segment)
+        let (start, end) = ends(segment);
+        let overlaps = |run: &Segment| start < ends(run).1 && ends(run).0 < end;
+        self.is_all || self.runs.iter().any(overlaps)
     }
 }
 
@@ -30,37 +30,6 @@ impl Stuck {
 const fn ends(segment: &Segment) -> (u64, u64) {
     let first = segment.addr.get();
     (first, first.saturating_add(segment.len))
-}
-
-/// A list of runs that do not overlap, sorted by address.
-#[derive(Debug, Default)]
-struct Runs(Vec<Segment>);
-
-impl Runs {
-    /// Returns the index of the first run that ends after an address.
-    fn first_behind(&self, start: u64) -> usize {
-        self.0.partition_point(|run| ends(run).1 <= start)
-    }
-
-    /// Returns whether part of a segment lies in a run.
-    fn has(&self, segment: &Segment) -> bool {
-        let (start, end) = ends(segment);
-        let run = self.0.get(self.first_behind(start));
-        start < end && run.is_some_and(|run| ends(run).0 < end)
-    }
-
-    /// Adds a run, and joins it with those that it touches. The list must have capacity for one more.
-    fn add(&mut self, run: Segment) {
-        let (mut start, mut end) = ends(&run);
-        let first = self.0.partition_point(|run| ends(run).1 < start);
-        let past = self.0.partition_point(|run| ends(run).0 <= end);
-        for known in self.0.drain(first..past.max(first)) {
-            let (known_start, known_end) = ends(&known);
-            (start, end) = (start.min(known_start), end.max(known_end));
-        }
-        let joined = Segment::pages(PhysAddr::new(start), end.saturating_sub(start));
-        self.0.insert(first, joined);
-    }
 }
 
 /// Returns the whole granules that contain a segment.
@@ -80,55 +49,57 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Adds a run. Returns false if there is no room. Allocates without holding the lock.
+    /// Adds a run, unless it is recorded already. Returns false if there is no room. Allocates without holding the lock.
     fn insert_stuck(&self, run: Segment) -> bool {
         let mut longer = Vec::new();
         // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
             let lacks = self.stuck.with(|stuck| {
-                let items = &mut stuck.runs.0;
-                if longer.capacity() > items.capacity() {
-                    longer.append(items);
-                    core::mem::swap(items, &mut longer);
+                let runs = &mut stuck.runs;
+                if longer.capacity() > runs.capacity() {
+                    longer.append(runs);
+                    core::mem::swap(runs, &mut longer);
                 }
-                if items.len() == items.capacity() {
-                    return items.len().saturating_mul(2).max(4);
+                if runs.contains(&run) {
+                    return 0;
                 }
-                stuck.runs.add(run);
+                if runs.len() == runs.capacity() {
+                    return runs.len().saturating_mul(2).max(4);
+                }
+                runs.push(run);
                 0
             });
             if lacks == 0 {
                 return true;
             }
-            longer = Vec::new();
-            if longer.try_reserve_exact(lacks).is_err() {
-                return false;
+            match room(lacks) {
+                Ok(room) => longer = room,
+                Err(_) => return false,
             }
         }
         false
     }
 
-    /// Returns whether any of these segments is recorded, even in part. Looks up `AT_ONCE` of them under one lock.
+    /// Returns whether any of these segments is recorded, even in part. Takes the lock for each segment, but only once
+    /// if nothing is recorded.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
-        let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.0.is_empty();
-        let has = |some: &[Segment]| {
-            self.stuck
-                .with(|stuck| some.iter().any(|run| stuck.has(run)))
-        };
-        !self.stuck.with(is_empty) && segments.chunks(AT_ONCE).any(has)
+        let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.is_empty();
+        let has = |segment| self.stuck.with(|stuck| stuck.has(segment));
+        !self.stuck.with(is_empty) && segments.iter().any(has)
     }
 
-    /// Returns part `index` of the callers' memory that devices may still reach, in order of address; `None` past the
-    /// last. Memory that the layer allocated or pinned is not listed, because the layer itself keeps it.
+    /// Returns part `index` of the callers' memory that devices may still reach, in the order of the failures; `None`
+    /// past the last. Memory that the layer allocated or pinned is not listed, because the layer itself keeps it.
     #[must_use]
     pub fn stuck_memory(&self, index: usize) -> Option<Segment> {
-        self.stuck.with(|stuck| stuck.runs.0.get(index).copied())
+        self.stuck.with(|stuck| stuck.runs.get(index).copied())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PhysAddr, Runs, Segment, Vec, in_granules};
+    use super::{PhysAddr, Segment, Stuck, in_granules};
+    use alloc::vec;
 
     fn run(start: u64, end: u64) -> Segment {
         Segment::pages(PhysAddr::new(start), end - start)
@@ -141,28 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn runs_agree_with_a_list_of_bytes() {
-        let mut state = 1u64;
-        let mut next = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % below
+    fn runs_that_share_a_byte_are_found() {
+        let runs = vec![run(60, 61), run(10, 20), run(30, 40)];
+        let mut stuck = Stuck {
+            runs,
+            is_all: false,
         };
-        for _ in 0..200 {
-            let (mut runs, mut bytes) = (Runs(Vec::new()), [false; 64]);
-            for _ in 0..12 {
-                let start = next(60);
-                let end = start + 1 + next(63 - start).min(9);
-                runs.add(run(start, end));
-                bytes[start as usize..end as usize].fill(true);
-                assert!(runs.0.is_sorted_by_key(|run| run.addr), "{runs:?}");
-                for (from, to) in (0..63).flat_map(|a| (a + 1..64).map(move |b| (a, b))) {
-                    let known = &bytes[from as usize..to as usize];
-                    let probe = run(from, to);
-                    assert_eq!(runs.has(&probe), known.contains(&true), "{from}..{to}");
-                }
-            }
+        for (start, end) in (0..64).flat_map(|a| (a + 1..65).map(move |b| (a, b))) {
+            let shares = (start..end).any(|at| matches!(at, 10..20 | 30..40 | 60));
+            assert_eq!(stuck.has(&run(start, end)), shares, "{start}..{end}");
         }
+        stuck.is_all = true;
+        assert!(stuck.has(&run(0, 1)));
     }
 }

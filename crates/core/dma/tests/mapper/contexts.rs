@@ -62,8 +62,7 @@ fn public_types_are_send_and_sync_as_they_say() {
 fn types_say_which_threads_they_may_visit() {
     use vb3_dma::iopt::{Config, Fault, Format, Leaf};
     use vb3_dma::mapped::{
-        Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
-        OwnedMemory,
+        Bidirectional, Coherent, CpuView, FromDevice, NotHandedOver, OwnedMemory,
     };
     use vb3_dma::{
         BounceMode, Clock, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits,
@@ -82,8 +81,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<Host<'_>, ToDevice>>();
     any_thread::<Coherent<Host<'_>>>();
-    any_thread::<CoherentPool<Host<'_>>>();
-    any_thread::<(CoherentBlock<'_, Arced>, OwnedMemory<Arced>)>();
+    any_thread::<OwnedMemory<Arced>>();
     any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
     any_thread::<(Tracked<u8>, Report<u8>, Site, Violation)>();
     any_thread::<(
@@ -221,7 +219,7 @@ impl KernelViews for Sleepy {
     }
 }
 
-/// While one context sleeps in an allocation, another one syncs and takes a block for the same device.
+/// While one context sleeps in an allocation, another one syncs and writes to coherent memory of the same device.
 /// If a lock were held during the sleep, the test would never end.
 #[test]
 fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
@@ -234,7 +232,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     };
     let dma: Mapper<Sleepy, Mutexes> = Mapper::with_locks(host, 2).unwrap();
     wake.send(()).unwrap();
-    let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
+    let ring = dma.device(0).unwrap().alloc_coherent(PAGE).unwrap();
     is_asleep.recv().unwrap();
     let memory = ram(0, PAGE);
     let handle = dma.lend(&[memory]).unwrap();
@@ -249,15 +247,14 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu).unwrap());
         assert_eq!(dma.platform().fake.peek(memory.addr.get(), 7), b"a frame");
         assert!(dma.sync(&mapping, BOTH, SyncFor::Device).unwrap());
-        let part = pool.take(PAGE).unwrap();
-        part.write(0, b"a command").unwrap();
+        ring.write(0, b"a command").unwrap();
         // The handler may even unmap, because this host's page tables do not sleep.
         dma.unmap(mapping, Attrs::empty());
         wake.send(()).unwrap();
         dma.free(sleeper.join().unwrap());
     });
     dma.free(handle);
-    drop(pool);
+    drop(ring);
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }
 

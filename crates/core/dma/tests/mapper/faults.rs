@@ -105,9 +105,8 @@ const OPERATIONS: [(&str, Step); 14] = [
         m.remove_device(0)?;
         result.map(|_| ())
     }),
-    ("pool", |m| {
-        let pool = m.device(0)?.coherent_pool(2 * PAGE, 64)?;
-        pool.take(PAGE)?.write(0, &[1])
+    ("coherent", |m| {
+        m.device(0)?.alloc_coherent(2 * PAGE)?.write(0, &[1])
     }),
     ("large pieces", |m| {
         mapped(m, &[ram(0, 2 * BIG), ram(8 * BIG, BIG)], Attrs::ONE_RUN)

@@ -343,27 +343,17 @@ fn debug_texts_say_what_an_object_is() {
     let dma = Setup::direct().mapper();
     let device = dma.device(0).unwrap();
     let ring = device.alloc_coherent(100).unwrap();
-    let pool = device.coherent_pool(PAGE, 64).unwrap();
-    let block = pool.take(33).unwrap();
     let mapped = device.map_raw(ram(0, 8), FromDevice).unwrap();
     let text_of_mapped = format!("{mapped:?}");
     let cpu = mapped.into_cpu().unwrap();
     let view = cpu.view().unwrap();
-    let (ring_at, block_at) = (ring.addr(), block.addr());
+    let ring_at = ring.addr();
     for (text, says) in [
         (format!("{dma:?}"), "Mapper { id: ".to_owned()),
         (format!("{device:?}"), "DmaDevice(0)".to_owned()),
         (
             format!("{ring:?}"),
             format!("Coherent {{ addr: {ring_at:?}, len: {PAGE}"),
-        ),
-        (
-            format!("{pool:?}"),
-            "CoherentPool { memory: Coherent {".to_owned(),
-        ),
-        (
-            format!("{block:?}"),
-            format!("CoherentBlock {{ addr: {block_at:?}, len: 64"),
         ),
         (
             text_of_mapped,
@@ -425,52 +415,4 @@ fn an_unmapped_run_is_not_mapped_again() {
     let raw = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
     let raw = raw.unmap().unwrap();
     assert_eq!(device.map(raw, ToDevice).err(), Some(Error::Invalid));
-}
-
-#[test]
-fn pool_blocks_are_aligned_by_address() {
-    let setup = Setup::direct();
-    let dma = Setup {
-        ram_base: setup.ram_base + PAGE,
-        ..setup
-    };
-    let dma = dma.mapper();
-    let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
-    let block = pool.take(2 * PAGE).unwrap();
-    assert!(block.addr().is_aligned(2 * PAGE), "{:?}", block.addr());
-    block.write(2 * PAGE - 1, &[1]).unwrap();
-    assert!(block.write(2 * PAGE, &[1]).is_err());
-}
-
-#[test]
-fn pool_blocks_are_apart_zeroed_and_given_back() {
-    let dma = Setup::direct().mapper();
-    let pool = dma.device(0).unwrap().coherent_pool(PAGE, 64).unwrap();
-    let blocks: Vec<_> = (0..PAGE / 64).map(|_| pool.take(33).unwrap()).collect();
-    let mut at: Vec<_> = blocks.iter().map(|block| block.addr()).collect();
-    at.sort();
-    assert!(
-        at.windows(2)
-            .all(|pair| pair[0].checked_add(64) == Some(pair[1]))
-    );
-    let full = pool.take(1).unwrap_err().reason().unwrap();
-    assert_eq!((full.wanted, full.found), (1, 0));
-    for block in &blocks {
-        block.write(0, &[7; 64]).unwrap();
-        assert_eq!(
-            block.write(1, &[7; 64]).unwrap_err().errno(),
-            6,
-            "its neighbour's"
-        );
-    }
-    drop(blocks);
-    let (block, mut seen) = (pool.take(PAGE).unwrap(), [1; 64]);
-    block.read(PAGE - 64, &mut seen).unwrap();
-    assert_eq!(seen, [0; 64], "zeroed");
-    drop(block);
-    assert_eq!(pool.take(0).unwrap_err(), Error::Invalid);
-    let refused = dma.device(0).unwrap().coherent_pool(PAGE, 48);
-    assert_eq!(refused.unwrap_err(), Error::Invalid);
-    drop(pool);
-    assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
