@@ -427,3 +427,43 @@ fn as_mapped(mut segment: Segment, attrs: Attrs) -> Segment {
     }
     segment
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ends, Guard, PhysAddr, Segment};
+    use alloc::vec::Vec;
+
+    /// Compares with the rule, for each place in granules of 16 bytes: a granule is mapped directly if the memory
+    /// touches all its units, because the device may see each unit that the memory touches.
+    #[test]
+    fn granules_with_all_units_touched_are_direct() {
+        for (unit, (start, len)) in [1, 4, 8].into_iter().flat_map(|unit| {
+            let places = (0..16).flat_map(|start| (1..64).map(move |len| (start, len)));
+            places.map(move |place| (unit, place))
+        }) {
+            let guard = Guard {
+                granule: 16,
+                unit,
+                untrusted: unit == 1,
+                pool: true,
+            };
+            let segment = Segment::pages(PhysAddr::new(32 + start), len);
+            let end = start + len;
+            let touches = |unit_at: u64| start < unit_at + unit && unit_at < end;
+            let is_whole =
+                |granule: u64| (0..16 / unit).all(|index| touches(granule + index * unit));
+            let whole: Vec<_> = (0..5).map(|n| n * 16).filter(|at| is_whole(*at)).collect();
+            let ends = Ends::of(segment, guard);
+            let (head, middle) = match (whole.first(), whole.last()) {
+                (Some(first), Some(last)) => {
+                    let first = start.max(*first);
+                    (first - start, end.min(last + 16) - first)
+                }
+                _ => (ends.head, 0),
+            };
+            let tail = len - head - middle;
+            let expected = Ends { head, middle, tail };
+            assert_eq!(ends, expected, "unit {unit}, {start}..{end}");
+        }
+    }
+}

@@ -17,6 +17,9 @@ pub struct Mapping<P: Platform> {
     pub(super) slot: usize,
     pub(super) direction: Direction,
     pub(super) needs_sync: bool,
+    /// Whether the mapping has one run, no IOMMU and no syncs. It then owns no heap memory, and nothing but its count
+    /// ends with it.
+    pub(super) is_plain: bool,
     /// Whether the mapping is counted in [`Slot::exposing`](super::Slot::exposing).
     pub(super) exposes: bool,
     /// The memory that the mapping keeps; `None` for memory that the caller lends.

@@ -87,7 +87,8 @@ struct SlotCell<D, L: Locks> {
 #[derive(Debug)]
 struct Slot<D> {
     dev: Option<D>,
-    /// Number of times that this slot was given to a device. Handles of a removed device have an earlier number.
+    /// Number of times that this slot was given to a device or became vacant, so it alone tells whether a handle is
+    /// that of the slot's device.
     claims: u64,
     counters: Counters,
     mode: SegmentMode,
@@ -153,7 +154,7 @@ impl<D> Slot<D> {
     /// Makes the slot vacant, and returns its former state.
     fn vacate(&mut self) -> Self {
         let former = core::mem::replace(self, Self::vacant());
-        self.claims = former.claims;
+        self.claims = former.claims.wrapping_add(1);
         // The numbers continue, so that a context that still flushes for the former device does not free ranges of
         // the next device.
         self.queue.flushed = former.queue.queued();
@@ -512,7 +513,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         act: impl FnOnce(&mut Slot<P::Device>) -> R,
     ) -> Result<R, Error> {
         self.with_slot(at.slot, |state| {
-            (state.claims_of(at.dev) == Some(at.claims)).then(|| act(state))
+            (state.claims == at.claims).then(|| act(state))
         })
         .flatten()
         .ok_or(Error::Removed)

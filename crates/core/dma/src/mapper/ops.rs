@@ -158,12 +158,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return self.map_list(facts, (slice::from_ref(segment), owned), wanted);
         };
         let len = segment.len;
+        let needs_sync = wanted.needs_sync(&facts.info);
         Ok(Mapping {
             owner: self.id,
             dev: facts.at.dev,
             slot: facts.at.slot,
             direction: wanted.direction,
-            needs_sync: wanted.needs_sync(&facts.info),
+            needs_sync,
+            is_plain: facts.granule.is_none() && !needs_sync,
             exposes,
             memory: None,
             runs: Runs::One(OneRun {
@@ -222,6 +224,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             slot: at.slot,
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(info),
+            is_plain: false,
             exposes,
             memory: None,
             runs: Runs::List(parts),

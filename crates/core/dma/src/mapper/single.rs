@@ -258,27 +258,25 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
         now: bool,
     ) -> Result<(), Error> {
-        if !self.end_plain(&mapping) {
-            return self.end_runs(&mapping, attrs, now);
+        let ended = match self.end_plain(&mapping) {
+            true => Ok(()),
+            false => self.end_runs(&mapping, attrs, now),
+        };
+        if let Runs::One(_) = mapping.runs {
+            // It owns no heap memory, so it is not dropped.
+            let _ = ManuallyDrop::new(mapping);
         }
-        // It owns no heap memory, so the short path need not check for it.
-        let _ = ManuallyDrop::new(mapping);
-        Ok(())
+        ended
     }
 
-    /// Ends a mapping of one run without an IOMMU and without syncs, which owns no heap memory. Returns false for any
-    /// other mapping, which then remains.
+    /// Ends a [plain](Mapping::is_plain) mapping. Returns false for any other mapping, which then remains.
     #[inline(always)]
     pub(crate) fn end_plain(&self, mapping: &Mapping<P>) -> bool {
-        let is_plain = match &mapping.runs {
-            Runs::One(run) => run.granule.is_none() && !mapping.needs_sync,
-            Runs::List(_) => false,
-        };
-        if is_plain {
+        if mapping.is_plain {
             self.with_slot(mapping.slot, Slot::count_unmap);
             self.put(mapping.memory);
         }
-        is_plain
+        mapping.is_plain
     }
 
     /// Ends, as [`end_mapping`](Self::end_mapping), a mapping with an IOMMU, with several runs or with syncs.

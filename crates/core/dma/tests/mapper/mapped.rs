@@ -347,10 +347,12 @@ fn debug_texts_say_what_an_object_is() {
     let text_of_mapped = format!("{mapped:?}");
     let cpu = mapped.into_cpu().unwrap();
     let view = cpu.view().unwrap();
+    let memory = device.alloc(100).unwrap();
     let ring_at = ring.addr();
     for (text, says) in [
         (format!("{dma:?}"), "Mapper { id: ".to_owned()),
         (format!("{device:?}"), "DmaDevice(0)".to_owned()),
+        (format!("{memory:?}"), format!("OwnedMemory {{ len: {PAGE}")),
         (
             format!("{ring:?}"),
             format!("Coherent {{ addr: {ring_at:?}, len: {PAGE}"),

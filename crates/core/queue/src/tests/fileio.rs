@@ -341,6 +341,11 @@ fn read_counts_though_requeue_fails() {
     b.driver.fail.insert("buf_prepare", 5);
     assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
     assert_eq!(b.driver.tokens.len(), 1);
+    let interest = Interest {
+        readable: true,
+        writable: false,
+    };
+    assert_eq!(b.session().poll(interest), Readiness::Nothing, "no rest");
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EAGAIN,
