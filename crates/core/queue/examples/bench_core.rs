@@ -2,6 +2,7 @@
 //! DQBUF, and freeing memory. `bench_core` prints all rows; `bench_core rounds mmap|same|turns N` makes N rounds of one
 //! row, for a tool that counts instructions.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -155,8 +156,9 @@ fn request<L: Locks>(
 }
 
 /// Passes `rounds` frames through a queue of `buffers` buffers. With dma-bufs, the pool has `pool` of them, and
-/// each QBUF takes the next. Returns nanoseconds and locks of a frame.
-fn cycle<L: Locks>(buffers: u32, pool: usize, rounds: u32) -> (f64, f64) {
+/// each QBUF takes the next. Returns the nanoseconds of a frame, and, if `counts` is set, the
+/// locks of its completion, DQBUF and QBUF.
+fn cycle<L: Locks>(buffers: u32, pool: usize, (rounds, counts): (u32, bool)) -> (f64, [f64; 3]) {
     let memory: Memories<L> = Planes::with_locks(layer(2), ());
     let sources = sources(&memory, pool);
     let (device, kind) = match pool {
@@ -187,23 +189,33 @@ fn cycle<L: Locks>(buffers: u32, pool: usize, rounds: u32) -> (f64, f64) {
         session.qbuf(next(index)).expect("queued");
     }
     session.streamon().expect("started");
+    let locks = Cell::new([0; 3]);
+    let taken = || counts.then(CountedLocks::taken).unwrap_or_default();
     let mut frame = |sequence| {
         let token = engine.0.pop_front().expect("a token");
         let mut session = queue.session(&memory, &mut engine);
+        let begin = taken();
         session
             .complete(token, Completion::new(DoneState::Done, sequence))
             .expect("completed");
+        let completed = taken();
         let index = session.dqbuf().expect("a frame").index;
+        let dequeued = taken();
+        // With a dma-buf, this includes the lock for the program's reference to it.
         session.qbuf(next(black_box(index))).expect("queued");
+        let queued = taken();
+        let [done, dqbuf, qbuf] = locks.get();
+        let more = [completed - begin, dequeued - completed, queued - dequeued];
+        locks.set([done + more[0], dqbuf + more[1], qbuf + more[2]]);
     };
     // First, the device maps each dma-buf.
     let warm = u32::try_from(pool).expect("small") + buffers;
     (0..warm).for_each(&mut frame);
-    let (begin, locks) = (Instant::now(), CountedLocks::taken());
+    locks.set([0; 3]);
+    let begin = Instant::now();
     (0..rounds).for_each(&mut frame);
-    let each = |count: f64| count / f64::from(rounds);
-    let ns = each(begin.elapsed().as_nanos() as f64);
-    let locks = each((CountedLocks::taken() - locks) as f64);
+    let ns = begin.elapsed().as_nanos() as f64 / f64::from(rounds);
+    let locks = locks.get().map(|count| count as f64 / f64::from(rounds));
     queue.session(&memory, &mut engine).release();
     for (plane, buf) in sources {
         memory.put_dmabuf(buf);
@@ -246,14 +258,14 @@ fn main() {
             "same" => 4,
             _ => 66,
         };
-        cycle::<Mutexes>(4, pool, rounds.parse().expect("a number"));
+        cycle::<Mutexes>(4, pool, (rounds.parse().expect("a number"), false));
         return;
     }
-    println!("QBUF + completion + DQBUF: ns and locks of a frame");
+    println!("QBUF, completion and DQBUF: ns of a frame; locks of completion, DQBUF and QBUF");
     let row = |name: &str, buffers, pool, rounds| {
-        let (ns, _) = cycle::<Mutexes>(buffers, pool, rounds);
-        let (_, locks) = cycle::<CountedLocks>(buffers, pool, 100);
-        println!("  {name:<34} {ns:>9.0} {locks:>9.1}");
+        let (ns, _) = cycle::<Mutexes>(buffers, pool, (rounds, false));
+        let (_, [done, dqbuf, qbuf]) = cycle::<CountedLocks>(buffers, pool, (100, true));
+        println!("  {name:<34} {ns:>9.0} {done:>5.1} {dqbuf:>5.1} {qbuf:>5.1}");
     };
     for buffers in [4, 64, 1024] {
         row(&format!("MMAP, {buffers} buffers"), buffers, 0, 100_000);
